@@ -1,0 +1,23 @@
+//! Compiles the .proto files with `protox`: a fresh machine has no `protoc`.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+const FILES: [&str; 4] = [
+    "catchment/v1/device.proto",
+    "catchment/v1/ingest.proto",
+    "catchment/v1/query.proto",
+    "catchment/v1/fleet.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_source_info(true).include_imports(true).open_files(FILES)?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    // For server reflection; `compile_fds` does not write it.
+    fs::write(out.join("catchment.bin"), compiler.encode_file_descriptor_set())?;
+    let mut config = prost_build::Config::new();
+    config.bytes([".catchment.v1.Batch.body"]).btree_map(["."]);
+    tonic_prost_build::configure().compile_fds_with_config(compiler.file_descriptor_set(), config)?;
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! placeholder
+#[allow(missing_docs)]
+pub mod wire { tonic::include_proto!("catchment.v1"); }
