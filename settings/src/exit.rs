@@ -1,0 +1,52 @@
+//! How a program ends: status 0 done, 1 failed, 2 wrong usage; an error is one readable line.
+
+use std::{fmt::Write as _, process::ExitCode};
+
+/// Marks an error as wrong usage or configuration: exit status 2 instead of 1.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub struct Usage(pub anyhow::Error);
+
+impl Usage {
+    /// Wraps an error; for `map_err`.
+    pub fn wrap(error: impl Into<anyhow::Error>) -> anyhow::Error {
+        anyhow::Error::new(Self(error.into()))
+    }
+}
+
+/// Prints the error with its causes as one line to standard error, and answers the exit status for it.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {}", one_line(error));
+    if error.downcast_ref::<Usage>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+/// The error and its causes, each once: many libraries repeat their cause in their own message.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        if !line.contains(&text) {
+            // Writing to a String does not fail.
+            let _ = write!(line, ": {text}");
+        }
+    }
+    line.split('\n').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_is_status_2_and_everything_else_1() {
+        let usage = Usage::wrap(anyhow::anyhow!("no --listen")).context("while starting");
+        assert_eq!(report(&usage), ExitCode::from(2));
+        assert_eq!(report(&anyhow::anyhow!("disk")), ExitCode::FAILURE);
+    }
+
+    #[test]
+    fn causes_stand_in_one_line_once() {
+        let error = anyhow::anyhow!("file x: denied").context("file x: denied").context("reading\nsettings");
+        assert_eq!(one_line(&error), "reading; settings: file x: denied");
+    }
+}

@@ -1,0 +1,152 @@
+//! Settings in layers: flags win over environment variables, these over the file, the file over defaults.
+//!
+//! A program keeps one struct of `Option` fields that derives `clap::Args`, `Serialize` and `Deserialize`
+//! (`deny_unknown_fields`): clap fills it from flags and environment, the file fills another one, and
+//! [`layered`] lays the first over the second. Defaults come where the program turns it into its checked
+//! configuration. [`check_names`] is for a test: every flag has its key and its variable, named alike.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Why settings cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("configuration file {}: {error}", .file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// The file says something wrong; the message names key and place.
+    #[error("configuration file {}, line {line}: {message}", .file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// A value cannot be expressed in a configuration (a path that is not UTF-8, a number beyond 2^63).
+    #[error("settings: {0}")]
+    Value(String),
+}
+
+/// The settings of the file (if there is one) under those of flags and environment.
+///
+/// # Errors
+/// A file that cannot be read, or a key or value of it that does not fit, with its line.
+pub fn layered<T>(given: &T, file: Option<&Path>) -> Result<T, SettingsError>
+where
+    T: Serialize + DeserializeOwned,
+{
+    let mut table = match file {
+        Some(path) => {
+            let text = fs::read_to_string(path)
+                .map_err(|error| SettingsError::Read { file: path.to_owned(), error })?;
+            let parsed: T = toml::from_str(&text).map_err(|error| at_line(path, &text, &error))?;
+            to_table(&parsed)?
+        }
+        None => toml::Table::new(),
+    };
+    table.extend(to_table(given)?);
+    T::deserialize(table).map_err(|error| SettingsError::Value(first_line(error.message())))
+}
+
+fn to_table<T: Serialize>(settings: &T) -> Result<toml::Table, SettingsError> {
+    toml::Table::try_from(settings).map_err(|error| SettingsError::Value(first_line(&error.to_string())))
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn at_line(file: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
+    let offset = error.span().map_or(0, |span| span.start);
+    let before = text.as_bytes().get(..offset).unwrap_or_default();
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    SettingsError::File { file: file.to_owned(), line, message: first_line(error.message()) }
+}
+
+/// Checks that each flag `--some-name` of a command has the variable `PREFIX_SOME_NAME`, and answers the keys
+/// (`some_name`) that a file may hold. Flags in `apart` (such as `config`) are neither.
+///
+/// # Errors
+/// The first flag whose variable is missing or named otherwise.
+pub fn check_names(command: &clap::Command, prefix: &str, apart: &[&str]) -> Result<Vec<String>, String> {
+    let mut keys = Vec::new();
+    for argument in command.get_arguments() {
+        let Some(long) = argument.get_long() else { continue };
+        if apart.contains(&long) {
+            continue;
+        }
+        let key = long.replace('-', "_");
+        let expected = format!("{prefix}_{}", key.to_ascii_uppercase());
+        // Logging has one variable for all programs.
+        let expected = if long == "log" { "CATCHMENT_LOG".to_owned() } else { expected };
+        match argument.get_env().and_then(|name| name.to_str()) {
+            Some(name) if name == expected => keys.push(key),
+            other => return Err(format!("--{long} has variable {other:?}, expected {expected}")),
+        }
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ByteSize, HumanDuration};
+    use serde::Deserialize;
+    use std::io::Write as _;
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Options {
+        listen: Option<std::net::SocketAddr>,
+        window: Option<HumanDuration>,
+        bound: Option<ByteSize>,
+        peers: Option<Vec<String>>,
+        live: Option<bool>,
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    #[test]
+    fn what_is_given_wins_over_the_file() {
+        let file = file("listen = '127.0.0.1:1'\nwindow = '10s'\nbound = '1MiB'\npeers = ['a', 'b']\n");
+        let given = Options {
+            window: Some(HumanDuration::secs(5)),
+            peers: Some(vec!["c".into()]),
+            ..Options::default()
+        };
+        let merged = layered(&given, Some(file.path())).unwrap();
+        assert_eq!(merged.listen, Some("127.0.0.1:1".parse().unwrap()));
+        assert_eq!(merged.window, Some(HumanDuration::secs(5)));
+        assert_eq!(merged.bound, Some(ByteSize::mib(1)));
+        assert_eq!(merged.peers, Some(vec!["c".to_owned()]));
+        assert_eq!(merged.live, None);
+        assert_eq!(layered(&given, None).unwrap(), given);
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_values_are_named_with_their_line() {
+        let wrong = file("live = true\nwidnow = '10s'\n");
+        let message = layered(&Options::default(), Some(wrong.path())).unwrap_err().to_string();
+        assert!(message.contains("line 2") && message.contains("widnow"), "{message}");
+        let wrong = file("\n\nwindow = 10\n");
+        let message = layered(&Options::default(), Some(wrong.path())).unwrap_err().to_string();
+        assert!(message.contains("line 3") && message.contains("duration"), "{message}");
+        let missing = layered(&Options::default(), Some(Path::new("/nonexistent/x.toml"))).unwrap_err();
+        assert!(missing.to_string().contains("/nonexistent/x.toml"));
+    }
+}

@@ -1,0 +1,15 @@
+//! What both servers share around their work: settings in layers, logging, signals, exit status, and the
+//! plain HTTP endpoint for probes and metrics.
+//!
+//! Nothing here knows what a gateway or an aggregator does.
+
+pub mod exit;
+pub mod http;
+mod layer;
+pub mod logging;
+mod signal;
+mod units;
+
+pub use layer::{SettingsError, check_names, layered};
+pub use signal::shutdown_signal;
+pub use units::{ByteSize, HumanDuration, UnitError};
