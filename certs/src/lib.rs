@@ -1,1 +1,39 @@
-//! placeholder
+//! Identities, trust and TLS configurations of Catchment, and its certificate authority.
+//!
+//! The only crate that builds rustls configurations. A server or client loads an [`IdentityFolder`], makes a
+//! [`ServerTls`] or [`ClientTls`] of it, and gets connections whose other end is a [`Peer`]: a name and role
+//! that were read out of a verified certificate. Nothing after the handshake looks at certificates again.
+//!
+//! * `identity`, `serial`, `certificate`: from a leaf certificate to a [`Peer`];
+//! * `folder`, `provider`, `server`, `client`, `channel`: from a folder to TLS in both directions;
+//! * `accept`, `socket`, `failure`: the accept loop that gateway and aggregator share;
+//! * `authority`, `cli`: the bundled certificate authority and its program.
+
+pub mod accept;
+pub mod authority;
+pub mod certificate;
+pub mod channel;
+pub mod cli;
+pub mod client;
+pub mod failure;
+mod files;
+pub mod folder;
+pub mod identity;
+mod provider;
+pub mod serial;
+pub mod server;
+pub mod socket;
+
+#[cfg(test)]
+mod tests;
+
+pub use accept::{AcceptConfig, AcceptEvents, Accepted, accept_loop};
+pub use certificate::{Peer, peer_from_certificate};
+pub use channel::{GrpcConnector, UrlError, endpoint_uri, parse_https};
+pub use client::{ClientTls, ConnectError};
+pub use failure::{HandshakeFailure, TlsFailure};
+pub use folder::{FolderError, IdentityFolder};
+pub use identity::{Identity, IdentityError, Role, TrustDomain};
+pub use serial::Serial;
+pub use server::{ServerTls, TlsError};
+pub use socket::Socket;

@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! The program `catchment-certs`: parses its arguments and calls into the library.
+
+fn main() -> std::process::ExitCode {
+    catchment_certs::cli::main()
+}

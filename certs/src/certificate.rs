@@ -1,0 +1,94 @@
+//! From a verified leaf certificate to a [`Peer`].
+//!
+//! The chain, its dates and its revocation have been checked by the TLS library before; here the one URI
+//! subject alternative name is read. A certificate with none or with several is refused, so that no two
+//! readers can disagree about whose it is.
+
+use std::time::{Duration, SystemTime};
+
+use rustls::pki_types::CertificateDer;
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::GeneralName,
+    prelude::FromDer as _,
+    time::ASN1Time,
+};
+
+use crate::{
+    identity::{Identity, IdentityError, TrustDomain},
+    serial::Serial,
+};
+
+/// The other end of a connection, as its verified certificate says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Who it is.
+    pub identity: Identity,
+    /// The realm that its certificate belongs to.
+    pub trust_domain: TrustDomain,
+    /// Serial number of its certificate.
+    pub serial: Serial,
+    /// End of its certificate's validity.
+    pub not_after: SystemTime,
+}
+
+impl Peer {
+    /// The peer again, if it belongs to the trust domain `expected`.
+    pub(crate) fn of_domain(self, expected: &TrustDomain) -> Result<Self, IdentityError> {
+        if self.trust_domain == *expected {
+            return Ok(self);
+        }
+        Err(IdentityError::OtherTrustDomain { expected: expected.clone(), found: self.trust_domain })
+    }
+}
+
+/// Reads identity, trust domain, serial number and end of validity out of a leaf certificate.
+///
+/// Checks no signature and no date: that is the TLS library's part.
+///
+/// # Errors
+/// A certificate that cannot be parsed, or that has not exactly one URI subject alternative name, or whose
+/// URI is not one of the four forms of [`Identity::uri`].
+pub fn peer_from_certificate(der: &CertificateDer<'_>) -> Result<Peer, IdentityError> {
+    let certificate = parse(der)?;
+    let (trust_domain, identity) = Identity::from_uri(single_uri(&certificate)?)?;
+    let serial = Serial::from_bytes(certificate.raw_serial())?;
+    let not_after = system_time(certificate.validity().not_after);
+    Ok(Peer { identity, trust_domain, serial, not_after })
+}
+
+/// Parses a certificate in DER, refusing trailing bytes.
+pub(crate) fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, IdentityError> {
+    match X509Certificate::from_der(der) {
+        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(_) => Err(IdentityError::Certificate("bytes follow the certificate".to_owned())),
+        Err(error) => Err(IdentityError::Certificate(error.to_string())),
+    }
+}
+
+/// The one URI among the subject alternative names.
+pub(crate) fn single_uri<'a>(certificate: &'a X509Certificate<'_>) -> Result<&'a str, IdentityError> {
+    // Refuses a certificate that carries the extension twice.
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|error| IdentityError::Certificate(error.to_string()))?
+        .ok_or(IdentityError::NoUri)?;
+    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(Ok(*uri)),
+        // Context tag 6 is uniformResourceIdentifier: a URI that is no IA5String counts as one too.
+        GeneralName::Invalid(tag, _) if tag.0 == 6 => Some(Err(())),
+        _ => None,
+    });
+    match (uris.next(), uris.next()) {
+        (None, _) => Err(IdentityError::NoUri),
+        (Some(Ok(uri)), None) => Ok(uri),
+        (Some(Err(())), None) => Err(IdentityError::Certificate("its URI is not ASCII".to_owned())),
+        (Some(_), Some(_)) => Err(IdentityError::ManyUris(uris.count().saturating_add(2))),
+    }
+}
+
+/// A certificate's time on the system's time line; times before 1970 become 1970.
+pub(crate) fn system_time(time: ASN1Time) -> SystemTime {
+    let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH)
+}

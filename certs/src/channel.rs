@@ -1,0 +1,148 @@
+//! What a gRPC client needs to speak over this crate's TLS: the URL that a user writes, and a connector.
+//!
+//! A tonic `Endpoint` whose connector makes TLS itself must have an `http` URI, else tonic adds TLS of its
+//! own; [`endpoint_uri`] makes one from the user's `https://HOST:PORT`. Use it as
+//! `Endpoint::from(endpoint_uri(url)?).connect_with_connector(GrpcConnector::new(tls, Role::Aggregator, timeout))`
+//! with a [`ClientTls`] whose application protocol is `h2`.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::{
+    client::{ClientTls, ConnectError},
+    identity::Role,
+};
+
+/// Application protocol (ALPN) of gRPC.
+pub const ALPN_GRPC: &[u8] = b"h2";
+
+/// Why a text is no `https://HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{url:?} is no address of a server: {reason}; write https://HOST:PORT")]
+pub struct UrlError {
+    /// The text, at most 200 characters of it.
+    pub url: String,
+    /// What is wrong.
+    pub reason: &'static str,
+}
+
+/// Reads `https://HOST:PORT`. The host comes back without the brackets of an IPv6 address.
+///
+/// # Errors
+/// Another scheme, no host, no port, or anything after the port but one `/`.
+pub fn parse_https(url: &str) -> Result<(String, u16), UrlError> {
+    let refuse = |reason| UrlError { url: url.chars().take(200).collect(), reason };
+    let uri: Uri = url.parse().map_err(|_| refuse("it is no URL"))?;
+    match uri.scheme_str() {
+        Some("https") => {}
+        Some("http") => return Err(refuse("connections are always encrypted, so the scheme is https")),
+        _ => return Err(refuse("the scheme must be https")),
+    }
+    if uri.path() != "/" || uri.query().is_some() {
+        return Err(refuse("it has a path"));
+    }
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(refuse("it names a user; who you are is said by the certificate"));
+    }
+    let host = bare_host(&uri).ok_or_else(|| refuse("the host is missing"))?;
+    match uri.port_u16() {
+        None | Some(0) => Err(refuse("the port is missing or no port")),
+        Some(port) => Ok((host.to_owned(), port)),
+    }
+}
+
+/// The URI to make a tonic `Endpoint` of, for the server at the user's `https://HOST:PORT`.
+///
+/// # Errors
+/// As [`parse_https`].
+pub fn endpoint_uri(url: &str) -> Result<Uri, UrlError> {
+    let (host, port) = parse_https(url)?;
+    let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    format!("http://{authority}/")
+        .parse()
+        .map_err(|_| UrlError { url: url.chars().take(200).collect(), reason: "it is no URL" })
+}
+
+fn bare_host(uri: &Uri) -> Option<&str> {
+    let host = uri.host().filter(|host| !host.is_empty())?;
+    Some(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
+}
+
+/// Connects gRPC channels through a [`ClientTls`] to servers of one role.
+#[derive(Clone, Debug)]
+pub struct GrpcConnector {
+    tls: ClientTls,
+    expect: Role,
+    timeout: Duration,
+}
+
+impl GrpcConnector {
+    /// A connector to servers of role `expect`; `timeout` covers name, TCP and handshake.
+    pub fn new(tls: ClientTls, expect: Role, timeout: Duration) -> Self {
+        Self { tls, expect, timeout }
+    }
+}
+
+impl tower::Service<Uri> for GrpcConnector {
+    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let Self { tls, expect, timeout } = self.clone();
+        Box::pin(async move {
+            let host = bare_host(&uri).ok_or_else(|| ConnectError::Host(uri.to_string()))?;
+            let port = uri.port_u16().unwrap_or(443);
+            let (stream, _peer) = tls.connect(host, port, expect, timeout).await?;
+            Ok(TokioIo::new(stream))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_servers() {
+        for (url, host, port, uri) in [
+            ("https://centre.example:7700", "centre.example", 7700, "http://centre.example:7700/"),
+            ("https://127.0.0.1:1/", "127.0.0.1", 1, "http://127.0.0.1:1/"),
+            ("https://[::1]:65535", "::1", 65535, "http://[::1]:65535/"),
+        ] {
+            assert_eq!(parse_https(url), Ok((host.to_owned(), port)));
+            assert_eq!(endpoint_uri(url).map(|u| u.to_string()), Ok(uri.to_owned()));
+        }
+    }
+
+    #[test]
+    fn other_urls_are_refused_with_advice() {
+        for url in [
+            "",
+            "centre.example:7700",
+            "http://centre.example:7700",
+            "https://centre.example",
+            "https://centre.example:0",
+            "https://centre.example:70000",
+            "https://:7700",
+            "https://user@centre.example:7700",
+            "https://centre.example:7700/path",
+            "https://centre.example:7700/?x",
+        ] {
+            let error = parse_https(url).unwrap_err();
+            assert!(error.to_string().contains("https://HOST:PORT"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The client's side of TLS: a connection to a server of an expected role in the same trust domain.
+//!
+//! The server's certificate must come from the folder's trust anchors, be on none of its revocation lists,
+//! and name the host. Because any gateway may hold a certificate for any host name that the authority put
+//! there, the role is checked besides.
+
+use std::{io, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    ClientConfig,
+    client::{Resumption, WebPkiServerVerifier},
+    pki_types::ServerName,
+    sign::SingleCertAndKey,
+};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::{
+    certificate::{Peer, peer_from_certificate},
+    failure::TlsFailure,
+    folder::IdentityFolder,
+    identity::{IdentityError, Role},
+    provider::provider,
+    server::{BUFFER_BYTES_MAX, TlsError},
+};
+
+/// A client's TLS configuration that can be exchanged while it is used. Clones share it.
+#[derive(Clone, Debug)]
+pub struct ClientTls {
+    current: Arc<ArcSwap<Current>>,
+    alpn: Arc<[Vec<u8>]>,
+}
+
+#[derive(Debug)]
+struct Current {
+    config: Arc<ClientConfig>,
+    peer: Arc<Peer>,
+}
+
+/// Why there is no connection. Every message names the server.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The host is neither a DNS name nor an IP address.
+    #[error("{0:?} is neither a DNS name nor an IP address")]
+    Host(String),
+    /// The name does not resolve, or nothing listens there.
+    #[error("cannot connect to {server}: {error}")]
+    Tcp {
+        /// `HOST:PORT`.
+        server: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Resolving, connecting and the handshake took longer than allowed.
+    #[error("{server} did not complete the connection within {}", humantime::format_duration(*.after))]
+    Timeout {
+        /// `HOST:PORT`.
+        server: String,
+        /// The deadline.
+        after: Duration,
+    },
+    /// TLS refused the connection, on this side or the other.
+    #[error("{server}: {failure}")]
+    Tls {
+        /// `HOST:PORT`.
+        server: String,
+        /// Why.
+        failure: TlsFailure,
+    },
+    /// The server's certificate names no identity of this trust domain.
+    #[error("{server}: {error}")]
+    Identity {
+        /// `HOST:PORT`.
+        server: String,
+        /// Why.
+        error: IdentityError,
+    },
+    /// The server is who it says, but not what was looked for.
+    #[error("{server} is a {found}, not a {expected}; check the address")]
+    Role {
+        /// `HOST:PORT`.
+        server: String,
+        /// The role that was looked for.
+        expected: Role,
+        /// The role in its certificate.
+        found: Role,
+    },
+}
+
+impl ClientTls {
+    /// Builds the configuration of a client that offers the application protocols `alpn`, best first (none
+    /// when empty).
+    ///
+    /// # Errors
+    /// A revocation list that the TLS library refuses.
+    pub fn new(folder: &IdentityFolder, alpn: &[&[u8]]) -> Result<Self, TlsError> {
+        let alpn: Arc<[Vec<u8>]> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        let current = Arc::new(ArcSwap::from_pointee(Current::new(folder, &alpn)?));
+        Ok(Self { current, alpn })
+    }
+
+    /// The configuration for the next handshake.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.current.load().config)
+    }
+
+    /// The client's own identity.
+    pub fn peer(&self) -> Arc<Peer> {
+        Arc::clone(&self.current.load().peer)
+    }
+
+    /// Exchanges certificate, key, trust anchors and revocation lists for those of `folder`, from the next
+    /// handshake on, for all clones.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; the old configuration stays.
+    pub fn reload(&self, folder: &IdentityFolder) -> Result<(), TlsError> {
+        self.current.store(Arc::new(Current::new(folder, &self.alpn)?));
+        Ok(())
+    }
+
+    /// Connects to a server of role `expect`, with one deadline for name, TCP and handshake.
+    ///
+    /// `host` is a DNS name or an IP address (IPv6 without brackets). In TLS 1.3 the client is done before
+    /// the server has judged its certificate: a refusal comes with the first read, and
+    /// [`TlsFailure::from_io`] puts it into words.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        expect: Role,
+        deadline: Duration,
+    ) -> Result<(TlsStream<TcpStream>, Peer), ConnectError> {
+        let server = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let name =
+            ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::Host(host.to_owned()))?;
+        let current = self.current.load_full();
+        let handshake = async {
+            let tcp = |error| ConnectError::Tcp { server: server.clone(), error };
+            let stream = TcpStream::connect((host, port)).await.map_err(tcp)?;
+            stream.set_nodelay(true).map_err(tcp)?;
+            TlsConnector::from(Arc::clone(&current.config))
+                .connect_with(name, stream, |connection| connection.set_buffer_limit(Some(BUFFER_BYTES_MAX)))
+                .await
+                .map_err(|error| ConnectError::Tls {
+                    server: server.clone(),
+                    failure: TlsFailure::from_io(&error),
+                })
+        };
+        let stream = timeout(deadline, handshake)
+            .await
+            .map_err(|_| ConnectError::Timeout { server: server.clone(), after: deadline })??;
+        let peer = current.check_server(&stream, expect, &server)?;
+        Ok((stream, peer))
+    }
+}
+
+impl Current {
+    fn new(folder: &IdentityFolder, alpn: &[Vec<u8>]) -> Result<Self, TlsError> {
+        let verifier = WebPkiServerVerifier::builder_with_provider(folder.roots(), provider())
+            .with_crls(folder.crls())
+            .build()
+            .map_err(|error| TlsError::verifier(folder, error))?;
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_webpki_verifier(verifier)
+            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(folder.certified_key())));
+        config.alpn_protocols = alpn.to_vec();
+        config.resumption = Resumption::disabled();
+        Ok(Self { config: Arc::new(config), peer: Arc::new(folder.peer().clone()) })
+    }
+
+    fn check_server(
+        &self,
+        stream: &TlsStream<TcpStream>,
+        expect: Role,
+        server: &str,
+    ) -> Result<Peer, ConnectError> {
+        let (_, connection) = stream.get_ref();
+        let leaf = connection.peer_certificates().and_then(<[_]>::first).ok_or_else(|| {
+            ConnectError::Tls { server: server.to_owned(), failure: TlsFailure::NoCertificate }
+        })?;
+        let peer = peer_from_certificate(leaf)
+            .and_then(|peer| peer.of_domain(&self.peer.trust_domain))
+            .map_err(|error| ConnectError::Identity { server: server.to_owned(), error })?;
+        let found = peer.identity.role();
+        if found != expect {
+            return Err(ConnectError::Role { server: server.to_owned(), expected: expect, found });
+        }
+        Ok(peer)
+    }
+}

@@ -1,0 +1,146 @@
+//! Why a handshake failed, in few words that can be a metric's label.
+
+use std::io;
+
+use rustls::{AlertDescription, CertificateError, Error};
+
+use crate::identity::IdentityError;
+
+/// Why a connection did not become a peer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandshakeFailure {
+    /// The handshake took longer than the deadline.
+    #[error("the handshake was not done within its deadline")]
+    Timeout,
+    /// TLS refused the connection, on this side or the other.
+    #[error(transparent)]
+    Tls(#[from] TlsFailure),
+    /// The certificate is valid, yet names no identity of this trust domain.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+impl HandshakeFailure {
+    /// A label for counters: lower case, one of a fixed set.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Tls(failure) => failure.reason(),
+            Self::Identity(_) => "identity",
+        }
+    }
+}
+
+/// Why TLS refused a connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TlsFailure {
+    /// The peer presented no certificate.
+    #[error("the peer presented no certificate")]
+    NoCertificate,
+    /// The peer's certificate is on the revocation list.
+    #[error("the peer's certificate is revoked")]
+    Revoked,
+    /// The peer's certificate has expired.
+    #[error("the peer's certificate has expired")]
+    Expired,
+    /// The peer's certificate is not valid yet (or a clock is wrong).
+    #[error("the peer's certificate is not valid yet; compare the clocks")]
+    NotYetValid,
+    /// The peer's certificate does not come from a trust anchor of `ca.pem`.
+    #[error("the peer's certificate does not come from a root in ca.pem")]
+    UnknownIssuer,
+    /// There is a revocation list, but none of the peer's issuer.
+    #[error("crl.pem holds no revocation list of the issuer of the peer's certificate")]
+    UnknownRevocationStatus,
+    /// The peer's certificate is not for this use (a client's shown by a server, or the other way round).
+    #[error("the peer's certificate is not meant for this direction (extended key usage)")]
+    Purpose,
+    /// The server's certificate does not name the host that was asked for.
+    #[error("the server's certificate does not name this host; issue it with --host")]
+    HostName,
+    /// Another fault of the peer's certificate.
+    #[error("the peer's certificate is refused: {0}")]
+    Certificate(String),
+    /// The two sides share no application protocol (ALPN).
+    #[error("the two sides share no application protocol (ALPN)")]
+    Protocol,
+    /// The peer refused this side, with an alert.
+    #[error("the peer refused: {0}")]
+    Refused(String),
+    /// The peer closed the connection, or the network failed.
+    #[error("the connection ended during the handshake: {0}")]
+    Closed(io::ErrorKind),
+    /// What came was not TLS, or not a TLS that this side speaks.
+    #[error("TLS: {0}")]
+    Other(String),
+}
+
+impl TlsFailure {
+    /// A label for counters: lower case, one of a fixed set.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoCertificate => "no_certificate",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::UnknownIssuer => "unknown_issuer",
+            Self::UnknownRevocationStatus => "unknown_revocation_status",
+            Self::Purpose => "purpose",
+            Self::HostName => "host_name",
+            Self::Certificate(_) => "bad_certificate",
+            Self::Protocol => "protocol",
+            Self::Refused(_) => "refused",
+            Self::Closed(_) => "closed",
+            Self::Other(_) => "tls",
+        }
+    }
+
+    /// Reads the failure out of what a TLS stream returned, during the handshake or from a later read: in
+    /// TLS 1.3 a client learns only there that its certificate was refused.
+    pub fn from_io(error: &io::Error) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+        inner.map_or_else(|| Self::Closed(error.kind()), Self::from_tls)
+    }
+
+    fn from_tls(error: &Error) -> Self {
+        match error {
+            Error::NoCertificatesPresented => Self::NoCertificate,
+            Error::InvalidCertificate(error) => Self::from_certificate(error),
+            Error::NoApplicationProtocol | Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+                Self::Protocol
+            }
+            Error::AlertReceived(alert) => Self::Refused(alert_text(*alert)),
+            other => Self::Other(other.to_string()),
+        }
+    }
+
+    fn from_certificate(error: &CertificateError) -> Self {
+        match error {
+            CertificateError::Revoked => Self::Revoked,
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
+            // A root made anew under the same name fails by its signature, not by its name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownIssuer,
+            CertificateError::UnknownRevocationStatus => Self::UnknownRevocationStatus,
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => Self::Purpose,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Self::HostName
+            }
+            other => Self::Certificate(other.to_string()),
+        }
+    }
+}
+
+/// What an alert of the peer says about this side's certificate.
+fn alert_text(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateRevoked => "this side's certificate is revoked".to_owned(),
+        AlertDescription::CertificateExpired => "this side's certificate has expired".to_owned(),
+        AlertDescription::CertificateRequired => "it wants a client certificate".to_owned(),
+        AlertDescription::UnknownCA => "it does not know the root of this side's certificate".to_owned(),
+        AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {
+            format!("it does not accept this side's certificate ({alert:?})")
+        }
+        other => format!("alert {other:?}"),
+    }
+}

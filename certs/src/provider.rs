@@ -1,0 +1,40 @@
+//! The one place that names a cryptography provider.
+//!
+//! Every builder of this crate gets the provider from here (`builder_with_provider`), so no process-wide
+//! default is needed and another crate that installs one changes nothing. `aws-lc-rs` wins where both
+//! features are on.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::crypto::{CryptoProvider, hash::Hash};
+
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+compile_error!("catchment-certs needs one of the features `aws-lc-rs` (default) and `ring`");
+
+/// The provider of this build, made once.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(default_provider())))
+}
+
+#[cfg(feature = "aws-lc-rs")]
+fn default_provider() -> CryptoProvider {
+    rustls::crypto::aws_lc_rs::default_provider()
+}
+
+#[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+fn default_provider() -> CryptoProvider {
+    rustls::crypto::ring::default_provider()
+}
+
+/// SHA-256, taken from the provider's cipher suites. `None` if it has no suite with that hash.
+pub(crate) fn sha256(data: &[u8]) -> Option<Vec<u8>> {
+    let provider = provider();
+    let hash: &dyn Hash = provider
+        .cipher_suites
+        .iter()
+        .filter_map(|suite| suite.tls13())
+        .map(|suite| suite.common.hash_provider)
+        .find(|hash| hash.algorithm() == rustls::crypto::hash::HashAlgorithm::SHA256)?;
+    Some(hash.hash(data).as_ref().to_vec())
+}

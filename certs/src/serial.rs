@@ -1,0 +1,130 @@
+//! Serial numbers of certificates: how they are made, shown and read.
+//!
+//! A serial is the magnitude of a positive ASN.1 INTEGER without leading zero bytes, so two ways of writing
+//! one number are one `Serial`. Shown as lower-case hexadecimal, read in either case and with colons.
+
+use std::{fmt, str::FromStr};
+
+/// Serial number of a certificate: 1 to 20 bytes (RFC 5280, 4.1.2.2), no leading zero byte.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Serial(Vec<u8>);
+
+/// Why bytes or a text are no [`Serial`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SerialError {
+    /// A serial number of zero or without digits.
+    #[error("a serial number must not be zero")]
+    Zero,
+    /// More than 20 bytes.
+    #[error("a serial number has at most 20 bytes")]
+    TooLong,
+    /// A character that is no hexadecimal digit.
+    #[error("a serial number is written in hexadecimal digits, not with {0:?}")]
+    Digit(char),
+}
+
+impl Serial {
+    /// Longest serial number in bytes.
+    pub const BYTES_MAX: usize = 20;
+
+    /// A random serial number of 16 bytes. Its two top bits are 01, so that it is positive without a leading
+    /// zero byte and always 16 bytes long; 126 bits are random.
+    pub fn random() -> Self {
+        let [first, rest @ ..] = rand::random::<[u8; 16]>();
+        let mut bytes = vec![(first & 0x3f) | 0x40];
+        bytes.extend(rest);
+        Self(bytes)
+    }
+
+    /// Takes a big-endian magnitude; leading zero bytes fall away.
+    ///
+    /// # Errors
+    /// Zero, or longer than [`Self::BYTES_MAX`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SerialError> {
+        let start = bytes.iter().position(|byte| *byte != 0).ok_or(SerialError::Zero)?;
+        let magnitude = bytes.get(start..).unwrap_or_default();
+        if magnitude.len() > Self::BYTES_MAX {
+            return Err(SerialError::TooLong);
+        }
+        Ok(Self(magnitude.to_vec()))
+    }
+
+    /// The big-endian magnitude, without leading zero bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Serial {
+    type Err = SerialError;
+
+    fn from_str(text: &str) -> Result<Self, SerialError> {
+        let mut nibbles = Vec::new();
+        for character in text.chars().filter(|c| *c != ':') {
+            let digit = character.to_digit(16).ok_or(SerialError::Digit(character))?;
+            nibbles.push(u8::try_from(digit).unwrap_or_default());
+            if nibbles.len() > 2 * (Self::BYTES_MAX + 1) {
+                return Err(SerialError::TooLong);
+            }
+        }
+        if nibbles.len() % 2 == 1 {
+            nibbles.insert(0, 0);
+        }
+        let bytes: Vec<u8> = nibbles
+            .chunks_exact(2)
+            .map(|pair| pair.iter().fold(0u8, |byte, nibble| (byte << 4) | nibble))
+            .collect();
+        Self::from_bytes(&bytes)
+    }
+}
+
+/// Lower-case hexadecimal digits of some bytes.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_number_is_one_serial() {
+        let serial: Serial = "0A:0b:FF".parse().unwrap();
+        assert_eq!(serial.to_string(), "0a0bff");
+        assert_eq!("a0bff".parse(), Ok(serial.clone()));
+        assert_eq!(Serial::from_bytes(&[0, 0, 0x0a, 0x0b, 0xff]), Ok(serial));
+    }
+
+    #[test]
+    fn what_is_no_serial_is_refused() {
+        assert_eq!("".parse::<Serial>(), Err(SerialError::Zero));
+        assert_eq!("0000".parse::<Serial>(), Err(SerialError::Zero));
+        assert_eq!("12x4".parse::<Serial>(), Err(SerialError::Digit('x')));
+        assert_eq!("f".repeat(41).parse::<Serial>(), Err(SerialError::TooLong));
+        assert_eq!("f".repeat(100_000).parse::<Serial>(), Err(SerialError::TooLong));
+    }
+
+    #[test]
+    fn random_serials_are_positive_16_bytes_and_differ() {
+        let serials: std::collections::HashSet<Serial> = (0..10_000).map(|_| Serial::random()).collect();
+        assert_eq!(serials.len(), 10_000);
+        assert!(serials.iter().all(|s| s.as_bytes().len() == 16 && (0x40..0x80).contains(&s.as_bytes()[0])));
+    }
+}
