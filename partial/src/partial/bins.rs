@@ -1,0 +1,184 @@
+//! The bins of one sign of the sketch: sorted, sparse, at most [`MAX_BINS`].
+//!
+//! Which bins there are depends only on which keys were ever added: the [`MAX_BINS`] greatest of them. A count
+//! whose key is below these is in the lowest bin. That lowest key only ever rises, so it does not matter whether a
+//! small key comes before or after the keys that crowd it out.
+//!
+//! Encoding: varint number of bins; zigzag first key; for each bin but the first: varint difference of the keys
+//! less 1; each followed by: varint count, which is not zero.
+
+use super::codec::{DecodeError, Reader, put_varint, put_zigzag};
+use super::mapping::{MAX_KEY, MIN_KEY};
+
+/// The most bins for each sign: values over more than 58 octaves (17 powers of ten) without a gap. At 16 bytes a
+/// bin it bounds what one series can take to 64 KiB a window.
+pub const MAX_BINS: usize = 2048;
+
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) struct Bin {
+    pub(super) key: i32,
+    /// At least 1; stops at the greatest number.
+    pub(super) count: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Bins(Vec<Bin>);
+
+impl Bins {
+    /// Adds `count` (not 0) values with this key.
+    #[inline]
+    pub(super) fn add(&mut self, key: i32, count: u64) {
+        // Keys rise by at least 1 from bin to bin: where there is no gap, the bin's place is known.
+        let guess = self.0.first().and_then(|first| usize::try_from(key - first.key).ok());
+        match guess.and_then(|guess| self.0.get_mut(guess)) {
+            Some(bin) if bin.key == key => bin.count = bin.count.saturating_add(count),
+            _ => self.add_searching(key, count),
+        }
+    }
+
+    fn add_searching(&mut self, key: i32, count: u64) {
+        let place = self.0.partition_point(|bin| bin.key < key);
+        match self.0.get_mut(place) {
+            Some(bin) if bin.key == key => bin.count = bin.count.saturating_add(count),
+            _ => self.insert(place, Bin { key, count }),
+        }
+    }
+
+    /// Puts a bin with a new key in its place.
+    fn insert(&mut self, place: usize, bin: Bin) {
+        if self.0.len() < MAX_BINS {
+            if self.0.len() == self.0.capacity() {
+                // By half instead of double: most series stop growing early.
+                self.0.reserve_exact((self.0.len() / 2).clamp(4, MAX_BINS - self.0.len()));
+            }
+            self.0.insert(place, bin);
+        } else if place > 0 {
+            let lowest = self.0.remove(0).count;
+            self.0.insert(place - 1, bin);
+            self.add_to_lowest(lowest);
+        } else {
+            self.add_to_lowest(bin.count);
+        }
+    }
+
+    fn add_to_lowest(&mut self, count: u64) {
+        if let Some(lowest) = self.0.first_mut() {
+            lowest.count = lowest.count.saturating_add(count);
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        for bin in &other.0 {
+            self.add(bin.key, bin.count);
+        }
+    }
+
+    /// The bins, keys rising.
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Bin> {
+        self.0.iter()
+    }
+
+    /// Whether the values in here can have these extreme magnitudes (`None`: there are no values).
+    pub(super) fn can_span(&self, keys: Option<(i32, i32)>) -> bool {
+        match (self.0.first(), self.0.last(), keys) {
+            (None, None, None) => true,
+            (Some(low), Some(high), Some((least, greatest))) => {
+                high.key == greatest && (low.key == least || (low.key > least && self.0.len() == MAX_BINS))
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn greatest_key(&self) -> Option<i32> {
+        self.0.last().map(|bin| bin.key)
+    }
+
+    pub(super) fn heap(&self) -> usize {
+        self.0.capacity() * size_of::<Bin>()
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(self.0.len() as u64, out);
+        let mut below = None;
+        for bin in &self.0 {
+            match below {
+                None => put_zigzag(bin.key.into(), out),
+                Some(below) => put_varint((bin.key - below - 1) as u64, out),
+            }
+            put_varint(bin.count, out);
+            below = Some(bin.key);
+        }
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        const KEY: DecodeError = DecodeError::Invalid("a key of the sketch is out of range");
+        const BIN_BYTES: usize = 2;
+        let count = reader.count(MAX_BINS, "the sketch has too many bins")?;
+        let mut bins = Vec::with_capacity(count.min(reader.remaining() / BIN_BYTES));
+        let mut below: Option<i64> = None;
+        for _ in 0..count {
+            let key = match below {
+                None => Some(reader.zigzag()?),
+                Some(below) => below.saturating_add(1).checked_add_unsigned(reader.varint()?),
+            };
+            let key = key.filter(|key| (MIN_KEY.into()..=MAX_KEY.into()).contains(key)).ok_or(KEY)?;
+            let count = reader.varint()?;
+            if count == 0 {
+                return Err(DecodeError::Invalid("a bin of the sketch is empty"));
+            }
+            bins.push(Bin { key: i32::try_from(key).map_err(|_| KEY)?, count });
+            below = Some(key);
+        }
+        Ok(Self(bins))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bins_of(keys: &[i32]) -> Bins {
+        let mut bins = Bins::default();
+        keys.iter().for_each(|&key| bins.add(key, 1));
+        bins
+    }
+
+    #[test]
+    fn the_lowest_keys_collapse_when_full() {
+        let most = MAX_BINS as i32;
+        let mut bins = bins_of(&(0..most).collect::<Vec<_>>());
+        bins.add(-5, 7);
+        assert_eq!(bins.0.first(), Some(&Bin { key: 0, count: 8 }));
+        bins.add(most, 1);
+        assert_eq!(bins.0.first(), Some(&Bin { key: 1, count: 9 }));
+        assert_eq!(bins.0.last(), Some(&Bin { key: most, count: 1 }));
+        assert_eq!(bins.0.len(), MAX_BINS);
+        assert!(bins.heap() <= MAX_BINS * size_of::<Bin>());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn which_keys_collapse_does_not_depend_on_the_order(
+            mut keys in prop::collection::vec(-3000i32..3000, 1..6000),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let bins = bins_of(&keys);
+            let (left, right) = keys.split_at(cut.index(keys.len()));
+            let mut merged = bins_of(right);
+            merged.merge(&bins_of(left));
+            prop_assert_eq!(&merged, &bins);
+            keys.sort_unstable();
+            prop_assert_eq!(&bins_of(&keys), &bins);
+            keys.reverse();
+            prop_assert_eq!(&bins_of(&keys), &bins);
+            prop_assert_eq!(bins.iter().map(|bin| bin.count).sum::<u64>(), keys.len() as u64);
+            // What was promised: the greatest keys, exactly.
+            keys.dedup();
+            keys.truncate(MAX_BINS);
+            keys.reverse();
+            prop_assert_eq!(bins.iter().map(|bin| bin.key).collect::<Vec<_>>(), keys);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The small pieces of the encoding: variable-length integers, and reading that cannot run over the end.
+//!
+//! A *varint* is LEB128: seven bits a byte, least significant first, the top bit says that another byte follows;
+//! at most ten bytes. *zigzag* folds the sign into the lowest bit: 0, -1, 1, -2 become 0, 1, 2, 3.
+
+/// Why bytes are no partial. Nothing was changed; the bytes come from a damaged store or a faulty sender.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes end too early.
+    #[error("the encoded partial ends in the middle")]
+    Truncated,
+    /// The version byte is unknown.
+    #[error("a partial of encoding version {0} cannot be read: upgrade this program first")]
+    Version(u8),
+    /// The flags announce parts that this version does not know.
+    #[error("a partial with unknown parts (flags {0:#04x}) cannot be read: upgrade this program first")]
+    UnknownParts(u8),
+    /// A field is out of its range, or fields contradict each other.
+    #[error("the encoded partial is invalid: {0}")]
+    Invalid(&'static str),
+    /// Bytes are left over.
+    #[error("{0} bytes follow the end of the encoded partial")]
+    Trailing(usize),
+}
+
+pub(crate) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+pub(crate) fn put_zigzag(value: i64, out: &mut Vec<u8>) {
+    put_varint((value.wrapping_shl(1) ^ (value >> 63)) as u64, out);
+}
+
+/// The bytes that are not yet read.
+pub(crate) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn remaining(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8, DecodeError> {
+        let (&byte, rest) = self.0.split_first().ok_or(DecodeError::Truncated)?;
+        self.0 = rest;
+        Ok(byte)
+    }
+
+    pub(crate) fn bytes(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+        let (bytes, rest) = self.0.split_at_checked(count).ok_or(DecodeError::Truncated)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    pub(crate) fn varint(&mut self) -> Result<u64, DecodeError> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            if shift == 63 && byte > 1 {
+                break;
+            }
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(DecodeError::Invalid("a number exceeds 64 bits"))
+    }
+
+    pub(crate) fn zigzag(&mut self) -> Result<i64, DecodeError> {
+        let folded = self.varint()?;
+        Ok((folded >> 1) as i64 ^ -((folded & 1) as i64))
+    }
+
+    /// A varint that counts things: at most `most`.
+    pub(crate) fn count(&mut self, most: usize, what: &'static str) -> Result<usize, DecodeError> {
+        let count = usize::try_from(self.varint()?).map_err(|_| DecodeError::Invalid(what))?;
+        if count > most { Err(DecodeError::Invalid(what)) } else { Ok(count) }
+    }
+
+    pub(crate) fn finish(self) -> Result<(), DecodeError> {
+        if self.0.is_empty() { Ok(()) } else { Err(DecodeError::Trailing(self.0.len())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn numbers_survive(unsigned: u64, shift in 0u32..64, signed: i64) {
+            let mut out = Vec::new();
+            put_varint(unsigned >> shift, &mut out);
+            put_zigzag(signed >> shift, &mut out);
+            let mut reader = Reader::new(&out);
+            prop_assert_eq!(reader.varint(), Ok(unsigned >> shift));
+            prop_assert_eq!(reader.zigzag(), Ok(signed >> shift));
+            prop_assert_eq!(reader.finish(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn ends_and_excess_are_errors() {
+        assert_eq!(Reader::new(&[0x80]).varint(), Err(DecodeError::Truncated));
+        let most = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+        assert_eq!(Reader::new(&most).varint(), Ok(u64::MAX));
+        let excess = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];
+        assert!(matches!(Reader::new(&excess).varint(), Err(DecodeError::Invalid(_))));
+        assert_eq!(Reader::new(&[1, 2]).finish(), Err(DecodeError::Trailing(2)));
+        assert_eq!(Reader::new(&[1, 2]).bytes(3), Err(DecodeError::Truncated));
+    }
+}

@@ -1,0 +1,151 @@
+//! The readings at the ends: least and greatest value, first and last time.
+//!
+//! Each is the least element of a total order, so any order of pushes and merges ends in the same:
+//! `min` by value then time, `max` by value downwards then time, `first` by time then value, `last` by time
+//! downwards then value downwards. (Of two readings equal in value the earlier is `min` and `max`; of two at one
+//! time the smaller is `first` and the larger is `last`.)
+
+use super::codec::{DecodeError, Reader, put_varint, put_zigzag};
+use crate::time::{NANOS_PER_MILLI, Timestamp};
+
+/// A value and the time of its reading.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub struct Point {
+    /// Event time of the reading.
+    pub time: Timestamp,
+    /// Its value; finite, never negative zero.
+    pub value: f64,
+}
+
+/// The four readings at the ends of a set that is not empty.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub(crate) struct Extent {
+    pub(crate) min: Point,
+    pub(crate) max: Point,
+    pub(crate) first: Point,
+    pub(crate) last: Point,
+}
+
+/// Unit of encoded times.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Unit {
+    Milliseconds,
+    Nanoseconds,
+}
+
+impl Unit {
+    fn nanos(self) -> u64 {
+        match self {
+            Self::Milliseconds => NANOS_PER_MILLI as u64,
+            Self::Nanoseconds => 1,
+        }
+    }
+}
+
+/// The times of an [`Extent`].
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Times {
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) min: Timestamp,
+    pub(crate) max: Timestamp,
+}
+
+impl Extent {
+    /// The extent of one reading.
+    pub(crate) fn of(point: Point) -> Self {
+        Self { min: point, max: point, first: point, last: point }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, point: Point) {
+        let Point { time, value } = point;
+        if value < self.min.value || (value == self.min.value && time < self.min.time) {
+            self.min = point;
+        }
+        if value > self.max.value || (value == self.max.value && time < self.max.time) {
+            self.max = point;
+        }
+        if time >= self.last.time && (time > self.last.time || value > self.last.value) {
+            self.last = point;
+        }
+        if time <= self.first.time && (time < self.first.time || value < self.first.value) {
+            self.first = point;
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for point in [other.min, other.max, other.first, other.last] {
+            self.push(point);
+        }
+    }
+
+    /// Whether readings exist of which this is the extent.
+    pub(crate) fn is_possible(&self) -> bool {
+        let Self { min, max, first, last } = *self;
+        let values = min.value..=max.value;
+        let times = first.time..=last.time;
+        values.contains(&first.value)
+            && values.contains(&last.value)
+            && times.contains(&min.time)
+            && times.contains(&max.time)
+            // Where two points tie in what decides one of them, the rest of the order decides the same way.
+            && (min.value != first.value || min.time == first.time)
+            && (max.value != first.value || max.time == first.time)
+            && (min.time != first.time || first.value == min.value)
+            && (max.time != last.time || last.value == max.value)
+            && (first.time != last.time || (first.value == min.value && last.value == max.value))
+    }
+
+    /// The coarsest unit in which all times are whole relative to `base`.
+    pub(crate) fn unit(&self, base: Timestamp) -> Unit {
+        let whole = |from: Timestamp, to: Timestamp| {
+            to.as_nanos().checked_sub(from.as_nanos()).is_some_and(|nanos| nanos % NANOS_PER_MILLI == 0)
+        };
+        let ends = [self.last.time, self.min.time, self.max.time];
+        if whole(base, self.first.time) && ends.iter().all(|&end| whole(self.first.time, end)) {
+            Unit::Milliseconds
+        } else {
+            Unit::Nanoseconds
+        }
+    }
+
+    /// The time of `first` relative to `base`, zigzag; unless `single`, how much later `last`, `min` and `max` are.
+    pub(crate) fn encode_times(&self, base: Timestamp, unit: Unit, single: bool, out: &mut Vec<u8>) {
+        let first = self.first.time.as_nanos();
+        // Modulo 2^64, so that nanoseconds reach every time from every base; milliseconds never wrap.
+        put_zigzag(first.wrapping_sub(base.as_nanos()) / unit.nanos() as i64, out);
+        if !single {
+            for end in [self.last.time, self.min.time, self.max.time] {
+                put_varint(end.as_nanos().wrapping_sub(first) as u64 / unit.nanos(), out);
+            }
+        }
+    }
+}
+
+impl Times {
+    pub(crate) fn decode(
+        reader: &mut Reader<'_>,
+        base: Timestamp,
+        unit: Unit,
+        single: bool,
+    ) -> Result<Self, DecodeError> {
+        const RANGE: DecodeError = DecodeError::Invalid("a time is out of range");
+        let offset = reader.zigzag()?;
+        let first = match unit {
+            Unit::Nanoseconds => base.as_nanos().wrapping_add(offset),
+            Unit::Milliseconds => offset
+                .checked_mul(NANOS_PER_MILLI)
+                .and_then(|nanos| base.as_nanos().checked_add(nanos))
+                .ok_or(RANGE)?,
+        };
+        let mut end = || {
+            if single {
+                return Ok(Timestamp::from_nanos(first));
+            }
+            let later = reader.varint()?.checked_mul(unit.nanos()).ok_or(RANGE)?;
+            first.checked_add_unsigned(later).map(Timestamp::from_nanos).ok_or(RANGE)
+        };
+        Ok(Self { last: end()?, min: end()?, max: end()?, first: Timestamp::from_nanos(first) })
+    }
+}

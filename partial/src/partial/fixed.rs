@@ -1,0 +1,201 @@
+//! Sums that are exact: fixed-point numbers as wide as they need to be.
+//!
+//! Every finite double is a whole multiple of 2^-1074 and every square of one a multiple of 2^-2148, so their sums
+//! are integers in these units. A [`Fixed`] holds such an integer in limbs of 64 bits, only as many as are in use:
+//! three or four for ordinary readings. Adding integers is commutative and associative without any rounding, which
+//! no compensated floating-point sum is, and it is faster: two or three additions with carry. The one rounding
+//! happens when the sum is read, and it is correct to the last bit (what Python's `math.fsum` gives).
+//! It cannot overflow before it is read: the limit lies above 2^64 squares of the greatest double.
+//!
+//! Encoding: varint number of bytes, and unless that is 0: varint index of the lowest byte, then the bytes, least
+//! significant first, without zero bytes at either end.
+
+mod arithmetic;
+
+use super::codec::{DecodeError, Reader, put_varint};
+use std::cmp::Ordering;
+
+pub(super) use arithmetic::Rounded;
+
+/// Limbs from bit 0 to the limit. 2^64 squares need 4096 + 64 + 105 bits.
+const LIMIT: i32 = 68;
+const LIMB_BYTES: usize = 8;
+
+/// A non-negative integer: the sum of `limbs[i] << (64 * (low + i))`. Limbs at either end may be zero.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fixed {
+    /// Negative only within a division, for places behind the point.
+    low: i32,
+    limbs: Vec<u64>,
+}
+
+/// Adds `words` to the lowest limbs; the carry goes up through the rest, and out.
+#[inline]
+fn add_limbs(limbs: &mut [u64], words: &[u64]) -> bool {
+    let mut carry = false;
+    let mut limbs = limbs.iter_mut();
+    for (limb, &word) in limbs.by_ref().zip(words) {
+        (*limb, carry) = limb.carrying_add(word, carry);
+    }
+    while carry && let Some(limb) = limbs.next() {
+        (*limb, carry) = limb.overflowing_add(1);
+    }
+    carry
+}
+
+impl Fixed {
+    /// Adds `mantissa << bit`, for the mantissa of a double (`bit` at most 2^12).
+    #[inline]
+    pub(super) fn add(&mut self, mantissa: u64, bit: u32) {
+        let wide = u128::from(mantissa) << (bit % 64);
+        self.add_words((bit / 64) as i32, &[wide as u64, (wide >> 64) as u64]);
+    }
+
+    /// Adds `mantissa << bit`, for the square of a mantissa, which is below 2^106 (`bit` at most 2^12).
+    #[inline]
+    pub(super) fn add_square(&mut self, mantissa: u128, bit: u32) {
+        let shift = bit % 64;
+        let wide = mantissa << shift;
+        let high = mantissa.unbounded_shr(128 - shift) as u64;
+        self.add_words((bit / 64) as i32, &[wide as u64, (wide >> 64) as u64, high]);
+    }
+
+    #[inline]
+    fn add_words(&mut self, index: i32, words: &[u64]) {
+        let carry = match self.offset(index).and_then(|offset| self.limbs.get_mut(offset..)) {
+            Some(limbs) if limbs.len() >= words.len() => add_limbs(limbs, words),
+            _ => {
+                self.cover(index, words.len());
+                let offset = self.offset(index).unwrap_or_default();
+                add_limbs(self.limbs.get_mut(offset..).unwrap_or_default(), words)
+            }
+        };
+        if carry {
+            self.limbs.push(1);
+            self.limit();
+        }
+    }
+
+    /// Adds all of `other`.
+    pub(super) fn merge(&mut self, other: &Self) {
+        let other_limbs = trim(&other.limbs);
+        if !other_limbs.1.is_empty() {
+            self.add_words(other.low + other_limbs.0, other_limbs.1);
+            self.limit();
+        }
+    }
+
+    pub(super) fn is_zero(&self) -> bool {
+        self.limbs.iter().all(|&limb| limb == 0)
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap(&self) -> usize {
+        self.limbs.capacity() * LIMB_BYTES
+    }
+
+    fn offset(&self, index: i32) -> Option<usize> {
+        usize::try_from(index - self.low).ok()
+    }
+
+    /// The index above the highest limb.
+    fn top(&self) -> i32 {
+        self.low + self.limbs.len() as i32
+    }
+
+    /// Makes room for `count` limbs from `index` on.
+    #[cold]
+    fn cover(&mut self, index: i32, count: usize) {
+        if self.limbs.is_empty() {
+            self.low = index;
+        }
+        let below = (self.low - index).max(0) as usize;
+        let above = (index + count as i32 - self.top()).max(0) as usize;
+        self.limbs.reserve_exact(below + above);
+        self.limbs.splice(0..0, std::iter::repeat_n(0, below));
+        self.limbs.resize(self.limbs.len() + above, 0);
+        self.low -= below as i32;
+    }
+
+    /// From the limit on, which no honest sum reaches, all sums are one: `2^(64 * LIMIT)`. As sums only grow, it
+    /// does not matter which addition crossed the limit.
+    fn limit(&mut self) {
+        if self.top() > LIMIT {
+            let (start, limbs) = trim(&self.limbs);
+            if self.low + start + limbs.len() as i32 > LIMIT {
+                *self = Self { low: LIMIT, limbs: vec![1] };
+            }
+        }
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let (start, limbs) = trim(&self.limbs);
+        let (Some(first), Some(last)) = (limbs.first(), limbs.last()) else {
+            put_varint(0, out);
+            return;
+        };
+        let (skip, drop) = ((first.trailing_zeros() / 8) as usize, (last.leading_zeros() / 8) as usize);
+        let count = limbs.len() * LIMB_BYTES - skip - drop;
+        put_varint(count as u64, out);
+        put_varint(((self.low + start) as usize * LIMB_BYTES + skip) as u64, out);
+        out.extend(limbs.iter().flat_map(|limb| limb.to_le_bytes()).skip(skip).take(count));
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        const RANGE: &str = "a sum is out of range";
+        // The limit itself is one bit above its limbs.
+        let limit = (LIMIT as usize) * LIMB_BYTES + 1;
+        let count = reader.count(limit, RANGE)?;
+        if count == 0 {
+            return Ok(Self::default());
+        }
+        let start = reader.count(limit - count, RANGE)?;
+        let bytes = reader.bytes(count)?;
+        let mut limbs = vec![0u64; (start % LIMB_BYTES + count).div_ceil(LIMB_BYTES)];
+        for (place, &byte) in (start % LIMB_BYTES..).zip(bytes) {
+            if let Some(limb) = limbs.get_mut(place / LIMB_BYTES) {
+                *limb |= u64::from(byte) << (8 * (place % LIMB_BYTES));
+            }
+        }
+        let mut sum = Self { low: (start / LIMB_BYTES) as i32, limbs };
+        sum.limit();
+        Ok(sum)
+    }
+}
+
+/// The limbs without zeros at the ends, and how many were cut from the low end.
+fn trim(limbs: &[u64]) -> (i32, &[u64]) {
+    let start = limbs.iter().take_while(|&&limb| limb == 0).count();
+    let kept = limbs.get(start..).unwrap_or_default();
+    let zeros = kept.iter().rev().take_while(|&&limb| limb == 0).count();
+    (start as i32, kept.get(..kept.len() - zeros).unwrap_or_default())
+}
+
+impl Ord for Fixed {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ((start, limbs), (other_start, other_limbs)) = (trim(&self.limbs), trim(&other.limbs));
+        let top =
+            |low: i32, limbs: &[u64]| if limbs.is_empty() { i32::MIN } else { low + limbs.len() as i32 };
+        // With equal tops the limbs compare from the highest down; one that goes on lower is greater.
+        top(self.low + start, limbs)
+            .cmp(&top(other.low + other_start, other_limbs))
+            .then_with(|| limbs.iter().rev().cmp(other_limbs.iter().rev()))
+    }
+}
+
+impl PartialOrd for Fixed {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Fixed {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Fixed {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! What is needed to read exact sums: difference, product, quotient, and the one rounding at the end.
+//!
+//! Schoolbook methods on few limbs; nothing here runs for each reading.
+
+use super::Fixed;
+
+/// `mantissa * 2^exponent`, rounded to nearest, ties to even: a double without its bounds of the exponent.
+#[derive(Copy, Clone, PartialEq, Debug)]
+pub(crate) struct Rounded {
+    /// Zero, or from 1 to 2^53.
+    mantissa: f64,
+    exponent: i32,
+}
+
+const DOUBLE_BITS: u32 = 53;
+
+impl Fixed {
+    /// `self - other`; zero if that is negative.
+    pub(crate) fn minus(&self, other: &Self) -> Self {
+        if self <= other {
+            return Self::default();
+        }
+        let mut difference = self.clone();
+        difference.cover(other.low, other.limbs.len());
+        let offset = difference.offset(other.low).unwrap_or_default();
+        let mut limbs = difference.limbs.iter_mut().skip(offset);
+        let mut borrow = false;
+        for (limb, &word) in limbs.by_ref().zip(&other.limbs) {
+            (*limb, borrow) = limb.borrowing_sub(word, borrow);
+        }
+        while borrow && let Some(limb) = limbs.next() {
+            (*limb, borrow) = limb.overflowing_sub(1);
+        }
+        difference
+    }
+
+    /// `self * factor`.
+    pub(crate) fn times(&self, factor: u64) -> Self {
+        let mut carry = 0;
+        let mut product = self.clone();
+        for limb in &mut product.limbs {
+            (*limb, carry) = limb.carrying_mul(factor, carry);
+        }
+        product.limbs.push(carry);
+        product
+    }
+
+    /// `self * self`.
+    pub(crate) fn squared(&self) -> Self {
+        let mut square = Self { low: 2 * self.low, limbs: vec![0; 2 * self.limbs.len()] };
+        for (place, &factor) in self.limbs.iter().enumerate() {
+            let row = self.times(factor);
+            if let Some(limbs) = square.limbs.get_mut(place..) {
+                super::add_limbs(limbs, &row.limbs);
+            }
+        }
+        square
+    }
+
+    /// `self / divisor` (not zero), rounded down to `places` limbs below the lowest; and whether there was a rest.
+    pub(crate) fn over(&self, divisor: u64, places: u8) -> (Self, bool) {
+        let mut quotient = Self { low: self.low - i32::from(places), limbs: vec![0; places.into()] };
+        quotient.limbs.extend_from_slice(&self.limbs);
+        let mut rest = 0u64;
+        for limb in quotient.limbs.iter_mut().rev() {
+            let dividend = u128::from(rest) << 64 | u128::from(*limb);
+            // The rest is below the divisor, so the quotient fits.
+            *limb = dividend.checked_div(divisor.into()).unwrap_or_default() as u64;
+            rest = dividend.checked_rem(divisor.into()).unwrap_or_default() as u64;
+        }
+        (quotient, rest != 0)
+    }
+
+    /// The nearest number of 53 bits to `(self + r) * 2^unit`, where `r` is above zero and below the lowest bit if
+    /// `more`, else zero.
+    pub(crate) fn round(&self, unit: i32, more: bool) -> Rounded {
+        let (start, limbs) = super::trim(&self.limbs);
+        let mut down = limbs.iter().rev().copied();
+        let Some(first) = down.next() else { return Rounded { mantissa: 0.0, exponent: 0 } };
+        let (second, third) = (down.next().unwrap_or(0), down.next().unwrap_or(0));
+        let shift = first.leading_zeros();
+        let pair = u128::from(first) << 64 | u128::from(second);
+        let top = pair.unbounded_shl(shift) | u128::from(third.unbounded_shr(64 - shift));
+        let below = third.unbounded_shl(shift) != 0 || down.any(|limb| limb != 0) || more;
+
+        let dropped = u128::BITS - DOUBLE_BITS;
+        let mantissa = (top >> dropped) as u64;
+        let fraction = top.unbounded_shl(DOUBLE_BITS);
+        let half = 1u128 << (u128::BITS - 1);
+        let up = fraction > half || (fraction == half && (below || mantissa % 2 == 1));
+        // The 128 bits of `top` end where the highest limb does, `shift` bits lower.
+        let end = 64 * (self.low + start + limbs.len() as i32) - shift as i32;
+        Rounded { mantissa: (mantissa + u64::from(up)) as f64, exponent: unit + end - DOUBLE_BITS as i32 }
+    }
+}
+
+impl Rounded {
+    /// As a double: infinite beyond its range, rounded again below its normal range.
+    pub(crate) fn value(self) -> f64 {
+        let (mut value, mut exponent) = (self.mantissa, self.exponent);
+        while exponent > 971 && value.is_finite() {
+            value *= power_of_two(971);
+            exponent -= 971;
+        }
+        if exponent < -1022 {
+            // The first step is exact, as the mantissa is at least 1; so there is one rounding at most.
+            value *= power_of_two(-1022);
+            exponent = (exponent + 1022).max(-1022);
+        }
+        value * power_of_two(exponent.min(971))
+    }
+
+    /// The square root, correctly rounded but for the rounding of `self`.
+    pub(crate) fn sqrt(self) -> Self {
+        let odd = self.exponent.rem_euclid(2);
+        Self { mantissa: (self.mantissa * power_of_two(odd)).sqrt(), exponent: (self.exponent - odd) / 2 }
+    }
+}
+
+/// `2^exponent` for the exponents of normal numbers.
+fn power_of_two(exponent: i32) -> f64 {
+    f64::from_bits(((exponent + 1023) as u64) << 52)
+}

@@ -1,0 +1,58 @@
+//! The exact sum of the squares, and the variance.
+//!
+//! The population variance is `(n Q - S^2) / n^2` with the sum `S` and the sum of squares `Q`. In floating point
+//! this formula cancels badly; here `n`, `Q` and `S` are integers and the numerator is exact (see [`Fixed`]), so
+//! the variance is the true one, correctly rounded, also of values that differ in their last bit.
+//!
+//! Encoding: the sum as a [`Fixed`] in units of 2^-2148. (Third and fourth moments can follow the same way.)
+
+use super::codec::{DecodeError, Reader};
+use super::fixed::{Fixed, Rounded};
+use super::sum::{self, Sum};
+
+/// Exponent of the unit of sums of squares: the square of the least double.
+const UNIT: i32 = 2 * sum::UNIT;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Squares(Fixed);
+
+impl Squares {
+    #[inline]
+    pub(super) fn push(&mut self, value: f64) {
+        // Zero would make the sum reach down to bit 0.
+        if value != 0.0 {
+            let (mantissa, bit) = sum::units(value);
+            self.0.add_square(u128::from(mantissa) * u128::from(mantissa), 2 * bit);
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.0.merge(&other.0);
+    }
+
+    pub(super) fn is_zero(&self) -> bool {
+        self.0.is_zero()
+    }
+
+    /// The population variance of `count` values with this sum; `None` for 0. Never negative: a numerator below
+    /// zero, which only forged bytes can have, counts as zero.
+    pub(super) fn variance(&self, sum: &Sum, count: u64) -> Option<Rounded> {
+        let numerator = self.0.times(count).minus(&sum.magnitude().squared());
+        // All places in the first division: dividing its floor again is then the floor of dividing by the square.
+        let (once, rest) = (count > 0).then(|| numerator.over(count, 4))?;
+        let (twice, more) = once.over(count, 0);
+        Some(twice.round(UNIT, rest || more))
+    }
+
+    pub(super) fn heap(&self) -> usize {
+        self.0.heap()
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Fixed::decode(reader).map(Self)
+    }
+}

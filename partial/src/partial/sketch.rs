@@ -1,0 +1,101 @@
+//! The quantile sketch for many values: a DDSketch (Masson, Rim, Lee, PVLDB 12(12), 2019).
+//!
+//! Positive and negative values are counted in bins of 1 % relative accuracy (see [`super::mapping`]), zeros apart.
+//! Beyond [`super::MAX_BINS`] bins of a sign the values nearest to zero lose their accuracy, never the others.
+//! The state is a function of the multiset of values: adding counts is all that push and merge do.
+//!
+//! Encoding: varint number of zeros, then the positive and the negative values' bins (keys of the magnitudes).
+
+use super::bins::Bins;
+use super::codec::{DecodeError, Reader, put_varint};
+use super::mapping;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sketch {
+    zeros: u64,
+    positive: Bins,
+    negative: Bins,
+}
+
+impl Sketch {
+    #[inline]
+    pub(super) fn push(&mut self, value: f64) {
+        if value > 0.0 {
+            self.positive.add(mapping::key(value), 1);
+        } else if value < 0.0 {
+            self.negative.add(mapping::key(-value), 1);
+        } else {
+            self.zeros = self.zeros.saturating_add(1);
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.zeros = self.zeros.saturating_add(other.zeros);
+        self.positive.merge(&other.positive);
+        self.negative.merge(&other.negative);
+    }
+
+    /// The number of values; stops at the greatest number.
+    pub(super) fn count(&self) -> u64 {
+        let bins = self.positive.iter().chain(self.negative.iter());
+        bins.fold(self.zeros, |sum, bin| sum.saturating_add(bin.count))
+    }
+
+    /// About the value at `rank` (from 0) in rising order.
+    pub(super) fn at_rank(&self, rank: u64) -> f64 {
+        let negative = self.negative.iter().rev().map(|bin| (-1.0, Some(bin.key), bin.count));
+        let positive = self.positive.iter().map(|bin| (1.0, Some(bin.key), bin.count));
+        let mut below = 0u64;
+        let mut reached = None;
+        for bin in negative.chain([(1.0, None, self.zeros)]).chain(positive) {
+            if bin.2 > 0 {
+                reached = Some(bin);
+            }
+            below = below.saturating_add(bin.2);
+            if below > rank {
+                break;
+            }
+        }
+        match reached {
+            Some((sign, Some(key), _)) => sign * mapping::magnitude(key),
+            _ => 0.0,
+        }
+    }
+
+    /// Whether values exist that have these extremes, this sketch, and these signs of which there are sums.
+    pub(super) fn is_possible(&self, min: f64, max: f64, signs: (bool, bool)) -> bool {
+        let positive = (max > 0.0).then(|| (mapping::key(max), min));
+        let negative = (min < 0.0).then(|| (mapping::key(-min), -max));
+        // A magnitude nearest to zero is only known when all values are on its side of zero.
+        let spans = |bins: &Bins, ends: Option<(i32, f64)>| match ends {
+            Some((greatest, nearest)) if nearest > 0.0 => {
+                bins.can_span(Some((mapping::key(nearest), greatest)))
+            }
+            Some((greatest, _)) => bins.greatest_key() == Some(greatest),
+            None => bins.can_span(None),
+        };
+        let one_side = min > 0.0 || max < 0.0;
+        spans(&self.positive, positive)
+            && spans(&self.negative, negative)
+            && (self.zeros == 0 || !one_side)
+            && (self.zeros > 0 || (min != 0.0 && max != 0.0))
+            && signs == (positive.is_some(), negative.is_some())
+    }
+
+    pub(super) fn heap(&self) -> usize {
+        self.positive.heap() + self.negative.heap()
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(self.zeros, out);
+        self.positive.encode(out);
+        self.negative.encode(out);
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { zeros: reader.varint()?, positive: Bins::decode(reader)?, negative: Bins::decode(reader)? })
+    }
+}
+
+#[cfg(test)]
+mod tests;
