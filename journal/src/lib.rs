@@ -1,1 +1,44 @@
-//! placeholder
+//! The durable log that Catchment's gateway and aggregator stand on.
+//!
+//! * [`Log`]: a segmented, checksummed, append-only log with one owner. [`GroupLog`]: the same log shared by
+//!   many appenders, with one thread that commits for all of them (one sync for all that arrived meanwhile).
+//! * [`Checkpoints`], [`write_whole`]: small files that are there whole or not at all.
+//! * [`DataDir`]: a data folder with an identity, a format version and a lock.
+//! * [`verify`], [`set_aside`]: what is wrong with a log's files, and how to live on without the bad part.
+//!
+//! What always holds: an append is refused before it changes anything, or it is written; what a commit
+//! returned survives power loss as long as the disk keeps what it synced; a failed sync is never retried;
+//! what is damaged is reported and never skipped in silence. All input and output goes through [`Disk`], so
+//! that this is tested on a disk that lies ([`sim::SimDisk`], feature `sim`).
+
+mod config;
+mod damage;
+mod data_dir;
+mod error;
+mod format;
+mod fs;
+mod group;
+mod log;
+mod open;
+mod pending;
+mod position;
+mod reader;
+mod scan;
+mod segments;
+mod tail;
+mod verify;
+mod whole;
+mod window;
+mod writer;
+
+pub use config::LogConfig;
+pub use damage::{Damage, DamageReason, Recovery};
+pub use data_dir::{DataDir, DataDirError, FORMAT_VERSION};
+pub use error::{AppendError, FullReason, OpenError, ReadError, SyncError};
+pub use fs::{Disk, DiskFile, RealDisk};
+pub use group::{Commit, GroupLog};
+pub use log::Log;
+pub use position::Position;
+pub use reader::{ReadEvent, Reader};
+pub use verify::{SegmentReport, VerifyReport, verify};
+pub use whole::{Checkpoints, WholeError, read_whole, write_whole};

@@ -1,0 +1,196 @@
+//! The small file-system trait that everything here stands on, and the real one.
+//!
+//! Contract: written bytes and new lengths are durable after [`DiskFile::sync_data`]; created, renamed and
+//! removed names after [`Disk::sync_dir`] of their folder; nothing else is. Paths are whole paths.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
+/// A file system, or something that behaves like one.
+pub trait Disk: Send + Sync + 'static {
+    /// An open file.
+    type File: DiskFile;
+
+    /// Creates a file for reading and writing; an error if there is one.
+    fn create_new(&self, path: &Path) -> io::Result<Self::File>;
+    /// Opens a file for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<Self::File>;
+    /// Opens a file for reading.
+    fn open_read(&self, path: &Path) -> io::Result<Self::File>;
+    /// Names of the entries of a folder, in no order. Names that are not UTF-8 are left out.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// Length of a file in bytes; `None` if there is none.
+    fn len(&self, path: &Path) -> io::Result<Option<u64>>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Renames a file within its folder, over an existing one, in one step.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Creates a folder and what is missing above it, durably.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Makes the names in a folder durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Bytes that a file in this folder could still take.
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// A number that nobody can predict.
+    fn random_u64(&self) -> u64;
+}
+
+/// An open file, read and written at positions.
+pub trait DiskFile: Send + Sync + 'static {
+    /// Reads up to `buf.len()` bytes; 0 at the end of the file.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all of `bytes`.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Really reserves the blocks of a range, which read as zeros, and extends the file to hold it.
+    /// A full disk is told here.
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
+    /// Cuts or extends the file.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes bytes and length durable (`fdatasync`).
+    fn sync_data(&self) -> io::Result<()>;
+    /// Makes bytes and all metadata durable (`fsync`).
+    fn sync_all(&self) -> io::Result<()>;
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// True if the file is empty.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// The operating system's file system.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    type File = File;
+
+    fn create_new(&self, path: &Path) -> io::Result<File> {
+        use std::os::unix::fs::OpenOptionsExt;
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(path)
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        Ok(names)
+    }
+
+    fn len(&self, path: &Path) -> io::Result<Option<u64>> {
+        match fs::metadata(path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        if dir.as_os_str().is_empty() || dir.is_dir() {
+            return Ok(());
+        }
+        let parent = match dir.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        self.create_dir_all(parent)?;
+        match fs::create_dir(dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        self.sync_dir(parent)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn random_u64(&self) -> u64 {
+        // SipHash under a key from the operating system.
+        RandomState::new().build_hasher().finish()
+    }
+}
+
+impl DiskFile for File {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, buf, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        FileExt::write_all_at(self, bytes, offset)
+    }
+
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        loop {
+            return match rustix::fs::fallocate(self, FallocateFlags::empty(), offset, len) {
+                Ok(()) => Ok(()),
+                Err(Errno::INTR) => continue,
+                // A file system without it: written zeros reserve as well.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(self, offset, len),
+                Err(errno) => Err(errno.into()),
+            };
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        Self::set_len(self, len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Self::sync_data(self)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        Self::sync_all(self)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
+
+/// Writes zeros over a range in bounded steps.
+fn write_zeros(file: &impl DiskFile, offset: u64, len: u64) -> io::Result<()> {
+    let zeros = [0u8; 64 << 10];
+    let end = offset.saturating_add(len);
+    let mut at = offset;
+    while at < end {
+        let step = (end - at).min(zeros.len() as u64);
+        file.write_all_at(zeros.get(..step as usize).unwrap_or(&zeros), at)?;
+        at += step;
+    }
+    Ok(())
+}
+
+/// True for the errors of a disk or quota without space, which pass when space comes back.
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

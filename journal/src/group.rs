@@ -1,0 +1,389 @@
+//! A log with many appenders: one thread commits for all of them.
+//!
+//! Appenders fill the pending block under a short mutex and never touch the disk. The thread takes the block,
+//! writes and syncs it outside of the mutex, and publishes; what arrives meanwhile is the next block. So one
+//! sync serves all that waited, and there is no delay beyond the sync before.
+//!
+//! The thread also reserves space. A segment is changed while no record is accepted: at the moment a block is
+//! taken the pending one is empty, and its limit is pulled to its base until the new segment is there;
+//! appends are told `BufferFull` for that time.
+
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::error::{AppendError, FullReason, SyncError};
+use crate::format::{ALIGN, BLOCK_HEADER, RECORD_HEADER};
+use crate::fs::{Disk, RealDisk};
+use crate::log::{Log, RETRY};
+use crate::pending::{Block, Pending, Refusal};
+use crate::position::Position;
+use crate::reader::Reader;
+use crate::segments::Segments;
+use crate::writer::{WriteError, Writer};
+
+/// What the committer publishes after each round. Every publication wakes the subscribers, also those that
+/// wait to repeat an append that was refused with `BufferFull` or `Full`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Every record below is durable.
+    pub durable: Position,
+    /// Why the log accepts and acknowledges nothing more.
+    pub poisoned: Option<Arc<str>>,
+    /// True while there is no space for a record that was refused. Space is looked for ten times a second.
+    pub full: bool,
+}
+
+/// A shared log; clones are handles of the same one. When the last handle is dropped the thread commits the
+/// rest and ends by itself; [`GroupLog::close`] waits for that and tells whether it succeeded.
+pub struct GroupLog<D: Disk = RealDisk> {
+    inner: Arc<Inner<D>>,
+    _stop: Arc<StopOnDrop<D>>,
+}
+
+impl<D: Disk> Clone for GroupLog<D> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), _stop: Arc::clone(&self._stop) }
+    }
+}
+
+struct StopOnDrop<D: Disk>(Arc<Inner<D>>);
+
+impl<D: Disk> Drop for StopOnDrop<D> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+struct Inner<D: Disk> {
+    disk: Arc<D>,
+    segments: Arc<Segments>,
+    state: Mutex<State>,
+    wake: Condvar,
+    commits: watch::Sender<Commit>,
+    thread: Mutex<Option<JoinHandle<Result<Position, SyncError>>>>,
+}
+
+struct State {
+    pending: Pending,
+    /// Room that the largest refused record needs; 0 if none waits.
+    wanted: u64,
+    release: Option<Position>,
+    stop: bool,
+}
+
+impl<D: Disk> Inner<D> {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is consistent between any two statements that could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&self) {
+        let mut state = self.state();
+        state.stop = true;
+        state.pending.close();
+        self.wake.notify_one();
+    }
+}
+
+impl<D: Disk> GroupLog<D> {
+    /// Shares an opened log; starts the thread `journal-NAME`.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(log: Log<D>, name: &str) -> std::io::Result<Self> {
+        let (writer, mut pending, held, poisoned) = log.into_parts();
+        if let Some(why) = &poisoned {
+            pending.poison(Arc::clone(why));
+        }
+        let first = Commit { durable: writer.segments.durable(), poisoned, full: false };
+        let inner = Arc::new(Inner {
+            disk: Arc::clone(writer.disk()),
+            segments: Arc::clone(&writer.segments),
+            state: Mutex::new(State { pending, wanted: 0, release: None, stop: false }),
+            wake: Condvar::new(),
+            commits: watch::Sender::new(first),
+            thread: Mutex::new(None),
+        });
+        let shared = Arc::clone(&inner);
+        let committer = Committer { inner: shared, writer, held, spare: Vec::new(), full: None, retry: None };
+        let thread = std::thread::Builder::new()
+            .name(format!("journal-{name}"))
+            .spawn(move || ExitGuard(committer).0.run())?;
+        *inner.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        let stop = Arc::new(StopOnDrop(Arc::clone(&inner)));
+        Ok(Self { inner, _stop: stop })
+    }
+
+    /// Takes a record into the next commit; returns its position. Does not block on the disk.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing has changed then. After `BufferFull` and `Full` try again when
+    /// [`GroupLog::subscribe`] tells of a change.
+    pub fn append(&self, record: &[u8]) -> Result<Position, AppendError> {
+        let mut state = self.inner.state();
+        let idle = state.pending.is_empty();
+        match state.pending.append(record) {
+            Ok(at) => {
+                if idle {
+                    self.inner.wake.notify_one();
+                }
+                Ok(at)
+            }
+            Err(Refusal::Final(error)) => Err(error),
+            Err(Refusal::NoRoom(_)) => {
+                let need = BLOCK_HEADER + RECORD_HEADER + record.len() as u64 + ALIGN;
+                if need > state.wanted {
+                    state.wanted = need;
+                    self.inner.wake.notify_one();
+                }
+                Err(state
+                    .pending
+                    .full()
+                    .map_or(AppendError::BufferFull, |why| AppendError::Full(why.clone())))
+            }
+        }
+    }
+
+    /// Oldest position kept.
+    pub fn start_position(&self) -> Position {
+        self.inner.segments.start()
+    }
+
+    /// Every record appended so far lies below, every later one at or above.
+    pub fn end(&self) -> Position {
+        self.inner.state().pending.end()
+    }
+
+    /// Every record below is durable.
+    pub fn durable(&self) -> Position {
+        self.inner.segments.durable()
+    }
+
+    /// Bytes on disk, reserved space included.
+    pub fn bytes(&self) -> u64 {
+        self.inner.segments.bytes()
+    }
+
+    /// Follows the commits.
+    pub fn subscribe(&self) -> watch::Receiver<Commit> {
+        self.inner.commits.subscribe()
+    }
+
+    /// Lets the thread remove the segments that lie below `before` as a whole; does not wait for it.
+    pub fn release(&self, before: Position) {
+        let mut state = self.inner.state();
+        state.release = state.release.max(Some(before));
+        self.inner.wake.notify_one();
+    }
+
+    /// Streams the records from `from` (or the start) on, up to what is durable now. Reads the disk in the
+    /// caller's thread.
+    pub fn read(&self, from: Position) -> Reader<D> {
+        Reader::new(Arc::clone(&self.inner.disk), Arc::clone(&self.inner.segments), from)
+    }
+
+    /// Refuses further appends by any handle, commits the rest, closes the log in order and waits for that:
+    /// blocks the calling thread for a commit. Later calls return the durable end.
+    ///
+    /// # Errors
+    /// What the last commit met.
+    pub fn close(&self) -> Result<Position, SyncError> {
+        self.inner.stop();
+        let thread = self.inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match thread {
+            None => Ok(self.durable()),
+            Some(thread) => thread
+                .join()
+                .unwrap_or_else(|_| Err(SyncError::Poisoned("the committing thread panicked".into()))),
+        }
+    }
+}
+
+/// The thread's side.
+struct Committer<D: Disk> {
+    inner: Arc<Inner<D>>,
+    writer: Writer<D>,
+    /// A block that found no space; it goes first.
+    held: Option<Block>,
+    spare: Vec<u8>,
+    full: Option<FullReason>,
+    /// When to look for space again.
+    retry: Option<Instant>,
+}
+
+/// However the thread ends, appenders learn of it.
+struct ExitGuard<D: Disk>(Committer<D>);
+
+impl<D: Disk> Drop for ExitGuard<D> {
+    fn drop(&mut self) {
+        let panicked = std::thread::panicking();
+        let mut state = self.0.inner.state();
+        state.pending.close();
+        if panicked {
+            state.pending.poison("the committing thread panicked".into());
+        }
+        drop(state);
+        if panicked {
+            let why = Some("the committing thread panicked".into());
+            self.0.inner.commits.send_modify(|commit| commit.poisoned = why);
+        }
+    }
+}
+
+/// What one round has to do.
+struct Round {
+    block: Option<Block>,
+    release: Option<Position>,
+    wanted: u64,
+    /// Begin a new segment after the block; no record is accepted until then.
+    roll: bool,
+    stop: bool,
+}
+
+impl<D: Disk> Committer<D> {
+    fn run(&mut self) -> Result<Position, SyncError> {
+        loop {
+            let round = self.next_round();
+            let stop = round.stop;
+            match self.round(round) {
+                Ok(()) if stop => return self.finish(),
+                Ok(()) => {}
+                Err(why) => return Err(self.poison(why)),
+            }
+        }
+    }
+
+    fn poison(&self, why: Arc<str>) -> SyncError {
+        self.inner.state().pending.poison(Arc::clone(&why));
+        let told = Some(Arc::clone(&why));
+        self.inner.commits.send_modify(|commit| commit.poisoned = told);
+        SyncError::Poisoned(why)
+    }
+
+    /// Waits for something to do.
+    fn next_round(&mut self) -> Round {
+        let mut state = self.inner.state();
+        loop {
+            let data = self.held.is_none() && !state.pending.is_empty();
+            if state.stop || state.release.is_some() || data || (self.retry.is_none() && state.wanted > 0) {
+                break;
+            }
+            let Some(retry) = self.retry else {
+                state = self.inner.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = retry.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                break;
+            }
+            state = self.inner.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let mut roll = false;
+        let block = self.held.take().or_else(|| {
+            let spare = std::mem::take(&mut self.spare);
+            let block = state.pending.take(spare);
+            let base = state.pending.base();
+            // A full log gets a new segment, so that the old one can be released.
+            let holds = self.writer.can_roll() || block.is_some();
+            roll = self.writer.should_roll(base, state.wanted) || (self.full.is_some() && holds);
+            if roll {
+                state.pending.set_limit(base);
+            }
+            block
+        });
+        Round { block, release: state.release.take(), wanted: state.wanted, roll, stop: state.stop }
+    }
+
+    fn round(&mut self, round: Round) -> Result<(), Arc<str>> {
+        if let Some(before) = round.release {
+            self.writer.release(before).map_err(|error| format!("release: {error}"))?;
+        }
+        if let Some(block) = round.block {
+            match self.writer.commit(&block) {
+                Ok(()) => self.spare = block.bytes,
+                Err(WriteError::NoSpace(why)) => {
+                    self.held = Some(block);
+                    self.full = Some(FullReason::Disk(why));
+                    self.publish(0);
+                    return Ok(());
+                }
+                Err(WriteError::Failed(why)) => return Err(why),
+            }
+        }
+        self.full = None;
+        if round.roll {
+            match self.writer.roll(self.writer.tail()) {
+                Ok(()) => {}
+                Err(WriteError::NoSpace(why)) => self.full = Some(FullReason::Disk(why)),
+                Err(WriteError::Failed(why)) => return Err(why),
+            }
+        }
+        if self.full.is_none() {
+            let end = self.inner.state().pending.end();
+            self.full = self.writer.reserve(end, round.wanted);
+        }
+        self.publish(round.wanted);
+        Ok(())
+    }
+
+    /// Tells everybody how it stands; `satisfied` is the room that was asked for in this round.
+    fn publish(&mut self, satisfied: u64) {
+        let mut state = self.inner.state();
+        if self.held.is_none() {
+            state.pending.set_limit(self.writer.reserved());
+        }
+        state.pending.set_full(self.full.clone());
+        if self.full.is_none() && state.wanted <= satisfied {
+            state.wanted = 0;
+        }
+        drop(state);
+        self.retry = self.full.as_ref().map(|_| Instant::now() + RETRY);
+        let (durable, full) = (self.writer.tail(), self.full.is_some());
+        self.inner.commits.send_modify(|commit| {
+            commit.durable = durable;
+            commit.full = full;
+        });
+    }
+
+    /// After the last round: nothing is accepted any more.
+    fn finish(&mut self) -> Result<Position, SyncError> {
+        if let Some(FullReason::Disk(why)) = self.full.take().filter(|_| self.held.is_some()) {
+            return Err(SyncError::Full(why));
+        }
+        // A held block may have been followed by records that were accepted on reserved space.
+        while let Some(block) = self.inner.state().pending.take(Vec::new()) {
+            self.writer.commit(&block).map_err(|error| self.end_error(error))?;
+        }
+        self.writer.seal().map_err(|error| self.end_error(error))?;
+        self.publish(0);
+        Ok(self.writer.tail())
+    }
+
+    fn end_error(&self, error: WriteError) -> SyncError {
+        match error {
+            WriteError::NoSpace(why) => SyncError::Full(why),
+            WriteError::Failed(why) => self.poison(why),
+        }
+    }
+}
+
+impl<D: Disk> GroupLog<D> {
+    /// Opens a log and shares it at once, for owners that read it later.
+    ///
+    /// # Errors
+    /// As [`Log::open`]; the thread cannot be started.
+    pub fn open(
+        disk: Arc<D>,
+        dir: &Path,
+        config: crate::LogConfig,
+        name: &str,
+    ) -> Result<(Self, crate::Recovery), crate::OpenError> {
+        let (log, recovery) = Log::open(disk, dir, config)?;
+        let shared = Self::start(log, name).map_err(crate::OpenError::io(dir))?;
+        Ok((shared, recovery))
+    }
+}

@@ -1,0 +1,249 @@
+//! A log with one owner. Synchronous: `append` fills a buffer, `commit` writes and syncs it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::LogConfig;
+use crate::damage::Recovery;
+use crate::error::{AppendError, FullReason, OpenError, SyncError};
+use crate::format::{ALIGN, BLOCK_HEADER, BlockHeader, align_up, encode_block_header};
+use crate::fs::{Disk, RealDisk};
+use crate::open;
+use crate::pending::{Block, Pending, Refusal};
+use crate::position::Position;
+use crate::reader::Reader;
+use crate::writer::{WriteError, Writer};
+
+/// How long after a failed attempt to reserve space the next one is made.
+pub(crate) const RETRY: Duration = Duration::from_millis(100);
+
+/// A segmented, checksummed, append-only log.
+///
+/// A record at position `p` is durable when `p < durable()`. Appends are refused before anything changes, or
+/// they will be written: space is reserved ahead. Dropping a log without [`Log::close`] loses what was not
+/// committed.
+pub struct Log<D: Disk = RealDisk> {
+    writer: Writer<D>,
+    pending: Pending,
+    /// A completed block that found no space; it goes first.
+    unwritten: Option<Block>,
+    spare: Vec<u8>,
+    poisoned: Option<Arc<str>>,
+    tried: Option<Instant>,
+}
+
+impl<D: Disk> Log<D> {
+    /// Opens the log in the folder `dir`, or creates it. Reads only the last segment. It takes no lock: see
+    /// [`crate::DataDir`].
+    ///
+    /// # Errors
+    /// Impossible bounds, input and output, a newer format, or a single segment whose header is destroyed.
+    pub fn open(disk: Arc<D>, dir: &Path, config: LogConfig) -> Result<(Self, Recovery), OpenError> {
+        let (mut writer, recovery) = open::open(disk, dir, config)?;
+        let config = &writer.config;
+        let (record_max, buffer_max) = (config.record_bytes_max, config.buffer_bytes_max);
+        let mut pending = Pending::new(writer.segments.salt, record_max, buffer_max, writer.tail());
+        // Without space this is told at the first append.
+        let _ = writer.reserve(writer.tail(), 0);
+        pending.set_limit(writer.reserved());
+        let log = Self { writer, pending, unwritten: None, spare: Vec::new(), poisoned: None, tried: None };
+        Ok((log, recovery))
+    }
+
+    /// Oldest position kept: the start of the oldest segment.
+    pub fn start(&self) -> Position {
+        self.writer.segments.start()
+    }
+
+    /// Every record appended so far lies below, every later one at or above.
+    pub fn end(&self) -> Position {
+        self.pending.end()
+    }
+
+    /// Every record below is durable.
+    pub fn durable(&self) -> Position {
+        self.writer.segments.durable()
+    }
+
+    /// Bytes on disk, reserved space included.
+    pub fn bytes(&self) -> u64 {
+        self.writer.segments.bytes()
+    }
+
+    /// Takes a record into the buffer; returns its position.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing has changed then. `BufferFull` asks for a [`Log::commit`].
+    pub fn append(&mut self, record: &[u8]) -> Result<Position, AppendError> {
+        let need = match self.pending.append(record) {
+            Ok(at) => return Ok(at),
+            Err(Refusal::Final(error)) => return Err(error),
+            Err(Refusal::NoRoom(need)) => need,
+        };
+        self.make_room(need)?;
+        self.pending.append(record).map_err(|refusal| match refusal {
+            Refusal::Final(error) => error,
+            Refusal::NoRoom(_) => AppendError::BufferFull,
+        })
+    }
+
+    fn make_room(&mut self, need: u64) -> Result<(), AppendError> {
+        if let (Some(full), Some(tried)) = (self.pending.full(), self.tried)
+            && tried.elapsed() < RETRY
+        {
+            return Err(AppendError::Full(full.clone()));
+        }
+        let base = self.pending.base();
+        let idle = self.pending.is_empty() && self.unwritten.is_none();
+        if !idle && !self.writer.fits(base, need) {
+            return Err(AppendError::BufferFull);
+        }
+        let mut full = None;
+        if !self.writer.fits(base, need) && self.writer.can_roll() {
+            full = self.roll(base).map_err(AppendError::Poisoned)?;
+        }
+        full = full.or_else(|| self.writer.reserve(base, need));
+        if full.is_some() && idle && self.writer.can_roll() {
+            // A new segment lets the old one be released.
+            full = self.roll(base).map_err(AppendError::Poisoned)?;
+            full = full.or_else(|| self.writer.reserve(base, need));
+        }
+        self.tried = full.is_some().then(Instant::now);
+        self.pending.set_full(full.clone());
+        self.pending.set_limit(self.writer.reserved());
+        full.map_or(Ok(()), |full| Err(AppendError::Full(full)))
+    }
+
+    fn roll(&mut self, at: Position) -> Result<Option<FullReason>, Arc<str>> {
+        match self.writer.roll(at) {
+            Ok(()) => Ok(None),
+            Err(WriteError::NoSpace(why)) => Ok(Some(FullReason::Disk(why))),
+            Err(WriteError::Failed(why)) => Err(self.poison(why)),
+        }
+    }
+
+    fn poison(&mut self, why: Arc<str>) -> Arc<str> {
+        self.pending.poison(Arc::clone(&why));
+        self.poisoned = Some(Arc::clone(&why));
+        why
+    }
+
+    /// Writes and syncs what was appended; returns the new durable end.
+    ///
+    /// # Errors
+    /// [`SyncError::Poisoned`] for good; [`SyncError::Full`] may pass.
+    pub fn commit(&mut self) -> Result<Position, SyncError> {
+        if let Some(why) = &self.poisoned {
+            return Err(SyncError::Poisoned(Arc::clone(why)));
+        }
+        let mut wrote = false;
+        while let Some(block) = self.unwritten.take().or_else(|| {
+            let spare = std::mem::take(&mut self.spare);
+            self.pending.take(spare)
+        }) {
+            match self.writer.commit(&block) {
+                Ok(()) => self.spare = block.bytes,
+                Err(WriteError::NoSpace(why)) => {
+                    self.unwritten = Some(block);
+                    return Err(SyncError::Full(why));
+                }
+                Err(WriteError::Failed(why)) => return Err(SyncError::Poisoned(self.poison(why))),
+            }
+            wrote = true;
+        }
+        let durable = self.durable();
+        if wrote {
+            self.prepare().map_err(SyncError::Poisoned)?;
+        }
+        Ok(durable)
+    }
+
+    /// Closes a nearly full segment and reserves ahead. What finds no space now is tried again by an append.
+    fn prepare(&mut self) -> Result<(), Arc<str>> {
+        let base = self.pending.base();
+        if self.writer.should_roll(base, 0) {
+            self.roll(base)?;
+        }
+        let _ = self.writer.reserve(base, 0);
+        self.pending.set_limit(self.writer.reserved());
+        Ok(())
+    }
+
+    /// Removes the segments that lie below `before` as a whole.
+    ///
+    /// # Errors
+    /// A removal that failed poisons the log.
+    pub fn release(&mut self, before: Position) -> Result<(), SyncError> {
+        if let Some(why) = &self.poisoned {
+            return Err(SyncError::Poisoned(Arc::clone(why)));
+        }
+        match self.writer.release(before) {
+            Ok(_) => {
+                self.tried = None;
+                Ok(())
+            }
+            Err(error) => Err(SyncError::Poisoned(self.poison(format!("release: {error}").into()))),
+        }
+    }
+
+    /// Commits, then goes on at `position` or the next possible one above, if the log ends before it. For an
+    /// owner that knows of positions that the log has lost: they are not used a second time, and a reader
+    /// reports the gap.
+    ///
+    /// # Errors
+    /// As [`Log::commit`].
+    pub fn advance_to(&mut self, position: Position) -> Result<(), SyncError> {
+        self.commit()?;
+        if position <= self.end() {
+            return Ok(());
+        }
+        let at = Position::new(align_up(position.get()) / ALIGN * ALIGN);
+        match self.roll(at).map_err(SyncError::Poisoned)? {
+            None => {
+                self.pending.set_base(at);
+                self.prepare().map_err(SyncError::Poisoned)
+            }
+            Some(why) => {
+                self.pending.set_limit(self.writer.reserved());
+                Err(SyncError::Full(why.to_string().into()))
+            }
+        }
+    }
+
+    /// Streams the records from `from` (or the start) on, up to what is durable now.
+    pub fn read(&self, from: Position) -> Reader<D> {
+        Reader::new(Arc::clone(self.writer.disk()), Arc::clone(&self.writer.segments), from)
+    }
+
+    /// Commits the rest and closes in order: at the next opening the last commit is known to have completed.
+    ///
+    /// # Errors
+    /// As [`Log::commit`].
+    pub fn close(mut self) -> Result<Position, SyncError> {
+        self.commit()?;
+        self.writer.seal().map_err(|error| match error {
+            WriteError::NoSpace(why) => SyncError::Full(why),
+            WriteError::Failed(why) => SyncError::Poisoned(why),
+        })?;
+        Ok(self.writer.tail())
+    }
+
+    /// The parts, for a log that is shared; `None` for the pending part's block that found no space.
+    pub(crate) fn into_parts(self) -> (Writer<D>, Pending, Option<Block>, Option<Arc<str>>) {
+        (self.writer, self.pending, self.unwritten, self.poisoned)
+    }
+}
+
+impl<D: Disk> Writer<D> {
+    /// Writes an empty block behind the last one, if there is one of this life and space for it.
+    pub(crate) fn seal(&mut self) -> Result<(), WriteError> {
+        let at = self.tail();
+        if !self.wrote() || at.plus(BLOCK_HEADER) > self.reserved() {
+            return Ok(());
+        }
+        let header = BlockHeader { hole: false, length: 0, records: 0 };
+        let bytes = encode_block_header(self.segments.salt, at, header).to_vec();
+        self.commit(&Block { at, bytes })
+    }
+}

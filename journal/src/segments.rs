@@ -1,0 +1,89 @@
+//! Which segments there are and how far they are durable: what owner, committer and readers share.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::format::segment_name;
+use crate::position::Position;
+
+/// One segment file.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) start: Position,
+    /// Bytes of the file, reserved space included.
+    pub(crate) file_bytes: u64,
+}
+
+/// Never empty: the last entry is the segment that is appended to.
+pub(crate) struct Segments {
+    dir: PathBuf,
+    pub(crate) salt: u64,
+    list: Mutex<Vec<Segment>>,
+    durable: AtomicU64,
+}
+
+impl Segments {
+    pub(crate) fn new(dir: &Path, salt: u64, list: Vec<Segment>, durable: Position) -> Self {
+        Self { dir: dir.to_owned(), salt, list: Mutex::new(list), durable: AtomicU64::new(durable.get()) }
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Segment>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn path(&self, start: Position) -> PathBuf {
+        self.dir.join(segment_name(start))
+    }
+
+    pub(crate) fn durable(&self) -> Position {
+        Position::new(self.durable.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_durable(&self, durable: Position) {
+        self.durable.store(durable.get(), Ordering::Release);
+    }
+
+    pub(crate) fn start(&self) -> Position {
+        self.list().first().map_or(Position::ZERO, |segment| segment.start)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.list().iter().map(|segment| segment.file_bytes).sum()
+    }
+
+    pub(crate) fn push(&self, segment: Segment) {
+        self.list().push(segment);
+    }
+
+    pub(crate) fn set_last_bytes(&self, file_bytes: u64) {
+        if let Some(last) = self.list().last_mut() {
+            last.file_bytes = file_bytes;
+        }
+    }
+
+    /// The oldest segment, if all of it lies below `before` and it is not the last.
+    pub(crate) fn releasable(&self, before: Position) -> Option<Segment> {
+        match self.list().as_slice() {
+            [oldest, next, ..] if next.start <= before => Some(*oldest),
+            _ => None,
+        }
+    }
+
+    /// Forgets a segment, so that no reader opens it anew.
+    pub(crate) fn forget(&self, start: Position) {
+        self.list().retain(|segment| segment.start != start);
+    }
+
+    /// The segment that holds a position (the oldest for all before it), and the start of the one after it.
+    pub(crate) fn holding(&self, at: Position) -> Option<(Position, Option<Position>)> {
+        let list = self.list();
+        let after = list.partition_point(|segment| segment.start <= at).max(1);
+        let segment = list.get(after - 1)?;
+        Some((segment.start, list.get(after).map(|next| next.start)))
+    }
+}
