@@ -1,1 +1,340 @@
-//! placeholder
+//! The bundled certificate authority: one root, its ledger, and the identities below it.
+//!
+//! A PKI folder holds `ca.pem`, `ca.key` (the root's key, mode 0600), `ledger.jsonl`, `crl.pem` and the
+//! identities. Every change is made under an exclusive lock on `.lock`, so several processes may work at once.
+//! Order of an issue: certificate made in memory, ledger entry durable, identity folder appears whole.
+//!
+//! `profile` says what stands in a certificate, `ledger` what was done, `issue` and `bulk` make identities,
+//! `renew` and `revoke` change them, `list` and `inspect` look.
+
+mod bulk;
+mod inspect;
+mod issue;
+mod ledger;
+mod list;
+mod profile;
+mod renew;
+mod revoke;
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use jiff::Timestamp;
+use rcgen::{Issuer, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+
+pub use bulk::{BulkReport, read_rows};
+pub use inspect::inspect;
+pub use issue::{IssueRequest, IssuedPaths};
+pub use ledger::{Entry, History, Issued};
+pub use list::{ListedCertificate, Status, list_json, list_table};
+pub use profile::{CRL_DAYS, DAYS_MAX, Host, HostError, ROOT_DAYS, default_days};
+pub use revoke::{RevokeReport, RevokeWhat};
+
+pub use crate::files::FileError;
+use crate::{
+    Identity, IdentityError, Serial, TrustDomain, certificate,
+    files::{self, PRIVATE, PUBLIC},
+    folder::{CA_FILE, CRL_FILE},
+};
+use ledger::Ledger;
+use profile::{BACK_DATED, Validity};
+
+const CA_KEY_FILE: &str = "ca.key";
+const LEDGER_FILE: &str = "ledger.jsonl";
+const LOCK_FILE: &str = ".lock";
+
+/// Largest PEM file of one certificate, key or request that is read, in bytes.
+const PEM_BYTES_MAX: u64 = 64 << 10;
+
+/// Why the authority could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// There is no root in the folder.
+    #[error("{path} is missing, so there is no root here; make one with `catchment-certs init --dir {dir}`")]
+    NoRoot {
+        /// The root's certificate or key.
+        path: PathBuf,
+        /// The PKI folder.
+        dir: PathBuf,
+    },
+    /// There is a root in the folder already.
+    #[error("{path} exists, and a root is never overwritten; choose another --dir")]
+    RootExists {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// The folder has a root's key without its certificate.
+    #[error("{path} exists without a ca.pem beside it: put ca.pem back, or if an `init` was interrupted, remove the folder")]
+    HalfRoot {
+        /// The root's key.
+        path: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file does not hold what it should.
+    #[error("{path}: {reason}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A line of the ledger cannot be read.
+    #[error("{path} line {line} cannot be read: {error}; it may be a revocation, so restore the ledger from a backup")]
+    Ledger {
+        /// The ledger.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        error: serde_json::Error,
+    },
+    /// The place of a new identity is taken.
+    #[error("{path} exists, and an identity is never overwritten; `catchment-certs renew` makes a new certificate for it")]
+    IdentityExists {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// A server's certificate without host names would be of no use.
+    #[error("a certificate for {0} needs at least one --host, the DNS name or IP address that others connect to")]
+    NoHost(Identity),
+    /// A client's certificate names no hosts.
+    #[error("a certificate for {0} names no hosts, since nobody connects to it; leave --host out")]
+    Hosts(Identity),
+    /// The validity asked for is zero or too long.
+    #[error("a validity of {days} days is not possible; use 1 to {DAYS_MAX}")]
+    Days {
+        /// What was asked for.
+        days: u64,
+    },
+    /// The certificate would outlive its root.
+    #[error("the root ends on {root_end}, before the certificate would; use --days {days_left} or less, or make a new root")]
+    OutlivesRoot {
+        /// The root's end.
+        root_end: Timestamp,
+        /// Whole days until then.
+        days_left: u64,
+    },
+    /// Nothing in the ledger fits what is to be revoked or renewed.
+    #[error("the ledger {path} knows no certificate {what}; see `catchment-certs list`")]
+    Unknown {
+        /// The ledger.
+        path: PathBuf,
+        /// What was looked for.
+        what: String,
+    },
+    /// A revoked certificate is not renewed.
+    #[error("certificate {serial} of {identity} is revoked and is not renewed; remove {dir} and issue the identity again, with a new key")]
+    Revoked {
+        /// Its serial number.
+        serial: Serial,
+        /// Whose it is.
+        identity: Identity,
+        /// The identity's folder.
+        dir: PathBuf,
+    },
+    /// A certificate names another identity than expected, or none.
+    #[error("{path}: {error}")]
+    Identity {
+        /// The certificate's file.
+        path: PathBuf,
+        /// What is wrong.
+        error: IdentityError,
+    },
+    /// The cryptography library refused.
+    #[error("cannot make the certificate: {0}")]
+    Crypto(#[from] rcgen::Error),
+}
+
+/// A certificate authority, opened.
+#[derive(Debug)]
+pub struct Authority {
+    dir: PathBuf,
+    trust_domain: TrustDomain,
+    issuer: Issuer<'static, KeyPair>,
+    root_pem: String,
+    root_end: Timestamp,
+}
+
+impl Authority {
+    /// Makes a new root in `dir`, which is made too if it is missing, with an empty revocation list.
+    ///
+    /// # Errors
+    /// There is a root already, or the files cannot be written.
+    pub fn init(dir: &Path, trust_domain: &TrustDomain, days: u32) -> Result<Self, AuthorityError> {
+        files::create_folders(dir)?;
+        let lock = lock(dir)?;
+        let (ca_path, key_path, ledger_path) =
+            (dir.join(CA_FILE), dir.join(CA_KEY_FILE), dir.join(LEDGER_FILE));
+        if ca_path.exists() {
+            return Err(AuthorityError::RootExists { path: ca_path });
+        }
+        if key_path.exists() {
+            return Err(AuthorityError::HalfRoot { path: key_path });
+        }
+        if ledger_path.exists() {
+            return Err(AuthorityError::RootExists { path: ledger_path });
+        }
+        let validity = Validity::new(now(), lifetime_of_days(days)?, BACK_DATED)?;
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let root_pem = profile::root(trust_domain, &Serial::random(), validity)?.self_signed(&key)?.pem();
+        files::create_file(&key_path, key.serialize_pem().as_bytes(), PRIVATE)?;
+        Ledger::open(&ledger_path, true)?;
+        files::sync_folder(dir)?;
+        // Its appearance is what makes the folder an authority, so the root comes last but for the list,
+        // which it signs and which can be made again.
+        files::create_file(&ca_path, root_pem.as_bytes(), PUBLIC)?;
+        drop(lock);
+        let authority = Self::open(dir)?;
+        authority.refresh_crl(CRL_DAYS, &mut |_| ())?;
+        Ok(authority)
+    }
+
+    /// Opens the authority in `dir`.
+    ///
+    /// # Errors
+    /// There is none, its key does not fit, or its files cannot be read.
+    pub fn open(dir: &Path) -> Result<Self, AuthorityError> {
+        let (ca_path, key_path) = (dir.join(CA_FILE), dir.join(CA_KEY_FILE));
+        for path in [&ca_path, &key_path] {
+            if !path.exists() {
+                return Err(AuthorityError::NoRoot { path: path.clone(), dir: dir.to_owned() });
+            }
+        }
+        let content = |path: &Path, reason: String| AuthorityError::Content { path: path.to_owned(), reason };
+        let root_pem = files::read_text(&ca_path, PEM_BYTES_MAX)?;
+        let root_der = CertificateDer::from_pem_slice(root_pem.as_bytes())
+            .map_err(|error| content(&ca_path, format!("no certificate in PEM: {error}")))?;
+        let identity = |error| AuthorityError::Identity { path: ca_path.clone(), error };
+        let root = certificate::parse(&root_der).map_err(identity)?;
+        let uri = certificate::single_uri(&root).map_err(identity)?;
+        let trust_domain = TrustDomain::from_uri(uri).map_err(identity)?;
+        let key = KeyPair::from_pem(&files::read_text(&key_path, PEM_BYTES_MAX)?)
+            .map_err(|error| content(&key_path, format!("no private key in PKCS#8 PEM: {error}")))?;
+        if root.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
+            return Err(content(&key_path, "this is not the key of ca.pem; restore both from one backup".into()));
+        }
+        let root_end = timestamp(certificate::system_time(root.validity().not_after));
+        let issuer = Issuer::from_ca_cert_der(&root_der, key)?;
+        Ok(Self { dir: dir.to_owned(), trust_domain, issuer, root_pem, root_end })
+    }
+
+    /// The PKI folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The realm of the root.
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// End of the root's validity.
+    pub fn root_end(&self) -> Timestamp {
+        self.root_end
+    }
+
+    /// Where an identity lies unless it was put elsewhere.
+    pub fn identity_dir(&self, identity: &Identity) -> PathBuf {
+        let (role, name) = (identity.role().as_str(), identity.name().as_str());
+        match identity.site() {
+            Some(site) => self.dir.join("site").join(site.as_str()).join(role).join(name),
+            None => self.dir.join(role).join(name),
+        }
+    }
+
+    /// All that the ledger knows. `note` is told of a torn last line.
+    ///
+    /// # Errors
+    /// The ledger cannot be read, or one of its lines is damaged.
+    pub fn history(&self, note: &mut dyn FnMut(String)) -> Result<History, AuthorityError> {
+        let _lock = self.lock()?;
+        self.ledger()?.read(note)
+    }
+
+    fn lock(&self) -> Result<File, AuthorityError> {
+        lock(&self.dir)
+    }
+
+    fn ledger(&self) -> Result<Ledger, AuthorityError> {
+        Ok(Ledger::open(&self.dir.join(LEDGER_FILE), false)?)
+    }
+
+    /// The current revocation list, if there is one.
+    fn crl_pem(&self) -> Result<Option<Vec<u8>>, AuthorityError> {
+        let path = self.dir.join(CRL_FILE);
+        match fs::read(&path) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(FileError { action: "read", path, error }.into()),
+        }
+    }
+
+    /// Dates of a leaf. A default that would outlive the root is cut to the root's end and told by `note`; an
+    /// explicit wish is refused.
+    fn validity(
+        &self,
+        start: Option<SystemTime>,
+        wish: Option<Duration>,
+        role: crate::Role,
+        note: &mut dyn FnMut(String),
+    ) -> Result<Validity, AuthorityError> {
+        let (from, back_dated) = match start {
+            Some(start) => (timestamp(start), Duration::ZERO),
+            None => (now(), BACK_DATED),
+        };
+        let lifetime = wish.unwrap_or(profile::DAY * default_days(role));
+        let mut validity = Validity::new(from, lifetime, back_dated)?;
+        if validity.not_after > self.root_end {
+            let left = self.root_end.as_second().saturating_sub(from.as_second());
+            let days_left = u64::try_from(left).unwrap_or(0) / profile::DAY.as_secs();
+            if wish.is_some() || left <= 0 {
+                return Err(AuthorityError::OutlivesRoot { root_end: self.root_end, days_left });
+            }
+            note(format!("the root ends on {}, so this certificate ends then too", self.root_end));
+            validity.not_after = self.root_end;
+        }
+        Ok(validity)
+    }
+}
+
+/// Takes the exclusive lock of a PKI folder, waiting for others; it is held until the file is dropped.
+fn lock(dir: &Path) -> Result<File, AuthorityError> {
+    let path = dir.join(LOCK_FILE);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(FileError::at("open", &path))?;
+    file.lock().map_err(FileError::at("lock", &path))?;
+    Ok(file)
+}
+
+/// A validity in days, checked.
+///
+/// # Errors
+/// Zero, or more than [`DAYS_MAX`].
+pub fn lifetime_of_days(days: u32) -> Result<Duration, AuthorityError> {
+    if days == 0 || days > DAYS_MAX {
+        return Err(AuthorityError::Days { days: days.into() });
+    }
+    Ok(profile::DAY * days)
+}
+
+/// This moment, in whole seconds, as certificates count.
+fn now() -> Timestamp {
+    timestamp(SystemTime::now())
+}
+
+/// A system time in whole seconds; what lies outside of the years 1970 to 9999 becomes the nearest of them.
+fn timestamp(time: SystemTime) -> Timestamp {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    i64::try_from(seconds).ok().and_then(|s| Timestamp::from_second(s).ok()).unwrap_or(Timestamp::MAX)
+}

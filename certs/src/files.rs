@@ -1,1 +1,159 @@
-//! placeholder
+//! Files and folders that appear whole or not at all, and stay after a power cut.
+//!
+//! A file is written beside its place under a temporary name, synced, renamed, and its folder synced. A private
+//! key has mode 0600 from its first byte on. Temporary names are fixed per target, so what a crash left behind
+//! is cleared by the next attempt; callers hold the authority's lock.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+/// Mode of a private key.
+pub(crate) const PRIVATE: u32 = 0o600;
+/// Mode of a file that everybody may read.
+pub(crate) const PUBLIC: u32 = 0o644;
+
+/// What failed, with which file.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {path}: {error}")]
+pub struct FileError {
+    /// A verb, such as "write".
+    pub action: &'static str,
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What the system said.
+    pub error: io::Error,
+}
+
+impl FileError {
+    /// For `map_err`: an error with its file.
+    pub(crate) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self { action, path: path.to_owned(), error }
+    }
+}
+
+/// A file to be made.
+#[derive(Debug)]
+pub(crate) struct NewFile<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) content: &'a [u8],
+    pub(crate) mode: u32,
+}
+
+/// Reads a file of at most `bytes_max` bytes.
+pub(crate) fn read_bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, FileError> {
+    let mut content = Vec::new();
+    let file = File::open(path).map_err(FileError::at("read", path))?;
+    file.take(bytes_max + 1).read_to_end(&mut content).map_err(FileError::at("read", path))?;
+    if content.len() as u64 > bytes_max {
+        let error = io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {bytes_max} bytes"));
+        return Err(FileError { action: "read", path: path.to_owned(), error });
+    }
+    Ok(content)
+}
+
+/// Reads a text file of at most `bytes_max` bytes.
+pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, FileError> {
+    String::from_utf8(read_bytes(path, bytes_max)?)
+        .map_err(|error| FileError::at("read", path)(io::Error::new(io::ErrorKind::InvalidData, error)))
+}
+
+/// Makes a file that must not exist yet.
+pub(crate) fn create_file(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    let temporary = write_temporary(path, content, mode)?;
+    rename_new(&temporary, path).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    sync_folder(parent(path))
+}
+
+/// Makes a file, in place of the one that may be there.
+pub(crate) fn replace_file(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    let temporary = write_temporary(path, content, mode)?;
+    fs::rename(&temporary, path).map_err(FileError::at("write", path))?;
+    sync_folder(parent(path))
+}
+
+/// Makes a folder with files in it; the folder must not exist, or be empty.
+pub(crate) fn create_folder(path: &Path, files: &[NewFile<'_>]) -> Result<(), FileError> {
+    create_folders(parent(path))?;
+    let temporary = temporary_name(path);
+    if temporary.exists() {
+        fs::remove_dir_all(&temporary).map_err(FileError::at("clear", &temporary))?;
+    }
+    fs::create_dir(&temporary).map_err(FileError::at("make", &temporary))?;
+    for NewFile { name, content, mode } in files {
+        write_new(&temporary.join(name), content, *mode)?;
+    }
+    sync_folder(&temporary)?;
+    // Replaces an empty folder, fails on any other.
+    fs::rename(&temporary, path)
+        .inspect_err(|_| drop(fs::remove_dir_all(&temporary)))
+        .map_err(FileError::at("make", path))?;
+    sync_folder(parent(path))
+}
+
+/// Makes a folder and those above it, as far as they are missing, each durable in the one above.
+pub(crate) fn create_folders(path: &Path) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    create_folders(parent(path))?;
+    match fs::create_dir(path) {
+        Ok(()) => sync_folder(parent(path)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(FileError { action: "make", path: path.to_owned(), error }),
+    }
+}
+
+/// Makes the entries of a folder durable.
+pub(crate) fn sync_folder(path: &Path) -> Result<(), FileError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(FileError::at("sync", path))
+}
+
+fn write_temporary(path: &Path, content: &[u8], mode: u32) -> Result<PathBuf, FileError> {
+    let temporary = temporary_name(path);
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(FileError { action: "clear", path: temporary, error });
+        }
+        _ => {}
+    }
+    write_new(&temporary, content, mode).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    Ok(temporary)
+}
+
+fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        file.write_all(content)?;
+        file.sync_all()
+    };
+    write().map_err(FileError::at("write", path))
+}
+
+/// Renames and refuses to replace anything.
+fn rename_new(from: &Path, to: &Path) -> Result<(), FileError> {
+    renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
+        .map_err(|error| FileError { action: "write", path: to.to_owned(), error: error.into() })
+}
+
+/// `.NAME.new` beside the target.
+fn temporary_name(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".new");
+    path.with_file_name(name)
+}
+
+/// The folder in which a path lies.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,252 @@
+//! What the authority has done: an append-only text file, one JSON object a line.
+//!
+//! An entry is durable before the certificate it tells of is handed out, so no certificate can be at large
+//! that could not be revoked. Writers and readers hold the authority's lock. A last line without its end is
+//! what a crash left of an entry whose certificate nobody got: it is cut off and told. Any other line that
+//! cannot be read is an error, because it might be a revocation.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{File, OpenOptions},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+};
+
+use catchment_proto::id::Name;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{AuthorityError, FileError};
+use crate::{Identity, Role, Serial};
+
+/// One line of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Entry {
+    /// A certificate was made.
+    Issued(Issued),
+    /// A certificate was revoked.
+    Revoked {
+        /// When.
+        #[serde(with = "text")]
+        time: Timestamp,
+        /// Which.
+        #[serde(with = "text")]
+        serial: Serial,
+    },
+    /// A revocation list was made.
+    Crl {
+        /// When.
+        #[serde(with = "text")]
+        time: Timestamp,
+        /// Its number, which rises.
+        number: u64,
+    },
+}
+
+/// A certificate, as the ledger knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issued {
+    /// When it was made.
+    #[serde(with = "text")]
+    pub time: Timestamp,
+    /// Its serial number.
+    #[serde(with = "text")]
+    pub serial: Serial,
+    /// What its holder may do.
+    #[serde(with = "text")]
+    pub role: Role,
+    /// The holder's site, for the roles that have one.
+    #[serde(with = "optional_text", default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<Name>,
+    /// The holder's name.
+    #[serde(with = "text")]
+    pub name: Name,
+    /// Start of its validity.
+    #[serde(with = "text")]
+    pub not_before: Timestamp,
+    /// End of its validity.
+    #[serde(with = "text")]
+    pub not_after: Timestamp,
+    /// SHA-256 of the certificate in hexadecimal digits.
+    pub fingerprint: String,
+}
+
+impl Issued {
+    /// Whether the certificate is one of this identity.
+    pub fn is_of(&self, identity: &Identity) -> bool {
+        self.role == identity.role() && self.site.as_ref() == identity.site() && &self.name == identity.name()
+    }
+}
+
+/// What all entries together say.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// All certificates, in the order in which they were made.
+    pub issued: Vec<Issued>,
+    /// The revoked ones, with the time of their first revocation.
+    pub revoked: HashMap<Serial, Timestamp>,
+    /// Number of the newest revocation list, 0 when there is none.
+    pub crl_number: u64,
+}
+
+impl History {
+    fn take(&mut self, entry: Entry) {
+        match entry {
+            Entry::Issued(issued) => self.issued.push(issued),
+            Entry::Revoked { time, serial } => {
+                self.revoked.entry(serial).or_insert(time);
+            }
+            Entry::Crl { number, .. } => self.crl_number = self.crl_number.max(number),
+        }
+    }
+
+    /// Serial numbers of certificates whose identity got a newer one since, that is not revoked.
+    pub fn replaced(&self) -> HashSet<&Serial> {
+        let mut newer = HashSet::new();
+        let mut replaced = HashSet::new();
+        for issued in self.issued.iter().rev().filter(|issued| !self.revoked.contains_key(&issued.serial)) {
+            if !newer.insert((issued.role, issued.site.as_ref(), &issued.name)) {
+                replaced.insert(&issued.serial);
+            }
+        }
+        replaced
+    }
+}
+
+/// The ledger's file, open for reading and appending.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    path: PathBuf,
+    file: File,
+}
+
+impl Ledger {
+    /// Opens the ledger, which must exist unless `create`. The caller holds the authority's lock.
+    pub(crate) fn open(path: &Path, create: bool) -> Result<Self, FileError> {
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(create)
+            .open(path)
+            .map_err(FileError::at("open", path))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Reads all entries. A last line without its end is left out, and told by `note`.
+    pub(crate) fn read(&mut self, note: &mut dyn FnMut(String)) -> Result<History, AuthorityError> {
+        let mut text = Vec::new();
+        self.file.seek(SeekFrom::Start(0)).map_err(FileError::at("read", &self.path))?;
+        self.file.read_to_end(&mut text).map_err(FileError::at("read", &self.path))?;
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let (whole, torn) = text.split_at_checked(whole).unwrap_or((&text, &[]));
+        if !torn.is_empty() {
+            note(self.torn_note(torn.len()));
+        }
+        let mut history = History::default();
+        for (index, line) in whole.split(|byte| *byte == b'\n').enumerate() {
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            let entry = serde_json::from_slice(line).map_err(|error| AuthorityError::Ledger {
+                path: self.path.clone(),
+                line: index + 1,
+                error,
+            })?;
+            history.take(entry);
+        }
+        Ok(history)
+    }
+
+    /// Appends entries and makes them durable. A torn last line is cut off before, and told by `note`.
+    pub(crate) fn append(
+        &mut self,
+        entries: &[Entry],
+        note: &mut dyn FnMut(String),
+    ) -> Result<(), FileError> {
+        let (whole, torn) = self.torn_tail()?;
+        let at = |action| FileError::at(action, &self.path);
+        if torn > 0 {
+            note(self.torn_note(torn));
+            self.file.set_len(whole).map_err(at("cut"))?;
+        }
+        let mut lines = Vec::new();
+        for entry in entries {
+            serde_json::to_writer(&mut lines, entry).map_err(std::io::Error::from).map_err(at("append to"))?;
+            lines.push(b'\n');
+        }
+        (&self.file).write_all(&lines).and_then(|()| self.file.sync_all()).map_err(at("append to"))
+    }
+
+    /// Length of the whole lines, and of what follows the last of them, in bytes.
+    fn torn_tail(&mut self) -> Result<(u64, usize), FileError> {
+        const BLOCK: u64 = 4096;
+        let at = || FileError::at("read", &self.path);
+        let length = self.file.metadata().map_err(at())?.len();
+        let mut start = length;
+        while start > 0 {
+            let block_start = start.saturating_sub(BLOCK);
+            self.file.seek(SeekFrom::Start(block_start)).map_err(at())?;
+            let mut block = Vec::new();
+            (&self.file).take(start - block_start).read_to_end(&mut block).map_err(at())?;
+            if let Some(end) = block.iter().rposition(|byte| *byte == b'\n') {
+                let whole = block_start + end as u64 + 1;
+                return Ok((whole, usize::try_from(length - whole).unwrap_or(usize::MAX)));
+            }
+            start = block_start;
+        }
+        Ok((0, usize::try_from(length).unwrap_or(usize::MAX)))
+    }
+
+    fn torn_note(&self, bytes: usize) -> String {
+        format!(
+            "{}: the last line ({bytes} bytes) was torn by a crash and is left out; no certificate was handed out for it",
+            self.path.display()
+        )
+    }
+}
+
+/// Values that are written as their `Display` text and read by their `FromStr`.
+mod text {
+    use std::{fmt::Display, str::FromStr};
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// The same for values that may be missing.
+mod optional_text {
+    use std::{fmt::Display, str::FromStr};
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(
+        value: &Option<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => serializer.collect_str(value),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+    }
+}

@@ -1,0 +1,145 @@
+//! What the ledger knows, as a table or JSON.
+
+use std::{fmt, time::Duration};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Authority, AuthorityError, History, now};
+
+/// Where a certificate is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Peers accept it.
+    Valid,
+    /// Its validity has not begun.
+    NotYetValid,
+    /// Its validity is over.
+    Expired,
+    /// It was revoked.
+    Revoked,
+    /// Peers accept it, but its identity has a newer one.
+    Replaced,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Valid => "valid",
+            Self::NotYetValid => "not yet valid",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Replaced => "replaced",
+        })
+    }
+}
+
+/// A certificate of the ledger. Times are RFC 3339, UTC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListedCertificate {
+    /// Serial number in hexadecimal digits.
+    pub serial: String,
+    /// What its holder may do.
+    pub role: &'static str,
+    /// The holder's site, for the roles that have one.
+    pub site: Option<String>,
+    /// The holder's name.
+    pub name: String,
+    /// Where it is in its life.
+    pub status: Status,
+    /// Start of its validity.
+    pub not_before: String,
+    /// End of its validity.
+    pub not_after: String,
+    /// When it was revoked, if it was.
+    pub revoked: Option<String>,
+    /// SHA-256 of the certificate in hexadecimal digits.
+    pub fingerprint: String,
+}
+
+impl Authority {
+    /// All certificates, by role, site, name and age; with `expiring`, those that end within that time (or
+    /// have ended) and whose identity has no newer one.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn list(
+        &self,
+        expiring: Option<Duration>,
+        note: &mut dyn FnMut(String),
+    ) -> Result<Vec<ListedCertificate>, AuthorityError> {
+        Ok(rows(&self.history(note)?, now(), expiring))
+    }
+}
+
+fn rows(history: &History, now: Timestamp, expiring: Option<Duration>) -> Vec<ListedCertificate> {
+    let replaced = history.replaced();
+    let limit = expiring.map(|within| now.checked_add(within).unwrap_or(Timestamp::MAX));
+    let mut issued: Vec<_> = history
+        .issued
+        .iter()
+        .map(|issued| {
+            let status = if history.revoked.contains_key(&issued.serial) {
+                Status::Revoked
+            } else if issued.not_after < now {
+                Status::Expired
+            } else if replaced.contains(&issued.serial) {
+                Status::Replaced
+            } else if issued.not_before > now {
+                Status::NotYetValid
+            } else {
+                Status::Valid
+            };
+            (issued, status)
+        })
+        .filter(|(issued, status)| {
+            limit.is_none_or(|limit| {
+                issued.not_after < limit
+                    && *status != Status::Revoked
+                    && !replaced.contains(&issued.serial)
+            })
+        })
+        .collect();
+    issued.sort_by_key(|(issued, _)| (issued.role, issued.site.clone(), issued.name.clone(), issued.time));
+    issued
+        .into_iter()
+        .map(|(issued, status)| ListedCertificate {
+            serial: issued.serial.to_string(),
+            role: issued.role.as_str(),
+            site: issued.site.as_ref().map(ToString::to_string),
+            name: issued.name.to_string(),
+            status,
+            not_before: issued.not_before.to_string(),
+            not_after: issued.not_after.to_string(),
+            revoked: history.revoked.get(&issued.serial).map(ToString::to_string),
+            fingerprint: issued.fingerprint.clone(),
+        })
+        .collect()
+}
+
+/// A table for people.
+pub fn list_table(rows: &[ListedCertificate]) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["ROLE", "SITE", "NAME", "STATUS", "NOT AFTER", "SERIAL"]);
+    for row in rows {
+        table.add_row([
+            row.role,
+            row.site.as_deref().unwrap_or("-"),
+            &row.name,
+            &row.status.to_string(),
+            &row.not_after,
+            &row.serial,
+        ]);
+    }
+    table.to_string()
+}
+
+/// A JSON array for programs.
+///
+/// # Errors
+/// Never in practice: all values are texts.
+pub fn list_json(rows: &[ListedCertificate]) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(rows)
+}

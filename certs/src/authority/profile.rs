@@ -1,0 +1,159 @@
+//! What stands in each kind of certificate, and for how long. Pure: the clock is an argument.
+//!
+//! A certificate is made from these profiles alone. Of a signing request only the public key is used, because
+//! rcgen would sign whatever a request asks for, a certificate authority included.
+
+use std::{fmt, net::IpAddr, ops::Add, str::FromStr, time::Duration};
+
+use jiff::Timestamp;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyUsagePurpose, SanType, SerialNumber,
+};
+use rustls::pki_types::ServerName;
+
+use super::AuthorityError;
+use crate::{Identity, Role, Serial, TrustDomain, serial::hex};
+
+/// One day.
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+/// Certificates start this much before they are made, for clocks that are behind.
+pub(crate) const BACK_DATED: Duration = Duration::from_secs(300);
+/// How long a root is valid unless told otherwise.
+pub const ROOT_DAYS: u32 = 3_650;
+/// How long a revocation list counts as current unless told otherwise.
+pub const CRL_DAYS: u32 = 30;
+/// Longest validity that can be asked for, in days: 100 years.
+pub const DAYS_MAX: u32 = 36_500;
+
+/// Days of validity of a role's certificates unless told otherwise. People come and go faster than machines.
+pub fn default_days(role: Role) -> u32 {
+    match role {
+        Role::Device | Role::Gateway | Role::Aggregator => 365,
+        Role::Operator => 90,
+    }
+}
+
+/// A host that a server's certificate names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Host {
+    /// A DNS name.
+    Dns(String),
+    /// An IP address.
+    Ip(IpAddr),
+}
+
+/// Why a text is no [`Host`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither a DNS name nor an IP address (no scheme, no port)")]
+pub struct HostError(String);
+
+impl FromStr for Host {
+    type Err = HostError;
+
+    fn from_str(text: &str) -> Result<Self, HostError> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Ip(address));
+        }
+        match ServerName::try_from(text) {
+            Ok(ServerName::DnsName(_)) => Ok(Self::Dns(text.to_ascii_lowercase())),
+            _ => Err(HostError(text.chars().take(200).collect())),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(name) => name.fmt(f),
+            Self::Ip(address) => address.fmt(f),
+        }
+    }
+}
+
+/// From when to when a certificate is valid, both included, in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Validity {
+    pub(crate) not_before: Timestamp,
+    pub(crate) not_after: Timestamp,
+}
+
+impl Validity {
+    /// From `start` for `lifetime`, back-dated by `back_dated`.
+    pub(crate) fn new(
+        start: Timestamp,
+        lifetime: Duration,
+        back_dated: Duration,
+    ) -> Result<Self, AuthorityError> {
+        let outside = |_| AuthorityError::Days { days: lifetime.as_secs() / DAY.as_secs() };
+        let whole = Timestamp::from_second(start.as_second()).map_err(outside)?;
+        Ok(Self {
+            not_before: whole.checked_sub(back_dated).map_err(outside)?,
+            not_after: whole.checked_add(lifetime).map_err(outside)?,
+        })
+    }
+}
+
+/// The root's own certificate: it signs leaves and revocation lists, and no other authority.
+pub(crate) fn root(
+    domain: &TrustDomain,
+    serial: &Serial,
+    validity: Validity,
+) -> Result<CertificateParams, AuthorityError> {
+    let mut params = CertificateParams::default();
+    // A part of the serial tells roots apart that were made for one trust domain, one after the other.
+    let tail: Vec<u8> = serial.as_bytes().iter().rev().take(4).copied().collect();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, "Catchment");
+    params.distinguished_name.push(DnType::CommonName, format!("Catchment root {}", hex(&tail)));
+    params.subject_alt_names = vec![SanType::URI(domain.uri().try_into()?)];
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    date(&mut params, serial, validity);
+    Ok(params)
+}
+
+/// A leaf for an identity.
+pub(crate) fn leaf(
+    identity: &Identity,
+    domain: &TrustDomain,
+    hosts: &[Host],
+    serial: &Serial,
+    validity: Validity,
+) -> Result<CertificateParams, AuthorityError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, identity.name().as_str());
+    params.subject_alt_names.push(SanType::URI(identity.uri(domain).try_into()?));
+    for host in hosts {
+        params.subject_alt_names.push(match host {
+            Host::Dns(name) => SanType::DnsName(name.as_str().try_into()?),
+            Host::Ip(address) => SanType::IpAddress(*address),
+        });
+    }
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = match identity.role() {
+        Role::Device | Role::Operator => vec![ExtendedKeyUsagePurpose::ClientAuth],
+        // Server of its devices, client of its aggregator.
+        Role::Gateway => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        Role::Aggregator => vec![ExtendedKeyUsagePurpose::ServerAuth],
+    };
+    params.use_authority_key_identifier_extension = true;
+    date(&mut params, serial, validity);
+    Ok(params)
+}
+
+/// Serial and dates, always both: rcgen's own are the key's hash, and 1975 to 4096.
+fn date(params: &mut CertificateParams, serial: &Serial, validity: Validity) {
+    params.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = rcgen_time(epoch, validity.not_before);
+    params.not_after = rcgen_time(epoch, validity.not_after);
+}
+
+/// A time in rcgen's type, that of the `time` crate, which this crate need not name: `epoch` is
+/// `rcgen::date_time_ymd(1970, 1, 1)`. Times before 1970 become 1970.
+pub(crate) fn rcgen_time<T: Add<Duration, Output = T>>(epoch: T, time: Timestamp) -> T {
+    epoch + Duration::from_secs(u64::try_from(time.as_second()).unwrap_or(0))
+}

@@ -1,0 +1,116 @@
+//! Renewing: a new certificate for the same key and hosts, in place of the old one.
+//!
+//! Only `cert.pem` changes, in one rename, so key and certificate fit together at every instant, and an
+//! identity whose key never left its device is renewed the same way. A revoked certificate is not renewed:
+//! its key is not to be trusted.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rcgen::SubjectPublicKeyInfo;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
+
+use super::{
+    Authority, AuthorityError, Entry, History, Host, IssuedPaths, LEDGER_FILE, PEM_BYTES_MAX, issue::fingerprint,
+};
+use crate::{
+    Identity, IdentityError, Peer, certificate,
+    files::{self, PUBLIC},
+    folder::{CA_FILE, CERT_FILE, CRL_FILE},
+};
+
+impl Authority {
+    /// Renews the identity in `dir`, or in its default place. `hosts` replaces the hosts of its certificate
+    /// unless it is empty. The old certificate stays valid until its end.
+    ///
+    /// # Errors
+    /// The folder holds no certificate of this identity from this root, it is revoked, or the validity does
+    /// not fit the root.
+    pub fn renew(
+        &self,
+        identity: &Identity,
+        dir: Option<PathBuf>,
+        hosts: &[Host],
+        lifetime: Option<Duration>,
+        note: &mut dyn FnMut(String),
+    ) -> Result<IssuedPaths, AuthorityError> {
+        if !identity.role().is_server() && !hosts.is_empty() {
+            return Err(AuthorityError::Hosts(identity.clone()));
+        }
+        let _lock = self.lock()?;
+        let dir = dir.unwrap_or_else(|| self.identity_dir(identity));
+        let path = dir.join(CERT_FILE);
+        let content = |reason: String| AuthorityError::Content { path: path.clone(), reason };
+        let wrong = |error| AuthorityError::Identity { path: path.clone(), error };
+        let old_pem = files::read_text(&path, PEM_BYTES_MAX)?;
+        let der = CertificateDer::from_pem_slice(old_pem.as_bytes())
+            .map_err(|error| content(format!("no certificate in PEM: {error}")))?;
+        let old = certificate::parse(&der).map_err(wrong)?;
+        let peer = certificate::peer_from_certificate(&der).map_err(wrong)?;
+        if peer.identity != *identity {
+            return Err(content(format!("the certificate is of {}, not of {identity}", peer.identity)));
+        }
+        let mut ledger = self.ledger()?;
+        let history = ledger.read(note)?;
+        self.check_renewable(&der, &peer, &history, &dir)?;
+        let hosts = if hosts.is_empty() { hosts_of(&old).map_err(wrong)? } else { hosts.to_vec() };
+        let key = SubjectPublicKeyInfo::from_der(old.public_key().raw)?;
+        let validity = self.validity(None, lifetime, identity.role(), note)?;
+        let signed = self.sign_leaf(identity, &hosts, &key, validity)?;
+        ledger.append(&[Entry::Issued(signed.entry.clone())], note)?;
+        files::replace_file(&dir.join(CA_FILE), self.root_pem.as_bytes(), PUBLIC)?;
+        if let Some(crl) = self.crl_pem()? {
+            files::replace_file(&dir.join(CRL_FILE), &crl, PUBLIC)?;
+        }
+        files::replace_file(&path, signed.cert_pem.as_bytes(), PUBLIC)?;
+        Ok(IssuedPaths { dir, serial: signed.entry.serial, not_after: signed.entry.not_after })
+    }
+
+    /// A certificate that this authority never made, or that it revoked, is not renewed.
+    fn check_renewable(
+        &self,
+        der: &CertificateDer<'_>,
+        Peer { serial, identity, .. }: &Peer,
+        history: &History,
+        dir: &Path,
+    ) -> Result<(), AuthorityError> {
+        let fingerprint = fingerprint(der);
+        if !history.issued.iter().any(|issued| issued.serial == *serial && issued.fingerprint == fingerprint) {
+            let what = format!("of {identity} with serial number {serial} and fingerprint {fingerprint}");
+            return Err(AuthorityError::Unknown { path: self.dir.join(LEDGER_FILE), what });
+        }
+        if history.revoked.contains_key(serial) {
+            return Err(AuthorityError::Revoked {
+                serial: serial.clone(),
+                identity: identity.clone(),
+                dir: dir.to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The hosts that a certificate names.
+fn hosts_of(certificate: &X509Certificate<'_>) -> Result<Vec<Host>, IdentityError> {
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|error| IdentityError::Certificate(error.to_string()))?;
+    let names = names.map(|names| names.value.general_names.iter()).into_iter().flatten();
+    Ok(names
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(Host::Dns((*name).to_owned())),
+            GeneralName::IPAddress(bytes) => ip_address(bytes).map(Host::Ip),
+            _ => None,
+        })
+        .collect())
+}
+
+/// 4 or 16 bytes as an address.
+pub(super) fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}

@@ -1,0 +1,167 @@
+//! Revoking, and the revocation list.
+//!
+//! A revocation is in the ledger, durably, before the list is made; a list can always be made again from the
+//! ledger. Its number rises with every list. The list goes to `PKI/crl.pem` and to the identities of servers and
+//! operators that lie in the PKI folder; other copies are the user's to renew.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
+
+use super::{
+    Authority, AuthorityError, Entry, History, LEDGER_FILE, Ledger, lifetime_of_days, now,
+    profile::{BACK_DATED, CRL_DAYS, DAY, Validity, rcgen_time},
+};
+use crate::{
+    Identity, Role, Serial,
+    files::{self, PUBLIC},
+    folder::{CERT_FILE, CRL_FILE},
+};
+
+/// Certificates stay on the list this much longer than they are valid, for clocks that are behind.
+const KEPT_AFTER_END: Duration = DAY.saturating_mul(30);
+
+/// What to revoke.
+#[derive(Clone, Debug)]
+pub enum RevokeWhat {
+    /// One certificate.
+    Serial(Serial),
+    /// Every certificate of an identity that has not expired.
+    Identity(Identity),
+}
+
+/// What was revoked, and where the list went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RevokeReport {
+    /// Newly revoked serial numbers.
+    pub revoked: Vec<Serial>,
+    /// Serial numbers that were revoked before.
+    pub already: Vec<Serial>,
+    /// Number of the new list.
+    pub crl_number: u64,
+    /// Certificates on the list.
+    pub listed: usize,
+    /// Identity folders below the PKI folder whose copy was renewed.
+    pub copies: usize,
+}
+
+impl Authority {
+    /// Revokes certificates and renews the list. Revoking twice is no error.
+    ///
+    /// # Errors
+    /// The ledger knows nothing of the kind, or files cannot be read or written.
+    pub fn revoke(
+        &self,
+        what: &RevokeWhat,
+        note: &mut dyn FnMut(String),
+    ) -> Result<RevokeReport, AuthorityError> {
+        let _lock = self.lock()?;
+        let mut ledger = self.ledger()?;
+        let mut history = ledger.read(note)?;
+        let time = now();
+        let found: Vec<Serial> = history
+            .issued
+            .iter()
+            .filter(|issued| match what {
+                RevokeWhat::Serial(serial) => issued.serial == *serial,
+                RevokeWhat::Identity(identity) => issued.is_of(identity) && issued.not_after >= time,
+            })
+            .map(|issued| issued.serial.clone())
+            .collect();
+        if found.is_empty() {
+            let what = match what {
+                RevokeWhat::Serial(serial) => format!("with serial number {serial}"),
+                RevokeWhat::Identity(identity) => format!("of {identity} that has not expired"),
+            };
+            return Err(AuthorityError::Unknown { path: self.dir.join(LEDGER_FILE), what });
+        }
+        let (already, revoked): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|serial| history.revoked.contains_key(serial));
+        let entries: Vec<Entry> =
+            revoked.iter().map(|serial| Entry::Revoked { time, serial: serial.clone() }).collect();
+        ledger.append(&entries, note)?;
+        history.revoked.extend(revoked.iter().map(|serial| (serial.clone(), time)));
+        let report = self.write_crl(&mut ledger, &history, CRL_DAYS, note)?;
+        Ok(RevokeReport { revoked, already, ..report })
+    }
+
+    /// Makes the list again, current for `days` from now.
+    ///
+    /// # Errors
+    /// The ledger cannot be read, or the list not be written.
+    pub fn refresh_crl(
+        &self,
+        days: u32,
+        note: &mut dyn FnMut(String),
+    ) -> Result<RevokeReport, AuthorityError> {
+        let _lock = self.lock()?;
+        let mut ledger = self.ledger()?;
+        let history = ledger.read(note)?;
+        self.write_crl(&mut ledger, &history, days, note)
+    }
+
+    /// The caller holds the lock.
+    fn write_crl(
+        &self,
+        ledger: &mut Ledger,
+        history: &History,
+        days: u32,
+        note: &mut dyn FnMut(String),
+    ) -> Result<RevokeReport, AuthorityError> {
+        let time = now();
+        let validity = Validity::new(time, lifetime_of_days(days)?, BACK_DATED)?;
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        let kept = |not_after: Timestamp| {
+            not_after.checked_add(KEPT_AFTER_END).map_or(true, |until| until >= time)
+        };
+        let revoked_certs: Vec<RevokedCertParams> = history
+            .issued
+            .iter()
+            .filter(|issued| kept(issued.not_after))
+            .filter_map(|issued| history.revoked.get(&issued.serial).map(|at| (issued, *at)))
+            .map(|(issued, at)| RevokedCertParams {
+                serial_number: SerialNumber::from_slice(issued.serial.as_bytes()),
+                revocation_time: rcgen_time(epoch, at),
+                reason_code: None,
+                invalidity_date: None,
+            })
+            .collect();
+        let crl_number = history.crl_number.saturating_add(1);
+        let listed = revoked_certs.len();
+        let pem = CertificateRevocationListParams {
+            this_update: rcgen_time(epoch, validity.not_before),
+            next_update: rcgen_time(epoch, validity.not_after),
+            crl_number: SerialNumber::from(crl_number),
+            issuing_distribution_point: None,
+            revoked_certs,
+            key_identifier_method: KeyIdMethod::Sha256,
+        }
+        .signed_by(&self.issuer)?
+        .pem()?;
+        // The number is used up before the list can be seen, so no two lists have one number.
+        ledger.append(&[Entry::Crl { time, number: crl_number }], note)?;
+        files::replace_file(&self.dir.join(CRL_FILE), pem.as_bytes(), PUBLIC)?;
+        let copies = self.renew_copies(history, pem.as_bytes())?;
+        Ok(RevokeReport { crl_number, listed, copies, ..RevokeReport::default() })
+    }
+
+    /// Renews the copies of those who check certificates of others and of whom there are few: all but
+    /// devices, which get the list when they are issued or renewed.
+    fn renew_copies(&self, history: &History, pem: &[u8]) -> Result<usize, AuthorityError> {
+        let mut dirs: Vec<_> = history
+            .issued
+            .iter()
+            .filter(|issued| issued.role != Role::Device && SystemTime::from(issued.not_after) >= SystemTime::now())
+            .filter_map(|issued| Identity::from_parts(issued.role, issued.site.clone(), issued.name.clone()))
+            .map(|identity| self.identity_dir(&identity))
+            .filter(|dir| dir.join(CERT_FILE).is_file())
+            .collect();
+        dirs.sort();
+        dirs.dedup();
+        for dir in &dirs {
+            files::replace_file(&dir.join(CRL_FILE), pem, PUBLIC)?;
+        }
+        Ok(dirs.len())
+    }
+}
