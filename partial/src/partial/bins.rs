@@ -37,11 +37,29 @@ impl Bins {
     }
 
     fn add_searching(&mut self, key: i32, count: u64) {
-        let place = self.0.partition_point(|bin| bin.key < key);
+        let place = self.place(key);
         match self.0.get_mut(place) {
             Some(bin) if bin.key == key => bin.count = bin.count.saturating_add(count),
             _ => self.insert(place, Bin { key, count }),
         }
+    }
+
+    /// How many bins are below this key.
+    fn place(&self, key: i32) -> usize {
+        let (Some(first), Some(last)) = (self.0.first(), self.0.last()) else { return 0 };
+        if key < first.key {
+            return 0;
+        }
+        if key > last.key {
+            return self.0.len();
+        }
+        // Counted from either end, the gaps alone keep it from being known; mostly they are few.
+        let from_first = (key - first.key) as usize;
+        let from_last = (last.key - key) as usize;
+        let start = (self.0.len() - 1).saturating_sub(from_last);
+        let end = (from_first + 1).min(self.0.len());
+        let range = self.0.get(start..end).unwrap_or_default();
+        start + range.partition_point(|bin| bin.key < key)
     }
 
     /// Puts a bin with a new key in its place.
@@ -68,9 +86,26 @@ impl Bins {
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
+        let mut missing = Vec::new();
+        let mut bins = self.0.iter_mut().peekable();
         for bin in &other.0 {
-            self.add(bin.key, bin.count);
+            while bins.next_if(|own| own.key < bin.key).is_some() {}
+            match bins.next_if(|own| own.key == bin.key) {
+                Some(own) => own.count = own.count.saturating_add(bin.count),
+                None => missing.push(*bin),
+            }
         }
+        if missing.is_empty() {
+            return;
+        }
+        self.0.reserve_exact(missing.len());
+        self.0.append(&mut missing);
+        // Two sorted runs: the stable sort merges them.
+        self.0.sort_by_key(|bin| bin.key);
+        let excess = self.0.len().saturating_sub(MAX_BINS);
+        let collapsed = self.0.drain(..excess).fold(0u64, |sum, bin| sum.saturating_add(bin.count));
+        self.add_to_lowest(collapsed);
+        self.0.shrink_to(MAX_BINS);
     }
 
     /// The bins, keys rising.

@@ -80,21 +80,11 @@ impl Extent {
         }
     }
 
-    /// Whether readings exist of which this is the extent.
+    /// Whether readings exist of which this is the extent: whether it is that of its own four.
     pub(crate) fn is_possible(&self) -> bool {
-        let Self { min, max, first, last } = *self;
-        let values = min.value..=max.value;
-        let times = first.time..=last.time;
-        values.contains(&first.value)
-            && values.contains(&last.value)
-            && times.contains(&min.time)
-            && times.contains(&max.time)
-            // Where two points tie in what decides one of them, the rest of the order decides the same way.
-            && (min.value != first.value || min.time == first.time)
-            && (max.value != first.value || max.time == first.time)
-            && (min.time != first.time || first.value == min.value)
-            && (max.time != last.time || last.value == max.value)
-            && (first.time != last.time || (first.value == min.value && last.value == max.value))
+        let mut extent = Self::of(self.first);
+        extent.merge(self);
+        extent == *self
     }
 
     /// The coarsest unit in which all times are whole relative to `base`.

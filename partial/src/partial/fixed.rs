@@ -34,7 +34,8 @@ pub(super) struct Fixed {
 fn add_limbs(limbs: &mut [u64], words: &[u64]) -> bool {
     let mut carry = false;
     let mut limbs = limbs.iter_mut();
-    for (limb, &word) in limbs.by_ref().zip(words) {
+    // The words lead: a zip that ends at its second half has already taken an item from the first.
+    for (&word, limb) in words.iter().zip(limbs.by_ref()) {
         (*limb, carry) = limb.carrying_add(word, carry);
     }
     while carry && let Some(limb) = limbs.next() {

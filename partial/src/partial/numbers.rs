@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(Scale::of(&[0.0, -3.0, 1e14]), Scale::Decimal(0));
         assert_eq!(Scale::of(&[21.5, 21.625, -0.1]), Scale::Decimal(3));
         assert_eq!(Scale::of(&[0.1 + 0.2]), Scale::Bits(2));
-        assert_eq!(Scale::of(&[f64::from(21.6f32)]), Scale::Bits(30));
+        assert_eq!(Scale::of(&[f64::from(21.6f32)]), Scale::Bits(29));
         assert_eq!(Scale::of(&[0.0, f64::MIN_POSITIVE]), Scale::Bits(52));
     }
 

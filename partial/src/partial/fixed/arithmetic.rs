@@ -25,7 +25,7 @@ impl Fixed {
         let offset = difference.offset(other.low).unwrap_or_default();
         let mut limbs = difference.limbs.iter_mut().skip(offset);
         let mut borrow = false;
-        for (limb, &word) in limbs.by_ref().zip(&other.limbs) {
+        for (&word, limb) in other.limbs.iter().zip(limbs.by_ref()) {
             (*limb, borrow) = limb.borrowing_sub(word, borrow);
         }
         while borrow && let Some(limb) = limbs.next() {

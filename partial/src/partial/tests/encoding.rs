@@ -1,0 +1,101 @@
+//! The bytes: golden examples that pin version 1, sizes, and what is lossless.
+
+use super::readings::{Reading, at, partial_of, readings};
+use crate::{DecodeError, Partial, Timestamp};
+use proptest::prelude::*;
+
+const BASE: i64 = 1_700_000_000_000;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn encode(partial: &Partial, base: Timestamp) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    partial.encode(base, &mut bytes);
+    bytes
+}
+
+fn temperatures(count: i64) -> impl Iterator<Item = Reading> {
+    (0..count).map(|i| (at(BASE + 37 + i * 1000), f64::from(215 + (i % 7) as i32) / 10.0))
+}
+
+/// Never change these bytes: partials are stored for years.
+#[test]
+fn version_1_stays_as_it_is() {
+    let golden = [
+        (partial_of([]), "010000"),
+        (partial_of([(at(BASE + 5), 21.5)]), "010401ae030a"),
+        (partial_of(temperatures(10)), "01040aae0300010001000101010100044aa84600f02e"),
+        (
+            partial_of([(at(BASE - 1), 0.1 + 0.2), (at(BASE + 9), -1e300)]),
+            "011c0202cdf580a0e4c3fc8d3fb4d4b3f6bebbb1c12f0100010a0a00",
+        ),
+        (
+            partial_of([(Timestamp::from_nanos(BASE * 1_000_000 + 1), 7.0), (at(BASE + 2), 8.25)]),
+            "010a02f80a7d000102ff887a00ff887a",
+        ),
+        (
+            partial_of(temperatures(33).chain([(at(BASE + 1), -3.0), (at(BASE + 2), 0.0)])),
+            "01053b00f901fb0102a4fa0100942f088001a099999999993b0b0186010c0f800220295c8fc2f5980ed7a3703d76d3030103b4020500140008016e01",
+        ),
+    ];
+    for (partial, bytes) in golden {
+        let encoded = encode(&partial, at(BASE));
+        assert_eq!(hex(&encoded), bytes);
+        assert_eq!(Partial::decode(&encoded, at(BASE)), Ok(partial));
+    }
+}
+
+#[test]
+fn ordinary_readings_take_few_bytes() {
+    let size = |count| encode(&partial_of(temperatures(count)), at(BASE)).len();
+    assert!(size(1) <= 8, "{}", size(1));
+    assert!(size(10) <= 30, "{}", size(10));
+    assert!(size(32) <= 60, "{}", size(32));
+    assert!(size(100) <= 110, "{}", size(100));
+    let single_precision = temperatures(10).map(|(time, value)| (time, f64::from(value as f32 + 0.017)));
+    let bytes = encode(&partial_of(single_precision), at(BASE));
+    assert!(bytes.len() <= 60, "{}", bytes.len());
+}
+
+#[test]
+fn what_a_later_version_wrote_is_refused_by_name() {
+    let decode = |bytes: &[u8]| Partial::decode(bytes, at(0));
+    assert_eq!(decode(&[]), Err(DecodeError::Truncated));
+    assert_eq!(decode(&[2, 0, 0]), Err(DecodeError::Version(2)));
+    assert_eq!(decode(&[1, 0x20, 0]), Err(DecodeError::UnknownParts(0x20)));
+    assert_eq!(decode(&[1, 0, 0, 0]), Err(DecodeError::Trailing(1)));
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let invalid = |bytes: &[u8]| match Partial::decode(bytes, at(0)) {
+        Err(DecodeError::Invalid(what)) => what,
+        other => panic!("{other:?}"),
+    };
+    // Two values 1 and 2; indexes of first and last; times of first, last, least, greatest.
+    assert!(Partial::decode(&[1, 0, 2, 2, 1, 0, 1, 0, 5, 0, 5], at(0)).is_ok());
+    invalid(&[1, 0, 2, 2, 1, 2, 1, 0, 5, 0, 5]);
+    invalid(&[1, 0, 2, 2, 1, 0, 1, 0, 5, 1, 5]);
+    invalid(&[1, 0, 2, 2, 1, 0, 1, 0, 5, 0, 6]);
+    invalid(&[1, 0, 33, 2]);
+    // A sketch of 33 readings, then with one of its last bytes, a count, made smaller.
+    let mut sketch = encode(&partial_of(temperatures(33)), at(0));
+    assert!(Partial::decode(&sketch, at(0)).is_ok());
+    let negative_bins = sketch.pop();
+    assert_eq!(negative_bins, Some(0));
+    let count = sketch.pop().unwrap();
+    sketch.extend([count - 1, 0]);
+    assert_eq!(invalid(&sketch), "a sketch of few values");
+}
+
+proptest! {
+    #[test]
+    fn decoding_gives_back_what_was_encoded(readings in readings(80), base: i64, near in -100i64..100) {
+        let partial = partial_of(readings);
+        for base in [Timestamp::from_nanos(base), at(near)] {
+            prop_assert_eq!(Partial::decode(&encode(&partial, base), base), Ok(partial.clone()));
+        }
+    }
+}

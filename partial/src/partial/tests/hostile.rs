@@ -1,0 +1,135 @@
+//! Bytes from anywhere: decoding them ends in an error or in a partial that behaves as any other.
+
+use super::readings::{at, partial_of, readings};
+use crate::{Partial, Timestamp};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+fn encode(partial: &Partial, base: Timestamp) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    partial.encode(base, &mut bytes);
+    bytes
+}
+
+/// Everything that can be asked gives a number or nothing.
+fn assert_sound(partial: &Partial, base: Timestamp) {
+    assert!(!partial.sum().is_nan());
+    for figure in [partial.mean(), partial.variance(), partial.stddev(), partial.quantile(0.5)] {
+        assert!(figure.is_none_or(f64::is_finite));
+    }
+    assert!(partial.variance().is_none_or(|variance| variance >= 0.0));
+    assert_eq!(Partial::decode(&encode(partial, base), base).as_ref(), Ok(partial));
+}
+
+fn check(bytes: &[u8], base: Timestamp, other: &Partial) -> bool {
+    let Ok(partial) = Partial::decode(bytes, base) else { return false };
+    assert!(partial.memory() <= 1024 + 16 * bytes.len(), "{} from {}", partial.memory(), bytes.len());
+    assert_sound(&partial, base);
+    let mut merged = partial.clone();
+    merged.merge(other);
+    let mut reversed = other.clone();
+    reversed.merge(&partial);
+    assert_eq!(merged, reversed);
+    merged.merge(&partial);
+    assert_sound(&merged, base);
+    true
+}
+
+#[derive(Clone, Debug)]
+enum Damage {
+    Set(Index, u8),
+    Flip(Index, u8),
+    Insert(Index, u8),
+    Remove(Index),
+    Cut(Index),
+    Grow(Vec<u8>),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let byte = || prop_oneof![any::<u8>(), prop::sample::select(vec![0, 1, 2, 0x7f, 0x80, 0xff])];
+    prop_oneof![
+        4 => (any::<Index>(), byte()).prop_map(|(at, byte)| Damage::Set(at, byte)),
+        4 => (any::<Index>(), 0u8..8).prop_map(|(at, bit)| Damage::Flip(at, bit)),
+        1 => (any::<Index>(), byte()).prop_map(|(at, byte)| Damage::Insert(at, byte)),
+        1 => any::<Index>().prop_map(Damage::Remove),
+        1 => any::<Index>().prop_map(Damage::Cut),
+        1 => prop::collection::vec(byte(), 1..9).prop_map(Damage::Grow),
+    ]
+}
+
+fn apply(damage: &Damage, bytes: &mut Vec<u8>) {
+    if bytes.is_empty() {
+        return;
+    }
+    match damage {
+        Damage::Set(at, byte) => *at.get_mut(bytes) = *byte,
+        Damage::Flip(at, bit) => *at.get_mut(bytes) ^= 1 << bit,
+        Damage::Insert(at, byte) => bytes.insert(at.index(bytes.len()), *byte),
+        Damage::Remove(at) => drop(bytes.remove(at.index(bytes.len()))),
+        Damage::Cut(at) => bytes.truncate(at.index(bytes.len())),
+        Damage::Grow(more) => bytes.extend(more),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn arbitrary_bytes(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..200),
+        flags in 0u8..0x20,
+        base: i64,
+        other in readings(40),
+    ) {
+        let (base, other) = (Timestamp::from_nanos(base), partial_of(other));
+        check(&bytes, base, &other);
+        // Most arbitrary bytes end at the version: these go on.
+        bytes.splice(0..0, [1, flags]);
+        check(&bytes, base, &other);
+    }
+
+    #[test]
+    fn damaged_encodings(
+        readings in readings(60),
+        damages in prop::collection::vec(damage(), 1..4),
+        other in readings(40),
+    ) {
+        let (base, other) = (at(0), partial_of(other));
+        let mut bytes = encode(&partial_of(readings), base);
+        prop_assert!(check(&bytes, base, &other));
+        for damage in &damages {
+            apply(damage, &mut bytes);
+            check(&bytes, base, &other);
+        }
+    }
+}
+
+#[test]
+fn every_single_flipped_bit_and_every_cut() {
+    let few = (0..9).map(|i| (at(i), i as f64 / 10.0 - 0.4));
+    let many = (0..90).map(|i| (at(i), (i as f64 - 40.0).powi(3) / 7.0));
+    let mut decoded = 0;
+    for partial in [partial_of(few), partial_of(many)] {
+        let bytes = encode(&partial, at(0));
+        for bit in 0..8 * bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            decoded += usize::from(check(&damaged, at(0), &partial));
+        }
+        for end in 0..bytes.len() {
+            assert!(Partial::decode(&bytes[..end], at(0)).is_err());
+        }
+    }
+    assert!(decoded > 0, "some damage leaves a valid partial, so that what follows it was tested");
+}
+
+#[test]
+fn announced_sizes_do_not_allocate() {
+    // 2048 bins of which none follows; 32 values of which none follows.
+    let many = partial_of((0..40).map(|i| (at(i), 1.0)));
+    let mut bytes = encode(&many, at(0));
+    let bins = bytes.len() - 4;
+    bytes.truncate(bins);
+    bytes.extend([0x80, 0x10]);
+    assert!(Partial::decode(&bytes, at(0)).is_err());
+    assert!(Partial::decode(&[1, 0, 32], at(0)).is_err());
+}
