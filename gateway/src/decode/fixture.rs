@@ -1,0 +1,108 @@
+//! For the decoders' tests: an intake with its names, and its content as text to compare.
+
+use catchment_partial::Timestamp;
+use catchment_proto::Labels;
+use hashbrown::HashMap;
+
+use super::{Decoded, Limits};
+use crate::intake::{Intake, Names, Reason, TimeRules};
+
+/// The gateway's clock in the tests, Unix milliseconds.
+pub(super) const NOW_MS: i64 = 1_700_000_000_000;
+
+/// A time as the tests write it.
+pub(super) fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis).unwrap()
+}
+
+/// What a connection holds for its decoder.
+pub(super) struct Fixture {
+    pub(super) names: Names,
+    pub(super) rules: TimeRules,
+    pub(super) limits: Limits,
+    pub(super) intake: Intake,
+    known: HashMap<u32, String>,
+}
+
+impl Fixture {
+    pub(super) fn new() -> Self {
+        Self {
+            names: Names::new(100),
+            rules: TimeRules {
+                now: at(NOW_MS),
+                oldest: at(NOW_MS - 86_400_000),
+                newest: at(NOW_MS + 60_000),
+            },
+            limits: Limits::default(),
+            intake: Intake::default(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// Decodes a JSON line.
+    pub(super) fn json(&mut self, line: impl AsRef<[u8]>, ordinal: u64) -> Decoded {
+        super::json::decode_line(
+            line.as_ref(),
+            ordinal,
+            &mut self.names,
+            &self.rules,
+            &self.limits,
+            &mut self.intake,
+        )
+    }
+
+    fn learn(&mut self) {
+        for (index, metric, labels) in self.intake.fresh.drain(..) {
+            self.known.insert(index, format!("{metric}{}", shown(&labels)));
+        }
+    }
+
+    /// The readings as `series=value@milliseconds from now in decimals`, then forgets them.
+    pub(super) fn readings(&mut self) -> Vec<String> {
+        self.learn();
+        let now = self.rules.now;
+        self.intake
+            .readings
+            .drain(..)
+            .map(|reading| {
+                assert!(reading.value.is_finite());
+                let millis = reading.time.saturating_nanos_since(now) as f64 / 1e6;
+                let moved = if millis == 0.0 { String::new() } else { format!("@{millis:?}") };
+                format!("{}={:?}{moved}", self.known[&reading.series], reading.value)
+            })
+            .collect()
+    }
+
+    /// The reasons of the refusals with their counts, then forgets them.
+    pub(super) fn refusals(&mut self) -> Vec<(Reason, u32)> {
+        self.intake.refusals.drain(..).map(|refusal| (refusal.reason, refusal.count)).collect()
+    }
+
+    /// The heads as (seq, ordinal, end), then forgets them.
+    pub(super) fn heads(&mut self) -> Vec<(Option<u64>, u64, usize)> {
+        self.intake.heads.drain(..).map(|head| (head.seq, head.ordinal, head.readings_end)).collect()
+    }
+
+    /// What holds whatever came in.
+    pub(super) fn check(&mut self) {
+        let readings = self.intake.readings.len();
+        let ends: Vec<_> = self.intake.heads.iter().map(|head| head.readings_end).collect();
+        assert!(ends.is_sorted(), "{ends:?}");
+        assert_eq!(ends.last().copied().unwrap_or(0), readings, "readings outside of a message");
+        for reading in &self.intake.readings {
+            assert!(reading.value.is_finite());
+            assert_eq!(self.rules.check(reading.time), Ok(reading.time));
+        }
+        assert!(self.intake.refusals.iter().all(|refusal| refusal.count > 0 && refusal.message.len() < 400));
+        self.learn();
+        assert!(self.intake.readings.iter().all(|reading| self.known.contains_key(&reading.series)));
+    }
+}
+
+fn shown(labels: &Labels) -> String {
+    if labels.is_empty() {
+        return String::new();
+    }
+    let pairs: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!("{{{}}}", pairs.join(","))
+}

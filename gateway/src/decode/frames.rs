@@ -1,0 +1,193 @@
+//! Frames of `catchment/1`: one protobuf `DeviceMessage` each, see `proto/catchment/v1/device.proto`.
+//!
+//! Frames are cut by `catchment_proto::frame::split`. [`FrameNames`] holds what the indexes of a connection's
+//! columns mean; its indexes are 1 to `series_max`, so it is bounded. Times are summed in `i128`, which cannot
+//! overflow with the values of a message, and checked against the range afterwards.
+
+use std::collections::BTreeMap;
+
+use catchment_partial::Timestamp;
+use catchment_proto::{
+    Labels,
+    wire::{Column, DeviceMessage, Reading, SeriesName, device_message::Kind},
+};
+use hashbrown::HashMap;
+use prost::Message;
+
+use super::{Decoded, Limits, excerpt, refuse_too_long, sink::Sink};
+use crate::intake::{Intake, Names, Reason, TimeRules};
+
+/// What a connection's own series indexes stand for.
+#[derive(Debug)]
+pub struct FrameNames {
+    /// By the device's index: the session's index, or why the definition was refused.
+    defined: HashMap<u32, Result<u32, Reason>>,
+    series_max: u32,
+}
+
+impl FrameNames {
+    /// No definitions yet; indexes 1 to `series_max` may be used.
+    pub fn new(series_max: u32) -> Self {
+        Self { defined: HashMap::new(), series_max }
+    }
+}
+
+/// Decodes the body of one frame into the intake.
+///
+/// `ordinal` is that of the frame on its connection. A body beyond `message_bytes_max` is refused like one that
+/// cannot be parsed.
+pub fn decode_frame(
+    body: &[u8],
+    ordinal: u64,
+    state: &mut FrameNames,
+    names: &mut Names,
+    rules: &TimeRules,
+    limits: &Limits,
+    intake: &mut Intake,
+) -> Decoded {
+    if body.len() > limits.message_bytes_max {
+        refuse_too_long(limits, ordinal, intake);
+        return Decoded::Refused;
+    }
+    let mut sink = Sink::new(intake, names, rules, limits, ordinal);
+    let readings = match DeviceMessage::decode(body) {
+        Ok(DeviceMessage { kind: Some(Kind::Readings(readings)) }) => readings,
+        Ok(DeviceMessage { kind: Some(Kind::Hello(hello)) }) => return sink.hello(hello.epoch),
+        Ok(DeviceMessage { kind: None }) => {
+            return sink.refuse_message(Reason::Malformed, || {
+                "a DeviceMessage holds a hello or readings, this one neither".to_owned()
+            });
+        }
+        Err(error) => {
+            return sink.refuse_message(Reason::Malformed, || format!("not a DeviceMessage: {error}"));
+        }
+    };
+    sink.seq = Some(readings.seq).filter(|seq| *seq != 0);
+    for series in &readings.define {
+        define(series, state, &mut sink);
+    }
+    for column in &readings.columns {
+        take_column(column, state, &mut sink);
+    }
+    for reading in &readings.readings {
+        take_reading(reading, &mut sink);
+    }
+    sink.end_message();
+    Decoded::Message
+}
+
+fn labels_of(labels: &BTreeMap<String, String>) -> Result<Labels, (Reason, String)> {
+    Labels::new(labels.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+        .map_err(|error| (Reason::BadLabel, error.to_string()))
+}
+
+fn series_of(
+    metric: &str,
+    labels: &BTreeMap<String, String>,
+    sink: &mut Sink<'_>,
+) -> Result<u32, (Reason, String)> {
+    let labels = labels_of(labels)?;
+    sink.series(metric, &labels).map_err(|message| (Reason::BadMetric, message))
+}
+
+/// Names an index anew. A refused definition leaves its index refused too: values for it must not land in the
+/// series that it meant before.
+fn define(series: &SeriesName, state: &mut FrameNames, sink: &mut Sink<'_>) {
+    let (index, max) = (series.index, state.series_max);
+    if index == 0 {
+        return sink.refuse(Reason::Malformed, 1, || "series indexes begin at 1".to_owned());
+    }
+    if index > max {
+        return sink.refuse(Reason::TooManySeries, 1, || {
+            format!("series indexes are 1 to {max}, {index} is beyond")
+        });
+    }
+    let known = series_of(&series.metric, &series.labels, sink).map_err(|(reason, message)| {
+        sink.refuse(reason, 1, || format!("definition of series {index}: {message}"));
+        reason
+    });
+    state.defined.insert(index, known);
+}
+
+/// Takes the values of a column, or refuses each that cannot be taken.
+fn take_column(column: &Column, state: &FrameNames, sink: &mut Sink<'_>) {
+    let (index, given) = (column.series, column.values.len());
+    let series = match state.defined.get(&index) {
+        Some(Ok(series)) => *series,
+        Some(Err(reason)) => {
+            return sink.refuse(*reason, given, || format!("the definition of series {index} was refused"));
+        }
+        None => {
+            return sink.refuse(Reason::Malformed, given, || {
+                format!("no series {index} was defined on this connection")
+            });
+        }
+    };
+    let steps = column.step_ns.as_slice();
+    if steps.len() > 1 && steps.len() + 1 != given {
+        return sink.refuse(Reason::Malformed, given, || {
+            format!(
+                "series {index}: {} steps for {given} values; one fewer than values, one alone, or none",
+                steps.len()
+            )
+        });
+    }
+    let admitted = sink.admit(given);
+    let each = if let [step] = steps { Some(*step) } else { None };
+    let clock = column.first_time_ns == 0;
+    let mut nanos = i128::from(column.first_time_ns);
+    let mut steps = steps.iter();
+    for (at, value) in column.values.iter().take(admitted).enumerate() {
+        if at > 0 {
+            nanos += i128::from(each.or_else(|| steps.next().copied()).unwrap_or(0));
+        }
+        let time = if clock { Ok(sink.rules.now) } else { checked(nanos, sink.rules) };
+        take_value(series, time, *value, sink, || format!("value {} of series {index}", at + 1));
+    }
+}
+
+fn take_reading(reading: &Reading, sink: &mut Sink<'_>) {
+    if sink.admit(1) == 0 {
+        return;
+    }
+    let series = match series_of(&reading.metric, &reading.labels, sink) {
+        Ok(series) => series,
+        Err((reason, message)) => return sink.refuse(reason, 1, || message),
+    };
+    let clock = reading.time_ns == 0;
+    let time = if clock { Ok(sink.rules.now) } else { checked(reading.time_ns.into(), sink.rules) };
+    take_value(series, time, reading.value, sink, || format!("{:?}", excerpt(&reading.metric)));
+}
+
+/// A time in nanoseconds that the rules admit.
+fn checked(nanos: i128, rules: &TimeRules) -> Result<Timestamp, Reason> {
+    let beyond = if nanos < 0 { Reason::TooOld } else { Reason::TooFarAhead };
+    i64::try_from(nanos).map_err(|_| beyond).and_then(|nanos| rules.check(Timestamp::from_nanos(nanos)))
+}
+
+/// Takes a value, or refuses it; `what` names it in the message.
+fn take_value(
+    series: u32,
+    time: Result<Timestamp, Reason>,
+    value: f64,
+    sink: &mut Sink<'_>,
+    what: impl Fn() -> String,
+) {
+    if !value.is_finite() {
+        return sink.refuse(Reason::NotANumber, 1, || format!("{} is not finite", what()));
+    }
+    match time {
+        Ok(time) => sink.push(series, time, value),
+        Err(reason @ Reason::TooOld) => {
+            sink.refuse(reason, 1, || format!("{}: its time is older than is taken here", what()));
+        }
+        Err(reason) => {
+            sink.refuse(reason, 1, || {
+                format!("{}: its time is further in the future than is taken here", what())
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

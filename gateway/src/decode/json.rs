@@ -1,0 +1,220 @@
+//! JSON lines, and the JSON of other protocols' payloads: one value, an object of readings or an array of such.
+//!
+//! An object is read twice: [`outline::Outline`] checks the syntax of all of it and finds `ts`, `labels`, `seq`
+//! and `values`, wherever they stand; then `walk` puts its readings straight into the [`Intake`]. So an object
+//! that is no JSON leaves no reading, and memory does not grow with the number of members.
+//!
+//! * Long form: an object whose member `values` is an object; its other members but `ts`, `labels` and `seq`
+//!   are refused. Any other object is short form: `ts`, `labels` and `seq` have their meaning, each other
+//!   member is a reading. Of the wrong type they make us refuse the object's readings: without them the
+//!   readings would land at a wrong time or in a wrong series.
+//! * Nested objects are flattened with `_`. A name given twice in one object counts once, the first time.
+//! * `NaN` and `Infinity`, which are no JSON but which some libraries write, are refused one by one.
+//! * Array elements with a `seq` are a message each, all others of the array are one message together.
+
+mod outline;
+mod scalar;
+mod walk;
+
+use std::fmt;
+
+use catchment_partial::Timestamp;
+use catchment_proto::Labels;
+use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use self::outline::Outline;
+use super::{Decoded, Limits, excerpt, sink::Sink};
+use crate::intake::{Intake, Names, Reason, TimeRules};
+
+/// Decodes one line (or payload) into the intake.
+///
+/// `ordinal` is that of the line on its connection. A line beyond `message_bytes_max` is refused like any that
+/// cannot be parsed.
+pub fn decode_line(
+    line: &[u8],
+    ordinal: u64,
+    names: &mut Names,
+    rules: &TimeRules,
+    limits: &Limits,
+    intake: &mut Intake,
+) -> Decoded {
+    if line.len() > limits.message_bytes_max {
+        super::refuse_too_long(limits, ordinal, intake);
+        return Decoded::Refused;
+    }
+    let mut sink = Sink::new(intake, names, rules, limits, ordinal);
+    let Ok(text) = std::str::from_utf8(line) else {
+        return sink.refuse_message(Reason::Malformed, || "the line is not valid UTF-8".to_owned());
+    };
+    let mark = sink.mark();
+    let error = match value(text, &mut sink) {
+        Ok(decoded) => return decoded,
+        Err(error) => error,
+    };
+    sink.rewind(mark);
+    if let Some(text) = scalar::without_nan(text) {
+        match value(&text, &mut sink) {
+            Ok(decoded) => return decoded,
+            Err(_) => sink.rewind(mark),
+        }
+    }
+    sink.refuse_message(Reason::Malformed, || format!("not JSON: {error}"))
+}
+
+/// Decodes a line's value; an error of syntax may leave readings behind, which the caller takes back.
+fn value(text: &str, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> {
+    match text.trim_ascii_start().as_bytes().first() {
+        Some(b'{') => {
+            let outline: Outline<'_> = serde_json::from_str(text)?;
+            if let Some(hello) = outline.hello() {
+                return Ok(match outline::epoch(hello) {
+                    Ok(epoch) => sink.hello(epoch),
+                    Err(message) => sink.refuse_message(Reason::Malformed, || message),
+                });
+            }
+            let decoded = object(text, &outline, sink)?;
+            if decoded == Decoded::Message {
+                sink.end_message();
+            }
+            Ok(decoded)
+        }
+        Some(b'[') => {
+            let mut json = serde_json::Deserializer::from_str(text);
+            let decoded = Elements { sink }.deserialize(&mut json)?;
+            json.end()?;
+            Ok(decoded)
+        }
+        // Told as an error where it is no JSON at all.
+        _ => serde_json::from_str::<&RawValue>(text).map(|_| {
+            sink.refuse_message(Reason::Malformed, || "a line is an object or an array of objects".to_owned())
+        }),
+    }
+}
+
+/// Puts an object's readings into the sink, without ending their message. Leaves `sink.seq` as the object's.
+fn object(text: &str, outline: &Outline<'_>, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> {
+    sink.seq = match outline.seq() {
+        Ok(seq) => seq,
+        Err(message) => return Ok(sink.refuse_message(Reason::Malformed, || message)),
+    };
+    sink.begin_moment();
+    let taken = moment(outline, sink.rules);
+    let (readings, short) = match outline.values() {
+        Some(values) => (values, false),
+        None => (text, true),
+    };
+    match taken {
+        Ok((time, labels)) => {
+            if !short {
+                outline.refuse_others(sink);
+            }
+            walk::readings(readings, short, time, &labels, sink)?;
+        }
+        Err((reason, message)) => {
+            let count = walk::count(readings, short, sink.limits)?;
+            sink.refuse(reason, count, || message);
+        }
+    }
+    Ok(Decoded::Message)
+}
+
+/// The time and the labels that an object's readings have in common.
+fn moment(outline: &Outline<'_>, rules: &TimeRules) -> Result<(Timestamp, Labels), (Reason, String)> {
+    if let Some(name) = outline.twice {
+        return Err((Reason::Malformed, format!("{name:?} is given twice")));
+    }
+    let time = match outline.ts {
+        None => rules.now,
+        Some(ts) => scalar::millis(ts.get()).and_then(|time| rules.check(time)).map_err(|reason| {
+            let ts = excerpt(ts.get());
+            let message = match reason {
+                Reason::TooOld => format!("ts {ts} is older than is taken here"),
+                Reason::TooFarAhead => format!("ts {ts} is further in the future than is taken here"),
+                _ => format!("ts is Unix time in milliseconds, a number; {ts} is not"),
+            };
+            (reason, message)
+        })?,
+    };
+    let labels = match outline.labels {
+        None => Labels::none(),
+        Some(labels) => outline::labels(labels).map_err(|message| (Reason::BadLabel, message))?,
+    };
+    Ok((time, labels))
+}
+
+/// Decodes the elements of an array.
+struct Elements<'s, 'a> {
+    sink: &'s mut Sink<'a>,
+}
+
+impl<'de> DeserializeSeed<'de> for Elements<'_, '_> {
+    type Value = Decoded;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Decoded, D::Error> {
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Elements<'_, '_> {
+    type Value = Decoded;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Decoded, A::Error> {
+        let (mut refused, mut ended, mut open) = (false, false, false);
+        while let Some(raw) = elements.next_element::<&RawValue>()? {
+            self.sink.seq = None;
+            let Some(outline) = element(raw, self.sink) else {
+                refused = true;
+                continue;
+            };
+            // What stands before an element with a number of its own is no part of its message.
+            if outline.seq().is_ok_and(|seq| seq.is_some()) && open {
+                self.sink.end_message();
+                (ended, open) = (true, false);
+            }
+            let mark = self.sink.mark();
+            let decoded = object(raw.get(), &outline, self.sink).unwrap_or_else(|error| {
+                self.sink.rewind(mark);
+                self.sink.refuse_message(Reason::Malformed, || format!("not JSON: {error}"))
+            });
+            match (decoded, self.sink.seq) {
+                (Decoded::Message, Some(_)) => {
+                    self.sink.end_message();
+                    ended = true;
+                }
+                (Decoded::Message, None) => open = true,
+                _ => refused = true,
+            }
+        }
+        self.sink.seq = None;
+        if !ended && !open && refused {
+            return Ok(Decoded::Refused);
+        }
+        // An empty array is a message without readings.
+        if open || !ended {
+            self.sink.end_message();
+        }
+        Ok(Decoded::Message)
+    }
+}
+
+/// The outline of an array's element, if it is an object of readings; otherwise it is refused.
+fn element<'de>(raw: &'de RawValue, sink: &mut Sink<'_>) -> Option<Outline<'de>> {
+    let message = match serde_json::from_str::<Outline<'de>>(raw.get()) {
+        Ok(outline) if outline.hello().is_none() => return Some(outline),
+        Ok(_) => "a hello stands alone on its line".to_owned(),
+        Err(_) if !raw.get().starts_with('{') => {
+            format!("the elements of an array are objects, {} is not", excerpt(raw.get()))
+        }
+        Err(error) => format!("not JSON: {error}"),
+    };
+    sink.refuse(Reason::Malformed, 1, || message);
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! InfluxDB line protocol: `measurement[,tag=value…] field=value[,field=value…] [time]`.
+//!
+//! * Metric: `measurement_field`, each character outside of `[A-Za-z0-9_]` replaced by `_`, and a leading digit
+//!   preceded by `_`, as users of Telegraf with Prometheus expect. Tags become labels, their names likewise; a
+//!   tag that breaks the rules of labels (`site`, `gateway` and `device` are reserved) refuses the line.
+//! * Fields are refused one by one: strings, numbers beyond the range, a name given twice.
+//! * A line that does not follow the grammar is refused whole.
+//!
+//! [`parse`] cuts a line into slices and checks its grammar before any reading is taken. Lines are cut by
+//! [`super::Lines::line_protocol`], which knows where a quoted value may hold a line end.
+
+mod parse;
+
+use std::{borrow::Cow, str::FromStr};
+
+use catchment_partial::Timestamp;
+use catchment_proto::{Labels, series::NAME_BYTES_MAX};
+
+use self::parse::Line;
+use super::{Decoded, Limits, Lines, Next, excerpt, refuse_too_long, sink::Sink};
+use crate::intake::{Intake, Names, Reason, TimeRules};
+
+/// Unit of the times at the end of lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// `ns`, the protocol's own.
+    #[default]
+    Nanoseconds,
+    /// `us`.
+    Microseconds,
+    /// `ms`.
+    Milliseconds,
+    /// `s`.
+    Seconds,
+}
+
+impl Precision {
+    const fn nanos(self) -> i128 {
+        match self {
+            Self::Nanoseconds => 1,
+            Self::Microseconds => 1_000,
+            Self::Milliseconds => 1_000_000,
+            Self::Seconds => 1_000_000_000,
+        }
+    }
+}
+
+/// A text that names no [`Precision`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("precision is ns, us, ms or s, not {0:?}")]
+pub struct PrecisionError(String);
+
+impl FromStr for Precision {
+    type Err = PrecisionError;
+
+    fn from_str(text: &str) -> Result<Self, PrecisionError> {
+        match text {
+            "ns" => Ok(Self::Nanoseconds),
+            "us" => Ok(Self::Microseconds),
+            "ms" => Ok(Self::Milliseconds),
+            "s" => Ok(Self::Seconds),
+            _ => Err(PrecisionError(excerpt(text))),
+        }
+    }
+}
+
+/// Decodes one line, neither blank nor a comment, into a message of its own.
+pub fn decode_line(
+    line: &[u8],
+    precision: Precision,
+    ordinal: u64,
+    names: &mut Names,
+    rules: &TimeRules,
+    limits: &Limits,
+    intake: &mut Intake,
+) -> Decoded {
+    if line.len() > limits.message_bytes_max {
+        refuse_too_long(limits, ordinal, intake);
+        return Decoded::Refused;
+    }
+    let mut sink = Sink::new(intake, names, rules, limits, ordinal);
+    match take_line(line, precision, &mut sink) {
+        Ok(()) => {
+            sink.end_message();
+            Decoded::Message
+        }
+        Err(message) => sink.refuse_message(Reason::Malformed, || message),
+    }
+}
+
+/// Decodes a payload of any number of lines into one message; bad lines are refused one by one.
+pub fn decode_payload(
+    payload: &[u8],
+    precision: Precision,
+    ordinal: u64,
+    names: &mut Names,
+    rules: &TimeRules,
+    limits: &Limits,
+    intake: &mut Intake,
+) -> Decoded {
+    if payload.len() > limits.message_bytes_max {
+        refuse_too_long(limits, ordinal, intake);
+        return Decoded::Refused;
+    }
+    let mut sink = Sink::new(intake, names, rules, limits, ordinal);
+    let mut lines = Lines::line_protocol(limits.message_bytes_max);
+    let mut rest = payload;
+    while let Next::Line { line, consumed } = lines.finish(rest) {
+        if let Err(message) = take_line(line, precision, &mut sink) {
+            sink.refuse(Reason::Malformed, 1, || message);
+        }
+        rest = rest.get(consumed..).unwrap_or_default();
+    }
+    sink.end_message();
+    Decoded::Message
+}
+
+/// Puts the readings of a line into the sink; the error says how it breaks the grammar.
+fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(), String> {
+    let text = std::str::from_utf8(line).map_err(|_| "the line is not valid UTF-8".to_owned())?;
+    let line = Line::parse(text, sink.limits.readings_max)
+        .map_err(|rule| format!("not line protocol: {rule}: {:?}", excerpt(text.trim_ascii())))?;
+    let fields = line.fields.len();
+    let nanos = match line.time {
+        None => Ok(sink.rules.now),
+        Some(time) => time_of(time, precision, sink.rules),
+    };
+    let time = match nanos {
+        Ok(time) => time,
+        Err(reason) => {
+            let time = excerpt(line.time.unwrap_or_default());
+            sink.refuse(reason, fields + line.beyond, || match reason {
+                Reason::TooOld => format!("time {time} is older than is taken here"),
+                _ => format!(
+                    "time {time} is further in the future than is taken here: is the precision right?"
+                ),
+            });
+            return Ok(());
+        }
+    };
+    let tags: Vec<_> = line.tags.iter().map(|(name, value)| (identifier(name), unescape(value))).collect();
+    let labels = match Labels::new(tags.iter().map(|(name, value)| (&**name, &**value))) {
+        Ok(labels) => labels,
+        Err(error) => {
+            sink.refuse(Reason::BadLabel, fields + line.beyond, || error.to_string());
+            return Ok(());
+        }
+    };
+    sink.begin_moment();
+    let mut metric = String::with_capacity(64);
+    push_identifier(&mut metric, line.measurement);
+    metric.push('_');
+    let prefix = metric.len();
+    for (name, value) in &line.fields {
+        if sink.admit(1) == 0 {
+            continue;
+        }
+        metric.truncate(prefix);
+        push_identifier(&mut metric, name);
+        match parse::number(value) {
+            Ok(number) => sink.take(&metric, &labels, time, number),
+            Err(kind) => sink.refuse(Reason::NotANumber, 1, || {
+                format!("{:?} is {kind}; a reading is a finite number or a boolean", excerpt(&metric))
+            }),
+        }
+    }
+    if line.beyond > 0 {
+        sink.admit(line.beyond);
+    }
+    Ok(())
+}
+
+/// The time of a line, its grammar checked.
+fn time_of(text: &str, precision: Precision, rules: &TimeRules) -> Result<Timestamp, Reason> {
+    let beyond = if text.starts_with('-') { Reason::TooOld } else { Reason::TooFarAhead };
+    // Digits alone: it does not parse only when there are too many.
+    let time: i64 = text.parse().map_err(|_| beyond)?;
+    let nanos = i64::try_from(i128::from(time) * precision.nanos()).map_err(|_| beyond)?;
+    rules.check(Timestamp::from_nanos(nanos))
+}
+
+/// Whether a backslash before this character stands for the character alone, outside of quoted values.
+const fn is_escaped(c: char) -> bool {
+    matches!(c, ',' | '=' | ' ')
+}
+
+/// A tag's value without its escapes.
+fn unescape(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match rest.peek() {
+            Some(next) if c == '\\' && is_escaped(*next) => {}
+            _ => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// A name as an identifier.
+fn identifier(text: &str) -> Cow<'_, str> {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !text.starts_with(|c: char| c.is_ascii_digit());
+    if plain {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 1);
+    push_identifier(&mut out, text);
+    Cow::Owned(out)
+}
+
+/// Appends a name with what no identifier can hold replaced; stops soon after the longest name allowed, which is
+/// refused then.
+fn push_identifier(out: &mut String, text: &str) {
+    if out.is_empty() && text.starts_with(|c: char| c.is_ascii_digit()) {
+        out.push('_');
+    }
+    if text.len() <= NAME_BYTES_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        out.push_str(text);
+        return;
+    }
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        if out.len() > NAME_BYTES_MAX {
+            return;
+        }
+        match rest.peek() {
+            Some(next) if c == '\\' && is_escaped(*next) => {}
+            _ => out.push(if c.is_ascii_alphanumeric() { c } else { '_' }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

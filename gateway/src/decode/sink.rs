@@ -1,0 +1,189 @@
+//! Where the decoders put what they found: checks each reading, bounds their number and that of the refusals.
+//!
+//! One [`Sink`] serves one line or frame. At most [`TOLD_MAX`] refusals of it are told one by one; further ones
+//! are counted in one refusal a reason, so every refused reading is counted and the list stays short.
+
+use catchment_partial::Timestamp;
+use catchment_proto::{Labels, series::NAME_BYTES_MAX};
+use hashbrown::HashSet;
+
+use super::{Decoded, EPOCH_BYTES_MAX, Limits, excerpt};
+use crate::intake::{Intake, Names, Reading, Reason, Refusal, TimeRules};
+
+/// Refusals of a message that are told one by one.
+pub(super) const TOLD_MAX: usize = 16;
+/// Longest text of a refusal: what it quotes from outside may be long.
+const MESSAGE_BYTES_MAX: usize = 300;
+/// Up to so many readings are compared one by one to find a series given twice; beyond, by a set.
+const COMPARED_MAX: usize = 24;
+
+/// A state of the intake to return to.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    heads: usize,
+    readings: usize,
+    refusals: usize,
+}
+
+/// Takes the readings of one line or frame.
+pub(super) struct Sink<'a> {
+    pub(super) intake: &'a mut Intake,
+    pub(super) names: &'a mut Names,
+    pub(super) rules: &'a TimeRules,
+    pub(super) limits: &'a Limits,
+    /// Ordinal of the message on its connection.
+    pub(super) ordinal: u64,
+    /// Sequence number of the message at hand.
+    pub(super) seq: Option<u64>,
+    refusals_start: usize,
+    /// Where the readings begin that have one time in common: no series occurs twice among them.
+    moment_start: usize,
+    /// The series of the moment, once they are many.
+    moment: HashSet<u32>,
+    /// Readings seen so far, refused ones included.
+    tried: usize,
+}
+
+impl<'a> Sink<'a> {
+    pub(super) fn new(
+        intake: &'a mut Intake,
+        names: &'a mut Names,
+        rules: &'a TimeRules,
+        limits: &'a Limits,
+        ordinal: u64,
+    ) -> Self {
+        Self {
+            refusals_start: intake.refusals.len(),
+            moment_start: intake.readings.len(),
+            moment: HashSet::new(),
+            tried: 0,
+            intake,
+            names,
+            rules,
+            limits,
+            ordinal,
+            seq: None,
+        }
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            heads: self.intake.heads.len(),
+            readings: self.intake.readings.len(),
+            refusals: self.intake.refusals.len(),
+        }
+    }
+
+    /// Forgets what was put in since the mark, but for fresh series: their indexes are given out.
+    pub(super) fn rewind(&mut self, mark: Mark) {
+        self.intake.heads.truncate(mark.heads);
+        self.intake.readings.truncate(mark.readings);
+        self.intake.refusals.truncate(mark.refusals);
+        self.begin_moment();
+    }
+
+    /// Notes that `count` readings (at least 1) are refused.
+    pub(super) fn refuse(&mut self, reason: Reason, count: usize, message: impl FnOnce() -> String) {
+        let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+        let (ordinal, seq) = (self.ordinal, self.seq);
+        let told = self.intake.refusals.get_mut(self.refusals_start..).unwrap_or_default();
+        if told.len() < TOLD_MAX {
+            let mut message = message();
+            message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+            self.intake.refusals.push(Refusal { reason, message, ordinal, seq, count });
+            return;
+        }
+        match told.iter_mut().skip(TOLD_MAX).find(|refusal| refusal.reason == reason) {
+            Some(more) => more.count = more.count.saturating_add(count),
+            None => {
+                let message = format!("further refusals of one message: {}", reason.code());
+                self.intake.refusals.push(Refusal { reason, message, ordinal, seq, count });
+            }
+        }
+    }
+
+    /// Refuses the line or frame as a whole.
+    pub(super) fn refuse_message(&mut self, reason: Reason, message: impl FnOnce() -> String) -> Decoded {
+        self.refuse(reason, 1, message);
+        Decoded::Refused
+    }
+
+    /// A hello with this epoch, if the epoch keeps the rule.
+    pub(super) fn hello(&mut self, epoch: String) -> Decoded {
+        if (1..=EPOCH_BYTES_MAX).contains(&epoch.len()) {
+            return Decoded::Hello { epoch };
+        }
+        let bytes = epoch.len();
+        self.refuse_message(Reason::Malformed, || {
+            format!("an epoch has 1 to {EPOCH_BYTES_MAX} bytes, this one has {bytes}")
+        })
+    }
+
+    /// Begins a group of readings with one time, in which each series occurs at most once.
+    pub(super) fn begin_moment(&mut self) {
+        self.moment_start = self.intake.readings.len();
+        self.moment.clear();
+    }
+
+    /// Ends a message with what was put in since the last one.
+    pub(super) fn end_message(&mut self) {
+        self.intake.end_message(self.seq, self.ordinal);
+    }
+
+    /// Whether `count` more readings are within the bound; refuses those that are not and tells how many are.
+    pub(super) fn admit(&mut self, count: usize) -> usize {
+        let room = self.limits.readings_max.saturating_sub(self.tried);
+        let admitted = count.min(room);
+        self.tried = self.tried.saturating_add(admitted);
+        if admitted < count {
+            let max = self.limits.readings_max;
+            self.refuse(Reason::TooManyReadings, count - admitted, || {
+                format!("a message has at most {max} readings")
+            });
+        }
+        admitted
+    }
+
+    /// The session's index of a series; a bad name is the error.
+    pub(super) fn series(&mut self, metric: &str, labels: &Labels) -> Result<u32, String> {
+        // Before the look-up, which would hash all of a long name.
+        if metric.len() > NAME_BYTES_MAX {
+            return Err(format!(
+                "a metric name has at most {NAME_BYTES_MAX} bytes, {:?}… has more",
+                excerpt(metric)
+            ));
+        }
+        self.names.index(metric, labels, &mut self.intake.fresh)
+    }
+
+    /// Takes a reading of a series; `-0.0` becomes `0.0`.
+    pub(super) fn push(&mut self, series: u32, time: Timestamp, value: f64) {
+        self.intake.readings.push(Reading { series, time, value: value + 0.0 });
+    }
+
+    /// Takes a reading of the moment, finite and with a checked time, or refuses it.
+    pub(super) fn take(&mut self, metric: &str, labels: &Labels, time: Timestamp, value: f64) {
+        let series = match self.series(metric, labels) {
+            Ok(series) => series,
+            Err(message) => return self.refuse(Reason::BadMetric, 1, || message),
+        };
+        if self.given(series) {
+            let text =
+                || format!("{:?} is given twice in one object or line: the first counts", excerpt(metric));
+            return self.refuse(Reason::Malformed, 1, text);
+        }
+        self.push(series, time, value);
+    }
+
+    /// Whether the series has a reading in this moment already; notes that it has one now.
+    fn given(&mut self, series: u32) -> bool {
+        let before = self.intake.readings.get(self.moment_start..).unwrap_or_default();
+        if before.len() <= COMPARED_MAX {
+            return before.iter().any(|reading| reading.series == series);
+        }
+        if self.moment.is_empty() {
+            self.moment.extend(before.iter().map(|reading| reading.series));
+        }
+        !self.moment.insert(series)
+    }
+}
