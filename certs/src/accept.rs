@@ -103,8 +103,7 @@ pub async fn accept_loop<F, Fut>(
             Ok((stream, addr, permit)) => {
                 back_off = BACK_OFF_FIRST;
                 let handshake = handshake(stream, tls.clone(), config.handshake_timeout);
-                let (mut stopped, events, serve) =
-                    (stopped.clone(), Arc::clone(&events), Arc::clone(&serve));
+                let (mut stopped, events, serve) = (stopped.clone(), Arc::clone(&events), Arc::clone(&serve));
                 tokio::spawn(async move {
                     let result = tokio::select! {
                         _ = stopped.changed() => return,
@@ -162,7 +161,8 @@ async fn handshake(
     let socket = Socket::new(stream).map_err(io_failure)?;
     let accept = TlsAcceptor::from(tls.config())
         .accept_with(socket, |connection| connection.set_buffer_limit(Some(BUFFER_BYTES_MAX)));
-    let stream = timeout(deadline, accept).await.map_err(|_| HandshakeFailure::Timeout)?.map_err(io_failure)?;
+    let stream =
+        timeout(deadline, accept).await.map_err(|_| HandshakeFailure::Timeout)?.map_err(io_failure)?;
     let certificates = stream.get_ref().1.peer_certificates();
     let leaf = certificates.and_then(<[_]>::first).ok_or(TlsFailure::NoCertificate)?;
     let peer = peer_from_certificate(leaf)?.of_domain(&tls.peer().trust_domain)?;

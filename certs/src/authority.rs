@@ -69,7 +69,9 @@ pub enum AuthorityError {
         path: PathBuf,
     },
     /// The folder has a root's key without its certificate.
-    #[error("{path} exists without a ca.pem beside it: put ca.pem back, or if an `init` was interrupted, remove the folder")]
+    #[error(
+        "{path} exists without a ca.pem beside it: put ca.pem back, or if an `init` was interrupted, remove the folder"
+    )]
     HalfRoot {
         /// The root's key.
         path: PathBuf,
@@ -86,7 +88,9 @@ pub enum AuthorityError {
         reason: String,
     },
     /// A line of the ledger cannot be read.
-    #[error("{path} line {line} cannot be read: {error}; it may be a revocation, so restore the ledger from a backup")]
+    #[error(
+        "{path} line {line} cannot be read: {error}; it may be a revocation, so restore the ledger from a backup"
+    )]
     Ledger {
         /// The ledger.
         path: PathBuf,
@@ -96,13 +100,17 @@ pub enum AuthorityError {
         error: serde_json::Error,
     },
     /// The place of a new identity is taken.
-    #[error("{path} exists, and an identity is never overwritten; `catchment-certs renew` makes a new certificate for it")]
+    #[error(
+        "{path} exists, and an identity is never overwritten; `catchment-certs renew` makes a new certificate for it"
+    )]
     IdentityExists {
         /// What is there.
         path: PathBuf,
     },
     /// A server's certificate without host names would be of no use.
-    #[error("a certificate for {0} needs at least one --host, the DNS name or IP address that others connect to")]
+    #[error(
+        "a certificate for {0} needs at least one --host, the DNS name or IP address that others connect to"
+    )]
     NoHost(Identity),
     /// A client's certificate names no hosts.
     #[error("a certificate for {0} names no hosts, since nobody connects to it; leave --host out")]
@@ -114,7 +122,9 @@ pub enum AuthorityError {
         days: u64,
     },
     /// The certificate would outlive its root.
-    #[error("the root ends on {root_end}, before the certificate would; use --days {days_left} or less, or make a new root")]
+    #[error(
+        "the root ends on {root_end}, before the certificate would; use --days {days_left} or less, or make a new root"
+    )]
     OutlivesRoot {
         /// The root's end.
         root_end: Timestamp,
@@ -130,7 +140,9 @@ pub enum AuthorityError {
         what: String,
     },
     /// A revoked certificate is not renewed.
-    #[error("certificate {serial} of {identity} is revoked and is not renewed; remove {dir} and issue the identity again, with a new key")]
+    #[error(
+        "certificate {serial} of {identity} is revoked and is not renewed; remove {dir} and issue the identity again, with a new key"
+    )]
     Revoked {
         /// Its serial number.
         serial: Serial,
@@ -218,7 +230,10 @@ impl Authority {
         let key = KeyPair::from_pem(&files::read_text(&key_path, PEM_BYTES_MAX)?)
             .map_err(|error| content(&key_path, format!("no private key in PKCS#8 PEM: {error}")))?;
         if root.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
-            return Err(content(&key_path, "this is not the key of ca.pem; restore both from one backup".into()));
+            return Err(content(
+                &key_path,
+                "this is not the key of ca.pem; restore both from one backup".into(),
+            ));
         }
         let root_end = timestamp(certificate::system_time(root.validity().not_after));
         let issuer = Issuer::from_ca_cert_der(&root_der, key)?;

@@ -42,19 +42,23 @@ enum Command {
     #[command(subcommand)]
     Issue(Issue),
     /// Make a certificate for a key that stays where it is, from a signing request.
-    #[command(after_help = "Only the public key of the request is used; who it is for is said here.\n\nExample, \
+    #[command(
+        after_help = "Only the public key of the request is used; who it is for is said here.\n\nExample, \
         on the device and then beside the root:\n  openssl req -new -newkey ec -pkeyopt \
         ec_paramgen_curve:P-256 -nodes -keyout key.pem -subj /CN=press-17 -out press-17.csr\n  \
-        catchment-certs sign --dir PKI --csr press-17.csr --role device --site berlin --name press-17 --out press-17")]
+        catchment-certs sign --dir PKI --csr press-17.csr --role device --site berlin --name press-17 --out press-17"
+    )]
     Sign(Sign),
     /// Make a new certificate for the key and hosts of an identity; the old one stays valid until its end.
     #[command(after_help = "Examples:\n  catchment-certs renew --dir PKI --site berlin --name press-17\n  \
         catchment-certs renew --dir PKI --role aggregator --name centre")]
     Renew(Renew),
     /// Revoke one certificate, or all of an identity, and rewrite PKI/crl.pem.
-    #[command(after_help = "Servers refuse revoked certificates once they have the new crl.pem.\n\nExamples:\n  \
+    #[command(
+        after_help = "Servers refuse revoked certificates once they have the new crl.pem.\n\nExamples:\n  \
         catchment-certs revoke --dir PKI --role device --site berlin --name press-17\n  \
-        catchment-certs revoke --dir PKI --serial 5f3a0c…")]
+        catchment-certs revoke --dir PKI --serial 5f3a0c…"
+    )]
     Revoke(Revoke),
     /// Rewrite PKI/crl.pem, current from now on.
     Crl(Crl),
@@ -92,9 +96,11 @@ struct Init {
 #[derive(Debug, Subcommand)]
 enum Issue {
     /// One device, or all devices of a CSV file.
-    #[command(after_help = "The CSV file has the header line `site,name`. Devices that have an identity are \
+    #[command(
+        after_help = "The CSV file has the header line `site,name`. Devices that have an identity are \
         skipped, so an interrupted run goes on with the same command.\n\nExamples:\n  catchment-certs issue device \
-        --dir PKI --site berlin --name press-17\n  catchment-certs issue device --dir PKI --from devices.csv")]
+        --dir PKI --site berlin --name press-17\n  catchment-certs issue device --dir PKI --from devices.csv"
+    )]
     Device(IssueDevice),
     /// A gateway: server of its site's devices, client of an aggregator.
     #[command(after_help = "Example:\n  catchment-certs issue gateway --dir PKI --site berlin --name gw-1 \

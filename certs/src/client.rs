@@ -136,8 +136,7 @@ impl ClientTls {
         deadline: Duration,
     ) -> Result<(TlsStream<TcpStream>, Peer), ConnectError> {
         let server = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let name =
-            ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::Host(host.to_owned()))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::Host(host.to_owned()))?;
         let current = self.current.load_full();
         let handshake = async {
             let tcp = |error| ConnectError::Tcp { server: server.clone(), error };

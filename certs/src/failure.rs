@@ -122,7 +122,9 @@ impl TlsFailure {
             // A root made anew under the same name fails by its signature, not by its name.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownIssuer,
             CertificateError::UnknownRevocationStatus => Self::UnknownRevocationStatus,
-            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => Self::Purpose,
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                Self::Purpose
+            }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 Self::HostName
             }

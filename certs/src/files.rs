@@ -138,8 +138,11 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
 
 /// Renames and refuses to replace anything.
 fn rename_new(from: &Path, to: &Path) -> Result<(), FileError> {
-    renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)
-        .map_err(|error| FileError { action: "write", path: to.to_owned(), error: error.into() })
+    renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(|error| FileError {
+        action: "write",
+        path: to.to_owned(),
+        error: error.into(),
+    })
 }
 
 /// `.NAME.new` beside the target.

@@ -55,7 +55,9 @@ pub struct IdentityFolder {
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// A file is missing or cannot be read.
-    #[error("cannot read {path}: {error}; an identity folder holds cert.pem, key.pem and ca.pem, as `catchment-certs issue` makes it")]
+    #[error(
+        "cannot read {path}: {error}; an identity folder holds cert.pem, key.pem and ca.pem, as `catchment-certs issue` makes it"
+    )]
     Read {
         /// The file.
         path: PathBuf,
@@ -156,8 +158,7 @@ impl IdentityFolder {
 }
 
 fn load_key(path: &Path, chain: Vec<CertificateDer<'static>>) -> Result<CertifiedKey, FolderError> {
-    let metadata =
-        fs::metadata(path).map_err(|error| FolderError::Read { path: path.to_owned(), error })?;
+    let metadata = fs::metadata(path).map_err(|error| FolderError::Read { path: path.to_owned(), error })?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o007 != 0 {
         return Err(FolderError::KeyMode { path: path.to_owned(), mode });

@@ -89,8 +89,7 @@ impl TrustDomain {
     /// A text that breaks the rule of the type.
     pub fn new(text: &str) -> Result<Self, TrustDomainError> {
         let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-        let holds =
-            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
+        let holds = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
         if !starts_well || text.len() > Self::LENGTH_MAX || !text.chars().all(holds) {
             return Err(TrustDomainError(text.chars().take(Self::LENGTH_MAX).collect()));
         }
@@ -255,9 +254,8 @@ impl Identity {
         let rest = uri.strip_prefix(SCHEME).ok_or_else(|| IdentityError::Scheme(shorten(uri)))?;
         let (domain, path) = rest.split_once('/').ok_or_else(|| IdentityError::Path(shorten(uri)))?;
         let domain = TrustDomain::new(domain)?;
-        let name = |text: &str| {
-            Name::new(text).map_err(|error| IdentityError::Name { uri: shorten(uri), error })
-        };
+        let name =
+            |text: &str| Name::new(text).map_err(|error| IdentityError::Name { uri: shorten(uri), error });
         let mut parts = path.split('/');
         let parts = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
         let identity = match parts {

@@ -1,1 +1,8 @@
-//! placeholder
+//! Tests across modules, over real sockets and real files; certificates are made as they run.
+
+mod accept;
+mod authority;
+mod changes;
+mod ledger;
+mod support;
+mod tls;

@@ -57,13 +57,14 @@ pub fn read_rows(path: &Path) -> Result<Vec<DeviceId>, AuthorityError> {
     }
     let mut rows = Vec::new();
     let mut record = csv::StringRecord::new();
-    while reader
-        .read_record(&mut record)
-        .map_err(|error| refuse(error.position().map(csv::Position::line), "it does not have the two columns site and name".to_owned()))?
-    {
+    while reader.read_record(&mut record).map_err(|error| {
+        refuse(
+            error.position().map(csv::Position::line),
+            "it does not have the two columns site and name".to_owned(),
+        )
+    })? {
         let line = record.position().map(csv::Position::line);
-        let row: Row =
-            record.deserialize(Some(&headers)).map_err(|error| refuse(line, error.to_string()))?;
+        let row: Row = record.deserialize(Some(&headers)).map_err(|error| refuse(line, error.to_string()))?;
         let name = |column: &str, text: &str| {
             Name::new(text).map_err(|error| refuse(line, format!("{column} {text:?}: {error}")))
         };

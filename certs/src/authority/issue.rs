@@ -240,7 +240,10 @@ fn read_csr(path: &Path) -> Result<SubjectPublicKeyInfo, AuthorityError> {
     if let Ok(PublicKey::RSA(rsa)) = key.parsed()
         && rsa.key_size() < RSA_BITS_MIN
     {
-        return Err(refuse(format!("an RSA key of {} bits; use {RSA_BITS_MIN} or ECDSA P-256", rsa.key_size())));
+        return Err(refuse(format!(
+            "an RSA key of {} bits; use {RSA_BITS_MIN} or ECDSA P-256",
+            rsa.key_size()
+        )));
     }
     SubjectPublicKeyInfo::from_der(key.raw)
         .map_err(|_| refuse("a key of an unsupported kind; use ECDSA P-256".into()))

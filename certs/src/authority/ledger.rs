@@ -172,7 +172,9 @@ impl Ledger {
         }
         let mut lines = Vec::new();
         for entry in entries {
-            serde_json::to_writer(&mut lines, entry).map_err(std::io::Error::from).map_err(at("append to"))?;
+            serde_json::to_writer(&mut lines, entry)
+                .map_err(std::io::Error::from)
+                .map_err(at("append to"))?;
             lines.push(b'\n');
         }
         (&self.file).write_all(&lines).and_then(|()| self.file.sync_all()).map_err(at("append to"))

@@ -95,9 +95,7 @@ fn rows(history: &History, now: Timestamp, expiring: Option<Duration>) -> Vec<Li
         })
         .filter(|(issued, status)| {
             limit.is_none_or(|limit| {
-                issued.not_after < limit
-                    && *status != Status::Revoked
-                    && !replaced.contains(&issued.serial)
+                issued.not_after < limit && *status != Status::Revoked && !replaced.contains(&issued.serial)
             })
         })
         .collect();

@@ -15,7 +15,8 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
 
 use super::{
-    Authority, AuthorityError, Entry, History, Host, IssuedPaths, LEDGER_FILE, PEM_BYTES_MAX, issue::fingerprint,
+    Authority, AuthorityError, Entry, History, Host, IssuedPaths, LEDGER_FILE, PEM_BYTES_MAX,
+    issue::fingerprint,
 };
 use crate::{
     Identity, IdentityError, Peer, certificate,
@@ -79,7 +80,8 @@ impl Authority {
         dir: &Path,
     ) -> Result<(), AuthorityError> {
         let fingerprint = fingerprint(der);
-        if !history.issued.iter().any(|issued| issued.serial == *serial && issued.fingerprint == fingerprint) {
+        if !history.issued.iter().any(|issued| issued.serial == *serial && issued.fingerprint == fingerprint)
+        {
             let what = format!("of {identity} with serial number {serial} and fingerprint {fingerprint}");
             return Err(AuthorityError::Unknown { path: self.dir.join(LEDGER_FILE), what });
         }

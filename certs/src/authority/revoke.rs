@@ -112,9 +112,8 @@ impl Authority {
         let time = now();
         let validity = Validity::new(time, lifetime_of_days(days)?, BACK_DATED)?;
         let epoch = rcgen::date_time_ymd(1970, 1, 1);
-        let kept = |not_after: Timestamp| {
-            not_after.checked_add(KEPT_AFTER_END).map_or(true, |until| until >= time)
-        };
+        let kept =
+            |not_after: Timestamp| not_after.checked_add(KEPT_AFTER_END).map_or(true, |until| until >= time);
         let revoked_certs: Vec<RevokedCertParams> = history
             .issued
             .iter()
@@ -152,7 +151,9 @@ impl Authority {
         let mut dirs: Vec<_> = history
             .issued
             .iter()
-            .filter(|issued| issued.role != Role::Device && SystemTime::from(issued.not_after) >= SystemTime::now())
+            .filter(|issued| {
+                issued.role != Role::Device && SystemTime::from(issued.not_after) >= SystemTime::now()
+            })
             .filter_map(|issued| Identity::from_parts(issued.role, issued.site.clone(), issued.name.clone()))
             .map(|identity| self.identity_dir(&identity))
             .filter(|dir| dir.join(CERT_FILE).is_file())

@@ -105,9 +105,10 @@ fn issue_from(file: &Path, output: &Output) -> Result<(), Failure> {
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} devices, {per_sec}, {eta} left") {
         bar.set_style(style);
     }
-    let result = authority.issue_devices(&devices, lifetime, &mut |done| bar.set_position(done), &mut |text| {
-        bar.suspend(|| note(text));
-    });
+    let result =
+        authority.issue_devices(&devices, lifetime, &mut |done| bar.set_position(done), &mut |text| {
+            bar.suspend(|| note(text));
+        });
     bar.finish_and_clear();
     let report = result?;
     print(&format!("issued {} devices, skipped {} that had an identity", report.issued, report.skipped))

@@ -1,0 +1,134 @@
+//! The accept loop: nobody delays another, capacity is kept, connections move between runtimes.
+
+use std::{
+    io,
+    net::Ipv4Addr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot},
+};
+
+use super::support::{Echo, PATIENCE, Pki, Seen, echo, ping, until};
+use crate::{AcceptConfig, Accepted, HandshakeFailure, Role, ServerTls, TlsFailure, accept_loop};
+
+#[tokio::test]
+async fn a_stalled_handshake_delays_nobody_and_ends_by_its_deadline() {
+    let pki = Pki::new();
+    let config = AcceptConfig { connections_max: 16, handshake_timeout: Duration::from_secs(2) };
+    let server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
+    let mut stalled = Vec::new();
+    for _ in 0..5 {
+        stalled.push(TcpStream::connect(server.addr).await.unwrap());
+    }
+    let tls = pki.client(Role::Device, "a");
+    let (mut stream, _) =
+        tls.connect("127.0.0.1", server.addr.port(), Role::Gateway, PATIENCE).await.unwrap();
+    ping(&mut stream).await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(server.seen.failure().await, HandshakeFailure::Timeout);
+    }
+    ping(&mut stream).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_not_tls_is_refused_and_counted() {
+    use tokio::io::AsyncWriteExt as _;
+    let pki = Pki::new();
+    let server = Echo::of(&pki).await;
+    let mut stream = TcpStream::connect(server.addr).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    assert!(matches!(server.seen.failure().await, HandshakeFailure::Tls(TlsFailure::Other(_))));
+    drop(TcpStream::connect(server.addr).await.unwrap());
+    assert_eq!(server.seen.failure().await.reason(), "closed");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait_for_a_place() {
+    let pki = Pki::new();
+    let config = AcceptConfig { connections_max: 1, handshake_timeout: PATIENCE };
+    let mut server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
+    let (first, second) = (pki.client(Role::Device, "first"), pki.client(Role::Device, "second"));
+    let port = server.addr.port();
+    let (mut stream, _) = first.connect("127.0.0.1", port, Role::Gateway, PATIENCE).await.unwrap();
+    ping(&mut stream).await.unwrap();
+    until("the bound is reached", || server.seen.at_capacity.load(Ordering::SeqCst) == 1).await;
+    let waiting = tokio::spawn(async move {
+        let (mut stream, _) = second.connect("127.0.0.1", port, Role::Gateway, PATIENCE).await.unwrap();
+        ping(&mut stream).await.unwrap();
+    });
+    ping(&mut stream).await.unwrap();
+    assert!(!waiting.is_finished());
+    drop(stream);
+    waiting.await.unwrap();
+    for name in ["first", "second"] {
+        assert_eq!(server.peers.recv().await.unwrap().identity.name().as_str(), name);
+    }
+}
+
+#[tokio::test]
+async fn shutdown_gives_handshakes_up_and_leaves_connections_alone() {
+    let pki = Pki::new();
+    let tls = ServerTls::new(&pki.folder(Role::Gateway, "gw"), &[]).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let config = AcceptConfig { connections_max: 16, handshake_timeout: PATIENCE };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let shutdown = async { drop(stopped.await) };
+    let task = tokio::spawn(accept_loop(listener, tls, config, Arc::new(Seen::default()), shutdown, echo));
+    let client = pki.client(Role::Device, "a");
+    let (mut served, _) = client.connect("127.0.0.1", addr.port(), Role::Gateway, PATIENCE).await.unwrap();
+    ping(&mut served).await.unwrap();
+    let mut stalled = TcpStream::connect(addr).await.unwrap();
+    // The loop is idle again when it waits for the next connection; this one has been accepted or not.
+    stop.send(()).unwrap();
+    tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap();
+    ping(&mut served).await.unwrap();
+    let read = tokio::time::timeout(PATIENCE, tokio::io::AsyncReadExt::read(&mut stalled, &mut [0])).await;
+    // Closed in good order, or reset because it was never accepted.
+    assert!(matches!(read.expect("the stalled handshake goes on"), Ok(0) | Err(_)));
+    assert!(TcpStream::connect(addr).await.is_err());
+}
+
+/// The runtime that accepted is gone before the connection is used: only a moved stream survives that.
+#[test]
+fn a_connection_moves_to_another_runtime() {
+    for moved in [true, false] {
+        let pki = Pki::new();
+        let tls = ServerTls::new(&pki.folder(Role::Gateway, "gw"), &[]).unwrap();
+        let client = pki.client(Role::Device, "a");
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (accepting, serving, calling) = (runtime(), runtime(), runtime());
+
+        let listener = accepting.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (sender, mut receiver) = mpsc::channel::<Accepted>(1);
+        let config = AcceptConfig { connections_max: 16, handshake_timeout: PATIENCE };
+        let serve = move |accepted| {
+            let sender = sender.clone();
+            async move { sender.send(accepted).await.unwrap() }
+        };
+        let caller = std::thread::spawn(move || {
+            calling.block_on(async {
+                let (mut stream, _) =
+                    client.connect("127.0.0.1", port, Role::Gateway, PATIENCE).await.unwrap();
+                ping(&mut stream).await
+            })
+        });
+        let mut accepted = accepting.block_on(async {
+            let forever = std::future::pending();
+            tokio::spawn(accept_loop(listener, tls, config, Arc::new(Seen::default()), forever, serve));
+            tokio::time::timeout(PATIENCE, receiver.recv()).await.unwrap().unwrap()
+        });
+        if moved {
+            serving.block_on(async { accepted.rebind().unwrap() });
+        }
+        drop(accepting);
+        serving.block_on(echo(accepted));
+        let result: io::Result<()> = caller.join().unwrap();
+        assert_eq!(result.is_ok(), moved, "{result:?}");
+    }
+}

@@ -1,0 +1,118 @@
+//! The program `catchment-certs` from outside: exit status, messages, several processes at once.
+
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+fn certs(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_catchment-certs")).args(arguments).current_dir(dir).output().unwrap()
+}
+
+fn status(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_way_of_a_site() {
+    let dir = tempfile::tempdir().unwrap();
+    let done = |arguments: &str| {
+        let output = certs(dir.path(), &arguments.split(' ').collect::<Vec<_>>());
+        assert_eq!(status(&output), Some(0), "{arguments}: {}", stderr(&output));
+        stdout(&output)
+    };
+    done("init --dir PKI");
+    done("issue aggregator --dir PKI --name centre --host localhost 127.0.0.1 --host ::1");
+    done("issue gateway --dir PKI --site berlin --name gw --host localhost");
+    done("issue device --dir PKI --site berlin --name a --days 10 --out dev");
+    done("issue operator --dir PKI --name ada");
+    std::fs::write(dir.path().join("devices.csv"), "site,name\nberlin,b\nberlin,c\n").unwrap();
+    assert!(done("issue device --dir PKI --from devices.csv").contains("issued 2"));
+    assert!(done("issue device --dir PKI --from devices.csv").contains("skipped 2"));
+    assert!(done("inspect dev/cert.pem").contains("spiffe://catchment.local/site/berlin/device/a"));
+    let rows: serde_json::Value = serde_json::from_str(&done("list --dir PKI --format json")).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 6);
+    let rows: serde_json::Value =
+        serde_json::from_str(&done("list --dir PKI --expiring 30d --format json")).unwrap();
+    assert_eq!(rows[0]["name"], "a");
+    done("renew --dir PKI --site berlin --name a --out dev");
+    done("renew --dir PKI --role aggregator --name centre");
+    let serial = rows[0]["serial"].as_str().unwrap().to_uppercase();
+    assert!(done(&format!("revoke --dir PKI --serial {serial}")).contains("revoked"));
+    done("revoke --dir PKI --role operator --name ada");
+    done("crl --dir PKI --days 5");
+    assert!(done("list --dir PKI").contains("revoked"));
+}
+
+#[test]
+fn wrong_usage_is_2_and_failure_is_1_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(status(&certs(dir.path(), &["init", "--dir", "PKI"])), Some(0));
+    for arguments in [
+        &["issue", "device", "--dir", "PKI", "--name", "a"][..],
+        &["issue", "device", "--dir", "PKI", "--site", "a/b", "--name", "a"],
+        &["issue", "gateway", "--dir", "PKI", "--site", "s", "--name", "g"],
+        &["issue", "operator", "--dir", "PKI", "--name", "o", "--days", "0"],
+        &["issue", "king", "--dir", "PKI", "--name", "o"],
+        &["renew", "--dir", "PKI", "--name", "o"],
+        &["revoke", "--dir", "PKI"],
+        &["sign", "--dir", "PKI", "--csr", "x", "--role", "gateway", "--site", "s", "--name", "g"],
+    ] {
+        // The request's file is looked at after the arguments.
+        let output = certs(dir.path(), arguments);
+        assert_eq!(status(&output), Some(2), "{arguments:?}: {}", stderr(&output));
+    }
+    for (arguments, expected) in [
+        (&["init", "--dir", "PKI"][..], "ca.pem"),
+        (&["issue", "operator", "--dir", "NONE", "--name", "o"], "init --dir NONE"),
+        (&["issue", "operator", "--dir", "PKI", "--name", "o", "--days", "5000"], "--days"),
+        (&["issue", "device", "--dir", "PKI", "--from", "none.csv"], "none.csv"),
+        (&["inspect", "nothing.pem"], "nothing.pem"),
+        (&["revoke", "--dir", "PKI", "--serial", "ab"], "ledger.jsonl"),
+        (&["renew", "--dir", "PKI", "--site", "s", "--name", "d"], "cert.pem"),
+    ] {
+        let output = certs(dir.path(), arguments);
+        assert_eq!(status(&output), Some(1), "{arguments:?}");
+        let message = stderr(&output);
+        assert!(message.lines().count() == 1 && message.contains(expected), "{arguments:?}: {message}");
+    }
+    for arguments in [&["--help"][..], &["--version"], &["issue", "device", "--help"]] {
+        assert_eq!(status(&certs(dir.path(), arguments)), Some(0));
+    }
+}
+
+#[test]
+fn processes_at_once_share_one_ledger() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(status(&certs(dir.path(), &["init", "--dir", "PKI"])), Some(0));
+    let children: Vec<_> = (0..4)
+        .map(|process| {
+            let file = dir.path().join(format!("{process}.csv"));
+            // Every process has rows of its own, and ten that all of them have.
+            let rows: String = (0..20).map(|i| format!("s,d-{process}-{i}\n")).collect();
+            let shared: String = (0..10).map(|i| format!("s,all-{i}\n")).collect();
+            std::fs::write(&file, format!("site,name\n{shared}{rows}")).unwrap();
+            Command::new(env!("CARGO_BIN_EXE_catchment-certs"))
+                .args(["issue", "device", "--dir", "PKI", "--from"])
+                .arg(&file)
+                .current_dir(dir.path())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let listed = certs(dir.path(), &["list", "--dir", "PKI", "--format", "json"]);
+    let rows: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 4 * 20 + 10);
+}
