@@ -48,6 +48,8 @@ fn line_protocol_ends_lines_outside_of_quotes() {
         ("\n \r\n# a \"comment\n  # x\na b=1\r\n", &["a b=1\r"]),
         ("a s=\"x\ny\",t=1\nc d=2\n", &["a s=\"x\ny\",t=1", "c d=2"]),
         ("a s=\"x\\\"\ny\\\\\" 5\nc d=2\n", &["a s=\"x\\\"\ny\\\\\" 5", "c d=2"]),
+        ("a r=1,s=\"x\ny\"\nc d=2\n", &["a r=1,s=\"x\ny\"", "c d=2"]),
+        ("a r=\"x\",s=\"x\ny\"\nc d=2\n", &["a r=\"x\",s=\"x\ny\"", "c d=2"]),
         // Quotes elsewhere are characters.
         ("a\",t=\" b\"=1\nc d=2\n", &["a\",t=\" b\"=1", "c d=2"]),
         ("a b=1\"\nc d=2\n", &["a b=1\"", "c d=2"]),
