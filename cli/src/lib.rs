@@ -1,1 +1,60 @@
-//! placeholder
+//! The operator's tool of Catchment, as a library: the program's `main` only parses and calls [`run`].
+//!
+//! * asking: `query` and `watch`, `list` (devices, gateways, series), over [`ask`]; [`answer`] is what comes
+//!   back, [`render`] how it is printed;
+//! * sending: `send` and `load`, over [`device`]; `lines` makes messages of text;
+//! * `demo`: everything at once on one machine.
+//!
+//! Results go to standard output, everything else to standard error.
+
+pub mod answer;
+pub mod args;
+pub mod ask;
+// pub mod demo;
+pub mod device;
+pub mod failure;
+pub mod lines;
+pub mod list;
+pub mod load;
+mod print;
+pub mod query;
+pub mod render;
+pub mod send;
+pub mod time;
+
+use catchment_settings::logging;
+
+use crate::{
+    args::{Cli, Command},
+    failure::Failure,
+};
+
+/// Does what the command line says.
+///
+/// # Errors
+/// Wrong usage or a failed try, in one line.
+pub fn run(cli: &Cli) -> Result<(), Failure> {
+    logging::init(Some(&cli.log), cli.log_format)
+        .map_err(|error| Failure::usage(format!("--log: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
+    let result = runtime.block_on(command(&cli.command));
+    // A thread may still wait for standard input.
+    runtime.shutdown_background();
+    result
+}
+
+async fn command(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Query(args) => query::query(args).await,
+        Command::Watch(args) => query::watch(args).await,
+        Command::Devices(args) => list::devices(args).await,
+        Command::Gateways(args) => list::gateways(args).await,
+        Command::Series(args) => list::series(args).await,
+        Command::Send(args) => send::send(args).await,
+        Command::Load(args) => load::load(args).await,
+        Command::Demo(_) => Err(Failure::failed("demo")),
+    }
+}

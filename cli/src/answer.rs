@@ -1,0 +1,123 @@
+//! Questions to an aggregator and its answers, as plain data.
+//!
+//! What came over the wire is converted here and nowhere else; the structures hold what it said, bounded by
+//! what [`crate::ask`] accepts.
+
+use std::collections::BTreeMap;
+
+use catchment_proto::wire;
+
+/// What is asked for: see the README on selectors, aggregates and labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    /// PromQL vector selector.
+    pub selector: String,
+    /// The windows that start here or later, Unix milliseconds.
+    pub from_ms: i64,
+    /// The windows that start before, Unix milliseconds.
+    pub to_ms: i64,
+    /// Width of a point in milliseconds; `None`: one point for the range.
+    pub step_ms: Option<i64>,
+    /// Labels that stay apart.
+    pub by: Vec<String>,
+    /// Names of aggregates; empty: the aggregator's choice.
+    pub aggregates: Vec<String>,
+}
+
+/// Aggregates of everything that was selected.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// Up to when it is complete, Unix milliseconds; `None` where a gateway has never delivered.
+    pub complete_until_ms: Option<i64>,
+    /// Names of the aggregates, in the order of each point's values.
+    pub aggregates: Vec<String>,
+    /// In the order of their labels.
+    pub series: Vec<AnswerSeries>,
+}
+
+/// One merged series.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnswerSeries {
+    /// The labels that were kept apart.
+    pub labels: BTreeMap<String, String>,
+    /// In order of time.
+    pub points: Vec<Point>,
+}
+
+/// The aggregates of one window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Point {
+    /// Start of the window, Unix milliseconds.
+    pub start_ms: i64,
+    /// One for each of the answer's aggregates; `None` where one is not defined.
+    pub values: Vec<Option<f64>>,
+}
+
+impl Answer {
+    /// Takes one more message of the answer's stream.
+    pub(crate) fn take(&mut self, message: wire::AggregateResponse) {
+        use wire::aggregate_response::Kind;
+        match message.kind {
+            Some(Kind::Header(header)) => {
+                self.complete_until_ms = header.complete_until_ms;
+                self.aggregates = header.aggregates;
+            }
+            Some(Kind::Series(part)) => {
+                let points = part.points.into_iter().map(Point::from);
+                match self.series.last_mut().filter(|last| last.labels == part.labels) {
+                    // A long series comes in several messages.
+                    Some(last) => last.points.extend(points),
+                    None => self.series.push(AnswerSeries { labels: part.labels, points: points.collect() }),
+                }
+            }
+            // A kind of a newer aggregator.
+            None => {}
+        }
+    }
+
+    /// The value of one aggregate at a point.
+    pub fn value(&self, point: &Point, aggregate: &str) -> Option<f64> {
+        let index = self.aggregates.iter().position(|name| name == aggregate)?;
+        point.values.get(index).copied().flatten()
+    }
+
+    /// The sum of `count` over all series and points.
+    pub fn total_count(&self) -> u64 {
+        let points = self.series.iter().flat_map(|series| &series.points);
+        let counts = points.filter_map(|point| self.value(point, "count"));
+        counts.map(|count| count as u64).sum()
+    }
+}
+
+impl From<wire::Point> for Point {
+    fn from(wire: wire::Point) -> Self {
+        Self { start_ms: wire.start_ms, values: wire.values.into_iter().map(|value| value.number).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(device: &str, start_ms: i64) -> wire::AggregateResponse {
+        let labels = [("device".to_owned(), device.to_owned())].into();
+        let points = vec![wire::Point { start_ms, values: vec![wire::Value { number: Some(2.0) }] }];
+        let series = wire::SeriesPoints { labels, points };
+        wire::AggregateResponse { kind: Some(wire::aggregate_response::Kind::Series(series)) }
+    }
+
+    #[test]
+    fn the_parts_of_a_long_series_are_joined() {
+        let header = wire::Header { complete_until_ms: Some(7), aggregates: vec!["count".to_owned()] };
+        let mut answer = Answer::default();
+        answer.take(wire::AggregateResponse { kind: Some(wire::aggregate_response::Kind::Header(header)) });
+        for (device, start_ms) in [("a", 0), ("a", 10), ("b", 0)] {
+            answer.take(part(device, start_ms));
+        }
+        answer.take(wire::AggregateResponse { kind: None });
+        let lengths: Vec<usize> = answer.series.iter().map(|series| series.points.len()).collect();
+        assert_eq!(lengths, [2, 1]);
+        assert_eq!((answer.complete_until_ms, answer.total_count()), (Some(7), 6));
+        assert_eq!(answer.value(&answer.series[0].points[0], "mean"), None);
+    }
+}

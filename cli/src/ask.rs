@@ -1,0 +1,243 @@
+//! Asking an aggregator: a gRPC client that takes and gives plain data.
+//!
+//! Every failure becomes one line that says what to do: which role is missing, that nothing listens there, what
+//! is wrong with a certificate. Answers are bounded by [`ANSWER_POINTS_MAX`]; gRPC bounds each message.
+
+use std::{error::Error as _, path::Path, time::Duration};
+
+use catchment_certs::{
+    ClientTls, ConnectError, FolderError, GrpcConnector, Identity, IdentityFolder, Role, TlsError, UrlError,
+    channel::ALPN_GRPC, endpoint_uri,
+};
+use catchment_proto::wire::{self, fleet_client::FleetClient, query_client::QueryClient};
+use tonic::{
+    Code, Status, Streaming,
+    codec::CompressionEncoding,
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    answer::{Answer, Question},
+    failure::one_line,
+};
+
+/// Name resolution, TCP and TLS together may take this long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A gRPC message of an answer is at most this long.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// An answer has at most so many points, a list at most so many entries.
+pub const ANSWER_POINTS_MAX: usize = 20_000_000;
+
+/// Why there is no answer. Every message is one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The address is none.
+    #[error("--aggregator: {0}")]
+    Url(#[from] UrlError),
+    /// The identity cannot be loaded.
+    #[error("--identity: {0}")]
+    Identity(#[from] FolderError),
+    /// The identity cannot be used.
+    #[error("--identity: {0}")]
+    Tls(#[from] TlsError),
+    /// There is no connection.
+    #[error("--aggregator {server}: {reason}")]
+    Connect {
+        /// The address that was given.
+        server: String,
+        /// In one line.
+        reason: String,
+    },
+    /// The identity's role may not ask.
+    #[error(
+        "{server} refuses {who}: {message}; asking needs a certificate of role operator (catchment-certs issue operator), give its folder with --identity"
+    )]
+    Role {
+        /// The address that was given.
+        server: String,
+        /// Whose certificate was shown.
+        who: Box<Identity>,
+        /// What the aggregator said.
+        message: String,
+    },
+    /// The question makes no sense to the aggregator.
+    #[error("{0}")]
+    Question(String),
+    /// Any other answer that is none.
+    #[error("{server}: {message} ({code:?})")]
+    Status {
+        /// The address that was given.
+        server: String,
+        /// gRPC's status.
+        code: Code,
+        /// What the aggregator said.
+        message: String,
+    },
+    /// More than this program keeps.
+    #[error(
+        "the answer has more than {ANSWER_POINTS_MAX} entries; narrow the selector or the range, or give a longer --step"
+    )]
+    TooMuch,
+}
+
+/// A connection to an aggregator, by an operator.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    server: String,
+    who: Identity,
+    query: QueryClient<Channel>,
+    fleet: FleetClient<Channel>,
+}
+
+impl Asker {
+    /// Connects to `https://HOST:PORT` with the identity in a folder.
+    ///
+    /// # Errors
+    /// A bad address or identity, or no connection; see [`AskError`].
+    pub async fn connect(aggregator: &str, identity: &Path) -> Result<Self, AskError> {
+        let uri = endpoint_uri(aggregator)?;
+        let folder = IdentityFolder::load(identity)?;
+        let who = folder.peer().identity.clone();
+        let tls = ClientTls::new(&folder, &[ALPN_GRPC])?;
+        let connector = GrpcConnector::new(tls, Role::Aggregator, CONNECT_TIMEOUT);
+        let endpoint = Endpoint::from(uri).http2_keep_alive_interval(Duration::from_secs(30));
+        let channel = endpoint.connect_with_connector(connector).await.map_err(|error| {
+            AskError::Connect { server: aggregator.to_owned(), reason: connect_reason(&error) }
+        })?;
+        let query = QueryClient::new(channel.clone())
+            .accept_compressed(CompressionEncoding::Zstd)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let fleet = FleetClient::new(channel)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Self { server: aggregator.to_owned(), who, query, fleet })
+    }
+
+    /// Asks for aggregates.
+    ///
+    /// # Errors
+    /// A question that the aggregator refuses, a missing right, or a failed connection.
+    pub async fn aggregate(&mut self, question: &Question) -> Result<Answer, AskError> {
+        let request = wire::AggregateRequest {
+            selector: question.selector.clone(),
+            from_ms: question.from_ms,
+            to_ms: question.to_ms,
+            step_ms: question.step_ms.unwrap_or(0),
+            by: question.by.clone(),
+            aggregates: question.aggregates.clone(),
+        };
+        let response = self.query.aggregate(request).await;
+        let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();
+        let mut answer = Answer::default();
+        let mut points = 0_usize;
+        while let Some(message) = stream.message().await.map_err(|status| self.refused(&status))? {
+            if let Some(wire::aggregate_response::Kind::Series(series)) = &message.kind {
+                points = points.saturating_add(series.points.len()).saturating_add(1);
+            }
+            if points > ANSWER_POINTS_MAX {
+                return Err(AskError::TooMuch);
+            }
+            answer.take(message);
+        }
+        Ok(answer)
+    }
+
+    /// Asks for the devices that a selector selects; all when it is empty.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub async fn devices(&mut self, selector: &str) -> Result<Vec<wire::Device>, AskError> {
+        let response = self.fleet.list_devices(request(selector)).await;
+        let stream = response.map_err(|status| self.refused(&status))?.into_inner();
+        self.collect(stream).await
+    }
+
+    /// Asks for the gateways that a selector selects; all when it is empty.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub async fn gateways(&mut self, selector: &str) -> Result<Vec<wire::Gateway>, AskError> {
+        let response = self.fleet.list_gateways(request(selector)).await;
+        let stream = response.map_err(|status| self.refused(&status))?.into_inner();
+        self.collect(stream).await
+    }
+
+    /// Asks for the series that a selector selects; all when it is empty.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub async fn series(&mut self, selector: &str) -> Result<Vec<wire::Series>, AskError> {
+        let response = self.fleet.list_series(request(selector)).await;
+        let stream = response.map_err(|status| self.refused(&status))?.into_inner();
+        self.collect(stream).await
+    }
+
+    async fn collect<T>(&self, mut stream: Streaming<T>) -> Result<Vec<T>, AskError> {
+        let mut list = Vec::new();
+        while let Some(entry) = stream.message().await.map_err(|status| self.refused(&status))? {
+            if list.len() >= ANSWER_POINTS_MAX {
+                return Err(AskError::TooMuch);
+            }
+            list.push(entry);
+        }
+        Ok(list)
+    }
+
+    fn refused(&self, status: &Status) -> AskError {
+        let server = self.server.clone();
+        let message = one_line(status.message());
+        match status.code() {
+            Code::PermissionDenied | Code::Unauthenticated => {
+                AskError::Role { server, who: Box::new(self.who.clone()), message }
+            }
+            Code::InvalidArgument | Code::OutOfRange => AskError::Question(message),
+            // A refused certificate shows itself only here: in TLS 1.3 the client is done before the server.
+            Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
+                if status.source().is_some() =>
+            {
+                AskError::Connect { server, reason: status_reason(status) }
+            }
+            code => AskError::Status { server, code, message },
+        }
+    }
+}
+
+fn request(selector: &str) -> wire::FleetRequest {
+    wire::FleetRequest { selector: selector.to_owned() }
+}
+
+/// The cause at the bottom of a transport error that says most.
+fn connect_reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = Some(error);
+    let mut last = error.to_string();
+    while let Some(error) = cause {
+        if let Some(connect) = error.downcast_ref::<ConnectError>() {
+            return connect_advice(connect);
+        }
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            let failure = catchment_certs::TlsFailure::from_io(io);
+            if !matches!(failure, catchment_certs::TlsFailure::Closed(_)) {
+                return failure.to_string();
+            }
+        }
+        last = error.to_string();
+        cause = error.source();
+    }
+    one_line(&last)
+}
+
+fn connect_advice(error: &ConnectError) -> String {
+    match error {
+        ConnectError::Tcp { error: io, .. } if io.kind() == std::io::ErrorKind::ConnectionRefused => {
+            format!("{error}; is the aggregator running, and is this its address?")
+        }
+        error => error.to_string(),
+    }
+}
+
+fn status_reason(status: &Status) -> String {
+    match status.source() {
+        Some(source) => connect_reason(source),
+        None => one_line(status.message()),
+    }
+}

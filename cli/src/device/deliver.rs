@@ -1,0 +1,358 @@
+//! The driver of a device: connect, hello, resend, send, take acks; again until everything is acknowledged.
+//!
+//! One task, one loop: reading never waits for writing, so a gateway that slows its senders down by not reading
+//! is still heard. Between two tries it waits, with jitter, from 0.1 s doubling to 5 s.
+
+use std::{fmt, io, time::Duration};
+
+use catchment_certs::TlsFailure;
+use prost::bytes::BytesMut;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, WriteHalf},
+    sync::mpsc,
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    codec::{About, Answer, Codec, Refusal},
+    dial::{Dial, is_lasting},
+    window::{Message, Settled, Window},
+};
+
+/// Bytes that wait for the socket at most before no further message is taken.
+const OUT_BYTES_MAX: usize = 256 << 10;
+/// A connection on which nothing comes for this long, while something is owed, is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A gateway has this long to answer the hello.
+const WELCOME_MAX: Duration = Duration::from_secs(10);
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// How long an ack may take after the refusal of a message whose number the gateway perhaps could not read.
+const UNREADABLE_MAX: Duration = Duration::from_secs(2);
+/// Refusals after which the gateway may not acknowledge the message, because it could not read its number.
+const UNREADABLE: [&str; 3] = ["malformed", "too_long", "bad_sequence"];
+
+/// How a device delivers.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The device's epoch: under it, sequence numbers count.
+    pub epoch: String,
+    /// Most unacknowledged messages.
+    pub messages_max: usize,
+    /// Most bytes of unacknowledged messages.
+    pub bytes_max: usize,
+    /// Give up when nothing moves for this long although there is something to deliver; `None`: never.
+    pub patience: Option<Duration>,
+}
+
+impl Options {
+    /// The bounds that are right for most: 1,024 messages, 4 MiB, endless patience.
+    pub fn new(epoch: String) -> Self {
+        Self { epoch, messages_max: 1024, bytes_max: 4 << 20, patience: None }
+    }
+}
+
+/// What happens while a device delivers.
+#[derive(Debug)]
+pub enum Event<'a, B> {
+    /// Connected, and welcomed; everything up to this sequence number is durable.
+    Welcomed(u64),
+    /// The connection failed or could not be made.
+    Disconnected {
+        /// In one line.
+        reason: &'a str,
+        /// When the next try is.
+        retry_in: Duration,
+    },
+    /// A message is durable, or was refused as a whole.
+    Settled {
+        /// The message.
+        message: &'a Message<B>,
+        /// Number of refusals that it got.
+        refused: u32,
+        /// Durable, not refused as a whole.
+        durable: bool,
+        /// From taking it to this.
+        waited: Duration,
+    },
+    /// A message was durable before it was sent: an earlier run of the same epoch had delivered it.
+    AlreadyDurable(&'a Message<B>),
+    /// A message or a part of it was not taken; holds the message where it is known.
+    Refused(&'a Refusal, Option<&'a Message<B>>),
+}
+
+/// Why a device stopped delivering.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeliverError {
+    /// The gateway, or this side, refuses the connection for good.
+    #[error("{0}")]
+    Refused(String),
+    /// Nothing moved for longer than allowed.
+    #[error("nothing was acknowledged for {}{}", humantime::format_duration(*.after), Because(.reason))]
+    Stalled {
+        /// The patience that was given.
+        after: Duration,
+        /// The last failure of a connection, if there was one.
+        reason: String,
+    },
+}
+
+struct Because<'a>(&'a str);
+
+impl fmt::Display for Because<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0) }
+    }
+}
+
+/// How a connection ended.
+enum End {
+    /// Everything is acknowledged and the caller is done.
+    Done,
+    /// It broke.
+    Broken { reason: String, lasting: bool },
+    /// Nothing moved for longer than allowed.
+    Stalled,
+}
+
+struct Driver<'a, C: Codec, F> {
+    codec: C,
+    options: &'a Options,
+    window: Window<C::Body, Instant>,
+    source: mpsc::Receiver<Message<C::Body>>,
+    source_ended: bool,
+    observe: F,
+    input: BytesMut,
+    out: Vec<u8>,
+    /// Ordinal of the last message on this connection.
+    ordinal: u64,
+    welcomed: bool,
+    ever_welcomed: bool,
+    /// When something last moved, for the caller's patience.
+    moved: Instant,
+}
+
+/// Delivers what comes from `source` until it ends and all of it is acknowledged.
+///
+/// # Errors
+/// See [`DeliverError`]; what is unacknowledged then, may or may not be durable.
+pub async fn deliver<D: Dial, C: Codec>(
+    dial: &D,
+    codec: C,
+    options: &Options,
+    source: mpsc::Receiver<Message<C::Body>>,
+    observe: impl FnMut(Event<'_, C::Body>),
+) -> Result<(), DeliverError> {
+    let mut driver = Driver {
+        codec,
+        options,
+        window: Window::new(options.messages_max, options.bytes_max),
+        source,
+        source_ended: false,
+        observe,
+        input: BytesMut::new(),
+        out: Vec::new(),
+        ordinal: 0,
+        welcomed: false,
+        ever_welcomed: false,
+        moved: Instant::now(),
+    };
+    driver.run(dial).await
+}
+
+impl<C: Codec, F: FnMut(Event<'_, C::Body>)> Driver<'_, C, F> {
+    async fn run<D: Dial>(&mut self, dial: &D) -> Result<(), DeliverError> {
+        let mut backoff = BACKOFF_FIRST;
+        let mut last_reason = String::new();
+        let stalled = |reason: String| DeliverError::Stalled {
+            after: self.options.patience.unwrap_or_default(),
+            reason,
+        };
+        loop {
+            self.welcomed = false;
+            let end = match before(give_up_at(self.options, self.moved), dial.dial()).await {
+                None => return Err(stalled(last_reason)),
+                Some(Ok(stream)) => self.connection(stream).await,
+                Some(Err(error)) => End::Broken { reason: error.reason, lasting: error.lasting },
+            };
+            let (reason, lasting) = match end {
+                End::Done => return Ok(()),
+                End::Stalled => return Err(stalled(last_reason)),
+                End::Broken { reason, lasting } => (reason, lasting),
+            };
+            if lasting && !self.ever_welcomed {
+                return Err(DeliverError::Refused(reason));
+            }
+            if self.welcomed {
+                backoff = BACKOFF_FIRST;
+            }
+            let retry_in = backoff.mul_f64(rand::random_range(0.5..1.0));
+            (self.observe)(Event::Disconnected { reason: &reason, retry_in });
+            last_reason = reason;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+            if before(give_up_at(self.options, self.moved), tokio::time::sleep(retry_in)).await.is_none() {
+                return Err(stalled(last_reason));
+            }
+        }
+    }
+
+    async fn connection<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: S) -> End {
+        let (mut read, mut write) = tokio::io::split(stream);
+        self.begin();
+        let mut unflushed = false;
+        let mut heard = Instant::now();
+        loop {
+            if let Err(end) = self.take_answers() {
+                return end;
+            }
+            if self.welcomed && self.source_ended && self.window.is_empty() {
+                // Everything is durable: how the connection ends does not matter any more.
+                let _ = timeout(Duration::from_secs(1), write.shutdown()).await;
+                return End::Done;
+            }
+            let owed = !self.welcomed || !self.window.is_empty();
+            let silent_at = heard + if self.welcomed { SILENCE_MAX } else { WELCOME_MAX };
+            let give_up = give_up_at(self.options, self.moved);
+            let wants_more = self.welcomed
+                && !self.source_ended
+                && self.window.has_room()
+                && self.out.len() < OUT_BYTES_MAX;
+            tokio::select! {
+                result = read.read_buf(&mut self.input) => match result {
+                    Ok(0) => return self.broken(None),
+                    Ok(_) => heard = Instant::now(),
+                    Err(error) => return self.broken(Some(&error)),
+                },
+                result = write_some(&mut write, &self.out), if unflushed || !self.out.is_empty() => match result {
+                    Ok(0) if !self.out.is_empty() => return self.broken(None),
+                    Ok(written) => {
+                        unflushed = written > 0;
+                        self.out.drain(..written);
+                    }
+                    Err(error) => return self.broken(Some(&error)),
+                },
+                message = self.source.recv(), if wants_more => match message {
+                    Some(message) => {
+                        if self.window.is_empty() {
+                            (heard, self.moved) = (Instant::now(), Instant::now());
+                        }
+                        self.take_message(message);
+                    }
+                    None => self.source_ended = true,
+                },
+                () = sleep_until(heard + UNREADABLE_MAX), if self.window.is_only_unreadable() => {
+                    let settled = self.window.give_up_unreadable();
+                    self.tell_settled(settled);
+                }
+                () = sleep_until(silent_at), if owed => {
+                    return End::Broken { reason: "the gateway has not answered for a while".to_owned(), lasting: false };
+                }
+                () = sleep_until(give_up.unwrap_or(silent_at)), if owed && give_up.is_some() => return End::Stalled,
+            }
+        }
+    }
+
+    /// Prepares a new connection.
+    fn begin(&mut self) {
+        self.codec.begin();
+        self.window.restart();
+        self.input.clear();
+        self.out.clear();
+        self.codec.hello(&self.options.epoch, &mut self.out);
+        (self.ordinal, self.welcomed) = (1, false);
+    }
+
+    fn take_message(&mut self, message: Message<C::Body>) {
+        let size = C::size(&message.body);
+        match self.window.push(message, size, Instant::now()) {
+            Ok(()) => self.send_unsent(),
+            Err(message) => (self.observe)(Event::AlreadyDurable(&message)),
+        }
+    }
+
+    fn send_unsent(&mut self) {
+        let Self { window, codec, out, ordinal, .. } = self;
+        window.unsent(|message| {
+            codec.message(message, out);
+            *ordinal = ordinal.saturating_add(1);
+            *ordinal
+        });
+    }
+
+    fn take_answers(&mut self) -> Result<(), End> {
+        loop {
+            let answer = self.codec.answer(&mut self.input);
+            match answer.map_err(|error| End::Broken { reason: error.to_string(), lasting: true })? {
+                None => return Ok(()),
+                Some(Answer::Welcome(ack)) => {
+                    (self.welcomed, self.ever_welcomed, self.moved) = (true, true, Instant::now());
+                    (self.observe)(Event::Welcomed(ack));
+                    let settled = self.window.acknowledge(ack);
+                    self.tell_settled(settled);
+                    self.send_unsent();
+                }
+                Some(Answer::Ack(ack)) => {
+                    let settled = self.window.acknowledge(ack);
+                    self.tell_settled(settled);
+                }
+                Some(Answer::Refusal(refusal)) if !self.welcomed => {
+                    let reason =
+                        format!("the gateway refuses the hello: {} ({})", refusal.message, refusal.code);
+                    return Err(End::Broken { reason, lasting: true });
+                }
+                Some(Answer::Refusal(refusal)) => self.take_refusal(&refusal),
+            }
+        }
+    }
+
+    fn take_refusal(&mut self, refusal: &Refusal) {
+        let unreadable = UNREADABLE.contains(&refusal.code.as_str());
+        let message = match refusal.about {
+            About::Line(ordinal) => self.window.refuse(ordinal, unreadable),
+            About::Seq(seq) => self.window.refuse_seq(seq, unreadable),
+        };
+        (self.observe)(Event::Refused(refusal, message));
+    }
+
+    fn tell_settled(&mut self, settled: Vec<Settled<C::Body, Instant>>) {
+        if !settled.is_empty() {
+            self.moved = Instant::now();
+        }
+        for Settled { message, since, refused, durable } in settled {
+            let waited = self.moved.saturating_duration_since(since);
+            (self.observe)(Event::Settled { message: &message, refused, durable, waited });
+        }
+    }
+
+    /// What a closed or failed stream means.
+    fn broken(&self, error: Option<&io::Error>) -> End {
+        let failure = error.map(TlsFailure::from_io);
+        let reason = match (&failure, error) {
+            (Some(TlsFailure::Closed(_)), Some(error)) => {
+                format!("the connection to the gateway failed: {error}")
+            }
+            (Some(failure), _) => failure.to_string(),
+            (None, _) if self.welcomed => "the gateway closed the connection".to_owned(),
+            (None, _) => "the gateway closed the connection before its welcome".to_owned(),
+        };
+        End::Broken { reason, lasting: failure.is_some_and(|failure| is_lasting(&failure)) }
+    }
+}
+
+/// When the caller's patience ends, if something last moved at `moved`.
+fn give_up_at(options: &Options, moved: Instant) -> Option<Instant> {
+    options.patience.and_then(|patience| moved.checked_add(patience))
+}
+
+/// Waits for a future until a deadline; `None` when that passed.
+async fn before<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline, future).await.ok(),
+        None => Some(future.await),
+    }
+}
+
+/// Writes what there is, or flushes when there is nothing. Nothing is lost when it is dropped unfinished.
+async fn write_some<S: AsyncWrite>(write: &mut WriteHalf<S>, out: &[u8]) -> io::Result<usize> {
+    if out.is_empty() { write.flush().await.map(|()| 0) } else { write.write(out).await }
+}

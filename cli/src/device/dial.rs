@@ -1,0 +1,127 @@
+//! How a device gets a connection to its gateway.
+
+use std::{fmt, net::Ipv6Addr, path::Path, str::FromStr, time::Duration};
+
+use catchment_certs::{ClientTls, ConnectError, IdentityFolder, Role, TlsFailure};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
+
+use super::Protocol;
+use crate::failure::Failure;
+
+/// Name resolution, TCP and TLS together may take this long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where connections come from: a gateway, or a script of a test.
+pub trait Dial: Send + Sync {
+    /// The connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send;
+
+    /// Makes one.
+    fn dial(&self) -> impl Future<Output = Result<Self::Stream, DialError>> + Send;
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialError {
+    /// In one line.
+    pub reason: String,
+    /// Trying again will not help as long as nobody changes certificates or addresses.
+    pub lasting: bool,
+}
+
+impl From<ConnectError> for DialError {
+    fn from(error: ConnectError) -> Self {
+        let lasting = match &error {
+            ConnectError::Tcp { .. } | ConnectError::Timeout { .. } => false,
+            ConnectError::Tls { failure, .. } => is_lasting(failure),
+            ConnectError::Host(_) | ConnectError::Identity { .. } | ConnectError::Role { .. } => true,
+        };
+        Self { reason: error.to_string(), lasting }
+    }
+}
+
+/// Whether a TLS failure is a judgement about certificates or protocols, and not a broken connection.
+pub(super) fn is_lasting(failure: &TlsFailure) -> bool {
+    !matches!(failure, TlsFailure::Closed(_))
+}
+
+/// `HOST:PORT` of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayAddress {
+    /// DNS name or IP address, IPv6 without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// Why a text is no [`GatewayAddress`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no address of a gateway: write HOST:PORT, for example gateway.example:7600 or [::1]:7600")]
+pub struct GatewayAddressError(String);
+
+impl FromStr for GatewayAddress {
+    type Err = GatewayAddressError;
+
+    fn from_str(text: &str) -> Result<Self, GatewayAddressError> {
+        let refuse = || GatewayAddressError(text.chars().take(200).collect());
+        let (host, port) = text.rsplit_once(':').ok_or_else(refuse)?;
+        let port: u16 = port.parse().ok().filter(|port| *port != 0).ok_or_else(refuse)?;
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = bracketed.unwrap_or(host);
+        let is_v6 = host.parse::<Ipv6Addr>().is_ok();
+        if host.is_empty() || is_v6 != bracketed.is_some() || (!is_v6 && host.contains([':', '/', '@', ' ']))
+        {
+            return Err(refuse());
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for GatewayAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// A device's way to its gateway over mutual TLS.
+#[derive(Clone, Debug)]
+pub struct GatewayLink {
+    address: GatewayAddress,
+    tls: ClientTls,
+}
+
+impl GatewayLink {
+    /// Loads the device's identity from a folder.
+    ///
+    /// # Errors
+    /// A folder that holds no identity, or one of another role than device.
+    pub fn load(address: GatewayAddress, identity: &Path, protocol: Protocol) -> Result<Self, Failure> {
+        let folder = IdentityFolder::load(identity).map_err(Failure::failed)?;
+        let who = &folder.peer().identity;
+        if who.role() != Role::Device {
+            return Err(Failure::failed(format!(
+                "{}: this is the identity of {who}, but only a device sends to a gateway; give a device's folder",
+                identity.display()
+            )));
+        }
+        let tls = ClientTls::new(&folder, protocol.alpn()).map_err(Failure::failed)?;
+        Ok(Self { address, tls })
+    }
+}
+
+impl Dial for GatewayLink {
+    type Stream = TlsStream<TcpStream>;
+
+    async fn dial(&self) -> Result<Self::Stream, DialError> {
+        let GatewayAddress { host, port } = &self.address;
+        let (stream, _gateway) = self.tls.connect(host, *port, Role::Gateway, CONNECT_TIMEOUT).await?;
+        Ok(stream)
+    }
+}

@@ -1,0 +1,67 @@
+//! How a command ends when it does not succeed: one readable line and an exit status.
+//!
+//! Library errors become a [`Failure`] at the edge of a command, where it is known which flag they belong to.
+
+use std::fmt::Display;
+
+use crate::ask::AskError;
+
+/// Why a command did not do its job.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// What was asked for makes no sense; exit status 2.
+    #[error("{0}")]
+    Usage(String),
+    /// It was tried, and failed; exit status 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Failure {
+    /// Wrong usage, in one line.
+    pub fn usage(line: impl Display) -> Self {
+        Self::Usage(one_line(&line.to_string()))
+    }
+
+    /// A failed try, in one line.
+    pub fn failed(line: impl Display) -> Self {
+        Self::Failed(one_line(&line.to_string()))
+    }
+
+    /// The exit status that stands for it.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Failed(_) => 1,
+        }
+    }
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        match error {
+            // What was asked for cannot be answered by anybody.
+            AskError::Url(_) | AskError::Question(_) => Self::usage(error),
+            error => Self::failed(error),
+        }
+    }
+}
+
+/// Joins the lines of a text, and replaces control characters: what a server says is shown, not obeyed by a
+/// terminal.
+pub fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("; ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_one_line_without_control_characters() {
+        assert_eq!(Failure::usage("a\n  b\n\nc").to_string(), "a; b; c");
+        assert_eq!(one_line("red \u{1b}[31m"), "red \u{fffd}[31m");
+        assert_eq!((Failure::usage("").exit_status(), Failure::failed("").exit_status()), (2, 1));
+    }
+}

@@ -1,0 +1,94 @@
+//! Lines of JSON as people and programs write them, made ready for numbering. Pure.
+//!
+//! A line is an object of readings, an object with `ts`, `values` and `labels`, or an array of these. Each
+//! object becomes one message, so that each can have a sequence number of its own; one that it brings along is
+//! replaced. Texts of values are passed on as they stand: no number is read and printed again, and the gateway
+//! is the only judge of readings.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// One message that a line asks for.
+pub type Element = Result<String, LineError>;
+
+/// Why a line, or an element of its array, cannot be sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LineError {
+    /// Not JSON.
+    #[error("not JSON: {0}")]
+    Json(String),
+    /// JSON, but no object.
+    #[error("a line is an object of readings or an array of such objects")]
+    NotAnObject,
+    /// A message of a device that numbers itself.
+    #[error("`hello` is said by this program; leave it out, and give --epoch")]
+    Hello,
+}
+
+/// Splits a line into messages: the members of each as text, without braces and without `seq`. What has no
+/// time gets `now_ms`.
+pub fn messages(line: &str, now_ms: i64) -> Vec<Element> {
+    let line = line.trim();
+    if !line.starts_with('[') {
+        return vec![members(line, now_ms)];
+    }
+    match serde_json::from_str::<Vec<&RawValue>>(line) {
+        Ok(elements) => elements.into_iter().map(|element| members(element.get(), now_ms)).collect(),
+        Err(error) => vec![Err(LineError::Json(error.to_string()))],
+    }
+}
+
+fn members(object: &str, now_ms: i64) -> Element {
+    if !object.starts_with('{') {
+        return Err(match serde_json::from_str::<serde::de::IgnoredAny>(object) {
+            Ok(_) => LineError::NotAnObject,
+            Err(error) => LineError::Json(error.to_string()),
+        });
+    }
+    let Members(members) =
+        serde_json::from_str(object).map_err(|error| LineError::Json(error.to_string()))?;
+    let has = |name: &str| members.iter().any(|(member, _)| member == name);
+    if has("hello") && members.len() == 1 {
+        return Err(LineError::Hello);
+    }
+    let time = (!has("ts")).then(|| format!("\"ts\":{now_ms}"));
+    let kept = members.iter().filter(|(name, _)| name != "seq");
+    let kept =
+        kept.map(|(name, value)| format!("{}:{}", serde_json::Value::from(name.as_str()), value.get()));
+    Ok(time.into_iter().chain(kept).collect::<Vec<_>>().join(","))
+}
+
+/// The members of an object in their order, with their values as text.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests;

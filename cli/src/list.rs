@@ -1,0 +1,210 @@
+//! `devices`, `gateways` and `series`: who is there, as a table or as a JSON array.
+//!
+//! Times are RFC 3339 in UTC; `null` (or `-` in a table) where there is none yet.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use catchment_proto::wire;
+use serde::Serialize;
+
+use crate::{
+    args::ListArgs,
+    ask::Asker,
+    failure::Failure,
+    print::print,
+    render::{ListFormat, json_line, table},
+    time::rfc3339,
+};
+
+/// Lists devices.
+///
+/// # Errors
+/// No answer.
+pub async fn devices(args: &ListArgs) -> Result<(), Failure> {
+    let mut asker = Asker::connect(&args.connection.aggregator, &args.connection.identity).await?;
+    print(&show_devices(&asker.devices(&args.selector).await?, args.format))
+}
+
+/// Lists gateways.
+///
+/// # Errors
+/// No answer.
+pub async fn gateways(args: &ListArgs) -> Result<(), Failure> {
+    let mut asker = Asker::connect(&args.connection.aggregator, &args.connection.identity).await?;
+    print(&show_gateways(&asker.gateways(&args.selector).await?, args.format))
+}
+
+/// Lists series.
+///
+/// # Errors
+/// No answer.
+pub async fn series(args: &ListArgs) -> Result<(), Failure> {
+    let mut asker = Asker::connect(&args.connection.aggregator, &args.connection.identity).await?;
+    print(&show_series(&asker.series(&args.selector).await?, args.format))
+}
+
+#[derive(Serialize)]
+struct DeviceJson<'a> {
+    site: &'a str,
+    gateway: &'a str,
+    device: &'a str,
+    series: u32,
+    last_seen: String,
+}
+
+fn show_devices(list: &[wire::Device], format: ListFormat) -> String {
+    let entries = list.iter().map(|device| DeviceJson {
+        site: &device.site,
+        gateway: &device.gateway,
+        device: &device.device,
+        series: device.series,
+        last_seen: rfc3339(device.last_seen_ms),
+    });
+    if format == ListFormat::Json {
+        return json_line(&entries.collect::<Vec<_>>());
+    }
+    let rows = entries.map(|e| {
+        vec![e.site.to_owned(), e.gateway.to_owned(), e.device.to_owned(), e.last_seen, e.series.to_string()]
+    });
+    list_table(&["site", "gateway", "device", "last seen", "series"], 4, rows, "no devices")
+}
+
+#[derive(Serialize)]
+struct GatewayJson<'a> {
+    site: &'a str,
+    gateway: &'a str,
+    connected: bool,
+    watermark: Option<String>,
+    lag_ms: Option<i64>,
+    devices: u32,
+    series: u32,
+    epoch: String,
+    version: &'a str,
+}
+
+fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
+    let entries = list.iter().map(|gateway| GatewayJson {
+        site: &gateway.site,
+        gateway: &gateway.gateway,
+        connected: gateway.connected,
+        watermark: gateway.watermark_ms.map(rfc3339),
+        lag_ms: gateway.lag_ms,
+        devices: gateway.devices,
+        series: gateway.series,
+        epoch: format!("{:016x}", gateway.epoch),
+        version: &gateway.version,
+    });
+    if format == ListFormat::Json {
+        return json_line(&entries.collect::<Vec<_>>());
+    }
+    let rows = entries.map(|e| {
+        let connected = if e.connected { "yes" } else { "no" };
+        let lag = e.lag_ms.map_or_else(dash, |ms| {
+            humantime::format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).to_string()
+        });
+        let text = [e.site, e.gateway, e.version, connected].map(str::to_owned);
+        let rest = [e.watermark.unwrap_or_else(dash), lag, e.devices.to_string(), e.series.to_string()];
+        text.into_iter().chain(rest).collect()
+    });
+    let header =
+        ["site", "gateway", "version", "connected", "complete until", "behind by", "devices", "series"];
+    list_table(&header, 6, rows, "no gateways")
+}
+
+#[derive(Serialize)]
+struct SeriesJson<'a> {
+    metric: &'a str,
+    labels: &'a BTreeMap<String, String>,
+    first_window: String,
+    last_window: String,
+}
+
+fn show_series(list: &[wire::Series], format: ListFormat) -> String {
+    let entries = list.iter().map(|series| SeriesJson {
+        metric: &series.metric,
+        labels: &series.labels,
+        first_window: rfc3339(series.first_window_ms),
+        last_window: rfc3339(series.last_window_ms),
+    });
+    if format == ListFormat::Json {
+        return json_line(&entries.collect::<Vec<_>>());
+    }
+    let rows = entries.map(|e| {
+        let labels: Vec<String> = e.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+        vec![e.metric.to_owned(), labels.join(","), e.first_window, e.last_window]
+    });
+    list_table(&["metric", "labels", "first window", "last window"], 4, rows, "no series")
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+fn list_table(
+    header: &[&str],
+    numbers_from: usize,
+    rows: impl Iterator<Item = Vec<String>>,
+    none: &str,
+) -> String {
+    let mut all = vec![header.iter().map(|&name| name.to_owned()).collect()];
+    all.extend(rows);
+    if all.len() == 1 { format!("{none}\n") } else { table(&all, numbers_from) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gateway() -> wire::Gateway {
+        wire::Gateway {
+            site: "berlin".to_owned(),
+            gateway: "gw".to_owned(),
+            connected: true,
+            watermark_ms: Some(1_795_341_600_000),
+            lag_ms: Some(2500),
+            epoch: 0xab,
+            devices: 3,
+            series: 9,
+            version: "0.1.0".to_owned(),
+        }
+    }
+
+    #[test]
+    fn gateways_as_json_and_table() {
+        let expected = concat!(
+            r#"[{"site":"berlin","gateway":"gw","connected":true,"watermark":"2026-11-22T10:00:00Z","lag_ms":2500,"#,
+            r#""devices":3,"series":9,"epoch":"00000000000000ab","version":"0.1.0"}]"#,
+            "\n",
+        );
+        assert_eq!(show_gateways(&[gateway()], ListFormat::Json), expected);
+        let text = show_gateways(&[gateway()], ListFormat::Table);
+        assert!(text.contains("2s 500ms") && text.contains("yes"), "{text}");
+        let never = wire::Gateway { watermark_ms: None, lag_ms: None, ..gateway() };
+        assert!(show_gateways(&[never], ListFormat::Json).contains(r#""watermark":null,"lag_ms":null"#));
+    }
+
+    #[test]
+    fn devices_and_series_as_json() {
+        let device = wire::Device {
+            site: "berlin".to_owned(),
+            gateway: "gw".to_owned(),
+            device: "press-17".to_owned(),
+            series: 2,
+            last_seen_ms: 500,
+        };
+        let expected = r#"[{"site":"berlin","gateway":"gw","device":"press-17","series":2,"last_seen":"1970-01-01T00:00:00.500Z"}]"#;
+        assert_eq!(show_devices(&[device], ListFormat::Json).trim_end(), expected);
+        let labels = [("device".to_owned(), "press-17".to_owned())].into();
+        let series = wire::Series {
+            metric: "temperature".to_owned(),
+            labels,
+            first_window_ms: 0,
+            last_window_ms: 1000,
+        };
+        let expected = r#"[{"metric":"temperature","labels":{"device":"press-17"},"first_window":"1970-01-01T00:00:00Z","last_window":"1970-01-01T00:00:01Z"}]"#;
+        assert_eq!(show_series(std::slice::from_ref(&series), ListFormat::Json).trim_end(), expected);
+        assert!(show_series(&[series], ListFormat::Table).contains("device=\"press-17\""));
+        assert_eq!(show_series(&[], ListFormat::Json), "[]\n");
+        assert_eq!(show_devices(&[], ListFormat::Table), "no devices\n");
+    }
+}

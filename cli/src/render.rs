@@ -1,0 +1,226 @@
+//! Answers as text: JSON for programs, CSV for spreadsheets, tables for people.
+//!
+//! Pure: from an [`Answer`] to a `String`. The order of labels and aggregates is the one that was asked for.
+//! Numbers are the shortest that read back as the same double; counts are whole numbers.
+
+use std::io;
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use serde::{
+    Serialize, Serializer,
+    ser::{SerializeMap, SerializeSeq},
+};
+
+use crate::{
+    answer::{Answer, AnswerSeries, Point},
+    time::rfc3339,
+};
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum AnswerFormat {
+    /// For people.
+    Table,
+    /// One JSON value.
+    Json,
+    /// A header line, then one line a point.
+    Csv,
+}
+
+/// How a list is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ListFormat {
+    /// For people.
+    Table,
+    /// One JSON value.
+    Json,
+}
+
+/// The largest double below which every whole number has a double of its own.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// Whether an aggregate counts things, so that its values are whole numbers.
+fn counts(aggregate: &str) -> bool {
+    aggregate == "count" || aggregate.ends_with("_count")
+}
+
+/// A count as a whole number, if it is one.
+fn whole(aggregate: &str, value: f64) -> Option<u64> {
+    (counts(aggregate) && value.fract() == 0.0 && (0.0..=WHOLE_MAX).contains(&value)).then_some(value as u64)
+}
+
+/// Prints an answer; `by` is the order of the labels.
+pub fn answer_text(answer: &Answer, by: &[String], format: AnswerFormat) -> String {
+    match format {
+        AnswerFormat::Json => answer_json(answer),
+        AnswerFormat::Csv => answer_csv(answer, by),
+        AnswerFormat::Table => answer_table(answer, by),
+    }
+}
+
+/// The answer as one line of JSON.
+pub fn answer_json(answer: &Answer) -> String {
+    json_line(&AnswerJson(answer))
+}
+
+/// Any value as one line of JSON.
+pub fn json_line(value: &impl Serialize) -> String {
+    let mut text =
+        serde_json::to_string(value).expect("maps have string keys and nothing fails to serialize");
+    text.push('\n');
+    text
+}
+
+struct AnswerJson<'a>(&'a Answer);
+
+impl Serialize for AnswerJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("complete_until", &self.0.complete_until_ms.map(rfc3339))?;
+        map.serialize_entry("series", &SeriesJson(self.0))?;
+        map.end()
+    }
+}
+
+struct SeriesJson<'a>(&'a Answer);
+
+impl Serialize for SeriesJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.0.series.len()))?;
+        for series in &self.0.series {
+            list.serialize_element(&OneSeriesJson(self.0, series))?;
+        }
+        list.end()
+    }
+}
+
+struct OneSeriesJson<'a>(&'a Answer, &'a AnswerSeries);
+
+impl Serialize for OneSeriesJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let points: Vec<PointJson<'_>> = self.1.points.iter().map(|point| PointJson(self.0, point)).collect();
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("labels", &self.1.labels)?;
+        map.serialize_entry("points", &points)?;
+        map.end()
+    }
+}
+
+struct PointJson<'a>(&'a Answer, &'a Point);
+
+impl Serialize for PointJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("t", &rfc3339(self.1.start_ms))?;
+        for (index, aggregate) in self.0.aggregates.iter().enumerate() {
+            let value = self.1.values.get(index).copied().flatten();
+            match value.map(|value| (value, whole(aggregate, value))) {
+                None => map.serialize_entry(aggregate, &())?,
+                Some((_, Some(count))) => map.serialize_entry(aggregate, &count)?,
+                Some((value, None)) => map.serialize_entry(aggregate, &value)?,
+            }
+        }
+        map.end()
+    }
+}
+
+/// A number as text that reads back as the same double.
+fn exact(aggregate: &str, value: Option<f64>) -> String {
+    match value {
+        None => String::new(),
+        Some(value) => whole(aggregate, value).map_or_else(|| value.to_string(), |count| count.to_string()),
+    }
+}
+
+/// A number for people: at most six significant digits behind a decimal point.
+pub fn rounded(aggregate: &str, value: Option<f64>) -> String {
+    let Some(value) = value else { return "-".to_owned() };
+    if let Some(count) = whole(aggregate, value) {
+        return count.to_string();
+    }
+    let magnitude = value.abs();
+    if value != 0.0 && !(1e-4..1e15).contains(&magnitude) {
+        return format!("{value:.5e}");
+    }
+    let before_point = if magnitude >= 1.0 { magnitude.log10() as usize + 1 } else { 1 };
+    let text = format!("{value:.*}", 6_usize.saturating_sub(before_point));
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
+/// Names of the label columns: those asked for, then any others that the answer has.
+fn label_columns(answer: &Answer, by: &[String]) -> Vec<String> {
+    let mut columns: Vec<String> = Vec::new();
+    let given = answer.series.iter().flat_map(|series| series.labels.keys());
+    for name in by.iter().chain(given) {
+        if !columns.contains(name) {
+            columns.push(name.clone());
+        }
+    }
+    columns
+}
+
+/// Header and rows of an answer, with `show` to write a value.
+fn grid(answer: &Answer, by: &[String], show: fn(&str, Option<f64>) -> String) -> Vec<Vec<String>> {
+    let labels = label_columns(answer, by);
+    let mut rows = vec![labels.clone()];
+    for header in &mut rows {
+        header.push("t".to_owned());
+        header.extend(answer.aggregates.iter().cloned());
+    }
+    for series in &answer.series {
+        for point in &series.points {
+            let label = |name: &String| series.labels.get(name).cloned().unwrap_or_default();
+            let mut row: Vec<String> = labels.iter().map(label).collect();
+            row.push(rfc3339(point.start_ms));
+            let values = answer.aggregates.iter().enumerate();
+            row.extend(values.map(|(i, name)| show(name, point.values.get(i).copied().flatten())));
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+fn answer_csv(answer: &Answer, by: &[String]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let written: Result<(), csv::Error> =
+        grid(answer, by, exact).iter().try_for_each(|row| writer.write_record(row));
+    let bytes =
+        written.map_err(io::Error::from).and_then(|()| writer.into_inner().map_err(|e| e.into_error()));
+    String::from_utf8(bytes.expect("rows have one length and memory takes them")).expect("made of strings")
+}
+
+fn answer_table(answer: &Answer, by: &[String]) -> String {
+    let rows = grid(answer, by, rounded);
+    let numbers_from = label_columns(answer, by).len() + 1;
+    let complete = answer.complete_until_ms.map_or_else(
+        || "not known: a gateway that holds selected series has not delivered a closed window yet".to_owned(),
+        rfc3339,
+    );
+    let body = if rows.len() > 1 { table(&rows, numbers_from) } else { "no readings\n".to_owned() };
+    format!("{body}complete until {complete}\n")
+}
+
+/// Rows under the first of them as header; columns from `numbers_from` on are right-aligned.
+pub fn table(rows: &[Vec<String>], numbers_from: usize) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    let mut rows = rows.iter().map(|row| {
+        row.iter().enumerate().map(|(column, text)| {
+            let alignment = if column < numbers_from { CellAlignment::Left } else { CellAlignment::Right };
+            Cell::new(crate::failure::one_line(text)).set_alignment(alignment)
+        })
+    });
+    if let Some(header) = rows.next() {
+        table.set_header(header);
+    }
+    for row in rows {
+        table.add_row(row);
+    }
+    format!("{}\n", table.trim_fmt())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! The three formats, against the example of the documented interface.
+
+use super::*;
+
+fn answer_of_one_point() -> Answer {
+    Answer {
+        complete_until_ms: Some(1_795_342_500_000),
+        aggregates: ["count", "mean", "p99"].map(str::to_owned).into(),
+        series: vec![AnswerSeries {
+            labels: [("device".to_owned(), "press-17".to_owned())].into(),
+            points: vec![Point {
+                start_ms: 1_795_341_600_000,
+                values: vec![Some(60.0), Some(21.4), Some(22.0)],
+            }],
+        }],
+    }
+}
+
+fn by_device() -> Vec<String> {
+    vec!["device".to_owned()]
+}
+
+#[test]
+fn json_is_the_documented_example() {
+    let expected = concat!(
+        r#"{"complete_until":"2026-11-22T10:15:00Z","#,
+        r#""series":[{"labels":{"device":"press-17"},"#,
+        r#""points":[{"t":"2026-11-22T10:00:00Z","count":60,"mean":21.4,"p99":22.0}]}]}"#,
+        "\n",
+    );
+    assert_eq!(answer_json(&answer_of_one_point()), expected);
+}
+
+#[test]
+fn json_shows_what_is_missing_as_null_and_keeps_the_order_asked_for() {
+    let mut answer = answer_of_one_point();
+    answer.complete_until_ms = None;
+    answer.aggregates = ["p99", "sum", "count"].map(str::to_owned).into();
+    answer.series[0].labels.clear();
+    answer.series[0].points[0] = Point { start_ms: 500, values: vec![Some(0.1 + 0.2), None, Some(1e15)] };
+    let expected = concat!(
+        r#"{"complete_until":null,"series":[{"labels":{},"points":[{"t":"1970-01-01T00:00:00.500Z","#,
+        r#""p99":0.30000000000000004,"sum":null,"count":1000000000000000}]}]}"#,
+        "\n",
+    );
+    assert_eq!(answer_json(&answer), expected);
+    assert_eq!(answer_json(&Answer::default()), "{\"complete_until\":null,\"series\":[]}\n");
+}
+
+#[test]
+fn csv_has_a_header_and_quotes_what_needs_it() {
+    let mut answer = answer_of_one_point();
+    answer.series[0].labels.insert("room".to_owned(), "3, left".to_owned());
+    answer.series[0].points[0].values[2] = None;
+    let by = ["room", "device"].map(str::to_owned);
+    let expected = "room,device,t,count,mean,p99\n\"3, left\",press-17,2026-11-22T10:00:00Z,60,21.4,\n";
+    assert_eq!(answer_text(&answer, &by, AnswerFormat::Csv), expected);
+    let empty = Answer { aggregates: vec!["count".to_owned()], ..Answer::default() };
+    assert_eq!(answer_text(&empty, &by_device(), AnswerFormat::Csv), "device,t,count\n");
+}
+
+#[test]
+fn a_table_has_every_figure_and_the_completeness() {
+    let text = answer_text(&answer_of_one_point(), &by_device(), AnswerFormat::Table);
+    for part in [
+        "device",
+        "p99",
+        "press-17",
+        "2026-11-22T10:00:00Z",
+        "60",
+        "21.4",
+        "complete until 2026-11-22T10:15:00Z",
+    ] {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+    let empty = answer_text(&Answer::default(), &[], AnswerFormat::Table);
+    assert!(empty.starts_with("no readings\ncomplete until not known"), "{empty}");
+}
+
+#[test]
+fn a_label_cannot_drive_the_terminal() {
+    let mut answer = answer_of_one_point();
+    answer.series[0].labels.insert("room".to_owned(), "\u{1b}[2J".to_owned());
+    assert!(!answer_text(&answer, &[], AnswerFormat::Table).contains('\u{1b}'));
+}
+
+#[test]
+fn numbers_for_people_are_short() {
+    let shown = |value: f64| rounded("mean", Some(value));
+    assert_eq!(shown(21.399_999_999), "21.4");
+    assert_eq!(shown(0.0), "0");
+    assert_eq!(shown(-0.000_123_456), "-0.00012");
+    assert_eq!(shown(1_234_567.8), "1234568");
+    assert_eq!(shown(100.0), "100");
+    assert_eq!(shown(1e-9), "1.00000e-9");
+    assert_eq!(shown(1e300), "1.00000e300");
+    assert_eq!(rounded("count", Some(12.0)), "12");
+    assert_eq!(rounded("p99", None), "-");
+}

@@ -1,0 +1,213 @@
+//! `send`: JSON lines from a file or standard input to a gateway, numbered, until each is acknowledged.
+//!
+//! A thread reads lines (reading standard input blocks) and numbers their messages 1, 2, 3 …, also those that
+//! it refuses itself: the same input always gets the same numbers, so sending it again under the same epoch
+//! counts it once. Memory is bounded by the longest line, the channel and the device's window.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read as _},
+    path::Path,
+    thread,
+};
+
+use tokio::sync::mpsc;
+
+use crate::{
+    args::SendArgs,
+    device::{
+        DeliverError, Event, GatewayLink, Message, Options, Protocol, RawLine, RawLines, deliver,
+        random_epoch,
+    },
+    failure::{Failure, one_line},
+    lines,
+    print::print,
+    time::now_ms,
+};
+
+/// Longest line in bytes, as a gateway takes it unless configured otherwise.
+const LINE_BYTES_MAX: u64 = 1 << 20;
+/// Messages between the reader and the device.
+const CHANNEL: usize = 64;
+
+/// Sends lines as the flags say, and prints how many were acknowledged and refused.
+///
+/// # Errors
+/// Lines that were refused or not acknowledged, input that cannot be read, an identity that cannot be used.
+pub async fn send(args: &SendArgs) -> Result<(), Failure> {
+    let link = GatewayLink::load(args.gateway.clone(), &args.identity, Protocol::Json)?;
+    let input = open(args.file.as_deref())?;
+    let mut options = Options::new(args.epoch.clone().unwrap_or_else(random_epoch));
+    options.patience = args.timeout;
+    let (sender, source) = mpsc::channel(CHANNEL);
+    let reader =
+        thread::spawn(move || read_lines(input, now_ms, |refusal| eprintln!("refused: {refusal}"), sender));
+
+    let mut tally = Tally::default();
+    let delivered = deliver(&link, RawLines, &options, source, |event| tally.observe(&event, report)).await;
+    if let Err(error) = delivered {
+        // The reader may wait for input that never comes: it ends with the process.
+        print(&tally.summary(0))?;
+        return Err(undelivered(&error));
+    }
+    let read = reader.join().map_err(|_| Failure::failed("the thread that reads the input failed"))?;
+    let refused = tally.refused.saturating_add(read.refused);
+    print(&tally.summary(read.refused))?;
+    match (read.error, refused) {
+        (Some(error), _) => Err(Failure::failed(format!("cannot read the input: {error}"))),
+        (None, 0) => Ok(()),
+        (None, refused) => Err(Failure::failed(format!("{refused} lines were refused, in whole or in part"))),
+    }
+}
+
+/// What an unfinished delivery means to a user of the command line.
+fn undelivered(error: &DeliverError) -> Failure {
+    match error {
+        DeliverError::Refused(_) => Failure::failed(format!("cannot send: {error}")),
+        DeliverError::Stalled { .. } => Failure::failed(format!(
+            "not everything was delivered: {error}; send it again with the same --epoch"
+        )),
+    }
+}
+
+fn open(file: Option<&Path>) -> Result<Box<dyn BufRead + Send>, Failure> {
+    match file.filter(|path| *path != Path::new("-")) {
+        None => Ok(Box::new(BufReader::new(io::stdin()))),
+        Some(path) => File::open(path)
+            .map(|file| Box::new(BufReader::new(file)) as Box<dyn BufRead + Send>)
+            .map_err(|error| Failure::failed(format!("cannot open {}: {error}", path.display()))),
+    }
+}
+
+/// What the reader found.
+#[derive(Debug, Default)]
+struct Read {
+    /// Lines of which nothing could be sent.
+    refused: u64,
+    /// Why reading ended before the end of the input.
+    error: Option<io::Error>,
+}
+
+/// Reads lines, numbers their messages and hands them on until the input or the receiver ends.
+fn read_lines(
+    mut input: impl BufRead,
+    clock: impl Fn() -> i64,
+    refuse: impl Fn(String),
+    sender: mpsc::Sender<Message<RawLine>>,
+) -> Read {
+    let mut read = Read::default();
+    let (mut line, mut seq) = (0_u64, 0_u64);
+    loop {
+        let text = match next_line(&mut input) {
+            Ok(None) => return read,
+            Ok(Some(text)) => text,
+            Err(error) => return Read { error: Some(error), ..read },
+        };
+        line = line.saturating_add(1);
+        let elements = match &text {
+            Ok(text) if text.trim().is_empty() => continue,
+            Ok(text) => lines::messages(text, clock()),
+            Err(reason) => {
+                (seq, read.refused) = (seq.saturating_add(1), read.refused.saturating_add(1));
+                refuse(format!("line {line}: {reason}"));
+                continue;
+            }
+        };
+        let mut messages: Vec<Message<RawLine>> = Vec::new();
+        let mut refused = false;
+        for element in elements {
+            seq = seq.saturating_add(1);
+            match element {
+                Ok(members) => {
+                    let body = RawLine { members, line, last_of_line: false, refused_beside: false };
+                    messages.push(Message { seq, body });
+                }
+                Err(error) => {
+                    refused = true;
+                    refuse(format!("line {line}: {error}"));
+                }
+            }
+        }
+        match messages.last_mut() {
+            Some(last) => (last.body.last_of_line, last.body.refused_beside) = (true, refused),
+            None => read.refused = read.refused.saturating_add(u64::from(refused)),
+        }
+        for message in messages {
+            if sender.blocking_send(message).is_err() {
+                return read;
+            }
+        }
+    }
+}
+
+/// Reads up to the next line end, keeping at most [`LINE_BYTES_MAX`]. `None` at the end of the input; the inner
+/// error is a line that cannot be used.
+fn next_line(input: &mut impl BufRead) -> io::Result<Option<Result<String, &'static str>>> {
+    let mut bytes = Vec::new();
+    if input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes)? == 0 {
+        return Ok(None);
+    }
+    if bytes.last() != Some(&b'\n') && bytes.len() as u64 >= LINE_BYTES_MAX {
+        input.skip_until(b'\n')?;
+        return Ok(Some(Err("longer than 1 MiB")));
+    }
+    Ok(Some(String::from_utf8(bytes).map_err(|_| "not valid UTF-8")))
+}
+
+/// What became of the lines so far.
+#[derive(Debug, Default)]
+struct Tally {
+    acknowledged: u64,
+    refused: u64,
+    /// Something of the line at hand was refused.
+    line_refused: bool,
+    /// The last reason for a broken connection that was reported.
+    last_reason: String,
+}
+
+impl Tally {
+    fn observe(&mut self, event: &Event<'_, RawLine>, report: impl Fn(String)) {
+        match event {
+            Event::Welcomed(_) => self.last_reason.clear(),
+            Event::Disconnected { reason, .. } if self.last_reason == *reason => {}
+            Event::Disconnected { reason, .. } => {
+                (*reason).clone_into(&mut self.last_reason);
+                report(format!("{reason}; trying again"));
+            }
+            Event::Refused(refusal, message) => {
+                let line = message.map_or_else(|| "a line".to_owned(), |m| format!("line {}", m.body.line));
+                report(format!(
+                    "refused: {line}: {} ({})",
+                    one_line(&refusal.message),
+                    one_line(&refusal.code)
+                ));
+            }
+            Event::AlreadyDurable(message) => self.settle(&message.body),
+            Event::Settled { message, refused, durable, .. } => {
+                self.line_refused |= *refused > 0 || !durable;
+                self.settle(&message.body);
+            }
+        }
+    }
+
+    fn settle(&mut self, body: &RawLine) {
+        if !body.last_of_line {
+            return;
+        }
+        let refused = std::mem::take(&mut self.line_refused) || body.refused_beside;
+        let counter = if refused { &mut self.refused } else { &mut self.acknowledged };
+        *counter = counter.saturating_add(1);
+    }
+
+    fn summary(&self, refused_by_reader: u64) -> String {
+        let refused = self.refused.saturating_add(refused_by_reader);
+        format!("{} lines acknowledged, {refused} refused\n", self.acknowledged)
+    }
+}
+
+fn report(line: String) {
+    eprintln!("{line}");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! Each form of a time, its inverse, and what is refused.
+
+use super::*;
+
+fn moment(text: &str) -> Moment {
+    text.parse().unwrap()
+}
+
+#[test]
+fn every_form_of_a_time_is_read() {
+    assert_eq!(moment("2026-11-22T10:00:00Z"), Moment::Absolute(1_795_341_600_000));
+    assert_eq!(moment("2026-11-22T11:00:00.25+01:00"), Moment::Absolute(1_795_341_600_250));
+    assert_eq!(moment("1700000000"), Moment::Absolute(1_700_000_000_000));
+    assert_eq!(moment("1700000000.0375"), Moment::Absolute(1_700_000_000_037));
+    assert_eq!(moment("-1.5"), Moment::Absolute(-1500));
+    assert_eq!(moment("-0.5"), Moment::Absolute(-500));
+    assert_eq!(moment("now"), Moment::FromNow(0));
+    assert_eq!(moment("now-1h"), Moment::FromNow(-3_600_000));
+    assert_eq!(moment("now - 1h30m"), Moment::FromNow(-5_400_000));
+    assert_eq!(moment("now+2s"), Moment::FromNow(2000));
+    assert_eq!(moment("now-1h").at(3_600_001), 1);
+}
+
+#[test]
+fn what_is_no_time_is_refused_with_its_text() {
+    for text in
+        ["", "yesterday", "1h", "nowish", "now-", "now-x", "1.", "1.5e3", "2026-11-22", "99999999999999999"]
+    {
+        let error = text.parse::<Moment>().unwrap_err();
+        assert!(matches!(error, MomentError::Form(_) | MomentError::Duration(_)), "{text}: {error}");
+    }
+    assert_eq!("now-x".parse::<Moment>(), Err(MomentError::Duration("x".to_owned())));
+}
+
+#[test]
+fn times_show_milliseconds_only_when_there_are_some() {
+    assert_eq!(rfc3339(1_795_341_600_000), "2026-11-22T10:00:00Z");
+    assert_eq!(rfc3339(1_795_341_600_500), "2026-11-22T10:00:00.500Z");
+    assert_eq!(rfc3339(-1), "1969-12-31T23:59:59.999Z");
+    assert_eq!(rfc3339(i64::MAX), i64::MAX.to_string());
+}
+
+#[test]
+fn spans_become_ranges() {
+    assert_eq!(Span::Last(Duration::from_secs(60)).resolve(100_000), Ok((40_000, 100_000)));
+    let between = Span::Between(moment("now-1m"), moment("now"));
+    assert_eq!(between.resolve(100_000), Ok((40_000, 100_000)));
+    let empty = Span::Between(moment("5"), moment("5")).resolve(0).unwrap_err();
+    assert_eq!(
+        empty.to_string(),
+        "the range is empty: it would begin at 1970-01-01T00:00:05Z and end at 1970-01-01T00:00:05Z"
+    );
+    assert!(Span::Last(Duration::ZERO).resolve(0).is_err());
+}
