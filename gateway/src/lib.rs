@@ -1,1 +1,28 @@
-//! placeholder
+//! The gateway: takes readings from devices over mutual TLS, folds them into windows, delivers partials.
+//!
+//! ```text
+//! device ─▶ listener ─▶ session ─▶ decode ─▶ device (actor) ─▶ shard ─▶ fold ─▶ cut ─▶ uplink ─▶ aggregator
+//!           (certs)        ▲                                     │journal          │outbox
+//!                          └──────────── answers ◀── synced ─────┘
+//! ```
+//!
+//! The files are named as these hops. [`bind`] makes everything ready, [`Gateway::run`] serves until it is told to
+//! stop. Both must run within an actix system: [`system`] makes one, [`spawn`] does all of it on a thread.
+
+pub mod clock;
+pub mod config;
+pub mod cut;
+pub mod decode;
+pub mod device;
+pub mod fold;
+pub mod intake;
+pub mod listener;
+pub mod metrics;
+pub mod run;
+pub mod session;
+pub mod shard;
+mod uplink;
+pub mod worker;
+
+pub use config::{Config, ConfigError, Settings};
+pub use run::{Gateway, Handle, RunError, StartError, bind, spawn, system};

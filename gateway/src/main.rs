@@ -1,2 +1,63 @@
-//! placeholder
-fn main() {}
+//! The program `catchment-gateway`: parses, then runs the library.
+
+use std::{
+    io::{Write as _, stdout},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use catchment_gateway::{Settings, bind, system};
+use catchment_settings::{
+    exit::{Usage, report},
+    layered, logging, shutdown_signal,
+};
+use clap::Parser;
+
+const EXAMPLES: &str = "Examples:
+  catchment-gateway --identity pki/site/berlin/gateway/g1 --listen 0.0.0.0:8443 \\
+      --aggregator https://centre.example:7443 --data /var/lib/catchment-gateway
+  catchment-gateway --config /etc/catchment/gateway.toml --check-config";
+
+/// Takes readings from devices over mutual TLS, folds them into windows, delivers partials to an aggregator.
+#[derive(Debug, Parser)]
+#[command(name = "catchment-gateway", version, after_help = EXAMPLES)]
+struct Arguments {
+    /// TOML file with settings; flags and environment variables win over it
+    #[arg(long, value_name = "FILE", env = "CATCHMENT_GATEWAY_CONFIG")]
+    config: Option<PathBuf>,
+    /// Check all settings and stop
+    #[arg(long)]
+    check_config: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+fn main() -> ExitCode {
+    match start(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+fn start(arguments: Arguments) -> anyhow::Result<()> {
+    let settings = layered(&arguments.settings, arguments.config.as_deref()).map_err(Usage::wrap)?;
+    logging::init(settings.log.as_deref(), settings.log_format.unwrap_or_default()).map_err(Usage::wrap)?;
+    let config = settings.check().map_err(Usage::wrap)?;
+    if arguments.check_config {
+        catchment_certs::IdentityFolder::load(&config.identity)?;
+        writeln!(stdout(), "configuration ok")?;
+        return Ok(());
+    }
+    system().block_on(async {
+        let shutdown = shutdown_signal().context("cannot watch for signals")?;
+        let gateway = bind(config).await?;
+        writeln!(stdout(), "ready {}", gateway.local_addr()?)?;
+        stdout().flush()?;
+        let stop = async {
+            let signal = shutdown.await;
+            tracing::info!(signal, "stopping");
+        };
+        Ok(gateway.run(stop).await?)
+    })
+}

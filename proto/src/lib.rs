@@ -1,3 +1,14 @@
-//! placeholder
-#[allow(missing_docs)]
-pub mod wire { tonic::include_proto!("catchment.v1"); }
+//! The shared language of Catchment's programs.
+//!
+//! `wire` is what the .proto files generate; the other modules are the checked domain types into which a
+//! message from outside is converted before anything else looks at it. No sockets, files or clocks.
+
+pub mod batch;
+pub mod frame;
+pub mod id;
+pub mod series;
+pub mod wire;
+
+pub use batch::{Batch, BatchError, Entry};
+pub use id::{AggregatorId, DeviceId, GatewayId, Name, NameError, OperatorId};
+pub use series::{Labels, LabelsError, MetricError, MetricName, SeriesKey};

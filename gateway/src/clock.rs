@@ -1,0 +1,88 @@
+//! Time as a parameter: the gateway asks a [`Clock`], so that tests can make it jump.
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use catchment_partial::Timestamp;
+
+/// Where time comes from.
+pub trait Clock: Send + Sync + fmt::Debug + 'static {
+    /// The time of day. May jump, forward and back.
+    fn wall(&self) -> Timestamp;
+    /// Time since some fixed moment. Never goes back.
+    fn mono(&self) -> Duration;
+}
+
+/// The system's clocks.
+#[derive(Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    /// A clock whose fixed moment is now.
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn wall(&self) -> Timestamp {
+        let nanos = match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |n| -n),
+        };
+        Timestamp::from_nanos(nanos)
+    }
+
+    fn mono(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub struct ManualClock {
+    wall: AtomicI64,
+    mono: Mutex<Duration>,
+}
+
+impl ManualClock {
+    /// A clock that shows a time of day.
+    pub fn at(wall: Timestamp) -> Self {
+        Self { wall: AtomicI64::new(wall.as_nanos()), mono: Mutex::new(Duration::ZERO) }
+    }
+
+    /// Lets time pass: both clocks go on.
+    pub fn advance(&self, by: Duration) {
+        self.wall.fetch_add(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX), Ordering::SeqCst);
+        *self.mono.lock().unwrap_or_else(PoisonError::into_inner) += by;
+    }
+
+    /// Sets the time of day, as an operator or a time server does.
+    pub fn set(&self, wall: Timestamp) {
+        self.wall.store(wall.as_nanos(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_nanos(self.wall.load(Ordering::SeqCst))
+    }
+
+    fn mono(&self) -> Duration {
+        *self.mono.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

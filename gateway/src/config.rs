@@ -1,0 +1,248 @@
+//! The gateway's settings: as given (flags, variables, file), and as checked.
+//!
+//! Every bound of the gateway has its key here, with its default and the reason for it.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use catchment_certs::parse_https;
+use catchment_partial::{Width, WidthError};
+use catchment_proto::batch::SHARDS_MAX;
+use catchment_settings::{ByteSize, HumanDuration, logging::LogFormat};
+use serde::{Deserialize, Serialize};
+
+/// Settings as given. Every flag has its key in the file and its variable `CATCHMENT_GATEWAY_…`.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Folder with the gateway's identity: cert.pem, key.pem, ca.pem, perhaps crl.pem
+    #[arg(long, value_name = "DIR", env = "CATCHMENT_GATEWAY_IDENTITY")]
+    pub identity: Option<PathBuf>,
+    /// Address on which devices connect; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "CATCHMENT_GATEWAY_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// Where partials go, https://HOST:PORT; several are several ways to one store
+    #[arg(long, value_name = "URL", num_args = 1.., value_delimiter = ',', env = "CATCHMENT_GATEWAY_AGGREGATOR")]
+    pub aggregator: Option<Vec<String>>,
+    /// Folder for the journal and the outbox
+    #[arg(long, value_name = "DIR", env = "CATCHMENT_GATEWAY_DATA")]
+    pub data: Option<PathBuf>,
+    /// Width of the windows [default: 10s]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_WINDOW")]
+    pub window: Option<HumanDuration>,
+    /// How long after its end a window waits for late readings [default: 2s]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_GRACE")]
+    pub grace: Option<HumanDuration>,
+    /// How often to send also what open windows hold so far; off unless given
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_LIVE")]
+    pub live: Option<HumanDuration>,
+    /// Address for /metrics, /healthz and /readyz in plain HTTP; off unless given
+    #[arg(long, value_name = "ADDR", env = "CATCHMENT_GATEWAY_HTTP")]
+    pub http: Option<SocketAddr>,
+    /// Worker threads, each with its own journal; fixed when the data folder is made [default: the processors, at most 8]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_SHARDS")]
+    pub shards: Option<u32>,
+    /// Most device connections at once; more wait in the system's backlog [default: 20000]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_CONNECTIONS_MAX")]
+    pub connections_max: Option<usize>,
+    /// Most connections of one device at once; one more ends the oldest [default: 4]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_SESSIONS_MAX")]
+    pub sessions_max: Option<usize>,
+    /// Longest TLS handshake [default: 10s]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_HANDSHAKE_TIMEOUT")]
+    pub handshake_timeout: Option<HumanDuration>,
+    /// Longest message of a device: a frame or a line [default: 1MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_MESSAGE_BYTES_MAX")]
+    pub message_bytes_max: Option<ByteSize>,
+    /// Most readings of one message [default: 10000]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_READINGS_MAX")]
+    pub readings_max: Option<usize>,
+    /// Most series of one device; readings of further ones are refused [default: 1000]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_SERIES_MAX")]
+    pub series_max: Option<usize>,
+    /// Oldest event time taken, as an age [default: 3650d]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_PAST_MAX")]
+    pub past_max: Option<HumanDuration>,
+    /// How far an event time may be ahead of the gateway's clock [default: 10m]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_FUTURE_MAX")]
+    pub future_max: Option<HumanDuration>,
+    /// Most open windows of all series; beyond, the oldest late ones are sent early [default: 1000000]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_OPEN_WINDOWS_MAX")]
+    pub open_windows_max: Option<usize>,
+    /// Most bytes of the journals; beyond, devices wait [default: 1GiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_JOURNAL_BYTES_MAX")]
+    pub journal_bytes_max: Option<ByteSize>,
+    /// A checkpoint is taken after so many bytes of a journal [default: 64MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_CHECKPOINT_BYTES")]
+    pub checkpoint_bytes: Option<ByteSize>,
+    /// Most bytes of partials that wait for the aggregator; beyond, devices wait [default: 8GiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_OUTBOX_BYTES_MAX")]
+    pub outbox_bytes_max: Option<ByteSize>,
+    /// Most batches of a shard on the way to the aggregator without an acknowledgement [default: 64]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_UPLINK_IN_FLIGHT")]
+    pub uplink_in_flight: Option<usize>,
+    /// Longest an ordered stop may take [default: 10s]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_STOP_TIMEOUT")]
+    pub stop_timeout: Option<HumanDuration>,
+    /// Log filter in `tracing`'s syntax [default: info]
+    #[arg(long, value_name = "FILTER", env = "CATCHMENT_LOG")]
+    pub log: Option<String>,
+    /// Shape of the log lines [default: text]
+    #[arg(long, value_name = "FORMAT", value_enum, env = "CATCHMENT_GATEWAY_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// Settings that were checked, with defaults in place. See [`Settings`] for the meaning of each.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Config {
+    pub identity: PathBuf,
+    pub listen: SocketAddr,
+    pub aggregators: Vec<String>,
+    pub data: PathBuf,
+    pub window: Width,
+    pub grace: Duration,
+    pub live: Option<Duration>,
+    pub http: Option<SocketAddr>,
+    /// `None`: as the data folder has it, or the processors for a new one.
+    pub shards: Option<u32>,
+    pub connections_max: usize,
+    pub sessions_max: usize,
+    pub handshake_timeout: Duration,
+    pub message_bytes_max: usize,
+    pub readings_max: usize,
+    pub series_max: usize,
+    pub past_max: Duration,
+    pub future_max: Duration,
+    pub open_windows_max: usize,
+    pub journal_bytes_max: u64,
+    pub checkpoint_bytes: u64,
+    pub outbox_bytes_max: u64,
+    pub uplink_in_flight: usize,
+    pub stop_timeout: Duration,
+}
+
+/// A setting that is missing or cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A setting without a default.
+    #[error("no {0}: give --{0}, its variable, or its key in the --config file")]
+    Missing(&'static str),
+    /// A value out of its range.
+    #[error("{key}: {reason}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong, and what is possible.
+        reason: String,
+    },
+}
+
+fn value(key: &'static str, reason: impl ToString) -> ConfigError {
+    ConfigError::Value { key, reason: reason.to_string() }
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(key: &'static str, given: T, least: T, most: T) -> Result<T, ConfigError> {
+    if given < least || given > most {
+        return Err(value(key, format!("{given} is out of range, {least} to {most} are possible")));
+    }
+    Ok(given)
+}
+
+fn window(given: Option<HumanDuration>) -> Result<Width, ConfigError> {
+    let given = given.unwrap_or(HumanDuration::secs(10));
+    let exact = given.0.as_nanos() % 1_000_000 == 0;
+    let millis = u32::try_from(given.0.as_millis()).ok().filter(|_| exact);
+    let millis = millis.ok_or_else(|| value("window", "whole milliseconds up to a day are possible"))?;
+    Width::from_millis(millis).map_err(|e: WidthError| value("window", e))
+}
+
+/// A gibibyte, in the unit of [`ByteSize`].
+const GIB: u64 = 1 << 30;
+
+impl Settings {
+    /// Checks everything that can be checked without touching the network or the data folder.
+    ///
+    /// # Errors
+    /// The first setting that is missing or out of range.
+    pub fn check(self) -> Result<Config, ConfigError> {
+        let aggregators = self.aggregator.filter(|urls| !urls.is_empty()).ok_or(ConfigError::Missing("aggregator"))?;
+        for url in &aggregators {
+            parse_https(url).map_err(|e| value("aggregator", e))?;
+        }
+        let duration = |given: Option<HumanDuration>, default: Duration| given.map_or(default, |d| d.0);
+        let day = Duration::from_secs(86_400);
+        let bytes = |given: Option<ByteSize>, default: u64| given.map_or(default, |size| size.0);
+        let message_bytes_max = bytes(self.message_bytes_max, 1 << 20);
+        let live = self.live.map(|d| d.0);
+        if live.is_some_and(|d| d < Duration::from_millis(100)) {
+            return Err(value("live", "100ms is the least"));
+        }
+        Ok(Config {
+            identity: self.identity.ok_or(ConfigError::Missing("identity"))?,
+            listen: self.listen.ok_or(ConfigError::Missing("listen"))?,
+            aggregators,
+            data: self.data.ok_or(ConfigError::Missing("data"))?,
+            window: window(self.window)?,
+            grace: duration(self.grace, Duration::from_secs(2)).min(day),
+            live,
+            http: self.http,
+            shards: self.shards.map(|n| within("shards", n, 1, SHARDS_MAX)).transpose()?,
+            connections_max: within("connections_max", self.connections_max.unwrap_or(20_000), 1, 1_000_000)?,
+            sessions_max: within("sessions_max", self.sessions_max.unwrap_or(4), 1, 1_000)?,
+            handshake_timeout: duration(self.handshake_timeout, Duration::from_secs(10)),
+            message_bytes_max: within("message_bytes_max", message_bytes_max, 1 << 10, 16 << 20)? as usize,
+            readings_max: within("readings_max", self.readings_max.unwrap_or(10_000), 1, 1_000_000)?,
+            series_max: within("series_max", self.series_max.unwrap_or(1_000), 1, 1_000_000)?,
+            // Ten years: a device may return with a long history; a clock at 1970 is caught.
+            past_max: duration(self.past_max, day * 3_650).min(day * 36_500),
+            // A clock that nobody set right is off by less; a wrong year is caught.
+            future_max: duration(self.future_max, Duration::from_secs(600)).min(day * 365),
+            open_windows_max: within("open_windows_max", self.open_windows_max.unwrap_or(1_000_000), 1_000, 1 << 30)?,
+            journal_bytes_max: within("journal_bytes_max", bytes(self.journal_bytes_max, GIB), 64 << 20, 1 << 40)?,
+            checkpoint_bytes: within("checkpoint_bytes", bytes(self.checkpoint_bytes, 64 << 20), 1 << 20, GIB)?,
+            outbox_bytes_max: within("outbox_bytes_max", bytes(self.outbox_bytes_max, 8 * GIB), 16 << 20, 1 << 44)?,
+            uplink_in_flight: within("uplink_in_flight", self.uplink_in_flight.unwrap_or(64), 1, 10_000)?,
+            stop_timeout: duration(self.stop_timeout, Duration::from_secs(10)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given() -> Settings {
+        Settings {
+            identity: Some("id".into()),
+            listen: Some(([127, 0, 0, 1], 0).into()),
+            aggregator: Some(vec!["https://centre:1".into()]),
+            data: Some("data".into()),
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn what_is_needed_is_named() {
+        assert!(given().check().is_ok());
+        let missing = Settings { listen: None, ..given() }.check().unwrap_err();
+        assert_eq!(missing, ConfigError::Missing("listen"));
+        let missing = Settings { aggregator: Some(vec![]), ..given() }.check().unwrap_err();
+        assert_eq!(missing, ConfigError::Missing("aggregator"));
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        let error = |settings: Settings| settings.check().unwrap_err().to_string();
+        assert!(error(Settings { aggregator: Some(vec!["http://x".into()]), ..given() }).starts_with("aggregator"));
+        assert!(error(Settings { window: Some(HumanDuration::secs(0)), ..given() }).starts_with("window"));
+        assert!(error(Settings { window: Some(HumanDuration::secs(90_000)), ..given() }).starts_with("window"));
+        assert!(error(Settings { shards: Some(0), ..given() }).starts_with("shards"));
+        assert!(error(Settings { message_bytes_max: Some(ByteSize(1)), ..given() }).starts_with("message_bytes_max"));
+    }
+
+    #[test]
+    fn every_flag_has_its_key_and_variable() {
+        let command = <Settings as clap::Args>::augment_args(clap::Command::new("test"));
+        catchment_settings::check_names(&command, "CATCHMENT_GATEWAY", &["config", "check-config"]).unwrap();
+    }
+}

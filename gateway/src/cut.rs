@@ -1,0 +1,79 @@
+//! From closed windows to a batch on the wire, and to a record of the outbox.
+//!
+//! An outbox record is the batch's number (8 bytes, big-endian), then the encoded batch: the number can be read
+//! without decoding the rest.
+
+use catchment_partial::Timestamp;
+use catchment_proto::{
+    SeriesKey,
+    wire::{self, SeriesRef},
+};
+use hashbrown::HashMap;
+use prost::{Message, bytes::Bytes};
+
+use crate::fold::{Emission, Emitted, State};
+
+/// Most partials of a batch.
+pub const BATCH_PARTIALS: usize = 4_096;
+/// Memory of the partials of a batch, in bytes, beyond which no further one is added. An encoded partial is
+/// smaller than its memory, so a batch stays far below what an aggregator takes.
+pub const BATCH_MEMORY: usize = 1 << 20;
+
+/// A batch of the windows of an emission.
+pub fn batch(shard: u32, state: &State, emission: &Emission) -> wire::Batch {
+    let mut batch = columns(shard, state, &emission.closed);
+    batch.number = emission.number;
+    batch.width_ms = emission.width.as_millis();
+    batch.watermark_ms = emission.watermark.map_or(0, Timestamp::as_millis);
+    batch
+}
+
+/// A batch of open windows of one width.
+pub fn live_batch(shard: u32, state: &State, open: &[Emitted]) -> wire::Batch {
+    let mut batch = columns(shard, state, open);
+    batch.live = true;
+    batch.width_ms = open.first().map_or(0, |first| first.window.width().as_millis());
+    batch.watermark_ms = state.watermark().map_or(0, Timestamp::as_millis);
+    batch
+}
+
+fn columns(shard: u32, state: &State, windows: &[Emitted]) -> wire::Batch {
+    let mut batch = wire::Batch { shard, ..Default::default() };
+    let mut places: HashMap<(u32, u32), u32> = HashMap::new();
+    let (mut window, mut part) = (0_i64, 0_i64);
+    let mut buffer = Vec::new();
+    for emitted in windows {
+        let place = (emitted.device, emitted.series);
+        let Some((device, metric, labels)) = state.key(emitted.device, emitted.series) else { continue };
+        let series = *places.entry(place).or_insert_with(|| {
+            let key =
+                SeriesKey { device: device.clone(), metric: metric.clone(), labels: labels.clone() };
+            batch.series.push(SeriesRef::from(&key));
+            u32::try_from(batch.series.len() - 1).unwrap_or(u32::MAX)
+        });
+        let opened = emitted.part.cast_signed();
+        batch.series_index.push(series);
+        batch.window.push(emitted.window.index().wrapping_sub(window));
+        batch.part.push(opened.wrapping_sub(part));
+        batch.revision.push(emitted.revision.saturating_sub(emitted.part));
+        buffer.clear();
+        emitted.partial.encode(emitted.window.start(), &mut buffer);
+        batch.body.push(Bytes::copy_from_slice(&buffer));
+        (window, part) = (emitted.window.index(), opened);
+    }
+    batch
+}
+
+/// The outbox record of a batch.
+pub fn record(batch: &wire::Batch) -> Vec<u8> {
+    let mut record = Vec::with_capacity(8 + batch.encoded_len());
+    record.extend_from_slice(&batch.number.to_be_bytes());
+    batch.encode_raw(&mut record);
+    record
+}
+
+/// The batch's number and its bytes.
+pub fn split_record(record: &[u8]) -> Option<(u64, &[u8])> {
+    let (number, rest) = record.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*number), rest))
+}

@@ -1,0 +1,17 @@
+//! The pure state machine of a shard: its state is the fold of its journal.
+//!
+//! Everything that decides goes through the journal as an [`Entry`]: accepted messages, and the decision to
+//! close windows, because a clock is not repeatable. [`State::apply`] reads no clock, draws no random number and
+//! iterates over nothing unordered, so the same entries at the same positions end in the same state and emit the
+//! same batches. That is how a restart recovers.
+
+mod checkpoint;
+mod due;
+mod entry;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::CheckpointError;
+pub use entry::{CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, IntakeEntry, SeriesEntry};
+pub use state::{ApplyError, EPOCHS_MAX, Emission, Emitted, State};

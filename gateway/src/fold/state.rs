@@ -1,0 +1,409 @@
+//! State of a shard: devices with their sequence numbers, series with their open windows, the watermark.
+//!
+//! Invariants:
+//! - An on-time window ends after the watermark; a late one ends at or before it. So a series has at most one open
+//!   window of each interval.
+//! - The part of a window is the position of the entry that opened it, its revision the position of the last
+//!   entry folded in. An entry never closes what it opened, so a name is used once.
+//! - A close empties the front of the due order into one batch of one window width; the batch's number stands in
+//!   the entry, so a lost stretch of the journal cannot shift the numbers behind it.
+
+use catchment_partial::{Partial, Timestamp, Width, WidthError, Window};
+use catchment_proto::{Labels, LabelsError, MetricError, MetricName, Name, NameError};
+use hashbrown::HashMap;
+
+use super::{
+    due::{Due, Place},
+    entry::{CloseEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry},
+};
+
+/// Epochs of a device whose highest sequence number is kept; beyond, the one longest unused is forgotten.
+pub const EPOCHS_MAX: usize = 8;
+
+/// An open window of a series.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    pub(super) window: Window,
+    pub(super) part: u64,
+    pub(super) revision: u64,
+    pub(super) partial: Partial,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Series {
+    pub(super) metric: MetricName,
+    pub(super) labels: Labels,
+    pub(super) open: Vec<Open>,
+}
+
+/// Highest sequence number taken of one epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Epoch {
+    pub(super) text: Box<str>,
+    pub(super) highest: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Device {
+    pub(super) name: Name,
+    /// The one used last stands last.
+    pub(super) epochs: Vec<Epoch>,
+    pub(super) series: Vec<Series>,
+    pub(super) index: HashMap<Labels, HashMap<MetricName, u32>>,
+}
+
+impl Device {
+    pub(super) fn new(name: Name) -> Self {
+        Self { name, epochs: Vec::new(), series: Vec::new(), index: HashMap::new() }
+    }
+
+    pub(super) fn add_series(&mut self, metric: MetricName, labels: Labels) {
+        let index = u32::try_from(self.series.len()).unwrap_or(u32::MAX);
+        self.index.entry(labels.clone()).or_default().insert(metric.clone(), index);
+        self.series.push(Series { metric, labels, open: Vec::new() });
+    }
+
+    fn advance(&mut self, epoch: &str, seq: u64) {
+        let known = self.epochs.iter().position(|e| &*e.text == epoch);
+        let mut entry = match known {
+            Some(at) => self.epochs.remove(at),
+            None => Epoch { text: epoch.into(), highest: 0 },
+        };
+        entry.highest = entry.highest.max(seq);
+        if self.epochs.len() >= EPOCHS_MAX {
+            self.epochs.remove(0);
+        }
+        self.epochs.push(entry);
+    }
+}
+
+/// A window that was closed, or the state of one that is open.
+#[derive(Clone, Debug)]
+pub struct Emitted {
+    /// Index of the device.
+    pub device: u32,
+    /// Index of the series in its device.
+    pub series: u32,
+    /// The window.
+    pub window: Window,
+    /// Position of the entry that opened it.
+    pub part: u64,
+    /// Position of the last entry folded in.
+    pub revision: u64,
+    /// Its readings.
+    pub partial: Partial,
+}
+
+/// What a close gives: one batch, unless there was nothing to close.
+#[derive(Clone, Debug)]
+pub struct Emission {
+    /// Number of the batch.
+    pub number: u64,
+    /// The watermark after the close.
+    pub watermark: Option<Timestamp>,
+    /// Width of all its windows.
+    pub width: Width,
+    /// The windows.
+    pub closed: Vec<Emitted>,
+}
+
+/// An entry that does not fit the state: the journal lost what it builds on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// A device or series that was never introduced.
+    #[error("device {device}, series {series:?} is unknown: the entry that introduced it is lost")]
+    Unknown {
+        /// Index of the device.
+        device: u32,
+        /// Index of the series, if it is that which is unknown.
+        series: Option<u32>,
+    },
+    /// A device or series introduced out of order.
+    #[error("index {got} is introduced where {expected} comes next: entries between are lost")]
+    Order {
+        /// The index given.
+        got: u32,
+        /// The index that comes next.
+        expected: usize,
+    },
+    /// A reading before any window width was set.
+    #[error("readings before a window width")]
+    NoWidth,
+    /// Columns of different length.
+    #[error("an intake's columns differ in length")]
+    Columns,
+    /// A name that is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A metric's name that is none.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    /// Labels that are none.
+    #[error(transparent)]
+    Labels(#[from] LabelsError),
+    /// A width that is none.
+    #[error(transparent)]
+    Width(#[from] WidthError),
+}
+
+/// The fold of a shard's journal.
+#[derive(Clone, Debug)]
+pub struct State {
+    pub(super) width: Option<Width>,
+    pub(super) watermark: Option<Timestamp>,
+    pub(super) next_batch: u64,
+    pub(super) devices: Vec<Device>,
+    pub(super) names: HashMap<Name, u32>,
+    pub(super) due: Due,
+    pub(super) series_count: usize,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            width: None,
+            watermark: None,
+            next_batch: 1,
+            devices: Vec::new(),
+            names: HashMap::new(),
+            due: Due::default(),
+            series_count: 0,
+        }
+    }
+}
+
+impl State {
+    /// Folds in the entry at a position. An entry that does not fit changes nothing.
+    ///
+    /// # Errors
+    /// Only after damage to the journal: see [`ApplyError`].
+    pub fn apply(&mut self, position: u64, entry: &Entry) -> Result<Option<Emission>, ApplyError> {
+        match entry {
+            Entry::Configure(configure) => self.width = Some(Width::from_millis(configure.width_ms)?),
+            Entry::Device(device) => self.add_device(device)?,
+            Entry::Series(series) => self.add_series(series)?,
+            Entry::Intake(intake) => self.fold(position, intake)?,
+            Entry::Close(close) => return Ok(self.close(close)),
+        }
+        Ok(None)
+    }
+
+    fn add_device(&mut self, entry: &DeviceEntry) -> Result<(), ApplyError> {
+        let name = Name::new(&entry.name)?;
+        let expected = self.devices.len();
+        if entry.index as usize != expected {
+            return Err(ApplyError::Order { got: entry.index, expected });
+        }
+        self.names.insert(name.clone(), entry.index);
+        self.devices.push(Device::new(name));
+        Ok(())
+    }
+
+    fn add_series(&mut self, entry: &SeriesEntry) -> Result<(), ApplyError> {
+        let metric = MetricName::new(&entry.metric)?;
+        let labels = Labels::new(entry.labels.iter().map(|l| (l.name.as_str(), l.value.as_str())))?;
+        let device = self
+            .devices
+            .get_mut(entry.device as usize)
+            .ok_or(ApplyError::Unknown { device: entry.device, series: None })?;
+        let expected = device.series.len();
+        if entry.index as usize != expected {
+            return Err(ApplyError::Order { got: entry.index, expected });
+        }
+        device.add_series(metric, labels);
+        self.series_count += 1;
+        Ok(())
+    }
+
+    fn fold(&mut self, position: u64, intake: &IntakeEntry) -> Result<(), ApplyError> {
+        let width = self.width.ok_or(ApplyError::NoWidth)?;
+        if intake.series.len() != intake.value.len() || intake.series.len() != intake.time.len() {
+            return Err(ApplyError::Columns);
+        }
+        let device = self
+            .devices
+            .get_mut(intake.device as usize)
+            .ok_or(ApplyError::Unknown { device: intake.device, series: None })?;
+        if let Some(unknown) = intake.series.iter().find(|s| **s as usize >= device.series.len()) {
+            return Err(ApplyError::Unknown { device: intake.device, series: Some(*unknown) });
+        }
+        if !intake.epoch.is_empty() {
+            device.advance(&intake.epoch, intake.seq);
+        }
+        let mut nanos = 0_i64;
+        for ((index, step), value) in intake.series.iter().zip(&intake.time).zip(&intake.value) {
+            nanos = nanos.wrapping_add(*step);
+            let time = Timestamp::from_nanos(nanos);
+            let Some(series) = device.series.get_mut(*index as usize) else { continue };
+            let window = Window::containing(time, width);
+            let known = series.open.iter_mut().rev().find(|open| open.window == window);
+            if let Some(open) = known {
+                open.partial.push(time, *value);
+                open.revision = position;
+                continue;
+            }
+            let mut partial = Partial::empty();
+            partial.push(time, *value);
+            series.open.push(Open { window, part: position, revision: position, partial });
+            let place = (intake.device, *index, window);
+            if self.watermark.is_some_and(|watermark| window.end() <= watermark) {
+                self.due.push_late(position, place);
+            } else {
+                self.due.push_on_time(place);
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, entry: &CloseEntry) -> Option<Emission> {
+        let target = Timestamp::from_nanos(entry.watermark_ns);
+        let mut closed: Vec<Emitted> = Vec::new();
+        while closed.len() < entry.take as usize {
+            let Some((place, late)) = self.next_due(entry, target) else { break };
+            // One batch has one width.
+            if closed.first().is_some_and(|first| first.window.width() != place.2.width()) {
+                break;
+            }
+            if late { self.due.pop_late() } else { self.due.pop_on_time() }
+            closed.extend(self.take(place));
+        }
+        if self.due.peek_on_time(target).is_none() && self.watermark.is_none_or(|now| now < target) {
+            self.watermark = Some(target);
+        }
+        let width = closed.first()?.window.width();
+        self.next_batch = entry.number.saturating_add(1);
+        Some(Emission { number: entry.number, watermark: self.watermark, width, closed })
+    }
+
+    /// The next window that a close takes, and whether it is one for late readings.
+    fn next_due(&self, entry: &CloseEntry, target: Timestamp) -> Option<(Place, bool)> {
+        let late_before = if entry.all { u64::MAX } else { entry.late_before };
+        let until = if entry.all { Timestamp::from_nanos(i64::MAX) } else { target };
+        let on_time = |until| self.due.peek_on_time(until).map(|place| (place, false));
+        on_time(target)
+            .or_else(|| self.due.peek_late(late_before).map(|place| (place, true)))
+            .or_else(|| on_time(until))
+    }
+
+    fn take(&mut self, (device, series, window): Place) -> Option<Emitted> {
+        let open = &mut self.devices.get_mut(device as usize)?.series.get_mut(series as usize)?.open;
+        let at = open.iter().position(|open| open.window == window)?;
+        let open = open.swap_remove(at);
+        Some(Emitted {
+            device,
+            series,
+            window,
+            part: open.part,
+            revision: open.revision,
+            partial: open.partial,
+        })
+    }
+}
+
+/// What the shell asks before it decides.
+impl State {
+    /// Width of new windows; `None` before the first configuration.
+    pub fn width(&self) -> Option<Width> {
+        self.width
+    }
+
+    /// Windows that end at or before this are closed.
+    pub fn watermark(&self) -> Option<Timestamp> {
+        self.watermark
+    }
+
+    /// Number that the next batch gets.
+    pub fn next_batch(&self) -> u64 {
+        self.next_batch
+    }
+
+    /// Index of a device.
+    pub fn device(&self, name: &Name) -> Option<u32> {
+        self.names.get(name).copied()
+    }
+
+    /// Number of devices.
+    pub fn device_count(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Number of series of all devices.
+    pub fn series_count(&self) -> usize {
+        self.series_count
+    }
+
+    /// Number of series of a device.
+    pub fn series_of(&self, device: u32) -> usize {
+        self.devices.get(device as usize).map_or(0, |d| d.series.len())
+    }
+
+    /// Index of a series in its device.
+    pub fn series(&self, device: u32, metric: &MetricName, labels: &Labels) -> Option<u32> {
+        self.devices.get(device as usize)?.index.get(labels)?.get(metric).copied()
+    }
+
+    /// Name of a device, metric and labels of its series.
+    pub fn key(&self, device: u32, series: u32) -> Option<(&Name, &MetricName, &Labels)> {
+        let device = self.devices.get(device as usize)?;
+        let series = device.series.get(series as usize)?;
+        Some((&device.name, &series.metric, &series.labels))
+    }
+
+    /// Highest sequence number taken of a device's epoch; 0 for one that is unknown.
+    pub fn highest(&self, device: u32, epoch: &str) -> u64 {
+        let epochs = self.devices.get(device as usize).map(|d| d.epochs.as_slice()).unwrap_or_default();
+        epochs.iter().find(|e| &*e.text == epoch).map_or(0, |e| e.highest)
+    }
+
+    /// Open windows of all series, and those among them that are for late readings.
+    pub fn open_count(&self) -> (usize, usize) {
+        (self.due.len(), self.due.late_len())
+    }
+
+    /// End of the on-time window that falls due first.
+    pub fn first_end(&self) -> Option<Timestamp> {
+        self.due.first_end()
+    }
+
+    /// Position at which the late window that falls due first was opened.
+    pub fn first_late(&self) -> Option<u64> {
+        self.due.first_late()
+    }
+
+    /// State of the open windows that changed at or after a position.
+    pub fn open_since(&self, position: u64) -> Vec<Emitted> {
+        let places = self.due.on_time().chain(self.due.late().map(|(_, place)| place));
+        let changed = places.filter_map(|(device, index, window)| {
+            let series = self.devices.get(device as usize)?.series.get(index as usize)?;
+            let open = series.open.iter().find(|open| open.window == window && open.revision >= position)?;
+            Some(Emitted {
+                device,
+                series: index,
+                window,
+                part: open.part,
+                revision: open.revision,
+                partial: open.partial.clone(),
+            })
+        });
+        changed.collect()
+    }
+
+    /// How many windows a close would take until their memory exceeds a bound: at least one, at most `most`.
+    pub fn measure(&self, entry: &CloseEntry, memory_max: usize, most: usize) -> u32 {
+        let late_before = if entry.all { u64::MAX } else { entry.late_before };
+        let target = Timestamp::from_nanos(if entry.all { i64::MAX } else { entry.watermark_ns });
+        let on_time = self.due.on_time().take_while(|place| place.2.end() <= target);
+        let late = self.due.late().take_while(|(part, _)| *part < late_before).map(|(_, place)| place);
+        let (mut count, mut memory) = (0_u32, 0_usize);
+        for (device, series, window) in on_time.chain(late).take(most) {
+            let open = self.devices.get(device as usize).and_then(|d| d.series.get(series as usize));
+            let open = open.and_then(|s| s.open.iter().find(|open| open.window == window));
+            memory = memory.saturating_add(open.map_or(0, |open| open.partial.memory()));
+            if count > 0 && memory > memory_max {
+                break;
+            }
+            count += 1;
+        }
+        count
+    }
+}

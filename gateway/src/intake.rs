@@ -1,0 +1,234 @@
+//! What decoding hands on: checked readings of one session, ready for its device's actor.
+//!
+//! Series travel as small indexes that hold within a session ([`Names`]), so a name is checked and copied
+//! once and not with every reading. Everything here is checked: names, finite values, times within bounds.
+
+use catchment_partial::Timestamp;
+use catchment_proto::{Labels, MetricName};
+use hashbrown::HashMap;
+
+/// One reading of one series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// Index of its series: the session's own (see [`Names`]) until the device's actor puts its own in place.
+    pub series: u32,
+    /// Event time.
+    pub time: Timestamp,
+    /// Finite.
+    pub value: f64,
+}
+
+/// One message of a session: what a sequence number counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Sequence number, when the device gave one.
+    pub seq: Option<u64>,
+    /// Ordinal of the message on its connection, from 1.
+    pub ordinal: u64,
+    /// Where its readings end in [`Intake::readings`]; they begin where those of the message before end.
+    pub readings_end: usize,
+}
+
+/// Messages of one session that are handed on together.
+#[derive(Clone, Debug, Default)]
+pub struct Intake {
+    /// Series that a reading here is the first to use, with their session's index.
+    pub fresh: Vec<(u32, MetricName, Labels)>,
+    /// The messages in order.
+    pub heads: Vec<Head>,
+    /// The readings of all messages, in order.
+    pub readings: Vec<Reading>,
+    /// What was refused while decoding.
+    pub refusals: Vec<Refusal>,
+}
+
+impl Intake {
+    /// Ends a message: the readings pushed since the last one are its.
+    pub fn end_message(&mut self, seq: Option<u64>, ordinal: u64) {
+        self.heads.push(Head { seq, ordinal, readings_end: self.readings.len() });
+    }
+
+    /// Whether there is nothing to hand on.
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty() && self.refusals.is_empty()
+    }
+}
+
+/// Why a message or a reading was not taken. The codes are part of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The message cannot be parsed.
+    Malformed,
+    /// The message is longer than `message_bytes_max`.
+    TooLong,
+    /// A value that is no finite number and no boolean.
+    NotANumber,
+    /// A metric name outside of the rule.
+    BadMetric,
+    /// A label outside of the rule.
+    BadLabel,
+    /// Event time before `past_max`.
+    TooOld,
+    /// Event time beyond `future_max`.
+    TooFarAhead,
+    /// The device has `series_max` series already.
+    TooManySeries,
+    /// More readings in one message than `readings_max`.
+    TooManyReadings,
+    /// A sequence number without a hello, a message without one after it, or a hello out of place.
+    BadSequence,
+    /// A topic that the gateway does not know.
+    BadTopic,
+}
+
+impl Reason {
+    /// All reasons, for the metrics.
+    pub const ALL: [Self; 11] = [
+        Self::Malformed,
+        Self::TooLong,
+        Self::NotANumber,
+        Self::BadMetric,
+        Self::BadLabel,
+        Self::TooOld,
+        Self::TooFarAhead,
+        Self::TooManySeries,
+        Self::TooManyReadings,
+        Self::BadSequence,
+        Self::BadTopic,
+    ];
+
+    /// The code that devices and metrics see.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::TooLong => "too_long",
+            Self::NotANumber => "not_a_number",
+            Self::BadMetric => "bad_metric",
+            Self::BadLabel => "bad_label",
+            Self::TooOld => "too_old",
+            Self::TooFarAhead => "too_far_ahead",
+            Self::TooManySeries => "too_many_series",
+            Self::TooManyReadings => "too_many_readings",
+            Self::BadSequence => "bad_sequence",
+            Self::BadTopic => "bad_topic",
+        }
+    }
+}
+
+/// A refusal, as told to the device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// For a person: which member, which rule.
+    pub message: String,
+    /// Ordinal of the message on its connection.
+    pub ordinal: u64,
+    /// Its sequence number, when it had one.
+    pub seq: Option<u64>,
+    /// How many readings (or messages that cannot be read) it stands for, at least 1.
+    pub count: u32,
+}
+
+/// Which event times are taken, seen from now.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeRules {
+    /// The gateway's clock: given to readings without a time.
+    pub now: Timestamp,
+    /// Oldest time taken.
+    pub oldest: Timestamp,
+    /// Newest time taken.
+    pub newest: Timestamp,
+}
+
+impl TimeRules {
+    /// Checks the event time of a reading.
+    ///
+    /// # Errors
+    /// [`Reason::TooOld`] or [`Reason::TooFarAhead`].
+    pub fn check(&self, time: Timestamp) -> Result<Timestamp, Reason> {
+        if time < self.oldest {
+            return Err(Reason::TooOld);
+        }
+        if time > self.newest {
+            return Err(Reason::TooFarAhead);
+        }
+        Ok(time)
+    }
+}
+
+/// The series that a session has used, by name: each gets an index at its first use.
+///
+/// Bounded: beyond `max` the table starts anew with higher indexes, so a device that invents labels costs time
+/// but no memory. Indexes are never reused within a session.
+#[derive(Debug)]
+pub struct Names {
+    plain: HashMap<MetricName, u32>,
+    labelled: HashMap<Labels, HashMap<MetricName, u32>>,
+    known: usize,
+    next: u32,
+    max: usize,
+}
+
+impl Names {
+    /// A table of at most so many series.
+    pub fn new(max: usize) -> Self {
+        Self { plain: HashMap::new(), labelled: HashMap::new(), known: 0, next: 0, max: max.max(1) }
+    }
+
+    /// The index of a series; a new one is added to `fresh`.
+    ///
+    /// # Errors
+    /// When the metric's name breaks the rule: the message for the device.
+    pub fn index(
+        &mut self,
+        metric: &str,
+        labels: &Labels,
+        fresh: &mut Vec<(u32, MetricName, Labels)>,
+    ) -> Result<u32, String> {
+        let known = if labels.is_empty() {
+            self.plain.get(metric)
+        } else {
+            self.labelled.get(labels).and_then(|metrics| metrics.get(metric))
+        };
+        if let Some(index) = known {
+            return Ok(*index);
+        }
+        let metric = MetricName::new(metric).map_err(|e| e.to_string())?;
+        if self.known >= self.max {
+            self.plain.clear();
+            self.labelled.clear();
+            self.known = 0;
+        }
+        let index = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.known += 1;
+        if labels.is_empty() {
+            self.plain.insert(metric.clone(), index);
+        } else {
+            self.labelled.entry(labels.clone()).or_default().insert(metric.clone(), index);
+        }
+        fresh.push((index, metric, labels.clone()));
+        Ok(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_gets_its_index_once() {
+        let mut names = Names::new(2);
+        let mut fresh = Vec::new();
+        let room = Labels::new([("room", "3")]).unwrap();
+        assert_eq!(names.index("a", &Labels::none(), &mut fresh), Ok(0));
+        assert_eq!(names.index("a", &room, &mut fresh), Ok(1));
+        assert_eq!(names.index("a", &Labels::none(), &mut fresh), Ok(0));
+        assert_eq!(fresh.len(), 2);
+        assert!(names.index("9", &Labels::none(), &mut fresh).is_err());
+        // The bound: the table starts anew, indexes go on.
+        assert_eq!(names.index("c", &Labels::none(), &mut fresh), Ok(2));
+        assert_eq!(names.index("a", &Labels::none(), &mut fresh), Ok(3));
+    }
+}

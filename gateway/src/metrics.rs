@@ -1,0 +1,166 @@
+//! What the gateway counts. Handles are resolved once; no label names a device.
+
+use std::sync::Arc;
+
+use catchment_certs::{AcceptEvents, HandshakeFailure};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use crate::intake::Reason;
+
+/// One label named `reason`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// One label named `protocol`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProtocolLabel {
+    protocol: &'static str,
+}
+
+/// The gateway's counters and gauges. Cheap to share.
+#[derive(Debug)]
+#[allow(missing_docs)] // each has its help text below
+pub struct Metrics {
+    registry: Registry,
+    pub readings: Counter,
+    pub messages: Counter,
+    pub duplicates: Counter,
+    pub late: Counter,
+    pub answers_dropped: Counter,
+    pub waits: Counter,
+    pub connections: Family<ProtocolLabel, Gauge>,
+    pub devices: Gauge,
+    pub series: Gauge,
+    pub open_windows: Gauge,
+    pub partials: Counter,
+    pub batches: Counter,
+    pub batches_acknowledged: Counter,
+    pub uplink_connected: Gauge,
+    pub uplink_failures: Counter,
+    pub outbox_bytes: Gauge,
+    pub journal_bytes: Gauge,
+    pub watermark_lag_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
+    pub damage: Counter,
+    pub ack_seconds: Histogram,
+    accept_errors: Counter,
+    at_capacity: Counter,
+    handshakes_failed: Family<ReasonLabel, Counter>,
+    refused: Family<ReasonLabel, Counter>,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Arc<Self> {
+        let mut registry = Registry::with_prefix("catchment_gateway");
+        macro_rules! register {
+            ($name:literal, $help:literal, $metric:expr) => {{
+                let metric = $metric;
+                registry.register($name, $help, metric.clone());
+                metric
+            }};
+        }
+        let seconds = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+        let metrics = Self {
+            readings: register!("readings", "Readings taken", Counter::default()),
+            messages: register!("messages", "Messages taken", Counter::default()),
+            duplicates: register!("duplicates", "Messages sent again after they were taken", Counter::default()),
+            late: register!("late_windows", "Windows opened for late readings", Counter::default()),
+            answers_dropped: register!(
+                "answers_dropped",
+                "Refusals not told because the device does not read",
+                Counter::default()
+            ),
+            waits: register!(
+                "waits",
+                "Times that devices had to wait because journal or outbox is full",
+                Counter::default()
+            ),
+            connections: register!("connections", "Open device connections", Family::default()),
+            devices: register!("devices", "Devices known", Gauge::default()),
+            series: register!("series", "Series known", Gauge::default()),
+            open_windows: register!("open_windows", "Open windows", Gauge::default()),
+            partials: register!("partials", "Partials closed", Counter::default()),
+            batches: register!("batches", "Batches put into the outbox", Counter::default()),
+            batches_acknowledged: register!(
+                "batches_acknowledged",
+                "Batches that the aggregator acknowledged",
+                Counter::default()
+            ),
+            uplink_connected: register!("uplink_connected", "1 with a stream to an aggregator", Gauge::default()),
+            uplink_failures: register!("uplink_failures", "Streams that failed or could not open", Counter::default()),
+            outbox_bytes: register!("outbox_bytes", "Bytes that wait for the aggregator", Gauge::default()),
+            journal_bytes: register!("journal_bytes", "Bytes of the journals", Gauge::default()),
+            watermark_lag_seconds: register!(
+                "watermark_lag_seconds",
+                "How far the watermark is behind the clock",
+                Gauge::default()
+            ),
+            damage: register!("journal_damage", "Damaged stretches met in journal or outbox", Counter::default()),
+            ack_seconds: register!(
+                "ack_seconds",
+                "Time from reading a message to its durable acknowledgement",
+                Histogram::new(seconds)
+            ),
+            accept_errors: register!("accept_errors", "Errors while accepting connections", Counter::default()),
+            at_capacity: register!(
+                "at_capacity",
+                "Times that accepting waited for a connection to end",
+                Counter::default()
+            ),
+            handshakes_failed: register!("handshakes_failed", "Connections refused, by reason", Family::default()),
+            refused: register!("readings_refused", "Readings and messages refused, by reason", Family::default()),
+            registry,
+        };
+        // Every reason is there from the start, so that a rate over it is defined.
+        for reason in Reason::ALL {
+            metrics.refused.get_or_create(&ReasonLabel { reason: reason.code() });
+        }
+        Arc::new(metrics)
+    }
+
+    /// Counts what was refused.
+    pub fn refuse(&self, reason: Reason, count: u64) {
+        self.refused.get_or_create(&ReasonLabel { reason: reason.code() }).inc_by(count);
+    }
+
+    /// Counts a connection that was closed before it became a session.
+    pub fn refuse_connection(&self, reason: &'static str) {
+        self.handshakes_failed.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// The gauge of open connections of a protocol.
+    pub fn open_connections(&self, protocol: &'static str) -> Gauge {
+        self.connections.get_or_create(&ProtocolLabel { protocol }).clone()
+    }
+
+    /// Everything in the OpenMetrics text format.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(error) => format!("# {error}\n"),
+        }
+    }
+}
+
+impl AcceptEvents for Metrics {
+    fn accept_error(&self, error: &std::io::Error) {
+        self.accept_errors.inc();
+        tracing::warn!(%error, "cannot accept connections for a moment");
+    }
+
+    fn handshake_failed(&self, addr: std::net::SocketAddr, reason: HandshakeFailure) {
+        self.refuse_connection(reason.reason());
+        tracing::debug!(%addr, %reason, "handshake failed");
+    }
+
+    fn at_capacity(&self) {
+        self.at_capacity.inc();
+    }
+}

@@ -1,0 +1,421 @@
+//! The only wiring: from a configuration to a gateway that serves, and its ordered end.
+//!
+//! Bind first, run second: a [`Gateway`] knows its real addresses and has recovered its state before it accepts.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use actix_rt::{System, SystemRunner};
+use catchment_certs::{
+    AcceptConfig, AcceptEvents, ClientTls, FolderError, Identity, IdentityFolder, ServerTls, TlsError, accept_loop,
+};
+use catchment_journal::{DataDir, DataDirError};
+use catchment_proto::GatewayId;
+use catchment_settings::http::{Endpoints, HttpServer};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    time::{sleep, timeout},
+};
+
+use crate::{
+    clock::{Clock, SystemClock},
+    config::Config,
+    listener,
+    metrics::Metrics,
+    session::protocol::ALPN_FRAMES,
+    shard::{RecoverError, Recovered, Shard, ShardLog},
+    uplink::{self, UplinkConfig},
+    worker::{ShardLink, Worker},
+};
+
+/// How often the gauges are brought up to date.
+const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+/// Key of the number of shards in the data folder's identity.
+const SHARDS: &str = "shards";
+/// Shards of a new data folder at most, unless more are asked for: each costs threads and files.
+const SHARDS_DEFAULT_MAX: usize = 8;
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The identity folder.
+    #[error(transparent)]
+    Identity(#[from] FolderError),
+    /// The identity is no gateway's.
+    #[error("{}: this is the identity of {found}, a gateway needs one of role gateway", .folder.display())]
+    Role {
+        /// The identity folder.
+        folder: PathBuf,
+        /// Whose it is.
+        found: String,
+    },
+    /// The identity cannot be used for TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The data folder.
+    #[error(transparent)]
+    Data(#[from] DataDirError),
+    /// The data folder's identity lacks the number of shards.
+    #[error("{}: the data folder does not say how many shards it has: restore its file `identity`", .0.display())]
+    Shards(PathBuf),
+    /// A shard.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// An address cannot be bound.
+    #[error("cannot listen on {addr}: {error}")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A thread or runtime cannot be made.
+    #[error("cannot start a thread: {0}")]
+    Thread(String),
+}
+
+/// Why a gateway stopped without being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A journal or outbox failed: nothing more can be acknowledged.
+    #[error("{0}; nothing more is acknowledged: check the disk, then start again")]
+    Failed(Arc<str>),
+}
+
+/// A gateway that is bound and recovered, but does not accept yet.
+pub struct Gateway {
+    config: Config,
+    id: GatewayId,
+    tls: ServerTls,
+    client: ClientTls,
+    data: DataDir,
+    listener: TcpListener,
+    http: Option<HttpServer>,
+    shards: Vec<Shard>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+/// An actix system over a multi-thread runtime: accepting and the uplink share it, workers have their own.
+///
+/// # Panics
+/// If the system gives no threads.
+pub fn system() -> SystemRunner {
+    System::with_tokio_rt(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("gateway")
+            .enable_all()
+            .build()
+            .expect("a runtime needs threads and a poller, without which nothing can run")
+    })
+}
+
+/// Opens the identity and the data folder, recovers the shards, binds the addresses.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn bind(config: Config) -> Result<Gateway, StartError> {
+    bind_with(config, Arc::new(SystemClock::new())).await
+}
+
+/// As [`bind`], with a clock of the caller's.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway, StartError> {
+    let folder = IdentityFolder::load(&config.identity)?;
+    let Identity::Gateway(id) = folder.peer().identity.clone() else {
+        let found = folder.peer().identity.to_string();
+        return Err(StartError::Role { folder: config.identity, found });
+    };
+    let tls = ServerTls::new(&folder, &[ALPN_FRAMES])?;
+    let client = ClientTls::new(&folder, &[b"h2"])?;
+    let metrics = Metrics::new();
+    let wanted = config.shards.unwrap_or_else(default_shards);
+    let now_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(0);
+    let data = DataDir::open(&config.data, "gateway", now_ms, &[(SHARDS, &wanted.to_string())])?;
+    let shards = data.get(SHARDS).and_then(|text| text.parse().ok());
+    let shards: u32 = shards.ok_or_else(|| StartError::Shards(config.data.clone()))?;
+    if config.shards.is_some_and(|wanted| wanted != shards) {
+        tracing::warn!(shards, "the data folder was made with this number of shards and keeps it");
+    }
+    let opened = open_shards(&config, shards, &clock, &metrics)?;
+    let bind_error = |addr| move |error| StartError::Bind { addr, error };
+    let listener = TcpListener::bind(config.listen).await.map_err(bind_error(config.listen))?;
+    let http = match config.http {
+        Some(addr) => Some(HttpServer::bind(addr).await.map_err(bind_error(addr))?),
+        None => None,
+    };
+    Ok(Gateway { config, id, tls, client, data, listener, http, shards: opened, clock, metrics })
+}
+
+fn default_shards() -> u32 {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(processors.min(SHARDS_DEFAULT_MAX)).unwrap_or(1)
+}
+
+/// Recovers all shards at once: a start takes as long as the longest.
+fn open_shards(
+    config: &Config,
+    shards: u32,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+) -> Result<Vec<Shard>, StartError> {
+    let started = Instant::now();
+    let results = thread::scope(|scope| {
+        let open = |index: u32| {
+            let folder = config.data.join(format!("shard-{index}"));
+            let (clock, metrics) = (Arc::clone(clock), Arc::clone(metrics));
+            scope.spawn(move || Shard::open(&folder, index, shards, config, clock, metrics))
+        };
+        let threads: Vec<_> = (0..shards).map(open).collect();
+        threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+    });
+    let mut opened = Vec::with_capacity(results.len());
+    for (index, result) in results.into_iter().enumerate() {
+        let (shard, recovered) =
+            result.map_err(|_| StartError::Thread(format!("recovery of shard {index} panicked")))??;
+        report(index, &recovered, metrics);
+        opened.push(shard);
+    }
+    tracing::info!(shards, took = ?started.elapsed(), "state recovered");
+    Ok(opened)
+}
+
+fn report(shard: usize, recovered: &Recovered, metrics: &Metrics) {
+    if recovered.entries > 0 {
+        let Recovered { entries, batches, torn_bytes, unfit, .. } = recovered;
+        tracing::info!(shard, entries, batches, torn_bytes, unfit, "journal replayed");
+    }
+    for damage in &recovered.damage {
+        metrics.damage.inc();
+        tracing::error!(shard, ?damage, "the journal is damaged: what it held there is lost");
+    }
+}
+
+impl Gateway {
+    /// The address on which devices connect.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The address of `--http`, if that is on.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http.as_ref().and_then(|http| http.local_addr().ok())
+    }
+
+    /// Serves until `shutdown` completes, then stops in order: no more connections, sessions end after their last
+    /// acknowledgement, checkpoints, what can be delivered within `stop_timeout`. The rest stays durable.
+    ///
+    /// # Errors
+    /// When a journal or outbox fails: nothing is acknowledged from then on.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let Self { config, id, tls, client, data, listener, http, shards, clock, metrics } = self;
+        let (stop, stopping) = watch::channel(false);
+        let logs: Vec<ShardLog> =
+            shards.iter().flat_map(|shard| [shard.journal().clone(), shard.outbox().clone()]).collect();
+        let (workers, links): (Vec<Worker>, Vec<ShardLink>) = shards
+            .into_iter()
+            .zip(0..)
+            .map(|(shard, index)| {
+                let (clock, metrics) = (Arc::clone(&clock), Arc::clone(&metrics));
+                Worker::start(shard, index, &config, clock, metrics, stopping.clone())
+            })
+            .unzip();
+        let outboxes: Vec<ShardLink> = links.clone();
+        let uplink = tokio::spawn(uplink::run(
+            UplinkConfig {
+                aggregators: config.aggregators.clone(),
+                tls: client,
+                epoch: data.epoch(),
+                epoch_created_ms: i64::try_from(data.created_ms()).unwrap_or(i64::MAX),
+                in_flight: config.uplink_in_flight,
+            },
+            links,
+            Arc::clone(&metrics),
+        ));
+        let http = http.map(|http| tokio::spawn(http.run(endpoints(&metrics, &logs), ended(stopping.clone()))));
+        let arrivals: Arc<[_]> = workers.iter().map(Worker::arrivals).collect();
+        let accept = AcceptConfig {
+            connections_max: config.connections_max,
+            handshake_timeout: config.handshake_timeout,
+        };
+        let events: Arc<dyn AcceptEvents> = Arc::clone(&metrics) as _;
+        let counted = Arc::clone(&metrics);
+        let accepting = tokio::spawn(accept_loop(listener, tls, accept, events, ended(stopping), move |accepted| {
+            let (arrivals, metrics, id) = (Arc::clone(&arrivals), Arc::clone(&counted), id.clone());
+            async move { listener::route(accepted, &id, &arrivals, &metrics).await }
+        }));
+        let result = tokio::select! {
+            () = shutdown => Ok(()),
+            why = first_failure(&logs) => Err(RunError::Failed(why)),
+            () = observe(&workers, &metrics, &*clock) => Ok(()),
+        };
+        stop.send_replace(true);
+        let _ = accepting.await;
+        end(&workers, &outboxes, &config, result.is_ok()).await;
+        workers.into_iter().for_each(Worker::stop);
+        uplink.abort();
+        if let Some(http) = http {
+            http.abort();
+        }
+        close(logs).await;
+        drop(data);
+        result
+    }
+}
+
+/// Completes when the gateway stops.
+async fn ended(mut stopping: watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+/// Completes with the reason when a log fails.
+async fn first_failure(logs: &[ShardLog]) -> Arc<str> {
+    let failures = logs.iter().map(|log| {
+        let mut commits = log.subscribe();
+        Box::pin(async move {
+            match commits.wait_for(|commit| commit.poisoned.is_some()).await {
+                Ok(commit) => commit.poisoned.clone().unwrap_or_else(|| "the log has failed".into()),
+                Err(_) => "the log was closed".into(),
+            }
+        })
+    });
+    futures_util::future::select_all(failures).await.0
+}
+
+/// Brings the gauges up to date, for ever.
+async fn observe(workers: &[Worker], metrics: &Metrics, clock: &dyn Clock) {
+    loop {
+        let seen: Vec<_> = workers.iter().map(Worker::observation).collect();
+        let bounded = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        metrics.open_windows.set(bounded(seen.iter().map(|o| o.open_windows as u64).sum()));
+        metrics.journal_bytes.set(bounded(seen.iter().map(|o| o.journal_bytes).sum()));
+        metrics.outbox_bytes.set(bounded(seen.iter().map(|o| o.outbox_bytes).sum()));
+        if let Some(watermark) = seen.iter().filter_map(|o| o.watermark_ms).min() {
+            let lag = clock.wall().as_millis().saturating_sub(watermark);
+            metrics.watermark_lag_seconds.set(lag as f64 / 1e3);
+        }
+        sleep(OBSERVE_EVERY).await;
+    }
+}
+
+/// The ordered end: sessions, checkpoints, delivery; each as long as there is time.
+async fn end(workers: &[Worker], outboxes: &[ShardLink], config: &Config, healthy: bool) {
+    let started = Instant::now();
+    let steps = async {
+        for worker in workers {
+            worker.sessions_ended().await;
+        }
+        tracing::info!(took = ?started.elapsed(), "sessions ended");
+        for worker in workers {
+            worker.finished().await;
+        }
+        tracing::info!(took = ?started.elapsed(), "checkpoints written");
+        for link in outboxes {
+            link.delivered().await;
+        }
+        tracing::info!(took = ?started.elapsed(), "everything closed is delivered");
+    };
+    if healthy && timeout(config.stop_timeout, steps).await.is_err() {
+        tracing::warn!(took = ?started.elapsed(), "stopping with partials that are not delivered; they stay durable");
+    }
+}
+
+async fn close(logs: Vec<ShardLog>) {
+    let closing = tokio::task::spawn_blocking(move || {
+        for log in logs {
+            if let Err(error) = log.close() {
+                tracing::error!(%error, "a log did not close in order");
+            }
+        }
+    });
+    let _ = closing.await;
+}
+
+fn endpoints(metrics: &Arc<Metrics>, logs: &[ShardLog]) -> Endpoints {
+    let metrics = Arc::clone(metrics);
+    let logs: Arc<[ShardLog]> = logs.into();
+    let check = move || {
+        let failed = logs.iter().find_map(|log| log.subscribe().borrow().poisoned.clone());
+        failed.map_or(Ok(()), |why| Err(why.to_string()))
+    };
+    let check: Arc<dyn Fn() -> Result<(), String> + Send + Sync> = Arc::new(check);
+    Endpoints { metrics: Arc::new(move || metrics.text()), healthy: Arc::clone(&check), ready: check }
+}
+
+/// A gateway that runs on a thread of its own.
+#[derive(Debug)]
+pub struct Handle {
+    /// The address on which devices connect.
+    pub addr: SocketAddr,
+    /// The address of `--http`, if that is on.
+    pub http_addr: Option<SocketAddr>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<Result<(), RunError>>>,
+}
+
+impl Handle {
+    /// Stops the gateway in order and waits for its end. Blocks.
+    ///
+    /// # Errors
+    /// Why it had stopped before.
+    pub fn stop(mut self) -> Result<(), RunError> {
+        drop(self.stop.take());
+        match self.thread.take().map(thread::JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(RunError::Failed("the gateway's thread panicked".into())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Runs a gateway on a thread of its own, beside others in the same process.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn spawn(config: Config) -> Result<Handle, StartError> {
+    spawn_with(config, Arc::new(SystemClock::new()))
+}
+
+/// As [`spawn`], with a clock of the caller's.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn spawn_with(config: Config, clock: Arc<dyn Clock>) -> Result<Handle, StartError> {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (bound, addresses) = std::sync::mpsc::sync_channel(1);
+    let body = move || {
+        system().block_on(async move {
+            let gateway = match bind_with(config, clock).await {
+                Ok(gateway) => gateway,
+                Err(error) => {
+                    let _ = bound.send(Err(error));
+                    return Ok(());
+                }
+            };
+            let addr = gateway.local_addr().map_err(|error| RunError::Failed(error.to_string().into()))?;
+            let _ = bound.send(Ok((addr, gateway.http_addr())));
+            let shutdown = async {
+                let _ = stopped.await;
+            };
+            gateway.run(shutdown).await
+        })
+    };
+    let thread = thread::Builder::new().name("gateway".into()).spawn(body);
+    let thread = thread.map_err(|error| StartError::Thread(error.to_string()))?;
+    let (addr, http_addr) =
+        addresses.recv().map_err(|_| StartError::Thread("the gateway's thread ended".into()))??;
+    Ok(Handle { addr, http_addr, stop: Some(stop), thread: Some(thread) })
+}

@@ -1,0 +1,126 @@
+//! What goes back to the device, in order: acknowledgements once they are durable, welcomes, refusals.
+//!
+//! A device that does not read is never blocked and holds no memory here: acknowledgements behind one another
+//! become one, and refusals beyond a bound are dropped and counted.
+
+use std::{cell::RefCell, collections::VecDeque, time::Duration};
+
+use catchment_journal::Position;
+use tokio::sync::Notify;
+
+/// Answers that wait to be written; beyond, refusals are dropped.
+const ANSWERS_MAX: usize = 256;
+
+/// One answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Everything up to the number is durable once the journal is synced up to the position.
+    Ack { durable_at: Position, ack: u64, read_at: Duration },
+    /// An encoded answer that may leave once the journal is synced up to the position.
+    Encoded { durable_at: Position, bytes: Vec<u8> },
+}
+
+/// The answers of a session, between the half that reads and the half that writes.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    queue: RefCell<VecDeque<Answer>>,
+    ended: RefCell<bool>,
+    /// Told when there is something new.
+    pub(super) changed: Notify,
+}
+
+impl Answers {
+    /// An acknowledgement; takes the place of one that waits right before it when many wait.
+    pub(super) fn ack(&self, durable_at: Position, ack: u64, read_at: Duration) {
+        let mut queue = self.queue.borrow_mut();
+        let full = queue.len() >= ANSWERS_MAX / 2;
+        match queue.back_mut() {
+            Some(Answer::Ack { durable_at: at, ack: last, .. }) if full => (*at, *last) = (durable_at, ack),
+            _ => queue.push_back(Answer::Ack { durable_at, ack, read_at }),
+        }
+        self.changed.notify_one();
+    }
+
+    /// An answer of another kind. Returns whether there was room for it.
+    #[must_use]
+    pub(super) fn push(&self, durable_at: Position, bytes: Vec<u8>) -> bool {
+        let mut queue = self.queue.borrow_mut();
+        if queue.len() >= ANSWERS_MAX {
+            return false;
+        }
+        queue.push_back(Answer::Encoded { durable_at, bytes });
+        self.changed.notify_one();
+        true
+    }
+
+    /// No more answers will come.
+    pub(super) fn end(&self) {
+        *self.ended.borrow_mut() = true;
+        self.changed.notify_one();
+    }
+
+    /// Whether all is written and no more will come.
+    pub(super) fn is_done(&self) -> bool {
+        *self.ended.borrow() && self.queue.borrow().is_empty()
+    }
+
+    /// Takes the answers in front that may leave; of acknowledgements behind one another only the last.
+    pub(super) fn ready(&self, durable: Position) -> Vec<Answer> {
+        let mut queue = self.queue.borrow_mut();
+        let mut ready: Vec<Answer> = Vec::new();
+        while let Some(front) = queue.front() {
+            let (Answer::Ack { durable_at, .. } | Answer::Encoded { durable_at, .. }) = front;
+            if *durable_at > durable {
+                break;
+            }
+            let Some(answer) = queue.pop_front() else { break };
+            match (ready.last_mut(), &answer) {
+                (Some(Answer::Ack { ack: last, .. }), Answer::Ack { ack, .. }) => *last = *ack,
+                _ => ready.push(answer),
+            }
+        }
+        ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(position: u64) -> Position {
+        Position::new(position)
+    }
+
+    fn ack(position: u64, ack: u64) -> Answer {
+        Answer::Ack { durable_at: at(position), ack, read_at: Duration::ZERO }
+    }
+
+    #[test]
+    fn nothing_leaves_before_it_is_durable_and_acks_become_one() {
+        let answers = Answers::default();
+        answers.ack(at(10), 1, Duration::ZERO);
+        answers.ack(at(20), 2, Duration::ZERO);
+        assert!(answers.push(at(0), b"refusal".to_vec()));
+        answers.ack(at(30), 3, Duration::ZERO);
+        assert_eq!(answers.ready(at(9)), []);
+        let refusal = Answer::Encoded { durable_at: at(0), bytes: b"refusal".to_vec() };
+        assert_eq!(answers.ready(at(20)), [ack(10, 2), refusal]);
+        answers.end();
+        assert!(!answers.is_done());
+        assert_eq!(answers.ready(at(30)), [ack(30, 3)]);
+        assert!(answers.is_done());
+    }
+
+    #[test]
+    fn a_device_that_does_not_read_holds_bounded_memory() {
+        let answers = Answers::default();
+        for number in 0..10_000 {
+            answers.ack(at(number), number, Duration::ZERO);
+        }
+        assert!(answers.queue.borrow().len() <= ANSWERS_MAX);
+        while answers.push(at(0), Vec::new()) {}
+        assert_eq!(answers.queue.borrow().len(), ANSWERS_MAX);
+        let ready = answers.ready(at(10_000));
+        assert_eq!(ready.first().map(|a| matches!(a, Answer::Ack { ack: 9_999, .. })), Some(true));
+    }
+}

@@ -1,0 +1,82 @@
+//! Checkpoints: the state on disk, so that the journal's beginning can go and a restart replays little.
+//!
+//! A checkpoint may be written once the journal is durable up to its position and every batch numbered before its
+//! `next_batch` is durable in the outbox. The journal is released up to the checkpoint *before* the newest, so
+//! that one damaged checkpoint costs nothing.
+
+use std::sync::Arc;
+
+use catchment_journal::{Checkpoints, Position, RealDisk};
+
+use super::Shard;
+
+/// The state at a position, and what must be durable before it may be written.
+#[derive(Debug)]
+pub struct Capture {
+    /// The journal's end at the capture.
+    pub position: Position,
+    /// The outbox's end at the capture: batches numbered `next_batch` and beyond stand behind it.
+    pub outbox_end: Position,
+    /// What the checkpoint holds.
+    pub bytes: Vec<u8>,
+}
+
+/// Bytes before the state: journal position and outbox position, both little-endian.
+const HEADER: usize = 16;
+
+/// What a checkpoint holds.
+#[derive(Debug)]
+pub(super) struct Stored<'a> {
+    pub(super) position: Position,
+    pub(super) outbox: Position,
+    pub(super) state: &'a [u8],
+}
+
+pub(super) fn parse(bytes: &[u8]) -> Option<Stored<'_>> {
+    let (position, rest) = bytes.split_first_chunk::<8>()?;
+    let (outbox, state) = rest.split_first_chunk::<8>()?;
+    Some(Stored {
+        position: Position::new(u64::from_le_bytes(*position)),
+        outbox: Position::new(u64::from_le_bytes(*outbox)),
+        state,
+    })
+}
+
+impl Shard {
+    /// Whether the journal has grown enough since the last checkpoint.
+    pub fn checkpoint_due(&self) -> bool {
+        let grown = self.journal.end().get().saturating_sub(self.checkpointed.0.get());
+        grown >= self.limits.checkpoint_bytes
+    }
+
+    /// Whether there is anything since the last checkpoint.
+    pub fn changed_since_checkpoint(&self) -> bool {
+        self.journal.end() > self.checkpointed.0
+    }
+
+    /// The state as it is now; `None` while a batch waits to be put into the outbox.
+    pub fn capture(&self) -> Option<Capture> {
+        if !self.pending.is_empty() {
+            return None;
+        }
+        let (position, outbox_end) = (self.journal.end(), self.outbox.end());
+        let state = self.state.encode();
+        let mut bytes = Vec::with_capacity(HEADER + state.len());
+        bytes.extend_from_slice(&position.get().to_le_bytes());
+        bytes.extend_from_slice(&outbox_end.get().to_le_bytes());
+        bytes.extend_from_slice(&state);
+        Some(Capture { position, outbox_end, bytes })
+    }
+
+    /// Where checkpoints are written.
+    pub fn checkpoints(&self) -> Arc<Checkpoints<RealDisk>> {
+        Arc::clone(&self.checkpoints)
+    }
+
+    /// A checkpoint at a position was written: the journal before the checkpoint before it is released.
+    pub fn checkpointed(&mut self, position: Position) {
+        let before = self.checkpointed.0;
+        self.checkpointed = (position, before);
+        self.journal.release(before);
+    }
+}

@@ -1,0 +1,284 @@
+//! A shard: one worker's share of the devices, its journal and its outbox.
+//!
+//! The shell around [`State`]: it appends an entry to the journal, then applies it, and nothing of what follows
+//! from an entry leaves before the journal is synced beyond it. Lives on one thread; whoever holds it borrows it
+//! for the length of a synchronous call only.
+//!
+//! - `recover`: from the data folder to a shard whose state is the fold of its journal;
+//! - `close`: the clock's decisions: which windows are due, when the watermark moves;
+//! - `checkpoint`: the state on disk, so that the journal's beginning can go.
+
+mod checkpoint;
+mod close;
+mod recover;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use catchment_journal::{AppendError, Checkpoints, GroupLog, Position, RealDisk};
+use catchment_proto::{Labels, MetricName, Name, wire};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    cut,
+    fold::{DeviceEntry, Emission, Entry, IntakeEntry, SeriesEntry, State},
+    metrics::Metrics,
+    worker::Progress,
+};
+
+pub use checkpoint::Capture;
+pub use recover::{RecoverError, Recovered};
+
+/// The log that a shard appends to.
+pub type ShardLog = GroupLog<RealDisk>;
+
+/// Why an entry is not taken now. Nothing has changed; whoever sent it waits and tries again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Wait {
+    /// Journal or outbox have no room.
+    #[error("no room: {0}")]
+    Room(String),
+    /// Too much waits for the next sync.
+    #[error("the disk is behind")]
+    Sync,
+    /// The journal has failed; this gateway takes nothing more.
+    #[error("the journal has failed: {0}")]
+    Failed(Arc<str>),
+}
+
+impl From<AppendError> for Wait {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Full(reason) => Self::Room(reason.to_string()),
+            AppendError::BufferFull => Self::Sync,
+            AppendError::Poisoned(why) => Self::Failed(why),
+            other => Self::Failed(other.to_string().into()),
+        }
+    }
+}
+
+/// What a shard needs of the configuration.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// How long after its end a window waits.
+    pub grace: Duration,
+    /// Most open windows of this shard.
+    pub open_windows_max: usize,
+    /// Most series of a device.
+    pub series_max: usize,
+    /// Journal bytes after which a checkpoint is due.
+    pub checkpoint_bytes: u64,
+}
+
+impl Limits {
+    /// A shard's share of the gateway's bounds.
+    pub fn of(config: &Config, shards: u32) -> Self {
+        let shards = shards.max(1) as usize;
+        Self {
+            grace: config.grace,
+            open_windows_max: (config.open_windows_max / shards).max(1),
+            series_max: config.series_max,
+            checkpoint_bytes: config.checkpoint_bytes,
+        }
+    }
+}
+
+/// A batch that goes to the outbox once the journal is synced beyond the entry that closed its windows.
+#[derive(Debug)]
+struct Pending {
+    closed_at: Position,
+    record: Vec<u8>,
+}
+
+/// One worker's share of the devices.
+pub struct Shard {
+    index: u32,
+    journal: ShardLog,
+    outbox: ShardLog,
+    checkpoints: Arc<Checkpoints<RealDisk>>,
+    /// Position of the last close: the watermark is durable beyond it.
+    closed_at: Position,
+    state: State,
+    buffer: Vec<u8>,
+    pending: VecDeque<Pending>,
+    /// Where the journal ended at moments past, newest last: which late windows have waited long enough.
+    past_ends: VecDeque<(Duration, u64)>,
+    /// Position of the newest checkpoint, and of the one before it.
+    checkpointed: (Position, Position),
+    /// Entries before this were in the last live state.
+    live_from: u64,
+    room: Result<(), Wait>,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+}
+
+impl Shard {
+    /// Appends an entry and folds it in.
+    fn record(&mut self, entry: Entry) -> Result<(Position, Option<Emission>), Wait> {
+        let entry = entry.encode_into(&mut self.buffer);
+        let position = self.journal.append(&self.buffer)?;
+        match self.state.apply(position.get(), &entry) {
+            Ok(emission) => Ok((position, emission)),
+            Err(error) => {
+                // Entries are made from this very state, so this is a defect; a replay skips the entry too.
+                tracing::error!(shard = self.index, %position, %error, "an entry does not fit the state");
+                Ok((position, None))
+            }
+        }
+    }
+
+    /// Index of a device, introduced if it is new.
+    ///
+    /// # Errors
+    /// See [`Wait`].
+    pub fn device(&mut self, name: &Name) -> Result<u32, Wait> {
+        if let Some(index) = self.state.device(name) {
+            return Ok(index);
+        }
+        let index = u32::try_from(self.state.device_count()).map_err(|_| Wait::Room("too many devices".into()))?;
+        self.record(Entry::Device(DeviceEntry { index, name: name.as_str().to_owned() }))?;
+        self.metrics.devices.inc();
+        Ok(index)
+    }
+
+    /// Index of a series in its device, introduced if it is new; `None` when the device has all it may have.
+    ///
+    /// # Errors
+    /// See [`Wait`].
+    pub fn series(&mut self, device: u32, metric: &MetricName, labels: &Labels) -> Result<Option<u32>, Wait> {
+        if let Some(index) = self.state.series(device, metric, labels) {
+            return Ok(Some(index));
+        }
+        let count = self.state.series_of(device);
+        if count >= self.limits.series_max {
+            return Ok(None);
+        }
+        let Ok(index) = u32::try_from(count) else { return Ok(None) };
+        let label = |(name, value): (&str, &str)| wire::Label { name: name.to_owned(), value: value.to_owned() };
+        self.record(Entry::Series(SeriesEntry {
+            device,
+            index,
+            metric: metric.as_str().to_owned(),
+            labels: labels.iter().map(label).collect(),
+        }))?;
+        self.metrics.series.inc();
+        Ok(Some(index))
+    }
+
+    /// Takes messages of a device. They are durable once the journal is synced up to [`Shard::end`].
+    ///
+    /// # Errors
+    /// See [`Wait`].
+    pub fn take(&mut self, intake: IntakeEntry) -> Result<(), Wait> {
+        self.room()?;
+        let late_before = self.state.open_count().1;
+        self.record(Entry::Intake(intake))?;
+        let late = self.state.open_count().1.saturating_sub(late_before);
+        self.metrics.late.inc_by(late as u64);
+        Ok(())
+    }
+
+    /// Whether messages can be taken now: not while partials cannot be put into the outbox.
+    ///
+    /// # Errors
+    /// See [`Wait`].
+    pub fn room(&self) -> Result<(), Wait> {
+        self.room.clone()
+    }
+
+    /// The state, to look things up.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Where the journal ends: what was taken up to now is durable once the journal is synced up to here.
+    pub fn end(&self) -> Position {
+        self.journal.end()
+    }
+
+    /// The journal: to wait for its syncs.
+    pub fn journal(&self) -> &ShardLog {
+        &self.journal
+    }
+
+    /// The outbox: to deliver from it.
+    pub fn outbox(&self) -> &ShardLog {
+        &self.outbox
+    }
+
+    /// Moves batches to the outbox whose closing is durable. Stops at the first for which there is no room;
+    /// then no more messages are taken until there is.
+    pub fn move_durable(&mut self) {
+        let durable = self.journal.durable();
+        while let Some(pending) = self.pending.front() {
+            if pending.closed_at >= durable {
+                break;
+            }
+            match self.outbox.append(&pending.record) {
+                Ok(_) => {
+                    self.pending.pop_front();
+                    self.metrics.batches.inc();
+                    self.room = Ok(());
+                }
+                Err(AppendError::BufferFull) => break,
+                Err(error) => {
+                    if self.room.is_ok() {
+                        tracing::warn!(shard = self.index, %error, "the outbox takes no more: devices wait");
+                    }
+                    self.room = Err(match Wait::from(error) {
+                        Wait::Room(why) => Wait::Room(format!("outbox: {why}")),
+                        other => other,
+                    });
+                    break;
+                }
+            }
+        }
+    }
+
+    /// State of the windows that changed since the last call, as live batches; they may leave once the journal
+    /// is synced up to the position beside them.
+    pub fn live(&mut self) -> (Position, Vec<wire::Batch>) {
+        let end = self.journal.end();
+        let mut open = self.state.open_since(self.live_from);
+        self.live_from = end.get();
+        open.sort_by_key(|emitted| emitted.window.width());
+        let same_width = open.chunk_by(|a, b| a.window.width() == b.window.width());
+        let batches = same_width
+            .flat_map(|run| run.chunks(cut::BATCH_PARTIALS / 8))
+            .map(|chunk| cut::live_batch(self.index, &self.state, chunk))
+            .collect();
+        (end, batches)
+    }
+
+    /// How far windows are closed, when that is durable and all batches are in the outbox.
+    pub fn progress(&self) -> Option<Progress> {
+        let told = self.pending.is_empty() && self.closed_at < self.journal.durable();
+        told.then(|| Progress { watermark: self.state.watermark(), outbox_end: self.outbox.end() })
+    }
+
+    /// Figures for the metrics.
+    pub fn observe(&self) -> Observation {
+        Observation {
+            open_windows: self.state.open_count().0,
+            journal_bytes: self.journal.bytes(),
+            outbox_bytes: self.outbox.bytes(),
+            watermark_ms: self.state.watermark().map(|watermark| watermark.as_millis()),
+        }
+    }
+}
+
+/// Figures of a shard for the metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Observation {
+    /// Open windows.
+    pub open_windows: usize,
+    /// Bytes of the journal on disk.
+    pub journal_bytes: u64,
+    /// Bytes of the outbox on disk.
+    pub outbox_bytes: u64,
+    /// The watermark in Unix milliseconds.
+    pub watermark_ms: Option<i64>,
+}

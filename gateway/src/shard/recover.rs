@@ -1,0 +1,251 @@
+//! From the data folder to a running shard: newest whole checkpoint, then the journal from there.
+//!
+//! Batches that the replay emits again are equal to those that left before, by number and content; only those
+//! beyond the highest number in the outbox are put there.
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use catchment_journal::{
+    Checkpoints, Damage, GroupLog, LogConfig, OpenError, Position, ReadError, ReadEvent, RealDisk, WholeError,
+};
+
+use super::{Limits, Pending, Shard, ShardLog, Wait, checkpoint};
+use crate::{
+    clock::Clock,
+    config::Config,
+    cut,
+    fold::{CheckpointError, ConfigureEntry, Entry, State},
+    metrics::Metrics,
+};
+
+/// Most bytes of an entry: what the longest message can become, and a close is far smaller.
+const ENTRY_BYTES_MAX: u32 = 32 << 20;
+/// Most bytes of an outbox record: an aggregator takes batches up to 4 MiB.
+const RECORD_BYTES_MAX: u32 = 4 << 20;
+/// The outbox is released by segments of this size: small, so that little is read again after a restart.
+const OUTBOX_SEGMENT_BYTES: u64 = 4 << 20;
+
+/// Why a shard cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// A log cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The checkpoints' folder cannot be made or listed.
+    #[error("{}: {error}", .folder.display())]
+    Io {
+        /// The shard's folder.
+        folder: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The checkpoints cannot be read.
+    #[error("{}: {error}", .folder.display())]
+    Checkpoint {
+        /// The shard's folder.
+        folder: PathBuf,
+        /// What is wrong.
+        error: WholeError,
+    },
+    /// A checkpoint that this version cannot read.
+    #[error("{}: {error}", .folder.display())]
+    State {
+        /// The shard's folder.
+        folder: PathBuf,
+        /// What is wrong.
+        error: CheckpointError,
+    },
+    /// The journal ends before the checkpoint: files are missing.
+    #[error(
+        "{}: the journal ends at {end}, before its checkpoint at {checkpoint}: files of the journal are missing; \
+         put them back, or set the whole data folder aside to begin a new epoch",
+        .folder.display()
+    )]
+    Missing {
+        /// The shard's folder.
+        folder: PathBuf,
+        /// Where the journal ends.
+        end: Position,
+        /// Where it was at the checkpoint.
+        checkpoint: Position,
+    },
+    /// The first entry cannot be written.
+    #[error(transparent)]
+    Wait(#[from] Wait),
+}
+
+/// What a recovery found.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Entries replayed.
+    pub entries: u64,
+    /// Batches put into the outbox again.
+    pub batches: u64,
+    /// Bytes cut at the end of the journal that were never acknowledged.
+    pub torn_bytes: u64,
+    /// Stretches that could not be read.
+    pub damage: Vec<Damage>,
+    /// Entries that were whole but did not fit what came before: they build on lost ones.
+    pub unfit: u64,
+}
+
+fn journal_config(config: &Config, shards: u32) -> LogConfig {
+    let shards = u64::from(shards.max(1));
+    LogConfig {
+        bytes_max: (config.journal_bytes_max / shards).max(3 * u64::from(ENTRY_BYTES_MAX)),
+        record_bytes_max: ENTRY_BYTES_MAX,
+        ..LogConfig::default()
+    }
+}
+
+fn outbox_config(config: &Config, shards: u32) -> LogConfig {
+    let shards = u64::from(shards.max(1));
+    LogConfig {
+        bytes_max: (config.outbox_bytes_max / shards).max(4 * u64::from(RECORD_BYTES_MAX)),
+        segment_bytes: OUTBOX_SEGMENT_BYTES,
+        record_bytes_max: RECORD_BYTES_MAX,
+        ..LogConfig::default()
+    }
+}
+
+/// Highest batch number in the outbox from a position on.
+fn highest_batch(outbox: &ShardLog, from: Position, recovered: &mut Recovered) -> Result<u64, ReadError> {
+    let mut reader = outbox.read(from);
+    let mut record = Vec::new();
+    let mut highest = 0;
+    loop {
+        match reader.next(&mut record)? {
+            ReadEvent::Record(_) => {
+                highest = highest.max(cut::split_record(&record).map_or(0, |(number, _)| number));
+            }
+            ReadEvent::Damage(damage) => recovered.damage.push(damage),
+            ReadEvent::End => return Ok(highest),
+        }
+    }
+}
+
+impl Shard {
+    /// Opens a shard's folder, made if there is none, and brings the state to where the journal ends.
+    ///
+    /// # Errors
+    /// See [`RecoverError`].
+    pub fn open(
+        folder: &Path,
+        index: u32,
+        shards: u32,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, Recovered), RecoverError> {
+        let mut recovered = Recovered::default();
+        let disk = Arc::new(RealDisk);
+        let checkpoints = Checkpoints::open(Arc::clone(&disk), &folder.join("checkpoint"), "state")
+            .map_err(|error| RecoverError::Io { folder: folder.to_owned(), error })?;
+        let stored = checkpoints
+            .newest()
+            .map_err(|error| RecoverError::Checkpoint { folder: folder.to_owned(), error })?
+            .map(|(_, bytes)| bytes);
+        let stored = stored.as_deref().and_then(checkpoint::parse);
+        let (journal, journal_recovery) = GroupLog::open(
+            Arc::clone(&disk),
+            &folder.join("journal"),
+            journal_config(config, shards),
+            &format!("journal-{index}"),
+        )?;
+        let (outbox, outbox_recovery) = GroupLog::open(
+            disk,
+            &folder.join("outbox"),
+            outbox_config(config, shards),
+            &format!("outbox-{index}"),
+        )?;
+        recovered.torn_bytes = journal_recovery.torn_tail_bytes + outbox_recovery.torn_tail_bytes;
+        let (state, from, outbox_from) = match &stored {
+            Some(stored) => {
+                let state = State::decode(stored.state)
+                    .map_err(|error| RecoverError::State { folder: folder.to_owned(), error })?;
+                (state, stored.position, stored.outbox)
+            }
+            None => (State::default(), journal.start_position(), Position::ZERO),
+        };
+        if journal.end() < from {
+            return Err(RecoverError::Missing { folder: folder.to_owned(), end: journal.end(), checkpoint: from });
+        }
+        let delivered = highest_batch(&outbox, outbox_from, &mut recovered)?.max(state.next_batch() - 1);
+        let mut shard = Self {
+            index,
+            journal,
+            outbox,
+            checkpoints: Arc::new(checkpoints),
+            closed_at: Position::ZERO,
+            state,
+            buffer: Vec::new(),
+            pending: VecDeque::new(),
+            past_ends: VecDeque::new(),
+            checkpointed: (from, from),
+            live_from: 0,
+            room: Ok(()),
+            limits: Limits::of(config, shards),
+            clock,
+            metrics,
+        };
+        shard.replay(from, delivered, &mut recovered)?;
+        shard.configure(config)?;
+        Ok((shard, recovered))
+    }
+
+    fn replay(&mut self, from: Position, delivered: u64, recovered: &mut Recovered) -> Result<(), RecoverError> {
+        let mut reader = self.journal.read(from);
+        let mut record = Vec::new();
+        loop {
+            let position = match reader.next(&mut record)? {
+                ReadEvent::Record(position) => position,
+                ReadEvent::Damage(damage) => {
+                    recovered.damage.push(damage);
+                    continue;
+                }
+                ReadEvent::End => break,
+            };
+            recovered.entries += 1;
+            let entry = match Entry::decode(&record) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    tracing::error!(shard = self.index, %position, %error, "an entry is skipped");
+                    recovered.unfit += 1;
+                    continue;
+                }
+            };
+            match self.state.apply(position.get(), &entry) {
+                Ok(Some(emission)) if emission.number > delivered => {
+                    let batch = cut::batch(self.index, &self.state, &emission);
+                    self.pending.push_back(Pending { closed_at: position, record: cut::record(&batch) });
+                    recovered.batches += 1;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(shard = self.index, %position, %error, "an entry is skipped");
+                    recovered.unfit += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the window width down when it is new or has changed.
+    fn configure(&mut self, config: &Config) -> Result<(), Wait> {
+        if self.state.width() != Some(config.window) {
+            let width_ms = config.window.as_millis();
+            self.record(Entry::Configure(ConfigureEntry { width_ms }))?;
+        }
+        let (devices, series) = (self.state.device_count(), self.state.series_count());
+        self.metrics.devices.inc_by(i64::try_from(devices).unwrap_or(i64::MAX));
+        self.metrics.series.inc_by(i64::try_from(series).unwrap_or(i64::MAX));
+        Ok(())
+    }
+}

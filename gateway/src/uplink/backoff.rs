@@ -1,0 +1,51 @@
+//! Pauses between attempts: exponential, with full jitter so that a site's gateways do not return together.
+
+use std::time::Duration;
+
+/// First and longest pause.
+const FIRST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// The pauses of one uplink.
+#[derive(Debug)]
+pub struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    /// Starts with the shortest pause.
+    pub const fn new() -> Self {
+        Self { next: FIRST }
+    }
+
+    /// The next pause: between half and all of a bound that doubles. `jitter` lies in [0, 1).
+    pub fn pause(&mut self, jitter: f64) -> Duration {
+        let bound = self.next;
+        self.next = (bound * 2).min(LONGEST);
+        bound.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
+    }
+
+    /// An attempt succeeded.
+    pub const fn reset(&mut self) {
+        self.next = FIRST;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_start_anew() {
+        let mut backoff = Backoff::new();
+        assert_eq!(backoff.pause(1.0), FIRST);
+        assert_eq!(backoff.pause(0.0), FIRST);
+        assert_eq!(backoff.pause(1.0), FIRST * 4);
+        for _ in 0..20 {
+            assert!(backoff.pause(0.99) <= LONGEST);
+        }
+        assert_eq!(backoff.pause(1.0), LONGEST);
+        backoff.reset();
+        assert_eq!(backoff.pause(1.0), FIRST);
+    }
+}

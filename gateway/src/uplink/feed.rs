@@ -1,0 +1,192 @@
+//! One shard's outbox onto a stream.
+//!
+//! Invariant: batches leave in the order of the outbox, at most `in_flight` of them beyond the highest
+//! acknowledged one; the outbox is released only below an acknowledged batch.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use catchment_journal::{Position, ReadError, ReadEvent, Reader};
+use catchment_proto::wire::{self, deliver_request::Kind};
+use prost::Message;
+use tokio::sync::{mpsc, watch};
+
+use crate::{cut, metrics::Metrics, worker::ShardLink};
+
+/// Batches read from the disk at once, and their bytes.
+const READ_BATCHES: usize = 32;
+const READ_BYTES: usize = 1 << 20;
+
+/// Why a feed cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FeedError {
+    /// The outbox cannot be read.
+    #[error("outbox: {0}")]
+    Read(#[from] ReadError),
+    /// The outbox has failed.
+    #[error("outbox: {0}")]
+    Failed(Arc<str>),
+    /// The stream has ended.
+    #[error("the stream has ended")]
+    Ended,
+}
+
+/// A batch as it stands in the outbox.
+#[derive(Debug)]
+struct Stored {
+    position: Position,
+    number: u64,
+    bytes: Vec<u8>,
+}
+
+/// One shard's side of the uplink; outlives the streams.
+pub(super) struct Feed {
+    link: ShardLink,
+    in_flight_max: usize,
+    metrics: Arc<Metrics>,
+    /// Highest number that the aggregator has acknowledged, over all streams.
+    acknowledged: u64,
+}
+
+impl Feed {
+    pub(super) fn new(link: ShardLink, in_flight_max: usize, metrics: Arc<Metrics>) -> Self {
+        Self { link, in_flight_max, metrics, acknowledged: 0 }
+    }
+
+    /// Feeds a stream until it ends. `delivered` is what the aggregator had before. May be dropped at any await.
+    pub(super) async fn run(
+        &mut self,
+        delivered: u64,
+        mut acks: watch::Receiver<u64>,
+        sending: mpsc::Sender<wire::DeliverRequest>,
+    ) -> Result<(), FeedError> {
+        let mut reader = self.link.outbox.read(self.link.outbox.start_position());
+        let mut commits = self.link.outbox.subscribe();
+        let mut progress = self.link.progress.clone();
+        let live = Arc::clone(&self.link.live);
+        let mut in_flight: VecDeque<(u64, Position)> = VecDeque::new();
+        let (mut sent, mut told) = (delivered, None);
+        loop {
+            // Seen before the outbox is read: what comes after wakes the select below.
+            commits.mark_unchanged();
+            let now = *progress.borrow_and_update();
+            let readable = self.link.outbox.durable();
+            reader.extend();
+            self.settle(*acks.borrow_and_update(), &mut in_flight);
+            let room = self.in_flight_max.saturating_sub(in_flight.len());
+            if room > 0 {
+                let (back, batches, at_end) = read(reader, room).await?;
+                reader = back;
+                for stored in batches {
+                    self.send(stored, &mut sent, &mut in_flight, &sending).await?;
+                }
+                if !at_end {
+                    continue;
+                }
+            }
+            if in_flight.is_empty() {
+                self.link.acknowledged.send_replace(readable);
+            }
+            if in_flight.is_empty() && told != now.watermark && readable >= now.outbox_end {
+                told = now.watermark;
+                self.tell(now.watermark, &sending).await?;
+            }
+            tokio::select! {
+                changed = acks.changed() => changed.map_err(|_| FeedError::Ended)?,
+                changed = commits.changed(), if room > 0 => {
+                    changed.map_err(|_| FeedError::Ended)?;
+                    if let Some(why) = commits.borrow().poisoned.clone() {
+                        return Err(FeedError::Failed(why));
+                    }
+                }
+                changed = progress.changed() => changed.map_err(|_| FeedError::Ended)?,
+                () = live.changed.notified() => {
+                    for batch in live.take() {
+                        transmit(Kind::Batch(batch), &sending).await?;
+                    }
+                }
+                () = sending.closed() => return Err(FeedError::Ended),
+            }
+        }
+    }
+
+    /// Notes acknowledgements and lets go of what they cover.
+    fn settle(&mut self, ack: u64, in_flight: &mut VecDeque<(u64, Position)>) {
+        let mut covered = None;
+        while let Some((number, position)) = in_flight.front().copied().filter(|(number, _)| *number <= ack) {
+            in_flight.pop_front();
+            self.acknowledged = self.acknowledged.max(number);
+            self.metrics.batches_acknowledged.inc();
+            covered = Some(position);
+        }
+        if let Some(position) = covered {
+            self.link.outbox.release(position);
+        }
+    }
+
+    async fn send(
+        &self,
+        stored: Stored,
+        sent: &mut u64,
+        in_flight: &mut VecDeque<(u64, Position)>,
+        sending: &mpsc::Sender<wire::DeliverRequest>,
+    ) -> Result<(), FeedError> {
+        if stored.number <= *sent {
+            // The aggregator has it; only what it was not told of is in flight.
+            self.link.outbox.release(stored.position);
+            return Ok(());
+        }
+        match wire::Batch::decode(stored.bytes.as_slice()) {
+            Ok(batch) => {
+                *sent = stored.number;
+                in_flight.push_back((stored.number, stored.position));
+                transmit(Kind::Batch(batch), sending).await
+            }
+            Err(error) => {
+                self.metrics.damage.inc();
+                tracing::error!(shard = self.link.index, number = stored.number, %error,
+                    "a batch in the outbox cannot be read and is left out");
+                Ok(())
+            }
+        }
+    }
+
+    async fn tell(
+        &self,
+        watermark: Option<catchment_partial::Timestamp>,
+        sending: &mpsc::Sender<wire::DeliverRequest>,
+    ) -> Result<(), FeedError> {
+        let Some(watermark) = watermark else { return Ok(()) };
+        let progress = wire::Progress { shard: self.link.index, watermark_ms: watermark.as_millis() };
+        transmit(Kind::Progress(progress), sending).await
+    }
+}
+
+async fn transmit(kind: Kind, sending: &mpsc::Sender<wire::DeliverRequest>) -> Result<(), FeedError> {
+    sending.send(wire::DeliverRequest { kind: Some(kind) }).await.map_err(|_| FeedError::Ended)
+}
+
+/// Reads some batches on a thread that may block; also whether that was all there is.
+async fn read(mut reader: Reader, most: usize) -> Result<(Reader, Vec<Stored>, bool), FeedError> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let (mut batches, mut bytes) = (Vec::new(), 0);
+        let mut record = Vec::new();
+        while batches.len() < most.min(READ_BATCHES) && bytes < READ_BYTES {
+            match reader.next(&mut record)? {
+                ReadEvent::Record(position) => {
+                    let Some((number, body)) = cut::split_record(&record) else { continue };
+                    bytes += body.len();
+                    batches.push(Stored { position, number, bytes: body.to_vec() });
+                }
+                ReadEvent::Damage(damage) => {
+                    tracing::error!(?damage, "the outbox is damaged: partials are lost");
+                }
+                ReadEvent::End => return Ok((reader, batches, true)),
+            }
+        }
+        Ok((reader, batches, false))
+    });
+    match reading.await {
+        Ok(result) => result,
+        Err(_) => Err(FeedError::Ended),
+    }
+}

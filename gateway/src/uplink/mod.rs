@@ -1,0 +1,180 @@
+//! Delivers the outboxes to an aggregator: one stream, batches up, acknowledgements down.
+//!
+//! Every batch is sent in its shard's order, from the lowest that is not acknowledged, and released when the
+//! aggregator says that it is durable there. A stream that fails is opened again, at the next aggregator, after a
+//! pause; what was sent without an acknowledgement is sent again, which is harmless.
+
+mod backoff;
+mod feed;
+
+use std::{sync::Arc, time::Duration};
+
+use catchment_certs::{ClientTls, GrpcConnector, Role, endpoint_uri};
+use catchment_proto::{
+    batch::BATCH_BYTES_MAX,
+    wire::{self, deliver_request, deliver_response, ingest_client::IngestClient},
+};
+use futures_util::future::try_join_all;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{sleep, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Status, Streaming,
+    codec::CompressionEncoding,
+    transport::{Channel, Endpoint},
+};
+
+use self::{
+    backoff::Backoff,
+    feed::{Feed, FeedError},
+};
+use crate::{metrics::Metrics, worker::ShardLink};
+
+/// Longest attempt to connect, and longest wait for the aggregator's answer to the Start.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection on which nothing comes back for so long after a ping is given up.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Messages between the feeds and the connection.
+const SENDING_MAX: usize = 16;
+
+/// What an uplink needs.
+#[derive(Clone, Debug)]
+pub struct UplinkConfig {
+    /// https://HOST:PORT, tried in turn.
+    pub aggregators: Vec<String>,
+    /// The gateway's identity as a client.
+    pub tls: ClientTls,
+    /// Identity of the data folder.
+    pub epoch: u64,
+    /// When it was created, Unix milliseconds.
+    pub epoch_created_ms: i64,
+    /// Batches of a shard that may wait for their acknowledgement.
+    pub in_flight: usize,
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    #[error("{0}")]
+    Url(String),
+    #[error("cannot connect: {0}")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]
+    Timeout,
+    #[error("{}: {}", .0.code(), .0.message())]
+    Status(#[from] Box<Status>),
+    #[error("the aggregator ended the stream")]
+    Ended,
+    #[error("the aggregator does not keep to the protocol: {0}")]
+    Protocol(&'static str),
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+}
+
+impl From<Status> for StreamError {
+    fn from(status: Status) -> Self {
+        Self::Status(Box::new(status))
+    }
+}
+
+/// Delivers until it is dropped. May be dropped at any await.
+pub async fn run(config: UplinkConfig, shards: Vec<ShardLink>, metrics: Arc<Metrics>) {
+    let mut feeds: Vec<Feed> =
+        shards.into_iter().map(|link| Feed::new(link, config.in_flight, Arc::clone(&metrics))).collect();
+    let mut backoff = Backoff::new();
+    for aggregator in config.aggregators.iter().cycle() {
+        let acknowledged = metrics.batches_acknowledged.get();
+        let Err(error) = deliver(&config, aggregator, &mut feeds, &metrics).await;
+        metrics.uplink_connected.set(0);
+        metrics.uplink_failures.inc();
+        if metrics.batches_acknowledged.get() > acknowledged {
+            backoff.reset();
+        }
+        let pause = backoff.pause(rand::random());
+        tracing::warn!(%aggregator, %error, ?pause, "no uplink; partials wait in the outbox");
+        sleep(pause).await;
+    }
+}
+
+async fn connect(config: &UplinkConfig, aggregator: &str) -> Result<IngestClient<Channel>, StreamError> {
+    let uri = endpoint_uri(aggregator).map_err(|e| StreamError::Url(e.to_string()))?;
+    let connector = GrpcConnector::new(config.tls.clone(), Role::Aggregator, CONNECT_TIMEOUT);
+    let channel = Endpoint::from(uri)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true)
+        .connect_with_connector(connector)
+        .await?;
+    Ok(IngestClient::new(channel)
+        .send_compressed(CompressionEncoding::Zstd)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .max_encoding_message_size(BATCH_BYTES_MAX)
+        .max_decoding_message_size(BATCH_BYTES_MAX))
+}
+
+/// One stream, until it fails.
+async fn deliver(
+    config: &UplinkConfig,
+    aggregator: &str,
+    feeds: &mut [Feed],
+    metrics: &Metrics,
+) -> Result<std::convert::Infallible, StreamError> {
+    let mut client = connect(config, aggregator).await?;
+    let (sending, sent) = mpsc::channel(SENDING_MAX);
+    let start = wire::Start {
+        epoch: config.epoch,
+        epoch_created_ms: config.epoch_created_ms,
+        shards: u32::try_from(feeds.len()).unwrap_or(u32::MAX),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let start = wire::DeliverRequest { kind: Some(deliver_request::Kind::Start(start)) };
+    sending.send(start).await.map_err(|_| StreamError::Ended)?;
+    let opening = async {
+        let mut answers = client.deliver(ReceiverStream::new(sent)).await?.into_inner();
+        let resume = match next(&mut answers).await? {
+            deliver_response::Kind::Resume(resume) => resume,
+            deliver_response::Kind::Ack(_) => return Err(StreamError::Protocol("an ack before the resume")),
+        };
+        Ok((answers, resume))
+    };
+    let (answers, resume) = timeout(CONNECT_TIMEOUT, opening).await.map_err(|_| StreamError::Timeout)??;
+    tracing::info!(%aggregator, delivered = ?resume.delivered, "uplink open");
+    metrics.uplink_connected.set(1);
+    let (acks, acks_seen): (Vec<_>, Vec<_>) = feeds.iter().map(|_| watch::channel(0)).unzip();
+    let feeding = feeds.iter_mut().zip(acks_seen).zip(resume.delivered.into_iter().chain(std::iter::repeat(0)));
+    let feeding = feeding.map(|((feed, acks), delivered)| feed.run(delivered, acks, sending.clone()));
+    tokio::select! {
+        error = receive(answers, &acks) => error.map_err(Into::into),
+        error = try_join_all(feeding) => match error {
+            Ok(_) => Err(StreamError::Ended),
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+/// Hands acknowledgements to their feeds, until the stream fails.
+async fn receive(
+    mut answers: Streaming<wire::DeliverResponse>,
+    acks: &[watch::Sender<u64>],
+) -> Result<std::convert::Infallible, StreamError> {
+    loop {
+        match next(&mut answers).await? {
+            deliver_response::Kind::Ack(ack) => match acks.get(ack.shard as usize) {
+                Some(feed) => {
+                    feed.send_modify(|highest| *highest = ack.number.max(*highest));
+                }
+                None => return Err(StreamError::Protocol("an ack for a shard that there is not")),
+            },
+            deliver_response::Kind::Resume(_) => return Err(StreamError::Protocol("a second resume")),
+        }
+    }
+}
+
+async fn next(answers: &mut Streaming<wire::DeliverResponse>) -> Result<deliver_response::Kind, StreamError> {
+    let answer = answers.message().await?.ok_or(StreamError::Ended)?;
+    answer.kind.ok_or(StreamError::Protocol("an answer of no kind"))
+}

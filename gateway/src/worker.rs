@@ -1,0 +1,374 @@
+//! A worker thread: an actix arbiter with one shard, the actors of its devices, and their sessions.
+//!
+//! Connections come from the accept loop with their handshake made; from there on a reading stays on this
+//! thread. Devices are placed by a hash of their name that never changes, because their state lies in the
+//! shard's journal.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use actix::{Actor, Addr, Arbiter};
+use catchment_certs::Accepted;
+use catchment_journal::Position;
+use catchment_partial::Timestamp;
+use catchment_proto::{Name, wire};
+use hashbrown::HashMap;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use crate::{
+    config::Config,
+    decode::Limits,
+    device::{DeviceActor, SessionId},
+    metrics::Metrics,
+    session::{self, Context},
+    shard::{Observation, Shard, ShardLog, Wait},
+};
+
+/// Connections on their way to a worker; beyond, the accept task of each waits.
+const ARRIVALS_MAX: usize = 256;
+/// How often a worker looks for windows that are due: at most this late, and at least this often.
+const TICK_MAX: Duration = Duration::from_millis(200);
+const TICK_MIN: Duration = Duration::from_millis(10);
+/// How often a checkpoint is considered.
+const CHECKPOINT_LOOK: Duration = Duration::from_millis(500);
+
+/// How far a shard has closed its windows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Windows that end at or before this are closed, durably.
+    pub watermark: Option<Timestamp>,
+    /// Every batch of theirs stands in the outbox below this.
+    pub outbox_end: Position,
+}
+
+/// What the uplink sees of a shard.
+#[derive(Clone)]
+pub struct ShardLink {
+    /// Number of the shard.
+    pub index: u32,
+    /// Batches in order.
+    pub outbox: ShardLog,
+    /// How far windows are closed.
+    pub progress: watch::Receiver<Progress>,
+    /// Latest state of open windows, taken by the uplink.
+    pub live: Arc<LiveSlot>,
+    /// Set by the uplink: everything in the outbox below is acknowledged.
+    pub acknowledged: watch::Sender<Position>,
+}
+
+impl ShardLink {
+    /// Waits until nothing is in the outbox that is not acknowledged, and everything closed is in it. May be
+    /// dropped at any await.
+    pub async fn delivered(&self) {
+        let _ = self.acknowledged.subscribe().wait_for(|end| *end >= self.progress.borrow().outbox_end).await;
+    }
+}
+
+/// The newest live batches of a shard, until the uplink takes them.
+#[derive(Debug, Default)]
+pub struct LiveSlot {
+    batches: Mutex<Vec<wire::Batch>>,
+    /// Told when there are batches.
+    pub changed: tokio::sync::Notify,
+}
+
+impl LiveSlot {
+    /// Takes what is there.
+    pub fn take(&self) -> Vec<wire::Batch> {
+        std::mem::take(&mut *self.batches.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    fn put(&self, batches: Vec<wire::Batch>) {
+        *self.batches.lock().unwrap_or_else(PoisonError::into_inner) = batches;
+        self.changed.notify_one();
+    }
+}
+
+/// A running worker, seen from outside its thread.
+#[derive(Debug)]
+pub struct Worker {
+    arbiter: Arbiter,
+    arrivals: mpsc::Sender<Accepted>,
+    sessions: watch::Receiver<usize>,
+    stopped: watch::Receiver<bool>,
+    observation: Arc<Mutex<Observation>>,
+}
+
+/// Where a device's state lies: FNV-1a of its name over the number of shards. Part of the data folder's format.
+pub fn shard_of(device: &Name, shards: u32) -> u32 {
+    let hash = device.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    u32::try_from(hash % u64::from(shards.max(1))).unwrap_or(0)
+}
+
+impl Worker {
+    /// Starts the thread. Must be called within an actix system.
+    pub fn start(
+        shard: Shard,
+        index: u32,
+        config: &Config,
+        clock: Arc<dyn crate::clock::Clock>,
+        metrics: Arc<Metrics>,
+        stopping: watch::Receiver<bool>,
+    ) -> (Self, ShardLink) {
+        let (arrivals, arriving) = mpsc::channel(ARRIVALS_MAX);
+        let (session_count, sessions) = watch::channel(0);
+        let (progress, progress_seen) = watch::channel(Progress::default());
+        let (stopped_tx, stopped) = watch::channel(false);
+        let observation = Arc::new(Mutex::new(shard.observe()));
+        let live = Arc::new(LiveSlot::default());
+        let link = ShardLink {
+            index,
+            outbox: shard.outbox().clone(),
+            progress: progress_seen,
+            live: Arc::clone(&live),
+            acknowledged: watch::Sender::new(Position::ZERO),
+        };
+        let context = Context {
+            limits: Limits {
+                message_bytes_max: config.message_bytes_max,
+                readings_max: config.readings_max,
+                ..Limits::default()
+            },
+            series_max: config.series_max,
+            past_max: config.past_max,
+            future_max: config.future_max,
+            clock,
+            journal: shard.journal().clone(),
+            metrics,
+            stopping,
+        };
+        let seen = Arc::clone(&observation);
+        let (sessions_max, grace, live_every) = (config.sessions_max, config.grace, config.live);
+        let arbiter = Arbiter::new();
+        arbiter.spawn_fn(move || {
+            let inner = Rc::new(Inner {
+                shard: Rc::new(RefCell::new(shard)),
+                devices: RefCell::new(HashMap::new()),
+                sessions_max,
+                session_count,
+                next_session: Cell::new(1),
+                progress,
+                observation: seen,
+                context,
+            });
+            actix::spawn(Rc::clone(&inner).receive(arriving));
+            actix::spawn(Rc::clone(&inner).follow_commits());
+            actix::spawn(Rc::clone(&inner).tick(grace));
+            if let Some(every) = live_every {
+                actix::spawn(Rc::clone(&inner).send_live(every, live));
+            }
+            actix::spawn(inner.run_checkpoints(stopped_tx));
+        });
+        (Self { arbiter, arrivals, sessions, stopped, observation }, link)
+    }
+
+    /// Where connections of this worker's devices go.
+    pub fn arrivals(&self) -> mpsc::Sender<Accepted> {
+        self.arrivals.clone()
+    }
+
+    /// Figures for the metrics.
+    pub fn observation(&self) -> Observation {
+        *self.observation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until all sessions have ended; may be dropped at any await.
+    pub async fn sessions_ended(&self) {
+        let _ = self.sessions.clone().wait_for(|count| *count == 0).await;
+    }
+
+    /// Waits for the last checkpoint, which the worker takes once it is told to finish.
+    pub async fn finished(&self) {
+        let _ = self.stopped.clone().wait_for(|stopped| *stopped).await;
+    }
+
+    /// Ends the thread; what it still runs is dropped.
+    pub fn stop(self) {
+        self.arbiter.stop();
+        let _ = self.arbiter.join();
+    }
+}
+
+/// What lives on the worker's thread.
+struct Inner {
+    shard: Rc<RefCell<Shard>>,
+    devices: RefCell<HashMap<Name, Addr<DeviceActor>>>,
+    sessions_max: usize,
+    session_count: watch::Sender<usize>,
+    next_session: Cell<SessionId>,
+    progress: watch::Sender<Progress>,
+    observation: Arc<Mutex<Observation>>,
+    context: Context,
+}
+
+impl Inner {
+    /// Takes connections until the accept loop has ended.
+    async fn receive(self: Rc<Self>, mut arriving: mpsc::Receiver<Accepted>) {
+        while let Some(mut accepted) = arriving.recv().await {
+            if let Err(error) = accepted.rebind() {
+                tracing::warn!(%error, "a connection cannot move to its worker");
+                continue;
+            }
+            let device = accepted.peer.identity.name().clone();
+            let actor = self.actor(&device);
+            let id = self.next_session.replace(self.next_session.get() + 1);
+            self.session_count.send_modify(|count| *count += 1);
+            let this = Rc::clone(&self);
+            actix::spawn(async move {
+                let alpn = accepted.alpn().map(<[u8]>::to_vec);
+                let Accepted { stream, addr, permit, .. } = accepted;
+                let why = session::run(stream, alpn, id, actor, this.context.clone()).await;
+                tracing::debug!(%device, %addr, ?why, "session ended");
+                drop(permit);
+                this.session_count.send_modify(|count| *count -= 1);
+            });
+        }
+    }
+
+    /// The actor of a device, started at its first connection.
+    fn actor(&self, name: &Name) -> Addr<DeviceActor> {
+        let mut devices = self.devices.borrow_mut();
+        if let Some(actor) = devices.get(name).filter(|actor| actor.connected()) {
+            return actor.clone();
+        }
+        let actor = DeviceActor::new(
+            name.clone(),
+            self.sessions_max,
+            self.context.series_max,
+            Rc::clone(&self.shard),
+            Arc::clone(&self.context.metrics),
+        )
+        .start();
+        devices.insert(name.clone(), actor.clone());
+        actor
+    }
+
+    /// After each sync: what became durable moves on.
+    async fn follow_commits(self: Rc<Self>) {
+        let mut commits = self.context.journal.subscribe();
+        loop {
+            self.move_on();
+            if commits.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn move_on(&self) {
+        let mut shard = self.shard.borrow_mut();
+        shard.move_durable();
+        if let Some(progress) = shard.progress() {
+            self.progress.send_if_modified(|now| {
+                let moved = *now != progress;
+                *now = progress;
+                moved
+            });
+        }
+        *self.observation.lock().unwrap_or_else(PoisonError::into_inner) = shard.observe();
+    }
+
+    /// Closes windows as they fall due.
+    async fn tick(self: Rc<Self>, grace: Duration) {
+        let mut ticks = interval((grace / 4).clamp(TICK_MIN, TICK_MAX));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            loop {
+                let result = self.shard.borrow_mut().tick();
+                self.move_on();
+                match result {
+                    Ok(true) => tokio::task::yield_now().await,
+                    Ok(false) | Err(Wait::Room(_)) => break,
+                    Err(Wait::Sync) => sleep(Duration::from_millis(1)).await,
+                    // The watcher of the journal ends the gateway.
+                    Err(Wait::Failed(_)) => return,
+                }
+            }
+        }
+    }
+
+    /// Takes checkpoints, and a last one once all sessions have ended.
+    async fn run_checkpoints(self: Rc<Self>, stopped: watch::Sender<bool>) {
+        let mut stopping = self.context.stopping.clone();
+        let mut session_count = self.session_count.subscribe();
+        loop {
+            let last = tokio::select! {
+                () = sleep(CHECKPOINT_LOOK) => false,
+                _ = stopping.wait_for(|stopping| *stopping) => {
+                    let _ = session_count.wait_for(|count| *count == 0).await;
+                    true
+                }
+            };
+            let due = {
+                let shard = self.shard.borrow();
+                if last { shard.changed_since_checkpoint() } else { shard.checkpoint_due() }
+            };
+            if due && let Err(error) = self.checkpoint().await {
+                tracing::warn!(%error, "no checkpoint could be written; the journal keeps what is needed");
+            }
+            if last {
+                stopped.send_replace(true);
+                return;
+            }
+        }
+    }
+
+    async fn checkpoint(&self) -> std::io::Result<()> {
+        let Some(capture) = self.shard.borrow().capture() else { return Ok(()) };
+        let (journal, outbox) = {
+            let shard = self.shard.borrow();
+            (shard.journal().clone(), shard.outbox().clone())
+        };
+        let failed = |_| std::io::Error::other("the log was closed");
+        journal
+            .subscribe()
+            .wait_for(|commit| commit.durable >= capture.position || commit.poisoned.is_some())
+            .await
+            .map_err(failed)?;
+        outbox
+            .subscribe()
+            .wait_for(|commit| commit.durable >= capture.outbox_end || commit.poisoned.is_some())
+            .await
+            .map_err(failed)?;
+        if journal.durable() < capture.position || outbox.durable() < capture.outbox_end {
+            return Err(std::io::Error::other("the log has failed"));
+        }
+        let checkpoints = self.shard.borrow().checkpoints();
+        let bytes = capture.bytes;
+        tokio::task::spawn_blocking(move || checkpoints.write(&bytes)).await.map_err(std::io::Error::other)??;
+        self.shard.borrow_mut().checkpointed(capture.position);
+        Ok(())
+    }
+
+    /// Sends what open windows hold, once it is durable.
+    async fn send_live(self: Rc<Self>, every: Duration, slot: Arc<LiveSlot>) {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut commits = self.context.journal.subscribe();
+        loop {
+            ticks.tick().await;
+            // What the uplink has not taken yet is as new as it needs; the next round holds all since.
+            if !slot.is_empty() {
+                continue;
+            }
+            let (end, batches) = self.shard.borrow_mut().live();
+            if commits.wait_for(|commit| commit.durable >= end).await.is_err() {
+                return;
+            }
+            slot.put(batches);
+        }
+    }
+}
