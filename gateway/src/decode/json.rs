@@ -1,6 +1,6 @@
 //! JSON lines, and the JSON of other protocols' payloads: one value, an object of readings or an array of such.
 //!
-//! An object is read twice: [`outline::Outline`] checks the syntax of all of it and finds `ts`, `labels`, `seq`
+//! An object is read twice: `outline::Outline` checks the syntax of all of it and finds `ts`, `labels`, `seq`
 //! and `values`, wherever they stand; then `walk` puts its readings straight into the [`Intake`]. So an object
 //! that is no JSON leaves no reading, and memory does not grow with the number of members.
 //!

@@ -6,7 +6,7 @@
 //! * Fields are refused one by one: strings, numbers beyond the range, a name given twice.
 //! * A line that does not follow the grammar is refused whole.
 //!
-//! [`parse`] cuts a line into slices and checks its grammar before any reading is taken. Lines are cut by
+//! `parse` cuts a line into slices and checks its grammar before any reading is taken. Lines are cut by
 //! [`super::Lines::line_protocol`], which knows where a quoted value may hold a line end.
 
 mod parse;
