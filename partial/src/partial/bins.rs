@@ -57,7 +57,7 @@ impl Bins {
         let from_first = (key - first.key) as usize;
         let from_last = (last.key - key) as usize;
         let start = (self.0.len() - 1).saturating_sub(from_last);
-        let end = (from_first + 1).min(self.0.len());
+        let end = from_first.min(self.0.len());
         let range = self.0.get(start..end).unwrap_or_default();
         start + range.partition_point(|bin| bin.key < key)
     }

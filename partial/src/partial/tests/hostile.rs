@@ -123,7 +123,7 @@ fn every_single_flipped_bit_and_every_cut() {
 }
 
 #[test]
-fn announced_sizes_do_not_allocate() {
+fn announced_items_that_do_not_follow_are_an_error() {
     // 2048 bins of which none follows; 32 values of which none follows.
     let many = partial_of((0..40).map(|i| (at(i), 1.0)));
     let mut bytes = encode(&many, at(0));
