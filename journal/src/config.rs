@@ -13,7 +13,7 @@ const OVERHEAD: u64 = BLOCK_HEADER + RECORD_HEADER + BLOCK_HEADER;
 pub struct LogConfig {
     /// A segment file does not grow beyond this. Default 16 MiB: a last segment of that size is checked in
     /// some tens of milliseconds at start. Taken as at most a quarter of `bytes_max`, so that space is
-    /// released in steps, and as at least 64 KiB and what the largest record needs.
+    /// released in steps, and as at least 16 KiB and what the largest record needs.
     pub segment_bytes: u64,
     /// Bound of the whole log on disk, space reserved ahead included. Beyond it appends are refused as full.
     /// Default 1 GiB.
@@ -61,7 +61,7 @@ impl LogConfig {
             )));
         }
         self.segment_bytes =
-            page_up(self.segment_bytes.min(self.bytes_max / 4).min(1 << 31).max(least).max(64 << 10));
+            page_up(self.segment_bytes.min(self.bytes_max / 4).min(1 << 31).max(least).max(4 * PAGE));
         self.buffer_bytes_max = self.buffer_bytes_max.max((record + OVERHEAD) as usize).min(1 << 30);
         self.reserve_bytes = page_up(self.reserve_bytes.clamp(PAGE, self.segment_bytes));
         Ok(self)

@@ -287,9 +287,8 @@ impl<D: Disk> Committer<D> {
             let spare = std::mem::take(&mut self.spare);
             let block = state.pending.take(spare);
             let base = state.pending.base();
-            // A full log gets a new segment, so that the old one can be released.
-            let holds = self.writer.can_roll() || block.is_some();
-            roll = self.writer.should_roll(base, state.wanted) || (self.full.is_some() && holds);
+            roll = self.writer.should_roll(base, state.wanted)
+                || (self.full.is_some() && self.writer.should_roll_full(base));
             if roll {
                 state.pending.set_limit(base);
             }
@@ -300,7 +299,10 @@ impl<D: Disk> Committer<D> {
 
     fn round(&mut self, round: Round) -> Result<(), Arc<str>> {
         if let Some(before) = round.release {
-            self.writer.release(before).map_err(|error| format!("release: {error}"))?;
+            match self.writer.release(before) {
+                Ok(()) => {}
+                Err(WriteError::Failed(why) | WriteError::NoSpace(why)) => return Err(why),
+            }
         }
         if let Some(block) = round.block {
             match self.writer.commit(&block) {

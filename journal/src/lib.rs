@@ -23,9 +23,14 @@ mod open;
 mod pending;
 mod position;
 mod reader;
+mod repair;
 mod scan;
 mod segments;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod whole;
 mod window;
@@ -40,5 +45,6 @@ pub use group::{Commit, GroupLog};
 pub use log::Log;
 pub use position::Position;
 pub use reader::{ReadEvent, Reader};
+pub use repair::{SetAside, set_aside};
 pub use verify::{SegmentReport, VerifyReport, verify};
 pub use whole::{Checkpoints, WholeError, read_whole, write_whole};

@@ -104,8 +104,7 @@ impl<D: Disk> Log<D> {
             full = self.roll(base).map_err(AppendError::Poisoned)?;
         }
         full = full.or_else(|| self.writer.reserve(base, need));
-        if full.is_some() && idle && self.writer.can_roll() {
-            // A new segment lets the old one be released.
+        if full.is_some() && idle && self.writer.should_roll_full(base) {
             full = self.roll(base).map_err(AppendError::Poisoned)?;
             full = full.or_else(|| self.writer.reserve(base, need));
         }
@@ -162,7 +161,9 @@ impl<D: Disk> Log<D> {
     /// Closes a nearly full segment and reserves ahead. What finds no space now is tried again by an append.
     fn prepare(&mut self) -> Result<(), Arc<str>> {
         let base = self.pending.base();
-        if self.writer.should_roll(base, 0) {
+        if self.writer.should_roll(base, 0)
+            || (self.pending.full().is_some() && self.writer.should_roll_full(base))
+        {
             self.roll(base)?;
         }
         let _ = self.writer.reserve(base, 0);
@@ -179,11 +180,13 @@ impl<D: Disk> Log<D> {
             return Err(SyncError::Poisoned(Arc::clone(why)));
         }
         match self.writer.release(before) {
-            Ok(_) => {
+            Ok(()) => {
                 self.tried = None;
                 Ok(())
             }
-            Err(error) => Err(SyncError::Poisoned(self.poison(format!("release: {error}").into()))),
+            Err(WriteError::Failed(why) | WriteError::NoSpace(why)) => {
+                Err(SyncError::Poisoned(self.poison(why)))
+            }
         }
     }
 

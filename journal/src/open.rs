@@ -141,7 +141,6 @@ fn only_zeros<F: DiskFile>(file: F) -> io::Result<bool> {
 /// What a read of the last segment tells.
 pub(crate) struct Last {
     pub(crate) tail: Tail,
-    pub(crate) header_whole: bool,
     /// Good records before the last block.
     pub(crate) records: u64,
 }
@@ -166,7 +165,7 @@ pub(crate) fn inspect_last<D: Disk>(
     let proven = tail.rewrite.map_or(tail.end, |(block, _)| block);
     let mut scanner = Scanner::new(open()?, path.clone(), segments.salt, last.start, proven);
     let records = scan_damage(&mut scanner, note).map_err(OpenError::io(&path))?;
-    Ok(Last { tail, header_whole, records })
+    Ok(Last { tail, records })
 }
 
 fn open_last<D: Disk>(
@@ -198,9 +197,8 @@ fn mend_tail<F: DiskFile>(file: &F, salt: u64, last: Segment, found: &Last) -> i
         file.sync_all()?;
         length = end;
     }
-    if !found.header_whole {
-        file.write_all_at(&encode_segment_header(last.start, salt), 0)?;
-    }
+    // Also when it looks whole: after a failed sync it may be so in the cache alone.
+    file.write_all_at(&encode_segment_header(last.start, salt), 0)?;
     if let Some((block, header)) = found.tail.rewrite {
         rewrite_block(file, salt, last.start, block, header)?;
     }

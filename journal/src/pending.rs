@@ -97,7 +97,6 @@ impl Pending {
         self.base
     }
 
-
     pub(crate) fn set_limit(&mut self, limit: Position) {
         self.limit = limit;
     }

@@ -74,7 +74,6 @@ impl<F: DiskFile> Scanner<F> {
         self.at
     }
 
-
     /// Skips what needs not be read to go on at `from`; some records before it may still come.
     pub(crate) fn skip_to(&mut self, from: Position) -> io::Result<()> {
         self.skip_to = from;
@@ -107,6 +106,19 @@ impl<F: DiskFile> Scanner<F> {
             if let Some(scanned) = step {
                 return Ok(scanned);
             }
+        }
+    }
+
+    /// End of the block that is being read, if it has no header.
+    pub(crate) fn headerless_end(&self) -> Option<Position> {
+        self.block.filter(|block| block.promised.is_none()).map(|block| block.end)
+    }
+
+    /// One step within the open block; `None` where that yields nothing, or where no block is open.
+    pub(crate) fn next_in_block(&mut self, buf: &mut Vec<u8>) -> io::Result<Option<Scanned>> {
+        match self.block {
+            Some(block) => self.in_block(block, buf),
+            None => Ok(None),
         }
     }
 

@@ -30,7 +30,6 @@ impl<F: DiskFile> Window<F> {
         self.limit = limit;
     }
 
-
     /// Up to `len` bytes at `offset`; fewer only at the limit or at the end of the file.
     pub(crate) fn get(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
         let len = (len.min(WINDOW) as u64).min(self.limit.saturating_sub(offset)) as usize;

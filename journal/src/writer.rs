@@ -31,6 +31,8 @@ pub(crate) struct Writer<D: Disk> {
     tail: Position,
     /// True once a block was written.
     wrote: bool,
+    /// What may be released, also of segments that are still to be closed.
+    released: Position,
 }
 
 pub(crate) enum WriteError {
@@ -50,7 +52,7 @@ impl<D: Disk> Writer<D> {
         file_bytes: u64,
     ) -> Self {
         let tail = segments.durable();
-        Self { disk, config, segments, file, start, file_bytes, tail, wrote: false }
+        Self { disk, config, segments, file, start, file_bytes, tail, wrote: false, released: Position::ZERO }
     }
 
     pub(crate) fn disk(&self) -> &Arc<D> {
@@ -164,9 +166,15 @@ impl<D: Disk> Writer<D> {
         self.segments.set_last_bytes(bytes);
     }
 
-    /// True if this segment holds anything: only then a new one helps.
+    /// True if this segment holds anything: only then a new one can follow.
     pub(crate) fn can_roll(&self) -> bool {
         self.tail > self.start
+    }
+
+    /// True if a full log should begin a new segment at `base`, so that this one can be released. Never after
+    /// the single page that a new one takes, so that repeating it does not eat up the disk.
+    pub(crate) fn should_roll_full(&self, base: Position) -> bool {
+        offset(self.start, base) > PAGE
     }
 
     /// Closes the segment and begins the next at `at` (aligned, at or above the tail; everything before it is
@@ -189,23 +197,26 @@ impl<D: Disk> Writer<D> {
         self.file_bytes = PAGE;
         self.segments.push(Segment { start: at, file_bytes: PAGE });
         self.segments.set_durable(at);
-        Ok(())
+        self.release(self.released)
     }
 
-    /// Removes the segments that lie below `before` as a whole; returns how many. The oldest goes first, and
-    /// each durably before the next, so that no crash leaves a gap.
-    pub(crate) fn release(&self, before: Position) -> io::Result<usize> {
-        let mut removed = 0;
-        while let Some(segment) = self.segments.releasable(before) {
+    /// Removes the segments that lie below `before` as a whole. The oldest goes first, and each durably before
+    /// the next, so that no crash leaves a gap. An error is final.
+    pub(crate) fn release(&mut self, before: Position) -> Result<(), WriteError> {
+        self.released = self.released.max(before);
+        self.remove_released().map_err(|error| self.failed("release segments before it", &error))
+    }
+
+    fn remove_released(&self) -> io::Result<()> {
+        while let Some(segment) = self.segments.releasable(self.released) {
             match self.disk.remove(&self.segments.path(segment.start)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
             self.segments.forget(segment.start);
             self.disk.sync_dir(self.segments.dir())?;
-            removed += 1;
         }
-        Ok(removed)
+        Ok(())
     }
 }
 

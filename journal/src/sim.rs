@@ -1,0 +1,296 @@
+//! A disk in memory that lies as disks do, from a seed.
+//!
+//! What is not synced may be lost or kept, sector by sector, at a [`SimDisk::crash`]; names that are not
+//! synced with their folder likewise, change by change. A failed sync leaves pages that count as clean and
+//! are not on disk, as on Linux: a second sync returns success and keeps nothing of them. Folders exist by
+//! being named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::fs::Disk;
+
+mod file;
+
+use file::Inode;
+pub use file::SimFile;
+
+/// The simulated disk. Clones are the same disk.
+#[derive(Clone)]
+pub struct SimDisk(Arc<Mutex<State>>);
+
+struct State {
+    random: u64,
+    sector: u64,
+    /// Files opened before a crash belong to a machine that is no more.
+    life: u64,
+    files: BTreeMap<u64, Inode>,
+    names: BTreeMap<PathBuf, u64>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    changes: Vec<Change>,
+    quota: Option<u64>,
+    fail_write: Option<u32>,
+    fail_sync: Option<u32>,
+    ignore_syncs: bool,
+    syncs: u64,
+}
+
+enum Change {
+    Put(PathBuf, u64),
+    Remove(PathBuf),
+    Rename(PathBuf, PathBuf, u64),
+}
+
+impl Change {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Put(path, _) | Self::Remove(path) | Self::Rename(path, ..) => path,
+        }
+    }
+
+    fn apply(self, names: &mut BTreeMap<PathBuf, u64>) {
+        match self {
+            Self::Put(path, inode) => drop(names.insert(path, inode)),
+            Self::Remove(path) => drop(names.remove(&path)),
+            Self::Rename(from, to, inode) => {
+                names.remove(&from);
+                names.insert(to, inode);
+            }
+        }
+    }
+}
+
+fn no_space() -> io::Error {
+    io::Error::new(io::ErrorKind::StorageFull, "simulated: no space")
+}
+
+fn missing() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+impl State {
+    /// SplitMix64.
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn used(&self) -> u64 {
+        let bytes = |inode| self.files.get(inode).map_or(0, |file: &Inode| file.now.len() as u64);
+        self.names.values().map(|inode| crate::config::page_up(bytes(inode))).sum()
+    }
+
+    fn check_space(&self, grow: u64) -> io::Result<()> {
+        match self.quota {
+            Some(quota) if self.used().saturating_add(crate::config::page_up(grow)) > quota => {
+                Err(no_space())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_fails(&mut self) -> bool {
+        self.syncs += 1;
+        countdown(&mut self.fail_sync)
+    }
+}
+
+fn countdown(left: &mut Option<u32>) -> bool {
+    match left {
+        Some(0) => {
+            *left = None;
+            true
+        }
+        Some(n) => {
+            *n -= 1;
+            false
+        }
+        None => false,
+    }
+}
+
+impl SimDisk {
+    /// An empty disk; the seed decides what crashes keep.
+    pub fn new(seed: u64) -> Self {
+        let mut state = State {
+            random: seed,
+            sector: 512,
+            life: 0,
+            files: BTreeMap::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            changes: Vec::new(),
+            quota: None,
+            fail_write: None,
+            fail_sync: None,
+            ignore_syncs: false,
+            syncs: 0,
+        };
+        if state.random() % 2 == 0 {
+            state.sector = 4096;
+        }
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Power loss: the disk becomes what it might be afterwards; open files fail from now on.
+    pub fn crash(&self) {
+        let mut state = self.state();
+        state.life += 1;
+        for change in std::mem::take(&mut state.changes) {
+            if state.random() % 2 == 0 {
+                change.apply(&mut state.durable_names);
+            }
+        }
+        state.names = state.durable_names.clone();
+        let kept: BTreeSet<u64> = state.names.values().copied().collect();
+        let mut files = std::mem::take(&mut state.files);
+        files.retain(|inode, _| kept.contains(inode));
+        for file in files.values_mut() {
+            file.crash(&mut state);
+        }
+        state.files = files;
+        (state.fail_sync, state.fail_write) = (None, None);
+    }
+
+    /// Bytes that all files together may take; `None`: no bound.
+    pub fn set_quota(&self, quota: Option<u64>) {
+        self.state().quota = quota;
+    }
+
+    /// Lets the sync after `successes` more of them fail.
+    pub fn fail_sync_after(&self, successes: u32) {
+        self.state().fail_sync = Some(successes);
+    }
+
+    /// Lets the write after `successes` more of them fail, half done.
+    pub fn fail_write_after(&self, successes: u32) {
+        self.state().fail_write = Some(successes);
+    }
+
+    /// A disk that says it synced and did not: shows that a test would notice a forgotten sync.
+    pub fn ignore_syncs(&self, ignore: bool) {
+        self.state().ignore_syncs = ignore;
+    }
+
+    /// Syncs asked for so far.
+    pub fn syncs(&self) -> u64 {
+        self.state().syncs
+    }
+
+    /// The files there are, with their lengths.
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        let state = self.state();
+        let length = |inode| state.files.get(inode).map_or(0, |file: &Inode| file.now.len() as u64);
+        state.names.iter().map(|(path, inode)| (path.clone(), length(inode))).collect()
+    }
+
+    /// Damages one byte on the disk and in every cache; false if there is none there.
+    pub fn flip(&self, path: &Path, offset: u64) -> bool {
+        let mut state = self.state();
+        let Some(inode) = state.names.get(path).copied() else { return false };
+        let Some(file) = state.files.get_mut(&inode) else { return false };
+        let mut flipped = false;
+        for bytes in [&mut file.now, &mut file.durable] {
+            if let Some(byte) = bytes.get_mut(offset as usize) {
+                *byte ^= 0x40;
+                flipped = true;
+            }
+        }
+        flipped
+    }
+}
+
+impl Disk for SimDisk {
+    type File = SimFile;
+
+    fn create_new(&self, path: &Path) -> io::Result<SimFile> {
+        let mut state = self.state();
+        if state.names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.check_space(1)?;
+        let inode = state.random();
+        state.files.insert(inode, Inode::default());
+        state.names.insert(path.to_owned(), inode);
+        state.changes.push(Change::Put(path.to_owned(), inode));
+        let life = state.life;
+        Ok(SimFile::new(self, inode, life))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<SimFile> {
+        let state = self.state();
+        let inode = *state.names.get(path).ok_or_else(missing)?;
+        Ok(SimFile::new(self, inode, state.life))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<SimFile> {
+        self.open(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let state = self.state();
+        let inside = state.names.keys().filter(|path| path.parent() == Some(dir));
+        Ok(inside.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
+    }
+
+    fn len(&self, path: &Path) -> io::Result<Option<u64>> {
+        let state = self.state();
+        let length = |inode| state.files.get(inode).map(|file: &Inode| file.now.len() as u64);
+        Ok(state.names.get(path).and_then(length))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.names.remove(path).ok_or_else(missing)?;
+        state.changes.push(Change::Remove(path.to_owned()));
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let inode = state.names.remove(from).ok_or_else(missing)?;
+        state.names.insert(to.to_owned(), inode);
+        state.changes.push(Change::Rename(from.to_owned(), to.to_owned(), inode));
+        Ok(())
+    }
+
+    fn create_dir_all(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        if state.sync_fails() {
+            return Err(io::Error::other("simulated: sync of a folder failed"));
+        }
+        if state.ignore_syncs {
+            return Ok(());
+        }
+        for change in std::mem::take(&mut state.changes) {
+            if change.path().parent() == Some(dir) {
+                change.apply(&mut state.durable_names);
+            } else {
+                state.changes.push(change);
+            }
+        }
+        Ok(())
+    }
+
+    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
+        let state = self.state();
+        Ok(state.quota.map_or(u64::MAX, |quota| quota.saturating_sub(state.used())))
+    }
+
+    fn random_u64(&self) -> u64 {
+        self.state().random()
+    }
+}

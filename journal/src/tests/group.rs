@@ -1,0 +1,175 @@
+//! The shared log: many threads, one committer.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{DIR, Random, open, read_all, small};
+use crate::sim::SimDisk;
+use crate::{AppendError, Disk, GroupLog, Log, LogConfig, Position, ReadEvent, RealDisk, SyncError};
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < patience, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn append<D: Disk>(log: &GroupLog<D>, record: &[u8]) -> Result<Position, AppendError> {
+    let patience = Instant::now() + Duration::from_secs(30);
+    loop {
+        match log.append(record) {
+            Err(AppendError::BufferFull) if Instant::now() < patience => std::thread::yield_now(),
+            other => return other,
+        }
+    }
+}
+
+#[test]
+fn many_threads_on_a_real_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("deep/log");
+    let config = LogConfig { segment_bytes: 64 << 10, bytes_max: 16 << 20, ..small() };
+    let (log, recovery) = GroupLog::open(Arc::new(RealDisk), &path, config.clone(), "test").unwrap();
+    assert_eq!(recovery.end, Position::ZERO);
+    let threads: Vec<_> = (0..4u64)
+        .map(|thread| {
+            let log = log.clone();
+            std::thread::spawn(move || {
+                let mut random = Random(thread);
+                let write = |_| {
+                    let record = random.record();
+                    (append(&log, &record).unwrap(), record)
+                };
+                (0..2000).map(write).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    // Reads what is durable while the others append.
+    let mut reader = log.read(Position::ZERO);
+    let (mut seen, mut buf) = (Vec::new(), Vec::new());
+    let mut records: Vec<(Position, Vec<u8>)> = Vec::new();
+    let mut threads = threads.into_iter();
+    let mut closed = false;
+    loop {
+        match reader.next(&mut buf).unwrap() {
+            ReadEvent::Record(at) => seen.push((at, buf.clone())),
+            ReadEvent::Damage(damage) => panic!("{damage}"),
+            ReadEvent::End if closed => break,
+            ReadEvent::End => {
+                match threads.next() {
+                    Some(thread) => records.extend(thread.join().unwrap()),
+                    None => {
+                        log.close().unwrap();
+                        closed = true;
+                    }
+                }
+                reader.extend();
+            }
+        }
+    }
+    records.sort();
+    assert_eq!(records.len(), 8000);
+    assert_eq!(seen, records);
+    assert_eq!(log.append(b"late"), Err(AppendError::Closed));
+    let (log, recovery) = Log::open(Arc::new(RealDisk), &path, config).unwrap();
+    assert!(recovery.is_clean() && recovery.torn_tail_bytes == 0, "{recovery:?}");
+    assert_eq!(read_all(&log, Position::ZERO).0, records);
+}
+
+#[test]
+fn what_was_published_as_durable_survives_a_crash() {
+    for seed in 0..60 {
+        let disk = SimDisk::new(seed);
+        let log = GroupLog::start(open(&disk).0, "crash").unwrap();
+        let commits = log.subscribe();
+        let threads: Vec<_> = (0..3)
+            .map(|thread| {
+                let log = log.clone();
+                std::thread::spawn(move || {
+                    let mut random = Random(seed * 10 + thread);
+                    let mut written = Vec::new();
+                    loop {
+                        let record = random.record();
+                        match append(&log, &record) {
+                            Ok(at) => written.push((at, record)),
+                            Err(_) => return written,
+                        }
+                    }
+                })
+            })
+            .collect();
+        let goal = Position::new(1000 + seed * 500);
+        wait_until("nothing becomes durable", || commits.borrow().durable > goal);
+        let durable = commits.borrow().durable;
+        disk.crash();
+        let mut written: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        wait_until("the crash is not told", || commits.borrow().poisoned.is_some());
+        assert!(matches!(log.close(), Err(SyncError::Poisoned(_))));
+        written.sort();
+        let (log, recovery) = open(&disk);
+        assert!(recovery.is_clean());
+        let (found, damage) = read_all(&log, Position::ZERO);
+        assert!(damage.is_empty());
+        assert_eq!(found, written[..found.len()], "seed {seed}");
+        let acknowledged = written.iter().filter(|(at, _)| *at < durable).count();
+        assert!(found.len() >= acknowledged, "seed {seed}: {} of {acknowledged}", found.len());
+    }
+}
+
+#[test]
+fn a_failed_sync_is_told_and_nothing_more_is_acknowledged() {
+    let disk = SimDisk::new(9);
+    let log = GroupLog::start(open(&disk).0, "poison").unwrap();
+    let commits = log.subscribe();
+    let first = log.append(b"good").unwrap();
+    wait_until("not durable", || commits.borrow().durable > first);
+    let durable = commits.borrow().durable;
+    disk.fail_sync_after(0);
+    log.append(b"lost").unwrap();
+    wait_until("not told", || commits.borrow().poisoned.is_some());
+    assert!(matches!(log.append(b"more"), Err(AppendError::Poisoned(_))));
+    assert_eq!((log.durable(), commits.borrow().durable), (durable, durable));
+}
+
+#[test]
+fn full_is_told_and_passes() {
+    let disk = SimDisk::new(10);
+    disk.set_quota(Some(100 << 10));
+    let log = GroupLog::start(open(&disk).0, "full").unwrap();
+    let commits = log.subscribe();
+    let mut accepted = Vec::new();
+    let mut fill = |log: &GroupLog<SimDisk>| loop {
+        match append(log, &[3; 700]) {
+            Ok(at) => accepted.push(at),
+            Err(AppendError::Full(_)) => return *accepted.last().unwrap(),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let last = fill(&log);
+    assert!(commits.borrow().full);
+    wait_until("accepted and not written", || log.durable() > last);
+    disk.set_quota(Some(200 << 10));
+    wait_until("space from outside is not used", || !commits.borrow().full);
+    let last = fill(&log);
+    wait_until("accepted and not written", || log.durable() > last);
+    log.release(log.durable());
+    wait_until("released space is not used", || !commits.borrow().full);
+    assert!(log.start_position() > Position::ZERO);
+    fill(&log);
+    log.close().unwrap();
+    let (log, _) = Log::open(Arc::new(disk), Path::new(DIR), small()).unwrap();
+    let kept = accepted.iter().filter(|at| **at >= log.start()).count();
+    assert_eq!(read_all(&log, Position::ZERO).0.len(), kept);
+}
+
+#[test]
+fn the_last_handle_that_goes_commits_the_rest() {
+    let disk = SimDisk::new(11);
+    let log = GroupLog::start(open(&disk).0, "drop").unwrap();
+    let commits = log.subscribe();
+    let at = log.append(b"rest").unwrap();
+    drop(log);
+    wait_until("the rest is not committed", || commits.borrow().durable > at);
+}
