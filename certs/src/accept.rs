@@ -159,12 +159,13 @@ async fn handshake(
 ) -> Result<(TlsStream<Socket>, Peer), HandshakeFailure> {
     let io_failure = |error: io::Error| HandshakeFailure::Tls(TlsFailure::from_io(&error));
     let socket = Socket::new(stream).map_err(io_failure)?;
-    let accept = TlsAcceptor::from(tls.config())
+    let current = tls.current();
+    let accept = TlsAcceptor::from(Arc::clone(&current.config))
         .accept_with(socket, |connection| connection.set_buffer_limit(Some(BUFFER_BYTES_MAX)));
     let stream =
         timeout(deadline, accept).await.map_err(|_| HandshakeFailure::Timeout)?.map_err(io_failure)?;
     let certificates = stream.get_ref().1.peer_certificates();
     let leaf = certificates.and_then(<[_]>::first).ok_or(TlsFailure::NoCertificate)?;
-    let peer = peer_from_certificate(leaf)?.of_domain(&tls.peer().trust_domain)?;
+    let peer = peer_from_certificate(leaf)?.of_domain(&current.peer.trust_domain)?;
     Ok((stream, peer))
 }

@@ -198,7 +198,7 @@ impl Authority {
         let root_pem = profile::root(trust_domain, &Serial::random(), validity)?.self_signed(&key)?.pem();
         files::create_file(&key_path, key.serialize_pem().as_bytes(), PRIVATE)?;
         Ledger::open(&ledger_path, true)?;
-        files::sync_folder(dir)?;
+        files::sync(dir)?;
         // Its appearance is what makes the folder an authority, so the root comes last but for the list,
         // which it signs and which can be made again.
         files::create_file(&ca_path, root_pem.as_bytes(), PUBLIC)?;

@@ -57,7 +57,7 @@ pub fn peer_from_certificate(der: &CertificateDer<'_>) -> Result<Peer, IdentityE
 /// Parses a certificate in DER, refusing trailing bytes.
 pub(crate) fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, IdentityError> {
     match X509Certificate::from_der(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         Ok(_) => Err(IdentityError::Certificate("bytes follow the certificate".to_owned())),
         Err(error) => Err(IdentityError::Certificate(error.to_string())),
     }

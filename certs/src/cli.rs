@@ -18,7 +18,7 @@ use crate::{
 const EXAMPLES: &str = "Examples:
   catchment-certs init --dir PKI --trust-domain example.org
   catchment-certs issue aggregator --dir PKI --name centre --host centre.example.org
-  catchment-certs issue gateway --dir PKI --site berlin --name gw-1 --host gw-1.berlin.example.org 10.0.0.5
+  catchment-certs issue gateway --dir PKI --site berlin --name gw-1 --host gw-1.example.org 10.0.0.5
   catchment-certs issue device --dir PKI --site berlin --name press-17
   catchment-certs issue device --dir PKI --from devices.csv
   catchment-certs issue operator --dir PKI --name ada
@@ -104,7 +104,7 @@ enum Issue {
     Device(IssueDevice),
     /// A gateway: server of its site's devices, client of an aggregator.
     #[command(after_help = "Example:\n  catchment-certs issue gateway --dir PKI --site berlin --name gw-1 \
-        --host gw-1.berlin.example.org 10.0.0.5")]
+        --host gw-1.example.org 10.0.0.5")]
     Gateway(IssueGateway),
     /// An aggregator.
     #[command(after_help = "Example:\n  catchment-certs issue aggregator --dir PKI --name centre \
@@ -122,15 +122,13 @@ struct Output {
     /// Validity in days [default: 365, for operators 90].
     #[arg(long, value_name = "N", value_parser = days())]
     days: Option<u32>,
-    /// The folder that becomes the identity [default: its place below PKI].
+    /// The identity's folder [default: its place below PKI].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 struct IssueDevice {
-    #[command(flatten)]
-    output: Output,
     /// The device's site.
     #[arg(long, required_unless_present = "from")]
     site: Option<Name>,
@@ -140,12 +138,12 @@ struct IssueDevice {
     /// A CSV file with the header `site,name`, one device a line.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["site", "name", "out"])]
     from: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Args)]
 struct IssueGateway {
-    #[command(flatten)]
-    output: Output,
     /// The gateway's site.
     #[arg(long)]
     site: Name,
@@ -155,33 +153,33 @@ struct IssueGateway {
     /// DNS names or IP addresses that devices connect to.
     #[arg(long = "host", value_name = "HOST", required = true, num_args = 1..)]
     hosts: Vec<Host>,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Args)]
 struct IssueAggregator {
-    #[command(flatten)]
-    output: Output,
     /// The aggregator's name.
     #[arg(long)]
     name: Name,
     /// DNS names or IP addresses that gateways and operators connect to.
     #[arg(long = "host", value_name = "HOST", required = true, num_args = 1..)]
     hosts: Vec<Host>,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Args)]
 struct IssueOperator {
-    #[command(flatten)]
-    output: Output,
     /// The operator's name.
     #[arg(long)]
     name: Name,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Args)]
 struct Sign {
-    #[command(flatten)]
-    output: Output,
     /// The signing request (PKCS#10, PEM or DER).
     #[arg(long, value_name = "FILE")]
     csr: PathBuf,
@@ -197,12 +195,12 @@ struct Sign {
     /// DNS names or IP addresses, for gateways and aggregators.
     #[arg(long = "host", value_name = "HOST", num_args = 1..)]
     hosts: Vec<Host>,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Args)]
 struct Renew {
-    #[command(flatten)]
-    output: Output,
     /// The identity's role.
     #[arg(long, default_value = "device")]
     role: Role,
@@ -215,6 +213,8 @@ struct Renew {
     /// New DNS names or IP addresses, for gateways and aggregators [default: those of the old certificate].
     #[arg(long = "host", value_name = "HOST", num_args = 1..)]
     hosts: Vec<Host>,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Args)]

@@ -32,6 +32,7 @@ pub struct ClientTls {
     alpn: Arc<[Vec<u8>]>,
 }
 
+/// One configuration and whose it is, exchanged together.
 #[derive(Debug)]
 struct Current {
     config: Arc<ClientConfig>,

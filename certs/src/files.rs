@@ -68,33 +68,81 @@ pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, FileError
 pub(crate) fn create_file(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
     let temporary = write_temporary(path, content, mode)?;
     rename_new(&temporary, path).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
-    sync_folder(parent(path))
+    sync(parent(path))
 }
 
 /// Makes a file, in place of the one that may be there.
 pub(crate) fn replace_file(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
     let temporary = write_temporary(path, content, mode)?;
     fs::rename(&temporary, path).map_err(FileError::at("write", path))?;
-    sync_folder(parent(path))
+    sync(parent(path))
+}
+
+/// A folder that is written under a temporary name beside its place.
+#[derive(Debug)]
+pub(crate) struct StagedFolder {
+    temporary: PathBuf,
+    target: PathBuf,
+}
+
+impl StagedFolder {
+    /// Writes a folder for the place `target`, without syncing it.
+    pub(crate) fn write(target: &Path, files: &[NewFile<'_>]) -> Result<Self, FileError> {
+        create_folders(parent(target))?;
+        let temporary = temporary_name(target);
+        if temporary.exists() {
+            fs::remove_dir_all(&temporary).map_err(FileError::at("clear", &temporary))?;
+        }
+        fs::create_dir(&temporary).map_err(FileError::at("make", &temporary))?;
+        for NewFile { name, content, mode } in files {
+            write_new(&temporary.join(name), content, *mode)?;
+        }
+        Ok(Self { temporary, target: target.to_owned() })
+    }
+
+    /// Makes what was written durable.
+    fn sync(&self, files: &[NewFile<'_>]) -> Result<(), FileError> {
+        for NewFile { name, .. } in files {
+            sync(&self.temporary.join(name))?;
+        }
+        sync(&self.temporary)
+    }
+
+    /// Lets the folder appear in its place, where nothing may be but an empty folder. It must be durable
+    /// before, and [`Self::parent`] is to be synced afterwards.
+    pub(crate) fn publish(&self) -> Result<(), FileError> {
+        fs::rename(&self.temporary, &self.target)
+            .inspect_err(|_| drop(fs::remove_dir_all(&self.temporary)))
+            .map_err(FileError::at("make", &self.target))
+    }
+
+    /// The folder in which it appears.
+    pub(crate) fn parent(&self) -> &Path {
+        parent(&self.target)
+    }
 }
 
 /// Makes a folder with files in it; the folder must not exist, or be empty.
 pub(crate) fn create_folder(path: &Path, files: &[NewFile<'_>]) -> Result<(), FileError> {
-    create_folders(parent(path))?;
-    let temporary = temporary_name(path);
-    if temporary.exists() {
-        fs::remove_dir_all(&temporary).map_err(FileError::at("clear", &temporary))?;
+    let staged = StagedFolder::write(path, files)?;
+    staged.sync(files)?;
+    staged.publish()?;
+    sync(staged.parent())
+}
+
+/// Makes everything durable that was written to the file system of a folder: one wait for many files.
+pub(crate) fn sync_file_system(path: &Path) -> Result<(), FileError> {
+    let all = || Ok(rustix::fs::syncfs(File::open(path)?)?);
+    all().map_err(FileError::at("sync", path))
+}
+
+/// Whether there is a folder with something in it.
+pub(crate) fn is_occupied(path: &Path) -> Result<bool, FileError> {
+    match fs::read_dir(path) {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(FileError::at("read", path)(error)),
     }
-    fs::create_dir(&temporary).map_err(FileError::at("make", &temporary))?;
-    for NewFile { name, content, mode } in files {
-        write_new(&temporary.join(name), content, *mode)?;
-    }
-    sync_folder(&temporary)?;
-    // Replaces an empty folder, fails on any other.
-    fs::rename(&temporary, path)
-        .inspect_err(|_| drop(fs::remove_dir_all(&temporary)))
-        .map_err(FileError::at("make", path))?;
-    sync_folder(parent(path))
 }
 
 /// Makes a folder and those above it, as far as they are missing, each durable in the one above.
@@ -104,15 +152,15 @@ pub(crate) fn create_folders(path: &Path) -> Result<(), FileError> {
     }
     create_folders(parent(path))?;
     match fs::create_dir(path) {
-        Ok(()) => sync_folder(parent(path)),
+        Ok(()) => sync(parent(path)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(FileError { action: "make", path: path.to_owned(), error }),
     }
 }
 
-/// Makes the entries of a folder durable.
-pub(crate) fn sync_folder(path: &Path) -> Result<(), FileError> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(FileError::at("sync", path))
+/// Makes a file's content, or a folder's entries, durable.
+pub(crate) fn sync(path: &Path) -> Result<(), FileError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(FileError::at("sync", path))
 }
 
 fn write_temporary(path: &Path, content: &[u8], mode: u32) -> Result<PathBuf, FileError> {
@@ -123,15 +171,17 @@ fn write_temporary(path: &Path, content: &[u8], mode: u32) -> Result<PathBuf, Fi
         }
         _ => {}
     }
-    write_new(&temporary, content, mode).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    write_new(&temporary, content, mode)
+        .and_then(|()| sync(&temporary))
+        .inspect_err(|_| drop(fs::remove_file(&temporary)))?;
     Ok(temporary)
 }
 
+/// Writes a file that must not exist, without syncing it.
 fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-        file.write_all(content)?;
-        file.sync_all()
+        file.write_all(content)
     };
     write().map_err(FileError::at("write", path))
 }

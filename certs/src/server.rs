@@ -52,10 +52,11 @@ pub struct ServerTls {
     alpn: Arc<[Vec<u8>]>,
 }
 
+/// One configuration and whose it is, exchanged together.
 #[derive(Debug)]
-struct Current {
-    config: Arc<ServerConfig>,
-    peer: Arc<Peer>,
+pub(crate) struct Current {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) peer: Arc<Peer>,
 }
 
 impl ServerTls {
@@ -73,6 +74,11 @@ impl ServerTls {
     /// The configuration for the next handshake.
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.load().config)
+    }
+
+    /// Configuration and identity of one moment.
+    pub(crate) fn current(&self) -> Arc<Current> {
+        self.current.load_full()
     }
 
     /// The server's own identity.

@@ -1,5 +1,7 @@
 //! The program `catchment-certs` from outside: exit status, messages, several processes at once.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
+
 use std::{
     path::Path,
     process::{Command, Output, Stdio},

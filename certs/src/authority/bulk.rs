@@ -1,20 +1,27 @@
 //! Many devices at once, from a CSV file with the header `site,name`.
 //!
-//! The whole file is checked before the first certificate is made. Work goes in small groups, each under the
-//! lock and with one ledger write. A row whose identity folder exists is skipped, so an interrupted run is
+//! The whole file is checked before the first certificate is made. Work goes in groups, each under the lock,
+//! with one ledger write and one wait for the disk, then all folders of the group appear. A row whose identity folder exists is skipped, so an interrupted run is
 //! resumed by the same command.
 
-use std::{path::Path, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    path::Path,
+    time::Duration,
+};
 
 use catchment_proto::id::{DeviceId, Name};
 use serde::Deserialize;
 
-use super::{Authority, AuthorityError, IssueRequest};
-use crate::{Identity, files};
+use super::{Authority, AuthorityError, IssueRequest, issue::Prepared};
+use crate::{
+    Identity,
+    files::{self, StagedFolder},
+};
 
-/// Rows under one lock and one ledger write: long enough to share the sync, short enough for others to get
-/// the lock in between.
-const GROUP: usize = 32;
+/// Rows under one lock: enough to share the waits for the disk, few enough for others to get the lock in
+/// between and for the progress bar to move.
+const GROUP: usize = 128;
 
 /// Largest CSV file, in bytes: some million rows.
 const CSV_BYTES_MAX: u64 = 64 << 20;
@@ -103,7 +110,7 @@ impl Authority {
     ) -> Result<(u64, u64), AuthorityError> {
         let _lock = self.lock()?;
         let mut prepared = Vec::with_capacity(group.len());
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         let mut skipped = 0;
         for device in group {
             if !seen.insert(device) {
@@ -119,12 +126,32 @@ impl Authority {
             }
         }
         self.record(&prepared, note)?;
-        let crl = self.crl_pem()?;
-        let mut issued = 0;
-        for one in prepared {
-            self.hand_out(one, crl.as_deref())?;
-            issued += 1;
-        }
+        let issued = prepared.len() as u64;
+        self.hand_out_group(prepared)?;
         Ok((issued, skipped))
+    }
+
+    /// Writes all folders, waits once for the disk, and lets them appear.
+    fn hand_out_group(&self, prepared: Vec<Prepared>) -> Result<(), AuthorityError> {
+        let crl = self.crl_pem()?;
+        let mut staged = Vec::with_capacity(prepared.len());
+        for one in prepared {
+            if files::is_occupied(&one.dir)? {
+                self.hand_out(one, crl.as_deref())?;
+            } else {
+                staged.push(StagedFolder::write(&one.dir, &self.contents(&one, crl.as_deref()))?);
+            }
+        }
+        if staged.is_empty() {
+            return Ok(());
+        }
+        files::sync_file_system(&self.dir)?;
+        let mut parents = BTreeSet::new();
+        for folder in &staged {
+            folder.publish()?;
+            parents.insert(folder.parent());
+        }
+        parents.into_iter().try_for_each(files::sync)?;
+        Ok(())
     }
 }

@@ -86,7 +86,7 @@ impl Lines {
             .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
             .collect();
         // Writing into a String cannot fail.
-        let _ = writeln!(self.text, "{:<14}{value}", format!("{field}:"));
+        let _ = writeln!(self.text, "{:<15}{value}", format!("{field}:"));
     }
 }
 

@@ -11,9 +11,7 @@ use x509_parser::{
     certification_request::X509CertificationRequest, prelude::FromDer as _, public_key::PublicKey,
 };
 
-use super::{
-    Authority, AuthorityError, Entry, FileError, Host, Issued, PEM_BYTES_MAX, now, profile, profile::Validity,
-};
+use super::{Authority, AuthorityError, Entry, Host, Issued, PEM_BYTES_MAX, now, profile, profile::Validity};
 use crate::{
     Identity, Serial,
     files::{self, NewFile, PRIVATE, PUBLIC},
@@ -166,20 +164,38 @@ impl Authority {
         Ok(self.ledger()?.append(&entries, note)?)
     }
 
-    /// Writes an identity that is in the ledger. The caller holds the lock.
+    /// Writes an identity that is in the ledger: its folder whole; or, where the user has one that holds other
+    /// things, the files into it, the certificate last. The caller holds the lock.
     pub(super) fn hand_out(
         &self,
         prepared: Prepared,
         crl: Option<&[u8]>,
     ) -> Result<IssuedPaths, AuthorityError> {
-        let Prepared { dir, signed, key_pem } = prepared;
+        let contents = self.contents(&prepared, crl);
+        let dir = prepared.dir.clone();
+        if files::is_occupied(&dir)? {
+            for NewFile { name, content, mode } in contents {
+                let path = dir.join(name);
+                match name {
+                    CA_FILE | CRL_FILE => files::replace_file(&path, content, mode)?,
+                    _ => files::create_file(&path, content, mode)?,
+                }
+            }
+        } else {
+            files::create_folder(&dir, &contents)?;
+        }
+        let Issued { serial, not_after, .. } = prepared.signed.entry;
+        Ok(IssuedPaths { dir, serial, not_after })
+    }
+
+    /// The files of an identity, in the order in which they are written.
+    pub(super) fn contents<'a>(&'a self, prepared: &'a Prepared, crl: Option<&'a [u8]>) -> Vec<NewFile<'a>> {
         let new = |name, content, mode| NewFile { name, content, mode };
         let mut contents = vec![new(CA_FILE, self.root_pem.as_bytes(), PUBLIC)];
         contents.extend(crl.map(|crl| new(CRL_FILE, crl, PUBLIC)));
-        contents.extend(key_pem.as_deref().map(|key| new(KEY_FILE, key.as_bytes(), PRIVATE)));
-        contents.push(new(CERT_FILE, signed.cert_pem.as_bytes(), PUBLIC));
-        write_identity(&dir, &contents)?;
-        Ok(IssuedPaths { dir, serial: signed.entry.serial, not_after: signed.entry.not_after })
+        contents.extend(prepared.key_pem.as_deref().map(|key| new(KEY_FILE, key.as_bytes(), PRIVATE)));
+        contents.push(new(CERT_FILE, prepared.signed.cert_pem.as_bytes(), PUBLIC));
+        contents
     }
 
     /// The folder that the request wants, if none of `taken` lies there.
@@ -195,27 +211,6 @@ impl Authority {
 /// SHA-256 of a certificate in hexadecimal digits. Every provider has that hash: TLS 1.3 demands it.
 pub(super) fn fingerprint(der: &[u8]) -> String {
     sha256(der).map(|hash| hex(&hash)).unwrap_or_default()
-}
-
-/// Makes the folder whole; or, where the user has one that holds other things, puts the files into it, the
-/// certificate last.
-fn write_identity(dir: &Path, contents: &[NewFile<'_>]) -> Result<(), FileError> {
-    let occupied = match std::fs::read_dir(dir) {
-        Ok(mut entries) => entries.next().is_some(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-        Err(error) => return Err(FileError::at("read", dir)(error)),
-    };
-    if !occupied {
-        return files::create_folder(dir, contents);
-    }
-    for NewFile { name, content, mode } in contents {
-        let path = dir.join(name);
-        match *name {
-            CA_FILE | CRL_FILE => files::replace_file(&path, content, *mode)?,
-            _ => files::create_file(&path, content, *mode)?,
-        }
-    }
-    Ok(())
 }
 
 /// The public key of a signing request, after checks.

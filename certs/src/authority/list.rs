@@ -131,7 +131,7 @@ pub fn list_table(rows: &[ListedCertificate]) -> String {
             &row.serial,
         ]);
     }
-    table.to_string()
+    table.trim_fmt()
 }
 
 /// A JSON array for programs.

@@ -189,7 +189,10 @@ fn print_crl(dir: &Path, report: &RevokeReport) -> Result<(), Failure> {
     ))
 }
 
-/// Prints a result. A reader that went away is no panic.
+/// Prints a result. A reader that has seen enough (`| head`) is no failure.
 fn print(text: &str) -> Result<(), Failure> {
-    Ok(writeln!(std::io::stdout(), "{text}")?)
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
 }

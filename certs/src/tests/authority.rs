@@ -35,7 +35,7 @@ fn every_role_gets_a_folder_that_loads() {
             assert_eq!(fs::read(issued.dir.join(file)).unwrap(), of_root);
         }
         let text = inspect(&issued.dir).unwrap();
-        assert!(text.contains(&format!("role:         {role}\n")), "{text}");
+        assert!(text.contains(&format!("role:          {role}\n")), "{text}");
         assert!(text.contains(&issued.serial.to_string()), "{text}");
     }
     assert_eq!(mode(&pki.authority.dir().join("ca.key")), 0o600);

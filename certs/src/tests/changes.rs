@@ -76,7 +76,7 @@ fn revoking_counts_up_the_list_and_reaches_the_servers() {
     assert_eq!(pki.authority.refresh_crl(7, &mut no_note).unwrap().crl_number, 4);
 
     let crl = inspect(&pki.authority.dir().join("crl.pem")).unwrap();
-    assert!(crl.contains("number:       4\n") && crl.contains(&old.serial.to_string()), "{crl}");
+    assert!(crl.contains("number:        4\n") && crl.contains(&old.serial.to_string()), "{crl}");
     assert_eq!(inspect(&gateway.join("crl.pem")).unwrap(), crl);
     let error = pki.authority.renew(&device, None, &[], None, &mut no_note).unwrap_err();
     assert!(matches!(error, AuthorityError::Revoked { .. }), "{error}");

@@ -255,3 +255,18 @@ async fn a_connection_that_hangs_ends_by_its_deadline() {
     assert!(matches!(error, ConnectError::Timeout { .. }), "{error}");
     assert!(error.to_string().contains("50ms"), "{error}");
 }
+
+#[tokio::test]
+async fn a_grpc_connector_reaches_the_server_of_a_url() {
+    use tower::ServiceExt as _;
+    let pki = Pki::new();
+    let mut echo = Echo::of(&pki).await;
+    let tls = pki.client(Role::Operator, "ada");
+    let uri = crate::endpoint_uri(&format!("https://localhost:{}", echo.addr.port())).unwrap();
+    let connector = crate::GrpcConnector::new(tls.clone(), Role::Gateway, PATIENCE);
+    let mut stream = connector.oneshot(uri.clone()).await.unwrap().into_inner();
+    ping(&mut stream).await.unwrap();
+    assert_eq!(echo.peers.recv().await.unwrap().identity, identity(Role::Operator, "", "ada"));
+    let wrong = crate::GrpcConnector::new(tls, Role::Aggregator, PATIENCE);
+    assert!(matches!(wrong.oneshot(uri).await, Err(ConnectError::Role { .. })));
+}
