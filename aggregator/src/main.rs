@@ -1,2 +1,89 @@
-//! placeholder
-fn main() {}
+//! The program `catchment-aggregator`: flags, logging, signals, exit status. The work is in the library.
+
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use catchment_aggregator::{Config, Options, bind, check};
+use catchment_settings::{exit, layered, logging, shutdown_signal};
+use clap::{Parser, Subcommand};
+
+/// Takes partials from gateways, stores them, answers queries
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+struct Cli {
+    /// TOML file with the same keys as the flags (`listen`, `query_timeout` …); flags and variables win over it
+    #[arg(long, value_name = "FILE", env = "CATCHMENT_AGGREGATOR_CONFIG")]
+    config: Option<PathBuf>,
+    /// Check configuration and identity, then stop
+    #[arg(long)]
+    check_config: bool,
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  catchment-aggregator --identity PKI/aggregator/centre --listen 0.0.0.0:7700 --data /var/lib/catchment
+  catchment-aggregator --config /etc/catchment/aggregator.toml --check-config
+  catchment-aggregator store verify --data /var/lib/catchment";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Look after the embedded store while no aggregator uses it
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+#[derive(Subcommand)]
+enum StoreCommand {
+    /// Read everything, change nothing, and report damage; exit status 1 when there is some
+    Verify {
+        /// Folder of the store
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Some(Command::Store(StoreCommand::Verify { data })) => verify(&data),
+        None => serve(&cli),
+    };
+    result.unwrap_or_else(|error| exit::report(&error))
+}
+
+fn serve(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let options = layered(&cli.options, cli.config.as_deref()).map_err(exit::Usage::wrap)?;
+    logging::init(options.log.as_deref(), options.log_format.unwrap_or_default()).map_err(exit::Usage::wrap)?;
+    let config = Config::try_from(options).map_err(exit::Usage::wrap)?;
+    if cli.check_config {
+        check(&config).map_err(exit::Usage::wrap)?;
+        println!("configuration ok");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let result = runtime.block_on(async {
+        let signal = shutdown_signal().context("cannot listen for signals")?;
+        let aggregator = bind(config).await.map_err(|error| match error.is_configuration() {
+            true => exit::Usage::wrap(error),
+            false => error.into(),
+        })?;
+        if let Some(http) = aggregator.http_addr() {
+            tracing::info!(%http, "metrics and probes");
+        }
+        let mut out = std::io::stdout();
+        writeln!(out, "ready {}", aggregator.local_addr()).and_then(|()| out.flush()).context("standard output")?;
+        aggregator.run(async { tracing::info!(signal = signal.await, "stopping") }).await?;
+        anyhow::Ok(ExitCode::SUCCESS)
+    });
+    // Connections that were cut may leave work on blocking threads behind; it touches nothing that is kept.
+    runtime.shutdown_background();
+    result
+}
+
+fn verify(data: &std::path::Path) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("{}", data.display())
+}

@@ -1,0 +1,50 @@
+//! Who calls: the identity of a connection's certificate, found in each request's extensions, and which
+//! service which role may use.
+//!
+//! Any certificate of the trust root has a connection; a service of another role answers PERMISSION_DENIED.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use catchment_certs::{Identity, Peer};
+use catchment_proto::{GatewayId, OperatorId};
+use tonic::{Request, Status};
+
+/// The other end of a connection; `transport` puts it into the extensions of every request.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// Whose certificate it is.
+    pub(crate) peer: Arc<Peer>,
+    /// Where it comes from.
+    pub(crate) addr: SocketAddr,
+}
+
+fn caller<T>(request: &Request<T>) -> Result<&Caller, Status> {
+    request.extensions().get::<Caller>().ok_or_else(|| Status::unauthenticated("no certificate"))
+}
+
+/// The gateway that calls.
+///
+/// # Errors
+/// PERMISSION_DENIED for a certificate of another role.
+pub(crate) fn gateway<T>(request: &Request<T>) -> Result<(GatewayId, SocketAddr), Status> {
+    let caller = caller(request)?;
+    match &caller.peer.identity {
+        Identity::Gateway(gateway) => Ok((gateway.clone(), caller.addr)),
+        other => Err(denied("gateway", other)),
+    }
+}
+
+/// The operator who calls.
+///
+/// # Errors
+/// PERMISSION_DENIED for a certificate of another role.
+pub(crate) fn operator<T>(request: &Request<T>) -> Result<OperatorId, Status> {
+    match &caller(request)?.peer.identity {
+        Identity::Operator(operator) => Ok(operator.clone()),
+        other => Err(denied("operator", other)),
+    }
+}
+
+fn denied(needed: &str, found: &Identity) -> Status {
+    Status::permission_denied(format!("this needs a certificate of role {needed}, yours is of {found}"))
+}

@@ -1,0 +1,284 @@
+//! The aggregator's configuration: [`Options`] as flags, environment and file give them, and [`Config`],
+//! checked and complete.
+//!
+//! Every flag has its key of the same name in the file, and its variable `CATCHMENT_AGGREGATOR_…`. Flags win
+//! over variables, these over the file, the file over the defaults below. Nothing is bound or opened here.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use catchment_settings::{ByteSize, HumanDuration, logging::LogFormat};
+use serde::{Deserialize, Serialize};
+
+use crate::store::StoreConfig;
+
+/// Settings as they are given; everything may be missing.
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// Folder with cert.pem, key.pem, ca.pem and, where there is one, crl.pem, of role aggregator
+    #[arg(long, value_name = "DIR", env = "CATCHMENT_AGGREGATOR_IDENTITY")]
+    pub identity: Option<PathBuf>,
+    /// Address for gateways and operators, for example 0.0.0.0:7700; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "CATCHMENT_AGGREGATOR_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// Folder of the embedded store; it is made when it does not exist
+    #[arg(long, value_name = "DIR", env = "CATCHMENT_AGGREGATOR_DATA")]
+    pub data: Option<PathBuf>,
+    /// Database instead of the embedded store, postgres://… (not available in this version)
+    #[arg(long, value_name = "URL", env = "CATCHMENT_AGGREGATOR_STORE", hide_env_values = true)]
+    pub store: Option<String>,
+    /// Address for /metrics, /healthz and /readyz in plain HTTP; off unless given
+    #[arg(long, value_name = "ADDR", env = "CATCHMENT_AGGREGATOR_HTTP")]
+    pub http: Option<SocketAddr>,
+    /// Most connections at once [default: 4096]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_CONNECTIONS_MAX")]
+    pub connections_max: Option<usize>,
+    /// Most connections at once under one certificate's identity [default: 64]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_CONNECTIONS_PER_PEER_MAX")]
+    pub connections_per_peer_max: Option<usize>,
+    /// Longest TLS handshake [default: 10s]
+    #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_HANDSHAKE_TIMEOUT")]
+    pub handshake_timeout: Option<HumanDuration>,
+    /// A connection without an answer to a probe for twice this long is closed [default: 20s]
+    #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_KEEPALIVE")]
+    pub keepalive: Option<HumanDuration>,
+    /// Longest ordered stop [default: 10s]
+    #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_STOP_TIMEOUT")]
+    pub stop_timeout: Option<HumanDuration>,
+    /// Most batches of one gateway that wait for the disk at once [default: 64]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_INGEST_IN_FLIGHT")]
+    pub ingest_in_flight: Option<usize>,
+    /// Most queries at once; further ones wait [default: 8]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERIES_MAX")]
+    pub queries_max: Option<usize>,
+    /// Longest query, its waiting and a slow reader included [default: 1m]
+    #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_QUERY_TIMEOUT")]
+    pub query_timeout: Option<HumanDuration>,
+    /// Most points of one answer, over all of its series [default: 1000000]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERY_POINTS_MAX")]
+    pub query_points_max: Option<u64>,
+    /// Memory for windows that are not packed yet; when it is full gateways wait [default: 256MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_MEMORY")]
+    pub store_memory: Option<ByteSize>,
+    /// Memory for the live state of open windows; beyond it live state is dropped and counted [default: 64MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_LIVE_MEMORY")]
+    pub store_live_memory: Option<ByteSize>,
+    /// Memory for packed windows that were read lately [default: 64MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_CACHE")]
+    pub store_cache: Option<ByteSize>,
+    /// Most series; windows of further ones are dropped and counted [default: 1000000]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_STORE_SERIES_MAX")]
+    pub store_series_max: Option<usize>,
+    /// Recent windows are packed at least this often [default: 5m]
+    #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_STORE_PACK_EVERY")]
+    pub store_pack_every: Option<HumanDuration>,
+    /// Recent windows are packed when the journal has grown by this, which a start reads again [default: 64MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_PACK_JOURNAL")]
+    pub store_pack_journal: Option<ByteSize>,
+    /// Disk space of the journal; when it is full gateways are refused until it was packed [default: 1GiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_JOURNAL")]
+    pub store_journal: Option<ByteSize>,
+    /// When packed windows cannot be opened: set them aside and start with what the journal holds [default: false]
+    #[arg(
+        long,
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "BOOL",
+        env = "CATCHMENT_AGGREGATOR_STORE_SET_PACKS_ASIDE"
+    )]
+    pub store_set_packs_aside: Option<bool>,
+    /// Log filter in tracing's syntax, for example info or warn,catchment_aggregator=debug
+    #[arg(long, value_name = "FILTER", env = "CATCHMENT_LOG")]
+    pub log: Option<String>,
+    /// Shape of log lines [default: text]
+    #[arg(long, value_enum, env = "CATCHMENT_AGGREGATOR_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// A complete configuration, each value within its range.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Folder of the aggregator's identity.
+    pub identity: PathBuf,
+    /// Address for gateways and operators.
+    pub listen: SocketAddr,
+    /// Folder of the embedded store.
+    pub data: PathBuf,
+    /// Address of the plain HTTP endpoint.
+    pub http: Option<SocketAddr>,
+    /// Most connections at once, 1 to 1,000,000.
+    pub connections_max: usize,
+    /// Most connections of one identity, at least 1.
+    pub connections_per_peer_max: usize,
+    /// Longest TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Interval of HTTP/2 probes, and how long an answer may take.
+    pub keepalive: Duration,
+    /// Longest ordered stop.
+    pub stop_timeout: Duration,
+    /// Most batches in flight on one ingest stream, 1 to 1,024.
+    pub ingest_in_flight: usize,
+    /// Bounds of queries.
+    pub query: QueryLimits,
+    /// Bounds of the embedded store.
+    pub store: StoreConfig,
+}
+
+/// Bounds of queries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryLimits {
+    /// Most queries at once, 1 to 256.
+    pub queries_max: usize,
+    /// Longest query.
+    pub timeout: Duration,
+    /// Most points of one answer, at least 1.
+    pub points_max: u64,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        // A query keeps one thread busy; beyond a few a core they only slow each other down.
+        // A million points are some 20 MB on the wire: more is a download, not a question.
+        Self { queries_max: 8, timeout: Duration::from_secs(60), points_max: 1_000_000 }
+    }
+}
+
+/// Why settings make no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A setting without default is missing.
+    #[error("{key} is missing: give --{key} {example}, or the key in the configuration file")]
+    Missing {
+        /// Name of flag and key.
+        key: &'static str,
+        /// What a value looks like.
+        example: &'static str,
+    },
+    /// A value is out of its range.
+    #[error("{key} is {value}, it must be {range}")]
+    Range {
+        /// Name of the key.
+        key: &'static str,
+        /// The value given.
+        value: String,
+        /// What is allowed.
+        range: &'static str,
+    },
+    /// Two settings exclude each other.
+    #[error("data and store exclude each other: give the embedded store's folder, or a database")]
+    TwoStores,
+    /// A database was asked for.
+    #[error(
+        "store {0:?} is not available in this version: use the embedded store with --data DIR (postgres:// is planned)"
+    )]
+    Database(String),
+}
+
+fn number(key: &'static str, given: Option<usize>, default: usize, max: usize) -> Result<usize, ConfigError> {
+    let value = given.unwrap_or(default);
+    if (1..=max).contains(&value) {
+        return Ok(value);
+    }
+    let range = match max {
+        256 => "from 1 to 256",
+        1_024 => "from 1 to 1024",
+        1_000_000 => "from 1 to 1000000",
+        _ => "from 1 to 100000000",
+    };
+    Err(ConfigError::Range { key, value: value.to_string(), range })
+}
+
+/// A size of at least this many MiB.
+fn size(
+    key: &'static str,
+    given: Option<ByteSize>,
+    default: u64,
+    mib_min: u64,
+) -> Result<u64, ConfigError> {
+    let value = given.map_or(default, |size| size.0);
+    if value >= mib_min << 20 && value <= 1 << 44 {
+        return Ok(value);
+    }
+    let range = match mib_min {
+        1 => "from 1MiB to 16TiB",
+        _ => "from 16MiB to 16TiB",
+    };
+    Err(ConfigError::Range { key, value: ByteSize(value).to_string(), range })
+}
+
+fn store(options: &Options) -> Result<StoreConfig, ConfigError> {
+    let default = StoreConfig::default();
+    let memory = |key, given, default: usize| {
+        size(key, given, default as u64, 1).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+    };
+    let mut store = StoreConfig {
+        memory_bytes_max: memory("store_memory", options.store_memory, default.memory_bytes_max)?,
+        live_bytes_max: memory("store_live_memory", options.store_live_memory, default.live_bytes_max)?,
+        cache_bytes: size("store_cache", options.store_cache, default.cache_bytes, 1)?,
+        series_max: number("store_series_max", options.store_series_max, default.series_max, 100_000_000)?,
+        pack_every: time("store_pack_every", options.store_pack_every, default.pack_every.as_secs())?,
+        pack_journal_bytes: size("store_pack_journal", options.store_pack_journal, default.pack_journal_bytes, 1)?,
+        set_packs_aside: options.store_set_packs_aside.unwrap_or(default.set_packs_aside),
+        ..default
+    };
+    store.journal.bytes_max = size("store_journal", options.store_journal, store.journal.bytes_max, 16)?;
+    Ok(store)
+}
+
+fn time(key: &'static str, given: Option<HumanDuration>, default: u64) -> Result<Duration, ConfigError> {
+    let value = given.unwrap_or(HumanDuration::secs(default));
+    if value >= HumanDuration(Duration::from_millis(1)) && value <= HumanDuration::secs(86_400) {
+        return Ok(value.0);
+    }
+    Err(ConfigError::Range { key, value: value.to_string(), range: "from 1ms to 1day" })
+}
+
+/// The address of a database without what must not be printed: user, password, parameters.
+fn scheme_only(url: &str) -> String {
+    url.split_once("://").map_or_else(|| "…".to_owned(), |(scheme, _)| format!("{scheme}://…"))
+}
+
+impl TryFrom<Options> for Config {
+    type Error = ConfigError;
+
+    fn try_from(options: Options) -> Result<Self, ConfigError> {
+        let missing = |key, example| ConfigError::Missing { key, example };
+        match (&options.data, &options.store) {
+            (Some(_), Some(_)) => return Err(ConfigError::TwoStores),
+            (None, Some(url)) => return Err(ConfigError::Database(scheme_only(url))),
+            _ => {}
+        }
+        let points_max = options.query_points_max.unwrap_or(QueryLimits::default().points_max);
+        if points_max == 0 {
+            let value = points_max.to_string();
+            return Err(ConfigError::Range { key: "query_points_max", value, range: "at least 1" });
+        }
+        let store = store(&options)?;
+        Ok(Self {
+            store,
+            identity: options.identity.ok_or(missing("identity", "DIR"))?,
+            listen: options.listen.ok_or(missing("listen", "ADDR"))?,
+            data: options.data.ok_or(missing("data", "DIR"))?,
+            http: options.http,
+            connections_max: number("connections_max", options.connections_max, 4_096, 1_000_000)?,
+            connections_per_peer_max: number(
+                "connections_per_peer_max",
+                options.connections_per_peer_max,
+                64,
+                1_000_000,
+            )?,
+            handshake_timeout: time("handshake_timeout", options.handshake_timeout, 10)?,
+            keepalive: time("keepalive", options.keepalive, 20)?,
+            stop_timeout: time("stop_timeout", options.stop_timeout, 10)?,
+            ingest_in_flight: number("ingest_in_flight", options.ingest_in_flight, 64, 1_024)?,
+            query: QueryLimits {
+                queries_max: number("queries_max", options.queries_max, 8, 256)?,
+                timeout: time("query_timeout", options.query_timeout, 60)?,
+                points_max,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

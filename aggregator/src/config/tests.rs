@@ -1,0 +1,77 @@
+use std::io::Write as _;
+
+use catchment_settings::{check_names, layered};
+use clap::Args as _;
+
+use super::*;
+
+fn minimal() -> Options {
+    Options {
+        identity: Some("pki/aggregator/a".into()),
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        data: Some("data".into()),
+        ..Options::default()
+    }
+}
+
+#[test]
+fn every_flag_has_its_variable_and_its_key() {
+    let command = Options::augment_args(clap::Command::new("catchment-aggregator"));
+    let keys = check_names(&command, "CATCHMENT_AGGREGATOR", &[]).unwrap();
+    assert!(keys.len() >= 24, "{keys:?}");
+    for key in keys {
+        // A key that the file does not know would be refused as unknown, any other as of the wrong type.
+        let error = toml::from_str::<Options>(&format!("{key} = []")).unwrap_err().to_string();
+        assert!(!error.contains("unknown field"), "{key}: {error}");
+    }
+}
+
+#[test]
+fn defaults_complete_what_is_needed() {
+    let config = Config::try_from(minimal()).unwrap();
+    assert_eq!(config.query, QueryLimits::default());
+    assert_eq!(config.store, StoreConfig::default());
+    assert_eq!(config.ingest_in_flight, 64);
+    assert_eq!(config.stop_timeout, Duration::from_secs(10));
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"queries_max = 3\nstop_timeout = '2s'\nlisten = '127.0.0.1:7700'\n").unwrap();
+    let given = Options { queries_max: Some(5), ..minimal() };
+    let config = Config::try_from(layered(&given, Some(file.path())).unwrap()).unwrap();
+    assert_eq!(config.query.queries_max, 5);
+    assert_eq!(config.stop_timeout, Duration::from_secs(2));
+    assert_eq!(config.listen.port(), 0);
+}
+
+#[test]
+fn what_is_missing_or_out_of_range_is_named() {
+    type Spoil = fn(&mut Options);
+    let cases: [(Spoil, &str); 10] = [
+        (|o| o.identity = None, "identity is missing"),
+        (|o| o.listen = None, "listen is missing"),
+        (|o| o.data = None, "data is missing"),
+        (|o| o.queries_max = Some(0), "queries_max is 0"),
+        (|o| o.ingest_in_flight = Some(5_000), "ingest_in_flight is 5000"),
+        (|o| o.query_points_max = Some(0), "query_points_max is 0"),
+        (|o| o.stop_timeout = Some(HumanDuration::secs(0)), "stop_timeout is 0s"),
+        (|o| o.store_memory = Some(ByteSize(1)), "store_memory is 1,"),
+        (|o| o.store_journal = Some(ByteSize::mib(2)), "store_journal is 2MiB"),
+        (|o| o.store = Some("postgres://u:secret@db/x".into()), "exclude each other"),
+    ];
+    for (spoil, expected) in cases {
+        let mut options = minimal();
+        spoil(&mut options);
+        let error = Config::try_from(options).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_database_is_refused_without_printing_its_password() {
+    let options = Options { data: None, store: Some("postgres://u:secret@db/x".into()), ..minimal() };
+    let error = Config::try_from(options).unwrap_err().to_string();
+    assert!(error.contains("not available in this version") && !error.contains("secret"), "{error}");
+}

@@ -1,0 +1,178 @@
+//! The rules of a delivery stream, without sockets and clocks.
+//!
+//! Start first and once; batches of existing shards, numbered without gap within the stream. Invariant: what
+//! is admitted may go to the store as it is.
+
+use catchment_partial::Timestamp;
+use catchment_proto::{
+    Batch, BatchError, GatewayId,
+    batch::SHARDS_MAX,
+    wire::{self, deliver_request::Kind},
+};
+
+use crate::store::Origin;
+
+/// Longest version that a gateway tells, in characters; the rest is cut.
+const VERSION_CHARS_MAX: usize = 64;
+
+/// A gateway's stream after its Start.
+#[derive(Debug)]
+pub(super) struct Admission {
+    /// One entry a shard.
+    shards: Vec<Shard>,
+}
+
+#[derive(Clone, Debug)]
+struct Shard {
+    /// Highest number that was durable when the stream began.
+    delivered: u64,
+    /// The last number of this stream.
+    last: Option<u64>,
+}
+
+/// What a message is, once it is admitted.
+#[derive(Debug)]
+pub(super) enum Admitted {
+    /// A batch to put.
+    Batch {
+        /// The batch.
+        batch: Batch,
+        /// It is the first of its shard on this stream.
+        first: bool,
+        /// How it stands to what is durable.
+        order: Order,
+    },
+    /// A watermark that moved without partials.
+    Progress {
+        /// The shard.
+        shard: u32,
+        /// Everything up to here is closed and delivered.
+        watermark: Timestamp,
+    },
+}
+
+/// How a batch's number stands to what was durable when the stream began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// It is new, or live.
+    Next,
+    /// It was durable before.
+    Duplicate,
+    /// So many numbers before it were never seen here.
+    Gap(u64),
+}
+
+/// Why a stream is refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("the first message of a stream must be a Start")]
+    NoStart,
+    #[error("a stream has one Start")]
+    SecondStart,
+    #[error("a message without content; this aggregator may be older than the gateway")]
+    Empty,
+    #[error("a gateway has 1 to {SHARDS_MAX} shards, not {0}")]
+    Shards(u32),
+    #[error("shard {shard} of {shards}")]
+    Shard { shard: u32, shards: usize },
+    #[error("shard {shard}: batch {got} does not follow {last} on this stream")]
+    Gap { shard: u32, last: u64, got: u64 },
+    #[error("batch: {0}")]
+    Batch(#[from] BatchError),
+    #[error("a watermark of {0} ms is out of range")]
+    Watermark(i64),
+}
+
+impl Refusal {
+    /// For metrics.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::NoStart | Self::SecondStart | Self::Empty => "protocol",
+            Self::Shards(_) | Self::Shard { .. } => "shard",
+            Self::Gap { .. } => "gap",
+            Self::Batch(_) => "malformed",
+            Self::Watermark(_) => "watermark",
+        }
+    }
+
+    /// For the gateway.
+    pub(super) fn code(&self) -> tonic::Code {
+        match self {
+            Self::Gap { .. } | Self::NoStart | Self::SecondStart => tonic::Code::FailedPrecondition,
+            Self::Empty => tonic::Code::Unimplemented,
+            Self::Shards(_) | Self::Shard { .. } | Self::Batch(_) | Self::Watermark(_) => {
+                tonic::Code::InvalidArgument
+            }
+        }
+    }
+}
+
+/// Reads the first message of a stream: the data folder that delivers, and the gateway's version.
+pub(super) fn start(gateway: GatewayId, message: wire::DeliverRequest) -> Result<(Origin, String), Refusal> {
+    let Some(Kind::Start(start)) = message.kind else {
+        return Err(Refusal::NoStart);
+    };
+    if start.shards == 0 || start.shards > SHARDS_MAX {
+        return Err(Refusal::Shards(start.shards));
+    }
+    let version = start.version.chars().filter(|c| !c.is_control()).take(VERSION_CHARS_MAX).collect();
+    let wire::Start { epoch, epoch_created_ms, shards, .. } = start;
+    Ok((Origin { gateway, epoch, epoch_created_ms, shards }, version))
+}
+
+impl Admission {
+    /// A stream of so many shards, and what of each is durable (missing entries: nothing).
+    pub(super) fn new(shards: u32, delivered: &[u64]) -> Self {
+        let numbers = delivered.iter().copied().chain(std::iter::repeat(0));
+        let shards = numbers.take(shards as usize).map(|delivered| Shard { delivered, last: None }).collect();
+        Self { shards }
+    }
+
+    /// The answer to the Start.
+    pub(super) fn resume(&self) -> wire::Resume {
+        wire::Resume { delivered: self.shards.iter().map(|shard| shard.delivered).collect() }
+    }
+
+    fn shard(&mut self, number: u32) -> Result<&mut Shard, Refusal> {
+        let shards = self.shards.len();
+        self.shards.get_mut(number as usize).ok_or(Refusal::Shard { shard: number, shards })
+    }
+
+    /// Judges a message after the Start.
+    pub(super) fn admit(&mut self, message: wire::DeliverRequest) -> Result<Admitted, Refusal> {
+        match message.kind.ok_or(Refusal::Empty)? {
+            Kind::Start(_) => Err(Refusal::SecondStart),
+            Kind::Progress(wire::Progress { shard, watermark_ms }) => {
+                self.shard(shard)?;
+                let watermark =
+                    Timestamp::from_millis(watermark_ms).ok_or(Refusal::Watermark(watermark_ms))?;
+                Ok(Admitted::Progress { shard, watermark })
+            }
+            Kind::Batch(batch) => self.batch(Batch::try_from(batch)?),
+        }
+    }
+
+    fn batch(&mut self, batch: Batch) -> Result<Admitted, Refusal> {
+        let shard = self.shard(batch.shard)?;
+        if batch.live {
+            return Ok(Admitted::Batch { batch, first: false, order: Order::Next });
+        }
+        let got = batch.number;
+        if let Some(last) = shard.last
+            && last.checked_add(1) != Some(got)
+        {
+            return Err(Refusal::Gap { shard: batch.shard, last, got });
+        }
+        let first = shard.last.replace(got).is_none();
+        let skipped = got.saturating_sub(shard.delivered).saturating_sub(1);
+        let order = match first && skipped > 0 {
+            true => Order::Gap(skipped),
+            false if got <= shard.delivered => Order::Duplicate,
+            false => Order::Next,
+        };
+        Ok(Admitted::Batch { batch, first, order })
+    }
+}
+
+#[cfg(test)]
+mod tests;

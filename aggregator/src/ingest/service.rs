@@ -1,0 +1,59 @@
+//! The gRPC method: who calls, and a task for the stream. No rules here.
+
+use std::sync::Arc;
+
+use catchment_proto::wire::{DeliverRequest, DeliverResponse, ingest_server::Ingest};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Sessions, stream};
+use crate::{access, metrics::Metrics, store::Store};
+
+/// Responses that wait for a gateway that reads slowly; acks behind them are merged, not queued.
+const RESPONSES_MAX: usize = 4;
+
+/// What all streams share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Most batches of a stream at the store.
+    pub(crate) in_flight_max: usize,
+    /// Turns true when streams are to end.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+/// The service `catchment.v1.Ingest`.
+pub(crate) struct IngestService(pub(crate) Arc<Shared>);
+
+#[tonic::async_trait]
+impl Ingest for IngestService {
+    type DeliverStream = ReceiverStream<Result<DeliverResponse, Status>>;
+
+    async fn deliver(
+        &self,
+        request: Request<Streaming<DeliverRequest>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        let (gateway, addr) = access::gateway(&request)?;
+        let (responses, receiver) = mpsc::channel(RESPONSES_MAX);
+        let shared = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            tracing::info!(%gateway, %addr, "a gateway begins to deliver");
+            let end = stream::run(&shared, gateway.clone(), request.into_inner(), &responses).await;
+            Metrics::count(&shared.metrics.ingest_ended, end.reason);
+            match &end.status {
+                Some(status) => {
+                    tracing::warn!(%gateway, %addr, reason = end.reason, message = status.message(), "a delivery ends");
+                }
+                None => tracing::info!(%gateway, %addr, reason = end.reason, "a delivery ends"),
+            }
+            if let Some(status) = end.status {
+                // Fails when the gateway is gone already.
+                let _ = responses.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}

@@ -1,0 +1,213 @@
+//! What the aggregator counts, in the OpenMetrics text format.
+//!
+//! Labels are reasons and gateways only, both bounded; never devices or series. What the store knows itself
+//! is read at each scrape.
+
+mod stats;
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use catchment_certs::{AcceptEvents, HandshakeFailure};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+use crate::{
+    clock,
+    ingest::Sessions,
+    store::{Store, StoreStats},
+};
+
+/// Most gateways that have a time series of their own at `/metrics`.
+const GATEWAYS_MAX: usize = 1_000;
+
+/// Reads the store's own counters.
+pub(crate) type StatsSource = Box<dyn Fn() -> StoreStats + Send + Sync>;
+
+/// Why something was refused, ended or failed; a fixed text of this program.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Reason {
+    reason: &'static str,
+}
+
+/// Counters and gauges of this process.
+pub(crate) struct Metrics {
+    registry: Mutex<Registry>,
+    pub(crate) connections: Gauge,
+    pub(crate) connections_refused: Family<Reason, Counter>,
+    pub(crate) accept_errors: Counter,
+    pub(crate) batches: Counter,
+    pub(crate) live_batches: Counter,
+    pub(crate) partials: Counter,
+    pub(crate) duplicates: Counter,
+    pub(crate) gaps: Counter,
+    pub(crate) ingest_ended: Family<Reason, Counter>,
+    pub(crate) live_dropped: Counter,
+    pub(crate) queries: Counter,
+    pub(crate) queries_refused: Family<Reason, Counter>,
+    pub(crate) query_seconds: Histogram,
+    pub(crate) query_points: Counter,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub(crate) fn new() -> Arc<Self> {
+        let metrics = Self {
+            registry: Mutex::new(Registry::with_prefix("catchment_aggregator")),
+            connections: Gauge::default(),
+            connections_refused: Family::default(),
+            accept_errors: Counter::default(),
+            batches: Counter::default(),
+            live_batches: Counter::default(),
+            partials: Counter::default(),
+            duplicates: Counter::default(),
+            gaps: Counter::default(),
+            ingest_ended: Family::default(),
+            live_dropped: Counter::default(),
+            queries: Counter::default(),
+            queries_refused: Family::default(),
+            // 1 ms to about 65 s.
+            query_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 9)),
+            query_points: Counter::default(),
+        };
+        metrics.register();
+        Arc::new(metrics)
+    }
+
+    fn register(&self) {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let r = &mut *registry;
+        r.register("connections", "Connections now", self.connections.clone());
+        r.register(
+            "connections_refused",
+            "Connections that did not become a peer",
+            self.connections_refused.clone(),
+        );
+        r.register("accept_errors", "Errors of the listening socket", self.accept_errors.clone());
+        r.register("ingest_batches", "Batches that are durable", self.batches.clone());
+        r.register("ingest_live_batches", "Batches of open windows", self.live_batches.clone());
+        r.register("ingest_partials", "Partials of durable batches", self.partials.clone());
+        r.register("ingest_duplicates", "Batches that were durable before", self.duplicates.clone());
+        r.register("ingest_gaps", "Batch numbers that this store never saw", self.gaps.clone());
+        r.register(
+            "ingest_streams_ended",
+            "Delivery streams that ended, by reason",
+            self.ingest_ended.clone(),
+        );
+        r.register("ingest_live_dropped", "Live batches without room", self.live_dropped.clone());
+        r.register("queries", "Queries that began", self.queries.clone());
+        r.register(
+            "queries_refused",
+            "Queries without a whole answer, by reason",
+            self.queries_refused.clone(),
+        );
+        r.register("query_seconds", "Duration of queries", self.query_seconds.clone());
+        r.register("query_points", "Points of answers", self.query_points.clone());
+    }
+
+    /// Adds what is read from the store at each scrape.
+    pub(crate) fn watch(&self, store: Arc<dyn Store>, sessions: Arc<Sessions>) {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.register_collector(Box::new(Gateways { store, sessions }));
+    }
+
+    /// Adds what the embedded store counts itself, read at each scrape.
+    pub(crate) fn watch_store(&self, stats: StatsSource) {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.register_collector(Box::new(stats::Collected(stats)));
+    }
+
+    /// The whole registry as text.
+    pub(crate) fn encode(&self) -> String {
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = text::encode(&mut text, &registry);
+        text
+    }
+
+    /// Counts one of a family.
+    pub(crate) fn count(family: &Family<Reason, Counter>, reason: &'static str) {
+        family.get_or_create(&Reason { reason }).inc();
+    }
+}
+
+impl AcceptEvents for Metrics {
+    fn accept_error(&self, error: &std::io::Error) {
+        self.accept_errors.inc();
+        tracing::warn!(%error, "cannot accept a connection");
+    }
+
+    fn handshake_failed(&self, addr: SocketAddr, reason: HandshakeFailure) {
+        Self::count(&self.connections_refused, reason.reason());
+        tracing::info!(%addr, %reason, "no connection");
+    }
+
+    fn at_capacity(&self) {
+        Self::count(&self.connections_refused, "at_capacity");
+    }
+}
+
+/// The state of each gateway, read at each scrape.
+struct Gateways {
+    store: Arc<dyn Store>,
+    sessions: Arc<Sessions>,
+}
+
+impl fmt::Debug for Gateways {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateways").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Gateways {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut gateways = self.store.gateways();
+        gateways.sort_by(|a, b| a.origin.gateway.cmp(&b.origin.gateway));
+        gateways.truncate(GATEWAYS_MAX);
+        let now = clock::now_ms();
+        let mut gauge = |name: &str, help: &str, values: Vec<([(&str, String); 2], f64)>| {
+            let kind = ConstGauge::new(0.0_f64).metric_type();
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for (labels, value) in values {
+                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+            }
+            fmt::Result::Ok(())
+        };
+        let labels = |gateway: &catchment_proto::GatewayId| {
+            [("site", gateway.site.to_string()), ("gateway", gateway.name.to_string())]
+        };
+        let lags = gateways.iter().filter_map(|entry| {
+            let lag = now.saturating_sub(entry.watermark?.as_millis());
+            Some((labels(&entry.origin.gateway), lag as f64 / 1_000.0))
+        });
+        gauge("gateway_lag_seconds", "How far a gateway's watermark is behind the clock", lags.collect())?;
+        let connected = gateways.iter().map(|entry| {
+            let connected = self.sessions.version(&entry.origin.gateway).is_some();
+            (labels(&entry.origin.gateway), f64::from(u8::from(connected)))
+        });
+        gauge("gateway_connected", "Whether a gateway has a stream open", connected.collect())?;
+        let poisoned = f64::from(u8::from(self.store.poisoned().is_some()));
+        let kind = ConstGauge::new(0.0_f64).metric_type();
+        let family = encoder.encode_descriptor("store_failed", "1 when nothing more is taken", None, kind)?;
+        ConstGauge::new(poisoned).encode(family)
+    }
+}

@@ -1,0 +1,56 @@
+//! The embedded store's own counters, as metrics.
+
+use std::fmt;
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+};
+
+use super::StatsSource;
+
+/// Encodes a snapshot at each scrape.
+pub(super) struct Collected(pub(super) StatsSource);
+
+impl fmt::Debug for Collected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collected").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Collected {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let stats = (self.0)();
+        let gauges = [
+            ("store_series", "Series known", stats.series as u64),
+            ("store_origins", "Gateway epochs known", stats.origins as u64),
+            ("store_recent_partials", "Partials in memory, not packed yet", stats.recent_partials as u64),
+            ("store_recent_bytes", "Memory of these", stats.recent_bytes as u64),
+            ("store_live_partials", "Partials of open windows", stats.live_partials as u64),
+            ("store_live_bytes", "Memory of these", stats.live_bytes as u64),
+            ("store_journal_bytes", "Journal that is not packed yet", stats.journal_bytes),
+            ("store_journal_damage", "Damaged ranges found at the start", stats.journal_damage),
+        ];
+        for (name, help, value) in gauges {
+            // Beyond 2^53 a double rounds, which no gauge of bytes minds.
+            let gauge = ConstGauge::new(value as f64);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let counters = [
+            ("store_pack_rounds", "Packing rounds", stats.pack_rounds),
+            ("store_packed_partials", "Partials packed", stats.packed_partials),
+            ("store_forgotten_partials", "Partials forgotten for their age", stats.forgotten_partials),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let mut dropped = encoder.encode_descriptor("store_dropped_partials", "Partials not taken, by reason", None, kind)?;
+        for (reason, value) in stats.dropped {
+            ConstCounter::new(value).encode(dropped.encode_family(&[("reason", reason)])?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! A request checked against its bounds: what a scan needs to know, and nothing that it could stumble over.
+
+use catchment_partial::Timestamp;
+use catchment_proto::wire::AggregateRequest;
+
+use super::{
+    aggregate::{Aggregate, AggregateError},
+    selector::{METRIC_LABEL, Selector, SelectorError},
+};
+
+/// Most aggregates of one query.
+pub(super) const AGGREGATES_MAX: usize = 64;
+/// Most labels that stay apart.
+pub(super) const BY_MAX: usize = 32;
+/// Longest label name, in bytes.
+const LABEL_BYTES_MAX: usize = 200;
+/// What is said of each point when the request names nothing.
+const AGGREGATES_DEFAULT: [&str; 4] = ["count", "mean", "min", "max"];
+
+/// A query that may run.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// Which series.
+    pub(super) selector: Selector,
+    /// The range of points.
+    pub(super) range: Range,
+    /// Labels that stay apart, each once.
+    pub(super) by: Vec<String>,
+    /// Names as they were asked for, each once, and what they mean.
+    pub(super) aggregates: Vec<(String, Aggregate)>,
+}
+
+/// The windows that start in [from, to), in steps. Times are Unix milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    /// First start of a window.
+    pub(super) from_ms: i64,
+    /// Windows start before this.
+    pub(super) to_ms: i64,
+    /// Width of a point; `None`: one point for the whole range.
+    pub(super) step_ms: Option<i64>,
+}
+
+/// Why a request is refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PlanError {
+    #[error(transparent)]
+    Selector(#[from] SelectorError),
+    #[error("the range is empty: from ({from_ms} ms) must be before to ({to_ms} ms)")]
+    EmptyRange { from_ms: i64, to_ms: i64 },
+    #[error("{name} is {value} ms, which is outside of the years 1678 to 2261")]
+    Time { name: &'static str, value: i64 },
+    #[error("step is {0} ms: it must be positive, or 0 for one point")]
+    Step(i64),
+    #[error(transparent)]
+    Aggregate(#[from] AggregateError),
+    #[error("{count} {what}, at most {max} are allowed")]
+    TooMany { what: &'static str, count: usize, max: usize },
+    #[error("by: {0:?} is no label name")]
+    By(String),
+}
+
+impl Plan {
+    /// Checks a request.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub(super) fn new(request: AggregateRequest) -> Result<Self, PlanError> {
+        let AggregateRequest { selector, from_ms, to_ms, step_ms, by, aggregates } = request;
+        if from_ms >= to_ms {
+            return Err(PlanError::EmptyRange { from_ms, to_ms });
+        }
+        for (name, value) in [("from", from_ms), ("to", to_ms)] {
+            Timestamp::from_millis(value).ok_or(PlanError::Time { name, value })?;
+        }
+        let step_ms = match step_ms {
+            0 => None,
+            step if step > 0 => Some(step),
+            step => return Err(PlanError::Step(step)),
+        };
+        Ok(Self {
+            selector: Selector::parse(&selector)?,
+            range: Range { from_ms, to_ms, step_ms },
+            by: labels(by)?,
+            aggregates: named(aggregates)?,
+        })
+    }
+}
+
+fn labels(by: Vec<String>) -> Result<Vec<String>, PlanError> {
+    if by.len() > BY_MAX {
+        return Err(PlanError::TooMany { what: "labels in by", count: by.len(), max: BY_MAX });
+    }
+    let mut labels: Vec<String> = Vec::with_capacity(by.len());
+    for label in by {
+        let identifier = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && label.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        let known = !label.starts_with("__") || label == METRIC_LABEL;
+        if !identifier || !known || label.len() > LABEL_BYTES_MAX {
+            return Err(PlanError::By(label.chars().take(40).collect()));
+        }
+        if !labels.contains(&label) {
+            labels.push(label);
+        }
+    }
+    Ok(labels)
+}
+
+fn named(names: Vec<String>) -> Result<Vec<(String, Aggregate)>, PlanError> {
+    if names.len() > AGGREGATES_MAX {
+        return Err(PlanError::TooMany { what: "aggregates", count: names.len(), max: AGGREGATES_MAX });
+    }
+    let names = if names.is_empty() { AGGREGATES_DEFAULT.map(str::to_owned).to_vec() } else { names };
+    let mut aggregates: Vec<(String, Aggregate)> = Vec::with_capacity(names.len());
+    for name in names {
+        if !aggregates.iter().any(|(known, _)| *known == name) {
+            let aggregate = name.parse()?;
+            aggregates.push((name, aggregate));
+        }
+    }
+    Ok(aggregates)
+}
+
+impl Range {
+    /// Start of the point that holds the windows that start at this time: a multiple of the step since the Unix
+    /// epoch, or the start of the range.
+    pub(super) fn point(&self, start_ms: i64) -> i64 {
+        match self.step_ms {
+            // Saturates only within a step of the end of time.
+            Some(step) => start_ms.div_euclid(step).saturating_mul(step),
+            None => self.from_ms,
+        }
+    }
+
+    /// The part of the range in which windows from `first_ms` to `last_ms` start.
+    pub(super) fn overlap(&self, first_ms: i64, last_ms: i64) -> Option<Self> {
+        let from_ms = self.from_ms.max(first_ms);
+        let to_ms = self.to_ms.min(last_ms.saturating_add(1));
+        (from_ms < to_ms).then_some(Self { from_ms, to_ms, ..*self })
+    }
+
+    /// Number of points of the range; at least 1.
+    pub(super) fn points(&self) -> u64 {
+        let Some(step) = self.step_ms else { return 1 };
+        let index = |ms: i64| ms.div_euclid(step);
+        let last = self.to_ms.saturating_sub(1);
+        index(last).abs_diff(index(self.from_ms)).saturating_add(1)
+    }
+
+    /// Cuts the range at points, into pieces of at most `points_max` points each.
+    pub(super) fn slices(&self, points_max: u32) -> impl Iterator<Item = Self> + use<> {
+        let whole = *self;
+        let mut next = Some(whole.from_ms);
+        std::iter::from_fn(move || {
+            let from_ms = next.filter(|from| *from < whole.to_ms)?;
+            let to_ms = match whole.step_ms {
+                Some(step) => whole
+                    .point(from_ms)
+                    .saturating_add(step.saturating_mul(points_max.into()))
+                    .min(whole.to_ms),
+                None => whole.to_ms,
+            };
+            next = (to_ms > from_ms).then_some(to_ms);
+            Some(Self { from_ms, to_ms, ..whole })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! Which series: PromQL's vector selector, `temperature{site="berlin",device=~"press-.*"}`.
+//!
+//! Labels are `site`, `gateway`, `device`, `__name__` (the metric) and the series' own; a label that a series lacks is the
+//! empty string. Regular expressions match the whole value and have a bounded size. The parser is a library's,
+//! what matches is decided here.
+
+use catchment_proto::{GatewayId, SeriesKey};
+use promql_parser::{
+    label::{MatchOp, Matcher as Parsed},
+    parser::{self, Expr, VectorSelector},
+};
+use regex::{Regex, RegexBuilder};
+
+/// Longest selector in bytes.
+const SELECTOR_BYTES_MAX: usize = 4_096;
+/// Most matchers of one selector.
+const MATCHERS_MAX: usize = 64;
+/// Bound of one compiled regular expression, in bytes.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+/// The label that stands for the metric's name.
+pub(crate) const METRIC_LABEL: &str = "__name__";
+
+/// A checked selector.
+#[derive(Clone, Debug, Default)]
+pub struct Selector {
+    matchers: Vec<Matcher>,
+}
+
+#[derive(Clone, Debug)]
+struct Matcher {
+    label: String,
+    test: Test,
+}
+
+#[derive(Clone, Debug)]
+enum Test {
+    Equal(String),
+    NotEqual(String),
+    Regex(Regex),
+    NotRegex(Regex),
+}
+
+/// Why a text is no selector.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SelectorError {
+    /// Nothing is selected.
+    #[error("the selector is empty: write for example temperature{{site=\"berlin\"}}")]
+    Empty,
+    /// Too long; holds the length in bytes.
+    #[error("the selector has {0} bytes, at most {SELECTOR_BYTES_MAX} are allowed")]
+    TooLong(usize),
+    /// Too many matchers; holds their number.
+    #[error("the selector has {0} matchers, at most {MATCHERS_MAX} are allowed")]
+    TooMany(usize),
+    /// Not PromQL.
+    #[error("the selector cannot be read: {0}")]
+    Syntax(String),
+    /// PromQL, but no vector selector.
+    #[error("{0} is not supported: write a vector selector such as temperature{{site=\"berlin\"}}")]
+    Unsupported(&'static str),
+    /// A regular expression.
+    #[error("label {label}: regular expression {pattern:?}: {reason}")]
+    Regex {
+        /// The label that it is for.
+        label: String,
+        /// The expression.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A label that the listed things do not have.
+    #[error("label {label:?} cannot be selected on here, only {allowed}")]
+    Label {
+        /// The label.
+        label: String,
+        /// What can be.
+        allowed: String,
+    },
+}
+
+impl Selector {
+    /// Reads a selector.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, SelectorError> {
+        if text.trim().is_empty() {
+            return Err(SelectorError::Empty);
+        }
+        if text.len() > SELECTOR_BYTES_MAX {
+            return Err(SelectorError::TooLong(text.len()));
+        }
+        match parser::parse(text).map_err(|error| SelectorError::Syntax(readable(&error)))? {
+            Expr::VectorSelector(selector) => Self::from_parsed(selector),
+            Expr::MatrixSelector(_) => Err(SelectorError::Unsupported("a range in brackets")),
+            Expr::Call(_) | Expr::Aggregate(_) => Err(SelectorError::Unsupported("a function")),
+            _ => Err(SelectorError::Unsupported("an expression")),
+        }
+    }
+
+    /// Reads a selector that may be empty (or `{}`), which selects everything.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_or_all(text: &str) -> Result<Self, SelectorError> {
+        let bare: String = text.chars().filter(|c| !c.is_whitespace()).take(3).collect();
+        if bare.is_empty() || bare == "{}" { Ok(Self::default()) } else { Self::parse(text) }
+    }
+
+    fn from_parsed(parsed: VectorSelector) -> Result<Self, SelectorError> {
+        if parsed.offset.is_some() || parsed.at.is_some() {
+            return Err(SelectorError::Unsupported("offset or @"));
+        }
+        if !parsed.matchers.or_matchers.is_empty() {
+            return Err(SelectorError::Unsupported("`or` between matchers"));
+        }
+        let count = parsed.matchers.matchers.len();
+        if count > MATCHERS_MAX {
+            return Err(SelectorError::TooMany(count));
+        }
+        let mut matchers = Vec::with_capacity(count + 1);
+        if let Some(name) = parsed.name {
+            matchers.push(Matcher { label: METRIC_LABEL.to_owned(), test: Test::Equal(name) });
+        }
+        for parsed in parsed.matchers.matchers {
+            matchers.push(Matcher::from_parsed(parsed)?);
+        }
+        Ok(Self { matchers })
+    }
+
+    /// Refuses labels other than these.
+    ///
+    /// # Errors
+    /// The first label that is none of them.
+    pub fn only(&self, allowed: &[&str]) -> Result<(), SelectorError> {
+        match self.matchers.iter().find(|matcher| !allowed.contains(&matcher.label.as_str())) {
+            Some(matcher) => {
+                Err(SelectorError::Label { label: matcher.label.clone(), allowed: allowed.join(", ") })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a series is selected.
+    pub fn matches(&self, gateway: &GatewayId, key: &SeriesKey) -> bool {
+        self.matches_with(|label| label_value(gateway, key, label))
+    }
+
+    /// Whether a thing is selected whose labels have these values (empty: no such label).
+    pub fn matches_with<'a>(&self, value: impl Fn(&str) -> &'a str) -> bool {
+        self.matchers.iter().all(|matcher| matcher.test.passes(value(&matcher.label)))
+    }
+}
+
+/// The value of a label of a series; empty where it has none.
+pub(crate) fn label_value<'a>(gateway: &'a GatewayId, key: &'a SeriesKey, label: &str) -> &'a str {
+    match label {
+        "site" => gateway.site.as_str(),
+        "gateway" => gateway.name.as_str(),
+        "device" => key.device.as_str(),
+        METRIC_LABEL => key.metric.as_str(),
+        own => key.labels.get(own).unwrap_or_default(),
+    }
+}
+
+impl Matcher {
+    fn from_parsed(parsed: Parsed) -> Result<Self, SelectorError> {
+        let Parsed { op, name: label, value } = parsed;
+        let test = match op {
+            MatchOp::Equal => Test::Equal(value),
+            MatchOp::NotEqual => Test::NotEqual(value),
+            MatchOp::Re(_) => Test::Regex(whole(&label, &value)?),
+            MatchOp::NotRe(_) => Test::NotRegex(whole(&label, &value)?),
+        };
+        Ok(Self { label, test })
+    }
+}
+
+impl Test {
+    fn passes(&self, value: &str) -> bool {
+        match self {
+            Self::Equal(wanted) => value == wanted,
+            Self::NotEqual(other) => value != other,
+            Self::Regex(regex) => regex.is_match(value),
+            Self::NotRegex(regex) => !regex.is_match(value),
+        }
+    }
+}
+
+/// A regular expression that matches whole values only. The pattern is compiled alone first, so that one like
+/// `a)|(b` cannot reach out of the group that anchors it.
+fn whole(label: &str, pattern: &str) -> Result<Regex, SelectorError> {
+    let build = |pattern: &str| RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build();
+    build(pattern).and_then(|_| build(&format!("\\A(?s:{pattern})\\z"))).map_err(|error| {
+        let reason = match error {
+            regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
+            other => readable(&other.to_string()),
+        };
+        SelectorError::Regex { label: label.to_owned(), pattern: pattern.to_owned(), reason }
+    })
+}
+
+/// A library's message as one line, without its drawings of where the error is.
+fn readable(message: &str) -> String {
+    let last = message.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("unknown error");
+    last.strip_prefix("error: ").unwrap_or(last).chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,340 @@
+//! Composition: what is bound, who serves whom, and the order in which it ends.
+//!
+//! Stop: accept no more, end the delivery streams behind their last acks and the queries behind their last
+//! message, close the store. Half of the time for it is the connections', what is then left of them is cut; nothing
+//! acknowledged depends on it.
+
+mod services;
+
+use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use catchment_certs::{
+    AcceptConfig, Accepted, FolderError, IdentityFolder, Role, ServerTls, TlsError, accept_loop,
+    channel::ALPN_GRPC,
+};
+use catchment_settings::http::{Endpoints, HttpServer};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+
+use crate::{
+    config::Config,
+    ingest::Sessions,
+    metrics::Metrics,
+    store::{EmbeddedStore, OpenError, Store, StoreError},
+    transport::{Connection, PeerLimit},
+};
+use services::Services;
+
+/// Connections that wait for tonic.
+const CONNECTIONS_WAITING: usize = 16;
+/// How often the store is asked whether it failed.
+const POISON_EVERY: Duration = Duration::from_millis(500);
+
+/// Why an aggregator cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The identity cannot be loaded.
+    #[error("identity: {0}")]
+    Identity(#[from] FolderError),
+    /// The identity is another's.
+    #[error("identity: {} is of {found}, an aggregator needs one of role aggregator; issue it with catchment-certs", .dir.display())]
+    Role {
+        /// The folder.
+        dir: PathBuf,
+        /// Whose it is.
+        found: String,
+    },
+    /// No TLS configuration.
+    #[error("identity: {0}")]
+    Tls(#[from] TlsError),
+    /// The store cannot be opened.
+    #[error("data {}: {error}", .dir.display())]
+    Store {
+        /// The store's folder.
+        dir: PathBuf,
+        /// Why.
+        error: OpenError,
+    },
+    /// The system refuses a thread.
+    #[error("cannot open the store: {0}")]
+    Thread(String),
+    /// An address cannot be bound.
+    #[error("{key}: cannot bind {address}: {error}")]
+    Bind {
+        /// Name of the setting.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl StartError {
+    /// Whether the configuration is wrong, rather than the machine.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Identity(_) | Self::Role { .. } | Self::Tls(_))
+    }
+}
+
+/// Why an aggregator stopped by itself, or not in order.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The disk failed; what was acknowledged is kept, and read again at the next start.
+    #[error("the store has failed, nothing more is taken: {0}")]
+    Poisoned(Arc<str>),
+    /// The store could not be closed in order; nothing acknowledged is lost.
+    #[error("the store was not closed in order: {0}")]
+    Close(StoreError),
+    /// The gRPC server ended by itself.
+    #[error("the gRPC server ended: {0}")]
+    Grpc(String),
+}
+
+/// A bound aggregator that does not serve yet.
+pub struct Aggregator {
+    config: Config,
+    tls: ServerTls,
+    listener: TcpListener,
+    addr: SocketAddr,
+    http: Option<(HttpServer, SocketAddr)>,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+}
+
+/// Checks what can be checked without binding or opening anything: that the identity is an aggregator's.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(config: &Config) -> Result<ServerTls, StartError> {
+    let folder = IdentityFolder::load(&config.identity)?;
+    let identity = &folder.peer().identity;
+    if identity.role() != Role::Aggregator {
+        return Err(StartError::Role { dir: config.identity.clone(), found: identity.to_string() });
+    }
+    Ok(ServerTls::new(&folder, &[ALPN_GRPC])?)
+}
+
+/// Opens the store and binds the addresses.
+///
+/// # Errors
+/// What cannot be opened or bound; nothing is left behind then but the store's folder.
+pub async fn bind(config: Config) -> Result<Aggregator, StartError> {
+    let tls = check(&config)?;
+    let metrics = Metrics::new();
+    let store = open(&config).await?;
+    let told = Arc::clone(&store);
+    metrics.watch_store(Box::new(move || told.stats()));
+    bind_with(config, tls, store, metrics).await
+}
+
+/// Opens the store and tells what it found.
+async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
+    let (dir, bounds) = (config.data.clone(), config.store.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        EmbeddedStore::open(&dir, bounds).map_err(|error| StartError::Store { dir, error })
+    });
+    let (store, report) = opened.await.map_err(|error| StartError::Thread(error.to_string()))??;
+    tracing::info!(
+        data = %config.data.display(),
+        series = report.series,
+        replayed = report.replayed,
+        torn_tail_bytes = report.torn_tail_bytes,
+        "the store is open"
+    );
+    if let Some(aside) = &report.packs_set_aside {
+        tracing::warn!(aside = %aside.display(), "packed windows could not be used and were set aside");
+    }
+    if report.damage > 0 || report.lost_batches > 0 {
+        let (damage, lost_batches) = (report.damage, report.lost_batches);
+        tracing::error!(damage, lost_batches, lost = ?report.lost, "the journal is damaged");
+    }
+    Ok(store)
+}
+
+/// Binds the addresses before a store.
+pub(crate) async fn bind_with(
+    config: Config,
+    tls: ServerTls,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+) -> Result<Aggregator, StartError> {
+    let failed = |key, address| move |error| StartError::Bind { key, address, error };
+    let listener = TcpListener::bind(config.listen).await.map_err(failed("listen", config.listen))?;
+    let addr = listener.local_addr().map_err(failed("listen", config.listen))?;
+    let http = match config.http {
+        Some(address) => {
+            let server = HttpServer::bind(address).await.map_err(failed("http", address))?;
+            let bound = server.local_addr().map_err(failed("http", address))?;
+            Some((server, bound))
+        }
+        None => None,
+    };
+    Ok(Aggregator { config, tls, listener, addr, http, store, metrics })
+}
+
+impl Aggregator {
+    /// Address for gateways and operators.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Address of the plain HTTP endpoint, where there is one.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|(_, addr)| *addr)
+    }
+
+    /// Serves until `shutdown` completes or the store fails, then stops in order.
+    ///
+    /// # Errors
+    /// When it was not `shutdown` that ended it, or the store could not be closed.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let Self { config, tls, listener, addr: _, http, store, metrics } = self;
+        let (stop, stopping) = watch::channel(false);
+        let (cut, cutting) = watch::channel(false);
+        let sessions = Arc::new(Sessions::default());
+        metrics.watch(Arc::clone(&store), Arc::clone(&sessions));
+        let services = Services::new(&config, &store, &sessions, &metrics, &stopping).await;
+
+        let (connections, incoming) = mpsc::channel(CONNECTIONS_WAITING);
+        let accept = AcceptConfig {
+            connections_max: config.connections_max,
+            handshake_timeout: config.handshake_timeout,
+        };
+        let hand_over = HandOver {
+            limit: PeerLimit::new(config.connections_per_peer_max),
+            patience: config.handshake_timeout,
+            metrics: Arc::clone(&metrics),
+            cutting,
+            connections,
+        };
+        let accepting = tokio::spawn(accept_loop(
+            listener,
+            tls,
+            accept,
+            Arc::clone(&metrics) as Arc<_>,
+            told(stopping.clone()),
+            move |accepted| hand_over.clone().take(accepted),
+        ));
+        let mut serving = tokio::spawn(services.router.serve_with_incoming_shutdown(
+            ReceiverStream::new(incoming).map(Ok::<_, io::Error>),
+            told(stopping.clone()),
+        ));
+        let http = http.map(|(server, _)| {
+            let endpoints = endpoints(&metrics, &store, &stopping);
+            tokio::spawn(server.run(endpoints, told(cut.subscribe())))
+        });
+
+        let ended = tokio::select! {
+            () = shutdown => Ok(()),
+            reason = poisoned(&store) => Err(RunError::Poisoned(reason)),
+            result = &mut serving => Err(RunError::Grpc(format!("{result:?}"))),
+        };
+        if let Err(error) = &ended {
+            tracing::error!(%error, "stopping");
+        }
+        stop.send_replace(true);
+        services.health.stop().await;
+        let closed = finish(&config, serving, accepting, &cut, &store).await;
+        if let Some(http) = http {
+            // It was told by `cut`; it holds nothing that could fail.
+            let _ = http.await;
+        }
+        ended.and(closed)
+    }
+}
+
+/// The ordered end after `stopping` was told.
+async fn finish<T>(
+    config: &Config,
+    mut serving: JoinHandle<T>,
+    accepting: JoinHandle<()>,
+    cut: &watch::Sender<bool>,
+    store: &Arc<dyn Store>,
+) -> Result<(), RunError> {
+    let start = Instant::now();
+    let deadline = start + config.stop_timeout;
+    if !serving.is_finished() && timeout_at(start + config.stop_timeout / 2, &mut serving).await.is_err() {
+        tracing::warn!("connections did not end in time and are cut");
+    }
+    cut.send_replace(true);
+    // A server that ended by itself may leave the listener open.
+    accepting.abort();
+    serving.abort();
+    tracing::info!(elapsed = ?start.elapsed(), "connections have ended");
+    let closing = Instant::now();
+    let closed = timeout_at(deadline, store.close()).await;
+    tracing::info!(elapsed = ?closing.elapsed(), total = ?start.elapsed(), "the store is closed");
+    match closed {
+        Ok(result) => result.map_err(RunError::Close),
+        Err(_) => {
+            tracing::warn!(
+                "the store needs longer to close than is allowed: the next start reads its journal"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// What becomes of an accepted connection.
+#[derive(Clone)]
+struct HandOver {
+    limit: Arc<PeerLimit>,
+    patience: Duration,
+    metrics: Arc<Metrics>,
+    cutting: watch::Receiver<bool>,
+    connections: mpsc::Sender<Connection>,
+}
+
+impl HandOver {
+    async fn take(self, accepted: Accepted) {
+        let Some(place) = self.limit.take(&accepted.peer.identity) else {
+            Metrics::count(&self.metrics.connections_refused, "too_many_of_identity");
+            tracing::warn!(peer = %accepted.peer.identity, addr = %accepted.addr, "too many connections of one identity");
+            return;
+        };
+        let connection = Connection::new(accepted, place, self.patience, told(self.cutting), self.metrics);
+        // Fails when the server has ended; the connection closes then.
+        let _ = self.connections.send(connection).await;
+    }
+}
+
+/// Resolves when the value turns true, or its sender is gone.
+async fn told(mut flag: watch::Receiver<bool>) {
+    // An error means that the sender is gone.
+    let _ = flag.wait_for(|flag| *flag).await;
+}
+
+/// Resolves when the store has failed.
+async fn poisoned(store: &Arc<dyn Store>) -> Arc<str> {
+    loop {
+        if let Some(reason) = store.poisoned() {
+            return reason;
+        }
+        tokio::time::sleep(POISON_EVERY).await;
+    }
+}
+
+fn endpoints(metrics: &Arc<Metrics>, store: &Arc<dyn Store>, stopping: &watch::Receiver<bool>) -> Endpoints {
+    let metrics = Arc::clone(metrics);
+    let (healthy, ready, stopping) = (Arc::clone(store), Arc::clone(store), stopping.clone());
+    let failed = |store: &Arc<dyn Store>| match store.poisoned() {
+        Some(reason) => Err(format!("the store has failed: {reason}")),
+        None => Ok(()),
+    };
+    Endpoints {
+        metrics: Arc::new(move || metrics.encode()),
+        healthy: Arc::new(move || failed(&healthy)),
+        ready: Arc::new(move || {
+            if *stopping.borrow() {
+                return Err("stopping".to_owned());
+            }
+            failed(&ready)
+        }),
+    }
+}

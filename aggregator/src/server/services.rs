@@ -1,0 +1,137 @@
+//! The gRPC services on the one port: `catchment.v1`, health and reflection, each with its bounds.
+
+use std::sync::Arc;
+
+use catchment_proto::{
+    batch::BATCH_BYTES_MAX,
+    wire::{
+        FILE_DESCRIPTOR_SET, fleet_server::FleetServer, ingest_server::IngestServer,
+        query_server::QueryServer,
+    },
+};
+use tokio::sync::watch;
+use tonic::{
+    codec::CompressionEncoding::Zstd,
+    server::NamedService,
+    service::Routes,
+    transport::{Server, server::Router},
+};
+use tonic_health::{
+    ServingStatus,
+    pb::health_server::HealthServer,
+    server::{HealthReporter, HealthService},
+};
+
+use crate::{
+    config::Config,
+    fleet::FleetService,
+    ingest::{IngestService, Sessions, Shared},
+    metrics::Metrics,
+    query::{QueryService, Runner},
+    store::Store,
+};
+
+/// Most streams of one connection at once.
+const STREAMS_MAX: u32 = 64;
+/// A question with its selector.
+const QUESTION_BYTES_MAX: usize = 64 << 10;
+/// A batch, and what stands around it in its message.
+const DELIVERY_BYTES_MAX: usize = BATCH_BYTES_MAX + 1024;
+/// Bytes of one stream and of one connection that may be on their way: enough for 100 Mbit/s over 300 ms.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Headers of one request.
+const HEADER_BYTES_MAX: u32 = 16 << 10;
+
+/// All services, ready to be served.
+pub(super) struct Services {
+    pub(super) router: Router,
+    pub(super) health: Health,
+}
+
+/// What the health service says.
+pub(super) struct Health(HealthReporter);
+
+/// Names of the services whose health is told; the empty one stands for the whole server.
+const NAMES: [&str; 4] = [
+    "",
+    IngestServer::<IngestService>::NAME,
+    QueryServer::<QueryService>::NAME,
+    FleetServer::<FleetService>::NAME,
+];
+
+impl Health {
+    /// Tells that nothing is served any more, and ends those who watch: they would keep the server from ending.
+    pub(super) async fn stop(mut self) {
+        for name in NAMES {
+            self.0.set_service_status(name, ServingStatus::NotServing).await;
+        }
+        for name in NAMES {
+            self.0.clear_service_status(name).await;
+        }
+    }
+}
+
+impl Services {
+    pub(super) async fn new(
+        config: &Config,
+        store: &Arc<dyn Store>,
+        sessions: &Arc<Sessions>,
+        metrics: &Arc<Metrics>,
+        stopping: &watch::Receiver<bool>,
+    ) -> Self {
+        let runner = Runner::new(config.query, Arc::clone(metrics));
+        let ingest = IngestService(Arc::new(Shared {
+            store: Arc::clone(store),
+            sessions: Arc::clone(sessions),
+            metrics: Arc::clone(metrics),
+            in_flight_max: config.ingest_in_flight,
+            stopping: stopping.clone(),
+        }));
+        let query =
+            QueryService { store: Arc::clone(store), runner: runner.clone(), metrics: Arc::clone(metrics) };
+        let fleet = FleetService { store: Arc::clone(store), sessions: Arc::clone(sessions), runner };
+        let health = HealthReporter::new();
+        for name in NAMES {
+            health.set_service_status(name, ServingStatus::Serving).await;
+        }
+        let health_service = HealthServer::new(HealthService::from_health_reporter(health.clone()));
+        let routes = Routes::new(
+            IngestServer::new(ingest)
+                .accept_compressed(Zstd)
+                .send_compressed(Zstd)
+                .max_decoding_message_size(DELIVERY_BYTES_MAX),
+        )
+        .add_service(
+            QueryServer::new(query).send_compressed(Zstd).max_decoding_message_size(QUESTION_BYTES_MAX),
+        )
+        .add_service(
+            FleetServer::new(fleet).send_compressed(Zstd).max_decoding_message_size(QUESTION_BYTES_MAX),
+        )
+        .add_service(health_service);
+        let router = Server::builder()
+            .http2_keepalive_interval(Some(config.keepalive))
+            .http2_keepalive_timeout(Some(config.keepalive))
+            .max_concurrent_streams(Some(STREAMS_MAX))
+            .initial_stream_window_size(Some(STREAM_WINDOW))
+            .initial_connection_window_size(Some(CONNECTION_WINDOW))
+            .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
+            .add_routes(with_reflection(routes));
+        Self { router, health: Health(health) }
+    }
+}
+
+/// Adds server reflection, in the version that today's tools ask for and in the one before.
+///
+/// # Panics
+/// Never: the descriptors come from the build, and a test serves them.
+fn with_reflection(routes: Routes) -> Routes {
+    let descriptors = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    routes
+        .add_service(descriptors().build_v1().expect("descriptors of the build are valid"))
+        .add_service(descriptors().build_v1alpha().expect("descriptors of the build are valid"))
+}

@@ -1,0 +1,271 @@
+//! For tests: a store in memory, and short ways to make its things.
+
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    sync::{Arc, Mutex},
+};
+
+use catchment_partial::{Partial, Timestamp, Window};
+use catchment_proto::{Batch, Entry, GatewayId, Labels, MetricName, Name, SeriesKey};
+use futures_util::future::BoxFuture;
+
+use crate::store::{GatewayEntry, Origin, SeriesEntry, SeriesId, Store, StoreError};
+
+/// A gateway's identity.
+pub(crate) fn gateway(site: &str, name: &str) -> GatewayId {
+    GatewayId { site: Name::new(site).unwrap(), name: Name::new(name).unwrap() }
+}
+
+/// A partial of readings: Unix milliseconds and value.
+pub(crate) fn partial(readings: &[(i64, f64)]) -> Partial {
+    let mut partial = Partial::empty();
+    for (ms, value) in readings {
+        partial.push(Timestamp::from_millis(*ms).unwrap(), *value);
+    }
+    partial
+}
+
+fn encoded(partial: &Partial, window: Window) -> bytes::Bytes {
+    let mut body = Vec::new();
+    partial.encode(window.start(), &mut body);
+    body.into()
+}
+
+/// A series' key.
+pub(crate) fn key(device: &str, metric: &str, labels: &[(&str, &str)]) -> SeriesKey {
+    SeriesKey {
+        device: Name::new(device).unwrap(),
+        metric: MetricName::new(metric).unwrap(),
+        labels: Labels::new(labels.iter().copied()).unwrap(),
+    }
+}
+
+/// A batch of one series: windows of ten seconds, each with the readings that fall into it.
+pub(crate) fn batch(number: u64, series: SeriesKey, readings: &[(i64, f64)], watermark_ms: i64) -> Batch {
+    let width = catchment_partial::Width::from_millis(10_000).unwrap();
+    let mut windows: BTreeMap<Window, Vec<(i64, f64)>> = BTreeMap::new();
+    for (ms, value) in readings {
+        let window = Window::containing(Timestamp::from_millis(*ms).unwrap(), width);
+        windows.entry(window).or_default().push((*ms, *value));
+    }
+    let entries = windows.into_iter().map(|(window, readings)| Entry {
+        series: 0,
+        window,
+        part: number,
+        revision: number,
+        body: encoded(&partial(&readings), window),
+    });
+    let entries: Vec<Entry> = entries.collect();
+    Batch {
+        shard: 0,
+        number,
+        watermark: Timestamp::from_millis(watermark_ms),
+        live: number == 0,
+        width,
+        series: if entries.is_empty() { Vec::new() } else { vec![series] },
+        entries,
+    }
+}
+
+/// What the next put does besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Refuses as full.
+    Full,
+    /// Refuses as failed, from now on.
+    Poisoned,
+}
+
+type Rows = BTreeMap<(SeriesId, Window, u64, u64), (u64, Partial)>;
+
+#[derive(Default)]
+struct State {
+    series: Vec<(GatewayId, SeriesKey)>,
+    gateways: Vec<GatewayEntry>,
+    /// Highest batch number by (epoch, shard).
+    delivered: BTreeMap<(u64, u32), u64>,
+    /// By series, window, epoch and part: revision and partial.
+    rows: Rows,
+    live: Rows,
+    fault: Option<Fault>,
+    poisoned: Option<Arc<str>>,
+    closed: bool,
+    puts: u64,
+}
+
+/// A store in memory, for tests of what stands before it. Durable is what it says it is.
+#[derive(Default)]
+pub(crate) struct MemoryStore {
+    state: Mutex<State>,
+    /// Puts wait here while it is held for writing.
+    pub(crate) gate: tokio::sync::RwLock<()>,
+}
+
+impl MemoryStore {
+    /// Makes the next put fail.
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.state.lock().unwrap().fault = Some(fault);
+    }
+
+    /// Whether it was closed in order.
+    pub(crate) fn closed(&self) -> bool {
+        self.state.lock().unwrap().closed
+    }
+
+    /// Number of puts that came through the gate.
+    pub(crate) fn puts(&self) -> u64 {
+        self.state.lock().unwrap().puts
+    }
+
+    /// Number of rows of open windows.
+    pub(crate) fn live_rows(&self) -> usize {
+        self.state.lock().unwrap().live.len()
+    }
+
+    fn apply(&self, origin: &Origin, batch: &Batch, first: bool) -> Result<(), StoreError> {
+        let mut state = self.state.lock().unwrap();
+        state.puts += 1;
+        match state.fault.take() {
+            Some(Fault::Full) => return Err(StoreError::Full("no room".to_owned())),
+            Some(Fault::Poisoned) => state.poisoned = Some("the disk failed".into()),
+            None => {}
+        }
+        if let Some(reason) = &state.poisoned {
+            return Err(StoreError::Poisoned(Arc::clone(reason)));
+        }
+        let highest = state.delivered.get(&(origin.epoch, batch.shard)).copied().unwrap_or(0);
+        if !batch.live {
+            if batch.number <= highest {
+                return Ok(());
+            }
+            if batch.number != highest + 1 && !first {
+                return Err(StoreError::Gap { shard: batch.shard, highest, got: batch.number });
+            }
+        }
+        let mut decoded = Vec::new();
+        for (number, entry) in batch.entries.iter().enumerate() {
+            let partial = Partial::decode(&entry.body, entry.window.start())
+                .map_err(|error| StoreError::Body { entry: number, reason: error.to_string() })?;
+            decoded.push((entry, partial));
+        }
+        for (entry, partial) in decoded {
+            let key = &batch.series[entry.series as usize];
+            let named = (origin.gateway.clone(), key.clone());
+            let known = state.series.iter().position(|series| *series == named);
+            let id = SeriesId(known.unwrap_or_else(|| {
+                state.series.push(named);
+                state.series.len() - 1
+            }) as u32);
+            let rows = if batch.live { &mut state.live } else { &mut state.rows };
+            let row =
+                rows.entry((id, entry.window, origin.epoch, entry.part)).or_insert((0, Partial::empty()));
+            if row.0 <= entry.revision {
+                *row = (entry.revision, partial);
+            }
+        }
+        if !batch.live {
+            state.delivered.insert((origin.epoch, batch.shard), batch.number);
+        }
+        drop(state);
+        if let Some(watermark) = batch.watermark {
+            self.progress(origin, batch.shard, watermark);
+        }
+        Ok(())
+    }
+}
+
+impl Store for MemoryStore {
+    fn put<'a>(
+        &'a self,
+        origin: &'a Origin,
+        batch: Batch,
+        first: bool,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let _open = self.gate.read().await;
+            self.apply(origin, &batch, first)
+        })
+    }
+
+    fn progress(&self, origin: &Origin, _shard: u32, watermark: Timestamp) {
+        let mut state = self.state.lock().unwrap();
+        match state.gateways.iter_mut().find(|entry| entry.origin.gateway == origin.gateway) {
+            Some(entry) => entry.watermark = entry.watermark.max(Some(watermark)),
+            None => state.gateways.push(GatewayEntry { origin: origin.clone(), watermark: Some(watermark) }),
+        }
+    }
+
+    fn delivered(&self, origin: &Origin) -> Vec<u64> {
+        let mut state = self.state.lock().unwrap();
+        if !state.gateways.iter().any(|entry| entry.origin.gateway == origin.gateway) {
+            state.gateways.push(GatewayEntry { origin: origin.clone(), watermark: None });
+        }
+        let highest = |shard| state.delivered.get(&(origin.epoch, shard)).copied().unwrap_or(0);
+        (0..origin.shards).map(highest).collect()
+    }
+
+    fn drop_live(&self, origin: &Origin) {
+        self.state.lock().unwrap().live.retain(|(_, _, epoch, _), _| *epoch != origin.epoch);
+    }
+
+    fn series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry> {
+        let state = self.state.lock().unwrap();
+        let named = state.series.iter().enumerate().filter(|(_, (gateway, key))| wanted(gateway, key));
+        named
+            .map(|(number, (gateway, key))| {
+                let id = SeriesId(number as u32);
+                let rows = || state.rows.iter().chain(&state.live).filter(|((series, ..), _)| *series == id);
+                let starts = || rows().map(|((_, window, ..), _)| window.start());
+                let last =
+                    rows().filter_map(|(_, (_, partial))| partial.last()).map(|point| point.time).max();
+                SeriesEntry {
+                    id,
+                    gateway: gateway.clone(),
+                    key: key.clone(),
+                    windows: (starts().min().unwrap(), starts().max().unwrap()),
+                    last_reading: last.unwrap(),
+                }
+            })
+            .collect()
+    }
+
+    fn gateways(&self) -> Vec<GatewayEntry> {
+        self.state.lock().unwrap().gateways.clone()
+    }
+
+    fn scan(
+        &self,
+        series: &[SeriesId],
+        from: Timestamp,
+        to: Timestamp,
+        visit: &mut dyn FnMut(SeriesId, Window, &Partial) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let state = self.state.lock().unwrap();
+        for wanted in series {
+            for ((id, window, ..), (_, partial)) in state.rows.iter().chain(&state.live) {
+                let inside = (from..to).contains(&window.start());
+                if id == wanted && inside && visit(*id, *window, partial).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let mut state = self.state.lock().unwrap();
+        let count = state.rows.len();
+        state.rows.retain(|(_, window, ..), _| window.end() >= before);
+        Ok((count - state.rows.len()) as u64)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.state.lock().unwrap().closed = true;
+        Box::pin(async { Ok(()) })
+    }
+
+    fn poisoned(&self) -> Option<Arc<str>> {
+        self.state.lock().unwrap().poisoned.clone()
+    }
+}

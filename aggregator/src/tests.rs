@@ -1,0 +1,6 @@
+//! The whole aggregator in this process: real mutual TLS on port 0, identities of a fresh authority.
+
+mod asking;
+mod delivering;
+mod rig;
+mod roles;

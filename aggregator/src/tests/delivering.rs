@@ -1,0 +1,119 @@
+use std::sync::Arc;
+
+use catchment_proto::{batch::BATCH_BYTES_MAX, wire};
+use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use super::rig::{Delivery, Running, World, ask, operator, question, site_gateway};
+use crate::{
+    metrics::Metrics,
+    server,
+    testing::{Fault, MemoryStore, batch, key},
+};
+
+#[tokio::test]
+async fn what_was_acknowledged_is_answered_after_a_restart() {
+    let world = World::new();
+    let running = world.start().await;
+    let mut delivery = world.delivery(running.addr, "berlin").await;
+    assert_eq!(delivery.delivered, [0, 0]);
+    let series = || key("d1", "temperature", &[("room", "3")]);
+    delivery.send(&batch(1, series(), &[(1_000, 1.0), (12_000, 2.0)], 20_000)).await;
+    delivery.send(&batch(2, series(), &[(25_000, 4.0)], 30_000)).await;
+    delivery.until(2).await.unwrap();
+    let answer = ask(&mut world.query(running.addr), question("temperature")).await.unwrap();
+    let expected = [(String::new(), vec![(0, vec![Some(3.0), Some(7.0)])])];
+    assert_eq!(answer.series, expected);
+    // The other shard has closed nothing yet.
+    assert_eq!(answer.complete_until_ms, None);
+    running.stop().await.unwrap();
+    let status = delivery.until(3).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+
+    let running = world.start().await;
+    let mut delivery = world.delivery(running.addr, "berlin").await;
+    assert_eq!(delivery.delivered, [2, 0]);
+    // Sent again, and on.
+    delivery.send(&batch(2, series(), &[(25_000, 4.0)], 30_000)).await;
+    delivery.send(&batch(3, series(), &[(26_000, 8.0)], 40_000)).await;
+    delivery.until(3).await.unwrap();
+    let answer = ask(&mut world.query(running.addr), question("temperature")).await.unwrap();
+    assert_eq!(answer.series[0].1, [(0, vec![Some(4.0), Some(15.0)])]);
+    let metrics = running.page("/metrics").await;
+    assert!(metrics.contains("catchment_aggregator_ingest_duplicates_total 1"), "{metrics}");
+    assert!(metrics.contains("catchment_aggregator_store_series 1"), "{metrics}");
+    assert!(metrics.contains(r#"gateway_connected{site="berlin",gateway="g1"} 1"#), "{metrics}");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_stream_ends_the_older() {
+    let world = World::new();
+    let running = world.start().await;
+    let mut old = world.delivery(running.addr, "berlin").await;
+    let mut other = world.delivery(running.addr, "munich").await;
+    let mut new = world.delivery(running.addr, "berlin").await;
+    let status = old.until(1).await.unwrap_err();
+    assert_eq!((status.code(), status.message().contains("superseded")), (Code::Aborted, true), "{status}");
+    for delivery in [&mut new, &mut other] {
+        delivery.send(&batch(1, key("d1", "m", &[]), &[(1_000, 1.0)], 20_000)).await;
+        delivery.until(1).await.unwrap();
+    }
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn gaps_and_oversize_end_the_stream_with_their_reason() {
+    let world = World::new();
+    let running = world.start().await;
+    let small = |number| batch(number, key("d1", "m", &[]), &[(1_000, 1.0)], 20_000);
+    let mut delivery = world.delivery(running.addr, "berlin").await;
+    delivery.send(&small(1)).await;
+    delivery.send(&small(3)).await;
+    let status = delivery.until(3).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
+
+    // At the beginning of a stream a store that lost something takes what there is.
+    let mut delivery = world.delivery(running.addr, "berlin").await;
+    assert_eq!(delivery.delivered, [1, 0]);
+    delivery.send(&small(5)).await;
+    delivery.until(5).await.unwrap();
+    assert!(running.page("/metrics").await.contains("catchment_aggregator_ingest_gaps_total 3"));
+
+    for compressible in [true, false] {
+        let mut delivery = world.delivery(running.addr, "berlin").await;
+        let noise = |i: usize| (i.wrapping_mul(2_654_435_761) >> 13) as u8;
+        let body: Vec<u8> = (0..BATCH_BYTES_MAX + 4_096).map(|i| if compressible { 0 } else { noise(i) }).collect();
+        let mut large = wire::Batch::from(&small(6));
+        large.body = vec![body.into()];
+        delivery.send_wire(large).await;
+        let status = delivery.until(6).await.unwrap_err();
+        assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{status}");
+    }
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_store_is_told_and_ends_the_process() {
+    let world = World::new();
+    let config = world.config();
+    let store = Arc::new(MemoryStore::default());
+    let tls = server::check(&config).unwrap();
+    let aggregator = server::bind_with(config, tls, Arc::clone(&store) as _, Metrics::new()).await.unwrap();
+    let running = Running::new(aggregator);
+    assert!(running.page("/readyz").await.starts_with("HTTP/1.1 200"));
+    let health = HealthClient::new(world.channel(running.addr, &operator()));
+    let request = HealthCheckRequest { service: "catchment.v1.Ingest".to_owned() };
+    let mut watch = health.clone().watch(request).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status, 1);
+    let mut delivery = Delivery::start(world.channel(running.addr, &site_gateway("berlin")), 1).await.unwrap();
+    store.fail(Fault::Poisoned);
+    delivery.send(&batch(1, key("d1", "m", &[]), &[(1_000, 1.0)], 20_000)).await;
+    let status = delivery.until(1).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    // Not serving, then the end of the watch.
+    assert_eq!(watch.message().await.unwrap().map(|answer| answer.status), Some(2));
+    let error = running.ended().await.unwrap_err().to_string();
+    assert!(error.contains("the disk failed"), "{error}");
+    assert!(store.closed());
+}

@@ -1,0 +1,253 @@
+//! Identities, a running aggregator, and its clients.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use catchment_certs::{
+    ClientTls, GrpcConnector, Identity, IdentityFolder, Role, TrustDomain,
+    authority::{Authority, IssueRequest, ROOT_DAYS},
+    channel::ALPN_GRPC,
+    endpoint_uri,
+};
+use catchment_proto::{
+    AggregatorId, DeviceId, Name, OperatorId,
+    wire::{
+        self, AggregateRequest, AggregateResponse, DeliverRequest, DeliverResponse, aggregate_response,
+        deliver_request::Kind, deliver_response, fleet_client::FleetClient, ingest_client::IngestClient,
+        query_client::QueryClient,
+    },
+};
+use tempfile::TempDir;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Status, Streaming,
+    codec::CompressionEncoding::Zstd,
+    transport::{Channel, Endpoint},
+};
+
+use crate::{Config, Options, RunError, bind, testing::gateway};
+
+/// Longest wait for something that should happen at once.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An authority in a folder of its own, and data folders beside it.
+pub(super) struct World {
+    folder: TempDir,
+    authority: Authority,
+}
+
+/// A running aggregator.
+pub(super) struct Running {
+    pub(super) addr: SocketAddr,
+    pub(super) http: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    end: JoinHandle<Result<(), RunError>>,
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub(super) fn operator() -> Identity {
+    Identity::Operator(OperatorId { name: name("ada") })
+}
+
+pub(super) fn device() -> Identity {
+    Identity::Device(DeviceId { site: name("berlin"), name: name("d1") })
+}
+
+pub(super) fn site_gateway(site: &str) -> Identity {
+    Identity::Gateway(gateway(site, "g1"))
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let domain = TrustDomain::new("catchment.local").unwrap();
+        let authority = Authority::init(&folder.path().join("pki"), &domain, ROOT_DAYS).unwrap();
+        Self { folder, authority }
+    }
+
+    /// The folder of an identity, issued when it is asked for first.
+    pub(super) fn identity(&self, identity: &Identity) -> PathBuf {
+        let dir = self.authority.identity_dir(identity);
+        if !dir.exists() {
+            let mut request = IssueRequest::new(identity.clone());
+            if identity.role().is_server() {
+                request.hosts = vec!["127.0.0.1".parse().unwrap()];
+            }
+            self.authority.issue(&request, &mut |_| ()).unwrap();
+        }
+        dir
+    }
+
+    /// A configuration with ports of its own.
+    pub(super) fn config(&self) -> Config {
+        let identity = self.identity(&Identity::Aggregator(AggregatorId { name: name("centre") }));
+        let options = Options {
+            identity: Some(identity),
+            listen: Some("127.0.0.1:0".parse().unwrap()),
+            http: Some("127.0.0.1:0".parse().unwrap()),
+            data: Some(self.folder.path().join("data")),
+            ..Options::default()
+        };
+        Config::try_from(options).unwrap()
+    }
+
+    pub(super) async fn start(&self) -> Running {
+        Running::new(bind(self.config()).await.unwrap())
+    }
+
+    /// A connection under an identity; it is made at the first call.
+    pub(super) fn channel(&self, addr: SocketAddr, identity: &Identity) -> Channel {
+        channel(addr, &self.identity(identity))
+    }
+
+    pub(super) async fn delivery(&self, addr: SocketAddr, site: &str) -> Delivery {
+        Delivery::start(self.channel(addr, &site_gateway(site)), 1).await.unwrap()
+    }
+
+    pub(super) fn query(&self, addr: SocketAddr) -> QueryClient<Channel> {
+        QueryClient::new(self.channel(addr, &operator())).accept_compressed(Zstd)
+    }
+
+    pub(super) fn fleet(&self, addr: SocketAddr) -> FleetClient<Channel> {
+        FleetClient::new(self.channel(addr, &operator()))
+    }
+}
+
+pub(super) fn channel(addr: SocketAddr, identity: &Path) -> Channel {
+    let tls = ClientTls::new(&IdentityFolder::load(identity).unwrap(), &[ALPN_GRPC]).unwrap();
+    let connector = GrpcConnector::new(tls, Role::Aggregator, PATIENCE);
+    Endpoint::from(endpoint_uri(&format!("https://{addr}")).unwrap()).connect_with_connector_lazy(connector)
+}
+
+impl Running {
+    pub(super) fn new(aggregator: crate::Aggregator) -> Self {
+        let (addr, http) = (aggregator.local_addr(), aggregator.http_addr().unwrap());
+        let (stop, stopped) = oneshot::channel();
+        let end = tokio::spawn(aggregator.run(async { _ = stopped.await }));
+        Self { addr, http, stop: Some(stop), end }
+    }
+
+    /// An ordered stop.
+    pub(super) async fn stop(mut self) -> Result<(), RunError> {
+        drop(self.stop.take());
+        self.ended().await
+    }
+
+    /// Waits until it ends by itself.
+    pub(super) async fn ended(self) -> Result<(), RunError> {
+        let Self { stop, end, .. } = self;
+        let result = tokio::time::timeout(PATIENCE, end).await.expect("it ends").unwrap();
+        drop(stop);
+        result
+    }
+
+    /// A page of the plain HTTP endpoint.
+    pub(super) async fn page(&self, path: &str) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = tokio::net::TcpStream::connect(self.http).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await.unwrap();
+        page
+    }
+}
+
+/// A gateway's stream.
+pub(super) struct Delivery {
+    pub(super) delivered: Vec<u64>,
+    requests: mpsc::Sender<DeliverRequest>,
+    responses: Streaming<DeliverResponse>,
+}
+
+impl Delivery {
+    /// Opens a stream of an epoch with two shards.
+    pub(super) async fn start(channel: Channel, epoch: u64) -> Result<Self, Status> {
+        let (requests, outgoing) = mpsc::channel(16);
+        let start = wire::Start { epoch, epoch_created_ms: 1, shards: 2, version: "0.1-test".to_owned() };
+        requests.send(DeliverRequest { kind: Some(Kind::Start(start)) }).await.unwrap();
+        let mut client = IngestClient::new(channel)
+            .send_compressed(Zstd)
+            .accept_compressed(Zstd)
+            .max_encoding_message_size(usize::MAX);
+        let mut responses = client.deliver(ReceiverStream::new(outgoing)).await?.into_inner();
+        match responses.message().await?.and_then(|response| response.kind) {
+            Some(deliver_response::Kind::Resume(resume)) => {
+                Ok(Self { delivered: resume.delivered, requests, responses })
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) async fn send(&self, batch: &catchment_proto::Batch) {
+        self.send_wire(batch.into()).await;
+    }
+
+    pub(super) async fn send_wire(&self, batch: wire::Batch) {
+        // Fails when the aggregator has ended the stream, which `until` then sees.
+        let _ = self.requests.send(DeliverRequest { kind: Some(Kind::Batch(batch)) }).await;
+    }
+
+    /// Waits for the ack of a number of shard 0, or the status with which the stream ends.
+    pub(super) async fn until(&mut self, number: u64) -> Result<(), Status> {
+        loop {
+            let response = tokio::time::timeout(PATIENCE, self.responses.message()).await.expect("an answer")?;
+            match response.and_then(|response| response.kind) {
+                Some(deliver_response::Kind::Ack(ack)) if ack.number >= number => return Ok(()),
+                Some(_) => {}
+                None => return Err(Status::unknown("the stream ended without a status")),
+            }
+        }
+    }
+}
+
+/// An answer, collected.
+#[derive(Debug, PartialEq)]
+pub(super) struct Answer {
+    pub(super) complete_until_ms: Option<i64>,
+    pub(super) aggregates: Vec<String>,
+    /// Labels as `name=value,…`, then points: start and figures.
+    pub(super) series: Vec<(String, Vec<(i64, Vec<Option<f64>>)>)>,
+}
+
+pub(super) async fn ask(client: &mut QueryClient<Channel>, request: AggregateRequest) -> Result<Answer, Status> {
+    let mut stream = client.aggregate(request).await?.into_inner();
+    let mut answer: Option<Answer> = None;
+    while let Some(AggregateResponse { kind }) = stream.message().await? {
+        match kind.unwrap() {
+            aggregate_response::Kind::Header(header) => {
+                assert!(answer.is_none(), "one header, first");
+                let wire::Header { complete_until_ms, aggregates } = header;
+                answer = Some(Answer { complete_until_ms, aggregates, series: Vec::new() });
+            }
+            aggregate_response::Kind::Series(series) => {
+                let labels: Vec<_> = series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                let points = series.points.into_iter().map(|point| {
+                    (point.start_ms, point.values.into_iter().map(|value| value.number).collect())
+                });
+                answer.as_mut().unwrap().series.push((labels.join(","), points.collect()));
+            }
+        }
+    }
+    Ok(answer.unwrap())
+}
+
+pub(super) fn question(selector: &str) -> AggregateRequest {
+    AggregateRequest {
+        selector: selector.to_owned(),
+        from_ms: 0,
+        to_ms: 1_000_000,
+        aggregates: vec!["count".to_owned(), "sum".to_owned()],
+        ..AggregateRequest::default()
+    }
+}
