@@ -1,4 +1,4 @@
-//! Bytes of a device into [`Intake`]: the pure half of a session, without sockets and clocks.
+//! Bytes of a device into [`crate::intake::Intake`]: the pure half of a session, without sockets and clocks.
 //!
 //! ```text
 //! bytes ─▶ lines::Lines, or catchment_proto::frame::split ─▶ json | line_protocol | frames ─▶ Intake
