@@ -66,7 +66,7 @@ pub(crate) fn segment_start(name: &str) -> Option<Position> {
         return None;
     }
     let start: u64 = digits.parse().ok()?;
-    (start % ALIGN == 0).then_some(Position::new(start))
+    start.is_multiple_of(ALIGN).then_some(Position::new(start))
 }
 
 /// What a segment's header says.

@@ -77,7 +77,7 @@ impl<F: DiskFile> Scanner<F> {
     /// Skips what needs not be read to go on at `from`; some records before it may still come.
     pub(crate) fn skip_to(&mut self, from: Position) -> io::Result<()> {
         self.skip_to = from;
-        let aligned = from.since(self.start) % ALIGN == 0;
+        let aligned = from.since(self.start).is_multiple_of(ALIGN);
         if aligned && from < self.limit && self.block_at(from)?.is_some() {
             self.at = from;
         }

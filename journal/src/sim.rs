@@ -80,6 +80,10 @@ impl State {
         z ^ (z >> 31)
     }
 
+    fn coin(&mut self) -> bool {
+        self.random() & 1 == 0
+    }
+
     fn used(&self) -> u64 {
         let bytes = |inode| self.files.get(inode).map_or(0, |file: &Inode| file.now.len() as u64);
         self.names.values().map(|inode| crate::config::page_up(bytes(inode))).sum()
@@ -131,7 +135,7 @@ impl SimDisk {
             ignore_syncs: false,
             syncs: 0,
         };
-        if state.random() % 2 == 0 {
+        if state.coin() {
             state.sector = 4096;
         }
         Self(Arc::new(Mutex::new(state)))
@@ -146,7 +150,7 @@ impl SimDisk {
         let mut state = self.state();
         state.life += 1;
         for change in std::mem::take(&mut state.changes) {
-            if state.random() % 2 == 0 {
+            if state.coin() {
                 change.apply(&mut state.durable_names);
             }
         }

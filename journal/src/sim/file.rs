@@ -16,13 +16,13 @@ pub(super) struct Inode {
 
 impl Inode {
     pub(super) fn crash(&mut self, state: &mut State) {
-        let length = match self.length_dirty && state.random() % 2 == 0 {
+        let length = match self.length_dirty && state.coin() {
             true => self.now.len(),
             false => self.durable.len(),
         };
         self.durable.resize(length, 0);
         for sector in std::mem::take(&mut self.dirty) {
-            if state.random() % 2 == 0 {
+            if state.coin() {
                 self.keep(sector, state.sector);
             }
         }
@@ -134,7 +134,7 @@ impl DiskFile for SimFile {
             if state.sync_fails() {
                 // Some of it arrived; all of it counts as clean.
                 for sector in std::mem::take(&mut file.dirty) {
-                    if state.random() % 2 == 0 {
+                    if state.coin() {
                         file.keep(sector, state.sector);
                     }
                 }
