@@ -16,9 +16,10 @@ use super::support::{Echo, PATIENCE, Pki, Seen, echo, ping, until};
 use crate::{AcceptConfig, Accepted, HandshakeFailure, Role, ServerTls, TlsFailure, accept_loop};
 
 #[tokio::test]
-async fn a_stalled_handshake_delays_nobody_and_ends_by_its_deadline() {
+async fn stalled_handshakes_delay_nobody() {
     let pki = Pki::new();
-    let config = AcceptConfig { connections_max: 16, handshake_timeout: Duration::from_secs(2) };
+    // Longer than the test waits: whoever had to wait for a stalled handshake would be seen.
+    let config = AcceptConfig { connections_max: 16, handshake_timeout: 30 * PATIENCE };
     let server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
     let mut stalled = Vec::new();
     for _ in 0..5 {
@@ -28,10 +29,16 @@ async fn a_stalled_handshake_delays_nobody_and_ends_by_its_deadline() {
     let (mut stream, _) =
         tls.connect("127.0.0.1", server.addr.port(), Role::Gateway, PATIENCE).await.unwrap();
     ping(&mut stream).await.unwrap();
-    for _ in 0..5 {
-        assert_eq!(server.seen.failure().await, HandshakeFailure::Timeout);
-    }
-    ping(&mut stream).await.unwrap();
+    assert!(server.seen.failures.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_stalled_handshake_ends_by_its_deadline() {
+    let pki = Pki::new();
+    let config = AcceptConfig { connections_max: 16, handshake_timeout: Duration::from_millis(100) };
+    let server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
+    let _stalled = TcpStream::connect(server.addr).await.unwrap();
+    assert_eq!(server.seen.failure().await, HandshakeFailure::Timeout);
 }
 
 #[tokio::test]
