@@ -108,8 +108,10 @@ impl<D: Disk> GroupLog<D> {
             commits: watch::Sender::new(first),
             thread: Mutex::new(None),
         });
-        let shared = Arc::clone(&inner);
-        let committer = Committer { inner: shared, writer, held, spare: Vec::new(), full: None, retry: None };
+        // A block that is already waiting for space is tried at once.
+        let retry = held.as_ref().map(|_| Instant::now());
+        let inner_too = Arc::clone(&inner);
+        let committer = Committer { inner: inner_too, writer, held, spare: Vec::new(), full: None, retry };
         let thread = std::thread::Builder::new()
             .name(format!("journal-{name}"))
             .spawn(move || ExitGuard(committer).0.run())?;
@@ -122,7 +124,8 @@ impl<D: Disk> GroupLog<D> {
     ///
     /// # Errors
     /// See [`AppendError`]; nothing has changed then. After `BufferFull` and `Full` try again when
-    /// [`GroupLog::subscribe`] tells of a change.
+    /// [`GroupLog::subscribe`] tells of a change; a receiver that was marked unchanged before the append
+    /// misses none.
     pub fn append(&self, record: &[u8]) -> Result<Position, AppendError> {
         let mut state = self.inner.state();
         let idle = state.pending.is_empty();

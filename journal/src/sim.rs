@@ -34,6 +34,7 @@ struct State {
     fail_write: Option<u32>,
     fail_sync: Option<u32>,
     ignore_syncs: bool,
+    copy_on_write: bool,
     syncs: u64,
 }
 
@@ -133,6 +134,7 @@ impl SimDisk {
             fail_write: None,
             fail_sync: None,
             ignore_syncs: false,
+            copy_on_write: false,
             syncs: 0,
         };
         if state.coin() {
@@ -183,6 +185,11 @@ impl SimDisk {
     /// A disk that says it synced and did not: shows that a test would notice a forgotten sync.
     pub fn ignore_syncs(&self, ignore: bool) {
         self.state().ignore_syncs = ignore;
+    }
+
+    /// A file system on which every write takes new space, so that a reservation does not help.
+    pub fn set_copy_on_write(&self, copy_on_write: bool) {
+        self.state().copy_on_write = copy_on_write;
     }
 
     /// Syncs asked for so far.

@@ -98,6 +98,9 @@ impl DiskFile for SimFile {
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.with(|state, file| {
+            if state.copy_on_write {
+                state.check_space(file.now.len() as u64 + bytes.len() as u64)?;
+            }
             let fails = countdown(&mut state.fail_write);
             let bytes = if fails { bytes.get(..bytes.len() / 2).unwrap_or_default() } else { bytes };
             let end = offset + bytes.len() as u64;

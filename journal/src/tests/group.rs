@@ -165,6 +165,24 @@ fn full_is_told_and_passes() {
 }
 
 #[test]
+fn a_block_that_finds_no_space_is_written_when_there_is_some() {
+    let disk = SimDisk::new(12);
+    let log = GroupLog::start(open(&disk).0, "held").unwrap();
+    let commits = log.subscribe();
+    disk.set_copy_on_write(true);
+    disk.set_quota(Some(1));
+    log.append(b"one").unwrap();
+    wait_until("not told", || commits.borrow().full);
+    let second = log.append(b"two").unwrap();
+    assert_eq!(log.durable(), Position::ZERO);
+    disk.set_quota(None);
+    wait_until("not written", || commits.borrow().durable > second);
+    wait_until("still full", || !commits.borrow().full);
+    log.close().unwrap();
+    assert_eq!(read_all(&open(&disk).0, Position::ZERO).0.len(), 2);
+}
+
+#[test]
 fn the_last_handle_that_goes_commits_the_rest() {
     let disk = SimDisk::new(11);
     let log = GroupLog::start(open(&disk).0, "drop").unwrap();

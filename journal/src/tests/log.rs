@@ -95,6 +95,23 @@ fn what_was_accepted_fits_though_the_disk_is_full_by_then() {
 }
 
 #[test]
+fn a_write_without_space_is_repeated_and_nothing_is_lost() {
+    let disk = SimDisk::new(9);
+    let (mut log, _) = open(&disk);
+    log.append(b"one").unwrap();
+    disk.set_copy_on_write(true);
+    disk.set_quota(Some(1));
+    assert!(matches!(log.commit(), Err(SyncError::Full(_))));
+    log.append(b"two").unwrap();
+    assert!(matches!(log.commit(), Err(SyncError::Full(_))));
+    assert_eq!(log.durable(), Position::ZERO);
+    disk.set_quota(None);
+    log.commit().unwrap();
+    let found: Vec<_> = read_all(&log, Position::ZERO).0.into_iter().map(|(_, bytes)| bytes).collect();
+    assert_eq!(found, [b"one", b"two"]);
+}
+
+#[test]
 fn records_beyond_the_bounds_are_refused_before_anything_changes() {
     let (mut log, _) = open(&SimDisk::new(4));
     let end = log.end();
