@@ -9,7 +9,7 @@
 //! What always holds: an append is refused before it changes anything, or it is written; what a commit
 //! returned survives power loss as long as the disk keeps what it synced; a failed sync is never retried;
 //! what is damaged is reported and never skipped in silence. All input and output goes through [`Disk`], so
-//! that this is tested on a disk that lies ([`sim::SimDisk`], feature `sim`).
+//! that this is tested on a disk that lies (`sim::SimDisk`, feature `sim`).
 
 mod config;
 mod damage;
