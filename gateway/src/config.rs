@@ -50,7 +50,7 @@ pub struct Settings {
     /// Longest TLS handshake [default: 10s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_HANDSHAKE_TIMEOUT")]
     pub handshake_timeout: Option<HumanDuration>,
-    /// Longest message of a device: a frame or a line [default: 1MiB]
+    /// Longest message of a device: a frame or a line [default: 256KiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_MESSAGE_BYTES_MAX")]
     pub message_bytes_max: Option<ByteSize>,
     /// Most readings of one message [default: 10000]
@@ -141,7 +141,12 @@ fn value(key: &'static str, reason: impl ToString) -> ConfigError {
     ConfigError::Value { key, reason: reason.to_string() }
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(key: &'static str, given: T, least: T, most: T) -> Result<T, ConfigError> {
+fn within<T: PartialOrd + std::fmt::Display>(
+    key: &'static str,
+    given: T,
+    least: T,
+    most: T,
+) -> Result<T, ConfigError> {
     if given < least || given > most {
         return Err(value(key, format!("{given} is out of range, {least} to {most} are possible")));
     }
@@ -150,7 +155,7 @@ fn within<T: PartialOrd + std::fmt::Display>(key: &'static str, given: T, least:
 
 fn window(given: Option<HumanDuration>) -> Result<Width, ConfigError> {
     let given = given.unwrap_or(HumanDuration::secs(10));
-    let exact = given.0.as_nanos() % 1_000_000 == 0;
+    let exact = given.0.as_nanos().is_multiple_of(1_000_000);
     let millis = u32::try_from(given.0.as_millis()).ok().filter(|_| exact);
     let millis = millis.ok_or_else(|| value("window", "whole milliseconds up to a day are possible"))?;
     Width::from_millis(millis).map_err(|e: WidthError| value("window", e))
@@ -165,14 +170,15 @@ impl Settings {
     /// # Errors
     /// The first setting that is missing or out of range.
     pub fn check(self) -> Result<Config, ConfigError> {
-        let aggregators = self.aggregator.filter(|urls| !urls.is_empty()).ok_or(ConfigError::Missing("aggregator"))?;
+        let aggregators =
+            self.aggregator.filter(|urls| !urls.is_empty()).ok_or(ConfigError::Missing("aggregator"))?;
         for url in &aggregators {
             parse_https(url).map_err(|e| value("aggregator", e))?;
         }
         let duration = |given: Option<HumanDuration>, default: Duration| given.map_or(default, |d| d.0);
         let day = Duration::from_secs(86_400);
         let bytes = |given: Option<ByteSize>, default: u64| given.map_or(default, |size| size.0);
-        let message_bytes_max = bytes(self.message_bytes_max, 1 << 20);
+        let message_bytes_max = bytes(self.message_bytes_max, 256 << 10);
         let live = self.live.map(|d| d.0);
         if live.is_some_and(|d| d < Duration::from_millis(100)) {
             return Err(value("live", "100ms is the least"));
@@ -197,10 +203,30 @@ impl Settings {
             past_max: duration(self.past_max, day * 3_650).min(day * 36_500),
             // A clock that nobody set right is off by less; a wrong year is caught.
             future_max: duration(self.future_max, Duration::from_secs(600)).min(day * 365),
-            open_windows_max: within("open_windows_max", self.open_windows_max.unwrap_or(1_000_000), 1_000, 1 << 30)?,
-            journal_bytes_max: within("journal_bytes_max", bytes(self.journal_bytes_max, GIB), 64 << 20, 1 << 40)?,
-            checkpoint_bytes: within("checkpoint_bytes", bytes(self.checkpoint_bytes, 64 << 20), 1 << 20, GIB)?,
-            outbox_bytes_max: within("outbox_bytes_max", bytes(self.outbox_bytes_max, 8 * GIB), 16 << 20, 1 << 44)?,
+            open_windows_max: within(
+                "open_windows_max",
+                self.open_windows_max.unwrap_or(1_000_000),
+                1_000,
+                1 << 30,
+            )?,
+            journal_bytes_max: within(
+                "journal_bytes_max",
+                bytes(self.journal_bytes_max, GIB),
+                64 << 20,
+                1 << 40,
+            )?,
+            checkpoint_bytes: within(
+                "checkpoint_bytes",
+                bytes(self.checkpoint_bytes, 64 << 20),
+                1 << 20,
+                GIB,
+            )?,
+            outbox_bytes_max: within(
+                "outbox_bytes_max",
+                bytes(self.outbox_bytes_max, 8 * GIB),
+                16 << 20,
+                1 << 44,
+            )?,
             uplink_in_flight: within("uplink_in_flight", self.uplink_in_flight.unwrap_or(64), 1, 10_000)?,
             stop_timeout: duration(self.stop_timeout, Duration::from_secs(10)),
         })
@@ -233,11 +259,19 @@ mod tests {
     #[test]
     fn values_out_of_range_are_named() {
         let error = |settings: Settings| settings.check().unwrap_err().to_string();
-        assert!(error(Settings { aggregator: Some(vec!["http://x".into()]), ..given() }).starts_with("aggregator"));
+        assert!(
+            error(Settings { aggregator: Some(vec!["http://x".into()]), ..given() })
+                .starts_with("aggregator")
+        );
         assert!(error(Settings { window: Some(HumanDuration::secs(0)), ..given() }).starts_with("window"));
-        assert!(error(Settings { window: Some(HumanDuration::secs(90_000)), ..given() }).starts_with("window"));
+        assert!(
+            error(Settings { window: Some(HumanDuration::secs(90_000)), ..given() }).starts_with("window")
+        );
         assert!(error(Settings { shards: Some(0), ..given() }).starts_with("shards"));
-        assert!(error(Settings { message_bytes_max: Some(ByteSize(1)), ..given() }).starts_with("message_bytes_max"));
+        assert!(
+            error(Settings { message_bytes_max: Some(ByteSize(1)), ..given() })
+                .starts_with("message_bytes_max")
+        );
     }
 
     #[test]

@@ -46,8 +46,7 @@ fn columns(shard: u32, state: &State, windows: &[Emitted]) -> wire::Batch {
         let place = (emitted.device, emitted.series);
         let Some((device, metric, labels)) = state.key(emitted.device, emitted.series) else { continue };
         let series = *places.entry(place).or_insert_with(|| {
-            let key =
-                SeriesKey { device: device.clone(), metric: metric.clone(), labels: labels.clone() };
+            let key = SeriesKey { device: device.clone(), metric: metric.clone(), labels: labels.clone() };
             batch.series.push(SeriesRef::from(&key));
             u32::try_from(batch.series.len() - 1).unwrap_or(u32::MAX)
         });

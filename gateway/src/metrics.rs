@@ -69,7 +69,11 @@ impl Metrics {
         let metrics = Self {
             readings: register!("readings", "Readings taken", Counter::default()),
             messages: register!("messages", "Messages taken", Counter::default()),
-            duplicates: register!("duplicates", "Messages sent again after they were taken", Counter::default()),
+            duplicates: register!(
+                "duplicates",
+                "Messages sent again after they were taken",
+                Counter::default()
+            ),
             late: register!("late_windows", "Windows opened for late readings", Counter::default()),
             answers_dropped: register!(
                 "answers_dropped",
@@ -92,8 +96,16 @@ impl Metrics {
                 "Batches that the aggregator acknowledged",
                 Counter::default()
             ),
-            uplink_connected: register!("uplink_connected", "1 with a stream to an aggregator", Gauge::default()),
-            uplink_failures: register!("uplink_failures", "Streams that failed or could not open", Counter::default()),
+            uplink_connected: register!(
+                "uplink_connected",
+                "1 with a stream to an aggregator",
+                Gauge::default()
+            ),
+            uplink_failures: register!(
+                "uplink_failures",
+                "Streams that failed or could not open",
+                Counter::default()
+            ),
             outbox_bytes: register!("outbox_bytes", "Bytes that wait for the aggregator", Gauge::default()),
             journal_bytes: register!("journal_bytes", "Bytes of the journals", Gauge::default()),
             watermark_lag_seconds: register!(
@@ -101,25 +113,41 @@ impl Metrics {
                 "How far the watermark is behind the clock",
                 Gauge::default()
             ),
-            damage: register!("journal_damage", "Damaged stretches met in journal or outbox", Counter::default()),
+            damage: register!(
+                "journal_damage",
+                "Damaged stretches met in journal or outbox",
+                Counter::default()
+            ),
             ack_seconds: register!(
                 "ack_seconds",
                 "Time from reading a message to its durable acknowledgement",
                 Histogram::new(seconds)
             ),
-            accept_errors: register!("accept_errors", "Errors while accepting connections", Counter::default()),
+            accept_errors: register!(
+                "accept_errors",
+                "Errors while accepting connections",
+                Counter::default()
+            ),
             at_capacity: register!(
                 "at_capacity",
                 "Times that accepting waited for a connection to end",
                 Counter::default()
             ),
-            handshakes_failed: register!("handshakes_failed", "Connections refused, by reason", Family::default()),
-            refused: register!("readings_refused", "Readings and messages refused, by reason", Family::default()),
+            handshakes_failed: register!(
+                "handshakes_failed",
+                "Connections refused, by reason",
+                Family::default()
+            ),
+            refused: register!(
+                "readings_refused",
+                "Readings and messages refused, by reason",
+                Family::default()
+            ),
             registry,
         };
         // Every reason is there from the start, so that a rate over it is defined.
         for reason in Reason::ALL {
-            metrics.refused.get_or_create(&ReasonLabel { reason: reason.code() });
+            let _ = metrics.refused.get_or_create(&ReasonLabel { reason: reason.code() });
         }
         Arc::new(metrics)
     }

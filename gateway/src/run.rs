@@ -13,7 +13,8 @@ use std::{
 
 use actix_rt::{System, SystemRunner};
 use catchment_certs::{
-    AcceptConfig, AcceptEvents, ClientTls, FolderError, Identity, IdentityFolder, ServerTls, TlsError, accept_loop,
+    AcceptConfig, AcceptEvents, ClientTls, FolderError, Identity, IdentityFolder, ServerTls, TlsError,
+    accept_loop,
 };
 use catchment_journal::{DataDir, DataDirError};
 use catchment_proto::GatewayId;
@@ -245,7 +246,8 @@ impl Gateway {
             links,
             Arc::clone(&metrics),
         ));
-        let http = http.map(|http| tokio::spawn(http.run(endpoints(&metrics, &logs), ended(stopping.clone()))));
+        let http =
+            http.map(|http| tokio::spawn(http.run(endpoints(&metrics, &logs), ended(stopping.clone()))));
         let arrivals: Arc<[_]> = workers.iter().map(Worker::arrivals).collect();
         let accept = AcceptConfig {
             connections_max: config.connections_max,
@@ -253,10 +255,11 @@ impl Gateway {
         };
         let events: Arc<dyn AcceptEvents> = Arc::clone(&metrics) as _;
         let counted = Arc::clone(&metrics);
-        let accepting = tokio::spawn(accept_loop(listener, tls, accept, events, ended(stopping), move |accepted| {
-            let (arrivals, metrics, id) = (Arc::clone(&arrivals), Arc::clone(&counted), id.clone());
-            async move { listener::route(accepted, &id, &arrivals, &metrics).await }
-        }));
+        let accepting =
+            tokio::spawn(accept_loop(listener, tls, accept, events, ended(stopping), move |accepted| {
+                let (arrivals, metrics, id) = (Arc::clone(&arrivals), Arc::clone(&counted), id.clone());
+                async move { listener::route(accepted, &id, &arrivals, &metrics).await }
+            }));
         let result = tokio::select! {
             () = shutdown => Ok(()),
             why = first_failure(&logs) => Err(RunError::Failed(why)),

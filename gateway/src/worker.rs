@@ -348,7 +348,9 @@ impl Inner {
         }
         let checkpoints = self.shard.borrow().checkpoints();
         let bytes = capture.bytes;
-        tokio::task::spawn_blocking(move || checkpoints.write(&bytes)).await.map_err(std::io::Error::other)??;
+        tokio::task::spawn_blocking(move || checkpoints.write(&bytes))
+            .await
+            .map_err(std::io::Error::other)??;
         self.shard.borrow_mut().checkpointed(capture.position);
         Ok(())
     }

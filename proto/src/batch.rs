@@ -152,7 +152,8 @@ impl TryFrom<wire::Batch> for Batch {
         }
         let mut entries = Vec::with_capacity(count);
         let (mut window_index, mut part) = (0_i64, 0_i64);
-        let columns = wire.series_index.into_iter().zip(wire.window).zip(wire.part).zip(wire.revision).zip(wire.body);
+        let columns =
+            wire.series_index.into_iter().zip(wire.window).zip(wire.part).zip(wire.revision).zip(wire.body);
         for (entry, ((((series_index, window), part_step), revision), body)) in columns.enumerate() {
             let range = || BatchError::Range(entry);
             if series_index as usize >= series.len() {
@@ -169,7 +170,15 @@ impl TryFrom<wire::Batch> for Batch {
                 body,
             });
         }
-        Ok(Self { shard: wire.shard, number: wire.number, watermark, live: wire.live, width, series, entries })
+        Ok(Self {
+            shard: wire.shard,
+            number: wire.number,
+            watermark,
+            live: wire.live,
+            width,
+            series,
+            entries,
+        })
     }
 }
 

@@ -18,11 +18,14 @@ pub struct FrameTooLong {
     pub allowed: usize,
 }
 
+/// The body of a frame, and the bytes behind it.
+pub type Split<'b> = (&'b [u8], &'b [u8]);
+
 /// Splits the first whole frame off the bytes: its body, and the bytes behind it.
 ///
 /// # Errors
 /// When the announced length is beyond `bytes_max`; the connection cannot be read any further.
-pub fn split(bytes: &[u8], bytes_max: usize) -> Result<Option<(&[u8], &[u8])>, FrameTooLong> {
+pub fn split(bytes: &[u8], bytes_max: usize) -> Result<Option<Split<'_>>, FrameTooLong> {
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
         return Ok(None);
     };

@@ -39,7 +39,9 @@ impl Name {
         if !first.is_ascii_alphanumeric() {
             return Err(NameError::Start(first));
         }
-        if let Some(other) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))) {
+        if let Some(other) =
+            text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')))
+        {
             return Err(NameError::Character(other));
         }
         if text.len() > Self::LENGTH_MAX {

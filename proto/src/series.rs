@@ -96,7 +96,10 @@ impl Borrow<str> for MetricName {
 /// Labels of a series: sorted by name, each name once, no empty values (an empty value means no label, as in
 /// PromQL).
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Labels(Option<Arc<[(Arc<str>, Arc<str>)]>>);
+pub struct Labels(Option<Arc<[Pair]>>);
+
+/// Name and value of a label.
+type Pair = (Arc<str>, Arc<str>);
 
 /// Why pairs are no [`Labels`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -105,7 +108,9 @@ pub enum LabelsError {
     #[error("a series has at most {LABELS_MAX} labels, this one has {0}")]
     TooMany(usize),
     /// A name that does not match the pattern or is too long.
-    #[error("a label name matches [A-Za-z_][A-Za-z0-9_]* and has at most {NAME_BYTES_MAX} bytes, {0:?} does not")]
+    #[error(
+        "a label name matches [A-Za-z_][A-Za-z0-9_]* and has at most {NAME_BYTES_MAX} bytes, {0:?} does not"
+    )]
     Name(String),
     /// A name that only the system gives.
     #[error("label {0:?} is reserved")]

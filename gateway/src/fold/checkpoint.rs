@@ -4,9 +4,7 @@
 //! which windows share a batch), so it is written down and not derived.
 
 use catchment_partial::{Partial, Timestamp, Width, Window};
-use catchment_proto::{
-    Labels, MetricName, Name, wire::Label,
-};
+use catchment_proto::{Labels, MetricName, Name, wire::Label};
 use hashbrown::HashMap;
 use prost::Message;
 

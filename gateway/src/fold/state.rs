@@ -264,7 +264,11 @@ impl State {
             if closed.first().is_some_and(|first| first.window.width() != place.2.width()) {
                 break;
             }
-            if late { self.due.pop_late() } else { self.due.pop_on_time() }
+            if late {
+                self.due.pop_late()
+            } else {
+                self.due.pop_on_time()
+            }
             closed.extend(self.take(place));
         }
         if self.due.peek_on_time(target).is_none() && self.watermark.is_none_or(|now| now < target) {

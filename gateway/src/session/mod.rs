@@ -13,14 +13,7 @@ pub mod protocol;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    cell::RefCell,
-    future::poll_fn,
-    pin::Pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{cell::RefCell, future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use actix::Addr;
 use catchment_journal::Position;
@@ -84,8 +77,12 @@ impl Context {
         let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         TimeRules {
             now,
-            oldest: catchment_partial::Timestamp::from_nanos(now.as_nanos().saturating_sub(nanos(self.past_max))),
-            newest: catchment_partial::Timestamp::from_nanos(now.as_nanos().saturating_add(nanos(self.future_max))),
+            oldest: catchment_partial::Timestamp::from_nanos(
+                now.as_nanos().saturating_sub(nanos(self.past_max)),
+            ),
+            newest: catchment_partial::Timestamp::from_nanos(
+                now.as_nanos().saturating_add(nanos(self.future_max)),
+            ),
         }
     }
 }
@@ -108,7 +105,13 @@ pub enum End {
 }
 
 /// Serves a connection until it ends.
-pub async fn run<S>(stream: S, alpn: Option<Vec<u8>>, id: SessionId, device: Addr<DeviceActor>, context: Context) -> End
+pub async fn run<S>(
+    stream: S,
+    alpn: Option<Vec<u8>>,
+    id: SessionId,
+    device: Addr<DeviceActor>,
+    context: Context,
+) -> End
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -120,16 +123,14 @@ where
     let mut stopping = context.stopping.clone();
     let mut buffer = Vec::new();
     // The first bytes tell the protocol when the handshake did not.
-    let first = loop {
-        tokio::select! {
-            biased;
-            () = end.notified() => break Err(End::Replaced),
-            _ = stopping.wait_for(|stopping| *stopping) => break Err(End::Stopping),
-            read = fill(&mut read, &mut buffer) => match (read, buffer.first()) {
-                (Ok(1..), Some(first)) => break Kind::choose(alpn.as_deref(), *first).ok_or(End::UnknownProtocol),
-                _ => break Err(End::Peer),
-            },
-        }
+    let first = tokio::select! {
+        biased;
+        () = end.notified() => Err(End::Replaced),
+        _ = stopping.wait_for(|stopping| *stopping) => Err(End::Stopping),
+        read = fill(&mut read, &mut buffer) => match (read, buffer.first()) {
+            (Ok(1..), Some(first)) => Kind::choose(alpn.as_deref(), *first).ok_or(End::UnknownProtocol),
+            _ => Err(End::Peer),
+        },
     };
     let why = match first {
         Err(why) => why,
@@ -257,7 +258,8 @@ impl Session {
         let silent = intake.heads.is_empty();
         let mut stopping = self.context.stopping.clone();
         loop {
-            let answer = self.device.send(Take { session: self.id, intake }).await.map_err(|_| End::Stopping)?;
+            let answer =
+                self.device.send(Take { session: self.id, intake }).await.map_err(|_| End::Stopping)?;
             match answer {
                 DeviceAnswer::Taken { ack, durable_at, refusals } => {
                     self.refuse(&refusals);

@@ -79,7 +79,9 @@ impl Decoder {
     pub fn new(kind: Kind, limits: Limits, series_max: usize) -> Self {
         let bytes_max = limits.message_bytes_max;
         let reader = match kind {
-            Kind::Frames => Reader::Frames(frames::FrameNames::new(u32::try_from(series_max).unwrap_or(u32::MAX))),
+            Kind::Frames => {
+                Reader::Frames(frames::FrameNames::new(u32::try_from(series_max).unwrap_or(u32::MAX)))
+            }
             Kind::Json => Reader::Json(Lines::json(bytes_max)),
             Kind::LineProtocol => Reader::LineProtocol(Lines::line_protocol(bytes_max)),
         };
@@ -89,7 +91,13 @@ impl Decoder {
     /// Decodes what is whole at the front of the buffer: how many bytes that was, and why it stopped.
     ///
     /// `ended`: no more bytes will come.
-    pub fn decode(&mut self, buffer: &[u8], ended: bool, rules: &TimeRules, intake: &mut Intake) -> (usize, Stop) {
+    pub fn decode(
+        &mut self,
+        buffer: &[u8],
+        ended: bool,
+        rules: &TimeRules,
+        intake: &mut Intake,
+    ) -> (usize, Stop) {
         let mut consumed = 0;
         loop {
             if intake.readings.len() >= READINGS_AT_ONCE {
@@ -105,7 +113,13 @@ impl Decoder {
     }
 
     /// Decodes one line or frame.
-    fn one(&mut self, rest: &[u8], ended: bool, rules: &TimeRules, intake: &mut Intake) -> (usize, Option<Stop>) {
+    fn one(
+        &mut self,
+        rest: &[u8],
+        ended: bool,
+        rules: &TimeRules,
+        intake: &mut Intake,
+    ) -> (usize, Option<Stop>) {
         let ordinal = self.ordinal + 1;
         let before = (intake.heads.len(), intake.readings.len());
         let (consumed, decoded) = match &mut self.reader {
@@ -114,7 +128,10 @@ impl Decoder {
                 Ok(Some((body, _))) => {
                     let used = frame::HEADER_BYTES + body.len();
                     let names = &mut self.names;
-                    (used, frames::decode_frame(body, ordinal, frame_names, names, rules, &self.limits, intake))
+                    (
+                        used,
+                        frames::decode_frame(body, ordinal, frame_names, names, rules, &self.limits, intake),
+                    )
                 }
                 Err(_) => {
                     refuse_too_long(&self.limits, ordinal, intake);
@@ -134,7 +151,15 @@ impl Decoder {
                         let decoded = match &self.reader {
                             Reader::LineProtocol(_) => {
                                 let precision = line_protocol::Precision::Nanoseconds;
-                                line_protocol::decode_line(line, precision, ordinal, names, rules, &self.limits, intake)
+                                line_protocol::decode_line(
+                                    line,
+                                    precision,
+                                    ordinal,
+                                    names,
+                                    rules,
+                                    &self.limits,
+                                    intake,
+                                )
                             }
                             _ => json::decode_line(line, ordinal, names, rules, &self.limits, intake),
                         };
@@ -148,7 +173,12 @@ impl Decoder {
     }
 
     /// Holds the message to the rule of sequence numbers.
-    fn settle(&mut self, decoded: Decoded, (heads, readings): (usize, usize), intake: &mut Intake) -> Option<Stop> {
+    fn settle(
+        &mut self,
+        decoded: Decoded,
+        (heads, readings): (usize, usize),
+        intake: &mut Intake,
+    ) -> Option<Stop> {
         let ordinal = self.ordinal;
         match decoded {
             Decoded::Hello { epoch } => {
@@ -157,9 +187,11 @@ impl Decoder {
             }
             Decoded::Message => {
                 let new = intake.heads.get(heads..).unwrap_or_default();
-                let Some(wrong) = new.iter().find(|head| head.seq.is_some() != self.numbered) else { return None };
+                let wrong = new.iter().find(|head| head.seq.is_some() != self.numbered)?;
                 let message = match wrong.seq {
-                    Some(_) => "a sequence number without a hello before: send {\"hello\":{\"epoch\":…}} first",
+                    Some(_) => {
+                        "a sequence number without a hello before: send {\"hello\":{\"epoch\":…}} first"
+                    }
                     None => "a message without a sequence number after a hello: add \"seq\"",
                 };
                 let refusal = Refusal {
@@ -213,7 +245,10 @@ impl Encoder {
     pub fn welcome(self, epoch: &str, ack: u64, out: &mut Vec<u8>) {
         match self.kind {
             Kind::Frames => {
-                put(wire::gateway_message::Kind::Welcome(wire::Welcome { epoch: epoch.to_owned(), ack }), out);
+                put(
+                    wire::gateway_message::Kind::Welcome(wire::Welcome { epoch: epoch.to_owned(), ack }),
+                    out,
+                );
             }
             Kind::Json => line(&serde_json::json!({ "welcome": { "epoch": epoch, "ack": ack } }), out),
             Kind::LineProtocol => {}

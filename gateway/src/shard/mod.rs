@@ -138,7 +138,8 @@ impl Shard {
         if let Some(index) = self.state.device(name) {
             return Ok(index);
         }
-        let index = u32::try_from(self.state.device_count()).map_err(|_| Wait::Room("too many devices".into()))?;
+        let index =
+            u32::try_from(self.state.device_count()).map_err(|_| Wait::Room("too many devices".into()))?;
         self.record(Entry::Device(DeviceEntry { index, name: name.as_str().to_owned() }))?;
         self.metrics.devices.inc();
         Ok(index)
@@ -157,7 +158,8 @@ impl Shard {
             return Ok(None);
         }
         let Ok(index) = u32::try_from(count) else { return Ok(None) };
-        let label = |(name, value): (&str, &str)| wire::Label { name: name.to_owned(), value: value.to_owned() };
+        let label =
+            |(name, value): (&str, &str)| wire::Label { name: name.to_owned(), value: value.to_owned() };
         self.record(Entry::Series(SeriesEntry {
             device,
             index,

@@ -175,7 +175,11 @@ impl Shard {
             None => (State::default(), journal.start_position(), Position::ZERO),
         };
         if journal.end() < from {
-            return Err(RecoverError::Missing { folder: folder.to_owned(), end: journal.end(), checkpoint: from });
+            return Err(RecoverError::Missing {
+                folder: folder.to_owned(),
+                end: journal.end(),
+                checkpoint: from,
+            });
         }
         let delivered = highest_batch(&outbox, outbox_from, &mut recovered)?.max(state.next_batch() - 1);
         let mut shard = Self {
@@ -200,7 +204,12 @@ impl Shard {
         Ok((shard, recovered))
     }
 
-    fn replay(&mut self, from: Position, delivered: u64, recovered: &mut Recovered) -> Result<(), RecoverError> {
+    fn replay(
+        &mut self,
+        from: Position,
+        delivered: u64,
+        recovered: &mut Recovered,
+    ) -> Result<(), RecoverError> {
         let mut reader = self.journal.read(from);
         let mut record = Vec::new();
         loop {

@@ -8,25 +8,25 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 /// The pauses of one uplink.
 #[derive(Debug)]
-pub struct Backoff {
+pub(super) struct Backoff {
     next: Duration,
 }
 
 impl Backoff {
     /// Starts with the shortest pause.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self { next: FIRST }
     }
 
     /// The next pause: between half and all of a bound that doubles. `jitter` lies in [0, 1).
-    pub fn pause(&mut self, jitter: f64) -> Duration {
+    pub(super) fn pause(&mut self, jitter: f64) -> Duration {
         let bound = self.next;
         self.next = (bound * 2).min(LONGEST);
         bound.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
     }
 
     /// An attempt succeeded.
-    pub const fn reset(&mut self) {
+    pub(super) const fn reset(&mut self) {
         self.next = FIRST;
     }
 }

@@ -41,17 +41,17 @@ const SENDING_MAX: usize = 16;
 
 /// What an uplink needs.
 #[derive(Clone, Debug)]
-pub struct UplinkConfig {
+pub(crate) struct UplinkConfig {
     /// https://HOST:PORT, tried in turn.
-    pub aggregators: Vec<String>,
+    pub(crate) aggregators: Vec<String>,
     /// The gateway's identity as a client.
-    pub tls: ClientTls,
+    pub(crate) tls: ClientTls,
     /// Identity of the data folder.
-    pub epoch: u64,
+    pub(crate) epoch: u64,
     /// When it was created, Unix milliseconds.
-    pub epoch_created_ms: i64,
+    pub(crate) epoch_created_ms: i64,
     /// Batches of a shard that may wait for their acknowledgement.
-    pub in_flight: usize,
+    pub(crate) in_flight: usize,
 }
 
 /// Why a stream ended.
@@ -80,7 +80,7 @@ impl From<Status> for StreamError {
 }
 
 /// Delivers until it is dropped. May be dropped at any await.
-pub async fn run(config: UplinkConfig, shards: Vec<ShardLink>, metrics: Arc<Metrics>) {
+pub(crate) async fn run(config: UplinkConfig, shards: Vec<ShardLink>, metrics: Arc<Metrics>) {
     let mut feeds: Vec<Feed> =
         shards.into_iter().map(|link| Feed::new(link, config.in_flight, Arc::clone(&metrics))).collect();
     let mut backoff = Backoff::new();
@@ -145,10 +145,11 @@ async fn deliver(
     tracing::info!(%aggregator, delivered = ?resume.delivered, "uplink open");
     metrics.uplink_connected.set(1);
     let (acks, acks_seen): (Vec<_>, Vec<_>) = feeds.iter().map(|_| watch::channel(0)).unzip();
-    let feeding = feeds.iter_mut().zip(acks_seen).zip(resume.delivered.into_iter().chain(std::iter::repeat(0)));
+    let feeding =
+        feeds.iter_mut().zip(acks_seen).zip(resume.delivered.into_iter().chain(std::iter::repeat(0)));
     let feeding = feeding.map(|((feed, acks), delivered)| feed.run(delivered, acks, sending.clone()));
     tokio::select! {
-        error = receive(answers, &acks) => error.map_err(Into::into),
+        error = receive(answers, &acks) => error,
         error = try_join_all(feeding) => match error {
             Ok(_) => Err(StreamError::Ended),
             Err(error) => Err(error.into()),

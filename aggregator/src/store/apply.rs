@@ -1,0 +1,200 @@
+//! The state of the store as the fold of its journal. Pure: no disk, no clock, no lock.
+//!
+//! [`State::apply`] is the only way in which a batch changes the state, for batches just made durable and for
+//! those read again after a start. It keeps partials by name and revision and numbers by their maximum, so
+//! applying a batch twice, or batches of different shards in another order, ends in the same state. It therefore
+//! never skips a batch for its number: a number may be known while its partials are still to be replayed.
+
+use bytes::Bytes;
+use catchment_journal::Position;
+use catchment_partial::{Partial, Timestamp};
+use catchment_proto::{Batch, batch::SHARDS_MAX};
+
+use super::{
+    Origin, StoreError,
+    catalog::Catalog,
+    entry::Entry,
+    pack::BODY_BYTES_MAX,
+    recent::{Live, Windows, clip},
+    row::{Name, Row},
+};
+
+/// Bounds that the fold enforces.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) series_max: usize,
+    pub(super) live_bytes_max: usize,
+}
+
+/// What the fold counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) batches: u64,
+    /// Batches that a sender skipped.
+    pub(super) gaps: u64,
+    /// Partials of series beyond the bound.
+    pub(super) series_limit: u64,
+    /// Live partials beyond the bound of memory.
+    pub(super) live_limit: u64,
+}
+
+/// A batch whose partials were all decoded once: applying it cannot fail.
+#[derive(Debug)]
+pub(super) struct Checked {
+    entry: Entry,
+    /// Time of the newest reading of each partial.
+    newest: Vec<Timestamp>,
+}
+
+impl Checked {
+    /// Checks a batch whole before anything of it is taken.
+    ///
+    /// # Errors
+    /// [`StoreError::Body`] for the first partial that cannot be kept, or a shard that the origin does not have.
+    pub(super) fn new(entry: Entry) -> Result<Self, StoreError> {
+        let batch = &entry.batch;
+        if batch.shard >= entry.origin.shards.min(SHARDS_MAX) {
+            let reason = format!("it is of shard {}, but the gateway has {}", batch.shard, entry.origin.shards);
+            return Err(StoreError::Body { entry: 0, reason });
+        }
+        let mut newest = Vec::with_capacity(batch.entries.len());
+        for (number, partial) in batch.entries.iter().enumerate() {
+            let refused = |reason| StoreError::Body { entry: number, reason };
+            if partial.body.len() > BODY_BYTES_MAX {
+                let reason = format!("a partial of {} bytes, at most {BODY_BYTES_MAX} are kept", partial.body.len());
+                return Err(refused(reason));
+            }
+            let start = partial.window.start();
+            let decoded = Partial::decode(&partial.body, start).map_err(|e| refused(e.to_string()))?;
+            newest.push(decoded.last().map_or(start, |point| point.time));
+        }
+        Ok(Self { entry, newest })
+    }
+
+    /// Who delivered it.
+    pub(super) fn origin(&self) -> &Origin {
+        &self.entry.origin
+    }
+
+    /// The batch.
+    pub(super) fn batch(&self) -> &Batch {
+        &self.entry.batch
+    }
+
+    /// The entry as it goes into the journal.
+    pub(super) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The batch that it follows.
+    pub(super) fn follows(&self) -> u64 {
+        self.entry.follows
+    }
+
+    /// Says which batch it follows, once that is known.
+    pub(super) fn set_follows(&mut self, follows: u64) {
+        self.entry.follows = follows;
+    }
+
+    /// Memory that it takes while it waits, bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let bodies: usize = self.entry.batch.entries.iter().map(|e| e.body.len()).sum();
+        bodies + self.entry.batch.entries.len() * size_of::<catchment_proto::Entry>() + size_of::<Self>()
+    }
+}
+
+/// Everything that the store holds in memory.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) catalog: Catalog,
+    /// What the journal holds and the packs may not.
+    pub(super) recent: Windows,
+    pub(super) live: Live,
+    /// Every batch before is applied.
+    pub(super) applied_to: Position,
+    pub(super) counts: Counts,
+}
+
+impl State {
+    /// Applies a final batch; returns how many batches before it are missing although they had been taken.
+    pub(super) fn apply(&mut self, checked: &Checked, limits: Limits) -> u64 {
+        let batch = checked.batch();
+        let origin = self.catalog.take_origin(checked.origin());
+        let lost = checked.follows().saturating_sub(self.catalog.delivered(origin, batch.shard));
+        self.counts.batches += 1;
+        self.counts.gaps += batch.number.saturating_sub(checked.follows().saturating_add(1));
+        let dropped = self.each_row(origin, checked, limits, |state, gateway, series, row| {
+            state.live.supersede(gateway, series, &row.name, row.revision);
+            // A copy of its own, so that a few small partials do not keep a whole batch in memory.
+            state.recent.put(series, row.name, row.revision, Bytes::copy_from_slice(&row.body));
+        });
+        self.counts.series_limit += dropped;
+        self.catalog.advance(origin, batch.shard, batch.number, batch.watermark);
+        lost
+    }
+
+    /// Applies a batch of live states, which changes neither numbers nor watermarks.
+    pub(super) fn apply_live(&mut self, checked: &Checked, limits: Limits) {
+        let origin = self.catalog.take_origin(checked.origin());
+        let dropped = self.each_row(origin, checked, limits, |state, gateway, series, row| {
+            if state.recent.revision(series, &row.name).is_some_and(|held| held >= row.revision) {
+                return;
+            }
+            let row = Row { body: Bytes::copy_from_slice(&row.body), ..row };
+            if state.live.put(gateway, series, row, limits.live_bytes_max).is_none() {
+                state.counts.live_limit += 1;
+            }
+        });
+        self.counts.series_limit += dropped;
+    }
+
+    /// Hands each partial of a batch on with its series; returns how many had none, for the bound.
+    fn each_row(
+        &mut self,
+        origin: u32,
+        checked: &Checked,
+        limits: Limits,
+        mut take: impl FnMut(&mut Self, u32, u32, Row),
+    ) -> u64 {
+        let Some(gateway) = self.catalog.origin(origin).map(|known| known.gateway) else { return 0 };
+        let batch = checked.batch();
+        let mut numbers: Vec<Option<u32>> = vec![None; batch.series.len()];
+        let mut dropped = 0;
+        for (entry, newest) in batch.entries.iter().zip(&checked.newest) {
+            let index = entry.series as usize;
+            let (Some(key), Some(number)) = (batch.series.get(index), numbers.get_mut(index)) else { continue };
+            if number.is_none() {
+                *number = self.catalog.take_series(gateway, key, entry.window, limits.series_max);
+            }
+            let Some(series) = *number else {
+                dropped += 1;
+                continue;
+            };
+            self.catalog.seen(series, entry.window, *newest);
+            let (start, width) = (entry.window.start(), entry.window.width());
+            let name = Name { start, width, origin, shard: batch.shard, part: entry.part };
+            take(self, gateway, series, Row { name, revision: entry.revision, body: entry.body.clone() });
+        }
+        dropped
+    }
+
+    /// The first bucket in which memory has windows of a series that start in [from, to), and those of them that
+    /// lie in that bucket: recent and live, not resolved.
+    pub(super) fn first_bucket(&self, series: u32, from: Timestamp, to: Timestamp) -> Option<(i64, Vec<Row>)> {
+        let gateway = self.catalog.series.get(&series)?.gateway;
+        let sources = || std::iter::once(&self.recent).chain(self.live.of(gateway));
+        let bucket = sources().filter_map(|windows| windows.first_bucket(series, from, to)).min()?;
+        let (from, to) = clip(bucket, from, to);
+        Some((bucket, sources().flat_map(|windows| windows.rows(series, from, to)).collect()))
+    }
+
+    /// Whether memory holds a window of a series.
+    pub(super) fn holds(&self, series: u32) -> bool {
+        let gateway = self.catalog.series.get(&series).map(|known| known.gateway);
+        let live = gateway.into_iter().flat_map(|gateway| self.live.of(gateway));
+        self.recent.holds(series) || live.into_iter().any(|windows| windows.holds(series))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+use catchment_partial::Width;
+use proptest::prelude::*;
+
+use super::*;
+use crate::store::testing::{Content, Model, batch, entries, entry, origin, window};
+
+const LIMITS: Limits = Limits { series_max: 100, live_bytes_max: 1 << 20 };
+
+fn checked(origin: &Origin, batch: &Batch) -> Checked {
+    Checked::new(Entry { origin: origin.clone(), follows: 0, batch: batch.clone() }).unwrap()
+}
+
+fn content(state: &State) -> Content {
+    let mut content = Content::new();
+    for (id, series) in &state.catalog.series {
+        let gateway = state.catalog.gateways[series.gateway as usize].id.clone();
+        for row in state.recent.all(*id) {
+            let place = (gateway.clone(), series.key.clone(), row.name.window());
+            content.entry(place).or_default().push(row.body.to_vec());
+        }
+    }
+    content.values_mut().for_each(|bodies| bodies.sort());
+    content
+}
+
+/// Batches of three origins, in order.
+fn batches() -> impl Strategy<Value = Vec<(Origin, Batch)>> {
+    let one = (0..3_usize, 0..2_u32, entries());
+    proptest::collection::vec(one, 1..20).prop_map(|all| {
+        let origins = [origin("g1", 1), origin("g1", 2), origin("g2", 1)];
+        let mut numbers = [[0; 2]; 3];
+        let number = |(which, shard, entries): (usize, u32, Vec<_>)| {
+            let last: &mut u64 = &mut numbers[which][shard as usize];
+            *last += 1;
+            (origins[which].clone(), batch(shard, *last, entries))
+        };
+        all.into_iter().map(number).collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn order_and_repetition_change_nothing(
+        (batches, order) in batches().prop_flat_map(|batches| {
+            let indices: Vec<usize> = (0..batches.len()).chain(0..batches.len()).collect();
+            (Just(batches), Just(indices).prop_shuffle())
+        }),
+    ) {
+        let (mut model, mut state) = (Model::default(), State::default());
+        for (origin, batch) in &batches {
+            model.put(origin, batch);
+        }
+        for index in order {
+            let (origin, batch) = &batches[index];
+            state.apply(&checked(origin, batch), LIMITS);
+        }
+        prop_assert_eq!(content(&state), model.content());
+        for (origin, batch) in &batches {
+            let number = state.catalog.find_origin(&origin.gateway, origin.epoch).unwrap();
+            let of_shard = |(o, b): &&(Origin, Batch)| o == origin && b.shard == batch.shard;
+            let highest = batches.iter().filter(of_shard).map(|(_, b)| b.number).max().unwrap();
+            prop_assert_eq!(state.catalog.delivered(number, batch.shard), highest);
+        }
+        let rows: usize = state.catalog.series.keys().map(|id| state.recent.all(*id).count()).sum();
+        prop_assert_eq!(state.recent.len(), rows);
+        for id in state.catalog.series.keys().copied().collect::<Vec<u32>>() {
+            state.recent.drop_before(id, Timestamp::MAX);
+        }
+        prop_assert_eq!((state.recent.len(), state.recent.bytes()), (0, 0), "what goes is no longer counted");
+    }
+}
+
+#[test]
+fn a_batch_with_a_bad_partial_is_refused_whole() {
+    let mut bad = batch(0, 1, vec![entry(0, 1, 1, 1), entry(0, 2, 2, 2)]);
+    bad.entries[1].body = Bytes::from_static(b"\xff\xff");
+    let refused = Checked::new(Entry { origin: origin("g", 1), follows: 0, batch: bad.clone() });
+    assert!(matches!(refused, Err(StoreError::Body { entry: 1, .. })), "{refused:?}");
+    bad.entries[1].body = vec![1; BODY_BYTES_MAX + 1].into();
+    let refused = Checked::new(Entry { origin: origin("g", 1), follows: 0, batch: bad });
+    assert!(matches!(refused, Err(StoreError::Body { entry: 1, .. })), "{refused:?}");
+    let other_shard = Checked::new(Entry { origin: origin("g", 1), follows: 0, batch: batch(2, 1, Vec::new()) });
+    assert!(matches!(other_shard, Err(StoreError::Body { .. })), "two shards only");
+}
+
+#[test]
+fn series_beyond_the_bound_are_counted_and_the_others_kept() {
+    let mut state = State::default();
+    let all = batch(0, 1, vec![entry(0, 1, 1, 1), entry(1, 1, 2, 2), entry(2, 1, 3, 3), entry(0, 2, 4, 4)]);
+    state.apply(&checked(&origin("g", 1), &all), Limits { series_max: 2, ..LIMITS });
+    assert_eq!(state.catalog.series.len(), 2);
+    assert_eq!((state.recent.len(), state.counts.series_limit), (3, 1));
+}
+
+#[test]
+fn what_a_batch_follows_tells_what_is_missing() {
+    let mut state = State::default();
+    let origin = origin("g", 1);
+    let mut second = checked(&origin, &batch(0, 7, vec![entry(0, 1, 1, 1)]));
+    second.set_follows(4);
+    assert_eq!(state.apply(&second, LIMITS), 4, "batches 1 to 4 were taken and are not here");
+    assert_eq!(state.counts.gaps, 2, "5 and 6 were never delivered");
+    assert_eq!(state.apply(&second, LIMITS), 0);
+}
+
+#[test]
+fn live_rows_are_replaced_superseded_and_bounded() {
+    let mut state = State::default();
+    let origin = origin("g", 1);
+    let live = |revision| checked(&origin, &batch(0, 0, vec![entry(0, 1, 1, revision)]));
+    let seen = |state: &State| {
+        let (_, mut rows) = state.first_bucket(0, Timestamp::MIN, Timestamp::MAX)?;
+        crate::store::row::resolve(&mut rows);
+        Some(rows[0].revision)
+    };
+    state.apply_live(&live(3), LIMITS);
+    state.apply_live(&live(2), LIMITS);
+    assert_eq!(seen(&state), Some(3), "an older state does not replace a newer one");
+    state.apply(&checked(&origin, &batch(0, 1, vec![entry(0, 1, 1, 5)])), LIMITS);
+    assert_eq!((seen(&state), state.live.len(), state.live.bytes()), (Some(5), 0, 0));
+    state.apply_live(&live(4), LIMITS);
+    assert_eq!(state.live.len(), 0, "a live state behind the final one is late");
+    state.apply_live(&live(9), Limits { live_bytes_max: 10, ..LIMITS });
+    assert_eq!((state.live.len(), state.counts.live_limit), (0, 1));
+    let number = state.catalog.find_origin(&origin.gateway, origin.epoch).unwrap();
+    assert_eq!(state.catalog.delivered(number, 0), 1, "live batches have no number");
+    let known = &state.catalog.series[&0];
+    assert_eq!((known.first, known.last), (window(1).start(), window(1).start()));
+    assert_eq!(window(1).width(), Width::from_millis(10_000).unwrap());
+}

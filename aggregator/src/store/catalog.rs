@@ -1,0 +1,269 @@
+//! What the store knows beside the partials: gateways, their origins with delivered numbers and watermarks, and
+//! the series.
+//!
+//! Part of the fold of the journal, kept in memory whole and in sled record by record: what changed since it was
+//! last written is marked. Numbers of gateways and origins are dense and for good, because packs refer to them;
+//! numbers of series are never used again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use catchment_partial::{Timestamp, Window};
+use catchment_proto::{GatewayId, SeriesKey, batch::SHARDS_MAX};
+
+use super::{GatewayEntry, Origin, SeriesEntry, SeriesId};
+
+/// A gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Gateway {
+    /// Its identity.
+    pub(super) id: GatewayId,
+    /// Highest watermark that its present origin ever had.
+    pub(super) watermark: Option<Timestamp>,
+    /// The newest created of its origins.
+    pub(super) present: Option<u32>,
+}
+
+/// How far one shard of an origin has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shard {
+    /// Highest batch number applied; 0: none.
+    pub(super) number: u64,
+    /// Its windows are closed and delivered up to here.
+    pub(super) watermark: Option<Timestamp>,
+}
+
+/// One life of a gateway's data folder.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct OriginState {
+    /// Number of its gateway.
+    pub(super) gateway: u32,
+    /// Its identity.
+    pub(super) origin: Origin,
+    /// Its shards that were heard of; may be fewer or more than the origin says.
+    pub(super) shards: Vec<Shard>,
+}
+
+/// A series.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Series {
+    /// Number of its gateway.
+    pub(super) gateway: u32,
+    /// Device, metric and labels.
+    pub(super) key: SeriesKey,
+    /// Start of its first window.
+    pub(super) first: Timestamp,
+    /// Start of its last window.
+    pub(super) last: Timestamp,
+    /// Latest end of a window.
+    pub(super) end: Timestamp,
+    /// Event time of its newest reading.
+    pub(super) newest: Timestamp,
+}
+
+/// Records that differ from what is in sled.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Dirty {
+    pub(super) gateways: BTreeSet<u32>,
+    /// Identities of origins.
+    pub(super) origins: BTreeSet<u32>,
+    /// Delivered numbers and watermarks of origins.
+    pub(super) shards: BTreeSet<u32>,
+    pub(super) series: BTreeSet<u32>,
+    pub(super) removed: BTreeSet<u32>,
+}
+
+/// Gateways, origins and series.
+#[derive(Debug, Default)]
+pub(super) struct Catalog {
+    pub(super) gateways: Vec<Gateway>,
+    pub(super) origins: Vec<OriginState>,
+    pub(super) series: BTreeMap<u32, Series>,
+    pub(super) next_series: u32,
+    pub(super) dirty: Dirty,
+    gateway_numbers: HashMap<GatewayId, u32>,
+    origin_numbers: HashMap<(u32, u64), u32>,
+    series_numbers: HashMap<(u32, SeriesKey), u32>,
+}
+
+impl Catalog {
+    /// A catalog of what was stored; gateways and origins in the order of their numbers.
+    pub(super) fn restore(
+        gateways: Vec<Gateway>,
+        origins: Vec<OriginState>,
+        series: BTreeMap<u32, Series>,
+        next_series: u32,
+    ) -> Self {
+        let after_last = series.last_key_value().map_or(0, |(id, _)| id.saturating_add(1));
+        let mut catalog = Self { next_series: next_series.max(after_last), ..Self::default() };
+        catalog.gateway_numbers = gateways.iter().zip(0..).map(|(g, number)| (g.id.clone(), number)).collect();
+        catalog.origin_numbers =
+            origins.iter().zip(0..).map(|(o, number)| ((o.gateway, o.origin.epoch), number)).collect();
+        catalog.series_numbers = series.iter().map(|(id, s)| ((s.gateway, s.key.clone()), *id)).collect();
+        (catalog.gateways, catalog.origins, catalog.series) = (gateways, origins, series);
+        for number in 0..catalog.origins.len() as u32 {
+            catalog.refresh_gateway(number);
+        }
+        catalog.dirty = Dirty::default();
+        catalog
+    }
+
+    /// Number of an origin that is known.
+    pub(super) fn find_origin(&self, gateway: &GatewayId, epoch: u64) -> Option<u32> {
+        let gateway = *self.gateway_numbers.get(gateway)?;
+        self.origin_numbers.get(&(gateway, epoch)).copied()
+    }
+
+    /// What is known of an origin.
+    pub(super) fn origin(&self, number: u32) -> Option<&OriginState> {
+        self.origins.get(number as usize)
+    }
+
+    /// Number of an origin, taken in if it is new; its number of shards may change from one start to the next.
+    pub(super) fn take_origin(&mut self, origin: &Origin) -> u32 {
+        let gateway = match self.gateway_numbers.get(&origin.gateway) {
+            Some(number) => *number,
+            None => {
+                let number = self.gateways.len() as u32;
+                self.gateways.push(Gateway { id: origin.gateway.clone(), watermark: None, present: None });
+                self.gateway_numbers.insert(origin.gateway.clone(), number);
+                self.dirty.gateways.insert(number);
+                number
+            }
+        };
+        if let Some(&number) = self.origin_numbers.get(&(gateway, origin.epoch)) {
+            if let Some(known) = self.origins.get_mut(number as usize).filter(|known| known.origin != *origin) {
+                known.origin = origin.clone();
+                self.dirty.origins.insert(number);
+                self.refresh_gateway(number);
+            }
+            return number;
+        }
+        let number = self.origins.len() as u32;
+        self.origins.push(OriginState { gateway, origin: origin.clone(), shards: Vec::new() });
+        self.origin_numbers.insert((gateway, origin.epoch), number);
+        self.dirty.origins.insert(number);
+        self.refresh_gateway(number);
+        number
+    }
+
+    /// Highest batch number applied of a shard; 0: none.
+    pub(super) fn delivered(&self, number: u32, shard: u32) -> u64 {
+        self.origin(number).and_then(|o| o.shards.get(shard as usize)).map_or(0, |shard| shard.number)
+    }
+
+    /// Moves a shard on; neither number nor watermark goes back.
+    pub(super) fn advance(&mut self, number: u32, shard: u32, batch: u64, watermark: Option<Timestamp>) {
+        let Some(origin) = self.origins.get_mut(number as usize) else { return };
+        let index = shard.min(SHARDS_MAX - 1) as usize;
+        if origin.shards.len() <= index {
+            origin.shards.resize(index + 1, Shard::default());
+        }
+        let Some(known) = origin.shards.get_mut(index) else { return };
+        let moved = Shard { number: known.number.max(batch), watermark: known.watermark.max(watermark) };
+        if *known != moved {
+            *known = moved;
+            self.dirty.shards.insert(number);
+            self.refresh_gateway(number);
+        }
+    }
+
+    /// Brings a gateway in line with a change of one of its origins.
+    fn refresh_gateway(&mut self, number: u32) {
+        let Some(changed) = self.origins.get(number as usize) else { return };
+        let age = |o: &OriginState| (o.origin.epoch_created_ms, o.origin.epoch);
+        let Some(gateway) = self.gateways.get_mut(changed.gateway as usize) else { return };
+        let present = gateway.present.and_then(|present| self.origins.get(present as usize));
+        if present.is_none_or(|present| age(present) < age(changed)) {
+            gateway.present = Some(number);
+        }
+        if gateway.present == Some(number) {
+            let watermark = gateway.watermark.max(watermark_of(changed));
+            if gateway.watermark != watermark {
+                gateway.watermark = watermark;
+                self.dirty.gateways.insert(changed.gateway);
+            }
+        }
+    }
+
+    /// Number of a series, taken in if it is new; `None` when there are `series_max` already.
+    pub(super) fn take_series(&mut self, gateway: u32, key: &SeriesKey, window: Window, series_max: usize) -> Option<u32> {
+        let name = (gateway, key.clone());
+        if let Some(id) = self.series_numbers.get(&name) {
+            return Some(*id);
+        }
+        if self.series.len() >= series_max {
+            return None;
+        }
+        let id = self.next_series;
+        self.next_series = id.checked_add(1)?;
+        let (start, end) = (window.start(), window.end());
+        let series = Series { gateway, key: key.clone(), first: start, last: start, end, newest: Timestamp::MIN };
+        self.series.insert(id, series);
+        self.series_numbers.insert(name, id);
+        self.dirty.series.insert(id);
+        Some(id)
+    }
+
+    /// A series has this window, and a reading of this time.
+    pub(super) fn seen(&mut self, id: u32, window: Window, newest: Timestamp) {
+        let Some(series) = self.series.get_mut(&id) else { return };
+        let before = (series.first, series.last, series.end, series.newest);
+        series.first = series.first.min(window.start());
+        series.last = series.last.max(window.start());
+        series.end = series.end.max(window.end());
+        series.newest = series.newest.max(newest);
+        if before != (series.first, series.last, series.end, series.newest) {
+            self.dirty.series.insert(id);
+        }
+    }
+
+    /// Forgets a series that has no windows any more.
+    pub(super) fn remove_series(&mut self, id: u32) {
+        if let Some(series) = self.series.remove(&id) {
+            self.series_numbers.remove(&(series.gateway, series.key));
+            self.dirty.series.remove(&id);
+            self.dirty.removed.insert(id);
+        }
+    }
+
+    /// The windows of a series before this one are gone.
+    pub(super) fn raise_first(&mut self, id: u32, first: Timestamp) {
+        if let Some(series) = self.series.get_mut(&id).filter(|series| series.first < first) {
+            series.first = first.min(series.last);
+            self.dirty.series.insert(id);
+        }
+    }
+
+    /// All series for which `wanted` answers yes, ordered by number.
+    pub(super) fn entries(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry> {
+        let entry = |(id, series): (&u32, &Series)| {
+            let gateway = &self.gateways.get(series.gateway as usize)?.id;
+            wanted(gateway, &series.key).then(|| SeriesEntry {
+                id: SeriesId(*id),
+                gateway: gateway.clone(),
+                key: series.key.clone(),
+                windows: (series.first, series.last),
+                last_reading: series.newest,
+            })
+        };
+        self.series.iter().filter_map(entry).collect()
+    }
+
+    /// All gateways with their present origins.
+    pub(super) fn gateway_entries(&self) -> Vec<GatewayEntry> {
+        let entry = |gateway: &Gateway| {
+            let present = self.origin(gateway.present?)?;
+            Some(GatewayEntry { origin: present.origin.clone(), watermark: gateway.watermark })
+        };
+        self.gateways.iter().filter_map(entry).collect()
+    }
+}
+
+/// Up to where all shards of an origin have closed and delivered; `None` until each of them has.
+fn watermark_of(origin: &OriginState) -> Option<Timestamp> {
+    let shards = (0..origin.origin.shards.min(SHARDS_MAX) as usize).map(|index| origin.shards.get(index)?.watermark);
+    shards.min().flatten()
+}
+
+#[cfg(test)]
+mod tests;

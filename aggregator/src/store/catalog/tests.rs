@@ -1,0 +1,71 @@
+use catchment_partial::Width;
+use catchment_proto::{Labels, MetricName, Name};
+
+use super::*;
+
+fn origin(epoch: u64, created: i64, shards: u32) -> Origin {
+    let gateway = GatewayId { site: Name::new("s").unwrap(), name: Name::new("g").unwrap() };
+    Origin { gateway, epoch, epoch_created_ms: created, shards }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(seconds * 1000).unwrap()
+}
+
+fn key(metric: &str) -> SeriesKey {
+    let (device, metric) = (Name::new("d").unwrap(), MetricName::new(metric).unwrap());
+    SeriesKey { device, metric, labels: Labels::none() }
+}
+
+fn window(seconds: i64) -> Window {
+    Window::containing(at(seconds), Width::from_millis(10_000).unwrap())
+}
+
+fn watermark(catalog: &Catalog) -> Option<Timestamp> {
+    catalog.gateway_entries()[0].watermark
+}
+
+#[test]
+fn a_watermark_needs_all_shards_and_never_goes_back() {
+    let mut catalog = Catalog::default();
+    let old = catalog.take_origin(&origin(1, 10, 2));
+    catalog.advance(old, 0, 1, Some(at(50)));
+    assert_eq!(watermark(&catalog), None, "one shard of two");
+    catalog.advance(old, 1, 0, Some(at(40)));
+    assert_eq!(watermark(&catalog), Some(at(40)));
+    catalog.advance(old, 1, 0, Some(at(30)));
+    assert_eq!(watermark(&catalog), Some(at(40)), "a shard does not go back");
+
+    let new = catalog.take_origin(&origin(2, 20, 1));
+    assert_eq!(catalog.gateway_entries()[0].origin.epoch, 2, "the newer created epoch is the present one");
+    assert_eq!(watermark(&catalog), Some(at(40)), "nor does the gateway");
+    catalog.advance(old, 0, 2, Some(at(90)));
+    catalog.advance(old, 1, 2, Some(at(90)));
+    assert_eq!(watermark(&catalog), Some(at(40)), "an epoch of the past says nothing about now");
+    catalog.advance(new, 0, 1, Some(at(60)));
+    assert_eq!(watermark(&catalog), Some(at(60)));
+}
+
+#[test]
+fn a_changed_number_of_shards_is_followed() {
+    let mut catalog = Catalog::default();
+    let number = catalog.take_origin(&origin(1, 10, 2));
+    catalog.advance(number, 0, 1, Some(at(50)));
+    assert_eq!(watermark(&catalog), None);
+    assert_eq!(catalog.take_origin(&origin(1, 10, 1)), number);
+    assert_eq!(watermark(&catalog), Some(at(50)));
+}
+
+#[test]
+fn series_are_bounded_and_their_numbers_never_used_again() {
+    let mut catalog = Catalog::default();
+    let a = catalog.take_series(0, &key("a"), window(0), 2).unwrap();
+    let b = catalog.take_series(0, &key("b"), window(0), 2).unwrap();
+    assert_eq!(catalog.take_series(0, &key("c"), window(0), 2), None);
+    assert_eq!(catalog.take_series(0, &key("a"), window(0), 2), Some(a), "a known one is no further one");
+    catalog.remove_series(b);
+    let c = catalog.take_series(0, &key("c"), window(0), 2).unwrap();
+    assert!(c > b);
+    let restored = Catalog::restore(Vec::new(), Vec::new(), BTreeMap::new(), catalog.next_series);
+    assert_eq!(restored.next_series, c + 1);
+}

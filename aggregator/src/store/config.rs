@@ -1,0 +1,108 @@
+//! Bounds of the embedded store with the reason for each default, and what it tells of itself.
+
+use std::{path::PathBuf, time::Duration};
+
+use catchment_journal::LogConfig;
+use catchment_proto::batch::BATCH_BYTES_MAX;
+
+/// Bounds of the embedded store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoreConfig {
+    /// Memory for windows that are not packed yet, bytes. At half of it packing begins, at all of it batches
+    /// wait. Default 256 MiB: a million windows of a few hundred bytes.
+    pub memory_bytes_max: usize,
+    /// Memory for the live state of open windows, bytes; beyond it further live rows are dropped and counted.
+    /// Default 64 MiB.
+    pub live_bytes_max: usize,
+    /// The journal since the last packing grows to this before the next, bytes: what a start reads again.
+    /// Default 64 MiB, a second or two.
+    pub pack_journal_bytes: u64,
+    /// Packing happens at least this often. Default 5 minutes: some thirty windows a pack.
+    pub pack_every: Duration,
+    /// Most series; entries of further ones are dropped and counted. Default 1,000,000, some 300 MB of memory.
+    pub series_max: usize,
+    /// Most origins (lives of gateway data folders); batches of further ones are refused as full. Default 65,536.
+    pub origins_max: usize,
+    /// Memory for sled's page cache, bytes. Default 64 MiB.
+    pub cache_bytes: u64,
+    /// When the packs cannot be opened or lack what the journal has released: set their folder aside and start
+    /// with what the journal holds, instead of refusing. Default false, because it gives up stored windows.
+    pub set_packs_aside: bool,
+    /// The journal's bounds.
+    pub journal: LogConfig,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            memory_bytes_max: 256 << 20,
+            live_bytes_max: 64 << 20,
+            pack_journal_bytes: 64 << 20,
+            pack_every: Duration::from_secs(300),
+            series_max: 1_000_000,
+            origins_max: 65_536,
+            cache_bytes: 64 << 20,
+            set_packs_aside: false,
+            journal: LogConfig {
+                // A batch is encoded anew, with its origin: twice the wire's bound holds it for sure.
+                record_bytes_max: 2 * BATCH_BYTES_MAX as u32,
+                buffer_bytes_max: 16 << 20,
+                ..LogConfig::default()
+            },
+        }
+    }
+}
+
+/// What opening a store found and did.
+#[derive(Clone, Debug, Default)]
+pub struct OpenReport {
+    /// Batches read again from the journal.
+    pub replayed: u64,
+    /// Series known.
+    pub series: usize,
+    /// Bytes cut from the journal's end: batches that were never acknowledged.
+    pub torn_tail_bytes: u64,
+    /// Damaged ranges of the journal and unreadable entries, each told in the log.
+    pub damage: u64,
+    /// Batches that are known to be lost by damage, by origin and shard as readable text, at most 1000.
+    pub lost: Vec<String>,
+    /// Number of batches that are known to be lost by damage.
+    pub lost_batches: u64,
+    /// Where packs that could not be used were set aside.
+    pub packs_set_aside: Option<PathBuf>,
+}
+
+/// What the store counts, since it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Series known.
+    pub series: usize,
+    /// Origins known.
+    pub origins: usize,
+    /// Partials in memory that are not packed yet, and their bytes.
+    pub recent_partials: usize,
+    /// Bytes of these.
+    pub recent_bytes: usize,
+    /// Live partials in memory.
+    pub live_partials: usize,
+    /// Bytes of these.
+    pub live_bytes: usize,
+    /// Batches taken.
+    pub batches: u64,
+    /// Batches that had been taken before.
+    pub duplicates: u64,
+    /// Batches that a sender skipped, at the start of a stream.
+    pub gaps: u64,
+    /// Packing rounds done.
+    pub pack_rounds: u64,
+    /// Partials packed.
+    pub packed_partials: u64,
+    /// Partials forgotten for their age.
+    pub forgotten_partials: u64,
+    /// Partials dropped, by reason.
+    pub dropped: Vec<(&'static str, u64)>,
+    /// Bytes of the journal on which the packs are behind.
+    pub journal_bytes: u64,
+    /// Damaged ranges found when the store was opened.
+    pub journal_damage: u64,
+}

@@ -1,0 +1,353 @@
+//! The embedded store: journal, memory and sled packs in one data folder, for one aggregator.
+//!
+//! A batch is checked, appended to the journal, and acknowledged when the journal is synced; only then do queries see
+//! it. The journal's fold (`apply`) is what memory holds; the packer moves it into sled and releases the journal
+//! (`packer`). A start loads the catalog from sled and reads the journal again from where the packs end (`open`).
+//!
+//! When memory is full, senders wait in their order until the packer has made room; when the journal is full, they are
+//! told so and nothing of the batch is taken. Neither gives up what was acknowledged.
+
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+};
+
+use catchment_journal::{AppendError, Commit, Position};
+use catchment_partial::{Partial, Timestamp, Window};
+use catchment_proto::{Batch, GatewayId, SeriesKey, batch::SHARDS_MAX};
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::sync::watch;
+
+use super::{
+    GatewayEntry, Origin, SeriesEntry, SeriesId, Store, StoreError, StoreStats,
+    apply::Checked,
+    entry::{self, Entry},
+    forget,
+    inner::{Admitted, Inner, lock, read, write},
+    scan,
+};
+
+/// A store in a data folder of its own. Dropping it stops its thread; [`Store::close`] also packs what memory holds.
+pub struct EmbeddedStore {
+    inner: Arc<Inner>,
+    packer: Option<JoinHandle<()>>,
+}
+
+/// What became of a batch at the gate.
+enum Admission {
+    /// It is in the journal at this position, now or since before.
+    At(Position),
+    /// It was durable before.
+    Before,
+    /// The journal takes no more before its next commit.
+    Later(Box<Checked>),
+}
+
+impl EmbeddedStore {
+    /// Starts the packer beside an opened store.
+    pub(super) fn start(inner: Arc<Inner>) -> std::io::Result<Self> {
+        let shared = Arc::clone(&inner);
+        let thread = std::thread::Builder::new().name("store-packer".to_owned());
+        let packer = thread.spawn(move || super::packer::run(&shared))?;
+        Ok(Self { inner, packer: Some(packer) })
+    }
+
+    /// What the store holds and has done since it was opened.
+    pub fn stats(&self) -> StoreStats {
+        let inner = &self.inner;
+        inner.settle();
+        let progress = inner.progress.borrow().clone();
+        let duplicates = lock(&inner.gate).duplicates;
+        let state = read(&inner.state);
+        let packed_to = inner.packed_to.load(Ordering::Acquire);
+        StoreStats {
+            series: state.catalog.series.len(),
+            origins: state.catalog.origins.len(),
+            recent_partials: state.recent.len(),
+            recent_bytes: state.recent.bytes(),
+            live_partials: state.live.len(),
+            live_bytes: state.live.bytes(),
+            batches: state.counts.batches,
+            duplicates,
+            gaps: state.counts.gaps,
+            pack_rounds: progress.rounds,
+            packed_partials: progress.packed,
+            forgotten_partials: inner.forgotten.load(Ordering::Relaxed),
+            dropped: vec![("series_limit", state.counts.series_limit), ("live_limit", state.counts.live_limit)],
+            journal_bytes: state.applied_to.get().saturating_sub(packed_to),
+            journal_damage: inner.damage,
+        }
+    }
+
+    /// Asks for packing and waits until a round that began after this call is done.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`].
+    pub async fn pack(&self) -> Result<(), StoreError> {
+        let mut progress = self.inner.progress.subscribe();
+        // A round may be under way that does not see what was applied since it began: the second one does.
+        for _ in 0..2 {
+            let rounds = progress.borrow_and_update().rounds;
+            self.inner.signal.ask(|request| request.pack = true);
+            let done = progress.wait_for(|p| p.rounds > rounds || p.closed || self.inner.failure().is_some()).await;
+            drop(done);
+            self.inner.healthy()?;
+        }
+        Ok(())
+    }
+
+    async fn put_final(&self, origin: &Origin, batch: Batch, first: bool) -> Result<(), StoreError> {
+        let inner = &*self.inner;
+        let mut checked = Box::new(Checked::new(Entry { origin: origin.clone(), follows: 0, batch })?);
+        let mut commits = inner.log.subscribe();
+        let position = {
+            let _turn = inner.turn.lock().await;
+            loop {
+                self.room(&mut commits).await?;
+                commits.mark_unchanged();
+                match inner.admit(checked, first)? {
+                    Admission::At(position) => break position,
+                    Admission::Before => return Ok(()),
+                    Admission::Later(again) => checked = again,
+                }
+                commits.changed().await.map_err(|_| ended())?;
+            }
+        };
+        let durable = |commit: &Commit| commit.durable > position || commit.poisoned.is_some();
+        let commit = commits.wait_for(durable).await.map_err(|_| ended())?.clone();
+        if commit.durable <= position {
+            return Err(StoreError::Poisoned(commit.poisoned.unwrap_or_else(|| "the journal has ended".into())));
+        }
+        inner.settle();
+        inner.pack_if_due();
+        Ok(())
+    }
+
+    /// Waits until memory has room for another batch.
+    async fn room(&self, commits: &mut watch::Receiver<Commit>) -> Result<(), StoreError> {
+        let inner = &*self.inner;
+        let mut progress = inner.progress.subscribe();
+        loop {
+            progress.mark_unchanged();
+            commits.mark_unchanged();
+            inner.healthy()?;
+            inner.settle();
+            let waiting = lock(&inner.gate).pending_bytes;
+            if read(&inner.state).recent.bytes() + waiting < inner.config.memory_bytes_max {
+                return Ok(());
+            }
+            inner.signal.ask(|request| request.pack = true);
+            tokio::select! {
+                packed = progress.changed() => packed.map_err(|_| ended())?,
+                committed = commits.changed() => committed.map_err(|_| ended())?,
+            }
+        }
+    }
+
+    fn put_live(&self, origin: &Origin, batch: Batch) -> Result<(), StoreError> {
+        let inner = &*self.inner;
+        inner.healthy()?;
+        inner.origin_fits(origin)?;
+        let checked = Checked::new(Entry { origin: origin.clone(), follows: 0, batch })?;
+        inner.settle();
+        write(&inner.state).apply_live(&checked, inner.limits);
+        Ok(())
+    }
+}
+
+fn ended() -> StoreError {
+    StoreError::Poisoned("the store has ended".into())
+}
+
+impl Inner {
+    fn healthy(&self) -> Result<(), StoreError> {
+        self.failure().map_or(Ok(()), |reason| Err(StoreError::Poisoned(reason)))
+    }
+
+    fn origin_fits(&self, origin: &Origin) -> Result<(), StoreError> {
+        let catalog = &read(&self.state).catalog;
+        let known = catalog.find_origin(&origin.gateway, origin.epoch).is_some();
+        if known || catalog.origins.len() < self.config.origins_max {
+            return Ok(());
+        }
+        let max = self.config.origins_max;
+        Err(StoreError::Full(format!("{max} data folders of gateways are known, the bound origins_max")))
+    }
+
+    /// Appends a batch to the journal, unless its number says that it is there or must not follow. The caller holds
+    /// its turn, so nobody else appends meanwhile.
+    fn admit(&self, mut checked: Box<Checked>, first: bool) -> Result<Admission, StoreError> {
+        self.origin_fits(checked.origin())?;
+        let (shard, number) = (checked.batch().shard, checked.batch().number);
+        let key = (checked.origin().gateway.clone(), checked.origin().epoch);
+        let applied = {
+            let catalog = &read(&self.state).catalog;
+            catalog.find_origin(&key.0, key.1).map_or(0, |origin| catalog.delivered(origin, shard))
+        };
+        let waiting = {
+            let mut gate = lock(&self.gate);
+            if gate.closed {
+                return Err(stopping());
+            }
+            let last = gate.admitted.get(&key).and_then(|shards| shards.get(shard as usize)).copied();
+            let waiting = last.filter(|last| last.number > applied);
+            if number <= waiting.map_or(applied, |last| last.number) {
+                gate.duplicates += 1;
+                let waits = waiting.filter(|_| number > applied);
+                return Ok(waits.map_or(Admission::Before, |last| Admission::At(last.position)));
+            }
+            waiting
+        };
+        let highest = waiting.map_or(applied, |last| last.number);
+        if number > highest.saturating_add(1) && !first {
+            return Err(StoreError::Gap { shard, highest, got: number });
+        }
+        checked.set_follows(highest);
+        let origin = checked.origin().clone();
+        let admission = self.append(key, checked)?;
+        if number > highest.saturating_add(1) && matches!(admission, Admission::At(_)) {
+            tracing::warn!(
+                gateway = %origin.gateway, epoch = origin.epoch, shard, highest, number,
+                "a gateway goes on beyond the next batch: this store has lost what it once acknowledged, or never had it"
+            );
+        }
+        Ok(admission)
+    }
+
+    fn append(&self, key: (GatewayId, u64), checked: Box<Checked>) -> Result<Admission, StoreError> {
+        let bytes = entry::encode(checked.entry());
+        let (shard, number) = (checked.batch().shard as usize, checked.batch().number);
+        let mut gate = lock(&self.gate);
+        let position = match self.log.append(&bytes) {
+            Ok(position) => position,
+            Err(AppendError::BufferFull) => return Ok(Admission::Later(checked)),
+            Err(AppendError::Full(reason)) => {
+                self.signal.ask(|request| request.pack = true);
+                return Err(StoreError::Full(reason.to_string()));
+            }
+            Err(AppendError::TooLarge { bytes, max }) => {
+                let reason = format!("the batch takes {bytes} bytes in the journal, at most {max} are possible");
+                return Err(StoreError::Body { entry: 0, reason });
+            }
+            Err(AppendError::Poisoned(reason)) => return Err(StoreError::Poisoned(reason)),
+            Err(AppendError::Closed) => return Err(stopping()),
+        };
+        let shards = gate.admitted.entry(key).or_default();
+        if shards.len() <= shard {
+            shards.resize(shard + 1, Admitted::default());
+        }
+        if let Some(last) = shards.get_mut(shard) {
+            *last = Admitted { number, position };
+        }
+        gate.pending_bytes += checked.bytes();
+        gate.pending.push_back((position, *checked));
+        Ok(Admission::At(position))
+    }
+}
+
+fn stopping() -> StoreError {
+    StoreError::Full("the aggregator is stopping".to_owned())
+}
+
+impl Store for EmbeddedStore {
+    fn put<'a>(&'a self, origin: &'a Origin, batch: Batch, first: bool) -> BoxFuture<'a, Result<(), StoreError>> {
+        if batch.live {
+            return std::future::ready(self.put_live(origin, batch)).boxed();
+        }
+        self.put_final(origin, batch, first).boxed()
+    }
+
+    fn progress(&self, origin: &Origin, shard: u32, watermark: Timestamp) {
+        self.inner.settle();
+        if shard >= origin.shards.min(SHARDS_MAX) || self.inner.origin_fits(origin).is_err() {
+            return;
+        }
+        let catalog = &mut write(&self.inner.state).catalog;
+        let number = catalog.take_origin(origin);
+        catalog.advance(number, shard, 0, Some(watermark));
+    }
+
+    fn delivered(&self, origin: &Origin) -> Vec<u64> {
+        self.inner.settle();
+        let shards = 0..origin.shards.min(SHARDS_MAX);
+        if self.inner.origin_fits(origin).is_err() {
+            return shards.map(|_| 0).collect();
+        }
+        let catalog = &mut write(&self.inner.state).catalog;
+        let number = catalog.take_origin(origin);
+        shards.map(|shard| catalog.delivered(number, shard)).collect()
+    }
+
+    fn drop_live(&self, origin: &Origin) {
+        let state = &mut *write(&self.inner.state);
+        let Some(number) = state.catalog.find_origin(&origin.gateway, origin.epoch) else { return };
+        if let Some(known) = state.catalog.origin(number) {
+            state.live.drop_origin(known.gateway, number);
+        }
+    }
+
+    fn series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry> {
+        self.inner.settle();
+        read(&self.inner.state).catalog.entries(wanted)
+    }
+
+    fn gateways(&self) -> Vec<GatewayEntry> {
+        self.inner.settle();
+        read(&self.inner.state).catalog.gateway_entries()
+    }
+
+    fn scan(
+        &self,
+        series: &[SeriesId],
+        from: Timestamp,
+        to: Timestamp,
+        visit: &mut dyn FnMut(SeriesId, Window, &Partial) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        scan::scan(&self.inner, series, from, to, visit)
+    }
+
+    fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.inner.healthy()?;
+        forget::forget_before(&self.inner, before)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async {
+            let inner = &*self.inner;
+            let end = {
+                let mut gate = lock(&inner.gate);
+                gate.closed = true;
+                inner.log.end()
+            };
+            let mut commits = inner.log.subscribe();
+            let settled = commits.wait_for(|c| c.durable >= end || c.poisoned.is_some()).await;
+            drop(settled.map_err(|_| ended())?);
+            inner.healthy()?;
+            let mut progress = inner.progress.subscribe();
+            inner.signal.ask(|request| request.close = true);
+            let closed = progress.wait_for(|p| p.closed || inner.failure().is_some()).await;
+            drop(closed);
+            inner.healthy()
+        }
+        .boxed()
+    }
+
+    fn poisoned(&self) -> Option<Arc<str>> {
+        self.inner.failure()
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        self.inner.signal.ask(|request| request.stop = true);
+        if let Some(packer) = self.packer.take()
+            && packer.join().is_err()
+        {
+            tracing::error!("the store's packer ended with a panic");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! An entry of the store's journal: a batch, who delivered it, and which batch it followed.
+//!
+//! Version byte, then a protobuf message, so that later versions can add fields. The number of the predecessor
+//! is what tells, after damage to the journal, exactly which batches are gone.
+
+use bytes::Bytes;
+use catchment_proto::{Batch, BatchError, GatewayId, Name, NameError, wire};
+use prost::Message;
+
+use super::Origin;
+
+const VERSION: u8 = 1;
+
+/// One batch in the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    /// Who delivered it.
+    pub(super) origin: Origin,
+    /// Highest number of its shard that had been taken before; 0: none.
+    pub(super) follows: u64,
+    /// The batch.
+    pub(super) batch: Batch,
+}
+
+/// Why bytes are no entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum EntryError {
+    /// The entry is empty.
+    #[error("the entry is empty")]
+    Empty,
+    /// Written by a newer version.
+    #[error("the entry has format {0}, this program knows format {VERSION}: use a newer one")]
+    Version(u8),
+    /// No protobuf message.
+    #[error(transparent)]
+    Message(#[from] prost::DecodeError),
+    /// A name breaks the rule.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The batch is not valid.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The batch is missing.
+    #[error("the entry has no batch")]
+    Missing,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct EntryRecord {
+    #[prost(string, tag = "1")]
+    site: String,
+    #[prost(string, tag = "2")]
+    gateway: String,
+    #[prost(fixed64, tag = "3")]
+    epoch: u64,
+    #[prost(sint64, tag = "4")]
+    epoch_created_ms: i64,
+    #[prost(uint32, tag = "5")]
+    shards: u32,
+    #[prost(uint64, tag = "6")]
+    follows: u64,
+    #[prost(message, optional, tag = "7")]
+    batch: Option<wire::Batch>,
+}
+
+/// The bytes of an entry.
+pub(super) fn encode(entry: &Entry) -> Vec<u8> {
+    let Entry { origin, follows, batch } = entry;
+    let record = EntryRecord {
+        site: origin.gateway.site.as_str().to_owned(),
+        gateway: origin.gateway.name.as_str().to_owned(),
+        epoch: origin.epoch,
+        epoch_created_ms: origin.epoch_created_ms,
+        shards: origin.shards,
+        follows: *follows,
+        batch: Some(batch.into()),
+    };
+    let mut out = Vec::with_capacity(1 + record.encoded_len());
+    out.push(VERSION);
+    record.encode(&mut out).expect("a Vec has room");
+    out
+}
+
+/// Reads an entry; the bodies of its batch share the bytes.
+///
+/// # Errors
+/// [`EntryError`] for any bytes that [`encode`] did not make.
+pub(super) fn decode(mut bytes: Bytes) -> Result<Entry, EntryError> {
+    match bytes.first() {
+        None => return Err(EntryError::Empty),
+        Some(&VERSION) => drop(bytes.split_to(1)),
+        Some(&version) => return Err(EntryError::Version(version)),
+    }
+    let record = EntryRecord::decode(bytes)?;
+    let gateway = GatewayId { site: Name::new(&record.site)?, name: Name::new(&record.gateway)? };
+    Ok(Entry {
+        origin: Origin {
+            gateway,
+            epoch: record.epoch,
+            epoch_created_ms: record.epoch_created_ms,
+            shards: record.shards,
+        },
+        follows: record.follows,
+        batch: record.batch.ok_or(EntryError::Missing)?.try_into()?,
+    })
+}

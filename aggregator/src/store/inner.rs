@@ -1,0 +1,140 @@
+//! What the parts of the embedded store share: the state, the journal, the packs, and how a durable batch gets from
+//! one to the other.
+//!
+//! Locks are taken in this order: packing, state, gate. A batch is appended to the journal and to `pending` under
+//! the gate's lock, and taken from `pending` under the state's, so batches are applied in the order of the journal,
+//! and none before it is durable.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use catchment_journal::{DataDir, GroupLog, Position};
+use catchment_proto::GatewayId;
+use tokio::sync::watch;
+
+use super::{
+    apply::{Checked, Limits, State},
+    config::StoreConfig,
+    packs::Packs,
+    signal::Signal,
+};
+
+/// The last batch of a shard that went into the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Admitted {
+    pub(super) number: u64,
+    pub(super) position: Position,
+}
+
+/// What is between the senders and the state.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    /// By gateway and epoch, then by shard; at most as many as the catalog has.
+    pub(super) admitted: HashMap<(GatewayId, u64), Vec<Admitted>>,
+    /// In the journal, not yet applied.
+    pub(super) pending: VecDeque<(Position, Checked)>,
+    pub(super) pending_bytes: usize,
+    pub(super) duplicates: u64,
+    pub(super) closed: bool,
+}
+
+/// What the packer has done.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    pub(super) rounds: u64,
+    pub(super) packed: u64,
+    pub(super) closed: bool,
+}
+
+/// The embedded store without its thread.
+pub(super) struct Inner {
+    pub(super) config: StoreConfig,
+    pub(super) limits: Limits,
+    pub(super) state: RwLock<State>,
+    pub(super) gate: Mutex<Gate>,
+    /// Held by the sender that is about to append, while it waits for room: senders go on in their order.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    /// Held by whoever changes packs.
+    pub(super) packing: Mutex<()>,
+    pub(super) log: GroupLog,
+    pub(super) packs: Packs,
+    /// The data folder.
+    pub(super) folder: PathBuf,
+    pub(super) packed_to: AtomicU64,
+    pub(super) forgotten: AtomicU64,
+    pub(super) damage: u64,
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) signal: Signal,
+    pub(super) failure: OnceLock<Arc<str>>,
+    /// Dropped last: it holds the lock on the folder.
+    pub(super) _data_dir: DataDir,
+}
+
+impl Inner {
+    /// Applies the batches that have become durable.
+    pub(super) fn settle(&self) {
+        let durable = self.log.durable();
+        if lock(&self.gate).pending.front().is_none_or(|(position, _)| *position >= durable)
+            && read(&self.state).applied_to >= durable
+        {
+            return;
+        }
+        let mut state = write(&self.state);
+        let (durable, ready) = {
+            let mut gate = lock(&self.gate);
+            let durable = self.log.durable();
+            let count = gate.pending.iter().take_while(|(position, _)| *position < durable).count();
+            let ready: Vec<Checked> = gate.pending.drain(..count).map(|(_, checked)| checked).collect();
+            let bytes: usize = ready.iter().map(Checked::bytes).sum();
+            gate.pending_bytes = gate.pending_bytes.saturating_sub(bytes);
+            (durable, ready)
+        };
+        for checked in &ready {
+            state.apply(checked, self.limits);
+        }
+        state.applied_to = state.applied_to.max(durable);
+    }
+
+    /// Asks for a round when memory or journal have grown enough.
+    pub(super) fn pack_if_due(&self) {
+        let journal = self.log.durable().get().saturating_sub(self.packed_to.load(Ordering::Acquire));
+        let recent = read(&self.state).recent.bytes();
+        if journal > self.config.pack_journal_bytes || recent > self.config.memory_bytes_max / 2 {
+            self.signal.ask(|request| request.pack = true);
+        }
+    }
+
+    /// The store has failed for good; everybody who waits is told.
+    pub(super) fn fail(&self, reason: Arc<str>) {
+        if self.failure.set(Arc::clone(&reason)).is_ok() {
+            tracing::error!(%reason, "the store has failed: nothing more is acknowledged; start again when the cause is gone");
+        }
+        self.progress.send_modify(|_| ());
+    }
+
+    /// Why the store has failed, if it has.
+    pub(super) fn failure(&self) -> Option<Arc<str>> {
+        self.failure.get().cloned().or_else(|| self.log.subscribe().borrow().poisoned.clone())
+    }
+}
+
+/// Locks; none of the sections that hold a lock can panic half-way.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks for reading.
+pub(super) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks for writing.
+pub(super) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

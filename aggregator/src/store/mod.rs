@@ -1,0 +1,167 @@
+//! Where partials live: the trait that ingest and query see, and its implementations.
+//!
+//! A partial has a name (gateway, epoch, shard, series, window, part) and a revision; a store keeps the highest
+//! revision under each name, so delivering anything twice, late, or in another order changes nothing.
+
+mod apply;
+mod catalog;
+mod config;
+mod embedded;
+mod entry;
+mod forget;
+mod inner;
+mod open;
+mod pack;
+mod packed;
+mod packer;
+mod packs;
+mod recent;
+mod records;
+mod row;
+mod scan;
+mod signal;
+#[cfg(test)]
+mod testing;
+mod verify;
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use catchment_partial::{Partial, Timestamp, Window};
+use catchment_proto::{Batch, GatewayId, SeriesKey};
+use futures_util::future::BoxFuture;
+
+pub use self::{
+    config::{OpenReport, StoreConfig, StoreStats},
+    embedded::EmbeddedStore,
+    open::OpenError,
+    verify::{VerifyReport, verify},
+};
+
+/// One life of a gateway's data folder, from which batches come.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The gateway, as its certificate says.
+    pub gateway: GatewayId,
+    /// Identity of its data folder.
+    pub epoch: u64,
+    /// When that folder was created, Unix milliseconds.
+    pub epoch_created_ms: i64,
+    /// Number of its shards.
+    pub shards: u32,
+}
+
+/// Number of a series in a store; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SeriesId(pub u32);
+
+/// A series and what the store knows of it.
+#[derive(Clone, Debug)]
+pub struct SeriesEntry {
+    /// Its number in this store.
+    pub id: SeriesId,
+    /// The gateway that delivers it.
+    pub gateway: GatewayId,
+    /// Device, metric and labels.
+    pub key: SeriesKey,
+    /// Start of its first and of its last window.
+    pub windows: (Timestamp, Timestamp),
+    /// Event time of its newest reading.
+    pub last_reading: Timestamp,
+}
+
+/// A gateway and how far it has delivered.
+#[derive(Clone, Debug)]
+pub struct GatewayEntry {
+    /// The gateway and its present (newest created) epoch.
+    pub origin: Origin,
+    /// Everything up to here is closed and delivered, by all of its shards; `None`: never yet. Never goes back.
+    pub watermark: Option<Timestamp>,
+}
+
+/// What can go wrong in a store.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store has no room; it takes again when there is. The sender must wait and send again.
+    #[error("the store has no room: {0}")]
+    Full(String),
+    /// A batch does not follow its predecessor of the same stream.
+    #[error("shard {shard}: batch {got} does not follow {highest}")]
+    Gap {
+        /// The shard.
+        shard: u32,
+        /// Highest number that was applied.
+        highest: u64,
+        /// The number that came.
+        got: u64,
+    },
+    /// A partial of the batch cannot be decoded; nothing of the batch was taken.
+    #[error("entry {entry}: {reason}")]
+    Body {
+        /// Its number within the batch.
+        entry: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A write or sync failed, nothing more is acknowledged by this process.
+    #[error("the store has failed and takes nothing more: {0}")]
+    Poisoned(Arc<str>),
+    /// Reading failed.
+    #[error("the store cannot be read: {0}")]
+    Read(String),
+}
+
+/// Partials by series and window.
+pub trait Store: Send + Sync + 'static {
+    /// Takes a batch. `Ok` means that it survives a crash (a live batch: that it is visible to queries). A number
+    /// seen before is `Ok` and changes nothing. `first` marks the first batch of its shard on a stream, for which
+    /// a number beyond the next is taken too (this store lost what came before, or never had it) and counted.
+    ///
+    /// The future may be dropped at any await: the batch is then either taken or not, and will be sent again.
+    fn put<'a>(
+        &'a self,
+        origin: &'a Origin,
+        batch: Batch,
+        first: bool,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The watermark of a shard moved without partials. Not durable by itself.
+    fn progress(&self, origin: &Origin, shard: u32, watermark: Timestamp);
+
+    /// Highest durable batch number of each shard of an epoch.
+    fn delivered(&self, origin: &Origin) -> Vec<u64>;
+
+    /// Forgets the live state of an origin's open windows (its stream ended).
+    fn drop_live(&self, origin: &Origin);
+
+    /// All series for which `wanted` answers yes, ordered by id.
+    fn series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry>;
+
+    /// Every gateway that ever delivered or said hello.
+    fn gateways(&self) -> Vec<GatewayEntry>;
+
+    /// Visits the partials of the series whose windows start in [from, to): the highest revision of each name,
+    /// series by series in the order given, windows in order of their start. Blocks on the disk: call it on a
+    /// thread that may.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`]; what was visited before is valid.
+    fn scan(
+        &self,
+        series: &[SeriesId],
+        from: Timestamp,
+        to: Timestamp,
+        visit: &mut dyn FnMut(SeriesId, Window, &Partial) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
+
+    /// Forgets the windows that end before; returns how many partials went.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`] when the disk fails.
+    fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// Makes durable what only memory holds, and stops; used once, at an ordered end.
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Why nothing more is acknowledged, when that is so.
+    fn poisoned(&self) -> Option<Arc<str>>;
+}

@@ -1,0 +1,221 @@
+//! Opening a data folder: lock, packs, journal, and the replay that brings the state back.
+//!
+//! Nothing here starts empty where something was: packs that cannot be opened, or that lack what the journal has
+//! already released, end the opening with what is wrong, what is left and what to do. Damage in the journal is told
+//! and counted, and everything around it is kept.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, RwLock, atomic::AtomicU64},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use catchment_journal::{DataDir, GroupLog, Log, Position, ReadEvent, RealDisk};
+use tokio::sync::watch;
+
+use super::{
+    EmbeddedStore, OpenReport, Origin, StoreConfig,
+    apply::{Checked, Limits, State},
+    entry,
+    inner::{Gate, Inner, Progress, read, write},
+    packed, packer,
+    packs::{Loaded, Packs},
+    signal::Signal,
+};
+
+/// Kind of the data folder.
+pub(super) const KIND: &str = "aggregator";
+/// Folder of the journal within it.
+pub(super) const JOURNAL: &str = "journal";
+/// Folder of sled within it.
+pub(super) const SLED: &str = "sled";
+/// Most lost batches that are listed one by one.
+const LOST_MAX: usize = 1000;
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder: in use, of another kind, of a newer format, not accessible.
+    #[error(transparent)]
+    Folder(#[from] catchment_journal::DataDirError),
+    /// The packed windows cannot be used.
+    #[error(
+        "{}: the packed windows cannot be used: {reason}. The journal in {} holds what was delivered since the last \
+         packing. Put a copy of the whole data folder back, or start with `set_packs_aside = true` to keep the \
+         journal's windows, give up the packed ones and set their folder aside",
+        folder.display(), journal.display()
+    )]
+    Packs {
+        /// Folder of the packs.
+        folder: PathBuf,
+        /// Folder of the journal.
+        journal: PathBuf,
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// The journal.
+    #[error("the store's journal: {0}")]
+    Journal(#[from] catchment_journal::OpenError),
+    /// The journal cannot be read, written or released.
+    #[error("the store's journal: {0}")]
+    Replay(String),
+    /// A thread or file of the system.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was attempted.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl EmbeddedStore {
+    /// Opens the store in a data folder, or makes one. Reads the catalog, and the journal since the last packing;
+    /// not the packs, so it does not take longer with history.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing was given up then.
+    pub fn open(data: &Path, config: StoreConfig) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let data_dir = DataDir::open(data, KIND, now, &[])?;
+        let mut report = OpenReport::default();
+        let (packs, loaded) = open_packs(data, &config, &mut report)?;
+        let packed_to = loaded.meta.unwrap_or_default().packed_to;
+        let (mut log, recovery) = Log::open(Arc::new(RealDisk), &data.join(JOURNAL), config.journal.clone())?;
+        report.torn_tail_bytes = recovery.torn_tail_bytes;
+        if log.end() < packed_to {
+            report.damage += 1;
+            tracing::error!(
+                journal_end = %log.end(), %packed_to,
+                "the journal ends before the packs do: what it held since the last packing is lost"
+            );
+            log.advance_to(packed_to).map_err(|e| OpenError::Replay(e.to_string()))?;
+        }
+        if log.start() > packed_to {
+            report.damage += 1;
+            tracing::error!(
+                journal_start = %log.start(), %packed_to,
+                "the beginning of the journal is missing: batches in this range are lost"
+            );
+        }
+        let log = GroupLog::start(log, "store").map_err(|source| OpenError::Io {
+            what: "cannot start the journal's thread".to_owned(),
+            source,
+        })?;
+        let mut inner = Inner {
+            limits: Limits { series_max: config.series_max, live_bytes_max: config.live_bytes_max },
+            state: RwLock::new(State { catalog: loaded.catalog, applied_to: packed_to, ..State::default() }),
+            gate: Mutex::new(Gate::default()),
+            turn: tokio::sync::Mutex::new(()),
+            packing: Mutex::new(()),
+            log,
+            packs,
+            folder: data.to_owned(),
+            packed_to: AtomicU64::new(packed_to.get()),
+            forgotten: AtomicU64::new(0),
+            damage: 0,
+            progress: watch::Sender::new(Progress::default()),
+            signal: Signal::default(),
+            failure: OnceLock::new(),
+            config,
+            _data_dir: data_dir,
+        };
+        replay(&inner, packed_to, &mut report)?;
+        inner.damage = report.damage;
+        report.series = read(&inner.state).catalog.series.len();
+        let store = Self::start(Arc::new(inner)).map_err(|source| OpenError::Io {
+            what: "cannot start the packer's thread".to_owned(),
+            source,
+        })?;
+        Ok((Arc::new(store), report))
+    }
+}
+
+/// Opens packs and catalog, and makes sure that they hold what the journal has released.
+fn open_packs(data: &Path, config: &StoreConfig, report: &mut OpenReport) -> Result<(Packs, Loaded), OpenError> {
+    let folder = data.join(SLED);
+    let refused = |reason| OpenError::Packs { folder: folder.clone(), journal: data.join(JOURNAL), reason };
+    let reason = match load_packs(data, config.cache_bytes) {
+        Ok(opened) => return Ok(opened),
+        Err(reason) => reason,
+    };
+    if !config.set_packs_aside {
+        return Err(refused(reason));
+    }
+    let aside = (1..10_000).map(|n| data.join(format!("{SLED}.aside-{n}"))).find(|path| !path.exists());
+    let aside = aside.ok_or_else(|| refused("ten thousand folders were set aside already".to_owned()))?;
+    let io = |source| OpenError::Io { what: format!("cannot set {} aside", folder.display()), source };
+    std::fs::rename(&folder, &aside).map_err(io)?;
+    packed::write(data, Position::ZERO).map_err(io)?;
+    tracing::error!(reason, aside = %aside.display(), "packed windows cannot be used and are set aside, as configured");
+    report.packs_set_aside = Some(aside);
+    load_packs(data, config.cache_bytes).map_err(refused)
+}
+
+fn load_packs(data: &Path, cache_bytes: u64) -> Result<(Packs, Loaded), String> {
+    let packs = Packs::open(&data.join(SLED), cache_bytes)?;
+    let loaded = packs.load()?;
+    let known = loaded.meta.unwrap_or_default().packed_to;
+    let released = packed::read(data).map_err(|e| e.to_string())?.unwrap_or(Position::ZERO);
+    if known < released {
+        return Err(format!("they reach to journal position {known}, but were complete up to {released} before"));
+    }
+    Ok((packs, loaded))
+}
+
+/// Applies what the journal holds from a position on.
+fn replay(inner: &Inner, from: Position, report: &mut OpenReport) -> Result<(), OpenError> {
+    let failed = |what: String| OpenError::Replay(what);
+    let mut reader = inner.log.read(from);
+    let mut buffer = Vec::new();
+    loop {
+        match reader.next(&mut buffer).map_err(|e| failed(e.to_string()))? {
+            ReadEvent::Record(position) => {
+                replay_one(inner, position, std::mem::take(&mut buffer), report);
+                write(&inner.state).applied_to = position.next();
+            }
+            ReadEvent::Damage(damage) => {
+                report.damage += 1;
+                tracing::error!(%damage, "the store's journal is damaged");
+            }
+            ReadEvent::End => break,
+        }
+        if read(&inner.state).recent.bytes() > inner.config.memory_bytes_max {
+            packer::round_of_applied(inner).map_err(|e| failed(e.to_string()))?;
+        }
+    }
+    write(&inner.state).applied_to = inner.log.durable();
+    Ok(())
+}
+
+fn replay_one(inner: &Inner, position: Position, record: Vec<u8>, report: &mut OpenReport) {
+    let entry = entry::decode(record.into()).map_err(|e| e.to_string());
+    let checked = match entry.and_then(|entry| Checked::new(entry).map_err(|e| e.to_string())) {
+        Ok(checked) => checked,
+        Err(reason) => {
+            report.damage += 1;
+            tracing::error!(%position, reason, "an entry of the store's journal cannot be read");
+            return;
+        }
+    };
+    let lost = write(&inner.state).apply(&checked, inner.limits);
+    report.replayed += 1;
+    if lost == 0 {
+        return;
+    }
+    let what = lost_batches(checked.origin(), checked.batch().shard, checked.follows(), lost);
+    tracing::error!(lost = what, "acknowledged batches are lost by damage to the store's journal");
+    report.lost_batches = report.lost_batches.saturating_add(lost);
+    if report.lost.len() < LOST_MAX {
+        report.lost.push(what);
+    }
+}
+
+/// Says which batches are lost: as many as `lost`, up to the one of number `to`.
+pub(super) fn lost_batches(origin: &Origin, shard: u32, to: u64, lost: u64) -> String {
+    let from = to.saturating_sub(lost.saturating_sub(1));
+    format!("gateway {}, epoch {}, shard {shard}: batches {from} to {to}", origin.gateway, origin.epoch)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,24 @@
+//! The file `packed` of the data folder: the journal position up to which the packs were complete when the journal
+//! was last released.
+//!
+//! The position that counts stands in sled, beside the packs. This copy outside of it is written before a release, so
+//! that a start notices when sled comes back without packs that are nowhere else any more.
+
+use std::{io, path::Path};
+
+use catchment_journal::{Position, RealDisk, WholeError, read_whole, write_whole};
+
+const FILE: &str = "packed";
+
+/// Writes the position, durably.
+pub(super) fn write(folder: &Path, position: Position) -> io::Result<()> {
+    write_whole(&RealDisk, &folder.join(FILE), &position.get().to_be_bytes())
+}
+
+/// Reads the position; `None` if there was no release yet.
+pub(super) fn read(folder: &Path) -> Result<Option<Position>, WholeError> {
+    let path = folder.join(FILE);
+    let Some(bytes) = read_whole(&RealDisk, &path)? else { return Ok(None) };
+    let bytes = bytes.try_into().map_err(|_| WholeError::Damaged { path })?;
+    Ok(Some(Position::new(u64::from_be_bytes(bytes))))
+}

@@ -1,0 +1,228 @@
+//! Moves recent windows from memory into packs, and releases the journal behind them.
+//!
+//! One round: remember up to where the batches are applied and what numbers are delivered there; pack all that
+//! memory holds, series by series, a few MiB at a time; write the numbers and the journal position together with
+//! the last of it; when that is durable, and only then, release the journal. A row leaves memory when its pack is
+//! durable, so a reader who looks into memory first and packs second misses nothing. A crash in between leaves the
+//! old position: the journal is read again and finds the same names in the packs.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use catchment_journal::{Disk, Position, RealDisk};
+
+use super::{
+    catalog::Shard,
+    inner::{Inner, lock, write},
+    pack, packed,
+    packs::Change,
+    records::{self, META, Meta, Stored},
+    row::{Row, resolve},
+};
+
+/// A change is committed when it has this many bytes.
+const CHANGE_BYTES: usize = 4 << 20;
+/// Bytes of rows and number of series that are taken from memory at once.
+const TAKE_BYTES: usize = 2 << 20;
+const TAKE_SERIES: usize = 10_000;
+/// A round begins and goes on only with this much free on the file system: sled cannot take back a write that
+/// found no space. The journal leaves more than that (`LogConfig::disk_free_min`).
+pub(super) const DISK_FREE_MIN: u64 = 20 << 20;
+
+/// Why a round did not end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PackError {
+    /// No space: try again later, nothing is wrong.
+    #[error("the file system has only {0} bytes free, packing windows takes {DISK_FREE_MIN}")]
+    Space(u64),
+    /// The store has failed.
+    #[error("{0}")]
+    Failed(Arc<str>),
+}
+
+/// What one step takes from memory.
+struct Taken {
+    series: Vec<(u32, Vec<Row>)>,
+    /// Where the next step goes on; `None`: nothing is left.
+    next: Option<u32>,
+}
+
+/// Packs all that was durable before it began.
+pub(super) fn round(inner: &Inner) -> Result<(), PackError> {
+    inner.settle();
+    round_of_applied(inner)
+}
+
+/// Packs all that was applied before it began.
+pub(super) fn round_of_applied(inner: &Inner) -> Result<(), PackError> {
+    let _alone = lock(&inner.packing);
+    let (position, shards) = {
+        let mut state = write(&inner.state);
+        let dirty = std::mem::take(&mut state.catalog.dirty.shards);
+        let shards = dirty.iter().filter_map(|number| {
+            let known = state.catalog.origin(*number)?;
+            Some((*number, known.shards.clone()))
+        });
+        (state.applied_to, shards.collect::<Vec<(u32, Vec<Shard>)>>())
+    };
+    let mut from = Some(0);
+    while let Some(at) = from {
+        from = step(inner, at, position, &shards).inspect_err(|_| {
+            let numbers = shards.iter().map(|(number, _)| *number);
+            write(&inner.state).catalog.dirty.shards.extend(numbers);
+        })?;
+    }
+    // Tells a later start that packs up to here were there, should sled come back with older ones.
+    packed::write(&inner.folder, position).map_err(|e| PackError::Failed(e.to_string().into()))?;
+    inner.packed_to.store(position.get(), Ordering::Release);
+    inner.log.release(position);
+    inner.progress.send_modify(|progress| progress.rounds += 1);
+    Ok(())
+}
+
+/// Packs what fits into one change, from a series on; returns where to go on.
+fn step(
+    inner: &Inner,
+    from: u32,
+    position: Position,
+    shards: &[(u32, Vec<Shard>)],
+) -> Result<Option<u32>, PackError> {
+    let failed = |reason: String| PackError::Failed(reason.into());
+    let free = RealDisk.free_bytes(&inner.folder).map_err(|e| failed(e.to_string()))?;
+    if free < DISK_FREE_MIN {
+        return Err(PackError::Space(free));
+    }
+    let mut change = Change::default();
+    let Taken { series, next } = take(inner, from, &mut change);
+    let mut packed = Vec::new();
+    let mut next = next;
+    'all: for (id, rows) in &series {
+        for rows in rows.chunk_by(|a, b| a.name.bucket() == b.name.bucket()) {
+            add(inner, *id, rows, &mut change).map_err(failed)?;
+            packed.extend(rows.iter().map(|row| (*id, row.name, row.revision)));
+            if change.bytes() >= CHANGE_BYTES {
+                // What else was taken is still in memory; the next step begins with this series again.
+                next = Some(*id);
+                break 'all;
+            }
+        }
+    }
+    if next.is_none() {
+        finish(inner, position, shards, &mut change);
+    }
+    inner.packs.commit(change).map_err(failed)?;
+    let mut state = write(&inner.state);
+    for (series, name, revision) in &packed {
+        state.recent.drop_up_to(*series, name, *revision);
+    }
+    drop(state);
+    inner.progress.send_modify(|progress| progress.packed += packed.len() as u64);
+    Ok(next)
+}
+
+/// Takes rows and changed records from memory; the records go into the change and are marked as written, because a
+/// change that fails ends the store.
+fn take(inner: &Inner, from: u32, change: &mut Change) -> Taken {
+    let mut state = write(&inner.state);
+    let state = &mut *state;
+    for number in std::mem::take(&mut state.catalog.dirty.gateways) {
+        if let Some(gateway) = state.catalog.gateways.get(number as usize) {
+            change.record(records::numbered(records::GATEWAY, number), &gateway.record());
+        }
+    }
+    for number in std::mem::take(&mut state.catalog.dirty.origins) {
+        if let Some(origin) = state.catalog.origin(number) {
+            change.record(records::numbered(records::ORIGIN, number), &records::origin_record(origin));
+        }
+    }
+    let (mut taken, mut bytes, mut at) = (Vec::new(), 0, from);
+    loop {
+        let changed = state.catalog.dirty.series.range(at..).next().copied();
+        let Some(id) = [state.recent.next_series(at), changed].into_iter().flatten().min() else {
+            return Taken { series: taken, next: None };
+        };
+        if taken.len() >= TAKE_SERIES || bytes >= TAKE_BYTES {
+            return Taken { series: taken, next: Some(id) };
+        }
+        if state.catalog.dirty.series.remove(&id)
+            && let Some(series) = state.catalog.series.get(&id)
+        {
+            change.record(records::numbered(records::SERIES, id), &series.record());
+        }
+        let mut rows = Vec::new();
+        for row in state.recent.all(id) {
+            bytes += row.body.len() + 32;
+            rows.push(row);
+            if bytes >= TAKE_BYTES {
+                taken.push((id, rows));
+                return Taken { series: taken, next: Some(id) };
+            }
+        }
+        taken.push((id, rows));
+        let Some(next) = id.checked_add(1) else { return Taken { series: taken, next: None } };
+        at = next;
+    }
+}
+
+/// Adds rows of one bucket to its packs: the last one is extended while it is small.
+fn add(inner: &Inner, series: u32, rows: &[Row], change: &mut Change) -> Result<(), String> {
+    let Some(bucket) = rows.first().map(|row| row.name.bucket()) else { return Ok(()) };
+    let (mut number, mut merged) = match inner.packs.last_pack(series, bucket)? {
+        None => (0, Vec::new()),
+        Some(last) => match last.rows {
+            Some((bytes, rows)) if bytes < pack::PACK_BYTES_FULL => (last.number, rows),
+            _ => (last.number.checked_add(1).ok_or("a bucket has no number left for a pack")?, Vec::new()),
+        },
+    };
+    merged.extend_from_slice(rows);
+    resolve(&mut merged);
+    for run in pack::split(&merged) {
+        change.insert(records::pack_key(series, bucket, number), pack::encode(run));
+        number = number.checked_add(1).ok_or("a bucket has no number left for a pack")?;
+    }
+    Ok(())
+}
+
+/// Adds what says that everything before a position is packed.
+fn finish(inner: &Inner, position: Position, shards: &[(u32, Vec<Shard>)], change: &mut Change) {
+    for (number, shards) in shards {
+        change.record(records::numbered(records::SHARDS, *number), &shards.record());
+    }
+    let mut state = write(&inner.state);
+    for id in std::mem::take(&mut state.catalog.dirty.removed) {
+        change.remove(records::numbered(records::SERIES, id));
+    }
+    let meta = Meta { packed_to: position, next_series: state.catalog.next_series };
+    change.record(META.to_vec(), &meta.record());
+}
+
+/// The packer's thread: a round when asked for and from time to time, until told to stop.
+pub(super) fn run(inner: &Inner) {
+    loop {
+        let request = inner.signal.wait(inner.config.pack_every);
+        if request.stop && !request.close {
+            return;
+        }
+        match round(inner) {
+            Ok(()) => inner.signal.retry(false),
+            Err(PackError::Space(free)) => {
+                tracing::warn!(
+                    free_bytes = free,
+                    needed_bytes = DISK_FREE_MIN,
+                    "no space to pack windows: they stay in memory and in the journal; gateways wait when these are full"
+                );
+                inner.signal.retry(true);
+            }
+            Err(PackError::Failed(reason)) => inner.fail(reason),
+        }
+        if request.close {
+            if let Err(error) = inner.log.close() {
+                inner.fail(error.to_string().into());
+            }
+            inner.progress.send_modify(|progress| progress.closed = true);
+            return;
+        }
+        if inner.failure().is_some() {
+            return;
+        }
+    }
+}

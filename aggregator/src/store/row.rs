@@ -1,0 +1,74 @@
+//! A partial as the store holds it: its name within a series, its revision, its bytes.
+//!
+//! The series is not part of a row, because rows are always held by series. Rows order by time first, so that a
+//! range of time is a range of names.
+
+use bytes::Bytes;
+use catchment_partial::{Timestamp, Width, Window};
+
+/// Span of event time that one bucket of packs covers, nanoseconds. Part of the format of the keys.
+const BUCKET_NANOS: i64 = 3_600_000_000_000;
+
+/// The name of a partial within its series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Name {
+    /// Start of the window.
+    pub(super) start: Timestamp,
+    /// Width of the window.
+    pub(super) width: Width,
+    /// Number of the origin in the catalog.
+    pub(super) origin: u32,
+    /// Shard of the origin.
+    pub(super) shard: u32,
+    /// Position at which the shard opened the window.
+    pub(super) part: u64,
+}
+
+impl Name {
+    /// The name that sorts before or is the first of all that start at or after `start`.
+    pub(super) fn first_from(start: Timestamp) -> Self {
+        Self { start, width: Width::MIN, origin: 0, shard: 0, part: 0 }
+    }
+
+    /// The window.
+    pub(super) fn window(&self) -> Window {
+        Window::containing(self.start, self.width)
+    }
+
+    /// The bucket that holds the name.
+    pub(super) fn bucket(&self) -> i64 {
+        bucket_of(self.start)
+    }
+}
+
+/// A partial under its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    /// Its name.
+    pub(super) name: Name,
+    /// Of two rows of one name the higher revision holds.
+    pub(super) revision: u64,
+    /// The encoded partial, relative to the window's start.
+    pub(super) body: Bytes,
+}
+
+/// Sorts rows by name and keeps the highest revision of each.
+pub(super) fn resolve(rows: &mut Vec<Row>) {
+    rows.sort_by(|a, b| a.name.cmp(&b.name).then(b.revision.cmp(&a.revision)));
+    rows.dedup_by(|later, kept| later.name == kept.name);
+}
+
+/// Number of the bucket in which a window that starts here is packed.
+pub(super) fn bucket_of(start: Timestamp) -> i64 {
+    start.as_nanos().div_euclid(BUCKET_NANOS)
+}
+
+/// First time of a bucket.
+pub(super) fn bucket_start(bucket: i64) -> Timestamp {
+    Timestamp::from_nanos(bucket.saturating_mul(BUCKET_NANOS))
+}
+
+/// First time after a bucket; [`Timestamp::MAX`] for the last one.
+pub(super) fn bucket_end(bucket: i64) -> Timestamp {
+    bucket_start(bucket.saturating_add(1))
+}

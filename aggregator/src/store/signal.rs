@@ -1,0 +1,67 @@
+//! Wakes the packer's thread: on request, at its time, and to stop.
+
+use std::{
+    sync::{Condvar, Mutex},
+    time::{Duration, Instant},
+};
+
+use super::inner::lock;
+
+/// After a round that found no space the next is tried this soon.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the packer is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Request {
+    /// A round.
+    pub(super) pack: bool,
+    /// A last round, then stop.
+    pub(super) close: bool,
+    /// Stop at once.
+    pub(super) stop: bool,
+    /// The last round found no space.
+    retry: bool,
+}
+
+/// A request that can be waited for.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    request: Mutex<Request>,
+    changed: Condvar,
+}
+
+impl Signal {
+    /// Asks for something.
+    pub(super) fn ask(&self, ask: impl FnOnce(&mut Request)) {
+        ask(&mut lock(&self.request));
+        self.changed.notify_all();
+    }
+
+    /// Says whether the last round is to be tried again soon; until then requests for a round wait.
+    pub(super) fn retry(&self, retry: bool) {
+        lock(&self.request).retry = retry;
+    }
+
+    /// Waits for a request, or until it is time; takes the request for a round.
+    pub(super) fn wait(&self, every: Duration) -> Request {
+        let mut request = lock(&self.request);
+        let every = if request.retry { RETRY.min(every) } else { every };
+        let until = Instant::now().checked_add(every);
+        loop {
+            if request.close || request.stop || (request.pack && !request.retry) {
+                break;
+            }
+            let left = until.map_or(every, |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                break;
+            }
+            request = match self.changed.wait_timeout(request, left) {
+                Ok((request, _)) => request,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        let taken = *request;
+        request.pack = false;
+        taken
+    }
+}

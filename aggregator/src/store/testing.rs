@@ -1,0 +1,163 @@
+//! For the store's tests: batches, a naive model of what a store must hold, and a look into a store.
+
+use std::{
+    collections::{BTreeMap, btree_map},
+    ops::ControlFlow,
+    path::Path,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use catchment_partial::{Partial, Timestamp, Width, Window};
+use catchment_proto::{Batch, Entry, GatewayId, Labels, MetricName, Name, SeriesKey};
+use proptest::prelude::*;
+
+use super::{EmbeddedStore, OpenReport, Origin, Store, StoreConfig};
+
+pub(super) const WIDTH_MS: u32 = 10_000;
+
+pub(super) fn origin(gateway: &str, epoch: u64) -> Origin {
+    let gateway = GatewayId { site: Name::new("berlin").unwrap(), name: Name::new(gateway).unwrap() };
+    Origin { gateway, epoch, epoch_created_ms: epoch as i64, shards: 2 }
+}
+
+pub(super) fn key(metric: &str) -> SeriesKey {
+    let (device, metric) = (Name::new("d").unwrap(), MetricName::new(metric).unwrap());
+    SeriesKey { device, metric, labels: Labels::none() }
+}
+
+pub(super) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(seconds * 1000).unwrap()
+}
+
+pub(super) fn window(index: i64) -> Window {
+    Window::from_index(index, Width::from_millis(WIDTH_MS).unwrap()).unwrap()
+}
+
+/// A body of `readings` readings whose content follows from the revision.
+pub(super) fn body(window: Window, revision: u64, readings: usize) -> Bytes {
+    let mut partial = Partial::empty();
+    for reading in 0..readings {
+        let time = window.start().saturating_add_nanos(reading as i64 * 1_000_000);
+        partial.push(time, revision as f64 + reading as f64 / 8.0);
+    }
+    let mut bytes = Vec::new();
+    partial.encode(window.start(), &mut bytes);
+    bytes.into()
+}
+
+/// A partial of a batch: series, window index, part, revision.
+pub(super) fn entry(series: u32, index: i64, part: u64, revision: u64) -> Entry {
+    let window = window(index);
+    Entry { series, window, part, revision, body: body(window, revision, 3) }
+}
+
+pub(super) fn batch(shard: u32, number: u64, entries: Vec<Entry>) -> Batch {
+    Batch {
+        shard,
+        number,
+        watermark: None,
+        live: number == 0,
+        width: Width::from_millis(WIDTH_MS).unwrap(),
+        series: ["a", "b", "c"].map(key).to_vec(),
+        entries,
+    }
+}
+
+type ModelName = (GatewayId, SeriesKey, Window, u64, u32, u64);
+
+/// Name to highest revision, and nothing else.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model(BTreeMap<ModelName, (u64, Bytes)>);
+
+/// Bodies by gateway, series and window, sorted.
+pub(super) type Content = BTreeMap<(GatewayId, SeriesKey, Window), Vec<Vec<u8>>>;
+
+impl Model {
+    pub(super) fn put(&mut self, origin: &Origin, batch: &Batch) {
+        for entry in &batch.entries {
+            let key = batch.series[entry.series as usize].clone();
+            let name = (origin.gateway.clone(), key, entry.window, origin.epoch, batch.shard, entry.part);
+            let new = (entry.revision, entry.body.clone());
+            match self.0.entry(name) {
+                btree_map::Entry::Vacant(slot) => drop(slot.insert(new)),
+                btree_map::Entry::Occupied(mut slot) if slot.get().0 < new.0 => drop(slot.insert(new)),
+                btree_map::Entry::Occupied(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn forget_before(&mut self, before: Timestamp) -> u64 {
+        let had = self.0.len();
+        self.0.retain(|name, _| name.2.end() > before);
+        (had - self.0.len()) as u64
+    }
+
+    pub(super) fn content(&self) -> Content {
+        let mut content = Content::new();
+        for ((gateway, key, window, ..), (_, body)) in &self.0 {
+            content.entry((gateway.clone(), key.clone(), *window)).or_default().push(body.to_vec());
+        }
+        content.values_mut().for_each(|bodies| bodies.sort());
+        content
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Everything that a store's queries see; checks that windows come in order.
+pub(super) fn content(store: &EmbeddedStore) -> Content {
+    content_of(store, Timestamp::MIN, Timestamp::MAX)
+}
+
+pub(super) fn content_of(store: &EmbeddedStore, from: Timestamp, to: Timestamp) -> Content {
+    let mut content = Content::new();
+    for series in store.series(&|_, _| true) {
+        let mut last = Timestamp::MIN;
+        let mut visit = |id, window: Window, partial: &Partial| {
+            assert_eq!(id, series.id);
+            assert!(window.start() >= last, "windows in order of their start");
+            last = window.start();
+            let mut body = Vec::new();
+            partial.encode(window.start(), &mut body);
+            content.entry((series.gateway.clone(), series.key.clone(), window)).or_default().push(body);
+            ControlFlow::Continue(())
+        };
+        store.scan(&[series.id], from, to, &mut visit).unwrap();
+    }
+    content.values_mut().for_each(|bodies| bodies.sort());
+    content
+}
+
+/// Small bounds; packs only when asked.
+pub(super) fn config() -> StoreConfig {
+    StoreConfig { pack_every: std::time::Duration::from_secs(3600), ..StoreConfig::default() }
+}
+
+pub(super) fn open(data: &Path) -> (Arc<EmbeddedStore>, OpenReport) {
+    EmbeddedStore::open(data, config()).unwrap()
+}
+
+/// Copies a data folder as a crash would leave it. (Nothing may be writing.)
+pub(super) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Entries of a batch: few names, so that they meet; windows in several buckets.
+pub(super) fn entries() -> impl Strategy<Value = Vec<Entry>> {
+    let index = prop_oneof![0..4_i64, 358..362_i64, -2..0_i64, Just(1_000_000_i64)];
+    let one = (0..3_u32, index, 1..4_u64, 0..5_u64);
+    let one = one.prop_map(|(series, index, part, more)| entry(series, index, part, part + more));
+    proptest::collection::vec(one, 0..12)
+}

@@ -1,0 +1,77 @@
+//! Protocols without sockets: which one, sequence numbers, answers word by word.
+
+use catchment_partial::Timestamp;
+
+use super::protocol::*;
+use crate::{
+    decode::Limits,
+    intake::{Intake, Reason, Refusal, TimeRules},
+};
+
+fn rules() -> TimeRules {
+    let at = |ms| Timestamp::from_millis(ms).unwrap();
+    TimeRules { now: at(1_000_000), oldest: at(0), newest: at(2_000_000) }
+}
+
+fn decode(decoder: &mut Decoder, text: &str) -> (Intake, Stop) {
+    let mut intake = Intake::default();
+    let (_, stop) = decoder.decode(text.as_bytes(), false, &rules(), &mut intake);
+    (intake, stop)
+}
+
+fn text(encode: impl FnOnce(Encoder, &mut Vec<u8>)) -> String {
+    let mut bytes = Vec::new();
+    encode(Encoder::new(Kind::Json), &mut bytes);
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn alpn_decides_before_the_first_byte() {
+    assert_eq!(Kind::choose(Some(b"catchment/1"), b'{'), Some(Kind::Frames));
+    assert_eq!(Kind::choose(Some(b"other"), b'{'), None);
+    assert_eq!(Kind::choose(None, b'{'), Some(Kind::Json));
+    assert_eq!(Kind::choose(None, b'['), Some(Kind::Json));
+    assert_eq!(Kind::choose(None, b'c'), Some(Kind::LineProtocol));
+}
+
+#[test]
+fn lines_are_counted_until_a_hello_numbers_them() {
+    let mut decoder = Decoder::new(Kind::Json, Limits::default(), 10);
+    let (intake, stop) =
+        decode(&mut decoder, "{\"a\":1}\nnonsense\n{\"seq\":4,\"a\":2}\n{\"hello\":{\"epoch\":\"e\"}}\n");
+    let ordinals: Vec<u64> = intake.heads.iter().map(|head| head.ordinal).collect();
+    assert_eq!(ordinals, [1, 2, 3], "a refused line counts too");
+    assert_eq!(intake.readings.len(), 1);
+    let reasons: Vec<Reason> = intake.refusals.iter().map(|refusal| refusal.reason).collect();
+    assert_eq!(reasons, [Reason::Malformed, Reason::BadSequence]);
+    assert_eq!(stop, Stop::Hello("e".into()));
+    let (intake, stop) = decode(&mut decoder, "{\"seq\":1,\"a\":1}\n{\"a\":1}\nnonsense\n");
+    assert_eq!(intake.heads.len(), 1, "only numbered messages are acknowledged");
+    assert_eq!(intake.heads[0].seq, Some(1));
+    assert_eq!(intake.refusals.len(), 2);
+    assert_eq!(intake.refusals[0].reason, Reason::BadSequence);
+    assert_eq!(stop, Stop::More);
+}
+
+#[test]
+fn answers_read_as_the_interface_says() {
+    assert_eq!(text(|encoder, out| encoder.ack(7, out)), "{\"ack\":7}\n");
+    let welcome: serde_json::Value =
+        serde_json::from_str(&text(|encoder, out| encoder.welcome("boot-42", 3, out))).unwrap();
+    assert_eq!(welcome, serde_json::json!({"welcome": {"epoch": "boot-42", "ack": 3}}));
+    let refusal =
+        Refusal { reason: Reason::NotANumber, message: "x".into(), ordinal: 7, seq: None, count: 1 };
+    let error: serde_json::Value =
+        serde_json::from_str(&text(|encoder, out| encoder.refusal(&refusal, out))).unwrap();
+    assert_eq!(error, serde_json::json!({"error": {"code": "not_a_number", "message": "x", "line": 7}}));
+}
+
+#[test]
+fn a_frame_beyond_the_bound_ends_the_connection() {
+    let limits = Limits { message_bytes_max: 16, ..Limits::default() };
+    let mut decoder = Decoder::new(Kind::Frames, limits, 10);
+    let mut intake = Intake::default();
+    let (_, stop) = decoder.decode(&17_u32.to_be_bytes(), false, &rules(), &mut intake);
+    assert_eq!(stop, Stop::Broken);
+    assert_eq!(intake.refusals[0].reason, Reason::TooLong);
+}

@@ -1,0 +1,234 @@
+//! A shard on a real folder: what it takes is there after it was dropped at any moment.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use catchment_partial::{Partial, Timestamp, Window};
+use catchment_proto::{Batch, Labels, MetricName, Name, wire};
+use prost::Message;
+
+use super::*;
+use crate::{Config, Settings, clock::ManualClock};
+use catchment_journal::ReadEvent;
+
+const START_MS: i64 = 1_700_000_000_000;
+
+fn config() -> Config {
+    let settings = Settings {
+        identity: Some("unused".into()),
+        listen: Some(([127, 0, 0, 1], 0).into()),
+        aggregator: Some(vec!["https://centre:1".into()]),
+        data: Some("unused".into()),
+        ..Settings::default()
+    };
+    Config { grace: Duration::from_secs(1), ..settings.check().unwrap() }
+}
+
+struct World {
+    clock: Arc<ManualClock>,
+    config: Config,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { clock: Arc::new(ManualClock::at(Timestamp::from_millis(START_MS).unwrap())), config: config() }
+    }
+
+    fn open(&self, folder: &Path) -> (Shard, Recovered) {
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
+        Shard::open(folder, 0, 1, &self.config, clock, Metrics::new()).unwrap()
+    }
+
+    fn take(&self, shard: &mut Shard, device: &str, seq: u64, after_ms: i64, value: f64) {
+        let device = shard.device(&Name::new(device).unwrap()).unwrap();
+        let metric = MetricName::new("m").unwrap();
+        let series = shard.series(device, &metric, &Labels::none()).unwrap().unwrap();
+        let time = vec![(START_MS + after_ms) * 1_000_000];
+        let intake =
+            IntakeEntry { device, epoch: "e".into(), seq, series: vec![series], time, value: vec![value] };
+        shard.take(intake).unwrap();
+    }
+}
+
+fn sync(shard: &Shard) {
+    while shard.journal().durable() < shard.end() {
+        std::thread::yield_now();
+    }
+}
+
+/// Closes what is due and waits until it stands durably in the outbox.
+fn settle(shard: &mut Shard) {
+    while shard.tick().unwrap() {}
+    sync(shard);
+    shard.move_durable();
+    while shard.outbox().durable() < shard.outbox().end() {
+        std::thread::yield_now();
+    }
+}
+
+fn outbox(shard: &Shard) -> Vec<Batch> {
+    let mut reader = shard.outbox().read(Position::ZERO);
+    let (mut record, mut batches) = (Vec::new(), Vec::new());
+    while let ReadEvent::Record(_) = reader.next(&mut record).unwrap() {
+        let (number, bytes) = cut::split_record(&record).unwrap();
+        let batch = Batch::try_from(wire::Batch::decode(bytes).unwrap()).unwrap();
+        assert_eq!(batch.number, number);
+        batches.push(batch);
+    }
+    batches
+}
+
+fn sums(batches: &[Batch]) -> Vec<(i64, f64)> {
+    let entries = batches.iter().flat_map(|batch| &batch.entries);
+    entries
+        .map(|entry| {
+            let partial = Partial::decode(&entry.body, entry.window.start()).unwrap();
+            (entry.window.start().as_millis() - START_MS, partial.sum())
+        })
+        .collect()
+}
+
+#[test]
+fn what_was_taken_is_there_after_a_restart_and_closed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (mut shard, _) = world.open(folder.path());
+    world.take(&mut shard, "a", 1, 100, 1.0);
+    world.take(&mut shard, "a", 2, 200, 2.0);
+    sync(&shard);
+    drop(shard);
+    let (mut shard, recovered) = world.open(folder.path());
+    assert!(recovered.entries >= 4 && recovered.damage.is_empty() && recovered.unfit == 0);
+    let device = shard.device(&Name::new("a").unwrap()).unwrap();
+    assert_eq!(shard.state().highest(device, "e"), 2);
+    world.take(&mut shard, "a", 3, 300, 4.0);
+    world.clock.advance(Duration::from_secs(12));
+    settle(&mut shard);
+    assert_eq!(sums(&outbox(&shard)), [(0, 7.0)]);
+    drop(shard);
+    // The replay closes the window again; the batch is in the outbox already.
+    let (mut shard, recovered) = world.open(folder.path());
+    assert_eq!(recovered.batches, 0);
+    settle(&mut shard);
+    assert_eq!(sums(&outbox(&shard)), [(0, 7.0)]);
+}
+
+#[test]
+fn a_batch_that_did_not_reach_the_outbox_is_put_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (mut shard, _) = world.open(folder.path());
+    world.take(&mut shard, "a", 1, 100, 1.0);
+    world.clock.advance(Duration::from_secs(12));
+    // Closed and durable, but never moved.
+    sync(&shard);
+    while shard.tick().unwrap() {}
+    sync(&shard);
+    drop(shard);
+    let (mut shard, recovered) = world.open(folder.path());
+    assert_eq!(recovered.batches, 1);
+    settle(&mut shard);
+    assert_eq!(sums(&outbox(&shard)), [(0, 1.0)]);
+}
+
+#[test]
+fn a_checkpoint_stands_for_the_journal_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (mut shard, _) = world.open(folder.path());
+    world.take(&mut shard, "a", 1, 100, 1.0);
+    world.clock.advance(Duration::from_secs(12));
+    settle(&mut shard);
+    world.take(&mut shard, "a", 2, 10_100, 2.0);
+    // Late for the window that is closed.
+    world.take(&mut shard, "a", 3, 150, 8.0);
+    sync(&shard);
+    let capture = shard.capture().unwrap();
+    shard.checkpoints().write(&capture.bytes).unwrap();
+    shard.checkpointed(capture.position);
+    world.take(&mut shard, "a", 4, 10_200, 4.0);
+    sync(&shard);
+    drop(shard);
+    let (mut shard, recovered) = world.open(folder.path());
+    assert_eq!(recovered.entries, 1, "only what came after the checkpoint is replayed");
+    world.clock.advance(Duration::from_secs(10));
+    settle(&mut shard);
+    // The late window has not gathered long enough by the clock that does not jump, as this process knows it.
+    world.clock.advance(Duration::from_secs(2));
+    settle(&mut shard);
+    world.clock.advance(Duration::from_secs(2));
+    settle(&mut shard);
+    assert_eq!(sums(&outbox(&shard)), [(0, 1.0), (10_000, 6.0), (0, 8.0)]);
+}
+
+#[test]
+fn a_journal_that_lost_its_files_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (mut shard, _) = world.open(folder.path());
+    world.take(&mut shard, "a", 1, 100, 1.0);
+    sync(&shard);
+    let capture = shard.capture().unwrap();
+    shard.checkpoints().write(&capture.bytes).unwrap();
+    drop(shard);
+    std::fs::remove_dir_all(folder.path().join("journal")).unwrap();
+    let clock: Arc<dyn Clock> = Arc::clone(&world.clock) as _;
+    let error = Shard::open(folder.path(), 0, 1, &world.config, clock, Metrics::new()).err().unwrap();
+    assert!(matches!(error, RecoverError::Missing { .. }), "{error}");
+}
+
+#[test]
+fn a_clock_that_jumps_neither_moves_the_watermark_back_nor_loses_readings() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (mut shard, _) = world.open(folder.path());
+    world.take(&mut shard, "a", 1, 100, 1.0);
+    let hour = Timestamp::from_millis(START_MS + 3_600_000).unwrap();
+    world.clock.set(hour);
+    settle(&mut shard);
+    let watermark = shard.state().watermark().unwrap();
+    assert!(watermark > Timestamp::from_millis(START_MS + 3_500_000).unwrap());
+    // Back again: what comes now is late, and is delivered all the same.
+    world.clock.set(Timestamp::from_millis(START_MS).unwrap());
+    world.take(&mut shard, "a", 2, 20_000, 2.0);
+    for _ in 0..3 {
+        world.clock.advance(Duration::from_secs(2));
+        settle(&mut shard);
+    }
+    assert_eq!(shard.state().watermark(), Some(watermark));
+    assert_eq!(sums(&outbox(&shard)), [(0, 1.0), (20_000, 2.0)]);
+}
+
+#[test]
+fn too_many_open_windows_are_sent_early_the_late_ones_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new();
+    world.config.open_windows_max = 16;
+    let (mut shard, _) = world.open(folder.path());
+    settle(&mut shard);
+    world.take(&mut shard, "a", 1, 100, 0.5);
+    for late in 1..40 {
+        world.take(&mut shard, "a", 1 + late, -20_000 * late as i64, 1.0);
+    }
+    settle(&mut shard);
+    assert!(shard.state().open_count().0 <= 16);
+    let sent = sums(&outbox(&shard));
+    assert!(sent.len() >= 24 && sent.iter().all(|(_, sum)| *sum == 1.0), "{sent:?}");
+}
+
+#[test]
+fn live_batches_hold_what_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (mut shard, _) = world.open(folder.path());
+    world.take(&mut shard, "a", 1, 100, 1.0);
+    let (end, batches) = shard.live();
+    assert_eq!(end, shard.end());
+    let batch = Batch::try_from(batches[0].clone()).unwrap();
+    assert!(batch.live && batch.number == 0);
+    assert_eq!(sums(&[batch]), [(0, 1.0)]);
+    assert!(shard.live().1.is_empty());
+    world.take(&mut shard, "a", 2, 200, 2.0);
+    assert_eq!(sums(&[Batch::try_from(shard.live().1[0].clone()).unwrap()]), [(0, 3.0)]);
+    let window = Window::containing(Timestamp::from_millis(START_MS).unwrap(), world.config.window);
+    assert_eq!(window.start().as_millis(), START_MS);
+}
