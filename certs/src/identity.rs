@@ -1,6 +1,6 @@
 //! Roles, trust domains and identities, and the URI that writes them down in a certificate.
 //!
-//! The forms are those of SPIFFE (https://spiffe.io), so other tools can read them:
+//! The forms are those of SPIFFE (<https://spiffe.io>), so other tools can read them:
 //! `spiffe://DOMAIN/site/SITE/device/NAME`, `…/site/SITE/gateway/NAME`, `…/aggregator/NAME`, `…/operator/NAME`.
 //! Reading is strict and the inverse of writing: one identity has exactly one URI.
 
