@@ -50,7 +50,7 @@ pub enum AskError {
     },
     /// The identity's role may not ask.
     #[error(
-        "{server} refuses {who}: {message}; asking needs a certificate of role operator (catchment-certs issue operator), give its folder with --identity"
+        "{server} refuses {who}: {message}; issue one with `catchment-certs issue operator` and give its folder with --identity"
     )]
     Role {
         /// The address that was given.

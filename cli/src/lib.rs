@@ -10,7 +10,7 @@
 pub mod answer;
 pub mod args;
 pub mod ask;
-// pub mod demo;
+pub mod demo;
 pub mod device;
 pub mod failure;
 pub mod lines;
@@ -55,6 +55,6 @@ async fn command(command: &Command) -> Result<(), Failure> {
         Command::Series(args) => list::series(args).await,
         Command::Send(args) => send::send(args).await,
         Command::Load(args) => load::load(args).await,
-        Command::Demo(_) => Err(Failure::failed("demo")),
+        Command::Demo(args) => demo::demo(args).await,
     }
 }

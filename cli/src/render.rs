@@ -132,11 +132,15 @@ fn exact(aggregate: &str, value: Option<f64>) -> String {
     }
 }
 
-/// A number for people: at most six significant digits behind a decimal point.
+/// A number for people: six significant digits, times as such.
 pub fn rounded(aggregate: &str, value: Option<f64>) -> String {
     let Some(value) = value else { return "-".to_owned() };
     if let Some(count) = whole(aggregate, value) {
         return count.to_string();
+    }
+    if aggregate.ends_with("_time") {
+        // Unix seconds.
+        return rfc3339((value * 1000.0).round() as i64);
     }
     let magnitude = value.abs();
     if value != 0.0 && !(1e-4..1e15).contains(&magnitude) {
@@ -206,7 +210,7 @@ fn answer_table(answer: &Answer, by: &[String]) -> String {
 /// Rows under the first of them as header; columns from `numbers_from` on are right-aligned.
 pub fn table(rows: &[Vec<String>], numbers_from: usize) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::NOTHING);
     let mut rows = rows.iter().map(|row| {
         row.iter().enumerate().map(|(column, text)| {
             let alignment = if column < numbers_from { CellAlignment::Left } else { CellAlignment::Right };

@@ -327,13 +327,19 @@ impl<C: Codec, F: FnMut(Event<'_, C::Body>)> Driver<'_, C, F> {
     /// What a closed or failed stream means.
     fn broken(&self, error: Option<&io::Error>) -> End {
         let failure = error.map(TlsFailure::from_io);
+        let closed = |kind| matches!(kind, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
         let reason = match (&failure, error) {
-            (Some(TlsFailure::Closed(_)), Some(error)) => {
+            (Some(TlsFailure::Closed(kind)), Some(error)) if !closed(*kind) => {
                 format!("the connection to the gateway failed: {error}")
             }
+            (None | Some(TlsFailure::Closed(_)), _) if self.welcomed => {
+                "the gateway closed the connection".to_owned()
+            }
+            (None | Some(TlsFailure::Closed(_)), _) => {
+                "the gateway closed the connection before its welcome; it takes devices of its own site only"
+                    .to_owned()
+            }
             (Some(failure), _) => failure.to_string(),
-            (None, _) if self.welcomed => "the gateway closed the connection".to_owned(),
-            (None, _) => "the gateway closed the connection before its welcome".to_owned(),
         };
         End::Broken { reason, lasting: failure.is_some_and(|failure| is_lasting(&failure)) }
     }

@@ -96,4 +96,5 @@ fn numbers_for_people_are_short() {
     assert_eq!(shown(1e300), "1.00000e300");
     assert_eq!(rounded("count", Some(12.0)), "12");
     assert_eq!(rounded("p99", None), "-");
+    assert_eq!(rounded("first_time", Some(1_795_341_600.5)), "2026-11-22T10:00:00.500Z");
 }

@@ -1,0 +1,287 @@
+//! `demo`: the whole way of a reading on one machine, in one folder, with a count at the end.
+//!
+//! Trust root and identities → an aggregator and two gateways → devices over mutual TLS → a table out of gRPC
+//! queries → devices stop, gateways deliver → the readings acknowledged to devices are compared with the count
+//! that a query returns. Everything before the last step is the product itself; nothing here is a mock.
+
+mod fleet;
+mod machine;
+mod pki;
+mod screen;
+mod signals;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use indicatif::ProgressBar;
+use tempfile::TempDir;
+use tokio::{sync::watch, time::sleep};
+
+use crate::{
+    answer::{Answer, Question},
+    args::DemoArgs,
+    ask::Asker,
+    failure::Failure,
+    time::{now_ms, whole_millis},
+};
+use fleet::{Devices, Ledger, Servers};
+use pki::Pki;
+use screen::Screen;
+
+/// The table is asked for so often.
+const REFRESH: Duration = Duration::from_secs(1);
+/// The table shows at most this long a time.
+const SHOWN_MAX: Duration = Duration::from_secs(300);
+/// After the end, acknowledgements and delivery may each take this long.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Everything that the gateways hold.
+const EVERYTHING: &str = "{site=~\".+\"}";
+
+/// Runs the demo until its duration ends or it is interrupted.
+///
+/// # Errors
+/// Something does not start, or the count at the end is not what was acknowledged.
+pub async fn demo(args: &DemoArgs) -> Result<(), Failure> {
+    let interrupted = interrupts()?;
+    let folder = Folder::make(args)?;
+    let result = in_folder(args, folder.path(), interrupted).await;
+    folder.end(args.keep).and(result)
+}
+
+/// Turns true at the first Ctrl-C or SIGTERM; a second one ends the process.
+fn interrupts() -> Result<watch::Receiver<bool>, Failure> {
+    let signal = catchment_settings::shutdown_signal()
+        .map_err(|error| Failure::failed(format!("cannot handle signals: {error}")))?;
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        signal.await;
+        sender.send_replace(true);
+        // Keeps the channel open: only a signal is an interruption.
+        sender.closed().await;
+    });
+    Ok(receiver)
+}
+
+async fn in_folder(args: &DemoArgs, dir: &Path, interrupted: watch::Receiver<bool>) -> Result<(), Failure> {
+    let mut screen = Screen::new();
+    let spinner = ProgressBar::new_spinner();
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner.set_message(format!("making a trust root and {} identities …", args.devices.saturating_add(5)));
+    let (pki_dir, devices) = (dir.join("pki"), args.devices);
+    let pki = tokio::task::spawn_blocking(move || pki::make(&pki_dir, devices))
+        .await
+        .map_err(Failure::failed)??;
+    spinner.set_message("starting an aggregator and two gateways …");
+    let servers = Servers::start(&pki, dir).await?;
+    let result = with_servers(args, &pki, &servers, &mut screen, spinner, interrupted).await;
+    result.and(servers.stop().await)
+}
+
+async fn with_servers(
+    args: &DemoArgs,
+    pki: &Pki,
+    servers: &Servers,
+    screen: &mut Screen,
+    spinner: ProgressBar,
+    mut interrupted: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let mut asker = Asker::connect(&servers.aggregator, &pki.operator).await?;
+    let began = Began { at: Instant::now(), ms: now_ms() };
+    spinner.set_message("connecting devices, waiting for the first closed windows …");
+    let mut devices = Devices::start(pki, &servers.gateways)?;
+    let ledger = std::sync::Arc::clone(&devices.ledger);
+    let ended = tokio::select! {
+        result = show(args, pki, servers, &mut asker, &began, &ledger, screen, &spinner) => result,
+        reason = devices.failed() => Err(Failure::failed(format!("a device has failed: {reason}"))),
+        _ = interrupted.wait_for(|interrupted| *interrupted) => Ok(()),
+    };
+    spinner.finish_and_clear();
+    ended?;
+    screen.say("\nThe devices stop; waiting until everything measured is acknowledged and delivered …")?;
+    let ledger = devices.stop(PATIENCE).await?;
+    compare(&mut asker, &began, &ledger, screen).await
+}
+
+/// When the devices began.
+struct Began {
+    at: Instant,
+    ms: i64,
+}
+
+/// Shows the table until the demo's duration has passed; for ever without one.
+#[expect(clippy::too_many_arguments, reason = "the parts of the running demo, each used as it is")]
+async fn show(
+    args: &DemoArgs,
+    pki: &Pki,
+    servers: &Servers,
+    asker: &mut Asker,
+    began: &Began,
+    ledger: &Ledger,
+    screen: &mut Screen,
+    spinner: &ProgressBar,
+) -> Result<(), Failure> {
+    let mut introduced = false;
+    loop {
+        let now = now_ms();
+        let from_ms = began.ms.max(now.saturating_sub(whole_millis(SHOWN_MAX)));
+        let question = Question {
+            selector: EVERYTHING.to_owned(),
+            from_ms,
+            to_ms: now.saturating_add(1),
+            step_ms: None,
+            by: screen::BY.map(str::to_owned).into(),
+            aggregates: screen::AGGREGATES.map(str::to_owned).into(),
+        };
+        let answer = asker.aggregate(&question).await?;
+        let series = asker.series("").await?;
+        if !answer.series.is_empty() {
+            if !introduced {
+                spinner.finish_and_clear();
+                screen.say(&introduction(pki, servers))?;
+                introduced = true;
+            }
+            let heading =
+                screen::heading(began.at.elapsed(), ledger.acknowledged(), answer.complete_until_ms);
+            screen.show(&heading, &screen::rows(&answer, &series))?;
+        }
+        let left = args.duration.map_or(REFRESH, |duration| duration.saturating_sub(began.at.elapsed()));
+        if left.is_zero() {
+            return Ok(());
+        }
+        sleep(left.min(REFRESH)).await;
+    }
+}
+
+/// What runs, and how a second terminal can ask it.
+fn introduction(pki: &Pki, servers: &Servers) -> String {
+    let program = std::env::current_exe().map_or_else(|_| "catchment".to_owned(), |path| quoted(&path));
+    let connection = format!("--aggregator {} --identity {}", servers.aggregator, quoted(&pki.operator));
+    let gateways: Vec<String> =
+        pki::SITES.iter().zip(&servers.gateways).map(|(site, address)| format!("{site} {address}")).collect();
+    let examples = [
+        "query temperature --last 1m --by site --agg count,mean,p50,p99",
+        "query '{__name__=~\"cpu_percent|memory_percent\"}' --last 1m --step 10s --by __name__ --format json",
+        "watch vibration --last 30s --by site,device --agg count,mean,max",
+        "devices",
+        "gateways",
+    ];
+    let examples: Vec<String> =
+        examples.iter().map(|example| format!("  {program} {example} {connection}")).collect();
+    format!(
+        "An aggregator runs at {}, gateways at {}; this machine and {} simulated sensors report to them.\n\
+         Ask them from a second terminal while the demo runs:\n\n{}\n",
+        servers.aggregator,
+        gateways.join(" and "),
+        pki.sensors.len(),
+        examples.join("\n"),
+    )
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// Waits until the gateways have delivered, and compares what was acknowledged with what is counted.
+async fn compare(
+    asker: &mut Asker,
+    began: &Began,
+    ledger: &Ledger,
+    screen: &mut Screen,
+) -> Result<(), Failure> {
+    let (acknowledged, measured) = (ledger.acknowledged(), ledger.measured());
+    let deadline = Instant::now() + PATIENCE;
+    let margin = whole_millis(Duration::from_secs(60));
+    let question = Question {
+        selector: measured_by_the_demo(),
+        from_ms: began.ms.saturating_sub(margin),
+        to_ms: now_ms().saturating_add(margin),
+        aggregates: vec!["count".to_owned()],
+        ..Question::default()
+    };
+    let counted = loop {
+        let answer = asker.aggregate(&question).await?;
+        let counted = answer.total_count();
+        let done = is_complete(&answer, ledger.last_ms()) && counted == acknowledged;
+        if done || Instant::now() >= deadline {
+            break counted;
+        }
+        sleep(Duration::from_millis(200)).await;
+    };
+    let verdict = if counted == acknowledged { "equal" } else { "NOT EQUAL" };
+    screen.say(&format!("acknowledged {acknowledged} readings, counted {counted}: {verdict}"))?;
+    if ledger.refusals() > 0 {
+        screen.say(&format!("{} readings were refused", ledger.refusals()))?;
+    }
+    if counted != acknowledged {
+        return Err(Failure::failed(format!(
+            "the count of the query is not the number of readings acknowledged to the devices ({measured} were measured)"
+        )));
+    }
+    Ok(())
+}
+
+/// Selects what the demo's own devices measure, and not what somebody sends beside them.
+fn measured_by_the_demo() -> String {
+    let metrics: Vec<&str> = signals::METRICS.into_iter().chain(machine::METRICS).collect();
+    format!("{{__name__=~\"{}\"}}", metrics.join("|"))
+}
+
+/// Whether every gateway has delivered the windows up to the last reading.
+fn is_complete(answer: &Answer, last_ms: i64) -> bool {
+    answer.complete_until_ms.is_some_and(|complete| complete > last_ms)
+}
+
+/// Where the demo works.
+enum Folder {
+    Temporary(TempDir),
+    Given(PathBuf),
+}
+
+impl Folder {
+    fn make(args: &DemoArgs) -> Result<Self, Failure> {
+        let Some(dir) = &args.dir else {
+            let made = tempfile::Builder::new().prefix("catchment-demo-").tempdir();
+            return made
+                .map(Self::Temporary)
+                .map_err(|error| Failure::failed(format!("cannot make a temporary folder: {error}")));
+        };
+        let failed = |error: io::Error| Failure::failed(format!("--dir {}: {error}", dir.display()));
+        fs::create_dir_all(dir).map_err(failed)?;
+        if fs::read_dir(dir).map_err(failed)?.next().is_some() {
+            return Err(Failure::usage(format!("--dir {}: the folder is not empty", dir.display())));
+        }
+        // Commands for a second terminal work from any folder.
+        Ok(Self::Given(dir.canonicalize().map_err(failed)?))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(dir) => dir.path(),
+            Self::Given(dir) => dir,
+        }
+    }
+
+    /// Removes the folder, unless it is to be kept.
+    fn end(self, keep: bool) -> Result<(), Failure> {
+        let path = self.path().to_owned();
+        let failed = |error| Failure::failed(format!("cannot remove {}: {error}", path.display()));
+        match self {
+            Self::Temporary(dir) if keep => {
+                eprintln!("certificates and data are left in {}", dir.keep().display())
+            }
+            Self::Given(dir) if keep => eprintln!("certificates and data are left in {}", dir.display()),
+            Self::Temporary(dir) => dir.close().map_err(failed)?,
+            Self::Given(dir) => fs::remove_dir_all(dir).map_err(failed)?,
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
