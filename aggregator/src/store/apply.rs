@@ -54,14 +54,23 @@ impl Checked {
     pub(super) fn new(entry: Entry) -> Result<Self, StoreError> {
         let batch = &entry.batch;
         if batch.shard >= entry.origin.shards.min(SHARDS_MAX) {
-            let reason = format!("it is of shard {}, but the gateway has {}", batch.shard, entry.origin.shards);
+            let reason =
+                format!("it is of shard {}, but the gateway has {}", batch.shard, entry.origin.shards);
+            return Err(StoreError::Body { entry: 0, reason });
+        }
+        if batch.series.len() > batch.entries.len() {
+            let reason = format!("{} series for {} partials", batch.series.len(), batch.entries.len());
             return Err(StoreError::Body { entry: 0, reason });
         }
         let mut newest = Vec::with_capacity(batch.entries.len());
         for (number, partial) in batch.entries.iter().enumerate() {
             let refused = |reason| StoreError::Body { entry: number, reason };
+            if !journal_returns(batch, partial) {
+                return Err(refused("series, window, part or revision out of range".to_owned()));
+            }
             if partial.body.len() > BODY_BYTES_MAX {
-                let reason = format!("a partial of {} bytes, at most {BODY_BYTES_MAX} are kept", partial.body.len());
+                let reason =
+                    format!("a partial of {} bytes, at most {BODY_BYTES_MAX} are kept", partial.body.len());
                 return Err(refused(reason));
             }
             let start = partial.window.start();
@@ -101,6 +110,14 @@ impl Checked {
         let bodies: usize = self.entry.batch.entries.iter().map(|e| e.body.len()).sum();
         bodies + self.entry.batch.entries.len() * size_of::<catchment_proto::Entry>() + size_of::<Self>()
     }
+}
+
+/// Whether a partial comes out of the journal as it went in. Always so for a batch that came over the wire.
+fn journal_returns(batch: &Batch, partial: &catchment_proto::Entry) -> bool {
+    (partial.series as usize) < batch.series.len()
+        && partial.window.width() == batch.width
+        && i64::try_from(partial.part).is_ok()
+        && partial.revision >= partial.part
 }
 
 /// Everything that the store holds in memory.
@@ -162,7 +179,9 @@ impl State {
         let mut dropped = 0;
         for (entry, newest) in batch.entries.iter().zip(&checked.newest) {
             let index = entry.series as usize;
-            let (Some(key), Some(number)) = (batch.series.get(index), numbers.get_mut(index)) else { continue };
+            let (Some(key), Some(number)) = (batch.series.get(index), numbers.get_mut(index)) else {
+                continue;
+            };
             if number.is_none() {
                 *number = self.catalog.take_series(gateway, key, entry.window, limits.series_max);
             }
@@ -180,7 +199,12 @@ impl State {
 
     /// The first bucket in which memory has windows of a series that start in [from, to), and those of them that
     /// lie in that bucket: recent and live, not resolved.
-    pub(super) fn first_bucket(&self, series: u32, from: Timestamp, to: Timestamp) -> Option<(i64, Vec<Row>)> {
+    pub(super) fn first_bucket(
+        &self,
+        series: u32,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Option<(i64, Vec<Row>)> {
         let gateway = self.catalog.series.get(&series)?.gateway;
         let sources = || std::iter::once(&self.recent).chain(self.live.of(gateway));
         let bucket = sources().filter_map(|windows| windows.first_bucket(series, from, to)).min()?;

@@ -95,7 +95,8 @@ impl Catalog {
     ) -> Self {
         let after_last = series.last_key_value().map_or(0, |(id, _)| id.saturating_add(1));
         let mut catalog = Self { next_series: next_series.max(after_last), ..Self::default() };
-        catalog.gateway_numbers = gateways.iter().zip(0..).map(|(g, number)| (g.id.clone(), number)).collect();
+        catalog.gateway_numbers =
+            gateways.iter().zip(0..).map(|(g, number)| (g.id.clone(), number)).collect();
         catalog.origin_numbers =
             origins.iter().zip(0..).map(|(o, number)| ((o.gateway, o.origin.epoch), number)).collect();
         catalog.series_numbers = series.iter().map(|(id, s)| ((s.gateway, s.key.clone()), *id)).collect();
@@ -131,7 +132,8 @@ impl Catalog {
             }
         };
         if let Some(&number) = self.origin_numbers.get(&(gateway, origin.epoch)) {
-            if let Some(known) = self.origins.get_mut(number as usize).filter(|known| known.origin != *origin) {
+            if let Some(known) = self.origins.get_mut(number as usize).filter(|known| known.origin != *origin)
+            {
                 known.origin = origin.clone();
                 self.dirty.origins.insert(number);
                 self.refresh_gateway(number);
@@ -186,7 +188,13 @@ impl Catalog {
     }
 
     /// Number of a series, taken in if it is new; `None` when there are `series_max` already.
-    pub(super) fn take_series(&mut self, gateway: u32, key: &SeriesKey, window: Window, series_max: usize) -> Option<u32> {
+    pub(super) fn take_series(
+        &mut self,
+        gateway: u32,
+        key: &SeriesKey,
+        window: Window,
+        series_max: usize,
+    ) -> Option<u32> {
         let name = (gateway, key.clone());
         if let Some(id) = self.series_numbers.get(&name) {
             return Some(*id);
@@ -197,7 +205,8 @@ impl Catalog {
         let id = self.next_series;
         self.next_series = id.checked_add(1)?;
         let (start, end) = (window.start(), window.end());
-        let series = Series { gateway, key: key.clone(), first: start, last: start, end, newest: Timestamp::MIN };
+        let series =
+            Series { gateway, key: key.clone(), first: start, last: start, end, newest: Timestamp::MIN };
         self.series.insert(id, series);
         self.series_numbers.insert(name, id);
         self.dirty.series.insert(id);
@@ -261,7 +270,8 @@ impl Catalog {
 
 /// Up to where all shards of an origin have closed and delivered; `None` until each of them has.
 fn watermark_of(origin: &OriginState) -> Option<Timestamp> {
-    let shards = (0..origin.origin.shards.min(SHARDS_MAX) as usize).map(|index| origin.shards.get(index)?.watermark);
+    let shards =
+        (0..origin.origin.shards.min(SHARDS_MAX) as usize).map(|index| origin.shards.get(index)?.watermark);
     shards.min().flatten()
 }
 

@@ -47,6 +47,9 @@ impl Default for StoreConfig {
                 // A batch is encoded anew, with its origin: twice the wire's bound holds it for sure.
                 record_bytes_max: 2 * BATCH_BYTES_MAX as u32,
                 buffer_bytes_max: 16 << 20,
+                // More than a step of packing asks for: when the disk fills, the journal stops first and the packs
+                // can still be written that let it go on.
+                disk_free_min: 24 << 20,
                 ..LogConfig::default()
             },
         }

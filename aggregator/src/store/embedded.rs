@@ -74,7 +74,10 @@ impl EmbeddedStore {
             pack_rounds: progress.rounds,
             packed_partials: progress.packed,
             forgotten_partials: inner.forgotten.load(Ordering::Relaxed),
-            dropped: vec![("series_limit", state.counts.series_limit), ("live_limit", state.counts.live_limit)],
+            dropped: vec![
+                ("series_limit", state.counts.series_limit),
+                ("live_limit", state.counts.live_limit),
+            ],
             journal_bytes: state.applied_to.get().saturating_sub(packed_to),
             journal_damage: inner.damage,
         }
@@ -90,7 +93,8 @@ impl EmbeddedStore {
         for _ in 0..2 {
             let rounds = progress.borrow_and_update().rounds;
             self.inner.signal.ask(|request| request.pack = true);
-            let done = progress.wait_for(|p| p.rounds > rounds || p.closed || self.inner.failure().is_some()).await;
+            let done =
+                progress.wait_for(|p| p.rounds > rounds || p.closed || self.inner.failure().is_some()).await;
             drop(done);
             self.inner.healthy()?;
         }
@@ -117,7 +121,9 @@ impl EmbeddedStore {
         let durable = |commit: &Commit| commit.durable > position || commit.poisoned.is_some();
         let commit = commits.wait_for(durable).await.map_err(|_| ended())?.clone();
         if commit.durable <= position {
-            return Err(StoreError::Poisoned(commit.poisoned.unwrap_or_else(|| "the journal has ended".into())));
+            return Err(StoreError::Poisoned(
+                commit.poisoned.unwrap_or_else(|| "the journal has ended".into()),
+            ));
         }
         inner.settle();
         inner.pack_if_due();
@@ -133,7 +139,13 @@ impl EmbeddedStore {
             commits.mark_unchanged();
             inner.healthy()?;
             inner.settle();
-            let waiting = lock(&inner.gate).pending_bytes;
+            let waiting = {
+                let gate = lock(&inner.gate);
+                if gate.closed {
+                    return Err(stopping());
+                }
+                gate.pending_bytes
+            };
             if read(&inner.state).recent.bytes() + waiting < inner.config.memory_bytes_max {
                 return Ok(());
             }
@@ -227,7 +239,8 @@ impl Inner {
                 return Err(StoreError::Full(reason.to_string()));
             }
             Err(AppendError::TooLarge { bytes, max }) => {
-                let reason = format!("the batch takes {bytes} bytes in the journal, at most {max} are possible");
+                let reason =
+                    format!("the batch takes {bytes} bytes in the journal, at most {max} are possible");
                 return Err(StoreError::Body { entry: 0, reason });
             }
             Err(AppendError::Poisoned(reason)) => return Err(StoreError::Poisoned(reason)),
@@ -251,7 +264,12 @@ fn stopping() -> StoreError {
 }
 
 impl Store for EmbeddedStore {
-    fn put<'a>(&'a self, origin: &'a Origin, batch: Batch, first: bool) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn put<'a>(
+        &'a self,
+        origin: &'a Origin,
+        batch: Batch,
+        first: bool,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
         if batch.live {
             return std::future::ready(self.put_live(origin, batch)).boxed();
         }

@@ -46,7 +46,12 @@ pub(super) fn forget_before(inner: &Inner, before: Timestamp) -> Result<u64, Sto
     Ok(forgotten)
 }
 
-fn step(inner: &Inner, before: Timestamp, from: Cursor, forgotten: &mut u64) -> Result<Option<Cursor>, String> {
+fn step(
+    inner: &Inner,
+    before: Timestamp,
+    from: Cursor,
+    forgotten: &mut u64,
+) -> Result<Option<Cursor>, String> {
     let _alone = lock(&inner.packing);
     let mut change = Change::default();
     let mut done: Vec<(u32, bool)> = Vec::new();
@@ -122,9 +127,14 @@ fn forget_bucket(
             }
             continue;
         };
-        let (old, kept): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.name.window().end() <= before);
+        let (old, kept): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.name.window().end() <= before);
         if !old.is_empty() {
-            if kept.is_empty() { change.remove(key) } else { change.insert(key, pack::encode(&kept)) }
+            if kept.is_empty() {
+                change.remove(key)
+            } else {
+                change.insert(key, pack::encode(&kept))
+            }
             gone.extend(old.into_iter().map(|row| row.name));
         }
     }

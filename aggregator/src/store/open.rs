@@ -132,7 +132,11 @@ impl EmbeddedStore {
 }
 
 /// Opens packs and catalog, and makes sure that they hold what the journal has released.
-fn open_packs(data: &Path, config: &StoreConfig, report: &mut OpenReport) -> Result<(Packs, Loaded), OpenError> {
+fn open_packs(
+    data: &Path,
+    config: &StoreConfig,
+    report: &mut OpenReport,
+) -> Result<(Packs, Loaded), OpenError> {
     let folder = data.join(SLED);
     let refused = |reason| OpenError::Packs { folder: folder.clone(), journal: data.join(JOURNAL), reason };
     let reason = match load_packs(data, config.cache_bytes) {
@@ -158,7 +162,9 @@ fn load_packs(data: &Path, cache_bytes: u64) -> Result<(Packs, Loaded), String> 
     let known = loaded.meta.unwrap_or_default().packed_to;
     let released = packed::read(data).map_err(|e| e.to_string())?.unwrap_or(Position::ZERO);
     if known < released {
-        return Err(format!("they reach to journal position {known}, but were complete up to {released} before"));
+        return Err(format!(
+            "they reach to journal position {known}, but were complete up to {released} before"
+        ));
     }
     Ok((packs, loaded))
 }

@@ -85,7 +85,8 @@ pub(super) fn decode(pack: &Bytes) -> Result<Vec<Row>, PackError> {
     }
     let malformed = PackError::Malformed;
     let count = take(&mut rest).ok_or(malformed(0))?;
-    let count = usize::try_from(count).ok().filter(|n| *n <= rest.len() / ROW_BYTES_MIN).ok_or(malformed(0))?;
+    let count =
+        usize::try_from(count).ok().filter(|n| *n <= rest.len() / ROW_BYTES_MIN).ok_or(malformed(0))?;
     let mut columns = Columns::default();
     let mut heads = Vec::with_capacity(count);
     for index in 0..count {
@@ -155,13 +156,9 @@ impl Columns {
 
 /// Name, revision and length of the body of the next row.
 fn head(rest: &mut &[u8], columns: &mut Columns) -> Option<(Name, u64, usize)> {
-    for column in [
-        &mut columns.window,
-        &mut columns.width,
-        &mut columns.origin,
-        &mut columns.shard,
-        &mut columns.part,
-    ] {
+    for column in
+        [&mut columns.window, &mut columns.width, &mut columns.origin, &mut columns.shard, &mut columns.part]
+    {
         *column = column.wrapping_add(unzigzag(take(rest)?));
     }
     let name = columns.name()?;

@@ -80,7 +80,7 @@ pub(super) fn round_of_applied(inner: &Inner) -> Result<(), PackError> {
 }
 
 /// Packs what fits into one change, from a series on; returns where to go on.
-fn step(
+pub(super) fn step(
     inner: &Inner,
     from: u32,
     position: Position,

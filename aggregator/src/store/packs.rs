@@ -216,7 +216,11 @@ impl Packs {
     ///
     /// # Errors
     /// What sled said.
-    pub(super) fn bucket(&self, series: u32, bucket: i64) -> Result<Vec<(u32, Result<Vec<Row>, BadPack>)>, String> {
+    pub(super) fn bucket(
+        &self,
+        series: u32,
+        bucket: i64,
+    ) -> Result<Vec<(u32, Result<Vec<Row>, BadPack>)>, String> {
         let mut packs = Vec::new();
         self.each(&records::bucket_key(series, bucket), |key, value| {
             let number = records::pack_of(key).map_or(u32::MAX, |(_, _, number)| number);
@@ -248,7 +252,11 @@ impl Packs {
         })
     }
 
-    fn each(&self, prefix: &[u8], mut visit: impl FnMut(&[u8], &IVec) -> Result<(), String>) -> Result<(), String> {
+    fn each(
+        &self,
+        prefix: &[u8],
+        mut visit: impl FnMut(&[u8], &IVec) -> Result<(), String>,
+    ) -> Result<(), String> {
         let mut range = self.db.scan_prefix(prefix);
         while let Some((key, value)) = guarded(|| range.next().transpose())? {
             visit(&key, &value)?;

@@ -71,8 +71,10 @@ impl Windows {
     pub(super) fn drop_before(&mut self, series: u32, before: Timestamp) -> u64 {
         let Some(windows) = self.series.get(&series) else { return 0 };
         let started = windows.range(..Name::first_from(before));
-        let gone: Vec<(Name, u64)> =
-            started.filter(|(name, _)| name.window().end() <= before).map(|(n, held)| (*n, held.revision)).collect();
+        let gone: Vec<(Name, u64)> = started
+            .filter(|(name, _)| name.window().end() <= before)
+            .map(|(n, held)| (*n, held.revision))
+            .collect();
         for (name, revision) in &gone {
             self.drop_up_to(series, name, *revision);
         }
@@ -163,7 +165,8 @@ impl Live {
 
     /// Drops the windows of a series that end at or before a time.
     pub(super) fn drop_before(&mut self, gateway: u32, series: u32, before: Timestamp) {
-        let origins: Vec<u32> = self.origins.get(&gateway).into_iter().flatten().map(|(origin, _)| *origin).collect();
+        let origins: Vec<u32> =
+            self.origins.get(&gateway).into_iter().flatten().map(|(origin, _)| *origin).collect();
         for origin in origins {
             self.change(gateway, origin, |windows| windows.drop_before(series, before));
         }

@@ -164,12 +164,14 @@ impl Stored for Vec<Shard> {
     type Record = ShardsRecord;
 
     fn record(&self) -> ShardsRecord {
-        let shard = |s: &Shard| ShardRecord { number: s.number, watermark: s.watermark.map(Timestamp::as_nanos) };
+        let shard =
+            |s: &Shard| ShardRecord { number: s.number, watermark: s.watermark.map(Timestamp::as_nanos) };
         ShardsRecord { shards: self.iter().map(shard).collect() }
     }
 
     fn restore(record: ShardsRecord) -> Option<Self> {
-        let shard = |s: ShardRecord| Shard { number: s.number, watermark: s.watermark.map(Timestamp::from_nanos) };
+        let shard =
+            |s: ShardRecord| Shard { number: s.number, watermark: s.watermark.map(Timestamp::from_nanos) };
         Some(record.shards.into_iter().map(shard).collect())
     }
 }

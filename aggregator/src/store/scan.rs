@@ -60,7 +60,9 @@ pub(super) fn next_bucket(
     if in_packs == Some(bucket) {
         for (_, packed) in inner.packs.bucket(series, bucket).map_err(StoreError::Read)? {
             let packed = packed.map_err(|bad| {
-                StoreError::Read(format!("{bad}; `catchment-aggregator store verify` tells all that is damaged"))
+                StoreError::Read(format!(
+                    "{bad}; `catchment-aggregator store verify` tells all that is damaged"
+                ))
             })?;
             rows.extend(packed.into_iter().filter(|row| row.name.start >= from && row.name.start < to));
         }

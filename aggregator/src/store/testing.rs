@@ -1,7 +1,7 @@
 //! For the store's tests: batches, a naive model of what a store must hold, and a look into a store.
 
 use std::{
-    collections::{BTreeMap, btree_map},
+    collections::{BTreeMap, BTreeSet, btree_map},
     ops::ControlFlow,
     path::Path,
     sync::Arc,
@@ -52,14 +52,20 @@ pub(super) fn entry(series: u32, index: i64, part: u64, revision: u64) -> Entry 
     Entry { series, window, part, revision, body: body(window, revision, 3) }
 }
 
-pub(super) fn batch(shard: u32, number: u64, entries: Vec<Entry>) -> Batch {
+/// A batch with the series that its entries use.
+pub(super) fn batch(shard: u32, number: u64, mut entries: Vec<Entry>) -> Batch {
+    let used: BTreeSet<u32> = entries.iter().map(|entry| entry.series).collect();
+    let used: Vec<u32> = used.into_iter().collect();
+    for entry in &mut entries {
+        entry.series = used.binary_search(&entry.series).unwrap() as u32;
+    }
     Batch {
         shard,
         number,
         watermark: None,
         live: number == 0,
         width: Width::from_millis(WIDTH_MS).unwrap(),
-        series: ["a", "b", "c"].map(key).to_vec(),
+        series: used.iter().map(|series| key(["a", "b", "c"][*series as usize])).collect(),
         entries,
     }
 }

@@ -115,7 +115,9 @@ fn verify_packs(data: &Path, report: &mut VerifyReport) -> (Catalog, Position) {
         let series = catalog.series.get(&damaged.series);
         let gateway = series.and_then(|series| catalog.gateways.get(series.gateway as usize));
         match (series, gateway) {
-            (Some(series), Some(gateway)) => report.note(format!("{damaged} ({} of {})", series.key, gateway.id)),
+            (Some(series), Some(gateway)) => {
+                report.note(format!("{damaged} ({} of {})", series.key, gateway.id))
+            }
             _ => report.note(damaged.to_string()),
         }
     }

@@ -79,8 +79,27 @@ fn a_batch_with_a_bad_partial_is_refused_whole() {
     bad.entries[1].body = vec![1; BODY_BYTES_MAX + 1].into();
     let refused = Checked::new(Entry { origin: origin("g", 1), follows: 0, batch: bad });
     assert!(matches!(refused, Err(StoreError::Body { entry: 1, .. })), "{refused:?}");
-    let other_shard = Checked::new(Entry { origin: origin("g", 1), follows: 0, batch: batch(2, 1, Vec::new()) });
+    let other_shard =
+        Checked::new(Entry { origin: origin("g", 1), follows: 0, batch: batch(2, 1, Vec::new()) });
     assert!(matches!(other_shard, Err(StoreError::Body { .. })), "two shards only");
+}
+
+#[test]
+fn a_batch_that_the_journal_would_not_give_back_is_refused() {
+    let good = batch(0, 1, vec![entry(0, 1, 5, 6)]);
+    let try_with = |change: fn(&mut Batch)| {
+        let mut batch = good.clone();
+        change(&mut batch);
+        Checked::new(Entry { origin: origin("g", 1), follows: 0, batch })
+    };
+    let checked = try_with(|_| ()).unwrap();
+    let bytes = crate::store::entry::encode(checked.entry());
+    assert_eq!(crate::store::entry::decode(bytes.into()).as_ref(), Ok(checked.entry()));
+    assert!(try_with(|b| b.entries[0].revision = 4).is_err());
+    assert!(try_with(|b| b.entries[0].part = u64::MAX).is_err());
+    assert!(try_with(|b| b.entries[0].series = 1).is_err());
+    assert!(try_with(|b| b.width = Width::MIN).is_err());
+    assert!(try_with(|b| b.entries.clear()).is_err());
 }
 
 #[test]

@@ -5,13 +5,13 @@ use super::*;
 use crate::store::row::resolve;
 
 pub(in crate::store) fn any_row() -> impl Strategy<Value = Row> {
-    let body = prop_oneof![9 => 0..200_usize, 1 => 0..BODY_BYTES_MAX + 1].prop_map(|n| Bytes::from(vec![n as u8; n]));
+    let body = prop_oneof![9 => 0..200_usize, 1 => 0..BODY_BYTES_MAX + 1]
+        .prop_map(|n| Bytes::from(vec![n as u8; n]));
     let start = prop_oneof![any::<i64>(), Just(i64::MIN), Just(i64::MAX), 0..40_000_000_000_000_i64];
     let part = prop_oneof![any::<u64>(), 0..1000_u64];
     (start, 1..=86_400_000_u32, any::<u32>(), 0..256_u32, part, any::<u64>(), body).prop_map(
         |(start, width, origin, shard, part, revision, body)| {
-            let window =
-                Window::containing(Timestamp::from_nanos(start), Width::from_millis(width).unwrap());
+            let window = Window::containing(Timestamp::from_nanos(start), Width::from_millis(width).unwrap());
             let name = Name { start: window.start(), width: window.width(), origin, shard, part };
             Row { name, revision, body }
         },

@@ -1,0 +1,316 @@
+use std::task::Poll;
+
+use catchment_journal::LogConfig;
+
+use super::*;
+use crate::store::{
+    StoreConfig,
+    testing::{Model, at, batch, config, content, copy, entry, open, origin, window},
+};
+
+/// Puts in order and notes in the model.
+async fn put(store: &EmbeddedStore, model: &mut Model, origin: &Origin, batch: Batch) {
+    store.put(origin, batch.clone(), false).await.unwrap();
+    model.put(origin, &batch);
+}
+
+/// Polls a future once.
+async fn once<T>(future: &mut BoxFuture<'_, T>) -> Poll<T> {
+    std::future::poll_fn(|context| Poll::Ready(future.poll_unpin(context))).await
+}
+
+/// Waits for what another thread does.
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..2000 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("waited for ten seconds: {what}");
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_start() {
+    let data = tempfile::tempdir().unwrap();
+    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (store, _) = open(data.path());
+    put(&store, &mut model, &origin, batch(0, 1, vec![entry(0, 1, 1, 1), entry(1, 2, 2, 2)])).await;
+    put(&store, &mut model, &origin, batch(1, 1, vec![entry(0, 1, 1, 4)])).await;
+    put(&store, &mut model, &origin, batch(0, 2, vec![entry(0, 1, 1, 3)])).await;
+    assert_eq!(content(&store), model.content());
+    drop(store);
+    let (store, report) = open(data.path());
+    assert_eq!((report.replayed, report.damage, report.series), (3, 0, 2));
+    assert_eq!(content(&store), model.content());
+    assert_eq!(store.delivered(&origin), [2, 1]);
+}
+
+#[tokio::test]
+async fn numbers_seen_before_change_nothing_and_gaps_are_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (store, _) = open(data.path());
+    put(&store, &mut model, &origin, batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
+    store.put(&origin, batch(0, 1, vec![entry(0, 9, 9, 9)]), true).await.unwrap();
+    assert_eq!(content(&store), model.content(), "the number decides");
+    let gap = store.put(&origin, batch(0, 3, vec![entry(0, 3, 3, 3)]), false).await;
+    assert!(matches!(gap, Err(StoreError::Gap { shard: 0, highest: 1, got: 3 })), "{gap:?}");
+    assert_eq!(store.delivered(&origin), [1, 0]);
+    let late = batch(0, 3, vec![entry(0, 3, 3, 3)]);
+    store.put(&origin, late.clone(), true).await.unwrap();
+    model.put(&origin, &late);
+    assert_eq!(content(&store), model.content(), "on a new stream the gap is taken and counted");
+    let stats = store.stats();
+    assert_eq!((stats.batches, stats.duplicates, stats.gaps), (2, 1, 1));
+    drop(store);
+    let (store, report) = open(data.path());
+    assert_eq!(
+        (store.delivered(&origin), report.lost_batches),
+        (vec![3, 0], 0),
+        "a sender's gap is no loss of ours"
+    );
+}
+
+#[tokio::test]
+async fn packed_windows_are_merged_with_what_comes_later() {
+    let data = tempfile::tempdir().unwrap();
+    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (store, _) = open(data.path());
+    put(
+        &store,
+        &mut model,
+        &origin,
+        batch(0, 1, (0..500).map(|i| entry(i % 3, i64::from(i), 5, 5)).collect()),
+    )
+    .await;
+    store.pack().await.unwrap();
+    let stats = store.stats();
+    assert_eq!((stats.recent_partials, stats.recent_bytes, stats.packed_partials), (0, 0, 500));
+    assert_eq!(content(&store), model.content());
+    // Newer, older and equal revisions of what is packed, and a further part.
+    let again = [entry(0, 0, 5, 9), entry(1, 1, 5, 5), entry(2, 2, 4, 4), entry(0, 480, 6, 6)].to_vec();
+    put(&store, &mut model, &origin, batch(0, 2, again)).await;
+    put(&store, &mut model, &origin, batch(0, 3, vec![entry(0, 0, 5, 7)])).await;
+    assert_eq!(content(&store), model.content());
+    store.pack().await.unwrap();
+    assert_eq!(content(&store), model.content());
+    drop(store);
+    let (store, report) = open(data.path());
+    assert_eq!(report.replayed, 0, "all is packed");
+    assert_eq!(content(&store), model.content());
+    assert_eq!(store.delivered(&origin), [3, 0]);
+}
+
+#[tokio::test]
+async fn close_packs_and_stops() {
+    let data = tempfile::tempdir().unwrap();
+    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (store, _) = open(data.path());
+    let mut last = batch(0, 1, vec![entry(0, 1, 1, 1)]);
+    last.watermark = Some(at(20));
+    put(&store, &mut model, &origin, last).await;
+    store.progress(&origin, 1, at(30));
+    store.close().await.unwrap();
+    let refused = store.put(&origin, batch(0, 2, Vec::new()), false).await;
+    assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+    assert!(
+        EmbeddedStore::open(data.path(), config()).is_err(),
+        "the folder is in use until the store is dropped"
+    );
+    drop(store);
+    let (store, report) = open(data.path());
+    assert_eq!(report.replayed, 0);
+    assert_eq!(content(&store), model.content());
+    assert_eq!(store.gateways()[0].watermark, Some(at(20)), "watermarks are packed too");
+}
+
+#[tokio::test]
+async fn a_put_that_is_given_up_is_taken_or_not_and_can_be_repeated() {
+    let data = tempfile::tempdir().unwrap();
+    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (store, _) = open(data.path());
+    let sent = batch(0, 1, vec![entry(0, 1, 1, 1)]);
+    let mut put = store.put(&origin, sent.clone(), true);
+    let _ = once(&mut put).await;
+    drop(put);
+    store.put(&origin, sent.clone(), true).await.unwrap();
+    model.put(&origin, &sent);
+    assert_eq!(content(&store), model.content());
+    assert_eq!(store.stats().batches, 1);
+}
+
+#[tokio::test]
+#[expect(clippy::await_holding_lock, reason = "the packer waits for it on a thread of its own")]
+async fn full_memory_makes_senders_wait_until_it_is_packed() {
+    let data = tempfile::tempdir().unwrap();
+    let (origin, mut model) = (origin("g", 1), Model::default());
+    let bound = 20_000;
+    let (store, _) =
+        EmbeddedStore::open(data.path(), StoreConfig { memory_bytes_max: bound, ..config() }).unwrap();
+    let packing = lock(&store.inner.packing);
+    let mut waiting = None;
+    for number in 1..1000 {
+        let sent = batch(0, number, vec![entry(0, number as i64, number, number)]);
+        model.put(&origin, &sent);
+        let before = store.stats().recent_bytes;
+        let mut put = store.put(&origin, sent, false);
+        if before >= bound {
+            assert!(once(&mut put).await.is_pending());
+            waiting = Some(put);
+            break;
+        }
+        put.await.unwrap();
+    }
+    let mut waiting = waiting.expect("memory is bounded");
+    assert!(store.stats().recent_bytes < bound + 1000);
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+        assert!(matches!(once(&mut waiting).await, Poll::Pending), "it waits for the packer");
+    }
+    drop(packing);
+    waiting.await.unwrap();
+    assert_eq!(content(&store), model.content());
+}
+
+#[tokio::test]
+#[expect(clippy::await_holding_lock, reason = "the packer waits for it on a thread of its own")]
+async fn a_full_journal_refuses_whole_batches_until_it_is_packed() {
+    let data = tempfile::tempdir().unwrap();
+    let (origin, mut model) = (origin("g", 1), Model::default());
+    let journal =
+        LogConfig { bytes_max: 1 << 20, record_bytes_max: 64 << 10, disk_free_min: 0, ..config().journal };
+    let (store, _) = EmbeddedStore::open(data.path(), StoreConfig { journal, ..config() }).unwrap();
+    let big = |number: u64| -> Vec<catchment_proto::Entry> {
+        (0..50).map(|i| entry(i % 3, (number as i64) * 50 + i64::from(i), 1, 1)).collect()
+    };
+    let packing = lock(&store.inner.packing);
+    let mut number = 1;
+    loop {
+        let sent = batch(0, number, big(number));
+        match store.put(&origin, sent.clone(), false).await {
+            Ok(()) => model.put(&origin, &sent),
+            Err(StoreError::Full(_)) => break,
+            Err(error) => panic!("{error}"),
+        }
+        number += 1;
+    }
+    assert!(number > 2, "some fit");
+    assert_eq!(store.delivered(&origin), [number - 1, 0]);
+    assert_eq!(content(&store), model.content(), "nothing of the refused batch was taken");
+    drop(packing);
+    for round in 0..200 {
+        let sent = batch(0, number, big(number));
+        let mut result = Err(StoreError::Full(String::new()));
+        for _ in 0..2000 {
+            result = store.put(&origin, sent.clone(), false).await;
+            if !matches!(result, Err(StoreError::Full(_))) {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        result.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        model.put(&origin, &sent);
+        number += 1;
+    }
+    assert_eq!(content(&store), model.content());
+    drop(store);
+    assert_eq!(content(&open(data.path()).0), model.content());
+}
+
+#[tokio::test]
+async fn live_state_is_seen_replaced_and_dropped_and_does_not_survive() {
+    let data = tempfile::tempdir().unwrap();
+    let (g, other) = (origin("g", 1), origin("h", 1));
+    let (store, _) = open(data.path());
+    let live = |revision| batch(0, 0, vec![entry(0, 1, 1, revision)]);
+    let seen = |origin: &Origin, revision| {
+        let mut model = Model::default();
+        model.put(origin, &batch(0, 0, vec![entry(0, 1, 1, revision)]));
+        model.content()
+    };
+    store.put(&g, live(2), true).await.unwrap();
+    assert_eq!(content(&store), seen(&g, 2));
+    store.put(&g, live(4), true).await.unwrap();
+    assert_eq!(content(&store), seen(&g, 4));
+    store.put(&other, live(1), true).await.unwrap();
+    store.drop_live(&g);
+    assert_eq!(content(&store), seen(&other, 1));
+    store.put(&g, live(4), true).await.unwrap();
+    store.put(&g, batch(0, 1, vec![entry(0, 1, 1, 6)]), true).await.unwrap();
+    store.pack().await.unwrap();
+    store.put(&g, live(5), true).await.unwrap();
+    store.drop_live(&other);
+    assert_eq!(content(&store), seen(&g, 6), "a live state behind a packed one does not show");
+    drop(store);
+    assert_eq!(content(&open(data.path()).0), seen(&g, 6));
+}
+
+#[tokio::test]
+async fn a_failed_sync_of_the_packs_ends_all_acknowledgement() {
+    let data = tempfile::tempdir().unwrap();
+    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (store, _) = open(data.path());
+    put(&store, &mut model, &origin, batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
+    let blobs = data.path().join("sled/blobs");
+    std::fs::rename(&blobs, data.path().join("sled/elsewhere")).unwrap();
+    assert!(matches!(store.pack().await, Err(StoreError::Poisoned(_))));
+    let refused = store.put(&origin, batch(0, 2, Vec::new()), false).await;
+    assert!(matches!(refused, Err(StoreError::Poisoned(_))), "{refused:?}");
+    assert!(store.poisoned().is_some());
+    assert!(store.close().await.is_err());
+    drop(store);
+    std::fs::rename(data.path().join("sled/elsewhere"), &blobs).unwrap();
+    let (store, report) = open(data.path());
+    assert_eq!(report.replayed, 1, "the journal was not released");
+    assert_eq!(content(&store), model.content());
+}
+
+#[tokio::test]
+async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
+    let (data, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (store, _) = open(data.path());
+    for number in 1..=40_u64 {
+        let mut entries = Vec::new();
+        for index in 0..1000 {
+            let mut wide = entry((index % 3) as u32, number as i64 * 1000 + index, number, number);
+            wide.body = crate::store::testing::body(wide.window, number, 60);
+            entries.push(wide);
+        }
+        put(&store, &mut model, &origin, batch(0, number, entries)).await;
+    }
+    until("applied", || store.stats().recent_partials == 40_000).await;
+    let position = read(&store.inner.state).applied_to;
+    let next = crate::store::packer::step(&store.inner, 0, position, &[]).unwrap();
+    assert!(next.is_some(), "one step does not do it");
+    assert!(store.stats().recent_partials < 40_000);
+    assert_eq!(content(&store), model.content());
+    copy(data.path(), crashed.path());
+    let (after, report) = open(crashed.path());
+    assert_eq!(report.replayed, 40);
+    assert_eq!(content(&after), model.content());
+    after.pack().await.unwrap();
+    assert_eq!(content(&after), model.content());
+    store.pack().await.unwrap();
+    assert_eq!(content(&store), model.content());
+    let blobs = std::fs::read_dir(data.path().join("sled/blobs")).unwrap().count();
+    assert_eq!(blobs, 0, "sled keeps nothing outside of its synced file");
+    let some = crate::store::testing::content_of(&store, window(5000).start(), window(6001).start());
+    assert_eq!(some.len(), 1001);
+    assert!(some.keys().all(|(_, _, window)| (5000..=6000).contains(&window.index())));
+}
+
+#[tokio::test]
+async fn series_beyond_the_bound_do_not_wedge_a_gateway() {
+    let data = tempfile::tempdir().unwrap();
+    let origin = origin("g", 1);
+    let (store, _) =
+        EmbeddedStore::open(data.path(), StoreConfig { series_max: 1, origins_max: 1, ..config() }).unwrap();
+    store.put(&origin, batch(0, 1, vec![entry(0, 1, 1, 1), entry(1, 1, 1, 1)]), false).await.unwrap();
+    assert_eq!(store.delivered(&origin), [1, 0]);
+    assert_eq!(store.series(&|_, _| true).len(), 1);
+    assert_eq!(store.stats().dropped[0], ("series_limit", 1));
+    let refused = store.put(&crate::store::testing::origin("h", 1), batch(0, 1, Vec::new()), false).await;
+    assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+}

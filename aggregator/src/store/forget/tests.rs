@@ -1,0 +1,43 @@
+use crate::store::{
+    Store,
+    testing::{Model, at, batch, content, entry, open, origin, window},
+};
+
+#[tokio::test]
+async fn old_windows_go_from_packs_and_memory_and_empty_series_with_them() {
+    let data = tempfile::tempdir().unwrap();
+    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (store, _) = open(data.path());
+    // Series 0 lives on, series 1 ends early, series 2 is only in memory.
+    let mut packed: Vec<_> = (0..1500).map(|index| entry(0, index, 1, 1)).collect();
+    packed.extend((0..10).map(|index| entry(1, index, 1, 1)));
+    let recent = vec![entry(2, 3, 1, 1), entry(2, 900, 1, 1), entry(0, 2, 1, 2), entry(0, 3, 9, 9)];
+    for (number, entries) in [(1, packed), (2, recent)] {
+        let sent = batch(0, number, entries);
+        store.put(&origin, sent.clone(), false).await.unwrap();
+        model.put(&origin, &sent);
+        if number == 1 {
+            store.pack().await.unwrap();
+        }
+    }
+    assert_eq!(store.forget_before(at(5)).unwrap(), 0, "the first window ends later");
+    assert_eq!(content(&store), model.content());
+
+    let before = window(800).end();
+    assert_eq!(store.forget_before(before).unwrap(), model.forget_before(before));
+    assert_eq!(content(&store), model.content());
+    let series = store.series(&|_, _| true);
+    let first: Vec<_> = series.iter().map(|series| (series.key.metric.as_str(), series.windows.0)).collect();
+    assert_eq!(first, [("a", window(801).start()), ("c", window(900).start())]);
+    assert_eq!(store.forget_before(before).unwrap(), 0);
+
+    let sent = batch(0, 3, vec![entry(1, 2000, 1, 1)]);
+    store.put(&origin, sent.clone(), false).await.unwrap();
+    model.put(&origin, &sent);
+    store.close().await.unwrap();
+    drop(store);
+    let (store, _) = open(data.path());
+    assert_eq!(content(&store), model.content());
+    let ids: Vec<u32> = store.series(&|_, _| true).iter().map(|series| series.id.0).collect();
+    assert_eq!(ids, [0, 2, 3], "a number is not used again");
+}

@@ -1,0 +1,244 @@
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use catchment_partial::Timestamp;
+use catchment_proto::Batch;
+use proptest::prelude::*;
+
+use super::*;
+use crate::store::{
+    Store, StoreError,
+    testing::{Model, batch, config, content, copy, entries, entry, open, origin},
+    verify,
+};
+
+/// What happens to a store.
+#[derive(Clone, Debug)]
+enum Event {
+    Put(usize, u32, Vec<catchment_proto::Entry>),
+    /// The last batch of this origin and shard again.
+    Repeat(usize, u32),
+    Pack,
+    /// An ordered end and a new start.
+    Restart,
+    /// A start on a copy of the files as they are.
+    Crash,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        6 => (0..3_usize, 0..2_u32, entries()).prop_map(|(o, s, e)| Event::Put(o, s, e)),
+        1 => (0..3_usize, 0..2_u32).prop_map(|(o, s)| Event::Repeat(o, s)),
+        2 => Just(Event::Pack),
+        1 => Just(Event::Restart),
+        2 => Just(Event::Crash),
+    ];
+    proptest::collection::vec(event, 1..30)
+}
+
+async fn run(events: Vec<Event>) {
+    let mut folders = vec![tempfile::tempdir().unwrap()];
+    let origins = [origin("g1", 1), origin("g1", 2), origin("g2", 1)];
+    let mut last: [[Option<Batch>; 2]; 3] = Default::default();
+    let mut model = Model::default();
+    let (mut store, _) = open(folders[0].path());
+    for event in events {
+        match event {
+            Event::Put(which, shard, entries) => {
+                let last = &mut last[which][shard as usize];
+                let sent = batch(shard, last.as_ref().map_or(1, |last| last.number + 1), entries);
+                store.put(&origins[which], sent.clone(), false).await.unwrap();
+                model.put(&origins[which], &sent);
+                *last = Some(sent);
+            }
+            Event::Repeat(which, shard) => {
+                if let Some(sent) = &last[which][shard as usize] {
+                    store.put(&origins[which], sent.clone(), false).await.unwrap();
+                }
+            }
+            Event::Pack => store.pack().await.unwrap(),
+            Event::Restart => {
+                store.close().await.unwrap();
+                drop(store);
+                store = open(folders.last().unwrap().path()).0;
+            }
+            Event::Crash => {
+                let crashed = tempfile::tempdir().unwrap();
+                copy(folders.last().unwrap().path(), crashed.path());
+                drop(store);
+                let (opened, report) = open(crashed.path());
+                assert_eq!((report.damage, report.lost_batches), (0, 0));
+                store = opened;
+                folders.push(crashed);
+            }
+        }
+        assert_eq!(content(&store), model.content());
+        for (origin, last) in origins.iter().zip(&last) {
+            let numbers = last.each_ref().map(|sent| sent.as_ref().map_or(0, |sent| sent.number));
+            assert_eq!(store.delivered(origin), numbers);
+        }
+    }
+    drop(store);
+    let report = verify(folders.last().unwrap().path()).unwrap();
+    assert!(report.is_clean(), "{:?}", report.findings);
+    assert!(report.partials as usize <= 2 * model.len() + 1000);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 60, ..ProptestConfig::default() })]
+    #[test]
+    fn what_was_acknowledged_survives_any_history(events in events()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(run(events));
+    }
+}
+
+/// A store with three batches packed and three in the journal.
+async fn filled(data: &Path, model: &mut Model) {
+    let origin = origin("g", 1);
+    let (store, _) = open(data);
+    for number in 1..=6_u64 {
+        let mut sent = batch(0, number, vec![entry(0, number as i64, 1, 1), entry(1, 500, number, number)]);
+        for (mark, entry) in sent.entries.iter_mut().enumerate() {
+            entry.body = crate::store::testing::body(entry.window, 7_000_000 + 10 * number + mark as u64, 2);
+        }
+        store.put(&origin, sent.clone(), false).await.unwrap();
+        model.put(&origin, &sent);
+        if number == 3 {
+            store.pack().await.unwrap();
+        }
+    }
+}
+
+/// Overwrites the first place in the files of a folder where these bytes stand; false if there is none.
+fn damage(folder: &Path, bytes: &[u8]) -> bool {
+    for file in std::fs::read_dir(folder).unwrap() {
+        let mut file = std::fs::File::options().read(true).write(true).open(file.unwrap().path()).unwrap();
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).unwrap();
+        if let Some(place) = content.windows(bytes.len()).position(|window| window == bytes) {
+            file.seek(SeekFrom::Start(place as u64)).unwrap();
+            file.write_all(&vec![0xa5; bytes.len()]).unwrap();
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn damage_in_the_journal_is_told_by_batch_and_the_rest_kept() {
+    let data = tempfile::tempdir().unwrap();
+    filled(data.path(), &mut Model::default()).await;
+    let fifth = crate::store::testing::body(crate::store::testing::window(5), 7_000_050, 2);
+    assert!(damage(&data.path().join(JOURNAL), &fifth));
+    let report = verify(data.path()).unwrap();
+    let told = "gateway berlin/g, epoch 1, shard 0: batches 5 to 5";
+    assert!(report.findings.iter().any(|finding| finding.contains(told)), "{:?}", report.findings);
+    let (store, report) = open(data.path());
+    assert_eq!((report.replayed, report.lost_batches, report.lost), (2, 1, vec![told.to_owned()]));
+    assert!(report.damage > 0);
+    let kept: Vec<i64> = content(&store).keys().map(|(_, _, window)| window.index()).collect();
+    assert_eq!(kept, [1, 2, 3, 4, 6, 500]);
+    assert_eq!(store.delivered(&origin("g", 1)), [6, 0]);
+    assert_eq!(store.stats().journal_damage, report.damage);
+}
+
+#[tokio::test]
+async fn a_lost_folder_of_packs_is_never_taken_for_an_empty_store() {
+    let data = tempfile::tempdir().unwrap();
+    let mut model = Model::default();
+    filled(data.path(), &mut model).await;
+    let sled = data.path().join(SLED);
+    std::fs::rename(&sled, data.path().join("gone")).unwrap();
+    let Err(error) = EmbeddedStore::open(data.path(), config()) else {
+        panic!("it starts without its packs")
+    };
+    let text = error.to_string();
+    assert!(
+        text.contains("journal") && text.contains("set_packs_aside"),
+        "says what is left and what to do: {text}"
+    );
+    assert!(!verify(data.path()).unwrap().is_clean());
+
+    std::fs::remove_dir_all(&sled).unwrap();
+    std::fs::rename(data.path().join("gone"), &sled).unwrap();
+    assert_eq!(content(&open(data.path()).0), model.content(), "nothing was spoilt by the attempt");
+}
+
+#[tokio::test]
+async fn packs_that_cannot_be_opened_can_be_set_aside() {
+    let data = tempfile::tempdir().unwrap();
+    filled(data.path(), &mut Model::default()).await;
+    let db = data.path().join(SLED).join("db");
+    let length = std::fs::metadata(&db).unwrap().len() as usize;
+    std::fs::write(&db, vec![0x5a; length]).unwrap();
+    let Err(OpenError::Packs { .. }) = EmbeddedStore::open(data.path(), config()) else {
+        panic!("opened garbage")
+    };
+    let aside = StoreConfig { set_packs_aside: true, ..config() };
+    let (store, report) = EmbeddedStore::open(data.path(), aside).unwrap();
+    assert!(report.packs_set_aside.is_some_and(|folder| folder.join("db").exists()));
+    let windows: Vec<i64> = content(&store).keys().map(|(_, _, window)| window.index()).collect();
+    assert!(windows.ends_with(&[4, 5, 6, 500]), "what the journal holds is there: {windows:?}");
+    drop(store);
+    assert!(EmbeddedStore::open(data.path(), config()).is_ok(), "it goes on from there");
+}
+
+#[tokio::test]
+async fn a_lost_journal_is_told_and_what_comes_next_survives() {
+    let data = tempfile::tempdir().unwrap();
+    let mut model = Model::default();
+    let origin = origin("g", 1);
+    let (store, _) = open(data.path());
+    let first = batch(0, 1, vec![entry(0, 1, 1, 1)]);
+    store.put(&origin, first.clone(), false).await.unwrap();
+    model.put(&origin, &first);
+    store.close().await.unwrap();
+    drop(store);
+    std::fs::remove_dir_all(data.path().join(JOURNAL)).unwrap();
+    let (store, report) = open(data.path());
+    assert_eq!(report.damage, 1);
+    let second = batch(0, 2, vec![entry(0, 2, 2, 2)]);
+    store.put(&origin, second.clone(), false).await.unwrap();
+    model.put(&origin, &second);
+    drop(store);
+    let (store, report) = open(data.path());
+    assert_eq!((report.damage, report.replayed), (0, 1), "its position is not below what the packs cover");
+    assert_eq!(content(&store), model.content());
+}
+
+#[tokio::test]
+async fn a_damaged_pack_is_an_error_of_its_bucket_alone() {
+    let data = tempfile::tempdir().unwrap();
+    filled(data.path(), &mut Model::default()).await;
+    {
+        let db = sled::Config::new().path(data.path().join(SLED)).segment_size(8 << 20).open().unwrap();
+        let (pack, mut value) = db.scan_prefix(b"p").next().unwrap().unwrap();
+        value[5] ^= 1;
+        db.insert(pack, value).unwrap();
+        db.flush().unwrap();
+    }
+    let report = verify(data.path()).unwrap();
+    assert_eq!((report.damaged_packs, report.findings.len()), (1, 1), "{:?}", report.findings);
+    assert!(report.findings[0].contains("series 0, bucket 0"), "{:?}", report.findings);
+    let (store, _) = open(data.path());
+    let all: Vec<_> = store.series(&|_, _| true).iter().map(|series| series.id).collect();
+    let scan = |id| {
+        let mut seen = 0;
+        let mut count = |_, _, _: &_| {
+            seen += 1;
+            std::ops::ControlFlow::Continue(())
+        };
+        store.scan(&[id], Timestamp::MIN, Timestamp::MAX, &mut count).map(|()| seen)
+    };
+    assert!(matches!(scan(all[0]), Err(StoreError::Read(text)) if text.contains("bucket 0")));
+    assert_eq!(scan(all[1]).unwrap(), 6);
+    store.pack().await.unwrap();
+    assert_eq!(scan(all[1]).unwrap(), 6, "packing goes on beside the damage");
+}
+
+#[test]
+fn nothing_to_verify_is_an_error_and_leaves_no_trace() {
+    let data = tempfile::tempdir().unwrap();
+    assert!(verify(data.path()).is_err());
+    assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);
+}
