@@ -42,6 +42,8 @@ const ROOM_PAUSE: Duration = Duration::from_millis(100);
 const SYNC_PAUSE: Duration = Duration::from_millis(1);
 /// How long an ending session waits for its last acknowledgement to be durable and written.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a session that was ended from here waits for the device to close too.
+const LINGER: Duration = Duration::from_secs(1);
 /// Bytes read at once, by all sessions of a thread into the same buffer.
 const READ_BYTES: usize = 64 << 10;
 
@@ -173,6 +175,18 @@ async fn fill<R: AsyncRead + Unpin>(read: &mut R, buffer: &mut Vec<u8>) -> std::
     .await
 }
 
+/// Reads and discards until the device has closed too: closing a socket with unread bytes resets the connection,
+/// and the device could lose its last acknowledgement.
+async fn linger<R: AsyncRead + Unpin>(read: &mut R) {
+    let mut discarded = Vec::new();
+    let until_closed = async {
+        while matches!(fill(read, &mut discarded).await, Ok(1..)) {
+            discarded.clear();
+        }
+    };
+    let _ = timeout(LINGER, until_closed).await;
+}
+
 struct Session {
     id: SessionId,
     device: Addr<DeviceActor>,
@@ -184,26 +198,27 @@ struct Session {
 }
 
 impl Session {
-    async fn serve<R, W>(&self, read: R, write: W, buffer: Vec<u8>) -> End
+    async fn serve<R, W>(&self, mut read: R, write: W, buffer: Vec<u8>) -> End
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let mut reading = std::pin::pin!(self.read(read, buffer));
         let mut writing = std::pin::pin!(self.write(write));
-        tokio::select! {
-            why = &mut reading => {
-                self.answers.end();
-                // The last acknowledgement is waited for; a device that does not read is not.
-                let _ = timeout(FAREWELL, writing).await;
-                why
-            }
-            why = &mut writing => why,
+        let why = tokio::select! {
+            why = self.read(&mut read, buffer) => why,
+            why = &mut writing => return why,
+        };
+        self.answers.end();
+        // The last acknowledgement is waited for; a device that does not read is not.
+        let _ = timeout(FAREWELL, writing).await;
+        if why != End::Peer {
+            linger(&mut read).await;
         }
+        why
     }
 
     /// The reading half.
-    async fn read<R: AsyncRead + Unpin>(&self, mut read: R, mut buffer: Vec<u8>) -> End {
+    async fn read<R: AsyncRead + Unpin>(&self, read: &mut R, mut buffer: Vec<u8>) -> End {
         let mut stopping = self.context.stopping.clone();
         let mut ended = false;
         loop {
@@ -217,7 +232,7 @@ impl Session {
                 biased;
                 () = self.end.notified() => return End::Replaced,
                 _ = stopping.wait_for(|stopping| *stopping) => return End::Stopping,
-                read = fill(&mut read, &mut buffer) => ended = !matches!(read, Ok(1..)),
+                read = fill(read, &mut buffer) => ended = !matches!(read, Ok(1..)),
             }
         }
     }

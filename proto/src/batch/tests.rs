@@ -48,7 +48,7 @@ fn what_is_wrong_is_named() {
     assert_eq!(broken(|w| w.live = true), BatchError::Number { number: 7, live: true });
     assert_eq!(broken(|w| w.number = 0), BatchError::Number { number: 0, live: false });
     assert!(matches!(broken(|w| w.width_ms = 0), BatchError::Width(_)));
-    assert_eq!(broken(|w| drop(w.part.pop())), BatchError::Column { column: "part", length: 2, expected: 3 });
+    assert_eq!(broken(|w| w.part.truncate(2)), BatchError::Column { column: "part", length: 2, expected: 3 });
     assert_eq!(broken(|w| w.series_index[1] = 2), BatchError::Index { entry: 1, series: 2, count: 2 });
     assert!(matches!(broken(|w| w.series[1].metric.clear()), BatchError::Series { index: 1, .. }));
     assert_eq!(broken(|w| w.part[0] = -1), BatchError::Range(0));
