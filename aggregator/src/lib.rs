@@ -9,6 +9,7 @@ mod clock;
 pub mod config;
 mod fleet;
 mod ingest;
+pub mod inspect;
 mod metrics;
 pub mod query;
 mod server;

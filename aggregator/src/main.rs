@@ -1,9 +1,13 @@
 //! The program `catchment-aggregator`: flags, logging, signals, exit status. The work is in the library.
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
-use catchment_aggregator::{Config, Options, bind, check};
+use catchment_aggregator::{Config, Options, bind, check, inspect::verify_text, store};
 use catchment_settings::{exit, layered, logging, shutdown_signal};
 use clap::{Parser, Subcommand};
 
@@ -84,6 +88,9 @@ fn serve(cli: &Cli) -> anyhow::Result<ExitCode> {
     result
 }
 
-fn verify(data: &std::path::Path) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("{}", data.display())
+fn verify(data: &Path) -> anyhow::Result<ExitCode> {
+    logging::init(None, logging::LogFormat::Text)?;
+    let report = store::verify(data).with_context(|| format!("data {}", data.display()))?;
+    print!("{}", verify_text(&report));
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -12,6 +12,8 @@ use super::{
 pub(super) const AGGREGATES_MAX: usize = 64;
 /// Most labels that stay apart.
 pub(super) const BY_MAX: usize = 32;
+/// Widest step, milliseconds: 317 years, so that no sum of steps overflows.
+const STEP_MAX_MS: i64 = 10_000_000_000_000;
 /// Longest label name, in bytes.
 const LABEL_BYTES_MAX: usize = 200;
 /// What is said of each point when the request names nothing.
@@ -50,7 +52,7 @@ pub(crate) enum PlanError {
     EmptyRange { from_ms: i64, to_ms: i64 },
     #[error("{name} is {value} ms, which is outside of the years 1678 to 2261")]
     Time { name: &'static str, value: i64 },
-    #[error("step is {0} ms: it must be positive, or 0 for one point")]
+    #[error("step is {0} ms: it must be from 1 to {STEP_MAX_MS}, or 0 for one point")]
     Step(i64),
     #[error(transparent)]
     Aggregate(#[from] AggregateError),
@@ -75,7 +77,7 @@ impl Plan {
         }
         let step_ms = match step_ms {
             0 => None,
-            step if step > 0 => Some(step),
+            step if (1..=STEP_MAX_MS).contains(&step) => Some(step),
             step => return Err(PlanError::Step(step)),
         };
         Ok(Self {
@@ -126,7 +128,7 @@ impl Range {
     /// epoch, or the start of the range.
     pub(super) fn point(&self, start_ms: i64) -> i64 {
         match self.step_ms {
-            // Saturates only within a step of the end of time.
+            // Times and steps are bounded far below where this would saturate.
             Some(step) => start_ms.div_euclid(step).saturating_mul(step),
             None => self.from_ms,
         }

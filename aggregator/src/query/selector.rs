@@ -59,7 +59,7 @@ pub enum SelectorError {
     #[error("{0} is not supported: write a vector selector such as temperature{{site=\"berlin\"}}")]
     Unsupported(&'static str),
     /// A regular expression.
-    #[error("label {label}: regular expression {pattern:?}: {reason}")]
+    #[error("label {label}: regex {pattern:?}: {reason}")]
     Regex {
         /// The label that it is for.
         label: String,

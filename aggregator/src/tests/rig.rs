@@ -216,9 +216,12 @@ impl Delivery {
 pub(super) struct Answer {
     pub(super) complete_until_ms: Option<i64>,
     pub(super) aggregates: Vec<String>,
-    /// Labels as `name=value,…`, then points: start and figures.
-    pub(super) series: Vec<(String, Vec<(i64, Vec<Option<f64>>)>)>,
+    /// Labels as `name=value,…`, then points.
+    pub(super) series: Vec<(String, Vec<Point>)>,
 }
+
+/// Start and figures of a point.
+type Point = (i64, Vec<Option<f64>>);
 
 pub(super) async fn ask(client: &mut QueryClient<Channel>, request: AggregateRequest) -> Result<Answer, Status> {
     let mut stream = client.aggregate(request).await?.into_inner();

@@ -81,7 +81,9 @@ async fn without_a_certificate_of_this_root_there_is_no_connection() {
     let running = world.start().await;
     // An operator of another root.
     let folder = other.identity(&operator());
-    std::fs::copy(world.identity(&operator()).join("ca.pem"), folder.join("ca.pem")).unwrap();
+    for file in ["ca.pem", "crl.pem"] {
+        std::fs::copy(world.identity(&operator()).join(file), folder.join(file)).unwrap();
+    }
     let mut stranger = QueryClient::new(super::rig::channel(running.addr, &folder));
     assert_eq!(ask(&mut stranger, question("m")).await.unwrap_err().code(), Code::Unavailable);
     // Nobody at all.

@@ -32,12 +32,13 @@ fn a_request_becomes_a_plan() {
 #[test]
 fn what_is_wrong_is_said() {
     type Spoil = fn(&mut AggregateRequest);
-    let cases: [(Spoil, &str); 10] = [
+    let cases: [(Spoil, &str); 11] = [
         (|r| r.selector = "m{".into(), "cannot be read"),
         (|r| r.to_ms = r.from_ms, "range is empty"),
         (|r| r.from_ms = i64::MIN, "from is"),
         (|r| r.to_ms = i64::MAX, "to is"),
         (|r| r.step_ms = -1, "step is -1 ms"),
+        (|r| r.step_ms = i64::MAX, "step is 9223372036854775807 ms"),
         (|r| r.aggregates = vec!["p200".into()], "unknown aggregate"),
         (|r| r.aggregates = vec!["p1".into(); 65], "65 aggregates"),
         (|r| r.by = vec!["a b".into()], "no label name"),
@@ -77,7 +78,7 @@ fn only_where_windows_are_is_looked() {
 #[test]
 fn the_ends_of_time_do_not_overflow() {
     let most = i64::MAX / 1_000_000;
-    let range = Range { from_ms: -most, to_ms: most, step_ms: Some(i64::MAX) };
+    let range = Range { from_ms: -most, to_ms: most, step_ms: Some(STEP_MAX_MS) };
     assert_eq!(range.points(), 2);
     assert_eq!(range.slices(4_096).count(), 1);
     let fine = Range { step_ms: Some(1), ..range };

@@ -71,9 +71,9 @@ fn what_is_no_selector_is_refused_readably() {
         ("temperature @ 0", "offset"),
         ("1", "expression"),
         (r#"{site="a" or site="b"}"#, "or"),
-        (r#"temperature{a=~"("}"#, "regular expression"),
-        (r#"temperature{a=~"a)|(b"}"#, "regular expression"),
-        (r#"temperature{a=~"(\\w{200}){200}"}"#, "regular expression"),
+        (r#"temperature{a=~"("}"#, "regex"),
+        (r#"temperature{a=~"a)|(b"}"#, "regex"),
+        (r#"temperature{a=~"(\\w{200}){200}"}"#, "regex"),
         ("{}", "cannot be read"),
     ] {
         let message = refused(text);
