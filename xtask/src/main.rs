@@ -1,2 +1,57 @@
-//! placeholder
-fn main() {}
+//! `cargo xtask COMMAND`: the project's commands, the same by hand and in CI.
+//!
+//! `lint` looks, `test` runs everything that can fail; `tidy`, `readme` and `deploy` are parts of these two that
+//! are also useful alone. Each command prints what it runs, under a heading.
+
+mod command;
+mod deploy;
+mod lint;
+mod packages;
+mod readme;
+mod tally;
+mod temporary;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's commands
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Format, tidiness, clippy and documentation, with warnings as errors
+    Lint,
+    /// The part of `lint` that knows this project: sizes, headers, words, links, who may depend on whom
+    Tidy,
+    /// Everything: unit, property and system tests, the README's commands, the files of deploy/
+    Test,
+    /// Runs the commands of the README's "Deploy it for real" as they stand there
+    Readme,
+    /// Checks the configuration files of deploy/ against the programs
+    Deploy,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Lint => lint::run(),
+        Command::Tidy => tidy::run(),
+        Command::Test => test::run(),
+        Command::Readme => test::build().and_then(|()| readme::run()).and_then(tally::Tally::end),
+        Command::Deploy => test::build().and_then(|()| deploy::run()).and_then(tally::Tally::end),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What the tests need beside Rust and a C compiler: Debian packages that are there, or get installed.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, ensure};
+
+use crate::command::{output, run};
+
+/// A package, and a command that succeeds where it is installed.
+const NEEDED: [(&str, &[&str]); 2] =
+    [("python3", &["python3", "-c", "import ssl, json"]), ("openssl", &["openssl", "version"])];
+
+fn succeeds(command: &[&str]) -> bool {
+    let Some((program, arguments)) = command.split_first() else { return false };
+    let quiet = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    quiet.is_ok_and(|status| status.success())
+}
+
+fn missing() -> Vec<&'static str> {
+    NEEDED.iter().filter(|(_, command)| !succeeds(command)).map(|(package, _)| *package).collect()
+}
+
+fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {
+    run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// Makes sure that the packages are there; installs them where that is possible.
+pub(crate) fn ensure_installed() -> anyhow::Result<()> {
+    let packages = missing();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let advice = format!("the tests need {0}: install with `apt-get install {0}`", packages.join(" "));
+    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    ensure!(root && succeeds(&["apt-get", "--version"]), "{advice}");
+    let install: Vec<_> = ["install", "-y", "--no-install-recommends"].into_iter().chain(packages).collect();
+    // The list of packages may be missing or old, as in a fresh container.
+    if apt_get(&install).is_err() {
+        apt_get(&["update"]).and_then(|()| apt_get(&install)).with_context(|| advice.clone())?;
+    }
+    ensure!(missing().is_empty(), "{advice}");
+    Ok(())
+}

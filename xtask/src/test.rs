@@ -1,0 +1,67 @@
+//! `cargo xtask test`: everything that can fail, and one line at the end that adds it all up.
+//!
+//! One build serves all runners: `--all-targets` makes the programs and the test programs with the same features,
+//! so that nothing is compiled twice. The system tests, the README's commands and the checks of deploy/ start the
+//! programs from there.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _, stdout},
+    process::Stdio,
+};
+
+use anyhow::Context as _;
+
+use crate::{
+    command::{cargo, heading, run as run_command, shown},
+    deploy, packages, readme,
+    tally::Tally,
+};
+
+/// Builds programs and tests.
+pub(crate) fn build() -> anyhow::Result<()> {
+    run_command(&mut cargo(&["build", "--workspace", "--all-targets"]))
+}
+
+/// Tests of the crates and of the whole system; prints their output as it comes.
+fn crates() -> anyhow::Result<Tally> {
+    let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let shown = shown(&command);
+    heading(&shown);
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {shown}"))?;
+    let mut output = BufReader::new(child.stdout.take().context("no standard output")?);
+    let (mut tally, mut line) = (Tally::default(), Vec::new());
+    while output.read_until(b'\n', &mut line).with_context(|| format!("cannot read from {shown}"))? > 0 {
+        stdout().write_all(&line)?;
+        tally += Tally::of_line(&String::from_utf8_lossy(&line)).unwrap_or_default();
+        line.clear();
+    }
+    let status = child.wait().with_context(|| format!("cannot wait for {shown}"))?;
+    if !status.success() && tally.failed == 0 {
+        // It did not compile, or a test program ended without a result.
+        println!("{shown}: {status}");
+        tally += Tally::FAILURE;
+    }
+    Ok(tally)
+}
+
+/// `cargo xtask test`.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let mut tally = Tally::default();
+    let ready = packages::ensure_installed().and_then(|()| build());
+    let runners: &[fn() -> anyhow::Result<Tally>] = match &ready {
+        Ok(()) => &[crates, readme::run, deploy::run],
+        Err(error) => {
+            println!("\n{error:#}");
+            tally += Tally::FAILURE;
+            &[]
+        }
+    };
+    for runner in runners {
+        tally += runner().unwrap_or_else(|error| {
+            println!("{error:#}");
+            Tally::FAILURE
+        });
+    }
+    tally.end()
+}

@@ -1,0 +1,138 @@
+//! Rules for the manifests: which crate may depend on which, and which foreign crate belongs to whom.
+//!
+//! `partial`, `journal` and `settings` know nothing of the rest; the two servers know nothing of each other; what
+//! decides the product's guarantees (TLS, certificates, the store, the actors) is in one crate's hands each.
+
+use super::File;
+
+/// Of our own crates, those that each may depend on; `None`: any. Also the list of all crates there are.
+const OWN: [(&str, Option<&[&str]>); 10] = [
+    ("partial", Some(&[])),
+    ("journal", Some(&[])),
+    ("settings", Some(&[])),
+    ("proto", Some(&["partial"])),
+    ("certs", Some(&["proto"])),
+    ("gateway", Some(&["certs", "journal", "partial", "proto", "settings"])),
+    ("aggregator", Some(&["certs", "journal", "partial", "proto", "settings"])),
+    ("cli", Some(&["aggregator", "certs", "gateway", "partial", "proto", "settings"])),
+    ("tests", None),
+    ("xtask", Some(&[])),
+];
+
+/// Foreign crates, the crates that may depend on them, and why not the others. `tests` may use what a stranger would.
+const FOREIGN: [(&str, &[&str], &str); 8] = [
+    ("rustls", &["certs", "tests"], "certs builds all TLS configurations"),
+    ("rcgen", &["certs", "tests"], "certs issues all certificates"),
+    ("x509-parser", &["certs", "tests"], "after the handshake a peer is an identity, not a certificate"),
+    ("sled", &["aggregator"], "the store is the aggregator's"),
+    ("actix", &["gateway"], "actors are the gateway's"),
+    ("actix-rt", &["gateway", "tests"], "actors are the gateway's"),
+    ("axum", &["settings", "gateway", "aggregator"], "plain HTTP is for probes and metrics alone"),
+    (
+        "anyhow",
+        &["settings", "certs", "gateway", "aggregator", "tests", "xtask"],
+        "libraries have errors of their own",
+    ),
+];
+
+/// All that a crate without input and output may depend on.
+const PURE: [(&str, &[&str]); 1] = [("partial", &["thiserror"])];
+
+/// Names of the dependencies of a manifest; `dev`: also those of its tests.
+fn dependencies(manifest: &str, dev: bool) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut inside = false;
+    for line in manifest.lines().map(str::trim) {
+        if let Some(section) = line.strip_prefix('[') {
+            let section = section.trim_end_matches(']');
+            inside = section.ends_with("dependencies") && (dev || !section.ends_with("dev-dependencies"));
+            continue;
+        }
+        let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
+        if inside && !name.is_empty() && !name.starts_with('#') {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Checks all manifests.
+pub(super) fn check(files: &[File]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for (name, own) in OWN {
+        let path = format!("{name}/Cargo.toml");
+        let Some(manifest) = files.iter().find(|file| file.path == path) else {
+            findings.push(format!("{path}: the rules for crates name it, but it does not exist"));
+            continue;
+        };
+        let names = dependencies(&manifest.text, true);
+        for other in names.iter().filter_map(|name| name.strip_prefix("catchment-")) {
+            if own.is_some_and(|own| !own.contains(&other)) {
+                findings.push(format!("{path}: {name} may not depend on {other}"));
+            }
+        }
+        for (foreign, users, why) in FOREIGN {
+            if names.contains(&foreign) && !users.contains(&name) {
+                findings.push(format!("{path}: {name} may not depend on {foreign}: {why}"));
+            }
+        }
+        for (_, allowed) in PURE.iter().filter(|(pure, _)| *pure == name) {
+            for foreign in dependencies(&manifest.text, false) {
+                if !allowed.contains(&foreign) {
+                    findings.push(format!("{path}: {name} is pure, it may not depend on {foreign}"));
+                }
+            }
+        }
+    }
+    let manifests = files.iter().filter_map(|file| file.path.strip_suffix("/Cargo.toml"));
+    let unknown = manifests.filter(|name| !OWN.iter().any(|(own, _)| own == name));
+    findings
+        .extend(unknown.map(|name| format!("{name}/Cargo.toml: no rule says on what this crate may depend")));
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(name: &str, manifest: &str) -> Vec<String> {
+        let mut files: Vec<_> = OWN
+            .iter()
+            .map(|(name, _)| File { path: format!("{name}/Cargo.toml"), text: String::new() })
+            .filter(|file| file.path != format!("{name}/Cargo.toml"))
+            .collect();
+        files.push(File { path: format!("{name}/Cargo.toml"), text: manifest.into() });
+        check(&files)
+    }
+
+    #[test]
+    fn dependencies_are_read() {
+        let manifest = "[package]\nname = \"a\"\n[dependencies]\nb.workspace = true\n# c\nd = { path = \"x\" }\n\n\
+            [dev-dependencies]\ne = \"1\"\n[features]\nf = []\n";
+        assert_eq!(dependencies(manifest, true), ["b", "d", "e"]);
+        assert_eq!(dependencies(manifest, false), ["b", "d"]);
+    }
+
+    #[test]
+    fn directions_are_kept() {
+        assert_eq!(
+            run("gateway", "[dependencies]\ncatchment-proto.workspace = true\nactix = \"1\""),
+            [""; 0]
+        );
+        assert_eq!(run("tests", "[dependencies]\ncatchment-gateway = 1\nrustls = 1"), [""; 0]);
+        assert_eq!(run("partial", "[dev-dependencies]\nproptest = 1"), [""; 0]);
+        for (name, dependency) in [
+            ("gateway", "catchment-aggregator"),
+            ("gateway", "sled"),
+            ("aggregator", "actix"),
+            ("aggregator", "catchment-gateway"),
+            ("cli", "rustls"),
+            ("journal", "catchment-proto"),
+            ("partial", "tokio"),
+            ("strange", "clap"),
+        ] {
+            let findings = run(name, &format!("[dependencies]\n{dependency}.workspace = true\n"));
+            assert_eq!(findings.len(), 1, "{name} on {dependency}: {findings:?}");
+        }
+    }
+}
