@@ -57,6 +57,9 @@ impl std::fmt::Display for BadPack {
     }
 }
 
+/// The number of a pack within its bucket, and its rows or what is wrong with it.
+pub(super) type NumberedPack = (u32, Result<Vec<Row>, BadPack>);
+
 /// The last pack of a bucket.
 #[derive(Debug)]
 pub(super) struct LastPack {
@@ -216,11 +219,7 @@ impl Packs {
     ///
     /// # Errors
     /// What sled said.
-    pub(super) fn bucket(
-        &self,
-        series: u32,
-        bucket: i64,
-    ) -> Result<Vec<(u32, Result<Vec<Row>, BadPack>)>, String> {
+    pub(super) fn bucket(&self, series: u32, bucket: i64) -> Result<Vec<NumberedPack>, String> {
         let mut packs = Vec::new();
         self.each(&records::bucket_key(series, bucket), |key, value| {
             let number = records::pack_of(key).map_or(u32::MAX, |(_, _, number)| number);
