@@ -192,5 +192,8 @@ fn write_zeros(file: &impl DiskFile, offset: u64, len: u64) -> io::Result<()> {
 
 /// True for the errors of a disk or quota without space, which pass when space comes back.
 pub(crate) fn is_no_space(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }

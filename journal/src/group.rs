@@ -329,7 +329,7 @@ impl<D: Disk> Committer<D> {
         }
         if self.full.is_none() {
             let end = self.inner.state().pending.end();
-            self.full = self.writer.reserve(end, round.wanted);
+            self.full = self.writer.reserve(end, round.wanted)?;
         }
         self.publish(round.wanted);
         Ok(())

@@ -45,7 +45,8 @@ impl<D: Disk> Log<D> {
         let (record_max, buffer_max) = (config.record_bytes_max, config.buffer_bytes_max);
         let mut pending = Pending::new(writer.segments.salt, record_max, buffer_max, writer.tail());
         // Without space this is told at the first append.
-        let _ = writer.reserve(writer.tail(), 0);
+        let failed = |why: Arc<str>| OpenError::io(dir)(std::io::Error::other(why.to_string()));
+        writer.reserve(writer.tail(), 0).map_err(failed)?;
         pending.set_limit(writer.reserved());
         let log = Self { writer, pending, unwritten: None, spare: Vec::new(), poisoned: None, tried: None };
         Ok((log, recovery))
@@ -103,15 +104,23 @@ impl<D: Disk> Log<D> {
         if !self.writer.fits(base, need) && self.writer.can_roll() {
             full = self.roll(base).map_err(AppendError::Poisoned)?;
         }
-        full = full.or_else(|| self.writer.reserve(base, need));
+        if full.is_none() {
+            full = self.reserve(base, need).map_err(AppendError::Poisoned)?;
+        }
         if full.is_some() && idle && self.writer.should_roll_full(base) {
             full = self.roll(base).map_err(AppendError::Poisoned)?;
-            full = full.or_else(|| self.writer.reserve(base, need));
+            if full.is_none() {
+                full = self.reserve(base, need).map_err(AppendError::Poisoned)?;
+            }
         }
         self.tried = full.is_some().then(Instant::now);
         self.pending.set_full(full.clone());
         self.pending.set_limit(self.writer.reserved());
         full.map_or(Ok(()), |full| Err(AppendError::Full(full)))
+    }
+
+    fn reserve(&mut self, base: Position, need: u64) -> Result<Option<FullReason>, Arc<str>> {
+        self.writer.reserve(base, need).map_err(|why| self.poison(why))
     }
 
     fn roll(&mut self, at: Position) -> Result<Option<FullReason>, Arc<str>> {
@@ -166,7 +175,7 @@ impl<D: Disk> Log<D> {
         {
             self.roll(base)?;
         }
-        let _ = self.writer.reserve(base, 0);
+        self.reserve(base, 0)?;
         self.pending.set_limit(self.writer.reserved());
         Ok(())
     }

@@ -115,50 +115,59 @@ impl<D: Disk> Writer<D> {
     }
 
     /// Reserves space so that a block at `base` can have `need` bytes, and some ahead if there is.
-    /// `Ok(None)`: done, see [`Self::reserved`].
-    pub(crate) fn reserve(&mut self, base: Position, need: u64) -> Option<FullReason> {
+    /// `None`: done, see [`Self::reserved`]. An error, of a disk that fails otherwise than by being full, is final.
+    pub(crate) fn reserve(&mut self, base: Position, need: u64) -> Result<Option<FullReason>, Arc<str>> {
         let used = offset(self.start, base);
         let most = self.config.segment_bytes.max(page_up(used.saturating_add(need)));
         let needed = used.saturating_add(need);
         let ahead = page_up(used.saturating_add(self.config.reserve_bytes.max(need))).min(most);
         let low = used.saturating_add(need.max(self.config.reserve_bytes / 2)).min(most);
         if self.file_bytes >= low {
-            return None;
+            return Ok(None);
         }
         let mut why = None;
         for target in [ahead, page_up(needed)] {
             if target <= self.file_bytes {
                 break;
             }
-            match self.grow(target) {
-                Ok(()) => return None,
-                Err(reason) => why = Some(reason),
+            why = self.grow(target)?;
+            if why.is_none() {
+                break;
             }
         }
-        why.filter(|_| self.file_bytes < needed)
+        Ok(why.filter(|_| self.file_bytes < needed))
     }
 
-    fn grow(&mut self, target: u64) -> Result<(), FullReason> {
+    fn grow(&mut self, target: u64) -> Result<Option<FullReason>, Arc<str>> {
         let more = target - self.file_bytes;
         let bytes_max = self.config.bytes_max;
         // The header of one more segment always stays possible.
         if self.segments.bytes() + more + SEGMENT_HEADER > bytes_max {
-            return Err(FullReason::LogBound { bytes_max });
+            return Ok(Some(FullReason::LogBound { bytes_max }));
         }
-        let disk_error = |error: io::Error| FullReason::Disk(error.to_string().into());
-        let free = self.disk.free_bytes(self.segments.dir()).map_err(disk_error)?;
+        let free = match self.disk.free_bytes(self.segments.dir()) {
+            Ok(free) => free,
+            Err(error) => return self.full_or_failed("ask for free space", &error).map(Some),
+        };
         if free < self.config.disk_free_min.saturating_add(more) {
-            return Err(FullReason::DiskFree { free });
+            return Ok(Some(FullReason::DiskFree { free }));
         }
         if let Err(error) = self.file.allocate(self.file_bytes, more) {
             // Part of it may have been given.
             if let Err(error) = self.file.set_len(self.file_bytes) {
                 tracing::warn!(%error, "cannot give back disk space that was reserved in part");
             }
-            return Err(disk_error(error));
+            return self.full_or_failed("reserve space", &error).map(Some);
         }
         self.set_file_bytes(target);
-        Ok(())
+        Ok(None)
+    }
+
+    fn full_or_failed(&self, what: &str, error: &io::Error) -> Result<FullReason, Arc<str>> {
+        match self.write_error(what, error) {
+            WriteError::NoSpace(why) => Ok(FullReason::Disk(why)),
+            WriteError::Failed(why) => Err(why),
+        }
     }
 
     fn set_file_bytes(&mut self, bytes: u64) {

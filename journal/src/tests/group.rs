@@ -82,7 +82,10 @@ fn many_threads_on_a_real_disk() {
 fn what_was_published_as_durable_survives_a_crash() {
     for seed in 0..60 {
         let disk = SimDisk::new(seed);
-        let log = GroupLog::start(open(&disk).0, "crash").unwrap();
+        // More room than the threads can fill, so that only the crash ends the appends.
+        let config = LogConfig { bytes_max: 64 << 20, ..small() };
+        let shared = Arc::new(disk.clone());
+        let (log, _) = GroupLog::open(shared, Path::new(DIR), config, "crash").unwrap();
         let commits = log.subscribe();
         let threads: Vec<_> = (0..3)
             .map(|thread| {
@@ -90,13 +93,14 @@ fn what_was_published_as_durable_survives_a_crash() {
                 std::thread::spawn(move || {
                     let mut random = Random(seed * 10 + thread);
                     let mut written = Vec::new();
-                    loop {
+                    for _ in 0..2000 {
                         let record = random.record();
                         match append(&log, &record) {
                             Ok(at) => written.push((at, record)),
-                            Err(_) => return written,
+                            Err(_) => break,
                         }
                     }
+                    written
                 })
             })
             .collect();
@@ -105,6 +109,9 @@ fn what_was_published_as_durable_survives_a_crash() {
         let durable = commits.borrow().durable;
         disk.crash();
         let mut written: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        while let Ok(at) = append(&log, b"after the crash") {
+            written.push((at, b"after the crash".to_vec()));
+        }
         wait_until("the crash is not told", || commits.borrow().poisoned.is_some());
         assert!(matches!(log.close(), Err(SyncError::Poisoned(_))));
         written.sort();
