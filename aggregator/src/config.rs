@@ -189,12 +189,7 @@ fn number(key: &'static str, given: Option<usize>, default: usize, max: usize) -
 }
 
 /// A size of at least this many MiB.
-fn size(
-    key: &'static str,
-    given: Option<ByteSize>,
-    default: u64,
-    mib_min: u64,
-) -> Result<u64, ConfigError> {
+fn size(key: &'static str, given: Option<ByteSize>, default: u64, mib_min: u64) -> Result<u64, ConfigError> {
     let value = given.map_or(default, |size| size.0);
     if value >= mib_min << 20 && value <= 1 << 44 {
         return Ok(value);
@@ -217,7 +212,12 @@ fn store(options: &Options) -> Result<StoreConfig, ConfigError> {
         cache_bytes: size("store_cache", options.store_cache, default.cache_bytes, 1)?,
         series_max: number("store_series_max", options.store_series_max, default.series_max, 100_000_000)?,
         pack_every: time("store_pack_every", options.store_pack_every, default.pack_every.as_secs())?,
-        pack_journal_bytes: size("store_pack_journal", options.store_pack_journal, default.pack_journal_bytes, 1)?,
+        pack_journal_bytes: size(
+            "store_pack_journal",
+            options.store_pack_journal,
+            default.pack_journal_bytes,
+            1,
+        )?,
         set_packs_aside: options.store_set_packs_aside.unwrap_or(default.set_packs_aside),
         ..default
     };

@@ -61,14 +61,16 @@ fn main() -> ExitCode {
 
 fn serve(cli: &Cli) -> anyhow::Result<ExitCode> {
     let options = layered(&cli.options, cli.config.as_deref()).map_err(exit::Usage::wrap)?;
-    logging::init(options.log.as_deref(), options.log_format.unwrap_or_default()).map_err(exit::Usage::wrap)?;
+    logging::init(options.log.as_deref(), options.log_format.unwrap_or_default())
+        .map_err(exit::Usage::wrap)?;
     let config = Config::try_from(options).map_err(exit::Usage::wrap)?;
     if cli.check_config {
         check(&config).map_err(exit::Usage::wrap)?;
         println!("configuration ok");
         return Ok(ExitCode::SUCCESS);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let result = runtime.block_on(async {
         let signal = shutdown_signal().context("cannot listen for signals")?;
         let aggregator = bind(config).await.map_err(|error| match error.is_configuration() {
@@ -79,7 +81,9 @@ fn serve(cli: &Cli) -> anyhow::Result<ExitCode> {
             tracing::info!(%http, "metrics and probes");
         }
         let mut out = std::io::stdout();
-        writeln!(out, "ready {}", aggregator.local_addr()).and_then(|()| out.flush()).context("standard output")?;
+        writeln!(out, "ready {}", aggregator.local_addr())
+            .and_then(|()| out.flush())
+            .context("standard output")?;
         aggregator.run(async { tracing::info!(signal = signal.await, "stopping") }).await?;
         anyhow::Ok(ExitCode::SUCCESS)
     });

@@ -22,9 +22,7 @@ use super::{
     admit::{self, Admission, Admitted, Order, Refusal},
     service::Shared,
 };
-use crate::{
-    store::{Origin, Store, StoreError},
-};
+use crate::store::{Origin, Store, StoreError};
 
 /// Longest wait for the first message.
 const START_TIMEOUT: Duration = Duration::from_secs(10);

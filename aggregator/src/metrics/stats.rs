@@ -47,7 +47,12 @@ impl Collector for Collected {
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }
         let kind = ConstCounter::new(0_u64).metric_type();
-        let mut dropped = encoder.encode_descriptor("store_dropped_partials", "Partials not taken, by reason", None, kind)?;
+        let mut dropped = encoder.encode_descriptor(
+            "store_dropped_partials",
+            "Partials not taken, by reason",
+            None,
+            kind,
+        )?;
         for (reason, value) in stats.dropped {
             ConstCounter::new(value).encode(dropped.encode_family(&[("reason", reason)])?)?;
         }

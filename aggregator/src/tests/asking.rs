@@ -30,7 +30,9 @@ async fn fleet() -> (World, Running) {
 async fn answers_are_grouped_stepped_and_complete() {
     let (world, running) = fleet().await;
     let mut client = world.query(running.addr);
-    let count = |answer: &super::rig::Answer| answer.series.iter().map(|(_, points)| points.len()).collect::<Vec<_>>();
+    let count = |answer: &super::rig::Answer| {
+        answer.series.iter().map(|(_, points)| points.len()).collect::<Vec<_>>()
+    };
 
     let all = ask(&mut client, question("temperature")).await.unwrap();
     assert_eq!(all.aggregates, ["count", "sum"]);
@@ -46,7 +48,12 @@ async fn answers_are_grouped_stepped_and_complete() {
     let labels: Vec<&str> = by.series.iter().map(|(labels, _)| labels.as_str()).collect();
     assert_eq!(
         labels,
-        ["device=d1,room=1,site=berlin", "device=d1,room=1,site=munich", "device=d2,site=berlin", "device=d2,site=munich"]
+        [
+            "device=d1,room=1,site=berlin",
+            "device=d1,room=1,site=munich",
+            "device=d2,site=berlin",
+            "device=d2,site=munich"
+        ]
     );
     assert_eq!(count(&by), [3, 3, 3, 3]);
     // 20 s to 40 s of berlin's d1: 20 + 21 + … + 39.
@@ -81,7 +88,10 @@ async fn what_cannot_be_answered_is_refused_with_advice() {
         (AggregateRequest { step_ms: 15_000, ..question("temperature") }, "10000 ms wide"),
         (AggregateRequest { selector: "sum(temperature)".into(), ..question("x") }, "not supported"),
         (AggregateRequest { to_ms: 0, ..question("temperature") }, "range is empty"),
-        (AggregateRequest { aggregates: vec!["p101".into()], ..question("temperature") }, "unknown aggregate"),
+        (
+            AggregateRequest { aggregates: vec!["p101".into()], ..question("temperature") },
+            "unknown aggregate",
+        ),
     ] {
         let status = ask(&mut client, request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");
@@ -116,15 +126,24 @@ async fn the_fleet_is_listed() {
     while let Some(device) = stream.message().await.unwrap() {
         devices.push((device.site, device.gateway, device.device, device.series, device.last_seen_ms));
     }
-    let device = |site: &str, name: &str, series| (site.to_owned(), "g1".to_owned(), name.to_owned(), series, 49_000);
+    let device =
+        |site: &str, name: &str, series| (site.to_owned(), "g1".to_owned(), name.to_owned(), series, 49_000);
     assert_eq!(
         devices,
-        [device("berlin", "d1", 1), device("berlin", "d2", 2), device("munich", "d1", 1), device("munich", "d2", 2)]
+        [
+            device("berlin", "d1", 1),
+            device("berlin", "d2", 2),
+            device("munich", "d1", 1),
+            device("munich", "d2", 2)
+        ]
     );
 
     let mut stream = client.list_gateways(request(r#"{site=~"b.*"}"#)).await.unwrap().into_inner();
     let berlin = stream.message().await.unwrap().unwrap();
-    assert_eq!((berlin.site.as_str(), berlin.connected, berlin.version.as_str()), ("berlin", true, "0.1-test"));
+    assert_eq!(
+        (berlin.site.as_str(), berlin.connected, berlin.version.as_str()),
+        ("berlin", true, "0.1-test")
+    );
     assert_eq!((berlin.devices, berlin.series, berlin.watermark_ms), (2, 3, Some(60_000)));
     assert!(berlin.lag_ms.unwrap() > 0);
     assert!(stream.message().await.unwrap().is_none());

@@ -83,7 +83,8 @@ async fn gaps_and_oversize_end_the_stream_with_their_reason() {
     for compressible in [true, false] {
         let mut delivery = world.delivery(running.addr, "berlin").await;
         let noise = |i: usize| (i.wrapping_mul(2_654_435_761) >> 13) as u8;
-        let body: Vec<u8> = (0..BATCH_BYTES_MAX + 4_096).map(|i| if compressible { 0 } else { noise(i) }).collect();
+        let body: Vec<u8> =
+            (0..BATCH_BYTES_MAX + 4_096).map(|i| if compressible { 0 } else { noise(i) }).collect();
         let mut large = wire::Batch::from(&small(6));
         large.body = vec![body.into()];
         delivery.send_wire(large).await;
@@ -106,7 +107,8 @@ async fn a_failed_store_is_told_and_ends_the_process() {
     let request = HealthCheckRequest { service: "catchment.v1.Ingest".to_owned() };
     let mut watch = health.clone().watch(request).await.unwrap().into_inner();
     assert_eq!(watch.message().await.unwrap().unwrap().status, 1);
-    let mut delivery = Delivery::start(world.channel(running.addr, &site_gateway("berlin")), 1).await.unwrap();
+    let mut delivery =
+        Delivery::start(world.channel(running.addr, &site_gateway("berlin")), 1).await.unwrap();
     store.fail(Fault::Poisoned);
     delivery.send(&batch(1, key("d1", "m", &[]), &[(1_000, 1.0)], 20_000)).await;
     let status = delivery.until(1).await.unwrap_err();

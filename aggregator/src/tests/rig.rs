@@ -151,6 +151,16 @@ impl Running {
         result
     }
 
+    /// Waits until the metrics hold a text.
+    pub(super) async fn until_metric(&self, text: &str) {
+        let shown = async {
+            while !self.page("/metrics").await.contains(text) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, shown).await.unwrap_or_else(|_| panic!("no {text}"));
+    }
+
     /// A page of the plain HTTP endpoint.
     pub(super) async fn page(&self, path: &str) -> String {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -201,7 +211,8 @@ impl Delivery {
     /// Waits for the ack of a number of shard 0, or the status with which the stream ends.
     pub(super) async fn until(&mut self, number: u64) -> Result<(), Status> {
         loop {
-            let response = tokio::time::timeout(PATIENCE, self.responses.message()).await.expect("an answer")?;
+            let response =
+                tokio::time::timeout(PATIENCE, self.responses.message()).await.expect("an answer")?;
             match response.and_then(|response| response.kind) {
                 Some(deliver_response::Kind::Ack(ack)) if ack.number >= number => return Ok(()),
                 Some(_) => {}
@@ -223,7 +234,10 @@ pub(super) struct Answer {
 /// Start and figures of a point.
 type Point = (i64, Vec<Option<f64>>);
 
-pub(super) async fn ask(client: &mut QueryClient<Channel>, request: AggregateRequest) -> Result<Answer, Status> {
+pub(super) async fn ask(
+    client: &mut QueryClient<Channel>,
+    request: AggregateRequest,
+) -> Result<Answer, Status> {
     let mut stream = client.aggregate(request).await?.into_inner();
     let mut answer: Option<Answer> = None;
     while let Some(AggregateResponse { kind }) = stream.message().await? {
@@ -234,7 +248,8 @@ pub(super) async fn ask(client: &mut QueryClient<Channel>, request: AggregateReq
                 answer = Some(Answer { complete_until_ms, aggregates, series: Vec::new() });
             }
             aggregate_response::Kind::Series(series) => {
-                let labels: Vec<_> = series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                let labels: Vec<_> =
+                    series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 let points = series.points.into_iter().map(|point| {
                     (point.start_ms, point.values.into_iter().map(|value| value.number).collect())
                 });

@@ -59,14 +59,18 @@ async fn the_services_are_found_by_reflection() {
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
     let mut client = ServerReflectionClient::new(channel.clone());
-    let mut answers = client.server_reflection_info(tokio_stream::iter([request])).await.unwrap().into_inner();
-    let Some(MessageResponse::ListServicesResponse(list)) = answers.message().await.unwrap().unwrap().message_response
+    let mut answers =
+        client.server_reflection_info(tokio_stream::iter([request])).await.unwrap().into_inner();
+    let Some(MessageResponse::ListServicesResponse(list)) =
+        answers.message().await.unwrap().unwrap().message_response
     else {
         panic!("no list");
     };
     let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
     names.sort();
-    for service in ["catchment.v1.Fleet", "catchment.v1.Ingest", "catchment.v1.Query", "grpc.health.v1.Health"] {
+    for service in
+        ["catchment.v1.Fleet", "catchment.v1.Ingest", "catchment.v1.Query", "grpc.health.v1.Health"]
+    {
         assert!(names.iter().any(|name| name == service), "{names:?}");
         let check = HealthCheckRequest { service: service.to_owned() };
         let known = HealthClient::new(channel.clone()).check(check).await.is_ok();
@@ -85,7 +89,9 @@ async fn without_a_certificate_of_this_root_there_is_no_connection() {
         std::fs::copy(world.identity(&operator()).join(file), folder.join(file)).unwrap();
     }
     let mut stranger = QueryClient::new(super::rig::channel(running.addr, &folder));
-    assert_eq!(ask(&mut stranger, question("m")).await.unwrap_err().code(), Code::Unavailable);
+    // The client may see the refusal only at its first read.
+    let status = ask(&mut stranger, question("m")).await.unwrap_err();
+    assert!(matches!(status.code(), Code::Unavailable | Code::Unknown), "{status}");
     // Nobody at all.
     let plain = tokio::net::TcpStream::connect(running.addr).await.unwrap();
     let tls = ClientTls::new(
@@ -102,9 +108,8 @@ async fn without_a_certificate_of_this_root_there_is_no_connection() {
     };
     let error = tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap_err();
     assert!(error.to_string().to_lowercase().contains("certificate"), "{error}");
-    let metrics = running.page("/metrics").await;
-    assert!(metrics.contains(r#"connections_refused_total{reason="no_certificate"} 1"#), "{metrics}");
-    assert!(metrics.contains(r#"connections_refused_total{reason="unknown_issuer"}"#), "{metrics}");
+    running.until_metric(r#"connections_refused_total{reason="no_certificate"} 1"#).await;
+    running.until_metric(r#"connections_refused_total{reason="unknown_issuer"}"#).await;
     running.stop().await.unwrap();
 }
 

@@ -49,7 +49,8 @@ impl Rig {
         let (outgoing, responses) = mpsc::channel(1);
         let shared = Arc::clone(&self.shared);
         let incoming = ReceiverStream::new(incoming);
-        let end = tokio::spawn(async move { run(&shared, gateway("berlin", "g1"), incoming, &outgoing).await });
+        let end =
+            tokio::spawn(async move { run(&shared, gateway("berlin", "g1"), incoming, &outgoing).await });
         Stream { requests, responses, end }
     }
 
@@ -224,7 +225,12 @@ async fn what_breaks_the_rules_ends_the_stream_behind_the_acks() {
         }
         request
     };
-    let wide = message(wire::deliver_request::Kind::Batch(wire::Batch { shard: 7, number: 2, width_ms: 1, ..Default::default() }));
+    let wide = message(wire::deliver_request::Kind::Batch(wire::Batch {
+        shard: 7,
+        number: 2,
+        width_ms: 1,
+        ..Default::default()
+    }));
     for (request, reason, expected) in [
         (numbered(4), "gap", Code::FailedPrecondition),
         (spoiled(2), "malformed", Code::InvalidArgument),
