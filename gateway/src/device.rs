@@ -84,6 +84,8 @@ pub enum Answer {
         durable_at: Position,
         /// What was refused here, in addition to what decoding refused.
         refusals: Vec<Refusal>,
+        /// The device is to be slowed: journal or outbox come near their bound.
+        slow: bool,
     },
     /// Nothing was taken: try again with the same messages.
     Wait(Intake, Wait),
@@ -132,7 +134,7 @@ impl DeviceActor {
         };
         let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) else {
             // The session was ended from here; its answers no longer matter.
-            return Ok(Answer::Taken { ack: 0, durable_at: shard.end(), refusals: Vec::new() });
+            return Ok(Answer::Taken { ack: 0, durable_at: shard.end(), refusals: Vec::new(), slow: false });
         };
         learn(session, device, intake, self.series_max, &mut shard)?;
         let epoch = session.epoch.clone();
@@ -168,10 +170,12 @@ impl DeviceActor {
         }
         let ack = if epoch.is_some() { highest } else { intake.heads.last().map_or(0, |head| head.ordinal) };
         let taken = entry.value.len() as u64;
-        let moved = highest_moved(epoch.as_deref(), highest, device, &shard);
+        let before = epoch.as_deref().map_or(0, |epoch| shard.state().highest(device, epoch));
+        let moved = highest > before;
         if let Some(epoch) = epoch.filter(|_| moved) {
             entry.epoch = epoch.as_ref().to_owned();
             entry.seq = highest;
+            entry.previous = before;
         }
         if taken > 0 || moved {
             shard.take(entry)?;
@@ -179,12 +183,8 @@ impl DeviceActor {
         self.metrics.readings.inc_by(taken);
         self.metrics.messages.inc_by(intake.heads.len() as u64 - duplicates);
         self.metrics.duplicates.inc_by(duplicates);
-        Ok(Answer::Taken { ack, durable_at: shard.end(), refusals })
+        Ok(Answer::Taken { ack, durable_at: shard.end(), refusals, slow: shard.is_pressed() })
     }
-}
-
-fn highest_moved(epoch: Option<&str>, highest: u64, device: u32, shard: &Shard) -> bool {
-    epoch.is_some_and(|epoch| highest > shard.state().highest(device, epoch))
 }
 
 /// Learns the device's index of each series that the session uses for the first time.

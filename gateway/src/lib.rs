@@ -15,6 +15,7 @@ pub mod cut;
 pub mod decode;
 pub mod device;
 pub mod fold;
+pub mod inspect;
 pub mod intake;
 pub mod listener;
 pub mod metrics;

@@ -7,21 +7,22 @@ use std::{
 };
 
 use anyhow::Context as _;
-use catchment_gateway::{Settings, bind, system};
+use catchment_gateway::{Settings, bind, inspect, system};
 use catchment_settings::{
     exit::{Usage, report},
     layered, logging, shutdown_signal,
 };
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 const EXAMPLES: &str = "Examples:
   catchment-gateway --identity pki/site/berlin/gateway/g1 --listen 0.0.0.0:8443 \\
       --aggregator https://centre.example:7443 --data /var/lib/catchment-gateway
-  catchment-gateway --config /etc/catchment/gateway.toml --check-config";
+  catchment-gateway --config /etc/catchment/gateway.toml --check-config
+  catchment-gateway journal verify --data /var/lib/catchment-gateway";
 
 /// Takes readings from devices over mutual TLS, folds them into windows, delivers partials to an aggregator.
 #[derive(Debug, Parser)]
-#[command(name = "catchment-gateway", version, after_help = EXAMPLES)]
+#[command(name = "catchment-gateway", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct Arguments {
     /// TOML file with settings; flags and environment variables win over it
     #[arg(long, value_name = "FILE", env = "CATCHMENT_GATEWAY_CONFIG")]
@@ -31,13 +32,49 @@ struct Arguments {
     check_config: bool,
     #[command(flatten)]
     settings: Settings,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look after journal and outbox while no gateway uses them
+    #[command(subcommand)]
+    Journal(JournalCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum JournalCommand {
+    /// Read everything, change nothing, and report damage; exit status 1 when there is some
+    Verify {
+        /// The gateway's data folder
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
+    /// Copy damaged parts aside and leave logs that read clean
+    Repair {
+        /// The gateway's data folder
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
-    match start(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report(&error),
-    }
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Some(Command::Journal(command)) => look_after(&command),
+        None => start(arguments).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| report(&error))
+}
+
+fn look_after(command: &JournalCommand) -> anyhow::Result<ExitCode> {
+    let (text, clean) = match command {
+        JournalCommand::Verify { data } => inspect::verify_text(data)?,
+        JournalCommand::Repair { data } => (inspect::repair_text(data)?, true),
+    };
+    write!(stdout(), "{text}")?;
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn start(arguments: Arguments) -> anyhow::Result<()> {

@@ -34,6 +34,7 @@ pub struct Metrics {
     pub late: Counter,
     pub answers_dropped: Counter,
     pub waits: Counter,
+    pub slowed: Counter,
     pub connections: Family<ProtocolLabel, Gauge>,
     pub devices: Gauge,
     pub series: Gauge,
@@ -83,6 +84,11 @@ impl Metrics {
             waits: register!(
                 "waits",
                 "Times that devices had to wait because journal or outbox is full",
+                Counter::default()
+            ),
+            slowed: register!(
+                "slowed",
+                "Times that devices were slowed because journal or outbox come near their bound",
                 Counter::default()
             ),
             connections: register!("connections", "Open device connections", Family::default()),

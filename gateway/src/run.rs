@@ -39,7 +39,7 @@ use crate::{
 /// How often the gauges are brought up to date.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// Key of the number of shards in the data folder's identity.
-const SHARDS: &str = "shards";
+pub(crate) const SHARDS: &str = "shards";
 /// Shards of a new data folder at most, unless more are asked for: each costs threads and files.
 const SHARDS_DEFAULT_MAX: usize = 8;
 
@@ -198,7 +198,10 @@ fn report(shard: usize, recovered: &Recovered, metrics: &Metrics) {
     }
     for damage in &recovered.damage {
         metrics.damage.inc();
-        tracing::error!(shard, ?damage, "the journal is damaged: what it held there is lost");
+        tracing::error!(shard, %damage, "the journal is damaged: what it held there is lost");
+    }
+    for (device, epoch, first, last) in &recovered.gaps {
+        tracing::error!(shard, %device, epoch, first, last, "acknowledged messages are lost to damage");
     }
 }
 

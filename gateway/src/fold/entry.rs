@@ -82,6 +82,9 @@ pub struct IntakeEntry {
     /// Value of each reading.
     #[prost(double, repeated, tag = "6")]
     pub value: Vec<f64>,
+    /// Highest sequence number of the epoch before: where the journal is damaged, it tells what is lost.
+    #[prost(uint64, tag = "7")]
+    pub previous: u64,
 }
 
 /// Windows are closed: those due, in order, up to a count, as one batch.

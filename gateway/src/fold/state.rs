@@ -359,6 +359,17 @@ impl State {
         epochs.iter().find(|e| &*e.text == epoch).map_or(0, |e| e.highest)
     }
 
+    /// Sequence numbers that were taken before this entry, and are not in the state: their entries are lost.
+    pub fn gap(&self, intake: &IntakeEntry) -> Option<(u64, u64)> {
+        let highest = self.highest(intake.device, &intake.epoch);
+        (!intake.epoch.is_empty() && intake.previous > highest).then_some((highest + 1, intake.previous))
+    }
+
+    /// Name of a device.
+    pub fn device_name(&self, device: u32) -> Option<&Name> {
+        self.devices.get(device as usize).map(|device| &device.name)
+    }
+
     /// Open windows of all series, and those among them that are for late readings.
     pub fn open_count(&self) -> (usize, usize) {
         (self.due.len(), self.due.late_len())

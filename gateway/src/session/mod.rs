@@ -38,6 +38,8 @@ use crate::{
 
 /// Pause before messages for which there was no room are tried again.
 const ROOM_PAUSE: Duration = Duration::from_millis(100);
+/// Pause of each session near the bounds: much less is taken then than the aggregator can take away.
+const SLOW_PAUSE: Duration = Duration::from_millis(50);
 /// Pause before messages are tried again that were ahead of the disk.
 const SYNC_PAUSE: Duration = Duration::from_millis(1);
 /// How long an ending session waits for its last acknowledgement to be durable and written.
@@ -276,10 +278,14 @@ impl Session {
             let answer =
                 self.device.send(Take { session: self.id, intake }).await.map_err(|_| End::Stopping)?;
             match answer {
-                DeviceAnswer::Taken { ack, durable_at, refusals } => {
+                DeviceAnswer::Taken { ack, durable_at, refusals, slow } => {
                     self.refuse(&refusals);
                     if !silent && self.encoder.answers() {
                         self.answers.ack(durable_at, ack, read_at);
+                    }
+                    if slow {
+                        self.context.metrics.slowed.inc();
+                        sleep(SLOW_PAUSE).await;
                     }
                     return Ok(());
                 }

@@ -29,6 +29,7 @@ use crate::{
 };
 
 pub use checkpoint::Capture;
+use recover::{ENTRY_BYTES_MAX, RECORD_BYTES_MAX};
 pub use recover::{RecoverError, Recovered};
 
 /// The log that a shard appends to.
@@ -70,17 +71,23 @@ pub struct Limits {
     pub series_max: usize,
     /// Journal bytes after which a checkpoint is due.
     pub checkpoint_bytes: u64,
+    /// Bound of this shard's journal on disk.
+    pub journal_bytes_max: u64,
+    /// Bound of this shard's outbox on disk.
+    pub outbox_bytes_max: u64,
 }
 
 impl Limits {
     /// A shard's share of the gateway's bounds.
     pub fn of(config: &Config, shards: u32) -> Self {
-        let shards = shards.max(1) as usize;
+        let shards = u64::from(shards.max(1));
         Self {
             grace: config.grace,
-            open_windows_max: (config.open_windows_max / shards).max(1),
+            open_windows_max: (config.open_windows_max / shards as usize).max(1),
             series_max: config.series_max,
             checkpoint_bytes: config.checkpoint_bytes,
+            journal_bytes_max: (config.journal_bytes_max / shards).max(3 * u64::from(ENTRY_BYTES_MAX)),
+            outbox_bytes_max: (config.outbox_bytes_max / shards).max(4 * u64::from(RECORD_BYTES_MAX)),
         }
     }
 }
@@ -189,6 +196,12 @@ impl Shard {
     /// See [`Wait`].
     pub fn room(&self) -> Result<(), Wait> {
         self.room.clone()
+    }
+
+    /// Whether journal or outbox come near their bound: devices are to be slowed before they have to wait.
+    pub fn is_pressed(&self) -> bool {
+        let near = |log: &ShardLog, bound: u64| log.bytes() > bound / 10 * 9;
+        near(&self.journal, self.limits.journal_bytes_max) || near(&self.outbox, self.limits.outbox_bytes_max)
     }
 
     /// The state, to look things up.

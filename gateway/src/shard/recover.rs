@@ -13,6 +13,8 @@ use catchment_journal::{
     Checkpoints, Damage, GroupLog, LogConfig, OpenError, Position, ReadError, ReadEvent, RealDisk, WholeError,
 };
 
+use catchment_proto::Name;
+
 use super::{Limits, Pending, Shard, ShardLog, Wait, checkpoint};
 use crate::{
     clock::Clock,
@@ -23,11 +25,14 @@ use crate::{
 };
 
 /// Most bytes of an entry: what the longest message can become, and a close is far smaller.
-const ENTRY_BYTES_MAX: u32 = 32 << 20;
+pub(super) const ENTRY_BYTES_MAX: u32 = 32 << 20;
 /// Most bytes of an outbox record: an aggregator takes batches up to 4 MiB.
-const RECORD_BYTES_MAX: u32 = 4 << 20;
+pub(super) const RECORD_BYTES_MAX: u32 = 4 << 20;
 /// The outbox is released by segments of this size: small, so that little is read again after a restart.
 const OUTBOX_SEGMENT_BYTES: u64 = 4 << 20;
+
+/// Most gaps that are listed.
+const GAPS_MAX: usize = 1_000;
 
 /// Why a shard cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -92,23 +97,23 @@ pub struct Recovered {
     pub torn_bytes: u64,
     /// Stretches that could not be read.
     pub damage: Vec<Damage>,
+    /// What is known to be lost: device, epoch, first and last sequence number.
+    pub gaps: Vec<(Name, String, u64, u64)>,
     /// Entries that were whole but did not fit what came before: they build on lost ones.
     pub unfit: u64,
 }
 
-fn journal_config(config: &Config, shards: u32) -> LogConfig {
-    let shards = u64::from(shards.max(1));
+fn journal_config(limits: &Limits) -> LogConfig {
     LogConfig {
-        bytes_max: (config.journal_bytes_max / shards).max(3 * u64::from(ENTRY_BYTES_MAX)),
+        bytes_max: limits.journal_bytes_max,
         record_bytes_max: ENTRY_BYTES_MAX,
         ..LogConfig::default()
     }
 }
 
-fn outbox_config(config: &Config, shards: u32) -> LogConfig {
-    let shards = u64::from(shards.max(1));
+fn outbox_config(limits: &Limits) -> LogConfig {
     LogConfig {
-        bytes_max: (config.outbox_bytes_max / shards).max(4 * u64::from(RECORD_BYTES_MAX)),
+        bytes_max: limits.outbox_bytes_max,
         segment_bytes: OUTBOX_SEGMENT_BYTES,
         record_bytes_max: RECORD_BYTES_MAX,
         ..LogConfig::default()
@@ -145,6 +150,7 @@ impl Shard {
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Recovered), RecoverError> {
         let mut recovered = Recovered::default();
+        let limits = Limits::of(config, shards);
         let disk = Arc::new(RealDisk);
         let checkpoints = Checkpoints::open(Arc::clone(&disk), &folder.join("checkpoint"), "state")
             .map_err(|error| RecoverError::Io { folder: folder.to_owned(), error })?;
@@ -156,15 +162,11 @@ impl Shard {
         let (journal, journal_recovery) = GroupLog::open(
             Arc::clone(&disk),
             &folder.join("journal"),
-            journal_config(config, shards),
+            journal_config(&limits),
             &format!("journal-{index}"),
         )?;
-        let (outbox, outbox_recovery) = GroupLog::open(
-            disk,
-            &folder.join("outbox"),
-            outbox_config(config, shards),
-            &format!("outbox-{index}"),
-        )?;
+        let (outbox, outbox_recovery) =
+            GroupLog::open(disk, &folder.join("outbox"), outbox_config(&limits), &format!("outbox-{index}"))?;
         recovered.torn_bytes = journal_recovery.torn_tail_bytes + outbox_recovery.torn_tail_bytes;
         let (state, from, outbox_from) = match &stored {
             Some(stored) => {
@@ -195,7 +197,7 @@ impl Shard {
             checkpointed: (from, from),
             live_from: 0,
             room: Ok(()),
-            limits: Limits::of(config, shards),
+            limits,
             clock,
             metrics,
         };
@@ -230,6 +232,13 @@ impl Shard {
                     continue;
                 }
             };
+            if let Entry::Intake(intake) = &entry
+                && let Some((first, last)) = self.state.gap(intake)
+                && let Some(device) = self.state.device_name(intake.device)
+                && recovered.gaps.len() < GAPS_MAX
+            {
+                recovered.gaps.push((device.clone(), intake.epoch.clone(), first, last));
+            }
             match self.state.apply(position.get(), &entry) {
                 Ok(Some(emission)) if emission.number > delivered => {
                     let batch = cut::batch(self.index, &self.state, &emission);

@@ -43,8 +43,9 @@ impl World {
         let metric = MetricName::new("m").unwrap();
         let series = shard.series(device, &metric, &Labels::none()).unwrap().unwrap();
         let time = vec![(START_MS + after_ms) * 1_000_000];
+        let (epoch, previous) = ("e".to_owned(), seq - 1);
         let intake =
-            IntakeEntry { device, epoch: "e".into(), seq, series: vec![series], time, value: vec![value] };
+            IntakeEntry { device, epoch, seq, previous, series: vec![series], time, value: vec![value] };
         shard.take(intake).unwrap();
     }
 }
@@ -174,6 +175,34 @@ fn a_journal_that_lost_its_files_is_refused() {
     let clock: Arc<dyn Clock> = Arc::clone(&world.clock) as _;
     let error = Shard::open(folder.path(), 0, 1, &world.config, clock, Metrics::new()).err().unwrap();
     assert!(matches!(error, RecoverError::Missing { .. }), "{error}");
+}
+
+#[test]
+fn damage_in_the_middle_keeps_the_rest_and_tells_what_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (mut shard, _) = world.open(folder.path());
+    for seq in 1..=5 {
+        world.take(&mut shard, "a", seq, 100 * seq as i64, f64::from(1 << seq));
+        sync(&shard);
+    }
+    drop(shard);
+    let journal = folder.path().join("journal");
+    let segment = std::fs::read_dir(&journal).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    // Within the value of the third message, which is the only 8.0.
+    let value = 8.0_f64.to_le_bytes();
+    let at = bytes.windows(8).position(|window| window == value).unwrap();
+    bytes[at + 6] ^= 1;
+    std::fs::write(&segment, &bytes).unwrap();
+    let report = catchment_journal::verify(&RealDisk, &journal).unwrap();
+    assert!(!report.is_clean());
+    let (mut shard, recovered) = world.open(folder.path());
+    assert_eq!(recovered.damage.len(), 1);
+    assert_eq!(recovered.gaps, [(Name::new("a").unwrap(), "e".to_owned(), 3, 3)]);
+    world.clock.advance(Duration::from_secs(12));
+    settle(&mut shard);
+    assert_eq!(sums(&outbox(&shard)), [(0, 2.0 + 4.0 + 16.0 + 32.0)]);
 }
 
 #[test]
