@@ -17,6 +17,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use tally::Tally;
+
 /// The project's commands
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
@@ -41,14 +43,15 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Lint => lint::run(),
-        Command::Tidy => tidy::run(),
-        Command::Test => test::run(),
-        Command::Readme => test::build().and_then(|()| readme::run()).and_then(tally::Tally::end),
-        Command::Deploy => test::build().and_then(|()| deploy::run()).and_then(tally::Tally::end),
+        Command::Lint => lint::run().map(|()| true),
+        Command::Tidy => tidy::run().map(|()| true),
+        Command::Test => Ok(test::run().end()),
+        Command::Readme => test::build().and_then(|()| readme::run()).map(Tally::end),
+        Command::Deploy => test::build().and_then(|()| deploy::run()).map(Tally::end),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

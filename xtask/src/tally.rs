@@ -2,8 +2,6 @@
 
 use std::ops::AddAssign;
 
-use anyhow::ensure;
-
 /// Counts of checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -46,12 +44,10 @@ impl Tally {
         Some(Self { passed: count("passed")?, failed: count("failed")? })
     }
 
-    /// Prints the closing line. An error when something failed or nothing ran.
-    pub(crate) fn end(self) -> anyhow::Result<()> {
+    /// Prints the closing line, the last of all. Returns whether something passed and nothing failed.
+    pub(crate) fn end(self) -> bool {
         println!("\n{} passed, {} failed", self.passed, self.failed);
-        ensure!(self.failed == 0, "{} checks failed", self.failed);
-        ensure!(self.passed > 0, "nothing was tested");
-        Ok(())
+        self.failed == 0 && self.passed > 0
     }
 }
 
@@ -73,8 +69,8 @@ mod tests {
 
     #[test]
     fn nothing_is_no_success() {
-        assert!(Tally::default().end().is_err());
-        assert!(Tally { passed: 9, failed: 1 }.end().is_err());
-        assert!(Tally { passed: 1, failed: 0 }.end().is_ok());
+        assert!(!Tally::default().end());
+        assert!(!Tally { passed: 9, failed: 1 }.end());
+        assert!(Tally { passed: 1, failed: 0 }.end());
     }
 }

@@ -12,10 +12,10 @@ pub(crate) struct Step {
 }
 
 /// The title of a numbered line.
-fn title(line: &str) -> Option<&str> {
+fn title(line: &str) -> Option<String> {
     let (number, rest) = line.split_once(". ")?;
     let numbered = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    numbered.then(|| rest.split(['.', ':']).next().unwrap_or(rest).trim_matches('*'))
+    numbered.then(|| rest.split(['.', ':']).next().unwrap_or(rest).replace("**", ""))
 }
 
 /// The steps of a section, in order.
@@ -48,7 +48,7 @@ pub(crate) fn steps(text: &str, section: &str) -> Vec<Step> {
                 }
             }
             None if line.starts_with("## ") => inside = bare.get(3..) == Some(section),
-            None => last_title = title(line).map_or(last_title, str::to_owned),
+            None => last_title = title(line).unwrap_or(last_title),
             Some(_) => {}
         }
     }
@@ -79,7 +79,7 @@ pub(crate) fn matches(shown: &str, line: &str) -> bool {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "# X\n```sh\nnot this\n```\n## Deploy\n\n1. **Build.** With cargo:\n\n   ```sh\n   a\n     b\n   ```\n\n\
+    const TEXT: &str = "# X\n```sh\nnot this\n```\n## Deploy\n\n1. **Build** it. With cargo:\n\n   ```sh\n   a\n     b\n   ```\n\n\
         2. Ask: it answers\n   ```sh\n   c\n   ```\n   ```text\n   d … e\n   ```\n## Next\n```sh\nnor this\n```\n";
 
     #[test]
@@ -89,7 +89,10 @@ mod tests {
             commands: commands.into(),
             shown: shown.iter().map(|&line| line.into()).collect(),
         };
-        assert_eq!(steps(TEXT, "Deploy"), [step("Build", "a\n  b\n", &[]), step("Ask", "c\n", &["d … e"])]);
+        assert_eq!(
+            steps(TEXT, "Deploy"),
+            [step("Build it", "a\n  b\n", &[]), step("Ask", "c\n", &["d … e"])]
+        );
         assert_eq!(steps(TEXT, "Absent"), []);
     }
 

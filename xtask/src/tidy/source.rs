@@ -135,6 +135,14 @@ fn contents(file: &File) -> Vec<String> {
                 findings.push(format!("{path}:{}: {word} may not stay: {why}", index + 1));
             }
         }
+        if !path.starts_with("xtask/")
+            && line.contains("tracing::")
+            && line.contains("!(")
+            && line.contains(".await")
+        {
+            findings
+                .push(format!("{path}:{}: an event whose level is off does not run this await", index + 1));
+        }
         let builder = TLS_BUILDERS.iter().find(|builder| line.contains(**builder));
         let at_home = ["certs/", "tests/", "xtask/src/tidy/"].iter().any(|home| path.starts_with(home));
         if let Some(builder) = builder.filter(|_| !at_home) {
@@ -191,6 +199,7 @@ mod tests {
             assert_eq!(check(&[file("a.rs", text)], &[]).len(), 1, "{first}{second}");
         }
         assert_eq!(check(&[file("a.rs", "mod a;\n")], &[]).len(), 1);
+        assert_eq!(check(&[file("a.rs", "//! A.\ntracing::info!(x = y.await);\n")], &[]).len(), 1);
         let text = format!("//! A.\n{}()\n", TLS_BUILDERS[0]);
         assert_eq!(check(&[file("gateway/src/a.rs", text.clone())], &[]).len(), 1);
         assert_eq!(check(&[file("certs/src/a.rs", text)], &[]), [""; 0]);
