@@ -19,7 +19,11 @@ pub use file::SimFile;
 
 /// The simulated disk. Clones are the same disk.
 #[derive(Clone)]
-pub struct SimDisk(Arc<Mutex<State>>);
+pub struct SimDisk {
+    shared: Arc<Mutex<State>>,
+    /// The machine that this handle belongs to: one from before a crash can do nothing any more.
+    life: u64,
+}
 
 struct State {
     random: u64,
@@ -140,17 +144,29 @@ impl SimDisk {
         if state.coin() {
             state.sector = 4096;
         }
-        Self(Arc::new(Mutex::new(state)))
+        Self { shared: Arc::new(Mutex::new(state)), life: 0 }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Power loss: the disk becomes what it might be afterwards; open files fail from now on.
-    pub fn crash(&self) {
-        let mut state = self.state();
+    /// The state, for a machine that is still running.
+    fn running(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.state();
+        if state.life == self.life {
+            Ok(state)
+        } else {
+            Err(io::Error::other("simulated: the machine crashed"))
+        }
+    }
+
+    /// Power loss: the disk becomes what it might be afterwards. This handle goes on as the machine that was
+    /// started again; for open files and all other handles everything fails from now on.
+    pub fn crash(&mut self) {
+        let mut state = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         state.life += 1;
+        self.life = state.life;
         for change in std::mem::take(&mut state.changes) {
             if state.coin() {
                 change.apply(&mut state.durable_names);
@@ -224,7 +240,7 @@ impl Disk for SimDisk {
     type File = SimFile;
 
     fn create_new(&self, path: &Path) -> io::Result<SimFile> {
-        let mut state = self.state();
+        let mut state = self.running()?;
         if state.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -233,14 +249,13 @@ impl Disk for SimDisk {
         state.files.insert(inode, Inode::default());
         state.names.insert(path.to_owned(), inode);
         state.changes.push(Change::Put(path.to_owned(), inode));
-        let life = state.life;
-        Ok(SimFile::new(self, inode, life))
+        Ok(SimFile::new(self, inode))
     }
 
     fn open(&self, path: &Path) -> io::Result<SimFile> {
-        let state = self.state();
+        let state = self.running()?;
         let inode = *state.names.get(path).ok_or_else(missing)?;
-        Ok(SimFile::new(self, inode, state.life))
+        Ok(SimFile::new(self, inode))
     }
 
     fn open_read(&self, path: &Path) -> io::Result<SimFile> {
@@ -248,26 +263,26 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let state = self.state();
+        let state = self.running()?;
         let inside = state.names.keys().filter(|path| path.parent() == Some(dir));
         Ok(inside.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
     }
 
     fn len(&self, path: &Path) -> io::Result<Option<u64>> {
-        let state = self.state();
+        let state = self.running()?;
         let length = |inode| state.files.get(inode).map(|file: &Inode| file.now.len() as u64);
         Ok(state.names.get(path).and_then(length))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.running()?;
         state.names.remove(path).ok_or_else(missing)?;
         state.changes.push(Change::Remove(path.to_owned()));
         Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.running()?;
         let inode = state.names.remove(from).ok_or_else(missing)?;
         state.names.insert(to.to_owned(), inode);
         state.changes.push(Change::Rename(from.to_owned(), to.to_owned(), inode));
@@ -275,11 +290,11 @@ impl Disk for SimDisk {
     }
 
     fn create_dir_all(&self, _dir: &Path) -> io::Result<()> {
-        Ok(())
+        self.running().map(drop)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.running()?;
         if state.sync_fails() {
             return Err(io::Error::other("simulated: sync of a folder failed"));
         }
@@ -297,7 +312,7 @@ impl Disk for SimDisk {
     }
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
-        let state = self.state();
+        let state = self.running()?;
         Ok(state.quota.map_or(u64::MAX, |quota| quota.saturating_sub(state.used())))
     }
 

@@ -59,19 +59,15 @@ impl Inode {
 pub struct SimFile {
     disk: SimDisk,
     inode: u64,
-    life: u64,
 }
 
 impl SimFile {
-    pub(super) fn new(disk: &SimDisk, inode: u64, life: u64) -> Self {
-        Self { disk: disk.clone(), inode, life }
+    pub(super) fn new(disk: &SimDisk, inode: u64) -> Self {
+        Self { disk: disk.clone(), inode }
     }
 
     fn with<T>(&self, use_it: impl FnOnce(&mut State, &mut Inode) -> io::Result<T>) -> io::Result<T> {
-        let mut state = self.disk.state();
-        if state.life != self.life {
-            return Err(io::Error::other("simulated: the machine crashed"));
-        }
+        let mut state = self.disk.running()?;
         let mut file = state.files.remove(&self.inode).ok_or_else(missing)?;
         let result = use_it(&mut state, &mut file);
         state.files.insert(self.inode, file);

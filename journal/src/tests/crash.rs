@@ -178,7 +178,7 @@ fn a_forgotten_sync_is_noticed() {
 #[test]
 fn bytes_of_a_failed_sync_are_written_again_at_the_next_opening() {
     for seed in 0..50 {
-        let disk = SimDisk::new(seed);
+        let mut disk = SimDisk::new(seed);
         let (mut log, _) = open(&disk);
         log.append(&[7; 2000]).unwrap();
         disk.fail_sync_after(0);

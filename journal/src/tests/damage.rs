@@ -188,6 +188,18 @@ fn payloads_that_imitate_blocks_are_not_taken_for_some() {
 }
 
 #[test]
+fn records_and_blocks_at_another_place_are_not_taken() {
+    let (salt, at, other) = (7, Position::new(4096), Position::new(8192));
+    let header = crate::format::BlockHeader { hole: false, length: 40, records: 2 };
+    let block = crate::format::encode_block_header(salt, at, header);
+    assert_eq!(crate::format::decode_block_header(salt, at, &block), Some(header));
+    assert_eq!(crate::format::decode_block_header(salt, other, &block), None);
+    assert_eq!(crate::format::decode_block_header(salt + 1, at, &block), None);
+    let record = |at| crate::format::encode_record_header(salt, at, b"payload");
+    assert_ne!(record(at), record(other));
+}
+
+#[test]
 fn a_single_segment_without_header_is_not_opened_as_empty() {
     let disk = SimDisk::new(5);
     let (mut log, _) = open(&disk);

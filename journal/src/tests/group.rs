@@ -81,7 +81,7 @@ fn many_threads_on_a_real_disk() {
 #[test]
 fn what_was_published_as_durable_survives_a_crash() {
     for seed in 0..60 {
-        let disk = SimDisk::new(seed);
+        let mut disk = SimDisk::new(seed);
         // More room than the threads can fill, so that only the crash ends the appends.
         let config = LogConfig { bytes_max: 64 << 20, ..small() };
         let shared = Arc::new(disk.clone());
@@ -109,9 +109,13 @@ fn what_was_published_as_durable_survives_a_crash() {
         let durable = commits.borrow().durable;
         disk.crash();
         let mut written: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-        while let Ok(at) = append(&log, b"after the crash") {
-            written.push((at, b"after the crash".to_vec()));
-        }
+        let refused = loop {
+            match append(&log, b"after the crash") {
+                Ok(at) => written.push((at, b"after the crash".to_vec())),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(refused, AppendError::Poisoned(_)), "seed {seed}: {refused}");
         wait_until("the crash is not told", || commits.borrow().poisoned.is_some());
         assert!(matches!(log.close(), Err(SyncError::Poisoned(_))));
         written.sort();

@@ -11,7 +11,7 @@ fn a_small_file_is_old_or_new_after_a_crash() {
     let path = Path::new("/data/state");
     let (mut kept, mut lost) = (0, 0);
     for seed in 0..500 {
-        let disk = SimDisk::new(seed);
+        let mut disk = SimDisk::new(seed);
         let (old, new) = (vec![1u8; 5000], vec![2u8; 9000]);
         write_whole(&disk, path, &old).unwrap();
         disk.fail_sync_after((seed % 3) as u32);
@@ -46,9 +46,10 @@ fn a_damaged_small_file_is_told() {
 #[test]
 fn the_newest_whole_checkpoint_wins() {
     for seed in 0..300 {
-        let disk = SimDisk::new(seed);
-        let open = || Checkpoints::open(Arc::new(disk.clone()), Path::new("/data"), "state").unwrap();
-        let checkpoints = open();
+        let mut disk = SimDisk::new(seed);
+        let open =
+            |disk: &SimDisk| Checkpoints::open(Arc::new(disk.clone()), Path::new("/data"), "state").unwrap();
+        let checkpoints = open(&disk);
         assert!(checkpoints.newest().unwrap().is_none());
         for n in 1..=5u8 {
             assert_eq!(checkpoints.write(&[n; 3000]).unwrap(), u64::from(n));
@@ -56,11 +57,11 @@ fn the_newest_whole_checkpoint_wins() {
         disk.fail_sync_after((seed % 3) as u32);
         let written = checkpoints.write(&[6; 3000]).is_ok();
         disk.crash();
-        let (number, bytes) = open().newest().unwrap().unwrap();
+        let (number, bytes) = open(&disk).newest().unwrap().unwrap();
         assert!(number == 6 || (!written && number == 5), "seed {seed}: {number}");
         assert_eq!(bytes, vec![number as u8; 3000]);
-        assert!(open().write(b"next").unwrap() > number);
-        assert_eq!(open().newest().unwrap().unwrap().1, b"next");
+        assert!(open(&disk).write(b"next").unwrap() > number);
+        assert_eq!(open(&disk).newest().unwrap().unwrap().1, b"next");
     }
 }
 
