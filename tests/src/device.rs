@@ -1,0 +1,288 @@
+//! A device that numbers its messages, resends them until they are acknowledged, and notes each reading in the
+//! model once. Whatever happens to connection and gateway, the model then knows what must come out.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use catchment_proto::wire::{Column, DeviceMessage, Hello, Readings, SeriesName, device_message::Kind};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::{
+    connection::{Connection, Credentials, Protocol, frame},
+    eventually::patience,
+    model::{Labels, Model, Reading},
+};
+
+/// Messages on their way without an acknowledgement.
+const IN_FLIGHT: usize = 64;
+/// A connection on which nothing is acknowledged for so long is given up: it may be a frozen one.
+const SILENCE: Duration = Duration::from_secs(2);
+/// Pause before a connection is tried again.
+const PAUSE: Duration = Duration::from_millis(30);
+
+/// Values of one time and one set of labels.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Event time, Unix milliseconds.
+    pub time_ms: i64,
+    /// Own labels.
+    pub labels: Labels,
+    /// By metric.
+    pub values: Vec<(String, f64)>,
+}
+
+impl Sample {
+    /// One value without labels.
+    pub fn one(time_ms: i64, metric: &str, value: f64) -> Self {
+        Self { time_ms, labels: Labels::new(), values: vec![(metric.to_owned(), value)] }
+    }
+}
+
+/// A device of the world.
+pub struct Device {
+    identity: PathBuf,
+    gateway: SocketAddr,
+    protocol: Protocol,
+    /// `site`, `gateway`, `device`: what the certificate and the gateway make of it.
+    place: Labels,
+    model: Model,
+    epoch: String,
+    seq: u64,
+    pending: VecDeque<(u64, Vec<u8>)>,
+    /// Of the pending ones, how many were sent on this connection.
+    sent: usize,
+    connection: Option<Connection>,
+    refused: Vec<Value>,
+    acknowledged: Arc<AtomicU64>,
+}
+
+impl Device {
+    /// A device that has not connected yet.
+    pub fn new(
+        identity: PathBuf,
+        gateway: SocketAddr,
+        protocol: Protocol,
+        place: Labels,
+        model: Model,
+    ) -> Self {
+        Self {
+            identity,
+            gateway,
+            protocol,
+            place,
+            model,
+            epoch: "boot-1".to_owned(),
+            seq: 0,
+            pending: VecDeque::new(),
+            sent: 0,
+            connection: None,
+            refused: Vec::new(),
+            acknowledged: Arc::default(),
+        }
+    }
+
+    /// How many messages were acknowledged so far, for others to see.
+    pub fn acknowledged(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.acknowledged)
+    }
+
+    /// Refusals that the gateway told.
+    pub fn refused(&self) -> &[Value] {
+        &self.refused
+    }
+
+    /// A new life with a new epoch; what was not acknowledged is forgotten with its numbers, so settle first.
+    ///
+    /// # Panics
+    /// When something is pending.
+    pub fn reboot(&mut self, epoch: &str) {
+        assert!(self.pending.is_empty(), "settle before a reboot");
+        (self.epoch, self.seq, self.connection) = (epoch.to_owned(), 0, None);
+    }
+
+    /// Breaks the connection without a farewell.
+    pub fn hang_up(&mut self) {
+        self.connection = None;
+    }
+
+    /// Sends a message, waiting as long as too many are on their way; the model knows it from now on.
+    ///
+    /// # Panics
+    /// When nothing can be delivered within the patience.
+    pub async fn send(&mut self, sample: &Sample) {
+        for (metric, value) in &sample.values {
+            let mut labels = self.place.clone();
+            labels.extend(sample.labels.clone());
+            let (metric, time_ms) = (metric.clone(), sample.time_ms);
+            self.model.note(Reading { metric, labels, time_ms, value: *value });
+        }
+        self.seq += 1;
+        let bytes = self.encode(sample);
+        self.pending.push_back((self.seq, bytes));
+        self.advance(IN_FLIGHT).await;
+    }
+
+    /// Waits until everything is acknowledged.
+    ///
+    /// # Panics
+    /// When that does not happen within the patience.
+    pub async fn settle(&mut self) {
+        self.advance(0).await;
+    }
+
+    /// Sends the last `count` messages again although they were acknowledged, as a device does that did not hear
+    /// of it: `message` makes them anew.
+    ///
+    /// # Panics
+    /// When the gateway does not acknowledge them.
+    pub async fn repeat(&mut self, samples: &[Sample]) {
+        let first = self.seq + 1 - samples.len() as u64;
+        for (seq, sample) in (first..).zip(samples) {
+            let last = std::mem::replace(&mut self.seq, seq);
+            let bytes = self.encode(sample);
+            self.seq = last;
+            self.pending.push_back((seq, bytes));
+        }
+        // On this connection, whose welcome is long past: the gateway itself must see that it knows them.
+        let connection = self.connection.as_mut().expect("repeats go to a connection that is open");
+        for (_, bytes) in self.pending.drain(..) {
+            connection.send(&bytes).await.unwrap();
+        }
+        loop {
+            let answer = timeout(patience(), connection.answer()).await.unwrap().unwrap().unwrap();
+            if answer["ack"].as_u64().unwrap() >= self.seq {
+                return;
+            }
+        }
+    }
+
+    /// Works until at most `most` messages are pending.
+    async fn advance(&mut self, most: usize) {
+        let deadline = Instant::now() + patience();
+        loop {
+            let error = match self.try_advance(most).await {
+                Ok(()) => return,
+                Err(error) => error,
+            };
+            self.connection = None;
+            assert!(
+                Instant::now() < deadline,
+                "{:?}: {} messages are not acknowledged: {error}",
+                self.place,
+                self.pending.len()
+            );
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn try_advance(&mut self, most: usize) -> io::Result<()> {
+        if self.connection.is_none() {
+            timeout(SILENCE, self.connect()).await??;
+        }
+        let connection = self.connection.as_mut().expect("just connected");
+        while let Some((_, bytes)) = self.pending.get(self.sent) {
+            timeout(SILENCE, connection.send(bytes)).await??;
+            self.sent += 1;
+        }
+        while let Some(answer) = connection.ready_answer().await? {
+            self.take(answer)?;
+            if self.connection.is_none() {
+                return Err(io::Error::other("replaced"));
+            }
+            return Box::pin(self.try_advance(most)).await;
+        }
+        while self.pending.len() > most {
+            let connection = self.connection.as_mut().expect("still connected");
+            let answer = timeout(SILENCE, connection.answer()).await??;
+            self.take(answer.ok_or(io::ErrorKind::UnexpectedEof)?)?;
+        }
+        Ok(())
+    }
+
+    async fn connect(&mut self) -> io::Result<()> {
+        let credentials = Credentials::of(&self.identity);
+        let mut connection = Connection::open(self.gateway, credentials, self.protocol).await?;
+        match self.protocol {
+            Protocol::Json => connection.line(&json!({"hello": {"epoch": self.epoch}}).to_string()).await?,
+            Protocol::Frames => {
+                let hello = Kind::Hello(Hello { epoch: self.epoch.clone() });
+                connection.send(&frame(&DeviceMessage { kind: Some(hello) })).await?;
+            }
+        }
+        let answer = connection.answer().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let welcome = &answer["welcome"];
+        assert_eq!(welcome["epoch"], self.epoch, "{answer}");
+        let ack = welcome["ack"].as_u64().expect("a welcome tells what is durable");
+        assert!(ack <= self.seq, "told durable was {ack}, sent were {}", self.seq);
+        self.acknowledge(ack);
+        self.sent = 0;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    fn take(&mut self, answer: Value) -> io::Result<()> {
+        if let Some(ack) = answer["ack"].as_u64() {
+            assert!(ack <= self.seq, "acknowledged was {ack}, sent were {}", self.seq);
+            self.acknowledge(ack);
+            return Ok(());
+        }
+        if answer.get("error").is_some() {
+            self.refused.push(answer);
+            return Ok(());
+        }
+        Err(io::Error::other(format!("unexpected: {answer}")))
+    }
+
+    fn acknowledge(&mut self, ack: u64) {
+        while self.pending.front().is_some_and(|(seq, _)| *seq <= ack) {
+            self.pending.pop_front();
+            self.sent = self.sent.saturating_sub(1);
+            self.acknowledged.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn encode(&self, sample: &Sample) -> Vec<u8> {
+        match self.protocol {
+            Protocol::Json => {
+                let values: serde_json::Map<String, Value> =
+                    sample.values.iter().map(|(metric, value)| (metric.clone(), json!(value))).collect();
+                let mut message = json!({"seq": self.seq, "ts": sample.time_ms, "values": values});
+                if !sample.labels.is_empty() {
+                    message["labels"] = json!(sample.labels);
+                }
+                format!("{message}\n").into_bytes()
+            }
+            Protocol::Frames => {
+                // Indexes are named anew in each message: each must be readable on any connection.
+                let define = (1..).zip(&sample.values).map(|(index, (metric, _))| SeriesName {
+                    index,
+                    metric: metric.clone(),
+                    labels: sample.labels.clone(),
+                });
+                let columns = (1..).zip(&sample.values).map(|(series, (_, value))| Column {
+                    series,
+                    first_time_ns: sample.time_ms * 1_000_000,
+                    step_ns: Vec::new(),
+                    values: vec![*value],
+                });
+                let readings = Readings {
+                    seq: self.seq,
+                    define: define.collect(),
+                    columns: columns.collect(),
+                    readings: Vec::new(),
+                };
+                frame(&DeviceMessage { kind: Some(Kind::Readings(readings)) })
+            }
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The naive truth: every reading in a list, and answers by going through all of them.
+//!
+//! It shares no code with the product. Sums are exact as long as values are multiples of 1/1024 of moderate size,
+//! which the tests keep to, so counts, sums, means, extremes, first and last are compared for equality.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+/// Up to so many readings of a point, quantiles are exact; beyond, within 1 %.
+const QUANTILES_EXACT: f64 = 32.0;
+/// Relative accuracy of quantiles of many readings.
+const QUANTILE_ACCURACY: f64 = 0.0101;
+/// Relative difference that rounding may make of a variance.
+const ROUNDING: f64 = 1e-12;
+
+/// Labels by name.
+pub type Labels = BTreeMap<String, String>;
+/// Aggregates by name, by start of the point in Unix milliseconds, by labels of the series.
+pub type Table = BTreeMap<Labels, BTreeMap<i64, BTreeMap<String, f64>>>;
+
+/// Labels from pairs.
+pub fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// One value of one device at one time.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// Name of what is measured.
+    pub metric: String,
+    /// Own labels and `site`, `gateway`, `device`.
+    pub labels: Labels,
+    /// Event time, Unix milliseconds.
+    pub time_ms: i64,
+    /// The value.
+    pub value: f64,
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The metric.
+    pub metric: String,
+    /// Labels that must be equal.
+    pub matching: Labels,
+    /// First start of a window, Unix milliseconds.
+    pub from_ms: i64,
+    /// Windows start before this.
+    pub to_ms: i64,
+    /// Width of a point; one point without it.
+    pub step_ms: Option<i64>,
+    /// Labels that stay apart.
+    pub by: Vec<String>,
+    /// Names of aggregates.
+    pub aggregates: Vec<String>,
+}
+
+/// All aggregates that the model knows.
+pub const AGGREGATES: [&str; 16] = [
+    "count",
+    "sum",
+    "mean",
+    "min",
+    "max",
+    "range",
+    "first",
+    "last",
+    "first_time",
+    "last_time",
+    "variance",
+    "stddev",
+    "median",
+    "p5",
+    "p99",
+    "p99.9",
+];
+
+impl Question {
+    /// Everything of a metric in a range: one point, everything merged, all aggregates.
+    pub fn new(metric: &str, from_ms: i64, to_ms: i64) -> Self {
+        Self {
+            metric: metric.to_owned(),
+            matching: Labels::new(),
+            from_ms,
+            to_ms,
+            step_ms: None,
+            by: Vec::new(),
+            aggregates: AGGREGATES.map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// Only series with these labels.
+    #[must_use]
+    pub fn matching(mut self, pairs: &[(&str, &str)]) -> Self {
+        self.matching = labels(pairs);
+        self
+    }
+
+    /// Points of this width.
+    #[must_use]
+    pub fn step(mut self, step_ms: i64) -> Self {
+        self.step_ms = Some(step_ms);
+        self
+    }
+
+    /// Labels that stay apart.
+    #[must_use]
+    pub fn by(mut self, by: &[&str]) -> Self {
+        self.by = by.iter().map(|&label| label.to_owned()).collect();
+        self
+    }
+
+    /// Only these aggregates.
+    #[must_use]
+    pub fn aggregates(mut self, names: &[&str]) -> Self {
+        self.aggregates = names.iter().map(|&name| name.to_owned()).collect();
+        self
+    }
+
+    /// The question's selector.
+    pub fn selector(&self) -> String {
+        let matching: Vec<String> =
+            self.matching.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+        format!("{}{{{}}}", self.metric, matching.join(","))
+    }
+}
+
+/// What was sent, by everybody. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    readings: Arc<Mutex<Vec<Reading>>>,
+}
+
+impl Model {
+    /// Notes a reading.
+    ///
+    /// # Panics
+    /// Never, unless the lock is poisoned.
+    pub fn note(&self, reading: Reading) {
+        self.readings.lock().unwrap().push(reading);
+    }
+
+    /// Number of readings.
+    ///
+    /// # Panics
+    /// Never, unless the lock is poisoned.
+    pub fn len(&self) -> usize {
+        self.readings.lock().unwrap().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The right answer, where windows have this width.
+    ///
+    /// # Panics
+    /// When the question names an aggregate that the model does not know.
+    pub fn answer(&self, question: &Question, width_ms: i64) -> Table {
+        let mut groups: BTreeMap<(Labels, i64), Vec<(i64, f64)>> = BTreeMap::new();
+        for reading in self.readings.lock().unwrap().iter() {
+            let window = reading.time_ms.div_euclid(width_ms) * width_ms;
+            let selected = reading.metric == question.metric
+                && (question.from_ms..question.to_ms).contains(&window)
+                && question.matching.iter().all(|(name, value)| reading.labels.get(name) == Some(value));
+            if selected {
+                let point = question.step_ms.map_or(question.from_ms, |step| window.div_euclid(step) * step);
+                let apart = reading.labels.iter().filter(|(name, _)| question.by.contains(name));
+                let key = (apart.map(|(name, value)| (name.clone(), value.clone())).collect(), point);
+                groups.entry(key).or_default().push((reading.time_ms, reading.value));
+            }
+        }
+        let mut table = Table::new();
+        for ((labels, start), readings) in groups {
+            let figures = question.aggregates.iter().map(|name| (name.clone(), figure(name, &readings)));
+            table.entry(labels).or_default().insert(start, figures.collect());
+        }
+        table
+    }
+}
+
+/// One aggregate of some readings, of which there is at least one.
+fn figure(name: &str, readings: &[(i64, f64)]) -> f64 {
+    let count = readings.len() as f64;
+    let mut values: Vec<f64> = readings.iter().map(|(_, value)| *value).collect();
+    values.sort_by(f64::total_cmp);
+    let mut in_time = readings.to_vec();
+    in_time.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let (first, last) = (in_time[0], in_time[in_time.len() - 1]);
+    let (least, greatest) = (values[0], values[values.len() - 1]);
+    let sum: f64 = values.iter().sum();
+    let deviations = || values.iter().map(|value| (value - sum / count).powi(2)).sum::<f64>() / count;
+    match name {
+        "count" => count,
+        "sum" => sum,
+        "mean" => sum / count,
+        "min" => least,
+        "max" => greatest,
+        "range" => greatest - least,
+        "first" => first.1,
+        "last" => last.1,
+        "first_time" => first.0 as f64 / 1000.0,
+        "last_time" => last.0 as f64 / 1000.0,
+        "variance" => deviations(),
+        "stddev" => deviations().sqrt(),
+        "median" => quantile(&values, 50.0),
+        name => quantile(&values, name.strip_prefix('p').unwrap().parse().unwrap()),
+    }
+}
+
+/// The value at rank `floor(p/100 (n - 1))` of sorted values.
+fn quantile(sorted: &[f64], percent: f64) -> f64 {
+    sorted[(percent / 100.0 * (sorted.len() - 1) as f64) as usize]
+}
+
+/// Where an answer differs from the right one; empty when it does not.
+pub fn differences(right: &Table, answer: &Table) -> Vec<String> {
+    let mut found = Vec::new();
+    let empty = BTreeMap::new();
+    let all: std::collections::BTreeSet<&Labels> = right.keys().chain(answer.keys()).collect();
+    for labels in all {
+        let (expected, got) = (right.get(labels).unwrap_or(&empty), answer.get(labels).unwrap_or(&empty));
+        let starts: std::collections::BTreeSet<&i64> = expected.keys().chain(got.keys()).collect();
+        for start in starts {
+            match (expected.get(start), got.get(start)) {
+                (Some(expected), Some(got)) if same(expected, got) => {}
+                (expected, got) => {
+                    found.push(format!("{labels:?} {start}: right {expected:?}\n  got {got:?}"))
+                }
+            }
+        }
+    }
+    found
+}
+
+fn same(right: &BTreeMap<String, f64>, answer: &BTreeMap<String, f64>) -> bool {
+    let few = right.get("count").is_none_or(|count| *count <= QUANTILES_EXACT);
+    right.len() == answer.len()
+        && right.iter().all(|(name, expected)| {
+            let Some(got) = answer.get(name) else { return false };
+            let quantile = name == "median" || name.starts_with('p');
+            let tolerance = match name.as_str() {
+                "variance" | "stddev" => ROUNDING,
+                _ if quantile && !few => QUANTILE_ACCURACY,
+                _ => 0.0,
+            };
+            (got - expected).abs() <= expected.abs() * tolerance
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model() -> Model {
+        let model = Model::default();
+        for (device, time_ms, value) in [("a", 0, 1.0), ("a", 999, 3.0), ("b", 1000, 10.0), ("b", -1, 100.0)]
+        {
+            model.note(Reading { metric: "m".into(), labels: labels(&[("device", device)]), time_ms, value });
+        }
+        model
+    }
+
+    #[test]
+    fn figures_are_those_of_a_calculation_by_hand() {
+        let question =
+            Question::new("m", 0, 2000).aggregates(&["count", "sum", "mean", "first", "last", "median"]);
+        let all = &model().answer(&question, 1000)[&Labels::new()][&0];
+        let expected = [
+            ("count", 3.0),
+            ("sum", 14.0),
+            ("mean", 14.0 / 3.0),
+            ("first", 1.0),
+            ("last", 10.0),
+            ("median", 3.0),
+        ];
+        assert_eq!(*all, expected.map(|(name, value)| (name.to_owned(), value)).into());
+        let by = model().answer(&question.by(&["device"]).step(1000), 1000);
+        assert_eq!(by[&labels(&[("device", "a")])].keys().collect::<Vec<_>>(), [&0]);
+        assert_eq!(by[&labels(&[("device", "b")])][&1000]["count"], 1.0);
+    }
+
+    #[test]
+    fn every_difference_is_seen() {
+        let question = Question::new("m", -1000, 2000).step(1000);
+        let right = model().answer(&question, 1000);
+        assert_eq!(differences(&right, &right), Vec::<String>::new());
+        let mut doubled = right.clone();
+        *doubled.get_mut(&Labels::new()).unwrap().get_mut(&0).unwrap().get_mut("count").unwrap() += 1.0;
+        let mut missing = right.clone();
+        missing.get_mut(&Labels::new()).unwrap().remove(&1000);
+        for wrong in [doubled, missing, Table::new()] {
+            assert!(!differences(&right, &wrong).is_empty());
+            assert!(!differences(&wrong, &right).is_empty());
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! A throw-away trust root and the identities that a test needs, made with the product's own authority.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use catchment_certs::{
+    Identity, Role, TrustDomain,
+    authority::{Authority, IssueRequest},
+};
+use catchment_proto::Name;
+
+/// A trust root in a folder.
+pub struct Pki {
+    authority: Authority,
+}
+
+impl Pki {
+    /// Makes a trust root in a folder that does not exist.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn new(dir: &Path) -> Self {
+        let domain = TrustDomain::new("catchment.test").unwrap();
+        Self { authority: Authority::init(dir, &domain, 3_650).unwrap() }
+    }
+
+    /// Folder of the root.
+    pub fn dir(&self) -> &Path {
+        self.authority.dir()
+    }
+
+    /// Folder of an identity, which is made when it does not exist. `site` is ignored for roles without one.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn identity(&self, role: Role, site: &str, name: &str) -> PathBuf {
+        let request = request(role, site, name);
+        let dir = self.authority.identity_dir(&request.identity);
+        if !dir.exists() {
+            self.issue(&request);
+        }
+        dir
+    }
+
+    /// Folder of a device's identity.
+    pub fn device(&self, site: &str, name: &str) -> PathBuf {
+        self.identity(Role::Device, site, name)
+    }
+
+    /// Folder of the identity of an operator.
+    pub fn operator(&self) -> PathBuf {
+        self.identity(Role::Operator, "", "ada")
+    }
+
+    /// Folder of a device's identity whose certificate ended a day ago.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn expired_device(&self, site: &str, name: &str) -> PathBuf {
+        let day = Duration::from_secs(86_400);
+        let mut request = request(Role::Device, site, name);
+        request.start = Some(SystemTime::now() - 3 * day);
+        request.lifetime = Some(2 * day);
+        self.issue(&request)
+    }
+
+    fn issue(&self, request: &IssueRequest) -> PathBuf {
+        self.authority.issue(request, &mut |note| eprintln!("note: {note}")).unwrap().dir
+    }
+}
+
+fn request(role: Role, site: &str, name: &str) -> IssueRequest {
+    let site = role.has_site().then(|| Name::new(site).unwrap());
+    let identity = Identity::from_parts(role, site, Name::new(name).unwrap()).unwrap();
+    let mut request = IssueRequest::new(identity);
+    if role.is_server() {
+        request.hosts = vec!["127.0.0.1".parse().unwrap(), "localhost".parse().unwrap()];
+    }
+    request
+}

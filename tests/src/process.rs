@@ -1,0 +1,153 @@
+//! The real programs as child processes. Only children of a test are ever signalled.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::eventually::patience;
+
+/// Path of one of the workspace's programs.
+///
+/// # Panics
+/// When it was not built.
+pub fn program(name: &str) -> PathBuf {
+    // target/PROFILE/deps/system-… lies two folders below the programs.
+    let own = std::env::current_exe().unwrap();
+    let path = own.parent().and_then(Path::parent).unwrap().join(name);
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo build` in the workspace first (`cargo xtask test` does)",
+        path.display()
+    );
+    path
+}
+
+/// A program's command, without the environment's settings for it.
+pub fn command(name: &str) -> Command {
+    let mut command = Command::new(program(name));
+    for (key, _) in std::env::vars_os() {
+        if key.to_string_lossy().starts_with("CATCHMENT_") {
+            command.env_remove(key);
+        }
+    }
+    command
+}
+
+/// Runs a program to its end, with this on its standard input.
+///
+/// # Panics
+/// When it cannot be started, or does not end within the patience.
+pub fn run(name: &str, arguments: &[&str], input: &str) -> Output {
+    let mut command = command(name);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Fails when the program does not read; what it prints tells why.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let stdout = collect(child.stdout.take().unwrap());
+    let stderr = collect(child.stderr.take().unwrap());
+    let status = wait(&mut child).unwrap_or_else(|| {
+        let _ = child.kill();
+        panic!("{name} {arguments:?} does not end")
+    });
+    Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+}
+
+/// Reads to the end on a thread of its own, so that the program never waits for a full pipe.
+fn collect(mut from: impl std::io::Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+/// Waits for a child's end, no longer than the patience.
+fn wait(child: &mut Child) -> Option<ExitStatus> {
+    let deadline = Instant::now() + patience();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        if Instant::now() > deadline {
+            return None;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A server as a child process.
+pub struct Process {
+    child: Child,
+    name: String,
+    log: PathBuf,
+    /// What it said after `ready`.
+    pub addr: SocketAddr,
+}
+
+impl Process {
+    /// Starts a server with a configuration file and waits until it is ready. Its standard error is appended to
+    /// the log, which is shown when the test fails.
+    ///
+    /// # Panics
+    /// When it does not become ready within the patience.
+    pub fn start(name: &str, config: &Path, log: &Path) -> Self {
+        let stderr = File::options().create(true).append(true).open(log).unwrap();
+        let mut command = command(name);
+        command.arg("--config").arg(config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        let mut child = command.spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::sync_channel(1);
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let _ = sender.try_send(line);
+            }
+        });
+        let line = lines.recv_timeout(patience());
+        let addr = line.as_deref().ok().and_then(|line| line.strip_prefix("ready ")?.parse().ok());
+        let Some(addr) = addr else {
+            let _ = child.kill();
+            panic!("{name} is not ready, it said {line:?}:\n{}", fs::read_to_string(log).unwrap());
+        };
+        Self { child, name: name.to_owned(), log: log.to_owned(), addr }
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    ///
+    /// # Panics
+    /// When it does not end within the patience.
+    pub fn terminate(mut self) -> ExitStatus {
+        // The shell's own `kill`: there is no safe call for it in the standard library.
+        let kill = format!("kill -TERM {}", self.child.id());
+        assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
+        wait(&mut self.child).unwrap_or_else(|| panic!("{} does not end after SIGTERM", self.name))
+    }
+
+    /// Ends it as `kill -9` does.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            let shown: Vec<&str> = log.lines().rev().take(40).collect();
+            eprintln!("--- end of the log of {}:", self.name);
+            shown.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}

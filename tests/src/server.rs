@@ -1,0 +1,246 @@
+//! A gateway or an aggregator that can be stopped, killed and started again: as a thread of the test, or as the
+//! real program. Behind a link, so that its address stays.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+};
+
+use catchment_aggregator::Options;
+use catchment_gateway::Settings;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::oneshot,
+};
+
+use crate::{link::Link, process::Process};
+
+/// How servers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// As threads of the test.
+    Threads,
+    /// As the real programs, which can be killed.
+    Processes,
+}
+
+/// What runs, with its settings.
+#[derive(Clone, Debug)]
+pub enum Program {
+    /// A gateway.
+    Gateway(Box<Settings>),
+    /// An aggregator.
+    Aggregator(Box<Options>),
+}
+
+impl Program {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Gateway(_) => "catchment-gateway",
+            Self::Aggregator(_) => "catchment-aggregator",
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        match self {
+            Self::Gateway(settings) => toml::to_string(settings),
+            Self::Aggregator(options) => toml::to_string(options),
+        }
+        .unwrap()
+    }
+}
+
+enum Running {
+    Gateway(catchment_gateway::Handle),
+    Aggregator(Thread),
+    Process(Process),
+}
+
+/// A server and the link before it.
+pub struct Server {
+    /// Its settings, for the next start.
+    pub program: Program,
+    /// What clients connect to.
+    pub link: Link,
+    mode: Mode,
+    config: PathBuf,
+    running: Option<Running>,
+}
+
+impl Server {
+    /// A server that does not run yet; its file of settings and its log lie in `dir`, which is made.
+    ///
+    /// # Panics
+    /// When the folder cannot be made.
+    pub fn new(mut program: Program, mode: Mode, dir: &Path) -> Self {
+        fs::create_dir_all(dir).unwrap();
+        let listen = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let data = Some(dir.join("data"));
+        match &mut program {
+            Program::Gateway(settings) => (settings.listen, settings.data) = (listen, data),
+            Program::Aggregator(options) => (options.listen, options.data) = (listen, data),
+        }
+        Self { program, link: Link::new(), mode, config: dir.join("config.toml"), running: None }
+    }
+
+    /// The address that stays.
+    pub fn addr(&self) -> SocketAddr {
+        self.link.addr()
+    }
+
+    /// The server's own address, past the link.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn direct_addr(&self) -> SocketAddr {
+        match self.running.as_ref().expect("it does not run") {
+            Running::Gateway(handle) => handle.addr,
+            Running::Aggregator(thread) => thread.addr,
+            Running::Process(process) => process.addr,
+        }
+    }
+
+    /// The page of a gateway's metrics.
+    ///
+    /// # Panics
+    /// When it is not a gateway's thread with `http` on, or does not answer.
+    pub async fn metrics(&self) -> String {
+        let Some(Running::Gateway(catchment_gateway::Handle { http_addr: Some(addr), .. })) = &self.running
+        else {
+            panic!("no gateway with http on");
+        };
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await.unwrap();
+        assert!(page.starts_with("HTTP/1.0 200") || page.starts_with("HTTP/1.1 200"), "{page}");
+        page
+    }
+
+    /// Its data folder.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn data(&self) -> PathBuf {
+        self.config.with_file_name("data")
+    }
+
+    /// The file with its settings, as the program reads it.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn config_file(&self) -> &Path {
+        fs::write(&self.config, self.program.to_toml()).unwrap();
+        &self.config
+    }
+
+    /// Starts it, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it runs already, or does not start.
+    pub async fn start(&mut self) {
+        assert!(self.running.is_none(), "it runs already");
+        let (mode, program) = (self.mode, self.program.clone());
+        let config = self.config_file().to_owned();
+        let start = move || match (mode, program) {
+            (Mode::Processes, program) => {
+                let process = Process::start(program.name(), &config, &config.with_extension("log"));
+                (process.addr, Running::Process(process))
+            }
+            (Mode::Threads, Program::Gateway(settings)) => {
+                let handle = catchment_gateway::spawn(settings.check().unwrap()).unwrap();
+                (handle.addr, Running::Gateway(handle))
+            }
+            (Mode::Threads, Program::Aggregator(options)) => {
+                let thread = Thread::start(*options);
+                (thread.addr, Running::Aggregator(thread))
+            }
+        };
+        let (addr, running) = tokio::task::spawn_blocking(start).await.unwrap();
+        self.running = Some(running);
+        self.link.lead_to(Some(addr));
+    }
+
+    /// Stops it in order and waits for its end.
+    ///
+    /// # Panics
+    /// When it does not run, or its end is not a good one.
+    pub async fn stop(&mut self) {
+        let running = self.running.take().expect("it does not run");
+        tokio::task::spawn_blocking(|| end(running)).await.unwrap();
+        self.link.lead_to(None);
+    }
+
+    /// Kills the process at once, as `kill -9` does.
+    ///
+    /// # Panics
+    /// When it is not a process that runs.
+    pub fn kill(&mut self) {
+        self.link.lead_to(None);
+        match self.running.take() {
+            Some(Running::Process(process)) => process.kill(),
+            _ => panic!("only a running process can be killed"),
+        }
+    }
+}
+
+fn end(running: Running) {
+    match running {
+        Running::Gateway(handle) => handle.stop().unwrap(),
+        Running::Aggregator(thread) => thread.stop(),
+        Running::Process(process) => {
+            let status = process.terminate();
+            assert_eq!(status.code(), Some(0), "after SIGTERM");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        match self.running.take() {
+            // A second panic would hide the first.
+            Some(Running::Gateway(handle)) if thread::panicking() => _ = handle.stop(),
+            Some(Running::Process(_)) | None => {}
+            Some(running) => end(running),
+        }
+    }
+}
+
+/// An aggregator on a thread with a runtime of its own.
+struct Thread {
+    addr: SocketAddr,
+    stop: oneshot::Sender<()>,
+    thread: thread::JoinHandle<Result<(), catchment_aggregator::RunError>>,
+}
+
+impl Thread {
+    fn start(options: Options) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let (bound, addr) = mpsc::sync_channel(1);
+        let thread = thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let result = runtime.block_on(async move {
+                let config = catchment_aggregator::Config::try_from(options).unwrap();
+                let aggregator = catchment_aggregator::bind(config).await.unwrap();
+                bound.send(aggregator.local_addr()).unwrap();
+                aggregator.run(async { _ = stopped.await }).await
+            });
+            runtime.shutdown_background();
+            result
+        });
+        Self { addr: addr.recv().expect("the aggregator does not start"), stop, thread }
+    }
+
+    fn stop(self) {
+        drop(self.stop);
+        let result = self.thread.join();
+        if !thread::panicking() {
+            result.expect("the aggregator panicked").unwrap();
+        }
+    }
+}

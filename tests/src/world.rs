@@ -1,0 +1,239 @@
+//! One aggregator and its gateways, devices to go with them, and the model that knows what must come out.
+
+use std::{net::SocketAddr, path::Path};
+
+use catchment_aggregator::Options;
+use catchment_certs::Role;
+use catchment_gateway::Settings;
+use catchment_settings::HumanDuration;
+use tempfile::TempDir;
+use tonic::{Status, transport::Channel};
+
+use crate::{
+    ask::{self, Answer},
+    connection::{Connection, Credentials, Protocol},
+    device::Device,
+    eventually::{eventually, within},
+    model::{Model, Question, Reading, differences, labels},
+    now_ms,
+    pki::Pki,
+    server::{Mode, Program, Server},
+};
+
+/// Width of the worlds' windows, in milliseconds.
+pub const WIDTH_MS: i64 = 1000;
+const GRACE_MS: u64 = 200;
+
+/// What a world is made of.
+pub struct Builder {
+    sites: Vec<(String, String)>,
+    mode: Mode,
+    gateway: Box<dyn Fn(&mut Settings)>,
+    aggregator: Box<dyn Fn(&mut Options)>,
+}
+
+impl Builder {
+    /// One more gateway.
+    #[must_use]
+    pub fn gateway(mut self, site: &str, name: &str) -> Self {
+        self.sites.push((site.to_owned(), name.to_owned()));
+        self
+    }
+
+    /// The real programs instead of threads.
+    #[must_use]
+    pub fn processes(mut self) -> Self {
+        self.mode = Mode::Processes;
+        self
+    }
+
+    /// Changes the settings of each gateway.
+    #[must_use]
+    pub fn settings(mut self, change: impl Fn(&mut Settings) + 'static) -> Self {
+        self.gateway = Box::new(change);
+        self
+    }
+
+    /// Changes the settings of the aggregator.
+    #[must_use]
+    pub fn options(mut self, change: impl Fn(&mut Options) + 'static) -> Self {
+        self.aggregator = Box::new(change);
+        self
+    }
+
+    /// Makes the world and starts all of it.
+    ///
+    /// # Panics
+    /// When something does not start.
+    pub async fn start(self) -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let pki = Pki::new(&dir.path().join("pki"));
+        let mut options = Options {
+            identity: Some(pki.identity(Role::Aggregator, "", "centre")),
+            stop_timeout: Some(HumanDuration::secs(5)),
+            ..Options::default()
+        };
+        (self.aggregator)(&mut options);
+        let program = Program::Aggregator(Box::new(options));
+        let mut aggregator = Server::new(program, self.mode, &dir.path().join("aggregator"));
+        aggregator.start().await;
+        let mut gateways = Vec::new();
+        for (site, name) in self.sites {
+            let mut settings = Settings {
+                identity: Some(pki.identity(Role::Gateway, &site, &name)),
+                aggregator: Some(vec![format!("https://{}", aggregator.addr())]),
+                window: Some(HumanDuration(std::time::Duration::from_millis(WIDTH_MS as u64))),
+                grace: Some(HumanDuration(std::time::Duration::from_millis(GRACE_MS))),
+                stop_timeout: Some(HumanDuration::secs(5)),
+                shards: Some(2),
+                ..Settings::default()
+            };
+            (self.gateway)(&mut settings);
+            let program = Program::Gateway(Box::new(settings));
+            let mut server = Server::new(program, self.mode, &dir.path().join(format!("{site}-{name}")));
+            server.start().await;
+            gateways.push(Gateway { site, name, server });
+        }
+        World { gateways, aggregator, pki, model: Model::default(), dir }
+    }
+}
+
+/// A gateway of a world.
+pub struct Gateway {
+    /// Its site.
+    pub site: String,
+    /// Its name.
+    pub name: String,
+    /// The server.
+    pub server: Server,
+}
+
+/// Servers, identities, truth. Fields are dropped in order: gateways before the aggregator, the folder last.
+pub struct World {
+    /// The gateways, in the order of the builder.
+    pub gateways: Vec<Gateway>,
+    /// The aggregator.
+    pub aggregator: Server,
+    /// The trust root.
+    pub pki: Pki,
+    /// What was sent.
+    pub model: Model,
+    dir: TempDir,
+}
+
+impl World {
+    /// An empty world, as threads.
+    pub fn builder() -> Builder {
+        Builder {
+            sites: Vec::new(),
+            mode: Mode::Threads,
+            gateway: Box::new(|_| ()),
+            aggregator: Box::new(|_| ()),
+        }
+    }
+
+    /// A world with one gateway, `gw` at `berlin`.
+    pub async fn small() -> Self {
+        Self::builder().gateway("berlin", "gw").start().await
+    }
+
+    /// A folder for the test's own files.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Address of the first gateway.
+    pub fn gateway_addr(&self) -> SocketAddr {
+        self.gateways[0].server.addr()
+    }
+
+    /// A device at a gateway, which numbers its messages and resends them.
+    pub fn device(&self, gateway: usize, name: &str, protocol: Protocol) -> Device {
+        let Gateway { site, name: gateway, server } = &self.gateways[gateway];
+        let place = labels(&[("site", site), ("gateway", gateway), ("device", name)]);
+        Device::new(self.pki.device(site, name), server.addr(), protocol, place, self.model.clone())
+    }
+
+    /// A plain connection of a device to the first gateway.
+    ///
+    /// # Panics
+    /// When there is none within the patience.
+    pub async fn connect(&self, name: &str, protocol: Protocol) -> Connection {
+        let Gateway { site, server, .. } = &self.gateways[0];
+        let identity = self.pki.device(site, name);
+        let opening = Connection::open(server.addr(), Credentials::of(&identity), protocol);
+        within("a connection", opening).await.unwrap()
+    }
+
+    /// Notes in the model what a device of the first gateway sends by other means than a [`Device`].
+    pub fn note(&self, device: &str, own: &[(&str, &str)], metric: &str, time_ms: i64, value: f64) {
+        let Gateway { site, name, .. } = &self.gateways[0];
+        let mut labels = labels(own);
+        labels.extend(crate::model::labels(&[("site", site), ("gateway", name), ("device", device)]));
+        self.model.note(Reading { metric: metric.to_owned(), labels, time_ms, value });
+    }
+
+    /// An operator's connection to the aggregator.
+    pub fn operator(&self) -> Channel {
+        ask::channel(self.aggregator.addr(), &self.pki.operator())
+    }
+
+    /// Asks as an operator.
+    ///
+    /// # Errors
+    /// What the aggregator or the connection says.
+    pub async fn ask(&self, question: &Question) -> Result<Answer, Status> {
+        ask::aggregate(self.operator(), question).await
+    }
+
+    /// Waits until the answer is complete up to a time, and gives it.
+    ///
+    /// # Panics
+    /// When that does not happen within the patience.
+    pub async fn complete(&self, question: &Question, until_ms: i64) -> Answer {
+        let channel = self.operator();
+        eventually("an answer that is complete", async || {
+            let answer =
+                ask::aggregate(channel.clone(), question).await.map_err(|status| status.to_string())?;
+            match answer.complete_until_ms {
+                Some(complete) if complete >= until_ms => Ok(answer),
+                other => Err(format!("complete until {other:?}, wanted {until_ms}")),
+            }
+        })
+        .await
+    }
+
+    /// Waits until the answers equal the model's, then until all gateways have closed and delivered the present
+    /// windows too, and checks that the answers still do: nothing is missing, nothing comes twice.
+    ///
+    /// # Panics
+    /// When an answer differs.
+    pub async fn agrees(&self, questions: &[Question]) {
+        let channel = self.operator();
+        for question in questions {
+            let right = self.model.answer(question, WIDTH_MS);
+            assert!(!right.is_empty(), "a question that asks for nothing: {question:?}");
+            eventually("an answer that equals the model's", async || {
+                let answer =
+                    ask::aggregate(channel.clone(), question).await.map_err(|status| status.to_string())?;
+                tell(question, &differences(&right, &answer.table))
+            })
+            .await;
+        }
+        let now = now_ms();
+        for question in questions {
+            let answer = self.complete(question, now).await;
+            let right = self.model.answer(question, WIDTH_MS);
+            tell(question, &differences(&right, &answer.table)).unwrap();
+        }
+    }
+}
+
+/// The first of some differences, as an error.
+fn tell(question: &Question, differences: &[String]) -> Result<(), String> {
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<&str> = differences.iter().take(5).map(String::as_str).collect();
+    Err(format!("{question:?}\n{} points differ:\n{}", differences.len(), shown.join("\n")))
+}

@@ -1,0 +1,51 @@
+//! The main road: readings of several devices at two sites, over both protocols, become the right aggregates.
+
+use catchment_tests::{
+    connection::Protocol,
+    device::Sample,
+    model::{Question, labels},
+    this_second,
+    world::World,
+};
+
+#[tokio::test]
+async fn every_aggregate_of_every_series_and_step_equals_the_model() {
+    let world = World::builder().gateway("berlin", "gw").gateway("lyon", "gw").start().await;
+    let protocols = [Protocol::Json, Protocol::Frames];
+    let mut devices = Vec::new();
+    for gateway in 0..2 {
+        for number in 0..3 {
+            devices.push(world.device(gateway, &format!("press-{number}"), protocols[number % 2]));
+        }
+    }
+    // From the second before to the one after the next: some windows are closed already, some not begun.
+    let from = this_second() - 1000;
+    let to = from + 4000;
+    for tenth in 0..40_i64 {
+        for (number, device) in (0_i64..).zip(&mut devices) {
+            let time_ms = from + tenth * 100 + number * 7;
+            let room = labels(&[("room", if tenth % 2 == 0 { "hall" } else { "yard" })]);
+            let value = (tenth * 37 % 23 * 16 + number * 1024) as f64 / 64.0 - 8.0;
+            let values = vec![("temperature".to_owned(), value), ("load".to_owned(), -value)];
+            device.send(&Sample { time_ms, labels: room, values }).await;
+        }
+    }
+    for device in &mut devices {
+        device.settle().await;
+        assert!(device.refused().is_empty(), "{:?}", device.refused());
+    }
+    let all = Question::new("temperature", from, to);
+    world
+        .agrees(&[
+            all.clone().step(1000).by(&["site", "device", "room"]),
+            all.clone().step(2000).by(&["site"]),
+            all.clone().step(4000).by(&["device", "room"]),
+            all.clone(),
+            all.clone().by(&["gateway"]).matching(&[("site", "lyon")]),
+            all.clone().step(1000).matching(&[("room", "yard"), ("device", "press-1")]),
+            Question::new("load", from, to).step(1000).by(&["room"]),
+            // A range that begins and ends between the others.
+            Question::new("load", from + 1000, to - 1000).by(&["site", "device"]),
+        ])
+        .await;
+}

@@ -1,0 +1,115 @@
+//! What any gRPC client finds at the aggregator: health, reflection, and the lists of the fleet.
+
+use catchment_tests::{
+    ask, connection::Protocol, device::Sample, eventually::eventually, model::Question, now_ms, this_second,
+    world::World,
+};
+use tonic::Code;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+
+async fn reflect(world: &World, request: MessageRequest) -> MessageResponse {
+    let request = ServerReflectionRequest { host: String::new(), message_request: Some(request) };
+    let mut client = ServerReflectionClient::new(world.operator());
+    let stream = client.server_reflection_info(tokio_stream::once(request)).await.unwrap();
+    stream.into_inner().message().await.unwrap().unwrap().message_response.unwrap()
+}
+
+#[tokio::test]
+async fn services_are_found_by_reflection_and_are_healthy() {
+    let world = World::small().await;
+    let MessageResponse::ListServicesResponse(list) =
+        reflect(&world, MessageRequest::ListServices(String::new())).await
+    else {
+        panic!("no list of services");
+    };
+    let names: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
+    for service in ["catchment.v1.Query", "catchment.v1.Fleet", "catchment.v1.Ingest"] {
+        assert!(names.iter().any(|name| name == service), "{names:?}");
+        let described = reflect(&world, MessageRequest::FileContainingSymbol(service.to_owned())).await;
+        assert!(matches!(described, MessageResponse::FileDescriptorResponse(_)), "{described:?}");
+    }
+    for service in ["", "catchment.v1.Query", "catchment.v1.Fleet", "catchment.v1.Ingest"] {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let answer = HealthClient::new(world.operator()).check(request).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{service:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_fleet_is_listed() {
+    let mut world = World::builder().gateway("berlin", "gw").gateway("lyon", "gw").start().await;
+    let now = this_second();
+    for gateway in 0..2 {
+        let mut device = world.device(gateway, "press-1", Protocol::Json);
+        device.send(&Sample::one(now - 2000, "temperature", 1.0)).await;
+        device.send(&Sample::one(now - 5000, "load", 1.0)).await;
+        device.settle().await;
+    }
+    let channel = world.operator();
+    let list = eventually("both devices are known with both series", async || {
+        let list = ask::devices(channel.clone(), "").await.map_err(|status| status.to_string())?;
+        let known = list.len() == 2 && list.iter().all(|device| device.series == 2);
+        if known { Ok(list) } else { Err(format!("{list:?}")) }
+    })
+    .await;
+    for (device, site) in list.iter().zip(["berlin", "lyon"]) {
+        assert_eq!((device.site.as_str(), device.device.as_str()), (site, "press-1"));
+        // The newest reading, to the window at least.
+        assert!((now - 2000..=now - 1000).contains(&device.last_seen_ms), "{device:?}");
+    }
+    let lyon = ask::devices(channel.clone(), r#"{site="lyon"}"#).await.unwrap();
+    assert_eq!(lyon.len(), 1);
+
+    let began = now_ms();
+    eventually("both gateways are connected and up to date", async || {
+        let list = ask::gateways(channel.clone(), "").await.map_err(|status| status.to_string())?;
+        let fresh = |gateway: &catchment_proto::wire::Gateway| {
+            gateway.connected && gateway.watermark_ms.is_some_and(|watermark| watermark >= began)
+        };
+        if list.len() == 2 && list.iter().all(fresh) { Ok(()) } else { Err(format!("{list:?}")) }
+    })
+    .await;
+    world.gateways[0].server.stop().await;
+    eventually("the stopped gateway is told as not connected", async || {
+        let list = ask::gateways(channel.clone(), "").await.map_err(|status| status.to_string())?;
+        let connected: Vec<bool> = list.iter().map(|gateway| gateway.connected).collect();
+        if connected == [false, true] { Ok(()) } else { Err(format!("{list:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_question_that_makes_no_sense_is_told_why() {
+    let world = World::small().await;
+    let mut device = world.device(0, "press-1", Protocol::Json);
+    let now = this_second();
+    device.send(&Sample::one(now - 1000, "m", 1.0)).await;
+    device.settle().await;
+    let good = Question::new("m", now - 1000, now);
+    world.agrees(std::slice::from_ref(&good)).await;
+    let bad = |change: &dyn Fn(&mut Question)| {
+        let mut question = good.clone();
+        change(&mut question);
+        question
+    };
+    for (question, word) in [
+        (bad(&|q| q.step_ms = Some(1500)), "1000"),
+        (bad(&|q| q.aggregates = vec!["average".to_owned()]), "average"),
+        (bad(&|q| q.metric = "m{".to_owned()), ""),
+        (bad(&|q| q.to_ms = q.from_ms), "empty"),
+        (bad(&|q| q.by = vec!["no label".to_owned()]), "no label"),
+    ] {
+        let status = world.ask(&question).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{question:?}: {status}");
+        assert!(status.message().contains(word), "{status}");
+    }
+    // Nothing selected is no error.
+    let nothing = world.ask(&Question::new("unheard_of", now - 1000, now)).await.unwrap();
+    assert!(nothing.table.is_empty() && nothing.complete_until_ms.is_none(), "{nothing:?}");
+}

@@ -1,0 +1,120 @@
+//! Who may do what: the certificate decides, on both servers.
+
+use catchment_certs::Role;
+use catchment_proto::wire::{DeliverRequest, Start, deliver_request::Kind, ingest_client::IngestClient};
+use catchment_tests::{
+    ask,
+    connection::{Connection, Credentials, Protocol},
+    device::Sample,
+    model::Question,
+    now_ms,
+    pki::Pki,
+    rogue, this_second,
+    world::World,
+};
+use serde_json::json;
+use tonic::Code;
+
+#[tokio::test]
+async fn a_gateway_takes_devices_of_its_own_site_only() {
+    let world = World::builder().gateway("berlin", "gw").gateway("lyon", "gw").start().await;
+    let addr = world.gateway_addr();
+    let berlin = world.pki.device("berlin", "press-1");
+    assert_eq!(rogue::knock(addr, Credentials::of(&berlin)).await.unwrap(), json!({"ack": 1}));
+    for (role, site, name) in [
+        (Role::Device, "lyon", "press-1"),
+        (Role::Gateway, "berlin", "gw"),
+        (Role::Gateway, "lyon", "gw"),
+        (Role::Operator, "", "ada"),
+        (Role::Aggregator, "", "centre"),
+    ] {
+        let identity = world.pki.identity(role, site, name);
+        let answer = rogue::knock(addr, Credentials::of(&identity)).await;
+        assert!(answer.is_err(), "{role:?} {site} {name}: {answer:?}");
+    }
+    // A device named alike at the other site is another device, and its own gateway takes it.
+    let lyon = world.pki.device("lyon", "press-1");
+    let there = world.gateways[1].server.addr();
+    assert_eq!(rogue::knock(there, Credentials::of(&lyon)).await.unwrap(), json!({"ack": 1}));
+}
+
+#[tokio::test]
+async fn without_a_valid_certificate_of_the_root_there_is_no_connection() {
+    let world = World::small().await;
+    let device = world.pki.device("berlin", "press-1");
+    let expired = world.pki.expired_device("berlin", "press-2");
+    let other = Pki::new(&world.dir().join("other"));
+    let foreign = other.device("berlin", "press-1");
+    for addr in [world.gateway_addr(), world.aggregator.addr()] {
+        for (who, answer) in [
+            ("nobody", rogue::nobody(addr, &device).await),
+            ("expired", rogue::knock(addr, Credentials::of(&expired)).await),
+            ("another root", rogue::stranger(addr, &foreign, &device).await),
+        ] {
+            let error = answer.expect_err(who);
+            assert!(!error.contains("without an answer"), "{who} is refused by TLS itself: {error}");
+        }
+    }
+    // The other way: a device that trusts another root does not talk to this gateway.
+    let opened = Connection::open(world.gateway_addr(), Credentials::of(&foreign), Protocol::Json).await;
+    let error = opened.err().expect("the gateway's certificate is not of that root").to_string();
+    assert!(error.contains("UnknownIssuer"), "{error}");
+    // And the right one is served beside all this.
+    assert!(rogue::knock(world.gateway_addr(), Credentials::of(&device)).await.is_ok());
+}
+
+#[tokio::test]
+async fn only_operators_ask_and_only_gateways_deliver() {
+    let world = World::small().await;
+    let question = Question::new("temperature", now_ms() - 1000, now_ms());
+    for (role, site, name) in
+        [(Role::Operator, "", "ada"), (Role::Gateway, "berlin", "gw-2"), (Role::Device, "berlin", "press-1")]
+    {
+        let channel = ask::channel(world.aggregator.addr(), &world.pki.identity(role, site, name));
+        let asks = ask::aggregate(channel.clone(), &question).await.map(|_| ());
+        let lists = ask::devices(channel.clone(), "").await.map(|_| ());
+        let start = Start { epoch: 7, epoch_created_ms: now_ms(), shards: 1, version: "test".to_owned() };
+        let first = DeliverRequest { kind: Some(Kind::Start(start)) };
+        // The stream stays open behind the start; otherwise the answer is its end.
+        let requests = tokio_stream::StreamExt::chain(tokio_stream::once(first), tokio_stream::pending());
+        let delivers = match IngestClient::new(channel).deliver(requests).await {
+            Ok(response) => response.into_inner().message().await.map(|_| ()),
+            Err(status) => Err(status),
+        };
+        for (what, result, allowed) in [
+            ("aggregate", asks, Role::Operator),
+            ("devices", lists, Role::Operator),
+            ("deliver", delivers, Role::Gateway),
+        ] {
+            match result {
+                Ok(()) => assert_eq!(role, allowed, "{what}"),
+                Err(status) => {
+                    assert_ne!(role, allowed, "{what}: {status}");
+                    assert_eq!(status.code(), Code::PermissionDenied, "{role:?} {what}: {status}");
+                }
+            }
+        }
+    }
+    // An aggregator's certificate is one for servers only: it makes no connection at all.
+    let aggregator = world.pki.identity(Role::Aggregator, "", "centre-2");
+    let status = ask::aggregate(ask::channel(world.aggregator.addr(), &aggregator), &question).await;
+    assert!(matches!(status.unwrap_err().code(), Code::Unknown | Code::Unavailable));
+}
+
+#[tokio::test]
+async fn what_a_payload_claims_about_its_sender_is_refused_and_the_rest_is_kept() {
+    let world = World::small().await;
+    let mut connection = world.connect("press-1", Protocol::Json).await;
+    let now = this_second();
+    connection
+        .line(&json!({"ts": now, "values": {"m": 1}, "labels": {"device": "press-2"}}).to_string())
+        .await
+        .unwrap();
+    let answer = connection.answer().await.unwrap().unwrap();
+    assert_eq!((&answer["error"]["code"], &answer["error"]["line"]), (&json!("bad_label"), &json!(1)));
+    assert_eq!(connection.answer().await.unwrap().unwrap(), json!({"ack": 1}));
+    let mut device = world.device(0, "press-1", Protocol::Frames);
+    device.send(&Sample::one(now, "m", 2.0)).await;
+    device.settle().await;
+    world.agrees(&[Question::new("m", now, now + 1000).by(&["site", "gateway", "device"])]).await;
+}

@@ -1,0 +1,13 @@
+//! Tests of the whole system: real servers on port 0, real TLS, one topic a module.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod flow;
+mod grpc;
+mod identity;
+mod json_lines;
+mod late;
+mod limits;
+mod programs;
+mod restart;
+mod stall;
