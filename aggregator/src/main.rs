@@ -94,7 +94,7 @@ fn serve(cli: &Cli) -> anyhow::Result<ExitCode> {
 
 fn verify(data: &Path) -> anyhow::Result<ExitCode> {
     logging::init(None, logging::LogFormat::Text)?;
-    let report = store::verify(data).with_context(|| format!("data {}", data.display()))?;
+    let report = store::verify(data)?;
     print!("{}", verify_text(&report));
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -53,13 +53,8 @@ pub enum StartError {
     #[error("identity: {0}")]
     Tls(#[from] TlsError),
     /// The store cannot be opened.
-    #[error("data {}: {error}", .dir.display())]
-    Store {
-        /// The store's folder.
-        dir: PathBuf,
-        /// Why.
-        error: OpenError,
-    },
+    #[error("data: {0}")]
+    Store(#[from] OpenError),
     /// The system refuses a thread.
     #[error("cannot open the store: {0}")]
     Thread(String),
@@ -136,9 +131,7 @@ pub async fn bind(config: Config) -> Result<Aggregator, StartError> {
 /// Opens the store and tells what it found.
 async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
     let (dir, bounds) = (config.data.clone(), config.store.clone());
-    let opened = tokio::task::spawn_blocking(move || {
-        EmbeddedStore::open(&dir, bounds).map_err(|error| StartError::Store { dir, error })
-    });
+    let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir, bounds));
     let (store, report) = opened.await.map_err(|error| StartError::Thread(error.to_string()))??;
     tracing::info!(
         data = %config.data.display(),

@@ -116,3 +116,6 @@ impl Slice {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
