@@ -84,7 +84,12 @@ fn serve(cli: &Cli) -> anyhow::Result<ExitCode> {
         writeln!(out, "ready {}", aggregator.local_addr())
             .and_then(|()| out.flush())
             .context("standard output")?;
-        aggregator.run(async { tracing::info!(signal = signal.await, "stopping") }).await?;
+        // Awaited outside of the event: a log filter that leaves the event out does not evaluate its fields.
+        let stop = async {
+            let signal = signal.await;
+            tracing::info!(signal, "stopping");
+        };
+        aggregator.run(stop).await?;
         anyhow::Ok(ExitCode::SUCCESS)
     });
     // Connections that were cut may leave work on blocking threads behind; it touches nothing that is kept.

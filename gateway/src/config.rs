@@ -197,7 +197,7 @@ impl Settings {
             sessions_max: within("sessions_max", self.sessions_max.unwrap_or(4), 1, 1_000)?,
             handshake_timeout: duration(self.handshake_timeout, Duration::from_secs(10)),
             message_bytes_max: within("message_bytes_max", message_bytes_max, 1 << 10, 16 << 20)? as usize,
-            readings_max: within("readings_max", self.readings_max.unwrap_or(10_000), 1, 1_000_000)?,
+            readings_max: within("readings_max", self.readings_max.unwrap_or(10_000), 1, 20_000)?,
             series_max: within("series_max", self.series_max.unwrap_or(1_000), 1, 1_000_000)?,
             // Ten years: a device may return with a long history; a clock at 1970 is caught.
             past_max: duration(self.past_max, day * 3_650).min(day * 36_500),

@@ -15,8 +15,8 @@ use crate::fold::{Emission, Emitted, State};
 
 /// Most partials of a batch.
 pub const BATCH_PARTIALS: usize = 4_096;
-/// Memory of the partials of a batch, in bytes, beyond which no further one is added. An encoded partial is
-/// smaller than its memory, so a batch stays far below what an aggregator takes.
+/// Memory of the partials and names of a batch, in bytes, beyond which no further one is added. They are smaller
+/// encoded, so a batch stays far below what an aggregator takes.
 pub const BATCH_MEMORY: usize = 1 << 20;
 
 /// A batch of the windows of an emission.

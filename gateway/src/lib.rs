@@ -22,8 +22,10 @@ pub mod metrics;
 pub mod run;
 pub mod session;
 pub mod shard;
+pub mod spawn;
 mod uplink;
 pub mod worker;
 
 pub use config::{Config, ConfigError, Settings};
-pub use run::{Gateway, Handle, RunError, StartError, bind, spawn, system};
+pub use run::{Gateway, RunError, StartError, bind, system};
+pub use spawn::{Handle, spawn};

@@ -6,7 +6,7 @@ use catchment_certs::{AcceptEvents, HandshakeFailure};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::Registry,
+    registry::{Metric, Registry},
 };
 
 use crate::intake::Reason;
@@ -55,99 +55,105 @@ pub struct Metrics {
     refused: Family<ReasonLabel, Counter>,
 }
 
+/// Bounds of the histogram of acknowledgements, seconds.
+const ACK_SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// Registers a metric and answers it.
+fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
 impl Metrics {
     /// All at zero.
     pub fn new() -> Arc<Self> {
         let mut registry = Registry::with_prefix("catchment_gateway");
-        macro_rules! register {
-            ($name:literal, $help:literal, $metric:expr) => {{
-                let metric = $metric;
-                registry.register($name, $help, metric.clone());
-                metric
-            }};
-        }
-        let seconds = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+        let r = &mut registry;
         let metrics = Self {
-            readings: register!("readings", "Readings taken", Counter::default()),
-            messages: register!("messages", "Messages taken", Counter::default()),
-            duplicates: register!(
-                "duplicates",
-                "Messages sent again after they were taken",
-                Counter::default()
-            ),
-            late: register!("late_windows", "Windows opened for late readings", Counter::default()),
-            answers_dropped: register!(
+            readings: add(r, "readings", "Readings taken", Default::default()),
+            messages: add(r, "messages", "Messages taken", Default::default()),
+            duplicates: add(r, "duplicates", "Messages sent again after they were taken", Default::default()),
+            late: add(r, "late_windows", "Windows opened for late readings", Default::default()),
+            answers_dropped: add(
+                r,
                 "answers_dropped",
                 "Refusals not told because the device does not read",
-                Counter::default()
+                Default::default(),
             ),
-            waits: register!(
+            waits: add(
+                r,
                 "waits",
                 "Times that devices had to wait because journal or outbox is full",
-                Counter::default()
+                Default::default(),
             ),
-            slowed: register!(
+            slowed: add(
+                r,
                 "slowed",
                 "Times that devices were slowed because journal or outbox come near their bound",
-                Counter::default()
+                Default::default(),
             ),
-            connections: register!("connections", "Open device connections", Family::default()),
-            devices: register!("devices", "Devices known", Gauge::default()),
-            series: register!("series", "Series known", Gauge::default()),
-            open_windows: register!("open_windows", "Open windows", Gauge::default()),
-            partials: register!("partials", "Partials closed", Counter::default()),
-            batches: register!("batches", "Batches put into the outbox", Counter::default()),
-            batches_acknowledged: register!(
+            connections: add(r, "connections", "Open device connections", Default::default()),
+            devices: add(r, "devices", "Devices known", Default::default()),
+            series: add(r, "series", "Series known", Default::default()),
+            open_windows: add(r, "open_windows", "Open windows", Default::default()),
+            partials: add(r, "partials", "Partials closed", Default::default()),
+            batches: add(r, "batches", "Batches put into the outbox", Default::default()),
+            batches_acknowledged: add(
+                r,
                 "batches_acknowledged",
                 "Batches that the aggregator acknowledged",
-                Counter::default()
+                Default::default(),
             ),
-            uplink_connected: register!(
+            uplink_connected: add(
+                r,
                 "uplink_connected",
                 "1 with a stream to an aggregator",
-                Gauge::default()
+                Default::default(),
             ),
-            uplink_failures: register!(
+            uplink_failures: add(
+                r,
                 "uplink_failures",
                 "Streams that failed or could not open",
-                Counter::default()
+                Default::default(),
             ),
-            outbox_bytes: register!("outbox_bytes", "Bytes that wait for the aggregator", Gauge::default()),
-            journal_bytes: register!("journal_bytes", "Bytes of the journals", Gauge::default()),
-            watermark_lag_seconds: register!(
+            outbox_bytes: add(r, "outbox_bytes", "Bytes that wait for the aggregator", Default::default()),
+            journal_bytes: add(r, "journal_bytes", "Bytes of the journals", Default::default()),
+            watermark_lag_seconds: add(
+                r,
                 "watermark_lag_seconds",
                 "How far the watermark is behind the clock",
-                Gauge::default()
+                Default::default(),
             ),
-            damage: register!(
+            damage: add(
+                r,
                 "journal_damage",
                 "Damaged stretches met in journal or outbox",
-                Counter::default()
+                Default::default(),
             ),
-            ack_seconds: register!(
+            ack_seconds: add(
+                r,
                 "ack_seconds",
                 "Time from reading a message to its durable acknowledgement",
-                Histogram::new(seconds)
+                Histogram::new(ACK_SECONDS),
             ),
-            accept_errors: register!(
-                "accept_errors",
-                "Errors while accepting connections",
-                Counter::default()
-            ),
-            at_capacity: register!(
+            accept_errors: add(r, "accept_errors", "Errors while accepting connections", Default::default()),
+            at_capacity: add(
+                r,
                 "at_capacity",
                 "Times that accepting waited for a connection to end",
-                Counter::default()
+                Default::default(),
             ),
-            handshakes_failed: register!(
+            handshakes_failed: add(
+                r,
                 "handshakes_failed",
                 "Connections refused, by reason",
-                Family::default()
+                Default::default(),
             ),
-            refused: register!(
+            refused: add(
+                r,
                 "readings_refused",
                 "Readings and messages refused, by reason",
-                Family::default()
+                Default::default(),
             ),
             registry,
         };

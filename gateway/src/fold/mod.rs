@@ -8,6 +8,7 @@
 mod checkpoint;
 mod due;
 mod entry;
+mod lookup;
 mod state;
 #[cfg(test)]
 mod tests;

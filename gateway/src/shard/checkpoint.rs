@@ -46,7 +46,12 @@ impl Shard {
     /// Whether the journal has grown enough since the last checkpoint.
     pub fn checkpoint_due(&self) -> bool {
         let grown = self.journal.end().get().saturating_sub(self.checkpointed.0.get());
-        grown >= self.limits.checkpoint_bytes
+        grown >= self.limits.checkpoint_bytes || (grown > 0 && self.is_full())
+    }
+
+    /// Whether the journal has no space for what was refused last.
+    fn is_full(&self) -> bool {
+        self.journal.subscribe().borrow().full
     }
 
     /// Whether there is anything since the last checkpoint.
@@ -75,7 +80,8 @@ impl Shard {
 
     /// A checkpoint at a position was written: the journal before the checkpoint before it is released.
     pub fn checkpointed(&mut self, position: Position) {
-        let before = self.checkpointed.0;
+        // A full disk needs the space more than a second line of defence.
+        let before = if self.is_full() { position } else { self.checkpointed.0 };
         self.checkpointed = (position, before);
         self.journal.release(before);
     }

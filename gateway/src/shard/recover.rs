@@ -24,12 +24,14 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Most bytes of an entry: what the longest message can become, and a close is far smaller.
-pub(super) const ENTRY_BYTES_MAX: u32 = 32 << 20;
-/// Most bytes of an outbox record: an aggregator takes batches up to 4 MiB.
-pub(super) const RECORD_BYTES_MAX: u32 = 4 << 20;
-/// The outbox is released by segments of this size: small, so that little is read again after a restart.
-const OUTBOX_SEGMENT_BYTES: u64 = 4 << 20;
+/// Most bytes of an entry. A reading takes at most 23, and an intake has at most 16,384 and those of one more
+/// message, of which `readings_max` is at most 20,000.
+pub(super) const ENTRY_BYTES_MAX: u32 = 1 << 20;
+/// Most bytes of an outbox record: twice what a batch is cut to. An aggregator takes batches up to 4 MiB.
+pub(super) const RECORD_BYTES_MAX: u32 = 2 << 20;
+/// Space is released by segments of this size: small, so that a small disk has room again soon, and little of the
+/// outbox is read again after a restart.
+const SEGMENT_BYTES: u64 = 4 << 20;
 
 /// Most gaps that are listed.
 const GAPS_MAX: usize = 1_000;
@@ -106,6 +108,7 @@ pub struct Recovered {
 fn journal_config(limits: &Limits) -> LogConfig {
     LogConfig {
         bytes_max: limits.journal_bytes_max,
+        segment_bytes: SEGMENT_BYTES,
         record_bytes_max: ENTRY_BYTES_MAX,
         ..LogConfig::default()
     }
@@ -114,7 +117,7 @@ fn journal_config(limits: &Limits) -> LogConfig {
 fn outbox_config(limits: &Limits) -> LogConfig {
     LogConfig {
         bytes_max: limits.outbox_bytes_max,
-        segment_bytes: OUTBOX_SEGMENT_BYTES,
+        segment_bytes: SEGMENT_BYTES,
         record_bytes_max: RECORD_BYTES_MAX,
         ..LogConfig::default()
     }

@@ -93,9 +93,24 @@ pub(crate) async fn run(config: UplinkConfig, shards: Vec<ShardLink>, metrics: A
             backoff.reset();
         }
         let pause = backoff.pause(rand::random());
-        tracing::warn!(%aggregator, %error, ?pause, "no uplink; partials wait in the outbox");
+        let error = causes(&error);
+        tracing::warn!(%aggregator, error, ?pause, "no uplink; partials wait in the outbox");
         sleep(pause).await;
     }
+}
+
+/// An error with its causes, each once: the transport names its own only there.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
 }
 
 async fn connect(config: &UplinkConfig, aggregator: &str) -> Result<IngestClient<Channel>, StreamError> {
