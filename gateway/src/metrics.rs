@@ -59,7 +59,8 @@ pub struct Metrics {
 const ACK_SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// Registers a metric and answers it.
-fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
     registry.register(name, help, metric.clone());
     metric
 }
@@ -68,93 +69,44 @@ impl Metrics {
     /// All at zero.
     pub fn new() -> Arc<Self> {
         let mut registry = Registry::with_prefix("catchment_gateway");
+        let ack_seconds = Histogram::new(ACK_SECONDS);
+        let help = "Time from reading a message to its durable acknowledgement";
+        registry.register("ack_seconds", help, ack_seconds.clone());
         let r = &mut registry;
         let metrics = Self {
-            readings: add(r, "readings", "Readings taken", Default::default()),
-            messages: add(r, "messages", "Messages taken", Default::default()),
-            duplicates: add(r, "duplicates", "Messages sent again after they were taken", Default::default()),
-            late: add(r, "late_windows", "Windows opened for late readings", Default::default()),
-            answers_dropped: add(
-                r,
-                "answers_dropped",
-                "Refusals not told because the device does not read",
-                Default::default(),
-            ),
-            waits: add(
-                r,
-                "waits",
-                "Times that devices had to wait because journal or outbox is full",
-                Default::default(),
-            ),
+            readings: add(r, "readings", "Readings taken"),
+            messages: add(r, "messages", "Messages taken"),
+            duplicates: add(r, "duplicates", "Messages sent again after they were taken"),
+            late: add(r, "late_windows", "Windows opened for late readings"),
+            answers_dropped: add(r, "answers_dropped", "Refusals not told because the device does not read"),
+            waits: add(r, "waits", "Times that devices had to wait because journal or outbox is full"),
             slowed: add(
                 r,
                 "slowed",
                 "Times that devices were slowed because journal or outbox come near their bound",
-                Default::default(),
             ),
-            connections: add(r, "connections", "Open device connections", Default::default()),
-            devices: add(r, "devices", "Devices known", Default::default()),
-            series: add(r, "series", "Series known", Default::default()),
-            open_windows: add(r, "open_windows", "Open windows", Default::default()),
-            partials: add(r, "partials", "Partials closed", Default::default()),
-            batches: add(r, "batches", "Batches put into the outbox", Default::default()),
-            batches_acknowledged: add(
-                r,
-                "batches_acknowledged",
-                "Batches that the aggregator acknowledged",
-                Default::default(),
-            ),
-            uplink_connected: add(
-                r,
-                "uplink_connected",
-                "1 with a stream to an aggregator",
-                Default::default(),
-            ),
-            uplink_failures: add(
-                r,
-                "uplink_failures",
-                "Streams that failed or could not open",
-                Default::default(),
-            ),
-            outbox_bytes: add(r, "outbox_bytes", "Bytes that wait for the aggregator", Default::default()),
-            journal_bytes: add(r, "journal_bytes", "Bytes of the journals", Default::default()),
+            connections: add(r, "connections", "Open device connections"),
+            devices: add(r, "devices", "Devices known"),
+            series: add(r, "series", "Series known"),
+            open_windows: add(r, "open_windows", "Open windows"),
+            partials: add(r, "partials", "Partials closed"),
+            batches: add(r, "batches", "Batches put into the outbox"),
+            batches_acknowledged: add(r, "batches_acknowledged", "Batches that the aggregator acknowledged"),
+            uplink_connected: add(r, "uplink_connected", "1 with a stream to an aggregator"),
+            uplink_failures: add(r, "uplink_failures", "Streams that failed or could not open"),
+            outbox_bytes: add(r, "outbox_bytes", "Bytes that wait for the aggregator"),
+            journal_bytes: add(r, "journal_bytes", "Bytes of the journals"),
             watermark_lag_seconds: add(
                 r,
                 "watermark_lag_seconds",
                 "How far the watermark is behind the clock",
-                Default::default(),
             ),
-            damage: add(
-                r,
-                "journal_damage",
-                "Damaged stretches met in journal or outbox",
-                Default::default(),
-            ),
-            ack_seconds: add(
-                r,
-                "ack_seconds",
-                "Time from reading a message to its durable acknowledgement",
-                Histogram::new(ACK_SECONDS),
-            ),
-            accept_errors: add(r, "accept_errors", "Errors while accepting connections", Default::default()),
-            at_capacity: add(
-                r,
-                "at_capacity",
-                "Times that accepting waited for a connection to end",
-                Default::default(),
-            ),
-            handshakes_failed: add(
-                r,
-                "handshakes_failed",
-                "Connections refused, by reason",
-                Default::default(),
-            ),
-            refused: add(
-                r,
-                "readings_refused",
-                "Readings and messages refused, by reason",
-                Default::default(),
-            ),
+            damage: add(r, "journal_damage", "Damaged stretches met in journal or outbox"),
+            ack_seconds,
+            accept_errors: add(r, "accept_errors", "Errors while accepting connections"),
+            at_capacity: add(r, "at_capacity", "Times that accepting waited for a connection to end"),
+            handshakes_failed: add(r, "handshakes_failed", "Connections refused, by reason"),
+            refused: add(r, "readings_refused", "Readings and messages refused, by reason"),
             registry,
         };
         // Every reason is there from the start, so that a rate over it is defined.

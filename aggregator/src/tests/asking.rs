@@ -1,3 +1,5 @@
+//! Queries and lists over the wire: grouping, steps, limits, who may ask.
+
 use catchment_proto::wire::{AggregateRequest, FleetRequest};
 use tonic::Code;
 

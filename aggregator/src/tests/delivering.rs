@@ -1,3 +1,5 @@
+//! Delivery over the wire: batches, repeats, gaps, newer streams, a store that fails.
+
 use std::sync::Arc;
 
 use catchment_proto::{batch::BATCH_BYTES_MAX, wire};

@@ -1,3 +1,5 @@
+//! Who may do what: roles, foreign and missing certificates, health and reflection.
+
 use catchment_certs::ClientTls;
 use catchment_proto::wire::{FleetRequest, fleet_client::FleetClient, query_client::QueryClient};
 use tokio::io::AsyncReadExt as _;

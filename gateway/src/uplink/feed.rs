@@ -84,6 +84,8 @@ impl Feed {
                 }
             }
             if in_flight.is_empty() {
+                // Everything that there was is acknowledged; what is full can go as a whole.
+                self.link.outbox.release(readable);
                 self.link.acknowledged.send_replace(readable);
             }
             if in_flight.is_empty() && told != now.watermark && readable >= now.outbox_end {
