@@ -26,7 +26,7 @@ use crate::{
 /// Messages on their way without an acknowledgement.
 const IN_FLIGHT: usize = 64;
 /// A connection on which nothing is acknowledged for so long is given up: it may be a frozen one.
-const SILENCE: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_secs(3);
 /// Pause before a connection is tried again.
 const PAUSE: Duration = Duration::from_millis(30);
 
@@ -174,7 +174,6 @@ impl Device {
                 Ok(()) => return,
                 Err(error) => error,
             };
-            self.connection = None;
             assert!(
                 Instant::now() < deadline,
                 "{:?}: {} messages are not acknowledged: {error}",
@@ -186,30 +185,28 @@ impl Device {
     }
 
     async fn try_advance(&mut self, most: usize) -> io::Result<()> {
-        if self.connection.is_none() {
-            timeout(SILENCE, self.connect()).await??;
-        }
-        let connection = self.connection.as_mut().expect("just connected");
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => timeout(SILENCE, self.connect()).await??,
+        };
         while let Some((_, bytes)) = self.pending.get(self.sent) {
             timeout(SILENCE, connection.send(bytes)).await??;
             self.sent += 1;
         }
         while let Some(answer) = connection.ready_answer().await? {
             self.take(answer)?;
-            if self.connection.is_none() {
-                return Err(io::Error::other("replaced"));
-            }
-            return Box::pin(self.try_advance(most)).await;
         }
         while self.pending.len() > most {
-            let connection = self.connection.as_mut().expect("still connected");
             let answer = timeout(SILENCE, connection.answer()).await??;
             self.take(answer.ok_or(io::ErrorKind::UnexpectedEof)?)?;
         }
+        // Only a connection on which all went well is kept.
+        self.connection = Some(connection);
         Ok(())
     }
 
-    async fn connect(&mut self) -> io::Result<()> {
+    /// A connection, after hello and welcome.
+    async fn connect(&mut self) -> io::Result<Connection> {
         let credentials = Credentials::of(&self.identity);
         let mut connection = Connection::open(self.gateway, credentials, self.protocol).await?;
         match self.protocol {
@@ -226,8 +223,7 @@ impl Device {
         assert!(ack <= self.seq, "told durable was {ack}, sent were {}", self.seq);
         self.acknowledge(ack);
         self.sent = 0;
-        self.connection = Some(connection);
-        Ok(())
+        Ok(connection)
     }
 
     fn take(&mut self, answer: Value) -> io::Result<()> {

@@ -155,6 +155,15 @@ impl Model {
         self.len() == 0
     }
 
+    /// End of the last window that holds a reading, where windows have this width.
+    ///
+    /// # Panics
+    /// Never, unless the lock is poisoned.
+    pub fn end_ms(&self, width_ms: i64) -> Option<i64> {
+        let newest = self.readings.lock().unwrap().iter().map(|reading| reading.time_ms).max()?;
+        Some((newest.div_euclid(width_ms) + 1) * width_ms)
+    }
+
     /// The right answer, where windows have this width.
     ///
     /// # Panics

@@ -203,8 +203,9 @@ impl World {
         .await
     }
 
-    /// Waits until the answers equal the model's, then until all gateways have closed and delivered the present
-    /// windows too, and checks that the answers still do: nothing is missing, nothing comes twice.
+    /// Waits until the answers equal the model's, then until all gateways have closed and delivered all windows up
+    /// to the present and to the newest reading, and checks that the answers still do: nothing is missing,
+    /// nothing comes twice, and what was live became durable.
     ///
     /// # Panics
     /// When an answer differs.
@@ -220,9 +221,9 @@ impl World {
             })
             .await;
         }
-        let now = now_ms();
+        let until = self.model.end_ms(WIDTH_MS).unwrap_or(0).max(now_ms());
         for question in questions {
-            let answer = self.complete(question, now).await;
+            let answer = self.complete(question, until).await;
             let right = self.model.answer(question, WIDTH_MS);
             tell(question, &differences(&right, &answer.table)).unwrap();
         }

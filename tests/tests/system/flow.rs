@@ -3,6 +3,7 @@
 use catchment_tests::{
     connection::Protocol,
     device::Sample,
+    eventually::eventually,
     model::{Question, labels},
     this_second,
     world::World,
@@ -48,4 +49,37 @@ async fn every_aggregate_of_every_series_and_step_equals_the_model() {
             Question::new("load", from + 1000, to - 1000).by(&["site", "device"]),
         ])
         .await;
+}
+
+#[tokio::test]
+async fn open_windows_are_told_live_and_replaced_by_what_they_become() {
+    let day = 86_400_000;
+    let world = World::builder()
+        .gateway("berlin", "gw")
+        .settings(|settings| {
+            // A window that does not close within the test, unless the test runs at midnight UTC.
+            settings.window = Some("1day".parse().unwrap());
+            settings.live = Some("100ms".parse().unwrap());
+        })
+        .start()
+        .await;
+    let now = this_second();
+    let question = Question::new("temperature", now / day * day, (now / day + 1) * day);
+    let mut device = world.device(0, "press-1", Protocol::Json);
+    for n in 0..5 {
+        device.send(&Sample::one(now + n, "temperature", n as f64)).await;
+        device.settle().await;
+        let right = world.model.answer(&question, day);
+        eventually("the live state of the open window", async || {
+            let answer = world.ask(&question).await.map_err(|status| status.to_string())?;
+            let complete = answer.complete_until_ms.is_some_and(|until| until >= question.to_ms);
+            assert!(!complete || this_second() >= question.to_ms, "an open window is not complete");
+            if answer.table == right {
+                Ok(())
+            } else {
+                Err(format!("right {right:?}, got {:?}", answer.table))
+            }
+        })
+        .await;
+    }
 }

@@ -76,8 +76,13 @@ impl Work {
     }
 }
 
+/// Gateways that also tell the state of open windows, which later states and the closed windows must replace.
 fn two_sites() -> Builder {
-    World::builder().gateway("berlin", "gw").gateway("lyon", "gw")
+    let live = "100ms".parse().unwrap();
+    World::builder()
+        .gateway("berlin", "gw")
+        .gateway("lyon", "gw")
+        .settings(move |settings| settings.live = Some(live))
 }
 
 #[tokio::test]
