@@ -31,7 +31,7 @@ use crate::{
     metrics::Metrics,
     session::{
         answers::{Answer, Answers},
-        protocol::{Decoder, Encoder, Kind, Stop},
+        protocol::{Closing, Decoder, Encoder, Kind, Stop},
     },
     shard::{ShardLog, Wait},
 };
@@ -222,25 +222,29 @@ impl Session {
     /// The reading half.
     async fn read<R: AsyncRead + Unpin>(&self, read: &mut R, mut buffer: Vec<u8>) -> End {
         let mut stopping = self.context.stopping.clone();
-        let mut ended = false;
+        let mut ended = None;
         loop {
             if let Err(why) = self.decode(&mut buffer, ended).await {
                 return why;
             }
-            if ended {
+            if ended.is_some() {
                 return End::Peer;
             }
             tokio::select! {
                 biased;
                 () = self.end.notified() => return End::Replaced,
                 _ = stopping.wait_for(|stopping| *stopping) => return End::Stopping,
-                read = fill(read, &mut buffer) => ended = !matches!(read, Ok(1..)),
+                read = fill(read, &mut buffer) => ended = match read {
+                    Ok(1..) => None,
+                    Ok(0) => Some(Closing::Orderly),
+                    Err(_) => Some(Closing::Cut),
+                },
             }
         }
     }
 
     /// Decodes and hands on all that is whole in the buffer.
-    async fn decode(&self, buffer: &mut Vec<u8>, ended: bool) -> Result<(), End> {
+    async fn decode(&self, buffer: &mut Vec<u8>, ended: Option<Closing>) -> Result<(), End> {
         let mut start = 0;
         loop {
             let mut intake = Intake::default();

@@ -46,6 +46,15 @@ impl Kind {
     }
 }
 
+/// How a device's bytes ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// With TLS's close_notify: what came is all that was sent.
+    Orderly,
+    /// Without: the last line may have lost its end.
+    Cut,
+}
+
 /// Why decoding stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -94,7 +103,7 @@ impl Decoder {
     pub fn decode(
         &mut self,
         buffer: &[u8],
-        ended: bool,
+        ended: Option<Closing>,
         rules: &TimeRules,
         intake: &mut Intake,
     ) -> (usize, Stop) {
@@ -116,7 +125,7 @@ impl Decoder {
     fn one(
         &mut self,
         rest: &[u8],
-        ended: bool,
+        ended: Option<Closing>,
         rules: &TimeRules,
         intake: &mut Intake,
     ) -> (usize, Option<Stop>) {
@@ -138,31 +147,35 @@ impl Decoder {
                     return (rest.len(), Some(Stop::Broken));
                 }
             },
-            Reader::Json(lines) | Reader::LineProtocol(lines) => {
-                let next = if ended { lines.finish(rest) } else { lines.next(rest) };
+            Reader::Json(lines) => {
+                // A JSON object or array that lost its end is no JSON, so a last line without end can be trusted.
+                let next = if ended.is_some() { lines.finish(rest) } else { lines.next(rest) };
                 match next {
                     Next::More { consumed } => return (consumed, Some(Stop::More)),
-                    Next::TooLong { consumed } => {
-                        refuse_too_long(&self.limits, ordinal, intake);
-                        (consumed, Decoded::Refused)
-                    }
+                    Next::TooLong { consumed } => (consumed, refused_too_long(&self.limits, ordinal, intake)),
                     Next::Line { line, consumed } => {
                         let names = &mut self.names;
-                        let decoded = match &self.reader {
-                            Reader::LineProtocol(_) => {
-                                let precision = line_protocol::Precision::Nanoseconds;
-                                line_protocol::decode_line(
-                                    line,
-                                    precision,
-                                    ordinal,
-                                    names,
-                                    rules,
-                                    &self.limits,
-                                    intake,
-                                )
-                            }
-                            _ => json::decode_line(line, ordinal, names, rules, &self.limits, intake),
-                        };
+                        (consumed, json::decode_line(line, ordinal, names, rules, &self.limits, intake))
+                    }
+                }
+            }
+            Reader::LineProtocol(lines) => {
+                let whole = ended == Some(Closing::Orderly);
+                let next = if whole { lines.finish(rest) } else { lines.next(rest) };
+                match next {
+                    Next::More { consumed } => {
+                        if ended.is_some() && consumed < rest.len() {
+                            intake.refusals.push(cut_line(ordinal));
+                        }
+                        return (consumed, Some(Stop::More));
+                    }
+                    Next::TooLong { consumed } => (consumed, refused_too_long(&self.limits, ordinal, intake)),
+                    Next::Line { line, consumed } => {
+                        let precision = line_protocol::Precision::Nanoseconds;
+                        let (names, limits) = (&mut self.names, &self.limits);
+                        let decoded = line_protocol::decode_line(
+                            line, precision, ordinal, names, rules, limits, intake,
+                        );
                         (consumed, decoded)
                     }
                 }
@@ -213,6 +226,17 @@ impl Decoder {
         }
         None
     }
+}
+
+fn refused_too_long(limits: &Limits, ordinal: u64, intake: &mut Intake) -> Decoded {
+    refuse_too_long(limits, ordinal, intake);
+    Decoded::Refused
+}
+
+/// A line of line protocol without its end may read as another value: `21.57` cut to `21.5`.
+fn cut_line(ordinal: u64) -> Refusal {
+    let message = "the connection broke within a line".to_owned();
+    Refusal { reason: Reason::Malformed, message, ordinal, seq: None, count: 1 }
 }
 
 /// The answering half of a connection.

@@ -15,7 +15,7 @@ fn rules() -> TimeRules {
 
 fn decode(decoder: &mut Decoder, text: &str) -> (Intake, Stop) {
     let mut intake = Intake::default();
-    let (_, stop) = decoder.decode(text.as_bytes(), false, &rules(), &mut intake);
+    let (_, stop) = decoder.decode(text.as_bytes(), None, &rules(), &mut intake);
     (intake, stop)
 }
 
@@ -71,7 +71,22 @@ fn a_frame_beyond_the_bound_ends_the_connection() {
     let limits = Limits { message_bytes_max: 16, ..Limits::default() };
     let mut decoder = Decoder::new(Kind::Frames, limits, 10);
     let mut intake = Intake::default();
-    let (_, stop) = decoder.decode(&17_u32.to_be_bytes(), false, &rules(), &mut intake);
+    let (_, stop) = decoder.decode(&17_u32.to_be_bytes(), None, &rules(), &mut intake);
     assert_eq!(stop, Stop::Broken);
     assert_eq!(intake.refusals[0].reason, Reason::TooLong);
+}
+
+#[test]
+fn a_last_line_without_its_end_counts_only_where_that_is_safe() {
+    let last = |kind, text: &str, closing| {
+        let mut decoder = Decoder::new(kind, Limits::default(), 10);
+        let mut intake = Intake::default();
+        let _ = decoder.decode(text.as_bytes(), Some(closing), &rules(), &mut intake);
+        (intake.readings.len(), intake.refusals.len())
+    };
+    assert_eq!(last(Kind::Json, "{\"a\":1}", Closing::Cut), (1, 0));
+    assert_eq!(last(Kind::Json, "{\"a\":1", Closing::Cut), (0, 1));
+    assert_eq!(last(Kind::LineProtocol, "m a=21.5", Closing::Orderly), (1, 0));
+    assert_eq!(last(Kind::LineProtocol, "m a=21.5", Closing::Cut), (0, 1), "it may have been 21.57");
+    assert_eq!(last(Kind::LineProtocol, "m a=21.5\n", Closing::Cut), (1, 0));
 }
