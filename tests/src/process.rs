@@ -18,15 +18,15 @@ use crate::eventually::patience;
 /// # Panics
 /// When it was not built.
 pub fn program(name: &str) -> PathBuf {
-    // target/PROFILE/deps/system-… lies two folders below the programs.
+    // A test program lies in target/PROFILE/deps, chaos in target/PROFILE beside the programs.
     let own = std::env::current_exe().unwrap();
-    let path = own.parent().and_then(Path::parent).unwrap().join(name);
-    assert!(
-        path.is_file(),
-        "{} is missing: run `cargo build` in the workspace first (`cargo xtask test` does)",
-        path.display()
-    );
-    path
+    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| {
+        panic!(
+            "{name} is missing beside {}: run `cargo build` in the workspace first (`cargo xtask test` does)",
+            own.display()
+        )
+    })
 }
 
 /// A program's command, without the environment's settings for it.

@@ -3,6 +3,7 @@
 //! `lint` looks, `test` runs everything that can fail; `tidy`, `readme` and `deploy` are parts of these two that
 //! are also useful alone. Each command prints what it runs, under a heading.
 
+mod chaos;
 mod command;
 mod deploy;
 mod lint;
@@ -39,6 +40,15 @@ enum Command {
     Readme,
     /// Checks the configuration files of deploy/ against the programs
     Deploy,
+    /// Kills, stops, cuts off and freezes the real programs at random, and checks every window at the end
+    Chaos {
+        /// How long faults are made
+        #[arg(long, default_value_t = 1.0)]
+        minutes: f64,
+        /// Decides what is done; random unless given, and printed
+        #[arg(long)]
+        seed: Option<u64>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -47,6 +57,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run().map(|()| true),
         Command::Test => Ok(test::run().end()),
         Command::Readme => test::build().and_then(|()| readme::run()).map(Tally::end),
+        Command::Chaos { minutes, seed } => chaos::run(minutes, seed).map(|()| true),
         Command::Deploy => test::build().and_then(|()| deploy::run()).map(Tally::end),
     };
     match result {

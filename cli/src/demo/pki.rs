@@ -67,7 +67,7 @@ pub(super) fn make(dir: &Path, sensors: u32) -> Result<Pki, Failure> {
 fn plan(authority: &Authority, number: u32) -> Result<(DeviceId, SensorPlan), Failure> {
     let kind = Kind::of(number);
     let site = (number / 3) as usize % SITES.len();
-    let protocol = if (number / 6) % 2 == 0 { Protocol::Json } else { Protocol::Frames };
+    let protocol = if (number / 6).is_multiple_of(2) { Protocol::Json } else { Protocol::Frames };
     let name = format!("{}-{:02}", kind.prefix(), number / 3 + 1);
     let site_name = SITES.get(site).copied().unwrap_or_default();
     let device = DeviceId {

@@ -1,0 +1,22 @@
+//! `cargo xtask chaos`: builds everything and runs the fault program of the tests, `tests/src/bin/chaos.rs`.
+
+use std::{process::Command, time::SystemTime};
+
+use crate::{
+    command::{programs, run as run_command},
+    test,
+};
+
+/// Seconds that a device or answer may need at the most: a server that is killed over and over is slow.
+const PATIENCE: &str = "180";
+
+/// Makes faults for so many minutes.
+pub(crate) fn run(minutes: f64, seed: Option<u64>) -> anyhow::Result<()> {
+    anyhow::ensure!(minutes > 0.0 && minutes <= 24.0 * 60.0, "--minutes: more than 0 and at most 1440");
+    test::build()?;
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seed = seed.unwrap_or(u64::from(since.subsec_nanos()));
+    let mut chaos = Command::new(programs()?.join("chaos"));
+    chaos.args([minutes.to_string(), seed.to_string()]).env("CATCHMENT_TEST_PATIENCE", PATIENCE);
+    run_command(&mut chaos)
+}
