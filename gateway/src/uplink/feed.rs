@@ -65,6 +65,7 @@ impl Feed {
         let live = Arc::clone(&self.link.live);
         let mut in_flight: VecDeque<(u64, Position)> = VecDeque::new();
         let (mut sent, mut told) = (delivered, None);
+        let mut released = None;
         loop {
             // Seen before the outbox is read: what comes after wakes the select below.
             commits.mark_unchanged();
@@ -84,8 +85,12 @@ impl Feed {
                 }
             }
             if in_flight.is_empty() {
-                // Everything that there was is acknowledged; what is full can go as a whole.
-                self.link.outbox.release(readable);
+                // Everything that there was is acknowledged; what is full can go as a whole. Only when something
+                // has changed: a release tells of itself as a commit does, and would wake this loop for ever.
+                let state = (readable, self.link.outbox.bytes());
+                if released.replace(state) != Some(state) {
+                    self.link.outbox.release(readable);
+                }
                 self.link.acknowledged.send_replace(readable);
             }
             if in_flight.is_empty() && told != now.watermark && readable >= now.outbox_end {

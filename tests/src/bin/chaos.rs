@@ -5,6 +5,12 @@
 //! at random instants. At the end every aggregate of every series and window must equal the model's: nothing
 //! missing, nothing doubled. The seed decides what is done; what it meets depends on the machine.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a check of the whole system, which ends with a panic when something is not as it must be"
+)]
+
 use std::{
     process::ExitCode,
     sync::{
