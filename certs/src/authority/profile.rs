@@ -135,9 +135,11 @@ pub(crate) fn leaf(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = match identity.role() {
         Role::Device | Role::Operator => vec![ExtendedKeyUsagePurpose::ClientAuth],
-        // Server of its devices, client of its aggregator.
-        Role::Gateway => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
-        Role::Aggregator => vec![ExtendedKeyUsagePurpose::ServerAuth],
+        // A gateway is the server of its devices and the client of its aggregator. An aggregator is a server; as a
+        // client it is known as one, and told that its role may not do what it asks for.
+        Role::Gateway | Role::Aggregator => {
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
+        }
     };
     params.use_authority_key_identifier_extension = true;
     date(&mut params, serial, validity);

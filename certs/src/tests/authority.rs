@@ -49,7 +49,7 @@ fn extensions_follow_the_role() {
     for (role, server, client, days) in [
         (Role::Device, false, true, 365),
         (Role::Gateway, true, true, 365),
-        (Role::Aggregator, true, false, 365),
+        (Role::Aggregator, true, true, 365),
         (Role::Operator, false, true, 90),
     ] {
         let der = leaf(&pki.issue(role, "x").dir);
