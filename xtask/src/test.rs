@@ -25,7 +25,7 @@ pub(crate) fn build() -> anyhow::Result<()> {
 /// Tests of the crates and of the whole system; prints their output as it comes.
 fn crates() -> anyhow::Result<Tally> {
     // Most system tests wait for windows to end: more of them at once than there are processors.
-    let mut command = cargo(&["test", "--workspace", "--no-fail-fast", "--", "--test-threads", "8"]);
+    let mut command = cargo(&["test", "--workspace", "--no-fail-fast", "--", "--test-threads", "4"]);
     let shown = shown(&command);
     heading(&shown);
     let mut child =

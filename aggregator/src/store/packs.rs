@@ -12,6 +12,7 @@ use std::{
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -26,6 +27,8 @@ use super::{
 
 /// sled's segments: a leaf of twenty of our largest packs is shorter than a quarter of it.
 const SEGMENT_BYTES: usize = 8 << 20;
+/// How long an earlier handle of this process may take to let go of sled's lock.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// sled cleans and syncs in the background this often; it must never be switched off.
 const BACKGROUND_MS: u64 = 500;
 
@@ -119,6 +122,20 @@ fn guarded<T>(what: impl FnOnce() -> sled::Result<T>) -> Result<T, String> {
     }
 }
 
+/// Opens sled's database. The data folder's own lock is held, so whoever still has sled's is an earlier handle of this
+/// process: sled lets go of it on a thread of its own, a moment after the handle was dropped.
+fn open_unlocked(config: &sled::Config) -> Result<sled::Db, String> {
+    let started = Instant::now();
+    loop {
+        match guarded(|| config.open()) {
+            Err(error) if error.contains("could not acquire lock") && started.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
+}
+
 impl Packs {
     /// Opens the tree in a folder, or makes it.
     ///
@@ -130,7 +147,7 @@ impl Packs {
             .segment_size(SEGMENT_BYTES)
             .cache_capacity(cache_bytes)
             .flush_every_ms(Some(BACKGROUND_MS));
-        let db = guarded(|| config.open())?;
+        let db = open_unlocked(&config)?;
         let path = folder.join("db");
         let file = File::options().read(true).write(true).open(&path).map_err(|e| io(&path, &e))?;
         let packs = Self { db, file, folder: folder.to_owned() };
