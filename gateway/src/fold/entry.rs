@@ -99,7 +99,7 @@ pub struct CloseEntry {
     /// Windows for late readings that were opened before this position are due.
     #[prost(uint64, tag = "3")]
     pub late_before: u64,
-    /// All windows are due, late ones first: there are too many, or the gateway ends.
+    /// All windows are due, late ones first: there are too many.
     #[prost(bool, tag = "4")]
     pub all: bool,
     /// At most so many windows are closed.

@@ -38,21 +38,6 @@ impl Shard {
         Ok(true)
     }
 
-    /// Closes all windows, due or not: the gateway leaves for good. Returns whether there are more.
-    ///
-    /// # Errors
-    /// See [`Wait`].
-    pub fn close_all(&mut self) -> Result<bool, Wait> {
-        if self.state.open_count().0 == 0 {
-            return Ok(false);
-        }
-        let mut entry = self.entry(self.state.watermark().unwrap_or(Timestamp::from_nanos(i64::MIN)), 0);
-        entry.all = true;
-        entry.take = self.state.measure(&entry, cut::BATCH_MEMORY, cut::BATCH_PARTIALS);
-        self.close(entry)?;
-        Ok(true)
-    }
-
     fn entry(&self, watermark: Timestamp, late_before: u64) -> CloseEntry {
         CloseEntry {
             number: self.state.next_batch(),

@@ -43,13 +43,11 @@ pub(super) struct Feed {
     link: ShardLink,
     in_flight_max: usize,
     metrics: Arc<Metrics>,
-    /// Highest number that the aggregator has acknowledged, over all streams.
-    acknowledged: u64,
 }
 
 impl Feed {
     pub(super) fn new(link: ShardLink, in_flight_max: usize, metrics: Arc<Metrics>) -> Self {
-        Self { link, in_flight_max, metrics, acknowledged: 0 }
+        Self { link, in_flight_max, metrics }
     }
 
     /// Feeds a stream until it ends. `delivered` is what the aggregator had before. May be dropped at any await.
@@ -119,9 +117,8 @@ impl Feed {
     /// Notes acknowledgements and lets go of what they cover.
     fn settle(&mut self, ack: u64, in_flight: &mut VecDeque<(u64, Position)>) {
         let mut covered = None;
-        while let Some((number, position)) = in_flight.front().copied().filter(|(number, _)| *number <= ack) {
+        while let Some((_, position)) = in_flight.front().copied().filter(|(number, _)| *number <= ack) {
             in_flight.pop_front();
-            self.acknowledged = self.acknowledged.max(number);
             self.metrics.batches_acknowledged.inc();
             covered = Some(position);
         }
