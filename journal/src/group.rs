@@ -11,19 +11,23 @@
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
-use crate::error::{AppendError, FullReason, SyncError};
+use crate::error::{AppendError, SyncError};
 use crate::format::{ALIGN, BLOCK_HEADER, RECORD_HEADER};
 use crate::fs::{Disk, RealDisk};
-use crate::log::{Log, RETRY};
-use crate::pending::{Block, Pending, Refusal};
+use crate::log::Log;
+use crate::pending::{Pending, Refusal};
 use crate::position::Position;
 use crate::reader::Reader;
 use crate::segments::Segments;
-use crate::writer::{WriteError, Writer};
+
+mod committer;
+
+pub use committer::Committer;
+use committer::ExitGuard;
 
 /// What the committer publishes after each round. Every publication wakes the subscribers, also those that
 /// wait to repeat an append that was refused with `BufferFull` or `Full`.
@@ -95,6 +99,17 @@ impl<D: Disk> GroupLog<D> {
     /// # Errors
     /// The thread cannot be started.
     pub fn start(log: Log<D>, name: &str) -> std::io::Result<Self> {
+        let (shared, mut committer) = Self::manual(log);
+        let thread = std::thread::Builder::new()
+            .name(format!("journal-{name}"))
+            .spawn(move || ExitGuard(&mut committer).0.run())?;
+        *shared.inner.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(shared)
+    }
+
+    /// Shares an opened log without a thread: nothing is committed but by [`Committer::step`]. For simulations,
+    /// in which it is the schedule that decides when a sync happens.
+    pub fn manual(log: Log<D>) -> (Self, Committer<D>) {
         let (writer, mut pending, held, poisoned) = log.into_parts();
         if let Some(why) = &poisoned {
             pending.poison(Arc::clone(why));
@@ -112,12 +127,8 @@ impl<D: Disk> GroupLog<D> {
         let retry = held.as_ref().map(|_| Instant::now());
         let inner_too = Arc::clone(&inner);
         let committer = Committer { inner: inner_too, writer, held, spare: Vec::new(), full: None, retry };
-        let thread = std::thread::Builder::new()
-            .name(format!("journal-{name}"))
-            .spawn(move || ExitGuard(committer).0.run())?;
-        *inner.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         let stop = Arc::new(StopOnDrop(Arc::clone(&inner)));
-        Ok(Self { inner, _stop: stop })
+        (Self { inner, _stop: stop }, committer)
     }
 
     /// Takes a record into the next commit; returns its position. Does not block on the disk.
@@ -202,176 +213,6 @@ impl<D: Disk> GroupLog<D> {
             Some(thread) => thread
                 .join()
                 .unwrap_or_else(|_| Err(SyncError::Poisoned("the committing thread panicked".into()))),
-        }
-    }
-}
-
-/// The thread's side.
-struct Committer<D: Disk> {
-    inner: Arc<Inner<D>>,
-    writer: Writer<D>,
-    /// A block that found no space; it goes first.
-    held: Option<Block>,
-    spare: Vec<u8>,
-    full: Option<FullReason>,
-    /// When to look for space again.
-    retry: Option<Instant>,
-}
-
-/// However the thread ends, appenders learn of it.
-struct ExitGuard<D: Disk>(Committer<D>);
-
-impl<D: Disk> Drop for ExitGuard<D> {
-    fn drop(&mut self) {
-        let panicked = std::thread::panicking();
-        let mut state = self.0.inner.state();
-        state.pending.close();
-        if panicked {
-            state.pending.poison("the committing thread panicked".into());
-        }
-        drop(state);
-        if panicked {
-            let why = Some("the committing thread panicked".into());
-            self.0.inner.commits.send_modify(|commit| commit.poisoned = why);
-        }
-    }
-}
-
-/// What one round has to do.
-struct Round {
-    block: Option<Block>,
-    release: Option<Position>,
-    wanted: u64,
-    /// Begin a new segment after the block; no record is accepted until then.
-    roll: bool,
-    stop: bool,
-}
-
-impl<D: Disk> Committer<D> {
-    fn run(&mut self) -> Result<Position, SyncError> {
-        loop {
-            let round = self.next_round();
-            let stop = round.stop;
-            match self.round(round) {
-                Ok(()) if stop => return self.finish(),
-                Ok(()) => {}
-                Err(why) => return Err(self.poison(why)),
-            }
-        }
-    }
-
-    fn poison(&self, why: Arc<str>) -> SyncError {
-        self.inner.state().pending.poison(Arc::clone(&why));
-        let told = Some(Arc::clone(&why));
-        self.inner.commits.send_modify(|commit| commit.poisoned = told);
-        SyncError::Poisoned(why)
-    }
-
-    /// Waits for something to do.
-    fn next_round(&mut self) -> Round {
-        let mut state = self.inner.state();
-        loop {
-            let data = self.held.is_none() && !state.pending.is_empty();
-            if state.stop || state.release.is_some() || data || (self.retry.is_none() && state.wanted > 0) {
-                break;
-            }
-            let Some(retry) = self.retry else {
-                state = self.inner.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = retry.saturating_duration_since(Instant::now());
-            if left == Duration::ZERO {
-                break;
-            }
-            state = self.inner.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let mut roll = false;
-        let block = self.held.take().or_else(|| {
-            let spare = std::mem::take(&mut self.spare);
-            let block = state.pending.take(spare);
-            let base = state.pending.base();
-            roll = self.writer.should_roll(base, state.wanted)
-                || (self.full.is_some() && self.writer.should_roll_full(base));
-            if roll {
-                state.pending.set_limit(base);
-            }
-            block
-        });
-        Round { block, release: state.release.take(), wanted: state.wanted, roll, stop: state.stop }
-    }
-
-    fn round(&mut self, round: Round) -> Result<(), Arc<str>> {
-        if let Some(before) = round.release {
-            match self.writer.release(before) {
-                Ok(()) => {}
-                Err(WriteError::Failed(why) | WriteError::NoSpace(why)) => return Err(why),
-            }
-        }
-        if let Some(block) = round.block {
-            match self.writer.commit(&block) {
-                Ok(()) => self.spare = block.bytes,
-                Err(WriteError::NoSpace(why)) => {
-                    self.held = Some(block);
-                    self.full = Some(FullReason::Disk(why));
-                    self.publish(0);
-                    return Ok(());
-                }
-                Err(WriteError::Failed(why)) => return Err(why),
-            }
-        }
-        self.full = None;
-        if round.roll {
-            match self.writer.roll(self.writer.tail()) {
-                Ok(()) => {}
-                Err(WriteError::NoSpace(why)) => self.full = Some(FullReason::Disk(why)),
-                Err(WriteError::Failed(why)) => return Err(why),
-            }
-        }
-        if self.full.is_none() {
-            let end = self.inner.state().pending.end();
-            self.full = self.writer.reserve(end, round.wanted)?;
-        }
-        self.publish(round.wanted);
-        Ok(())
-    }
-
-    /// Tells everybody how it stands; `satisfied` is the room that was asked for in this round.
-    fn publish(&mut self, satisfied: u64) {
-        let mut state = self.inner.state();
-        if self.held.is_none() {
-            state.pending.set_limit(self.writer.reserved());
-        }
-        state.pending.set_full(self.full.clone());
-        if self.full.is_none() && state.wanted <= satisfied {
-            state.wanted = 0;
-        }
-        drop(state);
-        self.retry = self.full.as_ref().map(|_| Instant::now() + RETRY);
-        let (durable, full) = (self.writer.tail(), self.full.is_some());
-        self.inner.commits.send_modify(|commit| {
-            commit.durable = durable;
-            commit.full = full;
-        });
-    }
-
-    /// After the last round: nothing is accepted any more.
-    fn finish(&mut self) -> Result<Position, SyncError> {
-        if let Some(FullReason::Disk(why)) = self.full.take().filter(|_| self.held.is_some()) {
-            return Err(SyncError::Full(why));
-        }
-        // A held block may have been followed by records that were accepted on reserved space.
-        while let Some(block) = self.inner.state().pending.take(Vec::new()) {
-            self.writer.commit(&block).map_err(|error| self.end_error(error))?;
-        }
-        self.writer.seal().map_err(|error| self.end_error(error))?;
-        self.publish(0);
-        Ok(self.writer.tail())
-    }
-
-    fn end_error(&self, error: WriteError) -> SyncError {
-        match error {
-            WriteError::NoSpace(why) => SyncError::Full(why),
-            WriteError::Failed(why) => self.poison(why),
         }
     }
 }

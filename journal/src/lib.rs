@@ -41,7 +41,7 @@ pub use damage::{Damage, DamageReason, Recovery};
 pub use data_dir::{DataDir, DataDirError, FORMAT_VERSION};
 pub use error::{AppendError, FullReason, OpenError, ReadError, SyncError};
 pub use fs::{Disk, DiskFile, RealDisk};
-pub use group::{Commit, GroupLog};
+pub use group::{Commit, Committer, GroupLog};
 pub use log::Log;
 pub use position::Position;
 pub use reader::{ReadEvent, Reader};

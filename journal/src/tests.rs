@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod group;
 mod log;
+mod manual;
 mod whole;
 
 use std::path::Path;

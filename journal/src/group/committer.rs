@@ -1,0 +1,200 @@
+//! The side of a shared log that writes: rounds of commit, release, and looking for space.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Inner, State};
+use crate::error::{FullReason, SyncError};
+use crate::fs::{Disk, RealDisk};
+use crate::log::RETRY;
+use crate::pending::Block;
+use crate::position::Position;
+use crate::writer::{WriteError, Writer};
+
+/// The side that writes: a thread of its own ([`GroupLog::start`]), or whoever drives it ([`GroupLog::manual`]).
+pub struct Committer<D: Disk = RealDisk> {
+    pub(super) inner: Arc<Inner<D>>,
+    pub(super) writer: Writer<D>,
+    /// A block that found no space; it goes first.
+    pub(super) held: Option<Block>,
+    pub(super) spare: Vec<u8>,
+    pub(super) full: Option<FullReason>,
+    /// When to look for space again.
+    pub(super) retry: Option<Instant>,
+}
+
+/// However the thread ends, appenders learn of it.
+pub(super) struct ExitGuard<'a, D: Disk>(pub(super) &'a mut Committer<D>);
+
+impl<D: Disk> Drop for ExitGuard<'_, D> {
+    fn drop(&mut self) {
+        let panicked = std::thread::panicking();
+        let mut state = self.0.inner.state();
+        state.pending.close();
+        if panicked {
+            state.pending.poison("the committing thread panicked".into());
+        }
+        drop(state);
+        if panicked {
+            let why = Some("the committing thread panicked".into());
+            self.0.inner.commits.send_modify(|commit| commit.poisoned = why);
+        }
+    }
+}
+
+/// What one round has to do.
+struct Round {
+    block: Option<Block>,
+    release: Option<Position>,
+    wanted: u64,
+    /// Begin a new segment after the block; no record is accepted until then.
+    roll: bool,
+    stop: bool,
+}
+
+impl<D: Disk> Committer<D> {
+    pub(super) fn run(&mut self) -> Result<Position, SyncError> {
+        loop {
+            let round = self.next_round();
+            let stop = round.stop;
+            match self.round(round) {
+                Ok(()) if stop => return self.finish(),
+                Ok(()) => {}
+                Err(why) => return Err(self.poison(why)),
+            }
+        }
+    }
+
+    /// One round: commits what was appended up to now, releases, looks for space. Does not wait for anything.
+    ///
+    /// # Errors
+    /// The log is poisoned, now or since before.
+    pub fn step(&mut self) -> Result<(), Arc<str>> {
+        if let Some(why) = self.inner.commits.borrow().poisoned.clone() {
+            return Err(why);
+        }
+        let inner = Arc::clone(&self.inner);
+        let round = self.take_round(&mut inner.state());
+        self.round(round).inspect_err(|why| drop(self.poison(Arc::clone(why))))
+    }
+
+    fn poison(&self, why: Arc<str>) -> SyncError {
+        self.inner.state().pending.poison(Arc::clone(&why));
+        let told = Some(Arc::clone(&why));
+        self.inner.commits.send_modify(|commit| commit.poisoned = told);
+        SyncError::Poisoned(why)
+    }
+
+    /// Waits for something to do.
+    fn next_round(&mut self) -> Round {
+        let inner = Arc::clone(&self.inner);
+        let mut state = inner.state();
+        loop {
+            let data = self.held.is_none() && !state.pending.is_empty();
+            if state.stop || state.release.is_some() || data || (self.retry.is_none() && state.wanted > 0) {
+                break;
+            }
+            let Some(retry) = self.retry else {
+                state = self.inner.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = retry.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                break;
+            }
+            state = self.inner.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        self.take_round(&mut state)
+    }
+
+    fn take_round(&mut self, state: &mut State) -> Round {
+        let mut roll = false;
+        let block = self.held.take().or_else(|| {
+            let spare = std::mem::take(&mut self.spare);
+            let block = state.pending.take(spare);
+            let base = state.pending.base();
+            roll = self.writer.should_roll(base, state.wanted)
+                || (self.full.is_some() && self.writer.should_roll_full(base));
+            if roll {
+                state.pending.set_limit(base);
+            }
+            block
+        });
+        Round { block, release: state.release.take(), wanted: state.wanted, roll, stop: state.stop }
+    }
+
+    fn round(&mut self, round: Round) -> Result<(), Arc<str>> {
+        if let Some(before) = round.release {
+            match self.writer.release(before) {
+                Ok(()) => {}
+                Err(WriteError::Failed(why) | WriteError::NoSpace(why)) => return Err(why),
+            }
+        }
+        if let Some(block) = round.block {
+            match self.writer.commit(&block) {
+                Ok(()) => self.spare = block.bytes,
+                Err(WriteError::NoSpace(why)) => {
+                    self.held = Some(block);
+                    self.full = Some(FullReason::Disk(why));
+                    self.publish(0);
+                    return Ok(());
+                }
+                Err(WriteError::Failed(why)) => return Err(why),
+            }
+        }
+        self.full = None;
+        if round.roll {
+            match self.writer.roll(self.writer.tail()) {
+                Ok(()) => {}
+                Err(WriteError::NoSpace(why)) => self.full = Some(FullReason::Disk(why)),
+                Err(WriteError::Failed(why)) => return Err(why),
+            }
+        }
+        if self.full.is_none() {
+            let end = self.inner.state().pending.end();
+            self.full = self.writer.reserve(end, round.wanted)?;
+        }
+        self.publish(round.wanted);
+        Ok(())
+    }
+
+    /// Tells everybody how it stands; `satisfied` is the room that was asked for in this round.
+    fn publish(&mut self, satisfied: u64) {
+        let mut state = self.inner.state();
+        if self.held.is_none() {
+            state.pending.set_limit(self.writer.reserved());
+        }
+        state.pending.set_full(self.full.clone());
+        if self.full.is_none() && state.wanted <= satisfied {
+            state.wanted = 0;
+        }
+        drop(state);
+        self.retry = self.full.as_ref().map(|_| Instant::now() + RETRY);
+        let (durable, full) = (self.writer.tail(), self.full.is_some());
+        self.inner.commits.send_modify(|commit| {
+            commit.durable = durable;
+            commit.full = full;
+        });
+    }
+
+    /// After the last round: nothing is accepted any more.
+    fn finish(&mut self) -> Result<Position, SyncError> {
+        if let Some(FullReason::Disk(why)) = self.full.take().filter(|_| self.held.is_some()) {
+            return Err(SyncError::Full(why));
+        }
+        // A held block may have been followed by records that were accepted on reserved space.
+        while let Some(block) = self.inner.state().pending.take(Vec::new()) {
+            self.writer.commit(&block).map_err(|error| self.end_error(error))?;
+        }
+        self.writer.seal().map_err(|error| self.end_error(error))?;
+        self.publish(0);
+        Ok(self.writer.tail())
+    }
+
+    fn end_error(&self, error: WriteError) -> SyncError {
+        match error {
+            WriteError::NoSpace(why) => SyncError::Full(why),
+            WriteError::Failed(why) => self.poison(why),
+        }
+    }
+}
