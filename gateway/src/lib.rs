@@ -23,7 +23,7 @@ pub mod run;
 pub mod session;
 pub mod shard;
 pub mod spawn;
-mod uplink;
+pub mod uplink;
 pub mod worker;
 
 pub use config::{Config, ConfigError, Settings};

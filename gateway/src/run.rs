@@ -31,7 +31,7 @@ use crate::{
     listener,
     metrics::Metrics,
     session::protocol::ALPN_FRAMES,
-    shard::{RecoverError, Recovered, Shard, ShardLog},
+    shard::{Limits, RecoverError, Recovered, Setup, Shard, ShardLog},
     uplink::{self, UplinkConfig},
     worker::{ShardLink, Worker},
 };
@@ -175,7 +175,10 @@ fn open_shards(
         let open = |index: u32| {
             let folder = config.data.join(format!("shard-{index}"));
             let (clock, metrics) = (Arc::clone(clock), Arc::clone(metrics));
-            scope.spawn(move || Shard::open(&folder, index, shards, config, clock, metrics))
+            let limits = Limits::of(config, shards);
+            let window = config.window;
+            scope
+                .spawn(move || Shard::open(&Setup { folder: &folder, index, window, limits, clock, metrics }))
         };
         let threads: Vec<_> = (0..shards).map(open).collect();
         threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()

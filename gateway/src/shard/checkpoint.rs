@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use catchment_journal::{Checkpoints, Position, RealDisk};
+use catchment_journal::{Checkpoints, Disk, Position};
 
 use super::Shard;
 
@@ -42,7 +42,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Stored<'_>> {
     })
 }
 
-impl Shard {
+impl<D: Disk> Shard<D> {
     /// Whether the journal has grown enough since the last checkpoint.
     pub fn checkpoint_due(&self) -> bool {
         let grown = self.journal.end().get().saturating_sub(self.checkpointed.0.get());
@@ -74,7 +74,7 @@ impl Shard {
     }
 
     /// Where checkpoints are written.
-    pub fn checkpoints(&self) -> Arc<Checkpoints<RealDisk>> {
+    pub fn checkpoints(&self) -> Arc<Checkpoints<D>> {
         Arc::clone(&self.checkpoints)
     }
 

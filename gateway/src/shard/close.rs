@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use catchment_journal::Disk;
 use catchment_partial::{Timestamp, Window};
 
 use super::{Pending, Shard, Wait};
@@ -20,7 +21,7 @@ const BATCHES_AT_ONCE: usize = 8;
 /// A share of the bound of open windows that is closed at once when it is exceeded.
 const SHED_SHARE: usize = 16;
 
-impl Shard {
+impl<D: Disk> Shard<D> {
     /// Closes what is due. Returns whether more is due: call again soon.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ mod tests;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use catchment_journal::{AppendError, Checkpoints, GroupLog, Position, RealDisk};
+use catchment_journal::{AppendError, Checkpoints, Disk, GroupLog, Position, RealDisk};
 use catchment_proto::{Labels, MetricName, Name, wire};
 
 use crate::{
@@ -29,11 +29,19 @@ use crate::{
 };
 
 pub use checkpoint::Capture;
-use recover::{ENTRY_BYTES_MAX, RECORD_BYTES_MAX};
-pub use recover::{RecoverError, Recovered};
+pub use recover::{RecoverError, Recovered, Setup};
+
+/// Most bytes of an entry. A reading takes at most 23, and an intake has at most 16,384 and those of one more
+/// message, of which `readings_max` is at most 20,000.
+const ENTRY_BYTES_MAX: u32 = 1 << 20;
+/// Most bytes of an outbox record: twice what a batch is cut to. An aggregator takes batches up to 4 MiB.
+const RECORD_BYTES_MAX: u32 = 2 << 20;
+/// Space is released by segments of this size: small, so that a small disk has room again soon, and little of the
+/// outbox is read again after a restart.
+const SEGMENT_BYTES: u64 = 4 << 20;
 
 /// The log that a shard appends to.
-pub type ShardLog = GroupLog<RealDisk>;
+pub type ShardLog<D = RealDisk> = GroupLog<D>;
 
 /// Why an entry is not taken now. Nothing has changed; whoever sent it waits and tries again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +83,12 @@ pub struct Limits {
     pub journal_bytes_max: u64,
     /// Bound of this shard's outbox on disk.
     pub outbox_bytes_max: u64,
+    /// Size of the files of journal and outbox.
+    pub segment_bytes: u64,
+    /// Most bytes of a record of the journal.
+    pub entry_bytes_max: u32,
+    /// Most bytes of a record of the outbox.
+    pub record_bytes_max: u32,
 }
 
 impl Limits {
@@ -88,6 +102,9 @@ impl Limits {
             checkpoint_bytes: config.checkpoint_bytes,
             journal_bytes_max: (config.journal_bytes_max / shards).max(3 * u64::from(ENTRY_BYTES_MAX)),
             outbox_bytes_max: (config.outbox_bytes_max / shards).max(4 * u64::from(RECORD_BYTES_MAX)),
+            segment_bytes: SEGMENT_BYTES,
+            entry_bytes_max: ENTRY_BYTES_MAX,
+            record_bytes_max: RECORD_BYTES_MAX,
         }
     }
 }
@@ -100,11 +117,11 @@ struct Pending {
 }
 
 /// One worker's share of the devices.
-pub struct Shard {
+pub struct Shard<D: Disk = RealDisk> {
     index: u32,
-    journal: ShardLog,
-    outbox: ShardLog,
-    checkpoints: Arc<Checkpoints<RealDisk>>,
+    journal: ShardLog<D>,
+    outbox: ShardLog<D>,
+    checkpoints: Arc<Checkpoints<D>>,
     /// Position of the last close: the watermark is durable beyond it.
     closed_at: Position,
     state: State,
@@ -122,7 +139,7 @@ pub struct Shard {
     metrics: Arc<Metrics>,
 }
 
-impl Shard {
+impl<D: Disk> Shard<D> {
     /// Appends an entry and folds it in.
     fn record(&mut self, entry: Entry) -> Result<(Position, Option<Emission>), Wait> {
         let entry = entry.encode_into(&mut self.buffer);
@@ -200,7 +217,7 @@ impl Shard {
 
     /// Whether journal or outbox come near their bound: devices are to be slowed before they have to wait.
     pub fn is_pressed(&self) -> bool {
-        let near = |log: &ShardLog, bound: u64| log.bytes() > bound / 10 * 9;
+        let near = |log: &ShardLog<D>, bound: u64| log.bytes() > bound / 10 * 9;
         near(&self.journal, self.limits.journal_bytes_max) || near(&self.outbox, self.limits.outbox_bytes_max)
     }
 
@@ -215,12 +232,12 @@ impl Shard {
     }
 
     /// The journal: to wait for its syncs.
-    pub fn journal(&self) -> &ShardLog {
+    pub fn journal(&self) -> &ShardLog<D> {
         &self.journal
     }
 
     /// The outbox: to deliver from it.
-    pub fn outbox(&self) -> &ShardLog {
+    pub fn outbox(&self) -> &ShardLog<D> {
         &self.outbox
     }
 

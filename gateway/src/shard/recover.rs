@@ -10,28 +10,20 @@ use std::{
 };
 
 use catchment_journal::{
-    Checkpoints, Damage, GroupLog, LogConfig, OpenError, Position, ReadError, ReadEvent, RealDisk, WholeError,
+    Checkpoints, Committer, Damage, Disk, GroupLog, Log, LogConfig, OpenError, Position, ReadError,
+    ReadEvent, RealDisk, WholeError,
 };
 
+use catchment_partial::Width;
 use catchment_proto::Name;
 
 use super::{Limits, Pending, Shard, ShardLog, Wait, checkpoint};
 use crate::{
     clock::Clock,
-    config::Config,
     cut,
     fold::{CheckpointError, ConfigureEntry, Entry, State},
     metrics::Metrics,
 };
-
-/// Most bytes of an entry. A reading takes at most 23, and an intake has at most 16,384 and those of one more
-/// message, of which `readings_max` is at most 20,000.
-pub(super) const ENTRY_BYTES_MAX: u32 = 1 << 20;
-/// Most bytes of an outbox record: twice what a batch is cut to. An aggregator takes batches up to 4 MiB.
-pub(super) const RECORD_BYTES_MAX: u32 = 2 << 20;
-/// Space is released by segments of this size: small, so that a small disk has room again soon, and little of the
-/// outbox is read again after a restart.
-const SEGMENT_BYTES: u64 = 4 << 20;
 
 /// Most gaps that are listed.
 const GAPS_MAX: usize = 1_000;
@@ -108,8 +100,8 @@ pub struct Recovered {
 fn journal_config(limits: &Limits) -> LogConfig {
     LogConfig {
         bytes_max: limits.journal_bytes_max,
-        segment_bytes: SEGMENT_BYTES,
-        record_bytes_max: ENTRY_BYTES_MAX,
+        segment_bytes: limits.segment_bytes,
+        record_bytes_max: limits.entry_bytes_max,
         ..LogConfig::default()
     }
 }
@@ -117,14 +109,18 @@ fn journal_config(limits: &Limits) -> LogConfig {
 fn outbox_config(limits: &Limits) -> LogConfig {
     LogConfig {
         bytes_max: limits.outbox_bytes_max,
-        segment_bytes: SEGMENT_BYTES,
-        record_bytes_max: RECORD_BYTES_MAX,
+        segment_bytes: limits.segment_bytes,
+        record_bytes_max: limits.record_bytes_max,
         ..LogConfig::default()
     }
 }
 
 /// Highest batch number in the outbox from a position on.
-fn highest_batch(outbox: &ShardLog, from: Position, recovered: &mut Recovered) -> Result<u64, ReadError> {
+fn highest_batch<D: Disk>(
+    outbox: &ShardLog<D>,
+    from: Position,
+    recovered: &mut Recovered,
+) -> Result<u64, ReadError> {
     let mut reader = outbox.read(from);
     let mut record = Vec::new();
     let mut highest = 0;
@@ -139,37 +135,76 @@ fn highest_batch(outbox: &ShardLog, from: Position, recovered: &mut Recovered) -
     }
 }
 
+/// What a shard is opened with.
+#[derive(Clone)]
+pub struct Setup<'a> {
+    /// The shard's folder.
+    pub folder: &'a Path,
+    /// Number of the shard.
+    pub index: u32,
+    /// Width of new windows.
+    pub window: Width,
+    /// Its bounds.
+    pub limits: Limits,
+    /// Says what time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
+}
+
 impl Shard {
     /// Opens a shard's folder, made if there is none, and brings the state to where the journal ends.
     ///
     /// # Errors
     /// See [`RecoverError`].
-    pub fn open(
-        folder: &Path,
-        index: u32,
-        shards: u32,
-        config: &Config,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
-    ) -> Result<(Self, Recovered), RecoverError> {
-        let mut recovered = Recovered::default();
-        let limits = Limits::of(config, shards);
+    pub fn open(setup: &Setup<'_>) -> Result<(Self, Recovered), RecoverError> {
         let disk = Arc::new(RealDisk);
-        let checkpoints = Checkpoints::open(Arc::clone(&disk), &folder.join("checkpoint"), "state")
-            .map_err(|error| RecoverError::Io { folder: folder.to_owned(), error })?;
+        Self::recover(&disk, setup, |log, name| GroupLog::start(log, &format!("{name}-{}", setup.index)))
+    }
+}
+
+impl<D: Disk> Shard<D> {
+    /// As [`Shard::open`] on any disk, with logs that are committed by their [`Committer`]s alone: the journal's,
+    /// then the outbox's. For simulations.
+    ///
+    /// # Errors
+    /// See [`RecoverError`].
+    pub fn manual(
+        disk: &Arc<D>,
+        setup: &Setup<'_>,
+    ) -> Result<(Self, [Committer<D>; 2], Recovered), RecoverError> {
+        let mut committers = Vec::new();
+        let (shard, recovered) = Self::recover(disk, setup, |log, _| {
+            let (log, committer) = GroupLog::manual(log);
+            committers.push(committer);
+            Ok(log)
+        })?;
+        let committers = committers.try_into().ok().expect("a shard has two logs");
+        Ok((shard, committers, recovered))
+    }
+
+    fn recover(
+        disk: &Arc<D>,
+        setup: &Setup<'_>,
+        mut share: impl FnMut(Log<D>, &str) -> std::io::Result<ShardLog<D>>,
+    ) -> Result<(Self, Recovered), RecoverError> {
+        let Setup { folder, limits, .. } = setup;
+        let folder = *folder;
+        let mut recovered = Recovered::default();
+        let io = |error| RecoverError::Io { folder: folder.to_owned(), error };
+        let checkpoints =
+            Checkpoints::open(Arc::clone(disk), &folder.join("checkpoint"), "state").map_err(io)?;
         let stored = checkpoints
             .newest()
             .map_err(|error| RecoverError::Checkpoint { folder: folder.to_owned(), error })?
             .map(|(_, bytes)| bytes);
         let stored = stored.as_deref().and_then(checkpoint::parse);
-        let (journal, journal_recovery) = GroupLog::open(
-            Arc::clone(&disk),
-            &folder.join("journal"),
-            journal_config(&limits),
-            &format!("journal-{index}"),
-        )?;
+        let (journal, journal_recovery) =
+            Log::open(Arc::clone(disk), &folder.join("journal"), journal_config(limits))?;
         let (outbox, outbox_recovery) =
-            GroupLog::open(disk, &folder.join("outbox"), outbox_config(&limits), &format!("outbox-{index}"))?;
+            Log::open(Arc::clone(disk), &folder.join("outbox"), outbox_config(limits))?;
+        let (journal, outbox) =
+            (share(journal, "journal").map_err(io)?, share(outbox, "outbox").map_err(io)?);
         recovered.torn_bytes = journal_recovery.torn_tail_bytes + outbox_recovery.torn_tail_bytes;
         let (state, from, outbox_from) = match &stored {
             Some(stored) => {
@@ -188,7 +223,7 @@ impl Shard {
         }
         let delivered = highest_batch(&outbox, outbox_from, &mut recovered)?.max(state.next_batch() - 1);
         let mut shard = Self {
-            index,
+            index: setup.index,
             journal,
             outbox,
             checkpoints: Arc::new(checkpoints),
@@ -200,12 +235,12 @@ impl Shard {
             checkpointed: (from, from),
             live_from: 0,
             room: Ok(()),
-            limits,
-            clock,
-            metrics,
+            limits: limits.clone(),
+            clock: Arc::clone(&setup.clock),
+            metrics: Arc::clone(&setup.metrics),
         };
         shard.replay(from, delivered, &mut recovered)?;
-        shard.configure(config)?;
+        shard.configure(setup.window)?;
         Ok((shard, recovered))
     }
 
@@ -259,9 +294,9 @@ impl Shard {
     }
 
     /// Writes the window width down when it is new or has changed.
-    fn configure(&mut self, config: &Config) -> Result<(), Wait> {
-        if self.state.width() != Some(config.window) {
-            let width_ms = config.window.as_millis();
+    fn configure(&mut self, window: Width) -> Result<(), Wait> {
+        if self.state.width() != Some(window) {
+            let width_ms = window.as_millis();
             self.record(Entry::Configure(ConfigureEntry { width_ms }))?;
         }
         let (devices, series) = (self.state.device_count(), self.state.series_count());

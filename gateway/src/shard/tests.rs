@@ -34,8 +34,13 @@ impl World {
     }
 
     fn open(&self, folder: &Path) -> (Shard, Recovered) {
+        Shard::open(&self.setup(folder)).unwrap()
+    }
+
+    fn setup<'a>(&self, folder: &'a Path) -> Setup<'a> {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        Shard::open(folder, 0, 1, &self.config, clock, Metrics::new()).unwrap()
+        let limits = Limits::of(&self.config, 1);
+        Setup { folder, index: 0, window: self.config.window, limits, clock, metrics: Metrics::new() }
     }
 
     fn take(&self, shard: &mut Shard, device: &str, seq: u64, after_ms: i64, value: f64) {
@@ -172,8 +177,7 @@ fn a_journal_that_lost_its_files_is_refused() {
     shard.checkpoints().write(&capture.bytes).unwrap();
     drop(shard);
     std::fs::remove_dir_all(folder.path().join("journal")).unwrap();
-    let clock: Arc<dyn Clock> = Arc::clone(&world.clock) as _;
-    let error = Shard::open(folder.path(), 0, 1, &world.config, clock, Metrics::new()).err().unwrap();
+    let error = Shard::open(&world.setup(folder.path())).err().unwrap();
     assert!(matches!(error, RecoverError::Missing { .. }), "{error}");
 }
 

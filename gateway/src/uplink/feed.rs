@@ -3,13 +3,14 @@
 //! Invariant: batches leave in the order of the outbox, at most `in_flight` of them beyond the highest
 //! acknowledged one; the outbox is released only below an acknowledged batch.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use catchment_journal::{Position, ReadError, ReadEvent, Reader};
 use catchment_proto::wire::{self, deliver_request::Kind};
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 
+use super::flight::Flight;
 use crate::{cut, metrics::Metrics, worker::ShardLink};
 
 /// Batches read from the disk at once, and their bytes.
@@ -61,8 +62,8 @@ impl Feed {
         let mut commits = self.link.outbox.subscribe();
         let mut progress = self.link.progress.clone();
         let live = Arc::clone(&self.link.live);
-        let mut in_flight: VecDeque<(u64, Position)> = VecDeque::new();
-        let (mut sent, mut told) = (delivered, None);
+        let mut flight = Flight::new(delivered);
+        let mut told = None;
         let mut released = None;
         loop {
             // Seen before the outbox is read: what comes after wakes the select below.
@@ -70,19 +71,19 @@ impl Feed {
             let now = *progress.borrow_and_update();
             let readable = self.link.outbox.durable();
             reader.extend();
-            self.settle(*acks.borrow_and_update(), &mut in_flight);
-            let room = self.in_flight_max.saturating_sub(in_flight.len());
+            self.settle(*acks.borrow_and_update(), &mut flight);
+            let room = self.in_flight_max.saturating_sub(flight.len());
             if room > 0 {
                 let (back, batches, at_end) = read(reader, room).await?;
                 reader = back;
                 for stored in batches {
-                    self.send(stored, &mut sent, &mut in_flight, &sending).await?;
+                    self.send(stored, &mut flight, &sending).await?;
                 }
                 if !at_end {
                     continue;
                 }
             }
-            if in_flight.is_empty() {
+            if flight.is_empty() {
                 // Everything that there was is acknowledged; what is full can go as a whole. Only when something
                 // has changed: a release tells of itself as a commit does, and would wake this loop for ever.
                 let state = (readable, self.link.outbox.bytes());
@@ -91,7 +92,7 @@ impl Feed {
                 }
                 self.link.acknowledged.send_replace(readable);
             }
-            if in_flight.is_empty() && told != now.watermark && readable >= now.outbox_end {
+            if flight.is_empty() && told != now.watermark && readable >= now.outbox_end {
                 told = now.watermark;
                 self.tell(now.watermark, &sending).await?;
             }
@@ -115,13 +116,9 @@ impl Feed {
     }
 
     /// Notes acknowledgements and lets go of what they cover.
-    fn settle(&mut self, ack: u64, in_flight: &mut VecDeque<(u64, Position)>) {
-        let mut covered = None;
-        while let Some((_, position)) = in_flight.front().copied().filter(|(number, _)| *number <= ack) {
-            in_flight.pop_front();
-            self.metrics.batches_acknowledged.inc();
-            covered = Some(position);
-        }
+    fn settle(&mut self, ack: u64, flight: &mut Flight) {
+        let (batches, covered) = flight.settle(ack);
+        self.metrics.batches_acknowledged.inc_by(batches);
         if let Some(position) = covered {
             self.link.outbox.release(position);
         }
@@ -130,19 +127,17 @@ impl Feed {
     async fn send(
         &self,
         stored: Stored,
-        sent: &mut u64,
-        in_flight: &mut VecDeque<(u64, Position)>,
+        flight: &mut Flight,
         sending: &mpsc::Sender<wire::DeliverRequest>,
     ) -> Result<(), FeedError> {
-        if stored.number <= *sent {
+        if flight.is_known(stored.number) {
             // The aggregator has it; only what it was not told of is in flight.
             self.link.outbox.release(stored.position);
             return Ok(());
         }
         match wire::Batch::decode(stored.bytes.as_slice()) {
             Ok(batch) => {
-                *sent = stored.number;
-                in_flight.push_back((stored.number, stored.position));
+                flight.leave(stored.number, stored.position);
                 transmit(Kind::Batch(batch), sending).await
             }
             Err(error) => {

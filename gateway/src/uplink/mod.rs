@@ -6,6 +6,7 @@
 
 mod backoff;
 mod feed;
+pub mod flight;
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,0 +1,197 @@
+//! What a device's actor decides, apart from its mailbox: which messages are new, which series they mean.
+//!
+//! Pure but for the shard, which is an argument: the simulation drives the same code.
+
+use std::sync::Arc;
+
+use catchment_journal::{Disk, Position};
+use catchment_proto::Name;
+use hashbrown::HashMap;
+use tokio::sync::Notify;
+
+use super::SessionId;
+use crate::{
+    fold::IntakeEntry,
+    intake::{Head, Intake, Reason, Refusal},
+    metrics::Metrics,
+    shard::{Shard, Wait},
+};
+
+/// Answer to a hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// Highest sequence number taken of the epoch.
+    pub highest: u64,
+    /// It is durable once the journal is synced up to here.
+    pub durable_at: Position,
+}
+
+/// What became of the messages.
+#[derive(Debug)]
+pub enum Answer {
+    /// All were taken, but for what was refused.
+    Taken {
+        /// What the acknowledgement says: the highest sequence number, or the last message's ordinal.
+        ack: u64,
+        /// It may be sent once the journal is synced up to here.
+        durable_at: Position,
+        /// What was refused here, in addition to what decoding refused.
+        refusals: Vec<Refusal>,
+        /// The device is to be slowed: journal or outbox come near their bound.
+        slow: bool,
+    },
+    /// Nothing was taken: try again with the same messages.
+    Wait(Intake, Wait),
+}
+
+/// A session, as its device sees it.
+#[derive(Debug)]
+struct Session {
+    id: SessionId,
+    end: Arc<Notify>,
+    epoch: Option<Arc<str>>,
+    /// The session's series indexes: the device's index, or `None` for a series that is refused.
+    series: HashMap<u32, Option<u32>>,
+}
+
+/// A device and its sessions.
+pub struct Desk {
+    name: Name,
+    index: Option<u32>,
+    sessions: Vec<Session>,
+    sessions_max: usize,
+    series_max: usize,
+    metrics: Arc<Metrics>,
+}
+
+impl Desk {
+    /// A device that is not connected yet.
+    pub fn new(name: Name, sessions_max: usize, series_max: usize, metrics: Arc<Metrics>) -> Self {
+        Self { name, index: None, sessions: Vec::new(), sessions_max, series_max, metrics }
+    }
+
+    /// A session begins. When it is one too many, the oldest is told to end.
+    pub fn attach(&mut self, session: SessionId, end: Arc<Notify>) {
+        if self.sessions.len() >= self.sessions_max {
+            let oldest = self.sessions.remove(0);
+            tracing::debug!(device = %self.name, session = oldest.id, "ended by a newer session");
+            oldest.end.notify_one();
+        }
+        self.sessions.push(Session { id: session, end, epoch: None, series: HashMap::new() });
+    }
+
+    /// A session has ended.
+    pub fn detach(&mut self, session: SessionId) {
+        self.sessions.retain(|known| known.id != session);
+    }
+
+    /// A session's messages are numbered within an epoch from here on.
+    pub fn hello<D: Disk>(&mut self, session: SessionId, epoch: Arc<str>, shard: &Shard<D>) -> Welcome {
+        let device = shard.state().device(&self.name);
+        let highest = device.map_or(0, |device| shard.state().highest(device, &epoch));
+        if let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) {
+            session.epoch = Some(epoch);
+        }
+        Welcome { highest, durable_at: shard.end() }
+    }
+
+    /// Takes what a session decoded. Messages whose number was taken before are dropped.
+    ///
+    /// # Errors
+    /// See [`Wait`]; nothing was taken then.
+    pub fn take<D: Disk>(
+        &mut self,
+        session: SessionId,
+        intake: &Intake,
+        shard: &mut Shard<D>,
+    ) -> Result<Answer, Wait> {
+        shard.room()?;
+        let device = match self.index {
+            Some(index) => index,
+            None => *self.index.insert(shard.device(&self.name)?),
+        };
+        let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) else {
+            // The session was ended from here; its answers no longer matter.
+            return Ok(Answer::Taken { ack: 0, durable_at: shard.end(), refusals: Vec::new(), slow: false });
+        };
+        learn(session, device, intake, self.series_max, shard)?;
+        let epoch = session.epoch.clone();
+        let mut highest = epoch.as_deref().map_or(0, |epoch| shard.state().highest(device, epoch));
+        let mut entry = IntakeEntry { device, ..IntakeEntry::default() };
+        let mut refusals = Vec::new();
+        let (mut start, mut last_time, mut duplicates) = (0, 0_i64, 0);
+        for head in &intake.heads {
+            let readings = intake.readings.get(start..head.readings_end).unwrap_or_default();
+            start = head.readings_end;
+            if let Some(seq) = head.seq {
+                if seq <= highest {
+                    duplicates += 1;
+                    continue;
+                }
+                highest = seq;
+            }
+            let mut refused = 0;
+            for reading in readings {
+                let Some(Some(series)) = session.series.get(&reading.series) else {
+                    refused += 1;
+                    continue;
+                };
+                let time = reading.time.as_nanos();
+                entry.series.push(*series);
+                entry.time.push(time.wrapping_sub(last_time));
+                entry.value.push(reading.value);
+                last_time = time;
+            }
+            if refused > 0 {
+                refusals.push(too_many_series(head, refused, self.series_max));
+            }
+        }
+        let ack = if epoch.is_some() { highest } else { intake.heads.last().map_or(0, |head| head.ordinal) };
+        let taken = entry.value.len() as u64;
+        let before = epoch.as_deref().map_or(0, |epoch| shard.state().highest(device, epoch));
+        let moved = highest > before;
+        if let Some(epoch) = epoch.filter(|_| moved) {
+            entry.epoch = epoch.as_ref().to_owned();
+            entry.seq = highest;
+            entry.previous = before;
+        }
+        if taken > 0 || moved {
+            shard.take(entry)?;
+        }
+        self.metrics.readings.inc_by(taken);
+        self.metrics.messages.inc_by(intake.heads.len() as u64 - duplicates);
+        self.metrics.duplicates.inc_by(duplicates);
+        Ok(Answer::Taken { ack, durable_at: shard.end(), refusals, slow: shard.is_pressed() })
+    }
+}
+
+/// Learns the device's index of each series that the session uses for the first time.
+fn learn<D: Disk>(
+    session: &mut Session,
+    device: u32,
+    intake: &Intake,
+    series_max: usize,
+    shard: &mut Shard<D>,
+) -> Result<(), Wait> {
+    for (index, metric, labels) in &intake.fresh {
+        let known = shard.series(device, metric, labels)?;
+        session.series.insert(*index, known);
+        // The session's table began anew: what it used before will not come again.
+        if session.series.len() > series_max.saturating_mul(4).max(1024) {
+            let keep = u32::try_from(series_max.saturating_mul(2)).unwrap_or(u32::MAX);
+            let oldest = index.saturating_sub(keep);
+            session.series.retain(|index, _| *index >= oldest);
+        }
+    }
+    Ok(())
+}
+
+fn too_many_series(head: &Head, count: u32, series_max: usize) -> Refusal {
+    Refusal {
+        reason: Reason::TooManySeries,
+        message: format!("{count} readings of new series: a device may have {series_max} series"),
+        ordinal: head.ordinal,
+        seq: head.seq,
+        count,
+    }
+}
