@@ -33,7 +33,8 @@ impl<D: Disk> Shard<D> {
             self.move_durable();
             self.room()?;
             let Some(mut entry) = self.due(late_before) else { return Ok(false) };
-            entry.take = self.state.measure(&entry, cut::BATCH_MEMORY, cut::BATCH_PARTIALS).min(entry.take);
+            entry.take =
+                self.state.measure(&entry, self.limits.batch_memory, cut::BATCH_PARTIALS).min(entry.take);
             self.close(entry)?;
         }
         Ok(true)

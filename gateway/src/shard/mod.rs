@@ -89,6 +89,8 @@ pub struct Limits {
     pub entry_bytes_max: u32,
     /// Most bytes of a record of the outbox.
     pub record_bytes_max: u32,
+    /// Memory of the partials of a batch: see [`cut::BATCH_MEMORY`].
+    pub batch_memory: usize,
 }
 
 impl Limits {
@@ -105,6 +107,7 @@ impl Limits {
             segment_bytes: SEGMENT_BYTES,
             entry_bytes_max: ENTRY_BYTES_MAX,
             record_bytes_max: RECORD_BYTES_MAX,
+            batch_memory: cut::BATCH_MEMORY,
         }
     }
 }
