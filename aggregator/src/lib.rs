@@ -8,7 +8,7 @@ mod access;
 mod clock;
 pub mod config;
 mod fleet;
-mod ingest;
+pub mod ingest;
 pub mod inspect;
 mod metrics;
 pub mod query;

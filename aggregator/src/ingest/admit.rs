@@ -17,7 +17,7 @@ const VERSION_CHARS_MAX: usize = 64;
 
 /// A gateway's stream after its Start.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub struct Admission {
     /// One entry a shard.
     shards: Vec<Shard>,
 }
@@ -32,7 +32,7 @@ struct Shard {
 
 /// What a message is, once it is admitted.
 #[derive(Debug)]
-pub(super) enum Admitted {
+pub enum Admitted {
     /// A batch to put.
     Batch {
         /// The batch.
@@ -53,7 +53,7 @@ pub(super) enum Admitted {
 
 /// How a batch's number stands to what was durable when the stream began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub enum Order {
     /// It is new, or live.
     Next,
     /// It was durable before.
@@ -64,28 +64,48 @@ pub(super) enum Order {
 
 /// Why a stream is refused.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub enum Refusal {
+    /// The first message is something else.
     #[error("the first message of a stream must be a Start")]
     NoStart,
+    /// A Start later on.
     #[error("a stream has one Start")]
     SecondStart,
+    /// Nothing that this version knows.
     #[error("a message without content; this aggregator may be older than the gateway")]
     Empty,
+    /// The Start's number of shards is out of range.
     #[error("a gateway has 1 to {SHARDS_MAX} shards, not {0}")]
     Shards(u32),
+    /// A shard beyond those of the Start.
     #[error("shard {shard} of {shards}")]
-    Shard { shard: u32, shards: usize },
+    Shard {
+        /// The shard.
+        shard: u32,
+        /// How many there are.
+        shards: usize,
+    },
+    /// A number within the stream that is not the next.
     #[error("shard {shard}: batch {got} does not follow {last} on this stream")]
-    Gap { shard: u32, last: u64, got: u64 },
+    Gap {
+        /// The shard.
+        shard: u32,
+        /// Its last number on this stream.
+        last: u64,
+        /// The number that came.
+        got: u64,
+    },
+    /// The batch breaks a rule of the format.
     #[error("batch: {0}")]
     Batch(#[from] BatchError),
+    /// A watermark out of range, Unix milliseconds.
     #[error("a watermark of {0} ms is out of range")]
     Watermark(i64),
 }
 
 impl Refusal {
     /// For metrics.
-    pub(super) fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
             Self::NoStart | Self::SecondStart | Self::Empty => "protocol",
             Self::Shards(_) | Self::Shard { .. } => "shard",
@@ -96,7 +116,7 @@ impl Refusal {
     }
 
     /// For the gateway.
-    pub(super) fn code(&self) -> tonic::Code {
+    pub fn code(&self) -> tonic::Code {
         match self {
             Self::Gap { .. } | Self::NoStart | Self::SecondStart => tonic::Code::FailedPrecondition,
             Self::Empty => tonic::Code::Unimplemented,
@@ -108,7 +128,10 @@ impl Refusal {
 }
 
 /// Reads the first message of a stream: the data folder that delivers, and the gateway's version.
-pub(super) fn start(gateway: GatewayId, message: wire::DeliverRequest) -> Result<(Origin, String), Refusal> {
+///
+/// # Errors
+/// [`Refusal::NoStart`], [`Refusal::Shards`].
+pub fn start(gateway: GatewayId, message: wire::DeliverRequest) -> Result<(Origin, String), Refusal> {
     let Some(Kind::Start(start)) = message.kind else {
         return Err(Refusal::NoStart);
     };
@@ -122,14 +145,14 @@ pub(super) fn start(gateway: GatewayId, message: wire::DeliverRequest) -> Result
 
 impl Admission {
     /// A stream of so many shards, and what of each is durable (missing entries: nothing).
-    pub(super) fn new(shards: u32, delivered: &[u64]) -> Self {
+    pub fn new(shards: u32, delivered: &[u64]) -> Self {
         let numbers = delivered.iter().copied().chain(std::iter::repeat(0));
         let shards = numbers.take(shards as usize).map(|delivered| Shard { delivered, last: None }).collect();
         Self { shards }
     }
 
     /// The answer to the Start.
-    pub(super) fn resume(&self) -> wire::Resume {
+    pub fn resume(&self) -> wire::Resume {
         wire::Resume { delivered: self.shards.iter().map(|shard| shard.delivered).collect() }
     }
 
@@ -138,8 +161,11 @@ impl Admission {
         self.shards.get_mut(number as usize).ok_or(Refusal::Shard { shard: number, shards })
     }
 
-    /// Judges a message after the Start.
-    pub(super) fn admit(&mut self, message: wire::DeliverRequest) -> Result<Admitted, Refusal> {
+    /// Judges a message after the Start. A batch goes to [`crate::store::Store::put`] in this order and with its `first`.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the stream ends.
+    pub fn admit(&mut self, message: wire::DeliverRequest) -> Result<Admitted, Refusal> {
         match message.kind.ok_or(Refusal::Empty)? {
             Kind::Start(_) => Err(Refusal::SecondStart),
             Kind::Progress(wire::Progress { shard, watermark_ms }) => {

@@ -5,7 +5,7 @@
 //! * `admit`: the rules of a stream, pure.
 //! * `sessions`: one current stream a gateway.
 
-mod admit;
+pub mod admit;
 mod service;
 mod sessions;
 mod stream;

@@ -28,6 +28,9 @@ pub struct StoreConfig {
     /// When the packs cannot be opened or lack what the journal has released: set their folder aside and start
     /// with what the journal holds, instead of refusing. Default false, because it gives up stored windows.
     pub set_packs_aside: bool,
+    /// A step of packing begins only with this much free on the file system, bytes: the packs' storage cannot take
+    /// back a write that found no space. Default 20 MiB.
+    pub pack_free_min: u64,
     /// The journal's bounds.
     pub journal: LogConfig,
 }
@@ -43,6 +46,7 @@ impl Default for StoreConfig {
             origins_max: 65_536,
             cache_bytes: 64 << 20,
             set_packs_aside: false,
+            pack_free_min: 20 << 20,
             journal: LogConfig {
                 // A batch is encoded anew, with its origin: twice the wire's bound holds it for sure.
                 record_bytes_max: 2 * BATCH_BYTES_MAX as u32,

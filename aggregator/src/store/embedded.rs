@@ -13,7 +13,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use catchment_journal::{AppendError, Commit, Position};
+use catchment_journal::{Commit, Disk, RealDisk};
 use catchment_partial::{Partial, Timestamp, Window};
 use catchment_proto::{Batch, GatewayId, SeriesKey, batch::SHARDS_MAX};
 use futures_util::{FutureExt, future::BoxFuture};
@@ -22,31 +22,28 @@ use tokio::sync::watch;
 use super::{
     GatewayEntry, Origin, SeriesEntry, SeriesId, Store, StoreError, StoreStats,
     apply::Checked,
-    entry::{self, Entry},
+    entry::Entry,
     forget,
-    inner::{Admitted, Inner, lock, read, write},
+    gate::{Admission, stopping},
+    inner::{Inner, lock, read, write},
     scan,
 };
 
 /// A store in a data folder of its own. Dropping it stops its thread; [`Store::close`] also packs what memory holds.
-pub struct EmbeddedStore {
-    inner: Arc<Inner>,
+pub struct EmbeddedStore<D: Disk = RealDisk> {
+    pub(super) inner: Arc<Inner<D>>,
     packer: Option<JoinHandle<()>>,
 }
 
-/// What became of a batch at the gate.
-enum Admission {
-    /// It is in the journal at this position, now or since before.
-    At(Position),
-    /// It was durable before.
-    Before,
-    /// The journal takes no more before its next commit.
-    Later(Box<Checked>),
-}
+impl<D: Disk> EmbeddedStore<D> {
+    /// A store whose packing its owner drives.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn without_packer(inner: Arc<Inner<D>>) -> Self {
+        Self { inner, packer: None }
+    }
 
-impl EmbeddedStore {
     /// Starts the packer beside an opened store.
-    pub(super) fn start(inner: Arc<Inner>) -> std::io::Result<Self> {
+    pub(super) fn start(inner: Arc<Inner<D>>) -> std::io::Result<Self> {
         let shared = Arc::clone(&inner);
         let thread = std::thread::Builder::new().name("store-packer".to_owned());
         let packer = thread.spawn(move || super::packer::run(&shared))?;
@@ -151,6 +148,7 @@ impl EmbeddedStore {
             }
             inner.signal.ask(|request| request.pack = true);
             tokio::select! {
+                biased;
                 packed = progress.changed() => packed.map_err(|_| ended())?,
                 committed = commits.changed() => committed.map_err(|_| ended())?,
             }
@@ -172,98 +170,7 @@ fn ended() -> StoreError {
     StoreError::Poisoned("the store has ended".into())
 }
 
-impl Inner {
-    fn healthy(&self) -> Result<(), StoreError> {
-        self.failure().map_or(Ok(()), |reason| Err(StoreError::Poisoned(reason)))
-    }
-
-    fn origin_fits(&self, origin: &Origin) -> Result<(), StoreError> {
-        let catalog = &read(&self.state).catalog;
-        let known = catalog.find_origin(&origin.gateway, origin.epoch).is_some();
-        if known || catalog.origins.len() < self.config.origins_max {
-            return Ok(());
-        }
-        let max = self.config.origins_max;
-        Err(StoreError::Full(format!("{max} data folders of gateways are known, the bound origins_max")))
-    }
-
-    /// Appends a batch to the journal, unless its number says that it is there or must not follow. The caller holds
-    /// its turn, so nobody else appends meanwhile.
-    fn admit(&self, mut checked: Box<Checked>, first: bool) -> Result<Admission, StoreError> {
-        self.origin_fits(checked.origin())?;
-        let (shard, number) = (checked.batch().shard, checked.batch().number);
-        let key = (checked.origin().gateway.clone(), checked.origin().epoch);
-        let applied = {
-            let catalog = &read(&self.state).catalog;
-            catalog.find_origin(&key.0, key.1).map_or(0, |origin| catalog.delivered(origin, shard))
-        };
-        let waiting = {
-            let mut gate = lock(&self.gate);
-            if gate.closed {
-                return Err(stopping());
-            }
-            let last = gate.admitted.get(&key).and_then(|shards| shards.get(shard as usize)).copied();
-            let waiting = last.filter(|last| last.number > applied);
-            if number <= waiting.map_or(applied, |last| last.number) {
-                gate.duplicates += 1;
-                let waits = waiting.filter(|_| number > applied);
-                return Ok(waits.map_or(Admission::Before, |last| Admission::At(last.position)));
-            }
-            waiting
-        };
-        let highest = waiting.map_or(applied, |last| last.number);
-        if number > highest.saturating_add(1) && !first {
-            return Err(StoreError::Gap { shard, highest, got: number });
-        }
-        checked.set_follows(highest);
-        let origin = checked.origin().clone();
-        let admission = self.append(key, checked)?;
-        if number > highest.saturating_add(1) && matches!(admission, Admission::At(_)) {
-            tracing::warn!(
-                gateway = %origin.gateway, epoch = origin.epoch, shard, highest, number,
-                "a gateway goes on beyond the next batch: this store has lost what it once acknowledged, or never had it"
-            );
-        }
-        Ok(admission)
-    }
-
-    fn append(&self, key: (GatewayId, u64), checked: Box<Checked>) -> Result<Admission, StoreError> {
-        let bytes = entry::encode(checked.entry());
-        let (shard, number) = (checked.batch().shard as usize, checked.batch().number);
-        let mut gate = lock(&self.gate);
-        let position = match self.log.append(&bytes) {
-            Ok(position) => position,
-            Err(AppendError::BufferFull) => return Ok(Admission::Later(checked)),
-            Err(AppendError::Full(reason)) => {
-                self.signal.ask(|request| request.pack = true);
-                return Err(StoreError::Full(reason.to_string()));
-            }
-            Err(AppendError::TooLarge { bytes, max }) => {
-                let reason =
-                    format!("the batch takes {bytes} bytes in the journal, at most {max} are possible");
-                return Err(StoreError::Body { entry: 0, reason });
-            }
-            Err(AppendError::Poisoned(reason)) => return Err(StoreError::Poisoned(reason)),
-            Err(AppendError::Closed) => return Err(stopping()),
-        };
-        let shards = gate.admitted.entry(key).or_default();
-        if shards.len() <= shard {
-            shards.resize(shard + 1, Admitted::default());
-        }
-        if let Some(last) = shards.get_mut(shard) {
-            *last = Admitted { number, position };
-        }
-        gate.pending_bytes += checked.bytes();
-        gate.pending.push_back((position, *checked));
-        Ok(Admission::At(position))
-    }
-}
-
-fn stopping() -> StoreError {
-    StoreError::Full("the aggregator is stopping".to_owned())
-}
-
-impl Store for EmbeddedStore {
+impl<D: Disk> Store for EmbeddedStore<D> {
     fn put<'a>(
         &'a self,
         origin: &'a Origin,
@@ -356,7 +263,7 @@ impl Store for EmbeddedStore {
     }
 }
 
-impl Drop for EmbeddedStore {
+impl<D: Disk> Drop for EmbeddedStore<D> {
     fn drop(&mut self) {
         self.inner.signal.ask(|request| request.stop = true);
         if let Some(packer) = self.packer.take()

@@ -5,16 +5,16 @@
 
 use std::collections::BTreeSet;
 
+use catchment_journal::Disk;
 use catchment_partial::{Timestamp, Width};
 
 use super::{
     StoreError,
     inner::{Inner, lock, read, write},
-    pack,
-    packs::Change,
-    records,
+    pack, records,
     row::{Name, bucket_end, bucket_of},
     scan,
+    tree::Change,
 };
 
 /// Bytes of keys and values, or number of series, after which a step ends.
@@ -31,7 +31,7 @@ struct Cursor {
 }
 
 /// See [`super::Store::forget_before`].
-pub(super) fn forget_before(inner: &Inner, before: Timestamp) -> Result<u64, StoreError> {
+pub(super) fn forget_before<D: Disk>(inner: &Inner<D>, before: Timestamp) -> Result<u64, StoreError> {
     inner.settle();
     let mut forgotten = 0;
     let mut cursor = Some(Cursor { series: 0, bucket: i64::MIN, changed: false });
@@ -46,8 +46,8 @@ pub(super) fn forget_before(inner: &Inner, before: Timestamp) -> Result<u64, Sto
     Ok(forgotten)
 }
 
-fn step(
-    inner: &Inner,
+fn step<D: Disk>(
+    inner: &Inner<D>,
     before: Timestamp,
     from: Cursor,
     forgotten: &mut u64,
@@ -85,8 +85,8 @@ fn step(
 }
 
 /// Forgets packed windows of a series; true if the change is full before the series is done.
-fn forget_series(
-    inner: &Inner,
+fn forget_series<D: Disk>(
+    inner: &Inner<D>,
     before: Timestamp,
     at: &mut Cursor,
     change: &mut Change,
@@ -109,8 +109,8 @@ fn forget_series(
 }
 
 /// Forgets packed windows of a bucket; tells their names.
-fn forget_bucket(
-    inner: &Inner,
+fn forget_bucket<D: Disk>(
+    inner: &Inner<D>,
     before: Timestamp,
     series: u32,
     bucket: i64,
@@ -142,7 +142,12 @@ fn forget_bucket(
 }
 
 /// Forgets a series' windows in memory, and the series itself if nothing is left of it. `changed`: packed windows went.
-fn finish_series(inner: &Inner, before: Timestamp, series: u32, changed: bool) -> Result<u64, String> {
+fn finish_series<D: Disk>(
+    inner: &Inner<D>,
+    before: Timestamp,
+    series: u32,
+    changed: bool,
+) -> Result<u64, String> {
     let packed = inner.packs.first_bucket(series, i64::MIN, i64::MAX)?.is_some();
     let dropped = {
         let mut state = write(&inner.state);

@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use catchment_journal::{DataDir, GroupLog, Position};
+use catchment_journal::{DataDir, Disk, GroupLog, Position, RealDisk};
 use catchment_proto::GatewayId;
 use tokio::sync::watch;
 
@@ -53,7 +53,7 @@ pub(super) struct Progress {
 }
 
 /// The embedded store without its thread.
-pub(super) struct Inner {
+pub(super) struct Inner<D: Disk = RealDisk> {
     pub(super) config: StoreConfig,
     pub(super) limits: Limits,
     pub(super) state: RwLock<State>,
@@ -62,7 +62,9 @@ pub(super) struct Inner {
     pub(super) turn: tokio::sync::Mutex<()>,
     /// Held by whoever changes packs.
     pub(super) packing: Mutex<()>,
-    pub(super) log: GroupLog,
+    /// The disk of journal and data folder.
+    pub(super) disk: Arc<D>,
+    pub(super) log: GroupLog<D>,
     pub(super) packs: Packs,
     /// The data folder.
     pub(super) folder: PathBuf,
@@ -72,11 +74,11 @@ pub(super) struct Inner {
     pub(super) progress: watch::Sender<Progress>,
     pub(super) signal: Signal,
     pub(super) failure: OnceLock<Arc<str>>,
-    /// Dropped last: it holds the lock on the folder.
-    pub(super) _data_dir: DataDir,
+    /// Dropped last: it holds the lock on the folder. `None` in a simulation, which has none.
+    pub(super) _data_dir: Option<DataDir>,
 }
 
-impl Inner {
+impl<D: Disk> Inner<D> {
     /// Applies the batches that have become durable.
     pub(super) fn settle(&self) {
         let durable = self.log.durable();

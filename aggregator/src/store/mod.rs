@@ -9,7 +9,12 @@ mod config;
 mod embedded;
 mod entry;
 mod forget;
+mod gate;
 mod inner;
+#[cfg(any(test, feature = "sim"))]
+mod manual;
+#[cfg(any(test, feature = "sim"))]
+mod memory;
 mod open;
 mod pack;
 mod packed;
@@ -20,8 +25,10 @@ mod records;
 mod row;
 mod scan;
 mod signal;
+mod sled_tree;
 #[cfg(test)]
 mod testing;
+mod tree;
 mod verify;
 
 use std::{ops::ControlFlow, sync::Arc};
@@ -30,6 +37,8 @@ use catchment_partial::{Partial, Timestamp, Window};
 use catchment_proto::{Batch, GatewayId, SeriesKey};
 use futures_util::future::BoxFuture;
 
+#[cfg(any(test, feature = "sim"))]
+pub use self::memory::MemoryTree;
 pub use self::{
     config::{OpenReport, StoreConfig, StoreStats},
     embedded::EmbeddedStore,

@@ -10,7 +10,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use catchment_journal::{DataDir, GroupLog, Log, Position, ReadEvent, RealDisk};
+use catchment_journal::{DataDir, Disk, GroupLog, Log, Position, ReadEvent, RealDisk};
 use tokio::sync::watch;
 
 use super::{
@@ -18,9 +18,11 @@ use super::{
     apply::{Checked, Limits, State},
     entry,
     inner::{Gate, Inner, Progress, read, write},
-    packed, packer,
+    packed,
+    packer::{self, PackError},
     packs::{Loaded, Packs},
     signal::Signal,
+    sled_tree::SledTree,
 };
 
 /// Kind of the data folder.
@@ -80,55 +82,79 @@ impl EmbeddedStore {
         let data_dir = DataDir::open(data, KIND, now, &[])?;
         let mut report = OpenReport::default();
         let (packs, loaded) = open_packs(data, &config, &mut report)?;
-        let packed_to = loaded.meta.unwrap_or_default().packed_to;
-        let (mut log, recovery) = Log::open(Arc::new(RealDisk), &data.join(JOURNAL), config.journal.clone())?;
-        report.torn_tail_bytes = recovery.torn_tail_bytes;
-        if log.end() < packed_to {
-            report.damage += 1;
-            tracing::error!(
-                journal_end = %log.end(), %packed_to,
-                "the journal ends before the packs do: what it held since the last packing is lost"
-            );
-            log.advance_to(packed_to).map_err(|e| OpenError::Replay(e.to_string()))?;
-        }
-        if log.start() > packed_to {
-            report.damage += 1;
-            tracing::error!(
-                journal_start = %log.start(), %packed_to,
-                "the beginning of the journal is missing: batches in this range are lost"
-            );
-        }
-        let log = GroupLog::start(log, "store").map_err(|source| OpenError::Io {
-            what: "cannot start the journal's thread".to_owned(),
-            source,
+        let parts = Parts { disk: Arc::new(RealDisk), data, packs, loaded, data_dir: Some(data_dir), config };
+        let inner = assemble(parts, &mut report, |log| {
+            GroupLog::start(log, "store").map_err(|source| OpenError::Io {
+                what: "cannot start the journal's thread".to_owned(),
+                source,
+            })
         })?;
-        let mut inner = Inner {
-            limits: Limits { series_max: config.series_max, live_bytes_max: config.live_bytes_max },
-            state: RwLock::new(State { catalog: loaded.catalog, applied_to: packed_to, ..State::default() }),
-            gate: Mutex::new(Gate::default()),
-            turn: tokio::sync::Mutex::new(()),
-            packing: Mutex::new(()),
-            log,
-            packs,
-            folder: data.to_owned(),
-            packed_to: AtomicU64::new(packed_to.get()),
-            forgotten: AtomicU64::new(0),
-            damage: 0,
-            progress: watch::Sender::new(Progress::default()),
-            signal: Signal::default(),
-            failure: OnceLock::new(),
-            config,
-            _data_dir: data_dir,
-        };
-        replay(&inner, packed_to, &mut report)?;
-        inner.damage = report.damage;
-        report.series = read(&inner.state).catalog.series.len();
         let store = Self::start(Arc::new(inner)).map_err(|source| OpenError::Io {
             what: "cannot start the packer's thread".to_owned(),
             source,
         })?;
         Ok((Arc::new(store), report))
     }
+}
+
+/// What a store is made of.
+pub(super) struct Parts<'a, D: Disk> {
+    pub(super) disk: Arc<D>,
+    pub(super) data: &'a Path,
+    pub(super) config: StoreConfig,
+    pub(super) packs: Packs,
+    pub(super) loaded: Loaded,
+    pub(super) data_dir: Option<DataDir>,
+}
+
+/// Opens the journal and replays what the packs lack; `share` decides who commits from then on.
+pub(super) fn assemble<D: Disk>(
+    parts: Parts<'_, D>,
+    report: &mut OpenReport,
+    share: impl FnOnce(Log<D>) -> Result<GroupLog<D>, OpenError>,
+) -> Result<Inner<D>, OpenError> {
+    let Parts { disk, data, config, packs, loaded, data_dir } = parts;
+    let packed_to = loaded.meta.unwrap_or_default().packed_to;
+    let (mut log, recovery) = Log::open(Arc::clone(&disk), &data.join(JOURNAL), config.journal.clone())?;
+    report.torn_tail_bytes = recovery.torn_tail_bytes;
+    if log.end() < packed_to {
+        report.damage += 1;
+        tracing::error!(
+            journal_end = %log.end(), %packed_to,
+            "the journal ends before the packs do: what it held since the last packing is lost"
+        );
+        log.advance_to(packed_to).map_err(|e| OpenError::Replay(e.to_string()))?;
+    }
+    if log.start() > packed_to {
+        report.damage += 1;
+        tracing::error!(
+            journal_start = %log.start(), %packed_to,
+            "the beginning of the journal is missing: batches in this range are lost"
+        );
+    }
+    let mut inner = Inner {
+        limits: Limits { series_max: config.series_max, live_bytes_max: config.live_bytes_max },
+        state: RwLock::new(State { catalog: loaded.catalog, applied_to: packed_to, ..State::default() }),
+        gate: Mutex::new(Gate::default()),
+        turn: tokio::sync::Mutex::new(()),
+        packing: Mutex::new(()),
+        log: share(log)?,
+        disk,
+        packs,
+        folder: data.to_owned(),
+        packed_to: AtomicU64::new(packed_to.get()),
+        forgotten: AtomicU64::new(0),
+        damage: 0,
+        progress: watch::Sender::new(Progress::default()),
+        signal: Signal::default(),
+        failure: OnceLock::new(),
+        config,
+        _data_dir: data_dir,
+    };
+    replay(&inner, packed_to, report)?;
+    inner.damage = report.damage;
+    report.series = read(&inner.state).catalog.series.len();
+    Ok(inner)
 }
 
 /// Opens packs and catalog, and makes sure that they hold what the journal has released.
@@ -150,27 +176,33 @@ fn open_packs(
     let aside = aside.ok_or_else(|| refused("ten thousand folders were set aside already".to_owned()))?;
     let io = |source| OpenError::Io { what: format!("cannot set {} aside", folder.display()), source };
     std::fs::rename(&folder, &aside).map_err(io)?;
-    packed::write(data, Position::ZERO).map_err(io)?;
+    packed::write(&RealDisk, data, Position::ZERO).map_err(io)?;
     tracing::error!(reason, aside = %aside.display(), "packed windows cannot be used and are set aside, as configured");
     report.packs_set_aside = Some(aside);
     load_packs(data, config.cache_bytes).map_err(refused)
 }
 
 fn load_packs(data: &Path, cache_bytes: u64) -> Result<(Packs, Loaded), String> {
-    let packs = Packs::open(&data.join(SLED), cache_bytes)?;
+    let packs = Packs::new(SledTree::open(&data.join(SLED), cache_bytes)?);
+    let loaded = load(&RealDisk, data, &packs)?;
+    Ok((packs, loaded))
+}
+
+/// Loads the catalog, and makes sure that the packs hold what the journal has released.
+pub(super) fn load<D: Disk>(disk: &D, data: &Path, packs: &Packs) -> Result<Loaded, String> {
     let loaded = packs.load()?;
     let known = loaded.meta.unwrap_or_default().packed_to;
-    let released = packed::read(data).map_err(|e| e.to_string())?.unwrap_or(Position::ZERO);
+    let released = packed::read(disk, data).map_err(|e| e.to_string())?.unwrap_or(Position::ZERO);
     if known < released {
         return Err(format!(
             "they reach to journal position {known}, but were complete up to {released} before"
         ));
     }
-    Ok((packs, loaded))
+    Ok(loaded)
 }
 
 /// Applies what the journal holds from a position on.
-fn replay(inner: &Inner, from: Position, report: &mut OpenReport) -> Result<(), OpenError> {
+fn replay<D: Disk>(inner: &Inner<D>, from: Position, report: &mut OpenReport) -> Result<(), OpenError> {
     let failed = |what: String| OpenError::Replay(what);
     let mut reader = inner.log.read(from);
     let mut buffer = Vec::new();
@@ -186,15 +218,22 @@ fn replay(inner: &Inner, from: Position, report: &mut OpenReport) -> Result<(), 
             }
             ReadEvent::End => break,
         }
-        if read(&inner.state).recent.bytes() > inner.config.memory_bytes_max {
-            packer::round_of_applied(inner).map_err(|e| failed(e.to_string()))?;
+        let recent = read(&inner.state).recent.bytes();
+        if recent > inner.config.memory_bytes_max {
+            match packer::round_of_applied(inner) {
+                Ok(()) => {}
+                // Senders waited at the bound, so what stands in the journal is hardly more, unless rounds ended
+                // half-way: then it is better to start than to wait for space.
+                Err(PackError::Space { .. }) if recent / 2 <= inner.config.memory_bytes_max => {}
+                Err(error) => return Err(failed(error.to_string())),
+            }
         }
     }
     write(&inner.state).applied_to = inner.log.durable();
     Ok(())
 }
 
-fn replay_one(inner: &Inner, position: Position, record: Vec<u8>, report: &mut OpenReport) {
+fn replay_one<D: Disk>(inner: &Inner<D>, position: Position, record: Vec<u8>, report: &mut OpenReport) {
     let entry = entry::decode(record.into()).map_err(|e| e.to_string());
     let checked = match entry.and_then(|entry| Checked::new(entry).map_err(|e| e.to_string())) {
         Ok(checked) => checked,

@@ -8,15 +8,16 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use catchment_journal::{Disk, Position, RealDisk};
+use catchment_journal::{Disk, Position};
 
 use super::{
     catalog::Shard,
     inner::{Inner, lock, write},
     pack, packed,
-    packs::Change,
     records::{self, META, Meta, Stored},
     row::{Row, resolve},
+    signal::Request,
+    tree::Change,
 };
 
 /// A change is committed when it has this many bytes.
@@ -24,16 +25,17 @@ const CHANGE_BYTES: usize = 4 << 20;
 /// Bytes of rows and number of series that are taken from memory at once.
 const TAKE_BYTES: usize = 2 << 20;
 const TAKE_SERIES: usize = 10_000;
-/// A round begins and goes on only with this much free on the file system: sled cannot take back a write that
-/// found no space. The journal leaves more than that (`LogConfig::disk_free_min`).
-pub(super) const DISK_FREE_MIN: u64 = 20 << 20;
-
 /// Why a round did not end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PackError {
     /// No space: try again later, nothing is wrong.
-    #[error("the file system has only {0} bytes free, packing windows takes {DISK_FREE_MIN}")]
-    Space(u64),
+    #[error("the file system has only {free} bytes free, packing windows takes {needed}")]
+    Space {
+        /// Bytes free.
+        free: u64,
+        /// Bytes that must be.
+        needed: u64,
+    },
     /// The store has failed.
     #[error("{0}")]
     Failed(Arc<str>),
@@ -47,13 +49,13 @@ struct Taken {
 }
 
 /// Packs all that was durable before it began.
-pub(super) fn round(inner: &Inner) -> Result<(), PackError> {
+pub(super) fn round<D: Disk>(inner: &Inner<D>) -> Result<(), PackError> {
     inner.settle();
     round_of_applied(inner)
 }
 
 /// Packs all that was applied before it began.
-pub(super) fn round_of_applied(inner: &Inner) -> Result<(), PackError> {
+pub(super) fn round_of_applied<D: Disk>(inner: &Inner<D>) -> Result<(), PackError> {
     let _alone = lock(&inner.packing);
     let (position, shards) = {
         let mut state = write(&inner.state);
@@ -72,24 +74,38 @@ pub(super) fn round_of_applied(inner: &Inner) -> Result<(), PackError> {
         })?;
     }
     // Tells a later start that packs up to here were there, should sled come back with older ones.
-    packed::write(&inner.folder, position).map_err(|e| PackError::Failed(e.to_string().into()))?;
+    packed::write(&*inner.disk, &inner.folder, position)
+        .map_err(|error| no_space_or_failed(inner, &error))?;
     inner.packed_to.store(position.get(), Ordering::Release);
     inner.log.release(position);
     inner.progress.send_modify(|progress| progress.rounds += 1);
     Ok(())
 }
 
+/// A small file that found no space changes nothing: the packs are there, only their release waits.
+fn no_space_or_failed<D: Disk>(inner: &Inner<D>, error: &std::io::Error) -> PackError {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    match error.kind() {
+        StorageFull | QuotaExceeded => {
+            let free = inner.disk.free_bytes(&inner.folder).unwrap_or(0);
+            PackError::Space { free, needed: inner.config.pack_free_min }
+        }
+        _ => PackError::Failed(error.to_string().into()),
+    }
+}
+
 /// Packs what fits into one change, from a series on; returns where to go on.
-pub(super) fn step(
-    inner: &Inner,
+pub(super) fn step<D: Disk>(
+    inner: &Inner<D>,
     from: u32,
     position: Position,
     shards: &[(u32, Vec<Shard>)],
 ) -> Result<Option<u32>, PackError> {
     let failed = |reason: String| PackError::Failed(reason.into());
-    let free = RealDisk.free_bytes(&inner.folder).map_err(|e| failed(e.to_string()))?;
-    if free < DISK_FREE_MIN {
-        return Err(PackError::Space(free));
+    let free = inner.disk.free_bytes(&inner.folder).map_err(|e| failed(e.to_string()))?;
+    let needed = inner.config.pack_free_min;
+    if free < needed {
+        return Err(PackError::Space { free, needed });
     }
     let mut change = Change::default();
     let Taken { series, next } = take(inner, from, &mut change);
@@ -121,7 +137,7 @@ pub(super) fn step(
 
 /// Takes rows and changed records from memory; the records go into the change and are marked as written, because a
 /// change that fails ends the store.
-fn take(inner: &Inner, from: u32, change: &mut Change) -> Taken {
+fn take<D: Disk>(inner: &Inner<D>, from: u32, change: &mut Change) -> Taken {
     let mut state = write(&inner.state);
     let state = &mut *state;
     for number in std::mem::take(&mut state.catalog.dirty.gateways) {
@@ -164,7 +180,7 @@ fn take(inner: &Inner, from: u32, change: &mut Change) -> Taken {
 }
 
 /// Adds rows of one bucket to its packs: the last one is extended while it is small.
-fn add(inner: &Inner, series: u32, rows: &[Row], change: &mut Change) -> Result<(), String> {
+fn add<D: Disk>(inner: &Inner<D>, series: u32, rows: &[Row], change: &mut Change) -> Result<(), String> {
     let Some(bucket) = rows.first().map(|row| row.name.bucket()) else { return Ok(()) };
     let (mut number, mut merged) = match inner.packs.last_pack(series, bucket)? {
         None => (0, Vec::new()),
@@ -183,7 +199,7 @@ fn add(inner: &Inner, series: u32, rows: &[Row], change: &mut Change) -> Result<
 }
 
 /// Adds what says that everything before a position is packed.
-fn finish(inner: &Inner, position: Position, shards: &[(u32, Vec<Shard>)], change: &mut Change) {
+fn finish<D: Disk>(inner: &Inner<D>, position: Position, shards: &[(u32, Vec<Shard>)], change: &mut Change) {
     for (number, shards) in shards {
         change.record(records::numbered(records::SHARDS, *number), &shards.record());
     }
@@ -196,33 +212,41 @@ fn finish(inner: &Inner, position: Position, shards: &[(u32, Vec<Shard>)], chang
 }
 
 /// The packer's thread: a round when asked for and from time to time, until told to stop.
-pub(super) fn run(inner: &Inner) {
+pub(super) fn run<D: Disk>(inner: &Inner<D>) {
     loop {
         let request = inner.signal.wait(inner.config.pack_every);
         if request.stop && !request.close {
             return;
         }
-        match round(inner) {
-            Ok(()) => inner.signal.retry(false),
-            Err(PackError::Space(free)) => {
-                tracing::warn!(
-                    free_bytes = free,
-                    needed_bytes = DISK_FREE_MIN,
-                    "no space to pack windows: they stay in memory and in the journal; gateways wait when these are full"
-                );
-                inner.signal.retry(true);
-            }
-            Err(PackError::Failed(reason)) => inner.fail(reason),
-        }
-        if request.close {
-            if let Err(error) = inner.log.close() {
-                inner.fail(error.to_string().into());
-            }
-            inner.progress.send_modify(|progress| progress.closed = true);
-            return;
-        }
-        if inner.failure().is_some() {
+        let done = turn(inner, request);
+        if done.is_err() || request.close {
             return;
         }
     }
+}
+
+/// Does what is asked for: a round, and after it the end of the journal if the store is to close.
+///
+/// # Errors
+/// The store has failed.
+pub(super) fn turn<D: Disk>(inner: &Inner<D>, request: Request) -> Result<(), Arc<str>> {
+    match round(inner) {
+        Ok(()) => inner.signal.retry(false),
+        Err(PackError::Space { free, needed }) => {
+            tracing::warn!(
+                free_bytes = free,
+                needed_bytes = needed,
+                "no space to pack windows: they stay in memory and in the journal; gateways wait when these are full"
+            );
+            inner.signal.retry(true);
+        }
+        Err(PackError::Failed(reason)) => inner.fail(reason),
+    }
+    if request.close {
+        if let Err(error) = inner.log.close() {
+            inner.fail(error.to_string().into());
+        }
+        inner.progress.send_modify(|progress| progress.closed = true);
+    }
+    inner.failure().map_or(Ok(()), Err)
 }

@@ -5,6 +5,7 @@
 
 use std::ops::ControlFlow;
 
+use catchment_journal::Disk;
 use catchment_partial::{Partial, Timestamp, Window};
 
 use super::{
@@ -14,8 +15,8 @@ use super::{
 };
 
 /// See [`super::Store::scan`].
-pub(super) fn scan(
-    inner: &Inner,
+pub(super) fn scan<D: Disk>(
+    inner: &Inner<D>,
     series: &[SeriesId],
     from: Timestamp,
     to: Timestamp,
@@ -42,8 +43,8 @@ pub(super) fn scan(
 }
 
 /// The first bucket in which a series has windows that start in [from, to), and these, resolved.
-pub(super) fn next_bucket(
-    inner: &Inner,
+pub(super) fn next_bucket<D: Disk>(
+    inner: &Inner<D>,
     series: u32,
     from: Timestamp,
     to: Timestamp,

@@ -42,6 +42,22 @@ impl Signal {
         lock(&self.request).retry = retry;
     }
 
+    /// What is asked for now; takes the request for a round.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn take(&self) -> Request {
+        let mut request = lock(&self.request);
+        let taken = *request;
+        request.pack = false;
+        taken
+    }
+
+    /// Whether something is asked for.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_asked(&self) -> bool {
+        let request = lock(&self.request);
+        request.pack || request.close
+    }
+
     /// Waits for a request, or until it is time; takes the request for a round.
     pub(super) fn wait(&self, every: Duration) -> Request {
         let mut request = lock(&self.request);

@@ -114,11 +114,11 @@ impl Model {
 }
 
 /// Everything that a store's queries see; checks that windows come in order.
-pub(super) fn content(store: &EmbeddedStore) -> Content {
+pub(super) fn content(store: &dyn Store) -> Content {
     content_of(store, Timestamp::MIN, Timestamp::MAX)
 }
 
-pub(super) fn content_of(store: &EmbeddedStore, from: Timestamp, to: Timestamp) -> Content {
+pub(super) fn content_of(store: &dyn Store, from: Timestamp, to: Timestamp) -> Content {
     let mut content = Content::new();
     for series in store.series(&|_, _| true) {
         let mut last = Timestamp::MIN;

@@ -16,6 +16,7 @@ use super::{
     packed,
     packs::{BadPack, Packs},
     records::Meta,
+    sled_tree::SledTree,
 };
 
 /// Most findings that are listed.
@@ -82,8 +83,8 @@ fn verify_packs(data: &Path, report: &mut VerifyReport) -> (Catalog, Position) {
         report.note(format!("{}: the folder of the packed windows is missing", folder.display()));
         return none;
     }
-    let packs = match Packs::open(&folder, StoreConfig::default().cache_bytes) {
-        Ok(packs) => packs,
+    let packs = match SledTree::open(&folder, StoreConfig::default().cache_bytes) {
+        Ok(tree) => Packs::new(tree),
         Err(reason) => {
             report.note(format!("{}: the packed windows cannot be opened: {reason}", folder.display()));
             return none;
@@ -122,7 +123,7 @@ fn verify_packs(data: &Path, report: &mut VerifyReport) -> (Catalog, Position) {
         }
     }
     report.series = catalog.series.len();
-    match packed::read(data) {
+    match packed::read(&RealDisk, data) {
         Ok(Some(released)) if released > meta.packed_to => report.note(format!(
             "{}: the packs reach to journal position {}, but were complete up to {released} before",
             folder.display(),

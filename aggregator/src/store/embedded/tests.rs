@@ -38,11 +38,11 @@ async fn what_was_acknowledged_is_there_after_a_start() {
     put(&store, &mut model, &origin, batch(0, 1, vec![entry(0, 1, 1, 1), entry(1, 2, 2, 2)])).await;
     put(&store, &mut model, &origin, batch(1, 1, vec![entry(0, 1, 1, 4)])).await;
     put(&store, &mut model, &origin, batch(0, 2, vec![entry(0, 1, 1, 3)])).await;
-    assert_eq!(content(&store), model.content());
+    assert_eq!(content(&*store), model.content());
     drop(store);
     let (store, report) = open(data.path());
     assert_eq!((report.replayed, report.damage, report.series), (3, 0, 2));
-    assert_eq!(content(&store), model.content());
+    assert_eq!(content(&*store), model.content());
     assert_eq!(store.delivered(&origin), [2, 1]);
 }
 
@@ -53,14 +53,14 @@ async fn numbers_seen_before_change_nothing_and_gaps_are_refused() {
     let (store, _) = open(data.path());
     put(&store, &mut model, &origin, batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
     store.put(&origin, batch(0, 1, vec![entry(0, 9, 9, 9)]), true).await.unwrap();
-    assert_eq!(content(&store), model.content(), "the number decides");
+    assert_eq!(content(&*store), model.content(), "the number decides");
     let gap = store.put(&origin, batch(0, 3, vec![entry(0, 3, 3, 3)]), false).await;
     assert!(matches!(gap, Err(StoreError::Gap { shard: 0, highest: 1, got: 3 })), "{gap:?}");
     assert_eq!(store.delivered(&origin), [1, 0]);
     let late = batch(0, 3, vec![entry(0, 3, 3, 3)]);
     store.put(&origin, late.clone(), true).await.unwrap();
     model.put(&origin, &late);
-    assert_eq!(content(&store), model.content(), "on a new stream the gap is taken and counted");
+    assert_eq!(content(&*store), model.content(), "on a new stream the gap is taken and counted");
     let stats = store.stats();
     assert_eq!((stats.batches, stats.duplicates, stats.gaps), (2, 1, 1));
     drop(store);
@@ -87,18 +87,18 @@ async fn packed_windows_are_merged_with_what_comes_later() {
     store.pack().await.unwrap();
     let stats = store.stats();
     assert_eq!((stats.recent_partials, stats.recent_bytes, stats.packed_partials), (0, 0, 500));
-    assert_eq!(content(&store), model.content());
+    assert_eq!(content(&*store), model.content());
     // Newer, older and equal revisions of what is packed, and a further part.
     let again = [entry(0, 0, 5, 9), entry(1, 1, 5, 5), entry(2, 2, 4, 4), entry(0, 480, 6, 6)].to_vec();
     put(&store, &mut model, &origin, batch(0, 2, again)).await;
     put(&store, &mut model, &origin, batch(0, 3, vec![entry(0, 0, 5, 7)])).await;
-    assert_eq!(content(&store), model.content());
+    assert_eq!(content(&*store), model.content());
     store.pack().await.unwrap();
-    assert_eq!(content(&store), model.content());
+    assert_eq!(content(&*store), model.content());
     drop(store);
     let (store, report) = open(data.path());
     assert_eq!(report.replayed, 0, "all is packed");
-    assert_eq!(content(&store), model.content());
+    assert_eq!(content(&*store), model.content());
     assert_eq!(store.delivered(&origin), [3, 0]);
 }
 
@@ -121,7 +121,7 @@ async fn close_packs_and_stops() {
     drop(store);
     let (store, report) = open(data.path());
     assert_eq!(report.replayed, 0);
-    assert_eq!(content(&store), model.content());
+    assert_eq!(content(&*store), model.content());
     assert_eq!(store.gateways()[0].watermark, Some(at(20)), "watermarks are packed too");
 }
 
@@ -136,7 +136,7 @@ async fn a_put_that_is_given_up_is_taken_or_not_and_can_be_repeated() {
     drop(put);
     store.put(&origin, sent.clone(), true).await.unwrap();
     model.put(&origin, &sent);
-    assert_eq!(content(&store), model.content());
+    assert_eq!(content(&*store), model.content());
     assert_eq!(store.stats().batches, 1);
 }
 
@@ -170,7 +170,7 @@ async fn full_memory_makes_senders_wait_until_it_is_packed() {
     }
     drop(packing);
     waiting.await.unwrap();
-    assert_eq!(content(&store), model.content());
+    assert_eq!(content(&*store), model.content());
 }
 
 #[tokio::test]
@@ -197,7 +197,7 @@ async fn a_full_journal_refuses_whole_batches_until_it_is_packed() {
     }
     assert!(number > 2, "some fit");
     assert_eq!(store.delivered(&origin), [number - 1, 0]);
-    assert_eq!(content(&store), model.content(), "nothing of the refused batch was taken");
+    assert_eq!(content(&*store), model.content(), "nothing of the refused batch was taken");
     drop(packing);
     for round in 0..200 {
         let sent = batch(0, number, big(number));
@@ -213,9 +213,9 @@ async fn a_full_journal_refuses_whole_batches_until_it_is_packed() {
         model.put(&origin, &sent);
         number += 1;
     }
-    assert_eq!(content(&store), model.content());
+    assert_eq!(content(&*store), model.content());
     drop(store);
-    assert_eq!(content(&open(data.path()).0), model.content());
+    assert_eq!(content(&*open(data.path()).0), model.content());
 }
 
 #[tokio::test]
@@ -230,20 +230,20 @@ async fn live_state_is_seen_replaced_and_dropped_and_does_not_survive() {
         model.content()
     };
     store.put(&g, live(2), true).await.unwrap();
-    assert_eq!(content(&store), seen(&g, 2));
+    assert_eq!(content(&*store), seen(&g, 2));
     store.put(&g, live(4), true).await.unwrap();
-    assert_eq!(content(&store), seen(&g, 4));
+    assert_eq!(content(&*store), seen(&g, 4));
     store.put(&other, live(1), true).await.unwrap();
     store.drop_live(&g);
-    assert_eq!(content(&store), seen(&other, 1));
+    assert_eq!(content(&*store), seen(&other, 1));
     store.put(&g, live(4), true).await.unwrap();
     store.put(&g, batch(0, 1, vec![entry(0, 1, 1, 6)]), true).await.unwrap();
     store.pack().await.unwrap();
     store.put(&g, live(5), true).await.unwrap();
     store.drop_live(&other);
-    assert_eq!(content(&store), seen(&g, 6), "a live state behind a packed one does not show");
+    assert_eq!(content(&*store), seen(&g, 6), "a live state behind a packed one does not show");
     drop(store);
-    assert_eq!(content(&open(data.path()).0), seen(&g, 6));
+    assert_eq!(content(&*open(data.path()).0), seen(&g, 6));
 }
 
 #[tokio::test]
@@ -262,7 +262,7 @@ async fn a_failed_sync_of_the_packs_ends_all_acknowledgement() {
     drop(store);
     std::fs::rename(data.path().join("sled/elsewhere"), &blobs).unwrap();
     assert!(!data.path().join("packed").exists(), "the journal was not released");
-    assert_eq!(content(&open(data.path()).0), model.content());
+    assert_eq!(content(&*open(data.path()).0), model.content());
 }
 
 #[tokio::test]
@@ -284,21 +284,21 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
     let next = crate::store::packer::step(&store.inner, 0, position, &[]).unwrap();
     assert!(next.is_some(), "one step does not do it");
     assert!(store.stats().recent_partials < 40_000);
-    assert_eq!(content(&store), model.content());
+    assert_eq!(content(&*store), model.content());
     copy(data.path(), crashed.path());
     let (after, report) = open(crashed.path());
     assert_eq!(report.replayed, 40);
-    assert_eq!(content(&after), model.content());
+    assert_eq!(content(&*after), model.content());
     after.pack().await.unwrap();
-    assert_eq!(content(&after), model.content());
+    assert_eq!(content(&*after), model.content());
     store.pack().await.unwrap();
     drop(store);
     let (store, report) = open(data.path());
     assert_eq!(report.replayed, 0, "the journal is released");
-    assert_eq!(content(&store), model.content());
+    assert_eq!(content(&*store), model.content());
     let blobs = std::fs::read_dir(data.path().join("sled/blobs")).unwrap().count();
     assert_eq!(blobs, 0, "sled keeps nothing outside of its synced file");
-    let some = crate::store::testing::content_of(&store, window(5000).start(), window(6001).start());
+    let some = crate::store::testing::content_of(&*store, window(5000).start(), window(6001).start());
     assert_eq!(some.len(), 1001);
     assert!(some.keys().all(|(_, _, window)| (5000..=6000).contains(&window.index())));
 }

@@ -21,11 +21,11 @@ async fn old_windows_go_from_packs_and_memory_and_empty_series_with_them() {
         }
     }
     assert_eq!(store.forget_before(at(5)).unwrap(), 0, "the first window ends later");
-    assert_eq!(content(&store), model.content());
+    assert_eq!(content(&*store), model.content());
 
     let before = window(800).end();
     assert_eq!(store.forget_before(before).unwrap(), model.forget_before(before));
-    assert_eq!(content(&store), model.content());
+    assert_eq!(content(&*store), model.content());
     let series = store.series(&|_, _| true);
     let first: Vec<_> = series.iter().map(|series| (series.key.metric.as_str(), series.windows.0)).collect();
     assert_eq!(first, [("a", window(801).start()), ("c", window(900).start())]);
@@ -37,7 +37,7 @@ async fn old_windows_go_from_packs_and_memory_and_empty_series_with_them() {
     store.close().await.unwrap();
     drop(store);
     let (store, _) = open(data.path());
-    assert_eq!(content(&store), model.content());
+    assert_eq!(content(&*store), model.content());
     let ids: Vec<u32> = store.series(&|_, _| true).iter().map(|series| series.id.0).collect();
     assert_eq!(ids, [0, 2, 3], "a number is not used again");
 }

@@ -71,7 +71,7 @@ async fn run(events: Vec<Event>) {
                 folders.push(crashed);
             }
         }
-        assert_eq!(content(&store), model.content());
+        assert_eq!(content(&*store), model.content());
         for (origin, last) in origins.iter().zip(&last) {
             let numbers = last.each_ref().map(|sent| sent.as_ref().map_or(0, |sent| sent.number));
             assert_eq!(store.delivered(origin), numbers);
@@ -136,7 +136,7 @@ async fn damage_in_the_journal_is_told_by_batch_and_the_rest_kept() {
     let (store, report) = open(data.path());
     assert_eq!((report.replayed, report.lost_batches, report.lost), (2, 1, vec![told.to_owned()]));
     assert!(report.damage > 0);
-    let kept: Vec<i64> = content(&store).keys().map(|(_, _, window)| window.index()).collect();
+    let kept: Vec<i64> = content(&*store).keys().map(|(_, _, window)| window.index()).collect();
     assert_eq!(kept, [1, 2, 3, 4, 6, 500]);
     assert_eq!(store.delivered(&origin("g", 1)), [6, 0]);
     assert_eq!(store.stats().journal_damage, report.damage);
@@ -161,7 +161,7 @@ async fn a_lost_folder_of_packs_is_never_taken_for_an_empty_store() {
 
     std::fs::remove_dir_all(&sled).unwrap();
     std::fs::rename(data.path().join("gone"), &sled).unwrap();
-    assert_eq!(content(&open(data.path()).0), model.content(), "nothing was spoilt by the attempt");
+    assert_eq!(content(&*open(data.path()).0), model.content(), "nothing was spoilt by the attempt");
 }
 
 #[tokio::test]
@@ -177,7 +177,7 @@ async fn packs_that_cannot_be_opened_can_be_set_aside() {
     let aside = StoreConfig { set_packs_aside: true, ..config() };
     let (store, report) = EmbeddedStore::open(data.path(), aside).unwrap();
     assert!(report.packs_set_aside.is_some_and(|folder| folder.join("db").exists()));
-    let windows: Vec<i64> = content(&store).keys().map(|(_, _, window)| window.index()).collect();
+    let windows: Vec<i64> = content(&*store).keys().map(|(_, _, window)| window.index()).collect();
     assert!(windows.ends_with(&[4, 5, 6, 500]), "what the journal holds is there: {windows:?}");
     drop(store);
     assert!(EmbeddedStore::open(data.path(), config()).is_ok(), "it goes on from there");
@@ -203,7 +203,7 @@ async fn a_lost_journal_is_told_and_what_comes_next_survives() {
     drop(store);
     let (store, report) = open(data.path());
     assert_eq!((report.damage, report.replayed), (0, 1), "its position is not below what the packs cover");
-    assert_eq!(content(&store), model.content());
+    assert_eq!(content(&*store), model.content());
 }
 
 #[tokio::test]

@@ -1,0 +1,115 @@
+//! The gate: which batches go into the journal, in what order, and what a sender is told of the others.
+
+use catchment_journal::{AppendError, Disk, Position};
+use catchment_proto::GatewayId;
+
+use super::{
+    Origin, StoreError,
+    apply::Checked,
+    entry,
+    inner::{Admitted, Inner, lock, read},
+};
+
+/// What became of a batch at the gate.
+pub(super) enum Admission {
+    /// It is in the journal at this position, now or since before.
+    At(Position),
+    /// It was durable before.
+    Before,
+    /// The journal takes no more before its next commit.
+    Later(Box<Checked>),
+}
+
+impl<D: Disk> Inner<D> {
+    /// Whether the store still acknowledges.
+    pub(super) fn healthy(&self) -> Result<(), StoreError> {
+        self.failure().map_or(Ok(()), |reason| Err(StoreError::Poisoned(reason)))
+    }
+
+    /// Whether an origin is known or may become so.
+    pub(super) fn origin_fits(&self, origin: &Origin) -> Result<(), StoreError> {
+        let catalog = &read(&self.state).catalog;
+        let known = catalog.find_origin(&origin.gateway, origin.epoch).is_some();
+        if known || catalog.origins.len() < self.config.origins_max {
+            return Ok(());
+        }
+        let max = self.config.origins_max;
+        Err(StoreError::Full(format!("{max} data folders of gateways are known, the bound origins_max")))
+    }
+
+    /// Appends a batch to the journal, unless its number says that it is there or must not follow. The caller holds
+    /// its turn, so nobody else appends meanwhile.
+    pub(super) fn admit(&self, mut checked: Box<Checked>, first: bool) -> Result<Admission, StoreError> {
+        self.origin_fits(checked.origin())?;
+        let (shard, number) = (checked.batch().shard, checked.batch().number);
+        let key = (checked.origin().gateway.clone(), checked.origin().epoch);
+        let applied = {
+            let catalog = &read(&self.state).catalog;
+            catalog.find_origin(&key.0, key.1).map_or(0, |origin| catalog.delivered(origin, shard))
+        };
+        let waiting = {
+            let mut gate = lock(&self.gate);
+            if gate.closed {
+                return Err(stopping());
+            }
+            let last = gate.admitted.get(&key).and_then(|shards| shards.get(shard as usize)).copied();
+            let waiting = last.filter(|last| last.number > applied);
+            if number <= waiting.map_or(applied, |last| last.number) {
+                gate.duplicates += 1;
+                let waits = waiting.filter(|_| number > applied);
+                return Ok(waits.map_or(Admission::Before, |last| Admission::At(last.position)));
+            }
+            waiting
+        };
+        let highest = waiting.map_or(applied, |last| last.number);
+        if number > highest.saturating_add(1) && !first {
+            return Err(StoreError::Gap { shard, highest, got: number });
+        }
+        checked.set_follows(highest);
+        let origin = checked.origin().clone();
+        let admission = self.append(key, checked)?;
+        if number > highest.saturating_add(1) && matches!(admission, Admission::At(_)) {
+            tracing::warn!(
+                gateway = %origin.gateway, epoch = origin.epoch, shard, highest, number,
+                "a gateway goes on beyond the next batch: this store has lost what it once acknowledged, or never had it"
+            );
+        }
+        Ok(admission)
+    }
+
+    fn append(&self, key: (GatewayId, u64), checked: Box<Checked>) -> Result<Admission, StoreError> {
+        let bytes = entry::encode(checked.entry());
+        let (shard, number) = (checked.batch().shard as usize, checked.batch().number);
+        let mut gate = lock(&self.gate);
+        let position = match self.log.append(&bytes) {
+            Ok(position) => position,
+            Err(AppendError::BufferFull) => return Ok(Admission::Later(checked)),
+            Err(AppendError::Full(reason)) => {
+                self.signal.ask(|request| request.pack = true);
+                return Err(StoreError::Full(reason.to_string()));
+            }
+            Err(AppendError::TooLarge { bytes, max }) => {
+                let reason =
+                    format!("the batch takes {bytes} bytes in the journal, at most {max} are possible");
+                return Err(StoreError::Body { entry: 0, reason });
+            }
+            Err(AppendError::Poisoned(reason)) => return Err(StoreError::Poisoned(reason)),
+            Err(AppendError::Closed) => return Err(stopping()),
+        };
+        let shards = gate.admitted.entry(key).or_default();
+        if shards.len() <= shard {
+            shards.resize(shard + 1, Admitted::default());
+        }
+        if let Some(last) = shards.get_mut(shard) {
+            *last = Admitted { number, position };
+        }
+        gate.pending_bytes += checked.bytes();
+        gate.pending.push_back((position, *checked));
+        Ok(Admission::At(position))
+    }
+}
+
+/// What senders are told once the store closes.
+pub(super) fn stopping() -> StoreError {
+    StoreError::Full("the aggregator is stopping".to_owned())
+}

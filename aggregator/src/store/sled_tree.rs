@@ -1,0 +1,139 @@
+//! The tree in sled: the only file that knows sled.
+//!
+//! sled 0.34's `flush` does not sync on Linux, so a commit is: one batch on one tree, `flush`, `fdatasync` on our
+//! own handle of its file, `fsync` of its folder. Two more things keep what was committed within that file:
+//! values of at most 64 KiB, and segments of 8 MiB. sled writes anything longer than a quarter of a segment to a
+//! file of its own under `blobs/`, which it never syncs, and that means not only values but also whole leaves, which
+//! it writes anew after ten changes: up to twenty values. sled panics where it should return errors; panics are
+//! caught here and are errors.
+
+use std::{
+    fs::File,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use super::tree::{Change, KeyRange, Pair, Tree, Visited};
+
+/// sled's segments: a leaf of twenty of our largest packs is shorter than a quarter of it.
+const SEGMENT_BYTES: usize = 8 << 20;
+/// How long an earlier handle of this process may take to let go of sled's lock.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// sled cleans and syncs in the background this often; it must never be switched off.
+const BACKGROUND_MS: u64 = 500;
+
+/// A sled database in a folder of its own.
+#[derive(Debug)]
+pub(super) struct SledTree {
+    db: sled::Db,
+    file: File,
+    folder: PathBuf,
+}
+
+impl SledTree {
+    /// Opens the tree in a folder, or makes it.
+    ///
+    /// # Errors
+    /// What sled or the system said.
+    pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, String> {
+        let config = sled::Config::new()
+            .path(folder)
+            .segment_size(SEGMENT_BYTES)
+            .cache_capacity(cache_bytes)
+            .flush_every_ms(Some(BACKGROUND_MS));
+        let db = open_unlocked(&config)?;
+        let path = folder.join("db");
+        let file = File::options().read(true).write(true).open(&path).map_err(|e| io(&path, &e))?;
+        let tree = Self { db, file, folder: folder.to_owned() };
+        tree.sync()?;
+        if let Some(parent) = folder.parent() {
+            sync_folder(parent)?;
+        }
+        Ok(tree)
+    }
+
+    fn sync(&self) -> Result<(), String> {
+        // None are expected (see above); one that is there all the same may hold what was committed.
+        let blobs = self.folder.join("blobs");
+        for entry in std::fs::read_dir(&blobs).map_err(|e| io(&blobs, &e))? {
+            let path = entry.map_err(|e| io(&blobs, &e))?.path();
+            match File::open(&path).and_then(|file| file.sync_all()) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(&path, &error)),
+                _ => {}
+            }
+        }
+        self.file.sync_data().map_err(|e| io(&self.folder.join("db"), &e))?;
+        sync_folder(&blobs)?;
+        sync_folder(&self.folder)
+    }
+}
+
+impl Tree for SledTree {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        Ok(guarded(|| self.db.get(key))?.map(|value| value.to_vec()))
+    }
+
+    fn scan(&self, range: KeyRange, visit: &mut dyn FnMut(&[u8], &[u8]) -> Visited) -> Result<(), String> {
+        let mut entries = guarded(|| Ok(self.db.range(range)))?;
+        while let Some((key, value)) = guarded(|| entries.next().transpose())? {
+            if visit(&key, &value)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn last(&self, prefix: &[u8]) -> Result<Option<Pair>, String> {
+        let mut entries = guarded(|| Ok(self.db.scan_prefix(prefix)))?;
+        let last = guarded(|| entries.next_back().transpose())?;
+        Ok(last.map(|(key, value)| (key.to_vec(), value.to_vec())))
+    }
+
+    fn commit(&self, change: Change) -> Result<(), String> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in change.entries() {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        guarded(|| self.db.apply_batch(batch))?;
+        guarded(|| self.db.flush())?;
+        self.sync()
+    }
+}
+
+/// Runs something of sled; a panic in it is an error.
+fn guarded<T>(what: impl FnOnce() -> sled::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(what)) {
+        Ok(result) => result.map_err(|e| format!("sled: {e}")),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+            Err(format!("sled panicked: {text}"))
+        }
+    }
+}
+
+/// Opens sled's database. The data folder's own lock is held, so whoever still has sled's is an earlier handle of this
+/// process: sled lets go of it on a thread of its own, a moment after the handle was dropped.
+fn open_unlocked(config: &sled::Config) -> Result<sled::Db, String> {
+    let started = Instant::now();
+    loop {
+        match guarded(|| config.open()) {
+            Err(error) if error.contains("could not acquire lock") && started.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn io(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: {error}", path.display())
+}
+
+fn sync_folder(path: &Path) -> Result<(), String> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(|e| io(path, &e))
+}

@@ -1,0 +1,105 @@
+//! Where packs and catalog live: an ordered map from keys to values whose changes are atomic and durable.
+//!
+//! Pure; [`super::sled_tree`] is the tree of the product, [`super::memory`] the one of simulations.
+
+use std::ops::{ControlFlow, RangeBounds};
+
+use super::records;
+
+/// Keys as a range.
+pub(super) type KeyRange = (std::ops::Bound<Vec<u8>>, std::ops::Bound<Vec<u8>>);
+
+/// What a visit of keys answers: whether to go on, or why not.
+pub(super) type Visited = Result<ControlFlow<()>, String>;
+
+/// A key and its value.
+pub(super) type Pair = (Vec<u8>, Vec<u8>);
+
+/// An ordered map. Errors are for a person.
+pub(super) trait Tree: Send + Sync {
+    /// The value of a key.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String>;
+
+    /// Visits keys and values of a range in order, until the visitor breaks.
+    fn scan(&self, range: KeyRange, visit: &mut dyn FnMut(&[u8], &[u8]) -> Visited) -> Result<(), String>;
+
+    /// The last key with this prefix, and its value.
+    fn last(&self, prefix: &[u8]) -> Result<Option<Pair>, String>;
+
+    /// Applies a change whole and makes it durable. After an error nothing may be released that it was to hold,
+    /// and no further change may be made.
+    fn commit(&self, change: Change) -> Result<(), String>;
+}
+
+/// What is to become durable at once.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    bytes: usize,
+}
+
+impl Change {
+    /// Sets a key.
+    pub(super) fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.bytes += key.len() + value.len();
+        self.entries.push((key, Some(value)));
+    }
+
+    /// Sets a record of the catalog.
+    pub(super) fn record(&mut self, key: Vec<u8>, message: &impl prost::Message) {
+        let value = records::seal(&key, message);
+        self.insert(key, value);
+    }
+
+    /// Removes a key.
+    pub(super) fn remove(&mut self, key: Vec<u8>) {
+        self.bytes += key.len();
+        self.entries.push((key, None));
+    }
+
+    /// Bytes of all keys and values.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Keys and their new values; `None`: the key goes. Of a key named twice the last counts.
+    pub(super) fn entries(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
+        self.entries.into_iter()
+    }
+}
+
+/// All keys with a prefix.
+pub(super) fn prefixed(prefix: &[u8]) -> KeyRange {
+    use std::ops::Bound::{Excluded, Included, Unbounded};
+    // The next prefix of the same length: behind it nothing begins with this one.
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if let Some(next) = last.checked_add(1) {
+            end.push(next);
+            return (Included(prefix.to_vec()), Excluded(end));
+        }
+    }
+    (Included(prefix.to_vec()), Unbounded)
+}
+
+/// Keys of a range, owned.
+pub(super) fn keys(range: impl RangeBounds<Vec<u8>>) -> KeyRange {
+    (range.start_bound().cloned(), range.end_bound().cloned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_the_range_of_all_that_begin_with_it() {
+        let inside = |range: &KeyRange, key: &[u8]| range.contains(&key.to_vec());
+        let plain = prefixed(b"ab");
+        assert!(inside(&plain, b"ab") && inside(&plain, b"ab\xff\xff"));
+        assert!(!inside(&plain, b"aa\xff") && !inside(&plain, b"ac"));
+        let high = prefixed(b"a\xff");
+        assert!(inside(&high, b"a\xff\xff") && !inside(&high, b"b"));
+        let highest = prefixed(b"\xff");
+        assert!(inside(&highest, b"\xff\xff") && !inside(&highest, b"\xfe"));
+    }
+}
