@@ -141,7 +141,7 @@ impl<D: Disk> Checkpoints<D> {
         self.dir.join(format!("{}-{number:020}", self.prefix))
     }
 
-    /// Writes the next generation durably, then removes the older ones; returns its number.
+    /// Writes the next generation durably, then removes all but the one before it; returns its number.
     ///
     /// # Errors
     /// Output failed; the newest generation is the one before, or this one.
@@ -149,10 +149,44 @@ impl<D: Disk> Checkpoints<D> {
         let older = self.numbers()?;
         let number = older.first().map_or(1, |newest| newest.saturating_add(1));
         write_whole(&*self.disk, &self.path(number), bytes)?;
-        for number in older {
+        for number in older.into_iter().skip(1) {
             self.disk.remove(&self.path(number))?;
         }
         Ok(number)
+    }
+
+    /// The generations that are there and are not whole.
+    ///
+    /// # Errors
+    /// Input failed.
+    pub fn damaged(&self) -> Result<Vec<PathBuf>, WholeError> {
+        let numbers = self.numbers().map_err(|source| WholeError::Io { path: self.dir.clone(), source })?;
+        let mut damaged = Vec::new();
+        for path in numbers.into_iter().map(|number| self.path(number)) {
+            match read_whole(&*self.disk, &path) {
+                Err(WholeError::Damaged { path }) => damaged.push(path),
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Renames the generations that are not whole to `NAME.bad`, so that they no longer count; returns the new names.
+    ///
+    /// # Errors
+    /// Input or output failed.
+    pub fn set_aside(&self) -> Result<Vec<PathBuf>, WholeError> {
+        let mut aside = Vec::new();
+        for path in self.damaged()? {
+            let mut name = path.clone().into_os_string();
+            name.push(".bad");
+            let bad = PathBuf::from(name);
+            self.disk.rename(&path, &bad).map_err(|source| WholeError::Io { path, source })?;
+            aside.push(bad);
+        }
+        self.disk.sync_dir(&self.dir).map_err(|source| WholeError::Io { path: self.dir.clone(), source })?;
+        Ok(aside)
     }
 
     /// The newest whole generation and its number. A newer one that is damaged is passed over with a warning:

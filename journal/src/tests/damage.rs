@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{DIR, Random, Records, open, read_all};
 use crate::format::segment_name;
 use crate::sim::SimDisk;
-use crate::{Damage, DamageReason, Disk, DiskFile, Position, set_aside, verify};
+use crate::{Damage, DamageReason, Disk, DiskFile, Peek, Position, set_aside, verify};
 
 /// A closed log of several segments, and what it holds.
 fn filled(seed: u64) -> (SimDisk, Records) {
@@ -40,6 +40,19 @@ fn look(disk: &SimDisk) -> (Records, Vec<Damage>) {
     (records, damage)
 }
 
+/// Reads without changing anything.
+fn peek(disk: &SimDisk) -> Records {
+    let log = Peek::open(std::sync::Arc::new(disk.clone()), Path::new(DIR)).unwrap().expect("there is a log");
+    let (mut reader, mut records, mut buf) = (log.read(Position::ZERO), Records::new(), Vec::new());
+    loop {
+        match reader.next(&mut buf).unwrap() {
+            crate::ReadEvent::Record(at) => records.push((at, buf.clone())),
+            crate::ReadEvent::Damage(_) => {}
+            crate::ReadEvent::End => return records,
+        }
+    }
+}
+
 fn segment_files(disk: &SimDisk) -> Vec<(PathBuf, u64)> {
     disk.files().into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "log")).collect()
 }
@@ -57,7 +70,9 @@ fn a_flipped_byte_costs_at_most_its_record_and_repair_leaves_a_clean_log() {
         let start = crate::format::segment_start(path.file_name().unwrap().to_str().unwrap()).unwrap();
         let hit = Position::new((start.get() + offset).saturating_sub(128));
         let report = verify(&disk, Path::new(DIR)).unwrap();
+        let peeked = peek(&disk);
         let (found, damage) = look(&disk);
+        assert_eq!(peeked, found, "seed {seed}: what a look without changes finds");
         let lost: Vec<_> = records.iter().filter(|record| !found.contains(record)).collect();
         let context = format!("seed {seed}, {} byte {offset}: {damage:?}", path.display());
         assert!(lost.len() <= 1, "{} lost: {context}", lost.len());

@@ -66,6 +66,24 @@ fn the_newest_whole_checkpoint_wins() {
 }
 
 #[test]
+fn a_damaged_checkpoint_leaves_the_one_before() {
+    let disk = SimDisk::new(3);
+    let checkpoints = Checkpoints::open(Arc::new(disk.clone()), Path::new("/data"), "state").unwrap();
+    for n in 1..=3u8 {
+        checkpoints.write(&[n; 100]).unwrap();
+    }
+    assert_eq!(disk.files().len(), 2, "the newest and the one before");
+    let newest = Path::new("/data/state-00000000000000000003");
+    assert!(disk.flip(newest, 50));
+    assert_eq!(checkpoints.newest().unwrap(), Some((2, vec![2; 100])));
+    assert_eq!(checkpoints.damaged().unwrap(), [newest]);
+    assert!(disk.flip(Path::new("/data/state-00000000000000000002"), 50));
+    assert!(matches!(checkpoints.newest(), Err(WholeError::Damaged { .. })));
+    assert_eq!(checkpoints.set_aside().unwrap().len(), 2);
+    assert_eq!(checkpoints.newest().unwrap(), None);
+}
+
+#[test]
 fn a_data_folder_keeps_its_identity_and_one_owner() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("data");
