@@ -218,7 +218,7 @@ impl Settings {
             checkpoint_bytes: within(
                 "checkpoint_bytes",
                 bytes(self.checkpoint_bytes, 64 << 20),
-                1 << 20,
+                64 << 10,
                 GIB,
             )?,
             outbox_bytes_max: within(

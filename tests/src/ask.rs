@@ -14,7 +14,7 @@ use tonic::{
 
 use crate::{
     eventually::patience,
-    model::{Question, Table},
+    model::{Labels, Question, Table},
 };
 
 /// An answer.
@@ -99,6 +99,20 @@ pub async fn gateways(channel: Channel, selector: &str) -> Result<Vec<wire::Gate
     let mut list = Vec::new();
     while let Some(gateway) = stream.message().await? {
         list.push(gateway);
+    }
+    Ok(list)
+}
+
+/// Lists series: metric and labels of each.
+///
+/// # Errors
+/// What the aggregator or the connection says.
+pub async fn series(channel: Channel, selector: &str) -> Result<Vec<(String, Labels)>, Status> {
+    let request = FleetRequest { selector: selector.to_owned() };
+    let mut stream = FleetClient::new(channel).list_series(request).await?.into_inner();
+    let mut list = Vec::new();
+    while let Some(wire::Series { metric, labels, .. }) = stream.message().await? {
+        list.push((metric, labels.into_iter().collect()));
     }
     Ok(list)
 }

@@ -120,6 +120,27 @@ impl Device {
     /// # Panics
     /// When nothing can be delivered within the patience.
     pub async fn send(&mut self, sample: &Sample) {
+        self.put(sample);
+        self.advance(IN_FLIGHT).await;
+    }
+
+    /// Breaks off in the middle of a message: some of its bytes are sent, then the connection ends. The message
+    /// stays pending and goes out whole on the next connection.
+    pub async fn send_torn(&mut self, sample: &Sample, cut: usize) {
+        let Some(mut connection) = self.connection.take().filter(|_| self.sent == self.pending.len()) else {
+            self.put(sample);
+            return;
+        };
+        self.put(sample);
+        if let Some((_, bytes)) = self.pending.back() {
+            let part = &bytes[..cut % bytes.len()];
+            // The connection may be broken already; then that is the end of it.
+            let _ = timeout(SILENCE, connection.send(part)).await;
+        }
+    }
+
+    /// Numbers a message and notes it, without sending it yet.
+    fn put(&mut self, sample: &Sample) {
         for (metric, value) in &sample.values {
             let mut labels = self.place.clone();
             labels.extend(sample.labels.clone());
@@ -129,7 +150,6 @@ impl Device {
         self.seq += 1;
         let bytes = self.encode(sample);
         self.pending.push_back((self.seq, bytes));
-        self.advance(IN_FLIGHT).await;
     }
 
     /// Waits until everything is acknowledged.

@@ -142,6 +142,14 @@ impl Model {
         self.readings.lock().unwrap().push(reading);
     }
 
+    /// Takes what was noted so far, for a truth that is kept elsewhere: a long run has too much of it for a list.
+    ///
+    /// # Panics
+    /// Never, unless the lock is poisoned.
+    pub fn take(&self) -> Vec<Reading> {
+        std::mem::take(&mut self.readings.lock().unwrap())
+    }
+
     /// Number of readings.
     ///
     /// # Panics

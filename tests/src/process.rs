@@ -82,6 +82,27 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
     }
 }
 
+fn spawn(name: &str, config: &Path, log: &Path) -> Child {
+    let stderr = File::options().create(true).append(true).open(log).unwrap();
+    let mut command = command(name);
+    command.arg("--config").arg(config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+    command.spawn().unwrap()
+}
+
+/// Starts a server and kills it so long after, wherever its start has got to.
+///
+/// # Panics
+/// When it cannot be started, or ends by itself before: then it refuses its data folder.
+pub fn start_and_kill(name: &str, config: &Path, log: &Path, after: Duration) {
+    let mut child = spawn(name, config, log);
+    thread::sleep(after);
+    if let Some(status) = child.try_wait().unwrap() {
+        panic!("{name} ended by itself with {status}:\n{}", fs::read_to_string(log).unwrap_or_default());
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 /// A server as a child process.
 pub struct Process {
     child: Child,
@@ -98,10 +119,7 @@ impl Process {
     /// # Panics
     /// When it does not become ready within the patience.
     pub fn start(name: &str, config: &Path, log: &Path) -> Self {
-        let stderr = File::options().create(true).append(true).open(log).unwrap();
-        let mut command = command(name);
-        command.arg("--config").arg(config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
-        let mut child = command.spawn().unwrap();
+        let mut child = spawn(name, config, log);
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::sync_channel(1);
         thread::spawn(move || {
@@ -118,14 +136,30 @@ impl Process {
         Self { child, name: name.to_owned(), log: log.to_owned(), addr }
     }
 
+    /// Sends SIGTERM.
+    ///
+    /// # Panics
+    /// When it has ended already.
+    pub fn signal(&self) {
+        // The shell's own `kill`: there is no safe call for it in the standard library.
+        let kill = format!("kill -TERM {}", self.child.id());
+        assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
     /// Sends SIGTERM and waits for the end.
     ///
     /// # Panics
     /// When it does not end within the patience.
-    pub fn terminate(mut self) -> ExitStatus {
-        // The shell's own `kill`: there is no safe call for it in the standard library.
-        let kill = format!("kill -TERM {}", self.child.id());
-        assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
+    pub fn terminate(self) -> ExitStatus {
+        self.signal();
+        self.wait()
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Panics
+    /// When it does not end within the patience.
+    pub fn wait(mut self) -> ExitStatus {
         wait(&mut self.child).unwrap_or_else(|| panic!("{} does not end after SIGTERM", self.name))
     }
 

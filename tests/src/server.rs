@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
+    time::Duration,
 };
 
 use catchment_aggregator::Options;
@@ -17,7 +18,10 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::{link::Link, process::Process};
+use crate::{
+    link::Link,
+    process::{self, Process},
+};
 
 /// How servers run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +177,32 @@ impl Server {
         let running = self.running.take().expect("it does not run");
         tokio::task::spawn_blocking(|| end(running)).await.unwrap();
         self.link.lead_to(None);
+    }
+
+    /// Starts the program and kills it so long after, ready or not.
+    ///
+    /// # Panics
+    /// When it runs already, or ends by itself.
+    pub async fn start_and_kill(&mut self, after: Duration) {
+        assert!(
+            self.running.is_none() && self.mode == Mode::Processes,
+            "only for a process that does not run"
+        );
+        let (name, config) = (self.program.name(), self.config_file().to_owned());
+        let log = config.with_extension("log");
+        let killed = move || process::start_and_kill(name, &config, &log, after);
+        tokio::task::spawn_blocking(killed).await.unwrap();
+    }
+
+    /// The process, to signal it and to wait for it; from now on this server does not run.
+    ///
+    /// # Panics
+    /// When it is not a process that runs.
+    pub fn take_process(&mut self) -> Process {
+        match self.running.take() {
+            Some(Running::Process(process)) => process,
+            _ => panic!("not a running process"),
+        }
     }
 
     /// Kills the process at once, as `kill -9` does.

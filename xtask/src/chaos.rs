@@ -1,4 +1,4 @@
-//! `cargo xtask chaos`: builds everything and runs the fault program of the tests, `tests/src/bin/chaos.rs`.
+//! `cargo xtask chaos`: builds everything and runs the fault program of the tests, `tests/src/bin/chaos/`.
 
 use std::{process::Command, time::SystemTime};
 

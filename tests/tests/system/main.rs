@@ -11,3 +11,4 @@ mod limits;
 mod programs;
 mod restart;
 mod stall;
+mod torn;
