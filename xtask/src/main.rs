@@ -9,6 +9,7 @@ mod deploy;
 mod lint;
 mod packages;
 mod readme;
+mod safeguards;
 mod tally;
 mod temporary;
 mod test;
@@ -49,6 +50,15 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Leaves out one safeguard after another in a copy of the repository: a test must fail each time
+    Safeguards {
+        /// Only the most important ones
+        #[arg(long)]
+        quick: bool,
+        /// Only those whose name contains this
+        #[arg(long)]
+        only: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -58,6 +68,7 @@ fn main() -> ExitCode {
         Command::Test => Ok(test::run().end()),
         Command::Readme => test::build().and_then(|()| readme::run()).map(Tally::end),
         Command::Chaos { minutes, seed } => chaos::run(minutes, seed).map(|()| true),
+        Command::Safeguards { quick, only } => safeguards::run(quick, only.as_deref()).map(|()| true),
         Command::Deploy => test::build().and_then(|()| deploy::run()).map(Tally::end),
     };
     match result {

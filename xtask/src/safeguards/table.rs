@@ -1,0 +1,110 @@
+//! What keeps every acknowledged reading counted once, each with the change that removes it and the check that must
+//! then fail. Ordered so that what much depends on is changed last: less is compiled again.
+
+/// Tests of one package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Check {
+    pub(super) package: &'static str,
+    /// `--lib`, or `--test=NAME`.
+    pub(super) target: &'static str,
+    /// What their names begin with or contain.
+    pub(super) filter: &'static str,
+}
+
+const fn unit(package: &'static str, filter: &'static str) -> Check {
+    Check { package, target: "--lib", filter }
+}
+
+const fn system(filter: &'static str) -> Check {
+    Check { package: "catchment-tests", target: "--test=system", filter }
+}
+
+/// A safeguard.
+#[derive(Debug)]
+pub(super) struct Safeguard {
+    pub(super) name: &'static str,
+    /// What the product does without it.
+    pub(super) without: &'static str,
+    pub(super) file: &'static str,
+    /// Occurs once in the file.
+    pub(super) find: &'static str,
+    pub(super) replace: &'static str,
+    pub(super) check: Check,
+    /// Part of `--quick`.
+    pub(super) quick: bool,
+}
+
+pub(super) const SAFEGUARDS: &[Safeguard] = &[
+    Safeguard {
+        name: "sequence check",
+        without: "the gateway takes a message whose number it has seen",
+        file: "gateway/src/device/desk.rs",
+        find: "if seq <= highest {",
+        replace: "if seq == u64::MAX {",
+        check: system("restart::repeated_messages_count_once_also_across_a_restart"),
+        quick: true,
+    },
+    Safeguard {
+        name: "ack after the commit",
+        without: "the gateway acknowledges before the journal is synced",
+        file: "gateway/src/session/answers.rs",
+        find: "if *durable_at > durable {",
+        replace: "if *durable_at > Position::new(u64::MAX) && *durable_at > durable {",
+        check: unit("catchment-gateway", "session::"),
+        quick: true,
+    },
+    Safeguard {
+        name: "partials after the commit",
+        without: "a closed partial goes to the outbox before the decision that closed it is synced",
+        file: "gateway/src/shard/mod.rs",
+        find: "if pending.closed_at >= durable {",
+        replace: "if pending.closed_at >= Position::new(u64::MAX) && pending.closed_at >= durable {",
+        check: unit("catchment-gateway", "shard::"),
+        quick: true,
+    },
+    Safeguard {
+        name: "replace by revision",
+        without: "the store keeps the first state of a partial that it gets",
+        file: "aggregator/src/store/recent.rs",
+        find: "slot.get().revision < revision =>",
+        replace: "slot.get().revision > revision =>",
+        check: unit("catchment-aggregator", "store::"),
+        quick: true,
+    },
+    Safeguard {
+        name: "replace by revision, packed",
+        without: "of two states of a partial the older one is packed",
+        file: "aggregator/src/store/row.rs",
+        find: "b.revision.cmp(&a.revision)",
+        replace: "a.revision.cmp(&b.revision)",
+        check: unit("catchment-aggregator", "store::"),
+        quick: false,
+    },
+    Safeguard {
+        name: "journal released behind packs",
+        without: "the aggregator releases its journal before the packs are written",
+        file: "aggregator/src/store/packer.rs",
+        find: "    let mut from = Some(0);\n    while let Some(at) = from {",
+        replace: "    inner.log.release(position);\n    let mut from = Some(0);\n    while let Some(at) = from {",
+        check: unit("catchment-aggregator", "store::"),
+        quick: true,
+    },
+    Safeguard {
+        name: "sync before the ack",
+        without: "the journal takes a block for durable that was written and never synced",
+        file: "journal/src/writer.rs",
+        find: "        if let Err(error) = self.file.sync_data() {\n            return Err(self.failed(\"sync\", &error));\n        }\n        self.tail",
+        replace: "        self.tail",
+        check: unit("catchment-journal", "tests::crash"),
+        quick: true,
+    },
+    Safeguard {
+        name: "checksum",
+        without: "a record is read whatever its checksum says",
+        file: "journal/src/scan.rs",
+        find: "Ok((crc == header.crc).then_some(header))",
+        replace: "Ok((crc == header.crc || crc != header.crc).then_some(header))",
+        check: unit("catchment-journal", "tests::"),
+        quick: false,
+    },
+];

@@ -1,0 +1,130 @@
+//! A copy of the repository in which something can be broken.
+//!
+//! It lies below the target folder. A file is written only when its content differs, so that builds of the copy
+//! stay incremental; files that are gone here go there too.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, bail, ensure};
+
+use crate::command::repository;
+
+/// Folders that are no source, where there is no git to tell.
+const NO_SOURCE: [&str; 3] = ["target", ".git", ".cache"];
+
+/// The copy.
+pub(super) struct Tree {
+    root: PathBuf,
+}
+
+/// Files below a folder, relative to it.
+fn walk(root: &Path, below: &Path, found: &mut BTreeSet<PathBuf>) -> anyhow::Result<()> {
+    let folder = root.join(below);
+    for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        let path = below.join(entry.file_name());
+        if !entry.file_type()?.is_dir() {
+            found.insert(path);
+        } else if !NO_SOURCE.iter().any(|name| entry.file_name() == *name) {
+            walk(root, &path, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// The repository's files, as they stand: those that git knows and new ones that it does not ignore.
+fn sources() -> anyhow::Result<BTreeSet<PathBuf>> {
+    let mut git = Command::new("git");
+    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(repository());
+    let mut found = BTreeSet::new();
+    match git.output() {
+        Ok(output) if output.status.success() => {
+            let names = String::from_utf8(output.stdout).context("git ls-files: a name that is no text")?;
+            let names = names.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from);
+            // Deleted but not yet committed: git still lists it.
+            found.extend(names.filter(|name| repository().join(name).is_file()));
+        }
+        _ => walk(repository(), Path::new(""), &mut found)?,
+    }
+    Ok(found)
+}
+
+impl Tree {
+    /// Brings the copy below this folder up to date.
+    pub(super) fn update(folder: &Path) -> anyhow::Result<Self> {
+        let root = folder.join("tree");
+        fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
+        let sources = sources()?;
+        let mut there = BTreeSet::new();
+        walk(&root, Path::new(""), &mut there)?;
+        for gone in there.difference(&sources) {
+            fs::remove_file(root.join(gone))?;
+        }
+        for source in &sources {
+            let (from, to) = (repository().join(source), root.join(source));
+            let content = fs::read(&from).with_context(|| from.display().to_string())?;
+            if fs::read(&to).is_ok_and(|old| old == content) {
+                continue;
+            }
+            if let Some(parent) = to.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            fs::write(&to, content).with_context(|| to.display().to_string())?;
+        }
+        Ok(Self { root })
+    }
+
+    /// Where it is.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Replaces a text that occurs once in a file, for as long as `work` runs.
+    pub(super) fn with_change<T>(
+        &self,
+        file: &str,
+        find: &str,
+        replace: &str,
+        work: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let path = self.root.join(file);
+        let original = fs::read_to_string(&path)
+            .with_context(|| format!("{file}: the safeguard moved: update the table"))?;
+        match original.matches(find).count() {
+            1 => {}
+            0 => bail!("{file}: the safeguard moved: update the table. There is no longer\n{find}"),
+            times => bail!("{file}: its text occurs {times} times: make the table's longer\n{find}"),
+        }
+        ensure!(find != replace, "{file}: the table replaces a text by itself");
+        fs::write(&path, original.replacen(find, replace, 1))?;
+        let result = work();
+        fs::write(&path, original)?;
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::temporary::Temporary;
+
+    #[test]
+    fn a_text_is_replaced_for_a_while_and_must_occur_once() {
+        let folder = Temporary::new("safeguards-test").unwrap();
+        let tree = Tree { root: folder.path().to_owned() };
+        fs::write(folder.path().join("a"), "one two two").unwrap();
+        let read = || Ok(fs::read_to_string(folder.path().join("a"))?);
+        assert_eq!(tree.with_change("a", "one", "1", read).unwrap(), "1 two two");
+        assert_eq!(read().unwrap(), "one two two");
+        for (file, find) in [("a", "two"), ("a", "three"), ("b", "one")] {
+            assert!(tree.with_change(file, find, "", read).is_err());
+        }
+        assert!(tree.with_change("a", "one", "1", || -> anyhow::Result<()> { bail!("it fails") }).is_err());
+        assert_eq!(read().unwrap(), "one two two");
+    }
+}
