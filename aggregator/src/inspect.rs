@@ -1,8 +1,8 @@
-//! What `store verify` prints.
+//! What `store verify` and `store repair` print.
 
 use std::fmt::Write as _;
 
-use crate::store::VerifyReport;
+use crate::store::{RepairReport, VerifyReport};
 
 /// The report as text: what there is, then what is damaged, a line each.
 pub fn verify_text(report: &VerifyReport) -> String {
@@ -20,6 +20,24 @@ pub fn verify_text(report: &VerifyReport) -> String {
         let _ = writeln!(text, "damaged: {} more", report.findings_unlisted);
     }
     text.push_str(if report.is_clean() { "nothing is damaged\n" } else { "the store is damaged\n" });
+    text
+}
+
+/// The report of a repair as text: what was done, then what is lost, a line each.
+pub fn repair_text(report: &RepairReport) -> String {
+    let mut text = String::new();
+    for line in &report.done {
+        let _ = writeln!(text, "{line}");
+    }
+    if report.done.is_empty() {
+        text.push_str("nothing was to be repaired\n");
+    }
+    for finding in &report.lost.findings {
+        let _ = writeln!(text, "lost: {finding}");
+    }
+    if report.lost.findings_unlisted > 0 {
+        let _ = writeln!(text, "lost: {} more", report.lost.findings_unlisted);
+    }
     text
 }
 

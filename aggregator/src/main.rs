@@ -7,7 +7,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use catchment_aggregator::{Config, Options, bind, check, inspect::verify_text, store};
+use catchment_aggregator::{
+    Config, Options, bind, check,
+    inspect::{repair_text, verify_text},
+    store,
+};
 use catchment_settings::{exit, layered, logging, shutdown_signal};
 use clap::{Parser, Subcommand};
 
@@ -31,7 +35,8 @@ const EXAMPLES: &str = "\
 Examples:
   catchment-aggregator --identity PKI/aggregator/centre --listen 0.0.0.0:7700 --data /var/lib/catchment
   catchment-aggregator --config /etc/catchment/aggregator.toml --check-config
-  catchment-aggregator store verify --data /var/lib/catchment";
+  catchment-aggregator store verify --data /var/lib/catchment
+  catchment-aggregator store repair --data /var/lib/catchment";
 
 #[derive(Subcommand)]
 enum Command {
@@ -48,12 +53,19 @@ enum StoreCommand {
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
     },
+    /// Keep all that can be read, set damaged parts aside, and say what is lost
+    Repair {
+        /// Folder of the store
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Some(Command::Store(StoreCommand::Verify { data })) => verify(&data),
+        Some(Command::Store(StoreCommand::Repair { data })) => repair(&data),
         None => serve(&cli),
     };
     result.unwrap_or_else(|error| exit::report(&error))
@@ -102,4 +114,10 @@ fn verify(data: &Path) -> anyhow::Result<ExitCode> {
     let report = store::verify(data)?;
     print!("{}", verify_text(&report));
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn repair(data: &Path) -> anyhow::Result<ExitCode> {
+    logging::init(None, logging::LogFormat::Text)?;
+    print!("{}", repair_text(&store::repair(data)?));
+    Ok(ExitCode::SUCCESS)
 }

@@ -30,7 +30,13 @@ impl Collector for Collected {
             ("store_live_partials", "Partials of open windows", stats.live_partials as u64),
             ("store_live_bytes", "Memory of these", stats.live_bytes as u64),
             ("store_journal_bytes", "Journal that is not packed yet", stats.journal_bytes),
-            ("store_journal_damage", "Damaged ranges found at the start", stats.journal_damage),
+            ("store_journal_damage", "Damaged places found at the start", stats.journal_damage),
+            (
+                "store_lost_batches",
+                "Acknowledged batches lost by damage, known at the start",
+                stats.lost_batches,
+            ),
+            ("store_damaged_series", "Series with damaged or missing packs", stats.damaged_series),
         ];
         for (name, help, value) in gauges {
             // Beyond 2^53 a double rounds, which no gauge of bytes minds.

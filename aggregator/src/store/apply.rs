@@ -137,7 +137,9 @@ impl State {
     pub(super) fn apply(&mut self, checked: &Checked, limits: Limits) -> u64 {
         let batch = checked.batch();
         let origin = self.catalog.take_origin(checked.origin());
-        let lost = checked.follows().saturating_sub(self.catalog.delivered(origin, batch.shard));
+        let delivered = self.catalog.delivered(origin, batch.shard);
+        let unknown = delivered == 0 && self.catalog.origin(origin).is_some_and(|known| known.unknown);
+        let lost = if unknown { 0 } else { checked.follows().saturating_sub(delivered) };
         self.counts.batches += 1;
         self.counts.gaps += batch.number.saturating_sub(checked.follows().saturating_add(1));
         let dropped = self.each_row(origin, checked, limits, |state, gateway, series, row| {

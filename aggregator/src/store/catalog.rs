@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use catchment_partial::{Timestamp, Window};
 use catchment_proto::{GatewayId, SeriesKey, batch::SHARDS_MAX};
 
-use super::{GatewayEntry, Origin, SeriesEntry, SeriesId};
+use super::{GatewayEntry, Origin, SeriesEntry, SeriesId, records::Tally};
 
 /// A gateway.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +41,8 @@ pub(super) struct OriginState {
     pub(super) origin: Origin,
     /// Its shards that were heard of; may be fewer or more than the origin says.
     pub(super) shards: Vec<Shard>,
+    /// Its delivered numbers were lost by damage: what it has delivered before is not known.
+    pub(super) unknown: bool,
 }
 
 /// A series.
@@ -58,6 +60,10 @@ pub(super) struct Series {
     pub(super) end: Timestamp,
     /// Event time of its newest reading.
     pub(super) newest: Timestamp,
+    /// Its packs.
+    pub(super) tally: Tally,
+    /// Whether its record is in the tree.
+    pub(super) stored: bool,
 }
 
 /// Records that differ from what is in sled.
@@ -141,7 +147,12 @@ impl Catalog {
             return number;
         }
         let number = self.origins.len() as u32;
-        self.origins.push(OriginState { gateway, origin: origin.clone(), shards: Vec::new() });
+        self.origins.push(OriginState {
+            gateway,
+            origin: origin.clone(),
+            shards: Vec::new(),
+            unknown: false,
+        });
         self.origin_numbers.insert((gateway, origin.epoch), number);
         self.dirty.origins.insert(number);
         self.refresh_gateway(number);
@@ -205,8 +216,16 @@ impl Catalog {
         let id = self.next_series;
         self.next_series = id.checked_add(1)?;
         let (start, end) = (window.start(), window.end());
-        let series =
-            Series { gateway, key: key.clone(), first: start, last: start, end, newest: Timestamp::MIN };
+        let series = Series {
+            gateway,
+            key: key.clone(),
+            first: start,
+            last: start,
+            end,
+            newest: Timestamp::MIN,
+            tally: Tally::default(),
+            stored: false,
+        };
         self.series.insert(id, series);
         self.series_numbers.insert(name, id);
         self.dirty.series.insert(id);
@@ -229,9 +248,11 @@ impl Catalog {
     /// Forgets a series that has no windows any more.
     pub(super) fn remove_series(&mut self, id: u32) {
         if let Some(series) = self.series.remove(&id) {
-            self.series_numbers.remove(&(series.gateway, series.key));
+            self.series_numbers.remove(&(series.gateway, series.key.clone()));
             self.dirty.series.remove(&id);
-            self.dirty.removed.insert(id);
+            if series.stored {
+                self.dirty.removed.insert(id);
+            }
         }
     }
 

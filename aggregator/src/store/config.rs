@@ -69,7 +69,7 @@ pub struct OpenReport {
     pub series: usize,
     /// Bytes cut from the journal's end: batches that were never acknowledged.
     pub torn_tail_bytes: u64,
-    /// Damaged ranges of the journal and unreadable entries, each told in the log.
+    /// Damaged places of journal, catalog and small files, each told in the log.
     pub damage: u64,
     /// Batches that are known to be lost by damage, by origin and shard as readable text, at most 1000.
     pub lost: Vec<String>,
@@ -110,6 +110,10 @@ pub struct StoreStats {
     pub dropped: Vec<(&'static str, u64)>,
     /// Bytes of the journal on which the packs are behind.
     pub journal_bytes: u64,
-    /// Damaged ranges found when the store was opened.
+    /// Damaged places found when the store was opened.
     pub journal_damage: u64,
+    /// Batches that were acknowledged and are lost by damage, as far as the start could tell.
+    pub lost_batches: u64,
+    /// Series with damaged or missing packs, found by the check that follows a start.
+    pub damaged_series: u64,
 }

@@ -9,7 +9,10 @@
 
 use std::{
     ops::ControlFlow,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
 };
 
@@ -29,25 +32,31 @@ use super::{
     scan,
 };
 
-/// A store in a data folder of its own. Dropping it stops its thread; [`Store::close`] also packs what memory holds.
+/// A store in a data folder of its own. Dropping it stops its threads; [`Store::close`] also packs what memory holds.
 pub struct EmbeddedStore<D: Disk = RealDisk> {
     pub(super) inner: Arc<Inner<D>>,
     packer: Option<JoinHandle<()>>,
+    checker: Option<JoinHandle<()>>,
+    stop_check: Arc<AtomicBool>,
 }
 
 impl<D: Disk> EmbeddedStore<D> {
     /// A store whose packing its owner drives.
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn without_packer(inner: Arc<Inner<D>>) -> Self {
-        Self { inner, packer: None }
+        Self { inner, packer: None, checker: None, stop_check: Arc::default() }
     }
 
-    /// Starts the packer beside an opened store.
+    /// Starts packer and check beside an opened store.
     pub(super) fn start(inner: Arc<Inner<D>>) -> std::io::Result<Self> {
         let shared = Arc::clone(&inner);
         let thread = std::thread::Builder::new().name("store-packer".to_owned());
         let packer = thread.spawn(move || super::packer::run(&shared))?;
-        Ok(Self { inner, packer: Some(packer) })
+        let mut store = Self { inner, packer: Some(packer), checker: None, stop_check: Arc::default() };
+        let (shared, stop) = (Arc::clone(&store.inner), Arc::clone(&store.stop_check));
+        let thread = std::thread::Builder::new().name("store-check".to_owned());
+        store.checker = Some(thread.spawn(move || super::check::run(&shared, &stop))?);
+        Ok(store)
     }
 
     /// What the store holds and has done since it was opened.
@@ -77,6 +86,8 @@ impl<D: Disk> EmbeddedStore<D> {
             ],
             journal_bytes: state.applied_to.get().saturating_sub(packed_to),
             journal_damage: inner.damage,
+            lost_batches: inner.lost_batches,
+            damaged_series: inner.damaged_series.load(Ordering::Relaxed),
         }
     }
 
@@ -266,6 +277,13 @@ impl<D: Disk> Store for EmbeddedStore<D> {
 impl<D: Disk> Drop for EmbeddedStore<D> {
     fn drop(&mut self) {
         self.inner.signal.ask(|request| request.stop = true);
+        self.stop_check.store(true, Ordering::Release);
+        if let Some(checker) = self.checker.take() {
+            checker.thread().unpark();
+            if checker.join().is_err() {
+                tracing::error!("the check of the packs ended with a panic");
+            }
+        }
         if let Some(packer) = self.packer.take()
             && packer.join().is_err()
         {

@@ -3,7 +3,7 @@
 //! A pack all of whose windows end early enough is removed, one at the boundary is written again without them. The
 //! packer waits during a step. A crash in between forgets less; the next call goes on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use catchment_journal::Disk;
 use catchment_partial::{Timestamp, Width};
@@ -11,7 +11,10 @@ use catchment_partial::{Timestamp, Width};
 use super::{
     StoreError,
     inner::{Inner, lock, read, write},
-    pack, records,
+    pack,
+    packer::{put_series, tally_of},
+    packs::GoodPack,
+    records::{self, Tally},
     row::{Name, bucket_end, bucket_of},
     scan,
     tree::Change,
@@ -52,8 +55,9 @@ fn step<D: Disk>(
     from: Cursor,
     forgotten: &mut u64,
 ) -> Result<Option<Cursor>, String> {
-    let _alone = lock(&inner.packing);
-    let mut change = Change::default();
+    let meta = &mut *lock(&inner.packing);
+    let mut change = Change::new(meta.change.saturating_add(1));
+    let mut tallies = BTreeMap::new();
     let mut done: Vec<(u32, bool)> = Vec::new();
     let mut at = from;
     let next = loop {
@@ -63,7 +67,11 @@ fn step<D: Disk>(
             at = Cursor { series, bucket: i64::MIN, changed: false };
         }
         if first < before {
-            let stopped = forget_series(inner, before, &mut at, &mut change, forgotten)?;
+            let mut tally = tally_of(inner, series);
+            let stopped = forget_series(inner, before, &mut at, &mut change, &mut tally, forgotten)?;
+            if at.changed {
+                tallies.insert(series, tally);
+            }
             if stopped {
                 break Some(at);
             }
@@ -76,7 +84,8 @@ fn step<D: Disk>(
         }
     };
     if change.bytes() > 0 {
-        inner.packs.commit(change)?;
+        put_series(inner, &BTreeSet::new(), &tallies, &mut change, meta);
+        inner.packs.commit(change, meta)?;
     }
     for (series, changed) in done {
         *forgotten += finish_series(inner, before, series, changed)?;
@@ -90,6 +99,7 @@ fn forget_series<D: Disk>(
     before: Timestamp,
     at: &mut Cursor,
     change: &mut Change,
+    tally: &mut Tally,
     forgotten: &mut u64,
 ) -> Result<bool, String> {
     while let Some(bucket) = inner.packs.first_bucket(at.series, at.bucket, bucket_of(before))? {
@@ -97,7 +107,7 @@ fn forget_series<D: Disk>(
             at.bucket = bucket;
             return Ok(true);
         }
-        let gone = forget_bucket(inner, before, at.series, bucket, change)?;
+        let gone = forget_bucket(inner, before, at.series, bucket, change, tally)?;
         at.changed |= !gone.is_empty();
         // What memory has too is counted when it goes from there.
         let recent = &read(&inner.state).recent;
@@ -115,13 +125,15 @@ fn forget_bucket<D: Disk>(
     series: u32,
     bucket: i64,
     change: &mut Change,
+    tally: &mut Tally,
 ) -> Result<BTreeSet<Name>, String> {
     // The widest window that starts in the bucket has ended: what cannot be read is old enough too.
     let all_old = bucket_end(bucket).saturating_add_nanos(Width::MAX.as_nanos()) <= before;
     let mut gone = BTreeSet::new();
-    for (number, rows) in inner.packs.bucket(series, bucket)? {
+    for (number, pack) in inner.packs.bucket(series, bucket)? {
         let key = records::pack_key(series, bucket, number);
-        let Ok(rows) = rows else {
+        let Ok(GoodPack { change: written, rows, .. }) = pack else {
+            // It stays in the tally, which tells until a repair that something was there.
             if all_old {
                 change.remove(key);
             }
@@ -130,10 +142,12 @@ fn forget_bucket<D: Disk>(
         let (old, kept): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.name.window().end() <= before);
         if !old.is_empty() {
+            tally.remove(&key, written);
             if kept.is_empty() {
-                change.remove(key)
+                change.remove(key);
             } else {
-                change.insert(key, pack::encode(&kept))
+                tally.add(&key, change.number());
+                change.insert(key, &pack::encode(&kept));
             }
             gone.extend(old.into_iter().map(|row| row.name));
         }

@@ -22,6 +22,7 @@ use super::{
     apply::{Checked, Limits, State},
     config::StoreConfig,
     packs::Packs,
+    records::Meta,
     signal::Signal,
 };
 
@@ -60,8 +61,8 @@ pub(super) struct Inner<D: Disk = RealDisk> {
     pub(super) gate: Mutex<Gate>,
     /// Held by the sender that is about to append, while it waits for room: senders go on in their order.
     pub(super) turn: tokio::sync::Mutex<()>,
-    /// Held by whoever changes packs.
-    pub(super) packing: Mutex<()>,
+    /// Held by whoever changes packs: what the last change wrote.
+    pub(super) packing: Mutex<Meta>,
     /// The disk of journal and data folder.
     pub(super) disk: Arc<D>,
     pub(super) log: GroupLog<D>,
@@ -70,7 +71,11 @@ pub(super) struct Inner<D: Disk = RealDisk> {
     pub(super) folder: PathBuf,
     pub(super) packed_to: AtomicU64,
     pub(super) forgotten: AtomicU64,
+    /// Found at the start: damaged places, and batches known to be lost.
     pub(super) damage: u64,
+    pub(super) lost_batches: u64,
+    /// Series with damaged or missing packs, as far as they are read since the start.
+    pub(super) damaged_series: AtomicU64,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) signal: Signal,
     pub(super) failure: OnceLock<Arc<str>>,

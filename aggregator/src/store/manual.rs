@@ -9,7 +9,7 @@ use catchment_journal::{Committer, Disk, GroupLog};
 
 use super::{
     EmbeddedStore, MemoryTree, OpenError, OpenReport, StoreConfig, StoreError,
-    open::{JOURNAL, Parts, SLED, assemble, load},
+    open::{JOURNAL, Parts, SLED, assemble, journal_start, load},
     packer,
     packs::Packs,
 };
@@ -28,7 +28,8 @@ impl<D: Disk> EmbeddedStore<D> {
     ) -> Result<(Arc<Self>, Committer<D>, OpenReport), OpenError> {
         let mut report = OpenReport::default();
         let packs = Packs::new(tree);
-        let loaded = load(&*disk, data, &packs).map_err(|reason| OpenError::Packs {
+        let journal = journal_start(&disk, data)?;
+        let loaded = load(&*disk, data, &packs, journal, &mut report).map_err(|reason| OpenError::Packs {
             folder: data.join(SLED),
             journal: data.join(JOURNAL),
             reason,

@@ -4,8 +4,11 @@
 //! revision under each name, so delivering anything twice, late, or in another order changes nothing.
 
 mod apply;
+mod carve;
 mod catalog;
+mod check;
 mod config;
+mod copy;
 mod embedded;
 mod entry;
 mod forget;
@@ -22,10 +25,12 @@ mod packer;
 mod packs;
 mod recent;
 mod records;
+mod repair;
 mod row;
 mod scan;
 mod signal;
 mod sled_tree;
+mod tail;
 #[cfg(test)]
 mod testing;
 mod tree;
@@ -43,6 +48,7 @@ pub use self::{
     config::{OpenReport, StoreConfig, StoreStats},
     embedded::EmbeddedStore,
     open::OpenError,
+    repair::{RepairReport, repair},
     verify::{VerifyReport, verify},
 };
 

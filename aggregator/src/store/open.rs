@@ -1,7 +1,7 @@
 //! Opening a data folder: lock, packs, journal, and the replay that brings the state back.
 //!
-//! Nothing here starts empty where something was: packs that cannot be opened, or that lack what the journal has
-//! already released, end the opening with what is wrong, what is left and what to do. Damage in the journal is told
+//! Nothing here starts empty where something was: packs that cannot be opened, or that lack what the journal does not
+//! hold any more, end the opening with what is wrong, what is left and what to do. Damage in the journal is told
 //! and counted, and everything around it is kept.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use catchment_journal::{DataDir, Disk, GroupLog, Log, Position, ReadEvent, RealDisk};
+use catchment_journal::{DataDir, Disk, GroupLog, Log, Peek, Position, ReadEvent, RealDisk, WholeError};
 use tokio::sync::watch;
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
     packs::{Loaded, Packs},
     signal::Signal,
     sled_tree::SledTree,
+    tail,
 };
 
 /// Kind of the data folder.
@@ -43,8 +44,8 @@ pub enum OpenError {
     /// The packed windows cannot be used.
     #[error(
         "{}: the packed windows cannot be used: {reason}. The journal in {} holds what was delivered since the last \
-         packing. Put a copy of the whole data folder back, or start with `set_packs_aside = true` to keep the \
-         journal's windows, give up the packed ones and set their folder aside",
+         packing. Put a copy of the whole data folder back, or run `catchment-aggregator store repair`, which keeps \
+         every window that can still be read and says what is lost",
         folder.display(), journal.display()
     )]
     Packs {
@@ -114,7 +115,7 @@ pub(super) fn assemble<D: Disk>(
     share: impl FnOnce(Log<D>) -> Result<GroupLog<D>, OpenError>,
 ) -> Result<Inner<D>, OpenError> {
     let Parts { disk, data, config, packs, loaded, data_dir } = parts;
-    let packed_to = loaded.meta.unwrap_or_default().packed_to;
+    let packed_to = loaded.meta.packed_to;
     let (mut log, recovery) = Log::open(Arc::clone(&disk), &data.join(JOURNAL), config.journal.clone())?;
     report.torn_tail_bytes = recovery.torn_tail_bytes;
     if log.end() < packed_to {
@@ -137,7 +138,7 @@ pub(super) fn assemble<D: Disk>(
         state: RwLock::new(State { catalog: loaded.catalog, applied_to: packed_to, ..State::default() }),
         gate: Mutex::new(Gate::default()),
         turn: tokio::sync::Mutex::new(()),
-        packing: Mutex::new(()),
+        packing: Mutex::new(loaded.meta),
         log: share(log)?,
         disk,
         packs,
@@ -145,6 +146,8 @@ pub(super) fn assemble<D: Disk>(
         packed_to: AtomicU64::new(packed_to.get()),
         forgotten: AtomicU64::new(0),
         damage: 0,
+        lost_batches: 0,
+        damaged_series: AtomicU64::new(0),
         progress: watch::Sender::new(Progress::default()),
         signal: Signal::default(),
         failure: OnceLock::new(),
@@ -152,7 +155,7 @@ pub(super) fn assemble<D: Disk>(
         _data_dir: data_dir,
     };
     replay(&inner, packed_to, report)?;
-    inner.damage = report.damage;
+    (inner.damage, inner.lost_batches) = (report.damage, report.lost_batches);
     report.series = read(&inner.state).catalog.series.len();
     Ok(inner)
 }
@@ -165,7 +168,8 @@ fn open_packs(
 ) -> Result<(Packs, Loaded), OpenError> {
     let folder = data.join(SLED);
     let refused = |reason| OpenError::Packs { folder: folder.clone(), journal: data.join(JOURNAL), reason };
-    let reason = match load_packs(data, config.cache_bytes) {
+    let start = journal_start(&Arc::new(RealDisk), data)?;
+    let reason = match load_packs(data, config.cache_bytes, start, report) {
         Ok(opened) => return Ok(opened),
         Err(reason) => reason,
     };
@@ -176,27 +180,70 @@ fn open_packs(
     let aside = aside.ok_or_else(|| refused("ten thousand folders were set aside already".to_owned()))?;
     let io = |source| OpenError::Io { what: format!("cannot set {} aside", folder.display()), source };
     std::fs::rename(&folder, &aside).map_err(io)?;
+    tail::drop(data);
     packed::write(&RealDisk, data, Position::ZERO).map_err(io)?;
     tracing::error!(reason, aside = %aside.display(), "packed windows cannot be used and are set aside, as configured");
     report.packs_set_aside = Some(aside);
-    load_packs(data, config.cache_bytes).map_err(refused)
+    load_packs(data, config.cache_bytes, start, report).map_err(refused)
 }
 
-fn load_packs(data: &Path, cache_bytes: u64) -> Result<(Packs, Loaded), String> {
-    let packs = Packs::new(SledTree::open(&data.join(SLED), cache_bytes)?);
-    let loaded = load(&RealDisk, data, &packs)?;
+fn load_packs(
+    data: &Path,
+    cache_bytes: u64,
+    journal: Option<Position>,
+    report: &mut OpenReport,
+) -> Result<(Packs, Loaded), String> {
+    let folder = data.join(SLED);
+    tail::keep(data, &folder).map_err(|error| format!("{}: {error}", tail::path(data).display()))?;
+    let packs = Packs::new(SledTree::open(&folder, cache_bytes)?);
+    let loaded = load(&RealDisk, data, &packs, journal, report)?;
+    tail::drop(data);
     Ok((packs, loaded))
 }
 
-/// Loads the catalog, and makes sure that the packs hold what the journal has released.
-pub(super) fn load<D: Disk>(disk: &D, data: &Path, packs: &Packs) -> Result<Loaded, String> {
+/// Where the journal begins, before anything is opened; `None`: there is none.
+pub(super) fn journal_start<D: Disk>(disk: &Arc<D>, data: &Path) -> Result<Option<Position>, OpenError> {
+    let folder = data.join(JOURNAL);
+    disk.create_dir_all(&folder)
+        .map_err(|source| OpenError::Io { what: format!("cannot create {}", folder.display()), source })?;
+    Ok(Peek::open(Arc::clone(disk), &folder)?.map(|journal| journal.start_position()))
+}
+
+/// Loads the catalog, and makes sure that packs and journal together hold all that was acknowledged.
+pub(super) fn load<D: Disk>(
+    disk: &D,
+    data: &Path,
+    packs: &Packs,
+    journal: Option<Position>,
+    report: &mut OpenReport,
+) -> Result<Loaded, String> {
     let loaded = packs.load()?;
-    let known = loaded.meta.unwrap_or_default().packed_to;
-    let released = packed::read(disk, data).map_err(|e| e.to_string())?.unwrap_or(Position::ZERO);
-    if known < released {
+    for finding in &loaded.findings {
+        tracing::error!(finding, "the store is damaged");
+        report.damage += 1;
+    }
+    let known = loaded.meta.packed_to;
+    let released = match packed::read(disk, data) {
+        Ok(released) => released.unwrap_or(Position::ZERO),
+        Err(error @ WholeError::Damaged { .. }) => {
+            tracing::error!(%error, "the store is damaged: the journal's beginning tells what the packs must hold");
+            report.damage += 1;
+            journal.unwrap_or(Position::ZERO)
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    if known < released && journal.is_none_or(|start| start > known) {
         return Err(format!(
-            "they reach to journal position {known}, but were complete up to {released} before"
+            "they reach to journal position {known}, but were complete up to {released} before, and the journal does \
+             not hold what is missing any more"
         ));
+    }
+    if known < released {
+        tracing::error!(
+            %known, %released,
+            "packed windows came back older than they were: the journal still holds what they lack, nothing is lost"
+        );
+        report.damage += 1;
     }
     Ok(loaded)
 }

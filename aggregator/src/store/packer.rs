@@ -6,15 +6,18 @@
 //! durable, so a reader who looks into memory first and packs second misses nothing. A crash in between leaves the
 //! old position: the journal is read again and finds the same names in the packs.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, atomic::Ordering},
+};
 
 use catchment_journal::{Disk, Position};
 
 use super::{
     catalog::Shard,
-    inner::{Inner, lock, write},
+    inner::{Inner, lock, read, write},
     pack, packed,
-    records::{self, META, Meta, Stored},
+    records::{self, Meta, Stored, Tally},
     row::{Row, resolve},
     signal::Request,
     tree::Change,
@@ -44,6 +47,8 @@ pub(super) enum PackError {
 /// What one step takes from memory.
 struct Taken {
     series: Vec<(u32, Vec<Row>)>,
+    /// Series whose records are to be written.
+    changed: BTreeSet<u32>,
     /// Where the next step goes on; `None`: nothing is left.
     next: Option<u32>,
 }
@@ -56,7 +61,7 @@ pub(super) fn round<D: Disk>(inner: &Inner<D>) -> Result<(), PackError> {
 
 /// Packs all that was applied before it began.
 pub(super) fn round_of_applied<D: Disk>(inner: &Inner<D>) -> Result<(), PackError> {
-    let _alone = lock(&inner.packing);
+    let meta = &mut *lock(&inner.packing);
     let (position, shards) = {
         let mut state = write(&inner.state);
         let dirty = std::mem::take(&mut state.catalog.dirty.shards);
@@ -68,7 +73,7 @@ pub(super) fn round_of_applied<D: Disk>(inner: &Inner<D>) -> Result<(), PackErro
     };
     let mut from = Some(0);
     while let Some(at) = from {
-        from = step(inner, at, position, &shards).inspect_err(|_| {
+        from = step(inner, at, position, &shards, meta).inspect_err(|_| {
             let numbers = shards.iter().map(|(number, _)| *number);
             write(&inner.state).catalog.dirty.shards.extend(numbers);
         })?;
@@ -100,6 +105,7 @@ pub(super) fn step<D: Disk>(
     from: u32,
     position: Position,
     shards: &[(u32, Vec<Shard>)],
+    meta: &mut Meta,
 ) -> Result<Option<u32>, PackError> {
     let failed = |reason: String| PackError::Failed(reason.into());
     let free = inner.disk.free_bytes(&inner.folder).map_err(|e| failed(e.to_string()))?;
@@ -107,13 +113,14 @@ pub(super) fn step<D: Disk>(
     if free < needed {
         return Err(PackError::Space { free, needed });
     }
-    let mut change = Change::default();
-    let Taken { series, next } = take(inner, from, &mut change);
-    let mut packed = Vec::new();
+    let mut change = Change::new(meta.change.saturating_add(1));
+    let Taken { series, next, changed } = take(inner, from, &mut change, meta);
+    let (mut packed, mut tallies) = (Vec::new(), BTreeMap::new());
     let mut next = next;
     'all: for (id, rows) in &series {
         for rows in rows.chunk_by(|a, b| a.name.bucket() == b.name.bucket()) {
-            add(inner, *id, rows, &mut change).map_err(failed)?;
+            let tally = tallies.entry(*id).or_insert_with(|| tally_of(inner, *id));
+            add(inner, *id, rows, &mut change, tally).map_err(failed)?;
             packed.extend(rows.iter().map(|row| (*id, row.name, row.revision)));
             if change.bytes() >= CHANGE_BYTES {
                 // What else was taken is still in memory; the next step begins with this series again.
@@ -122,10 +129,11 @@ pub(super) fn step<D: Disk>(
             }
         }
     }
+    put_series(inner, &changed, &tallies, &mut change, meta);
     if next.is_none() {
-        finish(inner, position, shards, &mut change);
+        finish(inner, position, shards, &mut change, meta);
     }
-    inner.packs.commit(change).map_err(failed)?;
+    inner.packs.commit(change, meta).map_err(failed)?;
     let mut state = write(&inner.state);
     for (series, name, revision) in &packed {
         state.recent.drop_up_to(*series, name, *revision);
@@ -137,7 +145,7 @@ pub(super) fn step<D: Disk>(
 
 /// Takes rows and changed records from memory; the records go into the change and are marked as written, because a
 /// change that fails ends the store.
-fn take<D: Disk>(inner: &Inner<D>, from: u32, change: &mut Change) -> Taken {
+fn take<D: Disk>(inner: &Inner<D>, from: u32, change: &mut Change, meta: &mut Meta) -> Taken {
     let mut state = write(&inner.state);
     let state = &mut *state;
     for number in std::mem::take(&mut state.catalog.dirty.gateways) {
@@ -150,65 +158,106 @@ fn take<D: Disk>(inner: &Inner<D>, from: u32, change: &mut Change) -> Taken {
             change.record(records::numbered(records::ORIGIN, number), &records::origin_record(origin));
         }
     }
-    let (mut taken, mut bytes, mut at) = (Vec::new(), 0, from);
+    meta.gateways = state.catalog.gateways.len() as u32;
+    meta.origins = state.catalog.origins.len() as u32;
+    let (mut series, mut changed, mut bytes, mut at) = (Vec::new(), BTreeSet::new(), 0, from);
     loop {
-        let changed = state.catalog.dirty.series.range(at..).next().copied();
-        let Some(id) = [state.recent.next_series(at), changed].into_iter().flatten().min() else {
-            return Taken { series: taken, next: None };
+        let dirty = state.catalog.dirty.series.range(at..).next().copied();
+        let Some(id) = [state.recent.next_series(at), dirty].into_iter().flatten().min() else {
+            return Taken { series, changed, next: None };
         };
-        if taken.len() >= TAKE_SERIES || bytes >= TAKE_BYTES {
-            return Taken { series: taken, next: Some(id) };
+        if series.len() >= TAKE_SERIES || bytes >= TAKE_BYTES {
+            return Taken { series, changed, next: Some(id) };
         }
-        if state.catalog.dirty.series.remove(&id)
-            && let Some(series) = state.catalog.series.get(&id)
-        {
-            change.record(records::numbered(records::SERIES, id), &series.record());
+        if state.catalog.dirty.series.remove(&id) {
+            changed.insert(id);
         }
         let mut rows = Vec::new();
         for row in state.recent.all(id) {
             bytes += row.body.len() + 32;
             rows.push(row);
             if bytes >= TAKE_BYTES {
-                taken.push((id, rows));
-                return Taken { series: taken, next: Some(id) };
+                series.push((id, rows));
+                return Taken { series, changed, next: Some(id) };
             }
         }
-        taken.push((id, rows));
-        let Some(next) = id.checked_add(1) else { return Taken { series: taken, next: None } };
+        series.push((id, rows));
+        let Some(next) = id.checked_add(1) else { return Taken { series, changed, next: None } };
         at = next;
     }
 }
 
 /// Adds rows of one bucket to its packs: the last one is extended while it is small.
-fn add<D: Disk>(inner: &Inner<D>, series: u32, rows: &[Row], change: &mut Change) -> Result<(), String> {
+fn add<D: Disk>(
+    inner: &Inner<D>,
+    series: u32,
+    rows: &[Row],
+    change: &mut Change,
+    tally: &mut Tally,
+) -> Result<(), String> {
     let Some(bucket) = rows.first().map(|row| row.name.bucket()) else { return Ok(()) };
     let (mut number, mut merged) = match inner.packs.last_pack(series, bucket)? {
         None => (0, Vec::new()),
-        Some(last) => match last.rows {
-            Some((bytes, rows)) if bytes < pack::PACK_BYTES_FULL => (last.number, rows),
-            _ => (last.number.checked_add(1).ok_or("a bucket has no number left for a pack")?, Vec::new()),
-        },
+        Some((number, Ok(last))) if last.bytes < pack::PACK_BYTES_FULL => {
+            tally.remove(&records::pack_key(series, bucket, number), last.change);
+            (number, last.rows)
+        }
+        Some((number, _)) => {
+            (number.checked_add(1).ok_or("a bucket has no number left for a pack")?, Vec::new())
+        }
     };
     merged.extend_from_slice(rows);
     resolve(&mut merged);
     for run in pack::split(&merged) {
-        change.insert(records::pack_key(series, bucket, number), pack::encode(run));
+        let key = records::pack_key(series, bucket, number);
+        tally.add(&key, change.number());
+        change.insert(key, &pack::encode(run));
         number = number.checked_add(1).ok_or("a bucket has no number left for a pack")?;
     }
     Ok(())
 }
 
+/// The tally of a series' packs.
+pub(super) fn tally_of<D: Disk>(inner: &Inner<D>, series: u32) -> Tally {
+    read(&inner.state).catalog.series.get(&series).map_or_else(Tally::default, |known| known.tally)
+}
+
+/// Adds the records of series that have changed or have other packs now.
+pub(super) fn put_series<D: Disk>(
+    inner: &Inner<D>,
+    changed: &BTreeSet<u32>,
+    tallies: &BTreeMap<u32, Tally>,
+    change: &mut Change,
+    meta: &mut Meta,
+) {
+    let catalog = &mut write(&inner.state).catalog;
+    for id in changed.iter().chain(tallies.keys().filter(|id| !changed.contains(id))) {
+        let Some(series) = catalog.series.get_mut(id) else { continue };
+        series.tally = tallies.get(id).copied().unwrap_or(series.tally);
+        if !std::mem::replace(&mut series.stored, true) {
+            meta.series = meta.series.saturating_add(1);
+        }
+        change.record(records::numbered(records::SERIES, *id), &series.record());
+    }
+}
+
 /// Adds what says that everything before a position is packed.
-fn finish<D: Disk>(inner: &Inner<D>, position: Position, shards: &[(u32, Vec<Shard>)], change: &mut Change) {
+fn finish<D: Disk>(
+    inner: &Inner<D>,
+    position: Position,
+    shards: &[(u32, Vec<Shard>)],
+    change: &mut Change,
+    meta: &mut Meta,
+) {
     for (number, shards) in shards {
         change.record(records::numbered(records::SHARDS, *number), &shards.record());
     }
     let mut state = write(&inner.state);
     for id in std::mem::take(&mut state.catalog.dirty.removed) {
+        meta.series = meta.series.saturating_sub(1);
         change.remove(records::numbered(records::SERIES, id));
     }
-    let meta = Meta { packed_to: position, next_series: state.catalog.next_series };
-    change.record(META.to_vec(), &meta.record());
+    (meta.packed_to, meta.next_series) = (position, state.catalog.next_series);
 }
 
 /// The packer's thread: a round when asked for and from time to time, until told to stop.

@@ -1,16 +1,23 @@
 //! Packs and catalog as they lie in a tree.
+//!
+//! What can be done without is told and left out: a series whose record is damaged, the delivered numbers of an
+//! origin. Gateways and origins cannot: without their numbers partials would get a second name and count twice.
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
 use bytes::Bytes;
 
 use super::{
+    Origin,
     catalog::{Catalog, Gateway, OriginState, Series},
     pack,
-    records::{self, META, Meta, Stored},
+    records::{self, META, Meta, Stored, Tally},
     row::Row,
     tree::{Change, Tree, keys, prefixed},
 };
+
+/// Numbers that are tried one after another behind series that cannot be read.
+const SKIP_MAX: u32 = 10_000;
 
 /// The packs and the catalog in a tree.
 pub(super) struct Packs {
@@ -37,22 +44,26 @@ impl std::fmt::Display for BadPack {
     }
 }
 
-/// The number of a pack within its bucket, and its rows or what is wrong with it.
-pub(super) type NumberedPack = (u32, Result<Vec<Row>, BadPack>);
-
-/// The last pack of a bucket.
+/// A pack that was read.
 #[derive(Debug)]
-pub(super) struct LastPack {
-    pub(super) number: u32,
-    /// Its size in bytes and its rows; `None` if it is damaged.
-    pub(super) rows: Option<(usize, Vec<Row>)>,
+pub(super) struct GoodPack {
+    /// Number of the change that wrote it.
+    pub(super) change: u64,
+    /// Its size in bytes.
+    pub(super) bytes: usize,
+    pub(super) rows: Vec<Row>,
 }
+
+/// The number of a pack within its bucket, and the pack or what is wrong with it.
+pub(super) type NumberedPack = (u32, Result<GoodPack, BadPack>);
 
 /// What was loaded of a tree.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) catalog: Catalog,
-    pub(super) meta: Option<Meta>,
+    pub(super) meta: Meta,
+    /// What is damaged or missing and could be done without, for a person.
+    pub(super) findings: Vec<String>,
 }
 
 impl Packs {
@@ -61,48 +72,127 @@ impl Packs {
         Self { tree: Box::new(tree) }
     }
 
-    /// Applies a change and makes it durable. After an error nothing may be released that it was to hold.
+    /// Applies a change and makes it durable, with what it makes of the [`Meta`] record. After an error nothing may
+    /// be released that it was to hold.
     ///
     /// # Errors
     /// What the tree said; never to be retried.
-    pub(super) fn commit(&self, change: Change) -> Result<(), String> {
+    pub(super) fn commit(&self, mut change: Change, meta: &mut Meta) -> Result<(), String> {
+        meta.change = change.number();
+        change.record(META.to_vec(), &meta.record());
         self.tree.commit(change)
     }
 
-    /// Loads the catalog. Fails for any record that is damaged: without it partials would get a second name.
+    /// Loads the catalog.
     ///
     /// # Errors
-    /// Which record, and what is wrong with it.
+    /// Which record cannot be done without, and what is wrong with it.
     pub(super) fn load(&self) -> Result<Loaded, String> {
         let meta = match self.tree.get(META)? {
-            None => None,
-            Some(value) => Some(restored::<Meta>(META, &value)?),
+            Some(value) => restored::<Meta>(META, &value, u64::MAX)?,
+            None => {
+                self.each(&[], |key, _| Err(damaged(key, "the record of what must be there is missing")))?;
+                Meta::default()
+            }
         };
+        let newest = meta.change;
         let mut gateways: Vec<Gateway> = Vec::new();
-        self.each(&[records::GATEWAY], |key, value| dense(&mut gateways, key, restored(key, value)?))?;
+        self.each(&[records::GATEWAY], |key, value| {
+            dense(&mut gateways, key, restored(key, value, newest)?)
+        })?;
         let mut origins: Vec<OriginState> = Vec::new();
         self.each(&[records::ORIGIN], |key, value| {
-            let record = records::unseal(key, value).map_err(|e| damaged(key, e))?;
+            let record = message(key, value, newest)?;
             let origin = records::restore_origin(record, &gateways);
             dense(&mut origins, key, origin.ok_or_else(|| damaged(key, "its gateway is not known"))?)
         })?;
+        if (gateways.len(), origins.len()) != (meta.gateways as usize, meta.origins as usize) {
+            return Err(format!(
+                "the catalog is damaged: it has {} gateways and {} epochs of them, but must have {} and {}",
+                gateways.len(),
+                origins.len(),
+                meta.gateways,
+                meta.origins
+            ));
+        }
+        let mut findings = Vec::new();
+        self.load_shards(&mut origins, newest, &mut findings)?;
+        let series = self.load_series(&meta, gateways.len(), &mut findings)?;
+        let catalog = Catalog::restore(gateways, origins, series, meta.next_series);
+        Ok(Loaded { catalog, meta, findings })
+    }
+
+    /// Loads delivered numbers and watermarks; where they are damaged they count as unknown.
+    fn load_shards(
+        &self,
+        origins: &mut [OriginState],
+        newest: u64,
+        findings: &mut Vec<String>,
+    ) -> Result<(), String> {
         self.each(&[records::SHARDS], |key, value| {
             let origin = records::number_of(key).and_then(|number| origins.get_mut(number as usize));
-            origin.ok_or_else(|| damaged(key, "its origin is not known"))?.shards = restored(key, value)?;
-            Ok(())
-        })?;
-        let mut series = BTreeMap::new();
-        self.each(&[records::SERIES], |key, value| {
-            let number = records::number_of(key).ok_or_else(|| damaged(key, "its key is malformed"))?;
-            let known: Series = restored(key, value)?;
-            if known.gateway as usize >= gateways.len() {
-                return Err(damaged(key, "its gateway is not known"));
+            let Some(origin) = origin else {
+                findings.push(damaged(key, "its origin is not known"));
+                return Ok(());
+            };
+            match restored(key, value, newest) {
+                Ok(shards) => origin.shards = shards,
+                Err(reason) => {
+                    origin.unknown = true;
+                    let Origin { gateway, epoch, .. } = &origin.origin;
+                    findings.push(format!(
+                        "{reason}: how far gateway {gateway}, epoch {epoch} has delivered is not known; \
+                         it goes on where it is"
+                    ));
+                }
             }
-            series.insert(number, known);
             Ok(())
-        })?;
-        let next = meta.map_or(0, |meta: Meta| meta.next_series);
-        Ok(Loaded { catalog: Catalog::restore(gateways, origins, series, next), meta })
+        })
+    }
+
+    /// Loads the series; goes on behind what cannot be read.
+    fn load_series(
+        &self,
+        meta: &Meta,
+        gateways: usize,
+        findings: &mut Vec<String>,
+    ) -> Result<BTreeMap<u32, Series>, String> {
+        let (mut all, mut bad, mut from, mut skipped) = (BTreeMap::new(), 0_usize, 0_u32, 0_u32);
+        loop {
+            let range =
+                records::numbered(records::SERIES, from)..=records::numbered(records::SERIES, u32::MAX);
+            let walked = self.tree.scan(keys(range), &mut |key, value| {
+                let series = restored::<Series>(key, value, meta.change).and_then(|series| {
+                    let known = (series.gateway as usize) < gateways;
+                    known.then_some(series).ok_or_else(|| damaged(key, "its gateway is not known"))
+                });
+                let number = records::number_of(key).unwrap_or(from);
+                (from, skipped) = (number.saturating_add(1), 0);
+                match series {
+                    Ok(series) => drop(all.insert(number, series)),
+                    Err(reason) => {
+                        bad += 1;
+                        findings.push(format!("{reason}: its packed windows are not shown"));
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
+            });
+            match walked {
+                Ok(()) => break,
+                Err(reason) if skipped >= SKIP_MAX || from >= meta.next_series => return Err(reason),
+                Err(reason) if skipped == 0 => findings.push(format!("catalog, series {from}: {reason}")),
+                Err(_) => {}
+            }
+            (from, skipped) = (from.saturating_add(1), skipped + 1);
+        }
+        let (must, found) = (meta.series as usize, all.len() + bad);
+        if found < must {
+            let missing = must - found;
+            findings.push(format!(
+                "the catalog is damaged: {missing} of {must} series are missing: their packed windows are not shown"
+            ));
+        }
+        Ok(all)
     }
 
     /// The first bucket in [from, to] in which a series has a pack.
@@ -136,27 +226,46 @@ impl Packs {
         Ok(packs)
     }
 
-    /// The number of the last pack of a bucket, and its size in bytes and rows unless it is damaged.
+    /// The last pack of a bucket.
     ///
     /// # Errors
     /// What the tree said.
-    pub(super) fn last_pack(&self, series: u32, bucket: i64) -> Result<Option<LastPack>, String> {
+    pub(super) fn last_pack(&self, series: u32, bucket: i64) -> Result<Option<NumberedPack>, String> {
         let Some((key, value)) = self.tree.last(&records::bucket_key(series, bucket))? else {
             return Ok(None);
         };
         let number = records::pack_of(&key).map_or(u32::MAX, |(_, _, number)| number);
-        Ok(Some(LastPack { number, rows: unpacked(&key, &value).ok().map(|rows| (value.len(), rows)) }))
+        Ok(Some((number, unpacked(&key, &value))))
     }
 
-    /// Visits every pack of the store: its series, bucket and number, its rows or what is wrong with it.
+    /// Visits the packs of a series (`None`: of all, also of those that the catalog does not know): key, and pack or
+    /// what is wrong with it.
     ///
     /// # Errors
     /// What the tree said, at which it ended.
-    pub(super) fn every_pack(&self, mut visit: impl FnMut(Result<usize, BadPack>)) -> Result<(), String> {
-        self.each(&[records::PACK], |key, value| {
-            visit(unpacked(key, value).map(|rows| rows.len()));
+    pub(super) fn packs_of(
+        &self,
+        series: Option<u32>,
+        mut visit: impl FnMut(&[u8], Result<GoodPack, BadPack>),
+    ) -> Result<(), String> {
+        let prefix = series.map_or(vec![records::PACK], |series| records::numbered(records::PACK, series));
+        self.each(&prefix, |key, value| {
+            visit(key, unpacked(key, value));
             Ok(())
         })
+    }
+
+    /// What the packs of a series add up to, and what is wrong with those that cannot be read.
+    ///
+    /// # Errors
+    /// What the tree said.
+    pub(super) fn tally(&self, series: u32) -> Result<(Tally, Vec<BadPack>), String> {
+        let (mut tally, mut bad) = (Tally::default(), Vec::new());
+        self.packs_of(Some(series), |key, pack| match pack {
+            Ok(pack) => tally.add(key, pack.change),
+            Err(damaged) => bad.push(damaged),
+        })?;
+        Ok((tally, bad))
     }
 
     fn each(
@@ -168,20 +277,28 @@ impl Packs {
     }
 }
 
-/// The rows of a pack.
-fn unpacked(key: &[u8], value: &[u8]) -> Result<Vec<Row>, BadPack> {
+/// The pack of a value.
+pub(super) fn unpacked(key: &[u8], value: &[u8]) -> Result<GoodPack, BadPack> {
     let (series, bucket, number) = records::pack_of(key).unwrap_or((u32::MAX, i64::MAX, u32::MAX));
     let bad = |reason: String| BadPack { series, bucket, pack: number, reason };
-    let rows = pack::decode(&Bytes::copy_from_slice(value)).map_err(|e| bad(e.to_string()))?;
+    let sealed = records::unseal(key, value).map_err(|e| bad(e.to_owned()))?;
+    let rows = pack::decode(&Bytes::copy_from_slice(sealed.content)).map_err(|e| bad(e.to_string()))?;
     if rows.iter().any(|row| row.name.bucket() != bucket) {
         return Err(bad("it holds windows of another bucket".to_owned()));
     }
-    Ok(rows)
+    Ok(GoodPack { change: sealed.change, bytes: sealed.content.len(), rows })
 }
 
-fn restored<T: Stored>(key: &[u8], value: &[u8]) -> Result<T, String> {
-    let record = records::unseal(key, value).map_err(|e| damaged(key, e))?;
-    T::restore(record).ok_or_else(|| damaged(key, "its content breaks a rule"))
+/// The message of a record that is not newer than the last change: else that one was lost.
+fn message<M: prost::Message + Default>(key: &[u8], value: &[u8], newest: u64) -> Result<M, String> {
+    match records::unseal(key, value) {
+        Ok(sealed) if sealed.change > newest => Err(damaged(key, "it is newer than the last change")),
+        _ => records::message(key, value).map_err(|e| damaged(key, e)),
+    }
+}
+
+fn restored<T: Stored>(key: &[u8], value: &[u8], newest: u64) -> Result<T, String> {
+    T::restore(message(key, value, newest)?).ok_or_else(|| damaged(key, "its content breaks a rule"))
 }
 
 /// Appends a record that must have the next number.

@@ -6,11 +6,16 @@
 //! | `o` origin | gateway, epoch, shards |
 //! | `n` origin | delivered number and watermark of each shard, as of the journal position in `m` |
 //! | `s` series | gateway, device, metric, labels, first and last window, newest reading |
-//! | `m` | journal position up to which the packs are complete, next series number |
+//! | `m` | journal position up to which the packs are complete, number of the last change, how many records there are |
 //! | `p` series, bucket, pack | a pack (see `pack`) |
 //!
-//! Numbers in keys are big endian, so that sled's order is theirs. Every value but a pack, which has its own, ends
-//! in a CRC-32C of key and value: a value under the wrong key is damage too.
+//! Numbers in keys are big endian, so that sled's order is theirs. Each value is sealed ([`seal`]): it carries its key,
+//! the number of the change that wrote it, and a checksum of all. So a value under the wrong key is damage, one that
+//! sled brought back from before is told from its successor, and whole values can be found in the bytes of a file
+//! that sled cannot read (`carve`).
+//!
+//! What sled loses without a word is noticed too: `m` counts gateways, origins and series, and each series has a
+//! [`Tally`] of its packs.
 
 use catchment_journal::Position;
 use catchment_partial::Timestamp;
@@ -30,15 +35,45 @@ pub(super) const PACK: u8 = b'p';
 /// Key of the [`Meta`] record.
 pub(super) const META: &[u8] = b"m";
 
-const CRC_BYTES: usize = 4;
-
-/// How far the packs are.
+/// How far the packs are, and what must be there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Meta {
     /// Everything before is packed.
     pub(super) packed_to: Position,
     /// Number for the next new series.
     pub(super) next_series: u32,
+    /// Number of the change that wrote this: the last one.
+    pub(super) change: u64,
+    /// Records of gateways, origins and series.
+    pub(super) gateways: u32,
+    pub(super) origins: u32,
+    pub(super) series: u32,
+}
+
+/// Which packs a series has, so that a missing or older one is noticed: their number, and a sum over them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) packs: u64,
+    pub(super) sum: u64,
+}
+
+impl Tally {
+    /// A pack is there, as this change wrote it.
+    pub(super) fn add(&mut self, key: &[u8], change: u64) {
+        self.packs = self.packs.wrapping_add(1);
+        self.sum = self.sum.wrapping_add(mark(key, change));
+    }
+
+    /// A pack is not there any more.
+    pub(super) fn remove(&mut self, key: &[u8], change: u64) {
+        self.packs = self.packs.wrapping_sub(1);
+        self.sum = self.sum.wrapping_sub(mark(key, change));
+    }
+}
+
+fn mark(key: &[u8], change: u64) -> u64 {
+    let crc = crc32c::crc32c_append(crc32c::crc32c(key), &change.to_le_bytes());
+    (u64::from(crc) << 32 | (change & 0xffff_ffff)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -47,6 +82,14 @@ pub(super) struct MetaRecord {
     packed_to: u64,
     #[prost(uint32, tag = "2")]
     next_series: u32,
+    #[prost(uint64, tag = "3")]
+    change: u64,
+    #[prost(uint32, tag = "4")]
+    gateways: u32,
+    #[prost(uint32, tag = "5")]
+    origins: u32,
+    #[prost(uint32, tag = "6")]
+    series: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -99,6 +142,10 @@ pub(super) struct SeriesRecord {
     end: i64,
     #[prost(sint64, tag = "6")]
     newest: i64,
+    #[prost(uint64, tag = "7")]
+    packs: u64,
+    #[prost(fixed64, tag = "8")]
+    packs_sum: u64,
 }
 
 /// Something that is kept as one record of the catalog.
@@ -114,11 +161,13 @@ impl Stored for Meta {
     type Record = MetaRecord;
 
     fn record(&self) -> MetaRecord {
-        MetaRecord { packed_to: self.packed_to.get(), next_series: self.next_series }
+        let Self { packed_to, next_series, change, gateways, origins, series } = *self;
+        MetaRecord { packed_to: packed_to.get(), next_series, change, gateways, origins, series }
     }
 
     fn restore(record: MetaRecord) -> Option<Self> {
-        Some(Self { packed_to: Position::new(record.packed_to), next_series: record.next_series })
+        let MetaRecord { packed_to, next_series, change, gateways, origins, series } = record;
+        Some(Self { packed_to: Position::new(packed_to), next_series, change, gateways, origins, series })
     }
 }
 
@@ -157,6 +206,7 @@ pub(super) fn restore_origin(record: OriginRecord, gateways: &[Gateway]) -> Opti
         gateway: record.gateway,
         origin: Origin { gateway, epoch, epoch_created_ms, shards },
         shards: Vec::new(),
+        unknown: false,
     })
 }
 
@@ -187,6 +237,8 @@ impl Stored for Series {
             last: self.last.as_nanos(),
             end: self.end.as_nanos(),
             newest: self.newest.as_nanos(),
+            packs: self.tally.packs,
+            packs_sum: self.tally.sum,
         }
     }
 
@@ -198,6 +250,8 @@ impl Stored for Series {
             last: Timestamp::from_nanos(record.last),
             end: Timestamp::from_nanos(record.end),
             newest: Timestamp::from_nanos(record.newest),
+            tally: Tally { packs: record.packs, sum: record.packs_sum },
+            stored: true,
         })
     }
 }
@@ -237,24 +291,69 @@ pub(super) fn pack_of(key: &[u8]) -> Option<(u32, i64, u32)> {
     Some((u32::from_be_bytes(*series), bucket, u32::from_be_bytes(pack.try_into().ok()?)))
 }
 
-/// A message as a value under this key.
-pub(super) fn seal(key: &[u8], message: &impl Message) -> Vec<u8> {
-    let mut value = message.encode_to_vec();
-    let crc = crc32c::crc32c_append(crc32c::crc32c(key), &value);
+/// What every sealed value begins with.
+pub(super) const MAGIC: &[u8; 4] = b"\xc7CV1";
+/// Bytes of a sealed value before its key: magic, change (8), length of the key (1), of the content (4).
+pub(super) const HEAD_BYTES: usize = 17;
+const CRC_BYTES: usize = 4;
+
+/// A value as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sealed<'a> {
+    /// Number of the change that wrote it.
+    pub(super) change: u64,
+    pub(super) key: &'a [u8],
+    pub(super) content: &'a [u8],
+}
+
+/// The bytes of a value: magic, change, lengths of key and content (little endian), key, content, CRC-32C of all.
+pub(super) fn seal(change: u64, key: &[u8], content: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(HEAD_BYTES + key.len() + content.len() + CRC_BYTES);
+    value.extend_from_slice(MAGIC);
+    value.extend(change.to_le_bytes());
+    value.push(key.len() as u8);
+    value.extend((content.len() as u32).to_le_bytes());
+    value.extend_from_slice(key);
+    value.extend_from_slice(content);
+    let crc = crc32c::crc32c(&value);
     value.extend(crc.to_le_bytes());
     value
+}
+
+/// The value at the beginning of these bytes, and its length; `None`: there is none, or it is damaged.
+pub(super) fn sealed(bytes: &[u8]) -> Option<(Sealed<'_>, usize)> {
+    let rest = bytes.strip_prefix(MAGIC)?;
+    let (change, rest) = rest.split_first_chunk::<8>()?;
+    let (key_bytes, rest) = rest.split_first()?;
+    let (content_bytes, rest) = rest.split_first_chunk::<4>()?;
+    let (key, rest) = rest.split_at_checked(usize::from(*key_bytes))?;
+    let (content, rest) = rest.split_at_checked(u32::from_le_bytes(*content_bytes) as usize)?;
+    let (crc, _) = rest.split_first_chunk::<CRC_BYTES>()?;
+    let length = HEAD_BYTES + key.len() + content.len();
+    if crc32c::crc32c(bytes.get(..length)?) != u32::from_le_bytes(*crc) {
+        return None;
+    }
+    Some((Sealed { change: u64::from_le_bytes(*change), key, content }, length + CRC_BYTES))
+}
+
+/// The value under this key.
+///
+/// # Errors
+/// What is wrong with it, for a person.
+pub(super) fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Result<Sealed<'a>, &'static str> {
+    let (found, length) = sealed(value).ok_or("its checksum does not match")?;
+    if length != value.len() {
+        return Err("its length does not match");
+    }
+    if found.key != key { Err("it belongs to another key") } else { Ok(found) }
 }
 
 /// The message of the value under this key.
 ///
 /// # Errors
 /// What is wrong with it, for a person.
-pub(super) fn unseal<M: Message + Default>(key: &[u8], value: &[u8]) -> Result<M, &'static str> {
-    let (message, crc) = value.split_last_chunk::<CRC_BYTES>().ok_or("its checksum is missing")?;
-    if crc32c::crc32c_append(crc32c::crc32c(key), message) != u32::from_le_bytes(*crc) {
-        return Err("its checksum does not match");
-    }
-    M::decode(message).map_err(|_| "its content is malformed")
+pub(super) fn message<M: Message + Default>(key: &[u8], value: &[u8]) -> Result<M, &'static str> {
+    M::decode(unseal(key, value)?.content).map_err(|_| "its content is malformed")
 }
 
 #[cfg(test)]
@@ -273,15 +372,22 @@ mod tests {
 
         #[test]
         fn no_value_panics(value: Vec<u8>) {
-            prop_assert!(unseal::<SeriesRecord>(b"k", &value).is_err());
+            prop_assert!(message::<SeriesRecord>(b"k", &value).is_err());
+            prop_assert!(sealed(&[MAGIC.as_slice(), &value].concat()).is_none());
         }
     }
 
     #[test]
     fn a_value_under_another_key_is_damage() {
-        let message = Meta { packed_to: Position::new(7), next_series: 3 }.record();
-        let value = seal(b"m", &message);
-        assert_eq!(unseal::<MetaRecord>(b"m", &value), Ok(message));
-        assert!(unseal::<MetaRecord>(b"n", &value).is_err());
+        let meta =
+            Meta { packed_to: Position::new(7), next_series: 3, change: 9, ..Meta::default() }.record();
+        let mut value = seal(9, b"m", &meta.encode_to_vec());
+        assert_eq!(message::<MetaRecord>(b"m", &value), Ok(meta));
+        assert!(message::<MetaRecord>(b"n", &value).is_err());
+        for place in 0..value.len() {
+            value[place] ^= 1;
+            assert!(unseal(b"m", &value).is_err(), "byte {place}");
+            value[place] ^= 1;
+        }
     }
 }

@@ -65,7 +65,7 @@ pub(super) fn next_bucket<D: Disk>(
                     "{bad}; `catchment-aggregator store verify` tells all that is damaged"
                 ))
             })?;
-            rows.extend(packed.into_iter().filter(|row| row.name.start >= from && row.name.start < to));
+            rows.extend(packed.rows.into_iter().filter(|row| row.name.start >= from && row.name.start < to));
         }
     }
     resolve(&mut rows);

@@ -2,7 +2,7 @@
 //!
 //! sled 0.34's `flush` does not sync on Linux, so a commit is: one batch on one tree, `flush`, `fdatasync` on our
 //! own handle of its file, `fsync` of its folder. Two more things keep what was committed within that file:
-//! values of at most 64 KiB, and segments of 8 MiB. sled writes anything longer than a quarter of a segment to a
+//! values of hardly more than 64 KiB, and segments of 8 MiB. sled writes anything longer than a quarter of a segment to a
 //! file of its own under `blobs/`, which it never syncs, and that means not only values but also whole leaves, which
 //! it writes anew after ten changes: up to twenty values. sled panics where it should return errors; panics are
 //! caught here and are errors.
@@ -17,7 +17,7 @@ use std::{
 use super::tree::{Change, KeyRange, Pair, Tree, Visited};
 
 /// sled's segments: a leaf of twenty of our largest packs is shorter than a quarter of it.
-const SEGMENT_BYTES: usize = 8 << 20;
+pub(super) const SEGMENT_BYTES: usize = 8 << 20;
 /// How long an earlier handle of this process may take to let go of sled's lock.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// sled cleans and syncs in the background this often; it must never be switched off.

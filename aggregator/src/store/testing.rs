@@ -137,6 +137,22 @@ pub(super) fn content_of(store: &dyn Store, from: Timestamp, to: Timestamp) -> C
     content
 }
 
+/// As [`content`], without the series that cannot be read; true if there are some.
+pub(super) fn content_as_far(store: &dyn Store) -> (Content, bool) {
+    let (mut content, mut unread) = (Content::new(), false);
+    for series in store.series(&|_, _| true) {
+        let mut visit = |_, window: Window, partial: &Partial| {
+            let mut body = Vec::new();
+            partial.encode(window.start(), &mut body);
+            content.entry((series.gateway.clone(), series.key.clone(), window)).or_default().push(body);
+            ControlFlow::Continue(())
+        };
+        unread |= store.scan(&[series.id], Timestamp::MIN, Timestamp::MAX, &mut visit).is_err();
+    }
+    content.values_mut().for_each(|bodies| bodies.sort());
+    (content, unread)
+}
+
 /// Small bounds; packs only when asked.
 pub(super) fn config() -> StoreConfig {
     StoreConfig { pack_every: std::time::Duration::from_secs(3600), ..StoreConfig::default() }

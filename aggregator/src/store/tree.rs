@@ -32,29 +32,46 @@ pub(super) trait Tree: Send + Sync {
 }
 
 /// What is to become durable at once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Change {
     entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     bytes: usize,
+    number: u64,
 }
 
 impl Change {
+    /// An empty change of this number.
+    pub(super) fn new(number: u64) -> Self {
+        Self { entries: Vec::new(), bytes: 0, number }
+    }
+
+    /// Its number.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Sets a key.
-    pub(super) fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) {
+    pub(super) fn insert(&mut self, key: Vec<u8>, content: &[u8]) {
+        let value = records::seal(self.number, &key, content);
         self.bytes += key.len() + value.len();
         self.entries.push((key, Some(value)));
     }
 
     /// Sets a record of the catalog.
     pub(super) fn record(&mut self, key: Vec<u8>, message: &impl prost::Message) {
-        let value = records::seal(&key, message);
-        self.insert(key, value);
+        self.insert(key, &message.encode_to_vec());
     }
 
     /// Removes a key.
     pub(super) fn remove(&mut self, key: Vec<u8>) {
         self.bytes += key.len();
         self.entries.push((key, None));
+    }
+
+    /// Sets a key to a value that is sealed already.
+    pub(super) fn copy(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.bytes += key.len() + value.len();
+        self.entries.push((key, Some(value)));
     }
 
     /// Bytes of all keys and values.

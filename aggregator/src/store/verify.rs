@@ -1,21 +1,27 @@
 //! Checks all that is on disk: every pack's checksum, the catalog, and every entry of the journal.
 //!
-//! Takes the folder's lock, so no aggregator may be running on it. It changes nothing itself; but sled can only be
-//! opened for writing, and does then what it does at every start: it drops the torn end of its own log.
+//! Takes the folder's lock, so no aggregator may be running on it. It changes nothing: sled can only be opened for
+//! writing, and drops then whatever it takes for the torn end of its own log, so it gets a copy.
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::UNIX_EPOCH};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    sync::Arc,
+    time::UNIX_EPOCH,
+};
 
-use catchment_journal::{DataDir, Log, Position, ReadEvent, RealDisk};
+use catchment_journal::{DataDir, Peek, Position, ReadEvent, RealDisk};
 use catchment_proto::GatewayId;
 
 use super::{
     OpenError, StoreConfig,
     catalog::Catalog,
+    copy::TempCopy,
     entry::{self, Entry},
     open::{JOURNAL, KIND, SLED, lost_batches},
     packed,
-    packs::{BadPack, Packs},
-    records::Meta,
+    packs::{Loaded, Packs},
+    records::{self, Tally},
     sled_tree::SledTree,
 };
 
@@ -49,7 +55,7 @@ impl VerifyReport {
         self.findings.is_empty()
     }
 
-    fn note(&mut self, finding: String) {
+    pub(super) fn note(&mut self, finding: String) {
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
         } else {
@@ -58,102 +64,145 @@ impl VerifyReport {
     }
 }
 
-/// Checks the store in a data folder.
+/// Checks the store in a data folder, which no aggregator may be using, and changes nothing in it: packs are looked at
+/// in a copy, because sled can only be opened for writing.
 ///
 /// # Errors
-/// There is no store, it is in use, or the journal cannot be read at all. Damage is no error but in the report.
+/// There is no store, it is in use, there is no room for the copy, or the journal cannot be read at all. Damage is no
+/// error but in the report.
 pub fn verify(data: &Path) -> Result<VerifyReport, OpenError> {
+    let _lock = lock_existing(data)?;
+    let mut report = VerifyReport::default();
+    let loaded = verify_packs(data, &mut report)?;
+    let (catalog, meta) = loaded.map_or_else(Default::default, |loaded| (loaded.catalog, loaded.meta));
+    verify_journal(data, &catalog, meta.packed_to, &mut report)?;
+    Ok(report)
+}
+
+/// Takes the lock of a folder that holds a store.
+pub(super) fn lock_existing(data: &Path) -> Result<DataDir, OpenError> {
     if !data.join(JOURNAL).is_dir() && !data.join(SLED).is_dir() {
         let source = std::io::Error::from(std::io::ErrorKind::NotFound);
         return Err(OpenError::Io { what: format!("{} holds no store", data.display()), source });
     }
     let now = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as u64);
-    let _lock = DataDir::open(data, KIND, now, &[])?;
-    let mut report = VerifyReport::default();
-    let (catalog, packed_to) = verify_packs(data, &mut report);
-    verify_journal(data, &catalog, packed_to, &mut report)?;
-    Ok(report)
+    Ok(DataDir::open(data, KIND, now, &[])?)
 }
 
-/// Checks catalog and packs; returns the catalog and how far the packs are, as far as they can be read.
-fn verify_packs(data: &Path, report: &mut VerifyReport) -> (Catalog, Position) {
-    let none = (Catalog::default(), Position::ZERO);
+/// Checks catalog and packs in a copy; returns the catalog if it can be used.
+pub(super) fn verify_packs(data: &Path, report: &mut VerifyReport) -> Result<Option<Loaded>, OpenError> {
     let folder = data.join(SLED);
     if !folder.is_dir() {
         report.note(format!("{}: the folder of the packed windows is missing", folder.display()));
-        return none;
+        return Ok(None);
     }
-    let packs = match SledTree::open(&folder, StoreConfig::default().cache_bytes) {
-        Ok(tree) => Packs::new(tree),
-        Err(reason) => {
-            report.note(format!("{}: the packed windows cannot be opened: {reason}", folder.display()));
-            return none;
-        }
-    };
-    let mut bad: Vec<BadPack> = Vec::new();
-    let walked = packs.every_pack(|pack| match pack {
-        Ok(rows) => {
-            report.packs += 1;
-            report.partials += rows as u64;
-        }
-        Err(damaged) => {
-            report.damaged_packs += 1;
-            bad.push(damaged);
-            bad.truncate(FINDINGS_MAX);
-        }
+    let copy = TempCopy::of(&folder)?;
+    let opened = SledTree::open(copy.path(), StoreConfig::default().cache_bytes).map(Packs::new);
+    let loaded = opened.and_then(|packs| {
+        let loaded = packs.load()?;
+        check_packs(&packs, &loaded, report);
+        Ok(loaded)
     });
-    let (catalog, meta) = match packs.load() {
-        Ok(loaded) => (loaded.catalog, loaded.meta.unwrap_or_default()),
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
         Err(reason) => {
-            report.note(reason);
-            (Catalog::default(), Meta::default())
+            report.note(format!("{}: the packed windows cannot be used: {reason}", folder.display()));
+            return Ok(None);
         }
     };
-    if let Err(reason) = walked {
-        report.note(format!("{}: reading the packs ended early: {reason}", folder.display()));
-    }
-    for damaged in bad {
-        let series = catalog.series.get(&damaged.series);
-        let gateway = series.and_then(|series| catalog.gateways.get(series.gateway as usize));
-        match (series, gateway) {
-            (Some(series), Some(gateway)) => {
-                report.note(format!("{damaged} ({} of {})", series.key, gateway.id))
-            }
-            _ => report.note(damaged.to_string()),
-        }
-    }
-    report.series = catalog.series.len();
+    report.series = loaded.catalog.series.len();
+    loaded.findings.iter().for_each(|finding| report.note(finding.clone()));
+    let known = loaded.meta.packed_to;
     match packed::read(&RealDisk, data) {
-        Ok(Some(released)) if released > meta.packed_to => report.note(format!(
-            "{}: the packs reach to journal position {}, but were complete up to {released} before",
+        Ok(Some(released)) if released > known => report.note(format!(
+            "{}: the packs reach to journal position {known}, but were complete up to {released} before",
             folder.display(),
-            meta.packed_to
         )),
         Ok(_) => {}
         Err(error) => report.note(error.to_string()),
     }
-    (catalog, meta.packed_to)
+    Ok(Some(loaded))
+}
+
+/// Reads every pack, and compares what each series has with what it must have.
+pub(super) fn check_packs(packs: &Packs, loaded: &Loaded, report: &mut VerifyReport) {
+    let catalog = &loaded.catalog;
+    let mut tallies: HashMap<u32, Tally> = HashMap::new();
+    let mut damaged: HashSet<u32> = HashSet::new();
+    let name = |series: u32| {
+        let known = catalog.series.get(&series)?;
+        Some(format!("{} of {}", known.key, catalog.gateways.get(known.gateway as usize)?.id))
+    };
+    let walked = packs.packs_of(None, |key, pack| {
+        let series = records::pack_of(key).map_or(u32::MAX, |(series, ..)| series);
+        match pack {
+            Ok(pack) => {
+                report.packs += 1;
+                report.partials += pack.rows.len() as u64;
+                tallies.entry(series).or_default().add(key, pack.change);
+            }
+            Err(bad) => {
+                report.damaged_packs += 1;
+                damaged.insert(series);
+                report.note(name(series).map_or_else(|| bad.to_string(), |name| format!("{bad} ({name})")));
+            }
+        }
+    });
+    if let Err(reason) = walked {
+        report.note(format!("reading the packs ended early, what follows is not checked: {reason}"));
+        return;
+    }
+    for (id, series) in &catalog.series {
+        let found = tallies.remove(id).unwrap_or_default();
+        if let Some(what) = difference(series.tally, found, damaged.contains(id)) {
+            let name = name(*id).unwrap_or_default();
+            report.note(format!("series {id} ({name}): {what}"));
+        }
+    }
+    for (series, tally) in tallies {
+        let Tally { packs, .. } = tally;
+        report.note(format!("series {series}: its name is lost, its {packs} packs are not shown"));
+    }
+}
+
+/// What is wrong when packs do not add up to what they must; `None`: nothing, or what is told already.
+pub(super) fn difference(must: Tally, found: Tally, damaged: bool) -> Option<String> {
+    match must.packs.checked_sub(found.packs) {
+        Some(0) if must.sum == found.sum => None,
+        Some(0) => Some("a pack is older than it was: windows in it are lost".to_owned()),
+        Some(_) if damaged => None,
+        Some(lost) => Some(format!("{lost} of {} packs are missing: windows in them are lost", must.packs)),
+        None => Some(format!("{} packs instead of {}: forgotten windows are back", found.packs, must.packs)),
+    }
 }
 
 /// Checks the journal's files, then its entries and that none is missing between them.
-fn verify_journal(
+pub(super) fn verify_journal(
     data: &Path,
     catalog: &Catalog,
     packed_to: Position,
     report: &mut VerifyReport,
 ) -> Result<(), OpenError> {
     let folder = data.join(JOURNAL);
+    if !folder.is_dir() {
+        report.note(format!("{}: the folder of the journal is missing", folder.display()));
+        return Ok(());
+    }
     let files = catchment_journal::verify(&RealDisk, &folder)?;
     for segment in &files.segments {
         segment.damage.iter().for_each(|damage| report.note(damage.to_string()));
         report.findings_unlisted += segment.damage_unlisted;
         report.torn_tail_bytes += segment.torn_tail_bytes;
     }
-    if files.segments.is_empty() {
-        return Ok(());
+    let Some(journal) = Peek::open(Arc::new(RealDisk), &folder)? else { return Ok(()) };
+    if journal.end < packed_to || journal.start_position() > packed_to {
+        let (start, end) = (journal.start_position(), journal.end);
+        report.note(format!(
+            "{}: it holds positions {start} to {end}, but the packs end at {packed_to}: what lay between is lost",
+            folder.display()
+        ));
     }
-    let (log, _) = Log::open(Arc::new(RealDisk), &folder, StoreConfig::default().journal)?;
-    let mut reader = log.read(Position::ZERO);
+    let mut reader = journal.read(Position::ZERO);
     let mut buffer = Vec::new();
     let mut highest = HashMap::new();
     loop {
@@ -162,7 +211,7 @@ fn verify_journal(
                 Ok(entry) if position >= packed_to => {
                     report.entries += 1;
                     if let Some(lost) = lost_before(&entry, catalog, &mut highest) {
-                        report.note(format!("lost by damage to the journal: {lost}"));
+                        report.note(format!("lost: {lost}"));
                     }
                 }
                 Ok(_) => report.entries += 1,
@@ -184,7 +233,11 @@ fn lost_before(
     let Entry { origin, follows, batch } = entry;
     let stored = || {
         let number = catalog.find_origin(&origin.gateway, origin.epoch);
-        number.map_or(0, |number| catalog.delivered(number, batch.shard))
+        let known = number.and_then(|number| Some((number, catalog.origin(number)?)));
+        known.map_or(0, |(number, known)| match catalog.delivered(number, batch.shard) {
+            0 if known.unknown => *follows,
+            delivered => delivered,
+        })
     };
     let known = highest.entry((origin.gateway.clone(), origin.epoch, batch.shard)).or_insert_with(stored);
     let lost = follows.saturating_sub(*known);

@@ -281,7 +281,10 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
     }
     until("applied", || store.stats().recent_partials == 40_000).await;
     let position = read(&store.inner.state).applied_to;
-    let next = crate::store::packer::step(&store.inner, 0, position, &[]).unwrap();
+    let next = {
+        let meta = &mut *lock(&store.inner.packing);
+        crate::store::packer::step(&store.inner, 0, position, &[], meta).unwrap()
+    };
     assert!(next.is_some(), "one step does not do it");
     assert!(store.stats().recent_partials < 40_000);
     assert_eq!(content(&*store), model.content());

@@ -1,0 +1,281 @@
+//! Makes a damaged store usable again: what can be read is kept, the damaged originals are set aside, what is lost is
+//! told.
+//!
+//! Order: identity, journal, packs, then the note of what the packs hold. Each step leaves a store that the next run
+//! of a repair takes further; the original of the packs is renamed, never written to.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::UNIX_EPOCH,
+};
+
+use catchment_journal::{DataDir, Disk, RealDisk, WholeError, read_whole, set_aside};
+
+use super::{
+    OpenError, StoreConfig, VerifyReport,
+    carve::{self, Place, carve},
+    open::{JOURNAL, KIND, SLED, journal_start},
+    packed,
+    packs::{Loaded, Packs},
+    records::{self, META, Meta, Stored},
+    row::bucket_of,
+    sled_tree::SledTree,
+    tail,
+    tree::Change,
+    verify::{check_packs, lock_existing, verify_journal, verify_packs},
+};
+
+const IDENTITY: &str = "identity";
+/// Bytes of a change while a tree is built.
+const CHANGE_BYTES: usize = 4 << 20;
+
+/// What a repair did and found.
+#[derive(Clone, Debug, Default)]
+pub struct RepairReport {
+    /// What was done, a line each; empty: nothing was to be done.
+    pub done: Vec<String>,
+    /// What is lost, as far as that can be known.
+    pub lost: VerifyReport,
+}
+
+/// Repairs the store in a data folder, which no aggregator may be using.
+///
+/// # Errors
+/// There is no store, it is in use or of a newer version, or reading or writing failed; what was done until then stays
+/// and does no harm.
+pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
+    let mut report = RepairReport::default();
+    let _lock = match lock_existing(data) {
+        Err(OpenError::Folder(_)) if mend_identity(data)? => {
+            report.done.push(format!("{IDENTITY}: was damaged and is written anew"));
+            lock_existing(data)?
+        }
+        locked => locked?,
+    };
+    let journal = data.join(JOURNAL);
+    RealDisk.create_dir_all(&journal).map_err(io("cannot create the journal's folder"))?;
+    let damaged = catchment_journal::verify(&RealDisk, &journal).unwrap_or_default();
+    let mended = set_aside(&RealDisk, &journal)?;
+    let files = mended.files.iter().map(|file| file.display().to_string());
+    report.done.extend(files.map(|file| format!("journal: damaged bytes are copied to {file}")));
+    if mended.headers > 0 {
+        report.done.push(format!("journal: {} segment headers are written anew", mended.headers));
+    }
+    let mut found = VerifyReport::default();
+    let loaded = verify_packs(data, &mut found)?;
+    let loaded = match loaded {
+        Some(loaded) if found.is_clean() || only_note(data, &found) => loaded,
+        _ => rebuild(data, &mut report)?,
+    };
+    let known = loaded.meta.packed_to;
+    let noted = packed::read(&RealDisk, data);
+    if !matches!(noted, Ok(None)) && !matches!(noted, Ok(Some(released)) if released <= known) {
+        packed::write(&RealDisk, data, known).map_err(io("cannot write the packs' position"))?;
+        report.done.push(format!("packed: says now that the packs reach to journal position {known}"));
+    }
+    // Below that position all is packed.
+    let damaged =
+        damaged.segments.iter().flat_map(|segment| &segment.damage).filter(|damage| damage.to > known);
+    damaged.for_each(|damage| report.lost.note(damage.to_string()));
+    verify_journal(data, &loaded.catalog, known, &mut report.lost)?;
+    Ok(report)
+}
+
+fn io(what: &str) -> impl Fn(io::Error) -> OpenError + use<> {
+    let what = what.to_owned();
+    move |source| OpenError::Io { what: what.clone(), source }
+}
+
+fn packs(data: &Path) -> impl Fn(String) -> OpenError + use<> {
+    let (folder, journal) = (data.join(SLED), data.join(JOURNAL));
+    move |reason| OpenError::Packs { folder: folder.clone(), journal: journal.clone(), reason }
+}
+
+/// Writes a new identity in place of a damaged or missing one: nothing of this store refers to it. False if it is not
+/// that what is wrong.
+fn mend_identity(data: &Path) -> Result<bool, OpenError> {
+    let path = data.join(IDENTITY);
+    match read_whole(&RealDisk, &path) {
+        Ok(None) | Err(WholeError::Damaged { .. }) => {}
+        _ => return Ok(false),
+    }
+    let new = data.join(".identity-new");
+    let failed = io("cannot write a new identity");
+    let now = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as u64);
+    drop(DataDir::open(&new, KIND, now, &[])?);
+    if path.exists() {
+        fs::rename(&path, free_name(data, IDENTITY)?).map_err(&failed)?;
+    }
+    fs::rename(new.join(IDENTITY), &path).map_err(&failed)?;
+    fs::remove_dir_all(&new).map_err(&failed)?;
+    RealDisk.sync_dir(data).map_err(&failed)?;
+    Ok(true)
+}
+
+/// Whether nothing is wrong but the note of what the packs hold.
+fn only_note(data: &Path, found: &VerifyReport) -> bool {
+    found.findings.len() == 1 && matches!(packed::read(&RealDisk, data), Err(WholeError::Damaged { .. }))
+}
+
+/// A name for something that is set aside.
+fn free_name(data: &Path, name: &str) -> Result<PathBuf, OpenError> {
+    let free = (1..10_000).map(|n| data.join(format!("{name}.aside-{n}"))).find(|path| !path.exists());
+    free.ok_or_else(|| {
+        io("cannot set anything aside")(io::Error::other("ten thousand were set aside already"))
+    })
+}
+
+/// Builds the tree anew from all whole values in the file of the old one.
+fn rebuild(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenError> {
+    let (folder, new) = (data.join(SLED), data.join(format!("{SLED}.new")));
+    let failed = io("cannot build the packs anew");
+    if new.exists() {
+        fs::remove_dir_all(&new).map_err(&failed)?;
+    }
+    let loaded = {
+        let tree = SledTree::open(&new, StoreConfig::default().cache_bytes).map_err(packs(data))?;
+        let fresh = Packs::new(tree);
+        let files: Vec<File> =
+            [folder.join("db"), tail::path(data)].iter().filter_map(|file| File::open(file).ok()).collect();
+        fill(&fresh, &files, report)
+            .and_then(|loaded| from_journal(data, &fresh, loaded, report))
+            .map_err(packs(data))?
+    };
+    if folder.exists() {
+        let aside = free_name(data, SLED)?;
+        fs::rename(&folder, &aside).map_err(&failed)?;
+        report.done.push(format!("packs: the damaged folder is set aside as {}", aside.display()));
+    }
+    fs::rename(&new, &folder).map_err(&failed)?;
+    RealDisk.sync_dir(data).map_err(&failed)?;
+    tail::drop(data);
+    let packs = report.lost.packs;
+    report.done.push(format!("packs: built anew from the {packs} packs that were found whole"));
+    Ok(loaded)
+}
+
+/// Where windows are lost, what the journal still holds of the time before the last packing is taken from it again.
+fn from_journal(
+    data: &Path,
+    fresh: &Packs,
+    mut loaded: Loaded,
+    report: &mut RepairReport,
+) -> Result<Loaded, String> {
+    let journal = journal_start(&Arc::new(RealDisk), data).map_err(|e| e.to_string())?;
+    let Some(start) = journal.filter(|start| *start < loaded.meta.packed_to) else { return Ok(loaded) };
+    if report.lost.is_clean() {
+        return Ok(loaded);
+    }
+    loaded.meta.packed_to = start;
+    fresh.commit(Change::new(loaded.meta.change.saturating_add(1)), &mut loaded.meta)?;
+    let again =
+        format!("journal: the next start reads it again from position {start}, and has its windows back");
+    report.done.push(again);
+    Ok(loaded)
+}
+
+/// Fills a new tree; what cannot be had is told.
+fn fill(fresh: &Packs, files: &[File], report: &mut RepairReport) -> Result<Loaded, String> {
+    let found = carve(files).map_err(|e| e.to_string())?;
+    let value = |place: &Place| carve::value(files, *place).map_err(|e| e.to_string());
+    let mut meta = match found.get(META) {
+        Some(place) => {
+            records::message(META, &value(place)?).ok().and_then(Meta::restore).unwrap_or_default()
+        }
+        None => Meta::default(),
+    };
+    let dense = |kind| (0..).take_while(|n| found.contains_key(&records::numbered(kind, *n))).count() as u32;
+    let (gateways, origins) = (dense(records::GATEWAY), dense(records::ORIGIN));
+    if meta.change == 0 || gateways < meta.gateways || origins < meta.origins {
+        let what = "the names of gateways are lost, and with them what packed windows belong to: all of these are lost";
+        report.lost.note(format!("packs: {what}"));
+        return fresh.load();
+    }
+    // Values newer than the newest record that is whole hold nothing but what was acknowledged.
+    let newest = found.values().map(|place| place.change).max().unwrap_or(0);
+    (meta.change, meta.gateways, meta.origins) = (newest, gateways, origins);
+    let keep = kept(&found, &meta, &value)?;
+    let must = meta.series;
+    meta.series = keep.keys().filter(|key| key.first() == Some(&records::SERIES)).count() as u32;
+    let mut change = Change::new(meta.change);
+    for (key, place) in keep {
+        change.copy(key.clone(), value(place)?);
+        if change.bytes() >= CHANGE_BYTES {
+            fresh.commit(std::mem::replace(&mut change, Change::new(meta.change)), &mut meta)?;
+        }
+    }
+    fresh.commit(change, &mut meta)?;
+    if meta.series > must {
+        report.lost.note(format!("packs: {} series that had been forgotten are back", meta.series - must));
+    }
+    accept(fresh, &mut meta, must, report)
+}
+
+/// The values that make the new tree: all but what was forgotten, and what no gateway's name is known for.
+fn kept<'a>(
+    found: &'a BTreeMap<Vec<u8>, Place>,
+    meta: &Meta,
+    value: &impl Fn(&Place) -> Result<Vec<u8>, String>,
+) -> Result<BTreeMap<&'a Vec<u8>, &'a Place>, String> {
+    let mut first = BTreeMap::new();
+    let mut keep = BTreeMap::new();
+    for (key, place) in
+        found.iter().filter(|(key, place)| key.as_slice() != META && place.change <= meta.change)
+    {
+        let numbered = match (key.first(), records::number_of(key)) {
+            (Some(&records::GATEWAY), Some(number)) => number < meta.gateways,
+            (Some(&records::ORIGIN | &records::SHARDS), Some(number)) => number < meta.origins,
+            _ => true,
+        };
+        if key.first() == Some(&records::SERIES)
+            && let Ok(record) = records::message(key, &value(place)?)
+            && let Some(series) = super::catalog::Series::restore(record)
+            && let Some(number) = records::number_of(key)
+        {
+            first.insert(number, bucket_of(series.first));
+        }
+        if numbered {
+            keep.insert(key, place);
+        }
+    }
+    keep.retain(|key, _| {
+        let Some((series, bucket, _)) = records::pack_of(key) else { return true };
+        first.get(&series).is_none_or(|first| bucket >= *first)
+    });
+    Ok(keep)
+}
+
+/// Tells what the new tree lacks, and lets its series say what they really have.
+fn accept(fresh: &Packs, meta: &mut Meta, must: u32, report: &mut RepairReport) -> Result<Loaded, String> {
+    let mut loaded = fresh.load()?;
+    loaded.findings.iter().for_each(|finding| report.lost.note(finding.clone()));
+    if meta.series < must {
+        let lost = must - meta.series;
+        report
+            .lost
+            .note(format!("packs: the names of {lost} series are lost, and with them their packed windows"));
+    }
+    check_packs(fresh, &loaded, &mut report.lost);
+    let mut change = Change::new(meta.change.saturating_add(1));
+    for (id, series) in &mut loaded.catalog.series {
+        let (tally, _) = fresh.tally(*id)?;
+        if tally != series.tally {
+            series.tally = tally;
+            change.record(records::numbered(records::SERIES, *id), &series.record());
+        }
+        if change.bytes() >= CHANGE_BYTES {
+            let next = Change::new(change.number().saturating_add(1));
+            fresh.commit(std::mem::replace(&mut change, next), meta)?;
+        }
+    }
+    fresh.commit(change, meta)?;
+    loaded.meta = *meta;
+    Ok(loaded)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! Every kind of file of a store is damaged, byte by byte and cut by cut: nothing panics, nothing is invented, and what
+//! is missing afterwards was told.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use catchment_journal::LogConfig;
+
+use super::*;
+use crate::store::{
+    EmbeddedStore, OpenReport, Store,
+    testing::{Content, Model, batch, body, config, content_as_far, copy, entry, origin},
+    verify,
+};
+
+/// SplitMix64.
+fn random(state: &mut u64, bound: u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)) % bound
+}
+
+/// A journal of small segments, of which those that are packed are gone.
+fn small() -> StoreConfig {
+    let journal = LogConfig {
+        segment_bytes: 64 << 10,
+        bytes_max: 1 << 20,
+        record_bytes_max: 64 << 10,
+        reserve_bytes: 4 << 10,
+        ..config().journal
+    };
+    StoreConfig { journal, ..config() }
+}
+
+/// A store with packs in several of sled's segments, opened more than once, and batches that only the journal has.
+async fn filled(data: &Path, rounds: u64, windows: u64) -> Model {
+    let (mut model, origins) = (Model::default(), [origin("g", 1), origin("h", 2)]);
+    for round in 0..rounds {
+        let (store, _) = EmbeddedStore::open(data, small()).unwrap();
+        for (origin, number) in origins.iter().zip([round + 1; 2]) {
+            let entries = (0..windows).map(|i| {
+                let mut entry = entry((i % 3) as u32, (round * windows + i) as i64, number, number);
+                entry.body = body(entry.window, number, 40);
+                entry
+            });
+            let sent = batch(0, number, entries.collect());
+            store.put(origin, sent.clone(), false).await.unwrap();
+            model.put(origin, &sent);
+        }
+        if round + 1 < rounds {
+            store.pack().await.unwrap();
+        }
+    }
+    model
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => all.extend(files(&entry.path())),
+            false => all.push(entry.path()),
+        }
+    }
+    all.sort();
+    all
+}
+
+/// All that stands in a folder.
+fn image(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    files(folder).into_iter().map(|file| (file.clone(), fs::read(file).unwrap())).collect()
+}
+
+/// What a start makes of a folder: content, series that could not be read, what it told.
+fn start(data: &Path) -> Result<(Content, bool, OpenReport), OpenError> {
+    let (store, report) = EmbeddedStore::open(data, small())?;
+    let (content, unread) = content_as_far(&*store);
+    Ok((content, unread, report))
+}
+
+/// Flips a bit, or cuts the file; false if there was nothing to change.
+fn damage(file: &Path, seed: &mut u64) -> bool {
+    let mut bytes = fs::read(file).unwrap();
+    let Some(last) = bytes.iter().rposition(|byte| *byte != 0) else { return false };
+    let place = random(seed, last as u64 + 1) as usize;
+    match random(seed, 10) {
+        0 => bytes.truncate(place),
+        _ => bytes[place] ^= 1 << random(seed, 8),
+    }
+    fs::write(file, bytes).unwrap();
+    true
+}
+
+/// Bodies that are nowhere in the truth: partials of a lower revision are no invention, they were there.
+fn invented(seen: &Content, ever: &BTreeSet<Vec<u8>>, truth: &Content) -> bool {
+    seen.iter().any(|(name, bodies)| {
+        truth.get(name).is_none_or(|known| known.len() < bodies.len())
+            || bodies.iter().any(|body| !ever.contains(body))
+    })
+}
+
+#[tokio::test]
+async fn no_damage_panics_invents_or_loses_without_a_word() {
+    flips(60, 40, 100).await;
+}
+
+#[tokio::test]
+async fn nor_does_damage_in_many_segments_of_packs() {
+    flips(40, 400, 15).await;
+}
+
+/// Damages the files of a store one at a time, so many times.
+async fn flips(rounds: u64, windows: u64, runs: u32) {
+    let (origin, work, mended) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let truth = filled(origin.path(), rounds, windows).await.content();
+    let ever: BTreeSet<Vec<u8>> = truth.values().flatten().cloned().collect();
+    let all = files(origin.path());
+    assert!(all.iter().any(|file| file.ends_with("sled/db")) && all.len() >= 6, "{all:?}");
+    let (mut seed, mut kept_all, mut refused) = (3, 0, 0);
+    for run in 0..runs {
+        let which = match random(&mut seed, 2) {
+            0 => origin.path().join("sled/db"),
+            _ => all[random(&mut seed, all.len() as u64) as usize].clone(),
+        };
+        let name = which.strip_prefix(origin.path()).unwrap().to_owned();
+        for folder in [work.path(), mended.path()] {
+            fs::remove_dir_all(folder).unwrap();
+            copy(origin.path(), folder);
+        }
+        let before = seed;
+        if !damage(&work.path().join(&name), &mut seed) {
+            continue;
+        }
+        let mut again = before;
+        damage(&mended.path().join(&name), &mut again);
+        let told = format!("run {run}, {}", name.display());
+
+        let image_before = image(mended.path());
+        let verified = verify(mended.path());
+        assert!(image_before == image(mended.path()), "{told}: verify changed something");
+        let clean = verified.as_ref().is_ok_and(VerifyReport::is_clean);
+        match start(work.path()) {
+            Err(_) => refused += 1,
+            Ok((seen, unread, report)) => {
+                assert!(!invented(&seen, &ever, &truth), "{told}: invented");
+                let told_something = unread || !clean || report.damage > 0 || report.torn_tail_bytes > 0;
+                assert!(seen == truth || told_something, "{told}: lost without a word");
+            }
+        }
+        // Also behind a start, which may have been refused.
+        let mut told_before = false;
+        if random(&mut seed, 2) == 0 {
+            let started = start(mended.path());
+            told_before = started.is_ok_and(|(.., report)| report.damage > 0 || report.torn_tail_bytes > 0);
+        }
+        let report = repair(mended.path()).unwrap_or_else(|error| panic!("{told}: {error}"));
+        let (seen, unread, opened) = start(mended.path()).unwrap_or_else(|error| panic!("{told}: {error}"));
+        assert!(!unread && !invented(&seen, &ever, &truth), "{told}: after the repair");
+        let told_lost =
+            !report.lost.is_clean() || opened.torn_tail_bytes > 0 || report.lost.torn_tail_bytes > 0;
+        assert!(
+            seen == truth || told_lost || told_before,
+            "{told}: the repair lost without a word: {report:?}"
+        );
+        kept_all += u32::from(seen == truth);
+    }
+    let db = fs::metadata(origin.path().join("sled/db")).unwrap().len();
+    println!("{db} bytes of packs; {refused} starts refused, {kept_all} of {runs} repairs lost nothing");
+    assert!(kept_all > runs / 2, "a repair keeps what it can: {kept_all}");
+}
