@@ -14,7 +14,7 @@ use prost::{Message, bytes::Bytes};
 use crate::fold::{Emission, Emitted, State};
 
 /// Most partials of a batch.
-pub const BATCH_PARTIALS: usize = 4_096;
+pub const BATCH_PARTIALS: u32 = 4_096;
 /// Memory of the partials and names of a batch, in bytes, beyond which no further one is added. They are smaller
 /// encoded, so a batch stays far below what an aggregator takes.
 pub const BATCH_MEMORY: usize = 1 << 20;
@@ -24,7 +24,7 @@ pub fn batch(shard: u32, state: &State, emission: &Emission) -> wire::Batch {
     let mut batch = columns(shard, state, &emission.closed);
     batch.number = emission.number;
     batch.width_ms = emission.width.as_millis();
-    batch.watermark_ms = emission.watermark.map_or(0, Timestamp::as_millis);
+    batch.watermark_ms = emission.watermark.map_or(0, watermark_ms);
     batch
 }
 
@@ -33,8 +33,13 @@ pub fn live_batch(shard: u32, state: &State, open: &[Emitted]) -> wire::Batch {
     let mut batch = columns(shard, state, open);
     batch.live = true;
     batch.width_ms = open.first().map_or(0, |first| first.window.width().as_millis());
-    batch.watermark_ms = state.watermark().map_or(0, Timestamp::as_millis);
+    batch.watermark_ms = state.watermark().map_or(0, watermark_ms);
     batch
+}
+
+/// A watermark as it travels: at the least time there is, rounding down would leave the range that is taken.
+pub fn watermark_ms(watermark: Timestamp) -> i64 {
+    watermark.as_millis().max(i64::MIN / 1_000_000)
 }
 
 fn columns(shard: u32, state: &State, windows: &[Emitted]) -> wire::Batch {

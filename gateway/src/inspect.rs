@@ -1,14 +1,17 @@
 //! `catchment-gateway journal verify` and `journal repair`: the logs of a data folder that no gateway uses.
 
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, path::Path, sync::Arc};
 
 use anyhow::{Context as _, ensure};
-use catchment_journal::{DataDir, RealDisk, set_aside, verify};
+use catchment_journal::{Checkpoints, DataDir, RealDisk, set_aside, verify};
 
-use crate::run::SHARDS;
+use crate::{run::SHARDS, shard};
 
-/// The logs of a data folder; the folder is locked as long as the first part is held.
-fn logs(data: &Path) -> anyhow::Result<(DataDir, Vec<std::path::PathBuf>)> {
+/// The logs of a shard, in its folder. The last holds copies only.
+const LOGS: [&str; 3] = ["journal", "outbox", shard::NAMES];
+
+/// The shards of a data folder; the folder is locked as long as the first part is held.
+fn shards(data: &Path) -> anyhow::Result<(DataDir, Vec<std::path::PathBuf>)> {
     ensure!(
         data.join("identity").is_file(),
         "{} is no data folder of a gateway: it has no file `identity`",
@@ -17,8 +20,7 @@ fn logs(data: &Path) -> anyhow::Result<(DataDir, Vec<std::path::PathBuf>)> {
     let folder = DataDir::open(data, "gateway", 0, &[])?;
     let shards: u32 =
         folder.get(SHARDS).and_then(|text| text.parse().ok()).context("the number of shards is unknown")?;
-    let paths = (0..shards)
-        .flat_map(|shard| ["journal", "outbox"].map(|log| data.join(format!("shard-{shard}")).join(log)));
+    let paths = (0..shards).map(|shard| data.join(format!("shard-{shard}")));
     let paths = paths.filter(|path| path.is_dir()).collect();
     Ok((folder, paths))
 }
@@ -28,10 +30,34 @@ fn logs(data: &Path) -> anyhow::Result<(DataDir, Vec<std::path::PathBuf>)> {
 /// # Errors
 /// When the folder is none, is in use, or cannot be read.
 pub fn verify_text(data: &Path) -> anyhow::Result<(String, bool)> {
-    let (_lock, logs) = logs(data)?;
+    let (_lock, folders) = shards(data)?;
     let (mut text, mut clean) = (String::new(), true);
-    for log in logs {
-        let report = verify(&RealDisk, &log)?;
+    for folder in folders {
+        clean &= verify_shard(&folder, &mut text)?;
+    }
+    text.push_str(if clean {
+        "nothing is damaged\n"
+    } else {
+        "damaged; the next start takes what is whole\n"
+    });
+    Ok((text, clean))
+}
+
+/// Adds what is wrong with a shard; whether nothing is.
+fn verify_shard(folder: &Path, text: &mut String) -> anyhow::Result<bool> {
+    let mut clean = true;
+    for log in LOGS.map(|log| folder.join(log)) {
+        if !log.is_dir() {
+            continue;
+        }
+        let report = match verify(&RealDisk, &log) {
+            Ok(report) => report,
+            Err(error) => {
+                clean = false;
+                let _ = writeln!(text, "damaged: {error}");
+                continue;
+            }
+        };
         clean &= report.is_clean();
         let torn: u64 = report.segments.iter().map(|segment| segment.torn_tail_bytes).sum();
         // Writing to a String does not fail.
@@ -52,12 +78,20 @@ pub fn verify_text(data: &Path) -> anyhow::Result<(String, bool)> {
             }
         }
     }
-    text.push_str(if clean {
-        "nothing is damaged\n"
-    } else {
-        "damaged; the next start takes what is whole, and logs which messages of which devices are lost\n"
-    });
-    Ok((text, clean))
+    // The files are told above; a start finds what that means for devices and batches.
+    match shard::examine(&Arc::new(RealDisk), folder) {
+        Ok(found) => {
+            clean &= found.is_clean();
+            for line in found.losses() {
+                let _ = writeln!(text, "{}: {line}", folder.display());
+            }
+        }
+        Err(error) => {
+            clean = false;
+            let _ = writeln!(text, "{}: a start is refused: {error}", folder.display());
+        }
+    }
+    Ok(clean)
 }
 
 /// Copies damaged parts aside and leaves logs that read clean: what was done.
@@ -65,9 +99,18 @@ pub fn verify_text(data: &Path) -> anyhow::Result<(String, bool)> {
 /// # Errors
 /// As [`verify_text`]; what was done until then stays and does no harm.
 pub fn repair_text(data: &Path) -> anyhow::Result<String> {
-    let (_lock, logs) = logs(data)?;
+    let (_lock, folders) = shards(data)?;
     let mut text = String::new();
-    for log in logs {
+    for folder in &folders {
+        let checkpoints = folder.join("checkpoint");
+        if checkpoints.is_dir() {
+            for file in Checkpoints::open(Arc::new(RealDisk), &checkpoints, "state")?.set_aside()? {
+                let _ = writeln!(text, "set aside: {}", file.display());
+            }
+        }
+    }
+    let logs = folders.iter().flat_map(|folder| LOGS.map(|log| folder.join(log)));
+    for log in logs.filter(|log| log.is_dir()) {
         let done = set_aside(&RealDisk, &log)?;
         for file in &done.files {
             let _ = writeln!(text, "copied aside: {}", file.display());

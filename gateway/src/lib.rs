@@ -23,6 +23,7 @@ pub mod run;
 pub mod session;
 pub mod shard;
 pub mod spawn;
+pub mod steady;
 pub mod uplink;
 pub mod worker;
 

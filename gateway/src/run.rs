@@ -32,6 +32,7 @@ use crate::{
     metrics::Metrics,
     session::protocol::ALPN_FRAMES,
     shard::{Limits, RecoverError, Recovered, Setup, Shard, ShardLog},
+    steady::{HOLD, Steady},
     uplink::{self, UplinkConfig},
     worker::{ShardLink, Worker},
 };
@@ -199,12 +200,13 @@ fn report(shard: usize, recovered: &Recovered, metrics: &Metrics) {
         let Recovered { entries, batches, torn_bytes, unfit, .. } = recovered;
         tracing::info!(shard, entries, batches, torn_bytes, unfit, "journal replayed");
     }
-    for damage in &recovered.damage {
-        metrics.damage.inc();
-        tracing::error!(shard, %damage, "the journal is damaged: what it held there is lost");
-    }
-    for (device, epoch, first, last) in &recovered.gaps {
-        tracing::error!(shard, %device, epoch, first, last, "acknowledged messages are lost to damage");
+    metrics.damage.inc_by((recovered.damage.len() + recovered.checkpoints_damaged.len()) as u64);
+    metrics.messages_lost.inc_by(recovered.messages_lost());
+    metrics.readings_lost.inc_by(recovered.readings_lost.iter().map(|(_, count)| count).sum());
+    let batches = recovered.batches_lost.iter();
+    metrics.batches_lost.inc_by(batches.map(|batches| batches.last.saturating_sub(batches.first) + 1).sum());
+    for line in recovered.lines() {
+        tracing::error!(shard, "{line}");
     }
 }
 
@@ -306,7 +308,17 @@ async fn first_failure(logs: &[ShardLog]) -> Arc<str> {
 
 /// Brings the gauges up to date, for ever.
 async fn observe(workers: &[Worker], metrics: &Metrics, clock: &dyn Clock) {
+    let mut steady = Steady::default();
     loop {
+        if let Some(step) = steady.look(clock.wall(), clock.mono()).step {
+            metrics.clock_steps.inc();
+            let seconds = step as f64 / 1e9;
+            tracing::warn!(
+                seconds,
+                "the clock was stepped; a step ahead moves the watermark once it has lasted {HOLD:?}"
+            );
+        }
+        metrics.clock_offset.set(steady.held() as f64 / 1e9);
         let seen: Vec<_> = workers.iter().map(Worker::observation).collect();
         let bounded = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         metrics.open_windows.set(bounded(seen.iter().map(|o| o.open_windows as u64).sum()));

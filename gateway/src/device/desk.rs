@@ -153,7 +153,6 @@ impl Desk {
         if let Some(epoch) = epoch.filter(|_| moved) {
             entry.epoch = epoch.as_ref().to_owned();
             entry.seq = highest;
-            entry.previous = before;
         }
         if taken > 0 || moved {
             shard.take(entry)?;

@@ -37,6 +37,8 @@ struct DeviceMessage {
     epochs: Vec<EpochMessage>,
     #[prost(message, repeated, tag = "3")]
     series: Vec<SeriesMessage>,
+    #[prost(uint64, tag = "4")]
+    unnumbered: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -94,6 +96,11 @@ impl CheckpointError {
     fn new(error: impl ToString) -> Self {
         Self(error.to_string())
     }
+
+    /// It ends before the state begins.
+    pub(crate) fn short() -> Self {
+        Self("it is too short".into())
+    }
 }
 
 fn place_message((device, series, window): Place, part: u64) -> PlaceMessage {
@@ -120,6 +127,7 @@ fn device_message(device: &Device) -> DeviceMessage {
     let label = |(name, value): (&str, &str)| Label { name: name.to_owned(), value: value.to_owned() };
     DeviceMessage {
         name: device.name.as_str().to_owned(),
+        unnumbered: device.unnumbered,
         epochs: device
             .epochs
             .iter()
@@ -139,6 +147,7 @@ fn device_message(device: &Device) -> DeviceMessage {
 
 fn device(message: DeviceMessage) -> Result<Device, CheckpointError> {
     let mut device = Device::new(Name::new(&message.name).map_err(CheckpointError::new)?);
+    device.unnumbered = message.unnumbered;
     device.epochs =
         message.epochs.into_iter().map(|e| Epoch { text: e.text.into(), highest: e.highest }).collect();
     for series in message.series {
@@ -163,7 +172,7 @@ impl State {
             watermark_ns: self.watermark.map(Timestamp::as_nanos),
             next_batch: self.next_batch,
             devices: self.devices.iter().map(device_message).collect(),
-            on_time: self.due.on_time().map(|place| place_message(place, 0)).collect(),
+            on_time: self.due.on_time().map(|(part, place)| place_message(place, part)).collect(),
             late: self.due.late().map(|(part, place)| place_message(place, part)).collect(),
         };
         checkpoint.encode_to_vec()
@@ -184,7 +193,8 @@ impl State {
             devices.iter().zip(0_u32..).map(|(device, index)| (device.name.clone(), index)).collect();
         let mut due = Due::default();
         for place in checkpoint.on_time {
-            due.push_on_time((place.device, place.series, window(place.window, place.width_ms)?));
+            let window = window(place.window, place.width_ms)?;
+            due.push_on_time(place.part, (place.device, place.series, window));
         }
         for place in checkpoint.late {
             due.push_late(place.part, (place.device, place.series, window(place.window, place.width_ms)?));
@@ -198,6 +208,7 @@ impl State {
             names,
             due,
             series_count,
+            suspect: None,
         })
     }
 }

@@ -1,32 +1,60 @@
 //! The order in which open windows fall due.
 //!
-//! On-time windows by their end, late ones by the position at which they were opened. Windows leave at the front
-//! only, so the index never holds one that is closed.
+//! On-time windows by their end, late ones by the position at which they were opened; among equals by device and series.
+//! Windows that have been open for too long fall due as well, whatever their end: the clock by which they were opened was
+//! wrong. Invariant: a window's rank does not depend on other windows, so damage that took some shifts no others from one
+//! close into another.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use catchment_partial::{Timestamp, Window};
+
+use super::entry::CloseEntry;
 
 /// Where an open window lives: device, series, window.
 pub(super) type Place = (u32, u32, Window);
 
+/// Phases of a close.
+const ON_TIME: u32 = 1;
+const LATE: u32 = 2;
+const STALE: u32 = 3;
+
+/// The order in which a close takes windows: phase, end (of late ones the least), position of opening (of late ones
+/// only), place.
+pub(super) type Rank = (u32, Timestamp, u64, Place);
+
+/// On-time windows of one end.
+#[derive(Clone, Debug, PartialEq)]
+struct Ending {
+    /// No window here was opened before.
+    opened: u64,
+    /// Positions of opening.
+    places: BTreeMap<Place, u64>,
+}
+
 /// Open windows in the order in which they fall due.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Due {
-    on_time: BTreeMap<Timestamp, VecDeque<Place>>,
-    late: VecDeque<(u64, Place)>,
+    on_time: BTreeMap<Timestamp, Ending>,
+    late: BTreeSet<(u64, Place)>,
     on_time_count: usize,
 }
 
 impl Due {
-    pub(super) fn push_on_time(&mut self, place: Place) {
-        self.on_time.entry(place.2.end()).or_default().push_back(place);
-        self.on_time_count += 1;
+    pub(super) fn push_on_time(&mut self, part: u64, place: Place) {
+        let new = || Ending { opened: part, places: BTreeMap::new() };
+        let ending = self.on_time.entry(place.2.end()).or_insert_with(new);
+        ending.opened = ending.opened.min(part);
+        if ending.places.insert(place, part).is_none() {
+            self.on_time_count += 1;
+        }
     }
 
-    pub(super) fn push_late(&mut self, part: u64, place: Place) {
-        debug_assert!(self.late.back().is_none_or(|(last, _)| *last <= part), "positions only grow");
-        self.late.push_back((part, place));
+    pub(super) fn push_late(&mut self, opened: u64, place: Place) {
+        self.late.insert((opened, place));
     }
 
     /// Open windows in all.
@@ -46,40 +74,56 @@ impl Due {
 
     /// Position at which the late window that falls due first was opened.
     pub(super) fn first_late(&self) -> Option<u64> {
-        self.late.front().map(|(part, _)| *part)
+        self.late.first().map(|(opened, _)| *opened)
     }
 
-    /// The on-time window that falls due first, if it ends by then.
-    pub(super) fn peek_on_time(&self, watermark: Timestamp) -> Option<Place> {
-        let (end, places) = self.on_time.first_key_value()?;
-        if *end > watermark {
-            return None;
+    /// The on-time windows beyond an end that were opened before a position.
+    fn stale(&self, end: Option<Timestamp>, before: u64) -> impl Iterator<Item = (Rank, Place)> {
+        let beyond = (end.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        // Where the clocks go right, none gets as far as looking at the single windows.
+        let endings = self.on_time.range(beyond).filter(move |(_, ending)| ending.opened < before);
+        endings.flat_map(move |(end, ending)| {
+            let old = ending.places.iter().filter(move |(_, part)| **part < before);
+            old.map(|(place, _)| ((STALE, *end, 0, *place), *place))
+        })
+    }
+
+    /// Whether an on-time window was opened before a position.
+    pub(super) fn is_stale(&self, before: u64) -> bool {
+        self.stale(None, before).next().is_some()
+    }
+
+    /// The windows that a close takes, in its order.
+    pub(super) fn taken_by(&self, entry: &CloseEntry) -> impl Iterator<Item = (Rank, Place)> {
+        let target = Timestamp::from_nanos(entry.watermark_ns);
+        let (late_before, opened_before) = entry.bounds();
+        let on_time = self
+            .on_time
+            .range(..=target)
+            .flat_map(|(end, ending)| ending.places.keys().map(|place| ((ON_TIME, *end, 0, *place), *place)));
+        let late = self.late.iter().take_while(move |(opened, _)| *opened < late_before);
+        let late = late.map(|(opened, place)| ((LATE, Timestamp::MIN, *opened, *place), *place));
+        on_time.chain(late).chain(self.stale(Some(target), opened_before))
+    }
+
+    /// Removes the window of a rank.
+    pub(super) fn remove(&mut self, (phase, end, opened, place): Rank) {
+        if phase == LATE {
+            self.late.remove(&(opened, place));
+            return;
         }
-        places.front().copied()
-    }
-
-    /// The late window that falls due first, if it was opened before.
-    pub(super) fn peek_late(&self, before: u64) -> Option<Place> {
-        self.late.front().filter(|(part, _)| *part < before).map(|(_, place)| *place)
-    }
-
-    pub(super) fn pop_on_time(&mut self) {
-        let Some(mut places) = self.on_time.first_entry() else { return };
-        if places.get_mut().pop_front().is_some() {
+        let Some(ending) = self.on_time.get_mut(&end) else { return };
+        if ending.places.remove(&place).is_some() {
             self.on_time_count -= 1;
         }
-        if places.get().is_empty() {
-            places.remove();
+        if ending.places.is_empty() {
+            self.on_time.remove(&end);
         }
     }
 
-    pub(super) fn pop_late(&mut self) {
-        self.late.pop_front();
-    }
-
-    /// All on-time windows in order.
-    pub(super) fn on_time(&self) -> impl Iterator<Item = Place> {
-        self.on_time.values().flatten().copied()
+    /// All on-time windows in order, with the positions at which they were opened.
+    pub(super) fn on_time(&self) -> impl Iterator<Item = (u64, Place)> {
+        self.on_time.values().flat_map(|ending| ending.places.iter().map(|(place, part)| (*part, *place)))
     }
 
     /// All late windows in order, with the positions at which they were opened.

@@ -2,8 +2,11 @@
 //!
 //! They are protobuf messages without a .proto file: no other program reads them. Tags are never reused.
 
+use catchment_partial::{Timestamp, Width, Window};
 use catchment_proto::wire::Label;
 use prost::Message;
+
+use super::due::Rank;
 
 /// One record of the journal.
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -23,6 +26,12 @@ pub enum Entry {
     /// Windows are closed, as one batch.
     #[prost(message, tag = "5")]
     Close(CloseEntry),
+    /// How far the numbers of devices have got.
+    #[prost(message, tag = "6")]
+    Census(CensusEntry),
+    /// Batch numbers go on here.
+    #[prost(message, tag = "7")]
+    Numbers(NumbersEntry),
 }
 
 /// How windows are made from here on.
@@ -82,7 +91,8 @@ pub struct IntakeEntry {
     /// Value of each reading.
     #[prost(double, repeated, tag = "6")]
     pub value: Vec<f64>,
-    /// Highest sequence number of the epoch before: where the journal is damaged, it tells what is lost.
+    /// Highest sequence number of the epoch before; without an epoch, how many readings without number the device had
+    /// sent before. Where the journal is damaged, it tells what is lost.
     #[prost(uint64, tag = "7")]
     pub previous: u64,
 }
@@ -102,9 +112,82 @@ pub struct CloseEntry {
     /// All windows are due, late ones first: there are too many.
     #[prost(bool, tag = "4")]
     pub all: bool,
-    /// At most so many windows are closed.
+    /// At most so many windows are closed, unless `last` says up to where.
     #[prost(uint32, tag = "5")]
     pub take: u32,
+    /// On-time windows that were opened before this position are due whatever their end: no clock that goes right
+    /// would have left them open.
+    #[prost(uint64, tag = "6")]
+    pub opened_before: u64,
+    /// The last window that is closed. It decides instead of the count: where the journal lost readings, a count would
+    /// close windows that went into the next batch, and where it lost a close, leave windows open that were delivered.
+    #[prost(message, optional, tag = "7")]
+    pub last: Option<LastClosed>,
+}
+
+/// Rank of the last window of a close.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct LastClosed {
+    /// 1 on time, 2 late, 3 open for too long.
+    #[prost(uint32, tag = "1")]
+    pub phase: u32,
+    /// Position at which it was opened; of a late one only.
+    #[prost(uint64, tag = "2")]
+    pub opened: u64,
+    /// Index of its device.
+    #[prost(uint32, tag = "3")]
+    pub device: u32,
+    /// Index of its series.
+    #[prost(uint32, tag = "4")]
+    pub series: u32,
+    /// Its window.
+    #[prost(sint64, tag = "5")]
+    pub window: i64,
+    /// Width of the window in milliseconds.
+    #[prost(uint32, tag = "6")]
+    pub width_ms: u32,
+}
+
+impl LastClosed {
+    pub(super) fn new((phase, _, opened, (device, series, window)): Rank) -> Self {
+        Self { phase, opened, device, series, window: window.index(), width_ms: window.width().as_millis() }
+    }
+
+    pub(super) fn rank(&self) -> Option<Rank> {
+        let window = Window::from_index(self.window, Width::from_millis(self.width_ms).ok()?)?;
+        let end = if self.opened > 0 { Timestamp::MIN } else { window.end() };
+        Some((self.phase, end, self.opened, (self.device, self.series, window)))
+    }
+}
+
+impl CloseEntry {
+    /// Positions before which late and on-time windows are due.
+    pub(super) fn bounds(&self) -> (u64, u64) {
+        if self.all { (u64::MAX, u64::MAX) } else { (self.late_before, self.opened_before) }
+    }
+}
+
+/// How far the numbers of devices have got, for those that changed since the last one: where the journal is damaged, it
+/// bounds what is unknown.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct CensusEntry {
+    /// Indexes of the devices.
+    #[prost(uint32, repeated, tag = "1")]
+    pub device: Vec<u32>,
+    /// The epoch of each, or empty for readings without number.
+    #[prost(string, repeated, tag = "2")]
+    pub epoch: Vec<String>,
+    /// Highest sequence number of the epoch, or how many readings without number there were.
+    #[prost(uint64, repeated, tag = "3")]
+    pub highest: Vec<u64>,
+}
+
+/// Batch numbers go on here: numbers below may have been used by entries that are lost.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct NumbersEntry {
+    /// Number of the next batch.
+    #[prost(uint64, tag = "1")]
+    pub next_batch: u64,
 }
 
 /// Bytes that are no [`Entry`].
@@ -114,7 +197,7 @@ pub struct EntryError(String);
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Record {
-    #[prost(oneof = "Entry", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "Entry", tags = "1, 2, 3, 4, 5, 6, 7")]
     entry: Option<Entry>,
 }
 

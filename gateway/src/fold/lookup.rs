@@ -1,10 +1,10 @@
 //! What the shell asks of the state before it decides, and what it tells the metrics. Changes nothing.
 
-use catchment_partial::{Timestamp, Width};
+use catchment_partial::{Timestamp, Width, Window};
 use catchment_proto::{Labels, MetricName, Name};
 
 use super::{
-    entry::{CloseEntry, IntakeEntry},
+    entry::{CloseEntry, LastClosed},
     state::{Emitted, State},
 };
 
@@ -62,12 +62,6 @@ impl State {
         epochs.iter().find(|e| &*e.text == epoch).map_or(0, |e| e.highest)
     }
 
-    /// Sequence numbers that were taken before this entry, and are not in the state: their entries are lost.
-    pub fn gap(&self, intake: &IntakeEntry) -> Option<(u64, u64)> {
-        let highest = self.highest(intake.device, &intake.epoch);
-        (!intake.epoch.is_empty() && intake.previous > highest).then_some((highest + 1, intake.previous))
-    }
-
     /// Name of a device.
     pub fn device_name(&self, device: u32) -> Option<&Name> {
         self.devices.get(device as usize).map(|device| &device.name)
@@ -83,6 +77,11 @@ impl State {
         self.due.first_end()
     }
 
+    /// Whether an on-time window was opened before a position.
+    pub fn is_stale(&self, before: u64) -> bool {
+        self.due.is_stale(before)
+    }
+
     /// Position at which the late window that falls due first was opened.
     pub fn first_late(&self) -> Option<u64> {
         self.due.first_late()
@@ -90,8 +89,8 @@ impl State {
 
     /// State of the open windows that changed at or after a position.
     pub fn open_since(&self, position: u64) -> Vec<Emitted> {
-        let places = self.due.on_time().chain(self.due.late().map(|(_, place)| place));
-        let changed = places.filter_map(|(device, index, window)| {
+        let places = self.due.on_time().chain(self.due.late());
+        let changed = places.filter_map(|(_, (device, index, window))| {
             let series = self.devices.get(device as usize)?.series.get(index as usize)?;
             let open = series.open.iter().find(|open| open.window == window && open.revision >= position)?;
             Some(Emitted {
@@ -106,25 +105,32 @@ impl State {
         changed.collect()
     }
 
-    /// How many windows a close would take until their memory and the names of their series exceed a bound: at least one, at most `most`.
-    pub fn measure(&self, entry: &CloseEntry, memory_max: usize, most: usize) -> u32 {
-        let late_before = if entry.all { u64::MAX } else { entry.late_before };
-        let target = Timestamp::from_nanos(if entry.all { i64::MAX } else { entry.watermark_ns });
-        let on_time = self.due.on_time().take_while(|place| place.2.end() <= target);
-        let late = self.due.late().take_while(|(part, _)| *part < late_before).map(|(_, place)| place);
-        let (mut count, mut memory) = (0_u32, 0_usize);
-        for (device, series, window) in on_time.chain(late).take(most) {
-            let series = self.devices.get(device as usize).and_then(|d| d.series.get(series as usize));
-            let Some(series) = series else { continue };
-            let open = series.open.iter().find(|open| open.window == window);
-            let labels: usize = series.labels.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
-            let name = Name::LENGTH_MAX + series.metric.as_str().len() + labels;
-            memory = memory.saturating_add(name + open.map_or(0, |open| open.partial.memory()));
-            if count > 0 && memory > memory_max {
+    /// Limits a close to what fits a batch: at most `most` windows of one width, and, beyond the first, not more memory of
+    /// partials and names of series than `memory_max`.
+    pub fn limit(&self, entry: &mut CloseEntry, memory_max: usize, most: u32) {
+        let most = most.min(entry.take).max(1);
+        let (mut count, mut memory, mut last) = (0_u32, 0_usize, None);
+        let taken = self.due.taken_by(entry);
+        let mut width = None;
+        for (rank, (device, series, window)) in taken {
+            memory = memory.saturating_add(self.memory(device, series, window));
+            let full = count >= most || (count > 0 && memory > memory_max);
+            if full || *width.get_or_insert(window.width()) != window.width() {
                 break;
             }
+            last = Some(LastClosed::new(rank));
             count += 1;
         }
-        count
+        (entry.take, entry.last) = (count, last);
+    }
+
+    /// Memory of an open window and the names of its series.
+    fn memory(&self, device: u32, series: u32, window: Window) -> usize {
+        let series = self.devices.get(device as usize).and_then(|d| d.series.get(series as usize));
+        let Some(series) = series else { return 0 };
+        let open = series.open.iter().find(|open| open.window == window);
+        let labels: usize = series.labels.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
+        let name = Name::LENGTH_MAX + series.metric.as_str().len() + labels;
+        name + open.map_or(0, |open| open.partial.memory())
     }
 }

@@ -9,10 +9,15 @@ mod checkpoint;
 mod due;
 mod entry;
 mod lookup;
+mod loss;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use checkpoint::CheckpointError;
-pub use entry::{CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, IntakeEntry, SeriesEntry};
+pub use entry::{
+    CensusEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, IntakeEntry, LastClosed,
+    NumbersEntry, SeriesEntry,
+};
+pub use loss::{Definitions, Loss};
 pub use state::{ApplyError, EPOCHS_MAX, Emission, Emitted, State};

@@ -8,12 +8,14 @@
 //! - A close empties the front of the due order into one batch of one window width; the batch's number stands in
 //!   the entry, so a lost stretch of the journal cannot shift the numbers behind it.
 
+use std::collections::BTreeSet;
+
 use catchment_partial::{Partial, Timestamp, Width, WidthError, Window};
 use catchment_proto::{Labels, LabelsError, MetricError, MetricName, Name, NameError};
 use hashbrown::HashMap;
 
 use super::{
-    due::{Due, Place},
+    due::{Due, Place, Rank},
     entry::{CloseEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry},
 };
 
@@ -48,13 +50,15 @@ pub(super) struct Device {
     pub(super) name: Name,
     /// The one used last stands last.
     pub(super) epochs: Vec<Epoch>,
+    /// Readings taken without a sequence number.
+    pub(super) unnumbered: u64,
     pub(super) series: Vec<Series>,
     pub(super) index: HashMap<Labels, HashMap<MetricName, u32>>,
 }
 
 impl Device {
     pub(super) fn new(name: Name) -> Self {
-        Self { name, epochs: Vec::new(), series: Vec::new(), index: HashMap::new() }
+        Self { name, epochs: Vec::new(), unnumbered: 0, series: Vec::new(), index: HashMap::new() }
     }
 
     pub(super) fn add_series(&mut self, metric: MetricName, labels: Labels) {
@@ -63,7 +67,12 @@ impl Device {
         self.series.push(Series { metric, labels, open: Vec::new() });
     }
 
-    fn advance(&mut self, epoch: &str, seq: u64) {
+    /// Notes how far an epoch has got, or how many readings came without number.
+    pub(super) fn advance(&mut self, epoch: &str, seq: u64) {
+        if epoch.is_empty() {
+            self.unnumbered = self.unnumbered.max(seq);
+            return;
+        }
         let known = self.epochs.iter().position(|e| &*e.text == epoch);
         let mut entry = match known {
             Some(at) => self.epochs.remove(at),
@@ -156,6 +165,19 @@ pub struct State {
     pub(super) names: HashMap<Name, u32>,
     pub(super) due: Due,
     pub(super) series_count: usize,
+    /// Only while a damaged journal is replayed.
+    pub(super) suspect: Option<Suspect>,
+}
+
+/// A stretch of the journal that is lost. A late window that a device opens after it may have been opened within it
+/// already, and closed and delivered under that name since: so it falls due as if it had been. Without that, its readings
+/// could count twice.
+#[derive(Clone, Debug)]
+pub(super) struct Suspect {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    /// Those that lost something in it.
+    pub(super) devices: BTreeSet<u32>,
 }
 
 impl Default for State {
@@ -168,6 +190,7 @@ impl Default for State {
             names: HashMap::new(),
             due: Due::default(),
             series_count: 0,
+            suspect: None,
         }
     }
 }
@@ -184,6 +207,8 @@ impl State {
             Entry::Series(series) => self.add_series(series)?,
             Entry::Intake(intake) => self.fold(position, intake)?,
             Entry::Close(close) => return Ok(self.close(close)),
+            Entry::Census(census) => self.advance_all(census),
+            Entry::Numbers(numbers) => self.next_batch = self.next_batch.max(numbers.next_batch),
         }
         Ok(None)
     }
@@ -227,9 +252,7 @@ impl State {
         if let Some(unknown) = intake.series.iter().find(|s| **s as usize >= device.series.len()) {
             return Err(ApplyError::Unknown { device: intake.device, series: Some(*unknown) });
         }
-        if !intake.epoch.is_empty() {
-            device.advance(&intake.epoch, intake.seq);
-        }
+        device.advance(&intake.epoch, intake.reaches());
         let mut nanos = 0_i64;
         for ((index, step), value) in intake.series.iter().zip(&intake.time).zip(&intake.value) {
             nanos = nanos.wrapping_add(*step);
@@ -247,9 +270,11 @@ impl State {
             series.open.push(Open { window, part: position, revision: position, partial });
             let place = (intake.device, *index, window);
             if self.watermark.is_some_and(|watermark| window.end() <= watermark) {
-                self.due.push_late(position, place);
+                let suspect =
+                    self.suspect.as_ref().filter(|suspect| suspect.devices.contains(&intake.device));
+                self.due.push_late(suspect.map_or(position, |suspect| suspect.from), place);
             } else {
-                self.due.push_on_time(place);
+                self.due.push_on_time(position, place);
             }
         }
         Ok(())
@@ -257,36 +282,29 @@ impl State {
 
     fn close(&mut self, entry: &CloseEntry) -> Option<Emission> {
         let target = Timestamp::from_nanos(entry.watermark_ns);
-        let mut closed: Vec<Emitted> = Vec::new();
-        while closed.len() < entry.take as usize {
-            let Some((place, late)) = self.next_due(entry, target) else { break };
+        let last = entry.last.and_then(|last| last.rank());
+        let most = if last.is_some() { usize::MAX } else { entry.take as usize };
+        let mut width = None;
+        let within = |(rank, place): &(Rank, Place)| {
             // One batch has one width.
-            if closed.first().is_some_and(|first| first.window.width() != place.2.width()) {
-                break;
-            }
-            if late {
-                self.due.pop_late()
-            } else {
-                self.due.pop_on_time()
-            }
+            last.is_none_or(|last| *rank <= last) && *width.get_or_insert(place.2.width()) == place.2.width()
+        };
+        let ranks: Vec<_> = self.due.taken_by(entry).take(most).take_while(within).collect();
+        let mut closed: Vec<Emitted> = Vec::with_capacity(ranks.len());
+        for (rank, place) in ranks {
+            self.due.remove(rank);
             closed.extend(self.take(place));
         }
-        if self.due.peek_on_time(target).is_none() && self.watermark.is_none_or(|now| now < target) {
+        if self.suspect.as_ref().is_some_and(|suspect| suspect.to <= entry.late_before) {
+            self.suspect = None;
+        }
+        let done = self.due.first_end().is_none_or(|end| end > target);
+        if done && self.watermark.is_none_or(|now| now < target) {
             self.watermark = Some(target);
         }
         let width = closed.first()?.window.width();
-        self.next_batch = entry.number.saturating_add(1);
+        self.next_batch = self.next_batch.max(entry.number.saturating_add(1));
         Some(Emission { number: entry.number, watermark: self.watermark, width, closed })
-    }
-
-    /// The next window that a close takes, and whether it is one for late readings.
-    fn next_due(&self, entry: &CloseEntry, target: Timestamp) -> Option<(Place, bool)> {
-        let late_before = if entry.all { u64::MAX } else { entry.late_before };
-        let until = if entry.all { Timestamp::from_nanos(i64::MAX) } else { target };
-        let on_time = |until| self.due.peek_on_time(until).map(|place| (place, false));
-        on_time(target)
-            .or_else(|| self.due.peek_late(late_before).map(|place| (place, true)))
-            .or_else(|| on_time(until))
     }
 
     fn take(&mut self, (device, series, window): Place) -> Option<Emitted> {

@@ -49,6 +49,7 @@ fn close(state: &State, watermark_ms: i64, late_before: u64, all: bool, take: u3
         late_before,
         all,
         take,
+        ..CloseEntry::default()
     })
 }
 

@@ -46,7 +46,7 @@ impl<D: Disk> Shard<D> {
     /// Whether the journal has grown enough since the last checkpoint.
     pub fn checkpoint_due(&self) -> bool {
         let grown = self.journal.end().get().saturating_sub(self.checkpointed.0.get());
-        grown >= self.limits.checkpoint_bytes || (grown > 0 && self.is_full())
+        grown >= self.limits.checkpoint_bytes || (grown > 0 && self.is_full()) || self.checkpoint_soon
     }
 
     /// Whether the journal has no space for what was refused last.
@@ -80,6 +80,7 @@ impl<D: Disk> Shard<D> {
 
     /// A checkpoint at a position was written: the journal before the checkpoint before it is released.
     pub fn checkpointed(&mut self, position: Position) {
+        self.checkpoint_soon = false;
         // A full disk needs the space more than a second line of defence.
         let before = if self.is_full() { position } else { self.checkpointed.0 };
         self.checkpointed = (position, before);

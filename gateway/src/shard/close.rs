@@ -1,21 +1,23 @@
 //! The clock's decisions, as entries of the journal: which windows are due, when the watermark moves.
 //!
-//! On-time windows fall due by the time of day; late ones once they have gathered for the grace period by a
-//! clock that does not jump, expressed as a journal position, so that a replay needs no clock.
+//! On-time windows fall due by the time of day ([`crate::steady`]); late ones once they have gathered for the grace
+//! period by a clock that does not jump, expressed as a journal position, so that a replay needs no clock. By that clock
+//! an on-time window falls due too when it has been open for longer than any clock that goes right would leave it: so
+//! none stays open for ever because the time of day was put back or stands still.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use catchment_journal::Disk;
+use catchment_journal::{Disk, Position};
 use catchment_partial::{Timestamp, Window};
 
 use super::{Pending, Shard, Wait};
 use crate::{
     cut,
-    fold::{CloseEntry, Entry},
+    fold::{CensusEntry, CloseEntry, Entry},
 };
 
 /// Late windows gather at least so long: a device that sends its history then costs one partial a window.
-const LATE_GATHER_MIN: Duration = Duration::from_secs(1);
+pub(super) const LATE_GATHER_MIN: Duration = Duration::from_secs(1);
 /// Batches closed in one go, so that devices are served in between.
 const BATCHES_AT_ONCE: usize = 8;
 /// A share of the bound of open windows that is closed at once when it is exceeded.
@@ -27,14 +29,20 @@ impl<D: Disk> Shard<D> {
     /// # Errors
     /// See [`Wait`]; what is due stays due.
     pub fn tick(&mut self) -> Result<bool, Wait> {
-        let late_before = self.gathered();
+        self.names.commit(self.journal.durable());
+        let (now, end) = (self.clock.mono(), self.journal.end().get());
+        let late_before = self.gathered.before(now, end);
+        let opened_before = self.stale.before(now, end);
+        let target = self.target();
         for _ in 0..BATCHES_AT_ONCE {
             // No close while a batch cannot be put away: that would gather them in memory.
             self.move_durable();
             self.room()?;
-            let Some(mut entry) = self.due(late_before) else { return Ok(false) };
-            entry.take =
-                self.state.measure(&entry, self.limits.batch_memory, cut::BATCH_PARTIALS).min(entry.take);
+            let Some(mut entry) = self.due(target, late_before, opened_before) else {
+                self.take_census()?;
+                return Ok(false);
+            };
+            self.state.limit(&mut entry, self.limits.batch_memory, cut::BATCH_PARTIALS);
             self.close(entry)?;
         }
         Ok(true)
@@ -45,14 +53,13 @@ impl<D: Disk> Shard<D> {
             number: self.state.next_batch(),
             watermark_ns: watermark.as_nanos(),
             late_before,
-            all: false,
             take: u32::MAX,
+            ..CloseEntry::default()
         }
     }
 
     /// The next close that is due, if any.
-    fn due(&self, late_before: u64) -> Option<CloseEntry> {
-        let target = self.target();
+    fn due(&self, target: Timestamp, late_before: u64, opened_before: u64) -> Option<CloseEntry> {
         let watermark = self.state.watermark();
         // The watermark never goes back, whatever the clock does.
         let next = watermark.map_or(target, |now| now.max(target));
@@ -67,33 +74,20 @@ impl<D: Disk> Shard<D> {
         let on_time = self.state.first_end().is_some_and(|end| end <= next);
         let late = self.state.first_late().is_some_and(|part| part < late_before);
         let moves = watermark.is_none_or(|now| now < next);
-        (on_time || late || moves).then(|| self.entry(next, late_before))
+        let stale = self.state.is_stale(opened_before);
+        let entry = || CloseEntry { opened_before, ..self.entry(next, late_before) };
+        (on_time || late || moves || stale).then(entry)
     }
 
     /// The end of the last window that has waited for its grace.
-    fn target(&self) -> Timestamp {
+    fn target(&mut self) -> Timestamp {
         let grace = i64::try_from(self.limits.grace.as_nanos()).unwrap_or(i64::MAX);
-        let until = Timestamp::from_nanos(self.clock.wall().as_nanos().saturating_sub(grace));
+        let now = self.steady.look(self.clock.wall(), self.clock.mono()).time;
+        let until = Timestamp::from_nanos(now.as_nanos().saturating_sub(grace));
         match self.state.width() {
             Some(width) => Window::containing(until, width).start(),
             None => until,
         }
-    }
-
-    /// Position before which late windows have gathered for long enough.
-    fn gathered(&mut self) -> u64 {
-        let now = self.clock.mono();
-        let gather = self.limits.grace.max(LATE_GATHER_MIN);
-        let end = self.journal.end().get();
-        if self.past_ends.back().is_none_or(|(_, last)| *last != end) {
-            self.past_ends.push_back((now, end));
-        }
-        // Keep the newest that is old enough in front.
-        let old_enough = |at: &Duration| *at + gather <= now;
-        while self.past_ends.get(1).is_some_and(|(at, _)| old_enough(at)) {
-            self.past_ends.pop_front();
-        }
-        self.past_ends.front().filter(|(at, _)| old_enough(at)).map_or(0, |(_, end)| *end)
     }
 
     fn close(&mut self, entry: CloseEntry) -> Result<(), Wait> {
@@ -106,4 +100,46 @@ impl<D: Disk> Shard<D> {
         }
         Ok(())
     }
+
+    /// Writes down how far devices have got, when much was written or much time has passed since the last time.
+    fn take_census(&mut self) -> Result<(), Wait> {
+        let (now, end) = (self.clock.mono(), self.journal.end());
+        let grown = end.since(self.census.at) >= CENSUS_BYTES;
+        if self.census.changed.is_empty() || !(grown || now.saturating_sub(self.census.since) >= CENSUS_EVERY)
+        {
+            return Ok(());
+        }
+        let mut entry = CensusEntry::default();
+        let devices: Vec<u32> = self.census.changed.iter().copied().take(CENSUS_DEVICES).collect();
+        for device in &devices {
+            let unnumbered = Some(("", self.state.reached(*device, ""))).filter(|(_, count)| *count > 0);
+            for (epoch, highest) in self.state.last_epoch(*device).into_iter().chain(unnumbered) {
+                entry.device.push(*device);
+                entry.epoch.push(epoch.to_owned());
+                entry.highest.push(highest);
+            }
+        }
+        self.record(Entry::Census(entry))?;
+        for device in &devices {
+            self.census.changed.remove(device);
+        }
+        if self.census.changed.is_empty() {
+            (self.census.at, self.census.since) = (self.journal.end(), now);
+        }
+        Ok(())
+    }
+}
+
+/// Journal bytes and time between two censuses: what damage can leave unknown.
+const CENSUS_BYTES: u64 = 1 << 20;
+const CENSUS_EVERY: Duration = Duration::from_secs(60);
+/// Devices in one entry; their epochs are at most 64 bytes each.
+const CENSUS_DEVICES: usize = 4_096;
+
+/// Devices whose numbers moved since the last census.
+#[derive(Debug, Default)]
+pub(super) struct Census {
+    pub(super) changed: BTreeSet<u32>,
+    pub(super) at: Position,
+    pub(super) since: Duration,
 }

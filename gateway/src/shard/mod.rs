@@ -6,11 +6,15 @@
 //!
 //! - `recover`: from the data folder to a shard whose state is the fold of its journal;
 //! - `close`: the clock's decisions: which windows are due, when the watermark moves;
-//! - `checkpoint`: the state on disk, so that the journal's beginning can go.
+//! - `checkpoint`: the state on disk, so that the journal's beginning can go;
+//! - `replay`, `names`: what is kept and what is told when the journal is damaged.
 
+mod ages;
 mod checkpoint;
 mod close;
+mod names;
 mod recover;
+mod replay;
 #[cfg(test)]
 mod tests;
 
@@ -19,17 +23,21 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use catchment_journal::{AppendError, Checkpoints, Disk, GroupLog, Position, RealDisk};
 use catchment_proto::{Labels, MetricName, Name, wire};
 
+use self::{ages::Ages, close::Census, names::Names};
 use crate::{
     clock::Clock,
     config::Config,
     cut,
     fold::{DeviceEntry, Emission, Entry, IntakeEntry, SeriesEntry, State},
     metrics::Metrics,
+    steady::Steady,
     worker::Progress,
 };
 
 pub use checkpoint::Capture;
-pub use recover::{RecoverError, Recovered, Setup};
+pub(crate) use names::FOLDER as NAMES;
+pub use recover::{RecoverError, Setup, examine};
+pub use replay::{LostBatches, Recovered};
 
 /// Most bytes of an entry. A reading takes at most 23, and an intake has at most 16,384 and those of one more
 /// message, of which `readings_max` is at most 20,000.
@@ -73,6 +81,9 @@ impl From<AppendError> for Wait {
 pub struct Limits {
     /// How long after its end a window waits.
     pub grace: Duration,
+    /// How long a window is open at most by a clock that goes right: from the first reading that is taken for it to the
+    /// end of its grace.
+    pub open_max: Duration,
     /// Most open windows of this shard.
     pub open_windows_max: usize,
     /// Most series of a device.
@@ -99,6 +110,9 @@ impl Limits {
         let shards = u64::from(shards.max(1));
         Self {
             grace: config.grace,
+            open_max: config.future_max
+                + Duration::from_millis(config.window.as_millis().into())
+                + config.grace,
             open_windows_max: (config.open_windows_max / shards as usize).max(1),
             series_max: config.series_max,
             checkpoint_bytes: config.checkpoint_bytes,
@@ -130,8 +144,15 @@ pub struct Shard<D: Disk = RealDisk> {
     state: State,
     buffer: Vec<u8>,
     pending: VecDeque<Pending>,
-    /// Where the journal ended at moments past, newest last: which late windows have waited long enough.
-    past_ends: VecDeque<(Duration, u64)>,
+    names: Names<D>,
+    steady: Steady,
+    /// Which late windows have waited long enough.
+    gathered: Ages,
+    /// Which on-time windows have been open for too long.
+    stale: Ages,
+    census: Census,
+    /// A checkpoint is due although the journal has hardly grown: the next start shall not meet the same damage.
+    checkpoint_soon: bool,
     /// Position of the newest checkpoint, and of the one before it.
     checkpointed: (Position, Position),
     /// Entries before this were in the last live state.
@@ -147,6 +168,7 @@ impl<D: Disk> Shard<D> {
     fn record(&mut self, entry: Entry) -> Result<(Position, Option<Emission>), Wait> {
         let entry = entry.encode_into(&mut self.buffer);
         let position = self.journal.append(&self.buffer)?;
+        self.names.copy(position, &entry, &self.buffer);
         match self.state.apply(position.get(), &entry) {
             Ok(emission) => Ok((position, emission)),
             Err(error) => {
@@ -201,12 +223,15 @@ impl<D: Disk> Shard<D> {
     ///
     /// # Errors
     /// See [`Wait`].
-    pub fn take(&mut self, intake: IntakeEntry) -> Result<(), Wait> {
+    pub fn take(&mut self, mut intake: IntakeEntry) -> Result<(), Wait> {
         self.room()?;
+        intake.previous = self.state.reached(intake.device, &intake.epoch);
+        let device = intake.device;
         let late_before = self.state.open_count().1;
         self.record(Entry::Intake(intake))?;
         let late = self.state.open_count().1.saturating_sub(late_before);
         self.metrics.late.inc_by(late as u64);
+        self.census.changed.insert(device);
         Ok(())
     }
 
@@ -273,6 +298,11 @@ impl<D: Disk> Shard<D> {
         }
     }
 
+    /// The next live batches hold all open windows: whoever had the others has lost them.
+    pub fn live_anew(&mut self) {
+        self.live_from = 0;
+    }
+
     /// State of the windows that changed since the last call, as live batches; they may leave once the journal
     /// is synced up to the position beside them.
     pub fn live(&mut self) -> (Position, Vec<wire::Batch>) {
@@ -282,7 +312,7 @@ impl<D: Disk> Shard<D> {
         open.sort_by_key(|emitted| emitted.window.width());
         let same_width = open.chunk_by(|a, b| a.window.width() == b.window.width());
         let batches = same_width
-            .flat_map(|run| run.chunks(cut::BATCH_PARTIALS / 8))
+            .flat_map(|run| run.chunks(cut::BATCH_PARTIALS as usize / 8))
             .map(|chunk| cut::live_batch(self.index, &self.state, chunk))
             .collect();
         (end, batches)

@@ -7,6 +7,9 @@ use catchment_proto::{Batch, Labels, MetricName, Name, wire};
 use prost::Message;
 
 use super::*;
+
+mod clocks;
+mod damage;
 use crate::{Config, Settings, clock::ManualClock};
 use catchment_journal::ReadEvent;
 
@@ -167,21 +170,6 @@ fn a_checkpoint_stands_for_the_journal_before_it() {
 }
 
 #[test]
-fn a_journal_that_lost_its_files_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let world = World::new();
-    let (mut shard, _) = world.open(folder.path());
-    world.take(&mut shard, "a", 1, 100, 1.0);
-    sync(&shard);
-    let capture = shard.capture().unwrap();
-    shard.checkpoints().write(&capture.bytes).unwrap();
-    drop(shard);
-    std::fs::remove_dir_all(folder.path().join("journal")).unwrap();
-    let error = Shard::open(&world.setup(folder.path())).err().unwrap();
-    assert!(matches!(error, RecoverError::Missing { .. }), "{error}");
-}
-
-#[test]
 fn damage_in_the_middle_keeps_the_rest_and_tells_what_is_lost() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::new();
@@ -207,28 +195,6 @@ fn damage_in_the_middle_keeps_the_rest_and_tells_what_is_lost() {
     world.clock.advance(Duration::from_secs(12));
     settle(&mut shard);
     assert_eq!(sums(&outbox(&shard)), [(0, 2.0 + 4.0 + 16.0 + 32.0)]);
-}
-
-#[test]
-fn a_clock_that_jumps_neither_moves_the_watermark_back_nor_loses_readings() {
-    let folder = tempfile::tempdir().unwrap();
-    let world = World::new();
-    let (mut shard, _) = world.open(folder.path());
-    world.take(&mut shard, "a", 1, 100, 1.0);
-    let hour = Timestamp::from_millis(START_MS + 3_600_000).unwrap();
-    world.clock.set(hour);
-    settle(&mut shard);
-    let watermark = shard.state().watermark().unwrap();
-    assert!(watermark > Timestamp::from_millis(START_MS + 3_500_000).unwrap());
-    // Back again: what comes now is late, and is delivered all the same.
-    world.clock.set(Timestamp::from_millis(START_MS).unwrap());
-    world.take(&mut shard, "a", 2, 20_000, 2.0);
-    for _ in 0..3 {
-        world.clock.advance(Duration::from_secs(2));
-        settle(&mut shard);
-    }
-    assert_eq!(shard.state().watermark(), Some(watermark));
-    assert_eq!(sums(&outbox(&shard)), [(0, 1.0), (20_000, 2.0)]);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use catchment_journal::{Position, ReadError, ReadEvent, Reader};
+use catchment_journal::{Damage, Position, ReadError, ReadEvent, Reader};
 use catchment_proto::wire::{self, deliver_request::Kind};
 use prost::Message;
 use tokio::sync::{mpsc, watch};
@@ -44,11 +44,13 @@ pub(super) struct Feed {
     link: ShardLink,
     in_flight_max: usize,
     metrics: Arc<Metrics>,
+    /// Damage of the outbox is told up to here: every stream reads it again from the start.
+    told_damage: Position,
 }
 
 impl Feed {
     pub(super) fn new(link: ShardLink, in_flight_max: usize, metrics: Arc<Metrics>) -> Self {
-        Self { link, in_flight_max, metrics }
+        Self { link, in_flight_max, metrics, told_damage: Position::ZERO }
     }
 
     /// Feeds a stream until it ends. `delivered` is what the aggregator had before. May be dropped at any await.
@@ -62,6 +64,7 @@ impl Feed {
         let mut commits = self.link.outbox.subscribe();
         let mut progress = self.link.progress.clone();
         let live = Arc::clone(&self.link.live);
+        live.ask_anew();
         let mut flight = Flight::new(delivered);
         let mut told = None;
         let mut released = None;
@@ -74,8 +77,9 @@ impl Feed {
             self.settle(*acks.borrow_and_update(), &mut flight);
             let room = self.in_flight_max.saturating_sub(flight.len());
             if room > 0 {
-                let (back, batches, at_end) = read(reader, room).await?;
+                let Portion { reader: back, batches, damage, at_end } = read(reader, room).await?;
                 reader = back;
+                self.tell_damage(&damage);
                 for stored in batches {
                     self.send(stored, &mut flight, &sending).await?;
                 }
@@ -112,6 +116,19 @@ impl Feed {
                 }
                 () = sending.closed() => return Err(FeedError::Ended),
             }
+        }
+    }
+
+    /// Counts damage that was met for the first time. Which batches it took, a start and `journal verify` tell.
+    fn tell_damage(&mut self, damage: &[Damage]) {
+        for damage in damage {
+            if damage.to <= self.told_damage {
+                continue;
+            }
+            self.told_damage = damage.to;
+            self.metrics.damage.inc();
+            self.metrics.batches_lost.inc_by(damage.records_lost.unwrap_or(1));
+            tracing::error!(shard = self.link.index, %damage, "the outbox is damaged: batches are lost");
         }
     }
 
@@ -155,7 +172,7 @@ impl Feed {
         sending: &mpsc::Sender<wire::DeliverRequest>,
     ) -> Result<(), FeedError> {
         let Some(watermark) = watermark else { return Ok(()) };
-        let progress = wire::Progress { shard: self.link.index, watermark_ms: watermark.as_millis() };
+        let progress = wire::Progress { shard: self.link.index, watermark_ms: cut::watermark_ms(watermark) };
         transmit(Kind::Progress(progress), sending).await
     }
 }
@@ -164,10 +181,20 @@ async fn transmit(kind: Kind, sending: &mpsc::Sender<wire::DeliverRequest>) -> R
     sending.send(wire::DeliverRequest { kind: Some(kind) }).await.map_err(|_| FeedError::Ended)
 }
 
-/// Reads some batches on a thread that may block; also whether that was all there is.
-async fn read(mut reader: Reader, most: usize) -> Result<(Reader, Vec<Stored>, bool), FeedError> {
+/// What was read at once.
+struct Portion {
+    reader: Reader,
+    batches: Vec<Stored>,
+    damage: Vec<Damage>,
+    /// That was all there is.
+    at_end: bool,
+}
+
+/// Reads some batches on a thread that may block.
+async fn read(mut reader: Reader, most: usize) -> Result<Portion, FeedError> {
     let reading = tokio::task::spawn_blocking(move || {
         let (mut batches, mut bytes) = (Vec::new(), 0);
+        let mut damage = Vec::new();
         let mut record = Vec::new();
         while batches.len() < most.min(READ_BATCHES) && bytes < READ_BYTES {
             match reader.next(&mut record)? {
@@ -176,13 +203,16 @@ async fn read(mut reader: Reader, most: usize) -> Result<(Reader, Vec<Stored>, b
                     bytes += body.len();
                     batches.push(Stored { position, number, bytes: body.to_vec() });
                 }
-                ReadEvent::Damage(damage) => {
-                    tracing::error!(?damage, "the outbox is damaged: partials are lost");
+                ReadEvent::Damage(met) => {
+                    damage.push(met);
+                    if damage.len() >= READ_BATCHES {
+                        break;
+                    }
                 }
-                ReadEvent::End => return Ok((reader, batches, true)),
+                ReadEvent::End => return Ok(Portion { reader, batches, damage, at_end: true }),
             }
         }
-        Ok((reader, batches, false))
+        Ok(Portion { reader, batches, damage, at_end: false })
     });
     match reading.await {
         Ok(result) => result,
