@@ -202,9 +202,12 @@ fn report(shard: usize, recovered: &Recovered, metrics: &Metrics) {
     }
     metrics.damage.inc_by((recovered.damage.len() + recovered.checkpoints_damaged.len()) as u64);
     metrics.messages_lost.inc_by(recovered.messages_lost());
-    metrics.readings_lost.inc_by(recovered.readings_lost.iter().map(|(_, count)| count).sum());
-    let batches = recovered.batches_lost.iter();
-    metrics.batches_lost.inc_by(batches.map(|batches| batches.last.saturating_sub(batches.first) + 1).sum());
+    for (_, count) in &recovered.readings_lost {
+        metrics.readings_lost.inc_by(*count);
+    }
+    for batches in &recovered.batches_lost {
+        metrics.batches_lost.inc_by(batches.last.saturating_sub(batches.first).saturating_add(1));
+    }
     for line in recovered.lines() {
         tracing::error!(shard, "{line}");
     }

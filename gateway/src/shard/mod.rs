@@ -298,11 +298,6 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    /// The next live batches hold all open windows: whoever had the others has lost them.
-    pub fn live_anew(&mut self) {
-        self.live_from = 0;
-    }
-
     /// State of the windows that changed since the last call, as live batches; they may leave once the journal
     /// is synced up to the position beside them.
     pub fn live(&mut self) -> (Position, Vec<wire::Batch>) {

@@ -87,7 +87,8 @@ impl Recovered {
 
     /// How many messages with sequence number are known to be lost, at most: devices may leave numbers out.
     pub fn messages_lost(&self) -> u64 {
-        self.gaps.iter().map(|(_, _, first, last)| last.saturating_sub(*first).saturating_add(1)).sum()
+        let count = |first: u64, last: u64| last.saturating_sub(first).saturating_add(1);
+        self.gaps.iter().fold(0, |sum: u64, (_, _, first, last)| sum.saturating_add(count(*first, *last)))
     }
 
     pub(super) fn note_damage(&mut self, damage: Damage) {

@@ -231,3 +231,105 @@ fn live_batches_hold_what_changed() {
     let window = Window::containing(Timestamp::from_millis(START_MS).unwrap(), world.config.window);
     assert_eq!(window.start().as_millis(), START_MS);
 }
+
+#[test]
+fn a_lost_introduction_costs_nothing_of_what_builds_on_it() {
+    for victim in ["device-a", "metric_of_a"] {
+        let folder = tempfile::tempdir().unwrap();
+        let world = World::new();
+        let (mut shard, _) = world.open(folder.path());
+        let device = shard.device(&Name::new("device-a").unwrap()).unwrap();
+        let metric = MetricName::new("metric_of_a").unwrap();
+        let series = shard.series(device, &metric, &Labels::none()).unwrap().unwrap();
+        for seq in 1..=3 {
+            let time = vec![START_MS * 1_000_000];
+            let entry = IntakeEntry {
+                device,
+                epoch: "e".into(),
+                seq,
+                series: vec![series],
+                time,
+                ..Default::default()
+            };
+            shard.take(IntakeEntry { value: vec![1.0], ..entry }).unwrap();
+            sync(&shard);
+            settle(&mut shard);
+        }
+        shard.journal().close().unwrap();
+        shard.outbox().close().unwrap();
+        drop(shard);
+        let journal = folder.path().join("journal");
+        let segment = std::fs::read_dir(&journal).unwrap().next().unwrap().unwrap().path();
+        let mut bytes = std::fs::read(&segment).unwrap();
+        let at = bytes.windows(victim.len()).position(|window| window == victim.as_bytes()).unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(&segment, &bytes).unwrap();
+        let found = examine(&Arc::new(RealDisk), folder.path()).unwrap();
+        assert!(!found.is_clean() && found.gaps.is_empty() && found.unfit == 0, "{:?}", found.lines());
+        let (mut shard, recovered) = world.open(folder.path());
+        assert!(recovered.damage.len() == 1 && recovered.unfit == 0, "{:?}", recovered.lines());
+        world.clock.advance(Duration::from_secs(12));
+        settle(&mut shard);
+        let batches = outbox(&shard);
+        assert_eq!(sums(&batches), [(0, 3.0)]);
+        assert_eq!(batches[0].series[0].device.as_str(), "device-a");
+    }
+}
+
+#[test]
+fn verify_names_what_is_lost_and_refuses_a_folder_in_use() {
+    let data = tempfile::tempdir().unwrap();
+    let lock = catchment_journal::DataDir::open(data.path(), "gateway", 0, &[("shards", "1")]).unwrap();
+    let world = World::new();
+    let folder = data.path().join("shard-0");
+    let (mut shard, _) = world.open(&folder);
+    for seq in 1..=5 {
+        world.take(&mut shard, "a", seq, 100, f64::from(1 << seq));
+        sync(&shard);
+    }
+    shard.journal().close().unwrap();
+    shard.outbox().close().unwrap();
+    drop(shard);
+    let used = crate::inspect::verify_text(data.path()).unwrap_err().to_string();
+    assert!(used.contains("in use by another process"), "{used}");
+    drop(lock);
+    assert_eq!(crate::inspect::verify_text(data.path()).map(|(_, clean)| clean).ok(), Some(true));
+    let segment = folder.join("journal").join("00000000000000000000.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(8).position(|window| window == 8.0_f64.to_le_bytes()).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&segment, &bytes).unwrap();
+    for _ in 0..2 {
+        let (text, clean) = crate::inspect::verify_text(data.path()).unwrap();
+        assert!(!clean && text.contains("lost: device a, epoch e: messages 3 to 3"), "{text}");
+    }
+    crate::inspect::repair_text(data.path()).unwrap();
+    let (mut shard, recovered) = world.open(&folder);
+    assert_eq!(recovered.gaps.len(), 1, "what is lost is known after a repair too");
+    world.clock.advance(Duration::from_secs(12));
+    settle(&mut shard);
+    assert_eq!(sums(&outbox(&shard)), [(0, 54.0)]);
+}
+
+#[test]
+fn a_journal_that_lost_its_files_goes_on_behind_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (mut shard, _) = world.open(folder.path());
+    world.take(&mut shard, "a", 1, 100, 1.0);
+    sync(&shard);
+    let capture = shard.capture().unwrap();
+    shard.checkpoints().write(&capture.bytes).unwrap();
+    world.take(&mut shard, "a", 2, 100, 2.0);
+    let end = shard.end();
+    shard.journal().close().unwrap();
+    shard.outbox().close().unwrap();
+    drop(shard);
+    std::fs::remove_dir_all(folder.path().join("journal")).unwrap();
+    let (mut shard, recovered) = world.open(folder.path());
+    assert!(!recovered.is_clean() && shard.end() > end, "no position is used a second time");
+    world.take(&mut shard, "a", 3, 100, 4.0);
+    world.clock.advance(Duration::from_secs(12));
+    settle(&mut shard);
+    assert_eq!(sums(&outbox(&shard)), [(0, 5.0)]);
+}
