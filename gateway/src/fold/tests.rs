@@ -261,3 +261,25 @@ proptest! {
         prop_assert_eq!(emit(&entries), emit(&again));
     }
 }
+
+#[test]
+fn a_close_takes_no_other_windows_where_readings_are_lost() {
+    let (mut state, at) = introduced(2, 2);
+    let mut damaged = state.clone();
+    let entries = [intake(0, 1, &[(0, 1, 1.0)]), intake(0, 2, &[(1, 1, 1.0)]), intake(1, 1, &[(0, 1, 1.0)])];
+    for (position, entry) in (at..).zip(&entries) {
+        state.apply(position, entry).unwrap();
+        if position > at {
+            damaged.apply(position, entry).unwrap();
+        }
+    }
+    let Entry::Close(mut entry) = close(&state, 10, 0, false, u32::MAX) else { unreachable!() };
+    state.limit(&mut entry, usize::MAX, 2);
+    let places = |emission: Option<Emission>| -> Vec<_> {
+        emission.unwrap().closed.iter().map(|emitted| (emitted.device, emitted.series)).collect()
+    };
+    assert_eq!(places(state.apply(at + 3, &Entry::Close(entry)).unwrap()), [(0, 0), (0, 1)]);
+    // The window of the other device went into the next batch.
+    assert_eq!(places(damaged.apply(at + 3, &Entry::Close(entry)).unwrap()), [(0, 1)]);
+    assert_eq!(damaged.open_count(), state.open_count());
+}
