@@ -2,7 +2,7 @@
 //!
 //! A program keeps one struct of `Option` fields that derives `clap::Args`, `Serialize` and `Deserialize`
 //! (`deny_unknown_fields`): clap fills it from flags and environment, the file fills another one, and
-//! [`layered`] lays the first over the second. Defaults come where the program turns it into its checked
+//! [`layered`] lays the first over the second, tables key by key. Defaults come where the program turns it into its checked
 //! configuration. [`check_names`] is for a test: every flag has its key and its variable, named alike.
 
 use std::{
@@ -55,8 +55,18 @@ where
         }
         None => toml::Table::new(),
     };
-    table.extend(to_table(given)?);
+    lay_over(&mut table, to_table(given)?);
     T::deserialize(table).map_err(|error| SettingsError::Value(first_line(error.message())))
+}
+
+/// Lays values over others; a table is laid over a table, key by key.
+fn lay_over(under: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(toml::Value::Table(under)), toml::Value::Table(over)) => lay_over(under, over),
+            (_, value) => drop(under.insert(key, value)),
+        }
+    }
 }
 
 fn to_table<T: Serialize>(settings: &T) -> Result<toml::Table, SettingsError> {
@@ -113,6 +123,14 @@ mod tests {
         bound: Option<ByteSize>,
         peers: Option<Vec<String>>,
         live: Option<bool>,
+        part: Option<Part>,
+    }
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Part {
+        one: Option<u32>,
+        two: Option<u32>,
     }
 
     fn file(text: &str) -> tempfile::NamedTempFile {
@@ -136,6 +154,14 @@ mod tests {
         assert_eq!(merged.peers, Some(vec!["c".to_owned()]));
         assert_eq!(merged.live, None);
         assert_eq!(layered(&given, None).unwrap(), given);
+    }
+
+    #[test]
+    fn a_table_is_laid_over_key_by_key() {
+        let file = file("[part]\none = 1\ntwo = 2\n");
+        let given = Options { part: Some(Part { one: Some(7), two: None }), ..Options::default() };
+        let merged = layered(&given, Some(file.path())).unwrap();
+        assert_eq!(merged.part, Some(Part { one: Some(7), two: Some(2) }));
     }
 
     #[test]

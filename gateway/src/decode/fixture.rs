@@ -8,24 +8,24 @@ use super::{Decoded, Limits};
 use crate::intake::{Intake, Names, Reason, TimeRules};
 
 /// The gateway's clock in the tests, Unix milliseconds.
-pub(super) const NOW_MS: i64 = 1_700_000_000_000;
+pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
 
 /// A time as the tests write it.
-pub(super) fn at(millis: i64) -> Timestamp {
+pub(crate) fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis).unwrap()
 }
 
 /// What a connection holds for its decoder.
-pub(super) struct Fixture {
-    pub(super) names: Names,
-    pub(super) rules: TimeRules,
-    pub(super) limits: Limits,
-    pub(super) intake: Intake,
+pub(crate) struct Fixture {
+    pub(crate) names: Names,
+    pub(crate) rules: TimeRules,
+    pub(crate) limits: Limits,
+    pub(crate) intake: Intake,
     known: HashMap<u32, String>,
 }
 
 impl Fixture {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             names: Names::new(100),
             rules: TimeRules {
@@ -40,7 +40,7 @@ impl Fixture {
     }
 
     /// Decodes a JSON line.
-    pub(super) fn json(&mut self, line: impl AsRef<[u8]>, ordinal: u64) -> Decoded {
+    pub(crate) fn json(&mut self, line: impl AsRef<[u8]>, ordinal: u64) -> Decoded {
         super::json::decode_line(
             line.as_ref(),
             ordinal,
@@ -58,7 +58,7 @@ impl Fixture {
     }
 
     /// The readings as `series=value@milliseconds from now in decimals`, then forgets them.
-    pub(super) fn readings(&mut self) -> Vec<String> {
+    pub(crate) fn readings(&mut self) -> Vec<String> {
         self.learn();
         let now = self.rules.now;
         self.intake
@@ -74,17 +74,17 @@ impl Fixture {
     }
 
     /// The reasons of the refusals with their counts, then forgets them.
-    pub(super) fn refusals(&mut self) -> Vec<(Reason, u32)> {
+    pub(crate) fn refusals(&mut self) -> Vec<(Reason, u32)> {
         self.intake.refusals.drain(..).map(|refusal| (refusal.reason, refusal.count)).collect()
     }
 
     /// The heads as (seq, ordinal, end), then forgets them.
-    pub(super) fn heads(&mut self) -> Vec<(Option<u64>, u64, usize)> {
+    pub(crate) fn heads(&mut self) -> Vec<(Option<u64>, u64, usize)> {
         self.intake.heads.drain(..).map(|head| (head.seq, head.ordinal, head.readings_end)).collect()
     }
 
     /// What holds whatever came in.
-    pub(super) fn check(&mut self) {
+    pub(crate) fn check(&mut self) {
         let readings = self.intake.readings.len();
         let ends: Vec<_> = self.intake.heads.iter().map(|head| head.readings_end).collect();
         assert!(ends.is_sorted(), "{ends:?}");

@@ -10,7 +10,8 @@
 //!   readings would land at a wrong time or in a wrong series.
 //! * Nested objects are flattened with `_`. A name given twice in one object counts once, the first time.
 //! * `NaN` and `Infinity`, which are no JSON but which some libraries write, are refused one by one.
-//! * Array elements with a `seq` are a message each, all others of the array are one message together.
+//! * Array elements with a `seq` are a message each, all others of the array are one message together. In the payload of
+//!   another protocol `seq` is left aside, whatever it is: that protocol numbers its messages.
 
 mod outline;
 mod scalar;
@@ -39,22 +40,25 @@ pub fn decode_line(
     limits: &Limits,
     intake: &mut Intake,
 ) -> Decoded {
-    if line.len() > limits.message_bytes_max {
-        super::refuse_too_long(limits, ordinal, intake);
+    decode(line, &mut Sink::new(intake, names, rules, limits, ordinal))
+}
+
+/// Decodes JSON, which may run over several lines, into the sink.
+pub(crate) fn decode(json: &[u8], sink: &mut Sink<'_>) -> Decoded {
+    if sink.refuse_too_long(json.len()) {
         return Decoded::Refused;
     }
-    let mut sink = Sink::new(intake, names, rules, limits, ordinal);
-    let Ok(text) = std::str::from_utf8(line) else {
-        return sink.refuse_message(Reason::Malformed, || "the line is not valid UTF-8".to_owned());
+    let Ok(text) = std::str::from_utf8(json) else {
+        return sink.refuse_message(Reason::Malformed, || "not valid UTF-8".to_owned());
     };
     let mark = sink.mark();
-    let error = match value(text, &mut sink) {
+    let error = match value(text, sink) {
         Ok(decoded) => return decoded,
         Err(error) => error,
     };
     sink.rewind(mark);
     if let Some(text) = scalar::without_nan(text) {
-        match value(&text, &mut sink) {
+        match value(&text, sink) {
             Ok(decoded) => return decoded,
             Err(_) => sink.rewind(mark),
         }
@@ -68,6 +72,12 @@ fn value(text: &str, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> 
         Some(b'{') => {
             let outline: Outline<'_> = serde_json::from_str(text)?;
             if let Some(hello) = outline.hello() {
+                if !sink.ends {
+                    return Ok(sink.refuse_message(Reason::Malformed, || {
+                        "a hello is for connections of JSON lines: this protocol numbers its messages"
+                            .to_owned()
+                    }));
+                }
                 return Ok(match outline::epoch(hello) {
                     Ok(epoch) => sink.hello(epoch),
                     Err(message) => sink.refuse_message(Reason::Malformed, || message),
@@ -87,7 +97,9 @@ fn value(text: &str, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> 
         }
         // Told as an error where it is no JSON at all.
         _ => serde_json::from_str::<&RawValue>(text).map(|_| {
-            sink.refuse_message(Reason::Malformed, || "a line is an object or an array of objects".to_owned())
+            sink.refuse_message(Reason::Malformed, || {
+                "readings are an object or an array of objects".to_owned()
+            })
         }),
     }
 }
@@ -95,11 +107,12 @@ fn value(text: &str, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> 
 /// Puts an object's readings into the sink, without ending their message. Leaves `sink.seq` as the object's.
 fn object(text: &str, outline: &Outline<'_>, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> {
     sink.seq = match outline.seq() {
+        _ if !sink.ends => None,
         Ok(seq) => seq,
         Err(message) => return Ok(sink.refuse_message(Reason::Malformed, || message)),
     };
     sink.begin_moment();
-    let taken = moment(outline, sink.rules);
+    let taken = moment(outline, sink);
     let (readings, short) = match outline.values() {
         Some(values) => (values, false),
         None => (text, true),
@@ -120,13 +133,13 @@ fn object(text: &str, outline: &Outline<'_>, sink: &mut Sink<'_>) -> Result<Deco
 }
 
 /// The time and the labels that an object's readings have in common.
-fn moment(outline: &Outline<'_>, rules: &TimeRules) -> Result<(Timestamp, Labels), (Reason, String)> {
+fn moment(outline: &Outline<'_>, sink: &Sink<'_>) -> Result<(Timestamp, Labels), (Reason, String)> {
     if let Some(name) = outline.twice {
         return Err((Reason::Malformed, format!("{name:?} is given twice")));
     }
     let time = match outline.ts {
-        None => rules.now,
-        Some(ts) => scalar::millis(ts.get()).and_then(|time| rules.check(time)).map_err(|reason| {
+        None => sink.rules.now,
+        Some(ts) => scalar::millis(ts.get()).and_then(|time| sink.rules.check(time)).map_err(|reason| {
             let ts = excerpt(ts.get());
             let message = match reason {
                 Reason::TooOld => format!("ts {ts} is older than is taken here"),
@@ -140,6 +153,7 @@ fn moment(outline: &Outline<'_>, rules: &TimeRules) -> Result<(Timestamp, Labels
         None => Labels::none(),
         Some(labels) => outline::labels(labels).map_err(|message| (Reason::BadLabel, message))?,
     };
+    let labels = sink.labels(labels).map_err(|error| (Reason::BadLabel, error.to_string()))?;
     Ok((time, labels))
 }
 
@@ -172,7 +186,7 @@ impl<'de> Visitor<'de> for Elements<'_, '_> {
                 continue;
             };
             // What stands before an element with a number of its own is no part of its message.
-            if outline.seq().is_ok_and(|seq| seq.is_some()) && open {
+            if self.sink.ends && open && outline.seq().is_ok_and(|seq| seq.is_some()) {
                 self.sink.end_message();
                 (ended, open) = (true, false);
             }

@@ -16,21 +16,27 @@ use std::{borrow::Cow, str::FromStr};
 use catchment_partial::Timestamp;
 use catchment_proto::{Labels, series::NAME_BYTES_MAX};
 
+use serde::{Deserialize, Serialize};
+
 use self::parse::Line;
-use super::{Decoded, Limits, Lines, Next, excerpt, refuse_too_long, sink::Sink};
+use super::{Decoded, Limits, Lines, Next, excerpt, sink::Sink};
 use crate::intake::{Intake, Names, Reason, TimeRules};
 
 /// Unit of the times at the end of lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Precision {
     /// `ns`, the protocol's own.
     #[default]
+    #[serde(rename = "ns")]
     Nanoseconds,
     /// `us`.
+    #[serde(rename = "us")]
     Microseconds,
     /// `ms`.
+    #[serde(rename = "ms")]
     Milliseconds,
     /// `s`.
+    #[serde(rename = "s")]
     Seconds,
 }
 
@@ -74,11 +80,10 @@ pub fn decode_line(
     limits: &Limits,
     intake: &mut Intake,
 ) -> Decoded {
-    if line.len() > limits.message_bytes_max {
-        refuse_too_long(limits, ordinal, intake);
+    let mut sink = Sink::new(intake, names, rules, limits, ordinal);
+    if sink.refuse_too_long(line.len()) {
         return Decoded::Refused;
     }
-    let mut sink = Sink::new(intake, names, rules, limits, ordinal);
     match take_line(line, precision, &mut sink) {
         Ok(()) => {
             sink.end_message();
@@ -88,25 +93,15 @@ pub fn decode_line(
     }
 }
 
-/// Decodes a payload of any number of lines into one message; bad lines are refused one by one.
-pub fn decode_payload(
-    payload: &[u8],
-    precision: Precision,
-    ordinal: u64,
-    names: &mut Names,
-    rules: &TimeRules,
-    limits: &Limits,
-    intake: &mut Intake,
-) -> Decoded {
-    if payload.len() > limits.message_bytes_max {
-        refuse_too_long(limits, ordinal, intake);
+/// Decodes any number of lines into the sink, as one message; bad lines are refused one by one.
+pub(crate) fn decode(payload: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Decoded {
+    if sink.refuse_too_long(payload.len()) {
         return Decoded::Refused;
     }
-    let mut sink = Sink::new(intake, names, rules, limits, ordinal);
-    let mut lines = Lines::line_protocol(limits.message_bytes_max);
+    let mut lines = Lines::line_protocol(sink.limits.message_bytes_max);
     let mut rest = payload;
     while let Next::Line { line, consumed } = lines.finish(rest) {
-        if let Err(message) = take_line(line, precision, &mut sink) {
+        if let Err(message) = take_line(line, precision, sink) {
             sink.refuse(Reason::Malformed, 1, || message);
         }
         rest = rest.get(consumed..).unwrap_or_default();
@@ -139,7 +134,8 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
         }
     };
     let tags: Vec<_> = line.tags.iter().map(|(name, value)| (identifier(name), unescape(value))).collect();
-    let labels = match Labels::new(tags.iter().map(|(name, value)| (&**name, &**value))) {
+    let own = Labels::new(tags.iter().map(|(name, value)| (&**name, &**value)));
+    let labels = match own.and_then(|own| sink.labels(own)) {
         Ok(labels) => labels,
         Err(error) => {
             sink.refuse(Reason::BadLabel, fields + line.beyond, || error.to_string());

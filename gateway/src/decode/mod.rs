@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! bytes ─▶ lines::Lines, or catchment_proto::frame::split ─▶ json | line_protocol | frames ─▶ Intake
+//! payload of another protocol ─▶ json | line_protocol | value ─▶ Intake
 //! ```
 //!
 //! * [`lines`] cuts a stream into lines in bounded memory; each decoder takes one whole line or frame.
@@ -11,12 +12,13 @@
 //! * Series that a refused message was the first to name stay in `Intake::fresh`: they are known without readings.
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod frames;
 pub mod json;
 pub mod line_protocol;
 pub mod lines;
-mod sink;
+pub(crate) mod sink;
+pub(crate) mod value;
 
 pub use lines::{Lines, Next, refuse_too_long};
 

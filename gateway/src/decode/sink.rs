@@ -2,16 +2,20 @@
 //!
 //! One [`Sink`] serves one line or frame. At most [`TOLD_MAX`] refusals of it are told one by one; further ones
 //! are counted in one refusal a reason, so every refused reading is counted and the list stays short.
+//!
+//! A sink made by [`Sink::payload`] is for protocols that wrap what a decoder reads: their message is theirs to end and
+//! to number, and their address may say labels ([`Sink::labels`]). The labels are merged where a decoder makes them, once
+//! an object or line and not once a reading.
 
 use catchment_partial::Timestamp;
-use catchment_proto::{Labels, series::NAME_BYTES_MAX};
+use catchment_proto::{Labels, LabelsError, series::NAME_BYTES_MAX};
 use hashbrown::HashSet;
 
 use super::{Decoded, EPOCH_BYTES_MAX, Limits, excerpt};
 use crate::intake::{Intake, Names, Reading, Reason, Refusal, TimeRules};
 
 /// Refusals of a message that are told one by one.
-pub(super) const TOLD_MAX: usize = 16;
+pub(crate) const TOLD_MAX: usize = 16;
 /// Longest text of a refusal: what it quotes from outside may be long.
 const MESSAGE_BYTES_MAX: usize = 300;
 /// Up to so many readings are compared one by one to find a series given twice; beyond, by a set.
@@ -25,8 +29,8 @@ pub(super) struct Mark {
     refusals: usize,
 }
 
-/// Takes the readings of one line or frame.
-pub(super) struct Sink<'a> {
+/// Takes the readings of one line, frame or payload.
+pub(crate) struct Sink<'a> {
     pub(super) intake: &'a mut Intake,
     pub(super) names: &'a mut Names,
     pub(super) rules: &'a TimeRules,
@@ -35,6 +39,10 @@ pub(super) struct Sink<'a> {
     pub(super) ordinal: u64,
     /// Sequence number of the message at hand.
     pub(super) seq: Option<u64>,
+    /// The decoder ends the messages. Otherwise it ends none, and sequence numbers mean nothing.
+    pub(super) ends: bool,
+    /// Labels of all readings, beside those that they bring along.
+    base: Labels,
     refusals_start: usize,
     /// Where the readings begin that have one time in common: no series occurs twice among them.
     moment_start: usize,
@@ -63,7 +71,39 @@ impl<'a> Sink<'a> {
             limits,
             ordinal,
             seq: None,
+            ends: true,
+            base: Labels::none(),
         }
+    }
+
+    /// For what another protocol's message carries: the caller ends the message, whose ordinal this is. `base`: labels of
+    /// all of its readings.
+    pub(crate) fn payload(
+        intake: &'a mut Intake,
+        names: &'a mut Names,
+        rules: &'a TimeRules,
+        limits: &'a Limits,
+        ordinal: u64,
+        base: Labels,
+    ) -> Self {
+        Self { ends: false, base, ..Self::new(intake, names, rules, limits, ordinal) }
+    }
+
+    /// Labels that readings bring along, with those of the sink beside them. Of two of one name, the reading's own holds.
+    pub(super) fn labels(&self, own: Labels) -> Result<Labels, LabelsError> {
+        if self.base.is_empty() {
+            return Ok(own);
+        }
+        if own.is_empty() {
+            return Ok(self.base.clone());
+        }
+        let base = self.base.iter().filter(|(name, _)| own.get(name).is_none());
+        Labels::new(own.iter().chain(base))
+    }
+
+    /// The labels of the sink alone.
+    pub(super) const fn base(&self) -> &Labels {
+        &self.base
     }
 
     pub(super) fn mark(&self) -> Mark {
@@ -83,7 +123,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Notes that `count` readings (at least 1) are refused.
-    pub(super) fn refuse(&mut self, reason: Reason, count: usize, message: impl FnOnce() -> String) {
+    pub(crate) fn refuse(&mut self, reason: Reason, count: usize, message: impl FnOnce() -> String) {
         let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let (ordinal, seq) = (self.ordinal, self.seq);
         let told = self.intake.refusals.get_mut(self.refusals_start..).unwrap_or_default();
@@ -125,9 +165,20 @@ impl<'a> Sink<'a> {
         self.moment.clear();
     }
 
-    /// Ends a message with what was put in since the last one.
+    /// Ends a message with what was put in since the last one, unless that is the caller's to do.
     pub(super) fn end_message(&mut self) {
-        self.intake.end_message(self.seq, self.ordinal);
+        if self.ends {
+            self.intake.end_message(self.seq, self.ordinal);
+        }
+    }
+
+    /// The line, frame or payload is longer than a message may be.
+    pub(super) fn refuse_too_long(&mut self, bytes: usize) -> bool {
+        let max = self.limits.message_bytes_max;
+        if bytes > max {
+            self.refuse(Reason::TooLong, 1, || format!("a message has at most {max} bytes"));
+        }
+        bytes > max
     }
 
     /// Whether `count` more readings are within the bound; refuses those that are not and tells how many are.

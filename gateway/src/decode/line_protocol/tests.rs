@@ -153,7 +153,8 @@ fn a_payload_is_one_message() {
     let mut fixture = Fixture::new();
     let payload = b"# comment\nm a=1\n\nnonsense\nm b=\"x\ny\",c=2 \nm a=3";
     let Fixture { names, rules, limits, intake, .. } = &mut fixture;
-    let decoded = decode_payload(payload, Precision::default(), 9, names, rules, limits, intake);
+    let decoded =
+        super::decode(payload, Precision::default(), &mut Sink::new(intake, names, rules, limits, 9));
     assert_eq!(decoded, Decoded::Message);
     assert_eq!(fixture.heads(), [(None, 9, 3)]);
     // The same series twice in a payload is two readings: a line each.
