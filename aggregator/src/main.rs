@@ -85,7 +85,13 @@ fn serve(cli: &Cli) -> anyhow::Result<ExitCode> {
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let result = runtime.block_on(async {
         let signal = shutdown_signal().context("cannot listen for signals")?;
-        let aggregator = bind(config).await.map_err(|error| match error.is_configuration() {
+        let mut signal = Box::pin(signal);
+        let bound = tokio::select! {
+            bound = bind(config) => bound,
+            // A start may wait for space.
+            _ = &mut signal => return Ok(ExitCode::SUCCESS),
+        };
+        let aggregator = bound.map_err(|error| match error.is_configuration() {
             true => exit::Usage::wrap(error),
             false => error.into(),
         })?;

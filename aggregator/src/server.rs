@@ -34,6 +34,8 @@ use services::Services;
 const CONNECTIONS_WAITING: usize = 16;
 /// How often the store is asked whether it failed.
 const POISON_EVERY: Duration = Duration::from_millis(500);
+/// A start that found no space tries again after this.
+const SPACE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why an aggregator cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +117,7 @@ pub fn check(config: &Config) -> Result<ServerTls, StartError> {
     Ok(ServerTls::new(&folder, &[ALPN_GRPC])?)
 }
 
-/// Opens the store and binds the addresses.
+/// Opens the store and binds the addresses. On a full file system it waits for space, until it is dropped.
 ///
 /// # Errors
 /// What cannot be opened or bound; nothing is left behind then but the store's folder.
@@ -128,11 +130,20 @@ pub async fn bind(config: Config) -> Result<Aggregator, StartError> {
     bind_with(config, tls, store, metrics).await
 }
 
-/// Opens the store and tells what it found.
+/// Opens the store, as soon as there is space for that, and tells what it found.
 async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
-    let (dir, bounds) = (config.data.clone(), config.store.clone());
-    let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir, bounds));
-    let (store, report) = opened.await.map_err(|error| StartError::Thread(error.to_string()))??;
+    let (store, report) = loop {
+        let (dir, bounds) = (config.data.clone(), config.store.clone());
+        let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir, bounds));
+        match opened.await.map_err(|error| StartError::Thread(error.to_string()))? {
+            Ok(opened) => break opened,
+            Err(error @ OpenError::Space { .. }) => {
+                tracing::warn!(%error, "the store waits for space");
+                tokio::time::sleep(SPACE_PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
     tracing::info!(
         data = %config.data.display(),
         series = report.series,

@@ -32,6 +32,8 @@ pub(super) const KIND: &str = "aggregator";
 pub(super) const JOURNAL: &str = "journal";
 /// Folder of sled within it.
 pub(super) const SLED: &str = "sled";
+/// sled needs room for a segment and its note of all pages, and leaves an opening that finds none half done.
+const OPEN_FREE_MIN: u64 = 10 << 20;
 /// Most lost batches that are listed one by one.
 const LOST_MAX: usize = 1000;
 
@@ -55,6 +57,14 @@ pub enum OpenError {
         journal: PathBuf,
         /// What is wrong with them.
         reason: String,
+    },
+    /// The file system is full: nothing is damaged, try again when there is space.
+    #[error("{}: opening the packed windows takes {OPEN_FREE_MIN} bytes, only {free} are free", data.display())]
+    Space {
+        /// The data folder.
+        data: PathBuf,
+        /// Bytes free.
+        free: u64,
     },
     /// The journal.
     #[error("the store's journal: {0}")]
@@ -169,6 +179,13 @@ fn open_packs(
     let folder = data.join(SLED);
     let refused = |reason| OpenError::Packs { folder: folder.clone(), journal: data.join(JOURNAL), reason };
     let start = journal_start(&Arc::new(RealDisk), data)?;
+    let free = RealDisk.free_bytes(data).map_err(|source| OpenError::Io {
+        what: format!("cannot see how much is free in {}", data.display()),
+        source,
+    })?;
+    if free < OPEN_FREE_MIN {
+        return Err(OpenError::Space { data: data.to_owned(), free });
+    }
     let reason = match load_packs(data, config.cache_bytes, start, report) {
         Ok(opened) => return Ok(opened),
         Err(reason) => reason,

@@ -280,15 +280,14 @@ pub(super) fn run<D: Disk>(inner: &Inner<D>) {
 /// The store has failed.
 pub(super) fn turn<D: Disk>(inner: &Inner<D>, request: Request) -> Result<(), Arc<str>> {
     match round(inner) {
-        Ok(()) => inner.signal.retry(false),
-        Err(PackError::Space { free, needed }) => {
-            tracing::warn!(
-                free_bytes = free,
-                needed_bytes = needed,
-                "no space to pack windows: they stay in memory and in the journal; gateways wait when these are full"
-            );
-            inner.signal.retry(true);
-        }
+        Ok(()) if inner.signal.retry(false) => tracing::info!("there is space again: windows are packed"),
+        Ok(()) => {}
+        Err(PackError::Space { free, needed }) if !inner.signal.retry(true) => tracing::warn!(
+            free_bytes = free,
+            needed_bytes = needed,
+            "no space to pack windows: they stay in memory and in the journal; gateways wait when these are full"
+        ),
+        Err(PackError::Space { .. }) => {}
         Err(PackError::Failed(reason)) => inner.fail(reason),
     }
     if request.close {

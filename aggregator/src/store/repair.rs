@@ -81,7 +81,7 @@ pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
     let damaged =
         damaged.segments.iter().flat_map(|segment| &segment.damage).filter(|damage| damage.to > known);
     damaged.for_each(|damage| report.lost.note(damage.to_string()));
-    verify_journal(data, &loaded.catalog, known, &mut report.lost)?;
+    verify_journal(data, Some(&loaded), &mut report.lost)?;
     Ok(report)
 }
 

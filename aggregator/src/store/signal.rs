@@ -37,9 +37,10 @@ impl Signal {
         self.changed.notify_all();
     }
 
-    /// Says whether the last round is to be tried again soon; until then requests for a round wait.
-    pub(super) fn retry(&self, retry: bool) {
-        lock(&self.request).retry = retry;
+    /// Says whether the last round is to be tried again soon; until then requests for a round wait. Returns what was
+    /// said before.
+    pub(super) fn retry(&self, retry: bool) -> bool {
+        std::mem::replace(&mut lock(&self.request).retry, retry)
     }
 
     /// What is asked for now; takes the request for a round.

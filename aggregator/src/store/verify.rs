@@ -74,8 +74,7 @@ pub fn verify(data: &Path) -> Result<VerifyReport, OpenError> {
     let _lock = lock_existing(data)?;
     let mut report = VerifyReport::default();
     let loaded = verify_packs(data, &mut report)?;
-    let (catalog, meta) = loaded.map_or_else(Default::default, |loaded| (loaded.catalog, loaded.meta));
-    verify_journal(data, &catalog, meta.packed_to, &mut report)?;
+    verify_journal(data, loaded.as_ref(), &mut report)?;
     Ok(report)
 }
 
@@ -176,11 +175,11 @@ pub(super) fn difference(must: Tally, found: Tally, damaged: bool) -> Option<Str
     }
 }
 
-/// Checks the journal's files, then its entries and that none is missing between them.
+/// Checks the journal's files, then its entries and that none is missing between them, nor between them and the packs
+/// (`None`: what these hold cannot be told).
 pub(super) fn verify_journal(
     data: &Path,
-    catalog: &Catalog,
-    packed_to: Position,
+    loaded: Option<&Loaded>,
     report: &mut VerifyReport,
 ) -> Result<(), OpenError> {
     let folder = data.join(JOURNAL);
@@ -195,6 +194,8 @@ pub(super) fn verify_journal(
         report.torn_tail_bytes += segment.torn_tail_bytes;
     }
     let Some(journal) = Peek::open(Arc::new(RealDisk), &folder)? else { return Ok(()) };
+    let packed_to = loaded.map_or(journal.start_position(), |loaded| loaded.meta.packed_to);
+    let catalog = loaded.map(|loaded| &loaded.catalog);
     if journal.end < packed_to || journal.start_position() > packed_to {
         let (start, end) = (journal.start_position(), journal.end);
         report.note(format!(
@@ -227,11 +228,12 @@ pub(super) fn verify_journal(
 /// Batches that must have stood before an entry and do not.
 fn lost_before(
     entry: &Entry,
-    catalog: &Catalog,
+    catalog: Option<&Catalog>,
     highest: &mut HashMap<(GatewayId, u64, u32), u64>,
 ) -> Option<String> {
     let Entry { origin, follows, batch } = entry;
     let stored = || {
+        let Some(catalog) = catalog else { return *follows };
         let number = catalog.find_origin(&origin.gateway, origin.epoch);
         let known = number.and_then(|number| Some((number, catalog.origin(number)?)));
         known.map_or(0, |(number, known)| match catalog.delivered(number, batch.shard) {
