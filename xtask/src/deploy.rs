@@ -1,7 +1,8 @@
 //! Checks the configuration files of deploy/: they hold every key of their program, each default is the program's
 //! own, and the program takes them, as they stand and with every key in use.
 //!
-//! In these files a key that is not in use has a `#` right before it; prose has a space behind its `#`.
+//! In these files a key that is not in use has a `#` right before it; prose has a space behind its `#`. The key `key`
+//! of the table `[some]` is the flag `--some-key`. Quoted keys (topics) are no flags: they are tried, not compared.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
@@ -73,13 +74,24 @@ fn setting(line: &str) -> Option<(&str, &str)> {
     is_key.then(|| (key, value.trim().trim_matches('"')))
 }
 
+/// The prefix that a table's keys have as flags, if a line begins one.
+fn table(line: &str) -> Option<String> {
+    let name = line.strip_prefix('[')?.strip_suffix(']')?;
+    Some(format!("{}_", name.replace('.', "_")))
+}
+
 /// Whether file and help hold the same keys, and the same defaults for keys that are not in use.
 fn compare(file: &str, help: &str) -> anyhow::Result<()> {
     let keys = keys_of_help(help);
     ensure!(keys.len() > 10, "the program's help shows only {} keys", keys.len());
     let mut missing: Vec<_> = keys.keys().map(String::as_str).collect();
+    let mut prefix = String::new();
     for line in file.lines() {
+        if let Some(table) = table(line) {
+            prefix = table;
+        }
         let Some((key, value)) = setting(line) else { continue };
+        let key = &*format!("{prefix}{key}");
         let Some(default) = keys.get(key) else { bail!("the program knows no key {key}") };
         missing.retain(|name| *name != key);
         // A default that is a sentence is computed by the program.
@@ -96,6 +108,7 @@ fn compare(file: &str, help: &str) -> anyhow::Result<()> {
 fn all_in_use(file: &str, unused: &[&str]) -> String {
     let line = |line: &str| match setting(line) {
         Some((key, _)) if !unused.contains(&key) => format!("{}\n", line.trim_start_matches('#')),
+        None if line.starts_with("#\"") => format!("{}\n", line.trim_start_matches('#')),
         _ => format!("{line}\n"),
     };
     file.lines().map(line).collect()
@@ -167,6 +180,10 @@ mod tests {
         assert!(message(file.replace("#key_7 = 7", "#key_7 = 8")).contains("key_7 is said to be 8"));
         assert!(message(format!("{file}other = 1\n")).contains("no key other"));
         assert!(compare(&file.replace("#key_7 = 7", "key_7 = 8"), &flags).is_ok());
+        let table = format!("{}[key]\n#7 = 7\n#\"a/+\" = \"json\"\n", file.replace("#key_7 = 7\n", ""));
+        assert!(compare(&table, &flags).is_ok());
+        assert!(compare(&table.replace("#7 = 7", "#7 = 8"), &flags).is_err());
+        assert!(all_in_use(&table, &[]).contains("\n\"a/+\" = \"json\"\n"));
         assert!(all_in_use(&file, &["key_3"]).contains("\nkey_7 = 7\n"));
         assert!(all_in_use(&file, &["key_3"]).contains("\n#key_3 = 3\n"));
     }

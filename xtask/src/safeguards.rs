@@ -4,9 +4,9 @@
 //! notice must fail: by a failed test, not because it no longer compiles or never ends. Before that, every check
 //! passes on the unchanged copy. The product itself holds no trace of this.
 //!
-//! The copy is built in the same target folder as the repository: what comes from registries is shared, members of
-//! the workspace are apart, because cargo tells packages at different paths apart.
+//! The copy has a target folder of its own, which begins with what the repository's holds of registries' packages.
 
+mod seed;
 mod table;
 mod tree;
 
@@ -122,8 +122,13 @@ fn unchanged_passes(safeguards: &[&Safeguard], tree: &Tree, target: &Path) -> an
 /// Removes each safeguard in turn; each must be missed by its check.
 pub(crate) fn run(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
     heading("safeguards: what is left out must be caught");
-    let target = programs()?.parent().context("the programs' folder has no parent")?.to_owned();
-    let tree = Tree::update(&target.join("safeguards"))?;
+    let programs = programs()?;
+    let target = programs.parent().context("the programs' folder has no parent")?;
+    let profile =
+        programs.file_name().and_then(|name| name.to_str()).context("the programs' folder has no name")?;
+    let folder = target.join("safeguards");
+    let tree = Tree::update(&folder)?;
+    let target = seed::seed(target, profile, &folder)?;
     let chosen = |s: &&Safeguard| (!quick || s.quick) && only.is_none_or(|only| s.name.contains(only));
     let safeguards: Vec<&Safeguard> = SAFEGUARDS.iter().filter(chosen).collect();
     ensure!(!safeguards.is_empty(), "no safeguard of that name");

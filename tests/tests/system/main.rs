@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod backlog;
 mod flow;
 mod grpc;
 mod identity;
@@ -11,4 +12,5 @@ mod limits;
 mod programs;
 mod restart;
 mod stall;
+mod stop;
 mod torn;

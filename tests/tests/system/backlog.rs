@@ -1,0 +1,76 @@
+//! A gateway that was cut off for long: its backlog survives a kill, and all of it arrives while fresh readings do.
+
+use catchment_tests::{
+    connection::{Connection, Protocol},
+    device::Sample,
+    eventually::{eventually, within},
+    model::Question,
+    this_second,
+    world::World,
+};
+use serde_json::json;
+
+/// Series of the device.
+const SERIES: usize = 500;
+/// Windows of each series: with the series some 8 MiB of partials, more than a segment of the outbox.
+const WINDOWS: i64 = 800;
+
+/// Bytes of a segment of an outbox.
+const SEGMENT_BYTES: u64 = 4 << 20;
+
+/// Sends one reading of each series for each of some windows, a line a window, and waits for the acknowledgements.
+async fn send(world: &World, connection: &mut Connection, from: i64) {
+    for window in 0..WINDOWS {
+        let time = from + window * 1000;
+        let readings = (0..SERIES).map(|series| {
+            let value = (series as i64 * 7 + window) as f64 / 4.0;
+            world.note("history", &[("n", &series.to_string())], "m", time, value);
+            json!({"ts": time, "labels": {"n": series.to_string()}, "values": {"m": value}})
+        });
+        let line = serde_json::Value::Array(readings.collect()).to_string();
+        within("the gateway reads", connection.line(&line)).await.unwrap();
+    }
+    let last = json!(WINDOWS);
+    while within("an acknowledgement", connection.answer()).await.unwrap().unwrap()["ack"] != last {}
+}
+
+/// Bytes of all files below the outboxes of a gateway's data folder.
+fn outbox_bytes(world: &World) -> u64 {
+    let below = |folder| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let shards = below(world.gateways[0].server.data());
+    let files = shards.flat_map(|shard| below(shard.path().join("outbox")));
+    files.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
+}
+
+#[tokio::test]
+async fn a_backlog_survives_a_kill_and_arrives_beside_fresh_readings() {
+    let mut world = World::builder().gateway("berlin", "gw").processes().start().await;
+    world.aggregator.link.cut();
+    let from = this_second() - WINDOWS * 1000 - 10_000;
+    let mut connection = world.connect("history", Protocol::Json).await;
+    send(&world, &mut connection, from).await;
+    drop(connection);
+    let backlog = eventually("the backlog is in the outbox", async || {
+        let bytes = outbox_bytes(&world);
+        if bytes > SEGMENT_BYTES + SEGMENT_BYTES / 2 { Ok(bytes) } else { Err(format!("{bytes} bytes")) }
+    })
+    .await;
+    world.gateways[0].server.kill();
+    world.gateways[0].server.start().await;
+    world.aggregator.link.resume();
+    let now = this_second();
+    let mut device = world.device(0, "press-1", Protocol::Frames);
+    for n in 0..500 {
+        device.send(&Sample::one(now + n, "fresh", n as f64)).await;
+    }
+    device.settle().await;
+    let history = Question::new("m", from, from + WINDOWS * 1000).aggregates(&["count", "sum", "first"]);
+    let fresh = Question::new("fresh", now, now + 1000);
+    world.agrees(&[history.clone().step(1000).by(&["n"]), history, fresh]).await;
+    eventually("what was delivered is released", async || {
+        let bytes = outbox_bytes(&world);
+        // What is not full yet stays.
+        if bytes + SEGMENT_BYTES / 2 <= backlog { Ok(()) } else { Err(format!("{bytes} of {backlog} bytes")) }
+    })
+    .await;
+}
