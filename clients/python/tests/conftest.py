@@ -7,16 +7,17 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable
 
 import pytest
+
 from catchment_device import Device
 from gateway import Behaviour, FakeGateway
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run(*command: object, cwd: Optional[Path] = None) -> str:
+def run(*command: object, cwd: Path | None = None) -> str:
     words = [str(word) for word in command]
     done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
@@ -72,7 +73,7 @@ def fake(pki: Path) -> Iterator[Callable[..., FakeGateway]]:
     """Makes fake gateways, and closes them at the end."""
     made: list[FakeGateway] = []
 
-    def make(behaviour: Optional[Behaviour] = None, **options: object) -> FakeGateway:
+    def make(behaviour: Behaviour | None = None, **options: object) -> FakeGateway:
         made.append(FakeGateway(pki, behaviour, **options))  # type: ignore[arg-type]
         return made[-1]
 

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 PATIENCE = 30.0
 
@@ -70,10 +70,10 @@ class FakeGateway:
     def __init__(
         self,
         pki: Path,
-        behaviour: Optional[Behaviour] = None,
+        behaviour: Behaviour | None = None,
         *,
         host: str = "127.0.0.1",
-        version: Optional[ssl.TLSVersion] = None,
+        version: ssl.TLSVersion | None = None,
     ) -> None:
         self.behaviour: Behaviour = behaviour or serve
         self.lock = threading.RLock()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
+
 from catchment_device import (
     BufferFull,
     Closed,
@@ -21,9 +22,8 @@ from catchment_device import (
     IdentityError,
     NotDelivered,
     ProtocolError,
-    Refused,
 )
-from gateway import PATIENCE, Behaviour, Chaos, Connection, FakeGateway, serve, welcome
+from gateway import PATIENCE, Chaos, Connection, FakeGateway, serve, welcome
 
 Fake = Callable[..., FakeGateway]
 Make = Callable[..., Device]
@@ -77,8 +77,8 @@ def test_every_message_counts_once_whatever_the_gateway_does(
     counted = [values["x"] for values in gateway.counted()]
     assert sorted(counted) == expected
     for life in range(lives):
-        for thread in range(2):
-            base = life * 1_000_000 + thread * 1_000
+        for which in range(2):
+            base = life * 1_000_000 + which * 1_000
             own = [x for x in counted if base <= x < base + 1_000]
             assert own == sorted(own), "a thread's messages keep their order"
 
@@ -425,7 +425,7 @@ def test_what_cannot_work_is_told_at_once(pki: Path, tmp_path: Path) -> None:
         {"backoff_min": 0},
     ]
     for options in wrong:
-        with pytest.raises(ValueError, match="is|has|holds|above"):
+        with pytest.raises(ValueError, match=r"is|has|holds|above"):
             Device("localhost:1", pki / "device", **options)  # type: ignore[arg-type]
 
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+
 from catchment_device import InvalidReading
 from catchment_device._message import encode
 
@@ -63,7 +64,7 @@ def test_labels_against_the_rule_are_refused(labels: Any) -> None:
         encode({"x": 1}, labels=labels)
 
 
-@pytest.mark.parametrize("ts", [float("nan"), True, "now", datetime(2026, 1, 1), 1_700_000_000_000_000_000])  # noqa: DTZ001
+@pytest.mark.parametrize("ts", [float("nan"), True, "now", datetime(2026, 1, 1), 1_700_000_000_000_000_000])
 def test_times_that_are_none_are_refused(ts: Any) -> None:
     with pytest.raises(ValueError, match="ts is"):
         encode({"x": 1}, ts)
@@ -79,7 +80,15 @@ def test_too_much_is_refused() -> None:
 
 
 def test_all_kinds_of_numbers_are_taken() -> None:
-    values = {"a": 1, "b": 2.5, "c": True, "d": False, "e": Decimal("0.1"), "f": Fraction(1, 4), "g": 2**70}
+    values: dict[str, Any] = {
+        "a": 1,
+        "b": 2.5,
+        "c": True,
+        "d": False,
+        "e": Decimal("0.1"),
+        "f": Fraction(1, 4),
+        "g": 2**70,
+    }
     line = json.loads(encode(values, 1_700_000_000_000.25, {"room": "3 é", "empty": ""}))
     assert line["values"] == {"a": 1, "b": 2.5, "c": True, "d": False, "e": 0.1, "f": 0.25, "g": float(2**70)}
     assert line["values"]["c"] is True

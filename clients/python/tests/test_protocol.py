@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from catchment_device._protocol import Ack, Answers, Backoff, Refusal, Welcome
 
 

@@ -12,9 +12,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
+
 from catchment_device import ConnectionFailed, Device, DeviceError
 from conftest import ROOT, run
 from gateway import PATIENCE
@@ -101,7 +102,7 @@ class System:
 
 @pytest.fixture
 def system(programs: Path, tmp_path: Path) -> Iterator[System]:
-    made: Optional[System] = None
+    made: System | None = None
     try:
         made = System(programs, tmp_path)
         yield made
@@ -161,9 +162,9 @@ def test_a_device_of_another_site_is_told_why(system: System) -> None:
 
 def blocks(document: Path, heading: str) -> list[str]:
     """The Python examples of a document's section, up to the next heading of its rank."""
-    rank = heading.split(" ")[0]
+    rank = heading.index(" ")
     text = document.read_text()
-    section = re.split(rf"^#{{1,{len(rank)}}} ", text.split(heading + "\n", 1)[1], flags=re.MULTILINE)[0]
+    section = re.split(rf"^#{{1,{rank}}} ", text.split(heading + "\n", 1)[1], flags=re.MULTILINE)[0]
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
 
 

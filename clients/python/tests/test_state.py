@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
+
 from catchment_device import Device, StateError, StateLocked
 from catchment_device._state import StateFile, Stored
 from conftest import ROOT, run
@@ -33,7 +34,7 @@ def python(script: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def snapshot(state: Path, to: Path) -> Path:
-    """Copy a file in use, as a power cut would leave it; by a process of its own, as closing it here would unlock it."""
+    """Copy a file in use, as a power cut would leave it; by another process: closing it here unlocks it."""
     to.mkdir()
     for name in (state.name, state.name + "-wal"):
         if (state.parent / name).exists():
