@@ -2,13 +2,18 @@
 //!
 //! Every bound of the gateway has its key here, with its default and the reason for it.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use catchment_certs::parse_https;
 use catchment_partial::{Width, WidthError};
 use catchment_proto::batch::SHARDS_MAX;
 use catchment_settings::{ByteSize, HumanDuration, logging::LogFormat};
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    decode::line_protocol::Precision,
+    mqtt::topics::{TopicSetting, Topics},
+};
 
 /// Settings as given. Every flag has its key in the file and its variable `CATCHMENT_GATEWAY_…`.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -89,6 +94,46 @@ pub struct Settings {
     /// Shape of the log lines [default: text]
     #[arg(long, value_name = "FORMAT", value_enum, env = "CATCHMENT_GATEWAY_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[allow(missing_docs)]
+    pub mqtt: Option<MqttSettings>,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[allow(missing_docs)]
+    pub line_protocol: Option<LineProtocolSettings>,
+}
+
+/// The table `[mqtt]`.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MqttSettings {
+    /// Most publishes of QoS 1 and 2 of an MQTT connection without an acknowledgement [default: 1024]
+    #[arg(
+        id = "mqtt_receive_max",
+        long = "mqtt-receive-max",
+        value_name = "N",
+        env = "CATCHMENT_GATEWAY_MQTT_RECEIVE_MAX"
+    )]
+    pub receive_max: Option<u16>,
+    /// What other topics than the built-in ones carry, by pattern. Only in the file.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topics: Option<BTreeMap<String, TopicSetting>>,
+}
+
+/// The table `[line_protocol]`.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LineProtocolSettings {
+    /// Unit of the times of InfluxDB line protocol: ns, us, ms or s [default: ns]
+    #[arg(
+        id = "line_protocol_precision",
+        long = "line-protocol-precision",
+        value_name = "UNIT",
+        env = "CATCHMENT_GATEWAY_LINE_PROTOCOL_PRECISION"
+    )]
+    pub precision: Option<Precision>,
 }
 
 /// Settings that were checked, with defaults in place. See [`Settings`] for the meaning of each.
@@ -119,6 +164,9 @@ pub struct Config {
     pub outbox_bytes_max: u64,
     pub uplink_in_flight: usize,
     pub stop_timeout: Duration,
+    pub mqtt_receive_max: u16,
+    pub topics: Arc<Topics>,
+    pub line_protocol_precision: Precision,
 }
 
 /// A setting that is missing or cannot be.
@@ -179,6 +227,9 @@ impl Settings {
         let day = Duration::from_secs(86_400);
         let bytes = |given: Option<ByteSize>, default: u64| given.map_or(default, |size| size.0);
         let message_bytes_max = bytes(self.message_bytes_max, 256 << 10);
+        let mqtt = self.mqtt.unwrap_or_default();
+        let precision = self.line_protocol.and_then(|given| given.precision).unwrap_or_default();
+        let topics = Topics::new(&mqtt.topics.unwrap_or_default(), precision);
         let live = self.live.map(|d| d.0);
         if live.is_some_and(|d| d < Duration::from_millis(100)) {
             return Err(value("live", "100ms is the least"));
@@ -229,6 +280,9 @@ impl Settings {
             )?,
             uplink_in_flight: within("uplink_in_flight", self.uplink_in_flight.unwrap_or(64), 1, 10_000)?,
             stop_timeout: duration(self.stop_timeout, Duration::from_secs(10)),
+            mqtt_receive_max: within("mqtt.receive_max", mqtt.receive_max.unwrap_or(1024), 1, u16::MAX)?,
+            topics: Arc::new(topics.map_err(|e| value("mqtt.topics", e))?),
+            line_protocol_precision: precision,
         })
     }
 }
@@ -272,6 +326,44 @@ mod tests {
             error(Settings { message_bytes_max: Some(ByteSize(1)), ..given() })
                 .starts_with("message_bytes_max")
         );
+    }
+
+    /// The settings of a file, without those that are always needed.
+    fn file(text: &str) -> Result<Config, ConfigError> {
+        let Settings { mqtt, line_protocol, .. } = toml::from_str(text).unwrap();
+        Settings { mqtt, line_protocol, ..given() }.check()
+    }
+
+    #[test]
+    fn protocols_have_their_tables() {
+        let config = file("").unwrap();
+        assert_eq!((config.mqtt_receive_max, config.line_protocol_precision), (1024, Precision::Nanoseconds));
+        let config = file(
+            "[mqtt]\nreceive_max = 7\n[mqtt.topics]\n'a/{metric}' = 'value'\n[line_protocol]\nprecision = 's'\n",
+        );
+        let config = config.unwrap();
+        assert_eq!((config.mqtt_receive_max, config.line_protocol_precision), (7, Precision::Seconds));
+        let error = |text: &str| file(text).unwrap_err().to_string();
+        assert!(error("[mqtt]\nreceive_max = 0").starts_with("mqtt.receive_max: 0 is out of range"));
+        assert!(error("[mqtt.topics]\n'a+' = 'json'").starts_with("mqtt.topics: \"a+\": level"));
+        let unknown = |text: &str| toml::from_str::<Settings>(text).unwrap_err().message().to_owned();
+        assert!(unknown("[mqtt]\nrecieve_max = 7").contains("recieve_max"));
+        assert!(unknown("[line_protocol]\nprecison = 's'").contains("precison"));
+    }
+
+    #[test]
+    fn a_flag_leaves_the_other_keys_of_its_table_as_the_file_has_them() {
+        use std::io::Write as _;
+        let mut path = tempfile::NamedTempFile::new().unwrap();
+        writeln!(path, "[mqtt]\nreceive_max = 7\n[mqtt.topics]\n'a' = 'json'").unwrap();
+        let command = <Settings as clap::Args>::augment_args(clap::Command::new("test"));
+        let flags =
+            command.get_matches_from(["test", "--mqtt-receive-max", "9", "--line-protocol-precision", "ms"]);
+        let given = <Settings as clap::FromArgMatches>::from_arg_matches(&flags).unwrap();
+        let settings = catchment_settings::layered(&given, Some(path.path())).unwrap();
+        let mqtt = settings.mqtt.unwrap();
+        assert_eq!((mqtt.receive_max, mqtt.topics.unwrap().len()), (Some(9), 1));
+        assert_eq!(settings.line_protocol.unwrap().precision, Some(Precision::Milliseconds));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! and hands the rest to the shard. It lives on the device's worker, beside its sessions: no message to it
 //! crosses a thread. What it decides is in [`desk`], the arithmetic in [`crate::fold`]; this is the mailbox.
 
+mod client;
 mod desk;
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
@@ -12,8 +13,13 @@ use actix::{Actor, Context, Handler, Message};
 use catchment_proto::Name;
 use tokio::sync::Notify;
 
-pub use self::desk::{Answer, Desk, Welcome};
-use crate::{intake::Intake, metrics::Metrics, shard::Shard};
+pub use self::desk::{Answer, Desk, Opened, Welcome};
+use crate::{
+    intake::Intake,
+    metrics::Metrics,
+    mqtt::connection::Open,
+    shard::{Shard, Wait},
+};
 
 /// Messages that wait for a device's actor; a session awaits each before it sends the next, so there are never
 /// more than one a session.
@@ -58,6 +64,16 @@ pub struct Take {
     pub session: SessionId,
     /// What was decoded.
     pub intake: Intake,
+}
+
+/// A client (MQTT) opens its session.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Opened, Wait>")]
+pub struct OpenClient {
+    /// The session.
+    pub session: SessionId,
+    /// What the client asks for.
+    pub open: Open,
 }
 
 /// The actor of a device.
@@ -108,6 +124,15 @@ impl Handler<Hello> for DeviceActor {
 
     fn handle(&mut self, message: Hello, _: &mut Self::Context) -> Self::Result {
         actix::MessageResult(self.desk.hello(message.session, message.epoch, &self.shard.borrow()))
+    }
+}
+
+impl Handler<OpenClient> for DeviceActor {
+    type Result = actix::MessageResult<OpenClient>;
+
+    fn handle(&mut self, message: OpenClient, _: &mut Self::Context) -> Self::Result {
+        let mut shard = self.shard.borrow_mut();
+        actix::MessageResult(self.desk.open(message.session, &message.open, &mut shard))
     }
 }
 

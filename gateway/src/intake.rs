@@ -7,6 +7,8 @@ use catchment_partial::Timestamp;
 use catchment_proto::{Labels, MetricName};
 use hashbrown::HashMap;
 
+use crate::mqtt::packets::Reply;
+
 /// One reading of one series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading {
@@ -27,6 +29,28 @@ pub struct Head {
     pub ordinal: u64,
     /// Where its readings end in [`Intake::readings`]; they begin where those of the message before end.
     pub readings_end: usize,
+    /// What it means for its client's packet identifiers (MQTT).
+    pub mark: Mark,
+}
+
+/// What a message means for the packet identifiers of its client (MQTT, QoS 2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mark {
+    /// Nothing.
+    #[default]
+    None,
+    /// It counts once while its identifier is not released: a client that sends it again says that it does.
+    Once {
+        /// The identifier.
+        id: u16,
+        /// The client may have sent it before. Without this flag it is a new message, whatever is kept of the
+        /// identifier: the client has lost its own state.
+        again: bool,
+    },
+    /// The identifier is free again.
+    Release(u16),
+    /// The client's session is to be forgotten.
+    Forget,
 }
 
 /// Messages of one session that are handed on together.
@@ -40,12 +64,22 @@ pub struct Intake {
     pub readings: Vec<Reading>,
     /// What was refused while decoding.
     pub refusals: Vec<Refusal>,
+    /// What is answered once all of it is durable (MQTT; the other protocols acknowledge by number).
+    pub replies: Vec<Reply>,
 }
+
+/// Readings or messages of an intake beyond which it is handed on before more is decoded.
+const LARGE: usize = 16_384;
 
 impl Intake {
     /// Ends a message: the readings pushed since the last one are its.
     pub fn end_message(&mut self, seq: Option<u64>, ordinal: u64) {
-        self.heads.push(Head { seq, ordinal, readings_end: self.readings.len() });
+        self.heads.push(Head { seq, ordinal, readings_end: self.readings.len(), mark: Mark::None });
+    }
+
+    /// Whether it is to be handed on before more is decoded.
+    pub fn is_large(&self) -> bool {
+        self.readings.len() >= LARGE || self.heads.len() >= LARGE || self.replies.len() >= LARGE
     }
 
     /// Whether there is nothing to hand on.

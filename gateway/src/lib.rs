@@ -19,6 +19,7 @@ pub mod inspect;
 pub mod intake;
 pub mod listener;
 pub mod metrics;
+pub mod mqtt;
 pub mod run;
 pub mod session;
 pub mod shard;

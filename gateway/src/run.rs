@@ -30,7 +30,7 @@ use crate::{
     config::Config,
     listener,
     metrics::Metrics,
-    session::protocol::ALPN_FRAMES,
+    session::protocol::{ALPN_FRAMES, ALPN_MQTT},
     shard::{Limits, RecoverError, Recovered, Setup, Shard, ShardLog},
     steady::{HOLD, Steady},
     uplink::{self, UplinkConfig},
@@ -138,7 +138,7 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
         let found = folder.peer().identity.to_string();
         return Err(StartError::Role { folder: config.identity, found });
     };
-    let tls = ServerTls::new(&folder, &[ALPN_FRAMES])?;
+    let tls = ServerTls::new(&folder, &[ALPN_FRAMES, ALPN_MQTT])?;
     let client = ClientTls::new(&folder, &[b"h2"])?;
     let metrics = Metrics::new();
     let wanted = config.shards.unwrap_or_else(default_shards);

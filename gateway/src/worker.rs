@@ -6,8 +6,12 @@
 
 use std::{
     cell::{Cell, RefCell},
+    num::NonZeroU16,
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -27,7 +31,8 @@ use crate::{
     decode::Limits,
     device::{DeviceActor, SessionId},
     metrics::Metrics,
-    session::{self, Context},
+    mqtt::connection::Rules,
+    session::{self, Context, protocol::Protocols},
     shard::{Observation, Shard, ShardLog, Wait},
 };
 
@@ -75,6 +80,8 @@ impl ShardLink {
 #[derive(Debug, Default)]
 pub struct LiveSlot {
     batches: Mutex<Vec<wire::Batch>>,
+    /// A stream has begun: its other end knows of no open window.
+    anew: AtomicBool,
     /// Told when there are batches.
     pub changed: tokio::sync::Notify,
 }
@@ -83,6 +90,11 @@ impl LiveSlot {
     /// Takes what is there.
     pub fn take(&self) -> Vec<wire::Batch> {
         std::mem::take(&mut *self.batches.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks for all open windows, not only those that changed.
+    pub fn ask_anew(&self) {
+        self.anew.store(true, Ordering::Release);
     }
 
     fn is_empty(&self) -> bool {
@@ -143,6 +155,13 @@ impl Worker {
                 ..Limits::default()
             },
             series_max: config.series_max,
+            protocols: Protocols {
+                precision: config.line_protocol_precision,
+                mqtt: Rules {
+                    topics: Arc::clone(&config.topics),
+                    receive_max: NonZeroU16::new(config.mqtt_receive_max).unwrap_or(NonZeroU16::MIN),
+                },
+            },
             past_max: config.past_max,
             future_max: config.future_max,
             clock,
@@ -363,10 +382,17 @@ impl Inner {
         loop {
             ticks.tick().await;
             // What the uplink has not taken yet is as new as it needs; the next round holds all since.
-            if !slot.is_empty() {
+            let anew = slot.anew.swap(false, Ordering::AcqRel);
+            if !slot.is_empty() && !anew {
                 continue;
             }
-            let (end, batches) = self.shard.borrow_mut().live();
+            let (end, batches) = {
+                let mut shard = self.shard.borrow_mut();
+                if anew {
+                    shard.live_anew();
+                }
+                shard.live()
+            };
             if commits.wait_for(|commit| commit.durable >= end).await.is_err() {
                 return;
             }

@@ -9,11 +9,15 @@ use catchment_proto::Name;
 use hashbrown::HashMap;
 use tokio::sync::Notify;
 
-use super::SessionId;
+use super::{
+    SessionId,
+    client::{Client, Marks},
+};
 use crate::{
-    fold::IntakeEntry,
+    fold::{ClientEntry, IntakeEntry},
     intake::{Head, Intake, Reason, Refusal},
     metrics::Metrics,
+    mqtt::connection::Open,
     shard::{Shard, Wait},
 };
 
@@ -22,6 +26,15 @@ use crate::{
 pub struct Welcome {
     /// Highest sequence number taken of the epoch.
     pub highest: u64,
+    /// It is durable once the journal is synced up to here.
+    pub durable_at: Position,
+}
+
+/// A client's session is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Something was kept of it.
+    pub present: bool,
     /// It is durable once the journal is synced up to here.
     pub durable_at: Position,
 }
@@ -50,6 +63,7 @@ struct Session {
     id: SessionId,
     end: Arc<Notify>,
     epoch: Option<Arc<str>>,
+    client: Option<Client>,
     /// The session's series indexes: the device's index, or `None` for a series that is refused.
     series: HashMap<u32, Option<u32>>,
 }
@@ -77,7 +91,7 @@ impl Desk {
             tracing::debug!(device = %self.name, session = oldest.id, "ended by a newer session");
             oldest.end.notify_one();
         }
-        self.sessions.push(Session { id: session, end, epoch: None, series: HashMap::new() });
+        self.sessions.push(Session { id: session, end, epoch: None, client: None, series: HashMap::new() });
     }
 
     /// A session has ended.
@@ -93,6 +107,41 @@ impl Desk {
             session.epoch = Some(epoch);
         }
         Welcome { highest, durable_at: shard.end() }
+    }
+
+    /// A client (MQTT) opens its session; another connection of the same client is told to end.
+    ///
+    /// # Errors
+    /// See [`Wait`]; nothing was kept or forgotten then.
+    pub fn open<D: Disk>(
+        &mut self,
+        session: SessionId,
+        open: &Open,
+        shard: &mut Shard<D>,
+    ) -> Result<Opened, Wait> {
+        shard.room()?;
+        let device = match self.index {
+            Some(index) => index,
+            None => *self.index.insert(shard.device(&self.name)?),
+        };
+        let stored = shard.state().client(device, &open.client).is_some();
+        let (forget, keep) = (stored && (open.clean || !open.persistent), open.persistent);
+        if forget || (keep && !stored) {
+            let client = open.client.as_ref().to_owned();
+            shard.keep_client(ClientEntry { device, client, forget, keep })?;
+        }
+        self.sessions.retain(|known| {
+            let other =
+                known.client.as_ref().is_some_and(|client| client.is(&open.client)) && known.id != session;
+            if other {
+                known.end.notify_one();
+            }
+            !other
+        });
+        if let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) {
+            session.client = Some(Client::new(Arc::clone(&open.client), open.persistent));
+        }
+        Ok(Opened { present: stored && !open.clean, durable_at: shard.end() })
     }
 
     /// Takes what a session decoded. Messages whose number was taken before are dropped.
@@ -119,6 +168,7 @@ impl Desk {
         let mut highest = epoch.as_deref().map_or(0, |epoch| shard.state().highest(device, epoch));
         let mut entry = IntakeEntry { device, ..IntakeEntry::default() };
         let mut refusals = Vec::new();
+        let mut marks = session.client.as_ref().map(|client| Marks::new(client, device, shard.state()));
         let (mut start, mut last_time, mut duplicates) = (0, 0_i64, 0);
         for head in &intake.heads {
             let readings = intake.readings.get(start..head.readings_end).unwrap_or_default();
@@ -129,6 +179,12 @@ impl Desk {
                     continue;
                 }
                 highest = seq;
+            }
+            if let Some(marks) = &mut marks
+                && !marks.is_new(head.mark)
+            {
+                duplicates += 1;
+                continue;
             }
             let mut refused = 0;
             for reading in readings {
@@ -154,8 +210,12 @@ impl Desk {
             entry.epoch = epoch.as_ref().to_owned();
             entry.seq = highest;
         }
-        if taken > 0 || moved {
+        let changed = marks.map(|marks| marks.end(&mut entry));
+        if taken > 0 || moved || !entry.client.is_empty() {
             shard.take(entry)?;
+        }
+        if let (Some(client), Some(changed)) = (&mut session.client, changed) {
+            client.settle(changed);
         }
         self.metrics.readings.inc_by(taken);
         self.metrics.messages.inc_by(intake.heads.len() as u64 - duplicates);

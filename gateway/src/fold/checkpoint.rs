@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use prost::Message;
 
 use super::{
+    client::Client,
     due::{Due, Place},
     state::{Device, Epoch, Open, State},
 };
@@ -39,6 +40,16 @@ struct DeviceMessage {
     series: Vec<SeriesMessage>,
     #[prost(uint64, tag = "4")]
     unnumbered: u64,
+    #[prost(message, repeated, tag = "5")]
+    clients: Vec<ClientMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ClientMessage {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(uint32, repeated, tag = "2")]
+    open: Vec<u32>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -128,6 +139,14 @@ fn device_message(device: &Device) -> DeviceMessage {
     DeviceMessage {
         name: device.name.as_str().to_owned(),
         unnumbered: device.unnumbered,
+        clients: device
+            .clients
+            .iter()
+            .map(|client| ClientMessage {
+                id: client.id.to_string(),
+                open: client.open.iter().copied().map(u32::from).collect(),
+            })
+            .collect(),
         epochs: device
             .epochs
             .iter()
@@ -148,6 +167,14 @@ fn device_message(device: &Device) -> DeviceMessage {
 fn device(message: DeviceMessage) -> Result<Device, CheckpointError> {
     let mut device = Device::new(Name::new(&message.name).map_err(CheckpointError::new)?);
     device.unnumbered = message.unnumbered;
+    device.clients = message
+        .clients
+        .into_iter()
+        .map(|client| Client {
+            id: client.id.into(),
+            open: client.open.iter().filter_map(|id| u16::try_from(*id).ok()).collect(),
+        })
+        .collect();
     device.epochs =
         message.epochs.into_iter().map(|e| Epoch { text: e.text.into(), highest: e.highest }).collect();
     for series in message.series {

@@ -32,6 +32,9 @@ pub enum Entry {
     /// Batch numbers go on here.
     #[prost(message, tag = "7")]
     Numbers(NumbersEntry),
+    /// A client's session begins or ends.
+    #[prost(message, tag = "8")]
+    Client(ClientEntry),
 }
 
 /// How windows are made from here on.
@@ -95,6 +98,35 @@ pub struct IntakeEntry {
     /// sent before. Where the journal is damaged, it tells what is lost.
     #[prost(uint64, tag = "7")]
     pub previous: u64,
+    /// Client (MQTT) whose session outlives its connections; empty without one.
+    #[prost(string, tag = "8")]
+    pub client: String,
+    /// Packet identifiers that its client must release before they count anew.
+    #[prost(uint32, repeated, tag = "9")]
+    pub received: Vec<u32>,
+    /// Packet identifiers that its client has released.
+    #[prost(uint32, repeated, tag = "10")]
+    pub released: Vec<u32>,
+    /// What is kept of the client's session ends with this.
+    #[prost(bool, tag = "11")]
+    pub forget: bool,
+}
+
+/// What is kept of a client's (MQTT) session begins or ends.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ClientEntry {
+    /// The device's index.
+    #[prost(uint32, tag = "1")]
+    pub device: u32,
+    /// The client's identifier.
+    #[prost(string, tag = "2")]
+    pub client: String,
+    /// What was kept before is forgotten.
+    #[prost(bool, tag = "3")]
+    pub forget: bool,
+    /// Its session is kept from here on.
+    #[prost(bool, tag = "4")]
+    pub keep: bool,
 }
 
 /// Windows are closed: those due, in order, up to a count, as one batch.
@@ -197,7 +229,7 @@ pub struct EntryError(String);
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Record {
-    #[prost(oneof = "Entry", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "Entry", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     entry: Option<Entry>,
 }
 

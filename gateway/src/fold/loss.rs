@@ -143,6 +143,7 @@ impl State {
                 let count = census.device.iter().max().map_or(0, |last| last.saturating_add(1));
                 self.introduce_devices(count, copies);
             }
+            Entry::Client(client) => self.introduce_devices(client.device.saturating_add(1), copies),
             Entry::Configure(_) | Entry::Close(_) | Entry::Numbers(_) => {}
         }
         before != (self.device_count(), self.series_count())

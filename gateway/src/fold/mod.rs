@@ -6,6 +6,7 @@
 //! same batches. That is how a restart recovers.
 
 mod checkpoint;
+mod client;
 mod due;
 mod entry;
 mod lookup;
@@ -15,9 +16,10 @@ mod state;
 mod tests;
 
 pub use checkpoint::CheckpointError;
+pub use client::CLIENTS_MAX;
 pub use entry::{
-    CensusEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, IntakeEntry, LastClosed,
-    NumbersEntry, SeriesEntry,
+    CensusEntry, ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, IntakeEntry,
+    LastClosed, NumbersEntry, SeriesEntry,
 };
 pub use loss::{Definitions, Loss};
 pub use state::{ApplyError, EPOCHS_MAX, Emission, Emitted, State};

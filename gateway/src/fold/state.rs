@@ -15,6 +15,7 @@ use catchment_proto::{Labels, LabelsError, MetricError, MetricName, Name, NameEr
 use hashbrown::HashMap;
 
 use super::{
+    client::Client,
     due::{Due, Place, Rank},
     entry::{CloseEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry},
 };
@@ -52,13 +53,22 @@ pub(super) struct Device {
     pub(super) epochs: Vec<Epoch>,
     /// Readings taken without a sequence number.
     pub(super) unnumbered: u64,
+    /// MQTT clients whose sessions are kept; the one used last stands last.
+    pub(super) clients: Vec<Client>,
     pub(super) series: Vec<Series>,
     pub(super) index: HashMap<Labels, HashMap<MetricName, u32>>,
 }
 
 impl Device {
     pub(super) fn new(name: Name) -> Self {
-        Self { name, epochs: Vec::new(), unnumbered: 0, series: Vec::new(), index: HashMap::new() }
+        Self {
+            name,
+            epochs: Vec::new(),
+            unnumbered: 0,
+            clients: Vec::new(),
+            series: Vec::new(),
+            index: HashMap::new(),
+        }
     }
 
     pub(super) fn add_series(&mut self, metric: MetricName, labels: Labels) {
@@ -208,6 +218,7 @@ impl State {
             Entry::Intake(intake) => self.fold(position, intake)?,
             Entry::Close(close) => return Ok(self.close(close)),
             Entry::Census(census) => self.advance_all(census),
+            Entry::Client(client) => self.keep_client(client)?,
             Entry::Numbers(numbers) => self.next_batch = self.next_batch.max(numbers.next_batch),
         }
         Ok(None)
@@ -253,6 +264,7 @@ impl State {
             return Err(ApplyError::Unknown { device: intake.device, series: Some(*unknown) });
         }
         device.advance(&intake.epoch, intake.reaches());
+        device.note(intake);
         let mut nanos = 0_i64;
         for ((index, step), value) in intake.series.iter().zip(&intake.time).zip(&intake.value) {
             nanos = nanos.wrapping_add(*step);

@@ -1,37 +1,62 @@
 //! What goes back to the device, in order: acknowledgements once they are durable, welcomes, refusals.
 //!
 //! A device that does not read is never blocked and holds no memory here: acknowledgements behind one another
-//! become one, and refusals beyond a bound are dropped and counted.
+//! become one, and refusals beyond a bound are dropped and counted. Replies of MQTT must not be dropped: beyond a
+//! bound the device is not read until it has read some.
 
-use std::{cell::RefCell, collections::VecDeque, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    time::Duration,
+};
 
 use catchment_journal::Position;
 use tokio::sync::Notify;
 
 /// Answers that wait to be written; beyond, refusals are dropped.
 const ANSWERS_MAX: usize = 256;
+/// Bytes of replies that wait to be written; beyond, no more is read from the device.
+const REPLY_BYTES_MAX: usize = 32 << 10;
 
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub enum Answer {
     /// Everything up to the number is durable once the journal is synced up to the position.
-    Ack { durable_at: Position, ack: u64, read_at: Duration },
+    Ack {
+        /// Durable once the journal is synced up to here.
+        durable_at: Position,
+        /// The number.
+        ack: u64,
+        /// When the message was read, by the clock that does not jump.
+        read_at: Duration,
+    },
     /// An encoded answer that may leave once the journal is synced up to the position.
-    Encoded { durable_at: Position, bytes: Vec<u8> },
+    Encoded {
+        /// Durable once the journal is synced up to here.
+        durable_at: Position,
+        /// What is written.
+        bytes: Vec<u8>,
+        /// When the message was read that is acknowledged, if one is.
+        read_at: Option<Duration>,
+    },
 }
 
 /// The answers of a session, between the half that reads and the half that writes.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
+pub struct Answers {
     queue: RefCell<VecDeque<Answer>>,
     ended: RefCell<bool>,
+    /// Bytes of replies that wait.
+    reply_bytes: Cell<usize>,
     /// Told when there is something new.
-    pub(super) changed: Notify,
+    pub changed: Notify,
+    /// Told when answers were taken.
+    pub taken: Notify,
 }
 
 impl Answers {
     /// An acknowledgement; takes the place of one that waits right before it when many wait.
-    pub(super) fn ack(&self, durable_at: Position, ack: u64, read_at: Duration) {
+    pub fn ack(&self, durable_at: Position, ack: u64, read_at: Duration) {
         let mut queue = self.queue.borrow_mut();
         let full = queue.len() >= ANSWERS_MAX / 2;
         match queue.back_mut() {
@@ -43,29 +68,41 @@ impl Answers {
 
     /// An answer of another kind. Returns whether there was room for it.
     #[must_use]
-    pub(super) fn push(&self, durable_at: Position, bytes: Vec<u8>) -> bool {
+    pub fn push(&self, durable_at: Position, bytes: Vec<u8>) -> bool {
         let mut queue = self.queue.borrow_mut();
         if queue.len() >= ANSWERS_MAX {
             return false;
         }
-        queue.push_back(Answer::Encoded { durable_at, bytes });
+        queue.push_back(Answer::Encoded { durable_at, bytes, read_at: None });
         self.changed.notify_one();
         true
     }
 
+    /// Replies that must not be dropped, in order; whoever makes them waits for [`Answers::has_room`] afterwards.
+    pub fn replies(&self, durable_at: Position, bytes: Vec<u8>, read_at: Duration) {
+        self.reply_bytes.set(self.reply_bytes.get() + bytes.len());
+        self.queue.borrow_mut().push_back(Answer::Encoded { durable_at, bytes, read_at: Some(read_at) });
+        self.changed.notify_one();
+    }
+
+    /// Whether more replies may be made: a peer that does not read gathers few.
+    pub fn has_room(&self) -> bool {
+        self.reply_bytes.get() <= REPLY_BYTES_MAX && self.queue.borrow().len() <= ANSWERS_MAX
+    }
+
     /// No more answers will come.
-    pub(super) fn end(&self) {
+    pub fn end(&self) {
         *self.ended.borrow_mut() = true;
         self.changed.notify_one();
     }
 
     /// Whether all is written and no more will come.
-    pub(super) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         *self.ended.borrow() && self.queue.borrow().is_empty()
     }
 
     /// Takes the answers in front that may leave; of acknowledgements behind one another only the last.
-    pub(super) fn ready(&self, durable: Position) -> Vec<Answer> {
+    pub fn ready(&self, durable: Position) -> Vec<Answer> {
         let mut queue = self.queue.borrow_mut();
         let mut ready: Vec<Answer> = Vec::new();
         while let Some(front) = queue.front() {
@@ -74,10 +111,16 @@ impl Answers {
                 break;
             }
             let Some(answer) = queue.pop_front() else { break };
+            if let Answer::Encoded { bytes, read_at: Some(_), .. } = &answer {
+                self.reply_bytes.set(self.reply_bytes.get().saturating_sub(bytes.len()));
+            }
             match (ready.last_mut(), &answer) {
                 (Some(Answer::Ack { ack: last, .. }), Answer::Ack { ack, .. }) => *last = *ack,
                 _ => ready.push(answer),
             }
+        }
+        if !ready.is_empty() {
+            self.taken.notify_one();
         }
         ready
     }
@@ -103,7 +146,7 @@ mod tests {
         assert!(answers.push(at(0), b"refusal".to_vec()));
         answers.ack(at(30), 3, Duration::ZERO);
         assert_eq!(answers.ready(at(9)), []);
-        let refusal = Answer::Encoded { durable_at: at(0), bytes: b"refusal".to_vec() };
+        let refusal = Answer::Encoded { durable_at: at(0), bytes: b"refusal".to_vec(), read_at: None };
         assert_eq!(answers.ready(at(20)), [ack(10, 2), refusal]);
         answers.end();
         assert!(!answers.is_done());

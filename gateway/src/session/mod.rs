@@ -7,41 +7,43 @@
 //!
 //! Both halves may be dropped at any await: what was handed to the actor is in the journal, and a device that
 //! got no acknowledgement sends it again.
+//!
+//! - `protocol`, `encode`: bytes to messages and answers to bytes, without sockets;
+//! - `read`, `write`: the two halves; `answers`: what is between them.
 
-mod answers;
+pub mod answers;
+pub mod encode;
 pub mod protocol;
+mod read;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::{cell::RefCell, future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use actix::Addr;
 use catchment_journal::Position;
+use rmqtt_codec::v5::DisconnectReasonCode;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::{Notify, watch},
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use crate::{
     clock::Clock,
     decode::Limits,
-    device::{Answer as DeviceAnswer, Attach, Detach, DeviceActor, Hello, SessionId, Take},
-    intake::{Intake, Refusal, TimeRules},
+    device::{Attach, Detach, DeviceActor, SessionId},
+    intake::TimeRules,
     metrics::Metrics,
     session::{
-        answers::{Answer, Answers},
-        protocol::{Closing, Decoder, Encoder, Kind, Stop},
+        answers::Answers,
+        encode::Encoder,
+        protocol::{Decoder, Kind, Protocols},
     },
-    shard::{ShardLog, Wait},
+    shard::ShardLog,
 };
 
-/// Pause before messages for which there was no room are tried again.
-const ROOM_PAUSE: Duration = Duration::from_millis(100);
-/// Pause of each session near the bounds: much less is taken then than the aggregator can take away.
-const SLOW_PAUSE: Duration = Duration::from_millis(50);
-/// Pause before messages are tried again that were ahead of the disk.
-const SYNC_PAUSE: Duration = Duration::from_millis(1);
 /// How long an ending session waits for its last acknowledgement to be durable and written.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long a session that was ended from here waits for the device to close too.
@@ -61,6 +63,8 @@ pub struct Context {
     pub limits: Limits,
     /// Most series of a device.
     pub series_max: usize,
+    /// What the protocols need of the configuration.
+    pub protocols: Protocols,
     /// Oldest age taken.
     pub past_max: Duration,
     /// Farthest future taken.
@@ -98,6 +102,8 @@ pub enum End {
     Peer,
     /// The device sent what cannot be read any further.
     Broken,
+    /// The device was silent for longer than it said it would be.
+    Silent,
     /// The device speaks a protocol that is not spoken here.
     UnknownProtocol,
     /// Another session of the device took its place.
@@ -144,7 +150,12 @@ where
             let session = Session {
                 id,
                 device: device.clone(),
-                decoder: RefCell::new(Decoder::new(kind, context.limits, context.series_max)),
+                decoder: RefCell::new(Decoder::new(
+                    kind,
+                    context.limits,
+                    context.series_max,
+                    &context.protocols,
+                )),
                 encoder: Encoder::new(kind),
                 answers: Answers::default(),
                 end,
@@ -200,6 +211,7 @@ struct Session {
 }
 
 impl Session {
+    /// Both halves, until the connection ends.
     async fn serve<R, W>(&self, mut read: R, write: W, buffer: Vec<u8>) -> End
     where
         R: AsyncRead + Unpin,
@@ -210,6 +222,18 @@ impl Session {
             why = self.read(&mut read, buffer) => why,
             why = &mut writing => return why,
         };
+        let goodbye = match why {
+            End::Replaced => {
+                Some((DisconnectReasonCode::SessionTakenOver, "a newer connection took its place"))
+            }
+            End::Stopping => Some((DisconnectReasonCode::ServerShuttingDown, "the gateway stops")),
+            End::Silent => Some((DisconnectReasonCode::KeepAliveTimeout, "silent for too long")),
+            _ => None,
+        };
+        if let Some((reason, what)) = goodbye {
+            let bytes = self.decoder.borrow_mut().goodbye(reason, what);
+            let _ = self.answers.push(Position::ZERO, bytes);
+        }
         self.answers.end();
         // The last acknowledgement is waited for; a device that does not read is not.
         let _ = timeout(FAREWELL, writing).await;
@@ -217,160 +241,5 @@ impl Session {
             linger(&mut read).await;
         }
         why
-    }
-
-    /// The reading half.
-    async fn read<R: AsyncRead + Unpin>(&self, read: &mut R, mut buffer: Vec<u8>) -> End {
-        let mut stopping = self.context.stopping.clone();
-        let mut ended = None;
-        loop {
-            if let Err(why) = self.decode(&mut buffer, ended).await {
-                return why;
-            }
-            if ended.is_some() {
-                return End::Peer;
-            }
-            tokio::select! {
-                biased;
-                () = self.end.notified() => return End::Replaced,
-                _ = stopping.wait_for(|stopping| *stopping) => return End::Stopping,
-                read = fill(read, &mut buffer) => ended = match read {
-                    Ok(1..) => None,
-                    Ok(0) => Some(Closing::Orderly),
-                    Err(_) => Some(Closing::Cut),
-                },
-            }
-        }
-    }
-
-    /// Decodes and hands on all that is whole in the buffer.
-    async fn decode(&self, buffer: &mut Vec<u8>, ended: Option<Closing>) -> Result<(), End> {
-        let mut start = 0;
-        loop {
-            let mut intake = Intake::default();
-            let rules = self.context.rules();
-            let rest = buffer.get(start..).unwrap_or_default();
-            let (consumed, stop) = self.decoder.borrow_mut().decode(rest, ended, &rules, &mut intake);
-            start += consumed;
-            self.hand_on(intake).await?;
-            match stop {
-                Stop::Enough => {}
-                Stop::More => break,
-                Stop::Broken => return Err(End::Broken),
-                Stop::Hello(epoch) => self.hello(epoch).await?,
-            }
-        }
-        if start == buffer.len() {
-            // An idle session holds no buffer.
-            *buffer = Vec::new();
-        } else {
-            buffer.drain(..start);
-        }
-        Ok(())
-    }
-
-    /// Hands messages to the device's actor until they are taken.
-    async fn hand_on(&self, mut intake: Intake) -> Result<(), End> {
-        self.refuse(&std::mem::take(&mut intake.refusals));
-        if intake.heads.is_empty() && intake.fresh.is_empty() {
-            return Ok(());
-        }
-        let read_at = self.context.clock.mono();
-        let silent = intake.heads.is_empty();
-        let mut stopping = self.context.stopping.clone();
-        loop {
-            let answer =
-                self.device.send(Take { session: self.id, intake }).await.map_err(|_| End::Stopping)?;
-            match answer {
-                DeviceAnswer::Taken { ack, durable_at, refusals, slow } => {
-                    self.refuse(&refusals);
-                    if !silent && self.encoder.answers() {
-                        self.answers.ack(durable_at, ack, read_at);
-                    }
-                    if slow {
-                        self.context.metrics.slowed.inc();
-                        sleep(SLOW_PAUSE).await;
-                    }
-                    return Ok(());
-                }
-                DeviceAnswer::Wait(_, Wait::Failed(_)) => return Err(End::Failed),
-                DeviceAnswer::Wait(same, wait) => {
-                    intake = same;
-                    let pause = if matches!(wait, Wait::Sync) { SYNC_PAUSE } else { ROOM_PAUSE };
-                    self.context.metrics.waits.inc();
-                    tokio::select! {
-                        () = sleep(pause) => {}
-                        () = self.end.notified() => return Err(End::Replaced),
-                        _ = stopping.wait_for(|stopping| *stopping) => return Err(End::Stopping),
-                    }
-                }
-            }
-        }
-    }
-
-    async fn hello(&self, epoch: String) -> Result<(), End> {
-        let hello = Hello { session: self.id, epoch: epoch.as_str().into() };
-        let welcome = self.device.send(hello).await.map_err(|_| End::Stopping)?;
-        let mut bytes = Vec::new();
-        self.encoder.welcome(&epoch, welcome.highest, &mut bytes);
-        // A device that says hello over and over without reading has lost its right to an answer.
-        if self.answers.push(welcome.durable_at, bytes) { Ok(()) } else { Err(End::Broken) }
-    }
-
-    fn refuse(&self, refusals: &[Refusal]) {
-        for refusal in refusals {
-            self.context.metrics.refuse(refusal.reason, refusal.count.into());
-            if !self.encoder.answers() {
-                continue;
-            }
-            let mut bytes = Vec::new();
-            self.encoder.refusal(refusal, &mut bytes);
-            if !self.answers.push(Position::ZERO, bytes) {
-                self.context.metrics.answers_dropped.inc();
-            }
-        }
-    }
-
-    /// The writing half.
-    async fn write<W: AsyncWrite + Unpin>(&self, mut write: W) -> End {
-        let mut commits = self.context.journal.subscribe();
-        loop {
-            let commit = commits.borrow_and_update().clone();
-            if commit.poisoned.is_some() {
-                return End::Failed;
-            }
-            let ready = self.answers.ready(commit.durable);
-            if ready.is_empty() && self.answers.is_done() {
-                // close_notify, so that the device knows that nothing was cut off.
-                let _ = write.shutdown().await;
-                return End::Peer;
-            }
-            if ready.is_empty() {
-                tokio::select! {
-                    () = self.answers.changed.notified() => {}
-                    changed = commits.changed() => if changed.is_err() { return End::Stopping },
-                }
-                continue;
-            }
-            let bytes = self.encode(ready);
-            if write.write_all(&bytes).await.is_err() || write.flush().await.is_err() {
-                return End::Peer;
-            }
-        }
-    }
-
-    fn encode(&self, answers: Vec<Answer>) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for answer in answers {
-            match answer {
-                Answer::Ack { ack, read_at, .. } => {
-                    let took = self.context.clock.mono().saturating_sub(read_at);
-                    self.context.metrics.ack_seconds.observe(took.as_secs_f64());
-                    self.encoder.ack(ack, &mut bytes);
-                }
-                Answer::Encoded { bytes: encoded, .. } => bytes.extend_from_slice(&encoded),
-            }
-        }
-        bytes
     }
 }

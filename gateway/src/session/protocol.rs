@@ -2,17 +2,28 @@
 //!
 //! Pure: the session feeds it bytes and the time, and writes what it encodes.
 
-use catchment_proto::{frame, wire};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use catchment_proto::frame;
+use rmqtt_codec::v5::DisconnectReasonCode;
 
 use crate::{
     decode::{Decoded, Limits, Lines, Next, frames, json, line_protocol, refuse_too_long},
     intake::{Intake, Names, Reason, Refusal, TimeRules},
+    mqtt::{
+        connection::{self, Connection, Open, Rules},
+        packets::{CONNECT, Reply, Violation},
+    },
 };
+
+/// How long an MQTT client may take until its CONNECT is there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// ALPN of device frames.
 pub const ALPN_FRAMES: &[u8] = b"catchment/1";
-/// Readings of an intake beyond which it is handed on before more is decoded.
-const READINGS_AT_ONCE: usize = 16_384;
+/// ALPN of MQTT.
+pub const ALPN_MQTT: &[u8] = b"mqtt";
 
 /// Which protocol a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +34,8 @@ pub enum Kind {
     Json,
     /// InfluxDB line protocol.
     LineProtocol,
+    /// MQTT 3.1.1 or 5.
+    Mqtt,
 }
 
 impl Kind {
@@ -30,7 +43,9 @@ impl Kind {
     pub fn choose(alpn: Option<&[u8]>, first: u8) -> Option<Self> {
         match (alpn, first) {
             (Some(alpn), _) if alpn == ALPN_FRAMES => Some(Self::Frames),
-            (Some(_), _) | (None, 0x10) => None,
+            (Some(alpn), _) if alpn == ALPN_MQTT => Some(Self::Mqtt),
+            (Some(_), _) => None,
+            (None, CONNECT) => Some(Self::Mqtt),
             (None, b'{' | b'[') => Some(Self::Json),
             (None, _) => Some(Self::LineProtocol),
         }
@@ -42,8 +57,18 @@ impl Kind {
             Self::Frames => "frames",
             Self::Json => "json",
             Self::LineProtocol => "line_protocol",
+            Self::Mqtt => "mqtt",
         }
     }
+}
+
+/// What the protocols need of the configuration.
+#[derive(Clone, Debug)]
+pub struct Protocols {
+    /// Unit of the times of line protocol.
+    pub precision: line_protocol::Precision,
+    /// The rules of MQTT connections.
+    pub mqtt: Rules,
 }
 
 /// How a device's bytes ended.
@@ -64,19 +89,25 @@ pub enum Stop {
     Enough,
     /// The device numbers its messages from here on; what was decoded before belongs to the time before.
     Hello(String),
-    /// The bytes cannot be read any further: the connection must end.
-    Broken,
+    /// A client asks for a session; nothing more is decoded before [`Decoder::accept`].
+    Open(Open),
+    /// The device has ended the connection in order.
+    Done,
+    /// The bytes cannot be read any further: the connection must end, with these last bytes to the device.
+    Broken(Vec<u8>),
 }
 
 enum Reader {
     Frames(frames::FrameNames),
     Json(Lines),
     LineProtocol(Lines),
+    Mqtt(Box<Connection>),
 }
 
 /// The decoding half of a connection.
 pub struct Decoder {
     reader: Reader,
+    precision: line_protocol::Precision,
     names: Names,
     limits: Limits,
     ordinal: u64,
@@ -85,7 +116,7 @@ pub struct Decoder {
 
 impl Decoder {
     /// The beginning of a connection.
-    pub fn new(kind: Kind, limits: Limits, series_max: usize) -> Self {
+    pub fn new(kind: Kind, limits: Limits, series_max: usize, protocols: &Protocols) -> Self {
         let bytes_max = limits.message_bytes_max;
         let reader = match kind {
             Kind::Frames => {
@@ -93,8 +124,16 @@ impl Decoder {
             }
             Kind::Json => Reader::Json(Lines::json(bytes_max)),
             Kind::LineProtocol => Reader::LineProtocol(Lines::line_protocol(bytes_max)),
+            Kind::Mqtt => Reader::Mqtt(Box::new(Connection::new(protocols.mqtt.clone(), limits))),
         };
-        Self { reader, names: Names::new(series_max), limits, ordinal: 0, numbered: false }
+        Self {
+            reader,
+            precision: protocols.precision,
+            names: Names::new(series_max),
+            limits,
+            ordinal: 0,
+            numbered: false,
+        }
     }
 
     /// Decodes what is whole at the front of the buffer: how many bytes that was, and why it stopped.
@@ -107,9 +146,23 @@ impl Decoder {
         rules: &TimeRules,
         intake: &mut Intake,
     ) -> (usize, Stop) {
+        if let Reader::Mqtt(connection) = &mut self.reader {
+            let (consumed, stop) = connection.decode(buffer, &mut self.names, rules, intake, client_id);
+            let stop = match stop {
+                connection::Stop::More => Stop::More,
+                connection::Stop::Enough => Stop::Enough,
+                connection::Stop::Open(open) => Stop::Open(open),
+                connection::Stop::Done => Stop::Done,
+                connection::Stop::Broken(why) => {
+                    intake.refusals.push(broken(&why));
+                    Stop::Broken(connection.goodbye(&why))
+                }
+            };
+            return (consumed, stop);
+        }
         let mut consumed = 0;
         loop {
-            if intake.readings.len() >= READINGS_AT_ONCE {
+            if intake.is_large() {
                 return (consumed, Stop::Enough);
             }
             let rest = buffer.get(consumed..).unwrap_or_default();
@@ -118,6 +171,48 @@ impl Decoder {
             if let Some(stop) = stop {
                 return (consumed, stop);
             }
+        }
+    }
+
+    /// The session of an MQTT client is open: the bytes of the answer.
+    pub fn accept(&mut self, session_present: bool) -> Vec<u8> {
+        match &mut self.reader {
+            Reader::Mqtt(connection) => connection.accept(session_present),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Encodes replies; the error holds the last bytes to a device whose connection must end.
+    ///
+    /// # Errors
+    /// A reply does not fit what the device takes.
+    pub fn replies(&mut self, replies: &[Reply]) -> Result<Vec<u8>, Vec<u8>> {
+        let Reader::Mqtt(connection) = &mut self.reader else { return Ok(Vec::new()) };
+        let mut bytes = BytesMut::new();
+        for reply in replies {
+            if let Err(why) = connection.put(reply, &mut bytes) {
+                return Err(connection.goodbye(&why));
+            }
+        }
+        Ok(bytes.into())
+    }
+
+    /// The last bytes to a device whose connection is ended from here.
+    pub fn goodbye(&mut self, reason: DisconnectReasonCode, what: &str) -> Vec<u8> {
+        match &mut self.reader {
+            Reader::Mqtt(connection) if connection.is_open() => {
+                connection.goodbye(&Violation::new(reason, what))
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// How long the device may be silent; `None` for any time.
+    pub fn silence_max(&self) -> Option<Duration> {
+        match &self.reader {
+            Reader::Mqtt(connection) if !connection.is_open() => Some(CONNECT_TIMEOUT),
+            Reader::Mqtt(connection) => connection.silence_max(),
+            _ => None,
         }
     }
 
@@ -132,6 +227,7 @@ impl Decoder {
         let ordinal = self.ordinal + 1;
         let before = (intake.heads.len(), intake.readings.len());
         let (consumed, decoded) = match &mut self.reader {
+            Reader::Mqtt(_) => return (0, Some(Stop::More)),
             Reader::Frames(frame_names) => match frame::split(rest, self.limits.message_bytes_max) {
                 Ok(None) => return (0, Some(Stop::More)),
                 Ok(Some((body, _))) => {
@@ -144,7 +240,7 @@ impl Decoder {
                 }
                 Err(_) => {
                     refuse_too_long(&self.limits, ordinal, intake);
-                    return (rest.len(), Some(Stop::Broken));
+                    return (rest.len(), Some(Stop::Broken(Vec::new())));
                 }
             },
             Reader::Json(lines) => {
@@ -171,10 +267,15 @@ impl Decoder {
                     }
                     Next::TooLong { consumed } => (consumed, refused_too_long(&self.limits, ordinal, intake)),
                     Next::Line { line, consumed } => {
-                        let precision = line_protocol::Precision::Nanoseconds;
                         let (names, limits) = (&mut self.names, &self.limits);
                         let decoded = line_protocol::decode_line(
-                            line, precision, ordinal, names, rules, limits, intake,
+                            line,
+                            self.precision,
+                            ordinal,
+                            names,
+                            rules,
+                            limits,
+                            intake,
                         );
                         (consumed, decoded)
                     }
@@ -228,6 +329,21 @@ impl Decoder {
     }
 }
 
+/// An identifier for an MQTT client that has none.
+fn client_id() -> String {
+    format!("auto-{:016x}", rand::random::<u64>())
+}
+
+/// A packet against the rules, for the counters.
+fn broken(why: &Violation) -> Refusal {
+    let reason = match why.reason {
+        DisconnectReasonCode::PacketTooLarge => Reason::TooLong,
+        DisconnectReasonCode::TopicNameInvalid => Reason::BadTopic,
+        _ => Reason::Malformed,
+    };
+    Refusal { reason, message: why.what.clone(), ordinal: 0, seq: None, count: 1 }
+}
+
 fn refused_too_long(limits: &Limits, ordinal: u64, intake: &mut Intake) -> Decoded {
     refuse_too_long(limits, ordinal, intake);
     Decoded::Refused
@@ -237,79 +353,4 @@ fn refused_too_long(limits: &Limits, ordinal: u64, intake: &mut Intake) -> Decod
 fn cut_line(ordinal: u64) -> Refusal {
     let message = "the connection broke within a line".to_owned();
     Refusal { reason: Reason::Malformed, message, ordinal, seq: None, count: 1 }
-}
-
-/// The answering half of a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Encoder {
-    kind: Kind,
-}
-
-impl Encoder {
-    /// For a protocol.
-    pub const fn new(kind: Kind) -> Self {
-        Self { kind }
-    }
-
-    /// Whether the protocol has answers at all.
-    pub fn answers(self) -> bool {
-        self.kind != Kind::LineProtocol
-    }
-
-    /// Everything up to `ack` is durable.
-    pub fn ack(self, ack: u64, out: &mut Vec<u8>) {
-        match self.kind {
-            Kind::Frames => put(wire::gateway_message::Kind::Ack(wire::Ack { ack }), out),
-            Kind::Json => out.extend_from_slice(format!("{{\"ack\":{ack}}}\n").as_bytes()),
-            Kind::LineProtocol => {}
-        }
-    }
-
-    /// Answer to a hello.
-    pub fn welcome(self, epoch: &str, ack: u64, out: &mut Vec<u8>) {
-        match self.kind {
-            Kind::Frames => {
-                put(
-                    wire::gateway_message::Kind::Welcome(wire::Welcome { epoch: epoch.to_owned(), ack }),
-                    out,
-                );
-            }
-            Kind::Json => line(&serde_json::json!({ "welcome": { "epoch": epoch, "ack": ack } }), out),
-            Kind::LineProtocol => {}
-        }
-    }
-
-    /// What was not taken.
-    pub fn refusal(self, refusal: &Refusal, out: &mut Vec<u8>) {
-        let code = refusal.reason.code();
-        match self.kind {
-            Kind::Frames => put(
-                wire::gateway_message::Kind::Refusal(wire::Refusal {
-                    code: code.to_owned(),
-                    message: refusal.message.clone(),
-                    seq: refusal.seq.unwrap_or(refusal.ordinal),
-                }),
-                out,
-            ),
-            Kind::Json => {
-                let mut error = serde_json::json!({
-                    "code": code, "message": refusal.message, "line": refusal.ordinal,
-                });
-                if let (Some(seq), Some(object)) = (refusal.seq, error.as_object_mut()) {
-                    object.insert("seq".to_owned(), seq.into());
-                }
-                line(&serde_json::json!({ "error": error }), out);
-            }
-            Kind::LineProtocol => {}
-        }
-    }
-}
-
-fn put(kind: wire::gateway_message::Kind, out: &mut Vec<u8>) {
-    frame::put(&wire::GatewayMessage { kind: Some(kind) }, out);
-}
-
-fn line(value: &serde_json::Value, out: &mut Vec<u8>) {
-    out.extend_from_slice(value.to_string().as_bytes());
-    out.push(b'\n');
 }

@@ -1,16 +1,24 @@
 //! Protocols without sockets: which one, sequence numbers, answers word by word.
 
+use std::{num::NonZeroU16, sync::Arc};
+
 use catchment_partial::Timestamp;
 
-use super::protocol::*;
+use super::{encode::Encoder, protocol::*};
 use crate::{
-    decode::Limits,
+    decode::{Limits, line_protocol::Precision},
     intake::{Intake, Reason, Refusal, TimeRules},
+    mqtt::connection::Rules,
 };
 
 fn rules() -> TimeRules {
     let at = |ms| Timestamp::from_millis(ms).unwrap();
     TimeRules { now: at(1_000_000), oldest: at(0), newest: at(2_000_000) }
+}
+
+fn protocols() -> Protocols {
+    let mqtt = Rules { topics: Arc::default(), receive_max: NonZeroU16::MAX };
+    Protocols { precision: Precision::Nanoseconds, mqtt }
 }
 
 fn decode(decoder: &mut Decoder, text: &str) -> (Intake, Stop) {
@@ -36,7 +44,7 @@ fn alpn_decides_before_the_first_byte() {
 
 #[test]
 fn lines_are_counted_until_a_hello_numbers_them() {
-    let mut decoder = Decoder::new(Kind::Json, Limits::default(), 10);
+    let mut decoder = Decoder::new(Kind::Json, Limits::default(), 10, &protocols());
     let (intake, stop) =
         decode(&mut decoder, "{\"a\":1}\nnonsense\n{\"seq\":4,\"a\":2}\n{\"hello\":{\"epoch\":\"e\"}}\n");
     let ordinals: Vec<u64> = intake.heads.iter().map(|head| head.ordinal).collect();
@@ -69,17 +77,17 @@ fn answers_read_as_the_interface_says() {
 #[test]
 fn a_frame_beyond_the_bound_ends_the_connection() {
     let limits = Limits { message_bytes_max: 16, ..Limits::default() };
-    let mut decoder = Decoder::new(Kind::Frames, limits, 10);
+    let mut decoder = Decoder::new(Kind::Frames, limits, 10, &protocols());
     let mut intake = Intake::default();
     let (_, stop) = decoder.decode(&17_u32.to_be_bytes(), None, &rules(), &mut intake);
-    assert_eq!(stop, Stop::Broken);
+    assert_eq!(stop, Stop::Broken(Vec::new()));
     assert_eq!(intake.refusals[0].reason, Reason::TooLong);
 }
 
 #[test]
 fn a_last_line_without_its_end_counts_only_where_that_is_safe() {
     let last = |kind, text: &str, closing| {
-        let mut decoder = Decoder::new(kind, Limits::default(), 10);
+        let mut decoder = Decoder::new(kind, Limits::default(), 10, &protocols());
         let mut intake = Intake::default();
         let _ = decoder.decode(text.as_bytes(), Some(closing), &rules(), &mut intake);
         (intake.readings.len(), intake.refusals.len())

@@ -28,7 +28,7 @@ use crate::{
     clock::Clock,
     config::Config,
     cut,
-    fold::{DeviceEntry, Emission, Entry, IntakeEntry, SeriesEntry, State},
+    fold::{ClientEntry, DeviceEntry, Emission, Entry, IntakeEntry, SeriesEntry, State},
     metrics::Metrics,
     steady::Steady,
     worker::Progress,
@@ -235,6 +235,15 @@ impl<D: Disk> Shard<D> {
         Ok(())
     }
 
+    /// Begins or ends what is kept of a client's session.
+    ///
+    /// # Errors
+    /// See [`Wait`].
+    pub fn keep_client(&mut self, entry: ClientEntry) -> Result<(), Wait> {
+        self.room()?;
+        self.record(Entry::Client(entry)).map(drop)
+    }
+
     /// Whether messages can be taken now: not while partials cannot be put into the outbox.
     ///
     /// # Errors
@@ -296,6 +305,11 @@ impl<D: Disk> Shard<D> {
                 }
             }
         }
+    }
+
+    /// The next live batches hold all open windows: whoever had the others has lost them.
+    pub fn live_anew(&mut self) {
+        self.live_from = 0;
     }
 
     /// State of the windows that changed since the last call, as live batches; they may leave once the journal

@@ -52,8 +52,16 @@ impl World {
         let series = shard.series(device, &metric, &Labels::none()).unwrap().unwrap();
         let time = vec![(START_MS + after_ms) * 1_000_000];
         let (epoch, previous) = ("e".to_owned(), seq - 1);
-        let intake =
-            IntakeEntry { device, epoch, seq, previous, series: vec![series], time, value: vec![value] };
+        let intake = IntakeEntry {
+            device,
+            epoch,
+            seq,
+            previous,
+            series: vec![series],
+            time,
+            value: vec![value],
+            ..Default::default()
+        };
         shard.take(intake).unwrap();
     }
 }

@@ -64,6 +64,7 @@ impl Feed {
         let mut commits = self.link.outbox.subscribe();
         let mut progress = self.link.progress.clone();
         let live = Arc::clone(&self.link.live);
+        live.ask_anew();
         let mut flight = Flight::new(delivered);
         let mut told = None;
         let mut released = None;

@@ -137,7 +137,7 @@ fn many_windows_that_are_due_at_once_are_closed_in_portions() {
         let mut time = vec![0; 1_000];
         time[0] = (START_MS + 10_000 * seq as i64) * 1_000_000;
         let (epoch, series, value) = ("e".to_owned(), series.clone(), vec![1.0; 1_000]);
-        let entry = IntakeEntry { device, epoch, seq, series, time, value, previous: 0 };
+        let entry = IntakeEntry { device, epoch, seq, series, time, value, ..Default::default() };
         while shard.take(entry.clone()).is_err() {
             std::thread::yield_now();
         }

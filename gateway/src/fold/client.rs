@@ -1,0 +1,73 @@
+//! What is kept of MQTT clients whose sessions outlive their connections: that they exist, and the identifiers of
+//! their messages of QoS 2 that are not released.
+
+use std::collections::BTreeSet;
+
+use super::{
+    entry::{ClientEntry, IntakeEntry},
+    state::{ApplyError, Device, State},
+};
+
+/// Clients of a device whose sessions are kept; beyond, the one longest unused is forgotten.
+pub const CLIENTS_MAX: usize = 8;
+
+/// What is kept of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Client {
+    pub(super) id: Box<str>,
+    /// Received and not released.
+    pub(super) open: BTreeSet<u16>,
+}
+
+impl Device {
+    /// The client, moved to the end of the order of use; a new one if it was unknown.
+    fn client(&mut self, id: &str) -> &mut Client {
+        let known = self.clients.iter().position(|client| &*client.id == id);
+        let client = match known {
+            Some(at) => self.clients.remove(at),
+            None => Client { id: id.into(), open: BTreeSet::new() },
+        };
+        if self.clients.len() >= CLIENTS_MAX {
+            self.clients.remove(0);
+        }
+        self.clients.push_mut(client)
+    }
+
+    /// What an intake says of its client.
+    pub(super) fn note(&mut self, intake: &IntakeEntry) {
+        if intake.client.is_empty() {
+            return;
+        }
+        if intake.forget {
+            self.clients.retain(|client| *client.id != *intake.client);
+            return;
+        }
+        let client = self.client(&intake.client);
+        client.open.extend(intake.received.iter().filter_map(|id| u16::try_from(*id).ok()));
+        for id in intake.released.iter().filter_map(|id| u16::try_from(*id).ok()) {
+            client.open.remove(&id);
+        }
+    }
+}
+
+impl State {
+    pub(super) fn keep_client(&mut self, entry: &ClientEntry) -> Result<(), ApplyError> {
+        let device = self
+            .devices
+            .get_mut(entry.device as usize)
+            .ok_or(ApplyError::Unknown { device: entry.device, series: None })?;
+        if entry.forget {
+            device.clients.retain(|client| *client.id != *entry.client);
+        }
+        if entry.keep {
+            device.client(&entry.client);
+        }
+        Ok(())
+    }
+
+    /// Packet identifiers that a device's client has not released; `None` when nothing is kept of the client.
+    pub fn client(&self, device: u32, id: &str) -> Option<&BTreeSet<u16>> {
+        let clients = &self.devices.get(device as usize)?.clients;
+        clients.iter().find(|client| &*client.id == id).map(|client| &client.open)
+    }
+}

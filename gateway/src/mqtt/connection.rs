@@ -1,0 +1,382 @@
+//! The rules of one MQTT connection: CONNECT first and once, messages by topic into the intake, a reply for each
+//! packet that has one. Pure: bytes and the time come in, an intake and replies go out.
+//!
+//! What always holds: a reply to a message leaves with the intake that holds the message, so never before it is
+//! durable; at most [`Rules::receive_max`] messages of version 5 are without their last reply; a packet against the
+//! rules ends this connection, and version 5 is told why.
+
+use std::{collections::BTreeSet, num::NonZeroU16, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use rmqtt_codec::{types::Publish, v5::DisconnectReasonCode};
+
+use super::{
+    packets::{CONNECT, Connect, Outcome, Packet, Packets, QoS, Reply, Violation},
+    topics::{Topics, Verdict},
+};
+use crate::{
+    decode::Limits,
+    intake::{Head, Intake, Mark, Names, Reason, TimeRules},
+};
+
+/// Topic aliases that a client may set.
+const ALIASES_MAX: u16 = 32;
+/// Longest client identifier in bytes.
+const CLIENT_BYTES_MAX: usize = 256;
+/// A packet's topic, identifier and properties, beside a payload of `message_bytes_max`.
+const OVERHEAD_MAX: usize = 16 << 10;
+
+/// What a connection needs of the configuration.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// What is published where.
+    pub topics: Arc<Topics>,
+    /// Messages of QoS 1 and 2 that a client of version 5 may have on their way.
+    pub receive_max: NonZeroU16,
+}
+
+/// A client asks for a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// Its identifier, unique among the clients of its device.
+    pub client: Arc<str>,
+    /// What is kept of an earlier session is to be forgotten.
+    pub clean: bool,
+    /// The session is to outlive the connection.
+    pub persistent: bool,
+}
+
+/// Why decoding stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// More bytes are needed.
+    More,
+    /// The intake is large enough to be handed on.
+    Enough,
+    /// A client asks for a session; nothing more is decoded before [`Connection::accept`].
+    Open(Open),
+    /// The client has ended the connection.
+    Done,
+    /// The connection must end.
+    Broken(Violation),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// Before CONNECT.
+    New,
+    /// CONNECT came, its session is being opened.
+    Opening,
+    /// Open.
+    Open,
+    /// The last packet was read.
+    Ended,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    rules: Rules,
+    limits: Limits,
+    packets: Packets,
+    state: State,
+    keep_alive: Duration,
+    /// Identifier that was made for a client without one.
+    assigned: Option<String>,
+    persistent: bool,
+    aliases: Vec<Option<Arc<str>>>,
+    /// Messages of QoS 1 whose reply has not been written.
+    unanswered: u32,
+    /// Messages of QoS 2 that are not completed, as far as this connection knows.
+    open: BTreeSet<NonZeroU16>,
+    ordinal: u64,
+}
+
+impl Connection {
+    /// The beginning of a connection.
+    pub fn new(rules: Rules, limits: Limits) -> Self {
+        let bytes_max =
+            u32::try_from(limits.message_bytes_max.saturating_add(OVERHEAD_MAX)).unwrap_or(u32::MAX);
+        Self {
+            rules,
+            limits,
+            packets: Packets::new(bytes_max),
+            state: State::New,
+            keep_alive: Duration::ZERO,
+            assigned: None,
+            persistent: false,
+            aliases: Vec::new(),
+            unanswered: 0,
+            open: BTreeSet::new(),
+            ordinal: 0,
+        }
+    }
+
+    /// Longest silence of the client, with the half that the standard grants on top; `None` for any.
+    pub fn silence_max(&self) -> Option<Duration> {
+        (self.keep_alive > Duration::ZERO).then(|| self.keep_alive * 3 / 2)
+    }
+
+    /// Whether the client's session is open.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    /// Decodes whole packets at the front of the buffer: how many bytes that was, and why it stopped. `fresh_id` gives
+    /// an identifier to a client that has none.
+    pub fn decode(
+        &mut self,
+        buffer: &[u8],
+        names: &mut Names,
+        rules: &TimeRules,
+        intake: &mut Intake,
+        fresh_id: impl FnOnce() -> String,
+    ) -> (usize, Stop) {
+        match self.state {
+            State::Opening => return (0, Stop::More),
+            State::Ended => return (buffer.len(), Stop::Done),
+            State::New if buffer.first().is_some_and(|first| *first != CONNECT) => {
+                return (0, Stop::Broken(Violation::protocol("MQTT: the first packet is no CONNECT")));
+            }
+            State::New | State::Open => {}
+        }
+        let whole = match self.packets.whole(buffer) {
+            Ok(0) => return (0, Stop::More),
+            Ok(whole) => whole,
+            Err(violation) => return (0, Stop::Broken(violation)),
+        };
+        let mut rest = BytesMut::from(buffer.get(..whole).unwrap_or_default());
+        let stop = self.packets(&mut rest, names, rules, intake, fresh_id);
+        (whole - rest.len(), stop)
+    }
+
+    fn packets(
+        &mut self,
+        rest: &mut BytesMut,
+        names: &mut Names,
+        rules: &TimeRules,
+        intake: &mut Intake,
+        fresh_id: impl FnOnce() -> String,
+    ) -> Stop {
+        loop {
+            let packet = match self.packets.next(rest) {
+                Ok(None) => return Stop::More,
+                Ok(Some(packet)) => packet,
+                Err(violation) => return Stop::Broken(violation),
+            };
+            let result = match packet {
+                Packet::Connect(connect) => {
+                    return match self.connect(*connect, fresh_id) {
+                        Ok(open) => Stop::Open(open),
+                        Err(violation) => Stop::Broken(violation),
+                    };
+                }
+                _ if self.state != State::Open => {
+                    Err(Violation::protocol("MQTT: the first packet is no CONNECT"))
+                }
+                Packet::Publish(publish) => self.publish(&publish, names, rules, intake),
+                Packet::Release(id) => {
+                    self.release(id, intake);
+                    Ok(())
+                }
+                Packet::Subscribe { id, filters } => {
+                    intake.replies.push(Reply::NotSubscribed(id, filters));
+                    Ok(())
+                }
+                Packet::Unsubscribe { id, filters } => {
+                    intake.replies.push(Reply::NotUnsubscribed(id, filters));
+                    Ok(())
+                }
+                Packet::Ping => {
+                    intake.replies.push(Reply::Pong);
+                    Ok(())
+                }
+                Packet::Disconnect { forget } => {
+                    if forget && self.persistent {
+                        self.end_message(Mark::Forget, intake);
+                    }
+                    self.state = State::Ended;
+                    return Stop::Done;
+                }
+            };
+            if let Err(violation) = result {
+                return Stop::Broken(violation);
+            }
+            if intake.is_large() {
+                return Stop::Enough;
+            }
+        }
+    }
+
+    fn connect(&mut self, connect: Connect, fresh_id: impl FnOnce() -> String) -> Result<Open, Violation> {
+        if self.state != State::New {
+            return Err(Violation::protocol("MQTT: a second CONNECT"));
+        }
+        if connect.authenticates {
+            let what = "a device is who its certificate says: there is no other authentication";
+            return Err(Violation::new(DisconnectReasonCode::BadAuthenticationMethod, what));
+        }
+        if connect.client.len() > CLIENT_BYTES_MAX {
+            let what = format!("a client identifier has at most {CLIENT_BYTES_MAX} bytes");
+            return Err(Violation::new(DisconnectReasonCode::NotAuthorized, what));
+        }
+        self.state = State::Opening;
+        self.keep_alive = Duration::from_secs(connect.keep_alive.into());
+        self.persistent = connect.persistent;
+        let client = if connect.client.is_empty() {
+            self.assigned.insert(fresh_id()).as_str().into()
+        } else {
+            connect.client.into()
+        };
+        Ok(Open { client, clean: connect.clean, persistent: connect.persistent })
+    }
+
+    /// The session is open: the answer to CONNECT.
+    pub fn accept(&mut self, session_present: bool) -> Vec<u8> {
+        self.state = State::Open;
+        let accepted = Reply::Accepted {
+            session_present,
+            assigned: self.assigned.clone(),
+            persistent: self.persistent,
+            receive_max: self.rules.receive_max,
+            packet_bytes_max: u32::try_from(self.limits.message_bytes_max.saturating_add(OVERHEAD_MAX))
+                .unwrap_or(u32::MAX),
+            aliases_max: ALIASES_MAX,
+        };
+        let mut bytes = BytesMut::new();
+        let _ = self.packets.put(&accepted, &mut bytes);
+        bytes.to_vec()
+    }
+
+    fn publish(
+        &mut self,
+        publish: &Publish,
+        names: &mut Names,
+        rules: &TimeRules,
+        intake: &mut Intake,
+    ) -> Result<(), Violation> {
+        let topic = self.topic(publish)?;
+        let id = publish.packet_id.filter(|_| publish.qos != QoS::AtMostOnce);
+        self.admit(publish.qos, id)?;
+        self.ordinal += 1;
+        let refusals = intake.refusals.len();
+        let verdict = self.rules.topics.decode(
+            &topic,
+            &publish.payload,
+            self.ordinal,
+            names,
+            rules,
+            &self.limits,
+            intake,
+        );
+        let told = || intake.refusals.get(refusals).map(|refusal| refusal.message.clone());
+        let outcome = match verdict {
+            Verdict::Taken => Outcome::Taken(told()),
+            Verdict::Refused(Reason::BadTopic) => Outcome::BadTopic(told().unwrap_or_default()),
+            Verdict::Refused(_) => Outcome::BadPayload(told().unwrap_or_default()),
+        };
+        // A refused message of QoS 2 ends with its PUBREC in version 5; in 3.1.1 the client goes on with PUBREL.
+        let refused = !matches!(outcome, Outcome::Taken(_)) && self.packets.is_v5();
+        let mark = match (publish.qos, id) {
+            (QoS::ExactlyOnce, Some(id)) if !refused => Mark::Once { id: id.get(), again: publish.dup },
+            _ => Mark::None,
+        };
+        self.end_message(mark, intake);
+        match (publish.qos, id) {
+            (QoS::AtLeastOnce, Some(id)) => intake.replies.push(Reply::Published(id, outcome)),
+            (QoS::ExactlyOnce, Some(id)) => {
+                if refused {
+                    self.open.remove(&id);
+                }
+                intake.replies.push(Reply::Received(id, outcome));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Counts a message that will be answered.
+    fn admit(&mut self, qos: QoS, id: Option<NonZeroU16>) -> Result<(), Violation> {
+        let Some(id) = id else { return Ok(()) };
+        match qos {
+            QoS::AtLeastOnce => self.unanswered += 1,
+            _ => _ = self.open.insert(id),
+        }
+        let on_their_way = self.unanswered as usize + self.open.len();
+        let max = usize::from(self.rules.receive_max.get());
+        if self.packets.is_v5() && on_their_way > max {
+            let what = format!("at most {max} messages may be on their way");
+            return Err(Violation::new(DisconnectReasonCode::ReceiveMaximumExceeded, what));
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, id: NonZeroU16, intake: &mut Intake) {
+        self.open.remove(&id);
+        self.ordinal += 1;
+        self.end_message(Mark::Release(id.get()), intake);
+        intake.replies.push(Reply::Completed(id));
+    }
+
+    fn end_message(&self, mark: Mark, intake: &mut Intake) {
+        let readings_end = intake.readings.len();
+        intake.heads.push(Head { seq: None, ordinal: self.ordinal, readings_end, mark });
+    }
+
+    /// The topic of a message, by its name or its alias.
+    fn topic(&mut self, publish: &Publish) -> Result<Arc<str>, Violation> {
+        let name: &str = &publish.topic;
+        if name.contains(['+', '#', '\0']) {
+            let what = "a message's topic has no wildcards";
+            return Err(Violation::new(DisconnectReasonCode::TopicNameInvalid, what));
+        }
+        let alias = publish.properties.as_ref().and_then(|properties| properties.topic_alias);
+        let Some(alias) = alias.map(NonZeroU16::get) else {
+            if name.is_empty() {
+                return Err(Violation::protocol("MQTT: a message without topic and alias"));
+            }
+            return Ok(name.into());
+        };
+        if alias > ALIASES_MAX {
+            let what = format!("topic aliases are 1 to {ALIASES_MAX}");
+            return Err(Violation::new(DisconnectReasonCode::TopicAliasInvalid, what));
+        }
+        let at = usize::from(alias) - 1;
+        if !name.is_empty() {
+            if self.aliases.len() <= at {
+                self.aliases.resize(at + 1, None);
+            }
+            if let Some(slot) = self.aliases.get_mut(at) {
+                *slot = Some(name.into());
+            }
+            return Ok(name.into());
+        }
+        let known = self.aliases.get(at).cloned().flatten();
+        known.ok_or_else(|| Violation::protocol("MQTT: a topic alias that was never set"))
+    }
+
+    /// Writes a reply; what a message of QoS 1 held of the client's window is free again.
+    ///
+    /// # Errors
+    /// It does not fit what the client takes: the connection must end.
+    pub fn put(&mut self, reply: &Reply, out: &mut BytesMut) -> Result<(), Violation> {
+        if matches!(reply, Reply::Published(..)) {
+            self.unanswered = self.unanswered.saturating_sub(1);
+        }
+        self.packets.put(reply, out).map_err(|error| {
+            let what = format!("an answer does not fit what the client takes: {error}");
+            Violation::new(DisconnectReasonCode::PacketTooLarge, what)
+        })
+    }
+
+    /// The last packet to a client whose connection ends from here.
+    pub fn goodbye(&mut self, why: &Violation) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        match self.state {
+            State::New | State::Opening => self.packets.put_refused(why, &mut out),
+            State::Open => self.packets.put_disconnect(why.reason, &why.what, &mut out),
+            State::Ended => {}
+        }
+        out.to_vec()
+    }
+}

@@ -1,0 +1,443 @@
+//! Packets of both versions as one: what a device may send, and how it is answered.
+//!
+//! The codec library reads and writes the bytes. This file bounds what it is given (whole packets only, never longer
+//! than the bound, so it holds no buffer of its own) and hides the differences of the versions.
+//! Sources: MQTT Version 3.1.1 and MQTT Version 5.0, OASIS Standards.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use bytes::BytesMut;
+use rmqtt_codec::{
+    error::{DecodeError, EncodeError},
+    types::Publish,
+    v3, v5,
+    v5::DisconnectReasonCode,
+    version::{ProtocolVersion, VersionCodec},
+};
+use tokio_util::codec::{Decoder as _, Encoder as _};
+
+pub use rmqtt_codec::types::QoS;
+
+/// First byte of a CONNECT.
+pub const CONNECT: u8 = 0x10;
+/// Longest fixed header: type and four bytes of length.
+const HEADER_MAX: usize = 5;
+/// A session that its client wants to keep is kept without end: a device has few of them.
+const EXPIRY_NEVER: u32 = u32::MAX;
+
+/// Why bytes are no packet, or a packet is against the rules; the connection ends.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Violation {
+    /// What a DISCONNECT or CONNACK of version 5 says.
+    pub reason: DisconnectReasonCode,
+    /// For a person.
+    pub what: String,
+}
+
+impl Violation {
+    /// A violation.
+    pub fn new(reason: DisconnectReasonCode, what: impl Into<String>) -> Self {
+        Self { reason, what: what.into() }
+    }
+
+    /// The most frequent kind.
+    pub fn protocol(what: impl Into<String>) -> Self {
+        Self::new(DisconnectReasonCode::ProtocolError, what)
+    }
+}
+
+impl From<DecodeError> for Violation {
+    fn from(error: DecodeError) -> Self {
+        use rmqtt_codec::v5::ToReasonCode as _;
+        // The library answers an unknown packet type and bad text with codes that mean something else.
+        let reason = match &error {
+            DecodeError::UnsupportedPacketType | DecodeError::Utf8Error => {
+                DisconnectReasonCode::MalformedPacket
+            }
+            error => error.to_reason_code(),
+        };
+        Self::new(reason, format!("MQTT: {error}"))
+    }
+}
+
+/// What a device sends.
+#[derive(Debug)]
+pub enum Packet {
+    /// The first packet.
+    Connect(Box<Connect>),
+    /// A message.
+    Publish(Box<Publish>),
+    /// The client has let go of a message of QoS 2.
+    Release(NonZeroU16),
+    /// It asks for messages.
+    Subscribe {
+        /// Packet identifier.
+        id: NonZeroU16,
+        /// Number of filters.
+        filters: usize,
+    },
+    /// It asks for messages no more.
+    Unsubscribe {
+        /// Packet identifier.
+        id: NonZeroU16,
+        /// Number of filters.
+        filters: usize,
+    },
+    /// It is alive.
+    Ping,
+    /// It ends the connection.
+    Disconnect {
+        /// It also ends its session.
+        forget: bool,
+    },
+}
+
+/// A CONNECT, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connect {
+    /// Client identifier; may be empty when `clean`.
+    pub client: String,
+    /// What is kept of an earlier session is to be forgotten.
+    pub clean: bool,
+    /// The session is to outlive the connection.
+    pub persistent: bool,
+    /// Longest silence of the client in seconds; 0 for any.
+    pub keep_alive: u16,
+    /// It wants to authenticate by more than its certificate.
+    pub authenticates: bool,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The connection is accepted.
+    Accepted {
+        /// Something was kept of the client's earlier session.
+        session_present: bool,
+        /// Identifier for a client that had none.
+        assigned: Option<String>,
+        /// The session is kept.
+        persistent: bool,
+        /// Most messages of QoS 1 and 2 on their way.
+        receive_max: NonZeroU16,
+        /// Longest packet.
+        packet_bytes_max: u32,
+        /// Most topic aliases.
+        aliases_max: u16,
+    },
+    /// The message (QoS 1) is durable, or refused.
+    Published(NonZeroU16, Outcome),
+    /// The message (QoS 2) is durable, or refused.
+    Received(NonZeroU16, Outcome),
+    /// The packet identifier (QoS 2) is free again, durably.
+    Completed(NonZeroU16),
+    /// No subscription was made.
+    NotSubscribed(NonZeroU16, usize),
+    /// There was no subscription.
+    NotUnsubscribed(NonZeroU16, usize),
+    /// Alive too.
+    Pong,
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was taken, at least in part; what of it was refused, if anything.
+    Taken(Option<String>),
+    /// The gateway knows no such topic.
+    BadTopic(String),
+    /// Nothing of it could be taken.
+    BadPayload(String),
+}
+
+/// Reads and writes the packets of one connection.
+#[derive(Debug)]
+pub struct Packets {
+    version: Version,
+    /// Longest packet that is read, without its fixed header.
+    bytes_max: u32,
+}
+
+#[derive(Debug)]
+enum Version {
+    /// Before CONNECT.
+    Unknown,
+    V3(v3::Codec),
+    V5(Box<v5::Codec>),
+}
+
+/// The length of the packet at the front of a buffer, fixed header included; `None` when more bytes are needed to
+/// tell, an error when it is longer than `bytes_max` and its header.
+fn length(buffer: &[u8], bytes_max: u32) -> Result<Option<usize>, Violation> {
+    let (mut length, mut shift) = (0_usize, 0);
+    for (at, byte) in buffer.iter().enumerate().skip(1).take(HEADER_MAX - 1) {
+        length |= usize::from(byte & 0x7f) << shift;
+        if length > bytes_max as usize {
+            let what = format!("a packet may have {bytes_max} bytes: see message_bytes_max");
+            return Err(Violation::new(DisconnectReasonCode::PacketTooLarge, what));
+        }
+        if byte & 0x80 == 0 {
+            return Ok(Some(at + 1 + length));
+        }
+        shift += 7;
+    }
+    if buffer.len() >= HEADER_MAX {
+        return Err(Violation::new(DisconnectReasonCode::MalformedPacket, "MQTT: a length of five bytes"));
+    }
+    Ok(None)
+}
+
+impl Packets {
+    /// Before the CONNECT; packets are read up to a length without their fixed header.
+    pub fn new(bytes_max: u32) -> Self {
+        Self { version: Version::Unknown, bytes_max }
+    }
+
+    /// Whether reason codes and properties are understood on the other side.
+    pub fn is_v5(&self) -> bool {
+        matches!(self.version, Version::V5(_))
+    }
+
+    /// How many bytes at the front of the buffer are whole packets.
+    ///
+    /// # Errors
+    /// What is wrong with the first that is not, when no more bytes can make it right and none is before it.
+    pub fn whole(&self, buffer: &[u8]) -> Result<usize, Violation> {
+        let mut end = 0;
+        loop {
+            let rest = buffer.get(end..).unwrap_or_default();
+            match length(rest, self.bytes_max) {
+                Ok(Some(length)) if length <= rest.len() => end += length,
+                Err(violation) if end == 0 => return Err(violation),
+                _ => return Ok(end),
+            }
+        }
+    }
+
+    /// Takes the next packet from whole ones; `None` at their end.
+    ///
+    /// # Errors
+    /// The connection must end.
+    pub fn next(&mut self, whole: &mut BytesMut) -> Result<Option<Packet>, Violation> {
+        if whole.is_empty() {
+            return Ok(None);
+        }
+        if matches!(self.version, Version::Unknown) {
+            self.version = match VersionCodec.decode(whole)? {
+                Some(ProtocolVersion::MQTT3) => Version::V3(v3::Codec::new(self.bytes_max)),
+                Some(ProtocolVersion::MQTT5) => Version::V5(Box::new(v5::Codec::new(self.bytes_max, 0))),
+                None => return Err(Violation::protocol("MQTT: the first packet is no CONNECT")),
+            };
+        }
+        match &mut self.version {
+            Version::Unknown => Ok(None),
+            Version::V3(codec) => match codec.decode(whole)? {
+                Some((packet, _)) => from_v3(packet).map(Some),
+                None => Err(cut()),
+            },
+            Version::V5(codec) => match codec.decode(whole)? {
+                Some((packet, _)) => {
+                    if let v5::Packet::Connect(connect) = &packet {
+                        codec.set_max_outbound_size(connect.max_packet_size.map_or(0, NonZeroU32::get));
+                    }
+                    from_v5(packet).map(Some)
+                }
+                None => Err(cut()),
+            },
+        }
+    }
+
+    /// Writes an answer.
+    ///
+    /// # Errors
+    /// It does not fit what the client takes.
+    pub fn put(&mut self, reply: &Reply, out: &mut BytesMut) -> Result<(), EncodeError> {
+        match &mut self.version {
+            Version::Unknown => Ok(()),
+            Version::V3(codec) => codec.encode(to_v3(reply), out),
+            Version::V5(codec) => codec.encode(to_v5(reply), out),
+        }
+    }
+
+    /// Writes why a CONNECT is refused: by the version's own codes.
+    pub fn put_refused(&mut self, why: &Violation, out: &mut BytesMut) {
+        let reason = match why.reason {
+            DisconnectReasonCode::NotAuthorized => v5::ConnectAckReason::ClientIdentifierNotValid,
+            DisconnectReasonCode::BadAuthenticationMethod => v5::ConnectAckReason::BadAuthenticationMethod,
+            DisconnectReasonCode::PacketTooLarge => v5::ConnectAckReason::PacketTooLarge,
+            DisconnectReasonCode::ProtocolError => v5::ConnectAckReason::ProtocolError,
+            _ => v5::ConnectAckReason::MalformedPacket,
+        };
+        let _ = match &mut self.version {
+            // A version that is not spoken here: the answer that every version understands.
+            Version::Unknown => {
+                out.extend_from_slice(&[0x20, 2, 0, 1]);
+                Ok(())
+            }
+            // Version 3.1.1 has a code for the identifier only; for the rest the connection is closed.
+            Version::V3(codec) if why.reason == DisconnectReasonCode::NotAuthorized => {
+                let return_code = v3::ConnectAckReason::IdentifierRejected;
+                let refused = v3::ConnectAck { return_code, session_present: false };
+                codec.encode(v3::Packet::ConnectAck(refused), out)
+            }
+            Version::V3(_) => Ok(()),
+            Version::V5(codec) => {
+                let reason_string = Some(why.what.clone().into());
+                let refused = v5::ConnectAck { reason_code: reason, reason_string, ..Default::default() };
+                codec.encode(v5::Packet::ConnectAck(Box::new(refused)), out)
+            }
+        };
+    }
+
+    /// Writes why the connection ends, where the version has a packet for it.
+    pub fn put_disconnect(&mut self, reason: DisconnectReasonCode, what: &str, out: &mut BytesMut) {
+        if let Version::V5(codec) = &mut self.version {
+            let goodbye = v5::Disconnect {
+                reason_code: reason,
+                session_expiry_interval_secs: None,
+                server_reference: None,
+                reason_string: Some(what.to_owned().into()),
+                user_properties: Vec::new(),
+            };
+            // It may not fit what the client takes; then it has to do without.
+            let _ = codec.encode(v5::Packet::Disconnect(goodbye), out);
+        }
+    }
+}
+
+fn cut() -> Violation {
+    Violation::new(DisconnectReasonCode::MalformedPacket, "MQTT: a packet's length is wrong")
+}
+
+fn unexpected(what: &str) -> Violation {
+    Violation::protocol(format!("MQTT: a client does not send {what}"))
+}
+
+fn from_v3(packet: v3::Packet) -> Result<Packet, Violation> {
+    Ok(match packet {
+        v3::Packet::Connect(connect) => {
+            if connect.protocol.level() != rmqtt_codec::types::MQTT_LEVEL_311 {
+                let what = "MQTT: version 3.1 is not spoken here, 3.1.1 and 5 are";
+                return Err(Violation::new(DisconnectReasonCode::ImplementationSpecificError, what));
+            }
+            Packet::Connect(Box::new(Connect {
+                client: connect.client_id.to_string(),
+                clean: connect.clean_session,
+                persistent: !connect.clean_session,
+                keep_alive: connect.keep_alive,
+                authenticates: false,
+            }))
+        }
+        v3::Packet::Publish(publish) => Packet::Publish(publish),
+        v3::Packet::PublishRelease { packet_id } => Packet::Release(packet_id),
+        v3::Packet::Subscribe { packet_id, topic_filters } => {
+            Packet::Subscribe { id: packet_id, filters: topic_filters.len() }
+        }
+        v3::Packet::Unsubscribe { packet_id, topic_filters } => {
+            Packet::Unsubscribe { id: packet_id, filters: topic_filters.len() }
+        }
+        v3::Packet::PingRequest => Packet::Ping,
+        v3::Packet::Disconnect => Packet::Disconnect { forget: false },
+        _ => return Err(unexpected("this packet")),
+    })
+}
+
+fn from_v5(packet: v5::Packet) -> Result<Packet, Violation> {
+    Ok(match packet {
+        v5::Packet::Connect(connect) => Packet::Connect(Box::new(Connect {
+            client: connect.client_id.to_string(),
+            clean: connect.clean_start,
+            persistent: connect.session_expiry_interval_secs > 0,
+            keep_alive: connect.keep_alive,
+            authenticates: connect.auth_method.is_some(),
+        })),
+        v5::Packet::Publish(publish) => Packet::Publish(publish),
+        v5::Packet::PublishRelease(release) => Packet::Release(release.packet_id),
+        v5::Packet::Subscribe(subscribe) => {
+            Packet::Subscribe { id: subscribe.packet_id, filters: subscribe.topic_filters.len() }
+        }
+        v5::Packet::Unsubscribe(unsubscribe) => {
+            Packet::Unsubscribe { id: unsubscribe.packet_id, filters: unsubscribe.topic_filters.len() }
+        }
+        v5::Packet::PingRequest => Packet::Ping,
+        v5::Packet::Disconnect(goodbye) => {
+            Packet::Disconnect { forget: goodbye.session_expiry_interval_secs == Some(0) }
+        }
+        _ => return Err(unexpected("this packet")),
+    })
+}
+
+fn to_v3(reply: &Reply) -> v3::Packet {
+    match reply {
+        Reply::Accepted { session_present, .. } => v3::Packet::ConnectAck(v3::ConnectAck {
+            return_code: v3::ConnectAckReason::ConnectionAccepted,
+            session_present: *session_present,
+        }),
+        Reply::Published(packet_id, _) => v3::Packet::PublishAck { packet_id: *packet_id },
+        Reply::Received(packet_id, _) => v3::Packet::PublishReceived { packet_id: *packet_id },
+        Reply::Completed(packet_id) => v3::Packet::PublishComplete { packet_id: *packet_id },
+        Reply::NotSubscribed(packet_id, filters) => v3::Packet::SubscribeAck {
+            packet_id: *packet_id,
+            status: vec![v3::SubscribeReturnCode::Failure; *filters],
+        },
+        Reply::NotUnsubscribed(packet_id, _) => v3::Packet::UnsubscribeAck { packet_id: *packet_id },
+        Reply::Pong => v3::Packet::PingResponse,
+    }
+}
+
+fn to_v5(reply: &Reply) -> v5::Packet {
+    match reply {
+        Reply::Accepted {
+            session_present,
+            assigned,
+            persistent,
+            receive_max,
+            packet_bytes_max,
+            aliases_max,
+        } => v5::Packet::ConnectAck(Box::new(v5::ConnectAck {
+            session_present: *session_present,
+            session_expiry_interval_secs: persistent.then_some(EXPIRY_NEVER),
+            receive_max: *receive_max,
+            max_packet_size: Some(*packet_bytes_max),
+            assigned_client_id: assigned.clone().map(Into::into),
+            topic_alias_max: *aliases_max,
+            wildcard_subscription_available: false,
+            subscription_identifiers_available: false,
+            shared_subscription_available: false,
+            ..Default::default()
+        })),
+        Reply::Published(id, outcome) => v5::Packet::PublishAck(acknowledgement(*id, outcome)),
+        Reply::Received(id, outcome) => v5::Packet::PublishReceived(acknowledgement(*id, outcome)),
+        Reply::Completed(packet_id) => v5::Packet::PublishComplete(v5::PublishAck2 {
+            packet_id: *packet_id,
+            reason_code: v5::PublishAck2Reason::Success,
+            properties: Vec::new(),
+            reason_string: None,
+        }),
+        Reply::NotSubscribed(packet_id, filters) => v5::Packet::SubscribeAck(v5::SubscribeAck {
+            packet_id: *packet_id,
+            properties: Vec::new(),
+            reason_string: Some(
+                "a gateway is no broker: it takes messages and forwards none".to_owned().into(),
+            ),
+            status: vec![v5::SubscribeAckReason::ImplementationSpecificError; *filters],
+        }),
+        Reply::NotUnsubscribed(packet_id, filters) => v5::Packet::UnsubscribeAck(v5::UnsubscribeAck {
+            packet_id: *packet_id,
+            properties: Vec::new(),
+            reason_string: None,
+            status: vec![v5::UnsubscribeAckReason::NoSubscriptionExisted; *filters],
+        }),
+        Reply::Pong => v5::Packet::PingResponse,
+    }
+}
+
+fn acknowledgement(packet_id: NonZeroU16, outcome: &Outcome) -> v5::PublishAck {
+    let (reason_code, told) = match outcome {
+        Outcome::Taken(told) => (v5::PublishAckReason::Success, told.clone()),
+        Outcome::BadTopic(why) => (v5::PublishAckReason::TopicNameInvalid, Some(why.clone())),
+        Outcome::BadPayload(why) => (v5::PublishAckReason::PayloadFormatInvalid, Some(why.clone())),
+    };
+    v5::PublishAck { packet_id, reason_code, properties: Vec::new(), reason_string: told.map(Into::into) }
+}

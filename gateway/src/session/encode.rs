@@ -1,0 +1,81 @@
+//! How answers look in each protocol, word by word.
+
+use catchment_proto::{frame, wire};
+
+use super::protocol::Kind;
+use crate::intake::Refusal;
+
+/// The answering half of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoder {
+    kind: Kind,
+}
+
+impl Encoder {
+    /// For a protocol.
+    pub const fn new(kind: Kind) -> Self {
+        Self { kind }
+    }
+
+    /// Whether the protocol has acknowledgements by number, and refusals of their own.
+    pub fn answers(self) -> bool {
+        matches!(self.kind, Kind::Frames | Kind::Json)
+    }
+
+    /// Everything up to `ack` is durable.
+    pub fn ack(self, ack: u64, out: &mut Vec<u8>) {
+        match self.kind {
+            Kind::Frames => put(wire::gateway_message::Kind::Ack(wire::Ack { ack }), out),
+            Kind::Json => out.extend_from_slice(format!("{{\"ack\":{ack}}}\n").as_bytes()),
+            Kind::LineProtocol | Kind::Mqtt => {}
+        }
+    }
+
+    /// Answer to a hello.
+    pub fn welcome(self, epoch: &str, ack: u64, out: &mut Vec<u8>) {
+        match self.kind {
+            Kind::Frames => {
+                put(
+                    wire::gateway_message::Kind::Welcome(wire::Welcome { epoch: epoch.to_owned(), ack }),
+                    out,
+                );
+            }
+            Kind::Json => line(&serde_json::json!({ "welcome": { "epoch": epoch, "ack": ack } }), out),
+            Kind::LineProtocol | Kind::Mqtt => {}
+        }
+    }
+
+    /// What was not taken.
+    pub fn refusal(self, refusal: &Refusal, out: &mut Vec<u8>) {
+        let code = refusal.reason.code();
+        match self.kind {
+            Kind::Frames => put(
+                wire::gateway_message::Kind::Refusal(wire::Refusal {
+                    code: code.to_owned(),
+                    message: refusal.message.clone(),
+                    seq: refusal.seq.unwrap_or(refusal.ordinal),
+                }),
+                out,
+            ),
+            Kind::Json => {
+                let mut error = serde_json::json!({
+                    "code": code, "message": refusal.message, "line": refusal.ordinal,
+                });
+                if let (Some(seq), Some(object)) = (refusal.seq, error.as_object_mut()) {
+                    object.insert("seq".to_owned(), seq.into());
+                }
+                line(&serde_json::json!({ "error": error }), out);
+            }
+            Kind::LineProtocol | Kind::Mqtt => {}
+        }
+    }
+}
+
+fn put(kind: wire::gateway_message::Kind, out: &mut Vec<u8>) {
+    frame::put(&wire::GatewayMessage { kind: Some(kind) }, out);
+}
+
+fn line(value: &serde_json::Value, out: &mut Vec<u8>) {
+    out.extend_from_slice(value.to_string().as_bytes());
+    out.push(b'\n');
+}

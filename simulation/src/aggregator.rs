@@ -1,0 +1,228 @@
+//! An aggregator without threads and sockets: the product's embedded store on a simulated disk, and the rules of
+//! its delivery streams, one step at a time.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::ControlFlow,
+    path::Path,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use catchment_aggregator::{
+    ingest::admit::{self, Admission, Admitted},
+    store::{EmbeddedStore, MemoryTree, Origin, SeriesEntry, Store, StoreConfig, StoreError},
+};
+use catchment_journal::{Committer, LogConfig, sim::SimDisk};
+use catchment_partial::{Partial, Timestamp};
+use catchment_proto::{
+    GatewayId,
+    wire::{self, deliver_response::Kind},
+};
+use futures_util::future::BoxFuture;
+
+use crate::truth::{Figures, Key};
+
+/// Batches of one stream that the store may have at once.
+const IN_FLIGHT_MAX: usize = 4;
+
+/// Small bounds, so that a short schedule meets them all.
+fn config() -> StoreConfig {
+    StoreConfig {
+        memory_bytes_max: 64 << 10,
+        live_bytes_max: 32 << 10,
+        pack_journal_bytes: 24 << 10,
+        pack_free_min: 64 << 10,
+        journal: LogConfig {
+            segment_bytes: 32 << 10,
+            bytes_max: 256 << 10,
+            record_bytes_max: 32 << 10,
+            buffer_bytes_max: 64 << 10,
+            reserve_bytes: 16 << 10,
+            disk_free_min: 96 << 10,
+        },
+        ..StoreConfig::default()
+    }
+}
+
+/// Something of a stream that the store has, in the order of its arrival.
+enum Flying {
+    Batch { shard: u32, number: u64, live: bool, put: BoxFuture<'static, Result<(), StoreError>> },
+    Progress { shard: u32, watermark: Timestamp },
+}
+
+/// The aggregator's end of a stream.
+#[derive(Default)]
+pub struct Server {
+    started: Option<(Arc<Origin>, Admission)>,
+    flying: VecDeque<Flying>,
+}
+
+/// An aggregator that runs.
+pub struct Aggregator {
+    store: Arc<EmbeddedStore<SimDisk>>,
+    journal: Committer<SimDisk>,
+}
+
+impl Aggregator {
+    /// Starts on what the disk and the tree hold. `None` while the disk refuses.
+    ///
+    /// # Errors
+    /// A message about a defect: damage is told although nothing was damaged.
+    pub fn start(disk: &SimDisk, tree: &MemoryTree, disturbed: bool) -> Result<Option<Self>, String> {
+        let opened =
+            EmbeddedStore::manual(Arc::new(disk.clone()), Path::new("/aggregator"), config(), tree.clone());
+        let (store, journal, report) = match opened {
+            Ok(opened) => opened,
+            Err(_) if disturbed => return Ok(None),
+            Err(error) => return Err(format!("the store does not open: {error}")),
+        };
+        if report.damage > 0 || report.lost_batches > 0 {
+            return Err(format!("a restart tells of damage: {report:?}"));
+        }
+        Ok(Some(Self { store, journal }))
+    }
+
+    /// One round of the journal's commits; false when the store has failed.
+    pub fn commit(&mut self) -> bool {
+        self.journal.step().is_ok() && self.store.poisoned().is_none()
+    }
+
+    /// A round of packing; false when the store has failed.
+    pub fn pack(&mut self) -> bool {
+        self.store.pack_now().is_ok()
+    }
+
+    /// Whether a round of packing is asked for.
+    pub fn pack_is_due(&self) -> bool {
+        self.store.pack_is_due()
+    }
+
+    /// Takes the next message of a stream, if there is room for it.
+    ///
+    /// # Errors
+    /// The stream ends.
+    pub fn receive(
+        &mut self,
+        gateway: &GatewayId,
+        server: &mut Server,
+        up: &mut VecDeque<wire::DeliverRequest>,
+        down: &mut VecDeque<wire::DeliverResponse>,
+    ) -> Result<(), String> {
+        if server.flying.len() >= IN_FLIGHT_MAX {
+            return Ok(());
+        }
+        let Some(message) = up.pop_front() else { return Ok(()) };
+        let Some((origin, admission)) = &mut server.started else {
+            let (origin, _) = admit::start(gateway.clone(), message).map_err(|e| e.to_string())?;
+            let admission = Admission::new(origin.shards, &self.store.delivered(&origin));
+            down.push_back(wire::DeliverResponse { kind: Some(Kind::Resume(admission.resume())) });
+            server.started = Some((Arc::new(origin), admission));
+            return Ok(());
+        };
+        server.flying.push_back(match admission.admit(message).map_err(|e| e.to_string())? {
+            Admitted::Progress { shard, watermark } => Flying::Progress { shard, watermark },
+            Admitted::Batch { batch, first, .. } => {
+                let (store, origin) = (Arc::clone(&self.store), Arc::clone(origin));
+                let (shard, number, live) = (batch.shard, batch.number, batch.live);
+                let put = Box::pin(async move { store.put(&origin, batch, first).await });
+                Flying::Batch { shard, number, live, put }
+            }
+        });
+        self.settle(server, down)
+    }
+
+    /// Lets the store go on with what it has of a stream; results are told in the order of arrival.
+    ///
+    /// # Errors
+    /// The stream ends.
+    pub fn settle(
+        &mut self,
+        server: &mut Server,
+        down: &mut VecDeque<wire::DeliverResponse>,
+    ) -> Result<(), String> {
+        let Some((origin, _)) = &server.started else { return Ok(()) };
+        let mut context = Context::from_waker(Waker::noop());
+        // All of them are tried, so that a later one may be taken before an earlier one is acknowledged.
+        let mut results = VecDeque::new();
+        for flying in &mut server.flying {
+            results.push_back(match flying {
+                Flying::Progress { .. } => Poll::Ready(Ok(())),
+                Flying::Batch { put, .. } => put.as_mut().poll(&mut context),
+            });
+            if !matches!(results.back(), Some(Poll::Ready(Ok(())))) {
+                break;
+            }
+        }
+        for result in results {
+            let Poll::Ready(result) = result else { break };
+            match server.flying.pop_front() {
+                Some(Flying::Progress { shard, watermark }) => self.store.progress(origin, shard, watermark),
+                Some(Flying::Batch { live: true, .. }) => match result {
+                    Ok(()) | Err(StoreError::Full(_)) => {}
+                    Err(error) => return Err(error.to_string()),
+                },
+                Some(Flying::Batch { shard, number, .. }) => {
+                    result.map_err(|e| e.to_string())?;
+                    let ack = wire::BatchAck { shard, number };
+                    down.push_back(wire::DeliverResponse { kind: Some(Kind::Ack(ack)) });
+                }
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// A stream has ended, and its gateway has no other.
+    pub fn drop_live(&self, server: &Server) {
+        if let Some((origin, _)) = &server.started {
+            self.store.drop_live(origin);
+        }
+    }
+
+    /// Up to when each gateway has delivered.
+    pub fn watermarks(&self) -> BTreeMap<String, Option<Timestamp>> {
+        let gateways = self.store.gateways().into_iter();
+        gateways.map(|known| (known.origin.gateway.to_string(), known.watermark)).collect()
+    }
+
+    /// Everything that it answers.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn answer(&self) -> Result<BTreeMap<Key, Figures>, String> {
+        let series: BTreeMap<u32, SeriesEntry> =
+            self.store.series(&|_, _| true).into_iter().map(|entry| (entry.id.0, entry)).collect();
+        let ids: Vec<_> = series.values().map(|entry| entry.id).collect();
+        let mut windows: BTreeMap<Key, Partial> = BTreeMap::new();
+        let (from, to) = (Timestamp::from_nanos(i64::MIN), Timestamp::from_nanos(i64::MAX));
+        self.store
+            .scan(&ids, from, to, &mut |id, window, partial| {
+                if let Some(entry) = series.get(&id.0) {
+                    let key = (entry.gateway.to_string(), entry.key.to_string(), window.start().as_nanos());
+                    windows.entry(key).or_insert_with(Partial::empty).merge(partial);
+                }
+                ControlFlow::Continue(())
+            })
+            .map_err(|e| e.to_string())?;
+        let figures = |partial: &Partial| {
+            let point = |point: Option<catchment_partial::Point>| {
+                point.map_or((0, 0.0), |point| (point.time.as_nanos(), point.value))
+            };
+            Figures {
+                count: partial.count(),
+                sum: partial.sum(),
+                min: point(partial.min()).1,
+                max: point(partial.max()).1,
+                first: point(partial.first()),
+                last: point(partial.last()),
+            }
+        };
+        Ok(windows.iter().map(|(key, partial)| (key.clone(), figures(partial))).collect())
+    }
+
+    /// What it holds, for a message.
+    pub fn describe(&self) -> String {
+        format!("{:?}", self.store.stats())
+    }
+}

@@ -1,0 +1,392 @@
+//! A gateway without threads and sockets: one shard of the product on the simulated disk, and what its worker
+//! and its feed do, one step at a time.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use catchment_gateway::{
+    clock::{Clock, ManualClock},
+    cut,
+    device::{Answer, Desk, SessionId},
+    intake::{Intake, Names, Reading as Taken},
+    metrics::Metrics,
+    session::{self, answers::Answers},
+    shard::{Capture, Limits, Setup, Shard, Wait},
+    uplink::flight::Flight,
+};
+use catchment_journal::{Committer, Position, ReadEvent, Reader, sim::SimDisk};
+use catchment_partial::{Timestamp, Width};
+use catchment_proto::{Labels, MetricName, Name, wire};
+use prost::Message as _;
+use tokio::sync::Notify;
+
+use crate::device::{Down, Message, Up};
+
+/// Batches on their way at once: few, so that the bound is met.
+const IN_FLIGHT_MAX: usize = 3;
+/// Sessions of a device: a connection that was lost may still be there beside the new one.
+const SESSIONS_MAX: usize = 3;
+
+/// Small bounds, so that a short schedule meets them all: segments, checkpoints, a full journal.
+pub fn limits() -> Limits {
+    Limits {
+        grace: Duration::from_millis(500),
+        open_max: Duration::from_secs(60),
+        open_windows_max: 60,
+        series_max: 16,
+        checkpoint_bytes: 700,
+        journal_bytes_max: 256 << 10,
+        outbox_bytes_max: 96 << 10,
+        segment_bytes: 16 << 10,
+        entry_bytes_max: 8 << 10,
+        record_bytes_max: 16 << 10,
+        batch_memory: 6 << 10,
+    }
+}
+
+/// A session.
+struct Session {
+    device: usize,
+    names: Names,
+    ordinal: u64,
+    /// A hello came: messages carry numbers.
+    numbered: bool,
+    /// Messages that found no room.
+    held: Option<Intake>,
+    /// Answers that wait for a sync.
+    answers: Answers,
+}
+
+/// The gateway's end of a stream to the aggregator.
+struct Feed {
+    flight: Flight,
+    reader: Reader<SimDisk>,
+    told: Option<Timestamp>,
+}
+
+/// A gateway that runs.
+pub struct Gateway {
+    shard: Shard<SimDisk>,
+    journal: Committer<SimDisk>,
+    outbox: Committer<SimDisk>,
+    metrics: Arc<Metrics>,
+    desks: BTreeMap<usize, Desk>,
+    sessions: BTreeMap<SessionId, Session>,
+    checkpoint: Option<Capture>,
+    live: Option<(Position, Vec<wire::Batch>)>,
+    feed: Option<Feed>,
+}
+
+/// Why a gateway ends.
+#[derive(Debug)]
+pub enum End {
+    /// Its disk failed: it stops, as it should.
+    Failed,
+    /// It did what it must not do.
+    Defect(String),
+}
+
+impl Gateway {
+    /// Starts on what the disk holds. `None` while the disk refuses.
+    ///
+    /// # Errors
+    /// A message about a defect: damage is told although nothing was damaged.
+    pub fn start(disk: &SimDisk, width: Width, clock: &Arc<ManualClock>) -> Result<Option<Self>, String> {
+        let metrics = Metrics::new();
+        let setup = Setup {
+            folder: Path::new("/gateway"),
+            index: 0,
+            window: width,
+            limits: limits(),
+            clock: Arc::clone(clock) as Arc<dyn Clock>,
+            metrics: Arc::clone(&metrics),
+        };
+        let (shard, [journal, outbox], found) = match Shard::manual(&Arc::new(disk.clone()), &setup) {
+            Ok(started) => started,
+            Err(_) => return Ok(None),
+        };
+        if !found.damage.is_empty() || !found.gaps.is_empty() || found.unfit > 0 {
+            return Err(format!("a restart tells of damage: {found:?}"));
+        }
+        Ok(Some(Self {
+            shard,
+            journal,
+            outbox,
+            metrics,
+            desks: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            checkpoint: None,
+            live: None,
+            feed: None,
+        }))
+    }
+
+    /// A device connects.
+    pub fn attach(&mut self, session: SessionId, device: usize, name: &Name) {
+        let desk = self.desks.entry(device).or_insert_with(|| {
+            Desk::new(name.clone(), SESSIONS_MAX, limits().series_max, Arc::clone(&self.metrics))
+        });
+        desk.attach(session, Arc::new(Notify::new()));
+        let session_state = Session {
+            device,
+            names: Names::new(8),
+            ordinal: 0,
+            numbered: false,
+            held: None,
+            answers: Answers::default(),
+        };
+        self.sessions.insert(session, session_state);
+    }
+
+    /// A session's connection is gone.
+    pub fn detach(&mut self, session: SessionId) {
+        if let Some(gone) = self.sessions.remove(&session)
+            && let Some(desk) = self.desks.get_mut(&gone.device)
+        {
+            desk.detach(session);
+        }
+    }
+
+    /// Reads up to some messages of a session; they stay where they are while there is no room.
+    ///
+    /// # Errors
+    /// See [`End`].
+    pub fn read(
+        &mut self,
+        session: SessionId,
+        up: &mut VecDeque<Up>,
+        most: usize,
+        series: &[(MetricName, Labels)],
+    ) -> Result<(), End> {
+        let Some(known) = self.sessions.get_mut(&session) else { return Ok(()) };
+        let Some(desk) = self.desks.get_mut(&known.device) else { return Ok(()) };
+        let intake = match known.held.take() {
+            Some(intake) => intake,
+            None => {
+                if let Some(Up::Hello(epoch)) = up.front() {
+                    let welcome = desk.hello(session, Arc::clone(epoch), &self.shard);
+                    if !known.answers.push(welcome.durable_at, welcome.highest.to_le_bytes().to_vec()) {
+                        return Err(End::Defect("there is no room for a welcome".to_owned()));
+                    }
+                    known.numbered = true;
+                    up.pop_front();
+                    return Ok(());
+                }
+                let mut intake = Intake::default();
+                for _ in 0..most {
+                    let Some(Up::Message(message)) = up.front() else { break };
+                    known.decode(message, series, &mut intake);
+                    up.pop_front();
+                }
+                intake
+            }
+        };
+        if intake.is_empty() {
+            return Ok(());
+        }
+        match desk.take(session, &intake, &mut self.shard) {
+            Ok(Answer::Taken { ack, durable_at, refusals, .. }) => {
+                if !refusals.is_empty() {
+                    return Err(End::Defect(format!("refused: {refusals:?}")));
+                }
+                known.answers.ack(durable_at, ack, Duration::ZERO);
+            }
+            Err(Wait::Failed(_)) => return Err(End::Failed),
+            Err(_) => known.held = Some(intake),
+            Ok(Answer::Wait(..)) => return Err(End::Defect("a desk does not wait".to_owned())),
+        }
+        Ok(())
+    }
+
+    /// The answers of a session that may leave.
+    pub fn answers(&mut self, session: SessionId) -> Vec<Down> {
+        let durable = self.shard.journal().durable();
+        let Some(known) = self.sessions.get_mut(&session) else { return Vec::new() };
+        let down = |answer| match answer {
+            session::answers::Answer::Ack { ack, .. } => Down::Ack(ack),
+            session::answers::Answer::Encoded { bytes, .. } => {
+                Down::Welcome(bytes.try_into().map_or(0, u64::from_le_bytes))
+            }
+        };
+        known.answers.ready(durable).into_iter().map(down).collect()
+    }
+
+    /// One round of the journal's commits.
+    ///
+    /// # Errors
+    /// See [`End`].
+    pub fn commit_journal(&mut self) -> Result<(), End> {
+        self.journal.step().map_err(|_| End::Failed)?;
+        self.shard.move_durable();
+        Ok(())
+    }
+
+    /// One round of the outbox's commits.
+    ///
+    /// # Errors
+    /// See [`End`].
+    pub fn commit_outbox(&mut self) -> Result<(), End> {
+        self.outbox.step().map_err(|_| End::Failed)
+    }
+
+    /// Closes what is due.
+    ///
+    /// # Errors
+    /// See [`End`].
+    pub fn tick(&mut self) -> Result<(), End> {
+        match self.shard.tick() {
+            Err(Wait::Failed(_)) => Err(End::Failed),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next step of a checkpoint: its state is taken, or it is written if all that it needs is durable.
+    /// Tells whether one was written.
+    pub fn checkpoint(&mut self) -> bool {
+        let Some(capture) = self.checkpoint.take() else {
+            if self.shard.checkpoint_due() {
+                self.checkpoint = self.shard.capture();
+            }
+            return false;
+        };
+        let durable = self.shard.journal().durable() >= capture.position
+            && self.shard.outbox().durable() >= capture.outbox_end;
+        if !durable {
+            self.checkpoint = Some(capture);
+        } else if self.shard.checkpoints().write(&capture.bytes).is_ok() {
+            self.shard.checkpointed(capture.position);
+            return true;
+        }
+        false
+    }
+
+    /// A stream to the aggregator begins; it has every batch up to `delivered`.
+    pub fn connect(&mut self, delivered: u64) {
+        let outbox = self.shard.outbox();
+        let reader = outbox.read(outbox.start_position());
+        self.shard.live_anew();
+        self.feed = Some(Feed { flight: Flight::new(delivered), reader, told: None });
+    }
+
+    /// The stream is lost.
+    pub fn disconnect(&mut self) {
+        self.feed = None;
+        self.live = None;
+    }
+
+    /// Everything up to a batch is durable at the aggregator.
+    pub fn acknowledged(&mut self, number: u64) {
+        let Some(feed) = &mut self.feed else { return };
+        if let (_, Some(position)) = feed.flight.settle(number) {
+            self.shard.outbox().release(position);
+        }
+    }
+
+    /// The next message for the aggregator.
+    ///
+    /// # Errors
+    /// See [`End`].
+    pub fn feed(&mut self) -> Result<Option<wire::DeliverRequest>, End> {
+        let Some(feed) = &mut self.feed else { return Ok(None) };
+        let outbox = self.shard.outbox();
+        let progress = self.shard.progress();
+        let readable = outbox.durable();
+        feed.reader.extend();
+        let mut record = Vec::new();
+        while feed.flight.len() < IN_FLIGHT_MAX {
+            match feed.reader.next(&mut record).map_err(|_| End::Failed)? {
+                ReadEvent::Record(position) => {
+                    let (number, bytes) = cut::split_record(&record).ok_or_else(|| unreadable(position))?;
+                    if feed.flight.is_known(number) {
+                        outbox.release(position);
+                        continue;
+                    }
+                    let batch = wire::Batch::decode(bytes).map_err(|_| unreadable(position))?;
+                    feed.flight.leave(number, position);
+                    return Ok(Some(request(wire::deliver_request::Kind::Batch(batch))));
+                }
+                ReadEvent::Damage(damage) => return Err(End::Defect(format!("outbox: {damage}"))),
+                ReadEvent::End => break,
+            }
+        }
+        if !feed.flight.is_empty() {
+            return Ok(None);
+        }
+        outbox.release(readable);
+        let Some(progress) = progress.filter(|now| now.watermark != feed.told && readable >= now.outbox_end)
+        else {
+            return Ok(None);
+        };
+        feed.told = progress.watermark;
+        let message = progress.watermark.map(|watermark| {
+            let progress = wire::Progress { shard: 0, watermark_ms: watermark.as_millis() };
+            request(wire::deliver_request::Kind::Progress(progress))
+        });
+        Ok(message)
+    }
+
+    /// The state of open windows, once it is durable.
+    pub fn live(&mut self) -> Vec<wire::DeliverRequest> {
+        if self.feed.is_none() {
+            return Vec::new();
+        }
+        let (end, batches) = self.live.take().unwrap_or_else(|| self.shard.live());
+        if self.shard.journal().durable() < end {
+            self.live = Some((end, batches));
+            return Vec::new();
+        }
+        batches.into_iter().map(|batch| request(wire::deliver_request::Kind::Batch(batch))).collect()
+    }
+
+    /// Whether nothing is open, and all that was closed is at the aggregator.
+    pub fn is_done(&self) -> bool {
+        self.shard.state().open_count().0 == 0
+            && self.shard.progress().is_some_and(|progress| {
+                self.feed.as_ref().is_some_and(|feed| {
+                    feed.flight.is_empty()
+                        && feed.told == progress.watermark
+                        && self.shard.outbox().durable() >= progress.outbox_end
+                })
+            })
+    }
+
+    /// What it waits for, for a message.
+    pub fn describe(&self) -> String {
+        format!(
+            "open {:?}, room {:?}, progress {:?}, journal {} of {} durable, {} bytes, outbox {} bytes, in flight {:?}",
+            self.shard.state().open_count(),
+            self.shard.room(),
+            self.shard.progress(),
+            self.shard.journal().durable(),
+            self.shard.end(),
+            self.shard.journal().bytes(),
+            self.shard.outbox().bytes(),
+            self.feed.as_ref().map(|feed| feed.flight.len())
+        )
+    }
+}
+
+impl Session {
+    fn decode(&mut self, message: &Message, series: &[(MetricName, Labels)], intake: &mut Intake) {
+        self.ordinal += 1;
+        for reading in &message.readings {
+            let (metric, labels) = &series[reading.series];
+            let series = self.names.index(metric.as_str(), labels, &mut intake.fresh).expect("a valid name");
+            let time = Timestamp::from_nanos(reading.time);
+            intake.readings.push(Taken { series, time, value: reading.value });
+        }
+        intake.end_message(self.numbered.then_some(message.seq), self.ordinal);
+    }
+}
+
+fn unreadable(position: Position) -> End {
+    End::Defect(format!("the outbox's record at {position} is no batch"))
+}
+
+fn request(kind: wire::deliver_request::Kind) -> wire::DeliverRequest {
+    wire::DeliverRequest { kind: Some(kind) }
+}

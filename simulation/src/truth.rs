@@ -1,0 +1,174 @@
+//! The naive truth: every reading in a list by gateway, series and window. It shares no code with the product.
+
+use std::collections::BTreeMap;
+
+/// A reading, as a device takes it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// Which of the device's series.
+    pub series: usize,
+    /// Event time, Unix nanoseconds.
+    pub time: i64,
+    /// A multiple of 1/4 of moderate size: sums of them are exact.
+    pub value: f64,
+}
+
+/// Where readings meet: gateway, series as text, start of the window in nanoseconds.
+pub type Key = (String, String, i64);
+
+/// Figures of one window of one series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Figures {
+    /// How many readings.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+    /// Time and value of the earliest; of several the least.
+    pub first: (i64, f64),
+    /// Time and value of the latest; of several the greatest.
+    pub last: (i64, f64),
+}
+
+/// What is known of the readings of one window of one series.
+#[derive(Clone, Debug, Default)]
+struct Cell {
+    /// Told durable to their device: counted exactly once.
+    sure: Vec<(i64, f64)>,
+    /// Given up by their device before it was told: each is counted once or not at all.
+    open: Vec<(i64, f64)>,
+    /// Taken by devices, of any fate.
+    taken: u64,
+}
+
+/// All readings that devices ever took.
+#[derive(Clone, Debug)]
+pub struct Truth {
+    width: i64,
+    cells: BTreeMap<Key, Cell>,
+}
+
+/// More readings of uncertain fate in one window are not tried out one by one.
+const OPEN_TRIED_MAX: usize = 10;
+
+/// Figures of some readings, of which there is at least one.
+fn figures(readings: &[(i64, f64)]) -> Option<Figures> {
+    let by_time = |a: &&(i64, f64), b: &&(i64, f64)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1));
+    let values = || readings.iter().map(|(_, value)| *value);
+    Some(Figures {
+        count: readings.len() as u64,
+        sum: values().sum(),
+        min: values().min_by(f64::total_cmp)?,
+        max: values().max_by(f64::total_cmp)?,
+        first: *readings.iter().min_by(by_time)?,
+        last: *readings.iter().max_by(by_time)?,
+    })
+}
+
+impl Truth {
+    /// Nothing yet; windows have this width in nanoseconds.
+    pub fn new(width: i64) -> Self {
+        Self { width, cells: BTreeMap::new() }
+    }
+
+    fn cell(&mut self, gateway: &str, series: &str, time: i64) -> &mut Cell {
+        let start = time.div_euclid(self.width) * self.width;
+        self.cells.entry((gateway.to_owned(), series.to_owned(), start)).or_default()
+    }
+
+    /// A device took a reading.
+    pub fn taken(&mut self, gateway: &str, series: &str, reading: &Reading) {
+        self.cell(gateway, series, reading.time).taken += 1;
+    }
+
+    /// A device was told that a reading is durable.
+    pub fn sure(&mut self, gateway: &str, series: &str, reading: &Reading) {
+        self.cell(gateway, series, reading.time).sure.push((reading.time, reading.value));
+    }
+
+    /// A device gave a reading up that it may have sent.
+    pub fn open(&mut self, gateway: &str, series: &str, reading: &Reading) {
+        self.cell(gateway, series, reading.time).open.push((reading.time, reading.value));
+    }
+
+    /// How many readings are sure by now.
+    pub fn sure_count(&self) -> u64 {
+        self.cells.values().map(|cell| cell.sure.len() as u64).sum()
+    }
+
+    /// What is too much in an answer that may still be incomplete.
+    pub fn excess(&self, answer: &BTreeMap<Key, Figures>) -> Option<String> {
+        answer.iter().find_map(|(key, found)| {
+            let taken = self.cells.get(key).map_or(0, |cell| cell.taken);
+            (found.count > taken).then(|| format!("{key:?}: {taken} readings were taken, answered {found:?}"))
+        })
+    }
+
+    /// Where a complete answer differs from the truth.
+    pub fn difference(&self, answer: &BTreeMap<Key, Figures>) -> Option<String> {
+        if let Some(excess) = self.excess(answer) {
+            return Some(excess);
+        }
+        self.cells.iter().find_map(|(key, cell)| {
+            let found = answer.get(key);
+            (!cell.allows(found)).then(|| format!("{key:?}: {cell:?}, answered {found:?}"))
+        })
+    }
+}
+
+impl Cell {
+    /// Whether an answer is right for one choice of the readings of uncertain fate.
+    fn allows(&self, answer: Option<&Figures>) -> bool {
+        if self.open.len() > OPEN_TRIED_MAX {
+            let least = self.sure.len() as u64;
+            let count = answer.map_or(0, |found| found.count);
+            return (least..=least + self.open.len() as u64).contains(&count);
+        }
+        (0..1_u32 << self.open.len()).any(|choice| {
+            let mut readings = self.sure.clone();
+            let chosen = self.open.iter().enumerate().filter(|(at, _)| choice & (1 << at) != 0);
+            readings.extend(chosen.map(|(_, reading)| *reading));
+            figures(&readings).as_ref() == answer
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_difference_is_seen() {
+        let mut truth = Truth::new(1000);
+        let sure = [(10, 1.0), (999, 3.0), (10, 0.5)];
+        for (time, value) in sure {
+            let reading = Reading { series: 0, time, value };
+            truth.taken("g", "s", &reading);
+            truth.sure("g", "s", &reading);
+        }
+        let doubtful = Reading { series: 0, time: 500, value: 9.0 };
+        truth.taken("g", "s", &doubtful);
+        truth.open("g", "s", &doubtful);
+        let key = || ("g".to_owned(), "s".to_owned(), 0);
+        let right = figures(&sure).unwrap();
+        assert_eq!((right.first, right.last, right.sum), ((10, 0.5), (999, 3.0), 4.5));
+        assert_eq!(truth.difference(&[(key(), right)].into()), None);
+        let with = figures(&[sure.as_slice(), &[(500, 9.0)]].concat()).unwrap();
+        assert_eq!(truth.difference(&[(key(), with)].into()), None);
+        let wrong = [
+            Figures { count: 5, ..with },
+            Figures { count: 2, ..right },
+            Figures { sum: 4.25, ..right },
+            Figures { first: (10, 1.0), ..right },
+        ];
+        for wrong in wrong {
+            assert!(truth.difference(&[(key(), wrong)].into()).is_some());
+        }
+        assert!(truth.difference(&BTreeMap::new()).is_some(), "missing");
+        let elsewhere = ("g".to_owned(), "s".to_owned(), 1000);
+        assert!(truth.difference(&[(key(), right), (elsewhere, right)].into()).is_some(), "too much");
+    }
+}

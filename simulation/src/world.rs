@@ -1,0 +1,430 @@
+//! The world of one schedule: devices, gateways, one aggregator, their disks, and everything on the way between.
+//!
+//! Each method is one step; what steps happen in which order is decided in `schedule`. A step that meets a defect
+//! returns its description.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use catchment_aggregator::store::MemoryTree;
+use catchment_gateway::clock::ManualClock;
+use catchment_journal::sim::SimDisk;
+use catchment_partial::{Timestamp, Width};
+use catchment_proto::{
+    GatewayId, Name,
+    wire::{self, deliver_request, deliver_response},
+};
+
+use crate::{
+    aggregator::{Aggregator, Server},
+    device::{Device, Down, Up, Wire},
+    gateway::{End, Gateway},
+    random::Random,
+    truth::Truth,
+};
+
+/// Width of all windows.
+pub const WIDTH_MS: u32 = 1_000;
+const START_MS: i64 = 1_700_000_000_000;
+
+/// One gateway's place: its disk and clock outlive its processes.
+pub struct Site {
+    /// Its name, as the aggregator tells it.
+    pub name: String,
+    id: GatewayId,
+    /// Its disk.
+    pub disk: SimDisk,
+    /// Its clock.
+    pub clock: Arc<ManualClock>,
+    /// The process, while it runs.
+    pub process: Option<Gateway>,
+    /// Something was done to the disk that may keep a process from starting.
+    pub disturbed: bool,
+    next_session: u64,
+    /// Connections that their devices have lost, while the gateway still reads what was on its way.
+    orphans: BTreeMap<u64, (usize, VecDeque<Up>)>,
+}
+
+/// A delivery stream.
+struct Stream {
+    site: usize,
+    up: VecDeque<wire::DeliverRequest>,
+    down: VecDeque<wire::DeliverResponse>,
+    /// The gateway still uses it; otherwise the aggregator has only what was on its way.
+    used: bool,
+    server: Server,
+}
+
+/// What happened in a schedule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Processes that were killed, the disk's cache staying.
+    pub kills: u64,
+    /// Machines that lost power.
+    pub power_losses: u64,
+    /// Syncs, writes and packs that failed.
+    pub disk_failures: u64,
+    /// Times that a disk became full.
+    pub full_disks: u64,
+    /// Connections of devices and streams of gateways that were cut.
+    pub cuts: u64,
+    /// Readings that are sure.
+    pub readings: u64,
+    /// Checkpoints and rounds of packing.
+    pub upkeep: u64,
+}
+
+impl Tally {
+    /// Adds what happened in another schedule.
+    pub fn add(&mut self, other: &Self) {
+        self.kills += other.kills;
+        self.power_losses += other.power_losses;
+        self.disk_failures += other.disk_failures;
+        self.full_disks += other.full_disks;
+        self.cuts += other.cuts;
+        self.readings += other.readings;
+        self.upkeep += other.upkeep;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kills, power_losses, disk_failures, full_disks, cuts, readings, upkeep } = self;
+        write!(
+            f,
+            "{kills} kills, {power_losses} losses of power, {disk_failures} failures and {full_disks} fillings of \
+             disks, {cuts} cuts, {upkeep} checkpoints and packs, {readings} readings"
+        )
+    }
+}
+
+/// Everything.
+pub struct World {
+    /// Decides.
+    pub random: Random,
+    /// Devices.
+    pub devices: Vec<Device>,
+    /// Gateways.
+    pub sites: Vec<Site>,
+    /// The aggregator, while it runs.
+    pub aggregator: Option<Aggregator>,
+    /// Its disk.
+    pub disk: SimDisk,
+    /// Its packs.
+    pub tree: MemoryTree,
+    /// Something was done to disk or packs that may keep it from starting.
+    pub disturbed: bool,
+    /// What is right.
+    pub truth: Truth,
+    /// What happened.
+    pub tally: Tally,
+    /// The right time, Unix nanoseconds.
+    pub now: i64,
+    streams: Vec<Stream>,
+}
+
+impl World {
+    /// The world of a seed.
+    pub fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let now = (START_MS + random.between(0, 100_000)) * 1_000_000;
+        let sites: Vec<Site> = (0..1 + random.index(2)).map(|n| Site::new(n, now, &mut random)).collect();
+        let devices =
+            (0..1 + random.index(5)).map(|n| Device::new(n, n % sites.len(), &mut random)).collect();
+        Self {
+            devices,
+            aggregator: None,
+            disk: SimDisk::new(random.bits()),
+            tree: MemoryTree::new(),
+            disturbed: false,
+            truth: Truth::new(i64::from(WIDTH_MS) * 1_000_000),
+            tally: Tally::default(),
+            now,
+            streams: Vec::new(),
+            sites,
+            random,
+        }
+    }
+
+    /// Time passes, for all clocks.
+    pub fn advance(&mut self, by: Duration) {
+        self.now += i64::try_from(by.as_nanos()).unwrap_or(0);
+        self.sites.iter().for_each(|site| site.clock.advance(by));
+    }
+
+    /// A device takes readings.
+    pub fn take(&mut self, device: usize) {
+        let device = &mut self.devices[device];
+        let site = &self.sites[device.gateway].name;
+        device.take(self.now, &mut self.random, site, &mut self.truth);
+    }
+
+    /// A device connects, if its gateway runs, or sends its next message.
+    pub fn send(&mut self, device: usize) {
+        let known = &mut self.devices[device];
+        if known.wire.is_some() {
+            return known.send();
+        }
+        let site = &mut self.sites[known.gateway];
+        let Some(gateway) = &mut site.process else { return };
+        site.next_session += 1;
+        gateway.attach(site.next_session, device, &known.name);
+        known.connect(site.next_session);
+    }
+
+    /// A device reads an answer.
+    pub fn receive(&mut self, device: usize) {
+        let device = &mut self.devices[device];
+        device.receive(&self.sites[device.gateway].name, &mut self.truth);
+    }
+
+    /// A device loses its connection; the gateway may learn of it later, and read a part of what was sent.
+    pub fn cut_device(&mut self, device: usize, reboot: bool) {
+        let known = &mut self.devices[device];
+        let site = &mut self.sites[known.gateway];
+        let wire = match reboot {
+            true => known.reboot(&site.name, &mut self.truth),
+            false => known.disconnect(&site.name, &mut self.truth),
+        };
+        let Some(Wire { session, mut up, .. }) = wire else { return };
+        self.tally.cuts += 1;
+        up.truncate(self.random.index(up.len() + 1));
+        site.orphans.insert(session, (device, up));
+    }
+
+    /// A gateway reads from a device, or from a connection that the device has lost already.
+    ///
+    /// # Errors
+    /// A defect.
+    pub fn read(&mut self, device: usize) -> Result<(), String> {
+        let most = 1 + self.random.index(3);
+        let known = &mut self.devices[device];
+        let site = &mut self.sites[known.gateway];
+        let Some(gateway) = &mut site.process else { return Ok(()) };
+        let mut result = Ok(());
+        if let Some(wire) = &mut known.wire {
+            result = gateway.read(wire.session, &mut wire.up, most, &known.series);
+        }
+        let orphan = site.orphans.iter_mut().find(|(_, (owner, _))| *owner == device);
+        if let Some((session, (_, up))) = orphan {
+            let session = *session;
+            result = result.and(gateway.read(session, up, most, &known.series));
+            if up.is_empty() || self.random.chance(200) {
+                site.orphans.remove(&session);
+                gateway.detach(session);
+            }
+        }
+        let number = known.gateway;
+        self.gateway_ended(number, result)
+    }
+
+    /// A gateway writes the answers that may leave.
+    pub fn answer(&mut self, device: usize) {
+        let known = &mut self.devices[device];
+        let site = &mut self.sites[known.gateway];
+        let (Some(wire), Some(gateway)) = (&mut known.wire, &mut site.process) else { return };
+        wire.down.extend(gateway.answers(wire.session));
+        // Answers are cumulative: a peer that is slow to read gets the newest.
+        if wire.down.len() > 4 && matches!(wire.down.back(), Some(Down::Ack(_))) {
+            wire.down.drain(..wire.down.len() - 1);
+        }
+    }
+
+    /// Does something in a gateway that may end it.
+    ///
+    /// # Errors
+    /// A defect.
+    pub fn drive(
+        &mut self,
+        site: usize,
+        step: impl FnOnce(&mut Gateway) -> Result<(), End>,
+    ) -> Result<(), String> {
+        let result = self.sites[site].process.as_mut().map_or(Ok(()), step);
+        self.gateway_ended(site, result)
+    }
+
+    fn gateway_ended(&mut self, site: usize, result: Result<(), End>) -> Result<(), String> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(End::Failed) => {
+                self.stop_gateway(site);
+                Ok(())
+            }
+            Err(End::Defect(why)) => Err(why),
+        }
+    }
+
+    /// A gateway's process ends, whatever it was doing.
+    pub fn stop_gateway(&mut self, site: usize) {
+        self.sites[site].process = None;
+        self.sites[site].orphans.clear();
+        self.cut_stream(site);
+        for device in 0..self.devices.len() {
+            if self.devices[device].gateway == site {
+                let name = &self.sites[site].name;
+                drop(self.devices[device].disconnect(name, &mut self.truth));
+            }
+        }
+    }
+
+    /// A gateway's process starts.
+    ///
+    /// # Errors
+    /// A defect.
+    pub fn start_gateway(&mut self, site: usize) -> Result<(), String> {
+        let site = &mut self.sites[site];
+        if site.process.is_none() {
+            let width = Width::from_millis(WIDTH_MS).map_err(|e| e.to_string())?;
+            site.process = Gateway::start(&site.disk, width, &site.clock)?;
+            if site.process.is_none() && !site.disturbed {
+                return Err("a gateway does not start".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// The aggregator's process ends, whatever it was doing.
+    pub fn stop_aggregator(&mut self) {
+        for stream in std::mem::take(&mut self.streams) {
+            if let Some(gateway) = self.sites[stream.site].process.as_mut().filter(|_| stream.used) {
+                gateway.disconnect();
+            }
+        }
+        self.aggregator = None;
+    }
+
+    /// The aggregator's process starts.
+    ///
+    /// # Errors
+    /// A defect.
+    pub fn start_aggregator(&mut self) -> Result<(), String> {
+        if self.aggregator.is_none() {
+            self.aggregator = Aggregator::start(&self.disk, &self.tree, self.disturbed)?;
+        }
+        Ok(())
+    }
+
+    /// Does something in the aggregator that may end it.
+    pub fn drive_aggregator(&mut self, step: impl FnOnce(&mut Aggregator) -> bool) {
+        if self.aggregator.as_mut().is_some_and(|aggregator| !step(aggregator)) {
+            self.stop_aggregator();
+        }
+    }
+
+    /// A gateway sends its next message to the aggregator, beginning a stream if it has none.
+    ///
+    /// # Errors
+    /// A defect.
+    pub fn feed(&mut self, site: usize, live: bool) -> Result<(), String> {
+        if self.aggregator.is_none() || self.sites[site].process.is_none() {
+            return Ok(());
+        }
+        let stream = self.streams.iter().position(|stream| stream.site == site && stream.used);
+        let Some(stream) = stream else {
+            let start = wire::Start { epoch: 1, epoch_created_ms: START_MS, shards: 1, ..Default::default() };
+            let up =
+                VecDeque::from([wire::DeliverRequest { kind: Some(deliver_request::Kind::Start(start)) }]);
+            self.streams.push(Stream {
+                site,
+                up,
+                down: VecDeque::new(),
+                used: true,
+                server: Server::default(),
+            });
+            return Ok(());
+        };
+        let Some(gateway) = &mut self.sites[site].process else { return Ok(()) };
+        let result = match live {
+            true => Ok(gateway.live()),
+            false => gateway.feed().map(|message| message.into_iter().collect()),
+        };
+        match result {
+            Ok(messages) => {
+                self.streams[stream].up.extend(messages);
+                Ok(())
+            }
+            Err(end) => self.gateway_ended(site, Err(end)),
+        }
+    }
+
+    /// A gateway reads an answer of the aggregator.
+    pub fn acknowledge(&mut self, site: usize) {
+        let stream = self.streams.iter_mut().find(|stream| stream.site == site && stream.used);
+        let (Some(stream), Some(gateway)) = (stream, &mut self.sites[site].process) else { return };
+        match stream.down.pop_front().and_then(|answer| answer.kind) {
+            Some(deliver_response::Kind::Resume(resume)) => {
+                gateway.connect(resume.delivered.first().copied().unwrap_or(0));
+            }
+            Some(deliver_response::Kind::Ack(ack)) => gateway.acknowledged(ack.number),
+            None => {}
+        }
+    }
+
+    /// A gateway loses its stream; the aggregator may learn of it later, and take a part of what was sent.
+    pub fn cut_stream(&mut self, site: usize) {
+        if let Some(gateway) = &mut self.sites[site].process {
+            gateway.disconnect();
+        }
+        for stream in self.streams.iter_mut().filter(|stream| stream.site == site && stream.used) {
+            stream.used = false;
+            stream.up.truncate(self.random.index(stream.up.len() + 1));
+            self.tally.cuts += 1;
+        }
+    }
+
+    /// The aggregator goes on with one of the streams.
+    pub fn serve(&mut self) {
+        let Some(aggregator) = &mut self.aggregator else { return };
+        if self.streams.is_empty() {
+            return;
+        }
+        let at = self.random.index(self.streams.len());
+        let stream = &mut self.streams[at];
+        let id = &self.sites[stream.site].id;
+        let result = aggregator
+            .settle(&mut stream.server, &mut stream.down)
+            .and_then(|()| aggregator.receive(id, &mut stream.server, &mut stream.up, &mut stream.down));
+        let spent = !stream.used && (stream.up.is_empty() || self.random.chance(100));
+        if result.is_err() || spent {
+            let gone = self.streams.remove(at);
+            if gone.used
+                && let Some(gateway) = &mut self.sites[gone.site].process
+            {
+                gateway.disconnect();
+            }
+            if !self.streams.iter().any(|stream| stream.site == gone.site) {
+                aggregator.drop_live(&gone.server);
+            }
+        }
+    }
+
+    /// Everything that does not go by itself, for a message.
+    pub fn describe(&self) -> String {
+        let gateways: Vec<_> =
+            self.sites.iter().map(|site| site.process.as_ref().map(Gateway::describe)).collect();
+        let aggregator = self.aggregator.as_ref().map(Aggregator::describe);
+        let waiting = self.devices.iter().filter(|device| !device.is_done()).count();
+        format!("{waiting} devices wait; gateways {gateways:?}; aggregator {aggregator:?}")
+    }
+}
+
+impl Site {
+    fn new(number: usize, now: i64, random: &mut Random) -> Self {
+        let name = |text: &str| Name::new(text).expect("letters and digits");
+        let id = GatewayId { site: name("site"), name: name(&format!("g{number}")) };
+        Self {
+            name: id.to_string(),
+            id,
+            disk: SimDisk::new(random.bits()),
+            clock: Arc::new(ManualClock::at(Timestamp::from_nanos(now))),
+            process: None,
+            disturbed: false,
+            next_session: 0,
+            orphans: BTreeMap::new(),
+        }
+    }
+}
