@@ -175,6 +175,8 @@ class FakeGateway:
             assert self.changed.wait_for(holds, PATIENCE), "waited in vain"
 
     def close(self) -> None:
+        if isinstance(self.behaviour, Deaf):
+            self.behaviour.released.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self.lock:
@@ -218,6 +220,19 @@ def serve(gateway: FakeGateway, connection: Connection) -> None:
         ack = gateway.take(epoch, message)
         gateway.make_durable(epoch, ack)
         connection.put({"ack": ack})
+
+
+class Deaf:
+    """Welcomes, then reads nothing until it is released."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+
+    def __call__(self, gateway: FakeGateway, connection: Connection) -> None:
+        epoch = welcome(gateway, connection)
+        assert self.released.wait(PATIENCE)
+        for message in connection.lines():
+            connection.put({"ack": gateway.take(epoch, message)})
 
 
 class Chaos:

@@ -152,7 +152,7 @@ class Device:
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until every message that was sent before is acknowledged; ``NotDelivered`` after ``timeout`` s."""
-        self._check_process()
+        self._check_waiting()
         self._buffer.flush(timeout)
 
     def close(self, timeout: float | None = None) -> int:
@@ -161,7 +161,7 @@ class Device:
         Returns how many messages are left in the state file for the next start; without a state file
         ``NotDelivered`` says that they are lost. Closing again does nothing.
         """
-        self._check_process()
+        self._check_waiting()
         self._buffer.refuse_more()
         deadline = time.monotonic() + (self._close_timeout if timeout is None else timeout)
         with self._closing:
@@ -323,6 +323,11 @@ class Device:
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise RuntimeError("the process was forked after the device was made: make it in the child")
+
+    def _check_waiting(self) -> None:
+        self._check_process()
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("on_error must not wait for the delivery whose thread it is called on")
 
     def _at_exit(self) -> None:
         if os.getpid() != self._pid:
