@@ -90,6 +90,7 @@ def test_a_killed_process_loses_nothing_and_repeats_nothing(fake: Fake, tmp_path
         # What it still printed before it was killed.
         told[life] = max([int(n) for n in [last, *process.stdout.read().split()] if n != "end"], default=399)
         assert process.wait(PATIENCE) == (0 if until == "end" else -signal.SIGKILL)
+        process.stdout.close()
     counted = [int(values["x"]) for values in gateway.counted()]
     assert len(counted) == len(set(counted))
     for life in range(lives):
