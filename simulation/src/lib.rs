@@ -17,11 +17,12 @@ pub mod device;
 pub mod gateway;
 pub mod random;
 pub mod schedule;
+pub mod tally;
 pub mod truth;
 pub mod world;
 
 pub use schedule::run;
-pub use world::Tally;
+pub use tally::Tally;
 
 #[cfg(test)]
 mod tests;

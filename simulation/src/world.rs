@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fmt,
     sync::Arc,
     time::Duration,
 };
@@ -24,6 +23,7 @@ use crate::{
     device::{Device, Down, Up, Wire},
     gateway::{End, Gateway},
     random::Random,
+    tally::Tally,
     truth::Truth,
 };
 
@@ -57,49 +57,6 @@ struct Stream {
     /// The gateway still uses it; otherwise the aggregator has only what was on its way.
     used: bool,
     server: Server,
-}
-
-/// What happened in a schedule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Processes that were killed, the disk's cache staying.
-    pub kills: u64,
-    /// Machines that lost power.
-    pub power_losses: u64,
-    /// Syncs, writes and packs that failed.
-    pub disk_failures: u64,
-    /// Times that a disk became full.
-    pub full_disks: u64,
-    /// Connections of devices and streams of gateways that were cut.
-    pub cuts: u64,
-    /// Readings that are sure.
-    pub readings: u64,
-    /// Checkpoints and rounds of packing.
-    pub upkeep: u64,
-}
-
-impl Tally {
-    /// Adds what happened in another schedule.
-    pub fn add(&mut self, other: &Self) {
-        self.kills += other.kills;
-        self.power_losses += other.power_losses;
-        self.disk_failures += other.disk_failures;
-        self.full_disks += other.full_disks;
-        self.cuts += other.cuts;
-        self.readings += other.readings;
-        self.upkeep += other.upkeep;
-    }
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kills, power_losses, disk_failures, full_disks, cuts, readings, upkeep } = self;
-        write!(
-            f,
-            "{kills} kills, {power_losses} losses of power, {disk_failures} failures and {full_disks} fillings of \
-             disks, {cuts} cuts, {upkeep} checkpoints and packs, {readings} readings"
-        )
-    }
 }
 
 /// Everything.
