@@ -6,10 +6,13 @@
 mod chaos;
 mod command;
 mod deploy;
+mod fuzz;
 mod lint;
 mod packages;
+mod python;
 mod readme;
 mod safeguards;
+mod simulate;
 mod tally;
 mod temporary;
 mod test;
@@ -50,6 +53,26 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Runs mutated bytes through the decoders: no panic, bounded memory, no stall; keeps what it finds in fuzz/corpus
+    Fuzz {
+        /// json, line_protocol, frames, lines, topics, partial, batch, journal, or all
+        target: String,
+        /// How long, each target
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// Decides all inputs; random unless given, and printed
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Runs schedules of the simulation: the product's own code on simulated disks and links, under seeded faults
+    Simulate {
+        /// How many
+        #[arg(long, default_value_t = 10_000)]
+        schedules: u64,
+        /// Seed of the first; each further one has the next
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
     /// Leaves out one safeguard after another in a copy of the repository: a test must fail each time
     Safeguards {
         /// Only the most important ones
@@ -68,6 +91,8 @@ fn main() -> ExitCode {
         Command::Test => Ok(test::run().end()),
         Command::Readme => test::build().and_then(|()| readme::run()).map(Tally::end),
         Command::Chaos { minutes, seed } => chaos::run(minutes, seed).map(|()| true),
+        Command::Fuzz { target, seconds, seed } => fuzz::run(&target, seconds, seed).map(|()| true),
+        Command::Simulate { schedules, seed } => simulate::run(schedules, seed).map(|()| true),
         Command::Safeguards { quick, only } => safeguards::run(quick, only.as_deref()).map(|()| true),
         Command::Deploy => test::build().and_then(|()| deploy::run()).map(Tally::end),
     };

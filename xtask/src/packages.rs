@@ -6,9 +6,17 @@ use anyhow::{Context as _, ensure};
 
 use crate::command::{output, run};
 
-/// A package, and a command that succeeds where it is installed.
-const NEEDED: [(&str, &[&str]); 2] =
-    [("python3", &["python3", "-c", "import ssl, json"]), ("openssl", &["openssl", "version"])];
+/// A package, and commands of which one succeeds where it is installed.
+const NEEDED: [(&str, &[&[&str]]); 3] = [
+    ("python3", &[&["python3", "-c", "import ssl, json"]]),
+    ("openssl", &[&["openssl", "version"]]),
+    ("python3-pytest", &[&["python3", "-c", "import pytest"], &["/usr/bin/python3", "-c", "import pytest"]]),
+];
+
+/// A Python that has pytest: the one of the search path, or Debian's.
+pub(crate) fn python_with_pytest() -> Option<&'static str> {
+    ["python3", "/usr/bin/python3"].into_iter().find(|python| succeeds(&[*python, "-c", "import pytest"]))
+}
 
 fn succeeds(command: &[&str]) -> bool {
     let Some((program, arguments)) = command.split_first() else { return false };
@@ -17,7 +25,8 @@ fn succeeds(command: &[&str]) -> bool {
 }
 
 fn missing() -> Vec<&'static str> {
-    NEEDED.iter().filter(|(_, command)| !succeeds(command)).map(|(package, _)| *package).collect()
+    let there = |commands: &[&[&str]]| commands.iter().any(|command| succeeds(command));
+    NEEDED.iter().filter(|(_, commands)| !there(commands)).map(|(package, _)| *package).collect()
 }
 
 fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {

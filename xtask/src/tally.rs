@@ -44,6 +44,23 @@ impl Tally {
         Some(Self { passed: count("passed")?, failed: count("failed")? })
     }
 
+    /// The counts of pytest's last line, `2 failed, 133 passed, 1 skipped in 43.1s`; `None` for every other line.
+    pub(crate) fn of_pytest(line: &str) -> Option<Self> {
+        let (counts, _) = line.trim().trim_matches('=').trim().rsplit_once(" in ")?;
+        let (mut tally, mut any) = (Self::default(), false);
+        for (count, word) in counts.split(", ").filter_map(|part| part.split_once(' ')) {
+            let Ok(count) = count.parse::<u64>() else { return None };
+            match word {
+                "passed" => tally.passed += count,
+                "failed" | "error" | "errors" => tally.failed += count,
+                "skipped" | "warning" | "warnings" | "deselected" | "xfailed" => {}
+                _ => return None,
+            }
+            any = true;
+        }
+        any.then_some(tally)
+    }
+
     /// Prints the closing line, the last of all. Returns whether something passed and nothing failed.
     pub(crate) fn end(self) -> bool {
         println!("\n{} passed, {} failed", self.passed, self.failed);
@@ -54,6 +71,18 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn results_of_pytest_are_read() {
+        let tally = |passed, failed| Some(Tally { passed, failed });
+        assert_eq!(Tally::of_pytest("135 passed in 43.12s\n"), tally(135, 0));
+        assert_eq!(
+            Tally::of_pytest("== 2 failed, 130 passed, 3 skipped, 1 error in 67s (0:01:07) =="),
+            tally(130, 3)
+        );
+        assert_eq!(Tally::of_pytest("no tests ran in 0.01s"), None);
+        assert_eq!(Tally::of_pytest("....... [100%]"), None);
+    }
 
     #[test]
     fn results_of_libtest_are_read() {

@@ -1,8 +1,8 @@
 //! `cargo xtask test`: everything that can fail, and one line at the end that adds it all up.
 //!
 //! One build serves all runners: `--all-targets` makes the programs and the test programs with the same features,
-//! so that nothing is compiled twice. The system tests, the README's commands and the checks of deploy/ start the
-//! programs from there.
+//! so that nothing is compiled twice. The system tests, the tests of clients/, the README's commands and the checks of
+//! deploy/ start the programs from there.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _, stdout},
@@ -13,7 +13,7 @@ use anyhow::Context as _;
 
 use crate::{
     command::{cargo, heading, run as run_command, shown},
-    deploy, packages, readme,
+    deploy, packages, python, readme,
     tally::Tally,
 };
 
@@ -51,7 +51,7 @@ pub(crate) fn run() -> Tally {
     let mut tally = Tally::default();
     let ready = packages::ensure_installed().and_then(|()| build());
     let runners: &[fn() -> anyhow::Result<Tally>] = match &ready {
-        Ok(()) => &[crates, readme::run, deploy::run],
+        Ok(()) => &[crates, python::run, readme::run, deploy::run],
         Err(error) => {
             println!("\n{error:#}");
             tally += Tally::FAILURE;

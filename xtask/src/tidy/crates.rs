@@ -6,7 +6,7 @@
 use super::File;
 
 /// Of our own crates, those that each may depend on; `None`: any. Also the list of all crates there are.
-const OWN: [(&str, Option<&[&str]>); 10] = [
+const OWN: [(&str, Option<&[&str]>); 12] = [
     ("partial", Some(&[])),
     ("journal", Some(&[])),
     ("settings", Some(&[])),
@@ -15,6 +15,8 @@ const OWN: [(&str, Option<&[&str]>); 10] = [
     ("gateway", Some(&["certs", "journal", "partial", "proto", "settings"])),
     ("aggregator", Some(&["certs", "journal", "partial", "proto", "settings"])),
     ("cli", Some(&["aggregator", "certs", "gateway", "partial", "proto", "settings"])),
+    ("fuzz", Some(&["gateway", "journal", "partial", "proto"])),
+    ("simulation", Some(&["aggregator", "gateway", "journal", "partial", "proto"])),
     ("tests", None),
     ("xtask", Some(&[])),
 ];
@@ -30,7 +32,7 @@ const FOREIGN: [(&str, &[&str], &str); 8] = [
     ("axum", &["settings", "gateway", "aggregator"], "plain HTTP is for probes and metrics alone"),
     (
         "anyhow",
-        &["settings", "certs", "gateway", "aggregator", "tests", "xtask"],
+        &["settings", "certs", "gateway", "aggregator", "fuzz", "tests", "xtask"],
         "libraries have errors of their own",
     ),
 ];

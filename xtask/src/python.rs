@@ -1,0 +1,45 @@
+//! The tests of `clients/python`: pytest, against the programs that were just built.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _, stdout},
+    process::{Command, Stdio},
+};
+
+use anyhow::Context as _;
+
+use crate::{
+    command::{heading, programs, repository, shown},
+    packages,
+    tally::Tally,
+};
+
+/// Runs them; prints their output as it comes.
+pub(crate) fn run() -> anyhow::Result<Tally> {
+    let python = packages::python_with_pytest()
+        .context("no Python that has pytest: apt-get install python3-pytest")?;
+    let mut command = Command::new(python);
+    command.current_dir(repository()).args([
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "clients/python",
+    ]);
+    command.env("CATCHMENT_BIN", programs()?).env("PYTHONDONTWRITEBYTECODE", "1");
+    let shown = shown(&command);
+    heading(&shown);
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {shown}"))?;
+    let (mut tally, mut line) = (None, Vec::new());
+    let mut output = BufReader::new(child.stdout.take().context("no standard output")?);
+    while output.read_until(b'\n', &mut line).with_context(|| format!("cannot read from {shown}"))? > 0 {
+        stdout().write_all(&line)?;
+        tally = Tally::of_pytest(&String::from_utf8_lossy(&line)).or(tally);
+        line.clear();
+    }
+    let status = child.wait().with_context(|| format!("cannot wait for {shown}"))?;
+    let tally = tally.unwrap_or_default();
+    // It could not begin, or ended without a result.
+    Ok(if !status.success() && tally.failed == 0 { Tally { failed: 1, ..tally } } else { tally })
+}
