@@ -55,7 +55,7 @@ enum Command {
     },
     /// Runs mutated bytes through the decoders: no panic, bounded memory, no stall; keeps what it finds in fuzz/corpus
     Fuzz {
-        /// json, line_protocol, frames, lines, topics, partial, batch, journal, or all
+        /// json, line_protocol, frames, lines, topics, mqtt, partial, batch, journal, or all
         target: String,
         /// How long, each target
         #[arg(long, default_value_t = 10)]

@@ -81,6 +81,15 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         quick: false,
     },
     Safeguard {
+        name: "batch numbers",
+        without: "the aggregator appends a batch again whose number it has seen",
+        file: "aggregator/src/store/gate.rs",
+        find: "if number <= waiting.map_or(applied, |last| last.number) {",
+        replace: "if number == 0 && number <= waiting.map_or(applied, |last| last.number) {",
+        check: unit("catchment-aggregator", "store::"),
+        quick: false,
+    },
+    Safeguard {
         name: "journal released behind packs",
         without: "the aggregator releases its journal before the packs are written",
         file: "aggregator/src/store/packer.rs",
@@ -104,7 +113,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         file: "journal/src/scan.rs",
         find: "Ok((crc == header.crc).then_some(header))",
         replace: "Ok((crc == header.crc || crc != header.crc).then_some(header))",
-        check: unit("catchment-journal", "tests::"),
+        check: unit("catchment-journal", "tests::damage"),
         quick: false,
     },
 ];
