@@ -1,0 +1,97 @@
+//! The cutter of lines: the same lines however the bytes arrive, in a bounded buffer.
+
+use catchment_gateway::decode::{Lines, Next};
+
+use super::{Target, magnitude, pieces, signature};
+
+pub(super) const TARGET: Target = Target {
+    name: "lines",
+    run,
+    seeds: || {
+        vec![b"a b=1\nc s=\"x\ny\",t=1\n# \"\n\n{\"a\":1}\r\n".to_vec(), b"a\\ s=\"x\\\"\n\" 5\nb".to_vec()]
+    },
+    tokens: &[
+        b"\n", b"\"", b"\\", b" ", b"a b=\"", b"=", b",", b"#", b"\r\n", b"a b=1\n", b"\" 1\n", b"\x0c",
+    ],
+    fixed_bytes: 16 << 10,
+    bytes_a_byte: 100,
+};
+
+/// Longest line.
+const BYTES_MAX: usize = 200;
+
+/// What became of a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    Line(Vec<u8>),
+    TooLong,
+}
+
+/// Feeds bytes in pieces, as a session does, and hands on what is cut. `slack`: bytes that may lie unread.
+pub(super) fn feed(
+    lines: &mut Lines,
+    bytes_max: usize,
+    input: &[u8],
+    mut sizes: impl Iterator<Item = usize>,
+    mut each: impl FnMut(Option<&[u8]>),
+) {
+    let (mut buffer, mut rest) = (Vec::new(), input);
+    loop {
+        let (piece, behind) = rest.split_at(sizes.next().unwrap_or(usize::MAX).min(rest.len()));
+        let ended = piece.is_empty();
+        rest = behind;
+        buffer.extend_from_slice(piece);
+        let mut consumed = 0;
+        loop {
+            let left = &buffer[consumed..];
+            let next = if ended { lines.finish(left) } else { lines.next(left) };
+            match next {
+                Next::Line { line, consumed: used } => {
+                    assert!(used > 0 && line.len() <= bytes_max, "a line beyond the bound");
+                    each(Some(line));
+                    consumed += used;
+                }
+                Next::TooLong { consumed: used } => {
+                    assert!(used > 0);
+                    each(None);
+                    consumed += used;
+                }
+                Next::More { consumed: used } => {
+                    consumed += used;
+                    break;
+                }
+            }
+        }
+        buffer.drain(..consumed);
+        assert!(buffer.len() <= bytes_max, "the buffer grows beyond the bound");
+        if ended {
+            assert!(buffer.is_empty(), "something is left at the end");
+            return;
+        }
+    }
+}
+
+fn cut(mut lines: Lines, input: &[u8], sizes: impl Iterator<Item = usize>) -> Vec<Cut> {
+    let mut out = Vec::new();
+    feed(&mut lines, BYTES_MAX, input, sizes, |line| {
+        out.push(line.map_or(Cut::TooLong, |line| Cut::Line(line.to_vec())));
+    });
+    out
+}
+
+fn run(input: &[u8]) -> u64 {
+    let mut kinds = Vec::new();
+    for make in [Lines::json, Lines::line_protocol] {
+        let whole = cut(make(BYTES_MAX), input, std::iter::empty());
+        assert_eq!(whole, cut(make(BYTES_MAX), input, pieces(input)), "it depends on the pieces");
+        let bytes: usize =
+            whole.iter().map(|cut| if let Cut::Line(line) = cut { line.len() } else { 0 }).sum();
+        assert!(bytes <= input.len());
+        let shapes = whole.iter().take(4).map(|cut| match cut {
+            Cut::Line(line) => magnitude(line.len()) / 2 + u32::from(line.contains(&b'"')) * 100,
+            Cut::TooLong => u32::MAX,
+        });
+        kinds.push(shapes.collect::<Vec<_>>());
+    }
+    signature(kinds)
+}

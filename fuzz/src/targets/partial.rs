@@ -1,0 +1,73 @@
+//! The encoding of partials: what is accepted is a state that can be used, and encodes to what decodes to the same.
+
+use catchment_partial::{Partial, Timestamp};
+
+use super::{Target, magnitude, signature};
+
+pub(super) const TARGET: Target = Target {
+    name: "partial",
+    run,
+    seeds,
+    tokens: &[b"\x00", b"\x01", b"\x02", b"\x80", b"\xff\x01", b"\x7f", b"\x80\x80\x80\x80\x10"],
+    fixed_bytes: 64 << 10,
+    bytes_a_byte: 200,
+};
+
+const BASE: i64 = 1_700_000_000_000_000_000;
+
+fn base() -> Timestamp {
+    Timestamp::from_nanos(BASE)
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let encode = |values: &[f64], step: i64| {
+        let mut partial = Partial::empty();
+        for (at, value) in (0_i64..).zip(values) {
+            partial.push(Timestamp::from_nanos(BASE + at * step), *value);
+        }
+        let mut out = Vec::new();
+        partial.encode(base(), &mut out);
+        out
+    };
+    let many: Vec<f64> = (0..500).map(|n| f64::from(n % 37) * 0.25 - 3.0).collect();
+    let wide: Vec<f64> = (0..200).map(|n| (f64::from(n) - 100.0).exp2()).collect();
+    vec![
+        encode(&[], 1),
+        encode(&[21.5], 1),
+        encode(&[21.5, -1.0, 0.0], 1_000_000),
+        encode(&[1e300, -1e-300, 7.123_456_789], 1),
+        encode(&many, 1_000_000),
+        encode(&wide, 17),
+    ]
+}
+
+fn run(input: &[u8]) -> u64 {
+    let partial = match Partial::decode(input, base()) {
+        Ok(partial) => partial,
+        Err(error) => return signature(error.to_string()),
+    };
+    let mut once = Vec::new();
+    partial.encode(base(), &mut once);
+    let again = Partial::decode(&once, base()).expect("what is encoded is decoded");
+    let mut twice = Vec::new();
+    again.encode(base(), &mut twice);
+    assert_eq!(once, twice, "the encoding is not stable");
+    assert_eq!((partial.count(), partial.is_empty()), (again.count(), again.is_empty()));
+    let ends = [partial.min(), partial.max(), partial.first(), partial.last()];
+    assert!(ends.iter().all(|end| end.is_some() != partial.is_empty()));
+    assert!(ends.iter().flatten().all(|end| end.value.is_finite()));
+    for q in [0.0, 0.5, 0.99, 1.0] {
+        assert_eq!(partial.quantile(q).is_some(), !partial.is_empty());
+    }
+    let mut merged = partial.clone();
+    merged.merge(&again);
+    assert_eq!(merged.count(), partial.count().saturating_add(again.count()));
+    merged.push(base(), 1.0);
+    let _ = (partial.mean(), partial.variance(), partial.stddev(), merged.quantile(0.5));
+    signature((
+        magnitude(partial.count() as usize),
+        input.first().copied(),
+        magnitude(once.len()),
+        input.len() == once.len(),
+    ))
+}

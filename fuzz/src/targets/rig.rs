@@ -1,0 +1,122 @@
+//! A connection's decoding state for the targets, with small bounds so that inputs pass them.
+
+use catchment_gateway::{
+    decode::{Decoded, Limits},
+    intake::{Intake, Names, TimeRules},
+};
+use catchment_partial::Timestamp;
+
+use super::{magnitude, signature};
+
+/// The gateway's clock, Unix nanoseconds.
+const NOW: i64 = 1_700_000_000_000_000_000;
+const DAY: i64 = 86_400_000_000_000;
+/// Refusals of one message: those told one by one, and one of each reason.
+const REFUSALS_MAX: usize = 16 + 11;
+
+pub(super) struct Rig {
+    pub(super) names: Names,
+    pub(super) rules: TimeRules,
+    pub(super) limits: Limits,
+    pub(super) intake: Intake,
+    /// What each message was.
+    pub(super) decoded: Vec<Decoded>,
+}
+
+impl Rig {
+    pub(super) fn new() -> Self {
+        Self {
+            names: Names::new(50),
+            rules: TimeRules {
+                now: Timestamp::from_nanos(NOW),
+                oldest: Timestamp::from_nanos(NOW - 3_650 * DAY),
+                newest: Timestamp::from_nanos(NOW + DAY),
+            },
+            limits: Limits { message_bytes_max: 4 << 10, readings_max: 100, depth_max: 8 },
+            intake: Intake::default(),
+            decoded: Vec::new(),
+        }
+    }
+
+    /// Notes what a message was. `before`: how many readings, refusals and heads there were.
+    pub(super) fn settle(&mut self, decoded: Decoded, before: [usize; 3]) {
+        let [readings, refusals, heads] = self.counts();
+        assert!(readings - before[0] <= self.limits.readings_max, "too many readings of one message");
+        assert!(refusals - before[1] <= REFUSALS_MAX, "too many refusals of one message");
+        match decoded {
+            Decoded::Message => assert!(heads > before[2], "a message without a head"),
+            Decoded::Hello { .. } => assert_eq!([readings, refusals, heads], before, "a hello with more"),
+            Decoded::Refused => {
+                assert!(
+                    heads == before[2] && readings == before[0],
+                    "something is left of a refused message"
+                );
+                assert!(refusals > before[1], "refused without a reason");
+            }
+        }
+        self.decoded.push(decoded);
+    }
+
+    /// Numbers of readings, refusals and heads.
+    pub(super) fn counts(&self) -> [usize; 3] {
+        [self.intake.readings.len(), self.intake.refusals.len(), self.intake.heads.len()]
+    }
+
+    /// What holds whatever came in.
+    pub(super) fn check(&self) {
+        let ends: Vec<_> = self.intake.heads.iter().map(|head| head.readings_end).collect();
+        assert!(ends.is_sorted());
+        assert!(self.intake.heads.iter().all(|head| head.seq != Some(0)));
+        for reading in &self.intake.readings {
+            assert!(reading.value.is_finite());
+            assert!(!(reading.value == 0.0 && reading.value.is_sign_negative()), "a negative zero");
+            assert_eq!(self.rules.check(reading.time), Ok(reading.time));
+            assert!(
+                self.intake.fresh.iter().any(|fresh| fresh.0 == reading.series),
+                "a series without a name"
+            );
+        }
+        for refusal in &self.intake.refusals {
+            assert!(refusal.count > 0);
+            assert!(refusal.message.len() <= 300, "a long message");
+        }
+    }
+
+    /// Whether two connections took the same from the same bytes.
+    pub(super) fn assert_same(&self, other: &Self) {
+        assert_eq!(self.decoded, other.decoded);
+        assert_eq!(self.intake.heads, other.intake.heads);
+        assert_eq!(self.intake.readings, other.intake.readings);
+        assert_eq!(self.intake.refusals, other.intake.refusals);
+        assert_eq!(self.intake.fresh, other.intake.fresh);
+    }
+
+    /// What happened: which kinds of messages, which refusals with how their messages begin, how many readings.
+    pub(super) fn signature(&self) -> u64 {
+        let kinds: Vec<_> = self.decoded.iter().take(4).map(std::mem::discriminant).collect();
+        let mut refusals: Vec<_> = self
+            .intake
+            .refusals
+            .iter()
+            .map(|refusal| {
+                let words =
+                    refusal.message.split(' ').filter(|word| word.bytes().all(|b| b.is_ascii_lowercase()));
+                let words: String = words.take(6).collect();
+                (refusal.reason.code(), words)
+            })
+            .collect();
+        refusals.sort();
+        refusals.dedup();
+        refusals.truncate(4);
+        let labels = self.intake.fresh.iter().map(|fresh| fresh.2.len()).max();
+        let [readings, _, heads] = self.counts();
+        signature((
+            kinds,
+            refusals,
+            labels,
+            magnitude(readings),
+            magnitude(heads),
+            magnitude(self.intake.fresh.len()),
+        ))
+    }
+}

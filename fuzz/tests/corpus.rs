@@ -1,0 +1,20 @@
+//! All inputs of the corpus, and some mutations, through each target. One test: memory is that of the process.
+
+use catchment_fuzz::{
+    corpus,
+    run::{Until, Watch, run},
+    targets::TARGETS,
+};
+
+#[test]
+fn every_case_of_the_corpus_and_some_mutations_hold() {
+    let mut failures = Vec::new();
+    for target in &TARGETS {
+        assert!(!corpus::seeds(target).unwrap().is_empty(), "{} has no seeds", target.name);
+        let report = run(target, &Watch::start(target), 1, Until::Inputs(1_500)).unwrap();
+        assert!(report.inputs > 1_000 || report.failure.is_some());
+        assert!(report.kept > 3 || report.failure.is_some(), "{}: all inputs do the same", target.name);
+        failures.extend(report.failure.map(|failure| (target.name, failure)));
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
