@@ -159,7 +159,8 @@ fn full_is_told_and_passes() {
         }
     };
     let last = fill(&log);
-    assert!(commits.borrow().full);
+    // An append is told a moment before the subscribers are.
+    wait_until("not told", || commits.borrow().full);
     wait_until("accepted and not written", || log.durable() > last);
     disk.set_quota(Some(200 << 10));
     wait_until("space from outside is not used", || !commits.borrow().full);
