@@ -8,18 +8,14 @@ use std::{
     cell::{Cell, RefCell},
     num::NonZeroU16,
     rc::Rc,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use actix::{Actor, Addr, Arbiter};
 use catchment_certs::Accepted;
 use catchment_journal::Position;
-use catchment_partial::Timestamp;
-use catchment_proto::{Name, wire};
+use catchment_proto::Name;
 use hashbrown::HashMap;
 use tokio::{
     sync::{mpsc, watch},
@@ -33,8 +29,12 @@ use crate::{
     metrics::Metrics,
     mqtt::connection::Rules,
     session::{self, Context, protocol::Protocols},
-    shard::{Observation, Shard, ShardLog, Wait},
+    shard::{Observation, Shard, Wait},
 };
+
+mod link;
+
+pub use link::{LiveSlot, Progress, ShardLink};
 
 /// Connections on their way to a worker; beyond, the accept task of each waits.
 const ARRIVALS_MAX: usize = 256;
@@ -43,69 +43,6 @@ const TICK_MAX: Duration = Duration::from_millis(200);
 const TICK_MIN: Duration = Duration::from_millis(10);
 /// How often a checkpoint is considered.
 const CHECKPOINT_LOOK: Duration = Duration::from_millis(500);
-
-/// How far a shard has closed its windows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Windows that end at or before this are closed, durably.
-    pub watermark: Option<Timestamp>,
-    /// Every batch of theirs stands in the outbox below this.
-    pub outbox_end: Position,
-}
-
-/// What the uplink sees of a shard.
-#[derive(Clone)]
-pub struct ShardLink {
-    /// Number of the shard.
-    pub index: u32,
-    /// Batches in order.
-    pub outbox: ShardLog,
-    /// How far windows are closed.
-    pub progress: watch::Receiver<Progress>,
-    /// Latest state of open windows, taken by the uplink.
-    pub live: Arc<LiveSlot>,
-    /// Set by the uplink: everything in the outbox below is acknowledged.
-    pub acknowledged: watch::Sender<Position>,
-}
-
-impl ShardLink {
-    /// Waits until nothing is in the outbox that is not acknowledged, and everything closed is in it. May be
-    /// dropped at any await.
-    pub async fn delivered(&self) {
-        let _ = self.acknowledged.subscribe().wait_for(|end| *end >= self.progress.borrow().outbox_end).await;
-    }
-}
-
-/// The newest live batches of a shard, until the uplink takes them.
-#[derive(Debug, Default)]
-pub struct LiveSlot {
-    batches: Mutex<Vec<wire::Batch>>,
-    /// A stream has begun: its other end knows of no open window.
-    anew: AtomicBool,
-    /// Told when there are batches.
-    pub changed: tokio::sync::Notify,
-}
-
-impl LiveSlot {
-    /// Takes what is there.
-    pub fn take(&self) -> Vec<wire::Batch> {
-        std::mem::take(&mut *self.batches.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Asks for all open windows, not only those that changed.
-    pub fn ask_anew(&self) {
-        self.anew.store(true, Ordering::Release);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.batches.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
-    fn put(&self, batches: Vec<wire::Batch>) {
-        *self.batches.lock().unwrap_or_else(PoisonError::into_inner) = batches;
-        self.changed.notify_one();
-    }
-}
 
 /// A running worker, seen from outside its thread.
 #[derive(Debug)]
@@ -382,7 +319,7 @@ impl Inner {
         loop {
             ticks.tick().await;
             // What the uplink has not taken yet is as new as it needs; the next round holds all since.
-            let anew = slot.anew.swap(false, Ordering::AcqRel);
+            let anew = slot.was_asked_anew();
             if !slot.is_empty() && !anew {
                 continue;
             }

@@ -165,46 +165,13 @@ impl Desk {
         };
         learn(session, device, intake, self.series_max, shard)?;
         let epoch = session.epoch.clone();
-        let mut highest = epoch.as_deref().map_or(0, |epoch| shard.state().highest(device, epoch));
-        let mut entry = IntakeEntry { device, ..IntakeEntry::default() };
-        let mut refusals = Vec::new();
+        let before = epoch.as_deref().map_or(0, |epoch| shard.state().highest(device, epoch));
         let mut marks = session.client.as_ref().map(|client| Marks::new(client, device, shard.state()));
-        let (mut start, mut last_time, mut duplicates) = (0, 0_i64, 0);
-        for head in &intake.heads {
-            let readings = intake.readings.get(start..head.readings_end).unwrap_or_default();
-            start = head.readings_end;
-            if let Some(seq) = head.seq {
-                if seq <= highest {
-                    duplicates += 1;
-                    continue;
-                }
-                highest = seq;
-            }
-            if let Some(marks) = &mut marks
-                && !marks.is_new(head.mark)
-            {
-                duplicates += 1;
-                continue;
-            }
-            let mut refused = 0;
-            for reading in readings {
-                let Some(Some(series)) = session.series.get(&reading.series) else {
-                    refused += 1;
-                    continue;
-                };
-                let time = reading.time.as_nanos();
-                entry.series.push(*series);
-                entry.time.push(time.wrapping_sub(last_time));
-                entry.value.push(reading.value);
-                last_time = time;
-            }
-            if refused > 0 {
-                refusals.push(too_many_series(head, refused, self.series_max));
-            }
-        }
+        let Sorted { mut entry, highest, refusals, duplicates } =
+            sort(session, intake, before, marks.as_mut(), self.series_max);
+        entry.device = device;
         let ack = if epoch.is_some() { highest } else { intake.heads.last().map_or(0, |head| head.ordinal) };
         let taken = entry.value.len() as u64;
-        let before = epoch.as_deref().map_or(0, |epoch| shard.state().highest(device, epoch));
         let moved = highest > before;
         if let Some(epoch) = epoch.filter(|_| moved) {
             entry.epoch = epoch.as_ref().to_owned();
@@ -222,6 +189,64 @@ impl Desk {
         self.metrics.duplicates.inc_by(duplicates);
         Ok(Answer::Taken { ack, durable_at: shard.end(), refusals, slow: shard.is_pressed() })
     }
+}
+
+/// What of some messages is new.
+struct Sorted {
+    /// Its readings; without the device and the numbers.
+    entry: IntakeEntry,
+    /// Highest sequence number.
+    highest: u64,
+    refusals: Vec<Refusal>,
+    /// Messages that were taken before.
+    duplicates: u64,
+}
+
+/// Sorts messages out whose number, or whose packet of the client, was taken before, and readings of series that are
+/// refused. `before` is the highest number taken of the session's epoch.
+fn sort(
+    session: &Session,
+    intake: &Intake,
+    before: u64,
+    mut marks: Option<&mut Marks<'_>>,
+    series_max: usize,
+) -> Sorted {
+    let mut sorted =
+        Sorted { entry: IntakeEntry::default(), highest: before, refusals: Vec::new(), duplicates: 0 };
+    let (mut start, mut last_time) = (0, 0_i64);
+    for head in &intake.heads {
+        let readings = intake.readings.get(start..head.readings_end).unwrap_or_default();
+        start = head.readings_end;
+        if let Some(seq) = head.seq {
+            if seq <= sorted.highest {
+                sorted.duplicates += 1;
+                continue;
+            }
+            sorted.highest = seq;
+        }
+        if let Some(marks) = &mut marks
+            && !marks.is_new(head.mark)
+        {
+            sorted.duplicates += 1;
+            continue;
+        }
+        let mut refused = 0;
+        for reading in readings {
+            let Some(Some(series)) = session.series.get(&reading.series) else {
+                refused += 1;
+                continue;
+            };
+            let time = reading.time.as_nanos();
+            sorted.entry.series.push(*series);
+            sorted.entry.time.push(time.wrapping_sub(last_time));
+            sorted.entry.value.push(reading.value);
+            last_time = time;
+        }
+        if refused > 0 {
+            sorted.refusals.push(too_many_series(head, refused, series_max));
+        }
+    }
+    sorted
 }
 
 /// Learns the device's index of each series that the session uses for the first time.

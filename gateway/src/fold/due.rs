@@ -19,7 +19,7 @@ pub(super) type Place = (u32, u32, Window);
 
 /// Phases of a close.
 const ON_TIME: u32 = 1;
-const LATE: u32 = 2;
+pub(super) const LATE: u32 = 2;
 const STALE: u32 = 3;
 
 /// The order in which a close takes windows: phase, end (of late ones the least), position of opening (of late ones

@@ -6,7 +6,7 @@ use catchment_partial::{Timestamp, Width, Window};
 use catchment_proto::wire::Label;
 use prost::Message;
 
-use super::due::Rank;
+use super::due::{LATE, Rank};
 
 /// One record of the journal.
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -187,7 +187,7 @@ impl LastClosed {
 
     pub(super) fn rank(&self) -> Option<Rank> {
         let window = Window::from_index(self.window, Width::from_millis(self.width_ms).ok()?)?;
-        let end = if self.opened > 0 { Timestamp::MIN } else { window.end() };
+        let end = if self.phase == LATE { Timestamp::MIN } else { window.end() };
         Some((self.phase, end, self.opened, (self.device, self.series, window)))
     }
 }

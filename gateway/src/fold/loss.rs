@@ -54,10 +54,13 @@ impl State {
         }
     }
 
-    /// The epoch that a device used last.
-    pub fn last_epoch(&self, device: u32) -> Option<(&str, u64)> {
-        let epoch = self.devices.get(device as usize)?.epochs.last()?;
-        Some((&epoch.text, epoch.highest))
+    /// How far a device has got in each epoch that is kept, the one used last at the end; the empty text stands for
+    /// readings without number, if there were any.
+    pub fn epochs(&self, device: u32) -> impl Iterator<Item = (&str, u64)> {
+        let device = self.devices.get(device as usize);
+        let unnumbered = device.map(|device| ("", device.unnumbered)).filter(|(_, count)| *count > 0);
+        let epochs = device.map(|device| device.epochs.as_slice()).unwrap_or_default();
+        unnumbered.into_iter().chain(epochs.iter().map(|epoch| (&*epoch.text, epoch.highest)))
     }
 
     /// What is missing between the state and a point that a device is known to have reached.

@@ -179,9 +179,9 @@ pub struct State {
     pub(super) suspect: Option<Suspect>,
 }
 
-/// A stretch of the journal that is lost. A late window that a device opens after it may have been opened within it
-/// already, and closed and delivered under that name since: so it falls due as if it had been. Without that, its readings
-/// could count twice.
+/// A stretch of the journal that is lost. A window that a device opens after it may have been opened within it
+/// already, and closed and delivered under that name since: so it falls due as if it had been (of on-time windows only
+/// those that were open for too long fall due by that). Without that, its readings could count twice.
 #[derive(Clone, Debug)]
 pub(super) struct Suspect {
     pub(super) from: u64,
@@ -281,12 +281,12 @@ impl State {
             partial.push(time, *value);
             series.open.push(Open { window, part: position, revision: position, partial });
             let place = (intake.device, *index, window);
+            let suspect = self.suspect.as_ref().filter(|suspect| suspect.devices.contains(&intake.device));
+            let opened = suspect.map_or(position, |suspect| suspect.from);
             if self.watermark.is_some_and(|watermark| window.end() <= watermark) {
-                let suspect =
-                    self.suspect.as_ref().filter(|suspect| suspect.devices.contains(&intake.device));
-                self.due.push_late(suspect.map_or(position, |suspect| suspect.from), place);
+                self.due.push_late(opened, place);
             } else {
-                self.due.push_on_time(position, place);
+                self.due.push_on_time(opened, place);
             }
         }
         Ok(())

@@ -5,7 +5,7 @@
 //! an on-time window falls due too when it has been open for longer than any clock that goes right would leave it: so
 //! none stays open for ever because the time of day was put back or stands still.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use catchment_journal::{Disk, Position};
 use catchment_partial::{Timestamp, Window};
@@ -13,7 +13,7 @@ use catchment_partial::{Timestamp, Window};
 use super::{Pending, Shard, Wait};
 use crate::{
     cut,
-    fold::{CensusEntry, CloseEntry, Entry},
+    fold::{CensusEntry, CloseEntry, EPOCHS_MAX, Entry},
 };
 
 /// Late windows gather at least so long: a device that sends its history then costs one partial a window.
@@ -110,18 +110,22 @@ impl<D: Disk> Shard<D> {
             return Ok(());
         }
         let mut entry = CensusEntry::default();
-        let devices: Vec<u32> = self.census.changed.iter().copied().take(CENSUS_DEVICES).collect();
-        for device in &devices {
-            let unnumbered = Some(("", self.state.reached(*device, ""))).filter(|(_, count)| *count > 0);
-            for (epoch, highest) in self.state.last_epoch(*device).into_iter().chain(unnumbered) {
-                entry.device.push(*device);
+        let mut devices = Vec::new();
+        for (device, epochs) in self.census.changed.iter() {
+            if entry.device.len() >= CENSUS_EPOCHS {
+                break;
+            }
+            devices.push(device);
+            let known = self.state.epochs(device).filter(|(epoch, _)| epochs.iter().any(|e| **e == **epoch));
+            for (epoch, highest) in known {
+                entry.device.push(device);
                 entry.epoch.push(epoch.to_owned());
                 entry.highest.push(highest);
             }
         }
         self.record(Entry::Census(entry))?;
-        for device in &devices {
-            self.census.changed.remove(device);
+        for device in devices {
+            self.census.changed.forget(device);
         }
         if self.census.changed.is_empty() {
             (self.census.at, self.census.since) = (self.journal.end(), now);
@@ -133,13 +137,45 @@ impl<D: Disk> Shard<D> {
 /// Journal bytes and time between two censuses: what damage can leave unknown.
 const CENSUS_BYTES: u64 = 1 << 20;
 const CENSUS_EVERY: Duration = Duration::from_secs(60);
-/// Devices in one entry; their epochs are at most 64 bytes each.
-const CENSUS_DEVICES: usize = 4_096;
+/// Epochs in one entry, beyond which no device is added; they are at most 64 bytes each, and a device has at most
+/// [`EPOCHS_MAX`] and the one without text.
+const CENSUS_EPOCHS: usize = 4_096;
 
 /// Devices whose numbers moved since the last census.
 #[derive(Debug, Default)]
 pub(super) struct Census {
-    pub(super) changed: BTreeSet<u32>,
+    pub(super) changed: Moved,
     pub(super) at: Position,
     pub(super) since: Duration,
+}
+
+/// Epochs of devices in which numbers moved; the empty one stands for readings without number.
+#[derive(Debug, Default)]
+pub(super) struct Moved(BTreeMap<u32, Vec<Box<str>>>);
+
+impl Moved {
+    pub(super) fn note(&mut self, device: u32, epoch: &str) {
+        let epochs = self.0.entry(device).or_default();
+        if epochs.iter().any(|known| **known == *epoch) {
+            return;
+        }
+        // The state forgets older ones too.
+        if epochs.len() > EPOCHS_MAX {
+            epochs.remove(0);
+        }
+        epochs.push(epoch.into());
+    }
+
+    /// A census holds what moved.
+    pub(super) fn forget(&mut self, device: u32) {
+        self.0.remove(&device);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (u32, &[Box<str>])> {
+        self.0.iter().map(|(device, epochs)| (*device, epochs.as_slice()))
+    }
 }

@@ -7,13 +7,14 @@
 //! - `recover`: from the data folder to a shard whose state is the fold of its journal;
 //! - `close`: the clock's decisions: which windows are due, when the watermark moves;
 //! - `checkpoint`: the state on disk, so that the journal's beginning can go;
-//! - `replay`, `names`: what is kept and what is told when the journal is damaged.
+//! - `replay`, `names`, `recovered`: what is kept and what is told when the journal is damaged.
 
 mod ages;
 mod checkpoint;
 mod close;
 mod names;
 mod recover;
+mod recovered;
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -37,7 +38,7 @@ use crate::{
 pub use checkpoint::Capture;
 pub(crate) use names::FOLDER as NAMES;
 pub use recover::{RecoverError, Setup, examine};
-pub use replay::{LostBatches, Recovered};
+pub use recovered::{LostBatches, Recovered};
 
 /// Most bytes of an entry. A reading takes at most 23, and an intake has at most 16,384 and those of one more
 /// message, of which `readings_max` is at most 20,000.
@@ -226,12 +227,12 @@ impl<D: Disk> Shard<D> {
     pub fn take(&mut self, mut intake: IntakeEntry) -> Result<(), Wait> {
         self.room()?;
         intake.previous = self.state.reached(intake.device, &intake.epoch);
-        let device = intake.device;
+        let (device, epoch) = (intake.device, intake.epoch.clone());
         let late_before = self.state.open_count().1;
         self.record(Entry::Intake(intake))?;
         let late = self.state.open_count().1.saturating_sub(late_before);
         self.metrics.late.inc_by(late as u64);
-        self.census.changed.insert(device);
+        self.census.changed.note(device, &epoch);
         Ok(())
     }
 

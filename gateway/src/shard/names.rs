@@ -203,7 +203,8 @@ impl<D: Disk> Names<D> {
         self.waiting.clear();
     }
 
-    /// Brings the copies to what the state says, before the journal goes on at its end.
+    /// Brings the copies to what the state says, which is what stood in the journal before `end`. What a copy says of a
+    /// position from there on is lost and no longer counts.
     pub(super) fn agree(&mut self, copies: &Copies, state: &State, end: Position) {
         if copies.newest().is_some_and(|newest| newest >= end.get()) {
             self.waiting.push_back((end, Vec::new()));

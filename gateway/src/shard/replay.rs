@@ -3,230 +3,164 @@
 //! Reads only, so that a start and `journal verify` find the same. An entry that builds on a lost one gets that from its
 //! second copy ([`super::names`]). Closing entries keep their numbers and borders, so damage shifts nothing.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::path::PathBuf;
 
 use catchment_journal::{Damage, DamageReason, Disk, Position, ReadError, ReadEvent, Reader};
 use catchment_partial::Width;
-use catchment_proto::{Name, wire};
+use catchment_proto::wire;
 use prost::Message;
 
-use super::{checkpoint, names::Copies};
+use super::{
+    checkpoint,
+    close::Moved,
+    names::Copies,
+    recovered::{LostBatches, Recovered, list},
+};
 use crate::{
     cut,
-    fold::{ApplyError, CheckpointError, ConfigureEntry, Emission, Entry, Loss, State},
+    fold::{ApplyError, CheckpointError, ConfigureEntry, Emission, Entry, State},
 };
-
-/// Most of each kind that is listed; the rest is counted.
-const LISTED_MAX: usize = 1_000;
-
-/// Batches that the outbox held and lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LostBatches {
-    /// First number; numbers between are lost as far as they were used.
-    pub first: u64,
-    /// Last number.
-    pub last: u64,
-    /// Their windows closed at or after this watermark, Unix milliseconds, where that is known.
-    pub after_ms: Option<i64>,
-    /// Their windows closed at or before this watermark, Unix milliseconds, where that is known.
-    pub before_ms: Option<i64>,
-}
-
-/// What a recovery found.
-#[derive(Debug, Default)]
-pub struct Recovered {
-    /// Entries replayed.
-    pub entries: u64,
-    /// Batches put into the outbox again.
-    pub batches: u64,
-    /// Bytes cut at the end of the journal that were never acknowledged.
-    pub torn_bytes: u64,
-    /// Stretches that could not be read.
-    pub damage: Vec<Damage>,
-    /// What is known to be lost: device, epoch, first and last sequence number.
-    pub gaps: Vec<(Name, String, u64, u64)>,
-    /// Readings without sequence number that are known to be lost, by device.
-    pub readings_lost: Vec<(Name, u64)>,
-    /// Batches that are lost, and cannot be made again from the journal.
-    pub batches_lost: Vec<LostBatches>,
-    /// Entries that were whole but did not fit what came before: they build on lost ones.
-    pub unfit: u64,
-    /// Checkpoints that are damaged; the one before was taken.
-    pub checkpoints_damaged: Vec<PathBuf>,
-    /// Second copies of names are damaged: that alone loses nothing.
-    pub copies_damaged: bool,
-    /// What is lost of devices whose names are lost too.
-    pub unnamed: Vec<String>,
-    /// There is no checkpoint, and the journal does not reach back to its beginning.
-    pub without_checkpoint: bool,
-    /// Findings beyond those listed.
-    pub unlisted: u64,
-}
-
-fn list<T>(list: &mut Vec<T>, unlisted: &mut u64, item: T) {
-    if list.len() < LISTED_MAX {
-        list.push(item);
-    } else {
-        *unlisted += 1;
-    }
-}
-
-impl Recovered {
-    /// Whether nothing is damaged and nothing is lost.
-    pub fn is_clean(&self) -> bool {
-        self.damage.is_empty()
-            && self.gaps.is_empty()
-            && self.readings_lost.is_empty()
-            && self.batches_lost.is_empty()
-            && self.unnamed.is_empty()
-            && self.checkpoints_damaged.is_empty()
-            && self.unfit == 0
-            && !self.without_checkpoint
-            && !self.copies_damaged
-    }
-
-    /// How many messages with sequence number are known to be lost, at most: devices may leave numbers out.
-    pub fn messages_lost(&self) -> u64 {
-        let count = |first: u64, last: u64| last.saturating_sub(first).saturating_add(1);
-        self.gaps.iter().fold(0, |sum: u64, (_, _, first, last)| sum.saturating_add(count(*first, *last)))
-    }
-
-    pub(super) fn note_damage(&mut self, damage: Damage) {
-        list(&mut self.damage, &mut self.unlisted, damage);
-    }
-
-    fn note_loss(&mut self, state: &State, device: u32, loss: Loss) {
-        match (state.device_name(device).cloned(), loss) {
-            (Some(name), Loss::Messages { epoch, first, last }) => {
-                list(&mut self.gaps, &mut self.unlisted, (name, epoch, first, last));
-            }
-            (Some(name), Loss::Readings(count)) => {
-                list(&mut self.readings_lost, &mut self.unlisted, (name, count));
-            }
-            (None, loss) => {
-                let text = format!("of device number {device}, whose name is lost: {loss:?}");
-                list(&mut self.unnamed, &mut self.unlisted, text);
-            }
-        }
-    }
-
-    /// What is damaged and what is lost, a line each, for people.
-    pub fn lines(&self) -> Vec<String> {
-        let damage = self.damage.iter().map(|damage| format!("damaged: {damage}"));
-        damage.chain(self.losses()).collect()
-    }
-
-    /// What that means for checkpoints, devices and batches, a line each.
-    pub fn losses(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        for path in &self.checkpoints_damaged {
-            lines.push(format!("damaged: checkpoint {}: the one before it is taken", path.display()));
-        }
-        if self.copies_damaged {
-            lines.push("damaged: second copies of names; nothing is lost by that alone".into());
-        }
-        if self.without_checkpoint {
-            lines.push(
-                "lost: no checkpoint and no beginning of the journal: what was taken before it and not delivered is lost, \
-                 and a message from then that a device sends again counts again"
-                    .into(),
-            );
-        }
-        for (device, epoch, first, last) in &self.gaps {
-            lines.push(format!("lost: device {device}, epoch {epoch}: messages {first} to {last}"));
-        }
-        for (device, count) in &self.readings_lost {
-            lines.push(format!("lost: device {device}: {count} readings without sequence number"));
-        }
-        lines.extend(self.unnamed.iter().map(|text| format!("lost: {text}")));
-        for batches in &self.batches_lost {
-            let time = |ms: Option<i64>| ms.map_or("an unknown time".into(), |ms| format!("{ms} ms"));
-            lines.push(format!(
-                "lost: batches {} to {} of the outbox: windows that closed from {} to {}",
-                batches.first,
-                batches.last,
-                time(batches.after_ms),
-                time(batches.before_ms)
-            ));
-        }
-        if self.unfit > 0 {
-            lines.push(format!("left out: {} entries that build on lost ones", self.unfit));
-        }
-        if self.unlisted > 0 {
-            lines.push(format!("and {} findings more", self.unlisted));
-        }
-        lines
-    }
-}
 
 /// Where a replay begins.
 pub(super) struct Base {
     pub(super) state: State,
     pub(super) from: Position,
     pub(super) outbox_from: Position,
+    /// Entries behind `from` are lost, as they lie before the journal's start.
+    pub(super) prefix_lost: bool,
+    /// The position from which on the state knows nothing, where it is known by now that the journal lost its end.
+    pub(super) lost_end: Option<Position>,
+    /// The journal ends before `from`, or is empty though there was one.
+    pub(super) detached: bool,
+}
+
+fn missing(from: Position, to: Position) -> Damage {
+    let segment = PathBuf::from("journal");
+    Damage { from, to, segment, records_lost: None, reason: DamageReason::Missing }
 }
 
 /// The state at the checkpoint, or without one what the second copies know of the time before the journal's start.
 pub(super) fn base(
     stored: Option<&[u8]>,
-    journal: (Position, Position),
+    (start, end): (Position, Position),
     outbox_end: Position,
     copies: &mut Copies,
     recovered: &mut Recovered,
 ) -> Result<Base, CheckpointError> {
-    let missing = |from, to| Damage {
-        from,
-        to,
-        segment: PathBuf::from("journal"),
-        records_lost: None,
-        reason: DamageReason::Missing,
-    };
-    let (start, end) = journal;
     recovered.copies_damaged = copies.damaged > 0;
     // A copy is written after what it copies.
     let beyond = copies.newest().filter(|newest| *newest >= end.get());
     if let Some(newest) = beyond {
         recovered.note_damage(missing(end, Position::new(newest).next()));
     }
+    let lost_end = beyond.map(|_| end);
     if let Some(stored) = stored {
         let stored = checkpoint::parse(stored).ok_or_else(CheckpointError::short)?;
-        let state = State::decode(stored.state)?;
-        if stored.position < start {
-            recovered.note_damage(missing(stored.position, start));
+        let mut state = State::decode(stored.state)?;
+        let (from, outbox_from) = (stored.position, stored.outbox);
+        let (prefix_lost, detached) = (from < start, end < from);
+        if prefix_lost {
+            recovered.note_damage(missing(from, start));
+            state.lose(from.get(), start.get());
         }
-        if end < stored.position {
-            recovered.note_damage(missing(end, stored.position));
+        if detached {
+            recovered.note_damage(missing(end, from));
         }
-        return Ok(Base { state, from: stored.position, outbox_from: stored.outbox });
+        let lost_end = if detached { Some(from) } else { lost_end };
+        return Ok(Base { state, from, outbox_from, prefix_lost, lost_end, detached });
     }
-    let mut state = State::default();
+    let state = State::default();
     // An empty journal beside other things is no beginning.
     let empty =
         end == Position::ZERO && (outbox_end > Position::ZERO || beyond.is_some() || copies.damaged > 0);
-    if start > Position::ZERO || empty {
+    let prefix_lost = start > Position::ZERO;
+    let mut base =
+        Base { state, from: start, outbox_from: Position::ZERO, prefix_lost, lost_end, detached: empty };
+    if prefix_lost || empty {
         recovered.without_checkpoint = true;
         if let Some(width_ms) = copies.width().map(Width::as_millis) {
             // A width that was checked when it was read.
-            let _ = state.apply(0, &Entry::Configure(ConfigureEntry { width_ms }));
+            let _ = base.state.apply(0, &Entry::Configure(ConfigureEntry { width_ms }));
         }
-        copies.introduce_all(&mut state, if end > Position::ZERO { start } else { Position::new(u64::MAX) });
+        let before = if empty { Position::new(u64::MAX) } else { start };
+        copies.introduce_all(&mut base.state, before);
+        base.state.lose(0, start.get());
     }
-    Ok(Base { state, from: start, outbox_from: Position::ZERO })
+    if empty {
+        base.lost_end = Some(Position::new(copies.newest().map_or(0, |newest| newest.saturating_add(1))));
+    }
+    Ok(base)
 }
 
 /// What the outbox holds.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// Highest number; 0 without any.
+    /// Highest number that is known to be used; 0 without any.
     pub(super) highest: u64,
     /// Numbers that damage took.
     pub(super) lost: Vec<LostBatches>,
     /// The highest number was read, or nothing was written.
     pub(super) whole: bool,
+    /// Watermark of the last batch, Unix milliseconds.
+    newest_ms: Option<i64>,
+}
+
+impl Outbox {
+    /// An outbox that is not there.
+    pub(super) fn none(base: &Base) -> Self {
+        let mut outbox = Self::default();
+        outbox.complete(Position::ZERO, base);
+        outbox
+    }
+
+    /// Adds what the checkpoint knows; an outbox that ends before it has lost what stood between.
+    fn complete(&mut self, end: Position, base: &Base) {
+        let known = base.state.next_batch().saturating_sub(1);
+        if end < base.outbox_from {
+            self.whole = false;
+            let first = self.highest.saturating_add(1);
+            if first <= known {
+                self.lost.push(LostBatches { first, last: known, after_ms: self.newest_ms, before_ms: None });
+            }
+        }
+        self.highest = self.highest.max(known);
+    }
+}
+
+/// Reads what the outbox holds: from where the checkpoint stands in it, or everything when that is asked for or the
+/// outbox ends before.
+pub(super) fn scan_outbox<D: Disk>(
+    read: impl FnOnce(Position) -> Reader<D>,
+    end: Position,
+    base: &Base,
+    all: bool,
+    recovered: &mut Recovered,
+) -> Result<Outbox, ReadError> {
+    let everything = all || end < base.outbox_from;
+    let (from, next) =
+        if everything { (Position::ZERO, 1) } else { (base.outbox_from, base.state.next_batch()) };
+    let mut found = scan(read(from), from, next, recovered)?;
+    found.complete(end, base);
+    Ok(found)
+}
+
+/// Whether the outbox knows of batches that the journal does not: a batch goes there once its close is durable, so the
+/// journal has lost its end. Where damage before may have taken the close (`whole` is false), that tells nothing.
+pub(super) fn outbox_is_ahead(
+    whole: bool,
+    found: &Outbox,
+    state: &State,
+    end: Position,
+    recovered: &mut Recovered,
+) -> Option<Position> {
+    (whole && found.highest >= state.next_batch()).then(|| {
+        recovered.note_damage(missing(end, end.next()));
+        end
+    })
 }
 
 /// Reads the outbox from a position on; `next` is the lowest number that can stand there.
-pub(super) fn scan_outbox<D: Disk>(
+fn scan<D: Disk>(
     mut reader: Reader<D>,
     from: Position,
     next: u64,
@@ -252,13 +186,14 @@ pub(super) fn scan_outbox<D: Disk>(
                 if let Some(Some(records)) = taken {
                     first = first.max(number.saturating_sub(records));
                 }
-                if taken.is_some() && number > first && found.lost.len() < LISTED_MAX {
-                    found.lost.push(LostBatches {
+                if taken.is_some() && number > first {
+                    let batches = LostBatches {
                         first,
                         last: number - 1,
                         after_ms: watermark(&before),
                         before_ms: watermark(&record),
-                    });
+                    };
+                    list(&mut found.lost, &mut recovered.unlisted, batches);
                 }
                 found.highest = found.highest.max(number);
                 std::mem::swap(&mut record, &mut before);
@@ -273,6 +208,7 @@ pub(super) fn scan_outbox<D: Disk>(
             ReadEvent::End => break,
         }
     }
+    found.newest_ms = watermark(&before);
     found.whole = recovered.damage.len() == damage_before && (records > 0 || reader.position() <= from);
     Ok(found)
 }
@@ -284,8 +220,8 @@ pub(super) struct Replay<'a> {
     pub(super) recovered: &'a mut Recovered,
     /// Width for readings before any that was configured, when the entry that did is lost.
     pub(super) window: Option<Width>,
-    /// Devices that sent something.
-    pub(super) changed: BTreeSet<u32>,
+    /// What moved since the last census.
+    pub(super) changed: Moved,
 }
 
 impl Replay<'_> {
@@ -368,10 +304,10 @@ impl Replay<'_> {
             self.recovered.note_loss(&self.state, device, loss);
         }
         match entry {
-            Entry::Intake(intake) => drop(self.changed.insert(intake.device)),
+            Entry::Intake(intake) => self.changed.note(intake.device, &intake.epoch),
             Entry::Census(census) => {
                 for device in &census.device {
-                    self.changed.remove(device);
+                    self.changed.forget(*device);
                 }
             }
             _ => {}

@@ -15,11 +15,11 @@ use super::*;
 use crate::uplink::flight::Flight;
 
 const FOLDER: &str = "/data/shard-0";
-const DEVICES: usize = 4;
+pub(super) const DEVICES: usize = 4;
 /// Messages of a device before the damage at most; some more come after it.
 const BEFORE: u64 = 44;
 
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     fn below(&mut self, bound: u64) -> u64 {
@@ -32,11 +32,11 @@ impl Random {
 }
 
 type PartialName = (String, String, i64, u64);
-type Opened = (Shard<SimDisk>, [Committer<SimDisk>; 2], Recovered);
+pub(super) type Opened = (Shard<SimDisk>, [Committer<SimDisk>; 2], Recovered);
 
 /// What an aggregator knows: partials by name with the highest revision, and the highest batch number.
 #[derive(Default)]
-struct Centre {
+pub(super) struct Centre {
     /// By device, metric, window and part: revision, sum and count.
     partials: BTreeMap<PartialName, (u64, f64, u64)>,
     highest: u64,
@@ -68,7 +68,7 @@ impl Centre {
     }
 
     /// The messages of a device that are here, each once.
-    fn messages(&self, device: &str, context: &str) -> BTreeSet<u64> {
+    pub(super) fn messages(&self, device: &str, context: &str) -> BTreeSet<u64> {
         let of = self.partials.iter().filter(|((name, ..), _)| name == device);
         let (sum, count) = of.fold((0.0, 0), |(sum, count), (_, (_, s, c))| (sum + s, count + c));
         let bits = sum as u64;
@@ -78,23 +78,23 @@ impl Centre {
 }
 
 /// A shard on a simulated disk.
-struct Site {
-    world: World,
-    disk: SimDisk,
-    shard: Shard<SimDisk>,
-    committers: [Committer<SimDisk>; 2],
-    centre: Centre,
+pub(super) struct Site {
+    pub(super) world: World,
+    pub(super) disk: SimDisk,
+    pub(super) shard: Shard<SimDisk>,
+    pub(super) committers: [Committer<SimDisk>; 2],
+    pub(super) centre: Centre,
     /// How rarely something else happens than messages.
     pace: u64,
     /// Messages taken, by device.
-    taken: [u64; DEVICES],
+    pub(super) taken: [u64; DEVICES],
 }
 
-fn folder() -> &'static Path {
+pub(super) fn folder() -> &'static Path {
     Path::new(FOLDER)
 }
 
-fn device_name(device: usize) -> String {
+pub(super) fn device_name(device: usize) -> String {
     format!("d{device}")
 }
 
@@ -103,7 +103,7 @@ fn numbered(device: usize) -> bool {
 }
 
 impl Site {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut world = World::new();
         world.config.open_windows_max = 1 << 20;
         let disk = SimDisk::new(seed);
@@ -119,7 +119,7 @@ impl Site {
         }
     }
 
-    fn open(world: &World, disk: &SimDisk) -> Result<Opened, RecoverError> {
+    pub(super) fn open(world: &World, disk: &SimDisk) -> Result<Opened, RecoverError> {
         let mut setup = world.setup(folder());
         // Small, so that there are several segments.
         setup.limits = Limits {
@@ -132,7 +132,7 @@ impl Site {
         Shard::manual(&Arc::new(disk.clone()), &setup)
     }
 
-    fn send(&mut self, device: usize, random: &mut Random) {
+    pub(super) fn send(&mut self, device: usize, random: &mut Random) {
         let name = Name::new(&device_name(device)).unwrap();
         let index = self.shard.device(&name).unwrap();
         let metric = MetricName::new(&format!("m{}", random.below(6))).unwrap();
@@ -155,7 +155,7 @@ impl Site {
         self.shard.take(entry).unwrap();
     }
 
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         for _ in 0..2 {
             self.committers.iter_mut().for_each(|committer| committer.step().unwrap());
             self.shard.move_durable();
@@ -163,7 +163,7 @@ impl Site {
         self.committers.iter_mut().for_each(|committer| committer.step().unwrap());
     }
 
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         loop {
             let more = self.shard.tick().unwrap();
             self.commit();
@@ -173,7 +173,7 @@ impl Site {
         }
     }
 
-    fn deliver(&mut self) {
+    pub(super) fn deliver(&mut self) {
         let outbox = self.shard.outbox().clone();
         let mut flight = Flight::new(self.centre.highest);
         let mut reader = outbox.read(outbox.start_position());
@@ -196,7 +196,7 @@ impl Site {
         self.commit();
     }
 
-    fn checkpoint(&mut self) {
+    pub(super) fn checkpoint(&mut self) {
         self.commit();
         if let Some(capture) = self.shard.capture() {
             self.commit();
@@ -207,7 +207,7 @@ impl Site {
     }
 
     /// Some life: everything taken is durable in the end.
-    fn live(&mut self, random: &mut Random, most: u64) {
+    pub(super) fn live(&mut self, random: &mut Random, most: u64) {
         while self.taken.iter().any(|taken| *taken < most) {
             let device = random.below(DEVICES as u64) as usize;
             if self.taken[device] < most {
@@ -233,8 +233,19 @@ impl Site {
         (self.shard, self.committers) = (shard, committers);
     }
 
+    /// The power is lost once or twice, soon after what the start wrote, before any checkpoint.
+    fn lose_power_while_starting(&mut self, random: &mut Random) {
+        for _ in 0..=random.below(2) {
+            if random.below(2) == 0 {
+                self.committers.iter_mut().for_each(|committer| committer.step().unwrap());
+            }
+            self.disk.crash();
+            (self.shard, self.committers, _) = Self::open(&self.world, &self.disk).unwrap();
+        }
+    }
+
     /// Closes and delivers everything.
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         for _ in 0..30 {
             self.world.clock.advance(Duration::from_secs(30));
             self.settle();
@@ -275,7 +286,7 @@ fn harm(disk: &SimDisk, path: &Path, length: u64, random: &mut Random) -> String
     }
 }
 
-fn data_files(disk: &SimDisk) -> Vec<(PathBuf, u64)> {
+pub(super) fn data_files(disk: &SimDisk) -> Vec<(PathBuf, u64)> {
     let files = disk.files().into_iter().filter(|(path, length)| *length > 0 && path.starts_with(FOLDER));
     files.collect()
 }
@@ -325,6 +336,9 @@ fn case(seed: u64, files: usize, tally: &mut Tally) {
     }
     let before = site.taken;
     (site.shard, site.committers) = (shard, committers);
+    if seed.is_multiple_of(3) {
+        site.lose_power_while_starting(&mut random);
+    }
     site.checkpoint();
     // Life goes on, a restart later too.
     site.live(&mut random, BEFORE + 4);

@@ -1,0 +1,75 @@
+//! What a start would find, without starting: the stages of [`super`] that only read.
+
+use std::{path::Path, sync::Arc};
+
+use catchment_journal::{Checkpoints, Disk, Peek, Position, WholeError};
+
+use super::files::{RecoverError, is_complete};
+use crate::shard::{
+    close::Moved,
+    names::{self, Copies},
+    recovered::Recovered,
+    replay::{self, Base, Outbox, Replay},
+};
+
+/// What a start would find in a shard's folder that nobody has open. Changes nothing, and reads all of the outbox.
+///
+/// # Errors
+/// See [`RecoverError`].
+pub fn examine<D: Disk>(disk: &Arc<D>, folder: &Path) -> Result<Recovered, RecoverError> {
+    let there = |dir: &Path| disk.list(dir).is_ok_and(|names| !names.is_empty());
+    let mut recovered = Recovered::default();
+    let dir = folder.join("checkpoint");
+    let mut newest = Ok(None);
+    let unusable = |error| RecoverError::Checkpoint { folder: folder.to_owned(), error };
+    if there(&dir) {
+        let io = |error| RecoverError::Io { folder: folder.to_owned(), error };
+        let checkpoints = Checkpoints::open(Arc::clone(disk), &dir, "state").map_err(io)?;
+        recovered.checkpoints_damaged = checkpoints.damaged().map_err(unusable)?;
+        newest = checkpoints.newest();
+    }
+    let look = |name: &str| {
+        let dir = folder.join(name);
+        if there(&dir) { Peek::open(Arc::clone(disk), &dir) } else { Ok(None) }
+    };
+    let (journal, outbox) = (look("journal")?, look("outbox")?);
+    let mut copies = Copies::peek(disk, &folder.join(names::FOLDER));
+    let extent =
+        journal.as_ref().map_or((Position::ZERO, Position::ZERO), |log| (log.start_position(), log.end));
+    let stored = match newest {
+        Err(WholeError::Damaged { .. }) if is_complete(extent.0, extent.1) => None,
+        other => other.map_err(unusable)?.map(|(_, bytes)| bytes),
+    };
+    recovered.torn_bytes = journal.iter().chain(&outbox).map(|log| log.torn_tail_bytes).sum();
+    let outbox_end = outbox.as_ref().map_or(Position::ZERO, |log| log.end);
+    let base = replay::base(stored.as_deref(), extent, outbox_end, &mut copies, &mut recovered)
+        .map_err(|error| RecoverError::State { folder: folder.to_owned(), error })?;
+    let end = extent.1;
+    let found = match &outbox {
+        Some(outbox) => {
+            replay::scan_outbox(|from| outbox.read(from), outbox_end, &base, true, &mut recovered)?
+        }
+        None => Outbox::none(&base),
+    };
+    let mut lost = found.lost.clone();
+    if let Some(journal) = journal {
+        let before = recovered.damage.len();
+        let Base { state, from, prefix_lost, detached, .. } = base;
+        let (window, changed) = (None, Moved::default());
+        let mut replay = Replay { state, copies: &copies, recovered: &mut recovered, window, changed };
+        let mut remade = Vec::new();
+        replay.run(journal.read(from), |_, _, emission| {
+            if replay::holds(&lost, emission.number) {
+                remade.push(emission.number);
+            }
+        })?;
+        let state = replay.state;
+        let whole = recovered.damage.len() == before && recovered.unfit == 0 && !prefix_lost && !detached;
+        replay::outbox_is_ahead(whole, &found, &state, end, &mut recovered);
+        if whole {
+            remade.iter().for_each(|number| replay::remake(&mut lost, *number));
+        }
+    }
+    recovered.batches_lost = lost;
+    Ok(recovered)
+}

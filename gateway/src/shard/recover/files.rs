@@ -1,0 +1,158 @@
+//! The first stage: the files of a shard's folder, opened and mended, before anything is concluded from them.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use catchment_journal::{
+    Checkpoints, Damage, DamageReason, Disk, Log, LogConfig, OpenError, Position, ReadError, Recovery,
+    SyncError, WholeError, set_aside,
+};
+
+use super::Setup;
+use crate::{
+    fold::CheckpointError,
+    shard::{
+        Limits, Wait,
+        names::{self, Copies, Names},
+        recovered::Recovered,
+    },
+};
+
+/// Why a shard cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// A log cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The checkpoints' folder cannot be made or listed.
+    #[error("{}: {error}", .folder.display())]
+    Io {
+        /// The shard's folder.
+        folder: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The checkpoints cannot be read.
+    #[error(
+        "{}: {error}; no other checkpoint is whole. Put the files back, or set them aside with `journal repair`: then what was \
+         taken before the journal's start and not delivered is lost",
+        .folder.display()
+    )]
+    Checkpoint {
+        /// The shard's folder.
+        folder: PathBuf,
+        /// What is wrong.
+        error: WholeError,
+    },
+    /// A checkpoint that this version cannot read.
+    #[error("{}: {error}", .folder.display())]
+    State {
+        /// The shard's folder.
+        folder: PathBuf,
+        /// What is wrong.
+        error: CheckpointError,
+    },
+    /// The first entry cannot be written.
+    #[error(transparent)]
+    Wait(#[from] Wait),
+    /// A log cannot go on behind what is missing.
+    #[error("{}: {error}", .folder.display())]
+    Write {
+        /// The shard's folder.
+        folder: PathBuf,
+        /// What is wrong.
+        error: SyncError,
+    },
+}
+
+fn journal_config(limits: &Limits) -> LogConfig {
+    LogConfig {
+        bytes_max: limits.journal_bytes_max,
+        segment_bytes: limits.segment_bytes,
+        record_bytes_max: limits.entry_bytes_max,
+        ..LogConfig::default()
+    }
+}
+
+fn outbox_config(limits: &Limits) -> LogConfig {
+    LogConfig {
+        bytes_max: limits.outbox_bytes_max,
+        segment_bytes: limits.segment_bytes,
+        record_bytes_max: limits.record_bytes_max,
+        ..LogConfig::default()
+    }
+}
+
+/// Whether a journal was never cut at its beginning: then it says all that a checkpoint does.
+pub(super) fn is_complete(start: Position, end: Position) -> bool {
+    start == Position::ZERO && end > Position::ZERO
+}
+
+/// Opens a log. One whose only header is destroyed cannot be read at all: its files are set aside, and it goes on behind.
+fn open_log<D: Disk>(
+    disk: &Arc<D>,
+    folder: &Path,
+    config: LogConfig,
+    recovered: &mut Recovered,
+) -> Result<(Log<D>, Recovery), OpenError> {
+    match Log::open(Arc::clone(disk), folder, config.clone()) {
+        Err(OpenError::Unreadable { path }) => {
+            set_aside(&**disk, folder)?;
+            let (log, recovery) = Log::open(Arc::clone(disk), folder, config)?;
+            let (from, to, reason) = (Position::ZERO, log.start(), DamageReason::SegmentHeader);
+            recovered.note_damage(Damage { from, to, segment: path, records_lost: None, reason });
+            Ok((log, recovery))
+        }
+        other => other,
+    }
+}
+
+/// The files of a shard, open.
+pub(super) struct Files<D: Disk> {
+    pub(super) journal: Log<D>,
+    pub(super) outbox: Log<D>,
+    pub(super) checkpoints: Checkpoints<D>,
+    /// The newest whole checkpoint. Without any, the journal is complete or that is told as a loss.
+    pub(super) stored: Option<Vec<u8>>,
+    pub(super) names: Names<D>,
+    pub(super) copies: Copies,
+    /// The outbox ends as it was closed, or with a whole commit.
+    pub(super) outbox_clean: bool,
+}
+
+impl<D: Disk> Files<D> {
+    /// Opens them, each made if it is not there. What was torn off the logs' ends, and which checkpoints are damaged,
+    /// is noted.
+    pub(super) fn open(
+        disk: &Arc<D>,
+        setup: &Setup<'_>,
+        recovered: &mut Recovered,
+    ) -> Result<Self, RecoverError> {
+        let Setup { folder, limits, .. } = setup;
+        let folder = *folder;
+        let io = |error| RecoverError::Io { folder: folder.to_owned(), error };
+        let checkpoints =
+            Checkpoints::open(Arc::clone(disk), &folder.join("checkpoint"), "state").map_err(io)?;
+        let unusable = |error| RecoverError::Checkpoint { folder: folder.to_owned(), error };
+        let newest = checkpoints.newest();
+        let (journal, journal_recovery) =
+            open_log(disk, &folder.join("journal"), journal_config(limits), recovered)?;
+        let (outbox, outbox_recovery) =
+            open_log(disk, &folder.join("outbox"), outbox_config(limits), recovered)?;
+        let stored = match newest {
+            Err(WholeError::Damaged { .. }) if is_complete(journal.start(), journal.end()) => None,
+            other => other.map_err(unusable)?.map(|(_, bytes)| bytes),
+        };
+        // So that they are told once.
+        recovered.checkpoints_damaged = checkpoints.set_aside().map_err(unusable)?;
+        recovered.torn_bytes = journal_recovery.torn_tail_bytes + outbox_recovery.torn_tail_bytes;
+        let (names, copies) = Names::open(disk, &folder.join(names::FOLDER));
+        let outbox_clean = outbox_recovery.is_clean() && outbox_recovery.torn_tail_bytes == 0;
+        Ok(Self { journal, outbox, checkpoints, stored, names, copies, outbox_clean })
+    }
+}

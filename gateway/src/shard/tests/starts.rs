@@ -1,0 +1,144 @@
+//! Starts after a log lost its end, and with little room: no position and no number is used twice, what is left of a log
+//! is used, and a start succeeds.
+
+use catchment_journal::{DamageReason, Disk};
+use catchment_partial::Width;
+
+use super::{
+    damage::{DEVICES, Opened, Random, Site, data_files, device_name, folder},
+    *,
+};
+
+impl Site {
+    fn restart_after_damage(&mut self) -> Recovered {
+        let (shard, committers, recovered) = Self::open(&self.world, &self.disk).unwrap();
+        (self.shard, self.committers) = (shard, committers);
+        recovered
+    }
+
+    /// The newest file of a log loses everything behind its header, or all of it.
+    fn lose_last_file(&self, log: &str, all: bool) {
+        let dir = folder().join(log);
+        let newest =
+            data_files(&self.disk).into_iter().map(|(path, _)| path).filter(|path| path.starts_with(&dir));
+        let newest = newest.max().unwrap();
+        match all {
+            true => self.disk.remove(&newest).unwrap(),
+            false => catchment_journal::DiskFile::set_len(&self.disk.open(&newest).unwrap(), 4096).unwrap(),
+        }
+    }
+
+    fn kept(&self) -> usize {
+        (0..DEVICES).map(|device| self.centre.messages(&device_name(device), "kept").len()).sum()
+    }
+}
+
+/// What the journal lost at its end without a trace in it, the outbox or the second copies tell of.
+#[test]
+fn a_journal_that_lost_its_end_goes_on_behind_it() {
+    for (seed, all) in (0..40).zip([true, false].into_iter().cycle()) {
+        let mut site = Site::new(seed);
+        let mut random = Random(seed);
+        site.live(&mut random, 6);
+        site.checkpoint();
+        site.live(&mut random, 30);
+        site.world.clock.advance(Duration::from_secs(60));
+        site.settle();
+        let (end, next) = (site.shard.end(), site.shard.state().next_batch());
+        site.lose_last_file("journal", all);
+        let found = site.restart_after_damage();
+        let missing = |damage: &catchment_journal::Damage| damage.reason == DamageReason::Missing;
+        assert!(found.damage.iter().any(missing), "seed {seed}: {:?}", found.lines());
+        assert!(site.shard.end() > end, "seed {seed}: positions are used again");
+        assert!(site.shard.state().next_batch() >= next, "seed {seed}: numbers are used again");
+        // Also when the power is lost before anything else is written.
+        site.disk.crash();
+        site.restart_after_damage();
+        assert!(site.shard.end() > end, "seed {seed}: positions are used again after a crash");
+        site.finish();
+        site.kept();
+    }
+}
+
+#[test]
+fn an_outbox_that_lost_its_end_delivers_what_it_has_before() {
+    let mut site = Site::new(2);
+    let mut random = Random(2);
+    let first = site.shard.state().next_batch();
+    // A backlog of several files, and a checkpoint that stands behind it.
+    for step in 0..400 {
+        site.send(step % DEVICES, &mut random);
+        site.taken = [step as u64 / 16; DEVICES];
+        site.world.clock.advance(Duration::from_secs(11));
+        site.settle();
+    }
+    site.checkpoint();
+    let last = site.shard.state().next_batch() - 1;
+    let start = site.shard.outbox().start_position();
+    site.lose_last_file("outbox", true);
+    let found = site.restart_after_damage();
+    let lost: Vec<_> = found.batches_lost.iter().map(|lost| (lost.first, lost.last)).collect();
+    assert_eq!(lost.len(), 1, "{:?}", found.lines());
+    assert!(lost[0].0 > first + 100 && lost[0].1 == last, "{lost:?} of {first} to {last}");
+    assert_eq!(site.shard.outbox().start_position(), start, "what is left is not thrown away");
+    let kept = outbox_numbers(&site);
+    assert_eq!(kept, (first..lost[0].0).collect::<Vec<_>>());
+    // Batches that come now are behind the gap.
+    site.world.clock.advance(Duration::from_secs(11));
+    site.send(0, &mut random);
+    site.world.clock.advance(Duration::from_secs(60));
+    site.settle();
+    assert!(outbox_numbers(&site).last().unwrap() > &last);
+}
+
+fn outbox_numbers(site: &Site) -> Vec<u64> {
+    let mut reader = site.shard.outbox().read(Position::ZERO);
+    let (mut record, mut numbers) = (Vec::new(), Vec::new());
+    loop {
+        match reader.next(&mut record).unwrap() {
+            ReadEvent::Record(_) => numbers.push(cut::split_record(&record).unwrap().0),
+            ReadEvent::Damage(_) => {}
+            ReadEvent::End => return numbers,
+        }
+    }
+}
+
+/// A crash may come between a commit that fills a segment and the next segment: the first entry then needs that.
+#[test]
+fn a_start_writes_its_first_entry_also_where_the_last_file_is_full() {
+    for spare in 0..64 {
+        let mut site = Site::new(spare);
+        let mut random = Random(spare);
+        site.send(0, &mut random);
+        site.commit();
+        // Nothing more than what is reserved.
+        let used: u64 = site.disk.files().iter().map(|(_, length)| *length).sum();
+        site.disk.set_quota(Some(used));
+        let device = site.shard.device(&Name::new("d0").unwrap()).unwrap();
+        let filler = |length: usize| IntakeEntry {
+            device,
+            epoch: "boot".into(),
+            series: vec![0; length],
+            time: vec![0; length],
+            value: vec![0.5; length],
+            ..IntakeEntry::default()
+        };
+        let mut seq = 100;
+        for length in [100, 8, 1] {
+            for _ in 0..spare + 200 {
+                seq += 1;
+                if site.shard.take(IntakeEntry { seq, ..filler(length) }).is_err() {
+                    break;
+                }
+                let _ = site.committers[0].step();
+            }
+        }
+        site.disk.crash();
+        site.disk.set_quota(None);
+        site.world.config.window = Width::from_millis(20_000).unwrap();
+        let opened: Result<Opened, _> = Site::open(&site.world, &site.disk);
+        let (shard, _, recovered) = opened.unwrap_or_else(|error| panic!("{spare}: {error}"));
+        assert!(recovered.is_clean(), "{:?}", recovered.lines());
+        assert_eq!(shard.state().width(), Some(site.world.config.window));
+    }
+}

@@ -1,0 +1,81 @@
+//! What the uplink sees of a worker's shard: the outbox, how far windows are closed, the state of open ones.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use catchment_journal::Position;
+use catchment_partial::Timestamp;
+use catchment_proto::wire;
+use tokio::sync::watch;
+
+use crate::shard::ShardLog;
+
+/// How far a shard has closed its windows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Windows that end at or before this are closed, durably.
+    pub watermark: Option<Timestamp>,
+    /// Every batch of theirs stands in the outbox below this.
+    pub outbox_end: Position,
+}
+
+/// What the uplink sees of a shard.
+#[derive(Clone)]
+pub struct ShardLink {
+    /// Number of the shard.
+    pub index: u32,
+    /// Batches in order.
+    pub outbox: ShardLog,
+    /// How far windows are closed.
+    pub progress: watch::Receiver<Progress>,
+    /// Latest state of open windows, taken by the uplink.
+    pub live: Arc<LiveSlot>,
+    /// Set by the uplink: everything in the outbox below is acknowledged.
+    pub acknowledged: watch::Sender<Position>,
+}
+
+impl ShardLink {
+    /// Waits until nothing is in the outbox that is not acknowledged, and everything closed is in it. May be
+    /// dropped at any await.
+    pub async fn delivered(&self) {
+        let _ = self.acknowledged.subscribe().wait_for(|end| *end >= self.progress.borrow().outbox_end).await;
+    }
+}
+
+/// The newest live batches of a shard, until the uplink takes them.
+#[derive(Debug, Default)]
+pub struct LiveSlot {
+    batches: Mutex<Vec<wire::Batch>>,
+    /// A stream has begun: its other end knows of no open window.
+    anew: AtomicBool,
+    /// Told when there are batches.
+    pub changed: tokio::sync::Notify,
+}
+
+impl LiveSlot {
+    /// Takes what is there.
+    pub fn take(&self) -> Vec<wire::Batch> {
+        std::mem::take(&mut *self.batches.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks for all open windows, not only those that changed.
+    pub fn ask_anew(&self) {
+        self.anew.store(true, Ordering::Release);
+    }
+
+    /// Whether all were asked for since the last time.
+    pub(super) fn was_asked_anew(&self) -> bool {
+        self.anew.swap(false, Ordering::AcqRel)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    pub(super) fn put(&self, batches: Vec<wire::Batch>) {
+        *self.batches.lock().unwrap_or_else(PoisonError::into_inner) = batches;
+        self.changed.notify_one();
+    }
+}
