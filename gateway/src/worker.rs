@@ -299,7 +299,7 @@ impl Inner {
             .wait_for(|commit| commit.durable >= capture.outbox_end || commit.poisoned.is_some())
             .await
             .map_err(failed)?;
-        if journal.durable() < capture.position || outbox.durable() < capture.outbox_end {
+        if !self.shard.borrow().may_write(&capture) {
             return Err(std::io::Error::other("the log has failed"));
         }
         let checkpoints = self.shard.borrow().checkpoints();

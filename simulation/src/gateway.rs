@@ -253,9 +253,7 @@ impl Gateway {
             }
             return false;
         };
-        let durable = self.shard.journal().durable() >= capture.position
-            && self.shard.outbox().durable() >= capture.outbox_end;
-        if !durable {
+        if !self.shard.may_write(&capture) {
             self.checkpoint = Some(capture);
         } else if self.shard.checkpoints().write(&capture.bytes).is_ok() {
             self.shard.checkpointed(capture.position);

@@ -73,6 +73,11 @@ impl<D: Disk> Shard<D> {
         Some(Capture { position, outbox_end, bytes })
     }
 
+    /// Whether everything is durable that a capture builds on: only then may it be written.
+    pub fn may_write(&self, capture: &Capture) -> bool {
+        self.journal.durable() >= capture.position && self.outbox.durable() >= capture.outbox_end
+    }
+
     /// Where checkpoints are written.
     pub fn checkpoints(&self) -> Arc<Checkpoints<D>> {
         Arc::clone(&self.checkpoints)

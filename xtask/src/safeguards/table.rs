@@ -80,6 +80,15 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         quick: false,
     },
     Safeguard {
+        name: "checkpoint behind the outbox",
+        without: "a checkpoint is written before the outbox is synced up to it",
+        file: "gateway/src/shard/checkpoint.rs",
+        find: " && self.outbox.durable() >= capture.outbox_end",
+        replace: "",
+        check: SIMULATION,
+        quick: false,
+    },
+    Safeguard {
         name: "journal behind the checkpoint",
         without: "the gateway releases its journal beyond its checkpoint",
         file: "gateway/src/shard/checkpoint.rs",
