@@ -21,6 +21,12 @@ pub struct Capture {
     pub bytes: Vec<u8>,
 }
 
+/// A state that is small is written down after so many bytes of the journal, so that little of it is replayed: a dense
+/// journal holds a million readings in 20 MiB, which take a second.
+const CHECKPOINT_BYTES_MIN: u64 = 8 << 20;
+/// A larger one after so many times its own size, so that checkpoints stay a small part of what is written.
+const STATE_SHARE: u64 = 4;
+
 /// Bytes before the state: journal position and outbox position, both little-endian.
 const HEADER: usize = 16;
 
@@ -46,7 +52,10 @@ impl<D: Disk> Shard<D> {
     /// Whether the journal has grown enough since the last checkpoint.
     pub fn checkpoint_due(&self) -> bool {
         let grown = self.journal.end().get().saturating_sub(self.checkpointed.0.get());
-        grown >= self.limits.checkpoint_bytes || (grown > 0 && self.is_full()) || self.checkpoint_soon
+        let enough = (STATE_SHARE * self.state_bytes.get()).max(CHECKPOINT_BYTES_MIN);
+        grown >= enough.min(self.limits.checkpoint_bytes)
+            || (grown > 0 && self.is_full())
+            || self.checkpoint_soon
     }
 
     /// Whether the journal has no space for what was refused last.
@@ -70,6 +79,7 @@ impl<D: Disk> Shard<D> {
         bytes.extend_from_slice(&position.get().to_le_bytes());
         bytes.extend_from_slice(&outbox_end.get().to_le_bytes());
         bytes.extend_from_slice(&state);
+        self.state_bytes.set(bytes.len() as u64);
         Some(Capture { position, outbox_end, bytes })
     }
 

@@ -19,7 +19,7 @@ mod replay;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::VecDeque, sync::Arc, time::Duration};
 
 use catchment_journal::{AppendError, Checkpoints, Disk, GroupLog, Position, RealDisk};
 use catchment_proto::{Labels, MetricName, Name, wire};
@@ -89,7 +89,7 @@ pub struct Limits {
     pub open_windows_max: usize,
     /// Most series of a device.
     pub series_max: usize,
-    /// Journal bytes after which a checkpoint is due.
+    /// Journal bytes after which a checkpoint is due at the latest; with a small state it is due before.
     pub checkpoint_bytes: u64,
     /// Bound of this shard's journal on disk.
     pub journal_bytes_max: u64,
@@ -154,6 +154,8 @@ pub struct Shard<D: Disk = RealDisk> {
     census: Census,
     /// A checkpoint is due although the journal has hardly grown: the next start shall not meet the same damage.
     checkpoint_soon: bool,
+    /// Size of the newest checkpoint.
+    state_bytes: Cell<u64>,
     /// Position of the newest checkpoint, and of the one before it.
     checkpointed: (Position, Position),
     /// Entries before this were in the last live state.

@@ -19,7 +19,7 @@
 //!
 //! Invariant: no position of the journal and no batch number is used a second time, also when files are missing.
 
-use std::{collections::VecDeque, path::Path, sync::Arc};
+use std::{cell::Cell, collections::VecDeque, path::Path, sync::Arc};
 
 use catchment_journal::{AppendError, Committer, Disk, GroupLog, Log, Position, RealDisk, SyncError};
 use catchment_partial::Width;
@@ -108,6 +108,7 @@ impl<D: Disk> Shard<D> {
         let folder = setup.folder;
         let mut recovered = Recovered::default();
         let mut files = Files::open(disk, setup, &mut recovered)?;
+        let state_bytes = files.stored.as_ref().map_or(0, |bytes| bytes.len() as u64);
         let extent = (files.journal.start(), files.journal.end());
         let base = replay::base(
             files.stored.take().as_deref(),
@@ -134,6 +135,7 @@ impl<D: Disk> Shard<D> {
         let mut shard = Self::run(setup, files, share, state, pending, from)
             .map_err(|error| RecoverError::Io { folder: folder.to_owned(), error })?;
         shard.census.changed = changed;
+        shard.state_bytes.set(state_bytes);
         shard.checkpoint_soon = !recovered.is_clean();
         Ok((shard, recovered))
     }
@@ -167,6 +169,7 @@ impl<D: Disk> Shard<D> {
             stale: Ages::new(limits.open_max),
             census,
             checkpoint_soon: false,
+            state_bytes: Cell::new(0),
             checkpointed: (from, from),
             live_from: 0,
             room: Ok(()),

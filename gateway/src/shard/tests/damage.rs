@@ -386,7 +386,6 @@ fn one_damaged_file_costs_what_was_in_it_and_that_is_told() {
     println!(
         "lost {lost}, of these named {named}; named and not lost {over}; devices without loss {clean}; starts refused {refused}"
     );
-    // Most is lost with whole files, behind which nothing tells of single devices.
     assert!(lost > 300 && clean > 300 && named > 20, "lost {lost} named {named} over {over} clean {clean}");
     assert_eq!(refused, 0, "one damaged file never stops a start");
 }

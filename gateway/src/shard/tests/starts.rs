@@ -130,9 +130,15 @@ fn a_start_writes_its_first_entry_also_where_the_last_file_is_full() {
                 if site.shard.take(IntakeEntry { seq, ..filler(length) }).is_err() {
                     break;
                 }
-                let _ = site.committers[0].step();
             }
         }
+        // To the brim, and all in one commit: behind it there is no space for the next segment.
+        for name in 0..200 {
+            if site.shard.device(&Name::new(&format!("x{name}")).unwrap()).is_err() {
+                break;
+            }
+        }
+        let _ = site.committers[0].step();
         site.disk.crash();
         site.disk.set_quota(None);
         site.world.config.window = Width::from_millis(20_000).unwrap();
@@ -141,4 +147,38 @@ fn a_start_writes_its_first_entry_also_where_the_last_file_is_full() {
         assert!(recovered.is_clean(), "{:?}", recovered.lines());
         assert_eq!(shard.state().width(), Some(site.world.config.window));
     }
+}
+
+/// The replay of a start is bounded by the state and not only by what is configured.
+#[test]
+fn a_small_state_is_written_down_soon_and_a_large_one_after_some_times_its_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (mut shard, _) = world.open(folder.path());
+    let device = shard.device(&Name::new("a").unwrap()).unwrap();
+    let series = shard.series(device, &MetricName::new("m").unwrap(), &Labels::none()).unwrap().unwrap();
+    let grow = |shard: &mut Shard, bytes: u64| {
+        let end = shard.end().get() + bytes;
+        while shard.end().get() < end {
+            let (series, time, value) = (vec![series; 2_000], vec![0; 2_000], vec![0.5; 2_000]);
+            let intake = IntakeEntry { device, series, time, value, ..Default::default() };
+            // A new segment may be on its way.
+            while let Err(wait) = shard.take(intake.clone()) {
+                assert_eq!(wait, Wait::Sync);
+            }
+            sync(shard);
+        }
+    };
+    grow(&mut shard, 7 << 20);
+    assert!(!shard.checkpoint_due());
+    grow(&mut shard, 1 << 20);
+    assert!(shard.checkpoint_due(), "64 MiB are configured, and the state is small");
+    shard.state_bytes.set(4 << 20);
+    assert!(!shard.checkpoint_due());
+    grow(&mut shard, 8 << 20);
+    assert!(shard.checkpoint_due());
+    // Whatever the state, no later than configured.
+    shard.state_bytes.set(1 << 40);
+    shard.limits.checkpoint_bytes = 12 << 20;
+    assert!(shard.checkpoint_due());
 }
