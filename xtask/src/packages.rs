@@ -7,9 +7,14 @@ use anyhow::{Context as _, ensure};
 use crate::command::{output, run};
 
 /// A package, and commands of which one succeeds where it is installed.
-const NEEDED: [(&str, &[&[&str]]); 3] = [
+const NEEDED: [(&str, &[&[&str]]); 5] = [
     ("python3", &[&["python3", "-c", "import ssl, json"]]),
     ("openssl", &[&["openssl", "version"]]),
+    ("mosquitto-clients", &[&["sh", "-c", "command -v mosquitto_pub"]]),
+    (
+        "python3-paho-mqtt",
+        &[&["python3", "-c", "import paho.mqtt"], &["/usr/bin/python3", "-c", "import paho.mqtt"]],
+    ),
     ("python3-pytest", &[&["python3", "-c", "import pytest"], &["/usr/bin/python3", "-c", "import pytest"]]),
 ];
 
