@@ -43,8 +43,8 @@ pub enum Mark {
     Once {
         /// The identifier.
         id: u16,
-        /// The client may have sent it before. Without this flag it is a new message, whatever is kept of the
-        /// identifier: the client has lost its own state.
+        /// The client has sent it before on this connection, or says that it may have on another one. Else it is a
+        /// new message, whatever is kept of the identifier: the client has lost its own state.
         again: bool,
     },
     /// The identifier is free again.

@@ -197,6 +197,7 @@ impl Gateway {
             }
             Err(Wait::Failed(_)) => return Err(End::Failed),
             Err(_) => known.held = Some(intake),
+            Ok(Answer::Ended) => return Err(End::Defect("a session that did not end was ended".to_owned())),
             Ok(Answer::Wait(..)) => return Err(End::Defect("a desk does not wait".to_owned())),
         }
         Ok(())

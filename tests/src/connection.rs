@@ -44,7 +44,7 @@ impl<'a> Credentials<'a> {
         Self { shown: Some(dir), trusted: dir }
     }
 
-    fn config(self, protocol: Protocol) -> ClientConfig {
+    fn config(self, alpn: Option<&[u8]>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(self.trusted.join("ca.pem")).unwrap() {
             roots.add(certificate.unwrap()).unwrap();
@@ -62,10 +62,19 @@ impl<'a> Credentials<'a> {
                 builder.with_client_auth_cert(chain, key).unwrap()
             }
         };
-        if protocol == Protocol::Frames {
-            config.alpn_protocols = vec![b"catchment/1".to_vec()];
-        }
+        config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
         config
+    }
+
+    /// The client's part of the handshake.
+    pub(crate) async fn secure(
+        self,
+        tcp: TcpStream,
+        alpn: Option<&[u8]>,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        tcp.set_nodelay(true)?;
+        let connector = TlsConnector::from(Arc::new(self.config(alpn)));
+        connector.connect(ServerName::try_from("127.0.0.1").unwrap(), tcp).await
     }
 }
 
@@ -107,9 +116,8 @@ impl Connection {
     }
 
     async fn over(tcp: TcpStream, credentials: Credentials<'_>, protocol: Protocol) -> io::Result<Self> {
-        tcp.set_nodelay(true)?;
-        let connector = TlsConnector::from(Arc::new(credentials.config(protocol)));
-        let stream = connector.connect(ServerName::try_from("127.0.0.1").unwrap(), tcp).await?;
+        let alpn = (protocol == Protocol::Frames).then_some(&b"catchment/1"[..]);
+        let stream = credentials.secure(tcp, alpn).await?;
         Ok(Self { stream, protocol, buffer: Vec::new() })
     }
 

@@ -16,6 +16,7 @@ pub mod device;
 pub mod eventually;
 pub mod link;
 pub mod model;
+pub mod mqtt;
 pub mod pki;
 pub mod process;
 pub mod rogue;

@@ -46,15 +46,24 @@ pub fn command(name: &str) -> Command {
 /// When it cannot be started, or does not end within the patience.
 pub fn run(name: &str, arguments: &[&str], input: &str) -> Output {
     let mut command = command(name);
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    command.args(arguments);
+    run_to_end(command, input)
+}
+
+/// Runs any command to its end, with this on its standard input.
+///
+/// # Panics
+/// When it cannot be started, or does not end within the patience.
+pub fn run_to_end(mut command: Command, input: &str) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     // Fails when the program does not read; what it prints tells why.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let stdout = collect(child.stdout.take().unwrap());
     let stderr = collect(child.stderr.take().unwrap());
     let status = wait(&mut child).unwrap_or_else(|| {
         let _ = child.kill();
-        panic!("{name} {arguments:?} does not end")
+        panic!("{command:?} does not end")
     });
     Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
 }

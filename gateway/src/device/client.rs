@@ -38,8 +38,9 @@ pub(super) struct Changed {
 }
 
 impl Client {
-    pub(super) fn new(id: Arc<str>, persistent: bool) -> Self {
-        Self { id, persistent, open: BTreeSet::new() }
+    /// `open`: what was kept of the identifiers of a session that now ends with its connection.
+    pub(super) fn new(id: Arc<str>, persistent: bool, open: BTreeSet<u16>) -> Self {
+        Self { id, persistent, open }
     }
 
     pub(super) fn is(&self, id: &str) -> bool {
@@ -104,5 +105,77 @@ impl<'a> Marks<'a> {
             entry.released = self.released.into_iter().map(u32::from).collect();
         }
         Changed { forget: self.forget, ..Changed::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fold::{ConfigureEntry, DeviceEntry, Entry};
+
+    /// A shard's state that keeps these identifiers of client `c` of device 0.
+    fn state(open: &[u32]) -> State {
+        let mut state = State::default();
+        state.apply(1, &Entry::Configure(ConfigureEntry { width_ms: 10 })).unwrap();
+        state.apply(2, &Entry::Device(DeviceEntry { index: 0, name: "d".into() })).unwrap();
+        let entry = IntakeEntry { client: "c".into(), received: open.to_vec(), ..IntakeEntry::default() };
+        state.apply(3, &Entry::Intake(entry)).unwrap();
+        state
+    }
+
+    /// Whether each is new, and the entry of all.
+    fn run(client: &mut Client, state: &State, marks: &[Mark]) -> (Vec<bool>, IntakeEntry) {
+        let mut all = Marks::new(client, 0, state);
+        let new = marks.iter().map(|mark| all.is_new(*mark)).collect();
+        let mut entry = IntakeEntry::default();
+        let changed = all.end(&mut entry);
+        client.settle(changed);
+        (new, entry)
+    }
+
+    fn once(id: u16, again: bool) -> Mark {
+        Mark::Once { id, again }
+    }
+
+    #[test]
+    fn what_is_kept_counts_once_until_it_is_released() {
+        let marks = [
+            once(1, true),
+            once(2, true),
+            once(2, true),
+            once(3, false),
+            Mark::Release(1),
+            once(1, true),
+            Mark::Release(3),
+            Mark::Release(9),
+            // Without the flag: a client that has lost its own state.
+            once(4, false),
+            once(4, true),
+        ];
+        let new = [false, true, false, true, true, true, true, true, true, false];
+        let mut kept = Client::new("c".into(), true, BTreeSet::new());
+        let (seen, entry) = run(&mut kept, &state(&[1, 4]), &marks);
+        assert_eq!(seen, new);
+        assert_eq!((entry.client.as_str(), entry.received, entry.released), ("c", vec![2], vec![]));
+        // A session that ends with its connection: the same, and nothing of it in the journal.
+        let mut passing = Client::new("c".into(), false, BTreeSet::from([1, 4]));
+        let (seen, entry) = run(&mut passing, &State::default(), &marks);
+        assert_eq!((seen.as_slice(), entry), (&new[..], IntakeEntry::default()));
+        assert_eq!(
+            run(&mut passing, &State::default(), &[once(1, true), once(2, true), once(3, true)]).0,
+            [false, false, true]
+        );
+    }
+
+    #[test]
+    fn a_release_and_the_end_of_a_session_are_for_the_journal() {
+        let mut client = Client::new("c".into(), true, BTreeSet::new());
+        let (_, entry) = run(&mut client, &state(&[1, 2]), &[Mark::Release(2)]);
+        assert_eq!((entry.client.as_str(), entry.received, entry.released), ("c", vec![], vec![2]));
+        let (_, entry) = run(&mut client, &state(&[1]), &[Mark::None, once(1, true)]);
+        assert_eq!(entry, IntakeEntry::default(), "nothing has changed");
+        let (_, entry) = run(&mut client, &state(&[1]), &[Mark::Forget]);
+        assert_eq!((entry.client.as_str(), entry.forget), ("c", true));
+        assert!(!client.persistent, "nothing more is kept of it");
     }
 }

@@ -53,6 +53,8 @@ pub enum Answer {
         /// The device is to be slowed: journal or outbox come near their bound.
         slow: bool,
     },
+    /// Nothing was taken and nothing may be acknowledged: the session was ended by a newer one.
+    Ended,
     /// Nothing was taken: try again with the same messages.
     Wait(Intake, Wait),
 }
@@ -124,7 +126,9 @@ impl Desk {
             Some(index) => index,
             None => *self.index.insert(shard.device(&self.name)?),
         };
-        let stored = shard.state().client(device, &open.client).is_some();
+        let kept = shard.state().client(device, &open.client);
+        let stored = kept.is_some();
+        let ids = kept.filter(|_| !open.clean && !open.persistent).cloned().unwrap_or_default();
         let (forget, keep) = (stored && (open.clean || !open.persistent), open.persistent);
         if forget || (keep && !stored) {
             let client = open.client.as_ref().to_owned();
@@ -139,7 +143,7 @@ impl Desk {
             !other
         });
         if let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) {
-            session.client = Some(Client::new(Arc::clone(&open.client), open.persistent));
+            session.client = Some(Client::new(Arc::clone(&open.client), open.persistent, ids));
         }
         Ok(Opened { present: stored && !open.clean, durable_at: shard.end() })
     }
@@ -160,8 +164,7 @@ impl Desk {
             None => *self.index.insert(shard.device(&self.name)?),
         };
         let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) else {
-            // The session was ended from here; its answers no longer matter.
-            return Ok(Answer::Taken { ack: 0, durable_at: shard.end(), refusals: Vec::new(), slow: false });
+            return Ok(Answer::Ended);
         };
         learn(session, device, intake, self.series_max, shard)?;
         let epoch = session.epoch.clone();

@@ -6,6 +6,8 @@ use catchment_partial::{Partial, Timestamp};
 use catchment_proto::Name;
 use proptest::prelude::*;
 
+mod client;
+
 use super::*;
 
 const WIDTH_MS: u32 = 10;

@@ -145,8 +145,13 @@ impl Connection {
             Ok(whole) => whole,
             Err(violation) => return (0, Stop::Broken(violation)),
         };
-        let mut rest = BytesMut::from(buffer.get(..whole).unwrap_or_default());
-        let stop = self.packets(&mut rest, names, rules, intake, fresh_id);
+        let (packets, behind) = buffer.split_at_checked(whole).unwrap_or_default();
+        let mut rest = BytesMut::from(packets);
+        let mut stop = self.packets(&mut rest, names, rules, intake, fresh_id);
+        // What is wrong behind the last whole packet is not to wait for the client's next bytes.
+        if let (Stop::More, Err(violation)) = (&stop, self.packets.whole(behind)) {
+            stop = Stop::Broken(violation);
+        }
         (whole - rest.len(), stop)
     }
 
@@ -257,6 +262,7 @@ impl Connection {
     ) -> Result<(), Violation> {
         let topic = self.topic(publish)?;
         let id = publish.packet_id.filter(|_| publish.qos != QoS::AtMostOnce);
+        let again = publish.dup || id.is_some_and(|id| self.open.contains(&id));
         self.admit(publish.qos, id)?;
         self.ordinal += 1;
         let refusals = intake.refusals.len();
@@ -278,7 +284,7 @@ impl Connection {
         // A refused message of QoS 2 ends with its PUBREC in version 5; in 3.1.1 the client goes on with PUBREL.
         let refused = !matches!(outcome, Outcome::Taken(_)) && self.packets.is_v5();
         let mark = match (publish.qos, id) {
-            (QoS::ExactlyOnce, Some(id)) if !refused => Mark::Once { id: id.get(), again: publish.dup },
+            (QoS::ExactlyOnce, Some(id)) if !refused => Mark::Once { id: id.get(), again },
             _ => Mark::None,
         };
         self.end_message(mark, intake);

@@ -16,3 +16,6 @@
 pub mod connection;
 pub mod packets;
 pub mod topics;
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,9 @@
 //! than the bound, so it holds no buffer of its own) and hides the differences of the versions.
 //! Sources: MQTT Version 3.1.1 and MQTT Version 5.0, OASIS Standards.
 
+mod read;
+mod write;
+
 use std::num::{NonZeroU16, NonZeroU32};
 
 use bytes::BytesMut;
@@ -18,12 +21,19 @@ use tokio_util::codec::{Decoder as _, Encoder as _};
 
 pub use rmqtt_codec::types::QoS;
 
+use self::{
+    read::{from_v3, from_v5, with_clean_start},
+    write::{to_v3, to_v5},
+};
+
+/// Stands for a version that is not spoken here: there is no such reason for a DISCONNECT.
+const VERSION: DisconnectReasonCode = DisconnectReasonCode::ImplementationSpecificError;
 /// First byte of a CONNECT.
 pub const CONNECT: u8 = 0x10;
+/// A client that takes less cannot be told what it must know: CONNACK has some thirty bytes.
+const CLIENT_PACKET_MIN: u32 = 64;
 /// Longest fixed header: type and four bytes of length.
 const HEADER_MAX: usize = 5;
-/// A session that its client wants to keep is kept without end: a device has few of them.
-const EXPIRY_NEVER: u32 = u32::MAX;
 
 /// Why bytes are no packet, or a packet is against the rules; the connection ends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +49,11 @@ impl Violation {
     /// A violation.
     pub fn new(reason: DisconnectReasonCode, what: impl Into<String>) -> Self {
         Self { reason, what: what.into() }
+    }
+
+    /// A version that is not spoken here.
+    fn version() -> Self {
+        Self::new(VERSION, "MQTT: 3.1.1 and 5 are spoken here, no other version")
     }
 
     /// The most frequent kind.
@@ -157,6 +172,8 @@ pub struct Packets {
     version: Version,
     /// Longest packet that is read, without its fixed header.
     bytes_max: u32,
+    /// The client wants to be told reasons with its acknowledgements.
+    explain: bool,
 }
 
 #[derive(Debug)]
@@ -191,7 +208,7 @@ fn length(buffer: &[u8], bytes_max: u32) -> Result<Option<usize>, Violation> {
 impl Packets {
     /// Before the CONNECT; packets are read up to a length without their fixed header.
     pub fn new(bytes_max: u32) -> Self {
-        Self { version: Version::Unknown, bytes_max }
+        Self { version: Version::Unknown, bytes_max, explain: true }
     }
 
     /// Whether reason codes and properties are understood on the other side.
@@ -224,10 +241,14 @@ impl Packets {
             return Ok(None);
         }
         if matches!(self.version, Version::Unknown) {
-            self.version = match VersionCodec.decode(whole)? {
-                Some(ProtocolVersion::MQTT3) => Version::V3(v3::Codec::new(self.bytes_max)),
-                Some(ProtocolVersion::MQTT5) => Version::V5(Box::new(v5::Codec::new(self.bytes_max, 0))),
-                None => return Err(Violation::protocol("MQTT: the first packet is no CONNECT")),
+            self.version = match VersionCodec.decode(whole) {
+                Ok(Some(ProtocolVersion::MQTT3)) => Version::V3(v3::Codec::new(self.bytes_max)),
+                Ok(Some(ProtocolVersion::MQTT5)) => {
+                    with_clean_start(whole);
+                    Version::V5(Box::new(v5::Codec::new(self.bytes_max, 0)))
+                }
+                Ok(None) => return Err(cut()),
+                Err(_) => return Err(Violation::version()),
             };
         }
         match &mut self.version {
@@ -239,7 +260,13 @@ impl Packets {
             Version::V5(codec) => match codec.decode(whole)? {
                 Some((packet, _)) => {
                     if let v5::Packet::Connect(connect) = &packet {
-                        codec.set_max_outbound_size(connect.max_packet_size.map_or(0, NonZeroU32::get));
+                        self.explain = connect.request_problem_info;
+                        let max = connect.max_packet_size.map_or(0, NonZeroU32::get);
+                        if (1..CLIENT_PACKET_MIN).contains(&max) {
+                            let what = format!("a client must take packets of {CLIENT_PACKET_MIN} bytes");
+                            return Err(Violation::new(DisconnectReasonCode::PacketTooLarge, what));
+                        }
+                        codec.set_max_outbound_size(max);
                     }
                     from_v5(packet).map(Some)
                 }
@@ -256,7 +283,7 @@ impl Packets {
         match &mut self.version {
             Version::Unknown => Ok(()),
             Version::V3(codec) => codec.encode(to_v3(reply), out),
-            Version::V5(codec) => codec.encode(to_v5(reply), out),
+            Version::V5(codec) => codec.encode(to_v5(reply, self.explain), out),
         }
     }
 
@@ -271,17 +298,17 @@ impl Packets {
         };
         let _ = match &mut self.version {
             // A version that is not spoken here: the answer that every version understands.
-            Version::Unknown => {
+            Version::Unknown | Version::V3(_) if why.reason == VERSION => {
                 out.extend_from_slice(&[0x20, 2, 0, 1]);
                 Ok(())
             }
-            // Version 3.1.1 has a code for the identifier only; for the rest the connection is closed.
+            // Version 3.1.1 has another code for the identifier only; for the rest the connection is closed.
             Version::V3(codec) if why.reason == DisconnectReasonCode::NotAuthorized => {
                 let return_code = v3::ConnectAckReason::IdentifierRejected;
                 let refused = v3::ConnectAck { return_code, session_present: false };
                 codec.encode(v3::Packet::ConnectAck(refused), out)
             }
-            Version::V3(_) => Ok(()),
+            Version::Unknown | Version::V3(_) => Ok(()),
             Version::V5(codec) => {
                 let reason_string = Some(why.what.clone().into());
                 let refused = v5::ConnectAck { reason_code: reason, reason_string, ..Default::default() };
@@ -308,136 +335,4 @@ impl Packets {
 
 fn cut() -> Violation {
     Violation::new(DisconnectReasonCode::MalformedPacket, "MQTT: a packet's length is wrong")
-}
-
-fn unexpected(what: &str) -> Violation {
-    Violation::protocol(format!("MQTT: a client does not send {what}"))
-}
-
-fn from_v3(packet: v3::Packet) -> Result<Packet, Violation> {
-    Ok(match packet {
-        v3::Packet::Connect(connect) => {
-            if connect.protocol.level() != rmqtt_codec::types::MQTT_LEVEL_311 {
-                let what = "MQTT: version 3.1 is not spoken here, 3.1.1 and 5 are";
-                return Err(Violation::new(DisconnectReasonCode::ImplementationSpecificError, what));
-            }
-            Packet::Connect(Box::new(Connect {
-                client: connect.client_id.to_string(),
-                clean: connect.clean_session,
-                persistent: !connect.clean_session,
-                keep_alive: connect.keep_alive,
-                authenticates: false,
-            }))
-        }
-        v3::Packet::Publish(publish) => Packet::Publish(publish),
-        v3::Packet::PublishRelease { packet_id } => Packet::Release(packet_id),
-        v3::Packet::Subscribe { packet_id, topic_filters } => {
-            Packet::Subscribe { id: packet_id, filters: topic_filters.len() }
-        }
-        v3::Packet::Unsubscribe { packet_id, topic_filters } => {
-            Packet::Unsubscribe { id: packet_id, filters: topic_filters.len() }
-        }
-        v3::Packet::PingRequest => Packet::Ping,
-        v3::Packet::Disconnect => Packet::Disconnect { forget: false },
-        _ => return Err(unexpected("this packet")),
-    })
-}
-
-fn from_v5(packet: v5::Packet) -> Result<Packet, Violation> {
-    Ok(match packet {
-        v5::Packet::Connect(connect) => Packet::Connect(Box::new(Connect {
-            client: connect.client_id.to_string(),
-            clean: connect.clean_start,
-            persistent: connect.session_expiry_interval_secs > 0,
-            keep_alive: connect.keep_alive,
-            authenticates: connect.auth_method.is_some(),
-        })),
-        v5::Packet::Publish(publish) => Packet::Publish(publish),
-        v5::Packet::PublishRelease(release) => Packet::Release(release.packet_id),
-        v5::Packet::Subscribe(subscribe) => {
-            Packet::Subscribe { id: subscribe.packet_id, filters: subscribe.topic_filters.len() }
-        }
-        v5::Packet::Unsubscribe(unsubscribe) => {
-            Packet::Unsubscribe { id: unsubscribe.packet_id, filters: unsubscribe.topic_filters.len() }
-        }
-        v5::Packet::PingRequest => Packet::Ping,
-        v5::Packet::Disconnect(goodbye) => {
-            Packet::Disconnect { forget: goodbye.session_expiry_interval_secs == Some(0) }
-        }
-        _ => return Err(unexpected("this packet")),
-    })
-}
-
-fn to_v3(reply: &Reply) -> v3::Packet {
-    match reply {
-        Reply::Accepted { session_present, .. } => v3::Packet::ConnectAck(v3::ConnectAck {
-            return_code: v3::ConnectAckReason::ConnectionAccepted,
-            session_present: *session_present,
-        }),
-        Reply::Published(packet_id, _) => v3::Packet::PublishAck { packet_id: *packet_id },
-        Reply::Received(packet_id, _) => v3::Packet::PublishReceived { packet_id: *packet_id },
-        Reply::Completed(packet_id) => v3::Packet::PublishComplete { packet_id: *packet_id },
-        Reply::NotSubscribed(packet_id, filters) => v3::Packet::SubscribeAck {
-            packet_id: *packet_id,
-            status: vec![v3::SubscribeReturnCode::Failure; *filters],
-        },
-        Reply::NotUnsubscribed(packet_id, _) => v3::Packet::UnsubscribeAck { packet_id: *packet_id },
-        Reply::Pong => v3::Packet::PingResponse,
-    }
-}
-
-fn to_v5(reply: &Reply) -> v5::Packet {
-    match reply {
-        Reply::Accepted {
-            session_present,
-            assigned,
-            persistent,
-            receive_max,
-            packet_bytes_max,
-            aliases_max,
-        } => v5::Packet::ConnectAck(Box::new(v5::ConnectAck {
-            session_present: *session_present,
-            session_expiry_interval_secs: persistent.then_some(EXPIRY_NEVER),
-            receive_max: *receive_max,
-            max_packet_size: Some(*packet_bytes_max),
-            assigned_client_id: assigned.clone().map(Into::into),
-            topic_alias_max: *aliases_max,
-            wildcard_subscription_available: false,
-            subscription_identifiers_available: false,
-            shared_subscription_available: false,
-            ..Default::default()
-        })),
-        Reply::Published(id, outcome) => v5::Packet::PublishAck(acknowledgement(*id, outcome)),
-        Reply::Received(id, outcome) => v5::Packet::PublishReceived(acknowledgement(*id, outcome)),
-        Reply::Completed(packet_id) => v5::Packet::PublishComplete(v5::PublishAck2 {
-            packet_id: *packet_id,
-            reason_code: v5::PublishAck2Reason::Success,
-            properties: Vec::new(),
-            reason_string: None,
-        }),
-        Reply::NotSubscribed(packet_id, filters) => v5::Packet::SubscribeAck(v5::SubscribeAck {
-            packet_id: *packet_id,
-            properties: Vec::new(),
-            reason_string: Some(
-                "a gateway is no broker: it takes messages and forwards none".to_owned().into(),
-            ),
-            status: vec![v5::SubscribeAckReason::ImplementationSpecificError; *filters],
-        }),
-        Reply::NotUnsubscribed(packet_id, filters) => v5::Packet::UnsubscribeAck(v5::UnsubscribeAck {
-            packet_id: *packet_id,
-            properties: Vec::new(),
-            reason_string: None,
-            status: vec![v5::UnsubscribeAckReason::NoSubscriptionExisted; *filters],
-        }),
-        Reply::Pong => v5::Packet::PingResponse,
-    }
-}
-
-fn acknowledgement(packet_id: NonZeroU16, outcome: &Outcome) -> v5::PublishAck {
-    let (reason_code, told) = match outcome {
-        Outcome::Taken(told) => (v5::PublishAckReason::Success, told.clone()),
-        Outcome::BadTopic(why) => (v5::PublishAckReason::TopicNameInvalid, Some(why.clone())),
-        Outcome::BadPayload(why) => (v5::PublishAckReason::PayloadFormatInvalid, Some(why.clone())),
-    };
-    v5::PublishAck { packet_id, reason_code, properties: Vec::new(), reason_string: told.map(Into::into) }
 }

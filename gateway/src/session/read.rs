@@ -52,12 +52,13 @@ impl Session {
                 biased;
                 () = self.end.notified() => return End::Replaced,
                 _ = stopping.wait_for(|stopping| *stopping) => return End::Stopping,
-                () = silent => return End::Silent,
+                // Before the silence: what has come while this session waited was no silence.
                 read = fill(read, &mut buffer) => ended = match read {
                     Ok(1..) => None,
                     Ok(0) => Some(Closing::Orderly),
                     Err(_) => Some(Closing::Cut),
                 },
+                () = silent => return End::Silent,
             }
         }
     }
@@ -116,6 +117,7 @@ impl Session {
                     }
                     return Ok(());
                 }
+                Answer::Ended => return Err(End::Replaced),
                 Answer::Wait(_, Wait::Failed(_)) => return Err(End::Failed),
                 Answer::Wait(same, wait) => {
                     intake = same;

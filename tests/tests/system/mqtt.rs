@@ -1,0 +1,328 @@
+//! MQTT as the standards have it: what an acknowledgement means across cuts and kills, sessions, refusals.
+
+use catchment_tests::{
+    connection::Protocol,
+    device::Sample,
+    eventually::{eventually, within},
+    model::Question,
+    mqtt::{Client, Hello, Packet, again, packet, publish, release, text},
+    world::World,
+};
+
+/// A second that is over, and the time of all readings here.
+const TS: i64 = 1_700_000_000_000;
+const TOPIC: &str = "telemetry";
+const PUBACK: u8 = 4;
+const PUBREC: u8 = 5;
+const PUBCOMP: u8 = 7;
+
+/// One reading of `m`.
+fn reading(value: f64) -> String {
+    format!(r#"{{"ts":{TS},"values":{{"m":{value}}}}}"#)
+}
+
+fn all() -> [Question; 1] {
+    [Question::new("m", TS, TS + 1000)]
+}
+
+/// A connection of a device to the first gateway that has said nothing yet.
+async fn dial(world: &World, device: &str) -> Client {
+    let identity = world.pki.device("berlin", device);
+    // The gateway may be about to start.
+    eventually("a connection", async || {
+        Client::open(world.gateway_addr(), &identity, None, None).await.map_err(|error| error.to_string())
+    })
+    .await
+}
+
+/// A client of a device, and whether something was kept of its session.
+async fn client(world: &World, device: &str, hello: Hello<'_>) -> (Client, bool) {
+    let mut client = dial(world, device).await;
+    let (present, code) = within("CONNACK", client.connect(hello)).await.unwrap();
+    assert_eq!(code, 0);
+    (client, present)
+}
+
+async fn processes() -> World {
+    World::builder().gateway("berlin", "gw").processes().start().await
+}
+
+#[tokio::test]
+async fn an_acknowledged_message_survives_a_kill() {
+    let mut world = processes().await;
+    for version in [4, 5] {
+        let (mut client, _) = client(&world, "press-1", Hello::clean(version, "c")).await;
+        for id in 1..=20_u16 {
+            client.publish(1, id, TOPIC, &reading(id.into())).await.unwrap();
+            assert_eq!(client.acknowledgement().await, (PUBACK, id, 0));
+            world.note("press-1", &[], "m", TS, id.into());
+        }
+        world.gateways[0].server.kill();
+        world.gateways[0].server.start().await;
+    }
+    world.agrees(&all()).await;
+}
+
+#[tokio::test]
+async fn qos_2_counts_once_across_cuts_and_kills() {
+    let mut world = processes().await;
+    for version in [4, 5] {
+        let name = format!("press-{version}");
+        let hello = Hello::kept(version, "c");
+        let (mut mqtt, present) = client(&world, &name, hello).await;
+        assert!(!present);
+        for round in 0..6_u16 {
+            // The identifier is used again once it was completed.
+            let (id, value) = (1 + round % 2, f64::from(round));
+            mqtt.publish(2, id, TOPIC, &reading(value)).await.unwrap();
+            world.note(&name, &[], "m", TS, value);
+            if round % 3 != 0 {
+                assert_eq!(mqtt.acknowledgement().await, (PUBREC, id, 0));
+            }
+            if round % 2 == 0 {
+                world.gateways[0].server.kill();
+                world.gateways[0].server.start().await;
+            }
+            // Sent again on a new connection, as a client does that has not seen PUBREC; then again on that one.
+            let (mut next, present) = client(&world, &name, hello).await;
+            assert!(present, "round {round}");
+            for _ in 0..2 {
+                next.send(&again(publish(version, 2, id, TOPIC, &reading(value)))).await.unwrap();
+                assert_eq!(next.acknowledgement().await, (PUBREC, id, 0));
+            }
+            // PUBREL whose PUBCOMP is lost: said again after the next connection.
+            next.send(&release(id)).await.unwrap();
+            if round % 2 == 1 {
+                drop(next);
+                world.gateways[0].server.kill();
+                world.gateways[0].server.start().await;
+                next = client(&world, &name, hello).await.0;
+                next.send(&release(id)).await.unwrap();
+            }
+            assert_eq!(next.acknowledgement().await, (PUBCOMP, id, 0));
+            mqtt = next;
+        }
+    }
+    world.agrees(&[all()[0].clone().by(&["device"])]).await;
+}
+
+#[tokio::test]
+async fn sessions_are_kept_and_forgotten_as_asked() {
+    let world = World::small().await;
+    for version in [4, 5] {
+        let device = format!("press-{version}");
+        let present = async |hello| client(&world, &device, hello).await.1;
+        assert!(!present(Hello::kept(version, "a")).await);
+        assert!(present(Hello::kept(version, "a")).await);
+        assert!(!present(Hello::kept(version, "b")).await, "another client");
+        assert!(!present(Hello::clean(version, "a")).await, "a clean start forgets");
+        assert!(!present(Hello::kept(version, "a")).await);
+    }
+    // Version 5: goes on with the session, and ends it with the connection.
+    let last = Hello { expiry: 0, ..Hello::kept(5, "a") };
+    let (mut mqtt, _) = client(&world, "press-5", Hello::kept(5, "a")).await;
+    mqtt.publish(2, 1, TOPIC, &reading(1.0)).await.unwrap();
+    assert_eq!(mqtt.acknowledgement().await.0, PUBREC);
+    world.note("press-5", &[], "m", TS, 1.0);
+    let (mut mqtt, present) = client(&world, "press-5", last).await;
+    assert!(present);
+    mqtt.send(&again(publish(5, 2, 1, TOPIC, &reading(1.0)))).await.unwrap();
+    assert_eq!(mqtt.acknowledgement().await.0, PUBREC);
+    assert!(!client(&world, "press-5", last).await.1);
+    // Or says so with DISCONNECT.
+    let (mut mqtt, _) = client(&world, "press-5", Hello::kept(5, "a")).await;
+    mqtt.send(&[0xe0, 7, 0, 5, 0x11, 0, 0, 0, 0]).await.unwrap();
+    assert_eq!(mqtt.end().await, None);
+    assert!(!client(&world, "press-5", last).await.1);
+    // A client that has lost its own state begins anew with its identifiers: those are new messages.
+    let (mut mqtt, _) = client(&world, "press-4", Hello::kept(4, "a")).await;
+    mqtt.publish(2, 1, TOPIC, &reading(2.0)).await.unwrap();
+    assert_eq!(mqtt.acknowledgement().await.0, PUBREC);
+    let (mut mqtt, present) = client(&world, "press-4", Hello::kept(4, "a")).await;
+    assert!(present);
+    mqtt.publish(2, 1, TOPIC, &reading(4.0)).await.unwrap();
+    assert_eq!(mqtt.acknowledgement().await.0, PUBREC);
+    world.note("press-4", &[], "m", TS, 2.0);
+    world.note("press-4", &[], "m", TS, 4.0);
+    world.agrees(&all()).await;
+}
+
+#[tokio::test]
+async fn the_same_client_takes_its_own_place_only() {
+    let mut world = World::small().await;
+    for version in [4, 5] {
+        let hello = Hello::clean(version, "c");
+        let (mut first, _) = client(&world, "press-1", hello).await;
+        let (mut other_client, _) = client(&world, "press-1", Hello::clean(version, "d")).await;
+        let (mut other_device, _) = client(&world, "press-2", hello).await;
+        let (mut second, _) = client(&world, "press-1", hello).await;
+        assert_eq!(first.end().await, (version == 5).then_some(0x8e));
+        for client in [&mut other_client, &mut other_device, &mut second] {
+            client.send(&[0xc0, 0]).await.unwrap();
+            let pong = within("PINGRESP", client.packet()).await.unwrap();
+            assert_eq!(pong, Some(Packet { first: 0xd0, body: vec![] }));
+        }
+    }
+    let (mut stopped, _) = client(&world, "press-1", Hello::clean(5, "c")).await;
+    world.gateways[0].server.stop().await;
+    assert_eq!(stopped.end().await, Some(0x8b), "the gateway stops");
+}
+
+#[tokio::test]
+async fn a_silent_client_is_ended() {
+    let world = World::small().await;
+    for version in [4, 5] {
+        let (mut silent, _) =
+            client(&world, "press-1", Hello { keep_alive: 1, ..Hello::clean(version, "c") }).await;
+        assert_eq!(silent.end().await, (version == 5).then_some(0x8d));
+    }
+}
+
+#[tokio::test]
+async fn many_messages_on_their_way_are_answered_in_order() {
+    let world = World::small().await;
+    for version in [4, 5] {
+        let (mut client, _) = client(&world, "press-1", Hello::clean(version, "c")).await;
+        let mut bytes = Vec::new();
+        for id in 1..=100_u16 {
+            bytes.extend(publish(version, 1 + (id % 2) as u8, id, TOPIC, &reading(id.into())));
+            world.note("press-1", &[], "m", TS, id.into());
+        }
+        client.send(&bytes).await.unwrap();
+        for id in 1..=100_u16 {
+            assert_eq!(client.acknowledgement().await, (PUBACK + (id % 2) as u8, id, 0));
+        }
+    }
+    world.agrees(&all()).await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_not_read_on_and_disturbs_nobody() {
+    let world = World::small().await;
+    let identity = world.pki.device("berlin", "deaf");
+    let mut deaf = Client::open(world.gateway_addr(), &identity, None, Some(4096)).await.unwrap();
+    within("CONNACK", deaf.connect(Hello::clean(4, "c"))).await.unwrap();
+    let flood = publish(4, 1, 7, "telemetry/deaf", "1").repeat(1000);
+    let flooding = tokio::spawn(async move {
+        // Ends when the gateway does: at last nothing is taken any more.
+        while deaf.send(&flood).await.is_ok() {}
+    });
+    let mut device = world.device(0, "press-1", Protocol::Json);
+    for n in 0..20 {
+        device.send(&Sample::one(TS, "m", f64::from(n))).await;
+    }
+    device.settle().await;
+    let (mut sibling, _) = client(&world, "deaf", Hello::clean(4, "d")).await;
+    sibling.publish(1, 1, TOPIC, &reading(1.0)).await.unwrap();
+    assert_eq!(sibling.acknowledgement().await, (PUBACK, 1, 0));
+    world.note("deaf", &[], "m", TS, 1.0);
+    world.agrees(&all()).await;
+    flooding.abort();
+}
+
+#[tokio::test]
+async fn topics_carry_json_values_and_line_protocol() {
+    let world = World::builder()
+        .gateway("berlin", "gw")
+        .settings(|settings| {
+            settings.mqtt = Some(catchment_gateway::config::MqttSettings {
+                topics: Some(
+                    toml::from_str(
+                        "'factory/+/{line}/{metric}' = 'value'\n'sensors/#' = { payload = 'json', labels = { kind = 'x' } }",
+                    )
+                    .unwrap(),
+                ),
+                ..Default::default()
+            });
+        })
+        .start()
+        .await;
+    let now = catchment_tests::now_ms();
+    let (mut client, _) = client(&world, "press-1", Hello::clean(5, "c")).await;
+    let line = format!("env,room=3 t=1,h=2i,on=t,name=\"x\" {TS}000000\nenv t=5 {TS}000000\n");
+    let nested = format!(r#"[{{"ts":{TS},"values":{{"oil":{{"temp":2}}}}}}]"#);
+    for (id, (topic, payload, code)) in (1..).zip([
+        ("v1/devices/me/telemetry", reading(3.0).as_str(), 0),
+        ("telemetry/direct", "21.5", 0),
+        ("telemetry/open", "true", 0),
+        ("influx", &line, 0),
+        ("factory/hall/7/speed", " 40 ", 0),
+        ("sensors/a/b/c", &nested, 0),
+        ("factory/hall/speed", "40", 0x90),
+        ("telemetry/direct", "warm", 0x99),
+        ("telemetry/a/b", "1", 0x90),
+    ]) {
+        client.publish(1, id, topic, payload).await.unwrap();
+        assert_eq!(client.acknowledgement().await, (PUBACK, id, code), "{topic}");
+    }
+    let room = [("room", "3")];
+    for (own, metric, value) in [
+        (&[][..], "m", 3.0),
+        (&room, "env_t", 1.0),
+        (&room, "env_h", 2.0),
+        (&room, "env_on", 1.0),
+        (&[], "env_t", 5.0),
+        (&[("kind", "x")], "oil_temp", 2.0),
+    ] {
+        world.note("press-1", own, metric, TS, value);
+    }
+    for (own, metric, value) in
+        [(&[][..], "direct", 21.5), (&[], "open", 1.0), (&[("line", "7")], "speed", 40.0)]
+    {
+        world.note("press-1", own, metric, now, value);
+    }
+    let at = |metric| Question::new(metric, TS, TS + 1000).by(&["room", "kind"]);
+    let present = |metric| {
+        Question::new(metric, now - 60_000, now + 600_000).by(&["line"]).aggregates(&["count", "sum"])
+    };
+    world
+        .agrees(&[
+            at("m"),
+            at("env_t"),
+            at("env_h"),
+            at("env_on"),
+            at("oil_temp"),
+            present("direct"),
+            present("open"),
+            present("speed"),
+        ])
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_against_the_rules_ends_that_connection_alone() {
+    let world = World::small().await;
+    let identity = world.pki.device("berlin", "press-1");
+    let open = async |alpn| Client::open(world.gateway_addr(), &identity, alpn, None).await.unwrap();
+    let mut good = open(Some(&b"mqtt"[..])).await;
+    assert_eq!(within("CONNACK", good.connect(Hello::clean(5, "good"))).await.unwrap(), (false, 0));
+    // A SUBSCRIBE is answered.
+    let filter = [vec![0, 1, 0], text("a/#"), vec![0]].concat();
+    good.send(&packet(0x82, &filter)).await.unwrap();
+    let suback = within("SUBACK", good.packet()).await.unwrap().unwrap();
+    assert_eq!((suback.first, suback.body.last()), (0x90, Some(&0x83)));
+    for (version, bytes, reason) in [
+        (4, packet(0x40, &[0]), None),
+        (5, packet(0x82, &[0, 1]), Some(0x81)),
+        (5, packet(0xf0, &[]), None),
+        (5, publish(5, 1, 1, "a/#", "1"), Some(0x90)),
+        (5, packet(0x10, b"\0\x04MQTT\x05\x02\0\0\0\0\x01a"), Some(0x82)),
+        (5, vec![0x30, 0xff, 0xff, 0xff, 0x7f], Some(0x95)),
+    ] {
+        let mut bad = open(None).await;
+        within("CONNACK", bad.connect(Hello::clean(version, "bad"))).await.unwrap();
+        bad.send(&bytes).await.unwrap();
+        let told = bad.end().await;
+        if reason.is_some() {
+            assert_eq!(told, reason, "{bytes:?}");
+        }
+    }
+    // Bytes that begin no MQTT, where ALPN says that it is.
+    let mut other = open(Some(b"mqtt")).await;
+    other.send(b"{\"m\":1}\n").await.unwrap();
+    assert_eq!(other.end().await, None);
+    good.publish(1, 1, TOPIC, &reading(1.0)).await.unwrap();
+    assert_eq!(good.acknowledgement().await, (PUBACK, 1, 0));
+    world.note("press-1", &[], "m", TS, 1.0);
+    world.agrees(&all()).await;
+}
