@@ -76,7 +76,7 @@ pub struct Settings {
     /// Most bytes of the journals; beyond, devices wait [default: 1GiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_JOURNAL_BYTES_MAX")]
     pub journal_bytes_max: Option<ByteSize>,
-    /// A checkpoint is taken after so many bytes of a journal [default: 64MiB]
+    /// A checkpoint is taken at the latest after so many bytes of a journal [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_CHECKPOINT_BYTES")]
     pub checkpoint_bytes: Option<ByteSize>,
     /// Most bytes of partials that wait for the aggregator; beyond, devices wait [default: 8GiB]
