@@ -2,7 +2,7 @@
 //!
 //! It drops what was taken before (by sequence number), turns a session's series indexes into the device's own,
 //! and hands the rest to the shard. It lives on the device's worker, beside its sessions: no message to it
-//! crosses a thread. What it decides is in [`desk`], the arithmetic in [`crate::fold`]; this is the mailbox.
+//! crosses a thread. What it decides is in `desk`, the arithmetic in [`crate::fold`]; this is the mailbox.
 
 mod client;
 mod desk;

@@ -11,7 +11,7 @@ use crate::pending::Block;
 use crate::position::Position;
 use crate::writer::{WriteError, Writer};
 
-/// The side that writes: a thread of its own ([`GroupLog::start`]), or whoever drives it ([`GroupLog::manual`]).
+/// The side that writes: a thread of its own (`GroupLog::start`), or whoever drives it (`GroupLog::manual`).
 pub struct Committer<D: Disk = RealDisk> {
     pub(super) inner: Arc<Inner<D>>,
     pub(super) writer: Writer<D>,
