@@ -197,7 +197,11 @@ impl Gateway {
             }
             Err(Wait::Failed(_)) => return Err(End::Failed),
             Err(_) => known.held = Some(intake),
-            Ok(Answer::Ended) => return Err(End::Defect("a session that did not end was ended".to_owned())),
+            // One too many of its device: the oldest, whose connection the device has lost.
+            Ok(Answer::Ended) => {
+                up.clear();
+                self.sessions.remove(&session);
+            }
             Ok(Answer::Wait(..)) => return Err(End::Defect("a desk does not wait".to_owned())),
         }
         Ok(())
