@@ -38,7 +38,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         name: "sequence check",
         without: "the gateway takes a message whose number it has seen",
         file: "gateway/src/device/desk.rs",
-        find: "if seq <= highest {",
+        find: "if seq <= sorted.highest {",
         replace: "if seq == u64::MAX {",
         check: SIMULATION,
         quick: true,
