@@ -111,6 +111,15 @@ impl Desk {
         Welcome { highest, durable_at: shard.end() }
     }
 
+    /// The device's index in the shard, which has room for what follows; introduces the device if it is new.
+    fn enter<D: Disk>(&mut self, shard: &mut Shard<D>) -> Result<u32, Wait> {
+        shard.room()?;
+        Ok(match self.index {
+            Some(index) => index,
+            None => *self.index.insert(shard.device(&self.name)?),
+        })
+    }
+
     /// A client (MQTT) opens its session; another connection of the same client is told to end.
     ///
     /// # Errors
@@ -121,11 +130,7 @@ impl Desk {
         open: &Open,
         shard: &mut Shard<D>,
     ) -> Result<Opened, Wait> {
-        shard.room()?;
-        let device = match self.index {
-            Some(index) => index,
-            None => *self.index.insert(shard.device(&self.name)?),
-        };
+        let device = self.enter(shard)?;
         let kept = shard.state().client(device, &open.client);
         let stored = kept.is_some();
         let ids = kept.filter(|_| !open.clean && !open.persistent).cloned().unwrap_or_default();
@@ -158,11 +163,7 @@ impl Desk {
         intake: &Intake,
         shard: &mut Shard<D>,
     ) -> Result<Answer, Wait> {
-        shard.room()?;
-        let device = match self.index {
-            Some(index) => index,
-            None => *self.index.insert(shard.device(&self.name)?),
-        };
+        let device = self.enter(shard)?;
         let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) else {
             return Ok(Answer::Ended);
         };

@@ -244,8 +244,7 @@ impl Connection {
             assigned: self.assigned.clone(),
             persistent: self.persistent,
             receive_max: self.rules.receive_max,
-            packet_bytes_max: u32::try_from(self.limits.message_bytes_max.saturating_add(OVERHEAD_MAX))
-                .unwrap_or(u32::MAX),
+            packet_bytes_max: self.packets.bytes_max(),
             aliases_max: ALIASES_MAX,
         };
         let mut bytes = BytesMut::new();

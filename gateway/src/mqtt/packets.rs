@@ -211,6 +211,11 @@ impl Packets {
         Self { version: Version::Unknown, bytes_max, explain: true }
     }
 
+    /// Longest packet that is read, without its fixed header.
+    pub const fn bytes_max(&self) -> u32 {
+        self.bytes_max
+    }
+
     /// Whether reason codes and properties are understood on the other side.
     pub fn is_v5(&self) -> bool {
         matches!(self.version, Version::V5(_))
