@@ -70,8 +70,23 @@ pub struct Intake {
 
 /// Readings or messages of an intake beyond which it is handed on before more is decoded.
 const LARGE: usize = 16_384;
+/// Room that is kept for the next intake.
+const REUSED_MAX: usize = 2 * LARGE;
 
 impl Intake {
+    /// Empties it for the next one; its memory is kept up to a bound.
+    pub fn reuse(&mut self) {
+        fn clear<T>(items: &mut Vec<T>) {
+            items.clear();
+            items.shrink_to(REUSED_MAX);
+        }
+        clear(&mut self.fresh);
+        clear(&mut self.heads);
+        clear(&mut self.readings);
+        clear(&mut self.refusals);
+        clear(&mut self.replies);
+    }
+
     /// Ends a message: the readings pushed since the last one are its.
     pub fn end_message(&mut self, seq: Option<u64>, ordinal: u64) {
         self.heads.push(Head { seq, ordinal, readings_end: self.readings.len(), mark: Mark::None });

@@ -21,15 +21,16 @@ use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
     decode::Limits,
-    device::{DeviceActor, SessionId},
+    device::{Connect, DeviceActor, SessionId},
     metrics::Metrics,
     mqtt::connection::Rules,
-    session::{self, Context, protocol::Protocols},
-    shard::{Observation, Shard, Wait},
+    session::{Context, protocol::Protocols, syncs::Syncs},
+    shard::{Observation, Shard, ShardLog, Wait},
 };
 
 mod link;
@@ -85,44 +86,51 @@ impl Worker {
             live: Arc::clone(&live),
             acknowledged: watch::Sender::new(Position::ZERO),
         };
-        let context = Context {
-            limits: Limits {
-                message_bytes_max: config.message_bytes_max,
-                readings_max: config.readings_max,
-                ..Limits::default()
-            },
-            series_max: config.series_max,
-            protocols: Protocols {
-                precision: config.line_protocol_precision,
-                mqtt: Rules {
-                    topics: Arc::clone(&config.topics),
-                    receive_max: NonZeroU16::new(config.mqtt_receive_max).unwrap_or(NonZeroU16::MIN),
-                },
-            },
-            past_max: config.past_max,
-            future_max: config.future_max,
-            clock,
-            journal: shard.journal().clone(),
-            metrics,
-            stopping,
+        let limits = Limits {
+            message_bytes_max: config.message_bytes_max,
+            readings_max: config.readings_max,
+            ..Limits::default()
         };
+        let protocols = Protocols {
+            precision: config.line_protocol_precision,
+            mqtt: Rules {
+                topics: Arc::clone(&config.topics),
+                receive_max: NonZeroU16::new(config.mqtt_receive_max).unwrap_or(NonZeroU16::MIN),
+            },
+        };
+        let (series_max, past_max, future_max) = (config.series_max, config.past_max, config.future_max);
         let seen = Arc::clone(&observation);
         let (sessions_max, grace, live_every) = (config.sessions_max, config.grace, config.live);
         let arbiter = Arbiter::new();
         arbiter.spawn_fn(move || {
-            let inner = Rc::new(Inner {
+            let journal = shard.journal().clone();
+            let context = Rc::new(Context {
+                limits,
+                series_max,
+                protocols,
+                past_max,
+                future_max,
+                clock,
                 shard: Rc::new(RefCell::new(shard)),
+                syncs: Syncs::default(),
+                metrics,
+                ending: CancellationToken::new(),
+            });
+            let inner = Rc::new(Inner {
+                context,
+                journal,
                 devices: RefCell::new(HashMap::new()),
                 sessions_max,
-                session_count,
+                session_count: Rc::new(session_count),
                 next_session: Cell::new(1),
                 progress,
                 observation: seen,
-                context,
+                stopping,
             });
             actix::spawn(Rc::clone(&inner).receive(arriving));
             actix::spawn(Rc::clone(&inner).follow_commits());
             actix::spawn(Rc::clone(&inner).tick(grace));
+            actix::spawn(Rc::clone(&inner).end_sessions());
             if let Some(every) = live_every {
                 actix::spawn(Rc::clone(&inner).send_live(every, live));
             }
@@ -160,14 +168,15 @@ impl Worker {
 
 /// What lives on the worker's thread.
 struct Inner {
-    shard: Rc<RefCell<Shard>>,
+    context: Rc<Context>,
+    journal: ShardLog,
     devices: RefCell<HashMap<Name, Addr<DeviceActor>>>,
     sessions_max: usize,
-    session_count: watch::Sender<usize>,
+    session_count: Rc<watch::Sender<usize>>,
     next_session: Cell<SessionId>,
     progress: watch::Sender<Progress>,
     observation: Arc<Mutex<Observation>>,
-    context: Context,
+    stopping: watch::Receiver<bool>,
 }
 
 impl Inner {
@@ -178,19 +187,13 @@ impl Inner {
                 tracing::warn!(%error, "a connection cannot move to its worker");
                 continue;
             }
-            let device = accepted.peer.identity.name().clone();
-            let actor = self.actor(&device);
-            let id = self.next_session.replace(self.next_session.get() + 1);
+            let session = self.next_session.replace(self.next_session.get() + 1);
             self.session_count.send_modify(|count| *count += 1);
-            let this = Rc::clone(&self);
-            actix::spawn(async move {
-                let alpn = accepted.alpn().map(<[u8]>::to_vec);
-                let Accepted { stream, addr, permit, .. } = accepted;
-                let why = session::run(stream, alpn, id, actor, this.context.clone()).await;
-                tracing::debug!(%device, %addr, ?why, "session ended");
-                drop(permit);
-                this.session_count.send_modify(|count| *count -= 1);
-            });
+            let actor = self.actor(accepted.peer.identity.name());
+            if actor.send(Connect { session, accepted }).await.is_err() {
+                // An actor never stops by itself; the connection closes.
+                self.session_count.send_modify(|count| *count -= 1);
+            }
         }
     }
 
@@ -200,22 +203,23 @@ impl Inner {
         if let Some(actor) = devices.get(name).filter(|actor| actor.connected()) {
             return actor.clone();
         }
-        let actor = DeviceActor::new(
-            name.clone(),
-            self.sessions_max,
-            self.context.series_max,
-            Rc::clone(&self.shard),
-            Arc::clone(&self.context.metrics),
-        )
-        .start();
+        let (context, sessions) = (Rc::clone(&self.context), Rc::clone(&self.session_count));
+        let actor = DeviceActor::new(name.clone(), self.sessions_max, context, sessions).start();
         devices.insert(name.clone(), actor.clone());
         actor
     }
 
+    /// Tells all sessions when the gateway stops.
+    async fn end_sessions(self: Rc<Self>) {
+        let _ = self.stopping.clone().wait_for(|stopping| *stopping).await;
+        self.context.ending.cancel();
+    }
+
     /// After each sync: what became durable moves on.
     async fn follow_commits(self: Rc<Self>) {
-        let mut commits = self.context.journal.subscribe();
+        let mut commits = self.journal.subscribe();
         loop {
+            self.context.syncs.synced(&commits.borrow_and_update());
             self.move_on();
             if commits.changed().await.is_err() {
                 return;
@@ -224,7 +228,7 @@ impl Inner {
     }
 
     fn move_on(&self) {
-        let mut shard = self.shard.borrow_mut();
+        let mut shard = self.context.shard.borrow_mut();
         shard.move_durable();
         if let Some(progress) = shard.progress() {
             self.progress.send_if_modified(|now| {
@@ -243,7 +247,7 @@ impl Inner {
         loop {
             ticks.tick().await;
             loop {
-                let result = self.shard.borrow_mut().tick();
+                let result = self.context.shard.borrow_mut().tick();
                 self.move_on();
                 match result {
                     Ok(true) => tokio::task::yield_now().await,
@@ -258,7 +262,7 @@ impl Inner {
 
     /// Takes checkpoints, and a last one once all sessions have ended.
     async fn run_checkpoints(self: Rc<Self>, stopped: watch::Sender<bool>) {
-        let mut stopping = self.context.stopping.clone();
+        let mut stopping = self.stopping.clone();
         let mut session_count = self.session_count.subscribe();
         loop {
             let last = tokio::select! {
@@ -269,7 +273,7 @@ impl Inner {
                 }
             };
             let due = {
-                let shard = self.shard.borrow();
+                let shard = self.context.shard.borrow();
                 if last { shard.changed_since_checkpoint() } else { shard.checkpoint_due() }
             };
             if due && let Err(error) = self.checkpoint().await {
@@ -283,9 +287,9 @@ impl Inner {
     }
 
     async fn checkpoint(&self) -> std::io::Result<()> {
-        let Some(capture) = self.shard.borrow().capture() else { return Ok(()) };
+        let Some(capture) = self.context.shard.borrow().capture() else { return Ok(()) };
         let (journal, outbox) = {
-            let shard = self.shard.borrow();
+            let shard = self.context.shard.borrow();
             (shard.journal().clone(), shard.outbox().clone())
         };
         let failed = |_| std::io::Error::other("the log was closed");
@@ -299,15 +303,15 @@ impl Inner {
             .wait_for(|commit| commit.durable >= capture.outbox_end || commit.poisoned.is_some())
             .await
             .map_err(failed)?;
-        if !self.shard.borrow().may_write(&capture) {
+        if !self.context.shard.borrow().may_write(&capture) {
             return Err(std::io::Error::other("the log has failed"));
         }
-        let checkpoints = self.shard.borrow().checkpoints();
+        let checkpoints = self.context.shard.borrow().checkpoints();
         let bytes = capture.bytes;
         tokio::task::spawn_blocking(move || checkpoints.write(&bytes))
             .await
             .map_err(std::io::Error::other)??;
-        self.shard.borrow_mut().checkpointed(capture.position);
+        self.context.shard.borrow_mut().checkpointed(capture.position);
         Ok(())
     }
 
@@ -315,7 +319,7 @@ impl Inner {
     async fn send_live(self: Rc<Self>, every: Duration, slot: Arc<LiveSlot>) {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut commits = self.context.journal.subscribe();
+        let mut commits = self.journal.subscribe();
         loop {
             ticks.tick().await;
             // What the uplink has not taken yet is as new as it needs; the next round holds all since.
@@ -324,7 +328,7 @@ impl Inner {
                 continue;
             }
             let (end, batches) = {
-                let mut shard = self.shard.borrow_mut();
+                let mut shard = self.context.shard.borrow_mut();
                 if anew {
                     shard.live_anew();
                 }

@@ -22,7 +22,7 @@ use catchment_journal::{Committer, Position, ReadEvent, Reader, sim::SimDisk};
 use catchment_partial::{Timestamp, Width};
 use catchment_proto::{Labels, MetricName, Name, wire};
 use prost::Message as _;
-use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::device::{Down, Message, Up};
 
@@ -130,7 +130,7 @@ impl Gateway {
         let desk = self.desks.entry(device).or_insert_with(|| {
             Desk::new(name.clone(), SESSIONS_MAX, limits().series_max, Arc::clone(&self.metrics))
         });
-        desk.attach(session, Arc::new(Notify::new()));
+        desk.attach(session, CancellationToken::new());
         let session_state = Session {
             device,
             names: Names::new(8),
@@ -202,7 +202,6 @@ impl Gateway {
                 up.clear();
                 self.sessions.remove(&session);
             }
-            Ok(Answer::Wait(..)) => return Err(End::Defect("a desk does not wait".to_owned())),
         }
         Ok(())
     }
@@ -217,7 +216,9 @@ impl Gateway {
                 Down::Welcome(bytes.try_into().map_or(0, u64::from_le_bytes))
             }
         };
-        known.answers.ready(durable).into_iter().map(down).collect()
+        let mut leaving = Vec::new();
+        known.answers.ready(durable, |answer| leaving.push(down(answer)));
+        leaving
     }
 
     /// One round of the journal's commits.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use catchment_journal::{Disk, Position};
 use catchment_proto::Name;
 use hashbrown::HashMap;
-use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     SessionId,
@@ -55,15 +55,13 @@ pub enum Answer {
     },
     /// Nothing was taken and nothing may be acknowledged: the session was ended by a newer one.
     Ended,
-    /// Nothing was taken: try again with the same messages.
-    Wait(Intake, Wait),
 }
 
 /// A session, as its device sees it.
 #[derive(Debug)]
 struct Session {
     id: SessionId,
-    end: Arc<Notify>,
+    end: CancellationToken,
     epoch: Option<Arc<str>>,
     client: Option<Client>,
     /// The session's series indexes: the device's index, or `None` for a series that is refused.
@@ -87,11 +85,11 @@ impl Desk {
     }
 
     /// A session begins. When it is one too many, the oldest is told to end.
-    pub fn attach(&mut self, session: SessionId, end: Arc<Notify>) {
+    pub fn attach(&mut self, session: SessionId, end: CancellationToken) {
         if self.sessions.len() >= self.sessions_max {
             let oldest = self.sessions.remove(0);
             tracing::debug!(device = %self.name, session = oldest.id, "ended by a newer session");
-            oldest.end.notify_one();
+            oldest.end.cancel();
         }
         self.sessions.push(Session { id: session, end, epoch: None, client: None, series: HashMap::new() });
     }
@@ -143,7 +141,7 @@ impl Desk {
             let other =
                 known.client.as_ref().is_some_and(|client| client.is(&open.client)) && known.id != session;
             if other {
-                known.end.notify_one();
+                known.end.cancel();
             }
             !other
         });
@@ -172,25 +170,29 @@ impl Desk {
         let before = epoch.as_deref().map_or(0, |epoch| shard.state().highest(device, epoch));
         let mut marks = session.client.as_ref().map(|client| Marks::new(client, device, shard.state()));
         let Sorted { mut entry, highest, refusals, duplicates } =
-            sort(session, intake, before, marks.as_mut(), self.series_max);
+            sort(session, intake, before, marks.as_mut(), self.series_max, shard.spare());
         entry.device = device;
         let ack = if epoch.is_some() { highest } else { intake.heads.last().map_or(0, |head| head.ordinal) };
         let taken = entry.value.len() as u64;
         let moved = highest > before;
         if let Some(epoch) = epoch.filter(|_| moved) {
-            entry.epoch = epoch.as_ref().to_owned();
+            entry.epoch.push_str(&epoch);
             entry.seq = highest;
         }
         let changed = marks.map(|marks| marks.end(&mut entry));
         if taken > 0 || moved || !entry.client.is_empty() {
             shard.take(entry)?;
+        } else {
+            shard.reuse(entry);
         }
         if let (Some(client), Some(changed)) = (&mut session.client, changed) {
             client.settle(changed);
         }
         self.metrics.readings.inc_by(taken);
         self.metrics.messages.inc_by(intake.heads.len() as u64 - duplicates);
-        self.metrics.duplicates.inc_by(duplicates);
+        if duplicates > 0 {
+            self.metrics.duplicates.inc_by(duplicates);
+        }
         Ok(Answer::Taken { ack, durable_at: shard.end(), refusals, slow: shard.is_pressed() })
     }
 }
@@ -207,16 +209,16 @@ struct Sorted {
 }
 
 /// Sorts messages out whose number, or whose packet of the client, was taken before, and readings of series that are
-/// refused. `before` is the highest number taken of the session's epoch.
+/// refused. `before` is the highest number taken of the session's epoch, `entry` an empty one.
 fn sort(
     session: &Session,
     intake: &Intake,
     before: u64,
     mut marks: Option<&mut Marks<'_>>,
     series_max: usize,
+    entry: IntakeEntry,
 ) -> Sorted {
-    let mut sorted =
-        Sorted { entry: IntakeEntry::default(), highest: before, refusals: Vec::new(), duplicates: 0 };
+    let mut sorted = Sorted { entry, highest: before, refusals: Vec::new(), duplicates: 0 };
     let (mut start, mut last_time) = (0, 0_i64);
     for head in &intake.heads {
         let readings = intake.readings.get(start..head.readings_end).unwrap_or_default();
@@ -235,15 +237,28 @@ fn sort(
             continue;
         }
         let mut refused = 0;
+        let IntakeEntry { series: indexes, time: times, value: values, .. } = &mut sorted.entry;
+        indexes.reserve(readings.len());
+        times.reserve(readings.len());
+        values.reserve(readings.len());
+        let mut last: Option<(u32, u32)> = None;
         for reading in readings {
-            let Some(Some(series)) = session.series.get(&reading.series) else {
-                refused += 1;
-                continue;
+            // Readings of one series mostly follow one another.
+            let series = match last {
+                Some((known, series)) if known == reading.series => series,
+                _ => {
+                    let Some(Some(series)) = session.series.get(&reading.series) else {
+                        refused += 1;
+                        continue;
+                    };
+                    last = Some((reading.series, *series));
+                    *series
+                }
             };
             let time = reading.time.as_nanos();
-            sorted.entry.series.push(*series);
-            sorted.entry.time.push(time.wrapping_sub(last_time));
-            sorted.entry.value.push(reading.value);
+            indexes.push(series);
+            times.push(time.wrapping_sub(last_time));
+            values.push(reading.value);
             last_time = time;
         }
         if refused > 0 {

@@ -8,7 +8,7 @@
 //! - A close empties the front of the due order into one batch of one window width; the batch's number stands in
 //!   the entry, so a lost stretch of the journal cannot shift the numbers behind it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, iter::Zip, slice::Iter};
 
 use catchment_partial::{Partial, Timestamp, Width, WidthError, Window};
 use catchment_proto::{Labels, LabelsError, MetricError, MetricName, Name, NameError};
@@ -37,6 +37,42 @@ pub(super) struct Series {
     pub(super) metric: MetricName,
     pub(super) labels: Labels,
     pub(super) open: Vec<Open>,
+}
+
+impl Series {
+    /// Its open window of an interval, and whether an entry at this position opens it.
+    fn window(&mut self, window: Window, position: u64) -> (&mut Open, bool) {
+        let at = self.open.iter().rposition(|open| open.window == window);
+        let new = at.is_none();
+        let at = at.unwrap_or_else(|| {
+            self.open.push(Open { window, part: position, revision: position, partial: Partial::empty() });
+            self.open.len() - 1
+        });
+        (self.open.get_mut(at).expect("found or put there above"), new)
+    }
+}
+
+/// The readings of an intake: series, time, value.
+struct Readings<'a> {
+    columns: Zip<Zip<Iter<'a, u32>, Iter<'a, i64>>, Iter<'a, f64>>,
+    nanos: i64,
+}
+
+impl<'a> Readings<'a> {
+    fn new(intake: &'a IntakeEntry) -> Self {
+        Self { columns: intake.series.iter().zip(&intake.time).zip(&intake.value), nanos: 0 }
+    }
+}
+
+impl Iterator for Readings<'_> {
+    type Item = (u32, Timestamp, f64);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let ((series, step), value) = self.columns.next()?;
+        self.nanos = self.nanos.wrapping_add(*step);
+        Some((*series, Timestamp::from_nanos(self.nanos), *value))
+    }
 }
 
 /// Highest sequence number taken of one epoch.
@@ -265,25 +301,27 @@ impl State {
         }
         device.advance(&intake.epoch, intake.reaches());
         device.note(intake);
-        let mut nanos = 0_i64;
-        for ((index, step), value) in intake.series.iter().zip(&intake.time).zip(&intake.value) {
-            nanos = nanos.wrapping_add(*step);
-            let time = Timestamp::from_nanos(nanos);
-            let Some(series) = device.series.get_mut(*index as usize) else { continue };
-            let window = Window::containing(time, width);
-            let known = series.open.iter_mut().rev().find(|open| open.window == window);
-            if let Some(open) = known {
-                open.partial.push(time, *value);
-                open.revision = position;
+        let suspect = self.suspect.as_ref().filter(|suspect| suspect.devices.contains(&intake.device));
+        let opened = suspect.map_or(position, |suspect| suspect.from);
+        let mut readings = Readings::new(intake).peekable();
+        while let Some(&(index, first, _)) = readings.peek() {
+            // Neighbours mostly belong to one window of one series: it is looked up once for all of them.
+            let window = Window::containing(first, width);
+            let Some(series) = device.series.get_mut(index as usize) else { return Ok(()) };
+            let (open, new) = series.window(window, position);
+            let (start, end) = (window.start(), window.end());
+            open.partial.push_many(std::iter::from_fn(|| {
+                let same = |reading: &(u32, Timestamp, f64)| {
+                    reading.0 == index && (first == reading.1 || (start <= reading.1 && reading.1 < end))
+                };
+                readings.next_if(same).map(|(_, time, value)| (time, value))
+            }));
+            open.revision = position;
+            if !new {
                 continue;
             }
-            let mut partial = Partial::empty();
-            partial.push(time, *value);
-            series.open.push(Open { window, part: position, revision: position, partial });
-            let place = (intake.device, *index, window);
-            let suspect = self.suspect.as_ref().filter(|suspect| suspect.devices.contains(&intake.device));
-            let opened = suspect.map_or(position, |suspect| suspect.from);
-            if self.watermark.is_some_and(|watermark| window.end() <= watermark) {
+            let place = (intake.device, index, window);
+            if self.watermark.is_some_and(|watermark| end <= watermark) {
                 self.due.push_late(opened, place);
             } else {
                 self.due.push_on_time(opened, place);

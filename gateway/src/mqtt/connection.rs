@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use rmqtt_codec::{types::Publish, v5::DisconnectReasonCode};
 
 use super::{
-    packets::{CONNECT, Connect, Outcome, Packet, Packets, QoS, Reply, Violation},
+    packets::{CONNECT, Connect, Outcome, Packet, Packets, Plain, QoS, Reply, Violation},
     topics::{Topics, Verdict},
 };
 use crate::{
@@ -140,76 +140,74 @@ impl Connection {
             }
             State::New | State::Open => {}
         }
-        let whole = match self.packets.whole(buffer) {
-            Ok(0) => return (0, Stop::More),
-            Ok(whole) => whole,
-            Err(violation) => return (0, Stop::Broken(violation)),
-        };
-        let (packets, behind) = buffer.split_at_checked(whole).unwrap_or_default();
-        let mut rest = BytesMut::from(packets);
-        let mut stop = self.packets(&mut rest, names, rules, intake, fresh_id);
-        // What is wrong behind the last whole packet is not to wait for the client's next bytes.
-        if let (Stop::More, Err(violation)) = (&stop, self.packets.whole(behind)) {
-            stop = Stop::Broken(violation);
+        let mut consumed = 0;
+        let mut fresh_id = Some(fresh_id);
+        loop {
+            let rest = buffer.get(consumed..).unwrap_or_default();
+            let packet = match self.packets.next(rest) {
+                Ok(None) => return (consumed, Stop::More),
+                Ok(Some((packet, length))) => {
+                    consumed += length;
+                    packet
+                }
+                Err(violation) => return (consumed, Stop::Broken(violation)),
+            };
+            let fresh_id = || fresh_id.take().map_or_else(String::new, |fresh| fresh());
+            if let Some(stop) = self.packet(packet, names, rules, intake, fresh_id) {
+                return (consumed, stop);
+            }
         }
-        (whole - rest.len(), stop)
     }
 
-    fn packets(
+    /// Takes one packet; tells when no other is to follow now.
+    fn packet(
         &mut self,
-        rest: &mut BytesMut,
+        packet: Packet<'_>,
         names: &mut Names,
         rules: &TimeRules,
         intake: &mut Intake,
         fresh_id: impl FnOnce() -> String,
-    ) -> Stop {
-        loop {
-            let packet = match self.packets.next(rest) {
-                Ok(None) => return Stop::More,
-                Ok(Some(packet)) => packet,
-                Err(violation) => return Stop::Broken(violation),
-            };
-            let result = match packet {
-                Packet::Connect(connect) => {
-                    return match self.connect(*connect, fresh_id) {
-                        Ok(open) => Stop::Open(open),
-                        Err(violation) => Stop::Broken(violation),
-                    };
-                }
-                _ if self.state != State::Open => {
-                    Err(Violation::protocol("MQTT: the first packet is no CONNECT"))
-                }
-                Packet::Publish(publish) => self.publish(&publish, names, rules, intake),
-                Packet::Release(id) => {
-                    self.release(id, intake);
-                    Ok(())
-                }
-                Packet::Subscribe { id, filters } => {
-                    intake.replies.push(Reply::NotSubscribed(id, filters));
-                    Ok(())
-                }
-                Packet::Unsubscribe { id, filters } => {
-                    intake.replies.push(Reply::NotUnsubscribed(id, filters));
-                    Ok(())
-                }
-                Packet::Ping => {
-                    intake.replies.push(Reply::Pong);
-                    Ok(())
-                }
-                Packet::Disconnect { forget } => {
-                    if forget && self.persistent {
-                        self.end_message(Mark::Forget, intake);
-                    }
-                    self.state = State::Ended;
-                    return Stop::Done;
-                }
-            };
-            if let Err(violation) = result {
-                return Stop::Broken(violation);
+    ) -> Option<Stop> {
+        let result = match packet {
+            Packet::Connect(connect) => {
+                return Some(self.connect(*connect, fresh_id).map_or_else(Stop::Broken, Stop::Open));
             }
-            if intake.is_large() {
-                return Stop::Enough;
+            _ if self.state != State::Open => {
+                Err(Violation::protocol("MQTT: the first packet is no CONNECT"))
             }
+            Packet::Plain(message) => self.publish(message, names, rules, intake),
+            Packet::Publish(publish) => self.topic(&publish).and_then(|topic| {
+                let id = publish.packet_id.filter(|_| publish.qos != QoS::AtMostOnce);
+                let (dup, qos, payload) = (publish.dup, publish.qos, &publish.payload);
+                self.publish(Plain { dup, qos, topic: &topic, id, payload }, names, rules, intake)
+            }),
+            Packet::Release(id) => {
+                self.release(id, intake);
+                Ok(())
+            }
+            Packet::Subscribe { id, filters } => {
+                intake.replies.push(Reply::NotSubscribed(id, filters));
+                Ok(())
+            }
+            Packet::Unsubscribe { id, filters } => {
+                intake.replies.push(Reply::NotUnsubscribed(id, filters));
+                Ok(())
+            }
+            Packet::Ping => {
+                intake.replies.push(Reply::Pong);
+                Ok(())
+            }
+            Packet::Disconnect { forget } => {
+                if forget && self.persistent {
+                    self.end_message(Mark::Forget, intake);
+                }
+                self.state = State::Ended;
+                return Some(Stop::Done);
+            }
+        };
+        match result {
+            Err(violation) => Some(Stop::Broken(violation)),
+            Ok(()) => intake.is_large().then_some(Stop::Enough),
         }
     }
 
@@ -254,26 +252,18 @@ impl Connection {
 
     fn publish(
         &mut self,
-        publish: &Publish,
+        message: Plain<'_>,
         names: &mut Names,
         rules: &TimeRules,
         intake: &mut Intake,
     ) -> Result<(), Violation> {
-        let topic = self.topic(publish)?;
-        let id = publish.packet_id.filter(|_| publish.qos != QoS::AtMostOnce);
-        let again = publish.dup || id.is_some_and(|id| self.open.contains(&id));
-        self.admit(publish.qos, id)?;
+        let Plain { dup, qos, topic, id, payload } = message;
+        let again = dup || id.is_some_and(|id| self.open.contains(&id));
+        self.admit(qos, id)?;
         self.ordinal += 1;
         let refusals = intake.refusals.len();
-        let verdict = self.rules.topics.decode(
-            &topic,
-            &publish.payload,
-            self.ordinal,
-            names,
-            rules,
-            &self.limits,
-            intake,
-        );
+        let (topics, ordinal) = (&self.rules.topics, self.ordinal);
+        let verdict = topics.decode(topic, payload, ordinal, names, rules, &self.limits, intake);
         let told = || intake.refusals.get(refusals).map(|refusal| refusal.message.clone());
         let outcome = match verdict {
             Verdict::Taken => Outcome::Taken(told()),
@@ -282,12 +272,12 @@ impl Connection {
         };
         // A refused message of QoS 2 ends with its PUBREC in version 5; in 3.1.1 the client goes on with PUBREL.
         let refused = !matches!(outcome, Outcome::Taken(_)) && self.packets.is_v5();
-        let mark = match (publish.qos, id) {
+        let mark = match (qos, id) {
             (QoS::ExactlyOnce, Some(id)) if !refused => Mark::Once { id: id.get(), again },
             _ => Mark::None,
         };
         self.end_message(mark, intake);
-        match (publish.qos, id) {
+        match (qos, id) {
             (QoS::AtLeastOnce, Some(id)) => intake.replies.push(Reply::Published(id, outcome)),
             (QoS::ExactlyOnce, Some(id)) => {
                 if refused {

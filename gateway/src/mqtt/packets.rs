@@ -4,6 +4,7 @@
 //! than the bound, so it holds no buffer of its own) and hides the differences of the versions.
 //! Sources: MQTT Version 3.1.1 and MQTT Version 5.0, OASIS Standards.
 
+mod plain;
 mod read;
 mod write;
 
@@ -21,6 +22,7 @@ use tokio_util::codec::{Decoder as _, Encoder as _};
 
 pub use rmqtt_codec::types::QoS;
 
+pub use self::plain::Plain;
 use self::{
     read::{from_v3, from_v5, with_clean_start},
     write::{to_v3, to_v5},
@@ -30,6 +32,8 @@ use self::{
 const VERSION: DisconnectReasonCode = DisconnectReasonCode::ImplementationSpecificError;
 /// First byte of a CONNECT.
 pub const CONNECT: u8 = 0x10;
+/// First byte of a PUBACK.
+const PUBACK: u8 = 0x40;
 /// A client that takes less cannot be told what it must know: CONNACK has some thirty bytes.
 const CLIENT_PACKET_MIN: u32 = 64;
 /// Longest fixed header: type and four bytes of length.
@@ -78,10 +82,12 @@ impl From<DecodeError> for Violation {
 
 /// What a device sends.
 #[derive(Debug)]
-pub enum Packet {
+pub enum Packet<'a> {
     /// The first packet.
     Connect(Box<Connect>),
-    /// A message.
+    /// An ordinary message.
+    Plain(Plain<'a>),
+    /// Any other message.
     Publish(Box<Publish>),
     /// The client has let go of a message of QoS 2.
     Release(NonZeroU16),
@@ -184,9 +190,9 @@ enum Version {
     V5(Box<v5::Codec>),
 }
 
-/// The length of the packet at the front of a buffer, fixed header included; `None` when more bytes are needed to
-/// tell, an error when it is longer than `bytes_max` and its header.
-fn length(buffer: &[u8], bytes_max: u32) -> Result<Option<usize>, Violation> {
+/// The lengths of the fixed header and of all of the packet at the front of a buffer; `None` when more bytes are needed
+/// to tell, an error when it is longer than `bytes_max` and its header.
+fn lengths(buffer: &[u8], bytes_max: u32) -> Result<Option<(usize, usize)>, Violation> {
     let (mut length, mut shift) = (0_usize, 0);
     for (at, byte) in buffer.iter().enumerate().skip(1).take(HEADER_MAX - 1) {
         length |= usize::from(byte & 0x7f) << shift;
@@ -195,7 +201,7 @@ fn length(buffer: &[u8], bytes_max: u32) -> Result<Option<usize>, Violation> {
             return Err(Violation::new(DisconnectReasonCode::PacketTooLarge, what));
         }
         if byte & 0x80 == 0 {
-            return Ok(Some(at + 1 + length));
+            return Ok(Some((at + 1, at + 1 + length)));
         }
         shift += 7;
     }
@@ -221,30 +227,26 @@ impl Packets {
         matches!(self.version, Version::V5(_))
     }
 
-    /// How many bytes at the front of the buffer are whole packets.
-    ///
-    /// # Errors
-    /// What is wrong with the first that is not, when no more bytes can make it right and none is before it.
-    pub fn whole(&self, buffer: &[u8]) -> Result<usize, Violation> {
-        let mut end = 0;
-        loop {
-            let rest = buffer.get(end..).unwrap_or_default();
-            match length(rest, self.bytes_max) {
-                Ok(Some(length)) if length <= rest.len() => end += length,
-                Err(violation) if end == 0 => return Err(violation),
-                _ => return Ok(end),
-            }
-        }
-    }
-
-    /// Takes the next packet from whole ones; `None` at their end.
+    /// The packet at the front of a buffer and its length; `None` when it is not whole.
     ///
     /// # Errors
     /// The connection must end.
-    pub fn next(&mut self, whole: &mut BytesMut) -> Result<Option<Packet>, Violation> {
-        if whole.is_empty() {
-            return Ok(None);
-        }
+    pub fn next<'a>(&mut self, buffer: &'a [u8]) -> Result<Option<(Packet<'a>, usize)>, Violation> {
+        let Some((header, length)) = lengths(buffer, self.bytes_max)? else { return Ok(None) };
+        let Some(packet) = buffer.get(..length) else { return Ok(None) };
+        let plain = match self.version {
+            Version::Unknown => None,
+            Version::V3(_) => Plain::read(packet, header, false),
+            Version::V5(_) => Plain::read(packet, header, true),
+        };
+        let packet = match plain {
+            Some(plain) => Packet::Plain(plain),
+            None => self.read(&mut BytesMut::from(packet))?,
+        };
+        Ok(Some((packet, length)))
+    }
+
+    fn read<'a>(&mut self, whole: &mut BytesMut) -> Result<Packet<'a>, Violation> {
         if matches!(self.version, Version::Unknown) {
             self.version = match VersionCodec.decode(whole) {
                 Ok(Some(ProtocolVersion::MQTT3)) => Version::V3(v3::Codec::new(self.bytes_max)),
@@ -257,9 +259,9 @@ impl Packets {
             };
         }
         match &mut self.version {
-            Version::Unknown => Ok(None),
+            Version::Unknown => Err(cut()),
             Version::V3(codec) => match codec.decode(whole)? {
-                Some((packet, _)) => from_v3(packet).map(Some),
+                Some((packet, _)) => from_v3(packet),
                 None => Err(cut()),
             },
             Version::V5(codec) => match codec.decode(whole)? {
@@ -273,7 +275,7 @@ impl Packets {
                         }
                         codec.set_max_outbound_size(max);
                     }
-                    from_v5(packet).map(Some)
+                    from_v5(packet)
                 }
                 None => Err(cut()),
             },
@@ -285,6 +287,12 @@ impl Packets {
     /// # Errors
     /// It does not fit what the client takes.
     pub fn put(&mut self, reply: &Reply, out: &mut BytesMut) -> Result<(), EncodeError> {
+        if let Reply::Published(id, Outcome::Taken(None)) = reply {
+            // Four bytes, the same in both versions: the reason "success" may be left out.
+            let [high, low] = id.get().to_be_bytes();
+            out.extend_from_slice(&[PUBACK, 2, high, low]);
+            return Ok(());
+        }
         match &mut self.version {
             Version::Unknown => Ok(()),
             Version::V3(codec) => codec.encode(to_v3(reply), out),

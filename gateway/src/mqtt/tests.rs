@@ -1,6 +1,6 @@
 //! One MQTT connection without sockets. The bytes are put together here from the standards, not by the library.
 
-mod bytes;
+pub(super) mod bytes;
 mod hostile;
 mod publish;
 

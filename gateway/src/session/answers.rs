@@ -7,6 +7,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    task::Waker,
     time::Duration,
 };
 
@@ -42,14 +43,19 @@ pub enum Answer {
 }
 
 /// The answers of a session, between the half that reads and the half that writes.
+///
+/// Both run in one task and the writing half is polled after the reading half, so new answers wake nobody; a sync of
+/// the journal does ([`super::syncs`]).
 #[derive(Debug, Default)]
 pub struct Answers {
     queue: RefCell<VecDeque<Answer>>,
-    ended: RefCell<bool>,
+    ended: Cell<bool>,
     /// Bytes of replies that wait.
     reply_bytes: Cell<usize>,
-    /// Told when there is something new.
-    pub changed: Notify,
+    /// A sync is waited for.
+    waits: Cell<bool>,
+    /// The session's task.
+    waker: RefCell<Option<Waker>>,
     /// Told when answers were taken.
     pub taken: Notify,
 }
@@ -63,7 +69,6 @@ impl Answers {
             Some(Answer::Ack { durable_at: at, ack: last, .. }) if full => (*at, *last) = (durable_at, ack),
             _ => queue.push_back(Answer::Ack { durable_at, ack, read_at }),
         }
-        self.changed.notify_one();
     }
 
     /// An answer of another kind. Returns whether there was room for it.
@@ -74,7 +79,6 @@ impl Answers {
             return false;
         }
         queue.push_back(Answer::Encoded { durable_at, bytes, read_at: None });
-        self.changed.notify_one();
         true
     }
 
@@ -82,7 +86,6 @@ impl Answers {
     pub fn replies(&self, durable_at: Position, bytes: Vec<u8>, read_at: Duration) {
         self.reply_bytes.set(self.reply_bytes.get() + bytes.len());
         self.queue.borrow_mut().push_back(Answer::Encoded { durable_at, bytes, read_at: Some(read_at) });
-        self.changed.notify_one();
     }
 
     /// Whether more replies may be made: a peer that does not read gathers few.
@@ -92,37 +95,72 @@ impl Answers {
 
     /// No more answers will come.
     pub fn end(&self) {
-        *self.ended.borrow_mut() = true;
-        self.changed.notify_one();
+        self.ended.set(true);
     }
 
     /// Whether all is written and no more will come.
     pub fn is_done(&self) -> bool {
-        *self.ended.borrow() && self.queue.borrow().is_empty()
+        self.ended.get() && self.queue.borrow().is_empty()
     }
 
-    /// Takes the answers in front that may leave; of acknowledgements behind one another only the last.
-    pub fn ready(&self, durable: Position) -> Vec<Answer> {
+    /// What the answer in front waits for, unless that is being waited for already.
+    pub fn awaits(&self) -> Option<Position> {
+        let queue = self.queue.borrow();
+        let (Answer::Ack { durable_at, .. } | Answer::Encoded { durable_at, .. }) = queue.front()?;
+        (!self.waits.replace(true)).then_some(*durable_at)
+    }
+
+    /// The task to wake by [`Answers::synced`].
+    pub fn register(&self, task: &Waker) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|known| known.will_wake(task)) {
+            *waker = Some(task.clone());
+        }
+    }
+
+    /// The sync has come, or will not come any more.
+    pub fn synced(&self) {
+        self.waits.set(false);
+        if let Some(task) = &*self.waker.borrow() {
+            task.wake_by_ref();
+        }
+    }
+
+    /// Takes the answers in front that may leave; of acknowledgements behind one another only the last. Returns
+    /// whether there were any.
+    pub fn ready(&self, durable: Position, mut take: impl FnMut(Answer)) -> bool {
         let mut queue = self.queue.borrow_mut();
-        let mut ready: Vec<Answer> = Vec::new();
+        let (mut any, mut last): (bool, Option<Answer>) = (false, None);
         while let Some(front) = queue.front() {
             let (Answer::Ack { durable_at, .. } | Answer::Encoded { durable_at, .. }) = front;
             if *durable_at > durable {
                 break;
             }
             let Some(answer) = queue.pop_front() else { break };
+            any = true;
             if let Answer::Encoded { bytes, read_at: Some(_), .. } = &answer {
                 self.reply_bytes.set(self.reply_bytes.get().saturating_sub(bytes.len()));
             }
-            match (ready.last_mut(), &answer) {
+            match (&mut last, &answer) {
                 (Some(Answer::Ack { ack: last, .. }), Answer::Ack { ack, .. }) => *last = *ack,
-                _ => ready.push(answer),
+                _ => {
+                    if let Some(before) = last.replace(answer) {
+                        take(before);
+                    }
+                }
             }
         }
-        if !ready.is_empty() {
+        if let Some(last) = last {
+            take(last);
+        }
+        if any {
             self.taken.notify_one();
         }
-        ready
+        if queue.is_empty() && queue.capacity() > 4 {
+            // An idle session holds no queue.
+            *queue = VecDeque::new();
+        }
+        any
     }
 }
 
@@ -132,6 +170,13 @@ mod tests {
 
     const fn at(position: u64) -> Position {
         Position::new(position)
+    }
+
+    fn ready(answers: &Answers, durable: Position) -> Vec<Answer> {
+        let mut ready = Vec::new();
+        let any = answers.ready(durable, |answer| ready.push(answer));
+        assert_eq!(any, !ready.is_empty());
+        ready
     }
 
     fn ack(position: u64, ack: u64) -> Answer {
@@ -145,12 +190,12 @@ mod tests {
         answers.ack(at(20), 2, Duration::ZERO);
         assert!(answers.push(at(0), b"refusal".to_vec()));
         answers.ack(at(30), 3, Duration::ZERO);
-        assert_eq!(answers.ready(at(9)), []);
+        assert_eq!(ready(&answers, at(9)), []);
         let refusal = Answer::Encoded { durable_at: at(0), bytes: b"refusal".to_vec(), read_at: None };
-        assert_eq!(answers.ready(at(20)), [ack(10, 2), refusal]);
+        assert_eq!(ready(&answers, at(20)), [ack(10, 2), refusal]);
         answers.end();
         assert!(!answers.is_done());
-        assert_eq!(answers.ready(at(30)), [ack(30, 3)]);
+        assert_eq!(ready(&answers, at(30)), [ack(30, 3)]);
         assert!(answers.is_done());
     }
 
@@ -163,7 +208,7 @@ mod tests {
         assert!(answers.queue.borrow().len() <= ANSWERS_MAX);
         while answers.push(at(0), Vec::new()) {}
         assert_eq!(answers.queue.borrow().len(), ANSWERS_MAX);
-        let ready = answers.ready(at(10_000));
+        let ready = ready(&answers, at(10_000));
         assert_eq!(ready.first().map(|a| matches!(a, Answer::Ack { ack: 9_999, .. })), Some(true));
     }
 }

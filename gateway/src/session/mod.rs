@@ -1,63 +1,60 @@
-//! A device's connection after the handshake: bytes in, messages to the device's actor, answers out.
+//! A device's connection after the handshake: bytes in, decoded messages to the device's desk, answers out.
 //!
-//! Two halves run in one task on the device's worker. The reading half decodes what is there, hands it to the
-//! actor and awaits the answer before it reads on, so a full journal or a slow disk slows the device and nothing
-//! gathers here. The writing half waits for the journal's syncs and sends what may leave. Neither blocks the
-//! other: a device that never reads is still read.
+//! Two halves run in one task, which is that of the device's actor. The reading half decodes what is there and hands
+//! it on before it reads on, so a full journal or a slow disk slows the device and nothing gathers here. The writing
+//! half waits for the journal's syncs and sends what may leave. Neither blocks the other: a device that never reads
+//! is still read.
 //!
-//! Both halves may be dropped at any await: what was handed to the actor is in the journal, and a device that
-//! got no acknowledgement sends it again.
+//! Both halves may be dropped at any await: what was handed on is in the journal, and a device that got no
+//! acknowledgement sends it again.
 //!
 //! - `protocol`, `encode`: bytes to messages and answers to bytes, without sockets;
-//! - `read`, `write`: the two halves; `answers`: what is between them.
+//! - `read`, `write`: the two halves; `answers`: what is between them; `syncs`: what the writing half waits for;
+//! - `stream`: the socket and the buffers.
 
 pub mod answers;
 pub mod encode;
 pub mod protocol;
 mod read;
+mod stream;
+pub mod syncs;
 #[cfg(test)]
 mod tests;
 mod write;
 
-use std::{cell::RefCell, future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
-use actix::Addr;
+use catchment_certs::Accepted;
 use catchment_journal::Position;
 use rmqtt_codec::v5::DisconnectReasonCode;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::{Notify, watch},
+    io::{AsyncRead, AsyncWrite},
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
     decode::Limits,
-    device::{Attach, Detach, DeviceActor, SessionId},
+    device::{Desk, SessionId},
     intake::TimeRules,
     metrics::Metrics,
     session::{
         answers::Answers,
         encode::Encoder,
         protocol::{Decoder, Kind, Protocols},
+        stream::{Duplex, Inbox},
+        syncs::Syncs,
     },
-    shard::ShardLog,
+    shard::Shard,
 };
 
 /// How long an ending session waits for its last acknowledgement to be durable and written.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long a session that was ended from here waits for the device to close too.
 const LINGER: Duration = Duration::from_secs(1);
-/// Bytes read at once, by all sessions of a thread into the same buffer.
-const READ_BYTES: usize = 64 << 10;
-
-thread_local! {
-    /// Idle sessions hold no read buffer: all of a thread read into this one.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
-}
 
 /// What a session shares with its worker.
-#[derive(Clone)]
 pub struct Context {
     /// Bounds of one message.
     pub limits: Limits,
@@ -71,12 +68,14 @@ pub struct Context {
     pub future_max: Duration,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
-    /// The shard's journal, to wait for its syncs.
-    pub journal: ShardLog,
+    /// The worker's shard.
+    pub shard: Rc<RefCell<Shard>>,
+    /// How far its journal is synced.
+    pub syncs: Syncs,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// Turns true when the gateway stops.
-    pub stopping: watch::Receiver<bool>,
+    /// Cancelled when the gateway stops.
+    pub ending: CancellationToken,
 }
 
 impl Context {
@@ -114,112 +113,79 @@ pub enum End {
     Failed,
 }
 
-/// Serves a connection until it ends.
+/// The protocol that the two sides agreed on: `None` without an offer, an error for one that is not spoken here.
+pub fn agreed(accepted: &Accepted) -> Result<Option<Kind>, End> {
+    let kind = |alpn| Kind::agreed(alpn).ok_or(End::UnknownProtocol);
+    accepted.alpn().map(kind).transpose()
+}
+
+/// Serves a connection until it ends. `end` is cancelled when the session must end.
 pub async fn run<S>(
     stream: S,
-    alpn: Option<Vec<u8>>,
+    agreed: Result<Option<Kind>, End>,
     id: SessionId,
-    device: Addr<DeviceActor>,
-    context: Context,
+    end: CancellationToken,
+    desk: Rc<RefCell<Desk>>,
+    context: Rc<Context>,
 ) -> End
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let end = Arc::new(Notify::new());
-    if device.send(Attach { session: id, end: Arc::clone(&end) }).await.is_err() {
-        return End::Stopping;
-    }
-    let (mut read, write) = tokio::io::split(stream);
-    let mut stopping = context.stopping.clone();
-    let mut buffer = Vec::new();
+    let (stream, mut inbox) = (Duplex::new(stream), Inbox::default());
     // The first bytes tell the protocol when the handshake did not.
     let first = tokio::select! {
         biased;
-        () = end.notified() => Err(End::Replaced),
-        _ = stopping.wait_for(|stopping| *stopping) => Err(End::Stopping),
-        read = fill(&mut read, &mut buffer) => match (read, buffer.first()) {
-            (Ok(1..), Some(first)) => Kind::choose(alpn.as_deref(), *first).ok_or(End::UnknownProtocol),
+        () = end.cancelled() => Err(ended(&context)),
+        read = stream.fill(&mut inbox) => match (read, inbox.unread().first()) {
+            (Ok(1..), Some(first)) => agreed.map(|agreed| agreed.unwrap_or_else(|| Kind::guess(*first))),
             _ => Err(End::Peer),
         },
     };
-    let why = match first {
-        Err(why) => why,
-        Ok(kind) => {
-            let connections = context.metrics.open_connections(kind.name());
-            connections.inc();
-            let session = Session {
-                id,
-                device: device.clone(),
-                decoder: RefCell::new(Decoder::new(
-                    kind,
-                    context.limits,
-                    context.series_max,
-                    &context.protocols,
-                )),
-                encoder: Encoder::new(kind),
-                answers: Answers::default(),
-                end,
-                context,
-            };
-            let why = session.serve(read, write, buffer).await;
-            connections.dec();
-            why
-        }
+    let kind = match first {
+        Ok(kind) => kind,
+        Err(why) => return why,
     };
-    let _ = device.send(Detach { session: id }).await;
+    let connections = context.metrics.open_connections(kind.name());
+    connections.inc();
+    let session = Session {
+        id,
+        stream,
+        desk,
+        decoder: RefCell::new(Decoder::new(kind, context.limits, context.series_max, &context.protocols)),
+        encoder: Encoder::new(kind),
+        answers: Rc::default(),
+        end,
+        context,
+    };
+    let why = session.serve(inbox).await;
+    connections.dec();
     why
 }
 
-/// Reads once, appending to the buffer; `Ok(0)` at the end.
-async fn fill<R: AsyncRead + Unpin>(read: &mut R, buffer: &mut Vec<u8>) -> std::io::Result<usize> {
-    poll_fn(|task| {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut target = ReadBuf::new(scratch);
-            match Pin::new(&mut *read).poll_read(task, &mut target) {
-                Poll::Ready(Ok(())) => {
-                    buffer.extend_from_slice(target.filled());
-                    Poll::Ready(Ok(target.filled().len()))
-                }
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-    })
-    .await
+/// Why a session ends whose token was cancelled.
+fn ended(context: &Context) -> End {
+    if context.ending.is_cancelled() { End::Stopping } else { End::Replaced }
 }
 
-/// Reads and discards until the device has closed too: closing a socket with unread bytes resets the connection,
-/// and the device could lose its last acknowledgement.
-async fn linger<R: AsyncRead + Unpin>(read: &mut R) {
-    let mut discarded = Vec::new();
-    let until_closed = async {
-        while matches!(fill(read, &mut discarded).await, Ok(1..)) {
-            discarded.clear();
-        }
-    };
-    let _ = timeout(LINGER, until_closed).await;
-}
-
-struct Session {
+struct Session<S> {
     id: SessionId,
-    device: Addr<DeviceActor>,
+    stream: Duplex<S>,
+    desk: Rc<RefCell<Desk>>,
     decoder: RefCell<Decoder>,
     encoder: Encoder,
-    answers: Answers,
-    end: Arc<Notify>,
-    context: Context,
+    answers: Rc<Answers>,
+    end: CancellationToken,
+    context: Rc<Context>,
 }
 
-impl Session {
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Both halves, until the connection ends.
-    async fn serve<R, W>(&self, mut read: R, write: W, buffer: Vec<u8>) -> End
-    where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
-    {
-        let mut writing = std::pin::pin!(self.write(write));
+    async fn serve(&self, inbox: Inbox) -> End {
+        let mut writing = std::pin::pin!(self.write());
         let why = tokio::select! {
-            why = self.read(&mut read, buffer) => why,
+            // The reading half first: what it answers is looked for by the other one in the same turn.
+            biased;
+            why = self.read(inbox) => why,
             why = &mut writing => return why,
         };
         let goodbye = match why {
@@ -238,8 +204,20 @@ impl Session {
         // The last acknowledgement is waited for; a device that does not read is not.
         let _ = timeout(FAREWELL, writing).await;
         if why != End::Peer {
-            linger(&mut read).await;
+            self.linger().await;
         }
         why
+    }
+
+    /// Reads and discards until the device has closed too: closing a socket with unread bytes resets the connection,
+    /// and the device could lose its last acknowledgement.
+    async fn linger(&self) {
+        let mut discarded = Inbox::default();
+        let until_closed = async {
+            while matches!(self.stream.fill(&mut discarded).await, Ok(1..)) {
+                discarded.consume(discarded.unread().len());
+            }
+        };
+        let _ = timeout(LINGER, until_closed).await;
     }
 }

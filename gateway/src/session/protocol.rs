@@ -39,15 +39,21 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// By the agreed ALPN, else by the first byte; `None` for a protocol that is not spoken here.
-    pub fn choose(alpn: Option<&[u8]>, first: u8) -> Option<Self> {
-        match (alpn, first) {
-            (Some(alpn), _) if alpn == ALPN_FRAMES => Some(Self::Frames),
-            (Some(alpn), _) if alpn == ALPN_MQTT => Some(Self::Mqtt),
-            (Some(_), _) => None,
-            (None, CONNECT) => Some(Self::Mqtt),
-            (None, b'{' | b'[') => Some(Self::Json),
-            (None, _) => Some(Self::LineProtocol),
+    /// By the agreed ALPN; `None` for a protocol that is not spoken here.
+    pub fn agreed(alpn: &[u8]) -> Option<Self> {
+        match alpn {
+            ALPN_FRAMES => Some(Self::Frames),
+            ALPN_MQTT => Some(Self::Mqtt),
+            _ => None,
+        }
+    }
+
+    /// By the first byte, where no ALPN was agreed on.
+    pub const fn guess(first: u8) -> Self {
+        match first {
+            CONNECT => Self::Mqtt,
+            b'{' | b'[' => Self::Json,
+            _ => Self::LineProtocol,
         }
     }
 

@@ -1,19 +1,24 @@
-//! The reading half of a session: bytes in, whole messages to the device's actor, one hand-over at a time.
+//! The reading half of a session: bytes in, whole messages to the device's desk, one hand-over at a time.
 
-use std::{future::pending, time::Duration};
+use std::{
+    cell::Cell,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use catchment_journal::Position;
 use tokio::{
-    io::AsyncRead,
-    time::{Instant, sleep, sleep_until},
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
 use super::{
-    End, Session, fill,
+    End, Session, ended,
     protocol::{Closing, Stop},
+    stream::Inbox,
 };
 use crate::{
-    device::{Answer, Hello, OpenClient, Take},
+    device::Answer,
     intake::{Intake, Refusal},
     mqtt::{connection::Open, packets::Reply},
     shard::Wait,
@@ -26,110 +31,133 @@ const SLOW_PAUSE: Duration = Duration::from_millis(50);
 /// Pause before messages are tried again that were ahead of the disk.
 const SYNC_PAUSE: Duration = Duration::from_millis(1);
 
-impl Session {
+thread_local! {
+    /// Lent to a session while it decodes.
+    static SPARE: Cell<Intake> = Cell::default();
+}
+
+/// When a device that has said how long it may be silent has been.
+#[derive(Default)]
+struct Silence {
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Silence {
+    /// Completes when the device was silent for so long, `None` for any time. The alarm is put off only when it rings:
+    /// a busy device does not touch it.
+    async fn has_lasted(&mut self, heard: Instant, most: Option<Duration>) {
+        let Some(most) = most else { return std::future::pending().await };
+        let due = heard + most;
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if alarm.deadline() > due {
+            alarm.as_mut().reset(due);
+        }
+        loop {
+            alarm.as_mut().await;
+            if alarm.deadline() >= due {
+                return;
+            }
+            alarm.as_mut().reset(due);
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The reading half.
-    pub(super) async fn read<R: AsyncRead + Unpin>(&self, read: &mut R, mut buffer: Vec<u8>) -> End {
-        let mut stopping = self.context.stopping.clone();
-        let mut ended = None;
+    pub(super) async fn read(&self, mut inbox: Inbox) -> End {
+        let mut cancelled = pin!(self.end.cancelled());
+        let mut silence = Silence::default();
+        let mut closing = None;
         let mut heard = Instant::now();
         loop {
-            match self.decode(&mut buffer, ended).await {
+            match self.decode(&mut inbox, closing).await {
                 Ok(true) => heard = Instant::now(),
                 Ok(false) => {}
                 Err(why) => return why,
             }
-            if ended.is_some() {
+            if closing.is_some() {
                 return End::Peer;
             }
             let silence_max = self.decoder.borrow().silence_max();
-            let silent = async {
-                match silence_max {
-                    Some(silence) => sleep_until(heard + silence).await,
-                    None => pending().await,
-                }
-            };
             tokio::select! {
                 biased;
-                () = self.end.notified() => return End::Replaced,
-                _ = stopping.wait_for(|stopping| *stopping) => return End::Stopping,
+                () = &mut cancelled => return ended(&self.context),
                 // Before the silence: what has come while this session waited was no silence.
-                read = fill(read, &mut buffer) => ended = match read {
+                read = self.stream.fill(&mut inbox) => closing = match read {
                     Ok(1..) => None,
                     Ok(0) => Some(Closing::Orderly),
                     Err(_) => Some(Closing::Cut),
                 },
-                () = silent => return End::Silent,
+                () = silence.has_lasted(heard, silence_max) => return End::Silent,
             }
         }
     }
 
-    /// Decodes and hands on all that is whole in the buffer; tells whether anything was.
-    async fn decode(&self, buffer: &mut Vec<u8>, ended: Option<Closing>) -> Result<bool, End> {
+    /// Decodes and hands on all that is whole in the inbox; tells whether anything was.
+    async fn decode(&self, inbox: &mut Inbox, closing: Option<Closing>) -> Result<bool, End> {
         let mut start = 0;
         loop {
-            let mut intake = Intake::default();
+            let mut intake = SPARE.take();
             let rules = self.context.rules();
-            let rest = buffer.get(start..).unwrap_or_default();
-            let (consumed, stop) = self.decoder.borrow_mut().decode(rest, ended, &rules, &mut intake);
+            let rest = inbox.unread().get(start..).unwrap_or_default();
+            let (consumed, stop) = self.decoder.borrow_mut().decode(rest, closing, &rules, &mut intake);
             start += consumed;
-            self.hand_on(intake).await?;
+            self.hand_on(&mut intake).await?;
+            intake.reuse();
+            SPARE.set(intake);
             match stop {
                 Stop::Enough => {}
                 Stop::More => break,
-                Stop::Hello(epoch) => self.hello(epoch).await?,
+                Stop::Hello(epoch) => self.hello(&epoch)?,
                 Stop::Open(open) => self.open(open).await?,
                 Stop::Done => return Err(End::Peer),
                 Stop::Broken(goodbye) => return Err(self.broken(goodbye)),
             }
         }
-        if start == buffer.len() {
-            // An idle session holds no buffer.
-            *buffer = Vec::new();
-        } else {
-            buffer.drain(..start);
-        }
+        inbox.consume(start);
         Ok(start > 0)
     }
 
-    /// Hands messages to the device's actor until they are taken.
-    async fn hand_on(&self, mut intake: Intake) -> Result<(), End> {
-        self.refuse(&std::mem::take(&mut intake.refusals));
-        let replies = std::mem::take(&mut intake.replies);
+    /// Hands messages to the device's desk until they are taken.
+    async fn hand_on(&self, intake: &mut Intake) -> Result<(), End> {
+        self.refuse(&intake.refusals);
         let read_at = self.context.clock.mono();
         if intake.heads.is_empty() && intake.fresh.is_empty() {
-            return self.reply(&replies, Position::ZERO, read_at).await;
+            return self.reply(&intake.replies, Position::ZERO, read_at).await;
         }
         let silent = intake.heads.is_empty();
-        let mut stopping = self.context.stopping.clone();
         loop {
-            let answer =
-                self.device.send(Take { session: self.id, intake }).await.map_err(|_| End::Stopping)?;
-            match answer {
-                Answer::Taken { ack, durable_at, refusals, slow } => {
+            let taken = self.desk.borrow_mut().take(self.id, intake, &mut self.context.shard.borrow_mut());
+            match taken {
+                Ok(Answer::Taken { ack, durable_at, refusals, slow }) => {
                     self.refuse(&refusals);
                     if !silent && self.encoder.answers() {
                         self.answers.ack(durable_at, ack, read_at);
                     }
-                    self.reply(&replies, durable_at, read_at).await?;
+                    self.reply(&intake.replies, durable_at, read_at).await?;
                     if slow {
                         self.context.metrics.slowed.inc();
                         sleep(SLOW_PAUSE).await;
                     }
                     return Ok(());
                 }
-                Answer::Ended => return Err(End::Replaced),
-                Answer::Wait(_, Wait::Failed(_)) => return Err(End::Failed),
-                Answer::Wait(same, wait) => {
-                    intake = same;
-                    let pause = if matches!(wait, Wait::Sync) { SYNC_PAUSE } else { ROOM_PAUSE };
-                    self.context.metrics.waits.inc();
-                    tokio::select! {
-                        () = sleep(pause) => {}
-                        () = self.end.notified() => return Err(End::Replaced),
-                        _ = stopping.wait_for(|stopping| *stopping) => return Err(End::Stopping),
-                    }
-                }
+                Ok(Answer::Ended) => return Err(End::Replaced),
+                Err(wait) => self.pause(&wait).await?,
             }
+        }
+    }
+
+    /// Before the same is tried again.
+    async fn pause(&self, wait: &Wait) -> Result<(), End> {
+        let pause = match wait {
+            Wait::Failed(_) => return Err(End::Failed),
+            Wait::Sync => SYNC_PAUSE,
+            Wait::Room(_) => ROOM_PAUSE,
+        };
+        self.context.metrics.waits.inc();
+        tokio::select! {
+            () = sleep(pause) => Ok(()),
+            () = self.end.cancelled() => Err(ended(&self.context)),
         }
     }
 
@@ -143,12 +171,10 @@ impl Session {
             Ok(bytes) => self.answers.replies(durable_at, bytes, read_at),
             Err(goodbye) => return Err(self.broken(goodbye)),
         }
-        let mut stopping = self.context.stopping.clone();
         while !self.answers.has_room() {
             tokio::select! {
                 () = self.answers.taken.notified() => {}
-                () = self.end.notified() => return Err(End::Replaced),
-                _ = stopping.wait_for(|stopping| *stopping) => return Err(End::Stopping),
+                () = self.end.cancelled() => return Err(ended(&self.context)),
             }
         }
         Ok(())
@@ -162,40 +188,23 @@ impl Session {
 
     /// Opens the session of an MQTT client.
     async fn open(&self, open: Open) -> Result<(), End> {
-        let mut stopping = self.context.stopping.clone();
         loop {
-            let opened = self
-                .device
-                .send(OpenClient { session: self.id, open: open.clone() })
-                .await
-                .map_err(|_| End::Stopping)?;
-            let pause = match opened {
+            let opened = self.desk.borrow_mut().open(self.id, &open, &mut self.context.shard.borrow_mut());
+            match opened {
                 Ok(opened) => {
                     let bytes = self.decoder.borrow_mut().accept(opened.present);
-                    return if self.answers.push(opened.durable_at, bytes) {
-                        Ok(())
-                    } else {
-                        Err(End::Broken)
-                    };
+                    let pushed = self.answers.push(opened.durable_at, bytes);
+                    return if pushed { Ok(()) } else { Err(End::Broken) };
                 }
-                Err(Wait::Failed(_)) => return Err(End::Failed),
-                Err(Wait::Sync) => SYNC_PAUSE,
-                Err(Wait::Room(_)) => ROOM_PAUSE,
-            };
-            self.context.metrics.waits.inc();
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = self.end.notified() => return Err(End::Replaced),
-                _ = stopping.wait_for(|stopping| *stopping) => return Err(End::Stopping),
+                Err(wait) => self.pause(&wait).await?,
             }
         }
     }
 
-    async fn hello(&self, epoch: String) -> Result<(), End> {
-        let hello = Hello { session: self.id, epoch: epoch.as_str().into() };
-        let welcome = self.device.send(hello).await.map_err(|_| End::Stopping)?;
+    fn hello(&self, epoch: &str) -> Result<(), End> {
+        let welcome = self.desk.borrow_mut().hello(self.id, epoch.into(), &self.context.shard.borrow());
         let mut bytes = Vec::new();
-        self.encoder.welcome(&epoch, welcome.highest, &mut bytes);
+        self.encoder.welcome(epoch, welcome.highest, &mut bytes);
         // A device that says hello over and over without reading has lost its right to an answer.
         if self.answers.push(welcome.durable_at, bytes) { Ok(()) } else { Err(End::Broken) }
     }

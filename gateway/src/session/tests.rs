@@ -34,12 +34,14 @@ fn text(encode: impl FnOnce(Encoder, &mut Vec<u8>)) -> String {
 }
 
 #[test]
-fn alpn_decides_before_the_first_byte() {
-    assert_eq!(Kind::choose(Some(b"catchment/1"), b'{'), Some(Kind::Frames));
-    assert_eq!(Kind::choose(Some(b"other"), b'{'), None);
-    assert_eq!(Kind::choose(None, b'{'), Some(Kind::Json));
-    assert_eq!(Kind::choose(None, b'['), Some(Kind::Json));
-    assert_eq!(Kind::choose(None, b'c'), Some(Kind::LineProtocol));
+fn alpn_or_else_the_first_byte_decides() {
+    assert_eq!(Kind::agreed(b"catchment/1"), Some(Kind::Frames));
+    assert_eq!(Kind::agreed(b"mqtt"), Some(Kind::Mqtt));
+    assert_eq!(Kind::agreed(b"other"), None);
+    assert_eq!(Kind::guess(0x10), Kind::Mqtt);
+    assert_eq!(Kind::guess(b'{'), Kind::Json);
+    assert_eq!(Kind::guess(b'['), Kind::Json);
+    assert_eq!(Kind::guess(b'c'), Kind::LineProtocol);
 }
 
 #[test]

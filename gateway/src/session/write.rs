@@ -1,55 +1,72 @@
-//! The writing half of a session: waits for the journal's syncs and sends what may leave, many answers in one write.
+//! The writing half of a session: sends what may leave once the journal is synced, many answers in one write.
 
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use std::{future::poll_fn, rc::Rc, task::Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{End, Session, answers::Answer};
 
-impl Session {
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The writing half.
-    pub(super) async fn write<W: AsyncWrite + Unpin>(&self, mut write: W) -> End {
-        let mut commits = self.context.journal.subscribe();
+    pub(super) async fn write(&self) -> End {
         loop {
-            let commit = commits.borrow_and_update().clone();
-            if commit.poisoned.is_some() {
-                return End::Failed;
-            }
-            let ready = self.answers.ready(commit.durable);
-            if ready.is_empty() && self.answers.is_done() {
-                // close_notify, so that the device knows that nothing was cut off.
-                let _ = write.shutdown().await;
-                return End::Peer;
-            }
-            if ready.is_empty() {
-                tokio::select! {
-                    () = self.answers.changed.notified() => {}
-                    changed = commits.changed() => if changed.is_err() { return End::Stopping },
+            let bytes = poll_fn(|task| {
+                self.answers.register(task.waker());
+                self.leaving().map_or(Poll::Pending, Poll::Ready)
+            })
+            .await;
+            let written = match bytes {
+                Err(why) => return why,
+                Ok(bytes) if bytes.is_empty() => {
+                    // close_notify, so that the device knows that nothing was cut off.
+                    let _ = self.stream.shutdown().await;
+                    return End::Peer;
                 }
-                continue;
-            }
-            let bytes = self.encode(ready);
-            if write.write_all(&bytes).await.is_err() || write.flush().await.is_err() {
+                Ok(bytes) => self.stream.write(&bytes).await,
+            };
+            if written.is_err() {
                 return End::Peer;
             }
         }
     }
 
-    fn encode(&self, answers: Vec<Answer>) -> Vec<u8> {
+    /// The bytes that may leave; none when there will be no more; `None` while there are none yet.
+    fn leaving(&self) -> Option<Result<Vec<u8>, End>> {
+        let syncs = &self.context.syncs;
+        if syncs.has_failed() {
+            return Some(Err(End::Failed));
+        }
         let mut bytes = Vec::new();
-        for answer in answers {
-            match answer {
-                Answer::Ack { ack, read_at, .. } => {
+        // Some answers have no bytes.
+        while bytes.is_empty()
+            && self.answers.ready(syncs.durable(), |answer| self.encode(answer, &mut bytes))
+        {}
+        if !bytes.is_empty() || self.answers.is_done() {
+            return Some(Ok(bytes));
+        }
+        if let Some(until) = self.answers.awaits() {
+            syncs.wait(until, &Rc::clone(&self.answers));
+        }
+        None
+    }
+
+    fn encode(&self, answer: Answer, bytes: &mut Vec<u8>) {
+        match answer {
+            Answer::Ack { ack, read_at, .. } => {
+                self.observe(read_at);
+                self.encoder.ack(ack, bytes);
+            }
+            Answer::Encoded { bytes: encoded, read_at, .. } => {
+                if let Some(read_at) = read_at {
                     self.observe(read_at);
-                    self.encoder.ack(ack, &mut bytes);
                 }
-                Answer::Encoded { bytes: encoded, read_at, .. } => {
-                    if let Some(read_at) = read_at {
-                        self.observe(read_at);
-                    }
+                if bytes.is_empty() {
+                    *bytes = encoded;
+                } else {
                     bytes.extend_from_slice(&encoded);
                 }
             }
         }
-        bytes
     }
 
     fn observe(&self, read_at: std::time::Duration) {

@@ -59,7 +59,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// The next close that is due, if any.
-    fn due(&self, target: Timestamp, late_before: u64, opened_before: u64) -> Option<CloseEntry> {
+    pub(super) fn due(&self, target: Timestamp, late_before: u64, opened_before: u64) -> Option<CloseEntry> {
         let watermark = self.state.watermark();
         // The watermark never goes back, whatever the clock does.
         let next = watermark.map_or(target, |now| now.max(target));
@@ -80,7 +80,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// The end of the last window that has waited for its grace.
-    fn target(&mut self) -> Timestamp {
+    pub(super) fn target(&mut self) -> Timestamp {
         let grace = i64::try_from(self.limits.grace.as_nanos()).unwrap_or(i64::MAX);
         let now = self.steady.look(self.clock.wall(), self.clock.mono()).time;
         let until = Timestamp::from_nanos(now.as_nanos().saturating_sub(grace));
@@ -90,7 +90,7 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    fn close(&mut self, entry: CloseEntry) -> Result<(), Wait> {
+    pub(super) fn close(&mut self, entry: CloseEntry) -> Result<(), Wait> {
         let (position, emission) = self.record(Entry::Close(entry))?;
         self.closed_at = position;
         if let Some(emission) = emission {

@@ -23,6 +23,7 @@ use std::{cell::Cell, collections::VecDeque, sync::Arc, time::Duration};
 
 use catchment_journal::{AppendError, Checkpoints, Disk, GroupLog, Position, RealDisk};
 use catchment_proto::{Labels, MetricName, Name, wire};
+use prost::Message as _;
 
 use self::{ages::Ages, close::Census, names::Names};
 use crate::{
@@ -48,6 +49,9 @@ const RECORD_BYTES_MAX: u32 = 2 << 20;
 /// Space is released by segments of this size: small, so that a small disk has room again soon, and little of the
 /// outbox is read again after a restart.
 const SEGMENT_BYTES: u64 = 4 << 20;
+
+/// Readings of an intake for which memory is kept.
+const SPARE_READINGS: usize = 32_768;
 
 /// The log that a shard appends to.
 pub type ShardLog<D = RealDisk> = GroupLog<D>;
@@ -144,6 +148,8 @@ pub struct Shard<D: Disk = RealDisk> {
     closed_at: Position,
     state: State,
     buffer: Vec<u8>,
+    /// Memory for the next intake.
+    spare: IntakeEntry,
     pending: VecDeque<Pending>,
     names: Names<D>,
     steady: Steady,
@@ -169,17 +175,36 @@ pub struct Shard<D: Disk = RealDisk> {
 impl<D: Disk> Shard<D> {
     /// Appends an entry and folds it in.
     fn record(&mut self, entry: Entry) -> Result<(Position, Option<Emission>), Wait> {
+        self.record_kept(entry).map(|(position, emission, _)| (position, emission))
+    }
+
+    /// As [`Self::record`]; gives the entry back.
+    fn record_kept(&mut self, entry: Entry) -> Result<(Position, Option<Emission>, Entry), Wait> {
         let entry = entry.encode_into(&mut self.buffer);
         let position = self.journal.append(&self.buffer)?;
         self.names.copy(position, &entry, &self.buffer);
         match self.state.apply(position.get(), &entry) {
-            Ok(emission) => Ok((position, emission)),
+            Ok(emission) => Ok((position, emission, entry)),
             Err(error) => {
                 // Entries are made from this very state, so this is a defect; a replay skips the entry too.
                 tracing::error!(shard = self.index, %position, %error, "an entry does not fit the state");
-                Ok((position, None))
+                Ok((position, None, entry))
             }
         }
+    }
+
+    /// An empty entry for messages of a device, with memory of an earlier one.
+    pub fn spare(&mut self) -> IntakeEntry {
+        std::mem::take(&mut self.spare)
+    }
+
+    /// Keeps the memory of an entry, up to a bound, for [`Self::spare`].
+    pub fn reuse(&mut self, mut entry: IntakeEntry) {
+        entry.clear();
+        entry.series.shrink_to(SPARE_READINGS);
+        entry.time.shrink_to(SPARE_READINGS);
+        entry.value.shrink_to(SPARE_READINGS);
+        self.spare = entry;
     }
 
     /// Index of a device, introduced if it is new.
@@ -229,12 +254,16 @@ impl<D: Disk> Shard<D> {
     pub fn take(&mut self, mut intake: IntakeEntry) -> Result<(), Wait> {
         self.room()?;
         intake.previous = self.state.reached(intake.device, &intake.epoch);
-        let (device, epoch) = (intake.device, intake.epoch.clone());
         let late_before = self.state.open_count().1;
-        self.record(Entry::Intake(intake))?;
+        let (_, _, entry) = self.record_kept(Entry::Intake(intake))?;
         let late = self.state.open_count().1.saturating_sub(late_before);
-        self.metrics.late.inc_by(late as u64);
-        self.census.changed.note(device, &epoch);
+        if late > 0 {
+            self.metrics.late.inc_by(late as u64);
+        }
+        if let Entry::Intake(intake) = entry {
+            self.census.changed.note(intake.device, &intake.epoch);
+            self.reuse(intake);
+        }
         Ok(())
     }
 

@@ -36,7 +36,7 @@ use super::{
 use crate::{
     clock::Clock,
     cut,
-    fold::{ConfigureEntry, Emission, Entry, NumbersEntry, State},
+    fold::{ConfigureEntry, Emission, Entry, IntakeEntry, NumbersEntry, State},
     metrics::Metrics,
     steady::Steady,
 };
@@ -162,6 +162,7 @@ impl<D: Disk> Shard<D> {
             closed_at: Position::ZERO,
             state,
             buffer: Vec::new(),
+            spare: IntakeEntry::default(),
             pending,
             names: files.names,
             steady: Steady::default(),

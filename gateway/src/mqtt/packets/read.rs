@@ -44,7 +44,7 @@ fn unexpected(what: &str) -> Violation {
     Violation::protocol(format!("MQTT: a client does not send {what}"))
 }
 
-pub(super) fn from_v3(packet: v3::Packet) -> Result<Packet, Violation> {
+pub(super) fn from_v3(packet: v3::Packet) -> Result<Packet<'static>, Violation> {
     Ok(match packet {
         v3::Packet::Connect(connect) => {
             if connect.protocol.level() != MQTT_LEVEL_311 {
@@ -72,7 +72,7 @@ pub(super) fn from_v3(packet: v3::Packet) -> Result<Packet, Violation> {
     })
 }
 
-pub(super) fn from_v5(packet: v5::Packet) -> Result<Packet, Violation> {
+pub(super) fn from_v5(packet: v5::Packet) -> Result<Packet<'static>, Violation> {
     Ok(match packet {
         v5::Packet::Connect(connect) => Packet::Connect(Box::new(Connect {
             client: connect.client_id.to_string(),

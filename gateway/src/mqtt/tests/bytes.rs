@@ -37,7 +37,7 @@ pub(super) fn head(version: u8, flags: u8) -> Vec<u8> {
     [text("MQTT"), vec![version, flags, 0, 60]].concat()
 }
 
-pub(super) fn connect(version: u8, flags: u8, client: &str) -> Vec<u8> {
+pub(in crate::mqtt) fn connect(version: u8, flags: u8, client: &str) -> Vec<u8> {
     connect_with(version, flags, &[], client)
 }
 
@@ -76,7 +76,8 @@ pub(super) fn release(id: u16) -> Vec<u8> {
 
 /// PUBACK (4), PUBREC (5) or PUBCOMP (7) that says nothing but success; in version 5 with that reason and no properties.
 pub(super) fn acknowledged(version: u8, kind: u8, id: u16) -> Vec<u8> {
-    let success: &[u8] = if version < 5 { &[] } else { &[0, 0] };
+    // Without reason and properties a PUBACK may leave them out.
+    let success: &[u8] = if version < 5 || kind == 4 { &[] } else { &[0, 0] };
     packet(kind << 4, &[&id.to_be_bytes(), success].concat())
 }
 

@@ -1,0 +1,166 @@
+//! The two directions of a session's stream, in one task; and the buffer that all sessions of a thread read into.
+//!
+//! An idle session holds no buffer, and one that waits for the rest of a message holds just what has come of it.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes read at once.
+const READ_BYTES: usize = 64 << 10;
+
+thread_local! {
+    /// Lent to a session while it decodes what it has just read.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// What was read and not decoded yet.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    /// Either the thread's buffer, or one of just the length of what is there.
+    bytes: Vec<u8>,
+    end: usize,
+}
+
+impl Inbox {
+    /// What is there.
+    pub(super) fn unread(&self) -> &[u8] {
+        self.bytes.get(..self.end).unwrap_or_default()
+    }
+
+    /// The first bytes are decoded.
+    pub(super) fn consume(&mut self, count: usize) {
+        let rest = self.bytes.get(count..self.end).unwrap_or_default();
+        if self.bytes.len() != READ_BYTES {
+            self.bytes.drain(..count.min(self.end));
+            self.end = self.bytes.len();
+            return;
+        }
+        let rest = rest.to_vec();
+        self.end = rest.len();
+        SPARE.set(std::mem::replace(&mut self.bytes, rest));
+    }
+
+    /// Makes what was read behind `kept` bytes of room in the thread's buffer part of this.
+    fn take(&mut self, mut buffer: Vec<u8>, kept: usize, read: usize) {
+        if let Some(front) = buffer.get_mut(..kept) {
+            front.copy_from_slice(self.unread());
+        }
+        (self.bytes, self.end) = (buffer, kept + read);
+    }
+}
+
+/// A stream of which both directions are used in one task.
+#[derive(Debug)]
+pub(super) struct Duplex<S>(RefCell<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Duplex<S> {
+    pub(super) const fn new(stream: S) -> Self {
+        Self(RefCell::new(stream))
+    }
+
+    /// Reads once, behind what is there; `Ok(0)` at the end.
+    pub(super) async fn fill(&self, inbox: &mut Inbox) -> io::Result<usize> {
+        poll_fn(|task| {
+            let mut buffer = SPARE.take();
+            buffer.resize(READ_BYTES, 0);
+            // A long message is gathered in a buffer of its own.
+            let kept = Some(inbox.end).filter(|end| *end <= READ_BYTES / 2 && inbox.bytes.len() < READ_BYTES);
+            let mut target = ReadBuf::new(buffer.get_mut(kept.unwrap_or(0)..).unwrap_or_default());
+            let polled = Pin::new(&mut *self.0.borrow_mut()).poll_read(task, &mut target);
+            let read = target.filled().len();
+            match (&polled, kept) {
+                (Poll::Ready(Ok(())), Some(kept)) if read > 0 => inbox.take(buffer, kept, read),
+                (Poll::Ready(Ok(())), _) => {
+                    inbox.bytes.truncate(inbox.end);
+                    inbox.bytes.extend_from_slice(target.filled());
+                    inbox.end = inbox.bytes.len();
+                    SPARE.set(buffer);
+                }
+                _ => SPARE.set(buffer),
+            }
+            polled.map_ok(|()| read)
+        })
+        .await
+    }
+
+    /// Writes all of it, and flushes.
+    pub(super) async fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut written = 0;
+        poll_fn(|task| {
+            let mut stream = self.0.borrow_mut();
+            while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+                match ready!(Pin::new(&mut *stream).poll_write(task, rest))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    count => written += count,
+                }
+            }
+            Pin::new(&mut *stream).poll_flush(task)
+        })
+        .await
+    }
+
+    /// Ends the writing direction in order.
+    pub(super) async fn shutdown(&self) -> io::Result<()> {
+        poll_fn(|task| Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(task)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_read_in_pieces_is_put_together_in_order() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let sent: Vec<u8> = (0..400_000_u32).map(|n| (n % 251) as u8).collect();
+            let (near, mut far) = tokio::io::duplex(50_000);
+            let (stream, mut inbox, mut seen) = (Duplex::new(near), Inbox::default(), Vec::new());
+            let sending = async {
+                far.write_all(&sent).await.unwrap();
+                drop(far);
+            };
+            let reading = async {
+                let mut step = 0_usize;
+                while stream.fill(&mut inbox).await.unwrap() > 0 {
+                    // Sometimes all, sometimes nothing, sometimes a part is a whole message.
+                    step += 1;
+                    let count = [inbox.unread().len(), 0, 0, 0, inbox.unread().len() / 3][step % 5];
+                    seen.extend_from_slice(&inbox.unread()[..count]);
+                    inbox.consume(count);
+                }
+                seen.extend_from_slice(inbox.unread());
+            };
+            tokio::join!(sending, reading);
+            assert_eq!(seen, sent);
+        });
+    }
+
+    #[test]
+    fn an_idle_session_holds_no_buffer() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (near, mut far) = tokio::io::duplex(1 << 20);
+            let (stream, mut inbox) = (Duplex::new(near), Inbox::default());
+            far.write_all(&[7; 1000]).await.unwrap();
+            stream.fill(&mut inbox).await.unwrap();
+            inbox.consume(990);
+            assert_eq!((inbox.unread(), inbox.bytes.capacity()), (&[7; 10][..], 10));
+            inbox.consume(10);
+            assert!(inbox.unread().is_empty());
+            far.write_all(&[8; 3]).await.unwrap();
+            stream.fill(&mut inbox).await.unwrap();
+            inbox.consume(3);
+            assert_eq!(inbox.bytes.capacity(), 0);
+        });
+    }
+}
