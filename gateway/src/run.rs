@@ -297,15 +297,7 @@ async fn ended(mut stopping: watch::Receiver<bool>) {
 
 /// Completes with the reason when a log fails.
 async fn first_failure(logs: &[ShardLog]) -> Arc<str> {
-    let failures = logs.iter().map(|log| {
-        let mut commits = log.subscribe();
-        Box::pin(async move {
-            match commits.wait_for(|commit| commit.poisoned.is_some()).await {
-                Ok(commit) => commit.poisoned.clone().unwrap_or_else(|| "the log has failed".into()),
-                Err(_) => "the log was closed".into(),
-            }
-        })
-    });
+    let failures = logs.iter().map(|log| Box::pin(log.failure()));
     futures_util::future::select_all(failures).await.0
 }
 

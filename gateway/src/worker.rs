@@ -18,7 +18,7 @@ use catchment_journal::Position;
 use catchment_proto::Name;
 use hashbrown::HashMap;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     time::{MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,7 @@ pub fn shard_of(device: &Name, shards: u32) -> u32 {
 impl Worker {
     /// Starts the thread. Must be called within an actix system.
     pub fn start(
-        shard: Shard,
+        mut shard: Shard,
         index: u32,
         config: &Config,
         clock: Arc<dyn crate::clock::Clock>,
@@ -104,6 +104,8 @@ impl Worker {
         let arbiter = Arbiter::new();
         arbiter.spawn_fn(move || {
             let journal = shard.journal().clone();
+            let owed = Arc::new(Notify::new());
+            shard.commit_by(Arc::clone(&owed));
             let context = Rc::new(Context {
                 limits,
                 series_max,
@@ -128,6 +130,7 @@ impl Worker {
                 stopping,
             });
             actix::spawn(Rc::clone(&inner).receive(arriving));
+            actix::spawn(Rc::clone(&inner).begin_commits(owed));
             actix::spawn(Rc::clone(&inner).follow_commits());
             actix::spawn(Rc::clone(&inner).tick(grace));
             actix::spawn(Rc::clone(&inner).end_sessions());
@@ -213,6 +216,14 @@ impl Inner {
     async fn end_sessions(self: Rc<Self>) {
         let _ = self.stopping.clone().wait_for(|stopping| *stopping).await;
         self.context.ending.cancel();
+    }
+
+    /// Begins a commit when all sessions that were ready have had their turn.
+    async fn begin_commits(self: Rc<Self>, owed: Arc<Notify>) {
+        loop {
+            owed.notified().await;
+            self.journal.hurry();
+        }
     }
 
     /// After each sync: what became durable moves on.

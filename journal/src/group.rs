@@ -68,6 +68,8 @@ struct Inner<D: Disk> {
     state: Mutex<State>,
     wake: Condvar,
     commits: watch::Sender<Commit>,
+    /// Why nothing more is accepted, apart from the commits: who waits for this alone is not woken by each.
+    failure: watch::Sender<Option<Arc<str>>>,
     thread: Mutex<Option<JoinHandle<Result<Position, SyncError>>>>,
 }
 
@@ -114,6 +116,7 @@ impl<D: Disk> GroupLog<D> {
         if let Some(why) = &poisoned {
             pending.poison(Arc::clone(why));
         }
+        let failure = watch::Sender::new(poisoned.clone());
         let first = Commit { durable: writer.segments.durable(), poisoned, full: false };
         let inner = Arc::new(Inner {
             disk: Arc::clone(writer.disk()),
@@ -121,6 +124,7 @@ impl<D: Disk> GroupLog<D> {
             state: Mutex::new(State { pending, wanted: 0, release: None, stop: false }),
             wake: Condvar::new(),
             commits: watch::Sender::new(first),
+            failure,
             thread: Mutex::new(None),
         });
         // A block that is already waiting for space is tried at once.
@@ -140,13 +144,30 @@ impl<D: Disk> GroupLog<D> {
     pub fn append(&self, record: &[u8]) -> Result<Position, AppendError> {
         let mut state = self.inner.state();
         let idle = state.pending.is_empty();
+        let result = self.put(&mut state, record);
+        if idle && result.is_ok() {
+            self.inner.wake.notify_one();
+        }
+        result
+    }
+
+    /// As [`GroupLog::append`], for an appender that has more to append at once: the commit need not begin before
+    /// [`GroupLog::hurry`], which the appender owes.
+    ///
+    /// # Errors
+    /// As [`GroupLog::append`].
+    pub fn append_unhurried(&self, record: &[u8]) -> Result<Position, AppendError> {
+        self.put(&mut self.inner.state(), record)
+    }
+
+    /// Commits what was appended.
+    pub fn hurry(&self) {
+        self.inner.wake.notify_one();
+    }
+
+    fn put(&self, state: &mut State, record: &[u8]) -> Result<Position, AppendError> {
         match state.pending.append(record) {
-            Ok(at) => {
-                if idle {
-                    self.inner.wake.notify_one();
-                }
-                Ok(at)
-            }
+            Ok(at) => Ok(at),
             Err(Refusal::Final(error)) => Err(error),
             Err(Refusal::NoRoom(_)) => {
                 let need = BLOCK_HEADER + RECORD_HEADER + record.len() as u64 + ALIGN;
@@ -185,6 +206,15 @@ impl<D: Disk> GroupLog<D> {
     /// Follows the commits.
     pub fn subscribe(&self) -> watch::Receiver<Commit> {
         self.inner.commits.subscribe()
+    }
+
+    /// Completes with the reason when the log accepts and acknowledges nothing more.
+    pub async fn failure(&self) -> Arc<str> {
+        let mut failure = self.inner.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_else(|| "the log has failed".into()),
+            Err(_) => "the log was closed".into(),
+        }
     }
 
     /// Lets the thread remove the segments that lie below `before` as a whole; does not wait for it.

@@ -24,6 +24,7 @@ use std::{cell::Cell, collections::VecDeque, sync::Arc, time::Duration};
 use catchment_journal::{AppendError, Checkpoints, Disk, GroupLog, Position, RealDisk};
 use catchment_proto::{Labels, MetricName, Name, wire};
 use prost::Message as _;
+use tokio::sync::Notify;
 
 use self::{ages::Ages, close::Census, names::Names};
 use crate::{
@@ -150,6 +151,8 @@ pub struct Shard<D: Disk = RealDisk> {
     buffer: Vec<u8>,
     /// Memory for the next intake.
     spare: IntakeEntry,
+    /// Who commits messages that were taken; without it each begins a commit by itself.
+    unhurried: Option<Arc<Notify>>,
     pending: VecDeque<Pending>,
     names: Names<D>,
     steady: Steady,
@@ -181,7 +184,14 @@ impl<D: Disk> Shard<D> {
     /// As [`Self::record`]; gives the entry back.
     fn record_kept(&mut self, entry: Entry) -> Result<(Position, Option<Emission>, Entry), Wait> {
         let entry = entry.encode_into(&mut self.buffer);
-        let position = self.journal.append(&self.buffer)?;
+        let position = match (&entry, &self.unhurried) {
+            (Entry::Intake(_), Some(owed)) => {
+                let position = self.journal.append_unhurried(&self.buffer)?;
+                owed.notify_one();
+                position
+            }
+            _ => self.journal.append(&self.buffer)?,
+        };
         self.names.copy(position, &entry, &self.buffer);
         match self.state.apply(position.get(), &entry) {
             Ok(emission) => Ok((position, emission, entry)),
@@ -191,6 +201,12 @@ impl<D: Disk> Shard<D> {
                 Ok((position, None, entry))
             }
         }
+    }
+
+    /// From here on messages that are taken do not begin a commit: whoever waits for this does, by
+    /// [`GroupLog::hurry`], after all others that are ready. So one sync serves a turn of the worker.
+    pub fn commit_by(&mut self, owed: Arc<Notify>) {
+        self.unhurried = Some(owed);
     }
 
     /// An empty entry for messages of a device, with memory of an earlier one.

@@ -163,6 +163,7 @@ impl<D: Disk> Shard<D> {
             state,
             buffer: Vec::new(),
             spare: IntakeEntry::default(),
+            unhurried: None,
             pending,
             names: files.names,
             steady: Steady::default(),

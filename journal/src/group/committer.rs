@@ -36,8 +36,9 @@ impl<D: Disk> Drop for ExitGuard<'_, D> {
         }
         drop(state);
         if panicked {
-            let why = Some("the committing thread panicked".into());
-            self.0.inner.commits.send_modify(|commit| commit.poisoned = why);
+            let why: Arc<str> = "the committing thread panicked".into();
+            self.0.inner.commits.send_modify(|commit| commit.poisoned = Some(Arc::clone(&why)));
+            self.0.inner.failure.send_replace(Some(why));
         }
     }
 }
@@ -82,6 +83,7 @@ impl<D: Disk> Committer<D> {
         self.inner.state().pending.poison(Arc::clone(&why));
         let told = Some(Arc::clone(&why));
         self.inner.commits.send_modify(|commit| commit.poisoned = told);
+        self.inner.failure.send_replace(Some(Arc::clone(&why)));
         SyncError::Poisoned(why)
     }
 
