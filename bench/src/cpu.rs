@@ -39,7 +39,9 @@ pub(crate) fn family_seconds(pid: u32) -> anyhow::Result<f64> {
     let ended = (field(&parent_fields, 16)? + field(&parent_fields, 17)?) as f64 / TICKS;
     let mut sum = own_seconds(&parent)? + ended;
     for entry in fs::read_dir("/proc")? {
-        let Some(other) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(other) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         // A process may end meanwhile.
         let Ok(stat) = read(other) else { continue };
         if field(&fields(&stat), 4)? == u64::from(pid) {

@@ -121,7 +121,8 @@ impl Drop for Server {
 
 /// Runs a command to its end, quietly; its errors become this one's.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<String> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {command:?}"))?;
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {command:?}"))?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{:?}: {}: {}", command.get_program(), output.status, errors.trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())

@@ -83,7 +83,7 @@ pub(crate) fn aggregator(pki: &Pki, dir: &Path) -> anyhow::Result<Server> {
 pub(crate) struct Site {
     // Stopped in this order.
     pub(crate) gateway: Server,
-    pub(crate) aggregator: Server,
+    _aggregator: Server,
     pub(crate) http: SocketAddr,
 }
 
@@ -110,7 +110,7 @@ impl Site {
         command.args(["--listen", "127.0.0.1:0", "--http", &http.to_string()]);
         command.args(["--aggregator", &format!("https://{addr}")]).args(flags);
         let gateway = Server::start(command, &dir.join("gateway.log"))?;
-        Ok(Self { gateway, aggregator, http })
+        Ok(Self { gateway, _aggregator: aggregator, http })
     }
 
     /// The gateway as the target of a load.

@@ -170,7 +170,11 @@ pub(crate) fn readings(http: SocketAddr) -> anyhow::Result<f64> {
 fn print(kind: Kind, outcome: &Outcome) {
     let Outcome { messages, readings, bytes, seconds, cpu, latencies } = outcome;
     println!("{messages} messages ({readings} readings, {bytes} bytes), all taken, in {seconds:.2} s");
-    println!("{:.0} messages and {:.0} readings a second", *messages as f64 / seconds, *readings as f64 / seconds);
+    println!(
+        "{:.0} messages and {:.0} readings a second",
+        *messages as f64 / seconds,
+        *readings as f64 / seconds
+    );
     if *cpu > 0.0 {
         let (first, second) = (outcome.per_cpu(*messages), outcome.per_cpu(*readings));
         println!("{kind:?}: {cpu:.2} CPU-seconds; {first:.0} messages, {second:.0} readings per CPU-second");

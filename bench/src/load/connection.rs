@@ -145,12 +145,17 @@ impl Connection {
     }
 
     /// Appends so many messages and writes them.
-    pub(crate) async fn send(&mut self, count: usize, shape: &Shape, tally: &mut Tally) -> anyhow::Result<()> {
+    pub(crate) async fn send(
+        &mut self,
+        count: usize,
+        shape: &Shape,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
         let mut out = Vec::with_capacity(WRITE_BYTES + 16_384);
         for _ in 0..count {
             tally.readings += self.speaker.put(&mut out);
             tally.sent += 1;
-            if shape.rate.is_some() {
+            if shape.rate.is_some() && shape.ending == Ending::Acknowledged {
                 self.times.push_back(Instant::now());
             }
             if shape.each_alone || out.len() >= WRITE_BYTES {
@@ -173,12 +178,11 @@ impl Connection {
         let mut tally = Tally::default();
         match (shape.ending, shape.rate) {
             (Ending::Acknowledged, None) => self.drive_full(&shape, deadline, &mut tally).await?,
-            (Ending::Acknowledged, Some(rate)) => self.drive_paced(&shape, rate, deadline, &mut tally).await?,
-            (Ending::Closed | Ending::Told, _) => {
-                while Instant::now() < deadline {
-                    self.send(UNANSWERED_AT_ONCE.min(shape.in_flight), &shape, &mut tally).await?;
-                    tokio::task::yield_now().await;
-                }
+            (Ending::Acknowledged, Some(rate)) => {
+                self.drive_paced(&shape, rate, deadline, &mut tally).await?
+            }
+            (Ending::Closed | Ending::Told, rate) => {
+                self.drive_unanswered(&shape, rate, deadline, &mut tally).await?;
             }
         }
         if shape.ending == Ending::Closed {
@@ -189,7 +193,36 @@ impl Connection {
         Ok(tally)
     }
 
-    async fn drive_full(&mut self, shape: &Shape, deadline: Instant, tally: &mut Tally) -> anyhow::Result<()> {
+    async fn drive_unanswered(
+        &mut self,
+        shape: &Shape,
+        rate: Option<f64>,
+        deadline: Instant,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let most = UNANSWERED_AT_ONCE.min(shape.in_flight);
+        while Instant::now() < deadline {
+            let Some(rate) = rate else {
+                self.send(most, shape, tally).await?;
+                tokio::task::yield_now().await;
+                continue;
+            };
+            let due = (started.elapsed().as_secs_f64() * rate) as u64 + 1;
+            let due = usize::try_from(due.saturating_sub(tally.sent)).unwrap_or(usize::MAX);
+            self.send(due.min(most), shape, tally).await?;
+            let next = started + Duration::from_secs_f64(tally.sent as f64 / rate);
+            sleep_until(next.min(deadline).into()).await;
+        }
+        Ok(())
+    }
+
+    async fn drive_full(
+        &mut self,
+        shape: &Shape,
+        deadline: Instant,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
         loop {
             let waiting = usize::try_from(tally.sent - tally.acknowledged).unwrap_or(usize::MAX);
             if Instant::now() < deadline {

@@ -14,9 +14,7 @@ use catchment_certs::{ClientTls, GrpcConnector, IdentityFolder, Role, endpoint_u
 use catchment_partial::{Partial, Timestamp};
 use catchment_proto::{
     batch::BATCH_BYTES_MAX,
-    wire::{
-        self, Batch, DeliverRequest, deliver_request, deliver_response, ingest_client::IngestClient,
-    },
+    wire::{self, Batch, DeliverRequest, deliver_request, deliver_response, ingest_client::IngestClient},
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -57,7 +55,8 @@ pub(crate) struct Load {
 
 /// Encoded partials of ten readings, made ahead. They are relative to their window, so they fit any.
 pub(crate) fn bodies() -> anyhow::Result<Vec<Bytes>> {
-    let mut walks: Vec<Walk> = METRICS.iter().zip(1..).map(|(metric, seed)| Walk::new(*metric, seed)).collect();
+    let mut walks: Vec<Walk> =
+        METRICS.iter().zip(1..).map(|(metric, seed)| Walk::new(*metric, seed)).collect();
     let start = Timestamp::from_nanos(0);
     let body = |index: usize| {
         let walk = walks.get_mut(index % METRICS.len()).context("a walk for each metric")?;
@@ -85,7 +84,7 @@ pub(crate) fn series(count: usize) -> Vec<wire::SeriesRef> {
 }
 
 /// Batches of one shard, one after the other.
-struct Shard {
+pub(crate) struct Shard {
     shard: u32,
     number: u64,
     /// Cut as batches.
@@ -98,7 +97,7 @@ struct Shard {
 }
 
 impl Shard {
-    fn batch(&mut self) -> Batch {
+    pub(crate) fn batch(&mut self) -> Batch {
         self.number += 1;
         let series = self.series.get(self.chunk).cloned().unwrap_or_default();
         let count = series.len();
@@ -142,7 +141,7 @@ async fn connect(addr: SocketAddr, identity: &Path) -> anyhow::Result<IngestClie
         .max_decoding_message_size(BATCH_BYTES_MAX))
 }
 
-fn shards(count: usize) -> anyhow::Result<Vec<Shard>> {
+pub(crate) fn shards(count: usize) -> anyhow::Result<Vec<Shard>> {
     let bodies: Arc<[Bytes]> = bodies()?.into();
     let all = series(count.max(SHARDS as usize));
     let window = now_ns() / 1_000_000 / i64::from(WIDTH_MS) - 720;

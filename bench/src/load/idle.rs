@@ -21,7 +21,12 @@ use crate::cpu;
 const AT_ONCE: usize = 32;
 
 /// One reading, and its acknowledgement where the server gives one.
-async fn open(target: &Target, number: usize, stock: &Arc<Stock>, answered: bool) -> anyhow::Result<Connection> {
+async fn open(
+    target: &Target,
+    number: usize,
+    stock: &Arc<Stock>,
+    answered: bool,
+) -> anyhow::Result<Connection> {
     let speaker = Box::new(Json::new(stock, None, number));
     let mut connection = Connection::open(target.addr, target.device(number)?, speaker, answered).await?;
     let ending = if answered { Ending::Acknowledged } else { Ending::Told };

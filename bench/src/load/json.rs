@@ -57,16 +57,7 @@ impl Json {
     pub(crate) fn new(stock: &Arc<Stock>, epoch: Option<String>, device: usize) -> Self {
         let place = device.wrapping_mul(331) % AHEAD;
         let stock = Arc::clone(stock);
-        Self {
-            stock,
-            epoch,
-            seq: 0,
-            acknowledged: 0,
-            greeted: false,
-            place,
-            time_ms: 0,
-            text: String::new(),
-        }
+        Self { stock, epoch, seq: 0, acknowledged: 0, greeted: false, place, time_ms: 0, text: String::new() }
     }
 }
 

@@ -15,6 +15,9 @@ pub(crate) mod line_protocol;
 pub(crate) mod mqtt;
 pub(crate) mod walk;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     net::SocketAddr,
     path::Path,
@@ -170,7 +173,12 @@ pub(crate) fn run(
             }
             Ok(sum)
         };
-        let tell = |at: Instant| signals.iter().for_each(|signal| drop(signal.send(at)));
+        // A thread that has ended has reported why.
+        let tell = |at: Instant| {
+            for signal in &signals {
+                let _ = signal.send(at);
+            }
+        };
         gather()?;
         let before = cpu_of(target)?;
         let started = Instant::now();

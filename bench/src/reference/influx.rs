@@ -74,11 +74,8 @@ impl Client {
 
     /// Posts and waits for the whole answer, which must be a success.
     fn post(&mut self, path: &str, body: &[u8]) -> anyhow::Result<()> {
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n",
-            self.addr,
-            body.len()
-        );
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n", self.addr, body.len());
         let stream = self.stream.get_mut();
         stream.write_all(head.as_bytes())?;
         stream.write_all(body)?;
@@ -121,12 +118,13 @@ impl Client {
 /// A request that is refused.
 pub(crate) fn write(server: &Server, duration: Duration) -> anyhow::Result<Outcome> {
     let stock = Stock::new();
-    let before = cpu::seconds(server.pid())?;
+    let (addr, pid) = (server.addr, server.pid());
+    let before = cpu::seconds(pid)?;
     let started = Instant::now();
     let deadline = started + duration;
     let writer = |room: usize| -> anyhow::Result<u64> {
         let mut lines = LineProtocol::new(&stock, room);
-        let mut client = Client::connect(server.addr)?;
+        let mut client = Client::connect(addr)?;
         let (mut body, mut sent) = (Vec::new(), 0);
         while Instant::now() < deadline {
             body.clear();
@@ -147,7 +145,7 @@ pub(crate) fn write(server: &Server, duration: Duration) -> anyhow::Result<Outco
         }
         Ok(sum)
     })?;
-    let cpu = cpu::seconds(server.pid())? - before;
+    let cpu = cpu::seconds(pid)? - before;
     let seconds = started.elapsed().as_secs_f64();
     Ok(Outcome { messages, readings: messages * FIELDS, seconds, cpu, ..Outcome::default() })
 }

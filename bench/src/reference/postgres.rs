@@ -79,7 +79,8 @@ impl Postgres {
     pub(crate) fn start(log: &Path) -> anyhow::Result<Self> {
         let root = run(Command::new("id").arg("-u"))?.trim() == "0";
         let programs = programs()?;
-        let folder = run(as_user(root, Path::new("mktemp")).args(["-d", "--tmpdir", "catchment-bench-XXXXXX"]))?;
+        let folder =
+            run(as_user(root, Path::new("mktemp")).args(["-d", "--tmpdir", "catchment-bench-XXXXXX"]))?;
         let data = PathBuf::from(folder.trim());
         let mut initdb = as_user(root, &programs.join("initdb"));
         let initialised = run(initdb.current_dir("/").arg("-D").arg(&data).args(["-U", USER, "-A", "trust"]));
@@ -136,7 +137,8 @@ fn statements(rows: usize, count: usize, epoch: usize) -> anyhow::Result<String>
         };
         text.push_str(if begin { "INSERT INTO partials VALUES\n" } else { ",\n" });
         let window = 170_000_000 + row / series.len().max(1);
-        let labels = name.labels.iter().map(|l| format!("{}={}", l.name, l.value)).collect::<Vec<_>>().join(",");
+        let labels =
+            name.labels.iter().map(|l| format!("{}={}", l.name, l.value)).collect::<Vec<_>>().join(",");
         let part = row * 40;
         // Writing to a String does not fail.
         let _ = write!(
@@ -147,7 +149,9 @@ fn statements(rows: usize, count: usize, epoch: usize) -> anyhow::Result<String>
             window * WIDTH_MS as usize,
             part + 3_600
         );
-        body.iter().for_each(|byte| drop(write!(text, "{byte:02x}")));
+        for byte in body {
+            let _ = write!(text, "{byte:02x}");
+        }
         text.push_str("')");
         if (row + 1) % STATEMENT == 0 || row + 1 == rows {
             text.push_str(
