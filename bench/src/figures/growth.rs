@@ -9,18 +9,23 @@ use crate::{
     world::{self, Site},
 };
 
-/// Messages in flight over all connections, where there are not more of these.
-const IN_FLIGHT: usize = 160;
+/// Messages of each device in flight, the same at every size: a record of the network holds as many of them.
+fn in_flight(kind: Kind) -> usize {
+    if kind == Kind::Frames { 2 } else { 16 }
+}
 
-/// Devices of each size: their messages in flight together stay alike as far as they can.
+/// The same load of each device, from more and more of them.
 fn devices(bench: &Bench, kind: Kind) -> anyhow::Result<Growth> {
     let sizes = if bench.quick { vec![2, 20, 50] } else { vec![10, 100, 1_000] };
     let mut values = Vec::new();
     for size in &sizes {
         let devices = bench.pki.devices(*size, kind.alpn())?;
         let site = Site::start(&bench.pki, &bench.folder(&format!("growth-{kind:?}-{size}")), &[])?;
-        let in_flight = (IN_FLIGHT / size).max(1);
-        let shape = Shape { connections: *size, in_flight, ..bench.shape(kind, Ending::Acknowledged) };
+        let shape = Shape {
+            connections: *size,
+            in_flight: in_flight(kind),
+            ..bench.shape(kind, Ending::Acknowledged)
+        };
         let once = || {
             let outcome = load(kind, &site.target(&devices), shape)?;
             Ok(outcome.per_cpu(outcome.readings))

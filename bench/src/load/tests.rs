@@ -151,7 +151,7 @@ fn answers_are_counted_wherever_they_are_cut() {
 #[test]
 fn deliveries_are_valid_batches_of_partials_of_ten_readings() {
     for body in delivery::bodies().unwrap().iter().step_by(97) {
-        let partial = Partial::decode(Timestamp::from_nanos(0), body).unwrap();
+        let partial = Partial::decode(body, Timestamp::from_nanos(0)).unwrap();
         assert_eq!(partial.count(), 10);
     }
     let mut shards = delivery::shards(10_000).unwrap();
