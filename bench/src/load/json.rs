@@ -23,10 +23,15 @@ pub(crate) struct Stock {
 impl Stock {
     /// Lines with the first `metrics` metrics.
     pub(crate) fn new(metrics: usize) -> Arc<Self> {
+        Self::seeded(metrics, AHEAD, 1)
+    }
+
+    /// As many lines of values of their own, by a seed.
+    pub(crate) fn seeded(metrics: usize, lines: usize, seed: u64) -> Arc<Self> {
         let mut walks: Vec<_> = METRICS
             .iter()
             .take(metrics)
-            .zip(1..)
+            .zip(seed..)
             .map(|(metric, seed)| (metric.0, Walk::new(*metric, seed)))
             .collect();
         let mut line = || {
@@ -34,7 +39,7 @@ impl Stock {
                 walks.iter_mut().map(|(name, walk)| format!("\"{name}\":{}", walk.next())).collect();
             format!(",\"values\":{{{}}}}}\n", values.join(","))
         };
-        let ends = (0..AHEAD).map(|_| line()).collect();
+        let ends = (0..lines.max(1)).map(|_| line()).collect();
         Arc::new(Self { ends, readings: metrics.min(METRICS.len()) as u64 })
     }
 }
@@ -55,7 +60,7 @@ pub(crate) struct Json {
 impl Json {
     /// A device; with an epoch it numbers its lines.
     pub(crate) fn new(stock: &Arc<Stock>, epoch: Option<String>, device: usize) -> Self {
-        let place = device.wrapping_mul(331) % AHEAD;
+        let place = device.wrapping_mul(331) % stock.ends.len().max(1);
         let stock = Arc::clone(stock);
         Self { stock, epoch, seq: 0, acknowledged: 0, greeted: false, place, time_ms: 0, text: String::new() }
     }
@@ -70,7 +75,7 @@ impl Speaker for Json {
     fn put(&mut self, out: &mut Vec<u8>) -> u64 {
         self.seq += 1;
         self.time_ms = self.time_ms.max(now_ns() / 1_000_000);
-        self.place = (self.place + 1) % AHEAD;
+        self.place = (self.place + 1) % self.stock.ends.len().max(1);
         self.text.clear();
         // Writing to a String does not fail.
         let _ = match self.epoch {
