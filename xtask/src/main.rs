@@ -3,6 +3,7 @@
 //! `lint` looks, `test` runs everything that can fail; `tidy`, `readme` and `deploy` are parts of these two that
 //! are also useful alone. Each command prints what it runs, under a heading.
 
+mod bench;
 mod chaos;
 mod command;
 mod deploy;
@@ -64,6 +65,8 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Measures the release programs beside others on this machine, and writes docs/benchmarks.md
+    Bench(bench::Arguments),
     /// Runs schedules of the simulation: the product's own code on simulated disks and links, under seeded faults
     Simulate {
         /// How many
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::Test => Ok(test::run().end()),
         Command::Readme => test::build().and_then(|()| readme::run()).map(Tally::end),
         Command::Chaos { minutes, seed } => chaos::run(minutes, seed).map(|()| true),
+        Command::Bench(arguments) => bench::run(&arguments).map(|()| true),
         Command::Fuzz { target, seconds, seed } => fuzz::run(&target, seconds, seed).map(|()| true),
         Command::Simulate { schedules, seed } => simulate::run(schedules, seed).map(|()| true),
         Command::Safeguards { quick, only } => safeguards::run(quick, only.as_deref()).map(|()| true),

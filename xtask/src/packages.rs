@@ -7,7 +7,10 @@ use anyhow::{Context as _, ensure};
 use crate::command::{output, run};
 
 /// A package, and commands of which one succeeds where it is installed.
-const NEEDED: [(&str, &[&[&str]]); 5] = [
+pub(crate) type Package = (&'static str, &'static [&'static [&'static str]]);
+
+/// What the tests need.
+const NEEDED: [Package; 5] = [
     ("python3", &[&["python3", "-c", "import ssl, json"]]),
     ("openssl", &[&["openssl", "version"]]),
     ("mosquitto-clients", &[&["sh", "-c", "command -v mosquitto_pub"]]),
@@ -29,22 +32,27 @@ fn succeeds(command: &[&str]) -> bool {
     quiet.is_ok_and(|status| status.success())
 }
 
-fn missing() -> Vec<&'static str> {
+fn missing(needed: &[Package]) -> Vec<&'static str> {
     let there = |commands: &[&[&str]]| commands.iter().any(|command| succeeds(command));
-    NEEDED.iter().filter(|(_, commands)| !there(commands)).map(|(package, _)| *package).collect()
+    needed.iter().filter(|(_, commands)| !there(commands)).map(|(package, _)| *package).collect()
 }
 
 fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {
     run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
-/// Makes sure that the packages are there; installs them where that is possible.
+/// Makes sure that what the tests need is there; installs it where that is possible.
 pub(crate) fn ensure_installed() -> anyhow::Result<()> {
-    let packages = missing();
+    ensure(&NEEDED, "the tests")
+}
+
+/// Makes sure that packages are there which something needs; installs them where that is possible.
+pub(crate) fn ensure(needed: &[Package], what: &str) -> anyhow::Result<()> {
+    let packages = missing(needed);
     if packages.is_empty() {
         return Ok(());
     }
-    let advice = format!("the tests need {0}: install with `apt-get install {0}`", packages.join(" "));
+    let advice = format!("{what} need {0}: install with `apt-get install {0}`", packages.join(" "));
     let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     ensure!(root && succeeds(&["apt-get", "--version"]), "{advice}");
     let install: Vec<_> = ["install", "-y", "--no-install-recommends"].into_iter().chain(packages).collect();
@@ -52,6 +60,6 @@ pub(crate) fn ensure_installed() -> anyhow::Result<()> {
     if apt_get(&install).is_err() {
         apt_get(&["update"]).and_then(|()| apt_get(&install)).with_context(|| advice.clone())?;
     }
-    ensure!(missing().is_empty(), "{advice}");
+    ensure!(missing(needed).is_empty(), "{advice}");
     Ok(())
 }

@@ -6,7 +6,7 @@
 use super::File;
 
 /// Of our own crates, those that each may depend on; `None`: any. Also the list of all crates there are.
-const OWN: [(&str, Option<&[&str]>); 12] = [
+const OWN: [(&str, Option<&[&str]>); 13] = [
     ("partial", Some(&[])),
     ("journal", Some(&[])),
     ("settings", Some(&[])),
@@ -18,6 +18,7 @@ const OWN: [(&str, Option<&[&str]>); 12] = [
     ("fuzz", Some(&["gateway", "journal", "partial", "proto"])),
     ("simulation", Some(&["aggregator", "gateway", "journal", "partial", "proto"])),
     ("tests", None),
+    ("bench", Some(&["certs", "gateway", "partial", "proto"])),
     ("xtask", Some(&[])),
 ];
 
@@ -26,13 +27,13 @@ const FOREIGN: [(&str, &[&str], &str); 8] = [
     ("rustls", &["certs", "tests"], "certs builds all TLS configurations"),
     ("rcgen", &["certs", "tests"], "certs issues all certificates"),
     ("x509-parser", &["certs", "tests"], "after the handshake a peer is an identity, not a certificate"),
-    ("sled", &["aggregator"], "the store is the aggregator's"),
+    ("sled", &["aggregator", "bench"], "the store is the aggregator's, and a reference of the bench"),
     ("actix", &["gateway"], "actors are the gateway's"),
     ("actix-rt", &["gateway", "tests"], "actors are the gateway's"),
     ("axum", &["settings", "gateway", "aggregator"], "plain HTTP is for probes and metrics alone"),
     (
         "anyhow",
-        &["settings", "certs", "gateway", "aggregator", "fuzz", "tests", "xtask"],
+        &["settings", "certs", "gateway", "aggregator", "fuzz", "tests", "bench", "xtask"],
         "libraries have errors of their own",
     ),
 ];

@@ -1,0 +1,81 @@
+//! What a process has used, as the operating system tells it: processor time and resident memory.
+
+use std::fs;
+
+use anyhow::{Context as _, ensure};
+
+/// Ticks of `/proc/PID/stat` in a second: fixed in Linux's interface to programs.
+const TICKS: f64 = 100.0;
+
+/// The fields of a `stat` file from the third on: what is before may hold spaces.
+fn fields(stat: &str) -> Vec<&str> {
+    stat.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace().collect()).unwrap_or_default()
+}
+
+/// A field, numbered from 1 as proc(5) does.
+fn field(fields: &[&str], number: usize) -> anyhow::Result<u64> {
+    let text = number.checked_sub(3).and_then(|index| fields.get(index)).context("a short stat file")?;
+    Ok(text.parse()?)
+}
+
+fn read(pid: u32) -> anyhow::Result<String> {
+    fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))
+}
+
+/// Processor seconds of a process, user and system.
+pub(crate) fn seconds(pid: u32) -> anyhow::Result<f64> {
+    own_seconds(&read(pid)?)
+}
+
+fn own_seconds(stat: &str) -> anyhow::Result<f64> {
+    let fields = fields(stat);
+    Ok((field(&fields, 14)? + field(&fields, 15)?) as f64 / TICKS)
+}
+
+/// Processor seconds of a process, of its children, and of those that have ended.
+pub(crate) fn family_seconds(pid: u32) -> anyhow::Result<f64> {
+    let parent = read(pid)?;
+    let parent_fields = fields(&parent);
+    let ended = (field(&parent_fields, 16)? + field(&parent_fields, 17)?) as f64 / TICKS;
+    let mut sum = own_seconds(&parent)? + ended;
+    for entry in fs::read_dir("/proc")? {
+        let Some(other) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        // A process may end meanwhile.
+        let Ok(stat) = read(other) else { continue };
+        if field(&fields(&stat), 4)? == u64::from(pid) {
+            sum += own_seconds(&stat)?;
+        }
+    }
+    Ok(sum)
+}
+
+/// Resident memory of a process in bytes.
+pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    ensure!(kib > 0, "process {pid} is gone");
+    Ok(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_found_behind_a_name_with_spaces() {
+        let stat = "12 (a b) c) S 1 12 12 0 -1 4194304 1 2 3 4 150 50 25 75 20 0 9 0 1 2 3";
+        assert_eq!(own_seconds(stat).unwrap(), 2.0);
+        assert_eq!(field(&fields(stat), 4).unwrap(), 1);
+        assert_eq!(field(&fields(stat), 16).unwrap(), 25);
+        assert!(own_seconds("12 (a) S 1").is_err());
+    }
+
+    #[test]
+    fn of_this_process() {
+        assert!(resident(std::process::id()).unwrap() > 100 << 10);
+        assert!(family_seconds(std::process::id()).unwrap() >= seconds(std::process::id()).unwrap());
+    }
+}

@@ -1,0 +1,167 @@
+//! The figures: each measures the product and its reference in turn, and answers rows of the report.
+
+mod aggregator;
+mod growth;
+mod idle;
+mod latency;
+mod throughput;
+mod uplink;
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+
+use crate::{
+    load::{Ending, Shape, by_hand::Kind},
+    process::{Server, beside},
+    report::{Better, Goal, Measure, Reference, Report, quantile},
+    world::Pki,
+};
+
+/// All figures, in the order of the report.
+pub(crate) const NAMES: [&str; 11] = [
+    "frames",
+    "json",
+    "line-protocol",
+    "mqtt",
+    "singles",
+    "handshakes",
+    "idle",
+    "uplink",
+    "aggregator",
+    "latency",
+    "growth",
+];
+
+/// What all figures share.
+pub(crate) struct Bench {
+    pub(crate) pki: Pki,
+    /// A temporary folder.
+    pub(crate) dir: PathBuf,
+    /// Of one measurement.
+    pub(crate) duration: Duration,
+    pub(crate) repeat: usize,
+    /// Small counts, to see that everything works.
+    pub(crate) quick: bool,
+}
+
+impl Bench {
+    /// One of two counts.
+    pub(crate) fn sized(&self, full: usize, quick: usize) -> usize {
+        if self.quick { quick } else { full }
+    }
+
+    /// A folder of a figure that does not exist yet.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The shape of a load that is as fast as it gets.
+    pub(crate) fn shape(&self, kind: Kind, ending: Ending) -> Shape {
+        let (connections, in_flight) = kind.defaults();
+        let each_alone = kind == Kind::Singles;
+        Shape { connections, in_flight, duration: self.duration, each_alone, ending, rate: None }
+    }
+
+    /// A bare server.
+    pub(crate) fn sink(&self, mode: &str) -> anyhow::Result<Server> {
+        let mut command = std::process::Command::new(beside("catchment-bench")?);
+        command.args(["sink", "--mode", mode, "--identity"]).arg(self.pki.gateway()?);
+        Server::start(command, &self.folder("sink.log"))
+    }
+
+    /// Measures ours and the reference in turn: the medians.
+    pub(crate) fn in_turn(
+        &self,
+        ours: &mut dyn FnMut() -> anyhow::Result<f64>,
+        reference: &mut dyn FnMut() -> anyhow::Result<f64>,
+    ) -> anyhow::Result<(f64, f64)> {
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for _ in 0..self.repeat {
+            first.push(ours().context("ours")?);
+            second.push(reference().context("the reference")?);
+        }
+        Ok((quantile(&first, 0.5), quantile(&second, 0.5)))
+    }
+
+    /// As [`Self::in_turn`], with a reference that may be missing.
+    pub(crate) fn in_turn_if(
+        &self,
+        ours: &mut dyn FnMut() -> anyhow::Result<f64>,
+        name: String,
+        reference: Result<&mut dyn FnMut() -> anyhow::Result<f64>, String>,
+    ) -> anyhow::Result<(f64, Reference)> {
+        match reference {
+            Ok(reference) => {
+                let (ours, value) = self.in_turn(ours, reference)?;
+                Ok((ours, Reference { name, value: Ok(value) }))
+            }
+            Err(reason) => {
+                let values = (0..self.repeat).map(|_| ours()).collect::<anyhow::Result<Vec<_>>>()?;
+                Ok((quantile(&values, 0.5), Reference { name, value: Err(reason) }))
+            }
+        }
+    }
+}
+
+/// Our figure must reach these.
+pub(crate) fn at_least(floor: f64, aim: f64) -> Goal {
+    Goal { measure: Measure::Ours, better: Better::Higher, floor, aim }
+}
+
+/// Our figure, as a multiple of the reference's, must reach these.
+pub(crate) fn times(floor: f64, aim: f64) -> Goal {
+    Goal { measure: Measure::Ratio, better: Better::Higher, floor, aim }
+}
+
+/// Our figure, as a multiple of the reference's, must stay below these.
+pub(crate) fn at_most_times(floor: f64, aim: f64) -> Goal {
+    Goal { measure: Measure::Ratio, better: Better::Lower, floor, aim }
+}
+
+/// Measures one figure into the report.
+fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()> {
+    match name {
+        "frames" => report.figures.push(throughput::frames(bench)?),
+        "json" => report.figures.extend(throughput::json(bench)?),
+        "line-protocol" => report.figures.push(throughput::line_protocol(bench)?),
+        "mqtt" => report.figures.extend(throughput::mqtt(bench)?),
+        "singles" => report.figures.push(throughput::singles(bench)?),
+        "handshakes" => report.figures.push(throughput::handshakes(bench)?),
+        "idle" => report.figures.push(idle::run(bench)?),
+        "uplink" => report.figures.push(uplink::run(bench)?),
+        "aggregator" => report.figures.extend(aggregator::run(bench)?),
+        "latency" => report.figures.extend(latency::run(bench)?),
+        "growth" => growth::run(bench, &mut report.growth)?,
+        other => anyhow::bail!("no such figure: {other}"),
+    }
+    Ok(())
+}
+
+/// Measures the wanted figures. One that fails stands in the report with its reason, and the others go on.
+pub(crate) fn run(bench: &Bench, names: &[&str]) -> Report {
+    let mut report = Report::default();
+    for name in names {
+        let started = Instant::now();
+        let (figures, growth) = (report.figures.len(), report.growth.len());
+        println!("{name} …");
+        if let Err(error) = measure(bench, name, &mut report) {
+            println!("  failed: {error:#}");
+            let error = format!("{error:#}").replace(&bench.dir.display().to_string(), "DIR");
+            report.failures.push(((*name).to_owned(), error));
+        }
+        for figure in report.figures.iter().skip(figures) {
+            let ratio = figure.ratio().map_or_else(|| "-".to_owned(), crate::report::number);
+            let (ours, verdict) = (crate::report::number(figure.ours), figure.verdict());
+            println!("  {}: {ours} {}, ratio {ratio}: {verdict}", figure.what, figure.unit);
+        }
+        for growth in report.growth.iter().skip(growth) {
+            println!("  {}: worst cost {:.2}", growth.what, growth.worst());
+        }
+        println!("  took {:.1} s", started.elapsed().as_secs_f64());
+    }
+    report
+}

@@ -1,0 +1,269 @@
+//! One connection of a load: as many messages on the way as its shape allows, or as many as are due.
+//!
+//! A single task writes all that may go, then reads; a server is never waited for with room left.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{sleep_until, timeout},
+};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{ClientConfig, pki_types::ServerName},
+};
+
+use super::{Ending, Shape};
+
+/// Longest wait for a greeting or an acknowledgement.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes that are gathered before they are written: some full TLS records.
+const WRITE_BYTES: usize = 64 << 10;
+/// Messages between two looks at the clock where none is acknowledged.
+const UNANSWERED_AT_ONCE: usize = 64;
+
+/// What a connection says, and how it reads the answers.
+pub(crate) trait Speaker: Send {
+    /// The first bytes, which a server that answers at all answers.
+    fn greeting(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Appends the next message; answers how many readings it has.
+    fn put(&mut self, out: &mut Vec<u8>) -> u64;
+
+    /// Takes whole answers off the bytes received: whether the greeting was answered, and how many messages are
+    /// acknowledged by now.
+    fn take(&mut self, input: &mut BytesMut) -> anyhow::Result<Taken>;
+}
+
+/// What the answers so far say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) greeted: bool,
+    /// Messages from the first of the connection on.
+    pub(crate) acknowledged: u64,
+}
+
+/// Sums over connections.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) sent: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) readings: u64,
+    pub(crate) bytes: u64,
+    pub(crate) latencies: Vec<f64>,
+}
+
+impl Tally {
+    /// Adds another.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.acknowledged += other.acknowledged;
+        self.readings += other.readings;
+        self.bytes += other.bytes;
+        self.latencies.extend(other.latencies);
+    }
+}
+
+/// Connects and makes a full handshake.
+pub(crate) async fn secure(
+    addr: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> anyhow::Result<TlsStream<TcpStream>> {
+    let tcp = TcpStream::connect(addr).await.with_context(|| format!("cannot connect to {addr}"))?;
+    tcp.set_nodelay(true)?;
+    let name = ServerName::from(addr.ip());
+    TlsConnector::from(config).connect(name, tcp).await.context("no TLS handshake")
+}
+
+/// An open connection.
+pub(crate) struct Connection {
+    stream: TlsStream<TcpStream>,
+    speaker: Box<dyn Speaker>,
+    input: BytesMut,
+    acknowledged: u64,
+    /// When each message that waits for its acknowledgement was made, of loads with a rate.
+    times: VecDeque<Instant>,
+}
+
+impl Connection {
+    /// Connects and greets; waits for the answer to the greeting of a server that gives `answers`.
+    pub(crate) async fn open(
+        addr: SocketAddr,
+        config: Arc<ClientConfig>,
+        speaker: Box<dyn Speaker>,
+        answers: bool,
+    ) -> anyhow::Result<Self> {
+        let stream = timeout(PATIENCE, secure(addr, config)).await.context("no handshake in time")??;
+        let input = BytesMut::with_capacity(8 << 10);
+        let mut connection = Self { stream, speaker, input, acknowledged: 0, times: VecDeque::new() };
+        if let Some(greeting) = connection.speaker.greeting() {
+            connection.stream.write_all(&greeting).await?;
+            connection.stream.flush().await?;
+            while answers && !connection.read().await?.greeted {}
+        }
+        Ok(connection)
+    }
+
+    /// Reads once.
+    async fn read(&mut self) -> anyhow::Result<Taken> {
+        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.input)).await;
+        if read.context("no answer in time")?? == 0 {
+            bail!("the server closed the connection");
+        }
+        self.speaker.take(&mut self.input)
+    }
+
+    /// Reads acknowledgements; where times are kept, adds those of the messages that they cover.
+    async fn receive(&mut self, tally: &mut Tally) -> anyhow::Result<()> {
+        let taken = self.read().await?;
+        let news = taken.acknowledged.saturating_sub(self.acknowledged);
+        self.acknowledged = self.acknowledged.max(taken.acknowledged);
+        tally.acknowledged += news;
+        if !self.times.is_empty() {
+            let now = Instant::now();
+            let covered = self.times.len().min(usize::try_from(news).unwrap_or(usize::MAX));
+            tally.latencies.extend(self.times.drain(..covered).map(|at| (now - at).as_secs_f64()));
+        }
+        Ok(())
+    }
+
+    /// Waits until so many messages are acknowledged.
+    pub(crate) async fn acknowledged(&mut self, count: u64) -> anyhow::Result<()> {
+        while self.read().await?.acknowledged < count {}
+        Ok(())
+    }
+
+    /// Appends so many messages and writes them.
+    pub(crate) async fn send(
+        &mut self,
+        count: usize,
+        shape: &Shape,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
+        let mut out = Vec::with_capacity(WRITE_BYTES + 16_384);
+        for _ in 0..count {
+            tally.readings += self.speaker.put(&mut out);
+            tally.sent += 1;
+            if shape.rate.is_some() && shape.ending == Ending::Acknowledged {
+                self.times.push_back(Instant::now());
+            }
+            if shape.each_alone || out.len() >= WRITE_BYTES {
+                tally.bytes += out.len() as u64;
+                self.stream.write_all(&out).await?;
+                if shape.each_alone {
+                    self.stream.flush().await?;
+                }
+                out.clear();
+            }
+        }
+        tally.bytes += out.len() as u64;
+        self.stream.write_all(&out).await?;
+        self.stream.flush().await?;
+        Ok(())
+    }
+
+    /// Sends until the deadline, then waits for what is missing.
+    pub(crate) async fn drive(&mut self, shape: Shape, deadline: Instant) -> anyhow::Result<Tally> {
+        let mut tally = Tally::default();
+        match (shape.ending, shape.rate) {
+            (Ending::Acknowledged, None) => self.drive_full(&shape, deadline, &mut tally).await?,
+            (Ending::Acknowledged, Some(rate)) => {
+                self.drive_paced(&shape, rate, deadline, &mut tally).await?
+            }
+            (Ending::Closed | Ending::Told, rate) => {
+                self.drive_unanswered(&shape, rate, deadline, &mut tally).await?;
+            }
+        }
+        if shape.ending == Ending::Closed {
+            self.stream.shutdown().await?;
+            // The server's end, with or without a word of farewell.
+            let _ = timeout(PATIENCE, self.stream.read_buf(&mut self.input)).await.context("not closed")?;
+        }
+        Ok(tally)
+    }
+
+    async fn drive_unanswered(
+        &mut self,
+        shape: &Shape,
+        rate: Option<f64>,
+        deadline: Instant,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let most = UNANSWERED_AT_ONCE.min(shape.in_flight);
+        while Instant::now() < deadline {
+            let Some(rate) = rate else {
+                self.send(most, shape, tally).await?;
+                tokio::task::yield_now().await;
+                continue;
+            };
+            let due = (started.elapsed().as_secs_f64() * rate) as u64 + 1;
+            let due = usize::try_from(due.saturating_sub(tally.sent)).unwrap_or(usize::MAX);
+            self.send(due.min(most), shape, tally).await?;
+            let next = started + Duration::from_secs_f64(tally.sent as f64 / rate);
+            sleep_until(next.min(deadline).into()).await;
+        }
+        Ok(())
+    }
+
+    async fn drive_full(
+        &mut self,
+        shape: &Shape,
+        deadline: Instant,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
+        loop {
+            let waiting = usize::try_from(tally.sent - tally.acknowledged).unwrap_or(usize::MAX);
+            if Instant::now() < deadline {
+                self.send(shape.in_flight.saturating_sub(waiting), shape, tally).await?;
+            } else if waiting == 0 {
+                return Ok(());
+            }
+            self.receive(tally).await?;
+        }
+    }
+
+    async fn drive_paced(
+        &mut self,
+        shape: &Shape,
+        rate: f64,
+        deadline: Instant,
+        tally: &mut Tally,
+    ) -> anyhow::Result<()> {
+        let started = Instant::now();
+        loop {
+            let waiting = usize::try_from(tally.sent - tally.acknowledged).unwrap_or(usize::MAX);
+            if Instant::now() >= deadline {
+                if waiting == 0 {
+                    return Ok(());
+                }
+                self.receive(tally).await?;
+                continue;
+            }
+            let due = (started.elapsed().as_secs_f64() * rate) as u64 + 1;
+            let due = usize::try_from(due.saturating_sub(tally.sent)).unwrap_or(usize::MAX);
+            let room = shape.in_flight.saturating_sub(waiting);
+            self.send(due.min(room), shape, tally).await?;
+            let next = started + Duration::from_secs_f64(tally.sent as f64 / rate);
+            if tally.sent == tally.acknowledged {
+                sleep_until(next.min(deadline).into()).await;
+            } else {
+                tokio::select! {
+                    received = self.receive(tally) => received?,
+                    () = sleep_until(next.min(deadline).into()), if room > due => {}
+                }
+            }
+        }
+    }
+}

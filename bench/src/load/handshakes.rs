@@ -1,0 +1,82 @@
+//! Full handshakes, as many as get through: connect, prove who one is, get a first answer, close.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, anyhow, ensure};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
+
+use super::{Outcome, Target, connection::secure, cpu_of, event_loop, mqtt, threads, unique};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a client does after the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum First {
+    /// MQTT's CONNECT, and waits for its answer of four bytes.
+    Connect,
+    /// Waits for the one byte of the bare acceptor.
+    Byte,
+}
+
+async fn once(target: &Target, client: usize, first: First, name: &str) -> anyhow::Result<()> {
+    let mut stream = secure(target.addr, target.device(client)?).await?;
+    match first {
+        First::Connect => {
+            stream.write_all(&mqtt::connect(name)).await?;
+            stream.flush().await?;
+            let mut answer = [0; 4];
+            stream.read_exact(&mut answer).await?;
+            ensure!(answer == [0x20, 2, 0, 0], "CONNECT is refused: {answer:?}");
+        }
+        First::Byte => {
+            stream.read_u8().await?;
+        }
+    }
+    stream.shutdown().await?;
+    Ok(())
+}
+
+/// Makes handshakes from so many clients at once; messages of the outcome are handshakes.
+///
+/// # Errors
+/// A handshake that fails.
+pub(crate) fn run(
+    target: &Target,
+    clients: usize,
+    duration: Duration,
+    first: First,
+) -> anyhow::Result<Outcome> {
+    let (count, threads, run) = (AtomicU64::new(0), threads(), unique());
+    let before = cpu_of(target)?;
+    let started = Instant::now();
+    let deadline = started + duration;
+    let client = async |client: usize| -> anyhow::Result<()> {
+        let name = format!("{run}-{client}");
+        while Instant::now() < deadline {
+            timeout(PATIENCE, once(target, client, first, &name)).await.context("no handshake in time")??;
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    let part = |thread: usize| {
+        let clients = (thread..clients).step_by(threads);
+        event_loop()?.block_on(futures_util::future::try_join_all(clients.map(client))).map(drop)
+    };
+    thread::scope(|scope| {
+        let part = &part;
+        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || part(thread))).collect();
+        running
+            .into_iter()
+            .try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread of the load panicked"))?)
+    })?;
+    let seconds = started.elapsed().as_secs_f64();
+    let messages = count.into_inner();
+    Ok(Outcome { messages, seconds, cpu: cpu_of(target)? - before, ..Outcome::default() })
+}

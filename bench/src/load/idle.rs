@@ -1,0 +1,73 @@
+//! Devices that have sent one reading and are silent: what a connection costs in memory.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::sleep;
+
+use super::{
+    Ending, Shape, Target,
+    connection::{Connection, Tally},
+    event_loop,
+    json::{Json, Stock},
+};
+use crate::cpu;
+
+/// Handshakes under way at once.
+const AT_ONCE: usize = 32;
+
+/// One reading, and its acknowledgement where the server gives one.
+async fn open(
+    target: &Target,
+    number: usize,
+    stock: &Arc<Stock>,
+    answered: bool,
+) -> anyhow::Result<Connection> {
+    let speaker = Box::new(Json::new(stock, None, number));
+    let mut connection = Connection::open(target.addr, target.device(number)?, speaker, answered).await?;
+    let ending = if answered { Ending::Acknowledged } else { Ending::Told };
+    let shape = Shape {
+        connections: 1,
+        in_flight: 1,
+        duration: Duration::ZERO,
+        each_alone: true,
+        ending,
+        rate: None,
+    };
+    connection.send(1, &shape, &mut Tally::default()).await?;
+    if answered {
+        connection.acknowledged(1).await?;
+    }
+    Ok(connection)
+}
+
+/// Resident bytes of the server for each of so many connections, silent for a while. A first one is served before.
+///
+/// # Errors
+/// A connection that fails.
+pub(crate) fn run(
+    target: &Target,
+    connections: usize,
+    silence: Duration,
+    answered: bool,
+) -> anyhow::Result<f64> {
+    let pid = target.pid.context("memory is read of a process")?;
+    let stock = Stock::new(1);
+    event_loop()?.block_on(async {
+        let first = open(target, 0, &stock, answered).await?;
+        sleep(Duration::from_millis(500)).await;
+        let before = cpu::resident(pid)?;
+        let opening = stream::iter(1..=connections).map(|number| open(target, number, &stock, answered));
+        let started = Instant::now();
+        let open: Vec<Connection> = opening.buffer_unordered(AT_ONCE).try_collect().await?;
+        println!("  {} connections in {:.1} s", open.len(), started.elapsed().as_secs_f64());
+        sleep(silence).await;
+        let after = cpu::resident(pid)?;
+        drop(first);
+        Ok((after as f64 - before as f64) / open.len().max(1) as f64)
+    })
+}

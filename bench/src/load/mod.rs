@@ -1,0 +1,235 @@
+//! Load on a server, from this process: connections with TLS whose messages are made ahead but for numbers and times.
+//!
+//! [`run`] opens all connections, then lets them send until the time is over, then waits for what is not yet
+//! acknowledged; what the server used of its processors is read just before and just after. Two threads at the most,
+//! each with an event loop of its own: the machine's processors are shared with the server.
+
+pub(crate) mod by_hand;
+pub(crate) mod connection;
+pub(crate) mod delivery;
+pub(crate) mod frames;
+pub(crate) mod handshakes;
+pub(crate) mod idle;
+pub(crate) mod json;
+pub(crate) mod line_protocol;
+pub(crate) mod mqtt;
+pub(crate) mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, anyhow, ensure};
+use catchment_certs::{ClientTls, IdentityFolder};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio_rustls::rustls::ClientConfig;
+
+use self::connection::{Connection, Speaker, Tally};
+use crate::cpu;
+
+/// Handshakes of one thread under way at once.
+const HANDSHAKES_AT_ONCE: usize = 16;
+
+/// Where the load goes, and as whom.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) addr: SocketAddr,
+    /// The server's process, to read what it uses.
+    pub(crate) pid: Option<u32>,
+    /// One for each device; connections take them in turn.
+    pub(crate) devices: Arc<[Arc<ClientConfig>]>,
+}
+
+impl Target {
+    /// The device of a connection.
+    pub(crate) fn device(&self, connection: usize) -> anyhow::Result<Arc<ClientConfig>> {
+        let index = connection.checked_rem(self.devices.len()).context("no device identities")?;
+        self.devices.get(index).cloned().context("no device identities")
+    }
+}
+
+/// What a device needs to connect, from the folder of its identity.
+pub(crate) fn client(dir: &Path, alpn: &[&[u8]]) -> anyhow::Result<Arc<ClientConfig>> {
+    Ok(ClientTls::new(&IdentityFolder::load(dir)?, alpn)?.config())
+}
+
+/// How much, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) connections: usize,
+    /// Messages of a connection that may wait for their acknowledgement.
+    pub(crate) in_flight: usize,
+    pub(crate) duration: Duration,
+    /// Each message is written and flushed alone, as a device that sends one at a time does.
+    pub(crate) each_alone: bool,
+    /// Whether the server acknowledges; if not, the connection is closed and the server's end awaited.
+    pub(crate) ending: Ending,
+    /// Messages per second of each connection; as many as get through unless given.
+    pub(crate) rate: Option<f64>,
+}
+
+/// How a connection knows that the server has everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Every message is acknowledged.
+    Acknowledged,
+    /// The server closes after it has read everything.
+    Closed,
+    /// The caller finds out.
+    Told,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcome {
+    /// Messages sent; all of them acknowledged where the server does that.
+    pub(crate) messages: u64,
+    /// Readings in them.
+    pub(crate) readings: u64,
+    /// Bytes of them, before encryption.
+    pub(crate) bytes: u64,
+    /// From the first message to the last acknowledgement.
+    pub(crate) seconds: f64,
+    /// Processor seconds of the server in that time; 0 without its process.
+    pub(crate) cpu: f64,
+    /// Seconds from each message to its acknowledgement, of loads with a rate.
+    pub(crate) latencies: Vec<f64>,
+}
+
+impl Outcome {
+    /// A number per processor second.
+    pub(crate) fn per_cpu(&self, count: u64) -> f64 {
+        if self.cpu > 0.0 { count as f64 / self.cpu } else { 0.0 }
+    }
+}
+
+/// Processor seconds of a server, 0 without its process.
+pub(crate) fn cpu_of(target: &Target) -> anyhow::Result<f64> {
+    target.pid.map_or(Ok(0.0), cpu::seconds)
+}
+
+/// The time in Unix nanoseconds.
+pub(crate) fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// A text that no other run of this program has used: epochs and client identifiers begin with it.
+pub(crate) fn unique() -> String {
+    format!("{:x}", now_ns())
+}
+
+/// Threads that make load.
+pub(crate) fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(2)
+}
+
+/// An event loop for one thread.
+pub(crate) fn event_loop() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// Makes what a connection says, by the connection's number.
+pub(crate) type MakeSpeaker<'a> = &'a (dyn Fn(usize) -> Box<dyn Speaker> + Sync);
+
+/// Runs a load. `settle` is called with the messages sent when all connections are done, before the server's use is
+/// read: it waits for what connections cannot know.
+///
+/// # Errors
+/// A connection that fails, is refused, or gets no acknowledgement.
+pub(crate) fn run(
+    target: &Target,
+    shape: Shape,
+    make: MakeSpeaker<'_>,
+    settle: &mut dyn FnMut(u64) -> anyhow::Result<()>,
+) -> anyhow::Result<Outcome> {
+    let threads = threads().min(shape.connections.max(1));
+    thread::scope(|scope| {
+        let (reports, reported) = mpsc::sync_channel::<anyhow::Result<Tally>>(threads);
+        let mut signals = Vec::with_capacity(threads);
+        for thread in 0..threads {
+            let (signal, signalled) = mpsc::sync_channel::<Instant>(1);
+            signals.push(signal);
+            let reports = reports.clone();
+            let numbers: Vec<usize> = (thread..shape.connections).step_by(threads).collect();
+            scope.spawn(move || {
+                if let Err(error) = part(target, shape, make, &numbers, &reports, &signalled) {
+                    let _ = reports.send(Err(error));
+                }
+            });
+        }
+        drop(reports);
+        let gather = || -> anyhow::Result<Tally> {
+            let mut sum = Tally::default();
+            for _ in 0..threads {
+                sum.add(reported.recv().map_err(|_| anyhow!("a thread of the load ended"))??);
+            }
+            Ok(sum)
+        };
+        // A thread that has ended has reported why.
+        let tell = |at: Instant| {
+            for signal in &signals {
+                let _ = signal.send(at);
+            }
+        };
+        gather()?;
+        let before = cpu_of(target)?;
+        let started = Instant::now();
+        tell(started + shape.duration);
+        let tally = gather()?;
+        settle(tally.sent)?;
+        let seconds = started.elapsed().as_secs_f64();
+        let cpu = cpu_of(target)? - before;
+        tell(Instant::now());
+        let Tally { sent, acknowledged, readings, bytes, latencies } = tally;
+        ensure!(
+            shape.ending != Ending::Acknowledged || sent == acknowledged,
+            "{sent} messages were sent, {acknowledged} acknowledged"
+        );
+        Ok(Outcome { messages: sent, readings, bytes, seconds, cpu, latencies })
+    })
+}
+
+/// One thread's connections: open, report, send when told, report, close when told.
+fn part(
+    target: &Target,
+    shape: Shape,
+    make: MakeSpeaker<'_>,
+    numbers: &[usize],
+    reports: &mpsc::SyncSender<anyhow::Result<Tally>>,
+    signalled: &mpsc::Receiver<Instant>,
+) -> anyhow::Result<()> {
+    let event_loop = event_loop()?;
+    let opening = stream::iter(numbers.iter().copied()).map(|number| async move {
+        let answers = shape.ending == Ending::Acknowledged;
+        Connection::open(target.addr, target.device(number)?, make(number), answers).await
+    });
+    let connections: Vec<Connection> =
+        event_loop.block_on(opening.buffer_unordered(HANDSHAKES_AT_ONCE).try_collect())?;
+    reports.send(Ok(Tally::default()))?;
+    let Ok(deadline) = signalled.recv() else { return Ok(()) };
+    let (tally, connections) = event_loop.block_on(async {
+        let mut running = tokio::task::JoinSet::new();
+        for mut connection in connections {
+            running.spawn(async move { connection.drive(shape, deadline).await.map(|t| (t, connection)) });
+        }
+        let (mut sum, mut done) = (Tally::default(), Vec::new());
+        while let Some(result) = running.join_next().await {
+            let (tally, connection) = result??;
+            sum.add(tally);
+            done.push(connection);
+        }
+        anyhow::Ok((sum, done))
+    })?;
+    reports.send(Ok(tally))?;
+    let _ = signalled.recv();
+    drop(connections);
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! The program `catchment-bench`: loads for the release programs, the references they are measured against, and the
+//! run that puts both together. `cargo xtask bench` builds everything and calls it.
+
+mod cpu;
+mod figures;
+mod load;
+mod machine;
+mod metrics;
+mod plot;
+mod process;
+mod proxy;
+mod reference;
+mod report;
+mod world;
+
+use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, ensure};
+use clap::{Args, Parser, Subcommand};
+
+use figures::{Bench, NAMES};
+
+/// Loads and references for measuring Catchment's release programs
+#[derive(Debug, Parser)]
+#[command(name = "catchment-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Every figure beside its reference, on this machine
+    Run(Run),
+    /// One load against a server that runs
+    Load(load::by_hand::Arguments),
+    /// A bare TLS server that reads and discards, or accepts
+    Sink {
+        /// discard, discard-buffer=BYTES or accept
+        #[arg(long)]
+        mode: reference::sink::Mode,
+        /// A gateway's identity
+        #[arg(long, value_name = "DIR")]
+        identity: PathBuf,
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+    },
+    /// Puts rows into sled, and prints rows per CPU-second
+    SledReference {
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long)]
+        rows: usize,
+        #[arg(long)]
+        series: usize,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// Only these figures; all unless given
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = NAMES)]
+    only: Vec<String>,
+    /// Also how figures grow with devices and series; on when all figures are measured
+    #[arg(long)]
+    growth: bool,
+    /// Length of one measurement
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// How often each is measured; the median counts
+    #[arg(long, default_value_t = 2)]
+    repeat: usize,
+    /// Short and small, to see that everything works: its figures mean nothing
+    #[arg(long)]
+    quick: bool,
+    /// The document; a drawing is written beside it
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The command that the document names
+    #[arg(long, default_value = "catchment-bench run")]
+    command: String,
+}
+
+fn run(arguments: &Run) -> anyhow::Result<()> {
+    ensure!((0.1..=600.0).contains(&arguments.seconds), "--seconds: 0.1 to 600");
+    ensure!((1..=100).contains(&arguments.repeat), "--repeat: 1 to 100");
+    let quick = arguments.quick;
+    let dir = tempfile::Builder::new().prefix("catchment-bench-").tempdir()?;
+    let bench = Bench {
+        pki: world::Pki::new(&dir.path().join("pki"))?,
+        dir: dir.path().to_owned(),
+        duration: Duration::from_secs_f64(if quick { 0.3 } else { arguments.seconds }),
+        repeat: if quick { 1 } else { arguments.repeat },
+        quick,
+    };
+    let only = &arguments.only;
+    let wanted = |name: &&&str| match **name {
+        "growth" => arguments.growth || only.is_empty() || only.iter().any(|one| one == "growth"),
+        name => only.is_empty() || only.iter().any(|one| one == name),
+    };
+    let names: Vec<&str> = NAMES.iter().filter(wanted).copied().collect();
+    let mut report = figures::run(&bench, &names);
+    report.versions = reference::versions();
+    if let Some(out) = &arguments.out {
+        let drawing = out.with_extension("svg");
+        let name = drawing.file_name().context("--out names no file")?.to_string_lossy().into_owned();
+        let machine = machine::Machine::here();
+        fs::write(out, report::markdown(&report, &machine, &arguments.command, &name))?;
+        fs::write(&drawing, plot::svg(&report))?;
+        println!("written: {} and {}", out.display(), drawing.display());
+    }
+    ensure!(report.failures.is_empty(), "{} figures could not be measured", report.failures.len());
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run(arguments) => run(&arguments),
+        Command::Load(arguments) => load::by_hand::start(&arguments),
+        Command::Sink { mode, identity, listen } => reference::sink::run(&identity, listen, mode),
+        Command::SledReference { dir, rows, series } => reference::sled::run(&dir, rows, series),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Bare servers with the gateway's TLS configuration, to be started as processes of their own: what any server on this
+//! machine pays for the bytes and handshakes alone.
+
+use std::{
+    io::{Write as _, stdout},
+    net::SocketAddr,
+    path::Path,
+    str::FromStr,
+    sync::Arc,
+    thread,
+};
+
+use anyhow::bail;
+use catchment_certs::{IdentityFolder, ServerTls};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+/// What the server does with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Reads into a buffer of so many bytes, and forgets.
+    Discard(usize),
+    /// Writes one byte after the handshake.
+    Accept,
+}
+
+impl FromStr for Mode {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        match text.split_once('=').unwrap_or((text, "")) {
+            ("discard", "") => Ok(Self::Discard(16 << 10)),
+            ("discard-buffer", bytes) => Ok(Self::Discard(bytes.parse()?)),
+            ("accept", "") => Ok(Self::Accept),
+            _ => bail!("{text:?}: discard, discard-buffer=BYTES or accept"),
+        }
+    }
+}
+
+async fn serve(mut stream: TlsStream<TcpStream>, mode: Mode) -> std::io::Result<()> {
+    let mut buffer = match mode {
+        Mode::Discard(bytes) => vec![0; bytes],
+        Mode::Accept => {
+            stream.write_all(b"+").await?;
+            stream.flush().await?;
+            vec![0; 64]
+        }
+    };
+    while stream.read(&mut buffer).await? > 0 {}
+    stream.shutdown().await
+}
+
+/// Serves until the process is ended. As many threads as there are processors, as the gateway has workers.
+///
+/// # Errors
+/// An identity or address that cannot be used.
+pub(crate) fn run(identity: &Path, listen: SocketAddr, mode: Mode) -> anyhow::Result<()> {
+    let alpn: [&[u8]; 2] = [crate::load::frames::ALPN, b"mqtt"];
+    let tls = ServerTls::new(&IdentityFolder::load(identity)?, &alpn)?;
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(listen).await?;
+        writeln!(stdout(), "ready {}", listener.local_addr()?)?;
+        stdout().flush()?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            let acceptor = TlsAcceptor::from(Arc::clone(&tls.config()));
+            tokio::spawn(async move {
+                // A client that breaks off is the load's concern, which fails then.
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    let _ = serve(stream, mode).await;
+                }
+            });
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_read() {
+        assert_eq!("discard".parse::<Mode>().unwrap(), Mode::Discard(16_384));
+        assert_eq!("discard-buffer=1024".parse::<Mode>().unwrap(), Mode::Discard(1024));
+        assert_eq!("accept".parse::<Mode>().unwrap(), Mode::Accept);
+        assert!("keep".parse::<Mode>().is_err());
+    }
+}

@@ -1,0 +1,236 @@
+//! Figures and what they are worth: the document `docs/benchmarks.md`.
+
+use std::fmt::Write as _;
+
+use crate::machine::Machine;
+
+/// The value at a fraction of the sorted values; 0 without any.
+pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let place = ((sorted.len().saturating_sub(1)) as f64 * q).round() as usize;
+    sorted.get(place).copied().unwrap_or(0.0)
+}
+
+/// Which way is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Better {
+    Higher,
+    Lower,
+}
+
+/// What floor and aim are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// Our figure.
+    Ours,
+    /// Our figure divided by the reference's.
+    Ratio,
+}
+
+/// What is asked of a figure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Goal {
+    pub(crate) measure: Measure,
+    pub(crate) better: Better,
+    pub(crate) floor: f64,
+    pub(crate) aim: f64,
+}
+
+/// What a figure is compared with: its name, and its own figure or why there is none.
+#[derive(Clone, Debug)]
+pub(crate) struct Reference {
+    pub(crate) name: String,
+    pub(crate) value: Result<f64, String>,
+}
+
+/// A figure.
+#[derive(Clone, Debug)]
+pub(crate) struct Figure {
+    pub(crate) what: String,
+    pub(crate) unit: &'static str,
+    pub(crate) ours: f64,
+    pub(crate) reference: Reference,
+    pub(crate) goal: Goal,
+}
+
+impl Figure {
+    /// Our figure divided by the reference's.
+    pub(crate) fn ratio(&self) -> Option<f64> {
+        self.reference.value.as_ref().ok().filter(|value| **value > 0.0).map(|value| self.ours / value)
+    }
+
+    fn measured(&self) -> Option<f64> {
+        match self.goal.measure {
+            Measure::Ours => Some(self.ours),
+            Measure::Ratio => self.ratio(),
+        }
+    }
+
+    /// How much better than a goal: 1 is just reached.
+    fn above(&self, goal: f64) -> Option<f64> {
+        let measured = self.measured().filter(|measured| *measured > 0.0)?;
+        Some(match self.goal.better {
+            Better::Higher => measured / goal,
+            Better::Lower => goal / measured,
+        })
+    }
+
+    /// How much better than the floor.
+    pub(crate) fn above_floor(&self) -> Option<f64> {
+        self.above(self.goal.floor)
+    }
+
+    /// Where the aim lies, as [`Self::above_floor`] measures.
+    pub(crate) fn aim_above_floor(&self) -> f64 {
+        match self.goal.better {
+            Better::Higher => self.goal.aim / self.goal.floor,
+            Better::Lower => self.goal.floor / self.goal.aim,
+        }
+    }
+
+    /// In words.
+    pub(crate) fn verdict(&self) -> &'static str {
+        match (self.above(self.goal.aim), self.above_floor()) {
+            (Some(aim), _) if aim >= 1.0 => "aim",
+            (_, Some(floor)) if floor >= 1.0 => "floor",
+            (_, Some(_)) => "**below the floor**",
+            _ => "not compared",
+        }
+    }
+}
+
+/// A figure at growing numbers of devices or series.
+#[derive(Clone, Debug)]
+pub(crate) struct Growth {
+    pub(crate) what: String,
+    pub(crate) sizes: Vec<usize>,
+    pub(crate) values: Vec<f64>,
+}
+
+impl Growth {
+    /// The cost at each size, as a multiple of that at the first.
+    pub(crate) fn costs(&self) -> Vec<f64> {
+        let base = self.values.first().copied().unwrap_or(0.0);
+        self.values.iter().map(|value| if *value > 0.0 { base / value } else { f64::INFINITY }).collect()
+    }
+
+    /// The worst of them.
+    pub(crate) fn worst(&self) -> f64 {
+        self.costs().into_iter().fold(1.0, f64::max)
+    }
+}
+
+/// Everything that a run has found out.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) figures: Vec<Figure>,
+    pub(crate) growth: Vec<Growth>,
+    /// Figures that could not be measured, and why.
+    pub(crate) failures: Vec<(String, String)>,
+    /// Versions of the references.
+    pub(crate) versions: Vec<String>,
+}
+
+/// A number as people write it.
+pub(crate) fn number(value: f64) -> String {
+    let size = value.abs();
+    match size {
+        s if s >= 1e6 => format!("{:.2} M", value / 1e6),
+        s if s >= 1e4 => format!("{:.1} k", value / 1e3),
+        s if s >= 100.0 => format!("{value:.0}"),
+        s if s >= 10.0 => format!("{value:.1}"),
+        s if s >= 0.01 || s == 0.0 => format!("{value:.2}"),
+        _ => format!("{value:.4}"),
+    }
+}
+
+fn goal(goal: Goal, value: f64) -> String {
+    match goal.measure {
+        Measure::Ours => number(value),
+        Measure::Ratio => format!("{}x", number(value)),
+    }
+}
+
+const HOW_TO_READ: &str = "Each figure is that of the server's process alone: the load comes from another process, and what the server uses is its\n\
+processor time, user and system, as the operating system counts it, from the first message to the last acknowledgement.\n\
+So it does not depend on how many processors there are or what else they do. Every message that a protocol acknowledges\n\
+was acknowledged, which here means durable. The reference is measured in the same run, in turn with our figure; each is\n\
+the median of its repetitions. `ratio` is ours divided by the reference's. The verdict compares our figure or the ratio,\n\
+whichever the floor is written in, with floor and aim: `aim` and `floor` mean that it is reached. Latencies and memory\n\
+are better when lower; for these, and for uplink bytes, the ratio has to stay at or below floor and aim.\n";
+
+/// The document; `plot` is the name of the drawing beside it.
+pub(crate) fn markdown(report: &Report, machine: &Machine, command: &str, plot: &str) -> String {
+    let mut text =
+        String::from("# Benchmarks\n\nMeasured by `cargo xtask bench`, which writes this file.\n\n");
+    // Writing to a String does not fail.
+    let _ = write!(
+        text,
+        "* Date: {}\n* Machine: {}, {} cores, {} of memory, {}\n* Commit: {}\n* Command: `{command}`\n",
+        machine.date, machine.processor, machine.cores, machine.memory, machine.kernel, machine.commit
+    );
+    for version in &report.versions {
+        let _ = writeln!(text, "* Reference: {version}");
+    }
+    let _ = write!(
+        text,
+        "\n{HOW_TO_READ}\n![ratio of each figure to its floor and aim]({plot})\n\n## Figures\n\n"
+    );
+    text.push_str("| figure | ours | unit | reference | reference's | ratio | floor | aim | verdict |\n");
+    text.push_str("| --- | ---: | --- | --- | ---: | ---: | ---: | ---: | --- |\n");
+    for figure in &report.figures {
+        let reference = match &figure.reference.value {
+            Ok(value) => number(*value),
+            Err(reason) => format!("none: {reason}"),
+        };
+        let ratio = figure.ratio().map_or_else(|| "-".to_owned(), number);
+        let Figure { what, unit, ours, .. } = figure;
+        let _ = writeln!(
+            text,
+            "| {what} | {} | {unit} | {} | {reference} | {ratio} | {} | {} | {} |",
+            number(*ours),
+            figure.reference.name,
+            goal(figure.goal, figure.goal.floor),
+            goal(figure.goal, figure.goal.aim),
+            figure.verdict()
+        );
+    }
+    for (name, error) in &report.failures {
+        let _ = writeln!(text, "\nNot measured: {name}: {error}");
+    }
+    if !report.growth.is_empty() {
+        text.push_str("\n## Growth\n\nThe same figures per processor second with more devices or series. ");
+        text.push_str(
+            "Cost is the processor time a message\nneeds, as a multiple of that at the smallest size: ",
+        );
+        text.push_str("at most 1.3 is the floor, 1 the aim.\n\n");
+        text.push_str("| figure | sizes | per CPU-second | cost | worst | verdict |\n");
+        text.push_str("| --- | --- | --- | --- | ---: | --- |\n");
+        for growth in &report.growth {
+            let sizes: Vec<String> = growth.sizes.iter().map(ToString::to_string).collect();
+            let list = |values: &[f64]| values.iter().map(|v| number(*v)).collect::<Vec<_>>().join(", ");
+            let worst = growth.worst();
+            let verdict = if worst <= 1.05 {
+                "aim"
+            } else if worst <= 1.3 {
+                "floor"
+            } else {
+                "**above 1.3**"
+            };
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {} | {} | {verdict} |",
+                growth.what,
+                sizes.join(", "),
+                list(&growth.values),
+                list(&growth.costs()),
+                number(worst)
+            );
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! A trust root, its identities, and one aggregator with one gateway, as the README starts them, in a temporary folder.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use catchment_certs::{
+    Identity, Role, TrustDomain,
+    authority::{Authority, Host, IssueRequest},
+};
+use catchment_proto::{DeviceId, Name};
+use tokio_rustls::rustls::ClientConfig;
+
+use crate::{
+    load::{Target, client},
+    process::{Server, beside, free_addr},
+};
+
+const SITE: &str = "plant";
+
+/// A trust root and identities that are made when they are first needed.
+pub(crate) struct Pki {
+    authority: Authority,
+}
+
+impl Pki {
+    /// Makes a trust root in a folder that does not exist.
+    pub(crate) fn new(dir: &Path) -> anyhow::Result<Self> {
+        let pki = Self { authority: Authority::init(dir, &TrustDomain::new("bench.local")?, 3_650)? };
+        for (role, name) in [(Role::Aggregator, "centre"), (Role::Gateway, "gateway")] {
+            let mut request = IssueRequest::new(identity(role, name)?);
+            request.hosts = vec![Host::Ip([127, 0, 0, 1].into()), Host::Dns("localhost".to_owned())];
+            pki.authority.issue(&request, &mut |_| ())?;
+        }
+        Ok(pki)
+    }
+
+    fn dir(&self, role: Role, name: &str) -> anyhow::Result<PathBuf> {
+        Ok(self.authority.identity_dir(&identity(role, name)?))
+    }
+
+    /// Folder of the gateway's identity, with which the references serve too.
+    pub(crate) fn gateway(&self) -> anyhow::Result<PathBuf> {
+        self.dir(Role::Gateway, "gateway")
+    }
+
+    /// Folder of the aggregator's identity.
+    pub(crate) fn aggregator(&self) -> anyhow::Result<PathBuf> {
+        self.dir(Role::Aggregator, "centre")
+    }
+
+    /// So many devices, ready to connect.
+    pub(crate) fn devices(&self, count: usize, alpn: &[&[u8]]) -> anyhow::Result<Arc<[Arc<ClientConfig>]>> {
+        let name = |number: usize| Name::new(&format!("press-{number:05}"));
+        let ids = (0..count)
+            .map(|number| Ok(DeviceId { site: Name::new(SITE)?, name: name(number)? }))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        self.authority.issue_devices(&ids, None, &mut |_| (), &mut |_| ())?;
+        let config = |id: DeviceId| client(&self.authority.identity_dir(&Identity::Device(id)), alpn);
+        ids.into_iter().map(config).collect()
+    }
+}
+
+fn identity(role: Role, name: &str) -> anyhow::Result<Identity> {
+    let site = role.has_site().then(|| Name::new(SITE)).transpose()?;
+    Identity::from_parts(role, site, Name::new(name)?).context("role and site do not fit together")
+}
+
+/// An aggregator, alone.
+pub(crate) fn aggregator(pki: &Pki, dir: &Path) -> anyhow::Result<Server> {
+    let mut command = Command::new(beside("catchment-aggregator")?);
+    command.arg("--identity").arg(pki.aggregator()?).arg("--data").arg(dir.join("aggregator"));
+    command.args(["--listen", "127.0.0.1:0"]);
+    Server::start(command, &dir.join("aggregator.log"))
+}
+
+/// One site: a gateway and its aggregator, with empty data folders.
+pub(crate) struct Site {
+    // Stopped in this order.
+    pub(crate) gateway: Server,
+    _aggregator: Server,
+    pub(crate) http: SocketAddr,
+}
+
+impl Site {
+    /// Starts both in a new folder; the gateway with these flags besides.
+    pub(crate) fn start(pki: &Pki, dir: &Path, flags: &[&str]) -> anyhow::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let aggregator = aggregator(pki, dir)?;
+        let addr = aggregator.addr;
+        Self::start_towards(pki, dir, flags, aggregator, addr)
+    }
+
+    /// As [`Self::start`], with a gateway that reaches the aggregator by another address.
+    pub(crate) fn start_towards(
+        pki: &Pki,
+        dir: &Path,
+        flags: &[&str],
+        aggregator: Server,
+        addr: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let http = free_addr()?;
+        let mut command = Command::new(beside("catchment-gateway")?);
+        command.arg("--identity").arg(pki.gateway()?).arg("--data").arg(dir.join("gateway"));
+        command.args(["--listen", "127.0.0.1:0", "--http", &http.to_string()]);
+        command.args(["--aggregator", &format!("https://{addr}")]).args(flags);
+        let gateway = Server::start(command, &dir.join("gateway.log"))?;
+        Ok(Self { gateway, _aggregator: aggregator, http })
+    }
+
+    /// The gateway as the target of a load.
+    pub(crate) fn target(&self, devices: &Arc<[Arc<ClientConfig>]>) -> Target {
+        target(&self.gateway, devices)
+    }
+}
+
+/// A server as the target of a load.
+pub(crate) fn target(server: &Server, devices: &Arc<[Arc<ClientConfig>]>) -> Target {
+    Target { addr: server.addr, pid: Some(server.pid()), devices: Arc::clone(devices) }
+}
