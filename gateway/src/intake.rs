@@ -3,10 +3,13 @@
 //! Series travel as small indexes that hold within a session ([`Names`]), so a name is checked and copied
 //! once and not with every reading. Everything here is checked: names, finite values, times within bounds.
 
+pub(crate) mod shapes;
+
 use catchment_partial::Timestamp;
 use catchment_proto::{Labels, MetricName};
 use hashbrown::HashMap;
 
+use self::shapes::Shapes;
 use crate::mqtt::packets::Reply;
 
 /// One reading of one series.
@@ -217,12 +220,21 @@ pub struct Names {
     known: usize,
     next: u32,
     max: usize,
+    /// How the session's messages looked so far: their names are found there without a look-up here.
+    pub(crate) shapes: Shapes,
 }
 
 impl Names {
     /// A table of at most so many series.
     pub fn new(max: usize) -> Self {
-        Self { plain: HashMap::new(), labelled: HashMap::new(), known: 0, next: 0, max: max.max(1) }
+        Self {
+            plain: HashMap::new(),
+            labelled: HashMap::new(),
+            known: 0,
+            next: 0,
+            max: max.max(1),
+            shapes: Shapes::new(max),
+        }
     }
 
     /// The index of a series; a new one is added to `fresh`.
@@ -247,6 +259,7 @@ impl Names {
         if self.known >= self.max {
             self.plain.clear();
             self.labelled.clear();
+            self.shapes.clear();
             self.known = 0;
         }
         let index = self.next;

@@ -3,6 +3,7 @@
 use catchment_partial::Timestamp;
 use catchment_proto::Labels;
 use hashbrown::HashMap;
+use proptest::prelude::*;
 
 use super::{Decoded, Limits};
 use crate::intake::{Intake, Names, Reason, TimeRules};
@@ -96,6 +97,48 @@ impl Fixture {
         assert!(self.intake.refusals.iter().all(|refusal| refusal.count > 0 && refusal.message.len() < 400));
         self.learn();
         assert!(self.intake.readings.iter().all(|reading| self.known.contains_key(&reading.series)));
+    }
+}
+
+/// Changes to bytes that are mostly right: each one puts a byte in place of another, in front of it, or takes one away.
+pub(crate) fn edits() -> impl Strategy<Value = Vec<(prop::sample::Index, Option<u8>, bool)>> {
+    let edit = (any::<prop::sample::Index>(), any::<Option<u8>>(), any::<bool>());
+    prop_oneof![3 => Just(Vec::new()), 2 => prop::collection::vec(edit, 1..4)]
+}
+
+/// The bytes with the edits.
+pub(crate) fn edited(mut bytes: Vec<u8>, edits: &[(prop::sample::Index, Option<u8>, bool)]) -> Vec<u8> {
+    for (at, byte, between) in edits {
+        if bytes.is_empty() {
+            break;
+        }
+        let at = at.index(bytes.len());
+        match byte {
+            Some(byte) if *between => bytes.insert(at, *byte),
+            Some(byte) => bytes[at] = *byte,
+            None => drop(bytes.remove(at)),
+        }
+    }
+    bytes
+}
+
+/// Decodes messages one after the other, and again with nothing known of those before: both must come to the same.
+pub(crate) fn same_unknown(
+    messages: impl IntoIterator<Item = Vec<u8>>,
+    decode: impl Fn(&mut Fixture, &[u8], u64) -> Decoded,
+) {
+    let (mut knowing, mut forgetting) = (Fixture::new(), Fixture::new());
+    for (ordinal, message) in (1..).zip(messages) {
+        forgetting.names.shapes.clear();
+        let decoded = decode(&mut knowing, &message, ordinal);
+        let expected = decode(&mut forgetting, &message, ordinal);
+        let text = String::from_utf8_lossy(&message);
+        assert_eq!(decoded, expected, "{text}");
+        assert_eq!(format!("{:?}", knowing.intake), format!("{:?}", forgetting.intake), "{text}");
+        if knowing.intake.is_large() || ordinal % 8 == 0 {
+            knowing.intake = Intake::default();
+            forgetting.intake = Intake::default();
+        }
     }
 }
 

@@ -1,8 +1,13 @@
 //! Frames of `catchment/1`: one protobuf `DeviceMessage` each, see `proto/catchment/v1/device.proto`.
 //!
-//! Frames are cut by `catchment_proto::frame::split`. [`FrameNames`] holds what the indexes of a connection's
-//! columns mean; its indexes are 1 to `series_max`, so it is bounded. Times are summed in `i128`, which cannot
-//! overflow with the values of a message, and checked against the range afterwards.
+//! Frames are cut by `catchment_proto::frame::split`. Two ways lead to the same: `direct` reads a message as encoders write
+//! it from its bytes into the intake; any other message, and whatever is refused, goes by way of the generated types here.
+//! [`FrameNames`] holds what the indexes of a connection's columns mean. Times are summed in `i128`, which cannot overflow
+//! with the values of a message, and checked against the range afterwards.
+
+mod direct;
+mod names;
+mod wire_format;
 
 use std::collections::BTreeMap;
 
@@ -11,26 +16,12 @@ use catchment_proto::{
     Labels,
     wire::{Column, DeviceMessage, Reading, SeriesName, device_message::Kind},
 };
-use hashbrown::HashMap;
 use prost::Message;
+
+pub use self::names::FrameNames;
 
 use super::{Decoded, Limits, excerpt, refuse_too_long, sink::Sink};
 use crate::intake::{Intake, Names, Reason, TimeRules};
-
-/// What a connection's own series indexes stand for.
-#[derive(Debug)]
-pub struct FrameNames {
-    /// By the device's index: the session's index, or why the definition was refused.
-    defined: HashMap<u32, Result<u32, Reason>>,
-    series_max: u32,
-}
-
-impl FrameNames {
-    /// No definitions yet; indexes 1 to `series_max` may be used.
-    pub fn new(series_max: u32) -> Self {
-        Self { defined: HashMap::new(), series_max }
-    }
-}
 
 /// Decodes the body of one frame into the intake.
 ///
@@ -50,6 +41,15 @@ pub fn decode_frame(
         return Decoded::Refused;
     }
     let mut sink = Sink::new(intake, names, rules, limits, ordinal);
+    if direct::decode(body, state, &mut sink).is_none() {
+        return decode_message(body, state, &mut sink);
+    }
+    sink.end_message();
+    Decoded::Message
+}
+
+/// Decodes a frame by way of the generated types: all that protobuf allows.
+fn decode_message(body: &[u8], state: &mut FrameNames, sink: &mut Sink<'_>) -> Decoded {
     let readings = match DeviceMessage::decode(body) {
         Ok(DeviceMessage { kind: Some(Kind::Readings(readings)) }) => readings,
         Ok(DeviceMessage { kind: Some(Kind::Hello(hello)) }) => return sink.hello(hello.epoch),
@@ -64,13 +64,13 @@ pub fn decode_frame(
     };
     sink.seq = Some(readings.seq).filter(|seq| *seq != 0);
     for series in &readings.define {
-        define(series, state, &mut sink);
+        define(series, state, sink);
     }
     for column in &readings.columns {
-        take_column(column, state, &mut sink);
+        take_column(column, state, sink);
     }
     for reading in &readings.readings {
-        take_reading(reading, &mut sink);
+        let _series = take_reading(reading, sink);
     }
     sink.end_message();
     Decoded::Message
@@ -93,7 +93,7 @@ fn series_of(
 /// Names an index anew. A refused definition leaves its index refused too: values for it must not land in the
 /// series that it meant before.
 fn define(series: &SeriesName, state: &mut FrameNames, sink: &mut Sink<'_>) {
-    let (index, max) = (series.index, state.series_max);
+    let (index, max) = (series.index, state.series_max());
     if index == 0 {
         return sink.refuse(Reason::Malformed, 1, || "series indexes begin at 1".to_owned());
     }
@@ -106,16 +106,16 @@ fn define(series: &SeriesName, state: &mut FrameNames, sink: &mut Sink<'_>) {
         sink.refuse(reason, 1, || format!("definition of series {index}: {message}"));
         reason
     });
-    state.defined.insert(index, known);
+    state.define(index, known);
 }
 
 /// Takes the values of a column, or refuses each that cannot be taken.
 fn take_column(column: &Column, state: &FrameNames, sink: &mut Sink<'_>) {
     let (index, given) = (column.series, column.values.len());
-    let series = match state.defined.get(&index) {
-        Some(Ok(series)) => *series,
+    let series = match state.series(index) {
+        Some(Ok(series)) => series,
         Some(Err(reason)) => {
-            return sink.refuse(*reason, given, || format!("the definition of series {index} was refused"));
+            return sink.refuse(reason, given, || format!("the definition of series {index} was refused"));
         }
         None => {
             return sink.refuse(Reason::Malformed, given, || {
@@ -146,17 +146,22 @@ fn take_column(column: &Column, state: &FrameNames, sink: &mut Sink<'_>) {
     }
 }
 
-fn take_reading(reading: &Reading, sink: &mut Sink<'_>) {
+/// Takes a single reading or refuses it. Tells its series, when that has a name.
+fn take_reading(reading: &Reading, sink: &mut Sink<'_>) -> Option<u32> {
     if sink.admit(1) == 0 {
-        return;
+        return None;
     }
     let series = match series_of(&reading.metric, &reading.labels, sink) {
         Ok(series) => series,
-        Err((reason, message)) => return sink.refuse(reason, 1, || message),
+        Err((reason, message)) => {
+            sink.refuse(reason, 1, || message);
+            return None;
+        }
     };
     let clock = reading.time_ns == 0;
     let time = if clock { Ok(sink.rules.now) } else { checked(reading.time_ns.into(), sink.rules) };
     take_value(series, time, reading.value, sink, || format!("{:?}", excerpt(&reading.metric)));
+    Some(series)
 }
 
 /// A time in nanoseconds that the rules admit.

@@ -4,6 +4,8 @@
 //! and `values`, wherever they stand; then `walk` puts its readings straight into the [`Intake`]. So an object
 //! that is no JSON leaves no reading, and memory does not grow with the number of members.
 //!
+//! An object that looks like one before is read once, by `known`, which takes what the two take and leaves the rest to them.
+//!
 //! * Long form: an object whose member `values` is an object; its other members but `ts`, `labels` and `seq`
 //!   are refused. Any other object is short form: `ts`, `labels` and `seq` have their meaning, each other
 //!   member is a reading. Of the wrong type they make us refuse the object's readings: without them the
@@ -13,6 +15,7 @@
 //! * Array elements with a `seq` are a message each, all others of the array are one message together. In the payload of
 //!   another protocol `seq` is left aside, whatever it is: that protocol numbers its messages.
 
+mod known;
 mod outline;
 mod scalar;
 mod walk;
@@ -26,7 +29,7 @@ use serde_json::value::RawValue;
 
 use self::outline::Outline;
 use super::{Decoded, Limits, excerpt, sink::Sink};
-use crate::intake::{Intake, Names, Reason, TimeRules};
+use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind};
 
 /// Decodes one line (or payload) into the intake.
 ///
@@ -70,6 +73,10 @@ pub(crate) fn decode(json: &[u8], sink: &mut Sink<'_>) -> Decoded {
 fn value(text: &str, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> {
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => {
+            if known::object(text, sink).is_some() {
+                sink.end_message();
+                return Ok(Decoded::Message);
+            }
             let outline: Outline<'_> = serde_json::from_str(text)?;
             if let Some(hello) = outline.hello() {
                 if !sink.ends {
@@ -122,6 +129,8 @@ fn object(text: &str, outline: &Outline<'_>, sink: &mut Sink<'_>) -> Result<Deco
             if !short {
                 outline.refuse_others(sink);
             }
+            let raw = outline.labels.map_or("", RawValue::get);
+            sink.begin_shape(Kind::Json, raw.as_bytes());
             walk::readings(readings, short, time, &labels, sink)?;
         }
         Err((reason, message)) => {

@@ -6,9 +6,12 @@
 //! * Fields are refused one by one: strings, numbers beyond the range, a name given twice.
 //! * A line that does not follow the grammar is refused whole.
 //!
+//! A line with series and fields as one before is read by `known`, which takes what the rest here would take.
+//!
 //! `parse` cuts a line into slices and checks its grammar before any reading is taken. Lines are cut by
 //! [`super::Lines::line_protocol`], which knows where a quoted value may hold a line end.
 
+mod known;
 mod parse;
 
 use std::{borrow::Cow, str::FromStr};
@@ -19,8 +22,8 @@ use catchment_proto::{Labels, series::NAME_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
 use self::parse::Line;
-use super::{Decoded, Limits, Lines, Next, excerpt, sink::Sink};
-use crate::intake::{Intake, Names, Reason, TimeRules};
+use super::{Decoded, Limits, Lines, Next, decimal, excerpt, sink::Sink};
+use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind};
 
 /// Unit of the times at the end of lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +115,9 @@ pub(crate) fn decode(payload: &[u8], precision: Precision, sink: &mut Sink<'_>) 
 
 /// Puts the readings of a line into the sink; the error says how it breaks the grammar.
 fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(), String> {
+    if known::line(line, precision, sink).is_some() {
+        return Ok(());
+    }
     let text = std::str::from_utf8(line).map_err(|_| "the line is not valid UTF-8".to_owned())?;
     let line = Line::parse(text, sink.limits.readings_max)
         .map_err(|rule| format!("not line protocol: {rule}: {:?}", excerpt(text.trim_ascii())))?;
@@ -143,6 +149,9 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
         }
     };
     sink.begin_moment();
+    if let Some(key) = known::series_key(text.trim_ascii().as_bytes()) {
+        sink.begin_shape(Kind::LineProtocol, key);
+    }
     let mut metric = String::with_capacity(64);
     push_identifier(&mut metric, line.measurement);
     metric.push('_');
@@ -154,7 +163,12 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
         metric.truncate(prefix);
         push_identifier(&mut metric, name);
         match parse::number(value) {
-            Ok(number) => sink.take(&metric, &labels, time, number),
+            Ok(number) => {
+                let series = sink.take(&metric, &labels, time, number);
+                if let Some(series) = series.filter(|_| !name.contains('\\')) {
+                    sink.learn(name, series);
+                }
+            }
             Err(kind) => sink.refuse(Reason::NotANumber, 1, || {
                 format!("{:?} is {kind}; a reading is a finite number or a boolean", excerpt(&metric))
             }),
@@ -170,7 +184,10 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
 fn time_of(text: &str, precision: Precision, rules: &TimeRules) -> Result<Timestamp, Reason> {
     let beyond = if text.starts_with('-') { Reason::TooOld } else { Reason::TooFarAhead };
     // Digits alone: it does not parse only when there are too many.
-    let time: i64 = text.parse().map_err(|_| beyond)?;
+    let time = match decimal::integer(text.as_bytes()) {
+        Some(time) => time,
+        None => text.parse().map_err(|_| beyond)?,
+    };
     let nanos = i64::try_from(i128::from(time) * precision.nanos()).map_err(|_| beyond)?;
     rules.check(Timestamp::from_nanos(nanos))
 }

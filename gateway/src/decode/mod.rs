@@ -11,6 +11,7 @@
 //! * No input panics, and what a message makes us hold is bounded by its own length and by [`Limits`].
 //! * Series that a refused message was the first to name stay in `Intake::fresh`: they are known without readings.
 
+mod decimal;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod frames;

@@ -12,7 +12,10 @@ use catchment_proto::{Labels, LabelsError, series::NAME_BYTES_MAX};
 use hashbrown::HashSet;
 
 use super::{Decoded, EPOCH_BYTES_MAX, Limits, excerpt};
-use crate::intake::{Intake, Names, Reading, Reason, Refusal, TimeRules};
+use crate::intake::{
+    Intake, Names, Reading, Reason, Refusal, TimeRules,
+    shapes::{Cursor, Kind},
+};
 
 /// Refusals of a message that are told one by one.
 pub(crate) const TOLD_MAX: usize = 16;
@@ -27,6 +30,8 @@ pub(super) struct Mark {
     heads: usize,
     readings: usize,
     refusals: usize,
+    tried: usize,
+    seq: Option<u64>,
 }
 
 /// Takes the readings of one line, frame or payload.
@@ -42,12 +47,14 @@ pub(crate) struct Sink<'a> {
     /// The decoder ends the messages. Otherwise it ends none, and sequence numbers mean nothing.
     pub(super) ends: bool,
     /// Labels of all readings, beside those that they bring along.
-    base: Labels,
+    pub(super) base: Labels,
     refusals_start: usize,
     /// Where the readings begin that have one time in common: no series occurs twice among them.
     moment_start: usize,
     /// The series of the moment, once they are many.
-    moment: HashSet<u32>,
+    moment: Option<HashSet<u32>>,
+    /// What the readings of the moment have in common, where their names are learnt.
+    shape: Option<Cursor>,
     /// Readings seen so far, refused ones included.
     tried: usize,
 }
@@ -63,7 +70,8 @@ impl<'a> Sink<'a> {
         Self {
             refusals_start: intake.refusals.len(),
             moment_start: intake.readings.len(),
-            moment: HashSet::new(),
+            moment: None,
+            shape: None,
             tried: 0,
             intake,
             names,
@@ -111,6 +119,8 @@ impl<'a> Sink<'a> {
             heads: self.intake.heads.len(),
             readings: self.intake.readings.len(),
             refusals: self.intake.refusals.len(),
+            tried: self.tried,
+            seq: self.seq,
         }
     }
 
@@ -120,6 +130,13 @@ impl<'a> Sink<'a> {
         self.intake.readings.truncate(mark.readings);
         self.intake.refusals.truncate(mark.refusals);
         self.begin_moment();
+    }
+
+    /// As [`Sink::rewind`], and as if nothing had been tried since.
+    pub(super) fn undo(&mut self, mark: Mark) {
+        self.rewind(mark);
+        self.tried = mark.tried;
+        self.seq = mark.seq;
     }
 
     /// Notes that `count` readings (at least 1) are refused.
@@ -162,7 +179,27 @@ impl<'a> Sink<'a> {
     /// Begins a group of readings with one time, in which each series occurs at most once.
     pub(super) fn begin_moment(&mut self) {
         self.moment_start = self.intake.readings.len();
-        self.moment.clear();
+        self.moment = None;
+        self.shape = None;
+    }
+
+    /// From here to the end of the moment [`Sink::learn`] notes names for this kind of message and this text in front of
+    /// them, by which its labels are told.
+    pub(super) fn begin_shape(&mut self, kind: Kind, raw: &[u8]) {
+        let shapes = &mut self.names.shapes;
+        self.shape = shapes.add(kind, &self.base, raw).map(|shape| shapes.cursor(shape));
+    }
+
+    /// Notes which series a name means in the shape at hand.
+    pub(super) fn learn(&mut self, name: &str, series: u32) {
+        if let Some(cursor) = &mut self.shape {
+            self.names.shapes.learn(cursor, name.as_bytes(), series);
+        }
+    }
+
+    /// How many more readings are within the bound.
+    pub(super) fn room(&self) -> usize {
+        self.limits.readings_max.saturating_sub(self.tried)
     }
 
     /// Ends a message with what was put in since the last one, unless that is the caller's to do.
@@ -183,8 +220,7 @@ impl<'a> Sink<'a> {
 
     /// Whether `count` more readings are within the bound; refuses those that are not and tells how many are.
     pub(super) fn admit(&mut self, count: usize) -> usize {
-        let room = self.limits.readings_max.saturating_sub(self.tried);
-        let admitted = count.min(room);
+        let admitted = count.min(self.room());
         self.tried = self.tried.saturating_add(admitted);
         if admitted < count {
             let max = self.limits.readings_max;
@@ -212,18 +248,23 @@ impl<'a> Sink<'a> {
         self.intake.readings.push(Reading { series, time, value: value + 0.0 });
     }
 
-    /// Takes a reading of the moment, finite and with a checked time, or refuses it.
-    pub(super) fn take(&mut self, metric: &str, labels: &Labels, time: Timestamp, value: f64) {
+    /// Takes a reading of the moment, finite and with a checked time, or refuses it. Tells its series.
+    pub(super) fn take(&mut self, metric: &str, labels: &Labels, time: Timestamp, value: f64) -> Option<u32> {
         let series = match self.series(metric, labels) {
             Ok(series) => series,
-            Err(message) => return self.refuse(Reason::BadMetric, 1, || message),
+            Err(message) => {
+                self.refuse(Reason::BadMetric, 1, || message);
+                return None;
+            }
         };
         if self.given(series) {
             let text =
                 || format!("{:?} is given twice in one object or line: the first counts", excerpt(metric));
-            return self.refuse(Reason::Malformed, 1, text);
+            self.refuse(Reason::Malformed, 1, text);
+            return None;
         }
         self.push(series, time, value);
+        Some(series)
     }
 
     /// Whether the series has a reading in this moment already; notes that it has one now.
@@ -232,9 +273,7 @@ impl<'a> Sink<'a> {
         if before.len() <= COMPARED_MAX {
             return before.iter().any(|reading| reading.series == series);
         }
-        if self.moment.is_empty() {
-            self.moment.extend(before.iter().map(|reading| reading.series));
-        }
-        !self.moment.insert(series)
+        let moment = self.moment.get_or_insert_with(|| before.iter().map(|reading| reading.series).collect());
+        !moment.insert(series)
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn decode(payload: &[u8], metric: &str, sink: &mut Sink<'_>) {
         Ok(value) => {
             let (labels, now) = (sink.base().clone(), sink.rules.now);
             if sink.admit(1) == 1 {
-                sink.take(metric, &labels, now, value);
+                let _series = sink.take(metric, &labels, now, value);
             }
         }
         Err(kind) => sink.refuse(Reason::NotANumber, 1, || {

@@ -47,6 +47,11 @@ pub(super) fn is_meta(name: &str) -> bool {
     matches!(name, "ts" | "labels" | "seq")
 }
 
+/// Whether a top-level member's name has a meaning of its own in either form.
+pub(super) fn has_meaning(name: &str) -> bool {
+    is_meta(name) || matches!(name, "values" | "hello")
+}
+
 /// What one pass over an object finds.
 #[derive(Default)]
 pub(super) struct Outline<'de> {

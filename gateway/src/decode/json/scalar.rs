@@ -5,7 +5,7 @@
 
 use catchment_partial::Timestamp;
 
-use crate::intake::Reason;
+use crate::{decode::decimal, intake::Reason};
 
 const NANOS_PER_MILLI: i128 = 1_000_000;
 /// Decimals of a millisecond down to the nanosecond.
@@ -41,6 +41,11 @@ pub(super) fn count_integer(text: &str) -> Option<u64> {
 pub(super) fn millis(text: &str) -> Result<Timestamp, Reason> {
     if !text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
         return Err(Reason::Malformed);
+    }
+    if let Some(nanos) =
+        decimal::integer(text.as_bytes()).and_then(|whole| whole.checked_mul(NANOS_PER_MILLI as i64))
+    {
+        return Ok(Timestamp::from_nanos(nanos));
     }
     let beyond = if text.starts_with('-') { Reason::TooOld } else { Reason::TooFarAhead };
     let nanos = if text.contains(['e', 'E']) {

@@ -11,7 +11,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
-    outline::{Text, is_meta},
+    outline::{Text, has_meaning, is_meta},
     scalar::number,
 };
 use crate::{
@@ -70,7 +70,12 @@ impl Leaves for Take<'_, '_> {
             return;
         }
         match number(raw) {
-            Ok(value) => self.sink.take(name, self.labels, self.time, value),
+            Ok(value) => {
+                let series = self.sink.take(name, self.labels, self.time, value);
+                if let Some(series) = series.filter(|_| !has_meaning(name)) {
+                    self.sink.learn(name, series);
+                }
+            }
             Err(kind) => self.sink.refuse(Reason::NotANumber, 1, || {
                 format!("{:?} is {kind}; a reading is a finite number, true or false", excerpt(name))
             }),

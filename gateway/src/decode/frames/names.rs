@@ -1,0 +1,97 @@
+//! What the series indexes mean that a device has chosen for its connection.
+//!
+//! Bounded: indexes are 1 to `series_max`. Those that were given one after the other lie in a row; others are looked up.
+
+use hashbrown::HashMap;
+
+use crate::intake::Reason;
+
+/// How far beyond twice the row an index may be and still lengthen it.
+const SLACK: usize = 16;
+
+/// The session's index of a series, or why its definition was refused.
+type Meaning = Result<u32, Reason>;
+
+/// What a connection's own series indexes stand for.
+#[derive(Debug)]
+pub struct FrameNames {
+    row: Vec<Option<Meaning>>,
+    /// Those that are not in the row.
+    others: HashMap<u32, Meaning>,
+    series_max: u32,
+}
+
+impl FrameNames {
+    /// No definitions yet; indexes 1 to `series_max` may be used.
+    pub fn new(series_max: u32) -> Self {
+        Self { row: Vec::new(), others: HashMap::new(), series_max }
+    }
+
+    pub(super) const fn series_max(&self) -> u32 {
+        self.series_max
+    }
+
+    /// What an index means, if it was defined.
+    #[inline]
+    pub(super) fn series(&self, index: u32) -> Option<Meaning> {
+        match self.row.get(index as usize) {
+            Some(Some(meaning)) => Some(*meaning),
+            _ if self.others.is_empty() => None,
+            _ => self.others.get(&index).copied(),
+        }
+    }
+
+    /// Gives an index within the bound its meaning.
+    pub(super) fn define(&mut self, index: u32, meaning: Meaning) {
+        let at = index as usize;
+        if at >= self.row.len() && at <= 2 * self.row.len() + SLACK {
+            self.row.resize(at + 1, None);
+        }
+        match self.row.get_mut(at) {
+            Some(place) => {
+                *place = Some(meaning);
+                self.others.remove(&index);
+            }
+            None => {
+                self.others.insert(index, meaning);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_means_what_it_meant_last() {
+        let mut names = FrameNames::new(10_000);
+        assert_eq!(names.series(1), None);
+        for (at, index) in [1, 5_000, 2, 40, 9_999, 17, 5_000, 100].into_iter().enumerate() {
+            names.define(index, Ok(at as u32));
+        }
+        names.define(2, Err(Reason::BadMetric));
+        for at in 100..10_000 {
+            if at % 3 == 0 {
+                names.define(at, Ok(at));
+            }
+        }
+        names.define(5_000, Ok(77));
+        assert_eq!(names.series(1), Some(Ok(0)));
+        assert_eq!(names.series(2), Some(Err(Reason::BadMetric)));
+        assert_eq!(names.series(40), Some(Ok(3)));
+        assert_eq!(names.series(17), Some(Ok(5)));
+        assert_eq!(names.series(5_000), Some(Ok(77)));
+        assert_eq!(names.series(9_999), Some(Ok(9_999)));
+        assert_eq!(names.series(3), None);
+        assert_eq!(names.series(9_998), None);
+        assert!(names.row.len() + names.others.len() <= 10_001);
+    }
+
+    #[test]
+    fn one_high_index_takes_no_row() {
+        let mut names = FrameNames::new(1_000_000);
+        names.define(1_000_000, Ok(1));
+        assert_eq!((names.row.len(), names.series(1_000_000)), (0, Some(Ok(1))));
+    }
+}
