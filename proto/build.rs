@@ -17,7 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // For server reflection; `compile_fds` does not write it.
     fs::write(out.join("catchment.bin"), compiler.encode_file_descriptor_set())?;
     let mut config = prost_build::Config::new();
-    config.bytes([".catchment.v1.Batch.body"]).btree_map(["."]);
+    // A key of maps; prost derives these by itself for messages without repeated fields only.
+    config.type_attribute(".catchment.v1.SeriesRef", "#[derive(Eq, Hash)]");
+    config.bytes([".catchment.v1.Batch.bodies"]).btree_map(["."]);
     tonic_prost_build::configure().compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
 }

@@ -63,7 +63,7 @@ pub(crate) fn batch(number: u64, series: SeriesKey, readings: &[(i64, f64)], wat
         watermark: Timestamp::from_millis(watermark_ms),
         live: number == 0,
         width,
-        series: if entries.is_empty() { Vec::new() } else { vec![series] },
+        series: if entries.is_empty() { Vec::new() } else { vec![series.into()] },
         entries,
     }
 }
@@ -151,7 +151,7 @@ impl MemoryStore {
         }
         for (entry, partial) in decoded {
             let key = &batch.series[entry.series as usize];
-            let named = (origin.gateway.clone(), key.clone());
+            let named = (origin.gateway.clone(), key.key().clone());
             let known = state.series.iter().position(|series| *series == named);
             let id = SeriesId(known.unwrap_or_else(|| {
                 state.series.push(named);

@@ -9,7 +9,7 @@ use catchment_proto::{
     wire::{self, SeriesRef},
 };
 use hashbrown::HashMap;
-use prost::{Message, bytes::Bytes};
+use prost::Message;
 
 use crate::fold::{Emission, Emitted, State};
 
@@ -45,8 +45,8 @@ pub fn watermark_ms(watermark: Timestamp) -> i64 {
 fn columns(shard: u32, state: &State, windows: &[Emitted]) -> wire::Batch {
     let mut batch = wire::Batch { shard, ..Default::default() };
     let mut places: HashMap<(u32, u32), u32> = HashMap::new();
-    let (mut window, mut part) = (0_i64, 0_i64);
-    let mut buffer = Vec::new();
+    let (mut before, mut window, mut part) = (0_i64, 0_i64, 0_i64);
+    let mut bodies = Vec::new();
     for emitted in windows {
         let place = (emitted.device, emitted.series);
         let Some((device, metric, labels)) = state.key(emitted.device, emitted.series) else { continue };
@@ -56,15 +56,16 @@ fn columns(shard: u32, state: &State, windows: &[Emitted]) -> wire::Batch {
             u32::try_from(batch.series.len() - 1).unwrap_or(u32::MAX)
         });
         let opened = emitted.part.cast_signed();
-        batch.series_index.push(series);
+        batch.series_index.push(i64::from(series).wrapping_sub(before));
         batch.window.push(emitted.window.index().wrapping_sub(window));
         batch.part.push(opened.wrapping_sub(part));
         batch.revision.push(emitted.revision.saturating_sub(emitted.part));
-        buffer.clear();
-        emitted.partial.encode(emitted.window.start(), &mut buffer);
-        batch.body.push(Bytes::copy_from_slice(&buffer));
-        (window, part) = (emitted.window.index(), opened);
+        let start = bodies.len();
+        emitted.partial.encode(emitted.window.start(), &mut bodies);
+        batch.body_bytes.push(u32::try_from(bodies.len() - start).unwrap_or(u32::MAX));
+        (before, window, part) = (i64::from(series), emitted.window.index(), opened);
     }
+    batch.bodies = bodies.into();
     batch
 }
 

@@ -14,7 +14,7 @@ use crate::fs::{Disk, RealDisk};
 use crate::whole::{WholeError, read_whole, write_whole};
 
 /// Format of data folders that this program writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const IDENTITY: &str = "identity";
 const LOCK: &str = "lock";
@@ -102,6 +102,13 @@ impl DataDir {
         let format = number("format")?;
         if format > u64::from(FORMAT_VERSION) {
             let why = format!("format {format}; this program knows up to {FORMAT_VERSION}: use a newer one");
+            return Err(refuse(why));
+        }
+        if format < u64::from(FORMAT_VERSION) {
+            let why = format!(
+                "format {format}, of a version before the first release; this program knows {FORMAT_VERSION}: \
+                 use a new folder"
+            );
             return Err(refuse(why));
         }
         if values.get("kind").map(String::as_str) != Some(kind) {

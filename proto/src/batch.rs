@@ -4,10 +4,14 @@
 //! from the wire is total: any message is either a valid batch or refused with a reason.
 
 use catchment_partial::{Timestamp, Width, WidthError, Window};
-use prost::bytes::Bytes;
+use prost::{
+    bytes::Bytes,
+    encoding::{self, WireType},
+};
 
 use crate::{
-    series::{SeriesError, SeriesKey},
+    names::{Dictionary, NAMES_MAX, SharedSeries},
+    series::SeriesError,
     wire,
 };
 
@@ -32,7 +36,7 @@ pub struct Batch {
     /// Width of all windows of the batch.
     pub width: Width,
     /// The series that the entries refer to.
-    pub series: Vec<SeriesKey>,
+    pub series: Vec<SharedSeries>,
     /// The partials.
     pub entries: Vec<Entry>,
 }
@@ -108,10 +112,19 @@ pub enum BatchError {
     /// The watermark cannot be expressed.
     #[error("watermark of {0} ms out of range")]
     Watermark(i64),
+    /// The bodies end before the last partial, or go on behind it.
+    #[error("the lengths of the bodies do not add up to {0} bytes")]
+    Bodies(usize),
+    /// More series than a list may have.
+    #[error("a list of {0} series, at most {NAMES_MAX} are allowed")]
+    Names(usize),
+    /// A batch that stands alone refers to one before it.
+    #[error("the batch continues the list of series of another one")]
+    Continues,
 }
 
 fn check_columns(wire: &wire::Batch) -> Result<usize, BatchError> {
-    let expected = wire.body.len();
+    let expected = wire.body_bytes.len();
     if expected > PARTIALS_MAX {
         return Err(BatchError::TooMany(expected));
     }
@@ -127,10 +140,8 @@ fn check_columns(wire: &wire::Batch) -> Result<usize, BatchError> {
     }
 }
 
-impl TryFrom<wire::Batch> for Batch {
-    type Error = BatchError;
-
-    fn try_from(wire: wire::Batch) -> Result<Self, BatchError> {
+impl Batch {
+    pub(crate) fn read(wire: wire::Batch, names: &mut Dictionary) -> Result<Self, BatchError> {
         if wire.shard >= SHARDS_MAX {
             return Err(BatchError::Shard(wire.shard));
         }
@@ -146,68 +157,111 @@ impl TryFrom<wire::Batch> for Batch {
             0 => None,
             ms => Some(Timestamp::from_millis(ms).ok_or(BatchError::Watermark(ms))?),
         };
-        let mut series = Vec::with_capacity(wire.series.len());
-        for (index, reference) in wire.series.iter().enumerate() {
-            series.push(SeriesKey::try_from(reference).map_err(|error| BatchError::Series { index, error })?);
-        }
-        let mut entries = Vec::with_capacity(count);
-        let (mut window_index, mut part) = (0_i64, 0_i64);
-        let columns =
-            wire.series_index.into_iter().zip(wire.window).zip(wire.part).zip(wire.revision).zip(wire.body);
-        for (entry, ((((series_index, window), part_step), revision), body)) in columns.enumerate() {
-            let range = || BatchError::Range(entry);
-            if series_index as usize >= series.len() {
-                return Err(BatchError::Index { entry, series: series_index, count: series.len() });
-            }
-            window_index = window_index.checked_add(window).ok_or_else(range)?;
-            part = part.checked_add(part_step).ok_or_else(range)?;
-            let opened = u64::try_from(part).map_err(|_| range())?;
-            entries.push(Entry {
-                series: series_index,
-                window: Window::from_index(window_index, width).ok_or_else(range)?,
-                part: opened,
-                revision: opened.checked_add(revision).ok_or_else(range)?,
-                body,
-            });
-        }
-        Ok(Self {
+        names.add(&wire.series, wire.continues)?;
+        let mut batch = Self {
             shard: wire.shard,
             number: wire.number,
             watermark,
             live: wire.live,
             width,
-            series,
-            entries,
-        })
+            series: Vec::with_capacity(count.min(names.len())),
+            entries: Vec::with_capacity(count),
+        };
+        batch.read_entries(&wire, names)?;
+        Ok(batch)
+    }
+
+    fn read_entries(&mut self, wire: &wire::Batch, names: &mut Dictionary) -> Result<(), BatchError> {
+        let (mut series, mut window, mut part) = (0_i64, 0_i64, 0_i64);
+        let mut bodies = wire.bodies.clone();
+        let columns = wire.series_index.iter().zip(&wire.window).zip(&wire.part);
+        let columns = columns.zip(&wire.revision).zip(&wire.body_bytes);
+        for (entry, ((((series_step, window_step), part_step), revision), length)) in columns.enumerate() {
+            let range = || BatchError::Range(entry);
+            series = series.checked_add(*series_step).ok_or_else(range)?;
+            window = window.checked_add(*window_step).ok_or_else(range)?;
+            part = part.checked_add(*part_step).ok_or_else(range)?;
+            let opened = u64::try_from(part).map_err(|_| range())?;
+            let number = u32::try_from(series).map_err(|_| range())?;
+            let place = names.place(number as usize, &mut self.series);
+            let unknown = || BatchError::Index { entry, series: number, count: names.len() };
+            let length = usize::try_from(*length).ok().filter(|length| *length <= bodies.len());
+            self.entries.push(Entry {
+                series: place.ok_or_else(unknown)?,
+                window: Window::from_index(window, self.width).ok_or_else(range)?,
+                part: opened,
+                revision: opened.checked_add(*revision).ok_or_else(range)?,
+                body: bodies.split_to(length.ok_or(BatchError::Bodies(wire.bodies.len()))?),
+            });
+        }
+        if bodies.is_empty() { Ok(()) } else { Err(BatchError::Bodies(wire.bodies.len())) }
+    }
+
+    /// Appends the batch as a message [`wire::Batch`] that names all its series.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let wire = self.columns();
+        let mut put_bytes = |tag, bytes: &[u8]| {
+            encoding::encode_key(tag, WireType::LengthDelimited, out);
+            encoding::encode_varint(bytes.len() as u64, out);
+            out.extend_from_slice(bytes);
+        };
+        self.series.iter().for_each(|series| put_bytes(tag::SERIES, series.encoded()));
+        prost::Message::encode_raw(&wire, out);
+    }
+
+    /// The message without names.
+    fn columns(&self) -> wire::Batch {
+        let count = self.entries.len();
+        let mut wire = wire::Batch {
+            shard: self.shard,
+            number: self.number,
+            watermark_ms: self.watermark.map_or(0, Timestamp::as_millis),
+            live: self.live,
+            width_ms: self.width.as_millis(),
+            series: Vec::new(),
+            series_index: Vec::with_capacity(count),
+            window: Vec::with_capacity(count),
+            part: Vec::with_capacity(count),
+            revision: Vec::with_capacity(count),
+            bodies: Bytes::new(),
+            body_bytes: Vec::with_capacity(count),
+            continues: false,
+        };
+        let (mut series, mut window, mut part) = (0_i64, 0_i64, 0_i64);
+        let mut bodies = Vec::with_capacity(self.entries.iter().map(|entry| entry.body.len()).sum());
+        for entry in &self.entries {
+            let index = entry.window.index();
+            wire.series_index.push(i64::from(entry.series).wrapping_sub(series));
+            wire.window.push(index.wrapping_sub(window));
+            wire.part.push((entry.part as i64).wrapping_sub(part));
+            wire.revision.push(entry.revision.saturating_sub(entry.part));
+            wire.body_bytes.push(entry.body.len() as u32);
+            bodies.extend_from_slice(&entry.body);
+            (series, window, part) = (i64::from(entry.series), index, entry.part as i64);
+        }
+        wire.bodies = bodies.into();
+        wire
+    }
+}
+
+/// Numbers of fields in `ingest.proto`.
+mod tag {
+    pub(super) const SERIES: u32 = 6;
+}
+
+/// A batch that names all its series.
+impl TryFrom<wire::Batch> for Batch {
+    type Error = BatchError;
+
+    fn try_from(wire: wire::Batch) -> Result<Self, BatchError> {
+        if wire.continues { Err(BatchError::Continues) } else { Dictionary::default().read(wire) }
     }
 }
 
 impl From<&Batch> for wire::Batch {
     fn from(batch: &Batch) -> Self {
-        let count = batch.entries.len();
-        let mut wire = Self {
-            shard: batch.shard,
-            number: batch.number,
-            watermark_ms: batch.watermark.map_or(0, Timestamp::as_millis),
-            live: batch.live,
-            width_ms: batch.width.as_millis(),
-            series: batch.series.iter().map(wire::SeriesRef::from).collect(),
-            series_index: Vec::with_capacity(count),
-            window: Vec::with_capacity(count),
-            part: Vec::with_capacity(count),
-            revision: Vec::with_capacity(count),
-            body: Vec::with_capacity(count),
-        };
-        let (mut window, mut part) = (0_i64, 0_i64);
-        for entry in &batch.entries {
-            wire.series_index.push(entry.series);
-            wire.window.push(entry.window.index().wrapping_sub(window));
-            wire.part.push((entry.part as i64).wrapping_sub(part));
-            wire.revision.push(entry.revision.saturating_sub(entry.part));
-            wire.body.push(entry.body.clone());
-            (window, part) = (entry.window.index(), entry.part as i64);
-        }
-        wire
+        let series = batch.series.iter().map(|series| wire::SeriesRef::from(series.key())).collect();
+        Self { series, ..batch.columns() }
     }
 }
 

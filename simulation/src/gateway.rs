@@ -20,7 +20,7 @@ use catchment_gateway::{
 };
 use catchment_journal::{Committer, Position, ReadEvent, Reader, sim::SimDisk};
 use catchment_partial::{Timestamp, Width};
-use catchment_proto::{Labels, MetricName, Name, wire};
+use catchment_proto::{Labels, MetricName, Name, Naming, wire};
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +63,7 @@ struct Session {
 
 /// The gateway's end of a stream to the aggregator.
 struct Feed {
+    naming: Naming,
     flight: Flight,
     reader: Reader<SimDisk>,
     told: Option<Timestamp>,
@@ -273,7 +274,8 @@ impl Gateway {
         let outbox = self.shard.outbox();
         let reader = outbox.read(outbox.start_position());
         self.shard.live_anew();
-        self.feed = Some(Feed { flight: Flight::new(delivered), reader, told: None });
+        self.feed =
+            Some(Feed { naming: Naming::default(), flight: Flight::new(delivered), reader, told: None });
     }
 
     /// The stream is lost.
@@ -311,7 +313,7 @@ impl Gateway {
                     }
                     let batch = wire::Batch::decode(bytes).map_err(|_| unreadable(position))?;
                     feed.flight.leave(number, position);
-                    return Ok(Some(request(wire::deliver_request::Kind::Batch(batch))));
+                    return Ok(Some(request(wire::deliver_request::Kind::Batch(feed.naming.shorten(batch)))));
                 }
                 ReadEvent::Damage(damage) => return Err(End::Defect(format!("outbox: {damage}"))),
                 ReadEvent::End => break,
@@ -335,15 +337,14 @@ impl Gateway {
 
     /// The state of open windows, once it is durable.
     pub fn live(&mut self) -> Vec<wire::DeliverRequest> {
-        if self.feed.is_none() {
-            return Vec::new();
-        }
+        let Some(feed) = &mut self.feed else { return Vec::new() };
         let (end, batches) = self.live.take().unwrap_or_else(|| self.shard.live());
         if self.shard.journal().durable() < end {
             self.live = Some((end, batches));
             return Vec::new();
         }
-        batches.into_iter().map(|batch| request(wire::deliver_request::Kind::Batch(batch))).collect()
+        let message = |batch| request(wire::deliver_request::Kind::Batch(feed.naming.shorten(batch)));
+        batches.into_iter().map(message).collect()
     }
 
     /// Whether nothing is open, and all that was closed is at the aggregator.

@@ -5,7 +5,7 @@
 
 use catchment_partial::Timestamp;
 use catchment_proto::{
-    Batch, BatchError, GatewayId,
+    Batch, BatchError, Dictionary, GatewayId,
     batch::SHARDS_MAX,
     wire::{self, deliver_request::Kind},
 };
@@ -28,6 +28,8 @@ struct Shard {
     delivered: u64,
     /// The last number of this stream.
     last: Option<u64>,
+    /// The series that the stream has named.
+    names: Dictionary,
 }
 
 /// What a message is, once it is admitted.
@@ -147,7 +149,10 @@ impl Admission {
     /// A stream of so many shards, and what of each is durable (missing entries: nothing).
     pub fn new(shards: u32, delivered: &[u64]) -> Self {
         let numbers = delivered.iter().copied().chain(std::iter::repeat(0));
-        let shards = numbers.take(shards as usize).map(|delivered| Shard { delivered, last: None }).collect();
+        let shards = numbers
+            .take(shards as usize)
+            .map(|delivered| Shard { delivered, last: None, names: Dictionary::default() })
+            .collect();
         Self { shards }
     }
 
@@ -174,12 +179,13 @@ impl Admission {
                     Timestamp::from_millis(watermark_ms).ok_or(Refusal::Watermark(watermark_ms))?;
                 Ok(Admitted::Progress { shard, watermark })
             }
-            Kind::Batch(batch) => self.batch(Batch::try_from(batch)?),
+            Kind::Batch(batch) => self.batch(batch),
         }
     }
 
-    fn batch(&mut self, batch: Batch) -> Result<Admitted, Refusal> {
-        let shard = self.shard(batch.shard)?;
+    fn batch(&mut self, message: wire::Batch) -> Result<Admitted, Refusal> {
+        let shard = self.shard(message.shard)?;
+        let batch = shard.names.read(message)?;
         if batch.live {
             return Ok(Admitted::Batch { batch, first: false, order: Order::Next });
         }

@@ -74,8 +74,8 @@ impl Checked {
                 return Err(refused(reason));
             }
             let start = partial.window.start();
-            let decoded = Partial::decode(&partial.body, start).map_err(|e| refused(e.to_string()))?;
-            newest.push(decoded.last().map_or(start, |point| point.time));
+            let last = Partial::check(&partial.body, start).map_err(|e| refused(e.to_string()))?;
+            newest.push(last.unwrap_or(start));
         }
         Ok(Self { entry, newest })
     }

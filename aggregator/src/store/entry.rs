@@ -9,7 +9,7 @@ use prost::Message;
 
 use super::Origin;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// One batch in the journal.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,8 +28,8 @@ pub(super) enum EntryError {
     /// The entry is empty.
     #[error("the entry is empty")]
     Empty,
-    /// Written by a newer version.
-    #[error("the entry has format {0}, this program knows format {VERSION}: use a newer one")]
+    /// Written by another version.
+    #[error("the entry has format {0}, this program knows format {VERSION}: use the one that wrote it")]
     Version(u8),
     /// No protobuf message.
     #[error(transparent)]
@@ -59,13 +59,16 @@ struct EntryRecord {
     shards: u32,
     #[prost(uint64, tag = "6")]
     follows: u64,
-    #[prost(message, optional, tag = "7")]
-    batch: Option<wire::Batch>,
+    /// A message [`wire::Batch`] that names all its series.
+    #[prost(bytes = "bytes", optional, tag = "7")]
+    batch: Option<Bytes>,
 }
 
 /// The bytes of an entry.
 pub(super) fn encode(entry: &Entry) -> Vec<u8> {
     let Entry { origin, follows, batch } = entry;
+    let mut encoded = Vec::with_capacity(batch.entries.iter().map(|entry| entry.body.len() + 64).sum());
+    batch.encode(&mut encoded);
     let record = EntryRecord {
         site: origin.gateway.site.as_str().to_owned(),
         gateway: origin.gateway.name.as_str().to_owned(),
@@ -73,7 +76,7 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
         epoch_created_ms: origin.epoch_created_ms,
         shards: origin.shards,
         follows: *follows,
-        batch: Some(batch.into()),
+        batch: Some(encoded.into()),
     };
     let mut out = Vec::with_capacity(1 + record.encoded_len());
     out.push(VERSION);
@@ -101,6 +104,6 @@ pub(super) fn decode(mut bytes: Bytes) -> Result<Entry, EntryError> {
             shards: record.shards,
         },
         follows: record.follows,
-        batch: record.batch.ok_or(EntryError::Missing)?.try_into()?,
+        batch: wire::Batch::decode(record.batch.ok_or(EntryError::Missing)?)?.try_into()?,
     })
 }

@@ -65,7 +65,7 @@ pub(super) fn batch(shard: u32, number: u64, mut entries: Vec<Entry>) -> Batch {
         watermark: None,
         live: number == 0,
         width: Width::from_millis(WIDTH_MS).unwrap(),
-        series: used.iter().map(|series| key(["a", "b", "c"][*series as usize])).collect(),
+        series: used.iter().map(|series| key(["a", "b", "c"][*series as usize]).into()).collect(),
         entries,
     }
 }
@@ -82,7 +82,7 @@ pub(super) type Content = BTreeMap<(GatewayId, SeriesKey, Window), Vec<Vec<u8>>>
 impl Model {
     pub(super) fn put(&mut self, origin: &Origin, batch: &Batch) {
         for entry in &batch.entries {
-            let key = batch.series[entry.series as usize].clone();
+            let key = batch.series[entry.series as usize].key().clone();
             let name = (origin.gateway.clone(), key, entry.window, origin.epoch, batch.shard, entry.part);
             let new = (entry.revision, entry.body.clone());
             match self.0.entry(name) {

@@ -88,7 +88,8 @@ async fn gaps_and_oversize_end_the_stream_with_their_reason() {
         let body: Vec<u8> =
             (0..BATCH_BYTES_MAX + 4_096).map(|i| if compressible { 0 } else { noise(i) }).collect();
         let mut large = wire::Batch::from(&small(6));
-        large.body = vec![body.into()];
+        large.body_bytes = vec![body.len() as u32];
+        large.bodies = body.into();
         delivery.send_wire(large).await;
         let status = delivery.until(6).await.unwrap_err();
         assert!(matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted), "{status}");

@@ -19,8 +19,9 @@ pub(super) const TARGET: Target = Target {
         b"\x42\x01\x02",
         b"\x4a\x01\x02",
         b"\x52\x01\x01",
-        b"\x5a\x01\x00",
-        b"\x5a\x00",
+        b"\x62\x01\x00",
+        b"\x6a\x01\x00",
+        b"\x70\x01",
         b"\x0a\x04room\x12\x013",
     ],
     fixed_bytes: 64 << 10,
@@ -40,7 +41,8 @@ fn seeds() -> Vec<Vec<u8>> {
         window: vec![170_000_000, 1],
         part: vec![5, 10],
         revision: vec![3, 0],
-        body: vec![vec![1, 2, 3].into(), Vec::new().into()],
+        bodies: vec![1, 2, 3].into(),
+        body_bytes: vec![3, 0],
         ..wire::Batch::default()
     };
     let live = wire::Batch { live: true, number: 0, ..batch.clone() };

@@ -6,8 +6,11 @@
 use std::sync::Arc;
 
 use catchment_journal::{Damage, Position, ReadError, ReadEvent, Reader};
-use catchment_proto::wire::{self, deliver_request::Kind};
-use prost::Message;
+use catchment_proto::{
+    Naming,
+    wire::{self, deliver_request::Kind},
+};
+use prost::{Message, bytes::Bytes};
 use tokio::sync::{mpsc, watch};
 
 use super::flight::Flight;
@@ -65,6 +68,7 @@ impl Feed {
         let mut progress = self.link.progress.clone();
         let live = Arc::clone(&self.link.live);
         live.ask_anew();
+        let mut naming = Naming::default();
         let mut flight = Flight::new(delivered);
         let mut told = None;
         let mut released = None;
@@ -81,7 +85,7 @@ impl Feed {
                 reader = back;
                 self.tell_damage(&damage);
                 for stored in batches {
-                    self.send(stored, &mut flight, &sending).await?;
+                    self.send(stored, &mut naming, &mut flight, &sending).await?;
                 }
                 if !at_end {
                     continue;
@@ -111,7 +115,7 @@ impl Feed {
                 changed = progress.changed() => changed.map_err(|_| FeedError::Ended)?,
                 () = live.changed.notified() => {
                     for batch in live.take() {
-                        transmit(Kind::Batch(batch), &sending).await?;
+                        transmit(Kind::Batch(naming.shorten(batch)), &sending).await?;
                     }
                 }
                 () = sending.closed() => return Err(FeedError::Ended),
@@ -144,6 +148,7 @@ impl Feed {
     async fn send(
         &self,
         stored: Stored,
+        naming: &mut Naming,
         flight: &mut Flight,
         sending: &mpsc::Sender<wire::DeliverRequest>,
     ) -> Result<(), FeedError> {
@@ -152,10 +157,10 @@ impl Feed {
             self.link.outbox.release(stored.position);
             return Ok(());
         }
-        match wire::Batch::decode(stored.bytes.as_slice()) {
+        match wire::Batch::decode(Bytes::from(stored.bytes)) {
             Ok(batch) => {
                 flight.leave(stored.number, stored.position);
-                transmit(Kind::Batch(batch), sending).await
+                transmit(Kind::Batch(naming.shorten(batch)), sending).await
             }
             Err(error) => {
                 self.metrics.damage.inc();

@@ -96,43 +96,36 @@ impl Partial {
     /// The bytes are of a later version, cut off, too long, or not a state that readings lead to.
     pub fn decode(bytes: &[u8], base: Timestamp) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        match reader.byte()? {
-            ENCODING_VERSION => {}
-            version => return Err(DecodeError::Version(version)),
-        }
-        let flags = reader.byte()?;
-        if flags & !KNOWN != 0 {
-            return Err(DecodeError::UnknownParts(flags));
-        }
-        let unit = if flags & NANOSECONDS == 0 { Unit::Milliseconds } else { Unit::Nanoseconds };
-        let scale = Scale::decode((flags & SCALE) >> SCALE_SHIFT, &mut reader)?;
-        let partial = if flags & SKETCH == 0 {
-            Self::decode_few(&mut reader, base, unit, scale)?
-        } else {
+        let Head { sketch, unit, scale } = Head::decode(&mut reader)?;
+        let partial = if sketch {
             Self::decode_many(&mut reader, base, unit, scale)?
+        } else {
+            let few = Exact::decode(scale, &mut reader)?;
+            let extent = extent_of_few(few.values(), &mut reader, base, unit)?;
+            Self { extent, values: Values::Few(few) }
         };
         reader.finish()?;
         Ok(partial)
     }
 
-    fn decode_few(
-        reader: &mut Reader<'_>,
-        base: Timestamp,
-        unit: Unit,
-        scale: Scale,
-    ) -> Result<Self, DecodeError> {
-        let few = Exact::decode(scale, reader)?;
-        let (Some(&min), Some(&max)) = (few.values().first(), few.values().last()) else {
-            return Ok(Self::empty());
+    /// Whether [`Partial::decode`] takes these bytes, and the last reading's time (`None`: there are no readings).
+    /// Takes no memory for up to 32 readings.
+    ///
+    /// # Errors
+    ///
+    /// Exactly those of [`Partial::decode`].
+    pub fn check(bytes: &[u8], base: Timestamp) -> Result<Option<Timestamp>, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let Head { sketch, unit, scale } = Head::decode(&mut reader)?;
+        let extent = if sketch {
+            Self::decode_many(&mut reader, base, unit, scale)?.extent
+        } else {
+            let mut buffer = [0.0; EXACT_MAX];
+            let values = Exact::read(scale, &mut reader, &mut buffer)?;
+            extent_of_few(values, &mut reader, base, unit)?
         };
-        let single = few.values().len() == 1;
-        let (first, last) = match single {
-            true => (min, min),
-            false => (few.decode_index(reader)?, few.decode_index(reader)?),
-        };
-        let times = Times::decode(reader, base, unit, single)?;
-        let extent = extent(min, max, first, last, times)?;
-        Ok(Self { extent: Some(extent), values: Values::Few(few) })
+        reader.finish()?;
+        Ok(extent.map(|extent| extent.last.time))
     }
 
     fn decode_many(
@@ -158,6 +151,46 @@ impl Partial {
         many.check(&extent)?;
         Ok(Self { extent: Some(extent), values: Values::Many(Box::new(many)) })
     }
+}
+
+/// What the first bytes say.
+struct Head {
+    sketch: bool,
+    unit: Unit,
+    scale: Scale,
+}
+
+impl Head {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match reader.byte()? {
+            ENCODING_VERSION => {}
+            version => return Err(DecodeError::Version(version)),
+        }
+        let flags = reader.byte()?;
+        if flags & !KNOWN != 0 {
+            return Err(DecodeError::UnknownParts(flags));
+        }
+        let unit = if flags & NANOSECONDS == 0 { Unit::Milliseconds } else { Unit::Nanoseconds };
+        let scale = Scale::decode((flags & SCALE) >> SCALE_SHIFT, reader)?;
+        Ok(Self { sketch: flags & SKETCH != 0, unit, scale })
+    }
+}
+
+/// What follows the values; `None`: there are none.
+fn extent_of_few(
+    values: &[f64],
+    reader: &mut Reader<'_>,
+    base: Timestamp,
+    unit: Unit,
+) -> Result<Option<Extent>, DecodeError> {
+    let (Some(&min), Some(&max)) = (values.first(), values.last()) else { return Ok(None) };
+    let single = values.len() == 1;
+    let (first, last) = match single {
+        true => (min, min),
+        false => (Exact::decode_index(values, reader)?, Exact::decode_index(values, reader)?),
+    };
+    let times = Times::decode(reader, base, unit, single)?;
+    extent(min, max, first, last, times).map(Some)
 }
 
 impl Many {

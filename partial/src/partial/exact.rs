@@ -53,19 +53,28 @@ impl Exact {
     }
 
     pub(super) fn decode(scale: Scale, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut buffer = [0.0; EXACT_MAX];
+        Ok(Self(Self::read(scale, reader, &mut buffer)?.to_vec()))
+    }
+
+    /// The values, without taking memory for them.
+    pub(super) fn read<'b>(
+        scale: Scale,
+        reader: &mut Reader<'_>,
+        buffer: &'b mut [f64; EXACT_MAX],
+    ) -> Result<&'b [f64], DecodeError> {
         const RANGE: DecodeError = DecodeError::Invalid("a value is out of range");
         let count = reader.count(EXACT_MAX, "too many exact values")?;
-        let mut values = Vec::with_capacity(count.min(reader.remaining()));
         let mut below: Option<i64> = None;
-        for _ in 0..count {
+        for place in buffer.iter_mut().take(count) {
             let integer = match below {
                 None => reader.zigzag()?,
                 Some(below) => below.checked_add_unsigned(reader.varint()?).ok_or(RANGE)?,
             };
-            values.push(scale.value(integer).ok_or(RANGE)?);
+            *place = scale.value(integer).ok_or(RANGE)?;
             below = Some(integer);
         }
-        Ok(Self(values))
+        Ok(buffer.get(..count).unwrap_or_default())
     }
 
     /// The place of a value that is among them.
@@ -73,8 +82,8 @@ impl Exact {
         put_varint(self.index(value), out);
     }
 
-    pub(super) fn decode_index(&self, reader: &mut Reader<'_>) -> Result<f64, DecodeError> {
-        let index = usize::try_from(reader.varint()?).ok().and_then(|index| self.0.get(index));
+    pub(super) fn decode_index(values: &[f64], reader: &mut Reader<'_>) -> Result<f64, DecodeError> {
+        let index = usize::try_from(reader.varint()?).ok().and_then(|index| values.get(index));
         index
             .copied()
             .ok_or(DecodeError::Invalid("the value of the first or last reading is not among the values"))

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Labels, MetricName, Name};
+use prost::Message as _;
+
+use crate::{Labels, MetricName, Name, SeriesKey};
 
 fn key(metric: &str) -> SeriesKey {
     SeriesKey {
@@ -26,7 +28,7 @@ fn sample() -> Batch {
         watermark: Timestamp::from_millis(1_700_000_000_000),
         live: false,
         width,
-        series: vec![key("a"), key("b")],
+        series: vec![key("a").into(), key("b").into()],
         entries: vec![entry(0, 170_000_000, 90, 95), entry(1, 169_999_999, 12, 12), entry(0, -3, 100, 4_000)],
     }
 }
@@ -34,7 +36,11 @@ fn sample() -> Batch {
 #[test]
 fn a_batch_survives_the_wire() {
     let batch = sample();
-    assert_eq!(Batch::try_from(wire::Batch::from(&batch)), Ok(batch));
+    let wire = wire::Batch::from(&batch);
+    let mut encoded = Vec::new();
+    batch.encode(&mut encoded);
+    assert_eq!(wire::Batch::decode(encoded.as_slice()), Ok(wire.clone()));
+    assert_eq!(Batch::try_from(wire), Ok(batch));
 }
 
 #[test]
@@ -50,6 +56,10 @@ fn what_is_wrong_is_named() {
     assert!(matches!(broken(|w| w.width_ms = 0), BatchError::Width(_)));
     assert_eq!(broken(|w| w.part.truncate(2)), BatchError::Column { column: "part", length: 2, expected: 3 });
     assert_eq!(broken(|w| w.series_index[1] = 2), BatchError::Index { entry: 1, series: 2, count: 2 });
+    assert_eq!(broken(|w| w.series_index[0] = -1), BatchError::Range(0));
+    assert_eq!(broken(|w| w.body_bytes[2] = 5), BatchError::Bodies(12));
+    assert_eq!(broken(|w| w.body_bytes[2] = 3), BatchError::Bodies(12));
+    assert_eq!(broken(|w| w.continues = true), BatchError::Continues);
     assert!(matches!(broken(|w| w.series[1].metric.clear()), BatchError::Series { index: 1, .. }));
     assert_eq!(broken(|w| w.part[0] = -1), BatchError::Range(0));
     assert_eq!(broken(|w| w.window[2] = i64::MIN), BatchError::Range(2));
@@ -72,7 +82,7 @@ proptest! {
             number: 1, width_ms, watermark_ms, window, part, revision,
             series: vec![(&key("a")).into()],
             series_index: vec![0; count],
-            body: vec![Bytes::new(); count],
+            body_bytes: vec![0; count],
             ..Default::default()
         };
         if let Ok(batch) = Batch::try_from(wire) {

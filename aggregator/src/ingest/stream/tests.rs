@@ -221,7 +221,8 @@ async fn what_breaks_the_rules_ends_the_stream_behind_the_acks() {
     let spoiled = |number: u64| {
         let mut request = numbered(number);
         if let Some(wire::deliver_request::Kind::Batch(batch)) = &mut request.kind {
-            batch.body = vec![b"\xff\xff\xff".to_vec().into()];
+            batch.bodies = b"\xff\xff\xff".to_vec().into();
+            batch.body_bytes = vec![3];
         }
         request
     };

@@ -22,7 +22,10 @@ fn assert_sound(partial: &Partial, base: Timestamp) {
 }
 
 fn check(bytes: &[u8], base: Timestamp, other: &Partial) -> bool {
-    let Ok(partial) = Partial::decode(bytes, base) else { return false };
+    let decoded = Partial::decode(bytes, base);
+    let newest = decoded.as_ref().map(|partial| partial.last().map(|point| point.time));
+    assert_eq!(Partial::check(bytes, base), newest.map_err(Clone::clone));
+    let Ok(partial) = decoded else { return false };
     assert!(partial.memory() <= 1024 + 16 * bytes.len(), "{} from {}", partial.memory(), bytes.len());
     assert_sound(&partial, base);
     let mut merged = partial.clone();
