@@ -69,6 +69,8 @@ impl Handler<Connect> for DeviceActor {
         let end = self.context.ending.child_token();
         self.desk.borrow_mut().attach(session, end.clone());
         let (desk, context) = (Rc::clone(&self.desk), Rc::clone(&self.context));
+        // On the heap: the session's future would hold it several times over.
+        let stream = Box::new(stream);
         let serving = session::run(stream, alpn, session, end, desk, context);
         let ended = serving.into_actor(self).map(move |why, this, _| {
             this.desk.borrow_mut().detach(session);

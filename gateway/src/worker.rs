@@ -218,10 +218,20 @@ impl Inner {
         self.context.ending.cancel();
     }
 
-    /// Begins a commit when all sessions that were ready have had their turn.
+    /// Begins a commit when all sessions that were ready have had their turn. While one is under way the next is
+    /// gathered, until those that the sync has told have written and what their devices answer is read: so the syncs
+    /// become fewer the more devices there are, and one alone waits for nothing.
     async fn begin_commits(self: Rc<Self>, owed: Arc<Notify>) {
+        let mut commits = self.journal.subscribe();
+        let mut begun = Position::ZERO;
         loop {
             owed.notified().await;
+            let ended = commits.wait_for(|commit| commit.durable >= begun || commit.poisoned.is_some()).await;
+            if ended.is_err() {
+                return;
+            }
+            tokio::task::yield_now().await;
+            begun = self.journal.end();
             self.journal.hurry();
         }
     }

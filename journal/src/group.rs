@@ -75,6 +75,8 @@ struct Inner<D: Disk> {
 
 struct State {
     pending: Pending,
+    /// What is pending is to be committed.
+    due: bool,
     /// Room that the largest refused record needs; 0 if none waits.
     wanted: u64,
     release: Option<Position>,
@@ -121,7 +123,7 @@ impl<D: Disk> GroupLog<D> {
         let inner = Arc::new(Inner {
             disk: Arc::clone(writer.disk()),
             segments: Arc::clone(&writer.segments),
-            state: Mutex::new(State { pending, wanted: 0, release: None, stop: false }),
+            state: Mutex::new(State { pending, due: false, wanted: 0, release: None, stop: false }),
             wake: Condvar::new(),
             commits: watch::Sender::new(first),
             failure,
@@ -143,16 +145,15 @@ impl<D: Disk> GroupLog<D> {
     /// misses none.
     pub fn append(&self, record: &[u8]) -> Result<Position, AppendError> {
         let mut state = self.inner.state();
-        let idle = state.pending.is_empty();
         let result = self.put(&mut state, record);
-        if idle && result.is_ok() {
+        if result.is_ok() && !std::mem::replace(&mut state.due, true) {
             self.inner.wake.notify_one();
         }
         result
     }
 
-    /// As [`GroupLog::append`], for an appender that has more to append at once: the commit need not begin before
-    /// [`GroupLog::hurry`], which the appender owes.
+    /// As [`GroupLog::append`], but no commit is begun for it before [`GroupLog::hurry`] or another append, so that
+    /// the appender can gather what goes into one sync. It owes the hurry.
     ///
     /// # Errors
     /// As [`GroupLog::append`].
@@ -160,8 +161,9 @@ impl<D: Disk> GroupLog<D> {
         self.put(&mut self.inner.state(), record)
     }
 
-    /// Commits what was appended.
+    /// Begins a commit of what was appended, at the latest when the one under way has ended.
     pub fn hurry(&self) {
+        self.inner.state().due = true;
         self.inner.wake.notify_one();
     }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use catchment_journal::{Disk, Position};
 use catchment_proto::Name;
-use hashbrown::HashMap;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -64,8 +63,41 @@ struct Session {
     end: CancellationToken,
     epoch: Option<Arc<str>>,
     client: Option<Client>,
-    /// The session's series indexes: the device's index, or `None` for a series that is refused.
-    series: HashMap<u32, Option<u32>>,
+    series: Known,
+}
+
+/// What a session's series indexes mean, which grow by one with each series that is new to the session.
+#[derive(Debug, Default)]
+struct Known {
+    /// Index of the first that is kept.
+    first: u32,
+    /// The device's index of each, or `None` for a series that is refused.
+    series: Vec<Option<u32>>,
+}
+
+impl Known {
+    fn get(&self, index: u32) -> Option<u32> {
+        *self.series.get(index.checked_sub(self.first)? as usize)?
+    }
+
+    /// Keeps at most so many of the last ones: the session's table began anew, so what it used before will not come
+    /// again.
+    fn learn(&mut self, index: u32, series: Option<u32>, max: usize) {
+        if let Some(known) = index.checked_sub(self.first).and_then(|at| self.series.get_mut(at as usize)) {
+            *known = series;
+            return;
+        }
+        if self.series.len() >= max {
+            let old = max / 2;
+            self.series.drain(..old);
+            self.first = self.first.saturating_add(u32::try_from(old).unwrap_or(u32::MAX));
+        }
+        if self.series.is_empty() {
+            self.first = index;
+            self.series.reserve_exact(1);
+        }
+        self.series.push(series);
+    }
 }
 
 /// A device and its sessions.
@@ -91,7 +123,8 @@ impl Desk {
             tracing::debug!(device = %self.name, session = oldest.id, "ended by a newer session");
             oldest.end.cancel();
         }
-        self.sessions.push(Session { id: session, end, epoch: None, client: None, series: HashMap::new() });
+        self.sessions.reserve_exact(1);
+        self.sessions.push(Session { id: session, end, epoch: None, client: None, series: Known::default() });
     }
 
     /// A session has ended.
@@ -247,12 +280,12 @@ fn sort(
             let series = match last {
                 Some((known, series)) if known == reading.series => series,
                 _ => {
-                    let Some(Some(series)) = session.series.get(&reading.series) else {
+                    let Some(series) = session.series.get(reading.series) else {
                         refused += 1;
                         continue;
                     };
-                    last = Some((reading.series, *series));
-                    *series
+                    last = Some((reading.series, series));
+                    series
                 }
             };
             let time = reading.time.as_nanos();
@@ -278,13 +311,7 @@ fn learn<D: Disk>(
 ) -> Result<(), Wait> {
     for (index, metric, labels) in &intake.fresh {
         let known = shard.series(device, metric, labels)?;
-        session.series.insert(*index, known);
-        // The session's table began anew: what it used before will not come again.
-        if session.series.len() > series_max.saturating_mul(4).max(1024) {
-            let keep = u32::try_from(series_max.saturating_mul(2)).unwrap_or(u32::MAX);
-            let oldest = index.saturating_sub(keep);
-            session.series.retain(|index, _| *index >= oldest);
-        }
+        session.series.learn(*index, known, series_max.saturating_mul(4).max(1024));
     }
     Ok(())
 }

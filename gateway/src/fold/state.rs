@@ -45,6 +45,8 @@ impl Series {
         let at = self.open.iter().rposition(|open| open.window == window);
         let new = at.is_none();
         let at = at.unwrap_or_else(|| {
+            // Mostly one at a time, in ten thousands of series.
+            self.open.reserve_exact(1);
             self.open.push(Open { window, part: position, revision: position, partial: Partial::empty() });
             self.open.len() - 1
         });
@@ -110,6 +112,9 @@ impl Device {
     pub(super) fn add_series(&mut self, metric: MetricName, labels: Labels) {
         let index = u32::try_from(self.series.len()).unwrap_or(u32::MAX);
         self.index.entry(labels.clone()).or_default().insert(metric.clone(), index);
+        if self.series.is_empty() {
+            self.series.reserve_exact(1);
+        }
         self.series.push(Series { metric, labels, open: Vec::new() });
     }
 

@@ -156,7 +156,7 @@ impl Answers {
         if any {
             self.taken.notify_one();
         }
-        if queue.is_empty() && queue.capacity() > 4 {
+        if queue.is_empty() {
             // An idle session holds no queue.
             *queue = VecDeque::new();
         }

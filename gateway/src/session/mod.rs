@@ -202,9 +202,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.answers.end();
         // The last acknowledgement is waited for; a device that does not read is not.
-        let _ = timeout(FAREWELL, writing).await;
+        let _ = Box::pin(timeout(FAREWELL, writing)).await;
         if why != End::Peer {
-            self.linger().await;
+            Box::pin(self.linger()).await;
         }
         why
     }

@@ -109,7 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Stop::Enough => {}
                 Stop::More => break,
                 Stop::Hello(epoch) => self.hello(&epoch)?,
-                Stop::Open(open) => self.open(open).await?,
+                Stop::Open(open) => Box::pin(self.open(open)).await?,
                 Stop::Done => return Err(End::Peer),
                 Stop::Broken(goodbye) => return Err(self.broken(goodbye)),
             }
@@ -137,12 +137,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.reply(&intake.replies, durable_at, read_at).await?;
                     if slow {
                         self.context.metrics.slowed.inc();
-                        sleep(SLOW_PAUSE).await;
+                        Box::pin(sleep(SLOW_PAUSE)).await;
                     }
                     return Ok(());
                 }
                 Ok(Answer::Ended) => return Err(End::Replaced),
-                Err(wait) => self.pause(&wait).await?,
+                Err(wait) => Box::pin(self.pause(&wait)).await?,
             }
         }
     }
@@ -196,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     let pushed = self.answers.push(opened.durable_at, bytes);
                     return if pushed { Ok(()) } else { Err(End::Broken) };
                 }
-                Err(wait) => self.pause(&wait).await?,
+                Err(wait) => Box::pin(self.pause(&wait)).await?,
             }
         }
     }

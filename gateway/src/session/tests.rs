@@ -100,3 +100,14 @@ fn a_last_line_without_its_end_counts_only_where_that_is_safe() {
     assert_eq!(last(Kind::LineProtocol, "m a=21.5", Closing::Cut), (0, 1), "it may have been 21.57");
     assert_eq!(last(Kind::LineProtocol, "m a=21.5\n", Closing::Cut), (1, 0));
 }
+/// Bytes of the future that a function of six arguments makes.
+fn future_bytes<A, B, C, D, E, F, Made>(_: impl Fn(A, B, C, D, E, F) -> Made) -> usize {
+    size_of::<Made>()
+}
+
+#[test]
+fn a_session_is_small() {
+    // Ten thousand of them wait on a small machine; beside this each has its TLS connection.
+    let bytes = future_bytes(super::run::<Box<tokio::io::DuplexStream>>);
+    assert!(bytes <= 1_600, "{bytes}");
+}

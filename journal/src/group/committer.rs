@@ -92,7 +92,7 @@ impl<D: Disk> Committer<D> {
         let inner = Arc::clone(&self.inner);
         let mut state = inner.state();
         loop {
-            let data = self.held.is_none() && !state.pending.is_empty();
+            let data = self.held.is_none() && state.due && !state.pending.is_empty();
             if state.stop || state.release.is_some() || data || (self.retry.is_none() && state.wanted > 0) {
                 break;
             }
@@ -114,6 +114,7 @@ impl<D: Disk> Committer<D> {
         let block = self.held.take().or_else(|| {
             let spare = std::mem::take(&mut self.spare);
             let block = state.pending.take(spare);
+            state.due = false;
             let base = state.pending.base();
             roll = self.writer.should_roll(base, state.wanted)
                 || (self.full.is_some() && self.writer.should_roll_full(base));
