@@ -11,11 +11,13 @@
 //! significant first, without zero bytes at either end.
 
 mod arithmetic;
+mod window;
 
 use super::codec::{DecodeError, Reader, put_varint};
 use std::cmp::Ordering;
 
 pub(super) use arithmetic::Rounded;
+pub(super) use window::Window;
 
 /// Limbs from bit 0 to the limit. 2^64 squares need 4096 + 64 + 105 bits.
 const LIMIT: i32 = 68;
@@ -61,6 +63,15 @@ impl Fixed {
         self.add_words((bit / 64) as i32, &[wide as u64, (wide >> 64) as u64, high]);
     }
 
+    /// Adds all that was accumulated.
+    pub(super) fn add_window(&mut self, window: &Window) {
+        let (start, limbs) = trim(&window.limbs);
+        if !limbs.is_empty() {
+            self.add_words(window.low + start, limbs);
+            self.limit();
+        }
+    }
+
     #[inline]
     fn add_words(&mut self, index: i32, words: &[u64]) {
         let carry = match self.offset(index).and_then(|offset| self.limbs.get_mut(offset..)) {
@@ -72,6 +83,8 @@ impl Fixed {
             }
         };
         if carry {
+            // Seldom: no sum grows far.
+            self.limbs.reserve_exact(1);
             self.limbs.push(1);
             self.limit();
         }
