@@ -11,13 +11,11 @@
 //! significant first, without zero bytes at either end.
 
 mod arithmetic;
-mod window;
 
 use super::codec::{DecodeError, Reader, put_varint};
 use std::cmp::Ordering;
 
 pub(super) use arithmetic::Rounded;
-pub(super) use window::Window;
 
 /// Limbs from bit 0 to the limit. 2^64 squares need 4096 + 64 + 105 bits.
 const LIMIT: i32 = 68;
@@ -47,29 +45,20 @@ fn add_limbs(limbs: &mut [u64], words: &[u64]) -> bool {
 }
 
 impl Fixed {
-    /// Adds `mantissa << bit`, for the mantissa of a double (`bit` at most 2^12).
+    /// Adds `mantissa << bit`, for the mantissa of a double or a sum of some (`bit` at most 2^12).
     #[inline]
     pub(super) fn add(&mut self, mantissa: u64, bit: u32) {
         let wide = u128::from(mantissa) << (bit % 64);
         self.add_words((bit / 64) as i32, &[wide as u64, (wide >> 64) as u64]);
     }
 
-    /// Adds `mantissa << bit`, for the square of a mantissa, which is below 2^106 (`bit` at most 2^12).
+    /// Adds `mantissa << bit`, for the square of a mantissa, which is below 2^106, or a sum of some (`bit` at most 2^12).
     #[inline]
     pub(super) fn add_square(&mut self, mantissa: u128, bit: u32) {
         let shift = bit % 64;
         let wide = mantissa << shift;
         let high = mantissa.unbounded_shr(128 - shift) as u64;
         self.add_words((bit / 64) as i32, &[wide as u64, (wide >> 64) as u64, high]);
-    }
-
-    /// Adds all that was accumulated.
-    pub(super) fn add_window(&mut self, window: &Window) {
-        let (start, limbs) = trim(&window.limbs);
-        if !limbs.is_empty() {
-            self.add_words(window.low + start, limbs);
-            self.limit();
-        }
     }
 
     #[inline]

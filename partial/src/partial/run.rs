@@ -1,21 +1,29 @@
 //! Many readings at once: what [`Partial::push`] does for each of them, with the work that they share done once.
 //!
 //! All parts are functions of the multiset of readings, so that it does not matter in which order and in what groups they
-//! are added: sums are collected in four limbs each, counts of one bin until another bin's turn comes, and the extent in
-//! registers. Nothing is allocated here that one push after the other would not allocate.
+//! are added. Values are held by their sign until some have come together, and then taken as a block: their mantissas are
+//! summed as one integer where their exponents are near each other, and neighbours in one bin are counted together.
+//! Nothing is allocated here that one push after the other would not allocate.
 
 use super::{
-    EXACT_MAX, Many, Partial, Point, Values,
-    bins::Bins,
-    extent::Extent,
-    fixed::{Fixed, Window},
-    mapping, sum,
+    EXACT_MAX, Many, Partial, Point, Values, bins::Bins, extent::Extent, fixed::Fixed, mapping,
+    moments::Squares, sum,
 };
 use crate::time::Timestamp;
+
+/// Values of a block: their mantissas' sum, shifted by up to [`SPREAD`], fits 64 bits, and that of their squares 128.
+const BLOCK: usize = 32;
+/// How far apart the exponents of a block may be to be summed as one.
+const SPREAD: u32 = 5;
+/// Up to so many readings are added one by one.
+const SHORT: usize = 4;
 
 /// Adds readings to a partial.
 #[inline]
 pub(super) fn push(partial: &mut Partial, mut readings: impl Iterator<Item = (Timestamp, f64)>) {
+    if readings.size_hint().1.is_some_and(|most| most <= SHORT) {
+        return readings.for_each(|(time, value)| partial.push(time, value));
+    }
     let mut held = [0.0; EXACT_MAX];
     let mut extent = partial.extent;
     if let Values::Few(few) = &mut partial.values {
@@ -74,89 +82,92 @@ fn extend(extent: &mut Option<Extent>, point: Point) {
     }
 }
 
-/// What was not yet added to the parts.
+/// Values that were not yet added to the parts.
 #[derive(Default)]
 struct Run {
-    count: u64,
     zeros: u64,
     positive: Side,
     negative: Side,
-    squares: Window,
 }
 
-/// The values of one sign.
+/// Magnitudes of the values of one sign.
 #[derive(Default)]
 struct Side {
-    sum: Window,
-    /// How many values had the key of the last one.
-    key: i32,
-    same: u64,
+    held: [f64; BLOCK],
+    count: usize,
 }
 
 impl Run {
     #[inline]
     fn push(&mut self, value: f64, many: &mut Many) {
-        self.count += 1;
-        let (mantissa, bit) = sum::units(value);
-        if value > 0.0 {
-            self.positive.push(value, mantissa, bit, &mut many.sum.positive, &mut many.sketch.positive);
+        let side = if value > 0.0 {
+            &mut self.positive
         } else if value < 0.0 {
-            self.negative.push(-value, mantissa, bit, &mut many.sum.negative, &mut many.sketch.negative);
+            &mut self.negative
         } else {
             self.zeros += 1;
             return;
+        };
+        if let Some(place) = side.held.get_mut(side.count) {
+            *place = value.abs();
+            side.count += 1;
         }
-        let (index, shift) = ((2 * bit / 64) as i32, 2 * bit % 64);
-        let square = u128::from(mantissa) * u128::from(mantissa);
-        let wide = square << shift;
-        let high = square.unbounded_shr(128 - shift) as u64;
-        if !self.squares.reaches(index) {
-            settle(&mut self.squares, index, &mut many.squares.0);
+        if side.count == BLOCK {
+            self.settle(many);
         }
-        self.squares.add(index, [wide as u64, (wide >> 64) as u64, high]);
     }
 
-    fn finish(self, many: &mut Many) {
-        many.count = many.count.saturating_add(self.count);
-        many.sketch.zeros = many.sketch.zeros.saturating_add(self.zeros);
-        self.positive.finish(&mut many.sum.positive, &mut many.sketch.positive);
-        self.negative.finish(&mut many.sum.negative, &mut many.sketch.negative);
-        many.squares.0.add_window(&self.squares);
+    fn settle(&mut self, many: &mut Many) {
+        let Many { count, sum, squares, sketch } = many;
+        let held = self.zeros + (self.positive.count + self.negative.count) as u64;
+        *count = count.saturating_add(held);
+        sketch.zeros = sketch.zeros.saturating_add(std::mem::take(&mut self.zeros));
+        self.positive.settle(&mut sum.positive, squares, &mut sketch.positive);
+        self.negative.settle(&mut sum.negative, squares, &mut sketch.negative);
+    }
+
+    fn finish(mut self, many: &mut Many) {
+        self.settle(many);
     }
 }
 
 impl Side {
-    #[inline]
-    fn push(&mut self, magnitude: f64, mantissa: u64, bit: u32, sum: &mut Fixed, bins: &mut Bins) {
-        let index = (bit / 64) as i32;
-        let wide = u128::from(mantissa) << (bit % 64);
-        if !self.sum.reaches(index) {
-            settle(&mut self.sum, index, sum);
+    fn settle(&mut self, sum: &mut Fixed, squares: &mut Squares, bins: &mut Bins) {
+        let held = self.held.get(..self.count).unwrap_or_default();
+        self.count = 0;
+        add_sums(held, sum, &mut squares.0);
+        let mut keys = [0; BLOCK];
+        for (key, value) in keys.iter_mut().zip(held) {
+            *key = mapping::key(*value);
         }
-        self.sum.add(index, [wide as u64, (wide >> 64) as u64, 0]);
-        let key = mapping::key(magnitude);
-        if key != self.key && self.same > 0 {
-            bins.add(self.key, self.same);
-            self.same = 0;
-        }
-        self.key = key;
-        self.same += 1;
-    }
-
-    fn finish(self, sum: &mut Fixed, bins: &mut Bins) {
-        sum.add_window(&self.sum);
-        if self.same > 0 {
-            bins.add(self.key, self.same);
+        for same in keys.get(..held.len()).unwrap_or_default().chunk_by(|a, b| a == b) {
+            if let Some(key) = same.first() {
+                bins.add(*key, same.len() as u64);
+            }
         }
     }
 }
 
-/// Puts what was collected into the sum, and moves on.
-#[cold]
-#[inline(never)]
-fn settle(window: &mut Window, index: i32, sum: &mut Fixed) {
-    sum.add_window(window);
-    window.move_to(index);
+fn add_sums(held: &[f64], sum: &mut Fixed, squares: &mut Fixed) {
+    let bits = || held.iter().map(|value| sum::units(*value).1);
+    let (Some(least), Some(most)) = (bits().min(), bits().max()) else { return };
+    if most - least > SPREAD {
+        for value in held {
+            let (mantissa, bit) = sum::units(*value);
+            sum.add(mantissa, bit);
+            squares.add_square(u128::from(mantissa) * u128::from(mantissa), 2 * bit);
+        }
+        return;
+    }
+    let (mut mantissas, mut mantissas_squared) = (0_u64, 0_u128);
+    for value in held {
+        let (mantissa, bit) = sum::units(*value);
+        let mantissa = mantissa << (bit - least);
+        mantissas += mantissa;
+        mantissas_squared += u128::from(mantissa) * u128::from(mantissa);
+    }
+    sum.add(mantissas, least);
+    squares.add_square(mantissas_squared, 2 * least);
 }
 
 #[cfg(test)]
