@@ -41,7 +41,36 @@ fn push(criterion: &mut Criterion) {
                     BatchSize::SmallInput,
                 );
             });
+            group.bench_function(format!("{count} {name}, as a run"), |bencher| {
+                bencher.iter_batched(
+                    Partial::empty,
+                    |mut partial| {
+                        partial.push_run(black_box(&readings).iter().copied());
+                        partial
+                    },
+                    BatchSize::SmallInput,
+                );
+            });
         }
+    }
+    group.finish();
+    let mut group = criterion.benchmark_group("push to many");
+    let readings = readings(10_000, 21.0);
+    let mut partial = Partial::empty();
+    partial.push_run(readings.iter().copied());
+    for count in [1, 2, 10] {
+        let run = readings.get(..count).unwrap_or_default();
+        group.throughput(Throughput::Elements(count as u64));
+        group.bench_function(format!("{count}, one by one"), |bencher| {
+            bencher.iter(|| {
+                for (time, value) in black_box(run) {
+                    partial.push(*time, *value);
+                }
+            });
+        });
+        group.bench_function(format!("{count}, as a run"), |bencher| {
+            bencher.iter(|| partial.push_run(black_box(run).iter().copied()));
+        });
     }
     group.finish();
 }

@@ -26,6 +26,20 @@ impl Exact {
         Ok(())
     }
 
+    /// Takes values, which there must be room for.
+    pub(super) fn extend(&mut self, values: &[f64]) {
+        let needed = self.0.len() + values.len();
+        debug_assert!(needed <= EXACT_MAX);
+        // As it grows one by one.
+        let mut capacity = self.0.capacity();
+        while capacity < needed {
+            capacity = (2 * capacity).max(4);
+        }
+        self.0.reserve_exact(capacity - self.0.len());
+        self.0.extend_from_slice(values);
+        self.0.sort_unstable_by(f64::total_cmp);
+    }
+
     pub(super) fn values(&self) -> &[f64] {
         &self.0
     }

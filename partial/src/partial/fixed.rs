@@ -45,14 +45,14 @@ fn add_limbs(limbs: &mut [u64], words: &[u64]) -> bool {
 }
 
 impl Fixed {
-    /// Adds `mantissa << bit`, for the mantissa of a double (`bit` at most 2^12).
+    /// Adds `mantissa << bit`, for the mantissa of a double or a sum of some (`bit` at most 2^12).
     #[inline]
     pub(super) fn add(&mut self, mantissa: u64, bit: u32) {
         let wide = u128::from(mantissa) << (bit % 64);
         self.add_words((bit / 64) as i32, &[wide as u64, (wide >> 64) as u64]);
     }
 
-    /// Adds `mantissa << bit`, for the square of a mantissa, which is below 2^106 (`bit` at most 2^12).
+    /// Adds `mantissa << bit`, for the square of a mantissa, which is below 2^106, or a sum of some (`bit` at most 2^12).
     #[inline]
     pub(super) fn add_square(&mut self, mantissa: u128, bit: u32) {
         let shift = bit % 64;
@@ -72,6 +72,8 @@ impl Fixed {
             }
         };
         if carry {
+            // Seldom: no sum grows far.
+            self.limbs.reserve_exact(1);
             self.limbs.push(1);
             self.limit();
         }

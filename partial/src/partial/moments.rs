@@ -14,7 +14,7 @@ use super::sum::{self, Sum};
 const UNIT: i32 = 2 * sum::UNIT;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Squares(Fixed);
+pub(super) struct Squares(pub(super) Fixed);
 
 impl Squares {
     #[inline]

@@ -12,9 +12,9 @@ use super::mapping;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sketch {
-    zeros: u64,
-    positive: Bins,
-    negative: Bins,
+    pub(super) zeros: u64,
+    pub(super) positive: Bins,
+    pub(super) negative: Bins,
 }
 
 impl Sketch {

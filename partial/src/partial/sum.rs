@@ -13,8 +13,8 @@ pub(super) const UNIT: i32 = -1074;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sum {
-    positive: Fixed,
-    negative: Fixed,
+    pub(super) positive: Fixed,
+    pub(super) negative: Fixed,
 }
 
 /// A finite magnitude as `mantissa << bit` in units of 2^-1074; the mantissa is below 2^53.

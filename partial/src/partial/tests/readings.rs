@@ -12,7 +12,7 @@ pub(super) fn at(millis: i64) -> Timestamp {
 
 pub(super) fn partial_of(readings: impl IntoIterator<Item = Reading>) -> Partial {
     let mut partial = Partial::empty();
-    partial.push_many(readings);
+    partial.push_run(readings);
     partial
 }
 

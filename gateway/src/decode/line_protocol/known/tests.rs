@@ -32,7 +32,7 @@ fn text() -> impl Strategy<Value = String> {
         1 => Just(String::new()),
         4 => (-90_000_000_000_000..90_000_000_000_i64).prop_map(|at| format!(" {}", NOW_NS + at)),
         1 => any::<i64>().prop_map(|at| format!("  {at}")),
-        1 => prop::sample::select(vec![" +1700000000000000000", " x", " ", "\t1"]).prop_map(str::to_owned),
+        1 => prop::sample::select(vec![" +1700000000000000000", " x", " ", "\t1", " \t1700000000000000000"]).prop_map(str::to_owned),
     ];
     let fields = prop::collection::vec((field, value), 1..5);
     (key, fields, time, prop::sample::select(vec![" ", " ", "  ", "\t"])).prop_map(

@@ -1,0 +1,174 @@
+//! Many readings at once: what [`Partial::push`] does for each of them, with the work that they share done once.
+//!
+//! All parts are functions of the multiset of readings, so that it does not matter in which order and in what groups they
+//! are added. Values are held by their sign until some have come together, and then taken as a block: their mantissas are
+//! summed as one integer where their exponents are near each other, and neighbours in one bin are counted together.
+//! Nothing is allocated here that one push after the other would not allocate.
+
+use super::{
+    EXACT_MAX, Many, Partial, Point, Values, bins::Bins, extent::Extent, fixed::Fixed, mapping,
+    moments::Squares, sum,
+};
+use crate::time::Timestamp;
+
+/// Values of a block: their mantissas' sum, shifted by up to [`SPREAD`], fits 64 bits, and that of their squares 128.
+const BLOCK: usize = 32;
+/// How far apart the exponents of a block may be to be summed as one.
+const SPREAD: u32 = 5;
+/// Up to so many readings are added one by one.
+const SHORT: usize = 4;
+
+/// Adds readings to a partial.
+#[inline]
+pub(super) fn push(partial: &mut Partial, mut readings: impl Iterator<Item = (Timestamp, f64)>) {
+    if readings.size_hint().1.is_some_and(|most| most <= SHORT) {
+        return readings.for_each(|(time, value)| partial.push(time, value));
+    }
+    let mut held = [0.0; EXACT_MAX];
+    let mut extent = partial.extent;
+    if let Values::Few(few) = &mut partial.values {
+        let room = EXACT_MAX - few.values().len();
+        let mut count = 0;
+        let beyond = loop {
+            let Some((time, value)) = readings.next() else { break None };
+            let Some(value) = usual(value) else { continue };
+            extend(&mut extent, Point { time, value });
+            match held.get_mut(count).filter(|_| count < room) {
+                Some(place) => *place = value,
+                None => break Some(value),
+            }
+            count += 1;
+        };
+        let held = held.get(..count).unwrap_or_default();
+        let Some(beyond) = beyond else {
+            partial.extent = extent;
+            return match held {
+                [] => {}
+                // It has room.
+                [value] => drop(few.push(*value)),
+                _ => few.extend(held),
+            };
+        };
+        let mut many = Box::<Many>::default();
+        let mut run = Run::default();
+        few.values().iter().chain(held).chain([&beyond]).for_each(|value| run.push(*value, &mut many));
+        run.finish(&mut many);
+        partial.values = Values::Many(many);
+    }
+    if let (Values::Many(many), Some(extent)) = (&mut partial.values, &mut extent) {
+        let mut run = Run::default();
+        for (time, value) in readings {
+            let Some(value) = usual(value) else { continue };
+            extent.push(Point { time, value });
+            run.push(value, many);
+        }
+        run.finish(many);
+    }
+    partial.extent = extent;
+}
+
+/// A value as it is kept: negative zero is zero. One that is not finite is a bug of the caller, see [`Partial::push`].
+#[inline]
+fn usual(value: f64) -> Option<f64> {
+    debug_assert!(value.is_finite(), "a reading must be finite: {value}");
+    value.is_finite().then_some(value + 0.0)
+}
+
+#[inline]
+fn extend(extent: &mut Option<Extent>, point: Point) {
+    match extent {
+        Some(extent) => extent.push(point),
+        None => *extent = Some(Extent::of(point)),
+    }
+}
+
+/// Values that were not yet added to the parts.
+#[derive(Default)]
+struct Run {
+    zeros: u64,
+    positive: Side,
+    negative: Side,
+}
+
+/// Magnitudes of the values of one sign.
+#[derive(Default)]
+struct Side {
+    held: [f64; BLOCK],
+    count: usize,
+}
+
+impl Run {
+    #[inline]
+    fn push(&mut self, value: f64, many: &mut Many) {
+        let side = if value > 0.0 {
+            &mut self.positive
+        } else if value < 0.0 {
+            &mut self.negative
+        } else {
+            self.zeros += 1;
+            return;
+        };
+        if let Some(place) = side.held.get_mut(side.count) {
+            *place = value.abs();
+            side.count += 1;
+        }
+        if side.count == BLOCK {
+            self.settle(many);
+        }
+    }
+
+    fn settle(&mut self, many: &mut Many) {
+        let Many { count, sum, squares, sketch } = many;
+        let held = self.zeros + (self.positive.count + self.negative.count) as u64;
+        *count = count.saturating_add(held);
+        sketch.zeros = sketch.zeros.saturating_add(std::mem::take(&mut self.zeros));
+        self.positive.settle(&mut sum.positive, squares, &mut sketch.positive);
+        self.negative.settle(&mut sum.negative, squares, &mut sketch.negative);
+    }
+
+    fn finish(mut self, many: &mut Many) {
+        self.settle(many);
+    }
+}
+
+impl Side {
+    fn settle(&mut self, sum: &mut Fixed, squares: &mut Squares, bins: &mut Bins) {
+        let held = self.held.get(..self.count).unwrap_or_default();
+        self.count = 0;
+        add_sums(held, sum, &mut squares.0);
+        let mut keys = [0; BLOCK];
+        for (key, value) in keys.iter_mut().zip(held) {
+            *key = mapping::key(*value);
+        }
+        for same in keys.get(..held.len()).unwrap_or_default().chunk_by(|a, b| a == b) {
+            if let Some(key) = same.first() {
+                bins.add(*key, same.len() as u64);
+            }
+        }
+    }
+}
+
+fn add_sums(held: &[f64], sum: &mut Fixed, squares: &mut Fixed) {
+    let bits = || held.iter().map(|value| sum::units(*value).1);
+    let (Some(least), Some(most)) = (bits().min(), bits().max()) else { return };
+    if most - least > SPREAD {
+        for value in held {
+            let (mantissa, bit) = sum::units(*value);
+            sum.add(mantissa, bit);
+            squares.add_square(u128::from(mantissa) * u128::from(mantissa), 2 * bit);
+        }
+        return;
+    }
+    let (mut mantissas, mut mantissas_squared) = (0_u64, 0_u128);
+    for value in held {
+        let (mantissa, bit) = sum::units(*value);
+        let mantissa = mantissa << (bit - least);
+        mantissas += mantissa;
+        mantissas_squared += u128::from(mantissa) * u128::from(mantissa);
+    }
+    sum.add(mantissas, least);
+    squares.add_square(mantissas_squared, 2 * least);
+}
+
+#[cfg(test)]
+mod tests;
