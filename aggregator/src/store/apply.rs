@@ -14,9 +14,10 @@ use super::{
     Origin, StoreError,
     catalog::Catalog,
     entry::Entry,
+    live::Live,
     pack::BODY_BYTES_MAX,
-    recent::{Live, Windows, clip},
-    row::{Name, Row},
+    recent::{Recent, clip},
+    row::{Name, Row, RowRef},
 };
 
 /// Bounds that the fold enforces.
@@ -125,7 +126,7 @@ fn journal_returns(batch: &Batch, partial: &catchment_proto::Entry) -> bool {
 pub(super) struct State {
     pub(super) catalog: Catalog,
     /// What the journal holds and the packs may not.
-    pub(super) recent: Windows,
+    pub(super) recent: Recent,
     pub(super) live: Live,
     /// Every batch before is applied.
     pub(super) applied_to: Position,
@@ -142,10 +143,9 @@ impl State {
         let lost = if unknown { 0 } else { checked.follows().saturating_sub(delivered) };
         self.counts.batches += 1;
         self.counts.gaps += batch.number.saturating_sub(checked.follows().saturating_add(1));
-        let dropped = self.each_row(origin, checked, limits, |state, gateway, series, row| {
-            state.live.supersede(gateway, series, &row.name, row.revision);
-            // A copy of its own, so that a few small partials do not keep a whole batch in memory.
-            state.recent.put(series, row.name, row.revision, Bytes::copy_from_slice(&row.body));
+        let dropped = self.each_row(origin, checked, limits, |state, gateway, row| {
+            state.live.supersede(gateway, row.series, &row.name, row.revision);
+            state.recent.put(row.series, row.name, row.revision, row.body);
         });
         self.counts.series_limit += dropped;
         self.catalog.advance(origin, batch.shard, batch.number, batch.watermark);
@@ -155,12 +155,14 @@ impl State {
     /// Applies a batch of live states, which changes neither numbers nor watermarks.
     pub(super) fn apply_live(&mut self, checked: &Checked, limits: Limits) {
         let origin = self.catalog.take_origin(checked.origin());
-        let dropped = self.each_row(origin, checked, limits, |state, gateway, series, row| {
-            if state.recent.revision(series, &row.name).is_some_and(|held| held >= row.revision) {
+        let dropped = self.each_row(origin, checked, limits, |state, gateway, row| {
+            let RowRef { series, name, revision, body } = row;
+            if state.recent.revision(series, &name).is_some_and(|held| held >= revision) {
                 return;
             }
-            let row = Row { body: Bytes::copy_from_slice(&row.body), ..row };
-            if state.live.put(gateway, series, row, limits.live_bytes_max).is_none() {
+            // A copy of its own, so that a few small partials do not keep a whole batch in memory.
+            let row = Row { series, name, revision, body: Bytes::copy_from_slice(body) };
+            if state.live.put(gateway, row, limits.live_bytes_max).is_none() {
                 state.counts.live_limit += 1;
             }
         });
@@ -173,7 +175,7 @@ impl State {
         origin: u32,
         checked: &Checked,
         limits: Limits,
-        mut take: impl FnMut(&mut Self, u32, u32, Row),
+        mut take: impl FnMut(&mut Self, u32, RowRef<'_>),
     ) -> u64 {
         let Some(gateway) = self.catalog.origin(origin).map(|known| known.gateway) else { return 0 };
         let batch = checked.batch();
@@ -194,7 +196,7 @@ impl State {
             self.catalog.seen(series, entry.window, *newest);
             let (start, width) = (entry.window.start(), entry.window.width());
             let name = Name { start, width, origin, shard: batch.shard, part: entry.part };
-            take(self, gateway, series, Row { name, revision: entry.revision, body: entry.body.clone() });
+            take(self, gateway, RowRef { series, name, revision: entry.revision, body: &entry.body });
         }
         dropped
     }
@@ -207,16 +209,18 @@ impl State {
         from: Timestamp,
         to: Timestamp,
     ) -> Option<(i64, Vec<Row>)> {
-        let gateway = self.catalog.series.get(&series)?.gateway;
-        let sources = || std::iter::once(&self.recent).chain(self.live.of(gateway));
-        let bucket = sources().filter_map(|windows| windows.first_bucket(series, from, to)).min()?;
+        let gateway = self.catalog.series.get(series)?.gateway;
+        let live = || self.live.of(gateway);
+        let of_live = live().filter_map(|windows| windows.first_bucket(series, from, to));
+        let bucket = self.recent.first_bucket(series, from, to).into_iter().chain(of_live).min()?;
         let (from, to) = clip(bucket, from, to);
-        Some((bucket, sources().flat_map(|windows| windows.rows(series, from, to)).collect()))
+        let rows = self.recent.rows(series, from, to);
+        Some((bucket, rows.chain(live().flat_map(|windows| windows.rows(series, from, to))).collect()))
     }
 
     /// Whether memory holds a window of a series.
     pub(super) fn holds(&self, series: u32) -> bool {
-        let gateway = self.catalog.series.get(&series).map(|known| known.gateway);
+        let gateway = self.catalog.series.get(series).map(|known| known.gateway);
         let live = gateway.into_iter().flat_map(|gateway| self.live.of(gateway));
         self.recent.holds(series) || live.into_iter().any(|windows| windows.holds(series))
     }

@@ -5,12 +5,18 @@
 //! last written is marked. Numbers of gateways and origins are dense and for good, because packs refer to them;
 //! numbers of series are never used again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use catchment_partial::{Timestamp, Window};
-use catchment_proto::{GatewayId, SeriesKey, batch::SHARDS_MAX};
+use catchment_proto::{GatewayId, SeriesKey, SharedSeries, batch::SHARDS_MAX};
 
-use super::{GatewayEntry, Origin, SeriesEntry, SeriesId, records::Tally};
+use super::{
+    GatewayEntry, Origin, SeriesEntry, SeriesId,
+    groups::{AllSeries, group_of},
+};
 
 /// A gateway.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +57,7 @@ pub(super) struct Series {
     /// Number of its gateway.
     pub(super) gateway: u32,
     /// Device, metric and labels.
-    pub(super) key: SeriesKey,
+    pub(super) key: SharedSeries,
     /// Start of its first window.
     pub(super) first: Timestamp,
     /// Start of its last window.
@@ -60,10 +66,6 @@ pub(super) struct Series {
     pub(super) end: Timestamp,
     /// Event time of its newest reading.
     pub(super) newest: Timestamp,
-    /// Its packs.
-    pub(super) tally: Tally,
-    /// Whether its record is in the tree.
-    pub(super) stored: bool,
 }
 
 /// Records that differ from what is in sled.
@@ -74,8 +76,21 @@ pub(super) struct Dirty {
     pub(super) origins: BTreeSet<u32>,
     /// Delivered numbers and watermarks of origins.
     pub(super) shards: BTreeSet<u32>,
-    pub(super) series: BTreeSet<u32>,
+    /// Groups of series: as many as have their mark.
+    pub(super) groups: BTreeSet<u32>,
+    /// Groups whose record is to go.
     pub(super) removed: BTreeSet<u32>,
+}
+
+/// Distinguishes the catalogs of a process, so that a series' note tells whose number it is.
+#[derive(Debug)]
+struct Token(u32);
+
+impl Default for Token {
+    fn default() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// Gateways, origins and series.
@@ -83,9 +98,10 @@ pub(super) struct Dirty {
 pub(super) struct Catalog {
     pub(super) gateways: Vec<Gateway>,
     pub(super) origins: Vec<OriginState>,
-    pub(super) series: BTreeMap<u32, Series>,
+    pub(super) series: AllSeries,
     pub(super) next_series: u32,
     pub(super) dirty: Dirty,
+    token: Token,
     gateway_numbers: HashMap<GatewayId, u32>,
     origin_numbers: HashMap<(u32, u64), u32>,
     series_numbers: HashMap<(u32, SeriesKey), u32>,
@@ -96,16 +112,17 @@ impl Catalog {
     pub(super) fn restore(
         gateways: Vec<Gateway>,
         origins: Vec<OriginState>,
-        series: BTreeMap<u32, Series>,
+        series: AllSeries,
         next_series: u32,
     ) -> Self {
-        let after_last = series.last_key_value().map_or(0, |(id, _)| id.saturating_add(1));
+        let after_last = series.iter().last().map_or(0, |(id, _)| id.saturating_add(1));
         let mut catalog = Self { next_series: next_series.max(after_last), ..Self::default() };
         catalog.gateway_numbers =
             gateways.iter().zip(0..).map(|(g, number)| (g.id.clone(), number)).collect();
         catalog.origin_numbers =
             origins.iter().zip(0..).map(|(o, number)| ((o.gateway, o.origin.epoch), number)).collect();
-        catalog.series_numbers = series.iter().map(|(id, s)| ((s.gateway, s.key.clone()), *id)).collect();
+        catalog.series_numbers =
+            series.iter().map(|(id, s)| ((s.gateway, s.key.key().clone()), id)).collect();
         (catalog.gateways, catalog.origins, catalog.series) = (gateways, origins, series);
         for number in 0..catalog.origins.len() as u32 {
             catalog.refresh_gateway(number);
@@ -198,15 +215,35 @@ impl Catalog {
         }
     }
 
-    /// Number of a series, taken in if it is new; `None` when there are `series_max` already.
+    /// Number of a series, taken in if it is new; `None` when there are `series_max` already. A series that was looked up
+    /// here before carries a note of its number.
     pub(super) fn take_series(
         &mut self,
         gateway: u32,
-        key: &SeriesKey,
+        key: &SharedSeries,
         window: Window,
         series_max: usize,
     ) -> Option<u32> {
-        let name = (gateway, key.clone());
+        let note = key.note();
+        let noted = note as u32;
+        if note >> 32 == u64::from(self.token.0)
+            && self.series.get(noted).is_some_and(|s| s.gateway == gateway)
+        {
+            return Some(noted);
+        }
+        let id = self.find_series(gateway, key, window, series_max)?;
+        key.set_note(u64::from(self.token.0) << 32 | u64::from(id));
+        Some(id)
+    }
+
+    fn find_series(
+        &mut self,
+        gateway: u32,
+        key: &SharedSeries,
+        window: Window,
+        series_max: usize,
+    ) -> Option<u32> {
+        let name = (gateway, key.key().clone());
         if let Some(id) = self.series_numbers.get(&name) {
             return Some(*id);
         }
@@ -216,67 +253,94 @@ impl Catalog {
         let id = self.next_series;
         self.next_series = id.checked_add(1)?;
         let (start, end) = (window.start(), window.end());
-        let series = Series {
-            gateway,
-            key: key.clone(),
-            first: start,
-            last: start,
-            end,
-            newest: Timestamp::MIN,
-            tally: Tally::default(),
-            stored: false,
-        };
-        self.series.insert(id, series);
+        let newest = Timestamp::MIN;
+        self.series.insert(id, Series { gateway, key: key.clone(), first: start, last: start, end, newest });
         self.series_numbers.insert(name, id);
-        self.dirty.series.insert(id);
+        let group = group_of(id);
+        if self.dirty.removed.remove(&group)
+            && let Some(known) = self.series.group_mut(group)
+        {
+            known.stored = true;
+        }
+        self.mark(id);
         Some(id)
+    }
+
+    /// The record of a series' group is to be written.
+    fn mark(&mut self, id: u32) {
+        if let Some((_, dirty)) = self.series.get_mut(id)
+            && !std::mem::replace(dirty, true)
+        {
+            self.dirty.groups.insert(group_of(id));
+        }
     }
 
     /// A series has this window, and a reading of this time.
     pub(super) fn seen(&mut self, id: u32, window: Window, newest: Timestamp) {
-        let Some(series) = self.series.get_mut(&id) else { return };
+        let Some((series, dirty)) = self.series.get_mut(id) else { return };
         let before = (series.first, series.last, series.end, series.newest);
         series.first = series.first.min(window.start());
         series.last = series.last.max(window.start());
         series.end = series.end.max(window.end());
         series.newest = series.newest.max(newest);
-        if before != (series.first, series.last, series.end, series.newest) {
-            self.dirty.series.insert(id);
+        let changed = before != (series.first, series.last, series.end, series.newest);
+        if changed && !std::mem::replace(dirty, true) {
+            self.dirty.groups.insert(group_of(id));
         }
     }
 
     /// Forgets a series that has no windows any more.
     pub(super) fn remove_series(&mut self, id: u32) {
-        if let Some(series) = self.series.remove(&id) {
-            self.series_numbers.remove(&(series.gateway, series.key.clone()));
-            self.dirty.series.remove(&id);
-            if series.stored {
-                self.dirty.removed.insert(id);
+        let Some((series, group)) = self.series.remove(id) else { return };
+        self.series_numbers.remove(&(series.gateway, series.key.key().clone()));
+        let number = group_of(id);
+        if let Some(group) = group {
+            self.dirty.groups.remove(&number);
+            if group.stored {
+                self.dirty.removed.insert(number);
             }
+        } else if let Some(group) = self.series.group_mut(number)
+            && !std::mem::replace(&mut group.dirty, true)
+        {
+            self.dirty.groups.insert(number);
         }
     }
 
     /// The windows of a series before this one are gone.
     pub(super) fn raise_first(&mut self, id: u32, first: Timestamp) {
-        if let Some(series) = self.series.get_mut(&id).filter(|series| series.first < first) {
+        if let Some((series, _)) = self.series.get_mut(id)
+            && series.first < first
+        {
             series.first = first.min(series.last);
-            self.dirty.series.insert(id);
+            self.mark(id);
         }
     }
 
     /// All series for which `wanted` answers yes, ordered by number.
     pub(super) fn entries(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry> {
-        let entry = |(id, series): (&u32, &Series)| {
+        let entry = |(id, series): (u32, &Series)| {
             let gateway = &self.gateways.get(series.gateway as usize)?.id;
             wanted(gateway, &series.key).then(|| SeriesEntry {
-                id: SeriesId(*id),
+                id: SeriesId(id),
                 gateway: gateway.clone(),
-                key: series.key.clone(),
+                key: series.key.key().clone(),
                 windows: (series.first, series.last),
                 last_reading: series.newest,
             })
         };
         self.series.iter().filter_map(entry).collect()
+    }
+
+    /// A group of series, for a person.
+    pub(super) fn group_name(&self, group: u32) -> String {
+        let Some(known) = self.series.group(group) else { return "not known".to_owned() };
+        let Some((_, first)) = known.series().next() else { return "none".to_owned() };
+        let gateway = self.gateways.get(first.gateway as usize).map(|gateway| gateway.id.to_string());
+        let gateway = gateway.unwrap_or_default();
+        match known.len() {
+            1 => format!("{} of {gateway}", first.key.key()),
+            count => format!("{} of {gateway}, and {} more", first.key.key(), count - 1),
+        }
     }
 
     /// All gateways with their present origins.

@@ -1,6 +1,6 @@
 //! Reads all packs once after a start, in the background: sled can lose some in its own recovery without a word.
 //!
-//! Works half of the time at most, and holds the packer back for one series at a time.
+//! Works half of the time at most, and holds the packer back for one group of series at a time.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -24,15 +24,15 @@ pub(super) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
     let mut at = 0;
     let mut begun = Instant::now();
     while !stop.load(Ordering::Acquire) && inner.failure().is_none() {
-        let Some(series) = next(inner, at) else {
+        let Some(group) = next(inner, at) else {
             tracing::debug!(
                 damaged_series = inner.damaged_series.load(Ordering::Relaxed),
                 "all packs are read"
             );
             return;
         };
-        check(inner, series);
-        let Some(following) = series.checked_add(1) else { return };
+        check(inner, group);
+        let Some(following) = group.checked_add(1) else { return };
         at = following;
         let worked = begun.elapsed();
         if worked >= STINT {
@@ -43,18 +43,17 @@ pub(super) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
 }
 
 fn next<D: Disk>(inner: &Inner<D>, at: u32) -> Option<u32> {
-    read(&inner.state).catalog.series.range(at..).next().map(|(series, _)| *series)
+    read(&inner.state).catalog.series.next_group(at)
 }
 
-fn check<D: Disk>(inner: &Inner<D>, series: u32) {
+fn check<D: Disk>(inner: &Inner<D>, group: u32) {
     let _alone = lock(&inner.packing);
     let known = {
         let catalog = &read(&inner.state).catalog;
-        let known = catalog.series.get(&series);
-        known.map(|known| (known.tally, known.key.clone(), known.gateway))
+        catalog.series.group(group).map(|known| (known.tally, known.len(), catalog.group_name(group)))
     };
-    let Some((must, key, gateway)) = known else { return };
-    let what = match inner.packs.tally(series) {
+    let Some((must, series, name)) = known else { return };
+    let what = match inner.packs.tally(group) {
         Err(reason) => Some(reason),
         Ok((found, bad)) => bad
             .first()
@@ -62,10 +61,10 @@ fn check<D: Disk>(inner: &Inner<D>, series: u32) {
             .or_else(|| difference(must, found, false)),
     };
     let Some(what) = what else { return };
-    if inner.damaged_series.fetch_add(1, Ordering::Relaxed) < TOLD_MAX {
-        let gateway = read(&inner.state).catalog.gateways.get(gateway as usize).map(|g| g.id.to_string());
+    if inner.damaged_series.fetch_add(series as u64, Ordering::Relaxed) < TOLD_MAX {
         tracing::error!(
-            series = %key, gateway = gateway.unwrap_or_default(), what,
+            series = name,
+            what,
             "packed windows are damaged; `catchment-aggregator store repair` keeps what can be read"
         );
     }

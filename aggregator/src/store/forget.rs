@@ -3,41 +3,56 @@
 //! A pack all of whose windows end early enough is removed, one at the boundary is written again without them. The
 //! packer waits during a step. A crash in between forgets less; the next call goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 use catchment_journal::Disk;
 use catchment_partial::{Timestamp, Width};
 
 use super::{
     StoreError,
+    groups::{first_of, group_of},
     inner::{Inner, lock, read, write},
     pack,
-    packer::{put_series, tally_of},
+    packer::{put_groups, tally_of},
     packs::GoodPack,
     records::{self, Tally},
-    row::{Name, bucket_end, bucket_of},
+    row::{Name, Row, bucket_end, bucket_of},
     scan,
     tree::Change,
 };
 
-/// Bytes of keys and values, or number of series, after which a step ends.
+/// Bytes of keys and values, or number of groups, after which a step ends.
 const STEP_BYTES: usize = 1 << 20;
-const STEP_SERIES: usize = 1000;
+const STEP_GROUPS: usize = 100;
 
 /// Where the next step goes on.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Cursor {
-    series: u32,
+    group: u32,
     bucket: i64,
-    /// Whether an earlier step has removed something of this series.
-    changed: bool,
+    gone: Gone,
+}
+
+/// What went of a group's packs.
+#[derive(Clone, Default)]
+struct Gone {
+    /// Series of which something went.
+    changed: HashSet<u32>,
+    /// Packs are there that cannot be read, and may hold windows of any series.
+    unread: bool,
+}
+
+impl Cursor {
+    fn new(group: u32) -> Self {
+        Self { group, bucket: i64::MIN, gone: Gone::default() }
+    }
 }
 
 /// See [`super::Store::forget_before`].
 pub(super) fn forget_before<D: Disk>(inner: &Inner<D>, before: Timestamp) -> Result<u64, StoreError> {
     inner.settle();
     let mut forgotten = 0;
-    let mut cursor = Some(Cursor { series: 0, bucket: i64::MIN, changed: false });
+    let mut cursor = Some(Cursor::new(0));
     while let Some(at) = cursor {
         cursor = step(inner, before, at, &mut forgotten).map_err(|reason| {
             let reason: std::sync::Arc<str> = reason.into();
@@ -58,43 +73,50 @@ fn step<D: Disk>(
     let meta = &mut *lock(&inner.packing);
     let mut change = Change::new(meta.change.saturating_add(1));
     let mut tallies = BTreeMap::new();
-    let mut done: Vec<(u32, bool)> = Vec::new();
+    let mut done: Vec<(u32, Gone)> = Vec::new();
     let mut at = from;
     let next = loop {
-        let found = read(&inner.state).catalog.series.range(at.series..).next().map(|(id, s)| (*id, s.first));
-        let Some((series, first)) = found else { break None };
-        if series != at.series {
-            at = Cursor { series, bucket: i64::MIN, changed: false };
+        let Some((group, first)) = next_group(inner, at.group) else { break None };
+        if group != at.group {
+            at = Cursor::new(group);
         }
         if first < before {
-            let mut tally = tally_of(inner, series);
-            let stopped = forget_series(inner, before, &mut at, &mut change, &mut tally, forgotten)?;
-            if at.changed {
-                tallies.insert(series, tally);
+            let mut tally = tally_of(inner, group);
+            let stopped = forget_group(inner, before, &mut at, &mut change, &mut tally, forgotten)?;
+            if !at.gone.changed.is_empty() {
+                tallies.insert(group, tally);
             }
             if stopped {
                 break Some(at);
             }
-            done.push((series, at.changed));
+            done.push((group, at.gone));
         }
-        let Some(following) = series.checked_add(1) else { break None };
-        at = Cursor { series: following, bucket: i64::MIN, changed: false };
-        if done.len() >= STEP_SERIES || change.bytes() >= STEP_BYTES {
+        let Some(following) = group.checked_add(1) else { break None };
+        at = Cursor::new(following);
+        if done.len() >= STEP_GROUPS || change.bytes() >= STEP_BYTES {
             break Some(at);
         }
     };
     if change.bytes() > 0 {
-        put_series(inner, &BTreeSet::new(), &tallies, &mut change, meta);
+        put_groups(inner, &tallies, &mut change, meta);
         inner.packs.commit(change, meta)?;
     }
-    for (series, changed) in done {
-        *forgotten += finish_series(inner, before, series, changed)?;
+    for (group, gone) in done {
+        *forgotten += finish_group(inner, before, group, &gone);
     }
     Ok(next)
 }
 
-/// Forgets packed windows of a series; true if the change is full before the series is done.
-fn forget_series<D: Disk>(
+/// The first group from a number on, and the start of its first window.
+fn next_group<D: Disk>(inner: &Inner<D>, from: u32) -> Option<(u32, Timestamp)> {
+    let all = &read(&inner.state).catalog.series;
+    let group = all.next_group(from)?;
+    let first = all.group(group)?.series().map(|(_, series)| series.first).min();
+    Some((group, first.unwrap_or(Timestamp::MAX)))
+}
+
+/// Forgets packed windows of a group; true if the change is full before the group is done.
+fn forget_group<D: Disk>(
     inner: &Inner<D>,
     before: Timestamp,
     at: &mut Cursor,
@@ -102,40 +124,42 @@ fn forget_series<D: Disk>(
     tally: &mut Tally,
     forgotten: &mut u64,
 ) -> Result<bool, String> {
-    while let Some(bucket) = inner.packs.first_bucket(at.series, at.bucket, bucket_of(before))? {
+    let recent = read(&inner.state).recent.names(at.group);
+    while let Some(bucket) = inner.packs.first_bucket(at.group, at.bucket, bucket_of(before))? {
         if change.bytes() >= STEP_BYTES {
             at.bucket = bucket;
             return Ok(true);
         }
-        let gone = forget_bucket(inner, before, at.series, bucket, change, tally)?;
-        at.changed |= !gone.is_empty();
+        let names = forget_bucket(inner, before, at, bucket, change, tally)?;
         // What memory has too is counted when it goes from there.
-        let recent = &read(&inner.state).recent;
-        *forgotten += gone.iter().filter(|name| recent.revision(at.series, name).is_none()).count() as u64;
+        *forgotten += names.iter().filter(|name| !recent.contains(*name)).count() as u64;
+        at.gone.changed.extend(names.into_iter().map(|(series, _)| series));
         let Some(following) = bucket.checked_add(1) else { break };
         at.bucket = following;
     }
     Ok(false)
 }
 
-/// Forgets packed windows of a bucket; tells their names.
+/// Forgets packed windows of a bucket; tells their series and names.
 fn forget_bucket<D: Disk>(
     inner: &Inner<D>,
     before: Timestamp,
-    series: u32,
+    at: &mut Cursor,
     bucket: i64,
     change: &mut Change,
     tally: &mut Tally,
-) -> Result<BTreeSet<Name>, String> {
+) -> Result<HashSet<(u32, Name)>, String> {
     // The widest window that starts in the bucket has ended: what cannot be read is old enough too.
     let all_old = bucket_end(bucket).saturating_add_nanos(Width::MAX.as_nanos()) <= before;
-    let mut gone = BTreeSet::new();
-    for (number, pack) in inner.packs.bucket(series, bucket)? {
-        let key = records::pack_key(series, bucket, number);
+    let mut gone = HashSet::new();
+    for (number, pack) in inner.packs.bucket(at.group, bucket, None)? {
+        let key = records::pack_key(at.group, bucket, number);
         let Ok(GoodPack { change: written, rows, .. }) = pack else {
             // It stays in the tally, which tells until a repair that something was there.
             if all_old {
                 change.remove(key);
+            } else {
+                at.gone.unread = true;
             }
             continue;
         };
@@ -147,43 +171,56 @@ fn forget_bucket<D: Disk>(
                 change.remove(key);
             } else {
                 tally.add(&key, change.number());
-                change.insert(key, &pack::encode(&kept));
+                change.insert(key, &pack::encode(&kept.iter().map(Row::borrowed).collect::<Vec<_>>()));
             }
-            gone.extend(old.into_iter().map(|row| row.name));
+            gone.extend(old.into_iter().map(|row| (row.series, row.name)));
         }
     }
     Ok(gone)
 }
 
-/// Forgets a series' windows in memory, and the series itself if nothing is left of it. `changed`: packed windows went.
-fn finish_series<D: Disk>(
-    inner: &Inner<D>,
-    before: Timestamp,
-    series: u32,
-    changed: bool,
-) -> Result<u64, String> {
-    let packed = inner.packs.first_bucket(series, i64::MIN, i64::MAX)?.is_some();
+/// Forgets windows of a group's series in memory, and the series of which nothing is left.
+fn finish_group<D: Disk>(inner: &Inner<D>, before: Timestamp, group: u32, gone: &Gone) -> u64 {
+    let series: Vec<u32> = {
+        let all = &read(&inner.state).catalog.series;
+        let places = all.group(group).into_iter().flat_map(|group| group.series());
+        places.map(|(place, _)| first_of(group) + place).collect()
+    };
+    debug_assert!(series.iter().all(|series| group_of(*series) == group));
+    series.into_iter().map(|series| finish_series(inner, before, series, gone)).sum()
+}
+
+fn finish_series<D: Disk>(inner: &Inner<D>, before: Timestamp, series: u32, gone: &Gone) -> u64 {
     let dropped = {
         let mut state = write(&inner.state);
         let state = &mut *state;
-        let known = state.catalog.series.get(&series).map(|known| (known.gateway, known.end));
-        let Some((gateway, end)) = known else { return Ok(0) };
+        let known = state.catalog.series.get(series).map(|known| (known.gateway, known.end));
+        let Some((gateway, end)) = known else { return 0 };
         let dropped = state.recent.drop_before(series, before);
         state.live.drop_before(gateway, series, before);
-        if end <= before && !packed && !state.holds(series) {
+        // Whatever packs can be read hold nothing of it then.
+        if end <= before && !gone.unread && !state.holds(series) {
             state.catalog.remove_series(series);
-            return Ok(dropped);
+            return dropped;
         }
         dropped
     };
-    // A damaged pack leaves the start as it was: the series may still begin there.
-    if (changed || dropped > 0)
-        && let Ok(Some((_, rows))) = scan::next_bucket(inner, series, Timestamp::MIN, Timestamp::MAX)
-        && let Some(row) = rows.first()
-    {
-        write(&inner.state).catalog.raise_first(series, row.name.start);
+    if gone.changed.contains(&series) || dropped > 0 {
+        raise_first(inner, series);
     }
-    Ok(dropped)
+    dropped
+}
+
+/// A series begins later now. A damaged pack leaves the start as it was: the series may still begin there.
+fn raise_first<D: Disk>(inner: &Inner<D>, series: u32) {
+    let mut from = Timestamp::MIN;
+    while let Ok(Some((bucket, rows))) = scan::next_bucket(inner, series, from, Timestamp::MAX) {
+        if let Some(row) = rows.first() {
+            write(&inner.state).catalog.raise_first(series, row.name.start);
+            return;
+        }
+        from = bucket_end(bucket);
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ mod embedded;
 mod entry;
 mod forget;
 mod gate;
+mod groups;
 mod inner;
+mod live;
 #[cfg(any(test, feature = "sim"))]
 mod manual;
 #[cfg(any(test, feature = "sim"))]

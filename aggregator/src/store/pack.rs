@@ -1,17 +1,22 @@
-//! The encoding of a pack: many partials of one series in one value. Pure.
+//! The encoding of a pack: many partials of a group of series in one value. Pure.
 //!
 //! ```text
-//! version (1 byte) | rows (varint) | columns | bodies | crc32c of all before (4 bytes, little endian)
+//! version (1 byte) | series (varint) | for each: place, rows, bytes of its section (varints) | sections
+//! section: columns | bodies
 //! ```
 //!
-//! Columns, each a varint a row: window index, width, origin, shard, part (zigzag differences to the row before),
-//! revision less part, length of the body. A pack stays at or below [`PACK_BYTES_MAX`], because sled keeps larger
+//! Places in the group as differences to the series before. Columns, each a varint a row: window index, width, origin,
+//! shard, part (zigzag differences to the row before in the section), revision less part, length of the body. The seal
+//! around a pack has its checksum. A pack stays at or below [`PACK_BYTES_MAX`], because sled keeps larger
 //! values in files of their own, which it never syncs. Decoding is total: any bytes are rows or an error.
 
 use bytes::Bytes;
 use catchment_partial::{Width, Window};
 
-use super::row::{Name, Row};
+use super::{
+    groups::{GROUP_SERIES, first_of},
+    row::{Name, Row, RowRef},
+};
 
 /// Largest pack in bytes.
 pub(super) const PACK_BYTES_MAX: usize = 64 << 10;
@@ -21,91 +26,131 @@ pub(super) const PACK_BYTES_FULL: usize = 16 << 10;
 /// Longest body that a pack takes, bytes.
 pub(super) const BODY_BYTES_MAX: usize = PACK_BYTES_MAX - PACK_BYTES_FULL - ROW_BYTES_MAX - FRAME_BYTES_MAX;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes of a row without its body, at most: seven varints.
 const ROW_BYTES_MAX: usize = 10 + 6 + 6 + 6 + 10 + 10 + 3;
-/// Version, count and checksum, at most.
-const FRAME_BYTES_MAX: usize = 1 + 5 + CRC_BYTES;
+/// Version, and number and heads of series, at most.
+const FRAME_BYTES_MAX: usize = 2 + GROUP_SERIES as usize * (1 + 3 + 3);
 /// Bytes of a row without its body, at least.
 const ROW_BYTES_MIN: usize = 7;
-const CRC_BYTES: usize = 4;
 
 /// Why bytes are no pack.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PackError {
-    /// The checksum does not match.
-    #[error("its checksum does not match")]
-    Checksum,
-    /// Written by a newer version.
-    #[error("it has format {0}, this program knows format {VERSION}: use a newer one")]
+    /// Written by another version.
+    #[error("it has format {0}, this program knows format {VERSION}: use the one that wrote it")]
     Version(u8),
-    /// The checksum matches and the content does not.
-    #[error("its content is malformed at row {0}")]
+    /// The content makes no sense from the series at this place of the pack on.
+    #[error("its content is malformed at its series {0}")]
     Malformed(usize),
 }
 
-/// Packs rows; `rows` must be sorted by name, each name once, each body at most [`BODY_BYTES_MAX`].
-pub(super) fn encode(rows: &[Row]) -> Vec<u8> {
+/// Packs rows of one group; they must be sorted by series and name, each name once, each body at most [`BODY_BYTES_MAX`].
+pub(super) fn encode(rows: &[RowRef<'_>]) -> Vec<u8> {
     let bodies: usize = rows.iter().map(|row| row.body.len()).sum();
-    let mut out = Vec::with_capacity(FRAME_BYTES_MAX + bodies + rows.len() * 16);
+    let mut sections = Vec::with_capacity(bodies + rows.len() * 16);
+    let mut out = Vec::with_capacity(FRAME_BYTES_MAX + sections.capacity());
+    let of_series = |a: &RowRef<'_>, b: &RowRef<'_>| a.series == b.series;
     out.push(VERSION);
-    put(rows.len() as u64, &mut out);
-    let mut before = Columns::default();
-    for row in rows {
-        let now = Columns::of(&row.name);
-        put(zigzag(now.window.wrapping_sub(before.window)), &mut out);
-        put(zigzag(now.width.wrapping_sub(before.width)), &mut out);
-        put(zigzag(now.origin.wrapping_sub(before.origin)), &mut out);
-        put(zigzag(now.shard.wrapping_sub(before.shard)), &mut out);
-        put(zigzag(now.part.wrapping_sub(before.part)), &mut out);
-        put(row.revision.wrapping_sub(row.name.part), &mut out);
-        put(row.body.len() as u64, &mut out);
-        before = now;
+    put(rows.chunk_by(of_series).count() as u64, &mut out);
+    let mut place = 0;
+    for rows in rows.chunk_by(of_series) {
+        let start = sections.len();
+        put_section(rows, &mut sections);
+        let next = rows.first().map_or(0, |row| row.series % GROUP_SERIES);
+        put(u64::from(next.wrapping_sub(place)), &mut out);
+        put(rows.len() as u64, &mut out);
+        put((sections.len() - start) as u64, &mut out);
+        place = next;
     }
-    for row in rows {
-        out.extend_from_slice(&row.body);
-    }
-    let crc = crc32c::crc32c(&out);
-    out.extend_from_slice(&crc.to_le_bytes());
+    out.extend_from_slice(&sections);
     out
 }
 
-/// The rows of a pack, sorted by name; the bodies share its bytes.
+fn put_section(rows: &[RowRef<'_>], out: &mut Vec<u8>) {
+    let mut before = Columns::default();
+    for row in rows {
+        let now = Columns::of(&row.name);
+        put(zigzag(now.window.wrapping_sub(before.window)), out);
+        put(zigzag(now.width.wrapping_sub(before.width)), out);
+        put(zigzag(now.origin.wrapping_sub(before.origin)), out);
+        put(zigzag(now.shard.wrapping_sub(before.shard)), out);
+        put(zigzag(now.part.wrapping_sub(before.part)), out);
+        put(row.revision.wrapping_sub(row.name.part), out);
+        put(row.body.len() as u64, out);
+        before = now;
+    }
+    for row in rows {
+        out.extend_from_slice(row.body);
+    }
+}
+
+/// The rows of a pack of a group, sorted by series and name; with `only`, those of one series.
 ///
 /// # Errors
 /// [`PackError`], for any bytes that [`encode`] did not make.
-pub(super) fn decode(pack: &Bytes) -> Result<Vec<Row>, PackError> {
-    let (content, crc) = pack.split_last_chunk::<CRC_BYTES>().ok_or(PackError::Checksum)?;
-    if crc32c::crc32c(content) != u32::from_le_bytes(*crc) {
-        return Err(PackError::Checksum);
-    }
-    let (version, mut rest) = content.split_first().ok_or(PackError::Checksum)?;
+pub(super) fn decode(group: u32, pack: &[u8], only: Option<u32>) -> Result<Vec<RowRef<'_>>, PackError> {
+    let malformed = PackError::Malformed;
+    let (version, mut rest) = pack.split_first().ok_or(malformed(0))?;
     if *version != VERSION {
         return Err(PackError::Version(*version));
     }
-    let malformed = PackError::Malformed;
-    let count = take(&mut rest).ok_or(malformed(0))?;
-    let count =
-        usize::try_from(count).ok().filter(|n| *n <= rest.len() / ROW_BYTES_MIN).ok_or(malformed(0))?;
-    let mut columns = Columns::default();
-    let mut heads = Vec::with_capacity(count);
-    for index in 0..count {
-        heads.push(head(&mut rest, &mut columns).ok_or(malformed(index))?);
-    }
-    let mut rows: Vec<Row> = Vec::with_capacity(count);
-    for (index, (name, revision, length)) in heads.into_iter().enumerate() {
-        let (body, behind) = rest.split_at_checked(length).ok_or(malformed(index))?;
-        if rows.last().is_some_and(|before| before.name >= name) {
+    let count = take(&mut rest).filter(|count| *count <= u64::from(GROUP_SERIES)).ok_or(malformed(0))?;
+    let mut heads = Vec::with_capacity(count as usize);
+    let mut place = 0_u32;
+    for index in 0..count as usize {
+        let step = take(&mut rest).and_then(|step| u32::try_from(step).ok()).ok_or(malformed(index))?;
+        place = place.checked_add(step).filter(|place| *place < GROUP_SERIES).ok_or(malformed(index))?;
+        if index > 0 && step == 0 {
             return Err(malformed(index));
         }
-        rows.push(Row { name, revision, body: pack.slice_ref(body) });
-        rest = behind;
+        let (rows, bytes) = take(&mut rest).zip(take(&mut rest)).ok_or(malformed(index))?;
+        heads.push((first_of(group).saturating_add(place), rows, bytes));
     }
-    if rest.is_empty() { Ok(rows) } else { Err(malformed(count)) }
+    let mut all = Vec::new();
+    for (index, (series, rows, bytes)) in heads.into_iter().enumerate() {
+        let bytes = usize::try_from(bytes).map_err(|_| malformed(index))?;
+        let (section, behind) = rest.split_at_checked(bytes).ok_or(malformed(index))?;
+        rest = behind;
+        if only.is_none_or(|only| only == series) {
+            take_section(series, rows, section, &mut all).ok_or(malformed(index))?;
+        }
+    }
+    if rest.is_empty() { Ok(all) } else { Err(malformed(count as usize)) }
+}
+
+/// As [`decode`]; the bodies share the pack's bytes.
+pub(super) fn decode_rows(group: u32, pack: &Bytes, only: Option<u32>) -> Result<Vec<Row>, PackError> {
+    let owned = |row: &RowRef<'_>| Row {
+        series: row.series,
+        name: row.name,
+        revision: row.revision,
+        body: pack.slice_ref(row.body),
+    };
+    Ok(decode(group, pack, only)?.iter().map(owned).collect())
+}
+
+fn take_section<'a>(series: u32, rows: u64, section: &'a [u8], out: &mut Vec<RowRef<'a>>) -> Option<()> {
+    let count = usize::try_from(rows).ok().filter(|n| *n <= section.len() / ROW_BYTES_MIN)?;
+    let start = out.len();
+    let (mut columns, mut rest, mut lengths) = (Columns::default(), section, Vec::with_capacity(count));
+    out.reserve(count);
+    for _ in 0..count {
+        let (name, revision, length) = head(&mut rest, &mut columns)?;
+        if out.get(start..)?.last().is_some_and(|before| before.name >= name) {
+            return None;
+        }
+        lengths.push(length);
+        out.push(RowRef { series, name, revision, body: &[] });
+    }
+    for (row, length) in out.get_mut(start..)?.iter_mut().zip(lengths) {
+        (row.body, rest) = rest.split_at_checked(length)?;
+    }
+    rest.is_empty().then_some(())
 }
 
 /// Splits sorted rows into runs that each make one pack.
-pub(super) fn split(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
+pub(super) fn split<'a, 'b>(rows: &'b [RowRef<'a>]) -> impl Iterator<Item = &'b [RowRef<'a>]> {
     let mut rest = rows;
     std::iter::from_fn(move || {
         let mut bytes = FRAME_BYTES_MAX;

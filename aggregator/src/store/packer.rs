@@ -1,33 +1,33 @@
 //! Moves recent windows from memory into packs, and releases the journal behind them.
 //!
 //! One round: remember up to where the batches are applied and what numbers are delivered there; pack all that
-//! memory holds, series by series, a few MiB at a time; write the numbers and the journal position together with
-//! the last of it; when that is durable, and only then, release the journal. A row leaves memory when its pack is
+//! memory holds, group by group of series, a few MiB at a time; write the numbers and the journal position together with
+//! the last of it; when that is durable, and only then, release the journal. Rows leave memory when their packs are
 //! durable, so a reader who looks into memory first and packs second misses nothing. A crash in between leaves the
 //! old position: the journal is read again and finds the same names in the packs.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
 };
 
 use catchment_journal::{Disk, Position};
 
 use super::{
+    apply::State,
     catalog::Shard,
     inner::{Inner, lock, read, write},
     pack, packed,
+    recent::Log,
     records::{self, Meta, Stored, Tally},
-    row::{Row, resolve},
+    row::{RowRef, bucket_of, resolve},
     signal::Request,
     tree::Change,
 };
 
 /// A change is committed when it has this many bytes.
 const CHANGE_BYTES: usize = 4 << 20;
-/// Bytes of rows and number of series that are taken from memory at once.
-const TAKE_BYTES: usize = 2 << 20;
-const TAKE_SERIES: usize = 10_000;
+
 /// Why a round did not end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PackError {
@@ -42,15 +42,6 @@ pub(super) enum PackError {
     /// The store has failed.
     #[error("{0}")]
     Failed(Arc<str>),
-}
-
-/// What one step takes from memory.
-struct Taken {
-    series: Vec<(u32, Vec<Row>)>,
-    /// Series whose records are to be written.
-    changed: BTreeSet<u32>,
-    /// Where the next step goes on; `None`: nothing is left.
-    next: Option<u32>,
 }
 
 /// Packs all that was durable before it began.
@@ -71,13 +62,10 @@ pub(super) fn round_of_applied<D: Disk>(inner: &Inner<D>) -> Result<(), PackErro
         });
         (state.applied_to, shards.collect::<Vec<(u32, Vec<Shard>)>>())
     };
-    let mut from = Some(0);
-    while let Some(at) = from {
-        from = step(inner, at, position, &shards, meta).inspect_err(|_| {
-            let numbers = shards.iter().map(|(number, _)| *number);
-            write(&inner.state).catalog.dirty.shards.extend(numbers);
-        })?;
-    }
+    Round::new(inner, meta).run(position, &shards).inspect_err(|_| {
+        let numbers = shards.iter().map(|(number, _)| *number);
+        write(&inner.state).catalog.dirty.shards.extend(numbers);
+    })?;
     // Tells a later start that packs up to here were there, should sled come back with older ones.
     packed::write(&*inner.disk, &inner.folder, position)
         .map_err(|error| no_space_or_failed(inner, &error))?;
@@ -99,145 +87,163 @@ fn no_space_or_failed<D: Disk>(inner: &Inner<D>, error: &std::io::Error) -> Pack
     }
 }
 
-/// Packs what fits into one change, from a series on; returns where to go on.
-pub(super) fn step<D: Disk>(
-    inner: &Inner<D>,
-    from: u32,
-    position: Position,
-    shards: &[(u32, Vec<Shard>)],
-    meta: &mut Meta,
-) -> Result<Option<u32>, PackError> {
-    let failed = |reason: String| PackError::Failed(reason.into());
-    let free = inner.disk.free_bytes(&inner.folder).map_err(|e| failed(e.to_string()))?;
-    let needed = inner.config.pack_free_min;
-    if free < needed {
-        return Err(PackError::Space { free, needed });
-    }
-    let mut change = Change::new(meta.change.saturating_add(1));
-    let Taken { series, next, changed } = take(inner, from, &mut change, meta);
-    let (mut packed, mut tallies) = (Vec::new(), BTreeMap::new());
-    let mut next = next;
-    'all: for (id, rows) in &series {
-        for rows in rows.chunk_by(|a, b| a.name.bucket() == b.name.bucket()) {
-            let tally = tallies.entry(*id).or_insert_with(|| tally_of(inner, *id));
-            add(inner, *id, rows, &mut change, tally).map_err(failed)?;
-            packed.extend(rows.iter().map(|row| (*id, row.name, row.revision)));
-            if change.bytes() >= CHANGE_BYTES {
-                // What else was taken is still in memory; the next step begins with this series again.
-                next = Some(*id);
-                break 'all;
-            }
-        }
-    }
-    put_series(inner, &changed, &tallies, &mut change, meta);
-    if next.is_none() {
-        finish(inner, position, shards, &mut change, meta);
-    }
-    inner.packs.commit(change, meta).map_err(failed)?;
-    let mut state = write(&inner.state);
-    for (series, name, revision) in &packed {
-        state.recent.drop_up_to(*series, name, *revision);
-    }
-    drop(state);
-    inner.progress.send_modify(|progress| progress.packed += packed.len() as u64);
-    Ok(next)
+/// A round under way.
+pub(super) struct Round<'a, D: Disk> {
+    inner: &'a Inner<D>,
+    meta: &'a mut Meta,
+    change: Change,
+    /// Groups whose records go into the change, with what their packs then add up to.
+    tallies: BTreeMap<u32, Tally>,
+    /// Groups whose frozen rows are all in the change or committed.
+    done: Vec<u32>,
 }
 
-/// Takes rows and changed records from memory; the records go into the change and are marked as written, because a
-/// change that fails ends the store.
-fn take<D: Disk>(inner: &Inner<D>, from: u32, change: &mut Change, meta: &mut Meta) -> Taken {
-    let mut state = write(&inner.state);
-    let state = &mut *state;
-    for number in std::mem::take(&mut state.catalog.dirty.gateways) {
-        if let Some(gateway) = state.catalog.gateways.get(number as usize) {
-            change.record(records::numbered(records::GATEWAY, number), &gateway.record());
-        }
+impl<'a, D: Disk> Round<'a, D> {
+    pub(super) fn new(inner: &'a Inner<D>, meta: &'a mut Meta) -> Self {
+        let change = Change::new(meta.change.saturating_add(1));
+        Self { inner, meta, change, tallies: BTreeMap::new(), done: Vec::new() }
     }
-    for number in std::mem::take(&mut state.catalog.dirty.origins) {
-        if let Some(origin) = state.catalog.origin(number) {
-            change.record(records::numbered(records::ORIGIN, number), &records::origin_record(origin));
+
+    fn run(mut self, position: Position, shards: &[(u32, Vec<Shard>)]) -> Result<(), PackError> {
+        self.space()?;
+        let mut from = Some(0);
+        while let Some((group, rows)) = from.and_then(|from| self.take(from)) {
+            if let Some(rows) = rows {
+                self.pack(group, rows.rows().collect())?;
+            }
+            self.done.push(group);
+            if self.change.bytes() >= CHANGE_BYTES {
+                self.commit()?;
+                self.space()?;
+            }
+            from = group.checked_add(1);
         }
+        finish(self.inner, position, shards, &mut self.change, self.meta);
+        self.commit()
     }
-    meta.gateways = state.catalog.gateways.len() as u32;
-    meta.origins = state.catalog.origins.len() as u32;
-    let (mut series, mut changed, mut bytes, mut at) = (Vec::new(), BTreeSet::new(), 0, from);
-    loop {
-        let dirty = state.catalog.dirty.series.range(at..).next().copied();
-        let Some(id) = [state.recent.next_series(at), dirty].into_iter().flatten().min() else {
-            return Taken { series, changed, next: None };
+
+    /// Whether there is room to go on.
+    fn space(&self) -> Result<(), PackError> {
+        let Inner { disk, folder, config, .. } = self.inner;
+        let free = disk.free_bytes(folder).map_err(|e| PackError::Failed(e.to_string().into()))?;
+        let needed = config.pack_free_min;
+        if free < needed { Err(PackError::Space { free, needed }) } else { Ok(()) }
+    }
+
+    /// The next group that has rows or a changed record, from a number on. Its rows are frozen; the records of gateways
+    /// and origins, which they may refer to, go into the change. Records are marked as written, because a change that fails
+    /// ends the store.
+    pub(super) fn take(&mut self, from: u32) -> Option<(u32, Option<Arc<Log>>)> {
+        let mut state = write(&self.inner.state);
+        let State { catalog, recent, .. } = &mut *state;
+        for number in std::mem::take(&mut catalog.dirty.gateways) {
+            if let Some(gateway) = catalog.gateways.get(number as usize) {
+                self.change.record(records::numbered(records::GATEWAY, number), &gateway.record());
+            }
+        }
+        for number in std::mem::take(&mut catalog.dirty.origins) {
+            if let Some(origin) = catalog.origin(number) {
+                self.change
+                    .record(records::numbered(records::ORIGIN, number), &records::origin_record(origin));
+            }
+        }
+        self.meta.gateways = catalog.gateways.len() as u32;
+        self.meta.origins = catalog.origins.len() as u32;
+        let dirty = catalog.dirty.groups.range(from..).next().copied();
+        let group = recent.next_group(from).into_iter().chain(dirty).min()?;
+        catalog.dirty.groups.remove(&group);
+        let tally = catalog.series.group_mut(group).map(|group| {
+            group.dirty = false;
+            group.tally
+        });
+        self.tallies.insert(group, tally.unwrap_or_default());
+        Some((group, recent.freeze(group)))
+    }
+
+    /// Packs rows of a group; in more than one change where they are many.
+    pub(super) fn pack(&mut self, group: u32, mut rows: Vec<RowRef<'_>>) -> Result<(), PackError> {
+        let failed = |reason: String| PackError::Failed(reason.into());
+        let bucket = |row: &RowRef<'_>| bucket_of(row.name.start);
+        rows.sort_by_cached_key(bucket);
+        for rows in rows.chunk_by(|a, b| bucket(a) == bucket(b)) {
+            let Some(number) = rows.first().map(bucket) else { continue };
+            self.pack_bucket(group, number, rows).map_err(failed)?;
+            if self.change.bytes() >= CHANGE_BYTES {
+                self.commit()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds rows of one bucket to its packs: the last one is extended while it is small.
+    fn pack_bucket(&mut self, group: u32, bucket: i64, rows: &[RowRef<'_>]) -> Result<(), String> {
+        let tally = self.tallies.entry(group).or_default();
+        let last = self.inner.packs.last_pack(group, bucket)?;
+        let mut number = 0_u32;
+        let mut merged = Vec::new();
+        if let Some((key, value)) = &last {
+            let opened = records::unseal(key, value).ok();
+            let small = opened.filter(|sealed| sealed.content.len() < pack::PACK_BYTES_FULL);
+            number = records::pack_of(key).map_or(u32::MAX, |(_, _, number)| number);
+            match small.and_then(|last| Some((last, pack::decode(group, last.content, None).ok()?))) {
+                Some((sealed, rows)) => {
+                    tally.remove(key, sealed.change);
+                    merged = rows;
+                }
+                None => number = number.checked_add(1).ok_or("a bucket has no number left for a pack")?,
+            }
+        }
+        merged.extend_from_slice(rows);
+        resolve(&mut merged);
+        for run in pack::split(&merged) {
+            let key = records::pack_key(group, bucket, number);
+            tally.add(&key, self.change.number());
+            self.change.insert(key, &pack::encode(run));
+            number = number.checked_add(1).ok_or("a bucket has no number left for a pack")?;
+        }
+        Ok(())
+    }
+
+    /// Makes durable what was packed so far, and lets memory go of it.
+    pub(super) fn commit(&mut self) -> Result<(), PackError> {
+        put_groups(self.inner, &self.tallies, &mut self.change, self.meta);
+        let change = std::mem::replace(&mut self.change, Change::new(0));
+        self.inner.packs.commit(change, self.meta).map_err(|reason| PackError::Failed(reason.into()))?;
+        self.change = Change::new(self.meta.change.saturating_add(1));
+        // A group that is not done goes on from what its packs now add up to.
+        let last = self.tallies.pop_last().filter(|(group, _)| self.done.last() != Some(group));
+        self.tallies = last.into_iter().collect();
+        let packed = {
+            let mut state = write(&self.inner.state);
+            let gone = self.done.drain(..).filter_map(|group| state.recent.drop_frozen(group));
+            gone.collect::<Vec<_>>()
         };
-        if series.len() >= TAKE_SERIES || bytes >= TAKE_BYTES {
-            return Taken { series, changed, next: Some(id) };
-        }
-        if state.catalog.dirty.series.remove(&id) {
-            changed.insert(id);
-        }
-        let mut rows = Vec::new();
-        for row in state.recent.all(id) {
-            bytes += row.body.len() + 32;
-            rows.push(row);
-            if bytes >= TAKE_BYTES {
-                series.push((id, rows));
-                return Taken { series, changed, next: Some(id) };
-            }
-        }
-        series.push((id, rows));
-        let Some(next) = id.checked_add(1) else { return Taken { series, changed, next: None } };
-        at = next;
+        let rows: usize = packed.iter().map(|log| log.len()).sum();
+        self.inner.progress.send_modify(|progress| progress.packed += rows as u64);
+        Ok(())
     }
 }
 
-/// Adds rows of one bucket to its packs: the last one is extended while it is small.
-fn add<D: Disk>(
-    inner: &Inner<D>,
-    series: u32,
-    rows: &[Row],
-    change: &mut Change,
-    tally: &mut Tally,
-) -> Result<(), String> {
-    let Some(bucket) = rows.first().map(|row| row.name.bucket()) else { return Ok(()) };
-    let (mut number, mut merged) = match inner.packs.last_pack(series, bucket)? {
-        None => (0, Vec::new()),
-        Some((number, Ok(last))) if last.bytes < pack::PACK_BYTES_FULL => {
-            tally.remove(&records::pack_key(series, bucket, number), last.change);
-            (number, last.rows)
-        }
-        Some((number, _)) => {
-            (number.checked_add(1).ok_or("a bucket has no number left for a pack")?, Vec::new())
-        }
-    };
-    merged.extend_from_slice(rows);
-    resolve(&mut merged);
-    for run in pack::split(&merged) {
-        let key = records::pack_key(series, bucket, number);
-        tally.add(&key, change.number());
-        change.insert(key, &pack::encode(run));
-        number = number.checked_add(1).ok_or("a bucket has no number left for a pack")?;
-    }
-    Ok(())
+/// What the packs of a group add up to.
+pub(super) fn tally_of<D: Disk>(inner: &Inner<D>, group: u32) -> Tally {
+    read(&inner.state).catalog.series.group(group).map_or_else(Tally::default, |known| known.tally)
 }
 
-/// The tally of a series' packs.
-pub(super) fn tally_of<D: Disk>(inner: &Inner<D>, series: u32) -> Tally {
-    read(&inner.state).catalog.series.get(&series).map_or_else(Tally::default, |known| known.tally)
-}
-
-/// Adds the records of series that have changed or have other packs now.
-pub(super) fn put_series<D: Disk>(
+/// Adds the records of groups that have these packs now.
+pub(super) fn put_groups<D: Disk>(
     inner: &Inner<D>,
-    changed: &BTreeSet<u32>,
     tallies: &BTreeMap<u32, Tally>,
     change: &mut Change,
     meta: &mut Meta,
 ) {
     let catalog = &mut write(&inner.state).catalog;
-    for id in changed.iter().chain(tallies.keys().filter(|id| !changed.contains(id))) {
-        let Some(series) = catalog.series.get_mut(id) else { continue };
-        series.tally = tallies.get(id).copied().unwrap_or(series.tally);
-        if !std::mem::replace(&mut series.stored, true) {
-            meta.series = meta.series.saturating_add(1);
+    for (number, tally) in tallies {
+        let Some(group) = catalog.series.group_mut(*number) else { continue };
+        group.tally = *tally;
+        if !std::mem::replace(&mut group.stored, true) {
+            meta.groups = meta.groups.saturating_add(1);
         }
-        change.record(records::numbered(records::SERIES, *id), &series.record());
+        change.record(records::numbered(records::GROUP, *number), &group.record());
     }
 }
 
@@ -254,8 +260,8 @@ fn finish<D: Disk>(
     }
     let mut state = write(&inner.state);
     for id in std::mem::take(&mut state.catalog.dirty.removed) {
-        meta.series = meta.series.saturating_sub(1);
-        change.remove(records::numbered(records::SERIES, id));
+        meta.groups = meta.groups.saturating_sub(1);
+        change.remove(records::numbered(records::GROUP, id));
     }
     (meta.packed_to, meta.next_series) = (position, state.catalog.next_series);
 }

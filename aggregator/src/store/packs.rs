@@ -3,17 +3,18 @@
 //! What can be done without is told and left out: a series whose record is damaged, the delivered numbers of an
 //! origin. Gateways and origins cannot: without their numbers partials would get a second name and count twice.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
 use super::{
     Origin,
-    catalog::{Catalog, Gateway, OriginState, Series},
+    catalog::{Catalog, Gateway, OriginState},
+    groups::{AllSeries, GROUP_SERIES, Group, first_of},
     pack,
     records::{self, META, Meta, Stored, Tally},
     row::Row,
-    tree::{Change, Tree, keys, prefixed},
+    tree::{Change, Pair, Tree, keys, prefixed},
 };
 
 /// Numbers that are tried one after another behind series that cannot be read.
@@ -27,8 +28,8 @@ pub(super) struct Packs {
 /// A pack that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BadPack {
-    /// Its series.
-    pub(super) series: u32,
+    /// Its group of series.
+    pub(super) group: u32,
     /// Its bucket.
     pub(super) bucket: i64,
     /// Its number within the bucket.
@@ -39,8 +40,9 @@ pub(super) struct BadPack {
 
 impl std::fmt::Display for BadPack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { series, bucket, pack, reason } = self;
-        write!(f, "series {series}, bucket {bucket} (hours since 1970), pack {pack}: {reason}")
+        let Self { group, bucket, pack, reason } = self;
+        let first = first_of(*group);
+        write!(f, "series from {first} on, bucket {bucket} (hours since 1970), pack {pack}: {reason}")
     }
 }
 
@@ -49,8 +51,6 @@ impl std::fmt::Display for BadPack {
 pub(super) struct GoodPack {
     /// Number of the change that wrote it.
     pub(super) change: u64,
-    /// Its size in bytes.
-    pub(super) bytes: usize,
     pub(super) rows: Vec<Row>,
 }
 
@@ -117,7 +117,7 @@ impl Packs {
         }
         let mut findings = Vec::new();
         self.load_shards(&mut origins, newest, &mut findings)?;
-        let series = self.load_series(&meta, gateways.len(), &mut findings)?;
+        let series = self.load_groups(&meta, gateways.len(), &mut findings)?;
         let catalog = Catalog::restore(gateways, origins, series, meta.next_series);
         Ok(Loaded { catalog, meta, findings })
     }
@@ -151,59 +151,64 @@ impl Packs {
     }
 
     /// Loads the series; goes on behind what cannot be read.
-    fn load_series(
+    fn load_groups(
         &self,
         meta: &Meta,
         gateways: usize,
         findings: &mut Vec<String>,
-    ) -> Result<BTreeMap<u32, Series>, String> {
-        let (mut all, mut bad, mut from, mut skipped) = (BTreeMap::new(), 0_usize, 0_u32, 0_u32);
+    ) -> Result<AllSeries, String> {
+        let (mut all, mut found, mut from, mut skipped) = (AllSeries::default(), 0_usize, 0_u32, 0_u32);
         loop {
-            let range =
-                records::numbered(records::SERIES, from)..=records::numbered(records::SERIES, u32::MAX);
+            let range = records::numbered(records::GROUP, from)..=records::numbered(records::GROUP, u32::MAX);
             let walked = self.tree.scan(keys(range), &mut |key, value| {
-                let series = restored::<Series>(key, value, meta.change).and_then(|series| {
-                    let known = (series.gateway as usize) < gateways;
-                    known.then_some(series).ok_or_else(|| damaged(key, "its gateway is not known"))
+                let group = restored::<Group>(key, value, meta.change).and_then(|group| {
+                    let known = group.series().all(|(_, series)| (series.gateway as usize) < gateways);
+                    known.then_some(group).ok_or_else(|| damaged(key, "a gateway is not known"))
                 });
                 let number = records::number_of(key).unwrap_or(from);
                 (from, skipped) = (number.saturating_add(1), 0);
-                match series {
-                    Ok(series) => drop(all.insert(number, series)),
+                found += 1;
+                match group {
+                    // Beyond that, the index would be larger than numbers of series can ask for.
+                    Ok(group) if number <= u32::MAX / GROUP_SERIES => all.put_group(number, group),
+                    Ok(_) => findings.push(damaged(key, "its number is out of range")),
                     Err(reason) => {
-                        bad += 1;
-                        findings.push(format!("{reason}: its packed windows are not shown"));
+                        findings.push(format!("{reason}: the packed windows of its series are not shown"))
                     }
                 }
                 Ok(ControlFlow::Continue(()))
             });
             match walked {
                 Ok(()) => break,
-                Err(reason) if skipped >= SKIP_MAX || from >= meta.next_series => return Err(reason),
-                Err(reason) if skipped == 0 => findings.push(format!("catalog, series {from}: {reason}")),
+                Err(reason) if skipped >= SKIP_MAX || first_of(from) >= meta.next_series => {
+                    return Err(reason);
+                }
+                Err(reason) if skipped == 0 => {
+                    findings.push(format!("catalog, group {from} of series: {reason}"))
+                }
                 Err(_) => {}
             }
             (from, skipped) = (from.saturating_add(1), skipped + 1);
         }
-        let (must, found) = (meta.series as usize, all.len() + bad);
+        let must = meta.groups as usize;
         if found < must {
             let missing = must - found;
             findings.push(format!(
-                "the catalog is damaged: {missing} of {must} series are missing: their packed windows are not shown"
+                "the catalog is damaged: {missing} of {must} groups of series are missing: their packed windows are not shown"
             ));
         }
         Ok(all)
     }
 
-    /// The first bucket in [from, to] in which a series has a pack.
+    /// The first bucket in [from, to] in which a group has a pack.
     ///
     /// # Errors
     /// What the tree said.
-    pub(super) fn first_bucket(&self, series: u32, from: i64, to: i64) -> Result<Option<i64>, String> {
+    pub(super) fn first_bucket(&self, group: u32, from: i64, to: i64) -> Result<Option<i64>, String> {
         if from > to {
             return Ok(None);
         }
-        let range = records::pack_key(series, from, 0)..=records::pack_key(series, to, u32::MAX);
+        let range = records::pack_key(group, from, 0)..=records::pack_key(group, to, u32::MAX);
         let mut first = None;
         self.tree.scan(keys(range), &mut |key, _| {
             first = records::pack_of(key).map(|(_, bucket, _)| bucket);
@@ -212,56 +217,58 @@ impl Packs {
         Ok(first)
     }
 
-    /// The packs of a bucket, in order: number, and rows or what is wrong with it.
+    /// The packs of a bucket of a group, in order: number, and rows (with `only`, those of one series) or what is wrong
+    /// with it.
     ///
     /// # Errors
     /// What the tree said.
-    pub(super) fn bucket(&self, series: u32, bucket: i64) -> Result<Vec<NumberedPack>, String> {
+    pub(super) fn bucket(
+        &self,
+        group: u32,
+        bucket: i64,
+        only: Option<u32>,
+    ) -> Result<Vec<NumberedPack>, String> {
         let mut packs = Vec::new();
-        self.each(&records::bucket_key(series, bucket), |key, value| {
+        self.each(&records::bucket_key(group, bucket), |key, value| {
             let number = records::pack_of(key).map_or(u32::MAX, |(_, _, number)| number);
-            packs.push((number, unpacked(key, value)));
+            packs.push((number, unpacked(key, value, only)));
             Ok(())
         })?;
         Ok(packs)
     }
 
-    /// The last pack of a bucket.
+    /// Key and value of the last pack of a bucket.
     ///
     /// # Errors
     /// What the tree said.
-    pub(super) fn last_pack(&self, series: u32, bucket: i64) -> Result<Option<NumberedPack>, String> {
-        let Some((key, value)) = self.tree.last(&records::bucket_key(series, bucket))? else {
-            return Ok(None);
-        };
-        let number = records::pack_of(&key).map_or(u32::MAX, |(_, _, number)| number);
-        Ok(Some((number, unpacked(&key, &value))))
+    pub(super) fn last_pack(&self, group: u32, bucket: i64) -> Result<Option<Pair>, String> {
+        self.tree.last(&records::bucket_key(group, bucket))
     }
 
-    /// Visits the packs of a series (`None`: of all, also of those that the catalog does not know): key, and pack or
+    /// Visits the packs of a group (`None`: of all, also of those that the catalog does not know): key, and pack or
     /// what is wrong with it.
     ///
     /// # Errors
     /// What the tree said, at which it ended.
     pub(super) fn packs_of(
         &self,
-        series: Option<u32>,
+        group: Option<u32>,
         mut visit: impl FnMut(&[u8], Result<GoodPack, BadPack>),
     ) -> Result<(), String> {
-        let prefix = series.map_or(vec![records::PACK], |series| records::numbered(records::PACK, series));
+        let prefix = group.map_or(vec![records::PACK], |group| records::numbered(records::PACK, group));
         self.each(&prefix, |key, value| {
-            visit(key, unpacked(key, value));
+            visit(key, unpacked(key, value, None));
             Ok(())
         })
     }
 
-    /// What the packs of a series add up to, and what is wrong with those that cannot be read.
+    /// What the packs of a group add up to, and what is wrong with those that cannot be read.
     ///
     /// # Errors
     /// What the tree said.
-    pub(super) fn tally(&self, series: u32) -> Result<(Tally, Vec<BadPack>), String> {
+    pub(super) fn tally(&self, group: u32) -> Result<(Tally, Vec<BadPack>), String> {
         let (mut tally, mut bad) = (Tally::default(), Vec::new());
-        self.packs_of(Some(series), |key, pack| match pack {
+        self.packs_of(Some(group), |key, pack| match pack {
             Ok(pack) => tally.add(key, pack.change),
             Err(damaged) => bad.push(damaged),
         })?;
@@ -277,16 +284,17 @@ impl Packs {
     }
 }
 
-/// The pack of a value.
-pub(super) fn unpacked(key: &[u8], value: &[u8]) -> Result<GoodPack, BadPack> {
-    let (series, bucket, number) = records::pack_of(key).unwrap_or((u32::MAX, i64::MAX, u32::MAX));
-    let bad = |reason: String| BadPack { series, bucket, pack: number, reason };
+/// The pack of a value; with `only`, its rows of one series.
+pub(super) fn unpacked(key: &[u8], value: &[u8], only: Option<u32>) -> Result<GoodPack, BadPack> {
+    let (group, bucket, number) = records::pack_of(key).unwrap_or((u32::MAX, i64::MAX, u32::MAX));
+    let bad = |reason: String| BadPack { group, bucket, pack: number, reason };
     let sealed = records::unseal(key, value).map_err(|e| bad(e.to_owned()))?;
-    let rows = pack::decode(&Bytes::copy_from_slice(sealed.content)).map_err(|e| bad(e.to_string()))?;
+    let content = Bytes::copy_from_slice(sealed.content);
+    let rows = pack::decode_rows(group, &content, only).map_err(|e| bad(e.to_string()))?;
     if rows.iter().any(|row| row.name.bucket() != bucket) {
         return Err(bad("it holds windows of another bucket".to_owned()));
     }
-    Ok(GoodPack { change: sealed.change, bytes: sealed.content.len(), rows })
+    Ok(GoodPack { change: sealed.change, rows })
 }
 
 /// The message of a record that is not newer than the last change: else that one was lost.

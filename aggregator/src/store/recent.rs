@@ -1,120 +1,179 @@
-//! Windows in memory, by name and revision: the recent ones, which the journal holds, and the live ones, which
-//! nothing holds.
+//! Recent windows: what the journal holds and the packs may not yet.
 //!
-//! Under each name the highest revision stays. Both count their bytes, so that their owner can bound them.
+//! By group of series, in the order in which they came: taking one in is an append and no search. A name may be there
+//! more than once; readers and the packer resolve that ([`super::row::resolve`]). The packer freezes a group's windows:
+//! readers still see them, new ones gather beside, and what was packed goes at once.
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map},
-    ops::Bound,
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
 };
 
 use bytes::Bytes;
 use catchment_partial::Timestamp;
 
-use super::row::{Name, Row, bucket_end, bucket_start};
+use super::{
+    groups::group_of,
+    row::{Name, Row, RowRef, bucket_end, bucket_of, bucket_start},
+};
 
-/// What a row costs in memory beside its body, bytes: name, revision, handles, its share of tree and allocator.
-pub(super) const ROW_OVERHEAD: usize = 200;
+/// What a row costs in memory beside its body, bytes: name, revision, place, and a third for growing.
+pub(super) const ROW_OVERHEAD: usize = 76;
 
-/// A partial without its name.
-#[derive(Debug)]
+/// A row without its body.
+#[derive(Clone, Copy, Debug)]
 struct Held {
+    name: Name,
     revision: u64,
-    body: Bytes,
+    /// Where its body lies.
+    at: usize,
+    length: u32,
+    series: u32,
 }
 
-/// Rows by series and name.
+/// The windows of a group, in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct Windows {
-    series: BTreeMap<u32, BTreeMap<Name, Held>>,
+pub(super) struct Log {
+    rows: Vec<Held>,
+    bodies: Vec<u8>,
+}
+
+impl Log {
+    fn push(&mut self, series: u32, name: Name, revision: u64, body: &[u8]) {
+        let at = self.bodies.len();
+        self.bodies.extend_from_slice(body);
+        self.rows.push(Held { name, revision, at, length: body.len() as u32, series });
+    }
+
+    fn bytes(&self) -> usize {
+        self.rows.len() * ROW_OVERHEAD + self.bodies.len()
+    }
+
+    fn row(&self, held: &Held) -> RowRef<'_> {
+        let body = self.bodies.get(held.at..held.at + held.length as usize).unwrap_or_default();
+        RowRef { series: held.series, name: held.name, revision: held.revision, body }
+    }
+
+    /// All rows.
+    pub(super) fn rows(&self) -> impl Iterator<Item = RowRef<'_>> {
+        self.rows.iter().map(|held| self.row(held))
+    }
+
+    /// Number of rows.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+/// Recent windows by series and name.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    /// By number of the group.
+    groups: Vec<Log>,
+    /// What is being packed.
+    frozen: BTreeMap<u32, Arc<Log>>,
     bytes: usize,
     rows: usize,
 }
 
-impl Windows {
-    /// Takes a row, unless one of the same name has at least its revision. True if it was taken.
-    pub(super) fn put(&mut self, series: u32, name: Name, revision: u64, body: Bytes) -> bool {
-        match self.series.entry(series).or_default().entry(name) {
-            btree_map::Entry::Vacant(slot) => {
-                self.bytes += body.len() + ROW_OVERHEAD;
-                self.rows += 1;
-                slot.insert(Held { revision, body });
-            }
-            btree_map::Entry::Occupied(mut slot) if slot.get().revision < revision => {
-                self.bytes = (self.bytes + body.len()).saturating_sub(slot.get().body.len());
-                slot.insert(Held { revision, body });
-            }
-            btree_map::Entry::Occupied(_) => return false,
+impl Recent {
+    /// Takes a row.
+    pub(super) fn put(&mut self, series: u32, name: Name, revision: u64, body: &[u8]) {
+        let group = group_of(series) as usize;
+        if self.groups.len() <= group {
+            self.groups.resize_with(group + 1, Log::default);
         }
-        true
+        if let Some(log) = self.groups.get_mut(group) {
+            log.push(series, name, revision, body);
+            self.bytes += ROW_OVERHEAD + body.len();
+            self.rows += 1;
+        }
     }
 
-    /// Revision held under a name.
+    fn logs(&self, group: u32) -> impl Iterator<Item = &Log> {
+        let frozen = self.frozen.get(&group).map(|log| &**log);
+        frozen.into_iter().chain(self.groups.get(group as usize))
+    }
+
+    fn held(&self, series: u32) -> impl Iterator<Item = (&Log, &Held)> {
+        let rows = self.logs(group_of(series)).flat_map(|log| log.rows.iter().map(move |held| (log, held)));
+        rows.filter(move |(_, held)| held.series == series)
+    }
+
+    /// Highest revision held under a name.
     pub(super) fn revision(&self, series: u32, name: &Name) -> Option<u64> {
-        Some(self.series.get(&series)?.get(name)?.revision)
+        self.held(series).filter(|(_, held)| held.name == *name).map(|(_, held)| held.revision).max()
     }
 
-    /// Drops the row of this name, unless its revision is higher.
-    pub(super) fn drop_up_to(&mut self, series: u32, name: &Name, revision: u64) {
-        let Some(windows) = self.series.get_mut(&series) else { return };
-        if windows.get(name).is_some_and(|held| held.revision <= revision) {
-            let body = windows.remove(name).map_or(0, |held| held.body.len());
-            self.bytes = self.bytes.saturating_sub(body + ROW_OVERHEAD);
-            self.rows = self.rows.saturating_sub(1);
-        }
-        if windows.is_empty() {
-            self.series.remove(&series);
-        }
+    /// The names of a group's rows, by series.
+    pub(super) fn names(&self, group: u32) -> HashSet<(u32, Name)> {
+        self.logs(group).flat_map(|log| &log.rows).map(|held| (held.series, held.name)).collect()
     }
 
-    /// Drops the windows of a series that end at or before a time; returns how many.
+    /// Drops the windows of a series that end at or before a time; returns how many names. Not for what is frozen.
     pub(super) fn drop_before(&mut self, series: u32, before: Timestamp) -> u64 {
-        let Some(windows) = self.series.get(&series) else { return 0 };
-        let started = windows.range(..Name::first_from(before));
-        let gone: Vec<(Name, u64)> = started
-            .filter(|(name, _)| name.window().end() <= before)
-            .map(|(n, held)| (*n, held.revision))
-            .collect();
-        for (name, revision) in &gone {
-            self.drop_up_to(series, name, *revision);
+        let Some(log) = self.groups.get_mut(group_of(series) as usize) else { return 0 };
+        let mut gone = HashSet::new();
+        let mut kept = Log::default();
+        for row in log.rows() {
+            if row.series == series && row.name.window().end() <= before {
+                gone.insert(row.name);
+            } else {
+                kept.push(row.series, row.name, row.revision, row.body);
+            }
+        }
+        if !gone.is_empty() {
+            self.bytes = (self.bytes + kept.bytes()).saturating_sub(log.bytes());
+            self.rows = (self.rows + kept.len()).saturating_sub(log.len());
+            *log = kept;
         }
         gone.len() as u64
     }
 
-    /// Rows of a series whose windows start in [from, to), in order of their names.
+    /// Rows of a series whose windows start in [from, to), not resolved.
     pub(super) fn rows(&self, series: u32, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Row> {
-        let range = (from < to).then(|| {
-            let bounds = (Bound::Included(Name::first_from(from)), Bound::Excluded(Name::first_from(to)));
-            self.series.get(&series).map(|windows| windows.range(bounds))
-        });
-        range.flatten().into_iter().flatten().map(|(name, held)| Row {
-            name: *name,
-            revision: held.revision,
-            body: held.body.clone(),
+        let inside = move |held: &Held| from <= held.name.start && held.name.start < to;
+        self.held(series).filter(move |(_, held)| inside(held)).map(|(log, held)| {
+            let RowRef { series, name, revision, body } = log.row(held);
+            Row { series, name, revision, body: Bytes::copy_from_slice(body) }
         })
-    }
-
-    /// All rows of a series.
-    pub(super) fn all(&self, series: u32) -> impl Iterator<Item = Row> {
-        let windows = self.series.get(&series).into_iter().flatten();
-        windows.map(|(name, held)| Row { name: *name, revision: held.revision, body: held.body.clone() })
     }
 
     /// The first bucket of a series that holds a window which starts in [from, to).
     pub(super) fn first_bucket(&self, series: u32, from: Timestamp, to: Timestamp) -> Option<i64> {
-        let windows = self.series.get(&series)?;
-        let (name, _) = windows.range(Name::first_from(from)..).next()?;
-        (name.start < to).then(|| name.bucket())
+        let starts = self.held(series).map(|(_, held)| held.name.start);
+        starts.filter(|start| from <= *start && *start < to).min().map(bucket_of)
     }
 
     /// Whether a series has rows.
     pub(super) fn holds(&self, series: u32) -> bool {
-        self.series.contains_key(&series)
+        self.held(series).next().is_some()
     }
 
-    /// The first series at or after this one that has rows.
-    pub(super) fn next_series(&self, from: u32) -> Option<u32> {
-        self.series.range(from..).next().map(|(series, _)| *series)
+    /// The first group at or after this one that has rows.
+    pub(super) fn next_group(&self, from: u32) -> Option<u32> {
+        let new = self.groups.iter().zip(0..).skip(from as usize).find(|(log, _)| !log.rows.is_empty());
+        let frozen = self.frozen.range(from..).next().map(|(group, _)| *group);
+        new.map(|(_, group)| group).into_iter().chain(frozen).min()
+    }
+
+    /// What a group holds, for packing: new rows gather beside it until [`Recent::drop_frozen`].
+    pub(super) fn freeze(&mut self, group: u32) -> Option<Arc<Log>> {
+        if let Some(left) = self.frozen.get(&group) {
+            return Some(Arc::clone(left));
+        }
+        let log = self.groups.get_mut(group as usize).filter(|log| !log.rows.is_empty())?;
+        let log = Arc::new(std::mem::take(log));
+        self.frozen.insert(group, Arc::clone(&log));
+        Some(log)
+    }
+
+    /// What was frozen of a group is packed; returns it, so that it can be freed without a lock.
+    pub(super) fn drop_frozen(&mut self, group: u32) -> Option<Arc<Log>> {
+        let log = self.frozen.remove(&group)?;
+        self.bytes = self.bytes.saturating_sub(log.bytes());
+        self.rows = self.rows.saturating_sub(log.len());
+        Some(log)
     }
 
     /// Bytes that the rows take, overhead included.
@@ -122,78 +181,9 @@ impl Windows {
         self.bytes
     }
 
-    /// Number of rows.
+    /// Number of rows; a name that came twice counts twice.
     pub(super) fn len(&self) -> usize {
         self.rows
-    }
-}
-
-/// What open windows hold so far, by gateway and origin: gone with the stream that brought it.
-#[derive(Debug, Default)]
-pub(super) struct Live {
-    origins: HashMap<u32, HashMap<u32, Windows>>,
-    bytes: usize,
-}
-
-impl Live {
-    /// Takes a row unless that would exceed the bound; `None`: no room.
-    pub(super) fn put(&mut self, gateway: u32, series: u32, row: Row, bytes_max: usize) -> Option<bool> {
-        if self.bytes.saturating_add(row.body.len() + ROW_OVERHEAD) > bytes_max {
-            return None;
-        }
-        let origin = row.name.origin;
-        Some(self.change(gateway, origin, |w| w.put(series, row.name, row.revision, row.body)))
-    }
-
-    /// The final row of this name has come: what is not newer goes.
-    pub(super) fn supersede(&mut self, gateway: u32, series: u32, name: &Name, revision: u64) {
-        if self.origins.get(&gateway).is_some_and(|origins| origins.contains_key(&name.origin)) {
-            self.change(gateway, name.origin, |windows| windows.drop_up_to(series, name, revision));
-        }
-    }
-
-    /// Drops all of an origin.
-    pub(super) fn drop_origin(&mut self, gateway: u32, origin: u32) {
-        let Some(origins) = self.origins.get_mut(&gateway) else { return };
-        if let Some(windows) = origins.remove(&origin) {
-            self.bytes = self.bytes.saturating_sub(windows.bytes());
-        }
-        if origins.is_empty() {
-            self.origins.remove(&gateway);
-        }
-    }
-
-    /// Drops the windows of a series that end at or before a time.
-    pub(super) fn drop_before(&mut self, gateway: u32, series: u32, before: Timestamp) {
-        let origins: Vec<u32> =
-            self.origins.get(&gateway).into_iter().flatten().map(|(origin, _)| *origin).collect();
-        for origin in origins {
-            self.change(gateway, origin, |windows| windows.drop_before(series, before));
-        }
-    }
-
-    /// What the origins of a gateway hold.
-    pub(super) fn of(&self, gateway: u32) -> impl Iterator<Item = &Windows> {
-        self.origins.get(&gateway).into_iter().flatten().map(|(_, windows)| windows)
-    }
-
-    /// Bytes that the rows take, overhead included.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Number of rows.
-    pub(super) fn len(&self) -> usize {
-        self.origins.values().flat_map(HashMap::values).map(Windows::len).sum()
-    }
-
-    /// Changes the windows of an origin and keeps the sum of bytes right.
-    fn change<T>(&mut self, gateway: u32, origin: u32, change: impl FnOnce(&mut Windows) -> T) -> T {
-        let windows = self.origins.entry(gateway).or_default().entry(origin).or_default();
-        let before = windows.bytes();
-        let result = change(windows);
-        self.bytes = (self.bytes + windows.bytes()).saturating_sub(before);
-        result
     }
 }
 

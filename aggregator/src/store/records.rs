@@ -5,16 +5,16 @@
 //! | `g` gateway | its name and watermark |
 //! | `o` origin | gateway, epoch, shards |
 //! | `n` origin | delivered number and watermark of each shard, as of the journal position in `m` |
-//! | `s` series | gateway, device, metric, labels, first and last window, newest reading |
+//! | `s` group | of each of its series: gateway, device, metric, labels, first and last window, newest reading |
 //! | `m` | journal position up to which the packs are complete, number of the last change, how many records there are |
-//! | `p` series, bucket, pack | a pack (see `pack`) |
+//! | `p` group, bucket, pack | a pack (see `pack`) |
 //!
 //! Numbers in keys are big endian, so that sled's order is theirs. Each value is sealed ([`seal`]): it carries its key,
 //! the number of the change that wrote it, and a checksum of all. So a value under the wrong key is damage, one that
 //! sled brought back from before is told from its successor, and whole values can be found in the bytes of a file
 //! that sled cannot read (`carve`).
 //!
-//! What sled loses without a word is noticed too: `m` counts gateways, origins and series, and each series has a
+//! What sled loses without a word is noticed too: `m` counts gateways, origins and groups, and each group has a
 //! [`Tally`] of its packs.
 
 use catchment_journal::Position;
@@ -25,12 +25,13 @@ use prost::Message;
 use super::{
     Origin,
     catalog::{Gateway, OriginState, Series, Shard},
+    groups::Group,
 };
 
 pub(super) const GATEWAY: u8 = b'g';
 pub(super) const ORIGIN: u8 = b'o';
 pub(super) const SHARDS: u8 = b'n';
-pub(super) const SERIES: u8 = b's';
+pub(super) const GROUP: u8 = b's';
 pub(super) const PACK: u8 = b'p';
 /// Key of the [`Meta`] record.
 pub(super) const META: &[u8] = b"m";
@@ -44,13 +45,13 @@ pub(super) struct Meta {
     pub(super) next_series: u32,
     /// Number of the change that wrote this: the last one.
     pub(super) change: u64,
-    /// Records of gateways, origins and series.
+    /// Records of gateways, origins and groups.
     pub(super) gateways: u32,
     pub(super) origins: u32,
-    pub(super) series: u32,
+    pub(super) groups: u32,
 }
 
-/// Which packs a series has, so that a missing or older one is noticed: their number, and a sum over them.
+/// Which packs a group of series has, so that a missing or older one is noticed: their number, and a sum over them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) packs: u64,
@@ -89,7 +90,7 @@ pub(super) struct MetaRecord {
     #[prost(uint32, tag = "5")]
     origins: u32,
     #[prost(uint32, tag = "6")]
-    series: u32,
+    groups: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -129,22 +130,32 @@ pub(super) struct ShardsRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct SeriesRecord {
+struct SeriesRecord {
+    /// Its place in the group.
     #[prost(uint32, tag = "1")]
+    place: u32,
+    #[prost(uint32, tag = "2")]
     gateway: u32,
-    #[prost(message, optional, tag = "2")]
-    key: Option<wire::SeriesRef>,
-    #[prost(sint64, tag = "3")]
-    first: i64,
+    /// A message [`wire::SeriesRef`].
+    #[prost(bytes = "vec", tag = "3")]
+    key: Vec<u8>,
     #[prost(sint64, tag = "4")]
-    last: i64,
+    first: i64,
     #[prost(sint64, tag = "5")]
-    end: i64,
+    last: i64,
     #[prost(sint64, tag = "6")]
+    end: i64,
+    #[prost(sint64, tag = "7")]
     newest: i64,
-    #[prost(uint64, tag = "7")]
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct GroupRecord {
+    #[prost(message, repeated, tag = "1")]
+    series: Vec<SeriesRecord>,
+    #[prost(uint64, tag = "2")]
     packs: u64,
-    #[prost(fixed64, tag = "8")]
+    #[prost(fixed64, tag = "3")]
     packs_sum: u64,
 }
 
@@ -161,13 +172,13 @@ impl Stored for Meta {
     type Record = MetaRecord;
 
     fn record(&self) -> MetaRecord {
-        let Self { packed_to, next_series, change, gateways, origins, series } = *self;
-        MetaRecord { packed_to: packed_to.get(), next_series, change, gateways, origins, series }
+        let Self { packed_to, next_series, change, gateways, origins, groups } = *self;
+        MetaRecord { packed_to: packed_to.get(), next_series, change, gateways, origins, groups }
     }
 
     fn restore(record: MetaRecord) -> Option<Self> {
-        let MetaRecord { packed_to, next_series, change, gateways, origins, series } = record;
-        Some(Self { packed_to: Position::new(packed_to), next_series, change, gateways, origins, series })
+        let MetaRecord { packed_to, next_series, change, gateways, origins, groups } = record;
+        Some(Self { packed_to: Position::new(packed_to), next_series, change, gateways, origins, groups })
     }
 }
 
@@ -226,33 +237,40 @@ impl Stored for Vec<Shard> {
     }
 }
 
-impl Stored for Series {
-    type Record = SeriesRecord;
+impl Stored for Group {
+    type Record = GroupRecord;
 
-    fn record(&self) -> SeriesRecord {
-        SeriesRecord {
-            gateway: self.gateway,
-            key: Some((&self.key).into()),
-            first: self.first.as_nanos(),
-            last: self.last.as_nanos(),
-            end: self.end.as_nanos(),
-            newest: self.newest.as_nanos(),
-            packs: self.tally.packs,
-            packs_sum: self.tally.sum,
-        }
+    fn record(&self) -> GroupRecord {
+        let one = |(place, series): (u32, &Series)| SeriesRecord {
+            place,
+            gateway: series.gateway,
+            key: series.key.encoded().to_vec(),
+            first: series.first.as_nanos(),
+            last: series.last.as_nanos(),
+            end: series.end.as_nanos(),
+            newest: series.newest.as_nanos(),
+        };
+        let Tally { packs, sum } = self.tally;
+        GroupRecord { series: self.series().map(one).collect(), packs, packs_sum: sum }
     }
 
-    fn restore(record: SeriesRecord) -> Option<Self> {
-        Some(Self {
-            gateway: record.gateway,
-            key: SeriesKey::try_from(record.key.as_ref()?).ok()?,
-            first: Timestamp::from_nanos(record.first),
-            last: Timestamp::from_nanos(record.last),
-            end: Timestamp::from_nanos(record.end),
-            newest: Timestamp::from_nanos(record.newest),
-            tally: Tally { packs: record.packs, sum: record.packs_sum },
-            stored: true,
-        })
+    fn restore(record: GroupRecord) -> Option<Self> {
+        let mut group = Self::default();
+        group.stored = true;
+        group.tally = Tally { packs: record.packs, sum: record.packs_sum };
+        for one in record.series {
+            let key = wire::SeriesRef::decode(one.key.as_slice()).ok()?;
+            let series = Series {
+                gateway: one.gateway,
+                key: SeriesKey::try_from(&key).ok()?.into(),
+                first: Timestamp::from_nanos(one.first),
+                last: Timestamp::from_nanos(one.last),
+                end: Timestamp::from_nanos(one.end),
+                newest: Timestamp::from_nanos(one.newest),
+            };
+            group.put(one.place, series).then_some(())?;
+        }
+        Some(group)
     }
 }
 
@@ -270,25 +288,25 @@ pub(super) fn number_of(key: &[u8]) -> Option<u32> {
 }
 
 /// The key of a pack.
-pub(super) fn pack_key(series: u32, bucket: i64, pack: u32) -> Vec<u8> {
-    let mut key = bucket_key(series, bucket);
+pub(super) fn pack_key(group: u32, bucket: i64, pack: u32) -> Vec<u8> {
+    let mut key = bucket_key(group, bucket);
     key.extend(pack.to_be_bytes());
     key
 }
 
 /// What the keys of all packs of a bucket begin with.
-pub(super) fn bucket_key(series: u32, bucket: i64) -> Vec<u8> {
-    let mut key = numbered(PACK, series);
+pub(super) fn bucket_key(group: u32, bucket: i64) -> Vec<u8> {
+    let mut key = numbered(PACK, group);
     key.extend((bucket as u64 ^ 1 << 63).to_be_bytes());
     key
 }
 
-/// Series, bucket and number of the pack under a key.
+/// Group, bucket and number of the pack under a key.
 pub(super) fn pack_of(key: &[u8]) -> Option<(u32, i64, u32)> {
-    let (series, rest) = key.strip_prefix(&[PACK])?.split_first_chunk::<4>()?;
+    let (group, rest) = key.strip_prefix(&[PACK])?.split_first_chunk::<4>()?;
     let (bucket, pack) = rest.split_first_chunk::<8>()?;
     let bucket = (u64::from_be_bytes(*bucket) ^ 1 << 63) as i64;
-    Some((u32::from_be_bytes(*series), bucket, u32::from_be_bytes(pack.try_into().ok()?)))
+    Some((u32::from_be_bytes(*group), bucket, u32::from_be_bytes(pack.try_into().ok()?)))
 }
 
 /// What every sealed value begins with.
@@ -357,37 +375,4 @@ pub(super) fn message<M: Message + Default>(key: &[u8], value: &[u8]) -> Result<
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn keys_of_packs_sort_as_their_numbers(a: (u32, i64, u32), b: (u32, i64, u32)) {
-            let (key, other) = (pack_key(a.0, a.1, a.2), pack_key(b.0, b.1, b.2));
-            prop_assert_eq!(pack_of(&key), Some(a));
-            prop_assert_eq!(key.cmp(&other), a.cmp(&b));
-        }
-
-        #[test]
-        fn no_value_panics(value: Vec<u8>) {
-            prop_assert!(message::<SeriesRecord>(b"k", &value).is_err());
-            prop_assert!(sealed(&[MAGIC.as_slice(), &value].concat()).is_none());
-        }
-    }
-
-    #[test]
-    fn a_value_under_another_key_is_damage() {
-        let meta =
-            Meta { packed_to: Position::new(7), next_series: 3, change: 9, ..Meta::default() }.record();
-        let mut value = seal(9, b"m", &meta.encode_to_vec());
-        assert_eq!(message::<MetaRecord>(b"m", &value), Ok(meta));
-        assert!(message::<MetaRecord>(b"n", &value).is_err());
-        for place in 0..value.len() {
-            value[place] ^= 1;
-            assert!(unseal(b"m", &value).is_err(), "byte {place}");
-            value[place] ^= 1;
-        }
-    }
-}
+mod tests;

@@ -199,8 +199,8 @@ fn fill(fresh: &Packs, files: &[File], report: &mut RepairReport) -> Result<Load
     let newest = found.values().map(|place| place.change).max().unwrap_or(0);
     (meta.change, meta.gateways, meta.origins) = (newest, gateways, origins);
     let keep = kept(&found, &meta, &value)?;
-    let must = meta.series;
-    meta.series = keep.keys().filter(|key| key.first() == Some(&records::SERIES)).count() as u32;
+    let must = meta.groups;
+    meta.groups = keep.keys().filter(|key| key.first() == Some(&records::GROUP)).count() as u32;
     let mut change = Change::new(meta.change);
     for (key, place) in keep {
         change.copy(key.clone(), value(place)?);
@@ -209,8 +209,10 @@ fn fill(fresh: &Packs, files: &[File], report: &mut RepairReport) -> Result<Load
         }
     }
     fresh.commit(change, &mut meta)?;
-    if meta.series > must {
-        report.lost.note(format!("packs: {} series that had been forgotten are back", meta.series - must));
+    if meta.groups > must {
+        report
+            .lost
+            .note(format!("packs: {} groups of series that had been forgotten are back", meta.groups - must));
     }
     accept(fresh, &mut meta, must, report)
 }
@@ -231,42 +233,47 @@ fn kept<'a>(
             (Some(&records::ORIGIN | &records::SHARDS), Some(number)) => number < meta.origins,
             _ => true,
         };
-        if key.first() == Some(&records::SERIES)
+        if key.first() == Some(&records::GROUP)
             && let Ok(record) = records::message(key, &value(place)?)
-            && let Some(series) = super::catalog::Series::restore(record)
+            && let Some(group) = super::groups::Group::restore(record)
             && let Some(number) = records::number_of(key)
+            && let Some(start) = group.series().map(|(_, series)| series.first).min()
         {
-            first.insert(number, bucket_of(series.first));
+            first.insert(number, bucket_of(start));
         }
         if numbered {
             keep.insert(key, place);
         }
     }
     keep.retain(|key, _| {
-        let Some((series, bucket, _)) = records::pack_of(key) else { return true };
-        first.get(&series).is_none_or(|first| bucket >= *first)
+        let Some((group, bucket, _)) = records::pack_of(key) else { return true };
+        first.get(&group).is_none_or(|first| bucket >= *first)
     });
     Ok(keep)
 }
 
-/// Tells what the new tree lacks, and lets its series say what they really have.
+/// Tells what the new tree lacks, and lets its groups of series say what they really have.
 fn accept(fresh: &Packs, meta: &mut Meta, must: u32, report: &mut RepairReport) -> Result<Loaded, String> {
     let mut loaded = fresh.load()?;
     loaded.findings.iter().for_each(|finding| report.lost.note(finding.clone()));
-    if meta.series < must {
-        let lost = must - meta.series;
-        report
-            .lost
-            .note(format!("packs: the names of {lost} series are lost, and with them their packed windows"));
+    if meta.groups < must {
+        let lost = must - meta.groups;
+        report.lost.note(format!(
+            "packs: the names of {lost} groups of series are lost, and with them their packed windows"
+        ));
     }
     check_packs(fresh, &loaded, &mut report.lost);
     let mut change = Change::new(meta.change.saturating_add(1));
-    for (id, series) in &mut loaded.catalog.series {
-        let (tally, _) = fresh.tally(*id)?;
-        if tally != series.tally {
-            series.tally = tally;
-            change.record(records::numbered(records::SERIES, *id), &series.record());
+    let mut next = loaded.catalog.series.next_group(0);
+    while let Some(number) = next {
+        let (tally, _) = fresh.tally(number)?;
+        if let Some(group) = loaded.catalog.series.group_mut(number)
+            && group.tally != tally
+        {
+            group.tally = tally;
+            change.record(records::numbered(records::GROUP, number), &group.record());
         }
+        next = number.checked_add(1).and_then(|from| loaded.catalog.series.next_group(from));
         if change.bytes() >= CHANGE_BYTES {
             let next = Change::new(change.number().saturating_add(1));
             fresh.commit(std::mem::replace(&mut change, next), meta)?;

@@ -1,7 +1,6 @@
 //! A partial as the store holds it: its name within a series, its revision, its bytes.
 //!
-//! The series is not part of a row, because rows are always held by series. Rows order by time first, so that a
-//! range of time is a range of names.
+//! Rows order by series, then by time, so that a series' range of time is a range of rows.
 
 use bytes::Bytes;
 use catchment_partial::{Timestamp, Width, Window};
@@ -44,6 +43,8 @@ impl Name {
 /// A partial under its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {
+    /// Its series.
+    pub(super) series: u32,
     /// Its name.
     pub(super) name: Name,
     /// Of two rows of one name the higher revision holds.
@@ -52,10 +53,53 @@ pub(super) struct Row {
     pub(super) body: Bytes,
 }
 
-/// Sorts rows by name and keeps the highest revision of each.
-pub(super) fn resolve(rows: &mut Vec<Row>) {
-    rows.sort_by(|a, b| a.name.cmp(&b.name).then(b.revision.cmp(&a.revision)));
-    rows.dedup_by(|later, kept| later.name == kept.name);
+/// A [`Row`] whose body lies elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RowRef<'a> {
+    pub(super) series: u32,
+    pub(super) name: Name,
+    pub(super) revision: u64,
+    pub(super) body: &'a [u8],
+}
+
+impl Row {
+    /// Without its own body.
+    pub(super) fn borrowed(&self) -> RowRef<'_> {
+        RowRef { series: self.series, name: self.name, revision: self.revision, body: &self.body }
+    }
+}
+
+/// What [`resolve`] compares: series and name, revision.
+pub(super) trait Revised {
+    fn place(&self) -> (u32, &Name);
+    fn revision(&self) -> u64;
+}
+
+impl Revised for Row {
+    fn place(&self) -> (u32, &Name) {
+        (self.series, &self.name)
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+}
+
+impl Revised for RowRef<'_> {
+    fn place(&self) -> (u32, &Name) {
+        (self.series, &self.name)
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+}
+
+/// Sorts rows by series and name and keeps the highest revision of each.
+pub(super) fn resolve<R: Revised>(rows: &mut Vec<R>) {
+    // Stable: what comes in sorted runs, as windows do, is quickly sorted.
+    rows.sort_by(|a, b| a.place().cmp(&b.place()).then(b.revision().cmp(&a.revision())));
+    rows.dedup_by(|later, kept| later.place() == kept.place());
 }
 
 /// Number of the bucket in which a window that starts here is packed.

@@ -10,6 +10,7 @@ use catchment_partial::{Partial, Timestamp, Window};
 
 use super::{
     SeriesId, StoreError,
+    groups::group_of,
     inner::{Inner, read},
     row::{Row, bucket_end, bucket_of, resolve},
 };
@@ -24,7 +25,9 @@ pub(super) fn scan<D: Disk>(
 ) -> Result<(), StoreError> {
     inner.settle();
     for id in series {
-        let mut at = from;
+        // Before its first window there is nothing of it, though there may be packs of its group.
+        let first = read(&inner.state).catalog.series.get(id.0).map(|series| series.first);
+        let mut at = first.map_or(from, |first| from.max(first));
         while at < to {
             let Some((bucket, rows)) = next_bucket(inner, id.0, at, to)? else { break };
             for row in &rows {
@@ -42,7 +45,7 @@ pub(super) fn scan<D: Disk>(
     Ok(())
 }
 
-/// The first bucket in which a series has windows that start in [from, to), and these, resolved.
+/// The first bucket in which a series may have windows that start in [from, to), and these, resolved: there may be none.
 pub(super) fn next_bucket<D: Disk>(
     inner: &Inner<D>,
     series: u32,
@@ -51,7 +54,8 @@ pub(super) fn next_bucket<D: Disk>(
 ) -> Result<Option<(i64, Vec<Row>)>, StoreError> {
     let in_memory = read(&inner.state).first_bucket(series, from, to);
     let last = bucket_of(to.saturating_sub_nanos(1));
-    let in_packs = inner.packs.first_bucket(series, bucket_of(from), last).map_err(StoreError::Read)?;
+    let in_packs =
+        inner.packs.first_bucket(group_of(series), bucket_of(from), last).map_err(StoreError::Read)?;
     let (bucket, mut rows) = match (in_memory, in_packs) {
         (None, None) => return Ok(None),
         (Some((bucket, rows)), packed) if packed.is_none_or(|packed| bucket <= packed) => (bucket, rows),
@@ -59,7 +63,8 @@ pub(super) fn next_bucket<D: Disk>(
         (Some(memory), None) => memory,
     };
     if in_packs == Some(bucket) {
-        for (_, packed) in inner.packs.bucket(series, bucket).map_err(StoreError::Read)? {
+        let packs = inner.packs.bucket(group_of(series), bucket, Some(series)).map_err(StoreError::Read)?;
+        for (_, packed) in packs {
             let packed = packed.map_err(|bad| {
                 StoreError::Read(format!(
                     "{bad}; `catchment-aggregator store verify` tells all that is damaged"

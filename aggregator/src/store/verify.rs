@@ -18,6 +18,7 @@ use super::{
     catalog::Catalog,
     copy::TempCopy,
     entry::{self, Entry},
+    groups::first_of,
     open::{JOURNAL, KIND, SLED, lost_batches},
     packed,
     packs::{Loaded, Packs},
@@ -123,27 +124,24 @@ pub(super) fn verify_packs(data: &Path, report: &mut VerifyReport) -> Result<Opt
     Ok(Some(loaded))
 }
 
-/// Reads every pack, and compares what each series has with what it must have.
+/// Reads every pack, and compares what each group of series has with what it must have.
 pub(super) fn check_packs(packs: &Packs, loaded: &Loaded, report: &mut VerifyReport) {
     let catalog = &loaded.catalog;
     let mut tallies: HashMap<u32, Tally> = HashMap::new();
     let mut damaged: HashSet<u32> = HashSet::new();
-    let name = |series: u32| {
-        let known = catalog.series.get(&series)?;
-        Some(format!("{} of {}", known.key, catalog.gateways.get(known.gateway as usize)?.id))
-    };
+    let name = |group: u32| catalog.group_name(group);
     let walked = packs.packs_of(None, |key, pack| {
-        let series = records::pack_of(key).map_or(u32::MAX, |(series, ..)| series);
+        let group = records::pack_of(key).map_or(u32::MAX, |(group, ..)| group);
         match pack {
             Ok(pack) => {
                 report.packs += 1;
                 report.partials += pack.rows.len() as u64;
-                tallies.entry(series).or_default().add(key, pack.change);
+                tallies.entry(group).or_default().add(key, pack.change);
             }
             Err(bad) => {
                 report.damaged_packs += 1;
-                damaged.insert(series);
-                report.note(name(series).map_or_else(|| bad.to_string(), |name| format!("{bad} ({name})")));
+                damaged.insert(group);
+                report.note(format!("{bad} ({})", name(group)));
             }
         }
     });
@@ -151,16 +149,18 @@ pub(super) fn check_packs(packs: &Packs, loaded: &Loaded, report: &mut VerifyRep
         report.note(format!("reading the packs ended early, what follows is not checked: {reason}"));
         return;
     }
-    for (id, series) in &catalog.series {
-        let found = tallies.remove(id).unwrap_or_default();
-        if let Some(what) = difference(series.tally, found, damaged.contains(id)) {
-            let name = name(*id).unwrap_or_default();
-            report.note(format!("series {id} ({name}): {what}"));
+    for (number, group) in catalog.series.groups() {
+        let found = tallies.remove(&number).unwrap_or_default();
+        if let Some(what) = difference(group.tally, found, damaged.contains(&number)) {
+            let (first, name) = (first_of(number), name(number));
+            report.note(format!("series from {first} on ({name}): {what}"));
         }
     }
-    for (series, tally) in tallies {
+    for (group, tally) in tallies {
         let Tally { packs, .. } = tally;
-        report.note(format!("series {series}: its name is lost, its {packs} packs are not shown"));
+        let first = first_of(group);
+        report
+            .note(format!("series from {first} on: their names are lost, their {packs} packs are not shown"));
     }
 }
 

@@ -2,6 +2,7 @@ use catchment_partial::Width;
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::row::resolve;
 use crate::store::testing::{Content, Model, batch, entries, entry, origin, window};
 
 const LIMITS: Limits = Limits { series_max: 100, live_bytes_max: 1 << 20 };
@@ -12,10 +13,12 @@ fn checked(origin: &Origin, batch: &Batch) -> Checked {
 
 fn content(state: &State) -> Content {
     let mut content = Content::new();
-    for (id, series) in &state.catalog.series {
+    for (id, series) in state.catalog.series.iter() {
         let gateway = state.catalog.gateways[series.gateway as usize].id.clone();
-        for row in state.recent.all(*id) {
-            let place = (gateway.clone(), series.key.clone(), row.name.window());
+        let mut rows: Vec<Row> = state.recent.rows(id, Timestamp::MIN, Timestamp::MAX).collect();
+        resolve(&mut rows);
+        for row in rows {
+            let place = (gateway.clone(), series.key.key().clone(), row.name.window());
             content.entry(place).or_default().push(row.body.to_vec());
         }
     }
@@ -61,9 +64,18 @@ proptest! {
             let highest = batches.iter().filter(of_shard).map(|(_, b)| b.number).max().unwrap();
             prop_assert_eq!(state.catalog.delivered(number, batch.shard), highest);
         }
-        let rows: usize = state.catalog.series.keys().map(|id| state.recent.all(*id).count()).sum();
-        prop_assert_eq!(state.recent.len(), rows);
-        for id in state.catalog.series.keys().copied().collect::<Vec<u32>>() {
+        let ids: Vec<u32> = state.catalog.series.iter().map(|(id, _)| id).collect();
+        let all = |id: &u32| state.recent.rows(*id, Timestamp::MIN, Timestamp::MAX).count();
+        prop_assert_eq!(state.recent.len(), ids.iter().map(all).sum::<usize>());
+        state.recent.freeze(0);
+        prop_assert_eq!(content(&state), model.content(), "what is being packed is still seen");
+        for (origin, batch) in &batches {
+            state.apply(&checked(origin, batch), LIMITS);
+        }
+        prop_assert_eq!(content(&state), model.content());
+        state.recent.drop_frozen(0);
+        prop_assert_eq!(content(&state), model.content(), "what came meanwhile stays");
+        for id in ids {
             state.recent.drop_before(id, Timestamp::MAX);
         }
         prop_assert_eq!((state.recent.len(), state.recent.bytes()), (0, 0), "what goes is no longer counted");
@@ -129,7 +141,7 @@ fn live_rows_are_replaced_superseded_and_bounded() {
     let live = |revision| checked(&origin, &batch(0, 0, vec![entry(0, 1, 1, revision)]));
     let seen = |state: &State| {
         let (_, mut rows) = state.first_bucket(0, Timestamp::MIN, Timestamp::MAX)?;
-        crate::store::row::resolve(&mut rows);
+        resolve(&mut rows);
         Some(rows[0].revision)
     };
     state.apply_live(&live(3), LIMITS);
@@ -143,7 +155,7 @@ fn live_rows_are_replaced_superseded_and_bounded() {
     assert_eq!((state.live.len(), state.counts.live_limit), (0, 1));
     let number = state.catalog.find_origin(&origin.gateway, origin.epoch).unwrap();
     assert_eq!(state.catalog.delivered(number, 0), 1, "live batches have no number");
-    let known = &state.catalog.series[&0];
+    let known = state.catalog.series.get(0).unwrap();
     assert_eq!((known.first, known.last), (window(1).start(), window(1).start()));
     assert_eq!(window(1).width(), Width::from_millis(10_000).unwrap());
 }

@@ -12,9 +12,9 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1000).unwrap()
 }
 
-fn key(metric: &str) -> SeriesKey {
+fn key(metric: &str) -> SharedSeries {
     let (device, metric) = (Name::new("d").unwrap(), MetricName::new(metric).unwrap());
-    SeriesKey { device, metric, labels: Labels::none() }
+    SeriesKey { device, metric, labels: Labels::none() }.into()
 }
 
 fn window(seconds: i64) -> Window {
@@ -63,9 +63,18 @@ fn series_are_bounded_and_their_numbers_never_used_again() {
     let b = catalog.take_series(0, &key("b"), window(0), 2).unwrap();
     assert_eq!(catalog.take_series(0, &key("c"), window(0), 2), None);
     assert_eq!(catalog.take_series(0, &key("a"), window(0), 2), Some(a), "a known one is no further one");
+    let (noted, mut other) = (key("a"), Catalog::default());
+    assert_eq!(catalog.take_series(0, &noted, window(0), 2), Some(a));
+    assert_eq!(catalog.take_series(0, &noted, window(0), 2), Some(a), "by its note");
+    other.take_series(0, &key("b"), window(0), 2).unwrap();
+    assert_eq!(other.take_series(0, &noted, window(0), 2), Some(1), "the note is another catalog's");
+    assert_eq!(other.take_series(1, &noted, window(0), 3), Some(2), "the same name at another gateway");
+    let noted = key("b");
+    assert_eq!(catalog.take_series(0, &noted, window(0), 2), Some(b));
     catalog.remove_series(b);
     let c = catalog.take_series(0, &key("c"), window(0), 2).unwrap();
     assert!(c > b);
-    let restored = Catalog::restore(Vec::new(), Vec::new(), BTreeMap::new(), catalog.next_series);
+    assert_eq!(catalog.take_series(0, &noted, window(0), 2), None, "its note is of a number that is gone");
+    let restored = Catalog::restore(Vec::new(), Vec::new(), AllSeries::default(), catalog.next_series);
     assert_eq!(restored.next_series, c + 1);
 }

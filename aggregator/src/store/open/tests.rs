@@ -263,7 +263,7 @@ async fn a_damaged_pack_is_an_error_of_its_bucket_alone() {
     }
     let report = verify(data.path()).unwrap();
     assert_eq!((report.damaged_packs, report.findings.len()), (1, 1), "{:?}", report.findings);
-    assert!(report.findings[0].contains("series 0, bucket 0"), "{:?}", report.findings);
+    assert!(report.findings[0].contains("series from 0 on, bucket 0"), "{:?}", report.findings);
     let (store, _) = open(data.path());
     let all: Vec<_> = store.series(&|_, _| true).iter().map(|series| series.id).collect();
     let scan = |id| {

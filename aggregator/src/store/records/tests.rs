@@ -1,0 +1,31 @@
+use proptest::prelude::*;
+
+use super::*;
+
+proptest! {
+    #[test]
+    fn keys_of_packs_sort_as_their_numbers(a: (u32, i64, u32), b: (u32, i64, u32)) {
+        let (key, other) = (pack_key(a.0, a.1, a.2), pack_key(b.0, b.1, b.2));
+        prop_assert_eq!(pack_of(&key), Some(a));
+        prop_assert_eq!(key.cmp(&other), a.cmp(&b));
+    }
+
+    #[test]
+    fn no_value_panics(value: Vec<u8>) {
+        prop_assert!(message::<GroupRecord>(b"k", &value).is_err());
+        prop_assert!(sealed(&[MAGIC.as_slice(), &value].concat()).is_none());
+    }
+}
+
+#[test]
+fn a_value_under_another_key_is_damage() {
+    let meta = Meta { packed_to: Position::new(7), next_series: 3, change: 9, ..Meta::default() }.record();
+    let mut value = seal(9, b"m", &meta.encode_to_vec());
+    assert_eq!(message::<MetaRecord>(b"m", &value), Ok(meta));
+    assert!(message::<MetaRecord>(b"n", &value).is_err());
+    for place in 0..value.len() {
+        value[place] ^= 1;
+        assert!(unseal(b"m", &value).is_err(), "byte {place}");
+        value[place] ^= 1;
+    }
+}
