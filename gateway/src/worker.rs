@@ -14,7 +14,7 @@ use std::{
 
 use actix::{Actor, Addr, Arbiter};
 use catchment_certs::Accepted;
-use catchment_journal::Position;
+use catchment_journal::{Commit, Position};
 use catchment_proto::Name;
 use hashbrown::HashMap;
 use tokio::{
@@ -226,8 +226,9 @@ impl Inner {
         let mut begun = Position::ZERO;
         loop {
             owed.notified().await;
-            let ended = commits.wait_for(|commit| commit.durable >= begun || commit.poisoned.is_some()).await;
-            if ended.is_err() {
+            let ended = |commit: &Commit| commit.durable >= begun || commit.poisoned.is_some();
+            // What it answers holds a lock that the committing thread needs: it is not kept.
+            if commits.wait_for(ended).await.is_err() {
                 return;
             }
             tokio::task::yield_now().await;
@@ -240,7 +241,8 @@ impl Inner {
     async fn follow_commits(self: Rc<Self>) {
         let mut commits = self.journal.subscribe();
         loop {
-            self.context.syncs.synced(&commits.borrow_and_update());
+            let commit = commits.borrow_and_update().clone();
+            self.context.syncs.synced(&commit);
             self.move_on();
             if commits.changed().await.is_err() {
                 return;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use catchment_certs::{ClientTls, GrpcConnector, IdentityFolder, Role, endpoint_uri};
 use catchment_partial::{Partial, Timestamp};
 use catchment_proto::{
+    Naming,
     batch::BATCH_BYTES_MAX,
     wire::{self, Batch, DeliverRequest, deliver_request, deliver_response, ingest_client::IngestClient},
 };
@@ -106,18 +107,21 @@ impl Shard {
         let body = |place: usize| {
             self.bodies.get((spread + place) % self.bodies.len().max(1)).cloned().unwrap_or_default()
         };
+        let all: Vec<Bytes> = (0..count).map(body).collect();
         let batch = Batch {
             shard: self.shard,
             number: self.number,
             watermark_ms: self.window * i64::from(WIDTH_MS),
             live: false,
             width_ms: WIDTH_MS,
-            series_index: (0..u32::try_from(count).unwrap_or(u32::MAX)).collect(),
+            series_index: (0..count).map(|place| i64::from(place > 0)).collect(),
             window: (0..count).map(|place| if place == 0 { self.window } else { 0 }).collect(),
             part: (0..count).map(opened).collect(),
             revision: (0..count).map(|place| 3_600 + place as u64 % 13).collect(),
-            body: (0..count).map(body).collect(),
+            body_bytes: all.iter().map(|body| u32::try_from(body.len()).unwrap_or(u32::MAX)).collect(),
+            bodies: all.concat().into(),
             series,
+            continues: false,
         };
         self.position += 40 * i64::try_from(count).unwrap_or(0);
         self.chunk += 1;
@@ -189,12 +193,16 @@ async fn deliver(load: &Load, identity: &Path, mut shards: Vec<Shard>) -> anyhow
     let permits = Arc::clone(&room);
     let producer = tokio::spawn(async move {
         let (mut partials, mut bytes) = (0_u64, 0_u64);
+        // As a gateway's stream: a series is named once.
+        let mut namings = [(); SHARDS as usize].map(|()| Naming::default());
         while Instant::now() < deadline {
             for shard in &mut shards {
                 permits.acquire().await?.forget();
                 let batch = shard.batch();
-                partials += batch.body.len() as u64;
-                bytes += batch.body.iter().map(Bytes::len).sum::<usize>() as u64;
+                partials += batch.body_bytes.len() as u64;
+                bytes += batch.bodies.len() as u64;
+                let naming = namings.get_mut(shard.shard as usize).context("a naming for each shard")?;
+                let batch = naming.shorten(batch);
                 let request = DeliverRequest { kind: Some(deliver_request::Kind::Batch(batch)) };
                 sending.send(request).await.map_err(|_| anyhow!("the stream ended"))?;
             }

@@ -315,12 +315,17 @@ impl State {
             let Some(series) = device.series.get_mut(index as usize) else { return Ok(()) };
             let (open, new) = series.window(window, position);
             let (start, end) = (window.start(), window.end());
-            open.partial.push_many(std::iter::from_fn(|| {
+            let mut run = std::iter::from_fn(|| {
                 let same = |reading: &(u32, Timestamp, f64)| {
                     reading.0 == index && (first == reading.1 || (start <= reading.1 && reading.1 < end))
                 };
                 readings.next_if(same).map(|(_, time, value)| (time, value))
-            }));
+            });
+            match (run.next(), run.next()) {
+                (Some(first), Some(second)) => open.partial.push_run([first, second].into_iter().chain(run)),
+                (Some((time, value)), None) => open.partial.push(time, value),
+                (None, _) => return Ok(()),
+            }
             open.revision = position;
             if !new {
                 continue;
