@@ -17,7 +17,7 @@ use crate::{
     certificate::{Peer, peer_from_certificate},
     failure::{HandshakeFailure, TlsFailure},
     server::{BUFFER_BYTES_MAX, ServerTls},
-    socket::Socket,
+    socket::{self, Socket},
 };
 
 /// First and longest pause after an accept error that will not go away by itself (no file descriptors left).
@@ -91,6 +91,8 @@ pub async fn accept_loop<F, Fut>(
     let serve = Arc::new(serve);
     // Dropping the sender at the end of this function tells the handshakes to give up.
     let (_running, stopped) = watch::channel(());
+    // Saves each connection the calls; one that has nothing from its listener is given its options alone.
+    let _ = socket::prepare(&listener);
     let mut shutdown = pin!(shutdown);
     let mut back_off = BACK_OFF_FIRST;
     loop {
@@ -158,7 +160,7 @@ async fn handshake(
     deadline: Duration,
 ) -> Result<(TlsStream<Socket>, Peer), HandshakeFailure> {
     let io_failure = |error: io::Error| HandshakeFailure::Tls(TlsFailure::from_io(&error));
-    let socket = Socket::new(stream).map_err(io_failure)?;
+    let socket = Socket::accepted(stream).map_err(io_failure)?;
     let current = tls.current();
     let accept = TlsAcceptor::from(Arc::clone(&current.config))
         .accept_with(socket, |connection| connection.set_buffer_limit(Some(BUFFER_BYTES_MAX)));

@@ -6,7 +6,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rustls::crypto::{CryptoProvider, hash::Hash};
+use rustls::crypto::{
+    CryptoProvider,
+    hash::{Hash, HashAlgorithm},
+};
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
 compile_error!("catchment-certs needs one of the features `aws-lc-rs` (default) and `ring`");
@@ -28,13 +31,17 @@ fn default_provider() -> CryptoProvider {
 }
 
 /// SHA-256, taken from the provider's cipher suites. `None` if it has no suite with that hash.
-pub(crate) fn sha256(data: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn sha256_hash() -> Option<&'static dyn Hash> {
     let provider = provider();
-    let hash: &dyn Hash = provider
+    let mut hashes = provider
         .cipher_suites
         .iter()
         .filter_map(|suite| suite.tls13())
-        .map(|suite| suite.common.hash_provider)
-        .find(|hash| hash.algorithm() == rustls::crypto::hash::HashAlgorithm::SHA256)?;
-    Some(hash.hash(data).as_ref().to_vec())
+        .map(|suite| suite.common.hash_provider);
+    hashes.find(|hash| hash.algorithm() == HashAlgorithm::SHA256)
+}
+
+/// SHA-256 of some bytes; `None` as for [`sha256_hash`].
+pub(crate) fn sha256(data: &[u8]) -> Option<Vec<u8>> {
+    Some(sha256_hash()?.hash(data).as_ref().to_vec())
 }

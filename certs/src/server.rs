@@ -2,7 +2,8 @@
 //!
 //! A configuration is built whole from an identity folder and swapped in one step, so that a handshake sees
 //! either the old or the new one. Sessions are never resumed: a resumed session skips the check of the
-//! client's certificate, and a revoked device would come back through it.
+//! client's certificate, and a revoked device would come back through it. What a configuration has verified it
+//! remembers, see `verifier`; that memory ends with it.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -17,6 +18,7 @@ use crate::{
     certificate::Peer,
     folder::{CRL_FILE, IdentityFolder},
     provider::provider,
+    verifier::ClientVerifier,
 };
 
 /// Most plaintext bytes that a connection holds back while its peer does not read. One full TLS record: a
@@ -57,6 +59,9 @@ pub struct ServerTls {
 pub(crate) struct Current {
     pub(crate) config: Arc<ServerConfig>,
     pub(crate) peer: Arc<Peer>,
+    /// For tests: the configuration does not give it back.
+    #[cfg(test)]
+    pub(crate) verifier: Arc<ClientVerifier>,
 }
 
 impl ServerTls {
@@ -106,13 +111,20 @@ impl Current {
             .with_crls(folder.crls())
             .build()
             .map_err(|error| TlsError::verifier(folder, error))?;
+        // Made here and nowhere else: no other configuration, and none after a reload, shares what it remembers.
+        let verifier = Arc::new(ClientVerifier::new(verifier));
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(verifier.clone())
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(folder.certified_key())));
         config.alpn_protocols = alpn.to_vec();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { config: Arc::new(config), peer: Arc::new(folder.peer().clone()) })
+        Ok(Self {
+            config: Arc::new(config),
+            peer: Arc::new(folder.peer().clone()),
+            #[cfg(test)]
+            verifier,
+        })
     }
 }

@@ -7,14 +7,16 @@
 use std::{
     io::{self, IoSlice},
     net::SocketAddr,
+    os::fd::AsFd,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
+use rustix::net::sockopt;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 /// A peer that vanished without a word is noticed after this silence …
@@ -37,12 +39,15 @@ impl Socket {
     /// # Errors
     /// What the system says to the socket options.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
-        use rustix::net::sockopt;
-        stream.set_nodelay(true)?;
-        sockopt::set_socket_keepalive(&stream, true)?;
-        sockopt::set_tcp_keepidle(&stream, KEEPALIVE_IDLE)?;
-        sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_INTERVAL)?;
-        sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_PROBES)?;
+        set_options(&stream)?;
+        Ok(Self { stream: Some(stream) })
+    }
+
+    /// As [`Self::new`] for a stream whose listener may have been given to [`prepare`] before it connected.
+    pub(crate) fn accepted(stream: TcpStream) -> io::Result<Self> {
+        if !sockopt::tcp_nodelay(&stream)? {
+            set_options(&stream)?;
+        }
         Ok(Self { stream: Some(stream) })
     }
 
@@ -72,6 +77,23 @@ impl Socket {
     fn pinned(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         Ok(Pin::new(self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?))
     }
+}
+
+/// Sets a listener's options: on Linux the connections that come to it from then on have them from the start.
+///
+/// # Errors
+/// What the system says to them.
+pub(crate) fn prepare(listener: &TcpListener) -> io::Result<()> {
+    set_options(listener)
+}
+
+fn set_options(socket: impl AsFd) -> io::Result<()> {
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(&socket, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES)?;
+    // The last: a connection that has it from its listener has the others too. No system sets it by default.
+    Ok(sockopt::set_tcp_nodelay(&socket, true)?)
 }
 
 impl AsyncRead for Socket {
@@ -111,5 +133,37 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.pinned()?.poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has_options(socket: &TcpStream) -> bool {
+        sockopt::tcp_nodelay(socket).unwrap()
+            && sockopt::socket_keepalive(socket).unwrap()
+            && sockopt::tcp_keepidle(socket).unwrap() == KEEPALIVE_IDLE
+            && sockopt::tcp_keepintvl(socket).unwrap() == KEEPALIVE_INTERVAL
+            && sockopt::tcp_keepcnt(socket).unwrap() == KEEPALIVE_PROBES
+    }
+
+    #[tokio::test]
+    async fn connections_have_their_options_whenever_they_came() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connect = || TcpStream::connect(listener.local_addr().unwrap());
+        let _early = connect().await.unwrap();
+        prepare(&listener).unwrap();
+        let late = connect().await.unwrap();
+        // What waited from before has none of its own.
+        let (first, _) = listener.accept().await.unwrap();
+        assert!(!has_options(&first));
+        let first = Socket::accepted(first).unwrap();
+        assert!(has_options(first.stream.as_ref().unwrap()));
+        let (second, _) = listener.accept().await.unwrap();
+        assert_eq!(has_options(&second), cfg!(target_os = "linux"));
+        let second = Socket::accepted(second).unwrap();
+        assert!(has_options(second.stream.as_ref().unwrap()));
+        assert!(has_options(Socket::new(late).unwrap().stream.as_ref().unwrap()));
     }
 }

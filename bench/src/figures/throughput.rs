@@ -164,7 +164,7 @@ pub(super) fn handshakes(bench: &Bench) -> anyhow::Result<Figure> {
     })?;
     let mut figure = of_sink(
         pair,
-        "full mutual TLS handshakes, up to MQTT CONNACK",
+        "full mTLS handshakes of returning devices, up to MQTT CONNACK",
         "handshakes/CPU-s",
         times(0.85, 0.95),
     );

@@ -1,5 +1,8 @@
-//! Bare servers with the gateway's TLS configuration, to be started as processes of their own: what any server on this
-//! machine pays for the bytes and handshakes alone.
+//! Bare servers, to be started as processes of their own: what any server on this machine pays for the bytes and
+//! handshakes alone.
+//!
+//! Their TLS is the library's as its documentation sets it up, with a client certificate required. Nothing of the
+//! product is in it, so nothing that the product adds or saves is in the reference.
 
 use std::{
     io::{Write as _, stdout},
@@ -10,13 +13,21 @@ use std::{
     thread,
 };
 
-use anyhow::bail;
-use catchment_certs::{IdentityFolder, ServerTls};
+use anyhow::{Context as _, bail};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        RootCertStore, ServerConfig,
+        crypto::aws_lc_rs,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+        server::{NoServerSessionStorage, WebPkiClientVerifier},
+    },
+    server::TlsStream,
+};
 
 /// What the server does with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,13 +64,36 @@ async fn serve(mut stream: TlsStream<TcpStream>, mode: Mode) -> std::io::Result<
     stream.shutdown().await
 }
 
+/// The library's own configuration for an identity's folder: its roots verify the client's chain, there are no
+/// revocation lists, and no session is resumed, so that every handshake is a full one.
+fn tls(identity: &Path, alpn: &[&[u8]]) -> anyhow::Result<ServerConfig> {
+    let path = |name: &str| identity.join(name);
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_file_iter(path("ca.pem")).context("ca.pem")? {
+        roots.add(root?)?;
+    }
+    let chain = CertificateDer::pem_file_iter(path("cert.pem")).context("cert.pem")?;
+    let key = PrivateKeyDer::from_pem_file(path("key.pem")).context("key.pem")?;
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain.collect::<Result<_, _>>()?, key)?;
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
 /// Serves until the process is ended. As many threads as there are processors, as the gateway has workers.
 ///
 /// # Errors
 /// An identity or address that cannot be used.
 pub(crate) fn run(identity: &Path, listen: SocketAddr, mode: Mode) -> anyhow::Result<()> {
     let alpn: [&[u8]; 2] = [crate::load::frames::ALPN, b"mqtt"];
-    let tls = ServerTls::new(&IdentityFolder::load(identity)?, &alpn)?;
+    let acceptor = TlsAcceptor::from(Arc::new(tls(identity, &alpn)?));
     let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     runtime.block_on(async {
@@ -69,7 +103,7 @@ pub(crate) fn run(identity: &Path, listen: SocketAddr, mode: Mode) -> anyhow::Re
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            let acceptor = TlsAcceptor::from(Arc::clone(&tls.config()));
+            let acceptor = acceptor.clone();
             tokio::spawn(async move {
                 // A client that breaks off is the load's concern, which fails then.
                 if let Ok(stream) = acceptor.accept(stream).await {

@@ -166,6 +166,46 @@ async fn a_revoked_device_is_out_at_once_even_with_a_session_to_resume() {
     assert!(try_client(&echo, &pki.client(Role::Device, "press-18")).await);
 }
 
+#[tokio::test]
+async fn what_is_remembered_of_a_chain_ends_with_its_configuration() {
+    let pki = Pki::new();
+    let echo = Echo::of(&pki).await;
+    let issued = pki.issue(Role::Device, "press-17");
+    let tls = ClientTls::new(&IdentityFolder::load(&issued.dir).unwrap(), &[]).unwrap();
+    let remembered = || echo.tls.current().verifier.remembered();
+    for _ in 0..3 {
+        assert!(try_client(&echo, &tls).await);
+        assert_eq!(remembered(), 1);
+    }
+    pki.authority.revoke(&RevokeWhat::Serial(issued.serial), &mut no_note).unwrap();
+    let gateway = pki.authority.identity_dir(&identity(Role::Gateway, "berlin", "gw"));
+    echo.tls.reload(&IdentityFolder::load(&gateway).unwrap()).unwrap();
+    assert_eq!(remembered(), 0);
+    for _ in 0..2 {
+        assert_eq!(refusal(&echo, &tls).await, HandshakeFailure::Tls(TlsFailure::Revoked));
+        assert_eq!(remembered(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_remembered_chain_is_nothing_without_its_key() {
+    let pki = Pki::new();
+    let echo = Echo::of(&pki).await;
+    let folder = pki.folder(Role::Device, "press-17");
+    let thief_key = pki.folder(Role::Device, "thief").certified_key().key;
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let mut config = raw_client(&pki, Some(&folder), version);
+        try_raw(&echo, &Arc::new(config.clone())).await.unwrap();
+        assert_eq!(echo.tls.current().verifier.remembered(), 1);
+        let stolen = rustls::sign::CertifiedKey::new(folder.certified_key().cert, Arc::clone(&thief_key));
+        config.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(stolen));
+        config.resumption = rustls::client::Resumption::disabled();
+        try_raw(&echo, &Arc::new(config)).await.unwrap_err();
+        // The handshake's own signature, not the chain's.
+        assert!(matches!(echo.seen.failure().await, HandshakeFailure::Tls(TlsFailure::UnknownIssuer)));
+    }
+}
+
 #[test]
 fn sessions_are_never_kept() {
     let pki = Pki::new();

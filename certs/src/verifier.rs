@@ -1,0 +1,156 @@
+//! Client certificates that this configuration has verified are not verified a second time.
+//!
+//! A device that reconnects presents the same chain to the same trust anchors and revocation lists, so the signatures
+//! of the chain and of the lists say what they said before. [`ClientVerifier`] keeps the digest of each chain that the
+//! TLS library's verifier took, and the period in which all of its certificates are valid. A chain that is found there
+//! within that period passes; every other one, and every other time, goes to the library's verifier, whose answer
+//! counts. So the memory can only confirm, never refuse, and a refusal is always the library's.
+//!
+//! What always holds:
+//! - the memory belongs to one configuration: whatever changes trust (anchors, revocation lists) makes a new, empty one;
+//! - the time counts at every handshake, in both directions;
+//! - possession of the key (the handshake's own signature) is verified at every handshake;
+//! - only what the library took is remembered, and only under the whole chain, bit by bit.
+
+mod memory;
+
+use std::{
+    fmt, iter,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    crypto::hash::Hash,
+    pki_types::{CertificateDer, UnixTime},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+};
+
+use self::memory::{CHAINS_MAX, Digest, Memory, Validity};
+use crate::{certificate::parse, provider::sha256_hash};
+
+/// A verifier of client certificates with a memory.
+pub(crate) struct ClientVerifier {
+    /// Decides. Its answer may depend on nothing but the chain, on what it was built with, and on the time by way of
+    /// the certificates' validity: revocation lists must not begin to be refused past their date while it is in use.
+    inner: Arc<dyn ClientCertVerifier>,
+    /// SHA-256; without it nothing is remembered.
+    hash: Option<&'static dyn Hash>,
+    /// Held for a look-up or an insertion, never while something is verified.
+    memory: Mutex<Memory>,
+}
+
+impl ClientVerifier {
+    /// A verifier with an empty memory.
+    pub(crate) fn new(inner: Arc<dyn ClientCertVerifier>) -> Self {
+        Self { inner, hash: sha256_hash(), memory: Mutex::new(Memory::new(CHAINS_MAX)) }
+    }
+
+    fn with_memory<T>(&self, use_it: impl FnOnce(&mut Memory) -> T) -> T {
+        // Nothing panics between two changes of the memory that belong together, so a poisoned lock guards whole data.
+        use_it(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many chains are remembered.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> usize {
+        self.with_memory(|memory| memory.len())
+    }
+}
+
+/// Digest of a chain: SHA-256 over length and bytes of each certificate, so that bytes cannot move from one to the next.
+/// Kept whole: whoever found two chains of one digest could pass for a device, which must stay as hard as to forge the
+/// signatures that are not verified again.
+fn digest(hash: &dyn Hash, chain: &[&CertificateDer<'_>]) -> Option<Digest> {
+    let mut context = hash.start();
+    for certificate in chain {
+        context.update(&(certificate.len() as u64).to_le_bytes());
+        context.update(certificate);
+    }
+    context.finish().as_ref().try_into().ok()
+}
+
+/// The period in which all certificates of a chain are valid: the latest beginning and the earliest end. `None` when
+/// one cannot be read.
+fn validity(chain: &[&CertificateDer<'_>]) -> Option<Validity> {
+    let mut period = Validity { first: 0, last: u64::MAX };
+    for der in chain {
+        let certificate = parse(der).ok()?;
+        let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).ok();
+        period.first = period.first.max(seconds(certificate.validity().not_before)?);
+        period.last = period.last.min(seconds(certificate.validity().not_after)?);
+    }
+    Some(period)
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let chain: Vec<_> = iter::once(end_entity).chain(intermediates).collect();
+        let digest = self.hash.and_then(|hash| digest(hash, &chain));
+        if let Some(digest) = &digest
+            && self.with_memory(|memory| memory.find(digest)).is_some_and(|period| period.holds(now))
+        {
+            return Ok(ClientCertVerified::assertion());
+        }
+        let verified = self.inner.verify_client_cert(end_entity, intermediates, now)?;
+        if let (Some(digest), Some(period)) = (digest, validity(&chain))
+            && period.holds(now)
+        {
+            self.with_memory(|memory| memory.insert(digest, period));
+        }
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn offer_client_auth(&self) -> bool {
+        self.inner.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.inner.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.inner.root_hint_subjects()
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        self.inner.requires_raw_public_keys()
+    }
+}
+
+impl fmt::Debug for ClientVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientVerifier").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! With a verifier inside that counts, and chains of a root, an intermediate and a leaf.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::{CertificateError, RootCertStore, server::WebPkiClientVerifier};
+
+use super::*;
+use crate::provider::provider;
+
+/// The library's verifier, which counts how often it is asked.
+#[derive(Debug)]
+struct Counting {
+    inner: Arc<dyn ClientCertVerifier>,
+    chains: AtomicUsize,
+}
+
+impl ClientCertVerifier for Counting {
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.chains.fetch_add(1, Ordering::SeqCst);
+        self.inner.verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.inner.root_hint_subjects()
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// Years in which leaf and intermediate are valid, from the first of January to the first of January.
+const LEAF: [i32; 2] = [2030, 2040];
+const INTERMEDIATE: [i32; 2] = [2025, 2035];
+
+/// A root, and an intermediate under it.
+struct Pki {
+    root: CertificateDer<'static>,
+    intermediate: CertificateDer<'static>,
+    /// Signs leaves in the root's place, and in the intermediate's.
+    direct: Issuer<'static, KeyPair>,
+    through: Issuer<'static, KeyPair>,
+}
+
+fn params(name: &str, [first, last]: [i32; 2], ca: bool) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    (params.not_before, params.not_after) = (date_time_ymd(first, 1, 1), date_time_ymd(last, 1, 1));
+    if ca {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    }
+    params
+}
+
+impl Pki {
+    /// The names are the same in all of them.
+    fn new() -> Self {
+        let key = || KeyPair::generate().unwrap();
+        let root_key = key();
+        let root_params = params("root", [2000, 2049], true);
+        let root = root_params.self_signed(&root_key).unwrap().der().clone();
+        let direct = Issuer::new(root_params, root_key);
+        let (params, through_key) = (params("intermediate", INTERMEDIATE, true), key());
+        let intermediate = params.signed_by(&through_key, &direct).unwrap().der().clone();
+        Self { root, intermediate, direct, through: Issuer::new(params, through_key) }
+    }
+
+    fn leaf(issuer: &Issuer<'_, KeyPair>) -> CertificateDer<'static> {
+        params("leaf", LEAF, false).signed_by(&KeyPair::generate().unwrap(), issuer).unwrap().der().clone()
+    }
+
+    fn verifier(&self) -> (ClientVerifier, Arc<Counting>) {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root.clone()).unwrap();
+        let inner = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().unwrap();
+        let counting = Arc::new(Counting { inner, chains: AtomicUsize::new(0) });
+        (ClientVerifier::new(counting.clone()), counting)
+    }
+}
+
+/// The first second of a year.
+fn year(year: i32) -> u64 {
+    let day = date_time_ymd(year, 1, 1) - date_time_ymd(1970, 1, 1);
+    u64::try_from(day.whole_seconds()).unwrap()
+}
+
+/// Verifies a chain at a time: what came of it, and how often the library had been asked by then.
+fn ask(
+    (verifier, counting): &(ClientVerifier, Arc<Counting>),
+    chain: &[&CertificateDer<'static>],
+    now: u64,
+) -> (Result<(), Error>, usize) {
+    let intermediates: Vec<_> = chain[1..].iter().map(|der| (*der).clone()).collect();
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
+    let result = verifier.verify_client_cert(chain[0], &intermediates, now).map(drop);
+    (result, counting.chains.load(Ordering::SeqCst))
+}
+
+fn refusal(result: Result<(), Error>) -> CertificateError {
+    match result {
+        Err(Error::InvalidCertificate(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_chain_is_verified_once() {
+    let pki = Pki::new();
+    let verifier = pki.verifier();
+    let (leaf, other) = (Pki::leaf(&pki.direct), Pki::leaf(&pki.direct));
+    assert_eq!(ask(&verifier, &[&leaf], year(2031)), (Ok(()), 1));
+    assert_eq!(ask(&verifier, &[&leaf], year(2032)), (Ok(()), 1), "it is asked again for the same chain");
+    assert_eq!(ask(&verifier, &[&other], year(2032)), (Ok(()), 2), "another leaf is not verified");
+    let chain = [&Pki::leaf(&pki.through), &pki.intermediate];
+    assert_eq!(ask(&verifier, &chain, year(2032)), (Ok(()), 3));
+    assert_eq!(ask(&verifier, &chain, year(2032)), (Ok(()), 3));
+    // The same leaf in another chain is another chain.
+    assert_eq!(ask(&verifier, &[&leaf, &pki.intermediate], year(2032)), (Ok(()), 4));
+    assert_eq!(refusal(ask(&verifier, &chain[..1], year(2032)).0), CertificateError::UnknownIssuer);
+    assert_eq!(verifier.0.remembered(), 4);
+    assert_eq!(ask(&pki.verifier(), &[&leaf], year(2032)), (Ok(()), 1), "verifiers share a memory");
+}
+
+#[test]
+fn time_counts_at_every_handshake_in_both_directions() {
+    let pki = Pki::new();
+    let verifier = pki.verifier();
+    let leaf = Pki::leaf(&pki.direct);
+    let (first, last) = (year(LEAF[0]), year(LEAF[1]));
+    assert_eq!(ask(&verifier, &[&leaf], first), (Ok(()), 1));
+    assert_eq!(ask(&verifier, &[&leaf], last), (Ok(()), 1), "the last second belongs to it");
+    let (result, asked) = ask(&verifier, &[&leaf], last + 1);
+    assert!(matches!(refusal(result), CertificateError::ExpiredContext { .. }));
+    assert_eq!(asked, 2, "a refusal is the library's");
+    let (result, _) = ask(&verifier, &[&leaf], first - 1);
+    assert!(matches!(refusal(result), CertificateError::NotValidYetContext { .. }));
+    assert_eq!(ask(&verifier, &[&leaf], first), (Ok(()), 3), "a refusal took it from the memory");
+}
+
+#[test]
+fn every_certificate_of_the_chain_has_its_time() {
+    let pki = Pki::new();
+    let verifier = pki.verifier();
+    let chain = [&Pki::leaf(&pki.through), &pki.intermediate];
+    let (first, last) = (year(LEAF[0]), year(INTERMEDIATE[1]));
+    assert_eq!(ask(&verifier, &chain, first), (Ok(()), 1));
+    assert_eq!(ask(&verifier, &chain, last), (Ok(()), 1));
+    // The leaf is still valid, its issuer not; then the other way round.
+    let (result, _) = ask(&verifier, &chain, last + 1);
+    assert!(matches!(refusal(result), CertificateError::ExpiredContext { .. }));
+    let (result, _) = ask(&verifier, &chain, first - 1);
+    assert!(matches!(refusal(result), CertificateError::NotValidYetContext { .. }));
+}
+
+#[test]
+fn a_certificate_beside_the_chain_that_is_not_valid_spoils_nothing() {
+    let pki = Pki::new();
+    let verifier = pki.verifier();
+    // The library needs no intermediate here, so it does not look at this one's time, and neither may the memory.
+    let chain = [&Pki::leaf(&pki.direct), &pki.intermediate];
+    assert_eq!(ask(&verifier, &chain, year(2034)), (Ok(()), 1));
+    assert_eq!(ask(&verifier, &chain, year(2036)), (Ok(()), 2));
+    // Nor can it be read: it passes, and is not remembered.
+    let junk = CertificateDer::from(vec![1, 2, 3]);
+    let chain = [chain[0], &junk];
+    assert_eq!(ask(&verifier, &chain, year(2034)), (Ok(()), 3));
+    assert_eq!(ask(&verifier, &chain, year(2034)), (Ok(()), 4));
+}
+
+#[test]
+fn any_changed_bit_is_refused() {
+    let pki = Pki::new();
+    let verifier = pki.verifier();
+    let leaf = Pki::leaf(&pki.direct);
+    assert_eq!(ask(&verifier, &[&leaf], year(2031)), (Ok(()), 1));
+    for place in 0..leaf.len() {
+        let mut bytes = leaf.to_vec();
+        bytes[place] ^= 1 << (place % 8);
+        let (result, _) = ask(&verifier, &[&CertificateDer::from(bytes)], year(2031));
+        assert!(result.is_err(), "a changed bit in byte {place} passes");
+    }
+    assert_eq!(verifier.0.remembered(), 1, "what is refused is remembered");
+    assert_eq!(ask(&verifier, &[&leaf], year(2031)), (Ok(()), 1 + leaf.len()));
+}
+
+#[test]
+fn a_chain_of_another_root_is_refused_every_time() {
+    let (pki, other) = (Pki::new(), Pki::new());
+    let verifier = pki.verifier();
+    assert_eq!(ask(&verifier, &[&Pki::leaf(&pki.direct)], year(2031)), (Ok(()), 1));
+    let stranger = Pki::leaf(&other.direct);
+    for asked in 2..5 {
+        let (result, now_asked) = ask(&verifier, &[&stranger], year(2031));
+        assert_eq!((refusal(result), now_asked), (CertificateError::BadSignature, asked));
+    }
+    // Its own root in the chain does not help it.
+    let chain = [&stranger, &other.root];
+    assert!(ask(&verifier, &chain, year(2031)).0.is_err());
+    assert!(ask(&verifier, &chain, year(2031)).0.is_err());
+}
+
+#[test]
+fn bytes_do_not_move_between_certificates() {
+    let hash = sha256_hash().unwrap();
+    let of = |chain: &[&'static [u8]]| {
+        let chain: Vec<CertificateDer<'_>> = chain.iter().map(|der| CertificateDer::from(*der)).collect();
+        digest(hash, &chain.iter().collect::<Vec<_>>()).unwrap()
+    };
+    assert_ne!(of(&[&[1, 2], &[3]]), of(&[&[1], &[2, 3]]));
+    assert_ne!(of(&[&[1], &[]]), of(&[&[1]]));
+    assert_eq!(of(&[&[1], &[2]]), of(&[&[1], &[2]]));
+}
