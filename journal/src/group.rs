@@ -75,7 +75,7 @@ struct Inner<D: Disk> {
 
 struct State {
     pending: Pending,
-    /// What is pending is to be committed.
+    /// What is pending is to be committed, and the thread knows; false when nothing is pending.
     due: bool,
     /// Room that the largest refused record needs; 0 if none waits.
     wanted: u64,
@@ -163,7 +163,8 @@ impl<D: Disk> GroupLog<D> {
 
     /// Begins a commit of what was appended, at the latest when the one under way has ended.
     pub fn hurry(&self) {
-        self.inner.state().due = true;
+        let mut state = self.inner.state();
+        state.due = !state.pending.is_empty();
         self.inner.wake.notify_one();
     }
 

@@ -30,9 +30,10 @@ pub const NAMES_MAX: usize = 1 << 18;
 pub struct SharedSeries(Arc<Inner>);
 
 struct Inner {
+    /// Beside the counts of handles: what every batch touches.
+    note: AtomicU64,
     key: SeriesKey,
     encoded: Box<[u8]>,
-    note: AtomicU64,
 }
 
 impl SharedSeries {
@@ -60,7 +61,7 @@ impl SharedSeries {
 impl From<SeriesKey> for SharedSeries {
     fn from(key: SeriesKey) -> Self {
         let encoded = wire::SeriesRef::from(&key).encode_to_vec().into();
-        Self(Arc::new(Inner { key, encoded, note: AtomicU64::new(0) }))
+        Self(Arc::new(Inner { note: AtomicU64::new(0), key, encoded }))
     }
 }
 

@@ -5,9 +5,10 @@
 //! section: columns | bodies
 //! ```
 //!
-//! Places in the group as differences to the series before. Columns, each a varint a row: window index, width, origin,
-//! shard, part (zigzag differences to the row before in the section), revision less part, length of the body. The seal
-//! around a pack has its checksum. A pack stays at or below [`PACK_BYTES_MAX`], because sled keeps larger
+//! Places in the group as differences to the series before. Columns, each a varint a row: length of the body times two,
+//! plus one where width, origin, or shard differ from those of the row before in the section (of the first: from 0), and
+//! then these; window index, part; revision less part. All but length and revision are zigzag differences to the row
+//! before. The seal around a pack has its checksum. A pack stays at or below [`PACK_BYTES_MAX`], because sled keeps larger
 //! values in files of their own, which it never syncs. Decoding is total: any bytes are rows or an error.
 
 use bytes::Bytes;
@@ -20,19 +21,22 @@ use super::{
 
 /// Largest pack in bytes.
 pub(super) const PACK_BYTES_MAX: usize = 64 << 10;
-/// A pack takes no further rows once it has this many bytes. Larger packs would cost more to extend, smaller ones
+/// A new pack takes no further rows once it has this many bytes. Larger packs would cost more to extend, smaller ones
 /// more to read; sled writes a leaf of sixteen values anew after ten changes.
 pub(super) const PACK_BYTES_FULL: usize = 16 << 10;
+/// A pack is extended by later rows while it has fewer bytes: what a hundred thousand series bring a round begins a
+/// pack of its own, what few slow ones bring does not.
+pub(super) const PACK_BYTES_SMALL: usize = 8 << 10;
 /// Longest body that a pack takes, bytes.
 pub(super) const BODY_BYTES_MAX: usize = PACK_BYTES_MAX - PACK_BYTES_FULL - ROW_BYTES_MAX - FRAME_BYTES_MAX;
 
 const VERSION: u8 = 2;
 /// Bytes of a row without its body, at most: seven varints.
-const ROW_BYTES_MAX: usize = 10 + 6 + 6 + 6 + 10 + 10 + 3;
+const ROW_BYTES_MAX: usize = 3 + 6 + 6 + 6 + 10 + 10 + 10;
 /// Version, and number and heads of series, at most.
 const FRAME_BYTES_MAX: usize = 2 + GROUP_SERIES as usize * (1 + 3 + 3);
 /// Bytes of a row without its body, at least.
-const ROW_BYTES_MIN: usize = 7;
+const ROW_BYTES_MIN: usize = 4;
 
 /// Why bytes are no pack.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,13 +75,19 @@ fn put_section(rows: &[RowRef<'_>], out: &mut Vec<u8>) {
     let mut before = Columns::default();
     for row in rows {
         let now = Columns::of(&row.name);
+        let source = [
+            now.width.wrapping_sub(before.width),
+            now.origin.wrapping_sub(before.origin),
+            now.shard.wrapping_sub(before.shard),
+        ];
+        let other = source != [0; 3];
+        put((row.body.len() as u64) << 1 | u64::from(other), out);
+        if other {
+            source.into_iter().for_each(|step| put(zigzag(step), out));
+        }
         put(zigzag(now.window.wrapping_sub(before.window)), out);
-        put(zigzag(now.width.wrapping_sub(before.width)), out);
-        put(zigzag(now.origin.wrapping_sub(before.origin)), out);
-        put(zigzag(now.shard.wrapping_sub(before.shard)), out);
         put(zigzag(now.part.wrapping_sub(before.part)), out);
         put(row.revision.wrapping_sub(row.name.part), out);
-        put(row.body.len() as u64, out);
         before = now;
     }
     for row in rows {
@@ -201,14 +211,21 @@ impl Columns {
 
 /// Name, revision and length of the body of the next row.
 fn head(rest: &mut &[u8], columns: &mut Columns) -> Option<(Name, u64, usize)> {
-    for column in
-        [&mut columns.window, &mut columns.width, &mut columns.origin, &mut columns.shard, &mut columns.part]
-    {
+    let length = take(rest)?;
+    let mut step = |column: &mut i64| {
         *column = column.wrapping_add(unzigzag(take(rest)?));
+        Some(())
+    };
+    if length & 1 == 1 {
+        step(&mut columns.width)?;
+        step(&mut columns.origin)?;
+        step(&mut columns.shard)?;
     }
+    step(&mut columns.window)?;
+    step(&mut columns.part)?;
     let name = columns.name()?;
     let revision = name.part.wrapping_add(take(rest)?);
-    Some((name, revision, usize::try_from(take(rest)?).ok()?))
+    Some((name, revision, usize::try_from(length >> 1).ok()?))
 }
 
 fn zigzag(value: i64) -> u64 {

@@ -183,7 +183,7 @@ impl<'a, D: Disk> Round<'a, D> {
         let mut merged = Vec::new();
         if let Some((key, value)) = &last {
             let opened = records::unseal(key, value).ok();
-            let small = opened.filter(|sealed| sealed.content.len() < pack::PACK_BYTES_FULL);
+            let small = opened.filter(|sealed| sealed.content.len() < pack::PACK_BYTES_SMALL);
             number = records::pack_of(key).map_or(u32::MAX, |(_, _, number)| number);
             match small.and_then(|last| Some((last, pack::decode(group, last.content, None).ok()?))) {
                 Some((sealed, rows)) => {

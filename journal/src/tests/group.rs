@@ -203,3 +203,25 @@ fn the_last_handle_that_goes_commits_the_rest() {
     drop(log);
     wait_until("the rest is not committed", || commits.borrow().durable > at);
 }
+
+#[test]
+fn what_is_not_hurried_waits_for_the_next_that_is() {
+    let disk = SimDisk::new(17);
+    let log = GroupLog::start(open(&disk).0, "hurry").unwrap();
+    for round in 0..200 {
+        // For nothing: it must not keep what follows from waking the thread.
+        log.hurry();
+        let first = log.append_unhurried(b"gathered").unwrap();
+        let last = match round % 2 {
+            0 => log.append(b"at once").unwrap(),
+            _ => first,
+        };
+        if round % 2 == 1 {
+            log.hurry();
+        }
+        wait_until("not durable", || log.durable() > last);
+        log.hurry();
+        let alone = log.append(b"alone").unwrap();
+        wait_until("not woken", || log.durable() > alone);
+    }
+}

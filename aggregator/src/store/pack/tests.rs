@@ -78,7 +78,7 @@ fn the_format_is_fixed() {
         body: Bytes::from_static(b"xy"),
     };
     let pack = encode(&[row.borrowed()]);
-    let content = [2, 1, 5, 1, 12, 4, 0xa0, 0x9c, 1, 6, 2, 0xd8, 4, 1, 2, b'x', b'y'];
+    let content = [2, 1, 5, 1, 12, 5, 0xa0, 0x9c, 1, 6, 2, 4, 0xd8, 4, 1, b'x', b'y'];
     assert_eq!(pack, content);
     assert_eq!(decode(GROUP, &pack, None), Ok(vec![row.borrowed()]));
 }
