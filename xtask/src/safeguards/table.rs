@@ -62,6 +62,15 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         quick: true,
     },
     Safeguard {
+        name: "replace by revision, live",
+        without: "the store keeps the first state of an open window that it gets",
+        file: "aggregator/src/store/live.rs",
+        find: "slot.get().revision < revision =>",
+        replace: "slot.get().revision > revision =>",
+        check: SIMULATION,
+        quick: true,
+    },
+    Safeguard {
         name: "one state a name",
         without: "two states of a partial count both",
         file: "aggregator/src/store/row.rs",
@@ -94,8 +103,8 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         file: "aggregator/src/store/row.rs",
         find: "b.revision().cmp(&a.revision())",
         replace: "a.revision().cmp(&b.revision())",
-        check: SIMULATION,
-        quick: true,
+        check: unit("catchment-aggregator", "store::"),
+        quick: false,
     },
     Safeguard {
         name: "batch numbers",
