@@ -86,18 +86,7 @@ impl Worker {
             live: Arc::clone(&live),
             acknowledged: watch::Sender::new(Position::ZERO),
         };
-        let limits = Limits {
-            message_bytes_max: config.message_bytes_max,
-            readings_max: config.readings_max,
-            ..Limits::default()
-        };
-        let protocols = Protocols {
-            precision: config.line_protocol_precision,
-            mqtt: Rules {
-                topics: Arc::clone(&config.topics),
-                receive_max: NonZeroU16::new(config.mqtt_receive_max).unwrap_or(NonZeroU16::MIN),
-            },
-        };
+        let (limits, protocols) = of_messages(config);
         let (series_max, past_max, future_max) = (config.series_max, config.past_max, config.future_max);
         let seen = Arc::clone(&observation);
         let (sessions_max, grace, live_every) = (config.sessions_max, config.grace, config.live);
@@ -167,6 +156,20 @@ impl Worker {
         self.arbiter.stop();
         let _ = self.arbiter.join();
     }
+}
+
+/// What the configuration says of messages.
+fn of_messages(config: &Config) -> (Limits, Protocols) {
+    let limits = Limits {
+        message_bytes_max: config.message_bytes_max,
+        readings_max: config.readings_max,
+        ..Limits::default()
+    };
+    let mqtt = Rules {
+        topics: Arc::clone(&config.topics),
+        receive_max: NonZeroU16::new(config.mqtt_receive_max).unwrap_or(NonZeroU16::MIN),
+    };
+    (limits, Protocols { precision: config.line_protocol_precision, mqtt })
 }
 
 /// What lives on the worker's thread.

@@ -18,7 +18,7 @@ fn readings(count: i64, seed: i64) -> Vec<(Timestamp, f64)> {
 
 fn of(count: i64, seed: i64) -> Partial {
     let mut partial = Partial::empty();
-    partial.push_many(readings(count, seed));
+    partial.push_run(readings(count, seed));
     partial
 }
 
@@ -32,7 +32,7 @@ fn partials(c: &mut Criterion) {
         group.bench_function("push", |b| {
             b.iter(|| {
                 let mut partial = Partial::empty();
-                partial.push_many(black_box(&input).iter().copied());
+                partial.push_run(black_box(&input).iter().copied());
                 partial
             });
         });

@@ -112,6 +112,20 @@ pub struct IntakeEntry {
     pub forget: bool,
 }
 
+/// Readings of an intake for which memory is kept.
+const KEPT_READINGS: usize = 32_768;
+
+impl IntakeEntry {
+    /// An empty one with its memory, up to a bound.
+    pub fn emptied(mut self) -> Self {
+        self.clear();
+        self.series.shrink_to(KEPT_READINGS);
+        self.time.shrink_to(KEPT_READINGS);
+        self.value.shrink_to(KEPT_READINGS);
+        self
+    }
+}
+
 /// What is kept of a client's (MQTT) session begins or ends.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ClientEntry {

@@ -23,7 +23,6 @@ use std::{cell::Cell, collections::VecDeque, sync::Arc, time::Duration};
 
 use catchment_journal::{AppendError, Checkpoints, Disk, GroupLog, Position, RealDisk};
 use catchment_proto::{Labels, MetricName, Name, wire};
-use prost::Message as _;
 use tokio::sync::Notify;
 
 use self::{ages::Ages, close::Census, names::Names};
@@ -50,9 +49,6 @@ const RECORD_BYTES_MAX: u32 = 2 << 20;
 /// Space is released by segments of this size: small, so that a small disk has room again soon, and little of the
 /// outbox is read again after a restart.
 const SEGMENT_BYTES: u64 = 4 << 20;
-
-/// Readings of an intake for which memory is kept.
-const SPARE_READINGS: usize = 32_768;
 
 /// The log that a shard appends to.
 pub type ShardLog<D = RealDisk> = GroupLog<D>;
@@ -215,12 +211,8 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Keeps the memory of an entry, up to a bound, for [`Self::spare`].
-    pub fn reuse(&mut self, mut entry: IntakeEntry) {
-        entry.clear();
-        entry.series.shrink_to(SPARE_READINGS);
-        entry.time.shrink_to(SPARE_READINGS);
-        entry.value.shrink_to(SPARE_READINGS);
-        self.spare = entry;
+    pub fn reuse(&mut self, entry: IntakeEntry) {
+        self.spare = entry.emptied();
     }
 
     /// Index of a device, introduced if it is new.
