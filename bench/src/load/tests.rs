@@ -163,7 +163,7 @@ fn deliveries_are_valid_batches_of_partials_of_ten_readings() {
             assert_eq!(batch.number, last + 1);
             last = batch.number;
             for entry in &batch.entries {
-                assert!(entries.insert((batch.series[entry.series as usize].clone(), entry.window)));
+                assert!(entries.insert((batch.series[entry.series as usize].key().clone(), entry.window)));
             }
         }
         // Two batches a window: all series of the shard once each.
