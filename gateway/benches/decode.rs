@@ -77,10 +77,7 @@ impl Session {
     /// Forgets what was taken, as a session that has handed it on.
     fn clear(&mut self) {
         black_box(&self.intake);
-        self.intake.refusals.clear();
-        self.intake.fresh.clear();
-        self.intake.heads.clear();
-        self.intake.readings.clear();
+        self.intake.reuse();
     }
 
     fn frame(&mut self, body: &[u8]) {

@@ -2,7 +2,8 @@
 //!
 //! Appenders fill the pending block under a short mutex and never touch the disk. The thread takes the block,
 //! writes and syncs it outside of the mutex, and publishes; what arrives meanwhile is the next block. So one
-//! sync serves all that waited, and there is no delay beyond the sync before.
+//! sync serves all that waited, and there is no delay beyond the sync before, but for an appender that gathers
+//! ([`GroupLog::append_unhurried`]).
 //!
 //! The thread also reserves space. A segment is changed while no record is accepted: at the moment a block is
 //! taken the pending one is empty, and its limit is pulled to its base until the new segment is there;

@@ -42,6 +42,14 @@ pub enum Answer {
     },
 }
 
+impl Answer {
+    /// It may leave once the journal is synced up to here.
+    const fn durable_at(&self) -> Position {
+        let (Self::Ack { durable_at, .. } | Self::Encoded { durable_at, .. }) = self;
+        *durable_at
+    }
+}
+
 /// The answers of a session, between the half that reads and the half that writes.
 ///
 /// Both run in one task and the writing half is polled after the reading half, so new answers wake nobody; a sync of
@@ -106,8 +114,8 @@ impl Answers {
     /// What the answer in front waits for, unless that is being waited for already.
     pub fn awaits(&self) -> Option<Position> {
         let queue = self.queue.borrow();
-        let (Answer::Ack { durable_at, .. } | Answer::Encoded { durable_at, .. }) = queue.front()?;
-        (!self.waits.replace(true)).then_some(*durable_at)
+        let until = queue.front()?.durable_at();
+        (!self.waits.replace(true)).then_some(until)
     }
 
     /// The task to wake by [`Answers::synced`].
@@ -131,12 +139,7 @@ impl Answers {
     pub fn ready(&self, durable: Position, mut take: impl FnMut(Answer)) -> bool {
         let mut queue = self.queue.borrow_mut();
         let (mut any, mut last): (bool, Option<Answer>) = (false, None);
-        while let Some(front) = queue.front() {
-            let (Answer::Ack { durable_at, .. } | Answer::Encoded { durable_at, .. }) = front;
-            if *durable_at > durable {
-                break;
-            }
-            let Some(answer) = queue.pop_front() else { break };
+        while let Some(answer) = queue.pop_front_if(|front| front.durable_at() <= durable) {
             any = true;
             if let Answer::Encoded { bytes, read_at: Some(_), .. } = &answer {
                 self.reply_bytes.set(self.reply_bytes.get().saturating_sub(bytes.len()));
