@@ -64,6 +64,12 @@ fn judge(printed: &str, success: bool) -> Option<Outcome> {
     (!failed.is_empty()).then(|| Outcome::Failed(failed.into_iter().collect()))
 }
 
+/// Rows of the table whose text is no longer in its file, once; `text` is a file's.
+pub(crate) fn moved<'a>(text: impl Fn(&str) -> Option<&'a str>) -> Vec<String> {
+    let check = |s: &Safeguard| tree::occurs_once(text(s.file).unwrap_or_default(), s.file, s.find).err();
+    SAFEGUARDS.iter().filter_map(check).map(|error| error.to_string()).collect()
+}
+
 /// A cargo command in the copy.
 fn cargo(tree: &Tree, target: &Path, program: &str) -> Command {
     let mut command = Command::new(program);

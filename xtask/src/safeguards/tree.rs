@@ -54,6 +54,15 @@ fn sources() -> anyhow::Result<BTreeSet<PathBuf>> {
     Ok(found)
 }
 
+/// Whether a text occurs once in a file.
+pub(super) fn occurs_once(text: &str, file: &str, find: &str) -> anyhow::Result<()> {
+    match text.matches(find).count() {
+        1 => Ok(()),
+        0 => bail!("{file}: the safeguard moved: update the table. There is no longer\n{find}"),
+        times => bail!("{file}: its text occurs {times} times: make the table's longer\n{find}"),
+    }
+}
+
 impl Tree {
     /// Brings the copy below this folder up to date.
     pub(super) fn update(folder: &Path) -> anyhow::Result<Self> {
@@ -95,11 +104,7 @@ impl Tree {
         let path = self.root.join(file);
         let original = fs::read_to_string(&path)
             .with_context(|| format!("{file}: the safeguard moved: update the table"))?;
-        match original.matches(find).count() {
-            1 => {}
-            0 => bail!("{file}: the safeguard moved: update the table. There is no longer\n{find}"),
-            times => bail!("{file}: its text occurs {times} times: make the table's longer\n{find}"),
-        }
+        occurs_once(&original, file, find)?;
         ensure!(find != replace, "{file}: the table replaces a text by itself");
         fs::write(&path, original.replacen(find, replace, 1))?;
         let result = work();

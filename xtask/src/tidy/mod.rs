@@ -4,6 +4,8 @@
 //! * `documents`: links and named files are alive.
 //! * `crates`: who may depend on whom.
 //!
+//! And the table of [`safeguards`] finds all of its texts.
+//!
 //! Each finding is one line, `place: what`. What is let through stands in `exceptions`, with its measure, and that
 //! list may only shrink.
 
@@ -19,7 +21,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::command::{heading, repository};
+use crate::{
+    command::{heading, repository},
+    safeguards,
+};
 
 /// Folders that hold nothing of ours.
 const SKIPPED: [&str; 5] = ["target", ".git", ".cache", "__pycache__", ".venv"];
@@ -72,6 +77,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let mut findings = source::check(&files, &exceptions::EXCEPTIONS);
     findings.extend(documents::check(&files, &|path| repository().join(path).exists()));
     findings.extend(crates::check(&files));
+    let text = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.text.as_str());
+    findings.extend(safeguards::moved(text));
     for finding in &findings {
         println!("{finding}");
     }
