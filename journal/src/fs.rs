@@ -12,6 +12,9 @@ use std::path::Path;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
+/// File systems that write in place: ext2 to ext4, and XFS (`linux/magic.h`). Btrfs, ZFS, F2FS and others do not.
+const IN_PLACE: [rustix::fs::FsWord; 2] = [0xef53, 0x5846_5342];
+
 /// A file system, or something that behaves like one.
 pub trait Disk: Send + Sync + 'static {
     /// An open file.
@@ -37,6 +40,9 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Bytes that a file in this folder could still take.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// Whether files in this folder are written where they are: writing a block again takes no new space, and its
+    /// sync waits for no more than the block.
+    fn overwrites_in_place(&self, dir: &Path) -> bool;
     /// A number that nobody can predict.
     fn random_u64(&self) -> u64;
 }
@@ -133,6 +139,10 @@ impl Disk for RealDisk {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    fn overwrites_in_place(&self, dir: &Path) -> bool {
+        rustix::fs::statfs(dir).is_ok_and(|stat| IN_PLACE.contains(&stat.f_type))
+    }
+
     fn random_u64(&self) -> u64 {
         // SipHash under a key from the operating system.
         RandomState::new().build_hasher().finish()
@@ -178,7 +188,7 @@ impl DiskFile for File {
 }
 
 /// Writes zeros over a range in bounded steps.
-fn write_zeros(file: &impl DiskFile, offset: u64, len: u64) -> io::Result<()> {
+pub(crate) fn write_zeros(file: &impl DiskFile, offset: u64, len: u64) -> io::Result<()> {
     let zeros = [0u8; 64 << 10];
     let end = offset.saturating_add(len);
     let mut at = offset;

@@ -5,7 +5,7 @@
 //! sync serves all that waited, and there is no delay beyond the sync before, but for an appender that gathers
 //! ([`GroupLog::append_unhurried`]).
 //!
-//! The thread also reserves space. A segment is changed while no record is accepted: at the moment a block is
+//! The thread also reserves space; another one removes released segments (`sweeper`). A segment is changed while no record is accepted: at the moment a block is
 //! taken the pending one is empty, and its limit is pulled to its base until the new segment is there;
 //! appends are told `BufferFull` for that time.
 
@@ -26,6 +26,7 @@ use crate::reader::Reader;
 use crate::segments::Segments;
 
 mod committer;
+mod sweeper;
 
 pub use committer::Committer;
 use committer::ExitGuard;
@@ -67,11 +68,19 @@ struct Inner<D: Disk> {
     disk: Arc<D>,
     segments: Arc<Segments>,
     state: Mutex<State>,
+    /// For the committer.
     wake: Condvar,
+    /// For the sweeper.
+    swept: Condvar,
     commits: watch::Sender<Commit>,
     /// Why nothing more is accepted, apart from the commits: who waits for this alone is not woken by each.
     failure: watch::Sender<Option<Arc<str>>>,
-    thread: Mutex<Option<JoinHandle<Result<Position, SyncError>>>>,
+    threads: Mutex<Option<Threads>>,
+}
+
+struct Threads {
+    committer: JoinHandle<Result<Position, SyncError>>,
+    sweeper: JoinHandle<()>,
 }
 
 struct State {
@@ -80,8 +89,33 @@ struct State {
     due: bool,
     /// Room that the largest refused record needs; 0 if none waits.
     wanted: u64,
-    release: Option<Position>,
+    /// Segments that lie below as a whole may be removed.
+    released: Position,
+    /// There may be some.
+    sweep: bool,
+    /// There was a sweep since the last round.
+    freed: bool,
+    /// Why a sweep failed.
+    unremovable: Option<Arc<str>>,
     stop: bool,
+    /// Nothing is written any more.
+    ended: bool,
+}
+
+impl State {
+    const fn new(pending: Pending) -> Self {
+        Self {
+            pending,
+            due: false,
+            wanted: 0,
+            released: Position::ZERO,
+            sweep: false,
+            freed: false,
+            unremovable: None,
+            stop: false,
+            ended: false,
+        }
+    }
 }
 
 impl<D: Disk> Inner<D> {
@@ -95,20 +129,23 @@ impl<D: Disk> Inner<D> {
         state.stop = true;
         state.pending.close();
         self.wake.notify_one();
+        self.swept.notify_one();
     }
 }
 
 impl<D: Disk> GroupLog<D> {
-    /// Shares an opened log; starts the thread `journal-NAME`.
+    /// Shares an opened log; starts the threads `journal-NAME` and `sweep-NAME`.
     ///
     /// # Errors
-    /// The thread cannot be started.
+    /// A thread cannot be started.
     pub fn start(log: Log<D>, name: &str) -> std::io::Result<Self> {
         let (shared, mut committer) = Self::manual(log);
-        let thread = std::thread::Builder::new()
-            .name(format!("journal-{name}"))
-            .spawn(move || ExitGuard(&mut committer).0.run())?;
-        *shared.inner.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        let thread = |role: &str| std::thread::Builder::new().name(format!("{role}-{name}"));
+        let inner = Arc::clone(&shared.inner);
+        let sweeper = thread("sweep").spawn(move || inner.run_sweeper())?;
+        let committer = thread("journal").spawn(move || ExitGuard(&mut committer).0.run())?;
+        let threads = Threads { committer, sweeper };
+        *shared.inner.threads.lock().unwrap_or_else(PoisonError::into_inner) = Some(threads);
         Ok(shared)
     }
 
@@ -124,11 +161,12 @@ impl<D: Disk> GroupLog<D> {
         let inner = Arc::new(Inner {
             disk: Arc::clone(writer.disk()),
             segments: Arc::clone(&writer.segments),
-            state: Mutex::new(State { pending, due: false, wanted: 0, release: None, stop: false }),
+            state: Mutex::new(State::new(pending)),
             wake: Condvar::new(),
+            swept: Condvar::new(),
             commits: watch::Sender::new(first),
             failure,
-            thread: Mutex::new(None),
+            threads: Mutex::new(None),
         });
         // A block that is already waiting for space is tried at once.
         let retry = held.as_ref().map(|_| Instant::now());
@@ -221,11 +259,12 @@ impl<D: Disk> GroupLog<D> {
         }
     }
 
-    /// Lets the thread remove the segments that lie below `before` as a whole; does not wait for it.
+    /// Has the segments removed that lie below `before` as a whole; does not wait for it.
     pub fn release(&self, before: Position) {
         let mut state = self.inner.state();
-        state.release = state.release.max(Some(before));
-        self.inner.wake.notify_one();
+        state.released = state.released.max(before);
+        drop(state);
+        self.inner.ask_to_sweep();
     }
 
     /// Streams the records from `from` (or the start) on, up to what is durable now. Reads the disk in the
@@ -241,13 +280,12 @@ impl<D: Disk> GroupLog<D> {
     /// What the last commit met.
     pub fn close(&self) -> Result<Position, SyncError> {
         self.inner.stop();
-        let thread = self.inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match thread {
-            None => Ok(self.durable()),
-            Some(thread) => thread
-                .join()
-                .unwrap_or_else(|_| Err(SyncError::Poisoned("the committing thread panicked".into()))),
-        }
+        let threads = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Threads { committer, sweeper }) = threads else { return Ok(self.durable()) };
+        let panicked = |_| SyncError::Poisoned("a thread of the log panicked".into());
+        let committed = committer.join().map_err(panicked);
+        sweeper.join().map_err(panicked)?;
+        committed?
     }
 }
 

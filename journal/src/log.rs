@@ -13,6 +13,7 @@ use crate::open;
 use crate::pending::{Block, Pending, Refusal};
 use crate::position::Position;
 use crate::reader::Reader;
+use crate::segments::{remove_released, unremovable};
 use crate::writer::{WriteError, Writer};
 
 /// How long after a failed attempt to reserve space the next one is made.
@@ -31,6 +32,8 @@ pub struct Log<D: Disk = RealDisk> {
     spare: Vec<u8>,
     poisoned: Option<Arc<str>>,
     tried: Option<Instant>,
+    /// What may be removed, also of the segment that is written.
+    released: Position,
 }
 
 impl<D: Disk> Log<D> {
@@ -48,8 +51,9 @@ impl<D: Disk> Log<D> {
         let failed = |why: Arc<str>| OpenError::io(dir)(std::io::Error::other(why.to_string()));
         writer.reserve(writer.tail(), 0).map_err(failed)?;
         pending.set_limit(writer.reserved());
-        let log = Self { writer, pending, unwritten: None, spare: Vec::new(), poisoned: None, tried: None };
-        Ok((log, recovery))
+        let (unwritten, poisoned, tried) = (None, None, None);
+        let (spare, released) = (Vec::new(), Position::ZERO);
+        Ok((Self { writer, pending, unwritten, spare, poisoned, tried, released }, recovery))
     }
 
     /// Oldest position kept: the start of the oldest segment.
@@ -125,7 +129,7 @@ impl<D: Disk> Log<D> {
 
     fn roll(&mut self, at: Position) -> Result<Option<FullReason>, Arc<str>> {
         match self.writer.roll(at) {
-            Ok(()) => Ok(None),
+            Ok(()) => self.remove_released().map(|()| None),
             Err(WriteError::NoSpace(why)) => Ok(Some(FullReason::Disk(why))),
             Err(WriteError::Failed(why)) => Err(self.poison(why)),
         }
@@ -188,15 +192,17 @@ impl<D: Disk> Log<D> {
         if let Some(why) = &self.poisoned {
             return Err(SyncError::Poisoned(Arc::clone(why)));
         }
-        match self.writer.release(before) {
-            Ok(()) => {
-                self.tried = None;
-                Ok(())
-            }
-            Err(WriteError::Failed(why) | WriteError::NoSpace(why)) => {
-                Err(SyncError::Poisoned(self.poison(why)))
-            }
-        }
+        self.released = self.released.max(before);
+        self.remove_released().map_err(SyncError::Poisoned)?;
+        self.tried = None;
+        Ok(())
+    }
+
+    fn remove_released(&mut self) -> Result<(), Arc<str>> {
+        let segments = &self.writer.segments;
+        remove_released(&**self.writer.disk(), segments, self.released)
+            .map_err(|error| unremovable(segments, &error))
+            .map_err(|why| self.poison(why))
     }
 
     /// Commits, then goes on at `position` or the next possible one above, if the log ends before it. For an

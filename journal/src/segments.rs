@@ -1,10 +1,12 @@
 //! Which segments there are and how far they are durable: what owner, committer and readers share.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::format::segment_name;
+use crate::fs::Disk;
 use crate::position::Position;
 
 /// One segment file.
@@ -86,4 +88,23 @@ impl Segments {
         let segment = list.get(after - 1)?;
         Some((segment.start, list.get(after).map(|next| next.start)))
     }
+}
+
+/// Removes the segments that lie below `before` as a whole. The oldest goes first, and each durably before the next,
+/// so that no crash leaves a gap. An error is final.
+pub(crate) fn remove_released<D: Disk>(disk: &D, segments: &Segments, before: Position) -> io::Result<()> {
+    while let Some(segment) = segments.releasable(before) {
+        match disk.remove(&segments.path(segment.start)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        segments.forget(segment.start);
+        disk.sync_dir(segments.dir())?;
+    }
+    Ok(())
+}
+
+/// Why a log ends of which a segment could not be removed.
+pub(crate) fn unremovable(segments: &Segments, error: &io::Error) -> Arc<str> {
+    format!("{}: remove released segments: {error}", segments.dir().display()).into()
 }

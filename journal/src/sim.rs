@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::fs::Disk;
 
@@ -39,7 +40,9 @@ struct State {
     fail_sync: Option<u32>,
     ignore_syncs: bool,
     copy_on_write: bool,
+    hold_removals: bool,
     syncs: u64,
+    written: u64,
 }
 
 enum Change {
@@ -139,7 +142,9 @@ impl SimDisk {
             fail_sync: None,
             ignore_syncs: false,
             copy_on_write: false,
+            hold_removals: false,
             syncs: 0,
+            written: 0,
         };
         if state.coin() {
             state.sector = 4096;
@@ -208,9 +213,19 @@ impl SimDisk {
         self.state().copy_on_write = copy_on_write;
     }
 
+    /// Lets the removal of a file take until this is taken back.
+    pub fn hold_removals(&self, hold: bool) {
+        self.state().hold_removals = hold;
+    }
+
     /// Syncs asked for so far.
     pub fn syncs(&self) -> u64 {
         self.state().syncs
+    }
+
+    /// Bytes written so far.
+    pub fn bytes_written(&self) -> u64 {
+        self.state().written
     }
 
     /// The files there are, with their lengths.
@@ -275,6 +290,9 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        while self.state().hold_removals {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let mut state = self.running()?;
         state.names.remove(path).ok_or_else(missing)?;
         state.changes.push(Change::Remove(path.to_owned()));
@@ -314,6 +332,10 @@ impl Disk for SimDisk {
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
         let state = self.running()?;
         Ok(state.quota.map_or(u64::MAX, |quota| quota.saturating_sub(state.used())))
+    }
+
+    fn overwrites_in_place(&self, _dir: &Path) -> bool {
+        !self.state().copy_on_write
     }
 
     fn random_u64(&self) -> u64 {

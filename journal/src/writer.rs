@@ -1,7 +1,11 @@
-//! The disk side of a log: writes blocks, reserves space ahead, begins and releases segments.
+//! The disk side of a log: writes blocks, reserves space ahead, begins segments.
 //!
 //! Invariants: one block is in flight; `tail` is durable; a segment is begun only when everything before its
 //! start is durable; nothing here is called again after it returned [`WriteError::Failed`].
+//!
+//! The first write to reserved space makes the file system note that it is used, and the sync waits for that note
+//! too. So zeros are written there before, some hundred commits' worth at once: the syncs of small blocks then
+//! wait for nothing but the block.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +13,7 @@ use std::sync::Arc;
 use crate::config::{LogConfig, PAGE, page_up};
 use crate::error::FullReason;
 use crate::format::{SEGMENT_HEADER, encode_segment_header};
-use crate::fs::{Disk, DiskFile, is_no_space};
+use crate::fs::{Disk, DiskFile, is_no_space, write_zeros};
 use crate::pending::Block;
 use crate::position::Position;
 use crate::scan::offset;
@@ -17,6 +21,10 @@ use crate::segments::{Segment, Segments};
 
 /// A segment with less room than this part of its size is closed at the next commit.
 const NEARLY_FULL: u64 = 16;
+/// Zeros are written ahead in steps of this, when less than half of it is left.
+const AHEAD: u64 = 128 << 10;
+/// Not for larger blocks: with few syncs in a step it would cost more than it saves.
+const AHEAD_BLOCK_MAX: usize = 32 << 10;
 
 pub(crate) struct Writer<D: Disk> {
     disk: Arc<D>,
@@ -27,12 +35,12 @@ pub(crate) struct Writer<D: Disk> {
     start: Position,
     /// Length of its file, reserved space included.
     file_bytes: u64,
+    /// Blocks of the file below were written before, some as zeros; `None` where that is of no use.
+    written_bytes: Option<u64>,
     /// End of what is written and synced.
     tail: Position,
     /// True once a block was written.
     wrote: bool,
-    /// What may be released, also of segments that are still to be closed.
-    released: Position,
 }
 
 pub(crate) enum WriteError {
@@ -52,7 +60,8 @@ impl<D: Disk> Writer<D> {
         file_bytes: u64,
     ) -> Self {
         let tail = segments.durable();
-        Self { disk, config, segments, file, start, file_bytes, tail, wrote: false, released: Position::ZERO }
+        let written_bytes = disk.overwrites_in_place(segments.dir()).then_some(0);
+        Self { disk, config, segments, file, start, file_bytes, written_bytes, tail, wrote: false }
     }
 
     pub(crate) fn disk(&self) -> &Arc<D> {
@@ -101,6 +110,29 @@ impl<D: Disk> Writer<D> {
         self.wrote = true;
         self.segments.set_durable(self.tail);
         Ok(())
+    }
+
+    /// After a commit of so many bytes: sees to it that the next ones find blocks that were written before.
+    pub(crate) fn write_ahead(&mut self, block_bytes: usize) {
+        let Some(written) = self.written_bytes.filter(|_| block_bytes <= AHEAD_BLOCK_MAX) else { return };
+        let used = page_up(offset(self.start, self.tail));
+        if written >= used + AHEAD / 2 {
+            return;
+        }
+        let from = written.max(used);
+        let to = (from + AHEAD).min(self.file_bytes);
+        if from >= to {
+            return;
+        }
+        self.written_bytes = match write_zeros(&self.file, from, to - from) {
+            Ok(()) => Some(to),
+            // Nothing is lost: the space is still reserved, and a disk that fails is told of by the next commit.
+            Err(error) => {
+                let path = self.segments.path(self.start);
+                tracing::warn!(%error, path = %path.display(), "cannot write zeros ahead; syncs take longer");
+                None
+            }
+        };
     }
 
     fn write_error(&self, what: &str, error: &io::Error) -> WriteError {
@@ -204,27 +236,9 @@ impl<D: Disk> Writer<D> {
         self.start = at;
         self.tail = at;
         self.file_bytes = PAGE;
+        self.written_bytes = self.written_bytes.map(|_| 0);
         self.segments.push(Segment { start: at, file_bytes: PAGE });
         self.segments.set_durable(at);
-        self.release(self.released)
-    }
-
-    /// Removes the segments that lie below `before` as a whole. The oldest goes first, and each durably before
-    /// the next, so that no crash leaves a gap. An error is final.
-    pub(crate) fn release(&mut self, before: Position) -> Result<(), WriteError> {
-        self.released = self.released.max(before);
-        self.remove_released().map_err(|error| self.failed("release segments before it", &error))
-    }
-
-    fn remove_released(&self) -> io::Result<()> {
-        while let Some(segment) = self.segments.releasable(self.released) {
-            match self.disk.remove(&self.segments.path(segment.start)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            self.segments.forget(segment.start);
-            self.disk.sync_dir(self.segments.dir())?;
-        }
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use bytes::{Buf as _, BytesMut};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -36,6 +37,8 @@ pub(crate) enum Mode {
     Discard(usize),
     /// Writes one byte after the handshake.
     Accept,
+    /// Answers each MQTT publish at once, and forgets it.
+    Answer,
 }
 
 impl FromStr for Mode {
@@ -46,13 +49,46 @@ impl FromStr for Mode {
             ("discard", "") => Ok(Self::Discard(16 << 10)),
             ("discard-buffer", bytes) => Ok(Self::Discard(bytes.parse()?)),
             ("accept", "") => Ok(Self::Accept),
-            _ => bail!("{text:?}: discard, discard-buffer=BYTES or accept"),
+            ("answer", "") => Ok(Self::Answer),
+            _ => bail!("{text:?}: discard, discard-buffer=BYTES, accept or answer"),
         }
     }
 }
 
+/// The answers to the packets of MQTT 3.1.1 in front of the input, as far as they are whole.
+fn answers(input: &mut BytesMut, out: &mut Vec<u8>) {
+    loop {
+        // Shorter than 128 bytes: its length takes one.
+        let Some(&[kind, length]) = input.first_chunk::<2>() else { return };
+        let end = 2 + usize::from(length);
+        let Some(packet) = input.get(2..end) else { return };
+        if kind == 0x10 {
+            out.extend_from_slice(&[0x20, 2, 0, 0]);
+        } else if let Some(&[high, low]) = packet.first_chunk::<2>() {
+            let id = 2 + usize::from(u16::from_be_bytes([high, low]));
+            if let Some([first, second]) = packet.get(id..).and_then(|rest| rest.first_chunk::<2>()) {
+                out.extend_from_slice(&[0x40, 2, *first, *second]);
+            }
+        }
+        input.advance(end);
+    }
+}
+
+async fn answer(mut stream: TlsStream<TcpStream>) -> std::io::Result<()> {
+    let (mut input, mut out) = (BytesMut::with_capacity(16 << 10), Vec::new());
+    while stream.read_buf(&mut input).await? > 0 {
+        answers(&mut input, &mut out);
+        stream.write_all(&out).await?;
+        stream.flush().await?;
+        out.clear();
+        input.reserve(16 << 10);
+    }
+    stream.shutdown().await
+}
+
 async fn serve(mut stream: TlsStream<TcpStream>, mode: Mode) -> std::io::Result<()> {
     let mut buffer = match mode {
+        Mode::Answer => return answer(stream).await,
         Mode::Discard(bytes) => vec![0; bytes],
         Mode::Accept => {
             stream.write_all(b"+").await?;
@@ -123,6 +159,7 @@ mod tests {
         assert_eq!("discard".parse::<Mode>().unwrap(), Mode::Discard(16_384));
         assert_eq!("discard-buffer=1024".parse::<Mode>().unwrap(), Mode::Discard(1024));
         assert_eq!("accept".parse::<Mode>().unwrap(), Mode::Accept);
+        assert_eq!("answer".parse::<Mode>().unwrap(), Mode::Answer);
         assert!("keep".parse::<Mode>().is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The side of a shared log that writes: rounds of commit, release, and looking for space.
+//! The side of a shared log that writes: rounds of commit and of looking for space.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,6 +32,8 @@ impl<D: Disk> Drop for ExitGuard<'_, D> {
         let mut state = self.0.inner.state();
         state.pending.close();
         if panicked {
+            state.ended = true;
+            self.0.inner.swept.notify_one();
             state.pending.poison("the committing thread panicked".into());
         }
         drop(state);
@@ -46,7 +48,8 @@ impl<D: Disk> Drop for ExitGuard<'_, D> {
 /// What one round has to do.
 struct Round {
     block: Option<Block>,
-    release: Option<Position>,
+    /// Why released segments could not be removed.
+    unremovable: Option<Arc<str>>,
     wanted: u64,
     /// Begin a new segment after the block; no record is accepted until then.
     roll: bool,
@@ -66,7 +69,8 @@ impl<D: Disk> Committer<D> {
         }
     }
 
-    /// One round: commits what was appended up to now, releases, looks for space. Does not wait for anything.
+    /// One round: commits what was appended up to now, removes what is released, looks for space. Does not wait for
+    /// anything.
     ///
     /// # Errors
     /// The log is poisoned, now or since before.
@@ -75,12 +79,21 @@ impl<D: Disk> Committer<D> {
             return Err(why);
         }
         let inner = Arc::clone(&self.inner);
-        let round = self.take_round(&mut inner.state());
-        self.round(round).inspect_err(|why| drop(self.poison(Arc::clone(why))))
+        let mut round = || {
+            inner.sweep()?;
+            let round = self.take_round(&mut inner.state());
+            self.round(round)?;
+            inner.sweep()
+        };
+        round().inspect_err(|why| drop(self.poison(Arc::clone(why))))
     }
 
     fn poison(&self, why: Arc<str>) -> SyncError {
-        self.inner.state().pending.poison(Arc::clone(&why));
+        let mut state = self.inner.state();
+        state.pending.poison(Arc::clone(&why));
+        state.ended = true;
+        drop(state);
+        self.inner.swept.notify_one();
         let told = Some(Arc::clone(&why));
         self.inner.commits.send_modify(|commit| commit.poisoned = told);
         self.inner.failure.send_replace(Some(Arc::clone(&why)));
@@ -93,7 +106,9 @@ impl<D: Disk> Committer<D> {
         let mut state = inner.state();
         loop {
             let data = self.held.is_none() && state.due && !state.pending.is_empty();
-            if state.stop || state.release.is_some() || data || (self.retry.is_none() && state.wanted > 0) {
+            let room = state.freed && (self.full.is_some() || state.wanted > 0);
+            let wanted = self.retry.is_none() && state.wanted > 0;
+            if state.stop || state.unremovable.is_some() || data || room || wanted {
                 break;
             }
             let Some(retry) = self.retry else {
@@ -123,19 +138,22 @@ impl<D: Disk> Committer<D> {
             }
             block
         });
-        Round { block, release: state.release.take(), wanted: state.wanted, roll, stop: state.stop }
+        state.freed = false;
+        let unremovable = state.unremovable.take();
+        Round { block, unremovable, wanted: state.wanted, roll, stop: state.stop }
     }
 
     fn round(&mut self, round: Round) -> Result<(), Arc<str>> {
-        if let Some(before) = round.release {
-            match self.writer.release(before) {
-                Ok(()) => {}
-                Err(WriteError::Failed(why) | WriteError::NoSpace(why)) => return Err(why),
-            }
+        if let Some(why) = round.unremovable {
+            return Err(why);
         }
+        let mut committed = None;
         if let Some(block) = round.block {
             match self.writer.commit(&block) {
-                Ok(()) => self.spare = block.bytes,
+                Ok(()) => {
+                    committed = Some(block.bytes.len());
+                    self.spare = block.bytes;
+                }
                 Err(WriteError::NoSpace(why)) => {
                     self.held = Some(block);
                     self.full = Some(FullReason::Disk(why));
@@ -148,7 +166,8 @@ impl<D: Disk> Committer<D> {
         self.full = None;
         if round.roll {
             match self.writer.roll(self.writer.tail()) {
-                Ok(()) => {}
+                // Now the one before can be removed.
+                Ok(()) => self.inner.ask_to_sweep(),
                 Err(WriteError::NoSpace(why)) => self.full = Some(FullReason::Disk(why)),
                 Err(WriteError::Failed(why)) => return Err(why),
             }
@@ -158,6 +177,9 @@ impl<D: Disk> Committer<D> {
             self.full = self.writer.reserve(end, round.wanted)?;
         }
         self.publish(round.wanted);
+        if let Some(bytes) = committed {
+            self.writer.write_ahead(bytes);
+        }
         Ok(())
     }
 

@@ -101,6 +101,7 @@ impl DiskFile for SimFile {
             let bytes = if fails { bytes.get(..bytes.len() / 2).unwrap_or_default() } else { bytes };
             let end = offset + bytes.len() as u64;
             Self::grow(state, file, end)?;
+            state.written += bytes.len() as u64;
             if end > file.now.len() as u64 {
                 file.resize(end, state.sector);
             }

@@ -26,6 +26,11 @@ fn append<D: Disk>(log: &GroupLog<D>, record: &[u8]) -> Result<Position, AppendE
     }
 }
 
+/// Appends a dozen segments; returns the position of the last record.
+fn append_many(log: &GroupLog<SimDisk>) -> Position {
+    (0..400).fold(Position::ZERO, |_, _| append(log, &[5; 700]).unwrap())
+}
+
 #[test]
 fn many_threads_on_a_real_disk() {
     let dir = tempfile::tempdir().unwrap();
@@ -174,6 +179,38 @@ fn full_is_told_and_passes() {
     let (log, _) = Log::open(Arc::new(disk), Path::new(DIR), small()).unwrap();
     let kept = accepted.iter().filter(|at| **at >= log.start()).count();
     assert_eq!(read_all(&log, Position::ZERO).0.len(), kept);
+}
+
+#[test]
+fn no_commit_waits_for_the_removal_of_a_segment() {
+    let disk = SimDisk::new(18);
+    let log = GroupLog::start(open(&disk).0, "sweep").unwrap();
+    let first = append_many(&log);
+    wait_until("not durable", || log.durable() > first);
+    disk.hold_removals(true);
+    log.release(log.durable());
+    let second = append_many(&log);
+    wait_until("a commit waits for the removal", || log.durable() > second);
+    assert_eq!(log.start_position(), Position::ZERO);
+    disk.hold_removals(false);
+    wait_until("nothing is removed", || log.start_position() > Position::ZERO);
+    log.close().unwrap();
+}
+
+#[test]
+fn a_segment_that_cannot_be_removed_ends_the_log() {
+    let mut disk = SimDisk::new(19);
+    let log = GroupLog::start(open(&disk).0, "unremovable").unwrap();
+    let commits = log.subscribe();
+    let last = append_many(&log);
+    wait_until("not durable", || log.durable() > last);
+    disk.crash();
+    log.release(last);
+    wait_until("not told", || commits.borrow().poisoned.is_some());
+    let why = commits.borrow().poisoned.clone().unwrap();
+    assert!(why.contains("remove released segments"), "{why}");
+    assert!(matches!(log.append(b"more"), Err(AppendError::Poisoned(_))));
+    assert!(matches!(log.close(), Err(SyncError::Poisoned(_))));
 }
 
 #[test]

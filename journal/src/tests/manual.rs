@@ -47,3 +47,43 @@ fn a_failed_sync_is_told_at_every_step_from_then_on() {
     assert!(log.append(b"two").is_err());
     assert!(log.subscribe().borrow().poisoned.is_some());
 }
+
+/// Bytes that each of the commits of a record of so many bytes writes.
+fn written_by_commits(disk: &SimDisk, dir: &str, record: usize, commits: usize) -> Vec<u64> {
+    let log = Log::open(Arc::new(disk.clone()), Path::new(dir), LogConfig::default()).unwrap().0;
+    let (log, mut committer) = GroupLog::manual(log);
+    let mut written = Vec::new();
+    for _ in 0..commits {
+        let before = disk.bytes_written();
+        log.append(&vec![1; record]).unwrap();
+        committer.step().unwrap();
+        written.push(disk.bytes_written() - before);
+    }
+    written
+}
+
+#[test]
+fn small_blocks_find_zeros_that_were_written_before() {
+    let disk = SimDisk::new(9);
+    let written = written_by_commits(&disk, "/small", 1_000, 400);
+    let steps: Vec<usize> = (0..written.len()).filter(|n| written[*n] > 1_100).collect();
+    // A block takes 1,024 bytes: a step covers 128 of them, and the next is due when less than 64 are left. The first
+    // begins behind the page that the segment's header is in.
+    assert_eq!(steps, [0, 67, 195, 323]);
+    assert!(steps.iter().all(|n| written[*n] == 1_024 + (128 << 10)));
+    // Few large blocks in a step: it would cost more than it saves.
+    assert!(written_by_commits(&disk, "/large", 40_000, 40).iter().all(|bytes| *bytes == 40_032));
+    // Written elsewhere each time: of no use.
+    disk.set_copy_on_write(true);
+    assert!(written_by_commits(&disk, "/elsewhere", 1_000, 200).iter().all(|bytes| *bytes == 1_024));
+}
+
+#[test]
+fn a_disk_that_fails_ahead_of_the_log_costs_no_record() {
+    let disk = SimDisk::new(10);
+    disk.fail_write_after(2);
+    let written = written_by_commits(&disk, "/log", 1_000, 200);
+    assert!(written.iter().skip(1).all(|bytes| *bytes == 1_024), "{written:?}");
+    let log = Log::open(Arc::new(disk), Path::new("/log"), LogConfig::default()).unwrap().0;
+    assert_eq!(records(&GroupLog::manual(log).0).len(), 200);
+}
