@@ -11,11 +11,14 @@ const TOP: f64 = 56.0;
 /// Ends of the logarithmic axis, as multiples of the floor.
 const LEAST: f64 = 0.1;
 const MOST: f64 = 20.0;
-const GROWTH_HEIGHT: f64 = 220.0;
+const GROWTH_HEIGHT: f64 = 250.0;
 /// Ends of the axis of costs.
 const COST_LEAST: f64 = 0.6;
 const COST_MOST: f64 = 2.0;
-const COLOURS: [&str; 6] = ["#1b6ca8", "#c0392b", "#27864a", "#8e44ad", "#b9770e", "#444444"];
+const COLOURS: [&str; 11] = [
+    "#1b6ca8", "#c0392b", "#27864a", "#8e44ad", "#b9770e", "#444444", "#16a2a2", "#d35db3", "#7a8b00",
+    "#5b6ee1", "#a0522d",
+];
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
@@ -136,7 +139,8 @@ mod tests {
         let goal = Goal { measure: Measure::Ratio, better: Better::Lower, floor: 3.0, aim: 2.0 };
         let reference = Reference { name: "b".into(), value: Ok(1.0) };
         let figure = Figure { what: "p50 < p99".into(), unit: "ms", ours: 2.5, reference, goal };
-        let growth = Growth { what: "json".into(), sizes: vec![1, 10, 100], values: vec![1.0, 0.9, 0.1] };
+        let (what, unit, better) = ("json".to_owned(), "1/s", Better::Higher);
+        let growth = Growth { what, unit, better, sizes: vec![1, 10, 100], values: vec![1.0, 0.9, 0.1] };
         let report = Report { figures: vec![figure; 3], growth: vec![growth], ..Report::default() };
         let drawing = svg(&report);
         assert_eq!(drawing.matches("<circle").count(), 3);

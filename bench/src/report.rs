@@ -104,6 +104,8 @@ impl Figure {
 #[derive(Clone, Debug)]
 pub(crate) struct Growth {
     pub(crate) what: String,
+    pub(crate) unit: &'static str,
+    pub(crate) better: Better,
     pub(crate) sizes: Vec<usize>,
     pub(crate) values: Vec<f64>,
 }
@@ -112,7 +114,12 @@ impl Growth {
     /// The cost at each size, as a multiple of that at the first.
     pub(crate) fn costs(&self) -> Vec<f64> {
         let base = self.values.first().copied().unwrap_or(0.0);
-        self.values.iter().map(|value| if *value > 0.0 { base / value } else { f64::INFINITY }).collect()
+        let cost = |value: &f64| match self.better {
+            Better::Higher if *value > 0.0 => base / value,
+            Better::Lower if base > 0.0 => value / base,
+            _ => f64::INFINITY,
+        };
+        self.values.iter().map(cost).collect()
     }
 
     /// The worst of them.
@@ -158,7 +165,9 @@ So it does not depend on how many processors there are or what else they do. Eve
 was acknowledged, which here means durable. The reference is measured in the same run, in turn with our figure; each is\n\
 the median of its repetitions. `ratio` is ours divided by the reference's. The verdict compares our figure or the ratio,\n\
 whichever the floor is written in, with floor and aim: `aim` and `floor` mean that it is reached. Latencies and memory\n\
-are better when lower; for these, and for uplink bytes, the ratio has to stay at or below floor and aim.\n";
+are better when lower; for these, and for uplink bytes, the ratio has to stay at or below floor and aim. Where the load\n\
+is half, that is half of the rate at which the same connections get through when each sends as soon as it may, evenly\n\
+spread over connections and time; load and server share the processors.\n";
 
 /// The document; `plot` is the name of the drawing beside it.
 pub(crate) fn markdown(report: &Report, machine: &Machine, command: &str, plot: &str) -> String {
@@ -200,13 +209,12 @@ pub(crate) fn markdown(report: &Report, machine: &Machine, command: &str, plot: 
         let _ = writeln!(text, "\nNot measured: {name}: {error}");
     }
     if !report.growth.is_empty() {
-        text.push_str("\n## Growth\n\nThe same figures per processor second with more devices or series. ");
+        text.push_str("\n## Growth\n\nThe same figures with more devices or series. Cost is what a message, a device or a partial ");
         text.push_str(
-            "Cost is the processor time a message\nneeds, as a multiple of that at the smallest size: ",
+            "takes,\nas a multiple of that at the smallest size: at most 1.3 is the floor, 1 the aim.\n\n",
         );
-        text.push_str("at most 1.3 is the floor, 1 the aim.\n\n");
-        text.push_str("| figure | sizes | per CPU-second | cost | worst | verdict |\n");
-        text.push_str("| --- | --- | --- | --- | ---: | --- |\n");
+        text.push_str("| figure | sizes | figures | unit | cost | worst | verdict |\n");
+        text.push_str("| --- | --- | --- | --- | --- | ---: | --- |\n");
         for growth in &report.growth {
             let sizes: Vec<String> = growth.sizes.iter().map(ToString::to_string).collect();
             let list = |values: &[f64]| values.iter().map(|v| number(*v)).collect::<Vec<_>>().join(", ");
@@ -220,10 +228,11 @@ pub(crate) fn markdown(report: &Report, machine: &Machine, command: &str, plot: 
             };
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {} | {} | {verdict} |",
+                "| {} | {} | {} | {} | {} | {} | {verdict} |",
                 growth.what,
                 sizes.join(", "),
                 list(&growth.values),
+                growth.unit,
                 list(&growth.costs()),
                 number(worst)
             );

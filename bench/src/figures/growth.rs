@@ -1,67 +1,153 @@
-//! The same load from ten and a hundred times as many devices, or on as many series.
+//! The figures again with ten and a hundred times as many devices or series.
 
 use std::fs;
 
-use super::{Bench, aggregator, throughput::load};
+use super::{Bench, aggregator, idle, latency, uplink};
 use crate::{
-    load::{Ending, Shape, by_hand::Kind},
-    report::{Growth, quantile},
+    load::{
+        Ending, Outcome, Shape, Target,
+        by_hand::{Kind, readings, taken},
+        handshakes::{self, First},
+        line_protocol, run as run_load,
+    },
+    report::{Better, Growth, quantile},
     world::{self, Site},
 };
+
+/// Messages a second of all devices together, of which the latency is measured.
+const RATE: f64 = 5_000.0;
 
 /// Messages of each device in flight, the same at every size: a record of the network holds as many of them.
 fn in_flight(kind: Kind) -> usize {
     if kind == Kind::Frames { 2 } else { 16 }
 }
 
-/// The same load of each device, from more and more of them.
-fn devices(bench: &Bench, kind: Kind) -> anyhow::Result<Growth> {
-    let sizes = if bench.quick { vec![2, 20, 50] } else { vec![10, 100, 1_000] };
-    let mut values = Vec::new();
-    for size in &sizes {
-        let devices = bench.pki.devices(*size, kind.alpn())?;
+/// What is measured at each size.
+struct Line {
+    what: &'static str,
+    unit: &'static str,
+    better: Better,
+}
+
+impl Line {
+    const fn per_cpu(what: &'static str, unit: &'static str) -> Self {
+        Self { what, unit, better: Better::Higher }
+    }
+
+    const fn least(what: &'static str, unit: &'static str) -> Self {
+        Self { what, unit, better: Better::Lower }
+    }
+
+    /// The figure at each size.
+    fn over(
+        self,
+        sizes: [usize; 3],
+        figure: impl FnMut(usize) -> anyhow::Result<f64>,
+    ) -> anyhow::Result<Growth> {
+        let values = sizes.into_iter().map(figure).collect::<anyhow::Result<_>>()?;
+        let Self { what, unit, better } = self;
+        Ok(Growth { what: what.to_owned(), unit, better, sizes: sizes.into(), values })
+    }
+}
+
+fn devices_of(bench: &Bench) -> [usize; 3] {
+    if bench.quick { [2, 20, 50] } else { [10, 100, 1_000] }
+}
+
+/// The median of the repetitions.
+fn median(bench: &Bench, once: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<f64> {
+    let values = std::iter::repeat_with(once).take(bench.repeat).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(quantile(&values, 0.5))
+}
+
+/// The same load of each device; line protocol ends when the gateway has counted it.
+fn load(bench: &Bench, kind: Kind, site: &Site, target: &Target) -> anyhow::Result<Outcome> {
+    let told = kind == Kind::LineProtocol;
+    let ending = if told { Ending::Told } else { Ending::Acknowledged };
+    let connections = target.devices.len();
+    let shape = Shape { connections, in_flight: in_flight(kind), ..bench.shape(kind, ending) };
+    let before = if told { readings(site.http)? } else { 0.0 };
+    run_load(target, shape, &*kind.speakers(super::throughput::FRAME), &mut |messages| match told {
+        true => taken(site.http, before, messages * line_protocol::FIELDS),
+        false => Ok(()),
+    })
+}
+
+/// Readings per processor second, by devices.
+fn readings_of(bench: &Bench, kind: Kind, line: Line) -> anyhow::Result<Growth> {
+    line.over(devices_of(bench), |size| {
+        let devices = bench.pki.devices(size, kind.alpn())?;
         let site = Site::start(&bench.pki, &bench.folder(&format!("growth-{kind:?}-{size}")), &[])?;
-        let shape = Shape {
-            connections: *size,
-            in_flight: in_flight(kind),
-            ..bench.shape(kind, Ending::Acknowledged)
-        };
-        let once = || {
-            let outcome = load(kind, &site.target(&devices), shape)?;
+        median(bench, || {
+            let outcome = load(bench, kind, &site, &site.target(&devices))?;
             Ok(outcome.per_cpu(outcome.readings))
-        };
-        let values_of_size = (0..bench.repeat).map(|_| once()).collect::<anyhow::Result<Vec<_>>>()?;
-        values.push(quantile(&values_of_size, 0.5));
-    }
-    Ok(Growth { what: format!("{} readings, by devices", name(kind)), sizes, values })
+        })
+    })
 }
 
-fn name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Frames => "frames:",
-        Kind::Json => "JSON lines:",
-        _ => "MQTT QoS 1:",
-    }
+/// Handshakes per processor second, by devices that come back: each has been there before.
+fn handshakes(bench: &Bench) -> anyhow::Result<Growth> {
+    Line::per_cpu("handshakes, by devices", "handshakes/CPU-s").over(devices_of(bench), |size| {
+        let devices = bench.pki.devices(size, &[])?;
+        let site = Site::start(&bench.pki, &bench.folder(&format!("growth-handshakes-{size}")), &[])?;
+        let target = site.target(&devices);
+        handshakes::each_once(&target, size)?;
+        median(bench, || {
+            let outcome = handshakes::run(&target, size, bench.duration, First::Connect)?;
+            Ok(outcome.per_cpu(outcome.messages))
+        })
+    })
 }
 
-fn series(bench: &Bench) -> anyhow::Result<Growth> {
-    let sizes = if bench.quick { vec![100, 1_000, 10_000] } else { vec![1_000, 10_000, 100_000] };
-    let mut values = Vec::new();
-    for size in &sizes {
+/// Milliseconds until an acknowledgement at the same load from more devices.
+fn latencies(bench: &Bench, q: f64, what: &'static str) -> anyhow::Result<Growth> {
+    Line::least(what, "ms").over(devices_of(bench), |size| {
+        let devices = bench.pki.devices(size, &[])?;
+        let folder = bench.folder(&format!("growth-latency-{q}-{size}"));
+        let site = Site::start(&bench.pki, &folder, &[])?;
+        median(bench, || {
+            let rate = RATE / size as f64;
+            let seconds = latency::at_rate(bench, &site.target(&devices), (Kind::Mqtt, size), rate)?;
+            Ok(1e3 * quantile(&seconds, q))
+        })
+    })
+}
+
+/// Durable partials per processor second of the aggregator, by series.
+fn partials(bench: &Bench) -> anyhow::Result<Growth> {
+    let sizes = if bench.quick { [100, 1_000, 10_000] } else { [1_000, 10_000, 100_000] };
+    Line::per_cpu("aggregator: durable partials, by series", "partials/CPU-s").over(sizes, |size| {
         let dir = bench.folder(&format!("growth-aggregator-{size}"));
         fs::create_dir_all(&dir)?;
         let server = world::aggregator(&bench.pki, &dir)?;
-        let once = |_| aggregator::once(bench, &server, *size);
-        values.push(quantile(&(0..bench.repeat).map(once).collect::<anyhow::Result<Vec<_>>>()?, 0.5));
-    }
-    Ok(Growth { what: "aggregator: durable partials, by series".to_owned(), sizes, values })
+        median(bench, || aggregator::once(bench, &server, size))
+    })
 }
 
 /// All of them.
 pub(super) fn run(bench: &Bench, found: &mut Vec<Growth>) -> anyhow::Result<()> {
-    for kind in [Kind::Frames, Kind::Json, Kind::Mqtt] {
-        found.push(devices(bench, kind)?);
+    let unit = "readings/CPU-s";
+    for (kind, what) in [
+        (Kind::Frames, "frames of 1,000 readings, by devices"),
+        (Kind::Json, "JSON lines, by devices"),
+        (Kind::LineProtocol, "line protocol, by devices"),
+        (Kind::Mqtt, "MQTT QoS 1, by devices"),
+        (Kind::Singles, "frames of one reading, by devices"),
+    ] {
+        found.push(readings_of(bench, kind, Line::per_cpu(what, unit))?);
     }
-    found.push(series(bench)?);
+    found.push(handshakes(bench)?);
+    let idle = if bench.quick { [20, 50, 100] } else { [100, 1_000, 10_000] };
+    found.push(
+        Line::least("memory of an idle device, by devices", "KiB")
+            .over(idle, |size| Ok(idle::of_gateway(bench, size)? / 1024.0))?,
+    );
+    found.push(
+        Line::least("uplink bytes a partial, by devices", "bytes")
+            .over(devices_of(bench), |size| Ok(uplink::bytes_a_partial(bench, size)?.0))?,
+    );
+    found.push(partials(bench)?);
+    found.push(latencies(bench, 0.5, "acknowledgement, p50, by devices")?);
+    found.push(latencies(bench, 0.99, "acknowledgement, p99, by devices")?);
     Ok(())
 }

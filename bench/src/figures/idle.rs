@@ -4,7 +4,7 @@ use std::{process::Command, time::Duration};
 
 use super::{Bench, at_least};
 use crate::{
-    load::{Target, idle},
+    load::idle,
     process,
     report::{Better, Figure, Goal, Reference},
     world::{Site, target},
@@ -13,21 +13,34 @@ use crate::{
 /// Open files beside the connections.
 const SPARE: usize = 200;
 
-/// Measures both servers once: memory that is given back would make a second time look cheaper.
-pub(super) fn run(bench: &Bench) -> anyhow::Result<Figure> {
+/// As many connections, as far as the process may open files.
+fn possible(wanted: usize) -> anyhow::Result<usize> {
     let limit = process::run(Command::new("/bin/sh").args(["-c", "ulimit -n"]))?;
-    let limit: usize = limit.trim().parse().unwrap_or(usize::MAX);
-    let connections = bench.sized(10_000, 200).min(limit.saturating_sub(SPARE));
+    Ok(wanted.min(limit.trim().parse().unwrap_or(usize::MAX).saturating_sub(SPARE)))
+}
+
+fn silence(bench: &Bench) -> Duration {
+    if bench.quick { Duration::from_millis(500) } else { Duration::from_secs(3) }
+}
+
+/// Bytes of a gateway for each of so many devices, or as many as possible.
+pub(super) fn of_gateway(bench: &Bench, wanted: usize) -> anyhow::Result<f64> {
+    let connections = possible(wanted)?;
     println!("  making {connections} identities");
     let devices = bench.pki.devices(connections + 1, &[])?;
-    let silence = if bench.quick { Duration::from_millis(500) } else { Duration::from_secs(3) };
-    let measure = |target: &Target, answered| idle::run(target, connections, silence, answered);
     // So wide that no window ends meanwhile.
-    let site = Site::start(&bench.pki, &bench.folder("idle"), &["--window", "1h"])?;
-    let ours = measure(&site.target(&devices), true)?;
-    drop(site);
+    let folder = bench.folder(&format!("idle-{connections}"));
+    let site = Site::start(&bench.pki, &folder, &["--window", "1h"])?;
+    idle::run(&site.target(&devices), connections, silence(bench), true)
+}
+
+/// Measures both servers once: memory that is given back would make a second time look cheaper.
+pub(super) fn run(bench: &Bench) -> anyhow::Result<Figure> {
+    let connections = possible(bench.sized(10_000, 200))?;
+    let ours = of_gateway(bench, connections)?;
+    let devices = bench.pki.devices(connections + 1, &[])?;
     let sink = bench.sink("discard-buffer=1024")?;
-    let value = measure(&target(&sink, &devices), false)?;
+    let value = idle::run(&target(&sink, &devices), connections, silence(bench), false)?;
     let what = format!("memory of an idle device, {connections} connected");
     let reference = Reference { name: "bare sink, 1 KiB buffer".into(), value: Ok(value / 1024.0) };
     let goal = Goal { better: Better::Lower, ..at_least(16.0, 10.0) };

@@ -1,11 +1,11 @@
-//! How long a device waits for a durable acknowledgement at half of the load that the gateway bears, against one
-//! append to the same disk.
+//! How long a device waits for a durable acknowledgement at half of what gets through, against one append to the same
+//! disk.
 
 use super::{Bench, at_most_times};
 use crate::{
     load::{self, Ending, Shape, Target, by_hand::Kind, connection::Speaker, frames, unique},
     reference::disk,
-    report::{Figure, Reference, quantile},
+    report::{Figure, Reference, number, quantile},
     world::Site,
 };
 
@@ -26,30 +26,52 @@ fn make(kind: Kind) -> Make {
     Box::new(move |n| Box::new(frames::Frames::new(&stock, format!("{run}-{n}"), n, series, each)))
 }
 
-/// Half of the messages that a connection gets acknowledged in a second at full load.
-fn half(bench: &Bench, kind: Kind, target: &Target, in_flight: usize) -> anyhow::Result<f64> {
-    let shape = Shape { in_flight, ..bench.shape(kind, Ending::Acknowledged) };
-    let outcome = load::run(target, shape, &*make(kind), &mut |_| Ok(()))?;
-    Ok(outcome.messages as f64 / outcome.seconds / shape.connections as f64 / 2.0)
+/// A load, of which half is sent: protocol, connections, and messages in flight of each at full load.
+struct Full {
+    what: &'static str,
+    kind: Kind,
+    connections: usize,
+    in_flight: usize,
 }
 
-/// Rows for frames and for MQTT, each at the median and the slowest hundredth.
-fn measure(bench: &Bench, kind: Kind, what: &str, in_flight: usize) -> anyhow::Result<[Figure; 2]> {
-    let devices = bench.pki.devices(kind.defaults().0, kind.alpn())?;
-    let site = Site::start(&bench.pki, &bench.folder(&format!("latency-{kind:?}")), &[])?;
+/// Frames of 64 readings as many as get through, and the two loads of MQTT of the rows above.
+const LOADS: [Full; 3] = [
+    Full { what: "frames of 64 readings", kind: Kind::Frames, connections: 8, in_flight: 16 },
+    Full { what: "MQTT publishes of 4 connections", kind: Kind::Mqtt, connections: 4, in_flight: 100 },
+    Full { what: "MQTT publishes of 64 connections", kind: Kind::Mqtt, connections: 64, in_flight: 1 },
+];
+
+/// Seconds until acknowledgements at a rate of messages a second of each connection.
+pub(super) fn at_rate(
+    bench: &Bench,
+    target: &Target,
+    (kind, connections): (Kind, usize),
+    rate: f64,
+) -> anyhow::Result<Vec<f64>> {
+    // Room for a second of messages and more: what is late waits here, and counts.
+    let in_flight = 1_000.max(rate as usize);
+    let shape = Shape { connections, in_flight, rate: Some(rate), ..bench.shape(kind, Ending::Acknowledged) };
+    Ok(load::run(target, shape, &*make(kind), &mut |_| Ok(()))?.latencies)
+}
+
+/// Rows for a load, at the median and the slowest hundredth.
+fn measure(bench: &Bench, load: &Full) -> anyhow::Result<[Figure; 2]> {
+    let Full { what, kind, connections, in_flight } = *load;
+    let devices = bench.pki.devices(connections, kind.alpn())?;
+    let site = Site::start(&bench.pki, &bench.folder(&format!("latency-{kind:?}-{connections}")), &[])?;
     let target = site.target(&devices);
-    let rate = half(bench, kind, &target, in_flight)?;
+    let shape = Shape { connections, in_flight, ..bench.shape(kind, Ending::Acknowledged) };
+    let full = load::run(&target, shape, &*make(kind), &mut |_| Ok(()))?;
+    let rate = full.messages as f64 / full.seconds / connections as f64 / 2.0;
     println!("  {what}: {rate:.0} messages a second on each connection");
     let (mut ours, mut syncs) = (Vec::new(), Vec::new());
     for _ in 0..bench.repeat {
-        // Room for a second of messages: what is late waits here, and counts.
-        let shape = Shape { in_flight: 1_000, rate: Some(rate), ..bench.shape(kind, Ending::Acknowledged) };
-        let outcome = load::run(&target, shape, &*make(kind), &mut |_| Ok(()))?;
-        ours.extend(outcome.latencies);
+        ours.extend(at_rate(bench, &target, (kind, connections), rate)?);
         syncs.extend(disk::syncs(&bench.dir, bench.sized(APPENDS, 20))?);
     }
+    let all = rate * connections as f64;
     let figure = |name: &str, q: f64, goal| Figure {
-        what: format!("acknowledgement of {what} at half load, {name}"),
+        what: format!("acknowledgement of {what} at half load, {} a second, {name}", number(all)),
         unit: "ms",
         ours: 1e3 * quantile(&ours, q),
         reference: Reference {
@@ -63,7 +85,9 @@ fn measure(bench: &Bench, kind: Kind, what: &str, in_flight: usize) -> anyhow::R
 
 /// All rows.
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
-    let mut figures = Vec::from(measure(bench, Kind::Frames, "frames of 64 readings", 16)?);
-    figures.extend(measure(bench, Kind::Mqtt, "MQTT publishes", 100)?);
+    let mut figures = Vec::new();
+    for load in &LOADS {
+        figures.extend(measure(bench, load)?);
+    }
     Ok(figures)
 }

@@ -13,7 +13,7 @@ use crate::{
         line_protocol, run,
     },
     reference::{influx, mosquitto},
-    report::Figure,
+    report::{Figure, number},
     world::{Site, target},
 };
 
@@ -121,6 +121,14 @@ pub(super) fn line_protocol(bench: &Bench) -> anyhow::Result<Figure> {
     Ok(Figure { what, unit: "readings/CPU-s", ours, reference, goal: at_least(2e6, 4e6) })
 }
 
+/// Publishes per processor second of a server that answers each at once and keeps nothing, on the gateway's TLS library:
+/// what one answer a message costs at least.
+fn bare_answers(bench: &Bench, devices: &Devices, shape: Shape) -> anyhow::Result<f64> {
+    let sink = bench.sink("answer")?;
+    let outcome = load(Kind::Mqtt, &target(&sink, devices), shape)?;
+    Ok(outcome.per_cpu(outcome.messages))
+}
+
 /// MQTT with many connections, and with much in flight.
 pub(super) fn mqtt(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let devices: Devices = bench.pki.devices(64, &[])?;
@@ -132,8 +140,8 @@ pub(super) fn mqtt(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let missing = broker.as_ref().err().cloned();
     let mut figures = Vec::new();
     for (connections, in_flight, goal) in [(64, 1, times(1.5, 3.0)), (4, 100, times(3.0, 5.0))] {
+        let shape = Shape { connections, in_flight, ..bench.shape(Kind::Mqtt, Ending::Acknowledged) };
         let measure = |target: &Target| {
-            let shape = Shape { connections, in_flight, ..bench.shape(Kind::Mqtt, Ending::Acknowledged) };
             let outcome = load(Kind::Mqtt, target, shape)?;
             Ok(outcome.per_cpu(outcome.messages))
         };
@@ -141,7 +149,8 @@ pub(super) fn mqtt(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
             let broker = broker.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
             measure(&target(broker, &devices))
         };
-        let name = "mosquitto, same load, nothing durable".to_owned();
+        let bare = number(bare_answers(bench, &devices, shape)?);
+        let name = format!("mosquitto, same load, nothing durable (a bare server that only answers: {bare})");
         let theirs = missing.clone().map_or(Ok(&mut theirs as _), Err);
         let (ours, reference) = bench.in_turn_if(&mut || measure(&site.target(&devices)), name, theirs)?;
         let what = format!("MQTT QoS 1, {connections} connections, {in_flight} in flight");

@@ -21,9 +21,14 @@ use crate::{
 const SERIES: usize = 5;
 const PER_WINDOW: f64 = 10.0;
 
-/// Bytes of a partial, and readings in it. Devices send every 100 ms; windows are a second wide.
-fn bytes_a_partial(bench: &Bench, site: &Site, proxy: &Proxy) -> anyhow::Result<(f64, f64)> {
-    let count = bench.sized(200, 20);
+/// Bytes of a partial, and readings in it, from so many devices. They send every 100 ms; windows are a second wide.
+pub(super) fn bytes_a_partial(bench: &Bench, count: usize) -> anyhow::Result<(f64, f64)> {
+    let dir = bench.folder(&format!("uplink-{count}"));
+    fs::create_dir_all(&dir)?;
+    let aggregator = aggregator(&bench.pki, &dir)?;
+    let proxy = Proxy::start(aggregator.addr)?;
+    let flags = ["--window", "1s", "--grace", "1s"];
+    let site = Site::start_towards(&bench.pki, &dir, &flags, aggregator, proxy.addr)?;
     let devices = bench.pki.devices(count, &[])?;
     let shape = Shape {
         connections: count,
@@ -72,13 +77,7 @@ fn as_json(readings: f64) -> f64 {
 
 /// Measures it once: bytes hardly vary.
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Figure> {
-    let dir = bench.folder("uplink");
-    fs::create_dir_all(&dir)?;
-    let aggregator = aggregator(&bench.pki, &dir)?;
-    let proxy = Proxy::start(aggregator.addr)?;
-    let flags = ["--window", "1s", "--grace", "1s"];
-    let site = Site::start_towards(&bench.pki, &dir, &flags, aggregator, proxy.addr)?;
-    let (ours, readings) = bytes_a_partial(bench, &site, &proxy)?;
+    let (ours, readings) = bytes_a_partial(bench, bench.sized(200, 20))?;
     let reference = Reference { name: "the ten readings as JSON".into(), value: Ok(as_json(readings)) };
     let what = "uplink bytes a partial of ten readings".to_owned();
     Ok(Figure { what, unit: "bytes", ours, reference, goal: at_most_times(1.0 / 10.0, 1.0 / 20.0) })

@@ -22,12 +22,14 @@ use tokio_rustls::{
     rustls::{ClientConfig, pki_types::ServerName},
 };
 
-use super::{Ending, Shape};
+use super::{Ending, Shape, ticks::Ticks};
 
 /// Longest wait for a greeting or an acknowledgement.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes that are gathered before they are written: some full TLS records.
 const WRITE_BYTES: usize = 64 << 10;
+/// Shortest time between two looks for messages that are due.
+const TICK_MIN: Duration = Duration::from_micros(200);
 /// Messages between two looks at the clock where none is acknowledged.
 const UNANSWERED_AT_ONCE: usize = 64;
 
@@ -173,13 +175,19 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends until the deadline, then waits for what is missing.
-    pub(crate) async fn drive(&mut self, shape: Shape, deadline: Instant) -> anyhow::Result<Tally> {
+    /// Sends until the deadline, then waits for what is missing. Of loads with a rate the first message is sent when
+    /// this part of the time between two has passed, so that not all connections send at once.
+    pub(crate) async fn drive(
+        &mut self,
+        shape: Shape,
+        deadline: Instant,
+        phase: f64,
+    ) -> anyhow::Result<Tally> {
         let mut tally = Tally::default();
         match (shape.ending, shape.rate) {
             (Ending::Acknowledged, None) => self.drive_full(&shape, deadline, &mut tally).await?,
             (Ending::Acknowledged, Some(rate)) => {
-                self.drive_paced(&shape, rate, deadline, &mut tally).await?
+                self.drive_paced(&shape, (rate, phase), deadline, &mut tally).await?
             }
             (Ending::Closed | Ending::Told, rate) => {
                 self.drive_unanswered(&shape, rate, deadline, &mut tally).await?;
@@ -237,32 +245,32 @@ impl Connection {
     async fn drive_paced(
         &mut self,
         shape: &Shape,
-        rate: f64,
+        (rate, phase): (f64, f64),
         deadline: Instant,
         tally: &mut Tally,
     ) -> anyhow::Result<()> {
-        let started = Instant::now();
+        let first = Duration::from_secs_f64(phase / rate);
+        let started = Instant::now() + first;
+        let ticks = Ticks::start(first, Duration::from_secs_f64(1.0 / rate).max(TICK_MIN))?;
         loop {
             let waiting = usize::try_from(tally.sent - tally.acknowledged).unwrap_or(usize::MAX);
-            if Instant::now() >= deadline {
+            let now = Instant::now();
+            if now >= deadline {
                 if waiting == 0 {
                     return Ok(());
                 }
                 self.receive(tally).await?;
                 continue;
             }
-            let due = (started.elapsed().as_secs_f64() * rate) as u64 + 1;
+            let since = now.checked_duration_since(started);
+            let due = since.map_or(0, |since| (since.as_secs_f64() * rate) as u64 + 1);
             let due = usize::try_from(due.saturating_sub(tally.sent)).unwrap_or(usize::MAX);
             let room = shape.in_flight.saturating_sub(waiting);
             self.send(due.min(room), shape, tally).await?;
-            let next = started + Duration::from_secs_f64(tally.sent as f64 / rate);
-            if tally.sent == tally.acknowledged {
-                sleep_until(next.min(deadline).into()).await;
-            } else {
-                tokio::select! {
-                    received = self.receive(tally) => received?,
-                    () = sleep_until(next.min(deadline).into()), if room > due => {}
-                }
+            tokio::select! {
+                received = self.receive(tally), if tally.sent > tally.acknowledged => received?,
+                tick = ticks.next(), if room > due => tick?,
+                () = sleep_until(deadline.into()) => {}
             }
         }
     }

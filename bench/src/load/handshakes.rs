@@ -43,6 +43,20 @@ async fn once(target: &Target, client: usize, first: First, name: &str) -> anyho
     Ok(())
 }
 
+/// One handshake of each of so many devices, one after the other.
+///
+/// # Errors
+/// A handshake that fails.
+pub(crate) fn each_once(target: &Target, devices: usize) -> anyhow::Result<()> {
+    let run = unique();
+    event_loop()?.block_on(async {
+        for device in 0..devices {
+            once(target, device, First::Connect, &format!("{run}-{device}")).await?;
+        }
+        Ok(())
+    })
+}
+
 /// Makes handshakes from so many clients at once; messages of the outcome are handshakes.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ pub(crate) mod idle;
 pub(crate) mod json;
 pub(crate) mod line_protocol;
 pub(crate) mod mqtt;
+mod ticks;
 pub(crate) mod walk;
 
 #[cfg(test)]
@@ -217,8 +218,12 @@ fn part(
     let Ok(deadline) = signalled.recv() else { return Ok(()) };
     let (tally, connections) = event_loop.block_on(async {
         let mut running = tokio::task::JoinSet::new();
-        for mut connection in connections {
-            running.spawn(async move { connection.drive(shape, deadline).await.map(|t| (t, connection)) });
+        for (number, mut connection) in numbers.iter().zip(connections) {
+            let phase = *number as f64 / shape.connections as f64;
+            running.spawn(async move {
+                let tally = connection.drive(shape, deadline, phase).await?;
+                anyhow::Ok((tally, connection))
+            });
         }
         let (mut sum, mut done) = (Tally::default(), Vec::new());
         while let Some(result) = running.join_next().await {

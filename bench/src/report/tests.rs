@@ -38,8 +38,11 @@ fn verdicts() {
 
 #[test]
 fn growth_is_worst_cost() {
-    let growth = Growth { what: "x".into(), sizes: vec![1, 10, 100], values: vec![100.0, 110.0, 80.0] };
+    let (what, unit, better) = ("x".to_owned(), "1/s", Better::Higher);
+    let growth = Growth { what, unit, better, sizes: vec![1, 10, 100], values: vec![100.0, 110.0, 80.0] };
     assert_eq!(growth.worst(), 1.25);
+    let memory = Growth { better: Better::Lower, ..growth.clone() };
+    assert_eq!(memory.worst(), 1.1);
     assert!(Growth { values: vec![1.0, 0.0], ..growth }.worst().is_infinite());
 }
 
@@ -47,13 +50,14 @@ fn growth_is_worst_cost() {
 fn the_document_holds_every_figure_growth_and_failure() {
     let mut report = Report { failures: vec![("idle".into(), "no room".into())], ..Report::default() };
     report.figures.push(figure(Measure::Ours, Better::Higher, 12_345_678.0, 1.0, 5e6, 2e7));
-    report.growth.push(Growth { what: "mqtt".into(), sizes: vec![1, 10], values: vec![2.0, 1.0] });
+    let (what, unit, better) = ("mqtt".to_owned(), "1/s", Better::Higher);
+    report.growth.push(Growth { what, unit, better, sizes: vec![1, 10], values: vec![2.0, 1.0] });
     let text = markdown(&report, &Machine::default(), "cargo xtask bench", "benchmarks.svg");
     assert!(
         text.contains("| lines | 12.35 M | a second | sink | 1.00 | 12.35 M | 5.00 M | 20.00 M | floor |"),
         "{text}"
     );
-    assert!(text.contains("| mqtt | 1, 10 | 2.00, 1.00 | 1.00, 2.00 | 2.00 | **above 1.3** |"), "{text}");
+    assert!(text.contains("| mqtt | 1, 10 | 2.00, 1.00 | 1/s | 1.00, 2.00 | 2.00 | **above 1.3** |"), "{text}");
     assert!(text.contains("Not measured: idle: no room"), "{text}");
 }
 
