@@ -57,7 +57,10 @@ fn the_document_holds_every_figure_growth_and_failure() {
         text.contains("| lines | 12.35 M | a second | sink | 1.00 | 12.35 M | 5.00 M | 20.00 M | floor |"),
         "{text}"
     );
-    assert!(text.contains("| mqtt | 1, 10 | 2.00, 1.00 | 1/s | 1.00, 2.00 | 2.00 | **above 1.3** |"), "{text}");
+    assert!(
+        text.contains("| mqtt | 1, 10 | 2.00, 1.00 | 1/s | 1.00, 2.00 | 2.00 | **above 1.3** |"),
+        "{text}"
+    );
     assert!(text.contains("Not measured: idle: no room"), "{text}");
 }
 
