@@ -28,8 +28,9 @@ use super::{Ending, Shape, ticks::Ticks};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes that are gathered before they are written: some full TLS records.
 const WRITE_BYTES: usize = 64 << 10;
-/// Shortest time between two looks for messages that are due.
-const TICK_MIN: Duration = Duration::from_micros(200);
+/// Shortest time between two looks for messages that are due: a connection with more than a thousand a second sends those
+/// of a millisecond together.
+const TICK_MIN: Duration = Duration::from_millis(1);
 /// Messages between two looks at the clock where none is acknowledged.
 const UNANSWERED_AT_ONCE: usize = 64;
 
