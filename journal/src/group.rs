@@ -5,9 +5,11 @@
 //! sync serves all that waited, and there is no delay beyond the sync before, but for an appender that gathers
 //! ([`GroupLog::append_unhurried`]).
 //!
-//! The thread also reserves space; another one removes released segments (`sweeper`). A segment is changed while no record is accepted: at the moment a block is
+//! The thread also reserves space. A segment is changed while no record is accepted: at the moment a block is
 //! taken the pending one is empty, and its limit is pulled to its base until the new segment is there;
 //! appends are told `BufferFull` for that time.
+//!
+//! Another thread removes what is released (`sweeper`).
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

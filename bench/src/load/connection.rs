@@ -5,6 +5,7 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -94,6 +95,8 @@ pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
     speaker: Box<dyn Speaker>,
     input: BytesMut,
+    /// Memory of messages that were written.
+    out: Vec<u8>,
     acknowledged: u64,
     /// When each message that waits for its acknowledgement was made, of loads with a rate.
     times: VecDeque<Instant>,
@@ -109,7 +112,8 @@ impl Connection {
     ) -> anyhow::Result<Self> {
         let stream = timeout(PATIENCE, secure(addr, config)).await.context("no handshake in time")??;
         let input = BytesMut::with_capacity(8 << 10);
-        let mut connection = Self { stream, speaker, input, acknowledged: 0, times: VecDeque::new() };
+        let (out, times) = (Vec::new(), VecDeque::new());
+        let mut connection = Self { stream, speaker, input, out, acknowledged: 0, times };
         if let Some(greeting) = connection.speaker.greeting() {
             connection.stream.write_all(&greeting).await?;
             connection.stream.flush().await?;
@@ -154,7 +158,7 @@ impl Connection {
         shape: &Shape,
         tally: &mut Tally,
     ) -> anyhow::Result<()> {
-        let mut out = Vec::with_capacity(WRITE_BYTES + 16_384);
+        let mut out = std::mem::take(&mut self.out);
         for _ in 0..count {
             tally.readings += self.speaker.put(&mut out);
             tally.sent += 1;
@@ -173,6 +177,8 @@ impl Connection {
         tally.bytes += out.len() as u64;
         self.stream.write_all(&out).await?;
         self.stream.flush().await?;
+        out.clear();
+        self.out = out;
         Ok(())
     }
 
@@ -253,6 +259,7 @@ impl Connection {
         let first = Duration::from_secs_f64(phase / rate);
         let started = Instant::now() + first;
         let ticks = Ticks::start(first, Duration::from_secs_f64(1.0 / rate).max(TICK_MIN))?;
+        let mut end = pin!(sleep_until(deadline.into()));
         loop {
             let waiting = usize::try_from(tally.sent - tally.acknowledged).unwrap_or(usize::MAX);
             let now = Instant::now();
@@ -267,11 +274,13 @@ impl Connection {
             let due = since.map_or(0, |since| (since.as_secs_f64() * rate) as u64 + 1);
             let due = usize::try_from(due.saturating_sub(tally.sent)).unwrap_or(usize::MAX);
             let room = shape.in_flight.saturating_sub(waiting);
-            self.send(due.min(room), shape, tally).await?;
+            if due > 0 {
+                self.send(due.min(room), shape, tally).await?;
+            }
             tokio::select! {
                 received = self.receive(tally), if tally.sent > tally.acknowledged => received?,
                 tick = ticks.next(), if room > due => tick?,
-                () = sleep_until(deadline.into()) => {}
+                () = &mut end => {}
             }
         }
     }

@@ -155,6 +155,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_whole_is_answered() {
+        use crate::load::{connection::Speaker as _, mqtt};
+        let mut device = mqtt::Mqtt::new(&mqtt::Stock::new(), "one".to_owned(), 0);
+        let mut sent = device.greeting().unwrap();
+        device.put(&mut sent);
+        device.put(&mut sent);
+        let (mut input, mut out) = (BytesMut::new(), Vec::new());
+        for byte in sent.get(..sent.len() - 1).unwrap() {
+            input.extend_from_slice(&[*byte]);
+            answers(&mut input, &mut out);
+        }
+        assert_eq!(out, [0x20, 2, 0, 0, 0x40, 2, 0, 1]);
+        input.extend_from_slice(sent.get(sent.len() - 1..).unwrap());
+        answers(&mut input, &mut out);
+        assert_eq!(out.get(8..), Some(&[0x40, 2, 0, 2][..]));
+        assert!(input.is_empty());
+        let taken = device.take(&mut BytesMut::from(&out[..])).unwrap();
+        assert!(taken.greeted && taken.acknowledged == 2);
+    }
+
+    #[test]
     fn modes_are_read() {
         assert_eq!("discard".parse::<Mode>().unwrap(), Mode::Discard(16_384));
         assert_eq!("discard-buffer=1024".parse::<Mode>().unwrap(), Mode::Discard(1024));
