@@ -13,7 +13,7 @@ use crate::open;
 use crate::pending::{Block, Pending, Refusal};
 use crate::position::Position;
 use crate::reader::Reader;
-use crate::segments::{remove_released, unremovable};
+use crate::segments::remove_released;
 use crate::writer::{WriteError, Writer};
 
 /// How long after a failed attempt to reserve space the next one is made.
@@ -199,9 +199,7 @@ impl<D: Disk> Log<D> {
     }
 
     fn remove_released(&mut self) -> Result<(), Arc<str>> {
-        let segments = &self.writer.segments;
-        remove_released(&**self.writer.disk(), segments, self.released)
-            .map_err(|error| unremovable(segments, &error))
+        remove_released(&**self.writer.disk(), &self.writer.segments, self.released)
             .map_err(|why| self.poison(why))
     }
 

@@ -91,20 +91,25 @@ impl Segments {
 }
 
 /// Removes the segments that lie below `before` as a whole. The oldest goes first, and each durably before the next,
-/// so that no crash leaves a gap. An error is final.
-pub(crate) fn remove_released<D: Disk>(disk: &D, segments: &Segments, before: Position) -> io::Result<()> {
+/// so that no crash leaves a gap.
+///
+/// # Errors
+/// Why the log ends: an error is final.
+pub(crate) fn remove_released<D: Disk>(
+    disk: &D,
+    segments: &Segments,
+    before: Position,
+) -> Result<(), Arc<str>> {
+    let unremovable = |error: io::Error| -> Arc<str> {
+        format!("{}: remove released segments: {error}", segments.dir().display()).into()
+    };
     while let Some(segment) = segments.releasable(before) {
         match disk.remove(&segments.path(segment.start)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unremovable(error)),
             _ => {}
         }
         segments.forget(segment.start);
-        disk.sync_dir(segments.dir())?;
+        disk.sync_dir(segments.dir()).map_err(unremovable)?;
     }
     Ok(())
-}
-
-/// Why a log ends of which a segment could not be removed.
-pub(crate) fn unremovable(segments: &Segments, error: &io::Error) -> Arc<str> {
-    format!("{}: remove released segments: {error}", segments.dir().display()).into()
 }

@@ -44,20 +44,17 @@ impl Line {
         sizes: [usize; 3],
         figure: impl FnMut(usize) -> anyhow::Result<f64>,
     ) -> anyhow::Result<Growth> {
-        let values = sizes.into_iter().map(figure).collect::<anyhow::Result<_>>()?;
+        Ok(self.of(sizes, sizes.into_iter().map(figure).collect::<anyhow::Result<_>>()?))
+    }
+
+    fn of(self, sizes: [usize; 3], values: Vec<f64>) -> Growth {
         let Self { what, unit, better } = self;
-        Ok(Growth { what: what.to_owned(), unit, better, sizes: sizes.into(), values })
+        Growth { what: what.to_owned(), unit, better, sizes: sizes.into(), values }
     }
 }
 
 fn devices_of(bench: &Bench) -> [usize; 3] {
     if bench.quick { [2, 20, 50] } else { [10, 100, 1_000] }
-}
-
-/// The median of the repetitions.
-fn median(bench: &Bench, once: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<f64> {
-    let values = std::iter::repeat_with(once).take(bench.repeat).collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(quantile(&values, 0.5))
 }
 
 /// The same load of each device; line protocol ends when the gateway has counted it.
@@ -78,7 +75,7 @@ fn readings_of(bench: &Bench, kind: Kind, line: Line) -> anyhow::Result<Growth> 
     line.over(devices_of(bench), |size| {
         let devices = bench.pki.devices(size, kind.alpn())?;
         let site = Site::start(&bench.pki, &bench.folder(&format!("growth-{kind:?}-{size}")), &[])?;
-        median(bench, || {
+        bench.median(|| {
             let outcome = load(bench, kind, &site, &site.target(&devices))?;
             Ok(outcome.per_cpu(outcome.readings))
         })
@@ -92,25 +89,34 @@ fn handshakes(bench: &Bench) -> anyhow::Result<Growth> {
         let site = Site::start(&bench.pki, &bench.folder(&format!("growth-handshakes-{size}")), &[])?;
         let target = site.target(&devices);
         handshakes::each_once(&target, size)?;
-        median(bench, || {
+        bench.median(|| {
             let outcome = handshakes::run(&target, size, bench.duration, First::Connect)?;
             Ok(outcome.per_cpu(outcome.messages))
         })
     })
 }
 
-/// Milliseconds until an acknowledgement at the same load from more devices.
-fn latencies(bench: &Bench, q: f64, what: &'static str) -> anyhow::Result<Growth> {
-    Line::least(what, "ms").over(devices_of(bench), |size| {
+/// Milliseconds until an acknowledgement at the same load from more devices, at the median and the slowest hundredth.
+fn latencies(bench: &Bench) -> anyhow::Result<[Growth; 2]> {
+    let sizes = devices_of(bench);
+    let (mut medians, mut slowest) = (Vec::new(), Vec::new());
+    for size in sizes {
         let devices = bench.pki.devices(size, &[])?;
-        let folder = bench.folder(&format!("growth-latency-{q}-{size}"));
-        let site = Site::start(&bench.pki, &folder, &[])?;
-        median(bench, || {
+        let site = Site::start(&bench.pki, &bench.folder(&format!("growth-latency-{size}")), &[])?;
+        let (mut p50, mut p99) = (Vec::new(), Vec::new());
+        for _ in 0..bench.repeat {
             let rate = RATE / size as f64;
             let seconds = latency::at_rate(bench, &site.target(&devices), (Kind::Mqtt, size), rate)?;
-            Ok(1e3 * quantile(&seconds, q))
-        })
-    })
+            p50.push(1e3 * quantile(&seconds, 0.5));
+            p99.push(1e3 * quantile(&seconds, 0.99));
+        }
+        medians.push(quantile(&p50, 0.5));
+        slowest.push(quantile(&p99, 0.5));
+    }
+    Ok([
+        Line::least("acknowledgement, p50, by devices", "ms").of(sizes, medians),
+        Line::least("acknowledgement, p99, by devices", "ms").of(sizes, slowest),
+    ])
 }
 
 /// Durable partials per processor second of the aggregator, by series.
@@ -120,7 +126,7 @@ fn partials(bench: &Bench) -> anyhow::Result<Growth> {
         let dir = bench.folder(&format!("growth-aggregator-{size}"));
         fs::create_dir_all(&dir)?;
         let server = world::aggregator(&bench.pki, &dir)?;
-        median(bench, || aggregator::once(bench, &server, size))
+        bench.median(|| aggregator::once(bench, &server, size))
     })
 }
 
@@ -147,7 +153,6 @@ pub(super) fn run(bench: &Bench, found: &mut Vec<Growth>) -> anyhow::Result<()> 
             .over(devices_of(bench), |size| Ok(uplink::bytes_a_partial(bench, size)?.0))?,
     );
     found.push(partials(bench)?);
-    found.push(latencies(bench, 0.5, "acknowledgement, p50, by devices")?);
-    found.push(latencies(bench, 0.99, "acknowledgement, p99, by devices")?);
+    found.extend(latencies(bench)?);
     Ok(())
 }

@@ -8,6 +8,7 @@ mod throughput;
 mod uplink;
 
 use std::{
+    iter,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -73,6 +74,12 @@ impl Bench {
         Server::start(command, &self.folder("sink.log"))
     }
 
+    /// The median of the repetitions.
+    pub(crate) fn median(&self, once: impl FnMut() -> anyhow::Result<f64>) -> anyhow::Result<f64> {
+        let values = iter::repeat_with(once).take(self.repeat).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(quantile(&values, 0.5))
+    }
+
     /// Measures ours and the reference in turn: the medians.
     pub(crate) fn in_turn(
         &self,
@@ -99,10 +106,7 @@ impl Bench {
                 let (ours, value) = self.in_turn(ours, reference)?;
                 Ok((ours, Reference { name, value: Ok(value) }))
             }
-            Err(reason) => {
-                let values = (0..self.repeat).map(|_| ours()).collect::<anyhow::Result<Vec<_>>>()?;
-                Ok((quantile(&values, 0.5), Reference { name, value: Err(reason) }))
-            }
+            Err(reason) => Ok((self.median(ours)?, Reference { name, value: Err(reason) })),
         }
     }
 }

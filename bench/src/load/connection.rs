@@ -90,6 +90,12 @@ pub(crate) async fn secure(
     TlsConnector::from(config).connect(name, tcp).await.context("no TLS handshake")
 }
 
+/// Messages that are due after a time, the first of them at once, without those that were sent.
+fn due(since: Duration, rate: f64, sent: u64) -> usize {
+    let due = (since.as_secs_f64() * rate) as u64 + 1;
+    usize::try_from(due.saturating_sub(sent)).unwrap_or(usize::MAX)
+}
+
 /// An open connection.
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
@@ -223,8 +229,7 @@ impl Connection {
                 tokio::task::yield_now().await;
                 continue;
             };
-            let due = (started.elapsed().as_secs_f64() * rate) as u64 + 1;
-            let due = usize::try_from(due.saturating_sub(tally.sent)).unwrap_or(usize::MAX);
+            let due = due(started.elapsed(), rate, tally.sent);
             self.send(due.min(most), shape, tally).await?;
             let next = started + Duration::from_secs_f64(tally.sent as f64 / rate);
             sleep_until(next.min(deadline).into()).await;
@@ -271,8 +276,7 @@ impl Connection {
                 continue;
             }
             let since = now.checked_duration_since(started);
-            let due = since.map_or(0, |since| (since.as_secs_f64() * rate) as u64 + 1);
-            let due = usize::try_from(due.saturating_sub(tally.sent)).unwrap_or(usize::MAX);
+            let due = since.map_or(0, |since| due(since, rate, tally.sent));
             let room = shape.in_flight.saturating_sub(waiting);
             if due > 0 {
                 self.send(due.min(room), shape, tally).await?;

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::Inner;
 use crate::fs::Disk;
-use crate::segments::{remove_released, unremovable};
+use crate::segments::remove_released;
 
 impl<D: Disk> Inner<D> {
     /// There may be something to remove.
@@ -30,7 +30,6 @@ impl<D: Disk> Inner<D> {
             state.released
         };
         remove_released(&*self.disk, &self.segments, before)
-            .map_err(|error| unremovable(&self.segments, &error))
     }
 
     /// The thread: sweeps until the log ends.
