@@ -108,7 +108,11 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_long_series_are_joined() {
-        let header = wire::Header { complete_until_ms: Some(7), aggregates: vec!["count".to_owned()] };
+        let header = wire::Header {
+            complete_until_ms: Some(7),
+            aggregates: vec!["count".to_owned()],
+            ..wire::Header::default()
+        };
         let mut answer = Answer::default();
         answer.take(wire::AggregateResponse { kind: Some(wire::aggregate_response::Kind::Header(header)) });
         for (device, start_ms) in [("a", 0), ("a", 10), ("b", 0)] {

@@ -166,6 +166,7 @@ mod tests {
             devices: 3,
             series: 9,
             version: "0.1.0".to_owned(),
+            ..wire::Gateway::default()
         }
     }
 

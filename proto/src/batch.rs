@@ -37,6 +37,8 @@ pub struct Batch {
     pub width: Width,
     /// The series that the entries refer to.
     pub series: Vec<SharedSeries>,
+    /// Epoch of the gateway's folder that the partials' names belong to; 0: the one that delivers them.
+    pub names_epoch: u64,
     /// The partials.
     pub entries: Vec<Entry>,
 }
@@ -165,6 +167,7 @@ impl Batch {
             live: wire.live,
             width,
             series: Vec::with_capacity(count.min(names.len())),
+            names_epoch: wire.names_epoch,
             entries: Vec::with_capacity(count),
         };
         batch.read_entries(&wire, names)?;
@@ -226,6 +229,7 @@ impl Batch {
             bodies: Bytes::new(),
             body_bytes: Vec::with_capacity(count),
             continues: false,
+            names_epoch: self.names_epoch,
         };
         let (mut series, mut window, mut part) = (0_i64, 0_i64, 0_i64);
         let mut bodies = Vec::with_capacity(self.entries.iter().map(|entry| entry.body.len()).sum());

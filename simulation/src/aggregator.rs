@@ -164,7 +164,7 @@ impl Aggregator {
                 },
                 Some(Flying::Batch { shard, number, .. }) => {
                     result.map_err(|e| e.to_string())?;
-                    let ack = wire::BatchAck { shard, number };
+                    let ack = wire::BatchAck { shard, number, series: None };
                     down.push_back(wire::DeliverResponse { kind: Some(Kind::Ack(ack)) });
                 }
                 None => break,

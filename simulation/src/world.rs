@@ -317,7 +317,7 @@ impl World {
                 gateway.connect(resume.delivered.first().copied().unwrap_or(0));
             }
             Some(deliver_response::Kind::Ack(ack)) => gateway.acknowledged(ack.number),
-            None => {}
+            Some(deliver_response::Kind::Refusal(_)) | None => {}
         }
     }
 

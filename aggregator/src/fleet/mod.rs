@@ -90,6 +90,13 @@ impl Fleet for FleetService {
             })
             .await
     }
+
+    async fn forget_series(
+        &self,
+        _: Request<wire::ForgetSeriesRequest>,
+    ) -> Result<Response<wire::ForgetSeriesResponse>, Status> {
+        Err(Status::unimplemented("series cannot be forgotten yet"))
+    }
 }
 
 /// Series by device, in order of site, gateway and name.
@@ -149,6 +156,7 @@ fn gateways(store: &dyn Store, sessions: &Sessions, selector: &Selector, now_ms:
             devices,
             series,
             version: version.map(|version| version.to_string()).unwrap_or_default(),
+            ..wire::Gateway::default()
         }
     };
     gateways.into_iter().map(message).collect()

@@ -158,7 +158,10 @@ impl Admission {
 
     /// The answer to the Start.
     pub fn resume(&self) -> wire::Resume {
-        wire::Resume { delivered: self.shards.iter().map(|shard| shard.delivered).collect() }
+        wire::Resume {
+            delivered: self.shards.iter().map(|shard| shard.delivered).collect(),
+            ..wire::Resume::default()
+        }
     }
 
     fn shard(&mut self, number: u32) -> Result<&mut Shard, Refusal> {

@@ -163,7 +163,7 @@ impl Flow<'_> {
                     let (Ok(permit), Some((shard, number))) = (permit, self.acks.pop_first()) else {
                         return End { reason: "closed", status: None };
                     };
-                    permit.send(Ok(DeliverResponse { kind: Some(Kind::Ack(BatchAck { shard, number })) }));
+                    permit.send(Ok(DeliverResponse { kind: Some(Kind::Ack(BatchAck { shard, number, series: None })) }));
                 }
                 _ = stopping.wait_for(|stop| *stop), if ending.is_none() => {
                     ending = Some(End::new("stopping", Code::Unavailable, "this aggregator is stopping"));

@@ -41,7 +41,7 @@ pub(super) fn answer(
         return Err(AskError::TooManyPoints { points, max: points_max });
     }
     let aggregates = plan.aggregates.iter().map(|(name, _)| name.clone()).collect();
-    let mut header = Some(Header { complete_until_ms, aggregates });
+    let mut header = Some(Header { complete_until_ms, aggregates, gaps: Vec::new() });
     let mut count = 0;
     for group in &groups {
         let Some(range) = group.overlap(&plan.range) else { continue };

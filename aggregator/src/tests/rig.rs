@@ -184,7 +184,8 @@ impl Delivery {
     /// Opens a stream of an epoch with two shards.
     pub(super) async fn start(channel: Channel, epoch: u64) -> Result<Self, Status> {
         let (requests, outgoing) = mpsc::channel(16);
-        let start = wire::Start { epoch, epoch_created_ms: 1, shards: 2, version: "0.1-test".to_owned() };
+        let start =
+            wire::Start { epoch, epoch_created_ms: 1, shards: 2, version: "0.1-test".to_owned(), run: 0 };
         requests.send(DeliverRequest { kind: Some(Kind::Start(start)) }).await.unwrap();
         let mut client = IngestClient::new(channel)
             .send_compressed(Zstd)
@@ -244,7 +245,7 @@ pub(super) async fn ask(
         match kind.unwrap() {
             aggregate_response::Kind::Header(header) => {
                 assert!(answer.is_none(), "one header, first");
-                let wire::Header { complete_until_ms, aggregates } = header;
+                let wire::Header { complete_until_ms, aggregates, .. } = header;
                 answer = Some(Answer { complete_until_ms, aggregates, series: Vec::new() });
             }
             aggregate_response::Kind::Series(series) => {

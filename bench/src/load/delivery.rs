@@ -181,6 +181,7 @@ async fn deliver(load: &Load, identity: &Path, mut shards: Vec<Shard>) -> anyhow
         epoch_created_ms: epoch / 1_000_000,
         shards: SHARDS,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..wire::Start::default()
     };
     sending.send(DeliverRequest { kind: Some(deliver_request::Kind::Start(start)) }).await?;
     let mut answers = client.deliver(ReceiverStream::new(sent)).await?.into_inner();

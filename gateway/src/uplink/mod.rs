@@ -146,6 +146,7 @@ async fn deliver(
         epoch_created_ms: config.epoch_created_ms,
         shards: u32::try_from(feeds.len()).unwrap_or(u32::MAX),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..wire::Start::default()
     };
     let start = wire::DeliverRequest { kind: Some(deliver_request::Kind::Start(start)) };
     sending.send(start).await.map_err(|_| StreamError::Ended)?;
@@ -153,7 +154,9 @@ async fn deliver(
         let mut answers = client.deliver(ReceiverStream::new(sent)).await?.into_inner();
         let resume = match next(&mut answers).await? {
             deliver_response::Kind::Resume(resume) => resume,
-            deliver_response::Kind::Ack(_) => return Err(StreamError::Protocol("an ack before the resume")),
+            deliver_response::Kind::Ack(_) | deliver_response::Kind::Refusal(_) => {
+                return Err(StreamError::Protocol("an answer before the resume"));
+            }
         };
         Ok((answers, resume))
     };
@@ -186,6 +189,7 @@ async fn receive(
                 }
                 None => return Err(StreamError::Protocol("an ack for a shard that there is not")),
             },
+            deliver_response::Kind::Refusal(_) => return Err(StreamError::Protocol("a refusal")),
             deliver_response::Kind::Resume(_) => return Err(StreamError::Protocol("a second resume")),
         }
     }

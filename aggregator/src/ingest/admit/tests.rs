@@ -29,7 +29,7 @@ fn admitted(admission: &mut Admission, shard: u32, number: u64) -> (bool, Order)
 
 #[test]
 fn a_stream_begins_with_a_start() {
-    let begin = wire::Start { epoch: 7, epoch_created_ms: 5, shards: 2, version: "1.0\n".repeat(40) };
+    let begin = wire::Start { epoch: 7, epoch_created_ms: 5, shards: 2, version: "1.0\n".repeat(40), run: 0 };
     let (origin, version) = start(gateway(), message(Kind::Start(begin.clone()))).unwrap();
     assert_eq!((origin.epoch, origin.shards, origin.gateway), (7, 2, gateway()));
     assert_eq!(version.chars().count(), VERSION_CHARS_MAX);
