@@ -12,6 +12,7 @@ use std::{
 };
 
 use catchment_certs::{AcceptEvents, HandshakeFailure};
+use catchment_settings::Conditions;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
@@ -45,6 +46,8 @@ pub(crate) struct Reason {
 /// Counters and gauges of this process.
 pub(crate) struct Metrics {
     registry: Mutex<Registry>,
+    /// What keeps the aggregator from its work now.
+    pub(crate) conditions: Arc<Conditions>,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Family<Reason, Counter>,
     pub(crate) accept_errors: Counter,
@@ -72,6 +75,7 @@ impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
         let metrics = Self {
             registry: Mutex::new(Registry::with_prefix("catchment_aggregator")),
+            conditions: Arc::default(),
             connections: Gauge::default(),
             connections_refused: Family::default(),
             accept_errors: Counter::default(),

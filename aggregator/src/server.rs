@@ -326,6 +326,7 @@ async fn poisoned(store: &Arc<dyn Store>) -> Arc<str> {
 
 fn endpoints(metrics: &Arc<Metrics>, store: &Arc<dyn Store>, stopping: &watch::Receiver<bool>) -> Endpoints {
     let metrics = Arc::clone(metrics);
+    let conditions = Arc::clone(&metrics.conditions);
     let (healthy, ready, stopping) = (Arc::clone(store), Arc::clone(store), stopping.clone());
     let failed = |store: &Arc<dyn Store>| match store.poisoned() {
         Some(reason) => Err(format!("the store has failed: {reason}")),
@@ -338,7 +339,8 @@ fn endpoints(metrics: &Arc<Metrics>, store: &Arc<dyn Store>, stopping: &watch::R
             if *stopping.borrow() {
                 return Err("stopping".to_owned());
             }
-            failed(&ready)
+            failed(&ready)?;
+            conditions.ready()
         }),
     }
 }

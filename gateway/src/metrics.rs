@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use catchment_certs::{AcceptEvents, HandshakeFailure};
+use catchment_settings::Conditions;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -28,6 +29,8 @@ pub struct ProtocolLabel {
 #[allow(missing_docs)] // each has its help text below
 pub struct Metrics {
     registry: Registry,
+    /// What keeps the gateway from its work now.
+    pub conditions: Arc<Conditions>,
     pub readings: Counter,
     pub messages: Counter,
     pub duplicates: Counter,
@@ -79,6 +82,7 @@ impl Metrics {
         registry.register("ack_seconds", help, ack_seconds.clone());
         let r = &mut registry;
         let metrics = Self {
+            conditions: Arc::default(),
             readings: add(r, "readings", "Readings taken"),
             messages: add(r, "messages", "Messages taken"),
             duplicates: add(r, "duplicates", "Messages sent again after they were taken"),

@@ -367,6 +367,8 @@ fn endpoints(metrics: &Arc<Metrics>, logs: &[ShardLog]) -> Endpoints {
         let failed = logs.iter().find_map(|log| log.subscribe().borrow().poisoned.clone());
         failed.map_or(Ok(()), |why| Err(why.to_string()))
     };
-    let check: Arc<dyn Fn() -> Result<(), String> + Send + Sync> = Arc::new(check);
-    Endpoints { metrics: Arc::new(move || metrics.text()), healthy: Arc::clone(&check), ready: check }
+    let healthy: Arc<dyn Fn() -> Result<(), String> + Send + Sync> = Arc::new(check);
+    let (failed, conditions) = (Arc::clone(&healthy), Arc::clone(&metrics.conditions));
+    let ready = move || failed().and_then(|()| conditions.ready());
+    Endpoints { metrics: Arc::new(move || metrics.text()), healthy, ready: Arc::new(ready) }
 }

@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows what a gateway or an aggregator does.
 
+mod conditions;
 pub mod exit;
 pub mod http;
 mod layer;
@@ -10,6 +11,7 @@ pub mod logging;
 mod signal;
 mod units;
 
+pub use conditions::Conditions;
 pub use layer::{SettingsError, check_names, layered};
 pub use signal::shutdown_signal;
 pub use units::{ByteSize, HumanDuration, UnitError};
