@@ -24,6 +24,7 @@ pub(crate) fn batch(number: u64, count: u32) -> Batch {
         number,
         watermark: Some(window.end()),
         live: false,
+        names_epoch: 0,
         width,
         series: (0..count).map(|i| series(i).into()).collect(),
         entries: (0..count)
