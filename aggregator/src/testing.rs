@@ -62,6 +62,7 @@ pub(crate) fn batch(number: u64, series: SeriesKey, readings: &[(i64, f64)], wat
         number,
         watermark: Timestamp::from_millis(watermark_ms),
         live: number == 0,
+        names_epoch: 0,
         width,
         series: if entries.is_empty() { Vec::new() } else { vec![series.into()] },
         entries,

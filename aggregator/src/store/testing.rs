@@ -64,6 +64,7 @@ pub(super) fn batch(shard: u32, number: u64, mut entries: Vec<Entry>) -> Batch {
         number,
         watermark: None,
         live: number == 0,
+        names_epoch: 0,
         width: Width::from_millis(WIDTH_MS).unwrap(),
         series: used.iter().map(|series| key(["a", "b", "c"][*series as usize]).into()).collect(),
         entries,

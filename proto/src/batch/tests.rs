@@ -27,6 +27,7 @@ fn sample() -> Batch {
         number: 7,
         watermark: Timestamp::from_millis(1_700_000_000_000),
         live: false,
+        names_epoch: 0,
         width,
         series: vec![key("a").into(), key("b").into()],
         entries: vec![entry(0, 170_000_000, 90, 95), entry(1, 169_999_999, 12, 12), entry(0, -3, 100, 4_000)],
