@@ -122,6 +122,7 @@ impl Shard {
             bodies: all.concat().into(),
             series,
             continues: false,
+            names_epoch: 0,
         };
         self.position += 40 * i64::try_from(count).unwrap_or(0);
         self.chunk += 1;
