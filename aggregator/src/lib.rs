@@ -6,6 +6,7 @@
 
 mod access;
 mod clock;
+mod conditions;
 pub mod config;
 mod fleet;
 pub mod ingest;

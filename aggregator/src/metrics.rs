@@ -26,7 +26,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    clock,
+    clock, conditions,
     ingest::Sessions,
     store::{Store, StoreStats},
 };
@@ -75,7 +75,7 @@ impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
         let metrics = Self {
             registry: Mutex::new(Registry::with_prefix("catchment_aggregator")),
-            conditions: Arc::default(),
+            conditions: Arc::new(Conditions::of(&conditions::KNOWN)),
             connections: Gauge::default(),
             connections_refused: Family::default(),
             accept_errors: Counter::default(),
@@ -99,6 +99,7 @@ impl Metrics {
     fn register(&self) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let r = &mut *registry;
+        r.register_collector(Box::new(stats::Held(Arc::clone(&self.conditions))));
         r.register("connections", "Connections now", self.connections.clone());
         r.register(
             "connections_refused",
@@ -165,8 +166,17 @@ impl AcceptEvents for Metrics {
         tracing::info!(%addr, %reason, "no connection");
     }
 
-    fn at_capacity(&self) {
+    fn at_capacity(&self, connections_max: usize) {
         Self::count(&self.connections_refused, "at_capacity");
+        let text = format!(
+            "all {connections_max} places for connections are taken: further gateways and operators wait until one \
+             ends; raise connections_max"
+        );
+        self.conditions.report(conditions::CONNECTIONS_FULL, Some(text));
+    }
+
+    fn has_room(&self) {
+        self.conditions.report(conditions::CONNECTIONS_FULL, None);
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::{
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
 use crate::{
+    conditions,
     config::Config,
     ingest::Sessions,
     metrics::Metrics,
@@ -237,6 +238,7 @@ impl Aggregator {
         let ended = tokio::select! {
             () = shutdown => Ok(()),
             reason = poisoned(&store) => Err(RunError::Poisoned(reason)),
+            () = conditions::watch(&store, || services.runner.is_full(), &metrics.conditions) => Ok(()),
             result = &mut serving => Err(RunError::Grpc(format!("{result:?}"))),
         };
         if let Err(error) = &ended {

@@ -39,8 +39,10 @@ pub trait AcceptEvents: Send + Sync {
     fn accept_error(&self, error: &io::Error);
     /// A connection did not become a peer and was closed.
     fn handshake_failed(&self, addr: SocketAddr, reason: HandshakeFailure);
-    /// All permits are taken; the loop waits for one before it accepts again.
-    fn at_capacity(&self) {}
+    /// All `connections_max` permits are taken; the loop waits for one before it accepts again.
+    fn at_capacity(&self, _connections_max: usize) {}
+    /// A permit came free after [`Self::at_capacity`]; the loop accepts again.
+    fn has_room(&self) {}
 }
 
 /// A connection whose other end is known.
@@ -99,7 +101,7 @@ pub async fn accept_loop<F, Fut>(
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => return,
-            accepted = accept(&listener, &permits, &*events) => accepted,
+            accepted = accept(&listener, &permits, config.connections_max, &*events) => accepted,
         };
         match accepted {
             Ok((stream, addr, permit)) => {
@@ -135,13 +137,16 @@ pub async fn accept_loop<F, Fut>(
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
+    connections_max: usize,
     events: &dyn AcceptEvents,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = match Arc::clone(permits).try_acquire_owned() {
         Ok(permit) => permit,
         Err(_) => {
-            events.at_capacity();
-            Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?
+            events.at_capacity(connections_max);
+            let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+            events.has_room();
+            permit
         }
     };
     let (stream, addr) = listener.accept().await?;

@@ -10,6 +10,7 @@
 //! stop. Both must run within an actix system: [`system`] makes one, [`spawn()`] does all of it on a thread.
 
 pub mod clock;
+mod conditions;
 pub mod config;
 pub mod cut;
 pub mod decode;

@@ -1,16 +1,22 @@
 //! What the gateway counts. Handles are resolved once; no label names a device.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use catchment_certs::{AcceptEvents, HandshakeFailure};
 use catchment_settings::Conditions;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::Histogram,
+    },
     registry::{Metric, Registry},
 };
 
-use crate::intake::Reason;
+use crate::{conditions, intake::Reason};
 
 /// One label named `reason`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -80,9 +86,11 @@ impl Metrics {
         let ack_seconds = Histogram::new(ACK_SECONDS);
         let help = "Time from reading a message to its durable acknowledgement";
         registry.register("ack_seconds", help, ack_seconds.clone());
+        let conditions = Arc::new(Conditions::of(&conditions::KNOWN));
+        registry.register_collector(Box::new(Held(Arc::clone(&conditions))));
         let r = &mut registry;
         let metrics = Self {
-            conditions: Arc::default(),
+            conditions,
             readings: add(r, "readings", "Readings taken"),
             messages: add(r, "messages", "Messages taken"),
             duplicates: add(r, "duplicates", "Messages sent again after they were taken"),
@@ -178,7 +186,52 @@ impl AcceptEvents for Metrics {
         tracing::debug!(%addr, %reason, "handshake failed");
     }
 
-    fn at_capacity(&self) {
+    fn at_capacity(&self, connections_max: usize) {
         self.at_capacity.inc();
+        let text = format!(
+            "all {connections_max} places for connections are taken: further devices wait until one ends; raise \
+             connections_max"
+        );
+        self.conditions.report(conditions::CONNECTIONS_FULL, Some(text));
+    }
+
+    fn has_room(&self) {
+        self.conditions.report(conditions::CONNECTIONS_FULL, None);
+    }
+}
+
+/// The conditions, read at each scrape.
+#[derive(Debug)]
+struct Held(Arc<Conditions>);
+
+impl Collector for Held {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "1 while the condition holds; the reason stands at /readyz or in the log";
+        let kind = ConstGauge::new(0_i64).metric_type();
+        let mut family = encoder.encode_descriptor("condition", help, None, kind)?;
+        for (name, holds) in self.0.states() {
+            ConstGauge::new(i64::from(holds)).encode(family.encode_family(&[("name", name)])?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_condition_has_its_metric_from_the_start() {
+        let metrics = Metrics::new();
+        for known in conditions::KNOWN {
+            let line = format!("catchment_gateway_condition{{name=\"{}\"}} 0\n", known.name);
+            assert!(metrics.text().contains(&line), "{line}{}", metrics.text());
+        }
+        metrics.at_capacity(5);
+        assert!(metrics.text().contains("catchment_gateway_condition{name=\"connections_full\"} 1\n"));
+        assert!(metrics.conditions.ready().unwrap_err().contains("all 5 places"));
+        metrics.has_room();
+        assert!(metrics.text().contains("catchment_gateway_condition{name=\"connections_full\"} 0\n"));
+        assert_eq!(metrics.conditions.ready(), Ok(()));
     }
 }

@@ -27,6 +27,7 @@ use tokio::{
 
 use crate::{
     clock::{Clock, SystemClock},
+    conditions::{UplinkWatch, watch_room},
     config::Config,
     listener,
     metrics::Metrics,
@@ -275,6 +276,7 @@ impl Gateway {
             () = shutdown => Ok(()),
             why = first_failure(&logs) => Err(RunError::Failed(why)),
             () = observe(&workers, &metrics, &*clock) => Ok(()),
+            () = watch_room(&logs, &metrics.conditions) => Ok(()),
         };
         stop.send_replace(true);
         let _ = accepting.await;
@@ -303,8 +305,9 @@ async fn first_failure(logs: &[ShardLog]) -> Arc<str> {
 
 /// Brings the gauges up to date, for ever.
 async fn observe(workers: &[Worker], metrics: &Metrics, clock: &dyn Clock) {
-    let mut steady = Steady::default();
+    let (mut steady, mut uplink) = (Steady::default(), UplinkWatch::default());
     loop {
+        uplink.look(metrics.uplink_connected.get() == 1, clock.mono(), &metrics.conditions);
         if let Some(step) = steady.look(clock.wall(), clock.mono()).step {
             metrics.clock_steps.inc();
             let seconds = step as f64 / 1e9;

@@ -18,7 +18,8 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use crate::error::{AppendError, SyncError};
+use crate::config::PAGE;
+use crate::error::{AppendError, FullReason, SyncError};
 use crate::format::{ALIGN, BLOCK_HEADER, RECORD_HEADER};
 use crate::fs::{Disk, RealDisk};
 use crate::log::Log;
@@ -68,6 +69,8 @@ impl<D: Disk> Drop for StopOnDrop<D> {
 
 struct Inner<D: Disk> {
     disk: Arc<D>,
+    /// `LogConfig::disk_free_min`.
+    disk_free_min: u64,
     segments: Arc<Segments>,
     state: Mutex<State>,
     /// For the committer.
@@ -162,6 +165,7 @@ impl<D: Disk> GroupLog<D> {
         let first = Commit { durable: writer.segments.durable(), poisoned, full: false };
         let inner = Arc::new(Inner {
             disk: Arc::clone(writer.disk()),
+            disk_free_min: writer.config.disk_free_min,
             segments: Arc::clone(&writer.segments),
             state: Mutex::new(State::new(pending)),
             wake: Condvar::new(),
@@ -245,6 +249,20 @@ impl<D: Disk> GroupLog<D> {
     /// Bytes on disk, reserved space included.
     pub fn bytes(&self) -> u64 {
         self.inner.segments.bytes()
+    }
+
+    /// What the log has no room for now: why the last record was refused, or, also when nothing is appended, that the
+    /// file system has less left than the log keeps free. `None` when it can grow. Asks the file system: not on a thread
+    /// that must not wait for it.
+    pub fn shortage(&self) -> Option<FullReason> {
+        if let Some(full) = self.inner.state().pending.full() {
+            return Some(full.clone());
+        }
+        match self.inner.disk.free_bytes(self.inner.segments.dir()) {
+            Ok(free) if free >= self.inner.disk_free_min.saturating_add(PAGE) => None,
+            Ok(free) => Some(FullReason::DiskFree { free }),
+            Err(error) => Some(FullReason::Disk(format!("ask for free space: {error}").into())),
+        }
     }
 
     /// Follows the commits.

@@ -11,7 +11,7 @@ pub mod logging;
 mod signal;
 mod units;
 
-pub use conditions::Conditions;
+pub use conditions::{Conditions, Known, Severity};
 pub use layer::{SettingsError, check_names, layered};
 pub use signal::shutdown_signal;
 pub use units::{ByteSize, HumanDuration, UnitError};

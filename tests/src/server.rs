@@ -108,21 +108,32 @@ impl Server {
         }
     }
 
-    /// The page of a gateway's metrics.
+    /// The page of its metrics.
     ///
     /// # Panics
-    /// When it is not a gateway's thread with `http` on, or does not answer.
+    /// When it is not a thread with `http` on, or does not answer.
     pub async fn metrics(&self) -> String {
-        let Some(Running::Gateway(catchment_gateway::Handle { http_addr: Some(addr), .. })) = &self.running
-        else {
-            panic!("no gateway with http on");
+        let (status, page) = self.http("/metrics").await;
+        assert_eq!(status, 200, "{page}");
+        page
+    }
+
+    /// Status and page of the plain HTTP endpoint.
+    ///
+    /// # Panics
+    /// When it is not a thread with `http` on, or does not answer.
+    pub async fn http(&self, path: &str) -> (u16, String) {
+        let addr = match &self.running {
+            Some(Running::Gateway(handle)) => handle.http_addr,
+            Some(Running::Aggregator(thread)) => thread.http_addr,
+            _ => None,
         };
-        let mut stream = TcpStream::connect(addr).await.unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut stream = TcpStream::connect(addr.expect("no thread with http on")).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
         let mut page = String::new();
         stream.read_to_string(&mut page).await.unwrap();
-        assert!(page.starts_with("HTTP/1.0 200") || page.starts_with("HTTP/1.1 200"), "{page}");
-        page
+        let status = page.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.unwrap_or_else(|| panic!("{page}")), page)
     }
 
     /// Its data folder.
@@ -243,6 +254,7 @@ impl Drop for Server {
 /// An aggregator on a thread with a runtime of its own.
 struct Thread {
     addr: SocketAddr,
+    http_addr: Option<SocketAddr>,
     stop: oneshot::Sender<()>,
     thread: thread::JoinHandle<Result<(), catchment_aggregator::RunError>>,
 }
@@ -257,13 +269,14 @@ impl Thread {
             let result = runtime.block_on(async move {
                 let config = catchment_aggregator::Config::try_from(options).unwrap();
                 let aggregator = catchment_aggregator::bind(config).await.unwrap();
-                bound.send(aggregator.local_addr()).unwrap();
+                bound.send((aggregator.local_addr(), aggregator.http_addr())).unwrap();
                 aggregator.run(async { _ = stopped.await }).await
             });
             runtime.shutdown_background();
             result
         });
-        Self { addr: addr.recv().expect("the aggregator does not start"), stop, thread }
+        let (addr, http_addr) = addr.recv().expect("the aggregator does not start");
+        Self { addr, http_addr, stop, thread }
     }
 
     fn stop(self) {

@@ -1,7 +1,8 @@
-//! The embedded store's own counters, as metrics.
+//! What is read at each scrape: the conditions, and the embedded store's own counters.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
+use catchment_settings::Conditions;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -9,6 +10,22 @@ use prometheus_client::{
 };
 
 use super::StatsSource;
+
+/// The conditions, each known one from the start.
+#[derive(Debug)]
+pub(super) struct Held(pub(super) Arc<Conditions>);
+
+impl Collector for Held {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "1 while the condition holds; the reason stands at /readyz or in the log";
+        let kind = ConstGauge::new(0_i64).metric_type();
+        let mut family = encoder.encode_descriptor("condition", help, None, kind)?;
+        for (name, holds) in self.0.states() {
+            ConstGauge::new(i64::from(holds)).encode(family.encode_family(&[("name", name)])?)?;
+        }
+        Ok(())
+    }
+}
 
 /// Encodes a snapshot at each scrape.
 pub(super) struct Collected(pub(super) StatsSource);

@@ -131,6 +131,11 @@ impl Runner {
         Self { permits: Arc::new(Semaphore::new(limits.queries_max)), limits, metrics }
     }
 
+    /// Whether as many questions run as may.
+    pub(crate) fn is_full(&self) -> bool {
+        self.permits.available_permits() == 0
+    }
+
     /// Bounds of a question.
     pub(crate) fn limits(&self) -> QueryLimits {
         self.limits

@@ -47,6 +47,8 @@ const HEADER_BYTES_MAX: u32 = 16 << 10;
 pub(super) struct Services {
     pub(super) router: Router,
     pub(super) health: Health,
+    /// Runs the questions of query and fleet.
+    pub(super) runner: Runner,
 }
 
 /// What the health service says.
@@ -90,7 +92,8 @@ impl Services {
         }));
         let query =
             QueryService { store: Arc::clone(store), runner: runner.clone(), metrics: Arc::clone(metrics) };
-        let fleet = FleetService { store: Arc::clone(store), sessions: Arc::clone(sessions), runner };
+        let fleet =
+            FleetService { store: Arc::clone(store), sessions: Arc::clone(sessions), runner: runner.clone() };
         let health = HealthReporter::new();
         for name in NAMES {
             health.set_service_status(name, ServingStatus::Serving).await;
@@ -117,7 +120,7 @@ impl Services {
             .initial_connection_window_size(Some(CONNECTION_WINDOW))
             .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
             .add_routes(with_reflection(routes));
-        Self { router, health: Health(health) }
+        Self { router, health: Health(health), runner }
     }
 }
 

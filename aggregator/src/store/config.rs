@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use catchment_journal::LogConfig;
+use catchment_journal::{FullReason, LogConfig};
 use catchment_proto::batch::BATCH_BYTES_MAX;
 
 /// Bounds of the embedded store.
@@ -77,6 +77,15 @@ pub struct OpenReport {
     pub lost_batches: u64,
     /// Where packs that could not be used were set aside.
     pub packs_set_aside: Option<PathBuf>,
+}
+
+/// What a store has no room for now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shortage {
+    /// Why the journal cannot grow, if it cannot.
+    pub journal: Option<FullReason>,
+    /// Batches wait because memory for windows that are not packed yet is used up.
+    pub memory: bool,
 }
 
 /// What the store counts, since it was opened.

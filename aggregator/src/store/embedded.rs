@@ -23,7 +23,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 
 use super::{
-    GatewayEntry, Origin, SeriesEntry, SeriesId, Store, StoreError, StoreStats,
+    GatewayEntry, Origin, SeriesEntry, SeriesId, Shortage, Store, StoreError, StoreStats,
     apply::Checked,
     entry::Entry,
     forget,
@@ -267,6 +267,14 @@ impl<D: Disk> Store for EmbeddedStore<D> {
             inner.healthy()
         }
         .boxed()
+    }
+
+    fn shortage(&self) -> Shortage {
+        let inner = &*self.inner;
+        let waiting = lock(&inner.gate).pending_bytes;
+        let recent = read(&inner.state).recent.bytes();
+        let memory = recent.saturating_add(waiting) >= inner.config.memory_bytes_max;
+        Shortage { journal: inner.log.shortage(), memory }
     }
 
     fn poisoned(&self) -> Option<Arc<str>> {

@@ -47,7 +47,7 @@ use futures_util::future::BoxFuture;
 #[cfg(any(test, feature = "sim"))]
 pub use self::memory::MemoryTree;
 pub use self::{
-    config::{OpenReport, StoreConfig, StoreStats},
+    config::{OpenReport, Shortage, StoreConfig, StoreStats},
     embedded::EmbeddedStore,
     open::OpenError,
     repair::{RepairReport, repair},
@@ -178,6 +178,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Makes durable what only memory holds, and stops; used once, at an ordered end.
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// What there is no room for now. Asks the file system: call it on a thread that may wait.
+    fn shortage(&self) -> Shortage {
+        Shortage::default()
+    }
 
     /// Why nothing more is acknowledged, when that is so.
     fn poisoned(&self) -> Option<Arc<str>>;

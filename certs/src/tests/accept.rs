@@ -69,8 +69,10 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
     });
     ping(&mut stream).await.unwrap();
     assert!(!waiting.is_finished());
+    assert_eq!(server.seen.has_room.load(Ordering::SeqCst), 0);
     drop(stream);
     waiting.await.unwrap();
+    assert!(server.seen.has_room.load(Ordering::SeqCst) >= 1);
     for name in ["first", "second"] {
         assert_eq!(server.peers.recv().await.unwrap().identity.name().as_str(), name);
     }

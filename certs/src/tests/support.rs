@@ -76,6 +76,7 @@ impl Pki {
 pub(super) struct Seen {
     pub(super) failures: Mutex<Vec<HandshakeFailure>>,
     pub(super) at_capacity: AtomicUsize,
+    pub(super) has_room: AtomicUsize,
 }
 
 impl AcceptEvents for Seen {
@@ -87,8 +88,12 @@ impl AcceptEvents for Seen {
         self.failures.lock().unwrap().push(reason);
     }
 
-    fn at_capacity(&self) {
+    fn at_capacity(&self, _connections_max: usize) {
         self.at_capacity.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn has_room(&self) {
+        self.has_room.fetch_add(1, Ordering::SeqCst);
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::{DIR, Random, open, read_all, small};
 use crate::sim::SimDisk;
-use crate::{AppendError, Disk, GroupLog, Log, LogConfig, Position, ReadEvent, RealDisk, SyncError};
+use crate::{
+    AppendError, Disk, FullReason, GroupLog, Log, LogConfig, Position, ReadEvent, RealDisk, SyncError,
+};
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let patience = Instant::now() + Duration::from_secs(30);
@@ -147,6 +149,23 @@ fn a_failed_sync_is_told_and_nothing_more_is_acknowledged() {
     wait_until("not told", || commits.borrow().poisoned.is_some());
     assert!(matches!(log.append(b"more"), Err(AppendError::Poisoned(_))));
     assert_eq!((log.durable(), commits.borrow().durable), (durable, durable));
+}
+
+#[test]
+fn a_shortage_is_known_before_anything_is_refused() {
+    let disk = SimDisk::new(10);
+    disk.set_quota(Some(100 << 10));
+    let log = GroupLog::start(open(&disk).0, "short").unwrap();
+    assert_eq!(log.shortage(), None);
+    // Less than the log keeps free: it is full although nobody appends.
+    disk.set_quota(Some(4 << 10));
+    assert!(matches!(log.shortage(), Some(FullReason::DiskFree { .. })), "{:?}", log.shortage());
+    disk.set_quota(None);
+    assert_eq!(log.shortage(), None);
+    let refused = std::iter::repeat_with(|| append(&log, &[3; 700])).find_map(Result::err);
+    assert!(matches!(refused, Some(AppendError::Full(FullReason::LogBound { .. }))), "{refused:?}");
+    assert!(matches!(log.shortage(), Some(FullReason::LogBound { .. })), "{:?}", log.shortage());
+    log.close().unwrap();
 }
 
 #[test]

@@ -1,0 +1,95 @@
+//! What keeps an aggregator from its work, by name, and the looks that find it: `/readyz` and the metrics show it.
+//!
+//! The decisions are pure; a look once a second feeds them, so that a full disk is known before a batch is refused.
+
+use std::{sync::Arc, time::Duration};
+
+use catchment_journal::FullReason;
+use catchment_settings::{Conditions, Known, Severity};
+
+use crate::store::{Shortage, Store};
+
+/// All places for connections are taken.
+pub(crate) const CONNECTIONS_FULL: &str = "connections_full";
+/// The file system of the data folder has no room.
+const DISK_FULL: &str = "disk_full";
+/// The store's journal has reached its bound.
+const JOURNAL_FULL: &str = "journal_full";
+/// Memory for windows that are not packed yet is used up.
+const MEMORY_FULL: &str = "memory_full";
+/// As many queries run as may.
+const QUERIES_FULL: &str = "queries_full";
+
+/// Everything that an aggregator may report. Full memory and busy queries make senders and callers wait for seconds and
+/// pass by themselves (where packing has no room, `disk_full` says so), so a probe does not fail for them.
+pub(crate) const KNOWN: [Known; 7] = [
+    Known { name: CONNECTIONS_FULL, severity: Severity::Unready },
+    Known { name: DISK_FULL, severity: Severity::Unready },
+    Known { name: "folder_gone", severity: Severity::Unready },
+    Known { name: JOURNAL_FULL, severity: Severity::Unready },
+    Known { name: MEMORY_FULL, severity: Severity::Notice },
+    Known { name: QUERIES_FULL, severity: Severity::Notice },
+    Known { name: "series_full", severity: Severity::Unready },
+];
+
+/// How often the aggregator looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Raises and clears the conditions of room.
+fn report(shortage: &Shortage, queries_full: bool, conditions: &Conditions) {
+    let bound = |why: &FullReason| matches!(why, FullReason::LogBound { .. });
+    let disk =
+        shortage.journal.as_ref().filter(|why| !bound(why)).map(|why| {
+            format!("{why}: make room on the data folder's file system; gateways wait until then")
+        });
+    conditions.report(DISK_FULL, disk);
+    let journal = shortage.journal.as_ref().filter(|why| bound(why)).map(|why| {
+        format!("the store's journal: {why}, store_journal: packing makes room, or raise it; gateways wait until then")
+    });
+    conditions.report(JOURNAL_FULL, journal);
+    let memory = shortage.memory.then(|| {
+        "store_memory is used up: gateways wait until windows are packed; raise it if this comes often"
+            .to_owned()
+    });
+    conditions.report(MEMORY_FULL, memory);
+    let queries =
+        queries_full.then(|| "as many queries run as queries_max allows: further ones wait".to_owned());
+    conditions.report(QUERIES_FULL, queries);
+}
+
+/// Looks whether the store has room, again and again: before a gateway is refused, and on threads that may wait for the
+/// disk.
+pub(crate) async fn watch(store: &Arc<dyn Store>, queries_full: impl Fn() -> bool, conditions: &Conditions) {
+    loop {
+        let store = Arc::clone(store);
+        // Fails when the look panics, which it does not.
+        if let Ok(shortage) = tokio::task::spawn_blocking(move || store.shortage()).await {
+            report(&shortage, queries_full(), conditions);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lacks_is_named_until_it_is_there() {
+        let conditions = Conditions::of(&KNOWN);
+        let held = |journal, memory, queries| {
+            report(&Shortage { journal, memory }, queries, &conditions);
+            conditions.list().into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(held(None, false, false), [""; 0]);
+        assert_eq!(held(Some(FullReason::DiskFree { free: 5 }), false, false), ["disk_full"]);
+        let text = conditions.ready().unwrap_err();
+        assert!(text.starts_with("disk_full: the file system has only 5 bytes free"), "{text}");
+        assert_eq!(held(Some(FullReason::Disk("quota".into())), false, false), ["disk_full"]);
+        assert_eq!(held(Some(FullReason::LogBound { bytes_max: 7 }), false, false), ["journal_full"]);
+        assert!(conditions.ready().unwrap_err().contains("store_journal"));
+        assert_eq!(held(None, true, true), ["memory_full", "queries_full"]);
+        assert_eq!(conditions.ready(), Ok(()), "these pass by themselves");
+        assert_eq!(held(None, false, false), [""; 0]);
+    }
+}

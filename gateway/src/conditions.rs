@@ -1,0 +1,162 @@
+//! What keeps a gateway from its work, by name, and the looks that find it: `/readyz` and the metrics show it.
+//!
+//! The decisions are pure; a look once a second feeds them, so that a full disk is known before a device is refused.
+
+use std::{sync::Arc, time::Duration};
+
+use catchment_journal::FullReason;
+use catchment_settings::{Conditions, Known, Severity};
+
+use crate::shard::ShardLog;
+
+/// All places for connections are taken.
+pub(crate) const CONNECTIONS_FULL: &str = "connections_full";
+/// The file system of the data folder has no room.
+const DISK_FULL: &str = "disk_full";
+/// A shard's journal has reached its bound.
+const JOURNAL_FULL: &str = "journal_full";
+/// A shard's outbox has reached its bound.
+const OUTBOX_FULL: &str = "outbox_full";
+/// There has been no stream to an aggregator for [`UPLINK_DOWN_AFTER`].
+const UPLINK_DOWN: &str = "uplink_down";
+
+/// Everything that a gateway may report. Without an uplink a gateway is ready: it takes readings, durably, until the
+/// outbox is full, which is a condition of its own; a probe that failed would send devices away without need.
+pub(crate) const KNOWN: [Known; 7] = [
+    Known { name: CONNECTIONS_FULL, severity: Severity::Unready },
+    Known { name: DISK_FULL, severity: Severity::Unready },
+    Known { name: "folder_gone", severity: Severity::Unready },
+    Known { name: JOURNAL_FULL, severity: Severity::Unready },
+    Known { name: OUTBOX_FULL, severity: Severity::Unready },
+    Known { name: UPLINK_DOWN, severity: Severity::Notice },
+    Known { name: "uplink_refused", severity: Severity::Unready },
+];
+
+/// An aggregator that restarts, or a change to the next one, is over by then.
+const UPLINK_DOWN_AFTER: Duration = Duration::from_secs(60);
+
+/// How often room is looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What journal and outbox of each shard have no room for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shortages {
+    pub(crate) journals: Vec<Option<FullReason>>,
+    pub(crate) outboxes: Vec<Option<FullReason>>,
+}
+
+impl Shortages {
+    /// Raises and clears the conditions of room.
+    pub(crate) fn report(&self, conditions: &Conditions) {
+        let all = self.journals.iter().chain(&self.outboxes).flatten();
+        let disk =
+            all.filter(|why| !is_bound(why)).min_by_key(|why| !matches!(why, FullReason::DiskFree { .. }));
+        let text = disk
+            .map(|why| format!("{why}: make room on the data folder's file system; devices wait until then"));
+        conditions.report(DISK_FULL, text);
+        let bound = |logs: &[Option<FullReason>], what, key, advice| {
+            let shard = logs.iter().position(|why| why.as_ref().is_some_and(is_bound))?;
+            let why = logs.get(shard)?.as_ref()?;
+            Some(format!(
+                "{what} of shard {shard}: {why}, its share of {key}: {advice}; its devices wait until then"
+            ))
+        };
+        let advice = "a checkpoint makes room, or raise it";
+        conditions.report(JOURNAL_FULL, bound(&self.journals, "the journal", "journal_bytes_max", advice));
+        let advice = "the aggregator has to take what waits, or raise it";
+        conditions.report(OUTBOX_FULL, bound(&self.outboxes, "the outbox", "outbox_bytes_max", advice));
+    }
+}
+
+const fn is_bound(why: &FullReason) -> bool {
+    matches!(why, FullReason::LogBound { .. })
+}
+
+/// How long there has been no stream to an aggregator.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct UplinkWatch {
+    /// By a clock that does not jump.
+    down_since: Option<Duration>,
+}
+
+impl UplinkWatch {
+    /// Looks: whether there is a stream, and the time now.
+    pub(crate) fn look(&mut self, connected: bool, now: Duration, conditions: &Conditions) {
+        self.down_since = if connected { None } else { self.down_since.or(Some(now)) };
+        let down =
+            self.down_since.map(|since| now.saturating_sub(since)).filter(|down| *down >= UPLINK_DOWN_AFTER);
+        let text = down.map(|_| {
+            let after = UPLINK_DOWN_AFTER.as_secs();
+            format!("no stream to an aggregator for more than {after} s: partials wait in the outbox; the log says why")
+        });
+        conditions.report(UPLINK_DOWN, text);
+    }
+}
+
+/// Looks whether the logs, a journal and an outbox for each shard, have room, again and again: before a device is refused, and off the threads that
+/// must not wait for a disk.
+pub(crate) async fn watch_room(logs: &[ShardLog], conditions: &Conditions) {
+    let logs: Arc<[ShardLog]> = logs.into();
+    loop {
+        let looked = Arc::clone(&logs);
+        let look = move || {
+            let room = |log: Option<&ShardLog>| log.and_then(ShardLog::shortage);
+            let (journals, outboxes) =
+                looked.chunks(2).map(|pair| (room(pair.first()), room(pair.get(1)))).unzip();
+            Shortages { journals, outboxes }
+        };
+        // Fails when the look panics, which it does not.
+        if let Ok(shortages) = tokio::task::spawn_blocking(look).await {
+            shortages.report(conditions);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(conditions: &Conditions) -> Vec<&'static str> {
+        conditions.list().into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn room_that_lacks_is_named_and_makes_unready_until_it_is_there() {
+        let conditions = Conditions::of(&KNOWN);
+        let (bound, disk) = (FullReason::LogBound { bytes_max: 7 }, FullReason::DiskFree { free: 5 });
+        let none = || vec![None, None];
+        let report = |journals, outboxes| {
+            Shortages { journals, outboxes }.report(&conditions);
+            held(&conditions)
+        };
+        assert_eq!(report(none(), none()), [""; 0]);
+        assert_eq!(report(vec![None, Some(disk.clone())], none()), ["disk_full"]);
+        let text = conditions.ready().unwrap_err();
+        assert!(text.starts_with("disk_full: the file system has only 5 bytes free"), "{text}");
+        assert_eq!(report(none(), vec![Some(FullReason::Disk("quota".into())), None]), ["disk_full"]);
+        assert_eq!(report(vec![Some(bound.clone()), None], none()), ["journal_full"]);
+        assert_eq!(report(none(), vec![None, Some(bound)]), ["outbox_full"]);
+        let text = conditions.ready().unwrap_err();
+        assert!(text.contains("shard 1") && text.contains("outbox_bytes_max"), "{text}");
+        assert_eq!(report(none(), none()), [""; 0]);
+        assert_eq!(conditions.ready(), Ok(()));
+    }
+
+    #[test]
+    fn an_uplink_that_is_down_for_long_is_shown_but_the_gateway_is_ready() {
+        let (conditions, mut watch) = (Conditions::of(&KNOWN), UplinkWatch::default());
+        let mut look = |connected, seconds| {
+            watch.look(connected, Duration::from_secs(seconds), &conditions);
+            held(&conditions)
+        };
+        assert_eq!(look(false, 100), [""; 0]);
+        assert_eq!(look(false, 159), [""; 0]);
+        assert_eq!(look(false, 160), ["uplink_down"]);
+        assert_eq!(conditions.ready(), Ok(()));
+        assert_eq!(look(true, 161), [""; 0]);
+        assert_eq!(look(false, 162), [""; 0]);
+        assert_eq!(look(false, 221), [""; 0]);
+        assert_eq!(look(false, 222), ["uplink_down"]);
+    }
+}
