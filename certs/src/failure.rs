@@ -102,7 +102,7 @@ impl TlsFailure {
         inner.map_or_else(|| Self::Closed(error.kind()), Self::from_tls)
     }
 
-    fn from_tls(error: &Error) -> Self {
+    pub(crate) fn from_tls(error: &Error) -> Self {
         match error {
             Error::NoCertificatesPresented => Self::NoCertificate,
             Error::InvalidCertificate(error) => Self::from_certificate(error),

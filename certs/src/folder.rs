@@ -27,6 +27,7 @@ use crate::{
     certificate::{Peer, peer_from_certificate, system_time},
     identity::IdentityError,
     provider::provider,
+    standing::StandingError,
 };
 
 /// File name of the certificate chain.
@@ -48,6 +49,7 @@ pub struct IdentityFolder {
     peer: Peer,
     certified_key: Arc<CertifiedKey>,
     roots: Arc<RootCertStore>,
+    anchors: Vec<CertificateDer<'static>>,
     crls: Vec<CertificateRevocationListDer<'static>>,
 }
 
@@ -104,6 +106,9 @@ pub enum FolderError {
         /// What is wrong.
         error: IdentityError,
     },
+    /// Peers would refuse it.
+    #[error(transparent)]
+    Standing(#[from] StandingError),
 }
 
 impl IdentityFolder {
@@ -111,7 +116,8 @@ impl IdentityFolder {
     ///
     /// A key that the file's group can read, an expired certificate and an expired revocation list are warned
     /// about in the log, not refused: the first is how secrets are mounted into containers, and the others
-    /// become right or wrong with time while the program runs.
+    /// become right or wrong with time while the program runs. What peers would say is not asked, see
+    /// [`IdentityFolder::load_in_force`].
     ///
     /// # Errors
     /// The first file that is missing, unreadable or does not fit the others.
@@ -129,9 +135,10 @@ impl IdentityFolder {
             tracing::warn!(path = %cert_path.display(), "this certificate has expired; peers will refuse it until it is renewed");
         }
         let certified_key = Arc::new(load_key(&dir.join(KEY_FILE), chain)?);
-        let roots = Arc::new(load_roots(&dir.join(CA_FILE))?);
+        let anchors = pem_blocks(&dir.join(CA_FILE), "trust anchor")?;
+        let roots = Arc::new(roots_of(&dir.join(CA_FILE), &anchors)?);
         let crls = load_crls(&dir.join(CRL_FILE))?;
-        Ok(Self { dir: dir.to_owned(), peer, certified_key, roots, crls })
+        Ok(Self { dir: dir.to_owned(), peer, certified_key, roots, anchors, crls })
     }
 
     /// Whose identity it is.
@@ -150,6 +157,11 @@ impl IdentityFolder {
 
     pub(crate) fn roots(&self) -> Arc<RootCertStore> {
         Arc::clone(&self.roots)
+    }
+
+    /// The certificates of the roots.
+    pub(crate) fn anchors(&self) -> &[CertificateDer<'static>] {
+        &self.anchors
     }
 
     pub(crate) fn crls(&self) -> Vec<CertificateRevocationListDer<'static>> {
@@ -175,10 +187,10 @@ fn load_key(path: &Path, chain: Vec<CertificateDer<'static>>) -> Result<Certifie
         .map_err(|error| FolderError::Key { path: path.to_owned(), error })
 }
 
-fn load_roots(path: &Path) -> Result<RootCertStore, FolderError> {
+fn roots_of(path: &Path, anchors: &[CertificateDer<'static>]) -> Result<RootCertStore, FolderError> {
     let mut roots = RootCertStore::empty();
-    for certificate in pem_blocks(path, "trust anchor")? {
-        roots.add(certificate).map_err(|error| FolderError::Content {
+    for certificate in anchors {
+        roots.add(certificate.clone()).map_err(|error| FolderError::Content {
             path: path.to_owned(),
             expected: "trust anchor",
             reason: error.to_string(),

@@ -5,7 +5,7 @@
 //! that were read out of a verified certificate. Nothing after the handshake looks at certificates again.
 //!
 //! * `identity`, `serial`, `certificate`: from a leaf certificate to a [`Peer`];
-//! * `folder`, `provider`, `server`, `verifier`, `client`, `channel`: from a folder to TLS in both directions;
+//! * `folder`, `standing`, `provider`, `server`, `verifier`, `client`, `channel`: from a folder to TLS in both directions;
 //! * `accept`, `socket`, `failure`: the accept loop that gateway and aggregator share;
 //! * `authority`, `cli`: the bundled certificate authority and its program.
 
@@ -23,6 +23,7 @@ mod provider;
 pub mod serial;
 pub mod server;
 pub mod socket;
+pub mod standing;
 mod verifier;
 
 #[cfg(test)]
@@ -38,3 +39,4 @@ pub use identity::{Identity, IdentityError, Role, TrustDomain};
 pub use serial::Serial;
 pub use server::{ServerTls, TlsError};
 pub use socket::Socket;
+pub use standing::StandingError;

@@ -4,5 +4,6 @@ mod accept;
 mod authority;
 mod changes;
 mod ledger;
+mod standing;
 mod support;
 mod tls;
