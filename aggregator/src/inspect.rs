@@ -1,14 +1,19 @@
-//! What `store verify` and `store repair` print.
+//! What `store verify`, `store repair` and `folder adopt` print.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
-use crate::store::{RepairReport, VerifyReport};
+use anyhow::{bail, ensure};
+use catchment_certs::{Identity, IdentityFolder, Role};
+
+use crate::store::{RepairReport, VerifyReport, lock_existing};
 
 /// The report as text: what there is, then what is damaged, a line each.
 pub fn verify_text(report: &VerifyReport) -> String {
     let VerifyReport { packs, partials, damaged_packs, series, entries, torn_tail_bytes, .. } = report;
+    let owner = report.owner.as_deref().unwrap_or("nobody yet; the next start binds it to its identity");
     let mut text = format!(
-        "packs: {packs} whole with {partials} partials, {damaged_packs} damaged\n\
+        "the folder belongs to {owner}\n\
+         packs: {packs} whole with {partials} partials, {damaged_packs} damaged\n\
          catalog: {series} series\n\
          journal: {entries} entries whole, {torn_tail_bytes} bytes at its end were never acknowledged\n"
     );
@@ -39,6 +44,38 @@ pub fn repair_text(report: &RepairReport) -> String {
         let _ = writeln!(text, "lost: {} more", report.lost.findings_unlisted);
     }
     text
+}
+
+/// Gives a store's folder to an aggregator of another identity: what was done. Gateways ask for the role alone, so
+/// another name is harmless; what was stored under another trust domain is given only by force.
+///
+/// # Errors
+/// The identity is no aggregator's, the folder is in use or of another trust domain, or reading or writing failed.
+pub fn adopt_text(data: &Path, identity: &Path, force: bool) -> anyhow::Result<String> {
+    let identity = IdentityFolder::load(identity)?;
+    let peer = identity.peer();
+    if peer.identity.role() != Role::Aggregator {
+        bail!(
+            "{}: this is the identity of {}, not of an aggregator",
+            identity.dir().display(),
+            peer.identity
+        );
+    }
+    let mut folder = lock_existing(data)?;
+    let before = folder.owner().unwrap_or("nobody").to_owned();
+    let owner = peer.uri();
+    if before == owner {
+        return Ok(format!("{} belongs to {owner} already\n", data.display()));
+    }
+    let foreign = Identity::from_uri(&before).is_ok_and(|(domain, _)| domain != peer.trust_domain);
+    ensure!(
+        force || !foreign,
+        "{} belongs to {before}, of another trust domain: its gateways and devices may be others of the same names; \
+         use a new folder, or repeat this with --force",
+        data.display()
+    );
+    folder.adopt(&owner)?;
+    Ok(format!("{} belongs to {owner} now, before it was of {before}\n", data.display()))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use catchment_aggregator::{
     Config, Options, bind, check,
-    inspect::{repair_text, verify_text},
+    inspect::{adopt_text, repair_text, verify_text},
     store,
 };
 use catchment_settings::{exit, layered, logging, shutdown_signal};
@@ -36,13 +36,33 @@ Examples:
   catchment-aggregator --identity PKI/aggregator/centre --listen 0.0.0.0:7700 --data /var/lib/catchment
   catchment-aggregator --config /etc/catchment/aggregator.toml --check-config
   catchment-aggregator store verify --data /var/lib/catchment
-  catchment-aggregator store repair --data /var/lib/catchment";
+  catchment-aggregator store repair --data /var/lib/catchment
+  catchment-aggregator folder adopt --data /var/lib/catchment --identity PKI/aggregator/centre-2";
 
 #[derive(Subcommand)]
 enum Command {
     /// Look after the embedded store while no aggregator uses it
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Change the owner of a data folder (aggregator stopped)
+    #[command(subcommand)]
+    Folder(FolderCommand),
+}
+
+#[derive(Subcommand)]
+enum FolderCommand {
+    /// Bind the folder to another identity; refused for another trust domain
+    Adopt {
+        /// Folder of the store
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Identity folder of the new owner
+        #[arg(long, value_name = "DIR")]
+        identity: PathBuf,
+        /// Adopt a folder of another trust domain
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -66,6 +86,9 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Some(Command::Store(StoreCommand::Verify { data })) => verify(&data),
         Some(Command::Store(StoreCommand::Repair { data })) => repair(&data),
+        Some(Command::Folder(FolderCommand::Adopt { data, identity, force })) => {
+            adopt(&data, &identity, force)
+        }
         None => serve(&cli),
     };
     result.unwrap_or_else(|error| exit::report(&error))
@@ -120,6 +143,12 @@ fn verify(data: &Path) -> anyhow::Result<ExitCode> {
     let report = store::verify(data)?;
     print!("{}", verify_text(&report));
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn adopt(data: &Path, identity: &Path, force: bool) -> anyhow::Result<ExitCode> {
+    logging::init(None, logging::LogFormat::Text)?;
+    print!("{}", adopt_text(data, identity, force)?);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn repair(data: &Path) -> anyhow::Result<ExitCode> {

@@ -110,20 +110,26 @@ pub struct Aggregator {
 /// # Errors
 /// What is wrong with it.
 pub fn check(config: &Config) -> Result<ServerTls, StartError> {
+    identity(config).map(|(tls, _)| tls)
+}
+
+/// The identity, checked: how it serves, and the URI that names it.
+fn identity(config: &Config) -> Result<(ServerTls, String), StartError> {
     let folder = IdentityFolder::load(&config.identity)?;
     let identity = &folder.peer().identity;
     if identity.role() != Role::Aggregator {
         return Err(StartError::Role { dir: config.identity.clone(), found: identity.to_string() });
     }
-    Ok(ServerTls::new(&folder, &[ALPN_GRPC])?)
+    Ok((ServerTls::new(&folder, &[ALPN_GRPC])?, folder.peer().uri()))
 }
 
 /// Opens the store and binds the addresses. On a full file system it waits for space, until it is dropped.
 ///
 /// # Errors
 /// What cannot be opened or bound; nothing is left behind then but the store's folder.
-pub async fn bind(config: Config) -> Result<Aggregator, StartError> {
-    let tls = check(&config)?;
+pub async fn bind(mut config: Config) -> Result<Aggregator, StartError> {
+    let (tls, owner) = identity(&config)?;
+    config.store.owner = Some(owner);
     let metrics = Metrics::new();
     let store = open(&config).await?;
     let told = Arc::clone(&store);

@@ -30,6 +30,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// The URI of its certificate, which names role, site, name and trust domain.
+    pub fn uri(&self) -> String {
+        self.identity.uri(&self.trust_domain)
+    }
+
     /// The peer again, if it belongs to the trust domain `expected`.
     pub(crate) fn of_domain(self, expected: &TrustDomain) -> Result<Self, IdentityError> {
         if self.trust_domain == *expected {

@@ -1,11 +1,15 @@
-//! `catchment-gateway journal verify` and `journal repair`: the logs of a data folder that no gateway uses.
+//! `catchment-gateway journal verify`, `journal repair` and `folder adopt`: a data folder that no gateway uses.
 
 use std::{fmt::Write as _, path::Path, sync::Arc};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
+use catchment_certs::{IdentityFolder, Role};
 use catchment_journal::{Checkpoints, DataDir, RealDisk, set_aside, verify};
 
-use crate::{run::SHARDS, shard};
+use crate::{
+    run::{KIND, SHARDS},
+    shard,
+};
 
 /// The logs of a shard, in its folder. The last holds copies only.
 const LOGS: [&str; 3] = ["journal", "outbox", shard::NAMES];
@@ -17,7 +21,7 @@ fn shards(data: &Path) -> anyhow::Result<(DataDir, Vec<std::path::PathBuf>)> {
         "{} is no data folder of a gateway: it has no file `identity`",
         data.display()
     );
-    let folder = DataDir::open(data, "gateway", 0, &[])?;
+    let folder = DataDir::open(data, KIND, 0, &[])?;
     let shards: u32 =
         folder.get(SHARDS).and_then(|text| text.parse().ok()).context("the number of shards is unknown")?;
     let paths = (0..shards).map(|shard| data.join(format!("shard-{shard}")));
@@ -30,8 +34,9 @@ fn shards(data: &Path) -> anyhow::Result<(DataDir, Vec<std::path::PathBuf>)> {
 /// # Errors
 /// When the folder is none, is in use, or cannot be read.
 pub fn verify_text(data: &Path) -> anyhow::Result<(String, bool)> {
-    let (_lock, folders) = shards(data)?;
-    let (mut text, mut clean) = (String::new(), true);
+    let (lock, folders) = shards(data)?;
+    let owner = lock.owner().unwrap_or("nobody yet; the next start binds it to its identity");
+    let (mut text, mut clean) = (format!("the folder belongs to {owner}\n"), true);
     for folder in folders {
         clean &= verify_shard(&folder, &mut text)?;
     }
@@ -124,4 +129,47 @@ pub fn repair_text(data: &Path) -> anyhow::Result<String> {
         );
     }
     Ok(text)
+}
+
+/// Gives a data folder to the gateway of another identity: what was done. What the outbox holds is then delivered as the
+/// new owner's, also what was delivered before as the old one's; so a folder that holds anything is given only by force.
+///
+/// # Errors
+/// The identity is no gateway's, the folder is in use or holds readings, or reading or writing failed.
+pub fn adopt_text(data: &Path, identity: &Path, force: bool) -> anyhow::Result<String> {
+    let identity = IdentityFolder::load(identity)?;
+    let peer = identity.peer();
+    if peer.identity.role() != Role::Gateway {
+        bail!("{}: this is the identity of {}, not of a gateway", identity.dir().display(), peer.identity);
+    }
+    let (mut folder, shards) = shards(data)?;
+    let before = folder.owner().unwrap_or("nobody").to_owned();
+    let owner = peer.uri();
+    if before == owner {
+        return Ok(format!("{} belongs to {owner} already\n", data.display()));
+    }
+    let (entries, batches) = held(&shards)?;
+    ensure!(
+        force || (entries == 0 && batches == 0),
+        "{} holds {entries} journal entries and {batches} batches of {before}: let that identity deliver them, and start \
+         {owner} with a new folder; or repeat this with --force: then all of it counts as readings of {owner}, also \
+         what was delivered before",
+        data.display()
+    );
+    folder.adopt(&owner)?;
+    Ok(format!("{} belongs to {owner} now, before it was of {before}\n", data.display()))
+}
+
+/// Journal entries beyond the first of each shard, which only configures it, and batches in the outboxes.
+fn held(shards: &[std::path::PathBuf]) -> anyhow::Result<(u64, u64)> {
+    let (mut entries, mut batches) = (0, 0);
+    let records = |log: &Path| match log.is_dir() {
+        true => verify(&RealDisk, log).map(|report| report.records()),
+        false => Ok(0),
+    };
+    for shard in shards {
+        entries += records(&shard.join("journal"))?.saturating_sub(1);
+        batches += records(&shard.join("outbox"))?;
+    }
+    Ok((entries, batches))
 }

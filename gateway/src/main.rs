@@ -2,7 +2,7 @@
 
 use std::{
     io::{Write as _, stdout},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -18,7 +18,8 @@ const EXAMPLES: &str = "Examples:
   catchment-gateway --identity pki/site/berlin/gateway/g1 --listen 0.0.0.0:8443 \\
       --aggregator https://centre.example:7443 --data /var/lib/catchment-gateway
   catchment-gateway --config /etc/catchment/gateway.toml --check-config
-  catchment-gateway journal verify --data /var/lib/catchment-gateway";
+  catchment-gateway journal verify --data /var/lib/catchment-gateway
+  catchment-gateway folder adopt --data /var/lib/catchment-gateway --identity pki/site/berlin/gateway/g2";
 
 /// Takes readings from devices over mutual TLS, folds them into windows, delivers partials to an aggregator.
 #[derive(Debug, Parser)]
@@ -41,6 +42,25 @@ enum Command {
     /// Look after journal and outbox while no gateway uses them
     #[command(subcommand)]
     Journal(JournalCommand),
+    /// Change the owner of a data folder (gateway stopped)
+    #[command(subcommand)]
+    Folder(FolderCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum FolderCommand {
+    /// Bind the folder to another identity; refused while it holds readings
+    Adopt {
+        /// The gateway's data folder
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Identity folder of the new owner
+        #[arg(long, value_name = "DIR")]
+        identity: PathBuf,
+        /// Count everything in the folder as the new owner's, including what the old owner delivered
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,6 +83,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Some(Command::Journal(command)) => look_after(&command),
+        Some(Command::Folder(FolderCommand::Adopt { data, identity, force })) => {
+            adopt(&data, &identity, force)
+        }
         None => start(arguments).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| report(&error))
@@ -75,6 +98,11 @@ fn look_after(command: &JournalCommand) -> anyhow::Result<ExitCode> {
     };
     write!(stdout(), "{text}")?;
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn adopt(data: &Path, identity: &Path, force: bool) -> anyhow::Result<ExitCode> {
+    write!(stdout(), "{}", inspect::adopt_text(data, identity, force)?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn start(arguments: Arguments) -> anyhow::Result<()> {

@@ -40,6 +40,8 @@ use crate::{
 
 /// How often the gauges are brought up to date.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+/// Kind of the data folder.
+pub(crate) const KIND: &str = "gateway";
 /// Key of the number of shards in the data folder's identity.
 pub(crate) const SHARDS: &str = "shards";
 /// Shards of a new data folder at most, unless more are asked for: each costs threads and files.
@@ -144,7 +146,8 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     let metrics = Metrics::new();
     let wanted = config.shards.unwrap_or_else(default_shards);
     let now_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(0);
-    let data = DataDir::open(&config.data, "gateway", now_ms, &[(SHARDS, &wanted.to_string())])?;
+    let owner = folder.peer().uri();
+    let data = DataDir::open_owned(&config.data, KIND, now_ms, &owner, &[(SHARDS, &wanted.to_string())])?;
     let shards = data.get(SHARDS).and_then(|text| text.parse().ok());
     let shards: u32 = shards.ok_or_else(|| StartError::Shards(config.data.clone()))?;
     if config.shards.is_some_and(|wanted| wanted != shards) {

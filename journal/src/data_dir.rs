@@ -1,23 +1,34 @@
-//! A data folder: its identity, its format version, its lock.
+//! A data folder: its identity, its owner, its format version, its lock.
 //!
-//! `identity` (see `whole.rs`) holds lines `key=value`: `format`, `kind`, `epoch`, `created_ms`, and what the
-//! program adds at creation. `lock` is held exclusively while the [`DataDir`] lives. The identity is written
-//! before anything else; a folder that holds files but no identity is refused, because starting anew there
-//! would hide a loss.
+//! `identity` (see `whole.rs`) holds lines `key=value`: `format`, `kind`, `epoch`, `created_ms`, `owner`, and what the
+//! program adds at creation; unknown keys are kept. `lock` is held exclusively while the [`DataDir`] lives. The
+//! identity is written before anything else; a folder that holds files but no identity is refused, because starting
+//! anew there would hide a loss.
+//!
+//! The owner is the identity that acknowledged what the folder holds, as a text that names one owner. Another owner is
+//! refused, because it would deliver readings under the wrong name. A folder from before owners were written down
+//! belongs to the first owner that opens it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::fs::{Disk, RealDisk};
+use crate::fs::{Disk, FileStatus, RealDisk};
 use crate::whole::{WholeError, read_whole, write_whole};
+
+mod check;
+mod place;
+
+pub use check::{FolderFacts, check_folder};
 
 /// Format of data folders that this program writes.
 pub const FORMAT_VERSION: u32 = 2;
 
 const IDENTITY: &str = "identity";
 const LOCK: &str = "lock";
+/// Key of the owner in the identity.
+const OWNER: &str = "owner";
 
 /// A data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +52,22 @@ pub enum DataDirError {
         /// What is wrong, and what to do.
         why: String,
     },
+    /// The folder is another's.
+    #[error(
+        "data folder {} belongs to {owner}, but the identity is {found}: start with the identity it belongs to, which \
+         also delivers what waits in it, or use another folder; `catchment-{kind} folder adopt` changes its owner",
+        path.display()
+    )]
+    Owner {
+        /// The folder.
+        path: PathBuf,
+        /// Its kind, which is the program's.
+        kind: String,
+        /// Whose it is.
+        owner: String,
+        /// Who asked for it.
+        found: String,
+    },
 }
 
 impl DataDirError {
@@ -58,13 +85,18 @@ pub struct DataDir {
     created_ms: u64,
     values: BTreeMap<String, String>,
     created: bool,
-    _lock: File,
+    /// The folder itself, wherever its name leads by now.
+    folder: File,
+    /// The file `identity` as it was read or written last.
+    identity: FileStatus,
+    lock: File,
 }
 
 impl DataDir {
     /// Opens the folder of that kind (`gateway`, `aggregator`), or creates it with a random epoch, `now_ms`
     /// (Unix milliseconds) as its time of creation, and `extras`. Extras of an existing folder stay as they
-    /// are: compare with [`DataDir::get`]. Keys and values hold no line break, keys no `=`.
+    /// are: compare with [`DataDir::get`]. Keys and values hold no line break, keys no `=`. Asks for no owner: for
+    /// looks at a folder; a server opens its folder with [`DataDir::open_owned`].
     ///
     /// # Errors
     /// See [`DataDirError`].
@@ -72,51 +104,61 @@ impl DataDir {
         let disk = RealDisk;
         disk.create_dir_all(path).map_err(DataDirError::io(path))?;
         let lock = lock(path)?;
-        let refuse = |why: String| DataDirError::Identity { path: path.to_owned(), why };
+        let folder = File::open(path).map_err(DataDirError::io(path))?;
         let file = path.join(IDENTITY);
-        let read = || match read_whole(&disk, &file) {
-            Ok(bytes) => Ok(bytes),
-            Err(WholeError::Io { path, source }) => Err(DataDirError::Io { path, source }),
-            Err(error) => Err(refuse(format!("{error}: restore it from a copy"))),
-        };
-        let (bytes, created) = match read()? {
+        let (bytes, created) = match read_identity(path)? {
             Some(bytes) => (bytes, false),
             None => {
                 check_empty(path)?;
-                let text = identity(&disk, kind, now_ms, extras)
-                    .ok_or_else(|| refuse("a key or value holds a line break or `=`".into()))?;
+                let text = new_identity(&disk, kind, now_ms, extras).ok_or_else(|| unfit_value(path))?;
                 write_whole(&disk, &file, text.as_bytes()).map_err(DataDirError::io(&file))?;
                 (text.into_bytes(), true)
             }
         };
-        let text = String::from_utf8(bytes).map_err(|_| refuse("identity is not UTF-8".into()))?;
-        let values: BTreeMap<String, String> = text
-            .lines()
-            .filter_map(|line| line.split_once('='))
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect();
-        let number = |key: &str| {
-            let value = values.get(key).and_then(|value| value.parse::<u64>().ok());
-            value.ok_or_else(|| refuse(format!("identity: `{key}` is missing or no number")))
-        };
-        let format = number("format")?;
-        if format > u64::from(FORMAT_VERSION) {
-            let why = format!("format {format}; this program knows up to {FORMAT_VERSION}: use a newer one");
-            return Err(refuse(why));
+        let Parsed { values, epoch, created_ms } = parse(path, kind, bytes)?;
+        let identity = identity_status(path)?;
+        Ok(Self { path: path.to_owned(), epoch, created_ms, values, created, folder, identity, lock })
+    }
+
+    /// As [`DataDir::open`], for its owner: a new folder belongs to it from the beginning, one without an owner from
+    /// now on, durably.
+    ///
+    /// # Errors
+    /// See [`DataDirError`]; nothing was changed if the folder is another's.
+    pub fn open_owned(
+        path: &Path,
+        kind: &str,
+        now_ms: u64,
+        owner: &str,
+        extras: &[(&str, &str)],
+    ) -> Result<Self, DataDirError> {
+        let mut all = extras.to_vec();
+        all.push((OWNER, owner));
+        let mut folder = Self::open(path, kind, now_ms, &all)?;
+        check_owner(path, kind, folder.owner(), Some(owner))?;
+        if folder.owner().is_none() {
+            folder.adopt(owner)?;
+            tracing::info!(folder = %path.display(), owner, "the data folder had no owner yet and belongs to this identity now");
         }
-        if format < u64::from(FORMAT_VERSION) {
-            let why = format!(
-                "format {format}, of a version before the first release; this program knows {FORMAT_VERSION}: \
-                 use a new folder"
-            );
-            return Err(refuse(why));
+        Ok(folder)
+    }
+
+    /// Gives the folder to an owner, durably, whoever had it before.
+    ///
+    /// # Errors
+    /// Output failed; the folder belongs to the old owner then, or to the new one.
+    pub fn adopt(&mut self, owner: &str) -> Result<(), DataDirError> {
+        if owner.contains('\n') {
+            return Err(unfit_value(&self.path));
         }
-        if values.get("kind").map(String::as_str) != Some(kind) {
-            let found = values.get("kind").map_or("nothing", String::as_str);
-            return Err(refuse(format!("belongs to {found}, not to {kind}: use another folder")));
-        }
-        let (epoch, created_ms) = (number("epoch")?, number("created_ms")?);
-        Ok(Self { path: path.to_owned(), epoch, created_ms, values, created, _lock: lock })
+        let mut values = self.values.clone();
+        values.insert(OWNER.to_owned(), owner.to_owned());
+        let text: String = values.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+        let file = self.path.join(IDENTITY);
+        write_whole(&RealDisk, &file, text.as_bytes()).map_err(DataDirError::io(&file))?;
+        self.identity = identity_status(&self.path)?;
+        self.values = values;
+        Ok(())
     }
 
     /// The folder.
@@ -139,9 +181,91 @@ impl DataDir {
         self.created
     }
 
+    /// Whose the folder is; `None` for one that no server has opened since owners are written down.
+    pub fn owner(&self) -> Option<&str> {
+        self.get(OWNER)
+    }
+
     /// A value that was given at creation.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.values.get(key).map(String::as_str)
+    }
+}
+
+/// What the identity says.
+struct Parsed {
+    values: BTreeMap<String, String>,
+    epoch: u64,
+    created_ms: u64,
+}
+
+fn refused(path: &Path, why: impl Into<String>) -> DataDirError {
+    DataDirError::Identity { path: path.to_owned(), why: why.into() }
+}
+
+fn unfit_value(path: &Path) -> DataDirError {
+    refused(path, "a key or value holds a line break or `=`")
+}
+
+/// The text of a folder's identity; `None` if it has none.
+fn read_identity(path: &Path) -> Result<Option<Vec<u8>>, DataDirError> {
+    match read_whole(&RealDisk, &path.join(IDENTITY)) {
+        Ok(bytes) => Ok(bytes),
+        Err(WholeError::Io { path, source }) => Err(DataDirError::Io { path, source }),
+        Err(error) => Err(refused(path, format!("{error}: restore it from a copy"))),
+    }
+}
+
+fn identity_status(path: &Path) -> Result<FileStatus, DataDirError> {
+    let file = path.join(IDENTITY);
+    let status = RealDisk.status(&file).map_err(DataDirError::io(&file))?;
+    status.ok_or_else(|| DataDirError::io(&file)(io::ErrorKind::NotFound.into()))
+}
+
+fn parse(path: &Path, kind: &str, bytes: Vec<u8>) -> Result<Parsed, DataDirError> {
+    let text = String::from_utf8(bytes).map_err(|_| refused(path, "identity is not UTF-8"))?;
+    let values: BTreeMap<String, String> = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    let number = |key: &str| {
+        let value = values.get(key).and_then(|value| value.parse::<u64>().ok());
+        value.ok_or_else(|| refused(path, format!("identity: `{key}` is missing or no number")))
+    };
+    let format = number("format")?;
+    if format > u64::from(FORMAT_VERSION) {
+        let why = format!("format {format}; this program knows up to {FORMAT_VERSION}: use a newer one");
+        return Err(refused(path, why));
+    }
+    if format < u64::from(FORMAT_VERSION) {
+        let why = format!(
+            "format {format}, of a version before the first release; this program knows {FORMAT_VERSION}: \
+             use a new folder"
+        );
+        return Err(refused(path, why));
+    }
+    if values.get("kind").map(String::as_str) != Some(kind) {
+        let found = values.get("kind").map_or("nothing", String::as_str);
+        return Err(refused(path, format!("belongs to {found}, not to {kind}: use another folder")));
+    }
+    let (epoch, created_ms) = (number("epoch")?, number("created_ms")?);
+    Ok(Parsed { values, epoch, created_ms })
+}
+
+/// Whether a folder of `owner` may be used by `found`; without an owner by anybody, and by nobody in particular always.
+fn check_owner(
+    path: &Path,
+    kind: &str,
+    owner: Option<&str>,
+    found: Option<&str>,
+) -> Result<(), DataDirError> {
+    match (owner, found) {
+        (Some(owner), Some(found)) if owner != found => {
+            let (owner, found) = (owner.to_owned(), found.to_owned());
+            Err(DataDirError::Owner { path: path.to_owned(), kind: kind.to_owned(), owner, found })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -172,7 +296,7 @@ fn check_empty(path: &Path) -> Result<(), DataDirError> {
     }
 }
 
-fn identity(disk: &RealDisk, kind: &str, now_ms: u64, extras: &[(&str, &str)]) -> Option<String> {
+fn new_identity(disk: &RealDisk, kind: &str, now_ms: u64, extras: &[(&str, &str)]) -> Option<String> {
     let epoch = (disk.random_u64() >> 1).max(1);
     let mut text = format!("format={FORMAT_VERSION}\nkind={kind}\nepoch={epoch}\ncreated_ms={now_ms}\n");
     for (key, value) in extras {

@@ -15,6 +15,24 @@ use rustix::io::Errno;
 /// File systems that write in place: ext2 to ext4, and XFS (`linux/magic.h`). Btrfs, ZFS, F2FS and others do not.
 const IN_PLACE: [rustix::fs::FsWord; 2] = [0xef53, 0x5846_5342];
 
+/// Which file it is, and how it stands.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct FileStatus {
+    /// One file of the machine: device and number of the inode.
+    pub id: (u64, u64),
+    /// How many names lead to it; 0 after its removal.
+    pub links: u64,
+    /// Length in bytes.
+    pub len: u64,
+}
+
+impl From<fs::Metadata> for FileStatus {
+    fn from(metadata: fs::Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        Self { id: (metadata.dev(), metadata.ino()), links: metadata.nlink(), len: metadata.len() }
+    }
+}
+
 /// A file system, or something that behaves like one.
 pub trait Disk: Send + Sync + 'static {
     /// An open file.
@@ -30,6 +48,8 @@ pub trait Disk: Send + Sync + 'static {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// Length of a file in bytes; `None` if there is none.
     fn len(&self, path: &Path) -> io::Result<Option<u64>>;
+    /// The file or folder to which a path leads; `None` if there is none.
+    fn status(&self, path: &Path) -> io::Result<Option<FileStatus>>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Renames a file within its folder, over an existing one, in one step.
@@ -62,8 +82,12 @@ pub trait DiskFile: Send + Sync + 'static {
     fn sync_data(&self) -> io::Result<()>;
     /// Makes bytes and all metadata durable (`fsync`).
     fn sync_all(&self) -> io::Result<()>;
+    /// Which file it is, whatever its name leads to by now.
+    fn status(&self) -> io::Result<FileStatus>;
     /// Length in bytes.
-    fn len(&self) -> io::Result<u64>;
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.status()?.len)
+    }
     /// True if the file is empty.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
@@ -99,9 +123,15 @@ impl Disk for RealDisk {
     }
 
     fn len(&self, path: &Path) -> io::Result<Option<u64>> {
+        Ok(self.status(path)?.map(|status| status.len))
+    }
+
+    fn status(&self, path: &Path) -> io::Result<Option<FileStatus>> {
         match fs::metadata(path) {
-            Ok(metadata) => Ok(Some(metadata.len())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Ok(metadata) => Ok(Some(metadata.into())),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -182,8 +212,8 @@ impl DiskFile for File {
         Self::sync_all(self)
     }
 
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
+    fn status(&self) -> io::Result<FileStatus> {
+        Ok(self.metadata()?.into())
     }
 }
 

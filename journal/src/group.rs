@@ -24,6 +24,7 @@ use crate::format::{ALIGN, BLOCK_HEADER, RECORD_HEADER};
 use crate::fs::{Disk, RealDisk};
 use crate::log::Log;
 use crate::pending::{Pending, Refusal};
+use crate::place::PlaceError;
 use crate::position::Position;
 use crate::reader::Reader;
 use crate::segments::Segments;
@@ -102,6 +103,8 @@ struct State {
     freed: bool,
     /// Why a sweep failed.
     unremovable: Option<Arc<str>>,
+    /// Why nothing is written any more.
+    poisoned: Option<Arc<str>>,
     stop: bool,
     /// Nothing is written any more.
     ended: bool,
@@ -117,6 +120,7 @@ impl State {
             sweep: false,
             freed: false,
             unremovable: None,
+            poisoned: None,
             stop: false,
             ended: false,
         }
@@ -127,6 +131,20 @@ impl<D: Disk> Inner<D> {
     fn state(&self) -> MutexGuard<'_, State> {
         // The state is consistent between any two statements that could panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Accepts, writes and acknowledges nothing more, and says so to everybody; the first reason counts, and is returned.
+    fn poison(&self, why: Arc<str>) -> Arc<str> {
+        let mut state = self.state();
+        let why = Arc::clone(state.poisoned.get_or_insert(why));
+        state.pending.poison(Arc::clone(&why));
+        state.ended = true;
+        drop(state);
+        self.wake.notify_one();
+        self.swept.notify_one();
+        self.commits.send_modify(|commit| commit.poisoned = Some(Arc::clone(&why)));
+        self.failure.send_replace(Some(Arc::clone(&why)));
+        why
     }
 
     fn stop(&self) {
@@ -277,6 +295,22 @@ impl<D: Disk> GroupLog<D> {
             Ok(why) => why.clone().unwrap_or_else(|| "the log has failed".into()),
             Err(_) => "the log was closed".into(),
         }
+    }
+
+    /// Ends the log for a reason that its owner knows: nothing more is accepted, written or acknowledged, and a commit
+    /// under way is not told as one. The first reason counts.
+    pub fn poison(&self, why: impl Into<Arc<str>>) {
+        self.inner.poison(why.into());
+    }
+
+    /// Whether the log's files are where they were. A commit looks at the file that it writes; this also finds, without
+    /// a commit, files that were moved or replaced and older segments that are missing. Asks the file system: not for a
+    /// thread that serves.
+    ///
+    /// # Errors
+    /// See [`PlaceError`].
+    pub fn look(&self) -> Result<(), PlaceError> {
+        self.inner.segments.look(&*self.inner.disk, || self.inner.state().released)
     }
 
     /// Has the segments removed that lie below `before` as a whole; does not wait for it.

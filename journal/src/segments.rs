@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::format::segment_name;
-use crate::fs::Disk;
+use crate::fs::{Disk, DiskFile};
+use crate::place::{PlaceError, check_path};
 use crate::position::Position;
 
 /// One segment file.
@@ -22,12 +23,21 @@ pub(crate) struct Segments {
     dir: PathBuf,
     pub(crate) salt: u64,
     list: Mutex<Vec<Segment>>,
+    newest: Mutex<Option<Newest>>,
     durable: AtomicU64,
+}
+
+/// Which file the segment is that is appended to.
+#[derive(Copy, Clone)]
+struct Newest {
+    start: Position,
+    id: (u64, u64),
 }
 
 impl Segments {
     pub(crate) fn new(dir: &Path, salt: u64, list: Vec<Segment>, durable: Position) -> Self {
-        Self { dir: dir.to_owned(), salt, list: Mutex::new(list), durable: AtomicU64::new(durable.get()) }
+        let (list, newest) = (Mutex::new(list), Mutex::new(None));
+        Self { dir: dir.to_owned(), salt, list, newest, durable: AtomicU64::new(durable.get()) }
     }
 
     fn list(&self) -> MutexGuard<'_, Vec<Segment>> {
@@ -66,6 +76,32 @@ impl Segments {
         if let Some(last) = self.list().last_mut() {
             last.file_bytes = file_bytes;
         }
+    }
+
+    /// Notes which file is appended to from now on. Where the system does not say, its name alone is looked at.
+    pub(crate) fn set_newest<F: DiskFile>(&self, start: Position, file: &F) {
+        let newest = file.status().ok().map(|status| Newest { start, id: status.id });
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = newest;
+    }
+
+    /// Whether every segment is where it was, as long as it was, and the one that is appended to is the same file.
+    /// `released` says what may be removed meanwhile.
+    ///
+    /// # Errors
+    /// See [`PlaceError`].
+    pub(crate) fn look<D: Disk>(&self, disk: &D, released: impl Fn() -> Position) -> Result<(), PlaceError> {
+        let list = self.list().clone();
+        let newest = *self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = list.iter().skip(1);
+        for segment in &list {
+            let next = next.next();
+            let id = newest.filter(|newest| newest.start == segment.start).map(|newest| newest.id);
+            let looked = check_path(disk, &self.path(segment.start), id, segment.file_bytes);
+            if looked.is_err() && next.is_none_or(|next| next.start > released()) {
+                return looked;
+            }
+        }
+        Ok(())
     }
 
     /// The oldest segment, if all of it lies below `before` and it is not the last.

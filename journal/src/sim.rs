@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::fs::Disk;
+use crate::fs::{Disk, FileStatus};
 
 mod file;
 
@@ -90,6 +90,12 @@ impl State {
 
     fn coin(&mut self) -> bool {
         self.random() & 1 == 0
+    }
+
+    fn status(&self, inode: u64) -> Option<FileStatus> {
+        let len = self.files.get(&inode)?.now.len() as u64;
+        let links = self.names.values().filter(|named| **named == inode).count() as u64;
+        Some(FileStatus { id: (0, inode), links, len })
     }
 
     fn used(&self) -> u64 {
@@ -287,6 +293,11 @@ impl Disk for SimDisk {
         let state = self.running()?;
         let length = |inode| state.files.get(inode).map(|file: &Inode| file.now.len() as u64);
         Ok(state.names.get(path).and_then(length))
+    }
+
+    fn status(&self, path: &Path) -> io::Result<Option<FileStatus>> {
+        let state = self.running()?;
+        Ok(state.names.get(path).and_then(|inode| state.status(*inode)))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

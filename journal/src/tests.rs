@@ -5,6 +5,8 @@ mod damage;
 mod group;
 mod log;
 mod manual;
+mod owner;
+mod place;
 mod whole;
 
 use std::path::Path;

@@ -15,6 +15,7 @@ use crate::error::FullReason;
 use crate::format::{SEGMENT_HEADER, encode_segment_header};
 use crate::fs::{Disk, DiskFile, is_no_space, write_zeros};
 use crate::pending::Block;
+use crate::place::{PlaceError, check_open};
 use crate::position::Position;
 use crate::scan::offset;
 use crate::segments::{Segment, Segments};
@@ -60,6 +61,7 @@ impl<D: Disk> Writer<D> {
         file_bytes: u64,
     ) -> Self {
         let tail = segments.durable();
+        segments.set_newest(start, &file);
         let written_bytes = disk.overwrites_in_place(segments.dir()).then_some(0);
         Self { disk, config, segments, file, start, file_bytes, written_bytes, tail, wrote: false }
     }
@@ -106,10 +108,16 @@ impl<D: Disk> Writer<D> {
         if let Err(error) = self.file.sync_data() {
             return Err(self.failed("sync", &error));
         }
+        self.check_place().map_err(|error| WriteError::Failed(error.to_string().into()))?;
         self.tail = block.end();
         self.wrote = true;
         self.segments.set_durable(self.tail);
         Ok(())
+    }
+
+    /// What is written and synced stays only in a file that still has its name and all its space.
+    fn check_place(&self) -> Result<(), PlaceError> {
+        check_open(self.file.status(), self.file_bytes, || self.segments.path(self.start))
     }
 
     /// After a commit of so many bytes: sees to it that the next ones find blocks that were written before.
@@ -222,11 +230,14 @@ impl<D: Disk> Writer<D> {
     /// durable). Without space nothing changes, except that reserved space was given back.
     pub(crate) fn roll(&mut self, at: Position) -> Result<(), WriteError> {
         let used = offset(self.start, self.tail);
-        if self.file_bytes > used {
-            match self.file.set_len(used) {
-                Ok(()) => self.set_file_bytes(used),
+        let reserved = self.file_bytes;
+        if reserved > used {
+            // Before the cut: whoever compares never finds the file shorter than it should be.
+            self.set_file_bytes(used);
+            if let Err(error) = self.file.set_len(used) {
                 // Zeros behind the last block are no damage.
-                Err(error) => tracing::warn!(%error, "cannot give back reserved disk space"),
+                tracing::warn!(%error, "cannot give back reserved disk space");
+                self.set_file_bytes(reserved);
             }
         }
         let file = create_segment(&*self.disk, &self.segments, at).map_err(|error| {
@@ -237,6 +248,7 @@ impl<D: Disk> Writer<D> {
         self.tail = at;
         self.file_bytes = PAGE;
         self.written_bytes = self.written_bytes.map(|_| 0);
+        self.segments.set_newest(at, &self.file);
         self.segments.push(Segment { start: at, file_bytes: PAGE });
         self.segments.set_durable(at);
         Ok(())

@@ -8,6 +8,8 @@ use catchment_proto::batch::BATCH_BYTES_MAX;
 /// Bounds of the embedded store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoreConfig {
+    /// Whose the data folder must be, as the URI of the aggregator's identity; `None`: anybody's, for tools and tests.
+    pub owner: Option<String>,
     /// Memory for windows that are not packed yet, bytes. At half of it packing begins, at all of it batches
     /// wait. Default 256 MiB: a million windows of a few hundred bytes.
     pub memory_bytes_max: usize,
@@ -38,6 +40,7 @@ pub struct StoreConfig {
 impl Default for StoreConfig {
     fn default() -> Self {
         Self {
+            owner: None,
             memory_bytes_max: 256 << 20,
             live_bytes_max: 64 << 20,
             pack_journal_bytes: 64 << 20,

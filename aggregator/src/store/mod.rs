@@ -46,6 +46,7 @@ use futures_util::future::BoxFuture;
 
 #[cfg(any(test, feature = "sim"))]
 pub use self::memory::MemoryTree;
+pub(crate) use self::verify::lock_existing;
 pub use self::{
     config::{OpenReport, Shortage, StoreConfig, StoreStats},
     embedded::EmbeddedStore,

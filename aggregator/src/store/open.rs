@@ -27,7 +27,7 @@ use super::{
 };
 
 /// Kind of the data folder.
-pub(super) const KIND: &str = "aggregator";
+pub(crate) const KIND: &str = "aggregator";
 /// Folder of the journal within it.
 pub(super) const JOURNAL: &str = "journal";
 /// Folder of sled within it.
@@ -90,7 +90,10 @@ impl EmbeddedStore {
     /// See [`OpenError`]; nothing was given up then.
     pub fn open(data: &Path, config: StoreConfig) -> Result<(Arc<Self>, OpenReport), OpenError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        let data_dir = DataDir::open(data, KIND, now, &[])?;
+        let data_dir = match &config.owner {
+            Some(owner) => DataDir::open_owned(data, KIND, now, owner, &[])?,
+            None => DataDir::open(data, KIND, now, &[])?,
+        };
         let mut report = OpenReport::default();
         let (packs, loaded) = open_packs(data, &config, &mut report)?;
         let parts = Parts { disk: Arc::new(RealDisk), data, packs, loaded, data_dir: Some(data_dir), config };

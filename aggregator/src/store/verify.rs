@@ -32,6 +32,8 @@ const FINDINGS_MAX: usize = 1000;
 /// What a data folder holds and what of it is damaged.
 #[derive(Clone, Debug, Default)]
 pub struct VerifyReport {
+    /// Whose the folder is; `None`: nobody's yet.
+    pub owner: Option<String>,
     /// Packs that are whole.
     pub packs: u64,
     /// Partials in them.
@@ -72,15 +74,15 @@ impl VerifyReport {
 /// There is no store, it is in use, there is no room for the copy, or the journal cannot be read at all. Damage is no
 /// error but in the report.
 pub fn verify(data: &Path) -> Result<VerifyReport, OpenError> {
-    let _lock = lock_existing(data)?;
-    let mut report = VerifyReport::default();
+    let lock = lock_existing(data)?;
+    let mut report = VerifyReport { owner: lock.owner().map(str::to_owned), ..VerifyReport::default() };
     let loaded = verify_packs(data, &mut report)?;
     verify_journal(data, loaded.as_ref(), &mut report)?;
     Ok(report)
 }
 
 /// Takes the lock of a folder that holds a store.
-pub(super) fn lock_existing(data: &Path) -> Result<DataDir, OpenError> {
+pub(crate) fn lock_existing(data: &Path) -> Result<DataDir, OpenError> {
     if !data.join(JOURNAL).is_dir() && !data.join(SLED).is_dir() {
         let source = std::io::Error::from(std::io::ErrorKind::NotFound);
         return Err(OpenError::Io { what: format!("{} holds no store", data.display()), source });

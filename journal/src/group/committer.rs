@@ -28,19 +28,9 @@ pub(super) struct ExitGuard<'a, D: Disk>(pub(super) &'a mut Committer<D>);
 
 impl<D: Disk> Drop for ExitGuard<'_, D> {
     fn drop(&mut self) {
-        let panicked = std::thread::panicking();
-        let mut state = self.0.inner.state();
-        state.pending.close();
-        if panicked {
-            state.ended = true;
-            self.0.inner.swept.notify_one();
-            state.pending.poison("the committing thread panicked".into());
-        }
-        drop(state);
-        if panicked {
-            let why: Arc<str> = "the committing thread panicked".into();
-            self.0.inner.commits.send_modify(|commit| commit.poisoned = Some(Arc::clone(&why)));
-            self.0.inner.failure.send_replace(Some(why));
+        self.0.inner.state().pending.close();
+        if std::thread::panicking() {
+            self.0.inner.poison("the committing thread panicked".into());
         }
     }
 }
@@ -48,8 +38,8 @@ impl<D: Disk> Drop for ExitGuard<'_, D> {
 /// What one round has to do.
 struct Round {
     block: Option<Block>,
-    /// Why released segments could not be removed.
-    unremovable: Option<Arc<str>>,
+    /// Why nothing may be written: poisoned from outside, or released segments could not be removed.
+    failed: Option<Arc<str>>,
     wanted: u64,
     /// Begin a new segment after the block; no record is accepted until then.
     roll: bool,
@@ -89,15 +79,7 @@ impl<D: Disk> Committer<D> {
     }
 
     fn poison(&self, why: Arc<str>) -> SyncError {
-        let mut state = self.inner.state();
-        state.pending.poison(Arc::clone(&why));
-        state.ended = true;
-        drop(state);
-        self.inner.swept.notify_one();
-        let told = Some(Arc::clone(&why));
-        self.inner.commits.send_modify(|commit| commit.poisoned = told);
-        self.inner.failure.send_replace(Some(Arc::clone(&why)));
-        SyncError::Poisoned(why)
+        SyncError::Poisoned(self.inner.poison(why))
     }
 
     /// Waits for something to do.
@@ -108,7 +90,8 @@ impl<D: Disk> Committer<D> {
             let data = self.held.is_none() && state.due && !state.pending.is_empty();
             let room = state.freed && (self.full.is_some() || state.wanted > 0);
             let wanted = self.retry.is_none() && state.wanted > 0;
-            if state.stop || state.unremovable.is_some() || data || room || wanted {
+            let failed = state.poisoned.is_some() || state.unremovable.is_some();
+            if state.stop || failed || data || room || wanted {
                 break;
             }
             let Some(retry) = self.retry else {
@@ -139,12 +122,12 @@ impl<D: Disk> Committer<D> {
             block
         });
         state.freed = false;
-        let unremovable = state.unremovable.take();
-        Round { block, unremovable, wanted: state.wanted, roll, stop: state.stop }
+        let failed = state.poisoned.clone().or_else(|| state.unremovable.take());
+        Round { block, failed, wanted: state.wanted, roll, stop: state.stop }
     }
 
     fn round(&mut self, round: Round) -> Result<(), Arc<str>> {
-        if let Some(why) = round.unremovable {
+        if let Some(why) = round.failed {
             return Err(why);
         }
         let mut committed = None;
@@ -197,7 +180,10 @@ impl<D: Disk> Committer<D> {
         self.retry = self.full.as_ref().map(|_| Instant::now() + RETRY);
         let (durable, full) = (self.writer.tail(), self.full.is_some());
         self.inner.commits.send_modify(|commit| {
-            commit.durable = durable;
+            // Poisoned meanwhile: what was written is not told as durable.
+            if commit.poisoned.is_none() {
+                commit.durable = durable;
+            }
             commit.full = full;
         });
     }

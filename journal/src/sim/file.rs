@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use super::{SimDisk, State, countdown, missing};
-use crate::fs::DiskFile;
+use crate::fs::{DiskFile, FileStatus};
 
 #[derive(Default)]
 pub(super) struct Inode {
@@ -155,7 +155,7 @@ impl DiskFile for SimFile {
         self.sync_data()
     }
 
-    fn len(&self) -> io::Result<u64> {
-        self.with(|_, file| Ok(file.now.len() as u64))
+    fn status(&self) -> io::Result<FileStatus> {
+        self.disk.running()?.status(self.inode).ok_or_else(missing)
     }
 }

@@ -13,6 +13,7 @@ mod limits;
 mod mqtt;
 mod mqtt_clients;
 mod mqtt_load;
+mod owner;
 mod programs;
 mod restart;
 mod stall;

@@ -1,0 +1,77 @@
+//! Whose a data folder is.
+
+use std::path::Path;
+
+use crate::{DataDir, DataDirError, RealDisk, check_folder, read_whole, write_whole};
+
+const BERLIN: &str = "spiffe://example.org/site/berlin/gateway/g1";
+const LYON: &str = "spiffe://example.org/site/lyon/gateway/g1";
+
+fn open(path: &Path, owner: &str) -> Result<DataDir, DataDirError> {
+    DataDir::open_owned(path, "gateway", 7, owner, &[("shards", "4")])
+}
+
+fn text(path: &Path) -> String {
+    String::from_utf8(read_whole(&RealDisk, &path.join("identity")).unwrap().unwrap()).unwrap()
+}
+
+#[test]
+fn a_folder_serves_its_owner_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data");
+    let epoch = open(&path, BERLIN).unwrap().epoch();
+    let before = text(&path);
+    let error = open(&path, LYON).unwrap_err();
+    assert!(matches!(&error, DataDirError::Owner { owner, found, .. } if owner == BERLIN && found == LYON));
+    let message = error.to_string();
+    assert!(message.contains("catchment-gateway folder adopt") && !message.contains('\n'), "{message}");
+    assert_eq!(text(&path), before, "a refusal changes nothing");
+    let again = open(&path, BERLIN).unwrap();
+    assert_eq!((again.epoch(), again.owner(), again.get("shards")), (epoch, Some(BERLIN), Some("4")));
+    // A look asks for no owner.
+    drop(again);
+    assert_eq!(DataDir::open(&path, "gateway", 0, &[]).unwrap().owner(), Some(BERLIN));
+}
+
+#[test]
+fn a_folder_from_before_owners_is_bound_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data");
+    std::fs::create_dir(&path).unwrap();
+    let old = "format=2\nkind=gateway\nepoch=77\ncreated_ms=5\nshards=3\nlater=x=y\n";
+    write_whole(&RealDisk, &path.join("identity"), old.as_bytes()).unwrap();
+    assert_eq!(DataDir::open(&path, "gateway", 0, &[]).unwrap().owner(), None);
+    assert_eq!(text(&path), old, "a look binds nothing");
+    let bound = open(&path, BERLIN).unwrap();
+    assert_eq!((bound.epoch(), bound.created_ms(), bound.is_new()), (77, 5, false));
+    assert_eq!((bound.get("shards"), bound.get("later")), (Some("3"), Some("x=y")));
+    bound.look().unwrap();
+    drop(bound);
+    assert!(text(&path).contains(&format!("owner={BERLIN}\n")));
+    assert!(matches!(open(&path, LYON), Err(DataDirError::Owner { .. })));
+    DataDir::open(&path, "gateway", 0, &[]).unwrap().adopt(LYON).unwrap();
+    assert_eq!(open(&path, LYON).unwrap().epoch(), 77);
+}
+
+#[test]
+fn a_check_before_a_start_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("deep/er/data");
+    assert_eq!(check_folder(&path, "gateway", Some(BERLIN)).unwrap(), None);
+    assert!(!dir.path().join("deep").exists());
+    let folder = open(&path, BERLIN).unwrap();
+    // Also while it is in use.
+    let facts = check_folder(&path, "gateway", Some(BERLIN)).unwrap().unwrap();
+    assert_eq!((facts.epoch, facts.created_ms, facts.owner.as_deref()), (folder.epoch(), 7, Some(BERLIN)));
+    drop(folder);
+    assert!(matches!(check_folder(&path, "gateway", Some(LYON)), Err(DataDirError::Owner { .. })));
+    let error = check_folder(&path, "aggregator", None).unwrap_err().to_string();
+    assert!(error.contains("belongs to gateway"), "{error}");
+    let file = path.join("identity");
+    assert!(matches!(check_folder(&file, "gateway", None), Err(DataDirError::Io { .. })), "no folder");
+    assert!(matches!(check_folder(&file.join("x"), "gateway", None), Err(DataDirError::Io { .. })));
+    std::fs::write(path.join("journal"), b"").unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let error = check_folder(&path, "gateway", None).unwrap_err().to_string();
+    assert!(error.contains("no identity"), "{error}");
+}
