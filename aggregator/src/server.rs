@@ -35,6 +35,8 @@ use services::Services;
 const CONNECTIONS_WAITING: usize = 16;
 /// How often the store is asked whether it failed.
 const POISON_EVERY: Duration = Duration::from_millis(500);
+/// The condition of a data folder that is not what it was.
+const FOLDER_GONE: &str = "folder_gone";
 /// A start that found no space tries again after this.
 const SPACE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -249,6 +251,9 @@ impl Aggregator {
         };
         if let Err(error) = &ended {
             tracing::error!(%error, "stopping");
+            if let Err(gone) = look(&store).await {
+                metrics.conditions.set(FOLDER_GONE, Some(gone.to_string()));
+            }
         }
         stop.send_replace(true);
         services.health.stop().await;
@@ -282,6 +287,7 @@ async fn finish<T>(
     let closing = Instant::now();
     let closed = timeout_at(deadline, store.close()).await;
     tracing::info!(elapsed = ?closing.elapsed(), total = ?start.elapsed(), "the store is closed");
+    look(store).await.map_err(RunError::Poisoned)?;
     match closed {
         Ok(result) => result.map_err(RunError::Close),
         Err(_) => {
@@ -320,6 +326,16 @@ impl HandOver {
 async fn told(mut flag: watch::Receiver<bool>) {
     // An error means that the sender is gone.
     let _ = flag.wait_for(|flag| *flag).await;
+}
+
+/// Looks at the store's folder, on a thread that may wait for the disk.
+///
+/// # Errors
+/// What is gone.
+async fn look(store: &Arc<dyn Store>) -> Result<(), Arc<str>> {
+    let store = Arc::clone(store);
+    let looked = tokio::task::spawn_blocking(move || store.look()).await;
+    looked.unwrap_or_else(|error| Err(error.to_string().into()))
 }
 
 /// Resolves when the store has failed.

@@ -16,6 +16,7 @@ pub mod cut;
 pub mod decode;
 pub mod device;
 pub mod fold;
+mod folder;
 pub mod inspect;
 pub mod intake;
 pub mod listener;

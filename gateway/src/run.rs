@@ -29,6 +29,7 @@ use crate::{
     clock::{Clock, SystemClock},
     conditions::{UplinkWatch, watch_room},
     config::Config,
+    folder::Folder,
     listener,
     metrics::Metrics,
     session::protocol::{ALPN_FRAMES, ALPN_MQTT},
@@ -241,6 +242,10 @@ impl Gateway {
         let (stop, stopping) = watch::channel(false);
         let logs: Vec<ShardLog> =
             shards.iter().flat_map(|shard| [shard.journal().clone(), shard.outbox().clone()]).collect();
+        let (epoch, created_ms) = (data.epoch(), data.created_ms());
+        let checkpoints = shards.iter().map(Shard::checkpoints).collect();
+        let folder = Arc::new(Folder::new(data, logs.clone(), checkpoints, Arc::clone(&metrics)));
+        let watch = folder.watch().map_err(|error| RunError::Failed(error.to_string().into()))?;
         let (workers, links): (Vec<Worker>, Vec<ShardLink>) = shards
             .into_iter()
             .zip(0..)
@@ -254,8 +259,8 @@ impl Gateway {
             UplinkConfig {
                 aggregators: config.aggregators.clone(),
                 tls: client,
-                epoch: data.epoch(),
-                epoch_created_ms: i64::try_from(data.created_ms()).unwrap_or(i64::MAX),
+                epoch,
+                epoch_created_ms: i64::try_from(created_ms).unwrap_or(i64::MAX),
                 in_flight: config.uplink_in_flight,
             },
             links,
@@ -275,7 +280,7 @@ impl Gateway {
                 let (arrivals, metrics, id) = (Arc::clone(&arrivals), Arc::clone(&counted), id.clone());
                 async move { listener::route(accepted, &id, &arrivals, &metrics).await }
             }));
-        let result = tokio::select! {
+        let mut result = tokio::select! {
             () = shutdown => Ok(()),
             why = first_failure(&logs) => Err(RunError::Failed(why)),
             () = observe(&workers, &metrics, &*clock) => Ok(()),
@@ -283,15 +288,19 @@ impl Gateway {
         };
         stop.send_replace(true);
         let _ = accepting.await;
-        end(&workers, &outboxes, &config, result.is_ok()).await;
+        if result.is_ok() {
+            result = tokio::select! {
+                () = end(&workers, &outboxes, &config, &folder) => Ok(()),
+                why = first_failure(&logs) => Err(RunError::Failed(why)),
+            };
+        }
         workers.into_iter().for_each(Worker::stop);
         uplink.abort();
         if let Some(http) = http {
             http.abort();
         }
-        close(logs).await;
-        drop(data);
-        result
+        let closed = folder.close(watch).await;
+        result.and(closed.map_err(RunError::Failed))
     }
 }
 
@@ -334,7 +343,7 @@ async fn observe(workers: &[Worker], metrics: &Metrics, clock: &dyn Clock) {
 }
 
 /// The ordered end: sessions, checkpoints, delivery; each as long as there is time.
-async fn end(workers: &[Worker], outboxes: &[ShardLink], config: &Config, healthy: bool) {
+async fn end(workers: &[Worker], outboxes: &[ShardLink], config: &Config, folder: &Arc<Folder>) {
     let started = Instant::now();
     let steps = async {
         for worker in workers {
@@ -350,20 +359,9 @@ async fn end(workers: &[Worker], outboxes: &[ShardLink], config: &Config, health
         }
         tracing::info!(took = ?started.elapsed(), "everything closed is delivered");
     };
-    if healthy && timeout(config.stop_timeout, steps).await.is_err() {
+    if timeout(config.stop_timeout, steps).await.is_err() && folder.look_aside().await.is_ok() {
         tracing::warn!(took = ?started.elapsed(), "stopping with partials that are not delivered; they stay durable");
     }
-}
-
-async fn close(logs: Vec<ShardLog>) {
-    let closing = tokio::task::spawn_blocking(move || {
-        for log in logs {
-            if let Err(error) = log.close() {
-                tracing::error!(%error, "a log did not close in order");
-            }
-        }
-    });
-    let _ = closing.await;
 }
 
 fn endpoints(metrics: &Arc<Metrics>, logs: &[ShardLog]) -> Endpoints {

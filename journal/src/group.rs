@@ -299,7 +299,7 @@ impl<D: Disk> GroupLog<D> {
 
     /// Ends the log for a reason that its owner knows: nothing more is accepted, written or acknowledged, and a commit
     /// under way is not told as one. The first reason counts.
-    pub fn poison(&self, why: impl Into<Arc<str>>) {
+    pub fn poison(&self, why: &str) {
         self.inner.poison(why.into());
     }
 

@@ -4,6 +4,7 @@
 //!   many appenders, with one thread that commits for all of them (one sync for all that arrived meanwhile).
 //! * [`Checkpoints`], [`write_whole`]: small files that are there whole or not at all.
 //! * [`DataDir`]: a data folder with an identity, an owner, a format version and a lock; whether it is still in its place.
+//! * [`Watch`]: a thread that looks from time to time, for a folder under a running server.
 //! * [`verify`], [`set_aside`]: what is wrong with a log's files, and how to live on without the bad part.
 //!
 //! What always holds: an append is refused before it changes anything, or it is written; what a commit
@@ -35,6 +36,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod watch;
 mod whole;
 mod window;
 mod writer;
@@ -47,9 +49,10 @@ pub use fs::{Disk, DiskFile, FileStatus, RealDisk};
 pub use group::{Commit, Committer, GroupLog};
 pub use log::Log;
 pub use peek::Peek;
-pub use place::{PlaceError, check_in_place};
+pub use place::{PlaceError, check_exists, check_in_place};
 pub use position::Position;
 pub use reader::{ReadEvent, Reader};
 pub use repair::{SetAside, set_aside};
 pub use verify::{SegmentReport, VerifyReport, verify};
+pub use watch::Watch;
 pub use whole::{Checkpoints, WholeError, read_whole, write_whole};

@@ -88,6 +88,14 @@ pub(crate) fn check_path<D: Disk>(
     }
 }
 
+/// Whether there is still something where a path leads.
+///
+/// # Errors
+/// See [`PlaceError`].
+pub fn check_exists(path: &Path) -> Result<(), PlaceError> {
+    check_path(&RealDisk, path, None, 0)
+}
+
 /// Whether a path still leads to a file or folder that this process has open.
 ///
 /// # Errors

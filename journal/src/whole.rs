@@ -7,8 +7,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::fs::{Disk, DiskFile, RealDisk};
+use crate::place::{PlaceError, check_path};
 
 const MAGIC: &[u8; 8] = b"CATCHWHL";
 const HEADER: usize = 20;
@@ -114,6 +116,10 @@ pub struct Checkpoints<D: Disk = RealDisk> {
     disk: Arc<D>,
     dir: PathBuf,
     prefix: String,
+    /// The generation that its owner read or wrote last; 0: none.
+    known: AtomicU64,
+    /// The last look found that it is gone.
+    missing: AtomicBool,
 }
 
 impl<D: Disk> Checkpoints<D> {
@@ -123,7 +129,14 @@ impl<D: Disk> Checkpoints<D> {
     /// Output failed.
     pub fn open(disk: Arc<D>, dir: &Path, prefix: &str) -> io::Result<Self> {
         disk.create_dir_all(dir)?;
-        Ok(Self { disk, dir: dir.to_owned(), prefix: prefix.to_owned() })
+        let (known, missing) = (AtomicU64::new(0), AtomicBool::new(false));
+        Ok(Self { disk, dir: dir.to_owned(), prefix: prefix.to_owned(), known, missing })
+    }
+
+    /// The folder that they are in. It is made at the opening alone: making it anew later could bring back the beginning
+    /// of a path that was removed.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Numbers of the generations, newest first.
@@ -147,12 +160,36 @@ impl<D: Disk> Checkpoints<D> {
     /// Output failed; the newest generation is the one before, or this one.
     pub fn write(&self, bytes: &[u8]) -> io::Result<u64> {
         let older = self.numbers()?;
-        let number = older.first().map_or(1, |newest| newest.saturating_add(1));
+        let newest = older.first().copied().unwrap_or(0).max(self.known.load(Ordering::Acquire));
+        let number = newest.saturating_add(1);
         write_whole(&*self.disk, &self.path(number), bytes)?;
+        self.known.store(number, Ordering::Release);
+        self.missing.store(false, Ordering::Release);
         for number in older.into_iter().skip(1) {
             self.disk.remove(&self.path(number))?;
         }
         Ok(number)
+    }
+
+    /// Whether the generation that was read or written last is still there; [`Checkpoints::is_missing`] remembers. Its
+    /// owner can write the next one in its place.
+    ///
+    /// # Errors
+    /// See [`PlaceError`].
+    pub fn look(&self) -> Result<(), PlaceError> {
+        let known = self.known.load(Ordering::Acquire);
+        let looked = if known == 0 { Ok(()) } else { check_path(&*self.disk, &self.path(known), None, 1) };
+        // Otherwise a newer one was written meanwhile, and this one was removed as old.
+        if known != self.known.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.missing.store(looked.as_ref().is_err_and(PlaceError::is_gone), Ordering::Release);
+        looked
+    }
+
+    /// Whether the last look found that the newest generation is gone; over with the next write.
+    pub fn is_missing(&self) -> bool {
+        self.missing.load(Ordering::Acquire)
     }
 
     /// The generations that are there and are not whole.
@@ -199,7 +236,10 @@ impl<D: Disk> Checkpoints<D> {
         let mut first_damage = None;
         for number in numbers {
             match read_whole(&*self.disk, &self.path(number)) {
-                Ok(Some(bytes)) => return Ok(Some((number, bytes))),
+                Ok(Some(bytes)) => {
+                    self.known.store(number, Ordering::Release);
+                    return Ok(Some((number, bytes)));
+                }
                 Ok(None) => {}
                 Err(error @ WholeError::Damaged { .. }) => {
                     tracing::warn!(%error, "checkpoint passed over");

@@ -16,7 +16,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use catchment_journal::{Commit, Disk, RealDisk};
+use catchment_journal::{Commit, Disk, RealDisk, Watch};
 use catchment_partial::{Partial, Timestamp, Window};
 use catchment_proto::{Batch, GatewayId, SeriesKey, batch::SHARDS_MAX};
 use futures_util::{FutureExt, future::BoxFuture};
@@ -29,7 +29,7 @@ use super::{
     forget,
     gate::{Admission, stopping},
     inner::{Inner, lock, read, write},
-    scan,
+    place, scan,
 };
 
 /// A store in a data folder of its own. Dropping it stops its threads; [`Store::close`] also packs what memory holds.
@@ -37,6 +37,7 @@ pub struct EmbeddedStore<D: Disk = RealDisk> {
     pub(super) inner: Arc<Inner<D>>,
     packer: Option<JoinHandle<()>>,
     checker: Option<JoinHandle<()>>,
+    folder: Option<Watch>,
     stop_check: Arc<AtomicBool>,
 }
 
@@ -44,7 +45,7 @@ impl<D: Disk> EmbeddedStore<D> {
     /// A store whose packing its owner drives.
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn without_packer(inner: Arc<Inner<D>>) -> Self {
-        Self { inner, packer: None, checker: None, stop_check: Arc::default() }
+        Self { inner, packer: None, checker: None, folder: None, stop_check: Arc::default() }
     }
 
     /// Starts packer and check beside an opened store.
@@ -52,11 +53,19 @@ impl<D: Disk> EmbeddedStore<D> {
         let shared = Arc::clone(&inner);
         let thread = std::thread::Builder::new().name("store-packer".to_owned());
         let packer = thread.spawn(move || super::packer::run(&shared))?;
-        let mut store = Self { inner, packer: Some(packer), checker: None, stop_check: Arc::default() };
+        let stop_check = Arc::default();
+        let mut store = Self { inner, packer: Some(packer), checker: None, folder: None, stop_check };
+        store.folder = Some(place::watch(&store.inner)?);
         let (shared, stop) = (Arc::clone(&store.inner), Arc::clone(&store.stop_check));
         let thread = std::thread::Builder::new().name("store-check".to_owned());
         store.checker = Some(thread.spawn(move || super::check::run(&shared, &stop))?);
         Ok(store)
+    }
+
+    /// So that a test sees what commits notice by themselves.
+    #[cfg(test)]
+    pub(super) fn stop_watching(&mut self) {
+        self.folder = None;
     }
 
     /// What the store holds and has done since it was opened.
@@ -280,10 +289,15 @@ impl<D: Disk> Store for EmbeddedStore<D> {
     fn poisoned(&self) -> Option<Arc<str>> {
         self.inner.failure()
     }
+
+    fn look(&self) -> Result<(), Arc<str>> {
+        place::look(&self.inner)
+    }
 }
 
 impl<D: Disk> Drop for EmbeddedStore<D> {
     fn drop(&mut self) {
+        self.folder = None;
         self.inner.signal.ask(|request| request.stop = true);
         self.stop_check.store(true, Ordering::Release);
         if let Some(checker) = self.checker.take() {

@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -79,8 +79,10 @@ pub(super) struct Inner<D: Disk = RealDisk> {
     pub(super) progress: watch::Sender<Progress>,
     pub(super) signal: Signal,
     pub(super) failure: OnceLock<Arc<str>>,
+    /// The folder could not be looked at, and that was reported.
+    pub(super) unlooked: AtomicBool,
     /// Dropped last: it holds the lock on the folder. `None` in a simulation, which has none.
-    pub(super) _data_dir: Option<DataDir>,
+    pub(super) data_dir: Option<DataDir>,
 }
 
 impl<D: Disk> Inner<D> {

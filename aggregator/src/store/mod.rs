@@ -25,6 +25,7 @@ mod pack;
 mod packed;
 mod packer;
 mod packs;
+mod place;
 mod recent;
 mod records;
 mod repair;
@@ -187,4 +188,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Why nothing more is acknowledged, when that is so.
     fn poisoned(&self) -> Option<Arc<str>>;
+
+    /// Looks whether what the store stands on is still in its place; blocks on the disk.
+    ///
+    /// # Errors
+    /// What is gone; the store has failed then.
+    fn look(&self) -> Result<(), Arc<str>> {
+        Ok(())
+    }
 }

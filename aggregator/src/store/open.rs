@@ -6,7 +6,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, RwLock, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, OnceLock, RwLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -165,7 +168,8 @@ pub(super) fn assemble<D: Disk>(
         signal: Signal::default(),
         failure: OnceLock::new(),
         config,
-        _data_dir: data_dir,
+        unlooked: AtomicBool::new(false),
+        data_dir,
     };
     replay(&inner, packed_to, report)?;
     (inner.damage, inner.lost_batches) = (report.damage, report.lost_batches);

@@ -17,7 +17,7 @@ use super::{
     apply::State,
     catalog::Shard,
     inner::{Inner, lock, read, write},
-    pack, packed,
+    pack, packed, place,
     recent::Log,
     records::{self, Meta, Stored, Tally},
     row::{RowRef, bucket_of, resolve},
@@ -297,6 +297,8 @@ pub(super) fn turn<D: Disk>(inner: &Inner<D>, request: Request) -> Result<(), Ar
         Err(PackError::Failed(reason)) => inner.fail(reason),
     }
     if request.close {
+        // An end in order claims that everything is durable.
+        let _ = place::look(inner);
         if let Err(error) = inner.log.close() {
             inner.fail(error.to_string().into());
         }

@@ -6,6 +6,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
+use catchment_journal::PlaceError;
 
 use super::{
     Origin,
@@ -70,6 +71,14 @@ impl Packs {
     /// What a tree holds.
     pub(super) fn new(tree: impl Tree + 'static) -> Self {
         Self { tree: Box::new(tree) }
+    }
+
+    /// Whether what the tree stands on is still in its place.
+    ///
+    /// # Errors
+    /// See [`PlaceError`].
+    pub(super) fn look(&self) -> Result<(), PlaceError> {
+        self.tree.look()
     }
 
     /// Applies a change and makes it durable, with what it makes of the [`Meta`] record. After an error nothing may

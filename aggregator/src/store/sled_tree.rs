@@ -14,6 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use catchment_journal::{PlaceError, check_in_place};
+
 use super::tree::{Change, KeyRange, Pair, Tree, Visited};
 
 /// sled's segments: a leaf of twenty of our largest packs is shorter than a quarter of it.
@@ -100,7 +102,13 @@ impl Tree for SledTree {
         }
         guarded(|| self.db.apply_batch(batch))?;
         guarded(|| self.db.flush())?;
-        self.sync()
+        self.sync()?;
+        // What was synced into a file that is gone is not durable.
+        self.look().map_err(|error| error.to_string())
+    }
+
+    fn look(&self) -> Result<(), PlaceError> {
+        check_in_place(&self.folder.join("db"), &self.file)
     }
 }
 

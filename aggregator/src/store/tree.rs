@@ -4,6 +4,8 @@
 
 use std::ops::{ControlFlow, RangeBounds};
 
+use catchment_journal::PlaceError;
+
 use super::records;
 
 /// Keys as a range.
@@ -29,6 +31,14 @@ pub(super) trait Tree: Send + Sync {
     /// Applies a change whole and makes it durable. After an error nothing may be released that it was to hold,
     /// and no further change may be made.
     fn commit(&self, change: Change) -> Result<(), String>;
+
+    /// Whether what the map stands on is still in its place.
+    ///
+    /// # Errors
+    /// See [`PlaceError`].
+    fn look(&self) -> Result<(), PlaceError> {
+        Ok(())
+    }
 }
 
 /// What is to become durable at once.

@@ -56,6 +56,7 @@ impl<D: Disk> Shard<D> {
         grown >= enough.min(self.limits.checkpoint_bytes)
             || (grown > 0 && self.is_full())
             || self.checkpoint_soon
+            || self.checkpoints.is_missing()
     }
 
     /// Whether the journal has no space for what was refused last.
@@ -63,9 +64,9 @@ impl<D: Disk> Shard<D> {
         self.journal.subscribe().borrow().full
     }
 
-    /// Whether there is anything since the last checkpoint.
+    /// Whether there is anything since the last checkpoint, or that one is gone.
     pub fn changed_since_checkpoint(&self) -> bool {
-        self.journal.end() > self.checkpointed.0
+        self.journal.end() > self.checkpointed.0 || self.checkpoints.is_missing()
     }
 
     /// The state as it is now; `None` while a batch waits to be put into the outbox.

@@ -15,6 +15,7 @@ mod mqtt_clients;
 mod mqtt_load;
 mod owner;
 mod programs;
+mod removed;
 mod restart;
 mod stall;
 mod stop;

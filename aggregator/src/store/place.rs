@@ -1,0 +1,58 @@
+//! The watch over the data folder while the store is open.
+//!
+//! A removed or replaced folder still takes writes and syncs through its open files. Each commit of the journal and of the
+//! packs looks at the file that it writes; this finds the rest, also while nothing is committed: the folder itself, its lock
+//! and identity, every segment. What is gone ends the store: nothing more is acknowledged.
+
+use std::{
+    io,
+    ops::ControlFlow,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use catchment_journal::{Disk, Watch};
+
+use super::inner::Inner;
+
+/// How often the folder is looked at: so long at most something is acknowledged into a folder that was moved.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Looks from time to time, on a thread of its own.
+///
+/// # Errors
+/// The thread cannot be started.
+pub(super) fn watch<D: Disk>(inner: &Arc<Inner<D>>) -> io::Result<Watch> {
+    let inner = Arc::clone(inner);
+    Watch::start("store-folder", LOOK_EVERY, move || match look(&inner) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    })
+}
+
+/// Looks now. Blocks on the disk.
+///
+/// # Errors
+/// What is gone; the store has failed then.
+pub(super) fn look<D: Disk>(inner: &Inner<D>) -> Result<(), Arc<str>> {
+    let folder = inner.data_dir.as_ref().map_or(Ok(()), |folder| folder.look());
+    let looked = folder.and_then(|()| inner.log.look()).and_then(|()| inner.packs.look());
+    match looked {
+        Ok(()) => inner.unlooked.store(false, Ordering::Relaxed),
+        Err(error) if error.is_gone() => {
+            let why: Arc<str> = error.to_string().into();
+            inner.log.poison(&why);
+            inner.fail(Arc::clone(&why));
+            return Err(why);
+        }
+        Err(error) => {
+            if !inner.unlooked.swap(true, Ordering::Relaxed) {
+                tracing::warn!(%error, "the data folder cannot be looked at");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

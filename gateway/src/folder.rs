@@ -1,0 +1,139 @@
+//! The watch over the data folder while the gateway runs.
+//!
+//! A removed or replaced folder still takes writes and syncs through its open files. Each commit looks at the segment that
+//! it writes; this finds the rest, also while nothing is committed: the folder itself, its lock and identity, every
+//! segment. What is gone ends all logs, and with them the gateway: nothing more is acknowledged. A missing checkpoint
+//! alone is written again.
+
+use std::{
+    io,
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use catchment_journal::{Checkpoints, DataDir, PlaceError, SyncError, Watch, check_exists};
+
+use crate::{metrics::Metrics, shard::ShardLog};
+
+/// How often the folder is looked at: so long at most something is acknowledged into a folder that was moved.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The condition of a folder that is certainly not what it was.
+const GONE: &str = "folder_gone";
+
+/// What the gateway stands on.
+pub(crate) struct Folder {
+    data: DataDir,
+    logs: Vec<ShardLog>,
+    checkpoints: Vec<Arc<Checkpoints>>,
+    metrics: Arc<Metrics>,
+    /// Missing checkpoints were reported.
+    warned: AtomicBool,
+    /// The folder could not be looked at, and that was reported.
+    unknown: AtomicBool,
+}
+
+impl Folder {
+    /// The folder, with the logs and checkpoints of its shards.
+    pub(crate) fn new(
+        data: DataDir,
+        logs: Vec<ShardLog>,
+        checkpoints: Vec<Arc<Checkpoints>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (warned, unknown) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { data, logs, checkpoints, metrics, warned, unknown }
+    }
+
+    /// Looks from time to time, on a thread of its own.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(crate) fn watch(self: &Arc<Self>) -> io::Result<Watch> {
+        let folder = Arc::clone(self);
+        Watch::start("folder", LOOK_EVERY, move || match folder.look() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        })
+    }
+
+    /// Looks now. Blocks on the disk.
+    ///
+    /// # Errors
+    /// What is gone; the logs have ended then.
+    pub(crate) fn look(&self) -> Result<(), Arc<str>> {
+        let looked = self.data.look().and_then(|()| {
+            self.logs.iter().try_for_each(ShardLog::look)?;
+            self.checkpoints.iter().try_for_each(|checkpoints| check_exists(checkpoints.dir()))
+        });
+        let conditions = &self.metrics.conditions;
+        match looked {
+            Ok(()) => self.unknown.store(false, Ordering::Relaxed),
+            Err(error) if error.is_gone() => {
+                let why: Arc<str> = error.to_string().into();
+                if conditions.set(GONE, Some(why.to_string())) {
+                    tracing::error!(reason = %why, "the data folder is not what it was: the gateway ends");
+                }
+                self.logs.iter().for_each(|log| log.poison(&why));
+                return Err(why);
+            }
+            Err(error) => {
+                if !self.unknown.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "the data folder cannot be looked at");
+                }
+                return Ok(());
+            }
+        }
+        self.look_at_checkpoints();
+        Ok(())
+    }
+
+    /// As [`Folder::look`], on a thread that may wait for the disk.
+    ///
+    /// # Errors
+    /// As [`Folder::look`].
+    pub(crate) async fn look_aside(self: &Arc<Self>) -> Result<(), Arc<str>> {
+        let folder = Arc::clone(self);
+        let looked = tokio::task::spawn_blocking(move || folder.look()).await;
+        looked.unwrap_or_else(|error| Err(error.to_string().into()))
+    }
+
+    /// Closes the logs and looks a last time: an end in order claims that everything is durable.
+    ///
+    /// # Errors
+    /// What is gone, or the first log that failed; one that found no space for its end is as durable as it was.
+    pub(crate) async fn close(self: Arc<Self>, watch: Watch) -> Result<(), Arc<str>> {
+        let closing = tokio::task::spawn_blocking(move || {
+            let mut closed = Ok(());
+            for log in &self.logs {
+                let Err(error) = log.close() else { continue };
+                tracing::error!(%error, "a log did not close in order");
+                if let SyncError::Poisoned(why) = error {
+                    closed = closed.and(Err(why));
+                }
+            }
+            drop(watch);
+            self.look().and(closed)
+        });
+        closing.await.unwrap_or_else(|error| Err(error.to_string().into()))
+    }
+
+    /// A missing checkpoint is no loss while the state is in memory: its shard writes one at its next turn.
+    fn look_at_checkpoints(&self) {
+        let missing = self.checkpoints.iter().filter_map(|checkpoints| checkpoints.look().err());
+        let missing: Vec<PlaceError> = missing.filter(PlaceError::is_gone).collect();
+        let any = !missing.is_empty();
+        if any && !self.warned.load(Ordering::Relaxed) {
+            for error in missing {
+                tracing::warn!(%error, "a checkpoint is missing and is written again");
+            }
+        }
+        self.warned.store(any, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;
