@@ -182,3 +182,34 @@ fn a_small_state_is_written_down_soon_and_a_large_one_after_some_times_its_size(
     shard.limits.checkpoint_bytes = 12 << 20;
     assert!(shard.checkpoint_due());
 }
+
+/// The state is still in memory, so what removed the checkpoint takes nothing with it.
+#[test]
+fn a_checkpoint_that_vanished_is_due_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let (mut shard, _) = world.open(folder.path());
+    world.take(&mut shard, "a", 1, 100, 1.0);
+    sync(&shard);
+    let write = |shard: &mut Shard| {
+        let capture = shard.capture().unwrap();
+        shard.checkpoints().write(&capture.bytes).unwrap();
+        shard.checkpointed(capture.position);
+    };
+    write(&mut shard);
+    shard.checkpoint_soon = false;
+    shard.checkpoints().look().unwrap();
+    assert!(!shard.checkpoint_due() && !shard.changed_since_checkpoint());
+    for file in std::fs::read_dir(folder.path().join("checkpoint")).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    assert!(shard.checkpoints().look().is_err_and(|error| error.is_gone()));
+    assert!(shard.checkpoint_due() && shard.changed_since_checkpoint(), "also at a stop");
+    write(&mut shard);
+    assert!(!shard.checkpoint_due() && !shard.changed_since_checkpoint());
+    shard.journal().close().unwrap();
+    shard.outbox().close().unwrap();
+    drop(shard);
+    let (_, recovered) = world.open(folder.path());
+    assert!(recovered.is_clean(), "{:?}", recovered.lines());
+}
