@@ -10,7 +10,7 @@ use crate::{
     AppendError, Disk, FullReason, GroupLog, Log, LogConfig, Position, ReadEvent, RealDisk, SyncError,
 };
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let patience = Instant::now() + Duration::from_secs(30);
     while !holds() {
         assert!(Instant::now() < patience, "{what}");

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::group::wait_until;
 use super::{DIR, open, small};
 use crate::sim::SimDisk;
 use crate::{AppendError, DataDir, Disk, GroupLog, Log, Position, RealDisk, SyncError};
@@ -49,15 +50,11 @@ fn a_removed_folder_ends_a_shared_log_at_the_next_commit() {
     let (log, _) = GroupLog::open(Arc::new(RealDisk), &folder, small(), "test").unwrap();
     let mut commits = log.subscribe();
     let at = log.append(b"kept").unwrap();
-    while commits.borrow_and_update().durable <= at {
-        std::thread::yield_now();
-    }
+    wait_until("the first commit", || commits.borrow_and_update().durable > at);
     log.look().unwrap();
     fs::remove_dir_all(&folder).unwrap();
     let lost = log.append(b"lost").unwrap();
-    while commits.borrow_and_update().poisoned.is_none() {
-        std::thread::yield_now();
-    }
+    wait_until("the end of the log", || commits.borrow_and_update().poisoned.is_some());
     assert!(commits.borrow().durable <= lost && log.durable() <= lost);
     assert!(log.look().is_err_and(|error| error.is_gone()));
     let error = log.close().unwrap_err().to_string();
