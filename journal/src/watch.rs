@@ -9,7 +9,7 @@ use std::time::Duration;
 /// A running watch; dropping it ends the thread and waits for a look under way.
 #[derive(Debug)]
 pub struct Watch {
-    stop: Option<mpsc::Sender<()>>,
+    stop: Option<mpsc::SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -23,7 +23,7 @@ impl Watch {
         pause: Duration,
         mut look: impl FnMut() -> ControlFlow<()> + Send + 'static,
     ) -> io::Result<Self> {
-        let (stop, stopped) = mpsc::channel();
+        let (stop, stopped) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) && look().is_continue() {}
         })?;
