@@ -49,6 +49,8 @@ pub enum Mark {
         /// The client has sent it before on this connection, or says that it may have on another one. Else it is a
         /// new message, whatever is kept of the identifier: the client has lost its own state.
         again: bool,
+        /// A refusal of all its readings ends the message (MQTT 5): its identifier is free again with the answer.
+        ends_refused: bool,
     },
     /// The identifier is free again.
     Release(u16),
@@ -93,6 +95,28 @@ impl Intake {
     /// Ends a message: the readings pushed since the last one are its.
     pub fn end_message(&mut self, seq: Option<u64>, ordinal: u64) {
         self.heads.push(Head { seq, ordinal, readings_end: self.readings.len(), mark: Mark::None });
+    }
+
+    /// Puts into the replies what the device's desk refused of their messages, before they are written. `refusals` are in
+    /// the order of the messages.
+    pub fn amend_replies(&mut self, refusals: &[Refusal]) {
+        if refusals.is_empty() {
+            return;
+        }
+        let Self { heads, replies, .. } = self;
+        for message in replies.iter_mut().filter_map(Reply::message_mut) {
+            let first = refusals.partition_point(|refusal| refusal.ordinal < message.ordinal);
+            let rest = refusals.get(first..).unwrap_or_default();
+            let own = rest.iter().take_while(|refusal| refusal.ordinal == message.ordinal);
+            let refused: usize = own.clone().map(|refusal| refusal.count as usize).sum();
+            let at = heads.partition_point(|head| head.ordinal < message.ordinal);
+            let start =
+                at.checked_sub(1).and_then(|before| heads.get(before)).map_or(0, |head| head.readings_end);
+            let end = heads.get(at).map_or(start, |head| head.readings_end);
+            for refusal in own {
+                message.outcome.refuse(refused >= end - start, &refusal.message);
+            }
+        }
     }
 
     /// Whether it is to be handed on before more is decoded.
@@ -212,7 +236,8 @@ impl TimeRules {
 /// The series that a session has used, by name: each gets an index at its first use.
 ///
 /// Bounded: beyond `max` the table starts anew with higher indexes, so a device that invents labels costs time
-/// but no memory. Indexes are never reused within a session.
+/// but no memory. Indexes are never reused within a session. Only indexes of the table as it stands are good for
+/// readings: who keeps one for longer compares [`Names::generation`].
 #[derive(Debug)]
 pub struct Names {
     plain: HashMap<MetricName, u32>,
@@ -220,6 +245,7 @@ pub struct Names {
     known: usize,
     next: u32,
     max: usize,
+    generation: u64,
     /// How the session's messages looked so far: their names are found there without a look-up here.
     pub(crate) shapes: Shapes,
 }
@@ -233,6 +259,7 @@ impl Names {
             known: 0,
             next: 0,
             max: max.max(1),
+            generation: 0,
             shapes: Shapes::new(max),
         }
     }
@@ -261,6 +288,7 @@ impl Names {
             self.labelled.clear();
             self.shapes.clear();
             self.known = 0;
+            self.generation += 1;
         }
         let index = self.next;
         self.next = self.next.wrapping_add(1);
@@ -272,6 +300,12 @@ impl Names {
         }
         fresh.push((index, metric, labels.clone()));
         Ok(index)
+    }
+
+    /// How often the table started anew. An index given out under another generation may mean nothing to the device's
+    /// desk any more: the series is to be looked up again.
+    pub const fn generation(&self) -> u64 {
+        self.generation
     }
 }
 

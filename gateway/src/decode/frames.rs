@@ -13,11 +13,12 @@ use std::collections::BTreeMap;
 
 use catchment_partial::Timestamp;
 use catchment_proto::{
-    Labels,
+    Labels, MetricName,
     wire::{Column, DeviceMessage, Reading, SeriesName, device_message::Kind},
 };
 use prost::Message;
 
+use self::names::Defined;
 pub use self::names::FrameNames;
 
 use super::{Decoded, Limits, excerpt, refuse_too_long, sink::Sink};
@@ -102,17 +103,42 @@ fn define(series: &SeriesName, state: &mut FrameNames, sink: &mut Sink<'_>) {
             format!("series indexes are 1 to {max}, {index} is beyond")
         });
     }
-    let known = series_of(&series.metric, &series.labels, sink).map_err(|(reason, message)| {
+    let meaning = defined(series, sink).map_err(|(reason, message)| {
         sink.refuse(reason, 1, || format!("definition of series {index}: {message}"));
         reason
     });
-    state.define(index, known);
+    state.define(index, meaning);
+}
+
+fn defined(series: &SeriesName, sink: &mut Sink<'_>) -> Result<Defined, (Reason, String)> {
+    let labels = labels_of(&series.labels)?;
+    let bad = |message| (Reason::BadMetric, message);
+    let index = sink.series(&series.metric, &labels).map_err(bad)?;
+    let metric = MetricName::new(&series.metric).map_err(|error| bad(error.to_string()))?;
+    Ok(Defined { metric, labels, series: index, generation: sink.names.generation() })
+}
+
+/// The session's index of the series that an index means; looked up again when the session's table of names has
+/// started anew since.
+fn resolve(index: u32, state: &mut FrameNames, sink: &mut Sink<'_>) -> Option<Result<u32, Reason>> {
+    let mut defined = match state.meaning(index)? {
+        Ok(defined) if defined.generation == sink.names.generation() => return Some(Ok(defined.series)),
+        Ok(defined) => defined.clone(),
+        Err(reason) => return Some(Err(*reason)),
+    };
+    // A name that was taken once breaks no rule.
+    let series = sink.series(defined.metric.as_str(), &defined.labels).map_err(|_| Reason::BadMetric);
+    if let Ok(series) = series {
+        (defined.series, defined.generation) = (series, sink.names.generation());
+        state.define(index, Ok(defined));
+    }
+    Some(series)
 }
 
 /// Takes the values of a column, or refuses each that cannot be taken.
-fn take_column(column: &Column, state: &FrameNames, sink: &mut Sink<'_>) {
+fn take_column(column: &Column, state: &mut FrameNames, sink: &mut Sink<'_>) {
     let (index, given) = (column.series, column.values.len());
-    let series = match state.series(index) {
+    let series = match resolve(index, state, sink) {
         Some(Ok(series)) => series,
         Some(Err(reason)) => {
             return sink.refuse(reason, given, || format!("the definition of series {index} was refused"));

@@ -68,16 +68,17 @@ impl<'a> Marks<'a> {
         }
     }
 
-    /// Notes a message; false when it was taken before.
-    pub(super) fn is_new(&mut self, mark: Mark) -> bool {
+    /// Whether a message was taken before.
+    pub(super) fn is_known(&self, mark: Mark) -> bool {
+        let Mark::Once { id, again: true, .. } = mark else { return false };
+        self.received.contains(&id) || (self.before.contains(&id) && !self.released.contains(&id))
+    }
+
+    /// Notes a message that was not taken before.
+    pub(super) fn note(&mut self, mark: Mark) {
         match mark {
             Mark::None => {}
-            Mark::Once { id, again } => {
-                let open = self.received.contains(&id)
-                    || (self.before.contains(&id) && !self.released.contains(&id));
-                if again && open {
-                    return false;
-                }
+            Mark::Once { id, .. } => {
                 self.released.remove(&id);
                 self.received.insert(id);
             }
@@ -89,7 +90,6 @@ impl<'a> Marks<'a> {
             }
             Mark::Forget => self.forget = self.persistent,
         }
-        true
     }
 
     /// Puts what the journal must know into the entry of the readings; returns the rest.
@@ -126,7 +126,14 @@ mod tests {
     /// Whether each is new, and the entry of all.
     fn run(client: &mut Client, state: &State, marks: &[Mark]) -> (Vec<bool>, IntakeEntry) {
         let mut all = Marks::new(client, 0, state);
-        let new = marks.iter().map(|mark| all.is_new(*mark)).collect();
+        let mut is_new = |mark: Mark| {
+            let known = all.is_known(mark);
+            if !known {
+                all.note(mark);
+            }
+            !known
+        };
+        let new = marks.iter().map(|mark| is_new(*mark)).collect();
         let mut entry = IntakeEntry::default();
         let changed = all.end(&mut entry);
         client.settle(changed);
@@ -134,7 +141,7 @@ mod tests {
     }
 
     fn once(id: u16, again: bool) -> Mark {
-        Mark::Once { id, again }
+        Mark::Once { id, again, ends_refused: false }
     }
 
     #[test]

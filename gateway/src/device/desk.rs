@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     fold::{ClientEntry, IntakeEntry},
-    intake::{Head, Intake, Reason, Refusal},
+    intake::{Head, Intake, Mark, Reading, Reason, Refusal},
     metrics::Metrics,
     mqtt::connection::Open,
     shard::{Shard, Wait},
@@ -80,17 +80,10 @@ impl Known {
         *self.series.get(index.checked_sub(self.first)? as usize)?
     }
 
-    /// Keeps at most so many of the last ones: the session's table began anew, so what it used before will not come
-    /// again.
-    fn learn(&mut self, index: u32, series: Option<u32>, max: usize) {
+    fn learn(&mut self, index: u32, series: Option<u32>) {
         if let Some(known) = index.checked_sub(self.first).and_then(|at| self.series.get_mut(at as usize)) {
             *known = series;
             return;
-        }
-        if self.series.len() >= max {
-            let old = max / 2;
-            self.series.drain(..old);
-            self.first = self.first.saturating_add(u32::try_from(old).unwrap_or(u32::MAX));
         }
         if self.series.is_empty() {
             self.first = index;
@@ -98,7 +91,22 @@ impl Known {
         }
         self.series.push(series);
     }
+
+    /// Keeps the last ones, at least `least`: readings come with the indexes of the session's table as it stands, which
+    /// has no more ([`crate::intake::Names`]). Not while messages are at hand that may use any index of theirs.
+    fn trim(&mut self, least: usize) {
+        if self.series.len() < least.saturating_mul(4).max(KNOWN_MAX) {
+            return;
+        }
+        let old = self.series.len() - least;
+        self.series.drain(..old);
+        self.series.shrink_to(KNOWN_MAX.max(least));
+        self.first = self.first.saturating_add(u32::try_from(old).unwrap_or(u32::MAX));
+    }
 }
+
+/// Series indexes of a session that are kept in any case: trimming costs something.
+const KNOWN_MAX: usize = 1024;
 
 /// A device and its sessions.
 pub struct Desk {
@@ -198,7 +206,7 @@ impl Desk {
         let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) else {
             return Ok(Answer::Ended);
         };
-        learn(session, device, intake, self.series_max, shard)?;
+        learn(session, device, intake, shard)?;
         let epoch = session.epoch.clone();
         let before = epoch.as_deref().map_or(0, |epoch| shard.state().highest(device, epoch));
         let mut marks = session.client.as_ref().map(|client| Marks::new(client, device, shard.state()));
@@ -221,6 +229,7 @@ impl Desk {
         if let (Some(client), Some(changed)) = (&mut session.client, changed) {
             client.settle(changed);
         }
+        session.series.trim(self.series_max.max(1));
         self.metrics.readings.inc_by(taken);
         self.metrics.messages.inc_by(intake.heads.len() as u64 - duplicates);
         if duplicates > 0 {
@@ -263,11 +272,14 @@ fn sort(
             }
             sorted.highest = seq;
         }
-        if let Some(marks) = &mut marks
-            && !marks.is_new(head.mark)
-        {
-            sorted.duplicates += 1;
-            continue;
+        if let Some(marks) = &mut marks {
+            if marks.is_known(head.mark) {
+                sorted.duplicates += 1;
+                continue;
+            }
+            if !is_ended(session, head.mark, readings) {
+                marks.note(head.mark);
+            }
         }
         let mut refused = 0;
         let IntakeEntry { series: indexes, time: times, value: values, .. } = &mut sorted.entry;
@@ -301,17 +313,23 @@ fn sort(
     sorted
 }
 
+/// Whether a message ends here because all its readings are refused: nothing is kept of its identifier then.
+fn is_ended(session: &Session, mark: Mark, readings: &[Reading]) -> bool {
+    matches!(mark, Mark::Once { ends_refused: true, .. })
+        && !readings.is_empty()
+        && readings.iter().all(|reading| session.series.get(reading.series).is_none())
+}
+
 /// Learns the device's index of each series that the session uses for the first time.
 fn learn<D: Disk>(
     session: &mut Session,
     device: u32,
     intake: &Intake,
-    series_max: usize,
     shard: &mut Shard<D>,
 ) -> Result<(), Wait> {
     for (index, metric, labels) in &intake.fresh {
         let known = shard.series(device, metric, labels)?;
-        session.series.learn(*index, known, series_max.saturating_mul(4).max(1024));
+        session.series.learn(*index, known);
     }
     Ok(())
 }
@@ -325,3 +343,6 @@ fn too_many_series(head: &Head, count: u32, series_max: usize) -> Refusal {
         count,
     }
 }
+
+#[cfg(test)]
+mod tests;

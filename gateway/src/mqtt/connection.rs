@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use rmqtt_codec::{types::Publish, v5::DisconnectReasonCode};
 
 use super::{
-    packets::{CONNECT, Connect, Outcome, Packet, Packets, Plain, QoS, Reply, Violation},
+    packets::{CONNECT, Connect, Message, Outcome, Packet, Packets, Plain, QoS, Reply, Violation},
     topics::{Topics, Verdict},
 };
 use crate::{
@@ -270,21 +270,18 @@ impl Connection {
             Verdict::Refused(Reason::BadTopic) => Outcome::BadTopic(told().unwrap_or_default()),
             Verdict::Refused(_) => Outcome::BadPayload(told().unwrap_or_default()),
         };
-        // A refused message of QoS 2 ends with its PUBREC in version 5; in 3.1.1 the client goes on with PUBREL.
-        let refused = !matches!(outcome, Outcome::Taken(_)) && self.packets.is_v5();
+        // A refused message of QoS 2 ends with its PUBREC in version 5; in 3.1.1 the client continues with PUBREL.
+        let ends_refused = self.packets.is_v5();
         let mark = match (qos, id) {
-            (QoS::ExactlyOnce, Some(id)) if !refused => Mark::Once { id: id.get(), again },
+            (QoS::ExactlyOnce, Some(_)) if outcome.is_refused() && ends_refused => Mark::None,
+            (QoS::ExactlyOnce, Some(id)) => Mark::Once { id: id.get(), again, ends_refused },
             _ => Mark::None,
         };
         self.end_message(mark, intake);
+        let message = Message { ordinal, outcome };
         match (qos, id) {
-            (QoS::AtLeastOnce, Some(id)) => intake.replies.push(Reply::Published(id, outcome)),
-            (QoS::ExactlyOnce, Some(id)) => {
-                if refused {
-                    self.open.remove(&id);
-                }
-                intake.replies.push(Reply::Received(id, outcome));
-            }
+            (QoS::AtLeastOnce, Some(id)) => intake.replies.push(Reply::Published(id, message)),
+            (QoS::ExactlyOnce, Some(id)) => intake.replies.push(Reply::Received(id, message)),
             _ => {}
         }
         Ok(())
@@ -350,13 +347,17 @@ impl Connection {
         known.ok_or_else(|| Violation::protocol("MQTT: a topic alias that was never set"))
     }
 
-    /// Writes a reply; what a message of QoS 1 held of the client's window is free again.
+    /// Writes a reply; the place of a message that ends with it in the client's window is free again.
     ///
     /// # Errors
     /// It does not fit what the client takes: the connection must end.
     pub fn put(&mut self, reply: &Reply, out: &mut BytesMut) -> Result<(), Violation> {
-        if matches!(reply, Reply::Published(..)) {
-            self.unanswered = self.unanswered.saturating_sub(1);
+        match reply {
+            Reply::Published(..) => self.unanswered = self.unanswered.saturating_sub(1),
+            Reply::Received(id, message) if message.outcome.is_refused() && self.packets.is_v5() => {
+                self.open.remove(id);
+            }
+            _ => {}
         }
         self.packets.put(reply, out).map_err(|error| {
             let what = format!("an answer does not fit what the client takes: {error}");

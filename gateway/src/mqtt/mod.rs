@@ -18,4 +18,4 @@ pub mod packets;
 pub mod topics;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

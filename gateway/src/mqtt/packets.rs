@@ -148,9 +148,9 @@ pub enum Reply {
         aliases_max: u16,
     },
     /// The message (QoS 1) is durable, or refused.
-    Published(NonZeroU16, Outcome),
+    Published(NonZeroU16, Message),
     /// The message (QoS 2) is durable, or refused.
-    Received(NonZeroU16, Outcome),
+    Received(NonZeroU16, Message),
     /// The packet identifier (QoS 2) is free again, durably.
     Completed(NonZeroU16),
     /// No subscription was made.
@@ -159,6 +159,25 @@ pub enum Reply {
     NotUnsubscribed(NonZeroU16, usize),
     /// Alive too.
     Pong,
+}
+
+impl Reply {
+    /// The message that this answers, if it answers one.
+    pub const fn message_mut(&mut self) -> Option<&mut Message> {
+        match self {
+            Self::Published(_, message) | Self::Received(_, message) => Some(message),
+            _ => None,
+        }
+    }
+}
+
+/// The message that a reply answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its ordinal on the connection.
+    pub ordinal: u64,
+    /// What became of it: first as decoding sees it, at last as the device's desk decided.
+    pub outcome: Outcome,
 }
 
 /// What became of a message.
@@ -170,6 +189,23 @@ pub enum Outcome {
     BadTopic(String),
     /// Nothing of it could be taken.
     BadPayload(String),
+}
+
+impl Outcome {
+    /// Readings were refused after decoding, in words; `whole`: none was taken.
+    pub fn refuse(&mut self, whole: bool, what: &str) {
+        let before = match self {
+            Self::Taken(told) => told.take(),
+            Self::BadTopic(_) | Self::BadPayload(_) => return,
+        };
+        let words = before.map_or_else(|| what.to_owned(), |before| format!("{before}; {what}"));
+        *self = if whole { Self::BadPayload(words) } else { Self::Taken(Some(words)) };
+    }
+
+    /// Whether nothing of the message was taken.
+    pub const fn is_refused(&self) -> bool {
+        !matches!(self, Self::Taken(_))
+    }
 }
 
 /// Reads and writes the packets of one connection.
@@ -287,7 +323,7 @@ impl Packets {
     /// # Errors
     /// It does not fit what the client takes.
     pub fn put(&mut self, reply: &Reply, out: &mut BytesMut) -> Result<(), EncodeError> {
-        if let Reply::Published(id, Outcome::Taken(None)) = reply {
+        if let Reply::Published(id, Message { outcome: Outcome::Taken(None), .. }) = reply {
             // Four bytes, the same in both versions: the reason "success" may be left out.
             let [high, low] = id.get().to_be_bytes();
             out.extend_from_slice(&[PUBACK, 2, high, low]);

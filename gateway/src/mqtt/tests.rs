@@ -1,6 +1,6 @@
 //! One MQTT connection without sockets. The bytes are put together here from the standards, not by the library.
 
-pub(super) mod bytes;
+pub(crate) mod bytes;
 mod hostile;
 mod publish;
 

@@ -131,6 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             match taken {
                 Ok(Answer::Taken { ack, durable_at, refusals, slow }) => {
                     self.refuse(&refusals);
+                    intake.amend_replies(&refusals);
                     if !silent && self.encoder.answers() {
                         self.answers.ack(durable_at, ack, read_at);
                     }

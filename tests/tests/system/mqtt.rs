@@ -326,3 +326,36 @@ async fn what_is_against_the_rules_ends_that_connection_alone() {
     world.note("press-1", &[], "m", TS, 1.0);
     world.agrees(&all()).await;
 }
+
+#[tokio::test]
+async fn a_series_beyond_the_bound_is_refused_in_the_acknowledgement() {
+    let world = World::builder()
+        .gateway("berlin", "gw")
+        .settings(|settings| settings.series_max = Some(2))
+        .start()
+        .await;
+    let json = |metrics: &[&str]| {
+        let values: Vec<_> = metrics.iter().map(|metric| format!(r#""{metric}":1"#)).collect();
+        format!(r#"{{"ts":{TS},"values":{{{}}}}}"#, values.join(","))
+    };
+    let (mut client, _) = client(&world, "press-1", Hello::kept(5, "c")).await;
+    for (qos, kind) in [(1, PUBACK), (2, PUBREC)] {
+        for (id, metrics, code) in
+            [(1, &["m"][..], 0), (2, &["m", "n"], 0), (3, &["more"], 0x99), (4, &["m", "more"], 0)]
+        {
+            client.publish(qos, id, TOPIC, &json(metrics)).await.unwrap();
+            let answer = within("an acknowledgement", client.packet()).await.unwrap().unwrap();
+            assert_eq!(answer.acknowledgement(), (kind, id, code), "{metrics:?}");
+            let told = String::from_utf8_lossy(&answer.body).contains("new series");
+            assert_eq!(told, metrics.contains(&"more"), "{answer:?}");
+            for metric in metrics.iter().filter(|metric| **metric != "more") {
+                world.note("press-1", &[], metric, TS, 1.0);
+            }
+            if qos == 2 && code == 0 {
+                client.send(&release(id)).await.unwrap();
+                assert_eq!(client.acknowledgement().await, (PUBCOMP, id, 0));
+            }
+        }
+    }
+    world.agrees(&[all()[0].clone(), Question::new("n", TS, TS + 1000)]).await;
+}

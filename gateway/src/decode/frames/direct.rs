@@ -73,7 +73,7 @@ fn take(readings: &[u8], state: &mut FrameNames, sink: &mut Sink<'_>) -> Option<
         last = part;
         let known = match part {
             Part::Define => None,
-            Part::Column => Some(column(bytes, state, sink)?),
+            Part::Column => column(bytes, state, sink)?,
             Part::Reading => reading(bytes, sink),
         };
         if known.is_some() {
@@ -83,10 +83,10 @@ fn take(readings: &[u8], state: &mut FrameNames, sink: &mut Sink<'_>) -> Option<
             check(here, last)?;
             checked = true;
         }
-        if part == Part::Define {
-            define(&SeriesName::decode(bytes).ok()?, state, sink);
-        } else {
-            learn(bytes, sink)?;
+        match part {
+            Part::Define => define(&SeriesName::decode(bytes).ok()?, state, sink),
+            Part::Column => take_column(&Column::decode(bytes).ok()?, state, sink),
+            Part::Reading => learn(bytes, sink)?,
         }
     }
     Some(())
@@ -112,22 +112,25 @@ fn check(mut rest: &[u8], mut last: Part) -> Option<()> {
     Some(())
 }
 
-/// Takes a column; `None` when it is malformed.
+/// Takes a column; `None` when it is malformed, `Some(None)`, and nothing changed, when its name is to be looked up again.
 #[inline]
-fn column(bytes: &[u8], state: &FrameNames, sink: &mut Sink<'_>) -> Option<()> {
+fn column(bytes: &[u8], state: &mut FrameNames, sink: &mut Sink<'_>) -> Option<Option<()>> {
     let view = ColumnView::of(bytes)?;
     let start = sink.intake.readings.len();
-    let known = state.series(view.series).and_then(Result::ok);
+    let known = state.series(view.series, sink.names.generation());
     if let Some(series) = known
         && view.values.len() <= sink.room()
         && fill(&view, series, sink.rules, &mut sink.intake.readings).is_some()
     {
         sink.admit(view.values.len());
-        return Some(());
+        return Some(Some(()));
     }
     sink.intake.readings.truncate(start);
+    if known.is_none() && state.meaning(view.series).is_some_and(Result::is_ok) {
+        return Some(None);
+    }
     take_column(&Column::decode(bytes).ok()?, state, sink);
-    Some(())
+    Some(Some(()))
 }
 
 /// Appends the readings of a column; `None`, with some of them appended, when one is to be refused.

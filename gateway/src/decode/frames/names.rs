@@ -1,16 +1,31 @@
 //! What the series indexes mean that a device has chosen for its connection.
 //!
 //! Bounded: indexes are 1 to `series_max`. Those that were given one after the other lie in a row; others are looked up.
+//!
+//! A definition holds as long as its connection, the session's table of names does not: it starts anew when a device uses
+//! many names. So a definition keeps its name, and is looked up again in a table that has started anew since.
 
 use hashbrown::HashMap;
+
+use catchment_proto::{Labels, MetricName};
 
 use crate::intake::Reason;
 
 /// How far beyond twice the row an index may be and still lengthen it.
 const SLACK: usize = 16;
 
-/// The session's index of a series, or why its definition was refused.
-type Meaning = Result<u32, Reason>;
+/// A series that an index means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Defined {
+    pub(super) metric: MetricName,
+    pub(super) labels: Labels,
+    /// The session's index of it, in a table of this generation.
+    pub(super) series: u32,
+    pub(super) generation: u64,
+}
+
+/// A series, or why its definition was refused.
+type Meaning = Result<Defined, Reason>;
 
 /// What a connection's own series indexes stand for.
 #[derive(Debug)]
@@ -33,12 +48,19 @@ impl FrameNames {
 
     /// What an index means, if it was defined.
     #[inline]
-    pub(super) fn series(&self, index: u32) -> Option<Meaning> {
+    pub(super) fn meaning(&self, index: u32) -> Option<&Meaning> {
         match self.row.get(index as usize) {
-            Some(Some(meaning)) => Some(*meaning),
+            Some(Some(meaning)) => Some(meaning),
             _ if self.others.is_empty() => None,
-            _ => self.others.get(&index).copied(),
+            _ => self.others.get(&index),
         }
+    }
+
+    /// The session's index of the series that an index means, if its table is still of the generation.
+    #[inline]
+    pub(super) fn series(&self, index: u32, generation: u64) -> Option<u32> {
+        let defined = self.meaning(index)?.as_ref().ok()?;
+        (defined.generation == generation).then_some(defined.series)
     }
 
     /// Gives an index within the bound its meaning.
@@ -63,35 +85,41 @@ impl FrameNames {
 mod tests {
     use super::*;
 
+    fn defined(series: u32) -> Meaning {
+        let (metric, labels) = (MetricName::new("m").unwrap(), Labels::none());
+        Ok(Defined { metric, labels, series, generation: 0 })
+    }
+
     #[test]
     fn an_index_means_what_it_meant_last() {
         let mut names = FrameNames::new(10_000);
-        assert_eq!(names.series(1), None);
+        assert_eq!(names.meaning(1), None);
         for (at, index) in [1, 5_000, 2, 40, 9_999, 17, 5_000, 100].into_iter().enumerate() {
-            names.define(index, Ok(at as u32));
+            names.define(index, defined(at as u32));
         }
         names.define(2, Err(Reason::BadMetric));
         for at in 100..10_000 {
             if at % 3 == 0 {
-                names.define(at, Ok(at));
+                names.define(at, defined(at));
             }
         }
-        names.define(5_000, Ok(77));
-        assert_eq!(names.series(1), Some(Ok(0)));
-        assert_eq!(names.series(2), Some(Err(Reason::BadMetric)));
-        assert_eq!(names.series(40), Some(Ok(3)));
-        assert_eq!(names.series(17), Some(Ok(5)));
-        assert_eq!(names.series(5_000), Some(Ok(77)));
-        assert_eq!(names.series(9_999), Some(Ok(9_999)));
-        assert_eq!(names.series(3), None);
-        assert_eq!(names.series(9_998), None);
+        names.define(5_000, defined(77));
+        assert_eq!(names.series(1, 0), Some(0));
+        assert_eq!(names.series(1, 1), None, "the session's table has started anew");
+        assert_eq!(names.meaning(2), Some(&Err(Reason::BadMetric)));
+        assert_eq!(names.series(40, 0), Some(3));
+        assert_eq!(names.series(17, 0), Some(5));
+        assert_eq!(names.series(5_000, 0), Some(77));
+        assert_eq!(names.series(9_999, 0), Some(9_999));
+        assert_eq!(names.meaning(3), None);
+        assert_eq!(names.meaning(9_998), None);
         assert!(names.row.len() + names.others.len() <= 10_001);
     }
 
     #[test]
     fn one_high_index_takes_no_row() {
         let mut names = FrameNames::new(1_000_000);
-        names.define(1_000_000, Ok(1));
-        assert_eq!((names.row.len(), names.series(1_000_000)), (0, Some(Ok(1))));
+        names.define(1_000_000, defined(1));
+        assert_eq!((names.row.len(), names.series(1_000_000, 0)), (0, Some(1)));
     }
 }

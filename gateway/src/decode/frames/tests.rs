@@ -108,7 +108,7 @@ fn definitions_hold_for_the_connection_until_named_anew() {
     });
     let refusals = [(Malformed, 1), (TooManySeries, 1), (TooManySeries, 1), (Malformed, 1), (Malformed, 1)];
     assert_eq!(connection.fixture.refusals(), refusals);
-    assert_eq!((0..20).filter(|index| connection.state.series(*index).is_some()).count(), 3);
+    assert_eq!((0..20).filter(|index| connection.state.meaning(*index).is_some()).count(), 3);
 }
 
 #[test]
@@ -223,4 +223,26 @@ proptest! {
         connection.body(&body);
         connection.fixture.check();
     }
+}
+
+#[test]
+fn a_definition_outlives_the_sessions_table_of_names() {
+    let mut connection = Connection::new();
+    connection.fixture.names = Names::new(3);
+    let define = vec![named(1, "a", &[]), named(2, "b", &[("room", "3")])];
+    connection.send(Readings { define, ..Readings::default() });
+    for round in 0..5_000 {
+        let readings = vec![single("x", &[("n", &round.to_string())], 0, 1.0)];
+        connection.send(Readings { readings, ..Readings::default() });
+    }
+    let forgotten = connection.state.series(1, connection.fixture.names.generation());
+    assert_eq!(forgotten, None, "the table has started anew");
+    connection.fixture.readings();
+    connection.send(Readings { columns: vec![values(1, &[2.0]), values(2, &[3.0])], ..Readings::default() });
+    let Intake { fresh, .. } = &connection.fixture.intake;
+    assert_eq!(fresh.len(), 2, "the desk learns what they mean");
+    connection.send(Readings { columns: vec![values(1, &[4.0])], ..Readings::default() });
+    assert_eq!(connection.fixture.intake.fresh.len(), 2, "and knows it from then on");
+    assert_eq!(connection.fixture.readings(), ["a=2.0", "b{room=3}=3.0", "a=4.0"]);
+    assert_eq!(connection.fixture.refusals(), []);
 }

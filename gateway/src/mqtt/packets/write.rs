@@ -50,8 +50,12 @@ pub(super) fn to_v5(reply: &Reply, explain: bool) -> v5::Packet {
             shared_subscription_available: false,
             ..Default::default()
         })),
-        Reply::Published(id, outcome) => v5::Packet::PublishAck(acknowledgement(*id, outcome, explain)),
-        Reply::Received(id, outcome) => v5::Packet::PublishReceived(acknowledgement(*id, outcome, explain)),
+        Reply::Published(id, message) => {
+            v5::Packet::PublishAck(acknowledgement(*id, &message.outcome, explain))
+        }
+        Reply::Received(id, message) => {
+            v5::Packet::PublishReceived(acknowledgement(*id, &message.outcome, explain))
+        }
         Reply::Completed(packet_id) => v5::Packet::PublishComplete(v5::PublishAck2 {
             packet_id: *packet_id,
             reason_code: v5::PublishAck2Reason::Success,

@@ -37,7 +37,7 @@ pub(super) fn head(version: u8, flags: u8) -> Vec<u8> {
     [text("MQTT"), vec![version, flags, 0, 60]].concat()
 }
 
-pub(in crate::mqtt) fn connect(version: u8, flags: u8, client: &str) -> Vec<u8> {
+pub(crate) fn connect(version: u8, flags: u8, client: &str) -> Vec<u8> {
     connect_with(version, flags, &[], client)
 }
 
@@ -52,7 +52,7 @@ pub(super) fn again(mut publish: Vec<u8>) -> Vec<u8> {
     publish
 }
 
-pub(super) fn publish(version: u8, qos: u8, id: u16, topic: &str, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn publish(version: u8, qos: u8, id: u16, topic: &str, payload: &[u8]) -> Vec<u8> {
     publish_with(version, qos, id, topic, &[], payload)
 }
 
@@ -70,7 +70,7 @@ pub(super) fn publish_with(
 }
 
 /// PUBREL.
-pub(super) fn release(id: u16) -> Vec<u8> {
+pub(crate) fn release(id: u16) -> Vec<u8> {
     packet(0x62, &id.to_be_bytes())
 }
 

@@ -23,7 +23,7 @@ fn messages_are_answered_by_their_quality_in_their_order() {
         assert_eq!(stop, Stop::More);
         let ends: Vec<usize> = intake.heads.iter().map(|head| head.readings_end).collect();
         assert_eq!(ends, [1, 3, 4, 5, 5]);
-        let once = Mark::Once { id: 8, again: false };
+        let once = Mark::Once { id: 8, again: false, ends_refused: version == 5 };
         assert_eq!(marks(&intake), [Mark::None, Mark::None, once, Mark::None, Mark::Release(8)]);
         let expected = [
             acknowledged(version, 4, 7),
@@ -40,7 +40,7 @@ fn messages_are_answered_by_their_quality_in_their_order() {
 fn a_message_of_qos_2_is_the_same_until_it_is_released() {
     let message = publish(4, 2, 8, "telemetry/m", b"1");
     let mut side = Side::open(4);
-    let first = |again| [Mark::Once { id: 8, again }];
+    let first = |again| [Mark::Once { id: 8, again, ends_refused: false }];
     assert_eq!(marks(&side.feed(&message).0), first(false));
     // On one connection an identifier in use is the same message, whatever the flag.
     assert_eq!(marks(&side.feed(&message).0), first(true));
