@@ -8,11 +8,11 @@ mod stats;
 use std::{
     fmt,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
 use catchment_certs::{AcceptEvents, HandshakeFailure};
-use catchment_settings::Conditions;
+use catchment_settings::{Conditions, supervise::panics};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
@@ -62,6 +62,7 @@ pub(crate) struct Metrics {
     pub(crate) queries_refused: Family<Reason, Counter>,
     pub(crate) query_seconds: Histogram,
     pub(crate) query_points: Counter,
+    panics: Counter,
 }
 
 impl fmt::Debug for Metrics {
@@ -91,6 +92,7 @@ impl Metrics {
             // 1 ms to about 65 s.
             query_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 9)),
             query_points: Counter::default(),
+            panics: Counter::default(),
         };
         metrics.register();
         Arc::new(metrics)
@@ -126,6 +128,11 @@ impl Metrics {
         );
         r.register("query_seconds", "Duration of queries", self.query_seconds.clone());
         r.register("query_points", "Points of answers", self.query_points.clone());
+        r.register(
+            "panics",
+            "Panics of this process, each a defect: the log says where",
+            self.panics.clone(),
+        );
     }
 
     /// Adds what is read from the store at each scrape.
@@ -144,6 +151,7 @@ impl Metrics {
     pub(crate) fn encode(&self) -> String {
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
+        self.panics.inner().store(panics(), Ordering::Relaxed);
         // Writing to a String does not fail.
         let _ = text::encode(&mut text, &registry);
         text

@@ -12,7 +12,10 @@ use catchment_certs::{
     AcceptConfig, Accepted, FolderError, IdentityFolder, Role, ServerTls, TlsError, accept_loop,
     channel::ALPN_GRPC,
 };
-use catchment_settings::http::{Endpoints, HttpServer};
+use catchment_settings::{
+    http::{Endpoints, HttpServer},
+    supervise::Supervisor,
+};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -94,6 +97,9 @@ pub enum RunError {
     /// The gRPC server ended by itself.
     #[error("the gRPC server ended: {0}")]
     Grpc(String),
+    /// A task panicked or ended before its time.
+    #[error("{0}; this is a defect, please report it; what was acknowledged is kept: start again")]
+    Defect(Arc<str>),
 }
 
 /// A bound aggregator that does not serve yet.
@@ -210,6 +216,7 @@ impl Aggregator {
         let Self { config, tls, listener, addr: _, http, store, metrics } = self;
         let (stop, stopping) = watch::channel(false);
         let (cut, cutting) = watch::channel(false);
+        let supervisor = Arc::new(Supervisor::default());
         let sessions = Arc::new(Sessions::default());
         metrics.watch(Arc::clone(&store), Arc::clone(&sessions));
         let services = Services::new(&config, &store, &sessions, &metrics, &stopping).await;
@@ -226,29 +233,35 @@ impl Aggregator {
             cutting,
             connections,
         };
-        let accepting = tokio::spawn(accept_loop(
+        let accepting = accept_loop(
             listener,
             tls,
             accept,
             Arc::clone(&metrics) as Arc<_>,
             told(stopping.clone()),
             move |accepted| hand_over.clone().take(accepted),
-        ));
+        );
+        let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
         let mut serving = tokio::spawn(services.router.serve_with_incoming_shutdown(
             ReceiverStream::new(incoming).map(Ok::<_, io::Error>),
             told(stopping.clone()),
         ));
         let http = http.map(|(server, _)| {
-            let endpoints = endpoints(&metrics, &store, &stopping);
-            tokio::spawn(server.run(endpoints, told(cut.subscribe())))
+            let endpoints = endpoints(&metrics, &store, &supervisor, &stopping);
+            tokio::spawn(supervisor.task("http", |_| (), server.run(endpoints, told(cut.subscribe()))))
         });
 
+        let watching = conditions::watch(&store, || services.runner.is_full(), &metrics.conditions);
         let ended = tokio::select! {
             () = shutdown => Ok(()),
             reason = poisoned(&store) => Err(RunError::Poisoned(reason)),
-            () = conditions::watch(&store, || services.runner.is_full(), &metrics.conditions) => Ok(()),
+            why = supervisor.failed() => Err(RunError::Defect(why)),
+            () = supervisor.task("watch conditions", |_| (), watching) => {
+                Err(RunError::Defect(supervisor.failed().await))
+            }
             result = &mut serving => Err(RunError::Grpc(format!("{result:?}"))),
         };
+        supervisor.stand_down();
         if let Err(error) = &ended {
             tracing::error!(%error, "stopping");
             if let Err(gone) = look(&store).await {
@@ -348,14 +361,21 @@ async fn poisoned(store: &Arc<dyn Store>) -> Arc<str> {
     }
 }
 
-fn endpoints(metrics: &Arc<Metrics>, store: &Arc<dyn Store>, stopping: &watch::Receiver<bool>) -> Endpoints {
-    let metrics = Arc::clone(metrics);
+fn endpoints(
+    metrics: &Arc<Metrics>,
+    store: &Arc<dyn Store>,
+    supervisor: &Arc<Supervisor>,
+    stopping: &watch::Receiver<bool>,
+) -> Endpoints {
+    let (metrics, supervisor) = (Arc::clone(metrics), Arc::clone(supervisor));
     let conditions = Arc::clone(&metrics.conditions);
     let (healthy, ready, stopping) = (Arc::clone(store), Arc::clone(store), stopping.clone());
-    let failed = |store: &Arc<dyn Store>| match store.poisoned() {
-        Some(reason) => Err(format!("the store has failed: {reason}")),
-        None => Ok(()),
+    let failed = move |store: &Arc<dyn Store>| match (store.poisoned(), supervisor.failure()) {
+        (Some(reason), _) => Err(format!("the store has failed: {reason}")),
+        (None, Some(reason)) => Err(reason.to_string()),
+        (None, None) => Ok(()),
     };
+    let failed_too = failed.clone();
     Endpoints {
         metrics: Arc::new(move || metrics.encode()),
         healthy: Arc::new(move || failed(&healthy)),
@@ -363,7 +383,7 @@ fn endpoints(metrics: &Arc<Metrics>, store: &Arc<dyn Store>, stopping: &watch::R
             if *stopping.borrow() {
                 return Err("stopping".to_owned());
             }
-            failed(&ready)?;
+            failed_too(&ready)?;
             conditions.ready()
         }),
     }

@@ -85,6 +85,9 @@ pub struct Settings {
     /// Most batches of a shard on the way to the aggregator without an acknowledgement [default: 64]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_UPLINK_IN_FLIGHT")]
     pub uplink_in_flight: Option<usize>,
+    /// How long batches may be on the way without any acknowledgement before the next aggregator is tried [default: 30s]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_UPLINK_ACK_TIMEOUT")]
+    pub uplink_ack_timeout: Option<HumanDuration>,
     /// Longest an ordered stop may take [default: 10s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_STOP_TIMEOUT")]
     pub stop_timeout: Option<HumanDuration>,
@@ -163,6 +166,7 @@ pub struct Config {
     pub checkpoint_bytes: u64,
     pub outbox_bytes_max: u64,
     pub uplink_in_flight: usize,
+    pub uplink_ack_timeout: Duration,
     pub stop_timeout: Duration,
     pub mqtt_receive_max: u16,
     pub topics: Arc<Topics>,
@@ -279,6 +283,9 @@ impl Settings {
                 1 << 44,
             )?,
             uplink_in_flight: within("uplink_in_flight", self.uplink_in_flight.unwrap_or(64), 1, 10_000)?,
+            // Longer than a commit on a slow disk, and than an aggregator takes for a round of packing.
+            uplink_ack_timeout: duration(self.uplink_ack_timeout, Duration::from_secs(30))
+                .clamp(Duration::from_millis(100), day),
             stop_timeout: duration(self.stop_timeout, Duration::from_secs(10)),
             mqtt_receive_max: within("mqtt.receive_max", mqtt.receive_max.unwrap_or(1024), 1, u16::MAX)?,
             topics: Arc::new(topics.map_err(|e| value("mqtt.topics", e))?),

@@ -8,11 +8,12 @@
 mod client;
 mod desk;
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, WrapFuture as _};
 use catchment_certs::Accepted;
 use catchment_proto::Name;
+use catchment_settings::supervise::catch;
 use tokio::sync::watch;
 
 pub use self::desk::{Answer, Desk, Opened, Welcome};
@@ -30,6 +31,26 @@ pub struct Connect {
     pub session: SessionId,
     /// The connection, registered with this thread.
     pub accepted: Accepted,
+    /// Its place in the count of the worker's sessions.
+    pub counted: Counted,
+}
+
+/// A session that counts as one of its worker's until this is dropped, however it ends.
+#[derive(Debug)]
+pub struct Counted(Arc<watch::Sender<usize>>);
+
+impl Counted {
+    /// Counts one.
+    pub fn new(sessions: &Arc<watch::Sender<usize>>) -> Self {
+        sessions.send_modify(|count| *count += 1);
+        Self(Arc::clone(sessions))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 /// The actor of a device.
@@ -37,21 +58,14 @@ pub struct DeviceActor {
     name: Name,
     desk: Rc<RefCell<Desk>>,
     context: Rc<session::Context>,
-    /// Sessions of the worker; whoever sends [`Connect`] has counted it.
-    sessions: Rc<watch::Sender<usize>>,
 }
 
 impl DeviceActor {
     /// The actor of a device that is not connected yet.
-    pub fn new(
-        name: Name,
-        sessions_max: usize,
-        context: Rc<session::Context>,
-        sessions: Rc<watch::Sender<usize>>,
-    ) -> Self {
-        let metrics = std::sync::Arc::clone(&context.metrics);
+    pub fn new(name: Name, sessions_max: usize, context: Rc<session::Context>) -> Self {
+        let metrics = Arc::clone(&context.metrics);
         let desk = Desk::new(name.clone(), sessions_max, context.series_max, metrics);
-        Self { name, desk: Rc::new(RefCell::new(desk)), context, sessions }
+        Self { name, desk: Rc::new(RefCell::new(desk)), context }
     }
 }
 
@@ -63,7 +77,7 @@ impl Handler<Connect> for DeviceActor {
     type Result = ();
 
     fn handle(&mut self, connect: Connect, actor: &mut Self::Context) {
-        let Connect { session, accepted } = connect;
+        let Connect { session, accepted, counted } = connect;
         let alpn = session::agreed(&accepted);
         let Accepted { stream, addr, permit, .. } = accepted;
         let end = self.context.ending.child_token();
@@ -71,12 +85,18 @@ impl Handler<Connect> for DeviceActor {
         let (desk, context) = (Rc::clone(&self.desk), Rc::clone(&self.context));
         // On the heap: the session's future would hold it several times over.
         let stream = Box::new(stream);
-        let serving = session::run(stream, alpn, session, end, desk, context);
-        let ended = serving.into_actor(self).map(move |why, this, _| {
+        // A panic costs this connection. If it met the shard half changed, it has poisoned that too: see `ShardCell`.
+        let serving = catch(session::run(stream, alpn, session, end, desk, context));
+        let ended = serving.into_actor(self).map(move |ended, this, _| {
             this.desk.borrow_mut().detach(session);
-            tracing::debug!(device = %this.name, %addr, ?why, "session ended");
-            drop(permit);
-            this.sessions.send_modify(|count| *count -= 1);
+            match ended {
+                Ok(why) => tracing::debug!(device = %this.name, %addr, ?why, "session ended"),
+                Err(panic) => {
+                    this.context.metrics.sessions_panicked.inc();
+                    tracing::error!(device = %this.name, %addr, panic, "a session panicked: its connection is closed");
+                }
+            }
+            drop((permit, counted));
         });
         actor.spawn(ended);
     }

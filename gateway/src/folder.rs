@@ -16,6 +16,7 @@ use std::{
 };
 
 use catchment_journal::{Checkpoints, DataDir, PlaceError, SyncError, Watch, check_exists};
+use catchment_settings::supervise::catch_thread;
 
 use crate::{metrics::Metrics, shard::ShardLog};
 
@@ -54,9 +55,14 @@ impl Folder {
     /// The thread cannot be started.
     pub(crate) fn watch(self: &Arc<Self>) -> io::Result<Watch> {
         let folder = Arc::clone(self);
-        Watch::start("folder", LOOK_EVERY, move || match folder.look() {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
+        Watch::start("folder", LOOK_EVERY, move || match catch_thread(|| folder.look()) {
+            Ok(Ok(())) => ControlFlow::Continue(()),
+            Ok(Err(_)) => ControlFlow::Break(()),
+            Err(panic) => {
+                let why = format!("the thread that watches the folder panicked: {panic}");
+                folder.logs.iter().for_each(|log| log.poison(&why));
+                ControlFlow::Break(())
+            }
         })
     }
 

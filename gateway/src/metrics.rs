@@ -1,9 +1,12 @@
 //! What the gateway counts. Handles are resolved once; no label names a device.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+};
 
 use catchment_certs::{AcceptEvents, HandshakeFailure};
-use catchment_settings::Conditions;
+use catchment_settings::{Conditions, supervise::panics};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
@@ -53,6 +56,7 @@ pub struct Metrics {
     pub batches_acknowledged: Counter,
     pub uplink_connected: Gauge,
     pub uplink_failures: Counter,
+    pub uplink_ack_timeouts: Counter,
     pub outbox_bytes: Gauge,
     pub journal_bytes: Gauge,
     pub watermark_lag_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
@@ -63,6 +67,8 @@ pub struct Metrics {
     pub clock_steps: Counter,
     pub clock_offset: Gauge<f64, std::sync::atomic::AtomicU64>,
     pub ack_seconds: Histogram,
+    pub sessions_panicked: Counter,
+    panics: Counter,
     accept_errors: Counter,
     at_capacity: Counter,
     handshakes_failed: Family<ReasonLabel, Counter>,
@@ -111,6 +117,11 @@ impl Metrics {
             batches_acknowledged: add(r, "batches_acknowledged", "Batches that the aggregator acknowledged"),
             uplink_connected: add(r, "uplink_connected", "1 with a stream to an aggregator"),
             uplink_failures: add(r, "uplink_failures", "Streams that failed or could not open"),
+            uplink_ack_timeouts: add(
+                r,
+                "uplink_ack_timeouts",
+                "Streams that were left because the aggregator acknowledged nothing for uplink_ack_timeout",
+            ),
             outbox_bytes: add(r, "outbox_bytes", "Bytes that wait for the aggregator"),
             journal_bytes: add(r, "journal_bytes", "Bytes of the journals"),
             watermark_lag_seconds: add(
@@ -137,6 +148,8 @@ impl Metrics {
                 "How far the clock is ahead of the time by which windows close: not 0 while a step ahead has not lasted",
             ),
             ack_seconds,
+            sessions_panicked: add(r, "sessions_panicked", "Device connections that a defect closed"),
+            panics: add(r, "panics", "Panics of this process, each a defect: the log says where"),
             accept_errors: add(r, "accept_errors", "Errors while accepting connections"),
             at_capacity: add(r, "at_capacity", "Times that accepting waited for a connection to end"),
             handshakes_failed: add(r, "handshakes_failed", "Connections refused, by reason"),
@@ -167,6 +180,7 @@ impl Metrics {
 
     /// Everything in the OpenMetrics text format.
     pub fn text(&self) -> String {
+        self.panics.inner().store(panics(), Ordering::Relaxed);
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,

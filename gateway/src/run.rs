@@ -18,12 +18,11 @@ use catchment_certs::{
 };
 use catchment_journal::{DataDir, DataDirError};
 use catchment_proto::GatewayId;
-use catchment_settings::http::{Endpoints, HttpServer};
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    time::{sleep, timeout},
+use catchment_settings::{
+    http::{Endpoints, HttpServer},
+    supervise::Supervisor,
 };
+use tokio::{net::TcpListener, sync::watch, time::sleep};
 
 use crate::{
     clock::{Clock, SystemClock},
@@ -38,6 +37,12 @@ use crate::{
     uplink::{self, UplinkConfig},
     worker::{ShardLink, Worker},
 };
+
+mod end;
+mod serve;
+
+use end::end;
+use serve::{serve, watch_over};
 
 /// How often the gauges are brought up to date.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
@@ -93,6 +98,9 @@ pub enum RunError {
     /// A journal or outbox failed: nothing more can be acknowledged.
     #[error("{0}; nothing more is acknowledged: check the disk, then start again")]
     Failed(Arc<str>),
+    /// A task of the gateway panicked or ended before its time.
+    #[error("{0}; this is a defect, please report it; what was acknowledged is kept: start again")]
+    Defect(Arc<str>),
 }
 
 /// A gateway that is bound and recovered, but does not accept yet.
@@ -240,6 +248,7 @@ impl Gateway {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let Self { config, id, tls, client, data, listener, http, shards, clock, metrics } = self;
         let (stop, stopping) = watch::channel(false);
+        let supervisor = Arc::new(Supervisor::default());
         let logs: Vec<ShardLog> =
             shards.iter().flat_map(|shard| [shard.journal().clone(), shard.outbox().clone()]).collect();
         let (epoch, created_ms) = (data.epoch(), data.created_ms());
@@ -251,23 +260,25 @@ impl Gateway {
             .zip(0..)
             .map(|(shard, index)| {
                 let (clock, metrics) = (Arc::clone(&clock), Arc::clone(&metrics));
-                Worker::start(shard, index, &config, clock, metrics, stopping.clone())
+                let supervisor = Arc::clone(&supervisor);
+                Worker::start(shard, index, &config, clock, metrics, supervisor, stopping.clone())
             })
             .unzip();
         let outboxes: Vec<ShardLink> = links.clone();
-        let uplink = tokio::spawn(uplink::run(
-            UplinkConfig {
-                aggregators: config.aggregators.clone(),
-                tls: client,
-                epoch,
-                epoch_created_ms: i64::try_from(created_ms).unwrap_or(i64::MAX),
-                in_flight: config.uplink_in_flight,
-            },
-            links,
-            Arc::clone(&metrics),
-        ));
-        let http =
-            http.map(|http| tokio::spawn(http.run(endpoints(&metrics, &logs), ended(stopping.clone()))));
+        let uplink = UplinkConfig {
+            aggregators: config.aggregators.clone(),
+            tls: client,
+            epoch,
+            epoch_created_ms: i64::try_from(created_ms).unwrap_or(i64::MAX),
+            in_flight: config.uplink_in_flight,
+            ack_timeout: config.uplink_ack_timeout,
+        };
+        let uplink = uplink::run(uplink, links, Arc::clone(&metrics));
+        let uplink = tokio::spawn(supervisor.task("uplink", |_| (), uplink));
+        let http = http.map(|http| {
+            let serving = http.run(endpoints(&metrics, &logs, &supervisor), ended(stopping.clone()));
+            tokio::spawn(supervisor.task("http", |_| (), serving))
+        });
         let arrivals: Arc<[_]> = workers.iter().map(Worker::arrivals).collect();
         let accept = AcceptConfig {
             connections_max: config.connections_max,
@@ -275,24 +286,24 @@ impl Gateway {
         };
         let events: Arc<dyn AcceptEvents> = Arc::clone(&metrics) as _;
         let counted = Arc::clone(&metrics);
-        let accepting =
-            tokio::spawn(accept_loop(listener, tls, accept, events, ended(stopping), move |accepted| {
-                let (arrivals, metrics, id) = (Arc::clone(&arrivals), Arc::clone(&counted), id.clone());
-                async move { listener::route(accepted, &id, &arrivals, &metrics).await }
-            }));
-        let mut result = tokio::select! {
-            () = shutdown => Ok(()),
-            why = first_failure(&logs) => Err(RunError::Failed(why)),
-            () = observe(&workers, &metrics, &*clock) => Ok(()),
-            () = watch_room(&logs, &metrics.conditions) => Ok(()),
+        let accepting = accept_loop(listener, tls, accept, events, ended(stopping), move |accepted| {
+            let (arrivals, metrics, id) = (Arc::clone(&arrivals), Arc::clone(&counted), id.clone());
+            async move { listener::route(accepted, &id, &arrivals, &metrics).await }
+        });
+        let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
+        let watching = async {
+            tokio::join!(observe(&workers, &metrics, &*clock), watch_room(&logs, &metrics.conditions));
         };
+        let mut result = serve(shutdown, &supervisor, &logs, watching).await;
+        if let Err(error) = &result {
+            tracing::error!(%error, "stopping");
+        }
         stop.send_replace(true);
         let _ = accepting.await;
-        if result.is_ok() {
-            result = tokio::select! {
-                () = end(&workers, &outboxes, &config, &folder) => Ok(()),
-                why = first_failure(&logs) => Err(RunError::Failed(why)),
-            };
+        let ending = end(&workers, &outboxes, &config, &folder, result.is_ok());
+        match result {
+            Ok(()) => result = watch_over(ending, &supervisor, &logs).await,
+            Err(_) => ending.await,
         }
         workers.into_iter().for_each(Worker::stop);
         uplink.abort();
@@ -307,12 +318,6 @@ impl Gateway {
 /// Completes when the gateway stops.
 async fn ended(mut stopping: watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
-}
-
-/// Completes with the reason when a log fails.
-async fn first_failure(logs: &[ShardLog]) -> Arc<str> {
-    let failures = logs.iter().map(|log| Box::pin(log.failure()));
-    futures_util::future::select_all(failures).await.0
 }
 
 /// Brings the gauges up to date, for ever.
@@ -342,37 +347,18 @@ async fn observe(workers: &[Worker], metrics: &Metrics, clock: &dyn Clock) {
     }
 }
 
-/// The ordered end: sessions, checkpoints, delivery; each as long as there is time.
-async fn end(workers: &[Worker], outboxes: &[ShardLink], config: &Config, folder: &Arc<Folder>) {
-    let started = Instant::now();
-    let steps = async {
-        for worker in workers {
-            worker.sessions_ended().await;
-        }
-        tracing::info!(took = ?started.elapsed(), "sessions ended");
-        for worker in workers {
-            worker.finished().await;
-        }
-        tracing::info!(took = ?started.elapsed(), "checkpoints written");
-        for link in outboxes {
-            link.delivered().await;
-        }
-        tracing::info!(took = ?started.elapsed(), "everything closed is delivered");
-    };
-    if timeout(config.stop_timeout, steps).await.is_err() && folder.look_aside().await.is_ok() {
-        tracing::warn!(took = ?started.elapsed(), "stopping with partials that are not delivered; they stay durable");
-    }
-}
-
-fn endpoints(metrics: &Arc<Metrics>, logs: &[ShardLog]) -> Endpoints {
-    let metrics = Arc::clone(metrics);
+fn endpoints(metrics: &Arc<Metrics>, logs: &[ShardLog], supervisor: &Arc<Supervisor>) -> Endpoints {
+    let (metrics, supervisor) = (Arc::clone(metrics), Arc::clone(supervisor));
     let logs: Arc<[ShardLog]> = logs.into();
     let check = move || {
-        let failed = logs.iter().find_map(|log| log.subscribe().borrow().poisoned.clone());
-        failed.map_or(Ok(()), |why| Err(why.to_string()))
+        let failed = || logs.iter().find_map(ShardLog::poisoned);
+        supervisor.failure().or_else(failed).map_or(Ok(()), |why| Err(why.to_string()))
     };
     let healthy: Arc<dyn Fn() -> Result<(), String> + Send + Sync> = Arc::new(check);
     let (failed, conditions) = (Arc::clone(&healthy), Arc::clone(&metrics.conditions));
     let ready = move || failed().and_then(|()| conditions.ready());
     Endpoints { metrics: Arc::new(move || metrics.text()), healthy, ready: Arc::new(ready) }
 }
+
+#[cfg(test)]
+mod tests;

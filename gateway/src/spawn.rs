@@ -22,6 +22,11 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Whether it has ended: by itself, or as [`Handle::stop`] asked.
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(thread::JoinHandle::is_finished)
+    }
+
     /// Stops the gateway in order and waits for its end. Blocks.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use actix::{Actor, Addr, Arbiter};
 use catchment_certs::Accepted;
 use catchment_journal::{Commit, Position};
 use catchment_proto::Name;
+use catchment_settings::supervise::{Supervisor, unjoined};
 use hashbrown::HashMap;
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -26,11 +27,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     decode::Limits,
-    device::{Connect, DeviceActor, SessionId},
+    device::{Connect, Counted, DeviceActor, SessionId},
     metrics::Metrics,
     mqtt::connection::Rules,
     session::{Context, protocol::Protocols, syncs::Syncs},
-    shard::{Observation, Shard, ShardLog, Wait},
+    shard::{Observation, Shard, ShardCell, ShardLog, Wait},
 };
 
 mod link;
@@ -49,6 +50,7 @@ const CHECKPOINT_LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Worker {
     arbiter: Arbiter,
+    logs: [ShardLog; 2],
     arrivals: mpsc::Sender<Accepted>,
     sessions: watch::Receiver<usize>,
     stopped: watch::Receiver<bool>,
@@ -71,6 +73,7 @@ impl Worker {
         config: &Config,
         clock: Arc<dyn crate::clock::Clock>,
         metrics: Arc<Metrics>,
+        supervisor: Arc<Supervisor>,
         stopping: watch::Receiver<bool>,
     ) -> (Self, ShardLink) {
         let (arrivals, arriving) = mpsc::channel(ARRIVALS_MAX);
@@ -90,6 +93,7 @@ impl Worker {
         let (series_max, past_max, future_max) = (config.series_max, config.past_max, config.future_max);
         let seen = Arc::clone(&observation);
         let (sessions_max, grace, live_every) = (config.sessions_max, config.grace, config.live);
+        let logs = [shard.journal().clone(), shard.outbox().clone()];
         let arbiter = Arbiter::new();
         arbiter.spawn_fn(move || {
             let journal = shard.journal().clone();
@@ -102,33 +106,35 @@ impl Worker {
                 past_max,
                 future_max,
                 clock,
-                shard: Rc::new(RefCell::new(shard)),
+                shard: Rc::new(ShardCell::new(shard)),
                 syncs: Syncs::default(),
                 metrics,
                 ending: CancellationToken::new(),
             });
             let inner = Rc::new(Inner {
+                index,
+                supervisor,
                 context,
                 journal,
                 devices: RefCell::new(HashMap::new()),
                 sessions_max,
-                session_count: Rc::new(session_count),
+                session_count: Arc::new(session_count),
                 next_session: Cell::new(1),
                 progress,
                 observation: seen,
                 stopping,
             });
-            actix::spawn(Rc::clone(&inner).receive(arriving));
-            actix::spawn(Rc::clone(&inner).begin_commits(owed));
-            actix::spawn(Rc::clone(&inner).follow_commits());
-            actix::spawn(Rc::clone(&inner).tick(grace));
-            actix::spawn(Rc::clone(&inner).end_sessions());
+            inner.keep("receive", Rc::clone(&inner).receive(arriving));
+            inner.keep("begin commits", Rc::clone(&inner).begin_commits(owed));
+            inner.keep("follow commits", Rc::clone(&inner).follow_commits());
+            inner.keep("tick", Rc::clone(&inner).tick(grace));
+            inner.keep("end sessions", Rc::clone(&inner).end_sessions());
             if let Some(every) = live_every {
-                actix::spawn(Rc::clone(&inner).send_live(every, live));
+                inner.keep("send live", Rc::clone(&inner).send_live(every, live));
             }
-            actix::spawn(inner.run_checkpoints(stopped_tx));
+            inner.keep("checkpoints", Rc::clone(&inner).run_checkpoints(stopped_tx));
         });
-        (Self { arbiter, arrivals, sessions, stopped, observation }, link)
+        (Self { arbiter, logs, arrivals, sessions, stopped, observation }, link)
     }
 
     /// Where connections of this worker's devices go.
@@ -139,6 +145,11 @@ impl Worker {
     /// Figures for the metrics.
     pub fn observation(&self) -> Observation {
         *self.observation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether its shard still takes and acknowledges.
+    pub fn is_healthy(&self) -> bool {
+        self.logs.iter().all(|log| log.poisoned().is_none())
     }
 
     /// Waits until all sessions have ended; may be dropped at any await.
@@ -174,11 +185,13 @@ fn of_messages(config: &Config) -> (Limits, Protocols) {
 
 /// What lives on the worker's thread.
 struct Inner {
+    index: u32,
+    supervisor: Arc<Supervisor>,
     context: Rc<Context>,
     journal: ShardLog,
     devices: RefCell<HashMap<Name, Addr<DeviceActor>>>,
     sessions_max: usize,
-    session_count: Rc<watch::Sender<usize>>,
+    session_count: Arc<watch::Sender<usize>>,
     next_session: Cell<SessionId>,
     progress: watch::Sender<Progress>,
     observation: Arc<Mutex<Observation>>,
@@ -186,6 +199,13 @@ struct Inner {
 }
 
 impl Inner {
+    /// Runs a task that must live as long as the worker. Its panic poisons the shard.
+    fn keep(&self, task: &str, body: impl Future<Output = ()> + 'static) {
+        let journal = self.journal.clone();
+        let name = format!("{task} of shard {}", self.index);
+        actix::spawn(self.supervisor.task(&name, move |why| journal.poison(why), body));
+    }
+
     /// Takes connections until the accept loop has ended.
     async fn receive(self: Rc<Self>, mut arriving: mpsc::Receiver<Accepted>) {
         while let Some(mut accepted) = arriving.recv().await {
@@ -194,12 +214,10 @@ impl Inner {
                 continue;
             }
             let session = self.next_session.replace(self.next_session.get() + 1);
-            self.session_count.send_modify(|count| *count += 1);
+            let counted = Counted::new(&self.session_count);
             let actor = self.actor(accepted.peer.identity.name());
-            if actor.send(Connect { session, accepted }).await.is_err() {
-                // An actor never stops by itself; the connection closes.
-                self.session_count.send_modify(|count| *count -= 1);
-            }
+            // Fails when a panic has ended the actor: the connection closes, and the next one has a new actor.
+            let _ = actor.send(Connect { session, accepted, counted }).await;
         }
     }
 
@@ -209,8 +227,7 @@ impl Inner {
         if let Some(actor) = devices.get(name).filter(|actor| actor.connected()) {
             return actor.clone();
         }
-        let (context, sessions) = (Rc::clone(&self.context), Rc::clone(&self.session_count));
-        let actor = DeviceActor::new(name.clone(), self.sessions_max, context, sessions).start();
+        let actor = DeviceActor::new(name.clone(), self.sessions_max, Rc::clone(&self.context)).start();
         devices.insert(name.clone(), actor.clone());
         actor
     }
@@ -255,6 +272,10 @@ impl Inner {
 
     fn move_on(&self) {
         let mut shard = self.context.shard.borrow_mut();
+        if shard.is_poisoned() {
+            // Its windows and watermark may not be what the journal says.
+            return;
+        }
         shard.move_durable();
         if let Some(progress) = shard.progress() {
             self.progress.send_if_modified(|now| {
@@ -280,7 +301,7 @@ impl Inner {
                     Ok(false) | Err(Wait::Room(_)) => break,
                     Err(Wait::Sync) => sleep(Duration::from_millis(1)).await,
                     // The watcher of the journal ends the gateway.
-                    Err(Wait::Failed(_)) => return,
+                    Err(Wait::Failed(_)) => std::future::pending().await,
                 }
             }
         }
@@ -334,9 +355,8 @@ impl Inner {
         }
         let checkpoints = self.context.shard.borrow().checkpoints();
         let bytes = capture.bytes;
-        tokio::task::spawn_blocking(move || checkpoints.write(&bytes))
-            .await
-            .map_err(std::io::Error::other)??;
+        let writing = tokio::task::spawn_blocking(move || checkpoints.write(&bytes));
+        unjoined(writing.await)??;
         self.context.shard.borrow_mut().checkpointed(capture.position);
         Ok(())
     }
@@ -360,10 +380,12 @@ impl Inner {
                 }
                 shard.live()
             };
-            if commits.wait_for(|commit| commit.durable >= end).await.is_err() {
-                return;
+            let ended = |commit: &Commit| commit.durable >= end || commit.poisoned.is_some();
+            match commits.wait_for(ended).await.map(|commit| commit.poisoned.is_some()) {
+                Ok(false) => slot.put(batches),
+                Ok(true) => std::future::pending().await,
+                Err(_) => return,
             }
-            slot.put(batches);
         }
     }
 }

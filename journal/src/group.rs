@@ -33,7 +33,7 @@ mod committer;
 mod sweeper;
 
 pub use committer::Committer;
-use committer::ExitGuard;
+use committer::EndGuard;
 
 /// What the committer publishes after each round. Every publication wakes the subscribers, also those that
 /// wait to repeat an append that was refused with `BufferFull` or `Full`.
@@ -57,6 +57,12 @@ pub struct GroupLog<D: Disk = RealDisk> {
 impl<D: Disk> Clone for GroupLog<D> {
     fn clone(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), _stop: Arc::clone(&self._stop) }
+    }
+}
+
+impl<D: Disk> std::fmt::Debug for GroupLog<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupLog").field("commit", &*self.inner.commits.borrow()).finish_non_exhaustive()
     }
 }
 
@@ -165,8 +171,12 @@ impl<D: Disk> GroupLog<D> {
         let (shared, mut committer) = Self::manual(log);
         let thread = |role: &str| std::thread::Builder::new().name(format!("{role}-{name}"));
         let inner = Arc::clone(&shared.inner);
-        let sweeper = thread("sweep").spawn(move || inner.run_sweeper())?;
-        let committer = thread("journal").spawn(move || ExitGuard(&mut committer).0.run())?;
+        let sweeper = thread("sweep")
+            .spawn(move || EndGuard::over(&inner, "removes segments").run(|| inner.run_sweeper()))?;
+        let committer = thread("journal").spawn(move || {
+            let inner = Arc::clone(&committer.inner);
+            EndGuard::over(&inner, "commits").run(|| committer.run())
+        })?;
         let threads = Threads { committer, sweeper };
         *shared.inner.threads.lock().unwrap_or_else(PoisonError::into_inner) = Some(threads);
         Ok(shared)
@@ -286,6 +296,11 @@ impl<D: Disk> GroupLog<D> {
     /// Follows the commits.
     pub fn subscribe(&self) -> watch::Receiver<Commit> {
         self.inner.commits.subscribe()
+    }
+
+    /// Why nothing more is accepted and acknowledged, if that is so.
+    pub fn poisoned(&self) -> Option<Arc<str>> {
+        self.inner.failure.borrow().clone()
     }
 
     /// Completes with the reason when the log accepts and acknowledges nothing more.

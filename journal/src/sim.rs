@@ -41,6 +41,7 @@ struct State {
     ignore_syncs: bool,
     copy_on_write: bool,
     hold_removals: bool,
+    panic_at: Option<&'static str>,
     syncs: u64,
     written: u64,
 }
@@ -112,6 +113,10 @@ impl State {
         }
     }
 
+    fn panics_at(&mut self, call: &'static str) -> bool {
+        self.panic_at.take_if(|at| *at == call).is_some()
+    }
+
     fn sync_fails(&mut self) -> bool {
         self.syncs += 1;
         countdown(&mut self.fail_sync)
@@ -149,6 +154,7 @@ impl SimDisk {
             ignore_syncs: false,
             copy_on_write: false,
             hold_removals: false,
+            panic_at: None,
             syncs: 0,
             written: 0,
         };
@@ -222,6 +228,16 @@ impl SimDisk {
     /// Lets the removal of a file take until this is taken back.
     pub fn hold_removals(&self, hold: bool) {
         self.state().hold_removals = hold;
+    }
+
+    /// Panics at the next call of this kind, `remove` or `sync`: a defect within whoever calls.
+    pub fn panic_at(&self, call: &'static str) {
+        self.state().panic_at = Some(call);
+    }
+
+    fn panic_if(&self, call: &'static str) {
+        let due = self.state().panics_at(call);
+        assert!(!due, "simulated: a defect at {call}");
     }
 
     /// Syncs asked for so far.
@@ -301,6 +317,7 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.panic_if("remove");
         while self.state().hold_removals {
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -1,4 +1,4 @@
-//! What both servers share around their work: settings in layers, logging, signals, exit status, and the
+//! What both servers share around their work: settings in layers, logging, signals, exit status, supervision, and the
 //! plain HTTP endpoint for probes and metrics.
 //!
 //! Nothing here knows what a gateway or an aggregator does.
@@ -9,6 +9,7 @@ pub mod http;
 mod layer;
 pub mod logging;
 mod signal;
+pub mod supervise;
 mod units;
 
 pub use conditions::{Conditions, Known, Severity};

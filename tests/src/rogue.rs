@@ -1,9 +1,39 @@
 //! Peers that do what they should not: wrong certificates, broken bytes, silence.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use catchment_certs::{
+    AcceptConfig, AcceptEvents, Accepted, HandshakeFailure, IdentityFolder, ServerTls, accept_loop,
+    channel::ALPN_GRPC,
+};
+use catchment_proto::wire::{
+    DeliverRequest, DeliverResponse, Resume, deliver_request, deliver_response,
+    ingest_server::{Ingest, IngestServer},
+};
 use serde_json::Value;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request, Response, Status, Streaming,
+    codec::CompressionEncoding::Zstd,
+    transport::{Server, server::Connected},
+};
 
 use crate::{
     connection::{Connection, Credentials, Protocol},
@@ -63,4 +93,118 @@ pub async fn no_tls(addr: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     stream
+}
+
+/// An aggregator that answers the Start and every ping, takes batches, and acknowledges none; until it is dropped.
+pub struct Mute {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    batches: Arc<AtomicU64>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Mute {
+    /// Starts one with the identity of an aggregator.
+    ///
+    /// # Panics
+    /// When the identity cannot be used, or no address is free.
+    pub async fn start(identity: &Path) -> Self {
+        let tls = ServerTls::new(&IdentityFolder::load(identity).unwrap(), &[ALPN_GRPC]).unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (connections, incoming) = mpsc::channel(4);
+        let serve = move |accepted| {
+            let connections = connections.clone();
+            async move { _ = connections.send(Ok::<_, io::Error>(Served(accepted))).await }
+        };
+        let config = AcceptConfig { connections_max: 16, handshake_timeout: Duration::from_secs(10) };
+        let accepting = accept_loop(listener, tls, config, Arc::new(Deaf), std::future::pending(), serve);
+        let batches = Arc::new(AtomicU64::new(0));
+        let ingest =
+            IngestServer::new(Swallow(Arc::clone(&batches))).accept_compressed(Zstd).send_compressed(Zstd);
+        let serving =
+            Server::builder().add_service(ingest).serve_with_incoming(ReceiverStream::new(incoming));
+        let tasks = vec![tokio::spawn(accepting), tokio::spawn(async { _ = serving.await })];
+        Self { addr, batches, tasks }
+    }
+
+    /// Batches that it was given.
+    pub fn batches(&self) -> u64 {
+        self.batches.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Mute {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+struct Deaf;
+
+impl AcceptEvents for Deaf {
+    fn accept_error(&self, _: &io::Error) {}
+    fn handshake_failed(&self, _: SocketAddr, _: HandshakeFailure) {}
+}
+
+struct Swallow(Arc<AtomicU64>);
+
+#[tonic::async_trait]
+impl Ingest for Swallow {
+    type DeliverStream = ReceiverStream<Result<DeliverResponse, Status>>;
+
+    async fn deliver(
+        &self,
+        request: Request<Streaming<DeliverRequest>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        let (answers, answered) = mpsc::channel(1);
+        let batches = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            let mut requests = request.into_inner();
+            while let Ok(Some(DeliverRequest { kind })) = requests.message().await {
+                match kind {
+                    Some(deliver_request::Kind::Start(_)) => {
+                        let kind = Some(deliver_response::Kind::Resume(Resume::default()));
+                        let _ = answers.send(Ok(DeliverResponse { kind })).await;
+                    }
+                    Some(deliver_request::Kind::Batch(_)) => _ = batches.fetch_add(1, Ordering::SeqCst),
+                    _ => {}
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(answered)))
+    }
+}
+
+/// A connection as tonic wants it.
+struct Served(Accepted);
+
+impl Connected for Served {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Served {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Served {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0.stream).poll_shutdown(context)
+    }
 }

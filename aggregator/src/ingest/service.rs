@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use catchment_proto::wire::{DeliverRequest, DeliverResponse, ingest_server::Ingest};
+use catchment_settings::supervise::catch;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::{Sessions, stream};
+use super::{
+    Sessions,
+    stream::{self, End},
+};
 use crate::{access, metrics::Metrics, store::Store};
 
 /// Responses that wait for a gateway that reads slowly; acks behind them are merged, not queued.
@@ -41,7 +45,11 @@ impl Ingest for IngestService {
         let shared = Arc::clone(&self.0);
         tokio::spawn(async move {
             tracing::info!(%gateway, %addr, "a gateway begins to deliver");
-            let end = stream::run(&shared, gateway.clone(), request.into_inner(), &responses).await;
+            let running = stream::run(&shared, gateway.clone(), request.into_inner(), &responses);
+            let end = catch(running).await.unwrap_or_else(|panic| {
+                tracing::error!(%gateway, %addr, panic, "a delivery panicked: the gateway sends again what was not acknowledged");
+                End::new("panicked", Code::Internal, "the aggregator met a defect in this stream")
+            });
             Metrics::count(&shared.metrics.ingest_ended, end.reason);
             match &end.status {
                 Some(status) => {

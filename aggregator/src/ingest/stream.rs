@@ -37,7 +37,7 @@ pub(super) struct End {
 }
 
 impl End {
-    fn new(reason: &'static str, code: Code, message: impl Into<String>) -> Self {
+    pub(super) fn new(reason: &'static str, code: Code, message: impl Into<String>) -> Self {
         Self { reason, status: Some(Status::new(code, message)) }
     }
 }

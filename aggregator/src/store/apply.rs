@@ -139,6 +139,8 @@ impl State {
         let batch = checked.batch();
         let origin = self.catalog.take_origin(checked.origin());
         let delivered = self.catalog.delivered(origin, batch.shard);
+        #[cfg(test)]
+        tests::panic_on_demand();
         let unknown = delivered == 0 && self.catalog.origin(origin).is_some_and(|known| known.unknown);
         let lost = if unknown { 0 } else { checked.follows().saturating_sub(delivered) };
         self.counts.batches += 1;
@@ -227,4 +229,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::store) mod tests;

@@ -19,6 +19,7 @@ use std::{
 use catchment_journal::{Commit, Disk, RealDisk, Watch};
 use catchment_partial::{Partial, Timestamp, Window};
 use catchment_proto::{Batch, GatewayId, SeriesKey, batch::SHARDS_MAX};
+use catchment_settings::supervise::catch_thread;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 
@@ -52,13 +53,15 @@ impl<D: Disk> EmbeddedStore<D> {
     pub(super) fn start(inner: Arc<Inner<D>>) -> std::io::Result<Self> {
         let shared = Arc::clone(&inner);
         let thread = std::thread::Builder::new().name("store-packer".to_owned());
-        let packer = thread.spawn(move || super::packer::run(&shared))?;
+        let packer =
+            thread.spawn(move || guarded(&shared, "packs windows", || super::packer::run(&shared)))?;
         let stop_check = Arc::default();
         let mut store = Self { inner, packer: Some(packer), checker: None, folder: None, stop_check };
         store.folder = Some(place::watch(&store.inner)?);
         let (shared, stop) = (Arc::clone(&store.inner), Arc::clone(&store.stop_check));
         let thread = std::thread::Builder::new().name("store-check".to_owned());
-        store.checker = Some(thread.spawn(move || super::check::run(&shared, &stop))?);
+        let body = move || guarded(&shared, "checks packs", || super::check::run(&shared, &stop));
+        store.checker = Some(thread.spawn(body)?);
         Ok(store)
     }
 
@@ -143,6 +146,7 @@ impl<D: Disk> EmbeddedStore<D> {
             ));
         }
         inner.settle();
+        inner.healthy()?;
         inner.pack_if_due();
         Ok(())
     }
@@ -186,6 +190,13 @@ impl<D: Disk> EmbeddedStore<D> {
     }
 }
 
+/// Runs a thread of the store; its panic is the store's failure.
+fn guarded<D: Disk>(inner: &Inner<D>, does: &str, body: impl FnOnce()) {
+    if let Err(panic) = catch_thread(body) {
+        inner.fail(format!("the thread that {does} panicked: {panic}").into());
+    }
+}
+
 fn ended() -> StoreError {
     StoreError::Poisoned("the store has ended".into())
 }
@@ -206,6 +217,10 @@ impl<D: Disk> Store for EmbeddedStore<D> {
     fn progress(&self, origin: &Origin, shard: u32, watermark: Timestamp) {
         self.inner.settle();
         if shard >= origin.shards.min(SHARDS_MAX) || self.inner.origin_fits(origin).is_err() {
+            return;
+        }
+        if self.inner.is_torn() {
+            // The batches before it may be missing in memory.
             return;
         }
         let catalog = &mut write(&self.inner.state).catalog;
@@ -287,7 +302,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
     }
 
     fn poisoned(&self) -> Option<Arc<str>> {
-        self.inner.failure()
+        self.inner.notice_failure()
     }
 
     fn look(&self) -> Result<(), Arc<str>> {

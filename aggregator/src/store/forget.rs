@@ -71,6 +71,9 @@ fn step<D: Disk>(
     forgotten: &mut u64,
 ) -> Result<Option<Cursor>, String> {
     let meta = &mut *lock(&inner.packing);
+    if let Some(why) = inner.failure() {
+        return Err(why.to_string());
+    }
     let mut change = Change::new(meta.change.saturating_add(1));
     let mut tallies = BTreeMap::new();
     let mut done: Vec<(u32, Gone)> = Vec::new();

@@ -16,6 +16,7 @@ use std::{
 
 use catchment_journal::{DataDir, Disk, GroupLog, Position, RealDisk};
 use catchment_proto::GatewayId;
+use catchment_settings::supervise::latest_panic;
 use tokio::sync::watch;
 
 use super::{
@@ -95,6 +96,10 @@ impl<D: Disk> Inner<D> {
             return;
         }
         let mut state = write(&self.state);
+        if self.is_torn() {
+            // What is applied is not known: the next start reads it from the journal.
+            return;
+        }
         let (durable, ready) = {
             let mut gate = lock(&self.gate);
             let durable = self.log.durable();
@@ -129,11 +134,28 @@ impl<D: Disk> Inner<D> {
 
     /// Why the store has failed, if it has.
     pub(super) fn failure(&self) -> Option<Arc<str>> {
-        self.failure.get().cloned().or_else(|| self.log.subscribe().borrow().poisoned.clone())
+        let failed = self.failure.get().cloned().or_else(|| self.log.poisoned());
+        failed.or_else(|| self.is_torn().then(|| TORN.into()))
+    }
+
+    /// Whether a panic interrupted a change of the state, the gate or the packs. Memory may then lack what the journal
+    /// holds: nothing may be acknowledged, packed or released any more.
+    pub(super) fn is_torn(&self) -> bool {
+        self.state.is_poisoned() || self.gate.is_poisoned() || self.packing.is_poisoned()
+    }
+
+    /// As [`Inner::failure`]; tells everybody who waits of a panic, too.
+    pub(super) fn notice_failure(&self) -> Option<Arc<str>> {
+        if self.failure.get().is_none() && self.is_torn() {
+            self.fail(format!("{TORN}: {}", latest_panic()).into());
+        }
+        self.failure()
     }
 }
 
-/// Locks; none of the sections that hold a lock can panic half-way.
+const TORN: &str = "a panic interrupted a change of the store";
+
+/// Locks, also after a panic: [`Inner::is_torn`] tells of that, and whoever changes something asks it.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

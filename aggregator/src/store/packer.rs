@@ -55,6 +55,7 @@ pub(super) fn round_of_applied<D: Disk>(inner: &Inner<D>) -> Result<(), PackErro
     let meta = &mut *lock(&inner.packing);
     let (position, shards) = {
         let mut state = write(&inner.state);
+        unfailed(inner)?;
         let dirty = std::mem::take(&mut state.catalog.dirty.shards);
         let shards = dirty.iter().filter_map(|number| {
             let known = state.catalog.origin(*number)?;
@@ -69,10 +70,16 @@ pub(super) fn round_of_applied<D: Disk>(inner: &Inner<D>) -> Result<(), PackErro
     // Tells a later start that packs up to here were there, should sled come back with older ones.
     packed::write(&*inner.disk, &inner.folder, position)
         .map_err(|error| no_space_or_failed(inner, &error))?;
+    unfailed(inner)?;
     inner.packed_to.store(position.get(), Ordering::Release);
     inner.log.release(position);
     inner.progress.send_modify(|progress| progress.rounds += 1);
     Ok(())
+}
+
+/// What memory holds may be packed only while it is what the journal says.
+fn unfailed<D: Disk>(inner: &Inner<D>) -> Result<(), PackError> {
+    inner.failure().map_or(Ok(()), |why| Err(PackError::Failed(why)))
 }
 
 /// A small file that found no space changes nothing: the packs are there, only their release waits.
@@ -206,6 +213,7 @@ impl<'a, D: Disk> Round<'a, D> {
 
     /// Makes durable what was packed so far, and lets memory go of it.
     pub(super) fn commit(&mut self) -> Result<(), PackError> {
+        unfailed(self.inner)?;
         put_groups(self.inner, &self.tallies, &mut self.change, self.meta);
         let change = std::mem::replace(&mut self.change, Change::new(0));
         self.inner.packs.commit(change, self.meta).map_err(|reason| PackError::Failed(reason.into()))?;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use catchment_journal::{Disk, Watch};
+use catchment_settings::supervise::catch_thread;
 
 use super::inner::Inner;
 
@@ -24,9 +25,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The thread cannot be started.
 pub(super) fn watch<D: Disk>(inner: &Arc<Inner<D>>) -> io::Result<Watch> {
     let inner = Arc::clone(inner);
-    Watch::start("store-folder", LOOK_EVERY, move || match look(&inner) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(_) => ControlFlow::Break(()),
+    Watch::start("store-folder", LOOK_EVERY, move || match catch_thread(|| look(&inner)) {
+        Ok(Ok(())) => ControlFlow::Continue(()),
+        Ok(Err(_)) => ControlFlow::Break(()),
+        Err(panic) => {
+            inner.fail(format!("the thread that watches the folder panicked: {panic}").into());
+            ControlFlow::Break(())
+        }
     })
 }
 

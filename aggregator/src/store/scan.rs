@@ -24,6 +24,10 @@ pub(super) fn scan<D: Disk>(
     visit: &mut dyn FnMut(SeriesId, Window, &Partial) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
     inner.settle();
+    if inner.is_torn() {
+        // Memory may lack what was acknowledged.
+        inner.healthy()?;
+    }
     for id in series {
         // Before its first window there is nothing of it, though there may be packs of its group.
         let first = read(&inner.state).catalog.series.get(id.0).map(|series| series.first);

@@ -26,6 +26,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use catchment_certs::Accepted;
 use catchment_journal::Position;
+use prometheus_client::metrics::gauge::Gauge;
 use rmqtt_codec::v5::DisconnectReasonCode;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -46,7 +47,7 @@ use crate::{
         stream::{Duplex, Inbox},
         syncs::Syncs,
     },
-    shard::Shard,
+    shard::ShardCell,
 };
 
 /// How long an ending session waits for its last acknowledgement to be durable and written.
@@ -69,7 +70,7 @@ pub struct Context {
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// The worker's shard.
-    pub shard: Rc<RefCell<Shard>>,
+    pub shard: Rc<ShardCell>,
     /// How far its journal is synced.
     pub syncs: Syncs,
     /// What is counted.
@@ -145,8 +146,7 @@ where
         Ok(kind) => kind,
         Err(why) => return why,
     };
-    let connections = context.metrics.open_connections(kind.name());
-    connections.inc();
+    let _open = Open::of(&context, kind);
     let session = Session {
         id,
         stream,
@@ -157,9 +157,24 @@ where
         end,
         context,
     };
-    let why = session.serve(inbox).await;
-    connections.dec();
-    why
+    session.serve(inbox).await
+}
+
+/// A connection that counts as open until this is dropped, however the session ends.
+struct Open(Gauge);
+
+impl Open {
+    fn of(context: &Context, kind: Kind) -> Self {
+        let connections = context.metrics.open_connections(kind.name());
+        connections.inc();
+        Self(connections)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// Why a session ends whose token was cancelled.

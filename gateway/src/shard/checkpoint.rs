@@ -84,9 +84,11 @@ impl<D: Disk> Shard<D> {
         Some(Capture { position, outbox_end, bytes })
     }
 
-    /// Whether everything is durable that a capture builds on: only then may it be written.
+    /// Whether everything is durable that a capture builds on, and memory was right: only then may it be written.
     pub fn may_write(&self, capture: &Capture) -> bool {
-        self.journal.durable() >= capture.position && self.outbox.durable() >= capture.outbox_end
+        !self.is_poisoned()
+            && self.journal.durable() >= capture.position
+            && self.outbox.durable() >= capture.outbox_end
     }
 
     /// Where checkpoints are written.

@@ -5,11 +5,14 @@
 //! for the length of a synchronous call only.
 //!
 //! - `recover`: from the data folder to a shard whose state is the fold of its journal;
+//! - `cell`, `armed`: what a panic while the shard is changed does: the journal is poisoned;
 //! - `close`: the clock's decisions: which windows are due, when the watermark moves;
 //! - `checkpoint`: the state on disk, so that the journal's beginning can go;
 //! - `replay`, `names`, `recovered`: what is kept and what is told when the journal is damaged.
 
 mod ages;
+mod armed;
+mod cell;
 mod checkpoint;
 mod close;
 mod names;
@@ -18,6 +21,7 @@ mod recovered;
 mod replay;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 use std::{cell::Cell, collections::VecDeque, sync::Arc, time::Duration};
 
@@ -25,7 +29,7 @@ use catchment_journal::{AppendError, Checkpoints, Disk, GroupLog, Position, Real
 use catchment_proto::{Labels, MetricName, Name, wire};
 use tokio::sync::Notify;
 
-use self::{ages::Ages, close::Census, names::Names};
+use self::{ages::Ages, armed::Armed, close::Census, names::Names};
 use crate::{
     clock::Clock,
     config::Config,
@@ -36,10 +40,12 @@ use crate::{
     worker::Progress,
 };
 
+pub use cell::ShardCell;
 pub use checkpoint::Capture;
 pub(crate) use names::FOLDER as NAMES;
 pub use recover::{RecoverError, Setup, examine};
 pub use recovered::{LostBatches, Recovered};
+pub use wait::Wait;
 
 /// Most bytes of an entry. A reading takes at most 23, and an intake has at most 16,384 and those of one more
 /// message, of which `readings_max` is at most 20,000.
@@ -52,31 +58,6 @@ const SEGMENT_BYTES: u64 = 4 << 20;
 
 /// The log that a shard appends to.
 pub type ShardLog<D = RealDisk> = GroupLog<D>;
-
-/// Why an entry is not taken now. Nothing has changed; whoever sent it waits and tries again.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Wait {
-    /// Journal or outbox have no room.
-    #[error("no room: {0}")]
-    Room(String),
-    /// Too much waits for the next sync.
-    #[error("the disk is behind")]
-    Sync,
-    /// The journal has failed; this gateway takes nothing more.
-    #[error("the journal has failed: {0}")]
-    Failed(Arc<str>),
-}
-
-impl From<AppendError> for Wait {
-    fn from(error: AppendError) -> Self {
-        match error {
-            AppendError::Full(reason) => Self::Room(reason.to_string()),
-            AppendError::BufferFull => Self::Sync,
-            AppendError::Poisoned(why) => Self::Failed(why),
-            other => Self::Failed(other.to_string().into()),
-        }
-    }
-}
 
 /// What a shard needs of the configuration.
 #[derive(Clone, Debug)]
@@ -188,7 +169,10 @@ impl<D: Disk> Shard<D> {
             }
             _ => self.journal.append(&self.buffer)?,
         };
+        let _armed = Armed::over(&self.journal);
         self.names.copy(position, &entry, &self.buffer);
+        #[cfg(test)]
+        tests::panics::on_demand();
         match self.state.apply(position.get(), &entry) {
             Ok(emission) => Ok((position, emission, entry)),
             Err(error) => {
@@ -306,6 +290,16 @@ impl<D: Disk> Shard<D> {
     /// Where the journal ends: what was taken up to now is durable once the journal is synced up to here.
     pub fn end(&self) -> Position {
         self.journal.end()
+    }
+
+    /// Whether journal or outbox take nothing more: memory may no longer be what the journal says.
+    pub fn is_poisoned(&self) -> bool {
+        self.journal.poisoned().is_some() || self.outbox.poisoned().is_some()
+    }
+
+    /// Poisons the journal: see [`GroupLog::poison`].
+    pub fn poison(&self, why: &str) {
+        self.journal.poison(&format!("shard {}: {why}", self.index));
     }
 
     /// The journal: to wait for its syncs.

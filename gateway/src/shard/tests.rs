@@ -10,6 +10,7 @@ use super::*;
 
 mod clocks;
 mod damage;
+pub(super) mod panics;
 mod starts;
 use crate::{Config, Settings, clock::ManualClock};
 use catchment_journal::ReadEvent;

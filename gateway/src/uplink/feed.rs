@@ -10,10 +10,14 @@ use catchment_proto::{
     Naming,
     wire::{self, deliver_request::Kind},
 };
+use catchment_settings::supervise::unjoined;
 use prost::{Message, bytes::Bytes};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
-use super::flight::Flight;
+use super::{flight::Flight, patience};
 use crate::{cut, metrics::Metrics, worker::ShardLink};
 
 /// Batches read from the disk at once, and their bytes.
@@ -46,14 +50,20 @@ struct Stored {
 pub(super) struct Feed {
     link: ShardLink,
     in_flight_max: usize,
+    patience: patience::Shared,
     metrics: Arc<Metrics>,
     /// Damage of the outbox is told up to here: every stream reads it again from the start.
     told_damage: Position,
 }
 
 impl Feed {
-    pub(super) fn new(link: ShardLink, in_flight_max: usize, metrics: Arc<Metrics>) -> Self {
-        Self { link, in_flight_max, metrics, told_damage: Position::ZERO }
+    pub(super) fn new(
+        link: ShardLink,
+        in_flight_max: usize,
+        patience: patience::Shared,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { link, in_flight_max, patience, metrics, told_damage: Position::ZERO }
     }
 
     /// Feeds a stream until it ends. `delivered` is what the aggregator had before. May be dropped at any await.
@@ -92,6 +102,7 @@ impl Feed {
                 }
             }
             if flight.is_empty() {
+                self.patience.lock().idle(self.link.index as usize);
                 // Everything that there was is acknowledged; what is full can go as a whole. Only when something
                 // has changed: a release tells of itself as a commit does, and would wake this loop for ever.
                 let state = (readable, self.link.outbox.bytes());
@@ -160,6 +171,7 @@ impl Feed {
         match wire::Batch::decode(Bytes::from(stored.bytes)) {
             Ok(batch) => {
                 flight.leave(stored.number, stored.position);
+                self.patience.lock().left(self.link.index as usize, Instant::now());
                 transmit(Kind::Batch(naming.shorten(batch)), sending).await
             }
             Err(error) => {
@@ -219,8 +231,5 @@ async fn read(mut reader: Reader, most: usize) -> Result<Portion, FeedError> {
         }
         Ok(Portion { reader, batches, damage, at_end: false })
     });
-    match reading.await {
-        Ok(result) => result,
-        Err(_) => Err(FeedError::Ended),
-    }
+    unjoined(reading.await).map_err(|_| FeedError::Ended)?
 }

@@ -7,6 +7,7 @@
 mod backoff;
 mod feed;
 pub mod flight;
+mod patience;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +19,7 @@ use catchment_proto::{
 use futures_util::future::try_join_all;
 use tokio::{
     sync::{mpsc, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -53,6 +54,8 @@ pub(crate) struct UplinkConfig {
     pub(crate) epoch_created_ms: i64,
     /// Batches of a shard that may wait for their acknowledgement.
     pub(crate) in_flight: usize,
+    /// How long they may wait without a word on them.
+    pub(crate) ack_timeout: Duration,
 }
 
 /// Why a stream ended.
@@ -70,6 +73,10 @@ enum StreamError {
     Ended,
     #[error("the aggregator does not keep to the protocol: {0}")]
     Protocol(&'static str),
+    #[error(
+        "no acknowledgement of shard {shard} for {patience:?} (uplink_ack_timeout), although the connection stands"
+    )]
+    Silent { shard: usize, patience: Duration },
     #[error(transparent)]
     Feed(#[from] FeedError),
 }
@@ -82,14 +89,18 @@ impl From<Status> for StreamError {
 
 /// Delivers until it is dropped. May be dropped at any await.
 pub(crate) async fn run(config: UplinkConfig, shards: Vec<ShardLink>, metrics: Arc<Metrics>) {
-    let mut feeds: Vec<Feed> =
-        shards.into_iter().map(|link| Feed::new(link, config.in_flight, Arc::clone(&metrics))).collect();
+    let patience = patience::Shared::new(shards.len(), config.ack_timeout);
+    let feed = |link| Feed::new(link, config.in_flight, patience.clone(), Arc::clone(&metrics));
+    let mut feeds: Vec<Feed> = shards.into_iter().map(feed).collect();
     let mut backoff = Backoff::new();
     for aggregator in config.aggregators.iter().cycle() {
         let acknowledged = metrics.batches_acknowledged.get();
-        let Err(error) = deliver(&config, aggregator, &mut feeds, &metrics).await;
+        let Err(error) = deliver(&config, aggregator, &mut feeds, &patience, &metrics).await;
         metrics.uplink_connected.set(0);
         metrics.uplink_failures.inc();
+        if matches!(error, StreamError::Silent { .. }) {
+            metrics.uplink_ack_timeouts.inc();
+        }
         if metrics.batches_acknowledged.get() > acknowledged {
             backoff.reset();
         }
@@ -137,6 +148,7 @@ async fn deliver(
     config: &UplinkConfig,
     aggregator: &str,
     feeds: &mut [Feed],
+    patience: &patience::Shared,
     metrics: &Metrics,
 ) -> Result<std::convert::Infallible, StreamError> {
     let mut client = connect(config, aggregator).await?;
@@ -167,8 +179,10 @@ async fn deliver(
     let feeding =
         feeds.iter_mut().zip(acks_seen).zip(resume.delivered.into_iter().chain(std::iter::repeat(0)));
     let feeding = feeding.map(|((feed, acks), delivered)| feed.run(delivered, acks, sending.clone()));
+    patience.lock().begin();
     tokio::select! {
-        error = receive(answers, &acks) => error,
+        error = receive(answers, &acks, patience) => error,
+        shard = patience.over() => Err(StreamError::Silent { shard, patience: config.ack_timeout }),
         error = try_join_all(feeding) => match error {
             Ok(_) => Err(StreamError::Ended),
             Err(error) => Err(error.into()),
@@ -180,11 +194,13 @@ async fn deliver(
 async fn receive(
     mut answers: Streaming<wire::DeliverResponse>,
     acks: &[watch::Sender<u64>],
+    patience: &patience::Shared,
 ) -> Result<std::convert::Infallible, StreamError> {
     loop {
         match next(&mut answers).await? {
             deliver_response::Kind::Ack(ack) => match acks.get(ack.shard as usize) {
                 Some(feed) => {
+                    patience.lock().heard(ack.shard as usize, Instant::now());
                     feed.send_modify(|highest| *highest = ack.number.max(*highest));
                 }
                 None => return Err(StreamError::Protocol("an ack for a shard that there is not")),

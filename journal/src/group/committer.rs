@@ -1,5 +1,7 @@
 //! The side of a shared log that writes: rounds of commit and of looking for space.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,16 +25,36 @@ pub struct Committer<D: Disk = RealDisk> {
     pub(super) retry: Option<Instant>,
 }
 
-/// However the thread ends, appenders learn of it.
-pub(super) struct ExitGuard<'a, D: Disk>(pub(super) &'a mut Committer<D>);
+/// However a thread of the log ends, appenders learn of it.
+pub(super) struct EndGuard<'a, D: Disk> {
+    inner: &'a Inner<D>,
+    /// What the thread does, as a verb.
+    does: &'static str,
+}
 
-impl<D: Disk> Drop for ExitGuard<'_, D> {
-    fn drop(&mut self) {
-        self.0.inner.state().pending.close();
-        if std::thread::panicking() {
-            self.0.inner.poison("the committing thread panicked".into());
+impl<'a, D: Disk> EndGuard<'a, D> {
+    pub(super) const fn over(inner: &'a Inner<D>, does: &'static str) -> Self {
+        Self { inner, does }
+    }
+
+    /// Runs the thread's body; a panic poisons the log and continues to whoever joins the thread.
+    pub(super) fn run<T>(self, body: impl FnOnce() -> T) -> T {
+        // What is left behind half-way is never used again: the log is poisoned.
+        match catch_unwind(AssertUnwindSafe(body)) {
+            Ok(ended) => ended,
+            Err(panic) => {
+                let why = format!("the thread that {} panicked: {}", self.does, text_of(&*panic));
+                self.inner.poison(why.into());
+                resume_unwind(panic)
+            }
         }
     }
+}
+
+/// What a panic said.
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }
 
 /// What one round has to do.

@@ -131,6 +131,7 @@ impl DiskFile for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.with(|state, file| {
+            assert!(!state.panics_at("sync"), "simulated: a defect at sync");
             if state.sync_fails() {
                 // Some of it arrived; all of it counts as clean.
                 for sector in std::mem::take(&mut file.dirty) {

@@ -233,6 +233,44 @@ fn a_segment_that_cannot_be_removed_ends_the_log() {
 }
 
 #[test]
+fn an_owner_can_poison_and_everybody_who_waits_learns_of_it() {
+    let disk = SimDisk::new(12);
+    let log = GroupLog::start(open(&disk).0, "owner").unwrap();
+    let at = log.append(b"good").unwrap();
+    wait_until("not durable", || log.durable() > at);
+    let mut commits = log.subscribe();
+    commits.mark_unchanged();
+    // Taken and not yet committed: nobody may have been told of it.
+    log.append_unhurried(b"half done").unwrap();
+    log.poison("memory has fallen behind");
+    log.poison("a later reason");
+    assert!(commits.has_changed().unwrap());
+    assert_eq!(commits.borrow().poisoned.as_deref(), Some("memory has fallen behind"));
+    assert_eq!(log.append(b"more"), Err(AppendError::Poisoned("memory has fallen behind".into())));
+    assert!(matches!(log.close(), Err(SyncError::Poisoned(_))), "its threads end");
+    assert_eq!(read_all(&open(&disk).0, Position::ZERO).0.len(), 1);
+}
+
+#[test]
+fn a_panic_in_a_thread_of_the_log_poisons_it() {
+    for call in ["sync", "remove"] {
+        let disk = SimDisk::new(13);
+        let log = GroupLog::start(open(&disk).0, "panic").unwrap();
+        let last = append_many(&log);
+        wait_until("not durable", || log.durable() > last);
+        disk.panic_at(call);
+        log.release(last);
+        let _ = log.append(b"one more, to be synced");
+        let commits = log.subscribe();
+        wait_until(call, || commits.borrow().poisoned.is_some());
+        let why = commits.borrow().poisoned.clone().unwrap();
+        assert!(why.contains(&format!("panicked: simulated: a defect at {call}")), "{why}");
+        assert!(matches!(log.append(b"more"), Err(AppendError::Poisoned(_))));
+        assert!(log.close().is_err());
+    }
+}
+
+#[test]
 fn a_block_that_finds_no_space_is_written_when_there_is_some() {
     let disk = SimDisk::new(12);
     let log = GroupLog::start(open(&disk).0, "held").unwrap();

@@ -4,6 +4,7 @@
 
 mod backlog;
 mod conditions;
+mod defects;
 mod flow;
 mod grpc;
 mod identity;

@@ -159,3 +159,17 @@ fn live_rows_are_replaced_superseded_and_bounded() {
     assert_eq!((known.first, known.last), (window(1).start(), window(1).start()));
     assert_eq!(window(1).width(), Width::from_millis(10_000).unwrap());
 }
+
+thread_local! {
+    static DUE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// The next batch that this thread applies meets a defect.
+pub(in crate::store) fn panic_next() {
+    DUE.set(true);
+}
+
+/// Panics where a test wants it: half-way through the application of a batch.
+pub(super) fn panic_on_demand() {
+    assert!(!DUE.take(), "a defect while applying");
+}

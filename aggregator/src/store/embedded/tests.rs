@@ -1,3 +1,5 @@
+mod panics;
+
 use std::task::Poll;
 
 use catchment_journal::LogConfig;

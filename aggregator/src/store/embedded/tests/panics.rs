@@ -1,0 +1,48 @@
+//! A panic while the state is changed: nothing more is acknowledged, packed or released, and a start finds everything.
+
+use std::panic::AssertUnwindSafe;
+
+use super::*;
+use crate::store::apply::tests::panic_next;
+
+#[tokio::test]
+async fn a_batch_that_was_applied_half_way_is_read_again_and_nothing_is_built_on_it() {
+    let data = tempfile::tempdir().unwrap();
+    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (store, _) = open(data.path());
+    put(&store, &mut model, &origin, batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
+    assert_eq!(store.poisoned(), None);
+    let second = batch(0, 2, vec![entry(1, 2, 2, 2)]);
+    panic_next();
+    let putting = AssertUnwindSafe(store.put(&origin, second.clone(), false)).catch_unwind();
+    assert!(putting.await.is_err());
+    // The journal holds it, memory does not.
+    model.put(&origin, &second);
+    let next = store.put(&origin, batch(0, 3, vec![entry(0, 3, 3, 3)]), false).await;
+    assert!(matches!(next, Err(StoreError::Poisoned(_))), "{next:?}");
+    let why = store.poisoned().unwrap();
+    assert!(why.starts_with("a panic interrupted a change of the store: "), "{why}");
+    store.progress(&origin, 0, at(60));
+    assert!(store.gateways().iter().all(|gateway| gateway.watermark.is_none()), "nothing is complete");
+    let ids: Vec<_> = store.series(&|_, _| true).into_iter().map(|entry| entry.id).collect();
+    let scanned = store.scan(&ids, Timestamp::MIN, Timestamp::MAX, &mut |_, _, _| ControlFlow::Continue(()));
+    assert!(matches!(scanned, Err(StoreError::Poisoned(_))), "{scanned:?}");
+    assert!(store.pack().await.is_err(), "the journal's beginning would go");
+    assert!(store.close().await.is_err());
+    drop(store);
+    let (store, report) = open(data.path());
+    assert_eq!((report.replayed, report.damage), (2, 0));
+    assert_eq!(content(&*store), model.content());
+    assert_eq!(store.delivered(&origin), [2, 0]);
+}
+
+#[tokio::test]
+async fn a_thread_of_the_store_that_panics_is_its_failure() {
+    let data = tempfile::tempdir().unwrap();
+    let (store, _) = open(data.path());
+    guarded(&store.inner, "packs windows", || panic!("no more windows"));
+    let why = store.poisoned().unwrap();
+    assert!(why.starts_with("the thread that packs windows panicked: no more windows"), "{why}");
+    let refused = store.put(&origin("g", 1), batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await;
+    assert!(matches!(refused, Err(StoreError::Poisoned(_))), "{refused:?}");
+}

@@ -1,0 +1,43 @@
+//! The ordered end of a gateway.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::time::timeout;
+
+use crate::{
+    config::Config,
+    folder::Folder,
+    worker::{ShardLink, Worker},
+};
+
+/// The ordered end: sessions, checkpoints, delivery; each as long as there is time. After a failure, sessions and
+/// checkpoints of the shards that it did not touch.
+pub(super) async fn end(
+    workers: &[Worker],
+    outboxes: &[ShardLink],
+    config: &Config,
+    folder: &Arc<Folder>,
+    healthy: bool,
+) {
+    let started = Instant::now();
+    let steps = async {
+        for worker in workers.iter().filter(|worker| worker.is_healthy()) {
+            worker.sessions_ended().await;
+        }
+        tracing::info!(took = ?started.elapsed(), "sessions ended");
+        for worker in workers.iter().filter(|worker| worker.is_healthy()) {
+            worker.finished().await;
+        }
+        tracing::info!(took = ?started.elapsed(), "checkpoints written");
+        if !healthy {
+            return;
+        }
+        for link in outboxes {
+            link.delivered().await;
+        }
+        tracing::info!(took = ?started.elapsed(), "everything closed is delivered");
+    };
+    if timeout(config.stop_timeout, steps).await.is_err() && folder.look_aside().await.is_ok() {
+        tracing::warn!(took = ?started.elapsed(), "stopping with partials that are not delivered; they stay durable");
+    }
+}

@@ -1,0 +1,50 @@
+//! What ends a gateway: the caller, a log that failed, or a task that did.
+
+use std::{pin::pin, sync::Arc};
+
+use catchment_settings::supervise::Supervisor;
+
+use super::RunError;
+use crate::shard::ShardLog;
+
+/// Serves until `shutdown` completes or something fails.
+pub(super) async fn serve(
+    shutdown: impl Future<Output = ()>,
+    supervisor: &Arc<Supervisor>,
+    logs: &[ShardLog],
+    observing: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let mut observing = pin!(supervisor.task("observe", |_| (), observing));
+    let result = tokio::select! {
+        biased;
+        result = watch_over(shutdown, supervisor, logs) => result,
+        // It fails before it completes.
+        () = &mut observing => Err(RunError::Defect(supervisor.failed().await)),
+    };
+    supervisor.stand_down();
+    result
+}
+
+/// Waits for something, unless a task or a log fails before.
+pub(super) async fn watch_over(
+    what: impl Future<Output = ()>,
+    supervisor: &Supervisor,
+    logs: &[ShardLog],
+) -> Result<(), RunError> {
+    tokio::select! {
+        biased;
+        () = what => Ok(()),
+        // Before the logs, which a defect of a worker's task poisons.
+        why = supervisor.failed() => Err(RunError::Defect(why)),
+        why = first_failure(logs) => Err(RunError::Failed(why)),
+    }
+}
+
+/// Completes with the reason when a log fails.
+async fn first_failure(logs: &[ShardLog]) -> Arc<str> {
+    if logs.is_empty() {
+        return std::future::pending().await;
+    }
+    let failures = logs.iter().map(|log| Box::pin(log.failure()));
+    futures_util::future::select_all(failures).await.0
+}

@@ -1,0 +1,30 @@
+//! Why an entry has to wait.
+
+use std::sync::Arc;
+
+use catchment_journal::AppendError;
+
+/// Why an entry is not taken now. Nothing has changed; whoever sent it waits and tries again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Wait {
+    /// Journal or outbox have no room.
+    #[error("no room: {0}")]
+    Room(String),
+    /// Too much waits for the next sync.
+    #[error("the disk is behind")]
+    Sync,
+    /// The journal has failed; this gateway takes nothing more.
+    #[error("the journal has failed: {0}")]
+    Failed(Arc<str>),
+}
+
+impl From<AppendError> for Wait {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Full(reason) => Self::Room(reason.to_string()),
+            AppendError::BufferFull => Self::Sync,
+            AppendError::Poisoned(why) => Self::Failed(why),
+            other => Self::Failed(other.to_string().into()),
+        }
+    }
+}
