@@ -48,6 +48,9 @@ pub struct Options {
     /// Most batches of one gateway that wait for the disk at once [default: 64]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_INGEST_IN_FLIGHT")]
     pub ingest_in_flight: Option<usize>,
+    /// A watermark of a gateway further ahead of this clock is not believed, nor that a data folder was created then [default: 10m]
+    #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_CLOCK_TOLERANCE")]
+    pub clock_tolerance: Option<HumanDuration>,
     /// Most queries at once; further ones wait [default: 8]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERIES_MAX")]
     pub queries_max: Option<usize>,
@@ -118,6 +121,8 @@ pub struct Config {
     pub stop_timeout: Duration,
     /// Most batches in flight on one ingest stream, 1 to 1,024.
     pub ingest_in_flight: usize,
+    /// How far ahead of this clock a gateway is believed, 1 ms to a day. Default 10 minutes, as a gateway's `future_max`.
+    pub clock_tolerance: Duration,
     /// Bounds of queries.
     pub query: QueryLimits,
     /// Bounds of the embedded store.
@@ -253,9 +258,11 @@ impl TryFrom<Options> for Config {
             let value = points_max.to_string();
             return Err(ConfigError::Range { key: "query_points_max", value, range: "at least 1" });
         }
-        let store = store(&options)?;
+        let clock_tolerance = time("clock_tolerance", options.clock_tolerance, 600)?;
+        let store = StoreConfig { clock_tolerance, ..store(&options)? };
         Ok(Self {
             store,
+            clock_tolerance,
             identity: options.identity.ok_or(missing("identity", "DIR"))?,
             listen: options.listen.ok_or(missing("listen", "ADDR"))?,
             data: options.data.ok_or(missing("data", "DIR"))?,

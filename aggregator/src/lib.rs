@@ -9,6 +9,7 @@ mod clock;
 mod conditions;
 pub mod config;
 mod fleet;
+pub mod horizon;
 pub mod ingest;
 pub mod inspect;
 mod metrics;

@@ -56,6 +56,7 @@ pub(crate) struct Metrics {
     pub(crate) partials: Counter,
     pub(crate) duplicates: Counter,
     pub(crate) gaps: Counter,
+    pub(crate) watermarks_refused: Counter,
     pub(crate) ingest_ended: Family<Reason, Counter>,
     pub(crate) live_dropped: Counter,
     pub(crate) queries: Counter,
@@ -85,6 +86,7 @@ impl Metrics {
             partials: Counter::default(),
             duplicates: Counter::default(),
             gaps: Counter::default(),
+            watermarks_refused: Counter::default(),
             ingest_ended: Family::default(),
             live_dropped: Counter::default(),
             queries: Counter::default(),
@@ -114,6 +116,11 @@ impl Metrics {
         r.register("ingest_partials", "Partials of durable batches", self.partials.clone());
         r.register("ingest_duplicates", "Batches that were durable before", self.duplicates.clone());
         r.register("ingest_gaps", "Batch numbers that this store never saw", self.gaps.clone());
+        r.register(
+            "ingest_watermarks_refused",
+            "Watermarks too far ahead of this clock to be believed",
+            self.watermarks_refused.clone(),
+        );
         r.register(
             "ingest_streams_ended",
             "Delivery streams that ended, by reason",
@@ -218,7 +225,7 @@ impl Collector for Gateways {
             [("site", gateway.site.to_string()), ("gateway", gateway.name.to_string())]
         };
         let lags = gateways.iter().filter_map(|entry| {
-            let lag = now.saturating_sub(entry.watermark?.as_millis());
+            let lag = now.saturating_sub(entry.watermark?.as_millis()).max(0);
             Some((labels(&entry.origin.gateway), lag as f64 / 1_000.0))
         });
         gauge("gateway_lag_seconds", "How far a gateway's watermark is behind the clock", lags.collect())?;

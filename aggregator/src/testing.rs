@@ -169,8 +169,8 @@ impl MemoryStore {
             state.delivered.insert((origin.epoch, batch.shard), batch.number);
         }
         drop(state);
-        if let Some(watermark) = batch.watermark {
-            self.progress(origin, batch.shard, watermark);
+        if batch.watermark.is_some() {
+            self.progress(origin, batch.shard, batch.watermark, 0);
         }
         Ok(())
     }
@@ -189,18 +189,25 @@ impl Store for MemoryStore {
         })
     }
 
-    fn progress(&self, origin: &Origin, _shard: u32, watermark: Timestamp) {
+    fn progress(&self, origin: &Origin, _shard: u32, watermark: Option<Timestamp>, _last: u64) {
         let mut state = self.state.lock().unwrap();
         match state.gateways.iter_mut().find(|entry| entry.origin.gateway == origin.gateway) {
-            Some(entry) => entry.watermark = entry.watermark.max(Some(watermark)),
-            None => state.gateways.push(GatewayEntry { origin: origin.clone(), watermark: Some(watermark) }),
+            Some(entry) => entry.watermark = entry.watermark.max(watermark),
+            None => {
+                let gaps = Vec::new();
+                state.gateways.push(GatewayEntry { origin: origin.clone(), watermark, gaps });
+            }
         }
+    }
+
+    fn created_ms(&self, _: &Origin) -> Option<i64> {
+        None
     }
 
     fn delivered(&self, origin: &Origin) -> Vec<u64> {
         let mut state = self.state.lock().unwrap();
         if !state.gateways.iter().any(|entry| entry.origin.gateway == origin.gateway) {
-            state.gateways.push(GatewayEntry { origin: origin.clone(), watermark: None });
+            state.gateways.push(GatewayEntry { origin: origin.clone(), watermark: None, gaps: Vec::new() });
         }
         let highest = |shard| state.delivered.get(&(origin.epoch, shard)).copied().unwrap_or(0);
         (0..origin.shards).map(highest).collect()

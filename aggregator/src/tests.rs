@@ -1,6 +1,7 @@
 //! The whole aggregator in this process: real mutual TLS on port 0, identities of a fresh authority.
 
 mod asking;
+mod completeness;
 mod delivering;
 mod rig;
 mod roles;

@@ -29,10 +29,27 @@ pub struct Question {
 pub struct Answer {
     /// Up to when it is complete, Unix milliseconds; `None` where a gateway has never delivered.
     pub complete_until_ms: Option<i64>,
+    /// What is known to be lost within the range.
+    pub gaps: Vec<Gap>,
     /// Names of the aggregates, in the order of each point's values.
     pub aggregates: Vec<String>,
     /// In the order of their labels.
     pub series: Vec<AnswerSeries>,
+}
+
+/// Windows of a gateway that are lost, all of them or some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gap {
+    /// The gateway's site.
+    pub site: String,
+    /// Its name.
+    pub gateway: String,
+    /// They end after this, Unix milliseconds; `None`: from the beginning.
+    pub from_ms: Option<i64>,
+    /// They end at or before this, Unix milliseconds.
+    pub to_ms: i64,
+    /// Batches that are missing; 0: not known.
+    pub batches: u64,
 }
 
 /// One merged series.
@@ -60,6 +77,7 @@ impl Answer {
         match message.kind {
             Some(Kind::Header(header)) => {
                 self.complete_until_ms = header.complete_until_ms;
+                self.gaps = header.gaps.into_iter().map(Gap::from).collect();
                 self.aggregates = header.aggregates;
             }
             Some(Kind::Series(part)) => {
@@ -89,6 +107,12 @@ impl Answer {
     }
 }
 
+impl From<wire::Gap> for Gap {
+    fn from(wire::Gap { site, gateway, from_ms, to_ms, batches }: wire::Gap) -> Self {
+        Self { site, gateway, from_ms, to_ms, batches }
+    }
+}
+
 impl From<wire::Point> for Point {
     fn from(wire: wire::Point) -> Self {
         Self { start_ms: wire.start_ms, values: wire.values.into_iter().map(|value| value.number).collect() }
@@ -111,7 +135,7 @@ mod tests {
         let header = wire::Header {
             complete_until_ms: Some(7),
             aggregates: vec!["count".to_owned()],
-            ..wire::Header::default()
+            gaps: vec![wire::Gap { gateway: "gw".to_owned(), to_ms: 5, ..wire::Gap::default() }],
         };
         let mut answer = Answer::default();
         answer.take(wire::AggregateResponse { kind: Some(wire::aggregate_response::Kind::Header(header)) });
@@ -122,6 +146,7 @@ mod tests {
         let lengths: Vec<usize> = answer.series.iter().map(|series| series.points.len()).collect();
         assert_eq!(lengths, [2, 1]);
         assert_eq!((answer.complete_until_ms, answer.total_count()), (Some(7), 6));
+        assert_eq!(answer.gaps, [Gap { gateway: "gw".to_owned(), to_ms: 5, ..Gap::default() }]);
         assert_eq!(answer.value(&answer.series[0].points[0], "mean"), None);
     }
 }

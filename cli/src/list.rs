@@ -80,6 +80,14 @@ struct GatewayJson<'a> {
     series: u32,
     epoch: String,
     version: &'a str,
+    #[serde(skip_serializing_if = "is_zero")]
+    lost_batches: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock_ahead_ms: Option<i64>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
@@ -93,22 +101,33 @@ fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
         series: gateway.series,
         epoch: format!("{:016x}", gateway.epoch),
         version: &gateway.version,
+        lost_batches: gateway.lost_batches,
+        clock_ahead_ms: gateway.clock_ahead_ms,
     });
     if format == ListFormat::Json {
         return json_line(&entries.collect::<Vec<_>>());
     }
+    // What is rare has a column only where there is some of it.
+    let lost = list.iter().any(|gateway| gateway.lost_batches > 0);
+    let ahead = list.iter().any(|gateway| gateway.clock_ahead_ms.is_some());
     let rows = entries.map(|e| {
         let connected = if e.connected { "yes" } else { "no" };
-        let lag = e.lag_ms.map_or_else(dash, |ms| {
-            humantime::format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).to_string()
-        });
+        let lag = e.lag_ms.map_or_else(dash, span);
         let text = [e.site, e.gateway, e.version, connected].map(str::to_owned);
         let rest = [e.watermark.unwrap_or_else(dash), lag, e.devices.to_string(), e.series.to_string()];
-        text.into_iter().chain(rest).collect()
+        let lost = lost.then(|| e.lost_batches.to_string());
+        let ahead = ahead.then(|| e.clock_ahead_ms.map_or_else(dash, span));
+        text.into_iter().chain(rest).chain(lost).chain(ahead).collect()
     });
-    let header =
-        ["site", "gateway", "version", "connected", "complete until", "behind by", "devices", "series"];
+    let mut header =
+        vec!["site", "gateway", "version", "connected", "complete until", "behind by", "devices", "series"];
+    header.extend(lost.then_some("lost batches"));
+    header.extend(ahead.then_some("clock ahead by"));
     list_table(&header, 6, rows, "no gateways")
+}
+
+fn span(ms: i64) -> String {
+    humantime::format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).to_string()
 }
 
 #[derive(Serialize)]
@@ -180,6 +199,12 @@ mod tests {
         assert_eq!(show_gateways(&[gateway()], ListFormat::Json), expected);
         let text = show_gateways(&[gateway()], ListFormat::Table);
         assert!(text.contains("2s 500ms") && text.contains("yes"), "{text}");
+        assert!(!text.contains("lost batches") && !text.contains("clock ahead"), "{text}");
+        let ill = wire::Gateway { lost_batches: 7, clock_ahead_ms: Some(3_600_000), ..gateway() };
+        let json = show_gateways(std::slice::from_ref(&ill), ListFormat::Json);
+        assert!(json.contains(r#""lost_batches":7,"clock_ahead_ms":3600000}"#), "{json}");
+        let text = show_gateways(&[ill, gateway()], ListFormat::Table);
+        assert!(text.contains("lost batches") && text.contains("1h"), "{text}");
         let never = wire::Gateway { watermark_ms: None, lag_ms: None, ..gateway() };
         assert!(show_gateways(&[never], ListFormat::Json).contains(r#""watermark":null,"lag_ms":null"#));
     }

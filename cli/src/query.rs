@@ -8,7 +8,7 @@ use crate::{
     ask::Asker,
     failure::Failure,
     print::print,
-    render,
+    render::{self, AnswerFormat},
     time::{Moment, Span, now_ms, whole_millis},
 };
 
@@ -46,6 +46,10 @@ pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
     let question = question(args, now_ms())?;
     let mut asker = Asker::connect(&args.connection.aggregator, &args.connection.identity).await?;
     let answer = asker.aggregate(&question).await?;
+    if args.format == AnswerFormat::Csv {
+        // Not among the lines of the table.
+        eprint!("{}", render::gaps_text(&answer));
+    }
     print(&render::answer_text(&answer, &question.by, args.format))
 }
 

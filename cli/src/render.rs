@@ -12,7 +12,7 @@ use serde::{
 };
 
 use crate::{
-    answer::{Answer, AnswerSeries, Point},
+    answer::{Answer, AnswerSeries, Gap, Point},
     time::rfc3339,
 };
 
@@ -75,11 +75,45 @@ struct AnswerJson<'a>(&'a Answer);
 
 impl Serialize for AnswerJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
+        let gaps: Vec<GapJson<'_>> = self.0.gaps.iter().map(GapJson).collect();
+        let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("complete_until", &self.0.complete_until_ms.map(rfc3339))?;
+        if !gaps.is_empty() {
+            map.serialize_entry("gaps", &gaps)?;
+        }
         map.serialize_entry("series", &SeriesJson(self.0))?;
         map.end()
     }
+}
+
+struct GapJson<'a>(&'a Gap);
+
+impl Serialize for GapJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Gap { site, gateway, from_ms, to_ms, batches } = self.0;
+        let mut map = serializer.serialize_map(Some(5))?;
+        map.serialize_entry("site", site)?;
+        map.serialize_entry("gateway", gateway)?;
+        map.serialize_entry("from", &from_ms.map(rfc3339))?;
+        map.serialize_entry("to", &rfc3339(*to_ms))?;
+        map.serialize_entry("batches", batches)?;
+        map.end()
+    }
+}
+
+/// What is lost, a line each; empty where nothing is.
+pub fn gaps_text(answer: &Answer) -> String {
+    let line = |gap: &Gap| {
+        let from = gap.from_ms.map_or_else(|| "the beginning".to_owned(), rfc3339);
+        let batches = match gap.batches {
+            0 => "an unknown number of batches".to_owned(),
+            1 => "1 batch".to_owned(),
+            many => format!("{many} batches"),
+        };
+        let name = crate::failure::one_line(&format!("{}/{}", gap.site, gap.gateway));
+        format!("incomplete: {name} lost windows from {from} to {}, {batches}\n", rfc3339(gap.to_ms))
+    };
+    answer.gaps.iter().map(line).collect()
 }
 
 struct SeriesJson<'a>(&'a Answer);
@@ -200,11 +234,15 @@ fn answer_table(answer: &Answer, by: &[String]) -> String {
     let rows = grid(answer, by, rounded);
     let numbers_from = label_columns(answer, by).len() + 1;
     let complete = answer.complete_until_ms.map_or_else(
-        || "not known: a gateway that holds selected series has not delivered a closed window yet".to_owned(),
+        || match answer.gaps.iter().any(|gap| gap.from_ms.is_none()) {
+            true => "not known: windows of the range are lost".to_owned(),
+            false => "not known: a gateway that holds selected series has not delivered a closed window yet"
+                .to_owned(),
+        },
         rfc3339,
     );
     let body = if rows.len() > 1 { table(&rows, numbers_from) } else { "no readings\n".to_owned() };
-    format!("{body}complete until {complete}\n")
+    format!("{body}complete until {complete}\n{}", gaps_text(answer))
 }
 
 /// Rows under the first of them as header; columns from `numbers_from` on are right-aligned.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use catchment_aggregator::{
+    horizon::Horizon,
     ingest::admit::{self, Admission, Admitted},
     store::{EmbeddedStore, MemoryTree, Origin, SeriesEntry, Store, StoreConfig, StoreError},
 };
@@ -48,7 +49,7 @@ fn config() -> StoreConfig {
 /// Something of a stream that the store has, in the order of its arrival.
 enum Flying {
     Batch { shard: u32, number: u64, live: bool, put: BoxFuture<'static, Result<(), StoreError>> },
-    Progress { shard: u32, watermark: Timestamp },
+    Progress { shard: u32, watermark: Option<Timestamp>, last: u64 },
 }
 
 /// The aggregator's end of a stream.
@@ -120,15 +121,17 @@ impl Aggregator {
             server.started = Some((Arc::new(origin), admission));
             return Ok(());
         };
-        server.flying.push_back(match admission.admit(message).map_err(|e| e.to_string())? {
-            Admitted::Progress { shard, watermark } => Flying::Progress { shard, watermark },
-            Admitted::Batch { batch, first, .. } => {
-                let (store, origin) = (Arc::clone(&self.store), Arc::clone(origin));
-                let (shard, number, live) = (batch.shard, batch.number, batch.live);
-                let put = Box::pin(async move { store.put(&origin, batch, first).await });
-                Flying::Batch { shard, number, live, put }
-            }
-        });
+        server.flying.push_back(
+            match admission.admit(message, Horizon::OPEN).map_err(|e| e.to_string())? {
+                Admitted::Progress { shard, watermark, last } => Flying::Progress { shard, watermark, last },
+                Admitted::Batch { batch, first, .. } => {
+                    let (store, origin) = (Arc::clone(&self.store), Arc::clone(origin));
+                    let (shard, number, live) = (batch.shard, batch.number, batch.live);
+                    let put = Box::pin(async move { store.put(&origin, batch, first).await });
+                    Flying::Batch { shard, number, live, put }
+                }
+            },
+        );
         self.settle(server, down)
     }
 
@@ -157,7 +160,9 @@ impl Aggregator {
         for result in results {
             let Poll::Ready(result) = result else { break };
             match server.flying.pop_front() {
-                Some(Flying::Progress { shard, watermark }) => self.store.progress(origin, shard, watermark),
+                Some(Flying::Progress { shard, watermark, last }) => {
+                    self.store.progress(origin, shard, watermark, last);
+                }
                 Some(Flying::Batch { live: true, .. }) => match result {
                     Ok(()) | Err(StoreError::Full(_)) => {}
                     Err(error) => return Err(error.to_string()),

@@ -329,7 +329,8 @@ impl Gateway {
         };
         feed.told = progress.watermark;
         let message = progress.watermark.map(|watermark| {
-            let progress = wire::Progress { shard: 0, watermark_ms: watermark.as_millis() };
+            let progress =
+                wire::Progress { shard: 0, watermark_ms: watermark.as_millis(), number: progress.number };
             request(wire::deliver_request::Kind::Progress(progress))
         });
         Ok(message)

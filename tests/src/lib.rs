@@ -12,6 +12,7 @@
 
 pub mod ask;
 pub mod connection;
+pub mod delivery;
 pub mod device;
 pub mod eventually;
 pub mod link;

@@ -32,6 +32,7 @@ fn defaults_complete_what_is_needed() {
     assert_eq!(config.query, QueryLimits::default());
     assert_eq!(config.store, StoreConfig::default());
     assert_eq!(config.ingest_in_flight, 64);
+    assert_eq!(config.clock_tolerance, Duration::from_secs(600));
     assert_eq!(config.stop_timeout, Duration::from_secs(10));
 }
 
@@ -49,13 +50,14 @@ fn flags_win_over_the_file() {
 #[test]
 fn what_is_missing_or_out_of_range_is_named() {
     type Spoil = fn(&mut Options);
-    let cases: [(Spoil, &str); 10] = [
+    let cases: [(Spoil, &str); 11] = [
         (|o| o.identity = None, "identity is missing"),
         (|o| o.listen = None, "listen is missing"),
         (|o| o.data = None, "data is missing"),
         (|o| o.queries_max = Some(0), "queries_max is 0"),
         (|o| o.ingest_in_flight = Some(5_000), "ingest_in_flight is 5000"),
         (|o| o.query_points_max = Some(0), "query_points_max is 0"),
+        (|o| o.clock_tolerance = Some(HumanDuration::secs(90_000)), "clock_tolerance is 1day 1h"),
         (|o| o.stop_timeout = Some(HumanDuration::secs(0)), "stop_timeout is 0s"),
         (|o| o.store_memory = Some(ByteSize(1)), "store_memory is 1,"),
         (|o| o.store_journal = Some(ByteSize::mib(2)), "store_journal is 2MiB"),

@@ -151,11 +151,14 @@ fn gateways(store: &dyn Store, sessions: &Sessions, selector: &Selector, now_ms:
             gateway: entry.origin.gateway.name.to_string(),
             connected: version.is_some(),
             watermark_ms,
-            lag_ms: watermark_ms.map(|watermark| now_ms.saturating_sub(watermark)),
+            // A clock that is a little ahead is no negative lag.
+            lag_ms: watermark_ms.map(|watermark| now_ms.saturating_sub(watermark).max(0)),
             epoch: entry.origin.epoch,
             devices,
             series,
             version: version.map(|version| version.to_string()).unwrap_or_default(),
+            lost_batches: entry.gaps.iter().fold(0, |sum, gap| gap.batches.saturating_add(sum)),
+            clock_ahead_ms: sessions.ahead_ms(&entry.origin.gateway),
             ..wire::Gateway::default()
         }
     };

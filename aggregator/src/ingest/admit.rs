@@ -10,20 +10,26 @@ use catchment_proto::{
     wire::{self, deliver_request::Kind},
 };
 
-use crate::store::Origin;
+use crate::{horizon::Horizon, store::Origin};
 
 /// Longest version that a gateway tells, in characters; the rest is cut.
 const VERSION_CHARS_MAX: usize = 64;
+/// Highest number of a batch: no gateway makes as many, and beyond it neither numbers nor counts of lost ones would add up.
+const NUMBER_MAX: u64 = 1 << 48;
 
 /// A gateway's stream after its Start.
 #[derive(Debug)]
 pub struct Admission {
     /// One entry a shard.
     shards: Vec<Shard>,
+    /// Watermarks that were not believed.
+    refused: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Shard {
+    /// How far ahead of the aggregator's clock its last watermark was, if that is more than is believed.
+    ahead_ms: Option<i64>,
     /// Highest number that was durable when the stream began.
     delivered: u64,
     /// The last number of this stream.
@@ -48,8 +54,10 @@ pub enum Admitted {
     Progress {
         /// The shard.
         shard: u32,
-        /// Everything up to here is closed and delivered.
-        watermark: Timestamp,
+        /// Everything up to here is closed and delivered; `None`: what it says is not believed.
+        watermark: Option<Timestamp>,
+        /// Number of the last batch that the shard made; 0: it does not say.
+        last: u64,
     },
 }
 
@@ -97,6 +105,14 @@ pub enum Refusal {
         /// The number that came.
         got: u64,
     },
+    /// A number that no gateway reaches.
+    #[error("shard {shard}: number {number}, a batch has one up to {NUMBER_MAX}")]
+    Number {
+        /// The shard.
+        shard: u32,
+        /// The number that came.
+        number: u64,
+    },
     /// The batch breaks a rule of the format.
     #[error("batch: {0}")]
     Batch(#[from] BatchError),
@@ -112,7 +128,7 @@ impl Refusal {
             Self::NoStart | Self::SecondStart | Self::Empty => "protocol",
             Self::Shards(_) | Self::Shard { .. } => "shard",
             Self::Gap { .. } => "gap",
-            Self::Batch(_) => "malformed",
+            Self::Batch(_) | Self::Number { .. } => "malformed",
             Self::Watermark(_) => "watermark",
         }
     }
@@ -122,9 +138,11 @@ impl Refusal {
         match self {
             Self::Gap { .. } | Self::NoStart | Self::SecondStart => tonic::Code::FailedPrecondition,
             Self::Empty => tonic::Code::Unimplemented,
-            Self::Shards(_) | Self::Shard { .. } | Self::Batch(_) | Self::Watermark(_) => {
-                tonic::Code::InvalidArgument
-            }
+            Self::Shards(_)
+            | Self::Shard { .. }
+            | Self::Number { .. }
+            | Self::Batch(_)
+            | Self::Watermark(_) => tonic::Code::InvalidArgument,
         }
     }
 }
@@ -151,9 +169,9 @@ impl Admission {
         let numbers = delivered.iter().copied().chain(std::iter::repeat(0));
         let shards = numbers
             .take(shards as usize)
-            .map(|delivered| Shard { delivered, last: None, names: Dictionary::default() })
+            .map(|delivered| Shard { ahead_ms: None, delivered, last: None, names: Dictionary::default() })
             .collect();
-        Self { shards }
+        Self { shards, refused: 0 }
     }
 
     /// The answer to the Start.
@@ -169,30 +187,56 @@ impl Admission {
         self.shards.get_mut(number as usize).ok_or(Refusal::Shard { shard: number, shards })
     }
 
+    /// Watermarks of this stream that were not believed. Such a one leaves the shard's where it is: how much of the time until
+    /// now is really delivered nobody can tell, with batches on their way and windows that wait for late readings.
+    pub fn watermarks_refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// How far ahead of the aggregator's clock the last watermark of a shard was, milliseconds, if one was not believed.
+    pub fn ahead_ms(&self) -> Option<i64> {
+        self.shards.iter().filter_map(|shard| shard.ahead_ms).max()
+    }
+
     /// Judges a message after the Start. A batch goes to [`crate::store::Store::put`] in this order and with its `first`.
     ///
     /// # Errors
     /// [`Refusal`]: the stream ends.
-    pub fn admit(&mut self, message: wire::DeliverRequest) -> Result<Admitted, Refusal> {
+    pub fn admit(&mut self, message: wire::DeliverRequest, horizon: Horizon) -> Result<Admitted, Refusal> {
         match message.kind.ok_or(Refusal::Empty)? {
             Kind::Start(_) => Err(Refusal::SecondStart),
-            Kind::Progress(wire::Progress { shard, watermark_ms }) => {
+            Kind::Progress(wire::Progress { shard, watermark_ms, number }) => {
                 self.shard(shard)?;
+                if number > NUMBER_MAX {
+                    return Err(Refusal::Number { shard, number });
+                }
                 let watermark =
                     Timestamp::from_millis(watermark_ms).ok_or(Refusal::Watermark(watermark_ms))?;
-                Ok(Admitted::Progress { shard, watermark })
+                let watermark = self.believed(shard, watermark, horizon);
+                Ok(Admitted::Progress { shard, watermark, last: number })
             }
-            Kind::Batch(batch) => self.batch(batch),
+            Kind::Batch(batch) => self.batch(batch, horizon),
         }
     }
 
-    fn batch(&mut self, message: wire::Batch) -> Result<Admitted, Refusal> {
+    /// A watermark, unless it lies further ahead than is believed.
+    fn believed(&mut self, shard: u32, watermark: Timestamp, horizon: Horizon) -> Option<Timestamp> {
+        let ahead_ms = horizon.beyond(watermark.as_millis());
+        self.shards.get_mut(shard as usize)?.ahead_ms = ahead_ms;
+        self.refused += u64::from(ahead_ms.is_some());
+        ahead_ms.is_none().then_some(watermark)
+    }
+
+    fn batch(&mut self, message: wire::Batch, horizon: Horizon) -> Result<Admitted, Refusal> {
         let shard = self.shard(message.shard)?;
-        let batch = shard.names.read(message)?;
+        let mut batch = shard.names.read(message)?;
         if batch.live {
             return Ok(Admitted::Batch { batch, first: false, order: Order::Next });
         }
         let got = batch.number;
+        if got > NUMBER_MAX {
+            return Err(Refusal::Number { shard: batch.shard, number: got });
+        }
         if let Some(last) = shard.last
             && last.checked_add(1) != Some(got)
         {
@@ -205,6 +249,8 @@ impl Admission {
             false if got <= shard.delivered => Order::Duplicate,
             false => Order::Next,
         };
+        batch.watermark =
+            batch.watermark.and_then(|watermark| self.believed(batch.shard, watermark, horizon));
         Ok(Admitted::Batch { batch, first, order })
     }
 }

@@ -1,6 +1,6 @@
 //! The gRPC method: who calls, and a task for the stream. No rules here.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use catchment_proto::wire::{DeliverRequest, DeliverResponse, ingest_server::Ingest};
 use catchment_settings::supervise::catch;
@@ -12,7 +12,7 @@ use super::{
     Sessions,
     stream::{self, End},
 };
-use crate::{access, metrics::Metrics, store::Store};
+use crate::{access, clock, horizon::Horizon, metrics::Metrics, store::Store};
 
 /// Responses that wait for a gateway that reads slowly; acks behind them are merged, not queued.
 const RESPONSES_MAX: usize = 4;
@@ -23,10 +23,19 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) metrics: Arc<Metrics>,
+    /// How far ahead of the aggregator's clock a gateway is believed.
+    pub(crate) clock_tolerance: Duration,
     /// Most batches of a stream at the store.
     pub(crate) in_flight_max: usize,
     /// Turns true when streams are to end.
     pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// What is believed now.
+    pub(super) fn horizon(&self) -> Horizon {
+        Horizon::new(clock::now_ms(), self.clock_tolerance)
+    }
 }
 
 /// The service `catchment.v1.Ingest`.

@@ -28,6 +28,8 @@ struct Entry {
     number: u64,
     origin: Origin,
     version: Arc<str>,
+    /// How far its watermark is ahead of the aggregator's clock, if that is more than is believed.
+    ahead_ms: Option<i64>,
     /// Dropped to end the stream.
     _end: oneshot::Sender<()>,
 }
@@ -51,7 +53,8 @@ impl Sessions {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let number = current.next;
         current.next += 1;
-        let entry = Entry { number, origin: origin.clone(), version: version.into(), _end: end };
+        let entry =
+            Entry { number, origin: origin.clone(), version: version.into(), ahead_ms: None, _end: end };
         current.by_gateway.insert(origin.gateway.clone(), entry);
         (Session { sessions: Arc::clone(self), origin: origin.clone(), number }, superseded)
     }
@@ -61,16 +64,33 @@ impl Sessions {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.by_gateway.get(gateway).map(|entry| Arc::clone(&entry.version))
     }
+
+    /// How far the watermark of a gateway that has a stream now is ahead of the aggregator's clock, milliseconds, if that is
+    /// more than is believed.
+    pub(crate) fn ahead_ms(&self, gateway: &GatewayId) -> Option<i64> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.by_gateway.get(gateway)?.ahead_ms
+    }
 }
 
 impl Session {
+    /// Notes how far the stream's watermark is ahead of the clock; `None`: it is believed.
+    pub(super) fn note_ahead(&self, ahead_ms: Option<i64>) {
+        let mut current = self.sessions.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = current.by_gateway.get_mut(&self.origin.gateway);
+        if let Some(entry) = entry.filter(|entry| entry.number == self.number) {
+            entry.ahead_ms = ahead_ms;
+        }
+    }
+
     /// Ends it. Answers whether no other stream of the same data folder goes on, so that what it knew of open
     /// windows is to be forgotten.
     pub(super) fn leave(self) -> bool {
         let current = self.sessions.current.lock().unwrap_or_else(PoisonError::into_inner);
         match current.by_gateway.get(&self.origin.gateway) {
             Some(entry) if entry.number == self.number => true,
-            Some(entry) => entry.origin != self.origin,
+            // When it was created may be told in another way; the folder is the same.
+            Some(entry) => entry.origin.epoch != self.origin.epoch,
             None => true,
         }
     }

@@ -21,6 +21,7 @@ use tonic::{Code, Status};
 use super::{
     admit::{self, Admission, Admitted, Order, Refusal},
     service::Shared,
+    sessions::Session,
 };
 use crate::store::{Origin, Store, StoreError};
 
@@ -66,7 +67,7 @@ impl From<StoreError> for End {
 enum Done {
     Batch { shard: u32, number: u64, partials: u64, result: Result<(), StoreError> },
     Live(Result<(), StoreError>),
-    Progress { shard: u32, watermark: Timestamp },
+    Progress { shard: u32, watermark: Option<Timestamp>, last: u64 },
 }
 
 /// Serves one stream until it ends.
@@ -83,10 +84,19 @@ pub(super) async fn run(
         Ok(Some(Err(status))) => return broken(status),
         Ok(Some(Ok(message))) => admit::start(gateway, message),
     };
-    let (origin, version) = match start {
+    let (mut origin, version) = match start {
         Ok(start) => start,
         Err(refusal) => return refusal.into(),
     };
+    let known = shared.store.created_ms(&origin);
+    let claimed = std::mem::replace(&mut origin.epoch_created_ms, 0);
+    origin.epoch_created_ms = shared.horizon().created(claimed, known);
+    if origin.epoch_created_ms != claimed {
+        tracing::warn!(
+            gateway = %origin.gateway, epoch = origin.epoch, claimed_ms = claimed, taken_ms = origin.epoch_created_ms,
+            "a gateway's data folder claims to be created in the future: check the gateway's clock"
+        );
+    }
     let (session, superseded) = shared.sessions.enter(&origin, &version);
     let admission = Admission::new(origin.shards, &shared.store.delivered(&origin));
     let resume = DeliverResponse { kind: Some(Kind::Resume(admission.resume())) };
@@ -99,6 +109,8 @@ pub(super) async fn run(
         responses,
         origin: Arc::clone(&origin),
         admission,
+        session: &session,
+        refused: 0,
         flying: FuturesOrdered::new(),
         acks: BTreeMap::new(),
     };
@@ -124,6 +136,9 @@ struct Flow<'a> {
     responses: &'a mpsc::Sender<Result<DeliverResponse, Status>>,
     origin: Arc<Origin>,
     admission: Admission,
+    session: &'a Session,
+    /// Watermarks that were not believed, as far as they are counted.
+    refused: u64,
     flying: FuturesOrdered<BoxFuture<'static, Done>>,
     /// Highest number of each shard that is durable and not yet told; bounded by the shards.
     acks: BTreeMap<u32, u64>,
@@ -169,7 +184,7 @@ impl Flow<'_> {
                     ending = Some(End::new("stopping", Code::Unavailable, "this aggregator is stopping"));
                 }
                 request = requests.next(), if room => match request {
-                    Some(Ok(message)) => match self.admission.admit(message) {
+                    Some(Ok(message)) => match self.admission.admit(message, self.shared.horizon()) {
                         Ok(admitted) => self.launch(admitted),
                         Err(refusal) => ending = Some(refusal.into()),
                     },
@@ -180,12 +195,31 @@ impl Flow<'_> {
         }
     }
 
+    /// Counts a watermark that was not believed, and marks its gateway.
+    fn note_clock(&mut self) {
+        let refused = self.admission.watermarks_refused();
+        self.shared.metrics.watermarks_refused.inc_by(refused.saturating_sub(self.refused));
+        let ahead_ms = self.admission.ahead_ms();
+        if let (0, Some(ahead_ms)) = (self.refused, ahead_ms) {
+            let gateway = &self.origin.gateway;
+            tracing::warn!(
+                %gateway, ahead_ms,
+                "a gateway's watermark is ahead of this clock by more than clock_tolerance and is not believed: check both clocks"
+            );
+        }
+        self.session.note_ahead(ahead_ms);
+        self.refused = refused;
+    }
+
     /// Gives something to the store, or in line behind what is there.
     fn launch(&mut self, admitted: Admitted) {
+        if self.admission.watermarks_refused() > 0 {
+            self.note_clock();
+        }
         let metrics = &self.shared.metrics;
         match admitted {
-            Admitted::Progress { shard, watermark } => {
-                self.flying.push_back(Box::pin(async move { Done::Progress { shard, watermark } }));
+            Admitted::Progress { shard, watermark, last } => {
+                self.flying.push_back(Box::pin(async move { Done::Progress { shard, watermark, last } }));
             }
             Admitted::Batch { batch, first, order } => {
                 match order {
@@ -207,7 +241,9 @@ impl Flow<'_> {
     fn landed(&mut self, done: Done) -> Result<(), StoreError> {
         let metrics = &self.shared.metrics;
         match done {
-            Done::Progress { shard, watermark } => self.shared.store.progress(&self.origin, shard, watermark),
+            Done::Progress { shard, watermark, last } => {
+                self.shared.store.progress(&self.origin, shard, watermark, last);
+            }
             Done::Batch { shard, number, partials, result } => {
                 result?;
                 metrics.batches.inc();

@@ -50,7 +50,7 @@ impl Collector for Collected {
             ("store_journal_damage", "Damaged places found at the start", stats.journal_damage),
             (
                 "store_lost_batches",
-                "Acknowledged batches lost by damage, known at the start",
+                "Batches that gateways made and this store lacks, since its folder was made",
                 stats.lost_batches,
             ),
             ("store_damaged_series", "Series with damaged or missing packs", stats.damaged_series),

@@ -7,7 +7,10 @@ use catchment_proto::{GatewayId, wire};
 use hashbrown::HashSet;
 
 use super::{aggregate::Aggregate, plan::Range, selector::label_value};
-use crate::store::{GatewayEntry, SeriesEntry, SeriesId};
+use crate::store::{Gap, GatewayEntry, SeriesEntry, SeriesId};
+
+/// Most gaps of an answer: they come in one message. `until_ms` takes all into account.
+const GAPS_MAX: usize = 10_000;
 
 /// Series that are merged into one.
 #[derive(Debug, PartialEq)]
@@ -112,19 +115,59 @@ impl Points {
     }
 }
 
-/// Up to when an answer is complete: the least watermark of the gateways that hold selected series. `None` where
-/// one has none, or nothing is selected.
-pub(super) fn complete_until(series: &[SeriesEntry], gateways: &[GatewayEntry]) -> Option<i64> {
+/// How far an answer is complete.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Completeness {
+    /// Up to when, Unix milliseconds; `None` where a gateway has delivered nothing yet, where it is not known since when
+    /// something is lost, or where nothing is selected.
+    pub(super) until_ms: Option<i64>,
+    /// What is lost within the range.
+    pub(super) gaps: Vec<wire::Gap>,
+}
+
+/// How far an answer over a range is complete, asked at `now_ms`: up to the least watermark of the gateways that hold selected
+/// series, but not beyond the start of what is known to be lost within the range, nor beyond the present.
+pub(super) fn completeness(
+    series: &[SeriesEntry],
+    gateways: &[GatewayEntry],
+    range: &Range,
+    now_ms: i64,
+) -> Completeness {
     let holders: HashSet<&GatewayId> = series.iter().map(|entry| &entry.gateway).collect();
-    let watermark = |holder: &GatewayId| {
-        gateways.iter().find(|entry| entry.origin.gateway == *holder)?.watermark.map(Timestamp::as_millis)
-    };
-    let mut complete: Option<i64> = None;
-    for holder in holders {
-        let watermark = watermark(holder)?;
-        complete = Some(complete.map_or(watermark, |least| least.min(watermark)));
+    let mut holding: Vec<&GatewayEntry> =
+        gateways.iter().filter(|entry| holders.contains(&entry.origin.gateway)).collect();
+    holding.sort_by(|a, b| a.origin.gateway.cmp(&b.origin.gateway));
+    let mut until_ms = (!holders.is_empty() && holding.len() == holders.len()).then_some(now_ms);
+    let mut gaps = Vec::new();
+    for entry in holding {
+        let mut bounds = vec![entry.watermark];
+        let touching: Vec<&Gap> = entry.gaps.iter().filter(|gap| touches(gap, range)).collect();
+        bounds.extend(touching.iter().map(|gap| gap.from));
+        for bound in bounds {
+            until_ms = until_ms.zip(bound).map(|(until_ms, bound)| until_ms.min(bound.as_millis()));
+        }
+        gaps.extend(touching.into_iter().map(|gap| gap_message(&entry.origin.gateway, gap, now_ms)));
     }
-    complete
+    gaps.truncate(GAPS_MAX);
+    Completeness { until_ms, gaps }
+}
+
+/// Whether windows of a range may be in a gap. Both are of windows, whose starts and ends are multiples of their width: one
+/// that starts before the gap's beginning ends there at the latest.
+fn touches(gap: &Gap, range: &Range) -> bool {
+    let before_end = gap.to.is_none_or(|to| range.from_ms < to.as_millis());
+    before_end && gap.from.is_none_or(|from| range.to_ms > from.as_millis())
+}
+
+fn gap_message(gateway: &GatewayId, gap: &Gap, now_ms: i64) -> wire::Gap {
+    let from_ms = gap.from.map(Timestamp::as_millis);
+    wire::Gap {
+        site: gateway.site.to_string(),
+        gateway: gateway.name.to_string(),
+        from_ms,
+        to_ms: gap.to.map_or(from_ms.map_or(now_ms, |from| from.max(now_ms)), Timestamp::as_millis),
+        batches: gap.batches,
+    }
 }
 
 #[cfg(test)]

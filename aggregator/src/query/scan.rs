@@ -20,7 +20,7 @@ const MESSAGE_VALUES: usize = 65_536;
 /// Partials between two looks at the deadline.
 const CHECK_EVERY: u32 = 1_024;
 
-/// Answers a query. Returns the number of points.
+/// Answers a query that was asked at `now_ms`. Returns the number of points.
 ///
 /// # Errors
 /// What ended it early; what was sent before is valid, but not the whole answer.
@@ -28,12 +28,13 @@ pub(super) fn answer(
     store: &dyn Store,
     plan: &Plan,
     points_max: u64,
+    now_ms: i64,
     outlet: &Outlet<AggregateResponse>,
 ) -> Result<u64, AskError> {
     // Watermarks first: what they cover is in the store before anything is read.
     let gateways = store.gateways();
     let series = store.series(&|gateway, key| plan.selector.matches(gateway, key));
-    let complete_until_ms = merge::complete_until(&series, &gateways);
+    let merge::Completeness { until_ms, gaps } = merge::completeness(&series, &gateways, &plan.range, now_ms);
     let groups = merge::groups(series, &plan.by);
     let points = groups.iter().filter_map(|group| group.overlap(&plan.range)).map(|range| range.points());
     let points = points.fold(0, u64::saturating_add);
@@ -41,7 +42,7 @@ pub(super) fn answer(
         return Err(AskError::TooManyPoints { points, max: points_max });
     }
     let aggregates = plan.aggregates.iter().map(|(name, _)| name.clone()).collect();
-    let mut header = Some(Header { complete_until_ms, aggregates, gaps: Vec::new() });
+    let mut header = Some(Header { complete_until_ms: until_ms, aggregates, gaps });
     let mut count = 0;
     for group in &groups {
         let Some(range) = group.overlap(&plan.range) else { continue };

@@ -10,7 +10,7 @@ use super::{
     runner::{AnswerStream, Runner},
     scan,
 };
-use crate::{access, metrics::Metrics, store::Store};
+use crate::{access, clock, metrics::Metrics, store::Store};
 
 /// The service `catchment.v1.Query`.
 pub(crate) struct QueryService {
@@ -35,7 +35,7 @@ impl Query for QueryService {
         let points_max = self.runner.limits().points_max;
         self.runner
             .run(move |outlet| {
-                let points = scan::answer(&*store, &plan, points_max, outlet)?;
+                let points = scan::answer(&*store, &plan, points_max, clock::now_ms(), outlet)?;
                 metrics.query_points.inc_by(points);
                 Ok(())
             })

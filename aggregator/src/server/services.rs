@@ -87,6 +87,7 @@ impl Services {
             store: Arc::clone(store),
             sessions: Arc::clone(sessions),
             metrics: Arc::clone(metrics),
+            clock_tolerance: config.clock_tolerance,
             in_flight_max: config.ingest_in_flight,
             stopping: stopping.clone(),
         }));

@@ -143,6 +143,9 @@ impl State {
         tests::panic_on_demand();
         let unknown = delivered == 0 && self.catalog.origin(origin).is_some_and(|known| known.unknown);
         let lost = if unknown { 0 } else { checked.follows().saturating_sub(delivered) };
+        if unknown {
+            self.catalog.assume(origin, batch.shard, checked.follows());
+        }
         self.counts.batches += 1;
         self.counts.gaps += batch.number.saturating_sub(checked.follows().saturating_add(1));
         let dropped = self.each_row(origin, checked, limits, |state, gateway, row| {

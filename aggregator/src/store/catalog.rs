@@ -6,7 +6,7 @@
 //! numbers of series are never used again.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -14,7 +14,8 @@ use catchment_partial::{Timestamp, Window};
 use catchment_proto::{GatewayId, SeriesKey, SharedSeries, batch::SHARDS_MAX};
 
 use super::{
-    GatewayEntry, Origin, SeriesEntry, SeriesId,
+    Origin, SeriesEntry, SeriesId,
+    gaps::{self, ShardGap, gaps_max},
     groups::{AllSeries, group_of},
 };
 
@@ -30,12 +31,17 @@ pub(super) struct Gateway {
 }
 
 /// How far one shard of an origin has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shard {
     /// Highest batch number applied; 0: none.
     pub(super) number: u64,
     /// Its windows are closed and delivered up to here.
     pub(super) watermark: Option<Timestamp>,
+    /// Up to here what it delivered is in this store, or lies in one of the gaps. The watermark may be ahead of it: an older
+    /// gateway does not say how many batches stand behind it.
+    pub(super) whole_to: Option<Timestamp>,
+    /// Batches that it made and this store lacks, in order of time.
+    pub(super) gaps: Vec<ShardGap>,
 }
 
 /// One life of a gateway's data folder.
@@ -101,6 +107,13 @@ pub(super) struct Catalog {
     pub(super) series: AllSeries,
     pub(super) next_series: u32,
     pub(super) dirty: Dirty,
+    /// Batches in gaps, of all origins.
+    pub(super) lost_batches: u64,
+    /// Origins that have gaps, by gateway.
+    pub(super) gapped: BTreeMap<u32, BTreeSet<u32>>,
+    /// Gateways of which packed windows are damaged or missing, and how far they were when that was found. Not stored: each
+    /// start finds it again.
+    pub(super) damaged: BTreeMap<u32, Option<Timestamp>>,
     token: Token,
     gateway_numbers: HashMap<GatewayId, u32>,
     origin_numbers: HashMap<(u32, u64), u32>,
@@ -126,6 +139,13 @@ impl Catalog {
         (catalog.gateways, catalog.origins, catalog.series) = (gateways, origins, series);
         for number in 0..catalog.origins.len() as u32 {
             catalog.refresh_gateway(number);
+        }
+        for (origin, number) in catalog.origins.iter().zip(0..) {
+            for shard in origin.shards.iter().filter(|shard| !shard.gaps.is_empty()) {
+                let lost = gaps::batches(&shard.gaps);
+                catalog.lost_batches = catalog.lost_batches.saturating_add(lost);
+                catalog.gapped.entry(origin.gateway).or_default().insert(number);
+            }
         }
         catalog.dirty = Dirty::default();
         catalog
@@ -181,26 +201,46 @@ impl Catalog {
         self.origin(number).and_then(|o| o.shards.get(shard as usize)).map_or(0, |shard| shard.number)
     }
 
-    /// Moves a shard on; neither number nor watermark goes back.
+    /// A batch of a shard is applied.
     pub(super) fn advance(&mut self, number: u32, shard: u32, batch: u64, watermark: Option<Timestamp>) {
+        self.change_shard(number, shard, |known, gaps_max| known.take(batch, watermark, gaps_max));
+    }
+
+    /// A shard has closed and delivered everything up to a watermark, its last batch being `last`; 0: not known.
+    pub(super) fn progress(&mut self, number: u32, shard: u32, watermark: Option<Timestamp>, last: u64) {
+        self.change_shard(number, shard, |known, gaps_max| known.progress(watermark, last, gaps_max));
+    }
+
+    /// What a shard had delivered is not known; it goes on behind this batch.
+    pub(super) fn assume(&mut self, number: u32, shard: u32, batch: u64) {
+        self.change_shard(number, shard, |known, _| known.number = known.number.max(batch));
+    }
+
+    pub(super) fn change_shard(&mut self, number: u32, shard: u32, change: impl FnOnce(&mut Shard, usize)) {
         let Some(origin) = self.origins.get_mut(number as usize) else { return };
         let index = shard.min(SHARDS_MAX - 1) as usize;
         if origin.shards.len() <= index {
             origin.shards.resize(index + 1, Shard::default());
         }
+        let most = gaps_max(origin.shards.len().max(origin.origin.shards as usize));
         let Some(known) = origin.shards.get_mut(index) else { return };
-        let moved = Shard { number: known.number.max(batch), watermark: known.watermark.max(watermark) };
-        if *known != moved {
-            *known = moved;
-            self.dirty.shards.insert(number);
-            self.refresh_gateway(number);
+        let before = known.clone();
+        change(known, most);
+        if *known == before {
+            return;
         }
+        let (lost, lost_before) = (gaps::batches(&known.gaps), gaps::batches(&before.gaps));
+        self.lost_batches = self.lost_batches.saturating_sub(lost_before).saturating_add(lost);
+        if !known.gaps.is_empty() {
+            self.gapped.entry(origin.gateway).or_default().insert(number);
+        }
+        self.dirty.shards.insert(number);
+        self.refresh_gateway(number);
     }
 
     /// Brings a gateway in line with a change of one of its origins.
     fn refresh_gateway(&mut self, number: u32) {
         let Some(changed) = self.origins.get(number as usize) else { return };
-        let age = |o: &OriginState| (o.origin.epoch_created_ms, o.origin.epoch);
         let Some(gateway) = self.gateways.get_mut(changed.gateway as usize) else { return };
         let present = gateway.present.and_then(|present| self.origins.get(present as usize));
         if present.is_none_or(|present| age(present) < age(changed)) {
@@ -342,15 +382,11 @@ impl Catalog {
             count => format!("{} of {gateway}, and {} more", first.key.key(), count - 1),
         }
     }
+}
 
-    /// All gateways with their present origins.
-    pub(super) fn gateway_entries(&self) -> Vec<GatewayEntry> {
-        let entry = |gateway: &Gateway| {
-            let present = self.origin(gateway.present?)?;
-            Some(GatewayEntry { origin: present.origin.clone(), watermark: gateway.watermark })
-        };
-        self.gateways.iter().filter_map(entry).collect()
-    }
+/// The newest of a gateway's origins is the present one.
+pub(super) fn age(origin: &OriginState) -> (i64, u64) {
+    (origin.origin.epoch_created_ms, origin.origin.epoch)
 }
 
 /// Up to where all shards of an origin have closed and delivered; `None` until each of them has.

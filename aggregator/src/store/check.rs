@@ -10,7 +10,7 @@ use std::{
 use catchment_journal::Disk;
 
 use super::{
-    inner::{Inner, lock, read},
+    inner::{Inner, lock, read, write},
     verify::difference,
 };
 
@@ -61,6 +61,7 @@ fn check<D: Disk>(inner: &Inner<D>, group: u32) {
             .or_else(|| difference(must, found, false)),
     };
     let Some(what) = what else { return };
+    write(&inner.state).catalog.doubt_group(group);
     if inner.damaged_series.fetch_add(series as u64, Ordering::Relaxed) < TOLD_MAX {
         tracing::error!(
             series = name,

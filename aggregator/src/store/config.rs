@@ -33,6 +33,9 @@ pub struct StoreConfig {
     /// A step of packing begins only with this much free on the file system, bytes: the packs' storage cannot take
     /// back a write that found no space. Default 20 MiB.
     pub pack_free_min: u64,
+    /// Watermarks and folders of gateways that are stored with times further ahead of the clock than this are taken back when the
+    /// store is opened. Default 10 minutes, as in the aggregator's configuration.
+    pub clock_tolerance: Duration,
     /// The journal's bounds.
     pub journal: LogConfig,
 }
@@ -50,6 +53,7 @@ impl Default for StoreConfig {
             cache_bytes: 64 << 20,
             set_packs_aside: false,
             pack_free_min: 20 << 20,
+            clock_tolerance: Duration::from_secs(600),
             journal: LogConfig {
                 // A batch is encoded anew, with its origin: twice the wire's bound holds it for sure.
                 record_bytes_max: 2 * BATCH_BYTES_MAX as u32,
@@ -124,7 +128,7 @@ pub struct StoreStats {
     pub journal_bytes: u64,
     /// Damaged places found when the store was opened.
     pub journal_damage: u64,
-    /// Batches that were acknowledged and are lost by damage, as far as the start could tell.
+    /// Batches that gateways made and this store lacks, since its folder was made.
     pub lost_batches: u64,
     /// Series with damaged or missing packs, found by the check that follows a start.
     pub damaged_series: u64,

@@ -98,7 +98,7 @@ impl<D: Disk> EmbeddedStore<D> {
             ],
             journal_bytes: state.applied_to.get().saturating_sub(packed_to),
             journal_damage: inner.damage,
-            lost_batches: inner.lost_batches,
+            lost_batches: state.catalog.lost_batches,
             damaged_series: inner.damaged_series.load(Ordering::Relaxed),
         }
     }
@@ -214,7 +214,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         self.put_final(origin, batch, first).boxed()
     }
 
-    fn progress(&self, origin: &Origin, shard: u32, watermark: Timestamp) {
+    fn progress(&self, origin: &Origin, shard: u32, watermark: Option<Timestamp>, last: u64) {
         self.inner.settle();
         if shard >= origin.shards.min(SHARDS_MAX) || self.inner.origin_fits(origin).is_err() {
             return;
@@ -225,7 +225,13 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         }
         let catalog = &mut write(&self.inner.state).catalog;
         let number = catalog.take_origin(origin);
-        catalog.advance(number, shard, 0, Some(watermark));
+        catalog.progress(number, shard, watermark, last);
+    }
+
+    fn created_ms(&self, origin: &Origin) -> Option<i64> {
+        let catalog = &read(&self.inner.state).catalog;
+        let number = catalog.find_origin(&origin.gateway, origin.epoch)?;
+        catalog.origin(number).map(|known| known.origin.epoch_created_ms)
     }
 
     fn delivered(&self, origin: &Origin) -> Vec<u64> {

@@ -72,9 +72,8 @@ pub(super) struct Inner<D: Disk = RealDisk> {
     pub(super) folder: PathBuf,
     pub(super) packed_to: AtomicU64,
     pub(super) forgotten: AtomicU64,
-    /// Found at the start: damaged places, and batches known to be lost.
+    /// Damaged places found at the start.
     pub(super) damage: u64,
-    pub(super) lost_batches: u64,
     /// Series with damaged or missing packs, as far as they are read since the start.
     pub(super) damaged_series: AtomicU64,
     pub(super) progress: watch::Sender<Progress>,

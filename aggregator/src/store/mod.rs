@@ -12,10 +12,12 @@ mod copy;
 mod embedded;
 mod entry;
 mod forget;
+mod gaps;
 mod gate;
 mod groups;
 mod inner;
 mod live;
+mod loss;
 #[cfg(any(test, feature = "sim"))]
 mod manual;
 #[cfg(any(test, feature = "sim"))]
@@ -95,6 +97,20 @@ pub struct GatewayEntry {
     pub origin: Origin,
     /// Everything up to here is closed and delivered, by all of its shards; `None`: never yet. Never goes back.
     pub watermark: Option<Timestamp>,
+    /// What of that is known to be lost, in order of time, at most 64.
+    pub gaps: Vec<Gap>,
+}
+
+/// Windows of a gateway that were closed and are not in the store, all of them or some. With them may be lost what came late
+/// for earlier windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// They end after this; `None`: from the beginning.
+    pub from: Option<Timestamp>,
+    /// They end at or before this; `None`: that is not known yet.
+    pub to: Option<Timestamp>,
+    /// Batches that are missing; 0: it is not known how many.
+    pub batches: u64,
 }
 
 /// What can go wrong in a store.
@@ -143,8 +159,12 @@ pub trait Store: Send + Sync + 'static {
         first: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// The watermark of a shard moved without partials. Not durable by itself.
-    fn progress(&self, origin: &Origin, shard: u32, watermark: Timestamp);
+    /// A shard has closed its windows up to a watermark (`None`: what it says is not believed), and delivered all of its batches,
+    /// the last of them being `last` (0: it does not say). Not durable by itself.
+    fn progress(&self, origin: &Origin, shard: u32, watermark: Option<Timestamp>, last: u64);
+
+    /// When a data folder was created, Unix milliseconds, as far as this store knows.
+    fn created_ms(&self, origin: &Origin) -> Option<i64>;
 
     /// Highest durable batch number of each shard of an epoch.
     fn delivered(&self, origin: &Origin) -> Vec<u64>;

@@ -14,6 +14,7 @@ use std::{
 };
 
 use catchment_journal::{DataDir, Disk, GroupLog, Log, Peek, Position, ReadEvent, RealDisk, WholeError};
+use catchment_partial::Timestamp;
 use tokio::sync::watch;
 
 use super::{
@@ -99,6 +100,7 @@ impl EmbeddedStore {
         };
         let mut report = OpenReport::default();
         let (packs, loaded) = open_packs(data, &config, &mut report)?;
+        let created_ms = data_dir.created_ms();
         let parts = Parts { disk: Arc::new(RealDisk), data, packs, loaded, data_dir: Some(data_dir), config };
         let inner = assemble(parts, &mut report, |log| {
             GroupLog::start(log, "store").map_err(|source| OpenError::Io {
@@ -106,11 +108,34 @@ impl EmbeddedStore {
                 source,
             })
         })?;
+        cap_times(&inner, now, created_ms);
         let store = Self::start(Arc::new(inner)).map_err(|source| OpenError::Io {
             what: "cannot start the packer's thread".to_owned(),
             source,
         })?;
         Ok((Arc::new(store), report))
+    }
+}
+
+/// Takes back what the folder holds of times ahead of the clock, which an earlier version believed. A clock that shows a time
+/// before the folder was made is wrong itself, and changes nothing.
+fn cap_times<D: Disk>(inner: &Inner<D>, now_ms: u64, created_ms: u64) {
+    let tolerance = i64::try_from(inner.config.clock_tolerance.as_nanos()).unwrap_or(i64::MAX);
+    let now = i64::try_from(now_ms).ok().and_then(Timestamp::from_millis);
+    let Some(now) = now.filter(|_| now_ms >= created_ms) else {
+        tracing::warn!(
+            now_ms,
+            created_ms,
+            "the clock shows a time before this data folder was made: set the clock"
+        );
+        return;
+    };
+    let changed = write(&inner.state).catalog.cap(now.saturating_add_nanos(tolerance), now);
+    if changed > 0 {
+        tracing::warn!(
+            changed,
+            "watermarks and folders of gateways were stored ahead of the clock: they count as of now"
+        );
     }
 }
 
@@ -162,7 +187,6 @@ pub(super) fn assemble<D: Disk>(
         packed_to: AtomicU64::new(packed_to.get()),
         forgotten: AtomicU64::new(0),
         damage: 0,
-        lost_batches: 0,
         damaged_series: AtomicU64::new(0),
         progress: watch::Sender::new(Progress::default()),
         signal: Signal::default(),
@@ -172,7 +196,7 @@ pub(super) fn assemble<D: Disk>(
         data_dir,
     };
     replay(&inner, packed_to, report)?;
-    (inner.damage, inner.lost_batches) = (report.damage, report.lost_batches);
+    inner.damage = report.damage;
     report.series = read(&inner.state).catalog.series.len();
     Ok(inner)
 }

@@ -126,8 +126,12 @@ impl Packs {
         }
         let mut findings = Vec::new();
         self.load_shards(&mut origins, newest, &mut findings)?;
+        let before = findings.len();
         let series = self.load_groups(&meta, gateways.len(), &mut findings)?;
-        let catalog = Catalog::restore(gateways, origins, series, meta.next_series);
+        let mut catalog = Catalog::restore(gateways, origins, series, meta.next_series);
+        if findings.len() > before {
+            catalog.doubt_all();
+        }
         Ok(Loaded { catalog, meta, findings })
     }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `g` gateway | its name and watermark |
 //! | `o` origin | gateway, epoch, shards |
-//! | `n` origin | delivered number and watermark of each shard, as of the journal position in `m` |
+//! | `n` origin | delivered number, watermark and gaps of each shard, as of the journal position in `m` |
 //! | `s` group | of each of its series: gateway, device, metric, labels, first and last window, newest reading |
 //! | `m` | journal position up to which the packs are complete, number of the last change, how many records there are |
 //! | `p` group, bucket, pack | a pack (see `pack`) |
@@ -23,8 +23,9 @@ use catchment_proto::{GatewayId, Name, SeriesKey, wire};
 use prost::Message;
 
 use super::{
-    Origin,
+    Gap, Origin,
     catalog::{Gateway, OriginState, Series, Shard},
+    gaps::ShardGap,
     groups::Group,
 };
 
@@ -121,6 +122,33 @@ struct ShardRecord {
     number: u64,
     #[prost(sint64, optional, tag = "2")]
     watermark: Option<i64>,
+    /// Absent in records of before there were gaps: the watermark.
+    #[prost(message, optional, tag = "3")]
+    whole: Option<WholeRecord>,
+    #[prost(message, repeated, tag = "4")]
+    gaps: Vec<GapRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WholeRecord {
+    #[prost(sint64, optional, tag = "1")]
+    to: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct GapRecord {
+    #[prost(uint64, tag = "1")]
+    first: u64,
+    #[prost(uint64, tag = "2")]
+    last: u64,
+    #[prost(uint64, tag = "3")]
+    batches: u64,
+    #[prost(sint64, optional, tag = "4")]
+    from: Option<i64>,
+    #[prost(sint64, optional, tag = "5")]
+    to: Option<i64>,
+    #[prost(sint64, optional, tag = "6")]
+    noticed: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -225,14 +253,38 @@ impl Stored for Vec<Shard> {
     type Record = ShardsRecord;
 
     fn record(&self) -> ShardsRecord {
-        let shard =
-            |s: &Shard| ShardRecord { number: s.number, watermark: s.watermark.map(Timestamp::as_nanos) };
+        let nanos = |time: Option<Timestamp>| time.map(Timestamp::as_nanos);
+        let gap = |gap: &ShardGap| GapRecord {
+            first: gap.first,
+            last: gap.last,
+            batches: gap.gap.batches,
+            from: nanos(gap.gap.from),
+            to: nanos(gap.gap.to),
+            noticed: nanos(gap.noticed),
+        };
+        let shard = |s: &Shard| ShardRecord {
+            number: s.number,
+            watermark: nanos(s.watermark),
+            whole: Some(WholeRecord { to: nanos(s.whole_to) }),
+            gaps: s.gaps.iter().map(gap).collect(),
+        };
         ShardsRecord { shards: self.iter().map(shard).collect() }
     }
 
     fn restore(record: ShardsRecord) -> Option<Self> {
-        let shard =
-            |s: ShardRecord| Shard { number: s.number, watermark: s.watermark.map(Timestamp::from_nanos) };
+        let time = |nanos: Option<i64>| nanos.map(Timestamp::from_nanos);
+        let gap = |gap: GapRecord| ShardGap {
+            first: gap.first,
+            last: gap.last,
+            noticed: time(gap.noticed),
+            gap: Gap { from: time(gap.from), to: time(gap.to), batches: gap.batches },
+        };
+        let shard = |s: ShardRecord| Shard {
+            number: s.number,
+            watermark: time(s.watermark),
+            whole_to: time(s.whole.map_or(s.watermark, |whole| whole.to)),
+            gaps: s.gaps.into_iter().map(gap).collect(),
+        };
         Some(record.shards.into_iter().map(shard).collect())
     }
 }

@@ -5,7 +5,7 @@
 //! of a repair takes further; the original of the packs is renamed, never written to.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -13,7 +13,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use catchment_journal::{DataDir, Disk, RealDisk, WholeError, read_whole, set_aside};
+use catchment_journal::{DataDir, Disk, Position, RealDisk, WholeError, read_whole, set_aside};
 
 use super::{
     OpenError, StoreConfig, VerifyReport,
@@ -40,6 +40,8 @@ pub struct RepairReport {
     pub done: Vec<String>,
     /// What is lost, as far as that can be known.
     pub lost: VerifyReport,
+    /// Names of series are lost: nobody knows whose packed windows went with them.
+    names_lost: bool,
 }
 
 /// Repairs the store in a data folder, which no aggregator may be using.
@@ -143,6 +145,7 @@ fn rebuild(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenError> 
             [folder.join("db"), tail::path(data)].iter().filter_map(|file| File::open(file).ok()).collect();
         fill(&fresh, &files, report)
             .and_then(|loaded| from_journal(data, &fresh, loaded, report))
+            .and_then(|loaded| note_losses(&fresh, loaded, report))
             .map_err(packs(data))?
     };
     if folder.exists() {
@@ -175,6 +178,33 @@ fn from_journal(
     let again =
         format!("journal: the next start reads it again from position {start}, and has its windows back");
     report.done.push(again);
+    Ok(loaded)
+}
+
+/// Notes with each gateway that packed windows of it are lost, so that no answer over them claims to be complete.
+fn note_losses(fresh: &Packs, mut loaded: Loaded, report: &RepairReport) -> Result<Loaded, String> {
+    let catalog = &mut loaded.catalog;
+    // The journal from its very beginning holds all that there ever was.
+    if loaded.meta.packed_to == Position::ZERO {
+        return Ok(loaded);
+    }
+    let all = 0..catalog.gateways.len() as u32;
+    let lossy = report.lost.lossy_groups.iter().filter_map(|group| catalog.series.group(*group));
+    let gateways: BTreeSet<u32> = match report.names_lost {
+        true => all.collect(),
+        false => lossy.flat_map(|group| group.series()).map(|(_, series)| series.gateway).collect(),
+    };
+    let mut change = Change::new(loaded.meta.change.saturating_add(1));
+    for gateway in gateways {
+        if let Some(number) = catalog.lose(gateway)
+            && let Some(origin) = catalog.origin(number)
+        {
+            change.record(records::numbered(records::SHARDS, number), &origin.shards.record());
+        }
+    }
+    if change.bytes() > 0 {
+        fresh.commit(change, &mut loaded.meta)?;
+    }
     Ok(loaded)
 }
 
@@ -256,6 +286,7 @@ fn kept<'a>(
 fn accept(fresh: &Packs, meta: &mut Meta, must: u32, report: &mut RepairReport) -> Result<Loaded, String> {
     let mut loaded = fresh.load()?;
     loaded.findings.iter().for_each(|finding| report.lost.note(finding.clone()));
+    report.names_lost = meta.groups < must || !loaded.findings.is_empty();
     if meta.groups < must {
         let lost = must - meta.groups;
         report.lost.note(format!(

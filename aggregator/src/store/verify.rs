@@ -4,7 +4,7 @@
 //! writing, and drops then whatever it takes for the torn end of its own log, so it gets a copy.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     path::Path,
     sync::Arc,
     time::UNIX_EPOCH,
@@ -50,6 +50,8 @@ pub struct VerifyReport {
     pub findings: Vec<String>,
     /// Findings beyond those listed.
     pub findings_unlisted: u64,
+    /// Groups of series that lack packed windows.
+    pub(crate) lossy_groups: BTreeSet<u32>,
 }
 
 impl VerifyReport {
@@ -153,6 +155,9 @@ pub(super) fn check_packs(packs: &Packs, loaded: &Loaded, report: &mut VerifyRep
     }
     for (number, group) in catalog.series.groups() {
         let found = tallies.remove(&number).unwrap_or_default();
+        if damaged.contains(&number) || found.packs <= group.tally.packs && found != group.tally {
+            report.lossy_groups.insert(number);
+        }
         if let Some(what) = difference(group.tally, found, damaged.contains(&number)) {
             let (first, name) = (first_of(number), name(number));
             report.note(format!("series from {first} on ({name}): {what}"));

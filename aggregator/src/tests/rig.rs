@@ -101,6 +101,20 @@ impl World {
         Config::try_from(options).unwrap()
     }
 
+    /// Another copy of the data folder takes its place; it is kept beside it. (Nothing may be using them.)
+    pub(super) fn swap_data(&self, copy: &str) {
+        let (data, copy) = (self.folder.path().join("data"), self.folder.path().join(copy));
+        let other = self.folder.path().join("other");
+        std::fs::rename(&data, &other).unwrap();
+        std::fs::rename(&copy, &data).unwrap();
+        std::fs::rename(&other, &copy).unwrap();
+    }
+
+    /// Copies the data folder. (Nothing may be using it.)
+    pub(super) fn copy_data(&self, copy: &str) {
+        copy_folder(&self.folder.path().join("data"), &self.folder.path().join(copy));
+    }
+
     pub(super) async fn start(&self) -> Running {
         Running::new(bind(self.config()).await.unwrap())
     }
@@ -120,6 +134,19 @@ impl World {
 
     pub(super) fn fleet(&self, addr: SocketAddr) -> FleetClient<Channel> {
         FleetClient::new(self.channel(addr, &operator()))
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 
@@ -183,9 +210,14 @@ pub(super) struct Delivery {
 impl Delivery {
     /// Opens a stream of an epoch with two shards.
     pub(super) async fn start(channel: Channel, epoch: u64) -> Result<Self, Status> {
-        let (requests, outgoing) = mpsc::channel(16);
         let start =
             wire::Start { epoch, epoch_created_ms: 1, shards: 2, version: "0.1-test".to_owned(), run: 0 };
+        Self::begin(channel, start).await
+    }
+
+    /// Opens a stream.
+    pub(super) async fn begin(channel: Channel, start: wire::Start) -> Result<Self, Status> {
+        let (requests, outgoing) = mpsc::channel(16);
         requests.send(DeliverRequest { kind: Some(Kind::Start(start)) }).await.unwrap();
         let mut client = IngestClient::new(channel)
             .send_compressed(Zstd)
@@ -209,6 +241,12 @@ impl Delivery {
         let _ = self.requests.send(DeliverRequest { kind: Some(Kind::Batch(batch)) }).await;
     }
 
+    /// Says how far a shard is, and which batch was its last.
+    pub(super) async fn progress(&self, shard: u32, watermark_ms: i64, number: u64) {
+        let progress = wire::Progress { shard, watermark_ms, number };
+        let _ = self.requests.send(DeliverRequest { kind: Some(Kind::Progress(progress)) }).await;
+    }
+
     /// Waits for the ack of a number of shard 0, or the status with which the stream ends.
     pub(super) async fn until(&mut self, number: u64) -> Result<(), Status> {
         loop {
@@ -227,6 +265,7 @@ impl Delivery {
 #[derive(Debug, PartialEq)]
 pub(super) struct Answer {
     pub(super) complete_until_ms: Option<i64>,
+    pub(super) gaps: Vec<wire::Gap>,
     pub(super) aggregates: Vec<String>,
     /// Labels as `name=value,…`, then points.
     pub(super) series: Vec<(String, Vec<Point>)>,
@@ -245,8 +284,8 @@ pub(super) async fn ask(
         match kind.unwrap() {
             aggregate_response::Kind::Header(header) => {
                 assert!(answer.is_none(), "one header, first");
-                let wire::Header { complete_until_ms, aggregates, .. } = header;
-                answer = Some(Answer { complete_until_ms, aggregates, series: Vec::new() });
+                let wire::Header { complete_until_ms, gaps, aggregates } = header;
+                answer = Some(Answer { complete_until_ms, gaps, aggregates, series: Vec::new() });
             }
             aggregate_response::Kind::Series(series) => {
                 let labels: Vec<_> =

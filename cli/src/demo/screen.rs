@@ -145,7 +145,7 @@ mod tests {
         let answer = Answer {
             aggregates: AGGREGATES.map(str::to_owned).into(),
             series: vec![AnswerSeries { labels: labels.into(), points: vec![point] }],
-            complete_until_ms: None,
+            ..Answer::default()
         };
         let known = [series("temperature", "a"), series("temperature", "b"), series("humidity", "a")];
         let rows = rows(&answer, &known);

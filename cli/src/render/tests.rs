@@ -5,6 +5,7 @@ use super::*;
 fn answer_of_one_point() -> Answer {
     Answer {
         complete_until_ms: Some(1_795_342_500_000),
+        gaps: Vec::new(),
         aggregates: ["count", "mean", "p99"].map(str::to_owned).into(),
         series: vec![AnswerSeries {
             labels: [("device".to_owned(), "press-17".to_owned())].into(),
@@ -75,6 +76,41 @@ fn a_table_has_every_figure_and_the_completeness() {
     }
     let empty = answer_text(&Answer::default(), &[], AnswerFormat::Table);
     assert!(empty.starts_with("no readings\ncomplete until not known"), "{empty}");
+}
+
+#[test]
+fn what_is_lost_is_said_in_every_format() {
+    let gap = Gap {
+        site: "berlin".to_owned(),
+        gateway: "gw".to_owned(),
+        from_ms: Some(1_795_341_600_000),
+        to_ms: 1_795_341_660_000,
+        batches: 6,
+    };
+    let from_the_beginning = Gap { from_ms: None, batches: 0, ..gap.clone() };
+    let mut answer = answer_of_one_point();
+    answer.gaps = vec![gap];
+    let json = answer_json(&answer);
+    let expected = concat!(
+        r#"{"complete_until":"2026-11-22T10:15:00Z","gaps":[{"site":"berlin","gateway":"gw","#,
+        r#""from":"2026-11-22T10:00:00Z","to":"2026-11-22T10:01:00Z","batches":6}],"series":[{"#,
+    );
+    assert!(json.starts_with(expected), "{json}");
+    let line =
+        "incomplete: berlin/gw lost windows from 2026-11-22T10:00:00Z to 2026-11-22T10:01:00Z, 6 batches\n";
+    assert!(answer_text(&answer, &[], AnswerFormat::Table).ends_with(line));
+    assert_eq!(gaps_text(&answer), line);
+    assert!(!answer_text(&answer, &[], AnswerFormat::Csv).contains("incomplete"), "a table and nothing else");
+
+    answer.complete_until_ms = None;
+    answer.gaps = vec![from_the_beginning];
+    assert!(answer_json(&answer).contains(r#""from":null"#));
+    let text = answer_text(&answer, &[], AnswerFormat::Table);
+    assert!(text.contains("complete until not known: windows of the range are lost"), "{text}");
+    assert!(
+        text.contains("from the beginning to 2026-11-22T10:01:00Z, an unknown number of batches"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -364,7 +364,11 @@ impl<D: Disk> Shard<D> {
     /// How far windows are closed, when that is durable and all batches are in the outbox.
     pub fn progress(&self) -> Option<Progress> {
         let told = self.pending.is_empty() && self.closed_at < self.journal.durable();
-        told.then(|| Progress { watermark: self.state.watermark(), outbox_end: self.outbox.end() })
+        told.then(|| Progress {
+            watermark: self.state.watermark(),
+            outbox_end: self.outbox.end(),
+            number: self.state.next_batch().saturating_sub(1),
+        })
     }
 
     /// Figures for the metrics.

@@ -18,7 +18,11 @@ use tokio::{
 };
 
 use super::{flight::Flight, patience};
-use crate::{cut, metrics::Metrics, worker::ShardLink};
+use crate::{
+    cut,
+    metrics::Metrics,
+    worker::{Progress, ShardLink},
+};
 
 /// Batches read from the disk at once, and their bytes.
 const READ_BATCHES: usize = 32;
@@ -113,7 +117,7 @@ impl Feed {
             }
             if flight.is_empty() && told != now.watermark && readable >= now.outbox_end {
                 told = now.watermark;
-                self.tell(now.watermark, &sending).await?;
+                self.tell(&now, &sending).await?;
             }
             tokio::select! {
                 changed = acks.changed() => changed.map_err(|_| FeedError::Ended)?,
@@ -185,11 +189,15 @@ impl Feed {
 
     async fn tell(
         &self,
-        watermark: Option<catchment_partial::Timestamp>,
+        progress: &Progress,
         sending: &mpsc::Sender<wire::DeliverRequest>,
     ) -> Result<(), FeedError> {
-        let Some(watermark) = watermark else { return Ok(()) };
-        let progress = wire::Progress { shard: self.link.index, watermark_ms: cut::watermark_ms(watermark) };
+        let Some(watermark) = progress.watermark else { return Ok(()) };
+        let progress = wire::Progress {
+            shard: self.link.index,
+            watermark_ms: cut::watermark_ms(watermark),
+            number: progress.number,
+        };
         transmit(Kind::Progress(progress), sending).await
     }
 }

@@ -19,6 +19,8 @@ pub struct Progress {
     pub watermark: Option<Timestamp>,
     /// Every batch of theirs stands in the outbox below this.
     pub outbox_end: Position,
+    /// Number of the last of them; 0: there was none yet.
+    pub number: u64,
 }
 
 /// What the uplink sees of a shard.

@@ -11,6 +11,7 @@ mod identity;
 mod json_lines;
 mod late;
 mod limits;
+mod lost;
 mod mqtt;
 mod mqtt_clients;
 mod mqtt_load;

@@ -21,7 +21,7 @@ fn batch(shard: u32, number: u64) -> wire::DeliverRequest {
 }
 
 fn admitted(admission: &mut Admission, shard: u32, number: u64) -> (bool, Order) {
-    match admission.admit(batch(shard, number)).unwrap() {
+    match admission.admit(batch(shard, number), Horizon::OPEN).unwrap() {
         Admitted::Batch { first, order, .. } => (first, order),
         other => panic!("{other:?}"),
     }
@@ -40,7 +40,7 @@ fn a_stream_begins_with_a_start() {
         let begin = wire::Start { shards, ..begin.clone() };
         assert!(matches!(start(gateway(), message(Kind::Start(begin))), Err(Refusal::Shards(_))));
     }
-    let second = Admission::new(2, &[]).admit(message(Kind::Start(begin)));
+    let second = Admission::new(2, &[]).admit(message(Kind::Start(begin)), Horizon::OPEN);
     assert!(matches!(second, Err(Refusal::SecondStart)));
 }
 
@@ -57,7 +57,7 @@ fn numbers_follow_each_other_within_a_shard() {
     assert_eq!(admitted(&mut admission, 1, 1), (true, Order::Next));
     assert_eq!(admitted(&mut admission, 0, 6), (false, Order::Next));
     for number in [5, 6, 8] {
-        let refusal = admission.admit(batch(0, number)).unwrap_err();
+        let refusal = admission.admit(batch(0, number), Horizon::OPEN).unwrap_err();
         assert!(matches!(refusal, Refusal::Gap { shard: 0, last: 6, .. }), "{refusal}");
         assert_eq!(refusal.code(), tonic::Code::FailedPrecondition);
     }
@@ -86,14 +86,65 @@ fn live_batches_are_not_numbered() {
 #[test]
 fn shards_and_watermarks_are_checked() {
     let mut admission = Admission::new(2, &[]);
-    let refusal = admission.admit(batch(2, 1)).unwrap_err();
+    let refusal = admission.admit(batch(2, 1), Horizon::OPEN).unwrap_err();
     assert!(matches!(refusal, Refusal::Shard { shard: 2, shards: 2 }), "{refusal}");
-    assert!(matches!(admission.admit(batch(0, 1)), Ok(Admitted::Batch { .. })));
-    let progress = |shard, watermark_ms| message(Kind::Progress(wire::Progress { shard, watermark_ms }));
-    assert!(matches!(admission.admit(progress(1, 60_000)), Ok(Admitted::Progress { shard: 1, .. })));
-    assert!(matches!(admission.admit(progress(2, 60_000)), Err(Refusal::Shard { .. })));
-    assert!(matches!(admission.admit(progress(1, i64::MAX)), Err(Refusal::Watermark(_))));
+    assert!(matches!(admission.admit(batch(0, 1), Horizon::OPEN), Ok(Admitted::Batch { .. })));
+    let progress =
+        |shard, watermark_ms| message(Kind::Progress(wire::Progress { shard, watermark_ms, number: 0 }));
+    assert!(matches!(
+        admission.admit(progress(1, 60_000), Horizon::OPEN),
+        Ok(Admitted::Progress { shard: 1, .. })
+    ));
+    assert!(matches!(admission.admit(progress(2, 60_000), Horizon::OPEN), Err(Refusal::Shard { .. })));
+    assert!(matches!(admission.admit(progress(1, i64::MAX), Horizon::OPEN), Err(Refusal::Watermark(_))));
     let wrong = wire::Batch { number: 2, width_ms: 0, ..wire::Batch::default() };
-    assert!(matches!(admission.admit(message(Kind::Batch(wrong))), Err(Refusal::Batch(_))));
-    assert!(matches!(admission.admit(wire::DeliverRequest { kind: None }), Err(Refusal::Empty)));
+    assert!(matches!(admission.admit(message(Kind::Batch(wrong)), Horizon::OPEN), Err(Refusal::Batch(_))));
+    assert!(matches!(
+        admission.admit(wire::DeliverRequest { kind: None }, Horizon::OPEN),
+        Err(Refusal::Empty)
+    ));
+}
+
+#[test]
+fn watermarks_far_ahead_of_the_clock_are_not_believed() {
+    let now = 1_700_000_000_000;
+    let horizon = Horizon::new(now, std::time::Duration::from_secs(600));
+    let mut admission = Admission::new(2, &[]);
+    let mut admit = |shard, number, watermark_ms| {
+        let kind = match number {
+            0 => Kind::Progress(wire::Progress { shard, watermark_ms, number: 7 }),
+            _ => Kind::Batch(wire::Batch {
+                shard,
+                number,
+                watermark_ms,
+                width_ms: 10_000,
+                ..wire::Batch::default()
+            }),
+        };
+        let watermark = match admission.admit(message(kind), horizon).unwrap() {
+            Admitted::Batch { batch, .. } => batch.watermark,
+            Admitted::Progress { watermark, last, .. } => {
+                assert_eq!(last, 7);
+                watermark
+            }
+        };
+        (watermark.map(Timestamp::as_millis), admission.watermarks_refused(), admission.ahead_ms())
+    };
+    assert_eq!(admit(0, 1, now + 600_000), (Some(now + 600_000), 0, None));
+    assert_eq!(admit(0, 2, now + 600_001), (None, 1, Some(600_001)));
+    assert_eq!(admit(1, 1, now), (Some(now), 1, Some(600_001)), "the other shard is still ahead");
+    assert_eq!(admit(0, 0, now + 700_000), (None, 2, Some(700_000)));
+    assert_eq!(admit(0, 3, now + 5), (Some(now + 5), 2, None));
+}
+
+#[test]
+fn numbers_that_no_gateway_reaches_are_refused() {
+    let mut admission = Admission::new(1, &[3]);
+    for number in [NUMBER_MAX + 1, u64::MAX] {
+        let refusal = admission.admit(batch(0, number), Horizon::OPEN).unwrap_err();
+        assert!(matches!(refusal, Refusal::Number { .. }), "{refusal}");
+        let progress = Kind::Progress(wire::Progress { shard: 0, watermark_ms: 1, number });
+        assert!(matches!(admission.admit(message(progress), Horizon::OPEN), Err(Refusal::Number { .. })));
+    }
+    assert_eq!(admitted(&mut admission, 0, 4), (true, Order::Next), "nothing of it was taken");
 }

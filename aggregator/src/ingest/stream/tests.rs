@@ -27,6 +27,7 @@ fn rig(in_flight_max: usize) -> Rig {
         store: Arc::clone(&store) as Arc<dyn Store>,
         sessions: Arc::new(Sessions::default()),
         metrics: Metrics::new(),
+        clock_tolerance: Duration::from_secs(600),
         in_flight_max,
         stopping,
     };
@@ -168,7 +169,7 @@ async fn a_watermark_waits_for_the_batches_before_it() {
     let (mut stream, _) = rig.start().await;
     let disk = rig.store.gate.write().await;
     stream.send(numbered(1)).await;
-    let progress = wire::Progress { shard: 0, watermark_ms: 90_000 };
+    let progress = wire::Progress { shard: 0, watermark_ms: 90_000, number: 0 };
     stream.send(message(wire::deliver_request::Kind::Progress(progress))).await;
     stream.settle().await;
     assert_eq!(rig.store.gateways()[0].watermark, None);

@@ -21,7 +21,7 @@ async fn answers(readings: &[(&str, Vec<(i64, f64)>)], request: AggregateRequest
     }
     let plan = Plan::new(request).unwrap();
     let runner = Runner::new(QueryLimits::default(), Metrics::new());
-    let answer = runner.run(move |outlet| answer(&*store, &plan, u64::MAX, outlet).map(|_| ()));
+    let answer = runner.run(move |outlet| answer(&*store, &plan, u64::MAX, i64::MAX, outlet).map(|_| ()));
     let messages: Vec<_> = answer.await.unwrap().into_inner().collect().await;
     messages.into_iter().map(|message| message.unwrap().kind.unwrap()).collect()
 }

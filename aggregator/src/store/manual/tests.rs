@@ -11,7 +11,7 @@ use catchment_proto::Batch;
 
 use super::*;
 use crate::store::{
-    Origin, Store,
+    Gap, Origin, Store,
     testing::{Model, at, batch, config, content, entry, origin},
 };
 
@@ -41,8 +41,8 @@ type Put = Pin<Box<dyn Future<Output = Result<(), StoreError>>>>;
 /// One shard of a gateway: all it ever had to deliver, and how that stands.
 #[derive(Default)]
 struct Sender {
-    /// Batch number n is at index n-1.
-    made: Vec<Batch>,
+    /// Batch number n is at index n-1; `None`: the gateway lost it before it was delivered.
+    made: Vec<Option<Batch>>,
     acked: u64,
     /// The next to be sent on this stream.
     next: u64,
@@ -141,7 +141,8 @@ impl World {
         let seen = content(&*machine.store);
         for (origin, senders) in self.origins.iter().zip(&self.senders) {
             for (sender, delivered) in senders.iter().zip(machine.store.delivered(origin)) {
-                sender.made.iter().take(delivered as usize).for_each(|batch| model.put(origin, batch));
+                let there = sender.made.iter().take(delivered as usize).flatten();
+                there.for_each(|batch| model.put(origin, batch));
             }
         }
         assert_eq!(seen, model.content());
@@ -173,6 +174,16 @@ impl World {
         if sender.flying.len() >= IN_FLIGHT_MAX {
             return;
         }
+        if sender.first {
+            // Only the first batch of a stream may show that some before it are missing.
+            if sender.next as usize > sender.made.len() && self.random.below(3) == 0 {
+                let lost = 1 + self.random.below(3) as usize;
+                sender.made.resize(sender.made.len() + lost, None);
+            }
+            while sender.made.get(sender.next as usize - 1).is_some_and(Option::is_none) {
+                sender.next += 1;
+            }
+        }
         let number = sender.next;
         if number as usize > sender.made.len() {
             let random = &mut self.random;
@@ -182,9 +193,9 @@ impl World {
             });
             let mut made = batch(shard as u32, number, entries.collect());
             made.watermark = Some(at(number as i64));
-            sender.made.push(made);
+            sender.made.push(Some(made));
         }
-        let sent = sender.made[number as usize - 1].clone();
+        let sent = sender.made[number as usize - 1].clone().unwrap();
         let (store, origin) = (Arc::clone(&machine.store), self.origins[which].clone());
         let first = std::mem::take(&mut sender.first);
         let put = Box::pin(async move { store.put(&origin, sent, first).await });
@@ -285,6 +296,33 @@ impl World {
         }
     }
 
+    /// What is missing is in the gaps, by count and by time, and nothing else is.
+    fn check_gaps(&self) {
+        let Some(machine) = &self.machine else { return };
+        let gateways = machine.store.gateways();
+        let mut missing = 0;
+        for (origin, senders) in self.origins.iter().zip(&self.senders) {
+            let gateway = gateways.iter().find(|known| known.origin.gateway == origin.gateway);
+            let gaps = gateway.map(|known| known.gaps.as_slice()).unwrap_or_default();
+            for sender in senders {
+                for (number, made) in (1_i64..).zip(&sender.made).take(sender.acked as usize) {
+                    let inside =
+                        |gap: &&Gap| gap.from < Some(at(number)) && gap.to.is_none_or(|to| at(number) <= to);
+                    if made.is_none() {
+                        missing += 1;
+                        assert!(gaps.iter().any(|gap| inside(&gap)), "batch {number} is in none of {gaps:?}");
+                    }
+                }
+            }
+            let told: u64 = gaps.iter().map(|gap| gap.batches).sum();
+            let lost = |sender: &Sender| {
+                sender.made.iter().take(sender.acked as usize).filter(|m| m.is_none()).count()
+            };
+            assert_eq!(told, senders.iter().map(lost).sum::<usize>() as u64, "{gaps:?}");
+        }
+        assert_eq!(machine.store.stats().lost_batches, missing);
+    }
+
     /// Lets everything that was made arrive.
     fn finish(&mut self) {
         self.disk.set_quota(None);
@@ -292,6 +330,8 @@ impl World {
         for _ in 0..100_000 {
             let open: u64 = self.senders.iter().flatten().map(|s| s.made.len() as u64 - s.acked).sum();
             if open == 0 {
+                self.crash();
+                self.check_gaps();
                 return self.check();
             }
             for which in 0..ORIGINS * SHARDS {

@@ -1,0 +1,222 @@
+use prost::Message as _;
+
+use super::*;
+use crate::store::{
+    catalog::Catalog,
+    records::{Stored, numbered, seal},
+    testing::{at, origin},
+};
+
+const MAX: usize = 64;
+
+fn shown(gaps: &[ShardGap]) -> Vec<(u64, u64, u64, Option<i64>, Option<i64>)> {
+    let seconds = |time: Option<Timestamp>| time.map(|time| time.as_millis() / 1000);
+    gaps.iter().map(|g| (g.first, g.last, g.gap.batches, seconds(g.gap.from), seconds(g.gap.to))).collect()
+}
+
+/// A shard that applied batches 1 to 3, each of which moved the watermark by ten seconds.
+fn shard() -> Shard {
+    let mut shard = Shard::default();
+    (1..=3).for_each(|number| shard.take(number, Some(at(number as i64 * 10)), MAX));
+    assert!(shard.gaps.is_empty());
+    shard
+}
+
+#[test]
+fn a_batch_beyond_the_next_shows_a_gap_until_all_of_it_is_closed() {
+    let mut shard = shard();
+    shard.take(6, Some(at(60)), MAX);
+    assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(30), None)]);
+    let noted = shard.clone();
+    shard.take(6, Some(at(60)), MAX);
+    shard.take(2, Some(at(20)), MAX);
+    assert_eq!(shard, noted, "twice is once");
+    // A further piece of the close that batch 6 belonged to: batches 4 and 5 may hold windows of it.
+    shard.take(7, Some(at(60)), MAX);
+    assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(30), None)]);
+    shard.take(8, Some(at(70)), MAX);
+    assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(30), Some(70))]);
+    shard.take(9, Some(at(80)), MAX);
+    assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(30), Some(70))]);
+}
+
+#[test]
+fn of_an_unknown_shard_everything_before_the_first_batch_is_missing() {
+    let mut shard = Shard::default();
+    shard.take(4, None, MAX);
+    assert_eq!(shown(&shard.gaps), [(1, 3, 3, None, None)]);
+    shard.take(5, Some(at(50)), MAX);
+    assert_eq!(shown(&shard.gaps), [(1, 3, 3, None, Some(50))]);
+    let mut new = Shard::default();
+    new.take(1, Some(at(10)), MAX);
+    assert!(new.gaps.is_empty());
+}
+
+#[test]
+fn a_shard_that_says_how_many_batches_it_made_shows_a_gap_without_one() {
+    let mut shard = shard();
+    shard.progress(Some(at(40)), 3, MAX);
+    shard.progress(Some(at(60)), 5, MAX);
+    assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(40), Some(60))], "nothing was missing up to 40 s");
+    shard.take(6, Some(at(70)), MAX);
+    assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(40), Some(60))], "no other gap");
+    assert_eq!(shard.number, 6);
+    let mut unbelieved = shard.clone();
+    unbelieved.progress(None, 8, MAX);
+    assert_eq!(shown(&unbelieved.gaps)[1], (7, 8, 2, Some(70), None));
+    unbelieved.progress(Some(at(90)), 8, MAX);
+    assert_eq!(shown(&unbelieved.gaps)[1], (7, 8, 2, Some(70), Some(90)));
+}
+
+#[test]
+fn what_an_older_gateway_says_of_its_watermark_moves_no_gap() {
+    let mut shard = shard();
+    // The store is an older copy: batches 4 to 9 are missing, and nothing shows it yet.
+    shard.progress(Some(at(90)), 0, MAX);
+    assert_eq!((shard.watermark, shard.gaps.len()), (Some(at(90)), 0));
+    shard.take(10, Some(at(100)), MAX);
+    assert_eq!(shown(&shard.gaps), [(4, 9, 6, Some(30), None)]);
+}
+
+#[test]
+fn gaps_that_touch_become_one_and_the_nearest_do_beyond_the_bound() {
+    let mut shard = shard();
+    shard.take(5, Some(at(50)), MAX);
+    shard.take(7, Some(at(70)), MAX);
+    shard.take(9, Some(at(90)), MAX);
+    shard.take(10, Some(at(100)), MAX);
+    assert_eq!(shown(&shard.gaps), [(4, 8, 3, Some(30), Some(100))]);
+
+    let mut many = Shard::default();
+    let mut number = 0;
+    for step in 1..200 {
+        // Three batches, then one is missing; the stretches between grow.
+        for _ in 0..3 {
+            number += 1;
+            many.take(number, Some(at(number as i64 * 10 + step * step)), 5);
+        }
+        number += 1;
+    }
+    assert_eq!(many.gaps.len(), 5);
+    assert_eq!(batches(&many.gaps), 198);
+    assert!(many.gaps.windows(2).all(|pair| pair[0].gap.to < pair[1].gap.from), "{:?}", many.gaps);
+    assert_eq!(many.gaps[0].first, 4, "the nearest, which are the oldest here, have become one");
+}
+
+#[test]
+fn a_full_record_of_gaps_is_kept_in_one_piece() {
+    for shards in [1, 2, 8, 255, 256] {
+        let most = gaps_max(shards);
+        assert!((1..=SHARD_MAX).contains(&most));
+        let gap = |n: u64| ShardGap {
+            first: (1 << 48) - n,
+            last: 1 << 48,
+            noticed: Some(Timestamp::MIN),
+            gap: Gap { from: Some(Timestamp::MIN), to: Some(Timestamp::MIN), batches: 1 << 48 },
+        };
+        let full = Shard {
+            number: 1 << 48,
+            watermark: Some(Timestamp::MIN),
+            whole_to: Some(Timestamp::MIN),
+            gaps: (0..most as u64).map(gap).collect(),
+            ..Shard::default()
+        };
+        let record = vec![full; shards].record();
+        assert!(
+            seal(u64::MAX, &numbered(b'n', 1), &record.encode_to_vec()).len() < 60 << 10,
+            "{shards} shards"
+        );
+    }
+}
+
+#[test]
+fn records_keep_gaps_and_older_ones_have_none() {
+    let mut with_gaps = shard();
+    with_gaps.take(6, Some(at(60)), MAX);
+    with_gaps.take(7, Some(at(70)), MAX);
+    with_gaps.progress(Some(at(80)), 0, MAX);
+    with_gaps.take(9, Some(at(90)), MAX);
+    let mut never_whole = Shard::default();
+    never_whole.progress(Some(at(10)), 0, MAX);
+    let shards = vec![with_gaps, Shard::default(), never_whole];
+    assert_eq!(Vec::<Shard>::restore(shards.record()), Some(shards));
+    // As of before there were gaps: one shard, number 3, watermark of 1 ns.
+    let older = [0x0a, 4, 0x08, 3, 0x10, 2];
+    let record = crate::store::records::ShardsRecord::decode(older.as_slice()).unwrap();
+    let restored = Vec::<Shard>::restore(record).unwrap();
+    let time = Some(Timestamp::from_nanos(1));
+    assert_eq!(restored, [Shard { number: 3, watermark: time, whole_to: time, ..Shard::default() }]);
+}
+
+#[test]
+fn a_catalog_tells_what_is_missing_of_all_shards_and_epochs_of_a_gateway() {
+    let mut catalog = Catalog::default();
+    let old = catalog.take_origin(&origin("g", 1));
+    catalog.advance(old, 0, 1, Some(at(10)));
+    catalog.advance(old, 0, 4, Some(at(40)));
+    catalog.progress(old, 0, Some(at(40)), 4);
+    catalog.advance(old, 1, 1, Some(at(20)));
+    catalog.advance(old, 1, 3, Some(at(50)));
+    catalog.advance(old, 1, 4, Some(at(60)));
+    let new = catalog.take_origin(&origin("g", 2));
+    catalog.advance(new, 0, 2, Some(at(100)));
+    catalog.progress(new, 0, Some(at(110)), 2);
+    catalog.take_origin(&origin("h", 1));
+    assert_eq!(catalog.lost_batches, 4);
+    let entries = catalog.gateway_entries();
+    let gaps = |entries: &[crate::store::GatewayEntry]| {
+        entries.iter().map(|entry| entry.gaps.clone()).collect::<Vec<_>>()
+    };
+    let gap = |from: Option<i64>, to: i64, batches| Gap { from: from.map(at), to: Some(at(to)), batches };
+    assert_eq!(gaps(&entries), [vec![gap(None, 110, 4)], vec![]], "they touch");
+    assert_eq!(entries[0].origin.epoch, 2);
+
+    let restored = Catalog::restore(
+        catalog.gateways.clone(),
+        catalog.origins.clone(),
+        crate::store::groups::AllSeries::default(),
+        0,
+    );
+    assert_eq!((restored.lost_batches, gaps(&restored.gateway_entries())), (4, gaps(&entries)));
+}
+
+#[test]
+fn damage_makes_everything_up_to_now_doubtful() {
+    let mut catalog = Catalog::default();
+    let number = catalog.take_origin(&origin("g", 1));
+    for shard in 0..2 {
+        catalog.advance(number, shard, 1, Some(at(10)));
+    }
+    catalog.doubt_all();
+    for shard in 0..2 {
+        catalog.advance(number, shard, 2, Some(at(20)));
+    }
+    let damaged = vec![Gap { from: None, to: Some(at(10)), batches: 0 }];
+    assert_eq!((catalog.gateway_entries()[0].gaps.clone(), catalog.lost_batches), (damaged, 0));
+    assert_eq!(catalog.lose(0), Some(number));
+    assert_eq!(catalog.origins[0].shards[0].gaps, [ShardGap::unknown(Some(at(20)))]);
+}
+
+#[test]
+fn times_ahead_of_the_clock_are_taken_back_and_the_right_folder_is_the_present_one() {
+    let mut catalog = Catalog::default();
+    let mut far = origin("g", 7);
+    far.epoch_created_ms = at(9_000_000).as_millis();
+    let (right, wrong) = (catalog.take_origin(&origin("g", 9)), catalog.take_origin(&far));
+    for shard in 0..2 {
+        catalog.advance(right, shard, 1, Some(at(100)));
+        catalog.advance(wrong, shard, 1, Some(at(9_000_000)));
+    }
+    assert_eq!(catalog.gateway_entries()[0].origin.epoch, 7);
+    catalog.dirty = crate::store::catalog::Dirty::default();
+    assert!(catalog.cap(at(1_600), at(1_000)) > 0);
+    let entry = &catalog.gateway_entries()[0];
+    assert_eq!((entry.origin.epoch, entry.watermark), (7, Some(at(1_000))), "the newest seen, for now");
+    assert!(catalog.dirty.shards.contains(&wrong) && catalog.dirty.origins.contains(&wrong));
+    assert!(!catalog.dirty.shards.contains(&right));
+    assert_eq!(catalog.cap(at(1_600), at(1_000)), 0, "once");
+    let mut later = origin("g", 11);
+    later.epoch_created_ms = at(2_000).as_millis();
+    catalog.take_origin(&later);
+    assert_eq!(catalog.gateway_entries()[0].origin.epoch, 11);
+}

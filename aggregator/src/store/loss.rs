@@ -1,0 +1,116 @@
+//! How far gateways have delivered and what of that is lost, as a catalog knows it; and what it believed of times to come.
+
+use catchment_partial::Timestamp;
+
+use super::{
+    Gap, GatewayEntry,
+    catalog::{Catalog, Gateway, Shard, age},
+    gaps::{self, ShardGap},
+};
+
+/// Most gaps that are listed of one gateway.
+const LISTED_MAX: usize = 64;
+
+impl Catalog {
+    /// All gateways with their present origins.
+    pub(super) fn gateway_entries(&self) -> Vec<GatewayEntry> {
+        let entry = |gateway: &Gateway| {
+            let present = self.origin(gateway.present?)?;
+            let gaps = self.gaps_of(present.gateway);
+            Some(GatewayEntry { origin: present.origin.clone(), watermark: gateway.watermark, gaps })
+        };
+        self.gateways.iter().filter_map(entry).collect()
+    }
+
+    /// What is missing of a gateway, over all of its origins and shards, in order of time.
+    pub(super) fn gaps_of(&self, gateway: u32) -> Vec<Gap> {
+        let origins = self.gapped.get(&gateway).into_iter().flatten();
+        let shards = origins.filter_map(|number| self.origin(*number)).flat_map(|origin| &origin.shards);
+        let damaged = self.damaged.get(&gateway).map(|to| ShardGap::unknown(*to));
+        let all: Vec<ShardGap> = shards.flat_map(|shard| &shard.gaps).copied().chain(damaged).collect();
+        gaps::merge(all, LISTED_MAX).into_iter().map(|gap| gap.gap).collect()
+    }
+
+    /// Packed windows of a group of series are damaged or missing.
+    pub(super) fn doubt_group(&mut self, group: u32) {
+        let Some(known) = self.series.group(group) else { return };
+        let gateways: Vec<u32> = known.series().map(|(_, series)| series.gateway).collect();
+        gateways.into_iter().for_each(|gateway| self.doubt(gateway));
+    }
+
+    /// Packed windows of some series are missing, nobody knows whose.
+    pub(super) fn doubt_all(&mut self) {
+        (0..self.gateways.len() as u32).for_each(|gateway| self.doubt(gateway));
+    }
+
+    fn doubt(&mut self, gateway: u32) {
+        let watermark = self.gateways.get(gateway as usize).and_then(|known| known.watermark);
+        self.damaged.entry(gateway).or_insert(watermark);
+    }
+
+    /// Packed windows of a gateway are lost for good: notes it with the gateway's present origin, and returns that one's number.
+    pub(super) fn lose(&mut self, gateway: u32) -> Option<u32> {
+        let known = self.gateways.get(gateway as usize)?;
+        let (number, to) = (known.present?, known.watermark);
+        self.change_shard(number, 0, |shard, gaps_max| {
+            shard.gaps.push(ShardGap::unknown(to));
+            shard.gaps = gaps::merge(std::mem::take(&mut shard.gaps), gaps_max);
+        });
+        Some(number)
+    }
+
+    /// Finds the present origin of each gateway anew, after it changed when they were created.
+    pub(super) fn find_present(&mut self) {
+        self.gateways.iter_mut().for_each(|gateway| gateway.present = None);
+        for (origin, number) in self.origins.iter().zip(0..) {
+            let Some(gateway) = self.gateways.get_mut(origin.gateway as usize) else { continue };
+            let present = gateway.present.and_then(|present| self.origins.get(present as usize));
+            if present.is_none_or(|present| age(present) < age(origin)) {
+                gateway.present = Some(number);
+            }
+        }
+    }
+
+    /// Takes back what is stored of times ahead of `latest`, as an earlier version did that believed any: it counts as `now`.
+    pub(super) fn cap(&mut self, latest: Timestamp, now: Timestamp) -> u64 {
+        let capped = |time: &mut Option<Timestamp>| {
+            let ahead = time.is_some_and(|time| time > latest);
+            if ahead {
+                *time = Some(now);
+            }
+            u64::from(ahead)
+        };
+        let mut changed = 0;
+        for (origin, number) in self.origins.iter_mut().zip(0_u32..) {
+            let shard = |shard: &mut Shard| {
+                let gaps = shard
+                    .gaps
+                    .iter_mut()
+                    .flat_map(|gap| [&mut gap.gap.from, &mut gap.gap.to, &mut gap.noticed]);
+                let times = [&mut shard.watermark, &mut shard.whole_to].into_iter().chain(gaps);
+                times.map(capped).sum::<u64>()
+            };
+            let of_shards: u64 = origin.shards.iter_mut().map(shard).sum();
+            if of_shards > 0 {
+                self.dirty.shards.insert(number);
+            }
+            let created = &mut origin.origin.epoch_created_ms;
+            if *created > latest.as_millis() {
+                *created = now.as_millis();
+                self.dirty.origins.insert(number);
+                changed += 1;
+            }
+            changed += of_shards;
+        }
+        for (gateway, number) in self.gateways.iter_mut().zip(0_u32..) {
+            if capped(&mut gateway.watermark) > 0 {
+                self.dirty.gateways.insert(number);
+                changed += 1;
+            }
+        }
+        if changed > 0 {
+            self.find_present();
+        }
+        changed
+    }
+}

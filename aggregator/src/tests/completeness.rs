@@ -1,0 +1,217 @@
+//! What an answer says of its own completeness: nothing is claimed that is known to be lost, and no time that has not come.
+
+use catchment_proto::wire::{self, AggregateRequest, FleetRequest};
+
+use super::rig::{Answer, Delivery, Running, World, ask, question, site_gateway};
+use crate::{
+    clock,
+    testing::{batch, key},
+};
+
+/// Delivers batches of one window each from `numbers`, of berlin's first shard: batch n has the window that starts at n times ten
+/// seconds, and moves the watermark to its end.
+async fn deliver(running: &Running, world: &World, numbers: std::ops::RangeInclusive<u64>) -> Delivery {
+    let mut delivery = world.delivery(running.addr, "berlin").await;
+    let last = *numbers.end();
+    for number in numbers {
+        let start = number as i64 * 10_000;
+        delivery.send(&batch(number, key("d1", "m", &[]), &[(start, 1.0)], start + 10_000)).await;
+    }
+    delivery.until(last).await.unwrap();
+    // The second shard has nothing, up to a time that is beyond all of this.
+    delivery.progress(1, 10_000_000, 0).await;
+    delivery
+}
+
+async fn asked(running: &Running, world: &World, from_ms: i64, to_ms: i64) -> Answer {
+    let request = AggregateRequest { from_ms, to_ms, ..question("m") };
+    ask(&mut world.query(running.addr), request).await.unwrap()
+}
+
+/// Waits until an answer over a range is complete up to a time.
+async fn until_complete(
+    running: &Running,
+    world: &World,
+    range: (i64, i64),
+    until_ms: Option<i64>,
+) -> Answer {
+    let complete = async {
+        loop {
+            let answer = asked(running, world, range.0, range.1).await;
+            if answer.complete_until_ms == until_ms {
+                return answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(super::rig::PATIENCE, complete).await.expect("it becomes complete")
+}
+
+async fn gateway(running: &Running, world: &World) -> wire::Gateway {
+    let request = FleetRequest { selector: String::new() };
+    let mut stream = world.fleet(running.addr).list_gateways(request).await.unwrap().into_inner();
+    stream.message().await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn an_older_copy_of_the_store_says_what_it_lacks() {
+    let world = World::new();
+    let running = world.start().await;
+    drop(deliver(&running, &world, 1..=3).await);
+    running.stop().await.unwrap();
+    world.copy_data("older");
+    let running = world.start().await;
+    drop(deliver(&running, &world, 4..=6).await);
+    let whole = until_complete(&running, &world, (0, 1_000_000), Some(70_000)).await;
+    assert_eq!(whole.gaps, []);
+    running.stop().await.unwrap();
+
+    world.swap_data("older");
+    let running = world.start().await;
+    drop(deliver(&running, &world, 7..=9).await);
+    let gap = wire::Gap {
+        site: "berlin".to_owned(),
+        gateway: "g1".to_owned(),
+        from_ms: Some(40_000),
+        to_ms: 90_000,
+        batches: 3,
+    };
+    let mut running = running;
+    for round in ["shown", "read again"] {
+        let answer = until_complete(&running, &world, (0, 1_000_000), Some(40_000)).await;
+        assert_eq!(answer.gaps, std::slice::from_ref(&gap), "{round}");
+        assert_eq!(asked(&running, &world, 40_000, 50_000).await.gaps.len(), 1);
+        for (from_ms, to_ms) in [(0, 40_000), (90_000, 1_000_000)] {
+            let answer = until_complete(&running, &world, (from_ms, to_ms), Some(100_000)).await;
+            assert_eq!(answer.gaps, [], "{from_ms} to {to_ms}");
+        }
+        assert_eq!(gateway(&running, &world).await.lost_batches, 3);
+        let metrics = running.page("/metrics").await;
+        assert!(metrics.contains("catchment_aggregator_store_lost_batches 3"), "{metrics}");
+        running.stop().await.unwrap();
+        running = world.start().await;
+    }
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_gateway_with_nothing_to_deliver_shows_what_an_older_copy_lacks() {
+    let world = World::new();
+    let running = world.start().await;
+    drop(deliver(&running, &world, 1..=1).await);
+    running.stop().await.unwrap();
+    world.copy_data("older");
+    let running = world.start().await;
+    drop(deliver(&running, &world, 2..=4).await);
+    running.stop().await.unwrap();
+
+    world.swap_data("older");
+    let running = world.start().await;
+    let delivery = world.delivery(running.addr, "berlin").await;
+    assert_eq!(delivery.delivered, [1, 0]);
+    delivery.progress(1, 10_000_000, 0).await;
+    delivery.progress(0, 50_000, 4).await;
+    let answer = until_complete(&running, &world, (0, 1_000_000), Some(20_000)).await;
+    assert_eq!(answer.gaps.len(), 1);
+    assert_eq!(
+        (answer.gaps[0].from_ms, answer.gaps[0].to_ms, answer.gaps[0].batches),
+        (Some(20_000), 50_000, 3)
+    );
+    assert_eq!(asked(&running, &world, 0, 20_000).await.complete_until_ms, Some(50_000));
+    drop(delivery);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn of_a_store_that_is_gone_everything_before_the_first_batch_is_missing() {
+    let world = World::new();
+    let running = world.start().await;
+    drop(deliver(&running, &world, 5..=6).await);
+    let answer = until_complete(&running, &world, (0, 1_000_000), None).await;
+    assert_eq!((answer.gaps[0].from_ms, answer.gaps[0].to_ms, answer.gaps[0].batches), (None, 70_000, 4));
+    let later = until_complete(&running, &world, (70_000, 1_000_000), Some(70_000)).await;
+    assert_eq!(later.gaps, []);
+    running.stop().await.unwrap();
+}
+
+/// 2223-01-01 and 2200-01-01.
+const FAR_MS: i64 = 7_984_137_600_000;
+const FAR_CREATED_MS: i64 = 7_258_118_400_000;
+
+#[tokio::test]
+async fn a_gateway_of_the_future_is_not_believed_and_the_others_are() {
+    let world = World::new();
+    let running = world.start().await;
+    let far = wire::Start {
+        epoch: 9,
+        epoch_created_ms: FAR_CREATED_MS,
+        shards: 1,
+        version: "far".to_owned(),
+        ..wire::Start::default()
+    };
+    let channel = world.channel(running.addr, &site_gateway("munich"));
+    let mut rogue = Delivery::begin(channel.clone(), far.clone()).await.unwrap();
+    rogue.send(&batch(1, key("d1", "m", &[]), &[(20_000, 5.0)], 30_000)).await;
+    rogue.send(&batch(2, key("d1", "m", &[]), &[(30_000, 7.0)], FAR_MS)).await;
+    rogue.until(2).await.unwrap();
+    rogue.progress(0, FAR_MS, 2).await;
+    running.until_metric("catchment_aggregator_ingest_watermarks_refused_total 2").await;
+    drop(deliver(&running, &world, 1..=4).await);
+
+    let both = until_complete(&running, &world, (0, FAR_MS), Some(30_000)).await;
+    assert_eq!(both.series[0].1[0].1, [Some(6.0), Some(16.0)], "readings are taken, whatever is believed");
+    let request = FleetRequest { selector: r#"{site="munich"}"#.to_owned() };
+    let mut stream = world.fleet(running.addr).list_gateways(request).await.unwrap().into_inner();
+    let listed = stream.message().await.unwrap().unwrap();
+    assert_eq!(listed.watermark_ms, Some(30_000));
+    assert!(listed.lag_ms.unwrap() > 0 && listed.clock_ahead_ms.unwrap() > 0, "{listed:?}");
+    assert_eq!(gateway(&running, &world).await.clock_ahead_ms, None, "berlin");
+    drop(rogue);
+    running.stop().await.unwrap();
+
+    // The folder comes again, and keeps the time at which it was first seen; one that was made since is newer.
+    let running = world.start().await;
+    let channel = world.channel(running.addr, &site_gateway("munich"));
+    drop(Delivery::begin(channel.clone(), far.clone()).await.unwrap());
+    let right = wire::Start { epoch: 11, epoch_created_ms: clock::now_ms(), ..far.clone() };
+    let mut new = Delivery::begin(channel.clone(), right).await.unwrap();
+    new.send(&batch(1, key("d1", "m", &[]), &[(40_000, 1.0)], 50_000)).await;
+    new.until(1).await.unwrap();
+    drop(new);
+    drop(Delivery::begin(channel, far).await.unwrap());
+    let munich = AggregateRequest { selector: r#"m{site="munich"}"#.to_owned(), ..question("m") };
+    let answer = ask(&mut world.query(running.addr), munich).await.unwrap();
+    assert_eq!(answer.complete_until_ms, Some(50_000));
+    let request = FleetRequest { selector: r#"{site="munich"}"#.to_owned() };
+    let mut stream = world.fleet(running.addr).list_gateways(request).await.unwrap().into_inner();
+    assert_eq!(stream.message().await.unwrap().unwrap().epoch, 11);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_clock_that_is_a_little_ahead_is_believed_but_no_answer_is_complete_beyond_now() {
+    let world = World::new();
+    let running = world.start().await;
+    let mut delivery = world.delivery(running.addr, "berlin").await;
+    let soon = clock::now_ms() + 300_000;
+    delivery.send(&batch(1, key("d1", "m", &[]), &[(20_000, 5.0)], soon)).await;
+    delivery.until(1).await.unwrap();
+    delivery.progress(1, soon, 0).await;
+    let complete = async {
+        loop {
+            if let Some(until_ms) = asked(&running, &world, 0, 1_000_000).await.complete_until_ms {
+                return until_ms;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let until_ms = tokio::time::timeout(super::rig::PATIENCE, complete).await.expect("it is believed");
+    assert!(until_ms < soon && until_ms <= clock::now_ms(), "{until_ms}");
+    let listed = gateway(&running, &world).await;
+    assert_eq!((listed.watermark_ms, listed.lag_ms, listed.clock_ahead_ms), (Some(soon), Some(0), None));
+    assert!(
+        !running.page("/metrics").await.contains("gateway_lag_seconds{site=\"berlin\",gateway=\"g1\"} -")
+    );
+    drop(delivery);
+    running.stop().await.unwrap();
+}

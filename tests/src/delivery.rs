@@ -1,0 +1,80 @@
+//! A gateway's stream to the aggregator, made by hand: what no gateway would say, or not at this time.
+
+use catchment_partial::{Partial, Timestamp, Width, Window};
+use catchment_proto::wire::{
+    self, DeliverRequest, DeliverResponse, deliver_request::Kind, deliver_response,
+    ingest_client::IngestClient,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Streaming, transport::Channel};
+
+use crate::eventually::within;
+
+/// A gateway's stream that says of itself what a test wants.
+pub struct Delivery {
+    requests: mpsc::Sender<DeliverRequest>,
+    responses: Streaming<DeliverResponse>,
+    number: u64,
+}
+
+impl Delivery {
+    /// Opens a stream over a gateway's connection to the aggregator, of an epoch of one shard that was created then.
+    ///
+    /// # Panics
+    /// When the aggregator refuses it.
+    pub async fn start(channel: Channel, epoch: u64, epoch_created_ms: i64) -> Self {
+        let (requests, outgoing) = mpsc::channel(16);
+        let start = wire::Start { epoch, epoch_created_ms, shards: 1, ..wire::Start::default() };
+        requests.send(DeliverRequest { kind: Some(Kind::Start(start)) }).await.unwrap();
+        let deliver = async {
+            let mut client = IngestClient::new(channel);
+            let mut responses = client.deliver(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
+            let resume = responses.message().await.unwrap().and_then(|response| response.kind);
+            let Some(deliver_response::Kind::Resume(resume)) = resume else { panic!("{resume:?}") };
+            Self { requests, responses, number: resume.delivered[0] }
+        };
+        within("a stream", deliver).await
+    }
+
+    /// Delivers one reading of `temperature` in its window of a second, with a watermark, and waits for the ack.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn deliver(&mut self, time_ms: i64, value: f64, watermark_ms: i64) {
+        self.number += 1;
+        let time = Timestamp::from_millis(time_ms).unwrap();
+        let window = Window::containing(time, Width::from_millis(1000).unwrap());
+        let (mut partial, mut body) = (Partial::empty(), Vec::new());
+        partial.push(time, value);
+        partial.encode(window.start(), &mut body);
+        let series = wire::SeriesRef {
+            device: "rogue".to_owned(),
+            metric: "temperature".to_owned(),
+            labels: Vec::new(),
+        };
+        let batch = wire::Batch {
+            number: self.number,
+            watermark_ms,
+            width_ms: 1000,
+            series: vec![series],
+            series_index: vec![0],
+            window: vec![window.index()],
+            part: vec![1],
+            revision: vec![0],
+            body_bytes: vec![u32::try_from(body.len()).unwrap()],
+            bodies: body.into(),
+            ..wire::Batch::default()
+        };
+        self.requests.send(DeliverRequest { kind: Some(Kind::Batch(batch)) }).await.unwrap();
+        let acked = async {
+            loop {
+                let response = self.responses.message().await.unwrap().and_then(|response| response.kind);
+                if matches!(&response, Some(deliver_response::Kind::Ack(ack)) if ack.number >= self.number) {
+                    return;
+                }
+            }
+        };
+        within("an ack", acked).await;
+    }
+}
