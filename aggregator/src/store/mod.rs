@@ -33,6 +33,7 @@ mod records;
 mod repair;
 mod row;
 mod scan;
+mod sealed;
 mod signal;
 mod sled_tree;
 mod tail;

@@ -253,7 +253,9 @@ impl Delivery {
             let response =
                 tokio::time::timeout(PATIENCE, self.responses.message()).await.expect("an answer")?;
             match response.and_then(|response| response.kind) {
-                Some(deliver_response::Kind::Ack(ack)) if ack.number >= number => return Ok(()),
+                Some(deliver_response::Kind::Ack(ack)) if ack.shard == 0 && ack.number >= number => {
+                    return Ok(());
+                }
                 Some(_) => {}
                 None => return Err(Status::unknown("the stream ended without a status")),
             }

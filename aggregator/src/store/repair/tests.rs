@@ -7,7 +7,7 @@ use catchment_journal::LogConfig;
 
 use super::*;
 use crate::store::{
-    EmbeddedStore, OpenReport, Store,
+    EmbeddedStore, GatewayEntry, OpenReport, Store,
     testing::{Content, Model, batch, body, config, content_as_far, copy, entry, origin},
     verify,
 };
@@ -78,6 +78,16 @@ fn start(data: &Path) -> Result<(Content, bool, OpenReport), OpenError> {
     let (store, report) = EmbeddedStore::open(data, small())?;
     let (content, unread) = content_as_far(&*store);
     Ok((content, unread, report))
+}
+
+/// The first packed window that is gone from a gateway which says of no gap; a gateway that is not known says nothing.
+fn untold(truth: &Content, seen: &Content, gateways: &[GatewayEntry], packed: i64) -> Option<String> {
+    let whole = |gateway: &catchment_proto::GatewayId| {
+        gateways.iter().any(|known| known.origin.gateway == *gateway && known.gaps.is_empty())
+    };
+    let gone = truth.iter().filter(|(name, bodies)| seen.get(*name) != Some(*bodies));
+    let mut gone = gone.filter(|((gateway, _, window), _)| window.index() < packed && whole(gateway));
+    gone.next().map(|((gateway, key, window), _)| format!("{gateway} {key} {}", window.index()))
 }
 
 /// Flips a bit, or cuts the file; false if there was nothing to change.
@@ -158,6 +168,9 @@ async fn flips(rounds: u64, windows: u64, runs: u32) {
         }
         let report = repair(mended.path()).unwrap_or_else(|error| panic!("{told}: {error}"));
         let (seen, unread, opened) = start(mended.path()).unwrap_or_else(|error| panic!("{told}: {error}"));
+        let gateways = EmbeddedStore::open(mended.path(), small()).unwrap().0.gateways();
+        let packed = (rounds as i64 - 1) * windows as i64;
+        assert_eq!(untold(&truth, &seen, &gateways, packed), None, "{told}: {report:?}");
         assert!(!unread && !invented(&seen, &ever, &truth), "{told}: after the repair");
         let told_lost =
             !report.lost.is_clean() || opened.torn_tail_bytes > 0 || report.lost.torn_tail_bytes > 0;
