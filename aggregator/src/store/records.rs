@@ -29,7 +29,7 @@ use super::{
     groups::Group,
 };
 
-pub(super) use super::sealed::{HEAD_BYTES, MAGIC, Sealed, message, seal, sealed, unseal};
+pub(super) use super::sealed::{HEAD_BYTES, MAGIC, message, seal, sealed, unseal};
 
 pub(super) const GATEWAY: u8 = b'g';
 pub(super) const ORIGIN: u8 = b'o';
