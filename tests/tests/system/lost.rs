@@ -6,12 +6,12 @@ use catchment_certs::Role;
 use catchment_tests::{
     ask,
     connection::Protocol,
+    delivery::Delivery,
     device::Sample,
     eventually::eventually,
     model::Question,
     now_ms,
     process::run,
-    delivery::Delivery,
     this_second,
     world::{WIDTH_MS, World},
 };
