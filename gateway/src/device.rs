@@ -94,6 +94,10 @@ impl Handler<Connect> for DeviceActor {
                 Err(panic) => {
                     this.context.metrics.sessions_panicked.inc();
                     tracing::error!(device = %this.name, %addr, panic, "a session panicked: its connection is closed");
+                    if this.context.shard.borrow().is_poisoned() {
+                        let why = format!("a session of device {} panicked: {panic}", this.name);
+                        this.context.supervisor.report(&why);
+                    }
                 }
             }
             drop((permit, counted));

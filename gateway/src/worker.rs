@@ -108,6 +108,7 @@ impl Worker {
                 clock,
                 shard: Rc::new(ShardCell::new(shard)),
                 syncs: Syncs::default(),
+                supervisor: Arc::clone(&supervisor),
                 metrics,
                 ending: CancellationToken::new(),
             });

@@ -158,7 +158,8 @@ impl Supervisor {
         }
     }
 
-    fn report(&self, why: &str) {
+    /// Something of the server has failed that is no task of its own; the first reason counts.
+    pub fn report(&self, why: &str) {
         tracing::error!("{why}");
         self.failure.send_if_modified(|failure| {
             let first = failure.is_none();

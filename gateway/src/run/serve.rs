@@ -1,11 +1,15 @@
 //! What ends a gateway: the caller, a log that failed, or a task that did.
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use catchment_settings::supervise::Supervisor;
+use catchment_settings::supervise::{Supervisor, panics};
+use tokio::time::timeout;
 
 use super::RunError;
 use crate::shard::ShardLog;
+
+/// Longest time from the first effect of a panic to the end of its task.
+const UNWIND_MAX: Duration = Duration::from_secs(1);
 
 /// Serves until `shutdown` completes or something fails.
 pub(super) async fn serve(
@@ -36,8 +40,16 @@ pub(super) async fn watch_over(
         () = what => Ok(()),
         // Before the logs, which a defect of a worker's task poisons.
         why = supervisor.failed() => Err(RunError::Defect(why)),
-        why = first_failure(logs) => Err(RunError::Failed(why)),
+        why = first_failure(logs) => Err(reason(why, supervisor).await),
     }
+}
+
+/// Why a log has failed. A panic poisons the log while it unwinds, so the task that it ends is named a moment later.
+async fn reason(why: Arc<str>, supervisor: &Supervisor) -> RunError {
+    if panics() == 0 {
+        return RunError::Failed(why);
+    }
+    timeout(UNWIND_MAX, supervisor.failed()).await.map_or(RunError::Failed(why), RunError::Defect)
 }
 
 /// Completes with the reason when a log fails.

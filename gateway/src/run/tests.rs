@@ -1,3 +1,5 @@
+use catchment_settings::supervise;
+
 use super::*;
 
 #[tokio::test]
@@ -13,6 +15,30 @@ async fn health_does_not_outlive_a_task_that_panicked() {
     let observing = std::future::pending();
     let ended = serve(std::future::pending(), &supervisor, &[], observing).await;
     assert!(matches!(ended, Err(RunError::Defect(_))), "{ended:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_task_is_named_whose_panic_poisoned_a_log() {
+    use catchment_journal::{GroupLog, RealDisk};
+
+    let folder = tempfile::tempdir().unwrap();
+    let open = || GroupLog::open(Arc::new(RealDisk), folder.path(), Default::default(), "t").unwrap().0;
+    let supervisor = Arc::new(Supervisor::default());
+    let log = open();
+    log.poison("no disk");
+    let failed = watch_over(std::future::pending(), &supervisor, &[log]).await;
+    assert!(matches!(&failed, Err(RunError::Failed(why)) if **why == *"no disk"), "{failed:?}");
+    let log = open();
+    log.poison("half-way");
+    let late = async {
+        sleep(Duration::from_millis(500)).await;
+        supervisor.task("tick", |_| (), async { panic!("no time") }).await;
+    };
+    // The log fails while the panic unwinds; its task ends later.
+    let _ = supervise::catch_thread(|| panic!("the first effect"));
+    let logs = [log];
+    let (failed, ()) = tokio::join!(watch_over(std::future::pending(), &supervisor, &logs), late);
+    assert!(matches!(&failed, Err(RunError::Defect(why)) if why.contains("\"tick\" panicked")), "{failed:?}");
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use catchment_certs::Accepted;
 use catchment_journal::Position;
+use catchment_settings::supervise::Supervisor;
 use prometheus_client::metrics::gauge::Gauge;
 use rmqtt_codec::v5::DisconnectReasonCode;
 use tokio::{
@@ -73,6 +74,8 @@ pub struct Context {
     pub shard: Rc<ShardCell>,
     /// How far its journal is synced.
     pub syncs: Syncs,
+    /// Who learns of a defect that the shard does not survive.
+    pub supervisor: Arc<Supervisor>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Cancelled when the gateway stops.
