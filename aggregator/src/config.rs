@@ -148,6 +148,9 @@ impl Default for QueryLimits {
     }
 }
 
+/// Most points that an answer may be allowed: some 20 GB.
+const POINTS_MAX: u64 = 1_000_000_000;
+
 /// Why settings make no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -167,7 +170,7 @@ pub enum ConfigError {
         /// The value given.
         value: String,
         /// What is allowed.
-        range: &'static str,
+        range: String,
     },
     /// Two settings exclude each other.
     #[error("data and store exclude each other: give the embedded store's folder, or a database")]
@@ -179,18 +182,22 @@ pub enum ConfigError {
     Database(String),
 }
 
+impl ConfigError {
+    /// The key that is wrong.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Missing { key, .. } | Self::Range { key, .. } => key,
+            Self::TwoStores | Self::Database(_) => "store",
+        }
+    }
+}
+
 fn number(key: &'static str, given: Option<usize>, default: usize, max: usize) -> Result<usize, ConfigError> {
     let value = given.unwrap_or(default);
     if (1..=max).contains(&value) {
         return Ok(value);
     }
-    let range = match max {
-        256 => "from 1 to 256",
-        1_024 => "from 1 to 1024",
-        1_000_000 => "from 1 to 1000000",
-        _ => "from 1 to 100000000",
-    };
-    Err(ConfigError::Range { key, value: value.to_string(), range })
+    Err(ConfigError::Range { key, value: value.to_string(), range: format!("from 1 to {max}") })
 }
 
 /// A size of at least this many MiB.
@@ -199,10 +206,7 @@ fn size(key: &'static str, given: Option<ByteSize>, default: u64, mib_min: u64) 
     if value >= mib_min << 20 && value <= 1 << 44 {
         return Ok(value);
     }
-    let range = match mib_min {
-        1 => "from 1MiB to 16TiB",
-        _ => "from 16MiB to 16TiB",
-    };
+    let range = format!("from {mib_min}MiB to 16TiB");
     Err(ConfigError::Range { key, value: ByteSize(value).to_string(), range })
 }
 
@@ -230,12 +234,13 @@ fn store(options: &Options) -> Result<StoreConfig, ConfigError> {
     Ok(store)
 }
 
+/// A duration from 100 ms on: with less nothing could be done in time, or one thing would be done all the time.
 fn time(key: &'static str, given: Option<HumanDuration>, default: u64) -> Result<Duration, ConfigError> {
     let value = given.unwrap_or(HumanDuration::secs(default));
-    if value >= HumanDuration(Duration::from_millis(1)) && value <= HumanDuration::secs(86_400) {
+    if value >= HumanDuration(Duration::from_millis(100)) && value <= HumanDuration::secs(86_400) {
         return Ok(value.0);
     }
-    Err(ConfigError::Range { key, value: value.to_string(), range: "from 1ms to 1day" })
+    Err(ConfigError::Range { key, value: value.to_string(), range: "from 100ms to 1day".to_owned() })
 }
 
 /// The address of a database without what must not be printed: user, password, parameters.
@@ -254,9 +259,9 @@ impl TryFrom<Options> for Config {
             _ => {}
         }
         let points_max = options.query_points_max.unwrap_or(QueryLimits::default().points_max);
-        if points_max == 0 {
-            let value = points_max.to_string();
-            return Err(ConfigError::Range { key: "query_points_max", value, range: "at least 1" });
+        if !(1..=POINTS_MAX).contains(&points_max) {
+            let (value, range) = (points_max.to_string(), format!("from 1 to {POINTS_MAX}"));
+            return Err(ConfigError::Range { key: "query_points_max", value, range });
         }
         let clock_tolerance = time("clock_tolerance", options.clock_tolerance, 600)?;
         let store = StoreConfig { clock_tolerance, ..store(&options)? };

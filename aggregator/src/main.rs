@@ -8,11 +8,11 @@ use std::{
 
 use anyhow::Context as _;
 use catchment_aggregator::{
-    Config, Options, bind, check,
+    Config, Options, StartError, bind, check,
     inspect::{adopt_text, repair_text, verify_text},
     store,
 };
-use catchment_settings::{exit, layered, logging, shutdown_signal};
+use catchment_settings::{Sources, exit, layered, logging, parse, shutdown_signal};
 use clap::{Parser, Subcommand};
 
 /// Takes partials from gateways, stores them, answers queries
@@ -22,7 +22,7 @@ struct Cli {
     /// TOML file with the same keys as the flags (`listen`, `query_timeout` …); flags and variables win over it
     #[arg(long, value_name = "FILE", env = "CATCHMENT_AGGREGATOR_CONFIG")]
     config: Option<PathBuf>,
-    /// Check configuration and identity, then stop
+    /// Check settings, identity and data folder, change nothing, and stop
     #[arg(long)]
     check_config: bool,
     #[command(flatten)]
@@ -82,25 +82,33 @@ enum StoreCommand {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match cli.command {
+    let result = parse(Some("CATCHMENT_AGGREGATOR_")).and_then(|(cli, sources)| run(cli, &sources));
+    result.unwrap_or_else(|error| exit::report(&error))
+}
+
+fn run(cli: Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
+    match cli.command {
         Some(Command::Store(StoreCommand::Verify { data })) => verify(&data),
         Some(Command::Store(StoreCommand::Repair { data })) => repair(&data),
         Some(Command::Folder(FolderCommand::Adopt { data, identity, force })) => {
             adopt(&data, &identity, force)
         }
-        None => serve(&cli),
-    };
-    result.unwrap_or_else(|error| exit::report(&error))
+        None => serve(&cli, sources),
+    }
 }
 
-fn serve(cli: &Cli) -> anyhow::Result<ExitCode> {
+/// An error of a start: wrong usage when the configuration is wrong, and not the machine.
+fn cannot_start(error: StartError) -> anyhow::Error {
+    if error.is_configuration() { exit::Usage::wrap(error) } else { error.into() }
+}
+
+fn serve(cli: &Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
     let options = layered(&cli.options, cli.config.as_deref()).map_err(exit::Usage::wrap)?;
     logging::init(options.log.as_deref(), options.log_format.unwrap_or_default())
-        .map_err(exit::Usage::wrap)?;
-    let config = Config::try_from(options).map_err(exit::Usage::wrap)?;
+        .map_err(|error| sources.blame(Some("log"), error))?;
+    let config = Config::try_from(options).map_err(|error| sources.blame(Some(error.key()), error))?;
     if cli.check_config {
-        check(&config).map_err(exit::Usage::wrap)?;
+        check(&config).map_err(cannot_start)?;
         println!("configuration ok");
         return Ok(ExitCode::SUCCESS);
     }
@@ -114,10 +122,7 @@ fn serve(cli: &Cli) -> anyhow::Result<ExitCode> {
             // A start may wait for space.
             _ = &mut signal => return Ok(ExitCode::SUCCESS),
         };
-        let aggregator = bound.map_err(|error| match error.is_configuration() {
-            true => exit::Usage::wrap(error),
-            false => error.into(),
-        })?;
+        let aggregator = bound.map_err(cannot_start)?;
         if let Some(http) = aggregator.http_addr() {
             tracing::info!(%http, "metrics and probes");
         }

@@ -12,6 +12,7 @@ use catchment_certs::{
     AcceptConfig, Accepted, FolderError, IdentityFolder, Role, ServerTls, TlsError, accept_loop,
     channel::ALPN_GRPC,
 };
+use catchment_journal::check_folder;
 use catchment_settings::{
     http::{Endpoints, HttpServer},
     supervise::Supervisor,
@@ -29,7 +30,7 @@ use crate::{
     config::Config,
     ingest::Sessions,
     metrics::Metrics,
-    store::{EmbeddedStore, OpenError, Store, StoreError},
+    store::{EmbeddedStore, KIND, OpenError, Store, StoreError},
     transport::{Connection, PeerLimit},
 };
 use services::Services;
@@ -79,9 +80,14 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Whether the configuration is wrong, rather than the machine.
+    /// Whether the configuration or what it names is wrong, rather than the machine: another try needs another
+    /// configuration.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Identity(_) | Self::Role { .. } | Self::Tls(_))
+        match self {
+            Self::Identity(_) | Self::Role { .. } | Self::Tls(_) => true,
+            Self::Store(OpenError::Folder(error)) => error.is_configuration(),
+            Self::Store(_) | Self::Thread(_) | Self::Bind { .. } => false,
+        }
     }
 }
 
@@ -113,17 +119,20 @@ pub struct Aggregator {
     metrics: Arc<Metrics>,
 }
 
-/// Checks what can be checked without binding or opening anything: that the identity is an aggregator's.
+/// Checks what can be checked without binding, locking or changing anything: identity and data folder. An aggregator may
+/// be using them.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn check(config: &Config) -> Result<ServerTls, StartError> {
-    identity(config).map(|(tls, _)| tls)
+/// What is wrong with them, as a start would say it.
+pub fn check(config: &Config) -> Result<(), StartError> {
+    let (_, owner) = identity(config)?;
+    check_folder(&config.data, KIND, Some(&owner)).map_err(OpenError::from)?;
+    Ok(())
 }
 
 /// The identity, checked: how it serves, and the URI that names it.
 fn identity(config: &Config) -> Result<(ServerTls, String), StartError> {
-    let folder = IdentityFolder::load(&config.identity)?;
+    let folder = IdentityFolder::load_in_force(&config.identity)?;
     let identity = &folder.peer().identity;
     if identity.role() != Role::Aggregator {
         return Err(StartError::Role { dir: config.identity.clone(), found: identity.to_string() });

@@ -89,6 +89,17 @@ pub enum ConnectError {
     },
 }
 
+impl ConnectError {
+    /// Whether trying again does not help as long as nobody changes certificates or addresses.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Tcp { .. } | Self::Timeout { .. } => false,
+            Self::Tls { failure, .. } => failure.is_lasting(),
+            Self::Host(_) | Self::Identity { .. } | Self::Role { .. } => true,
+        }
+    }
+}
+
 impl ClientTls {
     /// Builds the configuration of a client that offers the application protocols `alpn`, best first (none
     /// when empty).

@@ -95,6 +95,12 @@ impl TlsFailure {
         }
     }
 
+    /// Whether it is a judgement about certificates or protocols, and not a broken connection: trying again does not help
+    /// as long as nobody changes them.
+    pub fn is_lasting(&self) -> bool {
+        !matches!(self, Self::Closed(_))
+    }
+
     /// Reads the failure out of what a TLS stream returned, during the handshake or from a later read: in
     /// TLS 1.3 a client learns only there that its certificate was refused.
     pub fn from_io(error: &io::Error) -> Self {

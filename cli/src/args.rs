@@ -110,7 +110,10 @@ pub struct QueryArgs {
 /// A question that is asked again and again.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
-  catchment watch temperature --last 1m --by site --agg count,mean,p99 --every 2s")]
+  catchment watch temperature --last 1m --by site --agg count,mean,p99 --every 2s
+
+While the aggregator does not answer, it is asked again after growing pauses. Ctrl-C, a refused identity and a wrong
+question end it.")]
 pub struct WatchArgs {
     /// The question.
     #[command(flatten)]

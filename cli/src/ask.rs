@@ -47,6 +47,8 @@ pub enum AskError {
         server: String,
         /// In one line.
         reason: String,
+        /// One side refuses the other: trying again does not help as long as nobody changes certificates or addresses.
+        lasting: bool,
     },
     /// The identity's role may not ask.
     #[error(
@@ -80,6 +82,19 @@ pub enum AskError {
     TooMuch,
 }
 
+impl AskError {
+    /// Whether the same question would get no answer again, whatever becomes of the aggregator and the network.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Url(_) | Self::Identity(_) | Self::Tls(_) | Self::Role { .. } => true,
+            Self::Question(_) | Self::TooMuch => true,
+            Self::Connect { lasting, .. } => *lasting,
+            // An aggregator of another version, which does not know the question.
+            Self::Status { code, .. } => *code == Code::Unimplemented,
+        }
+    }
+}
+
 /// A connection to an aggregator, by an operator.
 #[derive(Clone, Debug)]
 pub struct Asker {
@@ -96,13 +111,14 @@ impl Asker {
     /// A bad address or identity, or no connection; see [`AskError`].
     pub async fn connect(aggregator: &str, identity: &Path) -> Result<Self, AskError> {
         let uri = endpoint_uri(aggregator)?;
-        let folder = IdentityFolder::load(identity)?;
+        let folder = IdentityFolder::load_in_force(identity)?;
         let who = folder.peer().identity.clone();
         let tls = ClientTls::new(&folder, &[ALPN_GRPC])?;
         let connector = GrpcConnector::new(tls, Role::Aggregator, CONNECT_TIMEOUT);
         let endpoint = Endpoint::from(uri).http2_keep_alive_interval(Duration::from_secs(30));
         let channel = endpoint.connect_with_connector(connector).await.map_err(|error| {
-            AskError::Connect { server: aggregator.to_owned(), reason: connect_reason(&error) }
+            let (reason, lasting) = connect_reason(&error);
+            AskError::Connect { server: aggregator.to_owned(), reason, lasting }
         })?;
         let query = QueryClient::new(channel.clone())
             .accept_compressed(CompressionEncoding::Zstd)
@@ -195,7 +211,8 @@ impl Asker {
             Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
                 if status.source().is_some() =>
             {
-                AskError::Connect { server, reason: status_reason(status) }
+                let (reason, lasting) = status_reason(status);
+                AskError::Connect { server, reason, lasting }
             }
             code => AskError::Status { server, code, message },
         }
@@ -206,24 +223,24 @@ fn request(selector: &str) -> wire::FleetRequest {
     wire::FleetRequest { selector: selector.to_owned() }
 }
 
-/// The cause at the bottom of a transport error that says most.
-fn connect_reason(error: &(dyn std::error::Error + 'static)) -> String {
+/// The cause at the bottom of a transport error that says most, and whether it is a judgement that lasts.
+fn connect_reason(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
     let mut cause = Some(error);
     let mut last = error.to_string();
     while let Some(error) = cause {
         if let Some(connect) = error.downcast_ref::<ConnectError>() {
-            return connect_advice(connect);
+            return (connect_advice(connect), connect.is_lasting());
         }
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
             let failure = catchment_certs::TlsFailure::from_io(io);
-            if !matches!(failure, catchment_certs::TlsFailure::Closed(_)) {
-                return failure.to_string();
+            if failure.is_lasting() {
+                return (failure.to_string(), true);
             }
         }
         last = error.to_string();
         cause = error.source();
     }
-    one_line(&last)
+    (one_line(&last), false)
 }
 
 fn connect_advice(error: &ConnectError) -> String {
@@ -235,9 +252,9 @@ fn connect_advice(error: &ConnectError) -> String {
     }
 }
 
-fn status_reason(status: &Status) -> String {
+fn status_reason(status: &Status) -> (String, bool) {
     match status.source() {
         Some(source) => connect_reason(source),
-        None => one_line(status.message()),
+        None => (one_line(status.message()), false),
     }
 }

@@ -1,4 +1,5 @@
-//! How a command ends when it does not succeed: one readable line and an exit status.
+//! How a command ends when it does not succeed: one readable line and an exit status, by the rule of
+//! [`catchment_settings::exit`].
 //!
 //! Library errors become a [`Failure`] at the edge of a command, where it is known which flag they belong to.
 
@@ -40,8 +41,10 @@ impl Failure {
 impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
         match error {
-            // What was asked for cannot be answered by anybody.
-            AskError::Url(_) | AskError::Question(_) => Self::usage(error),
+            // What was given has to be changed before anybody can answer.
+            AskError::Url(_) | AskError::Question(_) | AskError::Identity(_) | AskError::Tls(_) => {
+                Self::usage(error)
+            }
             error => Self::failed(error),
         }
     }

@@ -2,10 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use catchment_settings::{exit, parse};
 
 fn main() -> ExitCode {
-    let cli = catchment_cli::args::Cli::parse();
+    // No prefix of its own: what begins with CATCHMENT_AGGREGATOR_ belongs to that server.
+    let cli = match parse::<catchment_cli::args::Cli>(None) {
+        Ok((cli, _)) => cli,
+        Err(error) => return exit::report(&error),
+    };
     match catchment_cli::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -1,11 +1,14 @@
 //! `query` and `watch`: from flags to a question, and from its answer to text.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
 
 use crate::{
-    answer::Question,
+    answer::{Answer, Question},
     args::{QueryArgs, WatchArgs},
-    ask::Asker,
+    ask::{AskError, Asker},
     failure::Failure,
     print::print,
     render::{self, AnswerFormat},
@@ -53,29 +56,82 @@ pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
     print(&render::answer_text(&answer, &question.by, args.format))
 }
 
-/// Asks again and again until it is interrupted. On a terminal each answer takes the place of the one before.
+/// Asks again and again until it is interrupted. On a terminal each answer takes the place of the one before. While there
+/// is no answer, it asks after growing pauses and says so once.
 ///
 /// # Errors
-/// Wrong usage, or no answer.
+/// Wrong usage, a refused identity, or a question that nobody can answer.
 pub async fn watch(args: &WatchArgs) -> Result<(), Failure> {
-    let mut asker =
-        Asker::connect(&args.query.connection.aggregator, &args.query.connection.identity).await?;
     let clear = if io::stdout().is_terminal() { "\u{1b}[H\u{1b}[2J" } else { "" };
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let show = |question: &Question, answer: &Answer| {
+        print(&format!("{clear}{}", render::answer_text(answer, &question.by, args.query.format)))?;
+        io::stdout().flush().map_err(|error| Failure::failed(format!("standard output: {error}")))
+    };
+    let watching = ask_forever(args, show, |line| eprintln!("catchment watch: {line}"));
+    tokio::select! {
+        result = watching => result,
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    }
+}
+
+/// Shows each answer, and reports each outage once, until there can be no answer any more.
+async fn ask_forever(
+    args: &WatchArgs,
+    show: impl Fn(&Question, &Answer) -> Result<(), Failure>,
+    report: impl Fn(String),
+) -> Result<(), Failure> {
+    let connection = &args.query.connection;
+    let mut asker = None;
+    let mut outage = Outage::default();
     loop {
         let question = question(&args.query, now_ms())?;
-        tokio::select! {
-            answer = asker.aggregate(&question) => {
-                let text = render::answer_text(&answer?, &question.by, args.query.format);
-                print(&format!("{clear}{text}"))?;
-                io::stdout().flush().map_err(|error| Failure::failed(format!("standard output: {error}")))?;
+        let asked = async {
+            let asker = match &mut asker {
+                Some(asker) => asker,
+                none => none.insert(Asker::connect(&connection.aggregator, &connection.identity).await?),
+            };
+            asker.aggregate(&question).await
+        };
+        let pause = match asked.await {
+            Ok(answer) => {
+                show(&question, &answer)?;
+                if outage.end() {
+                    report("the aggregator answers again".to_owned());
+                }
+                args.every
             }
-            _ = &mut interrupt => return Ok(()),
+            Err(error) if error.is_final() => return Err(error.into()),
+            Err(error) => outage.go_on(&error, &report).mul_f64(rand::random_range(0.5..1.0)),
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// First and longest pause while there is no answer.
+const BACKOFF_FIRST: Duration = Duration::from_millis(250);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// A time without answers.
+#[derive(Debug, Default)]
+struct Outage {
+    /// The last pause, if there is an outage.
+    pause: Option<Duration>,
+}
+
+impl Outage {
+    /// One more try without an answer: the pause before the next.
+    fn go_on(&mut self, error: &AskError, report: impl Fn(String)) -> Duration {
+        if self.pause.is_none() {
+            report(format!("{error}; asking again until there is an answer, Ctrl-C ends it"));
         }
-        tokio::select! {
-            () = tokio::time::sleep(args.every) => {}
-            _ = &mut interrupt => return Ok(()),
-        }
+        let pause = self.pause.map_or(BACKOFF_FIRST, |pause| (pause * 2).min(BACKOFF_MAX));
+        self.pause = Some(pause);
+        pause
+    }
+
+    /// There is an answer; whether there was an outage.
+    fn end(&mut self) -> bool {
+        self.pause.take().is_some()
     }
 }
 
@@ -85,6 +141,35 @@ mod tests {
 
     use super::*;
     use crate::args::{Cli, Command};
+
+    #[test]
+    fn an_outage_is_reported_once_and_its_pauses_grow_to_a_bound() {
+        let error = AskError::Connect { server: "c".to_owned(), reason: "gone".to_owned(), lasting: false };
+        assert!(!error.is_final());
+        let said = std::cell::RefCell::new(Vec::new());
+        let report = |line: String| said.borrow_mut().push(line);
+        let mut outage = Outage::default();
+        assert!(!outage.end());
+        for _ in 0..2 {
+            let pauses: Vec<u128> = (0..7).map(|_| outage.go_on(&error, report).as_millis()).collect();
+            assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 5000, 5000]);
+            assert!(outage.end() && !outage.end());
+        }
+        assert_eq!(said.borrow().len(), 2);
+        assert!(said.borrow()[0].contains("gone") && said.borrow()[0].contains("asking again"));
+    }
+
+    #[test]
+    fn a_refusal_is_final() {
+        let refused = |lasting| AskError::Connect { server: String::new(), reason: String::new(), lasting };
+        assert!(refused(true).is_final() && !refused(false).is_final());
+        assert!(AskError::Question("step".to_owned()).is_final());
+        let status = |code| AskError::Status { server: String::new(), code, message: String::new() };
+        assert!(
+            !status(tonic::Code::Unavailable).is_final() && !status(tonic::Code::DeadlineExceeded).is_final()
+        );
+        assert!(status(tonic::Code::Unimplemented).is_final());
+    }
 
     fn asked(flags: &str) -> Result<Question, Failure> {
         let line = format!("catchment query x --aggregator https://c:1 --identity i {flags}");

@@ -189,6 +189,15 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The key that is wrong.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Missing(key) | Self::Value { key, .. } => key,
+        }
+    }
+}
+
 fn value(key: &'static str, reason: impl ToString) -> ConfigError {
     ConfigError::Value { key, reason: reason.to_string() }
 }
@@ -205,6 +214,18 @@ fn within<T: PartialOrd + std::fmt::Display>(
     Ok(given)
 }
 
+/// A duration of at least so many milliseconds.
+fn time(
+    key: &'static str,
+    given: Option<HumanDuration>,
+    default: HumanDuration,
+    least: u64,
+    most: HumanDuration,
+) -> Result<Duration, ConfigError> {
+    let least = HumanDuration(Duration::from_millis(least));
+    within(key, given.unwrap_or(default), least, most).map(|duration| duration.0)
+}
+
 fn window(given: Option<HumanDuration>) -> Result<Width, ConfigError> {
     let given = given.unwrap_or(HumanDuration::secs(10));
     let exact = given.0.as_nanos().is_multiple_of(1_000_000);
@@ -215,6 +236,8 @@ fn window(given: Option<HumanDuration>) -> Result<Width, ConfigError> {
 
 /// A gibibyte, in the unit of [`ByteSize`].
 const GIB: u64 = 1 << 30;
+/// The longest of most durations.
+const DAY: HumanDuration = HumanDuration::secs(86_400);
 
 impl Settings {
     /// Checks everything that can be checked without touching the network or the data folder.
@@ -227,37 +250,34 @@ impl Settings {
         for url in &aggregators {
             parse_https(url).map_err(|e| value("aggregator", e))?;
         }
-        let duration = |given: Option<HumanDuration>, default: Duration| given.map_or(default, |d| d.0);
-        let day = Duration::from_secs(86_400);
+        let seconds = HumanDuration::secs;
+        let days = |days: u64| seconds(days * 86_400);
         let bytes = |given: Option<ByteSize>, default: u64| given.map_or(default, |size| size.0);
         let message_bytes_max = bytes(self.message_bytes_max, 256 << 10);
         let mqtt = self.mqtt.unwrap_or_default();
         let precision = self.line_protocol.and_then(|given| given.precision).unwrap_or_default();
         let topics = Topics::new(&mqtt.topics.unwrap_or_default(), precision);
-        let live = self.live.map(|d| d.0);
-        if live.is_some_and(|d| d < Duration::from_millis(100)) {
-            return Err(value("live", "100ms is the least"));
-        }
+        let live = self.live.map(|given| time("live", Some(given), given, 100, DAY)).transpose()?;
         Ok(Config {
             identity: self.identity.ok_or(ConfigError::Missing("identity"))?,
             listen: self.listen.ok_or(ConfigError::Missing("listen"))?,
             aggregators,
             data: self.data.ok_or(ConfigError::Missing("data"))?,
             window: window(self.window)?,
-            grace: duration(self.grace, Duration::from_secs(2)).min(day),
+            grace: time("grace", self.grace, seconds(2), 0, DAY)?,
             live,
             http: self.http,
             shards: self.shards.map(|n| within("shards", n, 1, SHARDS_MAX)).transpose()?,
             connections_max: within("connections_max", self.connections_max.unwrap_or(20_000), 1, 1_000_000)?,
             sessions_max: within("sessions_max", self.sessions_max.unwrap_or(4), 1, 1_000)?,
-            handshake_timeout: duration(self.handshake_timeout, Duration::from_secs(10)),
+            handshake_timeout: time("handshake_timeout", self.handshake_timeout, seconds(10), 100, DAY)?,
             message_bytes_max: within("message_bytes_max", message_bytes_max, 1 << 10, 16 << 20)? as usize,
             readings_max: within("readings_max", self.readings_max.unwrap_or(10_000), 1, 20_000)?,
             series_max: within("series_max", self.series_max.unwrap_or(1_000), 1, 1_000_000)?,
             // Ten years: a device may return with a long history; a clock at 1970 is caught.
-            past_max: duration(self.past_max, day * 3_650).min(day * 36_500),
+            past_max: time("past_max", self.past_max, days(3_650), 1_000, days(36_500))?,
             // A clock that nobody set right is off by less; a wrong year is caught.
-            future_max: duration(self.future_max, Duration::from_secs(600)).min(day * 365),
+            future_max: time("future_max", self.future_max, seconds(600), 1_000, days(365))?,
             open_windows_max: within(
                 "open_windows_max",
                 self.open_windows_max.unwrap_or(1_000_000),
@@ -284,9 +304,8 @@ impl Settings {
             )?,
             uplink_in_flight: within("uplink_in_flight", self.uplink_in_flight.unwrap_or(64), 1, 10_000)?,
             // Longer than a commit on a slow disk, and than an aggregator takes for a round of packing.
-            uplink_ack_timeout: duration(self.uplink_ack_timeout, Duration::from_secs(30))
-                .clamp(Duration::from_millis(100), day),
-            stop_timeout: duration(self.stop_timeout, Duration::from_secs(10)),
+            uplink_ack_timeout: time("uplink_ack_timeout", self.uplink_ack_timeout, seconds(30), 100, DAY)?,
+            stop_timeout: time("stop_timeout", self.stop_timeout, seconds(10), 100, DAY)?,
             mqtt_receive_max: within("mqtt.receive_max", mqtt.receive_max.unwrap_or(1024), 1, u16::MAX)?,
             topics: Arc::new(topics.map_err(|e| value("mqtt.topics", e))?),
             line_protocol_precision: precision,
@@ -329,6 +348,30 @@ mod tests {
             error(Settings { window: Some(HumanDuration::secs(90_000)), ..given() }).starts_with("window")
         );
         assert!(error(Settings { shards: Some(0), ..given() }).starts_with("shards"));
+        // Every duration has a least and a most, which the refusal names.
+        type Set = fn(&mut Settings, HumanDuration);
+        let durations: [(&str, u64, Set); 7] = [
+            ("grace", 0, |s, d| s.grace = Some(d)),
+            ("live", 100, |s, d| s.live = Some(d)),
+            ("handshake_timeout", 100, |s, d| s.handshake_timeout = Some(d)),
+            ("past_max", 1_000, |s, d| s.past_max = Some(d)),
+            ("future_max", 1_000, |s, d| s.future_max = Some(d)),
+            ("uplink_ack_timeout", 100, |s, d| s.uplink_ack_timeout = Some(d)),
+            ("stop_timeout", 100, |s, d| s.stop_timeout = Some(d)),
+        ];
+        for (key, least, set) in durations {
+            let with = |millis: u64| {
+                let mut settings = given();
+                set(&mut settings, HumanDuration(Duration::from_millis(millis)));
+                settings.check()
+            };
+            assert!(with(least).is_ok(), "{key}");
+            for wrong in least.checked_sub(1).into_iter().chain([u64::MAX / 2]) {
+                let error = with(wrong).unwrap_err();
+                assert_eq!(error.key(), key);
+                assert!(error.to_string().contains("is out of range, "), "{error}");
+            }
+        }
         assert!(
             error(Settings { message_bytes_max: Some(ByteSize(1)), ..given() })
                 .starts_with("message_bytes_max")

@@ -31,5 +31,5 @@ pub mod uplink;
 pub mod worker;
 
 pub use config::{Config, ConfigError, Settings};
-pub use run::{Gateway, RunError, StartError, bind, system};
+pub use run::{Gateway, RunError, StartError, bind, check, system};
 pub use spawn::{Handle, spawn};

@@ -7,10 +7,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use catchment_gateway::{Settings, bind, inspect, system};
+use catchment_gateway::{Settings, StartError, bind, check, inspect, system};
 use catchment_settings::{
+    Sources,
     exit::{Usage, report},
-    layered, logging, shutdown_signal,
+    layered, logging, parse, shutdown_signal,
 };
 use clap::{Parser, Subcommand};
 
@@ -28,7 +29,7 @@ struct Arguments {
     /// TOML file with settings; flags and environment variables win over it
     #[arg(long, value_name = "FILE", env = "CATCHMENT_GATEWAY_CONFIG")]
     config: Option<PathBuf>,
-    /// Check all settings and stop
+    /// Check settings, identity and data folder, change nothing, and stop
     #[arg(long)]
     check_config: bool,
     #[command(flatten)]
@@ -80,15 +81,23 @@ enum JournalCommand {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let result = match arguments.command {
+    let result = parse(Some("CATCHMENT_GATEWAY_")).and_then(|(arguments, sources)| run(arguments, &sources));
+    result.unwrap_or_else(|error| report(&error))
+}
+
+fn run(arguments: Arguments, sources: &Sources) -> anyhow::Result<ExitCode> {
+    match arguments.command {
         Some(Command::Journal(command)) => look_after(&command),
         Some(Command::Folder(FolderCommand::Adopt { data, identity, force })) => {
             adopt(&data, &identity, force)
         }
-        None => start(arguments).map(|()| ExitCode::SUCCESS),
-    };
-    result.unwrap_or_else(|error| report(&error))
+        None => start(arguments, sources).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// An error of a start: wrong usage when the configuration is wrong, and not the machine.
+fn cannot_start(error: StartError) -> anyhow::Error {
+    if error.is_configuration() { Usage::wrap(error) } else { error.into() }
 }
 
 fn look_after(command: &JournalCommand) -> anyhow::Result<ExitCode> {
@@ -105,18 +114,19 @@ fn adopt(data: &Path, identity: &Path, force: bool) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-fn start(arguments: Arguments) -> anyhow::Result<()> {
+fn start(arguments: Arguments, sources: &Sources) -> anyhow::Result<()> {
     let settings = layered(&arguments.settings, arguments.config.as_deref()).map_err(Usage::wrap)?;
-    logging::init(settings.log.as_deref(), settings.log_format.unwrap_or_default()).map_err(Usage::wrap)?;
-    let config = settings.check().map_err(Usage::wrap)?;
+    logging::init(settings.log.as_deref(), settings.log_format.unwrap_or_default())
+        .map_err(|error| sources.blame(Some("log"), error))?;
+    let config = settings.check().map_err(|error| sources.blame(Some(error.key()), error))?;
     if arguments.check_config {
-        catchment_certs::IdentityFolder::load(&config.identity)?;
+        check(&config).map_err(cannot_start)?;
         writeln!(stdout(), "configuration ok")?;
         return Ok(());
     }
     system().block_on(async {
         let shutdown = shutdown_signal().context("cannot watch for signals")?;
-        let gateway = bind(config).await?;
+        let gateway = bind(config).await.map_err(cannot_start)?;
         writeln!(stdout(), "ready {}", gateway.local_addr()?)?;
         stdout().flush()?;
         let stop = async {

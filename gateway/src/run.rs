@@ -16,7 +16,7 @@ use catchment_certs::{
     AcceptConfig, AcceptEvents, ClientTls, FolderError, Identity, IdentityFolder, ServerTls, TlsError,
     accept_loop,
 };
-use catchment_journal::{DataDir, DataDirError};
+use catchment_journal::{DataDir, DataDirError, check_folder};
 use catchment_proto::GatewayId;
 use catchment_settings::{
     http::{Endpoints, HttpServer},
@@ -92,6 +92,18 @@ pub enum StartError {
     Thread(String),
 }
 
+impl StartError {
+    /// Whether the configuration or what it names is wrong, rather than the machine: another try needs another
+    /// configuration.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Identity(_) | Self::Role { .. } | Self::Tls(_) => true,
+            Self::Data(error) => error.is_configuration(),
+            Self::Shards(_) | Self::Recover(_) | Self::Bind { .. } | Self::Thread(_) => false,
+        }
+    }
+}
+
 /// Why a gateway stopped without being told to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -132,6 +144,27 @@ pub fn system() -> SystemRunner {
     })
 }
 
+/// Checks what can be checked without binding, locking or changing anything: identity and data folder. A gateway may be
+/// using them.
+///
+/// # Errors
+/// What is wrong with them, as a start would say it.
+pub fn check(config: &Config) -> Result<(), StartError> {
+    let (_, tls, _) = identity(config)?;
+    check_folder(&config.data, KIND, Some(&tls.peer().uri()))?;
+    Ok(())
+}
+
+/// The identity, which peers take now, and its configurations as a server and as a client.
+fn identity(config: &Config) -> Result<(GatewayId, ServerTls, ClientTls), StartError> {
+    let folder = IdentityFolder::load_in_force(&config.identity)?;
+    let Identity::Gateway(id) = folder.peer().identity.clone() else {
+        let found = folder.peer().identity.to_string();
+        return Err(StartError::Role { folder: config.identity.clone(), found });
+    };
+    Ok((id, ServerTls::new(&folder, &[ALPN_FRAMES, ALPN_MQTT])?, ClientTls::new(&folder, &[b"h2"])?))
+}
+
 /// Opens the identity and the data folder, recovers the shards, binds the addresses.
 ///
 /// # Errors
@@ -145,17 +178,11 @@ pub async fn bind(config: Config) -> Result<Gateway, StartError> {
 /// # Errors
 /// See [`StartError`].
 pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway, StartError> {
-    let folder = IdentityFolder::load(&config.identity)?;
-    let Identity::Gateway(id) = folder.peer().identity.clone() else {
-        let found = folder.peer().identity.to_string();
-        return Err(StartError::Role { folder: config.identity, found });
-    };
-    let tls = ServerTls::new(&folder, &[ALPN_FRAMES, ALPN_MQTT])?;
-    let client = ClientTls::new(&folder, &[b"h2"])?;
+    let (id, tls, client) = identity(&config)?;
     let metrics = Metrics::new();
     let wanted = config.shards.unwrap_or_else(default_shards);
     let now_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(0);
-    let owner = folder.peer().uri();
+    let owner = tls.peer().uri();
     let data = DataDir::open_owned(&config.data, KIND, now_ms, &owner, &[(SHARDS, &wanted.to_string())])?;
     let shards = data.get(SHARDS).and_then(|text| text.parse().ok());
     let shards: u32 = shards.ok_or_else(|| StartError::Shards(config.data.clone()))?;

@@ -52,6 +52,14 @@ pub enum DataDirError {
         /// What is wrong, and what to do.
         why: String,
     },
+    /// The folder is of another kind or format.
+    #[error("data folder {}: {why}", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// What it is, and what to do.
+        why: String,
+    },
     /// The folder is another's.
     #[error(
         "data folder {} belongs to {owner}, but the identity is {found}: start with the identity it belongs to, which \
@@ -71,6 +79,22 @@ pub enum DataDirError {
 }
 
 impl DataDirError {
+    /// Whether another folder has to be given: this one is another's, or cannot be made or used. Otherwise it is in use or
+    /// damaged, or the disk is.
+    pub fn is_configuration(&self) -> bool {
+        use io::ErrorKind::{
+            InvalidFilename, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem,
+        };
+        match self {
+            Self::Foreign { .. } | Self::Owner { .. } => true,
+            Self::Locked(_) | Self::Identity { .. } => false,
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                InvalidFilename | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem
+            ),
+        }
+    }
+
     fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
@@ -233,21 +257,22 @@ fn parse(path: &Path, kind: &str, bytes: Vec<u8>) -> Result<Parsed, DataDirError
         let value = values.get(key).and_then(|value| value.parse::<u64>().ok());
         value.ok_or_else(|| refused(path, format!("identity: `{key}` is missing or no number")))
     };
+    let foreign = |why: String| DataDirError::Foreign { path: path.to_owned(), why };
     let format = number("format")?;
     if format > u64::from(FORMAT_VERSION) {
         let why = format!("format {format}; this program knows up to {FORMAT_VERSION}: use a newer one");
-        return Err(refused(path, why));
+        return Err(foreign(why));
     }
     if format < u64::from(FORMAT_VERSION) {
         let why = format!(
             "format {format}, of a version before the first release; this program knows {FORMAT_VERSION}: \
              use a new folder"
         );
-        return Err(refused(path, why));
+        return Err(foreign(why));
     }
     if values.get("kind").map(String::as_str) != Some(kind) {
         let found = values.get("kind").map_or("nothing", String::as_str);
-        return Err(refused(path, format!("belongs to {found}, not to {kind}: use another folder")));
+        return Err(foreign(format!("belongs to {found}, not to {kind}: use another folder")));
     }
     let (epoch, created_ms) = (number("epoch")?, number("created_ms")?);
     Ok(Parsed { values, epoch, created_ms })

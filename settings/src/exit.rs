@@ -1,4 +1,9 @@
 //! How a program ends: status 0 done, 1 failed, 2 wrong usage; an error is one readable line.
+//!
+//! One rule for all programs: the status is 2 when what was given has to be changed before another try can succeed: flags,
+//! variables, the file, the identity that they name, a data folder that is another's or cannot be. It is 1 for everything
+//! else, which may pass by itself or be mended elsewhere: a port or folder in use, a disk, the network, a refusal of the other
+//! side.
 
 use std::{fmt::Write as _, process::ExitCode};
 

@@ -1,5 +1,5 @@
-//! What both servers share around their work: settings in layers, logging, signals, exit status, supervision, and the
-//! plain HTTP endpoint for probes and metrics.
+//! What both servers share around their work: settings in layers, variables, conditions, logging, signals, exit status,
+//! supervision, and the plain HTTP endpoint for probes and metrics.
 //!
 //! Nothing here knows what a gateway or an aggregator does.
 
@@ -11,8 +11,10 @@ pub mod logging;
 mod signal;
 pub mod supervise;
 mod units;
+mod variables;
 
 pub use conditions::{Conditions, Known, Severity};
 pub use layer::{SettingsError, check_names, layered};
 pub use signal::shutdown_signal;
 pub use units::{ByteSize, HumanDuration, UnitError};
+pub use variables::{Sources, parse};

@@ -66,6 +66,21 @@ impl Pki {
         self.issue(&request)
     }
 
+    /// Folder of the identity of a gateway, or an aggregator, whose certificate ended a day ago.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn expired(&self, gateway: bool) -> PathBuf {
+        let day = Duration::from_secs(86_400);
+        let mut request = match gateway {
+            true => request(Role::Gateway, "berlin", "late"),
+            false => request(Role::Aggregator, "", "late"),
+        };
+        request.start = Some(SystemTime::now() - 3 * day);
+        request.lifetime = Some(2 * day);
+        self.issue(&request)
+    }
+
     fn issue(&self, request: &IssueRequest) -> PathBuf {
         self.authority.issue(request, &mut |note| eprintln!("note: {note}")).unwrap().dir
     }

@@ -119,6 +119,8 @@ fn try_out(server: &Server, file: &str, folder: &Path) -> anyhow::Result<()> {
     fs::write(&path, file)?;
     let mut command = Command::new(programs()?.join(server.program));
     command.arg("--config").arg(&path).arg("--identity").arg(folder.join("pki").join(server.identity));
+    // The folder of the file is not for everybody to make.
+    command.arg("--data").arg(folder.join("data"));
     output(command.arg("--check-config")).map(drop)
 }
 

@@ -50,7 +50,7 @@ fn flags_win_over_the_file() {
 #[test]
 fn what_is_missing_or_out_of_range_is_named() {
     type Spoil = fn(&mut Options);
-    let cases: [(Spoil, &str); 11] = [
+    let cases: [(Spoil, &str); 17] = [
         (|o| o.identity = None, "identity is missing"),
         (|o| o.listen = None, "listen is missing"),
         (|o| o.data = None, "data is missing"),
@@ -58,7 +58,13 @@ fn what_is_missing_or_out_of_range_is_named() {
         (|o| o.ingest_in_flight = Some(5_000), "ingest_in_flight is 5000"),
         (|o| o.query_points_max = Some(0), "query_points_max is 0"),
         (|o| o.clock_tolerance = Some(HumanDuration::secs(90_000)), "clock_tolerance is 1day 1h"),
+        (|o| o.query_points_max = Some(u64::MAX), "query_points_max is 18446744073709551615"),
         (|o| o.stop_timeout = Some(HumanDuration::secs(0)), "stop_timeout is 0s"),
+        (|o| o.handshake_timeout = Some(HumanDuration::secs(0)), "handshake_timeout is 0s"),
+        (|o| o.keepalive = Some(HumanDuration::secs(0)), "keepalive is 0s"),
+        (|o| o.query_timeout = Some(HumanDuration::secs(86_401)), "query_timeout is 1day 1s"),
+        (|o| o.store_pack_every = Some(HumanDuration::secs(0)), "store_pack_every is 0s"),
+        (|o| o.connections_per_peer_max = Some(0), "connections_per_peer_max is 0"),
         (|o| o.store_memory = Some(ByteSize(1)), "store_memory is 1,"),
         (|o| o.store_journal = Some(ByteSize::mib(2)), "store_journal is 2MiB"),
         (|o| o.store = Some("postgres://u:secret@db/x".into()), "exclude each other"),

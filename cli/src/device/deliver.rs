@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     codec::{About, Answer, Codec, Refusal},
-    dial::{Dial, is_lasting},
+    dial::Dial,
     window::{Message, Settled, Window},
 };
 
@@ -341,7 +341,7 @@ impl<C: Codec, F: FnMut(Event<'_, C::Body>)> Driver<'_, C, F> {
             }
             (Some(failure), _) => failure.to_string(),
         };
-        End::Broken { reason, lasting: failure.is_some_and(|failure| is_lasting(&failure)) }
+        End::Broken { reason, lasting: failure.is_some_and(|failure| failure.is_lasting()) }
     }
 }
 

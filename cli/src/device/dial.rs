@@ -2,7 +2,7 @@
 
 use std::{fmt, net::Ipv6Addr, path::Path, str::FromStr, time::Duration};
 
-use catchment_certs::{ClientTls, ConnectError, IdentityFolder, Role, TlsFailure};
+use catchment_certs::{ClientTls, ConnectError, IdentityFolder, Role};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -35,18 +35,8 @@ pub struct DialError {
 
 impl From<ConnectError> for DialError {
     fn from(error: ConnectError) -> Self {
-        let lasting = match &error {
-            ConnectError::Tcp { .. } | ConnectError::Timeout { .. } => false,
-            ConnectError::Tls { failure, .. } => is_lasting(failure),
-            ConnectError::Host(_) | ConnectError::Identity { .. } | ConnectError::Role { .. } => true,
-        };
-        Self { reason: error.to_string(), lasting }
+        Self { reason: error.to_string(), lasting: error.is_lasting() }
     }
-}
-
-/// Whether a TLS failure is a judgement about certificates or protocols, and not a broken connection.
-pub(super) fn is_lasting(failure: &TlsFailure) -> bool {
-    !matches!(failure, TlsFailure::Closed(_))
 }
 
 /// `HOST:PORT` of a gateway.
@@ -103,15 +93,15 @@ impl GatewayLink {
     /// # Errors
     /// A folder that holds no identity, or one of another role than device.
     pub fn load(address: GatewayAddress, identity: &Path, protocol: Protocol) -> Result<Self, Failure> {
-        let folder = IdentityFolder::load(identity).map_err(Failure::failed)?;
+        let folder = IdentityFolder::load_in_force(identity).map_err(Failure::usage)?;
         let who = &folder.peer().identity;
         if who.role() != Role::Device {
-            return Err(Failure::failed(format!(
+            return Err(Failure::usage(format!(
                 "{}: this is the identity of {who}, but only a device sends to a gateway; give a device's folder",
                 identity.display()
             )));
         }
-        let tls = ClientTls::new(&folder, protocol.alpn()).map_err(Failure::failed)?;
+        let tls = ClientTls::new(&folder, protocol.alpn()).map_err(Failure::usage)?;
         Ok(Self { address, tls })
     }
 }

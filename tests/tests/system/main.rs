@@ -20,5 +20,7 @@ mod programs;
 mod removed;
 mod restart;
 mod stall;
+mod starts;
 mod stop;
 mod torn;
+mod watch;

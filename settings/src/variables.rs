@@ -1,0 +1,261 @@
+//! Environment variables beside the command line: unknown names are refused, and a wrong value is blamed on its variable.
+//!
+//! A misspelt variable would pass without a word, and the server would run with a default. So every variable under
+//! the program's prefix must be one of its own, and so must every name that is almost one of them. Variables of the other
+//! programs are left alone, because all may share one environment, and so are those that Kubernetes makes for a Service of
+//! the program's name.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::{OsStr, OsString},
+};
+
+use clap::{
+    Arg, ArgMatches, Command, Parser,
+    error::{ContextKind, ContextValue, ErrorKind},
+    parser::ValueSource,
+};
+
+use crate::exit::Usage;
+
+/// Names that differ in so many letters are taken for a misspelling, wherever the letters are.
+const ALMOST: usize = 2;
+/// A nearest name is suggested up to this distance.
+const NEAR: usize = 5;
+/// What names that may be a misspelling of ours begin with.
+const FAMILY: &str = "CATCH";
+
+/// Which settings came from variables, to blame them by that name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources(BTreeMap<String, String>);
+
+impl Sources {
+    fn of(command: &Command, matches: &ArgMatches) -> Self {
+        let from_variable = |argument: &&Arg| {
+            matches.value_source(argument.get_id().as_str()) == Some(ValueSource::EnvVariable)
+        };
+        let pairs = command.get_arguments().filter(from_variable).filter_map(|argument| {
+            Some((argument.get_long()?.replace('-', "_"), argument.get_env()?.to_str()?.to_owned()))
+        });
+        Self(pairs.collect())
+    }
+
+    /// An error about the value of a key as wrong usage: under its variable's name, if the value came from there.
+    pub fn blame(&self, key: Option<&str>, error: impl Into<anyhow::Error>) -> anyhow::Error {
+        let variable = key.and_then(|key| self.0.get(&key.replace('.', "_")));
+        let error = error.into();
+        Usage::wrap(match variable {
+            Some(variable) => anyhow::anyhow!("{variable}: {error:#}"),
+            None => error,
+        })
+    }
+}
+
+/// Parses the command line and the variables. Help, version and wrong usage of flags end the process, as clap does it.
+///
+/// `prefix` (`CATCHMENT_GATEWAY_`) is the program's own: under it, unknown variables are refused.
+///
+/// # Errors
+/// An unknown variable, or a value of a variable that cannot be: wrong usage.
+pub fn parse<T: Parser>(prefix: Option<&str>) -> anyhow::Result<(T, Sources)> {
+    let (mut command, arguments) = (T::command(), env::args_os().collect::<Vec<_>>());
+    let matches = match command.try_get_matches_from_mut(&arguments) {
+        Ok(matches) => matches,
+        Err(error) => match blamed(&error, &command, &arguments) {
+            Some(line) => return Err(Usage::wrap(anyhow::anyhow!(line))),
+            None => error.exit(),
+        },
+    };
+    if let Some(line) = unknown(&known(&command), prefix, env::vars_os()) {
+        return Err(Usage::wrap(anyhow::anyhow!(line)));
+    }
+    let sources = Sources::of(&command, &matches);
+    let parsed = T::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
+    Ok((parsed, sources))
+}
+
+/// The variables of a command and its subcommands.
+fn known(command: &Command) -> Vec<String> {
+    let own = command.get_arguments().filter_map(|argument| argument.get_env()?.to_str().map(str::to_owned));
+    own.chain(command.get_subcommands().flat_map(known)).collect()
+}
+
+/// What clap says of a value, said of the variable that it came from; `None`: it came from a flag.
+fn blamed(error: &clap::Error, command: &Command, arguments: &[OsString]) -> Option<String> {
+    if !matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation) {
+        return None;
+    }
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(list)) => Some(list.join(", ")),
+        _ => None,
+    };
+    let (named, value) = (text(ContextKind::InvalidArg)?, text(ContextKind::InvalidValue)?);
+    let argument = find(command, &named)?;
+    let (flag, variable) = (format!("--{}", argument.get_long()?), argument.get_env()?.to_str()?);
+    let is_flag =
+        |given: &OsString| given.to_str().is_some_and(|given| given.split('=').next() == Some(flag.as_str()));
+    if arguments.iter().any(is_flag) {
+        return None;
+    }
+    let why = match (std::error::Error::source(error), text(ContextKind::ValidValue)) {
+        (Some(source), _) => source.to_string(),
+        (None, Some(possible)) => format!("{possible} are possible"),
+        (None, None) => "no such value is possible".to_owned(),
+    };
+    let value = if argument.is_hide_env_values_set() { "…" } else { value.as_str() };
+    Some(format!("{variable} is {value:?}: {why}"))
+}
+
+/// The argument that clap shows so, of a command or its subcommands.
+fn find<'a>(command: &'a Command, shown: &str) -> Option<&'a Arg> {
+    let own = command.get_arguments().find(|argument| argument.to_string() == shown);
+    own.or_else(|| command.get_subcommands().find_map(|inner| find(inner, shown)))
+}
+
+/// The first variable, by name, that is not known although it looks like one of the program's.
+fn unknown(
+    known: &[String],
+    prefix: Option<&str>,
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Option<String> {
+    let ours = |(name, value): (OsString, OsString)| {
+        let name =
+            name.into_string().ok().filter(|name| name.starts_with(FAMILY) && !known.contains(name))?;
+        let (distance, nearest) = known.iter().map(|known| (distance(&name, known), known)).min()?;
+        let rest = prefix.and_then(|prefix| name.strip_prefix(prefix));
+        let foreign = rest.is_none_or(|rest| is_of_a_service(rest, &value));
+        if foreign && distance > ALMOST {
+            return None;
+        }
+        let advice = match distance <= NEAR {
+            true => format!("did you mean {nearest}?"),
+            false => "--help names all".to_owned(),
+        };
+        Some(format!("there is no variable {name}: {advice} Correct it, or remove it"))
+    };
+    variables.filter_map(ours).min()
+}
+
+/// Whether a variable is one of those that Kubernetes, or links of Docker, make for a service of this name.
+fn is_of_a_service(rest: &str, value: &OsStr) -> bool {
+    let words: Vec<&str> = rest.split('_').collect();
+    let protocol = |word: &str| ["TCP", "UDP", "SCTP"].contains(&word);
+    let number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    match words.as_slice() {
+        [.., "SERVICE", "HOST" | "PORT"] => true,
+        [.., "PORT", port, kind] | [.., "PORT", port, kind, "PROTO" | "PORT" | "ADDR"]
+            if number(port) && protocol(kind) =>
+        {
+            true
+        }
+        [.., "PORT"] => value.to_str().is_some_and(|value| value.contains("://")),
+        words => words.windows(2).any(|pair| pair == ["SERVICE", "PORT"]),
+    }
+}
+
+/// How many letters must be inserted, removed or exchanged to make one text of the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, a) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for ((above, b), diagonal) in row.iter().skip(1).zip(&b).zip(&row) {
+            let left = next.last().copied().unwrap_or(usize::MAX - 1);
+            next.push((above + 1).min(left + 1).min(diagonal + usize::from(a != *b)));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Options {
+        /// A number
+        #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_CONNECTIONS_MAX")]
+        connections_max: Option<u32>,
+        /// An address
+        #[arg(long, env = "CATCHMENT_GATEWAY_LISTEN")]
+        listen: Option<String>,
+        /// A filter
+        #[arg(long, env = "CATCHMENT_LOG")]
+        log: Option<String>,
+    }
+
+    fn refused(prefix: Option<&str>, name: &str, value: &str) -> Option<String> {
+        unknown(&known(&Options::command()), prefix, [(name.into(), value.into())].into_iter())
+    }
+
+    #[test]
+    fn what_is_unknown_under_the_prefix_or_almost_known_is_refused_by_name() {
+        let gateway = |name: &str| refused(Some("CATCHMENT_GATEWAY_"), name, "1");
+        for known in ["CATCHMENT_GATEWAY_LISTEN", "CATCHMENT_LOG", "CATCHMENT_AGGREGATOR_LISTEN", "PATH"] {
+            assert_eq!(gateway(known), None, "{known}");
+        }
+        // The tool's, and those of tests.
+        for other in ["CATCHMENT_AGGREGATOR", "CATCHMENT_IDENTITY", "CATCHMENT_TEST_PATIENCE"] {
+            assert_eq!(gateway(other), None, "{other}");
+        }
+        for (wrong, nearest) in [
+            ("CATCHMENT_GATEWAY_LISTN", "did you mean CATCHMENT_GATEWAY_LISTEN?"),
+            ("CATCHMENT_GATEWAY_CONNECTION_MAX", "did you mean CATCHMENT_GATEWAY_CONNECTIONS_MAX?"),
+            ("CATCHMENT_GATWAY_LISTEN", "did you mean CATCHMENT_GATEWAY_LISTEN?"),
+            ("CATCHMENT_LOGS", "did you mean CATCHMENT_LOG?"),
+            ("CATCHMENT_GATEWAY_SOMETHING_ELSE", "--help"),
+            ("CATCHMENT_GATEWAY_LISTEN_PORT", "did you mean CATCHMENT_GATEWAY_LISTEN?"),
+        ] {
+            let line = gateway(wrong).unwrap_or_else(|| panic!("{wrong} passes"));
+            assert!(line.contains(wrong) && line.contains(nearest), "{line}");
+        }
+        assert!(refused(None, "CATCHMENT_LGO", "1").is_some());
+        assert_eq!(refused(None, "CATCHMENT_GATEWAY_SOMETHING_ELSE", "1"), None);
+    }
+
+    #[test]
+    fn variables_of_a_service_of_the_same_name_pass() {
+        for (name, value) in [
+            ("SERVICE_HOST", "10.0.0.1"),
+            ("SERVICE_PORT", "8443"),
+            ("SERVICE_PORT_DEVICES", "8443"),
+            ("PORT", "tcp://10.0.0.1:8443"),
+            ("PORT_8443_TCP", "tcp://10.0.0.1:8443"),
+            ("PORT_8443_TCP_ADDR", "10.0.0.1"),
+            ("PORT_8443_TCP_PORT", "8443"),
+            ("METRICS_SERVICE_HOST", "10.0.0.1"),
+        ] {
+            let name = format!("CATCHMENT_GATEWAY_{name}");
+            assert_eq!(refused(Some("CATCHMENT_GATEWAY_"), &name, value), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_is_blamed_on_the_flag_only_where_the_flag_was_given() {
+        let arguments: Vec<OsString> = ["x", "--connections-max=much"].map(Into::into).into();
+        let mut command = Options::command();
+        let error = command.try_get_matches_from_mut(&arguments).unwrap_err();
+        assert_eq!(blamed(&error, &command, &arguments), None);
+        // As if the value had come from the variable.
+        let line = blamed(&error, &command, &["x".into()]).unwrap();
+        assert!(line.starts_with("CATCHMENT_GATEWAY_CONNECTIONS_MAX is \"much\": "), "{line}");
+        let sources =
+            Sources([("connections_max".to_owned(), "CATCHMENT_GATEWAY_CONNECTIONS_MAX".to_owned())].into());
+        let error = sources.blame(Some("connections_max"), anyhow::anyhow!("0 is out of range"));
+        assert_eq!(error.to_string(), "CATCHMENT_GATEWAY_CONNECTIONS_MAX: 0 is out of range");
+        assert!(error.downcast_ref::<Usage>().is_some());
+        assert_eq!(sources.blame(Some("listen"), anyhow::anyhow!("missing")).to_string(), "missing");
+    }
+
+    #[test]
+    fn distances_are_counted_in_letters() {
+        for (a, b, letters) in
+            [("", "", 0), ("abc", "", 3), ("abc", "abc", 0), ("abc", "axc", 1), ("ab", "ba", 2)]
+        {
+            assert_eq!(distance(a, b), letters, "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `catchment watch` goes on across a restart of the aggregator, and ends at a wrong question.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use catchment_tests::{
+    connection::Protocol,
+    device::Sample,
+    eventually::{eventually, patience},
+    process::command,
+    this_second,
+    world::World,
+};
+
+/// A program whose lines are collected while it runs; it ends with the test.
+struct Running {
+    child: Child,
+    out: Arc<Mutex<Vec<String>>>,
+    err: Arc<Mutex<Vec<String>>>,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = command("catchment");
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let out = collect(child.stdout.take().unwrap());
+        let err = collect(child.stderr.take().unwrap());
+        Self { child, out, err }
+    }
+
+    fn lines(from: &Mutex<Vec<String>>) -> Vec<String> {
+        from.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(from: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&lines);
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            kept.lock().unwrap().push(line);
+        }
+    });
+    lines
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_when_the_aggregator_was_restarted() {
+    let mut world = World::small().await;
+    let from = this_second();
+    let mut device = world.device(0, "press-1", Protocol::Json);
+    device.send(&Sample::one(from, "temperature", 20.5)).await;
+    device.settle().await;
+    let (url, operator) = (format!("https://{}", world.aggregator.addr()), world.pki.operator());
+    let question = [
+        "watch",
+        "temperature",
+        "--from",
+        "0",
+        "--agg",
+        "count",
+        "--format",
+        "csv",
+        "--every",
+        "50ms",
+        "--aggregator",
+        &url,
+        "--identity",
+        operator.to_str().unwrap(),
+    ];
+    let mut watch = Running::start(&question);
+    let answered = |watch: &Running, count: usize| {
+        let out = Arc::clone(&watch.out);
+        async move {
+            eventually("the watch answers", async || {
+                let lines = Running::lines(&out);
+                let good = lines.iter().filter(|line| line.ends_with(",1")).count();
+                if good > count { Ok(good) } else { Err(format!("{lines:?}")) }
+            })
+            .await
+        }
+    };
+    answered(&watch, 0).await;
+    world.aggregator.stop().await;
+    eventually("the watch says that there is no answer", async || {
+        let said = Running::lines(&watch.err);
+        if said.len() == 1 && said[0].contains("asking again") { Ok(()) } else { Err(format!("{said:?}")) }
+    })
+    .await;
+    assert!(watch.child.try_wait().unwrap().is_none(), "the watch has ended");
+    let before = Running::lines(&watch.out).iter().filter(|line| line.ends_with(",1")).count();
+    world.aggregator.start().await;
+    answered(&watch, before).await;
+    let said = Running::lines(&watch.err);
+    assert!(said.len() == 2 && said[1].contains("answers again"), "{said:?}");
+    drop(watch);
+
+    // A wrong question ends it at once, with status 2; a refused identity with its own status.
+    let device = world.pki.device("berlin", "press-1");
+    for (flag, value, status) in [("--agg", "average", 2), ("--identity", device.to_str().unwrap(), 1)] {
+        let mut wrong = question;
+        let at = wrong.iter().position(|word| *word == flag).unwrap();
+        wrong[at + 1] = value;
+        let mut wrong = Running::start(&wrong);
+        let deadline = std::time::Instant::now() + patience();
+        let ended = loop {
+            if let Some(ended) = wrong.child.try_wait().unwrap() {
+                break ended;
+            }
+            assert!(
+                std::time::Instant::now() < deadline,
+                "it does not end: {:?}",
+                Running::lines(&wrong.err)
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        };
+        assert_eq!(ended.code(), Some(status), "{:?}", Running::lines(&wrong.err));
+    }
+}
