@@ -82,9 +82,7 @@ impl DataDirError {
     /// Whether another folder has to be given: this one is another's, or cannot be made or used. Otherwise it is in use or
     /// damaged, or the disk is.
     pub fn is_configuration(&self) -> bool {
-        use io::ErrorKind::{
-            InvalidFilename, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem,
-        };
+        use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
         match self {
             Self::Foreign { .. } | Self::Owner { .. } => true,
             Self::Locked(_) | Self::Identity { .. } => false,

@@ -50,7 +50,6 @@ use futures_util::future::BoxFuture;
 
 #[cfg(any(test, feature = "sim"))]
 pub use self::memory::MemoryTree;
-pub(crate) use self::verify::lock_existing;
 pub use self::{
     config::{OpenReport, Shortage, StoreConfig, StoreStats},
     embedded::EmbeddedStore,
@@ -58,6 +57,7 @@ pub use self::{
     repair::{RepairReport, repair},
     verify::{VerifyReport, verify},
 };
+pub(crate) use self::{open::KIND, verify::lock_existing};
 
 /// One life of a gateway's data folder, from which batches come.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -8,7 +8,8 @@ use std::{
     process::Output,
 };
 
-use catchment_certs::Role;
+use catchment_certs::{IdentityFolder, Role};
+use catchment_journal::DataDir;
 use catchment_tests::{
     pki::Pki,
     process::{command, run_to_end},
@@ -112,12 +113,13 @@ async fn one_status_for_one_kind_of_fault() {
         };
         let expired = bench.pki.expired(server == GATEWAY);
         let prefix = server.replace('-', "_").to_ascii_uppercase();
+        let [ca, crl, key] = ["ca.pem", "crl.pem", "key.pem"].map(|file| bench.spoiled(server, file));
         let kinds: [(i32, &str, Vec<(&str, &Path)>); 9] = [
             (2, "/no/such/dir", vec![("--identity", Path::new("/no/such/dir"))]),
             (2, "role", vec![("--identity", &other_role)]),
-            (2, "ca.pem", vec![("--identity", &bench.spoiled(server, "ca.pem"))]),
-            (2, "crl.pem", vec![("--identity", &bench.spoiled(server, "crl.pem"))]),
-            (2, "key.pem", vec![("--identity", &bench.spoiled(server, "key.pem"))]),
+            (2, "ca.pem", vec![("--identity", &ca)]),
+            (2, "crl.pem", vec![("--identity", &crl)]),
+            (2, "key.pem", vec![("--identity", &key)]),
             (2, "valid until", vec![("--identity", &expired)]),
             (2, "no_such_key", vec![("--config", &unknown)]),
             (2, "handshake_timeout", vec![("--handshake-timeout", Path::new("0s"))]),
@@ -137,6 +139,7 @@ async fn one_status_for_one_kind_of_fault() {
                 assert!(!data.exists());
             }
         }
+        folders(&bench, server).await;
         let mut missing = bench.flags(server, &[]);
         let at = missing.iter().position(|flag| flag == "--data").unwrap();
         missing.drain(at..at + 2);
@@ -162,6 +165,46 @@ async fn one_status_for_one_kind_of_fault() {
         let message = refused(status, &ask(&identity)).await;
         assert!(message.contains(word), "{message}");
     }
+}
+
+/// Data folders that cannot be, or are another's: found without a start, and the same at one.
+async fn folders(bench: &Bench, server: &str) {
+    let file = bench.path("file");
+    fs::write(&file, "").unwrap();
+    let (own, other) = match server {
+        GATEWAY => ("gateway", "aggregator"),
+        _ => ("aggregator", "gateway"),
+    };
+    let foreign = bench.path(&format!("{server}-foreign"));
+    drop(DataDir::open(&foreign, other, 1, &[]).unwrap());
+    let owned = bench.path(&format!("{server}-owned"));
+    drop(DataDir::open_owned(&owned, own, 1, "spiffe://elsewhere.test/aggregator/somebody", &[]).unwrap());
+    let before = fs::read(owned.join("identity")).unwrap();
+    for (data, word) in [
+        (file.clone(), "file"),
+        (file.join("below"), "file"),
+        (foreign, "use another folder"),
+        (owned.clone(), "somebody"),
+    ] {
+        for check in [true, false] {
+            let mut flags = bench.flags(server, &[("--data", &data)]);
+            flags.extend(check.then(|| "--check-config".to_owned()));
+            let message = refused(2, &(server, flags, Vec::new())).await;
+            assert!(message.contains(word), "{server}: {message}");
+        }
+    }
+    assert_eq!(fs::read(owned.join("identity")).unwrap(), before);
+    // One that a server is using is fine to check, and no start.
+    let used = bench.path(&format!("{server}-used"));
+    let owner = IdentityFolder::load(&bench.identity(server)).unwrap().peer().uri();
+    let holds = DataDir::open_owned(&used, own, 1, &owner, &[]).unwrap();
+    let mut flags = bench.flags(server, &[("--data", &used)]);
+    let message = refused(1, &(server, flags.clone(), Vec::new())).await;
+    assert!(message.contains("in use"), "{message}");
+    flags.push("--check-config".to_owned());
+    let output = run(&(server, flags, Vec::new())).await;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    drop(holds);
 }
 
 #[tokio::test]
