@@ -9,7 +9,7 @@ use std::{fmt::Write as _, process::ExitCode};
 
 /// Marks an error as wrong usage or configuration: exit status 2 instead of 1.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:#}")]
+#[error("{}", one_line(.0))]
 pub struct Usage(pub anyhow::Error);
 
 impl Usage {
@@ -26,7 +26,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 /// The error and its causes, each once: many libraries repeat their cause in their own message.
-fn one_line(error: &anyhow::Error) -> String {
+pub(crate) fn one_line(error: &anyhow::Error) -> String {
     let mut line = error.to_string();
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
@@ -53,5 +53,9 @@ mod tests {
     fn causes_stand_in_one_line_once() {
         let error = anyhow::anyhow!("file x: denied").context("file x: denied").context("reading\nsettings");
         assert_eq!(one_line(&error), "reading; settings: file x: denied");
+        // Wrong usage repeats no cause either.
+        let io = std::io::Error::other("denied");
+        let usage = Usage::wrap(anyhow::Error::new(io).context("file x: denied"));
+        assert_eq!(one_line(&usage), "file x: denied");
     }
 }

@@ -17,7 +17,7 @@ use clap::{
     parser::ValueSource,
 };
 
-use crate::exit::Usage;
+use crate::exit::{Usage, one_line};
 
 /// Names that differ in so many letters are taken for a misspelling, wherever the letters are.
 const ALMOST: usize = 2;
@@ -46,7 +46,7 @@ impl Sources {
         let variable = key.and_then(|key| self.0.get(&key.replace('.', "_")));
         let error = error.into();
         Usage::wrap(match variable {
-            Some(variable) => anyhow::anyhow!("{variable}: {error:#}"),
+            Some(variable) => anyhow::anyhow!("{variable}: {}", one_line(&error)),
             None => error,
         })
     }
@@ -60,16 +60,21 @@ impl Sources {
 /// An unknown variable, or a value of a variable that cannot be: wrong usage.
 pub fn parse<T: Parser>(prefix: Option<&str>) -> anyhow::Result<(T, Sources)> {
     let (mut command, arguments) = (T::command(), env::args_os().collect::<Vec<_>>());
-    let matches = match command.try_get_matches_from_mut(&arguments) {
+    let parsed = command.try_get_matches_from_mut(&arguments);
+    // Help and version come whatever is set; what is missing may be so because its variable is misspelt.
+    let asked = |error: &clap::Error| !error.use_stderr();
+    if !parsed.as_ref().is_err_and(asked)
+        && let Some(line) = unknown(&known(&command), prefix, env::vars_os())
+    {
+        return Err(Usage::wrap(anyhow::anyhow!(line)));
+    }
+    let matches = match parsed {
         Ok(matches) => matches,
         Err(error) => match blamed(&error, &command, &arguments) {
             Some(line) => return Err(Usage::wrap(anyhow::anyhow!(line))),
             None => error.exit(),
         },
     };
-    if let Some(line) = unknown(&known(&command), prefix, env::vars_os()) {
-        return Err(Usage::wrap(anyhow::anyhow!(line)));
-    }
     let sources = Sources::of(&command, &matches);
     let parsed = T::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
     Ok((parsed, sources))
