@@ -131,7 +131,7 @@ pub fn check(config: &Config) -> Result<(), StartError> {
 }
 
 /// The identity, checked: how it serves, and the URI that names it.
-fn identity(config: &Config) -> Result<(ServerTls, String), StartError> {
+pub(crate) fn identity(config: &Config) -> Result<(ServerTls, String), StartError> {
     let folder = IdentityFolder::load_in_force(&config.identity)?;
     let identity = &folder.peer().identity;
     if identity.role() != Role::Aggregator {

@@ -102,7 +102,7 @@ async fn a_failed_store_is_told_and_ends_the_process() {
     let world = World::new();
     let config = world.config();
     let store = Arc::new(MemoryStore::default());
-    let tls = server::check(&config).unwrap();
+    let (tls, _) = server::identity(&config).unwrap();
     let aggregator = server::bind_with(config, tls, Arc::clone(&store) as _, Metrics::new()).await.unwrap();
     let running = Running::new(aggregator);
     assert!(running.page("/readyz").await.starts_with("HTTP/1.1 200"));

@@ -1,0 +1,104 @@
+//! What is missing, out of range, and where it is said.
+
+use super::*;
+
+fn given() -> Settings {
+    Settings {
+        identity: Some("id".into()),
+        listen: Some(([127, 0, 0, 1], 0).into()),
+        aggregator: Some(vec!["https://centre:1".into()]),
+        data: Some("data".into()),
+        ..Settings::default()
+    }
+}
+
+#[test]
+fn what_is_needed_is_named() {
+    assert!(given().check().is_ok());
+    let missing = Settings { listen: None, ..given() }.check().unwrap_err();
+    assert_eq!(missing, ConfigError::Missing("listen"));
+    let missing = Settings { aggregator: Some(vec![]), ..given() }.check().unwrap_err();
+    assert_eq!(missing, ConfigError::Missing("aggregator"));
+}
+
+#[test]
+fn values_out_of_range_are_named() {
+    let error = |settings: Settings| settings.check().unwrap_err().to_string();
+    assert!(
+        error(Settings { aggregator: Some(vec!["http://x".into()]), ..given() }).starts_with("aggregator")
+    );
+    assert!(error(Settings { window: Some(HumanDuration::secs(0)), ..given() }).starts_with("window"));
+    assert!(error(Settings { window: Some(HumanDuration::secs(90_000)), ..given() }).starts_with("window"));
+    assert!(error(Settings { shards: Some(0), ..given() }).starts_with("shards"));
+    // Every duration has a least and a most, which the refusal names.
+    type Set = fn(&mut Settings, HumanDuration);
+    let durations: [(&str, u64, Set); 7] = [
+        ("grace", 0, |s, d| s.grace = Some(d)),
+        ("live", 100, |s, d| s.live = Some(d)),
+        ("handshake_timeout", 100, |s, d| s.handshake_timeout = Some(d)),
+        ("past_max", 1_000, |s, d| s.past_max = Some(d)),
+        ("future_max", 1_000, |s, d| s.future_max = Some(d)),
+        ("uplink_ack_timeout", 100, |s, d| s.uplink_ack_timeout = Some(d)),
+        ("stop_timeout", 100, |s, d| s.stop_timeout = Some(d)),
+    ];
+    for (key, least, set) in durations {
+        let with = |millis: u64| {
+            let mut settings = given();
+            set(&mut settings, HumanDuration(Duration::from_millis(millis)));
+            settings.check()
+        };
+        assert!(with(least).is_ok(), "{key}");
+        for wrong in least.checked_sub(1).into_iter().chain([u64::MAX / 2]) {
+            let error = with(wrong).unwrap_err();
+            assert_eq!(error.key(), key);
+            assert!(error.to_string().contains("is out of range, "), "{error}");
+        }
+    }
+    assert!(
+        error(Settings { message_bytes_max: Some(ByteSize(1)), ..given() }).starts_with("message_bytes_max")
+    );
+}
+
+/// The settings of a file, without those that are always needed.
+fn file(text: &str) -> Result<Config, ConfigError> {
+    let Settings { mqtt, line_protocol, .. } = toml::from_str(text).unwrap();
+    Settings { mqtt, line_protocol, ..given() }.check()
+}
+
+#[test]
+fn protocols_have_their_tables() {
+    let config = file("").unwrap();
+    assert_eq!((config.mqtt_receive_max, config.line_protocol_precision), (1024, Precision::Nanoseconds));
+    let config = file(
+        "[mqtt]\nreceive_max = 7\n[mqtt.topics]\n'a/{metric}' = 'value'\n[line_protocol]\nprecision = 's'\n",
+    );
+    let config = config.unwrap();
+    assert_eq!((config.mqtt_receive_max, config.line_protocol_precision), (7, Precision::Seconds));
+    let error = |text: &str| file(text).unwrap_err().to_string();
+    assert!(error("[mqtt]\nreceive_max = 0").starts_with("mqtt.receive_max: 0 is out of range"));
+    assert!(error("[mqtt.topics]\n'a+' = 'json'").starts_with("mqtt.topics: \"a+\": level"));
+    let unknown = |text: &str| toml::from_str::<Settings>(text).unwrap_err().message().to_owned();
+    assert!(unknown("[mqtt]\nrecieve_max = 7").contains("recieve_max"));
+    assert!(unknown("[line_protocol]\nprecison = 's'").contains("precison"));
+}
+
+#[test]
+fn a_flag_leaves_the_other_keys_of_its_table_as_the_file_has_them() {
+    use std::io::Write as _;
+    let mut path = tempfile::NamedTempFile::new().unwrap();
+    writeln!(path, "[mqtt]\nreceive_max = 7\n[mqtt.topics]\n'a' = 'json'").unwrap();
+    let command = <Settings as clap::Args>::augment_args(clap::Command::new("test"));
+    let flags =
+        command.get_matches_from(["test", "--mqtt-receive-max", "9", "--line-protocol-precision", "ms"]);
+    let given = <Settings as clap::FromArgMatches>::from_arg_matches(&flags).unwrap();
+    let settings = catchment_settings::layered(&given, Some(path.path())).unwrap();
+    let mqtt = settings.mqtt.unwrap();
+    assert_eq!((mqtt.receive_max, mqtt.topics.unwrap().len()), (Some(9), 1));
+    assert_eq!(settings.line_protocol.unwrap().precision, Some(Precision::Milliseconds));
+}
+
+#[test]
+fn every_flag_has_its_key_and_variable() {
+    let command = <Settings as clap::Args>::augment_args(clap::Command::new("test"));
+    catchment_settings::check_names(&command, "CATCHMENT_GATEWAY", &["config", "check-config"]).unwrap();
+}
