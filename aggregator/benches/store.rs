@@ -37,7 +37,14 @@ fn open() -> Opened {
 
 fn put((store, mut committer, batches): Opened) -> Arc<EmbeddedStore<SimDisk>> {
     let gateway = GatewayId { site: Name::new("berlin").unwrap(), name: Name::new("g1").unwrap() };
-    let origin = Origin { gateway, epoch: 1, epoch_created_ms: 1, shards: 1 };
+    let origin = Origin {
+        gateway,
+        epoch: 1,
+        epoch_created_ms: 1,
+        shards: 1,
+        run: 0,
+        previous_runs: Default::default(),
+    };
     for batch in batches {
         let mut taken = store.put(&origin, batch, false);
         assert!((&mut taken).now_or_never().is_none(), "not before it is durable");

@@ -57,6 +57,7 @@ pub(crate) struct Metrics {
     pub(crate) duplicates: Counter,
     pub(crate) gaps: Counter,
     pub(crate) watermarks_refused: Counter,
+    pub(crate) contended: Counter,
     pub(crate) ingest_ended: Family<Reason, Counter>,
     pub(crate) live_dropped: Counter,
     pub(crate) queries: Counter,
@@ -87,6 +88,7 @@ impl Metrics {
             duplicates: Counter::default(),
             gaps: Counter::default(),
             watermarks_refused: Counter::default(),
+            contended: Counter::default(),
             ingest_ended: Family::default(),
             live_dropped: Counter::default(),
             queries: Counter::default(),
@@ -120,6 +122,11 @@ impl Metrics {
             "ingest_watermarks_refused",
             "Watermarks too far ahead of this clock to be believed",
             self.watermarks_refused.clone(),
+        );
+        r.register(
+            "ingest_contended",
+            "Gateways found to have two data folders that deliver",
+            self.contended.clone(),
         );
         r.register(
             "ingest_streams_ended",

@@ -10,7 +10,7 @@ use catchment_partial::{Partial, Timestamp, Window};
 use catchment_proto::{Batch, Entry, GatewayId, Labels, MetricName, Name, SeriesKey};
 use futures_util::future::BoxFuture;
 
-use crate::store::{GatewayEntry, Origin, SeriesEntry, SeriesId, Store, StoreError};
+use crate::store::{Delivered, GatewayEntry, Origin, SeriesEntry, SeriesId, Store, StoreError};
 
 /// A gateway's identity.
 pub(crate) fn gateway(site: &str, name: &str) -> GatewayId {
@@ -170,7 +170,7 @@ impl MemoryStore {
         }
         drop(state);
         if batch.watermark.is_some() {
-            self.progress(origin, batch.shard, batch.watermark, 0);
+            self.progress(origin, batch.shard, batch.watermark, 0)?;
         }
         Ok(())
     }
@@ -189,7 +189,13 @@ impl Store for MemoryStore {
         })
     }
 
-    fn progress(&self, origin: &Origin, _shard: u32, watermark: Option<Timestamp>, _last: u64) {
+    fn progress(
+        &self,
+        origin: &Origin,
+        _shard: u32,
+        watermark: Option<Timestamp>,
+        _last: u64,
+    ) -> Result<(), StoreError> {
         let mut state = self.state.lock().unwrap();
         match state.gateways.iter_mut().find(|entry| entry.origin.gateway == origin.gateway) {
             Some(entry) => entry.watermark = entry.watermark.max(watermark),
@@ -198,6 +204,7 @@ impl Store for MemoryStore {
                 state.gateways.push(GatewayEntry { origin: origin.clone(), watermark, gaps });
             }
         }
+        Ok(())
     }
 
     fn created_ms(&self, _: &Origin) -> Option<i64> {
@@ -211,6 +218,12 @@ impl Store for MemoryStore {
         }
         let highest = |shard| state.delivered.get(&(origin.epoch, shard)).copied().unwrap_or(0);
         (0..origin.shards).map(highest).collect()
+    }
+
+    fn begin<'a>(&'a self, origin: &'a Origin) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>> {
+        let shards = self.delivered(origin).into_iter();
+        let delivered = shards.map(|number| Delivered { number, runs: Vec::new() }).collect();
+        Box::pin(std::future::ready(Ok(delivered)))
     }
 
     fn drop_live(&self, origin: &Origin) {

@@ -84,6 +84,9 @@ struct GatewayJson<'a> {
     lost_batches: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     clock_ahead_ms: Option<i64>,
+    /// Two copies of its data folder were seen to deliver.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    contended: bool,
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -103,6 +106,7 @@ fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
         version: &gateway.version,
         lost_batches: gateway.lost_batches,
         clock_ahead_ms: gateway.clock_ahead_ms,
+        contended: gateway.contended,
     });
     if format == ListFormat::Json {
         return json_line(&entries.collect::<Vec<_>>());
@@ -111,7 +115,11 @@ fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
     let lost = list.iter().any(|gateway| gateway.lost_batches > 0);
     let ahead = list.iter().any(|gateway| gateway.clock_ahead_ms.is_some());
     let rows = entries.map(|e| {
-        let connected = if e.connected { "yes" } else { "no" };
+        let connected = match (e.connected, e.contended) {
+            (_, true) => "twice",
+            (true, false) => "yes",
+            (false, false) => "no",
+        };
         let lag = e.lag_ms.map_or_else(dash, span);
         let text = [e.site, e.gateway, e.version, connected].map(str::to_owned);
         let rest = [e.watermark.unwrap_or_else(dash), lag, e.devices.to_string(), e.series.to_string()];
@@ -205,6 +213,8 @@ mod tests {
         assert!(json.contains(r#""lost_batches":7,"clock_ahead_ms":3600000}"#), "{json}");
         let text = show_gateways(&[ill, gateway()], ListFormat::Table);
         assert!(text.contains("lost batches") && text.contains("1h"), "{text}");
+        let twice = wire::Gateway { contended: true, ..gateway() };
+        assert!(show_gateways(&[twice], ListFormat::Table).contains("twice"));
         let never = wire::Gateway { watermark_ms: None, lag_ms: None, ..gateway() };
         assert!(show_gateways(&[never], ListFormat::Json).contains(r#""watermark":null,"lag_ms":null"#));
     }

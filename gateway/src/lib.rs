@@ -19,6 +19,7 @@ pub mod fold;
 mod folder;
 pub mod inspect;
 pub mod intake;
+pub mod lineage;
 pub mod listener;
 pub mod metrics;
 pub mod mqtt;

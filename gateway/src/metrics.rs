@@ -19,7 +19,7 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 
-use crate::{conditions, intake::Reason};
+use crate::{conditions, intake::Reason, lineage::Cause};
 
 /// One label named `reason`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -72,6 +72,7 @@ pub struct Metrics {
     accept_errors: Counter,
     at_capacity: Counter,
     handshakes_failed: Family<ReasonLabel, Counter>,
+    epochs_begun: Family<ReasonLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
 }
 
@@ -153,6 +154,11 @@ impl Metrics {
             accept_errors: add(r, "accept_errors", "Errors while accepting connections"),
             at_capacity: add(r, "at_capacity", "Times that accepting waited for a connection to end"),
             handshakes_failed: add(r, "handshakes_failed", "Connections refused, by reason"),
+            epochs_begun: add(
+                r,
+                "epochs_begun",
+                "New epochs because the data folder went back to an older state or is there twice, by reason",
+            ),
             refused: add(r, "readings_refused", "Readings and messages refused, by reason"),
             registry,
         };
@@ -160,7 +166,15 @@ impl Metrics {
         for reason in Reason::ALL {
             let _ = metrics.refused.get_or_create(&ReasonLabel { reason: reason.code() });
         }
+        for cause in [Cause::WentBack, Cause::Doubled] {
+            let _ = metrics.epochs_begun.get_or_create(&ReasonLabel { reason: cause.code() });
+        }
         Arc::new(metrics)
+    }
+
+    /// Counts a new epoch of the data folder.
+    pub fn epoch_begun(&self, cause: Cause) {
+        self.epochs_begun.get_or_create(&ReasonLabel { reason: cause.code() }).inc();
     }
 
     /// Counts what was refused.

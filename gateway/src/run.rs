@@ -6,7 +6,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use catchment_certs::{
     AcceptConfig, AcceptEvents, ClientTls, FolderError, Identity, IdentityFolder, ServerTls, TlsError,
     accept_loop,
 };
-use catchment_journal::{DataDir, DataDirError, check_folder};
+use catchment_journal::{DataDir, DataDirError, RealDisk, check_folder};
 use catchment_proto::GatewayId;
 use catchment_settings::{
     http::{Endpoints, HttpServer},
@@ -29,6 +29,7 @@ use crate::{
     conditions::{UplinkWatch, watch_room},
     config::Config,
     folder::Folder,
+    lineage::{Lineage, LineageError, begin_run},
     listener,
     metrics::Metrics,
     session::protocol::{ALPN_FRAMES, ALPN_MQTT},
@@ -76,6 +77,9 @@ pub enum StartError {
     /// The data folder's identity lacks the number of shards.
     #[error("{}: the data folder does not say how many shards it has: restore its file `identity`", .0.display())]
     Shards(PathBuf),
+    /// The history of the data folder.
+    #[error(transparent)]
+    Lineage(#[from] LineageError),
     /// A shard.
     #[error(transparent)]
     Recover(#[from] RecoverError),
@@ -99,7 +103,11 @@ impl StartError {
         match self {
             Self::Identity(_) | Self::Role { .. } | Self::Tls(_) => true,
             Self::Data(error) => error.is_configuration(),
-            Self::Shards(_) | Self::Recover(_) | Self::Bind { .. } | Self::Thread(_) => false,
+            Self::Shards(_)
+            | Self::Lineage(_)
+            | Self::Recover(_)
+            | Self::Bind { .. }
+            | Self::Thread(_) => false,
         }
     }
 }
@@ -125,6 +133,7 @@ pub struct Gateway {
     listener: TcpListener,
     http: Option<HttpServer>,
     shards: Vec<Shard>,
+    lineage: Lineage,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
@@ -189,14 +198,18 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     if config.shards.is_some_and(|wanted| wanted != shards) {
         tracing::warn!(shards, "the data folder was made with this number of shards and keeps it");
     }
-    let opened = open_shards(&config, shards, &clock, &metrics)?;
+    let created_ms = i64::try_from(data.created_ms()).unwrap_or(i64::MAX);
+    let identity = (data.epoch(), created_ms);
+    let mut lineage = Lineage::open(Arc::new(RealDisk), &config.data, identity, data.is_new())?;
+    let mut opened = open_shards(&config, shards, &clock, &metrics)?;
+    begin_run(&mut lineage, &mut opened, clock.wall().as_millis())?;
     let bind_error = |addr| move |error| StartError::Bind { addr, error };
     let listener = TcpListener::bind(config.listen).await.map_err(bind_error(config.listen))?;
     let http = match config.http {
         Some(addr) => Some(HttpServer::bind(addr).await.map_err(bind_error(addr))?),
         None => None,
     };
-    Ok(Gateway { config, id, tls, client, data, listener, http, shards: opened, clock, metrics })
+    Ok(Gateway { config, id, tls, client, data, listener, http, shards: opened, lineage, clock, metrics })
 }
 
 fn default_shards() -> u32 {
@@ -273,12 +286,11 @@ impl Gateway {
     /// # Errors
     /// When a journal or outbox fails: nothing is acknowledged from then on.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { config, id, tls, client, data, listener, http, shards, clock, metrics } = self;
+        let Self { config, id, tls, client, data, listener, http, shards, lineage, clock, metrics } = self;
         let (stop, stopping) = watch::channel(false);
         let supervisor = Arc::new(Supervisor::default());
         let logs: Vec<ShardLog> =
             shards.iter().flat_map(|shard| [shard.journal().clone(), shard.outbox().clone()]).collect();
-        let (epoch, created_ms) = (data.epoch(), data.created_ms());
         let checkpoints = shards.iter().map(Shard::checkpoints).collect();
         let folder = Arc::new(Folder::new(data, logs.clone(), checkpoints, Arc::clone(&metrics)));
         let watch = folder.watch().map_err(|error| RunError::Failed(error.to_string().into()))?;
@@ -295,8 +307,8 @@ impl Gateway {
         let uplink = UplinkConfig {
             aggregators: config.aggregators.clone(),
             tls: client,
-            epoch,
-            epoch_created_ms: i64::try_from(created_ms).unwrap_or(i64::MAX),
+            lineage: Arc::new(Mutex::new(lineage)),
+            clock: Arc::clone(&clock),
             in_flight: config.uplink_in_flight,
             ack_timeout: config.uplink_ack_timeout,
         };

@@ -26,6 +26,10 @@ pub struct SimDisk {
     life: u64,
 }
 
+/// A copy of the files of a [`SimDisk`].
+#[derive(Clone)]
+pub struct SimCopy(BTreeMap<PathBuf, Vec<u8>>);
+
 struct State {
     random: u64,
     sector: u64,
@@ -197,6 +201,31 @@ impl SimDisk {
             file.crash(&mut state);
         }
         state.files = files;
+        (state.fail_sync, state.fail_write) = (None, None);
+    }
+
+    /// A copy of all files, as they are read now.
+    pub fn copy(&self) -> SimCopy {
+        let state = self.state();
+        let bytes = |inode| state.files.get(inode).map(|file: &Inode| file.now.clone()).unwrap_or_default();
+        SimCopy(state.names.iter().map(|(path, inode)| (path.clone(), bytes(inode))).collect())
+    }
+
+    /// Puts a copy in place of all files, durably. As after [`Self::crash`], open files and all other handles are of a machine
+    /// that is no more.
+    pub fn put_back(&mut self, copy: &SimCopy) {
+        let mut state = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        state.life += 1;
+        self.life = state.life;
+        state.changes.clear();
+        state.files.clear();
+        state.names.clear();
+        for (path, bytes) in &copy.0 {
+            let inode = state.random();
+            state.files.insert(inode, Inode::whole(bytes.clone()));
+            state.names.insert(path.clone(), inode);
+        }
+        state.durable_names = state.names.clone();
         (state.fail_sync, state.fail_write) = (None, None);
     }
 

@@ -12,7 +12,7 @@ use std::{
 use catchment_aggregator::{
     horizon::Horizon,
     ingest::admit::{self, Admission, Admitted},
-    store::{EmbeddedStore, MemoryTree, Origin, SeriesEntry, Store, StoreConfig, StoreError},
+    store::{Delivered, EmbeddedStore, MemoryTree, Origin, SeriesEntry, Store, StoreConfig, StoreError},
 };
 use catchment_journal::{Committer, LogConfig, sim::SimDisk};
 use catchment_partial::{Partial, Timestamp};
@@ -52,11 +52,26 @@ enum Flying {
     Progress { shard: u32, watermark: Option<Timestamp>, last: u64 },
 }
 
+/// A stream whose Start waits for what was taken before to be durable.
+struct Beginning {
+    origin: Arc<Origin>,
+    delivered: BoxFuture<'static, Result<Vec<Delivered>, StoreError>>,
+}
+
 /// The aggregator's end of a stream.
 #[derive(Default)]
 pub struct Server {
+    beginning: Option<Beginning>,
     started: Option<(Arc<Origin>, Admission)>,
     flying: VecDeque<Flying>,
+}
+
+impl Server {
+    /// Whether two streams are of one gateway's folder.
+    pub fn is_same_folder(&self, other: &Self) -> bool {
+        let origin = |server: &Self| server.started.as_ref().map(|(origin, _)| Arc::clone(origin));
+        origin(self).zip(origin(other)).is_some_and(|(a, b)| a.is_same_folder(&b))
+    }
 }
 
 /// An aggregator that runs.
@@ -110,16 +125,17 @@ impl Aggregator {
         up: &mut VecDeque<wire::DeliverRequest>,
         down: &mut VecDeque<wire::DeliverResponse>,
     ) -> Result<(), String> {
-        if server.flying.len() >= IN_FLIGHT_MAX {
+        if server.beginning.is_some() || server.flying.len() >= IN_FLIGHT_MAX {
             return Ok(());
         }
         let Some(message) = up.pop_front() else { return Ok(()) };
         let Some((origin, admission)) = &mut server.started else {
             let (origin, _) = admit::start(gateway.clone(), message).map_err(|e| e.to_string())?;
-            let admission = Admission::new(origin.shards, &self.store.delivered(&origin));
-            down.push_back(wire::DeliverResponse { kind: Some(Kind::Resume(admission.resume())) });
-            server.started = Some((Arc::new(origin), admission));
-            return Ok(());
+            let (store, origin) = (Arc::clone(&self.store), Arc::new(origin));
+            let begun = Arc::clone(&origin);
+            let delivered = Box::pin(async move { store.begin(&begun).await });
+            server.beginning = Some(Beginning { origin, delivered });
+            return self.begin(server, down);
         };
         server.flying.push_back(
             match admission.admit(message, Horizon::OPEN).map_err(|e| e.to_string())? {
@@ -135,6 +151,23 @@ impl Aggregator {
         self.settle(server, down)
     }
 
+    /// Answers a Start once the store can.
+    fn begin(
+        &mut self,
+        server: &mut Server,
+        down: &mut VecDeque<wire::DeliverResponse>,
+    ) -> Result<(), String> {
+        let Some(Beginning { origin, delivered }) = &mut server.beginning else { return Ok(()) };
+        let Poll::Ready(delivered) = delivered.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+            return Ok(());
+        };
+        let admission = Admission::new(origin.shards, delivered.map_err(|e| e.to_string())?);
+        down.push_back(wire::DeliverResponse { kind: Some(Kind::Resume(admission.resume())) });
+        server.started = Some((Arc::clone(origin), admission));
+        server.beginning = None;
+        Ok(())
+    }
+
     /// Lets the store go on with what it has of a stream; results are told in the order of arrival.
     ///
     /// # Errors
@@ -144,6 +177,7 @@ impl Aggregator {
         server: &mut Server,
         down: &mut VecDeque<wire::DeliverResponse>,
     ) -> Result<(), String> {
+        self.begin(server, down)?;
         let Some((origin, _)) = &server.started else { return Ok(()) };
         let mut context = Context::from_waker(Waker::noop());
         // All of them are tried, so that a later one may be taken before an earlier one is acknowledged.
@@ -161,7 +195,7 @@ impl Aggregator {
             let Poll::Ready(result) = result else { break };
             match server.flying.pop_front() {
                 Some(Flying::Progress { shard, watermark, last }) => {
-                    self.store.progress(origin, shard, watermark, last);
+                    self.store.progress(origin, shard, watermark, last).map_err(|e| e.to_string())?;
                 }
                 Some(Flying::Batch { live: true, .. }) => match result {
                     Ok(()) | Err(StoreError::Full(_)) => {}

@@ -10,24 +10,20 @@ use std::{
 
 use catchment_gateway::{
     clock::{Clock, ManualClock},
-    cut,
     device::{Answer, Desk, SessionId},
     intake::{Intake, Names, Reading as Taken},
+    lineage::Lineage,
     metrics::Metrics,
     session::{self, answers::Answers},
     shard::{Capture, Limits, Setup, Shard, Wait},
-    uplink::flight::Flight,
 };
-use catchment_journal::{Committer, Position, ReadEvent, Reader, sim::SimDisk};
+use catchment_journal::{Committer, Position, sim::SimDisk};
 use catchment_partial::{Timestamp, Width};
-use catchment_proto::{Labels, MetricName, Name, Naming, wire};
-use prost::Message as _;
+use catchment_proto::{Labels, MetricName, Name, wire};
 use tokio_util::sync::CancellationToken;
 
 use crate::device::{Down, Message, Up};
 
-/// Batches on their way at once: few, so that the bound is met.
-const IN_FLIGHT_MAX: usize = 3;
 /// Sessions of a device: a connection that was lost may still be there beside the new one.
 const SESSIONS_MAX: usize = 3;
 
@@ -48,6 +44,10 @@ pub fn limits() -> Limits {
     }
 }
 
+mod uplink;
+
+use uplink::{Feed, begin_run};
+
 /// A session.
 struct Session {
     device: usize,
@@ -61,14 +61,6 @@ struct Session {
     answers: Answers,
 }
 
-/// The gateway's end of a stream to the aggregator.
-struct Feed {
-    naming: Naming,
-    flight: Flight,
-    reader: Reader<SimDisk>,
-    told: Option<Timestamp>,
-}
-
 /// A gateway that runs.
 pub struct Gateway {
     shard: Shard<SimDisk>,
@@ -80,6 +72,10 @@ pub struct Gateway {
     checkpoint: Option<Capture>,
     live: Option<(Position, Vec<wire::Batch>)>,
     feed: Option<Feed>,
+    lineage: Lineage<SimDisk>,
+    clock: Arc<ManualClock>,
+    /// Highest own number that was sent.
+    sent: u64,
 }
 
 /// Why a gateway ends.
@@ -96,7 +92,12 @@ impl Gateway {
     ///
     /// # Errors
     /// A message about a defect: damage is told although nothing was damaged.
-    pub fn start(disk: &SimDisk, width: Width, clock: &Arc<ManualClock>) -> Result<Option<Self>, String> {
+    pub fn start(
+        disk: &SimDisk,
+        width: Width,
+        clock: &Arc<ManualClock>,
+        identity: (u64, i64),
+    ) -> Result<Option<Self>, String> {
         let metrics = Metrics::new();
         let setup = Setup {
             folder: Path::new("/gateway"),
@@ -106,14 +107,20 @@ impl Gateway {
             clock: Arc::clone(clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
         };
-        let (shard, [journal, outbox], found) = match Shard::manual(&Arc::new(disk.clone()), &setup) {
+        let disk = Arc::new(disk.clone());
+        let (mut shard, [mut journal, outbox], found) = match Shard::manual(&disk, &setup) {
             Ok(started) => started,
             Err(_) => return Ok(None),
         };
         if !found.damage.is_empty() || !found.gaps.is_empty() || found.unfit > 0 {
             return Err(format!("a restart tells of damage: {found:?}"));
         }
+        let begun = begin_run(&disk, identity, &mut shard, &mut journal, clock);
+        let Some(lineage) = begun else { return Ok(None) };
         Ok(Some(Self {
+            lineage,
+            clock: Arc::clone(clock),
+            sent: 0,
             shard,
             journal,
             outbox,
@@ -269,85 +276,6 @@ impl Gateway {
         false
     }
 
-    /// A stream to the aggregator begins; it has every batch up to `delivered`.
-    pub fn connect(&mut self, delivered: u64) {
-        let outbox = self.shard.outbox();
-        let reader = outbox.read(outbox.start_position());
-        self.shard.live_anew();
-        self.feed =
-            Some(Feed { naming: Naming::default(), flight: Flight::new(delivered), reader, told: None });
-    }
-
-    /// The stream is lost.
-    pub fn disconnect(&mut self) {
-        self.feed = None;
-        self.live = None;
-    }
-
-    /// Everything up to a batch is durable at the aggregator.
-    pub fn acknowledged(&mut self, number: u64) {
-        let Some(feed) = &mut self.feed else { return };
-        if let (_, Some(position)) = feed.flight.settle(number) {
-            self.shard.outbox().release(position);
-        }
-    }
-
-    /// The next message for the aggregator.
-    ///
-    /// # Errors
-    /// See [`End`].
-    pub fn feed(&mut self) -> Result<Option<wire::DeliverRequest>, End> {
-        let Some(feed) = &mut self.feed else { return Ok(None) };
-        let outbox = self.shard.outbox();
-        let progress = self.shard.progress();
-        let readable = outbox.durable();
-        feed.reader.extend();
-        let mut record = Vec::new();
-        while feed.flight.len() < IN_FLIGHT_MAX {
-            match feed.reader.next(&mut record).map_err(|_| End::Failed)? {
-                ReadEvent::Record(position) => {
-                    let (number, bytes) = cut::split_record(&record).ok_or_else(|| unreadable(position))?;
-                    if feed.flight.is_known(number) {
-                        outbox.release(position);
-                        continue;
-                    }
-                    let batch = wire::Batch::decode(bytes).map_err(|_| unreadable(position))?;
-                    feed.flight.leave(number, position);
-                    return Ok(Some(request(wire::deliver_request::Kind::Batch(feed.naming.shorten(batch)))));
-                }
-                ReadEvent::Damage(damage) => return Err(End::Defect(format!("outbox: {damage}"))),
-                ReadEvent::End => break,
-            }
-        }
-        if !feed.flight.is_empty() {
-            return Ok(None);
-        }
-        outbox.release(readable);
-        let Some(progress) = progress.filter(|now| now.watermark != feed.told && readable >= now.outbox_end)
-        else {
-            return Ok(None);
-        };
-        feed.told = progress.watermark;
-        let message = progress.watermark.map(|watermark| {
-            let progress =
-                wire::Progress { shard: 0, watermark_ms: watermark.as_millis(), number: progress.number };
-            request(wire::deliver_request::Kind::Progress(progress))
-        });
-        Ok(message)
-    }
-
-    /// The state of open windows, once it is durable.
-    pub fn live(&mut self) -> Vec<wire::DeliverRequest> {
-        let Some(feed) = &mut self.feed else { return Vec::new() };
-        let (end, batches) = self.live.take().unwrap_or_else(|| self.shard.live());
-        if self.shard.journal().durable() < end {
-            self.live = Some((end, batches));
-            return Vec::new();
-        }
-        let message = |batch| request(wire::deliver_request::Kind::Batch(feed.naming.shorten(batch)));
-        batches.into_iter().map(message).collect()
-    }
-
     /// Whether nothing is open, and all that was closed is at the aggregator.
     pub fn is_done(&self) -> bool {
         self.shard.state().open_count().0 == 0
@@ -387,12 +315,4 @@ impl Session {
         }
         intake.end_message(self.numbered.then_some(message.seq), self.ordinal);
     }
-}
-
-fn unreadable(position: Position) -> End {
-    End::Defect(format!("the outbox's record at {position} is no batch"))
-}
-
-fn request(kind: wire::deliver_request::Kind) -> wire::DeliverRequest {
-    wire::DeliverRequest { kind: Some(kind) }
 }

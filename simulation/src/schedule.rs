@@ -87,7 +87,7 @@ fn make_whole(world: &mut World) -> Result<(), String> {
             world.drive(site, Gateway::commit_outbox).map_err(failed)?;
             checkpoint_of(world, site)?;
             world.feed(site, false).map_err(failed)?;
-            world.acknowledge(site);
+            world.acknowledge(site)?;
         }
         for device in 0..world.devices.len() {
             world.send(device);
@@ -137,7 +137,7 @@ fn see_live(world: &mut World) -> Result<(), String> {
             world.drive(site, Gateway::commit_outbox)?;
             world.feed(site, false)?;
             world.feed(site, true)?;
-            world.acknowledge(site);
+            world.acknowledge(site)?;
             world.serve();
             world.serve();
         }

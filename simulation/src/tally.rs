@@ -15,6 +15,10 @@ pub struct Tally {
     pub full_disks: u64,
     /// Connections of devices and streams of gateways that were cut.
     pub cuts: u64,
+    /// Disks of gateways that were put back to an earlier state.
+    pub restores: u64,
+    /// New epochs that gateways began because of that.
+    pub epochs: u64,
     /// Readings that are sure.
     pub readings: u64,
     /// Checkpoints and rounds of packing.
@@ -29,6 +33,8 @@ impl Tally {
         self.disk_failures += other.disk_failures;
         self.full_disks += other.full_disks;
         self.cuts += other.cuts;
+        self.restores += other.restores;
+        self.epochs += other.epochs;
         self.readings += other.readings;
         self.upkeep += other.upkeep;
     }
@@ -36,11 +42,12 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kills, power_losses, disk_failures, full_disks, cuts, readings, upkeep } = self;
+        let Self { kills, power_losses, disk_failures, full_disks, cuts, readings, upkeep, restores, epochs } =
+            self;
         write!(
             f,
             "{kills} kills, {power_losses} losses of power, {disk_failures} failures and {full_disks} fillings of \
-             disks, {cuts} cuts, {upkeep} checkpoints and packs, {readings} readings"
+             disks, {restores} disks put back and {epochs} epochs begun, {cuts} cuts, {upkeep} checkpoints and packs, {readings} readings"
         )
     }
 }

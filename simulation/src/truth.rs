@@ -44,6 +44,10 @@ struct Cell {
     taken: u64,
 }
 
+/// How many readings of each window were sure at one time.
+#[derive(Clone, Debug)]
+pub struct Mark(BTreeMap<Key, usize>);
+
 /// All readings that devices ever took.
 #[derive(Clone, Debug)]
 pub struct Truth {
@@ -92,6 +96,20 @@ impl Truth {
     /// A device gave a reading up that it may have sent.
     pub fn open(&mut self, gateway: &str, series: &str, reading: &Reading) {
         self.cell(gateway, series, reading.time).open.push((reading.time, reading.value));
+    }
+
+    /// What is sure by now of a gateway.
+    pub fn mark(&self, gateway: &str) -> Mark {
+        let of = self.cells.iter().filter(|((of, ..), _)| of == gateway);
+        Mark(of.map(|(key, cell)| (key.clone(), cell.sure.len())).collect())
+    }
+
+    /// A gateway's disk became what it was at a mark: what was sure since may be lost.
+    pub fn went_back(&mut self, gateway: &str, mark: &Mark) {
+        for (key, cell) in self.cells.iter_mut().filter(|((of, ..), _)| of == gateway) {
+            let kept = mark.0.get(key).copied().unwrap_or(0).min(cell.sure.len());
+            cell.open.extend(cell.sure.split_off(kept));
+        }
     }
 
     /// How many readings are sure by now.

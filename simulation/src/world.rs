@@ -3,51 +3,29 @@
 //! Each method is one step; what steps happen in which order is decided in `schedule`. A step that meets a defect
 //! returns its description.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use catchment_aggregator::store::MemoryTree;
-use catchment_gateway::clock::ManualClock;
 use catchment_journal::sim::SimDisk;
-use catchment_partial::{Timestamp, Width};
-use catchment_proto::{
-    GatewayId, Name,
-    wire::{self, deliver_request, deliver_response},
-};
+use catchment_partial::Width;
+use catchment_proto::wire::{self, deliver_request, deliver_response};
 
 use crate::{
     aggregator::{Aggregator, Server},
-    device::{Device, Down, Up, Wire},
+    device::{Device, Down, Wire},
     gateway::{End, Gateway},
     random::Random,
     tally::Tally,
     truth::Truth,
 };
 
+mod site;
+
+pub use site::Site;
+
 /// Width of all windows.
 pub const WIDTH_MS: u32 = 1_000;
 const START_MS: i64 = 1_700_000_000_000;
-
-/// One gateway's place: its disk and clock outlive its processes.
-pub struct Site {
-    /// Its name, as the aggregator tells it.
-    pub name: String,
-    id: GatewayId,
-    /// Its disk.
-    pub disk: SimDisk,
-    /// Its clock.
-    pub clock: Arc<ManualClock>,
-    /// The process, while it runs.
-    pub process: Option<Gateway>,
-    /// Something was done to the disk that may keep a process from starting.
-    pub disturbed: bool,
-    next_session: u64,
-    /// Connections that their devices have lost, while the gateway still reads what was on its way.
-    orphans: BTreeMap<u64, (usize, VecDeque<Up>)>,
-}
 
 /// A delivery stream.
 struct Stream {
@@ -236,7 +214,7 @@ impl World {
         let site = &mut self.sites[site];
         if site.process.is_none() {
             let width = Width::from_millis(WIDTH_MS).map_err(|e| e.to_string())?;
-            site.process = Gateway::start(&site.disk, width, &site.clock)?;
+            site.process = Gateway::start(&site.disk, width, &site.clock, (1, START_MS))?;
             if site.process.is_none() && !site.disturbed {
                 return Err("a gateway does not start".to_owned());
             }
@@ -282,7 +260,8 @@ impl World {
         }
         let stream = self.streams.iter().position(|stream| stream.site == site && stream.used);
         let Some(stream) = stream else {
-            let start = wire::Start { epoch: 1, epoch_created_ms: START_MS, shards: 1, ..Default::default() };
+            let Some(gateway) = &self.sites[site].process else { return Ok(()) };
+            let start = gateway.begin_stream();
             let up =
                 VecDeque::from([wire::DeliverRequest { kind: Some(deliver_request::Kind::Start(start)) }]);
             self.streams.push(Stream {
@@ -309,16 +288,28 @@ impl World {
     }
 
     /// A gateway reads an answer of the aggregator.
-    pub fn acknowledge(&mut self, site: usize) {
+    ///
+    /// # Errors
+    /// A defect.
+    pub fn acknowledge(&mut self, site: usize) -> Result<(), String> {
         let stream = self.streams.iter_mut().find(|stream| stream.site == site && stream.used);
-        let (Some(stream), Some(gateway)) = (stream, &mut self.sites[site].process) else { return };
+        let (Some(stream), Some(gateway)) = (stream, &mut self.sites[site].process) else { return Ok(()) };
         match stream.down.pop_front().and_then(|answer| answer.kind) {
-            Some(deliver_response::Kind::Resume(resume)) => {
-                gateway.connect(resume.delivered.first().copied().unwrap_or(0));
-            }
+            Some(deliver_response::Kind::Resume(resume)) => match gateway.connect(&resume) {
+                Ok(true) => {}
+                Ok(false) => {
+                    if !self.sites[site].went_back {
+                        return Err(format!("a folder that is what it was begins a new epoch: {resume:?}"));
+                    }
+                    self.tally.epochs += 1;
+                    self.cut_stream(site);
+                }
+                Err(end) => return self.gateway_ended(site, Err(end)),
+            },
             Some(deliver_response::Kind::Ack(ack)) => gateway.acknowledged(ack.number),
             Some(deliver_response::Kind::Refusal(_)) | None => {}
         }
+        Ok(())
     }
 
     /// A gateway loses its stream; the aggregator may learn of it later, and take a part of what was sent.
@@ -353,7 +344,9 @@ impl World {
             {
                 gateway.disconnect();
             }
-            if !self.streams.iter().any(|stream| stream.site == gone.site) {
+            let same =
+                |stream: &Stream| stream.site == gone.site && stream.server.is_same_folder(&gone.server);
+            if !self.streams.iter().any(same) {
                 aggregator.drop_live(&gone.server);
             }
         }
@@ -366,22 +359,5 @@ impl World {
         let aggregator = self.aggregator.as_ref().map(Aggregator::describe);
         let waiting = self.devices.iter().filter(|device| !device.is_done()).count();
         format!("{waiting} devices wait; gateways {gateways:?}; aggregator {aggregator:?}")
-    }
-}
-
-impl Site {
-    fn new(number: usize, now: i64, random: &mut Random) -> Self {
-        let name = |text: &str| Name::new(text).expect("letters and digits");
-        let id = GatewayId { site: name("site"), name: name(&format!("g{number}")) };
-        Self {
-            name: id.to_string(),
-            id,
-            disk: SimDisk::new(random.bits()),
-            clock: Arc::new(ManualClock::at(Timestamp::from_nanos(now))),
-            process: None,
-            disturbed: false,
-            next_session: 0,
-            orphans: BTreeMap::new(),
-        }
     }
 }

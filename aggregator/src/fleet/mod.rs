@@ -156,6 +156,7 @@ fn gateways(store: &dyn Store, sessions: &Sessions, selector: &Selector, now_ms:
             epoch: entry.origin.epoch,
             devices,
             series,
+            contended: sessions.is_contended(&entry.origin.gateway),
             version: version.map(|version| version.to_string()).unwrap_or_default(),
             lost_batches: entry.gaps.iter().fold(0, |sum, gap| gap.batches.saturating_add(sum)),
             clock_ahead_ms: sessions.ahead_ms(&entry.origin.gateway),

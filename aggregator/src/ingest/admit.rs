@@ -10,7 +10,10 @@ use catchment_proto::{
     wire::{self, deliver_request::Kind},
 };
 
-use crate::{horizon::Horizon, store::Origin};
+use crate::{
+    horizon::Horizon,
+    store::{Delivered, Origin, RunDelivered, previous_runs},
+};
 
 /// Longest version that a gateway tells, in characters; the rest is cut.
 const VERSION_CHARS_MAX: usize = 64;
@@ -26,12 +29,14 @@ pub struct Admission {
     refused: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Shard {
     /// How far ahead of the aggregator's clock its last watermark was, if that is more than is believed.
     ahead_ms: Option<i64>,
     /// Highest number that was durable when the stream began.
     delivered: u64,
+    /// Runs that delivered, as the answer to the Start says them.
+    runs: Vec<wire::RunDelivered>,
     /// The last number of this stream.
     last: Option<u64>,
     /// The series that the stream has named.
@@ -159,25 +164,35 @@ pub fn start(gateway: GatewayId, message: wire::DeliverRequest) -> Result<(Origi
         return Err(Refusal::Shards(start.shards));
     }
     let version = start.version.chars().filter(|c| !c.is_control()).take(VERSION_CHARS_MAX).collect();
-    let wire::Start { epoch, epoch_created_ms, shards, .. } = start;
-    Ok((Origin { gateway, epoch, epoch_created_ms, shards }, version))
+    let wire::Start { epoch, epoch_created_ms, shards, run, previous_runs: previous, .. } = start;
+    let previous_runs = previous_runs(&previous);
+    Ok((Origin { gateway, epoch, epoch_created_ms, shards, run, previous_runs }, version))
 }
 
 impl Admission {
     /// A stream of so many shards, and what of each is durable (missing entries: nothing).
-    pub fn new(shards: u32, delivered: &[u64]) -> Self {
-        let numbers = delivered.iter().copied().chain(std::iter::repeat(0));
-        let shards = numbers
-            .take(shards as usize)
-            .map(|delivered| Shard { ahead_ms: None, delivered, last: None, names: Dictionary::default() })
-            .collect();
-        Self { shards, refused: 0 }
+    pub fn new(shards: u32, delivered: Vec<Delivered>) -> Self {
+        let run = |run: RunDelivered| wire::RunDelivered {
+            run: run.run,
+            number: run.number,
+            previous_runs: run.previous.into_iter().take_while(|run| *run != 0).collect(),
+        };
+        let shard = |Delivered { number, runs }| Shard {
+            ahead_ms: None,
+            delivered: number,
+            runs: runs.into_iter().map(run).collect(),
+            last: None,
+            names: Dictionary::default(),
+        };
+        let delivered = delivered.into_iter().chain(std::iter::repeat_with(Delivered::default));
+        Self { shards: delivered.take(shards as usize).map(shard).collect(), refused: 0 }
     }
 
     /// The answer to the Start.
     pub fn resume(&self) -> wire::Resume {
         wire::Resume {
             delivered: self.shards.iter().map(|shard| shard.delivered).collect(),
+            runs: self.shards.iter().map(|shard| wire::ShardRuns { runs: shard.runs.clone() }).collect(),
             ..wire::Resume::default()
         }
     }

@@ -1,9 +1,14 @@
-//! One current stream a gateway: a newer one ends the older.
+//! One current stream a data folder of a gateway: a newer one ends the older.
 //!
 //! A gateway that lost its connection without noticing comes back on a new one; the old one may stay half open
-//! for minutes. Bounded by the connections that there are.
+//! for minutes. Two epochs of one gateway may deliver at the same time: somebody runs two copies of its folder, of which one
+//! has begun a new epoch. Ending each other's streams would stop both. Bounded by the connections that there are, and by
+//! [`EPOCHS_MAX`] a gateway.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use catchment_proto::GatewayId;
 use hashbrown::HashMap;
@@ -11,7 +16,10 @@ use tokio::sync::oneshot;
 
 use crate::store::Origin;
 
-/// The current stream of each gateway.
+/// Epochs of one gateway that deliver at once; beyond, the stream that began first ends.
+const EPOCHS_MAX: usize = 4;
+
+/// The current streams of each gateway.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     current: Mutex<Current>,
@@ -20,13 +28,23 @@ pub(crate) struct Sessions {
 #[derive(Debug, Default)]
 struct Current {
     next: u64,
-    by_gateway: HashMap<GatewayId, Entry>,
+    by_gateway: HashMap<GatewayId, Gateway>,
+}
+
+/// A gateway that has delivered since this process began: as many as the store knows.
+#[derive(Debug, Default)]
+struct Gateway {
+    /// By epoch.
+    streams: BTreeMap<u64, Entry>,
+    /// The epoch and the run that began last, and the run of that epoch before it.
+    last: (u64, u64, u64),
+    /// Two copies of its folder were seen to deliver by turns.
+    contended: bool,
 }
 
 #[derive(Debug)]
 struct Entry {
     number: u64,
-    origin: Origin,
     version: Arc<str>,
     /// How far its watermark is ahead of the aggregator's clock, if that is more than is believed.
     ahead_ms: Option<i64>,
@@ -43,7 +61,7 @@ pub(super) struct Session {
 }
 
 impl Sessions {
-    /// Makes a stream its gateway's current one. The receiver resolves when a newer one takes the place.
+    /// Makes a stream its data folder's current one. The receiver resolves when a newer one takes the place.
     pub(super) fn enter(
         self: &Arc<Self>,
         origin: &Origin,
@@ -53,23 +71,35 @@ impl Sessions {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let number = current.next;
         current.next += 1;
-        let entry =
-            Entry { number, origin: origin.clone(), version: version.into(), ahead_ms: None, _end: end };
-        current.by_gateway.insert(origin.gateway.clone(), entry);
+        let gateway = current.by_gateway.entry(origin.gateway.clone()).or_default();
+        let entry = Entry { number, version: version.into(), ahead_ms: None, _end: end };
+        gateway.streams.insert(origin.epoch, entry);
+        if gateway.streams.len() > EPOCHS_MAX {
+            let oldest = gateway.streams.iter().min_by_key(|(_, entry)| entry.number);
+            let oldest = oldest.map(|(epoch, _)| *epoch);
+            oldest.and_then(|epoch| gateway.streams.remove(&epoch));
+        }
         (Session { sessions: Arc::clone(self), origin: origin.clone(), number }, superseded)
     }
 
     /// The version of a gateway that has a stream now.
     pub(crate) fn version(&self, gateway: &GatewayId) -> Option<Arc<str>> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.by_gateway.get(gateway).map(|entry| Arc::clone(&entry.version))
+        let newest = current.by_gateway.get(gateway)?.streams.values().max_by_key(|entry| entry.number)?;
+        Some(Arc::clone(&newest.version))
+    }
+
+    /// Whether two copies of a gateway's folder were seen to deliver since this process began.
+    pub(crate) fn is_contended(&self, gateway: &GatewayId) -> bool {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.by_gateway.get(gateway).is_some_and(|gateway| gateway.contended)
     }
 
     /// How far the watermark of a gateway that has a stream now is ahead of the aggregator's clock, milliseconds, if that is
     /// more than is believed.
     pub(crate) fn ahead_ms(&self, gateway: &GatewayId) -> Option<i64> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.by_gateway.get(gateway)?.ahead_ms
+        current.by_gateway.get(gateway)?.streams.values().filter_map(|entry| entry.ahead_ms).max()
     }
 }
 
@@ -77,30 +107,51 @@ impl Session {
     /// Notes how far the stream's watermark is ahead of the clock; `None`: it is believed.
     pub(super) fn note_ahead(&self, ahead_ms: Option<i64>) {
         let mut current = self.sessions.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = current.by_gateway.get_mut(&self.origin.gateway);
+        let gateway = current.by_gateway.get_mut(&self.origin.gateway);
+        let entry = gateway.and_then(|gateway| gateway.streams.get_mut(&self.origin.epoch));
         if let Some(entry) = entry.filter(|entry| entry.number == self.number) {
             entry.ahead_ms = ahead_ms;
         }
+    }
+
+    /// Something came on the stream. Answers true once for a gateway whose folder is there twice: a run or an epoch delivers
+    /// after another one that began later.
+    pub(super) fn heard(&self) -> bool {
+        let mut current = self.sessions.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(gateway) = current.by_gateway.get_mut(&self.origin.gateway) else { return false };
+        let Origin { epoch, run, .. } = self.origin;
+        let (last_epoch, last_run, before) = gateway.last;
+        if (epoch, run) == (last_epoch, last_run) {
+            return false;
+        }
+        // A run that comes back after another one, or an epoch whose gateway has begun a later one since.
+        let returned = match epoch == last_epoch {
+            true => run != 0 && run == before,
+            false => {
+                let later = |entry: &Entry| entry.number > self.number;
+                gateway.streams.get(&last_epoch).is_some_and(later)
+            }
+        };
+        gateway.last = (epoch, run, if epoch == last_epoch { last_run } else { 0 });
+        returned && !std::mem::replace(&mut gateway.contended, true)
     }
 
     /// Ends it. Answers whether no other stream of the same data folder goes on, so that what it knew of open
     /// windows is to be forgotten.
     pub(super) fn leave(self) -> bool {
         let current = self.sessions.current.lock().unwrap_or_else(PoisonError::into_inner);
-        match current.by_gateway.get(&self.origin.gateway) {
-            Some(entry) if entry.number == self.number => true,
-            // When it was created may be told in another way; the folder is the same.
-            Some(entry) => entry.origin.epoch != self.origin.epoch,
-            None => true,
-        }
+        let gateway = current.by_gateway.get(&self.origin.gateway);
+        let entry = gateway.and_then(|gateway| gateway.streams.get(&self.origin.epoch));
+        entry.is_none_or(|entry| entry.number == self.number)
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         let mut current = self.sessions.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.by_gateway.get(&self.origin.gateway).is_some_and(|entry| entry.number == self.number) {
-            current.by_gateway.remove(&self.origin.gateway);
+        let Some(gateway) = current.by_gateway.get_mut(&self.origin.gateway) else { return };
+        if gateway.streams.get(&self.origin.epoch).is_some_and(|entry| entry.number == self.number) {
+            gateway.streams.remove(&self.origin.epoch);
         }
     }
 }
@@ -110,24 +161,63 @@ mod tests {
     use super::*;
     use catchment_proto::Name;
 
-    fn origin(epoch: u64) -> Origin {
+    fn origin(epoch: u64, run: u64) -> Origin {
         let gateway = GatewayId { site: Name::new("berlin").unwrap(), name: Name::new("g1").unwrap() };
-        Origin { gateway, epoch, epoch_created_ms: 0, shards: 1 }
+        Origin { gateway, epoch, epoch_created_ms: 0, shards: 1, run, previous_runs: Default::default() }
     }
 
     #[test]
     fn a_newer_stream_takes_the_place() {
         let sessions = Arc::new(Sessions::default());
-        let gateway = origin(1).gateway;
-        let (first, mut superseded) = sessions.enter(&origin(1), "1");
+        let gateway = origin(1, 0).gateway;
+        let (first, mut superseded) = sessions.enter(&origin(1, 0), "1");
         assert!(superseded.try_recv() == Err(oneshot::error::TryRecvError::Empty));
-        let (second, _second_superseded) = sessions.enter(&origin(1), "2");
+        let (second, _second_superseded) = sessions.enter(&origin(1, 0), "2");
         assert!(superseded.try_recv() == Err(oneshot::error::TryRecvError::Closed));
         assert!(!first.leave(), "the same folder goes on delivering");
         assert_eq!(sessions.version(&gateway).as_deref(), Some("2"));
-        let (third, _third_superseded) = sessions.enter(&origin(9), "3");
+        let (third, _third_superseded) = sessions.enter(&origin(9, 0), "3");
         assert!(second.leave(), "another folder knows nothing of these windows");
         assert!(third.leave());
         assert_eq!(sessions.version(&gateway), None);
+    }
+
+    #[test]
+    fn epochs_deliver_beside_each_other_up_to_a_bound() {
+        let sessions = Arc::new(Sessions::default());
+        let mut streams: Vec<_> = (0..6).map(|epoch| sessions.enter(&origin(epoch, 0), "1")).collect();
+        let ended = streams
+            .iter_mut()
+            .map(|(_, end)| end.try_recv().is_err_and(|e| e == oneshot::error::TryRecvError::Closed));
+        assert_eq!(ended.collect::<Vec<_>>(), [true, true, false, false, false, false]);
+    }
+
+    #[test]
+    fn a_gateway_that_is_there_twice_is_noticed_once() {
+        let sessions = Arc::new(Sessions::default());
+        let gateway = origin(1, 0).gateway;
+        let enter = |epoch, run| sessions.enter(&origin(epoch, run), "1");
+        let (a, _a) = enter(1, 5);
+        assert!(!a.heard() && !a.heard());
+        let (b, _b) = enter(1, 6);
+        assert!(!b.heard(), "a gateway that started again");
+        let (back, _back) = enter(1, 5);
+        assert!(back.heard() && !back.heard());
+        assert!(sessions.is_contended(&gateway));
+        let (_new, _end) = enter(2, 6);
+        assert!(!back.heard(), "it is known");
+    }
+
+    #[test]
+    fn an_epoch_that_goes_on_beside_a_later_one_is_noticed() {
+        let sessions = Arc::new(Sessions::default());
+        let gateway = origin(1, 0).gateway;
+        let (old, _old) = sessions.enter(&origin(1, 5), "1");
+        assert!(!old.heard());
+        let (new, _new) = sessions.enter(&origin(2, 5), "1");
+        assert!(!new.heard(), "a gateway that began a new epoch; its old stream may be half open");
+        assert!(!sessions.is_contended(&gateway));
+        assert!(old.heard());
+        assert!(sessions.is_contended(&gateway));
     }
 }

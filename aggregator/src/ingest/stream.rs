@@ -54,6 +54,7 @@ impl From<StoreError> for End {
         let (reason, code) = match &error {
             StoreError::Full(_) => ("full", Code::ResourceExhausted),
             StoreError::Gap { .. } => ("gap", Code::FailedPrecondition),
+            StoreError::Superseded => ("superseded", Code::Aborted),
             StoreError::Body { .. } => ("malformed", Code::InvalidArgument),
             StoreError::Poisoned(_) => ("store_failed", Code::Unavailable),
             StoreError::Read(_) => ("store_unreadable", Code::Unavailable),
@@ -98,24 +99,28 @@ pub(super) async fn run(
         );
     }
     let (session, superseded) = shared.sessions.enter(&origin, &version);
-    let admission = Admission::new(origin.shards, &shared.store.delivered(&origin));
-    let resume = DeliverResponse { kind: Some(Kind::Resume(admission.resume())) };
-    if responses.send(Ok(resume)).await.is_err() {
-        return End { reason: "closed", status: None };
-    }
-    let origin = Arc::new(origin);
-    let mut flow = Flow {
-        shared,
-        responses,
-        origin: Arc::clone(&origin),
-        admission,
-        session: &session,
-        refused: 0,
-        flying: FuturesOrdered::new(),
-        acks: BTreeMap::new(),
+    let delivered = match shared.store.begin(&origin).await {
+        Ok(delivered) => delivered,
+        Err(error) => return error.into(),
     };
-    let end = flow.run(requests, superseded).await;
-    drop(flow);
+    let admission = Admission::new(origin.shards, delivered);
+    let resume = DeliverResponse { kind: Some(Kind::Resume(admission.resume())) };
+    let origin = Arc::new(origin);
+    let end = if responses.send(Ok(resume)).await.is_err() {
+        End { reason: "closed", status: None }
+    } else {
+        let mut flow = Flow {
+            shared,
+            responses,
+            origin: Arc::clone(&origin),
+            admission,
+            session: &session,
+            refused: 0,
+            flying: FuturesOrdered::new(),
+            acks: BTreeMap::new(),
+        };
+        flow.run(requests, superseded).await
+    };
     if session.leave() {
         shared.store.drop_live(&origin);
     }
@@ -184,10 +189,13 @@ impl Flow<'_> {
                     ending = Some(End::new("stopping", Code::Unavailable, "this aggregator is stopping"));
                 }
                 request = requests.next(), if room => match request {
-                    Some(Ok(message)) => match self.admission.admit(message, self.shared.horizon()) {
-                        Ok(admitted) => self.launch(admitted),
-                        Err(refusal) => ending = Some(refusal.into()),
-                    },
+                    Some(Ok(message)) => {
+                        self.heard();
+                        match self.admission.admit(message, self.shared.horizon()) {
+                            Ok(admitted) => self.launch(admitted),
+                            Err(refusal) => ending = Some(refusal.into()),
+                        }
+                    }
                     Some(Err(status)) => ending = Some(broken(status)),
                     None => ending = Some(End { reason: "closed", status: None }),
                 },
@@ -209,6 +217,18 @@ impl Flow<'_> {
         }
         self.session.note_ahead(ahead_ms);
         self.refused = refused;
+    }
+
+    /// Tells of a gateway whose data folder is there twice.
+    fn heard(&self) {
+        if self.session.heard() {
+            self.shared.metrics.contended.inc();
+            let gateway = &self.origin.gateway;
+            tracing::warn!(
+                %gateway,
+                "two data folders deliver under one certificate: stop one of them, and give each gateway its own identity"
+            );
+        }
     }
 
     /// Gives something to the store, or in line behind what is there.
@@ -242,7 +262,7 @@ impl Flow<'_> {
         let metrics = &self.shared.metrics;
         match done {
             Done::Progress { shard, watermark, last } => {
-                self.shared.store.progress(&self.origin, shard, watermark, last);
+                self.shared.store.progress(&self.origin, shard, watermark, last)?
             }
             Done::Batch { shard, number, partials, result } => {
                 result?;

@@ -18,6 +18,7 @@ use super::{
     pack::BODY_BYTES_MAX,
     recent::{Recent, clip},
     row::{Name, Row, RowRef},
+    runs::RunDelivered,
 };
 
 /// Bounds that the fold enforces.
@@ -153,6 +154,9 @@ impl State {
             state.recent.put(row.series, row.name, row.revision, row.body);
         });
         self.counts.series_limit += dropped;
+        let Origin { run, previous_runs: previous, .. } = *checked.origin();
+        let delivered = RunDelivered { run, previous, number: batch.number };
+        self.catalog.note_run(origin, batch.shard, delivered);
         self.catalog.advance(origin, batch.shard, batch.number, batch.watermark);
         lost
     }
@@ -184,6 +188,8 @@ impl State {
     ) -> u64 {
         let Some(gateway) = self.catalog.origin(origin).map(|known| known.gateway) else { return 0 };
         let batch = checked.batch();
+        // What was folded before a folder went back keeps its names: where it was delivered before, it is replaced.
+        let origin = self.catalog.take_names(origin, batch.names_epoch);
         let mut numbers: Vec<Option<u32>> = vec![None; batch.series.len()];
         let mut dropped = 0;
         for (entry, newest) in batch.entries.iter().zip(&checked.newest) {

@@ -17,16 +17,20 @@ use super::{
     Origin, SeriesEntry, SeriesId,
     gaps::{self, ShardGap, gaps_max},
     groups::{AllSeries, group_of},
+    runs::DeliveredRuns,
 };
+
+mod forget;
+mod runs;
 
 /// A gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Gateway {
     /// Its identity.
     pub(super) id: GatewayId,
-    /// Highest watermark that its present origin ever had.
+    /// The watermark of its present origin; of the one before, until the present one has one.
     pub(super) watermark: Option<Timestamp>,
-    /// The newest created of its origins.
+    /// The newest created of its origins, or the one that began to deliver last while no other did.
     pub(super) present: Option<u32>,
 }
 
@@ -42,6 +46,8 @@ pub(super) struct Shard {
     pub(super) whole_to: Option<Timestamp>,
     /// Batches that it made and this store lacks, in order of time.
     pub(super) gaps: Vec<ShardGap>,
+    /// Who delivered the newest of its batches.
+    pub(super) runs: DeliveredRuns,
 }
 
 /// One life of a gateway's data folder.
@@ -55,6 +61,8 @@ pub(super) struct OriginState {
     pub(super) shards: Vec<Shard>,
     /// Its delivered numbers were lost by damage: what it has delivered before is not known.
     pub(super) unknown: bool,
+    /// It has a stream now.
+    pub(super) open: bool,
 }
 
 /// A series.
@@ -137,8 +145,17 @@ impl Catalog {
         catalog.series_numbers =
             series.iter().map(|(id, s)| ((s.gateway, s.key.key().clone()), id)).collect();
         (catalog.gateways, catalog.origins, catalog.series) = (gateways, origins, series);
+        let count = catalog.origins.len() as u32;
+        let is_known = |gateway: &Gateway| gateway.present.is_some_and(|present| present < count);
+        let known: Vec<bool> = catalog.gateways.iter().map(is_known).collect();
         for number in 0..catalog.origins.len() as u32 {
-            catalog.refresh_gateway(number);
+            let gateway = catalog.origin(number).map(|origin| origin.gateway);
+            let present = gateway.and_then(|at| catalog.gateways.get(at as usize)?.present);
+            let is_known = gateway.is_some_and(|at| known.get(at as usize).copied().unwrap_or(false));
+            // Which one was the present epoch is stored, but not by older versions.
+            if !is_known || present == Some(number) {
+                catalog.refresh_gateway(number);
+            }
         }
         for (origin, number) in catalog.origins.iter().zip(0..) {
             for shard in origin.shards.iter().filter(|shard| !shard.gaps.is_empty()) {
@@ -175,9 +192,12 @@ impl Catalog {
             }
         };
         if let Some(&number) = self.origin_numbers.get(&(gateway, origin.epoch)) {
-            if let Some(known) = self.origins.get_mut(number as usize).filter(|known| known.origin != *origin)
-            {
-                known.origin = origin.clone();
+            let differs = |known: &&mut OriginState| {
+                let (known, new) = (&known.origin, origin);
+                (known.epoch_created_ms, known.shards) != (new.epoch_created_ms, new.shards)
+            };
+            if let Some(known) = self.origins.get_mut(number as usize).filter(differs) {
+                known.origin = runs::of_any_run(origin);
                 self.dirty.origins.insert(number);
                 self.refresh_gateway(number);
             }
@@ -186,9 +206,10 @@ impl Catalog {
         let number = self.origins.len() as u32;
         self.origins.push(OriginState {
             gateway,
-            origin: origin.clone(),
+            origin: runs::of_any_run(origin),
             shards: Vec::new(),
             unknown: false,
+            open: false,
         });
         self.origin_numbers.insert((gateway, origin.epoch), number);
         self.dirty.origins.insert(number);
@@ -245,9 +266,11 @@ impl Catalog {
         let present = gateway.present.and_then(|present| self.origins.get(present as usize));
         if present.is_none_or(|present| age(present) < age(changed)) {
             gateway.present = Some(number);
+            self.dirty.gateways.insert(changed.gateway);
         }
         if gateway.present == Some(number) {
-            let watermark = gateway.watermark.max(watermark_of(changed));
+            // An epoch that follows a folder's going back may be behind the one before: what it has not closed is not complete.
+            let watermark = watermark_of(changed).or(gateway.watermark);
             if gateway.watermark != watermark {
                 gateway.watermark = watermark;
                 self.dirty.gateways.insert(changed.gateway);
@@ -329,33 +352,6 @@ impl Catalog {
         }
     }
 
-    /// Forgets a series that has no windows any more.
-    pub(super) fn remove_series(&mut self, id: u32) {
-        let Some((series, group)) = self.series.remove(id) else { return };
-        self.series_numbers.remove(&(series.gateway, series.key.key().clone()));
-        let number = group_of(id);
-        if let Some(group) = group {
-            self.dirty.groups.remove(&number);
-            if group.stored {
-                self.dirty.removed.insert(number);
-            }
-        } else if let Some(group) = self.series.group_mut(number)
-            && !std::mem::replace(&mut group.dirty, true)
-        {
-            self.dirty.groups.insert(number);
-        }
-    }
-
-    /// The windows of a series before this one are gone.
-    pub(super) fn raise_first(&mut self, id: u32, first: Timestamp) {
-        if let Some((series, _)) = self.series.get_mut(id)
-            && series.first < first
-        {
-            series.first = first.min(series.last);
-            self.mark(id);
-        }
-    }
-
     /// All series for which `wanted` answers yes, ordered by number.
     pub(super) fn entries(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry> {
         let entry = |(id, series): (u32, &Series)| {
@@ -390,7 +386,7 @@ pub(super) fn age(origin: &OriginState) -> (i64, u64) {
 }
 
 /// Up to where all shards of an origin have closed and delivered; `None` until each of them has.
-fn watermark_of(origin: &OriginState) -> Option<Timestamp> {
+pub(super) fn watermark_of(origin: &OriginState) -> Option<Timestamp> {
     let shards =
         (0..origin.origin.shards.min(SHARDS_MAX) as usize).map(|index| origin.shards.get(index)?.watermark);
     shards.min().flatten()

@@ -24,7 +24,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 
 use super::{
-    GatewayEntry, Origin, SeriesEntry, SeriesId, Shortage, Store, StoreError, StoreStats,
+    Delivered, GatewayEntry, Origin, SeriesEntry, SeriesId, Shortage, Store, StoreError, StoreStats,
     apply::Checked,
     entry::Entry,
     forget,
@@ -182,7 +182,10 @@ impl<D: Disk> EmbeddedStore<D> {
     fn put_live(&self, origin: &Origin, batch: Batch) -> Result<(), StoreError> {
         let inner = &*self.inner;
         inner.healthy()?;
-        inner.origin_fits(origin)?;
+        inner.origin_fits(origin, batch.names_epoch)?;
+        if !inner.is_newest(origin) {
+            return Err(StoreError::Superseded);
+        }
         let checked = Checked::new(Entry { origin: origin.clone(), follows: 0, batch })?;
         inner.settle();
         write(&inner.state).apply_live(&checked, inner.limits);
@@ -214,18 +217,26 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         self.put_final(origin, batch, first).boxed()
     }
 
-    fn progress(&self, origin: &Origin, shard: u32, watermark: Option<Timestamp>, last: u64) {
+    fn progress(
+        &self,
+        origin: &Origin,
+        shard: u32,
+        watermark: Option<Timestamp>,
+        last: u64,
+    ) -> Result<(), StoreError> {
         self.inner.settle();
-        if shard >= origin.shards.min(SHARDS_MAX) || self.inner.origin_fits(origin).is_err() {
-            return;
+        if !self.inner.is_newest(origin) {
+            return Err(StoreError::Superseded);
         }
-        if self.inner.is_torn() {
-            // The batches before it may be missing in memory.
-            return;
+        let fits = shard < origin.shards.min(SHARDS_MAX) && self.inner.origin_fits(origin, 0).is_ok();
+        // The batches before it may be missing in memory.
+        if !fits || self.inner.is_torn() {
+            return Ok(());
         }
         let catalog = &mut write(&self.inner.state).catalog;
         let number = catalog.take_origin(origin);
         catalog.progress(number, shard, watermark, last);
+        Ok(())
     }
 
     fn created_ms(&self, origin: &Origin) -> Option<i64> {
@@ -234,10 +245,33 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         catalog.origin(number).map(|known| known.origin.epoch_created_ms)
     }
 
+    fn begin<'a>(&'a self, origin: &'a Origin) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>> {
+        async {
+            let inner = &*self.inner;
+            inner.origin_fits(origin, 0)?;
+            let (end, changed) = inner.fence(origin);
+            let mut commits = inner.log.subscribe();
+            let settled = commits.wait_for(|c| c.durable >= end || c.poisoned.is_some()).await;
+            drop(settled.map_err(|_| ended())?);
+            inner.healthy()?;
+            inner.settle();
+            if changed {
+                // What an earlier run said of open windows may be of another line of the folder.
+                self.drop_live(origin);
+            }
+            let catalog = &mut write(&inner.state).catalog;
+            let number = catalog.take_origin(origin);
+            catalog.set_open(number, true);
+            let shards = 0..origin.shards.min(SHARDS_MAX);
+            Ok(shards.map(|shard| catalog.delivered_by(number, shard)).collect())
+        }
+        .boxed()
+    }
+
     fn delivered(&self, origin: &Origin) -> Vec<u64> {
         self.inner.settle();
         let shards = 0..origin.shards.min(SHARDS_MAX);
-        if self.inner.origin_fits(origin).is_err() {
+        if self.inner.origin_fits(origin, 0).is_err() {
             return shards.map(|_| 0).collect();
         }
         let catalog = &mut write(&self.inner.state).catalog;
@@ -250,6 +284,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         let Some(number) = state.catalog.find_origin(&origin.gateway, origin.epoch) else { return };
         if let Some(known) = state.catalog.origin(number) {
             state.live.drop_origin(known.gateway, number);
+            state.catalog.set_open(number, false);
         }
     }
 

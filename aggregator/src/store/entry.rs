@@ -7,7 +7,7 @@ use bytes::Bytes;
 use catchment_proto::{Batch, BatchError, GatewayId, Name, NameError, wire};
 use prost::Message;
 
-use super::Origin;
+use super::{Origin, previous_runs};
 
 const VERSION: u8 = 2;
 
@@ -62,6 +62,10 @@ struct EntryRecord {
     /// A message [`wire::Batch`] that names all its series.
     #[prost(bytes = "bytes", optional, tag = "7")]
     batch: Option<Bytes>,
+    #[prost(fixed64, tag = "8")]
+    run: u64,
+    #[prost(fixed64, repeated, tag = "9")]
+    previous_runs: Vec<u64>,
 }
 
 /// The bytes of an entry.
@@ -77,6 +81,8 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
         shards: origin.shards,
         follows: *follows,
         batch: Some(encoded.into()),
+        run: origin.run,
+        previous_runs: origin.previous_runs.into_iter().take_while(|run| *run != 0).collect(),
     };
     let mut out = Vec::with_capacity(1 + record.encoded_len());
     out.push(VERSION);
@@ -102,6 +108,8 @@ pub(super) fn decode(mut bytes: Bytes) -> Result<Entry, EntryError> {
             epoch: record.epoch,
             epoch_created_ms: record.epoch_created_ms,
             shards: record.shards,
+            run: record.run,
+            previous_runs: previous_runs(&record.previous_runs),
         },
         follows: record.follows,
         batch: wire::Batch::decode(record.batch.ok_or(EntryError::Missing)?)?.try_into()?,

@@ -26,21 +26,39 @@ impl<D: Disk> Inner<D> {
         self.failure().map_or(Ok(()), |reason| Err(StoreError::Poisoned(reason)))
     }
 
-    /// Whether an origin is known or may become so.
-    pub(super) fn origin_fits(&self, origin: &Origin) -> Result<(), StoreError> {
+    /// Whether an origin is known or may become so, and likewise the epoch that names belong to (0: the origin's own).
+    pub(super) fn origin_fits(&self, origin: &Origin, names_epoch: u64) -> Result<(), StoreError> {
         let catalog = &read(&self.state).catalog;
-        let known = catalog.find_origin(&origin.gateway, origin.epoch).is_some();
-        if known || catalog.origins.len() < self.config.origins_max {
+        let is_new = |epoch| epoch != 0 && catalog.find_origin(&origin.gateway, epoch).is_none();
+        let new = usize::from(is_new(origin.epoch)) + usize::from(is_new(names_epoch));
+        if new == 0 || catalog.origins.len() + new <= self.config.origins_max {
             return Ok(());
         }
         let max = self.config.origins_max;
         Err(StoreError::Full(format!("{max} data folders of gateways are known, the bound origins_max")))
     }
 
+    /// Only the run that began last delivers: nothing of another one is appended after this. The position up to which others did,
+    /// and whether another one was before.
+    pub(super) fn fence(&self, origin: &Origin) -> (Position, bool) {
+        let mut gate = lock(&self.gate);
+        let before = gate.newest.insert((origin.gateway.clone(), origin.epoch), origin.run);
+        (self.log.end(), before.is_some_and(|run| run != origin.run))
+    }
+
+    /// Whether no other run of the same folder has begun since.
+    pub(super) fn is_newest(&self, origin: &Origin) -> bool {
+        let newest = &lock(&self.gate).newest;
+        newest.get(&(origin.gateway.clone(), origin.epoch)).is_none_or(|run| *run == origin.run)
+    }
+
     /// Appends a batch to the journal, unless its number says that it is there or must not follow. The caller holds
     /// its turn, so nobody else appends meanwhile.
     pub(super) fn admit(&self, mut checked: Box<Checked>, first: bool) -> Result<Admission, StoreError> {
-        self.origin_fits(checked.origin())?;
+        self.origin_fits(checked.origin(), checked.batch().names_epoch)?;
+        if !self.is_newest(checked.origin()) {
+            return Err(StoreError::Superseded);
+        }
         let (shard, number) = (checked.batch().shard, checked.batch().number);
         let key = (checked.origin().gateway.clone(), checked.origin().epoch);
         let applied = {
@@ -81,6 +99,9 @@ impl<D: Disk> Inner<D> {
         let bytes = entry::encode(checked.entry());
         let (shard, number) = (checked.batch().shard as usize, checked.batch().number);
         let mut gate = lock(&self.gate);
+        if gate.newest.get(&key).is_some_and(|run| *run != checked.origin().run) {
+            return Err(StoreError::Superseded);
+        }
         let position = match self.log.append(&bytes) {
             Ok(position) => position,
             Err(AppendError::BufferFull) => return Ok(Admission::Later(checked)),
@@ -113,3 +134,6 @@ impl<D: Disk> Inner<D> {
 pub(super) fn stopping() -> StoreError {
     StoreError::Full("the aggregator is stopping".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,6 +39,8 @@ pub(super) struct Admitted {
 pub(super) struct Gate {
     /// By gateway and epoch, then by shard; at most as many as the catalog has.
     pub(super) admitted: HashMap<(GatewayId, u64), Vec<Admitted>>,
+    /// The run that began last, by gateway and epoch; at most as many as the catalog has.
+    pub(super) newest: HashMap<(GatewayId, u64), u64>,
     /// In the journal, not yet applied.
     pub(super) pending: VecDeque<(Position, Checked)>,
     pub(super) pending_bytes: usize,

@@ -4,7 +4,7 @@ use catchment_partial::Timestamp;
 
 use super::{
     Gap, GatewayEntry,
-    catalog::{Catalog, Gateway, Shard, age},
+    catalog::{Catalog, Gateway, Shard, age, watermark_of},
     gaps::{self, ShardGap},
 };
 
@@ -19,7 +19,16 @@ impl Catalog {
             let gaps = self.gaps_of(present.gateway);
             Some(GatewayEntry { origin: present.origin.clone(), watermark: gateway.watermark, gaps })
         };
-        self.gateways.iter().filter_map(entry).collect()
+        let mut entries: Vec<GatewayEntry> = self.gateways.iter().filter_map(entry).collect();
+        // Epochs that deliver at the same time have both to be complete. There are few, so they are looked for only then.
+        for (number, other) in (0..).zip(&self.origins).filter(|(_, other)| other.open) {
+            let gateway = self.gateways.get(other.gateway as usize);
+            let Some(gateway) = gateway.filter(|gateway| gateway.present != Some(number)) else { continue };
+            if let Some(entry) = entries.iter_mut().find(|entry| entry.origin.gateway == gateway.id) {
+                entry.watermark = entry.watermark.min(watermark_of(other));
+            }
+        }
+        entries
     }
 
     /// What is missing of a gateway, over all of its origins and shards, in order of time.

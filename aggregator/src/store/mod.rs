@@ -32,6 +32,7 @@ mod recent;
 mod records;
 mod repair;
 mod row;
+mod runs;
 mod scan;
 mod sealed;
 mod signal;
@@ -55,6 +56,7 @@ pub use self::{
     embedded::EmbeddedStore,
     open::OpenError,
     repair::{RepairReport, repair},
+    runs::{PreviousRuns, RunDelivered, previous_runs},
     verify::{VerifyReport, verify},
 };
 pub(crate) use self::{open::KIND, verify::lock_existing};
@@ -70,6 +72,26 @@ pub struct Origin {
     pub epoch_created_ms: i64,
     /// Number of its shards.
     pub shards: u32,
+    /// The run of the gateway that delivers; 0: it did not say.
+    pub run: u64,
+    /// Runs before it on that folder.
+    pub previous_runs: PreviousRuns,
+}
+
+impl Origin {
+    /// Whether two runs deliver from the same life of a folder.
+    pub fn is_same_folder(&self, other: &Self) -> bool {
+        (self.epoch, &self.gateway) == (other.epoch, &other.gateway)
+    }
+}
+
+/// How far a shard was delivered before, and by which runs of its gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// Highest durable batch number; 0: none.
+    pub number: u64,
+    /// The last runs that delivered, in order.
+    pub runs: Vec<RunDelivered>,
 }
 
 /// Number of a series in a store; never reused.
@@ -96,7 +118,8 @@ pub struct SeriesEntry {
 pub struct GatewayEntry {
     /// The gateway and its present (newest created) epoch.
     pub origin: Origin,
-    /// Everything up to here is closed and delivered, by all of its shards; `None`: never yet. Never goes back.
+    /// Everything up to here is closed and delivered, by all of its shards; `None`: never yet. Never goes back
+    /// within an epoch.
     pub watermark: Option<Timestamp>,
     /// What of that is known to be lost, in order of time, at most 64.
     pub gaps: Vec<Gap>,
@@ -130,6 +153,9 @@ pub enum StoreError {
         /// The number that came.
         got: u64,
     },
+    /// Another run of the gateway has begun to deliver from the same folder; nothing of the batch was taken.
+    #[error("another run of this gateway delivers from the same data folder")]
+    Superseded,
     /// A partial of the batch cannot be decoded; nothing of the batch was taken.
     #[error("entry {entry}: {reason}")]
     Body {
@@ -160,9 +186,22 @@ pub trait Store: Send + Sync + 'static {
         first: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
+    /// A run begins to deliver: nothing of another run of the same folder is taken from here on, and everything that was taken
+    /// before is durable and in the answer.
+    fn begin<'a>(&'a self, origin: &'a Origin) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>>;
+
     /// A shard has closed its windows up to a watermark (`None`: what it says is not believed), and delivered all of its batches,
     /// the last of them being `last` (0: it does not say). Not durable by itself.
-    fn progress(&self, origin: &Origin, shard: u32, watermark: Option<Timestamp>, last: u64);
+    ///
+    /// # Errors
+    /// [`StoreError::Superseded`].
+    fn progress(
+        &self,
+        origin: &Origin,
+        shard: u32,
+        watermark: Option<Timestamp>,
+        last: u64,
+    ) -> Result<(), StoreError>;
 
     /// When a data folder was created, Unix milliseconds, as far as this store knows.
     fn created_ms(&self, origin: &Origin) -> Option<i64>;
@@ -170,7 +209,7 @@ pub trait Store: Send + Sync + 'static {
     /// Highest durable batch number of each shard of an epoch.
     fn delivered(&self, origin: &Origin) -> Vec<u64>;
 
-    /// Forgets the live state of an origin's open windows (its stream ended).
+    /// An origin has no stream any more: forgets the live state of its open windows.
     fn drop_live(&self, origin: &Origin);
 
     /// All series for which `wanted` answers yes, ordered by id.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `g` gateway | its name and watermark |
 //! | `o` origin | gateway, epoch, shards |
-//! | `n` origin | delivered number, watermark and gaps of each shard, as of the journal position in `m` |
+//! | `n` origin | delivered number, watermark, gaps and delivering runs of each shard, as of the journal position in `m` |
 //! | `s` group | of each of its series: gateway, device, metric, labels, first and last window, newest reading |
 //! | `m` | journal position up to which the packs are complete, number of the last change, how many records there are |
 //! | `p` group, bucket, pack | a pack (see `pack`) |
@@ -23,13 +23,14 @@ use catchment_proto::{GatewayId, Name, SeriesKey, wire};
 use prost::Message;
 
 use super::{
-    Gap, Origin,
-    catalog::{Gateway, OriginState, Series, Shard},
-    gaps::ShardGap,
+    Origin,
+    catalog::{Gateway, OriginState, Series},
     groups::Group,
 };
 
 pub(super) use super::sealed::{HEAD_BYTES, MAGIC, message, seal, sealed, unseal};
+
+pub(super) mod shards;
 
 pub(super) const GATEWAY: u8 = b'g';
 pub(super) const ORIGIN: u8 = b'o';
@@ -104,6 +105,9 @@ pub(super) struct GatewayRecord {
     name: String,
     #[prost(sint64, optional, tag = "3")]
     watermark: Option<i64>,
+    /// Number of its present origin.
+    #[prost(uint32, optional, tag = "4")]
+    present: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -116,47 +120,6 @@ pub(super) struct OriginRecord {
     epoch_created_ms: i64,
     #[prost(uint32, tag = "4")]
     shards: u32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ShardRecord {
-    #[prost(uint64, tag = "1")]
-    number: u64,
-    #[prost(sint64, optional, tag = "2")]
-    watermark: Option<i64>,
-    /// Absent in records of before there were gaps: the watermark.
-    #[prost(message, optional, tag = "3")]
-    whole: Option<WholeRecord>,
-    #[prost(message, repeated, tag = "4")]
-    gaps: Vec<GapRecord>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct WholeRecord {
-    #[prost(sint64, optional, tag = "1")]
-    to: Option<i64>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct GapRecord {
-    #[prost(uint64, tag = "1")]
-    first: u64,
-    #[prost(uint64, tag = "2")]
-    last: u64,
-    #[prost(uint64, tag = "3")]
-    batches: u64,
-    #[prost(sint64, optional, tag = "4")]
-    from: Option<i64>,
-    #[prost(sint64, optional, tag = "5")]
-    to: Option<i64>,
-    #[prost(sint64, optional, tag = "6")]
-    noticed: Option<i64>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct ShardsRecord {
-    #[prost(message, repeated, tag = "1")]
-    shards: Vec<ShardRecord>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -220,12 +183,13 @@ impl Stored for Gateway {
             site: self.id.site.as_str().to_owned(),
             name: self.id.name.as_str().to_owned(),
             watermark: self.watermark.map(Timestamp::as_nanos),
+            present: self.present,
         }
     }
 
     fn restore(record: GatewayRecord) -> Option<Self> {
         let id = GatewayId { site: Name::new(&record.site).ok()?, name: Name::new(&record.name).ok()? };
-        Some(Self { id, watermark: record.watermark.map(Timestamp::from_nanos), present: None })
+        Some(Self { id, watermark: record.watermark.map(Timestamp::from_nanos), present: record.present })
     }
 }
 
@@ -245,50 +209,18 @@ pub(super) fn restore_origin(record: OriginRecord, gateways: &[Gateway]) -> Opti
     let OriginRecord { epoch, epoch_created_ms, shards, .. } = record;
     Some(OriginState {
         gateway: record.gateway,
-        origin: Origin { gateway, epoch, epoch_created_ms, shards },
+        origin: Origin {
+            gateway,
+            epoch,
+            epoch_created_ms,
+            shards,
+            run: 0,
+            previous_runs: Default::default(),
+        },
         shards: Vec::new(),
         unknown: false,
+        open: false,
     })
-}
-
-impl Stored for Vec<Shard> {
-    type Record = ShardsRecord;
-
-    fn record(&self) -> ShardsRecord {
-        let nanos = |time: Option<Timestamp>| time.map(Timestamp::as_nanos);
-        let gap = |gap: &ShardGap| GapRecord {
-            first: gap.first,
-            last: gap.last,
-            batches: gap.gap.batches,
-            from: nanos(gap.gap.from),
-            to: nanos(gap.gap.to),
-            noticed: nanos(gap.noticed),
-        };
-        let shard = |s: &Shard| ShardRecord {
-            number: s.number,
-            watermark: nanos(s.watermark),
-            whole: Some(WholeRecord { to: nanos(s.whole_to) }),
-            gaps: s.gaps.iter().map(gap).collect(),
-        };
-        ShardsRecord { shards: self.iter().map(shard).collect() }
-    }
-
-    fn restore(record: ShardsRecord) -> Option<Self> {
-        let time = |nanos: Option<i64>| nanos.map(Timestamp::from_nanos);
-        let gap = |gap: GapRecord| ShardGap {
-            first: gap.first,
-            last: gap.last,
-            noticed: time(gap.noticed),
-            gap: Gap { from: time(gap.from), to: time(gap.to), batches: gap.batches },
-        };
-        let shard = |s: ShardRecord| Shard {
-            number: s.number,
-            watermark: time(s.watermark),
-            whole_to: time(s.whole.map_or(s.watermark, |whole| whole.to)),
-            gaps: s.gaps.into_iter().map(gap).collect(),
-        };
-        Some(record.shards.into_iter().map(shard).collect())
-    }
 }
 
 impl Stored for Group {

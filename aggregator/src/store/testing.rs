@@ -18,7 +18,14 @@ pub(super) const WIDTH_MS: u32 = 10_000;
 
 pub(super) fn origin(gateway: &str, epoch: u64) -> Origin {
     let gateway = GatewayId { site: Name::new("berlin").unwrap(), name: Name::new(gateway).unwrap() };
-    Origin { gateway, epoch, epoch_created_ms: epoch as i64, shards: 2 }
+    Origin {
+        gateway,
+        epoch,
+        epoch_created_ms: epoch as i64,
+        shards: 2,
+        run: 0,
+        previous_runs: Default::default(),
+    }
 }
 
 pub(super) fn key(metric: &str) -> SeriesKey {
@@ -84,7 +91,8 @@ impl Model {
     pub(super) fn put(&mut self, origin: &Origin, batch: &Batch) {
         for entry in &batch.entries {
             let key = batch.series[entry.series as usize].key().clone();
-            let name = (origin.gateway.clone(), key, entry.window, origin.epoch, batch.shard, entry.part);
+            let epoch = if batch.names_epoch == 0 { origin.epoch } else { batch.names_epoch };
+            let name = (origin.gateway.clone(), key, entry.window, epoch, batch.shard, entry.part);
             let new = (entry.revision, entry.body.clone());
             match self.0.entry(name) {
                 btree_map::Entry::Vacant(slot) => drop(slot.insert(new)),

@@ -210,8 +210,14 @@ pub(super) struct Delivery {
 impl Delivery {
     /// Opens a stream of an epoch with two shards.
     pub(super) async fn start(channel: Channel, epoch: u64) -> Result<Self, Status> {
-        let start =
-            wire::Start { epoch, epoch_created_ms: 1, shards: 2, version: "0.1-test".to_owned(), run: 0 };
+        let start = wire::Start {
+            epoch,
+            epoch_created_ms: 1,
+            shards: 2,
+            version: "0.1-test".to_owned(),
+            run: 0,
+            previous_runs: Vec::new(),
+        };
         Self::begin(channel, start).await
     }
 

@@ -359,7 +359,8 @@ impl State {
             self.suspect = None;
         }
         let done = self.due.first_end().is_none_or(|end| end > target);
-        if done && self.watermark.is_none_or(|now| now < target) {
+        // The least time says nothing: a close before there is any watermark.
+        if done && target > Timestamp::MIN && self.watermark.is_none_or(|now| now < target) {
             self.watermark = Some(target);
         }
         let width = closed.first()?.window.width();

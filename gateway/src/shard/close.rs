@@ -48,7 +48,7 @@ impl<D: Disk> Shard<D> {
         Ok(true)
     }
 
-    fn entry(&self, watermark: Timestamp, late_before: u64) -> CloseEntry {
+    pub(super) fn entry(&self, watermark: Timestamp, late_before: u64) -> CloseEntry {
         CloseEntry {
             number: self.state.next_batch(),
             watermark_ns: watermark.as_nanos(),

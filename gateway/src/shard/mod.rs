@@ -7,6 +7,7 @@
 //! - `recover`: from the data folder to a shard whose state is the fold of its journal;
 //! - `cell`, `armed`: what a panic while the shard is changed does: the journal is poisoned;
 //! - `close`: the clock's decisions: which windows are due, when the watermark moves;
+//! - `seal`: at a start, windows of before are closed;
 //! - `checkpoint`: the state on disk, so that the journal's beginning can go;
 //! - `replay`, `names`, `recovered`: what is kept and what is told when the journal is damaged.
 
@@ -15,10 +16,12 @@ mod armed;
 mod cell;
 mod checkpoint;
 mod close;
+mod live;
 mod names;
 mod recover;
 mod recovered;
 mod replay;
+mod seal;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -119,6 +122,8 @@ struct Pending {
 /// One worker's share of the devices.
 pub struct Shard<D: Disk = RealDisk> {
     index: u32,
+    /// See [`Shard::base`].
+    base: u64,
     journal: ShardLog<D>,
     outbox: ShardLog<D>,
     checkpoints: Arc<Checkpoints<D>>,
@@ -339,26 +344,6 @@ impl<D: Disk> Shard<D> {
                 }
             }
         }
-    }
-
-    /// The next live batches hold all open windows: whoever had the others has lost them.
-    pub fn live_anew(&mut self) {
-        self.live_from = 0;
-    }
-
-    /// State of the windows that changed since the last call, as live batches; they may leave once the journal
-    /// is synced up to the position beside them.
-    pub fn live(&mut self) -> (Position, Vec<wire::Batch>) {
-        let end = self.journal.end();
-        let mut open = self.state.open_since(self.live_from);
-        self.live_from = end.get();
-        open.sort_by_key(|emitted| emitted.window.width());
-        let same_width = open.chunk_by(|a, b| a.window.width() == b.window.width());
-        let batches = same_width
-            .flat_map(|run| run.chunks(cut::BATCH_PARTIALS as usize / 8))
-            .map(|chunk| cut::live_batch(self.index, &self.state, chunk))
-            .collect();
-        (end, batches)
     }
 
     /// How far windows are closed, when that is durable and all batches are in the outbox.

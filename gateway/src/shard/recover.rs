@@ -134,6 +134,7 @@ impl<D: Disk> Shard<D> {
         first.configure(setup.window)?;
         let mut shard = Self::run(setup, files, share, state, pending, from)
             .map_err(|error| RecoverError::Io { folder: folder.to_owned(), error })?;
+        shard.base = next_batch;
         shard.census.changed = changed;
         shard.state_bytes.set(state_bytes);
         shard.checkpoint_soon = !recovered.is_clean();
@@ -156,6 +157,7 @@ impl<D: Disk> Shard<D> {
         setup.metrics.series.inc_by(gauge(state.series_count()));
         Ok(Self {
             index: setup.index,
+            base: 0,
             journal: share(files.journal, "journal")?,
             outbox: share(files.outbox, "outbox")?,
             checkpoints: Arc::new(files.checkpoints),

@@ -11,6 +11,7 @@ use super::*;
 mod clocks;
 mod damage;
 pub(super) mod panics;
+mod seal;
 mod starts;
 use crate::{Config, Settings, clock::ManualClock};
 use catchment_journal::ReadEvent;

@@ -20,6 +20,7 @@ use tokio::{
 use super::{flight::Flight, patience};
 use crate::{
     cut,
+    lineage::Numbering,
     metrics::Metrics,
     worker::{Progress, ShardLink},
 };
@@ -58,6 +59,8 @@ pub(super) struct Feed {
     metrics: Arc<Metrics>,
     /// Damage of the outbox is told up to here: every stream reads it again from the start.
     told_damage: Position,
+    /// Highest own number that was sent since the start.
+    sent: u64,
 }
 
 impl Feed {
@@ -67,12 +70,26 @@ impl Feed {
         patience: patience::Shared,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { link, in_flight_max, patience, metrics, told_damage: Position::ZERO }
+        Self { link, in_flight_max, patience, metrics, told_damage: Position::ZERO, sent: 0 }
     }
 
-    /// Feeds a stream until it ends. `delivered` is what the aggregator had before. May be dropped at any await.
+    /// Highest own number that was sent since the start.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Own number of the first batch that is not released; `None`: there is none.
+    pub(super) async fn held(&self) -> Result<Option<u64>, FeedError> {
+        let reader = self.link.outbox.read(self.link.outbox.start_position());
+        let portion = read(reader, 1).await?;
+        Ok(portion.batches.first().map(|stored| stored.number))
+    }
+
+    /// Feeds a stream until it ends. `delivered` is what the aggregator had before of the present epoch. May be dropped at any
+    /// await.
     pub(super) async fn run(
         &mut self,
+        numbering: Numbering,
         delivered: u64,
         mut acks: watch::Receiver<u64>,
         sending: mpsc::Sender<wire::DeliverRequest>,
@@ -83,7 +100,7 @@ impl Feed {
         let live = Arc::clone(&self.link.live);
         live.ask_anew();
         let mut naming = Naming::default();
-        let mut flight = Flight::new(delivered);
+        let mut flight = Flight::new(numbering, delivered);
         let mut told = None;
         let mut released = None;
         loop {
@@ -117,7 +134,7 @@ impl Feed {
             }
             if flight.is_empty() && told != now.watermark && readable >= now.outbox_end {
                 told = now.watermark;
-                self.tell(&now, &sending).await?;
+                self.tell(&now, &flight, &sending).await?;
             }
             tokio::select! {
                 changed = acks.changed() => changed.map_err(|_| FeedError::Ended)?,
@@ -161,7 +178,7 @@ impl Feed {
     }
 
     async fn send(
-        &self,
+        &mut self,
         stored: Stored,
         naming: &mut Naming,
         flight: &mut Flight,
@@ -173,9 +190,11 @@ impl Feed {
             return Ok(());
         }
         match wire::Batch::decode(Bytes::from(stored.bytes)) {
-            Ok(batch) => {
+            Ok(mut batch) => {
+                flight.address(&mut batch, stored.number);
                 flight.leave(stored.number, stored.position);
                 self.patience.lock().left(self.link.index as usize, Instant::now());
+                self.sent = self.sent.max(stored.number);
                 transmit(Kind::Batch(naming.shorten(batch)), sending).await
             }
             Err(error) => {
@@ -190,13 +209,14 @@ impl Feed {
     async fn tell(
         &self,
         progress: &Progress,
+        flight: &Flight,
         sending: &mpsc::Sender<wire::DeliverRequest>,
     ) -> Result<(), FeedError> {
         let Some(watermark) = progress.watermark else { return Ok(()) };
         let progress = wire::Progress {
             shard: self.link.index,
             watermark_ms: cut::watermark_ms(watermark),
-            number: progress.number,
+            number: flight.wire(progress.number),
         };
         transmit(Kind::Progress(progress), sending).await
     }

@@ -5,18 +5,34 @@
 use std::collections::VecDeque;
 
 use catchment_journal::Position;
+use catchment_proto::wire;
 
-/// Batches on their way, in the order of the outbox.
+use crate::lineage::Numbering;
+
+/// Batches on their way, in the order of the outbox. Numbers are the folder's own; only what crosses the wire has those of its
+/// epoch.
 #[derive(Debug)]
 pub struct Flight {
+    numbering: Numbering,
     sent: u64,
     waiting: VecDeque<(u64, Position)>,
 }
 
 impl Flight {
-    /// A stream begins; the aggregator has every batch up to the number `delivered`.
-    pub fn new(delivered: u64) -> Self {
-        Self { sent: delivered, waiting: VecDeque::new() }
+    /// A stream begins; the aggregator has every batch up to the number `delivered` of the present epoch.
+    pub fn new(numbering: Numbering, delivered: u64) -> Self {
+        Self { sent: numbering.own(delivered), numbering, waiting: VecDeque::new() }
+    }
+
+    /// Gives a batch that leaves its number on the wire, and says under which epoch its names are.
+    pub fn address(&self, batch: &mut wire::Batch, number: u64) {
+        batch.number = self.numbering.wire(number);
+        batch.names_epoch = self.numbering.names_epoch(number);
+    }
+
+    /// The number on the wire of a batch; 0: it is from before the present epoch.
+    pub fn wire(&self, number: u64) -> u64 {
+        self.numbering.wire(number)
     }
 
     /// Whether the aggregator has a batch, or it has left on this stream.
@@ -30,10 +46,12 @@ impl Flight {
         self.waiting.push_back((number, position));
     }
 
-    /// Everything up to a number is acknowledged: how many batches that was news of, and the position of the last
+    /// Everything up to a number of the present epoch is acknowledged: how many batches that was news of, and the position of the last
     /// of them in the outbox.
     pub fn settle(&mut self, ack: u64) -> (u64, Option<Position>) {
         let (mut batches, mut covered) = (0, None);
+        // Before the first ack nothing is; a fresh epoch begins behind what it does not hold.
+        let ack = self.numbering.own(ack);
         while let Some((_, position)) = self.waiting.front().copied().filter(|(number, _)| *number <= ack) {
             self.waiting.pop_front();
             batches += 1;

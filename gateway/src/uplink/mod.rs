@@ -9,7 +9,10 @@ mod feed;
 pub mod flight;
 mod patience;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use catchment_certs::{ClientTls, GrpcConnector, Role, endpoint_uri};
 use catchment_proto::{
@@ -32,7 +35,12 @@ use self::{
     backoff::Backoff,
     feed::{Feed, FeedError},
 };
-use crate::{metrics::Metrics, worker::ShardLink};
+use crate::{
+    clock::Clock,
+    lineage::{Lineage, LineageError, Standing, utc},
+    metrics::Metrics,
+    worker::ShardLink,
+};
 
 /// Longest attempt to connect, and longest wait for the aggregator's answer to the Start.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,14 +56,25 @@ pub(crate) struct UplinkConfig {
     pub(crate) aggregators: Vec<String>,
     /// The gateway's identity as a client.
     pub(crate) tls: ClientTls,
-    /// Identity of the data folder.
-    pub(crate) epoch: u64,
-    /// When it was created, Unix milliseconds.
-    pub(crate) epoch_created_ms: i64,
+    /// Runs and epochs of the data folder.
+    pub(crate) lineage: Arc<Mutex<Lineage>>,
+    /// Says when a new epoch begins.
+    pub(crate) clock: Arc<dyn Clock>,
     /// Batches of a shard that may wait for their acknowledgement.
     pub(crate) in_flight: usize,
     /// How long they may wait without a word on them.
     pub(crate) ack_timeout: Duration,
+}
+
+impl UplinkConfig {
+    fn lineage(&self) -> MutexGuard<'_, Lineage> {
+        self.lineage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn numbering(&self, shards: usize) -> Vec<crate::lineage::Numbering> {
+        let lineage = self.lineage();
+        (0..shards).map(|shard| lineage.numbering(shard)).collect()
+    }
 }
 
 /// Why a stream ended.
@@ -79,6 +98,10 @@ enum StreamError {
     Silent { shard: usize, patience: Duration },
     #[error(transparent)]
     Feed(#[from] FeedError),
+    #[error("a new epoch has begun")]
+    Forked,
+    #[error("a new epoch cannot begin: {0}")]
+    Lineage(#[from] LineageError),
 }
 
 impl From<Status> for StreamError {
@@ -153,13 +176,7 @@ async fn deliver(
 ) -> Result<std::convert::Infallible, StreamError> {
     let mut client = connect(config, aggregator).await?;
     let (sending, sent) = mpsc::channel(SENDING_MAX);
-    let start = wire::Start {
-        epoch: config.epoch,
-        epoch_created_ms: config.epoch_created_ms,
-        shards: u32::try_from(feeds.len()).unwrap_or(u32::MAX),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..wire::Start::default()
-    };
+    let start = config.lineage().start(feeds.len());
     let start = wire::DeliverRequest { kind: Some(deliver_request::Kind::Start(start)) };
     sending.send(start).await.map_err(|_| StreamError::Ended)?;
     let opening = async {
@@ -173,12 +190,15 @@ async fn deliver(
         Ok((answers, resume))
     };
     let (answers, resume) = timeout(CONNECT_TIMEOUT, opening).await.map_err(|_| StreamError::Timeout)??;
+    check_folder(config, feeds, &resume, metrics).await?;
     tracing::info!(%aggregator, delivered = ?resume.delivered, "uplink open");
     metrics.uplink_connected.set(1);
     let (acks, acks_seen): (Vec<_>, Vec<_>) = feeds.iter().map(|_| watch::channel(0)).unzip();
-    let feeding =
-        feeds.iter_mut().zip(acks_seen).zip(resume.delivered.into_iter().chain(std::iter::repeat(0)));
-    let feeding = feeding.map(|((feed, acks), delivered)| feed.run(delivered, acks, sending.clone()));
+    let numbering = config.numbering(feeds.len());
+    let delivered = resume.delivered.into_iter().chain(std::iter::repeat(0));
+    let feeding = feeds.iter_mut().zip(acks_seen).zip(numbering.into_iter().zip(delivered));
+    let feeding = feeding
+        .map(|((feed, acks), (numbering, delivered))| feed.run(numbering, delivered, acks, sending.clone()));
     patience.lock().begin();
     tokio::select! {
         error = receive(answers, &acks, patience) => error,
@@ -188,6 +208,40 @@ async fn deliver(
             Err(error) => Err(error.into()),
         },
     }
+}
+
+/// Before anything is sent or released: whether the folder is what it was when its batches were delivered. If not, it begins
+/// a new epoch, and the stream ends.
+async fn check_folder(
+    config: &UplinkConfig,
+    feeds: &[Feed],
+    resume: &wire::Resume,
+    metrics: &Metrics,
+) -> Result<(), StreamError> {
+    let sent: Vec<u64> = feeds.iter().map(Feed::sent).collect();
+    let standing = Standing { resume, sent: &sent };
+    if config.lineage().judge(&standing, &[]).is_none() {
+        return Ok(());
+    }
+    let mut held = Vec::with_capacity(feeds.len());
+    for feed in feeds {
+        held.push(feed.held().await?);
+    }
+    let Some(fork) = config.lineage().judge(&standing, &held) else { return Ok(()) };
+    let now_ms = config.clock.wall().as_millis();
+    let beginning = config.clone();
+    let begun = tokio::task::spawn_blocking(move || {
+        beginning.lineage().fork(&fork, now_ms)?;
+        Ok::<_, LineageError>(fork)
+    });
+    let fork = begun.await.map_err(|_| StreamError::Ended)??;
+    metrics.epoch_begun(fork.cause);
+    let (from, to) = (fork.suspect_from_ms.map_or("the beginning".to_owned(), utc), utc(now_ms));
+    tracing::error!(
+        "{fork}. Suspect: windows from {from} to {to}; readings that only the other copy took are not here, \
+         what this one holds is delivered under the new epoch"
+    );
+    Err(StreamError::Forked)
 }
 
 /// Hands acknowledgements to their feeds, until the stream fails.

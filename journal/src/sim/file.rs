@@ -15,6 +15,11 @@ pub(super) struct Inode {
 }
 
 impl Inode {
+    /// A file whose content is durable.
+    pub(super) fn whole(bytes: Vec<u8>) -> Self {
+        Self { durable: bytes.clone(), now: bytes, ..Self::default() }
+    }
+
     pub(super) fn crash(&mut self, state: &mut State) {
         let length = match self.length_dirty && state.coin() {
             true => self.now.len(),

@@ -30,7 +30,7 @@ pub(super) const WORK: [Step; 16] = [
 ];
 
 /// What goes wrong.
-pub(super) const FAULTS: [Step; 12] = [
+pub(super) const FAULTS: [Step; 14] = [
     (start, 60),
     (cut_device, 12),
     (reboot, 2),
@@ -38,6 +38,8 @@ pub(super) const FAULTS: [Step; 12] = [
     (kill_gateway, 8),
     (power_gateway, 8),
     (disk_gateway, 4),
+    (copy_disk, 4),
+    (put_disk_back, 3),
     (quota_gateway, 3),
     (kill_store, 6),
     (power_store, 6),
@@ -133,8 +135,7 @@ fn live(world: &mut World) -> Result<(), String> {
 
 fn acknowledge(world: &mut World) -> Result<(), String> {
     let site = site(world);
-    world.acknowledge(site);
-    Ok(())
+    world.acknowledge(site)
 }
 
 fn serve(world: &mut World) -> Result<(), String> {
@@ -207,6 +208,18 @@ fn disk_gateway(world: &mut World) -> Result<(), String> {
     } else {
         site.disk.fail_write_after(after)
     }
+    Ok(())
+}
+
+fn copy_disk(world: &mut World) -> Result<(), String> {
+    let site = site(world);
+    world.copy_disk(site);
+    Ok(())
+}
+
+fn put_disk_back(world: &mut World) -> Result<(), String> {
+    let site = site(world);
+    world.put_disk_back(site);
     Ok(())
 }
 

@@ -76,8 +76,14 @@ async fn only_operators_ask_and_only_gateways_deliver() {
         let channel = ask::channel(world.aggregator.addr(), &world.pki.identity(role, site, name));
         let asks = ask::aggregate(channel.clone(), &question).await.map(|_| ());
         let lists = ask::devices(channel.clone(), "").await.map(|_| ());
-        let start =
-            Start { epoch: 7, epoch_created_ms: now_ms(), shards: 1, version: "test".to_owned(), run: 0 };
+        let start = Start {
+            epoch: 7,
+            epoch_created_ms: now_ms(),
+            shards: 1,
+            version: "test".to_owned(),
+            run: 0,
+            previous_runs: Vec::new(),
+        };
         let first = DeliverRequest { kind: Some(Kind::Start(start)) };
         // The stream stays open behind the start; otherwise the answer is its end.
         let requests = tokio_stream::StreamExt::chain(tokio_stream::once(first), tokio_stream::pending());

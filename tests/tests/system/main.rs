@@ -6,6 +6,7 @@ mod backlog;
 mod conditions;
 mod defects;
 mod flow;
+mod folders;
 mod grpc;
 mod identity;
 mod json_lines;

@@ -6,6 +6,14 @@ fn gateway() -> GatewayId {
     GatewayId { site: Name::new("berlin").unwrap(), name: Name::new("g1").unwrap() }
 }
 
+fn delivered(numbers: &[u64]) -> Vec<Delivered> {
+    let one = |number: &u64| {
+        let run = RunDelivered { run: 7, previous: previous_runs(&[6]), number: *number };
+        Delivered { number: *number, runs: vec![run] }
+    };
+    numbers.iter().map(one).collect()
+}
+
 fn message(kind: Kind) -> wire::DeliverRequest {
     wire::DeliverRequest { kind: Some(kind) }
 }
@@ -29,7 +37,14 @@ fn admitted(admission: &mut Admission, shard: u32, number: u64) -> (bool, Order)
 
 #[test]
 fn a_stream_begins_with_a_start() {
-    let begin = wire::Start { epoch: 7, epoch_created_ms: 5, shards: 2, version: "1.0\n".repeat(40), run: 0 };
+    let begin = wire::Start {
+        epoch: 7,
+        epoch_created_ms: 5,
+        shards: 2,
+        version: "1.0\n".repeat(40),
+        run: 0,
+        previous_runs: Vec::new(),
+    };
     let (origin, version) = start(gateway(), message(Kind::Start(begin.clone()))).unwrap();
     assert_eq!((origin.epoch, origin.shards, origin.gateway), (7, 2, gateway()));
     assert_eq!(version.chars().count(), VERSION_CHARS_MAX);
@@ -40,19 +55,21 @@ fn a_stream_begins_with_a_start() {
         let begin = wire::Start { shards, ..begin.clone() };
         assert!(matches!(start(gateway(), message(Kind::Start(begin))), Err(Refusal::Shards(_))));
     }
-    let second = Admission::new(2, &[]).admit(message(Kind::Start(begin)), Horizon::OPEN);
+    let second = Admission::new(2, delivered(&[])).admit(message(Kind::Start(begin)), Horizon::OPEN);
     assert!(matches!(second, Err(Refusal::SecondStart)));
 }
 
 #[test]
 fn resume_tells_every_shard() {
-    assert_eq!(Admission::new(3, &[4]).resume().delivered, [4, 0, 0]);
-    assert_eq!(Admission::new(1, &[4, 5, 6]).resume().delivered, [4]);
+    assert_eq!(Admission::new(3, delivered(&[4])).resume().delivered, [4, 0, 0]);
+    let resume = Admission::new(1, delivered(&[4, 5, 6])).resume();
+    let run = wire::RunDelivered { run: 7, number: 4, previous_runs: vec![6] };
+    assert_eq!((resume.delivered, resume.runs), (vec![4], vec![wire::ShardRuns { runs: vec![run] }]));
 }
 
 #[test]
 fn numbers_follow_each_other_within_a_shard() {
-    let mut admission = Admission::new(2, &[4, 0]);
+    let mut admission = Admission::new(2, delivered(&[4, 0]));
     assert_eq!(admitted(&mut admission, 0, 5), (true, Order::Next));
     assert_eq!(admitted(&mut admission, 1, 1), (true, Order::Next));
     assert_eq!(admitted(&mut admission, 0, 6), (false, Order::Next));
@@ -66,7 +83,7 @@ fn numbers_follow_each_other_within_a_shard() {
 
 #[test]
 fn what_was_delivered_before_is_a_duplicate_and_what_was_lost_a_gap() {
-    let mut admission = Admission::new(2, &[4, 4]);
+    let mut admission = Admission::new(2, delivered(&[4, 4]));
     assert_eq!(admitted(&mut admission, 0, 3), (true, Order::Duplicate));
     assert_eq!(admitted(&mut admission, 0, 4), (false, Order::Duplicate));
     assert_eq!(admitted(&mut admission, 0, 5), (false, Order::Next));
@@ -76,7 +93,7 @@ fn what_was_delivered_before_is_a_duplicate_and_what_was_lost_a_gap() {
 
 #[test]
 fn live_batches_are_not_numbered() {
-    let mut admission = Admission::new(1, &[4]);
+    let mut admission = Admission::new(1, delivered(&[4]));
     assert_eq!(admitted(&mut admission, 0, 0), (false, Order::Next));
     assert_eq!(admitted(&mut admission, 0, 5), (true, Order::Next));
     assert_eq!(admitted(&mut admission, 0, 0), (false, Order::Next));
@@ -85,7 +102,7 @@ fn live_batches_are_not_numbered() {
 
 #[test]
 fn shards_and_watermarks_are_checked() {
-    let mut admission = Admission::new(2, &[]);
+    let mut admission = Admission::new(2, delivered(&[]));
     let refusal = admission.admit(batch(2, 1), Horizon::OPEN).unwrap_err();
     assert!(matches!(refusal, Refusal::Shard { shard: 2, shards: 2 }), "{refusal}");
     assert!(matches!(admission.admit(batch(0, 1), Horizon::OPEN), Ok(Admitted::Batch { .. })));
@@ -109,7 +126,7 @@ fn shards_and_watermarks_are_checked() {
 fn watermarks_far_ahead_of_the_clock_are_not_believed() {
     let now = 1_700_000_000_000;
     let horizon = Horizon::new(now, std::time::Duration::from_secs(600));
-    let mut admission = Admission::new(2, &[]);
+    let mut admission = Admission::new(2, delivered(&[]));
     let mut admit = |shard, number, watermark_ms| {
         let kind = match number {
             0 => Kind::Progress(wire::Progress { shard, watermark_ms, number: 7 }),
@@ -139,7 +156,7 @@ fn watermarks_far_ahead_of_the_clock_are_not_believed() {
 
 #[test]
 fn numbers_that_no_gateway_reaches_are_refused() {
-    let mut admission = Admission::new(1, &[3]);
+    let mut admission = Admission::new(1, delivered(&[3]));
     for number in [NUMBER_MAX + 1, u64::MAX] {
         let refusal = admission.admit(batch(0, number), Horizon::OPEN).unwrap_err();
         assert!(matches!(refusal, Refusal::Number { .. }), "{refusal}");

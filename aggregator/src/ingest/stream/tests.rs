@@ -58,8 +58,14 @@ impl Rig {
     /// A stream after its Start, and what was delivered before.
     async fn start(&self) -> (Stream, Vec<u64>) {
         let mut stream = self.open();
-        let start =
-            wire::Start { epoch: 1, epoch_created_ms: 1, shards: 1, version: "test".to_owned(), run: 0 };
+        let start = wire::Start {
+            epoch: 1,
+            epoch_created_ms: 1,
+            shards: 1,
+            version: "test".to_owned(),
+            run: 0,
+            previous_runs: Vec::new(),
+        };
         stream.send(message(wire::deliver_request::Kind::Start(start))).await;
         match stream.responses.recv().await.unwrap().unwrap().kind.unwrap() {
             Kind::Resume(resume) => (stream, resume.delivered),

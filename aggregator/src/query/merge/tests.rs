@@ -121,7 +121,14 @@ fn known(site: &str, watermark: Option<i64>, gaps: &[(Option<i64>, Option<i64>, 
         batches,
     };
     GatewayEntry {
-        origin: Origin { gateway: gateway(site, "g1"), epoch: 1, epoch_created_ms: 0, shards: 1 },
+        origin: Origin {
+            gateway: gateway(site, "g1"),
+            epoch: 1,
+            epoch_created_ms: 0,
+            shards: 1,
+            run: 0,
+            previous_runs: Default::default(),
+        },
         watermark: watermark.and_then(Timestamp::from_millis),
         gaps: gaps.iter().map(gap).collect(),
     }

@@ -5,7 +5,7 @@ use super::*;
 
 fn origin(epoch: u64, created: i64, shards: u32) -> Origin {
     let gateway = GatewayId { site: Name::new("s").unwrap(), name: Name::new("g").unwrap() };
-    Origin { gateway, epoch, epoch_created_ms: created, shards }
+    Origin { gateway, epoch, epoch_created_ms: created, shards, run: 0, previous_runs: Default::default() }
 }
 
 fn at(seconds: i64) -> Timestamp {
@@ -44,6 +44,50 @@ fn a_watermark_needs_all_shards_and_never_goes_back() {
     assert_eq!(watermark(&catalog), Some(at(40)), "an epoch of the past says nothing about now");
     catalog.advance(new, 0, 1, Some(at(60)));
     assert_eq!(watermark(&catalog), Some(at(60)));
+}
+
+/// A folder that went back has closed less than it had: nothing beyond that is complete.
+#[test]
+fn a_new_epoch_may_be_behind_the_one_before() {
+    let mut catalog = Catalog::default();
+    let old = catalog.take_origin(&origin(1, 10, 1));
+    catalog.advance(old, 0, 1, Some(at(50)));
+    let new = catalog.take_origin(&origin(2, 20, 1));
+    catalog.advance(new, 0, 1, Some(at(30)));
+    assert_eq!(watermark(&catalog), Some(at(30)));
+    catalog.advance(old, 0, 2, Some(at(70)));
+    assert_eq!(watermark(&catalog), Some(at(30)));
+}
+
+#[test]
+fn an_epoch_of_a_clock_that_was_wrong_does_not_stay_the_present_one() {
+    let mut catalog = Catalog::default();
+    let ahead = catalog.take_origin(&origin(1, 1_000, 1));
+    catalog.set_open(ahead, true);
+    let new = catalog.take_origin(&origin(2, 20, 1));
+    catalog.set_open(new, true);
+    assert_eq!(catalog.gateway_entries()[0].origin.epoch, 1, "both deliver");
+    catalog.set_open(new, false);
+    catalog.set_open(ahead, false);
+    catalog.set_open(new, true);
+    assert_eq!(catalog.gateway_entries()[0].origin.epoch, 2);
+    let (gateways, origins) = (catalog.gateways.clone(), catalog.origins.clone());
+    let restored = Catalog::restore(gateways, origins, AllSeries::default(), 0);
+    assert_eq!(restored.gateway_entries()[0].origin.epoch, 2);
+}
+
+#[test]
+fn of_epochs_that_deliver_at_once_the_least_counts() {
+    let mut catalog = Catalog::default();
+    let old = catalog.take_origin(&origin(1, 10, 1));
+    let new = catalog.take_origin(&origin(2, 20, 1));
+    catalog.advance(old, 0, 1, Some(at(30)));
+    catalog.advance(new, 0, 1, Some(at(50)));
+    assert_eq!(watermark(&catalog), Some(at(50)));
+    catalog.set_open(old, true);
+    assert_eq!(watermark(&catalog), Some(at(30)));
+    catalog.set_open(old, false);
+    assert_eq!(watermark(&catalog), Some(at(50)));
 }
 
 #[test]

@@ -112,7 +112,7 @@ async fn close_packs_and_stops() {
     let mut last = batch(0, 1, vec![entry(0, 1, 1, 1)]);
     last.watermark = Some(at(20));
     put(&store, &mut model, &origin, last).await;
-    store.progress(&origin, 1, Some(at(30)), 0);
+    store.progress(&origin, 1, Some(at(30)), 0).unwrap();
     store.close().await.unwrap();
     let refused = store.put(&origin, batch(0, 2, Vec::new()), false).await;
     assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");

@@ -142,7 +142,7 @@ fn records_keep_gaps_and_older_ones_have_none() {
     assert_eq!(Vec::<Shard>::restore(shards.record()), Some(shards));
     // As of before there were gaps: one shard, number 3, watermark of 1 ns.
     let older = [0x0a, 4, 0x08, 3, 0x10, 2];
-    let record = crate::store::records::ShardsRecord::decode(older.as_slice()).unwrap();
+    let record = crate::store::records::shards::ShardsRecord::decode(older.as_slice()).unwrap();
     let restored = Vec::<Shard>::restore(record).unwrap();
     let time = Some(Timestamp::from_nanos(1));
     assert_eq!(restored, [Shard { number: 3, watermark: time, whole_to: time, ..Shard::default() }]);

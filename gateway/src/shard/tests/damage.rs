@@ -12,7 +12,7 @@ use std::{
 use catchment_journal::{Committer, DiskFile, sim::SimDisk};
 
 use super::*;
-use crate::uplink::flight::Flight;
+use crate::{lineage::Numbering, uplink::flight::Flight};
 
 const FOLDER: &str = "/data/shard-0";
 pub(super) const DEVICES: usize = 4;
@@ -175,7 +175,7 @@ impl Site {
 
     pub(super) fn deliver(&mut self) {
         let outbox = self.shard.outbox().clone();
-        let mut flight = Flight::new(self.centre.highest);
+        let mut flight = Flight::new(Numbering::default(), self.centre.highest);
         let mut reader = outbox.read(outbox.start_position());
         let mut record = Vec::new();
         loop {

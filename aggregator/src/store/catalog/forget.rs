@@ -1,0 +1,34 @@
+//! What goes out of the catalog: series and windows that are forgotten.
+
+use catchment_partial::Timestamp;
+
+use super::{super::groups::group_of, Catalog};
+
+impl Catalog {
+    /// Forgets a series that has no windows any more.
+    pub(in crate::store) fn remove_series(&mut self, id: u32) {
+        let Some((series, group)) = self.series.remove(id) else { return };
+        self.series_numbers.remove(&(series.gateway, series.key.key().clone()));
+        let number = group_of(id);
+        if let Some(group) = group {
+            self.dirty.groups.remove(&number);
+            if group.stored {
+                self.dirty.removed.insert(number);
+            }
+        } else if let Some(group) = self.series.group_mut(number)
+            && !std::mem::replace(&mut group.dirty, true)
+        {
+            self.dirty.groups.insert(number);
+        }
+    }
+
+    /// The windows of a series before this one are gone.
+    pub(in crate::store) fn raise_first(&mut self, id: u32, first: Timestamp) {
+        if let Some((series, _)) = self.series.get_mut(id)
+            && series.first < first
+        {
+            series.first = first.min(series.last);
+            self.mark(id);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Runs of a gateway at the gate: one of them delivers, and who did is remembered.
+
+use std::task::Poll;
+
+use catchment_proto::Batch;
+use futures_util::{FutureExt as _, future::BoxFuture};
+
+use super::super::{
+    Delivered, EmbeddedStore, Origin, RunDelivered, Store, StoreError, previous_runs,
+    testing::{Model, batch, content, entry, open, origin},
+};
+
+fn run(run: u64, previous_run: u64) -> Origin {
+    Origin { run, previous_runs: previous_runs(&[previous_run]), ..origin("g", 1) }
+}
+
+fn one(number: u64) -> Batch {
+    batch(0, number, vec![entry(0, number as i64, number, number)])
+}
+
+async fn put(store: &EmbeddedStore, origin: &Origin, number: u64) -> Result<(), StoreError> {
+    store.put(origin, one(number), false).await
+}
+
+#[tokio::test]
+async fn only_the_run_that_began_last_delivers() {
+    let data = tempfile::tempdir().unwrap();
+    let (store, _) = open(data.path());
+    let (old, new) = (run(5, 0), run(6, 5));
+    store.begin(&old).await.unwrap();
+    put(&store, &old, 1).await.unwrap();
+    let begun = store.begin(&new).await.unwrap();
+    let delivered =
+        Delivered { number: 1, runs: vec![RunDelivered { run: 5, previous: previous_runs(&[]), number: 1 }] };
+    assert_eq!(begun, [delivered, Delivered::default()]);
+    assert!(matches!(put(&store, &old, 2).await, Err(StoreError::Superseded)), "a new batch");
+    put(&store, &new, 2).await.unwrap();
+    assert!(
+        matches!(put(&store, &old, 2).await, Err(StoreError::Superseded)),
+        "nor is another's taken for its own"
+    );
+    let live = store.put(&old, batch(0, 0, vec![entry(0, 9, 9, 9)]), false).await;
+    assert!(matches!(live, Err(StoreError::Superseded)), "{live:?}");
+    let progress = store.progress(&old, 0, Some(super::super::testing::at(50)), 0);
+    assert!(matches!(progress, Err(StoreError::Superseded)), "{progress:?}");
+    assert_eq!(store.gateways()[0].watermark, None, "a run that is over says nothing about now");
+    store.begin(&old).await.unwrap();
+    put(&store, &old, 3).await.unwrap();
+}
+
+/// What is in the journal and not yet durable is in the answer to a Start: its number must not be taken for free.
+#[tokio::test]
+async fn a_start_waits_for_what_was_taken_before() {
+    let data = tempfile::tempdir().unwrap();
+    let (store, _) = open(data.path());
+    let (old, new) = (run(5, 0), run(6, 5));
+    store.begin(&old).await.unwrap();
+    for number in 1..40 {
+        let mut putting: BoxFuture<'_, _> = store.put(&old, one(number), false);
+        let polled = std::future::poll_fn(|context| Poll::Ready(putting.poll_unpin(context))).await;
+        drop((polled, putting));
+        let begun = store.begin(&new).await.unwrap();
+        assert_eq!(begun[0].number, number);
+        store.begin(&old).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_delivered_is_known_after_starts_and_packs() {
+    let data = tempfile::tempdir().unwrap();
+    let (store, _) = open(data.path());
+    for number in 1..=6 {
+        let origin = run(10 + number / 2, 9 + number / 2);
+        store.begin(&origin).await.unwrap();
+        put(&store, &origin, number).await.unwrap();
+        if number == 4 {
+            store.pack().await.unwrap();
+        }
+    }
+    let entry = |run, number| RunDelivered { run, previous: previous_runs(&[run - 1]), number };
+    let kept = vec![entry(10, 1), entry(11, 3), entry(12, 5), entry(13, 6)];
+    let last = run(99, 13);
+    assert_eq!(store.begin(&last).await.unwrap()[0], Delivered { number: 6, runs: kept.clone() });
+    drop(store);
+    let (store, _) = open(data.path());
+    assert_eq!(store.begin(&last).await.unwrap()[0], Delivered { number: 6, runs: kept.clone() }, "replayed");
+    store.pack().await.unwrap();
+    drop(store);
+    let (store, report) = open(data.path());
+    assert_eq!(report.replayed, 0);
+    assert_eq!(store.begin(&last).await.unwrap()[0], Delivered { number: 6, runs: kept }, "packed");
+}
+
+/// A window that was folded before a folder went back has its old name: delivered by both lines, it counts once.
+#[tokio::test]
+async fn names_of_an_earlier_epoch_are_replaced_and_not_added() {
+    let data = tempfile::tempdir().unwrap();
+    let (store, _) = open(data.path());
+    let mut model = Model::default();
+    let (old, new) = (origin("g", 1), origin("g", 2));
+    let mut deliver = async |origin: &Origin, number: u64, names_epoch: u64, entries| {
+        let batch = Batch { names_epoch, ..batch(0, number, entries) };
+        store.put(origin, batch.clone(), false).await.unwrap();
+        model.put(origin, &batch);
+        assert_eq!(content(&*store), model.content());
+    };
+    deliver(&old, 1, 0, vec![entry(0, 1, 1, 7)]).await;
+    deliver(&new, 1, 1, vec![entry(0, 1, 1, 4), entry(0, 2, 2, 2)]).await;
+    deliver(&new, 2, 0, vec![entry(0, 1, 1, 4)]).await;
+    // An epoch that this store never saw: its names are kept apart all the same.
+    deliver(&new, 3, 9, vec![entry(0, 1, 1, 5)]).await;
+    deliver(&new, 4, 9, vec![entry(0, 1, 1, 6)]).await;
+    let windows: Vec<usize> = content(&*store).values().map(Vec::len).collect();
+    assert_eq!(windows, [3, 1], "one partial an epoch");
+    assert_eq!(store.gateways()[0].origin.epoch, 2, "the epoch of names alone is not the present one");
+    drop(store);
+    let (store, _) = open(data.path());
+    assert_eq!(content(&*store), model.content());
+    store.pack().await.unwrap();
+    drop(store);
+    let (store, _) = open(data.path());
+    assert_eq!(content(&*store), model.content());
+    assert_eq!(store.gateways()[0].origin.epoch, 2);
+}

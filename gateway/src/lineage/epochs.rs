@@ -1,0 +1,215 @@
+//! The epochs of one data folder, and how its own batch numbers stand in them.
+//!
+//! A folder begins with the epoch of its identity. When it turns out that it went back to an older state, or that another copy
+//! of it delivers, it begins a new one. Its own numbers go on; on the wire they begin again at 1. Batches that hold only what was
+//! folded before the two lines parted keep the names of the earlier epoch, so that what the other line delivered of the same
+//! windows is replaced and not added. What a run folded since has names of that run: whichever copies of the folder hold it, and
+//! whatever epochs they begin, they call it the same. Pure; [`super::Lineage`] keeps it on disk.
+
+use prost::Message;
+
+/// Epochs that are kept: batches of older ones left the outbox long ago.
+pub const EPOCHS_MAX: usize = 256;
+/// Format of the file.
+const VERSION: u8 = 1;
+
+/// One epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    /// Random, not 0.
+    pub id: u64,
+    /// When it began, Unix milliseconds.
+    pub created_ms: i64,
+    /// By shard; missing ones begin at 0.
+    pub shards: Vec<ShardEpoch>,
+}
+
+/// Where an epoch begins in one shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShardEpoch {
+    /// Own number of the last batch before it: the next one is number 1.
+    pub offset: u64,
+    /// From which own number on names belong to which epoch, in order; lower ones keep their names.
+    pub names: Vec<(u64, u64)>,
+}
+
+/// The epochs of a folder, in order; the last is the present one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Epochs {
+    first: Epoch,
+    later: Vec<Epoch>,
+}
+
+/// How the batches of one shard stand in the present epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Numbering {
+    offset: u64,
+    present: u64,
+    /// From which own number on names belong to which epoch, in order.
+    names: Vec<(u64, u64)>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct EpochsRecord {
+    #[prost(message, repeated, tag = "1")]
+    epochs: Vec<EpochRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct EpochRecord {
+    #[prost(fixed64, tag = "1")]
+    id: u64,
+    #[prost(sint64, tag = "2")]
+    created_ms: i64,
+    #[prost(message, repeated, tag = "3")]
+    shards: Vec<ShardRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ShardRecord {
+    #[prost(uint64, tag = "1")]
+    offset: u64,
+    #[prost(uint64, repeated, tag = "2")]
+    names_from: Vec<u64>,
+    #[prost(fixed64, repeated, tag = "3")]
+    names: Vec<u64>,
+}
+
+impl Epochs {
+    /// The epoch of the folder's identity alone.
+    pub fn first(id: u64, created_ms: i64) -> Self {
+        Self { first: Epoch { id, created_ms, shards: Vec::new() }, later: Vec::new() }
+    }
+
+    /// The present epoch.
+    pub fn present(&self) -> &Epoch {
+        self.later.last().unwrap_or(&self.first)
+    }
+
+    /// Whether an epoch was begun under this number.
+    pub fn holds(&self, id: u64) -> bool {
+        std::iter::once(&self.first).chain(&self.later).any(|epoch| epoch.id == id)
+    }
+
+    /// A new epoch begins. Its time is later than that of the one before, so that an aggregator takes it for the present one.
+    pub fn begin(&mut self, mut epoch: Epoch) {
+        epoch.created_ms = epoch.created_ms.max(self.present().created_ms.saturating_add(1));
+        self.later.push(epoch);
+        if self.later.len() >= EPOCHS_MAX {
+            self.first = self.later.remove(0);
+        }
+    }
+
+    /// How the batches of a shard stand in the present epoch.
+    pub fn numbering(&self, shard: usize) -> Numbering {
+        let present = self.present();
+        let offset = present.shards.get(shard).map_or(0, |shard| shard.offset);
+        let mut names = vec![(0, self.first.id)];
+        for epoch in std::iter::once(&self.first).chain(&self.later) {
+            names.extend(epoch.shards.get(shard).into_iter().flat_map(|shard| &shard.names));
+        }
+        Numbering { offset, present: present.id, names }
+    }
+
+    /// The bytes of the file.
+    pub fn encode(&self) -> Vec<u8> {
+        let shard = |shard: &ShardEpoch| ShardRecord {
+            offset: shard.offset,
+            names_from: shard.names.iter().map(|(from, _)| *from).collect(),
+            names: shard.names.iter().map(|(_, epoch)| *epoch).collect(),
+        };
+        let epoch = |epoch: &Epoch| EpochRecord {
+            id: epoch.id,
+            created_ms: epoch.created_ms,
+            shards: epoch.shards.iter().map(shard).collect(),
+        };
+        let epochs = std::iter::once(&self.first).chain(&self.later).map(epoch).collect();
+        let mut bytes = vec![VERSION];
+        EpochsRecord { epochs }.encode_raw(&mut bytes);
+        bytes
+    }
+
+    /// Reads what [`Self::encode`] made; `None`: it is something else.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (&VERSION, bytes) = bytes.split_first()? else { return None };
+        let shard = |shard: ShardRecord| ShardEpoch {
+            offset: shard.offset,
+            names: shard.names_from.into_iter().zip(shard.names).collect(),
+        };
+        let epoch = |epoch: EpochRecord| Epoch {
+            id: epoch.id,
+            created_ms: epoch.created_ms,
+            shards: epoch.shards.into_iter().map(shard).collect(),
+        };
+        let mut epochs = EpochsRecord::decode(bytes).ok()?.epochs.into_iter().map(epoch);
+        let first = epochs.next()?;
+        let later: Vec<Epoch> = epochs.collect();
+        std::iter::once(&first).chain(&later).all(|epoch| epoch.id != 0).then_some(())?;
+        Some(Self { first, later })
+    }
+}
+
+impl Numbering {
+    /// The number of a batch in the present epoch.
+    pub fn wire(&self, own: u64) -> u64 {
+        own.saturating_sub(self.offset)
+    }
+
+    /// The own number of a batch of the present epoch.
+    pub fn own(&self, wire: u64) -> u64 {
+        wire.saturating_add(self.offset)
+    }
+
+    /// The epoch that the names of a batch belong to; 0: the present one.
+    pub fn names_epoch(&self, own: u64) -> u64 {
+        let epoch = self.names.iter().rev().find(|(from, _)| *from <= own).map_or(0, |(_, epoch)| *epoch);
+        if epoch == self.present { 0 } else { epoch }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch(id: u64, created_ms: i64, offset: u64, names: &[(u64, u64)]) -> Epoch {
+        Epoch { id, created_ms, shards: vec![ShardEpoch { offset, names: names.to_vec() }] }
+    }
+
+    #[test]
+    fn without_a_fork_numbers_and_names_are_as_they_are() {
+        let numbering = Epochs::first(7, 1).numbering(3);
+        assert_eq!((numbering.wire(5), numbering.own(5), numbering.names_epoch(5)), (5, 5, 0));
+        assert_eq!(Numbering::default().names_epoch(5), 0);
+    }
+
+    #[test]
+    fn each_batch_keeps_the_names_that_it_was_folded_under() {
+        let mut epochs = Epochs::first(7, 100);
+        epochs.begin(epoch(8, 50, 10, &[(14, 5), (16, 8)]));
+        epochs.begin(epoch(9, 300, 20, &[(25, 9)]));
+        let numbering = epochs.numbering(0);
+        assert_eq!((numbering.wire(21), numbering.own(1)), (1, 21));
+        let names: Vec<u64> = [13, 14, 15, 16, 24, 25].map(|own| numbering.names_epoch(own)).into();
+        assert_eq!(names, [7, 5, 5, 8, 8, 0]);
+        assert_eq!(Epochs::decode(&epochs.encode()), Some(epochs.clone()));
+        assert_eq!((epochs.present().id, epochs.present().created_ms), (9, 300));
+        assert_eq!(epochs.later[0].created_ms, 101, "later than the one before, whatever the clock says");
+    }
+
+    #[test]
+    fn the_list_is_bounded() {
+        let mut epochs = Epochs::first(1, 0);
+        for id in 2..1000 {
+            epochs.begin(epoch(id, 0, id, &[(id, id)]));
+        }
+        assert_eq!(epochs.later.len(), EPOCHS_MAX - 1);
+        assert_eq!(epochs.numbering(0).names_epoch(998), 998);
+    }
+
+    #[test]
+    fn other_bytes_are_no_list() {
+        assert_eq!(Epochs::decode(&[]), None);
+        assert_eq!(Epochs::decode(&[VERSION]), None);
+        assert_eq!(Epochs::decode(&[2, 1]), None);
+    }
+}

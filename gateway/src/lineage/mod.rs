@@ -1,0 +1,195 @@
+//! Where a data folder comes from: its runs and its epochs, and what it does when it is not what it was.
+//!
+//! A folder can go back to an older state (a copy put back, files that lost their ends together) or be there twice. Then it makes
+//! batch numbers and names a second time that an aggregator has seen with other content. [`judge()`] notices, and a new epoch
+//! ([`epochs`]) keeps both lines apart. Decision 0015 has the reasons.
+//!
+//! Two small files in the data folder, each written whole: `runs` at every start before anything is accepted, `epochs` at every
+//! new epoch before anything is sent or released under it.
+
+pub mod epochs;
+pub mod judge;
+mod plan;
+pub mod runs;
+mod start;
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use catchment_journal::{Disk, RealDisk, WholeError, read_whole, write_whole};
+use catchment_proto::wire;
+
+pub(crate) use self::start::begin_run;
+pub use self::{
+    epochs::{Epoch, Epochs, Numbering, ShardEpoch},
+    judge::{Cause, Divergence, History, Seen, judge},
+    plan::{Fork, utc},
+    runs::{Run, Runs, ShardRun},
+};
+
+/// The list of runs.
+const RUNS: &str = "runs";
+/// The list of epochs; not there while the folder has its first.
+const EPOCHS: &str = "epochs";
+
+/// The folder's history cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LineageError {
+    /// Input or output failed.
+    #[error("data folder: {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The list of epochs is damaged: without it batches would go out under names that they do not have.
+    #[error(
+        "{}: damaged: restore it from a copy, or remove it: then a new epoch begins, and what waits in the outbox may count twice",
+        .0.display()
+    )]
+    Epochs(PathBuf),
+}
+
+/// What was delivered of a folder, as an aggregator says it.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    /// The answer to the Start.
+    pub resume: &'a wire::Resume,
+    /// By shard: the highest own number that this process has sent.
+    pub sent: &'a [u64],
+}
+
+/// The runs and epochs of a data folder.
+pub struct Lineage<D: Disk = RealDisk> {
+    disk: Arc<D>,
+    folder: PathBuf,
+    runs: Runs,
+    epochs: Epochs,
+}
+
+impl<D: Disk> fmt::Debug for Lineage<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { disk: _, folder, runs, epochs } = self;
+        f.debug_struct("Lineage").field("folder", folder).field("runs", runs).field("epochs", epochs).finish()
+    }
+}
+
+impl<D: Disk> Lineage<D> {
+    /// Reads the history of a folder whose identity has this epoch; `new`: the folder was made just now.
+    ///
+    /// # Errors
+    /// See [`LineageError`].
+    pub fn open(
+        disk: Arc<D>,
+        folder: &Path,
+        (epoch, created_ms): (u64, i64),
+        new: bool,
+    ) -> Result<Self, LineageError> {
+        let runs = read_runs(&*disk, &folder.join(RUNS))?.unwrap_or_else(|| Runs::none(new));
+        let path = folder.join(EPOCHS);
+        let epochs = match read_whole(&*disk, &path) {
+            Ok(None) => Epochs::first(epoch, created_ms),
+            Ok(Some(bytes)) => Epochs::decode(&bytes).ok_or(LineageError::Epochs(path))?,
+            Err(WholeError::Damaged { path }) => return Err(LineageError::Epochs(path)),
+            Err(WholeError::Io { path, source }) => return Err(LineageError::Io { path, source }),
+        };
+        Ok(Self { disk, folder: folder.to_owned(), runs, epochs })
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), LineageError> {
+        let path = self.folder.join(name);
+        write_whole(&*self.disk, &path, bytes).map_err(|source| LineageError::Io { path, source })
+    }
+
+    /// A run begins, and its shards make batches from these numbers on. Before any batch is made.
+    ///
+    /// # Errors
+    /// [`LineageError::Io`].
+    pub fn begin_run(
+        &mut self,
+        started_ms: i64,
+        watermark_ms: Option<i64>,
+        bases: &[u64],
+    ) -> Result<(), LineageError> {
+        let id = self.disk.random_u64().max(1);
+        let shards = bases.iter().map(|base| ShardRun { base: *base, sealed: None }).collect();
+        self.runs.begin(Run { id, started_ms, watermark_ms, shards });
+        self.write(RUNS, &self.runs.encode())
+    }
+
+    /// Every window that was open before this run is closed, in batches before these numbers. Before anything is accepted.
+    ///
+    /// # Errors
+    /// [`LineageError::Io`].
+    pub fn seal(&mut self, sealed: &[u64]) -> Result<(), LineageError> {
+        self.runs.seal(sealed);
+        self.write(RUNS, &self.runs.encode())
+    }
+
+    /// The first message of a stream.
+    pub fn start(&self, shards: usize) -> wire::Start {
+        let epoch = self.epochs.present();
+        wire::Start {
+            epoch: epoch.id,
+            epoch_created_ms: epoch.created_ms,
+            shards: u32::try_from(shards).unwrap_or(u32::MAX),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            run: self.runs.present().map_or(0, |run| run.id),
+            previous_runs: self.runs.previous(),
+        }
+    }
+
+    /// How the batches of a shard stand in the present epoch.
+    pub fn numbering(&self, shard: usize) -> Numbering {
+        self.epochs.numbering(shard)
+    }
+
+    /// What would keep the folder apart from the line that delivered, if that is another; `None`: it is what it was. `held`: by
+    /// shard, the lowest own number that is in the outbox; `None`: it is empty.
+    pub fn judge(&self, standing: &Standing<'_>, held: &[Option<u64>]) -> Option<Fork> {
+        let fresh = (self.disk.random_u64() >> 1).max(1);
+        plan::plan(&self.runs, &self.epochs, standing, held, fresh)
+    }
+
+    /// Begins the epoch of a fork, durably; `now_ms` by the gateway's clock.
+    ///
+    /// # Errors
+    /// [`LineageError::Io`]: the epoch may not be used.
+    pub fn fork(&mut self, fork: &Fork, now_ms: i64) -> Result<(), LineageError> {
+        let mut epochs = self.epochs.clone();
+        epochs.begin(Epoch { id: fork.epochs.1, created_ms: now_ms, shards: fork.shards.clone() });
+        self.write(EPOCHS, &epochs.encode())?;
+        self.epochs = epochs;
+        Ok(())
+    }
+}
+
+/// The list of runs; one that is damaged is set aside, and what ran before is then unknown.
+fn read_runs<D: Disk>(disk: &D, path: &Path) -> Result<Option<Runs>, LineageError> {
+    let io = |source| LineageError::Io { path: path.to_owned(), source };
+    let bytes = match read_whole(disk, path) {
+        Ok(None) => return Ok(None),
+        Ok(Some(bytes)) => Some(bytes),
+        Err(WholeError::Damaged { .. }) => None,
+        Err(WholeError::Io { path, source }) => return Err(LineageError::Io { path, source }),
+    };
+    if let Some(runs) = bytes.as_deref().and_then(Runs::decode) {
+        return Ok(Some(runs));
+    }
+    let mut aside = path.to_owned().into_os_string();
+    aside.push(".bad");
+    let aside = PathBuf::from(aside);
+    disk.rename(path, &aside).map_err(io)?;
+    tracing::warn!(
+        set_aside = %aside.display(),
+        "the list of this gateway's runs is damaged and set aside: a folder that went back before now may not be noticed"
+    );
+    Ok(Some(Runs::none(false)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+use catchment_journal::{DiskFile as _, sim::SimDisk};
+
+use super::*;
+
+const FOLDER: &str = "/data";
+
+fn disk() -> Arc<SimDisk> {
+    let disk = Arc::new(SimDisk::new(7));
+    disk.create_dir_all(Path::new(FOLDER)).unwrap();
+    disk
+}
+
+fn open(disk: &Arc<SimDisk>, new: bool) -> Lineage<SimDisk> {
+    Lineage::open(Arc::clone(disk), Path::new(FOLDER), (7, 1_000), new).unwrap()
+}
+
+fn run(disk: &Arc<SimDisk>, new: bool, base: u64, sealed: u64) -> Lineage<SimDisk> {
+    let mut lineage = open(disk, new);
+    lineage.begin_run(2_000, Some(1_500), &[base]).unwrap();
+    lineage.seal(&[sealed]).unwrap();
+    lineage
+}
+
+fn resume(delivered: u64, runs: &[(u64, u64)]) -> wire::Resume {
+    let run = |(run, number): &(u64, u64)| wire::RunDelivered {
+        run: *run,
+        number: *number,
+        previous_runs: Vec::new(),
+    };
+    let runs = wire::ShardRuns { runs: runs.iter().map(run).collect() };
+    wire::Resume { delivered: vec![delivered], runs: vec![runs], series: None }
+}
+
+/// Puts the folder back to a copy of it.
+fn put_back(disk: &SimDisk, runs: &[u8]) {
+    write_whole(disk, &Path::new(FOLDER).join(RUNS), runs).unwrap();
+}
+
+#[test]
+fn a_folder_that_went_back_begins_a_new_epoch_and_keeps_it() {
+    let disk = disk();
+    let first = run(&disk, true, 1, 1);
+    let start = first.start(1);
+    assert_eq!((start.epoch, start.previous_runs.len(), start.epoch_created_ms), (7, 0, 1_000));
+    let copy = first.runs.encode();
+    let second = run(&disk, false, 11, 13);
+    assert_eq!(second.start(1).previous_runs, [start.run]);
+    put_back(&disk, &copy);
+
+    let mut restored = run(&disk, false, 6, 8);
+    let answer = resume(20, &[(start.run, 9), (second.start(1).run, 20)]);
+    let standing = Standing { resume: &answer, sent: &[0] };
+    let fork = restored.judge(&standing, &[Some(3)]).unwrap();
+    assert_eq!((fork.cause, fork.suspect_from_ms), (Cause::WentBack, Some(1_500)));
+    restored.fork(&fork, 500).unwrap();
+    let numbering = restored.numbering(0);
+    assert_eq!((numbering.wire(6), numbering.wire(8)), (1, 3));
+    assert_eq!((numbering.names_epoch(7), numbering.names_epoch(8)), (7, 0));
+    let begun = restored.start(1);
+    assert!(begun.epoch == begun.run && begun.epoch_created_ms == 1_001, "{begun:?}");
+    assert!(restored.judge(&Standing { resume: &resume(0, &[]), sent: &[0] }, &[Some(6)]).is_none());
+
+    let next = run(&disk, false, 9, 10);
+    assert_eq!(next.start(1).epoch, begun.epoch, "the epoch is kept");
+    assert_eq!(next.numbering(0), numbering);
+    assert!(
+        next.judge(&Standing { resume: &resume(3, &[(begun.run, 3)]), sent: &[0] }, &[Some(9)]).is_none()
+    );
+}
+
+#[test]
+fn what_was_released_has_no_number_in_a_new_epoch() {
+    let disk = disk();
+    let lineage = run(&disk, true, 1, 1);
+    let answer = resume(20, &[(99, 20)]);
+    let offset = |held, sent| {
+        let standing = Standing { resume: &answer, sent: &[sent] };
+        lineage.judge(&standing, &[held]).unwrap().shards[0].offset
+    };
+    assert_eq!(offset(Some(5), 8), 4, "from the first that is still there");
+    assert_eq!(offset(None, 8), 8, "from the next that is made");
+    assert_eq!(offset(None, 0), 0);
+}
+
+#[test]
+fn a_damaged_list_of_runs_is_set_aside_and_proves_nothing() {
+    let disk = disk();
+    run(&disk, true, 1, 1);
+    let path = Path::new(FOLDER).join(RUNS);
+    disk.open(&path).unwrap().write_all_at(&[0xff], 22).unwrap();
+    let lineage = run(&disk, false, 10, 10);
+    assert!(disk.len(&Path::new(FOLDER).join("runs.bad")).unwrap().is_some());
+    let judge = |delivered: u64| {
+        let answer = resume(delivered, &[(5, delivered)]);
+        lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).is_some()
+    };
+    assert!(!judge(9), "a run from before may have delivered it");
+    assert!(judge(10), "no run before this one made it");
+}
+
+#[test]
+fn without_its_epochs_a_folder_is_refused() {
+    let disk = disk();
+    let mut lineage = run(&disk, true, 1, 1);
+    let answer = resume(5, &[(9, 5)]);
+    let fork = lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).unwrap();
+    lineage.fork(&fork, 3_000).unwrap();
+    disk.open(&Path::new(FOLDER).join(EPOCHS)).unwrap().write_all_at(&[0xff], 22).unwrap();
+    let refused = Lineage::open(disk, Path::new(FOLDER), (7, 1_000), false).unwrap_err().to_string();
+    assert!(refused.contains("/data/epochs: damaged") && refused.contains("restore it"), "{refused}");
+}
+
+#[test]
+fn every_file_is_written_before_it_counts() {
+    let disk = disk();
+    let mut lineage = run(&disk, true, 1, 1);
+    let answer = resume(5, &[(9, 5)]);
+    let fork = lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).unwrap();
+    disk.fail_write_after(0);
+    assert!(lineage.fork(&fork, 3_000).is_err());
+    assert_eq!(lineage.start(1).epoch, 7, "an epoch that is not durable is not used");
+}

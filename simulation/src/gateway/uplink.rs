@@ -1,0 +1,165 @@
+//! A gateway's runs, and its end of the streams to the aggregator.
+
+use std::{path::Path, sync::Arc};
+
+use catchment_gateway::{
+    clock::{Clock, ManualClock},
+    cut,
+    lineage::{Lineage, Standing},
+    shard::{Shard, Wait},
+    uplink::flight::Flight,
+};
+use catchment_journal::{Committer, Position, ReadEvent, Reader, sim::SimDisk};
+use catchment_partial::Timestamp;
+use catchment_proto::{Naming, wire};
+use prost::Message as _;
+
+use super::{End, Gateway};
+
+/// Batches on their way at once: few, so that the bound is met.
+const IN_FLIGHT_MAX: usize = 3;
+
+/// The gateway's end of a stream to the aggregator.
+pub(super) struct Feed {
+    naming: Naming,
+    pub(super) flight: Flight,
+    reader: Reader<SimDisk>,
+    pub(super) told: Option<Timestamp>,
+}
+
+impl Gateway {
+    /// The first message of a stream.
+    pub fn begin_stream(&self) -> wire::Start {
+        self.lineage.start(1)
+    }
+
+    /// A stream to the aggregator begins with its answer to the Start. False: the folder is not what it was, a new epoch has
+    /// begun, and the stream ends.
+    ///
+    /// # Errors
+    /// See [`End`].
+    pub fn connect(&mut self, resume: &wire::Resume) -> Result<bool, End> {
+        let outbox = self.shard.outbox();
+        let mut reader = outbox.read(outbox.start_position());
+        let standing = Standing { resume, sent: &[self.sent] };
+        if self.lineage.judge(&standing, &[]).is_some() {
+            let mut record = Vec::new();
+            let held = match reader.next(&mut record).map_err(|_| End::Failed)? {
+                ReadEvent::Record(_) => cut::split_record(&record).map(|(number, _)| number),
+                _ => None,
+            };
+            let now_ms = self.clock.wall().as_millis();
+            if let Some(fork) = self.lineage.judge(&standing, &[held]) {
+                self.lineage.fork(&fork, now_ms).map_err(|_| End::Failed)?;
+            }
+            return Ok(false);
+        }
+        self.shard.live_anew();
+        let delivered = resume.delivered.first().copied().unwrap_or(0);
+        let flight = Flight::new(self.lineage.numbering(0), delivered);
+        self.feed = Some(Feed { naming: Naming::default(), flight, reader, told: None });
+        Ok(true)
+    }
+
+    /// The stream is lost.
+    pub fn disconnect(&mut self) {
+        self.feed = None;
+        self.live = None;
+    }
+
+    /// Everything up to a batch is durable at the aggregator.
+    pub fn acknowledged(&mut self, number: u64) {
+        let Some(feed) = &mut self.feed else { return };
+        if let (_, Some(position)) = feed.flight.settle(number) {
+            self.shard.outbox().release(position);
+        }
+    }
+
+    /// The next message for the aggregator.
+    ///
+    /// # Errors
+    /// See [`End`].
+    pub fn feed(&mut self) -> Result<Option<wire::DeliverRequest>, End> {
+        let Some(feed) = &mut self.feed else { return Ok(None) };
+        let outbox = self.shard.outbox();
+        let progress = self.shard.progress();
+        let readable = outbox.durable();
+        feed.reader.extend();
+        let mut record = Vec::new();
+        while feed.flight.len() < IN_FLIGHT_MAX {
+            match feed.reader.next(&mut record).map_err(|_| End::Failed)? {
+                ReadEvent::Record(position) => {
+                    let (number, bytes) = cut::split_record(&record).ok_or_else(|| unreadable(position))?;
+                    if feed.flight.is_known(number) {
+                        outbox.release(position);
+                        continue;
+                    }
+                    let mut batch = wire::Batch::decode(bytes).map_err(|_| unreadable(position))?;
+                    feed.flight.address(&mut batch, number);
+                    feed.flight.leave(number, position);
+                    self.sent = self.sent.max(number);
+                    return Ok(Some(request(wire::deliver_request::Kind::Batch(feed.naming.shorten(batch)))));
+                }
+                ReadEvent::Damage(damage) => return Err(End::Defect(format!("outbox: {damage}"))),
+                ReadEvent::End => break,
+            }
+        }
+        if !feed.flight.is_empty() {
+            return Ok(None);
+        }
+        outbox.release(readable);
+        let Some(progress) = progress.filter(|now| now.watermark != feed.told && readable >= now.outbox_end)
+        else {
+            return Ok(None);
+        };
+        feed.told = progress.watermark;
+        let message = progress.watermark.map(|watermark| {
+            let number = feed.flight.wire(progress.number);
+            let progress = wire::Progress { shard: 0, watermark_ms: watermark.as_millis(), number };
+            request(wire::deliver_request::Kind::Progress(progress))
+        });
+        Ok(message)
+    }
+
+    /// The state of open windows, once it is durable.
+    pub fn live(&mut self) -> Vec<wire::DeliverRequest> {
+        let Some(feed) = &mut self.feed else { return Vec::new() };
+        let (end, batches) = self.live.take().unwrap_or_else(|| self.shard.live());
+        if self.shard.journal().durable() < end {
+            self.live = Some((end, batches));
+            return Vec::new();
+        }
+        let message = |batch| request(wire::deliver_request::Kind::Batch(feed.naming.shorten(batch)));
+        batches.into_iter().map(message).collect()
+    }
+}
+
+/// As a gateway's start: where the batches of this run begin, the end of what was open, and where that ends. `None` while the
+/// disk refuses.
+pub(super) fn begin_run(
+    disk: &Arc<SimDisk>,
+    identity: (u64, i64),
+    shard: &mut Shard<SimDisk>,
+    journal: &mut Committer<SimDisk>,
+    clock: &Arc<ManualClock>,
+) -> Option<Lineage<SimDisk>> {
+    let mut lineage = Lineage::open(Arc::clone(disk), Path::new("/gateway"), identity, false).ok()?;
+    lineage.begin_run(clock.wall().as_millis(), None, &[shard.base()]).ok()?;
+    let sealed = loop {
+        match shard.seal() {
+            Ok(sealed) => break sealed,
+            Err(Wait::Sync) => journal.step().ok()?,
+            Err(_) => return None,
+        }
+    };
+    lineage.seal(&[sealed]).ok()?;
+    Some(lineage)
+}
+
+fn unreadable(position: Position) -> End {
+    End::Defect(format!("the outbox's record at {position} is no batch"))
+}
+
+fn request(kind: wire::deliver_request::Kind) -> wire::DeliverRequest {
+    wire::DeliverRequest { kind: Some(kind) }
+}

@@ -1,0 +1,82 @@
+//! A gateway's place, and what may happen to its disk as a whole.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use catchment_gateway::clock::ManualClock;
+use catchment_journal::sim::{SimCopy, SimDisk};
+use catchment_partial::Timestamp;
+use catchment_proto::{GatewayId, Name};
+
+use super::World;
+use crate::{device::Up, gateway::Gateway, random::Random, truth::Mark};
+
+/// One gateway's place: its disk and clock outlive its processes.
+pub struct Site {
+    /// Its name, as the aggregator tells it.
+    pub name: String,
+    pub(super) id: GatewayId,
+    /// Its disk.
+    pub disk: SimDisk,
+    /// Its clock.
+    pub clock: Arc<ManualClock>,
+    /// The process, while it runs.
+    pub process: Option<Gateway>,
+    /// Something was done to the disk that may keep a process from starting.
+    pub disturbed: bool,
+    /// The disk was put back to an earlier state.
+    pub(super) went_back: bool,
+    /// A copy of the disk, and of what was sure then.
+    copy: Option<(SimCopy, Mark)>,
+    pub(super) next_session: u64,
+    /// Connections that their devices have lost, while the gateway still reads what was on its way.
+    pub(super) orphans: BTreeMap<u64, (usize, VecDeque<Up>)>,
+}
+
+impl World {
+    /// Somebody copies a gateway's disk, as it is at this moment.
+    pub fn copy_disk(&mut self, site: usize) {
+        let site = &mut self.sites[site];
+        site.copy = Some((site.disk.copy(), self.truth.mark(&site.name)));
+    }
+
+    /// A gateway's disk becomes what it was when it was copied: what was acknowledged since may be lost, unless it was delivered.
+    /// Its devices start again, because what they send again would be taken again.
+    pub fn put_disk_back(&mut self, site: usize) {
+        if self.sites[site].copy.is_none() {
+            return;
+        }
+        self.stop_gateway(site);
+        for device in self.devices.iter_mut().filter(|device| device.gateway == site) {
+            drop(device.reboot(&self.sites[site].name, &mut self.truth));
+        }
+        let known = &mut self.sites[site];
+        if let Some((copy, mark)) = &known.copy {
+            known.disk.put_back(copy);
+            self.truth.went_back(&known.name, mark);
+            known.went_back = true;
+            self.tally.restores += 1;
+        }
+    }
+}
+
+impl Site {
+    pub(super) fn new(number: usize, now: i64, random: &mut Random) -> Self {
+        let name = |text: &str| Name::new(text).expect("letters and digits");
+        let id = GatewayId { site: name("site"), name: name(&format!("g{number}")) };
+        Self {
+            name: id.to_string(),
+            id,
+            disk: SimDisk::new(random.bits()),
+            clock: Arc::new(ManualClock::at(Timestamp::from_nanos(now))),
+            process: None,
+            disturbed: false,
+            went_back: false,
+            copy: None,
+            next_session: 0,
+            orphans: BTreeMap::new(),
+        }
+    }
+}
