@@ -69,9 +69,15 @@ pub struct Options {
     /// Memory for packed windows that were read lately [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_CACHE")]
     pub store_cache: Option<ByteSize>,
-    /// Most series; windows of further ones are dropped and counted [default: 1000000]
+    /// Most series; further ones are refused at the gateways, before their readings are acknowledged [default: 1000000]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_STORE_SERIES_MAX")]
     pub store_series_max: Option<usize>,
+    /// Most series of the gateways of one site together [default: half of store_series_max]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_SERIES_PER_SITE_MAX")]
+    pub series_per_site_max: Option<usize>,
+    /// Most series of one gateway [default: a quarter of store_series_max]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_SERIES_PER_GATEWAY_MAX")]
+    pub series_per_gateway_max: Option<usize>,
     /// Recent windows are packed at least this often [default: 5m]
     #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_STORE_PACK_EVERY")]
     pub store_pack_every: Option<HumanDuration>,
@@ -200,6 +206,11 @@ fn number(key: &'static str, given: Option<usize>, default: usize, max: usize) -
     Err(ConfigError::Range { key, value: value.to_string(), range: format!("from 1 to {max}") })
 }
 
+/// A bound of series within the whole; above that, the whole is the bound.
+fn part(key: &'static str, given: Option<usize>) -> Result<Option<usize>, ConfigError> {
+    given.map(|given| number(key, Some(given), given, 100_000_000)).transpose()
+}
+
 /// A size of at least this many MiB.
 fn size(key: &'static str, given: Option<ByteSize>, default: u64, mib_min: u64) -> Result<u64, ConfigError> {
     let value = given.map_or(default, |size| size.0);
@@ -220,6 +231,8 @@ fn store(options: &Options) -> Result<StoreConfig, ConfigError> {
         live_bytes_max: memory("store_live_memory", options.store_live_memory, default.live_bytes_max)?,
         cache_bytes: size("store_cache", options.store_cache, default.cache_bytes, 1)?,
         series_max: number("store_series_max", options.store_series_max, default.series_max, 100_000_000)?,
+        series_per_site_max: part("series_per_site_max", options.series_per_site_max)?,
+        series_per_gateway_max: part("series_per_gateway_max", options.series_per_gateway_max)?,
         pack_every: time("store_pack_every", options.store_pack_every, default.pack_every.as_secs())?,
         pack_journal_bytes: size(
             "store_pack_journal",

@@ -59,6 +59,7 @@ pub(crate) struct Metrics {
     pub(crate) watermarks_refused: Counter,
     pub(crate) contended: Counter,
     pub(crate) ingest_ended: Family<Reason, Counter>,
+    pub(crate) ingest_refused: Family<Reason, Counter>,
     pub(crate) live_dropped: Counter,
     pub(crate) queries: Counter,
     pub(crate) queries_refused: Family<Reason, Counter>,
@@ -90,6 +91,7 @@ impl Metrics {
             watermarks_refused: Counter::default(),
             contended: Counter::default(),
             ingest_ended: Family::default(),
+            ingest_refused: Family::default(),
             live_dropped: Counter::default(),
             queries: Counter::default(),
             queries_refused: Family::default(),
@@ -132,6 +134,11 @@ impl Metrics {
             "ingest_streams_ended",
             "Delivery streams that ended, by reason",
             self.ingest_ended.clone(),
+        );
+        r.register(
+            "ingest_refused_batches",
+            "Batches that were refused before anything of them was taken, by reason; their gateways send them again",
+            self.ingest_refused.clone(),
         );
         r.register("ingest_live_dropped", "Live batches without room", self.live_dropped.clone());
         r.register("queries", "Queries that began", self.queries.clone());
@@ -241,6 +248,16 @@ impl Collector for Gateways {
             (labels(&entry.origin.gateway), f64::from(u8::from(connected)))
         });
         gauge("gateway_connected", "Whether a gateway has a stream open", connected.collect())?;
+        let series = gateways.iter().map(|entry| (labels(&entry.origin.gateway), entry.series as f64));
+        gauge("gateway_series", "Series of a gateway", series.collect())?;
+        let budgets = gateways
+            .iter()
+            .filter_map(|entry| Some((labels(&entry.origin.gateway), entry.series_max? as f64)));
+        gauge(
+            "gateway_series_max",
+            "Most series that a gateway's data folder may hold now",
+            budgets.collect(),
+        )?;
         let poisoned = f64::from(u8::from(self.store.poisoned().is_some()));
         let kind = ConstGauge::new(0.0_f64).metric_type();
         let family = encoder.encode_descriptor("store_failed", "1 when nothing more is taken", None, kind)?;

@@ -74,6 +74,8 @@ pub(crate) fn batch(number: u64, series: SeriesKey, readings: &[(i64, f64)], wat
 pub(crate) enum Fault {
     /// Refuses as full.
     Full,
+    /// Refuses for its new series.
+    TooManySeries,
     /// Refuses as failed, from now on.
     Poisoned,
 }
@@ -93,6 +95,11 @@ struct State {
     poisoned: Option<Arc<str>>,
     closed: bool,
     puts: u64,
+    budget: Option<u64>,
+}
+
+fn entry(origin: &Origin, watermark: Option<Timestamp>) -> GatewayEntry {
+    GatewayEntry { origin: origin.clone(), watermark, gaps: Vec::new(), series: 0, series_max: None }
 }
 
 /// A store in memory, for tests of what stands before it. Durable is what it says it is.
@@ -107,6 +114,11 @@ impl MemoryStore {
     /// Makes the next put fail.
     pub(crate) fn fail(&self, fault: Fault) {
         self.state.lock().unwrap().fault = Some(fault);
+    }
+
+    /// Gives gateways this budget from now on.
+    pub(crate) fn set_budget(&self, series_max: u64) {
+        self.state.lock().unwrap().budget = Some(series_max);
     }
 
     /// Whether it was closed in order.
@@ -129,6 +141,9 @@ impl MemoryStore {
         state.puts += 1;
         match state.fault.take() {
             Some(Fault::Full) => return Err(StoreError::Full("no room".to_owned())),
+            Some(Fault::TooManySeries) => {
+                return Err(StoreError::TooManySeries { message: "no room for series".to_owned() });
+            }
             Some(Fault::Poisoned) => state.poisoned = Some("the disk failed".into()),
             None => {}
         }
@@ -199,10 +214,7 @@ impl Store for MemoryStore {
         let mut state = self.state.lock().unwrap();
         match state.gateways.iter_mut().find(|entry| entry.origin.gateway == origin.gateway) {
             Some(entry) => entry.watermark = entry.watermark.max(watermark),
-            None => {
-                let gaps = Vec::new();
-                state.gateways.push(GatewayEntry { origin: origin.clone(), watermark, gaps });
-            }
+            None => state.gateways.push(entry(origin, watermark)),
         }
         Ok(())
     }
@@ -214,7 +226,7 @@ impl Store for MemoryStore {
     fn delivered(&self, origin: &Origin) -> Vec<u64> {
         let mut state = self.state.lock().unwrap();
         if !state.gateways.iter().any(|entry| entry.origin.gateway == origin.gateway) {
-            state.gateways.push(GatewayEntry { origin: origin.clone(), watermark: None, gaps: Vec::new() });
+            state.gateways.push(entry(origin, None));
         }
         let highest = |shard| state.delivered.get(&(origin.epoch, shard)).copied().unwrap_or(0);
         (0..origin.shards).map(highest).collect()
@@ -279,6 +291,14 @@ impl Store for MemoryStore {
         let count = state.rows.len();
         state.rows.retain(|(_, window, ..), _| window.end() >= before);
         Ok((count - state.rows.len()) as u64)
+    }
+
+    fn series_budget(&self, _: &Origin) -> Option<u64> {
+        self.state.lock().unwrap().budget
+    }
+
+    fn forget_series(&self, _: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Result<u64, StoreError> {
+        Err(StoreError::Read("not in memory".to_owned()))
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -48,8 +48,8 @@ pub enum Command {
     Devices(ListArgs),
     /// List the gateways: who is connected, behind by how much
     Gateways(ListArgs),
-    /// List the series: what is measured, with which labels
-    Series(ListArgs),
+    /// List the series, or forget some: what is measured, with which labels
+    Series(SeriesArgs),
     /// Send JSON lines as a device, and resend them until each is acknowledged
     Send(SendArgs),
     /// Simulate devices, and print what was acknowledged
@@ -139,6 +139,52 @@ pub struct ListArgs {
     /// How to print the list
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,
+}
+
+/// Series to list, or what else to do with series.
+#[derive(Clone, Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:
+  catchment series 'temperature{device=~\"press-.*\"}'
+  catchment series forget '{site=\"berlin\",device=\"press-17\"}' --dry-run
+
+A metric that is called like a command is listed with '{__name__=\"forget\"}'."
+)]
+pub struct SeriesArgs {
+    /// What to do; without it, list.
+    #[command(subcommand)]
+    pub command: Option<SeriesCommand>,
+    /// Which to list.
+    #[command(flatten)]
+    pub list: Option<ListArgs>,
+}
+
+/// What can be done with series beside listing them.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SeriesCommand {
+    /// Forget series with all of their windows, which makes room for new ones
+    Forget(ForgetArgs),
+}
+
+/// Which series to forget.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  catchment series forget '{site=\"berlin\",device=\"press-17\"}' --dry-run
+  catchment series forget 'temprature'
+
+A series that a device sends again afterwards is a new one. What the gateways hold of it is delivered.")]
+pub struct ForgetArgs {
+    /// What to forget, as a PromQL vector selector; it must select something
+    #[arg(value_name = "SELECTOR")]
+    pub selector: String,
+    /// Only count the series that are selected
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Which aggregator, and as whom.
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 /// What to send, where, and as whom.

@@ -188,6 +188,16 @@ impl Asker {
         self.collect(stream).await
     }
 
+    /// Forgets the series that a selector selects, or with `dry_run` counts them; answers how many.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub async fn forget_series(&mut self, selector: &str, dry_run: bool) -> Result<u64, AskError> {
+        let request = wire::ForgetSeriesRequest { selector: selector.to_owned(), dry_run };
+        let response = self.fleet.forget_series(request).await;
+        Ok(response.map_err(|status| self.refused(&status))?.into_inner().series)
+    }
+
     async fn collect<T>(&self, mut stream: Streaming<T>) -> Result<Vec<T>, AskError> {
         let mut list = Vec::new();
         while let Some(entry) = stream.message().await.map_err(|status| self.refused(&status))? {

@@ -8,7 +8,7 @@ use catchment_proto::wire;
 use serde::Serialize;
 
 use crate::{
-    args::ListArgs,
+    args::{ForgetArgs, ListArgs, SeriesArgs, SeriesCommand},
     ask::Asker,
     failure::Failure,
     print::print,
@@ -34,11 +34,34 @@ pub async fn gateways(args: &ListArgs) -> Result<(), Failure> {
     print(&show_gateways(&asker.gateways(&args.selector).await?, args.format))
 }
 
-/// Lists series.
+/// Lists series, or forgets some.
 ///
 /// # Errors
 /// No answer.
-pub async fn series(args: &ListArgs) -> Result<(), Failure> {
+pub async fn series(args: &SeriesArgs) -> Result<(), Failure> {
+    match (&args.command, &args.list) {
+        (Some(SeriesCommand::Forget(args)), _) => forget(args).await,
+        (None, Some(args)) => list_series(args).await,
+        // The parser asks for the address before.
+        (None, None) => Err(Failure::usage("give --aggregator https://HOST:PORT and --identity DIR")),
+    }
+}
+
+async fn forget(args: &ForgetArgs) -> Result<(), Failure> {
+    let mut asker = Asker::connect(&args.connection.aggregator, &args.connection.identity).await?;
+    let count = asker.forget_series(&args.selector, args.dry_run).await?;
+    print(&show_forgotten(count, args.dry_run))
+}
+
+fn show_forgotten(count: u64, dry_run: bool) -> String {
+    let series = if count == 1 { "series is" } else { "series are" };
+    match dry_run {
+        true => format!("{count} {series} selected, nothing is forgotten\n"),
+        false => format!("{count} {series} forgotten\n"),
+    }
+}
+
+async fn list_series(args: &ListArgs) -> Result<(), Failure> {
     let mut asker = Asker::connect(&args.connection.aggregator, &args.connection.identity).await?;
     print(&show_series(&asker.series(&args.selector).await?, args.format))
 }
@@ -78,6 +101,8 @@ struct GatewayJson<'a> {
     lag_ms: Option<i64>,
     devices: u32,
     series: u32,
+    series_max: Option<u64>,
+    waits_for: Option<&'a str>,
     epoch: String,
     version: &'a str,
     #[serde(skip_serializing_if = "is_zero")]
@@ -102,6 +127,8 @@ fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
         lag_ms: gateway.lag_ms,
         devices: gateway.devices,
         series: gateway.series,
+        series_max: gateway.series_max,
+        waits_for: Some(gateway.waits_for.as_str()).filter(|reason| !reason.is_empty()),
         epoch: format!("{:016x}", gateway.epoch),
         version: &gateway.version,
         lost_batches: gateway.lost_batches,
@@ -114,6 +141,7 @@ fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
     // What is rare has a column only where there is some of it.
     let lost = list.iter().any(|gateway| gateway.lost_batches > 0);
     let ahead = list.iter().any(|gateway| gateway.clock_ahead_ms.is_some());
+    let waits = list.iter().any(|gateway| !gateway.waits_for.is_empty());
     let rows = entries.map(|e| {
         let connected = match (e.connected, e.contended) {
             (_, true) => "twice",
@@ -122,15 +150,27 @@ fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
         };
         let lag = e.lag_ms.map_or_else(dash, span);
         let text = [e.site, e.gateway, e.version, connected].map(str::to_owned);
-        let rest = [e.watermark.unwrap_or_else(dash), lag, e.devices.to_string(), e.series.to_string()];
+        let of = e.series_max.map_or_else(dash, |max| max.to_string());
+        let rest = [e.watermark.unwrap_or_else(dash), lag, e.devices.to_string(), e.series.to_string(), of];
         let lost = lost.then(|| e.lost_batches.to_string());
         let ahead = ahead.then(|| e.clock_ahead_ms.map_or_else(dash, span));
-        text.into_iter().chain(rest).chain(lost).chain(ahead).collect()
+        let waits = waits.then(|| e.waits_for.map_or_else(dash, str::to_owned));
+        text.into_iter().chain(rest).chain(lost).chain(ahead).chain(waits).collect()
     });
-    let mut header =
-        vec!["site", "gateway", "version", "connected", "complete until", "behind by", "devices", "series"];
+    let mut header = vec![
+        "site",
+        "gateway",
+        "version",
+        "connected",
+        "complete until",
+        "behind by",
+        "devices",
+        "series",
+        "at most",
+    ];
     header.extend(lost.then_some("lost batches"));
     header.extend(ahead.then_some("clock ahead by"));
+    header.extend(waits.then_some("waits for"));
     list_table(&header, 6, rows, "no gateways")
 }
 
@@ -192,6 +232,8 @@ mod tests {
             epoch: 0xab,
             devices: 3,
             series: 9,
+            series_max: Some(40),
+            waits_for: "no room".to_owned(),
             version: "0.1.0".to_owned(),
             ..wire::Gateway::default()
         }
@@ -201,12 +243,12 @@ mod tests {
     fn gateways_as_json_and_table() {
         let expected = concat!(
             r#"[{"site":"berlin","gateway":"gw","connected":true,"watermark":"2026-11-22T10:00:00Z","lag_ms":2500,"#,
-            r#""devices":3,"series":9,"epoch":"00000000000000ab","version":"0.1.0"}]"#,
+            r#""devices":3,"series":9,"series_max":40,"waits_for":"no room","epoch":"00000000000000ab","version":"0.1.0"}]"#,
             "\n",
         );
         assert_eq!(show_gateways(&[gateway()], ListFormat::Json), expected);
         let text = show_gateways(&[gateway()], ListFormat::Table);
-        assert!(text.contains("2s 500ms") && text.contains("yes"), "{text}");
+        assert!(text.contains("2s 500ms") && text.contains("yes") && text.contains("no room"), "{text}");
         assert!(!text.contains("lost batches") && !text.contains("clock ahead"), "{text}");
         let ill = wire::Gateway { lost_batches: 7, clock_ahead_ms: Some(3_600_000), ..gateway() };
         let json = show_gateways(std::slice::from_ref(&ill), ListFormat::Json);
@@ -217,6 +259,29 @@ mod tests {
         assert!(show_gateways(&[twice], ListFormat::Table).contains("twice"));
         let never = wire::Gateway { watermark_ms: None, lag_ms: None, ..gateway() };
         assert!(show_gateways(&[never], ListFormat::Json).contains(r#""watermark":null,"lag_ms":null"#));
+    }
+
+    #[test]
+    fn series_are_listed_or_forgotten() {
+        use clap::Parser as _;
+
+        use crate::args::{Cli, Command};
+
+        let parse = |args: &[&str]| match Cli::try_parse_from(["catchment", "series"].iter().chain(args)) {
+            Ok(Cli { command: Command::Series(args), .. }) => Ok(args),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        };
+        let there = ["--aggregator", "https://a:1", "--identity", "d"];
+        let listed = parse(&[&["m"], &there[..]].concat()).unwrap();
+        assert_eq!(listed.list.map(|list| list.selector).as_deref(), Some("m"));
+        assert_eq!(parse(&there).unwrap().list.map(|list| list.selector).as_deref(), Some(""));
+        let forgotten = parse(&[&["forget", "m", "--dry-run"], &there[..]].concat()).unwrap();
+        let Some(SeriesCommand::Forget(args)) = forgotten.command else { panic!("{forgotten:?}") };
+        assert_eq!((args.selector.as_str(), args.dry_run), ("m", true));
+        assert!(parse(&[&["forget"], &there[..]].concat()).unwrap_err().contains("SELECTOR"));
+        assert_eq!(show_forgotten(1, false), "1 series is forgotten\n");
+        assert_eq!(show_forgotten(7, true), "7 series are selected, nothing is forgotten\n");
     }
 
     #[test]

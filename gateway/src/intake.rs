@@ -147,7 +147,7 @@ pub enum Reason {
     TooOld,
     /// Event time beyond `future_max`.
     TooFarAhead,
-    /// The device has `series_max` series already.
+    /// The device has `series_max` series already, or the gateway all that its aggregator allows.
     TooManySeries,
     /// More readings in one message than `readings_max`.
     TooManyReadings,

@@ -9,6 +9,7 @@
 //! The files are named as these hops. [`bind`] makes everything ready, [`Gateway::run`] serves until it is told to
 //! stop. Both must run within an actix system: [`system`] makes one, [`spawn()`] does all of it on a thread.
 
+pub mod budget;
 pub mod clock;
 mod conditions;
 pub mod config;

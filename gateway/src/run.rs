@@ -25,6 +25,7 @@ use catchment_settings::{
 use tokio::{net::TcpListener, sync::watch, time::sleep};
 
 use crate::{
+    budget::{Budget, BudgetFile},
     clock::{Clock, SystemClock},
     conditions::{UplinkWatch, watch_room},
     config::Config,
@@ -103,11 +104,9 @@ impl StartError {
         match self {
             Self::Identity(_) | Self::Role { .. } | Self::Tls(_) => true,
             Self::Data(error) => error.is_configuration(),
-            Self::Shards(_)
-            | Self::Lineage(_)
-            | Self::Recover(_)
-            | Self::Bind { .. }
-            | Self::Thread(_) => false,
+            Self::Shards(_) | Self::Lineage(_) | Self::Recover(_) | Self::Bind { .. } | Self::Thread(_) => {
+                false
+            }
         }
     }
 }
@@ -134,6 +133,7 @@ pub struct Gateway {
     http: Option<HttpServer>,
     shards: Vec<Shard>,
     lineage: Lineage,
+    budget: BudgetFile,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
 }
@@ -201,7 +201,11 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     let created_ms = i64::try_from(data.created_ms()).unwrap_or(i64::MAX);
     let identity = (data.epoch(), created_ms);
     let mut lineage = Lineage::open(Arc::new(RealDisk), &config.data, identity, data.is_new())?;
-    let mut opened = open_shards(&config, shards, &clock, &metrics)?;
+    let budget = BudgetFile::open(&config.data);
+    metrics
+        .series_max
+        .set(budget.budget().series_max().map_or(0, |max| i64::try_from(max).unwrap_or(i64::MAX)));
+    let mut opened = open_shards(&config, shards, &clock, &metrics, budget.budget())?;
     begin_run(&mut lineage, &mut opened, clock.wall().as_millis())?;
     let bind_error = |addr| move |error| StartError::Bind { addr, error };
     let listener = TcpListener::bind(config.listen).await.map_err(bind_error(config.listen))?;
@@ -209,7 +213,20 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
         Some(addr) => Some(HttpServer::bind(addr).await.map_err(bind_error(addr))?),
         None => None,
     };
-    Ok(Gateway { config, id, tls, client, data, listener, http, shards: opened, lineage, clock, metrics })
+    Ok(Gateway {
+        config,
+        id,
+        tls,
+        client,
+        data,
+        listener,
+        http,
+        shards: opened,
+        lineage,
+        budget,
+        clock,
+        metrics,
+    })
 }
 
 fn default_shards() -> u32 {
@@ -223,16 +240,19 @@ fn open_shards(
     shards: u32,
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
+    budget: &Arc<Budget>,
 ) -> Result<Vec<Shard>, StartError> {
     let started = Instant::now();
     let results = thread::scope(|scope| {
         let open = |index: u32| {
             let folder = config.data.join(format!("shard-{index}"));
-            let (clock, metrics) = (Arc::clone(clock), Arc::clone(metrics));
+            let (clock, metrics, budget) = (Arc::clone(clock), Arc::clone(metrics), Arc::clone(budget));
             let limits = Limits::of(config, shards);
             let window = config.window;
-            scope
-                .spawn(move || Shard::open(&Setup { folder: &folder, index, window, limits, clock, metrics }))
+            scope.spawn(move || {
+                let setup = Setup { folder: &folder, index, window, limits, clock, metrics, budget };
+                Shard::open(&setup)
+            })
         };
         let threads: Vec<_> = (0..shards).map(open).collect();
         threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
@@ -286,7 +306,8 @@ impl Gateway {
     /// # Errors
     /// When a journal or outbox fails: nothing is acknowledged from then on.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { config, id, tls, client, data, listener, http, shards, lineage, clock, metrics } = self;
+        let Self { config, id, tls, client, data, listener, http, shards, lineage, budget, clock, metrics } =
+            self;
         let (stop, stopping) = watch::channel(false);
         let supervisor = Arc::new(Supervisor::default());
         let logs: Vec<ShardLog> =
@@ -311,9 +332,11 @@ impl Gateway {
             clock: Arc::clone(&clock),
             in_flight: config.uplink_in_flight,
             ack_timeout: config.uplink_ack_timeout,
+            budget: Arc::clone(budget.budget()),
         };
         let uplink = uplink::run(uplink, links, Arc::clone(&metrics));
         let uplink = tokio::spawn(supervisor.task("uplink", |_| (), uplink));
+        let keeping = tokio::spawn(supervisor.task("series budget", |_| (), budget.keep()));
         let http = http.map(|http| {
             let serving = http.run(endpoints(&metrics, &logs, &supervisor), ended(stopping.clone()));
             tokio::spawn(supervisor.task("http", |_| (), serving))
@@ -346,6 +369,7 @@ impl Gateway {
         }
         workers.into_iter().for_each(Worker::stop);
         uplink.abort();
+        keeping.abort();
         if let Some(http) = http {
             http.abort();
         }

@@ -28,8 +28,9 @@ use crate::truth::{Figures, Key};
 const IN_FLIGHT_MAX: usize = 4;
 
 /// Small bounds, so that a short schedule meets them all.
-fn config() -> StoreConfig {
+fn config(series_max: usize) -> StoreConfig {
     StoreConfig {
+        series_max,
         memory_bytes_max: 64 << 10,
         live_bytes_max: 32 << 10,
         pack_journal_bytes: 24 << 10,
@@ -48,7 +49,7 @@ fn config() -> StoreConfig {
 
 /// Something of a stream that the store has, in the order of its arrival.
 enum Flying {
-    Batch { shard: u32, number: u64, live: bool, put: BoxFuture<'static, Result<(), StoreError>> },
+    Batch { place: Place, live: bool, put: BoxFuture<'static, Result<(), StoreError>> },
     Progress { shard: u32, watermark: Option<Timestamp>, last: u64 },
 }
 
@@ -56,6 +57,15 @@ enum Flying {
 struct Beginning {
     origin: Arc<Origin>,
     delivered: BoxFuture<'static, Result<Vec<Delivered>, StoreError>>,
+}
+
+/// Where a batch stands on its stream.
+#[derive(Clone, Copy)]
+struct Place {
+    shard: u32,
+    number: u64,
+    first: bool,
+    round: u32,
 }
 
 /// The aggregator's end of a stream.
@@ -85,9 +95,14 @@ impl Aggregator {
     ///
     /// # Errors
     /// A message about a defect: damage is told although nothing was damaged.
-    pub fn start(disk: &SimDisk, tree: &MemoryTree, disturbed: bool) -> Result<Option<Self>, String> {
-        let opened =
-            EmbeddedStore::manual(Arc::new(disk.clone()), Path::new("/aggregator"), config(), tree.clone());
+    pub fn start(
+        disk: &SimDisk,
+        tree: &MemoryTree,
+        disturbed: bool,
+        series_max: usize,
+    ) -> Result<Option<Self>, String> {
+        let (disk, folder) = (Arc::new(disk.clone()), Path::new("/aggregator"));
+        let opened = EmbeddedStore::manual(disk, folder, config(series_max), tree.clone());
         let (store, journal, report) = match opened {
             Ok(opened) => opened,
             Err(_) if disturbed => return Ok(None),
@@ -140,11 +155,13 @@ impl Aggregator {
         server.flying.push_back(
             match admission.admit(message, Horizon::OPEN).map_err(|e| e.to_string())? {
                 Admitted::Progress { shard, watermark, last } => Flying::Progress { shard, watermark, last },
-                Admitted::Batch { batch, first, .. } => {
+                Admitted::Behind => return self.settle(server, down),
+                Admitted::Batch { batch, first, round, .. } => {
                     let (store, origin) = (Arc::clone(&self.store), Arc::clone(origin));
-                    let (shard, number, live) = (batch.shard, batch.number, batch.live);
+                    let place = Place { shard: batch.shard, number: batch.number, first, round };
+                    let live = batch.live;
                     let put = Box::pin(async move { store.put(&origin, batch, first).await });
-                    Flying::Batch { shard, number, live, put }
+                    Flying::Batch { place, live, put }
                 }
             },
         );
@@ -178,7 +195,7 @@ impl Aggregator {
         down: &mut VecDeque<wire::DeliverResponse>,
     ) -> Result<(), String> {
         self.begin(server, down)?;
-        let Some((origin, _)) = &server.started else { return Ok(()) };
+        let Some((origin, admission)) = &mut server.started else { return Ok(()) };
         let mut context = Context::from_waker(Waker::noop());
         // All of them are tried, so that a later one may be taken before an earlier one is acknowledged.
         let mut results = VecDeque::new();
@@ -201,7 +218,16 @@ impl Aggregator {
                     Ok(()) | Err(StoreError::Full(_)) => {}
                     Err(error) => return Err(error.to_string()),
                 },
-                Some(Flying::Batch { shard, number, .. }) => {
+                // It comes again, behind one that was refused.
+                Some(Flying::Batch { place, .. }) if !admission.counts(place.shard, place.round) => {}
+                Some(Flying::Batch { place: Place { shard, number, first, round }, .. }) => {
+                    if let Err(StoreError::TooManySeries { message }) = result {
+                        admission.refuse(shard, number, first, round);
+                        let code = "too_many_series".to_owned();
+                        let refusal = wire::BatchRefusal { shard, number, code, message };
+                        down.push_back(wire::DeliverResponse { kind: Some(Kind::Refusal(refusal)) });
+                        continue;
+                    }
                     result.map_err(|e| e.to_string())?;
                     let ack = wire::BatchAck { shard, number, series: None };
                     down.push_back(wire::DeliverResponse { kind: Some(Kind::Ack(ack)) });

@@ -15,34 +15,21 @@ use catchment_gateway::{
     lineage::Lineage,
     metrics::Metrics,
     session::{self, answers::Answers},
-    shard::{Capture, Limits, Setup, Shard, Wait},
+    shard::{Capture, Setup, Shard, Wait},
 };
 use catchment_journal::{Committer, Position, sim::SimDisk};
 use catchment_partial::{Timestamp, Width};
 use catchment_proto::{Labels, MetricName, Name, wire};
 use tokio_util::sync::CancellationToken;
 
-use crate::device::{Down, Message, Up};
+pub use crate::end::End;
+use crate::{
+    device::{Down, Message, Up},
+    limits::limits,
+};
 
 /// Sessions of a device: a connection that was lost may still be there beside the new one.
 const SESSIONS_MAX: usize = 3;
-
-/// Small bounds, so that a short schedule meets them all: segments, checkpoints, a full journal.
-pub fn limits() -> Limits {
-    Limits {
-        grace: Duration::from_millis(500),
-        open_max: Duration::from_secs(60),
-        open_windows_max: 60,
-        series_max: 16,
-        checkpoint_bytes: 700,
-        journal_bytes_max: 256 << 10,
-        outbox_bytes_max: 96 << 10,
-        segment_bytes: 16 << 10,
-        entry_bytes_max: 8 << 10,
-        record_bytes_max: 16 << 10,
-        batch_memory: 6 << 10,
-    }
-}
 
 mod uplink;
 
@@ -78,15 +65,6 @@ pub struct Gateway {
     sent: u64,
 }
 
-/// Why a gateway ends.
-#[derive(Debug)]
-pub enum End {
-    /// Its disk failed: it stops, as it should.
-    Failed,
-    /// It did what it must not do.
-    Defect(String),
-}
-
 impl Gateway {
     /// Starts on what the disk holds. `None` while the disk refuses.
     ///
@@ -106,6 +84,7 @@ impl Gateway {
             limits: limits(),
             clock: Arc::clone(clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
+            budget: Arc::default(),
         };
         let disk = Arc::new(disk.clone());
         let (mut shard, [mut journal, outbox], found) = match Shard::manual(&disk, &setup) {

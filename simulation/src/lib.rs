@@ -14,7 +14,9 @@
 
 pub mod aggregator;
 pub mod device;
+pub mod end;
 pub mod gateway;
+pub mod limits;
 pub mod random;
 pub mod schedule;
 pub mod tally;

@@ -19,6 +19,8 @@ pub struct Tally {
     pub restores: u64,
     /// New epochs that gateways began because of that.
     pub epochs: u64,
+    /// Batches that were refused for their series.
+    pub refusals: u64,
     /// Readings that are sure.
     pub readings: u64,
     /// Checkpoints and rounds of packing.
@@ -35,6 +37,7 @@ impl Tally {
         self.cuts += other.cuts;
         self.restores += other.restores;
         self.epochs += other.epochs;
+        self.refusals += other.refusals;
         self.readings += other.readings;
         self.upkeep += other.upkeep;
     }
@@ -42,12 +45,22 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kills, power_losses, disk_failures, full_disks, cuts, readings, upkeep, restores, epochs } =
-            self;
+        let Self {
+            kills,
+            power_losses,
+            disk_failures,
+            full_disks,
+            cuts,
+            refusals,
+            readings,
+            upkeep,
+            restores,
+            epochs,
+        } = self;
         write!(
             f,
             "{kills} kills, {power_losses} losses of power, {disk_failures} failures and {full_disks} fillings of \
-             disks, {restores} disks put back and {epochs} epochs begun, {cuts} cuts, {upkeep} checkpoints and packs, {readings} readings"
+             disks, {restores} disks put back and {epochs} epochs begun, {cuts} cuts, {refusals} refusals, {upkeep} checkpoints and packs, {readings} readings"
         )
     }
 }

@@ -26,6 +26,8 @@ pub use site::Site;
 /// Width of all windows.
 pub const WIDTH_MS: u32 = 1_000;
 const START_MS: i64 = 1_700_000_000_000;
+/// More series than a schedule has.
+pub const SERIES_ENOUGH: usize = 1_000;
 
 /// A delivery stream.
 struct Stream {
@@ -59,6 +61,8 @@ pub struct World {
     pub tally: Tally,
     /// The right time, Unix nanoseconds.
     pub now: i64,
+    /// The bound of series at the aggregator's next start.
+    pub series_max: usize,
     streams: Vec<Stream>,
 }
 
@@ -70,8 +74,11 @@ impl World {
         let sites: Vec<Site> = (0..1 + random.index(2)).map(|n| Site::new(n, now, &mut random)).collect();
         let devices =
             (0..1 + random.index(5)).map(|n| Device::new(n, n % sites.len(), &mut random)).collect();
+        // Mostly more than enough; else so few that batches are refused until the bound is raised.
+        let series_max = if random.chance(300) { 1 + random.index(8) } else { SERIES_ENOUGH };
         Self {
             devices,
+            series_max,
             aggregator: None,
             disk: SimDisk::new(random.bits()),
             tree: MemoryTree::new(),
@@ -238,7 +245,7 @@ impl World {
     /// A defect.
     pub fn start_aggregator(&mut self) -> Result<(), String> {
         if self.aggregator.is_none() {
-            self.aggregator = Aggregator::start(&self.disk, &self.tree, self.disturbed)?;
+            self.aggregator = Aggregator::start(&self.disk, &self.tree, self.disturbed, self.series_max)?;
         }
         Ok(())
     }
@@ -307,7 +314,11 @@ impl World {
                 Err(end) => return self.gateway_ended(site, Err(end)),
             },
             Some(deliver_response::Kind::Ack(ack)) => gateway.acknowledged(ack.number),
-            Some(deliver_response::Kind::Refusal(_)) | None => {}
+            Some(deliver_response::Kind::Refusal(refusal)) => {
+                gateway.refused(refusal.number);
+                self.tally.refusals += 1;
+            }
+            None => {}
         }
         Ok(())
     }

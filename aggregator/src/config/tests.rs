@@ -50,7 +50,7 @@ fn flags_win_over_the_file() {
 #[test]
 fn what_is_missing_or_out_of_range_is_named() {
     type Spoil = fn(&mut Options);
-    let cases: [(Spoil, &str); 17] = [
+    let cases: [(Spoil, &str); 18] = [
         (|o| o.identity = None, "identity is missing"),
         (|o| o.listen = None, "listen is missing"),
         (|o| o.data = None, "data is missing"),
@@ -59,6 +59,7 @@ fn what_is_missing_or_out_of_range_is_named() {
         (|o| o.query_points_max = Some(0), "query_points_max is 0"),
         (|o| o.clock_tolerance = Some(HumanDuration::secs(90_000)), "clock_tolerance is 1day 1h"),
         (|o| o.query_points_max = Some(u64::MAX), "query_points_max is 18446744073709551615"),
+        (|o| o.series_per_site_max = Some(0), "series_per_site_max is 0"),
         (|o| o.stop_timeout = Some(HumanDuration::secs(0)), "stop_timeout is 0s"),
         (|o| o.handshake_timeout = Some(HumanDuration::secs(0)), "handshake_timeout is 0s"),
         (|o| o.keepalive = Some(HumanDuration::secs(0)), "keepalive is 0s"),

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use catchment_partial::Timestamp;
 use catchment_proto::{
-    GatewayId, Name,
+    GatewayId, Name, SeriesKey,
     wire::{self, FleetRequest, fleet_server::Fleet},
 };
 use tonic::{Request, Response, Status};
@@ -15,7 +15,7 @@ use crate::{
     access, clock,
     ingest::Sessions,
     query::{AnswerStream, AskError, Runner, Selector},
-    store::{SeriesEntry, Store},
+    store::{SeriesEntry, Store, StoreError},
 };
 
 /// The service `catchment.v1.Fleet`.
@@ -93,9 +93,31 @@ impl Fleet for FleetService {
 
     async fn forget_series(
         &self,
-        _: Request<wire::ForgetSeriesRequest>,
+        request: Request<wire::ForgetSeriesRequest>,
     ) -> Result<Response<wire::ForgetSeriesResponse>, Status> {
-        Err(Status::unimplemented("series cannot be forgotten yet"))
+        let who = access::operator(&request)?;
+        let wire::ForgetSeriesRequest { selector, dry_run } = request.into_inner();
+        let parsed =
+            Selector::parse(&selector).map_err(|error| self.runner.refuse(AskError::Selector(error)))?;
+        let store = Arc::clone(&self.store);
+        let forgetting = tokio::task::spawn_blocking(move || {
+            let wanted = |gateway: &GatewayId, key: &SeriesKey| parsed.matches(gateway, key);
+            if dry_run { Ok(store.series(&wanted).len() as u64) } else { store.forget_series(&wanted) }
+        });
+        // It continues when the caller hangs up: half of it done is worse than all.
+        let done = forgetting.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "forgetting series failed");
+            Err(StoreError::Read("forgetting series failed; see the aggregator's log".to_owned()))
+        });
+        let series = done.map_err(|error| match error {
+            StoreError::Full(reason) => Status::resource_exhausted(reason),
+            StoreError::Poisoned(_) => Status::unavailable(error.to_string()),
+            _ => Status::internal(error.to_string()),
+        })?;
+        if !dry_run {
+            tracing::warn!(%who, selector, series, "series were forgotten");
+        }
+        Ok(Response::new(wire::ForgetSeriesResponse { series }))
     }
 }
 
@@ -160,6 +182,8 @@ fn gateways(store: &dyn Store, sessions: &Sessions, selector: &Selector, now_ms:
             version: version.map(|version| version.to_string()).unwrap_or_default(),
             lost_batches: entry.gaps.iter().fold(0, |sum, gap| gap.batches.saturating_add(sum)),
             clock_ahead_ms: sessions.ahead_ms(&entry.origin.gateway),
+            series_max: entry.series_max,
+            waits_for: sessions.waits.of(&entry.origin.gateway).unwrap_or_default(),
             ..wire::Gateway::default()
         }
     };

@@ -39,8 +39,20 @@ struct Shard {
     runs: Vec<wire::RunDelivered>,
     /// The last number of this stream.
     last: Option<u64>,
+    /// The batch that was refused: until it comes again, those behind it are left out.
+    refused: Option<Refused>,
+    /// How often the shard began again at a refused batch.
+    round: u32,
     /// The series that the stream has named.
     names: Dictionary,
+}
+
+/// A batch that the store had no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Refused {
+    number: u64,
+    /// It was the first of its shard on the stream.
+    first: bool,
 }
 
 /// What a message is, once it is admitted.
@@ -54,7 +66,11 @@ pub enum Admitted {
         first: bool,
         /// How it stands to what is durable.
         order: Order,
+        /// For [`Admission::refuse`].
+        round: u32,
     },
+    /// Something behind a refused batch: it comes again, after that.
+    Behind,
     /// A watermark that moved without partials.
     Progress {
         /// The shard.
@@ -182,6 +198,8 @@ impl Admission {
             delivered: number,
             runs: runs.into_iter().map(run).collect(),
             last: None,
+            refused: None,
+            round: 0,
             names: Dictionary::default(),
         };
         let delivered = delivered.into_iter().chain(std::iter::repeat_with(Delivered::default));
@@ -195,6 +213,22 @@ impl Admission {
             runs: self.shards.iter().map(|shard| wire::ShardRuns { runs: shard.runs.clone() }).collect(),
             ..wire::Resume::default()
         }
+    }
+
+    /// The store refused a batch of this round. Answers whether the gateway must hear of it: it sends again from the first refused
+    /// batch on, so those after it need no refusal of their own.
+    pub fn refuse(&mut self, shard: u32, number: u64, first: bool, round: u32) -> bool {
+        let Some(shard) = self.shards.get_mut(shard as usize) else { return false };
+        if shard.refused.is_some() || shard.round != round {
+            return false;
+        }
+        shard.refused = Some(Refused { number, first });
+        true
+    }
+
+    /// Whether the result of a batch of this round counts: no batch before it in the round was refused.
+    pub fn counts(&self, shard: u32, round: u32) -> bool {
+        self.shards.get(shard as usize).is_some_and(|shard| shard.refused.is_none() && shard.round == round)
     }
 
     fn shard(&mut self, number: u32) -> Result<&mut Shard, Refusal> {
@@ -221,14 +255,16 @@ impl Admission {
         match message.kind.ok_or(Refusal::Empty)? {
             Kind::Start(_) => Err(Refusal::SecondStart),
             Kind::Progress(wire::Progress { shard, watermark_ms, number }) => {
-                self.shard(shard)?;
+                let waits = self.shard(shard)?.refused.is_some();
                 if number > NUMBER_MAX {
                     return Err(Refusal::Number { shard, number });
                 }
                 let watermark =
                     Timestamp::from_millis(watermark_ms).ok_or(Refusal::Watermark(watermark_ms))?;
                 let watermark = self.believed(shard, watermark, horizon);
-                Ok(Admitted::Progress { shard, watermark, last: number })
+                // Nothing is complete beyond what waits.
+                let progress = Admitted::Progress { shard, watermark, last: number };
+                Ok(if waits { Admitted::Behind } else { progress })
             }
             Kind::Batch(batch) => self.batch(batch, horizon),
         }
@@ -246,11 +282,20 @@ impl Admission {
         let shard = self.shard(message.shard)?;
         let mut batch = shard.names.read(message)?;
         if batch.live {
-            return Ok(Admitted::Batch { batch, first: false, order: Order::Next });
+            return Ok(Admitted::Batch { batch, first: false, order: Order::Next, round: shard.round });
         }
         let got = batch.number;
         if got > NUMBER_MAX {
             return Err(Refusal::Number { shard: batch.shard, number: got });
+        }
+        // A refused batch that comes again stands where it stood.
+        let again = shard.refused;
+        if again.is_some_and(|refused| refused.number != got) {
+            return Ok(Admitted::Behind);
+        }
+        if again.is_some() {
+            (shard.refused, shard.last) = (None, got.checked_sub(1));
+            shard.round = shard.round.wrapping_add(1);
         }
         if let Some(last) = shard.last
             && last.checked_add(1) != Some(got)
@@ -258,15 +303,16 @@ impl Admission {
             return Err(Refusal::Gap { shard: batch.shard, last, got });
         }
         let first = shard.last.replace(got).is_none();
+        let (first, round) = (again.map_or(first, |refused| refused.first), shard.round);
         let skipped = got.saturating_sub(shard.delivered).saturating_sub(1);
-        let order = match first && skipped > 0 {
+        let order = match first && skipped > 0 && again.is_none() {
             true => Order::Gap(skipped),
             false if got <= shard.delivered => Order::Duplicate,
             false => Order::Next,
         };
         batch.watermark =
             batch.watermark.and_then(|watermark| self.believed(batch.shard, watermark, horizon));
-        Ok(Admitted::Batch { batch, first, order })
+        Ok(Admitted::Batch { batch, first, order, round })
     }
 }
 

@@ -3,12 +3,15 @@
 //! * `service`: the gRPC method; who calls, and a task for the stream.
 //! * `stream`: that task: at most so many batches in flight, acks in order, one reason for its end.
 //! * `admit`: the rules of a stream, pure.
-//! * `sessions`: one current stream a data folder of a gateway.
+//! * `budget`: what a stream tells its gateway of series.
+//! * `sessions`: one current stream a data folder of a gateway; `waits`: whose batches wait for room.
 
 pub mod admit;
+mod budget;
 mod service;
 mod sessions;
 mod stream;
+mod waits;
 
 pub(crate) use service::{IngestService, Shared};
 pub(crate) use sessions::Sessions;

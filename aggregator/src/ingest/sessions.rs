@@ -14,6 +14,7 @@ use catchment_proto::GatewayId;
 use hashbrown::HashMap;
 use tokio::sync::oneshot;
 
+use super::waits::Waits;
 use crate::store::Origin;
 
 /// Epochs of one gateway that deliver at once; beyond, the stream that began first ends.
@@ -23,6 +24,8 @@ const EPOCHS_MAX: usize = 4;
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     current: Mutex<Current>,
+    /// Whose batches wait for room.
+    pub(crate) waits: Waits,
 }
 
 #[derive(Debug, Default)]

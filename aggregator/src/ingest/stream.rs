@@ -4,14 +4,15 @@
 //! in the order in which they came, and acks are merged by shard while the gateway is slow to read them.
 //! When the bound of batches in flight is reached, the stream is not read: HTTP/2's flow control slows the
 //! gateway. Any error ends the stream after the acks of everything before it; the gateway sends again what was
-//! not acknowledged.
+//! not acknowledged. A batch for whose series there is no room does not end the stream: it is refused, batches of its shard are left
+//! out until it comes again, and other shards continue. The stream of a gateway that is too old to know refusals ends.
 
 use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use catchment_partial::Timestamp;
 use catchment_proto::{
     Batch, GatewayId,
-    wire::{BatchAck, DeliverRequest, DeliverResponse, deliver_response::Kind},
+    wire::{self, BatchAck, BatchRefusal, DeliverRequest, DeliverResponse, deliver_response::Kind},
 };
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,10 +21,14 @@ use tonic::{Code, Status};
 
 use super::{
     admit::{self, Admission, Admitted, Order, Refusal},
+    budget::{Budget, LOOK_EVERY},
     service::Shared,
     sessions::Session,
 };
-use crate::store::{Origin, Store, StoreError};
+use crate::{
+    metrics::Metrics,
+    store::{Origin, Store, StoreError},
+};
 
 /// Longest wait for the first message.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,7 +57,7 @@ impl From<Refusal> for End {
 impl From<StoreError> for End {
     fn from(error: StoreError) -> Self {
         let (reason, code) = match &error {
-            StoreError::Full(_) => ("full", Code::ResourceExhausted),
+            StoreError::Full(_) | StoreError::TooManySeries { .. } => ("full", Code::ResourceExhausted),
             StoreError::Gap { .. } => ("gap", Code::FailedPrecondition),
             StoreError::Superseded => ("superseded", Code::Aborted),
             StoreError::Body { .. } => ("malformed", Code::InvalidArgument),
@@ -66,9 +71,26 @@ impl From<StoreError> for End {
 
 /// Something in flight, in the order of its arrival.
 enum Done {
-    Batch { shard: u32, number: u64, partials: u64, result: Result<(), StoreError> },
+    Batch { place: Place, partials: u64, result: Result<(), StoreError> },
     Live(Result<(), StoreError>),
     Progress { shard: u32, watermark: Option<Timestamp>, last: u64 },
+}
+
+/// A batch's place on its stream.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    shard: u32,
+    number: u64,
+    first: bool,
+    round: u32,
+}
+
+/// Stable code of a refused batch, and the reason in the metrics.
+const TOO_MANY_SERIES: &str = "too_many_series";
+
+/// Whether a gateway knows that a batch may be refused: one that says which run it is.
+fn knows_refusals(message: &DeliverRequest) -> bool {
+    matches!(&message.kind, Some(wire::deliver_request::Kind::Start(start)) if start.run != 0)
 }
 
 /// Serves one stream until it ends.
@@ -83,8 +105,9 @@ pub(super) async fn run(
         Err(_) => return End::new("silent", Code::DeadlineExceeded, "no Start came"),
         Ok(None) => return End { reason: "closed", status: None },
         Ok(Some(Err(status))) => return broken(status),
-        Ok(Some(Ok(message))) => admit::start(gateway, message),
+        Ok(Some(Ok(message))) => (knows_refusals(&message), admit::start(gateway, message)),
     };
+    let (refusable, start) = start;
     let (mut origin, version) = match start {
         Ok(start) => start,
         Err(refusal) => return refusal.into(),
@@ -104,7 +127,10 @@ pub(super) async fn run(
         Err(error) => return error.into(),
     };
     let admission = Admission::new(origin.shards, delivered);
-    let resume = DeliverResponse { kind: Some(Kind::Resume(admission.resume())) };
+    let (budget, series) = Budget::begin(&*shared.store, &origin);
+    let resume = wire::Resume { series, ..admission.resume() };
+    let durable = resume.delivered.clone();
+    let resume = DeliverResponse { kind: Some(Kind::Resume(resume)) };
     let origin = Arc::new(origin);
     let end = if responses.send(Ok(resume)).await.is_err() {
         End { reason: "closed", status: None }
@@ -118,13 +144,26 @@ pub(super) async fn run(
             refused: 0,
             flying: FuturesOrdered::new(),
             acks: BTreeMap::new(),
+            durable,
+            budget,
+            series: None,
+            refusable,
+            refusals: BTreeMap::new(),
         };
         flow.run(requests, superseded).await
     };
     if session.leave() {
         shared.store.drop_live(&origin);
+        if shared.sessions.waits.end(&origin.gateway, None) {
+            show_waits(shared);
+        }
     }
     end
+}
+
+/// Says at `/readyz` whose batches wait for room.
+fn show_waits(shared: &Shared) {
+    shared.metrics.conditions.set("series_full", shared.sessions.waits.summary());
 }
 
 /// The gateway's side broke the stream: a message too large, a reset, a lost connection.
@@ -147,6 +186,15 @@ struct Flow<'a> {
     flying: FuturesOrdered<BoxFuture<'static, Done>>,
     /// Highest number of each shard that is durable and not yet told; bounded by the shards.
     acks: BTreeMap<u32, u64>,
+    /// Highest durable number of each shard.
+    durable: Vec<u64>,
+    budget: Budget,
+    /// A budget that the next ack tells.
+    series: Option<wire::SeriesBudget>,
+    /// The gateway knows that a batch may be refused.
+    refusable: bool,
+    /// Refusals that are not yet told: number and message; bounded by the shards.
+    refusals: BTreeMap<u32, (u64, String)>,
 }
 
 impl Flow<'_> {
@@ -158,8 +206,10 @@ impl Flow<'_> {
         let mut stopping = self.shared.stopping.clone();
         // Set when no more is read: the end that comes when everything in flight is acknowledged.
         let mut ending: Option<End> = None;
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            if self.flying.is_empty() && self.acks.is_empty() {
+            if self.flying.is_empty() && self.acks.is_empty() && self.refusals.is_empty() {
                 match ending.take() {
                     Some(end) if end.reason == "full" => return self.hold(end, superseded, stopping).await,
                     Some(end) => return end,
@@ -179,12 +229,13 @@ impl Flow<'_> {
                         ending = Some(error.into());
                     }
                 }
-                permit = self.responses.reserve(), if !self.acks.is_empty() => {
-                    let (Ok(permit), Some((shard, number))) = (permit, self.acks.pop_first()) else {
+                permit = self.responses.reserve(), if !self.acks.is_empty() || !self.refusals.is_empty() => {
+                    let (Ok(permit), Some(kind)) = (permit, self.answer()) else {
                         return End { reason: "closed", status: None };
                     };
-                    permit.send(Ok(DeliverResponse { kind: Some(Kind::Ack(BatchAck { shard, number, series: None })) }));
+                    permit.send(Ok(DeliverResponse { kind: Some(kind) }));
                 }
+                _ = looks.tick() => self.look(),
                 _ = stopping.wait_for(|stop| *stop), if ending.is_none() => {
                     ending = Some(End::new("stopping", Code::Unavailable, "this aggregator is stopping"));
                 }
@@ -241,7 +292,8 @@ impl Flow<'_> {
             Admitted::Progress { shard, watermark, last } => {
                 self.flying.push_back(Box::pin(async move { Done::Progress { shard, watermark, last } }));
             }
-            Admitted::Batch { batch, first, order } => {
+            Admitted::Behind => {}
+            Admitted::Batch { batch, first, order, round } => {
                 match order {
                     Order::Next => {}
                     Order::Duplicate => _ = metrics.duplicates.inc(),
@@ -252,7 +304,8 @@ impl Flow<'_> {
                     }
                 }
                 let store = Arc::clone(&self.shared.store);
-                self.flying.push_back(Box::pin(put(store, Arc::clone(&self.origin), batch, first)));
+                let place = Place { shard: batch.shard, number: batch.number, first, round };
+                self.flying.push_back(Box::pin(put(store, Arc::clone(&self.origin), batch, place)));
             }
         }
     }
@@ -264,18 +317,73 @@ impl Flow<'_> {
             Done::Progress { shard, watermark, last } => {
                 self.shared.store.progress(&self.origin, shard, watermark, last)?
             }
-            Done::Batch { shard, number, partials, result } => {
+            // It comes again, behind one that was refused.
+            Done::Batch { place, .. } if !self.admission.counts(place.shard, place.round) => {}
+            Done::Batch { place, result: Err(StoreError::TooManySeries { message }), .. } => {
+                return self.refuse(place, message);
+            }
+            Done::Batch { place: Place { shard, number, .. }, partials, result } => {
                 result?;
                 metrics.batches.inc();
                 metrics.partials.inc_by(partials);
                 self.acks.insert(shard, number);
+                if let Some(durable) = self.durable.get_mut(shard as usize) {
+                    *durable = number.max(*durable);
+                }
+                if self.shared.sessions.waits.end(&self.origin.gateway, Some(shard)) {
+                    show_waits(self.shared);
+                }
             }
             Done::Live(Ok(())) => _ = metrics.live_batches.inc(),
             // The next live batch says the same and more.
-            Done::Live(Err(StoreError::Full(_))) => _ = metrics.live_dropped.inc(),
+            Done::Live(Err(StoreError::Full(_) | StoreError::TooManySeries { .. })) => {
+                _ = metrics.live_dropped.inc()
+            }
             Done::Live(Err(error)) => return Err(error),
         }
         Ok(())
+    }
+
+    /// There is no room for the series of a batch: it waits at its gateway.
+    fn refuse(&mut self, place: Place, message: String) -> Result<(), StoreError> {
+        let Place { shard, number, first, round } = place;
+        Metrics::count(&self.shared.metrics.ingest_refused, TOO_MANY_SERIES);
+        let gateway = &self.origin.gateway;
+        if self.shared.sessions.waits.of(gateway).is_none() {
+            tracing::warn!(%gateway, shard, number, message, "batches of a gateway wait: there is no room for their series");
+        }
+        self.shared.sessions.waits.begin(gateway, shard, message.clone());
+        show_waits(self.shared);
+        if !self.refusable {
+            return Err(StoreError::TooManySeries { message });
+        }
+        if self.admission.refuse(shard, number, first, round) {
+            self.refusals.insert(shard, (number, message));
+        }
+        Ok(())
+    }
+
+    /// The next answer: an ack before a refusal.
+    fn answer(&mut self) -> Option<Kind> {
+        if let Some((shard, number)) = self.acks.pop_first() {
+            let news = self.budget.news(&*self.shared.store, &self.origin);
+            let series = news.or_else(|| self.series.take());
+            self.series = None;
+            return Some(Kind::Ack(BatchAck { shard, number, series }));
+        }
+        let (shard, (number, message)) = self.refusals.pop_first()?;
+        let code = TOO_MANY_SERIES.to_owned();
+        Some(Kind::Refusal(BatchRefusal { shard, number, code, message }))
+    }
+
+    /// Looks whether the budget has changed although nothing is acknowledged: an ack that is no news tells it.
+    fn look(&mut self) {
+        if let Some(series) = self.budget.news(&*self.shared.store, &self.origin) {
+            self.series = Some(series);
+            if let Some(durable) = self.durable.first() {
+                self.acks.entry(0).or_insert(*durable);
+            }
+        }
     }
 
     /// Keeps a gateway waiting whose batch found no room, so that it does not send it over and over.
@@ -295,11 +403,11 @@ impl Flow<'_> {
     }
 }
 
-async fn put(store: Arc<dyn Store>, origin: Arc<Origin>, batch: Batch, first: bool) -> Done {
-    let (shard, number, live) = (batch.shard, batch.number, batch.live);
+async fn put(store: Arc<dyn Store>, origin: Arc<Origin>, batch: Batch, place: Place) -> Done {
+    let live = batch.live;
     let partials = batch.entries.len() as u64;
-    let result = store.put(&origin, batch, first).await;
-    if live { Done::Live(result) } else { Done::Batch { shard, number, partials, result } }
+    let result = store.put(&origin, batch, place.first).await;
+    if live { Done::Live(result) } else { Done::Batch { place, partials, result } }
 }
 
 #[cfg(test)]

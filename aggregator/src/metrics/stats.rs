@@ -41,6 +41,7 @@ impl Collector for Collected {
         let stats = (self.0)();
         let gauges = [
             ("store_series", "Series known", stats.series as u64),
+            ("store_series_max", "Most series", stats.series_max as u64),
             ("store_origins", "Gateway epochs known", stats.origins as u64),
             ("store_recent_partials", "Partials in memory, not packed yet", stats.recent_partials as u64),
             ("store_recent_bytes", "Memory of these", stats.recent_bytes as u64),

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use catchment_journal::Position;
 use catchment_partial::{Partial, Timestamp};
-use catchment_proto::{Batch, batch::SHARDS_MAX};
+use catchment_proto::{Batch, SeriesKey, batch::SHARDS_MAX};
 
 use super::{
     Origin, StoreError,
@@ -24,7 +24,6 @@ use super::{
 /// Bounds that the fold enforces.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    pub(super) series_max: usize,
     pub(super) live_bytes_max: usize,
 }
 
@@ -34,7 +33,7 @@ pub(super) struct Counts {
     pub(super) batches: u64,
     /// Batches that a sender skipped.
     pub(super) gaps: u64,
-    /// Partials of series beyond the bound.
+    /// Live partials of series that have no place.
     pub(super) series_limit: u64,
     /// Live partials beyond the bound of memory.
     pub(super) live_limit: u64,
@@ -46,6 +45,8 @@ pub(super) struct Checked {
     entry: Entry,
     /// Time of the newest reading of each partial.
     newest: Vec<Timestamp>,
+    /// Series of it for which the gate holds places, until it is applied.
+    pub(super) fresh: Vec<SeriesKey>,
 }
 
 impl Checked {
@@ -79,7 +80,7 @@ impl Checked {
             let last = Partial::check(&partial.body, start).map_err(|e| refused(e.to_string()))?;
             newest.push(last.unwrap_or(start));
         }
-        Ok(Self { entry, newest })
+        Ok(Self { entry, newest, fresh: Vec::new() })
     }
 
     /// Who delivered it.
@@ -135,8 +136,9 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Applies a final batch; returns how many batches before it are missing although they had been taken.
-    pub(super) fn apply(&mut self, checked: &Checked, limits: Limits) -> u64 {
+    /// Applies a final batch; returns how many batches before it are missing although they had been taken. Nothing of it is left
+    /// out, whatever the bounds: it may have been acknowledged. Bounds hold at the gate.
+    pub(super) fn apply(&mut self, checked: &Checked) -> u64 {
         let batch = checked.batch();
         let origin = self.catalog.take_origin(checked.origin());
         let delivered = self.catalog.delivered(origin, batch.shard);
@@ -149,11 +151,10 @@ impl State {
         }
         self.counts.batches += 1;
         self.counts.gaps += batch.number.saturating_sub(checked.follows().saturating_add(1));
-        let dropped = self.each_row(origin, checked, limits, |state, gateway, row| {
+        self.each_row(origin, checked, true, |state, gateway, row| {
             state.live.supersede(gateway, row.series, &row.name, row.revision);
             state.recent.put(row.series, row.name, row.revision, row.body);
         });
-        self.counts.series_limit += dropped;
         let Origin { run, previous_runs: previous, .. } = *checked.origin();
         let delivered = RunDelivered { run, previous, number: batch.number };
         self.catalog.note_run(origin, batch.shard, delivered);
@@ -161,10 +162,11 @@ impl State {
         lost
     }
 
-    /// Applies a batch of live states, which changes neither numbers nor watermarks.
-    pub(super) fn apply_live(&mut self, checked: &Checked, limits: Limits) {
+    /// Applies a batch of live states, which changes neither numbers nor watermarks. Without `room` for its new series, what it
+    /// says of them is left out and counted.
+    pub(super) fn apply_live(&mut self, checked: &Checked, limits: Limits, room: bool) {
         let origin = self.catalog.take_origin(checked.origin());
-        let dropped = self.each_row(origin, checked, limits, |state, gateway, row| {
+        let dropped = self.each_row(origin, checked, room, |state, gateway, row| {
             let RowRef { series, name, revision, body } = row;
             if state.recent.revision(series, &name).is_some_and(|held| held >= revision) {
                 return;
@@ -178,18 +180,18 @@ impl State {
         self.counts.series_limit += dropped;
     }
 
-    /// Hands each partial of a batch on with its series; returns how many had none, for the bound.
+    /// Hands each partial of a batch on with its series; returns how many had none: without `room`, those of new series.
     fn each_row(
         &mut self,
         origin: u32,
         checked: &Checked,
-        limits: Limits,
+        room: bool,
         mut take: impl FnMut(&mut Self, u32, RowRef<'_>),
     ) -> u64 {
         let Some(gateway) = self.catalog.origin(origin).map(|known| known.gateway) else { return 0 };
         let batch = checked.batch();
         // What was folded before a folder went back keeps its names: where it was delivered before, it is replaced.
-        let origin = self.catalog.take_names(origin, batch.names_epoch);
+        let named = self.catalog.take_names(origin, batch.names_epoch);
         let mut numbers: Vec<Option<u32>> = vec![None; batch.series.len()];
         let mut dropped = 0;
         for (entry, newest) in batch.entries.iter().zip(&checked.newest) {
@@ -198,15 +200,15 @@ impl State {
                 continue;
             };
             if number.is_none() {
-                *number = self.catalog.take_series(gateway, key, entry.window, limits.series_max);
+                *number = self.catalog.take_series(gateway, key, entry.window, room);
             }
             let Some(series) = *number else {
                 dropped += 1;
                 continue;
             };
-            self.catalog.seen(series, entry.window, *newest);
+            self.catalog.seen(series, origin, entry.window, *newest);
             let (start, width) = (entry.window.start(), entry.window.width());
-            let name = Name { start, width, origin, shard: batch.shard, part: entry.part };
+            let name = Name { start, width, origin: named, shard: batch.shard, part: entry.part };
             take(self, gateway, RowRef { series, name, revision: entry.revision, body: &entry.body });
         }
         dropped

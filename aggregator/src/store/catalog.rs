@@ -21,6 +21,7 @@ use super::{
 };
 
 mod forget;
+mod places;
 mod runs;
 
 /// A gateway.
@@ -63,6 +64,8 @@ pub(super) struct OriginState {
     pub(super) unknown: bool,
     /// It has a stream now.
     pub(super) open: bool,
+    /// Series that it delivered and that were removed here: its data folder may still have them.
+    pub(super) forgotten: u64,
 }
 
 /// A series.
@@ -80,6 +83,8 @@ pub(super) struct Series {
     pub(super) end: Timestamp,
     /// Event time of its newest reading.
     pub(super) newest: Timestamp,
+    /// The origin that delivered it last; `None`: written by a version that did not note it.
+    pub(super) origin: Option<u32>,
 }
 
 /// Records that differ from what is in sled.
@@ -123,6 +128,8 @@ pub(super) struct Catalog {
     /// start finds it again.
     pub(super) damaged: BTreeMap<u32, Option<Timestamp>>,
     token: Token,
+    /// Series of each gateway, by its number.
+    held: HashMap<u32, u64>,
     gateway_numbers: HashMap<GatewayId, u32>,
     origin_numbers: HashMap<(u32, u64), u32>,
     series_numbers: HashMap<(u32, SeriesKey), u32>,
@@ -144,6 +151,7 @@ impl Catalog {
             origins.iter().zip(0..).map(|(o, number)| ((o.gateway, o.origin.epoch), number)).collect();
         catalog.series_numbers =
             series.iter().map(|(id, s)| ((s.gateway, s.key.key().clone()), id)).collect();
+        series.iter().for_each(|(_, s)| catalog.count_held(s.gateway, 1));
         (catalog.gateways, catalog.origins, catalog.series) = (gateways, origins, series);
         let count = catalog.origins.len() as u32;
         let is_known = |gateway: &Gateway| gateway.present.is_some_and(|present| present < count);
@@ -210,6 +218,7 @@ impl Catalog {
             shards: Vec::new(),
             unknown: false,
             open: false,
+            forgotten: 0,
         });
         self.origin_numbers.insert((gateway, origin.epoch), number);
         self.dirty.origins.insert(number);
@@ -278,14 +287,14 @@ impl Catalog {
         }
     }
 
-    /// Number of a series, taken in if it is new; `None` when there are `series_max` already. A series that was looked up
-    /// here before carries a note of its number.
+    /// Number of a series, taken in if it is new and there is `room`; else `None`. A series that was looked up here before carries
+    /// a note of its number.
     pub(super) fn take_series(
         &mut self,
         gateway: u32,
         key: &SharedSeries,
         window: Window,
-        series_max: usize,
+        room: bool,
     ) -> Option<u32> {
         let note = key.note();
         let noted = note as u32;
@@ -294,38 +303,8 @@ impl Catalog {
         {
             return Some(noted);
         }
-        let id = self.find_series(gateway, key, window, series_max)?;
+        let id = self.find_series(gateway, key, window, room)?;
         key.set_note(u64::from(self.token.0) << 32 | u64::from(id));
-        Some(id)
-    }
-
-    fn find_series(
-        &mut self,
-        gateway: u32,
-        key: &SharedSeries,
-        window: Window,
-        series_max: usize,
-    ) -> Option<u32> {
-        let name = (gateway, key.key().clone());
-        if let Some(id) = self.series_numbers.get(&name) {
-            return Some(*id);
-        }
-        if self.series.len() >= series_max {
-            return None;
-        }
-        let id = self.next_series;
-        self.next_series = id.checked_add(1)?;
-        let (start, end) = (window.start(), window.end());
-        let newest = Timestamp::MIN;
-        self.series.insert(id, Series { gateway, key: key.clone(), first: start, last: start, end, newest });
-        self.series_numbers.insert(name, id);
-        let group = group_of(id);
-        if self.dirty.removed.remove(&group)
-            && let Some(known) = self.series.group_mut(group)
-        {
-            known.stored = true;
-        }
-        self.mark(id);
         Some(id)
     }
 
@@ -338,15 +317,16 @@ impl Catalog {
         }
     }
 
-    /// A series has this window, and a reading of this time.
-    pub(super) fn seen(&mut self, id: u32, window: Window, newest: Timestamp) {
+    /// A series has this window, and a reading of this time; an origin delivered it.
+    pub(super) fn seen(&mut self, id: u32, origin: u32, window: Window, newest: Timestamp) {
         let Some((series, dirty)) = self.series.get_mut(id) else { return };
-        let before = (series.first, series.last, series.end, series.newest);
+        let before = (series.first, series.last, series.end, series.newest, series.origin);
         series.first = series.first.min(window.start());
         series.last = series.last.max(window.start());
         series.end = series.end.max(window.end());
         series.newest = series.newest.max(newest);
-        let changed = before != (series.first, series.last, series.end, series.newest);
+        series.origin = Some(origin);
+        let changed = before != (series.first, series.last, series.end, series.newest, series.origin);
         if changed && !std::mem::replace(dirty, true) {
             self.dirty.groups.insert(group_of(id));
         }

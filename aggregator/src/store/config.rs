@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use catchment_journal::{FullReason, LogConfig};
 use catchment_proto::batch::BATCH_BYTES_MAX;
 
+use super::quota::Bounds;
+
 /// Bounds of the embedded store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoreConfig {
@@ -21,8 +23,14 @@ pub struct StoreConfig {
     pub pack_journal_bytes: u64,
     /// Packing happens at least this often. Default 5 minutes: some thirty windows a pack.
     pub pack_every: Duration,
-    /// Most series; entries of further ones are dropped and counted. Default 1,000,000, some 300 MB of memory.
+    /// Most series; batches of further ones are refused and wait at their gateway. Default 1,000,000, some 300 MB of
+    /// memory.
     pub series_max: usize,
+    /// Most series of the gateways of one site. `None`: half of `series_max`, so that no site alone takes all.
+    pub series_per_site_max: Option<usize>,
+    /// Most series of one gateway. `None`: a quarter of `series_max`, so that a device that invents names at one gateway leaves
+    /// room for the others of its site.
+    pub series_per_gateway_max: Option<usize>,
     /// Most origins (lives of gateway data folders); batches of further ones are refused as full. Default 65,536.
     pub origins_max: usize,
     /// Memory for sled's page cache, bytes. Default 64 MiB.
@@ -49,6 +57,8 @@ impl Default for StoreConfig {
             pack_journal_bytes: 64 << 20,
             pack_every: Duration::from_secs(300),
             series_max: 1_000_000,
+            series_per_site_max: None,
+            series_per_gateway_max: None,
             origins_max: 65_536,
             cache_bytes: 64 << 20,
             set_packs_aside: false,
@@ -63,6 +73,19 @@ impl Default for StoreConfig {
                 disk_free_min: 24 << 20,
                 ..LogConfig::default()
             },
+        }
+    }
+}
+
+impl StoreConfig {
+    /// The bounds of series, each at least 1 and none above the whole.
+    pub(super) fn series_bounds(&self) -> Bounds {
+        let total = self.series_max.max(1);
+        let part = |given: Option<usize>, part: usize| given.unwrap_or(total / part).clamp(1, total) as u64;
+        Bounds {
+            total: total as u64,
+            site: part(self.series_per_site_max, 2),
+            gateway: part(self.series_per_gateway_max, 4),
         }
     }
 }
@@ -100,6 +123,8 @@ pub struct Shortage {
 pub struct StoreStats {
     /// Series known.
     pub series: usize,
+    /// Most series.
+    pub series_max: usize,
     /// Origins known.
     pub origins: usize,
     /// Partials in memory that are not packed yet, and their bytes.

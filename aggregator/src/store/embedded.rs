@@ -27,7 +27,7 @@ use super::{
     Delivered, GatewayEntry, Origin, SeriesEntry, SeriesId, Shortage, Store, StoreError, StoreStats,
     apply::Checked,
     entry::Entry,
-    forget,
+    forget, forget_series,
     gate::{Admission, stopping},
     inner::{Inner, lock, read, write},
     place, scan,
@@ -81,6 +81,7 @@ impl<D: Disk> EmbeddedStore<D> {
         let packed_to = inner.packed_to.load(Ordering::Acquire);
         StoreStats {
             series: state.catalog.series.len(),
+            series_max: inner.config.series_max,
             origins: state.catalog.origins.len(),
             recent_partials: state.recent.len(),
             recent_bytes: state.recent.bytes(),
@@ -188,7 +189,9 @@ impl<D: Disk> EmbeddedStore<D> {
         }
         let checked = Checked::new(Entry { origin: origin.clone(), follows: 0, batch })?;
         inner.settle();
-        write(&inner.state).apply_live(&checked, inner.limits);
+        let mut state = write(&inner.state);
+        let room = inner.has_places(&state, &checked);
+        state.apply_live(&checked, inner.limits, room);
         Ok(())
     }
 }
@@ -295,7 +298,24 @@ impl<D: Disk> Store for EmbeddedStore<D> {
 
     fn gateways(&self) -> Vec<GatewayEntry> {
         self.inner.settle();
-        read(&self.inner.state).catalog.gateway_entries()
+        let state = read(&self.inner.state);
+        let mut gateways = state.catalog.gateway_entries();
+        let quota = &lock(&self.inner.gate).quota;
+        for entry in &mut gateways {
+            entry.series_max = quota.told(&entry.origin.gateway);
+        }
+        gateways
+    }
+
+    fn series_budget(&self, origin: &Origin) -> Option<u64> {
+        self.inner.settle();
+        self.inner.origin_fits(origin, 0).ok()?;
+        Some(self.inner.series_budget(origin))
+    }
+
+    fn forget_series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Result<u64, StoreError> {
+        self.inner.healthy()?;
+        forget_series::forget_series(&self.inner, wanted)
     }
 
     fn scan(

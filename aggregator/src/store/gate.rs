@@ -1,11 +1,11 @@
 //! The gate: which batches go into the journal, in what order, and what a sender is told of the others.
 
 use catchment_journal::{AppendError, Disk, Position};
-use catchment_proto::GatewayId;
+use catchment_proto::{GatewayId, SeriesKey};
 
 use super::{
     Origin, StoreError,
-    apply::Checked,
+    apply::{Checked, State},
     entry,
     inner::{Admitted, Inner, lock, read},
 };
@@ -85,7 +85,12 @@ impl<D: Disk> Inner<D> {
         }
         checked.set_follows(highest);
         let origin = checked.origin().clone();
-        let admission = self.append(key, checked)?;
+        let fresh = self.take_places(&mut checked)?;
+        let appended = self.append(key, checked);
+        if !matches!(appended, Ok(Admission::At(_))) {
+            lock(&self.gate).quota.arrived(&origin.gateway, &fresh);
+        }
+        let admission = appended?;
         if number > highest.saturating_add(1) && matches!(admission, Admission::At(_)) {
             tracing::warn!(
                 gateway = %origin.gateway, epoch = origin.epoch, shard, highest, number,
@@ -93,6 +98,53 @@ impl<D: Disk> Inner<D> {
             );
         }
         Ok(admission)
+    }
+
+    /// Takes places for the series of a batch that are new, before anything of it is kept.
+    fn take_places(&self, checked: &mut Checked) -> Result<Vec<SeriesKey>, StoreError> {
+        let state = read(&self.state);
+        let gateway = &checked.origin().gateway;
+        let new = state.catalog.unknown(gateway, &checked.batch().series);
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
+        let quota = &mut lock(&self.gate).quota;
+        let new: Vec<SeriesKey> =
+            new.into_iter().filter(|key| !quota.is_coming(gateway, key)).cloned().collect();
+        let count = new.len() as u64;
+        if count > state.catalog.numbers_left() {
+            let message = "this store has used all numbers that it has for series".to_owned();
+            return Err(StoreError::TooManySeries { message });
+        }
+        quota
+            .fits(&state.catalog.usages(), gateway, count)
+            .map_err(|message| StoreError::TooManySeries { message })?;
+        quota.reserve(gateway, &new);
+        checked.fresh.clone_from(&new);
+        Ok(new)
+    }
+
+    /// Whether the new series of a batch of live states have places. The caller holds the state.
+    pub(super) fn has_places(&self, state: &State, checked: &Checked) -> bool {
+        let gateway = &checked.origin().gateway;
+        let new = state.catalog.unknown(gateway, &checked.batch().series);
+        if new.is_empty() {
+            return true;
+        }
+        let quota = &lock(&self.gate).quota;
+        let count = new.into_iter().filter(|key| !quota.is_coming(gateway, key)).count() as u64;
+        count <= state.catalog.numbers_left() && quota.fits(&state.catalog.usages(), gateway, count).is_ok()
+    }
+
+    /// The most series that the data folder of an origin may hold. Reports bounds that are nearly full.
+    pub(super) fn series_budget(&self, origin: &Origin) -> u64 {
+        let state = read(&self.state);
+        let usages = state.catalog.usages();
+        let quota = &mut lock(&self.gate).quota;
+        for warning in quota.warnings(&usages, &origin.gateway) {
+            tracing::warn!(warning, "series become many");
+        }
+        quota.budget(&usages, &origin.gateway, origin.epoch)
     }
 
     fn append(&self, key: (GatewayId, u64), checked: Box<Checked>) -> Result<Admission, StoreError> {

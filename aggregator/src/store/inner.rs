@@ -23,6 +23,7 @@ use super::{
     apply::{Checked, Limits, State},
     config::StoreConfig,
     packs::Packs,
+    quota::Quota,
     records::Meta,
     signal::Signal,
 };
@@ -35,7 +36,7 @@ pub(super) struct Admitted {
 }
 
 /// What is between the senders and the state.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gate {
     /// By gateway and epoch, then by shard; at most as many as the catalog has.
     pub(super) admitted: HashMap<(GatewayId, u64), Vec<Admitted>>,
@@ -46,6 +47,22 @@ pub(super) struct Gate {
     pub(super) pending_bytes: usize,
     pub(super) duplicates: u64,
     pub(super) closed: bool,
+    /// Who may have how many series.
+    pub(super) quota: Quota,
+}
+
+impl Gate {
+    pub(super) fn new(quota: Quota) -> Self {
+        Self {
+            admitted: HashMap::new(),
+            newest: HashMap::new(),
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            duplicates: 0,
+            closed: false,
+            quota,
+        }
+    }
 }
 
 /// What the packer has done.
@@ -108,10 +125,14 @@ impl<D: Disk> Inner<D> {
             let ready: Vec<Checked> = gate.pending.drain(..count).map(|(_, checked)| checked).collect();
             let bytes: usize = ready.iter().map(Checked::bytes).sum();
             gate.pending_bytes = gate.pending_bytes.saturating_sub(bytes);
+            // They are in the catalog before anybody sees the state again.
+            for checked in &ready {
+                gate.quota.arrived(&checked.origin().gateway, &checked.fresh);
+            }
             (durable, ready)
         };
         for checked in &ready {
-            state.apply(checked, self.limits);
+            state.apply(checked);
         }
         state.applied_to = state.applied_to.max(durable);
     }

@@ -156,6 +156,11 @@ impl Live {
         }
     }
 
+    /// Drops all windows of a series.
+    pub(super) fn drop_series(&mut self, gateway: u32, series: u32) {
+        self.drop_before(gateway, series, Timestamp::MAX);
+    }
+
     /// What the origins of a gateway hold.
     pub(super) fn of(&self, gateway: u32) -> impl Iterator<Item = &Windows> {
         self.origins.get(&gateway).into_iter().flatten().map(|(_, windows)| windows)

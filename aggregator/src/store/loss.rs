@@ -16,8 +16,13 @@ impl Catalog {
     pub(super) fn gateway_entries(&self) -> Vec<GatewayEntry> {
         let entry = |gateway: &Gateway| {
             let present = self.origin(gateway.present?)?;
-            let gaps = self.gaps_of(present.gateway);
-            Some(GatewayEntry { origin: present.origin.clone(), watermark: gateway.watermark, gaps })
+            Some(GatewayEntry {
+                origin: present.origin.clone(),
+                watermark: gateway.watermark,
+                gaps: self.gaps_of(present.gateway),
+                series: self.held(present.gateway),
+                series_max: None,
+            })
         };
         let mut entries: Vec<GatewayEntry> = self.gateways.iter().filter_map(entry).collect();
         // Epochs that deliver at the same time have both to be complete. There are few, so they are looked for only then.

@@ -12,6 +12,7 @@ mod copy;
 mod embedded;
 mod entry;
 mod forget;
+mod forget_series;
 mod gaps;
 mod gate;
 mod groups;
@@ -28,6 +29,7 @@ mod packed;
 mod packer;
 mod packs;
 mod place;
+mod quota;
 mod recent;
 mod records;
 mod repair;
@@ -123,6 +125,10 @@ pub struct GatewayEntry {
     pub watermark: Option<Timestamp>,
     /// What of that is known to be lost, in order of time, at most 64.
     pub gaps: Vec<Gap>,
+    /// Series that the store holds of it, whichever data folder delivered them.
+    pub series: u64,
+    /// The budget that it was told last; `None`: none yet, or the store gives none.
+    pub series_max: Option<u64>,
 }
 
 /// Windows of a gateway that were closed and are not in the store, all of them or some. With them may be lost what came late
@@ -143,6 +149,12 @@ pub enum StoreError {
     /// The store has no room; it takes again when there is. The sender must wait and send again.
     #[error("the store has no room: {0}")]
     Full(String),
+    /// The batch has new series for which there is no place; nothing of it was taken. It can be sent again when there is.
+    #[error("{message}")]
+    TooManySeries {
+        /// Which bound is full, and what to do.
+        message: String,
+    },
     /// A batch does not follow its predecessor of the same stream.
     #[error("shard {shard}: batch {got} does not follow {highest}")]
     Gap {
@@ -237,6 +249,18 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Poisoned`] when the disk fails.
     fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// The most series that the data folder of an origin may hold, so that all of them find places here; `None`: this store has
+    /// no such bound. What it answers is reserved for that gateway.
+    fn series_budget(&self, origin: &Origin) -> Option<u64>;
+
+    /// Forgets the series for which `wanted` answers yes, with all windows that were durable when this was called; returns how
+    /// many series. A crash in between forgets less. A series that is delivered again is a new one. Blocks on the disk: call it
+    /// on a thread that may.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] when the disk is full: try again when it is not. [`StoreError::Poisoned`] when it fails.
+    fn forget_series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Result<u64, StoreError>;
 
     /// Makes durable what only memory holds, and stops; used once, at an ordered end.
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;

@@ -25,6 +25,7 @@ use super::{
     packed,
     packer::{self, PackError},
     packs::{Loaded, Packs},
+    quota::Quota,
     signal::Signal,
     sled_tree::SledTree,
     tail,
@@ -175,9 +176,9 @@ pub(super) fn assemble<D: Disk>(
         );
     }
     let mut inner = Inner {
-        limits: Limits { series_max: config.series_max, live_bytes_max: config.live_bytes_max },
+        limits: Limits { live_bytes_max: config.live_bytes_max },
         state: RwLock::new(State { catalog: loaded.catalog, applied_to: packed_to, ..State::default() }),
-        gate: Mutex::new(Gate::default()),
+        gate: Mutex::new(Gate::new(Quota::new(config.series_bounds()))),
         turn: tokio::sync::Mutex::new(()),
         packing: Mutex::new(loaded.meta),
         log: share(log)?,
@@ -338,7 +339,7 @@ fn replay_one<D: Disk>(inner: &Inner<D>, position: Position, record: Vec<u8>, re
             return;
         }
     };
-    let lost = write(&inner.state).apply(&checked, inner.limits);
+    let lost = write(&inner.state).apply(&checked);
     report.replayed += 1;
     if lost == 0 {
         return;

@@ -52,7 +52,11 @@ pub(super) fn round<D: Disk>(inner: &Inner<D>) -> Result<(), PackError> {
 
 /// Packs all that was applied before it began.
 pub(super) fn round_of_applied<D: Disk>(inner: &Inner<D>) -> Result<(), PackError> {
-    let meta = &mut *lock(&inner.packing);
+    round_within(inner, &mut lock(&inner.packing))
+}
+
+/// As [`round_of_applied`], for a caller that changes packs itself.
+pub(super) fn round_within<D: Disk>(inner: &Inner<D>, meta: &mut Meta) -> Result<(), PackError> {
     let (position, shards) = {
         let mut state = write(&inner.state);
         unfailed(inner)?;

@@ -130,6 +130,11 @@ impl Recent {
         gone.len() as u64
     }
 
+    /// Drops all windows of a series. Not for what is frozen.
+    pub(super) fn drop_series(&mut self, series: u32) {
+        self.drop_before(series, Timestamp::MAX);
+    }
+
     /// Rows of a series whose windows start in [from, to), not resolved.
     pub(super) fn rows(&self, series: u32, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Row> {
         let inside = move |held: &Held| from <= held.name.start && held.name.start < to;

@@ -120,6 +120,8 @@ pub(super) struct OriginRecord {
     epoch_created_ms: i64,
     #[prost(uint32, tag = "4")]
     shards: u32,
+    #[prost(uint64, tag = "5")]
+    forgotten: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -140,6 +142,9 @@ struct SeriesRecord {
     end: i64,
     #[prost(sint64, tag = "7")]
     newest: i64,
+    /// Number of the origin that delivered it last; absent in what earlier versions wrote.
+    #[prost(uint32, optional, tag = "8")]
+    origin: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -200,13 +205,14 @@ pub(super) fn origin_record(state: &OriginState) -> OriginRecord {
         epoch: state.origin.epoch,
         epoch_created_ms: state.origin.epoch_created_ms,
         shards: state.origin.shards,
+        forgotten: state.forgotten,
     }
 }
 
 /// An origin without its shards, given the gateways; `None` if its gateway is not among them.
 pub(super) fn restore_origin(record: OriginRecord, gateways: &[Gateway]) -> Option<OriginState> {
     let gateway = gateways.get(record.gateway as usize)?.id.clone();
-    let OriginRecord { epoch, epoch_created_ms, shards, .. } = record;
+    let OriginRecord { epoch, epoch_created_ms, shards, forgotten, .. } = record;
     Some(OriginState {
         gateway: record.gateway,
         origin: Origin {
@@ -220,6 +226,7 @@ pub(super) fn restore_origin(record: OriginRecord, gateways: &[Gateway]) -> Opti
         shards: Vec::new(),
         unknown: false,
         open: false,
+        forgotten,
     })
 }
 
@@ -235,6 +242,7 @@ impl Stored for Group {
             last: series.last.as_nanos(),
             end: series.end.as_nanos(),
             newest: series.newest.as_nanos(),
+            origin: series.origin,
         };
         let Tally { packs, sum } = self.tally;
         GroupRecord { series: self.series().map(one).collect(), packs, packs_sum: sum }
@@ -253,6 +261,7 @@ impl Stored for Group {
                 last: Timestamp::from_nanos(one.last),
                 end: Timestamp::from_nanos(one.end),
                 newest: Timestamp::from_nanos(one.newest),
+                origin: one.origin,
             };
             group.put(one.place, series).then_some(())?;
         }

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use catchment_proto::{batch::BATCH_BYTES_MAX, wire};
+use catchment_proto::{
+    batch::BATCH_BYTES_MAX,
+    wire::{self, fleet_client::FleetClient},
+};
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::rig::{Delivery, Running, World, ask, operator, question, site_gateway};
 use crate::{
+    bind,
     metrics::Metrics,
     server,
     testing::{Fault, MemoryStore, batch, key},
@@ -121,4 +125,84 @@ async fn a_failed_store_is_told_and_ends_the_process() {
     let error = running.ended().await.unwrap_err().to_string();
     assert!(error.contains("the disk failed"), "{error}");
     assert!(store.closed());
+}
+
+#[tokio::test]
+async fn series_without_a_place_wait_while_other_shards_and_sites_go_on_until_some_are_forgotten() {
+    let world = World::new();
+    let mut config = world.config();
+    (config.store.series_max, config.store.series_per_gateway_max) = (8, Some(3));
+    let running = Running::new(bind(config).await.unwrap());
+    let channel = |site| world.channel(running.addr, &site_gateway(site));
+    let mut berlin = Delivery::start_as(channel("berlin"), 1, 7).await.unwrap();
+    assert_eq!(berlin.series_max, Some(2), "half of what its site may have");
+    let of = |shard, number, metric: &str| {
+        let readings = [(number as i64 * 10_000, 1.0)];
+        let mut batch = batch(number, key("d1", metric, &[]), &readings, number as i64 * 10_000);
+        batch.shard = shard;
+        batch
+    };
+    for (number, metric) in [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "a")] {
+        berlin.send(&of(0, number, metric)).await;
+    }
+    let (shard, number, message) = berlin.refused().await;
+    assert_eq!((shard, number), (0, 4));
+    let why = "no room for 1 new series: 3 of 3 of gateway berlin/g1 are there; raise series_per_gateway_max or forget series";
+    assert_eq!(message, why);
+    // Shards and sites beside it are not disturbed, and a known series is always taken.
+    berlin.send(&of(1, 1, "a")).await;
+    berlin.acked(1, 1).await;
+    let mut lyon = Delivery::start_as(channel("lyon"), 1, 8).await.unwrap();
+    lyon.send(&of(0, 1, "z")).await;
+    lyon.acked(0, 1).await;
+
+    while berlin.series_max != Some(3) {
+        berlin.answer().await;
+    }
+    let ready = running.page("/readyz").await;
+    assert!(
+        ready.starts_with("HTTP/1.1 503") && ready.contains("series_full: gateway berlin/g1 waits"),
+        "{ready}"
+    );
+    let mut fleet = world.fleet(running.addr);
+    let request = wire::FleetRequest { selector: "{site=\"berlin\"}".to_owned() };
+    let mut list = fleet.list_gateways(request).await.unwrap().into_inner();
+    let known = list.message().await.unwrap().unwrap();
+    assert_eq!((known.series, known.series_max, known.waits_for.as_str()), (3, Some(3), why));
+    let metrics = running.page("/metrics").await;
+    for line in [
+        "store_series_max 8.0\n",
+        r#"gateway_series{site="berlin",gateway="g1"} 3.0"#,
+        r#"gateway_series_max{site="berlin",gateway="g1"} 3.0"#,
+        r#"ingest_refused_batches_total{reason="too_many_series"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+
+    let forget =
+        |selector: &str, dry_run| wire::ForgetSeriesRequest { selector: selector.to_owned(), dry_run };
+    for empty in ["", "{}", " "] {
+        let status = fleet.forget_series(forget(empty, false)).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    }
+    let mut other = FleetClient::new(channel("berlin"));
+    let status = other.forget_series(forget("b", true)).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied, "{status}");
+    let answer = fleet.forget_series(forget("b", true)).await.unwrap().into_inner();
+    assert_eq!(answer.series, 1);
+    let answer = fleet.forget_series(forget("b", false)).await.unwrap().into_inner();
+    assert_eq!(answer.series, 1);
+    let answer = fleet.forget_series(forget("b", false)).await.unwrap().into_inner();
+    assert_eq!(answer.series, 0);
+    // The gateway's folder still has the name; its budget rises, and what waited is taken.
+    while berlin.series_max != Some(4) {
+        berlin.answer().await;
+    }
+    berlin.send(&of(0, 4, "d")).await;
+    berlin.send(&of(0, 5, "a")).await;
+    berlin.acked(0, 5).await;
+    assert!(running.page("/readyz").await.starts_with("HTTP/1.1 200"));
+    let answer = ask(&mut world.query(running.addr), question("{site=\"berlin\"}")).await.unwrap();
+    assert_eq!(answer.series[0].1, [(0, vec![Some(5.0), Some(5.0)])]);
+    running.stop().await.unwrap();
 }

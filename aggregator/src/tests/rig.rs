@@ -203,6 +203,8 @@ impl Running {
 /// A gateway's stream.
 pub(super) struct Delivery {
     pub(super) delivered: Vec<u64>,
+    /// The newest budget.
+    pub(super) series_max: Option<u64>,
     requests: mpsc::Sender<DeliverRequest>,
     responses: Streaming<DeliverResponse>,
 }
@@ -210,12 +212,17 @@ pub(super) struct Delivery {
 impl Delivery {
     /// Opens a stream of an epoch with two shards.
     pub(super) async fn start(channel: Channel, epoch: u64) -> Result<Self, Status> {
+        Self::start_as(channel, epoch, 0).await
+    }
+
+    /// As [`Self::start`], of a run.
+    pub(super) async fn start_as(channel: Channel, epoch: u64, run: u64) -> Result<Self, Status> {
         let start = wire::Start {
             epoch,
             epoch_created_ms: 1,
             shards: 2,
             version: "0.1-test".to_owned(),
-            run: 0,
+            run,
             previous_runs: Vec::new(),
         };
         Self::begin(channel, start).await
@@ -232,7 +239,8 @@ impl Delivery {
         let mut responses = client.deliver(ReceiverStream::new(outgoing)).await?.into_inner();
         match responses.message().await?.and_then(|response| response.kind) {
             Some(deliver_response::Kind::Resume(resume)) => {
-                Ok(Self { delivered: resume.delivered, requests, responses })
+                let series_max = resume.series.map(|budget| budget.series_max);
+                Ok(Self { delivered: resume.delivered, series_max, requests, responses })
             }
             other => panic!("{other:?}"),
         }
@@ -251,6 +259,31 @@ impl Delivery {
     pub(super) async fn progress(&self, shard: u32, watermark_ms: i64, number: u64) {
         let progress = wire::Progress { shard, watermark_ms, number };
         let _ = self.requests.send(DeliverRequest { kind: Some(Kind::Progress(progress)) }).await;
+    }
+
+    /// The next answer.
+    pub(super) async fn answer(&mut self) -> deliver_response::Kind {
+        let response = tokio::time::timeout(PATIENCE, self.responses.message()).await.expect("an answer");
+        let kind = response.unwrap().and_then(|response| response.kind).expect("it goes on");
+        if let deliver_response::Kind::Ack(ack) = &kind {
+            self.series_max = ack.series.map(|budget| budget.series_max).or(self.series_max);
+        }
+        kind
+    }
+
+    /// Waits for an ack of a shard.
+    pub(super) async fn acked(&mut self, shard: u32, number: u64) {
+        let wanted = |ack: &wire::BatchAck| ack.shard == shard && ack.number >= number;
+        while !matches!(self.answer().await, deliver_response::Kind::Ack(ack) if wanted(&ack)) {}
+    }
+
+    /// Waits for a refusal: shard, number, message.
+    pub(super) async fn refused(&mut self) -> (u32, u64, String) {
+        loop {
+            if let deliver_response::Kind::Refusal(refusal) = self.answer().await {
+                return (refusal.shard, refusal.number, refusal.message);
+            }
+        }
     }
 
     /// Waits for the ack of a number of shard 0, or the status with which the stream ends.

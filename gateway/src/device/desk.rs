@@ -2,10 +2,10 @@
 //!
 //! Pure but for the shard, which is an argument: the simulation drives the same code.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use catchment_journal::{Disk, Position};
-use catchment_proto::Name;
+use catchment_proto::{Labels, MetricName, Name};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -17,7 +17,7 @@ use crate::{
     intake::{Head, Intake, Mark, Reading, Reason, Refusal},
     metrics::Metrics,
     mqtt::connection::Open,
-    shard::{Shard, Wait},
+    shard::{SeriesFull, Shard, Wait},
 };
 
 /// Answer to a hello.
@@ -73,11 +73,27 @@ struct Known {
     first: u32,
     /// The device's index of each, or `None` for a series that is refused.
     series: Vec<Option<u32>>,
+    /// Those that the gateway's budget refuses, by index: they are looked up again when they are used, because it may have
+    /// been raised.
+    refused: BTreeMap<u32, Refused>,
+}
+
+/// A series for which the gateway's budget has no place.
+#[derive(Debug)]
+struct Refused {
+    metric: MetricName,
+    labels: Labels,
+    full: SeriesFull,
 }
 
 impl Known {
     fn get(&self, index: u32) -> Option<u32> {
         *self.series.get(index.checked_sub(self.first)? as usize)?
+    }
+
+    /// Which bound keeps a series from its place.
+    fn full(&self, index: u32) -> SeriesFull {
+        self.refused.get(&index).map_or(SeriesFull::Device, |refused| refused.full)
     }
 
     fn learn(&mut self, index: u32, series: Option<u32>) {
@@ -102,6 +118,7 @@ impl Known {
         self.series.drain(..old);
         self.series.shrink_to(KNOWN_MAX.max(least));
         self.first = self.first.saturating_add(u32::try_from(old).unwrap_or(u32::MAX));
+        self.refused = self.refused.split_off(&self.first);
     }
 }
 
@@ -206,7 +223,7 @@ impl Desk {
         let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) else {
             return Ok(Answer::Ended);
         };
-        learn(session, device, intake, shard)?;
+        learn(session, device, intake, self.series_max, shard)?;
         let epoch = session.epoch.clone();
         let before = epoch.as_deref().map_or(0, |epoch| shard.state().highest(device, epoch));
         let mut marks = session.client.as_ref().map(|client| Marks::new(client, device, shard.state()));
@@ -281,7 +298,7 @@ fn sort(
                 marks.note(head.mark);
             }
         }
-        let mut refused = 0;
+        let (mut refused, mut full) = (0, SeriesFull::Device);
         let IntakeEntry { series: indexes, time: times, value: values, .. } = &mut sorted.entry;
         indexes.reserve(readings.len());
         times.reserve(readings.len());
@@ -294,6 +311,7 @@ fn sort(
                 _ => {
                     let Some(series) = session.series.get(reading.series) else {
                         refused += 1;
+                        full = session.series.full(reading.series);
                         continue;
                     };
                     last = Some((reading.series, series));
@@ -307,7 +325,7 @@ fn sort(
             last_time = time;
         }
         if refused > 0 {
-            sorted.refusals.push(too_many_series(head, refused, series_max));
+            sorted.refusals.push(too_many_series(head, refused, full, series_max));
         }
     }
     sorted
@@ -320,24 +338,55 @@ fn is_ended(session: &Session, mark: Mark, readings: &[Reading]) -> bool {
         && readings.iter().all(|reading| session.series.get(reading.series).is_none())
 }
 
-/// Learns the device's index of each series that the session uses for the first time.
+/// Learns the device's index of each series that the session uses for the first time, or that was refused before.
 fn learn<D: Disk>(
     session: &mut Session,
     device: u32,
     intake: &Intake,
+    series_max: usize,
     shard: &mut Shard<D>,
 ) -> Result<(), Wait> {
     for (index, metric, labels) in &intake.fresh {
         let known = shard.series(device, metric, labels)?;
-        session.series.learn(*index, known);
+        if let Err(full @ SeriesFull::Gateway(_)) = known {
+            if session.series.refused.len() >= series_max {
+                session.series.refused.pop_first();
+            }
+            let refused = Refused { metric: metric.clone(), labels: labels.clone(), full };
+            session.series.refused.insert(*index, refused);
+        }
+        session.series.learn(*index, known.ok());
+    }
+    if session.series.refused.is_empty() {
+        return Ok(());
+    }
+    let mut last = None;
+    for index in intake.readings.iter().map(|reading| reading.series) {
+        if last.replace(index) == Some(index) {
+            continue;
+        }
+        let Some(refused) = session.series.refused.get_mut(&index) else { continue };
+        match shard.series(device, &refused.metric, &refused.labels)? {
+            Err(full) => refused.full = full,
+            Ok(known) => {
+                session.series.refused.remove(&index);
+                session.series.learn(index, Some(known));
+            }
+        }
     }
     Ok(())
 }
 
-fn too_many_series(head: &Head, count: u32, series_max: usize) -> Refusal {
+fn too_many_series(head: &Head, count: u32, full: SeriesFull, series_max: usize) -> Refusal {
+    let bound = match full {
+        SeriesFull::Device => format!("a device may have {series_max} series"),
+        SeriesFull::Gateway(max) => {
+            format!("this gateway may have {max} series, as its aggregator says; an operator can raise that")
+        }
+    };
     Refusal {
         reason: Reason::TooManySeries,
-        message: format!("{count} readings of new series: a device may have {series_max} series"),
+        message: format!("{count} readings of new series: {bound}"),
         ordinal: head.ordinal,
         seq: head.seq,
         count,

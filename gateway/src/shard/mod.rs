@@ -22,6 +22,7 @@ mod recover;
 mod recovered;
 mod replay;
 mod seal;
+mod series;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -29,15 +30,16 @@ mod wait;
 use std::{cell::Cell, collections::VecDeque, sync::Arc, time::Duration};
 
 use catchment_journal::{AppendError, Checkpoints, Disk, GroupLog, Position, RealDisk};
-use catchment_proto::{Labels, MetricName, Name, wire};
+use catchment_proto::Name;
 use tokio::sync::Notify;
 
 use self::{ages::Ages, armed::Armed, close::Census, names::Names};
 use crate::{
+    budget::Budget,
     clock::Clock,
     config::Config,
     cut,
-    fold::{ClientEntry, DeviceEntry, Emission, Entry, IntakeEntry, SeriesEntry, State},
+    fold::{ClientEntry, DeviceEntry, Emission, Entry, IntakeEntry, State},
     metrics::Metrics,
     steady::Steady,
     worker::Progress,
@@ -48,6 +50,7 @@ pub use checkpoint::Capture;
 pub(crate) use names::FOLDER as NAMES;
 pub use recover::{RecoverError, Setup, examine};
 pub use recovered::{LostBatches, Recovered};
+pub use series::SeriesFull;
 pub use wait::Wait;
 
 /// Most bytes of an entry. A reading takes at most 23, and an intake has at most 16,384 and those of one more
@@ -155,6 +158,7 @@ pub struct Shard<D: Disk = RealDisk> {
     limits: Limits,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    budget: Arc<Budget>,
 }
 
 impl<D: Disk> Shard<D> {
@@ -217,31 +221,6 @@ impl<D: Disk> Shard<D> {
         self.record(Entry::Device(DeviceEntry { index, name: name.as_str().to_owned() }))?;
         self.metrics.devices.inc();
         Ok(index)
-    }
-
-    /// Index of a series in its device, introduced if it is new; `None` when the device has all it may have.
-    ///
-    /// # Errors
-    /// See [`Wait`].
-    pub fn series(&mut self, device: u32, metric: &MetricName, labels: &Labels) -> Result<Option<u32>, Wait> {
-        if let Some(index) = self.state.series(device, metric, labels) {
-            return Ok(Some(index));
-        }
-        let count = self.state.series_of(device);
-        if count >= self.limits.series_max {
-            return Ok(None);
-        }
-        let Ok(index) = u32::try_from(count) else { return Ok(None) };
-        let label =
-            |(name, value): (&str, &str)| wire::Label { name: name.to_owned(), value: value.to_owned() };
-        self.record(Entry::Series(SeriesEntry {
-            device,
-            index,
-            metric: metric.as_str().to_owned(),
-            labels: labels.iter().map(label).collect(),
-        }))?;
-        self.metrics.series.inc();
-        Ok(Some(index))
     }
 
     /// Takes messages of a device. They are durable once the journal is synced up to [`Shard::end`].

@@ -34,6 +34,7 @@ use super::{
     replay::{self, Base, Outbox, Replay},
 };
 use crate::{
+    budget::Budget,
     clock::Clock,
     cut,
     fold::{ConfigureEntry, Emission, Entry, IntakeEntry, NumbersEntry, State},
@@ -67,6 +68,8 @@ pub struct Setup<'a> {
     pub clock: Arc<dyn Clock>,
     /// Where it counts.
     pub metrics: Arc<Metrics>,
+    /// How many series the folder may hold.
+    pub budget: Arc<Budget>,
 }
 
 impl Shard {
@@ -155,6 +158,7 @@ impl<D: Disk> Shard<D> {
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         setup.metrics.devices.inc_by(gauge(state.device_count()));
         setup.metrics.series.inc_by(gauge(state.series_count()));
+        setup.budget.hold(state.series_count() as u64);
         Ok(Self {
             index: setup.index,
             base: 0,
@@ -180,6 +184,7 @@ impl<D: Disk> Shard<D> {
             limits: limits.clone(),
             clock: Arc::clone(&setup.clock),
             metrics: Arc::clone(&setup.metrics),
+            budget: Arc::clone(&setup.budget),
         })
     }
 }

@@ -12,6 +12,7 @@ mod clocks;
 mod damage;
 pub(super) mod panics;
 mod seal;
+mod series;
 mod starts;
 use crate::{Config, Settings, clock::ManualClock};
 use catchment_journal::ReadEvent;
@@ -46,7 +47,8 @@ impl World {
     fn setup<'a>(&self, folder: &'a Path) -> Setup<'a> {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let limits = Limits::of(&self.config, 1);
-        Setup { folder, index: 0, window: self.config.window, limits, clock, metrics: Metrics::new() }
+        let (window, metrics, budget) = (self.config.window, Metrics::new(), Arc::default());
+        Setup { folder, index: 0, window, limits, clock, metrics, budget }
     }
 
     fn take(&self, shard: &mut Shard, device: &str, seq: u64, after_ms: i64, value: f64) {

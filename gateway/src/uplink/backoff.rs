@@ -6,28 +6,35 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// The pauses of one uplink.
+/// Pauses between attempts at one thing.
 #[derive(Debug)]
 pub(super) struct Backoff {
+    first: Duration,
+    longest: Duration,
     next: Duration,
 }
 
 impl Backoff {
     /// Starts with the shortest pause.
     pub(super) const fn new() -> Self {
-        Self { next: FIRST }
+        Self::between(FIRST, LONGEST)
+    }
+
+    /// With other bounds.
+    pub(super) const fn between(first: Duration, longest: Duration) -> Self {
+        Self { first, longest, next: first }
     }
 
     /// The next pause: between half and all of a bound that doubles. `jitter` lies in [0, 1).
     pub(super) fn pause(&mut self, jitter: f64) -> Duration {
         let bound = self.next;
-        self.next = (bound * 2).min(LONGEST);
+        self.next = (bound * 2).min(self.longest);
         bound.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
     }
 
     /// An attempt succeeded.
     pub(super) const fn reset(&mut self) {
-        self.next = FIRST;
+        self.next = self.first;
     }
 }
 

@@ -1,7 +1,8 @@
 //! One shard's outbox onto a stream.
 //!
 //! Invariant: batches leave in the order of the outbox, at most `in_flight` of them beyond the highest
-//! acknowledged one; the outbox is released only below an acknowledged batch.
+//! acknowledged one; the outbox is released only below an acknowledged batch. A batch that is refused for want of room is sent
+//! again after a pause, and those behind it after it.
 
 use std::sync::Arc;
 
@@ -14,10 +15,10 @@ use catchment_settings::supervise::unjoined;
 use prost::{Message, bytes::Bytes};
 use tokio::{
     sync::{mpsc, watch},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 
-use super::{flight::Flight, patience};
+use super::{flight::Flight, patience, refusals::Refusals};
 use crate::{
     cut,
     lineage::Numbering,
@@ -51,6 +52,35 @@ struct Stored {
     bytes: Vec<u8>,
 }
 
+/// What the aggregator has said of a shard's batches on a stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Said {
+    /// Everything up to this number is durable.
+    pub(super) ack: u64,
+    /// The batch that was refused last, and how many refusals that makes on the stream.
+    pub(super) refused: (u64, u64),
+}
+
+/// The pause behind a refusal on one stream.
+#[derive(Debug, Default)]
+struct Pause {
+    /// Refusals that were noted.
+    heard: u64,
+    until: Option<Instant>,
+}
+
+impl Pause {
+    fn is_on(&self) -> bool {
+        self.until.is_some()
+    }
+
+    async fn wait(&self) {
+        if let Some(until) = self.until {
+            sleep_until(until).await;
+        }
+    }
+}
+
 /// One shard's side of the uplink; outlives the streams.
 pub(super) struct Feed {
     link: ShardLink,
@@ -61,6 +91,7 @@ pub(super) struct Feed {
     told_damage: Position,
     /// Highest own number that was sent since the start.
     sent: u64,
+    refusals: Refusals,
 }
 
 impl Feed {
@@ -70,7 +101,15 @@ impl Feed {
         patience: patience::Shared,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { link, in_flight_max, patience, metrics, told_damage: Position::ZERO, sent: 0 }
+        Self {
+            link,
+            in_flight_max,
+            patience,
+            metrics,
+            told_damage: Position::ZERO,
+            sent: 0,
+            refusals: Refusals::default(),
+        }
     }
 
     /// Highest own number that was sent since the start.
@@ -91,7 +130,7 @@ impl Feed {
         &mut self,
         numbering: Numbering,
         delivered: u64,
-        mut acks: watch::Receiver<u64>,
+        mut said: watch::Receiver<Said>,
         sending: mpsc::Sender<wire::DeliverRequest>,
     ) -> Result<(), FeedError> {
         let mut reader = self.link.outbox.read(self.link.outbox.start_position());
@@ -103,14 +142,16 @@ impl Feed {
         let mut flight = Flight::new(numbering, delivered);
         let mut told = None;
         let mut released = None;
+        let mut pause = Pause::default();
         loop {
             // Seen before the outbox is read: what comes after wakes the select below.
             commits.mark_unchanged();
             let now = *progress.borrow_and_update();
             let readable = self.link.outbox.durable();
             reader.extend();
-            self.settle(*acks.borrow_and_update(), &mut flight);
-            let room = self.in_flight_max.saturating_sub(flight.len());
+            let news = *said.borrow_and_update();
+            self.hear(news, &mut flight, &mut reader, &mut pause);
+            let room = if pause.is_on() { 0 } else { self.in_flight_max.saturating_sub(flight.len()) };
             if room > 0 {
                 let Portion { reader: back, batches, damage, at_end } = read(reader, room).await?;
                 reader = back;
@@ -123,7 +164,6 @@ impl Feed {
                 }
             }
             if flight.is_empty() {
-                self.patience.lock().idle(self.link.index as usize);
                 // Everything that there was is acknowledged; what is full can go as a whole. Only when something
                 // has changed: a release tells of itself as a commit does, and would wake this loop for ever.
                 let state = (readable, self.link.outbox.bytes());
@@ -137,7 +177,8 @@ impl Feed {
                 self.tell(&now, &flight, &sending).await?;
             }
             tokio::select! {
-                changed = acks.changed() => changed.map_err(|_| FeedError::Ended)?,
+                changed = said.changed() => changed.map_err(|_| FeedError::Ended)?,
+                () = pause.wait(), if pause.is_on() => {}
                 changed = commits.changed(), if room > 0 => {
                     changed.map_err(|_| FeedError::Ended)?;
                     if let Some(why) = commits.borrow().poisoned.clone() {
@@ -168,9 +209,36 @@ impl Feed {
         }
     }
 
+    /// Notes what the aggregator said. After a refusal the outbox is read again from that batch, once a pause is over.
+    fn hear(&mut self, said: Said, flight: &mut Flight, reader: &mut Reader, pause: &mut Pause) {
+        self.settle(said.ack, flight);
+        let (number, refusals) = said.refused;
+        if refusals > pause.heard {
+            pause.heard = refusals;
+            if let Some(position) = flight.refuse(number) {
+                *reader = self.link.outbox.read(position);
+                pause.until = Some(Instant::now() + self.refusals.refused(rand::random()));
+            }
+        }
+        if pause.until.is_some_and(|until| until <= Instant::now()) {
+            pause.until = None;
+            flight.resume();
+        }
+        if flight.is_idle() {
+            // A refused batch is not on its way while it waits.
+            self.patience.lock().idle(self.link.index as usize);
+        }
+    }
+
     /// Notes acknowledgements and lets go of what they cover.
     fn settle(&mut self, ack: u64, flight: &mut Flight) {
         let (batches, covered) = flight.settle(ack);
+        if batches > 0 {
+            let refusals = self.refusals.acknowledged();
+            if refusals > 0 {
+                tracing::info!(shard = self.link.index, refusals, "the aggregator takes batches again");
+            }
+        }
         self.metrics.batches_acknowledged.inc_by(batches);
         if let Some(position) = covered {
             self.link.outbox.release(position);

@@ -16,12 +16,14 @@ pub struct Flight {
     numbering: Numbering,
     sent: u64,
     waiting: VecDeque<(u64, Position)>,
+    /// A batch was refused and has not left again: it and those behind it wait in the outbox.
+    refused: bool,
 }
 
 impl Flight {
     /// A stream begins; the aggregator has every batch up to the number `delivered` of the present epoch.
     pub fn new(numbering: Numbering, delivered: u64) -> Self {
-        Self { sent: numbering.own(delivered), numbering, waiting: VecDeque::new() }
+        Self { sent: numbering.own(delivered), numbering, waiting: VecDeque::new(), refused: false }
     }
 
     /// Gives a batch that leaves its number on the wire, and says under which epoch its names are.
@@ -60,13 +62,60 @@ impl Flight {
         (batches, covered)
     }
 
+    /// The aggregator has no room for a batch, and takes none behind it: both have not left. Answers where in the outbox it
+    /// stands, to read on from there; `None`: it is not on its way.
+    pub fn refuse(&mut self, number: u64) -> Option<Position> {
+        let number = self.numbering.own(number);
+        let at = self.waiting.iter().position(|(waiting, _)| *waiting == number)?;
+        let position = self.waiting.get(at).map(|(_, position)| *position)?;
+        self.waiting.truncate(at);
+        self.sent = number.saturating_sub(1);
+        self.refused = true;
+        Some(position)
+    }
+
+    /// What was refused may leave again.
+    pub fn resume(&mut self) {
+        self.refused = false;
+    }
+
     /// Batches that have left and are not acknowledged.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether nothing is on its way.
-    pub fn is_empty(&self) -> bool {
+    /// Whether nothing is on its way now.
+    pub fn is_idle(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// Whether nothing is on its way, and nothing refused that is to leave again: only then is what was read of the outbox
+    /// delivered.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && !self.refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn from_a_refused_batch_on_nothing_has_left() {
+        let mut flight = Flight::new(Numbering::default(), 4);
+        for number in 5..=8 {
+            flight.leave(number, Position::new(number * 10));
+        }
+        assert_eq!(flight.settle(5), (1, Some(Position::new(50))));
+        assert_eq!(flight.refuse(9), None);
+        assert_eq!(flight.refuse(7), Some(Position::new(70)));
+        assert!(flight.is_known(6) && !flight.is_known(7));
+        assert_eq!(flight.settle(6), (1, Some(Position::new(60))), "what was before it is acknowledged");
+        assert!(!flight.is_empty(), "the refused one is still to be delivered");
+        assert!(flight.is_idle());
+        flight.resume();
+        flight.leave(7, Position::new(70));
+        assert_eq!(flight.settle(7), (1, Some(Position::new(70))));
+        assert!(flight.is_empty());
     }
 }

@@ -4,10 +4,12 @@
 //! aggregator says that it is durable there. A stream that fails is opened again, at the next aggregator, after a
 //! pause; what was sent without an acknowledgement is sent again, which is harmless.
 
+mod answers;
 mod backoff;
 mod feed;
 pub mod flight;
 mod patience;
+pub mod refusals;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,7 +24,7 @@ use catchment_proto::{
 use futures_util::future::try_join_all;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -32,10 +34,12 @@ use tonic::{
 };
 
 use self::{
+    answers::Answers,
     backoff::Backoff,
-    feed::{Feed, FeedError},
+    feed::{Feed, FeedError, Said},
 };
 use crate::{
+    budget::Budget,
     clock::Clock,
     lineage::{Lineage, LineageError, Standing, utc},
     metrics::Metrics,
@@ -64,6 +68,8 @@ pub(crate) struct UplinkConfig {
     pub(crate) in_flight: usize,
     /// How long they may wait without a word on them.
     pub(crate) ack_timeout: Duration,
+    /// How many series the folder may hold, as the aggregator tells it.
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl UplinkConfig {
@@ -193,15 +199,18 @@ async fn deliver(
     check_folder(config, feeds, &resume, metrics).await?;
     tracing::info!(%aggregator, delivered = ?resume.delivered, "uplink open");
     metrics.uplink_connected.set(1);
-    let (acks, acks_seen): (Vec<_>, Vec<_>) = feeds.iter().map(|_| watch::channel(0)).unzip();
+    let mut answers = Answers::new(config, metrics, patience, answers);
+    answers.budget(resume.series);
+    let (said, heard): (Vec<_>, Vec<_>) = feeds.iter().map(|_| watch::channel(Said::default())).unzip();
     let numbering = config.numbering(feeds.len());
     let delivered = resume.delivered.into_iter().chain(std::iter::repeat(0));
-    let feeding = feeds.iter_mut().zip(acks_seen).zip(numbering.into_iter().zip(delivered));
-    let feeding = feeding
-        .map(|((feed, acks), (numbering, delivered))| feed.run(numbering, delivered, acks, sending.clone()));
+    let feeding = feeds.iter_mut().zip(heard).zip(numbering.into_iter().zip(delivered));
+    let feeding = feeding.map(|((feed, heard), (numbering, delivered))| {
+        feed.run(numbering, delivered, heard, sending.clone())
+    });
     patience.lock().begin();
     tokio::select! {
-        error = receive(answers, &acks, patience) => error,
+        error = answers.receive(&said) => error,
         shard = patience.over() => Err(StreamError::Silent { shard, patience: config.ack_timeout }),
         error = try_join_all(feeding) => match error {
             Ok(_) => Err(StreamError::Ended),
@@ -242,27 +251,6 @@ async fn check_folder(
          what this one holds is delivered under the new epoch"
     );
     Err(StreamError::Forked)
-}
-
-/// Hands acknowledgements to their feeds, until the stream fails.
-async fn receive(
-    mut answers: Streaming<wire::DeliverResponse>,
-    acks: &[watch::Sender<u64>],
-    patience: &patience::Shared,
-) -> Result<std::convert::Infallible, StreamError> {
-    loop {
-        match next(&mut answers).await? {
-            deliver_response::Kind::Ack(ack) => match acks.get(ack.shard as usize) {
-                Some(feed) => {
-                    patience.lock().heard(ack.shard as usize, Instant::now());
-                    feed.send_modify(|highest| *highest = ack.number.max(*highest));
-                }
-                None => return Err(StreamError::Protocol("an ack for a shard that there is not")),
-            },
-            deliver_response::Kind::Refusal(_) => return Err(StreamError::Protocol("a refusal")),
-            deliver_response::Kind::Resume(_) => return Err(StreamError::Protocol("a second resume")),
-        }
-    }
 }
 
 async fn next(answers: &mut Streaming<wire::DeliverResponse>) -> Result<deliver_response::Kind, StreamError> {

@@ -25,6 +25,8 @@ pub(super) struct Feed {
     pub(super) flight: Flight,
     reader: Reader<SimDisk>,
     pub(super) told: Option<Timestamp>,
+    /// A batch was refused: the next turn sends nothing.
+    paused: bool,
 }
 
 impl Gateway {
@@ -57,7 +59,7 @@ impl Gateway {
         self.shard.live_anew();
         let delivered = resume.delivered.first().copied().unwrap_or(0);
         let flight = Flight::new(self.lineage.numbering(0), delivered);
-        self.feed = Some(Feed { naming: Naming::default(), flight, reader, told: None });
+        self.feed = Some(Feed { naming: Naming::default(), flight, reader, told: None, paused: false });
         Ok(true)
     }
 
@@ -75,6 +77,15 @@ impl Gateway {
         }
     }
 
+    /// The aggregator has no room for a batch: it is sent again after a pause, and those behind it after it.
+    pub fn refused(&mut self, number: u64) {
+        let Some(feed) = &mut self.feed else { return };
+        if let Some(position) = feed.flight.refuse(number) {
+            feed.reader = self.shard.outbox().read(position);
+            feed.paused = true;
+        }
+    }
+
     /// The next message for the aggregator.
     ///
     /// # Errors
@@ -86,7 +97,11 @@ impl Gateway {
         let readable = outbox.durable();
         feed.reader.extend();
         let mut record = Vec::new();
-        while feed.flight.len() < IN_FLIGHT_MAX {
+        let paused = std::mem::take(&mut feed.paused);
+        if !paused {
+            feed.flight.resume();
+        }
+        while !paused && feed.flight.len() < IN_FLIGHT_MAX {
             match feed.reader.next(&mut record).map_err(|_| End::Failed)? {
                 ReadEvent::Record(position) => {
                     let (number, bytes) = cut::split_record(&record).ok_or_else(|| unreadable(position))?;

@@ -20,6 +20,7 @@ mod owner;
 mod programs;
 mod removed;
 mod restart;
+mod series;
 mod stall;
 mod starts;
 mod stop;

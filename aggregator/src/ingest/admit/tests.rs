@@ -144,6 +144,7 @@ fn watermarks_far_ahead_of_the_clock_are_not_believed() {
                 assert_eq!(last, 7);
                 watermark
             }
+            Admitted::Behind => panic!("nothing was refused"),
         };
         (watermark.map(Timestamp::as_millis), admission.watermarks_refused(), admission.ahead_ms())
     };
@@ -164,4 +165,31 @@ fn numbers_that_no_gateway_reaches_are_refused() {
         assert!(matches!(admission.admit(message(progress), Horizon::OPEN), Err(Refusal::Number { .. })));
     }
     assert_eq!(admitted(&mut admission, 0, 4), (true, Order::Next), "nothing of it was taken");
+}
+
+#[test]
+fn behind_a_refused_batch_nothing_is_taken_until_it_comes_again() {
+    let mut admission = Admission::new(2, delivered(&[4, 0]));
+    let round = |admitted: Admitted| match admitted {
+        Admitted::Batch { batch, first, round, .. } => Some((batch.number, first, round)),
+        _ => None,
+    };
+    let send = |admission: &mut Admission, shard, number| {
+        round(admission.admit(batch(shard, number), Horizon::OPEN).unwrap())
+    };
+    assert_eq!(send(&mut admission, 0, 5), Some((5, true, 0)));
+    assert_eq!(send(&mut admission, 0, 6), Some((6, false, 0)));
+    assert!(admission.refuse(0, 5, true, 0));
+    assert!(!admission.refuse(0, 6, false, 0), "the one behind it is no news");
+    assert!(!admission.counts(0, 0) && admission.counts(1, 0));
+    assert_eq!(send(&mut admission, 0, 7), None);
+    assert_eq!(send(&mut admission, 0, 0), Some((0, false, 0)), "live states go on");
+    assert_eq!(send(&mut admission, 1, 1), Some((1, true, 0)), "the other shard goes on");
+    let progress = message(Kind::Progress(wire::Progress { shard: 0, watermark_ms: 90_000, number: 0 }));
+    assert!(matches!(admission.admit(progress, Horizon::OPEN), Ok(Admitted::Behind)));
+    assert_eq!(send(&mut admission, 0, 5), Some((5, true, 1)), "again the first of the stream");
+    assert!(admission.counts(0, 1) && !admission.counts(0, 0));
+    assert!(!admission.refuse(0, 6, false, 0), "what was in flight before says nothing");
+    assert_eq!(send(&mut admission, 0, 6), Some((6, false, 1)));
+    assert!(matches!(admission.admit(batch(0, 8), Horizon::OPEN), Err(Refusal::Gap { last: 6, .. })));
 }

@@ -57,18 +57,24 @@ impl Rig {
 
     /// A stream after its Start, and what was delivered before.
     async fn start(&self) -> (Stream, Vec<u64>) {
+        let (stream, resume) = self.start_as(0).await;
+        (stream, resume.delivered)
+    }
+
+    /// As a run of a gateway; 0: an older one, which does not say.
+    async fn start_as(&self, run: u64) -> (Stream, wire::Resume) {
         let mut stream = self.open();
         let start = wire::Start {
             epoch: 1,
             epoch_created_ms: 1,
             shards: 1,
             version: "test".to_owned(),
-            run: 0,
+            run,
             previous_runs: Vec::new(),
         };
         stream.send(message(wire::deliver_request::Kind::Start(start))).await;
-        match stream.responses.recv().await.unwrap().unwrap().kind.unwrap() {
-            Kind::Resume(resume) => (stream, resume.delivered),
+        match stream.answer().await {
+            Some(Kind::Resume(resume)) => (stream, resume),
             other => panic!("{other:?}"),
         }
     }
@@ -79,8 +85,12 @@ impl Stream {
         self.requests.send(Ok(request)).await.unwrap();
     }
 
+    async fn answer(&mut self) -> Option<Kind> {
+        self.responses.recv().await?.unwrap().kind
+    }
+
     async fn ack(&mut self) -> Option<u64> {
-        match self.responses.recv().await?.unwrap().kind.unwrap() {
+        match self.answer().await? {
             Kind::Ack(ack) => Some(ack.number),
             other => panic!("{other:?}"),
         }
@@ -309,4 +319,80 @@ async fn an_ordered_stop_acknowledges_what_is_at_the_store() {
     drop(disk);
     let (last, end) = stream.finish().await;
     assert_eq!((last, end.reason, code(&end)), (Some(5), "stopping", Code::Unavailable));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_without_room_for_its_series_is_told_and_comes_again() {
+    let rig = rig(8);
+    let (mut stream, _) = rig.start_as(7).await;
+    rig.store.fail(Fault::TooManySeries);
+    for number in 1..=5 {
+        stream.send(numbered(number)).await;
+    }
+    let refusal = match stream.answer().await {
+        Some(Kind::Refusal(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((refusal.shard, refusal.number, refusal.code.as_str()), (0, 1, "too_many_series"));
+    stream.settle().await;
+    let ready = rig.shared.metrics.conditions.ready().unwrap_err();
+    assert_eq!(ready, "series_full: gateway berlin/g1 waits: no room for series");
+    assert_eq!(rig.store.delivered(&origin()), [0], "nothing behind it was taken");
+    for number in 1..=5 {
+        stream.send(numbered(number)).await;
+    }
+    while stream.ack().await.unwrap() < 5 {}
+    assert_eq!(rig.shared.metrics.conditions.ready(), Ok(()));
+    assert_eq!(rig.shared.metrics.gaps.get(), 0);
+    let refused = rig.shared.metrics.encode();
+    assert!(refused.contains(r#"ingest_refused_batches_total{reason="too_many_series"} 1"#), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_gateway_is_held_as_by_a_full_store() {
+    let rig = rig(8);
+    let (stream, _) = rig.start().await;
+    rig.store.fail(Fault::TooManySeries);
+    stream.send(numbered(1)).await;
+    stream.settle().await;
+    assert!(rig.shared.metrics.conditions.ready().is_err());
+    let (last, end) = stream.finish().await;
+    assert_eq!((last, end.reason, code(&end)), (None, "full", Code::ResourceExhausted));
+    assert_eq!(rig.shared.metrics.conditions.ready(), Ok(()), "nobody waits on a stream");
+}
+
+#[tokio::test(start_paused = true)]
+async fn budgets_are_told_at_the_start_with_acks_and_when_they_change() {
+    let rig = rig(8);
+    rig.store.set_budget(10);
+    let (mut stream, resume) = rig.start_as(7).await;
+    let budget = |series_max| Some(wire::SeriesBudget { series_max });
+    assert_eq!(resume.series, budget(10));
+    let ack = async |stream: &mut Stream| match stream.answer().await {
+        Some(Kind::Ack(ack)) => (ack.number, ack.series),
+        other => panic!("{other:?}"),
+    };
+    stream.send(numbered(1)).await;
+    assert_eq!(ack(&mut stream).await, (1, None), "as before");
+    rig.store.set_budget(20);
+    assert_eq!(ack(&mut stream).await, (1, budget(20)), "although nothing is delivered");
+    tokio::time::advance(Duration::from_secs(5)).await;
+    rig.store.set_budget(30);
+    stream.send(numbered(2)).await;
+    let (number, series) = ack(&mut stream).await;
+    assert_eq!(series, budget(30));
+    if number < 2 {
+        assert_eq!(ack(&mut stream).await, (2, None));
+    }
+}
+
+fn origin() -> Origin {
+    Origin {
+        gateway: gateway("berlin", "g1"),
+        epoch: 1,
+        epoch_created_ms: 1,
+        shards: 1,
+        run: 0,
+        previous_runs: Default::default(),
+    }
 }

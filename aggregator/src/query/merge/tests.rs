@@ -131,6 +131,8 @@ fn known(site: &str, watermark: Option<i64>, gaps: &[(Option<i64>, Option<i64>, 
         },
         watermark: watermark.and_then(Timestamp::from_millis),
         gaps: gaps.iter().map(gap).collect(),
+        series: 1,
+        series_max: None,
     }
 }
 

@@ -5,7 +5,7 @@ use super::*;
 use crate::store::row::resolve;
 use crate::store::testing::{Content, Model, batch, entries, entry, origin, window};
 
-const LIMITS: Limits = Limits { series_max: 100, live_bytes_max: 1 << 20 };
+const LIMITS: Limits = Limits { live_bytes_max: 1 << 20 };
 
 fn checked(origin: &Origin, batch: &Batch) -> Checked {
     Checked::new(Entry { origin: origin.clone(), follows: 0, batch: batch.clone() }).unwrap()
@@ -55,7 +55,7 @@ proptest! {
         }
         for index in order {
             let (origin, batch) = &batches[index];
-            state.apply(&checked(origin, batch), LIMITS);
+            state.apply(&checked(origin, batch));
         }
         prop_assert_eq!(content(&state), model.content());
         for (origin, batch) in &batches {
@@ -70,7 +70,7 @@ proptest! {
         state.recent.freeze(0);
         prop_assert_eq!(content(&state), model.content(), "what is being packed is still seen");
         for (origin, batch) in &batches {
-            state.apply(&checked(origin, batch), LIMITS);
+            state.apply(&checked(origin, batch));
         }
         prop_assert_eq!(content(&state), model.content());
         state.recent.drop_frozen(0);
@@ -115,12 +115,36 @@ fn a_batch_that_the_journal_would_not_give_back_is_refused() {
 }
 
 #[test]
-fn series_beyond_the_bound_are_counted_and_the_others_kept() {
+fn live_states_of_series_without_a_place_are_counted_and_what_is_durable_is_never_left_out() {
     let mut state = State::default();
-    let all = batch(0, 1, vec![entry(0, 1, 1, 1), entry(1, 1, 2, 2), entry(2, 1, 3, 3), entry(0, 2, 4, 4)]);
-    state.apply(&checked(&origin("g", 1), &all), Limits { series_max: 2, ..LIMITS });
-    assert_eq!(state.catalog.series.len(), 2);
-    assert_eq!((state.recent.len(), state.counts.series_limit), (3, 1));
+    let origin = origin("g", 1);
+    let all = || vec![entry(0, 1, 1, 1), entry(1, 1, 2, 2), entry(0, 2, 4, 4)];
+    state.apply_live(&checked(&origin, &batch(0, 0, all())), LIMITS, false);
+    assert_eq!((state.catalog.series.len(), state.live.len(), state.counts.series_limit), (0, 0, 3));
+    state.apply(&checked(&origin, &batch(0, 1, all())));
+    assert_eq!((state.catalog.series.len(), state.recent.len(), state.counts.series_limit), (2, 3, 3));
+    let usages = state.catalog.usages();
+    assert_eq!((usages.len(), usages[0].held, usages[0].forgotten), (1, 2, 0));
+}
+
+#[test]
+fn names_that_a_data_folder_still_has_are_counted_when_its_series_are_removed() {
+    let mut state = State::default();
+    let two = || vec![entry(0, 1, 1, 1), entry(1, 1, 2, 2)];
+    state.apply(&checked(&origin("g", 1), &batch(0, 1, two())));
+    // The folder is lost, and the new one has one of the names again.
+    state.apply(&checked(&origin("g", 2), &batch(0, 1, vec![entry(1, 2, 1, 1)])));
+    let seen = |state: &State| {
+        let usage = state.catalog.usages()[0];
+        (usage.held, usage.forgotten)
+    };
+    assert_eq!(seen(&state), (2, 0));
+    state.catalog.remove_series(0);
+    assert_eq!(seen(&state), (1, 0), "only the lost folder had that name");
+    state.catalog.remove_series(1);
+    assert_eq!(seen(&state), (0, 1));
+    state.catalog.take_origin(&origin("g", 3));
+    assert_eq!(seen(&state), (0, 0), "another folder has none of them");
 }
 
 #[test]
@@ -129,9 +153,9 @@ fn what_a_batch_follows_tells_what_is_missing() {
     let origin = origin("g", 1);
     let mut second = checked(&origin, &batch(0, 7, vec![entry(0, 1, 1, 1)]));
     second.set_follows(4);
-    assert_eq!(state.apply(&second, LIMITS), 4, "batches 1 to 4 were taken and are not here");
+    assert_eq!(state.apply(&second), 4, "batches 1 to 4 were taken and are not here");
     assert_eq!(state.counts.gaps, 2, "5 and 6 were never delivered");
-    assert_eq!(state.apply(&second, LIMITS), 0);
+    assert_eq!(state.apply(&second), 0);
 }
 
 #[test]
@@ -144,14 +168,14 @@ fn live_rows_are_replaced_superseded_and_bounded() {
         resolve(&mut rows);
         Some(rows[0].revision)
     };
-    state.apply_live(&live(3), LIMITS);
-    state.apply_live(&live(2), LIMITS);
+    state.apply_live(&live(3), LIMITS, true);
+    state.apply_live(&live(2), LIMITS, true);
     assert_eq!(seen(&state), Some(3), "an older state does not replace a newer one");
-    state.apply(&checked(&origin, &batch(0, 1, vec![entry(0, 1, 1, 5)])), LIMITS);
+    state.apply(&checked(&origin, &batch(0, 1, vec![entry(0, 1, 1, 5)])));
     assert_eq!((seen(&state), state.live.len(), state.live.bytes()), (Some(5), 0, 0));
-    state.apply_live(&live(4), LIMITS);
+    state.apply_live(&live(4), LIMITS, true);
     assert_eq!(state.live.len(), 0, "a live state behind the final one is late");
-    state.apply_live(&live(9), Limits { live_bytes_max: 10, ..LIMITS });
+    state.apply_live(&live(9), Limits { live_bytes_max: 10 }, true);
     assert_eq!((state.live.len(), state.counts.live_limit), (0, 1));
     let number = state.catalog.find_origin(&origin.gateway, origin.epoch).unwrap();
     assert_eq!(state.catalog.delivered(number, 0), 1, "live batches have no number");

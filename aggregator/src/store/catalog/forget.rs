@@ -2,12 +2,16 @@
 
 use catchment_partial::Timestamp;
 
-use super::{super::groups::group_of, Catalog};
+use super::{super::groups::group_of, Catalog, Token};
 
 impl Catalog {
     /// Forgets a series that has no windows any more.
     pub(in crate::store) fn remove_series(&mut self, id: u32) {
         let Some((series, group)) = self.series.remove(id) else { return };
+        // Notes are of numbers that are there.
+        self.token = Token::default();
+        self.count_held(series.gateway, -1);
+        self.count_forgotten(&series);
         self.series_numbers.remove(&(series.gateway, series.key.key().clone()));
         let number = group_of(id);
         if let Some(group) = group {

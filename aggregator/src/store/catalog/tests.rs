@@ -103,22 +103,26 @@ fn a_changed_number_of_shards_is_followed() {
 #[test]
 fn series_are_bounded_and_their_numbers_never_used_again() {
     let mut catalog = Catalog::default();
-    let a = catalog.take_series(0, &key("a"), window(0), 2).unwrap();
-    let b = catalog.take_series(0, &key("b"), window(0), 2).unwrap();
-    assert_eq!(catalog.take_series(0, &key("c"), window(0), 2), None);
-    assert_eq!(catalog.take_series(0, &key("a"), window(0), 2), Some(a), "a known one is no further one");
+    let a = catalog.take_series(0, &key("a"), window(0), true).unwrap();
+    let b = catalog.take_series(0, &key("b"), window(0), true).unwrap();
+    assert_eq!(catalog.take_series(0, &key("c"), window(0), false), None);
+    assert_eq!(catalog.take_series(0, &key("a"), window(0), false), Some(a), "a known one is no further one");
     let (noted, mut other) = (key("a"), Catalog::default());
-    assert_eq!(catalog.take_series(0, &noted, window(0), 2), Some(a));
-    assert_eq!(catalog.take_series(0, &noted, window(0), 2), Some(a), "by its note");
-    other.take_series(0, &key("b"), window(0), 2).unwrap();
-    assert_eq!(other.take_series(0, &noted, window(0), 2), Some(1), "the note is another catalog's");
-    assert_eq!(other.take_series(1, &noted, window(0), 3), Some(2), "the same name at another gateway");
+    assert_eq!(catalog.take_series(0, &noted, window(0), true), Some(a));
+    assert_eq!(catalog.take_series(0, &noted, window(0), true), Some(a), "by its note");
+    other.take_series(0, &key("b"), window(0), true).unwrap();
+    assert_eq!(other.take_series(0, &noted, window(0), true), Some(1), "the note is another catalog's");
+    assert_eq!(other.take_series(1, &noted, window(0), true), Some(2), "the same name at another gateway");
     let noted = key("b");
-    assert_eq!(catalog.take_series(0, &noted, window(0), 2), Some(b));
+    assert_eq!(catalog.take_series(0, &noted, window(0), true), Some(b));
     catalog.remove_series(b);
-    let c = catalog.take_series(0, &key("c"), window(0), 2).unwrap();
+    let c = catalog.take_series(0, &key("c"), window(0), true).unwrap();
     assert!(c > b);
-    assert_eq!(catalog.take_series(0, &noted, window(0), 2), None, "its note is of a number that is gone");
+    assert_eq!(
+        catalog.take_series(0, &noted, window(0), false),
+        None,
+        "its note is of a number that is gone"
+    );
     let restored = Catalog::restore(Vec::new(), Vec::new(), AllSeries::default(), catalog.next_series);
     assert_eq!(restored.next_series, c + 1);
 }

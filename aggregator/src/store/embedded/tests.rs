@@ -309,15 +309,20 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
 }
 
 #[tokio::test]
-async fn series_beyond_the_bound_do_not_wedge_a_gateway() {
+async fn a_batch_beyond_the_bound_of_series_is_refused_whole() {
     let data = tempfile::tempdir().unwrap();
     let origin = origin("g", 1);
     let (store, _) =
         EmbeddedStore::open(data.path(), StoreConfig { series_max: 1, origins_max: 1, ..config() }).unwrap();
-    store.put(&origin, batch(0, 1, vec![entry(0, 1, 1, 1), entry(1, 1, 1, 1)]), false).await.unwrap();
-    assert_eq!(store.delivered(&origin), [1, 0]);
-    assert_eq!(store.series(&|_, _| true).len(), 1);
-    assert_eq!(store.stats().dropped[0], ("series_limit", 1));
+    let both = batch(0, 1, vec![entry(0, 1, 1, 1), entry(1, 1, 1, 1)]);
+    let refused = store.put(&origin, both, false).await;
+    assert!(matches!(refused, Err(StoreError::TooManySeries { .. })), "{refused:?}");
+    assert_eq!((store.delivered(&origin), store.series(&|_, _| true).len()), (vec![0, 0], 0));
+    store.put(&origin, batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await.unwrap();
+    assert_eq!((store.delivered(&origin), store.series(&|_, _| true).len()), (vec![1, 0], 1));
+    // A live state has no acknowledgement: what has no place is left out and counted.
+    store.put(&origin, batch(0, 0, vec![entry(0, 2, 1, 1), entry(1, 2, 1, 1)]), false).await.unwrap();
+    assert_eq!((store.stats().dropped[0], store.stats().live_partials), (("series_limit", 1), 1));
     let refused = store.put(&crate::store::testing::origin("h", 1), batch(0, 1, Vec::new()), false).await;
     assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
 }

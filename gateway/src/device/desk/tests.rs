@@ -55,6 +55,7 @@ impl Device {
             limits: Limits::of(&config, 1),
             clock: Arc::new(ManualClock::at(Timestamp::from_millis(NOW_MS).unwrap())),
             metrics: Arc::clone(&metrics),
+            budget: Arc::default(),
         };
         let (shard, _) = Shard::open(&setup).unwrap();
         let mut desk = Desk::new(Name::new("press").unwrap(), 4, SERIES_MAX, Arc::clone(&metrics));

@@ -1,0 +1,105 @@
+//! What of the bounds of series is taken: how many each gateway has, and which series of a batch are new.
+
+use catchment_partial::{Timestamp, Window};
+use catchment_proto::{GatewayId, SeriesKey, SharedSeries};
+
+use super::{Catalog, Series};
+use crate::store::{groups::group_of, quota::Usage};
+
+impl Catalog {
+    /// Number of a series by its name, taken in if it is new and there is `room`.
+    pub(super) fn find_series(
+        &mut self,
+        gateway: u32,
+        key: &SharedSeries,
+        window: Window,
+        room: bool,
+    ) -> Option<u32> {
+        let name = (gateway, key.key().clone());
+        if let Some(id) = self.series_numbers.get(&name) {
+            return Some(*id);
+        }
+        if !room {
+            return None;
+        }
+        let id = self.next_series;
+        self.next_series = id.checked_add(1)?;
+        let (start, end) = (window.start(), window.end());
+        let newest = Timestamp::MIN;
+        let series =
+            Series { gateway, key: key.clone(), first: start, last: start, end, newest, origin: None };
+        self.series.insert(id, series);
+        self.count_held(gateway, 1);
+        self.series_numbers.insert(name, id);
+        let group = group_of(id);
+        if self.dirty.removed.remove(&group)
+            && let Some(known) = self.series.group_mut(group)
+        {
+            known.stored = true;
+        }
+        self.mark(id);
+        Some(id)
+    }
+
+    /// Series of a gateway.
+    pub(in crate::store) fn held(&self, gateway: u32) -> u64 {
+        self.held.get(&gateway).copied().unwrap_or(0)
+    }
+
+    pub(super) fn count_held(&mut self, gateway: u32, change: i64) {
+        let held = self.held.entry(gateway).or_default();
+        *held = held.saturating_add_signed(change);
+    }
+
+    /// The data folder that delivered a series last still has its name, if it is the gateway's present one.
+    pub(super) fn count_forgotten(&mut self, series: &Series) {
+        let Some(present) = self.gateways.get(series.gateway as usize).and_then(|known| known.present) else {
+            return;
+        };
+        if series.origin.is_none_or(|origin| origin == present)
+            && let Some(origin) = self.origins.get_mut(present as usize)
+        {
+            origin.forgotten = origin.forgotten.saturating_add(1);
+            self.dirty.origins.insert(present);
+        }
+    }
+
+    /// Those of a batch's series that are not here, each once. A series whose note is of this catalog is not looked up: the
+    /// names of a stream are one gateway's, and no note outlives a removal. One that is looked up here is noted, so that
+    /// applying the batch finds it at once.
+    pub(in crate::store) fn unknown<'a>(
+        &self,
+        gateway: &GatewayId,
+        series: &'a [SharedSeries],
+    ) -> Vec<&'a SeriesKey> {
+        let mut unknown = Vec::new();
+        let number = self.gateway_numbers.get(gateway).copied();
+        let token = u64::from(self.token.0);
+        for shared in series.iter().filter(|shared| shared.note() >> 32 != token) {
+            let name = number.map(|number| (number, shared.key().clone()));
+            match name.and_then(|name| self.series_numbers.get(&name)) {
+                Some(id) => shared.set_note(token << 32 | u64::from(*id)),
+                None => unknown.push(shared.key()),
+            }
+        }
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown
+    }
+
+    /// Numbers that are left for new series.
+    pub(in crate::store) fn numbers_left(&self) -> u64 {
+        u64::from(u32::MAX - self.next_series)
+    }
+
+    /// What each gateway has of the bounds of series.
+    pub(in crate::store) fn usages(&self) -> Vec<Usage<'_>> {
+        let mut usages = Vec::with_capacity(self.gateways.len());
+        for (number, gateway) in (0..).zip(&self.gateways) {
+            let present = gateway.present.and_then(|present| self.origin(present));
+            let forgotten = present.map_or(0, |origin| origin.forgotten);
+            usages.push(Usage { gateway: &gateway.id, held: self.held(number), forgotten });
+        }
+        usages
+    }
+}

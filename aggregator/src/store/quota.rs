@@ -1,0 +1,251 @@
+//! How many series there may be, and who may still make how many: quotas and budgets. Pure.
+//!
+//! A new series needs a place in three bounds: the store's, its site's and its gateway's. What does not fit is refused before
+//! anything of its batch is taken ([`Quota::fits`]). So that this hardly ever happens, each gateway is given a budget
+//! ([`Quota::budget`]): the most series that its data folder may hold. A gateway refuses readings of further series before
+//! it acknowledges them.
+//!
+//! A budget is what the store knows that the folder may hold already, plus a grant. Grants are reservations: no gateway, new or
+//! known, gets a place that another one was granted. Invariant: series and grants together never exceed a bound, unless
+//! there were more series than that from the beginning (a bound was lowered, or a journal was replayed).
+//!
+//! Two kinds of names need no grant, because the folder most likely has them already:
+//! * series of the same gateway that an earlier data folder delivered: the same devices send them again. Without this, a gateway
+//!   whose folder is lost while its site is full would refuse every device that it ever served;
+//! * series that were forgotten here: a folder keeps its names, so its count does not fall. Without this, forgetting
+//!   would make no room at the gateway that filled the bound.
+//!
+//! If the guess is wrong, batches of that gateway wait in its outbox, and are named as waiting. Grants live in memory: a new start
+//! gives them anew, and what a gateway made of an older grant meanwhile may have to wait too.
+
+use std::collections::{HashMap, HashSet};
+
+use catchment_proto::{GatewayId, SeriesKey};
+
+/// The three bounds, each at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// Of the store.
+    pub(super) total: u64,
+    /// Of the gateways of one site together.
+    pub(super) site: u64,
+    /// Of one gateway.
+    pub(super) gateway: u64,
+}
+
+/// Series of one gateway in the catalog.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usage<'a> {
+    pub(super) gateway: &'a GatewayId,
+    /// Series that the store holds.
+    pub(super) held: u64,
+    /// Series that its present data folder delivered and that were forgotten since.
+    pub(super) forgotten: u64,
+}
+
+/// One bound, as one gateway meets it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Level {
+    max: u64,
+    /// Series within the bound.
+    held: u64,
+    /// What other gateways were granted and have not used.
+    granted: u64,
+    /// Gateways that share it.
+    gateways: u64,
+}
+
+impl Level {
+    /// Places for this gateway.
+    fn free(&self) -> u64 {
+        self.max.saturating_sub(self.held).saturating_sub(self.granted)
+    }
+
+    /// The part of a shared bound that one gateway is granted at once: half of an equal share, so that one that comes later finds
+    /// some; what is delivered makes room for the next grant.
+    fn share(&self) -> u64 {
+        let free = self.free();
+        (free / self.gateways.max(1) / 2).max(1).min(free)
+    }
+}
+
+/// All bounds, as one gateway meets them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Room {
+    total: Level,
+    site: Level,
+    gateway: Level,
+    /// Series that the gateway's folder may hold without a grant.
+    known: u64,
+}
+
+impl Room {
+    fn free(&self) -> u64 {
+        self.total.free().min(self.site.free()).min(self.gateway.free())
+    }
+}
+
+/// What a gateway was told.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// To which life of its data folder.
+    epoch: u64,
+    series_max: u64,
+}
+
+/// Quotas, budgets, and the new series that are on their way into the catalog.
+#[derive(Debug)]
+pub(super) struct Quota {
+    bounds: Bounds,
+    /// Bounded by the gateways of the catalog.
+    told: HashMap<GatewayId, Told>,
+    /// New series of batches that are in the journal and not yet applied.
+    coming: HashMap<GatewayId, HashSet<SeriesKey>>,
+    /// Bounds that were reported as nearly full.
+    warned: HashSet<String>,
+}
+
+/// From this part of a bound on it is reported as nearly full, and up to this part no more.
+const NEAR: (u64, u64) = (90, 85);
+
+impl Quota {
+    /// Nothing is granted yet.
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self { bounds, told: HashMap::new(), coming: HashMap::new(), warned: HashSet::new() }
+    }
+
+    fn coming(&self, gateway: &GatewayId) -> u64 {
+        self.coming.get(gateway).map_or(0, |keys| keys.len() as u64)
+    }
+
+    /// The bounds as a gateway meets them; `usages` are those of all gateways of the catalog.
+    fn room(&self, usages: &[Usage<'_>], of: &GatewayId) -> Room {
+        let level = |max| Level { max, ..Level::default() };
+        let Bounds { total, site, gateway } = self.bounds;
+        let mut room = Room { total: level(total), site: level(site), gateway: level(gateway), known: 0 };
+        let mut note = |gateway: &GatewayId, held: u64, forgotten: u64| {
+            let held = held.saturating_add(self.coming(gateway));
+            let known = held.saturating_add(forgotten);
+            let own = gateway == of;
+            let granted = match self.told.get(gateway) {
+                Some(told) if !own => told.series_max.saturating_sub(known),
+                _ => 0,
+            };
+            let add = |level: &mut Level| {
+                level.held = level.held.saturating_add(held);
+                level.granted = level.granted.saturating_add(granted);
+                level.gateways += 1;
+            };
+            add(&mut room.total);
+            if gateway.site == of.site {
+                add(&mut room.site);
+            }
+            if own {
+                add(&mut room.gateway);
+                room.known = known;
+            }
+        };
+        for usage in usages {
+            note(usage.gateway, usage.held, usage.forgotten);
+        }
+        if !usages.iter().any(|usage| usage.gateway == of) {
+            note(of, 0, 0);
+        }
+        room
+    }
+
+    /// Whether so many further series of a gateway fit.
+    ///
+    /// # Errors
+    /// Which bound is full, and what to do.
+    pub(super) fn fits(&self, usages: &[Usage<'_>], gateway: &GatewayId, new: u64) -> Result<(), String> {
+        let room = self.room(usages, gateway);
+        if new <= room.free() {
+            return Ok(());
+        }
+        let full = |level: &Level, whose: String, key: &str| {
+            let Level { max, held, granted, .. } = level;
+            let others = match granted {
+                0 => String::new(),
+                granted => format!(", {granted} are promised to other gateways"),
+            };
+            format!(
+                "no room for {new} new series: {held} of {max} of {whose} are there{others}; raise {key} or forget series"
+            )
+        };
+        Err(if new > room.gateway.free() {
+            full(&room.gateway, format!("gateway {gateway}"), "series_per_gateway_max")
+        } else if new > room.site.free() {
+            full(&room.site, format!("site {}", gateway.site), "series_per_site_max")
+        } else {
+            full(&room.total, "this aggregator".to_owned(), "store_series_max")
+        })
+    }
+
+    /// New series of a gateway's batch take their places until [`Quota::arrived`].
+    pub(super) fn reserve(&mut self, gateway: &GatewayId, new: &[SeriesKey]) {
+        if !new.is_empty() {
+            self.coming.entry(gateway.clone()).or_default().extend(new.iter().cloned());
+        }
+    }
+
+    /// Series are in the catalog now, or will not come.
+    pub(super) fn arrived(&mut self, gateway: &GatewayId, new: &[SeriesKey]) {
+        if new.is_empty() {
+            return;
+        }
+        if let Some(coming) = self.coming.get_mut(gateway) {
+            new.iter().for_each(|key| _ = coming.remove(key));
+            if coming.is_empty() {
+                self.coming.remove(gateway);
+            }
+        }
+    }
+
+    /// Whether a series is on its way into the catalog.
+    pub(super) fn is_coming(&self, gateway: &GatewayId, key: &SeriesKey) -> bool {
+        self.coming.get(gateway).is_some_and(|coming| coming.contains(key))
+    }
+
+    /// The most series that a gateway's folder may hold. A budget that was told is never lowered: the gateway may have
+    /// used it.
+    pub(super) fn budget(&mut self, usages: &[Usage<'_>], gateway: &GatewayId, epoch: u64) -> u64 {
+        let room = self.room(usages, gateway);
+        let grant = room.gateway.free().min(room.site.share()).min(room.total.share());
+        let before =
+            self.told.get(gateway).filter(|told| told.epoch == epoch).map_or(0, |told| told.series_max);
+        let series_max = room.known.saturating_add(grant).max(before);
+        self.told.insert(gateway.clone(), Told { epoch, series_max });
+        series_max
+    }
+
+    /// What a gateway was told last.
+    pub(super) fn told(&self, gateway: &GatewayId) -> Option<u64> {
+        self.told.get(gateway).map(|told| told.series_max)
+    }
+
+    /// Bounds that a gateway meets and that have become nearly full since this was last asked: one line each.
+    pub(super) fn warnings(&mut self, usages: &[Usage<'_>], gateway: &GatewayId) -> Vec<String> {
+        let room = self.room(usages, gateway);
+        let levels = [
+            (room.gateway, format!("gateway {gateway}"), "series_per_gateway_max"),
+            (room.site, format!("site {}", gateway.site), "series_per_site_max"),
+            (room.total, "this aggregator".to_owned(), "store_series_max"),
+        ];
+        let mut news = Vec::new();
+        for (Level { max, held, .. }, whose, key) in levels {
+            let part = held.saturating_mul(100) / max.max(1);
+            if part < NEAR.1 {
+                self.warned.remove(&whose);
+            } else if part >= NEAR.0 && self.warned.insert(whose.clone()) {
+                news.push(format!(
+                    "{held} of {max} series of {whose} are there: raise {key} or forget series before it is full"
+                ));
+            }
+        }
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests;

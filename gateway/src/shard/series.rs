@@ -1,0 +1,63 @@
+//! New series of a device: each needs a place among the device's own and in the gateway's budget, before any of its readings is
+//! taken.
+
+use catchment_journal::Disk;
+use catchment_proto::{Labels, MetricName, wire};
+
+use super::{Shard, Wait};
+use crate::fold::{Entry, SeriesEntry};
+
+/// Why a new series has no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeriesFull {
+    /// The device has all that it may have.
+    Device,
+    /// The gateway has: so many, as its aggregator says.
+    Gateway(u64),
+}
+
+impl<D: Disk> Shard<D> {
+    /// Index of a series in its device, introduced if it is new and there is a place for it, or which bound is full. A known
+    /// series is never refused.
+    ///
+    /// # Errors
+    /// See [`Wait`].
+    pub fn series(
+        &mut self,
+        device: u32,
+        metric: &MetricName,
+        labels: &Labels,
+    ) -> Result<Result<u32, SeriesFull>, Wait> {
+        if let Some(index) = self.state.series(device, metric, labels) {
+            return Ok(Ok(index));
+        }
+        let count = self.state.series_of(device);
+        let Some(index) = u32::try_from(count).ok().filter(|_| count < self.limits.series_max) else {
+            return Ok(Err(SeriesFull::Device));
+        };
+        if let Err(max) = self.budget.take_place() {
+            return Ok(Err(SeriesFull::Gateway(max)));
+        }
+        self.introduce(device, index, metric, labels).inspect_err(|_| self.budget.give_back())?;
+        self.metrics.series.inc();
+        Ok(Ok(index))
+    }
+
+    fn introduce(
+        &mut self,
+        device: u32,
+        index: u32,
+        metric: &MetricName,
+        labels: &Labels,
+    ) -> Result<(), Wait> {
+        let label =
+            |(name, value): (&str, &str)| wire::Label { name: name.to_owned(), value: value.to_owned() };
+        self.record(Entry::Series(SeriesEntry {
+            device,
+            index,
+            metric: metric.as_str().to_owned(),
+            labels: labels.iter().map(label).collect(),
+        }))
+        .map(drop)
+    }
+}

@@ -1,0 +1,22 @@
+//! Bounds of the simulated gateways.
+
+use std::time::Duration;
+
+use catchment_gateway::shard::Limits;
+
+/// Small bounds, so that a short schedule meets them all: segments, checkpoints, a full journal.
+pub fn limits() -> Limits {
+    Limits {
+        grace: Duration::from_millis(500),
+        open_max: Duration::from_secs(60),
+        open_windows_max: 60,
+        series_max: 16,
+        checkpoint_bytes: 700,
+        journal_bytes_max: 256 << 10,
+        outbox_bytes_max: 96 << 10,
+        segment_bytes: 16 << 10,
+        entry_bytes_max: 8 << 10,
+        record_bytes_max: 16 << 10,
+        batch_memory: 6 << 10,
+    }
+}
