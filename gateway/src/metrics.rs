@@ -88,16 +88,33 @@ fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &
     metric
 }
 
+/// A registry with the conditions and the histogram of acknowledgements.
+fn registry(conditions: &Arc<Conditions>) -> (Registry, Histogram) {
+    let mut registry = Registry::with_prefix("catchment_gateway");
+    registry.register_collector(Box::new(Held(Arc::clone(conditions))));
+    let ack_seconds = Histogram::new(ACK_SECONDS);
+    let help = "Time from reading a message to its durable acknowledgement";
+    registry.register("ack_seconds", help, ack_seconds.clone());
+    (registry, ack_seconds)
+}
+
+/// What damage took, found at the start: stretches, messages, readings without numbers, batches.
+fn losses(r: &mut Registry) -> [Counter; 4] {
+    [
+        add(r, "journal_damage", "Damaged stretches met in journal or outbox"),
+        add(r, "messages_lost", "Sequence numbers that damage took, by what other entries say"),
+        add(r, "readings_lost", "Readings without sequence number that damage took"),
+        add(r, "batches_lost", "Batches of the outbox that damage took and that were not made again"),
+    ]
+}
+
 impl Metrics {
     /// All at zero.
     pub fn new() -> Arc<Self> {
-        let mut registry = Registry::with_prefix("catchment_gateway");
-        let ack_seconds = Histogram::new(ACK_SECONDS);
-        let help = "Time from reading a message to its durable acknowledgement";
-        registry.register("ack_seconds", help, ack_seconds.clone());
         let conditions = Arc::new(Conditions::of(&conditions::KNOWN));
-        registry.register_collector(Box::new(Held(Arc::clone(&conditions))));
+        let (mut registry, ack_seconds) = registry(&conditions);
         let r = &mut registry;
+        let [damage, messages_lost, readings_lost, batches_lost] = losses(r);
         let metrics = Self {
             conditions,
             readings: add(r, "readings", "Readings taken"),
@@ -134,18 +151,10 @@ impl Metrics {
                 "watermark_lag_seconds",
                 "How far the watermark is behind the clock",
             ),
-            damage: add(r, "journal_damage", "Damaged stretches met in journal or outbox"),
-            messages_lost: add(
-                r,
-                "messages_lost",
-                "Sequence numbers that damage took, by what other entries say",
-            ),
-            readings_lost: add(r, "readings_lost", "Readings without sequence number that damage took"),
-            batches_lost: add(
-                r,
-                "batches_lost",
-                "Batches of the outbox that damage took and that were not made again",
-            ),
+            damage,
+            messages_lost,
+            readings_lost,
+            batches_lost,
             clock_steps: add(r, "clock_steps", "Times that the time of day was put ahead or back"),
             clock_offset: add(
                 r,
@@ -166,14 +175,18 @@ impl Metrics {
             refused: add(r, "readings_refused", "Readings and messages refused, by reason"),
             registry,
         };
-        // Every reason is there from the start, so that a rate over it is defined.
+        metrics.make_every_reason();
+        Arc::new(metrics)
+    }
+
+    /// Every reason is there from the start, so that a rate over it is defined.
+    fn make_every_reason(&self) {
         for reason in Reason::ALL {
-            let _ = metrics.refused.get_or_create(&ReasonLabel { reason: reason.code() });
+            let _ = self.refused.get_or_create(&ReasonLabel { reason: reason.code() });
         }
         for cause in [Cause::WentBack, Cause::Doubled] {
-            let _ = metrics.epochs_begun.get_or_create(&ReasonLabel { reason: cause.code() });
+            let _ = self.epochs_begun.get_or_create(&ReasonLabel { reason: cause.code() });
         }
-        Arc::new(metrics)
     }
 
     /// Counts a new epoch of the data folder.
