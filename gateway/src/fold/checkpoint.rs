@@ -185,7 +185,8 @@ fn device(message: DeviceMessage) -> Result<Device, CheckpointError> {
         for open in series.open {
             let window = window(open.window, open.width_ms)?;
             let partial = Partial::decode(&open.partial, window.start()).map_err(CheckpointError::new)?;
-            added.open.push(Open { window, part: open.part, revision: open.revision, partial });
+            let (part, revision) = (open.part, open.revision);
+            added.open.get_or_open(window, || Open { window, part, revision, partial });
         }
     }
     Ok(device)

@@ -92,7 +92,7 @@ impl State {
         let places = self.due.on_time().chain(self.due.late());
         let changed = places.filter_map(|(_, (device, index, window))| {
             let series = self.devices.get(device as usize)?.series.get(index as usize)?;
-            let open = series.open.iter().find(|open| open.window == window && open.revision >= position)?;
+            let open = series.open.get(window).filter(|open| open.revision >= position)?;
             Some(Emitted {
                 device,
                 series: index,
@@ -128,7 +128,7 @@ impl State {
     fn memory(&self, device: u32, series: u32, window: Window) -> usize {
         let series = self.devices.get(device as usize).and_then(|d| d.series.get(series as usize));
         let Some(series) = series else { return 0 };
-        let open = series.open.iter().find(|open| open.window == window);
+        let open = series.open.get(window);
         let labels: usize = series.labels.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
         let name = Name::LENGTH_MAX + series.metric.as_str().len() + labels;
         name + open.map_or(0, |open| open.partial.memory())

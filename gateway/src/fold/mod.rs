@@ -14,6 +14,7 @@ mod loss;
 mod state;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 pub use checkpoint::CheckpointError;
 pub use client::CLIENTS_MAX;

@@ -18,6 +18,7 @@ use super::{
     client::Client,
     due::{Due, Place, Rank},
     entry::{CloseEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry},
+    windows::Windows,
 };
 
 /// Epochs of a device whose highest sequence number is kept; beyond, the one longest unused is forgotten.
@@ -36,21 +37,14 @@ pub(super) struct Open {
 pub(super) struct Series {
     pub(super) metric: MetricName,
     pub(super) labels: Labels,
-    pub(super) open: Vec<Open>,
+    pub(super) open: Windows,
 }
 
 impl Series {
     /// Its open window of an interval, and whether an entry at this position opens it.
     fn window(&mut self, window: Window, position: u64) -> (&mut Open, bool) {
-        let at = self.open.iter().rposition(|open| open.window == window);
-        let new = at.is_none();
-        let at = at.unwrap_or_else(|| {
-            // Mostly one at a time, in ten thousands of series.
-            self.open.reserve_exact(1);
-            self.open.push(Open { window, part: position, revision: position, partial: Partial::empty() });
-            self.open.len() - 1
-        });
-        (self.open.get_mut(at).expect("found or put there above"), new)
+        let new = || Open { window, part: position, revision: position, partial: Partial::empty() };
+        self.open.get_or_open(window, new)
     }
 }
 
@@ -115,7 +109,7 @@ impl Device {
         if self.series.is_empty() {
             self.series.reserve_exact(1);
         }
-        self.series.push(Series { metric, labels, open: Vec::new() });
+        self.series.push(Series { metric, labels, open: Windows::default() });
     }
 
     /// Notes how far an epoch has got, or how many readings came without number.
@@ -370,8 +364,7 @@ impl State {
 
     fn take(&mut self, (device, series, window): Place) -> Option<Emitted> {
         let open = &mut self.devices.get_mut(device as usize)?.series.get_mut(series as usize)?.open;
-        let at = open.iter().position(|open| open.window == window)?;
-        let open = open.swap_remove(at);
+        let open = open.remove(window)?;
         Some(Emitted {
             device,
             series,

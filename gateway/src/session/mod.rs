@@ -10,7 +10,7 @@
 //!
 //! - `protocol`, `encode`: bytes to messages and answers to bytes, without sockets;
 //! - `read`, `write`: the two halves; `answers`: what is between them; `syncs`: what the writing half waits for;
-//! - `stream`: the socket and the buffers.
+//! - `turn`: when a session that was served reads on; `stream`: the socket and the buffers.
 
 pub mod answers;
 pub mod encode;
@@ -20,6 +20,7 @@ mod stream;
 pub mod syncs;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod write;
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
@@ -47,6 +48,7 @@ use crate::{
         protocol::{Decoder, Kind, Protocols},
         stream::{Duplex, Inbox},
         syncs::Syncs,
+        turn::Turn,
     },
     shard::ShardCell,
 };
@@ -157,6 +159,7 @@ where
         decoder: RefCell::new(Decoder::new(kind, context.limits, context.series_max, &context.protocols)),
         encoder: Encoder::new(kind),
         answers: Rc::default(),
+        turn: Turn::default(),
         end,
         context,
     };
@@ -192,6 +195,7 @@ struct Session<S> {
     decoder: RefCell<Decoder>,
     encoder: Encoder,
     answers: Rc<Answers>,
+    turn: Turn,
     end: CancellationToken,
     context: Rc<Context>,
 }

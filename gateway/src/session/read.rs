@@ -9,6 +9,7 @@ use std::{
 use catchment_journal::Position;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    task::yield_now,
     time::{Instant, Sleep, sleep, sleep_until},
 };
 
@@ -69,9 +70,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut silence = Silence::default();
         let mut closing = None;
         let mut heard = Instant::now();
+        // The first bytes were read before.
+        let mut read_bytes = inbox.unread().len();
         loop {
             match self.decode(&mut inbox, closing).await {
-                Ok(true) => heard = Instant::now(),
+                Ok(true) => {
+                    if let Err(why) = self.next_turn(read_bytes).await {
+                        return why;
+                    }
+                    heard = Instant::now();
+                }
                 Ok(false) => {}
                 Err(why) => return why,
             }
@@ -84,7 +92,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 () = &mut cancelled => return ended(&self.context),
                 // Before the silence: what has come while this session waited was no silence.
                 read = self.stream.fill(&mut inbox) => closing = match read {
-                    Ok(1..) => None,
+                    Ok(count @ 1..) => {
+                        read_bytes = count;
+                        None
+                    }
                     Ok(0) => Some(Closing::Orderly),
                     Err(_) => Some(Closing::Cut),
                 },
@@ -106,7 +117,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             intake.reuse();
             SPARE.set(intake);
             match stop {
-                Stop::Enough => {}
+                // A slice: what else was read waits behind the others.
+                Stop::Enough => yield_now().await,
                 Stop::More => break,
                 Stop::Hello(epoch) => self.hello(&epoch)?,
                 Stop::Open(open) => Box::pin(self.open(open)).await?,
@@ -130,6 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let taken = self.desk.borrow_mut().take(self.id, intake, &mut self.context.shard.borrow_mut());
             match taken {
                 Ok(Answer::Taken { ack, durable_at, refusals, slow }) => {
+                    self.turn.handed_on.set(durable_at);
                     self.refuse(&refusals);
                     intake.amend_replies(&refusals);
                     if !silent && self.encoder.answers() {

@@ -18,8 +18,8 @@ use crate::{
 
 /// Late windows gather at least so long: a device that sends its history then costs one partial a window.
 pub(super) const LATE_GATHER_MIN: Duration = Duration::from_secs(1);
-/// Batches closed in one go, so that devices are served in between.
-const BATCHES_AT_ONCE: usize = 8;
+/// Batches closed in one go: devices are served in between.
+const BATCHES_AT_ONCE: usize = 1;
 /// A share of the bound of open windows that is closed at once when it is exceeded.
 const SHED_SHARE: usize = 16;
 

@@ -1,0 +1,67 @@
+//! When a session that was just served reads on: not before the others have had their turn.
+//!
+//! A session is served in slices: what one read brought, or a part of that. After a slice it goes to the end of the line,
+//! so a device that sends without a pause gets what the others leave, and delays each of them by one slice.
+//!
+//! A session that brought little reads on once that is durable. Its device cannot have an answer earlier, and what it
+//! sends meanwhile comes with one read, shares a commit and is answered with one write: clients write each message by
+//! itself, and waking for each would cost more than the message. A lone message waits for nothing: nothing of its
+//! session is on its way to the disk when it comes.
+
+use std::{cell::Cell, future::poll_fn};
+
+use catchment_journal::Position;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::yield_now,
+};
+
+use super::{End, Session, ended};
+
+/// Bytes read at once that are worth a read, a commit and a write of their own.
+const WORTH_BYTES: usize = 8 << 10;
+/// Ticks of the worker after which a session reads on although the disk has not answered: keep-alives must be read also
+/// while a disk hangs.
+const TICKS_MAX: u64 = 2;
+
+/// The state of a session's turns.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// What was handed on is durable once the journal is synced up to here.
+    pub(super) handed_on: Cell<Position>,
+    /// Round of the worker's syncs in which the session was put in line to be woken.
+    in_line: Cell<u64>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Waits until the session may read on after a slice for which so many bytes were read.
+    pub(super) async fn next_turn(&self, read: usize) -> Result<(), End> {
+        let syncs = &self.context.syncs;
+        if read >= WORTH_BYTES {
+            yield_now().await;
+            return Ok(());
+        }
+        let handed_on = self.turn.handed_on.get();
+        if syncs.durable() >= handed_on {
+            return Ok(());
+        }
+        let began = syncs.ticks();
+        let durable = poll_fn(|task| {
+            let over = syncs.durable() >= handed_on
+                || syncs.has_failed()
+                || syncs.ticks().wrapping_sub(began) >= TICKS_MAX;
+            if over {
+                return std::task::Poll::Ready(());
+            }
+            if self.turn.in_line.replace(syncs.round()) != syncs.round() {
+                syncs.wake_next(task.waker().clone());
+            }
+            std::task::Poll::Pending
+        });
+        tokio::select! {
+            biased;
+            () = self.end.cancelled() => Err(ended(&self.context)),
+            () = durable => Ok(()),
+        }
+    }
+}
