@@ -73,6 +73,9 @@ pub struct Settings {
     /// Most open windows of all series; beyond, the oldest late ones are sent early [default: 1000000]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_OPEN_WINDOWS_MAX")]
     pub open_windows_max: Option<usize>,
+    /// Open windows of a device, at which it waits until some have closed [default: 100000, and four a series it may have]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_DEVICE_OPEN_WINDOWS_MAX")]
+    pub device_open_windows_max: Option<usize>,
     /// Most bytes of the journals; beyond, devices wait [default: 1GiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_JOURNAL_BYTES_MAX")]
     pub journal_bytes_max: Option<ByteSize>,
@@ -162,6 +165,7 @@ pub struct Config {
     pub past_max: Duration,
     pub future_max: Duration,
     pub open_windows_max: usize,
+    pub device_open_windows_max: usize,
     pub journal_bytes_max: u64,
     pub checkpoint_bytes: u64,
     pub outbox_bytes_max: u64,
@@ -282,6 +286,13 @@ impl Settings {
                 "open_windows_max",
                 self.open_windows_max.unwrap_or(1_000_000),
                 1_000,
+                1 << 30,
+            )?,
+            // A day of late windows of a device with one reading a second; they are closed within seconds.
+            device_open_windows_max: within(
+                "device_open_windows_max",
+                self.device_open_windows_max.unwrap_or(100_000),
+                100,
                 1 << 30,
             )?,
             journal_bytes_max: within(

@@ -336,7 +336,16 @@ impl Inner {
     }
 
     async fn checkpoint(&self) -> std::io::Result<()> {
-        let Some(capture) = self.context.shard.borrow().capture() else { return Ok(()) };
+        if !self.context.shard.borrow_mut().begin_capture() {
+            return Ok(());
+        }
+        let capture = loop {
+            let stepped = self.context.shard.borrow_mut().step_capture();
+            match stepped {
+                Some(capture) => break capture,
+                None => tokio::task::yield_now().await,
+            }
+        };
         let (journal, outbox) = {
             let shard = self.context.shard.borrow();
             (shard.journal().clone(), shard.outbox().clone())

@@ -63,7 +63,7 @@ impl Bench {
     /// The shape of a load that is as fast as it gets.
     pub(crate) fn shape(&self, kind: Kind, ending: Ending) -> Shape {
         let (connections, in_flight) = kind.defaults();
-        let each_alone = kind == Kind::Singles;
+        let each_alone = kind.writes_each();
         Shape { connections, in_flight, duration: self.duration, each_alone, ending, rate: None }
     }
 

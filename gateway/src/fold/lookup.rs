@@ -72,6 +72,11 @@ impl State {
         (self.due.len(), self.due.late_len())
     }
 
+    /// Open windows of a device.
+    pub fn open_of(&self, device: u32) -> usize {
+        self.devices.get(device as usize).map_or(0, |device| device.open_windows)
+    }
+
     /// End of the on-time window that falls due first.
     pub fn first_end(&self) -> Option<Timestamp> {
         self.due.first_end()

@@ -62,6 +62,10 @@ const RECORD_BYTES_MAX: u32 = 2 << 20;
 /// outbox is read again after a restart.
 const SEGMENT_BYTES: u64 = 4 << 20;
 
+/// Windows that each of the series that a device may have can have open at once, whatever the bound of a device: one that
+/// gathers, one in its grace, one ahead of the clock, one late.
+const WINDOWS_A_SERIES: usize = 4;
+
 /// The log that a shard appends to.
 pub type ShardLog<D = RealDisk> = GroupLog<D>;
 
@@ -75,6 +79,8 @@ pub struct Limits {
     pub open_max: Duration,
     /// Most open windows of this shard.
     pub open_windows_max: usize,
+    /// Open windows of a device, from which on it waits.
+    pub device_open_windows_max: usize,
     /// Most series of a device.
     pub series_max: usize,
     /// Journal bytes after which a checkpoint is due at the latest; with a small state it is due before.
@@ -103,6 +109,7 @@ impl Limits {
                 + Duration::from_millis(config.window.as_millis().into())
                 + config.grace,
             open_windows_max: (config.open_windows_max / shards as usize).max(1),
+            device_open_windows_max: config.device_open_windows_max.max(WINDOWS_A_SERIES * config.series_max),
             series_max: config.series_max,
             checkpoint_bytes: config.checkpoint_bytes,
             journal_bytes_max: (config.journal_bytes_max / shards).max(3 * u64::from(ENTRY_BYTES_MAX)),
@@ -148,6 +155,8 @@ pub struct Shard<D: Disk = RealDisk> {
     census: Census,
     /// A checkpoint is due although the journal has hardly grown: the next start shall not meet the same damage.
     checkpoint_soon: bool,
+    /// Ends of journal and outbox at the capture that is under way.
+    capturing: Option<(Position, Position)>,
     /// Size of the newest checkpoint.
     state_bytes: Cell<u64>,
     /// Position of the newest checkpoint, and of the one before it.
@@ -264,6 +273,19 @@ impl<D: Disk> Shard<D> {
     pub fn is_pressed(&self) -> bool {
         let near = |log: &ShardLog<D>, bound: u64| log.bytes() > bound / 10 * 9;
         near(&self.journal, self.limits.journal_bytes_max) || near(&self.outbox, self.limits.outbox_bytes_max)
+    }
+
+    /// Whether a device may open further windows now. One that sends its history faster than windows close waits: the oldest
+    /// of its late windows have gathered long enough soon.
+    ///
+    /// # Errors
+    /// [`Wait::Room`] for a device with as many as it may have.
+    pub fn device_room(&self, device: u32) -> Result<(), Wait> {
+        let max = self.limits.device_open_windows_max;
+        if self.state.open_of(device) < max {
+            return Ok(());
+        }
+        Err(Wait::Room(format!("the device has {max} open windows, the bound device_open_windows_max")))
     }
 
     /// The state, to look things up.

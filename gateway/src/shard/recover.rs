@@ -177,6 +177,7 @@ impl<D: Disk> Shard<D> {
             stale: Ages::new(limits.open_max),
             census,
             checkpoint_soon: false,
+            capturing: None,
             state_bytes: Cell::new(0),
             checkpointed: (from, from),
             live_from: 0,

@@ -8,6 +8,7 @@ use prost::Message;
 
 use super::*;
 
+mod bounds;
 mod clocks;
 mod damage;
 pub(super) mod panics;
