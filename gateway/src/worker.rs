@@ -384,13 +384,19 @@ impl Inner {
             if !slot.is_empty() && !anew {
                 continue;
             }
-            let (end, batches) = {
-                let mut shard = self.context.shard.borrow_mut();
-                if anew {
-                    shard.live_anew();
+            if anew {
+                self.context.shard.borrow_mut().live_anew();
+            }
+            let (mut end, mut batches) = (Position::ZERO, Vec::new());
+            loop {
+                let (reflects, more, over) = self.context.shard.borrow_mut().live();
+                end = end.max(reflects);
+                batches.extend(more);
+                if over {
+                    break;
                 }
-                shard.live()
-            };
+                tokio::task::yield_now().await;
+            }
             let ended = |commit: &Commit| commit.durable >= end || commit.poisoned.is_some();
             match commits.wait_for(ended).await.map(|commit| commit.poisoned.is_some()) {
                 Ok(false) => slot.put(batches),

@@ -4,9 +4,14 @@ use catchment_partial::{Timestamp, Width, Window};
 use catchment_proto::{Labels, MetricName, Name};
 
 use super::{
+    due::Rank,
     entry::{CloseEntry, LastClosed},
     state::{Emitted, State},
 };
+
+/// Where a walk over the open windows has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenPlace(Rank);
 
 impl State {
     /// Width of new windows; `None` before the first configuration.
@@ -92,22 +97,30 @@ impl State {
         self.due.first_late()
     }
 
-    /// State of the open windows that changed at or after a position.
-    pub fn open_since(&self, position: u64) -> Vec<Emitted> {
-        let places = self.due.on_time().chain(self.due.late());
-        let changed = places.filter_map(|(_, (device, index, window))| {
-            let series = self.devices.get(device as usize)?.series.get(index as usize)?;
-            let open = series.open.get(window).filter(|open| open.revision >= position)?;
-            Some(Emitted {
-                device,
-                series: index,
-                window,
-                part: open.part,
-                revision: open.revision,
-                partial: open.partial.clone(),
-            })
-        });
-        changed.collect()
+    /// State of those among the next `most` open windows behind a place that changed at or after a position, and where
+    /// to look on; `None` behind the last.
+    pub fn open_since(
+        &self,
+        position: u64,
+        behind: Option<OpenPlace>,
+        most: usize,
+    ) -> (Vec<Emitted>, Option<OpenPlace>) {
+        let mut ranks = self.due.behind(behind.map(|OpenPlace(rank)| rank));
+        let mut changed = Vec::new();
+        let mut last = None;
+        for rank in ranks.by_ref().take(most) {
+            last = Some(OpenPlace(rank));
+            changed.extend(self.changed_since(position, rank));
+        }
+        let more = ranks.next().is_some();
+        (changed, last.filter(|_| more))
+    }
+
+    fn changed_since(&self, position: u64, (_, _, _, (device, index, window)): Rank) -> Option<Emitted> {
+        let series = self.devices.get(device as usize)?.series.get(index as usize)?;
+        let open = series.open.get(window).filter(|open| open.revision >= position)?;
+        let (part, revision, partial) = (open.part, open.revision, open.partial.clone());
+        Some(Emitted { device, series: index, window, part, revision, partial })
     }
 
     /// Limits a close to what fits a batch: at most `most` windows of one width, and, beyond the first, not more memory of

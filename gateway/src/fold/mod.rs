@@ -23,5 +23,6 @@ pub use entry::{
     CensusEntry, ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, IntakeEntry,
     LastClosed, NumbersEntry, SeriesEntry,
 };
+pub use lookup::OpenPlace;
 pub use loss::{Definitions, Loss};
 pub use state::{ApplyError, EPOCHS_MAX, Emission, Emitted, State};

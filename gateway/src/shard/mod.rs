@@ -8,6 +8,7 @@
 //! - `cell`, `armed`: what a panic while the shard is changed does: the journal is poisoned;
 //! - `close`: the clock's decisions: which windows are due, when the watermark moves;
 //! - `seal`: at a start, windows of before are closed;
+//! - `live`: the state of open windows, for those who watch;
 //! - `checkpoint`: the state on disk, so that the journal's beginning can go;
 //! - `replay`, `names`, `recovered`: what is kept and what is told when the journal is damaged.
 
@@ -33,7 +34,7 @@ use catchment_journal::{AppendError, Checkpoints, Disk, GroupLog, Position, Real
 use catchment_proto::Name;
 use tokio::sync::Notify;
 
-use self::{ages::Ages, armed::Armed, close::Census, names::Names};
+use self::{ages::Ages, armed::Armed, close::Census, live::Live, names::Names};
 use crate::{
     budget::Budget,
     clock::Clock,
@@ -161,8 +162,7 @@ pub struct Shard<D: Disk = RealDisk> {
     state_bytes: Cell<u64>,
     /// Position of the newest checkpoint, and of the one before it.
     checkpointed: (Position, Position),
-    /// Entries before this were in the last live state.
-    live_from: u64,
+    live: Live,
     room: Result<(), Wait>,
     limits: Limits,
     clock: Arc<dyn Clock>,
