@@ -142,11 +142,13 @@ impl Due {
     }
 
     /// All on-time windows in order, with the positions at which they were opened.
+    #[cfg(test)]
     pub(super) fn on_time(&self) -> impl Iterator<Item = (u64, Place)> {
         self.on_time.values().flat_map(|ending| ending.places.iter().map(|(place, part)| (*part, *place)))
     }
 
     /// All late windows in order, with the positions at which they were opened.
+    #[cfg(test)]
     pub(super) fn late(&self) -> impl Iterator<Item = (u64, Place)> {
         self.late.iter().copied()
     }
