@@ -1,6 +1,7 @@
 //! The figures: each measures the product and its reference in turn, and answers rows of the report.
 
 mod aggregator;
+mod fair;
 mod growth;
 mod idle;
 mod latency;
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// All figures, in the order of the report.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 12] = [
     "frames",
     "json",
     "line-protocol",
@@ -34,6 +35,7 @@ pub(crate) const NAMES: [&str; 11] = [
     "uplink",
     "aggregator",
     "latency",
+    "fair",
     "growth",
 ];
 
@@ -139,6 +141,10 @@ fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()>
         "uplink" => report.figures.push(uplink::run(bench)?),
         "aggregator" => report.figures.extend(aggregator::run(bench)?),
         "latency" => report.figures.extend(latency::run(bench)?),
+        "fair" => {
+            report.growth.push(fair::windows(bench)?);
+            report.figures.extend(fair::run_all(bench)?);
+        }
         "growth" => growth::run(bench, &mut report.growth)?,
         other => anyhow::bail!("no such figure: {other}"),
     }
