@@ -9,6 +9,8 @@ use catchment_certs::{Identity, Peer};
 use catchment_proto::{GatewayId, OperatorId};
 use tonic::{Request, Status};
 
+use crate::usage::Usage;
+
 /// The other end of a connection; `transport` puts it into the extensions of every request.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
@@ -16,6 +18,8 @@ pub(crate) struct Caller {
     pub(crate) peer: Arc<Peer>,
     /// Where it comes from.
     pub(crate) addr: SocketAddr,
+    /// What it makes of its connection.
+    pub(crate) usage: Arc<Usage>,
 }
 
 fn caller<T>(request: &Request<T>) -> Result<&Caller, Status> {

@@ -6,7 +6,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use catchment_settings::{ByteSize, HumanDuration, logging::LogFormat};
+use catchment_certs::AcceptConfig;
+use catchment_settings::{ByteSize, HumanDuration, http::Bounds, logging::LogFormat};
 use serde::{Deserialize, Serialize};
 
 use crate::store::StoreConfig;
@@ -36,9 +37,27 @@ pub struct Options {
     /// Most connections at once under one certificate's identity [default: 64]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_CONNECTIONS_PER_PEER_MAX")]
     pub connections_per_peer_max: Option<usize>,
+    /// Most connections from one address, or one /64 of IPv6, at once [default: 3072, or connections_max if less]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_CONNECTIONS_PER_ADDRESS_MAX")]
+    pub connections_per_address_max: Option<usize>,
+    /// Most TLS handshakes at once, beside the connections; beyond, the slowest give way [default: 1024]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_HANDSHAKES_MAX")]
+    pub handshakes_max: Option<usize>,
     /// Longest TLS handshake [default: 10s]
     #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_HANDSHAKE_TIMEOUT")]
     pub handshake_timeout: Option<HumanDuration>,
+    /// Longest time from the handshake to the first request [default: 10s]
+    #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_FIRST_REQUEST_TIMEOUT")]
+    pub first_request_timeout: Option<HumanDuration>,
+    /// A connection without a request under way for so long ends [default: 1h]
+    #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_IDLE_TIMEOUT")]
+    pub idle_timeout: Option<HumanDuration>,
+    /// Most connections of the plain HTTP endpoint at once; beyond, the one idle longest ends [default: 64]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_HTTP_CONNECTIONS_MAX")]
+    pub http_connections_max: Option<usize>,
+    /// Longest time for a request of the plain HTTP endpoint to come, and for its answer to be read [default: 5s]
+    #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_HTTP_TIMEOUT")]
+    pub http_timeout: Option<HumanDuration>,
     /// A connection without an answer to a probe for twice this long is closed [default: 20s]
     #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_KEEPALIVE")]
     pub keepalive: Option<HumanDuration>,
@@ -115,12 +134,16 @@ pub struct Config {
     pub data: PathBuf,
     /// Address of the plain HTTP endpoint.
     pub http: Option<SocketAddr>,
-    /// Most connections at once, 1 to 1,000,000.
-    pub connections_max: usize,
+    /// Bounds of the plain HTTP endpoint.
+    pub http_bounds: Bounds,
+    /// Bounds of connections and handshakes.
+    pub accept: AcceptConfig,
     /// Most connections of one identity, at least 1.
     pub connections_per_peer_max: usize,
-    /// Longest TLS handshake.
-    pub handshake_timeout: Duration,
+    /// Longest time from the handshake to the first request.
+    pub first_request_timeout: Duration,
+    /// Longest time without a request under way.
+    pub idle_timeout: Duration,
     /// Interval of HTTP/2 probes, and how long an answer may take.
     pub keepalive: Duration,
     /// Longest ordered stop.
@@ -256,6 +279,39 @@ fn time(key: &'static str, given: Option<HumanDuration>, default: u64) -> Result
     Err(ConfigError::Range { key, value: value.to_string(), range: "from 100ms to 1day".to_owned() })
 }
 
+fn accept(options: &Options) -> Result<AcceptConfig, ConfigError> {
+    // A quarter of the places is left to others than the largest address.
+    const PER_ADDRESS: usize = 3_072;
+    const MOST: usize = 1_000_000;
+    let connections_max = number("connections_max", options.connections_max, 4_096, MOST)?;
+    let per_address = options.connections_per_address_max;
+    let per_address_default = PER_ADDRESS.min(connections_max);
+    Ok(AcceptConfig {
+        connections_max,
+        connections_per_address_max: number(
+            "connections_per_address_max",
+            per_address,
+            per_address_default,
+            MOST,
+        )?,
+        handshakes_max: number("handshakes_max", options.handshakes_max, 1_024, MOST)?,
+        handshake_timeout: time("handshake_timeout", options.handshake_timeout, 10)?,
+    })
+}
+
+fn http_bounds(options: &Options) -> Result<Bounds, ConfigError> {
+    let default = Bounds::default();
+    Ok(Bounds {
+        connections_max: number(
+            "http_connections_max",
+            options.http_connections_max,
+            default.connections_max,
+            1_024,
+        )?,
+        timeout: time("http_timeout", options.http_timeout, default.timeout.as_secs())?,
+    })
+}
+
 /// The address of a database without what must not be printed: user, password, parameters.
 fn scheme_only(url: &str) -> String {
     url.split_once("://").map_or_else(|| "…".to_owned(), |(scheme, _)| format!("{scheme}://…"))
@@ -278,6 +334,7 @@ impl TryFrom<Options> for Config {
         }
         let clock_tolerance = time("clock_tolerance", options.clock_tolerance, 600)?;
         let store = StoreConfig { clock_tolerance, ..store(&options)? };
+        let (accept, http_bounds) = (accept(&options)?, http_bounds(&options)?);
         Ok(Self {
             store,
             clock_tolerance,
@@ -285,14 +342,16 @@ impl TryFrom<Options> for Config {
             listen: options.listen.ok_or(missing("listen", "ADDR"))?,
             data: options.data.ok_or(missing("data", "DIR"))?,
             http: options.http,
-            connections_max: number("connections_max", options.connections_max, 4_096, 1_000_000)?,
+            http_bounds,
+            accept,
             connections_per_peer_max: number(
                 "connections_per_peer_max",
                 options.connections_per_peer_max,
                 64,
                 1_000_000,
             )?,
-            handshake_timeout: time("handshake_timeout", options.handshake_timeout, 10)?,
+            first_request_timeout: time("first_request_timeout", options.first_request_timeout, 10)?,
+            idle_timeout: time("idle_timeout", options.idle_timeout, 3_600)?,
             keepalive: time("keepalive", options.keepalive, 20)?,
             stop_timeout: time("stop_timeout", options.stop_timeout, 10)?,
             ingest_in_flight: number("ingest_in_flight", options.ingest_in_flight, 64, 1_024)?,

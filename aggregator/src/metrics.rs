@@ -50,6 +50,9 @@ pub(crate) struct Metrics {
     pub(crate) conditions: Arc<Conditions>,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Family<Reason, Counter>,
+    pub(crate) connections_ended: Family<Reason, Counter>,
+    pub(crate) handshakes: Gauge,
+    pub(crate) http_closed: Family<Reason, Counter>,
     pub(crate) accept_errors: Counter,
     pub(crate) batches: Counter,
     pub(crate) live_batches: Counter,
@@ -82,6 +85,9 @@ impl Metrics {
             conditions: Arc::new(Conditions::of(&conditions::KNOWN)),
             connections: Gauge::default(),
             connections_refused: Family::default(),
+            connections_ended: Family::default(),
+            handshakes: Gauge::default(),
+            http_closed: Family::default(),
             accept_errors: Counter::default(),
             batches: Counter::default(),
             live_batches: Counter::default(),
@@ -113,6 +119,17 @@ impl Metrics {
             "connections_refused",
             "Connections that did not become a peer",
             self.connections_refused.clone(),
+        );
+        r.register(
+            "connections_ended",
+            "Connections that were closed from here, by reason",
+            self.connections_ended.clone(),
+        );
+        r.register("handshakes", "Handshakes under way", self.handshakes.clone());
+        r.register(
+            "http_connections_closed",
+            "Connections of --http closed from here, by reason",
+            self.http_closed.clone(),
         );
         r.register("accept_errors", "Errors of the listening socket", self.accept_errors.clone());
         r.register("ingest_batches", "Batches that are durable", self.batches.clone());
@@ -206,6 +223,10 @@ impl AcceptEvents for Metrics {
 
     fn has_room(&self) {
         self.conditions.report(conditions::CONNECTIONS_FULL, None);
+    }
+
+    fn handshakes(&self, count: usize) {
+        self.handshakes.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 

@@ -9,8 +9,7 @@ mod services;
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use catchment_certs::{
-    AcceptConfig, Accepted, FolderError, IdentityFolder, Role, ServerTls, TlsError, accept_loop,
-    channel::ALPN_GRPC,
+    Accepted, FolderError, IdentityFolder, Role, ServerTls, TlsError, accept_loop, channel::ALPN_GRPC,
 };
 use catchment_journal::check_folder;
 use catchment_settings::{
@@ -31,7 +30,7 @@ use crate::{
     ingest::Sessions,
     metrics::Metrics,
     store::{EmbeddedStore, KIND, OpenError, Store, StoreError},
-    transport::{Connection, PeerLimit},
+    transport::{Connection, Patience, PeerLimit},
 };
 use services::Services;
 
@@ -198,6 +197,7 @@ pub(crate) async fn bind_with(
     let http = match config.http {
         Some(address) => {
             let server = HttpServer::bind(address).await.map_err(failed("http", address))?;
+            let server = server.within(config.http_bounds);
             let bound = server.local_addr().map_err(failed("http", address))?;
             Some((server, bound))
         }
@@ -231,13 +231,9 @@ impl Aggregator {
         let services = Services::new(&config, &store, &sessions, &metrics, &stopping).await;
 
         let (connections, incoming) = mpsc::channel(CONNECTIONS_WAITING);
-        let accept = AcceptConfig {
-            connections_max: config.connections_max,
-            handshake_timeout: config.handshake_timeout,
-        };
         let hand_over = HandOver {
             limit: PeerLimit::new(config.connections_per_peer_max),
-            patience: config.handshake_timeout,
+            patience: Patience { first_request: config.first_request_timeout, idle: config.idle_timeout },
             metrics: Arc::clone(&metrics),
             cutting,
             connections,
@@ -245,7 +241,7 @@ impl Aggregator {
         let accepting = accept_loop(
             listener,
             tls,
-            accept,
+            config.accept,
             Arc::clone(&metrics) as Arc<_>,
             told(stopping.clone()),
             move |accepted| hand_over.clone().take(accepted),
@@ -325,7 +321,7 @@ async fn finish<T>(
 #[derive(Clone)]
 struct HandOver {
     limit: Arc<PeerLimit>,
-    patience: Duration,
+    patience: Patience,
     metrics: Arc<Metrics>,
     cutting: watch::Receiver<bool>,
     connections: mpsc::Sender<Connection>,
@@ -385,7 +381,9 @@ fn endpoints(
         (None, None) => Ok(()),
     };
     let failed_too = failed.clone();
+    let counted = Arc::clone(&metrics);
     Endpoints {
+        closed: Arc::new(move |reason| Metrics::count(&counted.http_closed, reason)),
         metrics: Arc::new(move || metrics.encode()),
         healthy: Arc::new(move || failed(&healthy)),
         ready: Arc::new(move || {

@@ -5,3 +5,4 @@ mod completeness;
 mod delivering;
 mod rig;
 mod roles;
+mod silent;

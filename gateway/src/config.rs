@@ -4,10 +4,14 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use catchment_certs::parse_https;
+use catchment_certs::{
+    AcceptConfig,
+    accept::{HANDSHAKES_DEFAULT_MAX, per_address_default},
+    parse_https,
+};
 use catchment_partial::{Width, WidthError};
 use catchment_proto::batch::SHARDS_MAX;
-use catchment_settings::{ByteSize, HumanDuration, logging::LogFormat};
+use catchment_settings::{ByteSize, HumanDuration, http::Bounds, logging::LogFormat};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -46,15 +50,39 @@ pub struct Settings {
     /// Worker threads, each with its own journal; fixed when the data folder is made [default: the processors, at most 8]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_SHARDS")]
     pub shards: Option<u32>,
-    /// Most device connections at once; more wait in the system's backlog [default: 20000]
+    /// Most device connections at once; beyond, those that have sent nothing give way, then new ones wait [default: 20000]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_CONNECTIONS_MAX")]
     pub connections_max: Option<usize>,
     /// Most connections of one device at once; one more ends the oldest [default: 4]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_SESSIONS_MAX")]
     pub sessions_max: Option<usize>,
+    /// Most connections from one address, or one /64 of IPv6, at once [default: 16000, or connections_max if less]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_CONNECTIONS_PER_ADDRESS_MAX")]
+    pub connections_per_address_max: Option<usize>,
+    /// Most TLS handshakes at once, beside the connections; beyond, the slowest give way [default: 1024]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_HANDSHAKES_MAX")]
+    pub handshakes_max: Option<usize>,
     /// Longest TLS handshake [default: 10s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_HANDSHAKE_TIMEOUT")]
     pub handshake_timeout: Option<HumanDuration>,
+    /// Longest time from the handshake to a device's first byte, or the whole CONNECT of an MQTT client [default: 10s]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_FIRST_BYTE_TIMEOUT")]
+    pub first_byte_timeout: Option<HumanDuration>,
+    /// Longest time from the first byte of a line, frame or packet to its last [default: 30s]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_MESSAGE_TIMEOUT")]
+    pub message_timeout: Option<HumanDuration>,
+    /// A connection without a message for so long ends [default: 25h]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_IDLE_TIMEOUT")]
+    pub idle_timeout: Option<HumanDuration>,
+    /// Most bytes of unfinished messages of all connections; beyond, the oldest end [default: 64MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_UNFINISHED_BYTES_MAX")]
+    pub unfinished_bytes_max: Option<ByteSize>,
+    /// Most connections of the plain HTTP endpoint at once; beyond, the one idle longest ends [default: 64]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_HTTP_CONNECTIONS_MAX")]
+    pub http_connections_max: Option<usize>,
+    /// Longest time for a request of the plain HTTP endpoint to come, and for its answer to be read [default: 5s]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_HTTP_TIMEOUT")]
+    pub http_timeout: Option<HumanDuration>,
     /// Longest message of a device: a frame or a line [default: 256KiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_MESSAGE_BYTES_MAX")]
     pub message_bytes_max: Option<ByteSize>,
@@ -156,9 +184,11 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// `None`: as the data folder has it, or the processors for a new one.
     pub shards: Option<u32>,
-    pub connections_max: usize,
+    pub accept: AcceptConfig,
+    pub http_bounds: Bounds,
     pub sessions_max: usize,
-    pub handshake_timeout: Duration,
+    pub patience: Patience,
+    pub unfinished_bytes_max: usize,
     pub message_bytes_max: usize,
     pub readings_max: usize,
     pub series_max: usize,
@@ -175,6 +205,17 @@ pub struct Config {
     pub mqtt_receive_max: u16,
     pub topics: Arc<Topics>,
     pub line_protocol_precision: Precision,
+}
+
+/// How long a device may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// From the handshake to the first byte; of MQTT, to the whole CONNECT.
+    pub first_byte: Duration,
+    /// From the first byte of a message to its last.
+    pub message: Duration,
+    /// From one message to the next.
+    pub idle: Duration,
 }
 
 /// A setting that is missing or cannot be.
@@ -238,26 +279,71 @@ fn window(given: Option<HumanDuration>) -> Result<Width, ConfigError> {
     Width::from_millis(millis).map_err(|e: WidthError| value("window", e))
 }
 
+fn aggregators(given: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
+    let urls = given.filter(|urls| !urls.is_empty()).ok_or(ConfigError::Missing("aggregator"))?;
+    for url in &urls {
+        parse_https(url).map_err(|e| value("aggregator", e))?;
+    }
+    Ok(urls)
+}
+
 /// A gibibyte, in the unit of [`ByteSize`].
 const GIB: u64 = 1 << 30;
 /// The longest of most durations.
 const DAY: HumanDuration = HumanDuration::secs(86_400);
 
 impl Settings {
+    fn accept(&self) -> Result<AcceptConfig, ConfigError> {
+        const MOST: usize = 1_000_000;
+        let connections_max = within("connections_max", self.connections_max.unwrap_or(20_000), 1, MOST)?;
+        let per_address = self.connections_per_address_max.unwrap_or(per_address_default(connections_max));
+        let handshakes_max = self.handshakes_max.unwrap_or(HANDSHAKES_DEFAULT_MAX);
+        Ok(AcceptConfig {
+            connections_max,
+            connections_per_address_max: within("connections_per_address_max", per_address, 1, MOST)?,
+            handshakes_max: within("handshakes_max", handshakes_max, 1, MOST)?,
+            handshake_timeout: time(
+                "handshake_timeout",
+                self.handshake_timeout,
+                HumanDuration::secs(10),
+                100,
+                DAY,
+            )?,
+        })
+    }
+
+    fn http_bounds(&self) -> Result<Bounds, ConfigError> {
+        let default = Bounds::default();
+        let connections_max = self.http_connections_max.unwrap_or(default.connections_max);
+        Ok(Bounds {
+            connections_max: within("http_connections_max", connections_max, 2, 10_000)?,
+            timeout: time("http_timeout", self.http_timeout, HumanDuration(default.timeout), 100, DAY)?,
+        })
+    }
+
+    fn patience(&self) -> Result<Patience, ConfigError> {
+        let (seconds, year) = (HumanDuration::secs, HumanDuration::secs(365 * 86_400));
+        Ok(Patience {
+            first_byte: time("first_byte_timeout", self.first_byte_timeout, seconds(10), 100, year)?,
+            message: time("message_timeout", self.message_timeout, seconds(30), 100, year)?,
+            // A device that reports once a day keeps its connection.
+            idle: time("idle_timeout", self.idle_timeout, seconds(25 * 3_600), 100, year)?,
+        })
+    }
+
     /// Checks everything that can be checked without touching the network or the data folder.
     ///
     /// # Errors
     /// The first setting that is missing or out of range.
     pub fn check(self) -> Result<Config, ConfigError> {
-        let aggregators =
-            self.aggregator.filter(|urls| !urls.is_empty()).ok_or(ConfigError::Missing("aggregator"))?;
-        for url in &aggregators {
-            parse_https(url).map_err(|e| value("aggregator", e))?;
-        }
+        let (accept, http_bounds, patience) = (self.accept()?, self.http_bounds()?, self.patience()?);
+        let aggregators = aggregators(self.aggregator)?;
         let seconds = HumanDuration::secs;
         let days = |days: u64| seconds(days * 86_400);
         let bytes = |given: Option<ByteSize>, default: u64| given.map_or(default, |size| size.0);
         let message_bytes_max = bytes(self.message_bytes_max, 256 << 10);
+        let unfinished = bytes(self.unfinished_bytes_max, 64 << 20);
+        let unfinished_bytes_max = within("unfinished_bytes_max", unfinished, 1 << 20, 1 << 40)? as usize;
         let mqtt = self.mqtt.unwrap_or_default();
         let precision = self.line_protocol.and_then(|given| given.precision).unwrap_or_default();
         let topics = Topics::new(&mqtt.topics.unwrap_or_default(), precision);
@@ -272,9 +358,11 @@ impl Settings {
             live,
             http: self.http,
             shards: self.shards.map(|n| within("shards", n, 1, SHARDS_MAX)).transpose()?,
-            connections_max: within("connections_max", self.connections_max.unwrap_or(20_000), 1, 1_000_000)?,
+            accept,
+            http_bounds,
+            patience,
+            unfinished_bytes_max,
             sessions_max: within("sessions_max", self.sessions_max.unwrap_or(4), 1, 1_000)?,
-            handshake_timeout: time("handshake_timeout", self.handshake_timeout, seconds(10), 100, DAY)?,
             message_bytes_max: within("message_bytes_max", message_bytes_max, 1 << 10, 16 << 20)? as usize,
             readings_max: within("readings_max", self.readings_max.unwrap_or(10_000), 1, 20_000)?,
             series_max: within("series_max", self.series_max.unwrap_or(1_000), 1, 1_000_000)?,

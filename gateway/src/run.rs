@@ -13,8 +13,7 @@ use std::{
 
 use actix_rt::{System, SystemRunner};
 use catchment_certs::{
-    AcceptConfig, AcceptEvents, ClientTls, FolderError, Identity, IdentityFolder, ServerTls, TlsError,
-    accept_loop,
+    AcceptEvents, ClientTls, FolderError, Identity, IdentityFolder, ServerTls, TlsError, accept_loop,
 };
 use catchment_journal::{DataDir, DataDirError, RealDisk, check_folder};
 use catchment_proto::GatewayId;
@@ -189,6 +188,7 @@ pub async fn bind(config: Config) -> Result<Gateway, StartError> {
 pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway, StartError> {
     let (id, tls, client) = identity(&config)?;
     let metrics = Metrics::new();
+    metrics.show_bounds(&config);
     let wanted = config.shards.unwrap_or_else(default_shards);
     let now_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(0);
     let owner = tls.peer().uri();
@@ -210,7 +210,9 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     let bind_error = |addr| move |error| StartError::Bind { addr, error };
     let listener = TcpListener::bind(config.listen).await.map_err(bind_error(config.listen))?;
     let http = match config.http {
-        Some(addr) => Some(HttpServer::bind(addr).await.map_err(bind_error(addr))?),
+        Some(addr) => {
+            Some(HttpServer::bind(addr).await.map_err(bind_error(addr))?.within(config.http_bounds))
+        }
         None => None,
     };
     Ok(Gateway {
@@ -315,13 +317,14 @@ impl Gateway {
         let checkpoints = shards.iter().map(Shard::checkpoints).collect();
         let folder = Arc::new(Folder::new(data, logs.clone(), checkpoints, Arc::clone(&metrics)));
         let watch = folder.watch().map_err(|error| RunError::Failed(error.to_string().into()))?;
+        let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
         let (workers, links): (Vec<Worker>, Vec<ShardLink>) = shards
             .into_iter()
             .zip(0..)
             .map(|(shard, index)| {
                 let (clock, metrics) = (Arc::clone(&clock), Arc::clone(&metrics));
                 let supervisor = Arc::clone(&supervisor);
-                Worker::start(shard, index, &config, clock, metrics, supervisor, stopping.clone())
+                Worker::start(shard, (index, count), &config, clock, metrics, supervisor, stopping.clone())
             })
             .unzip();
         let outboxes: Vec<ShardLink> = links.clone();
@@ -342,10 +345,7 @@ impl Gateway {
             tokio::spawn(supervisor.task("http", |_| (), serving))
         });
         let arrivals: Arc<[_]> = workers.iter().map(Worker::arrivals).collect();
-        let accept = AcceptConfig {
-            connections_max: config.connections_max,
-            handshake_timeout: config.handshake_timeout,
-        };
+        let accept = config.accept;
         let events: Arc<dyn AcceptEvents> = Arc::clone(&metrics) as _;
         let counted = Arc::clone(&metrics);
         let accepting = accept_loop(listener, tls, accept, events, ended(stopping), move |accepted| {
@@ -420,7 +420,9 @@ fn endpoints(metrics: &Arc<Metrics>, logs: &[ShardLog], supervisor: &Arc<Supervi
     let healthy: Arc<dyn Fn() -> Result<(), String> + Send + Sync> = Arc::new(check);
     let (failed, conditions) = (Arc::clone(&healthy), Arc::clone(&metrics.conditions));
     let ready = move || failed().and_then(|()| conditions.ready());
-    Endpoints { metrics: Arc::new(move || metrics.text()), healthy, ready: Arc::new(ready) }
+    let counted = Arc::clone(&metrics);
+    let closed = Arc::new(move |reason| counted.close_http(reason));
+    Endpoints { metrics: Arc::new(move || metrics.text()), healthy, ready: Arc::new(ready), closed }
 }
 
 #[cfg(test)]

@@ -30,7 +30,12 @@ use crate::{
     device::{Connect, Counted, DeviceActor, SessionId},
     metrics::Metrics,
     mqtt::connection::Rules,
-    session::{Context, protocol::Protocols, syncs::Syncs},
+    session::{
+        Context,
+        protocol::Protocols,
+        syncs::Syncs,
+        vitals::{self, Bounds, Sitting},
+    },
     shard::{Observation, Shard, ShardCell, ShardLog, Wait},
 };
 
@@ -66,10 +71,10 @@ pub fn shard_of(device: &Name, shards: u32) -> u32 {
 }
 
 impl Worker {
-    /// Starts the thread. Must be called within an actix system.
+    /// Starts the thread of shard `index` of `shards`. Must be called within an actix system.
     pub fn start(
         mut shard: Shard,
-        index: u32,
+        (index, shards): (u32, u32),
         config: &Config,
         clock: Arc<dyn crate::clock::Clock>,
         metrics: Arc<Metrics>,
@@ -80,8 +85,7 @@ impl Worker {
         let (session_count, sessions) = watch::channel(0);
         let (progress, progress_seen) = watch::channel(Progress::default());
         let (stopped_tx, stopped) = watch::channel(false);
-        let observation = Arc::new(Mutex::new(shard.observe()));
-        let live = Arc::new(LiveSlot::default());
+        let (observation, live) = (Arc::new(Mutex::new(shard.observe())), Arc::new(LiveSlot::default()));
         let link = ShardLink {
             index,
             outbox: shard.outbox().clone(),
@@ -89,7 +93,7 @@ impl Worker {
             live: Arc::clone(&live),
             acknowledged: watch::Sender::new(Position::ZERO),
         };
-        let (limits, protocols) = of_messages(config);
+        let (limits, protocols, bounds) = of_sessions(config, shards);
         let (series_max, past_max, future_max) = (config.series_max, config.past_max, config.future_max);
         let seen = Arc::clone(&observation);
         let (sessions_max, grace, live_every) = (config.sessions_max, config.grace, config.live);
@@ -109,6 +113,7 @@ impl Worker {
                 shard: Rc::new(ShardCell::new(shard)),
                 syncs: Syncs::default(),
                 supervisor: Arc::clone(&supervisor),
+                sitting: Sitting::new(bounds),
                 metrics,
                 ending: CancellationToken::new(),
             });
@@ -125,6 +130,7 @@ impl Worker {
                 observation: seen,
                 stopping,
             });
+            inner.keep("idle sessions", vitals::watch(Rc::clone(&inner.context)));
             inner.keep("receive", Rc::clone(&inner).receive(arriving));
             inner.keep("begin commits", Rc::clone(&inner).begin_commits(owed));
             inner.keep("follow commits", Rc::clone(&inner).follow_commits());
@@ -170,8 +176,8 @@ impl Worker {
     }
 }
 
-/// What the configuration says of messages.
-fn of_messages(config: &Config) -> (Limits, Protocols) {
+/// What the configuration says of messages, and of the sessions of one of so many workers.
+fn of_sessions(config: &Config, shards: u32) -> (Limits, Protocols, Bounds) {
     let limits = Limits {
         message_bytes_max: config.message_bytes_max,
         readings_max: config.readings_max,
@@ -181,7 +187,7 @@ fn of_messages(config: &Config) -> (Limits, Protocols) {
         topics: Arc::clone(&config.topics),
         receive_max: NonZeroU16::new(config.mqtt_receive_max).unwrap_or(NonZeroU16::MIN),
     };
-    (limits, Protocols { precision: config.line_protocol_precision, mqtt })
+    (limits, Protocols { precision: config.line_protocol_precision, mqtt }, Bounds::of(config, shards))
 }
 
 /// What lives on the worker's thread.

@@ -22,6 +22,8 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
+use tower::layer::util::{Identity, Stack};
+
 use crate::{
     config::Config,
     fleet::FleetService,
@@ -29,6 +31,7 @@ use crate::{
     metrics::Metrics,
     query::{QueryService, Runner},
     store::Store,
+    usage::Noted,
 };
 
 /// Most streams of one connection at once.
@@ -45,7 +48,7 @@ const HEADER_BYTES_MAX: u32 = 16 << 10;
 
 /// All services, ready to be served.
 pub(super) struct Services {
-    pub(super) router: Router,
+    pub(super) router: Router<Stack<Noted, Identity>>,
     pub(super) health: Health,
     /// Runs the questions of query and fleet.
     pub(super) runner: Runner,
@@ -114,6 +117,7 @@ impl Services {
         )
         .add_service(health_service);
         let router = Server::builder()
+            .layer(Noted)
             .http2_keepalive_interval(Some(config.keepalive))
             .http2_keepalive_timeout(Some(config.keepalive))
             .max_concurrent_streams(Some(STREAMS_MAX))

@@ -60,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         });
         tokio::select! {
             biased;
-            () = self.end.cancelled() => Err(ended(&self.context)),
+            () = self.vitals.end.cancelled() => Err(ended(&self.context)),
             () = durable => Ok(()),
         }
     }
