@@ -143,16 +143,33 @@ fn refused(r: &mut Registry) -> Family<ReasonLabel, Counter> {
     refused
 }
 
+/// A registry with the conditions and the histogram of acknowledgements.
+fn registry(conditions: &Arc<Conditions>) -> (Registry, Histogram) {
+    let mut registry = Registry::with_prefix("catchment_gateway");
+    registry.register_collector(Box::new(Held(Arc::clone(conditions))));
+    let ack_seconds = Histogram::new(ACK_SECONDS);
+    let help = "Time from reading a message to its durable acknowledgement";
+    registry.register("ack_seconds", help, ack_seconds.clone());
+    (registry, ack_seconds)
+}
+
+/// What damage took, found at the start: stretches, messages, readings without numbers, batches.
+fn losses(r: &mut Registry) -> [Counter; 4] {
+    [
+        add(r, "journal_damage", "Damaged stretches met in journal or outbox"),
+        add(r, "messages_lost", "Sequence numbers that damage took, by what other entries say"),
+        add(r, "readings_lost", "Readings without sequence number that damage took"),
+        add(r, "batches_lost", "Batches of the outbox that damage took and that were not made again"),
+    ]
+}
+
 impl Metrics {
     /// All at zero.
     pub fn new() -> Arc<Self> {
-        let mut registry = Registry::with_prefix("catchment_gateway");
-        let ack_seconds = Histogram::new(ACK_SECONDS);
-        let help = "Time from reading a message to its durable acknowledgement";
-        registry.register("ack_seconds", help, ack_seconds.clone());
         let conditions = Arc::new(Conditions::of(&conditions::KNOWN));
-        registry.register_collector(Box::new(Held(Arc::clone(&conditions))));
+        let (mut registry, ack_seconds) = registry(&conditions);
         let r = &mut registry;
+        let [damage, messages_lost, readings_lost, batches_lost] = losses(r);
         let metrics = Self {
             conditions,
             readings: add(r, "readings", "Readings taken"),
@@ -189,18 +206,10 @@ impl Metrics {
                 "watermark_lag_seconds",
                 "How far the watermark is behind the clock",
             ),
-            damage: add(r, "journal_damage", "Damaged stretches met in journal or outbox"),
-            messages_lost: add(
-                r,
-                "messages_lost",
-                "Sequence numbers that damage took, by what other entries say",
-            ),
-            readings_lost: add(r, "readings_lost", "Readings without sequence number that damage took"),
-            batches_lost: add(
-                r,
-                "batches_lost",
-                "Batches of the outbox that damage took and that were not made again",
-            ),
+            damage,
+            messages_lost,
+            readings_lost,
+            batches_lost,
             clock_steps: add(r, "clock_steps", "Times that the time of day was put ahead or back"),
             clock_offset: add(
                 r,

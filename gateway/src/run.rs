@@ -97,8 +97,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Whether the configuration or what it names is wrong, rather than the machine: another try needs another
-    /// configuration.
+    /// Whether another try needs another configuration: it or what it names is wrong, and not the machine.
     pub fn is_configuration(&self) -> bool {
         match self {
             Self::Identity(_) | Self::Role { .. } | Self::Tls(_) => true,

@@ -29,6 +29,9 @@ struct Bench {
 /// A program, its flags and its variables.
 type Case<'a> = (&'a str, Vec<String>, Vec<(&'a str, String)>);
 
+/// A status, what the message says, and the flags that are wrong.
+type Fault<'a> = (i32, &'a str, Vec<(&'a str, &'a Path)>);
+
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -118,7 +121,7 @@ async fn one_status_for_one_kind_of_fault() {
         let expired = bench.pki.expired(server == GATEWAY);
         let prefix = server.replace('-', "_").to_ascii_uppercase();
         let [ca, crl, key] = ["ca.pem", "crl.pem", "key.pem"].map(|file| bench.spoiled(server, file));
-        let kinds: [(i32, &str, Vec<(&str, &Path)>); 9] = [
+        let kinds: [Fault<'_>; 9] = [
             (2, "/no/such/dir", vec![("--identity", Path::new("/no/such/dir"))]),
             (2, "role", vec![("--identity", &other_role)]),
             (2, "ca.pem", vec![("--identity", &ca)]),
