@@ -70,12 +70,30 @@ pub struct Options {
     /// A watermark of a gateway further ahead of this clock is not believed, nor that a data folder was created then [default: 10m]
     #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_CLOCK_TOLERANCE")]
     pub clock_tolerance: Option<HumanDuration>,
-    /// Most queries at once; further ones wait [default: 8]
+    /// Most queries at once, of which one operator alone has at most half; further ones wait [default: 64]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERIES_MAX")]
     pub queries_max: Option<usize>,
+    /// Most queries of one operator at once; further ones wait [default: 16]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERIES_PER_OPERATOR_MAX")]
+    pub queries_per_operator_max: Option<usize>,
+    /// Most queries that wait, of which one operator's are at most half; further ones are refused [default: 1024]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERIES_WAITING_MAX")]
+    pub queries_waiting_max: Option<usize>,
+    /// Most queries of one operator that wait; further ones are refused [default: 256]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERIES_WAITING_PER_OPERATOR_MAX")]
+    pub queries_waiting_per_operator_max: Option<usize>,
+    /// Threads on which queries take turns [default: half of the processors]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERY_THREADS")]
+    pub query_threads: Option<usize>,
+    /// Memory of all queries, of which one operator alone has at most half; beyond it they are refused [default: 512MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_QUERY_MEMORY")]
+    pub query_memory: Option<ByteSize>,
     /// Longest query, its waiting and a slow reader included [default: 1m]
     #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_QUERY_TIMEOUT")]
     pub query_timeout: Option<HumanDuration>,
+    /// A query whose answer is not read for so long ends [default: 10s]
+    #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_QUERY_READ_TIMEOUT")]
+    pub query_read_timeout: Option<HumanDuration>,
     /// Most points of one answer, over all of its series [default: 1000000]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERY_POINTS_MAX")]
     pub query_points_max: Option<u64>,
@@ -161,19 +179,44 @@ pub struct Config {
 /// Bounds of queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueryLimits {
-    /// Most queries at once, 1 to 256.
+    /// Most queries at once, 1 to 1,024. One operator never has more than are free beside its own.
     pub queries_max: usize,
+    /// Most queries of one operator at once, 1 to 1,024.
+    pub per_operator_max: usize,
+    /// Most queries that wait, 1 to 1,000,000. One operator never has more than are free beside its own.
+    pub waiting_max: usize,
+    /// Most queries of one operator that wait, 1 to 1,000,000.
+    pub waiting_per_operator_max: usize,
+    /// Threads on which queries take turns, 1 to 256.
+    pub threads: usize,
+    /// Memory of all queries, bytes, at least 1 MiB. One operator never has more than is free beside its own.
+    pub memory_max: usize,
     /// Longest query.
     pub timeout: Duration,
+    /// Longest time in which nothing of an answer is read.
+    pub read_timeout: Duration,
     /// Most points of one answer, at least 1.
     pub points_max: u64,
 }
 
 impl Default for QueryLimits {
     fn default() -> Self {
-        // A query keeps one thread busy; beyond a few a core they only slow each other down.
-        // A million points are some 20 MB on the wire: more is a download, not a question.
-        Self { queries_max: 8, timeout: Duration::from_secs(60), points_max: 1_000_000 }
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            // They take turns: many at once cost memory, not processors.
+            queries_max: 64,
+            per_operator_max: 16,
+            waiting_max: 1_024,
+            waiting_per_operator_max: 256,
+            // Ingest keeps the other half.
+            threads: processors.div_ceil(2).clamp(1, 256),
+            // A list of a million series takes 160 MB, and one operator has at most half.
+            memory_max: 512 << 20,
+            timeout: Duration::from_secs(60),
+            read_timeout: Duration::from_secs(10),
+            // Some 20 MB on the wire: more is a download, not a question.
+            points_max: 1_000_000,
+        }
     }
 }
 
@@ -270,6 +313,42 @@ fn store(options: &Options) -> Result<StoreConfig, ConfigError> {
     Ok(store)
 }
 
+fn queries(options: &Options) -> Result<QueryLimits, ConfigError> {
+    let default = QueryLimits::default();
+    let points_max = options.query_points_max.unwrap_or(default.points_max);
+    if !(1..=POINTS_MAX).contains(&points_max) {
+        let (value, range) = (points_max.to_string(), format!("from 1 to {POINTS_MAX}"));
+        return Err(ConfigError::Range { key: "query_points_max", value, range });
+    }
+    let memory = size("query_memory", options.query_memory, default.memory_max as u64, 1)?;
+    Ok(QueryLimits {
+        queries_max: number("queries_max", options.queries_max, default.queries_max, 1_024)?,
+        per_operator_max: number(
+            "queries_per_operator_max",
+            options.queries_per_operator_max,
+            default.per_operator_max,
+            1_024,
+        )?,
+        waiting_max: number(
+            "queries_waiting_max",
+            options.queries_waiting_max,
+            default.waiting_max,
+            1_000_000,
+        )?,
+        waiting_per_operator_max: number(
+            "queries_waiting_per_operator_max",
+            options.queries_waiting_per_operator_max,
+            default.waiting_per_operator_max,
+            1_000_000,
+        )?,
+        threads: number("query_threads", options.query_threads, default.threads, 256)?,
+        memory_max: usize::try_from(memory).unwrap_or(usize::MAX),
+        timeout: time("query_timeout", options.query_timeout, default.timeout.as_secs())?,
+        read_timeout: time("query_read_timeout", options.query_read_timeout, default.read_timeout.as_secs())?,
+        points_max,
+    })
+}
+
 /// A duration from 100 ms on: with less nothing could be done in time, or one thing would be done all the time.
 fn time(key: &'static str, given: Option<HumanDuration>, default: u64) -> Result<Duration, ConfigError> {
     let value = given.unwrap_or(HumanDuration::secs(default));
@@ -327,11 +406,7 @@ impl TryFrom<Options> for Config {
             (None, Some(url)) => return Err(ConfigError::Database(scheme_only(url))),
             _ => {}
         }
-        let points_max = options.query_points_max.unwrap_or(QueryLimits::default().points_max);
-        if !(1..=POINTS_MAX).contains(&points_max) {
-            let (value, range) = (points_max.to_string(), format!("from 1 to {POINTS_MAX}"));
-            return Err(ConfigError::Range { key: "query_points_max", value, range });
-        }
+        let query = queries(&options)?;
         let clock_tolerance = time("clock_tolerance", options.clock_tolerance, 600)?;
         let store = StoreConfig { clock_tolerance, ..store(&options)? };
         let (accept, http_bounds) = (accept(&options)?, http_bounds(&options)?);
@@ -355,11 +430,7 @@ impl TryFrom<Options> for Config {
             keepalive: time("keepalive", options.keepalive, 20)?,
             stop_timeout: time("stop_timeout", options.stop_timeout, 10)?,
             ingest_in_flight: number("ingest_in_flight", options.ingest_in_flight, 64, 1_024)?,
-            query: QueryLimits {
-                queries_max: number("queries_max", options.queries_max, 8, 256)?,
-                timeout: time("query_timeout", options.query_timeout, 60)?,
-                points_max,
-            },
+            query,
         })
     }
 }

@@ -99,6 +99,9 @@ pub enum RunError {
     /// The store could not be closed in order; nothing acknowledged is lost.
     #[error("the store was not closed in order: {0}")]
     Close(StoreError),
+    /// The system refuses the threads of queries.
+    #[error("cannot start the threads of queries: {0}; raise the limit of threads, or lower query_threads")]
+    Thread(String),
     /// The gRPC server ended by itself.
     #[error("the gRPC server ended: {0}")]
     Grpc(String),
@@ -228,7 +231,9 @@ impl Aggregator {
         let supervisor = Arc::new(Supervisor::default());
         let sessions = Arc::new(Sessions::default());
         metrics.watch(Arc::clone(&store), Arc::clone(&sessions));
-        let services = Services::new(&config, &store, &sessions, &metrics, &stopping).await;
+        let services = Services::new(&config, &store, &sessions, &metrics, (&supervisor, &stopping))
+            .await
+            .map_err(|error| RunError::Thread(error.to_string()))?;
 
         let (connections, incoming) = mpsc::channel(CONNECTIONS_WAITING);
         let hand_over = HandOver {

@@ -23,7 +23,11 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::{access::Caller, metrics::Metrics, usage::Usage};
+use crate::{
+    access::{Caller, HangUp},
+    metrics::Metrics,
+    usage::Usage,
+};
 
 /// Counts the connections of each identity.
 #[derive(Debug)]
@@ -106,12 +110,20 @@ impl Connection {
         metrics: Arc<Metrics>,
     ) -> Self {
         metrics.connections.inc();
+        let hang_up = HangUp::default();
+        let wanted = hang_up.clone();
+        let cut = async move {
+            tokio::select! {
+                () = cut => {}
+                () = wanted.wanted() => {}
+            }
+        };
         let Accepted { stream, peer, addr, place } = accepted;
         let (evict, evicted) = oneshot::channel();
         place.give_way(move || _ = evict.send(()));
         Self {
             cut: Box::pin(cut),
-            caller: Caller { peer: Arc::new(peer), addr, usage: Usage::new() },
+            caller: Caller { peer: Arc::new(peer), addr, usage: Usage::new(), hang_up },
             stream,
             patience,
             alarm: Box::pin(sleep(patience.first_request)),

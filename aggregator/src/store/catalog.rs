@@ -14,7 +14,7 @@ use catchment_partial::{Timestamp, Window};
 use catchment_proto::{GatewayId, SeriesKey, SharedSeries, batch::SHARDS_MAX};
 
 use super::{
-    Origin, SeriesEntry, SeriesId,
+    Origin, SeriesId,
     gaps::{self, ShardGap, gaps_max},
     groups::{AllSeries, group_of},
     runs::DeliveredRuns,
@@ -330,21 +330,6 @@ impl Catalog {
         if changed && !std::mem::replace(dirty, true) {
             self.dirty.groups.insert(group_of(id));
         }
-    }
-
-    /// All series for which `wanted` answers yes, ordered by number.
-    pub(super) fn entries(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry> {
-        let entry = |(id, series): (u32, &Series)| {
-            let gateway = &self.gateways.get(series.gateway as usize)?.id;
-            wanted(gateway, &series.key).then(|| SeriesEntry {
-                id: SeriesId(id),
-                gateway: gateway.clone(),
-                key: series.key.key().clone(),
-                windows: (series.first, series.last),
-                last_reading: series.newest,
-            })
-        };
-        self.series.iter().filter_map(entry).collect()
     }
 
     /// A group of series, for a person.

@@ -5,6 +5,7 @@ mod fair;
 mod growth;
 mod idle;
 mod latency;
+mod sharing;
 mod throughput;
 mod uplink;
 
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// All figures, in the order of the report.
-pub(crate) const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 13] = [
     "frames",
     "json",
     "line-protocol",
@@ -36,6 +37,7 @@ pub(crate) const NAMES: [&str; 12] = [
     "aggregator",
     "latency",
     "fair",
+    "sharing",
     "growth",
 ];
 
@@ -118,6 +120,11 @@ pub(crate) fn at_least(floor: f64, aim: f64) -> Goal {
     Goal { measure: Measure::Ours, better: Better::Higher, floor, aim }
 }
 
+/// Our figure must stay below these.
+pub(crate) fn at_most(floor: f64, aim: f64) -> Goal {
+    Goal { measure: Measure::Ours, better: Better::Lower, floor, aim }
+}
+
 /// Our figure, as a multiple of the reference's, must reach these.
 pub(crate) fn times(floor: f64, aim: f64) -> Goal {
     Goal { measure: Measure::Ratio, better: Better::Higher, floor, aim }
@@ -145,6 +152,7 @@ fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()>
             report.growth.push(fair::windows(bench)?);
             report.figures.extend(fair::run_all(bench)?);
         }
+        "sharing" => report.figures.push(sharing::run(bench)?),
         "growth" => growth::run(bench, &mut report.growth)?,
         other => anyhow::bail!("no such figure: {other}"),
     }

@@ -14,6 +14,7 @@ pub(crate) mod idle;
 pub(crate) mod json;
 pub(crate) mod line_protocol;
 pub(crate) mod mqtt;
+pub(crate) mod questions;
 mod ticks;
 pub(crate) mod walk;
 

@@ -22,7 +22,7 @@ fn window(seconds: i64) -> Window {
 }
 
 fn watermark(catalog: &Catalog) -> Option<Timestamp> {
-    catalog.gateway_entries()[0].watermark
+    catalog.gateway_entries_from(0).entries[0].watermark
 }
 
 #[test]
@@ -37,7 +37,11 @@ fn a_watermark_needs_all_shards_and_never_goes_back() {
     assert_eq!(watermark(&catalog), Some(at(40)), "a shard does not go back");
 
     let new = catalog.take_origin(&origin(2, 20, 1));
-    assert_eq!(catalog.gateway_entries()[0].origin.epoch, 2, "the newer created epoch is the present one");
+    assert_eq!(
+        catalog.gateway_entries_from(0).entries[0].origin.epoch,
+        2,
+        "the newer created epoch is the present one"
+    );
     assert_eq!(watermark(&catalog), Some(at(40)), "nor does the gateway");
     catalog.advance(old, 0, 2, Some(at(90)));
     catalog.advance(old, 1, 2, Some(at(90)));
@@ -66,14 +70,14 @@ fn an_epoch_of_a_clock_that_was_wrong_does_not_stay_the_present_one() {
     catalog.set_open(ahead, true);
     let new = catalog.take_origin(&origin(2, 20, 1));
     catalog.set_open(new, true);
-    assert_eq!(catalog.gateway_entries()[0].origin.epoch, 1, "both deliver");
+    assert_eq!(catalog.gateway_entries_from(0).entries[0].origin.epoch, 1, "both deliver");
     catalog.set_open(new, false);
     catalog.set_open(ahead, false);
     catalog.set_open(new, true);
-    assert_eq!(catalog.gateway_entries()[0].origin.epoch, 2);
+    assert_eq!(catalog.gateway_entries_from(0).entries[0].origin.epoch, 2);
     let (gateways, origins) = (catalog.gateways.clone(), catalog.origins.clone());
     let restored = Catalog::restore(gateways, origins, AllSeries::default(), 0);
-    assert_eq!(restored.gateway_entries()[0].origin.epoch, 2);
+    assert_eq!(restored.gateway_entries_from(0).entries[0].origin.epoch, 2);
 }
 
 #[test]
