@@ -146,7 +146,7 @@ impl Runner {
     }
 
     /// Counts a query that is refused before it runs.
-    fn refuse(&self, error: AskError) -> Status {
+    pub(crate) fn refuse(&self, error: AskError) -> Status {
         Metrics::count(&self.metrics.queries_refused, error.reason());
         error.into()
     }

@@ -14,7 +14,7 @@ use catchment_partial::{Timestamp, Window};
 use catchment_proto::{GatewayId, SeriesKey, SharedSeries, batch::SHARDS_MAX};
 
 use super::{
-    Origin, SeriesId,
+    Origin,
     gaps::{self, ShardGap, gaps_max},
     groups::{AllSeries, group_of},
     runs::DeliveredRuns,

@@ -338,7 +338,7 @@ async fn batches_are_taken_while_somebody_looks_at_the_series() {
     let shared = Arc::clone(&store);
     // A regular expression that takes as long as it likes.
     let matching = std::thread::spawn(move || {
-        let wanted = |_: &catchment_proto::GatewayId, _: &catchment_proto::SeriesKey| {
+        let wanted = |_: &GatewayId, _: &SeriesKey| {
             let _ = looks.try_send(());
             released.recv().is_ok()
         };

@@ -6,7 +6,7 @@ use crate::store::Origin;
 
 fn origin(epoch: u64, created: i64, shards: u32) -> Origin {
     let gateway = GatewayId { site: Name::new("s").unwrap(), name: Name::new("g").unwrap() };
-    Origin { gateway, epoch, epoch_created_ms: created, shards }
+    Origin { gateway, epoch, epoch_created_ms: created, shards, run: 0, previous_runs: Default::default() }
 }
 
 fn key(metric: &str) -> SharedSeries {
@@ -26,7 +26,7 @@ fn series_and_gateways_are_listed_in_pages_each_once() {
         catalog.origin(number).unwrap().gateway
     };
     for number in 0..3_000 {
-        catalog.take_series(gateway, &key(&format!("m{number}")), window(), 10_000).unwrap();
+        catalog.take_series(gateway, &key(&format!("m{number}")), window(), true).unwrap();
     }
     // Whole groups are gone, and some of a group.
     for id in (640..1_300).chain([5, 2_999]) {
