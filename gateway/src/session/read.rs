@@ -53,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if closing.is_some() {
                 return End::Peer;
             }
-            if decoded && let Err(why) = self.next_turn(read_bytes).await {
+            if decoded && let Err(why) = self.next_turn(read_bytes, cancelled.as_mut()).await {
                 return why;
             }
             if let Some(why) = self.note(before, decoded, &inbox, &mut times, &mut held) {

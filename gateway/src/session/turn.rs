@@ -8,7 +8,7 @@
 //! itself, and waking for each would cost more than the message. A lone message waits for nothing: nothing of its
 //! session is on its way to the disk when it comes.
 
-use std::{cell::Cell, future::poll_fn};
+use std::{cell::Cell, future::poll_fn, pin::Pin, task::Poll};
 
 use catchment_journal::Position;
 use tokio::{
@@ -34,8 +34,12 @@ pub(super) struct Turn {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Waits until the session may read on after a slice for which so many bytes were read.
-    pub(super) async fn next_turn(&self, read: usize) -> Result<(), End> {
+    /// Waits until the session may read on after a slice for which so many bytes were read; fails when it is to end.
+    pub(super) async fn next_turn(
+        &self,
+        read: usize,
+        mut cancelled: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<(), End> {
         let syncs = &self.context.syncs;
         if read >= WORTH_BYTES {
             yield_now().await;
@@ -46,22 +50,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(());
         }
         let began = syncs.ticks();
-        let durable = poll_fn(|task| {
+        poll_fn(|task| {
+            if cancelled.as_mut().poll(task).is_ready() {
+                return Poll::Ready(Err(ended(&self.context)));
+            }
             let over = syncs.durable() >= handed_on
                 || syncs.has_failed()
                 || syncs.ticks().wrapping_sub(began) >= TICKS_MAX;
             if over {
-                return std::task::Poll::Ready(());
+                return Poll::Ready(Ok(()));
             }
             if self.turn.in_line.replace(syncs.round()) != syncs.round() {
                 syncs.wake_next(task.waker().clone());
             }
-            std::task::Poll::Pending
-        });
-        tokio::select! {
-            biased;
-            () = self.vitals.end.cancelled() => Err(ended(&self.context)),
-            () = durable => Ok(()),
-        }
+            Poll::Pending
+        })
+        .await
     }
 }

@@ -80,7 +80,15 @@ fn sync(shard: &Shard) {
 
 /// Closes what is due and waits until it stands durably in the outbox.
 fn settle(shard: &mut Shard) {
-    while shard.tick().unwrap() {}
+    loop {
+        match shard.tick() {
+            Ok(true) => {}
+            Ok(false) => break,
+            // The log makes room for it: as a worker does, it is tried again.
+            Err(Wait::Sync) => std::thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
     sync(shard);
     shard.move_durable();
     while shard.outbox().durable() < shard.outbox().end() {

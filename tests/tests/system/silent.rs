@@ -160,7 +160,7 @@ async fn a_message_that_trickles_ends_and_the_device_beside_it_is_served() {
     frames.send(&[0, 0, 4, 0]).await.unwrap();
     // A line that is too long is skipped, but not for as long as it goes on.
     let mut long = world.connect("slow-3", Protocol::Json).await;
-    long.send(&[b'x'; 3000]).await.unwrap();
+    long.send(&[b'{'; 3000]).await.unwrap();
     assert_eq!(within("a refusal", long.answer()).await.unwrap().unwrap()["error"]["code"], "too_long");
     let identity = world.pki.device("berlin", "slow-4");
     let mut client = mqtt::Client::open(world.gateway_addr(), &identity, None, None).await.unwrap();
@@ -210,7 +210,7 @@ async fn unfinished_messages_of_all_connections_have_a_bound() {
         let addr = world.gateways[0].server.direct_addr();
         let opening = Connection::open(addr, Credentials::of(&identity), Protocol::Json);
         let mut connection = within("a connection", opening).await.unwrap();
-        connection.send(&vec![b' '; 60 << 10]).await.unwrap();
+        connection.send(&vec![b'{'; 60 << 10]).await.unwrap();
         connections.push(connection);
     }
     until_metric(&world, held, |bytes| bytes > 500_000.0 && bytes <= 1_048_576.0).await;
