@@ -22,9 +22,8 @@ impl Catalog {
         self.take_origin(&earlier)
     }
 
-    /// An origin has a stream, or has none any more. One that delivers while no other of its gateway does is the present one,
+    /// An origin has a stream, or has none any more. One that begins while no other of its gateway delivers is the present one,
     /// whatever the clocks said when they were created: a clock that was wrong once must not keep a dead epoch in its place.
-    /// When none delivers, it is the newest created again.
     pub(in crate::store) fn set_open(&mut self, number: u32, open: bool) {
         let Some(origin) = self.origins.get_mut(number as usize) else { return };
         origin.open = open;
@@ -32,24 +31,6 @@ impl Catalog {
         let alone = (0..).zip(&self.origins).all(|(other, o)| other == number || o.gateway != at || !o.open);
         let Some(gateway) = self.gateways.get_mut(at as usize) else { return };
         if open && alone && gateway.present != Some(number) {
-            gateway.present = Some(number);
-            gateway.watermark = watermark.or(gateway.watermark);
-            self.dirty.gateways.insert(at);
-        }
-        if !open && alone {
-            self.elect_newest(at);
-        }
-    }
-
-    /// The newest created epoch of a gateway is its present one.
-    fn elect_newest(&mut self, at: u32) {
-        let of_gateway = (0..).zip(&self.origins).filter(|(_, origin)| origin.gateway == at);
-        let newest = of_gateway.max_by_key(|(_, o)| (o.origin.epoch_created_ms, o.origin.epoch));
-        let Some((number, watermark)) = newest.map(|(number, origin)| (number, watermark_of(origin))) else {
-            return;
-        };
-        let Some(gateway) = self.gateways.get_mut(at as usize) else { return };
-        if gateway.present != Some(number) {
             gateway.present = Some(number);
             gateway.watermark = watermark.or(gateway.watermark);
             self.dirty.gateways.insert(at);
