@@ -4,6 +4,7 @@
 //! message, close the store. Half of the time for it is the connections', what is then left of them is cut; nothing
 //! acknowledged depends on it.
 
+mod hand_over;
 mod services;
 
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -32,6 +33,7 @@ use crate::{
     store::{EmbeddedStore, KIND, OpenError, Store, StoreError},
     transport::{Connection, Patience, PeerLimit},
 };
+use hand_over::HandOver;
 use services::Services;
 
 /// Connections that wait for tonic.
@@ -319,29 +321,6 @@ async fn finish<T>(
             );
             Ok(())
         }
-    }
-}
-
-/// What becomes of an accepted connection.
-#[derive(Clone)]
-struct HandOver {
-    limit: Arc<PeerLimit>,
-    patience: Patience,
-    metrics: Arc<Metrics>,
-    cutting: watch::Receiver<bool>,
-    connections: mpsc::Sender<Connection>,
-}
-
-impl HandOver {
-    async fn take(self, accepted: Accepted) {
-        let Some(place) = self.limit.take(&accepted.peer.identity) else {
-            Metrics::count(&self.metrics.connections_refused, "too_many_of_identity");
-            tracing::warn!(peer = %accepted.peer.identity, addr = %accepted.addr, "too many connections of one identity");
-            return;
-        };
-        let connection = Connection::new(accepted, place, self.patience, told(self.cutting), self.metrics);
-        // Fails when the server has ended; the connection closes then.
-        let _ = self.connections.send(connection).await;
     }
 }
 

@@ -293,44 +293,6 @@ const GIB: u64 = 1 << 30;
 const DAY: HumanDuration = HumanDuration::secs(86_400);
 
 impl Settings {
-    fn accept(&self) -> Result<AcceptConfig, ConfigError> {
-        const MOST: usize = 1_000_000;
-        let connections_max = within("connections_max", self.connections_max.unwrap_or(20_000), 1, MOST)?;
-        let per_address = self.connections_per_address_max.unwrap_or(per_address_default(connections_max));
-        let handshakes_max = self.handshakes_max.unwrap_or(HANDSHAKES_DEFAULT_MAX);
-        Ok(AcceptConfig {
-            connections_max,
-            connections_per_address_max: within("connections_per_address_max", per_address, 1, MOST)?,
-            handshakes_max: within("handshakes_max", handshakes_max, 1, MOST)?,
-            handshake_timeout: time(
-                "handshake_timeout",
-                self.handshake_timeout,
-                HumanDuration::secs(10),
-                100,
-                DAY,
-            )?,
-        })
-    }
-
-    fn http_bounds(&self) -> Result<Bounds, ConfigError> {
-        let default = Bounds::default();
-        let connections_max = self.http_connections_max.unwrap_or(default.connections_max);
-        Ok(Bounds {
-            connections_max: within("http_connections_max", connections_max, 2, 10_000)?,
-            timeout: time("http_timeout", self.http_timeout, HumanDuration(default.timeout), 100, DAY)?,
-        })
-    }
-
-    fn patience(&self) -> Result<Patience, ConfigError> {
-        let (seconds, year) = (HumanDuration::secs, HumanDuration::secs(365 * 86_400));
-        Ok(Patience {
-            first_byte: time("first_byte_timeout", self.first_byte_timeout, seconds(10), 100, year)?,
-            message: time("message_timeout", self.message_timeout, seconds(30), 100, year)?,
-            // A device that reports once a day keeps its connection.
-            idle: time("idle_timeout", self.idle_timeout, seconds(25 * 3_600), 100, year)?,
-        })
-    }
-
     /// Checks everything that can be checked without touching the network or the data folder.
     ///
     /// # Errors
@@ -341,6 +303,7 @@ impl Settings {
         let seconds = HumanDuration::secs;
         let days = |days: u64| seconds(days * 86_400);
         let bytes = |given: Option<ByteSize>, default: u64| given.map_or(default, |size| size.0);
+        let size = |key, given, default, least, most| within(key, bytes(given, default), least, most);
         let message_bytes_max = bytes(self.message_bytes_max, 256 << 10);
         let unfinished = bytes(self.unfinished_bytes_max, 64 << 20);
         let unfinished_bytes_max = within("unfinished_bytes_max", unfinished, 1 << 20, 1 << 40)? as usize;
@@ -383,24 +346,9 @@ impl Settings {
                 100,
                 1 << 30,
             )?,
-            journal_bytes_max: within(
-                "journal_bytes_max",
-                bytes(self.journal_bytes_max, GIB),
-                64 << 20,
-                1 << 40,
-            )?,
-            checkpoint_bytes: within(
-                "checkpoint_bytes",
-                bytes(self.checkpoint_bytes, 64 << 20),
-                64 << 10,
-                GIB,
-            )?,
-            outbox_bytes_max: within(
-                "outbox_bytes_max",
-                bytes(self.outbox_bytes_max, 8 * GIB),
-                16 << 20,
-                1 << 44,
-            )?,
+            journal_bytes_max: size("journal_bytes_max", self.journal_bytes_max, GIB, 64 << 20, 1 << 40)?,
+            checkpoint_bytes: size("checkpoint_bytes", self.checkpoint_bytes, 64 << 20, 64 << 10, GIB)?,
+            outbox_bytes_max: size("outbox_bytes_max", self.outbox_bytes_max, 8 * GIB, 16 << 20, 1 << 44)?,
             uplink_in_flight: within("uplink_in_flight", self.uplink_in_flight.unwrap_or(64), 1, 10_000)?,
             // Longer than a commit on a slow disk, and than an aggregator takes for a round of packing.
             uplink_ack_timeout: time("uplink_ack_timeout", self.uplink_ack_timeout, seconds(30), 100, DAY)?,
@@ -412,5 +360,6 @@ impl Settings {
     }
 }
 
+mod connections;
 #[cfg(test)]
 mod tests;

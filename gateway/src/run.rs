@@ -40,9 +40,11 @@ use crate::{
 };
 
 mod end;
+mod failure;
 mod serve;
 
 use end::end;
+pub use failure::{RunError, StartError};
 use serve::{serve, watch_over};
 
 /// How often the gauges are brought up to date.
@@ -53,72 +55,6 @@ pub(crate) const KIND: &str = "gateway";
 pub(crate) const SHARDS: &str = "shards";
 /// Shards of a new data folder at most, unless more are asked for: each costs threads and files.
 const SHARDS_DEFAULT_MAX: usize = 8;
-
-/// Why a gateway cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The identity folder.
-    #[error(transparent)]
-    Identity(#[from] FolderError),
-    /// The identity is no gateway's.
-    #[error("{}: this is the identity of {found}, a gateway needs one of role gateway", .folder.display())]
-    Role {
-        /// The identity folder.
-        folder: PathBuf,
-        /// Whose it is.
-        found: String,
-    },
-    /// The identity cannot be used for TLS.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The data folder.
-    #[error(transparent)]
-    Data(#[from] DataDirError),
-    /// The data folder's identity lacks the number of shards.
-    #[error("{}: the data folder does not say how many shards it has: restore its file `identity`", .0.display())]
-    Shards(PathBuf),
-    /// The history of the data folder.
-    #[error(transparent)]
-    Lineage(#[from] LineageError),
-    /// A shard.
-    #[error(transparent)]
-    Recover(#[from] RecoverError),
-    /// An address cannot be bound.
-    #[error("cannot listen on {addr}: {error}")]
-    Bind {
-        /// The address.
-        addr: SocketAddr,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// A thread or runtime cannot be made.
-    #[error("cannot start a thread: {0}")]
-    Thread(String),
-}
-
-impl StartError {
-    /// Whether another try needs another configuration: it or what it names is wrong, and not the machine.
-    pub fn is_configuration(&self) -> bool {
-        match self {
-            Self::Identity(_) | Self::Role { .. } | Self::Tls(_) => true,
-            Self::Data(error) => error.is_configuration(),
-            Self::Shards(_) | Self::Lineage(_) | Self::Recover(_) | Self::Bind { .. } | Self::Thread(_) => {
-                false
-            }
-        }
-    }
-}
-
-/// Why a gateway stopped without being told to.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A journal or outbox failed: nothing more can be acknowledged.
-    #[error("{0}; nothing more is acknowledged: check the disk, then start again")]
-    Failed(Arc<str>),
-    /// A task of the gateway panicked or ended before its time.
-    #[error("{0}; this is a defect, please report it; what was acknowledged is kept: start again")]
-    Defect(Arc<str>),
-}
 
 /// A gateway that is bound and recovered, but does not accept yet.
 pub struct Gateway {

@@ -40,6 +40,7 @@ use crate::{
 };
 
 mod link;
+mod upkeep;
 
 pub use link::{LiveSlot, Progress, ShardLink};
 
@@ -48,8 +49,6 @@ const ARRIVALS_MAX: usize = 256;
 /// How often a worker looks for windows that are due: at most this late, and at least this often.
 const TICK_MAX: Duration = Duration::from_millis(200);
 const TICK_MIN: Duration = Duration::from_millis(10);
-/// How often a checkpoint is considered.
-const CHECKPOINT_LOOK: Duration = Duration::from_millis(500);
 
 /// A running worker, seen from outside its thread.
 #[derive(Debug)]
@@ -85,7 +84,8 @@ impl Worker {
         let (session_count, sessions) = watch::channel(0);
         let (progress, progress_seen) = watch::channel(Progress::default());
         let (stopped_tx, stopped) = watch::channel(false);
-        let (observation, live) = (Arc::new(Mutex::new(shard.observe())), Arc::new(LiveSlot::default()));
+        let observation = Arc::new(Mutex::new(shard.observe()));
+        let (live, seen) = (Arc::new(LiveSlot::default()), Arc::clone(&observation));
         let link = ShardLink {
             index,
             outbox: shard.outbox().clone(),
@@ -95,7 +95,6 @@ impl Worker {
         };
         let (limits, protocols, bounds) = of_sessions(config, shards);
         let (series_max, past_max, future_max) = (config.series_max, config.past_max, config.future_max);
-        let seen = Arc::clone(&observation);
         let (sessions_max, grace, live_every) = (config.sessions_max, config.grace, config.live);
         let logs = [shard.journal().clone(), shard.outbox().clone()];
         let arbiter = Arbiter::new();
@@ -311,103 +310,6 @@ impl Inner {
                     // The watcher of the journal ends the gateway.
                     Err(Wait::Failed(_)) => std::future::pending().await,
                 }
-            }
-        }
-    }
-
-    /// Takes checkpoints, and a last one once all sessions have ended.
-    async fn run_checkpoints(self: Rc<Self>, stopped: watch::Sender<bool>) {
-        let mut stopping = self.stopping.clone();
-        let mut session_count = self.session_count.subscribe();
-        loop {
-            let last = tokio::select! {
-                () = sleep(CHECKPOINT_LOOK) => false,
-                _ = stopping.wait_for(|stopping| *stopping) => {
-                    let _ = session_count.wait_for(|count| *count == 0).await;
-                    true
-                }
-            };
-            let due = {
-                let shard = self.context.shard.borrow();
-                if last { shard.changed_since_checkpoint() } else { shard.checkpoint_due() }
-            };
-            if due && let Err(error) = self.checkpoint().await {
-                tracing::warn!(%error, "no checkpoint could be written; the journal keeps what is needed");
-            }
-            if last {
-                stopped.send_replace(true);
-                return;
-            }
-        }
-    }
-
-    async fn checkpoint(&self) -> std::io::Result<()> {
-        if !self.context.shard.borrow_mut().begin_capture() {
-            return Ok(());
-        }
-        let capture = loop {
-            let stepped = self.context.shard.borrow_mut().step_capture();
-            match stepped {
-                Some(capture) => break capture,
-                None => tokio::task::yield_now().await,
-            }
-        };
-        let (journal, outbox) = {
-            let shard = self.context.shard.borrow();
-            (shard.journal().clone(), shard.outbox().clone())
-        };
-        let failed = |_| std::io::Error::other("the log was closed");
-        journal
-            .subscribe()
-            .wait_for(|commit| commit.durable >= capture.position || commit.poisoned.is_some())
-            .await
-            .map_err(failed)?;
-        outbox
-            .subscribe()
-            .wait_for(|commit| commit.durable >= capture.outbox_end || commit.poisoned.is_some())
-            .await
-            .map_err(failed)?;
-        if !self.context.shard.borrow().may_write(&capture) {
-            return Err(std::io::Error::other("the log has failed"));
-        }
-        let checkpoints = self.context.shard.borrow().checkpoints();
-        let bytes = capture.bytes;
-        let writing = tokio::task::spawn_blocking(move || checkpoints.write(&bytes));
-        unjoined(writing.await)??;
-        self.context.shard.borrow_mut().checkpointed(capture.position);
-        Ok(())
-    }
-
-    /// Sends what open windows hold, once it is durable.
-    async fn send_live(self: Rc<Self>, every: Duration, slot: Arc<LiveSlot>) {
-        let mut ticks = interval(every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut commits = self.journal.subscribe();
-        loop {
-            ticks.tick().await;
-            // What the uplink has not taken yet is as new as it needs; the next round holds all since.
-            let anew = slot.was_asked_anew();
-            if !slot.is_empty() && !anew {
-                continue;
-            }
-            if anew {
-                self.context.shard.borrow_mut().live_anew();
-            }
-            let (mut end, mut batches) = (Position::ZERO, Vec::new());
-            loop {
-                let (reflects, more, over) = self.context.shard.borrow_mut().live();
-                end = end.max(reflects);
-                batches.extend(more);
-                if over {
-                    break;
-                }
-                tokio::task::yield_now().await;
-            }
-            let ended = |commit: &Commit| commit.durable >= end || commit.poisoned.is_some();
-            match commits.wait_for(ended).await.map(|commit| commit.poisoned.is_some()) {
-                Ok(false) => slot.put(batches),
-                Ok(true) => std::future::pending().await,
-                Err(_) => return,
             }
         }
     }
