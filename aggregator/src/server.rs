@@ -10,7 +10,7 @@ mod services;
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use catchment_certs::{
-    Accepted, FolderError, IdentityFolder, Role, ServerTls, TlsError, accept_loop, channel::ALPN_GRPC,
+    FolderError, IdentityFolder, Role, ServerTls, TlsError, accept_loop, channel::ALPN_GRPC,
 };
 use catchment_journal::check_folder;
 use catchment_settings::{
@@ -31,7 +31,7 @@ use crate::{
     ingest::Sessions,
     metrics::Metrics,
     store::{EmbeddedStore, KIND, OpenError, Store, StoreError},
-    transport::{Connection, Patience, PeerLimit},
+    transport::{Patience, PeerLimit},
 };
 use hand_over::HandOver;
 use services::Services;

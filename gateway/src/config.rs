@@ -4,11 +4,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use catchment_certs::{
-    AcceptConfig,
-    accept::{HANDSHAKES_DEFAULT_MAX, per_address_default},
-    parse_https,
-};
+use catchment_certs::{AcceptConfig, parse_https};
 use catchment_partial::{Width, WidthError};
 use catchment_proto::batch::SHARDS_MAX;
 use catchment_settings::{ByteSize, HumanDuration, http::Bounds, logging::LogFormat};

@@ -5,17 +5,14 @@
 use std::{
     future::Future,
     net::SocketAddr,
-    path::PathBuf,
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
 
 use actix_rt::{System, SystemRunner};
-use catchment_certs::{
-    AcceptEvents, ClientTls, FolderError, Identity, IdentityFolder, ServerTls, TlsError, accept_loop,
-};
-use catchment_journal::{DataDir, DataDirError, RealDisk, check_folder};
+use catchment_certs::{AcceptEvents, ClientTls, Identity, IdentityFolder, ServerTls, accept_loop};
+use catchment_journal::{DataDir, RealDisk, check_folder};
 use catchment_proto::GatewayId;
 use catchment_settings::{
     http::{Endpoints, HttpServer},
@@ -29,11 +26,11 @@ use crate::{
     conditions::{UplinkWatch, watch_room},
     config::Config,
     folder::Folder,
-    lineage::{Lineage, LineageError, begin_run},
+    lineage::{Lineage, begin_run},
     listener,
     metrics::Metrics,
     session::protocol::{ALPN_FRAMES, ALPN_MQTT},
-    shard::{Limits, RecoverError, Recovered, Setup, Shard, ShardLog},
+    shard::{Limits, Recovered, Setup, Shard, ShardLog},
     steady::{HOLD, Steady},
     uplink::{self, UplinkConfig},
     worker::{ShardLink, Worker},

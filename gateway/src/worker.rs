@@ -16,7 +16,7 @@ use actix::{Actor, Addr, Arbiter};
 use catchment_certs::Accepted;
 use catchment_journal::{Commit, Position};
 use catchment_proto::Name;
-use catchment_settings::supervise::{Supervisor, unjoined};
+use catchment_settings::supervise::Supervisor;
 use hashbrown::HashMap;
 use tokio::{
     sync::{Notify, mpsc, watch},

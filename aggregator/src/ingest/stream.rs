@@ -21,9 +21,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::Stream;
 use tonic::{Code, Status};
 
-use self::end::{End, broken};
+pub(super) use self::end::End;
+use self::end::broken;
 use super::{
-    admit::{self, Admission, Admitted, Order, Refusal},
+    admit::{self, Admission, Admitted, Order},
     budget::{Budget, LOOK_EVERY},
     service::Shared,
     sessions::Session,

@@ -14,6 +14,7 @@ use super::{
     patience::{Alarm, Slice, Times},
     protocol::{Closing, Stop},
     stream::Inbox,
+    turn::WORTH_BYTES,
     unfinished::Held,
 };
 use crate::{
@@ -43,7 +44,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut held = Held::new(&self.context.sitting.unfinished);
         let mut closing = None;
         // The first bytes were read before.
-        let mut read_bytes = inbox.unread().len();
+        let mut is_worth = inbox.unread().len() >= WORTH_BYTES;
         loop {
             let before = self.decoder.borrow().place();
             let decoded = match self.decode(&mut inbox, closing).await {
@@ -53,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if closing.is_some() {
                 return End::Peer;
             }
-            if decoded && let Err(why) = self.next_turn(read_bytes, cancelled.as_mut()).await {
+            if decoded && let Err(why) = self.next_turn(is_worth, cancelled.as_mut()).await {
                 return why;
             }
             if let Some(why) = self.note(before, decoded, &inbox, &mut times, &mut held) {
@@ -66,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 // Before the deadline: what has come while this session waited was in time.
                 read = self.stream.fill(&mut inbox) => closing = match read {
                     Ok(count @ 1..) => {
-                        read_bytes = count;
+                        is_worth = count >= WORTH_BYTES;
                         None
                     }
                     Ok(0) => Some(Closing::Orderly),
@@ -150,7 +151,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let taken = self.desk.borrow_mut().take(self.id, intake, &mut self.context.shard.borrow_mut());
             match taken {
                 Ok(Answer::Taken { ack, durable_at, refusals, slow }) => {
-                    self.turn.handed_on.set(durable_at);
                     self.vitals.deliver();
                     self.refuse(&refusals);
                     intake.amend_replies(&refusals);

@@ -23,7 +23,7 @@ pub struct Syncs {
     /// Sessions that read on after a sync, each at most once.
     next: RefCell<Vec<Waker>>,
     /// Number of the times that those were woken, from 1.
-    round: Cell<u64>,
+    round: Cell<u32>,
     /// Ticks of the worker.
     ticks: Cell<u64>,
 }
@@ -50,8 +50,8 @@ impl Syncs {
     }
 
     /// Number of the wakings before, and one: whoever was put in line in this round still is.
-    pub fn round(&self) -> u64 {
-        self.round.get() + 1
+    pub fn round(&self) -> u32 {
+        self.round.get().wrapping_add(1)
     }
 
     /// How often the worker has ticked: the measure of time of those who wait for a disk that may hang.

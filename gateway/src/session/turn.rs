@@ -10,7 +10,6 @@
 
 use std::{cell::Cell, future::poll_fn, pin::Pin, task::Poll};
 
-use catchment_journal::Position;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::yield_now,
@@ -19,7 +18,7 @@ use tokio::{
 use super::{End, Session, ended};
 
 /// Bytes read at once that are worth a read, a commit and a write of their own.
-const WORTH_BYTES: usize = 8 << 10;
+pub(super) const WORTH_BYTES: usize = 8 << 10;
 /// Ticks of the worker after which a session reads on although the disk has not answered: keep-alives must be read also
 /// while a disk hangs.
 const TICKS_MAX: u64 = 2;
@@ -27,25 +26,24 @@ const TICKS_MAX: u64 = 2;
 /// The state of a session's turns.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
-    /// What was handed on is durable once the journal is synced up to here.
-    pub(super) handed_on: Cell<Position>,
     /// Round of the worker's syncs in which the session was put in line to be woken.
-    in_line: Cell<u64>,
+    in_line: Cell<u32>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Waits until the session may read on after a slice for which so many bytes were read; fails when it is to end.
+    /// Waits until the session may read on after a slice, for which [`WORTH_BYTES`] were read or less; fails when it is to end.
     pub(super) async fn next_turn(
         &self,
-        read: usize,
+        is_worth: bool,
         mut cancelled: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<(), End> {
         let syncs = &self.context.syncs;
-        if read >= WORTH_BYTES {
+        if is_worth {
             yield_now().await;
             return Ok(());
         }
-        let handed_on = self.turn.handed_on.get();
+        // What it handed on stands before this; what others did since shares the sync.
+        let handed_on = self.context.shard.borrow().end();
         if syncs.durable() >= handed_on {
             return Ok(());
         }

@@ -137,7 +137,8 @@ async fn trickle(mut connection: Connection, byte: u8) -> Option<String> {
         }
         match connection.ready_answer().await {
             Ok(Some(Value::Object(answer))) => {
-                code = answer["error"]["code"].as_str().map(str::to_owned).or(code);
+                let told = answer.get("error").and_then(|error| error["code"].as_str());
+                code = told.map(str::to_owned).or(code);
             }
             Ok(_) => {}
             Err(_) => return code,
