@@ -7,7 +7,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use catchment_certs::{Identity, Peer};
 use catchment_proto::{GatewayId, OperatorId};
+use tokio::sync::Notify;
 use tonic::{Request, Status};
+
+use crate::usage::Usage;
 
 /// The other end of a connection; `transport` puts it into the extensions of every request.
 #[derive(Clone, Debug)]
@@ -16,6 +19,35 @@ pub(crate) struct Caller {
     pub(crate) peer: Arc<Peer>,
     /// Where it comes from.
     pub(crate) addr: SocketAddr,
+    /// What it makes of its connection.
+    pub(crate) usage: Arc<Usage>,
+    /// Cuts the connection.
+    pub(crate) hang_up: HangUp,
+}
+
+/// Cuts a connection whose other end does not do its part.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HangUp(Arc<Notify>);
+
+impl HangUp {
+    /// Cuts it.
+    pub(crate) fn now(&self) {
+        self.0.notify_one();
+    }
+
+    /// Resolves when it is to be cut.
+    pub(crate) async fn wanted(&self) {
+        self.0.notified().await;
+    }
+}
+
+/// An operator who asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    /// Who.
+    pub(crate) operator: OperatorId,
+    /// Cuts the connection of the request.
+    pub(crate) hang_up: HangUp,
 }
 
 fn caller<T>(request: &Request<T>) -> Result<&Caller, Status> {
@@ -38,9 +70,12 @@ pub(crate) fn gateway<T>(request: &Request<T>) -> Result<(GatewayId, SocketAddr)
 ///
 /// # Errors
 /// PERMISSION_DENIED for a certificate of another role.
-pub(crate) fn operator<T>(request: &Request<T>) -> Result<OperatorId, Status> {
-    match &caller(request)?.peer.identity {
-        Identity::Operator(operator) => Ok(operator.clone()),
+pub(crate) fn operator<T>(request: &Request<T>) -> Result<Asker, Status> {
+    let caller = caller(request)?;
+    match &caller.peer.identity {
+        Identity::Operator(operator) => {
+            Ok(Asker { operator: operator.clone(), hang_up: caller.hang_up.clone() })
+        }
         other => Err(denied("operator", other)),
     }
 }

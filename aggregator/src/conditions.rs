@@ -17,7 +17,7 @@ const DISK_FULL: &str = "disk_full";
 const JOURNAL_FULL: &str = "journal_full";
 /// Memory for windows that are not packed yet is used up.
 const MEMORY_FULL: &str = "memory_full";
-/// As many queries run as may.
+/// Queries wait until others end.
 const QUERIES_FULL: &str = "queries_full";
 
 /// Everything that an aggregator may report. Full memory and busy queries make senders and callers wait for seconds and
@@ -52,8 +52,8 @@ fn report(shortage: &Shortage, queries_full: bool, conditions: &Conditions) {
             .to_owned()
     });
     conditions.report(MEMORY_FULL, memory);
-    let queries =
-        queries_full.then(|| "as many queries run as queries_max allows: further ones wait".to_owned());
+    let queries = queries_full
+        .then(|| "queries wait: as many run as queries_per_operator_max or queries_max allows".to_owned());
     conditions.report(QUERIES_FULL, queries);
 }
 

@@ -6,103 +6,14 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use catchment_settings::{ByteSize, HumanDuration, logging::LogFormat};
-use serde::{Deserialize, Serialize};
+use catchment_certs::AcceptConfig;
+use catchment_settings::{ByteSize, HumanDuration, http::Bounds};
 
 use crate::store::StoreConfig;
 
-/// Settings as they are given; everything may be missing.
-#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Options {
-    /// Folder with cert.pem, key.pem, ca.pem and, where there is one, crl.pem, of role aggregator
-    #[arg(long, value_name = "DIR", env = "CATCHMENT_AGGREGATOR_IDENTITY")]
-    pub identity: Option<PathBuf>,
-    /// Address for gateways and operators, for example 0.0.0.0:7700; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", env = "CATCHMENT_AGGREGATOR_LISTEN")]
-    pub listen: Option<SocketAddr>,
-    /// Folder of the embedded store; it is made when it does not exist
-    #[arg(long, value_name = "DIR", env = "CATCHMENT_AGGREGATOR_DATA")]
-    pub data: Option<PathBuf>,
-    /// Database instead of the embedded store, postgres://… (not available in this version)
-    #[arg(long, value_name = "URL", env = "CATCHMENT_AGGREGATOR_STORE", hide_env_values = true)]
-    pub store: Option<String>,
-    /// Address for /metrics, /healthz and /readyz in plain HTTP; off unless given
-    #[arg(long, value_name = "ADDR", env = "CATCHMENT_AGGREGATOR_HTTP")]
-    pub http: Option<SocketAddr>,
-    /// Most connections at once [default: 4096]
-    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_CONNECTIONS_MAX")]
-    pub connections_max: Option<usize>,
-    /// Most connections at once under one certificate's identity [default: 64]
-    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_CONNECTIONS_PER_PEER_MAX")]
-    pub connections_per_peer_max: Option<usize>,
-    /// Longest TLS handshake [default: 10s]
-    #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_HANDSHAKE_TIMEOUT")]
-    pub handshake_timeout: Option<HumanDuration>,
-    /// A connection without an answer to a probe for twice this long is closed [default: 20s]
-    #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_KEEPALIVE")]
-    pub keepalive: Option<HumanDuration>,
-    /// Longest ordered stop [default: 10s]
-    #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_STOP_TIMEOUT")]
-    pub stop_timeout: Option<HumanDuration>,
-    /// Most batches of one gateway that wait for the disk at once [default: 64]
-    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_INGEST_IN_FLIGHT")]
-    pub ingest_in_flight: Option<usize>,
-    /// A watermark of a gateway further ahead of this clock is not believed, nor that a data folder was created then [default: 10m]
-    #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_CLOCK_TOLERANCE")]
-    pub clock_tolerance: Option<HumanDuration>,
-    /// Most queries at once; further ones wait [default: 8]
-    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERIES_MAX")]
-    pub queries_max: Option<usize>,
-    /// Longest query, its waiting and a slow reader included [default: 1m]
-    #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_QUERY_TIMEOUT")]
-    pub query_timeout: Option<HumanDuration>,
-    /// Most points of one answer, over all of its series [default: 1000000]
-    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERY_POINTS_MAX")]
-    pub query_points_max: Option<u64>,
-    /// Memory for windows that are not packed yet; when it is full gateways wait [default: 256MiB]
-    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_MEMORY")]
-    pub store_memory: Option<ByteSize>,
-    /// Memory for the live state of open windows; beyond it live state is dropped and counted [default: 64MiB]
-    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_LIVE_MEMORY")]
-    pub store_live_memory: Option<ByteSize>,
-    /// Memory for packed windows that were read lately [default: 64MiB]
-    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_CACHE")]
-    pub store_cache: Option<ByteSize>,
-    /// Most series; further ones are refused at the gateways, before their readings are acknowledged [default: 1000000]
-    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_STORE_SERIES_MAX")]
-    pub store_series_max: Option<usize>,
-    /// Most series of the gateways of one site together [default: half of store_series_max]
-    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_SERIES_PER_SITE_MAX")]
-    pub series_per_site_max: Option<usize>,
-    /// Most series of one gateway [default: a quarter of store_series_max]
-    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_SERIES_PER_GATEWAY_MAX")]
-    pub series_per_gateway_max: Option<usize>,
-    /// Recent windows are packed at least this often [default: 5m]
-    #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_STORE_PACK_EVERY")]
-    pub store_pack_every: Option<HumanDuration>,
-    /// Recent windows are packed when the journal has grown by this, which a start reads again [default: 64MiB]
-    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_PACK_JOURNAL")]
-    pub store_pack_journal: Option<ByteSize>,
-    /// Disk space of the journal; when it is full gateways are refused until it was packed [default: 1GiB]
-    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_JOURNAL")]
-    pub store_journal: Option<ByteSize>,
-    /// When packed windows cannot be opened: set them aside and start with what the journal holds [default: false]
-    #[arg(
-        long,
-        num_args = 0..=1,
-        default_missing_value = "true",
-        value_name = "BOOL",
-        env = "CATCHMENT_AGGREGATOR_STORE_SET_PACKS_ASIDE"
-    )]
-    pub store_set_packs_aside: Option<bool>,
-    /// Log filter in tracing's syntax, for example info or warn,catchment_aggregator=debug
-    #[arg(long, value_name = "FILTER", env = "CATCHMENT_LOG")]
-    pub log: Option<String>,
-    /// Shape of log lines [default: text]
-    #[arg(long, value_enum, env = "CATCHMENT_AGGREGATOR_LOG_FORMAT")]
-    pub log_format: Option<LogFormat>,
-}
+mod options;
+
+pub use options::Options;
 
 /// A complete configuration, each value within its range.
 #[derive(Clone, Debug)]
@@ -115,12 +26,16 @@ pub struct Config {
     pub data: PathBuf,
     /// Address of the plain HTTP endpoint.
     pub http: Option<SocketAddr>,
-    /// Most connections at once, 1 to 1,000,000.
-    pub connections_max: usize,
+    /// Bounds of the plain HTTP endpoint.
+    pub http_bounds: Bounds,
+    /// Bounds of connections and handshakes.
+    pub accept: AcceptConfig,
     /// Most connections of one identity, at least 1.
     pub connections_per_peer_max: usize,
-    /// Longest TLS handshake.
-    pub handshake_timeout: Duration,
+    /// Longest time from the handshake to the first request.
+    pub first_request_timeout: Duration,
+    /// Longest time without a request under way.
+    pub idle_timeout: Duration,
     /// Interval of HTTP/2 probes, and how long an answer may take.
     pub keepalive: Duration,
     /// Longest ordered stop.
@@ -138,19 +53,44 @@ pub struct Config {
 /// Bounds of queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueryLimits {
-    /// Most queries at once, 1 to 256.
+    /// Most queries at once, 1 to 1,024. One operator never has more than are free beside its own.
     pub queries_max: usize,
+    /// Most queries of one operator at once, 1 to 1,024.
+    pub per_operator_max: usize,
+    /// Most queries that wait, 1 to 1,000,000. One operator never has more than are free beside its own.
+    pub waiting_max: usize,
+    /// Most queries of one operator that wait, 1 to 1,000,000.
+    pub waiting_per_operator_max: usize,
+    /// Threads on which queries take turns, 1 to 256.
+    pub threads: usize,
+    /// Memory of all queries, bytes, at least 1 MiB. One operator never has more than is free beside its own.
+    pub memory_max: usize,
     /// Longest query.
     pub timeout: Duration,
+    /// Longest time in which nothing of an answer is read.
+    pub read_timeout: Duration,
     /// Most points of one answer, at least 1.
     pub points_max: u64,
 }
 
 impl Default for QueryLimits {
     fn default() -> Self {
-        // A query keeps one thread busy; beyond a few a core they only slow each other down.
-        // A million points are some 20 MB on the wire: more is a download, not a question.
-        Self { queries_max: 8, timeout: Duration::from_secs(60), points_max: 1_000_000 }
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            // They take turns: many at once cost memory, not processors.
+            queries_max: 64,
+            per_operator_max: 16,
+            waiting_max: 1_024,
+            waiting_per_operator_max: 256,
+            // Ingest keeps the other half.
+            threads: processors.div_ceil(2).clamp(1, 256),
+            // A list of a million series takes 160 MB, and one operator has at most half.
+            memory_max: 512 << 20,
+            timeout: Duration::from_secs(60),
+            read_timeout: Duration::from_secs(10),
+            // Some 20 MB on the wire: more is a download, not a question.
+            points_max: 1_000_000,
+        }
     }
 }
 
@@ -247,6 +187,42 @@ fn store(options: &Options) -> Result<StoreConfig, ConfigError> {
     Ok(store)
 }
 
+fn queries(options: &Options) -> Result<QueryLimits, ConfigError> {
+    let default = QueryLimits::default();
+    let points_max = options.query_points_max.unwrap_or(default.points_max);
+    if !(1..=POINTS_MAX).contains(&points_max) {
+        let (value, range) = (points_max.to_string(), format!("from 1 to {POINTS_MAX}"));
+        return Err(ConfigError::Range { key: "query_points_max", value, range });
+    }
+    let memory = size("query_memory", options.query_memory, default.memory_max as u64, 1)?;
+    Ok(QueryLimits {
+        queries_max: number("queries_max", options.queries_max, default.queries_max, 1_024)?,
+        per_operator_max: number(
+            "queries_per_operator_max",
+            options.queries_per_operator_max,
+            default.per_operator_max,
+            1_024,
+        )?,
+        waiting_max: number(
+            "queries_waiting_max",
+            options.queries_waiting_max,
+            default.waiting_max,
+            1_000_000,
+        )?,
+        waiting_per_operator_max: number(
+            "queries_waiting_per_operator_max",
+            options.queries_waiting_per_operator_max,
+            default.waiting_per_operator_max,
+            1_000_000,
+        )?,
+        threads: number("query_threads", options.query_threads, default.threads, 256)?,
+        memory_max: usize::try_from(memory).unwrap_or(usize::MAX),
+        timeout: time("query_timeout", options.query_timeout, default.timeout.as_secs())?,
+        read_timeout: time("query_read_timeout", options.query_read_timeout, default.read_timeout.as_secs())?,
+        points_max,
+    })
+}
+
 /// A duration from 100 ms on: with less nothing could be done in time, or one thing would be done all the time.
 fn time(key: &'static str, given: Option<HumanDuration>, default: u64) -> Result<Duration, ConfigError> {
     let value = given.unwrap_or(HumanDuration::secs(default));
@@ -254,6 +230,39 @@ fn time(key: &'static str, given: Option<HumanDuration>, default: u64) -> Result
         return Ok(value.0);
     }
     Err(ConfigError::Range { key, value: value.to_string(), range: "from 100ms to 1day".to_owned() })
+}
+
+fn accept(options: &Options) -> Result<AcceptConfig, ConfigError> {
+    // A quarter of the places is left to others than the largest address.
+    const PER_ADDRESS: usize = 3_072;
+    const MOST: usize = 1_000_000;
+    let connections_max = number("connections_max", options.connections_max, 4_096, MOST)?;
+    let per_address = options.connections_per_address_max;
+    let per_address_default = PER_ADDRESS.min(connections_max);
+    Ok(AcceptConfig {
+        connections_max,
+        connections_per_address_max: number(
+            "connections_per_address_max",
+            per_address,
+            per_address_default,
+            MOST,
+        )?,
+        handshakes_max: number("handshakes_max", options.handshakes_max, 1_024, MOST)?,
+        handshake_timeout: time("handshake_timeout", options.handshake_timeout, 10)?,
+    })
+}
+
+fn http_bounds(options: &Options) -> Result<Bounds, ConfigError> {
+    let default = Bounds::default();
+    Ok(Bounds {
+        connections_max: number(
+            "http_connections_max",
+            options.http_connections_max,
+            default.connections_max,
+            1_024,
+        )?,
+        timeout: time("http_timeout", options.http_timeout, default.timeout.as_secs())?,
+    })
 }
 
 /// The address of a database without what must not be printed: user, password, parameters.
@@ -271,13 +280,10 @@ impl TryFrom<Options> for Config {
             (None, Some(url)) => return Err(ConfigError::Database(scheme_only(url))),
             _ => {}
         }
-        let points_max = options.query_points_max.unwrap_or(QueryLimits::default().points_max);
-        if !(1..=POINTS_MAX).contains(&points_max) {
-            let (value, range) = (points_max.to_string(), format!("from 1 to {POINTS_MAX}"));
-            return Err(ConfigError::Range { key: "query_points_max", value, range });
-        }
+        let query = queries(&options)?;
         let clock_tolerance = time("clock_tolerance", options.clock_tolerance, 600)?;
         let store = StoreConfig { clock_tolerance, ..store(&options)? };
+        let (accept, http_bounds) = (accept(&options)?, http_bounds(&options)?);
         Ok(Self {
             store,
             clock_tolerance,
@@ -285,22 +291,20 @@ impl TryFrom<Options> for Config {
             listen: options.listen.ok_or(missing("listen", "ADDR"))?,
             data: options.data.ok_or(missing("data", "DIR"))?,
             http: options.http,
-            connections_max: number("connections_max", options.connections_max, 4_096, 1_000_000)?,
+            http_bounds,
+            accept,
             connections_per_peer_max: number(
                 "connections_per_peer_max",
                 options.connections_per_peer_max,
                 64,
                 1_000_000,
             )?,
-            handshake_timeout: time("handshake_timeout", options.handshake_timeout, 10)?,
+            first_request_timeout: time("first_request_timeout", options.first_request_timeout, 10)?,
+            idle_timeout: time("idle_timeout", options.idle_timeout, 3_600)?,
             keepalive: time("keepalive", options.keepalive, 20)?,
             stop_timeout: time("stop_timeout", options.stop_timeout, 10)?,
             ingest_in_flight: number("ingest_in_flight", options.ingest_in_flight, 64, 1_024)?,
-            query: QueryLimits {
-                queries_max: number("queries_max", options.queries_max, 8, 256)?,
-                timeout: time("query_timeout", options.query_timeout, 60)?,
-                points_max,
-            },
+            query,
         })
     }
 }

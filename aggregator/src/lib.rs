@@ -21,6 +21,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod usage;
 
 pub use config::{Config, ConfigError, Options, QueryLimits};
 pub use server::{Aggregator, RunError, StartError, bind, check};

@@ -3,6 +3,7 @@
 //! Labels are reasons and gateways only, both bounded; never devices or series. What the store knows itself
 //! is read at each scrape.
 
+mod queries;
 mod stats;
 
 use std::{
@@ -27,7 +28,9 @@ use prometheus_client::{
 
 use crate::{
     clock, conditions,
+    config::QueryLimits,
     ingest::Sessions,
+    query::QueryCounts,
     store::{Store, StoreStats},
 };
 
@@ -50,6 +53,10 @@ pub(crate) struct Metrics {
     pub(crate) conditions: Arc<Conditions>,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Family<Reason, Counter>,
+    pub(crate) connections_ended: Family<Reason, Counter>,
+    pub(crate) handshakes: Gauge,
+    pub(crate) http_closed: Family<Reason, Counter>,
+    pub(crate) connections_cut: Family<Reason, Counter>,
     pub(crate) accept_errors: Counter,
     pub(crate) batches: Counter,
     pub(crate) live_batches: Counter,
@@ -82,6 +89,10 @@ impl Metrics {
             conditions: Arc::new(Conditions::of(&conditions::KNOWN)),
             connections: Gauge::default(),
             connections_refused: Family::default(),
+            connections_ended: Family::default(),
+            handshakes: Gauge::default(),
+            http_closed: Family::default(),
+            connections_cut: Family::default(),
             accept_errors: Counter::default(),
             batches: Counter::default(),
             live_batches: Counter::default(),
@@ -114,6 +125,18 @@ impl Metrics {
             "Connections that did not become a peer",
             self.connections_refused.clone(),
         );
+        r.register(
+            "connections_ended",
+            "Connections that were closed from here, by reason",
+            self.connections_ended.clone(),
+        );
+        r.register("handshakes", "Handshakes under way", self.handshakes.clone());
+        r.register(
+            "http_connections_closed",
+            "Connections of --http closed from here, by reason",
+            self.http_closed.clone(),
+        );
+        r.register("connections_cut", "Connections that were cut, by reason", self.connections_cut.clone());
         r.register("accept_errors", "Errors of the listening socket", self.accept_errors.clone());
         r.register("ingest_batches", "Batches that are durable", self.batches.clone());
         r.register("ingest_live_batches", "Batches of open windows", self.live_batches.clone());
@@ -168,6 +191,16 @@ impl Metrics {
         registry.register_collector(Box::new(stats::Collected(stats)));
     }
 
+    /// Adds how many queries there are beside their bounds, read at each scrape.
+    pub(crate) fn watch_queries(
+        &self,
+        limits: QueryLimits,
+        counts: Box<dyn Fn() -> QueryCounts + Send + Sync>,
+    ) {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.register_collector(Box::new(queries::Collected { limits, counts }));
+    }
+
     /// The whole registry as text.
     pub(crate) fn encode(&self) -> String {
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
@@ -207,6 +240,10 @@ impl AcceptEvents for Metrics {
     fn has_room(&self) {
         self.conditions.report(conditions::CONNECTIONS_FULL, None);
     }
+
+    fn handshakes(&self, count: usize) {
+        self.handshakes.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
 }
 
 /// The state of each gateway, read at each scrape.
@@ -223,9 +260,16 @@ impl fmt::Debug for Gateways {
 
 impl Collector for Gateways {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut gateways = self.store.gateways();
-        gateways.sort_by(|a, b| a.origin.gateway.cmp(&b.origin.gateway));
-        gateways.truncate(GATEWAYS_MAX);
+        // The first ones by name, a page at a time: no more than these are ever held.
+        let mut gateways = Vec::new();
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let page = self.store.gateways_from(from);
+            gateways.extend(page.entries);
+            gateways.sort_by(|a, b| a.origin.gateway.cmp(&b.origin.gateway));
+            gateways.truncate(GATEWAYS_MAX);
+            next = page.next;
+        }
         let now = clock::now_ms();
         let mut gauge = |name: &str, help: &str, values: Vec<([(&str, String); 2], f64)>| {
             let kind = ConstGauge::new(0.0_f64).metric_type();

@@ -4,13 +4,13 @@
 //! message, close the store. Half of the time for it is the connections', what is then left of them is cut; nothing
 //! acknowledged depends on it.
 
+mod hand_over;
 mod services;
 
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use catchment_certs::{
-    AcceptConfig, Accepted, FolderError, IdentityFolder, Role, ServerTls, TlsError, accept_loop,
-    channel::ALPN_GRPC,
+    FolderError, IdentityFolder, Role, ServerTls, TlsError, accept_loop, channel::ALPN_GRPC,
 };
 use catchment_journal::check_folder;
 use catchment_settings::{
@@ -31,8 +31,9 @@ use crate::{
     ingest::Sessions,
     metrics::Metrics,
     store::{EmbeddedStore, KIND, OpenError, Store, StoreError},
-    transport::{Connection, PeerLimit},
+    transport::{Patience, PeerLimit},
 };
+use hand_over::HandOver;
 use services::Services;
 
 /// Connections that wait for tonic.
@@ -100,6 +101,9 @@ pub enum RunError {
     /// The store could not be closed in order; nothing acknowledged is lost.
     #[error("the store was not closed in order: {0}")]
     Close(StoreError),
+    /// The system refuses the threads of queries.
+    #[error("cannot start the threads of queries: {0}; raise the limit of threads, or lower query_threads")]
+    Thread(String),
     /// The gRPC server ended by itself.
     #[error("the gRPC server ended: {0}")]
     Grpc(String),
@@ -198,6 +202,7 @@ pub(crate) async fn bind_with(
     let http = match config.http {
         Some(address) => {
             let server = HttpServer::bind(address).await.map_err(failed("http", address))?;
+            let server = server.within(config.http_bounds);
             let bound = server.local_addr().map_err(failed("http", address))?;
             Some((server, bound))
         }
@@ -228,16 +233,14 @@ impl Aggregator {
         let supervisor = Arc::new(Supervisor::default());
         let sessions = Arc::new(Sessions::default());
         metrics.watch(Arc::clone(&store), Arc::clone(&sessions));
-        let services = Services::new(&config, &store, &sessions, &metrics, &stopping).await;
+        let services = Services::new(&config, &store, &sessions, &metrics, (&supervisor, &stopping))
+            .await
+            .map_err(|error| RunError::Thread(error.to_string()))?;
 
         let (connections, incoming) = mpsc::channel(CONNECTIONS_WAITING);
-        let accept = AcceptConfig {
-            connections_max: config.connections_max,
-            handshake_timeout: config.handshake_timeout,
-        };
         let hand_over = HandOver {
             limit: PeerLimit::new(config.connections_per_peer_max),
-            patience: config.handshake_timeout,
+            patience: Patience { first_request: config.first_request_timeout, idle: config.idle_timeout },
             metrics: Arc::clone(&metrics),
             cutting,
             connections,
@@ -245,7 +248,7 @@ impl Aggregator {
         let accepting = accept_loop(
             listener,
             tls,
-            accept,
+            config.accept,
             Arc::clone(&metrics) as Arc<_>,
             told(stopping.clone()),
             move |accepted| hand_over.clone().take(accepted),
@@ -321,29 +324,6 @@ async fn finish<T>(
     }
 }
 
-/// What becomes of an accepted connection.
-#[derive(Clone)]
-struct HandOver {
-    limit: Arc<PeerLimit>,
-    patience: Duration,
-    metrics: Arc<Metrics>,
-    cutting: watch::Receiver<bool>,
-    connections: mpsc::Sender<Connection>,
-}
-
-impl HandOver {
-    async fn take(self, accepted: Accepted) {
-        let Some(place) = self.limit.take(&accepted.peer.identity) else {
-            Metrics::count(&self.metrics.connections_refused, "too_many_of_identity");
-            tracing::warn!(peer = %accepted.peer.identity, addr = %accepted.addr, "too many connections of one identity");
-            return;
-        };
-        let connection = Connection::new(accepted, place, self.patience, told(self.cutting), self.metrics);
-        // Fails when the server has ended; the connection closes then.
-        let _ = self.connections.send(connection).await;
-    }
-}
-
 /// Resolves when the value turns true, or its sender is gone.
 async fn told(mut flag: watch::Receiver<bool>) {
     // An error means that the sender is gone.
@@ -385,7 +365,9 @@ fn endpoints(
         (None, None) => Ok(()),
     };
     let failed_too = failed.clone();
+    let counted = Arc::clone(&metrics);
     Endpoints {
+        closed: Arc::new(move |reason| Metrics::count(&counted.http_closed, reason)),
         metrics: Arc::new(move || metrics.encode()),
         healthy: Arc::new(move || failed(&healthy)),
         ready: Arc::new(move || {

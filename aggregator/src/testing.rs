@@ -2,15 +2,22 @@
 
 use std::{
     collections::BTreeMap,
-    ops::ControlFlow,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use catchment_partial::{Partial, Timestamp, Window};
 use catchment_proto::{Batch, Entry, GatewayId, Labels, MetricName, Name, SeriesKey};
 use futures_util::future::BoxFuture;
 
-use crate::store::{Delivered, GatewayEntry, Origin, SeriesEntry, SeriesId, Store, StoreError};
+use crate::store::{
+    Delivered, GatewayEntry, Origin, Page, Piece, SeriesEntry, SeriesId, Store, StoreError, StoredPartial,
+};
+
+/// Series of a page: few, so that small tests walk several.
+const SERIES_A_PAGE: usize = 2;
 
 /// A gateway's identity.
 pub(crate) fn gateway(site: &str, name: &str) -> GatewayId {
@@ -108,6 +115,8 @@ pub(crate) struct MemoryStore {
     state: Mutex<State>,
     /// Puts wait here while it is held for writing.
     pub(crate) gate: tokio::sync::RwLock<()>,
+    /// While it is set a list of series has no end.
+    pub(crate) endless: AtomicBool,
 }
 
 impl MemoryStore {
@@ -242,48 +251,50 @@ impl Store for MemoryStore {
         self.state.lock().unwrap().live.retain(|(_, _, epoch, _), _| *epoch != origin.epoch);
     }
 
-    fn series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry> {
+    fn series_from(&self, from: SeriesId) -> Page<SeriesEntry> {
         let state = self.state.lock().unwrap();
-        let named = state.series.iter().enumerate().filter(|(_, (gateway, key))| wanted(gateway, key));
-        named
-            .map(|(number, (gateway, key))| {
-                let id = SeriesId(number as u32);
-                let rows = || state.rows.iter().chain(&state.live).filter(|((series, ..), _)| *series == id);
-                let starts = || rows().map(|((_, window, ..), _)| window.start());
-                let last =
-                    rows().filter_map(|(_, (_, partial))| partial.last()).map(|point| point.time).max();
-                SeriesEntry {
-                    id,
-                    gateway: gateway.clone(),
-                    key: key.clone(),
-                    windows: (starts().min().unwrap(), starts().max().unwrap()),
-                    last_reading: last.unwrap(),
-                }
-            })
-            .collect()
-    }
-
-    fn gateways(&self) -> Vec<GatewayEntry> {
-        self.state.lock().unwrap().gateways.clone()
-    }
-
-    fn scan(
-        &self,
-        series: &[SeriesId],
-        from: Timestamp,
-        to: Timestamp,
-        visit: &mut dyn FnMut(SeriesId, Window, &Partial) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        let state = self.state.lock().unwrap();
-        for wanted in series {
-            for ((id, window, ..), (_, partial)) in state.rows.iter().chain(&state.live) {
-                let inside = (from..to).contains(&window.start());
-                if id == wanted && inside && visit(*id, *window, partial).is_break() {
-                    return Ok(());
-                }
+        let first = from.0 as usize;
+        let named = state.series.iter().enumerate().skip(first).take(SERIES_A_PAGE);
+        let entries = named.map(|(number, (gateway, key))| {
+            let id = SeriesId(number as u32);
+            let rows = || state.rows.iter().chain(&state.live).filter(|((series, ..), _)| *series == id);
+            let starts = || rows().map(|((_, window, ..), _)| window.start());
+            let last = rows().filter_map(|(_, (_, partial))| partial.last()).map(|point| point.time).max();
+            SeriesEntry {
+                id,
+                gateway: gateway.clone(),
+                key: key.clone(),
+                windows: (starts().min().unwrap(), starts().max().unwrap()),
+                last_reading: last.unwrap(),
             }
+        });
+        if self.endless.load(Ordering::Relaxed) {
+            return Page { entries: Vec::new(), next: Some(from.0) };
         }
-        Ok(())
+        let next = first + SERIES_A_PAGE;
+        Page { entries: entries.collect(), next: (next < state.series.len()).then_some(next as u32) }
+    }
+
+    fn gateways_from(&self, from: u32) -> Page<GatewayEntry> {
+        let state = self.state.lock().unwrap();
+        let at = state.gateways.get(from as usize).cloned();
+        Page { next: at.as_ref().map(|_| from + 1), entries: at.into_iter().collect() }
+    }
+
+    fn piece(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Piece>, StoreError> {
+        let state = self.state.lock().unwrap();
+        let rows = state
+            .rows
+            .iter()
+            .chain(&state.live)
+            .filter(|((id, window, ..), _)| *id == series && (from..to).contains(&window.start()));
+        let stored = |((_, window, ..), (_, partial)): (&(_, Window, _, _), &(u64, Partial))| StoredPartial {
+            window: *window,
+            body: encoded(partial, *window),
+        };
+        let mut rows: Vec<_> = rows.map(stored).collect();
+        rows.sort_by_key(|row| row.window.start());
+        Ok((!rows.is_empty()).then_some(Piece { rows, next: to }))
     }
 
     fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError> {

@@ -5,3 +5,5 @@ mod completeness;
 mod delivering;
 mod rig;
 mod roles;
+mod sharing;
+mod silent;

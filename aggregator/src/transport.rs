@@ -1,7 +1,8 @@
 //! From an accepted TLS connection to what tonic serves.
 //!
 //! The connection carries its [`Caller`] into every request, and keeps its places among all connections and
-//! among those of its identity until it ends. One that sends nothing after its handshake is closed.
+//! among those of its identity until it ends. One that asks for nothing is closed, whatever bytes it sends: soon after
+//! its handshake, later when it was idle for long, and at once when another one needs its place.
 
 use std::{
     io,
@@ -12,16 +13,21 @@ use std::{
 };
 
 use catchment_certs::{Accepted, Identity, Socket};
+use catchment_settings::places::Place;
 use hashbrown::HashMap;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::OwnedSemaphorePermit,
-    time::Sleep,
+    sync::oneshot,
+    time::{Instant, Sleep, sleep},
 };
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::{access::Caller, metrics::Metrics};
+use crate::{
+    access::{Caller, HangUp},
+    metrics::Metrics,
+    usage::Usage,
+};
 
 /// Counts the connections of each identity.
 #[derive(Debug)]
@@ -67,39 +73,95 @@ impl Drop for PeerPlace {
     }
 }
 
+/// How long a peer may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// From the handshake to the first request.
+    pub(crate) first_request: Duration,
+    /// From the end of the last request to the next.
+    pub(crate) idle: Duration,
+}
+
 /// A connection as tonic serves it.
 pub(crate) struct Connection {
     stream: TlsStream<Socket>,
     caller: Caller,
-    /// Until the first byte comes. HTTP/2's probes begin only after its opening.
-    silence: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
+    /// The next look at what the peer asks for. HTTP/2's probes begin only after its opening, and are not requests.
+    alarm: Pin<Box<Sleep>>,
     /// Resolves when the connection is to be cut.
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Resolves when the place is taken away.
+    evicted: oneshot::Receiver<()>,
     metrics: Arc<Metrics>,
-    _place: PeerPlace,
-    _permit: OwnedSemaphorePermit,
+    place: Place,
+    /// The place is its own.
+    kept: bool,
+    _place_of_identity: PeerPlace,
 }
 
 impl Connection {
-    /// Takes over an accepted connection; its first byte must come within `patience`, and it fails when `cut`
-    /// resolves.
+    /// Takes over an accepted connection; it fails when `cut` resolves.
     pub(crate) fn new(
         accepted: Accepted,
-        place: PeerPlace,
-        patience: Duration,
+        place_of_identity: PeerPlace,
+        patience: Patience,
         cut: impl Future<Output = ()> + Send + 'static,
         metrics: Arc<Metrics>,
     ) -> Self {
         metrics.connections.inc();
+        let hang_up = HangUp::default();
+        let wanted = hang_up.clone();
+        let cut = async move {
+            tokio::select! {
+                () = cut => {}
+                () = wanted.wanted() => {}
+            }
+        };
+        let Accepted { stream, peer, addr, place } = accepted;
+        let (evict, evicted) = oneshot::channel();
+        place.give_way(move || _ = evict.send(()));
         Self {
             cut: Box::pin(cut),
-            caller: Caller { peer: Arc::new(accepted.peer), addr: accepted.addr },
-            stream: accepted.stream,
-            silence: Some(Box::pin(tokio::time::sleep(patience))),
+            caller: Caller { peer: Arc::new(peer), addr, usage: Usage::new(), hang_up },
+            stream,
+            patience,
+            alarm: Box::pin(sleep(patience.first_request)),
+            evicted,
             metrics,
-            _place: place,
-            _permit: accepted.permit,
+            place,
+            kept: false,
+            _place_of_identity: place_of_identity,
         }
+    }
+
+    /// Fails when the connection must end, which is asked whenever it waits for its peer.
+    fn poll_end(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.cut.as_mut().poll(task).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        if !self.kept && matches!(Pin::new(&mut self.evicted).poll(task), Poll::Ready(Ok(()))) {
+            return self.close("gave_way");
+        }
+        while self.alarm.as_mut().poll(task).is_ready() {
+            let usage = &self.caller.usage;
+            let (reason, most) = if usage.has_asked() {
+                ("idle_timeout", self.patience.idle)
+            } else {
+                ("first_request_timeout", self.patience.first_request)
+            };
+            let idle = usage.idle();
+            if idle >= most {
+                return self.close(reason);
+            }
+            self.alarm.as_mut().reset(Instant::now() + (most - idle));
+        }
+        Poll::Pending
+    }
+
+    fn close(&self, reason: &'static str) -> Poll<io::Result<()>> {
+        Metrics::count(&self.metrics.connections_ended, reason);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -120,20 +182,13 @@ impl Connected for Connection {
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if !this.kept && this.caller.usage.has_asked() {
+            this.kept = true;
+            this.place.heard();
+        }
         match Pin::new(&mut this.stream).poll_read(cx, buf) {
-            Poll::Ready(result) => {
-                this.silence = None;
-                Poll::Ready(result)
-            }
-            Poll::Pending => {
-                if this.cut.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-                }
-                match &mut this.silence {
-                    Some(silence) => silence.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
-                    None => Poll::Pending,
-                }
-            }
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => this.poll_end(cx),
         }
     }
 }

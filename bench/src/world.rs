@@ -54,6 +54,15 @@ impl Pki {
         self.dir(Role::Aggregator, "centre")
     }
 
+    /// Folder of an operator's identity, made when it does not exist.
+    pub(crate) fn operator(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let dir = self.dir(Role::Operator, name)?;
+        if !dir.exists() {
+            self.authority.issue(&IssueRequest::new(identity(Role::Operator, name)?), &mut |_| ())?;
+        }
+        Ok(dir)
+    }
+
     /// So many devices, ready to connect.
     pub(crate) fn devices(&self, count: usize, alpn: &[&[u8]]) -> anyhow::Result<Arc<[Arc<ClientConfig>]>> {
         let name = |number: usize| Name::new(&format!("press-{number:05}"));

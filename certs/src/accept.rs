@@ -1,17 +1,32 @@
 //! The accept loop that gateway and aggregator share.
 //!
-//! Permit, accept, then one task per connection: handshake under a deadline, then the caller's `serve`. No
-//! peer delays another, and no error ends the loop. When all permits are taken, new connections wait in the
-//! kernel's backlog. A connection's permit travels in [`Accepted`] and counts until it is dropped.
+//! Accept, a place for the handshake, then one task per connection: handshake under a deadline, a place for the
+//! connection, then the caller's `serve`. No peer delays another, and no error ends the loop.
+//!
+//! Handshakes have places of their own ([`AcceptConfig::handshakes_max`]): one that does not end never holds the place
+//! of a connection. When all are in use, one that has not sent its whole first message gives way, then one that has
+//! taken long; else new connections wait in the kernel's backlog. A connection's place travels in [`Accepted`] and counts
+//! until it is dropped. Until its owner says that the peer was heard, it gives way to the next one when all are in use.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
+use catchment_settings::places::{Full, Place, Places};
+use rustls::server::Acceptor;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::{sleep, timeout},
+    sync::{oneshot, watch},
+    time::{Instant, sleep, timeout_at},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use crate::{
     certificate::{Peer, peer_from_certificate},
@@ -24,13 +39,45 @@ use crate::{
 const BACK_OFF_FIRST: Duration = Duration::from_millis(10);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
+/// How often the accept loop looks whether all places are in use.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Part of the longest handshake after which one gives way when all places of handshakes are in use.
+const LATE_PART: u32 = 2;
+
 /// Bounds of an accept loop.
 #[derive(Clone, Copy, Debug)]
 pub struct AcceptConfig {
-    /// Most connections at once, those in their handshake included.
+    /// Most connections at once whose handshake is made.
     pub connections_max: usize,
-    /// Longest handshake.
+    /// Most of them from one address; of IPv6, from one /64.
+    pub connections_per_address_max: usize,
+    /// Most handshakes at once.
+    pub handshakes_max: usize,
+    /// Longest handshake; and longest wait for a place after it.
     pub handshake_timeout: Duration,
+}
+
+impl Default for AcceptConfig {
+    fn default() -> Self {
+        let connections_max = 20_000;
+        Self {
+            connections_max,
+            connections_per_address_max: per_address_default(connections_max),
+            handshakes_max: HANDSHAKES_DEFAULT_MAX,
+            handshake_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Handshakes at once, unless configured: some 20 KiB each, and so few that a slow processor is done with all of them
+/// before the first is late.
+pub const HANDSHAKES_DEFAULT_MAX: usize = 1_024;
+
+/// Connections of one address, unless configured. A whole site may be behind one address, so this is generous; some
+/// places are left to the other addresses.
+pub const fn per_address_default(connections_max: usize) -> usize {
+    const MOST: usize = 16_000;
+    if connections_max < MOST { connections_max } else { MOST }
 }
 
 /// What an accept loop tells besides connections, to be counted.
@@ -39,10 +86,14 @@ pub trait AcceptEvents: Send + Sync {
     fn accept_error(&self, error: &io::Error);
     /// A connection did not become a peer and was closed.
     fn handshake_failed(&self, addr: SocketAddr, reason: HandshakeFailure);
-    /// All `connections_max` permits are taken; the loop waits for one before it accepts again.
+    /// All `connections_max` places are in use and nobody gives way: the next connection waits for one, or does.
     fn at_capacity(&self, _connections_max: usize) {}
-    /// A permit came free after [`Self::at_capacity`]; the loop accepts again.
+    /// A place came free after [`Self::at_capacity`].
     fn has_room(&self) {}
+    /// All places of handshakes are in use and nobody gives way: no connection is accepted until there is one.
+    fn handshakes_full(&self) {}
+    /// So many handshakes are under way now.
+    fn handshakes(&self, _count: usize) {}
 }
 
 /// A connection whose other end is known.
@@ -55,8 +106,9 @@ pub struct Accepted {
     pub peer: Peer,
     /// The address that it comes from.
     pub addr: SocketAddr,
-    /// The connection's place among [`AcceptConfig::connections_max`]: drop it when the connection ends.
-    pub permit: OwnedSemaphorePermit,
+    /// The connection's place among [`AcceptConfig::connections_max`]: drop it when the connection ends. It may be
+    /// taken away until [`Place::heard`]; the connection must end then.
+    pub place: Place,
 }
 
 impl Accepted {
@@ -89,10 +141,17 @@ pub async fn accept_loop<F, Fut>(
     F: Fn(Accepted) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let permits = Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS)));
+    let doors = Arc::new(Doors::new(tls, config, events));
     let serve = Arc::new(serve);
     // Dropping the sender at the end of this function tells the handshakes to give up.
     let (_running, stopped) = watch::channel(());
+    let (mut looking, looked) = (stopped.clone(), Arc::clone(&doors));
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = looking.changed() => {}
+            () = looked.look() => {}
+        }
+    });
     // Saves each connection the calls; one that has nothing from its listener is given its options alone.
     let _ = socket::prepare(&listener);
     let mut shutdown = pin!(shutdown);
@@ -101,26 +160,26 @@ pub async fn accept_loop<F, Fut>(
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => return,
-            accepted = accept(&listener, &permits, config.connections_max, &*events) => accepted,
+            accepted = doors.accept(&listener) => accepted,
         };
         match accepted {
-            Ok((stream, addr, permit)) => {
+            Ok((stream, addr, place)) => {
                 back_off = BACK_OFF_FIRST;
-                let handshake = handshake(stream, tls.clone(), config.handshake_timeout);
-                let (mut stopped, events, serve) = (stopped.clone(), Arc::clone(&events), Arc::clone(&serve));
+                let (mut stopped, doors, serve) = (stopped.clone(), Arc::clone(&doors), Arc::clone(&serve));
                 tokio::spawn(async move {
                     let result = tokio::select! {
                         _ = stopped.changed() => return,
-                        result = handshake => result,
+                        result = doors.admit(stream, addr, place) => result,
                     };
+                    doors.events.handshakes(doors.handshakes.taken());
                     match result {
-                        Ok((stream, peer)) => serve(Accepted { stream, peer, addr, permit }).await,
-                        Err(reason) => events.handshake_failed(addr, reason),
+                        Ok(accepted) => serve(accepted).await,
+                        Err(reason) => doors.events.handshake_failed(addr, reason),
                     }
                 });
             }
             Err(error) => {
-                events.accept_error(&error);
+                doors.events.accept_error(&error);
                 if concerns_one_connection(&error) {
                     continue;
                 }
@@ -133,46 +192,140 @@ pub async fn accept_loop<F, Fut>(
     }
 }
 
-/// A permit first, then a connection.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
+/// What the connections of a listener share before they are served.
+struct Doors {
+    tls: ServerTls,
+    events: Arc<dyn AcceptEvents>,
+    handshakes: Arc<Places>,
+    connections: Arc<Places>,
     connections_max: usize,
-    events: &dyn AcceptEvents,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = match Arc::clone(permits).try_acquire_owned() {
-        Ok(permit) => permit,
-        Err(_) => {
-            events.at_capacity(connections_max);
-            let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
-            events.has_room();
-            permit
+    /// All places of connections were in use, and none came free since.
+    full: AtomicBool,
+    handshake_timeout: Duration,
+}
+
+impl Doors {
+    fn new(tls: ServerTls, config: AcceptConfig, events: Arc<dyn AcceptEvents>) -> Self {
+        let (handshakes_max, handshake_timeout) = (config.handshakes_max, config.handshake_timeout);
+        let late_after = handshake_timeout / LATE_PART;
+        Self {
+            tls,
+            events,
+            handshakes: Places::giving_way_after(handshakes_max, handshakes_max, late_after),
+            connections: Places::new(config.connections_max, config.connections_per_address_max),
+            connections_max: config.connections_max,
+            full: AtomicBool::new(false),
+            handshake_timeout,
         }
-    };
-    let (stream, addr) = listener.accept().await?;
-    Ok((stream, addr, permit))
+    }
+
+    /// A connection, then a place for its handshake: until there is one, this connection waits and no other is
+    /// accepted.
+    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr, Place)> {
+        let (stream, addr) = listener.accept().await?;
+        let place = match self.handshakes.try_take(addr.ip()) {
+            Ok(place) => place,
+            Err(_) => {
+                self.events.handshakes_full();
+                self.handshakes.take_patiently(addr.ip()).await
+            }
+        };
+        self.events.handshakes(self.handshakes.taken());
+        Ok((stream, addr, place))
+    }
+
+    /// Makes the handshake and finds a place for the connection, unless its place for that is taken away.
+    async fn admit(
+        &self,
+        stream: TcpStream,
+        addr: SocketAddr,
+        handshake: Place,
+    ) -> Result<Accepted, HandshakeFailure> {
+        let made = async {
+            let (stream, peer) = self.handshake(stream, &handshake).await?;
+            Ok(Accepted { stream, peer, addr, place: self.place(addr).await? })
+        };
+        let evicted = async {
+            let (evict, evicted) = oneshot::channel();
+            handshake.give_way(move || _ = evict.send(()));
+            evicted.await
+        };
+        tokio::select! {
+            // What has come is read first: a handshake gives way only when it waits for its peer.
+            biased;
+            accepted = made => accepted,
+            Ok(()) = evicted => Err(HandshakeFailure::GaveWay),
+        }
+    }
+
+    /// A place for a connection whose handshake is made. It keeps that of the handshake while it waits.
+    async fn place(&self, addr: SocketAddr) -> Result<Place, HandshakeFailure> {
+        let place = match self.connections.try_take(addr.ip()) {
+            Err(Full::All) => {
+                self.at_capacity();
+                let waiting = self.connections.take(addr.ip());
+                let deadline = Instant::now() + self.handshake_timeout;
+                timeout_at(deadline, waiting).await.map_err(|_| HandshakeFailure::NoPlace)?
+            }
+            other => other,
+        };
+        if place.is_ok() {
+            self.has_room();
+        }
+        place.map_err(|_| HandshakeFailure::Address)
+    }
+
+    fn at_capacity(&self) {
+        self.full.store(true, Relaxed);
+        self.events.at_capacity(self.connections_max);
+    }
+
+    /// There is a place, or was right now.
+    fn has_room(&self) {
+        if self.full.load(Relaxed) && self.full.swap(false, Relaxed) {
+            self.events.has_room();
+        }
+    }
+
+    /// Looks whether all places are in use now, or one is free again, that nobody asks for.
+    async fn look(&self) {
+        loop {
+            sleep(LOOK_EVERY).await;
+            if !self.connections.is_full() {
+                self.has_room();
+            } else if !self.full.load(Relaxed) {
+                self.at_capacity();
+            }
+        }
+    }
+
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        place: &Place,
+    ) -> Result<(TlsStream<Socket>, Peer), HandshakeFailure> {
+        let deadline = Instant::now() + self.handshake_timeout;
+        let io_failure = |error: io::Error| HandshakeFailure::Tls(TlsFailure::from_io(&error));
+        let socket = Socket::accepted(stream).map_err(io_failure)?;
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), socket);
+        let hello = timeout_at(deadline, hello).await.map_err(|_| HandshakeFailure::Timeout)?;
+        let hello = hello.map_err(io_failure)?;
+        place.heard();
+        let current = self.tls.current();
+        let accept = hello.into_stream_with(Arc::clone(&current.config), |connection| {
+            connection.set_buffer_limit(Some(BUFFER_BYTES_MAX));
+        });
+        let stream = timeout_at(deadline, accept).await.map_err(|_| HandshakeFailure::Timeout)?;
+        let stream = stream.map_err(io_failure)?;
+        let certificates = stream.get_ref().1.peer_certificates();
+        let leaf = certificates.and_then(<[_]>::first).ok_or(TlsFailure::NoCertificate)?;
+        let peer = peer_from_certificate(leaf)?.of_domain(&current.peer.trust_domain)?;
+        Ok((stream, peer))
+    }
 }
 
 /// Whether an accept error is the fault of one connection, so that the next accept may succeed at once.
 fn concerns_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-}
-
-async fn handshake(
-    stream: TcpStream,
-    tls: ServerTls,
-    deadline: Duration,
-) -> Result<(TlsStream<Socket>, Peer), HandshakeFailure> {
-    let io_failure = |error: io::Error| HandshakeFailure::Tls(TlsFailure::from_io(&error));
-    let socket = Socket::accepted(stream).map_err(io_failure)?;
-    let current = tls.current();
-    let accept = TlsAcceptor::from(Arc::clone(&current.config))
-        .accept_with(socket, |connection| connection.set_buffer_limit(Some(BUFFER_BYTES_MAX)));
-    let stream =
-        timeout(deadline, accept).await.map_err(|_| HandshakeFailure::Timeout)?.map_err(io_failure)?;
-    let certificates = stream.get_ref().1.peer_certificates();
-    let leaf = certificates.and_then(<[_]>::first).ok_or(TlsFailure::NoCertificate)?;
-    let peer = peer_from_certificate(leaf)?.of_domain(&current.peer.trust_domain)?;
-    Ok((stream, peer))
 }

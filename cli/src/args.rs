@@ -156,9 +156,23 @@ pub struct SeriesArgs {
     /// What to do; without it, list.
     #[command(subcommand)]
     pub command: Option<SeriesCommand>,
-    /// Which to list.
+    /// What to list, as a PromQL vector selector; everything without it
+    #[arg(value_name = "SELECTOR", default_value = "", hide_default_value = true)]
+    pub selector: String,
+    /// Which aggregator, and as whom.
     #[command(flatten)]
-    pub list: Option<ListArgs>,
+    pub connection: Option<Connection>,
+    /// How to print the list
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    pub format: ListFormat,
+}
+
+impl SeriesArgs {
+    /// Which series to list; `None` without an aggregator, which the parser asks for unless there is a command.
+    pub fn list(&self) -> Option<ListArgs> {
+        let connection = self.connection.clone()?;
+        Some(ListArgs { selector: self.selector.clone(), connection, format: self.format })
+    }
 }
 
 /// What can be done with series beside listing them.

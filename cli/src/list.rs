@@ -39,9 +39,9 @@ pub async fn gateways(args: &ListArgs) -> Result<(), Failure> {
 /// # Errors
 /// No answer.
 pub async fn series(args: &SeriesArgs) -> Result<(), Failure> {
-    match (&args.command, &args.list) {
+    match (&args.command, args.list()) {
         (Some(SeriesCommand::Forget(args)), _) => forget(args).await,
-        (None, Some(args)) => list_series(args).await,
+        (None, Some(args)) => list_series(&args).await,
         // The parser asks for the address before.
         (None, None) => Err(Failure::usage("give --aggregator https://HOST:PORT and --identity DIR")),
     }
@@ -274,8 +274,8 @@ mod tests {
         };
         let there = ["--aggregator", "https://a:1", "--identity", "d"];
         let listed = parse(&[&["m"], &there[..]].concat()).unwrap();
-        assert_eq!(listed.list.map(|list| list.selector).as_deref(), Some("m"));
-        assert_eq!(parse(&there).unwrap().list.map(|list| list.selector).as_deref(), Some(""));
+        assert_eq!(listed.list().map(|list| list.selector).as_deref(), Some("m"));
+        assert_eq!(parse(&there).unwrap().list().map(|list| list.selector).as_deref(), Some(""));
         let forgotten = parse(&[&["forget", "m", "--dry-run"], &there[..]].concat()).unwrap();
         let Some(SeriesCommand::Forget(args)) = forgotten.command else { panic!("{forgotten:?}") };
         assert_eq!((args.selector.as_str(), args.dry_run), ("m", true));

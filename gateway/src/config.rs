@@ -4,10 +4,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use catchment_certs::parse_https;
+use catchment_certs::{AcceptConfig, parse_https};
 use catchment_partial::{Width, WidthError};
 use catchment_proto::batch::SHARDS_MAX;
-use catchment_settings::{ByteSize, HumanDuration, logging::LogFormat};
+use catchment_settings::{ByteSize, HumanDuration, http::Bounds, logging::LogFormat};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -46,15 +46,39 @@ pub struct Settings {
     /// Worker threads, each with its own journal; fixed when the data folder is made [default: the processors, at most 8]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_SHARDS")]
     pub shards: Option<u32>,
-    /// Most device connections at once; more wait in the system's backlog [default: 20000]
+    /// Most device connections at once; beyond, those that have sent nothing give way, then new ones wait [default: 20000]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_CONNECTIONS_MAX")]
     pub connections_max: Option<usize>,
     /// Most connections of one device at once; one more ends the oldest [default: 4]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_SESSIONS_MAX")]
     pub sessions_max: Option<usize>,
+    /// Most connections from one address, or one /64 of IPv6, at once [default: 16000, or connections_max if less]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_CONNECTIONS_PER_ADDRESS_MAX")]
+    pub connections_per_address_max: Option<usize>,
+    /// Most TLS handshakes at once, beside the connections; beyond, the slowest give way [default: 1024]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_HANDSHAKES_MAX")]
+    pub handshakes_max: Option<usize>,
     /// Longest TLS handshake [default: 10s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_HANDSHAKE_TIMEOUT")]
     pub handshake_timeout: Option<HumanDuration>,
+    /// Longest time from the handshake to a device's first byte, or the whole CONNECT of an MQTT client [default: 10s]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_FIRST_BYTE_TIMEOUT")]
+    pub first_byte_timeout: Option<HumanDuration>,
+    /// Longest time from the first byte of a line, frame or packet to its last [default: 30s]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_MESSAGE_TIMEOUT")]
+    pub message_timeout: Option<HumanDuration>,
+    /// A connection without a message for so long ends [default: 25h]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_IDLE_TIMEOUT")]
+    pub idle_timeout: Option<HumanDuration>,
+    /// Most bytes of unfinished messages of all connections; beyond, the oldest end [default: 64MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_UNFINISHED_BYTES_MAX")]
+    pub unfinished_bytes_max: Option<ByteSize>,
+    /// Most connections of the plain HTTP endpoint at once; beyond, the one idle longest ends [default: 64]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_HTTP_CONNECTIONS_MAX")]
+    pub http_connections_max: Option<usize>,
+    /// Longest time for a request of the plain HTTP endpoint to come, and for its answer to be read [default: 5s]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_HTTP_TIMEOUT")]
+    pub http_timeout: Option<HumanDuration>,
     /// Longest message of a device: a frame or a line [default: 256KiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_MESSAGE_BYTES_MAX")]
     pub message_bytes_max: Option<ByteSize>,
@@ -73,6 +97,9 @@ pub struct Settings {
     /// Most open windows of all series; beyond, the oldest late ones are sent early [default: 1000000]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_OPEN_WINDOWS_MAX")]
     pub open_windows_max: Option<usize>,
+    /// Open windows of a device, at which it waits until some have closed [default: 100000, and four a series it may have]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_DEVICE_OPEN_WINDOWS_MAX")]
+    pub device_open_windows_max: Option<usize>,
     /// Most bytes of the journals; beyond, devices wait [default: 1GiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_JOURNAL_BYTES_MAX")]
     pub journal_bytes_max: Option<ByteSize>,
@@ -153,15 +180,18 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// `None`: as the data folder has it, or the processors for a new one.
     pub shards: Option<u32>,
-    pub connections_max: usize,
+    pub accept: AcceptConfig,
+    pub http_bounds: Bounds,
     pub sessions_max: usize,
-    pub handshake_timeout: Duration,
+    pub patience: Patience,
+    pub unfinished_bytes_max: usize,
     pub message_bytes_max: usize,
     pub readings_max: usize,
     pub series_max: usize,
     pub past_max: Duration,
     pub future_max: Duration,
     pub open_windows_max: usize,
+    pub device_open_windows_max: usize,
     pub journal_bytes_max: u64,
     pub checkpoint_bytes: u64,
     pub outbox_bytes_max: u64,
@@ -171,6 +201,17 @@ pub struct Config {
     pub mqtt_receive_max: u16,
     pub topics: Arc<Topics>,
     pub line_protocol_precision: Precision,
+}
+
+/// How long a device may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// From the handshake to the first byte; of MQTT, to the whole CONNECT.
+    pub first_byte: Duration,
+    /// From the first byte of a message to its last.
+    pub message: Duration,
+    /// From one message to the next.
+    pub idle: Duration,
 }
 
 /// A setting that is missing or cannot be.
@@ -234,6 +275,14 @@ fn window(given: Option<HumanDuration>) -> Result<Width, ConfigError> {
     Width::from_millis(millis).map_err(|e: WidthError| value("window", e))
 }
 
+fn aggregators(given: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
+    let urls = given.filter(|urls| !urls.is_empty()).ok_or(ConfigError::Missing("aggregator"))?;
+    for url in &urls {
+        parse_https(url).map_err(|e| value("aggregator", e))?;
+    }
+    Ok(urls)
+}
+
 /// A gibibyte, in the unit of [`ByteSize`].
 const GIB: u64 = 1 << 30;
 /// The longest of most durations.
@@ -245,15 +294,15 @@ impl Settings {
     /// # Errors
     /// The first setting that is missing or out of range.
     pub fn check(self) -> Result<Config, ConfigError> {
-        let aggregators =
-            self.aggregator.filter(|urls| !urls.is_empty()).ok_or(ConfigError::Missing("aggregator"))?;
-        for url in &aggregators {
-            parse_https(url).map_err(|e| value("aggregator", e))?;
-        }
+        let (accept, http_bounds, patience) = (self.accept()?, self.http_bounds()?, self.patience()?);
+        let aggregators = aggregators(self.aggregator)?;
         let seconds = HumanDuration::secs;
         let days = |days: u64| seconds(days * 86_400);
         let bytes = |given: Option<ByteSize>, default: u64| given.map_or(default, |size| size.0);
+        let size = |key, given, default, least, most| within(key, bytes(given, default), least, most);
         let message_bytes_max = bytes(self.message_bytes_max, 256 << 10);
+        let unfinished = bytes(self.unfinished_bytes_max, 64 << 20);
+        let unfinished_bytes_max = within("unfinished_bytes_max", unfinished, 1 << 20, 1 << 40)? as usize;
         let mqtt = self.mqtt.unwrap_or_default();
         let precision = self.line_protocol.and_then(|given| given.precision).unwrap_or_default();
         let topics = Topics::new(&mqtt.topics.unwrap_or_default(), precision);
@@ -268,9 +317,11 @@ impl Settings {
             live,
             http: self.http,
             shards: self.shards.map(|n| within("shards", n, 1, SHARDS_MAX)).transpose()?,
-            connections_max: within("connections_max", self.connections_max.unwrap_or(20_000), 1, 1_000_000)?,
+            accept,
+            http_bounds,
+            patience,
+            unfinished_bytes_max,
             sessions_max: within("sessions_max", self.sessions_max.unwrap_or(4), 1, 1_000)?,
-            handshake_timeout: time("handshake_timeout", self.handshake_timeout, seconds(10), 100, DAY)?,
             message_bytes_max: within("message_bytes_max", message_bytes_max, 1 << 10, 16 << 20)? as usize,
             readings_max: within("readings_max", self.readings_max.unwrap_or(10_000), 1, 20_000)?,
             series_max: within("series_max", self.series_max.unwrap_or(1_000), 1, 1_000_000)?,
@@ -284,24 +335,16 @@ impl Settings {
                 1_000,
                 1 << 30,
             )?,
-            journal_bytes_max: within(
-                "journal_bytes_max",
-                bytes(self.journal_bytes_max, GIB),
-                64 << 20,
-                1 << 40,
+            // A day of late windows of a device with one reading a second; they are closed within seconds.
+            device_open_windows_max: within(
+                "device_open_windows_max",
+                self.device_open_windows_max.unwrap_or(100_000),
+                100,
+                1 << 30,
             )?,
-            checkpoint_bytes: within(
-                "checkpoint_bytes",
-                bytes(self.checkpoint_bytes, 64 << 20),
-                64 << 10,
-                GIB,
-            )?,
-            outbox_bytes_max: within(
-                "outbox_bytes_max",
-                bytes(self.outbox_bytes_max, 8 * GIB),
-                16 << 20,
-                1 << 44,
-            )?,
+            journal_bytes_max: size("journal_bytes_max", self.journal_bytes_max, GIB, 64 << 20, 1 << 40)?,
+            checkpoint_bytes: size("checkpoint_bytes", self.checkpoint_bytes, 64 << 20, 64 << 10, GIB)?,
+            outbox_bytes_max: size("outbox_bytes_max", self.outbox_bytes_max, 8 * GIB, 16 << 20, 1 << 44)?,
             uplink_in_flight: within("uplink_in_flight", self.uplink_in_flight.unwrap_or(64), 1, 10_000)?,
             // Longer than a commit on a slow disk, and than an aggregator takes for a round of packing.
             uplink_ack_timeout: time("uplink_ack_timeout", self.uplink_ack_timeout, seconds(30), 100, DAY)?,
@@ -313,5 +356,6 @@ impl Settings {
     }
 }
 
+mod connections;
 #[cfg(test)]
 mod tests;

@@ -79,16 +79,19 @@ impl Handler<Connect> for DeviceActor {
     fn handle(&mut self, connect: Connect, actor: &mut Self::Context) {
         let Connect { session, accepted, counted } = connect;
         let alpn = session::agreed(&accepted);
-        let Accepted { stream, addr, permit, .. } = accepted;
+        let Accepted { stream, addr, place, .. } = accepted;
         let end = self.context.ending.child_token();
         self.desk.borrow_mut().attach(session, end.clone());
+        let vitals = session::vitals::Vitals::new(end, Some(place));
+        self.context.sitting.enter(session, &vitals);
         let (desk, context) = (Rc::clone(&self.desk), Rc::clone(&self.context));
         // On the heap: the session's future would hold it several times over.
         let stream = Box::new(stream);
         // A panic costs this connection. If it met the shard half changed, it has poisoned that too: see `ShardCell`.
-        let serving = catch(session::run(stream, alpn, session, end, desk, context));
+        let serving = catch(session::run(stream, alpn, session, vitals, desk, context));
         let ended = serving.into_actor(self).map(move |ended, this, _| {
             this.desk.borrow_mut().detach(session);
+            this.context.sitting.leave(session);
             match ended {
                 Ok(why) => tracing::debug!(device = %this.name, %addr, ?why, "session ended"),
                 Err(panic) => {
@@ -100,7 +103,7 @@ impl Handler<Connect> for DeviceActor {
                     }
                 }
             }
-            drop((permit, counted));
+            drop(counted);
         });
         actor.spawn(ended);
     }

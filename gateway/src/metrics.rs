@@ -19,7 +19,7 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 
-use crate::{conditions, intake::Reason, lineage::Cause};
+use crate::{conditions, config::Config, intake::Reason, lineage::Cause, session::End};
 
 /// One label named `reason`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -71,10 +71,9 @@ pub struct Metrics {
     pub ack_seconds: Histogram,
     pub sessions_panicked: Counter,
     panics: Counter,
-    accept_errors: Counter,
-    at_capacity: Counter,
-    handshakes_failed: Family<ReasonLabel, Counter>,
     epochs_begun: Family<ReasonLabel, Counter>,
+    pub unfinished_bytes: Gauge,
+    places: Places,
     refused: Family<ReasonLabel, Counter>,
 }
 
@@ -86,6 +85,62 @@ fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &
     let metric = M::default();
     registry.register(name, help, metric.clone());
     metric
+}
+
+/// Bounds beside what they bound, and why connections ended.
+#[derive(Debug)]
+struct Places {
+    unfinished_bytes_max: Gauge,
+    connections_max: Gauge,
+    handshakes: Gauge,
+    handshakes_max: Gauge,
+    accept_errors: Counter,
+    at_capacity: Counter,
+    handshakes_failed: Family<ReasonLabel, Counter>,
+    sessions_ended: Family<ReasonLabel, Counter>,
+    http_closed: Family<ReasonLabel, Counter>,
+}
+
+impl Places {
+    fn new(r: &mut Registry) -> Self {
+        let sessions_ended: Family<ReasonLabel, Counter> =
+            add(r, "sessions_ended", "Device connections that ended, by reason");
+        for end in End::ALL {
+            let _ = sessions_ended.get_or_create(&ReasonLabel { reason: end.reason() });
+        }
+        let http_closed = "Connections of --http closed from here, by reason";
+        Self {
+            unfinished_bytes_max: add(r, "unfinished_bytes_max", "Bound of unfinished_bytes"),
+            connections_max: add(r, "connections_max", "Bound of connections"),
+            handshakes: add(r, "handshakes", "Handshakes under way"),
+            handshakes_max: add(r, "handshakes_max", "Bound of handshakes"),
+            accept_errors: add(r, "accept_errors", "Errors while accepting connections"),
+            at_capacity: add(r, "at_capacity", "Times that a connection waited for a place"),
+            handshakes_failed: add(r, "handshakes_failed", "Connections refused, by reason"),
+            sessions_ended,
+            http_closed: add(r, "http_connections_closed", http_closed),
+        }
+    }
+}
+
+/// New epochs, every reason from the start.
+fn epochs_begun(r: &mut Registry) -> Family<ReasonLabel, Counter> {
+    let help = "New epochs because the data folder went back to an older state or is there twice, by reason";
+    let epochs: Family<ReasonLabel, Counter> = add(r, "epochs_begun", help);
+    for cause in [Cause::WentBack, Cause::Doubled] {
+        let _ = epochs.get_or_create(&ReasonLabel { reason: cause.code() });
+    }
+    epochs
+}
+
+/// What was refused; every reason is there from the start, so that a rate over it is defined.
+fn refused(r: &mut Registry) -> Family<ReasonLabel, Counter> {
+    let refused: Family<ReasonLabel, Counter> =
+        add(r, "readings_refused", "Readings and messages refused, by reason");
+    for reason in Reason::ALL {
+        let _ = refused.get_or_create(&ReasonLabel { reason: reason.code() });
+    }
+    refused
 }
 
 /// A registry with the conditions and the histogram of acknowledgements.
@@ -164,34 +219,36 @@ impl Metrics {
             ack_seconds,
             sessions_panicked: add(r, "sessions_panicked", "Device connections that a defect closed"),
             panics: add(r, "panics", "Panics of this process, each a defect: the log says where"),
-            accept_errors: add(r, "accept_errors", "Errors while accepting connections"),
-            at_capacity: add(r, "at_capacity", "Times that accepting waited for a connection to end"),
-            handshakes_failed: add(r, "handshakes_failed", "Connections refused, by reason"),
-            epochs_begun: add(
-                r,
-                "epochs_begun",
-                "New epochs because the data folder went back to an older state or is there twice, by reason",
-            ),
-            refused: add(r, "readings_refused", "Readings and messages refused, by reason"),
+            unfinished_bytes: add(r, "unfinished_bytes", "Bytes of messages whose end has not come"),
+            places: Places::new(r),
+            epochs_begun: epochs_begun(r),
+            refused: refused(r),
             registry,
         };
-        metrics.make_every_reason();
         Arc::new(metrics)
-    }
-
-    /// Every reason is there from the start, so that a rate over it is defined.
-    fn make_every_reason(&self) {
-        for reason in Reason::ALL {
-            let _ = self.refused.get_or_create(&ReasonLabel { reason: reason.code() });
-        }
-        for cause in [Cause::WentBack, Cause::Doubled] {
-            let _ = self.epochs_begun.get_or_create(&ReasonLabel { reason: cause.code() });
-        }
     }
 
     /// Counts a new epoch of the data folder.
     pub fn epoch_begun(&self, cause: Cause) {
         self.epochs_begun.get_or_create(&ReasonLabel { reason: cause.code() }).inc();
+    }
+
+    /// Shows the bounds beside what they bound.
+    pub fn show_bounds(&self, config: &Config) {
+        let bounded = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.places.unfinished_bytes_max.set(bounded(config.unfinished_bytes_max));
+        self.places.connections_max.set(bounded(config.accept.connections_max));
+        self.places.handshakes_max.set(bounded(config.accept.handshakes_max));
+    }
+
+    /// Counts a session's end.
+    pub fn end_session(&self, reason: &'static str) {
+        self.places.sessions_ended.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Counts a connection of the HTTP endpoint that was closed from here.
+    pub fn close_http(&self, reason: &'static str) {
+        self.places.http_closed.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// Counts what was refused.
@@ -201,7 +258,7 @@ impl Metrics {
 
     /// Counts a connection that was closed before it became a session.
     pub fn refuse_connection(&self, reason: &'static str) {
-        self.handshakes_failed.get_or_create(&ReasonLabel { reason }).inc();
+        self.places.handshakes_failed.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// The gauge of open connections of a protocol.
@@ -222,7 +279,7 @@ impl Metrics {
 
 impl AcceptEvents for Metrics {
     fn accept_error(&self, error: &std::io::Error) {
-        self.accept_errors.inc();
+        self.places.accept_errors.inc();
         tracing::warn!(%error, "cannot accept connections for a moment");
     }
 
@@ -232,7 +289,7 @@ impl AcceptEvents for Metrics {
     }
 
     fn at_capacity(&self, connections_max: usize) {
-        self.at_capacity.inc();
+        self.places.at_capacity.inc();
         let text = format!(
             "all {connections_max} places for connections are taken: further devices wait until one ends; raise \
              connections_max"
@@ -242,6 +299,14 @@ impl AcceptEvents for Metrics {
 
     fn has_room(&self) {
         self.conditions.report(conditions::CONNECTIONS_FULL, None);
+    }
+
+    fn handshakes_full(&self) {
+        self.places.at_capacity.inc();
+    }
+
+    fn handshakes(&self, count: usize) {
+        self.places.handshakes.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 

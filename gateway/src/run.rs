@@ -5,18 +5,14 @@
 use std::{
     future::Future,
     net::SocketAddr,
-    path::PathBuf,
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
 
 use actix_rt::{System, SystemRunner};
-use catchment_certs::{
-    AcceptConfig, AcceptEvents, ClientTls, FolderError, Identity, IdentityFolder, ServerTls, TlsError,
-    accept_loop,
-};
-use catchment_journal::{DataDir, DataDirError, RealDisk, check_folder};
+use catchment_certs::{AcceptEvents, ClientTls, Identity, IdentityFolder, ServerTls, accept_loop};
+use catchment_journal::{DataDir, RealDisk, check_folder};
 use catchment_proto::GatewayId;
 use catchment_settings::{
     http::{Endpoints, HttpServer},
@@ -30,20 +26,22 @@ use crate::{
     conditions::{UplinkWatch, watch_room},
     config::Config,
     folder::Folder,
-    lineage::{Lineage, LineageError, begin_run},
+    lineage::{Lineage, begin_run},
     listener,
     metrics::Metrics,
     session::protocol::{ALPN_FRAMES, ALPN_MQTT},
-    shard::{Limits, RecoverError, Recovered, Setup, Shard, ShardLog},
+    shard::{Limits, Recovered, Setup, Shard, ShardLog},
     steady::{HOLD, Steady},
     uplink::{self, UplinkConfig},
     worker::{ShardLink, Worker},
 };
 
 mod end;
+mod failure;
 mod serve;
 
 use end::end;
+pub use failure::{RunError, StartError};
 use serve::{serve, watch_over};
 
 /// How often the gauges are brought up to date.
@@ -54,72 +52,6 @@ pub(crate) const KIND: &str = "gateway";
 pub(crate) const SHARDS: &str = "shards";
 /// Shards of a new data folder at most, unless more are asked for: each costs threads and files.
 const SHARDS_DEFAULT_MAX: usize = 8;
-
-/// Why a gateway cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The identity folder.
-    #[error(transparent)]
-    Identity(#[from] FolderError),
-    /// The identity is no gateway's.
-    #[error("{}: this is the identity of {found}, a gateway needs one of role gateway", .folder.display())]
-    Role {
-        /// The identity folder.
-        folder: PathBuf,
-        /// Whose it is.
-        found: String,
-    },
-    /// The identity cannot be used for TLS.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The data folder.
-    #[error(transparent)]
-    Data(#[from] DataDirError),
-    /// The data folder's identity lacks the number of shards.
-    #[error("{}: the data folder does not say how many shards it has: restore its file `identity`", .0.display())]
-    Shards(PathBuf),
-    /// The history of the data folder.
-    #[error(transparent)]
-    Lineage(#[from] LineageError),
-    /// A shard.
-    #[error(transparent)]
-    Recover(#[from] RecoverError),
-    /// An address cannot be bound.
-    #[error("cannot listen on {addr}: {error}")]
-    Bind {
-        /// The address.
-        addr: SocketAddr,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// A thread or runtime cannot be made.
-    #[error("cannot start a thread: {0}")]
-    Thread(String),
-}
-
-impl StartError {
-    /// Whether another try needs another configuration: it or what it names is wrong, and not the machine.
-    pub fn is_configuration(&self) -> bool {
-        match self {
-            Self::Identity(_) | Self::Role { .. } | Self::Tls(_) => true,
-            Self::Data(error) => error.is_configuration(),
-            Self::Shards(_) | Self::Lineage(_) | Self::Recover(_) | Self::Bind { .. } | Self::Thread(_) => {
-                false
-            }
-        }
-    }
-}
-
-/// Why a gateway stopped without being told to.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A journal or outbox failed: nothing more can be acknowledged.
-    #[error("{0}; nothing more is acknowledged: check the disk, then start again")]
-    Failed(Arc<str>),
-    /// A task of the gateway panicked or ended before its time.
-    #[error("{0}; this is a defect, please report it; what was acknowledged is kept: start again")]
-    Defect(Arc<str>),
-}
 
 /// A gateway that is bound and recovered, but does not accept yet.
 pub struct Gateway {
@@ -188,6 +120,7 @@ pub async fn bind(config: Config) -> Result<Gateway, StartError> {
 pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway, StartError> {
     let (id, tls, client) = identity(&config)?;
     let metrics = Metrics::new();
+    metrics.show_bounds(&config);
     let wanted = config.shards.unwrap_or_else(default_shards);
     let now_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(0);
     let owner = tls.peer().uri();
@@ -209,7 +142,9 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     let bind_error = |addr| move |error| StartError::Bind { addr, error };
     let listener = TcpListener::bind(config.listen).await.map_err(bind_error(config.listen))?;
     let http = match config.http {
-        Some(addr) => Some(HttpServer::bind(addr).await.map_err(bind_error(addr))?),
+        Some(addr) => {
+            Some(HttpServer::bind(addr).await.map_err(bind_error(addr))?.within(config.http_bounds))
+        }
         None => None,
     };
     Ok(Gateway {
@@ -314,13 +249,14 @@ impl Gateway {
         let checkpoints = shards.iter().map(Shard::checkpoints).collect();
         let folder = Arc::new(Folder::new(data, logs.clone(), checkpoints, Arc::clone(&metrics)));
         let watch = folder.watch().map_err(|error| RunError::Failed(error.to_string().into()))?;
+        let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
         let (workers, links): (Vec<Worker>, Vec<ShardLink>) = shards
             .into_iter()
             .zip(0..)
             .map(|(shard, index)| {
                 let (clock, metrics) = (Arc::clone(&clock), Arc::clone(&metrics));
                 let supervisor = Arc::clone(&supervisor);
-                Worker::start(shard, index, &config, clock, metrics, supervisor, stopping.clone())
+                Worker::start(shard, (index, count), &config, clock, metrics, supervisor, stopping.clone())
             })
             .unzip();
         let outboxes: Vec<ShardLink> = links.clone();
@@ -341,10 +277,7 @@ impl Gateway {
             tokio::spawn(supervisor.task("http", |_| (), serving))
         });
         let arrivals: Arc<[_]> = workers.iter().map(Worker::arrivals).collect();
-        let accept = AcceptConfig {
-            connections_max: config.connections_max,
-            handshake_timeout: config.handshake_timeout,
-        };
+        let accept = config.accept;
         let events: Arc<dyn AcceptEvents> = Arc::clone(&metrics) as _;
         let counted = Arc::clone(&metrics);
         let accepting = accept_loop(listener, tls, accept, events, ended(stopping), move |accepted| {
@@ -419,7 +352,9 @@ fn endpoints(metrics: &Arc<Metrics>, logs: &[ShardLog], supervisor: &Arc<Supervi
     let healthy: Arc<dyn Fn() -> Result<(), String> + Send + Sync> = Arc::new(check);
     let (failed, conditions) = (Arc::clone(&healthy), Arc::clone(&metrics.conditions));
     let ready = move || failed().and_then(|()| conditions.ready());
-    Endpoints { metrics: Arc::new(move || metrics.text()), healthy, ready: Arc::new(ready) }
+    let counted = Arc::clone(&metrics);
+    let closed = Arc::new(move |reason| counted.close_http(reason));
+    Endpoints { metrics: Arc::new(move || metrics.text()), healthy, ready: Arc::new(ready), closed }
 }
 
 #[cfg(test)]

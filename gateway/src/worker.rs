@@ -16,7 +16,7 @@ use actix::{Actor, Addr, Arbiter};
 use catchment_certs::Accepted;
 use catchment_journal::{Commit, Position};
 use catchment_proto::Name;
-use catchment_settings::supervise::{Supervisor, unjoined};
+use catchment_settings::supervise::Supervisor;
 use hashbrown::HashMap;
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -30,11 +30,17 @@ use crate::{
     device::{Connect, Counted, DeviceActor, SessionId},
     metrics::Metrics,
     mqtt::connection::Rules,
-    session::{Context, protocol::Protocols, syncs::Syncs},
+    session::{
+        Context,
+        protocol::Protocols,
+        syncs::Syncs,
+        vitals::{self, Bounds, Sitting},
+    },
     shard::{Observation, Shard, ShardCell, ShardLog, Wait},
 };
 
 mod link;
+mod upkeep;
 
 pub use link::{LiveSlot, Progress, ShardLink};
 
@@ -43,8 +49,6 @@ const ARRIVALS_MAX: usize = 256;
 /// How often a worker looks for windows that are due: at most this late, and at least this often.
 const TICK_MAX: Duration = Duration::from_millis(200);
 const TICK_MIN: Duration = Duration::from_millis(10);
-/// How often a checkpoint is considered.
-const CHECKPOINT_LOOK: Duration = Duration::from_millis(500);
 
 /// A running worker, seen from outside its thread.
 #[derive(Debug)]
@@ -66,10 +70,10 @@ pub fn shard_of(device: &Name, shards: u32) -> u32 {
 }
 
 impl Worker {
-    /// Starts the thread. Must be called within an actix system.
+    /// Starts the thread of shard `index` of `shards`. Must be called within an actix system.
     pub fn start(
         mut shard: Shard,
-        index: u32,
+        (index, shards): (u32, u32),
         config: &Config,
         clock: Arc<dyn crate::clock::Clock>,
         metrics: Arc<Metrics>,
@@ -81,7 +85,7 @@ impl Worker {
         let (progress, progress_seen) = watch::channel(Progress::default());
         let (stopped_tx, stopped) = watch::channel(false);
         let observation = Arc::new(Mutex::new(shard.observe()));
-        let live = Arc::new(LiveSlot::default());
+        let (live, seen) = (Arc::new(LiveSlot::default()), Arc::clone(&observation));
         let link = ShardLink {
             index,
             outbox: shard.outbox().clone(),
@@ -89,9 +93,8 @@ impl Worker {
             live: Arc::clone(&live),
             acknowledged: watch::Sender::new(Position::ZERO),
         };
-        let (limits, protocols) = of_messages(config);
+        let (limits, protocols, bounds) = of_sessions(config, shards);
         let (series_max, past_max, future_max) = (config.series_max, config.past_max, config.future_max);
-        let seen = Arc::clone(&observation);
         let (sessions_max, grace, live_every) = (config.sessions_max, config.grace, config.live);
         let logs = [shard.journal().clone(), shard.outbox().clone()];
         let arbiter = Arbiter::new();
@@ -109,6 +112,7 @@ impl Worker {
                 shard: Rc::new(ShardCell::new(shard)),
                 syncs: Syncs::default(),
                 supervisor: Arc::clone(&supervisor),
+                sitting: Sitting::new(bounds),
                 metrics,
                 ending: CancellationToken::new(),
             });
@@ -125,6 +129,7 @@ impl Worker {
                 observation: seen,
                 stopping,
             });
+            inner.keep("idle sessions", vitals::watch(Rc::clone(&inner.context)));
             inner.keep("receive", Rc::clone(&inner).receive(arriving));
             inner.keep("begin commits", Rc::clone(&inner).begin_commits(owed));
             inner.keep("follow commits", Rc::clone(&inner).follow_commits());
@@ -170,8 +175,8 @@ impl Worker {
     }
 }
 
-/// What the configuration says of messages.
-fn of_messages(config: &Config) -> (Limits, Protocols) {
+/// What the configuration says of messages, and of the sessions of one of so many workers.
+fn of_sessions(config: &Config, shards: u32) -> (Limits, Protocols, Bounds) {
     let limits = Limits {
         message_bytes_max: config.message_bytes_max,
         readings_max: config.readings_max,
@@ -181,7 +186,7 @@ fn of_messages(config: &Config) -> (Limits, Protocols) {
         topics: Arc::clone(&config.topics),
         receive_max: NonZeroU16::new(config.mqtt_receive_max).unwrap_or(NonZeroU16::MIN),
     };
-    (limits, Protocols { precision: config.line_protocol_precision, mqtt })
+    (limits, Protocols { precision: config.line_protocol_precision, mqtt }, Bounds::of(config, shards))
 }
 
 /// What lives on the worker's thread.
@@ -294,6 +299,7 @@ impl Inner {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            self.context.syncs.tick();
             loop {
                 let result = self.context.shard.borrow_mut().tick();
                 self.move_on();
@@ -304,88 +310,6 @@ impl Inner {
                     // The watcher of the journal ends the gateway.
                     Err(Wait::Failed(_)) => std::future::pending().await,
                 }
-            }
-        }
-    }
-
-    /// Takes checkpoints, and a last one once all sessions have ended.
-    async fn run_checkpoints(self: Rc<Self>, stopped: watch::Sender<bool>) {
-        let mut stopping = self.stopping.clone();
-        let mut session_count = self.session_count.subscribe();
-        loop {
-            let last = tokio::select! {
-                () = sleep(CHECKPOINT_LOOK) => false,
-                _ = stopping.wait_for(|stopping| *stopping) => {
-                    let _ = session_count.wait_for(|count| *count == 0).await;
-                    true
-                }
-            };
-            let due = {
-                let shard = self.context.shard.borrow();
-                if last { shard.changed_since_checkpoint() } else { shard.checkpoint_due() }
-            };
-            if due && let Err(error) = self.checkpoint().await {
-                tracing::warn!(%error, "no checkpoint could be written; the journal keeps what is needed");
-            }
-            if last {
-                stopped.send_replace(true);
-                return;
-            }
-        }
-    }
-
-    async fn checkpoint(&self) -> std::io::Result<()> {
-        let Some(capture) = self.context.shard.borrow().capture() else { return Ok(()) };
-        let (journal, outbox) = {
-            let shard = self.context.shard.borrow();
-            (shard.journal().clone(), shard.outbox().clone())
-        };
-        let failed = |_| std::io::Error::other("the log was closed");
-        journal
-            .subscribe()
-            .wait_for(|commit| commit.durable >= capture.position || commit.poisoned.is_some())
-            .await
-            .map_err(failed)?;
-        outbox
-            .subscribe()
-            .wait_for(|commit| commit.durable >= capture.outbox_end || commit.poisoned.is_some())
-            .await
-            .map_err(failed)?;
-        if !self.context.shard.borrow().may_write(&capture) {
-            return Err(std::io::Error::other("the log has failed"));
-        }
-        let checkpoints = self.context.shard.borrow().checkpoints();
-        let bytes = capture.bytes;
-        let writing = tokio::task::spawn_blocking(move || checkpoints.write(&bytes));
-        unjoined(writing.await)??;
-        self.context.shard.borrow_mut().checkpointed(capture.position);
-        Ok(())
-    }
-
-    /// Sends what open windows hold, once it is durable.
-    async fn send_live(self: Rc<Self>, every: Duration, slot: Arc<LiveSlot>) {
-        let mut ticks = interval(every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut commits = self.journal.subscribe();
-        loop {
-            ticks.tick().await;
-            // What the uplink has not taken yet is as new as it needs; the next round holds all since.
-            let anew = slot.was_asked_anew();
-            if !slot.is_empty() && !anew {
-                continue;
-            }
-            let (end, batches) = {
-                let mut shard = self.context.shard.borrow_mut();
-                if anew {
-                    shard.live_anew();
-                }
-                shard.live()
-            };
-            let ended = |commit: &Commit| commit.durable >= end || commit.poisoned.is_some();
-            match commits.wait_for(ended).await.map(|commit| commit.poisoned.is_some()) {
-                Ok(false) => slot.put(batches),
-                Ok(true) => std::future::pending().await,
-                Err(_) => return,
             }
         }
     }

@@ -14,7 +14,6 @@ use std::time::Duration;
 use crate::fs::{Disk, FileStatus};
 
 mod file;
-
 use file::Inode;
 pub use file::SimFile;
 

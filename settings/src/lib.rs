@@ -1,5 +1,5 @@
 //! What both servers share around their work: settings in layers, variables, conditions, logging, signals, exit status,
-//! supervision, and the plain HTTP endpoint for probes and metrics.
+//! supervision, places for connections, and the plain HTTP endpoint for probes and metrics.
 //!
 //! Nothing here knows what a gateway or an aggregator does.
 
@@ -8,6 +8,7 @@ pub mod exit;
 pub mod http;
 mod layer;
 pub mod logging;
+pub mod places;
 mod signal;
 pub mod supervise;
 mod units;

@@ -10,6 +10,7 @@ pub fn limits() -> Limits {
         grace: Duration::from_millis(500),
         open_max: Duration::from_secs(60),
         open_windows_max: 60,
+        device_open_windows_max: 30,
         series_max: 16,
         checkpoint_bytes: 700,
         journal_bytes_max: 256 << 10,

@@ -10,7 +10,6 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
 };
 
 use catchment_certs::{
@@ -117,7 +116,7 @@ impl Mute {
             let connections = connections.clone();
             async move { _ = connections.send(Ok::<_, io::Error>(Served(accepted))).await }
         };
-        let config = AcceptConfig { connections_max: 16, handshake_timeout: Duration::from_secs(10) };
+        let config = AcceptConfig { connections_max: 16, ..AcceptConfig::default() };
         let accepting = accept_loop(listener, tls, config, Arc::new(Deaf), std::future::pending(), serve);
         let batches = Arc::new(AtomicU64::new(0));
         let ingest =

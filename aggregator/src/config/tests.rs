@@ -50,11 +50,16 @@ fn flags_win_over_the_file() {
 #[test]
 fn what_is_missing_or_out_of_range_is_named() {
     type Spoil = fn(&mut Options);
-    let cases: [(Spoil, &str); 18] = [
+    let cases: [(Spoil, &str); 23] = [
         (|o| o.identity = None, "identity is missing"),
         (|o| o.listen = None, "listen is missing"),
         (|o| o.data = None, "data is missing"),
         (|o| o.queries_max = Some(0), "queries_max is 0"),
+        (|o| o.queries_per_operator_max = Some(2_000), "queries_per_operator_max is 2000"),
+        (|o| o.queries_waiting_max = Some(0), "queries_waiting_max is 0"),
+        (|o| o.query_threads = Some(257), "query_threads is 257"),
+        (|o| o.query_memory = Some(ByteSize(5)), "query_memory is 5,"),
+        (|o| o.query_read_timeout = Some(HumanDuration::secs(0)), "query_read_timeout is 0s"),
         (|o| o.ingest_in_flight = Some(5_000), "ingest_in_flight is 5000"),
         (|o| o.query_points_max = Some(0), "query_points_max is 0"),
         (|o| o.clock_tolerance = Some(HumanDuration::secs(90_000)), "clock_tolerance is 1day 1h"),

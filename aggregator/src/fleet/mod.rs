@@ -1,42 +1,58 @@
 //! Who is there: devices, gateways and series, as the store and the open streams know them.
 //!
-//! Lists are read at once and streamed; a device is told as behind the gateway that delivered for it.
+//! Lists are walked page by page, put in order, and streamed; a device is listed under the gateway that delivered for it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use catchment_partial::Timestamp;
 use catchment_proto::{
-    GatewayId, Name, SeriesKey,
+    GatewayId, Labels, MetricName, Name, SeriesKey,
     wire::{self, FleetRequest, fleet_server::Fleet},
 };
+use futures_util::StreamExt as _;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access, clock,
+    access::{self, Asker},
+    clock,
     ingest::Sessions,
-    query::{AnswerStream, AskError, Runner, Selector},
-    store::{SeriesEntry, Store, StoreError},
+    query::{AnswerStream, AskError, Outlet, Runner, Selector, each_gateway, each_series},
+    store::{Gap, GatewayEntry, SeriesEntry, Store, StoreError},
 };
+
+/// About what a device, a gateway and a series take in memory while their list is put in order; names are the store's own.
+const DEVICE_BYTES: usize = 96;
+const GATEWAY_BYTES: usize = 256;
+const SERIES_BYTES: usize = 160;
+/// About what a message of a list takes in memory.
+const MESSAGE_BYTES: usize = 512;
 
 /// The service `catchment.v1.Fleet`.
 pub(crate) struct FleetService {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) runner: Runner,
+    /// One request at a time forgets series.
+    pub(crate) forgetting: Arc<Semaphore>,
 }
 
-impl FleetService {
-    /// Who asks, and for what; `labels`: what can be selected on, everything when empty.
-    fn selector(&self, request: &Request<FleetRequest>, labels: &[&str]) -> Result<Selector, Status> {
-        access::operator(request)?;
-        let checked = Selector::parse_or_all(&request.get_ref().selector).and_then(|selector| {
-            if !labels.is_empty() {
-                selector.only(labels)?;
-            }
-            Ok(selector)
-        });
-        checked.map_err(|error| self.runner.refuse(AskError::Selector(error)))
+/// Who asks, and the selector.
+fn asked(request: Request<FleetRequest>) -> Result<(Asker, String), Status> {
+    let asker = access::operator(&request)?;
+    Ok((asker, request.into_inner().selector))
+}
+
+/// Reads a selector; `labels`: what can be selected on, everything when empty.
+fn selector(text: &str, labels: &[&str]) -> Result<Selector, AskError> {
+    let selector = Selector::parse_or_all(text)?;
+    if !labels.is_empty() {
+        selector.only(labels)?;
     }
+    Ok(selector)
 }
 
 #[tonic::async_trait]
@@ -49,60 +65,56 @@ impl Fleet for FleetService {
         &self,
         request: Request<FleetRequest>,
     ) -> Result<Response<Self::ListDevicesStream>, Status> {
-        let selector = self.selector(&request, &["site", "gateway", "device"])?;
+        let (asker, text) = asked(request)?;
         let store = Arc::clone(&self.store);
-        self.runner
-            .run(move |outlet| {
-                let series = store.series(&|gateway, key| selector.matches(gateway, key));
-                devices(&series).into_iter().try_for_each(|device| outlet.send(device))
-            })
-            .await
+        let work = move |outlet| async move { devices(&*store, &text, &outlet).await };
+        self.runner.run(&asker, work).await
     }
 
     async fn list_gateways(
         &self,
         request: Request<FleetRequest>,
     ) -> Result<Response<Self::ListGatewaysStream>, Status> {
-        let selector = self.selector(&request, &["site", "gateway"])?;
+        let (asker, text) = asked(request)?;
         let (store, sessions) = (Arc::clone(&self.store), Arc::clone(&self.sessions));
-        self.runner
-            .run(move |outlet| {
-                let list = gateways(&*store, &sessions, &selector, clock::now_ms());
-                list.into_iter().try_for_each(|gateway| outlet.send(gateway))
-            })
-            .await
+        let work = move |outlet| async move { gateways(&*store, &sessions, &text, &outlet).await };
+        self.runner.run(&asker, work).await
     }
 
     async fn list_series(
         &self,
         request: Request<FleetRequest>,
     ) -> Result<Response<Self::ListSeriesStream>, Status> {
-        let selector = self.selector(&request, &[])?;
+        let (asker, text) = asked(request)?;
         let store = Arc::clone(&self.store);
-        self.runner
-            .run(move |outlet| {
-                let mut series = store.series(&|gateway, key| selector.matches(gateway, key));
-                series.sort_by(|a, b| {
-                    let key = |entry: &SeriesEntry| (entry.key.metric.clone(), entry.gateway.clone());
-                    key(a).cmp(&key(b)).then_with(|| a.key.cmp(&b.key))
-                });
-                series.iter().try_for_each(|entry| outlet.send(series_message(entry)))
-            })
-            .await
+        let work = move |outlet| async move { series(&*store, &text, &outlet).await };
+        self.runner.run(&asker, work).await
     }
 
     async fn forget_series(
         &self,
         request: Request<wire::ForgetSeriesRequest>,
     ) -> Result<Response<wire::ForgetSeriesResponse>, Status> {
-        let who = access::operator(&request)?;
+        let asker = access::operator(&request)?;
         let wire::ForgetSeriesRequest { selector, dry_run } = request.into_inner();
+        let store = Arc::clone(&self.store);
+        if dry_run {
+            let work = move |outlet| async move { count(&*store, &selector, &outlet).await };
+            let counted = self.runner.run(&asker, work).await?.into_inner().next().await;
+            let series = counted.unwrap_or_else(|| Err(Status::internal("the count is missing")))?;
+            return Ok(Response::new(wire::ForgetSeriesResponse { series }));
+        }
         let parsed =
             Selector::parse(&selector).map_err(|error| self.runner.refuse(AskError::Selector(error)))?;
-        let store = Arc::clone(&self.store);
+        // Each has a thread that waits for the disk: many of them would take those that others need.
+        let Ok(alone) = Arc::clone(&self.forgetting).try_acquire_owned() else {
+            return Err(Status::resource_exhausted(
+                "series are being forgotten for another request: ask again when that has ended",
+            ));
+        };
         let forgetting = tokio::task::spawn_blocking(move || {
-            let wanted = |gateway: &GatewayId, key: &SeriesKey| parsed.matches(gateway, key);
-            if dry_run { Ok(store.series(&wanted).len() as u64) } else { store.forget_series(&wanted) }
+            let _alone = alone;
+            store.forget_series(&|gateway: &GatewayId, key: &SeriesKey| parsed.matches(gateway, key))
         });
         // It continues when the caller hangs up: half of it done is worse than all.
         let done = forgetting.await.unwrap_or_else(|error| {
@@ -114,93 +126,158 @@ impl Fleet for FleetService {
             StoreError::Poisoned(_) => Status::unavailable(error.to_string()),
             _ => Status::internal(error.to_string()),
         })?;
-        if !dry_run {
-            tracing::warn!(%who, selector, series, "series were forgotten");
-        }
+        tracing::warn!(who = %asker.operator, selector, series, "series were forgotten");
         Ok(Response::new(wire::ForgetSeriesResponse { series }))
     }
 }
 
+/// Counts series.
+async fn count(store: &dyn Store, text: &str, outlet: &Outlet<u64>) -> Result<(), AskError> {
+    let selector = Selector::parse(text)?;
+    let mut count = 0;
+    each_series(store, outlet, |entry| {
+        count += u64::from(selector.matches(&entry.gateway, &entry.key));
+        0
+    })
+    .await?;
+    outlet.send(count, size_of::<u64>()).await
+}
+
 /// Series by device, in order of site, gateway and name.
-fn devices(series: &[SeriesEntry]) -> Vec<wire::Device> {
-    let mut devices: BTreeMap<(&GatewayId, &Name), (u32, Timestamp)> = BTreeMap::new();
-    for entry in series {
-        let (count, last) = devices.entry((&entry.gateway, &entry.key.device)).or_insert((0, Timestamp::MIN));
-        *count = count.saturating_add(1);
-        *last = entry.last_reading.max(*last);
-    }
-    let message =
-        |((gateway, device), (series, last)): ((&GatewayId, &Name), (u32, Timestamp))| wire::Device {
+async fn devices(store: &dyn Store, text: &str, outlet: &Outlet<wire::Device>) -> Result<(), AskError> {
+    let selector = selector(text, &["site", "gateway", "device"])?;
+    let mut devices: BTreeMap<(GatewayId, Name), (u32, Timestamp)> = BTreeMap::new();
+    each_series(store, outlet, |entry| {
+        if selector.matches(&entry.gateway, &entry.key) {
+            let device = devices.entry((entry.gateway, entry.key.device)).or_insert((0, Timestamp::MIN));
+            device.0 = device.0.saturating_add(1);
+            device.1 = entry.last_reading.max(device.1);
+        }
+        devices.len() * DEVICE_BYTES
+    })
+    .await?;
+    while let Some(((gateway, device), (series, last))) = devices.pop_first() {
+        let message = wire::Device {
             site: gateway.site.to_string(),
             gateway: gateway.name.to_string(),
             device: device.to_string(),
             series,
             last_seen_ms: last.as_millis(),
         };
-    devices.into_iter().map(message).collect()
+        outlet.turn().await?;
+        outlet.send(message, MESSAGE_BYTES).await?;
+    }
+    Ok(())
 }
 
-/// Gateways in order of site and name. Watermarks are as of one moment, `now_ms`.
-fn gateways(store: &dyn Store, sessions: &Sessions, selector: &Selector, now_ms: i64) -> Vec<wire::Gateway> {
+/// A gateway of a list: what the store knows of it, its devices and the number of its series.
+struct Listed {
+    entry: GatewayEntry,
+    devices: BTreeSet<Name>,
+    series: u32,
+}
+
+/// Gateways in order of site and name.
+async fn gateways(
+    store: &dyn Store,
+    sessions: &Sessions,
+    text: &str,
+    outlet: &Outlet<wire::Gateway>,
+) -> Result<(), AskError> {
+    let selector = selector(text, &["site", "gateway"])?;
     let selected = |gateway: &GatewayId| {
         let labels = [("site", gateway.site.as_str()), ("gateway", gateway.name.as_str())];
         selector.matches_with(|label| {
             labels.iter().find(|(name, _)| *name == label).map_or("", |(_, value)| value)
         })
     };
-    let mut gateways = store.gateways();
-    gateways.retain(|entry| selected(&entry.origin.gateway));
-    gateways.sort_by(|a, b| a.origin.gateway.cmp(&b.origin.gateway));
-    let series = store.series(&|gateway, _| selected(gateway));
-    let mut sizes: BTreeMap<&GatewayId, (u32, u32)> = BTreeMap::new();
-    let mut last_device = None;
-    let mut by_device: Vec<(&GatewayId, &Name)> =
-        series.iter().map(|entry| (&entry.gateway, &entry.key.device)).collect();
-    by_device.sort_unstable();
-    for device in by_device {
-        let (devices, series) = sizes.entry(device.0).or_default();
-        *series = series.saturating_add(1);
-        if last_device.replace(device) != Some(device) {
-            *devices = devices.saturating_add(1);
+    let mut gateways: BTreeMap<GatewayId, Listed> = BTreeMap::new();
+    let mut listed = 0;
+    each_gateway(store, outlet, |entry| {
+        if selected(&entry.origin.gateway) {
+            listed += GATEWAY_BYTES + entry.gaps.len() * size_of::<Gap>();
+            let gateway = entry.origin.gateway.clone();
+            gateways.insert(gateway, Listed { entry, devices: BTreeSet::new(), series: 0 });
         }
+        listed
+    })
+    .await?;
+    let mut devices = 0;
+    each_series(store, outlet, |entry| {
+        if let Some(gateway) = gateways.get_mut(&entry.gateway) {
+            gateway.series = gateway.series.saturating_add(1);
+            devices += usize::from(gateway.devices.insert(entry.key.device));
+        }
+        listed + devices * DEVICE_BYTES
+    })
+    .await?;
+    let now_ms = clock::now_ms();
+    while let Some((_, listed)) = gateways.pop_first() {
+        outlet.turn().await?;
+        outlet.send(gateway_message(listed, sessions, now_ms), MESSAGE_BYTES).await?;
     }
-    let message = |entry: crate::store::GatewayEntry| {
-        let version = sessions.version(&entry.origin.gateway);
-        let watermark_ms = entry.watermark.map(Timestamp::as_millis);
-        let (devices, series) = sizes.get(&entry.origin.gateway).copied().unwrap_or_default();
-        wire::Gateway {
-            site: entry.origin.gateway.site.to_string(),
-            gateway: entry.origin.gateway.name.to_string(),
-            connected: version.is_some(),
-            watermark_ms,
-            // A clock that is a little ahead is no negative lag.
-            lag_ms: watermark_ms.map(|watermark| now_ms.saturating_sub(watermark).max(0)),
-            epoch: entry.origin.epoch,
-            devices,
-            series,
-            contended: sessions.is_contended(&entry.origin.gateway),
-            version: version.map(|version| version.to_string()).unwrap_or_default(),
-            lost_batches: entry.gaps.iter().fold(0, |sum, gap| gap.batches.saturating_add(sum)),
-            clock_ahead_ms: sessions.ahead_ms(&entry.origin.gateway),
-            series_max: entry.series_max,
-            waits_for: sessions.waits.of(&entry.origin.gateway).unwrap_or_default(),
-            ..wire::Gateway::default()
-        }
-    };
-    gateways.into_iter().map(message).collect()
+    Ok(())
 }
 
-fn series_message(entry: &SeriesEntry) -> wire::Series {
-    let system = [
-        ("site", entry.gateway.site.as_str()),
-        ("gateway", entry.gateway.name.as_str()),
-        ("device", entry.key.device.as_str()),
-    ];
-    let labels = system.into_iter().chain(entry.key.labels.iter());
+/// Watermarks are as of one moment, `now_ms`.
+fn gateway_message(listed: Listed, sessions: &Sessions, now_ms: i64) -> wire::Gateway {
+    let Listed { entry, devices, series } = listed;
+    let version = sessions.version(&entry.origin.gateway);
+    let watermark_ms = entry.watermark.map(Timestamp::as_millis);
+    wire::Gateway {
+        site: entry.origin.gateway.site.to_string(),
+        gateway: entry.origin.gateway.name.to_string(),
+        connected: version.is_some(),
+        watermark_ms,
+        // A clock that is a little ahead is no negative lag.
+        lag_ms: watermark_ms.map(|watermark| now_ms.saturating_sub(watermark).max(0)),
+        epoch: entry.origin.epoch,
+        devices: u32::try_from(devices.len()).unwrap_or(u32::MAX),
+        series,
+        contended: sessions.is_contended(&entry.origin.gateway),
+        version: version.map(|version| version.to_string()).unwrap_or_default(),
+        lost_batches: entry.gaps.iter().fold(0, |sum, gap| gap.batches.saturating_add(sum)),
+        clock_ahead_ms: sessions.ahead_ms(&entry.origin.gateway),
+        series_max: entry.series_max,
+        waits_for: sessions.waits.of(&entry.origin.gateway).unwrap_or_default(),
+        ..wire::Gateway::default()
+    }
+}
+
+/// Series in order of metric, gateway, device and labels.
+async fn series(store: &dyn Store, text: &str, outlet: &Outlet<wire::Series>) -> Result<(), AskError> {
+    let selector = selector(text, &[])?;
+    let mut series: BTreeMap<Order, (Timestamp, Timestamp)> = BTreeMap::new();
+    each_series(store, outlet, |entry| {
+        if selector.matches(&entry.gateway, &entry.key) {
+            let SeriesEntry { gateway, key, windows, .. } = entry;
+            series.insert((key.metric, gateway, key.device, key.labels), windows);
+        }
+        series.len() * SERIES_BYTES
+    })
+    .await?;
+    while let Some((series, windows)) = series.pop_first() {
+        outlet.turn().await?;
+        let labels = series.3.iter().count();
+        outlet.send(series_message(&series, windows), MESSAGE_BYTES + 96 * labels).await?;
+    }
+    Ok(())
+}
+
+/// A series in the order of its list.
+type Order = (MetricName, GatewayId, Name, Labels);
+
+fn series_message(
+    (metric, gateway, device, labels): &Order,
+    windows: (Timestamp, Timestamp),
+) -> wire::Series {
+    let system =
+        [("site", gateway.site.as_str()), ("gateway", gateway.name.as_str()), ("device", device.as_str())];
+    let labels = system.into_iter().chain(labels.iter());
     wire::Series {
-        metric: entry.key.metric.as_str().to_owned(),
+        metric: metric.as_str().to_owned(),
         labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        first_window_ms: entry.windows.0.as_millis(),
-        last_window_ms: entry.windows.1.as_millis(),
+        first_window_ms: windows.0.as_millis(),
+        last_window_ms: windows.1.as_millis(),
     }
 }

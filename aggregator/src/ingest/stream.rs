@@ -7,6 +7,8 @@
 //! not acknowledged. A batch for whose series there is no room does not end the stream: it is refused, batches of its shard are left
 //! out until it comes again, and other shards continue. The stream of a gateway that is too old to know refusals ends.
 
+mod end;
+
 use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use catchment_partial::Timestamp;
@@ -19,8 +21,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::Stream;
 use tonic::{Code, Status};
 
+pub(super) use self::end::End;
+use self::end::broken;
 use super::{
-    admit::{self, Admission, Admitted, Order, Refusal},
+    admit::{self, Admission, Admitted, Order},
     budget::{Budget, LOOK_EVERY},
     service::Shared,
     sessions::Session,
@@ -34,40 +38,6 @@ use crate::{
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// A gateway whose batch finds no room is held this long before it may come back.
 const FULL_PAUSE: Duration = Duration::from_secs(2);
-
-/// Why a stream ended: a word for metrics, and the status for the gateway unless it ended the stream itself.
-#[derive(Debug)]
-pub(super) struct End {
-    pub(super) reason: &'static str,
-    pub(super) status: Option<Status>,
-}
-
-impl End {
-    pub(super) fn new(reason: &'static str, code: Code, message: impl Into<String>) -> Self {
-        Self { reason, status: Some(Status::new(code, message)) }
-    }
-}
-
-impl From<Refusal> for End {
-    fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.reason(), refusal.code(), refusal.to_string())
-    }
-}
-
-impl From<StoreError> for End {
-    fn from(error: StoreError) -> Self {
-        let (reason, code) = match &error {
-            StoreError::Full(_) | StoreError::TooManySeries { .. } => ("full", Code::ResourceExhausted),
-            StoreError::Gap { .. } => ("gap", Code::FailedPrecondition),
-            StoreError::Superseded => ("superseded", Code::Aborted),
-            StoreError::Body { .. } => ("malformed", Code::InvalidArgument),
-            StoreError::Poisoned(_) => ("store_failed", Code::Unavailable),
-            StoreError::Read(_) => ("store_unreadable", Code::Unavailable),
-        };
-        let advice = if reason == "full" { "; send again later" } else { "" };
-        Self::new(reason, code, format!("{error}{advice}"))
-    }
-}
 
 /// Something in flight, in the order of its arrival.
 enum Done {
@@ -164,15 +134,6 @@ pub(super) async fn run(
 /// Says at `/readyz` whose batches wait for room.
 fn show_waits(shared: &Shared) {
     shared.metrics.conditions.set("series_full", shared.sessions.waits.summary());
-}
-
-/// The gateway's side broke the stream: a message too large, a reset, a lost connection.
-fn broken(status: Status) -> End {
-    match status.code() {
-        Code::OutOfRange | Code::ResourceExhausted => End { reason: "too_large", status: Some(status) },
-        Code::Internal | Code::InvalidArgument => End { reason: "malformed", status: Some(status) },
-        _ => End { reason: "lost", status: None },
-    }
 }
 
 struct Flow<'a> {

@@ -11,6 +11,8 @@ use crate::store::{Gap, GatewayEntry, SeriesEntry, SeriesId};
 
 /// Most gaps of an answer: they come in one message. `until_ms` takes all into account.
 const GAPS_MAX: usize = 10_000;
+/// About what a point takes in memory beside its partial's own.
+const POINT_BYTES: usize = 64;
 
 /// Series that are merged into one.
 #[derive(Debug, PartialEq)]
@@ -26,24 +28,53 @@ pub(super) struct Group {
 impl Group {
     /// The part of a range in which the group has windows.
     pub(super) fn overlap(&self, range: &Range) -> Option<Range> {
-        range.overlap(self.windows.0.as_millis(), self.windows.1.as_millis())
+        overlap(range, self.windows)
     }
 }
 
-/// Groups series by the labels that stay apart, in the order of the labels.
-pub(super) fn groups(series: Vec<SeriesEntry>, by: &[String]) -> Vec<Group> {
-    let mut groups: BTreeMap<BTreeMap<String, String>, Group> = BTreeMap::new();
-    for entry in series {
-        let value = |label: &str| label_value(&entry.gateway, &entry.key, label).to_owned();
-        let labels: BTreeMap<String, String> = by
-            .iter()
-            .map(|label| (label.clone(), value(label)))
-            .filter(|(_, value)| !value.is_empty())
-            .collect();
-        match groups.entry(labels) {
+/// Series as they come, in groups by the labels that stay apart, in the order of the labels.
+#[derive(Debug)]
+pub(super) struct Groups {
+    /// In order.
+    by: Vec<String>,
+    /// By the values of those of the labels that their series have.
+    groups: BTreeMap<Vec<(usize, Box<str>)>, Members>,
+    /// The gateways that hold them.
+    holders: HashSet<GatewayId>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Members {
+    series: Vec<SeriesId>,
+    windows: (Timestamp, Timestamp),
+}
+
+/// About what a group takes in memory beside its labels, a label beside its text, and a gateway.
+const GROUP_BYTES: usize = 128;
+const LABEL_BYTES: usize = 40;
+const HOLDER_BYTES: usize = 64;
+
+impl Groups {
+    pub(super) fn new(by: &[String]) -> Self {
+        let mut by = by.to_vec();
+        by.sort();
+        Self { by, groups: BTreeMap::new(), holders: HashSet::new(), bytes: 0 }
+    }
+
+    /// Takes a series.
+    pub(super) fn push(&mut self, entry: &SeriesEntry) {
+        let value = |label: &str| label_value(&entry.gateway, &entry.key, label);
+        let values = self.by.iter().map(|label| value(label)).enumerate();
+        let labels: Vec<(usize, Box<str>)> =
+            values.filter(|(_, value)| !value.is_empty()).map(|(n, value)| (n, value.into())).collect();
+        // Twice: vectors grow by doubling.
+        self.bytes += 2 * size_of::<SeriesId>();
+        match self.groups.entry(labels) {
             Entry::Vacant(vacant) => {
-                let labels = vacant.key().clone();
-                vacant.insert(Group { labels, series: vec![entry.id], windows: entry.windows });
+                let texts: usize = vacant.key().iter().map(|(_, value)| value.len() + LABEL_BYTES).sum();
+                self.bytes += GROUP_BYTES + texts;
+                vacant.insert(Members { series: vec![entry.id], windows: entry.windows });
             }
             Entry::Occupied(mut group) => {
                 let group = group.get_mut();
@@ -52,8 +83,39 @@ pub(super) fn groups(series: Vec<SeriesEntry>, by: &[String]) -> Vec<Group> {
                 group.windows.1 = group.windows.1.max(entry.windows.1);
             }
         }
+        if !self.holders.contains(&entry.gateway) {
+            self.bytes += HOLDER_BYTES;
+            self.holders.insert(entry.gateway.clone());
+        }
     }
-    groups.into_values().collect()
+
+    /// About what they take in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The gateways that hold series of them.
+    pub(super) fn holders(&self) -> &HashSet<GatewayId> {
+        &self.holders
+    }
+
+    /// The part of a range in which each group has windows.
+    pub(super) fn overlaps(&self, range: Range) -> impl Iterator<Item = Option<Range>> {
+        self.groups.values().map(move |group| overlap(&range, group.windows))
+    }
+
+    /// The groups, each freed when it is done with.
+    pub(super) fn into_groups(self) -> impl Iterator<Item = Group> {
+        let Self { by, groups, .. } = self;
+        groups.into_iter().map(move |(labels, Members { series, windows })| {
+            let named = |(number, value): (usize, Box<str>)| Some((by.get(number)?.clone(), value.into()));
+            Group { labels: labels.into_iter().filter_map(named).collect(), series, windows }
+        })
+    }
+}
+
+fn overlap(range: &Range, windows: (Timestamp, Timestamp)) -> Option<Range> {
+    range.overlap(windows.0.as_millis(), windows.1.as_millis())
 }
 
 /// A stored window that does not fit into the points.
@@ -73,12 +135,13 @@ pub(crate) struct WidthMismatch {
 pub(super) struct Points {
     range: Range,
     partials: BTreeMap<i64, Partial>,
+    bytes: usize,
 }
 
 impl Points {
     /// No points yet. At most [`Range::points`] will be held.
     pub(super) fn new(range: Range) -> Self {
-        Self { range, partials: BTreeMap::new() }
+        Self { range, partials: BTreeMap::new(), bytes: 0 }
     }
 
     /// Merges the partial of a window that starts in the range.
@@ -93,26 +156,34 @@ impl Points {
             return Err(WidthMismatch { step_ms, width_ms });
         }
         match self.partials.entry(self.range.point(window.start().as_millis())) {
-            Entry::Vacant(point) => _ = point.insert(partial.clone()),
-            Entry::Occupied(mut point) => point.get_mut().merge(partial),
+            Entry::Vacant(point) => {
+                self.bytes += POINT_BYTES + point.insert(partial.clone()).memory();
+            }
+            Entry::Occupied(mut point) => {
+                let point = point.get_mut();
+                let before = point.memory();
+                point.merge(partial);
+                self.bytes = (self.bytes + point.memory()).saturating_sub(before);
+            }
         }
         Ok(())
     }
 
-    /// The figures of each point that has readings, in order of time.
-    pub(super) fn evaluate(self, aggregates: &[(String, Aggregate)]) -> Vec<wire::Point> {
-        let figures = |partial: &Partial| {
-            aggregates
-                .iter()
-                .map(|(_, aggregate)| wire::Value { number: aggregate.evaluate(partial) })
-                .collect::<Vec<_>>()
-        };
-        self.partials
-            .into_iter()
-            .filter(|(_, partial)| partial.count() > 0)
-            .map(|(start_ms, partial)| wire::Point { start_ms, values: figures(&partial) })
-            .collect()
+    /// About what they take in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
+
+    /// Starts of the points and what was merged for each, in order of time; those without readings are left out.
+    pub(super) fn into_points(self) -> impl Iterator<Item = (i64, Partial)> {
+        self.partials.into_iter().filter(|(_, partial)| partial.count() > 0)
+    }
+}
+
+/// The figures of a point.
+pub(super) fn evaluate(start_ms: i64, partial: &Partial, aggregates: &[(String, Aggregate)]) -> wire::Point {
+    let value = |(_, aggregate): &(_, Aggregate)| wire::Value { number: aggregate.evaluate(partial) };
+    wire::Point { start_ms, values: aggregates.iter().map(value).collect() }
 }
 
 /// How far an answer is complete.
@@ -125,31 +196,31 @@ pub(super) struct Completeness {
     pub(super) gaps: Vec<wire::Gap>,
 }
 
-/// How far an answer over a range is complete, asked at `now_ms`: up to the least watermark of the gateways that hold selected
-/// series, but not beyond the start of what is known to be lost within the range, nor beyond the present.
-pub(super) fn completeness(
-    series: &[SeriesEntry],
-    gateways: &[GatewayEntry],
-    range: &Range,
-    now_ms: i64,
-) -> Completeness {
-    let holders: HashSet<&GatewayId> = series.iter().map(|entry| &entry.gateway).collect();
-    let mut holding: Vec<&GatewayEntry> =
-        gateways.iter().filter(|entry| holders.contains(&entry.origin.gateway)).collect();
-    holding.sort_by(|a, b| a.origin.gateway.cmp(&b.origin.gateway));
-    let mut until_ms = (!holders.is_empty() && holding.len() == holders.len()).then_some(now_ms);
-    let mut gaps = Vec::new();
-    for entry in holding {
-        let mut bounds = vec![entry.watermark];
-        let touching: Vec<&Gap> = entry.gaps.iter().filter(|gap| touches(gap, range)).collect();
-        bounds.extend(touching.iter().map(|gap| gap.from));
-        for bound in bounds {
-            until_ms = until_ms.zip(bound).map(|(until_ms, bound)| until_ms.min(bound.as_millis()));
-        }
-        gaps.extend(touching.into_iter().map(|gap| gap_message(&entry.origin.gateway, gap, now_ms)));
+impl Completeness {
+    /// Of an answer that is asked at `now_ms`, before its gateways are known.
+    pub(super) fn new(now_ms: i64) -> Self {
+        Self { until_ms: Some(now_ms), gaps: Vec::new() }
     }
-    gaps.truncate(GAPS_MAX);
-    Completeness { until_ms, gaps }
+
+    /// Takes a gateway that holds selected series into account, in the order of their names: an answer over a range is complete
+    /// up to the least watermark, but not beyond the start of what is known to be lost within the range, nor beyond the
+    /// present.
+    pub(super) fn take(&mut self, entry: &GatewayEntry, range: &Range, now_ms: i64) {
+        let touching = || entry.gaps.iter().filter(|gap| touches(gap, range));
+        for bound in std::iter::once(entry.watermark).chain(touching().map(|gap| gap.from)) {
+            self.until_ms = self.until_ms.zip(bound).map(|(until_ms, bound)| until_ms.min(bound.as_millis()));
+        }
+        let room = GAPS_MAX.saturating_sub(self.gaps.len());
+        self.gaps.extend(touching().take(room).map(|gap| gap_message(&entry.origin.gateway, gap, now_ms)));
+    }
+
+    /// All gateways that are known were taken, so many of those that hold selected series.
+    pub(super) fn end(mut self, taken: usize, holders: usize) -> Self {
+        if holders == 0 || taken < holders {
+            self.until_ms = None;
+        }
+        self
+    }
 }
 
 /// Whether windows of a range may be in a gap. Both are of windows, whose starts and ends are multiples of their width: one

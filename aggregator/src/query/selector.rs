@@ -15,8 +15,8 @@ use regex::{Regex, RegexBuilder};
 const SELECTOR_BYTES_MAX: usize = 4_096;
 /// Most matchers of one selector.
 const MATCHERS_MAX: usize = 64;
-/// Bound of one compiled regular expression, in bytes.
-const REGEX_BYTES_MAX: usize = 1 << 20;
+/// Bound of a selector's compiled regular expressions together, in bytes: it bounds what one series costs to match.
+const REGEX_BYTES_MAX: usize = 256 << 10;
 /// The label that stands for the metric's name.
 pub(crate) const METRIC_LABEL: &str = "__name__";
 
@@ -118,12 +118,16 @@ impl Selector {
         if count > MATCHERS_MAX {
             return Err(SelectorError::TooMany(count));
         }
+        let regexes = parsed.matchers.matchers.iter();
+        let regexes =
+            regexes.filter(|matcher| matches!(matcher.op, MatchOp::Re(_) | MatchOp::NotRe(_))).count();
+        let bytes_max = REGEX_BYTES_MAX / regexes.max(1);
         let mut matchers = Vec::with_capacity(count + 1);
         if let Some(name) = parsed.name {
             matchers.push(Matcher { label: METRIC_LABEL.to_owned(), test: Test::Equal(name) });
         }
         for parsed in parsed.matchers.matchers {
-            matchers.push(Matcher::from_parsed(parsed)?);
+            matchers.push(Matcher::from_parsed(parsed, bytes_max)?);
         }
         Ok(Self { matchers })
     }
@@ -164,13 +168,13 @@ pub(crate) fn label_value<'a>(gateway: &'a GatewayId, key: &'a SeriesKey, label:
 }
 
 impl Matcher {
-    fn from_parsed(parsed: Parsed) -> Result<Self, SelectorError> {
+    fn from_parsed(parsed: Parsed, bytes_max: usize) -> Result<Self, SelectorError> {
         let Parsed { op, name: label, value } = parsed;
         let test = match op {
             MatchOp::Equal => Test::Equal(value),
             MatchOp::NotEqual => Test::NotEqual(value),
-            MatchOp::Re(_) => Test::Regex(whole(&label, &value)?),
-            MatchOp::NotRe(_) => Test::NotRegex(whole(&label, &value)?),
+            MatchOp::Re(_) => Test::Regex(whole(&label, &value, bytes_max)?),
+            MatchOp::NotRe(_) => Test::NotRegex(whole(&label, &value, bytes_max)?),
         };
         Ok(Self { label, test })
     }
@@ -189,8 +193,9 @@ impl Test {
 
 /// A regular expression that matches whole values only. The pattern is compiled alone first, so that one like
 /// `a)|(b` cannot reach out of the group that anchors it.
-fn whole(label: &str, pattern: &str) -> Result<Regex, SelectorError> {
-    let build = |pattern: &str| RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build();
+fn whole(label: &str, pattern: &str, bytes_max: usize) -> Result<Regex, SelectorError> {
+    let build =
+        |pattern: &str| RegexBuilder::new(pattern).size_limit(bytes_max).dfa_size_limit(bytes_max).build();
     build(pattern).and_then(|_| build(&format!("\\A(?s:{pattern})\\z"))).map_err(|error| {
         let reason = match error {
             regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),

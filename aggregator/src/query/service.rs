@@ -1,4 +1,4 @@
-//! The gRPC method of queries: who asks, the plan, and a thread for it.
+//! The gRPC method of queries: who asks, and the work for it.
 
 use std::sync::Arc;
 
@@ -6,7 +6,6 @@ use catchment_proto::wire::{AggregateRequest, AggregateResponse, query_server::Q
 use tonic::{Request, Response, Status};
 
 use super::{
-    plan::Plan,
     runner::{AnswerStream, Runner},
     scan,
 };
@@ -27,15 +26,14 @@ impl Query for QueryService {
         &self,
         request: Request<AggregateRequest>,
     ) -> Result<Response<Self::AggregateStream>, Status> {
-        let operator = access::operator(&request)?;
+        let asker = access::operator(&request)?;
         let request = request.into_inner();
-        tracing::debug!(%operator, selector = %request.selector.escape_debug(), "query");
-        let plan = Plan::new(request).map_err(|error| self.runner.refuse(error.into()))?;
+        tracing::debug!(operator = %asker.operator, selector = %request.selector.escape_debug(), "query");
         let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
         let points_max = self.runner.limits().points_max;
         self.runner
-            .run(move |outlet| {
-                let points = scan::answer(&*store, &plan, points_max, clock::now_ms(), outlet)?;
+            .run(&asker, move |outlet| async move {
+                let points = scan::answer(&*store, request, points_max, clock::now_ms(), &outlet).await?;
                 metrics.query_points.inc_by(points);
                 Ok(())
             })

@@ -1,6 +1,6 @@
 //! The gRPC services on the one port: `catchment.v1`, health and reflection, each with its bounds.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use catchment_proto::{
     batch::BATCH_BYTES_MAX,
@@ -9,7 +9,8 @@ use catchment_proto::{
         query_server::QueryServer,
     },
 };
-use tokio::sync::watch;
+use catchment_settings::supervise::Supervisor;
+use tokio::sync::{Semaphore, watch};
 use tonic::{
     codec::CompressionEncoding::Zstd,
     server::NamedService,
@@ -22,6 +23,8 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
+use tower::layer::util::{Identity, Stack};
+
 use crate::{
     config::Config,
     fleet::FleetService,
@@ -29,6 +32,7 @@ use crate::{
     metrics::Metrics,
     query::{QueryService, Runner},
     store::Store,
+    usage::Noted,
 };
 
 /// Most streams of one connection at once.
@@ -45,7 +49,7 @@ const HEADER_BYTES_MAX: u32 = 16 << 10;
 
 /// All services, ready to be served.
 pub(super) struct Services {
-    pub(super) router: Router,
+    pub(super) router: Router<Stack<Noted, Identity>>,
     pub(super) health: Health,
     /// Runs the questions of query and fleet.
     pub(super) runner: Runner,
@@ -80,9 +84,10 @@ impl Services {
         store: &Arc<dyn Store>,
         sessions: &Arc<Sessions>,
         metrics: &Arc<Metrics>,
-        stopping: &watch::Receiver<bool>,
-    ) -> Self {
-        let runner = Runner::new(config.query, Arc::clone(metrics));
+        (supervisor, stopping): (&Arc<Supervisor>, &watch::Receiver<bool>),
+    ) -> io::Result<Self> {
+        let runner = Runner::new(config.query, Arc::clone(metrics), supervisor)?;
+        metrics.watch_queries(config.query, Box::new(runner.counts()));
         let ingest = IngestService(Arc::new(Shared {
             store: Arc::clone(store),
             sessions: Arc::clone(sessions),
@@ -93,13 +98,18 @@ impl Services {
         }));
         let query =
             QueryService { store: Arc::clone(store), runner: runner.clone(), metrics: Arc::clone(metrics) };
-        let fleet =
-            FleetService { store: Arc::clone(store), sessions: Arc::clone(sessions), runner: runner.clone() };
+        let fleet = FleetService {
+            store: Arc::clone(store),
+            sessions: Arc::clone(sessions),
+            runner: runner.clone(),
+            forgetting: Arc::new(Semaphore::new(1)),
+        };
         let health = HealthReporter::new();
         for name in NAMES {
             health.set_service_status(name, ServingStatus::Serving).await;
         }
-        let health_service = HealthServer::new(HealthService::from_health_reporter(health.clone()));
+        let health_service = HealthServer::new(HealthService::from_health_reporter(health.clone()))
+            .max_decoding_message_size(QUESTION_BYTES_MAX);
         let routes = Routes::new(
             IngestServer::new(ingest)
                 .accept_compressed(Zstd)
@@ -114,6 +124,7 @@ impl Services {
         )
         .add_service(health_service);
         let router = Server::builder()
+            .layer(Noted)
             .http2_keepalive_interval(Some(config.keepalive))
             .http2_keepalive_timeout(Some(config.keepalive))
             .max_concurrent_streams(Some(STREAMS_MAX))
@@ -121,7 +132,7 @@ impl Services {
             .initial_connection_window_size(Some(CONNECTION_WINDOW))
             .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
             .add_routes(with_reflection(routes));
-        Self { router, health: Health(health), runner }
+        Ok(Self { router, health: Health(health), runner })
     }
 }
 
@@ -136,6 +147,16 @@ fn with_reflection(routes: Routes) -> Routes {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     routes
-        .add_service(descriptors().build_v1().expect("descriptors of the build are valid"))
-        .add_service(descriptors().build_v1alpha().expect("descriptors of the build are valid"))
+        .add_service(
+            descriptors()
+                .build_v1()
+                .expect("descriptors of the build are valid")
+                .max_decoding_message_size(QUESTION_BYTES_MAX),
+        )
+        .add_service(
+            descriptors()
+                .build_v1alpha()
+                .expect("descriptors of the build are valid")
+                .max_decoding_message_size(QUESTION_BYTES_MAX),
+        )
 }

@@ -14,7 +14,7 @@ use catchment_partial::{Timestamp, Window};
 use catchment_proto::{GatewayId, SeriesKey, SharedSeries, batch::SHARDS_MAX};
 
 use super::{
-    Origin, SeriesEntry, SeriesId,
+    Origin,
     gaps::{self, ShardGap, gaps_max},
     groups::{AllSeries, group_of},
     runs::DeliveredRuns,
@@ -31,7 +31,7 @@ pub(super) struct Gateway {
     pub(super) id: GatewayId,
     /// The watermark of its present origin; of the one before, until the present one has one.
     pub(super) watermark: Option<Timestamp>,
-    /// The newest created of its origins, or the one that began to deliver last while no other did.
+    /// The newest created of its origins.
     pub(super) present: Option<u32>,
 }
 
@@ -153,17 +153,8 @@ impl Catalog {
             series.iter().map(|(id, s)| ((s.gateway, s.key.key().clone()), id)).collect();
         series.iter().for_each(|(_, s)| catalog.count_held(s.gateway, 1));
         (catalog.gateways, catalog.origins, catalog.series) = (gateways, origins, series);
-        let count = catalog.origins.len() as u32;
-        let is_known = |gateway: &Gateway| gateway.present.is_some_and(|present| present < count);
-        let known: Vec<bool> = catalog.gateways.iter().map(is_known).collect();
         for number in 0..catalog.origins.len() as u32 {
-            let gateway = catalog.origin(number).map(|origin| origin.gateway);
-            let present = gateway.and_then(|at| catalog.gateways.get(at as usize)?.present);
-            let is_known = gateway.is_some_and(|at| known.get(at as usize).copied().unwrap_or(false));
-            // Which one was the present epoch is stored, but not by older versions.
-            if !is_known || present == Some(number) {
-                catalog.refresh_gateway(number);
-            }
+            catalog.refresh_gateway(number);
         }
         for (origin, number) in catalog.origins.iter().zip(0..) {
             for shard in origin.shards.iter().filter(|shard| !shard.gaps.is_empty()) {
@@ -200,21 +191,27 @@ impl Catalog {
             }
         };
         if let Some(&number) = self.origin_numbers.get(&(gateway, origin.epoch)) {
-            let differs = |known: &&mut OriginState| {
-                let (known, new) = (&known.origin, origin);
-                (known.epoch_created_ms, known.shards) != (new.epoch_created_ms, new.shards)
-            };
-            if let Some(known) = self.origins.get_mut(number as usize).filter(differs) {
-                known.origin = runs::of_any_run(origin);
-                self.dirty.origins.insert(number);
-                self.refresh_gateway(number);
+            let of_names = |known: &OriginState| known.origin.epoch_created_ms == i64::MIN;
+            let mut created_ms = origin.epoch_created_ms;
+            if self.origin(number).is_some_and(of_names) {
+                created_ms = self.created_first(gateway, origin);
+            }
+            if let Some(known) = self.origins.get_mut(number as usize) {
+                let known = &mut known.origin;
+                let seen = (created_ms.max(known.epoch_created_ms), origin.shards);
+                if seen != (known.epoch_created_ms, known.shards) {
+                    (known.epoch_created_ms, known.shards) = seen;
+                    self.dirty.origins.insert(number);
+                    self.refresh_gateway(number);
+                }
             }
             return number;
         }
         let number = self.origins.len() as u32;
+        let epoch_created_ms = self.created_first(gateway, origin);
         self.origins.push(OriginState {
             gateway,
-            origin: runs::of_any_run(origin),
+            origin: Origin { epoch_created_ms, ..runs::of_any_run(origin) },
             shards: Vec::new(),
             unknown: false,
             open: false,
@@ -330,21 +327,6 @@ impl Catalog {
         if changed && !std::mem::replace(dirty, true) {
             self.dirty.groups.insert(group_of(id));
         }
-    }
-
-    /// All series for which `wanted` answers yes, ordered by number.
-    pub(super) fn entries(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry> {
-        let entry = |(id, series): (u32, &Series)| {
-            let gateway = &self.gateways.get(series.gateway as usize)?.id;
-            wanted(gateway, &series.key).then(|| SeriesEntry {
-                id: SeriesId(id),
-                gateway: gateway.clone(),
-                key: series.key.key().clone(),
-                windows: (series.first, series.last),
-                last_reading: series.newest,
-            })
-        };
-        self.series.iter().filter_map(entry).collect()
     }
 
     /// A group of series, for a person.

@@ -8,7 +8,6 @@
 //! told so and nothing of the batch is taken. Neither gives up what was acknowledged.
 
 use std::{
-    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,14 +16,15 @@ use std::{
 };
 
 use catchment_journal::{Commit, Disk, RealDisk, Watch};
-use catchment_partial::{Partial, Timestamp, Window};
+use catchment_partial::Timestamp;
 use catchment_proto::{Batch, GatewayId, SeriesKey, batch::SHARDS_MAX};
 use catchment_settings::supervise::catch_thread;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 
 use super::{
-    Delivered, GatewayEntry, Origin, SeriesEntry, SeriesId, Shortage, Store, StoreError, StoreStats,
+    Delivered, GatewayEntry, Origin, Page, Piece, SeriesEntry, SeriesId, Shortage, Store, StoreError,
+    StoreStats,
     apply::Checked,
     entry::Entry,
     forget, forget_series,
@@ -291,20 +291,20 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         }
     }
 
-    fn series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry> {
+    fn series_from(&self, from: SeriesId) -> Page<SeriesEntry> {
         self.inner.settle();
-        read(&self.inner.state).catalog.entries(wanted)
+        read(&self.inner.state).catalog.entries_from(from.0)
     }
 
-    fn gateways(&self) -> Vec<GatewayEntry> {
+    fn gateways_from(&self, from: u32) -> Page<GatewayEntry> {
         self.inner.settle();
         let state = read(&self.inner.state);
-        let mut gateways = state.catalog.gateway_entries();
+        let mut page = state.catalog.gateway_entries_from(from);
         let quota = &lock(&self.inner.gate).quota;
-        for entry in &mut gateways {
+        for entry in &mut page.entries {
             entry.series_max = quota.told(&entry.origin.gateway);
         }
-        gateways
+        page
     }
 
     fn series_budget(&self, origin: &Origin) -> Option<u64> {
@@ -318,14 +318,8 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         forget_series::forget_series(&self.inner, wanted)
     }
 
-    fn scan(
-        &self,
-        series: &[SeriesId],
-        from: Timestamp,
-        to: Timestamp,
-        visit: &mut dyn FnMut(SeriesId, Window, &Partial) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        scan::scan(&self.inner, series, from, to, visit)
+    fn piece(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Piece>, StoreError> {
+        scan::piece(&self.inner, series, from, to)
     }
 
     fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError> {

@@ -34,8 +34,14 @@ pub(super) fn forget_series<D: Disk>(
 ) -> Result<u64, StoreError> {
     inner.settle();
     let mut chosen: BTreeMap<u32, HashSet<u32>> = BTreeMap::new();
-    for entry in read(&inner.state).catalog.entries(wanted) {
-        chosen.entry(group_of(entry.id.0)).or_default().insert(entry.id.0);
+    let mut next = Some(0);
+    while let Some(from) = next {
+        // Matched without the lock, which batches need.
+        let page = read(&inner.state).catalog.entries_from(from);
+        for entry in page.entries.into_iter().filter(|entry| wanted(&entry.gateway, &entry.key)) {
+            chosen.entry(group_of(entry.id.0)).or_default().insert(entry.id.0);
+        }
+        next = page.next;
     }
     let mut forgotten = 0;
     let mut groups = chosen.iter().peekable();

@@ -140,6 +140,12 @@ impl AllSeries {
         Some(from + rest.iter().position(Option::is_some)? as u32)
     }
 
+    /// All numbers of groups from one on, with the groups that have series.
+    pub(super) fn groups_from(&self, from: u32) -> impl Iterator<Item = (u32, Option<&Group>)> {
+        let rest = self.groups.get(from as usize..).unwrap_or_default();
+        (from..).zip(rest.iter().map(Option::as_deref))
+    }
+
     /// Groups with their numbers.
     pub(super) fn groups(&self) -> impl Iterator<Item = (u32, &Group)> {
         (0..).zip(&self.groups).filter_map(|(number, group)| Some((number, group.as_deref()?)))

@@ -3,8 +3,8 @@
 use catchment_partial::Timestamp;
 
 use super::{
-    Gap, GatewayEntry,
-    catalog::{Catalog, Gateway, Shard, age, watermark_of},
+    Gap,
+    catalog::{Catalog, Shard, age},
     gaps::{self, ShardGap},
 };
 
@@ -12,30 +12,6 @@ use super::{
 const LISTED_MAX: usize = 64;
 
 impl Catalog {
-    /// All gateways with their present origins.
-    pub(super) fn gateway_entries(&self) -> Vec<GatewayEntry> {
-        let entry = |gateway: &Gateway| {
-            let present = self.origin(gateway.present?)?;
-            Some(GatewayEntry {
-                origin: present.origin.clone(),
-                watermark: gateway.watermark,
-                gaps: self.gaps_of(present.gateway),
-                series: self.held(present.gateway),
-                series_max: None,
-            })
-        };
-        let mut entries: Vec<GatewayEntry> = self.gateways.iter().filter_map(entry).collect();
-        // Epochs that deliver at the same time have both to be complete. There are few, so they are looked for only then.
-        for (number, other) in (0..).zip(&self.origins).filter(|(_, other)| other.open) {
-            let gateway = self.gateways.get(other.gateway as usize);
-            let Some(gateway) = gateway.filter(|gateway| gateway.present != Some(number)) else { continue };
-            if let Some(entry) = entries.iter_mut().find(|entry| entry.origin.gateway == gateway.id) {
-                entry.watermark = entry.watermark.min(watermark_of(other));
-            }
-        }
-        entries
-    }
-
     /// What is missing of a gateway, over all of its origins and shards, in order of time.
     pub(super) fn gaps_of(&self, gateway: u32) -> Vec<Gap> {
         let origins = self.gapped.get(&gateway).into_iter().flatten();

@@ -17,6 +17,7 @@ mod gaps;
 mod gate;
 mod groups;
 mod inner;
+mod listing;
 mod live;
 mod loss;
 #[cfg(any(test, feature = "sim"))]
@@ -47,6 +48,7 @@ mod verify;
 
 use std::{ops::ControlFlow, sync::Arc};
 
+use bytes::Bytes;
 use catchment_partial::{Partial, Timestamp, Window};
 use catchment_proto::{Batch, GatewayId, SeriesKey};
 use futures_util::future::BoxFuture;
@@ -143,6 +145,45 @@ pub struct Gap {
     pub batches: u64,
 }
 
+/// Part of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// In order; there may be none although the list continues.
+    pub entries: Vec<T>,
+    /// Where the next page begins; `None` at the end of the list.
+    pub next: Option<u32>,
+}
+
+/// The partials of a series in a stretch of time.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// In order of their windows; there may be none.
+    pub rows: Vec<StoredPartial>,
+    /// Where the next stretch begins.
+    pub next: Timestamp,
+}
+
+/// A partial as it is stored.
+#[derive(Clone, Debug)]
+pub struct StoredPartial {
+    /// Its window.
+    pub window: Window,
+    /// Encoded relative to the window's start.
+    pub body: Bytes,
+}
+
+impl StoredPartial {
+    /// Decodes it; `series` is for the message.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn partial(&self, series: SeriesId) -> Result<Partial, StoreError> {
+        let start = self.window.start();
+        Partial::decode(&self.body, start)
+            .map_err(|error| StoreError::Read(format!("series {}, window {start:?}: {error}", series.0)))
+    }
+}
+
 /// What can go wrong in a store.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -224,11 +265,44 @@ pub trait Store: Send + Sync + 'static {
     /// An origin has no stream any more: forgets the live state of its open windows.
     fn drop_live(&self, origin: &Origin);
 
-    /// All series for which `wanted` answers yes, ordered by id.
-    fn series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry>;
+    /// The series from a number on, ordered by id, a bounded page of them. Whatever is done with them, and however long it
+    /// takes, holds nothing up: a series that is not in the page is new or gone.
+    fn series_from(&self, from: SeriesId) -> Page<SeriesEntry>;
 
-    /// Every gateway that ever delivered or said hello.
-    fn gateways(&self) -> Vec<GatewayEntry>;
+    /// The gateways that ever delivered or said hello, from a number on, a bounded page of them.
+    fn gateways_from(&self, from: u32) -> Page<GatewayEntry>;
+
+    /// The partials of the first stretch of time at or after `from` in which a series may have windows that start before `to`:
+    /// the highest revision of each name, in order of their windows. `None`: there are no more. Blocks on the disk: call
+    /// it on a thread that may.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn piece(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Piece>, StoreError>;
+
+    /// All series for which `wanted` answers yes, ordered by id. For tests and small stores: it walks all of them.
+    fn series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry> {
+        let mut found = Vec::new();
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let page = self.series_from(SeriesId(from));
+            found.extend(page.entries.into_iter().filter(|entry| wanted(&entry.gateway, &entry.key)));
+            next = page.next;
+        }
+        found
+    }
+
+    /// Every gateway that ever delivered or said hello. For tests and small stores: it walks all of them.
+    fn gateways(&self) -> Vec<GatewayEntry> {
+        let mut found = Vec::new();
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let page = self.gateways_from(from);
+            found.extend(page.entries);
+            next = page.next;
+        }
+        found
+    }
 
     /// Visits the partials of the series whose windows start in [from, to): the highest revision of each name,
     /// series by series in the order given, windows in order of their start. Blocks on the disk: call it on a
@@ -242,7 +316,22 @@ pub trait Store: Send + Sync + 'static {
         from: Timestamp,
         to: Timestamp,
         visit: &mut dyn FnMut(SeriesId, Window, &Partial) -> ControlFlow<()>,
-    ) -> Result<(), StoreError>;
+    ) -> Result<(), StoreError> {
+        for id in series {
+            let mut at = from;
+            while at < to
+                && let Some(piece) = self.piece(*id, at, to)?
+            {
+                for row in &piece.rows {
+                    if visit(*id, row.window, &row.partial(*id)?).is_break() {
+                        return Ok(());
+                    }
+                }
+                at = piece.next;
+            }
+        }
+        Ok(())
+    }
 
     /// Forgets the windows that end before; returns how many partials went.
     ///

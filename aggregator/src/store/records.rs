@@ -105,9 +105,6 @@ pub(super) struct GatewayRecord {
     name: String,
     #[prost(sint64, optional, tag = "3")]
     watermark: Option<i64>,
-    /// Number of its present origin.
-    #[prost(uint32, optional, tag = "4")]
-    present: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -188,13 +185,12 @@ impl Stored for Gateway {
             site: self.id.site.as_str().to_owned(),
             name: self.id.name.as_str().to_owned(),
             watermark: self.watermark.map(Timestamp::as_nanos),
-            present: self.present,
         }
     }
 
     fn restore(record: GatewayRecord) -> Option<Self> {
         let id = GatewayId { site: Name::new(&record.site).ok()?, name: Name::new(&record.name).ok()? };
-        Some(Self { id, watermark: record.watermark.map(Timestamp::from_nanos), present: record.present })
+        Some(Self { id, watermark: record.watermark.map(Timestamp::from_nanos), present: None })
     }
 }
 

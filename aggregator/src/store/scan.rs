@@ -3,50 +3,37 @@
 //! Bucket by bucket, memory first and packs second: a row that has left memory is in a pack by then. A name found
 //! twice counts once, with its highest revision. At most one bucket of one series is held at a time.
 
-use std::ops::ControlFlow;
-
 use catchment_journal::Disk;
-use catchment_partial::{Partial, Timestamp, Window};
+use catchment_partial::Timestamp;
 
 use super::{
-    SeriesId, StoreError,
+    Piece, SeriesId, StoreError, StoredPartial,
     groups::group_of,
     inner::{Inner, read},
     row::{Row, bucket_end, bucket_of, resolve},
 };
 
-/// See [`super::Store::scan`].
-pub(super) fn scan<D: Disk>(
+/// See [`super::Store::piece`]: a piece is a bucket.
+pub(super) fn piece<D: Disk>(
     inner: &Inner<D>,
-    series: &[SeriesId],
+    series: SeriesId,
     from: Timestamp,
     to: Timestamp,
-    visit: &mut dyn FnMut(SeriesId, Window, &Partial) -> ControlFlow<()>,
-) -> Result<(), StoreError> {
+) -> Result<Option<Piece>, StoreError> {
     inner.settle();
     if inner.is_torn() {
         // Memory may lack what was acknowledged.
         inner.healthy()?;
     }
-    for id in series {
-        // Before its first window there is nothing of it, though there may be packs of its group.
-        let first = read(&inner.state).catalog.series.get(id.0).map(|series| series.first);
-        let mut at = first.map_or(from, |first| from.max(first));
-        while at < to {
-            let Some((bucket, rows)) = next_bucket(inner, id.0, at, to)? else { break };
-            for row in &rows {
-                let window = row.name.window();
-                let partial = Partial::decode(&row.body, window.start()).map_err(|e| {
-                    StoreError::Read(format!("series {}, window {:?}: {e}", id.0, window.start()))
-                })?;
-                if visit(*id, window, &partial).is_break() {
-                    return Ok(());
-                }
-            }
-            at = bucket_end(bucket);
-        }
+    // Before its first window there is nothing of it, though there may be packs of its group.
+    let first = read(&inner.state).catalog.series.get(series.0).map(|series| series.first);
+    let from = first.map_or(from, |first| from.max(first));
+    if from >= to {
+        return Ok(None);
     }
-    Ok(())
+    let Some((bucket, rows)) = next_bucket(inner, series.0, from, to)? else { return Ok(None) };
+    let stored = |row: Row| StoredPartial { window: row.name.window(), body: row.body };
+    Ok(Some(Piece { rows: rows.into_iter().map(stored).collect(), next: bucket_end(bucket) }))
 }
 
 /// The first bucket in which a series may have windows that start in [from, to), and these, resolved: there may be none.

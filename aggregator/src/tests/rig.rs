@@ -59,6 +59,10 @@ pub(super) fn operator() -> Identity {
     Identity::Operator(OperatorId { name: name("ada") })
 }
 
+pub(super) fn other_operator() -> Identity {
+    Identity::Operator(OperatorId { name: name("eve") })
+}
+
 pub(super) fn device() -> Identity {
     Identity::Device(DeviceId { site: name("berlin"), name: name("d1") })
 }
@@ -151,9 +155,19 @@ fn copy_folder(from: &Path, to: &Path) {
 }
 
 pub(super) fn channel(addr: SocketAddr, identity: &Path) -> Channel {
+    channel_with(addr, identity, |endpoint| endpoint)
+}
+
+/// A connection of a client with settings of its own.
+pub(super) fn channel_with(
+    addr: SocketAddr,
+    identity: &Path,
+    settings: impl FnOnce(Endpoint) -> Endpoint,
+) -> Channel {
     let tls = ClientTls::new(&IdentityFolder::load(identity).unwrap(), &[ALPN_GRPC]).unwrap();
     let connector = GrpcConnector::new(tls, Role::Aggregator, PATIENCE);
-    Endpoint::from(endpoint_uri(&format!("https://{addr}")).unwrap()).connect_with_connector_lazy(connector)
+    let endpoint = Endpoint::from(endpoint_uri(&format!("https://{addr}")).unwrap());
+    settings(endpoint).connect_with_connector_lazy(connector)
 }
 
 impl Running {

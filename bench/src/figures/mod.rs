@@ -1,9 +1,11 @@
 //! The figures: each measures the product and its reference in turn, and answers rows of the report.
 
 mod aggregator;
+mod fair;
 mod growth;
 mod idle;
 mod latency;
+mod sharing;
 mod throughput;
 mod uplink;
 
@@ -23,7 +25,7 @@ use crate::{
 };
 
 /// All figures, in the order of the report.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 13] = [
     "frames",
     "json",
     "line-protocol",
@@ -34,6 +36,8 @@ pub(crate) const NAMES: [&str; 11] = [
     "uplink",
     "aggregator",
     "latency",
+    "fair",
+    "sharing",
     "growth",
 ];
 
@@ -63,7 +67,7 @@ impl Bench {
     /// The shape of a load that is as fast as it gets.
     pub(crate) fn shape(&self, kind: Kind, ending: Ending) -> Shape {
         let (connections, in_flight) = kind.defaults();
-        let each_alone = kind == Kind::Singles;
+        let each_alone = kind.writes_each();
         Shape { connections, in_flight, duration: self.duration, each_alone, ending, rate: None }
     }
 
@@ -116,6 +120,11 @@ pub(crate) fn at_least(floor: f64, aim: f64) -> Goal {
     Goal { measure: Measure::Ours, better: Better::Higher, floor, aim }
 }
 
+/// Our figure must stay below these.
+pub(crate) fn at_most(floor: f64, aim: f64) -> Goal {
+    Goal { measure: Measure::Ours, better: Better::Lower, floor, aim }
+}
+
 /// Our figure, as a multiple of the reference's, must reach these.
 pub(crate) fn times(floor: f64, aim: f64) -> Goal {
     Goal { measure: Measure::Ratio, better: Better::Higher, floor, aim }
@@ -139,6 +148,11 @@ fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()>
         "uplink" => report.figures.push(uplink::run(bench)?),
         "aggregator" => report.figures.extend(aggregator::run(bench)?),
         "latency" => report.figures.extend(latency::run(bench)?),
+        "fair" => {
+            report.growth.push(fair::windows(bench)?);
+            report.figures.extend(fair::run_all(bench)?);
+        }
+        "sharing" => report.figures.push(sharing::run(bench)?),
         "growth" => growth::run(bench, &mut report.growth)?,
         other => anyhow::bail!("no such figure: {other}"),
     }

@@ -139,10 +139,15 @@ pub(super) fn mqtt(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     });
     let missing = broker.as_ref().err().cloned();
     let mut figures = Vec::new();
-    for (connections, in_flight, goal) in [(64, 1, times(1.5, 3.0)), (4, 100, times(3.0, 5.0))] {
-        let shape = Shape { connections, in_flight, ..bench.shape(Kind::Mqtt, Ending::Acknowledged) };
+    let loads = [
+        (Kind::Mqtt, 64, 1, times(1.0, 1.2), ""),
+        (Kind::Mqtt, 4, 100, times(3.0, 5.0), ", many a write"),
+        (Kind::MqttAlone, 4, 100, times(3.0, 6.0), ", each a write of its own"),
+    ];
+    for (kind, connections, in_flight, goal, how) in loads {
+        let shape = Shape { connections, in_flight, ..bench.shape(kind, Ending::Acknowledged) };
         let measure = |target: &Target| {
-            let outcome = load(Kind::Mqtt, target, shape)?;
+            let outcome = load(kind, target, shape)?;
             Ok(outcome.per_cpu(outcome.messages))
         };
         let mut theirs = || {
@@ -153,7 +158,7 @@ pub(super) fn mqtt(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         let name = format!("mosquitto, same load, nothing durable (a bare server that only answers: {bare})");
         let theirs = missing.clone().map_or(Ok(&mut theirs as _), Err);
         let (ours, reference) = bench.in_turn_if(&mut || measure(&site.target(&devices)), name, theirs)?;
-        let what = format!("MQTT QoS 1, {connections} connections, {in_flight} in flight");
+        let what = format!("MQTT QoS 1, {connections} connections, {in_flight} in flight{how}");
         figures.push(Figure { what, unit: "publishes/CPU-s", ours, reference, goal });
     }
     Ok(figures)

@@ -37,6 +37,8 @@ pub(crate) enum Kind {
     LineProtocol,
     /// MQTT 3.1.1, QoS 1, one reading a publish
     Mqtt,
+    /// MQTT 3.1.1, QoS 1, each publish written alone
+    MqttAlone,
     /// Full handshakes
     Handshakes,
     /// Silent connections; needs --pid
@@ -54,10 +56,16 @@ impl Kind {
             Self::Json | Self::JsonUnnumbered => (8, 256),
             Self::LineProtocol => (8, 64),
             Self::Mqtt => (64, 1),
+            Self::MqttAlone => (4, 100),
             Self::Handshakes => (32, 1),
             Self::Idle => (1_000, 1),
             Self::Delivery => (2, 64),
         }
+    }
+
+    /// Whether each message is written alone, as clients do, rather than many at once.
+    pub(crate) fn writes_each(self) -> bool {
+        matches!(self, Self::Singles | Self::MqttAlone)
     }
 
     /// The application protocols that a client offers.
@@ -87,7 +95,7 @@ impl Kind {
                 let stock = line_protocol::Stock::new();
                 Box::new(move |n| Box::new(line_protocol::LineProtocol::new(&stock, n)))
             }
-            Self::Mqtt => {
+            Self::Mqtt | Self::MqttAlone => {
                 let stock = mqtt::Stock::new();
                 Box::new(move |n| Box::new(mqtt::Mqtt::new(&stock, epoch(n), n)))
             }
@@ -219,7 +227,7 @@ pub(crate) fn start(arguments: &Arguments) -> anyhow::Result<()> {
                 (false, _) => Ending::Acknowledged,
             };
             let rate = arguments.rate;
-            let each_alone = kind == Kind::Singles;
+            let each_alone = kind.writes_each();
             let shape = Shape { connections, in_flight, duration, each_alone, ending, rate };
             let counter = http.filter(|_| ending == Ending::Told);
             ensure!(counter.is_some() || ending != Ending::Told, "--http: nothing else tells what was taken");

@@ -119,17 +119,29 @@ impl Speaker for Frames {
     }
 
     fn take(&mut self, input: &mut BytesMut) -> anyhow::Result<Taken> {
-        while let Some((body, _)) = frame::split(input, ANSWER_BYTES_MAX)? {
-            let length = body.len();
-            let message = wire::GatewayMessage::decode(body)?;
-            input.advance(frame::HEADER_BYTES + length);
-            match message.kind {
-                Some(Kind::Welcome(_)) => self.greeted = true,
-                Some(Kind::Ack(ack)) => self.acknowledged = ack.ack,
-                Some(Kind::Refusal(refusal)) => anyhow::bail!("refused: {}", refusal.message),
-                None => {}
-            }
-        }
-        Ok(Taken { greeted: self.greeted, acknowledged: self.acknowledged })
+        take_answers(input, &mut self.greeted, &mut self.acknowledged)
     }
+}
+
+/// Takes whole answers of a gateway off the bytes received.
+///
+/// # Errors
+/// A refusal, or what is no answer.
+pub(crate) fn take_answers(
+    input: &mut BytesMut,
+    greeted: &mut bool,
+    acknowledged: &mut u64,
+) -> anyhow::Result<Taken> {
+    while let Some((body, _)) = frame::split(input, ANSWER_BYTES_MAX)? {
+        let length = body.len();
+        let message = wire::GatewayMessage::decode(body)?;
+        input.advance(frame::HEADER_BYTES + length);
+        match message.kind {
+            Some(Kind::Welcome(_)) => *greeted = true,
+            Some(Kind::Ack(ack)) => *acknowledged = ack.ack,
+            Some(Kind::Refusal(refusal)) => anyhow::bail!("refused: {}", refusal.message),
+            None => {}
+        }
+    }
+    Ok(Taken { greeted: *greeted, acknowledged: *acknowledged })
 }

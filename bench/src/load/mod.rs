@@ -4,6 +4,7 @@
 //! acknowledged; what the server used of its processors is read just before and just after. Two threads at the most,
 //! each with an event loop of its own: the machine's processors are shared with the server.
 
+pub(crate) mod backfill;
 pub(crate) mod by_hand;
 pub(crate) mod connection;
 pub(crate) mod delivery;
@@ -13,6 +14,7 @@ pub(crate) mod idle;
 pub(crate) mod json;
 pub(crate) mod line_protocol;
 pub(crate) mod mqtt;
+pub(crate) mod questions;
 mod ticks;
 pub(crate) mod walk;
 

@@ -19,7 +19,8 @@ use crate::{AcceptConfig, Accepted, HandshakeFailure, Role, ServerTls, TlsFailur
 async fn stalled_handshakes_delay_nobody() {
     let pki = Pki::new();
     // Longer than the test waits: whoever had to wait for a stalled handshake would be seen.
-    let config = AcceptConfig { connections_max: 16, handshake_timeout: 30 * PATIENCE };
+    let config =
+        AcceptConfig { connections_max: 16, handshake_timeout: 30 * PATIENCE, ..AcceptConfig::default() };
     let server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
     let mut stalled = Vec::new();
     for _ in 0..5 {
@@ -33,9 +34,79 @@ async fn stalled_handshakes_delay_nobody() {
 }
 
 #[tokio::test]
+async fn handshakes_have_places_of_their_own_and_the_stalled_give_way() {
+    use tokio::io::AsyncWriteExt as _;
+    let pki = Pki::new();
+    let config = AcceptConfig {
+        connections_max: 1,
+        handshakes_max: 4,
+        handshake_timeout: 30 * PATIENCE,
+        ..AcceptConfig::default()
+    };
+    let server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
+    let mut stalled = Vec::new();
+    for number in 0..40 {
+        let mut stream = TcpStream::connect(server.addr).await.unwrap();
+        if number % 2 == 0 {
+            // The header of a handshake record, and the first bytes of it.
+            stream.write_all(&[22, 3, 1, 2, 0, 1]).await.unwrap();
+        }
+        stalled.push(stream);
+    }
+    let tls = pki.client(Role::Device, "a");
+    let port = server.addr.port();
+    let (mut stream, _) = tls.connect("127.0.0.1", port, Role::Gateway, PATIENCE).await.unwrap();
+    ping(&mut stream).await.unwrap();
+    assert_eq!(server.seen.failure().await, HandshakeFailure::GaveWay);
+}
+
+#[tokio::test]
+async fn connections_that_sent_nothing_give_way() {
+    let pki = Pki::new();
+    let config = AcceptConfig { connections_max: 3, handshake_timeout: PATIENCE, ..AcceptConfig::default() };
+    let mut server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
+    let (tls, port) = (pki.client(Role::Device, "a"), server.addr.port());
+    let connect = async || tls.connect("127.0.0.1", port, Role::Gateway, PATIENCE).await.unwrap().0;
+    let mut busy = connect().await;
+    ping(&mut busy).await.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(connect().await);
+        // It is served, so it has its place.
+        server.peers.recv().await.unwrap();
+    }
+    let mut last = connect().await;
+    ping(&mut last).await.unwrap();
+    ping(&mut busy).await.unwrap();
+    let ended = ping(&mut silent[0]).await;
+    assert!(ended.is_err());
+}
+
+#[tokio::test]
+async fn an_address_has_its_places() {
+    let pki = Pki::new();
+    let config = AcceptConfig {
+        connections_per_address_max: 1,
+        handshake_timeout: PATIENCE,
+        ..AcceptConfig::default()
+    };
+    let server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
+    let (tls, port) = (pki.client(Role::Device, "a"), server.addr.port());
+    let (mut first, _) = tls.connect("127.0.0.1", port, Role::Gateway, PATIENCE).await.unwrap();
+    ping(&mut first).await.unwrap();
+    let _second = tls.connect("127.0.0.1", port, Role::Gateway, PATIENCE).await;
+    assert_eq!(server.seen.failure().await, HandshakeFailure::Address);
+    ping(&mut first).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stalled_handshake_ends_by_its_deadline() {
     let pki = Pki::new();
-    let config = AcceptConfig { connections_max: 16, handshake_timeout: Duration::from_millis(100) };
+    let config = AcceptConfig {
+        connections_max: 16,
+        handshake_timeout: Duration::from_millis(100),
+        ..AcceptConfig::default()
+    };
     let server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
     let _stalled = TcpStream::connect(server.addr).await.unwrap();
     assert_eq!(server.seen.failure().await, HandshakeFailure::Timeout);
@@ -56,7 +127,7 @@ async fn what_is_not_tls_is_refused_and_counted() {
 #[tokio::test]
 async fn connections_beyond_the_bound_wait_for_a_place() {
     let pki = Pki::new();
-    let config = AcceptConfig { connections_max: 1, handshake_timeout: PATIENCE };
+    let config = AcceptConfig { connections_max: 1, handshake_timeout: PATIENCE, ..AcceptConfig::default() };
     let mut server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
     let (first, second) = (pki.client(Role::Device, "first"), pki.client(Role::Device, "second"));
     let port = server.addr.port();
@@ -84,7 +155,7 @@ async fn shutdown_gives_handshakes_up_and_leaves_connections_alone() {
     let tls = ServerTls::new(&pki.folder(Role::Gateway, "gw"), &[]).unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let config = AcceptConfig { connections_max: 16, handshake_timeout: PATIENCE };
+    let config = AcceptConfig { connections_max: 16, handshake_timeout: PATIENCE, ..AcceptConfig::default() };
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async { drop(stopped.await) };
     let task = tokio::spawn(accept_loop(listener, tls, config, Arc::new(Seen::default()), shutdown, echo));
@@ -115,7 +186,8 @@ fn a_connection_moves_to_another_runtime() {
         let listener = accepting.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (sender, mut receiver) = mpsc::channel::<Accepted>(1);
-        let config = AcceptConfig { connections_max: 16, handshake_timeout: PATIENCE };
+        let config =
+            AcceptConfig { connections_max: 16, handshake_timeout: PATIENCE, ..AcceptConfig::default() };
         let serve = move |accepted| {
             let sender = sender.clone();
             async move { sender.send(accepted).await.unwrap() }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 
@@ -145,7 +145,8 @@ impl Echo {
     }
 
     pub(super) async fn of(pki: &Pki) -> Self {
-        let config = AcceptConfig { connections_max: 16, handshake_timeout: PATIENCE };
+        let config =
+            AcceptConfig { connections_max: 16, handshake_timeout: PATIENCE, ..AcceptConfig::default() };
         Self::start(&pki.folder(Role::Gateway, "gw"), config).await
     }
 }
@@ -156,12 +157,22 @@ impl Drop for Echo {
     }
 }
 
-pub(super) async fn echo(mut accepted: Accepted) {
+/// Echoes until the connection ends, or gives way before its first byte.
+pub(super) async fn echo(accepted: Accepted) {
+    let Accepted { mut stream, place, .. } = accepted;
+    let (evict, evicted) = oneshot::channel::<()>();
+    place.give_way(move || _ = evict.send(()));
     let mut byte = [0];
-    while let Ok(1) = accepted.stream.read(&mut byte).await {
-        if accepted.stream.write_all(&byte).await.is_err() || accepted.stream.flush().await.is_err() {
+    let mut read = tokio::select! {
+        read = stream.read(&mut byte) => read,
+        Ok(()) = evicted => return,
+    };
+    place.heard();
+    while let Ok(1) = read {
+        if stream.write_all(&byte).await.is_err() || stream.flush().await.is_err() {
             return;
         }
+        read = stream.read(&mut byte).await;
     }
 }
 

@@ -123,6 +123,11 @@ impl Lines {
         Self { grammar, bytes_max, scanned: 0, scan: Scan::Unquoted, skipping: false }
     }
 
+    /// Whether it is within a line that was refused as too long.
+    pub const fn skips(&self) -> bool {
+        self.skipping
+    }
+
     /// Looks at the front of the buffer, which begins where the bytes consumed before ended.
     pub fn next<'b>(&mut self, buffer: &'b [u8]) -> Next<'b> {
         self.step(buffer, false)

@@ -223,6 +223,7 @@ impl Desk {
         let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) else {
             return Ok(Answer::Ended);
         };
+        shard.device_room(device)?;
         learn(session, device, intake, self.series_max, shard)?;
         let epoch = session.epoch.clone();
         let before = epoch.as_deref().map_or(0, |epoch| shard.state().highest(device, epoch));

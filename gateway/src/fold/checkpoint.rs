@@ -1,7 +1,8 @@
 //! The state as bytes, so that a journal's beginning can be released.
 //!
-//! A protobuf message without a .proto file, like the entries. The due order is part of the state (it decides
-//! which windows share a batch), so it is written down and not derived.
+//! A protobuf message without a .proto file, like the entries. The due order is part of the state (it decides which
+//! windows share a batch): each window says at which position it fell in line, and the watermark says which are late.
+//! Versions before wrote the order down as a whole.
 
 use catchment_partial::{Partial, Timestamp, Width, Window};
 use catchment_proto::{Labels, MetricName, Name, wire::Label};
@@ -24,14 +25,21 @@ struct Checkpoint {
     next_batch: u64,
     #[prost(message, repeated, tag = "4")]
     devices: Vec<DeviceMessage>,
+    /// The due order, of a version before.
     #[prost(message, repeated, tag = "5")]
     on_time: Vec<PlaceMessage>,
     #[prost(message, repeated, tag = "6")]
     late: Vec<PlaceMessage>,
+    /// The due order stands with the windows.
+    #[prost(bool, tag = "7")]
+    in_windows: bool,
 }
 
+/// Tag of a device in the checkpoint.
+pub(super) const DEVICES_TAG: u32 = 4;
+
 #[derive(Clone, PartialEq, prost::Message)]
-struct DeviceMessage {
+pub(super) struct DeviceMessage {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(message, repeated, tag = "2")]
@@ -82,6 +90,9 @@ struct OpenMessage {
     revision: u64,
     #[prost(bytes = "vec", tag = "5")]
     partial: Vec<u8>,
+    /// How far before the part it fell in line: not 0 only after damage to the journal.
+    #[prost(uint64, tag = "6")]
+    in_line_before: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -114,16 +125,12 @@ impl CheckpointError {
     }
 }
 
-fn place_message((device, series, window): Place, part: u64) -> PlaceMessage {
-    PlaceMessage { device, series, window: window.index(), width_ms: window.width().as_millis(), part }
-}
-
 fn window(index: i64, width_ms: u32) -> Result<Window, CheckpointError> {
     let width = Width::from_millis(width_ms).map_err(CheckpointError::new)?;
     Window::from_index(index, width).ok_or_else(|| CheckpointError::new("a window out of range"))
 }
 
-fn device_message(device: &Device) -> DeviceMessage {
+pub(super) fn device_message(device: &Device) -> DeviceMessage {
     let open = |open: &Open| {
         let mut partial = Vec::new();
         open.partial.encode(open.window.start(), &mut partial);
@@ -133,6 +140,7 @@ fn device_message(device: &Device) -> DeviceMessage {
             part: open.part,
             revision: open.revision,
             partial,
+            in_line_before: open.part.saturating_sub(open.in_line),
         }
     };
     let label = |(name, value): (&str, &str)| Label { name: name.to_owned(), value: value.to_owned() };
@@ -185,22 +193,57 @@ fn device(message: DeviceMessage) -> Result<Device, CheckpointError> {
         for open in series.open {
             let window = window(open.window, open.width_ms)?;
             let partial = Partial::decode(&open.partial, window.start()).map_err(CheckpointError::new)?;
-            added.open.push(Open { window, part: open.part, revision: open.revision, partial });
+            let (part, revision) = (open.part, open.revision);
+            let in_line = part.saturating_sub(open.in_line_before);
+            added.open.get_or_open(window, || Open { window, part, revision, in_line, partial });
+            device.open_windows += 1;
         }
     }
     Ok(device)
 }
 
+/// The due order of what is open: a window that ends at or before the watermark is late.
+fn due_of(devices: &[Device], watermark: Option<Timestamp>) -> Due {
+    let mut due = Due::default();
+    for (device, index) in devices.iter().zip(0_u32..) {
+        for (series, number) in device.series.iter().zip(0_u32..) {
+            for open in series.open.iter() {
+                let place = (index, number, open.window);
+                if watermark.is_some_and(|watermark| open.window.end() <= watermark) {
+                    due.push_late(open.in_line, place);
+                } else {
+                    due.push_on_time(open.in_line, place);
+                }
+            }
+        }
+    }
+    due
+}
+
+/// The due order as a version before wrote it.
+fn due_of_lists(on_time: &[PlaceMessage], late: &[PlaceMessage]) -> Result<Due, CheckpointError> {
+    let place = |place: &PlaceMessage| -> Result<Place, CheckpointError> {
+        Ok((place.device, place.series, window(place.window, place.width_ms)?))
+    };
+    let mut due = Due::default();
+    for message in on_time {
+        due.push_on_time(message.part, place(message)?);
+    }
+    for message in late {
+        due.push_late(message.part, place(message)?);
+    }
+    Ok(due)
+}
+
 impl State {
-    /// The state as bytes.
-    pub fn encode(&self) -> Vec<u8> {
+    /// What stands before the devices.
+    pub(super) fn encode_head(&self) -> Vec<u8> {
         let checkpoint = Checkpoint {
             width_ms: self.width.map_or(0, Width::as_millis),
             watermark_ns: self.watermark.map(Timestamp::as_nanos),
             next_batch: self.next_batch,
-            devices: self.devices.iter().map(device_message).collect(),
-            on_time: self.due.on_time().map(|(part, place)| place_message(place, part)).collect(),
-            late: self.due.late().map(|(part, place)| place_message(place, part)).collect(),
+            in_windows: true,
+            ..Checkpoint::default()
         };
         checkpoint.encode_to_vec()
     }
@@ -218,24 +261,67 @@ impl State {
         let devices: Vec<Device> = checkpoint.devices.into_iter().map(device).collect::<Result<_, _>>()?;
         let names: HashMap<Name, u32> =
             devices.iter().zip(0_u32..).map(|(device, index)| (device.name.clone(), index)).collect();
-        let mut due = Due::default();
-        for place in checkpoint.on_time {
-            let window = window(place.window, place.width_ms)?;
-            due.push_on_time(place.part, (place.device, place.series, window));
-        }
-        for place in checkpoint.late {
-            due.push_late(place.part, (place.device, place.series, window(place.window, place.width_ms)?));
-        }
+        let watermark = checkpoint.watermark_ns.map(Timestamp::from_nanos);
+        let due = match checkpoint.in_windows {
+            true => due_of(&devices, watermark),
+            false => due_of_lists(&checkpoint.on_time, &checkpoint.late)?,
+        };
         let series_count = devices.iter().map(|device| device.series.len()).sum();
         Ok(Self {
             width,
-            watermark: checkpoint.watermark_ns.map(Timestamp::from_nanos),
+            watermark,
             next_batch: checkpoint.next_batch,
             devices,
             names,
             due,
             series_count,
             suspect: None,
+            snapshot: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fold::{ConfigureEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry};
+
+    fn lists(state: &State) -> (Vec<PlaceMessage>, Vec<PlaceMessage>) {
+        let message = |(part, (device, series, window)): (u64, Place)| PlaceMessage {
+            device,
+            series,
+            window: window.index(),
+            width_ms: window.width().as_millis(),
+            part,
+        };
+        (state.due.on_time().map(message).collect(), state.due.late().map(message).collect())
+    }
+
+    #[test]
+    fn a_checkpoint_of_a_version_before_is_read() {
+        let mut state = State::default();
+        let introduced = [
+            Entry::Configure(ConfigureEntry { width_ms: 10 }),
+            Entry::Device(DeviceEntry { index: 0, name: "a".to_owned() }),
+            Entry::Series(SeriesEntry { metric: "m".to_owned(), ..SeriesEntry::default() }),
+        ];
+        for (entry, position) in introduced.iter().zip(1..) {
+            state.apply(position, entry).unwrap();
+        }
+        state.watermark = Some(Timestamp::from_nanos(50_000_000));
+        for (time, position) in [(5_000_000, 10), (105_000_000, 20), (25_000_000, 30)] {
+            let (series, time, value) = (vec![0], vec![time], vec![1.0]);
+            let intake = IntakeEntry { series, time, value, ..IntakeEntry::default() };
+            state.apply(position, &Entry::Intake(intake)).unwrap();
+        }
+        assert_eq!(state.open_count(), (3, 2));
+        let new = state.encode();
+        let (on_time, late) = lists(&state);
+        let mut checkpoint = Checkpoint::decode(&*new).unwrap();
+        (checkpoint.in_windows, checkpoint.on_time, checkpoint.late) = (false, on_time, late);
+        let old = State::decode(&checkpoint.encode_to_vec()).unwrap();
+        assert_eq!(old.due, state.due);
+        assert_eq!(State::decode(&new).unwrap().due, state.due);
+        assert_eq!(old.encode(), new);
     }
 }

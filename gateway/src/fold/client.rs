@@ -52,6 +52,7 @@ impl Device {
 
 impl State {
     pub(super) fn keep_client(&mut self, entry: &ClientEntry) -> Result<(), ApplyError> {
+        self.before_change(entry.device);
         let device = self
             .devices
             .get_mut(entry.device as usize)

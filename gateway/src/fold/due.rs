@@ -121,12 +121,34 @@ impl Due {
         }
     }
 
+    /// Open windows behind a rank, or all, in order: on-time ones, then late ones.
+    pub(super) fn behind(&self, rank: Option<Rank>) -> impl Iterator<Item = Rank> {
+        let (on_time_from, late_from) = match rank {
+            None => (Some(None), None),
+            Some((LATE, _, opened, place)) => (None, Some((opened, place))),
+            Some((_, end, _, place)) => (Some(Some((end, place))), None),
+        };
+        let on_time = on_time_from.into_iter().flat_map(move |from| {
+            let first = from.map_or(Bound::Unbounded, |(end, _)| Bound::Included(end));
+            self.on_time.range((first, Bound::Unbounded)).flat_map(move |(end, ending)| {
+                let after = from.filter(|(first, _)| first == end);
+                let after = after.map_or(Bound::Unbounded, |(_, place)| Bound::Excluded(place));
+                ending.places.range((after, Bound::Unbounded)).map(|(place, _)| (ON_TIME, *end, 0, *place))
+            })
+        });
+        let after = late_from.map_or(Bound::Unbounded, Bound::Excluded);
+        let late = self.late.range((after, Bound::Unbounded));
+        on_time.chain(late.map(|(opened, place)| (LATE, Timestamp::MIN, *opened, *place)))
+    }
+
     /// All on-time windows in order, with the positions at which they were opened.
+    #[cfg(test)]
     pub(super) fn on_time(&self) -> impl Iterator<Item = (u64, Place)> {
         self.on_time.values().flat_map(|ending| ending.places.iter().map(|(place, part)| (*part, *place)))
     }
 
     /// All late windows in order, with the positions at which they were opened.
+    #[cfg(test)]
     pub(super) fn late(&self) -> impl Iterator<Item = (u64, Place)> {
         self.late.iter().copied()
     }

@@ -4,9 +4,14 @@ use catchment_partial::{Timestamp, Width, Window};
 use catchment_proto::{Labels, MetricName, Name};
 
 use super::{
+    due::Rank,
     entry::{CloseEntry, LastClosed},
     state::{Emitted, State},
 };
+
+/// Where a walk over the open windows has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenPlace(Rank);
 
 impl State {
     /// Width of new windows; `None` before the first configuration.
@@ -72,6 +77,11 @@ impl State {
         (self.due.len(), self.due.late_len())
     }
 
+    /// Open windows of a device.
+    pub fn open_of(&self, device: u32) -> usize {
+        self.devices.get(device as usize).map_or(0, |device| device.open_windows)
+    }
+
     /// End of the on-time window that falls due first.
     pub fn first_end(&self) -> Option<Timestamp> {
         self.due.first_end()
@@ -87,22 +97,30 @@ impl State {
         self.due.first_late()
     }
 
-    /// State of the open windows that changed at or after a position.
-    pub fn open_since(&self, position: u64) -> Vec<Emitted> {
-        let places = self.due.on_time().chain(self.due.late());
-        let changed = places.filter_map(|(_, (device, index, window))| {
-            let series = self.devices.get(device as usize)?.series.get(index as usize)?;
-            let open = series.open.iter().find(|open| open.window == window && open.revision >= position)?;
-            Some(Emitted {
-                device,
-                series: index,
-                window,
-                part: open.part,
-                revision: open.revision,
-                partial: open.partial.clone(),
-            })
-        });
-        changed.collect()
+    /// State of those among the next `most` open windows behind a place that changed at or after a position, and where
+    /// to look on; `None` behind the last.
+    pub fn open_since(
+        &self,
+        position: u64,
+        behind: Option<OpenPlace>,
+        most: usize,
+    ) -> (Vec<Emitted>, Option<OpenPlace>) {
+        let mut ranks = self.due.behind(behind.map(|OpenPlace(rank)| rank));
+        let mut changed = Vec::new();
+        let mut last = None;
+        for rank in ranks.by_ref().take(most) {
+            last = Some(OpenPlace(rank));
+            changed.extend(self.changed_since(position, rank));
+        }
+        let more = ranks.next().is_some();
+        (changed, last.filter(|_| more))
+    }
+
+    fn changed_since(&self, position: u64, (_, _, _, (device, index, window)): Rank) -> Option<Emitted> {
+        let series = self.devices.get(device as usize)?.series.get(index as usize)?;
+        let open = series.open.get(window).filter(|open| open.revision >= position)?;
+        let (part, revision, partial) = (open.part, open.revision, open.partial.clone());
+        Some(Emitted { device, series: index, window, part, revision, partial })
     }
 
     /// Limits a close to what fits a batch: at most `most` windows of one width, and, beyond the first, not more memory of
@@ -128,7 +146,7 @@ impl State {
     fn memory(&self, device: u32, series: u32, window: Window) -> usize {
         let series = self.devices.get(device as usize).and_then(|d| d.series.get(series as usize));
         let Some(series) = series else { return 0 };
-        let open = series.open.iter().find(|open| open.window == window);
+        let open = series.open.get(window);
         let labels: usize = series.labels.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
         let name = Name::LENGTH_MAX + series.metric.as_str().len() + labels;
         name + open.map_or(0, |open| open.partial.memory())

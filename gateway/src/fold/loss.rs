@@ -114,6 +114,7 @@ impl State {
     /// Leaves an entry out that does not fit, and says what that loses. Its numbers count as taken.
     pub fn leave_out(&mut self, intake: &IntakeEntry) -> Option<Loss> {
         let loss = self.missing(intake.device, &intake.epoch, intake.reaches());
+        self.before_change(intake.device);
         if let Some(device) = self.devices.get_mut(intake.device as usize) {
             device.advance(&intake.epoch, intake.reaches());
         }
@@ -122,6 +123,7 @@ impl State {
 
     pub(super) fn advance_all(&mut self, census: &CensusEntry) {
         for ((device, epoch), highest) in census.device.iter().zip(&census.epoch).zip(&census.highest) {
+            self.before_change(*device);
             if let Some(device) = self.devices.get_mut(*device as usize) {
                 device.advance(epoch, *highest);
             }

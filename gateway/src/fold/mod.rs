@@ -11,9 +11,11 @@ mod due;
 mod entry;
 mod lookup;
 mod loss;
+mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 pub use checkpoint::CheckpointError;
 pub use client::CLIENTS_MAX;
@@ -21,5 +23,6 @@ pub use entry::{
     CensusEntry, ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, IntakeEntry,
     LastClosed, NumbersEntry, SeriesEntry,
 };
+pub use lookup::OpenPlace;
 pub use loss::{Definitions, Loss};
 pub use state::{ApplyError, EPOCHS_MAX, Emission, Emitted, State};

@@ -18,6 +18,8 @@ use super::{
     client::Client,
     due::{Due, Place, Rank},
     entry::{CloseEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry},
+    snapshot::Snapshot,
+    windows::Windows,
 };
 
 /// Epochs of a device whose highest sequence number is kept; beyond, the one longest unused is forgotten.
@@ -29,6 +31,8 @@ pub(super) struct Open {
     pub(super) window: Window,
     pub(super) part: u64,
     pub(super) revision: u64,
+    /// Position by which it falls due: its part, unless that was opened in a stretch of the journal that is lost.
+    pub(super) in_line: u64,
     pub(super) partial: Partial,
 }
 
@@ -36,21 +40,15 @@ pub(super) struct Open {
 pub(super) struct Series {
     pub(super) metric: MetricName,
     pub(super) labels: Labels,
-    pub(super) open: Vec<Open>,
+    pub(super) open: Windows,
 }
 
 impl Series {
     /// Its open window of an interval, and whether an entry at this position opens it.
-    fn window(&mut self, window: Window, position: u64) -> (&mut Open, bool) {
-        let at = self.open.iter().rposition(|open| open.window == window);
-        let new = at.is_none();
-        let at = at.unwrap_or_else(|| {
-            // Mostly one at a time, in ten thousands of series.
-            self.open.reserve_exact(1);
-            self.open.push(Open { window, part: position, revision: position, partial: Partial::empty() });
-            self.open.len() - 1
-        });
-        (self.open.get_mut(at).expect("found or put there above"), new)
+    fn window(&mut self, window: Window, position: u64, in_line: u64) -> (&mut Open, bool) {
+        let (part, revision) = (position, position);
+        let new = || Open { window, part, revision, in_line, partial: Partial::empty() };
+        self.open.get_or_open(window, new)
     }
 }
 
@@ -94,6 +92,8 @@ pub(super) struct Device {
     /// MQTT clients whose sessions are kept; the one used last stands last.
     pub(super) clients: Vec<Client>,
     pub(super) series: Vec<Series>,
+    /// Open windows of all of its series.
+    pub(super) open_windows: usize,
     pub(super) index: HashMap<Labels, HashMap<MetricName, u32>>,
 }
 
@@ -105,6 +105,7 @@ impl Device {
             unnumbered: 0,
             clients: Vec::new(),
             series: Vec::new(),
+            open_windows: 0,
             index: HashMap::new(),
         }
     }
@@ -115,7 +116,7 @@ impl Device {
         if self.series.is_empty() {
             self.series.reserve_exact(1);
         }
-        self.series.push(Series { metric, labels, open: Vec::new() });
+        self.series.push(Series { metric, labels, open: Windows::default() });
     }
 
     /// Notes how far an epoch has got, or how many readings came without number.
@@ -218,6 +219,8 @@ pub struct State {
     pub(super) series_count: usize,
     /// Only while a damaged journal is replayed.
     pub(super) suspect: Option<Suspect>,
+    /// Under way.
+    pub(super) snapshot: Option<Box<Snapshot>>,
 }
 
 /// A stretch of the journal that is lost. A window that a device opens after it may have been opened within it
@@ -242,6 +245,7 @@ impl Default for State {
             due: Due::default(),
             series_count: 0,
             suspect: None,
+            snapshot: None,
         }
     }
 }
@@ -279,6 +283,7 @@ impl State {
     fn add_series(&mut self, entry: &SeriesEntry) -> Result<(), ApplyError> {
         let metric = MetricName::new(&entry.metric)?;
         let labels = Labels::new(entry.labels.iter().map(|l| (l.name.as_str(), l.value.as_str())))?;
+        self.before_change(entry.device);
         let device = self
             .devices
             .get_mut(entry.device as usize)
@@ -297,6 +302,7 @@ impl State {
         if intake.series.len() != intake.value.len() || intake.series.len() != intake.time.len() {
             return Err(ApplyError::Columns);
         }
+        self.before_change(intake.device);
         let device = self
             .devices
             .get_mut(intake.device as usize)
@@ -313,7 +319,7 @@ impl State {
             // Neighbours mostly belong to one window of one series: it is looked up once for all of them.
             let window = Window::containing(first, width);
             let Some(series) = device.series.get_mut(index as usize) else { return Ok(()) };
-            let (open, new) = series.window(window, position);
+            let (open, new) = series.window(window, position, opened);
             let (start, end) = (window.start(), window.end());
             let mut run = std::iter::from_fn(|| {
                 let same = |reading: &(u32, Timestamp, f64)| {
@@ -330,6 +336,7 @@ impl State {
             if !new {
                 continue;
             }
+            device.open_windows += 1;
             let place = (intake.device, index, window);
             if self.watermark.is_some_and(|watermark| end <= watermark) {
                 self.due.push_late(opened, place);
@@ -369,9 +376,10 @@ impl State {
     }
 
     fn take(&mut self, (device, series, window): Place) -> Option<Emitted> {
-        let open = &mut self.devices.get_mut(device as usize)?.series.get_mut(series as usize)?.open;
-        let at = open.iter().position(|open| open.window == window)?;
-        let open = open.swap_remove(at);
+        self.before_change(device);
+        let known = self.devices.get_mut(device as usize)?;
+        let open = known.series.get_mut(series as usize)?.open.remove(window)?;
+        known.open_windows = known.open_windows.saturating_sub(1);
         Some(Emitted {
             device,
             series,

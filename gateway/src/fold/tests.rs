@@ -174,6 +174,7 @@ fn run(steps: &[Step], checkpoints: bool) -> Run {
     let mut names = std::collections::HashSet::new();
     let (mut entries, mut numbers) = (Vec::new(), Vec::new());
     let mut seq = 0;
+    let mut snapshot: Option<Vec<u8>> = None;
     let last = [Step::Close { watermark_ms: 1_000, late_age: 0, all: true, take: u32::MAX }];
     // Many: a batch has windows of one width, and widths alternate.
     let drain = last.iter().cycle().take(400);
@@ -189,8 +190,10 @@ fn run(steps: &[Step], checkpoints: bool) -> Run {
             }
             Step::Width { width_ms } => Entry::Configure(ConfigureEntry { width_ms: *width_ms }),
             Step::Checkpoint => {
-                if checkpoints {
+                if checkpoints && snapshot.is_none() {
                     state = State::decode(&state.encode()).unwrap();
+                    state.begin_snapshot();
+                    snapshot = Some(state.encode());
                 }
                 continue;
             }
@@ -212,7 +215,14 @@ fn run(steps: &[Step], checkpoints: bool) -> Run {
             }
         }
         entries.push((position, entry));
+        // A device a step, while the others move on.
+        if position % 2 == 0
+            && let Some(bytes) = state.step_snapshot(1)
+        {
+            assert_eq!(Some(bytes), snapshot.take(), "a snapshot is of when it began");
+        }
     }
+    assert_eq!((snapshot, state.has_snapshot()), (None, false));
     assert_eq!(state.open_count(), (0, 0), "everything was closed");
     (merged, entries, numbers)
 }

@@ -69,6 +69,25 @@ impl Encoder {
             Kind::LineProtocol | Kind::Mqtt => {}
         }
     }
+
+    /// Why the connection ends, where no other answer says it. It is about no message: number 0.
+    pub fn farewell(self, code: &str, message: &str, out: &mut Vec<u8>) {
+        match self.kind {
+            Kind::Frames => put(
+                wire::gateway_message::Kind::Refusal(wire::Refusal {
+                    code: code.to_owned(),
+                    message: message.to_owned(),
+                    seq: 0,
+                }),
+                out,
+            ),
+            Kind::Json => {
+                let error = serde_json::json!({ "code": code, "message": message, "line": 0 });
+                line(&serde_json::json!({ "error": error }), out);
+            }
+            Kind::LineProtocol | Kind::Mqtt => {}
+        }
+    }
 }
 
 fn put(kind: wire::gateway_message::Kind, out: &mut Vec<u8>) {

@@ -10,16 +10,23 @@
 //!
 //! - `protocol`, `encode`: bytes to messages and answers to bytes, without sockets;
 //! - `read`, `write`: the two halves; `answers`: what is between them; `syncs`: what the writing half waits for;
-//! - `stream`: the socket and the buffers.
+//! - `patience`: deadlines; `vitals`: how a session is ended from outside; `unfinished`: the bound over all that is not
+//!   whole; `end`: why one ended, and what its device hears of it;
+//! - `turn`: when a session that was served reads on; `stream`: the socket and the buffers.
 
 pub mod answers;
 pub mod encode;
+mod end;
+mod patience;
 pub mod protocol;
 mod read;
 mod stream;
 pub mod syncs;
 #[cfg(test)]
 mod tests;
+mod turn;
+pub mod unfinished;
+pub mod vitals;
 mod write;
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
@@ -28,13 +35,13 @@ use catchment_certs::Accepted;
 use catchment_journal::Position;
 use catchment_settings::supervise::Supervisor;
 use prometheus_client::metrics::gauge::Gauge;
-use rmqtt_codec::v5::DisconnectReasonCode;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::end::End;
 use crate::{
     clock::Clock,
     decode::Limits,
@@ -47,6 +54,8 @@ use crate::{
         protocol::{Decoder, Kind, Protocols},
         stream::{Duplex, Inbox},
         syncs::Syncs,
+        turn::Turn,
+        vitals::{Sitting, Vitals},
     },
     shard::ShardCell,
 };
@@ -76,6 +85,8 @@ pub struct Context {
     pub syncs: Syncs,
     /// Who learns of a defect that the shard does not survive.
     pub supervisor: Arc<Supervisor>,
+    /// The worker's sessions, by when they were heard, and what they may take.
+    pub sitting: Sitting,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Cancelled when the gateway stops.
@@ -98,37 +109,18 @@ impl Context {
     }
 }
 
-/// Why a session ended, for the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The device closed the connection, or it broke.
-    Peer,
-    /// The device sent what cannot be read any further.
-    Broken,
-    /// The device was silent for longer than it said it would be.
-    Silent,
-    /// The device speaks a protocol that is not spoken here.
-    UnknownProtocol,
-    /// Another session of the device took its place.
-    Replaced,
-    /// The gateway stops.
-    Stopping,
-    /// The journal has failed.
-    Failed,
-}
-
 /// The protocol that the two sides agreed on: `None` without an offer, an error for one that is not spoken here.
 pub fn agreed(accepted: &Accepted) -> Result<Option<Kind>, End> {
     let kind = |alpn| Kind::agreed(alpn).ok_or(End::UnknownProtocol);
     accepted.alpn().map(kind).transpose()
 }
 
-/// Serves a connection until it ends. `end` is cancelled when the session must end.
+/// Serves a connection until it ends.
 pub async fn run<S>(
     stream: S,
     agreed: Result<Option<Kind>, End>,
     id: SessionId,
-    end: CancellationToken,
+    vitals: Rc<Vitals>,
     desk: Rc<RefCell<Desk>>,
     context: Rc<Context>,
 ) -> End
@@ -136,18 +128,17 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (stream, mut inbox) = (Duplex::new(stream), Inbox::default());
-    // The first bytes tell the protocol when the handshake did not.
-    let first = tokio::select! {
-        biased;
-        () = end.cancelled() => Err(ended(&context)),
-        read = stream.fill(&mut inbox) => match (read, inbox.unread().first()) {
-            (Ok(1..), Some(first)) => agreed.map(|agreed| agreed.unwrap_or_else(|| Kind::guess(*first))),
-            _ => Err(End::Peer),
-        },
+    let kind = match agreed {
+        Ok(Some(kind)) => Ok(kind),
+        Ok(None) => Box::pin(guess(&stream, &mut inbox, &vitals, &context)).await,
+        Err(why) => Err(why),
     };
-    let kind = match first {
+    let kind = match kind {
         Ok(kind) => kind,
-        Err(why) => return why,
+        Err(why) => {
+            context.metrics.end_session(why.reason());
+            return why;
+        }
     };
     let _open = Open::of(&context, kind);
     let session = Session {
@@ -157,10 +148,35 @@ where
         decoder: RefCell::new(Decoder::new(kind, context.limits, context.series_max, &context.protocols)),
         encoder: Encoder::new(kind),
         answers: Rc::default(),
-        end,
+        turn: Turn::default(),
+        vitals,
         context,
     };
-    session.serve(inbox).await
+    let why = session.serve(inbox).await;
+    session.context.metrics.end_session(why.reason());
+    why
+}
+
+/// The first byte tells the protocol when the handshake did not.
+async fn guess<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &Duplex<S>,
+    inbox: &mut Inbox,
+    vitals: &Vitals,
+    context: &Context,
+) -> Result<Kind, End> {
+    tokio::select! {
+        biased;
+        () = vitals.end.cancelled() => Err(vitals.why().unwrap_or(ended(context))),
+        read = stream.fill(inbox) => match (read, inbox.unread().first()) {
+            (Ok(1..), Some(first)) => Ok(Kind::guess(*first)),
+            _ => Err(End::Peer),
+        },
+        () = sleep(context.sitting.patience.first_byte) => {
+            // In order, as far as TLS has words; which protocol the device speaks is not known.
+            let _ = timeout(LINGER, stream.shutdown()).await;
+            Err(End::NoFirst)
+        }
+    }
 }
 
 /// A connection that counts as open until this is dropped, however the session ends.
@@ -192,7 +208,8 @@ struct Session<S> {
     decoder: RefCell<Decoder>,
     encoder: Encoder,
     answers: Rc<Answers>,
-    end: CancellationToken,
+    turn: Turn,
+    vitals: Rc<Vitals>,
     context: Rc<Context>,
 }
 
@@ -206,25 +223,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             why = self.read(inbox) => why,
             why = &mut writing => return why,
         };
-        let goodbye = match why {
-            End::Replaced => {
-                Some((DisconnectReasonCode::SessionTakenOver, "a newer connection took its place"))
-            }
-            End::Stopping => Some((DisconnectReasonCode::ServerShuttingDown, "the gateway stops")),
-            End::Silent => Some((DisconnectReasonCode::KeepAliveTimeout, "silent for too long")),
-            _ => None,
-        };
-        if let Some((reason, what)) = goodbye {
-            let bytes = self.decoder.borrow_mut().goodbye(reason, what);
-            let _ = self.answers.push(Position::ZERO, bytes);
-        }
+        // A token that was cancelled does not say by whom.
+        let why = if why == End::Replaced { self.vitals.why().unwrap_or(why) } else { why };
+        self.tell(why);
         self.answers.end();
         // The last acknowledgement is waited for; a device that does not read is not.
         let _ = Box::pin(timeout(FAREWELL, writing)).await;
-        if why != End::Peer {
+        // Whoever gave way has sent nothing that it could lose an answer to.
+        if !matches!(why, End::Peer | End::GaveWay) {
             Box::pin(self.linger()).await;
         }
         why
+    }
+
+    /// Puts the reason in line behind the other answers, where the protocol has words for it.
+    fn tell(&self, why: End) {
+        let mut bytes = Vec::new();
+        if let Some((reason, what)) = why.to_client() {
+            bytes = self.decoder.borrow_mut().goodbye(reason, what);
+        }
+        if let Some(what) = why.to_device() {
+            self.encoder.farewell(why.reason(), what, &mut bytes);
+        }
+        if !bytes.is_empty() && !self.answers.push(Position::ZERO, bytes) {
+            self.context.metrics.answers_dropped.inc();
+        }
     }
 
     /// Reads and discards until the device has closed too: closing a socket with unread bytes resets the connection,

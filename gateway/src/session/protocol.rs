@@ -17,9 +17,6 @@ use crate::{
     },
 };
 
-/// How long an MQTT client may take until its CONNECT is there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// ALPN of device frames.
 pub const ALPN_FRAMES: &[u8] = b"catchment/1";
 /// ALPN of MQTT.
@@ -213,13 +210,26 @@ impl Decoder {
         }
     }
 
-    /// How long the device may be silent; `None` for any time.
+    /// How long the device has said that it may be silent; `None` for any time.
     pub fn silence_max(&self) -> Option<Duration> {
         match &self.reader {
-            Reader::Mqtt(connection) if !connection.is_open() => Some(CONNECT_TIMEOUT),
             Reader::Mqtt(connection) => connection.silence_max(),
             _ => None,
         }
+    }
+
+    /// Whether an MQTT client has not opened its session yet.
+    pub fn is_opening(&self) -> bool {
+        matches!(&self.reader, Reader::Mqtt(connection) if !connection.is_open())
+    }
+
+    /// Where it is: messages begun so far, and whether it skips the rest of a line that was too long.
+    pub fn place(&self) -> (u64, bool) {
+        let skips = match &self.reader {
+            Reader::Json(lines) | Reader::LineProtocol(lines) => lines.skips(),
+            Reader::Frames(_) | Reader::Mqtt(_) => false,
+        };
+        (self.ordinal, skips)
     }
 
     /// Decodes one line or frame.

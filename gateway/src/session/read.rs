@@ -1,21 +1,21 @@
 //! The reading half of a session: bytes in, whole messages to the device's desk, one hand-over at a time.
 
-use std::{
-    cell::Cell,
-    pin::{Pin, pin},
-    time::Duration,
-};
+use std::{cell::Cell, pin::pin, time::Duration};
 
 use catchment_journal::Position;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, Sleep, sleep, sleep_until},
+    task::yield_now,
+    time::{Instant, sleep},
 };
 
 use super::{
     End, Session, ended,
+    patience::{Alarm, Slice, Times},
     protocol::{Closing, Stop},
     stream::Inbox,
+    turn::WORTH_BYTES,
+    unfinished::Held,
 };
 use crate::{
     device::Answer,
@@ -36,61 +36,81 @@ thread_local! {
     static SPARE: Cell<Intake> = Cell::default();
 }
 
-/// When a device that has said how long it may be silent has been.
-#[derive(Default)]
-struct Silence {
-    alarm: Option<Pin<Box<Sleep>>>,
-}
-
-impl Silence {
-    /// Completes when the device was silent for so long, `None` for any time. The alarm is put off only when it rings:
-    /// a busy device does not touch it.
-    async fn has_lasted(&mut self, heard: Instant, most: Option<Duration>) {
-        let Some(most) = most else { return std::future::pending().await };
-        let due = heard + most;
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if alarm.deadline() > due {
-            alarm.as_mut().reset(due);
-        }
-        loop {
-            alarm.as_mut().await;
-            if alarm.deadline() >= due {
-                return;
-            }
-            alarm.as_mut().reset(due);
-        }
-    }
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The reading half.
     pub(super) async fn read(&self, mut inbox: Inbox) -> End {
-        let mut cancelled = pin!(self.end.cancelled());
-        let mut silence = Silence::default();
+        let mut cancelled = pin!(self.vitals.end.cancelled());
+        let (mut alarm, mut times) = (Alarm::default(), Times::default());
+        let mut held = Held::new(&self.context.sitting.unfinished);
         let mut closing = None;
-        let mut heard = Instant::now();
+        // The first bytes were read before.
+        let mut is_worth = inbox.unread().len() >= WORTH_BYTES;
         loop {
-            match self.decode(&mut inbox, closing).await {
-                Ok(true) => heard = Instant::now(),
-                Ok(false) => {}
+            let before = self.decoder.borrow().place();
+            let decoded = match self.decode(&mut inbox, closing).await {
+                Ok(decoded) => decoded,
                 Err(why) => return why,
-            }
+            };
             if closing.is_some() {
                 return End::Peer;
             }
-            let silence_max = self.decoder.borrow().silence_max();
+            if decoded && let Err(why) = self.next_turn(is_worth, cancelled.as_mut()).await {
+                return why;
+            }
+            if let Some(why) = self.note(before, decoded, &inbox, &mut times, &mut held) {
+                return why;
+            }
+            let due = self.due(&times);
             tokio::select! {
                 biased;
                 () = &mut cancelled => return ended(&self.context),
-                // Before the silence: what has come while this session waited was no silence.
+                // Before the deadline: what has come while this session waited was in time.
                 read = self.stream.fill(&mut inbox) => closing = match read {
-                    Ok(1..) => None,
+                    Ok(count @ 1..) => {
+                        is_worth = count >= WORTH_BYTES;
+                        None
+                    }
                     Ok(0) => Some(Closing::Orderly),
                     Err(_) => Some(Closing::Cut),
                 },
-                () = silence.has_lasted(heard, silence_max) => return End::Silent,
+                () = alarm.rings(due.map(|(due, _)| due)) => {
+                    return due.map_or(End::Silent, |(_, why)| why);
+                }
             }
         }
+    }
+
+    /// Notes for the deadlines and the bounds what decoding did, from a place of the decoder on. Returns why the session
+    /// ends, if a message takes too long: while its bytes keep coming no alarm rings.
+    fn note(
+        &self,
+        before: (u64, bool),
+        decoded: bool,
+        inbox: &Inbox,
+        times: &mut Times,
+        held: &mut Held<'_>,
+    ) -> Option<End> {
+        let after = self.decoder.borrow().place();
+        // Within a line that is skipped nothing ends, whatever is consumed.
+        let finished = decoded && !(after == before && after.1);
+        let slice = Slice { finished, within: !inbox.unread().is_empty() || after.1 };
+        if !(finished || slice.within) {
+            return None;
+        }
+        let now = Instant::now();
+        if finished {
+            self.vitals.hear(now);
+        }
+        let anew = times.note(slice, now);
+        held.set(inbox.held(), anew, &self.vitals);
+        times.is_late(&self.context.sitting.patience, now).then_some(End::Unfinished)
+    }
+
+    /// The next deadline, and why the session ends then.
+    fn due(&self, times: &Times) -> Option<(Instant, End)> {
+        let decoder = self.decoder.borrow();
+        let (opening, keep_alive) = (decoder.is_opening(), decoder.silence_max());
+        times.due(self.vitals.heard(), &self.context.sitting.patience, opening, keep_alive)
     }
 
     /// Decodes and hands on all that is whole in the inbox; tells whether anything was.
@@ -106,7 +126,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             intake.reuse();
             SPARE.set(intake);
             match stop {
-                Stop::Enough => {}
+                // A slice: what else was read waits behind the others.
+                Stop::Enough => yield_now().await,
                 Stop::More => break,
                 Stop::Hello(epoch) => self.hello(&epoch)?,
                 Stop::Open(open) => Box::pin(self.open(open)).await?,
@@ -130,6 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let taken = self.desk.borrow_mut().take(self.id, intake, &mut self.context.shard.borrow_mut());
             match taken {
                 Ok(Answer::Taken { ack, durable_at, refusals, slow }) => {
+                    self.vitals.deliver();
                     self.refuse(&refusals);
                     intake.amend_replies(&refusals);
                     if !silent && self.encoder.answers() {
@@ -158,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.context.metrics.waits.inc();
         tokio::select! {
             () = sleep(pause) => Ok(()),
-            () = self.end.cancelled() => Err(ended(&self.context)),
+            () = self.vitals.end.cancelled() => Err(ended(&self.context)),
         }
     }
 
@@ -175,7 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         while !self.answers.has_room() {
             tokio::select! {
                 () = self.answers.taken.notified() => {}
-                () = self.end.cancelled() => return Err(ended(&self.context)),
+                () = self.vitals.end.cancelled() => return Err(ended(&self.context)),
             }
         }
         Ok(())

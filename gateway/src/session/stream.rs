@@ -34,17 +34,23 @@ impl Inbox {
         self.bytes.get(..self.end).unwrap_or_default()
     }
 
-    /// The first bytes are decoded.
+    /// The first bytes are decoded. What is left is held in just so much memory.
     pub(super) fn consume(&mut self, count: usize) {
-        let rest = self.bytes.get(count..self.end).unwrap_or_default();
-        if self.bytes.len() != READ_BYTES {
-            self.bytes.drain(..count.min(self.end));
-            self.end = self.bytes.len();
+        let shared = self.bytes.len() == READ_BYTES;
+        if count == 0 && !shared {
             return;
         }
-        let rest = rest.to_vec();
+        let rest = self.bytes.get(count..self.end).unwrap_or_default().to_vec();
         self.end = rest.len();
-        SPARE.set(std::mem::replace(&mut self.bytes, rest));
+        let before = std::mem::replace(&mut self.bytes, rest);
+        if shared {
+            SPARE.set(before);
+        }
+    }
+
+    /// Bytes of memory held while nothing is decoded.
+    pub(super) fn held(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Makes what was read behind `kept` bytes of room in the thread's buffer part of this.
@@ -142,6 +148,25 @@ mod tests {
             };
             tokio::join!(sending, reading);
             assert_eq!(seen, sent);
+        });
+    }
+
+    #[test]
+    fn what_a_long_message_held_is_given_back_with_its_end() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (near, mut far) = tokio::io::duplex(1 << 20);
+            let (stream, mut inbox) = (Duplex::new(near), Inbox::default());
+            far.write_all(&vec![7; 300_000]).await.unwrap();
+            while inbox.unread().len() < 300_000 {
+                stream.fill(&mut inbox).await.unwrap();
+                inbox.consume(0);
+                assert!(inbox.held() >= inbox.unread().len());
+            }
+            inbox.consume(299_990);
+            assert_eq!((inbox.unread().len(), inbox.held()), (10, 10));
+            inbox.consume(10);
+            assert_eq!(inbox.held(), 0);
         });
     }
 

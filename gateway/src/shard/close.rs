@@ -18,8 +18,8 @@ use crate::{
 
 /// Late windows gather at least so long: a device that sends its history then costs one partial a window.
 pub(super) const LATE_GATHER_MIN: Duration = Duration::from_secs(1);
-/// Batches closed in one go, so that devices are served in between.
-const BATCHES_AT_ONCE: usize = 8;
+/// Batches closed in one go: devices are served in between.
+const BATCHES_AT_ONCE: usize = 1;
 /// A share of the bound of open windows that is closed at once when it is exceeded.
 const SHED_SHARE: usize = 16;
 
@@ -73,7 +73,8 @@ impl<D: Disk> Shard<D> {
         }
         let on_time = self.state.first_end().is_some_and(|end| end <= next);
         let late = self.state.first_late().is_some_and(|part| part < late_before);
-        let moves = watermark.is_none_or(|now| now < next);
+        // The least time is none: a close sets no watermark to it.
+        let moves = watermark.map_or(next > Timestamp::MIN, |now| now < next);
         let stale = self.state.is_stale(opened_before);
         let entry = || CloseEntry { opened_before, ..self.entry(next, late_before) };
         (on_time || late || moves || stale).then(entry)

@@ -1,29 +1,48 @@
-//! What open windows hold so far, for those who do not want to wait for their close.
+//! The state of open windows as live batches, for those who watch them (`--live`).
+//!
+//! A round goes over all open windows, a bounded number at a time. What changes behind it while it is under way is part of
+//! the next round.
 
 use catchment_journal::{Disk, Position};
 use catchment_proto::wire;
 
 use super::Shard;
-use crate::cut;
+use crate::{cut, fold::OpenPlace};
+
+/// Open windows that are looked at in one go, some 0.2 ms when all have changed.
+const SLICE: usize = 512;
+
+/// How far rounds have got.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    /// Entries before this were in the round before.
+    from: u64,
+    /// The round that is under way: its first entry that belongs to the next, and how far it is.
+    round: Option<(u64, OpenPlace)>,
+}
 
 impl<D: Disk> Shard<D> {
-    /// The next live batches hold all open windows: whoever had the others has lost them.
+    /// The next round holds all open windows: whoever had the others has lost them.
     pub fn live_anew(&mut self) {
-        self.live_from = 0;
+        self.live = Live::default();
     }
 
-    /// State of the windows that changed since the last call, as live batches; they may leave once the journal
-    /// is synced up to the position beside them.
-    pub fn live(&mut self) -> (Position, Vec<wire::Batch>) {
+    /// Goes on with a round over the windows that changed since the round before, or begins one. Batches may leave once the
+    /// journal is synced up to the position beside them. Returns whether the round is over.
+    pub fn live(&mut self) -> (Position, Vec<wire::Batch>, bool) {
         let end = self.journal.end();
-        let mut open = self.state.open_since(self.live_from);
-        self.live_from = end.get();
+        let (next_from, behind) = match self.live.round.take() {
+            Some((next_from, behind)) => (next_from, Some(behind)),
+            None => (end.get(), None),
+        };
+        let (mut open, behind) = self.state.open_since(self.live.from, behind, SLICE);
+        match behind {
+            Some(behind) => self.live.round = Some((next_from, behind)),
+            None => self.live.from = next_from,
+        }
         open.sort_by_key(|emitted| emitted.window.width());
         let same_width = open.chunk_by(|a, b| a.window.width() == b.window.width());
-        let batches = same_width
-            .flat_map(|run| run.chunks(cut::BATCH_PARTIALS as usize / 8))
-            .map(|chunk| cut::live_batch(self.index, &self.state, chunk))
-            .collect();
-        (end, batches)
+        let batches = same_width.map(|run| cut::live_batch(self.index, &self.state, run)).collect();
+        (end, batches, self.live.round.is_none())
     }
 }

@@ -8,6 +8,7 @@
 //! - `cell`, `armed`: what a panic while the shard is changed does: the journal is poisoned;
 //! - `close`: the clock's decisions: which windows are due, when the watermark moves;
 //! - `seal`: at a start, windows of before are closed;
+//! - `live`: the state of open windows, for those who watch;
 //! - `checkpoint`: the state on disk, so that the journal's beginning can go;
 //! - `replay`, `names`, `recovered`: what is kept and what is told when the journal is damaged.
 
@@ -33,7 +34,7 @@ use catchment_journal::{AppendError, Checkpoints, Disk, GroupLog, Position, Real
 use catchment_proto::Name;
 use tokio::sync::Notify;
 
-use self::{ages::Ages, armed::Armed, close::Census, names::Names};
+use self::{ages::Ages, armed::Armed, close::Census, live::Live, names::Names};
 use crate::{
     budget::Budget,
     clock::Clock,
@@ -62,6 +63,10 @@ const RECORD_BYTES_MAX: u32 = 2 << 20;
 /// outbox is read again after a restart.
 const SEGMENT_BYTES: u64 = 4 << 20;
 
+/// Windows that each of the series that a device may have can have open at once, whatever the bound of a device: one that
+/// gathers, one in its grace, one ahead of the clock, one late.
+const WINDOWS_A_SERIES: usize = 4;
+
 /// The log that a shard appends to.
 pub type ShardLog<D = RealDisk> = GroupLog<D>;
 
@@ -75,6 +80,8 @@ pub struct Limits {
     pub open_max: Duration,
     /// Most open windows of this shard.
     pub open_windows_max: usize,
+    /// Open windows of a device, from which on it waits.
+    pub device_open_windows_max: usize,
     /// Most series of a device.
     pub series_max: usize,
     /// Journal bytes after which a checkpoint is due at the latest; with a small state it is due before.
@@ -103,6 +110,7 @@ impl Limits {
                 + Duration::from_millis(config.window.as_millis().into())
                 + config.grace,
             open_windows_max: (config.open_windows_max / shards as usize).max(1),
+            device_open_windows_max: config.device_open_windows_max.max(WINDOWS_A_SERIES * config.series_max),
             series_max: config.series_max,
             checkpoint_bytes: config.checkpoint_bytes,
             journal_bytes_max: (config.journal_bytes_max / shards).max(3 * u64::from(ENTRY_BYTES_MAX)),
@@ -148,12 +156,13 @@ pub struct Shard<D: Disk = RealDisk> {
     census: Census,
     /// A checkpoint is due although the journal has hardly grown: the next start shall not meet the same damage.
     checkpoint_soon: bool,
+    /// Ends of journal and outbox at the capture that is under way.
+    capturing: Option<(Position, Position)>,
     /// Size of the newest checkpoint.
     state_bytes: Cell<u64>,
     /// Position of the newest checkpoint, and of the one before it.
     checkpointed: (Position, Position),
-    /// Entries before this were in the last live state.
-    live_from: u64,
+    live: Live,
     room: Result<(), Wait>,
     limits: Limits,
     clock: Arc<dyn Clock>,
@@ -264,6 +273,19 @@ impl<D: Disk> Shard<D> {
     pub fn is_pressed(&self) -> bool {
         let near = |log: &ShardLog<D>, bound: u64| log.bytes() > bound / 10 * 9;
         near(&self.journal, self.limits.journal_bytes_max) || near(&self.outbox, self.limits.outbox_bytes_max)
+    }
+
+    /// Whether a device may open further windows now. One that sends its history faster than windows close waits: the oldest
+    /// of its late windows have gathered long enough soon.
+    ///
+    /// # Errors
+    /// [`Wait::Room`] for a device with as many as it may have.
+    pub fn device_room(&self, device: u32) -> Result<(), Wait> {
+        let max = self.limits.device_open_windows_max;
+        if self.state.open_of(device) < max {
+            return Ok(());
+        }
+        Err(Wait::Room(format!("the device has {max} open windows, the bound device_open_windows_max")))
     }
 
     /// The state, to look things up.

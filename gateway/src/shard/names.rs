@@ -2,7 +2,8 @@
 //!
 //! An entry names its device and series by index. If damage took the entry that introduced them, everything after it
 //! would be lost with it, so each introduction is also written to a log of its own, with the position that it has in the
-//! journal. The copies only help: nothing waits for them, and a log that fails is given up with a warning.
+//! journal. The copies only help: nothing waits for them once the shard serves, a thread of their own writes them, and a log
+//! that fails is given up with a warning.
 //!
 //! Invariants: a copy is written once what it copies is durable, so one beyond the journal's end says that the journal lost
 //! its end. Before the journal is appended to, no copy says that it stands at or behind the journal's end: otherwise it
@@ -11,7 +12,8 @@
 use std::{collections::VecDeque, path::Path, sync::Arc};
 
 use catchment_journal::{
-    AppendError, Disk, Log, LogConfig, OpenError, Peek, Position, ReadError, ReadEvent, Reader,
+    AppendError, Committer, Disk, GroupLog, Log, LogConfig, OpenError, Peek, Position, ReadError, ReadEvent,
+    Reader,
 };
 use catchment_partial::Width;
 use catchment_proto::wire;
@@ -127,10 +129,39 @@ impl Copies {
     }
 }
 
+/// Who writes the copies.
+enum Writer<D: Disk> {
+    /// The caller: a start, which waits for the disk.
+    Caller(Log<D>),
+    /// A thread: nothing on a worker's waits for a disk.
+    Thread(GroupLog<D>),
+    /// A simulation, at once.
+    Simulation(GroupLog<D>, Committer<D>),
+}
+
+impl<D: Disk> Writer<D> {
+    fn append(&mut self, record: &[u8]) -> Result<(), AppendError> {
+        match self {
+            Self::Caller(log) => log.append(record).map(drop),
+            Self::Thread(log) | Self::Simulation(log, _) => log.append(record).map(drop),
+        }
+    }
+
+    /// Commits what was appended; does not wait for it where a thread writes.
+    fn commit(&mut self) -> Result<(), AppendError> {
+        let poisoned = |why: String| AppendError::Poisoned(why.into());
+        match self {
+            Self::Caller(log) => log.commit().map(drop).map_err(|error| poisoned(error.to_string())),
+            Self::Thread(_) => Ok(()),
+            Self::Simulation(_, committer) => committer.step().map_err(|why| poisoned(why.to_string())),
+        }
+    }
+}
+
 /// The log of the copies.
 pub(super) struct Names<D: Disk> {
     /// `None` once it has failed.
-    log: Option<Log<D>>,
+    log: Option<Writer<D>>,
     /// What waits for the journal's sync; bounded by what is introduced in between.
     waiting: VecDeque<(Position, Vec<u8>)>,
 }
@@ -139,7 +170,7 @@ impl<D: Disk> Names<D> {
     /// Opens the log, or makes it; one that cannot be opened is gone without.
     pub(super) fn open(disk: &Arc<D>, folder: &Path) -> (Self, Copies) {
         match Self::try_open(disk, folder) {
-            Ok((log, copies)) => (Self { log: Some(log), waiting: VecDeque::new() }, copies),
+            Ok((log, copies)) => (Self { log: Some(Writer::Caller(log)), waiting: VecDeque::new() }, copies),
             Err(error) => {
                 tracing::warn!(%error, "second copies of names cannot be kept");
                 (Self { log: None, waiting: VecDeque::new() }, Copies { damaged: 1, ..Copies::default() })
@@ -173,7 +204,23 @@ impl<D: Disk> Names<D> {
         }
     }
 
-    /// Makes the copies durable of what is durable in the journal. Costs a sync if there was anything.
+    /// Hands the log on to whoever writes from here on.
+    pub(super) fn share(
+        &mut self,
+        share: impl FnOnce(Log<D>) -> std::io::Result<(GroupLog<D>, Option<Committer<D>>)>,
+    ) -> std::io::Result<()> {
+        self.log = match self.log.take() {
+            Some(Writer::Caller(log)) => Some(match share(log)? {
+                (log, Some(committer)) => Writer::Simulation(log, committer),
+                (log, None) => Writer::Thread(log),
+            }),
+            other => other,
+        };
+        Ok(())
+    }
+
+    /// Has the copies written of what is durable in the journal. A start waits for the disk here, a worker does not: what
+    /// its log has no room for now waits for the next call.
     pub(super) fn commit(&mut self, durable: Position) {
         if self.waiting.front().is_none_or(|(position, _)| *position >= durable) {
             return;
@@ -183,16 +230,19 @@ impl<D: Disk> Names<D> {
             record.extend_from_slice(&position.get().to_le_bytes());
             record.extend_from_slice(&entry);
             let Some(log) = &mut self.log else { return };
-            let mut result = log.append(&record).map(drop);
+            let mut result = log.append(&record);
             if matches!(result, Err(AppendError::BufferFull)) {
-                let committed = log.commit().map_err(|e| AppendError::Poisoned(e.to_string().into()));
-                result = committed.and_then(|_| log.append(&record).map(drop));
+                if matches!(log, Writer::Thread(_)) {
+                    self.waiting.push_front((position, entry));
+                    return;
+                }
+                result = log.commit().and_then(|()| log.append(&record));
             }
             if let Err(error) = result {
                 return self.give_up(&error);
             }
         }
-        if let Some(Err(error)) = self.log.as_mut().map(|log| log.commit().map(drop)) {
+        if let Some(Err(error)) = self.log.as_mut().map(Writer::commit) {
             self.give_up(&error);
         }
     }

@@ -29,7 +29,8 @@ use super::{
     Limits, Pending, Shard, ShardLog, Wait,
     ages::Ages,
     close::{Census, LATE_GATHER_MIN, Moved},
-    names::Names,
+    live::Live,
+    names::{self, Names},
     recovered::Recovered,
     replay::{self, Base, Outbox, Replay},
 };
@@ -52,6 +53,9 @@ pub use files::RecoverError;
 /// Positions and batch numbers that are left out when files are missing: more than the lost ones can have used.
 const POSITIONS_LEFT_OUT: u64 = 1 << 40;
 const NUMBERS_LEFT_OUT: u64 = 1 << 20;
+
+/// A log that is shared, and who commits it where that is not a thread.
+type Shared<D> = (ShardLog<D>, Option<Committer<D>>);
 
 /// What a shard is opened with.
 #[derive(Clone)]
@@ -79,7 +83,9 @@ impl Shard {
     /// See [`RecoverError`].
     pub fn open(setup: &Setup<'_>) -> Result<(Self, Recovered), RecoverError> {
         let disk = Arc::new(RealDisk);
-        Self::recover(&disk, setup, |log, name| GroupLog::start(log, &format!("{name}-{}", setup.index)))
+        Self::recover(&disk, setup, |log, name| {
+            Ok((GroupLog::start(log, &format!("{name}-{}", setup.index))?, None))
+        })
     }
 }
 
@@ -94,19 +100,22 @@ impl<D: Disk> Shard<D> {
         setup: &Setup<'_>,
     ) -> Result<(Self, [Committer<D>; 2], Recovered), RecoverError> {
         let mut committers = Vec::new();
-        let (shard, recovered) = Self::recover(disk, setup, |log, _| {
+        let (shard, recovered) = Self::recover(disk, setup, |log, name| {
             let (log, committer) = GroupLog::manual(log);
+            if name == names::FOLDER {
+                return Ok((log, Some(committer)));
+            }
             committers.push(committer);
-            Ok(log)
+            Ok((log, None))
         })?;
-        let committers = committers.try_into().ok().expect("a shard has two logs");
+        let committers = committers.try_into().ok().expect("journal and outbox are shared in this order");
         Ok((shard, committers, recovered))
     }
 
     fn recover(
         disk: &Arc<D>,
         setup: &Setup<'_>,
-        share: impl FnMut(Log<D>, &str) -> std::io::Result<ShardLog<D>>,
+        share: impl FnMut(Log<D>, &str) -> std::io::Result<Shared<D>>,
     ) -> Result<(Self, Recovered), RecoverError> {
         let folder = setup.folder;
         let mut recovered = Recovered::default();
@@ -147,8 +156,8 @@ impl<D: Disk> Shard<D> {
     /// The last stage: the logs are shared from here on.
     fn run(
         setup: &Setup<'_>,
-        files: Files<D>,
-        mut share: impl FnMut(Log<D>, &str) -> std::io::Result<ShardLog<D>>,
+        mut files: Files<D>,
+        mut share: impl FnMut(Log<D>, &str) -> std::io::Result<Shared<D>>,
         state: State,
         pending: VecDeque<Pending>,
         from: Position,
@@ -156,14 +165,15 @@ impl<D: Disk> Shard<D> {
         let limits = &setup.limits;
         let census = Census { at: files.journal.end(), since: setup.clock.mono(), ..Census::default() };
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        files.names.share(|log| share(log, names::FOLDER))?;
         setup.metrics.devices.inc_by(gauge(state.device_count()));
         setup.metrics.series.inc_by(gauge(state.series_count()));
         setup.budget.hold(state.series_count() as u64);
         Ok(Self {
             index: setup.index,
             base: 0,
-            journal: share(files.journal, "journal")?,
-            outbox: share(files.outbox, "outbox")?,
+            journal: share(files.journal, "journal")?.0,
+            outbox: share(files.outbox, "outbox")?.0,
             checkpoints: Arc::new(files.checkpoints),
             closed_at: Position::ZERO,
             state,
@@ -177,9 +187,10 @@ impl<D: Disk> Shard<D> {
             stale: Ages::new(limits.open_max),
             census,
             checkpoint_soon: false,
+            capturing: None,
             state_bytes: Cell::new(0),
             checkpointed: (from, from),
-            live_from: 0,
+            live: Live::default(),
             room: Ok(()),
             limits: limits.clone(),
             clock: Arc::clone(&setup.clock),

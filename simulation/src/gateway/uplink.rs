@@ -139,7 +139,10 @@ impl Gateway {
     /// The state of open windows, once it is durable.
     pub fn live(&mut self) -> Vec<wire::DeliverRequest> {
         let Some(feed) = &mut self.feed else { return Vec::new() };
-        let (end, batches) = self.live.take().unwrap_or_else(|| self.shard.live());
+        let (end, batches) = self.live.take().unwrap_or_else(|| {
+            let (end, batches, _) = self.shard.live();
+            (end, batches)
+        });
         if self.shard.journal().durable() < end {
             self.live = Some((end, batches));
             return Vec::new();

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use catchment_tests::{
-    connection::Protocol, eventually::eventually, now_ms, rogue, server::Server, world::World,
+    ask, connection::Protocol, eventually::eventually, model::Question, now_ms, rogue, server::Server,
+    world::World,
 };
 
 /// Waits until a server reports exactly these conditions, and answers what `/readyz` says then.
@@ -38,20 +39,26 @@ async fn a_server_whose_places_are_all_taken_is_not_ready_until_one_is_free() {
     let world = world().start().await;
     let gateway = &world.gateways[0].server;
     holds(gateway, "catchment_gateway", &[], true).await;
-    let first = world.connect("press-1", Protocol::Json).await;
-    let second = world.connect("press-2", Protocol::Json).await;
+    // Those that have delivered nothing would give way.
+    let mut first = world.connect("press-1", Protocol::Json).await;
+    let mut second = world.connect("press-2", Protocol::Json).await;
+    for connection in [&mut first, &mut second] {
+        connection.line(r#"{"temperature":1}"#).await.unwrap();
+    }
     let said = holds(gateway, "catchment_gateway", &["connections_full"], false).await;
     assert!(said.contains("all 2 places") && said.contains("connections_max"), "{said}");
     assert_eq!(gateway.http("/healthz").await.0, 200);
     drop(first);
     holds(gateway, "catchment_gateway", &[], true).await;
     drop(second);
-    // The gateway's own connection is one of the aggregator's.
-    let silent = [rogue::stalled_handshake(world.aggregator.addr()).await];
+    // The gateway's own connection is one of the aggregator's; a handshake has another place.
+    let silent = rogue::stalled_handshake(world.aggregator.addr()).await;
+    let operator = world.operator();
+    ask::aggregate(operator.clone(), &Question::new("temperature", 0, 1000)).await.unwrap();
     let said = holds(&world.aggregator, "catchment_aggregator", &["connections_full"], false).await;
     assert!(said.contains("all 2 places"), "{said}");
     assert_eq!(world.aggregator.http("/healthz").await.0, 200);
-    drop(silent);
+    drop((silent, operator));
     holds(&world.aggregator, "catchment_aggregator", &[], true).await;
 }
 

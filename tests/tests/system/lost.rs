@@ -7,15 +7,17 @@ use catchment_tests::{
     ask,
     connection::Protocol,
     delivery::Delivery,
-    device::Sample,
-    eventually::eventually,
+    device::{Device, Sample},
     model::Question,
     now_ms,
     process::run,
     this_second,
     world::{WIDTH_MS, World},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
+
+/// 2023-11-14T22:13:20Z.
+const TS: i64 = 1_700_000_000_000;
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -31,9 +33,8 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Sends a reading of the present, and waits until its window is answered as complete; its time.
-async fn deliver(world: &World) -> i64 {
+async fn deliver(world: &World, device: &mut Device) -> i64 {
     let time = this_second();
-    let mut device = world.device(0, "press-1", Protocol::Json);
     device.send(&Sample::one(time, "temperature", 1.0)).await;
     device.settle().await;
     let window = Question::new("temperature", time - time.rem_euclid(WIDTH_MS), time + 1);
@@ -69,57 +70,61 @@ async fn queried(world: &World, from_ms: i64, to_ms: i64) -> Value {
 
 #[tokio::test]
 async fn an_older_copy_of_the_aggregators_folder_does_not_claim_what_it_lacks() {
-    let mut world = World::small().await;
-    let first = deliver(&world).await;
+    let mut world = World::builder().start().await;
+    let identity = world.pki.identity(Role::Gateway, "rome", "gw");
+    let open = async |world: &World| {
+        Delivery::start(ask::channel(world.aggregator.addr(), &identity), 9, now_ms()).await
+    };
+    let time = |number: i64| TS + number * WIDTH_MS;
+    let shown = |number: i64| Value::from(format!("2023-11-14T22:13:{}Z", 20 + number));
+    let one = async |delivery: &mut Delivery, number: i64| {
+        delivery.deliver(time(number), 1.0, time(number + 1)).await;
+    };
+    one(&mut open(&world).await, 1).await;
     world.aggregator.stop().await;
     let (data, older) = (world.aggregator.data(), world.dir().join("older"));
     copy(&data, &older);
     world.aggregator.start().await;
-    let lost = deliver(&world).await;
-    deliver(&world).await;
+    let mut delivery = open(&world).await;
+    for number in 2..=4 {
+        one(&mut delivery, number).await;
+    }
+    drop(delivery);
+    let whole = queried(&world, time(0), time(9)).await;
+    assert!(whole.get("gaps").is_none(), "{whole}");
+    assert_eq!(whole["series"][0]["points"][0]["count"], 4);
     world.aggregator.stop().await;
+
     fs::remove_dir_all(&data).unwrap();
     fs::rename(&older, &data).unwrap();
     world.aggregator.start().await;
-
-    // Nothing is delivered any more, and the gateway's report shows what is missing.
-    let gap = eventually("the gap is known", async || {
-        let answer = queried(&world, first - 1000, now_ms()).await;
-        match answer["gaps"].get(0) {
-            Some(gap) => Ok((answer.clone(), gap.clone())),
-            None => Err(answer.to_string()),
-        }
-    });
-    let (answer, gap) = gap.await;
-    assert_eq!((gap["site"].as_str(), gap["gateway"].as_str()), (Some("berlin"), Some("gw")));
-    assert!(gap["batches"].as_u64() > Some(0), "{gap}");
-    let from = gap["from"].as_str().unwrap();
-    assert!(answer["complete_until"].as_str().unwrap() <= from, "{answer}");
-
-    // What comes is complete again; what was before the loss is as it was.
-    let later = deliver(&world).await;
-    let window = |time: i64| (time - time.rem_euclid(WIDTH_MS), time - time.rem_euclid(WIDTH_MS) + WIDTH_MS);
-    let complete = eventually("a later range is complete", async || {
-        let answer = queried(&world, window(later).0, window(later).1).await;
-        let whole = answer.get("gaps").is_none() && answer["complete_until"].as_str() > Some(from);
-        if whole { Ok(()) } else { Err(answer.to_string()) }
-    });
-    complete.await;
-    let touched = queried(&world, window(lost).0, window(lost).1).await;
-    assert!(touched["complete_until"].as_str().unwrap() <= from, "{touched}");
-    let before = queried(&world, window(first).0, window(first).1).await;
-    assert!(before.get("gaps").is_none() && before["complete_until"].as_str() > Some(from), "{before}");
+    let mut delivery = open(&world).await;
+    delivery.skip(3);
+    for number in 5..=7 {
+        one(&mut delivery, number).await;
+    }
+    let answer = queried(&world, time(0), time(9)).await;
+    assert_eq!(answer["complete_until"], shown(2), "{answer}");
+    let gap = json!({"site": "rome", "gateway": "gw", "from": shown(2), "to": shown(7), "batches": 3});
+    assert_eq!(answer["gaps"], json!([gap]));
+    assert_eq!(answer["series"][0]["points"][0]["count"], 4, "1, and 5 to 7");
+    for (from, to) in [(0, 2), (7, 9)] {
+        let answer = queried(&world, time(from), time(to)).await;
+        assert_eq!(answer["complete_until"], shown(8), "{answer}");
+        assert!(answer.get("gaps").is_none(), "{answer}");
+    }
     let list = ask::gateways(world.operator(), "").await.unwrap();
-    assert_eq!(list[0].lost_batches, gap["batches"].as_u64().unwrap());
+    assert_eq!(list[0].lost_batches, 3);
 }
 
 #[tokio::test]
 async fn a_gateway_from_2223_claims_nothing_beside_an_honest_one() {
     let world = World::small().await;
+    let mut device = world.device(0, "press-1", Protocol::Json);
     let identity = world.pki.identity(Role::Gateway, "rome", "gw");
     let channel = ask::channel(world.aggregator.addr(), &identity);
     let (watermark_ms, created_ms) = (7_984_137_600_000, 7_258_118_400_000);
-    let time = deliver(&world).await;
+    let time = deliver(&world, &mut device).await;
     let mut rogue = Delivery::start(channel, 9, created_ms).await;
     rogue.deliver(time, 3.0, time + WIDTH_MS).await;
     rogue.deliver(time, 4.0, watermark_ms).await;

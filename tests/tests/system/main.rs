@@ -21,6 +21,7 @@ mod programs;
 mod removed;
 mod restart;
 mod series;
+mod silent;
 mod stall;
 mod starts;
 mod stop;

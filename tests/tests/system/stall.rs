@@ -12,7 +12,10 @@ async fn stalled_handshakes_and_idle_connections_stop_nobody() {
     let world = World::builder()
         .gateway("berlin", "gw")
         // So long that none of them ends within the test by itself.
-        .settings(|settings| settings.handshake_timeout = Some("1h".parse().unwrap()))
+        .settings(|settings| {
+            settings.handshake_timeout = Some("1h".parse().unwrap());
+            settings.first_byte_timeout = Some("1h".parse().unwrap());
+        })
         .options(|options| options.handshake_timeout = Some("1h".parse().unwrap()))
         .start()
         .await;

@@ -11,7 +11,7 @@ const OWN: [(&str, Option<&[&str]>); 13] = [
     ("journal", Some(&[])),
     ("settings", Some(&[])),
     ("proto", Some(&["partial"])),
-    ("certs", Some(&["proto"])),
+    ("certs", Some(&["proto", "settings"])),
     ("gateway", Some(&["certs", "journal", "partial", "proto", "settings"])),
     ("aggregator", Some(&["certs", "journal", "partial", "proto", "settings"])),
     ("cli", Some(&["aggregator", "certs", "gateway", "partial", "proto", "settings"])),

@@ -30,6 +30,16 @@ fn series() -> Vec<SeriesEntry> {
     ]
 }
 
+fn groups(series: Vec<SeriesEntry>, by: &[String]) -> Vec<Group> {
+    let mut groups = Groups::new(by);
+    series.iter().for_each(|entry| groups.push(entry));
+    groups.into_groups().collect()
+}
+
+fn figures(points: Points, aggregates: &[(String, Aggregate)]) -> Vec<wire::Point> {
+    points.into_points().map(|(start, partial)| evaluate(start, &partial, aggregates)).collect()
+}
+
 fn by(labels: &[&str]) -> Vec<String> {
     labels.iter().map(|label| (*label).to_owned()).collect()
 }
@@ -82,8 +92,7 @@ fn partials_gather_in_points() {
     points.push(window(30_000, 10_000), &partial(&[(31_000, 16.0)])).unwrap();
     points.push(window(40_000, 10_000), &partial(&[])).unwrap();
     let aggregates = [("count".to_owned(), Aggregate::Count), ("sum".to_owned(), Aggregate::Sum)];
-    let points: Vec<_> = points
-        .evaluate(&aggregates)
+    let points: Vec<_> = figures(points, &aggregates)
         .into_iter()
         .map(|point| (point.start_ms, point.values[0].number, point.values[1].number))
         .collect();
@@ -97,7 +106,7 @@ fn partials_gather_in_points() {
 fn a_point_without_readings_is_left_out() {
     let mut points = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: None });
     points.push(window(0, 10_000), &partial(&[])).unwrap();
-    assert!(points.evaluate(&[("count".to_owned(), Aggregate::Count)]).is_empty());
+    assert!(figures(points, &[("count".to_owned(), Aggregate::Count)]).is_empty());
 }
 
 #[test]
@@ -109,6 +118,23 @@ fn a_window_that_is_not_within_a_point_is_refused_with_its_width() {
     points.push(window(0, 5_000), &partial(&[(0, 1.0)])).unwrap();
     let mut one = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: None });
     one.push(window(0, 7_000), &partial(&[(0, 1.0)])).unwrap();
+}
+
+/// As a query finds it out.
+fn completeness(
+    series: &[SeriesEntry],
+    gateways: &[GatewayEntry],
+    range: &Range,
+    now_ms: i64,
+) -> Completeness {
+    let mut groups = Groups::new(&[]);
+    series.iter().for_each(|entry| groups.push(entry));
+    let mut holding: Vec<_> =
+        gateways.iter().filter(|entry| groups.holders().contains(&entry.origin.gateway)).collect();
+    holding.sort_by(|a, b| a.origin.gateway.cmp(&b.origin.gateway));
+    let mut completeness = Completeness::new(now_ms);
+    holding.iter().for_each(|entry| completeness.take(entry, range, now_ms));
+    completeness.end(holding.len(), groups.holders().len())
 }
 
 const ALL: Range = Range { from_ms: 0, to_ms: 1_000_000, step_ms: None };

@@ -1,13 +1,32 @@
+use std::time::Duration;
+
+use catchment_proto::{Name, OperatorId};
+use tokio::sync::oneshot;
+use tonic::Code;
+
 use super::*;
 
-fn runner(queries_max: usize, timeout_ms: u64) -> Runner {
-    let timeout = Duration::from_millis(timeout_ms);
-    Runner::new(QueryLimits { queries_max, timeout, points_max: 10 }, Metrics::new())
+/// Far longer than anything here takes.
+const NEVER: Duration = Duration::from_secs(3_600);
+
+fn limits() -> QueryLimits {
+    QueryLimits { threads: 1, timeout: NEVER, read_timeout: NEVER, ..QueryLimits::default() }
 }
 
-async fn collect<T>(answer: Response<AnswerStream<T>>) -> (Vec<T>, Option<Status>) {
+fn runner(limits: QueryLimits) -> Runner {
+    Runner::new(limits, Metrics::new(), &Arc::default()).unwrap()
+}
+
+fn operator(name: &str) -> Asker {
+    Asker { operator: OperatorId { name: Name::new(name).unwrap() }, hang_up: HangUp::default() }
+}
+
+async fn collect<T>(answer: Result<Response<AnswerStream<T>>, Status>) -> (Vec<T>, Option<Status>) {
+    let mut stream = match answer {
+        Ok(answer) => answer.into_inner(),
+        Err(status) => return (Vec::new(), Some(status)),
+    };
     let (mut messages, mut status) = (Vec::new(), None);
-    let mut stream = answer.into_inner();
     while let Some(item) = stream.next().await {
         match item {
             Ok(message) => messages.push(message),
@@ -17,67 +36,209 @@ async fn collect<T>(answer: Response<AnswerStream<T>>) -> (Vec<T>, Option<Status
     (messages, status)
 }
 
+/// The whole answer of a trivial query.
+async fn collect_of(runner: &Runner, name: &str) -> (Vec<u32>, Option<Status>) {
+    collect(runner.run(&operator(name), one).await).await
+}
+
+/// Sends without end.
+async fn endless(outlet: Outlet<u32>) -> Result<(), AskError> {
+    loop {
+        outlet.turn().await?;
+        outlet.send(1, 64 << 10).await?;
+    }
+}
+
+/// Works without end, and finds nothing.
+async fn busy(outlet: Outlet<u32>) -> Result<(), AskError> {
+    outlet.send(1, 1).await?;
+    loop {
+        outlet.turn().await?;
+    }
+}
+
+async fn one(outlet: Outlet<u32>) -> Result<(), AskError> {
+    outlet.turn().await?;
+    outlet.send(7, 1).await
+}
+
+/// What should happen at once.
+async fn soon<F: Future>(future: F) -> F::Output {
+    timeout(Duration::from_secs(30), future).await.expect("it happens")
+}
+
+async fn until(runner: &Runner, reached: impl Fn(QueryCounts) -> bool) {
+    let counts = runner.counts();
+    let happens = async {
+        while !reached(counts()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(happens).await;
+}
+
 #[tokio::test]
 async fn messages_come_in_order_and_a_failure_behind_them() {
     let count = |fail: bool| {
-        move |outlet: &Outlet<u32>| {
-            (0..100).try_for_each(|i| outlet.send(i))?;
+        move |outlet: Outlet<u32>| async move {
+            for number in 0..10_000 {
+                outlet.send(number, 100).await?;
+            }
             if fail { Err(AskError::TooManyPoints { points: 2, max: 1 }) } else { Ok(()) }
         }
     };
-    let runner = runner(1, 60_000);
-    let (messages, status) = collect(runner.run(count(false)).await.unwrap()).await;
-    assert_eq!((messages, status.is_none()), ((0..100).collect(), true));
-    let (messages, status) = collect(runner.run(count(true)).await.unwrap()).await;
-    assert_eq!((messages.len(), status.unwrap().code()), (100, tonic::Code::InvalidArgument));
+    let (runner, ada) = (runner(limits()), operator("ada"));
+    let (messages, status) = collect(runner.run(&ada, count(false)).await).await;
+    assert_eq!((messages, status.is_none()), ((0..10_000).collect(), true));
+    let (messages, status) = collect(runner.run(&ada, count(true)).await).await;
+    assert_eq!((messages.len(), status.unwrap().code()), (10_000, Code::InvalidArgument));
+    until(&runner, |counts| counts == QueryCounts::default()).await;
 }
 
 #[tokio::test]
-async fn a_worker_that_panics_is_no_whole_answer_and_gives_its_place_back() {
-    let runner = runner(1, 60_000);
-    let answer = runner.run(|outlet: &Outlet<u32>| {
-        outlet.send(1)?;
+async fn work_that_panics_is_no_whole_answer_and_gives_its_place_back() {
+    let (runner, ada) = (runner(QueryLimits { queries_max: 1, ..limits() }), operator("ada"));
+    let answer = runner.run(&ada, |outlet: Outlet<u32>| async move {
+        outlet.send(1, 1).await?;
         panic!("on purpose")
     });
-    let (messages, status) = collect(answer.await.unwrap()).await;
-    assert_eq!((messages, status.unwrap().code()), (vec![1], tonic::Code::Internal));
-    let (messages, status) = collect(runner.run(|outlet| outlet.send(2)).await.unwrap()).await;
-    assert_eq!((messages, status.is_none()), (vec![2], true));
+    let (messages, status) = collect(answer.await).await;
+    assert_eq!((messages, status.unwrap().code()), (vec![1], Code::Internal));
+    let (messages, status) = collect(runner.run(&ada, one).await).await;
+    assert_eq!((messages, status.is_none()), (vec![7], true));
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_is_given_up_and_told() {
-    let runner = runner(1, 50);
-    let answer = runner.run(|outlet: &Outlet<u32>| (0..).try_for_each(|i| outlet.send(i))).await.unwrap();
-    // The only place is free again once the deadline is over.
-    let _place = runner.permits.acquire().await.unwrap();
-    let (_, status) = collect(answer).await;
-    assert_eq!(status.unwrap().code(), tonic::Code::DeadlineExceeded);
+async fn unread_answers_of_one_operator_take_nothing_from_another() {
+    let runner = runner(limits());
+    let mut unread = Vec::new();
+    for _ in 0..16 {
+        unread.push(runner.run(&operator("ada"), endless).await.unwrap());
+    }
+    let (messages, status) = soon(collect_of(&runner, "eve")).await;
+    assert_eq!((messages, status.is_none()), (vec![7], true));
+    assert!(runner.counts()().begun >= 16, "all of them are still there");
+    drop(unread);
+    until(&runner, |counts| counts == QueryCounts::default()).await;
+}
+
+#[tokio::test]
+async fn heavy_work_of_one_operator_passes_its_turn_on_to_another() {
+    let runner = runner(limits());
+    let mut heavy = Vec::new();
+    for _ in 0..10 {
+        heavy.push(runner.run(&operator("ada"), busy).await.unwrap());
+    }
+    let (messages, _) = soon(collect_of(&runner, "eve")).await;
+    assert_eq!(messages, [7]);
+    assert!(runner.counts()().begun >= 10);
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_is_given_up_and_finds_why() {
+    let (runner, ada) =
+        (runner(QueryLimits { read_timeout: Duration::from_millis(20), ..limits() }), operator("ada"));
+    let begun = runner.run(&ada, endless).await.unwrap();
+    // One that has sent everything, which nobody reads.
+    let done = runner.run(&ada, |outlet: Outlet<u32>| async move {
+        outlet.send(1, 1).await?;
+        outlet.send(2, 1).await
+    });
+    let done = done.await.unwrap();
+    until(&runner, |counts| counts.begun == 0 && counts.memory == 0).await;
+    // Not even the reason was read.
+    soon(ada.hang_up.wanted()).await;
+    for answer in [begun, done] {
+        let (messages, status) = collect(Ok(answer)).await;
+        assert_eq!(messages.len(), 1, "what was taken before; the rest is dropped");
+        let status = status.unwrap();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert!(status.message().contains("query_read_timeout"), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_holds_where_nothing_is_found_and_where_work_hangs() {
+    let short = QueryLimits { timeout: Duration::from_millis(50), ..limits() };
+    let (runner, ada) = (runner(short), operator("ada"));
+    let (_, status) = collect(runner.run(&ada, busy).await).await;
+    assert_eq!(status.unwrap().code(), Code::DeadlineExceeded);
+    // A disk that does not answer: the caller is not held up by it.
+    let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
+    let hangs = move |_: Outlet<u32>| async move {
+        let _ = released.recv();
+        Ok(())
+    };
+    let (_, status) = collect(runner.run(&ada, hangs).await).await;
+    assert_eq!(status.unwrap().code(), Code::DeadlineExceeded);
+    drop(release);
+    until(&runner, |counts| counts == QueryCounts::default()).await;
 }
 
 #[tokio::test]
 async fn a_caller_that_leaves_ends_the_work() {
-    let runner = runner(1, 60_000);
+    let (runner, ada) = (runner(limits()), operator("ada"));
     let (ended, end) = oneshot::channel();
-    let answer = runner.run(move |outlet: &Outlet<u32>| {
-        let result = loop {
-            if let Err(error) = outlet.check() {
-                break Err(error);
-            }
-        };
+    let answer = runner.run(&ada, move |outlet: Outlet<u32>| async move {
+        let result = busy(outlet).await;
         let _ = ended.send(matches!(result, Err(AskError::Gone)));
         result
     });
     drop(answer.await.unwrap());
     assert!(end.await.unwrap());
+    // Also while it waits for its reader.
+    drop(runner.run(&ada, endless).await.unwrap());
+    until(&runner, |counts| counts == QueryCounts::default()).await;
 }
 
 #[tokio::test]
-async fn questions_wait_for_a_place_and_are_refused_in_the_end() {
-    let runner = runner(1, 50);
-    let place = Arc::clone(&runner.permits).acquire_owned().await.unwrap();
-    let refused = runner.run(|_: &Outlet<u32>| Ok(())).await.err().unwrap();
-    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
-    drop(place);
-    assert!(runner.run(|_: &Outlet<u32>| Ok(())).await.is_ok());
+async fn beyond_its_queue_an_operator_is_refused_at_once_and_another_is_served() {
+    let bounds = QueryLimits { per_operator_max: 1, waiting_per_operator_max: 1, ..limits() };
+    let runner = runner(bounds);
+    let first = runner.run(&operator("ada"), endless).await.unwrap();
+    let second = {
+        let runner = runner.clone();
+        tokio::spawn(async move { collect(runner.run(&operator("ada"), one).await).await })
+    };
+    until(&runner, |counts| counts.waiting == 1).await;
+    let status = runner.run(&operator("ada"), one).await.err().unwrap();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(status.message().contains("queries_waiting_per_operator_max"), "{status}");
+    assert_eq!(soon(collect_of(&runner, "eve")).await.0, [7]);
+    drop(first);
+    assert_eq!(second.await.unwrap().0, [7], "its turn comes");
+}
+
+#[tokio::test]
+async fn one_that_waits_leaves_with_its_caller_or_is_refused_in_the_end() {
+    let bounds = QueryLimits { per_operator_max: 1, timeout: Duration::from_millis(100), ..limits() };
+    let (runner, ada) = (runner(bounds), operator("ada"));
+    let _first = runner.run(&ada, endless).await.unwrap();
+    {
+        let mut waiting = Box::pin(runner.run(&ada, one));
+        let once = poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_pending()));
+        assert!(once.await);
+        assert_eq!(runner.counts()().waiting, 1);
+    }
+    assert_eq!(runner.counts()().waiting, 0);
+    // The first one may end a moment before this one is refused: both have about the same deadline.
+    let status = collect(runner.run(&ada, busy).await).await.1.unwrap();
+    assert!(matches!(status.code(), Code::ResourceExhausted | Code::DeadlineExceeded), "{status}");
+}
+
+#[tokio::test]
+async fn memory_has_a_bound_in_words() {
+    let (runner, ada) = (runner(QueryLimits { memory_max: 8 << 20, ..limits() }), operator("ada"));
+    let holds = |bytes: usize| {
+        move |outlet: Outlet<u32>| async move {
+            outlet.hold(bytes)?;
+            outlet.hold(0)?;
+            outlet.hold(bytes)
+        }
+    };
+    assert!(collect(runner.run(&ada, holds(3 << 20)).await).await.1.is_none());
+    let status = collect(runner.run(&ada, holds(5 << 20)).await).await.1.unwrap();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(status.message().contains("8MiB"), "{status}");
+    until(&runner, |counts| counts == QueryCounts::default()).await;
 }

@@ -1,15 +1,20 @@
 use std::sync::Arc;
 
-use catchment_proto::wire::AggregateRequest;
+use catchment_proto::{Name, OperatorId};
 use futures_util::StreamExt as _;
 
 use super::{super::runner::Runner, *};
 use crate::{
+    access::{Asker, HangUp},
     config::QueryLimits,
     metrics::Metrics,
     store::Origin,
     testing::{MemoryStore, batch, gateway, key},
 };
+
+fn ada() -> Asker {
+    Asker { operator: OperatorId { name: Name::new("ada").unwrap() }, hang_up: HangUp::default() }
+}
 
 /// Runs a query over readings of one device each; answers the messages.
 async fn answers(readings: &[(&str, Vec<(i64, f64)>)], request: AggregateRequest) -> Vec<Kind> {
@@ -26,9 +31,11 @@ async fn answers(readings: &[(&str, Vec<(i64, f64)>)], request: AggregateRequest
         let batch = batch(number as u64 + 1, key(device, "m", &[]), readings, 1);
         store.put(&origin, batch, false).await.unwrap();
     }
-    let plan = Plan::new(request).unwrap();
-    let runner = Runner::new(QueryLimits::default(), Metrics::new());
-    let answer = runner.run(move |outlet| answer(&*store, &plan, u64::MAX, i64::MAX, outlet).map(|_| ()));
+    let runner = Runner::new(QueryLimits::default(), Metrics::new(), &Arc::default()).unwrap();
+    let ada = ada();
+    let answer = runner.run(&ada, move |outlet| async move {
+        answer(&*store, request, u64::MAX, i64::MAX, &outlet).await.map(|_| ())
+    });
     let messages: Vec<_> = answer.await.unwrap().into_inner().collect().await;
     messages.into_iter().map(|message| message.unwrap().kind.unwrap()).collect()
 }
@@ -74,4 +81,18 @@ async fn a_long_series_is_read_in_slices_and_whole() {
         }
     }
     assert_eq!(next, many + 1);
+}
+
+#[tokio::test]
+async fn a_deadline_holds_while_series_are_matched() {
+    let store = Arc::new(MemoryStore::default());
+    // There is always another page, with nothing in it.
+    store.endless.store(true, std::sync::atomic::Ordering::Relaxed);
+    let limits = QueryLimits { timeout: std::time::Duration::from_millis(50), ..QueryLimits::default() };
+    let runner = Runner::new(limits, Metrics::new(), &Arc::default()).unwrap();
+    let ada = ada();
+    let answer = runner.run(&ada, move |outlet| async move {
+        answer(&*store, request(0, &[]), u64::MAX, i64::MAX, &outlet).await.map(|_| ())
+    });
+    assert_eq!(answer.await.err().unwrap().code(), tonic::Code::DeadlineExceeded);
 }

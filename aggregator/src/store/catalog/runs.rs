@@ -4,7 +4,7 @@ use catchment_proto::batch::SHARDS_MAX;
 
 use super::{
     super::{Delivered, Origin, runs::RunDelivered},
-    Catalog, Shard, watermark_of,
+    Catalog, Shard,
 };
 
 impl Catalog {
@@ -22,18 +22,21 @@ impl Catalog {
         self.take_origin(&earlier)
     }
 
-    /// An origin has a stream, or has none any more. One that begins while no other of its gateway delivers is the present one,
-    /// whatever the clocks said when they were created: a clock that was wrong once must not keep a dead epoch in its place.
+    /// When an epoch that is seen for the first time was created. A run begins one because it has to, so it is newer than those
+    /// before, whatever the gateway's clock said: else a clock that was wrong once would keep a dead epoch the present one.
+    pub(super) fn created_first(&self, gateway: u32, origin: &Origin) -> i64 {
+        let claimed = origin.epoch_created_ms;
+        let known = self.gateways.get(gateway as usize).and_then(|gateway| gateway.present);
+        match known.and_then(|present| self.origin(present)).filter(|_| origin.run != 0) {
+            Some(present) => claimed.max(present.origin.epoch_created_ms.saturating_add(1)),
+            None => claimed,
+        }
+    }
+
+    /// An origin has a stream, or has none any more.
     pub(in crate::store) fn set_open(&mut self, number: u32, open: bool) {
-        let Some(origin) = self.origins.get_mut(number as usize) else { return };
-        origin.open = open;
-        let (at, watermark) = (origin.gateway, watermark_of(origin));
-        let alone = (0..).zip(&self.origins).all(|(other, o)| other == number || o.gateway != at || !o.open);
-        let Some(gateway) = self.gateways.get_mut(at as usize) else { return };
-        if open && alone && gateway.present != Some(number) {
-            gateway.present = Some(number);
-            gateway.watermark = watermark.or(gateway.watermark);
-            self.dirty.gateways.insert(at);
+        if let Some(origin) = self.origins.get_mut(number as usize) {
+            origin.open = open;
         }
     }
 

@@ -22,7 +22,7 @@ fn window(seconds: i64) -> Window {
 }
 
 fn watermark(catalog: &Catalog) -> Option<Timestamp> {
-    catalog.gateway_entries()[0].watermark
+    catalog.gateway_entries_from(0).entries[0].watermark
 }
 
 #[test]
@@ -37,7 +37,11 @@ fn a_watermark_needs_all_shards_and_never_goes_back() {
     assert_eq!(watermark(&catalog), Some(at(40)), "a shard does not go back");
 
     let new = catalog.take_origin(&origin(2, 20, 1));
-    assert_eq!(catalog.gateway_entries()[0].origin.epoch, 2, "the newer created epoch is the present one");
+    assert_eq!(
+        catalog.gateway_entries_from(0).entries[0].origin.epoch,
+        2,
+        "the newer created epoch is the present one"
+    );
     assert_eq!(watermark(&catalog), Some(at(40)), "nor does the gateway");
     catalog.advance(old, 0, 2, Some(at(90)));
     catalog.advance(old, 1, 2, Some(at(90)));
@@ -62,18 +66,25 @@ fn a_new_epoch_may_be_behind_the_one_before() {
 #[test]
 fn an_epoch_of_a_clock_that_was_wrong_does_not_stay_the_present_one() {
     let mut catalog = Catalog::default();
-    let ahead = catalog.take_origin(&origin(1, 1_000, 1));
-    catalog.set_open(ahead, true);
-    let new = catalog.take_origin(&origin(2, 20, 1));
-    catalog.set_open(new, true);
-    assert_eq!(catalog.gateway_entries()[0].origin.epoch, 1, "both deliver");
-    catalog.set_open(new, false);
-    catalog.set_open(ahead, false);
-    catalog.set_open(new, true);
-    assert_eq!(catalog.gateway_entries()[0].origin.epoch, 2);
-    let (gateways, origins) = (catalog.gateways.clone(), catalog.origins.clone());
-    let restored = Catalog::restore(gateways, origins, AllSeries::default(), 0);
-    assert_eq!(restored.gateway_entries()[0].origin.epoch, 2);
+    let of_run = |epoch, created| Origin { run: epoch, ..origin(epoch, created, 1) };
+    let ahead = catalog.take_origin(&of_run(1, 1_000));
+    catalog.take_origin(&of_run(2, 20));
+    assert_eq!(catalog.gateway_entries_from(0).entries[0].origin.epoch, 2, "a run began it since");
+    catalog.take_origin(&of_run(1, 1_000));
+    catalog.advance(ahead, 0, 1, Some(at(10)));
+    assert_eq!(
+        catalog.gateway_entries_from(0).entries[0].origin.epoch,
+        2,
+        "one that was known is no newer for coming back"
+    );
+    let names = catalog.take_names(ahead, 7);
+    assert_eq!(
+        catalog.gateway_entries_from(0).entries[0].origin.epoch,
+        2,
+        "an epoch of names alone is never the present one"
+    );
+    assert_eq!(catalog.take_origin(&of_run(7, 30)), names);
+    assert_eq!(catalog.gateway_entries_from(0).entries[0].origin.epoch, 7, "until it delivers");
 }
 
 #[test]

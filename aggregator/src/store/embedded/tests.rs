@@ -326,3 +326,27 @@ async fn a_batch_beyond_the_bound_of_series_is_refused_whole() {
     let refused = store.put(&crate::store::testing::origin("h", 1), batch(0, 1, Vec::new()), false).await;
     assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
 }
+
+#[tokio::test]
+async fn batches_are_taken_while_somebody_looks_at_the_series() {
+    let data = tempfile::tempdir().unwrap();
+    let origin = origin("g", 1);
+    let (store, _) = open(data.path());
+    store.put(&origin, batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await.unwrap();
+    let (looks, looked) = std::sync::mpsc::sync_channel(1);
+    let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
+    let shared = Arc::clone(&store);
+    // A regular expression that takes as long as it likes.
+    let matching = std::thread::spawn(move || {
+        let wanted = |_: &GatewayId, _: &SeriesKey| {
+            let _ = looks.try_send(());
+            released.recv().is_ok()
+        };
+        shared.series(&wanted).len()
+    });
+    looked.recv().unwrap();
+    let taken = store.put(&origin, batch(0, 2, vec![entry(0, 2, 2, 2)]), false);
+    tokio::time::timeout(std::time::Duration::from_secs(30), taken).await.expect("it is taken").unwrap();
+    release.send(()).unwrap();
+    assert_eq!(matching.join().unwrap(), 1);
+}

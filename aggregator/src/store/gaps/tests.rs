@@ -163,7 +163,7 @@ fn a_catalog_tells_what_is_missing_of_all_shards_and_epochs_of_a_gateway() {
     catalog.progress(new, 0, Some(at(110)), 2);
     catalog.take_origin(&origin("h", 1));
     assert_eq!(catalog.lost_batches, 4);
-    let entries = catalog.gateway_entries();
+    let entries = catalog.gateway_entries_from(0).entries;
     let gaps = |entries: &[crate::store::GatewayEntry]| {
         entries.iter().map(|entry| entry.gaps.clone()).collect::<Vec<_>>()
     };
@@ -177,7 +177,7 @@ fn a_catalog_tells_what_is_missing_of_all_shards_and_epochs_of_a_gateway() {
         crate::store::groups::AllSeries::default(),
         0,
     );
-    assert_eq!((restored.lost_batches, gaps(&restored.gateway_entries())), (4, gaps(&entries)));
+    assert_eq!((restored.lost_batches, gaps(&restored.gateway_entries_from(0).entries)), (4, gaps(&entries)));
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn damage_makes_everything_up_to_now_doubtful() {
         catalog.advance(number, shard, 2, Some(at(20)));
     }
     let damaged = vec![Gap { from: None, to: Some(at(10)), batches: 0 }];
-    assert_eq!((catalog.gateway_entries()[0].gaps.clone(), catalog.lost_batches), (damaged, 0));
+    assert_eq!((catalog.gateway_entries_from(0).entries[0].gaps.clone(), catalog.lost_batches), (damaged, 0));
     assert_eq!(catalog.lose(0), Some(number));
     assert_eq!(catalog.origins[0].shards[0].gaps, [ShardGap::unknown(Some(at(20)))]);
 }
@@ -207,10 +207,10 @@ fn times_ahead_of_the_clock_are_taken_back_and_the_right_folder_is_the_present_o
         catalog.advance(right, shard, 1, Some(at(100)));
         catalog.advance(wrong, shard, 1, Some(at(9_000_000)));
     }
-    assert_eq!(catalog.gateway_entries()[0].origin.epoch, 7);
+    assert_eq!(catalog.gateway_entries_from(0).entries[0].origin.epoch, 7);
     catalog.dirty = crate::store::catalog::Dirty::default();
     assert!(catalog.cap(at(1_600), at(1_000)) > 0);
-    let entry = &catalog.gateway_entries()[0];
+    let entry = &catalog.gateway_entries_from(0).entries[0];
     assert_eq!((entry.origin.epoch, entry.watermark), (7, Some(at(1_000))), "the newest seen, for now");
     assert!(catalog.dirty.shards.contains(&wrong) && catalog.dirty.origins.contains(&wrong));
     assert!(!catalog.dirty.shards.contains(&right));
@@ -218,5 +218,5 @@ fn times_ahead_of_the_clock_are_taken_back_and_the_right_folder_is_the_present_o
     let mut later = origin("g", 11);
     later.epoch_created_ms = at(2_000).as_millis();
     catalog.take_origin(&later);
-    assert_eq!(catalog.gateway_entries()[0].origin.epoch, 11);
+    assert_eq!(catalog.gateway_entries_from(0).entries[0].origin.epoch, 11);
 }

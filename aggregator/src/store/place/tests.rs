@@ -24,6 +24,10 @@ async fn nothing_is_acknowledged_into_a_removed_journal() {
     fs::remove_dir_all(data.path().join("journal")).unwrap();
     let why = refused(&store, 2).await;
     assert!(why.contains("was removed"), "{why}");
+    // The appender may hear of it before it is published.
+    while store.poisoned().is_none() {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(store.poisoned().map(|why| why.to_string()), Some(why));
     assert!(store.look().is_err() && store.close().await.is_err());
 }

@@ -25,7 +25,8 @@ async fn a_batch_that_was_applied_half_way_is_read_again_and_nothing_is_built_on
     store.progress(&origin, 0, Some(at(60)), 0).unwrap();
     assert!(store.gateways().iter().all(|gateway| gateway.watermark.is_none()), "nothing is complete");
     let ids: Vec<_> = store.series(&|_, _| true).into_iter().map(|entry| entry.id).collect();
-    let scanned = store.scan(&ids, Timestamp::MIN, Timestamp::MAX, &mut |_, _, _| ControlFlow::Continue(()));
+    let scanned =
+        store.scan(&ids, Timestamp::MIN, Timestamp::MAX, &mut |_, _, _| std::ops::ControlFlow::Continue(()));
     assert!(matches!(scanned, Err(StoreError::Poisoned(_))), "{scanned:?}");
     assert!(store.pack().await.is_err(), "the journal's beginning would go");
     assert!(store.close().await.is_err());

@@ -1,0 +1,48 @@
+//! Why a delivery stream ended.
+
+use tonic::{Code, Status};
+
+use crate::{ingest::admit::Refusal, store::StoreError};
+
+/// Why a stream ended: a word for metrics, and the status for the gateway unless it ended the stream itself.
+#[derive(Debug)]
+pub(in crate::ingest) struct End {
+    pub(in crate::ingest) reason: &'static str,
+    pub(in crate::ingest) status: Option<Status>,
+}
+
+impl End {
+    pub(in crate::ingest) fn new(reason: &'static str, code: Code, message: impl Into<String>) -> Self {
+        Self { reason, status: Some(Status::new(code, message)) }
+    }
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.reason(), refusal.code(), refusal.to_string())
+    }
+}
+
+impl From<StoreError> for End {
+    fn from(error: StoreError) -> Self {
+        let (reason, code) = match &error {
+            StoreError::Full(_) | StoreError::TooManySeries { .. } => ("full", Code::ResourceExhausted),
+            StoreError::Gap { .. } => ("gap", Code::FailedPrecondition),
+            StoreError::Superseded => ("superseded", Code::Aborted),
+            StoreError::Body { .. } => ("malformed", Code::InvalidArgument),
+            StoreError::Poisoned(_) => ("store_failed", Code::Unavailable),
+            StoreError::Read(_) => ("store_unreadable", Code::Unavailable),
+        };
+        let advice = if reason == "full" { "; send again later" } else { "" };
+        Self::new(reason, code, format!("{error}{advice}"))
+    }
+}
+
+/// The gateway's side broke the stream: a message too large, a reset, a lost connection.
+pub(super) fn broken(status: Status) -> End {
+    match status.code() {
+        Code::OutOfRange | Code::ResourceExhausted => End { reason: "too_large", status: Some(status) },
+        Code::Internal | Code::InvalidArgument => End { reason: "malformed", status: Some(status) },
+        _ => End { reason: "lost", status: None },
+    }
+}

@@ -1,0 +1,47 @@
+//! How many queries there are, each number with its bound beside it.
+
+use std::fmt;
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::gauge::ConstGauge,
+};
+
+use crate::{config::QueryLimits, query::QueryCounts};
+
+/// Encodes a snapshot at each scrape.
+pub(super) struct Collected {
+    pub(super) limits: QueryLimits,
+    pub(super) counts: Box<dyn Fn() -> QueryCounts + Send + Sync>,
+}
+
+impl fmt::Debug for Collected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collected").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Collected {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let counts = (self.counts)();
+        let gauges = [
+            (
+                "queries_running",
+                "Queries that have begun and whose answers are not read to the end",
+                counts.begun,
+            ),
+            ("queries_running_max", "Bound of these", self.limits.queries_max),
+            ("queries_waiting", "Queries that wait for others to end", counts.waiting),
+            ("queries_waiting_max", "Bound of these", self.limits.waiting_max),
+            ("query_memory_bytes", "Memory of queries", counts.memory),
+            ("query_memory_max_bytes", "Bound of this", self.limits.memory_max),
+        ];
+        for (name, help, value) in gauges {
+            // Beyond 2^53 a double rounds, which no gauge minds.
+            let gauge = ConstGauge::new(value as f64);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}

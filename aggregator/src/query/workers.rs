@@ -1,0 +1,343 @@
+//! The threads on which queries work, and what keeps one operator's from holding up another's.
+//!
+//! There are fewer threads than processors, so that ingest keeps its share. A query is a future that is polled while it has
+//! the turn, for some milliseconds at a time when others wait. One that waits for its reader has no thread.
+
+use std::{
+    collections::HashMap,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::{Duration, Instant},
+};
+
+use catchment_proto::OperatorId;
+use catchment_settings::supervise::Supervisor;
+use futures_util::FutureExt as _;
+use tokio::runtime::Handle;
+
+use super::{
+    failure::AskError,
+    turns::{Arrival, Bounds, QueryId, Turns},
+};
+
+/// A query works for so long before it passes its turn on to another that waits.
+const SLICE: Duration = Duration::from_millis(3);
+
+/// A query's work.
+pub(super) type Work = Pin<Box<dyn Future<Output = Result<(), AskError>> + Send>>;
+
+/// What is done when the work has ended.
+pub(super) trait Ending: Send + Sync {
+    /// The work has ended; true if the query keeps its place until its reader has read the rest.
+    fn end(self: Arc<Self>, result: Result<(), AskError>) -> bool;
+}
+
+/// The time of a turn.
+#[derive(Debug)]
+pub(super) struct Slice {
+    epoch: Instant,
+    /// Microseconds since `epoch`.
+    began: AtomicU64,
+    /// Whether the turn was passed on with work left.
+    passed: AtomicBool,
+}
+
+impl Slice {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { epoch: Instant::now(), began: AtomicU64::new(0), passed: AtomicBool::new(false) })
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn begin(&self) {
+        self.began.store(self.now(), Ordering::Relaxed);
+        self.passed.store(false, Ordering::Relaxed);
+    }
+
+    /// Microseconds of the turn, at least one.
+    fn used(&self) -> u64 {
+        self.now().saturating_sub(self.began.load(Ordering::Relaxed)).max(1)
+    }
+
+    /// Whether the turn is to be passed on now.
+    pub(super) fn is_over(&self, others_wait: bool) -> bool {
+        if self.used() < SLICE.as_micros() as u64 {
+            return false;
+        }
+        if !others_wait {
+            // Time that nobody else wanted is not held against its operator.
+            self.began.store(self.now(), Ordering::Relaxed);
+            return false;
+        }
+        self.passed.store(true, Ordering::Relaxed);
+        true
+    }
+}
+
+struct Task {
+    /// Away while it is polled.
+    work: Option<Work>,
+    ending: Arc<dyn Ending>,
+    slice: Arc<Slice>,
+}
+
+struct State {
+    turns: Turns<OperatorId>,
+    tasks: HashMap<QueryId, Task>,
+    stopped: bool,
+}
+
+/// Counts of queries, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct QueryCounts {
+    /// With a place.
+    pub(crate) begun: usize,
+    /// Waiting for a place.
+    pub(crate) waiting: usize,
+    /// Bytes held.
+    pub(crate) memory: usize,
+}
+
+/// See the module.
+pub(crate) struct Workers {
+    state: Mutex<State>,
+    work: Condvar,
+    /// Queries that wait for a turn.
+    ready: AtomicUsize,
+    pub(super) limits: Bounds,
+}
+
+/// Stops the threads when it is dropped.
+pub(super) struct Threads(pub(super) Arc<Workers>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.stopped = true;
+        let tasks = std::mem::take(&mut state.tasks);
+        drop(state);
+        self.0.work.notify_all();
+        for task in tasks.into_values() {
+            task.ending.end(Err(AskError::Gone));
+        }
+    }
+}
+
+impl Threads {
+    /// Starts so many threads, whose work may use this runtime's timers. A panic of one beyond its work ends the server.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub(super) fn start(
+        limits: Bounds,
+        count: usize,
+        runtime: &Handle,
+        supervisor: &Arc<Supervisor>,
+    ) -> io::Result<Self> {
+        let state = State { turns: Turns::new(limits), tasks: HashMap::new(), stopped: false };
+        let workers =
+            Workers { state: Mutex::new(state), work: Condvar::new(), ready: AtomicUsize::new(0), limits };
+        let threads = Self(Arc::new(workers));
+        for number in 0..count.max(1) {
+            let (workers, runtime) = (Arc::clone(&threads.0), runtime.clone());
+            let supervised = supervisor.task("query thread", |_| (), async move { workers.run() });
+            std::thread::Builder::new().name(format!("query-{number}")).spawn(move || {
+                let _timers = runtime.enter();
+                // It waits for nothing: it is a task for the sake of its supervisor.
+                supervised.now_or_never();
+            })?;
+        }
+        Ok(threads)
+    }
+}
+
+impl Workers {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// After every change: how many wait for a turn.
+    fn publish(&self, state: &State) {
+        self.ready.store(state.turns.ready_count(), Ordering::Relaxed);
+    }
+
+    /// Whether queries wait for a turn.
+    pub(super) fn others_wait(&self) -> bool {
+        self.ready.load(Ordering::Relaxed) > 0
+    }
+
+    /// A query arrives; its work is made once it has its number.
+    ///
+    /// # Errors
+    /// When its operator has too many waiting.
+    pub(super) fn submit(
+        &self,
+        operator: &OperatorId,
+        ending: Arc<dyn Ending>,
+        work: impl FnOnce(QueryId, Arc<Slice>) -> Work,
+    ) -> Result<QueryId, AskError> {
+        let slice = Slice::new();
+        let mut state = self.lock();
+        let id = match state.turns.arrive(operator) {
+            Arrival::Begun(id) | Arrival::Waiting(id) => id,
+            Arrival::Refused(waiting) => return Err(AskError::TooManyWaiting { waiting }),
+        };
+        let work = work(id, Arc::clone(&slice));
+        state.tasks.insert(id, Task { work: Some(work), ending, slice });
+        self.publish(&state);
+        drop(state);
+        self.work.notify_one();
+        Ok(id)
+    }
+
+    /// The caller of a query is gone: one that waits leaves, another ends at its next turn, on a thread that may free what
+    /// it holds.
+    pub(super) fn cancel(&self, id: QueryId) {
+        let mut state = self.lock();
+        if !state.turns.has_place(id) {
+            state.turns.leave(id);
+            let task = state.tasks.remove(&id);
+            drop(state);
+            drop(task);
+            return;
+        }
+        if state.tasks.contains_key(&id) {
+            state.turns.ready(id);
+            self.publish(&state);
+            drop(state);
+            self.work.notify_one();
+        } else {
+            // Its work has ended before.
+            drop(state);
+            self.leave(id);
+        }
+    }
+
+    /// A query gives its place back, which another may take.
+    pub(super) fn leave(&self, id: QueryId) {
+        let mut state = self.lock();
+        state.turns.leave(id);
+        self.publish(&state);
+        drop(state);
+        self.work.notify_all();
+    }
+
+    /// Whether a query has begun.
+    pub(super) fn has_begun(&self, id: QueryId) -> bool {
+        self.lock().turns.has_place(id)
+    }
+
+    /// Takes memory for a query; false when its operator may have no more.
+    pub(super) fn take(&self, id: QueryId, bytes: usize) -> bool {
+        self.lock().turns.take(id, bytes)
+    }
+
+    /// Gives memory back.
+    pub(super) fn give(&self, id: QueryId, bytes: usize) {
+        self.lock().turns.give(id, bytes);
+    }
+
+    /// For metrics.
+    pub(super) fn counts(&self) -> QueryCounts {
+        let turns = &self.lock().turns;
+        QueryCounts { begun: turns.places(), waiting: turns.waiting(), memory: turns.bytes() }
+    }
+
+    fn wake(&self, id: QueryId) {
+        let mut state = self.lock();
+        state.turns.ready(id);
+        self.publish(&state);
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// The next query that has the turn; `None` at the end.
+    fn next(&self) -> Option<(QueryId, Work, Arc<Slice>)> {
+        let mut state = self.lock();
+        loop {
+            if state.stopped {
+                return None;
+            }
+            while let Some(id) = state.turns.next() {
+                self.publish(&state);
+                let task = state.tasks.get_mut(&id);
+                if let Some((work, slice)) = task.and_then(|t| Some((t.work.take()?, Arc::clone(&t.slice)))) {
+                    return Some((id, work, slice));
+                }
+                // It has ended, and waits for its reader.
+                state.turns.end_turn(id, 1, false);
+            }
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn run(self: &Arc<Self>) {
+        while let Some((id, mut work, slice)) = self.next() {
+            let waker = Waker::from(Arc::new(Wakeup { id, workers: Arc::downgrade(self) }));
+            slice.begin();
+            let poll = || work.as_mut().poll(&mut Context::from_waker(&waker));
+            let result = match catch_unwind(AssertUnwindSafe(poll)) {
+                Ok(Poll::Pending) => {
+                    self.end_turn(id, work, &slice);
+                    continue;
+                }
+                Ok(Poll::Ready(result)) => result,
+                Err(_) => Err(AskError::Panicked),
+            };
+            // What it holds is freed in its own time.
+            if catch_unwind(AssertUnwindSafe(move || drop(work))).is_err() {
+                tracing::error!("a query panicked while it was freed");
+            }
+            self.finish(id, result, &slice);
+        }
+    }
+
+    fn end_turn(&self, id: QueryId, work: Work, slice: &Slice) {
+        let mut state = self.lock();
+        let left = match state.tasks.get_mut(&id) {
+            Some(task) => {
+                task.work = Some(work);
+                None
+            }
+            None => Some(work),
+        };
+        state.turns.end_turn(id, slice.used(), slice.passed.load(Ordering::Relaxed));
+        self.publish(&state);
+        drop((state, left));
+        // This thread takes the next turn itself.
+    }
+
+    fn finish(&self, id: QueryId, result: Result<(), AskError>, slice: &Slice) {
+        let mut state = self.lock();
+        state.turns.end_turn(id, slice.used(), false);
+        let task = state.tasks.remove(&id);
+        self.publish(&state);
+        drop(state);
+        let lingers = task.is_some_and(|task| task.ending.end(result));
+        if !lingers {
+            self.leave(id);
+        }
+    }
+}
+
+/// Wakes a query.
+struct Wakeup {
+    id: QueryId,
+    workers: Weak<Workers>,
+}
+
+impl Wake for Wakeup {
+    fn wake(self: Arc<Self>) {
+        if let Some(workers) = self.workers.upgrade() {
+            workers.wake(self.id);
+        }
+    }
+}

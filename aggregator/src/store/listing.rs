@@ -1,0 +1,78 @@
+//! What a catalog lists, in pages: each is copied while the state is locked, so it is short, and nothing is decided meanwhile.
+
+use std::collections::HashMap;
+
+use super::{
+    GatewayEntry, Page, SeriesEntry, SeriesId,
+    catalog::{Catalog, Gateway, OriginState, Series, watermark_of},
+    groups::{first_of, group_of},
+};
+
+/// About so many series are copied at once: some 50 µs.
+const SERIES_A_PAGE: usize = 512;
+/// So many groups are looked at for that; most of them may be gone.
+const GROUPS_A_PAGE: u32 = 4_096;
+/// So many gateways are copied at once, each with its gaps.
+const GATEWAYS_A_PAGE: usize = 64;
+
+impl Catalog {
+    /// A page of the series from a number on.
+    pub(super) fn entries_from(&self, from: u32) -> Page<SeriesEntry> {
+        let groups = self.series.groups_from(group_of(from));
+        let mut next = None;
+        let mut entries = Vec::new();
+        for (number, group) in groups {
+            if number - group_of(from) >= GROUPS_A_PAGE || entries.len() >= SERIES_A_PAGE {
+                next = Some(first_of(number));
+                break;
+            }
+            let known = group.into_iter().flat_map(|group| group.series());
+            let known = known.map(|(place, series)| (first_of(number) + place, series));
+            entries.extend(known.filter(|(id, _)| *id >= from).filter_map(|(id, s)| self.entry(id, s)));
+        }
+        Page { entries, next }
+    }
+
+    fn entry(&self, id: u32, series: &Series) -> Option<SeriesEntry> {
+        Some(SeriesEntry {
+            id: SeriesId(id),
+            gateway: self.gateways.get(series.gateway as usize)?.id.clone(),
+            key: series.key.key().clone(),
+            windows: (series.first, series.last),
+            last_reading: series.newest,
+        })
+    }
+
+    /// A page of the gateways from a number on, with their present origins.
+    pub(super) fn gateway_entries_from(&self, from: u32) -> Page<GatewayEntry> {
+        let from = from as usize;
+        let end = from.saturating_add(GATEWAYS_A_PAGE).min(self.gateways.len());
+        // Epochs that deliver at the same time have both to be complete. There are few, so they are looked for only then.
+        let mut others: HashMap<u32, Vec<&OriginState>> = HashMap::new();
+        for (number, other) in (0..).zip(&self.origins).filter(|(_, other)| other.open) {
+            let gateway = self.gateways.get(other.gateway as usize);
+            if gateway.is_some_and(|gateway| gateway.present != Some(number)) {
+                others.entry(other.gateway).or_default().push(other);
+            }
+        }
+        let entry = |gateway: &Gateway| {
+            let present = self.origin(gateway.present?)?;
+            let also = others.get(&present.gateway).into_iter().flatten();
+            Some(GatewayEntry {
+                origin: present.origin.clone(),
+                watermark: also.fold(gateway.watermark, |least, other| least.min(watermark_of(other))),
+                gaps: self.gaps_of(present.gateway),
+                series: self.held(present.gateway),
+                series_max: None,
+            })
+        };
+        let page = self.gateways.get(from..end).unwrap_or_default();
+        Page {
+            entries: page.iter().filter_map(entry).collect(),
+            next: u32::try_from(end).ok().filter(|_| end < self.gateways.len()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

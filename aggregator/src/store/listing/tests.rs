@@ -1,0 +1,62 @@
+use catchment_partial::{Timestamp, Width, Window};
+use catchment_proto::{GatewayId, Labels, MetricName, Name, SeriesKey, SharedSeries};
+
+use super::*;
+use crate::store::Origin;
+
+fn origin(epoch: u64, created: i64, shards: u32) -> Origin {
+    let gateway = GatewayId { site: Name::new("s").unwrap(), name: Name::new("g").unwrap() };
+    Origin { gateway, epoch, epoch_created_ms: created, shards, run: 0, previous_runs: Default::default() }
+}
+
+fn key(metric: &str) -> SharedSeries {
+    let (device, metric) = (Name::new("d").unwrap(), MetricName::new(metric).unwrap());
+    SeriesKey { device, metric, labels: Labels::none() }.into()
+}
+
+fn window() -> Window {
+    Window::containing(Timestamp::from_nanos(0), Width::from_millis(10_000).unwrap())
+}
+
+#[test]
+fn series_and_gateways_are_listed_in_pages_each_once() {
+    let mut catalog = Catalog::default();
+    let gateway = {
+        let number = catalog.take_origin(&origin(1, 1, 1));
+        catalog.origin(number).unwrap().gateway
+    };
+    for number in 0..3_000 {
+        catalog.take_series(gateway, &key(&format!("m{number}")), window(), true).unwrap();
+    }
+    // Whole groups are gone, and some of a group.
+    for id in (640..1_300).chain([5, 2_999]) {
+        catalog.remove_series(id);
+    }
+    let (mut next, mut found, mut pages) = (Some(0), Vec::new(), 0);
+    while let Some(from) = next {
+        let page = catalog.entries_from(from);
+        assert!(page.entries.len() <= SERIES_A_PAGE + 32, "{}", page.entries.len());
+        found.extend(page.entries.into_iter().map(|entry| entry.id.0));
+        (next, pages) = (page.next, pages + 1);
+    }
+    let expected: Vec<u32> =
+        (0..3_000).filter(|id| !(640..1_300).contains(id) && ![5, 2_999].contains(id)).collect();
+    assert_eq!(found, expected);
+    assert!(pages > 3);
+    // From the middle of a group.
+    assert_eq!(catalog.entries_from(70).entries[0].id.0, 70);
+    assert!(catalog.entries_from(1_000_000).entries.is_empty());
+
+    for number in 0..1_200 {
+        let mut other = origin(1, 1, 1);
+        other.gateway.name = Name::new(&format!("g{number}")).unwrap();
+        catalog.take_origin(&other);
+    }
+    let (mut next, mut found) = (Some(0), 0);
+    while let Some(from) = next {
+        let page = catalog.gateway_entries_from(from);
+        assert!(page.entries.len() <= GATEWAYS_A_PAGE);
+        (next, found) = (page.next, found + page.entries.len());
+    }
+    assert_eq!(found, catalog.gateways.len());
+}

@@ -1,0 +1,160 @@
+//! What a peer makes of its connection: whether it has asked for anything, and since when nothing is under way.
+//!
+//! The transport decides by this how long a connection is kept. HTTP/2's own probes cannot tell: a peer that answers
+//! them and asks for nothing is alive, and of no use.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use crate::access::Caller;
+
+/// The requests of a connection.
+#[derive(Debug)]
+pub(crate) struct Usage(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// A request has come.
+    asked: bool,
+    /// Requests under way.
+    open: usize,
+    /// When the last one ended, or the connection began.
+    since: Instant,
+}
+
+impl Usage {
+    /// A connection that begins.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State { asked: false, open: 0, since: Instant::now() })))
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether a request has come.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.with(|state| state.asked)
+    }
+
+    /// How long nothing has been under way.
+    pub(crate) fn idle(&self) -> Duration {
+        self.with(|state| if state.open > 0 { Duration::ZERO } else { state.since.elapsed() })
+    }
+
+    /// A request begins; it ends when what is returned is dropped.
+    fn begin(self: &Arc<Self>) -> UnderWay {
+        self.with(|state| {
+            state.asked = true;
+            state.open += 1;
+        });
+        UnderWay(Arc::clone(self))
+    }
+}
+
+/// A request under way.
+#[derive(Debug)]
+struct UnderWay(Arc<Usage>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.with(|state| {
+            state.open = state.open.saturating_sub(1);
+            state.since = Instant::now();
+        });
+    }
+}
+
+/// Notes each request at its connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Noted;
+
+impl<S> Layer<S> for Noted {
+    type Service = Noting<S>;
+
+    fn layer(&self, inner: S) -> Noting<S> {
+        Noting(inner)
+    }
+}
+
+/// See [`Noted`].
+#[derive(Clone, Debug)]
+pub(crate) struct Noting<S>(S);
+
+impl<S> Service<http::Request<Body>> for Noting<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, task: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(task)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let under_way = request.extensions().get::<Caller>().map(|caller| caller.usage.begin());
+        let answer = self.0.call(request);
+        Box::pin(async move {
+            let answer = answer.await?;
+            Ok(answer.map(|body| Body::new(Answer { body, _under_way: under_way })))
+        })
+    }
+}
+
+/// A body that keeps its request under way until it was sent or given up.
+struct Answer {
+    body: Body,
+    _under_way: Option<UnderWay>,
+}
+
+impl http_body::Body for Answer {
+    type Data = <Body as http_body::Body>::Data;
+    type Error = <Body as http_body::Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        http_body::Body::poll_frame(Pin::new(&mut self.body), task)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        http_body::Body::is_end_stream(&self.body)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        http_body::Body::size_hint(&self.body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_when_nothing_is_under_way() {
+        let usage = Usage::new();
+        let second = Duration::from_secs(1);
+        tokio::time::sleep(second).await;
+        assert_eq!((usage.has_asked(), usage.idle()), (false, second));
+        let (first, other) = (usage.begin(), usage.begin());
+        drop(first);
+        tokio::time::sleep(second).await;
+        assert_eq!((usage.has_asked(), usage.idle()), (true, Duration::ZERO));
+        drop(other);
+        tokio::time::sleep(2 * second).await;
+        assert_eq!(usage.idle(), 2 * second);
+    }
+}

@@ -1,0 +1,99 @@
+//! Devices that send their history: frames of one series, each value in a window of its own, newest window first.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::ensure;
+use catchment_proto::{
+    frame,
+    wire::{self, device_message},
+};
+
+use super::{
+    Ending, Shape, Target,
+    connection::{Connection, Speaker, Taken, Tally},
+    event_loop,
+    frames::take_answers,
+    now_ns, unique,
+};
+use bytes::BytesMut;
+
+/// Values of a frame.
+pub(crate) const FRAME: usize = 1_000;
+/// Width of the windows of a bench's gateway, nanoseconds: the gateway's default.
+const WIDTH_NS: i64 = 10_000_000_000;
+/// Windows between the newest of the history and now: all are late.
+const BEFORE_NOW: i64 = 1_000;
+
+/// A device that numbers its frames and goes back in time.
+struct Backfill {
+    epoch: String,
+    seq: u64,
+    acknowledged: u64,
+    greeted: bool,
+    /// Time of the next value.
+    time_ns: i64,
+}
+
+impl Backfill {
+    fn new(epoch: String) -> Self {
+        let time_ns = now_ns() - BEFORE_NOW * WIDTH_NS;
+        Self { epoch, seq: 0, acknowledged: 0, greeted: false, time_ns }
+    }
+}
+
+impl Speaker for Backfill {
+    fn greeting(&mut self) -> Option<Vec<u8>> {
+        let hello = device_message::Kind::Hello(wire::Hello { epoch: self.epoch.clone() });
+        let mut out = Vec::new();
+        frame::put(&wire::DeviceMessage { kind: Some(hello) }, &mut out);
+        Some(out)
+    }
+
+    fn put(&mut self, out: &mut Vec<u8>) -> u64 {
+        self.seq += 1;
+        let name = wire::SeriesName { index: 1, metric: "history".to_owned(), ..Default::default() };
+        let column = wire::Column {
+            series: 1,
+            first_time_ns: self.time_ns,
+            step_ns: vec![-WIDTH_NS],
+            values: (0..FRAME).map(|at| at as f64).collect(),
+        };
+        self.time_ns -= WIDTH_NS * FRAME as i64;
+        let (define, columns) = (vec![name], vec![column]);
+        let readings = wire::Readings { seq: self.seq, define, columns, ..Default::default() };
+        frame::put(&wire::DeviceMessage { kind: Some(device_message::Kind::Readings(readings)) }, out);
+        FRAME as u64
+    }
+
+    fn take(&mut self, input: &mut BytesMut) -> anyhow::Result<Taken> {
+        take_answers(input, &mut self.greeted, &mut self.acknowledged)
+    }
+}
+
+/// Sends the history of so many devices, one after the other: of each so many windows. Returns when all is acknowledged.
+///
+/// # Errors
+/// A connection that fails.
+pub(crate) fn run(target: &Target, devices: usize, windows: usize) -> anyhow::Result<()> {
+    ensure!(windows.is_multiple_of(FRAME), "windows come by the {FRAME}");
+    let shape = Shape {
+        connections: 1,
+        in_flight: windows,
+        duration: Duration::ZERO,
+        each_alone: false,
+        ending: Ending::Acknowledged,
+        rate: None,
+    };
+    let run = unique();
+    event_loop()?.block_on(async {
+        for device in 0..devices {
+            let speaker = Box::new(Backfill::new(format!("{run}-{device}")));
+            let config = Arc::clone(&target.device(device)?);
+            let mut connection = Connection::open(target.addr, config, speaker, true).await?;
+            let frames = windows / FRAME;
+            connection.send(frames, &shape, &mut Tally::default()).await?;
+            connection.acknowledged(frames as u64).await?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,124 @@
+//! Queries of two operators: trivial ones of the first, one after the other, beside heavy and unread ones of the second.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
+use catchment_certs::{ClientTls, GrpcConnector, IdentityFolder, Role, endpoint_uri};
+use catchment_proto::wire::{AggregateRequest, query_client::QueryClient};
+use tokio::task::JoinSet;
+use tonic::transport::{Channel, Endpoint};
+
+use super::now_ns;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Streams that share a connection: an aggregator takes 64.
+const STREAMS: usize = 50;
+/// Until all of the others have begun or wait.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// What the second operator does meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Others {
+    /// Queries over everything, each asked again when it is answered.
+    pub(crate) heavy: usize,
+    /// Queries whose large answers are not read, each asked again when it is ended.
+    pub(crate) unread: usize,
+}
+
+/// Clients that take little before they read, where `reluctant`.
+async fn connect(addr: SocketAddr, identity: &Path, reluctant: bool) -> anyhow::Result<QueryClient<Channel>> {
+    let tls = ClientTls::new(&IdentityFolder::load(identity)?, &[b"h2"])?;
+    let connector = GrpcConnector::new(tls, Role::Aggregator, TIMEOUT);
+    let mut endpoint = Endpoint::from(endpoint_uri(&format!("https://{addr}"))?).tcp_nodelay(true);
+    if reluctant {
+        endpoint = endpoint.initial_stream_window_size(1_024).initial_connection_window_size(1 << 20);
+    }
+    Ok(QueryClient::new(endpoint.connect_with_connector(connector).await?))
+}
+
+fn everything(aggregates: &[&str]) -> AggregateRequest {
+    AggregateRequest {
+        selector: r#"{device=~"press-.*"}"#.to_owned(),
+        from_ms: 0,
+        to_ms: now_ns() / 1_000_000 + 86_400_000,
+        aggregates: aggregates.iter().map(|name| (*name).to_owned()).collect(),
+        ..AggregateRequest::default()
+    }
+}
+
+/// Asks and reads to the end; the number of messages.
+async fn ask(client: &mut QueryClient<Channel>, request: AggregateRequest) -> anyhow::Result<u64> {
+    let mut answer = client.aggregate(request).await?.into_inner();
+    let mut messages = 0;
+    while answer.message().await?.is_some() {
+        messages += 1;
+    }
+    Ok(messages)
+}
+
+/// Asks again and again. Refusals are what an operator with so many queries must expect.
+async fn heavy(mut client: QueryClient<Channel>) {
+    loop {
+        if ask(&mut client, everything(&["count", "p50", "p99"])).await.is_err() {
+            tokio::time::sleep(SETTLE).await;
+        }
+    }
+}
+
+/// Never reads, and asks again when the answer's time is over.
+async fn unread(mut client: QueryClient<Channel>) {
+    let request = AggregateRequest {
+        by: vec!["device".to_owned(), "__name__".to_owned()],
+        step_ms: i64::from(super::delivery::WIDTH_MS),
+        ..everything(&["count", "sum", "mean", "min", "max", "first", "last", "p99"])
+    };
+    loop {
+        let answer = client.aggregate(request.clone()).await;
+        tokio::time::sleep(TIMEOUT).await;
+        drop(answer);
+    }
+}
+
+/// Seconds that each trivial query took, while the others do what they do.
+///
+/// # Errors
+/// A trivial query that fails.
+pub(crate) fn run(
+    addr: SocketAddr,
+    (first, second): (&Path, &Path),
+    others: Others,
+    duration: Duration,
+) -> anyhow::Result<Vec<f64>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        let mut tasks = JoinSet::new();
+        for start in (0..others.heavy).step_by(STREAMS) {
+            let client = connect(addr, second, false).await?;
+            for _ in start..others.heavy.min(start + STREAMS) {
+                tasks.spawn(heavy(client.clone()));
+            }
+        }
+        for start in (0..others.unread).step_by(STREAMS) {
+            let client = connect(addr, second, true).await?;
+            for _ in start..others.unread.min(start + STREAMS) {
+                tasks.spawn(unread(client.clone()));
+            }
+        }
+        tokio::time::sleep(SETTLE).await;
+        let mut client = connect(addr, first, false).await?;
+        let trivial =
+            AggregateRequest { selector: r#"{device="press-00000"}"#.to_owned(), ..everything(&["count"]) };
+        let (mut seconds, deadline) = (Vec::new(), Instant::now() + duration);
+        while Instant::now() < deadline || seconds.is_empty() {
+            let asked = Instant::now();
+            let messages = ask(&mut client, trivial.clone()).await?;
+            ensure!(messages == 2, "an answer of {messages} messages: no header, or no series");
+            seconds.push(asked.elapsed().as_secs_f64());
+        }
+        Ok(seconds)
+    })
+}

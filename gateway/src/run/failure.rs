@@ -1,0 +1,74 @@
+//! Why a gateway cannot start, and why one stopped by itself.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use catchment_certs::{FolderError, TlsError};
+use catchment_journal::DataDirError;
+
+use crate::{lineage::LineageError, shard::RecoverError};
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The identity folder.
+    #[error(transparent)]
+    Identity(#[from] FolderError),
+    /// The identity is no gateway's.
+    #[error("{}: this is the identity of {found}, a gateway needs one of role gateway", .folder.display())]
+    Role {
+        /// The identity folder.
+        folder: PathBuf,
+        /// Whose it is.
+        found: String,
+    },
+    /// The identity cannot be used for TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The data folder.
+    #[error(transparent)]
+    Data(#[from] DataDirError),
+    /// The data folder's identity lacks the number of shards.
+    #[error("{}: the data folder does not say how many shards it has: restore its file `identity`", .0.display())]
+    Shards(PathBuf),
+    /// The history of the data folder.
+    #[error(transparent)]
+    Lineage(#[from] LineageError),
+    /// A shard.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// An address cannot be bound.
+    #[error("cannot listen on {addr}: {error}")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A thread or runtime cannot be made.
+    #[error("cannot start a thread: {0}")]
+    Thread(String),
+}
+
+impl StartError {
+    /// Whether another try needs another configuration: it or what it names is wrong, and not the machine.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Identity(_) | Self::Role { .. } | Self::Tls(_) => true,
+            Self::Data(error) => error.is_configuration(),
+            Self::Shards(_) | Self::Lineage(_) | Self::Recover(_) | Self::Bind { .. } | Self::Thread(_) => {
+                false
+            }
+        }
+    }
+}
+
+/// Why a gateway stopped without being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A journal or outbox failed: nothing more can be acknowledged.
+    #[error("{0}; nothing more is acknowledged: check the disk, then start again")]
+    Failed(Arc<str>),
+    /// A task of the gateway panicked or ended before its time.
+    #[error("{0}; this is a defect, please report it; what was acknowledged is kept: start again")]
+    Defect(Arc<str>),
+}

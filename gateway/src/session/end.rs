@@ -1,0 +1,107 @@
+//! Why a session ended, and how its device is told.
+
+use rmqtt_codec::v5::DisconnectReasonCode;
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The device closed the connection, or it broke.
+    Peer,
+    /// The device sent what cannot be read any further.
+    Broken,
+    /// The device was silent for longer than it said it would be.
+    Silent,
+    /// No byte came after the handshake, or no whole CONNECT.
+    NoFirst,
+    /// A message was begun and not finished in time.
+    Unfinished,
+    /// No message came for too long.
+    Idle,
+    /// The messages that were begun take too many bytes, and this one was the oldest.
+    Crowded,
+    /// All connections are in use; this one had delivered nothing.
+    GaveWay,
+    /// The device speaks a protocol that is not spoken here.
+    UnknownProtocol,
+    /// Another session of the device took its place.
+    Replaced,
+    /// The gateway stops.
+    Stopping,
+    /// The journal has failed.
+    Failed,
+}
+
+impl End {
+    /// All reasons, for the metrics.
+    pub const ALL: [Self; 12] = [
+        Self::Peer,
+        Self::Broken,
+        Self::Silent,
+        Self::NoFirst,
+        Self::Unfinished,
+        Self::Idle,
+        Self::Crowded,
+        Self::GaveWay,
+        Self::UnknownProtocol,
+        Self::Replaced,
+        Self::Stopping,
+        Self::Failed,
+    ];
+
+    /// A label for counters, and the code that devices see.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Peer => "closed",
+            Self::Broken => "broken",
+            Self::Silent => "keep_alive",
+            Self::NoFirst => "first_byte_timeout",
+            Self::Unfinished => "message_timeout",
+            Self::Idle => "idle_timeout",
+            Self::Crowded => "unfinished_bytes",
+            Self::GaveWay => "gave_way",
+            Self::UnknownProtocol => "unknown_protocol",
+            Self::Replaced => "replaced",
+            Self::Stopping => "stopping",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// What an MQTT client of version 5 is told.
+    pub(super) const fn to_client(self) -> Option<(DisconnectReasonCode, &'static str)> {
+        let what = match self.to_device() {
+            Some(what) => what,
+            None => match self {
+                Self::Replaced => "a newer connection took its place",
+                Self::Stopping => "the gateway stops",
+                Self::Silent => "silent for too long",
+                _ => return None,
+            },
+        };
+        let reason = match self {
+            Self::Replaced => DisconnectReasonCode::SessionTakenOver,
+            Self::Stopping => DisconnectReasonCode::ServerShuttingDown,
+            Self::Crowded => DisconnectReasonCode::QuotaExceeded,
+            Self::GaveWay => DisconnectReasonCode::ServerBusy,
+            _ => DisconnectReasonCode::KeepAliveTimeout,
+        };
+        Some((reason, what))
+    }
+
+    /// What a device is told that speaks JSON or frames.
+    pub(super) const fn to_device(self) -> Option<&'static str> {
+        match self {
+            Self::NoFirst => Some("nothing came within first_byte_timeout: the connection ends"),
+            Self::Unfinished => {
+                Some("a message was not finished within message_timeout: the connection ends")
+            }
+            Self::Idle => Some("no message came within idle_timeout: the connection ends"),
+            Self::Crowded => Some(
+                "the gateway holds too many unfinished messages (unfinished_bytes_max): the connection ends",
+            ),
+            Self::GaveWay => {
+                Some("all connections are in use and this one has delivered nothing: the connection ends")
+            }
+            _ => None,
+        }
+    }
+}

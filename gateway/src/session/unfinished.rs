@@ -1,0 +1,131 @@
+//! The bytes of messages whose end has not come, of all sessions of a worker: how many there are, and who ends when
+//! they are too many.
+//!
+//! An honest device sends the rest at once. So the session whose unfinished message is the oldest ends, until the others
+//! have room: those that only begin messages push each other out.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::{Rc, Weak},
+};
+
+use super::{End, vitals::Vitals};
+
+/// The unfinished messages of a worker's sessions.
+#[derive(Debug)]
+pub struct Unfinished {
+    bytes_max: usize,
+    held: Cell<usize>,
+    next: Cell<u64>,
+    /// Bytes and session by the order in which the messages began.
+    messages: RefCell<BTreeMap<u64, (usize, Weak<Vitals>)>>,
+}
+
+impl Unfinished {
+    /// At most so many bytes.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, held: Cell::new(0), next: Cell::new(0), messages: RefCell::default() }
+    }
+
+    /// Bytes held now.
+    pub fn held(&self) -> usize {
+        self.held.get()
+    }
+
+    /// The oldest end until what is left is within the bound.
+    fn end_oldest(&self) {
+        while self.held.get() > self.bytes_max {
+            let Some((_, (bytes, vitals))) = self.messages.borrow_mut().pop_first() else { return };
+            self.held.set(self.held.get().saturating_sub(bytes));
+            if let Some(vitals) = vitals.upgrade() {
+                vitals.end_as(End::Crowded);
+            }
+        }
+    }
+}
+
+/// What one session holds; nothing any more when it is dropped.
+#[derive(Debug)]
+pub(super) struct Held<'a> {
+    all: &'a Unfinished,
+    order: Option<u64>,
+}
+
+impl<'a> Held<'a> {
+    pub(super) fn new(all: &'a Unfinished) -> Self {
+        Self { all, order: None }
+    }
+
+    /// The session holds so many bytes now. `anew`: of a message that has just begun.
+    pub(super) fn set(&mut self, bytes: usize, anew: bool, vitals: &Rc<Vitals>) {
+        if (anew || bytes == 0) && self.order.is_some() {
+            self.release();
+        }
+        if bytes == 0 {
+            return;
+        }
+        let all = self.all;
+        match self.order {
+            None => {
+                let order = all.next.replace(all.next.get() + 1);
+                self.order = Some(order);
+                all.messages.borrow_mut().insert(order, (bytes, Rc::downgrade(vitals)));
+                all.held.set(all.held.get() + bytes);
+            }
+            Some(order) => {
+                let mut messages = all.messages.borrow_mut();
+                // One that is gone has been chosen to end.
+                let Some((before, _)) = messages.get_mut(&order) else { return };
+                all.held.set(all.held.get().saturating_sub(*before) + bytes);
+                *before = bytes;
+            }
+        }
+        all.end_oldest();
+    }
+
+    fn release(&mut self) {
+        let Some(order) = self.order.take() else { return };
+        if let Some((bytes, _)) = self.all.messages.borrow_mut().remove(&order) {
+            self.all.held.set(self.all.held.get().saturating_sub(bytes));
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    #[test]
+    fn the_oldest_unfinished_message_ends_first_and_all_is_given_back() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _entered = runtime.enter();
+        let all = Unfinished::new(1_000);
+        let sessions: Vec<_> = (0..4).map(|_| Vitals::new(CancellationToken::new(), None)).collect();
+        let mut held: Vec<_> = sessions.iter().map(|_| Held::new(&all)).collect();
+        let ended = || sessions.iter().map(|vitals| vitals.why()).collect::<Vec<_>>();
+        for (held, vitals) in held.iter_mut().zip(&sessions).take(3) {
+            held.set(300, true, vitals);
+        }
+        // The first begins another message, and so is the youngest.
+        held[0].set(100, true, &sessions[0]);
+        assert_eq!((all.held(), ended()), (700, vec![None; 4]));
+        held[2].set(700, false, &sessions[2]);
+        assert_eq!((all.held(), ended()), (800, vec![None, Some(End::Crowded), None, None]));
+        held[1].set(999, false, &sessions[1]);
+        assert_eq!(all.held(), 800, "what is ending does not count any more");
+        held[3].set(100, true, &sessions[3]);
+        held[0].set(0, true, &sessions[0]);
+        assert_eq!(all.held(), 800);
+        held.clear();
+        assert_eq!((all.held(), all.messages.borrow().len()), (0, 0));
+    }
+}

@@ -1,0 +1,218 @@
+//! What a session's worker and its accept loop may do to it: see when it was heard last, and end it.
+//!
+//! The worker looks at its sessions in turn for those that have been idle for too long, a few at a time: a timer for
+//! each would cost an idle session more memory than all else that is kept here.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    ops::Bound,
+    rc::{Rc, Weak},
+    time::Duration,
+};
+
+use catchment_settings::places::Place;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, End, unfinished::Unfinished};
+use crate::{
+    config::{Config, Patience},
+    device::SessionId,
+};
+
+/// How often each session is looked at within the time that it may be idle.
+const LOOKS: u32 = 8;
+/// Sessions looked at in one turn.
+const SLICE: usize = 512;
+/// How often the worker looks.
+const LOOK_MIN: Duration = Duration::from_millis(25);
+const LOOK_MAX: Duration = Duration::from_secs(1);
+
+/// A session, seen from outside.
+#[derive(Debug)]
+pub struct Vitals {
+    /// Cancelled when the session must end.
+    pub end: CancellationToken,
+    heard: Cell<Instant>,
+    why: Cell<Option<End>>,
+    delivered: Cell<bool>,
+    place: Option<Place>,
+}
+
+impl Vitals {
+    /// A session that begins. When its place is taken away it ends.
+    pub fn new(end: CancellationToken, place: Option<Place>) -> Rc<Self> {
+        if let Some(place) = &place {
+            let end = end.clone();
+            place.give_way(move || end.cancel());
+        }
+        let (heard, why, delivered) = (Cell::new(Instant::now()), Cell::default(), Cell::default());
+        Rc::new(Self { end, heard, why, delivered, place })
+    }
+
+    /// The session must end, for this reason unless there was one before.
+    pub(super) fn end_as(&self, why: End) {
+        if self.why.get().is_none() {
+            self.why.set(Some(why));
+        }
+        self.end.cancel();
+    }
+
+    /// Why the session must end, if this was the reason.
+    pub(super) fn why(&self) -> Option<End> {
+        let evicted = || self.place.as_ref().is_some_and(Place::is_evicted);
+        self.why.get().or_else(|| evicted().then_some(End::GaveWay))
+    }
+
+    /// The device's last message ended then.
+    pub(super) fn hear(&self, now: Instant) {
+        self.heard.set(now);
+    }
+
+    /// When the device's last message ended, or the session began.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard.get()
+    }
+
+    /// The device has delivered something: it gives its place to nobody.
+    pub(super) fn deliver(&self) {
+        if !self.delivered.replace(true)
+            && let Some(place) = &self.place
+        {
+            place.heard();
+        }
+    }
+}
+
+/// What the sessions of a worker may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    patience: Patience,
+    unfinished_bytes: usize,
+}
+
+impl Bounds {
+    /// Those of one of so many workers. Its share of the bytes of unfinished messages has room for two messages at
+    /// least, and for what was read with them.
+    pub fn of(config: &Config, workers: u32) -> Self {
+        const BESIDE: usize = 256 << 10;
+        let share = config.unfinished_bytes_max / usize::try_from(workers.max(1)).unwrap_or(1);
+        let unfinished_bytes = share.max(2 * config.message_bytes_max + BESIDE);
+        Self { patience: config.patience, unfinished_bytes }
+    }
+}
+
+/// The sessions of a worker.
+#[derive(Debug)]
+pub struct Sitting {
+    /// How long a device may take.
+    pub(super) patience: Patience,
+    /// What they hold of messages that are not whole.
+    pub(super) unfinished: Unfinished,
+    sessions: RefCell<BTreeMap<SessionId, Weak<Vitals>>>,
+    /// Up to here they were looked at in this round.
+    last: Cell<SessionId>,
+}
+
+impl Sitting {
+    /// Nobody, yet.
+    pub fn new(bounds: Bounds) -> Self {
+        let Bounds { patience, unfinished_bytes } = bounds;
+        let (sessions, last) = (RefCell::default(), Cell::default());
+        Self { patience, unfinished: Unfinished::new(unfinished_bytes), sessions, last }
+    }
+
+    /// A session begins.
+    pub fn enter(&self, id: SessionId, vitals: &Rc<Vitals>) {
+        self.sessions.borrow_mut().insert(id, Rc::downgrade(vitals));
+    }
+
+    /// A session has ended.
+    pub fn leave(&self, id: SessionId) {
+        self.sessions.borrow_mut().remove(&id);
+    }
+
+    /// Looks at the share of the sessions that is due after `step`, and ends those that were idle for too long.
+    fn look(&self, now: Instant, step: Duration) {
+        let idle = self.patience.idle;
+        let sessions = self.sessions.borrow();
+        let part = step.as_secs_f64() * f64::from(LOOKS) / idle.as_secs_f64().max(1e-3);
+        // Rounded up; the cast saturates.
+        let count = ((sessions.len() as f64 * part).ceil() as usize).clamp(1, SLICE);
+        let from = (Bound::Excluded(self.last.get()), Bound::Unbounded);
+        let mut seen = 0;
+        for (id, vitals) in sessions.range(from).take(count) {
+            seen += 1;
+            self.last.set(*id);
+            if let Some(vitals) = vitals.upgrade()
+                && now.saturating_duration_since(vitals.heard()) >= idle
+            {
+                vitals.end_as(End::Idle);
+            }
+        }
+        if seen < count {
+            self.last.set(0);
+        }
+    }
+}
+
+/// Ends the worker's sessions that are idle for too long, and tells how many bytes of unfinished messages it holds.
+pub async fn watch(context: Rc<Context>) {
+    let idle = context.sitting.patience.idle;
+    let step = (idle / LOOKS).clamp(LOOK_MIN, LOOK_MAX);
+    let mut ticks = interval(step);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut shown = 0;
+    loop {
+        ticks.tick().await;
+        context.sitting.look(Instant::now(), step);
+        let held = i64::try_from(context.sitting.unfinished.held()).unwrap_or(i64::MAX);
+        context.metrics.unfinished_bytes.inc_by(held - shown);
+        shown = held;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_idle_end_within_an_eighth_and_the_others_stay() {
+        let step = Duration::from_secs(1);
+        let patience = Patience { first_byte: step, message: step, idle: 80 * step };
+        let sitting = Sitting::new(Bounds { patience, unfinished_bytes: 1 });
+        let sessions: Vec<_> =
+            (1..=100).map(|id| (id, Vitals::new(CancellationToken::new(), None))).collect();
+        sessions.iter().for_each(|(id, vitals)| sitting.enter(*id, vitals));
+        for second in 0..92_u64 {
+            tokio::time::sleep(step).await;
+            for (id, vitals) in &sessions {
+                assert!(second > 77 || !vitals.end.is_cancelled());
+                if id % 2 == 0 && second % 40 == 0 {
+                    vitals.hear(Instant::now());
+                }
+            }
+            sitting.look(Instant::now(), step);
+        }
+        for (id, vitals) in &sessions {
+            assert_eq!(vitals.why(), (id % 2 == 1).then_some(End::Idle), "{id}");
+            sitting.leave(*id);
+        }
+        assert!(sitting.sessions.borrow().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_place_is_kept_from_the_first_delivery_on() {
+        let places = catchment_settings::places::Places::new(1, 1);
+        let addr = std::net::Ipv4Addr::LOCALHOST.into();
+        let silent = Vitals::new(CancellationToken::new(), places.try_take(addr).ok());
+        let next = Vitals::new(CancellationToken::new(), places.try_take(addr).ok());
+        assert!(silent.end.is_cancelled());
+        assert_eq!((silent.why(), next.why()), (Some(End::GaveWay), None));
+        next.deliver();
+        assert!(places.try_take(addr).is_err());
+        drop((silent, next));
+        assert_eq!(places.taken(), 0);
+    }
+}

@@ -1,0 +1,150 @@
+//! A connection of the HTTP endpoint that ends when its peer takes too long, asks for too much, or must give way.
+//!
+//! A request has a time to come, from the connection's beginning or its own first byte to its answer, however slowly
+//! its bytes trickle; the answer has the same time to be read. Between two requests a connection may be idle longer.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::oneshot,
+    time::{Instant, Sleep, sleep},
+};
+
+use super::Count;
+use crate::places::Place;
+
+/// A scraper may keep its connection from one scrape to the next.
+const IDLE: Duration = Duration::from_secs(60);
+/// Longest request with its head: a probe's has some hundred bytes.
+const REQUEST_BYTES_MAX: usize = 16 << 10;
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The first request, or the rest of one.
+    Request,
+    /// The peer reads the answer.
+    Answer,
+    /// The next request.
+    Idle,
+}
+
+impl Phase {
+    /// The reason for which a connection is closed that takes too long.
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Request => "request_timeout",
+            Self::Answer => "answer_timeout",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// A connection with its place.
+pub(super) struct Connection {
+    stream: TcpStream,
+    phase: Phase,
+    alarm: Pin<Box<Sleep>>,
+    timeout: Duration,
+    /// Bytes read since the last answer.
+    request_bytes: usize,
+    /// Sends when the place is taken away; here until the connection has waited for its peer.
+    evict: Option<oneshot::Sender<()>>,
+    evicted: oneshot::Receiver<()>,
+    place: Place,
+    closed: Count,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, place: Place, timeout: Duration, closed: Count) -> Self {
+        let (evict, evicted) = oneshot::channel();
+        let alarm = Box::pin(sleep(timeout));
+        let (phase, evict) = (Phase::Request, Some(evict));
+        Self { stream, phase, alarm, timeout, request_bytes: 0, evict, evicted, place, closed }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        let most = if phase == Phase::Idle { IDLE } else { self.timeout };
+        self.phase = phase;
+        self.alarm.as_mut().reset(Instant::now() + most);
+    }
+
+    fn close<T>(&self, reason: &'static str) -> Poll<io::Result<T>> {
+        (self.closed)(reason);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Fails when the connection must end, which is asked whenever it waits for its peer.
+    fn poll_end<T>(&mut self, task: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if let Some(evict) = self.evict.take() {
+            self.place.give_way(move || _ = evict.send(()));
+        }
+        if matches!(Pin::new(&mut self.evicted).poll(task), Poll::Ready(Ok(()))) {
+            return self.close("gave_way");
+        }
+        ready!(self.alarm.as_mut().poll(task));
+        self.close(self.phase.reason())
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let Poll::Ready(result) = Pin::new(&mut this.stream).poll_read(task, buf) else {
+            return this.poll_end(task);
+        };
+        let read = buf.filled().len() - before;
+        if read > 0 && this.phase == Phase::Idle {
+            this.enter(Phase::Request);
+        }
+        this.request_bytes += read;
+        if this.request_bytes > REQUEST_BYTES_MAX {
+            return this.close("request_too_long");
+        }
+        // Bytes that trickle never let it wait: the deadline is looked at with each.
+        if this.phase == Phase::Request && this.alarm.deadline() <= Instant::now() {
+            return this.close(this.phase.reason());
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.phase != Phase::Answer {
+            this.enter(Phase::Answer);
+        }
+        match Pin::new(&mut this.stream).poll_write(task, bytes) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => this.poll_end(task),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(task))?;
+        if this.phase == Phase::Answer {
+            this.request_bytes = 0;
+            this.enter(Phase::Idle);
+            this.place.renew();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(task)
+    }
+}
