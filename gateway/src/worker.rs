@@ -99,8 +99,7 @@ impl Worker {
         let logs = [shard.journal().clone(), shard.outbox().clone()];
         let arbiter = Arbiter::new();
         arbiter.spawn_fn(move || {
-            let journal = shard.journal().clone();
-            let owed = Arc::new(Notify::new());
+            let (journal, owed) = (shard.journal().clone(), Arc::new(Notify::new()));
             shard.commit_by(Arc::clone(&owed));
             let context = Rc::new(Context {
                 limits,

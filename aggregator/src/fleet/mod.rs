@@ -240,7 +240,6 @@ fn gateway_message(listed: Listed, sessions: &Sessions, now_ms: i64) -> wire::Ga
         clock_ahead_ms: sessions.ahead_ms(&entry.origin.gateway),
         series_max: entry.series_max,
         waits_for: sessions.waits.of(&entry.origin.gateway).unwrap_or_default(),
-        ..wire::Gateway::default()
     }
 }
 

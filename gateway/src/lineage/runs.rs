@@ -1,7 +1,7 @@
 //! The runs of a gateway on one data folder: what each start of it was called, and where its batch numbers began.
 //!
 //! An aggregator says which run delivered which batches. Together with this list that tells whether the folder is still what
-//! it was when they were delivered: see [`super::judge`]. Pure; [`super::Lineage`] keeps it on disk.
+//! it was when they were delivered: see [`mod@super::judge`]. Pure; [`super::Lineage`] keeps it on disk.
 
 use prost::Message;
 

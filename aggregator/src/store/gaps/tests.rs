@@ -9,7 +9,10 @@ use crate::store::{
 
 const MAX: usize = 64;
 
-fn shown(gaps: &[ShardGap]) -> Vec<(u64, u64, u64, Option<i64>, Option<i64>)> {
+/// First and last number, batches, and from when to when in seconds.
+type Shown = (u64, u64, u64, Option<i64>, Option<i64>);
+
+fn shown(gaps: &[ShardGap]) -> Vec<Shown> {
     let seconds = |time: Option<Timestamp>| time.map(|time| time.as_millis() / 1000);
     gaps.iter().map(|g| (g.first, g.last, g.gap.batches, seconds(g.gap.from), seconds(g.gap.to))).collect()
 }
