@@ -7,7 +7,7 @@
 mod hand_over;
 mod services;
 
-use std::{future::Future, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use catchment_certs::{
     FolderError, IdentityFolder, Role, ServerTls, TlsError, accept_loop, channel::ALPN_GRPC,
@@ -264,13 +264,14 @@ impl Aggregator {
         });
 
         let watching = conditions::watch(&store, || services.runner.is_full(), &metrics.conditions);
+        // Lives beyond the wait: dropped before the supervisor stands down, it would count as failed.
+        let mut watching = pin!(supervisor.task("watch conditions", |_| (), watching));
         let ended = tokio::select! {
             () = shutdown => Ok(()),
             reason = poisoned(&store) => Err(RunError::Poisoned(reason)),
             why = supervisor.failed() => Err(RunError::Defect(why)),
-            () = supervisor.task("watch conditions", |_| (), watching) => {
-                Err(RunError::Defect(supervisor.failed().await))
-            }
+            // It fails before it completes.
+            () = &mut watching => Err(RunError::Defect(supervisor.failed().await)),
             result = &mut serving => Err(RunError::Grpc(format!("{result:?}"))),
         };
         supervisor.stand_down();

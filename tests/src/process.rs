@@ -155,13 +155,19 @@ impl Process {
         assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
     }
 
-    /// Sends SIGTERM and waits for the end.
+    /// Sends SIGTERM and waits for the end, which is in order only when it logs no error.
     ///
     /// # Panics
-    /// When it does not end within the patience.
+    /// When it does not end within the patience, or logs an error after the signal.
     pub fn terminate(self) -> ExitStatus {
+        let path = self.log.clone();
+        let logged = || fs::read_to_string(&path).unwrap_or_default();
+        let before = logged().len();
         self.signal();
-        self.wait()
+        let status = self.wait();
+        let log = logged();
+        assert!(!log[before..].contains(" ERROR "), "an ordered stop logs an error:\n{}", &log[before..]);
+        status
     }
 
     /// Waits for the end.
