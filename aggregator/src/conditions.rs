@@ -22,9 +22,11 @@ const QUERIES_FULL: &str = "queries_full";
 
 /// Everything that an aggregator may report. Full memory and busy queries make senders and callers wait for seconds and
 /// pass by themselves (where packing has no room, `disk_full` says so), so a probe does not fail for them.
-pub(crate) const KNOWN: [Known; 7] = [
+pub(crate) const KNOWN: [Known; 8] = [
     Known { name: CONNECTIONS_FULL, severity: Severity::Unready },
     Known { name: DISK_FULL, severity: Severity::Unready },
+    // It is one gateway that waits, and nobody else.
+    Known { name: "epochs_full", severity: Severity::Notice },
     Known { name: "folder_gone", severity: Severity::Unready },
     Known { name: JOURNAL_FULL, severity: Severity::Unready },
     Known { name: MEMORY_FULL, severity: Severity::Notice },

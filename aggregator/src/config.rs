@@ -9,7 +9,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use catchment_certs::AcceptConfig;
 use catchment_settings::{ByteSize, HumanDuration, http::Bounds};
 
-use crate::store::StoreConfig;
+use crate::{
+    ingest::{BYTES_LEAST, SHARE_LEAST},
+    store::StoreConfig,
+};
 
 mod options;
 
@@ -42,6 +45,10 @@ pub struct Config {
     pub stop_timeout: Duration,
     /// Most batches in flight on one ingest stream, 1 to 1,024.
     pub ingest_in_flight: usize,
+    /// Memory of all that waits in ingest, bytes, at least [`BYTES_LEAST`].
+    pub ingest_bytes_max: usize,
+    /// Of one gateway, bytes, from [`SHARE_LEAST`] to the whole.
+    pub ingest_bytes_per_gateway_max: usize,
     /// How far ahead of this clock a gateway is believed, 1 ms to a day. Default 10 minutes, as a gateway's `future_max`.
     pub clock_tolerance: Duration,
     /// Bounds of queries.
@@ -146,7 +153,7 @@ fn number(key: &'static str, given: Option<usize>, default: usize, max: usize) -
     Err(ConfigError::Range { key, value: value.to_string(), range: format!("from 1 to {max}") })
 }
 
-/// A bound of series within the whole; above that, the whole is the bound.
+/// A bound of series or epochs within the whole; above that, the whole is the bound.
 fn part(key: &'static str, given: Option<usize>) -> Result<Option<usize>, ConfigError> {
     given.map(|given| number(key, Some(given), given, 100_000_000)).transpose()
 }
@@ -171,6 +178,9 @@ fn store(options: &Options) -> Result<StoreConfig, ConfigError> {
         live_bytes_max: memory("store_live_memory", options.store_live_memory, default.live_bytes_max)?,
         cache_bytes: size("store_cache", options.store_cache, default.cache_bytes, 1)?,
         series_max: number("store_series_max", options.store_series_max, default.series_max, 100_000_000)?,
+        epochs_max: number("epochs_max", options.epochs_max, default.epochs_max, 1_000_000)?,
+        epochs_per_site_max: part("epochs_per_site_max", options.epochs_per_site_max)?,
+        epochs_per_gateway_max: part("epochs_per_gateway_max", options.epochs_per_gateway_max)?,
         series_per_site_max: part("series_per_site_max", options.series_per_site_max)?,
         series_per_gateway_max: part("series_per_gateway_max", options.series_per_gateway_max)?,
         pack_every: time("store_pack_every", options.store_pack_every, default.pack_every.as_secs())?,
@@ -252,6 +262,19 @@ fn accept(options: &Options) -> Result<AcceptConfig, ConfigError> {
     })
 }
 
+/// The budget of ingest, and a gateway's share of it: by default a quarter.
+fn ingest_bytes(options: &Options) -> Result<(usize, usize), ConfigError> {
+    let bytes = |key, given, default, least: usize| {
+        size(key, given, default, least as u64 >> 20)
+            .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+    };
+    let max = bytes("ingest_bytes_max", options.ingest_bytes_max, 256 << 20, BYTES_LEAST)?;
+    let share = options.ingest_bytes_per_gateway_max;
+    let share_default = (max as u64 / 4).max(SHARE_LEAST as u64);
+    let share = bytes("ingest_bytes_per_gateway_max", share, share_default, SHARE_LEAST)?;
+    Ok((max, share.min(max)))
+}
+
 fn http_bounds(options: &Options) -> Result<Bounds, ConfigError> {
     let default = Bounds::default();
     Ok(Bounds {
@@ -283,6 +306,7 @@ impl TryFrom<Options> for Config {
         let query = queries(&options)?;
         let clock_tolerance = time("clock_tolerance", options.clock_tolerance, 600)?;
         let store = StoreConfig { clock_tolerance, ..store(&options)? };
+        let (ingest_bytes_max, ingest_bytes_per_gateway_max) = ingest_bytes(&options)?;
         let (accept, http_bounds) = (accept(&options)?, http_bounds(&options)?);
         Ok(Self {
             store,
@@ -303,6 +327,8 @@ impl TryFrom<Options> for Config {
             idle_timeout: time("idle_timeout", options.idle_timeout, 3_600)?,
             keepalive: time("keepalive", options.keepalive, 20)?,
             stop_timeout: time("stop_timeout", options.stop_timeout, 10)?,
+            ingest_bytes_max,
+            ingest_bytes_per_gateway_max,
             ingest_in_flight: number("ingest_in_flight", options.ingest_in_flight, 64, 1_024)?,
             query,
         })

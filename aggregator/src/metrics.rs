@@ -3,6 +3,7 @@
 //! Labels are reasons and gateways only, both bounded; never devices or series. What the store knows itself
 //! is read at each scrape.
 
+mod ingest;
 mod queries;
 mod stats;
 
@@ -13,7 +14,7 @@ use std::{
 };
 
 use catchment_certs::{AcceptEvents, HandshakeFailure};
-use catchment_settings::{Conditions, supervise::panics};
+use catchment_settings::{Conditions, logging::lines_suppressed, supervise::panics};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
@@ -29,7 +30,7 @@ use prometheus_client::{
 use crate::{
     clock, conditions,
     config::QueryLimits,
-    ingest::Sessions,
+    ingest::{IngestBytes, Sessions},
     query::QueryCounts,
     store::{Store, StoreStats},
 };
@@ -73,6 +74,7 @@ pub(crate) struct Metrics {
     pub(crate) query_seconds: Histogram,
     pub(crate) query_points: Counter,
     panics: Counter,
+    log_lines_suppressed: Counter,
 }
 
 impl fmt::Debug for Metrics {
@@ -110,6 +112,7 @@ impl Metrics {
             query_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 9)),
             query_points: Counter::default(),
             panics: Counter::default(),
+            log_lines_suppressed: Counter::default(),
         };
         metrics.register();
         Arc::new(metrics)
@@ -177,12 +180,23 @@ impl Metrics {
             "Panics of this process, each a defect: the log says where",
             self.panics.clone(),
         );
+        r.register(
+            "log_lines_suppressed",
+            "Lines that were not logged because there were too many like them",
+            self.log_lines_suppressed.clone(),
+        );
     }
 
     /// Adds what is read from the store at each scrape.
     pub(crate) fn watch(&self, store: Arc<dyn Store>, sessions: Arc<Sessions>) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         registry.register_collector(Box::new(Gateways { store, sessions }));
+    }
+
+    /// Adds what the memory of ingest is used for, read at each scrape.
+    pub(crate) fn watch_ingest(&self, bytes: Arc<IngestBytes>) {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.register_collector(Box::new(ingest::Collected(bytes)));
     }
 
     /// Adds what the embedded store counts itself, read at each scrape.
@@ -206,6 +220,7 @@ impl Metrics {
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
         self.panics.inner().store(panics(), Ordering::Relaxed);
+        self.log_lines_suppressed.inner().store(lines_suppressed(), Ordering::Relaxed);
         // Writing to a String does not fail.
         let _ = text::encode(&mut text, &registry);
         text
@@ -220,7 +235,7 @@ impl Metrics {
 impl AcceptEvents for Metrics {
     fn accept_error(&self, error: &std::io::Error) {
         self.accept_errors.inc();
-        tracing::warn!(%error, "cannot accept a connection");
+        tracing::warn!(listener = "gateways and operators", %error, "cannot accept a connection");
     }
 
     fn handshake_failed(&self, addr: SocketAddr, reason: HandshakeFailure) {

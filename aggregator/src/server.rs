@@ -14,6 +14,7 @@ use catchment_certs::{
 };
 use catchment_journal::check_folder;
 use catchment_settings::{
+    Lasting,
     http::{Endpoints, HttpServer},
     supervise::Supervisor,
 };
@@ -160,13 +161,16 @@ pub async fn bind(mut config: Config) -> Result<Aggregator, StartError> {
 
 /// Opens the store, as soon as there is space for that, and tells what it found.
 async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
+    let mut waits = Lasting::default();
     let (store, report) = loop {
         let (dir, bounds) = (config.data.clone(), config.store.clone());
         let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir, bounds));
         match opened.await.map_err(|error| StartError::Thread(error.to_string()))? {
             Ok(opened) => break opened,
             Err(error @ OpenError::Space { .. }) => {
-                tracing::warn!(%error, "the store waits for space");
+                if waits.met(Instant::now().into_std(), "space").is_some() {
+                    tracing::warn!(%error, "the store waits for space");
+                }
                 tokio::time::sleep(SPACE_PAUSE).await;
             }
             Err(error) => return Err(error.into()),

@@ -3,6 +3,7 @@
 mod asking;
 mod completeness;
 mod delivering;
+mod epochs;
 mod rig;
 mod roles;
 mod sharing;

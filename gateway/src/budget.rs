@@ -110,7 +110,10 @@ impl BudgetFile {
             let writing = move || write_whole(&RealDisk, &path, &series_max.to_be_bytes());
             // A full disk keeps the older one, which is as good until the next contact.
             if let Ok(Err(error)) = tokio::task::spawn_blocking(writing).await {
-                tracing::warn!(%error, file = %self.path.display(), "the budget of series cannot be kept");
+                tracing::warn!(
+                    condition = "budget_not_kept", %error, file = %self.path.display(),
+                    "the budget of series cannot be kept"
+                );
             }
             tokio::time::sleep(KEEP_EVERY).await;
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use catchment_certs::{AcceptEvents, HandshakeFailure};
-use catchment_settings::{Conditions, supervise::panics};
+use catchment_settings::{Conditions, logging::lines_suppressed, supervise::panics};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
@@ -71,6 +71,7 @@ pub struct Metrics {
     pub ack_seconds: Histogram,
     pub sessions_panicked: Counter,
     panics: Counter,
+    log_lines_suppressed: Counter,
     epochs_begun: Family<ReasonLabel, Counter>,
     pub unfinished_bytes: Gauge,
     places: Places,
@@ -219,6 +220,11 @@ impl Metrics {
             ack_seconds,
             sessions_panicked: add(r, "sessions_panicked", "Device connections that a defect closed"),
             panics: add(r, "panics", "Panics of this process, each a defect: the log says where"),
+            log_lines_suppressed: add(
+                r,
+                "log_lines_suppressed",
+                "Lines that were not logged because there were too many like them",
+            ),
             unfinished_bytes: add(r, "unfinished_bytes", "Bytes of messages whose end has not come"),
             places: Places::new(r),
             epochs_begun: epochs_begun(r),
@@ -269,6 +275,7 @@ impl Metrics {
     /// Everything in the OpenMetrics text format.
     pub fn text(&self) -> String {
         self.panics.inner().store(panics(), Ordering::Relaxed);
+        self.log_lines_suppressed.inner().store(lines_suppressed(), Ordering::Relaxed);
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,
@@ -280,7 +287,7 @@ impl Metrics {
 impl AcceptEvents for Metrics {
     fn accept_error(&self, error: &std::io::Error) {
         self.places.accept_errors.inc();
-        tracing::warn!(%error, "cannot accept connections for a moment");
+        tracing::warn!(listener = "devices", %error, "cannot accept connections for a moment");
     }
 
     fn handshake_failed(&self, addr: std::net::SocketAddr, reason: HandshakeFailure) {

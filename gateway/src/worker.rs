@@ -215,7 +215,7 @@ impl Inner {
     async fn receive(self: Rc<Self>, mut arriving: mpsc::Receiver<Accepted>) {
         while let Some(mut accepted) = arriving.recv().await {
             if let Err(error) = accepted.rebind() {
-                tracing::warn!(%error, "a connection cannot move to its worker");
+                tracing::warn!(peer = %accepted.peer.identity, %error, "a connection cannot move to its worker");
                 continue;
             }
             let session = self.next_session.replace(self.next_session.get() + 1);

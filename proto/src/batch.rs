@@ -11,7 +11,7 @@ use prost::{
 
 use crate::{
     names::{Dictionary, NAMES_MAX, SharedSeries},
-    series::SeriesError,
+    series::{SeriesError, SeriesKey},
     wire,
 };
 
@@ -143,7 +143,11 @@ fn check_columns(wire: &wire::Batch) -> Result<usize, BatchError> {
 }
 
 impl Batch {
-    pub(crate) fn read(wire: wire::Batch, names: &mut Dictionary) -> Result<Self, BatchError> {
+    pub(crate) fn read(
+        wire: wire::Batch,
+        names: &mut Dictionary,
+        known: &dyn Fn(&SeriesKey) -> Option<SharedSeries>,
+    ) -> Result<Self, BatchError> {
         if wire.shard >= SHARDS_MAX {
             return Err(BatchError::Shard(wire.shard));
         }
@@ -159,7 +163,7 @@ impl Batch {
             0 => None,
             ms => Some(Timestamp::from_millis(ms).ok_or(BatchError::Watermark(ms))?),
         };
-        names.add(&wire.series, wire.continues)?;
+        names.add(&wire.series, wire.continues, known)?;
         let mut batch = Self {
             shard: wire.shard,
             number: wire.number,
@@ -198,6 +202,17 @@ impl Batch {
             });
         }
         if bodies.is_empty() { Ok(()) } else { Err(BatchError::Bodies(wire.bodies.len())) }
+    }
+
+    /// About what it takes in memory, bytes, without its series.
+    pub fn memory(&self) -> usize {
+        let bodies: usize = self.entries.iter().map(|entry| entry.body.len()).sum();
+        // Bodies are parts of the message, whose columns stay with them: some ten bytes an entry.
+        let entry = size_of::<Entry>() + 16;
+        size_of::<Self>()
+            + bodies
+            + self.entries.len() * entry
+            + self.series.len() * size_of::<SharedSeries>()
     }
 
     /// Appends the batch as a message [`wire::Batch`] that names all its series.

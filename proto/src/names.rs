@@ -47,6 +47,12 @@ impl SharedSeries {
         &self.0.encoded
     }
 
+    /// About what it takes in memory, bytes.
+    pub fn bytes(&self) -> usize {
+        // The key's texts are about as long as the encoding; two counts of handles, and what the allocator adds.
+        size_of::<Inner>() + 2 * self.0.encoded.len() + 64
+    }
+
     /// What was last noted; 0 at first. The note must be one that its reader can judge: any holder may set it.
     pub fn note(&self) -> u64 {
         self.0.note.load(Ordering::Relaxed)
@@ -90,6 +96,10 @@ impl fmt::Debug for SharedSeries {
 pub struct Dictionary {
     names: Vec<Known>,
     batches: u64,
+    /// What its series take that nobody else has, bytes.
+    series_bytes: usize,
+    /// Of these, what the newest batch has added.
+    added_bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -106,14 +116,43 @@ impl Dictionary {
     /// # Errors
     /// [`BatchError`].
     pub fn read(&mut self, wire: wire::Batch) -> Result<Batch, BatchError> {
-        Batch::read(wire, self)
+        self.read_sharing(wire, &|_| None)
+    }
+
+    /// As [`Dictionary::read`]; a series that `known` has is shared with whoever keeps it.
+    ///
+    /// # Errors
+    /// [`BatchError`].
+    pub fn read_sharing(
+        &mut self,
+        wire: wire::Batch,
+        known: &dyn Fn(&SeriesKey) -> Option<SharedSeries>,
+    ) -> Result<Batch, BatchError> {
+        Batch::read(wire, self, known)
+    }
+
+    /// About what the list takes in memory, bytes. Series that are shared count with their handles.
+    pub fn bytes(&self) -> usize {
+        self.series_bytes + self.names.capacity() * size_of::<Known>()
+    }
+
+    /// What the newest batch has added to that, bytes: it keeps them also when the list begins anew.
+    pub fn added_bytes(&self) -> usize {
+        self.added_bytes
     }
 
     /// Takes a batch's names in.
-    pub(crate) fn add(&mut self, series: &[wire::SeriesRef], continues: bool) -> Result<(), BatchError> {
+    pub(crate) fn add(
+        &mut self,
+        series: &[wire::SeriesRef],
+        continues: bool,
+        known: &dyn Fn(&SeriesKey) -> Option<SharedSeries>,
+    ) -> Result<(), BatchError> {
         if !continues {
             self.names.clear();
+            self.series_bytes = 0;
         }
+        self.added_bytes = 0;
         self.batches += 1;
         if self.names.len() + series.len() > NAMES_MAX {
             return Err(BatchError::Names(self.names.len() + series.len()));
@@ -121,7 +160,13 @@ impl Dictionary {
         self.names.reserve(series.len());
         for (index, reference) in series.iter().enumerate() {
             let key = SeriesKey::try_from(reference).map_err(|error| BatchError::Series { index, error })?;
-            self.names.push(Known { series: key.into(), batch: 0, place: 0 });
+            let series = known(&key).unwrap_or_else(|| {
+                let series = SharedSeries::from(key);
+                self.series_bytes += series.bytes();
+                self.added_bytes += series.bytes();
+                series
+            });
+            self.names.push(Known { series, batch: 0, place: 0 });
         }
         Ok(())
     }

@@ -130,7 +130,7 @@ impl axum::serve::Listener for Bounded {
                     return (Connection::new(stream, place, self.timeout, closed), address);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the HTTP endpoint cannot accept a connection");
+                    tracing::warn!(listener = "http", %error, "the HTTP endpoint cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

@@ -1,4 +1,4 @@
-//! What both servers share around their work: settings in layers, variables, conditions, logging, signals, exit status,
+//! What both servers share around their work: settings in layers, variables, conditions, logging and its bounds, signals, exit status,
 //! supervision, places for connections, and the plain HTTP endpoint for probes and metrics.
 //!
 //! Nothing here knows what a gateway or an aggregator does.
@@ -6,7 +6,9 @@
 mod conditions;
 pub mod exit;
 pub mod http;
+mod lasting;
 mod layer;
+pub mod log_limit;
 pub mod logging;
 pub mod places;
 mod signal;
@@ -15,6 +17,7 @@ mod units;
 mod variables;
 
 pub use conditions::{Conditions, Known, Severity};
+pub use lasting::{Lasting, Stand};
 pub use layer::{SettingsError, check_names, layered};
 pub use signal::shutdown_signal;
 pub use units::{ByteSize, HumanDuration, UnitError};

@@ -1,9 +1,43 @@
-//! Logs to standard error, as text or JSON lines, filtered in `tracing`'s syntax.
+//! Logs to standard error, as text or JSON lines, filtered in `tracing`'s syntax, and no more of them than
+//! [`crate::log_limit`] permits.
+//!
+//! A line whose fields name a peer ([`PEER_FIELDS`]) counts for that peer, one of a library for the library; both are limited
+//! from level `info` on. What is asked for with `debug` or `trace` is not, and neither are lines of the program's own doing.
 
-use std::{io, str::FromStr};
+use std::{
+    fmt::{self, Write as _},
+    io,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    sync::{
+        LazyLock, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::EnvFilter;
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+    subscriber::Interest,
+};
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::FilterExt as _,
+    layer::{Context, Filter, SubscriberExt as _},
+    util::SubscriberInitExt as _,
+};
+
+use crate::log_limit::{Limiter, Summary, TEXT_BYTES_MAX};
+
+/// Fields that name who caused a line, the surest first: identities of certificates, then addresses, then what else a peer
+/// can move again and again.
+pub const PEER_FIELDS: [&str; 8] =
+    ["gateway", "device", "peer", "operator", "aggregator", "addr", "condition", "listener"];
+/// How often it is looked for suppressed lines that are to be reported.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// Shape of the log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -38,12 +72,146 @@ pub enum LoggingError {
 /// A filter that cannot be read; a second call.
 pub fn init(filter: Option<&str>, format: LogFormat) -> Result<(), LoggingError> {
     let filter = check_filter(filter.unwrap_or("info"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        LogFormat::Text => builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let lines = lines.with_filter(filter.and(LineLimit));
+    tracing_subscriber::registry().with(lines).try_init().map_err(|_| LoggingError::Twice)
+}
+
+/// Lines that this process has not written because there were too many like them.
+pub fn lines_suppressed() -> u64 {
+    SUPPRESSED.load(Ordering::Relaxed)
+}
+
+static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
+static LIMITER: LazyLock<Mutex<Limiter>> = LazyLock::new(Mutex::default);
+/// The beginning of the limiter's time.
+static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// A thread reports what was suppressed.
+static REPORTING: AtomicBool = AtomicBool::new(false);
+
+fn limited<T>(change: impl FnOnce(&mut Limiter, Duration) -> T) -> T {
+    let now = BEGAN.elapsed();
+    change(&mut LIMITER.lock().unwrap_or_else(PoisonError::into_inner), now)
+}
+
+/// Whether a line of a kind may be written because of a peer; counts it if not.
+pub(crate) fn permitted(kind: &'static str, peer: &str, text: &str) -> bool {
+    let permitted = limited(|limiter, now| limiter.permits(now, kind, peer, text));
+    if !permitted {
+        SUPPRESSED.fetch_add(1, Ordering::Relaxed);
+        report_from_now_on();
     }
-    .map_err(|_| LoggingError::Twice)
+    permitted
+}
+
+/// Starts the thread that reports, with the first line that is suppressed. Where the system refuses a thread, the next
+/// suppressed line tries again.
+fn report_from_now_on() {
+    if REPORTING.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let thread = std::thread::Builder::new().name("log-limit".to_owned());
+    let reporting = thread.spawn(|| {
+        loop {
+            std::thread::sleep(REPORT_EVERY);
+            for Summary { like, lines, most } in limited(|limiter, now| limiter.due(now)) {
+                let (most_by, most) = most.unwrap_or_default();
+                tracing::warn!(lines, like, most_by, most, "log lines were suppressed");
+            }
+        }
+    });
+    REPORTING.store(reporting.is_ok(), Ordering::Relaxed);
+}
+
+/// Lets through what [`Limiter`] permits.
+#[derive(Debug)]
+struct LineLimit;
+
+impl<S: Subscriber> Filter<S> for LineLimit {
+    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
+        true
+    }
+
+    fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::always()
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::TRACE)
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+        let metadata = event.metadata();
+        if *metadata.level() > Level::INFO {
+            return true;
+        }
+        let mut cause = Cause::default();
+        event.record(&mut cause);
+        let peer = match (&cause.peer, metadata.target().starts_with("catchment")) {
+            (Some((_, peer)), _) => peer.as_str(),
+            (None, true) => return true,
+            (None, false) => metadata.target(),
+        };
+        permitted(metadata.name(), peer, &cause.text)
+    }
+}
+
+/// Who caused a line, and what it says.
+#[derive(Debug, Default)]
+struct Cause {
+    /// Place in [`PEER_FIELDS`], and the value.
+    peer: Option<(usize, String)>,
+    text: String,
+}
+
+impl Visit for Cause {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.text = shortened(value);
+            return;
+        }
+        let Some(place) = PEER_FIELDS.iter().position(|name| *name == field.name()) else { return };
+        if self.peer.as_ref().is_none_or(|(known, _)| place < *known) {
+            self.peer = Some((place, host(shortened(value))));
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+}
+
+/// The beginning of a value's text.
+fn shortened(value: &dyn fmt::Debug) -> String {
+    struct Short(String);
+    impl fmt::Write for Short {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.push_str(text);
+            // Enough: whoever writes ends here.
+            if self.0.len() > TEXT_BYTES_MAX { Err(fmt::Error) } else { Ok(()) }
+        }
+    }
+    let mut short = Short(String::new());
+    // Fails when it has enough.
+    let _ = write!(short, "{value:?}");
+    short.0
+}
+
+/// An address without its port, of IPv6 the /64; anything else as it is.
+fn host(peer: String) -> String {
+    let address = peer.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| peer.parse::<IpAddr>());
+    match address.map(|address| address.to_canonical()) {
+        Ok(IpAddr::V4(address)) => address.to_string(),
+        Ok(IpAddr::V6(address)) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+        Err(_) => peer,
+    }
 }
 
 /// Reads a filter.
@@ -57,12 +225,73 @@ pub fn check_filter(filter: &str) -> Result<EnvFilter, LoggingError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::log_limit::Limits;
 
     #[test]
     fn a_wrong_filter_is_named() {
         assert!(check_filter("warn,catchment=debug").is_ok());
         let message = check_filter("info,catchment=loud").unwrap_err().to_string();
         assert!(message.contains("catchment=loud"), "{message}");
+    }
+
+    /// Lines written by `log`, through the filter of [`init`].
+    fn written(log: impl FnOnce()) -> String {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let to = lines.clone();
+        let layer = tracing_subscriber::fmt::layer().with_writer(move || to.clone());
+        let layer = layer.with_filter(check_filter("info").unwrap().and(LineLimit));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn lines_that_name_a_peer_are_limited_and_counted_and_others_are_not() {
+        let per_peer = Limits::default().per_peer as usize;
+        let before = lines_suppressed();
+        let lines = written(|| {
+            for port in 0..1_000 {
+                let addr = SocketAddr::from(([10, 0, 0, 1], port));
+                tracing::info!(%addr, reason = port, "no connection");
+                let gateway = "berlin/g1";
+                tracing::warn!(%addr, gateway, "a delivery ends");
+                tracing::error!(port, "a line of the program");
+                tracing::debug!(%addr, "not asked for");
+            }
+        });
+        let count = |text: &str| lines.lines().filter(|line| line.contains(text)).count();
+        assert_eq!((count("no connection"), count("a delivery ends")), (per_peer, per_peer));
+        assert_eq!((count("a line of the program"), count("not asked for")), (1_000, 0));
+        // Other tests of this process may add to it.
+        assert!(lines_suppressed() - before >= 2 * (1_000 - per_peer as u64));
+    }
+
+    #[test]
+    fn lines_of_libraries_are_limited_too() {
+        let lines = written(|| (0..1_000).for_each(|n| tracing::warn!(target: "h2::proto", n, "a reset")));
+        assert_eq!(lines.lines().count(), Limits::default().per_peer as usize);
+    }
+
+    #[test]
+    fn a_peer_is_its_host_however_many_ports_it_has() {
+        let host = |text: &str| host(text.to_owned());
+        assert_eq!(host("10.0.0.1:4711"), "10.0.0.1");
+        assert_eq!(host("[::ffff:10.0.0.1]:1"), "10.0.0.1");
+        assert_eq!(host("[2001:db8:1:2:3::4]:5"), "2001:db8:1:2::/64");
+        assert_eq!(host("gateway berlin/g1"), "gateway berlin/g1");
     }
 }

@@ -20,6 +20,8 @@ use std::{
 
 use tokio::{sync::watch, task::JoinError};
 
+use crate::logging::permitted;
+
 static PANICS: AtomicU64 = AtomicU64::new(0);
 /// What the latest panic of the process said.
 static LATEST: Mutex<Option<String>> = Mutex::new(None);
@@ -37,11 +39,16 @@ pub fn note_panics() {
         panic::set_hook(Box::new(move |info| {
             PANICS.fetch_add(1, Ordering::Relaxed);
             let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
-            let text = format!("{}{}", text_of(info.payload()), place.unwrap_or_default());
+            let place = place.unwrap_or_default();
+            let text = format!("{}{place}", text_of(info.payload()));
+            // A peer that meets a defect again and again writes no more than other peers.
+            let is_written = permitted("panic", &place, &text);
             *LATEST.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.clone());
             // A panic within a panic's report finds it lent.
             LAST.with(|last| last.try_borrow_mut().map(|mut last| *last = Some(text)).ok());
-            before(info);
+            if is_written {
+                before(info);
+            }
         }));
     });
 }

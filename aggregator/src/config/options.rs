@@ -60,6 +60,12 @@ pub struct Options {
     /// Most batches of one gateway that wait for the disk at once [default: 64]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_INGEST_IN_FLIGHT")]
     pub ingest_in_flight: Option<usize>,
+    /// Memory of all that waits in ingest, at least 128MiB; when it is full gateways wait for their turn [default: 256MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_INGEST_BYTES_MAX")]
+    pub ingest_bytes_max: Option<ByteSize>,
+    /// Of that for one gateway, at least 32MiB; beyond it that gateway waits [default: a quarter of ingest_bytes_max]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_INGEST_BYTES_PER_GATEWAY_MAX")]
+    pub ingest_bytes_per_gateway_max: Option<ByteSize>,
     /// A watermark of a gateway further ahead of this clock is not believed, nor that a data folder was created then [default: 10m]
     #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_CLOCK_TOLERANCE")]
     pub clock_tolerance: Option<HumanDuration>,
@@ -108,6 +114,15 @@ pub struct Options {
     /// Most series of one gateway [default: a quarter of store_series_max]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_SERIES_PER_GATEWAY_MAX")]
     pub series_per_gateway_max: Option<usize>,
+    /// Most epochs, data folders of gateways that ever delivered; batches of further ones wait at their gateway [default: 65536]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_EPOCHS_MAX")]
+    pub epochs_max: Option<usize>,
+    /// Most epochs of the gateways of one site together [default: half of epochs_max]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_EPOCHS_PER_SITE_MAX")]
+    pub epochs_per_site_max: Option<usize>,
+    /// Most epochs of one gateway [default: 512, or epochs_max if less]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_EPOCHS_PER_GATEWAY_MAX")]
+    pub epochs_per_gateway_max: Option<usize>,
     /// Recent windows are packed at least this often [default: 5m]
     #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_STORE_PACK_EVERY")]
     pub store_pack_every: Option<HumanDuration>,

@@ -3,9 +3,11 @@
 //! Start first and once; batches of existing shards, numbered without gap within the stream. Invariant: what
 //! is admitted may go to the store as it is.
 
+use std::fmt;
+
 use catchment_partial::Timestamp;
 use catchment_proto::{
-    Batch, BatchError, Dictionary, GatewayId,
+    Batch, BatchError, Dictionary, GatewayId, SeriesKey, SharedSeries,
     batch::SHARDS_MAX,
     wire::{self, deliver_request::Kind},
 };
@@ -20,13 +22,26 @@ const VERSION_CHARS_MAX: usize = 64;
 /// Highest number of a batch: no gateway makes as many, and beyond it neither numbers nor counts of lost ones would add up.
 const NUMBER_MAX: u64 = 1 << 48;
 
+/// Finds a series that the store has, so that a stream shares it.
+pub type KnownSeries = Box<dyn Fn(&SeriesKey) -> Option<SharedSeries> + Send + Sync>;
+
 /// A gateway's stream after its Start.
-#[derive(Debug)]
 pub struct Admission {
     /// One entry a shard.
     shards: Vec<Shard>,
     /// Watermarks that were not believed.
     refused: u64,
+    known: KnownSeries,
+    /// What the names of all shards take in memory.
+    names_bytes: usize,
+    /// What the newest message takes in memory.
+    message_bytes: usize,
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission").field("shards", &self.shards).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -203,7 +218,28 @@ impl Admission {
             names: Dictionary::default(),
         };
         let delivered = delivered.into_iter().chain(std::iter::repeat_with(Delivered::default));
-        Self { shards: delivered.take(shards as usize).map(shard).collect(), refused: 0 }
+        Self {
+            shards: delivered.take(shards as usize).map(shard).collect(),
+            refused: 0,
+            known: Box::new(|_| None),
+            names_bytes: 0,
+            message_bytes: 0,
+        }
+    }
+
+    /// Shares the series that `known` finds.
+    pub fn sharing(self, known: KnownSeries) -> Self {
+        Self { known, ..self }
+    }
+
+    /// What the stream's names of series take in memory, bytes.
+    pub fn names_bytes(&self) -> usize {
+        self.names_bytes
+    }
+
+    /// What the newest message takes in memory, bytes.
+    pub fn message_bytes(&self) -> usize {
+        self.message_bytes
     }
 
     /// The answer to the Start.
@@ -252,6 +288,7 @@ impl Admission {
     /// # Errors
     /// [`Refusal`]: the stream ends.
     pub fn admit(&mut self, message: wire::DeliverRequest, horizon: Horizon) -> Result<Admitted, Refusal> {
+        self.message_bytes = 0;
         match message.kind.ok_or(Refusal::Empty)? {
             Kind::Start(_) => Err(Refusal::SecondStart),
             Kind::Progress(wire::Progress { shard, watermark_ms, number }) => {
@@ -279,8 +316,13 @@ impl Admission {
     }
 
     fn batch(&mut self, message: wire::Batch, horizon: Horizon) -> Result<Admitted, Refusal> {
-        let shard = self.shard(message.shard)?;
-        let mut batch = shard.names.read(message)?;
+        let shards = self.shards.len();
+        let number = message.shard;
+        let shard = self.shards.get_mut(number as usize).ok_or(Refusal::Shard { shard: number, shards })?;
+        let before = shard.names.bytes();
+        let mut batch = shard.names.read_sharing(message, &*self.known)?;
+        self.names_bytes = self.names_bytes.saturating_sub(before).saturating_add(shard.names.bytes());
+        self.message_bytes = batch.memory().saturating_add(shard.names.added_bytes());
         if batch.live {
             return Ok(Admitted::Batch { batch, first: false, order: Order::Next, round: shard.round });
         }

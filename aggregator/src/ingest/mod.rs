@@ -4,14 +4,19 @@
 //! * `stream`: that task: at most so many batches in flight, acks in order, one reason for its end.
 //! * `admit`: the rules of a stream, pure.
 //! * `budget`: what a stream tells its gateway of series.
+//! * `bytes`: memory of all that waits, with a share for each gateway.
 //! * `sessions`: one current stream a data folder of a gateway; `waits`: whose batches wait for room.
 
 pub mod admit;
 mod budget;
+mod bytes;
 mod service;
 mod sessions;
 mod stream;
 mod waits;
 
+pub(crate) use bytes::{
+    BYTES_LEAST, ByteBounds, ByteCounts, IngestBytes, MESSAGE_BYTES, SHARE_LEAST, STREAM_BYTES,
+};
 pub(crate) use service::{IngestService, Shared};
 pub(crate) use sessions::Sessions;

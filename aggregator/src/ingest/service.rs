@@ -9,7 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
-    Sessions,
+    IngestBytes, Sessions,
     stream::{self, End},
 };
 use crate::{access, clock, horizon::Horizon, metrics::Metrics, store::Store};
@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) clock_tolerance: Duration,
     /// Most batches of a stream at the store.
     pub(crate) in_flight_max: usize,
+    /// Memory of what waits.
+    pub(crate) bytes: Arc<IngestBytes>,
     /// Turns true when streams are to end.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -50,11 +52,17 @@ impl Ingest for IngestService {
         request: Request<Streaming<DeliverRequest>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
         let (gateway, addr) = access::gateway(&request)?;
+        let Some(bytes) = self.0.bytes.enter(&gateway) else {
+            Metrics::count(&self.0.metrics.ingest_ended, "too_many_streams");
+            return Err(Status::resource_exhausted(
+                "this gateway has too many delivery streams: end another one",
+            ));
+        };
         let (responses, receiver) = mpsc::channel(RESPONSES_MAX);
         let shared = Arc::clone(&self.0);
         tokio::spawn(async move {
             tracing::info!(%gateway, %addr, "a gateway begins to deliver");
-            let running = stream::run(&shared, gateway.clone(), request.into_inner(), &responses);
+            let running = stream::run(&shared, gateway.clone(), &bytes, request.into_inner(), &responses);
             let end = catch(running).await.unwrap_or_else(|panic| {
                 tracing::error!(%gateway, %addr, panic, "a delivery panicked: the gateway sends again what was not acknowledged");
                 End::new("panicked", Code::Internal, "the aggregator met a defect in this stream")

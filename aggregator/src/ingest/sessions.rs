@@ -19,6 +19,9 @@ use crate::store::Origin;
 
 /// Epochs of one gateway that deliver at once; beyond, the stream that began first ends.
 const EPOCHS_MAX: usize = 4;
+/// Gateways that are remembered, more than have connections; beyond, one without a stream is forgotten, and only that two copies of
+/// its folder were seen.
+const GATEWAYS_MAX: usize = 65_536;
 
 /// The current streams of each gateway.
 #[derive(Debug, Default)]
@@ -34,7 +37,7 @@ struct Current {
     by_gateway: HashMap<GatewayId, Gateway>,
 }
 
-/// A gateway that has delivered since this process began: as many as the store knows.
+/// A gateway that has begun a stream since this process began; at most [`GATEWAYS_MAX`].
 #[derive(Debug, Default)]
 struct Gateway {
     /// By epoch.
@@ -74,6 +77,11 @@ impl Sessions {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let number = current.next;
         current.next += 1;
+        if current.by_gateway.len() >= GATEWAYS_MAX && !current.by_gateway.contains_key(&origin.gateway) {
+            let idle = current.by_gateway.iter().find(|(_, known)| known.streams.is_empty());
+            let idle = idle.map(|(gateway, _)| gateway.clone());
+            idle.and_then(|gateway| current.by_gateway.remove(&gateway));
+        }
         let gateway = current.by_gateway.entry(origin.gateway.clone()).or_default();
         let entry = Entry { number, version: version.into(), ahead_ms: None, _end: end };
         gateway.streams.insert(origin.epoch, entry);

@@ -2,19 +2,26 @@
 //!
 //! Batches are put concurrently, so that the store can make many durable with one sync; their results are taken
 //! in the order in which they came, and acks are merged by shard while the gateway is slow to read them.
-//! When the bound of batches in flight is reached, the stream is not read: HTTP/2's flow control slows the
-//! gateway. Any error ends the stream after the acks of everything before it; the gateway sends again what was
-//! not acknowledged. A batch for whose series there is no room does not end the stream: it is refused, batches of its shard are left
+//! When the bound of batches in flight is reached, or the next message does not fit into the memory for what waits ([`super::bytes`]),
+//! the stream is not read: HTTP/2's flow control slows the gateway. Any error ends the stream after the acks of everything before it; the gateway sends again what was
+//! not acknowledged. A batch for whose series or epoch there is no room does not end the stream: it is refused, batches of its shard are left
 //! out until it comes again, and other shards continue. The stream of a gateway that is too old to know refusals ends.
 
 mod end;
+mod results;
 
-use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use catchment_partial::Timestamp;
 use catchment_proto::{
-    Batch, GatewayId,
-    wire::{self, BatchAck, BatchRefusal, DeliverRequest, DeliverResponse, deliver_response::Kind},
+    Batch, GatewayId, SeriesKey,
+    wire::{self, DeliverRequest, DeliverResponse, deliver_response::Kind},
 };
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -22,10 +29,14 @@ use tokio_stream::Stream;
 use tonic::{Code, Status};
 
 pub(super) use self::end::End;
-use self::end::broken;
+use self::{
+    end::broken,
+    results::{TOO_MANY_EPOCHS, TOO_MANY_SERIES},
+};
 use super::{
     admit::{self, Admission, Admitted, Order},
     budget::{Budget, LOOK_EVERY},
+    bytes::StreamBytes,
     service::Shared,
     sessions::Session,
 };
@@ -41,8 +52,8 @@ const FULL_PAUSE: Duration = Duration::from_secs(2);
 
 /// Something in flight, in the order of its arrival.
 enum Done {
-    Batch { place: Place, partials: u64, result: Result<(), StoreError> },
-    Live(Result<(), StoreError>),
+    Batch { place: Place, partials: u64, bytes: usize, result: Result<(), StoreError> },
+    Live { bytes: usize, result: Result<(), StoreError> },
     Progress { shard: u32, watermark: Option<Timestamp>, last: u64 },
 }
 
@@ -55,18 +66,35 @@ struct Place {
     round: u32,
 }
 
-/// Stable code of a refused batch, and the reason in the metrics.
-const TOO_MANY_SERIES: &str = "too_many_series";
-
 /// Whether a gateway knows that a batch may be refused: one that says which run it is.
 fn knows_refusals(message: &DeliverRequest) -> bool {
     matches!(&message.kind, Some(wire::deliver_request::Kind::Start(start)) if start.run != 0)
+}
+
+/// A stream that the store knows of, for as long as it lives.
+struct Attached<'a> {
+    store: &'a dyn Store,
+    origin: &'a Origin,
+}
+
+impl<'a> Attached<'a> {
+    fn new(store: &'a dyn Store, origin: &'a Origin) -> Self {
+        store.attach(origin);
+        Self { store, origin }
+    }
+}
+
+impl Drop for Attached<'_> {
+    fn drop(&mut self) {
+        self.store.detach(self.origin);
+    }
 }
 
 /// Serves one stream until it ends.
 pub(super) async fn run(
     shared: &Shared,
     gateway: GatewayId,
+    bytes: &StreamBytes,
     requests: impl Stream<Item = Result<DeliverRequest, Status>> + Send,
     responses: &mpsc::Sender<Result<DeliverResponse, Status>>,
 ) -> End {
@@ -92,16 +120,20 @@ pub(super) async fn run(
         );
     }
     let (session, superseded) = shared.sessions.enter(&origin, &version);
+    let origin = Arc::new(origin);
+    // Given up last: nothing of the stream is on its way then.
+    let _attached = Attached::new(&*shared.store, &origin);
     let delivered = match shared.store.begin(&origin).await {
         Ok(delivered) => delivered,
         Err(error) => return error.into(),
     };
-    let admission = Admission::new(origin.shards, delivered);
+    let (store, of) = (Arc::clone(&shared.store), origin.gateway.clone());
+    let known = Box::new(move |key: &SeriesKey| store.known_series(&of, key));
+    let admission = Admission::new(origin.shards, delivered).sharing(known);
     let (budget, series) = Budget::begin(&*shared.store, &origin);
     let resume = wire::Resume { series, ..admission.resume() };
     let durable = resume.delivered.clone();
     let resume = DeliverResponse { kind: Some(Kind::Resume(resume)) };
-    let origin = Arc::new(origin);
     let end = if responses.send(Ok(resume)).await.is_err() {
         End { reason: "closed", status: None }
     } else {
@@ -111,6 +143,7 @@ pub(super) async fn run(
             origin: Arc::clone(&origin),
             admission,
             session: &session,
+            bytes,
             refused: 0,
             flying: FuturesOrdered::new(),
             acks: BTreeMap::new(),
@@ -133,7 +166,8 @@ pub(super) async fn run(
 
 /// Says at `/readyz` whose batches wait for room.
 fn show_waits(shared: &Shared) {
-    shared.metrics.conditions.set("series_full", shared.sessions.waits.summary());
+    shared.metrics.conditions.set("series_full", shared.sessions.waits.summary(TOO_MANY_SERIES));
+    shared.metrics.conditions.set("epochs_full", shared.sessions.waits.summary(TOO_MANY_EPOCHS));
 }
 
 struct Flow<'a> {
@@ -142,6 +176,7 @@ struct Flow<'a> {
     origin: Arc<Origin>,
     admission: Admission,
     session: &'a Session,
+    bytes: &'a StreamBytes,
     /// Watermarks that were not believed, as far as they are counted.
     refused: u64,
     flying: FuturesOrdered<BoxFuture<'static, Done>>,
@@ -154,8 +189,8 @@ struct Flow<'a> {
     series: Option<wire::SeriesBudget>,
     /// The gateway knows that a batch may be refused.
     refusable: bool,
-    /// Refusals that are not yet told: number and message; bounded by the shards.
-    refusals: BTreeMap<u32, (u64, String)>,
+    /// Refusals that are not yet told: number, code and message; bounded by the shards.
+    refusals: BTreeMap<u32, (u64, &'static str, String)>,
 }
 
 impl Flow<'_> {
@@ -172,12 +207,15 @@ impl Flow<'_> {
         loop {
             if self.flying.is_empty() && self.acks.is_empty() && self.refusals.is_empty() {
                 match ending.take() {
-                    Some(end) if end.reason == "full" => return self.hold(end, superseded, stopping).await,
+                    Some(end) if end.holds() => return self.hold(end, superseded, stopping).await,
                     Some(end) => return end,
                     None => {}
                 }
             }
             let room = ending.is_none() && self.flying.len() < self.shared.in_flight_max;
+            if !room {
+                self.bytes.pass();
+            }
             tokio::select! {
                 biased;
                 _ = &mut superseded => {
@@ -187,6 +225,7 @@ impl Flow<'_> {
                     if let Err(error) = self.landed(done) {
                         // What follows the failed batch is not acknowledged, whatever became of it.
                         self.flying = FuturesOrdered::new();
+                        self.bytes.release_all();
                         ending = Some(error.into());
                     }
                 }
@@ -200,19 +239,33 @@ impl Flow<'_> {
                 _ = stopping.wait_for(|stop| *stop), if ending.is_none() => {
                     ending = Some(End::new("stopping", Code::Unavailable, "this aggregator is stopping"));
                 }
-                request = requests.next(), if room => match request {
-                    Some(Ok(message)) => {
-                        self.heard();
-                        match self.admission.admit(message, self.shared.horizon()) {
-                            Ok(admitted) => self.launch(admitted),
-                            Err(refusal) => ending = Some(refusal.into()),
-                        }
-                    }
-                    Some(Err(status)) => ending = Some(broken(status)),
-                    None => ending = Some(End { reason: "closed", status: None }),
-                },
+                () = self.bytes.evicted(), if ending.is_none() => ending = Some(End::names()),
+                request = next(self.bytes, &mut requests), if room => ending = self.take(request).err(),
             }
         }
+    }
+
+    /// Takes what came; the error is the end that follows.
+    fn take(&mut self, request: Option<Result<DeliverRequest, Status>>) -> Result<(), End> {
+        let admitted = match request {
+            Some(Ok(message)) => {
+                self.heard();
+                self.admission.admit(message, self.shared.horizon()).map_err(End::from)
+            }
+            Some(Err(status)) => Err(broken(status)),
+            None => Err(End { reason: "closed", status: None }),
+        };
+        let bytes = match &admitted {
+            Ok(Admitted::Batch { .. }) => self.admission.message_bytes(),
+            _ => 0,
+        };
+        self.bytes.read(bytes);
+        let admitted = admitted?;
+        if matches!(admitted, Admitted::Batch { .. } | Admitted::Behind) {
+            self.bytes.names(self.admission.names_bytes());
+        }
+        self.launch(admitted, bytes);
+        Ok(())
     }
 
     /// Counts a watermark that was not believed, and marks its gateway.
@@ -244,7 +297,7 @@ impl Flow<'_> {
     }
 
     /// Gives something to the store, or in line behind what is there.
-    fn launch(&mut self, admitted: Admitted) {
+    fn launch(&mut self, admitted: Admitted, bytes: usize) {
         if self.admission.watermarks_refused() > 0 {
             self.note_clock();
         }
@@ -266,75 +319,9 @@ impl Flow<'_> {
                 }
                 let store = Arc::clone(&self.shared.store);
                 let place = Place { shard: batch.shard, number: batch.number, first, round };
-                self.flying.push_back(Box::pin(put(store, Arc::clone(&self.origin), batch, place)));
+                self.flying.push_back(Box::pin(put(store, Arc::clone(&self.origin), batch, place, bytes)));
             }
         }
-    }
-
-    /// Takes a result, in order.
-    fn landed(&mut self, done: Done) -> Result<(), StoreError> {
-        let metrics = &self.shared.metrics;
-        match done {
-            Done::Progress { shard, watermark, last } => {
-                self.shared.store.progress(&self.origin, shard, watermark, last)?
-            }
-            // It comes again, behind one that was refused.
-            Done::Batch { place, .. } if !self.admission.counts(place.shard, place.round) => {}
-            Done::Batch { place, result: Err(StoreError::TooManySeries { message }), .. } => {
-                return self.refuse(place, message);
-            }
-            Done::Batch { place: Place { shard, number, .. }, partials, result } => {
-                result?;
-                metrics.batches.inc();
-                metrics.partials.inc_by(partials);
-                self.acks.insert(shard, number);
-                if let Some(durable) = self.durable.get_mut(shard as usize) {
-                    *durable = number.max(*durable);
-                }
-                if self.shared.sessions.waits.end(&self.origin.gateway, Some(shard)) {
-                    show_waits(self.shared);
-                }
-            }
-            Done::Live(Ok(())) => _ = metrics.live_batches.inc(),
-            // The next live batch says the same and more.
-            Done::Live(Err(StoreError::Full(_) | StoreError::TooManySeries { .. })) => {
-                _ = metrics.live_dropped.inc()
-            }
-            Done::Live(Err(error)) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// There is no room for the series of a batch: it waits at its gateway.
-    fn refuse(&mut self, place: Place, message: String) -> Result<(), StoreError> {
-        let Place { shard, number, first, round } = place;
-        Metrics::count(&self.shared.metrics.ingest_refused, TOO_MANY_SERIES);
-        let gateway = &self.origin.gateway;
-        if self.shared.sessions.waits.of(gateway).is_none() {
-            tracing::warn!(%gateway, shard, number, message, "batches of a gateway wait: there is no room for their series");
-        }
-        self.shared.sessions.waits.begin(gateway, shard, message.clone());
-        show_waits(self.shared);
-        if !self.refusable {
-            return Err(StoreError::TooManySeries { message });
-        }
-        if self.admission.refuse(shard, number, first, round) {
-            self.refusals.insert(shard, (number, message));
-        }
-        Ok(())
-    }
-
-    /// The next answer: an ack before a refusal.
-    fn answer(&mut self) -> Option<Kind> {
-        if let Some((shard, number)) = self.acks.pop_first() {
-            let news = self.budget.news(&*self.shared.store, &self.origin);
-            let series = news.or_else(|| self.series.take());
-            self.series = None;
-            return Some(Kind::Ack(BatchAck { shard, number, series }));
-        }
-        let (shard, (number, message)) = self.refusals.pop_first()?;
-        let code = TOO_MANY_SERIES.to_owned();
-        Some(Kind::Refusal(BatchRefusal { shard, number, code, message }))
     }
 
     /// Looks whether the budget has changed although nothing is acknowledged: an ack that is no news tells it.
@@ -364,11 +351,16 @@ impl Flow<'_> {
     }
 }
 
-async fn put(store: Arc<dyn Store>, origin: Arc<Origin>, batch: Batch, place: Place) -> Done {
+/// The next message, when there is memory for it.
+async fn next<S: Stream + Unpin>(bytes: &StreamBytes, requests: &mut S) -> Option<S::Item> {
+    poll_fn(|task| bytes.poll_read(task, |task| Pin::new(&mut *requests).poll_next(task))).await
+}
+
+async fn put(store: Arc<dyn Store>, origin: Arc<Origin>, batch: Batch, place: Place, bytes: usize) -> Done {
     let live = batch.live;
     let partials = batch.entries.len() as u64;
     let result = store.put(&origin, batch, place.first).await;
-    if live { Done::Live(result) } else { Done::Batch { place, partials, result } }
+    if live { Done::Live { bytes, result } } else { Done::Batch { place, partials, bytes, result } }
 }
 
 #[cfg(test)]

@@ -10,17 +10,20 @@ use catchment_proto::GatewayId;
 /// Gateways that a summary names.
 const NAMED_MAX: usize = 8;
 
+/// The code of a refusal, and its message.
+type Wait = (&'static str, String);
+
 /// What each gateway's shards wait for. Bounded by the connections and their shards.
 #[derive(Debug, Default)]
-pub(crate) struct Waits(Mutex<BTreeMap<GatewayId, BTreeMap<u32, String>>>);
+pub(crate) struct Waits(Mutex<BTreeMap<GatewayId, BTreeMap<u32, Wait>>>);
 
 impl Waits {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<GatewayId, BTreeMap<u32, String>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<GatewayId, BTreeMap<u32, Wait>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A shard's batch was refused, for this reason.
-    pub(super) fn begin(&self, gateway: &GatewayId, shard: u32, reason: String) {
+    pub(super) fn begin(&self, gateway: &GatewayId, shard: u32, reason: Wait) {
         self.lock().entry(gateway.clone()).or_default().insert(shard, reason);
     }
 
@@ -41,18 +44,20 @@ impl Waits {
 
     /// What a gateway waits for.
     pub(crate) fn of(&self, gateway: &GatewayId) -> Option<String> {
-        self.lock().get(gateway)?.values().next().cloned()
+        self.lock().get(gateway)?.values().next().map(|(_, message)| message.clone())
     }
 
-    /// Who waits, and for what; `None`: nobody.
-    pub(super) fn summary(&self) -> Option<String> {
+    /// Who waits with this code, and for what; `None`: nobody.
+    pub(super) fn summary(&self, code: &str) -> Option<String> {
         let all = self.lock();
-        let named = all.iter().take(NAMED_MAX).filter_map(|(gateway, shards)| {
-            let reason = shards.values().next()?;
-            Some(format!("gateway {gateway} waits: {reason}"))
+        let waiting = all.iter().filter_map(|(gateway, shards)| {
+            let (_, message) = shards.values().find(|(other, _)| *other == code)?;
+            Some((gateway, message))
         });
-        let mut lines: Vec<String> = named.collect();
-        let more = all.len().saturating_sub(NAMED_MAX);
+        let named = waiting.clone().take(NAMED_MAX);
+        let mut lines: Vec<String> =
+            named.map(|(gateway, message)| format!("gateway {gateway} waits: {message}")).collect();
+        let more = waiting.skip(NAMED_MAX).count();
         if more > 0 {
             lines.push(format!("{more} more gateways wait"));
         }
@@ -65,22 +70,26 @@ mod tests {
     use super::*;
     use crate::testing::gateway;
 
+    const CODE: &str = "too_many_series";
+
     #[test]
     fn those_who_wait_are_named_until_they_are_taken() {
         let waits = Waits::default();
-        assert_eq!(waits.summary(), None);
+        assert_eq!(waits.summary(CODE), None);
         let berlin = gateway("berlin", "g1");
-        waits.begin(&berlin, 0, "no room".to_owned());
-        waits.begin(&berlin, 1, "no room either".to_owned());
+        waits.begin(&berlin, 0, (CODE, "no room".to_owned()));
+        waits.begin(&berlin, 1, (CODE, "no room either".to_owned()));
         assert_eq!(waits.of(&berlin).as_deref(), Some("no room"));
         assert!(waits.end(&berlin, Some(0)) && !waits.end(&berlin, Some(0)));
-        assert_eq!(waits.summary().as_deref(), Some("gateway berlin/g1 waits: no room either"));
+        assert_eq!(waits.summary(CODE).as_deref(), Some("gateway berlin/g1 waits: no room either"));
         for number in 0..20 {
-            waits.begin(&gateway("lyon", &format!("g{number}")), 0, "full".to_owned());
+            waits.begin(&gateway("lyon", &format!("g{number}")), 0, (CODE, "full".to_owned()));
         }
-        let summary = waits.summary().unwrap();
+        let summary = waits.summary(CODE).unwrap();
         assert_eq!(summary.matches(" waits: ").count(), NAMED_MAX);
         assert!(summary.ends_with("; 13 more gateways wait"), "{summary}");
+        waits.begin(&berlin, 2, ("too_many_epochs", "no place".to_owned()));
+        assert_eq!(waits.summary("too_many_epochs").as_deref(), Some("gateway berlin/g1 waits: no place"));
         assert!(waits.end(&berlin, None) && !waits.end(&berlin, None));
         assert_eq!(waits.of(&berlin), None);
     }

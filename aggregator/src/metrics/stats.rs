@@ -42,7 +42,14 @@ impl Collector for Collected {
         let gauges = [
             ("store_series", "Series known", stats.series as u64),
             ("store_series_max", "Most series", stats.series_max as u64),
-            ("store_origins", "Gateway epochs known", stats.origins as u64),
+            ("store_origins", "Gateway epochs known", stats.epochs as u64),
+            ("store_origins_max", "Most of these", stats.epochs_max as u64),
+            (
+                "store_origins_gateway_most",
+                "Epochs of the gateway that has the most",
+                stats.epochs_of_gateway_most,
+            ),
+            ("store_origins_per_gateway_max", "Most of one gateway", stats.epochs_per_gateway_max),
             ("store_recent_partials", "Partials in memory, not packed yet", stats.recent_partials as u64),
             ("store_recent_bytes", "Memory of these", stats.recent_bytes as u64),
             ("store_live_partials", "Partials of open windows", stats.live_partials as u64),

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use catchment_proto::OperatorId;
 use catchment_settings::supervise::Supervisor;
 use futures_util::{StreamExt as _, stream};
 use tokio::{
@@ -110,6 +111,7 @@ impl Runner {
             metrics: Arc::clone(&self.metrics),
             runtime: self.runtime.clone(),
             hang_up: asker.hang_up.clone(),
+            operator: asker.operator.clone(),
         });
         let submitted = workers.submit(&asker.operator, Arc::clone(&last) as Arc<dyn Ending>, |id, slice| {
             // The only time that it is set.
@@ -165,12 +167,13 @@ struct Last<T> {
     metrics: Arc<Metrics>,
     runtime: Handle,
     hang_up: HangUp,
+    operator: OperatorId,
 }
 
 impl<T> Last<T> {
     fn count(&self, error: &AskError) {
         Metrics::count(&self.metrics.queries_refused, error.reason());
-        tracing::info!(%error, "a query ends without a whole answer");
+        tracing::info!(operator = %self.operator, %error, "a query ends without a whole answer");
     }
 }
 
@@ -194,7 +197,7 @@ impl<T: Send + 'static> Last<T> {
     /// A reader that does not even take the reason for the end keeps what HTTP/2 holds for it: its connection is cut.
     async fn cut_off(self: Arc<Self>) {
         if timeout(self.limits.read_timeout, self.read.notified()).await.is_err() {
-            tracing::info!("a connection is cut, because it does not read its answers");
+            tracing::info!(operator = %self.operator, "a connection is cut, because it does not read its answers");
             Metrics::count(&self.metrics.connections_cut, "answers_not_read");
             self.hang_up.now();
         }

@@ -294,7 +294,7 @@ impl Workers {
             };
             // What it holds is freed in its own time.
             if catch_unwind(AssertUnwindSafe(move || drop(work))).is_err() {
-                tracing::error!("a query panicked while it was freed");
+                tracing::error!(condition = "query_panicked", "a query panicked while it was freed");
             }
             self.finish(id, result, &slice);
         }

@@ -28,7 +28,7 @@ use tower::layer::util::{Identity, Stack};
 use crate::{
     config::Config,
     fleet::FleetService,
-    ingest::{IngestService, Sessions, Shared},
+    ingest::{ByteBounds, IngestBytes, IngestService, MESSAGE_BYTES, STREAM_BYTES, Sessions, Shared},
     metrics::Metrics,
     query::{QueryService, Runner},
     store::Store,
@@ -41,9 +41,10 @@ const STREAMS_MAX: u32 = 64;
 const QUESTION_BYTES_MAX: usize = 64 << 10;
 /// A batch, and what stands around it in its message.
 const DELIVERY_BYTES_MAX: usize = BATCH_BYTES_MAX + 1024;
-/// Bytes of one stream and of one connection that may be on their way: enough for 100 Mbit/s over 300 ms.
-const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Bytes of one stream and of one connection that may be on their way: enough for 28 Mbit/s of compressed batches over 300 ms. A
+/// gateway has one stream; that counts in the budget of ingest.
+const STREAM_WINDOW: u32 = STREAM_BYTES as u32;
+const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
 /// Headers of one request.
 const HEADER_BYTES_MAX: u32 = 16 << 10;
 
@@ -88,12 +89,20 @@ impl Services {
     ) -> io::Result<Self> {
         let runner = Runner::new(config.query, Arc::clone(metrics), supervisor)?;
         metrics.watch_queries(config.query, Box::new(runner.counts()));
+        let ingest_bytes = IngestBytes::new(ByteBounds {
+            max: config.ingest_bytes_max,
+            per_gateway_max: config.ingest_bytes_per_gateway_max,
+            message: MESSAGE_BYTES,
+            stream: STREAM_BYTES,
+        });
+        metrics.watch_ingest(Arc::clone(&ingest_bytes));
         let ingest = IngestService(Arc::new(Shared {
             store: Arc::clone(store),
             sessions: Arc::clone(sessions),
             metrics: Arc::clone(metrics),
             clock_tolerance: config.clock_tolerance,
             in_flight_max: config.ingest_in_flight,
+            bytes: ingest_bytes,
             stopping: stopping.clone(),
         }));
         let query =

@@ -23,6 +23,9 @@ use super::{
 mod forget;
 mod places;
 mod runs;
+mod visitors;
+
+use visitors::Visitors;
 
 /// A gateway.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,6 +133,10 @@ pub(super) struct Catalog {
     token: Token,
     /// Series of each gateway, by its number.
     held: HashMap<u32, u64>,
+    /// Epochs that have delivered nothing yet. Not stored.
+    visitors: Visitors,
+    /// Epochs of each gateway, by its number.
+    epochs: HashMap<u32, u64>,
     gateway_numbers: HashMap<GatewayId, u32>,
     origin_numbers: HashMap<(u32, u64), u32>,
     series_numbers: HashMap<(u32, SeriesKey), u32>,
@@ -152,6 +159,7 @@ impl Catalog {
         catalog.series_numbers =
             series.iter().map(|(id, s)| ((s.gateway, s.key.key().clone()), id)).collect();
         series.iter().for_each(|(_, s)| catalog.count_held(s.gateway, 1));
+        origins.iter().for_each(|origin| *catalog.epochs.entry(origin.gateway).or_default() += 1);
         (catalog.gateways, catalog.origins, catalog.series) = (gateways, origins, series);
         for number in 0..catalog.origins.len() as u32 {
             catalog.refresh_gateway(number);
@@ -207,20 +215,41 @@ impl Catalog {
             }
             return number;
         }
+        self.add_origin(gateway, origin)
+    }
+
+    /// Takes an origin in. What it said before it delivered anything goes along.
+    fn add_origin(&mut self, gateway: u32, origin: &Origin) -> u32 {
         let number = self.origins.len() as u32;
         let epoch_created_ms = self.created_first(gateway, origin);
+        let visitor = self.visitors.take(&origin.gateway, origin.epoch);
         self.origins.push(OriginState {
             gateway,
             origin: Origin { epoch_created_ms, ..runs::of_any_run(origin) },
             shards: Vec::new(),
             unknown: false,
-            open: false,
+            open: visitor.as_ref().is_some_and(|visitor| visitor.open),
             forgotten: 0,
         });
         self.origin_numbers.insert((gateway, origin.epoch), number);
+        *self.epochs.entry(gateway).or_default() += 1;
         self.dirty.origins.insert(number);
         self.refresh_gateway(number);
+        for (shard, said) in visitor.into_iter().flat_map(|visitor| visitor.shards).zip(0..) {
+            self.change_shard(number, said, |known, _| *known = shard);
+        }
         number
+    }
+
+    /// How many epochs there are of some gateways.
+    pub(super) fn epochs_of(&self, wanted: impl Fn(&GatewayId) -> bool) -> u64 {
+        let gateways = self.gateways.iter().zip(0_u32..).filter(|(gateway, _)| wanted(&gateway.id));
+        gateways.filter_map(|(_, number)| self.epochs.get(&number)).sum()
+    }
+
+    /// The most epochs that one gateway has.
+    pub(super) fn epochs_most(&self) -> u64 {
+        self.epochs.values().copied().max().unwrap_or(0)
     }
 
     /// Highest batch number applied of a shard; 0: none.
@@ -245,21 +274,18 @@ impl Catalog {
 
     pub(super) fn change_shard(&mut self, number: u32, shard: u32, change: impl FnOnce(&mut Shard, usize)) {
         let Some(origin) = self.origins.get_mut(number as usize) else { return };
-        let index = shard.min(SHARDS_MAX - 1) as usize;
-        if origin.shards.len() <= index {
-            origin.shards.resize(index + 1, Shard::default());
-        }
-        let most = gaps_max(origin.shards.len().max(origin.origin.shards as usize));
-        let Some(known) = origin.shards.get_mut(index) else { return };
+        let shards = origin.shards.len().max(shard as usize + 1).max(origin.origin.shards as usize);
+        let gateway = origin.gateway;
+        let Some(known) = origin.shard_mut(shard) else { return };
         let before = known.clone();
-        change(known, most);
+        change(known, gaps_max(shards));
         if *known == before {
             return;
         }
         let (lost, lost_before) = (gaps::batches(&known.gaps), gaps::batches(&before.gaps));
         self.lost_batches = self.lost_batches.saturating_sub(lost_before).saturating_add(lost);
         if !known.gaps.is_empty() {
-            self.gapped.entry(origin.gateway).or_default().insert(number);
+            self.gapped.entry(gateway).or_default().insert(number);
         }
         self.dirty.shards.insert(number);
         self.refresh_gateway(number);

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use catchment_journal::{FullReason, LogConfig};
 use catchment_proto::batch::BATCH_BYTES_MAX;
 
-use super::quota::Bounds;
+use super::{epochs::EpochBounds, quota::Bounds};
 
 /// Bounds of the embedded store.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,8 +31,13 @@ pub struct StoreConfig {
     /// Most series of one gateway. `None`: a quarter of `series_max`, so that a device that invents names at one gateway leaves
     /// room for the others of its site.
     pub series_per_gateway_max: Option<usize>,
-    /// Most origins (lives of gateway data folders); batches of further ones are refused as full. Default 65,536.
-    pub origins_max: usize,
+    /// Most epochs (lives of gateway data folders); batches of further ones are refused and wait at their gateway. Default
+    /// 65,536, some kilobytes each.
+    pub epochs_max: usize,
+    /// Most epochs of the gateways of one site. `None`: half of `epochs_max`.
+    pub epochs_per_site_max: Option<usize>,
+    /// Most epochs of one gateway, each a data folder that was new. Default 512, or `epochs_max` if that is less.
+    pub epochs_per_gateway_max: Option<usize>,
     /// Memory for sled's page cache, bytes. Default 64 MiB.
     pub cache_bytes: u64,
     /// When the packs cannot be opened or lack what the journal has released: set their folder aside and start
@@ -59,7 +64,9 @@ impl Default for StoreConfig {
             series_max: 1_000_000,
             series_per_site_max: None,
             series_per_gateway_max: None,
-            origins_max: 65_536,
+            epochs_max: 65_536,
+            epochs_per_site_max: None,
+            epochs_per_gateway_max: None,
             cache_bytes: 64 << 20,
             set_packs_aside: false,
             pack_free_min: 20 << 20,
@@ -77,7 +84,21 @@ impl Default for StoreConfig {
     }
 }
 
+/// Epochs of one gateway, unless configured: a new folder every day for more than a year.
+const EPOCHS_PER_GATEWAY: usize = 512;
+
 impl StoreConfig {
+    /// The bounds of epochs, each at least 1 and none above the whole.
+    pub(super) fn epoch_bounds(&self) -> EpochBounds {
+        let total = self.epochs_max.max(1);
+        let part = |given: Option<usize>, default: usize| given.unwrap_or(default).clamp(1, total) as u64;
+        EpochBounds {
+            total: total as u64,
+            site: part(self.epochs_per_site_max, total / 2),
+            gateway: part(self.epochs_per_gateway_max, EPOCHS_PER_GATEWAY),
+        }
+    }
+
     /// The bounds of series, each at least 1 and none above the whole.
     pub(super) fn series_bounds(&self) -> Bounds {
         let total = self.series_max.max(1);
@@ -125,8 +146,14 @@ pub struct StoreStats {
     pub series: usize,
     /// Most series.
     pub series_max: usize,
-    /// Origins known.
-    pub origins: usize,
+    /// Epochs known.
+    pub epochs: usize,
+    /// Most epochs.
+    pub epochs_max: usize,
+    /// The most epochs that one gateway has.
+    pub epochs_of_gateway_most: u64,
+    /// Most epochs of one gateway.
+    pub epochs_per_gateway_max: u64,
     /// Partials in memory that are not packed yet, and their bytes.
     pub recent_partials: usize,
     /// Bytes of these.

@@ -17,14 +17,13 @@ use std::{
 
 use catchment_journal::{Commit, Disk, RealDisk, Watch};
 use catchment_partial::Timestamp;
-use catchment_proto::{Batch, GatewayId, SeriesKey, batch::SHARDS_MAX};
+use catchment_proto::{Batch, GatewayId, SeriesKey, SharedSeries, batch::SHARDS_MAX};
 use catchment_settings::supervise::catch_thread;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 
 use super::{
     Delivered, GatewayEntry, Origin, Page, Piece, SeriesEntry, SeriesId, Shortage, Store, StoreError,
-    StoreStats,
     apply::Checked,
     entry::Entry,
     forget, forget_series,
@@ -69,39 +68,6 @@ impl<D: Disk> EmbeddedStore<D> {
     #[cfg(test)]
     pub(super) fn stop_watching(&mut self) {
         self.folder = None;
-    }
-
-    /// What the store holds and has done since it was opened.
-    pub fn stats(&self) -> StoreStats {
-        let inner = &self.inner;
-        inner.settle();
-        let progress = inner.progress.borrow().clone();
-        let duplicates = lock(&inner.gate).duplicates;
-        let state = read(&inner.state);
-        let packed_to = inner.packed_to.load(Ordering::Acquire);
-        StoreStats {
-            series: state.catalog.series.len(),
-            series_max: inner.config.series_max,
-            origins: state.catalog.origins.len(),
-            recent_partials: state.recent.len(),
-            recent_bytes: state.recent.bytes(),
-            live_partials: state.live.len(),
-            live_bytes: state.live.bytes(),
-            batches: state.counts.batches,
-            duplicates,
-            gaps: state.counts.gaps,
-            pack_rounds: progress.rounds,
-            packed_partials: progress.packed,
-            forgotten_partials: inner.forgotten.load(Ordering::Relaxed),
-            dropped: vec![
-                ("series_limit", state.counts.series_limit),
-                ("live_limit", state.counts.live_limit),
-            ],
-            journal_bytes: state.applied_to.get().saturating_sub(packed_to),
-            journal_damage: inner.damage,
-            lost_batches: state.catalog.lost_batches,
-            damaged_series: inner.damaged_series.load(Ordering::Relaxed),
-        }
     }
 
     /// Asks for packing and waits until a round that began after this call is done.
@@ -183,7 +149,7 @@ impl<D: Disk> EmbeddedStore<D> {
     fn put_live(&self, origin: &Origin, batch: Batch) -> Result<(), StoreError> {
         let inner = &*self.inner;
         inner.healthy()?;
-        inner.origin_fits(origin, batch.names_epoch)?;
+        inner.epochs_fit(origin, batch.names_epoch)?;
         if !inner.is_newest(origin) {
             return Err(StoreError::Superseded);
         }
@@ -231,27 +197,36 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         if !self.inner.is_newest(origin) {
             return Err(StoreError::Superseded);
         }
-        let fits = shard < origin.shards.min(SHARDS_MAX) && self.inner.origin_fits(origin, 0).is_ok();
         // The batches before it may be missing in memory.
-        if !fits || self.inner.is_torn() {
+        if shard >= origin.shards.min(SHARDS_MAX) || self.inner.is_torn() {
             return Ok(());
         }
-        let catalog = &mut write(&self.inner.state).catalog;
-        let number = catalog.take_origin(origin);
-        catalog.progress(number, shard, watermark, last);
+        write(&self.inner.state).catalog.progress_of(origin, shard, watermark, last);
         Ok(())
+    }
+
+    fn attach(&self, origin: &Origin) {
+        self.inner.attach(origin);
+    }
+
+    fn detach(&self, origin: &Origin) {
+        if self.inner.detach(origin) {
+            self.drop_live(origin);
+        }
     }
 
     fn created_ms(&self, origin: &Origin) -> Option<i64> {
         let catalog = &read(&self.inner.state).catalog;
-        let number = catalog.find_origin(&origin.gateway, origin.epoch)?;
+        let Some(number) = catalog.find_origin(&origin.gateway, origin.epoch) else {
+            return catalog.visitor_created_ms(origin);
+        };
         catalog.origin(number).map(|known| known.origin.epoch_created_ms)
     }
 
     fn begin<'a>(&'a self, origin: &'a Origin) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>> {
         async {
             let inner = &*self.inner;
-            inner.origin_fits(origin, 0)?;
+            inner.epochs_fit(origin, 0)?;
             let (end, changed) = inner.fence(origin);
             let mut commits = inner.log.subscribe();
             let settled = commits.wait_for(|c| c.durable >= end || c.poisoned.is_some()).await;
@@ -263,10 +238,11 @@ impl<D: Disk> Store for EmbeddedStore<D> {
                 self.drop_live(origin);
             }
             let catalog = &mut write(&inner.state).catalog;
-            let number = catalog.take_origin(origin);
-            catalog.set_open(number, true);
-            let shards = 0..origin.shards.min(SHARDS_MAX);
-            Ok(shards.map(|shard| catalog.delivered_by(number, shard)).collect())
+            catalog.begin(origin);
+            let number = catalog.find_origin(&origin.gateway, origin.epoch);
+            let delivered =
+                |shard| number.map_or_else(Delivered::default, |number| catalog.delivered_by(number, shard));
+            Ok((0..origin.shards.min(SHARDS_MAX)).map(delivered).collect())
         }
         .boxed()
     }
@@ -274,20 +250,17 @@ impl<D: Disk> Store for EmbeddedStore<D> {
     fn delivered(&self, origin: &Origin) -> Vec<u64> {
         self.inner.settle();
         let shards = 0..origin.shards.min(SHARDS_MAX);
-        if self.inner.origin_fits(origin, 0).is_err() {
-            return shards.map(|_| 0).collect();
-        }
-        let catalog = &mut write(&self.inner.state).catalog;
-        let number = catalog.take_origin(origin);
-        shards.map(|shard| catalog.delivered(number, shard)).collect()
+        let catalog = &read(&self.inner.state).catalog;
+        let number = catalog.find_origin(&origin.gateway, origin.epoch);
+        shards.map(|shard| number.map_or(0, |number| catalog.delivered(number, shard))).collect()
     }
 
     fn drop_live(&self, origin: &Origin) {
         let state = &mut *write(&self.inner.state);
+        state.catalog.end(origin);
         let Some(number) = state.catalog.find_origin(&origin.gateway, origin.epoch) else { return };
         if let Some(known) = state.catalog.origin(number) {
             state.live.drop_origin(known.gateway, number);
-            state.catalog.set_open(number, false);
         }
     }
 
@@ -309,8 +282,12 @@ impl<D: Disk> Store for EmbeddedStore<D> {
 
     fn series_budget(&self, origin: &Origin) -> Option<u64> {
         self.inner.settle();
-        self.inner.origin_fits(origin, 0).ok()?;
+        self.inner.epochs_fit(origin, 0).ok()?;
         Some(self.inner.series_budget(origin))
+    }
+
+    fn known_series(&self, gateway: &GatewayId, key: &SeriesKey) -> Option<SharedSeries> {
+        read(&self.inner.state).catalog.known_series(gateway, key)
     }
 
     fn forget_series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Result<u64, StoreError> {

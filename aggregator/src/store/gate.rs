@@ -6,8 +6,8 @@ use catchment_proto::{GatewayId, SeriesKey};
 use super::{
     Origin, StoreError,
     apply::{Checked, State},
-    entry,
-    inner::{Admitted, Inner, lock, read},
+    entry, epochs,
+    inner::{Admitted, Inner, Newest, lock, read},
 };
 
 /// What became of a batch at the gate.
@@ -26,36 +26,60 @@ impl<D: Disk> Inner<D> {
         self.failure().map_or(Ok(()), |reason| Err(StoreError::Poisoned(reason)))
     }
 
-    /// Whether an origin is known or may become so, and likewise the epoch that names belong to (0: the origin's own).
-    pub(super) fn origin_fits(&self, origin: &Origin, names_epoch: u64) -> Result<(), StoreError> {
+    /// The epochs of a batch that are new and have places: its own, and the one that its names belong to (0: its own).
+    ///
+    /// # Errors
+    /// [`StoreError::TooManyEpochs`].
+    pub(super) fn epochs_fit(&self, origin: &Origin, names_epoch: u64) -> Result<Vec<u64>, StoreError> {
         let catalog = &read(&self.state).catalog;
-        let is_new = |epoch| epoch != 0 && catalog.find_origin(&origin.gateway, epoch).is_none();
-        let new = usize::from(is_new(origin.epoch)) + usize::from(is_new(names_epoch));
-        if new == 0 || catalog.origins.len() + new <= self.config.origins_max {
-            return Ok(());
+        let coming = &lock(&self.gate).coming;
+        let new = epochs::new_epochs(catalog, coming, &origin.gateway, [origin.epoch, names_epoch]);
+        let fits = self.config.epoch_bounds().fits(catalog, coming, &origin.gateway, new.len() as u64);
+        fits.map_err(|message| StoreError::TooManyEpochs { message })?;
+        Ok(new)
+    }
+
+    /// A stream of an epoch lives from here on.
+    pub(super) fn attach(&self, origin: &Origin) {
+        let mut gate = lock(&self.gate);
+        let first = Newest { run: origin.run, streams: 0 };
+        gate.newest.entry((origin.gateway.clone(), origin.epoch)).or_insert(first).streams += 1;
+    }
+
+    /// A stream of an epoch is over. Answers whether there is none left: nothing that it brought is on its way then, so no run
+    /// has to be kept out.
+    pub(super) fn detach(&self, origin: &Origin) -> bool {
+        let mut gate = lock(&self.gate);
+        let key = (origin.gateway.clone(), origin.epoch);
+        let Some(newest) = gate.newest.get_mut(&key) else { return true };
+        newest.streams = newest.streams.saturating_sub(1);
+        let none_left = newest.streams == 0;
+        if none_left {
+            gate.newest.remove(&key);
         }
-        let max = self.config.origins_max;
-        Err(StoreError::Full(format!("{max} data folders of gateways are known, the bound origins_max")))
+        none_left
     }
 
     /// Only the run that began last delivers: nothing of another one is appended after this. The position up to which others did,
     /// and whether another one was before.
     pub(super) fn fence(&self, origin: &Origin) -> (Position, bool) {
         let mut gate = lock(&self.gate);
-        let before = gate.newest.insert((origin.gateway.clone(), origin.epoch), origin.run);
-        (self.log.end(), before.is_some_and(|run| run != origin.run))
+        let newest = gate.newest.entry((origin.gateway.clone(), origin.epoch));
+        let newest = newest.or_insert(Newest { run: origin.run, streams: 0 });
+        let before = std::mem::replace(&mut newest.run, origin.run);
+        (self.log.end(), before != origin.run)
     }
 
     /// Whether no other run of the same folder has begun since.
     pub(super) fn is_newest(&self, origin: &Origin) -> bool {
         let newest = &lock(&self.gate).newest;
-        newest.get(&(origin.gateway.clone(), origin.epoch)).is_none_or(|run| *run == origin.run)
+        newest.get(&(origin.gateway.clone(), origin.epoch)).is_none_or(|newest| newest.run == origin.run)
     }
 
     /// Appends a batch to the journal, unless its number says that it is there or must not follow. The caller holds
     /// its turn, so nobody else appends meanwhile.
     pub(super) fn admit(&self, mut checked: Box<Checked>, first: bool) -> Result<Admission, StoreError> {
-        self.origin_fits(checked.origin(), checked.batch().names_epoch)?;
+        let new_epochs = self.epochs_fit(checked.origin(), checked.batch().names_epoch)?;
         if !self.is_newest(checked.origin()) {
             return Err(StoreError::Superseded);
         }
@@ -86,7 +110,7 @@ impl<D: Disk> Inner<D> {
         checked.set_follows(highest);
         let origin = checked.origin().clone();
         let fresh = self.take_places(&mut checked)?;
-        let appended = self.append(key, checked);
+        let appended = self.append(key, checked, &new_epochs);
         if !matches!(appended, Ok(Admission::At(_))) {
             lock(&self.gate).quota.arrived(&origin.gateway, &fresh);
         }
@@ -142,16 +166,21 @@ impl<D: Disk> Inner<D> {
         let usages = state.catalog.usages();
         let quota = &mut lock(&self.gate).quota;
         for warning in quota.warnings(&usages, &origin.gateway) {
-            tracing::warn!(warning, "series become many");
+            tracing::warn!(gateway = %origin.gateway, warning, "series become many");
         }
         quota.budget(&usages, &origin.gateway, origin.epoch)
     }
 
-    fn append(&self, key: (GatewayId, u64), checked: Box<Checked>) -> Result<Admission, StoreError> {
+    fn append(
+        &self,
+        key: (GatewayId, u64),
+        checked: Box<Checked>,
+        new_epochs: &[u64],
+    ) -> Result<Admission, StoreError> {
         let bytes = entry::encode(checked.entry());
         let (shard, number) = (checked.batch().shard as usize, checked.batch().number);
         let mut gate = lock(&self.gate);
-        if gate.newest.get(&key).is_some_and(|run| *run != checked.origin().run) {
+        if gate.newest.get(&key).is_some_and(|newest| newest.run != checked.origin().run) {
             return Err(StoreError::Superseded);
         }
         let position = match self.log.append(&bytes) {
@@ -169,6 +198,7 @@ impl<D: Disk> Inner<D> {
             Err(AppendError::Poisoned(reason)) => return Err(StoreError::Poisoned(reason)),
             Err(AppendError::Closed) => return Err(stopping()),
         };
+        gate.coming.add(&key.0, new_epochs);
         let shards = gate.admitted.entry(key).or_default();
         if shards.len() <= shard {
             shards.resize(shard + 1, Admitted::default());

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use super::{
     apply::{Checked, Limits, State},
     config::StoreConfig,
+    epochs::Coming,
     packs::Packs,
     quota::Quota,
     records::Meta,
@@ -35,13 +36,23 @@ pub(super) struct Admitted {
     pub(super) position: Position,
 }
 
+/// The run of an epoch that began last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Newest {
+    pub(super) run: u64,
+    /// Streams of the epoch that have not ended: each of them may still bring something.
+    pub(super) streams: usize,
+}
+
 /// What is between the senders and the state.
 #[derive(Debug)]
 pub(super) struct Gate {
     /// By gateway and epoch, then by shard; at most as many as the catalog has.
     pub(super) admitted: HashMap<(GatewayId, u64), Vec<Admitted>>,
-    /// The run that began last, by gateway and epoch; at most as many as the catalog has.
-    pub(super) newest: HashMap<(GatewayId, u64), u64>,
+    /// The run that began last, by gateway and epoch; as many as have streams.
+    pub(super) newest: HashMap<(GatewayId, u64), Newest>,
+    /// Epochs of what is in the journal and not yet applied.
+    pub(super) coming: Coming,
     /// In the journal, not yet applied.
     pub(super) pending: VecDeque<(Position, Checked)>,
     pub(super) pending_bytes: usize,
@@ -56,6 +67,7 @@ impl Gate {
         Self {
             admitted: HashMap::new(),
             newest: HashMap::new(),
+            coming: Coming::default(),
             pending: VecDeque::new(),
             pending_bytes: 0,
             duplicates: 0,
@@ -127,7 +139,9 @@ impl<D: Disk> Inner<D> {
             gate.pending_bytes = gate.pending_bytes.saturating_sub(bytes);
             // They are in the catalog before anybody sees the state again.
             for checked in &ready {
-                gate.quota.arrived(&checked.origin().gateway, &checked.fresh);
+                let (origin, names) = (checked.origin(), checked.batch().names_epoch);
+                gate.quota.arrived(&origin.gateway, &checked.fresh);
+                gate.coming.arrived(&origin.gateway, [origin.epoch, names]);
             }
             (durable, ready)
         };

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::{
     GatewayEntry, Page, SeriesEntry, SeriesId,
-    catalog::{Catalog, Gateway, OriginState, Series, watermark_of},
+    catalog::{Catalog, Gateway, OriginState, Series, age, watermark_of},
+    gaps,
     groups::{first_of, group_of},
 };
 
@@ -12,6 +13,8 @@ use super::{
 const SERIES_A_PAGE: usize = 512;
 /// So many groups are looked at for that; most of them may be gone.
 const GROUPS_A_PAGE: u32 = 4_096;
+/// Most gaps that are listed of a gateway.
+pub(super) const GAPS_MAX: usize = 64;
 /// So many gateways are copied at once, each with its gaps.
 const GATEWAYS_A_PAGE: usize = 64;
 
@@ -57,20 +60,48 @@ impl Catalog {
         }
         let entry = |gateway: &Gateway| {
             let present = self.origin(gateway.present?)?;
-            let also = others.get(&present.gateway).into_iter().flatten();
+            let (number, mut shown) = (present.gateway, present);
+            let mut also: Vec<&OriginState> = others.get(&number).cloned().unwrap_or_default();
+            let mut watermark = gateway.watermark;
+            for visitor in self.visiting(&gateway.id).filter(|visitor| visitor.open) {
+                let other =
+                    if age(visitor) > age(shown) { std::mem::replace(&mut shown, visitor) } else { visitor };
+                also.extend(Some(other).filter(|other| other.open));
+            }
+            if !std::ptr::eq(shown, present) {
+                watermark = watermark_of(shown).or(watermark);
+            }
             Some(GatewayEntry {
-                origin: present.origin.clone(),
-                watermark: also.fold(gateway.watermark, |least, other| least.min(watermark_of(other))),
-                gaps: self.gaps_of(present.gateway),
-                series: self.held(present.gateway),
+                origin: shown.origin.clone(),
+                watermark: also.into_iter().fold(watermark, |least, other| least.min(watermark_of(other))),
+                gaps: self.gaps_of(number),
+                series: self.held(number),
                 series_max: None,
             })
         };
         let page = self.gateways.get(from..end).unwrap_or_default();
-        Page {
-            entries: page.iter().filter_map(entry).collect(),
-            next: u32::try_from(end).ok().filter(|_| end < self.gateways.len()),
+        let mut entries: Vec<GatewayEntry> = page.iter().filter_map(entry).collect();
+        let mut next = Some(end);
+        if end == self.gateways.len() {
+            // Behind them, as if they had numbers.
+            let listed = from.saturating_sub(end);
+            let mut strangers = self.strangers().skip(listed);
+            entries.extend(strangers.by_ref().take(GATEWAYS_A_PAGE).map(stranger));
+            next = strangers.next().map(|_| from.max(end) + GATEWAYS_A_PAGE);
         }
+        Page { entries, next: next.and_then(|next| u32::try_from(next).ok()) }
+    }
+}
+
+/// A gateway that has delivered nothing yet.
+fn stranger(state: &OriginState) -> GatewayEntry {
+    let all = state.shards.iter().flat_map(|shard| &shard.gaps).copied().collect();
+    GatewayEntry {
+        origin: state.origin.clone(),
+        watermark: watermark_of(state),
+        gaps: gaps::merge(all, GAPS_MAX).into_iter().map(|gap| gap.gap).collect(),
+        series: 0,
+        series_max: None,
     }
 }
 

@@ -6,19 +6,20 @@ use super::{
     Gap,
     catalog::{Catalog, Shard, age},
     gaps::{self, ShardGap},
+    listing::GAPS_MAX,
 };
-
-/// Most gaps that are listed of one gateway.
-const LISTED_MAX: usize = 64;
 
 impl Catalog {
     /// What is missing of a gateway, over all of its origins and shards, in order of time.
     pub(super) fn gaps_of(&self, gateway: u32) -> Vec<Gap> {
         let origins = self.gapped.get(&gateway).into_iter().flatten();
-        let shards = origins.filter_map(|number| self.origin(*number)).flat_map(|origin| &origin.shards);
+        let visiting =
+            self.gateways.get(gateway as usize).into_iter().flat_map(|known| self.visiting(&known.id));
+        let origins = origins.filter_map(|number| self.origin(*number)).chain(visiting);
+        let shards = origins.flat_map(|origin| &origin.shards);
         let damaged = self.damaged.get(&gateway).map(|to| ShardGap::unknown(*to));
         let all: Vec<ShardGap> = shards.flat_map(|shard| &shard.gaps).copied().chain(damaged).collect();
-        gaps::merge(all, LISTED_MAX).into_iter().map(|gap| gap.gap).collect()
+        gaps::merge(all, GAPS_MAX).into_iter().map(|gap| gap.gap).collect()
     }
 
     /// Packed windows of a group of series are damaged or missing.

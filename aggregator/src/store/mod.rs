@@ -11,6 +11,7 @@ mod config;
 mod copy;
 mod embedded;
 mod entry;
+mod epochs;
 mod forget;
 mod forget_series;
 mod gaps;
@@ -40,6 +41,7 @@ mod scan;
 mod sealed;
 mod signal;
 mod sled_tree;
+mod stats;
 mod tail;
 #[cfg(test)]
 mod testing;
@@ -50,7 +52,7 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use bytes::Bytes;
 use catchment_partial::{Partial, Timestamp, Window};
-use catchment_proto::{Batch, GatewayId, SeriesKey};
+use catchment_proto::{Batch, GatewayId, SeriesKey, SharedSeries};
 use futures_util::future::BoxFuture;
 
 #[cfg(any(test, feature = "sim"))]
@@ -196,6 +198,12 @@ pub enum StoreError {
         /// Which bound is full, and what to do.
         message: String,
     },
+    /// The batch is of a data folder that is new, and for which there is no place; nothing of it was taken.
+    #[error("{message}")]
+    TooManyEpochs {
+        /// Which bound is reached, and what to do.
+        message: String,
+    },
     /// A batch does not follow its predecessor of the same stream.
     #[error("shard {shard}: batch {got} does not follow {highest}")]
     Gap {
@@ -239,6 +247,12 @@ pub trait Store: Send + Sync + 'static {
         first: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
+    /// A stream of an origin lives from here on, until [`Store::detach`]. Nothing lasts of a stream that brings no batch.
+    fn attach(&self, _origin: &Origin) {}
+
+    /// A stream of an origin is over: nothing that it brought is on its way.
+    fn detach(&self, _origin: &Origin) {}
+
     /// A run begins to deliver: nothing of another run of the same folder is taken from here on, and everything that was taken
     /// before is durable and in the answer.
     fn begin<'a>(&'a self, origin: &'a Origin) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>>;
@@ -269,7 +283,7 @@ pub trait Store: Send + Sync + 'static {
     /// takes, holds nothing up: a series that is not in the page is new or gone.
     fn series_from(&self, from: SeriesId) -> Page<SeriesEntry>;
 
-    /// The gateways that ever delivered or said hello, from a number on, a bounded page of them.
+    /// The gateways that ever delivered, and those that said hello since a start, from a number on, a bounded page of them.
     fn gateways_from(&self, from: u32) -> Page<GatewayEntry>;
 
     /// The partials of the first stretch of time at or after `from` in which a series may have windows that start before `to`:
@@ -292,7 +306,7 @@ pub trait Store: Send + Sync + 'static {
         found
     }
 
-    /// Every gateway that ever delivered or said hello. For tests and small stores: it walks all of them.
+    /// Every gateway that ever delivered, or said hello since the start. For tests and small stores: it walks all of them.
     fn gateways(&self) -> Vec<GatewayEntry> {
         let mut found = Vec::new();
         let mut next = Some(0);
@@ -342,6 +356,11 @@ pub trait Store: Send + Sync + 'static {
     /// The most series that the data folder of an origin may hold, so that all of them find places here; `None`: this store has
     /// no such bound. What it answers is reserved for that gateway.
     fn series_budget(&self, origin: &Origin) -> Option<u64>;
+
+    /// A series that the store has, to be shared by streams of its gateway; `None`: it has not, or does not share.
+    fn known_series(&self, _gateway: &GatewayId, _key: &SeriesKey) -> Option<SharedSeries> {
+        None
+    }
 
     /// Forgets the series for which `wanted` answers yes, with all windows that were durable when this was called; returns how
     /// many series. A crash in between forgets less. A series that is delivered again is a new one. Blocks on the disk: call it

@@ -298,9 +298,12 @@ pub(super) fn run<D: Disk>(inner: &Inner<D>) {
 /// The store has failed.
 pub(super) fn turn<D: Disk>(inner: &Inner<D>, request: Request) -> Result<(), Arc<str>> {
     match round(inner) {
-        Ok(()) if inner.signal.retry(false) => tracing::info!("there is space again: windows are packed"),
+        Ok(()) if inner.signal.retry(false) => {
+            tracing::info!(condition = "packing_waits", "there is space again: windows are packed");
+        }
         Ok(()) => {}
         Err(PackError::Space { free, needed }) if !inner.signal.retry(true) => tracing::warn!(
+            condition = "packing_waits",
             free_bytes = free,
             needed_bytes = needed,
             "no space to pack windows: they stay in memory and in the journal; gateways wait when these are full"

@@ -97,7 +97,7 @@ struct Told {
 #[derive(Debug)]
 pub(super) struct Quota {
     bounds: Bounds,
-    /// Bounded by the gateways of the catalog.
+    /// Bounded by the gateways of the catalog, and those that said hello lately.
     told: HashMap<GatewayId, Told>,
     /// New series of batches that are in the journal and not yet applied.
     coming: HashMap<GatewayId, HashSet<SeriesKey>>,
@@ -215,6 +215,11 @@ impl Quota {
         let before =
             self.told.get(gateway).filter(|told| told.epoch == epoch).map_or(0, |told| told.series_max);
         let series_max = room.known.saturating_add(grant).max(before);
+        if self.told.len() > usages.len() {
+            // Gateways that only said hello, long ago.
+            let known: HashSet<&GatewayId> = usages.iter().map(|usage| usage.gateway).collect();
+            self.told.retain(|gateway, _| known.contains(gateway));
+        }
         self.told.insert(gateway.clone(), Told { epoch, series_max });
         series_max
     }

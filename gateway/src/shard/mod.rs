@@ -335,7 +335,10 @@ impl<D: Disk> Shard<D> {
                 Err(AppendError::BufferFull) => break,
                 Err(error) => {
                     if self.room.is_ok() {
-                        tracing::warn!(shard = self.index, %error, "the outbox takes no more: devices wait");
+                        tracing::warn!(
+                            condition = "outbox_full", shard = self.index, %error,
+                            "the outbox takes no more: devices wait"
+                        );
                     }
                     self.room = Err(match Wait::from(error) {
                         Wait::Room(why) => Wait::Room(format!("outbox: {why}")),

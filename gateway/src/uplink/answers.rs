@@ -78,6 +78,7 @@ impl<'a> Answers<'a> {
         self.refused.insert(shard, number);
         if self.metrics.conditions.set(REFUSED, Some(format!("the aggregator refuses batches: {message}"))) {
             tracing::warn!(
+                condition = REFUSED,
                 shard,
                 number,
                 code,
@@ -94,7 +95,7 @@ impl<'a> Answers<'a> {
             self.refused.remove(&shard);
         }
         if self.refused.is_empty() && self.metrics.conditions.set(REFUSED, None) {
-            tracing::info!("the aggregator takes all batches again");
+            tracing::info!(condition = REFUSED, "the aggregator takes all batches again");
         }
     }
 }

@@ -236,7 +236,12 @@ impl Feed {
         if batches > 0 {
             let refusals = self.refusals.acknowledged();
             if refusals > 0 {
-                tracing::info!(shard = self.link.index, refusals, "the aggregator takes batches again");
+                tracing::info!(
+                    condition = "uplink_refused",
+                    shard = self.link.index,
+                    refusals,
+                    "the aggregator takes batches again"
+                );
             }
         }
         self.metrics.batches_acknowledged.inc_by(batches);

@@ -21,10 +21,11 @@ use catchment_proto::{
     batch::BATCH_BYTES_MAX,
     wire::{self, deliver_request, deliver_response, ingest_client::IngestClient},
 };
+use catchment_settings::{Lasting, Stand};
 use futures_util::future::try_join_all;
 use tokio::{
     sync::{mpsc, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -122,9 +123,10 @@ pub(crate) async fn run(config: UplinkConfig, shards: Vec<ShardLink>, metrics: A
     let feed = |link| Feed::new(link, config.in_flight, patience.clone(), Arc::clone(&metrics));
     let mut feeds: Vec<Feed> = shards.into_iter().map(feed).collect();
     let mut backoff = Backoff::new();
+    let mut outage = Lasting::default();
     for aggregator in config.aggregators.iter().cycle() {
         let acknowledged = metrics.batches_acknowledged.get();
-        let Err(error) = deliver(&config, aggregator, &mut feeds, &patience, &metrics).await;
+        let Err(error) = deliver(&config, aggregator, &mut feeds, (&patience, &mut outage), &metrics).await;
         metrics.uplink_connected.set(0);
         metrics.uplink_failures.inc();
         if matches!(error, StreamError::Silent { .. }) {
@@ -135,7 +137,13 @@ pub(crate) async fn run(config: UplinkConfig, shards: Vec<ShardLink>, metrics: A
         }
         let pause = backoff.pause(rand::random());
         let error = causes(&error);
-        tracing::warn!(%aggregator, error, ?pause, "no uplink; partials wait in the outbox");
+        if let Some(Stand { lasts, times }) = outage.met(Instant::now().into_std(), &error) {
+            tracing::warn!(
+                %aggregator, error, ?pause, ?lasts, times,
+                "no uplink; partials wait in the outbox; while it lasts, this is logged at most every minute, then every \
+                 ten minutes"
+            );
+        }
         sleep(pause).await;
     }
 }
@@ -177,7 +185,7 @@ async fn deliver(
     config: &UplinkConfig,
     aggregator: &str,
     feeds: &mut [Feed],
-    patience: &patience::Shared,
+    (patience, outage): (&patience::Shared, &mut Lasting),
     metrics: &Metrics,
 ) -> Result<std::convert::Infallible, StreamError> {
     let mut client = connect(config, aggregator).await?;
@@ -197,7 +205,16 @@ async fn deliver(
     };
     let (answers, resume) = timeout(CONNECT_TIMEOUT, opening).await.map_err(|_| StreamError::Timeout)??;
     check_folder(config, feeds, &resume, metrics).await?;
-    tracing::info!(%aggregator, delivered = ?resume.delivered, "uplink open");
+    match outage.over(Instant::now().into_std()) {
+        Some(Stand { lasts, times }) => {
+            tracing::info!(%aggregator, delivered = ?resume.delivered, ?lasts, times, "uplink open again");
+        }
+        // The first stream of the process, or one of an uplink that comes and goes.
+        None if metrics.uplink_failures.get() == 0 => {
+            tracing::info!(%aggregator, delivered = ?resume.delivered, "uplink open");
+        }
+        None => {}
+    }
     metrics.uplink_connected.set(1);
     let mut answers = Answers::new(config, metrics, patience, answers);
     answers.budget(resume.series);
@@ -247,6 +264,7 @@ async fn check_folder(
     metrics.epoch_begun(fork.cause);
     let (from, to) = (fork.suspect_from_ms.map_or("the beginning".to_owned(), utc), utc(now_ms));
     tracing::error!(
+        condition = "epoch_begun",
         "{fork}. Suspect: windows from {from} to {to}; readings that only the other copy took are not here, \
          what this one holds is delivered under the new epoch"
     );

@@ -32,7 +32,10 @@ impl Inner {
                 if last { shard.changed_since_checkpoint() } else { shard.checkpoint_due() }
             };
             if due && let Err(error) = self.checkpoint().await {
-                tracing::warn!(%error, "no checkpoint could be written; the journal keeps what is needed");
+                tracing::warn!(
+                    condition = "no_checkpoint", %error,
+                    "no checkpoint could be written; the journal keeps what is needed"
+                );
             }
             if last {
                 stopped.send_replace(true);

@@ -60,13 +60,13 @@ fn a_list_is_bounded_on_both_sides() {
     while at + 65_536 <= NAMES_MAX {
         let batch = send(at, at + 65_536);
         assert_eq!(batch.continues, at > 0);
-        dictionary.add(&batch.series, batch.continues).unwrap();
+        dictionary.add(&batch.series, batch.continues, &|_| None).unwrap();
         at += 65_536;
     }
-    assert_eq!(dictionary.add(&series(0, 1), true), Err(BatchError::Names(NAMES_MAX + 1)));
+    assert_eq!(dictionary.add(&series(0, 1), true, &|_| None), Err(BatchError::Names(NAMES_MAX + 1)));
     let batch = send(at, at + 1);
     assert!(!batch.continues, "the sender begins a new list");
-    dictionary.add(&batch.series, batch.continues).unwrap();
+    dictionary.add(&batch.series, batch.continues, &|_| None).unwrap();
     assert_eq!(dictionary.len(), 1);
 }
 
@@ -76,4 +76,25 @@ fn an_index_out_of_range_stays_so() {
     bad.series_index = vec![0, 7];
     let (mut naming, mut dictionary) = (Naming::default(), Dictionary::default());
     assert!(matches!(dictionary.read(naming.shorten(bad)), Err(BatchError::Index { entry: 1, .. })));
+}
+
+#[test]
+fn a_list_tells_what_it_takes_and_shares_what_others_keep() {
+    let message = || wire::Batch::from(&batch(1, &[1, 2]));
+    let mut own = Dictionary::default();
+    let read = own.read(message()).unwrap();
+    let series: usize = read.series.iter().map(SharedSeries::bytes).sum();
+    assert_eq!(own.added_bytes(), series);
+    assert!(own.bytes() > series && series > 2 * read.series[0].encoded().len());
+    let kept = read.series[0].clone();
+    let known = |key: &SeriesKey| (key == kept.key()).then(|| kept.clone());
+    let mut sharing = Dictionary::default();
+    let shared = sharing.read_sharing(message(), &known).unwrap();
+    assert_eq!(shared, read);
+    kept.set_note(7);
+    assert_eq!((shared.series[0].note(), shared.series[1].note()), (7, 0), "one series");
+    assert_eq!(sharing.added_bytes(), read.series[1].bytes());
+    sharing.read_sharing(message(), &known).unwrap();
+    assert_eq!(sharing.added_bytes(), read.series[1].bytes(), "a new list");
+    assert!(sharing.bytes() < own.bytes());
 }

@@ -8,6 +8,7 @@ mod defects;
 mod flow;
 mod folders;
 mod grpc;
+mod hostile;
 mod identity;
 mod json_lines;
 mod late;

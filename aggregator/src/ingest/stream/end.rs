@@ -17,6 +17,20 @@ impl End {
     }
 }
 
+impl End {
+    /// The stream's names take more memory than there is for them.
+    pub(in crate::ingest) fn names() -> Self {
+        let message = "the names of this stream's series take more memory than is left for them (ingest_bytes_max): begin \
+                       again and name them anew";
+        Self::new("names", Code::ResourceExhausted, message)
+    }
+
+    /// The gateway is held for a while before it may come back.
+    pub(in crate::ingest) fn holds(&self) -> bool {
+        matches!(self.reason, "full" | "too_many_epochs")
+    }
+}
+
 impl From<Refusal> for End {
     fn from(refusal: Refusal) -> Self {
         Self::new(refusal.reason(), refusal.code(), refusal.to_string())
@@ -27,6 +41,7 @@ impl From<StoreError> for End {
     fn from(error: StoreError) -> Self {
         let (reason, code) = match &error {
             StoreError::Full(_) | StoreError::TooManySeries { .. } => ("full", Code::ResourceExhausted),
+            StoreError::TooManyEpochs { .. } => ("too_many_epochs", Code::ResourceExhausted),
             StoreError::Gap { .. } => ("gap", Code::FailedPrecondition),
             StoreError::Superseded => ("superseded", Code::Aborted),
             StoreError::Body { .. } => ("malformed", Code::InvalidArgument),

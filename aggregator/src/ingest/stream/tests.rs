@@ -2,7 +2,12 @@ use catchment_proto::wire;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{super::Sessions, *};
+mod room;
+
+use super::{
+    super::{ByteBounds, IngestBytes, Sessions},
+    *,
+};
 use crate::metrics::Metrics;
 use crate::testing::{Fault, MemoryStore, batch, gateway, key};
 
@@ -20,7 +25,14 @@ struct Stream {
     end: JoinHandle<End>,
 }
 
+const BOUNDS: ByteBounds =
+    ByteBounds { max: 128 << 20, per_gateway_max: 32 << 20, message: 1 << 20, stream: 1 << 10 };
+
 fn rig(in_flight_max: usize) -> Rig {
+    rig_within(in_flight_max, BOUNDS)
+}
+
+fn rig_within(in_flight_max: usize, bounds: ByteBounds) -> Rig {
     let store = Arc::new(MemoryStore::default());
     let (stop, stopping) = watch::channel(false);
     let shared = Shared {
@@ -29,6 +41,7 @@ fn rig(in_flight_max: usize) -> Rig {
         metrics: Metrics::new(),
         clock_tolerance: Duration::from_secs(600),
         in_flight_max,
+        bytes: IngestBytes::new(bounds),
         stopping,
     };
     Rig { store, shared: Arc::new(shared), stop }
@@ -50,8 +63,10 @@ impl Rig {
         let (outgoing, responses) = mpsc::channel(1);
         let shared = Arc::clone(&self.shared);
         let incoming = ReceiverStream::new(incoming);
-        let end =
-            tokio::spawn(async move { run(&shared, gateway("berlin", "g1"), incoming, &outgoing).await });
+        let end = tokio::spawn(async move {
+            let bytes = shared.bytes.enter(&gateway("berlin", "g1")).unwrap();
+            run(&shared, gateway("berlin", "g1"), &bytes, incoming, &outgoing).await
+        });
         Stream { requests, responses, end }
     }
 
@@ -319,46 +334,6 @@ async fn an_ordered_stop_acknowledges_what_is_at_the_store() {
     drop(disk);
     let (last, end) = stream.finish().await;
     assert_eq!((last, end.reason, code(&end)), (Some(5), "stopping", Code::Unavailable));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_batch_without_room_for_its_series_is_told_and_comes_again() {
-    let rig = rig(8);
-    let (mut stream, _) = rig.start_as(7).await;
-    rig.store.fail(Fault::TooManySeries);
-    for number in 1..=5 {
-        stream.send(numbered(number)).await;
-    }
-    let refusal = match stream.answer().await {
-        Some(Kind::Refusal(refusal)) => refusal,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!((refusal.shard, refusal.number, refusal.code.as_str()), (0, 1, "too_many_series"));
-    stream.settle().await;
-    let ready = rig.shared.metrics.conditions.ready().unwrap_err();
-    assert_eq!(ready, "series_full: gateway berlin/g1 waits: no room for series");
-    assert_eq!(rig.store.delivered(&origin()), [0], "nothing behind it was taken");
-    for number in 1..=5 {
-        stream.send(numbered(number)).await;
-    }
-    while stream.ack().await.unwrap() < 5 {}
-    assert_eq!(rig.shared.metrics.conditions.ready(), Ok(()));
-    assert_eq!(rig.shared.metrics.gaps.get(), 0);
-    let refused = rig.shared.metrics.encode();
-    assert!(refused.contains(r#"ingest_refused_batches_total{reason="too_many_series"} 1"#), "{refused}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_older_gateway_is_held_as_by_a_full_store() {
-    let rig = rig(8);
-    let (stream, _) = rig.start().await;
-    rig.store.fail(Fault::TooManySeries);
-    stream.send(numbered(1)).await;
-    stream.settle().await;
-    assert!(rig.shared.metrics.conditions.ready().is_err());
-    let (last, end) = stream.finish().await;
-    assert_eq!((last, end.reason, code(&end)), (None, "full", Code::ResourceExhausted));
-    assert_eq!(rig.shared.metrics.conditions.ready(), Ok(()), "nobody waits on a stream");
 }
 
 #[tokio::test(start_paused = true)]

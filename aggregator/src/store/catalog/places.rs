@@ -87,6 +87,17 @@ impl Catalog {
         unknown
     }
 
+    /// A series by its name.
+    pub(in crate::store) fn known_series(
+        &self,
+        gateway: &GatewayId,
+        key: &SeriesKey,
+    ) -> Option<SharedSeries> {
+        let gateway = *self.gateway_numbers.get(gateway)?;
+        let id = *self.series_numbers.get(&(gateway, key.clone()))?;
+        self.series.get(id).map(|series| series.key.clone())
+    }
+
     /// Numbers that are left for new series.
     pub(in crate::store) fn numbers_left(&self) -> u64 {
         u64::from(u32::MAX - self.next_series)
@@ -100,6 +111,8 @@ impl Catalog {
             let forgotten = present.map_or(0, |origin| origin.forgotten);
             usages.push(Usage { gateway: &gateway.id, held: self.held(number), forgotten });
         }
+        let visiting = self.visitors.gateways().filter(|gateway| !self.gateway_numbers.contains_key(gateway));
+        usages.extend(visiting.map(|gateway| Usage { gateway, held: 0, forgotten: 0 }));
         usages
     }
 }

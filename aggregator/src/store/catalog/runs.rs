@@ -1,10 +1,8 @@
 //! Runs and epochs in the catalog: who delivered, whose names partials have, and who delivers now.
 
-use catchment_proto::batch::SHARDS_MAX;
-
 use super::{
     super::{Delivered, Origin, runs::RunDelivered},
-    Catalog, Shard,
+    Catalog,
 };
 
 impl Catalog {
@@ -34,7 +32,7 @@ impl Catalog {
     }
 
     /// An origin has a stream, or has none any more.
-    pub(in crate::store) fn set_open(&mut self, number: u32, open: bool) {
+    pub(super) fn set_open(&mut self, number: u32, open: bool) {
         if let Some(origin) = self.origins.get_mut(number as usize) {
             origin.open = open;
         }
@@ -55,11 +53,7 @@ impl Catalog {
             return;
         }
         let Some(origin) = self.origins.get_mut(number as usize) else { return };
-        let index = shard.min(SHARDS_MAX - 1) as usize;
-        if origin.shards.len() <= index {
-            origin.shards.resize(index + 1, Shard::default());
-        }
-        if let Some(shard) = origin.shards.get_mut(index) {
+        if let Some(shard) = origin.shard_mut(shard) {
             shard.runs.note(delivered);
             self.dirty.shards.insert(number);
         }

@@ -115,7 +115,7 @@ async fn close_packs_and_stops() {
     store.progress(&origin, 1, Some(at(30)), 0).unwrap();
     store.close().await.unwrap();
     let refused = store.put(&origin, batch(0, 2, Vec::new()), false).await;
-    assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::TooManyEpochs { .. })), "{refused:?}");
     assert!(
         EmbeddedStore::open(data.path(), config()).is_err(),
         "the folder is in use until the store is dropped"
@@ -313,7 +313,7 @@ async fn a_batch_beyond_the_bound_of_series_is_refused_whole() {
     let data = tempfile::tempdir().unwrap();
     let origin = origin("g", 1);
     let (store, _) =
-        EmbeddedStore::open(data.path(), StoreConfig { series_max: 1, origins_max: 1, ..config() }).unwrap();
+        EmbeddedStore::open(data.path(), StoreConfig { series_max: 1, epochs_max: 1, ..config() }).unwrap();
     let both = batch(0, 1, vec![entry(0, 1, 1, 1), entry(1, 1, 1, 1)]);
     let refused = store.put(&origin, both, false).await;
     assert!(matches!(refused, Err(StoreError::TooManySeries { .. })), "{refused:?}");
@@ -324,7 +324,7 @@ async fn a_batch_beyond_the_bound_of_series_is_refused_whole() {
     store.put(&origin, batch(0, 0, vec![entry(0, 2, 1, 1), entry(1, 2, 1, 1)]), false).await.unwrap();
     assert_eq!((store.stats().dropped[0], store.stats().live_partials), (("series_limit", 1), 1));
     let refused = store.put(&crate::store::testing::origin("h", 1), batch(0, 1, Vec::new()), false).await;
-    assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::TooManyEpochs { .. })), "{refused:?}");
 }
 
 #[tokio::test]

@@ -48,6 +48,69 @@ async fn only_the_run_that_began_last_delivers() {
     put(&store, &old, 3).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_run_is_kept_out_as_long_as_a_stream_of_its_epoch_lives() {
+    let data = tempfile::tempdir().unwrap();
+    let (store, _) = open(data.path());
+    let (old, new) = (run(5, 0), run(6, 5));
+    store.attach(&old);
+    store.begin(&old).await.unwrap();
+    put(&store, &old, 1).await.unwrap();
+    store.attach(&new);
+    store.begin(&new).await.unwrap();
+    store.detach(&new);
+    assert!(matches!(put(&store, &old, 2).await, Err(StoreError::Superseded)), "its stream has not ended");
+    store.detach(&old);
+    store.attach(&old);
+    store.begin(&old).await.unwrap();
+    put(&store, &old, 2).await.unwrap();
+    store.detach(&old);
+}
+
+#[tokio::test]
+async fn an_epoch_that_delivers_nothing_is_forgotten_and_one_that_delivers_keeps_what_it_said() {
+    let data = tempfile::tempdir().unwrap();
+    let (store, _) = open(data.path());
+    let at = super::super::testing::at;
+    let other = |epoch| Origin { run: epoch, ..origin("h", epoch) };
+    for epoch in 1..=1_000 {
+        store.attach(&other(epoch));
+        store.begin(&other(epoch)).await.unwrap();
+        store.progress(&other(epoch), 0, Some(at(50)), 0).unwrap();
+        store.detach(&other(epoch));
+    }
+    assert_eq!(store.stats().epochs, 0);
+    assert_eq!(store.gateways().len(), 1, "it is seen");
+    assert_eq!(crate::store::inner::lock(&store.inner.gate).newest.len(), 0);
+    let last = other(1_000);
+    for shard in 0..2 {
+        store.progress(&last, shard, Some(at(60)), 3).unwrap();
+    }
+    let said = &store.gateways()[0];
+    assert_eq!((said.origin.epoch, said.watermark, said.gaps.len()), (1_000, Some(at(60)), 1));
+    assert_eq!(store.stats().lost_batches, 6);
+    store.put(&last, one(4), true).await.unwrap();
+    let (known, stats) = (&store.gateways()[0], store.stats());
+    assert_eq!((known.origin.epoch, known.watermark, known.gaps.len()), (1_000, Some(at(60)), 1));
+    assert_eq!((stats.epochs, stats.lost_batches), (1, 6));
+    store.pack().await.unwrap();
+    drop(store);
+    let (store, _) = open(data.path());
+    assert_eq!((store.gateways()[0].watermark, store.stats().lost_batches), (Some(at(60)), 6));
+    // A newer epoch of a known gateway without batches: its watermark is the gateway's.
+    let newer = other(2_000);
+    store.begin(&newer).await.unwrap();
+    assert_eq!(store.gateways()[0].watermark, Some(at(60)));
+    for shard in 0..2 {
+        store.progress(&newer, shard, Some(at(90)), 0).unwrap();
+    }
+    let shown = &store.gateways()[0];
+    assert_eq!((shown.origin.epoch, shown.watermark), (2_000, Some(at(90))));
+    store.drop_live(&newer);
+    assert_eq!(store.gateways()[0].watermark, Some(at(90)), "also when its stream has ended");
+    assert_eq!(store.stats().epochs, 1);
+}
+
 /// What is in the journal and not yet durable is in the answer to a Start: its number must not be taken for free.
 #[tokio::test]
 async fn a_start_waits_for_what_was_taken_before() {

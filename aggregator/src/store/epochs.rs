@@ -1,0 +1,155 @@
+//! How many epochs (lives of gateway data folders) there may be: of a gateway, of the gateways of a site, of all. Pure.
+//!
+//! An epoch is for good: partials have its number in their names, so one that is forgotten and comes back would count twice.
+//! So each gateway has a bound of its own, which stops that gateway alone.
+
+use std::collections::BTreeSet;
+
+use catchment_proto::GatewayId;
+
+use super::catalog::Catalog;
+
+/// The three bounds, each at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct EpochBounds {
+    /// Of the store.
+    pub(super) total: u64,
+    /// Of the gateways of one site together.
+    pub(super) site: u64,
+    /// Of one gateway.
+    pub(super) gateway: u64,
+}
+
+/// Epochs of batches that are in the journal and not yet applied.
+#[derive(Debug, Default)]
+pub(super) struct Coming(BTreeSet<(GatewayId, u64)>);
+
+impl Coming {
+    /// A batch of these epochs is in the journal.
+    pub(super) fn add(&mut self, gateway: &GatewayId, epochs: &[u64]) {
+        self.0.extend(epochs.iter().map(|epoch| (gateway.clone(), *epoch)));
+    }
+
+    /// A batch of these epochs is applied.
+    pub(super) fn arrived(&mut self, gateway: &GatewayId, epochs: [u64; 2]) {
+        if !self.0.is_empty() {
+            epochs.into_iter().for_each(|epoch| _ = self.0.remove(&(gateway.clone(), epoch)));
+        }
+    }
+
+    fn count(&self, wanted: impl Fn(&GatewayId) -> bool) -> u64 {
+        self.0.iter().filter(|(gateway, _)| wanted(gateway)).count() as u64
+    }
+}
+
+/// Those of the epochs of a batch (its own, and that of its names, 0: the same) that are neither known nor coming.
+pub(super) fn new_epochs(
+    catalog: &Catalog,
+    coming: &Coming,
+    gateway: &GatewayId,
+    epochs: [u64; 2],
+) -> Vec<u64> {
+    let [own, names] = epochs;
+    let mut new = vec![own];
+    if names != 0 && names != own {
+        new.push(names);
+    }
+    new.retain(|epoch| {
+        catalog.find_origin(gateway, *epoch).is_none() && !coming.0.contains(&(gateway.clone(), *epoch))
+    });
+    new
+}
+
+impl EpochBounds {
+    /// Whether so many further epochs of a gateway fit.
+    ///
+    /// # Errors
+    /// Which bound is reached, and what to do.
+    pub(super) fn fits(
+        &self,
+        catalog: &Catalog,
+        coming: &Coming,
+        gateway: &GatewayId,
+        new: u64,
+    ) -> Result<(), String> {
+        if new == 0 {
+            return Ok(());
+        }
+        let of_site = |other: &GatewayId| other.site == gateway.site;
+        let levels = [
+            (
+                catalog.epochs_of(|other| other == gateway) + coming.count(|other| other == gateway),
+                self.gateway,
+                format!("gateway {gateway}"),
+                "epochs_per_gateway_max",
+            ),
+            (
+                catalog.epochs_of(of_site) + coming.count(of_site),
+                self.site,
+                format!("site {}", gateway.site),
+                "epochs_per_site_max",
+            ),
+            (
+                catalog.origins.len() as u64 + coming.count(|_| true),
+                self.total,
+                "this aggregator".to_owned(),
+                "epochs_max",
+            ),
+        ];
+        for (held, max, whose, key) in levels {
+            if held.saturating_add(new) > max {
+                return Err(format!(
+                    "no room for a new data folder of gateway {gateway}: {held} of {max} of {whose} are known; start the gateway \
+                     with its earlier folder, or raise {key}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Origin, *};
+    use crate::testing::gateway;
+
+    fn origin(gateway: &GatewayId, epoch: u64) -> Origin {
+        Origin {
+            gateway: gateway.clone(),
+            epoch,
+            epoch_created_ms: 1,
+            shards: 1,
+            run: 0,
+            previous_runs: Default::default(),
+        }
+    }
+
+    #[test]
+    fn the_bound_that_is_reached_is_named_and_stops_no_other_gateway() {
+        let bounds = EpochBounds { total: 6, site: 4, gateway: 3 };
+        let (mut catalog, mut coming) = (Catalog::default(), Coming::default());
+        let [bad, beside, far, late] =
+            [("berlin", "bad"), ("berlin", "g"), ("lyon", "g"), ("rome", "g")].map(|(s, g)| gateway(s, g));
+        catalog.take_origin(&origin(&bad, 1));
+        catalog.take_origin(&origin(&bad, 2));
+        coming.add(&bad, &[3]);
+        assert_eq!(new_epochs(&catalog, &coming, &bad, [3, 2]), [], "known, or on its way");
+        assert_eq!(new_epochs(&catalog, &coming, &bad, [4, 4]), [4]);
+        assert_eq!(new_epochs(&catalog, &coming, &bad, [1, 0]), []);
+        let refused = bounds.fits(&catalog, &coming, &bad, 1).unwrap_err();
+        assert!(refused.contains("3 of 3 of gateway berlin/bad are known"), "{refused}");
+        assert!(refused.ends_with("raise epochs_per_gateway_max"), "{refused}");
+        assert_eq!(bounds.fits(&catalog, &coming, &bad, 0), Ok(()));
+        assert_eq!(bounds.fits(&catalog, &coming, &beside, 1), Ok(()));
+        catalog.take_origin(&origin(&beside, 1));
+        coming.arrived(&bad, [3, 0]);
+        catalog.take_origin(&origin(&bad, 3));
+        let refused = bounds.fits(&catalog, &coming, &beside, 1).unwrap_err();
+        assert!(refused.contains("4 of 4 of site berlin") && refused.ends_with("epochs_per_site_max"));
+        assert_eq!(bounds.fits(&catalog, &coming, &far, 2), Ok(()));
+        catalog.take_origin(&origin(&far, 1));
+        catalog.take_origin(&origin(&far, 2));
+        let refused = bounds.fits(&catalog, &coming, &late, 1).unwrap_err();
+        assert!(refused.contains("6 of 6 of this aggregator") && refused.ends_with("raise epochs_max"));
+    }
+}
