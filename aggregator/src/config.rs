@@ -45,9 +45,9 @@ pub struct Config {
     pub stop_timeout: Duration,
     /// Most batches in flight on one ingest stream, 1 to 1,024.
     pub ingest_in_flight: usize,
-    /// Memory of all that waits in ingest, bytes, at least [`BYTES_LEAST`].
+    /// Memory of all that waits in ingest, bytes, at least 128 MiB.
     pub ingest_bytes_max: usize,
-    /// Of one gateway, bytes, from [`SHARE_LEAST`] to the whole.
+    /// Of one gateway, bytes, from 32 MiB to the whole.
     pub ingest_bytes_per_gateway_max: usize,
     /// How far ahead of this clock a gateway is believed, 1 ms to a day. Default 10 minutes, as a gateway's `future_max`.
     pub clock_tolerance: Duration,
