@@ -50,7 +50,7 @@ fn flags_win_over_the_file() {
 #[test]
 fn what_is_missing_or_out_of_range_is_named() {
     type Spoil = fn(&mut Options);
-    let cases: [(Spoil, &str); 23] = [
+    let cases: [(Spoil, &str); 26] = [
         (|o| o.identity = None, "identity is missing"),
         (|o| o.listen = None, "listen is missing"),
         (|o| o.data = None, "data is missing"),

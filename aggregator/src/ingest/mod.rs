@@ -15,8 +15,6 @@ mod sessions;
 mod stream;
 mod waits;
 
-pub(crate) use bytes::{
-    BYTES_LEAST, ByteBounds, ByteCounts, IngestBytes, MESSAGE_BYTES, SHARE_LEAST, STREAM_BYTES,
-};
+pub(crate) use bytes::{BYTES_LEAST, ByteBounds, IngestBytes, MESSAGE_BYTES, SHARE_LEAST, STREAM_BYTES};
 pub(crate) use service::{IngestService, Shared};
 pub(crate) use sessions::Sessions;

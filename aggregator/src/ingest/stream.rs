@@ -40,10 +40,7 @@ use super::{
     service::Shared,
     sessions::Session,
 };
-use crate::{
-    metrics::Metrics,
-    store::{Origin, Store, StoreError},
-};
+use crate::store::{Origin, Store, StoreError};
 
 /// Longest wait for the first message.
 const START_TIMEOUT: Duration = Duration::from_secs(10);

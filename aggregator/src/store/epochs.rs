@@ -133,9 +133,9 @@ mod tests {
         catalog.take_origin(&origin(&bad, 1));
         catalog.take_origin(&origin(&bad, 2));
         coming.add(&bad, &[3]);
-        assert_eq!(new_epochs(&catalog, &coming, &bad, [3, 2]), [], "known, or on its way");
+        assert!(new_epochs(&catalog, &coming, &bad, [3, 2]).is_empty(), "known, or on its way");
         assert_eq!(new_epochs(&catalog, &coming, &bad, [4, 4]), [4]);
-        assert_eq!(new_epochs(&catalog, &coming, &bad, [1, 0]), []);
+        assert!(new_epochs(&catalog, &coming, &bad, [1, 0]).is_empty());
         let refused = bounds.fits(&catalog, &coming, &bad, 1).unwrap_err();
         assert!(refused.contains("3 of 3 of gateway berlin/bad are known"), "{refused}");
         assert!(refused.ends_with("raise epochs_per_gateway_max"), "{refused}");
