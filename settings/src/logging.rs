@@ -18,15 +18,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tracing::{
-    Event, Level, Metadata, Subscriber,
+    Event, Level, Subscriber,
     field::{Field, Visit},
-    level_filters::LevelFilter,
-    subscriber::Interest,
 };
 use tracing_subscriber::{
-    EnvFilter, Layer as _,
-    filter::FilterExt as _,
-    layer::{Context, Filter, SubscriberExt as _},
+    EnvFilter, Layer,
+    layer::{Context, SubscriberExt as _},
     util::SubscriberInitExt as _,
 };
 
@@ -77,8 +74,10 @@ pub fn init(filter: Option<&str>, format: LogFormat) -> Result<(), LoggingError>
         LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    let lines = lines.with_filter(filter.and(LineLimit));
-    tracing_subscriber::registry().with(lines).try_init().map_err(|_| LoggingError::Twice)
+    // Layers of the whole registry: a filter of one layer that refuses an event by its content leaves a trace in the
+    // thread's filter state, which hides the next event.
+    let registry = tracing_subscriber::registry().with(filter).with(LineLimit).with(lines);
+    registry.try_init().map_err(|_| LoggingError::Twice)
 }
 
 /// Lines that this process has not written because there were too many like them.
@@ -131,20 +130,8 @@ fn report_from_now_on() {
 #[derive(Debug)]
 struct LineLimit;
 
-impl<S: Subscriber> Filter<S> for LineLimit {
-    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        true
-    }
-
-    fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
-        Interest::always()
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::TRACE)
-    }
-
-    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+impl<S: Subscriber> Layer<S> for LineLimit {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let metadata = event.metadata();
         if *metadata.level() > Level::INFO {
             return true;
@@ -253,8 +240,8 @@ mod tests {
         let lines = Lines::default();
         let to = lines.clone();
         let layer = tracing_subscriber::fmt::layer().with_writer(move || to.clone());
-        let layer = layer.with_filter(check_filter("info").unwrap().and(LineLimit));
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+        let registry = tracing_subscriber::registry().with(check_filter("info").unwrap());
+        tracing::subscriber::with_default(registry.with(LineLimit).with(layer), log);
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }

@@ -44,7 +44,7 @@ async fn bare_starts_leave_nothing_behind_and_lock_nobody_out() {
     hello.progress(0, 30_000, 0).await;
     hello.progress(1, 30_000, 0).await;
     drop(delivers(&world, &running, "lyon", 9).await);
-    assert_eq!(epochs(&running).await, "catchment_aggregator_store_origins 1");
+    assert_eq!(epochs(&running).await, "catchment_aggregator_store_origins 1.0");
     // A gateway that has nothing to deliver is seen all the same.
     let mut shown = Vec::new();
     while shown != [("berlin", None), ("lyon", None), ("rome", Some(30_000))] {
@@ -61,7 +61,7 @@ async fn bare_starts_leave_nothing_behind_and_lock_nobody_out() {
     // What it said before its first batch goes along with it.
     hello.send(&batch(1, key("d1", "m", &[]), &[(10_000, 1.0)], 20_000)).await;
     hello.until(1).await.unwrap();
-    assert_eq!(epochs(&running).await, "catchment_aggregator_store_origins 2");
+    assert_eq!(epochs(&running).await, "catchment_aggregator_store_origins 2.0");
     running.stop().await.unwrap();
 }
 
@@ -96,6 +96,6 @@ async fn a_gateway_at_its_bound_of_epochs_waits_and_the_others_do_not() {
     }
     running.stop().await.unwrap();
     let running = world.start().await;
-    assert_eq!(epochs(&running).await, "catchment_aggregator_store_origins 6");
+    assert_eq!(epochs(&running).await, "catchment_aggregator_store_origins 6.0");
     running.stop().await.unwrap();
 }

@@ -64,7 +64,7 @@ async fn a_gateway_at_its_share_of_memory_is_not_read_and_loses_nothing() {
 
 #[tokio::test]
 async fn names_that_take_too_much_end_the_stream_behind_its_acks() {
-    let bounds = ByteBounds { max: 100_000, per_gateway_max: 600, message: 100, stream: 10 };
+    let bounds = ByteBounds { max: 100_000, per_gateway_max: 100, message: 50, stream: 10 };
     let rig = rig_within(8, bounds);
     let (stream, _) = rig.start().await;
     stream.send(numbered(1)).await;
