@@ -149,8 +149,9 @@ impl Current {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         let without_alpn = takes_any.then(|| {
-            let alpn_protocols = Vec::new();
-            Arc::new(ServerConfig { alpn_protocols, ..config.clone() })
+            let mut without = config.clone();
+            without.alpn_protocols = Vec::new();
+            Arc::new(without)
         });
         Ok(Self {
             config: Arc::new(config),
