@@ -346,7 +346,13 @@ impl Settings {
             unfinished_bytes_max,
             sessions_max: within("sessions_max", self.sessions_max.unwrap_or(4), 1, 1_000)?,
             // The kernel gives a peer up after that time: what is silent for longer may be alive, but has little to say.
-            sessions_silent_after: time("sessions_silent_after", self.sessions_silent_after, seconds(120), 100, DAY)?,
+            sessions_silent_after: time(
+                "sessions_silent_after",
+                self.sessions_silent_after,
+                seconds(120),
+                100,
+                DAY,
+            )?,
             message_bytes_max: within("message_bytes_max", message_bytes_max, 1 << 10, 16 << 20)? as usize,
             readings_max: within("readings_max", self.readings_max.unwrap_or(10_000), 1, 20_000)?,
             series_max: within("series_max", self.series_max.unwrap_or(1_000), 1, 1_000_000)?,

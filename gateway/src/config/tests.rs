@@ -85,8 +85,15 @@ fn protocols_have_their_tables() {
     assert!(error("[json]\nignore = ['ts']").starts_with("json.ignore: "));
     let topic = error("[mqtt.topics]\n'a' = { payload = 'json', time_key = 'seq' }");
     assert!(topic.starts_with("mqtt.topics: \"a\": time_key: "), "{topic}");
-    assert!(error("[mqtt.topics]\n'a' = { payload = 'influx', ignore = ['x'] }").contains("payload \"json\""));
-    assert!(file("[json]\nignore = ['x']\n[mqtt.topics]\n'a' = { payload = 'json', time_key = 'x', ignore = [] }").is_ok());
+    assert!(
+        error("[mqtt.topics]\n'a' = { payload = 'influx', ignore = ['x'] }").contains("payload \"json\"")
+    );
+    assert!(
+        file(
+            "[json]\nignore = ['x']\n[mqtt.topics]\n'a' = { payload = 'json', time_key = 'x', ignore = [] }"
+        )
+        .is_ok()
+    );
     assert!(unknown("[line_protocol]\nprecison = 's'").contains("precison"));
 }
 

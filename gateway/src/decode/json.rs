@@ -33,8 +33,8 @@ use catchment_proto::Labels;
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use self::outline::Outline;
 pub use self::options::{JsonSettings, Options, OptionsError, Strings, TimeFormat};
+use self::outline::Outline;
 use super::{Decoded, Limits, lines, sink::Sink};
 use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind};
 
@@ -145,11 +145,7 @@ fn value(text: &str, options: &Options, sink: &mut Sink<'_>) -> Result<Decoded, 
 }
 
 /// Puts an object's readings into the sink, without ending their message. Leaves `sink.seq` as the object's.
-fn object(
-    text: &str,
-    outline: &Outline<'_, '_>,
-    sink: &mut Sink<'_>,
-) -> Result<Decoded, serde_json::Error> {
+fn object(text: &str, outline: &Outline<'_, '_>, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> {
     sink.seq = match outline.seq() {
         _ if !sink.ends => None,
         Ok(seq) => seq,

@@ -8,7 +8,9 @@ use tokio::{
 };
 
 use super::{
-    Context, End, FAREWELL, LINGER, ended, linger,
+    Context, End, FAREWELL, LINGER,
+    encode::Encoder,
+    ended, linger,
     opening::{Foreign, Look, Opening},
     protocol::Kind,
     stream::{Duplex, Inbox},
@@ -33,12 +35,16 @@ pub(super) async fn guess<S: AsyncRead + AsyncWrite + Unpin>(
     loop {
         let read = tokio::select! {
             biased;
-            () = vitals.end.cancelled() => return Err(vitals.why().unwrap_or(ended(context))),
+            () = vitals.end.cancelled() => {
+                let why = vitals.why().unwrap_or(ended(context));
+                farewell(stream, inbox, why).await;
+                return Err(why);
+            }
             read = stream.fill(inbox) => read,
             () = sleep_until(due) => {
-                // In order, as far as TLS has words; which protocol the device speaks is not known.
-                let _ = timeout(LINGER, stream.shutdown()).await;
-                return Err(if begun { End::Unfinished } else { End::NoFirst });
+                let why = if begun { End::Unfinished } else { End::NoFirst };
+                farewell(stream, inbox, why).await;
+                return Err(why);
             }
         };
         let Ok(count) = read else {
@@ -66,6 +72,20 @@ pub(super) async fn guess<S: AsyncRead + AsyncWrite + Unpin>(
         held.set(inbox.held(), within && !begun, vitals);
         begun |= within;
     }
+}
+
+/// Ends the connection in order, as far as TLS has words: which protocol the device speaks is not known, unless it has begun
+/// a line of JSON.
+async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>, inbox: &Inbox, why: End) {
+    let mut bytes = Vec::new();
+    if let (Some(b'{' | b'['), Some(what)) = (inbox.unread().first(), why.to_device()) {
+        Encoder::new(Kind::Json).farewell(why.reason(), what, &mut bytes);
+    }
+    let ended = async {
+        let _ = stream.write(&bytes).await;
+        let _ = stream.shutdown().await;
+    };
+    let _ = timeout(LINGER, ended).await;
 }
 
 /// Answers in words, and waits for the peer to read them.

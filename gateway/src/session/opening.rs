@@ -28,8 +28,22 @@ pub(super) const SPOKEN: &str = "devices speak MQTT 3.1.1 or 5, JSON lines, Infl
 
 /// Methods of HTTP (and of WebDAV), for requests without a version.
 const METHODS: [&str; 16] = [
-    "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "CONNECT", "PRI", "PROPFIND",
-    "PROPPATCH", "MKCOL", "COPY", "MOVE", "REPORT",
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "DELETE",
+    "OPTIONS",
+    "TRACE",
+    "PATCH",
+    "CONNECT",
+    "PRI",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "REPORT",
 ];
 /// Beginnings that need no whole line.
 const BEGINNINGS: [(&[u8], Foreign); 5] = [
@@ -124,9 +138,10 @@ impl Foreign {
                 "unknown_protocol",
                 &format!("the first bytes begin nothing that is spoken here: {SPOKEN}"),
             ),
-            Self::Padding => {
-                error("unknown_protocol", &format!("more than {PADDING_BYTES_MAX} bytes of white space: {SPOKEN}"))
-            }
+            Self::Padding => error(
+                "unknown_protocol",
+                &format!("more than {PADDING_BYTES_MAX} bytes of white space: {SPOKEN}"),
+            ),
         }
     }
 }

@@ -140,7 +140,10 @@ impl JsonSettings {
         }
         for name in ignore {
             if name.is_empty() || name.len() > NAME_BYTES_MAX {
-                return Err(error("ignore", format!("{name:?}: a name of 1 to {NAME_BYTES_MAX} bytes is due")));
+                return Err(error(
+                    "ignore",
+                    format!("{name:?}: a name of 1 to {NAME_BYTES_MAX} bytes is due"),
+                ));
             }
             let is_time = self.time_key.as_ref().is_some_and(|key| key == name);
             if is_time || matches!(&**name, "ts" | "values" | "labels" | "seq" | "hello") {
@@ -263,7 +266,10 @@ fn shape(text: &str) -> Option<Cow<'_, str>> {
         b"Z" | b"z" => true,
         [b'+' | b'-', digits @ ..] => {
             digits.len() == 5
-                && digits.iter().enumerate().all(|(at, byte)| if at == 2 { *byte == b':' } else { byte.is_ascii_digit() })
+                && digits
+                    .iter()
+                    .enumerate()
+                    .all(|(at, byte)| if at == 2 { *byte == b':' } else { byte.is_ascii_digit() })
         }
         _ => false,
     };

@@ -148,26 +148,63 @@ fn is_no_number(word: &str) -> bool {
     ALONE.contains(&&*lower)
 }
 
+/// Words that C, C++, Java, Python, MicroPython, Arduino and Lua write.
+#[cfg(test)]
+pub(in crate::decode) const WORDS: [&str; 36] = [
+    "nan",
+    "-nan",
+    "+nan",
+    "NAN",
+    "NaN",
+    "-NaN",
+    "Nan",
+    "nan(0x8000000000000)",
+    "-nan(ind)",
+    "nan(snan)",
+    "nan()",
+    "NaNQ",
+    "NaNS",
+    "inf",
+    "-inf",
+    "+inf",
+    "Inf",
+    "-Inf",
+    "INF",
+    "-INF",
+    "Infinity",
+    "-Infinity",
+    "+Infinity",
+    "infinity",
+    "1.#QNAN",
+    "-1.#IND",
+    "1.#INF",
+    "-1.#INF",
+    "1.#QNAN0",
+    "1.#INF00",
+    "1.#SNAN",
+    "ovf",
+    "-ovf",
+    "None",
+    "undefined",
+    "nil",
+];
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    /// Words that C, C++, Java, Python, MicroPython, Arduino and Lua write.
-    pub(in crate::decode::json) const WORDS: [&str; 36] = [
-        "nan", "-nan", "+nan", "NAN", "NaN", "-NaN", "Nan", "nan(0x8000000000000)", "-nan(ind)", "nan(snan)", "nan()",
-        "NaNQ", "NaNS", "inf", "-inf", "+inf", "Inf", "-Inf", "INF", "-INF", "Infinity", "-Infinity", "+Infinity",
-        "infinity", "1.#QNAN", "-1.#IND", "1.#INF", "-1.#INF", "1.#QNAN0", "1.#INF00", "1.#SNAN", "ovf", "-ovf",
-        "None", "undefined", "nil",
-    ];
-
     #[test]
     fn words_are_marked_wherever_a_value_may_stand() {
         for word in WORDS {
-            for (before, behind) in
-                [("{\"a\":", "}"), ("{\"a\": ", " ,\"b\":1}"), ("[{\"a\":[1,", ",2]}]"), ("[", "]"), ("{\"a\":\t", "\r\n}")]
-            {
+            for (before, behind) in [
+                ("{\"a\":", "}"),
+                ("{\"a\": ", " ,\"b\":1}"),
+                ("[{\"a\":[1,", ",2]}]"),
+                ("[", "]"),
+                ("{\"a\":\t", "\r\n}"),
+            ] {
                 let text = format!("{before}{word}{behind}");
                 let made = marked(&text).unwrap_or_else(|| panic!("{text}"));
                 assert_eq!(made, format!("{before}\"\\u0000{word}\"{behind}"));
@@ -196,7 +233,8 @@ mod tests {
         ] {
             // What has lost its end is none either, however it begins.
             let made = marked(text);
-            let is_json = made.as_ref().is_some_and(|made| serde_json::from_str::<serde_json::Value>(made).is_ok());
+            let is_json =
+                made.as_ref().is_some_and(|made| serde_json::from_str::<serde_json::Value>(made).is_ok());
             assert!(!is_json, "{made:?}");
         }
         assert_eq!(marked(&format!("{{\"a\":nan({})}}", "0".repeat(50))), None);

@@ -5,7 +5,7 @@
 //! are alive, it is the new one that ends. Taking the place of the oldest, programs that share an identity would end each
 //! other for ever.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -98,6 +98,8 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use catchment_proto::Name;
 
     use super::*;
@@ -157,7 +159,10 @@ mod tests {
         let (mut desk, _) = desk(2, &[(1, Who::Unknown)]);
         let silent: Vec<_> = (10..13).map(|id| (id, CancellationToken::new())).collect();
         silent.iter().for_each(|(id, end)| desk.attach(*id, end.clone()));
-        assert_eq!(silent.iter().map(|(_, end)| end.is_cancelled()).collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(
+            silent.iter().map(|(_, end)| end.is_cancelled()).collect::<Vec<_>>(),
+            [true, false, false]
+        );
         assert_eq!(desk.admit(11, Who::Unknown, |_| None), Admission::Admitted);
         assert_eq!(desk.admit(12, Who::Unknown, |_| None), Admission::Full);
     }

@@ -50,7 +50,13 @@ pub struct TopicSetting {
 
 impl From<PayloadKind> for TopicSetting {
     fn from(payload: PayloadKind) -> Self {
-        Self { payload, metric: None, precision: None, labels: BTreeMap::new(), json: JsonSettings::default() }
+        Self {
+            payload,
+            metric: None,
+            precision: None,
+            labels: BTreeMap::new(),
+            json: JsonSettings::default(),
+        }
     }
 }
 

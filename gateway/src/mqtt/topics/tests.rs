@@ -15,7 +15,9 @@ fn topics(text: &str) -> Topics {
 }
 
 fn error(text: &str) -> String {
-    Topics::new(&given(text).unwrap(), Precision::default(), &JsonSettings::default()).unwrap_err().to_string()
+    Topics::new(&given(text).unwrap(), Precision::default(), &JsonSettings::default())
+        .unwrap_err()
+        .to_string()
 }
 
 fn publish(topics: &Topics, fixture: &mut Fixture, topic: &str, payload: impl AsRef<[u8]>) -> Verdict {

@@ -34,7 +34,9 @@ const HTTP: Look = Look::Foreign(Foreign::Http { body: true });
 
 #[test]
 fn http_is_told_from_line_protocol_whatever_its_method() {
-    for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "PROPFIND", "M-SEARCH", "brew"] {
+    for method in
+        ["GET", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "PROPFIND", "M-SEARCH", "brew"]
+    {
         for version in ["HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/0.9", "http/1.1", "HTTP/3"] {
             for target in ["/", "*", "/write?db=x&precision=s", "http://a/b", "a:443", "/a b", "a=1"] {
                 for end in ["\r\nHost: a\r\nContent-Length: 9\r\n\r\nm a=1 1\n\n", "\n", ""] {
