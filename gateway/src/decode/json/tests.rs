@@ -401,7 +401,7 @@ proptest! {
 }
 
 fn lines(stream: &[u8], step: usize) -> Vec<String> {
-    crate::decode::lines::tests::cut(crate::decode::Lines::json(30), stream, step)
+    lines::tests::cut(crate::decode::Lines::json(30), stream, step)
 }
 
 #[test]
