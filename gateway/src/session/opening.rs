@@ -229,13 +229,11 @@ fn text(bytes: &[u8], ended: bool) -> Look {
     }
     let end = memchr(b'\n', seen);
     let line = seen.get(..end.unwrap_or(seen.len())).unwrap_or_default();
-    if end.is_some() || ended {
-        return whole(line.trim_ascii());
-    }
-    if bytes.len() >= LINE_BYTES_MAX || !may_be_foreign(line) {
+    if end.is_none() && (bytes.len() >= LINE_BYTES_MAX || !may_be_foreign(line)) {
         return Look::Speaks(Kind::LineProtocol);
     }
-    Look::More
+    // Whatever the end of the connection is told with.
+    if end.is_some() || ended { whole(line.trim_ascii()) } else { Look::More }
 }
 
 /// The method and target of a request with a path or a URL, whatever stands behind them: HTTP/0.9 has no version. No

@@ -86,6 +86,8 @@ fn line_protocol_is_taken_whatever_it_looks_like() {
     ] {
         assert_eq!(is(line), Look::Speaks(Kind::LineProtocol), "{line}");
     }
+    // The bound decides before the end does.
+    assert_eq!(is(format!("<a {}", "x".repeat(LINE_BYTES_MAX))), Look::Speaks(Kind::LineProtocol));
     assert_eq!(is("x".repeat(100_000)), Look::Speaks(Kind::LineProtocol));
     assert_eq!(is(format!("cpu {}", "x".repeat(100_000))), Look::Speaks(Kind::LineProtocol));
 }
