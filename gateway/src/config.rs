@@ -318,6 +318,8 @@ impl Settings {
         let (accept, http_bounds, patience) = (self.accept()?, self.http_bounds()?, self.patience()?);
         let aggregators = aggregators(self.aggregator)?;
         let seconds = HumanDuration::secs;
+        // By then the kernel has given up a peer that is gone: what is silent for longer has little to say.
+        let silent = time("sessions_silent_after", self.sessions_silent_after, seconds(120), 100, DAY);
         let days = |days: u64| seconds(days * 86_400);
         let bytes = |given: Option<ByteSize>, default: u64| given.map_or(default, |size| size.0);
         let size = |key, given, default, least, most| within(key, bytes(given, default), least, most);
@@ -345,14 +347,7 @@ impl Settings {
             patience,
             unfinished_bytes_max,
             sessions_max: within("sessions_max", self.sessions_max.unwrap_or(4), 1, 1_000)?,
-            // The kernel gives a peer up after that time: what is silent for longer may be alive, but has little to say.
-            sessions_silent_after: time(
-                "sessions_silent_after",
-                self.sessions_silent_after,
-                seconds(120),
-                100,
-                DAY,
-            )?,
+            sessions_silent_after: silent?,
             message_bytes_max: within("message_bytes_max", message_bytes_max, 1 << 10, 16 << 20)? as usize,
             readings_max: within("readings_max", self.readings_max.unwrap_or(10_000), 1, 20_000)?,
             series_max: within("series_max", self.series_max.unwrap_or(1_000), 1, 1_000_000)?,

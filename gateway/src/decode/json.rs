@@ -11,7 +11,7 @@
 //!   member is a reading. Of the wrong type they make us refuse the object's readings: without them the
 //!   readings would land at a wrong time or in a wrong series.
 //! * Nested objects are flattened with `_`. A name given twice in one object counts once, the first time.
-//! * Names are mapped as in line protocol ([`super::names`]). Two that are one metric's then are never summed: the first
+//! * Names are mapped as in line protocol (`names`). Two that are one metric's then are never summed: the first
 //!   one of a connection has it, others are refused.
 //! * `nan`, `-Infinity` and their like, which are no JSON but which many libraries write, are refused one by one: see
 //!   `tokens`. Byte order marks and NUL bytes at both ends are passed over.

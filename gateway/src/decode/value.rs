@@ -5,7 +5,7 @@
 //! * `true`, `false`, `on`, `off` in any mix of cases, as ESPHome, Tasmota and Shelly publish switches: 1 and 0.
 //! * ASCII white space around it is ignored, and so are NUL bytes (the end of a text of C) and byte order marks; all in all
 //!   at most [`BYTES_MAX`] bytes.
-//! * The metric's name, which may be a level of a topic, is mapped as all names are ([`super::names`]).
+//! * The metric's name, which may be a level of a topic, is mapped as all names are (`names`).
 //!
 //! The time is the gateway's: there is none in the payload.
 
