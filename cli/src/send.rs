@@ -11,6 +11,7 @@ use std::{
     thread,
 };
 
+use catchment_gateway::decode::lines::trim;
 use catchment_settings::shutdown_signal;
 use tokio::sync::mpsc;
 
@@ -129,7 +130,7 @@ fn read_lines(
         };
         line = line.saturating_add(1);
         let elements = match &text {
-            Ok(text) if text.trim().is_empty() => continue,
+            Ok(text) if trim(text).is_empty() => continue,
             Ok(text) => lines::messages(text, clock()),
             Err(reason) => {
                 (seq, read.refused) = (seq.saturating_add(1), read.refused.saturating_add(1));
@@ -175,7 +176,9 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<Result<String, &'sta
         input.skip_until(b'\n')?;
         return Ok(Some(Err("longer than 1 MiB")));
     }
-    Ok(Some(String::from_utf8(bytes).map_err(|_| "not valid UTF-8")))
+    let is_wide = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    let reason = if is_wide { "UTF-16: save the input as UTF-8" } else { "not valid UTF-8" };
+    Ok(Some(String::from_utf8(bytes).map_err(|_| reason)))
 }
 
 /// What became of the lines so far.

@@ -3,6 +3,7 @@
 pub(crate) mod bytes;
 mod hostile;
 mod publish;
+mod standard;
 
 use std::{num::NonZeroU16, sync::Arc};
 

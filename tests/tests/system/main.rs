@@ -27,3 +27,4 @@ mod starts;
 mod stop;
 mod torn;
 mod watch;
+mod way_in;

@@ -46,10 +46,21 @@ const READINGS: &[Case] = &[
     ),
     // Names.
     (
-        r#"{"a-b":1,"":2,"ä":3,"9":4,"c":5}"#,
-        &["c=5.0"],
-        &[(BadMetric, 1), (BadMetric, 1), (BadMetric, 1), (BadMetric, 1)],
+        r#"{"PM2.5":1,"":2,"ä":3,"9":4,"c":5,"DS18B20-1":{"t °C":6},"MQ-135":null}"#,
+        &["PM2_5=1.0", "_=3.0", "_9=4.0", "c=5.0", "DS18B20_1_t__C=6.0"],
+        &[(BadMetric, 1), (NotANumber, 1)],
     ),
+    (
+        r#"{"a.b":1,"a_b":2,"a":{"b":3},"a-b":4,"a.b":5}"#,
+        &["a_b=1.0"],
+        &[(BadMetric, 1), (BadMetric, 1), (BadMetric, 1), (Malformed, 1)],
+    ),
+    (r#"{"labels":{"room no":"3"},"a":1}"#, &["a{room_no=3}=1.0"], &[]),
+    (r#"{"labels":{"a.b":"3","a_b":"4"},"a":1}"#, &[], &[(BadLabel, 1)]),
+    // What stands around it.
+    ("\u{feff}{\"a\":1}", &["a=1.0"], &[]),
+    ("\0\0{\"a\":1}\0\r", &["a=1.0"], &[]),
+    ("\u{feff}{\"a\":nan,\"b\":2}\0", &["b=2.0"], &[(NotANumber, 1)]),
     (r#"{"a":1,"a":2,"a_b":3,"a":{"b":4}}"#, &["a=1.0", "a_b=3.0"], &[(Malformed, 1), (Malformed, 1)]),
     (r#"{"a":"x","a":2}"#, &["a=2.0"], &[(NotANumber, 1)]),
     // What the readings have in common.
@@ -104,7 +115,6 @@ fn what_is_no_message_leaves_one_refusal_and_nothing_else() {
         br#"{"a":1,"b":{"\ud800":1}}"#,
         br#"{"a":NaN"#,
         b"{\"a\":1,\"b\xff\":2}",
-        b"\xef\xbb\xbf{\"a\":1}",
         br#"[5]"#,
         br#"[{"hello":{"epoch":"x"}}]"#,
         br#"{"hello":{"epoch":""}}"#,
@@ -125,6 +135,65 @@ fn what_is_no_message_leaves_one_refusal_and_nothing_else() {
         assert_eq!(fixture.intake.refusals[0].ordinal, 7);
         assert_eq!(fixture.refusals(), [(Malformed, 1)], "{text}");
     }
+}
+
+#[test]
+fn a_word_for_no_number_costs_its_reading_alone_and_is_named() {
+    for word in tokens::WORDS {
+        for line in [
+            format!(r#"{{"a":{word},"b":1}}"#),
+            format!(r#"{{"b":1,"a": {word} }}"#),
+            format!(r#"[{{"a":{word},"b":1}}]"#),
+            format!(r#"{{"values":{{"b":1,"a":{word}}}}}"#),
+            format!(r#"{{"b":1,"a":{{"x":{word}}}}}"#),
+        ] {
+            let mut fixture = Fixture::new();
+            // Also where the names are known.
+            fixture.json(r#"{"a":1,"b":1}"#, 1);
+            fixture.readings();
+            assert_eq!(fixture.json(&line, 2), Decoded::Message, "{line}");
+            assert_eq!(fixture.readings(), ["b=1.0"], "{line}");
+            assert_eq!(fixture.refusals(), [(NotANumber, 1)], "{line}");
+            let message = &fixture.intake.refusals[0].message;
+            assert!(message.contains(&format!("is {word};")), "{message}");
+        }
+        let mut fixture = Fixture::new();
+        fixture.json(format!(r#"{{"ts":{word},"a":1,"b":[{word}]}}"#), 1);
+        assert_eq!(fixture.refusals(), [(Malformed, 2)], "{word}");
+        assert!(fixture.intake.refusals[0].message.ends_with(&format!("; {word} is not")));
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.json(word, 1), Decoded::Refused);
+        assert_eq!(fixture.refusals(), [(NotANumber, 1)], "{word}");
+        assert!(fixture.intake.refusals[0].message.contains(word));
+        let mut fixture = Fixture::new();
+        fixture.json(format!(r#"[{word},{{"a":1}}]"#), 1);
+        assert_eq!(
+            (fixture.readings(), fixture.refusals()),
+            (vec!["a=1.0".to_owned()], vec![(Malformed, 1)])
+        );
+    }
+}
+
+#[test]
+fn one_metric_is_never_summed_of_two_names() {
+    let mut fixture = Fixture::new();
+    fixture.json(r#"{"PM2.5":1}"#, 1);
+    fixture.json(r#"{"PM2_5":2}"#, 2);
+    fixture.json(r#"{"PM2.5":3}"#, 3);
+    fixture.json(r#"{"x_y":4}"#, 4);
+    fixture.json(r#"{"x":{"y":5}}"#, 5);
+    fixture.json(r#"{"x.y":6}"#, 6);
+    fixture.json(r#"{"labels":{"room":"3"},"values":{"x.y":7}}"#, 7);
+    // Flattened, a name is the same as if it was written so.
+    assert_eq!(fixture.readings(), ["PM2_5=1.0", "PM2_5=3.0", "x_y=4.0", "x_y=5.0"]);
+    assert_eq!(fixture.refusals(), [(BadMetric, 1), (BadMetric, 1), (BadMetric, 1)]);
+    assert!(fixture.intake.refusals[0].message.contains("\"PM2_5\" and \"PM2.5\""));
+    // Long names whose mapped ones are short enough.
+    let long = "\u{e4}".repeat(150);
+    let mut fixture = Fixture::new();
+    fixture.json(format!(r#"{{"{long}":{{"a":1,"b":2}}}}"#), 1);
+    let mapped = "_".repeat(150);
+    assert_eq!(fixture.readings(), [format!("{mapped}_a=1.0"), format!("{mapped}_b=2.0")]);
 }
 
 #[test]
@@ -184,7 +253,8 @@ fn readings_and_depth_are_bounded() {
 #[test]
 fn every_refused_reading_is_counted_in_a_short_list() {
     let mut fixture = Fixture::new();
-    let members: Vec<_> = (0..1000).map(|n| format!(r#""m{n}":"x","{n}":1,"k{n}":2"#)).collect();
+    let long = "l".repeat(201);
+    let members: Vec<_> = (0..1000).map(|n| format!(r#""m{n}":"x","{n}{long}":1,"k{n}":2"#)).collect();
     fixture.json(format!("{{{}}}", members.join(",")), 1);
     assert_eq!(fixture.readings().len(), 1000);
     let refusals = fixture.refusals();

@@ -11,11 +11,13 @@ fn given(text: &str) -> Result<BTreeMap<String, TopicSetting>, String> {
 }
 
 fn topics(text: &str) -> Topics {
-    Topics::new(&given(text).unwrap(), Precision::default()).unwrap()
+    Topics::new(&given(text).unwrap(), Precision::default(), &JsonSettings::default()).unwrap()
 }
 
 fn error(text: &str) -> String {
-    Topics::new(&given(text).unwrap(), Precision::default()).unwrap_err().to_string()
+    Topics::new(&given(text).unwrap(), Precision::default(), &JsonSettings::default())
+        .unwrap_err()
+        .to_string()
 }
 
 fn publish(topics: &Topics, fixture: &mut Fixture, topic: &str, payload: impl AsRef<[u8]>) -> Verdict {
@@ -80,7 +82,13 @@ fn the_built_in_topics() {
             ("telemetry/temperature", " ", Refused(NotANumber), &[]),
             ("telemetry/temperature", "NaN", Refused(NotANumber), &[]),
             ("telemetry/temperature", "{\"a\":1}", Refused(NotANumber), &[]),
-            ("telemetry/2nd", "1", Refused(BadMetric), &[]),
+            ("telemetry/2nd", "1", Taken, &["_2nd=1.0"]),
+            ("telemetry/PM2.5", "1", Taken, &["PM2_5=1.0"]),
+            ("telemetry/t", "1\0", Taken, &["t=1.0"]),
+            ("telemetry", "\u{feff}{\"a\":1}\0", Taken, &["a=1.0"]),
+            ("telemetry", "nan", Refused(NotANumber), &[]),
+            ("telemetry", "{\"a\":-nan,\"MQ-135\":2}", Taken, &["MQ_135=2.0"]),
+            ("influx", "\u{feff}m a=1\n\0m b=2,c=nan\n\0", Taken, &["m_a=1.0", "m_b=2.0"]),
             ("telemetry/", "1", Refused(BadMetric), &[]),
             (&long, "1", Refused(BadMetric), &[]),
             ("influx", "nonsense", Refused(Malformed), &[]),
@@ -162,7 +170,7 @@ fn patterns_of_the_configuration() {
             ("factory//sensors/t", "1", Taken, &["t=1.0"]),
             ("factory/7/sensors/t/x", "1", Refused(BadTopic), &[]),
             ("factory/7/sensors", "1", Refused(BadTopic), &[]),
-            ("factory/7/sensors/a-b", "1", Refused(BadMetric), &[]),
+            ("factory/7/sensors/a-b", "1", Taken, &["a_b=1.0"]),
             ("plc/l 1/json", r#"{"a":1}"#, Taken, &["a{line=l 1}=1.0"]),
             ("plc//json", r#"{"a":1}"#, Refused(BadLabel), &[]),
             (&long, r#"{"a":1}"#, Refused(BadLabel), &[]),
@@ -345,12 +353,12 @@ proptest! {
             let setting = TopicSetting { metric: Some(format!("m{n}")), ..PayloadKind::Value.into() };
             let mut tried = given.clone();
             let new = tried.insert(pattern.join("/"), setting).is_none();
-            if new && Topics::new(&tried, Precision::default()).is_ok() {
+            if new && Topics::new(&tried, Precision::default(), &JsonSettings::default()).is_ok() {
                 given = tried;
                 kept.push((n, pattern.clone()));
             }
         }
-        let topics = Topics::new(&given, Precision::default()).unwrap();
+        let topics = Topics::new(&given, Precision::default(), &JsonSettings::default()).unwrap();
         let mut candidates: Vec<_> = kept.iter().filter(|(_, pattern)| matches(pattern, &topic)).collect();
         // A pattern that ends is more specific than one that goes on with `#`.
         candidates.sort_by_key(|(_, pattern)| pattern.iter().map(|level| rank(level)).collect::<Vec<_>>());
@@ -370,6 +378,48 @@ proptest! {
     #[test]
     fn any_pattern_is_taken_or_refused(pattern in "[a{}+#/$\u{0}é]{0,20}") {
         let given = BTreeMap::from([(pattern, TopicSetting::from(PayloadKind::Json))]);
-        let _ = Topics::new(&given, Precision::default());
+        let _ = Topics::new(&given, Precision::default(), &JsonSettings::default());
+    }
+}
+
+#[test]
+fn two_levels_that_are_one_metric_are_told() {
+    let (topics, mut fixture) = (Topics::default(), Fixture::new());
+    assert_eq!(publish(&topics, &mut fixture, "telemetry/PM2.5", "1"), Taken);
+    assert_eq!(publish(&topics, &mut fixture, "telemetry/PM2_5", "2"), Refused(BadMetric));
+    assert_eq!(publish(&topics, &mut fixture, "telemetry", r#"{"PM2-5":3,"a":4}"#), Taken);
+    assert_eq!(publish(&topics, &mut fixture, "telemetry", r#"{"PM2.5":5,"a":6}"#), Taken);
+    assert_eq!(fixture.readings(), ["PM2_5=1.0", "a=4.0", "PM2_5=5.0", "a=6.0"]);
+    assert_eq!(fixture.refusals(), [(BadMetric, 1), (BadMetric, 1)]);
+}
+
+#[test]
+fn a_topic_says_how_its_json_is_read() {
+    let json = toml::from_str("strings = 'ignore'\nignore = ['x']").unwrap();
+    let given = given(
+        r#"
+        "own" = { payload = "json", strings = "refuse", numeric_strings = true, time_key = "time", time_format = "rfc3339" }
+        "all" = "json"
+        "{room}" = { payload = "json", ignore = [] }
+        "#,
+    );
+    let topics = Topics::new(&given.unwrap(), Precision::default(), &json).unwrap();
+    let text = r#"{"a":"1","b":"x","time":"2023-11-14T22:13:21Z","c":2,"x":9}"#;
+    let mut fixture = Fixture::new();
+    for _ in 0..2 {
+        // In turn on one connection: what is known of one topic is not believed of the other.
+        for (topic, readings) in [
+            ("own", &["a=1.0@1000.0", "c=2.0@1000.0"][..]),
+            ("all", &["c=2.0"]),
+            ("telemetry", &["c=2.0"]),
+            ("3", &["c{room=3}=2.0", "x{room=3}=9.0"]),
+        ] {
+            assert_eq!(publish(&topics, &mut fixture, topic, text), Taken);
+            assert_eq!(fixture.readings(), readings, "{topic}");
+        }
+        assert_eq!(fixture.refusals(), [(NotANumber, 1)], "b of the first");
+        fixture.intake.refusals.clear();
+        assert_eq!(publish(&topics, &mut fixture, "all", r#"{"c":2,"x":9}"#), Taken);
+        assert_eq!(fixture.readings(), ["c=2.0"]);
     }
 }
