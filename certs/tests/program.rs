@@ -77,7 +77,10 @@ fn wrong_usage_is_2_and_failure_is_1_in_one_line() {
         assert_eq!(stderr(&output).lines().count(), 1, "{arguments:?}: {}", stderr(&output));
     }
     let message = stderr(&certs(dir.path(), &["list", "--dir", "PKI", "--expiring", "banana"]));
-    assert!(message.contains("--expiring") && message.contains("for example") && message.contains("30d"), "{message}");
+    assert!(
+        message.contains("--expiring") && message.contains("for example") && message.contains("30d"),
+        "{message}"
+    );
     for (arguments, expected) in [
         (&["init", "--dir", "PKI"][..], "ca.pem"),
         (&["issue", "operator", "--dir", "NONE", "--name", "o"], "init --dir NONE"),

@@ -6,9 +6,8 @@
 use std::{collections::BTreeSet, error::Error as _, path::Path, time::Duration};
 
 use catchment_certs::{
-    ClientTls, ConnectError, FolderError, GrpcConnector, Identity, IdentityFolder, Role, TlsError, TlsFailure,
-    UrlError,
-    channel::ALPN_GRPC, endpoint_uri,
+    ClientTls, ConnectError, FolderError, GrpcConnector, Identity, IdentityFolder, Role, TlsError,
+    TlsFailure, UrlError, channel::ALPN_GRPC, endpoint_uri,
 };
 use catchment_proto::wire::{self, fleet_client::FleetClient, query_client::QueryClient};
 use tonic::{

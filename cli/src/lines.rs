@@ -41,9 +41,10 @@ pub fn messages(line: &str, now_ms: i64) -> Vec<Element> {
     let elements = split(line, now_ms);
     let is_json = !matches!(&*elements, [Err(LineError::Json(_))]);
     match tokens::marked(line).filter(|_| !is_json).map(|marked| split(&marked, now_ms)) {
-        Some(marked) if !matches!(&*marked, [Err(LineError::Json(_))]) => {
-            marked.into_iter().map(|element| element.map(|members| tokens::bare(&members).into_owned())).collect()
-        }
+        Some(marked) if !matches!(&*marked, [Err(LineError::Json(_))]) => marked
+            .into_iter()
+            .map(|element| element.map(|members| tokens::bare(&members).into_owned()))
+            .collect(),
         _ => elements,
     }
 }

@@ -34,13 +34,17 @@ fn advice(selector: &str, names: &BTreeSet<String>) -> String {
         return format!("no series is selected by {shown}; `catchment series` lists all");
     };
     if names.contains(metric) {
-        return format!("no series is selected by {shown}: there is a metric {metric}, none with these labels");
+        return format!(
+            "no series is selected by {shown}: there is a metric {metric}, none with these labels"
+        );
     }
     let near = near(metric, names);
     let metric = one_line(metric);
     match near.is_empty() {
         true => format!("no series is selected: there is no metric {metric}; `catchment series` lists all"),
-        false => format!("no series is selected: there is no metric {metric}; did you mean {}?", near.join(", ")),
+        false => {
+            format!("no series is selected: there is no metric {metric}; did you mean {}?", near.join(", "))
+        }
     }
 }
 

@@ -238,9 +238,12 @@ fn grid(answer: &Answer, by: &[String], show: fn(&str, Option<f64>) -> String) -
 /// as a formula (`=`, `+`, `-`, `@`) gets an apostrophe before it, unless it is a plain number.
 fn text_cell(text: &str) -> String {
     let text = printable(text);
-    let number = text.parse::<f64>().is_ok() && !text.contains(|c: char| c.is_alphabetic() && !"eE".contains(c));
+    let number =
+        text.parse::<f64>().is_ok() && !text.contains(|c: char| c.is_alphabetic() && !"eE".contains(c));
     // Also where a spreadsheet takes white space away before.
-    match text.trim_start().starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}']) && !number {
+    match text.trim_start().starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'])
+        && !number
+    {
         true => format!("'{text}"),
         false => text,
     }

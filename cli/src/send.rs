@@ -48,7 +48,8 @@ pub async fn send(args: &SendArgs) -> Result<(), Failure> {
         thread::spawn(move || read_lines(input, now_ms, |refusal| eprintln!("refused: {refusal}"), sender));
 
     let mut tally = Tally::default();
-    let stop = shutdown_signal().map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
+    let stop =
+        shutdown_signal().map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
     let delivered = tokio::select! {
         delivered = deliver(&link, RawLines, &options, source, |event| tally.observe(&event, report)) => {
             delivered.map_err(|error| undelivered(&error))

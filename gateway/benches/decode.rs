@@ -91,7 +91,10 @@ impl Session {
     fn json(&mut self, line: &[u8]) {
         self.ordinal += 1;
         let Self { names, rules, limits, intake, ordinal, .. } = self;
-        assert_eq!(json::decode_line(line, &OPTIONS, *ordinal, names, rules, limits, intake), Decoded::Message);
+        assert_eq!(
+            json::decode_line(line, &OPTIONS, *ordinal, names, rules, limits, intake),
+            Decoded::Message
+        );
     }
 
     fn line(&mut self, line: &[u8]) {

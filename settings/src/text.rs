@@ -43,7 +43,10 @@ mod tests {
 
     #[test]
     fn what_acts_is_not_shown() {
-        assert_eq!(printable("a\u{202e}b\u{7}c\u{9b}31m\u{feff}d\u{2066}é日"), "a\u{fffd}b\u{fffd}c\u{fffd}31m\u{fffd}d\u{fffd}é日");
+        assert_eq!(
+            printable("a\u{202e}b\u{7}c\u{9b}31m\u{feff}d\u{2066}é日"),
+            "a\u{fffd}b\u{fffd}c\u{fffd}31m\u{fffd}d\u{fffd}é日"
+        );
         assert_eq!(one_line("a\n  b\n\nc\u{1b}[31m"), "a; b; c\u{fffd}[31m");
     }
 

@@ -88,11 +88,10 @@ pub fn parse<T: Parser>(prefix: Option<&str>) -> anyhow::Result<(T, Sources)> {
     }
     let matches = match parsed {
         Ok(matches) => matches,
-        Err(error) => match blamed(&error, &command, &arguments) {
-            Some(line) => return Err(Usage::wrap(anyhow::anyhow!(line))),
-            None if error.use_stderr() => return Err(Usage::wrap(anyhow::anyhow!(usage_line(&error)))),
-            None => error.exit(),
-        },
+        Err(error) if error.use_stderr() => {
+            return Err(Usage::wrap(anyhow::anyhow!(explained(&error, &mut command, &arguments))));
+        }
+        Err(error) => error.exit(),
     };
     let sources = Sources::of(&command, &matches);
     let parsed = T::from_arg_matches(&matches).map_err(|error| {
@@ -102,6 +101,13 @@ pub fn parse<T: Parser>(prefix: Option<&str>) -> anyhow::Result<(T, Sources)> {
     Ok((parsed, sources))
 }
 
+/// A refusal of clap in one line, said of a variable where that is to blame.
+fn explained(error: &clap::Error, command: &mut Command, arguments: &[OsString]) -> String {
+    // Arguments of subcommands that were not reached cannot be shown before: the library would panic.
+    command.build();
+    blamed(error, command, arguments).unwrap_or_else(|| usage_line(error))
+}
+
 /// What clap says of wrong usage, in one line and without its drawing of the usage, which `--help` has.
 fn usage_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
@@ -109,7 +115,8 @@ fn usage_line(error: &clap::Error) -> String {
     }
     let text = error.render().to_string();
     let lines = text.lines().map(str::trim);
-    let lines = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
+    let lines =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
     let mut said = String::new();
     for line in lines.filter(|line| !line.is_empty()) {
         let join = match () {
@@ -289,8 +296,14 @@ mod tests {
     #[test]
     fn wrong_usage_is_one_line_that_says_what_is_missing() {
         for (arguments, expected) in [
-            (&["x", "--lisen", "a"][..], "unexpected argument '--lisen' found; tip: a similar argument exists: '--listen'; --help tells more"),
-            (&["x", "--connections-max"], "a value is required for '--connections-max <N>' but none was supplied; --help tells more"),
+            (
+                &["x", "--lisen", "a"][..],
+                "unexpected argument '--lisen' found; tip: a similar argument exists: '--listen'; --help tells more",
+            ),
+            (
+                &["x", "--connections-max"],
+                "a value is required for '--connections-max <N>' but none was supplied; --help tells more",
+            ),
         ] {
             let error = Options::try_parse_from(arguments).unwrap_err();
             assert_eq!(usage_line(&error), expected);
@@ -317,10 +330,34 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_value_of_one_subcommand_is_told_whatever_others_there_are() {
+        #[derive(Debug, Parser)]
+        #[allow(dead_code)]
+        enum Commands {
+            /// Has an argument of its own
+            First {
+                /// Any
+                #[arg(long, value_name = "ANY")]
+                any: Option<String>,
+            },
+            /// Takes a number
+            Second {
+                /// The number
+                #[arg(long)]
+                number: Option<u32>,
+            },
+        }
+        let arguments: Vec<OsString> = ["x", "second", "--number", "many"].map(Into::into).into();
+        let mut command = Commands::command();
+        let error = command.try_get_matches_from_mut(&arguments).unwrap_err();
+        let line = explained(&error, &mut command, &arguments);
+        assert!(line.contains("number") && line.ends_with("--help tells more"), "{line}");
+    }
+
+    #[test]
     fn variables_of_subcommands_are_known_as_sources() {
-        let command = Command::new("x").subcommand(
-            Command::new("ask").arg(Arg::new("path").long("path").env("PATH")),
-        );
+        let command =
+            Command::new("x").subcommand(Command::new("ask").arg(Arg::new("path").long("path").env("PATH")));
         let matches = command.clone().get_matches_from(["x", "ask"]);
         assert_eq!(Sources::of(&command, &matches).named("--path: bad"), "PATH: bad");
         let matches = command.clone().get_matches_from(["x", "ask", "--path", "y"]);

@@ -79,7 +79,9 @@ impl Authority {
             && let RevokeWhat::Serial(serial) = what
         {
             // The line that cannot be read may be its own. A revocation too many harms nobody.
-            note(format!("no line that can be read knows serial number {serial}; it is revoked all the same"));
+            note(format!(
+                "no line that can be read knows serial number {serial}; it is revoked all the same"
+            ));
             found.push(serial.clone());
         }
         if found.is_empty() {
@@ -189,15 +191,23 @@ impl Authority {
         // Without the list and without the line, a revocation would be forgotten.
         let refused = |reason: String| AuthorityError::Content {
             path: path.clone(),
-            reason: format!("{reason}; the ledger has lines that cannot be read, so bring back one of both from a backup"),
+            reason: format!(
+                "{reason}; the ledger has lines that cannot be read, so bring back one of both from a backup"
+            ),
         };
-        let der = CertificateRevocationListDer::from_pem_slice(&pem).map_err(|error| refused(error.to_string()))?;
-        let (_, list) = CertificateRevocationList::from_der(der.as_ref()).map_err(|error| refused(error.to_string()))?;
+        let der =
+            CertificateRevocationListDer::from_pem_slice(&pem).map_err(|error| refused(error.to_string()))?;
+        let (_, list) =
+            CertificateRevocationList::from_der(der.as_ref()).map_err(|error| refused(error.to_string()))?;
         let number = list.crl_number().map_or(0, |number| {
-            number.to_bytes_be().iter().fold(0_u64, |sum, byte| sum.saturating_mul(256).saturating_add((*byte).into()))
+            number
+                .to_bytes_be()
+                .iter()
+                .fold(0_u64, |sum, byte| sum.saturating_mul(256).saturating_add((*byte).into()))
         });
         let revoked = list.iter_revoked_certificates().map(|entry| {
-            let serial = Serial::from_bytes(entry.raw_serial()).map_err(|error| refused(error.to_string()))?;
+            let serial =
+                Serial::from_bytes(entry.raw_serial()).map_err(|error| refused(error.to_string()))?;
             let at = Timestamp::from_second(entry.revocation_date.timestamp())
                 .map_err(|error| refused(error.to_string()))?;
             Ok((serial, at))

@@ -18,7 +18,8 @@ use crate::{AcceptConfig, IdentityFolder, Role, ServerTls, provider::provider};
 fn listed(heading: &str) -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/devices.md");
     let text = std::fs::read_to_string(path).unwrap();
-    let (_, below) = text.split_once(&format!("### {heading}\n")).unwrap_or_else(|| panic!("no heading {heading}"));
+    let (_, below) =
+        text.split_once(&format!("### {heading}\n")).unwrap_or_else(|| panic!("no heading {heading}"));
     let section = below.split("\n#").next().unwrap();
     section
         .lines()
@@ -48,7 +49,11 @@ fn the_document_lists_what_a_server_offers() {
 }
 
 /// A client of one provider, with a device's identity.
-fn client(pki: &Pki, folder: &IdentityFolder, provider: CryptoProvider) -> Result<Arc<ClientConfig>, rustls::Error> {
+fn client(
+    pki: &Pki,
+    folder: &IdentityFolder,
+    provider: CryptoProvider,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut roots = RootCertStore::empty();
     let root = std::fs::read(pki.authority.dir().join("ca.pem")).unwrap();
     roots.add(rustls::pki_types::CertificateDer::from_pem_slice(&root).unwrap()).unwrap();
@@ -69,7 +74,8 @@ async fn connects(echo: &Echo, config: &Arc<ClientConfig>) -> std::io::Result<()
 fn signed_rsa(pki: &Pki, role: Role, name: &str) -> IdentityFolder {
     let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
     let csr = pki.dir.path().join(format!("{name}.csr"));
-    std::fs::write(&csr, CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap()).unwrap();
+    std::fs::write(&csr, CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap())
+        .unwrap();
     let dir = pki.authority.sign(&csr, &pki.request(role, name), &mut no_note).unwrap().dir;
     crate::files::create_file(&dir.join("key.pem"), key.serialize_pem().as_bytes(), 0o600).unwrap();
     IdentityFolder::load(&dir).unwrap()

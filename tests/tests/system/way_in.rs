@@ -50,7 +50,10 @@ async fn an_http_client_is_told_and_its_body_is_no_line_protocol() {
     let world = world().await;
     let body = format!("env t=1 {TS}000000\n");
     let requests = [
-        format!("POST /api/v2/write?bucket=a HTTP/1.1\r\nHost: gw\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
+        format!(
+            "POST /api/v2/write?bucket=a HTTP/1.1\r\nHost: gw\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ),
         format!("BREW pot-1 HTTP/1.1\r\n\r\n{body}"),
         format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{body}"),
         format!("GET /?x=1\r\n{body}"),
@@ -60,7 +63,10 @@ async fn an_http_client_is_told_and_its_body_is_no_line_protocol() {
         for alpn in [None, Some(&b"http/1.1"[..]), Some(b"h2")] {
             let answer = told(&world, alpn, &[request.as_bytes()]).await;
             let (head, text) = answer.split_once("\r\n\r\n").unwrap_or_default();
-            assert!(head.starts_with("HTTP/1.1 400 ") && head.contains("Connection: close"), "{request}: {answer}");
+            assert!(
+                head.starts_with("HTTP/1.1 400 ") && head.contains("Connection: close"),
+                "{request}: {answer}"
+            );
             assert!(head.contains(&format!("Content-Length: {}", text.len())), "{answer}");
             assert!(text.contains("MQTT") && text.contains("JSON lines"), "{answer}");
         }
@@ -76,7 +82,12 @@ async fn an_http_client_is_told_and_its_body_is_no_line_protocol() {
 #[tokio::test]
 async fn what_is_no_protocol_is_told_in_words() {
     let world = world().await;
-    for bytes in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"[..], b"SSH-2.0-x\r\n", b"AMQP\x00\x00\x09\x01", b"EHLO me\r\n"] {
+    for bytes in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"[..],
+        b"SSH-2.0-x\r\n",
+        b"AMQP\x00\x00\x09\x01",
+        b"EHLO me\r\n",
+    ] {
         let answer = told(&world, None, &[bytes]).await;
         assert!(answer.contains("unknown_protocol") && answer.contains("JSON lines"), "{answer}");
     }
@@ -98,7 +109,11 @@ async fn what_stands_before_the_first_message_is_passed_over() {
             for piece in text.as_bytes().chunks(pieces) {
                 connection.send(piece).await.unwrap();
             }
-            assert_eq!(within("an answer", connection.answer()).await.unwrap(), Some(json!({"ack": 1})), "{text:?}");
+            assert_eq!(
+                within("an answer", connection.answer()).await.unwrap(),
+                Some(json!({"ack": 1})),
+                "{text:?}"
+            );
             world.note(&device, &[], "m", TS, 1.0);
             let device = format!("line-{number}-{pieces}");
             let mut connection = world.connect(&device, Protocol::Json).await;
@@ -146,7 +161,8 @@ async fn words_and_names_of_sensors_cost_nothing_beside_them() {
         assert!(within("an answer", connection.answer()).await.unwrap().unwrap()["ack"].is_u64());
     }
     let identity = world.pki.device("berlin", "press-1");
-    let mut client = Client::open(world.gateway_addr(), &identity, Some(b"x-amzn-mqtt-ca"), None).await.unwrap();
+    let mut client =
+        Client::open(world.gateway_addr(), &identity, Some(b"x-amzn-mqtt-ca"), None).await.unwrap();
     assert_eq!(within("CONNACK", client.connect(Hello::clean(5, "c"))).await.unwrap().1, 0);
     client.publish(1, 1, "telemetry", r#"{"ts":1700000000000,"PM2.5":8,"t":NAN}"#).await.unwrap();
     assert_eq!(client.acknowledgement().await, (4, 1, 0));
@@ -166,13 +182,17 @@ async fn a_configuration_says_how_json_is_read() {
     let world = World::builder()
         .gateway("berlin", "gw")
         .settings(|settings| {
-            let json = "numeric_strings = true\nstrings = 'ignore'\ntime_key = 'Time'\ntime_format = 'rfc3339'";
+            let json =
+                "numeric_strings = true\nstrings = 'ignore'\ntime_key = 'Time'\ntime_format = 'rfc3339'";
             settings.json = Some(toml::from_str(json).unwrap());
         })
         .start()
         .await;
     let mut connection = world.connect("press-1", Protocol::Json).await;
-    connection.line(r#"{"Time":"2023-11-14T22:13:20Z","t":"21.5","unit":"C","sub":{"h":"7","id":"x"}}"#).await.unwrap();
+    connection
+        .line(r#"{"Time":"2023-11-14T22:13:20Z","t":"21.5","unit":"C","sub":{"h":"7","id":"x"}}"#)
+        .await
+        .unwrap();
     assert_eq!(within("an answer", connection.answer()).await.unwrap(), Some(json!({"ack": 1})));
     world.note("press-1", &[], "t", TS, 21.5);
     world.note("press-1", &[], "sub_h", TS, 7.0);

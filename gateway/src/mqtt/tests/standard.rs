@@ -90,7 +90,11 @@ fn flags_and_identifiers_are_held_to() {
             let rest = [text("c"), properties(), text(topic), text("gone")];
             ends(version, &connect_rest(version, CLEAN | 4, &[], &rest), 0x90);
         }
-        ends(version, &connect_rest(version, CLEAN | 4, &[], &[text("c"), properties(), text(""), text("x")]), 0x90);
+        ends(
+            version,
+            &connect_rest(version, CLEAN | 4, &[], &[text("c"), properties(), text(""), text("x")]),
+            0x90,
+        );
         // Too long, too short.
         ends(version, &packet(0xc0, &[0]), 0x81);
         ends(version, &connect_rest(version, CLEAN, &[], &[text("c"), vec![0]]), 0x81);
@@ -148,7 +152,8 @@ fn properties_are_held_to() {
     ends(5, &packet(0xe0, &[0, 5, 0x11, 0, 0, 0, 9]), 0x82);
     // User properties may be there twice, and what is right is taken.
     let user = [&[0x26][..], &text("k"), &text("v")].concat();
-    let right = [&user[..], &user, &[0x01, 1], &[0x08, 0, 1, b'a'], &[0x23, 0, 32], &[0x09, 0, 1, 0]].concat();
+    let right =
+        [&user[..], &user, &[0x01, 1], &[0x08, 0, 1, b'a'], &[0x23, 0, 32], &[0x09, 0, 1, 0]].concat();
     let (intake, stop) = Side::open(5).feed(&publish(&right));
     assert_eq!((stop, intake.heads.len()), (Stop::More, 1));
 }

@@ -63,7 +63,8 @@ fn every_folder_is_known_and_quoted() {
     assert_eq!(folders, NAMES);
     let document = fs::read_to_string(repository().join("docs/devices.md")).unwrap();
     for name in NAMES {
-        let file = fs::read_to_string(repository().join("tests/devices").join(name).join("gateway.toml")).unwrap();
+        let file =
+            fs::read_to_string(repository().join("tests/devices").join(name).join("gateway.toml")).unwrap();
         assert!(document.contains(&format!("```toml\n{file}```\n")), "docs/devices.md does not quote {name}");
         assert!(document.contains(&format!("tests/devices/{name}/")), "docs/devices.md does not name {name}");
     }
