@@ -305,3 +305,21 @@ fn status_reason(status: &Status) -> (String, bool) {
         None => (one_line(status.message()), false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateways_port_is_told_as_one() {
+        let server = || "gateway.example:7600".to_owned();
+        let alpn = ConnectError::Tls { server: server(), failure: TlsFailure::Protocol };
+        let role = ConnectError::Role { server: server(), expected: Role::Aggregator, found: Role::Gateway };
+        for error in [alpn, role] {
+            let line = connect_advice(&error);
+            assert!(line.contains("gateway.example:7600") && line.contains("a gateway"), "{line}");
+            assert!(line.contains("the aggregator listens on") && !line.contains("ALPN"), "{line}");
+            assert!(error.is_lasting());
+        }
+    }
+}

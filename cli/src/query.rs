@@ -99,7 +99,7 @@ async fn ask_forever(
             };
             let mut answer = asker.aggregate(&question).await?;
             near::explain(asker, &question, &mut answer).await;
-            Ok(answer)
+            Ok::<_, AskError>(answer)
         };
         let pause = match asked.await {
             Ok(answer) => {
