@@ -18,7 +18,7 @@ const COMPARED_MAX: usize = 10_000;
 
 /// Says in an answer without series and without an end whether anything is selected at all. Where the list cannot be
 /// had, the answer stays as it is.
-pub async fn explain(asker: &mut Asker, question: &Question, answer: &mut Answer) {
+pub(crate) async fn explain(asker: &mut Asker, question: &Question, answer: &mut Answer) {
     let known = !answer.series.is_empty() || answer.complete_until_ms.is_some() || !answer.gaps.is_empty();
     if known || !matches!(asker.selects(&question.selector).await, Ok(false)) {
         return;

@@ -14,6 +14,7 @@ fn answer_of_one_point() -> Answer {
                 values: vec![Some(60.0), Some(21.4), Some(22.0)],
             }],
         }],
+        nothing_selected: None,
     }
 }
 
