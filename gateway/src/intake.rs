@@ -233,6 +233,9 @@ impl TimeRules {
     }
 }
 
+/// How a name is written, by metric.
+type Spellings = HashMap<Box<str>, Box<str>>;
+
 /// The series that a session has used, by name: each gets an index at its first use.
 ///
 /// Bounded: beyond `max` the table starts anew with higher indexes, so a device that invents labels costs time
@@ -243,7 +246,7 @@ pub struct Names {
     plain: HashMap<MetricName, u32>,
     labelled: HashMap<Labels, HashMap<MetricName, u32>>,
     /// How the names were written that are a metric's only as they are mapped: at most one a metric.
-    spellings: HashMap<Box<str>, Box<str>>,
+    spellings: Option<Box<Spellings>>,
     known: usize,
     next: u32,
     max: usize,
@@ -258,7 +261,7 @@ impl Names {
         Self {
             plain: HashMap::new(),
             labelled: HashMap::new(),
-            spellings: HashMap::new(),
+            spellings: None,
             known: 0,
             next: 0,
             max: max.max(1),
@@ -289,7 +292,7 @@ impl Names {
         if self.known >= self.max {
             self.plain.clear();
             self.labelled.clear();
-            self.spellings.clear();
+            self.spellings = None;
             self.shapes.clear();
             self.known = 0;
             self.generation += 1;
@@ -312,10 +315,11 @@ impl Names {
     /// # Errors
     /// The message for the device.
     pub fn check_spelling(&self, written: &str, metric: &str) -> Result<(), String> {
-        if written == metric && self.spellings.is_empty() {
+        let spellings = self.spellings.as_deref();
+        if written == metric && spellings.is_none() {
             return Ok(());
         }
-        let first = match self.spellings.get(metric) {
+        let first = match spellings.and_then(|spellings| spellings.get(metric)) {
             Some(first) if **first == *written => return Ok(()),
             Some(first) => first,
             None if written == metric || !self.is_used(metric) => return Ok(()),
@@ -331,8 +335,11 @@ impl Names {
 
     /// Notes how the name of a metric that is known is written.
     pub fn note_spelling(&mut self, written: &str, metric: &str) {
-        if written != metric && !self.spellings.contains_key(metric) {
-            self.spellings.insert(metric.into(), written.into());
+        if written != metric {
+            let spellings = self.spellings.get_or_insert_default();
+            if !spellings.contains_key(metric) {
+                spellings.insert(metric.into(), written.into());
+            }
         }
     }
 
@@ -388,6 +395,6 @@ mod tests {
         // The table starts anew.
         assert_eq!(take(&mut names, "e", "e"), Ok(()));
         assert_eq!(take(&mut names, "a_b", "a_b"), Ok(()));
-        assert!(names.spellings.is_empty());
+        assert!(names.spellings.is_none());
     }
 }

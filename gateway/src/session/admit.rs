@@ -15,7 +15,7 @@ use crate::{
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Takes a place among the connections of the device for this client, or fails: then nothing of it is taken.
     pub(super) fn admit(&self, who: Who<'_>) -> Result<(), End> {
-        if self.admitted.replace(true) {
+        if self.vitals.admitted.replace(true) {
             return Ok(());
         }
         let (sitting, now) = (&self.context.sitting, Instant::now());
@@ -32,7 +32,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// As [`Session::admit`], with what was decoded first. A client of MQTT says who it is before.
     pub(super) fn admit_first(&self, intake: &Intake, stop: &Stop) -> Result<(), End> {
-        if self.admitted.get() || self.decoder.borrow().is_mqtt() {
+        if self.vitals.admitted.get() || self.decoder.borrow().is_mqtt() {
             return Ok(());
         }
         match stop {

@@ -34,12 +34,7 @@ pub mod unfinished;
 pub mod vitals;
 mod write;
 
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use catchment_certs::Accepted;
 use catchment_journal::Position;
@@ -159,7 +154,6 @@ where
         encoder: Encoder::new(kind),
         answers: Rc::default(),
         turn: Turn::default(),
-        admitted: Cell::new(false),
         vitals,
         context,
     };
@@ -198,8 +192,6 @@ struct Session<S> {
     encoder: Encoder,
     answers: Rc<Answers>,
     turn: Turn,
-    /// It counts among the connections of its device: a message has come.
-    admitted: Cell<bool>,
     vitals: Rc<Vitals>,
     context: Rc<Context>,
 }

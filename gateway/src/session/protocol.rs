@@ -95,7 +95,7 @@ pub enum Stop {
 
 enum Reader {
     Frames(frames::FrameNames),
-    Json(Lines),
+    Json(Lines, Arc<json::Options>),
     LineProtocol(Lines),
     Mqtt(Box<Connection>),
 }
@@ -104,7 +104,6 @@ enum Reader {
 pub struct Decoder {
     reader: Reader,
     precision: line_protocol::Precision,
-    json: Arc<json::Options>,
     names: Names,
     limits: Limits,
     ordinal: u64,
@@ -119,14 +118,13 @@ impl Decoder {
             Kind::Frames => {
                 Reader::Frames(frames::FrameNames::new(u32::try_from(series_max).unwrap_or(u32::MAX)))
             }
-            Kind::Json => Reader::Json(Lines::json(bytes_max)),
+            Kind::Json => Reader::Json(Lines::json(bytes_max), Arc::clone(&protocols.json)),
             Kind::LineProtocol => Reader::LineProtocol(Lines::line_protocol(bytes_max)),
             Kind::Mqtt => Reader::Mqtt(Box::new(Connection::new(protocols.mqtt.clone(), limits))),
         };
         Self {
             reader,
             precision: protocols.precision,
-            json: Arc::clone(&protocols.json),
             names: Names::new(series_max),
             limits,
             ordinal: 0,
@@ -225,7 +223,7 @@ impl Decoder {
     /// Where it is: messages begun so far, and whether it skips the rest of a line that was too long.
     pub fn place(&self) -> (u64, bool) {
         let skips = match &self.reader {
-            Reader::Json(lines) | Reader::LineProtocol(lines) => lines.skips(),
+            Reader::Json(lines, _) | Reader::LineProtocol(lines) => lines.skips(),
             Reader::Frames(_) | Reader::Mqtt(_) => false,
         };
         (self.ordinal, skips)
@@ -258,7 +256,7 @@ impl Decoder {
                     return (rest.len(), Some(Stop::Broken(Vec::new())));
                 }
             },
-            Reader::Json(lines) => {
+            Reader::Json(lines, options) => {
                 // A JSON object or array that lost its end is no JSON, so a last line without end can be trusted.
                 let next = if ended.is_some() { lines.finish(rest) } else { lines.next(rest) };
                 match next {
@@ -266,8 +264,7 @@ impl Decoder {
                     Next::TooLong { consumed } => (consumed, refused_too_long(&self.limits, ordinal, intake)),
                     Next::Line { line, consumed } => {
                         let (names, limits) = (&mut self.names, &self.limits);
-                        let decoded =
-                            json::decode_line(line, &self.json, ordinal, names, rules, limits, intake);
+                        let decoded = json::decode_line(line, options, ordinal, names, rules, limits, intake);
                         (consumed, decoded)
                     }
                 }

@@ -37,6 +37,8 @@ pub struct Vitals {
     heard: Cell<Instant>,
     why: Cell<Option<End>>,
     delivered: Cell<bool>,
+    /// It counts among the connections of its device, or was refused: a message has come.
+    pub(super) admitted: Cell<bool>,
     /// The device has said that it will be heard within this.
     promise: Cell<Option<Duration>>,
     place: Option<Place>,
@@ -50,8 +52,9 @@ impl Vitals {
             place.give_way(move || end.cancel());
         }
         let heard = Cell::new(Instant::now());
-        let (why, delivered, promise) = (Cell::default(), Cell::default(), Cell::default());
-        Rc::new(Self { end, heard, why, delivered, promise, place })
+        let (why, promise) = (Cell::default(), Cell::default());
+        let (delivered, admitted) = (Cell::default(), Cell::default());
+        Rc::new(Self { end, heard, why, delivered, admitted, promise, place })
     }
 
     /// The session must end, for this reason unless there was one before.

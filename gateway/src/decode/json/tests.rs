@@ -153,18 +153,18 @@ fn a_word_for_no_number_costs_its_reading_alone_and_is_named() {
             fixture.readings();
             assert_eq!(fixture.json(&line, 2), Decoded::Message, "{line}");
             assert_eq!(fixture.readings(), ["b=1.0"], "{line}");
-            assert_eq!(fixture.refusals(), [(NotANumber, 1)], "{line}");
             let message = &fixture.intake.refusals[0].message;
             assert!(message.contains(&format!("is {word};")), "{message}");
+            assert_eq!(fixture.refusals(), [(NotANumber, 1)], "{line}");
         }
         let mut fixture = Fixture::new();
         fixture.json(format!(r#"{{"ts":{word},"a":1,"b":[{word}]}}"#), 1);
-        assert_eq!(fixture.refusals(), [(Malformed, 2)], "{word}");
         assert!(fixture.intake.refusals[0].message.ends_with(&format!("; {word} is not")));
+        assert_eq!(fixture.refusals(), [(Malformed, 2)], "{word}");
         let mut fixture = Fixture::new();
         assert_eq!(fixture.json(word, 1), Decoded::Refused);
-        assert_eq!(fixture.refusals(), [(NotANumber, 1)], "{word}");
         assert!(fixture.intake.refusals[0].message.contains(word));
+        assert_eq!(fixture.refusals(), [(NotANumber, 1)], "{word}");
         let mut fixture = Fixture::new();
         fixture.json(format!(r#"[{word},{{"a":1}}]"#), 1);
         assert_eq!(
@@ -186,8 +186,8 @@ fn one_metric_is_never_summed_of_two_names() {
     fixture.json(r#"{"labels":{"room":"3"},"values":{"x.y":7}}"#, 7);
     // Flattened, a name is the same as if it was written so.
     assert_eq!(fixture.readings(), ["PM2_5=1.0", "PM2_5=3.0", "x_y=4.0", "x_y=5.0"]);
-    assert_eq!(fixture.refusals(), [(BadMetric, 1), (BadMetric, 1), (BadMetric, 1)]);
     assert!(fixture.intake.refusals[0].message.contains("\"PM2_5\" and \"PM2.5\""));
+    assert_eq!(fixture.refusals(), [(BadMetric, 1), (BadMetric, 1), (BadMetric, 1)]);
     // Long names whose mapped ones are short enough.
     let long = "\u{e4}".repeat(150);
     let mut fixture = Fixture::new();
@@ -401,7 +401,7 @@ proptest! {
 }
 
 fn lines(stream: &[u8], step: usize) -> Vec<String> {
-    crate::decode::lines::tests::cut(crate::decode::Lines::json(30), stream, step)
+    lines::tests::cut(crate::decode::Lines::json(30), stream, step)
 }
 
 #[test]

@@ -7,7 +7,7 @@ fn ends(version: u8, bytes: &[u8], reason: u8) {
     let mut side = if bytes[0] == 0x10 { Side::new() } else { Side::open(version) };
     let (_, goodbye) = side.broken(bytes);
     if version < 5 {
-        assert_eq!(goodbye, [], "{bytes:x?}");
+        assert!(goodbye.is_empty(), "{bytes:x?}: {goodbye:x?}");
     } else if bytes[0] == 0x10 {
         assert_eq!((goodbye[0], goodbye[3]), (0x20, reason), "{bytes:x?}");
     } else {
@@ -180,7 +180,7 @@ fn no_packet_is_longer_than_its_client_takes() {
         }
         // Reasons in words are left out; what cannot be said at all ends the connection.
         let refused = side.answers(&publish(5, 1, 1, "unknown/topic", b"{}"));
-        assert!(refused.len() <= max as usize && refused[..2] != [0x40, 2] && refused[4] == 0x90);
+        assert!(refused.len() <= max as usize && body(&refused)[2] == 0x90);
         let filters = [vec![0, 7, 0], [text("a"), vec![0]].concat().repeat(max as usize)].concat();
         let (intake, _) = side.feed(&packet(0x82, &filters));
         let error = side.connection.put(&intake.replies[0], &mut BytesMut::new()).unwrap_err();

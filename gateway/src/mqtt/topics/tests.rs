@@ -405,7 +405,7 @@ fn a_topic_says_how_its_json_is_read() {
         r#"
         "own" = { payload = "json", strings = "refuse", numeric_strings = true, time_key = "time", time_format = "rfc3339" }
         "all" = "json"
-        "{room}" = { payload = "json", ignore = [] }
+        "rooms/{room}" = { payload = "json", ignore = [] }
         "#,
     );
     let topics = Topics::new(&given.unwrap(), Precision::default(), &json).unwrap();
@@ -417,7 +417,7 @@ fn a_topic_says_how_its_json_is_read() {
             ("own", &["a=1.0@1000.0", "c=2.0@1000.0"][..]),
             ("all", &["c=2.0"]),
             ("telemetry", &["c=2.0"]),
-            ("3", &["c{room=3}=2.0", "x{room=3}=9.0"]),
+            ("rooms/3", &["c{room=3}=2.0", "x{room=3}=9.0"]),
         ] {
             assert_eq!(publish(&topics, &mut fixture, topic, text), Taken);
             assert_eq!(fixture.readings(), readings, "{topic}");
