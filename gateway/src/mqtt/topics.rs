@@ -263,3 +263,6 @@ fn unknown(topic: &str) -> String {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod devices;

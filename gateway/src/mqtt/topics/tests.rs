@@ -22,7 +22,12 @@ fn error(text: &str) -> String {
         .to_string()
 }
 
-fn publish(topics: &Topics, fixture: &mut Fixture, topic: &str, payload: impl AsRef<[u8]>) -> Verdict {
+pub(super) fn publish(
+    topics: &Topics,
+    fixture: &mut Fixture,
+    topic: &str,
+    payload: impl AsRef<[u8]>,
+) -> Verdict {
     let Fixture { names, rules, limits, intake, .. } = fixture;
     intake.end_message(None, 3);
     let heads = intake.heads.clone();

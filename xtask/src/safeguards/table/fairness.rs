@@ -138,4 +138,13 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
         check: unit("catchment-gateway", "session::opening"),
         quick: false,
     },
+    Safeguard {
+        name: "what is revoked stays revoked",
+        without: "a revocation whose line of the ledger is damaged is left out of the next list",
+        file: "certs/src/authority/revoke.rs",
+        find: "history.revoked.entry(serial).or_insert(at);",
+        replace: "let _ = (serial, at);",
+        check: unit("catchment-certs", "tests::ledger"),
+        quick: false,
+    },
 ];
