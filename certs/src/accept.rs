@@ -312,7 +312,8 @@ impl Doors {
         let hello = hello.map_err(io_failure)?;
         place.heard();
         let current = self.tls.current();
-        let accept = hello.into_stream_with(Arc::clone(&current.config), |connection| {
+        let config = Arc::clone(current.config_for(hello.client_hello().alpn()));
+        let accept = hello.into_stream_with(config, |connection| {
             connection.set_buffer_limit(Some(BUFFER_BYTES_MAX));
         });
         let stream = timeout_at(deadline, accept).await.map_err(|_| HandshakeFailure::Timeout)?;

@@ -62,6 +62,15 @@ pub enum AuthorityError {
         /// The PKI folder.
         dir: PathBuf,
     },
+    /// The root's certificate is there without its key.
+    #[error(
+        "{path} is missing beside ca.pem: bring it back from its backup, or work in the folder that has it; if it is lost, make a new root in \
+         another folder (`catchment-certs init --dir NEW`) and issue every identity again there"
+    )]
+    NoKey {
+        /// The root's key.
+        path: PathBuf,
+    },
     /// There is a root in the folder already.
     #[error("{path} exists, and a root is never overwritten; choose another --dir")]
     RootExists {
@@ -86,18 +95,6 @@ pub enum AuthorityError {
         path: PathBuf,
         /// What is wrong, and what to do.
         reason: String,
-    },
-    /// A line of the ledger cannot be read.
-    #[error(
-        "{path} line {line} cannot be read: {error}; it may be a revocation, so restore the ledger from a backup"
-    )]
-    Ledger {
-        /// The ledger.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong.
-        error: serde_json::Error,
     },
     /// The place of a new identity is taken.
     #[error(
@@ -214,10 +211,11 @@ impl Authority {
     /// There is none, its key does not fit, or its files cannot be read.
     pub fn open(dir: &Path) -> Result<Self, AuthorityError> {
         let (ca_path, key_path) = (dir.join(CA_FILE), dir.join(CA_KEY_FILE));
-        for path in [&ca_path, &key_path] {
-            if !path.exists() {
-                return Err(AuthorityError::NoRoot { path: path.clone(), dir: dir.to_owned() });
-            }
+        match (ca_path.exists(), key_path.exists()) {
+            (true, true) => {}
+            (true, false) => return Err(AuthorityError::NoKey { path: key_path }),
+            (false, true) => return Err(AuthorityError::HalfRoot { path: key_path }),
+            (false, false) => return Err(AuthorityError::NoRoot { path: ca_path, dir: dir.to_owned() }),
         }
         let content = |path: &Path, reason: String| AuthorityError::Content { path: path.to_owned(), reason };
         let root_pem = files::read_text(&ca_path, PEM_BYTES_MAX)?;
@@ -264,10 +262,10 @@ impl Authority {
         }
     }
 
-    /// All that the ledger knows. `note` is told of a torn last line.
+    /// All that the ledger knows. `note` is told of a torn last line, and of lines that cannot be read.
     ///
     /// # Errors
-    /// The ledger cannot be read, or one of its lines is damaged.
+    /// The ledger's file cannot be read.
     pub fn history(&self, note: &mut dyn FnMut(String)) -> Result<History, AuthorityError> {
         let _lock = self.lock()?;
         self.ledger()?.read(note)

@@ -249,7 +249,7 @@ struct List {
     #[command(flatten)]
     pki: Pki,
     /// Only certificates that end within this time and have no successor, such as `30d`.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = catchment_settings::parse_duration)]
     expiring: Option<Duration>,
     /// How to show them.
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -268,14 +268,19 @@ fn days() -> clap::builder::RangedI64ValueParser<u32> {
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
-    match run::run(Cli::parse().command) {
+    // No variables are this program's own.
+    let cli = match catchment_settings::parse::<Cli>(None) {
+        Ok((cli, _)) => cli,
+        Err(error) => return catchment_settings::exit::report(&error),
+    };
+    match run::run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(run::Failure::Usage(message)) => {
-            eprintln!("error: {message}");
+            eprintln!("error: {}", catchment_settings::text::one_line(&message));
             ExitCode::from(2)
         }
         Err(run::Failure::Failed(message)) => {
-            eprintln!("error: {message}");
+            eprintln!("error: {}", catchment_settings::text::one_line(&message));
             ExitCode::FAILURE
         }
     }

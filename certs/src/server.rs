@@ -52,12 +52,16 @@ impl TlsError {
 pub struct ServerTls {
     current: Arc<ArcSwap<Current>>,
     alpn: Arc<[Vec<u8>]>,
+    /// A client that offers other protocols only is taken too, with none agreed on.
+    takes_any: bool,
 }
 
 /// One configuration and whose it is, exchanged together.
 #[derive(Debug)]
 pub(crate) struct Current {
     pub(crate) config: Arc<ServerConfig>,
+    /// For clients that offer other protocols only, if they are taken.
+    without_alpn: Option<Arc<ServerConfig>>,
     pub(crate) peer: Arc<Peer>,
     /// For tests: the configuration does not give it back.
     #[cfg(test)]
@@ -71,9 +75,22 @@ impl ServerTls {
     /// # Errors
     /// A revocation list that the TLS library refuses.
     pub fn new(folder: &IdentityFolder, alpn: &[&[u8]]) -> Result<Self, TlsError> {
+        Self::with(folder, alpn, false)
+    }
+
+    /// As [`Self::new`], and a client that offers only other protocols is taken as one that offers none: what it speaks
+    /// is for the server to find out, and to answer.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn taking_any(folder: &IdentityFolder, alpn: &[&[u8]]) -> Result<Self, TlsError> {
+        Self::with(folder, alpn, true)
+    }
+
+    fn with(folder: &IdentityFolder, alpn: &[&[u8]], takes_any: bool) -> Result<Self, TlsError> {
         let alpn: Arc<[Vec<u8>]> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        let current = Arc::new(ArcSwap::from_pointee(Current::new(folder, &alpn)?));
-        Ok(Self { current, alpn })
+        let current = Arc::new(ArcSwap::from_pointee(Current::new(folder, &alpn, takes_any)?));
+        Ok(Self { current, alpn, takes_any })
     }
 
     /// The configuration for the next handshake.
@@ -97,13 +114,24 @@ impl ServerTls {
     /// # Errors
     /// As [`Self::new`]; the old configuration stays.
     pub fn reload(&self, folder: &IdentityFolder) -> Result<(), TlsError> {
-        self.current.store(Arc::new(Current::new(folder, &self.alpn)?));
+        self.current.store(Arc::new(Current::new(folder, &self.alpn, self.takes_any)?));
         Ok(())
     }
 }
 
 impl Current {
-    fn new(folder: &IdentityFolder, alpn: &[Vec<u8>]) -> Result<Self, TlsError> {
+    /// The configuration for a client that offers these application protocols.
+    pub(crate) fn config_for<'a>(
+        &self,
+        offers: Option<impl Iterator<Item = &'a [u8]>>,
+    ) -> &Arc<ServerConfig> {
+        let known = |offer: &[u8]| self.config.alpn_protocols.iter().any(|known| known == offer);
+        // Without an offer the two do the same.
+        let is_known = offers.is_none_or(|mut offers| offers.any(known));
+        self.without_alpn.as_ref().filter(|_| !is_known).unwrap_or(&self.config)
+    }
+
+    fn new(folder: &IdentityFolder, alpn: &[Vec<u8>], takes_any: bool) -> Result<Self, TlsError> {
         // Strict where there are lists: the whole chain is checked, and an issuer without a list is refused.
         // A list past its date still counts (with a warning when it is loaded): refusing it would lock a
         // whole site out because nobody renewed a file.
@@ -120,8 +148,14 @@ impl Current {
         config.alpn_protocols = alpn.to_vec();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
+        let without_alpn = takes_any.then(|| {
+            let mut without = config.clone();
+            without.alpn_protocols = Vec::new();
+            Arc::new(without)
+        });
         Ok(Self {
             config: Arc::new(config),
+            without_alpn,
             peer: Arc::new(folder.peer().clone()),
             #[cfg(test)]
             verifier,

@@ -4,6 +4,7 @@ mod accept;
 mod authority;
 mod changes;
 mod ledger;
+mod offer;
 mod standing;
 mod support;
 mod tls;

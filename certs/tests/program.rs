@@ -66,12 +66,21 @@ fn wrong_usage_is_2_and_failure_is_1_in_one_line() {
         &["issue", "king", "--dir", "PKI", "--name", "o"],
         &["renew", "--dir", "PKI", "--name", "o"],
         &["revoke", "--dir", "PKI"],
+        &["list", "--dir", "PKI", "--expiring", "banana"],
+        &["lsit"],
+        &[],
         &["sign", "--dir", "PKI", "--csr", "x", "--role", "gateway", "--site", "s", "--name", "g"],
     ] {
         // The request's file is looked at after the arguments.
         let output = certs(dir.path(), arguments);
         assert_eq!(status(&output), Some(2), "{arguments:?}: {}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), 1, "{arguments:?}: {}", stderr(&output));
     }
+    let message = stderr(&certs(dir.path(), &["list", "--dir", "PKI", "--expiring", "banana"]));
+    assert!(
+        message.contains("--expiring") && message.contains("for example") && message.contains("30d"),
+        "{message}"
+    );
     for (arguments, expected) in [
         (&["init", "--dir", "PKI"][..], "ca.pem"),
         (&["issue", "operator", "--dir", "NONE", "--name", "o"], "init --dir NONE"),

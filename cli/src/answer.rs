@@ -35,6 +35,8 @@ pub struct Answer {
     pub aggregates: Vec<String>,
     /// In the order of their labels.
     pub series: Vec<AnswerSeries>,
+    /// That no series is selected, and what its name may have been meant to be; `None` where some are.
+    pub nothing_selected: Option<String>,
 }
 
 /// Windows of a gateway that are lost, all of them or some.

@@ -288,8 +288,7 @@ pub struct DemoArgs {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; write for example 90s, 15m, 1h30m or 7d"))
+    catchment_settings::parse_duration(text).map_err(|error| error.to_string())
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {

@@ -3,11 +3,11 @@
 //! Every failure becomes one line that says what to do: which role is missing, that nothing listens there, what
 //! is wrong with a certificate. Answers are bounded by [`ANSWER_POINTS_MAX`]; gRPC bounds each message.
 
-use std::{error::Error as _, path::Path, time::Duration};
+use std::{collections::BTreeSet, error::Error as _, path::Path, time::Duration};
 
 use catchment_certs::{
-    ClientTls, ConnectError, FolderError, GrpcConnector, Identity, IdentityFolder, Role, TlsError, UrlError,
-    channel::ALPN_GRPC, endpoint_uri,
+    ClientTls, ConnectError, FolderError, GrpcConnector, Identity, IdentityFolder, Role, TlsError,
+    TlsFailure, UrlError, channel::ALPN_GRPC, endpoint_uri,
 };
 use catchment_proto::wire::{self, fleet_client::FleetClient, query_client::QueryClient};
 use tonic::{
@@ -27,6 +27,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// An answer has at most so many points, a list at most so many entries.
 pub const ANSWER_POINTS_MAX: usize = 20_000_000;
+
+/// Series whose names are looked through for one that may have been meant.
+const NAMED_SERIES_MAX: usize = 100_000;
 
 /// Why there is no answer. Every message is one line that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -198,6 +201,33 @@ impl Asker {
         Ok(response.map_err(|status| self.refused(&status))?.into_inner().series)
     }
 
+    /// Names of metrics that this operator may see, for advice: those of the first [`NAMED_SERIES_MAX`] series.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub async fn metrics(&mut self) -> Result<BTreeSet<String>, AskError> {
+        let response = self.fleet.list_series(request("")).await;
+        let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();
+        let mut names = BTreeSet::new();
+        for _ in 0..NAMED_SERIES_MAX {
+            match stream.message().await.map_err(|status| self.refused(&status))? {
+                Some(series) => names.insert(series.metric),
+                None => break,
+            };
+        }
+        Ok(names)
+    }
+
+    /// Whether at least one series is selected.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub async fn selects(&mut self, selector: &str) -> Result<bool, AskError> {
+        let response = self.fleet.list_series(request(selector)).await;
+        let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();
+        Ok(stream.message().await.map_err(|status| self.refused(&status))?.is_some())
+    }
+
     async fn collect<T>(&self, mut stream: Streaming<T>) -> Result<Vec<T>, AskError> {
         let mut list = Vec::new();
         while let Some(entry) = stream.message().await.map_err(|status| self.refused(&status))? {
@@ -242,7 +272,7 @@ fn connect_reason(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
             return (connect_advice(connect), connect.is_lasting());
         }
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            let failure = catchment_certs::TlsFailure::from_io(io);
+            let failure = TlsFailure::from_io(io);
             if failure.is_lasting() {
                 return (failure.to_string(), true);
             }
@@ -255,6 +285,13 @@ fn connect_reason(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
 
 fn connect_advice(error: &ConnectError) -> String {
     match error {
+        ConnectError::Tls { server, failure: TlsFailure::Protocol } => format!(
+            "{server} does not speak the aggregator's protocol: this is a gateway's device port, or another service; the aggregator listens on \
+             the address that its `listen` names"
+        ),
+        ConnectError::Role { server, found: Role::Gateway, .. } => {
+            format!("{server} is a gateway; the aggregator listens on the address that its `listen` names")
+        }
         ConnectError::Tcp { error: io, .. } if io.kind() == std::io::ErrorKind::ConnectionRefused => {
             format!("{error}; is the aggregator running, and is this its address?")
         }
@@ -266,5 +303,23 @@ fn status_reason(status: &Status) -> (String, bool) {
     match status.source() {
         Some(source) => connect_reason(source),
         None => (one_line(status.message()), false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateways_port_is_told_as_one() {
+        let server = || "gateway.example:7600".to_owned();
+        let alpn = ConnectError::Tls { server: server(), failure: TlsFailure::Protocol };
+        let role = ConnectError::Role { server: server(), expected: Role::Aggregator, found: Role::Gateway };
+        for error in [alpn, role] {
+            let line = connect_advice(&error);
+            assert!(line.contains("gateway.example:7600") && line.contains("a gateway"), "{line}");
+            assert!(line.contains("the aggregator listens on") && !line.contains("ALPN"), "{line}");
+            assert!(error.is_lasting());
+        }
     }
 }

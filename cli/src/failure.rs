@@ -5,6 +5,8 @@
 
 use std::fmt::Display;
 
+pub use catchment_settings::text::one_line;
+
 use crate::ask::AskError;
 
 /// Why a command did not do its job.
@@ -48,13 +50,6 @@ impl From<AskError> for Failure {
             error => Self::failed(error),
         }
     }
-}
-
-/// Joins the lines of a text, and replaces control characters: what a server says is shown, not obeyed by a
-/// terminal.
-pub fn one_line(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines.join("; ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod failure;
 pub mod lines;
 pub mod list;
 pub mod load;
+mod near;
 mod print;
 pub mod query;
 pub mod render;

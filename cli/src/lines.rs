@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use catchment_gateway::decode::{json::tokens, lines::trim};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
@@ -32,8 +33,23 @@ pub enum LineError {
 
 /// Splits a line into messages: the members of each as text, without braces and without `seq`. What has no
 /// time gets `now_ms`.
+///
+/// A line that is JSON but for words that stand for no number (`nan`) is split as if it was: what a gateway keeps of it is
+/// the gateway's to say, and the words are passed on as they stand.
 pub fn messages(line: &str, now_ms: i64) -> Vec<Element> {
-    let line = line.trim();
+    let line = trim(line);
+    let elements = split(line, now_ms);
+    let is_json = !matches!(&*elements, [Err(LineError::Json(_))]);
+    match tokens::marked(line).filter(|_| !is_json).map(|marked| split(&marked, now_ms)) {
+        Some(marked) if !matches!(&*marked, [Err(LineError::Json(_))]) => marked
+            .into_iter()
+            .map(|element| element.map(|members| tokens::bare(&members).into_owned()))
+            .collect(),
+        _ => elements,
+    }
+}
+
+fn split(line: &str, now_ms: i64) -> Vec<Element> {
     if !line.starts_with('[') {
         return vec![members(line, now_ms)];
     }

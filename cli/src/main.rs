@@ -6,14 +6,14 @@ use catchment_settings::{exit, parse};
 
 fn main() -> ExitCode {
     // No prefix of its own: what begins with CATCHMENT_AGGREGATOR_ belongs to that server.
-    let cli = match parse::<catchment_cli::args::Cli>(None) {
-        Ok((cli, _)) => cli,
+    let (cli, sources) = match parse::<catchment_cli::args::Cli>(None) {
+        Ok(parsed) => parsed,
         Err(error) => return exit::report(&error),
     };
     match catchment_cli::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            eprintln!("error: {}", sources.named(&failure.to_string()));
             ExitCode::from(failure.exit_status())
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     args::{QueryArgs, WatchArgs},
     ask::{AskError, Asker},
     failure::Failure,
+    near,
     print::print,
     render::{self, AnswerFormat},
     time::{Moment, Span, now_ms, whole_millis},
@@ -48,7 +49,13 @@ fn names(list: &[String]) -> Vec<String> {
 pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
     let question = question(args, now_ms())?;
     let mut asker = Asker::connect(&args.connection.aggregator, &args.connection.identity).await?;
-    let answer = asker.aggregate(&question).await?;
+    let mut answer = asker.aggregate(&question).await?;
+    near::explain(&mut asker, &question, &mut answer).await;
+    if args.format != AnswerFormat::Table
+        && let Some(reason) = &answer.nothing_selected
+    {
+        eprintln!("{}", crate::failure::one_line(reason));
+    }
     if args.format == AnswerFormat::Csv {
         // Not among the lines of the table.
         eprint!("{}", render::gaps_text(&answer));
@@ -90,7 +97,9 @@ async fn ask_forever(
                 Some(asker) => asker,
                 none => none.insert(Asker::connect(&connection.aggregator, &connection.identity).await?),
             };
-            asker.aggregate(&question).await
+            let mut answer = asker.aggregate(&question).await?;
+            near::explain(asker, &question, &mut answer).await;
+            Ok::<_, AskError>(answer)
         };
         let pause = match asked.await {
             Ok(answer) => {

@@ -5,6 +5,7 @@
 
 use std::io;
 
+use catchment_settings::text::{is_acting, printable};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::{
     Serialize, Serializer,
@@ -68,7 +69,19 @@ pub fn json_line(value: &impl Serialize) -> String {
     let mut text =
         serde_json::to_string(value).expect("maps have string keys and nothing fails to serialize");
     text.push('\n');
-    text
+    // They stand in strings alone, where an escape means the same character.
+    match text.trim_end().contains(is_acting) {
+        true => text.trim_end().chars().map(escaped).chain(["\n".to_owned()]).collect(),
+        false => text,
+    }
+}
+
+/// A character of a JSON string, as an escape where it would act on a terminal.
+fn escaped(character: char) -> String {
+    match is_acting(character) {
+        true => character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+        false => character.to_string(),
+    }
 }
 
 struct AnswerJson<'a>(&'a Answer);
@@ -221,10 +234,33 @@ fn grid(answer: &Answer, by: &[String], show: fn(&str, Option<f64>) -> String) -
     rows
 }
 
+/// A text as a cell that a spreadsheet shows and does not calculate: characters that act are replaced, and what begins
+/// as a formula (`=`, `+`, `-`, `@`) gets an apostrophe before it, unless it is a plain number.
+fn text_cell(text: &str) -> String {
+    let text = printable(text);
+    let number =
+        text.parse::<f64>().is_ok() && !text.contains(|c: char| c.is_alphabetic() && !"eE".contains(c));
+    // Also where a spreadsheet takes white space away before.
+    match text.trim_start().starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'])
+        && !number
+    {
+        true => format!("'{text}"),
+        false => text,
+    }
+}
+
 fn answer_csv(answer: &Answer, by: &[String]) -> String {
+    let labels = label_columns(answer, by).len();
     let mut writer = csv::Writer::from_writer(Vec::new());
     let written: Result<(), csv::Error> =
-        grid(answer, by, exact).iter().try_for_each(|row| writer.write_record(row));
+        grid(answer, by, exact).iter().enumerate().try_for_each(|(line, row)| {
+            // Texts stand in the header and in the columns of labels; all other cells are made here.
+            let cells = row.iter().enumerate().map(|(column, cell)| match line == 0 || column < labels {
+                true => text_cell(cell),
+                false => cell.clone(),
+            });
+            writer.write_record(cells)
+        });
     let bytes =
         written.map_err(io::Error::from).and_then(|()| writer.into_inner().map_err(|e| e.into_error()));
     String::from_utf8(bytes.expect("rows have one length and memory takes them")).expect("made of strings")
@@ -233,6 +269,9 @@ fn answer_csv(answer: &Answer, by: &[String]) -> String {
 fn answer_table(answer: &Answer, by: &[String]) -> String {
     let rows = grid(answer, by, rounded);
     let numbers_from = label_columns(answer, by).len() + 1;
+    if let Some(reason) = &answer.nothing_selected {
+        return format!("no readings\n{}\n", crate::failure::one_line(reason));
+    }
     let complete = answer.complete_until_ms.map_or_else(
         || match answer.gaps.iter().any(|gap| gap.from_ms.is_none()) {
             true => "not known: windows of the range are lost".to_owned(),

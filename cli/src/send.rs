@@ -11,6 +11,8 @@ use std::{
     thread,
 };
 
+use catchment_gateway::decode::lines::trim;
+use catchment_settings::shutdown_signal;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -37,37 +39,61 @@ const CHANNEL: usize = 64;
 pub async fn send(args: &SendArgs) -> Result<(), Failure> {
     let link = GatewayLink::load(args.gateway.clone(), &args.identity, Protocol::Json)?;
     let input = open(args.file.as_deref())?;
-    let mut options = Options::new(args.epoch.clone().unwrap_or_else(random_epoch));
+    let epoch = args.epoch.clone().unwrap_or_else(random_epoch);
+    let again = again(&epoch, args.file.as_deref());
+    let mut options = Options::new(epoch);
     options.patience = args.timeout;
     let (sender, source) = mpsc::channel(CHANNEL);
     let reader =
         thread::spawn(move || read_lines(input, now_ms, |refusal| eprintln!("refused: {refusal}"), sender));
 
     let mut tally = Tally::default();
-    let delivered = deliver(&link, RawLines, &options, source, |event| tally.observe(&event, report)).await;
-    if let Err(error) = delivered {
+    let stop =
+        shutdown_signal().map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
+    let delivered = tokio::select! {
+        delivered = deliver(&link, RawLines, &options, source, |event| tally.observe(&event, report)) => {
+            delivered.map_err(|error| undelivered(&error))
+        }
+        signal = stop => Err(format!("not everything was delivered: stopped by {signal}")),
+    };
+    if let Err(reason) = delivered {
         // The reader may wait for input that never comes: it ends with the process.
         print(&tally.summary(0))?;
-        return Err(undelivered(&error));
+        return Err(Failure::failed(format!("{reason}; {again}")));
     }
-    let read = reader.join().map_err(|_| Failure::failed("the thread that reads the input failed"))?;
+    let read = reader
+        .join()
+        .map_err(|_| Failure::failed(format!("the thread that reads the input failed; {again}")))?;
     let refused = tally.refused.saturating_add(read.refused);
     print(&tally.summary(read.refused))?;
     match (read.error, refused) {
-        (Some(error), _) => Err(Failure::failed(format!("cannot read the input: {error}"))),
+        (Some(error), _) => Err(Failure::failed(format!("cannot read the input: {error}; {again}"))),
         (None, 0) => Ok(()),
         (None, refused) => Err(Failure::failed(format!("{refused} lines were refused, in whole or in part"))),
     }
 }
 
 /// What an unfinished delivery means to a user of the command line.
-fn undelivered(error: &DeliverError) -> Failure {
+fn undelivered(error: &DeliverError) -> String {
     match error {
-        DeliverError::Refused(_) => Failure::failed(format!("cannot send: {error}")),
-        DeliverError::Stalled { .. } => Failure::failed(format!(
-            "not everything was delivered: {error}; send it again with the same --epoch"
-        )),
+        DeliverError::Refused(_) => format!("cannot send: {error}"),
+        DeliverError::Stalled { .. } => format!("not everything was delivered: {error}"),
     }
+}
+
+/// How to send the rest so that nothing counts twice: the epoch is named also where it was made up here.
+fn again(epoch: &str, file: Option<&Path>) -> String {
+    let same = match file.filter(|path| *path != Path::new("-")) {
+        Some(path) => format!("send {} again, unchanged,", path.display()),
+        None => "send the same input again, from its beginning,".to_owned(),
+    };
+    format!("{same} with --epoch={}: what was acknowledged counts once", quoted(epoch))
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@%+=,".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 fn open(file: Option<&Path>) -> Result<Box<dyn BufRead + Send>, Failure> {
@@ -105,7 +131,7 @@ fn read_lines(
         };
         line = line.saturating_add(1);
         let elements = match &text {
-            Ok(text) if text.trim().is_empty() => continue,
+            Ok(text) if trim(text).is_empty() => continue,
             Ok(text) => lines::messages(text, clock()),
             Err(reason) => {
                 (seq, read.refused) = (seq.saturating_add(1), read.refused.saturating_add(1));
@@ -151,7 +177,9 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<Result<String, &'sta
         input.skip_until(b'\n')?;
         return Ok(Some(Err("longer than 1 MiB")));
     }
-    Ok(Some(String::from_utf8(bytes).map_err(|_| "not valid UTF-8")))
+    let is_wide = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+    let reason = if is_wide { "UTF-16: save the input as UTF-8" } else { "not valid UTF-8" };
+    Ok(Some(String::from_utf8(bytes).map_err(|_| reason)))
 }
 
 /// What became of the lines so far.

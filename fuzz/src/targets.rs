@@ -4,9 +4,11 @@ mod batch;
 mod frames;
 mod journal;
 mod json;
+mod json_options;
 mod line_protocol;
 mod lines;
 mod mqtt;
+mod opening;
 mod partial;
 mod rig;
 mod topics;
@@ -31,13 +33,15 @@ pub struct Target {
 }
 
 /// All targets.
-pub static TARGETS: [Target; 9] = [
+pub static TARGETS: [Target; 11] = [
     json::TARGET,
     line_protocol::TARGET,
     frames::TARGET,
     lines::TARGET,
     topics::TARGET,
     mqtt::TARGET,
+    opening::TARGET,
+    json_options::TARGET,
     partial::TARGET,
     batch::TARGET,
     journal::TARGET,

@@ -21,6 +21,8 @@ use criterion::{
 };
 use prost::Message;
 
+static OPTIONS: std::sync::LazyLock<json::Options> = std::sync::LazyLock::new(json::Options::default);
+
 const NOW_MS: i64 = 1_700_000_000_000;
 const NOW_NS: i64 = NOW_MS * 1_000_000;
 const SECOND_NS: i64 = 1_000_000_000;
@@ -89,7 +91,10 @@ impl Session {
     fn json(&mut self, line: &[u8]) {
         self.ordinal += 1;
         let Self { names, rules, limits, intake, ordinal, .. } = self;
-        assert_eq!(json::decode_line(line, *ordinal, names, rules, limits, intake), Decoded::Message);
+        assert_eq!(
+            json::decode_line(line, &OPTIONS, *ordinal, names, rules, limits, intake),
+            Decoded::Message
+        );
     }
 
     fn line(&mut self, line: &[u8]) {

@@ -11,7 +11,10 @@ use catchment_settings::{ByteSize, HumanDuration, http::Bounds, logging::LogForm
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    decode::line_protocol::Precision,
+    decode::{
+        json::{JsonSettings, Options},
+        line_protocol::Precision,
+    },
     mqtt::topics::{TopicSetting, Topics},
 };
 
@@ -49,9 +52,12 @@ pub struct Settings {
     /// Most device connections at once; beyond, those that have sent nothing give way, then new ones wait [default: 20000]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_CONNECTIONS_MAX")]
     pub connections_max: Option<usize>,
-    /// Most connections of one device at once; one more ends the oldest [default: 4]
+    /// Most connections of one device at once; one more is refused while all are alive [default: 4]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_SESSIONS_MAX")]
     pub sessions_max: Option<usize>,
+    /// How long a connection without a message counts as alive; then it gives way to a new one [default: 2m]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_SESSIONS_SILENT_AFTER")]
+    pub sessions_silent_after: Option<HumanDuration>,
     /// Most connections from one address, or one /64 of IPv6, at once [default: 16000, or connections_max if less]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_CONNECTIONS_PER_ADDRESS_MAX")]
     pub connections_per_address_max: Option<usize>,
@@ -128,6 +134,10 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[allow(missing_docs)]
     pub mqtt: Option<MqttSettings>,
+    /// How JSON is read that is not written as it should be: JSON lines and MQTT. Only in the file.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub json: Option<JsonSettings>,
     #[command(flatten)]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[allow(missing_docs)]
@@ -183,6 +193,7 @@ pub struct Config {
     pub accept: AcceptConfig,
     pub http_bounds: Bounds,
     pub sessions_max: usize,
+    pub sessions_silent_after: Duration,
     pub patience: Patience,
     pub unfinished_bytes_max: usize,
     pub message_bytes_max: usize,
@@ -201,6 +212,7 @@ pub struct Config {
     pub mqtt_receive_max: u16,
     pub topics: Arc<Topics>,
     pub line_protocol_precision: Precision,
+    pub json: Arc<Options>,
 }
 
 /// How long a device may take.
@@ -283,6 +295,15 @@ fn aggregators(given: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
     Ok(urls)
 }
 
+/// A key of the table `[json]`, with its table.
+fn json_key(key: &str) -> &'static str {
+    match key {
+        "time_key" => "json.time_key",
+        "time_format" => "json.time_format",
+        _ => "json.ignore",
+    }
+}
+
 /// A gibibyte, in the unit of [`ByteSize`].
 const GIB: u64 = 1 << 30;
 /// The longest of most durations.
@@ -297,6 +318,8 @@ impl Settings {
         let (accept, http_bounds, patience) = (self.accept()?, self.http_bounds()?, self.patience()?);
         let aggregators = aggregators(self.aggregator)?;
         let seconds = HumanDuration::secs;
+        // By then the kernel has given up a peer that is gone: what is silent for longer has little to say.
+        let silent = time("sessions_silent_after", self.sessions_silent_after, seconds(120), 100, DAY);
         let days = |days: u64| seconds(days * 86_400);
         let bytes = |given: Option<ByteSize>, default: u64| given.map_or(default, |size| size.0);
         let size = |key, given, default, least, most| within(key, bytes(given, default), least, most);
@@ -305,7 +328,9 @@ impl Settings {
         let unfinished_bytes_max = within("unfinished_bytes_max", unfinished, 1 << 20, 1 << 40)? as usize;
         let mqtt = self.mqtt.unwrap_or_default();
         let precision = self.line_protocol.and_then(|given| given.precision).unwrap_or_default();
-        let topics = Topics::new(&mqtt.topics.unwrap_or_default(), precision);
+        let json = self.json.unwrap_or_default();
+        let options = json.check().map_err(|e| value(json_key(e.key), e.cause))?;
+        let topics = Topics::new(&mqtt.topics.unwrap_or_default(), precision, &json);
         let live = self.live.map(|given| time("live", Some(given), given, 100, DAY)).transpose()?;
         Ok(Config {
             identity: self.identity.ok_or(ConfigError::Missing("identity"))?,
@@ -322,6 +347,7 @@ impl Settings {
             patience,
             unfinished_bytes_max,
             sessions_max: within("sessions_max", self.sessions_max.unwrap_or(4), 1, 1_000)?,
+            sessions_silent_after: silent?,
             message_bytes_max: within("message_bytes_max", message_bytes_max, 1 << 10, 16 << 20)? as usize,
             readings_max: within("readings_max", self.readings_max.unwrap_or(10_000), 1, 20_000)?,
             series_max: within("series_max", self.series_max.unwrap_or(1_000), 1, 1_000_000)?,
@@ -352,6 +378,7 @@ impl Settings {
             mqtt_receive_max: within("mqtt.receive_max", mqtt.receive_max.unwrap_or(1024), 1, u16::MAX)?,
             topics: Arc::new(topics.map_err(|e| value("mqtt.topics", e))?),
             line_protocol_precision: precision,
+            json: Arc::new(options),
         })
     }
 }

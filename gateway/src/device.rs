@@ -16,14 +16,14 @@ use catchment_proto::Name;
 use catchment_settings::supervise::catch;
 use tokio::sync::watch;
 
-pub use self::desk::{Answer, Desk, Opened, Welcome};
+pub use self::desk::{Admission, Answer, Desk, Opened, Welcome, Who};
 use crate::session;
 
 /// Number of a session, unique in its process.
 pub type SessionId = u64;
 
-/// A connection of the device, with its handshake made: a session begins. When it is one too many, the oldest of the
-/// device is told to end.
+/// A connection of the device, with its handshake made: a session begins. Its first message makes it one of the device's
+/// connections, or it is refused.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Connect {

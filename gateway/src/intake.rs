@@ -233,6 +233,9 @@ impl TimeRules {
     }
 }
 
+/// How a name is written, by metric.
+type Spellings = HashMap<Box<str>, Box<str>>;
+
 /// The series that a session has used, by name: each gets an index at its first use.
 ///
 /// Bounded: beyond `max` the table starts anew with higher indexes, so a device that invents labels costs time
@@ -242,6 +245,8 @@ impl TimeRules {
 pub struct Names {
     plain: HashMap<MetricName, u32>,
     labelled: HashMap<Labels, HashMap<MetricName, u32>>,
+    /// How the names were written that are a metric's only as they are mapped: at most one a metric.
+    spellings: Option<Box<Spellings>>,
     known: usize,
     next: u32,
     max: usize,
@@ -256,6 +261,7 @@ impl Names {
         Self {
             plain: HashMap::new(),
             labelled: HashMap::new(),
+            spellings: None,
             known: 0,
             next: 0,
             max: max.max(1),
@@ -286,6 +292,7 @@ impl Names {
         if self.known >= self.max {
             self.plain.clear();
             self.labelled.clear();
+            self.spellings = None;
             self.shapes.clear();
             self.known = 0;
             self.generation += 1;
@@ -300,6 +307,45 @@ impl Names {
         }
         fresh.push((index, metric, labels.clone()));
         Ok(index)
+    }
+
+    /// Whether a name as it is written may be that of a metric to which it is mapped: no other one has been before. Two
+    /// names would be summed into one series.
+    ///
+    /// # Errors
+    /// The message for the device.
+    pub fn check_spelling(&self, written: &str, metric: &str) -> Result<(), String> {
+        let spellings = self.spellings.as_deref();
+        if written == metric && spellings.is_none() {
+            return Ok(());
+        }
+        let first = match spellings.and_then(|spellings| spellings.get(metric)) {
+            Some(first) if **first == *written => return Ok(()),
+            Some(first) => first,
+            None if written == metric || !self.is_used(metric) => return Ok(()),
+            None => metric,
+        };
+        let short = |text: &str| text.chars().take(60).collect::<String>();
+        Err(format!(
+            "{:?} and {:?} are both metric {metric}, which the first of a connection has: rename one",
+            short(written),
+            short(first)
+        ))
+    }
+
+    /// Notes how the name of a metric that is known is written.
+    pub fn note_spelling(&mut self, written: &str, metric: &str) {
+        if written != metric {
+            let spellings = self.spellings.get_or_insert_default();
+            if !spellings.contains_key(metric) {
+                spellings.insert(metric.into(), written.into());
+            }
+        }
+    }
+
+    /// Whether a series of the metric is known.
+    fn is_used(&self, metric: &str) -> bool {
+        self.plain.contains_key(metric) || self.labelled.values().any(|metrics| metrics.contains_key(metric))
     }
 
     /// How often the table started anew. An index given out under another generation may mean nothing to the device's
@@ -326,5 +372,29 @@ mod tests {
         // The bound: the table starts anew, indexes go on.
         assert_eq!(names.index("c", &Labels::none(), &mut fresh), Ok(2));
         assert_eq!(names.index("a", &Labels::none(), &mut fresh), Ok(3));
+    }
+
+    #[test]
+    fn a_metric_has_one_spelling() {
+        let mut names = Names::new(2);
+        let mut fresh = Vec::new();
+        let room = Labels::new([("room", "3")]).unwrap();
+        let mut take = |names: &mut Names, written: &str, metric: &str| {
+            names.check_spelling(written, metric)?;
+            names.index(metric, &room, &mut fresh)?;
+            names.note_spelling(written, metric);
+            Ok::<(), String>(())
+        };
+        assert_eq!(take(&mut names, "a.b", "a_b"), Ok(()));
+        assert_eq!(take(&mut names, "a.b", "a_b"), Ok(()));
+        let told = take(&mut names, "a_b", "a_b").unwrap_err();
+        assert!(told.contains("\"a_b\" and \"a.b\" are both metric a_b"), "{told}");
+        assert!(take(&mut names, "a-b", "a_b").is_err());
+        assert_eq!(take(&mut names, "c_d", "c_d"), Ok(()));
+        assert!(take(&mut names, "c.d", "c_d").unwrap_err().contains("\"c_d\""));
+        // The table starts anew.
+        assert_eq!(take(&mut names, "e", "e"), Ok(()));
+        assert_eq!(take(&mut names, "a_b", "a_b"), Ok(()));
+        assert!(names.spellings.is_none());
     }
 }

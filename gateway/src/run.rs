@@ -102,7 +102,8 @@ fn identity(config: &Config) -> Result<(GatewayId, ServerTls, ClientTls), StartE
         let found = folder.peer().identity.to_string();
         return Err(StartError::Role { folder: config.identity.clone(), found });
     };
-    Ok((id, ServerTls::new(&folder, &[ALPN_FRAMES, ALPN_MQTT])?, ClientTls::new(&folder, &[b"h2"])?))
+    let alpn: Vec<&[u8]> = [ALPN_FRAMES].into_iter().chain(ALPN_MQTT).collect();
+    Ok((id, ServerTls::taking_any(&folder, &alpn)?, ClientTls::new(&folder, &[b"h2"])?))
 }
 
 /// Opens the identity and the data folder, recovers the shards, binds the addresses.

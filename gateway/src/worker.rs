@@ -185,7 +185,8 @@ fn of_sessions(config: &Config, shards: u32) -> (Limits, Protocols, Bounds) {
         topics: Arc::clone(&config.topics),
         receive_max: NonZeroU16::new(config.mqtt_receive_max).unwrap_or(NonZeroU16::MIN),
     };
-    (limits, Protocols { precision: config.line_protocol_precision, mqtt }, Bounds::of(config, shards))
+    let (precision, json) = (config.line_protocol_precision, Arc::clone(&config.json));
+    (limits, Protocols { precision, json, mqtt }, Bounds::of(config, shards))
 }
 
 /// What lives on the worker's thread.

@@ -7,6 +7,8 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
+use crate::text;
+
 /// Marks an error as wrong usage or configuration: exit status 2 instead of 1.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", one_line(.0))]
@@ -35,7 +37,7 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
             let _ = write!(line, ": {text}");
         }
     }
-    line.split('\n').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+    text::one_line(&line)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod logging;
 pub mod places;
 mod signal;
 pub mod supervise;
+pub mod text;
 mod units;
 mod variables;
 
@@ -20,5 +21,5 @@ pub use conditions::{Conditions, Known, Severity};
 pub use lasting::{Lasting, Stand};
 pub use layer::{SettingsError, check_names, layered};
 pub use signal::shutdown_signal;
-pub use units::{ByteSize, HumanDuration, UnitError};
+pub use units::{ByteSize, HumanDuration, UnitError, parse_duration};
 pub use variables::{Sources, parse};

@@ -9,14 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// Why a text is no duration or size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    /// No duration.
-    #[error("{text:?} is no duration ({reason}): write for example 250ms, 10s, 5m, 1h 30m")]
-    Duration {
-        /// The text.
-        text: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// No duration; holds the text.
+    #[error("{0:?} is no duration: write numbers with their units, for example 250ms, 10s, 5m, 1h 30m, 30d")]
+    Duration(String),
     /// No byte size.
     #[error("{0:?} is no size: write for example 65536, 64KiB, 256MiB, 2GiB, 10GB")]
     Size(String),
@@ -42,10 +37,16 @@ impl FromStr for HumanDuration {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        humantime::parse_duration(text.trim())
-            .map(Self)
-            .map_err(|error| UnitError::Duration { text: text.to_owned(), reason: error.to_string() })
+        parse_duration(text).map(Self)
     }
+}
+
+/// Reads a duration as [`HumanDuration`] does; for flags of programs without layers of settings.
+///
+/// # Errors
+/// The text is none; the error says what one looks like.
+pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
+    humantime::parse_duration(text.trim()).map_err(|_| UnitError::Duration(text.to_owned()))
 }
 
 impl fmt::Display for HumanDuration {
@@ -167,7 +168,8 @@ mod tests {
         assert_eq!("1h 30m".parse(), Ok(HumanDuration::secs(5_400)));
         assert_eq!("250ms".parse::<HumanDuration>().unwrap().as_millis(), 250);
         for text in ["", "10", "ten seconds", "-1s"] {
-            assert!(text.parse::<HumanDuration>().is_err(), "{text}");
+            let message = text.parse::<HumanDuration>().unwrap_err().to_string();
+            assert!(message.contains("is no duration") && message.contains("10s"), "{message}");
         }
     }
 

@@ -17,7 +17,10 @@ use clap::{
     parser::ValueSource,
 };
 
-use crate::exit::{Usage, one_line};
+use crate::{
+    exit::{Usage, one_line},
+    text::distance,
+};
 
 /// Names that differ in so many letters are taken for a misspelling, wherever the letters are.
 const ALMOST: usize = 2;
@@ -38,7 +41,22 @@ impl Sources {
         let pairs = command.get_arguments().filter(from_variable).filter_map(|argument| {
             Some((argument.get_long()?.replace('-', "_"), argument.get_env()?.to_str()?.to_owned()))
         });
-        Self(pairs.collect())
+        let mut sources: BTreeMap<_, _> = pairs.collect();
+        if let Some((name, inner)) = matches.subcommand()
+            && let Some(command) = command.find_subcommand(name)
+        {
+            sources.extend(Self::of(command, inner).0);
+        }
+        Self(sources)
+    }
+
+    /// A message that begins with a flag, with the name of the variable in its place if the value came from there.
+    pub fn named(&self, message: &str) -> String {
+        let named = self.0.iter().find_map(|(key, variable)| {
+            let rest = message.strip_prefix("--")?.strip_prefix(key.replace('_', "-").as_str())?;
+            rest.starts_with([':', ' ']).then(|| format!("{variable}{rest}"))
+        });
+        named.unwrap_or_else(|| message.to_owned())
     }
 
     /// An error about the value of a key as wrong usage: under its variable's name, if the value came from there.
@@ -52,12 +70,12 @@ impl Sources {
     }
 }
 
-/// Parses the command line and the variables. Help, version and wrong usage of flags end the process, as clap does it.
+/// Parses the command line and the variables. Help and version end the process, as clap does it.
 ///
 /// `prefix` (`CATCHMENT_GATEWAY_`) is the program's own: under it, unknown variables are refused.
 ///
 /// # Errors
-/// An unknown variable, or a value of a variable that cannot be: wrong usage.
+/// An unknown variable, or flags or values that cannot be: wrong usage, in one line.
 pub fn parse<T: Parser>(prefix: Option<&str>) -> anyhow::Result<(T, Sources)> {
     let (mut command, arguments) = (T::command(), env::args_os().collect::<Vec<_>>());
     let parsed = command.try_get_matches_from_mut(&arguments);
@@ -70,14 +88,47 @@ pub fn parse<T: Parser>(prefix: Option<&str>) -> anyhow::Result<(T, Sources)> {
     }
     let matches = match parsed {
         Ok(matches) => matches,
-        Err(error) => match blamed(&error, &command, &arguments) {
-            Some(line) => return Err(Usage::wrap(anyhow::anyhow!(line))),
-            None => error.exit(),
-        },
+        Err(error) if error.use_stderr() => {
+            return Err(Usage::wrap(anyhow::anyhow!(explained(&error, &mut command, &arguments))));
+        }
+        Err(error) => error.exit(),
     };
     let sources = Sources::of(&command, &matches);
-    let parsed = T::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());
+    let parsed = T::from_arg_matches(&matches).map_err(|error| {
+        let error = error.format(&mut command);
+        Usage::wrap(anyhow::anyhow!(usage_line(&error)))
+    })?;
     Ok((parsed, sources))
+}
+
+/// A refusal of clap in one line, said of a variable where that is to blame.
+fn explained(error: &clap::Error, command: &mut Command, arguments: &[OsString]) -> String {
+    // Arguments of subcommands that were not reached cannot be shown before: the library would panic.
+    command.build();
+    blamed(error, command, arguments).unwrap_or_else(|| usage_line(error))
+}
+
+/// What clap says of wrong usage, in one line and without its drawing of the usage, which `--help` has.
+fn usage_line(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a command is missing; --help names all".to_owned();
+    }
+    let text = error.render().to_string();
+    let lines = text.lines().map(str::trim);
+    let lines =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
+    let mut said = String::new();
+    for line in lines.filter(|line| !line.is_empty()) {
+        let join = match () {
+            () if said.is_empty() => "",
+            () if said.ends_with(':') => " ",
+            () if line.starts_with("tip:") || line.starts_with('[') => "; ",
+            () => ", ",
+        };
+        said.push_str(join);
+        said.push_str(line.strip_prefix("error: ").unwrap_or(line));
+    }
+    format!("{said}; --help tells more")
 }
 
 /// The variables of a command and its subcommands.
@@ -158,21 +209,6 @@ fn is_of_a_service(rest: &str, value: &OsStr) -> bool {
         [.., "PORT"] => value.to_str().is_some_and(|value| value.contains("://")),
         words => words.windows(2).any(|pair| pair == ["SERVICE", "PORT"]),
     }
-}
-
-/// How many letters must be inserted, removed or exchanged to make one text of the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, a) in a.chars().enumerate() {
-        let mut next = vec![i + 1];
-        for ((above, b), diagonal) in row.iter().skip(1).zip(&b).zip(&row) {
-            let left = next.last().copied().unwrap_or(usize::MAX - 1);
-            next.push((above + 1).min(left + 1).min(diagonal + usize::from(a != *b)));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -258,11 +294,73 @@ mod tests {
     }
 
     #[test]
-    fn distances_are_counted_in_letters() {
-        for (a, b, letters) in
-            [("", "", 0), ("abc", "", 3), ("abc", "abc", 0), ("abc", "axc", 1), ("ab", "ba", 2)]
-        {
-            assert_eq!(distance(a, b), letters, "{a} {b}");
+    fn wrong_usage_is_one_line_that_says_what_is_missing() {
+        for (arguments, expected) in [
+            (
+                &["x", "--lisen", "a"][..],
+                "unexpected argument '--lisen' found; tip: a similar argument exists: '--listen'; --help tells more",
+            ),
+            (
+                &["x", "--connections-max"],
+                "a value is required for '--connections-max <N>' but none was supplied; --help tells more",
+            ),
+        ] {
+            let error = Options::try_parse_from(arguments).unwrap_err();
+            assert_eq!(usage_line(&error), expected);
         }
+        #[derive(Debug, Parser)]
+        struct Needs {
+            /// Two that are needed
+            #[arg(long)]
+            _one: String,
+            #[arg(long)]
+            _two: String,
+        }
+        let line = usage_line(&Needs::try_parse_from(["x"]).unwrap_err());
+        assert!(line.starts_with("the following required arguments were not provided: --"), "{line}");
+        assert!(!line.contains('\n') && !line.contains("Usage"), "{line}");
+    }
+
+    #[test]
+    fn a_message_that_begins_with_a_flag_names_the_variable_that_gave_the_value() {
+        let sources = Sources([("log_format".to_owned(), "CATCHMENT_LOG_FORMAT".to_owned())].into());
+        assert_eq!(sources.named("--log-format: no such form"), "CATCHMENT_LOG_FORMAT: no such form");
+        assert_eq!(sources.named("--log-format-x: no such form"), "--log-format-x: no such form");
+        assert_eq!(sources.named("--log: no filter"), "--log: no filter");
+    }
+
+    #[test]
+    fn a_wrong_value_of_one_subcommand_is_told_whatever_others_there_are() {
+        #[derive(Debug, Parser)]
+        #[allow(dead_code)]
+        enum Commands {
+            /// Has an argument of its own
+            First {
+                /// Any
+                #[arg(long, value_name = "ANY")]
+                any: Option<String>,
+            },
+            /// Takes a number
+            Second {
+                /// The number
+                #[arg(long)]
+                number: Option<u32>,
+            },
+        }
+        let arguments: Vec<OsString> = ["x", "second", "--number", "many"].map(Into::into).into();
+        let mut command = Commands::command();
+        let error = command.try_get_matches_from_mut(&arguments).unwrap_err();
+        let line = explained(&error, &mut command, &arguments);
+        assert!(line.contains("number") && line.ends_with("--help tells more"), "{line}");
+    }
+
+    #[test]
+    fn variables_of_subcommands_are_known_as_sources() {
+        let command =
+            Command::new("x").subcommand(Command::new("ask").arg(Arg::new("path").long("path").env("PATH")));
+        let matches = command.clone().get_matches_from(["x", "ask"]);
+        assert_eq!(Sources::of(&command, &matches).named("--path: bad"), "PATH: bad");
+        let matches = command.clone().get_matches_from(["x", "ask", "--path", "y"]);
+        assert_eq!(Sources::of(&command, &matches).named("--path: bad"), "--path: bad");
     }
 }

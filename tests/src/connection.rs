@@ -101,6 +101,24 @@ impl Connection {
         Self::over(TcpStream::connect(addr).await?, credentials, protocol).await
     }
 
+    /// As [`Connection::open`] with JSON lines, but offers this protocol in the handshake.
+    ///
+    /// # Errors
+    /// See [`Connection::open`].
+    pub async fn offering(addr: SocketAddr, credentials: Credentials<'_>, alpn: &[u8]) -> io::Result<Self> {
+        let stream = credentials.secure(TcpStream::connect(addr).await?, Some(alpn)).await?;
+        Ok(Self { stream, protocol: Protocol::Json, buffer: Vec::new() })
+    }
+
+    /// All that comes up to the orderly end.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub async fn rest(&mut self) -> io::Result<String> {
+        while self.stream.read_buf(&mut self.buffer).await? > 0 {}
+        Ok(String::from_utf8_lossy(&std::mem::take(&mut self.buffer)).into_owned())
+    }
+
     /// As [`Connection::open`], with so little room for what comes back that a peer's answers are soon stuck.
     ///
     /// # Errors

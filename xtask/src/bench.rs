@@ -26,7 +26,7 @@ const REFERENCES: [packages::Package; 3] = [
 /// What is measured, and how long.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Only these figures: frames, json, line-protocol, mqtt, singles, handshakes, idle, uplink, aggregator, latency, sharing, growth
+    /// Only these figures: frames, json, line-protocol, mqtt, singles, handshakes, idle, uplink, aggregator, latency, fair, sharing, growth
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
     /// Length of one measurement

@@ -11,6 +11,8 @@ use promql_parser::{
 };
 use regex::{Regex, RegexBuilder};
 
+mod text;
+
 /// Longest selector in bytes.
 const SELECTOR_BYTES_MAX: usize = 4_096;
 /// Most matchers of one selector.
@@ -90,7 +92,16 @@ impl Selector {
         if text.len() > SELECTOR_BYTES_MAX {
             return Err(SelectorError::TooLong(text.len()));
         }
-        match parser::parse(text).map_err(|error| SelectorError::Syntax(readable(&error)))? {
+        let text = text::without_raw_strings(text);
+        let parsed = match parser::parse(&text) {
+            Ok(Expr::VectorSelector(selector)) => Ok(Expr::VectorSelector(selector)),
+            // A metric may be called like a keyword, a function or a number: `on`, `count`, `inf`.
+            other => match text::name_as_matcher(&text, METRIC_LABEL).map(|text| parser::parse(&text)) {
+                Some(Ok(Expr::VectorSelector(selector))) => Ok(Expr::VectorSelector(selector)),
+                _ => other,
+            },
+        };
+        match parsed.map_err(|error| SelectorError::Syntax(readable(&error)))? {
             Expr::VectorSelector(selector) => Self::from_parsed(selector),
             Expr::MatrixSelector(_) => Err(SelectorError::Unsupported("a range in brackets")),
             Expr::Call(_) | Expr::Aggregate(_) => Err(SelectorError::Unsupported("a function")),

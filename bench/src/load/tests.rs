@@ -5,7 +5,7 @@ use catchment_gateway::{
     decode::{
         Decoded, Limits,
         frames::{FrameNames, decode_frame},
-        json::decode_line,
+        json::{Options, decode_line},
         line_protocol::{self as lines, Precision},
     },
     intake::{Intake, Names, TimeRules},
@@ -78,7 +78,7 @@ fn json_lines_are_what_the_gateway_takes() {
         }
         for (ordinal, line) in (1..).zip(out.split_inclusive(|byte| *byte == b'\n')) {
             let Gateway { names, rules, intake } = &mut gateway;
-            decode_line(line, ordinal, names, rules, &Limits::default(), intake);
+            decode_line(line, &Options::default(), ordinal, names, rules, &Limits::default(), intake);
         }
         let numbers: Vec<_> = gateway.intake.heads.iter().map(|head| head.seq).collect();
         assert_eq!(numbers.len(), 500);
@@ -113,7 +113,7 @@ fn publishes_follow_the_standard() {
         assert_eq!(&out[2..13], b"\x00\x09telemetry");
         assert_eq!(out[13..15], number.to_be_bytes());
         let Gateway { names, rules, intake } = &mut gateway;
-        decode_line(&out[15..], number.into(), names, rules, &Limits::default(), intake);
+        decode_line(&out[15..], &Options::default(), number.into(), names, rules, &Limits::default(), intake);
     }
     gateway.check(500, 1);
 }

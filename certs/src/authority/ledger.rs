@@ -79,6 +79,9 @@ impl Issued {
     }
 }
 
+/// Lines that cannot be read are named one by one up to this number.
+const NOTED_MAX: u64 = 10;
+
 /// What all entries together say.
 #[derive(Clone, Debug, Default)]
 pub struct History {
@@ -88,6 +91,8 @@ pub struct History {
     pub revoked: HashMap<Serial, Timestamp>,
     /// Number of the newest revocation list, 0 when there is none.
     pub crl_number: u64,
+    /// Lines that cannot be read. What they said is not known: it may be a certificate or a revocation.
+    pub damaged: u64,
 }
 
 impl History {
@@ -133,7 +138,8 @@ impl Ledger {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Reads all entries. A last line without its end is left out, and told by `note`.
+    /// Reads all entries. A last line without its end and lines that cannot be read are left out, and told by `note`:
+    /// one bad line must not keep anybody from revoking.
     pub(crate) fn read(&mut self, note: &mut dyn FnMut(String)) -> Result<History, AuthorityError> {
         let mut text = Vec::new();
         self.file.seek(SeekFrom::Start(0)).map_err(FileError::at("read", &self.path))?;
@@ -148,12 +154,18 @@ impl Ledger {
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            let entry = serde_json::from_slice(line).map_err(|error| AuthorityError::Ledger {
-                path: self.path.clone(),
-                line: index + 1,
-                error,
-            })?;
-            history.take(entry);
+            match serde_json::from_slice(line) {
+                Ok(entry) => history.take(entry),
+                Err(error) => {
+                    history.damaged += 1;
+                    if history.damaged <= NOTED_MAX {
+                        note(self.damaged_note(index + 1, &error));
+                    }
+                }
+            }
+        }
+        if history.damaged > NOTED_MAX {
+            note(format!("{}: {} lines cannot be read in all", self.path.display(), history.damaged));
         }
         Ok(history)
     }
@@ -198,6 +210,14 @@ impl Ledger {
             start = block_start;
         }
         Ok((0, usize::try_from(length).unwrap_or(usize::MAX)))
+    }
+
+    fn damaged_note(&self, line: usize, error: &serde_json::Error) -> String {
+        format!(
+            "{} line {line} cannot be read and is left out: {error}; it may be a certificate or a revocation, so restore the \
+             line from a backup; until then, what crl.pem revokes stays revoked",
+            self.path.display()
+        )
     }
 
     fn torn_note(&self, bytes: usize) -> String {

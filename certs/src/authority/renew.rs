@@ -56,7 +56,7 @@ impl Authority {
             return Err(content(format!("the certificate is of {}, not of {identity}", peer.identity)));
         }
         let mut ledger = self.ledger()?;
-        let history = ledger.read(note)?;
+        let history = self.known(&mut ledger, note)?;
         self.check_renewable(&der, &peer, &history, &dir)?;
         let hosts = if hosts.is_empty() { hosts_of(&old).map_err(wrong)? } else { hosts.to_vec() };
         let key = SubjectPublicKeyInfo::from_der(old.public_key().raw)?;

@@ -4,10 +4,15 @@
 //! ledger. Its number rises with every list. The list goes to `PKI/crl.pem` and to the identities of servers and
 //! operators that lie in the PKI folder; other copies are the user's to renew.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
 use jiff::Timestamp;
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
+use rustls::pki_types::{CertificateRevocationListDer, pem::PemObject as _};
+use x509_parser::{prelude::FromDer as _, revocation_list::CertificateRevocationList};
 
 use super::{
     Authority, AuthorityError, Entry, History, LEDGER_FILE, Ledger, lifetime_of_days, now,
@@ -58,9 +63,9 @@ impl Authority {
     ) -> Result<RevokeReport, AuthorityError> {
         let _lock = self.lock()?;
         let mut ledger = self.ledger()?;
-        let mut history = ledger.read(note)?;
+        let mut history = self.known(&mut ledger, note)?;
         let time = now();
-        let found: Vec<Serial> = history
+        let mut found: Vec<Serial> = history
             .issued
             .iter()
             .filter(|issued| match what {
@@ -69,6 +74,16 @@ impl Authority {
             })
             .map(|issued| issued.serial.clone())
             .collect();
+        if found.is_empty()
+            && history.damaged > 0
+            && let RevokeWhat::Serial(serial) = what
+        {
+            // The line that cannot be read may be its own. A revocation too many harms nobody.
+            note(format!(
+                "no line that can be read knows serial number {serial}; it is revoked all the same"
+            ));
+            found.push(serial.clone());
+        }
         if found.is_empty() {
             let what = match what {
                 RevokeWhat::Serial(serial) => format!("with serial number {serial}"),
@@ -97,7 +112,7 @@ impl Authority {
     ) -> Result<RevokeReport, AuthorityError> {
         let _lock = self.lock()?;
         let mut ledger = self.ledger()?;
-        let history = ledger.read(note)?;
+        let history = self.known(&mut ledger, note)?;
         self.write_crl(&mut ledger, &history, days, note)
     }
 
@@ -114,14 +129,20 @@ impl Authority {
         let epoch = rcgen::date_time_ymd(1970, 1, 1);
         let kept =
             |not_after: Timestamp| not_after.checked_add(KEPT_AFTER_END).map_or(true, |until| until >= time);
-        let revoked_certs: Vec<RevokedCertParams> = history
-            .issued
+        let ends: HashMap<&Serial, Timestamp> =
+            history.issued.iter().map(|issued| (&issued.serial, issued.not_after)).collect();
+        let mut revoked: Vec<(&Serial, &Timestamp)> = history
+            .revoked
             .iter()
-            .filter(|issued| kept(issued.not_after))
-            .filter_map(|issued| history.revoked.get(&issued.serial).map(|at| (issued, *at)))
-            .map(|(issued, at)| RevokedCertParams {
-                serial_number: SerialNumber::from_slice(issued.serial.as_bytes()),
-                revocation_time: rcgen_time(epoch, at),
+            // One whose end is not known stays.
+            .filter(|(serial, _)| ends.get(*serial).is_none_or(|end| kept(*end)))
+            .collect();
+        revoked.sort();
+        let revoked_certs: Vec<RevokedCertParams> = revoked
+            .iter()
+            .map(|(serial, at)| RevokedCertParams {
+                serial_number: SerialNumber::from_slice(serial.as_bytes()),
+                revocation_time: rcgen_time(epoch, **at),
                 reason_code: None,
                 invalidity_date: None,
             })
@@ -143,6 +164,55 @@ impl Authority {
         files::replace_file(&self.dir.join(CRL_FILE), pem.as_bytes(), PUBLIC)?;
         let copies = self.renew_copies(history, pem.as_bytes())?;
         Ok(RevokeReport { crl_number, listed, copies, ..RevokeReport::default() })
+    }
+
+    /// All that the ledger knows, and where lines of it are damaged also what the present list revokes: nothing that
+    /// was revoked is taken for valid, and no number of a list is used twice. The caller holds the lock.
+    pub(super) fn known(
+        &self,
+        ledger: &mut Ledger,
+        note: &mut dyn FnMut(String),
+    ) -> Result<History, AuthorityError> {
+        let mut history = ledger.read(note)?;
+        if history.damaged > 0 {
+            let (number, listed) = self.present_crl()?;
+            history.crl_number = history.crl_number.max(number);
+            for (serial, at) in listed {
+                history.revoked.entry(serial).or_insert(at);
+            }
+        }
+        Ok(history)
+    }
+
+    /// Number of the present revocation list, and what it revokes; 0 and nothing where there is none.
+    fn present_crl(&self) -> Result<(u64, Vec<(Serial, Timestamp)>), AuthorityError> {
+        let Some(pem) = self.crl_pem()? else { return Ok((0, Vec::new())) };
+        let path = self.dir.join(CRL_FILE);
+        // Without the list and without the line, a revocation would be forgotten.
+        let refused = |reason: String| AuthorityError::Content {
+            path: path.clone(),
+            reason: format!(
+                "{reason}; the ledger has lines that cannot be read, so bring back one of both from a backup"
+            ),
+        };
+        let der =
+            CertificateRevocationListDer::from_pem_slice(&pem).map_err(|error| refused(error.to_string()))?;
+        let (_, list) =
+            CertificateRevocationList::from_der(der.as_ref()).map_err(|error| refused(error.to_string()))?;
+        let number = list.crl_number().map_or(0, |number| {
+            number
+                .to_bytes_be()
+                .iter()
+                .fold(0_u64, |sum, byte| sum.saturating_mul(256).saturating_add((*byte).into()))
+        });
+        let revoked = list.iter_revoked_certificates().map(|entry| {
+            let serial =
+                Serial::from_bytes(entry.raw_serial()).map_err(|error| refused(error.to_string()))?;
+            let at = Timestamp::from_second(entry.revocation_date.timestamp())
+                .map_err(|error| refused(error.to_string()))?;
+            Ok((serial, at))
+        });
+        Ok((number, revoked.collect::<Result<_, AuthorityError>>()?))
     }
 
     /// Renews the copies of those who check certificates of others and of whom there are few: all but

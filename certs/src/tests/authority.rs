@@ -80,7 +80,7 @@ fn nothing_is_overwritten() {
     fs::remove_file(pki.authority.dir().join("ca.pem")).unwrap();
     let again = Authority::init(pki.authority.dir(), &domain, 1);
     assert!(matches!(again, Err(AuthorityError::HalfRoot { .. })));
-    assert!(matches!(Authority::open(pki.authority.dir()), Err(AuthorityError::NoRoot { .. })));
+    assert!(matches!(Authority::open(pki.authority.dir()), Err(AuthorityError::HalfRoot { .. })));
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::{collections::HashSet, fs, io::Write as _, path::PathBuf};
 
-use super::support::{Pki, no_note};
+use super::support::{Pki, identity, no_note};
 use crate::{
     Role,
-    authority::{Authority, AuthorityError},
+    authority::{Authority, AuthorityError, RevokeWhat},
 };
 
 fn ledger(pki: &Pki) -> PathBuf {
@@ -60,13 +60,55 @@ fn a_torn_last_line_is_told_and_cut() {
 }
 
 #[test]
-fn a_damaged_line_is_an_error_with_its_number() {
+fn a_damaged_line_is_named_and_blocks_nothing() {
     let pki = Pki::new();
-    pki.issue(Role::Device, "a");
+    for name in ["a", "b", "c"] {
+        pki.issue(Role::Device, name);
+    }
+    let of = |name: &str| RevokeWhat::Identity(identity(Role::Device, "berlin", name));
+    pki.authority.revoke(&of("a"), &mut no_note).unwrap();
     let text = fs::read_to_string(ledger(&pki)).unwrap();
-    fs::write(ledger(&pki), format!("{{\"event\":\"revoked\"\n{text}")).unwrap();
-    let error = pki.authority.history(&mut no_note).unwrap_err();
-    assert!(matches!(error, AuthorityError::Ledger { line: 1, .. }), "{error}");
+    let lines: Vec<&str> = text.lines().collect();
+    let revoked = lines.iter().position(|line| line.contains("revoked")).unwrap();
+    let b = lines.iter().position(|line| line.contains("\"b\"")).unwrap();
+    let serial = pki.authority.history(&mut no_note).unwrap().issued[1].serial.clone();
+    // The revocation of `a` and the issue of `b` are damaged.
+    let damaged: Vec<&str> = lines
+        .iter()
+        .enumerate()
+        .map(|(index, line)| if index == revoked || index == b { "{\"event\":\"rev\u{0}" } else { line })
+        .collect();
+    fs::write(ledger(&pki), damaged.join("\n") + "\n").unwrap();
+
+    let mut notes = Vec::new();
+    let rows = pki.authority.list(None, &mut |note| notes.push(note)).unwrap();
+    assert_eq!(rows.len(), 2, "what can be read is listed");
+    assert!(notes.len() == 2 && notes[0].contains(&format!("line {}", b + 1)), "{notes:?}");
+    let ignore = &mut |_: String| ();
+    assert_eq!(pki.authority.refresh_crl(5, ignore).unwrap().listed, 1, "a stays revoked");
+    let report = pki.authority.revoke(&of("c"), ignore).unwrap();
+    assert_eq!((report.revoked.len(), report.listed), (1, 2));
+    let report = pki.authority.revoke(&RevokeWhat::Serial(serial), ignore).unwrap();
+    assert_eq!(report.listed, 3, "one whose own line is damaged can be revoked");
+    pki.authority.issue(&pki.request(Role::Device, "d"), ignore).unwrap();
+
+    // Neither the line nor the list: nothing is forgotten silently.
+    fs::write(pki.authority.dir().join("crl.pem"), "no list").unwrap();
+    let error = pki.authority.refresh_crl(5, ignore).unwrap_err().to_string();
+    assert!(error.contains("crl.pem") && error.contains("backup"), "{error}");
+}
+
+#[test]
+fn a_missing_key_is_not_answered_with_an_init_that_refuses() {
+    let pki = Pki::new();
+    let dir = pki.authority.dir().to_owned();
+    fs::rename(dir.join("ca.key"), dir.join("away")).unwrap();
+    let error = Authority::open(&dir).unwrap_err();
+    assert!(matches!(error, AuthorityError::NoKey { .. }), "{error}");
+    assert!(error.to_string().contains("backup") && error.to_string().contains("init --dir NEW"), "{error}");
+    fs::rename(dir.join("away"), dir.join("ca.key")).unwrap();
+    fs::remove_file(dir.join("ca.pem")).unwrap();
+    assert!(matches!(Authority::open(&dir).unwrap_err(), AuthorityError::HalfRoot { .. }));
 }
 
 #[test]

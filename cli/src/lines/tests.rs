@@ -49,3 +49,20 @@ fn what_is_no_message_is_refused() {
     // Deep nesting is no way to exhaust the stack.
     assert!(one(&format!("{{\"a\":{}1", "[".repeat(1 << 20))).is_err());
 }
+
+#[test]
+fn what_a_gateway_keeps_is_sent() {
+    for word in ["nan", "-nan", "NaN", "inf", "-Infinity", "1.#QNAN", "nan(0x1)"] {
+        let line = format!(r#"{{"ts":1,"values":{{"a":{word},"b":"x:nan,"}}}}"#);
+        let members = format!(r#""ts":1,"values":{{"a":{word},"b":"x:nan,"}}"#);
+        assert_eq!(messages(&line, 5), [Ok(members)]);
+        let line = format!(r#"[{{"ts":1,"a":{word}}},{{"ts":2,"b":3}}]"#);
+        let elements = [Ok(format!(r#""ts":1,"a":{word}"#)), Ok(r#""ts":2,"b":3"#.to_owned())];
+        assert_eq!(messages(&line, 5), elements);
+    }
+    // What stands around a line is not its.
+    assert_eq!(messages("\u{feff}{\"ts\":1,\"a\":2}\0\r", 5), [Ok(r#""ts":1,"a":2"#.to_owned())]);
+    for line in [r#"{"a":nano}"#, "nan", r#"{"a":nan"#, "\u{a0}{\"a\":1}"] {
+        assert!(matches!(&*messages(line, 5), [Err(LineError::Json(_))]), "{line}");
+    }
+}

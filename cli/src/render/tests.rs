@@ -14,6 +14,7 @@ fn answer_of_one_point() -> Answer {
                 values: vec![Some(60.0), Some(21.4), Some(22.0)],
             }],
         }],
+        nothing_selected: None,
     }
 }
 
@@ -133,4 +134,52 @@ fn numbers_for_people_are_short() {
     assert_eq!(rounded("count", Some(12.0)), "12");
     assert_eq!(rounded("p99", None), "-");
     assert_eq!(rounded("first_time", Some(1_795_341_600.5)), "2026-11-22T10:00:00.500Z");
+}
+
+#[test]
+fn a_spreadsheet_calculates_no_text() {
+    for (text, cell) in [
+        ("=1+1", "'=1+1"),
+        ("+a", "'+a"),
+        ("-a", "'-a"),
+        ("@a", "'@a"),
+        (" =a", "' =a"),
+        ("-5", "-5"),
+        ("+5.5e3", "+5.5e3"),
+        ("-inf", "'-inf"),
+        ("-1+2", "'-1+2"),
+        ("\t=a", "\u{fffd}=a"),
+        ("\r=a", "\u{fffd}=a"),
+        ("a=b", "a=b"),
+        ("x\u{202e}y", "x\u{fffd}y"),
+        ("", ""),
+    ] {
+        assert_eq!(text_cell(text), cell, "{text:?}");
+    }
+    let mut answer = answer_of_one_point();
+    answer.series[0].labels = [("device".to_owned(), "=cmd".to_owned())].into();
+    answer.series[0].points[0].values = vec![Some(-5.0); answer.aggregates.len()];
+    let text = answer_text(&answer, &by_device(), AnswerFormat::Csv);
+    let line = text.lines().nth(1).unwrap();
+    assert!(line.starts_with("'=cmd,") && line.contains(",-5"), "numbers stay numbers: {line}");
+}
+
+#[test]
+fn nothing_turns_a_line_around_and_json_means_the_same() {
+    let mut answer = answer_of_one_point();
+    let value = "a\u{202e}b\u{7f}\u{feff}é".to_owned();
+    answer.series[0].labels = [("device".to_owned(), value.clone())].into();
+    for format in [AnswerFormat::Table, AnswerFormat::Csv, AnswerFormat::Json] {
+        let text = answer_text(&answer, &by_device(), format);
+        assert!(!text.replace('\n', "").contains(is_acting), "{text:?}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&answer_json(&answer)).unwrap();
+    assert_eq!(json["series"][0]["labels"]["device"], value);
+}
+
+#[test]
+fn nothing_selected_is_told_apart_from_nothing_delivered() {
+    let answer = Answer { nothing_selected: Some("no series is selected".to_owned()), ..Answer::default() };
+    let text = answer_text(&answer, &[], AnswerFormat::Table);
+    assert_eq!(text, "no readings\nno series is selected\n");
 }

@@ -1,6 +1,10 @@
 //! JSON lines: a connection in one piece and in pieces, and the input as one line.
 
-use catchment_gateway::decode::{Decoded, Lines, json, refuse_too_long};
+use catchment_gateway::decode::{
+    Decoded, Lines,
+    json::{self, Options},
+    refuse_too_long,
+};
 
 use super::{Target, lines::feed, pieces, rig::Rig};
 
@@ -47,6 +51,16 @@ pub(super) const TARGET: Target = Target {
         b"-Infinity",
         b"Infinity",
         b"1e400",
+        b"nan",
+        b"-inf",
+        b"nan(0x1)",
+        b"1.#QNAN",
+        b"None",
+        b"\xef\xbb\xbf",
+        b"\x00",
+        b"PM2.5",
+        b"\"a.b\":1,",
+        b"\"a_b\":1,",
         b"\"site\":\"x\"",
         b"{\"a\":1}\n",
         b"{\"seq\":1,\"a\":1},",
@@ -56,11 +70,11 @@ pub(super) const TARGET: Target = Target {
     bytes_a_byte: 160,
 };
 
-fn line(rig: &mut Rig, line: Option<&[u8]>, ordinal: u64) {
+fn line(rig: &mut Rig, line: Option<&[u8]>, options: &Options, ordinal: u64) {
     let before = rig.counts();
     let Rig { names, rules, limits, intake, .. } = rig;
     let decoded = match line {
-        Some(line) => json::decode_line(line, ordinal, names, rules, limits, intake),
+        Some(line) => json::decode_line(line, options, ordinal, names, rules, limits, intake),
         None => {
             refuse_too_long(limits, ordinal, intake);
             Decoded::Refused
@@ -69,23 +83,27 @@ fn line(rig: &mut Rig, line: Option<&[u8]>, ordinal: u64) {
     rig.settle(decoded, before);
 }
 
-fn connection(input: &[u8], sizes: impl Iterator<Item = usize>) -> Rig {
+fn connection(input: &[u8], options: &Options, sizes: impl Iterator<Item = usize>) -> Rig {
     let mut rig = Rig::new();
     let bytes_max = rig.limits.message_bytes_max;
     let mut ordinal = 0;
     feed(&mut Lines::json(bytes_max), bytes_max, input, sizes, |next| {
         ordinal += 1;
-        line(&mut rig, next, ordinal);
+        line(&mut rig, next, options, ordinal);
     });
     rig.check();
     rig
 }
 
 fn run(input: &[u8]) -> u64 {
-    let whole = connection(input, std::iter::empty());
-    whole.assert_same(&connection(input, pieces(input)));
+    run_with(input, &Options::default())
+}
+
+pub(super) fn run_with(input: &[u8], options: &Options) -> u64 {
+    let whole = connection(input, options, std::iter::empty());
+    whole.assert_same(&connection(input, options, pieces(input)));
     let mut alone = Rig::new();
-    line(&mut alone, Some(input), 1);
+    line(&mut alone, Some(input), options, 1);
     alone.check();
     whole.signature() ^ alone.signature().rotate_left(1)
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use catchment_gateway::{
-    decode::line_protocol::Precision,
+    decode::{json::JsonSettings, line_protocol::Precision},
     mqtt::topics::{PayloadKind, TopicSetting, Topics, Verdict},
 };
 
@@ -73,7 +73,7 @@ static TOPICS: LazyLock<Topics> = LazyLock::new(|| {
         "##,
     )
     .expect("the patterns are right");
-    Topics::new(&given, Precision::Nanoseconds).expect("the patterns are right")
+    Topics::new(&given, Precision::Nanoseconds, &JsonSettings::default()).expect("the patterns are right")
 });
 
 fn run(input: &[u8]) -> u64 {
@@ -98,7 +98,7 @@ fn run(input: &[u8]) -> u64 {
     rig.check();
     // As a pattern: refused with a cause, or it matches what it says.
     let given = BTreeMap::from([(topic.clone().into_owned(), TopicSetting::from(PayloadKind::Json))]);
-    let pattern = Topics::new(&given, Precision::Nanoseconds);
+    let pattern = Topics::new(&given, Precision::Nanoseconds, &JsonSettings::default());
     let literal = !topic.contains(['+', '#', '{', '}']);
     if let Ok(topics) = &pattern
         && literal

@@ -32,10 +32,11 @@ fn values_out_of_range_are_named() {
     assert!(error(Settings { shards: Some(0), ..given() }).starts_with("shards"));
     // Every duration has a least and a most, which the refusal names.
     type Set = fn(&mut Settings, HumanDuration);
-    let durations: [(&str, u64, Set); 7] = [
+    let durations: [(&str, u64, Set); 8] = [
         ("grace", 0, |s, d| s.grace = Some(d)),
         ("live", 100, |s, d| s.live = Some(d)),
         ("handshake_timeout", 100, |s, d| s.handshake_timeout = Some(d)),
+        ("sessions_silent_after", 100, |s, d| s.sessions_silent_after = Some(d)),
         ("past_max", 1_000, |s, d| s.past_max = Some(d)),
         ("future_max", 1_000, |s, d| s.future_max = Some(d)),
         ("uplink_ack_timeout", 100, |s, d| s.uplink_ack_timeout = Some(d)),
@@ -61,8 +62,8 @@ fn values_out_of_range_are_named() {
 
 /// The settings of a file, without those that are always needed.
 fn file(text: &str) -> Result<Config, ConfigError> {
-    let Settings { mqtt, line_protocol, .. } = toml::from_str(text).unwrap();
-    Settings { mqtt, line_protocol, ..given() }.check()
+    let Settings { mqtt, line_protocol, json, .. } = toml::from_str(text).unwrap();
+    Settings { mqtt, line_protocol, json, ..given() }.check()
 }
 
 #[test]
@@ -79,6 +80,20 @@ fn protocols_have_their_tables() {
     assert!(error("[mqtt.topics]\n'a+' = 'json'").starts_with("mqtt.topics: \"a+\": level"));
     let unknown = |text: &str| toml::from_str::<Settings>(text).unwrap_err().message().to_owned();
     assert!(unknown("[mqtt]\nrecieve_max = 7").contains("recieve_max"));
+    assert!(unknown("[json]\nnumeric_string = true").contains("numeric_string"));
+    assert!(error("[json]\ntime_format = 's'").starts_with("json.time_format: "));
+    assert!(error("[json]\nignore = ['ts']").starts_with("json.ignore: "));
+    let topic = error("[mqtt.topics]\n'a' = { payload = 'json', time_key = 'seq' }");
+    assert!(topic.starts_with("mqtt.topics: \"a\": time_key: "), "{topic}");
+    assert!(
+        error("[mqtt.topics]\n'a' = { payload = 'influx', ignore = ['x'] }").contains("payload \"json\"")
+    );
+    assert!(
+        file(
+            "[json]\nignore = ['x']\n[mqtt.topics]\n'a' = { payload = 'json', time_key = 'x', ignore = [] }"
+        )
+        .is_ok()
+    );
     assert!(unknown("[line_protocol]\nprecison = 's'").contains("precison"));
 }
 

@@ -5,7 +5,7 @@ use catchment_proto::Labels;
 use hashbrown::HashMap;
 use proptest::prelude::*;
 
-use super::{Decoded, Limits};
+use super::{Decoded, Limits, json::Options};
 use crate::intake::{Intake, Names, Reason, TimeRules};
 
 /// The gateway's clock in the tests, Unix milliseconds.
@@ -42,8 +42,14 @@ impl Fixture {
 
     /// Decodes a JSON line.
     pub(crate) fn json(&mut self, line: impl AsRef<[u8]>, ordinal: u64) -> Decoded {
+        self.json_with(line, &Options::default(), ordinal)
+    }
+
+    /// Decodes a JSON line with the options of a configuration.
+    pub(crate) fn json_with(&mut self, line: impl AsRef<[u8]>, options: &Options, ordinal: u64) -> Decoded {
         super::json::decode_line(
             line.as_ref(),
+            options,
             ordinal,
             &mut self.names,
             &self.rules,

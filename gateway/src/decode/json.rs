@@ -11,13 +11,19 @@
 //!   member is a reading. Of the wrong type they make us refuse the object's readings: without them the
 //!   readings would land at a wrong time or in a wrong series.
 //! * Nested objects are flattened with `_`. A name given twice in one object counts once, the first time.
-//! * `NaN` and `Infinity`, which are no JSON but which some libraries write, are refused one by one.
+//! * Names are mapped as in line protocol (`names`). Two that are one metric's then are never summed: the first
+//!   one of a connection has it, others are refused.
+//! * `nan`, `-Infinity` and their like, which are no JSON but which many libraries write, are refused one by one: see
+//!   `tokens`. Byte order marks and NUL bytes at both ends are passed over.
+//! * [`Options`] say what else devices write.
 //! * Array elements with a `seq` are a message each, all others of the array are one message together. In the payload of
 //!   another protocol `seq` is left aside, whatever it is: that protocol numbers its messages.
 
 mod known;
+mod options;
 mod outline;
 mod scalar;
+pub mod tokens;
 mod walk;
 
 use std::fmt;
@@ -27,8 +33,9 @@ use catchment_proto::Labels;
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+pub use self::options::{JsonSettings, Options, OptionsError, Strings, TimeFormat};
 use self::outline::Outline;
-use super::{Decoded, Limits, excerpt, sink::Sink};
+use super::{Decoded, Limits, lines, sink::Sink};
 use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind};
 
 /// Decodes one line (or payload) into the intake.
@@ -37,47 +44,73 @@ use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind};
 /// cannot be parsed.
 pub fn decode_line(
     line: &[u8],
+    options: &Options,
     ordinal: u64,
     names: &mut Names,
     rules: &TimeRules,
     limits: &Limits,
     intake: &mut Intake,
 ) -> Decoded {
-    decode(line, &mut Sink::new(intake, names, rules, limits, ordinal))
+    decode(line, options, &mut Sink::new(intake, names, rules, limits, ordinal))
 }
 
 /// Decodes JSON, which may run over several lines, into the sink.
-pub(crate) fn decode(json: &[u8], sink: &mut Sink<'_>) -> Decoded {
+pub(crate) fn decode(json: &[u8], options: &Options, sink: &mut Sink<'_>) -> Decoded {
     if sink.refuse_too_long(json.len()) {
         return Decoded::Refused;
     }
     let Ok(text) = std::str::from_utf8(json) else {
-        return sink.refuse_message(Reason::Malformed, || "not valid UTF-8".to_owned());
+        return sink.refuse_message(Reason::Malformed, || not_utf8(json).to_owned());
     };
     let mark = sink.mark();
-    let error = match value(text, sink) {
+    let error = match value(text, options, sink) {
         Ok(decoded) => return decoded,
         Err(error) => error,
     };
     sink.rewind(mark);
-    if let Some(text) = scalar::without_nan(text) {
-        match value(&text, sink) {
-            Ok(decoded) => return decoded,
-            Err(_) => sink.rewind(mark),
-        }
+    mend(text, options, sink).unwrap_or_else(|| {
+        sink.rewind(mark);
+        sink.refuse_message(Reason::Malformed, || format!("not JSON: {error}"))
+    })
+}
+
+/// Decodes what is JSON but for what many devices write into it; `None` when it is none then either.
+#[cold]
+fn mend(text: &str, options: &Options, sink: &mut Sink<'_>) -> Option<Decoded> {
+    let mark = sink.mark();
+    let trimmed = lines::trim(text);
+    if tokens::is_word(trimmed) {
+        let word = trimmed.to_owned();
+        return Some(sink.refuse_message(Reason::NotANumber, || {
+            format!("{word} is no number, and readings are an object or an array of objects")
+        }));
     }
-    sink.refuse_message(Reason::Malformed, || format!("not JSON: {error}"))
+    if trimmed.len() < text.trim_ascii().len()
+        && let Ok(decoded) = value(trimmed, options, sink)
+    {
+        return Some(decoded);
+    }
+    sink.rewind(mark);
+    value(&tokens::marked(trimmed)?, options, sink).ok()
+}
+
+/// What bytes are that are no UTF-8, as far as that can be told.
+fn not_utf8(bytes: &[u8]) -> &'static str {
+    match bytes {
+        [0xfe, 0xff, ..] | [0xff, 0xfe, ..] => "not valid UTF-8 but UTF-16: text is UTF-8 here",
+        _ => "not valid UTF-8",
+    }
 }
 
 /// Decodes a line's value; an error of syntax may leave readings behind, which the caller takes back.
-fn value(text: &str, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> {
+fn value(text: &str, options: &Options, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> {
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => {
-            if known::object(text, sink).is_some() {
+            if options.is_plain() && known::object(text, sink).is_some() {
                 sink.end_message();
                 return Ok(Decoded::Message);
             }
-            let outline: Outline<'_> = serde_json::from_str(text)?;
+            let outline = Outline::of(text, options)?;
             if let Some(hello) = outline.hello() {
                 if !sink.ends {
                     return Ok(sink.refuse_message(Reason::Malformed, || {
@@ -98,7 +131,7 @@ fn value(text: &str, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> 
         }
         Some(b'[') => {
             let mut json = serde_json::Deserializer::from_str(text);
-            let decoded = Elements { sink }.deserialize(&mut json)?;
+            let decoded = Elements { options, sink }.deserialize(&mut json)?;
             json.end()?;
             Ok(decoded)
         }
@@ -112,7 +145,7 @@ fn value(text: &str, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> 
 }
 
 /// Puts an object's readings into the sink, without ending their message. Leaves `sink.seq` as the object's.
-fn object(text: &str, outline: &Outline<'_>, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> {
+fn object(text: &str, outline: &Outline<'_, '_>, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> {
     sink.seq = match outline.seq() {
         _ if !sink.ends => None,
         Ok(seq) => seq,
@@ -131,10 +164,10 @@ fn object(text: &str, outline: &Outline<'_>, sink: &mut Sink<'_>) -> Result<Deco
             }
             let raw = outline.labels.map_or("", RawValue::get);
             sink.begin_shape(Kind::Json, raw.as_bytes());
-            walk::readings(readings, short, time, &labels, sink)?;
+            walk::readings(readings, short, outline.options, time, &labels, sink)?;
         }
         Err((reason, message)) => {
-            let count = walk::count(readings, short, sink.limits)?;
+            let count = walk::count(readings, short, outline.options, sink.limits)?;
             sink.refuse(reason, count, || message);
         }
     }
@@ -142,21 +175,26 @@ fn object(text: &str, outline: &Outline<'_>, sink: &mut Sink<'_>) -> Result<Deco
 }
 
 /// The time and the labels that an object's readings have in common.
-fn moment(outline: &Outline<'_>, sink: &Sink<'_>) -> Result<(Timestamp, Labels), (Reason, String)> {
+fn moment(outline: &Outline<'_, '_>, sink: &Sink<'_>) -> Result<(Timestamp, Labels), (Reason, String)> {
     if let Some(name) = outline.twice {
         return Err((Reason::Malformed, format!("{name:?} is given twice")));
     }
-    let time = match outline.ts {
+    let time = match outline.moment() {
         None => sink.rules.now,
-        Some(ts) => scalar::millis(ts.get()).and_then(|time| sink.rules.check(time)).map_err(|reason| {
-            let ts = excerpt(ts.get());
-            let message = match reason {
-                Reason::TooOld => format!("ts {ts} is older than is taken here"),
-                Reason::TooFarAhead => format!("ts {ts} is further in the future than is taken here"),
-                _ => format!("ts is Unix time in milliseconds, a number; {ts} is not"),
-            };
-            (reason, message)
-        })?,
+        Some((raw, is_ts)) => {
+            let options = outline.options;
+            options.time(raw, is_ts).and_then(|time| sink.rules.check(time)).map_err(|reason| {
+                let (name, given) = (options.time_name(is_ts), scalar::shown(raw));
+                let message = match reason {
+                    Reason::TooOld => format!("{name} {given} is older than is taken here"),
+                    Reason::TooFarAhead => {
+                        format!("{name} {given} is further in the future than is taken here")
+                    }
+                    _ => format!("{name} is {}; {given} is not", options.time_words(is_ts)),
+                };
+                (reason, message)
+            })?
+        }
     };
     let labels = match outline.labels {
         None => Labels::none(),
@@ -167,11 +205,12 @@ fn moment(outline: &Outline<'_>, sink: &Sink<'_>) -> Result<(Timestamp, Labels),
 }
 
 /// Decodes the elements of an array.
-struct Elements<'s, 'a> {
+struct Elements<'s, 'a, 'o> {
+    options: &'o Options,
     sink: &'s mut Sink<'a>,
 }
 
-impl<'de> DeserializeSeed<'de> for Elements<'_, '_> {
+impl<'de> DeserializeSeed<'de> for Elements<'_, '_, '_> {
     type Value = Decoded;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Decoded, D::Error> {
@@ -179,7 +218,7 @@ impl<'de> DeserializeSeed<'de> for Elements<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for Elements<'_, '_> {
+impl<'de> Visitor<'de> for Elements<'_, '_, '_> {
     type Value = Decoded;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,7 +229,7 @@ impl<'de> Visitor<'de> for Elements<'_, '_> {
         let (mut refused, mut ended, mut open) = (false, false, false);
         while let Some(raw) = elements.next_element::<&RawValue>()? {
             self.sink.seq = None;
-            let Some(outline) = element(raw, self.sink) else {
+            let Some(outline) = element(raw, self.options, self.sink) else {
                 refused = true;
                 continue;
             };
@@ -226,12 +265,16 @@ impl<'de> Visitor<'de> for Elements<'_, '_> {
 }
 
 /// The outline of an array's element, if it is an object of readings; otherwise it is refused.
-fn element<'de>(raw: &'de RawValue, sink: &mut Sink<'_>) -> Option<Outline<'de>> {
-    let message = match serde_json::from_str::<Outline<'de>>(raw.get()) {
+fn element<'de, 'o>(
+    raw: &'de RawValue,
+    options: &'o Options,
+    sink: &mut Sink<'_>,
+) -> Option<Outline<'de, 'o>> {
+    let message = match Outline::of(raw.get(), options) {
         Ok(outline) if outline.hello().is_none() => return Some(outline),
         Ok(_) => "a hello stands alone on its line".to_owned(),
         Err(_) if !raw.get().starts_with('{') => {
-            format!("the elements of an array are objects, {} is not", excerpt(raw.get()))
+            format!("the elements of an array are objects, {} is not", scalar::shown(raw.get()))
         }
         Err(error) => format!("not JSON: {error}"),
     };

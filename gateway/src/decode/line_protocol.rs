@@ -17,12 +17,12 @@ mod parse;
 use std::{borrow::Cow, str::FromStr};
 
 use catchment_partial::Timestamp;
-use catchment_proto::{Labels, series::NAME_BYTES_MAX};
+use catchment_proto::Labels;
 
 use serde::{Deserialize, Serialize};
 
 use self::parse::Line;
-use super::{Decoded, Limits, Lines, Next, decimal, excerpt, sink::Sink};
+use super::{Decoded, Limits, Lines, Next, decimal, excerpt, lines, names, sink::Sink};
 use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind};
 
 /// Unit of the times at the end of lines.
@@ -119,6 +119,7 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
         return Ok(());
     }
     let text = std::str::from_utf8(line).map_err(|_| "the line is not valid UTF-8".to_owned())?;
+    let text = lines::trim(text);
     let line = Line::parse(text, sink.limits.readings_max)
         .map_err(|rule| format!("not line protocol: {rule}: {:?}", excerpt(text.trim_ascii())))?;
     let fields = line.fields.len();
@@ -215,10 +216,8 @@ fn unescape(text: &str) -> Cow<'_, str> {
 
 /// A name as an identifier.
 fn identifier(text: &str) -> Cow<'_, str> {
-    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        && !text.starts_with(|c: char| c.is_ascii_digit());
-    if plain {
-        return Cow::Borrowed(text);
+    if !text.contains('\\') {
+        return names::identifier(text);
     }
     let mut out = String::with_capacity(text.len() + 1);
     push_identifier(&mut out, text);
@@ -228,23 +227,12 @@ fn identifier(text: &str) -> Cow<'_, str> {
 /// Appends a name with what no identifier can hold replaced; stops soon after the longest name allowed, which is
 /// refused then.
 fn push_identifier(out: &mut String, text: &str) {
-    if out.is_empty() && text.starts_with(|c: char| c.is_ascii_digit()) {
-        out.push('_');
-    }
-    if text.len() <= NAME_BYTES_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-        out.push_str(text);
-        return;
-    }
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        if out.len() > NAME_BYTES_MAX {
-            return;
-        }
-        match rest.peek() {
-            Some(next) if c == '\\' && is_escaped(*next) => {}
-            _ => out.push(if c.is_ascii_alphanumeric() { c } else { '_' }),
-        }
-    }
+    names::push_but(out, text, |c, next| c == '\\' && next.is_some_and(is_escaped));
+}
+
+/// Whether a line follows the grammar.
+pub(crate) fn is_line(line: &[u8]) -> bool {
+    std::str::from_utf8(line).is_ok_and(|text| text.starts_with('#') || Line::parse(text, 1).is_ok())
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! The session owns the buffer: it appends what it read, calls [`Lines::next`] until [`Next::More`], and each
 //! time drops the bytes told as consumed. Invariants: the result depends on the bytes alone, not on where reads
-//! cut them; no byte is looked at more than a few times, however small the reads; blank lines (and comments of
-//! line protocol) are neither handed on nor counted; a line beyond the bound is told once and skipped up to the
+//! cut them; no byte is looked at more than a few times, however small the reads; blank lines (those of NUL bytes and byte
+//! order marks alone too, and comments of line protocol) are neither handed on nor counted; a line beyond the bound is told once and skipped up to the
 //! next line end without being kept.
 //!
 //! In line protocol a quoted field value may contain line ends. A quote that is never closed therefore makes
@@ -178,7 +178,13 @@ impl Lines {
 
     fn is_blank(&self, line: &[u8]) -> bool {
         let text = line.trim_ascii_start();
-        text.is_empty() || (self.grammar == Grammar::Quoted && text.starts_with(b"#"))
+        match text.first() {
+            None => true,
+            Some(b'#') => self.grammar == Grammar::Quoted,
+            // The end of a text of C, or the beginning of one of Windows.
+            Some(0 | 0xef) => std::str::from_utf8(text).is_ok_and(|text| trim(text).is_empty()),
+            Some(_) => false,
+        }
     }
 
     /// Index of the byte that ends the line at the front, scanning only what was not scanned before.
@@ -214,6 +220,11 @@ impl Lines {
         self.scanned = line.len();
         None
     }
+}
+
+/// A text without white space, NUL bytes and byte order marks at both ends.
+pub fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_ascii_whitespace() || matches!(c, '\0' | '\u{feff}' | '\u{b}'))
 }
 
 /// Notes the refusal of a line or frame beyond `message_bytes_max`.

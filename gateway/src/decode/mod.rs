@@ -18,6 +18,7 @@ pub mod frames;
 pub mod json;
 pub mod line_protocol;
 pub mod lines;
+pub(crate) mod names;
 pub(crate) mod sink;
 pub(crate) mod value;
 

@@ -267,6 +267,24 @@ impl<'a> Sink<'a> {
         Some(series)
     }
 
+    /// As [`Sink::take`], of a metric whose name was mapped, perhaps, from how it is written.
+    pub(super) fn take_mapped(
+        &mut self,
+        written: &str,
+        metric: &str,
+        labels: &Labels,
+        time: Timestamp,
+        value: f64,
+    ) -> Option<u32> {
+        if let Err(message) = self.names.check_spelling(written, metric) {
+            self.refuse(Reason::BadMetric, 1, || message);
+            return None;
+        }
+        let series = self.take(metric, labels, time, value)?;
+        self.names.note_spelling(written, metric);
+        Some(series)
+    }
+
     /// Whether the series has a reading in this moment already; notes that it has one now.
     fn given(&mut self, series: u32) -> bool {
         let before = self.intake.readings.get(self.moment_start..).unwrap_or_default();

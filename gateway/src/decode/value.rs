@@ -3,11 +3,13 @@
 //! * A number as JSON writes it, and also with a leading `+`, without digits before or behind the point (`.5`, `5.`), as
 //!   `printf` and spreadsheets write them. Finite, the nearest double where there is no equal one.
 //! * `true`, `false`, `on`, `off` in any mix of cases, as ESPHome, Tasmota and Shelly publish switches: 1 and 0.
-//! * ASCII white space around it is ignored; all in all at most [`BYTES_MAX`] bytes.
+//! * ASCII white space around it is ignored, and so are NUL bytes (the end of a text of C) and byte order marks; all in all
+//!   at most [`BYTES_MAX`] bytes.
+//! * The metric's name, which may be a level of a topic, is mapped as all names are (`names`).
 //!
 //! The time is the gateway's: there is none in the payload.
 
-use super::{excerpt, sink::Sink};
+use super::{excerpt, lines, names::identifier, sink::Sink};
 use crate::intake::Reason;
 
 /// Longest payload: a double with all its digits has 24 bytes, so that this leaves room for white space.
@@ -25,7 +27,7 @@ pub(crate) fn decode(payload: &[u8], metric: &str, sink: &mut Sink<'_>) {
         Ok(value) => {
             let (labels, now) = (sink.base().clone(), sink.rules.now);
             if sink.admit(1) == 1 {
-                let _series = sink.take(metric, &labels, now, value);
+                let _series = sink.take_mapped(metric, &identifier(metric), &labels, now, value);
             }
         }
         Err(kind) => sink.refuse(Reason::NotANumber, 1, || {
@@ -40,12 +42,12 @@ pub(crate) fn decode(payload: &[u8], metric: &str, sink: &mut Sink<'_>) {
 }
 
 /// The value, or what the payload is instead.
-fn number(payload: &[u8]) -> Result<f64, &'static str> {
+pub(super) fn number(payload: &[u8]) -> Result<f64, &'static str> {
     const NO_NUMBER: &str = "no number";
     if payload.len() > BYTES_MAX {
         return Err("too long");
     }
-    let text = payload.trim_ascii();
+    let text = std::str::from_utf8(payload).map_or(payload, |text| lines::trim(text).as_bytes());
     if text.eq_ignore_ascii_case(b"true") || text.eq_ignore_ascii_case(b"on") {
         return Ok(1.0);
     }
@@ -83,6 +85,8 @@ mod tests {
             ("False", 0.0),
             ("ON", 1.0),
             ("off", 0.0),
+            ("1\0", 1.0),
+            ("\u{feff}1\r\n\0\0", 1.0),
         ];
         for (payload, value) in cases {
             assert_eq!(number(payload.as_bytes()), Ok(*value), "{payload:?}");
@@ -118,7 +122,7 @@ mod tests {
             b"open",
             b"23.4 C",
             b"\xff",
-            b"1\0",
+            b"1\x002",
             b"\xef\xbc\x91",
         ];
         for payload in cases {

@@ -2,12 +2,15 @@
 //!
 //! Pure but for the shard, which is an argument: the simulation drives the same code.
 
+mod admission;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use catchment_journal::{Disk, Position};
 use catchment_proto::{Labels, MetricName, Name};
 use tokio_util::sync::CancellationToken;
 
+pub use self::admission::{Admission, Who};
 use super::{
     SessionId,
     client::{Client, Marks},
@@ -63,6 +66,8 @@ struct Session {
     end: CancellationToken,
     epoch: Option<Arc<str>>,
     client: Option<Client>,
+    /// It counts among the device's connections: see `admission`.
+    admitted: bool,
     series: Known,
 }
 
@@ -139,17 +144,6 @@ impl Desk {
     /// A device that is not connected yet.
     pub fn new(name: Name, sessions_max: usize, series_max: usize, metrics: Arc<Metrics>) -> Self {
         Self { name, index: None, sessions: Vec::new(), sessions_max, series_max, metrics }
-    }
-
-    /// A session begins. When it is one too many, the oldest is told to end.
-    pub fn attach(&mut self, session: SessionId, end: CancellationToken) {
-        if self.sessions.len() >= self.sessions_max {
-            let oldest = self.sessions.remove(0);
-            tracing::debug!(device = %self.name, session = oldest.id, "ended by a newer session");
-            oldest.end.cancel();
-        }
-        self.sessions.reserve_exact(1);
-        self.sessions.push(Session { id: session, end, epoch: None, client: None, series: Known::default() });
     }
 
     /// A session has ended.

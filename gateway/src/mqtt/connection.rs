@@ -197,7 +197,11 @@ impl Connection {
                 intake.replies.push(Reply::Pong);
                 Ok(())
             }
-            Packet::Disconnect { forget } => {
+            // [MQTT-3.14.2-2]
+            Packet::Disconnect { keep: true, .. } if !self.persistent => {
+                Err(Violation::protocol("MQTT: a session expiry with DISCONNECT and none with CONNECT"))
+            }
+            Packet::Disconnect { forget, .. } => {
                 if forget && self.persistent {
                     self.end_message(Mark::Forget, intake);
                 }
@@ -231,23 +235,31 @@ impl Connection {
         } else {
             connect.client.into()
         };
+        if self.packets.put(&self.accepted(false), &mut BytesMut::new()).is_err() {
+            let what = "the answer to CONNECT does not fit the client's maximum packet size";
+            return Err(Violation::new(DisconnectReasonCode::PacketTooLarge, what));
+        }
         Ok(Open { client, clean: connect.clean, persistent: connect.persistent })
     }
 
     /// The session is open: the answer to CONNECT.
     pub fn accept(&mut self, session_present: bool) -> Vec<u8> {
         self.state = State::Open;
-        let accepted = Reply::Accepted {
+        let mut bytes = BytesMut::new();
+        // It fits: that was tried before the session was opened.
+        let _ = self.packets.put(&self.accepted(session_present), &mut bytes);
+        bytes.to_vec()
+    }
+
+    fn accepted(&self, session_present: bool) -> Reply {
+        Reply::Accepted {
             session_present,
             assigned: self.assigned.clone(),
             persistent: self.persistent,
             receive_max: self.rules.receive_max,
             packet_bytes_max: self.packets.bytes_max(),
             aliases_max: ALIASES_MAX,
-        };
-        let mut bytes = BytesMut::new();
-        let _ = self.packets.put(&accepted, &mut bytes);
-        bytes.to_vec()
+        }
     }
 
     fn publish(

@@ -4,8 +4,10 @@
 //! than the bound, so it holds no buffer of its own) and hides the differences of the versions.
 //! Sources: MQTT Version 3.1.1 and MQTT Version 5.0, OASIS Standards.
 
+mod farewell;
 mod plain;
 mod read;
+mod standard;
 mod write;
 
 use std::num::{NonZeroU16, NonZeroU32};
@@ -24,6 +26,7 @@ pub use rmqtt_codec::types::QoS;
 
 pub use self::plain::Plain;
 use self::{
+    farewell::is_within,
     read::{from_v3, from_v5, with_clean_start},
     write::{to_v3, to_v5},
 };
@@ -34,8 +37,8 @@ const VERSION: DisconnectReasonCode = DisconnectReasonCode::ImplementationSpecif
 pub const CONNECT: u8 = 0x10;
 /// First byte of a PUBACK.
 const PUBACK: u8 = 0x40;
-/// A client that takes less cannot be told what it must know: CONNACK has some thirty bytes.
-const CLIENT_PACKET_MIN: u32 = 64;
+/// How a CONNECT of MQTT 3.1 begins.
+const OLD_NAME: &[u8] = b"\0\x06MQIsdp";
 /// Longest fixed header: type and four bytes of length.
 const HEADER_MAX: usize = 5;
 
@@ -111,6 +114,8 @@ pub enum Packet<'a> {
     Disconnect {
         /// It also ends its session.
         forget: bool,
+        /// Its session is to outlive the connection.
+        keep: bool,
     },
 }
 
@@ -216,6 +221,8 @@ pub struct Packets {
     bytes_max: u32,
     /// The client wants to be told reasons with its acknowledgements.
     explain: bool,
+    /// Longest packet that the client takes, all of it; 0 for any.
+    client_max: u32,
 }
 
 #[derive(Debug)]
@@ -250,7 +257,7 @@ fn lengths(buffer: &[u8], bytes_max: u32) -> Result<Option<(usize, usize)>, Viol
 impl Packets {
     /// Before the CONNECT; packets are read up to a length without their fixed header.
     pub fn new(bytes_max: u32) -> Self {
-        Self { version: Version::Unknown, bytes_max, explain: true }
+        Self { version: Version::Unknown, bytes_max, explain: true, client_max: 0 }
     }
 
     /// Longest packet that is read, without its fixed header.
@@ -277,12 +284,13 @@ impl Packets {
         };
         let packet = match plain {
             Some(plain) => Packet::Plain(plain),
-            None => self.read(&mut BytesMut::from(packet))?,
+            None => self.read(packet, header)?,
         };
         Ok(Some((packet, length)))
     }
 
-    fn read<'a>(&mut self, whole: &mut BytesMut) -> Result<Packet<'a>, Violation> {
+    fn read<'a>(&mut self, packet: &[u8], header: usize) -> Result<Packet<'a>, Violation> {
+        let whole = &mut BytesMut::from(packet);
         if matches!(self.version, Version::Unknown) {
             self.version = match VersionCodec.decode(whole) {
                 Ok(Some(ProtocolVersion::MQTT3)) => Version::V3(v3::Codec::new(self.bytes_max)),
@@ -294,26 +302,38 @@ impl Packets {
                 Err(_) => return Err(Violation::version()),
             };
         }
+        let is_v5 = self.is_v5();
+        // MQTT 3.1 has another beginning, and is refused below.
+        let checked = match whole.get(header..header + OLD_NAME.len()) {
+            Some(OLD_NAME) if !is_v5 => Ok(()),
+            _ => standard::check(packet, header, is_v5),
+        };
         match &mut self.version {
             Version::Unknown => Err(cut()),
-            Version::V3(codec) => match codec.decode(whole)? {
-                Some((packet, _)) => from_v3(packet),
-                None => Err(cut()),
-            },
-            Version::V5(codec) => match codec.decode(whole)? {
-                Some((packet, _)) => {
+            Version::V3(codec) => {
+                checked?;
+                match codec.decode(whole)? {
+                    Some((packet, _)) => from_v3(packet),
+                    None => Err(cut()),
+                }
+            }
+            Version::V5(codec) => match (checked, codec.decode(whole)) {
+                (Err(violation), decoded) => {
+                    // Also what refuses it is no longer than its client takes.
+                    if let Ok(Some((v5::Packet::Connect(connect), _))) = &decoded {
+                        self.client_max = connect.max_packet_size.map_or(0, NonZeroU32::get);
+                    }
+                    Err(violation)
+                }
+                (Ok(()), Ok(Some((packet, _)))) => {
                     if let v5::Packet::Connect(connect) = &packet {
                         self.explain = connect.request_problem_info;
-                        let max = connect.max_packet_size.map_or(0, NonZeroU32::get);
-                        if (1..CLIENT_PACKET_MIN).contains(&max) {
-                            let what = format!("a client must take packets of {CLIENT_PACKET_MIN} bytes");
-                            return Err(Violation::new(DisconnectReasonCode::PacketTooLarge, what));
-                        }
-                        codec.set_max_outbound_size(max);
+                        self.client_max = connect.max_packet_size.map_or(0, NonZeroU32::get);
                     }
                     from_v5(packet)
                 }
-                None => Err(cut()),
+                (Ok(()), Ok(None)) => Err(cut()),
+                (Ok(()), Err(error)) => Err(error.into()),
             },
         }
     }
@@ -329,55 +349,25 @@ impl Packets {
             out.extend_from_slice(&[PUBACK, 2, high, low]);
             return Ok(());
         }
+        let start = out.len();
         match &mut self.version {
             Version::Unknown => Ok(()),
             Version::V3(codec) => codec.encode(to_v3(reply), out),
-            Version::V5(codec) => codec.encode(to_v5(reply, self.explain), out),
-        }
-    }
-
-    /// Writes why a CONNECT is refused: by the version's own codes.
-    pub fn put_refused(&mut self, why: &Violation, out: &mut BytesMut) {
-        let reason = match why.reason {
-            DisconnectReasonCode::NotAuthorized => v5::ConnectAckReason::ClientIdentifierNotValid,
-            DisconnectReasonCode::BadAuthenticationMethod => v5::ConnectAckReason::BadAuthenticationMethod,
-            DisconnectReasonCode::PacketTooLarge => v5::ConnectAckReason::PacketTooLarge,
-            DisconnectReasonCode::ProtocolError => v5::ConnectAckReason::ProtocolError,
-            _ => v5::ConnectAckReason::MalformedPacket,
-        };
-        let _ = match &mut self.version {
-            // A version that is not spoken here: the answer that every version understands.
-            Version::Unknown | Version::V3(_) if why.reason == VERSION => {
-                out.extend_from_slice(&[0x20, 2, 0, 1]);
-                Ok(())
-            }
-            // Version 3.1.1 has another code for the identifier only; for the rest the connection is closed.
-            Version::V3(codec) if why.reason == DisconnectReasonCode::NotAuthorized => {
-                let return_code = v3::ConnectAckReason::IdentifierRejected;
-                let refused = v3::ConnectAck { return_code, session_present: false };
-                codec.encode(v3::Packet::ConnectAck(refused), out)
-            }
-            Version::Unknown | Version::V3(_) => Ok(()),
             Version::V5(codec) => {
-                let reason_string = Some(why.what.clone().into());
-                let refused = v5::ConnectAck { reason_code: reason, reason_string, ..Default::default() };
-                codec.encode(v5::Packet::ConnectAck(Box::new(refused)), out)
+                codec.encode(to_v5(reply, self.explain), out)?;
+                // Without reasons in words, which are there for people.
+                if is_within(self.client_max, start, out) {
+                    return Ok(());
+                }
+                out.truncate(start);
+                codec.encode(to_v5(reply, false), out)?;
+                if is_within(self.client_max, start, out) {
+                    return Ok(());
+                }
+                let size = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
+                out.truncate(start);
+                Err(EncodeError::OverMaxPacketSize { size, max: self.client_max })
             }
-        };
-    }
-
-    /// Writes why the connection ends, where the version has a packet for it.
-    pub fn put_disconnect(&mut self, reason: DisconnectReasonCode, what: &str, out: &mut BytesMut) {
-        if let Version::V5(codec) = &mut self.version {
-            let goodbye = v5::Disconnect {
-                reason_code: reason,
-                session_expiry_interval_secs: None,
-                server_reference: None,
-                reason_string: Some(what.to_owned().into()),
-                user_properties: Vec::new(),
-            };
-            // It may not fit what the client takes; then it has to do without.
-            let _ = codec.encode(v5::Packet::Disconnect(goodbye), out);
         }
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod bytes;
 mod hostile;
 mod publish;
+mod standard;
 
 use std::{num::NonZeroU16, sync::Arc};
 
@@ -160,8 +161,8 @@ fn what_a_connect_must_not_be() {
     // A client that takes next to nothing.
     assert_eq!(Side::new().broken(&connect_with(5, CLEAN, &[0x27, 0, 0, 0, 6], "a")).1[3], 0x95);
     // Flags of a will without one, reserved flags.
-    assert_eq!(Side::new().broken(&connect(4, CLEAN | 0x20, "a")).0, Code::ProtocolError);
-    assert_eq!(Side::new().broken(&connect(5, CLEAN | 1, "a")).1[3], 0x82);
+    assert_eq!(Side::new().broken(&connect(4, CLEAN | 0x20, "a")).0, Code::MalformedPacket);
+    assert_eq!(Side::new().broken(&connect(5, CLEAN | 1, "a")).1[3], 0x81);
     // Twice.
     assert_eq!(Side::open(4).broken(&connect(4, CLEAN, "a")), (Code::ProtocolError, vec![]));
     assert!(is_disconnect(&Side::open(5).broken(&connect(5, CLEAN, "a")).1, 0x82));

@@ -10,7 +10,8 @@
 //!   placeholder, that over `+`, that over `#`. The order in the file does not matter, and two patterns that match the
 //!   same topics are refused.
 //! * A label that a reading brings along (JSON's `labels`, tags of line protocol) wins over the topic's of that name.
-//! * What stands for a placeholder is from outside: a metric or label that breaks the rules refuses the message.
+//! * What stands for a placeholder is from outside: a level that names a metric is mapped as all names are, and a metric or
+//!   label that breaks the rules refuses the message.
 //!
 //! A literal topic is found by one look-up and without an allocation; for the others a tree is walked of which no node
 //! is seen twice.
@@ -19,7 +20,7 @@ mod pattern;
 mod settings;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use catchment_proto::Labels;
 use hashbrown::HashMap;
@@ -30,7 +31,13 @@ pub use self::{
     settings::{PayloadKind, TopicSetting},
 };
 use crate::{
-    decode::{Limits, json, line_protocol, line_protocol::Precision, sink::Sink, value},
+    decode::{
+        Limits,
+        json::{self, JsonSettings, Options, OptionsError},
+        line_protocol::{self, Precision},
+        sink::Sink,
+        value,
+    },
     intake::{Intake, Names, Reason, TimeRules},
 };
 
@@ -50,6 +57,9 @@ pub enum TopicError {
         /// What is wrong, and what is possible.
         cause: String,
     },
+    /// What is said about JSON for all topics breaks a rule.
+    #[error("json.{0}")]
+    Json(#[from] OptionsError),
     /// More than [`PATTERNS_MAX`].
     #[error("{0} patterns are too many, {PATTERNS_MAX} are possible")]
     TooMany(usize),
@@ -67,7 +77,7 @@ pub enum Verdict {
 /// How the payload of a route is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Form {
-    Json,
+    Json(Arc<Options>),
     LineProtocol(Precision),
     /// One value of this metric.
     Value(Box<str>),
@@ -105,36 +115,40 @@ pub struct Topics {
 impl Default for Topics {
     /// The built-in topics, line protocol with times in nanoseconds.
     fn default() -> Self {
-        Self::built_in(Precision::default())
+        Self::built_in(Precision::default(), Options::default())
     }
 }
 
 impl Topics {
-    fn built_in(precision: Precision) -> Self {
+    fn built_in(precision: Precision, options: Options) -> Self {
         Self {
             literal: HashMap::new(),
             tree: Tree::default(),
-            json: Route::plain(Form::Json),
+            json: Route::plain(Form::Json(Arc::new(options))),
             influx: Route::plain(Form::LineProtocol(precision)),
             value: Route::plain(Form::ValueOfLevel(1)),
         }
     }
 
-    /// The built-in topics and those of a configuration. `precision`: unit of the times of line protocol where a topic
-    /// says none of its own.
+    /// The built-in topics and those of a configuration. `precision`, `json`: unit of the times of line protocol, and how
+    /// JSON is read, where a topic says nothing of its own.
     ///
     /// # Errors
     /// The first pattern that breaks a rule, with the cause.
-    pub fn new(given: &BTreeMap<String, TopicSetting>, precision: Precision) -> Result<Self, TopicError> {
+    pub fn new(
+        given: &BTreeMap<String, TopicSetting>,
+        precision: Precision,
+        json: &JsonSettings,
+    ) -> Result<Self, TopicError> {
         if given.len() > PATTERNS_MAX {
             return Err(TopicError::TooMany(given.len()));
         }
-        let mut topics = Self::built_in(precision);
+        let mut topics = Self::built_in(precision, json.check()?);
         let mut shapes: HashMap<String, &str> = HashMap::new();
         for (text, setting) in given {
             let error = |cause| TopicError::Pattern { pattern: text.clone(), cause };
             let pattern = Pattern::parse(text).map_err(error)?;
-            let route = settings::route(&pattern, setting, precision).map_err(error)?;
+            let route = settings::route(&pattern, setting, precision, json).map_err(error)?;
             if let Some(other) = shapes.insert(pattern.shape(), text) {
                 return Err(error(format!("matches the same topics as {other:?}: one of them is to go")));
             }
@@ -226,7 +240,7 @@ impl Route {
     fn take(&self, topic: &str, payload: &[u8], sink: &mut Sink<'_>) {
         match &self.form {
             // What was decoded and what was refused stands in the intake.
-            Form::Json => drop(json::decode(payload, sink)),
+            Form::Json(options) => drop(json::decode(payload, options, sink)),
             Form::LineProtocol(precision) => drop(line_protocol::decode(payload, *precision, sink)),
             Form::Value(metric) => value::decode(payload, metric, sink),
             Form::ValueOfLevel(level) => value::decode(payload, level_of(topic, *level), sink),
@@ -249,3 +263,6 @@ fn unknown(topic: &str) -> String {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod devices;

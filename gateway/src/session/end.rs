@@ -23,7 +23,15 @@ pub enum End {
     GaveWay,
     /// The device speaks a protocol that is not spoken here.
     UnknownProtocol,
-    /// Another session of the device took its place.
+    /// An HTTP client.
+    Http,
+    /// Text that is not UTF-8.
+    Encoding,
+    /// The device has as many connections as it may, and all others are alive.
+    TooMany,
+    /// As `TooMany`, and this one was silent: a newer one has its place.
+    Displaced,
+    /// Another session of the same client took its place.
     Replaced,
     /// The gateway stops.
     Stopping,
@@ -33,7 +41,7 @@ pub enum End {
 
 impl End {
     /// All reasons, for the metrics.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Peer,
         Self::Broken,
         Self::Silent,
@@ -43,6 +51,10 @@ impl End {
         Self::Crowded,
         Self::GaveWay,
         Self::UnknownProtocol,
+        Self::Http,
+        Self::Encoding,
+        Self::TooMany,
+        Self::Displaced,
         Self::Replaced,
         Self::Stopping,
         Self::Failed,
@@ -60,6 +72,10 @@ impl End {
             Self::Crowded => "unfinished_bytes",
             Self::GaveWay => "gave_way",
             Self::UnknownProtocol => "unknown_protocol",
+            Self::Http => "http",
+            Self::Encoding => "utf_16",
+            Self::TooMany => "too_many_connections",
+            Self::Displaced => "displaced",
             Self::Replaced => "replaced",
             Self::Stopping => "stopping",
             Self::Failed => "failed",
@@ -80,7 +96,7 @@ impl End {
         let reason = match self {
             Self::Replaced => DisconnectReasonCode::SessionTakenOver,
             Self::Stopping => DisconnectReasonCode::ServerShuttingDown,
-            Self::Crowded => DisconnectReasonCode::QuotaExceeded,
+            Self::Crowded | Self::TooMany | Self::Displaced => DisconnectReasonCode::QuotaExceeded,
             Self::GaveWay => DisconnectReasonCode::ServerBusy,
             _ => DisconnectReasonCode::KeepAliveTimeout,
         };
@@ -101,6 +117,12 @@ impl End {
             Self::GaveWay => {
                 Some("all connections are in use and this one has delivered nothing: the connection ends")
             }
+            Self::TooMany => Some(
+                "the device has as many connections as it may (sessions_max), and all are alive: this one ends",
+            ),
+            Self::Displaced => Some(
+                "the device has more connections than it may (sessions_max), and this one was silent: it ends",
+            ),
             _ => None,
         }
     }

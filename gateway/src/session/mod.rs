@@ -10,13 +10,18 @@
 //!
 //! - `protocol`, `encode`: bytes to messages and answers to bytes, without sockets;
 //! - `read`, `write`: the two halves; `answers`: what is between them; `syncs`: what the writing half waits for;
+//! - `opening`: which protocol the first bytes are of; `guess`: the session before that is known;
+//! - `admit`: its place among the connections of its device;
 //! - `patience`: deadlines; `vitals`: how a session is ended from outside; `unfinished`: the bound over all that is not
 //!   whole; `end`: why one ended, and what its device hears of it;
 //! - `turn`: when a session that was served reads on; `stream`: the socket and the buffers.
 
+mod admit;
 pub mod answers;
 pub mod encode;
 mod end;
+mod guess;
+pub mod opening;
 mod patience;
 pub mod protocol;
 mod read;
@@ -37,7 +42,7 @@ use catchment_settings::supervise::Supervisor;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -130,7 +135,7 @@ where
     let (stream, mut inbox) = (Duplex::new(stream), Inbox::default());
     let kind = match agreed {
         Ok(Some(kind)) => Ok(kind),
-        Ok(None) => Box::pin(guess(&stream, &mut inbox, &vitals, &context)).await,
+        Ok(None) => Box::pin(guess::guess(&stream, &mut inbox, &vitals, &context)).await,
         Err(why) => Err(why),
     };
     let kind = match kind {
@@ -155,28 +160,6 @@ where
     let why = session.serve(inbox).await;
     session.context.metrics.end_session(why.reason());
     why
-}
-
-/// The first byte tells the protocol when the handshake did not.
-async fn guess<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &Duplex<S>,
-    inbox: &mut Inbox,
-    vitals: &Vitals,
-    context: &Context,
-) -> Result<Kind, End> {
-    tokio::select! {
-        biased;
-        () = vitals.end.cancelled() => Err(vitals.why().unwrap_or(ended(context))),
-        read = stream.fill(inbox) => match (read, inbox.unread().first()) {
-            (Ok(1..), Some(first)) => Ok(Kind::guess(*first)),
-            _ => Err(End::Peer),
-        },
-        () = sleep(context.sitting.patience.first_byte) => {
-            // In order, as far as TLS has words; which protocol the device speaks is not known.
-            let _ = timeout(LINGER, stream.shutdown()).await;
-            Err(End::NoFirst)
-        }
-    }
 }
 
 /// A connection that counts as open until this is dropped, however the session ends.
@@ -231,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let _ = Box::pin(timeout(FAREWELL, writing)).await;
         // Whoever gave way has sent nothing that it could lose an answer to.
         if !matches!(why, End::Peer | End::GaveWay) {
-            Box::pin(self.linger()).await;
+            Box::pin(linger(&self.stream)).await;
         }
         why
     }
@@ -249,16 +232,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.context.metrics.answers_dropped.inc();
         }
     }
+}
 
-    /// Reads and discards until the device has closed too: closing a socket with unread bytes resets the connection,
-    /// and the device could lose its last acknowledgement.
-    async fn linger(&self) {
-        let mut discarded = Inbox::default();
-        let until_closed = async {
-            while matches!(self.stream.fill(&mut discarded).await, Ok(1..)) {
-                discarded.consume(discarded.unread().len());
-            }
-        };
-        let _ = timeout(LINGER, until_closed).await;
-    }
+/// Reads and discards until the device has closed too: closing a socket with unread bytes resets the connection, and the
+/// device could lose what was last said to it.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>) {
+    let mut discarded = Inbox::default();
+    let until_closed = async {
+        while matches!(stream.fill(&mut discarded).await, Ok(1..)) {
+            discarded.consume(discarded.unread().len());
+        }
+    };
+    let _ = timeout(LINGER, until_closed).await;
 }

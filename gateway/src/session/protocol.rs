@@ -2,7 +2,7 @@
 //!
 //! Pure: the session feeds it bytes and the time, and writes what it encodes.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use catchment_proto::frame;
@@ -13,14 +13,14 @@ use crate::{
     intake::{Intake, Names, Reason, Refusal, TimeRules},
     mqtt::{
         connection::{self, Connection, Open, Rules},
-        packets::{CONNECT, Reply, Violation},
+        packets::{Reply, Violation},
     },
 };
 
 /// ALPN of device frames.
 pub const ALPN_FRAMES: &[u8] = b"catchment/1";
-/// ALPN of MQTT.
-pub const ALPN_MQTT: &[u8] = b"mqtt";
+/// ALPN of MQTT: its own, that of AWS IoT's device libraries, and one that some clients of version 5 offer.
+pub const ALPN_MQTT: [&[u8]; 3] = [b"mqtt", b"x-amzn-mqtt-ca", b"mqttv5"];
 
 /// Which protocol a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,21 +36,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// By the agreed ALPN; `None` for a protocol that is not spoken here.
+    /// By the agreed ALPN; `None` for a protocol that is not spoken here. Where none was agreed on, the first bytes tell:
+    /// see [`super::opening`].
     pub fn agreed(alpn: &[u8]) -> Option<Self> {
         match alpn {
             ALPN_FRAMES => Some(Self::Frames),
-            ALPN_MQTT => Some(Self::Mqtt),
-            _ => None,
-        }
-    }
-
-    /// By the first byte, where no ALPN was agreed on.
-    pub const fn guess(first: u8) -> Self {
-        match first {
-            CONNECT => Self::Mqtt,
-            b'{' | b'[' => Self::Json,
-            _ => Self::LineProtocol,
+            _ => ALPN_MQTT.contains(&alpn).then_some(Self::Mqtt),
         }
     }
 
@@ -70,6 +61,8 @@ impl Kind {
 pub struct Protocols {
     /// Unit of the times of line protocol.
     pub precision: line_protocol::Precision,
+    /// How JSON lines are read.
+    pub json: Arc<json::Options>,
     /// The rules of MQTT connections.
     pub mqtt: Rules,
 }
@@ -102,7 +95,7 @@ pub enum Stop {
 
 enum Reader {
     Frames(frames::FrameNames),
-    Json(Lines),
+    Json(Lines, Arc<json::Options>),
     LineProtocol(Lines),
     Mqtt(Box<Connection>),
 }
@@ -125,7 +118,7 @@ impl Decoder {
             Kind::Frames => {
                 Reader::Frames(frames::FrameNames::new(u32::try_from(series_max).unwrap_or(u32::MAX)))
             }
-            Kind::Json => Reader::Json(Lines::json(bytes_max)),
+            Kind::Json => Reader::Json(Lines::json(bytes_max), Arc::clone(&protocols.json)),
             Kind::LineProtocol => Reader::LineProtocol(Lines::line_protocol(bytes_max)),
             Kind::Mqtt => Reader::Mqtt(Box::new(Connection::new(protocols.mqtt.clone(), limits))),
         };
@@ -203,11 +196,15 @@ impl Decoder {
     /// The last bytes to a device whose connection is ended from here.
     pub fn goodbye(&mut self, reason: DisconnectReasonCode, what: &str) -> Vec<u8> {
         match &mut self.reader {
-            Reader::Mqtt(connection) if connection.is_open() => {
-                connection.goodbye(&Violation::new(reason, what))
-            }
+            // Before its CONNECT, no version is known in which a client could be told.
+            Reader::Mqtt(connection) => connection.goodbye(&Violation::new(reason, what)),
             _ => Vec::new(),
         }
+    }
+
+    /// Whether it speaks MQTT, whose clients say who they are before anything else.
+    pub const fn is_mqtt(&self) -> bool {
+        matches!(self.reader, Reader::Mqtt(_))
     }
 
     /// How long the device has said that it may be silent; `None` for any time.
@@ -226,7 +223,7 @@ impl Decoder {
     /// Where it is: messages begun so far, and whether it skips the rest of a line that was too long.
     pub fn place(&self) -> (u64, bool) {
         let skips = match &self.reader {
-            Reader::Json(lines) | Reader::LineProtocol(lines) => lines.skips(),
+            Reader::Json(lines, _) | Reader::LineProtocol(lines) => lines.skips(),
             Reader::Frames(_) | Reader::Mqtt(_) => false,
         };
         (self.ordinal, skips)
@@ -259,15 +256,16 @@ impl Decoder {
                     return (rest.len(), Some(Stop::Broken(Vec::new())));
                 }
             },
-            Reader::Json(lines) => {
+            Reader::Json(lines, options) => {
                 // A JSON object or array that lost its end is no JSON, so a last line without end can be trusted.
                 let next = if ended.is_some() { lines.finish(rest) } else { lines.next(rest) };
                 match next {
                     Next::More { consumed } => return (consumed, Some(Stop::More)),
                     Next::TooLong { consumed } => (consumed, refused_too_long(&self.limits, ordinal, intake)),
                     Next::Line { line, consumed } => {
-                        let names = &mut self.names;
-                        (consumed, json::decode_line(line, ordinal, names, rules, &self.limits, intake))
+                        let (names, limits) = (&mut self.names, &self.limits);
+                        let decoded = json::decode_line(line, options, ordinal, names, rules, limits, intake);
+                        (consumed, decoded)
                     }
                 }
             }

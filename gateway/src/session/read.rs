@@ -18,7 +18,7 @@ use super::{
     unfinished::Held,
 };
 use crate::{
-    device::Answer,
+    device::{Answer, Who},
     intake::{Intake, Refusal},
     mqtt::{connection::Open, packets::Reply},
     shard::Wait,
@@ -122,6 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let rest = inbox.unread().get(start..).unwrap_or_default();
             let (consumed, stop) = self.decoder.borrow_mut().decode(rest, closing, &rules, &mut intake);
             start += consumed;
+            self.admit_first(&intake, &stop)?;
             self.hand_on(&mut intake).await?;
             intake.reuse();
             SPARE.set(intake);
@@ -211,6 +212,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Opens the session of an MQTT client.
     async fn open(&self, open: Open) -> Result<(), End> {
+        self.admit(Who::Client(&open.client))?;
+        self.vitals.promise(self.decoder.borrow().silence_max());
         loop {
             let opened = self.desk.borrow_mut().open(self.id, &open, &mut self.context.shard.borrow_mut());
             match opened {

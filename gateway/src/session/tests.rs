@@ -18,7 +18,7 @@ fn rules() -> TimeRules {
 
 fn protocols() -> Protocols {
     let mqtt = Rules { topics: Arc::default(), receive_max: NonZeroU16::MAX };
-    Protocols { precision: Precision::Nanoseconds, mqtt }
+    Protocols { precision: Precision::Nanoseconds, json: Arc::default(), mqtt }
 }
 
 fn decode(decoder: &mut Decoder, text: &str) -> (Intake, Stop) {
@@ -34,14 +34,12 @@ fn text(encode: impl FnOnce(Encoder, &mut Vec<u8>)) -> String {
 }
 
 #[test]
-fn alpn_or_else_the_first_byte_decides() {
+fn alpn_decides_where_there_is_one() {
     assert_eq!(Kind::agreed(b"catchment/1"), Some(Kind::Frames));
     assert_eq!(Kind::agreed(b"mqtt"), Some(Kind::Mqtt));
+    assert_eq!(Kind::agreed(b"x-amzn-mqtt-ca"), Some(Kind::Mqtt));
+    assert_eq!(Kind::agreed(b"mqttv5"), Some(Kind::Mqtt));
     assert_eq!(Kind::agreed(b"other"), None);
-    assert_eq!(Kind::guess(0x10), Kind::Mqtt);
-    assert_eq!(Kind::guess(b'{'), Kind::Json);
-    assert_eq!(Kind::guess(b'['), Kind::Json);
-    assert_eq!(Kind::guess(b'c'), Kind::LineProtocol);
 }
 
 #[test]

@@ -37,6 +37,10 @@ pub struct Vitals {
     heard: Cell<Instant>,
     why: Cell<Option<End>>,
     delivered: Cell<bool>,
+    /// It counts among the connections of its device, or was refused: a message has come.
+    pub(super) admitted: Cell<bool>,
+    /// The device has said that it will be heard within this.
+    promise: Cell<Option<Duration>>,
     place: Option<Place>,
 }
 
@@ -47,8 +51,10 @@ impl Vitals {
             let end = end.clone();
             place.give_way(move || end.cancel());
         }
-        let (heard, why, delivered) = (Cell::new(Instant::now()), Cell::default(), Cell::default());
-        Rc::new(Self { end, heard, why, delivered, place })
+        let heard = Cell::new(Instant::now());
+        let (why, promise) = (Cell::default(), Cell::default());
+        let (delivered, admitted) = (Cell::default(), Cell::default());
+        Rc::new(Self { end, heard, why, delivered, admitted, promise, place })
     }
 
     /// The session must end, for this reason unless there was one before.
@@ -75,6 +81,11 @@ impl Vitals {
         self.heard.get()
     }
 
+    /// The device has said how long it may be silent; `None` for any time.
+    pub(super) fn promise(&self, silence_max: Option<Duration>) {
+        self.promise.set(silence_max);
+    }
+
     /// The device has delivered something: it gives its place to nobody.
     pub(super) fn deliver(&self) {
         if !self.delivered.replace(true)
@@ -89,6 +100,7 @@ impl Vitals {
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     patience: Patience,
+    silent_after: Duration,
     unfinished_bytes: usize,
 }
 
@@ -99,7 +111,7 @@ impl Bounds {
         const BESIDE: usize = 256 << 10;
         let share = config.unfinished_bytes_max / usize::try_from(workers.max(1)).unwrap_or(1);
         let unfinished_bytes = share.max(2 * config.message_bytes_max + BESIDE);
-        Self { patience: config.patience, unfinished_bytes }
+        Self { patience: config.patience, silent_after: config.sessions_silent_after, unfinished_bytes }
     }
 }
 
@@ -108,6 +120,8 @@ impl Bounds {
 pub struct Sitting {
     /// How long a device may take.
     pub(super) patience: Patience,
+    /// Without a message for so long, a session does not count as alive.
+    silent_after: Duration,
     /// What they hold of messages that are not whole.
     pub(super) unfinished: Unfinished,
     sessions: RefCell<BTreeMap<SessionId, Weak<Vitals>>>,
@@ -118,14 +132,31 @@ pub struct Sitting {
 impl Sitting {
     /// Nobody, yet.
     pub fn new(bounds: Bounds) -> Self {
-        let Bounds { patience, unfinished_bytes } = bounds;
+        let Bounds { patience, silent_after, unfinished_bytes } = bounds;
         let (sessions, last) = (RefCell::default(), Cell::default());
-        Self { patience, unfinished: Unfinished::new(unfinished_bytes), sessions, last }
+        Self { patience, silent_after, unfinished: Unfinished::new(unfinished_bytes), sessions, last }
     }
 
     /// A session begins.
     pub fn enter(&self, id: SessionId, vitals: &Rc<Vitals>) {
         self.sessions.borrow_mut().insert(id, Rc::downgrade(vitals));
+    }
+
+    /// How long a session has been silent, unless it counts as alive: its device was heard within `silent_after`, or
+    /// keeps the promise that it made (the keep-alive of MQTT, which ends a session that does not).
+    pub fn silence(&self, id: SessionId, now: Instant) -> Option<Duration> {
+        let Some(vitals) = self.sessions.borrow().get(&id).and_then(Weak::upgrade) else {
+            return Some(Duration::MAX);
+        };
+        let silent = now.saturating_duration_since(vitals.heard());
+        (silent >= vitals.promise.get().unwrap_or(self.silent_after)).then_some(silent)
+    }
+
+    /// Ends a session.
+    pub fn end(&self, id: SessionId, why: End) {
+        if let Some(vitals) = self.sessions.borrow().get(&id).and_then(Weak::upgrade) {
+            vitals.end_as(why);
+        }
     }
 
     /// A session has ended.
@@ -181,7 +212,7 @@ mod tests {
     async fn the_idle_end_within_an_eighth_and_the_others_stay() {
         let step = Duration::from_secs(1);
         let patience = Patience { first_byte: step, message: step, idle: 80 * step };
-        let sitting = Sitting::new(Bounds { patience, unfinished_bytes: 1 });
+        let sitting = Sitting::new(Bounds { patience, silent_after: step, unfinished_bytes: 1 });
         let sessions: Vec<_> =
             (1..=100).map(|id| (id, Vitals::new(CancellationToken::new(), None))).collect();
         sessions.iter().for_each(|(id, vitals)| sitting.enter(*id, vitals));
@@ -200,6 +231,29 @@ mod tests {
             sitting.leave(*id);
         }
         assert!(sitting.sessions.borrow().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn alive_is_who_was_heard_or_keeps_its_promise() {
+        let second = Duration::from_secs(1);
+        let patience = Patience { first_byte: second, message: second, idle: 80 * second };
+        let sitting = Sitting::new(Bounds { patience, silent_after: 10 * second, unfinished_bytes: 1 });
+        let (plain, mqtt) =
+            (Vitals::new(CancellationToken::new(), None), Vitals::new(CancellationToken::new(), None));
+        sitting.enter(1, &plain);
+        sitting.enter(2, &mqtt);
+        mqtt.promise(Some(60 * second));
+        tokio::time::sleep(9 * second).await;
+        let silence = |id| sitting.silence(id, Instant::now());
+        assert_eq!((silence(1), silence(2), silence(3)), (None, None, Some(Duration::MAX)));
+        tokio::time::sleep(second).await;
+        assert_eq!((silence(1), silence(2)), (Some(10 * second), None));
+        plain.hear(Instant::now());
+        assert_eq!(silence(1), None);
+        sitting.end(1, End::Displaced);
+        assert_eq!((plain.why(), plain.end.is_cancelled()), (Some(End::Displaced), true));
+        tokio::time::sleep(60 * second).await;
+        assert_eq!(silence(2), Some(70 * second));
     }
 
     #[tokio::test]

@@ -51,7 +51,7 @@ async fn bad_lines_are_refused_alone_with_line_and_code() {
         r#"{"ts":1700000000000,"m":"#.to_owned(),
         r#"{"ts":1700000000000,"m":2,"s":"text","n":null}"#.to_owned(),
         r#"{"ts":1700000000000,"m":NaN,"k":4}"#.to_owned(),
-        r#"{"ts":1700000000000,"values":{"m":8,"9bad":1}}"#.to_owned(),
+        r#"{"ts":1700000000000,"values":{"m":8,"":1}}"#.to_owned(),
         r#"{"ts":1000,"values":{"m":16}}"#.to_owned(),
         format!(r#"{{"ts":{hour_ahead},"values":{{"m":32}}}}"#),
         "nonsense".to_owned(),

@@ -28,3 +28,4 @@ mod starts;
 mod stop;
 mod torn;
 mod watch;
+mod way_in;

@@ -1,7 +1,12 @@
 //! Peers that do nothing: beside them everybody else is served.
 
 use catchment_tests::{
-    connection::Protocol, device::Sample, eventually::within, model::Question, rogue, this_second,
+    connection::Protocol,
+    device::Sample,
+    eventually::{eventually, within},
+    model::Question,
+    mqtt::{Client, Hello},
+    rogue, this_second,
     world::World,
 };
 use serde_json::json;
@@ -62,23 +67,87 @@ async fn a_handshake_that_does_not_end_is_ended() {
 }
 
 #[tokio::test]
-async fn the_oldest_of_too_many_connections_of_a_device_ends() {
+async fn one_connection_too_many_of_a_device_is_refused_while_the_others_are_alive() {
     let world = World::builder()
         .gateway("berlin", "gw")
         .settings(|settings| settings.sessions_max = Some(2))
         .start()
         .await;
     let mut connections = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..2 {
         let mut connection = world.connect("press-1", Protocol::Json).await;
         connection.line(r#"{"temperature":1}"#).await.unwrap();
         assert_eq!(within("an answer", connection.answer()).await.unwrap(), Some(json!({"ack": 1})));
         connections.push(connection);
     }
-    let mut oldest = connections.remove(0);
-    assert_eq!(within("the end of the oldest", oldest.answer()).await.unwrap(), None);
+    // Those that say nothing take no place.
+    let _silent = world.connect("press-1", Protocol::Json).await;
+    let mut newest = world.connect("press-1", Protocol::Json).await;
+    newest.line(r#"{"temperature":1}"#).await.unwrap();
+    let told = within("a refusal", newest.answer()).await.unwrap().unwrap();
+    assert_eq!(told["error"]["code"], json!("too_many_connections"), "{told}");
+    assert_eq!(within("the end of the newest", newest.answer()).await.unwrap(), None);
+    let identity = world.pki.device("berlin", "press-1");
+    for (version, code) in [(4, 3), (5, 0x97)] {
+        let mut client = Client::open(world.gateway_addr(), &identity, None, None).await.unwrap();
+        let refused = within("CONNACK", client.connect(Hello::clean(version, "other"))).await.unwrap();
+        assert_eq!(refused, (false, code), "version {version}");
+    }
     for connection in &mut connections {
         connection.line(r#"{"temperature":2}"#).await.unwrap();
         assert_eq!(within("an answer", connection.answer()).await.unwrap(), Some(json!({"ack": 2})));
     }
+    // A place that is free is taken again.
+    drop(connections.pop());
+    eventually("a place", async || {
+        let mut next = world.connect("press-1", Protocol::Json).await;
+        next.line(r#"{"temperature":3}"#).await.map_err(|error| error.to_string())?;
+        match next.answer().await {
+            Ok(Some(answer)) if answer == json!({"ack": 1}) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_takes_its_own_place_and_the_silent_give_way() {
+    let world = World::builder()
+        .gateway("berlin", "gw")
+        .settings(|settings| {
+            settings.sessions_max = Some(2);
+            settings.sessions_silent_after = Some("100ms".parse().unwrap());
+        })
+        .start()
+        .await;
+    let identity = world.pki.device("berlin", "press-1");
+    let connect = async |client: &str| {
+        let mut connection = Client::open(world.gateway_addr(), &identity, None, None).await.unwrap();
+        // Its keep-alive says that it is alive, however long it is silent.
+        let hello = Hello { keep_alive: 600, ..Hello::clean(5, client) };
+        (within("CONNACK", connection.connect(hello)).await.unwrap().1, connection)
+    };
+    let (a, mut first) = connect("a").await;
+    let (b, mut other) = connect("b").await;
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let (c, _refused) = connect("c").await;
+    assert_eq!((a, b, c), (0, 0, 0x97));
+    let (again, _second) = connect("a").await;
+    assert_eq!((again, first.end().await), (0, Some(0x8e)), "the same client takes its session over");
+    other.send(&[0xc0, 0]).await.unwrap();
+    assert_eq!(within("an answer", other.packet()).await.unwrap().unwrap().first, 0xd0);
+    // Without such a promise the one that was silent gives way.
+    let mut oldest = world.connect("press-2", Protocol::Json).await;
+    oldest.line(r#"{"temperature":1}"#).await.unwrap();
+    assert_eq!(within("an answer", oldest.answer()).await.unwrap(), Some(json!({"ack": 1})));
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        let mut connection = world.connect("press-2", Protocol::Json).await;
+        connection.line(r#"{"temperature":1}"#).await.unwrap();
+        assert_eq!(within("an answer", connection.answer()).await.unwrap(), Some(json!({"ack": 1})));
+        connections.push(connection);
+    }
+    let told = within("the end of the oldest", oldest.answer()).await.unwrap().unwrap();
+    assert_eq!(told["error"]["code"], json!("displaced"), "{told}");
 }

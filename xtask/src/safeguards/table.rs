@@ -312,4 +312,22 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         check: unit("catchment-journal", "tests::damage"),
         quick: false,
     },
+    Safeguard {
+        name: "one name, one series",
+        without: "two names that are one metric's as they are mapped are summed",
+        file: "gateway/src/decode/sink.rs",
+        find: "if let Err(message) = self.names.check_spelling(written, metric) {",
+        replace: "if let (true, Err(message)) = (metric.is_empty(), self.names.check_spelling(written, metric)) {",
+        check: unit("catchment-gateway", "decode::json"),
+        quick: false,
+    },
+    Safeguard {
+        name: "HTTP is no line protocol",
+        without: "an HTTP client's body is read as line protocol, each time that it tries again",
+        file: "gateway/src/session/opening.rs",
+        find: "if is_version(last, b\"HTTP/\") {",
+        replace: "if is_version(last, b\"HTTP/?\") {",
+        check: unit("catchment-gateway", "session::opening"),
+        quick: false,
+    },
 ];

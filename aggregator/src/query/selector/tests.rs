@@ -95,9 +95,54 @@ fn lists_take_everything_and_only_their_labels() {
     assert!(message.contains("\"room\"") && message.contains("site, gateway"), "{message}");
 }
 
+#[test]
+fn raw_strings_are_taken_as_they_stand() {
+    for (selector, expected) in [
+        (r"temperature{room=~`r-\d+`}", true),
+        (r"temperature{room=`r-17`}", true),
+        (r"temperature{room=`r-\d+`}", false),
+        (r#"temperature{room=~`r-\d+`,device="press-17"}"#, true),
+        (r#"temperature{room!=`"`}"#, true),
+        (r#"temperature{room!="`"}"#, true),
+        (r#"temperature{room!='`', device=~`press-\d\d`}"#, true),
+        (r#"temperature{room!="\"`", device=~`press-\d\d`}"#, true),
+    ] {
+        assert_eq!(matches(selector, &[("room", "r-17")]), expected, "{selector}");
+    }
+    assert!(matches("temperature{note=`a\nb`}", &[("note", "a\nb")]));
+    assert!(matches(r#"temperature{note=`say "hi" \`}"#, &[("note", r#"say "hi" \"#)]));
+    assert!(Selector::parse("temperature{room=~`r-}").is_err());
+}
+
+#[test]
+fn a_metric_may_be_called_like_a_keyword() {
+    let words = "on by without ignoring group_left group_right bool offset and or unless atan2 sum avg count min max \
+                 group stddev stdvar topk bottomk quantile count_values start end step smoothed anchored inf nan ON Sum \
+                 fill fill_left fill_right limitk limit_ratio rate matching where";
+    let gateway = GatewayId { site: Name::new("berlin").unwrap(), name: Name::new("g1").unwrap() };
+    for word in words.split_whitespace() {
+        let key = SeriesKey {
+            device: Name::new("d").unwrap(),
+            metric: MetricName::new(word).unwrap(),
+            labels: Labels::new([(word, "x")]).unwrap(),
+        };
+        for text in [
+            word.to_owned(),
+            format!(" {word} {{ }}"),
+            format!("{word}{{device=\"d\",{word}=`x`}}"),
+            format!("{{__name__=\"{word}\",{word}=\"x\"}}"),
+        ] {
+            let selector = Selector::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert!(selector.matches(&gateway, &key), "{text}");
+        }
+        assert!(Selector::parse(&format!("{word}[5m]")).is_err());
+    }
+    assert!(Selector::parse("on{__name__=\"a\"}").is_err());
+}
+
 proptest! {
     #[test]
-    fn no_text_panics(text in r#"[a-z_{}()\[\]="'~!,.:@+\-*/^%0-9 \\\néx]{0,60}"#) {
+    fn no_text_panics(text in r#"[a-z_{}()\[\]="'`~!,.:@+\-*/^%0-9 \\\néx]{0,60}"#) {
         let _ = Selector::parse(&text);
         let _ = Selector::parse_or_all(&text);
     }

@@ -7,13 +7,16 @@ use std::{borrow::Cow, fmt};
 use catchment_proto::{Labels, series::LABELS_MAX};
 use serde::{
     Deserialize,
-    de::{Deserializer, Error, MapAccess, Visitor},
+    de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
-use super::scalar::count_integer;
+use super::{
+    Options,
+    scalar::{count_integer, shown},
+};
 use crate::{
-    decode::{excerpt, sink::Sink},
+    decode::{excerpt, names::identifier, sink::Sink},
     intake::Reason,
 };
 
@@ -53,12 +56,14 @@ pub(super) fn has_meaning(name: &str) -> bool {
 }
 
 /// What one pass over an object finds.
-#[derive(Default)]
-pub(super) struct Outline<'de> {
+pub(super) struct Outline<'de, 'o> {
+    pub(super) options: &'o Options,
     pub(super) ts: Option<&'de RawValue>,
+    /// The member that is the time by configuration.
+    pub(super) time: Option<&'de RawValue>,
     pub(super) labels: Option<&'de RawValue>,
     /// One of the named members that occurs twice.
-    pub(super) twice: Option<&'static str>,
+    pub(super) twice: Option<&'o str>,
     seq: Option<&'de RawValue>,
     seq_twice: bool,
     values: Option<&'de RawValue>,
@@ -69,7 +74,41 @@ pub(super) struct Outline<'de> {
     members: usize,
 }
 
-impl<'de> Outline<'de> {
+impl<'de, 'o> Outline<'de, 'o> {
+    /// Goes over an object.
+    ///
+    /// # Errors
+    /// It is no JSON, or no object.
+    pub(super) fn of(text: &'de str, options: &'o Options) -> Result<Self, serde_json::Error> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let outline = Members(options).deserialize(&mut json)?;
+        json.end()?;
+        Ok(outline)
+    }
+
+    const fn new(options: &'o Options) -> Self {
+        Self {
+            options,
+            ts: None,
+            time: None,
+            labels: None,
+            twice: None,
+            seq: None,
+            seq_twice: false,
+            values: None,
+            hello: None,
+            others: 0,
+            first_other: None,
+            members: 0,
+        }
+    }
+
+    /// The text of the object's time, if it has one, and whether that is `ts`.
+    pub(super) fn moment(&self) -> Option<(&'de str, bool)> {
+        let time = self.time.map(|raw| (raw.get(), false));
+        time.or_else(|| self.ts.map(|raw| (raw.get(), true)))
+    }
+
     /// The value of `hello`, when that is an object and the only member.
     pub(super) fn hello(&self) -> Option<&'de RawValue> {
         self.hello.filter(|hello| self.members == 1 && hello.get().starts_with('{'))
@@ -88,7 +127,7 @@ impl<'de> Outline<'de> {
         self.seq.map_or(Ok(None), |raw| {
             count_integer(raw.get())
                 .map(Some)
-                .ok_or_else(|| format!("seq is a whole number from 1, {} is not", excerpt(raw.get())))
+                .ok_or_else(|| format!("seq is a whole number from 1, {} is not", shown(raw.get())))
         })
     }
 
@@ -107,6 +146,7 @@ impl<'de> Outline<'de> {
     fn put(&mut self, name: Cow<'de, str>, raw: &'de RawValue) {
         self.members += 1;
         let (slot, name) = match &*name {
+            name if self.options.is_time(name) => (&mut self.time, self.options.time_name(false)),
             "ts" => (&mut self.ts, "ts"),
             "labels" => (&mut self.labels, "labels"),
             "values" => (&mut self.values, "values"),
@@ -117,6 +157,9 @@ impl<'de> Outline<'de> {
             _ => {
                 if name == "hello" {
                     self.hello = Some(raw);
+                }
+                if self.options.ignores(&name, raw.get()) {
+                    return;
                 }
                 self.others += 1;
                 self.first_other.get_or_insert(name);
@@ -129,32 +172,38 @@ impl<'de> Outline<'de> {
     }
 }
 
-impl<'de> Deserialize<'de> for Outline<'de> {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Outline<'de>;
+/// Goes over the members of an object.
+struct Members<'o>(&'o Options);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
+impl<'de, 'o> DeserializeSeed<'de> for Members<'o> {
+    type Value = Outline<'de, 'o>;
 
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Outline<'de>, A::Error> {
-                let mut outline = Outline::default();
-                while let Some(Text(name)) = members.next_key()? {
-                    outline.put(name, members.next_value()?);
-                }
-                Ok(outline)
-            }
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de, 'o> Visitor<'de> for Members<'o> {
+    type Value = Outline<'de, 'o>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut outline = Outline::new(self.0);
+        while let Some(Text(name)) = members.next_key()? {
+            outline.put(name, members.next_value()?);
         }
-        json.deserialize_map(Members)
+        Ok(outline)
     }
 }
 
 /// An object of strings as checked labels; a message for the device when it breaks a rule.
 pub(super) fn labels(raw: &RawValue) -> Result<Labels, String> {
     let pairs = pairs(raw).map_err(|error| format!("labels are an object of strings: {error}"))?;
-    Labels::new(pairs.iter().map(|(name, value)| (&*name.0, &*value.0))).map_err(|error| error.to_string())
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| (identifier(&name.0), &*value.0)).collect();
+    Labels::new(pairs.iter().map(|(name, value)| (&**name, *value))).map_err(|error| error.to_string())
 }
 
 /// The members of an object of strings; beyond the most that labels can have one more at most.

@@ -6,36 +6,48 @@
 use std::fmt;
 
 use catchment_partial::Timestamp;
-use catchment_proto::{Labels, series::NAME_BYTES_MAX};
+use catchment_proto::Labels;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{
+    Options,
     outline::{Text, has_meaning, is_meta},
     scalar::number,
 };
 use crate::{
-    decode::{Limits, excerpt, sink::Sink},
+    decode::{
+        Limits, excerpt,
+        names::{WRITTEN_BYTES_MAX, identifier},
+        sink::Sink,
+    },
     intake::Reason,
 };
 
-/// Puts the readings of an object into the sink. `short`: leaves out `ts`, `labels` and `seq`.
+/// Puts the readings of an object into the sink. `short`: leaves out its time, `labels` and `seq`.
 pub(super) fn readings(
     text: &str,
     short: bool,
+    options: &Options,
     time: Timestamp,
     labels: &Labels,
     sink: &mut Sink<'_>,
 ) -> Result<(), serde_json::Error> {
     let depth_max = sink.limits.depth_max;
-    let mut take = Take { time, labels, sink };
-    walk(text, Level { prefix: None, depth: 1, depth_max, short }, &mut take)
+    let mut take = Take { options, time, labels, sink };
+    walk(text, Level { options, prefix: None, depth: 1, depth_max, short }, &mut take)
 }
 
 /// The number of readings in an object.
-pub(super) fn count(text: &str, short: bool, limits: &Limits) -> Result<usize, serde_json::Error> {
+pub(super) fn count(
+    text: &str,
+    short: bool,
+    options: &Options,
+    limits: &Limits,
+) -> Result<usize, serde_json::Error> {
     let mut count = Count(0);
-    walk(text, Level { prefix: None, depth: 1, depth_max: limits.depth_max, short }, &mut count)?;
+    let depth_max = limits.depth_max;
+    walk(text, Level { options, prefix: None, depth: 1, depth_max, short }, &mut count)?;
     Ok(count.0)
 }
 
@@ -59,6 +71,7 @@ impl Leaves for Count {
 }
 
 struct Take<'t, 'a> {
+    options: &'t Options,
     time: Timestamp,
     labels: &'t Labels,
     sink: &'t mut Sink<'a>,
@@ -69,9 +82,10 @@ impl Leaves for Take<'_, '_> {
         if self.sink.admit(1) == 0 {
             return;
         }
-        match number(raw) {
+        let value = number(raw).or_else(|kind| self.options.of_text(raw).ok_or(kind));
+        match value {
             Ok(value) => {
-                let series = self.sink.take(name, self.labels, self.time, value);
+                let series = self.sink.take_mapped(name, &identifier(name), self.labels, self.time, value);
                 if let Some(series) = series.filter(|_| !has_meaning(name)) {
                     self.sink.learn(name, series);
                 }
@@ -95,6 +109,7 @@ impl Leaves for Take<'_, '_> {
 /// Where in the nesting an object stands.
 #[derive(Clone, Copy)]
 struct Level<'p> {
+    options: &'p Options,
     /// Name of the object, flattened; `None` for the outermost.
     prefix: Option<&'p str>,
     depth: usize,
@@ -123,13 +138,16 @@ impl<'de, L: Leaves> Visitor<'de> for Members<'_, L> {
         let mut flat = String::new();
         while let Some(Text(key)) = members.next_key()? {
             let raw = members.next_value::<&RawValue>()?.get();
-            if level.short && is_meta(&key) {
+            if level.short && (is_meta(&key) || level.options.is_time(&key)) {
                 continue;
             }
             let name = match level.prefix {
                 None => &*key,
                 Some(prefix) => join(&mut flat, prefix, &key),
             };
+            if level.options.ignores(name, raw) {
+                continue;
+            }
             if !raw.starts_with('{') {
                 leaves.leaf(name, raw);
             } else if level.depth >= level.depth_max {
@@ -146,10 +164,10 @@ impl<'de, L: Leaves> Visitor<'de> for Members<'_, L> {
 /// Writes `prefix_key` into the buffer. A prefix that is too long for a name already stays as it is: the name is
 /// refused anyway, and long names nested in long names cost no more than their own length.
 fn join<'f>(flat: &'f mut String, prefix: &'f str, key: &'f str) -> &'f str {
-    if prefix.len() > NAME_BYTES_MAX {
+    if prefix.len() > WRITTEN_BYTES_MAX {
         return prefix;
     }
-    if key.len() > NAME_BYTES_MAX {
+    if key.len() > WRITTEN_BYTES_MAX {
         return key;
     }
     flat.clear();

@@ -62,6 +62,7 @@ impl Device {
         desk.attach(1, CancellationToken::new());
         let protocols = Protocols {
             precision: Precision::Nanoseconds,
+            json: Arc::default(),
             mqtt: Rules { topics: Arc::default(), receive_max: NonZeroU16::new(8).unwrap() },
         };
         let decoder = Decoder::new(kind, MessageLimits::default(), SERIES_MAX, &protocols);

@@ -65,7 +65,6 @@ impl<'a> Plain<'a> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::BytesMut;
     use proptest::prelude::*;
 
     use super::super::{Packet, Packets};
@@ -87,7 +86,7 @@ mod tests {
             }
             _ => None,
         };
-        let library = match packets.read(&mut BytesMut::from(packet)) {
+        let library = match packets.read(packet, 2) {
             Ok(Packet::Publish(publish)) => {
                 let id = publish.packet_id.map(|id| id.get());
                 let topic = publish.topic.to_string();

@@ -67,7 +67,7 @@ pub(super) fn from_v3(packet: v3::Packet) -> Result<Packet<'static>, Violation> 
             Packet::Unsubscribe { id: packet_id, filters: topic_filters.len() }
         }
         v3::Packet::PingRequest => Packet::Ping,
-        v3::Packet::Disconnect => Packet::Disconnect { forget: false },
+        v3::Packet::Disconnect => Packet::Disconnect { forget: false, keep: false },
         _ => return Err(unexpected("this packet")),
     })
 }
@@ -91,7 +91,8 @@ pub(super) fn from_v5(packet: v5::Packet) -> Result<Packet<'static>, Violation> 
         }
         v5::Packet::PingRequest => Packet::Ping,
         v5::Packet::Disconnect(goodbye) => {
-            Packet::Disconnect { forget: goodbye.session_expiry_interval_secs == Some(0) }
+            let expiry = goodbye.session_expiry_interval_secs;
+            Packet::Disconnect { forget: expiry == Some(0), keep: expiry.is_some_and(|expiry| expiry > 0) }
         }
         _ => return Err(unexpected("this packet")),
     })

@@ -1,6 +1,6 @@
 //! `[mqtt.topics]` as it stands in the file: `"pattern" = "json"`, or a table that says more.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use catchment_proto::{Labels, MetricName};
 use serde::{
@@ -9,7 +9,10 @@ use serde::{
 };
 
 use super::{Form, Route, pattern::Pattern};
-use crate::decode::line_protocol::Precision;
+use crate::decode::{
+    json::{JsonSettings, Strings, TimeFormat},
+    line_protocol::Precision,
+};
 
 /// The placeholder that names the metric.
 const METRIC: &str = "metric";
@@ -40,11 +43,20 @@ pub struct TopicSetting {
     /// Labels of all readings.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// How JSON is read, where that is not as for all.
+    #[serde(flatten)]
+    pub json: JsonSettings,
 }
 
 impl From<PayloadKind> for TopicSetting {
     fn from(payload: PayloadKind) -> Self {
-        Self { payload, metric: None, precision: None, labels: BTreeMap::new() }
+        Self {
+            payload,
+            metric: None,
+            precision: None,
+            labels: BTreeMap::new(),
+            json: JsonSettings::default(),
+        }
     }
 }
 
@@ -58,6 +70,11 @@ impl<'de> Deserialize<'de> for TopicSetting {
             precision: Option<Precision>,
             #[serde(default)]
             labels: BTreeMap<String, String>,
+            numeric_strings: Option<bool>,
+            strings: Option<Strings>,
+            time_key: Option<String>,
+            time_format: Option<TimeFormat>,
+            ignore: Option<Vec<String>>,
         }
         struct Either;
         impl<'de> Visitor<'de> for Either {
@@ -73,9 +90,11 @@ impl<'de> Deserialize<'de> for TopicSetting {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TopicSetting, A::Error> {
-                let Table { payload, metric, precision, labels } =
-                    Table::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(TopicSetting { payload, metric, precision, labels })
+                let table = Table::deserialize(MapAccessDeserializer::new(map))?;
+                let Table { payload, metric, precision, labels, .. } = table;
+                let Table { numeric_strings, strings, time_key, time_format, ignore, .. } = table;
+                let json = JsonSettings { numeric_strings, strings, time_key, time_format, ignore };
+                Ok(TopicSetting { payload, metric, precision, labels, json })
             }
         }
         deserializer.deserialize_any(Either)
@@ -87,6 +106,7 @@ pub(super) fn route(
     pattern: &Pattern<'_>,
     setting: &TopicSetting,
     precision: Precision,
+    json: &JsonSettings,
 ) -> Result<Route, String> {
     let level = pattern.placeholders().find(|(_, name)| *name == METRIC).map(|(level, _)| level);
     let is_value = setting.payload == PayloadKind::Value;
@@ -96,8 +116,13 @@ pub(super) fn route(
     if setting.precision.is_some() && setting.payload != PayloadKind::Influx {
         return Err("precision is for payload \"influx\"".to_owned());
     }
+    if !setting.json.is_empty() && setting.payload != PayloadKind::Json {
+        let keys = "numeric_strings, strings, time_key, time_format and ignore";
+        return Err(format!("{keys} are for payload \"json\""));
+    }
+    let options = || setting.json.or(json).check().map(Arc::new).map_err(|error| error.to_string());
     let form = match (setting.payload, level, &setting.metric) {
-        (PayloadKind::Json, None, _) => Form::Json,
+        (PayloadKind::Json, None, _) => Form::Json(options()?),
         (PayloadKind::Influx, None, _) => Form::LineProtocol(setting.precision.unwrap_or(precision)),
         (PayloadKind::Json | PayloadKind::Influx, Some(_), _) => {
             return Err(

@@ -1,3 +1,5 @@
+mod json;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -11,14 +13,21 @@ fn given(text: &str) -> Result<BTreeMap<String, TopicSetting>, String> {
 }
 
 fn topics(text: &str) -> Topics {
-    Topics::new(&given(text).unwrap(), Precision::default()).unwrap()
+    Topics::new(&given(text).unwrap(), Precision::default(), &JsonSettings::default()).unwrap()
 }
 
 fn error(text: &str) -> String {
-    Topics::new(&given(text).unwrap(), Precision::default()).unwrap_err().to_string()
+    Topics::new(&given(text).unwrap(), Precision::default(), &JsonSettings::default())
+        .unwrap_err()
+        .to_string()
 }
 
-fn publish(topics: &Topics, fixture: &mut Fixture, topic: &str, payload: impl AsRef<[u8]>) -> Verdict {
+pub(super) fn publish(
+    topics: &Topics,
+    fixture: &mut Fixture,
+    topic: &str,
+    payload: impl AsRef<[u8]>,
+) -> Verdict {
     let Fixture { names, rules, limits, intake, .. } = fixture;
     intake.end_message(None, 3);
     let heads = intake.heads.clone();
@@ -80,7 +89,13 @@ fn the_built_in_topics() {
             ("telemetry/temperature", " ", Refused(NotANumber), &[]),
             ("telemetry/temperature", "NaN", Refused(NotANumber), &[]),
             ("telemetry/temperature", "{\"a\":1}", Refused(NotANumber), &[]),
-            ("telemetry/2nd", "1", Refused(BadMetric), &[]),
+            ("telemetry/2nd", "1", Taken, &["_2nd=1.0"]),
+            ("telemetry/PM2.5", "1", Taken, &["PM2_5=1.0"]),
+            ("telemetry/t", "1\0", Taken, &["t=1.0"]),
+            ("telemetry", "\u{feff}{\"a\":1}\0", Taken, &["a=1.0"]),
+            ("telemetry", "nan", Refused(NotANumber), &[]),
+            ("telemetry", "{\"a\":-nan,\"MQ-135\":2}", Taken, &["MQ_135=2.0"]),
+            ("influx", "\u{feff}m a=1\n\0m b=2,c=nan\n\0", Taken, &["m_a=1.0", "m_b=2.0"]),
             ("telemetry/", "1", Refused(BadMetric), &[]),
             (&long, "1", Refused(BadMetric), &[]),
             ("influx", "nonsense", Refused(Malformed), &[]),
@@ -162,7 +177,7 @@ fn patterns_of_the_configuration() {
             ("factory//sensors/t", "1", Taken, &["t=1.0"]),
             ("factory/7/sensors/t/x", "1", Refused(BadTopic), &[]),
             ("factory/7/sensors", "1", Refused(BadTopic), &[]),
-            ("factory/7/sensors/a-b", "1", Refused(BadMetric), &[]),
+            ("factory/7/sensors/a-b", "1", Taken, &["a_b=1.0"]),
             ("plc/l 1/json", r#"{"a":1}"#, Taken, &["a{line=l 1}=1.0"]),
             ("plc//json", r#"{"a":1}"#, Refused(BadLabel), &[]),
             (&long, r#"{"a":1}"#, Refused(BadLabel), &[]),
@@ -345,12 +360,12 @@ proptest! {
             let setting = TopicSetting { metric: Some(format!("m{n}")), ..PayloadKind::Value.into() };
             let mut tried = given.clone();
             let new = tried.insert(pattern.join("/"), setting).is_none();
-            if new && Topics::new(&tried, Precision::default()).is_ok() {
+            if new && Topics::new(&tried, Precision::default(), &JsonSettings::default()).is_ok() {
                 given = tried;
                 kept.push((n, pattern.clone()));
             }
         }
-        let topics = Topics::new(&given, Precision::default()).unwrap();
+        let topics = Topics::new(&given, Precision::default(), &JsonSettings::default()).unwrap();
         let mut candidates: Vec<_> = kept.iter().filter(|(_, pattern)| matches(pattern, &topic)).collect();
         // A pattern that ends is more specific than one that goes on with `#`.
         candidates.sort_by_key(|(_, pattern)| pattern.iter().map(|level| rank(level)).collect::<Vec<_>>());
@@ -370,6 +385,6 @@ proptest! {
     #[test]
     fn any_pattern_is_taken_or_refused(pattern in "[a{}+#/$\u{0}é]{0,20}") {
         let given = BTreeMap::from([(pattern, TopicSetting::from(PayloadKind::Json))]);
-        let _ = Topics::new(&given, Precision::default());
+        let _ = Topics::new(&given, Precision::default(), &JsonSettings::default());
     }
 }

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use crate::decode::{
     fixture::{Fixture, NOW_MS, edited, edits, same_unknown},
+    json::Options,
     sink::Sink,
 };
 
@@ -91,7 +92,7 @@ proptest! {
         same_unknown(all, |fixture, line, ordinal| {
             let Fixture { names, rules, limits, intake, .. } = fixture;
             let base = catchment_proto::Labels::new([("line", ["1", "2"][ordinal as usize % 2])]).unwrap();
-            let decoded = super::super::decode(line, &mut Sink::payload(intake, names, rules, limits, ordinal, base));
+            let decoded = super::super::decode(line, &Options::default(), &mut Sink::payload(intake, names, rules, limits, ordinal, base));
             intake.end_message(None, ordinal);
             decoded
         });

@@ -1,0 +1,93 @@
+//! The first bytes of a connection: what they are does not depend on where reads cut them, what is waited for is bounded,
+//! and what no protocol is gets words.
+
+use catchment_gateway::session::opening::{Look, Opening};
+
+use super::{Target, pieces, signature};
+
+pub(super) const TARGET: Target = Target {
+    name: "opening",
+    run,
+    seeds: || {
+        [
+            &b"{\"a\":1}\n"[..],
+            b"\xef\xbb\xbfenv,room=3 t=1\n",
+            b"POST /write?db=a HTTP/1.1\r\nHost: a\r\n\r\nm a=1",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a",
+            b"\x16\x03\x01\x02\x00\x01",
+            b"{\x00\"\x00a\x00",
+            b"*1\r\n$4\r\nPING\r\n",
+        ]
+        .map(<[u8]>::to_vec)
+        .to_vec()
+    },
+    tokens: &[
+        b" ",
+        b"\r\n",
+        b"\n",
+        b"\x00",
+        b"\xef\xbb\xbf",
+        b"\xff\xfe",
+        b"GET ",
+        b"HEAD ",
+        b"BREW ",
+        b"/",
+        b"*",
+        b" HTTP/1.1",
+        b"HTTP/",
+        b"SSH-",
+        b"AMQP\x00",
+        b"PING",
+        b"CONNECT",
+        b"<?xml",
+        b"*1",
+        b"m a=1",
+        b"# x",
+        b"{",
+        b"[",
+        b"\x10",
+        b"\x16\x03",
+        b" RTSP/1.0",
+        b",",
+        b"=",
+    ],
+    fixed_bytes: 64 << 10,
+    bytes_a_byte: 16,
+};
+
+/// Most bytes that are waited for: of white space, and of a first line.
+const WAITED_MAX: usize = 8 << 10;
+
+/// Bytes passed over, and the decision.
+fn look(input: &[u8], sizes: impl Iterator<Item = usize>) -> (usize, Look) {
+    let (mut opening, mut buffer, mut skipped, mut rest) = (Opening::default(), Vec::new(), 0, input);
+    for size in sizes {
+        let (piece, behind) = rest.split_at(size.min(rest.len()));
+        buffer.extend_from_slice(piece);
+        rest = behind;
+        let (padding, look) = opening.look(&buffer, rest.is_empty() && size > piece.len());
+        assert!(padding <= buffer.len());
+        buffer.drain(..padding);
+        skipped += padding;
+        if look != Look::More {
+            return (skipped, look);
+        }
+        assert!(buffer.len() < WAITED_MAX && skipped < WAITED_MAX, "it waits for ever");
+        if rest.is_empty() && size > piece.len() {
+            break;
+        }
+    }
+    (skipped, Look::More)
+}
+
+fn run(input: &[u8]) -> u64 {
+    let whole = look(input, [input.len(), 1].into_iter());
+    let cut = look(input, pieces(input).chain(std::iter::repeat(1)));
+    assert_eq!(whole.1, cut.1, "it depends on the pieces");
+    if let Look::Foreign(foreign) = whole.1 {
+        let answer = foreign.answer();
+        assert!(!answer.is_empty() && answer.len() < 1 << 10, "an answer in words");
+    }
+    signature((format!("{:?}", whole.1), whole.0.min(4)))
+}

@@ -1,0 +1,44 @@
+//! A session becomes one of its device's connections with its first message: before, it holds a place of those that have
+//! said nothing.
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+
+use super::{End, Session, protocol::Stop};
+use crate::{
+    device::{Admission, Who},
+    intake::Intake,
+};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Takes a place among the connections of the device for this client, or fails: then nothing of it is taken.
+    pub(super) fn admit(&self, who: Who<'_>) -> Result<(), End> {
+        if self.vitals.admitted.replace(true) {
+            return Ok(());
+        }
+        let (sitting, now) = (&self.context.sitting, Instant::now());
+        let silence = |other| sitting.silence(other, now);
+        match self.desk.borrow_mut().admit(self.id, who, silence) {
+            Admission::Admitted => Ok(()),
+            Admission::Displaces(other) => {
+                sitting.end(other, End::Displaced);
+                Ok(())
+            }
+            Admission::Full => Err(End::TooMany),
+        }
+    }
+
+    /// As [`Session::admit`], with what was decoded first. A client of MQTT says who it is before.
+    pub(super) fn admit_first(&self, intake: &Intake, stop: &Stop) -> Result<(), End> {
+        if self.vitals.admitted.get() || self.decoder.borrow().is_mqtt() {
+            return Ok(());
+        }
+        match stop {
+            Stop::Hello(epoch) if intake.is_empty() => self.admit(Who::Epoch(epoch)),
+            _ if intake.is_empty() => Ok(()),
+            _ => self.admit(Who::Unknown),
+        }
+    }
+}

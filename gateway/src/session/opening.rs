@@ -1,0 +1,303 @@
+//! The first bytes of a connection whose handshake agreed on no protocol: which one it speaks, or that it speaks none
+//! that is spoken here.
+//!
+//! Pure: the session feeds it what has come. What it decides depends on the bytes alone, not on where reads cut them:
+//! it waits for as many as it needs, which are bounded.
+//!
+//! - White space, line ends, NUL bytes and byte order marks (UTF-8) in front are passed over.
+//! - A line that HTTP would take for a request is HTTP's, whatever its method, and never line protocol: as such it would
+//!   be refused in silence, and its client would send its body again and again.
+//! - A text is line protocol unless its first line is known to be something else.
+
+use memchr::memchr;
+
+use super::{End, protocol::Kind};
+use crate::decode::line_protocol;
+
+/// Bytes of white space in front of everything; beyond, nothing is waited for.
+const PADDING_BYTES_MAX: usize = 4 << 10;
+/// Bytes of a first line that are waited for.
+const LINE_BYTES_MAX: usize = 4 << 10;
+/// Longest method of HTTP that is looked for.
+const METHOD_BYTES_MAX: usize = 64;
+/// A byte order mark of UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+/// What is spoken here, for those who speak something else.
+pub(super) const SPOKEN: &str = "devices speak MQTT 3.1.1 or 5, JSON lines, InfluxDB line protocol, or frames (ALPN catchment/1) here, \
+                                 over TLS";
+
+/// Methods of HTTP (and of WebDAV), for requests without a version.
+const METHODS: [&str; 16] = [
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "DELETE",
+    "OPTIONS",
+    "TRACE",
+    "PATCH",
+    "CONNECT",
+    "PRI",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "REPORT",
+];
+/// Beginnings that need no whole line.
+const BEGINNINGS: [(&[u8], Foreign); 5] = [
+    (b"HTTP/", Foreign::Http { body: true }),
+    (b"SSH-", Foreign::Named("SSH")),
+    (b"AMQP\0", Foreign::Named("AMQP")),
+    (b"AMQP\x02", Foreign::Named("AMQP")),
+    (b"AMQP\x03", Foreign::Named("AMQP")),
+];
+/// First words of a line without a field, in capitals.
+const WORDS: [(&str, &str); 18] = [
+    ("PING", "Redis or NATS"),
+    ("INFO", "Redis or NATS"),
+    ("AUTH", "Redis"),
+    ("SELECT", "Redis"),
+    ("QUIT", "no protocol for devices"),
+    ("HELP", "no protocol for devices"),
+    ("STATS", "memcached"),
+    ("VERSION", "memcached"),
+    ("EHLO", "SMTP"),
+    ("HELO", "SMTP"),
+    ("LHLO", "LMTP"),
+    ("USER", "FTP or IRC"),
+    ("NICK", "IRC"),
+    ("CAP", "IRC"),
+    ("CONNECT", "STOMP or NATS"),
+    ("STOMP", "STOMP"),
+    ("PROXY", "the PROXY protocol"),
+    ("LOGIN", "IMAP"),
+];
+
+/// What the first bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// More bytes tell.
+    More,
+    /// One of ours.
+    Speaks(Kind),
+    /// None of ours.
+    Foreign(Foreign),
+}
+
+/// What is not spoken here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// HTTP. `body`: the answer may have one.
+    Http {
+        /// It may.
+        body: bool,
+    },
+    /// A TLS handshake within TLS.
+    Tls,
+    /// Text in UTF-16 or UTF-32.
+    Wide,
+    /// RESP, of Redis.
+    Resp,
+    /// Another protocol that tells what it is.
+    Named(&'static str),
+    /// Bytes that begin no protocol that is spoken here.
+    Unknown,
+    /// Nothing but white space.
+    Padding,
+}
+
+impl Foreign {
+    /// Why the connection ends.
+    pub const fn end(self) -> End {
+        match self {
+            Self::Http { .. } => End::Http,
+            Self::Wide => End::Encoding,
+            _ => End::UnknownProtocol,
+        }
+    }
+
+    /// The last bytes to the peer: in its own words where those are known.
+    pub fn answer(self) -> Vec<u8> {
+        match self {
+            Self::Http { body } => {
+                let text = format!("This port does not speak HTTP: {SPOKEN}.\n");
+                let head = format!(
+                    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+                     Connection: close\r\n\r\n",
+                    text.len()
+                );
+                if body { head + &text } else { head }.into_bytes()
+            }
+            Self::Resp => format!("-ERR this port does not speak RESP: {SPOKEN}\r\n").into_bytes(),
+            Self::Wide => error("utf_16", &format!("text is UTF-8 here, not UTF-16 or UTF-32: {SPOKEN}")),
+            Self::Tls => error("unknown_protocol", &format!("TLS within TLS: {SPOKEN}")),
+            Self::Named(name) => error("unknown_protocol", &format!("this looks like {name}: {SPOKEN}")),
+            Self::Unknown => error(
+                "unknown_protocol",
+                &format!("the first bytes begin nothing that is spoken here: {SPOKEN}"),
+            ),
+            Self::Padding => error(
+                "unknown_protocol",
+                &format!("more than {PADDING_BYTES_MAX} bytes of white space: {SPOKEN}"),
+            ),
+        }
+    }
+}
+
+/// A line as JSON lines has it, which people can read too.
+fn error(code: &str, message: &str) -> Vec<u8> {
+    let error = serde_json::json!({ "error": { "code": code, "message": message, "line": 0 } });
+    format!("{error}\n").into_bytes()
+}
+
+/// Looks at the first bytes of one connection.
+#[derive(Debug, Default)]
+pub struct Opening {
+    /// Bytes passed over so far.
+    padding: usize,
+}
+
+impl Opening {
+    /// Looks at what has come, without what was passed over before: how many bytes are to be passed over now, and what
+    /// the rest is. `ended`: no more will come.
+    pub fn look(&mut self, bytes: &[u8], ended: bool) -> (usize, Look) {
+        let padding = padding(bytes);
+        self.padding += padding;
+        let rest = bytes.get(padding..).unwrap_or_default();
+        let is_cut = rest.len() < MARK.len() && MARK.starts_with(rest);
+        let look = match rest.first() {
+            _ if self.padding > PADDING_BYTES_MAX => Look::Foreign(Foreign::Padding),
+            None => Look::More,
+            Some(_) if is_cut && !ended => Look::More,
+            Some(first) => begins(*first, rest, ended),
+        };
+        (padding, look)
+    }
+}
+
+/// Bytes in front that mean nothing.
+fn padding(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..) {
+        match rest.first() {
+            Some(0 | b'\t'..=b'\r' | b' ') => at += 1,
+            _ if rest.starts_with(MARK) => at += MARK.len(),
+            _ => break,
+        }
+    }
+    at
+}
+
+/// What bytes are of which the first means something.
+fn begins(first: u8, bytes: &[u8], ended: bool) -> Look {
+    let rest = (bytes.get(1), bytes.get(2), bytes.get(3));
+    match first {
+        0x10 => Look::Speaks(Kind::Mqtt),
+        0xfe | 0xff => match (first, rest.0) {
+            (_, None) if !ended => Look::More,
+            (0xfe, Some(0xff)) | (0xff, Some(0xfe)) => Look::Foreign(Foreign::Wide),
+            _ => Look::Foreign(Foreign::Unknown),
+        },
+        0x16 => Look::Foreign(Foreign::Tls),
+        // Begins no character of UTF-8, or is one that nothing begins with.
+        0..=0x1f | 0x7f..=0xc1 | 0xf5..=0xff => Look::Foreign(Foreign::Unknown),
+        _ => match rest {
+            (Some(0), Some(2..), Some(0)) => Look::Foreign(Foreign::Wide),
+            (Some(0), Some(_), Some(_)) => Look::Foreign(Foreign::Unknown),
+            (None, ..) | (Some(0), ..) if !ended => Look::More,
+            _ if matches!(first, b'{' | b'[') => Look::Speaks(Kind::Json),
+            _ => text(bytes, ended),
+        },
+    }
+}
+
+/// What a text is whose first line may not be whole.
+fn text(bytes: &[u8], ended: bool) -> Look {
+    let seen = bytes.get(..LINE_BYTES_MAX).unwrap_or(bytes);
+    for (beginning, foreign) in BEGINNINGS {
+        if seen.starts_with(beginning) {
+            return Look::Foreign(foreign);
+        }
+        if beginning.starts_with(seen) && !ended {
+            return Look::More;
+        }
+    }
+    if is_request_at(seen) {
+        return Look::Foreign(http(seen));
+    }
+    let end = memchr(b'\n', seen);
+    let line = seen.get(..end.unwrap_or(seen.len())).unwrap_or_default();
+    if end.is_none() && (bytes.len() >= LINE_BYTES_MAX || !may_be_foreign(line)) {
+        return Look::Speaks(Kind::LineProtocol);
+    }
+    // Whatever the end of the connection is told with.
+    if end.is_some() || ended { whole(line.trim_ascii()) } else { Look::More }
+}
+
+/// The method and target of a request with a path or a URL, whatever stands behind them: HTTP/0.9 has no version. No
+/// measurement has such a name and such a field.
+fn is_request_at(seen: &[u8]) -> bool {
+    let Some(at) = memchr(b' ', seen) else { return false };
+    let (method, target) = seen.split_at_checked(at).unwrap_or((seen, &[]));
+    let target = target.trim_ascii_start();
+    METHODS.iter().any(|known| known.as_bytes() == method)
+        && [&b"/"[..], b"http://", b"https://"].iter().any(|begin| target.starts_with(begin))
+}
+
+fn http(line: &[u8]) -> Foreign {
+    Foreign::Http { body: !line.starts_with(b"HEAD ") }
+}
+
+/// Whether the beginning of a line may turn out to be a request, or a greeting of [`WORDS`].
+fn may_be_foreign(line: &[u8]) -> bool {
+    let word = line.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+    word.len() <= METHOD_BYTES_MAX && (matches!(word.first(), Some(b'<' | b'*')) || word.iter().all(is_token))
+}
+
+/// What methods of HTTP are made of.
+fn is_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+}
+
+/// What a whole first line is.
+fn whole(line: &[u8]) -> Look {
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let first = words.next().unwrap_or_default();
+    let last = words.next_back().unwrap_or_default();
+    if first.len() <= METHOD_BYTES_MAX && first.iter().all(is_token) {
+        if is_version(last, b"HTTP/") {
+            return Look::Foreign(http(line));
+        }
+        for (name, prefix) in [("RTSP", &b"RTSP/"[..]), ("SIP", b"SIP/"), ("ICAP", b"ICAP/")] {
+            if is_version(last, prefix) {
+                return Look::Foreign(Foreign::Named(name));
+            }
+        }
+    }
+    if line_protocol::is_line(line) {
+        return Look::Speaks(Kind::LineProtocol);
+    }
+    match first.split_first() {
+        _ if first.len() > METHOD_BYTES_MAX => return Look::Speaks(Kind::LineProtocol),
+        Some((b'*', digits)) if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => {
+            return Look::Foreign(Foreign::Resp);
+        }
+        Some((b'<', _)) => return Look::Foreign(Foreign::Named("XML, HTML or syslog")),
+        _ => {}
+    }
+    let word = WORDS.iter().find(|(word, _)| word.as_bytes().eq_ignore_ascii_case(first));
+    word.map_or(Look::Speaks(Kind::LineProtocol), |(_, name)| Look::Foreign(Foreign::Named(name)))
+}
+
+/// `HTTP/1.1` and the like, in any mix of cases.
+fn is_version(word: &[u8], prefix: &[u8]) -> bool {
+    let Some((front, number)) = word.split_at_checked(prefix.len()) else { return false };
+    front.eq_ignore_ascii_case(prefix)
+        && number.first().is_some_and(u8::is_ascii_digit)
+        && number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+}
+
+#[cfg(test)]
+mod tests;

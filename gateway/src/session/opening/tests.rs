@@ -1,0 +1,188 @@
+//! First bytes of ours and of others, whole and in pieces.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Feeds bytes in pieces as a session does: what was passed over, and the decision.
+fn look(bytes: &[u8], step: usize) -> (usize, Look) {
+    let (mut opening, mut buffer, mut skipped) = (Opening::default(), Vec::new(), 0);
+    let pieces = bytes.chunks(step.max(1)).map(|piece| (piece, false)).chain([(&[][..], true)]);
+    for (piece, ended) in pieces {
+        buffer.extend_from_slice(piece);
+        let (padding, look) = opening.look(&buffer, ended);
+        buffer.drain(..padding);
+        skipped += padding;
+        if look != Look::More {
+            return (skipped, look);
+        }
+    }
+    (skipped, Look::More)
+}
+
+/// The decision, the same wherever the bytes are cut.
+fn is(bytes: impl AsRef<[u8]>) -> Look {
+    let bytes = bytes.as_ref();
+    let whole = look(bytes, usize::MAX).1;
+    for step in [1, 2, 3, 7] {
+        assert_eq!(look(bytes, step).1, whole, "{:?} by {step}", String::from_utf8_lossy(bytes));
+    }
+    whole
+}
+
+const HTTP: Look = Look::Foreign(Foreign::Http { body: true });
+
+#[test]
+fn http_is_told_from_line_protocol_whatever_its_method() {
+    for method in
+        ["GET", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "PROPFIND", "M-SEARCH", "brew"]
+    {
+        for version in ["HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/0.9", "http/1.1", "HTTP/3"] {
+            for target in ["/", "*", "/write?db=x&precision=s", "http://a/b", "a:443", "/a b", "a=1"] {
+                for end in ["\r\nHost: a\r\nContent-Length: 9\r\n\r\nm a=1 1\n\n", "\n", ""] {
+                    assert_eq!(is(format!("{method} {target} {version}{end}")), HTTP);
+                }
+            }
+        }
+    }
+    for request in [
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "CONNECT a:443 HTTP/1.1\r\n\r\n",
+        "GET /\r\n",
+        "GET /",
+        "GET  /?a=1\r\n",
+        "POST /write?db=a",
+        "GET http://a/ \r\n",
+        "\r\n\r\nGET / HTTP/1.1\r\n",
+        "HTTP/1.1 200 OK\r\n",
+    ] {
+        assert_eq!(is(request), HTTP, "{request}");
+    }
+    assert_eq!(is("HEAD / HTTP/1.1\r\n"), Look::Foreign(Foreign::Http { body: false }));
+    // However long its target is.
+    assert_eq!(is(format!("GET /{} HTTP/1.1\r\n", "x".repeat(100_000))), HTTP);
+}
+
+#[test]
+fn line_protocol_is_taken_whatever_it_looks_like() {
+    for line in [
+        "env,room=3 temperature=21.5 1700000000000000000\n",
+        "env temperature=21.5\n",
+        "GET a=1\n",
+        "POST,a=b c=1\n",
+        "PING a=1\n",
+        "info x=1i,y=2i\n",
+        "<m a=1\n",
+        "*1 a=1\n",
+        "# a comment\nm a=1\n",
+        "nonsense\nm a=1\n",
+        "m a=\"x HTTP/1.1\"\n",
+        "m\\ x a=1\n",
+        "\u{e4} a=1\n",
+        "\u{ff21} a=1\n",
+        "m a=1",
+        "\"\n",
+        "x",
+    ] {
+        assert_eq!(is(line), Look::Speaks(Kind::LineProtocol), "{line}");
+    }
+    // The bound decides before the end does.
+    assert_eq!(is(format!("<a {}", "x".repeat(LINE_BYTES_MAX))), Look::Speaks(Kind::LineProtocol));
+    assert_eq!(is("x".repeat(100_000)), Look::Speaks(Kind::LineProtocol));
+    assert_eq!(is(format!("cpu {}", "x".repeat(100_000))), Look::Speaks(Kind::LineProtocol));
+}
+
+#[test]
+fn the_other_protocols_are_known_by_their_first_byte() {
+    assert_eq!(is(b"\x10\x0e\0\x04MQTT\x04\x02\0\x3c\0\x01a"), Look::Speaks(Kind::Mqtt));
+    for line in ["{\"a\":1}\n", "[{\"a\":1}]\n", "{", "["] {
+        assert_eq!(is(line), Look::Speaks(Kind::Json), "{line}");
+    }
+}
+
+#[test]
+fn padding_and_marks_are_passed_over_and_bounded() {
+    for padding in [" ", "\r\n", "\n\n\t ", "\0", "\0\0\0", "\u{feff}", "\u{feff}\r\n\u{feff} ", "\x0b\x0c"] {
+        for (text, kind) in [("{\"a\":1}", Kind::Json), ("r2,a=b v=1\n", Kind::LineProtocol)] {
+            for step in [1, 2, 100] {
+                let bytes = format!("{padding}{text}");
+                assert_eq!(look(bytes.as_bytes(), step), (padding.len(), Look::Speaks(kind)), "{bytes:?}");
+            }
+        }
+    }
+    assert_eq!(is(" \r\n\0"), Look::More);
+    assert_eq!(is(""), Look::More);
+    assert_eq!(is(" ".repeat(PADDING_BYTES_MAX + 1)), Look::Foreign(Foreign::Padding));
+    assert_eq!(is("\u{feff}".repeat(PADDING_BYTES_MAX)), Look::Foreign(Foreign::Padding));
+    // Half a mark is none.
+    assert_eq!(is(b"\xef\xbb"), Look::Speaks(Kind::LineProtocol));
+}
+
+#[test]
+fn wide_text_is_told() {
+    let wide = |text: &str, mark: bool, big: bool| {
+        let units = mark.then_some(0xfeff).into_iter().chain(text.encode_utf16());
+        units.flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect::<Vec<_>>()
+    };
+    for text in ["{\"a\":1}\n", "env t=1\n", "[{\"a\":1}]"] {
+        for (mark, big) in [(true, true), (true, false), (false, true), (false, false)] {
+            assert_eq!(is(wide(text, mark, big)), Look::Foreign(Foreign::Wide), "{text} {mark} {big}");
+        }
+    }
+    assert_eq!(Foreign::Wide.end().reason(), "utf_16");
+}
+
+#[test]
+fn others_are_answered_in_words() {
+    let named = |name| Look::Foreign(Foreign::Named(name));
+    for (bytes, expected) in [
+        (&b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..], Look::Foreign(Foreign::Tls)),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", named("SSH")),
+        (b"AMQP\0\0\x09\x01", named("AMQP")),
+        (b"AMQP\x03\x01\0\0", named("AMQP")),
+        (b"*1\r\n$4\r\nPING\r\n", Look::Foreign(Foreign::Resp)),
+        (b"PING\r\n", named("Redis or NATS")),
+        (b"ehlo me\r\n", named("SMTP")),
+        (b"CONNECT\naccept-version:1.2\n\n\0", named("STOMP or NATS")),
+        (b"CONNECT {\"verbose\":false}\r\n", named("STOMP or NATS")),
+        (b"PROXY TCP4 1.2.3.4 5.6.7.8 9 10\r\n", named("the PROXY protocol")),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", named("no protocol for devices")),
+        (b"<?xml version=\"1.0\"?>\n", named("XML, HTML or syslog")),
+        (b"<34>1 2003-10-11T22:14:15.003Z host su - - - x\n", named("XML, HTML or syslog")),
+        (b"OPTIONS rtsp://a/b RTSP/1.0\r\n", named("RTSP")),
+        (b"INVITE sip:a@b SIP/2.0\r\n", named("SIP")),
+        (b"\0\0\0\x08\x04\xd2\x16\x2f", Look::Foreign(Foreign::Unknown)),
+        (b"\x05\x01\0", Look::Foreign(Foreign::Unknown)),
+        (b"\x3f\0\0\0\x01\0\0\0", Look::Foreign(Foreign::Unknown)),
+        (b"\xff\xfb\x1f", Look::Foreign(Foreign::Unknown)),
+        (b"\x80\x2e\x01", Look::Foreign(Foreign::Unknown)),
+    ] {
+        assert_eq!(is(bytes), expected, "{:?}", String::from_utf8_lossy(bytes));
+        let Look::Foreign(foreign) = expected else { panic!("one of ours") };
+        let answer = String::from_utf8(foreign.answer()).unwrap();
+        assert!(answer.contains(SPOKEN) && answer.ends_with('\n'), "{answer}");
+    }
+}
+
+#[test]
+fn an_http_client_gets_an_answer_that_it_can_read() {
+    let answer = String::from_utf8(Foreign::Http { body: true }.answer()).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n") && head.contains("\r\nConnection: close"));
+    assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())));
+    assert!(body.contains("MQTT") && body.contains("JSON lines"));
+    let head = String::from_utf8(Foreign::Http { body: false }.answer()).unwrap();
+    assert!(head.ends_with("\r\n\r\n"), "no body answers HEAD");
+}
+
+proptest! {
+    #[test]
+    fn a_decision_does_not_depend_on_the_pieces(bytes in prop::collection::vec(any::<u8>(), 0..40), step in 1..9_usize) {
+        prop_assert_eq!(look(&bytes, step).1, look(&bytes, usize::MAX).1);
+    }
+
+    #[test]
+    fn a_text_is_decided_alike_in_pieces(text in "(GET|POST|m|PING|\\*1|<a| |\r\n|HEAD|,a=b)( |\t)?(/|a=1|\\*|x)?( HTTP/1\\.1| 12)?(\r\n|\n)?", step in 1..9_usize) {
+        prop_assert_eq!(look(text.as_bytes(), step).1, look(text.as_bytes(), usize::MAX).1);
+    }
+}

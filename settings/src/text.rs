@@ -1,0 +1,61 @@
+//! Text that others wrote, made safe to show: a terminal, a spreadsheet and a log show it, and do not obey it.
+
+/// What stands in the place of a character that is not shown.
+pub const REPLACEMENT: char = '\u{fffd}';
+
+/// Whether a character acts on what shows it: control characters, separators of lines, and the marks that turn the
+/// direction of writing or cannot be seen (U+061C, U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069, U+FEFF).
+pub fn is_acting(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// The text with [`REPLACEMENT`] in the place of each acting character.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|character| if is_acting(character) { REPLACEMENT } else { character }).collect()
+}
+
+/// The lines of a text joined by `; `, and then [`printable`].
+pub fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    printable(&lines.join("; "))
+}
+
+/// How many letters must be inserted, removed or exchanged to make one text of the other. Its cost is the product of
+/// the lengths: callers bound both.
+pub fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, a) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for ((above, b), diagonal) in row.iter().skip(1).zip(&b).zip(&row) {
+            let left = next.last().copied().unwrap_or(usize::MAX - 1);
+            next.push((above + 1).min(left + 1).min(diagonal + usize::from(a != *b)));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_is_not_shown() {
+        assert_eq!(
+            printable("a\u{202e}b\u{7}c\u{9b}31m\u{feff}d\u{2066}é日"),
+            "a\u{fffd}b\u{fffd}c\u{fffd}31m\u{fffd}d\u{fffd}é日"
+        );
+        assert_eq!(one_line("a\n  b\n\nc\u{1b}[31m"), "a; b; c\u{fffd}[31m");
+    }
+
+    #[test]
+    fn distances_are_counted_in_letters() {
+        for (a, b, letters) in
+            [("", "", 0), ("abc", "", 3), ("abc", "abc", 0), ("abc", "axc", 1), ("ab", "ba", 2)]
+        {
+            assert_eq!(distance(a, b), letters, "{a} {b}");
+        }
+    }
+}
