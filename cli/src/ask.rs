@@ -201,7 +201,7 @@ impl Asker {
         Ok(response.map_err(|status| self.refused(&status))?.into_inner().series)
     }
 
-    /// Names of metrics that this operator may see, for advice: those of the first [`NAMED_SERIES_MAX`] series.
+    /// Names of metrics that this operator may see, for advice: those of the first 100,000 series.
     ///
     /// # Errors
     /// As [`Self::aggregate`].

@@ -2,10 +2,11 @@
 //!
 //! Batches are put concurrently, so that the store can make many durable with one sync; their results are taken
 //! in the order in which they came, and acks are merged by shard while the gateway is slow to read them.
-//! When the bound of batches in flight is reached, or the next message does not fit into the memory for what waits ([`super::bytes`]),
-//! the stream is not read: HTTP/2's flow control slows the gateway. Any error ends the stream after the acks of everything before it; the gateway sends again what was
-//! not acknowledged. A batch for whose series or epoch there is no room does not end the stream: it is refused, batches of its shard are left
-//! out until it comes again, and other shards continue. The stream of a gateway that is too old to know refusals ends.
+//! When the bound of batches in flight is reached, or the next message does not fit into the memory for what waits
+//! ([`super::bytes`]), the stream is not read: HTTP/2's flow control slows the gateway. Any error ends the stream after the
+//! acks of everything before it; the gateway sends again what was not acknowledged. A batch for whose series or epoch there is
+//! no room does not end the stream: it is refused, batches of its shard are left out until it comes again, and other shards
+//! continue. The stream of a gateway that is too old to know refusals ends.
 
 mod end;
 mod results;
@@ -107,15 +108,7 @@ pub(super) async fn run(
         Ok(start) => start,
         Err(refusal) => return refusal.into(),
     };
-    let known = shared.store.created_ms(&origin);
-    let claimed = std::mem::replace(&mut origin.epoch_created_ms, 0);
-    origin.epoch_created_ms = shared.horizon().created(claimed, known);
-    if origin.epoch_created_ms != claimed {
-        tracing::warn!(
-            gateway = %origin.gateway, epoch = origin.epoch, claimed_ms = claimed, taken_ms = origin.epoch_created_ms,
-            "a gateway's data folder claims to be created in the future: check the gateway's clock"
-        );
-    }
+    believe_creation(shared, &mut origin);
     let (session, superseded) = shared.sessions.enter(&origin, &version);
     let origin = Arc::new(origin);
     // Given up last: nothing of the stream is on its way then.
@@ -159,6 +152,19 @@ pub(super) async fn run(
         }
     }
     end
+}
+
+/// Takes the time at which a data folder says that it was created, no later than this clock allows.
+fn believe_creation(shared: &Shared, origin: &mut Origin) {
+    let known = shared.store.created_ms(origin);
+    let claimed = std::mem::replace(&mut origin.epoch_created_ms, 0);
+    origin.epoch_created_ms = shared.horizon().created(claimed, known);
+    if origin.epoch_created_ms != claimed {
+        tracing::warn!(
+            gateway = %origin.gateway, epoch = origin.epoch, claimed_ms = claimed, taken_ms = origin.epoch_created_ms,
+            "a gateway's data folder claims to be created in the future: check the gateway's clock"
+        );
+    }
 }
 
 /// Says at `/readyz` whose batches wait for room.
