@@ -224,11 +224,12 @@ fn text(bytes: &[u8], ended: bool) -> Look {
             return Look::More;
         }
     }
-    if is_request_at(seen) {
-        return Look::Foreign(http(seen));
-    }
     let end = memchr(b'\n', seen);
     let line = seen.get(..end.unwrap_or(seen.len())).unwrap_or_default();
+    // The line alone: what stands behind it may not have come yet, and must not decide.
+    if is_request_at(line) {
+        return Look::Foreign(http(line));
+    }
     if end.is_none() && (bytes.len() >= LINE_BYTES_MAX || !may_be_foreign(line)) {
         return Look::Speaks(Kind::LineProtocol);
     }
