@@ -7,7 +7,7 @@ use catchment_partial::Timestamp;
 use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 
-use super::{scalar, tokens};
+use super::scalar;
 use crate::{
     decode::{names::identifier, value},
     intake::Reason,
@@ -175,7 +175,7 @@ impl Options {
     /// Whether a member is left out: by its name, flattened, or for what it is.
     pub(super) fn ignores(&self, name: &str, raw: &str) -> bool {
         let is_text = raw.starts_with('"') && self.strings == Strings::Ignore;
-        (is_text && tokens::unmarked(raw).is_none() && self.of_text(raw).is_none())
+        (is_text && self.of_text(raw).is_none())
             || (!self.ignored.is_empty() && self.ignored.contains(&*identifier(name)))
     }
 
@@ -195,18 +195,15 @@ impl Options {
     /// none that can be said.
     pub(super) fn time(&self, raw: &str, is_ts: bool) -> Result<Timestamp, Reason> {
         let format = if is_ts { TimeFormat::Milliseconds } else { self.time_format };
-        let text = if raw.starts_with('"') {
-            Cow::Borrowed(inner(raw).ok_or(Reason::Malformed)?)
-        } else {
-            Cow::Borrowed(raw)
-        };
+        let is_text = raw.starts_with('"');
+        let text = if is_text { inner(raw).ok_or(Reason::Malformed)? } else { raw };
         match format {
-            TimeFormat::Rfc3339 if raw.starts_with('"') => rfc3339(&text),
+            TimeFormat::Rfc3339 if is_text => rfc3339(text),
             TimeFormat::Rfc3339 => Err(Reason::Malformed),
-            TimeFormat::Seconds => scalar::unix_time(&text, 1_000_000_000),
-            TimeFormat::Milliseconds => scalar::unix_time(&text, 1_000_000),
-            TimeFormat::Microseconds => scalar::unix_time(&text, 1_000),
-            TimeFormat::Nanoseconds => scalar::unix_time(&text, 1),
+            TimeFormat::Seconds => scalar::unix_time(text, 1_000_000_000),
+            TimeFormat::Milliseconds => scalar::millis(text),
+            TimeFormat::Microseconds => scalar::unix_time(text, 1_000),
+            TimeFormat::Nanoseconds => scalar::unix_time(text, 1),
         }
     }
 

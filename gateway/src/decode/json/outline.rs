@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use super::{
     Options,
     scalar::{count_integer, shown},
+    tokens,
 };
 use crate::{
     decode::{excerpt, names::identifier, sink::Sink},
@@ -201,7 +202,10 @@ impl<'de, 'o> Visitor<'de> for Members<'o> {
 
 /// An object of strings as checked labels; a message for the device when it breaks a rule.
 pub(super) fn labels(raw: &RawValue) -> Result<Labels, String> {
-    let pairs = pairs(raw).map_err(|error| format!("labels are an object of strings: {error}"))?;
+    let pairs = pairs(raw).map_err(|error| match tokens::first(raw.get()) {
+        Some(word) => format!("labels are an object of strings, {word} is none"),
+        None => format!("labels are an object of strings: {error}"),
+    })?;
     let pairs: Vec<_> = pairs.iter().map(|(name, value)| (identifier(&name.0), &*value.0)).collect();
     Labels::new(pairs.iter().map(|(name, value)| (&**name, *value))).map_err(|error| error.to_string())
 }
@@ -238,6 +242,9 @@ pub(super) fn epoch(raw: &RawValue) -> Result<String, String> {
     }
     match serde_json::from_str::<Hello>(raw.get()) {
         Ok(hello) => Ok(hello.epoch),
-        Err(error) => Err(format!("a hello is {{\"hello\":{{\"epoch\":\"…\"}}}}: {error}")),
+        Err(error) => {
+            let why = tokens::first(raw.get()).map_or(error.to_string(), |word| format!("{word} is no text"));
+            Err(format!("a hello is {{\"hello\":{{\"epoch\":\"…\"}}}}: {why}"))
+        }
     }
 }

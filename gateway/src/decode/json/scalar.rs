@@ -27,8 +27,8 @@ pub(super) fn number(text: &str) -> Result<f64, Cow<'static, str>> {
         },
         Some(b't') => Ok(1.0),
         Some(b'f') => Ok(0.0),
-        Some(b'"') => Err(tokens::unmarked(text).map_or("a string".into(), |word| word.to_owned().into())),
-        Some(b'[') => Err("an array".into()),
+        Some(b'"') => Err("a string".into()),
+        Some(b'[') => Err(tokens::unmarked(text).map_or("an array".into(), |word| word.to_owned().into())),
         _ => Err("null".into()),
     }
 }

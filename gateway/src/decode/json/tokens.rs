@@ -1,17 +1,19 @@
 //! Words that are no JSON and that devices write where a number is due, because there is none: `nan` of C and MicroPython,
 //! `NaN` of Python, `1.#QNAN` of old Windows, `ovf` of Arduino, `None`.
 //!
-//! Looked for only in what is no JSON. Each becomes a string with a mark in front, so that the text is JSON and the reading
-//! can be refused with the word that stood there; [`bare`] turns it back.
+//! Looked for only in what is no JSON. Each becomes an array of one marked string, so that the text is JSON and the value can
+//! be refused with the word that stood there; [`bare`] turns it back. An array, because it is taken nowhere: not as a reading,
+//! a label, an epoch or a time. As a string the word would be one of these, mark and all.
 
 use std::borrow::Cow;
 
-/// Marks a word that was bare, in the text of a string with its quotation mark.
-const MARK: &str = "\"\\u0000";
+/// What stands before and behind a word that was bare.
+const FRONT: &str = "[\"\\u0000";
+const BACK: &str = "\"]";
 /// Longest word looked at: `nan(` with a payload has some thirty bytes.
 const WORD_BYTES_MAX: usize = 48;
 
-/// The text with each bare word of the kind as a marked string; `None` when there is none.
+/// The text with each bare word of the kind marked; `None` when there is none.
 pub fn marked(text: &str) -> Option<String> {
     let mut out = String::new();
     let mut kept = 0;
@@ -19,9 +21,9 @@ pub fn marked(text: &str) -> Option<String> {
     while let Some(at) = values.next() {
         let Some(word) = word(text.get(at..).unwrap_or_default()) else { continue };
         out.push_str(text.get(kept..at).unwrap_or_default());
-        out.push_str(MARK);
-        out.push_str(word);
-        out.push('"');
+        for part in [FRONT, word, BACK] {
+            out.push_str(part);
+        }
         kept = at + word.len();
         values.at = kept;
     }
@@ -34,25 +36,31 @@ pub fn marked(text: &str) -> Option<String> {
 
 /// The word that stood where the text of this value now does, if it was marked.
 pub(super) fn unmarked(raw: &str) -> Option<&str> {
-    raw.strip_prefix(MARK)?.strip_suffix('"')
+    raw.strip_prefix(FRONT)?.strip_suffix(BACK)
+}
+
+/// The first word that is marked in the text of a value.
+pub(super) fn first(raw: &str) -> Option<&str> {
+    let (_, behind) = raw.split_once(FRONT)?;
+    behind.split_once(BACK).map(|(word, _)| word)
 }
 
 /// The text of a value as it was before [`marked`].
 pub fn bare(text: &str) -> Cow<'_, str> {
-    if !text.contains(MARK) {
+    if !text.contains(FRONT) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((before, behind)) = rest.split_once(MARK) {
+    while let Some((before, behind)) = rest.split_once(FRONT) {
         out.push_str(before);
-        match behind.split_once('"') {
+        match behind.split_once(BACK) {
             Some((word, behind)) if is_word(word) => {
                 out.push_str(word);
                 rest = behind;
             }
             _ => {
-                out.push_str(MARK);
+                out.push_str(FRONT);
                 rest = behind;
             }
         }
@@ -207,7 +215,7 @@ mod tests {
             ] {
                 let text = format!("{before}{word}{behind}");
                 let made = marked(&text).unwrap_or_else(|| panic!("{text}"));
-                assert_eq!(made, format!("{before}\"\\u0000{word}\"{behind}"));
+                assert_eq!(made, format!("{before}[\"\\u0000{word}\"]{behind}"));
                 assert!(serde_json::from_str::<serde_json::Value>(&made).is_ok(), "{made}");
                 assert_eq!(bare(&made), text);
             }

@@ -40,6 +40,34 @@ fn a_word_for_no_number_costs_its_reading_alone_and_is_named() {
 }
 
 #[test]
+fn a_word_is_no_text_wherever_a_text_is_due() {
+    for word in tokens::WORDS {
+        for (line, reason) in [
+            (format!(r#"{{"labels":{{"r":{word}}},"a":1}}"#), BadLabel),
+            (format!(r#"{{"labels":{{"q":"1","r": {word} }},"values":{{"a":1}}}}"#), BadLabel),
+            (format!(r#"[{{"labels":{{"r":{word}}},"a":1}}]"#), BadLabel),
+            (format!(r#"{{"labels":{word},"a":1}}"#), BadLabel),
+            (format!(r#"{{"hello":{{"epoch":{word}}}}}"#), Malformed),
+        ] {
+            let mut fixture = Fixture::new();
+            fixture.json(&line, 1);
+            assert_eq!(fixture.readings(), [""; 0], "{line}");
+            let message = &fixture.intake.refusals[0].message;
+            assert!(message.contains(word) && !message.contains("u0000"), "{message}");
+            assert_eq!(fixture.refusals(), [(reason, 1)], "{line}");
+        }
+    }
+    // What only looks like a mark of ours is what it is.
+    let mut fixture = Fixture::new();
+    fixture.json(r#"{"a":"\u0000nan","b":1}"#, 1);
+    assert!(fixture.intake.refusals[0].message.contains("is a string"));
+    assert_eq!(fixture.readings(), ["b=1.0"]);
+    let mut fixture = Fixture::new();
+    fixture.json(r#"{"labels":{"r":["\u0000nan"]},"a":1}"#, 1);
+    assert_eq!((fixture.readings().len(), fixture.refusals()), (0, vec![(BadLabel, 1)]));
+}
+
+#[test]
 fn one_metric_is_never_summed_of_two_names() {
     let mut fixture = Fixture::new();
     fixture.json(r#"{"PM2.5":1}"#, 1);
