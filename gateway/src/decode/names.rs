@@ -16,16 +16,12 @@ pub(crate) fn identifier(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len().min(NAME_BYTES_MAX) + 1);
-    push(&mut out, text);
+    push_but(&mut out, text, |_, _| false);
     Cow::Owned(out)
 }
 
-/// Appends a name; stops soon after the longest name allowed, which is refused then.
-pub(super) fn push(out: &mut String, text: &str) {
-    push_but(out, text, |_, _| false);
-}
-
-/// As [`push`], without the characters that `left_out` tells by themselves and the next one.
+/// Appends a name without the characters that `left_out` tells by themselves and the next one; stops soon after the longest
+/// name allowed, which is refused then.
 pub(super) fn push_but(out: &mut String, text: &str, left_out: impl Fn(char, Option<char>) -> bool) {
     if out.is_empty() && begins_with_digit(text) {
         out.push('_');

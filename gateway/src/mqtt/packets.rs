@@ -26,7 +26,7 @@ pub use rmqtt_codec::types::QoS;
 
 pub use self::plain::Plain;
 use self::{
-    farewell::is_within,
+    farewell::put_fitting,
     read::{from_v3, from_v5, with_clean_start},
     write::{to_v3, to_v5},
 };
@@ -349,24 +349,11 @@ impl Packets {
             out.extend_from_slice(&[PUBACK, 2, high, low]);
             return Ok(());
         }
-        let start = out.len();
         match &mut self.version {
             Version::Unknown => Ok(()),
             Version::V3(codec) => codec.encode(to_v3(reply), out),
             Version::V5(codec) => {
-                codec.encode(to_v5(reply, self.explain), out)?;
-                // Without reasons in words, which are there for people.
-                if is_within(self.client_max, start, out) {
-                    return Ok(());
-                }
-                out.truncate(start);
-                codec.encode(to_v5(reply, false), out)?;
-                if is_within(self.client_max, start, out) {
-                    return Ok(());
-                }
-                let size = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
-                out.truncate(start);
-                Err(EncodeError::OverMaxPacketSize { size, max: self.client_max })
+                put_fitting(codec, self.client_max, out, |in_words| to_v5(reply, in_words && self.explain))
             }
         }
     }

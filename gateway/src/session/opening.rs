@@ -11,7 +11,7 @@
 
 use memchr::memchr;
 
-use super::{End, protocol::Kind};
+use super::{End, encode::Encoder, protocol::Kind};
 use crate::decode::line_protocol;
 
 /// Bytes of white space in front of everything; beyond, nothing is waited for.
@@ -120,7 +120,7 @@ impl Foreign {
 
     /// The last bytes to the peer: in its own words where those are known.
     pub fn answer(self) -> Vec<u8> {
-        match self {
+        let what = match self {
             Self::Http { body } => {
                 let text = format!("This port does not speak HTTP: {SPOKEN}.\n");
                 let head = format!(
@@ -128,28 +128,20 @@ impl Foreign {
                      Connection: close\r\n\r\n",
                     text.len()
                 );
-                if body { head + &text } else { head }.into_bytes()
+                return if body { head + &text } else { head }.into_bytes();
             }
-            Self::Resp => format!("-ERR this port does not speak RESP: {SPOKEN}\r\n").into_bytes(),
-            Self::Wide => error("utf_16", &format!("text is UTF-8 here, not UTF-16 or UTF-32: {SPOKEN}")),
-            Self::Tls => error("unknown_protocol", &format!("TLS within TLS: {SPOKEN}")),
-            Self::Named(name) => error("unknown_protocol", &format!("this looks like {name}: {SPOKEN}")),
-            Self::Unknown => error(
-                "unknown_protocol",
-                &format!("the first bytes begin nothing that is spoken here: {SPOKEN}"),
-            ),
-            Self::Padding => error(
-                "unknown_protocol",
-                &format!("more than {PADDING_BYTES_MAX} bytes of white space: {SPOKEN}"),
-            ),
-        }
+            Self::Resp => return format!("-ERR this port does not speak RESP: {SPOKEN}\r\n").into_bytes(),
+            Self::Wide => "text is UTF-8 here, not UTF-16 or UTF-32".to_owned(),
+            Self::Tls => "TLS within TLS".to_owned(),
+            Self::Named(name) => format!("this looks like {name}"),
+            Self::Unknown => "the first bytes begin nothing that is spoken here".to_owned(),
+            Self::Padding => format!("more than {PADDING_BYTES_MAX} bytes of white space"),
+        };
+        // A line as JSON lines has it, which people can read too.
+        let mut answer = Vec::new();
+        Encoder::new(Kind::Json).farewell(self.end().reason(), &format!("{what}: {SPOKEN}"), &mut answer);
+        answer
     }
-}
-
-/// A line as JSON lines has it, which people can read too.
-fn error(code: &str, message: &str) -> Vec<u8> {
-    let error = serde_json::json!({ "error": { "code": code, "message": message, "line": 0 } });
-    format!("{error}\n").into_bytes()
 }
 
 /// Looks at the first bytes of one connection.

@@ -15,9 +15,7 @@ impl End {
     pub(in crate::ingest) fn new(reason: &'static str, code: Code, message: impl Into<String>) -> Self {
         Self { reason, status: Some(Status::new(code, message)) }
     }
-}
 
-impl End {
     /// The stream's names take more memory than there is for them.
     pub(in crate::ingest) fn names() -> Self {
         let message = "the names of this stream's series take more memory than is left for them (ingest_bytes_max): begin \

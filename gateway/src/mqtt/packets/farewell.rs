@@ -21,9 +21,9 @@ impl Packets {
                 let refused = v3::ConnectAck { return_code, session_present: false };
                 codec.encode(v3::Packet::ConnectAck(refused), out)
             }),
-            Version::V5(codec) => put_fitting(codec, self.client_max, &why.what, out, |reason_string| {
+            Version::V5(codec) => put_fitting(codec, self.client_max, out, |in_words| {
                 let reason_code = refused_v5(why.reason);
-                let reason_string = reason_string.map(Into::into);
+                let reason_string = in_words.then(|| why.what.clone().into());
                 let refused = v5::ConnectAck { reason_code, reason_string, ..Default::default() };
                 v5::Packet::ConnectAck(Box::new(refused))
             }),
@@ -33,12 +33,12 @@ impl Packets {
     /// Writes why the connection ends, where the version has a packet for it.
     pub fn put_disconnect(&mut self, reason: DisconnectReasonCode, what: &str, out: &mut BytesMut) {
         if let Version::V5(codec) = &mut self.version {
-            let _ = put_fitting(codec, self.client_max, what, out, |reason_string| {
+            let _ = put_fitting(codec, self.client_max, out, |in_words| {
                 v5::Packet::Disconnect(v5::Disconnect {
                     reason_code: reason,
                     session_expiry_interval_secs: None,
                     server_reference: None,
-                    reason_string: reason_string.map(Into::into),
+                    reason_string: in_words.then(|| what.to_owned().into()),
                     user_properties: Vec::new(),
                 })
             });
@@ -46,28 +46,27 @@ impl Packets {
     }
 }
 
-/// Writes a packet with its reason in words, without them where it is longer than the client takes, or not at all.
-fn put_fitting(
+/// Writes a packet with its reasons in words, which are there for people, or without them where it is longer than the client
+/// takes. `client_max`: the longest packet, all of it; 0 for any.
+///
+/// # Errors
+/// It does not fit without them either: nothing is written.
+pub(super) fn put_fitting(
     codec: &mut v5::Codec,
     client_max: u32,
-    what: &str,
     out: &mut BytesMut,
-    packet: impl Fn(Option<String>) -> v5::Packet,
+    packet: impl Fn(bool) -> v5::Packet,
 ) -> Result<(), EncodeError> {
-    let start = out.len();
-    for words in [Some(what.to_owned()), None] {
-        codec.encode(packet(words), out)?;
-        if is_within(client_max, start, out) {
-            break;
+    let (start, mut size) = (out.len(), 0);
+    for in_words in [true, false] {
+        codec.encode(packet(in_words), out)?;
+        size = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
+        if client_max == 0 || size <= client_max {
+            return Ok(());
         }
         out.truncate(start);
     }
-    Ok(())
-}
-
-/// Whether what was written is no longer than a client takes.
-pub(super) fn is_within(client_max: u32, start: usize, out: &BytesMut) -> bool {
-    client_max == 0 || out.len() - start <= client_max as usize
+    Err(EncodeError::OverMaxPacketSize { size, max: client_max })
 }
 
 const fn refused_v3(reason: DisconnectReasonCode) -> Option<v3::ConnectAckReason> {
