@@ -207,7 +207,7 @@ impl State {
                 gateway.waiting.push(id);
                 self.share_waits += 1;
             }
-            // Whoever stands behind it need not wait for its share.
+            // The streams behind it need not wait for this gateway's share.
             self.waiting.retain(|other| *other != id);
             return false;
         }
@@ -312,8 +312,8 @@ impl StreamBytes {
         );
     }
 
-    /// The stream has used its names, which take so much now. If that is too much, the stream whose names were used longest ago
-    /// is told to end: of the same gateway if it has more than half of its share, else of all.
+    /// Records the size of the stream's names and that they were just used. Beyond half of the gateway's share, the gateway's
+    /// stream with the least recently used names is told to end; beyond half of the whole budget, that of any gateway.
     pub(super) fn names(&self, bytes: usize) {
         let mut state = self.bytes.lock();
         let state = &mut *state;

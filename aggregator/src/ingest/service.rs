@@ -67,7 +67,7 @@ impl Ingest for IngestService {
                 tracing::error!(%gateway, %addr, panic, "a delivery panicked: the gateway sends again what was not acknowledged");
                 End::new("panicked", Code::Internal, "the aggregator met a defect in this stream")
             });
-            // Whoever does not read the end keeps no memory for it.
+            // Freed before the end is sent: a gateway that does not read it must not hold memory.
             drop(bytes);
             Metrics::count(&shared.metrics.ingest_ended, end.reason);
             match &end.status {

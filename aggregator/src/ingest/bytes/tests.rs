@@ -52,7 +52,7 @@ fn all_together_never_exceed_the_whole_and_have_their_turns_in_order() {
     assert!(bytes.counts().used > BOUNDS.max - 2 * BOUNDS.message, "it is used");
     let waiting = bytes.counts().waiting;
     assert!(waiting > 10 && bytes.counts().waits >= waiting as u64);
-    // Whoever has room first is not whoever asks first.
+    // Freed room goes to the stream that has waited longest, not to the one that asks next.
     let first = streams.len() - waiting;
     streams[0].release(77 * 3);
     assert!(!takes(&streams[19], 77) && !takes(&streams[0], 77));
