@@ -5,11 +5,13 @@
 //! segment. What is gone ends all logs, and with them the gateway: nothing more is acknowledged. A missing checkpoint
 //! alone is written again.
 
+pub(crate) mod shards;
+
 use std::{
     io,
     ops::ControlFlow,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -18,7 +20,7 @@ use std::{
 use catchment_journal::{Checkpoints, DataDir, PlaceError, SyncError, Watch, check_exists};
 use catchment_settings::supervise::catch_thread;
 
-use crate::{metrics::Metrics, shard::ShardLog};
+use crate::{lineage::Lineage, metrics::Metrics, run::RunError, shard::ShardLog};
 
 /// How often the folder is looked at: so long at most something is acknowledged into a folder that was moved.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -30,6 +32,7 @@ pub(crate) struct Folder {
     data: DataDir,
     logs: Vec<ShardLog>,
     checkpoints: Vec<Arc<Checkpoints>>,
+    lineage: Arc<Mutex<Lineage>>,
     metrics: Arc<Metrics>,
     /// Missing checkpoints were reported.
     warned: AtomicBool,
@@ -38,15 +41,16 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// The folder, with the logs and checkpoints of its shards.
+    /// The folder, with the logs and checkpoints of its shards and its history.
     pub(crate) fn new(
         data: DataDir,
         logs: Vec<ShardLog>,
         checkpoints: Vec<Arc<Checkpoints>>,
+        lineage: Arc<Mutex<Lineage>>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (warned, unknown) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { data, logs, checkpoints, metrics, warned, unknown }
+        Self { data, logs, checkpoints, lineage, metrics, warned, unknown }
     }
 
     /// Looks from time to time, on a thread of its own.
@@ -94,6 +98,7 @@ impl Folder {
             }
         }
         self.look_at_checkpoints();
+        self.look_at_history();
         Ok(())
     }
 
@@ -111,20 +116,20 @@ impl Folder {
     ///
     /// # Errors
     /// What is gone, or the first log that failed; one that found no space for its end is as durable as it was.
-    pub(crate) async fn close(self: Arc<Self>, watch: Watch) -> Result<(), Arc<str>> {
+    pub(crate) async fn close(self: Arc<Self>, watch: Watch) -> Result<(), RunError> {
         let closing = tokio::task::spawn_blocking(move || {
             let mut closed = Ok(());
             for log in &self.logs {
                 let Err(error) = log.close() else { continue };
                 tracing::error!(%error, "a log did not close in order");
                 if let SyncError::Poisoned(why) = error {
-                    closed = closed.and(Err(why));
+                    closed = closed.and(Err(RunError::Failed(why)));
                 }
             }
             drop(watch);
-            self.look().and(closed)
+            self.look().map_err(RunError::Gone).and(closed)
         });
-        closing.await.unwrap_or_else(|error| Err(error.to_string().into()))
+        closing.await.unwrap_or_else(|error| Err(RunError::Failed(error.to_string().into())))
     }
 
     /// A missing checkpoint is no loss while the state is in memory: its shard writes one at its next turn.
@@ -138,6 +143,19 @@ impl Folder {
             }
         }
         self.warned.store(any, Ordering::Relaxed);
+    }
+
+    /// Missing files of the history are no loss while it is in memory.
+    fn look_at_history(&self) {
+        let lineage = self.lineage.lock().unwrap_or_else(PoisonError::into_inner);
+        match lineage.write_missing() {
+            Ok(written) => {
+                for file in written {
+                    tracing::warn!(file, "a file of the data folder was missing and is written again");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "a missing file of the data folder cannot be written again"),
+        }
     }
 }
 

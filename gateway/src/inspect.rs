@@ -1,31 +1,31 @@
 //! `catchment-gateway journal verify`, `journal repair` and `folder adopt`: a data folder that no gateway uses.
 
-use std::{fmt::Write as _, path::Path, sync::Arc};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use catchment_certs::{IdentityFolder, Role};
 use catchment_journal::{Checkpoints, DataDir, RealDisk, set_aside, verify};
 
 use crate::{
-    run::{KIND, SHARDS},
+    folder::shards::{self, LOGS},
+    run::KIND,
     shard,
 };
 
-/// The logs of a shard, in its folder. The last holds copies only.
-const LOGS: [&str; 3] = ["journal", "outbox", shard::NAMES];
-
 /// The shards of a data folder; the folder is locked as long as the first part is held.
-fn shards(data: &Path) -> anyhow::Result<(DataDir, Vec<std::path::PathBuf>)> {
+fn shards(data: &Path) -> anyhow::Result<(DataDir, Vec<(u32, PathBuf)>)> {
     ensure!(
         data.join("identity").is_file(),
         "{} is no data folder of a gateway: it has no file `identity`",
         data.display()
     );
     let folder = DataDir::open(data, KIND, 0, &[])?;
-    let shards: u32 =
-        folder.get(SHARDS).and_then(|text| text.parse().ok()).context("the number of shards is unknown")?;
-    let paths = (0..shards).map(|shard| data.join(format!("shard-{shard}")));
-    let paths = paths.filter(|path| path.is_dir()).collect();
+    let paths = (0..shards::count(folder.facts())?).map(|shard| (shard, shards::shard_folder(data, shard)));
+    let paths = paths.filter(|(_, path)| path.is_dir()).collect();
     Ok((folder, paths))
 }
 
@@ -37,8 +37,12 @@ pub fn verify_text(data: &Path) -> anyhow::Result<(String, bool)> {
     let (lock, folders) = shards(data)?;
     let owner = lock.owner().unwrap_or("nobody yet; the next start binds it to its identity");
     let (mut text, mut clean) = (format!("the folder belongs to {owner}\n"), true);
-    for folder in folders {
-        clean &= verify_shard(&folder, &mut text)?;
+    for (shard, folder) in folders {
+        clean &= verify_shard(&folder, (lock.epoch(), shard), &mut text)?;
+    }
+    if let Err(error) = shards::check(lock.facts()) {
+        clean = false;
+        let _ = writeln!(text, "a start is refused: {error}");
     }
     text.push_str(if clean {
         "nothing is damaged\n"
@@ -49,7 +53,7 @@ pub fn verify_text(data: &Path) -> anyhow::Result<(String, bool)> {
 }
 
 /// Adds what is wrong with a shard; whether nothing is.
-fn verify_shard(folder: &Path, text: &mut String) -> anyhow::Result<bool> {
+fn verify_shard(folder: &Path, home: (u64, u32), text: &mut String) -> anyhow::Result<bool> {
     let mut clean = true;
     for log in LOGS.map(|log| folder.join(log)) {
         if !log.is_dir() {
@@ -84,7 +88,7 @@ fn verify_shard(folder: &Path, text: &mut String) -> anyhow::Result<bool> {
         }
     }
     // The files are told above; a start finds what that means for devices and batches.
-    match shard::examine(&Arc::new(RealDisk), folder) {
+    match shard::examine(&Arc::new(RealDisk), folder, home) {
         Ok(found) => {
             clean &= found.is_clean();
             for line in found.losses() {
@@ -99,14 +103,17 @@ fn verify_shard(folder: &Path, text: &mut String) -> anyhow::Result<bool> {
     Ok(clean)
 }
 
-/// Copies damaged parts aside and leaves logs that read clean: what was done.
+/// Copies damaged parts aside, leaves logs that read clean, and gives up shards that are gone: what was done.
 ///
 /// # Errors
 /// As [`verify_text`]; what was done until then stays and does no harm.
 pub fn repair_text(data: &Path) -> anyhow::Result<String> {
-    let (_lock, folders) = shards(data)?;
+    let (mut lock, folders) = shards(data)?;
     let mut text = String::new();
-    for folder in &folders {
+    for folder in shards::give_up(&mut lock)? {
+        let _ = writeln!(text, "given up: {}: the next start begins it anew", folder.display());
+    }
+    for (_, folder) in &folders {
         let checkpoints = folder.join("checkpoint");
         if checkpoints.is_dir() {
             for file in Checkpoints::open(Arc::new(RealDisk), &checkpoints, "state")?.set_aside()? {
@@ -114,7 +121,7 @@ pub fn repair_text(data: &Path) -> anyhow::Result<String> {
             }
         }
     }
-    let logs = folders.iter().flat_map(|folder| LOGS.map(|log| folder.join(log)));
+    let logs = folders.iter().flat_map(|(_, folder)| LOGS.map(|log| folder.join(log)));
     for log in logs.filter(|log| log.is_dir()) {
         let done = set_aside(&RealDisk, &log)?;
         for file in &done.files {
@@ -161,13 +168,13 @@ pub fn adopt_text(data: &Path, identity: &Path, force: bool) -> anyhow::Result<S
 }
 
 /// Journal entries beyond the first of each shard, which only configures it, and batches in the outboxes.
-fn held(shards: &[std::path::PathBuf]) -> anyhow::Result<(u64, u64)> {
+fn held(shards: &[(u32, PathBuf)]) -> anyhow::Result<(u64, u64)> {
     let (mut entries, mut batches) = (0, 0);
     let records = |log: &Path| match log.is_dir() {
         true => verify(&RealDisk, log).map(|report| report.records()),
         false => Ok(0),
     };
-    for shard in shards {
+    for (_, shard) in shards {
         entries += records(&shard.join("journal"))?.saturating_sub(1);
         batches += records(&shard.join("outbox"))?;
     }

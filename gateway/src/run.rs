@@ -25,12 +25,15 @@ use crate::{
     clock::{Clock, SystemClock},
     conditions::{UplinkWatch, watch_room},
     config::Config,
-    folder::Folder,
+    folder::{
+        Folder,
+        shards::{self, SHARDS},
+    },
     lineage::{Lineage, begin_run},
     listener,
     metrics::Metrics,
     session::protocol::{ALPN_FRAMES, ALPN_MQTT},
-    shard::{Limits, Recovered, Setup, Shard, ShardLog},
+    shard::{Home, Limits, Recovered, Setup, Shard, ShardLog},
     steady::{HOLD, Steady},
     uplink::{self, UplinkConfig},
     worker::{ShardLink, Worker},
@@ -48,8 +51,6 @@ use serve::{serve, watch_over};
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// Kind of the data folder.
 pub(crate) const KIND: &str = "gateway";
-/// Key of the number of shards in the data folder's identity.
-pub(crate) const SHARDS: &str = "shards";
 /// Shards of a new data folder at most, unless more are asked for: each costs threads and files.
 const SHARDS_DEFAULT_MAX: usize = 8;
 
@@ -91,7 +92,9 @@ pub fn system() -> SystemRunner {
 /// What is wrong with them, as a start would say it.
 pub fn check(config: &Config) -> Result<(), StartError> {
     let (_, tls, _) = identity(config)?;
-    check_folder(&config.data, KIND, Some(&tls.peer().uri()))?;
+    if let Some(facts) = check_folder(&config.data, KIND, Some(&tls.peer().uri()))? {
+        shards::check(&facts)?;
+    }
     Ok(())
 }
 
@@ -125,20 +128,25 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     let wanted = config.shards.unwrap_or_else(default_shards);
     let now_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(0);
     let owner = tls.peer().uri();
-    let data = DataDir::open_owned(&config.data, KIND, now_ms, &owner, &[(SHARDS, &wanted.to_string())])?;
-    let shards = data.get(SHARDS).and_then(|text| text.parse().ok());
-    let shards: u32 = shards.ok_or_else(|| StartError::Shards(config.data.clone()))?;
-    if config.shards.is_some_and(|wanted| wanted != shards) {
-        tracing::warn!(shards, "the data folder was made with this number of shards and keeps it");
+    let mut data = DataDir::open_owned(&config.data, KIND, now_ms, &owner, &[(SHARDS, &wanted.to_string())])?;
+    let past = shards::past(&data);
+    let homes = shards::prepare(&mut data)?;
+    if config.shards.is_some_and(|wanted| wanted as usize != homes.len()) {
+        tracing::warn!(
+            shards = homes.len(),
+            "the data folder was made with this number of shards and keeps it"
+        );
     }
     let created_ms = i64::try_from(data.created_ms()).unwrap_or(i64::MAX);
     let identity = (data.epoch(), created_ms);
-    let mut lineage = Lineage::open(Arc::new(RealDisk), &config.data, identity, data.is_new())?;
+    let mut lineage = Lineage::open(Arc::new(RealDisk), &config.data, identity, past)?;
+    metrics.damage.inc_by(lineage.lost());
     let budget = BudgetFile::open(&config.data);
     metrics
         .series_max
         .set(budget.budget().series_max().map_or(0, |max| i64::try_from(max).unwrap_or(i64::MAX)));
-    let mut opened = open_shards(&config, shards, &clock, &metrics, budget.budget())?;
+    let mut opened = open_shards(&config, &homes, &clock, &metrics, budget.budget())?;
+    shards::opened(&mut data)?;
     begin_run(&mut lineage, &mut opened, clock.wall().as_millis())?;
     let bind_error = |addr| move |error| StartError::Bind { addr, error };
     let listener = TcpListener::bind(config.listen).await.map_err(bind_error(config.listen))?;
@@ -172,24 +180,25 @@ fn default_shards() -> u32 {
 /// Recovers all shards at once: a start takes as long as the longest.
 fn open_shards(
     config: &Config,
-    shards: u32,
+    homes: &[Home],
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
     budget: &Arc<Budget>,
 ) -> Result<Vec<Shard>, StartError> {
     let started = Instant::now();
     let results = thread::scope(|scope| {
-        let open = |index: u32| {
-            let folder = config.data.join(format!("shard-{index}"));
+        let shards = u32::try_from(homes.len()).unwrap_or(u32::MAX);
+        let open = |(index, home): (u32, Home)| {
+            let folder = shards::shard_folder(&config.data, index);
             let (clock, metrics, budget) = (Arc::clone(clock), Arc::clone(metrics), Arc::clone(budget));
             let limits = Limits::of(config, shards);
             let window = config.window;
             scope.spawn(move || {
-                let setup = Setup { folder: &folder, index, window, limits, clock, metrics, budget };
+                let setup = Setup { folder: &folder, index, home, window, limits, clock, metrics, budget };
                 Shard::open(&setup)
             })
         };
-        let threads: Vec<_> = (0..shards).map(open).collect();
+        let threads: Vec<_> = (0..).zip(homes.iter().copied()).map(open).collect();
         threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
     });
     let mut opened = Vec::with_capacity(results.len());
@@ -199,7 +208,7 @@ fn open_shards(
         report(index, &recovered, metrics);
         opened.push(shard);
     }
-    tracing::info!(shards, took = ?started.elapsed(), "state recovered");
+    tracing::info!(shards = homes.len(), took = ?started.elapsed(), "state recovered");
     Ok(opened)
 }
 
@@ -248,7 +257,9 @@ impl Gateway {
         let logs: Vec<ShardLog> =
             shards.iter().flat_map(|shard| [shard.journal().clone(), shard.outbox().clone()]).collect();
         let checkpoints = shards.iter().map(Shard::checkpoints).collect();
-        let folder = Arc::new(Folder::new(data, logs.clone(), checkpoints, Arc::clone(&metrics)));
+        let lineage = Arc::new(Mutex::new(lineage));
+        let history = Arc::clone(&lineage);
+        let folder = Arc::new(Folder::new(data, logs.clone(), checkpoints, history, Arc::clone(&metrics)));
         let watch = folder.watch().map_err(|error| RunError::Failed(error.to_string().into()))?;
         let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
         let (workers, links): (Vec<Worker>, Vec<ShardLink>) = shards
@@ -264,7 +275,7 @@ impl Gateway {
         let uplink = UplinkConfig {
             aggregators: config.aggregators.clone(),
             tls: client,
-            lineage: Arc::new(Mutex::new(lineage)),
+            lineage,
             clock: Arc::clone(&clock),
             in_flight: config.uplink_in_flight,
             ack_timeout: config.uplink_ack_timeout,
@@ -290,7 +301,11 @@ impl Gateway {
             tokio::join!(observe(&workers, &metrics, &*clock), watch_room(&logs, &metrics.conditions));
         };
         let mut result = serve(shutdown, &supervisor, &logs, watching).await;
-        if let Err(error) = &result {
+        if let Err(error) = &mut result {
+            // A commit notices a folder that is gone before the watch does, and fails like any other.
+            if let (RunError::Failed(_), Err(why)) = (&error, folder.look_aside().await) {
+                *error = RunError::Gone(why);
+            }
             tracing::error!(%error, "stopping");
         }
         stop.send_replace(true);
@@ -307,7 +322,7 @@ impl Gateway {
             http.abort();
         }
         let closed = folder.close(watch).await;
-        result.and(closed.map_err(RunError::Failed))
+        result.and(closed)
     }
 }
 
@@ -352,7 +367,11 @@ fn endpoints(metrics: &Arc<Metrics>, logs: &[ShardLog], supervisor: &Arc<Supervi
     };
     let healthy: Arc<dyn Fn() -> Result<(), String> + Send + Sync> = Arc::new(check);
     let (failed, conditions) = (Arc::clone(&healthy), Arc::clone(&metrics.conditions));
-    let ready = move || failed().and_then(|()| conditions.ready());
+    // A condition that ends the gateway is named, and not only what failed of it.
+    let ready = move || match (failed(), conditions.ready()) {
+        (Err(failed), Err(conditions)) => Err(format!("{conditions}; {failed}")),
+        (failed, ready) => failed.and(ready),
+    };
     let counted = Arc::clone(&metrics);
     let closed = Arc::new(move |reason| counted.close_http(reason));
     Endpoints { metrics: Arc::new(move || metrics.text()), healthy, ready: Arc::new(ready), closed }

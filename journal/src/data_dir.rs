@@ -8,6 +8,8 @@
 //! The owner is the identity that acknowledged what the folder holds, as a text that names one owner. Another owner is
 //! refused, because it would deliver readings under the wrong name. A folder from before owners were written down
 //! belongs to the first owner that opens it.
+//!
+//! The identity also names the logs of the folder ([`logs`]), so that one that is missing or another's is noticed.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -18,9 +20,13 @@ use crate::fs::{Disk, FileStatus, RealDisk};
 use crate::whole::{WholeError, read_whole, write_whole};
 
 mod check;
+mod facts;
+mod logs;
 mod place;
 
-pub use check::{FolderFacts, check_folder};
+pub use check::check_folder;
+use check::check_leads_somewhere;
+pub use facts::FolderFacts;
 
 /// Format of data folders that this program writes.
 pub const FORMAT_VERSION: u32 = 2;
@@ -60,6 +66,17 @@ pub enum DataDirError {
         /// What it is, and what to do.
         why: String,
     },
+    /// A log in the folder is another folder's.
+    #[error(
+        "data folder {}: `{log}` belongs to another data folder, and would be taken for this one's: put the right one back",
+        path.display()
+    )]
+    Log {
+        /// The folder.
+        path: PathBuf,
+        /// The log, by its path within the folder.
+        log: String,
+    },
     /// The folder is another's.
     #[error(
         "data folder {} belongs to {owner}, but the identity is {found}: start with the identity it belongs to, which \
@@ -79,16 +96,23 @@ pub enum DataDirError {
 }
 
 impl DataDirError {
-    /// Whether another folder has to be given: this one is another's, or cannot be made or used. Otherwise it is in use or
-    /// damaged, or the disk is.
+    /// Whether another folder has to be given, or this one put right by hand: it is another's, has no whole identity, or
+    /// cannot be made or used. Otherwise it is in use, or the disk has failed.
     pub fn is_configuration(&self) -> bool {
-        use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+        use io::ErrorKind::{
+            AlreadyExists, InvalidFilename, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem,
+        };
         match self {
-            Self::Foreign { .. } | Self::Owner { .. } => true,
-            Self::Locked(_) | Self::Identity { .. } => false,
+            Self::Foreign { .. } | Self::Owner { .. } | Self::Log { .. } | Self::Identity { .. } => true,
+            Self::Locked(_) => false,
             Self::Io { source, .. } => matches!(
                 source.kind(),
-                InvalidFilename | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem
+                AlreadyExists
+                    | InvalidFilename
+                    | NotADirectory
+                    | NotFound
+                    | PermissionDenied
+                    | ReadOnlyFilesystem
             ),
         }
     }
@@ -102,10 +126,7 @@ impl DataDirError {
 /// An open data folder; the lock is released when it is dropped.
 #[derive(Debug)]
 pub struct DataDir {
-    path: PathBuf,
-    epoch: u64,
-    created_ms: u64,
-    values: BTreeMap<String, String>,
+    facts: FolderFacts,
     created: bool,
     /// The folder itself, wherever its name leads by now.
     folder: File,
@@ -124,7 +145,12 @@ impl DataDir {
     /// See [`DataDirError`].
     pub fn open(path: &Path, kind: &str, now_ms: u64, extras: &[(&str, &str)]) -> Result<Self, DataDirError> {
         let disk = RealDisk;
+        check_leads_somewhere(path)?;
         disk.create_dir_all(path).map_err(DataDirError::io(path))?;
+        if read_identity(path)?.is_none() {
+            // Not even a lock is left in a folder of something else.
+            check_empty(path)?;
+        }
         let lock = lock(path)?;
         let folder = File::open(path).map_err(DataDirError::io(path))?;
         let file = path.join(IDENTITY);
@@ -137,9 +163,9 @@ impl DataDir {
                 (text.into_bytes(), true)
             }
         };
-        let Parsed { values, epoch, created_ms } = parse(path, kind, bytes)?;
+        let facts = FolderFacts::parse(path, kind, bytes)?;
         let identity = identity_status(path)?;
-        Ok(Self { path: path.to_owned(), epoch, created_ms, values, created, folder, identity, lock })
+        Ok(Self { facts, created, folder, identity, lock })
     }
 
     /// As [`DataDir::open`], for its owner: a new folder belongs to it from the beginning, one without an owner from
@@ -171,31 +197,44 @@ impl DataDir {
     /// Output failed; the folder belongs to the old owner then, or to the new one.
     pub fn adopt(&mut self, owner: &str) -> Result<(), DataDirError> {
         if owner.contains('\n') {
-            return Err(unfit_value(&self.path));
+            return Err(unfit_value(self.path()));
         }
-        let mut values = self.values.clone();
+        let mut values = self.facts.values.clone();
         values.insert(OWNER.to_owned(), owner.to_owned());
+        self.rewrite(values)
+    }
+
+    /// Writes the identity with these values, durably, unless it has them.
+    fn rewrite(&mut self, values: BTreeMap<String, String>) -> Result<(), DataDirError> {
+        if values == self.facts.values {
+            return Ok(());
+        }
         let text: String = values.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-        let file = self.path.join(IDENTITY);
+        let file = self.path().join(IDENTITY);
         write_whole(&RealDisk, &file, text.as_bytes()).map_err(DataDirError::io(&file))?;
-        self.identity = identity_status(&self.path)?;
-        self.values = values;
+        self.identity = identity_status(self.path())?;
+        self.facts.values = values;
         Ok(())
+    }
+
+    /// What the folder says of itself.
+    pub fn facts(&self) -> &FolderFacts {
+        &self.facts
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.facts.path()
     }
 
     /// Random at creation, 1 to 2^63-1: one life of this folder.
     pub fn epoch(&self) -> u64 {
-        self.epoch
+        self.facts.epoch()
     }
 
     /// When the folder was created, Unix milliseconds by the clock of then.
     pub fn created_ms(&self) -> u64 {
-        self.created_ms
+        self.facts.created_ms()
     }
 
     /// True if this opening created it.
@@ -205,20 +244,13 @@ impl DataDir {
 
     /// Whose the folder is; `None` for one that no server has opened since owners are written down.
     pub fn owner(&self) -> Option<&str> {
-        self.get(OWNER)
+        self.facts.owner()
     }
 
-    /// A value that was given at creation.
+    /// A value that was given at creation or set since.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.values.get(key).map(String::as_str)
+        self.facts.get(key)
     }
-}
-
-/// What the identity says.
-struct Parsed {
-    values: BTreeMap<String, String>,
-    epoch: u64,
-    created_ms: u64,
 }
 
 fn refused(path: &Path, why: impl Into<String>) -> DataDirError {
@@ -242,38 +274,6 @@ fn identity_status(path: &Path) -> Result<FileStatus, DataDirError> {
     let file = path.join(IDENTITY);
     let status = RealDisk.status(&file).map_err(DataDirError::io(&file))?;
     status.ok_or_else(|| DataDirError::io(&file)(io::ErrorKind::NotFound.into()))
-}
-
-fn parse(path: &Path, kind: &str, bytes: Vec<u8>) -> Result<Parsed, DataDirError> {
-    let text = String::from_utf8(bytes).map_err(|_| refused(path, "identity is not UTF-8"))?;
-    let values: BTreeMap<String, String> = text
-        .lines()
-        .filter_map(|line| line.split_once('='))
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect();
-    let number = |key: &str| {
-        let value = values.get(key).and_then(|value| value.parse::<u64>().ok());
-        value.ok_or_else(|| refused(path, format!("identity: `{key}` is missing or no number")))
-    };
-    let foreign = |why: String| DataDirError::Foreign { path: path.to_owned(), why };
-    let format = number("format")?;
-    if format > u64::from(FORMAT_VERSION) {
-        let why = format!("format {format}; this program knows up to {FORMAT_VERSION}: use a newer one");
-        return Err(foreign(why));
-    }
-    if format < u64::from(FORMAT_VERSION) {
-        let why = format!(
-            "format {format}, of a version before the first release; this program knows {FORMAT_VERSION}: \
-             use a new folder"
-        );
-        return Err(foreign(why));
-    }
-    if values.get("kind").map(String::as_str) != Some(kind) {
-        let found = values.get("kind").map_or("nothing", String::as_str);
-        return Err(foreign(format!("belongs to {found}, not to {kind}: use another folder")));
-    }
-    let (epoch, created_ms) = (number("epoch")?, number("created_ms")?);
-    Ok(Parsed { values, epoch, created_ms })
 }
 
 /// Whether a folder of `owner` may be used by `found`; without an owner by anybody, and by nobody in particular always.

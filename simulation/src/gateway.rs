@@ -15,7 +15,7 @@ use catchment_gateway::{
     lineage::Lineage,
     metrics::Metrics,
     session::{self, answers::Answers},
-    shard::{Capture, Setup, Shard, Wait},
+    shard::{Capture, Home, Setup, Shard, Wait},
 };
 use catchment_journal::{Committer, Position, sim::SimDisk};
 use catchment_partial::{Timestamp, Width};
@@ -80,6 +80,7 @@ impl Gateway {
         let setup = Setup {
             folder: Path::new("/gateway"),
             index: 0,
+            home: Home::default(),
             window: width,
             limits: limits(),
             clock: Arc::clone(clock) as Arc<dyn Clock>,

@@ -95,20 +95,26 @@ impl EmbeddedStore {
     /// See [`OpenError`]; nothing was given up then.
     pub fn open(data: &Path, config: StoreConfig) -> Result<(Arc<Self>, OpenReport), OpenError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        let data_dir = match &config.owner {
+        let mut data_dir = match &config.owner {
             Some(owner) => DataDir::open_owned(data, KIND, now, owner, &[])?,
             None => DataDir::open(data, KIND, now, &[])?,
         };
+        // One of another folder is refused; of one that is gone the packs say what it held.
+        let missing = data_dir.facts().missing_logs()?;
+        data_dir.forget_logs(&missing)?;
         let mut report = OpenReport::default();
         let (packs, loaded) = open_packs(data, &config, &mut report)?;
         let created_ms = data_dir.created_ms();
         let parts = Parts { disk: Arc::new(RealDisk), data, packs, loaded, data_dir: Some(data_dir), config };
-        let inner = assemble(parts, &mut report, |log| {
+        let mut inner = assemble(parts, &mut report, |log| {
             GroupLog::start(log, "store").map_err(|source| OpenError::Io {
                 what: "cannot start the journal's thread".to_owned(),
                 source,
             })
         })?;
+        if let Some(data_dir) = &mut inner.data_dir {
+            data_dir.name_logs(&[JOURNAL.to_owned()], &[])?;
+        }
         cap_times(&inner, now, created_ms);
         let store = Self::start(Arc::new(inner)).map_err(|source| OpenError::Io {
             what: "cannot start the packer's thread".to_owned(),

@@ -90,7 +90,10 @@ pub(crate) fn lock_existing(data: &Path) -> Result<DataDir, OpenError> {
         return Err(OpenError::Io { what: format!("{} holds no store", data.display()), source });
     }
     let now = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as u64);
-    Ok(DataDir::open(data, KIND, now, &[])?)
+    let folder = DataDir::open(data, KIND, now, &[])?;
+    // Another folder's journal is neither read nor repaired as this one's.
+    folder.facts().missing_logs()?;
+    Ok(folder)
 }
 
 /// Checks catalog and packs in a copy; returns the catalog if it can be used.

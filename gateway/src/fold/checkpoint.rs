@@ -30,7 +30,7 @@ struct Checkpoint {
     on_time: Vec<PlaceMessage>,
     #[prost(message, repeated, tag = "6")]
     late: Vec<PlaceMessage>,
-    /// The due order stands with the windows.
+    /// The due order stands with the windows. Tags 8 and 9 say whose the checkpoint is: `shard::checkpoint::Owner`.
     #[prost(bool, tag = "7")]
     in_windows: bool,
 }

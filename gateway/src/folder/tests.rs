@@ -3,6 +3,7 @@ use std::{fs, path::Path};
 use catchment_journal::{AppendError, GroupLog, LogConfig, RealDisk};
 
 use super::*;
+use crate::lineage::Past;
 
 fn folder(path: &Path) -> Arc<Folder> {
     let data = DataDir::open_owned(path, "gateway", 0, "spiffe://x/site/berlin/gateway/g", &[]).unwrap();
@@ -14,7 +15,9 @@ fn folder(path: &Path) -> Arc<Folder> {
         Arc::new(Checkpoints::open(Arc::clone(&disk), &path.join("checkpoint"), "state").unwrap());
     checkpoints.write(b"state").unwrap();
     let logs = vec![open("journal"), open("outbox")];
-    Arc::new(Folder::new(data, logs, vec![checkpoints], Metrics::new()))
+    let mut lineage = Lineage::open(disk, path, (data.epoch(), 0), Past::New).unwrap();
+    lineage.begin_run(0, None, &[1, 1]).unwrap();
+    Arc::new(Folder::new(data, logs, vec![checkpoints], Arc::new(Mutex::new(lineage)), Metrics::new()))
 }
 
 #[test]
@@ -52,6 +55,17 @@ async fn the_watch_ends_an_idle_gateways_logs() {
 }
 
 #[test]
+fn a_missing_list_of_runs_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder(dir.path());
+    let runs = dir.path().join("runs");
+    let before = fs::read(&runs).unwrap();
+    fs::remove_file(&runs).unwrap();
+    folder.look().unwrap();
+    assert_eq!(fs::read(&runs).unwrap(), before);
+}
+
+#[test]
 fn a_missing_checkpoint_is_written_again() {
     let dir = tempfile::tempdir().unwrap();
     let folder = folder(dir.path());
@@ -66,4 +80,81 @@ fn a_missing_checkpoint_is_written_again() {
     folder.look().unwrap();
     assert!(!checkpoints.is_missing());
     assert_eq!(checkpoints.newest().unwrap(), Some((2, b"again".to_vec())));
+}
+
+/// A data folder of two shards whose first start is over.
+fn two_shards(path: &Path) -> DataDir {
+    let owner = "spiffe://x/site/berlin/gateway/g";
+    let mut data = DataDir::open_owned(path, "gateway", 0, owner, &[("shards", "2")]).unwrap();
+    assert_eq!(shards::past(&data), Past::New);
+    assert!(shards::prepare(&mut data).unwrap().iter().all(|home| !home.given_up));
+    for (shard, log) in (0..2).flat_map(|shard| shards::LOGS.map(|log| (shard, log))) {
+        let dir = shards::shard_folder(path, shard).join(log);
+        catchment_journal::Log::open(Arc::new(RealDisk), &dir, LogConfig::default()).unwrap();
+    }
+    shards::opened(&mut data).unwrap();
+    data
+}
+
+#[test]
+fn a_shard_that_is_gone_is_not_begun_anew_until_it_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut data = two_shards(dir.path());
+    shards::check(data.facts()).unwrap();
+    let shard = dir.path().join("shard-1");
+    fs::rename(&shard, dir.path().join("moved")).unwrap();
+    for _ in 0..2 {
+        let refused = shards::prepare(&mut data).unwrap_err().to_string();
+        assert!(
+            refused.contains("shard-1: the shard is gone") && refused.contains("journal repair"),
+            "{refused}"
+        );
+    }
+    fs::rename(dir.path().join("moved"), &shard).unwrap();
+    shards::check(data.facts()).unwrap();
+    // Its outbox alone tells nothing of what it acknowledged.
+    fs::remove_dir_all(shard.join("journal")).unwrap();
+    assert!(shards::check(data.facts()).is_err());
+    fs::create_dir(shard.join("checkpoint")).unwrap();
+    fs::write(shard.join("checkpoint/00000001.state"), b"whole or not").unwrap();
+    shards::check(data.facts()).unwrap();
+    fs::remove_dir_all(&shard).unwrap();
+    assert_eq!(shards::give_up(&mut data).unwrap(), [shard.as_path()]);
+    drop(data);
+    let mut data = DataDir::open(dir.path(), "gateway", 0, &[]).unwrap();
+    for _ in 0..2 {
+        let homes = shards::prepare(&mut data).unwrap();
+        assert!(homes[1].given_up && !homes[0].given_up, "until it has started");
+    }
+    for log in shards::LOGS {
+        let dir = shard.join(log);
+        catchment_journal::Log::open(Arc::new(RealDisk), &dir, LogConfig::default()).unwrap();
+    }
+    shards::opened(&mut data).unwrap();
+    assert!(shards::prepare(&mut data).unwrap().iter().all(|home| !home.given_up));
+    assert_eq!(shards::past(&data), Past::Started);
+    fs::remove_dir_all(&shard).unwrap();
+    assert!(shards::check(data.facts()).is_err(), "one that was begun anew counts like any other");
+}
+
+#[test]
+fn logs_of_another_folder_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (berlin, lyon) = (dir.path().join("berlin"), dir.path().join("lyon"));
+    let (mut data, _other) = (two_shards(&berlin), two_shards(&lyon));
+    for log in shards::LOGS {
+        let (own, other) = (berlin.join("shard-0").join(log), lyon.join("shard-0").join(log));
+        let aside = dir.path().join("aside");
+        for (from, to) in [(&own, &aside), (&other, &own)] {
+            fs::rename(from, to).unwrap();
+        }
+        let refused = shards::prepare(&mut data).unwrap_err();
+        assert!(matches!(&refused, shards::StateError::Data(error) if error.is_configuration()));
+        let refused = refused.to_string();
+        assert!(refused.contains(&format!("`shard-0/{log}` belongs to another data folder")), "{refused}");
+        for (from, to) in [(&own, &other), (&aside, &own)] {
+            fs::rename(from, to).unwrap();
+        }
+        shards::prepare(&mut data).unwrap();
+    }
 }

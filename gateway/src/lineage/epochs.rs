@@ -86,6 +86,16 @@ impl Epochs {
         self.later.last().unwrap_or(&self.first)
     }
 
+    /// Whether an epoch was begun after the folder's first.
+    pub fn have_forked(&self) -> bool {
+        !self.later.is_empty()
+    }
+
+    /// Whether these may be epochs of the folder whose identity has this one. The list forgets it when it is full.
+    pub fn may_be_of(&self, folder: u64) -> bool {
+        self.first.id == folder || self.later.len() >= EPOCHS_MAX - 2
+    }
+
     /// Whether an epoch was begun under this number.
     pub fn holds(&self, id: u64) -> bool {
         std::iter::once(&self.first).chain(&self.later).any(|epoch| epoch.id == id)

@@ -31,7 +31,7 @@ pub use self::{
 };
 
 /// The list of runs.
-const RUNS: &str = "runs";
+pub(crate) const RUNS: &str = "runs";
 /// The list of epochs; not there while the folder has its first.
 const EPOCHS: &str = "epochs";
 
@@ -63,23 +63,36 @@ pub struct Standing<'a> {
     pub sent: &'a [u64],
 }
 
+/// What is known of a data folder's past before its history is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// It was made just now.
+    New,
+    /// Its first start may have been cut off, or a version served it that kept no history.
+    Unknown,
+    /// A start of it was over, so it has a history.
+    Started,
+}
+
 /// The runs and epochs of a data folder.
 pub struct Lineage<D: Disk = RealDisk> {
     disk: Arc<D>,
     folder: PathBuf,
     runs: Runs,
     epochs: Epochs,
+    /// Files of the history that are gone or cannot be used.
+    lost: u64,
 }
 
 impl<D: Disk> fmt::Debug for Lineage<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { disk: _, folder, runs, epochs } = self;
+        let Self { disk: _, folder, runs, epochs, lost: _ } = self;
         f.debug_struct("Lineage").field("folder", folder).field("runs", runs).field("epochs", epochs).finish()
     }
 }
 
 impl<D: Disk> Lineage<D> {
-    /// Reads the history of a folder whose identity has this epoch; `new`: the folder was made just now.
+    /// Reads the history of a folder whose identity has this epoch.
     ///
     /// # Errors
     /// See [`LineageError`].
@@ -87,17 +100,55 @@ impl<D: Disk> Lineage<D> {
         disk: Arc<D>,
         folder: &Path,
         (epoch, created_ms): (u64, i64),
-        new: bool,
+        past: Past,
     ) -> Result<Self, LineageError> {
-        let runs = read_runs(&*disk, &folder.join(RUNS))?.unwrap_or_else(|| Runs::none(new));
+        let (runs, lost) = read_runs(&*disk, &folder.join(RUNS), epoch, past)?;
+        let mut lost = u64::from(lost);
         let path = folder.join(EPOCHS);
         let epochs = match read_whole(&*disk, &path) {
-            Ok(None) => Epochs::first(epoch, created_ms),
-            Ok(Some(bytes)) => Epochs::decode(&bytes).ok_or(LineageError::Epochs(path))?,
+            Ok(None) => None,
+            Ok(Some(bytes)) => {
+                let epochs = Epochs::decode(&bytes).filter(|epochs| epochs.may_be_of(epoch));
+                Some(epochs.ok_or(LineageError::Epochs(path))?)
+            }
             Err(WholeError::Damaged { path }) => return Err(LineageError::Epochs(path)),
             Err(WholeError::Io { path, source }) => return Err(LineageError::Io { path, source }),
         };
-        Ok(Self { disk, folder: folder.to_owned(), runs, epochs })
+        if epochs.is_none() && runs.epoch() != 0 && runs.epoch() != epoch {
+            lost += 1;
+            tracing::warn!(
+                file = %folder.join(EPOCHS).display(),
+                "the list of this folder's epochs is gone: a new one begins, and what waits in the outbox may count twice"
+            );
+        }
+        let epochs = epochs.unwrap_or_else(|| Epochs::first(epoch, created_ms));
+        let mut lineage = Self { disk, folder: folder.to_owned(), runs, epochs, lost };
+        lineage.runs.set_epoch(epoch, lineage.epochs.present().id);
+        Ok(lineage)
+    }
+
+    /// How many files of the history were gone or could not be used.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Writes the files again that are gone: their names.
+    ///
+    /// # Errors
+    /// [`LineageError::Io`].
+    pub fn write_missing(&self) -> Result<Vec<&'static str>, LineageError> {
+        let mut written = Vec::new();
+        let epochs = self.epochs.have_forked().then(|| self.epochs.encode());
+        let files = [(RUNS, Some(self.runs.encode())), (EPOCHS, epochs)];
+        for (name, bytes) in files {
+            let path = self.folder.join(name);
+            let there = self.disk.len(&path).map_err(|source| LineageError::Io { path, source })?;
+            if let (None, Some(bytes)) = (there, bytes) {
+                self.write(name, &bytes)?;
+                written.push(name);
+            }
+        }
+        Ok(written)
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), LineageError> {
@@ -168,17 +219,25 @@ impl<D: Disk> Lineage<D> {
     }
 }
 
-/// The list of runs; one that is damaged is set aside, and what ran before is then unknown.
-fn read_runs<D: Disk>(disk: &D, path: &Path) -> Result<Option<Runs>, LineageError> {
+/// The list of runs of the folder whose identity has this epoch, and whether it could not be used: one that is damaged or
+/// another folder's is set aside, and what ran before is then unknown.
+fn read_runs<D: Disk>(disk: &D, path: &Path, epoch: u64, past: Past) -> Result<(Runs, bool), LineageError> {
     let io = |source| LineageError::Io { path: path.to_owned(), source };
     let bytes = match read_whole(disk, path) {
-        Ok(None) => return Ok(None),
-        Ok(Some(bytes)) => Some(bytes),
-        Err(WholeError::Damaged { .. }) => None,
+        Ok(None) if past != Past::Started => return Ok((Runs::none(epoch, past == Past::New), false)),
+        Ok(None) => {
+            tracing::warn!(
+                file = %path.display(),
+                "the list of this gateway's runs is gone: a folder that went back before now may not be noticed"
+            );
+            return Ok((Runs::none(epoch, false), true));
+        }
+        Ok(Some(bytes)) => bytes,
+        Err(WholeError::Damaged { .. }) => Vec::new(),
         Err(WholeError::Io { path, source }) => return Err(LineageError::Io { path, source }),
     };
-    if let Some(runs) = bytes.as_deref().and_then(Runs::decode) {
-        return Ok(Some(runs));
+    if let Some(runs) = Runs::decode(&bytes).filter(|runs| runs.may_be_of(epoch)) {
+        return Ok((runs, false));
     }
     let mut aside = path.to_owned().into_os_string();
     aside.push(".bad");
@@ -186,9 +245,10 @@ fn read_runs<D: Disk>(disk: &D, path: &Path) -> Result<Option<Runs>, LineageErro
     disk.rename(path, &aside).map_err(io)?;
     tracing::warn!(
         set_aside = %aside.display(),
-        "the list of this gateway's runs is damaged and set aside: a folder that went back before now may not be noticed"
+        "the list of this gateway's runs is damaged or another folder's, and set aside: a folder that went back before now \
+         may not be noticed"
     );
-    Ok(Some(Runs::none(false)))
+    Ok((Runs::none(epoch, false), true))
 }
 
 #[cfg(test)]

@@ -51,6 +51,10 @@ pub struct Runs {
     list: Vec<Run>,
     /// No run before the first of the list ever delivered anything.
     complete: bool,
+    /// Epoch of the identity of the data folder whose runs these are.
+    folder: u64,
+    /// The folder's present epoch when the list was written.
+    epoch: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -59,6 +63,11 @@ struct RunsRecord {
     runs: Vec<RunRecord>,
     #[prost(bool, tag = "2")]
     complete: bool,
+    /// 0 from a version that did not say it; as `epoch`.
+    #[prost(fixed64, tag = "3")]
+    folder: u64,
+    #[prost(fixed64, tag = "4")]
+    epoch: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -82,9 +91,24 @@ struct ShardRecord {
 }
 
 impl Runs {
-    /// No run; `complete`: the folder is new, so there was none before.
-    pub fn none(complete: bool) -> Self {
-        Self { list: Vec::new(), complete }
+    /// No run of the folder whose identity has this epoch; `complete`: it is new, so there was none before.
+    pub fn none(folder: u64, complete: bool) -> Self {
+        Self { list: Vec::new(), complete, folder, epoch: folder }
+    }
+
+    /// Whether these may be runs of the folder whose identity has this epoch.
+    pub fn may_be_of(&self, folder: u64) -> bool {
+        self.folder == 0 || self.folder == folder
+    }
+
+    /// The folder's present epoch when the list was written; 0: unknown.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The folder has this present epoch.
+    pub fn set_epoch(&mut self, folder: u64, epoch: u64) {
+        (self.folder, self.epoch) = (folder, epoch);
     }
 
     /// A run begins.
@@ -154,7 +178,8 @@ impl Runs {
             watermark_ms: run.watermark_ms,
             shards: run.shards.iter().map(shard).collect(),
         };
-        let record = RunsRecord { runs: self.list.iter().map(run).collect(), complete: self.complete };
+        let Self { complete, folder, epoch, .. } = *self;
+        let record = RunsRecord { runs: self.list.iter().map(run).collect(), complete, folder, epoch };
         let mut bytes = vec![VERSION];
         record.encode_raw(&mut bytes);
         bytes
@@ -171,7 +196,8 @@ impl Runs {
             watermark_ms: run.watermark_ms,
             shards: run.shards.into_iter().map(shard).collect(),
         };
-        Some(Self { list: record.runs.into_iter().map(run).collect(), complete: record.complete })
+        let RunsRecord { complete, folder, epoch, .. } = record;
+        Some(Self { list: record.runs.into_iter().map(run).collect(), complete, folder, epoch })
     }
 }
 
@@ -186,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_list_is_bounded_and_comes_back_from_its_bytes() {
-        let mut runs = Runs::none(true);
+        let mut runs = Runs::none(7, true);
         runs.begin(run(1, 1));
         runs.seal(&[4]);
         assert!(runs.is_complete());
@@ -202,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_run_that_took_nothing_made_only_its_seal() {
-        let mut runs = Runs::none(true);
+        let mut runs = Runs::none(7, true);
         runs.begin(run(1, 1));
         runs.seal(&[3]);
         runs.begin(run(2, 9));

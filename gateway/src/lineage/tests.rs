@@ -11,7 +11,8 @@ fn disk() -> Arc<SimDisk> {
 }
 
 fn open(disk: &Arc<SimDisk>, new: bool) -> Lineage<SimDisk> {
-    Lineage::open(Arc::clone(disk), Path::new(FOLDER), (7, 1_000), new).unwrap()
+    let past = if new { Past::New } else { Past::Started };
+    Lineage::open(Arc::clone(disk), Path::new(FOLDER), (7, 1_000), past).unwrap()
 }
 
 fn run(disk: &Arc<SimDisk>, new: bool, base: u64, sealed: u64) -> Lineage<SimDisk> {
@@ -106,7 +107,7 @@ fn without_its_epochs_a_folder_is_refused() {
     let fork = lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).unwrap();
     lineage.fork(&fork, 3_000).unwrap();
     disk.open(&Path::new(FOLDER).join(EPOCHS)).unwrap().write_all_at(&[0xff], 22).unwrap();
-    let refused = Lineage::open(disk, Path::new(FOLDER), (7, 1_000), false).unwrap_err().to_string();
+    let refused = Lineage::open(disk, Path::new(FOLDER), (7, 1_000), Past::Started).unwrap_err().to_string();
     assert!(refused.contains("/data/epochs: damaged") && refused.contains("restore it"), "{refused}");
 }
 
@@ -119,4 +120,46 @@ fn every_file_is_written_before_it_counts() {
     disk.fail_write_after(0);
     assert!(lineage.fork(&fork, 3_000).is_err());
     assert_eq!(lineage.start(1).epoch, 7, "an epoch that is not durable is not used");
+}
+
+/// Of what ran before nothing is known, so a higher number proves only what no run since can have made.
+#[test]
+fn a_list_of_runs_that_is_gone_or_anothers_is_counted_and_proves_nothing() {
+    let disk = disk();
+    let first = run(&disk, true, 1, 1);
+    assert_eq!(first.lost(), 0);
+    let path = Path::new(FOLDER).join(RUNS);
+    let read = || read_whole(&*disk, &path).unwrap().unwrap();
+    let own = read();
+    disk.remove(&path).unwrap();
+    assert_eq!(first.write_missing().unwrap(), [RUNS]);
+    assert_eq!((read(), first.write_missing().unwrap().len()), (own, 0));
+    disk.remove(&path).unwrap();
+    let gone = open(&disk, false);
+    assert_eq!((gone.lost(), gone.runs.is_complete()), (1, false));
+    let mut other = Runs::none(99, true);
+    other.begin(Run { id: 5, started_ms: 0, watermark_ms: None, shards: Vec::new() });
+    put_back(&disk, &other.encode());
+    let lineage = run(&disk, false, 10, 10);
+    assert_eq!((lineage.lost(), lineage.start(1).previous_runs.len()), (1, 0));
+    assert!(disk.len(&Path::new(FOLDER).join("runs.bad")).unwrap().is_some());
+}
+
+#[test]
+fn epochs_of_another_folder_are_refused_and_missing_ones_counted() {
+    let disk = disk();
+    let mut lineage = run(&disk, true, 1, 1);
+    let answer = resume(5, &[(9, 5)]);
+    let fork = lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).unwrap();
+    lineage.fork(&fork, 3_000).unwrap();
+    let path = Path::new(FOLDER).join(EPOCHS);
+    disk.remove(&path).unwrap();
+    assert_eq!(lineage.write_missing().unwrap(), [EPOCHS]);
+    assert_eq!(run(&disk, false, 6, 6).lost(), 0);
+    disk.remove(&path).unwrap();
+    let gone = open(&disk, false);
+    assert_eq!((gone.lost(), gone.start(1).epoch), (1, 7));
+    write_whole(&*disk, &path, &Epochs::first(99, 0).encode()).unwrap();
+    let refused = Lineage::open(disk, Path::new(FOLDER), (7, 1_000), Past::Started).unwrap_err();
+    assert!(matches!(refused, LineageError::Epochs(_)), "{refused}");
 }

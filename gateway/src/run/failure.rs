@@ -5,7 +5,11 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use catchment_certs::{FolderError, TlsError};
 use catchment_journal::DataDirError;
 
-use crate::{lineage::LineageError, shard::RecoverError};
+use crate::{
+    folder::shards::{ShardsError, StateError},
+    lineage::LineageError,
+    shard::RecoverError,
+};
 
 /// Why a gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -27,9 +31,9 @@ pub enum StartError {
     /// The data folder.
     #[error(transparent)]
     Data(#[from] DataDirError),
-    /// The data folder's identity lacks the number of shards.
-    #[error("{}: the data folder does not say how many shards it has: restore its file `identity`", .0.display())]
-    Shards(PathBuf),
+    /// The data folder's shards.
+    #[error(transparent)]
+    Shards(#[from] ShardsError),
     /// The history of the data folder.
     #[error(transparent)]
     Lineage(#[from] LineageError),
@@ -55,9 +59,19 @@ impl StartError {
         match self {
             Self::Identity(_) | Self::Role { .. } | Self::Tls(_) => true,
             Self::Data(error) => error.is_configuration(),
+            Self::Recover(RecoverError::Foreign { .. }) => true,
             Self::Shards(_) | Self::Lineage(_) | Self::Recover(_) | Self::Bind { .. } | Self::Thread(_) => {
                 false
             }
+        }
+    }
+}
+
+impl From<StateError> for StartError {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Data(error) => Self::Data(error),
+            StateError::Shards(error) => Self::Shards(error),
         }
     }
 }
@@ -68,6 +82,12 @@ pub enum RunError {
     /// A journal or outbox failed: nothing more can be acknowledged.
     #[error("{0}; nothing more is acknowledged: check the disk, then start again")]
     Failed(Arc<str>),
+    /// The data folder was removed, moved or replaced.
+    #[error(
+        "{0}; nothing more is acknowledged: what was acknowledged is in that folder, if it still is anywhere: put it back before \
+         the next start, which begins with an empty one otherwise"
+    )]
+    Gone(Arc<str>),
     /// A task of the gateway panicked or ended before its time.
     #[error("{0}; this is a defect, please report it; what was acknowledged is kept: start again")]
     Defect(Arc<str>),

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use catchment_journal::{Checkpoints, Disk, Position};
+use prost::Message;
 
 use super::Shard;
 
@@ -39,6 +40,22 @@ pub(super) struct Stored<'a> {
     pub(super) position: Position,
     pub(super) outbox: Position,
     pub(super) state: &'a [u8],
+}
+
+/// Whose a checkpoint is, in the same message as the state: whatever does not know of it passes over it.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct Owner {
+    /// Epoch of the data folder's identity; 0 from a version that did not say it.
+    #[prost(fixed64, tag = "8")]
+    pub(super) epoch: u64,
+    #[prost(uint32, tag = "9")]
+    pub(super) shard: u32,
+}
+
+/// Whether a checkpoint is another shard's or another folder's.
+pub(super) fn is_foreign(bytes: &[u8], epoch: u64, shard: u32) -> bool {
+    let owner = parse(bytes).and_then(|stored| Owner::decode(stored.state).ok()).unwrap_or_default();
+    owner.epoch != 0 && epoch != 0 && owner != Owner { epoch, shard }
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Option<Stored<'_>> {
@@ -92,6 +109,7 @@ impl<D: Disk> Shard<D> {
         bytes.extend_from_slice(&position.get().to_le_bytes());
         bytes.extend_from_slice(&outbox_end.get().to_le_bytes());
         bytes.extend_from_slice(&state);
+        Owner { epoch: self.home, shard: self.index }.encode_raw(&mut bytes);
         self.state_bytes.set(bytes.len() as u64);
         Some(Capture { position, outbox_end, bytes })
     }

@@ -49,7 +49,7 @@ use crate::{
 pub use cell::ShardCell;
 pub use checkpoint::Capture;
 pub(crate) use names::FOLDER as NAMES;
-pub use recover::{RecoverError, Setup, examine};
+pub use recover::{Home, RecoverError, Setup, examine};
 pub use recovered::{LostBatches, Recovered};
 pub use series::SeriesFull;
 pub use wait::Wait;
@@ -133,6 +133,8 @@ struct Pending {
 /// One worker's share of the devices.
 pub struct Shard<D: Disk = RealDisk> {
     index: u32,
+    /// Epoch of the data folder's identity.
+    home: u64,
     /// See [`Shard::base`].
     base: u64,
     journal: ShardLog<D>,

@@ -32,7 +32,7 @@ use super::{
     live::Live,
     names::{self, Names},
     recovered::Recovered,
-    replay::{self, Base, Outbox, Replay},
+    replay::{self, Base, Begin, Outbox, Replay},
 };
 use crate::{
     budget::Budget,
@@ -53,9 +53,21 @@ pub use files::RecoverError;
 /// Positions and batch numbers that are left out when files are missing: more than the lost ones can have used.
 const POSITIONS_LEFT_OUT: u64 = 1 << 40;
 const NUMBERS_LEFT_OUT: u64 = 1 << 20;
+/// Where a journal goes on of which nothing is known any more: at a random position from here up to twice this. No
+/// journal reaches 64 PiB.
+const POSITIONS_UNUSED: u64 = 1 << 56;
 
 /// A log that is shared, and who commits it where that is not a thread.
 type Shared<D> = (ShardLog<D>, Option<Committer<D>>);
+
+/// What the data folder says of a shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Home {
+    /// Epoch of the data folder's identity; 0: there is none, in tests and simulations.
+    pub epoch: u64,
+    /// What the shard held is lost, and somebody said so: it begins anew, beyond all that the lost one can have used.
+    pub given_up: bool,
+}
 
 /// What a shard is opened with.
 #[derive(Clone)]
@@ -64,6 +76,8 @@ pub struct Setup<'a> {
     pub folder: &'a Path,
     /// Number of the shard.
     pub index: u32,
+    /// What the data folder says of it.
+    pub home: Home,
     /// Width of new windows.
     pub window: Width,
     /// Its bounds.
@@ -122,14 +136,14 @@ impl<D: Disk> Shard<D> {
         let mut files = Files::open(disk, setup, &mut recovered)?;
         let state_bytes = files.stored.as_ref().map_or(0, |bytes| bytes.len() as u64);
         let extent = (files.journal.start(), files.journal.end());
-        let base = replay::base(
-            files.stored.take().as_deref(),
-            extent,
-            files.outbox.end(),
-            &mut files.copies,
-            &mut recovered,
-        )
-        .map_err(|error| RecoverError::State { folder: folder.to_owned(), error })?;
+        let begin = Begin {
+            journal: extent,
+            outbox_end: files.outbox.end(),
+            given_up: setup.home.given_up,
+            unused: Position::new(POSITIONS_UNUSED | (disk.random_u64() % POSITIONS_UNUSED) & !15),
+        };
+        let base = replay::base(files.stored.take().as_deref(), &begin, &mut files.copies, &mut recovered)
+            .map_err(|error| RecoverError::State { folder: folder.to_owned(), error })?;
         let (from, outbox_from) = (base.from, base.outbox_from);
         let read = |from| files.outbox.read(from);
         let found = replay::scan_outbox(read, files.outbox.end(), &base, false, &mut recovered)?;
@@ -171,6 +185,7 @@ impl<D: Disk> Shard<D> {
         setup.budget.hold(state.series_count() as u64);
         Ok(Self {
             index: setup.index,
+            home: setup.home.epoch,
             base: 0,
             journal: share(files.journal, "journal")?.0,
             outbox: share(files.outbox, "outbox")?.0,

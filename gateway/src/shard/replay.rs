@@ -39,14 +39,25 @@ fn missing(from: Position, to: Position) -> Damage {
     Damage { from, to, segment, records_lost: None, reason: DamageReason::Missing }
 }
 
+/// What a shard's files are before anything of them is read.
+pub(super) struct Begin {
+    /// Start and end of the journal.
+    pub(super) journal: (Position, Position),
+    pub(super) outbox_end: Position,
+    /// The shard is known to have lost everything.
+    pub(super) given_up: bool,
+    /// A position beyond all that any journal reached.
+    pub(super) unused: Position,
+}
+
 /// The state at the checkpoint, or without one what the second copies know of the time before the journal's start.
 pub(super) fn base(
     stored: Option<&[u8]>,
-    (start, end): (Position, Position),
-    outbox_end: Position,
+    begin: &Begin,
     copies: &mut Copies,
     recovered: &mut Recovered,
 ) -> Result<Base, CheckpointError> {
+    let (start, end) = begin.journal;
     recovered.copies_damaged = copies.damaged > 0;
     // A copy is written after what it copies.
     let beyond = copies.newest().filter(|newest| *newest >= end.get());
@@ -71,8 +82,8 @@ pub(super) fn base(
     }
     let state = State::default();
     // An empty journal beside other things is no beginning.
-    let empty =
-        end == Position::ZERO && (outbox_end > Position::ZERO || beyond.is_some() || copies.damaged > 0);
+    let others = begin.outbox_end > Position::ZERO || beyond.is_some() || copies.damaged > 0;
+    let empty = end == Position::ZERO && (others || begin.given_up);
     let prefix_lost = start > Position::ZERO;
     let mut base =
         Base { state, from: start, outbox_from: Position::ZERO, prefix_lost, lost_end, detached: empty };
@@ -87,7 +98,10 @@ pub(super) fn base(
         base.state.lose(0, start.get());
     }
     if empty {
-        base.lost_end = Some(Position::new(copies.newest().map_or(0, |newest| newest.saturating_add(1))));
+        base.lost_end = Some(begin.unused);
+        if beyond.is_none() {
+            recovered.note_damage(missing(end, end.next()));
+        }
     }
     Ok(base)
 }

@@ -49,7 +49,7 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let limits = Limits::of(&self.config, 1);
         let (window, metrics, budget) = (self.config.window, Metrics::new(), Arc::default());
-        Setup { folder, index: 0, window, limits, clock, metrics, budget }
+        Setup { folder, index: 0, home: Home::default(), window, limits, clock, metrics, budget }
     }
 
     fn take(&self, shard: &mut Shard, device: &str, seq: u64, after_ms: i64, value: f64) {
@@ -290,7 +290,7 @@ fn a_lost_introduction_costs_nothing_of_what_builds_on_it() {
         let at = bytes.windows(victim.len()).position(|window| window == victim.as_bytes()).unwrap();
         bytes[at] ^= 1;
         std::fs::write(&segment, &bytes).unwrap();
-        let found = examine(&Arc::new(RealDisk), folder.path()).unwrap();
+        let found = examine(&Arc::new(RealDisk), folder.path(), (0, 0)).unwrap();
         assert!(!found.is_clean() && found.gaps.is_empty() && found.unfit == 0, "{:?}", found.lines());
         let (mut shard, recovered) = world.open(folder.path());
         assert!(recovered.damage.len() == 1 && recovered.unfit == 0, "{:?}", recovered.lines());

@@ -1,22 +1,11 @@
-//! A look at a data folder before a start, which creates, locks and changes nothing.
+//! A look at a data folder before a start, which locks nothing and leaves nothing changed.
 
 use std::io;
 use std::path::Path;
 
 use rustix::fs::Access;
 
-use super::{DataDirError, OWNER, check_empty, check_owner, parse, read_identity};
-
-/// What a data folder says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FolderFacts {
-    /// One life of the folder.
-    pub epoch: u64,
-    /// When it was created, Unix milliseconds.
-    pub created_ms: u64,
-    /// Whose it is; `None` for one that no server has opened since owners are written down.
-    pub owner: Option<String>,
-}
+use super::{DataDirError, FolderFacts, check_empty, check_owner, read_identity};
 
 /// Checks that `owner` could use a data folder of that kind, or make it. `None`: there is none yet. Changes nothing and
 /// takes no lock, so a server may be using it.
@@ -30,11 +19,13 @@ pub fn check_folder(
 ) -> Result<Option<FolderFacts>, DataDirError> {
     match std::fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            check_leads_somewhere(path)?;
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             let parent = parent.unwrap_or(Path::new("."));
             // The root and the working folder are always there, so this ends.
             return if parent.exists() {
-                writable(parent).map(|()| None)
+                writable(parent)?;
+                can_hold_folders(parent).map_err(DataDirError::io(path)).map(|()| None)
             } else {
                 check_folder(parent, kind, None)
             };
@@ -43,10 +34,19 @@ pub fn check_folder(
         Ok(_) => writable(path)?,
     }
     let Some(bytes) = read_identity(path)? else { return check_empty(path).map(|()| None) };
-    let parsed = parse(path, kind, bytes)?;
-    let found = parsed.values.get(OWNER).cloned();
-    check_owner(path, kind, found.as_deref(), owner)?;
-    Ok(Some(FolderFacts { epoch: parsed.epoch, created_ms: parsed.created_ms, owner: found }))
+    let facts = FolderFacts::parse(path, kind, bytes)?;
+    check_owner(path, kind, facts.owner(), owner)?;
+    facts.missing_logs()?;
+    Ok(Some(facts))
+}
+
+/// Refuses a symbolic link to what is not there: nothing can be made in its place.
+pub(super) fn check_leads_somewhere(path: &Path) -> Result<(), DataDirError> {
+    if path.is_symlink() && !path.exists() {
+        let why = "a symbolic link that leads nowhere: make the folder that it names, or use another";
+        return Err(DataDirError::io(path)(io::Error::new(io::ErrorKind::NotFound, why)));
+    }
+    Ok(())
 }
 
 /// Whether it is a folder in which this process may make files.
@@ -56,4 +56,11 @@ fn writable(path: &Path) -> Result<(), DataDirError> {
         return Err(failed(io::ErrorKind::NotADirectory.into()));
     }
     rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| failed(errno.into()))
+}
+
+/// Whether folders can be made there: some file systems hold none, whatever their permissions say. Leaves nothing behind.
+fn can_hold_folders(parent: &Path) -> io::Result<()> {
+    let trial = parent.join(format!(".catchment-check-{}", std::process::id()));
+    std::fs::create_dir(&trial)?;
+    std::fs::remove_dir(&trial)
 }

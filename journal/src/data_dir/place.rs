@@ -12,8 +12,8 @@ impl DataDir {
     /// # Errors
     /// See [`PlaceError`].
     pub fn look(&self) -> Result<(), PlaceError> {
-        check_in_place(&self.path, &self.folder)?;
-        check_in_place(&self.path.join(LOCK), &self.lock)?;
-        check_path(&RealDisk, &self.path.join(IDENTITY), Some(self.identity.id), self.identity.len)
+        check_in_place(self.path(), &self.folder)?;
+        check_in_place(&self.path().join(LOCK), &self.lock)?;
+        check_path(&RealDisk, &self.path().join(IDENTITY), Some(self.identity.id), self.identity.len)
     }
 }

@@ -1,8 +1,9 @@
 //! Whose a data folder is.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::{DataDir, DataDirError, RealDisk, check_folder, read_whole, write_whole};
+use crate::{DataDir, DataDirError, Log, LogConfig, RealDisk, check_folder, read_whole, write_whole};
 
 const BERLIN: &str = "spiffe://example.org/site/berlin/gateway/g1";
 const LYON: &str = "spiffe://example.org/site/lyon/gateway/g1";
@@ -54,6 +55,52 @@ fn a_folder_from_before_owners_is_bound_once() {
 }
 
 #[test]
+fn a_folder_knows_its_logs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, elsewhere) = (dir.path().join("data"), dir.path().join("elsewhere"));
+    let make = |log: &Path| drop(Log::open(Arc::new(RealDisk), log, LogConfig::default()).unwrap());
+    let mut folder = open(&path, BERLIN).unwrap();
+    let logs = ["a/journal".to_owned(), "b".to_owned()];
+    logs.iter().for_each(|log| make(&path.join(log)));
+    assert!(!folder.facts().names_logs());
+    folder.name_logs(&logs, &[]).unwrap();
+    assert_eq!(folder.facts().missing_logs().unwrap(), [""; 0]);
+    folder.look().unwrap();
+    drop(folder);
+    let mut folder = open(&path, BERLIN).unwrap();
+    assert!(folder.facts().names_log("a/journal") && !folder.facts().names_log("a"));
+    std::fs::rename(path.join("b"), &elsewhere).unwrap();
+    assert_eq!(folder.facts().missing_logs().unwrap(), ["b"]);
+    make(&path.join("b"));
+    let refused = folder.facts().missing_logs().unwrap_err();
+    assert!(matches!(&refused, DataDirError::Log { log, .. } if log == "b"), "{refused}");
+    assert!(check_folder(&path, "gateway", Some(BERLIN)).is_err());
+    folder.forget_logs(&["b".to_owned()]).unwrap();
+    assert_eq!(folder.facts().missing_logs().unwrap(), [""; 0]);
+    folder.set("note", "1").unwrap();
+    folder.name_logs(&logs, &["note".to_owned()]).unwrap();
+    assert_eq!((folder.facts().missing_logs().unwrap().len(), folder.get("note")), (0, None));
+}
+
+/// What a start could not use is not called good before it.
+#[test]
+fn a_check_finds_what_no_folder_can_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(dir.path().join("nowhere"), &link).unwrap();
+    for path in [link.as_path(), &link.join("data"), Path::new("/proc/catchment"), Path::new("/proc/a/b")] {
+        let checked = check_folder(path, "gateway", Some(BERLIN)).unwrap_err();
+        assert!(checked.is_configuration(), "{checked}");
+        let opened = open(path, BERLIN).unwrap_err();
+        assert!(matches!(opened, DataDirError::Io { .. }), "{opened}");
+    }
+    // Of something else: not even a lock is left in it.
+    std::fs::write(dir.path().join("photo.jpg"), b"").unwrap();
+    assert!(open(dir.path(), BERLIN).unwrap_err().is_configuration());
+    assert!(!dir.path().join("lock").exists());
+}
+
+#[test]
 fn a_check_before_a_start_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("deep/er/data");
@@ -62,7 +109,7 @@ fn a_check_before_a_start_changes_nothing() {
     let folder = open(&path, BERLIN).unwrap();
     // Also while it is in use.
     let facts = check_folder(&path, "gateway", Some(BERLIN)).unwrap().unwrap();
-    assert_eq!((facts.epoch, facts.created_ms, facts.owner.as_deref()), (folder.epoch(), 7, Some(BERLIN)));
+    assert_eq!((facts.epoch(), facts.created_ms(), facts.owner()), (folder.epoch(), 7, Some(BERLIN)));
     drop(folder);
     assert!(matches!(check_folder(&path, "gateway", Some(LYON)), Err(DataDirError::Owner { .. })));
     let error = check_folder(&path, "aggregator", None).unwrap_err().to_string();

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use catchment_gateway::{
     clock::{Clock, ManualClock},
     cut,
-    lineage::{Lineage, Standing},
+    lineage::{Lineage, Past, Standing},
     shard::{Shard, Wait},
     uplink::flight::Flight,
 };
@@ -161,7 +161,7 @@ pub(super) fn begin_run(
     journal: &mut Committer<SimDisk>,
     clock: &Arc<ManualClock>,
 ) -> Option<Lineage<SimDisk>> {
-    let mut lineage = Lineage::open(Arc::clone(disk), Path::new("/gateway"), identity, false).ok()?;
+    let mut lineage = Lineage::open(Arc::clone(disk), Path::new("/gateway"), identity, Past::Unknown).ok()?;
     lineage.begin_run(clock.wall().as_millis(), None, &[shard.base()]).ok()?;
     let sealed = loop {
         match shard.seal() {

@@ -22,6 +22,7 @@ mod programs;
 mod removed;
 mod restart;
 mod series;
+mod shards;
 mod silent;
 mod stall;
 mod starts;

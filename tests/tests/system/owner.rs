@@ -15,7 +15,7 @@ const GATEWAY: &str = "catchment-gateway";
 const AGGREGATOR: &str = "catchment-aggregator";
 
 /// Runs a program that must refuse: the one line that it says.
-async fn refused(name: &'static str, arguments: &[&Path]) -> String {
+pub(super) async fn refused(name: &'static str, arguments: &[&Path]) -> String {
     let arguments: Vec<String> = arguments.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
     let run = move || run(name, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), "");
     let output = tokio::task::spawn_blocking(run).await.unwrap();
@@ -27,7 +27,7 @@ async fn refused(name: &'static str, arguments: &[&Path]) -> String {
 }
 
 /// Runs a program that must succeed: what it prints.
-async fn good(name: &'static str, arguments: &[&Path]) -> String {
+pub(super) async fn good(name: &'static str, arguments: &[&Path]) -> String {
     let arguments: Vec<String> = arguments.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
     let run = move || run(name, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), "");
     let output = tokio::task::spawn_blocking(run).await.unwrap();
@@ -36,7 +36,11 @@ async fn good(name: &'static str, arguments: &[&Path]) -> String {
 }
 
 /// Starts a stopped server as a program, with another identity if one is given; it must refuse its folder.
-async fn refuses_folder(name: &'static str, server: &mut Server, identity: Option<&Path>) -> String {
+pub(super) async fn refuses_folder(
+    name: &'static str,
+    server: &mut Server,
+    identity: Option<&Path>,
+) -> String {
     let config = server.config_file().to_owned();
     let mut arguments = vec![Path::new("--config"), &config];
     if let Some(identity) = identity {
@@ -58,7 +62,7 @@ fn content(folder: &Path) -> Vec<(String, Vec<u8>)> {
     found
 }
 
-fn exchange(one: &Path, other: &Path) {
+pub(super) fn exchange(one: &Path, other: &Path) {
     let aside = one.with_extension("aside");
     fs::rename(one, &aside).unwrap();
     fs::rename(other, one).unwrap();

@@ -187,7 +187,18 @@ async fn folders(bench: &Bench, server: &str) {
     let owned = bench.path(&format!("{server}-owned"));
     drop(DataDir::open_owned(&owned, own, 1, "spiffe://elsewhere.test/aggregator/somebody", &[]).unwrap());
     let before = fs::read(owned.join("identity")).unwrap();
+    let [link, photos, damaged] =
+        ["link", "photos", "damaged"].map(|name| bench.path(&format!("{server}-{name}")));
+    std::os::unix::fs::symlink(bench.path("nowhere"), &link).unwrap();
+    fs::create_dir(&photos).unwrap();
+    fs::write(photos.join("photo.jpg"), "").unwrap();
+    fs::create_dir(&damaged).unwrap();
+    fs::write(damaged.join("identity"), "format=2").unwrap();
     for (data, word) in [
+        (link, "leads nowhere"),
+        (PathBuf::from("/proc/catchment"), "/proc/catchment"),
+        (photos, "holds `photo.jpg`"),
+        (damaged, "identity"),
         (file.clone(), "file"),
         (file.join("below"), "file"),
         (foreign, "use another folder"),
@@ -204,7 +215,7 @@ async fn folders(bench: &Bench, server: &str) {
     // One that a server is using is fine to check, and no start.
     let used = bench.path(&format!("{server}-used"));
     let owner = IdentityFolder::load(&bench.identity(server)).unwrap().peer().uri();
-    let holds = DataDir::open_owned(&used, own, 1, &owner, &[]).unwrap();
+    let holds = DataDir::open_owned(&used, own, 1, &owner, &[("shards", "1")]).unwrap();
     let mut flags = bench.flags(server, &[("--data", &used)]);
     let message = refused(1, &(server, flags.clone(), Vec::new())).await;
     assert!(message.contains("in use"), "{message}");

@@ -286,3 +286,29 @@ fn nothing_to_verify_is_an_error_and_leaves_no_trace() {
     assert!(verify(data.path()).is_err());
     assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);
 }
+
+/// Its batches would be counted as those of this store's gateways, or hide theirs.
+#[tokio::test]
+async fn another_stores_journal_is_refused() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    for folder in &folders {
+        let (store, _) = open(folder.path());
+        store.put(&origin("g1", 1), batch(0, 1, vec![]), false).await.unwrap();
+        store.close().await.unwrap();
+    }
+    let journals = folders.each_ref().map(|folder| folder.path().join(JOURNAL));
+    let aside = folders[0].path().join("aside");
+    let exchange = || {
+        for (from, to) in [(&journals[0], &aside), (&journals[1], &journals[0]), (&aside, &journals[1])] {
+            std::fs::rename(from, to).unwrap();
+        }
+    };
+    exchange();
+    let refused = EmbeddedStore::open(folders[0].path(), config()).map(drop).unwrap_err();
+    assert!(refused.to_string().contains("`journal` belongs to another data folder"), "{refused}");
+    assert!(verify(folders[0].path()).is_err());
+    exchange();
+    let (store, report) = open(folders[0].path());
+    assert_eq!(report.damage, 0);
+    store.close().await.unwrap();
+}

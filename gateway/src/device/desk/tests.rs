@@ -20,7 +20,7 @@ use crate::{
         tests::bytes::{connect, publish, release},
     },
     session::protocol::{Decoder, Kind, Protocols, Stop},
-    shard::{Limits, Setup},
+    shard::{Home, Limits, Setup},
 };
 
 const SERIES_MAX: usize = 3;
@@ -51,6 +51,7 @@ impl Device {
         let setup = Setup {
             folder: folder.path(),
             index: 0,
+            home: Home::default(),
             window: config.window,
             limits: Limits::of(&config, 1),
             clock: Arc::new(ManualClock::at(Timestamp::from_millis(NOW_MS).unwrap())),

@@ -6,17 +6,22 @@ use catchment_journal::{Checkpoints, Disk, Peek, Position, WholeError};
 
 use super::files::{RecoverError, is_complete};
 use crate::shard::{
+    checkpoint::is_foreign,
     close::Moved,
     names::{self, Copies},
     recovered::Recovered,
-    replay::{self, Base, Outbox, Replay},
+    replay::{self, Base, Begin, Outbox, Replay},
 };
 
-/// What a start would find in a shard's folder that nobody has open. Changes nothing, and reads all of the outbox.
+/// What a start would find in the folder of a shard (epoch of the data folder, number of the shard) that nobody has open. Changes nothing, and reads all of the outbox.
 ///
 /// # Errors
 /// See [`RecoverError`].
-pub fn examine<D: Disk>(disk: &Arc<D>, folder: &Path) -> Result<Recovered, RecoverError> {
+pub fn examine<D: Disk>(
+    disk: &Arc<D>,
+    folder: &Path,
+    (epoch, shard): (u64, u32),
+) -> Result<Recovered, RecoverError> {
     let there = |dir: &Path| disk.list(dir).is_ok_and(|names| !names.is_empty());
     let mut recovered = Recovered::default();
     let dir = folder.join("checkpoint");
@@ -40,9 +45,13 @@ pub fn examine<D: Disk>(disk: &Arc<D>, folder: &Path) -> Result<Recovered, Recov
         Err(WholeError::Damaged { .. }) if is_complete(extent.0, extent.1) => None,
         other => other.map_err(unusable)?.map(|(_, bytes)| bytes),
     };
+    if stored.as_deref().is_some_and(|bytes| is_foreign(bytes, epoch, shard)) {
+        return Err(RecoverError::Foreign { folder: dir });
+    }
     recovered.torn_bytes = journal.iter().chain(&outbox).map(|log| log.torn_tail_bytes).sum();
     let outbox_end = outbox.as_ref().map_or(Position::ZERO, |log| log.end);
-    let base = replay::base(stored.as_deref(), extent, outbox_end, &mut copies, &mut recovered)
+    let begin = Begin { journal: extent, outbox_end, given_up: false, unused: Position::ZERO };
+    let base = replay::base(stored.as_deref(), &begin, &mut copies, &mut recovered)
         .map_err(|error| RecoverError::State { folder: folder.to_owned(), error })?;
     let end = extent.1;
     let found = match &outbox {

@@ -15,6 +15,7 @@ use crate::{
     fold::CheckpointError,
     shard::{
         Limits, Wait,
+        checkpoint::is_foreign,
         names::{self, Copies, Names},
         recovered::Recovered,
     },
@@ -49,6 +50,15 @@ pub enum RecoverError {
         /// What is wrong.
         error: WholeError,
     },
+    /// The checkpoints are another shard's.
+    #[error(
+        "{}: the checkpoints belong to another data folder or shard, and would be taken for this one's: put the right ones back",
+        .folder.display()
+    )]
+    Foreign {
+        /// The checkpoints' folder.
+        folder: PathBuf,
+    },
     /// A checkpoint that this version cannot read.
     #[error("{}: {error}", .folder.display())]
     State {
@@ -69,6 +79,9 @@ pub enum RecoverError {
         error: SyncError,
     },
 }
+
+/// The checkpoints' folder within a shard's.
+const CHECKPOINTS: &str = "checkpoint";
 
 fn journal_config(limits: &Limits) -> LogConfig {
     LogConfig {
@@ -137,7 +150,7 @@ impl<D: Disk> Files<D> {
         let folder = *folder;
         let io = |error| RecoverError::Io { folder: folder.to_owned(), error };
         let checkpoints =
-            Checkpoints::open(Arc::clone(disk), &folder.join("checkpoint"), "state").map_err(io)?;
+            Checkpoints::open(Arc::clone(disk), &folder.join(CHECKPOINTS), "state").map_err(io)?;
         let unusable = |error| RecoverError::Checkpoint { folder: folder.to_owned(), error };
         let newest = checkpoints.newest();
         let (journal, journal_recovery) =
@@ -148,6 +161,9 @@ impl<D: Disk> Files<D> {
             Err(WholeError::Damaged { .. }) if is_complete(journal.start(), journal.end()) => None,
             other => other.map_err(unusable)?.map(|(_, bytes)| bytes),
         };
+        if stored.as_deref().is_some_and(|bytes| is_foreign(bytes, setup.home.epoch, setup.index)) {
+            return Err(RecoverError::Foreign { folder: folder.join(CHECKPOINTS) });
+        }
         // So that they are told once.
         recovered.checkpoints_damaged = checkpoints.set_aside().map_err(unusable)?;
         recovered.torn_bytes = journal_recovery.torn_tail_bytes + outbox_recovery.torn_tail_bytes;

@@ -311,7 +311,7 @@ fn case(seed: u64, files: usize, tally: &mut Tally) {
         let what = harm(&site.disk, &path, length, &mut random);
         context = format!("{context}, {} {what}", path.display());
     }
-    let examined = examine(&Arc::new(site.disk.clone()), folder());
+    let examined = examine(&Arc::new(site.disk.clone()), folder(), (0, 0));
     let opened = Site::open(&site.world, &site.disk);
     let (shard, committers, recovered) = match opened {
         Ok(opened) => opened,

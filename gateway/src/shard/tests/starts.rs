@@ -213,3 +213,63 @@ fn a_checkpoint_that_vanished_is_due_again() {
     let (_, recovered) = world.open(folder.path());
     assert!(recovered.is_clean(), "{:?}", recovered.lines());
 }
+
+/// Nothing is known of what it held: its numbers and positions stay unused, so the aggregator finds a gap and replaces nothing.
+#[test]
+fn a_shard_that_was_given_up_begins_beyond_all_that_it_can_have_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let given_up = Setup { home: Home { epoch: 7, given_up: true }, ..world.setup(folder.path()) };
+    let (mut shard, recovered) = Shard::open(&given_up).unwrap();
+    assert!(recovered.without_checkpoint && recovered.damage.len() == 1, "{:?}", recovered.lines());
+    assert!(shard.end().get() > 1 << 56 && shard.base() > 1 << 20);
+    world.take(&mut shard, "a", 1, 100, 1.0);
+    sync(&shard);
+    let end = shard.end();
+    world.clock.advance(Duration::from_secs(12));
+    settle(&mut shard);
+    let batches = outbox(&shard);
+    assert_eq!(sums(&batches), [(0, 1.0)]);
+    assert!(batches[0].number >= shard.base());
+    shard.journal().close().unwrap();
+    shard.outbox().close().unwrap();
+    drop(shard);
+    // A start that was cut off before the folder said so is made again.
+    for setup in [&given_up, &world.setup(folder.path())] {
+        let (shard, recovered) = Shard::open(setup).unwrap();
+        assert!(recovered.damage.is_empty() && shard.end() > end, "{:?}", recovered.lines());
+        shard.journal().close().unwrap();
+        shard.outbox().close().unwrap();
+    }
+}
+
+#[test]
+fn checkpoints_of_another_shard_are_refused() {
+    let world = World::new();
+    let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let home = |epoch| Home { epoch, given_up: false };
+    let write = |folder: &Path, epoch, index| {
+        let (mut shard, _) = Shard::open(&Setup { home: home(epoch), index, ..world.setup(folder) }).unwrap();
+        world.take(&mut shard, "a", 1, 100, 1.0);
+        sync(&shard);
+        let capture = shard.capture().unwrap();
+        shard.checkpoints().write(&capture.bytes).unwrap();
+        shard.checkpointed(capture.position);
+        shard.journal().close().unwrap();
+        shard.outbox().close().unwrap();
+    };
+    let reopen = |epoch, index| {
+        Shard::open(&Setup { home: home(epoch), index, ..world.setup(own.path()) })
+            .map(|(_, found)| found.is_clean())
+    };
+    write(own.path(), 7, 0);
+    assert!(reopen(7, 0).unwrap());
+    for (epoch, index) in [(8, 0), (7, 1)] {
+        assert!(matches!(reopen(epoch, index), Err(RecoverError::Foreign { .. })));
+    }
+    write(other.path(), 8, 0);
+    std::fs::remove_dir_all(own.path().join("checkpoint")).unwrap();
+    std::fs::rename(other.path().join("checkpoint"), own.path().join("checkpoint")).unwrap();
+    let refused = reopen(7, 0).unwrap_err().to_string();
+    assert!(refused.contains("checkpoint: the checkpoints belong to another"), "{refused}");
+}

@@ -1,0 +1,160 @@
+//! Which shards a data folder holds, and which of them can be opened.
+//!
+//! The identity counts the shards and names their logs. A shard whose state is gone (its journal and its checkpoints)
+//! is not begun anew: that would acknowledge without a word that what it held is lost, and count again what its devices
+//! send again. The start is refused until somebody puts the shard back or gives it up with `journal repair`. A shard
+//! that is given up begins beyond all numbers and positions that the lost one can have used, so the aggregator sees the
+//! gap.
+
+use std::path::{Path, PathBuf};
+
+use catchment_journal::{DataDir, DataDirError, FolderFacts};
+
+use crate::{
+    lineage::{self, Past},
+    shard::{self, Home},
+};
+
+/// Key of the number of shards in the data folder's identity.
+pub(crate) const SHARDS: &str = "shards";
+/// The logs of a shard, in its folder. The last holds copies only.
+pub(crate) const LOGS: [&str; 3] = ["journal", "outbox", shard::NAMES];
+/// Before the name of a shard's folder in the identity's key that says that it is given up.
+const GIVEN_UP: &str = "given_up.";
+
+/// A data folder lacks a shard, or does not say how many it has.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardsError {
+    /// The data folder's identity lacks the number of shards.
+    #[error("{}: the data folder does not say how many shards it has: restore its file `identity`", .0.display())]
+    Unknown(PathBuf),
+    /// State of a shard is gone.
+    #[error(
+        "{}: the shard is gone, with what it acknowledged: put it back, or give it up with `catchment-gateway journal \
+         repair --data {}`: what it had not delivered is lost then, and a message that a device sends again counts again",
+        folder.display(), data.display()
+    )]
+    Gone {
+        /// The data folder.
+        data: PathBuf,
+        /// The shard's folder.
+        folder: PathBuf,
+    },
+}
+
+/// The folder of a shard.
+pub(crate) fn shard_folder(data: &Path, shard: u32) -> PathBuf {
+    data.join(name(shard))
+}
+
+fn name(shard: u32) -> String {
+    format!("shard-{shard}")
+}
+
+fn logs(shard: u32) -> impl Iterator<Item = String> {
+    LOGS.into_iter().map(move |log| format!("{}/{log}", name(shard)))
+}
+
+/// How many shards a data folder has.
+///
+/// # Errors
+/// [`ShardsError::Unknown`].
+pub(crate) fn count(data: &FolderFacts) -> Result<u32, ShardsError> {
+    let count = data.get(SHARDS).and_then(|text| text.parse().ok());
+    count.ok_or_else(|| ShardsError::Unknown(data.path().to_owned()))
+}
+
+/// What is known of the folder's past. Once its first start is over, the identity names its logs.
+pub(crate) fn past(data: &DataDir) -> Past {
+    match data.is_new() {
+        true => Past::New,
+        false if data.facts().names_logs() => Past::Started,
+        false => Past::Unknown,
+    }
+}
+
+/// Whether a shard was given up and has not started since.
+pub(crate) fn is_given_up(data: &FolderFacts, shard: u32) -> bool {
+    data.get(&format!("{GIVEN_UP}{}", name(shard))).is_some()
+}
+
+/// The shards whose state is gone and that nobody has given up.
+///
+/// # Errors
+/// A log of another folder stands in the place of one of this; or reading failed.
+pub(crate) fn gone(data: &FolderFacts) -> Result<Vec<u32>, StateError> {
+    let missing = data.missing_logs()?;
+    let runs = data.path().join(lineage::RUNS).exists();
+    let is_gone = |shard: &u32| {
+        let folder = shard_folder(data.path(), *shard);
+        let journal = format!("{}/journal", name(*shard));
+        let lacks_journal = match data.names_log(&journal) {
+            true => missing.contains(&journal),
+            // A version before did not name logs.
+            false => runs && !folder.exists(),
+        };
+        lacks_journal && !has_files(&folder.join("checkpoint")) && !is_given_up(data, *shard)
+    };
+    Ok((0..count(data)?).filter(is_gone).collect())
+}
+
+fn has_files(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// Why shards cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The data folder.
+    #[error(transparent)]
+    Data(#[from] DataDirError),
+    /// A shard.
+    #[error(transparent)]
+    Shards(#[from] ShardsError),
+}
+
+/// Whether a start would find its shards.
+///
+/// # Errors
+/// A shard is gone, or another folder's; or reading failed.
+pub(crate) fn check(data: &FolderFacts) -> Result<(), StateError> {
+    let Some(shard) = gone(data)?.first().copied() else { return Ok(()) };
+    let (data, folder) = (data.path().to_owned(), shard_folder(data.path(), shard));
+    Err(ShardsError::Gone { data, folder }.into())
+}
+
+/// What each shard is opened with. Logs that are gone and will be made anew are no longer named from here on.
+///
+/// # Errors
+/// A shard is gone, or another folder's; nothing was changed then. Or writing failed.
+pub(crate) fn prepare(data: &mut DataDir) -> Result<Vec<Home>, StateError> {
+    check(data.facts())?;
+    let missing = data.facts().missing_logs()?;
+    data.forget_logs(&missing)?;
+    let facts = data.facts();
+    let home = |shard| Home { epoch: facts.epoch(), given_up: is_given_up(facts, shard) };
+    Ok((0..count(facts)?).map(home).collect())
+}
+
+/// Names the logs of all shards, which are open now; before anything is acknowledged.
+///
+/// # Errors
+/// A log cannot be read, or writing failed.
+pub(crate) fn opened(data: &mut DataDir) -> Result<(), StateError> {
+    let shards = count(data.facts())?;
+    let all: Vec<String> = (0..shards).flat_map(logs).collect();
+    let done: Vec<String> = (0..shards).map(|shard| format!("{GIVEN_UP}{}", name(shard))).collect();
+    Ok(data.name_logs(&all, &done)?)
+}
+
+/// Gives up the shards whose state is gone: their folders.
+///
+/// # Errors
+/// As [`gone`], or writing failed.
+pub(crate) fn give_up(data: &mut DataDir) -> Result<Vec<PathBuf>, StateError> {
+    let gone = gone(data.facts())?;
+    for shard in &gone {
+        data.set(&format!("{GIVEN_UP}{}", name(*shard)), "1")?;
+    }
+    Ok(gone.iter().map(|shard| shard_folder(data.path(), *shard)).collect())
+}

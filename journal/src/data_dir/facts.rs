@@ -1,0 +1,74 @@
+//! What a data folder's identity says.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::{DataDirError, FORMAT_VERSION, OWNER, refused};
+
+/// What a data folder says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderFacts {
+    pub(super) path: PathBuf,
+    pub(super) epoch: u64,
+    pub(super) created_ms: u64,
+    pub(super) values: BTreeMap<String, String>,
+}
+
+impl FolderFacts {
+    pub(super) fn parse(path: &Path, kind: &str, bytes: Vec<u8>) -> Result<Self, DataDirError> {
+        let text = String::from_utf8(bytes).map_err(|_| refused(path, "identity is not UTF-8"))?;
+        let values: BTreeMap<String, String> = text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        let number = |key: &str| {
+            let value = values.get(key).and_then(|value| value.parse::<u64>().ok());
+            value.ok_or_else(|| refused(path, format!("identity: `{key}` is missing or no number")))
+        };
+        let foreign = |why: String| DataDirError::Foreign { path: path.to_owned(), why };
+        let format = number("format")?;
+        if format > u64::from(FORMAT_VERSION) {
+            let why = format!("format {format}; this program knows up to {FORMAT_VERSION}: use a newer one");
+            return Err(foreign(why));
+        }
+        if format < u64::from(FORMAT_VERSION) {
+            let why = format!(
+                "format {format}, of a version before the first release; this program knows {FORMAT_VERSION}: \
+                 use a new folder"
+            );
+            return Err(foreign(why));
+        }
+        if values.get("kind").map(String::as_str) != Some(kind) {
+            let found = values.get("kind").map_or("nothing", String::as_str);
+            return Err(foreign(format!("belongs to {found}, not to {kind}: use another folder")));
+        }
+        let (epoch, created_ms) = (number("epoch")?, number("created_ms")?);
+        Ok(Self { path: path.to_owned(), values, epoch, created_ms })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Random at creation, 1 to 2^63-1: one life of this folder.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// When the folder was created, Unix milliseconds by the clock of then.
+    pub fn created_ms(&self) -> u64 {
+        self.created_ms
+    }
+
+    /// Whose the folder is; `None` for one that no server has opened since owners are written down.
+    pub fn owner(&self) -> Option<&str> {
+        self.get(OWNER)
+    }
+
+    /// A value that was given at creation or set since.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+}

@@ -1,0 +1,142 @@
+//! Shards of a gateway's folder that are gone or another folder's: a start does not take them for empty ones.
+
+use std::{fs, path::Path};
+
+use catchment_tests::{
+    ask,
+    connection::Protocol,
+    device::{Device, Sample},
+    eventually::eventually,
+    model::Question,
+    now_ms, this_second,
+    world::{WIDTH_MS, World},
+};
+
+use crate::owner::{exchange, good, refused, refuses_folder};
+
+const GATEWAY: &str = "catchment-gateway";
+/// So many that each of two shards has some.
+const DEVICES: usize = 8;
+
+fn devices(world: &World, gateway: usize) -> Vec<Device> {
+    (0..DEVICES).map(|n| world.device(gateway, &format!("press-{n}"), Protocol::Json)).collect()
+}
+
+async fn send(devices: &mut [Device], metric: &str, from: i64) {
+    for device in devices {
+        for n in 0..10 {
+            device.send(&Sample::one(from + n * 100, metric, (n + 1) as f64)).await;
+        }
+        device.settle().await;
+    }
+}
+
+fn question(metric: &str, from: i64) -> Vec<Question> {
+    vec![Question::new(metric, from, from + 2000).step(1000).by(&["site", "device"])]
+}
+
+#[tokio::test]
+async fn a_shard_that_is_gone_refuses_the_start_until_it_is_back_or_given_up() {
+    let mut world = World::small().await;
+    let from = this_second() - 3000;
+    let mut presses = devices(&world, 0);
+    send(&mut presses, "temperature", from).await;
+    world.agrees(&question("temperature", from)).await;
+    world.aggregator.stop().await;
+    send(&mut presses, "humidity", from).await;
+    let server = &mut world.gateways[0].server;
+    server.stop().await;
+    let data = server.data();
+    let (shard, moved) = (data.join("shard-1"), data.with_extension("moved"));
+    fs::rename(&shard, &moved).unwrap();
+    let message = refuses_folder(GATEWAY, server, None).await;
+    assert!(
+        message.contains("shard-1: the shard is gone") && message.contains("journal repair"),
+        "{message}"
+    );
+    assert!(!shard.exists(), "a refused start makes nothing");
+    let config = server.config_file().to_owned();
+    let message = refused(GATEWAY, &[Path::new("--config"), &config, Path::new("--check-config")]).await;
+    assert!(message.contains("the shard is gone"), "{message}");
+    fs::rename(&moved, &shard).unwrap();
+    world.aggregator.start().await;
+    world.gateways[0].server.start().await;
+    for metric in ["temperature", "humidity"] {
+        world.agrees(&question(metric, from)).await;
+    }
+
+    // For good: what was delivered stays, what comes is taken, and the time between is not called complete.
+    let server = &mut world.gateways[0].server;
+    server.stop().await;
+    fs::remove_dir_all(&shard).unwrap();
+    let printed =
+        good(GATEWAY, &["journal", "repair", "--data", data.to_str().unwrap()].map(Path::new)).await;
+    assert!(printed.contains("given up: ") && printed.contains("shard-1"), "{printed}");
+    let lost_from = now_ms();
+    server.start().await;
+    let mut again = devices(&world, 0);
+    again.iter_mut().for_each(|device| device.reboot("after the loss"));
+    send(&mut again, "pressure", this_second()).await;
+    let channel = world.operator();
+    let over = Question::new("pressure", from, now_ms() + 60_000);
+    eventually("the gap of what is lost", async || {
+        let answer = ask::aggregate(channel.clone(), &over).await.map_err(|status| status.to_string())?;
+        let until = answer.complete_until_ms.unwrap_or(i64::MAX);
+        if until <= lost_from + WIDTH_MS && !answer.table.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{until}"))
+        }
+    })
+    .await;
+    tokio::time::sleep(std::time::Duration::from_millis(3 * WIDTH_MS as u64)).await;
+    let later = this_second();
+    send(&mut again, "flow", later).await;
+    world.agrees(&question("flow", later)).await;
+    let world_model = world.model.answer(&question("temperature", from)[0], WIDTH_MS);
+    let answer = world.ask(&question("temperature", from)[0]).await.unwrap();
+    assert_eq!(answer.table, world_model, "what was delivered stays");
+}
+
+#[tokio::test]
+async fn a_shard_of_another_folder_is_refused() {
+    let mut world = World::builder().gateway("berlin", "gw").gateway("lyon", "gw").start().await;
+    let from = this_second() - 3000;
+    world.aggregator.stop().await;
+    for gateway in 0..2 {
+        let mut presses = devices(&world, gateway);
+        send(&mut presses, "temperature", from).await;
+    }
+    for gateway in &mut world.gateways {
+        gateway.server.stop().await;
+    }
+    let (berlin, lyon) = (world.gateways[0].server.data(), world.gateways[1].server.data());
+    for part in
+        ["shard-0", "shard-1/journal", "shard-0/outbox", "shard-1/names", "shard-0/checkpoint", "epochs"]
+    {
+        let (own, other) = (berlin.join(part), lyon.join(part));
+        if !own.exists() {
+            continue;
+        }
+        exchange(&own, &other);
+        let message = refuses_folder(GATEWAY, &mut world.gateways[0].server, None).await;
+        assert!(message.contains("another data folder"), "{part}: {message}");
+        let printed = refused_verify(&berlin).await;
+        assert!(printed.contains("another data folder"), "{part}: {printed}");
+        exchange(&own, &other);
+    }
+    world.aggregator.start().await;
+    for gateway in &mut world.gateways {
+        gateway.server.start().await;
+    }
+    world.agrees(&question("temperature", from)).await;
+}
+
+/// What `journal verify` prints of a folder that is not whole.
+async fn refused_verify(data: &Path) -> String {
+    let data = data.display().to_string();
+    let verify = move || catchment_tests::process::run(GATEWAY, &["journal", "verify", "--data", &data], "");
+    let output = tokio::task::spawn_blocking(verify).await.unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
