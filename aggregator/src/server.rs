@@ -24,7 +24,6 @@ use tokio::{
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
 use crate::{
-    conditions,
     config::Config,
     ingest::Sessions,
     metrics::Metrics,
@@ -257,26 +256,14 @@ impl Aggregator {
             ReceiverStream::new(incoming).map(Ok::<_, io::Error>),
             told(stopping.clone()),
         ));
-        let state = ready::State {
-            metrics: Arc::clone(&metrics),
-            store: Arc::clone(&store),
-            supervisor: Arc::clone(&supervisor),
-            stopping,
-        };
+        let state = ready::State::new(&metrics, &store, &supervisor, stopping);
         // It ends last: until then it says why.
         let (close, closing) = watch::channel(false);
         let http = http.map(|(server, _)| {
             tokio::spawn(supervisor.task("http", |_| (), server.run(state.endpoints(), told(closing))))
         });
 
-        let health = services.health.clone();
-        let watching = async {
-            let conditions = &metrics.conditions;
-            tokio::join!(
-                conditions::watch(&store, || services.runner.is_full(), conditions),
-                state.follow(&health)
-            );
-        };
+        let watching = state.watch(services.health.clone(), || services.runner.is_full());
         // Lives beyond the wait: dropped before the supervisor stands down, it would count as failed.
         let mut watching = pin!(supervisor.task("watch conditions", |_| (), watching));
         let ended = tokio::select! {

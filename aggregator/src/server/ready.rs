@@ -6,7 +6,7 @@ use catchment_settings::{http::Endpoints, supervise::Supervisor};
 use tokio::sync::watch;
 
 use super::services::Health;
-use crate::{metrics::Metrics, store::Store};
+use crate::{conditions, metrics::Metrics, store::Store};
 
 /// The condition of a data folder that is not what it was.
 const FOLDER_GONE: &str = "folder_gone";
@@ -16,13 +16,23 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 /// What the answers are made of.
 #[derive(Clone)]
 pub(super) struct State {
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) supervisor: Arc<Supervisor>,
-    pub(super) stopping: watch::Receiver<bool>,
+    metrics: Arc<Metrics>,
+    store: Arc<dyn Store>,
+    supervisor: Arc<Supervisor>,
+    stopping: watch::Receiver<bool>,
 }
 
 impl State {
+    pub(super) fn new(
+        metrics: &Arc<Metrics>,
+        store: &Arc<dyn Store>,
+        supervisor: &Arc<Supervisor>,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        let (metrics, store, supervisor) = (Arc::clone(metrics), Arc::clone(store), Arc::clone(supervisor));
+        Self { metrics, store, supervisor, stopping }
+    }
+
     /// The store, or a task without which there is no aggregator, has failed.
     fn healthy(&self) -> Result<(), String> {
         if let Some(gone) = self.store.gone() {
@@ -36,7 +46,7 @@ impl State {
     }
 
     /// Everything that keeps work away, a line each: also while it stops, why it does.
-    pub(super) fn ready(&self) -> Result<(), String> {
+    fn ready(&self) -> Result<(), String> {
         let mut lines: Vec<String> = self.healthy().err().into_iter().collect();
         // Behind the look at the store, which may raise one.
         lines.extend(self.metrics.conditions.ready().err());
@@ -59,8 +69,14 @@ impl State {
         }
     }
 
+    /// Looks for conditions, and keeps the health service in line; never ends.
+    pub(super) async fn watch(&self, health: Health, queries_full: impl Fn() -> bool) {
+        let conditions = &self.metrics.conditions;
+        tokio::join!(conditions::watch(&self.store, queries_full, conditions), self.follow(&health));
+    }
+
     /// Keeps the health service in line with `/readyz`.
-    pub(super) async fn follow(&self, health: &Health) {
+    async fn follow(&self, health: &Health) {
         let mut serving = true;
         loop {
             if serving != self.ready().is_ok() {

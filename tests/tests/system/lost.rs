@@ -122,7 +122,7 @@ async fn an_older_copy_of_the_aggregators_folder_does_not_claim_what_it_lacks() 
 /// not called complete. It is so much that the gateway's outbox has released a part, which nobody can deliver again.
 #[tokio::test]
 async fn late_readings_that_an_older_copy_lacks_are_not_claimed() {
-    const WINDOWS: i64 = 200;
+    const WINDOWS: i64 = 600;
     let mut world = World::builder()
         .gateway("berlin", "gw")
         .settings(|settings| settings.device_open_windows_max = Some(200_000))
@@ -135,16 +135,19 @@ async fn late_readings_that_an_older_copy_lacks_are_not_claimed() {
     copy(&data, &older);
     world.aggregator.start().await;
     let hour = first - first.rem_euclid(WIDTH_MS) - 3_600_000;
-    for window in 0..WINDOWS {
-        let mut sample = Sample::one(hour + window * WIDTH_MS, "temperature", 5.0);
-        sample.values.extend((0..500).map(|number| (format!("voltage_{number}"), 1.0)));
+    // Two readings in each window of each series: what a batch holds of them is larger than one.
+    for half in 0..2 * WINDOWS {
+        let mut sample = Sample::one(hour + half * WIDTH_MS / 2, "temperature", 5.0);
+        sample
+            .values
+            .extend((0..500).map(|number| (format!("voltage_{number}"), (half * 7 + number) as f64)));
         device.send(&sample).await;
     }
     device.settle().await;
     let late = Question::new("temperature", hour, hour + WINDOWS * WIDTH_MS);
     eventually("what is late is delivered", async || {
         let shown = queried(&world, late.from_ms, late.to_ms).await;
-        let whole = shown["series"][0]["points"][0]["count"] == WINDOWS;
+        let whole = shown["series"][0]["points"][0]["count"] == 2 * WINDOWS;
         if whole { Ok(()) } else { Err(shown.to_string()) }
     })
     .await;
