@@ -312,11 +312,7 @@ impl Collector for Gateways {
         let budgets = gateways
             .iter()
             .filter_map(|entry| Some((labels(&entry.origin.gateway), entry.series_max? as f64)));
-        gauge(
-            "gateway_series_max",
-            "Most series that a gateway's data folder may hold now",
-            budgets.collect(),
-        )?;
+        gauge("gateway_series_max", "Most series that a gateway may have here now", budgets.collect())?;
         let poisoned = f64::from(u8::from(self.store.poisoned().is_some()));
         let kind = ConstGauge::new(0.0_f64).metric_type();
         let family = encoder.encode_descriptor("store_failed", "1 when nothing more is taken", None, kind)?;

@@ -5,6 +5,7 @@
 //! acknowledged depends on it.
 
 mod hand_over;
+mod ready;
 mod services;
 
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
@@ -13,11 +14,7 @@ use catchment_certs::{
     FolderError, IdentityFolder, Role, ServerTls, TlsError, accept_loop, channel::ALPN_GRPC,
 };
 use catchment_journal::check_folder;
-use catchment_settings::{
-    Lasting,
-    http::{Endpoints, HttpServer},
-    supervise::Supervisor,
-};
+use catchment_settings::{Lasting, http::HttpServer, supervise::Supervisor};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -27,7 +24,6 @@ use tokio::{
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
 use crate::{
-    conditions,
     config::Config,
     ingest::Sessions,
     metrics::Metrics,
@@ -41,8 +37,6 @@ use services::Services;
 const CONNECTIONS_WAITING: usize = 16;
 /// How often the store is asked whether it failed.
 const POISON_EVERY: Duration = Duration::from_millis(500);
-/// The condition of a data folder that is not what it was.
-const FOLDER_GONE: &str = "folder_gone";
 /// A start that found no space tries again after this.
 const SPACE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -262,12 +256,14 @@ impl Aggregator {
             ReceiverStream::new(incoming).map(Ok::<_, io::Error>),
             told(stopping.clone()),
         ));
+        let state = ready::State::new(&metrics, &store, &supervisor, stopping);
+        // It ends last: until then it says why.
+        let (close, closing) = watch::channel(false);
         let http = http.map(|(server, _)| {
-            let endpoints = endpoints(&metrics, &store, &supervisor, &stopping);
-            tokio::spawn(supervisor.task("http", |_| (), server.run(endpoints, told(cut.subscribe()))))
+            tokio::spawn(supervisor.task("http", |_| (), server.run(state.endpoints(), told(closing))))
         });
 
-        let watching = conditions::watch(&store, || services.runner.is_full(), &metrics.conditions);
+        let watching = state.watch(services.health.clone(), || services.runner.is_full());
         // Lives beyond the wait: dropped before the supervisor stands down, it would count as failed.
         let mut watching = pin!(supervisor.task("watch conditions", |_| (), watching));
         let ended = tokio::select! {
@@ -281,15 +277,15 @@ impl Aggregator {
         supervisor.stand_down();
         if let Err(error) = &ended {
             tracing::error!(%error, "stopping");
-            if let Err(gone) = look(&store).await {
-                metrics.conditions.set(FOLDER_GONE, Some(gone.to_string()));
-            }
+            // What failed may be that the folder is gone: then that is said, too.
+            let _ = look(&store).await;
         }
         stop.send_replace(true);
         services.health.stop().await;
         let closed = finish(&config, serving, accepting, &cut, &store).await;
+        close.send_replace(true);
         if let Some(http) = http {
-            // It was told by `cut`; it holds nothing that could fail.
+            // It holds nothing that could fail.
             let _ = http.await;
         }
         ended.and(closed)
@@ -352,35 +348,5 @@ async fn poisoned(store: &Arc<dyn Store>) -> Arc<str> {
             return reason;
         }
         tokio::time::sleep(POISON_EVERY).await;
-    }
-}
-
-fn endpoints(
-    metrics: &Arc<Metrics>,
-    store: &Arc<dyn Store>,
-    supervisor: &Arc<Supervisor>,
-    stopping: &watch::Receiver<bool>,
-) -> Endpoints {
-    let (metrics, supervisor) = (Arc::clone(metrics), Arc::clone(supervisor));
-    let conditions = Arc::clone(&metrics.conditions);
-    let (healthy, ready, stopping) = (Arc::clone(store), Arc::clone(store), stopping.clone());
-    let failed = move |store: &Arc<dyn Store>| match (store.poisoned(), supervisor.failure()) {
-        (Some(reason), _) => Err(format!("the store has failed: {reason}")),
-        (None, Some(reason)) => Err(reason.to_string()),
-        (None, None) => Ok(()),
-    };
-    let failed_too = failed.clone();
-    let counted = Arc::clone(&metrics);
-    Endpoints {
-        closed: Arc::new(move |reason| Metrics::count(&counted.http_closed, reason)),
-        metrics: Arc::new(move || metrics.encode()),
-        healthy: Arc::new(move || failed(&healthy)),
-        ready: Arc::new(move || {
-            if *stopping.borrow() {
-                return Err("stopping".to_owned());
-            }
-            failed_too(&ready)?;
-            conditions.ready()
-        }),
     }
 }

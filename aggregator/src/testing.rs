@@ -9,11 +9,12 @@ use std::{
 };
 
 use catchment_partial::{Partial, Timestamp, Window};
-use catchment_proto::{Batch, Entry, GatewayId, Labels, MetricName, Name, SeriesKey};
+use catchment_proto::{Batch, Entry, GatewayId, History, Labels, MetricName, Name, SeriesKey};
 use futures_util::future::BoxFuture;
 
 use crate::store::{
-    Delivered, GatewayEntry, Origin, Page, Piece, SeriesEntry, SeriesId, Store, StoreError, StoredPartial,
+    Delivered, GatewayEntry, Origin, Page, Piece, Report, SeriesEntry, SeriesId, Store, StoreError,
+    StoredPartial,
 };
 
 /// Series of a page: few, so that small tests walk several.
@@ -70,6 +71,7 @@ pub(crate) fn batch(number: u64, series: SeriesKey, readings: &[(i64, f64)], wat
         watermark: Timestamp::from_millis(watermark_ms),
         live: number == 0,
         names_epoch: 0,
+        history: History::default(),
         width,
         series: if entries.is_empty() { Vec::new() } else { vec![series.into()] },
         entries,
@@ -103,6 +105,7 @@ struct State {
     closed: bool,
     puts: u64,
     budget: Option<u64>,
+    gone: Option<Arc<str>>,
 }
 
 fn entry(origin: &Origin, watermark: Option<Timestamp>) -> GatewayEntry {
@@ -120,6 +123,12 @@ pub(crate) struct MemoryStore {
 }
 
 impl MemoryStore {
+    /// Its folder is gone.
+    pub(crate) fn lose(&self, why: &str) {
+        let mut state = self.state.lock().unwrap();
+        (state.gone, state.poisoned) = (Some(why.into()), Some(why.into()));
+    }
+
     /// Makes the next put fail.
     pub(crate) fn fail(&self, fault: Fault) {
         self.state.lock().unwrap().fault = Some(fault);
@@ -194,7 +203,7 @@ impl MemoryStore {
         }
         drop(state);
         if batch.watermark.is_some() {
-            self.progress(origin, batch.shard, batch.watermark, 0)?;
+            self.progress(origin, &Report { watermark: batch.watermark, ..Report::default() })?;
         }
         Ok(())
     }
@@ -213,13 +222,8 @@ impl Store for MemoryStore {
         })
     }
 
-    fn progress(
-        &self,
-        origin: &Origin,
-        _shard: u32,
-        watermark: Option<Timestamp>,
-        _last: u64,
-    ) -> Result<(), StoreError> {
+    fn progress(&self, origin: &Origin, report: &Report) -> Result<(), StoreError> {
+        let watermark = report.watermark;
         let mut state = self.state.lock().unwrap();
         match state.gateways.iter_mut().find(|entry| entry.origin.gateway == origin.gateway) {
             Some(entry) => entry.watermark = entry.watermark.max(watermark),
@@ -314,7 +318,14 @@ impl Store for MemoryStore {
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         self.state.lock().unwrap().closed = true;
-        Box::pin(async { Ok(()) })
+        Box::pin(async {
+            drop(self.gate.read().await);
+            Ok(())
+        })
+    }
+
+    fn gone(&self) -> Option<Arc<str>> {
+        self.state.lock().unwrap().gone.clone()
     }
 
     fn poisoned(&self) -> Option<Arc<str>> {

@@ -3,9 +3,9 @@
 //! An outbox record is the batch's number (8 bytes, big-endian), then the encoded batch: the number can be read
 //! without decoding the rest.
 
-use catchment_partial::Timestamp;
+use catchment_partial::{Timestamp, Width, Window};
 use catchment_proto::{
-    SeriesKey,
+    SeriesKey, Span,
     wire::{self, SeriesRef},
 };
 use hashbrown::HashMap;
@@ -25,6 +25,7 @@ pub fn batch(shard: u32, state: &State, emission: &Emission) -> wire::Batch {
     batch.number = emission.number;
     batch.width_ms = emission.width.as_millis();
     batch.watermark_ms = emission.watermark.map_or(0, watermark_ms);
+    batch.history = emission.history.wire(emission.width);
     batch
 }
 
@@ -67,6 +68,17 @@ fn columns(shard: u32, state: &State, windows: &[Emitted]) -> wire::Batch {
     }
     batch.bodies = bodies.into();
     batch
+}
+
+/// The time that the windows of a batch cover; `None`: it has none.
+pub fn span(batch: &wire::Batch) -> Option<Span> {
+    let width = Width::from_millis(batch.width_ms).ok()?;
+    let mut index = 0_i64;
+    let windows = batch.window.iter().filter_map(|step| {
+        index = index.wrapping_add(*step);
+        Window::from_index(index, width)
+    });
+    Span::over(windows)
 }
 
 /// The outbox record of a batch.

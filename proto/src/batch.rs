@@ -10,6 +10,7 @@ use prost::{
 };
 
 use crate::{
+    history::{History, HistoryError},
     names::{Dictionary, NAMES_MAX, SharedSeries},
     series::{SeriesError, SeriesKey},
     wire,
@@ -39,6 +40,8 @@ pub struct Batch {
     pub series: Vec<SharedSeries>,
     /// Epoch of the gateway's folder that the partials' names belong to; 0: the one that delivers them.
     pub names_epoch: u64,
+    /// Which times the batches before it cover, as far as the gateway says.
+    pub history: History,
     /// The partials.
     pub entries: Vec<Entry>,
 }
@@ -120,6 +123,9 @@ pub enum BatchError {
     /// More series than a list may have.
     #[error("a list of {0} series, at most {NAMES_MAX} are allowed")]
     Names(usize),
+    /// What it says of earlier batches.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// A batch that stands alone refers to one before it.
     #[error("the batch continues the list of series of another one")]
     Continues,
@@ -172,6 +178,7 @@ impl Batch {
             width,
             series: Vec::with_capacity(count.min(names.len())),
             names_epoch: wire.names_epoch,
+            history: History::read(wire.history.as_ref())?,
             entries: Vec::with_capacity(count),
         };
         batch.read_entries(&wire, names)?;
@@ -213,6 +220,7 @@ impl Batch {
             + bodies
             + self.entries.len() * entry
             + self.series.len() * size_of::<SharedSeries>()
+            + self.history.memory()
     }
 
     /// Appends the batch as a message [`wire::Batch`] that names all its series.
@@ -245,6 +253,7 @@ impl Batch {
             body_bytes: Vec::with_capacity(count),
             continues: false,
             names_epoch: self.names_epoch,
+            history: self.history.wire(self.width),
         };
         let (mut series, mut window, mut part) = (0_i64, 0_i64, 0_i64);
         let mut bodies = Vec::with_capacity(self.entries.iter().map(|entry| entry.body.len()).sum());

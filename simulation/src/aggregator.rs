@@ -12,7 +12,9 @@ use std::{
 use catchment_aggregator::{
     horizon::Horizon,
     ingest::admit::{self, Admission, Admitted},
-    store::{Delivered, EmbeddedStore, MemoryTree, Origin, SeriesEntry, Store, StoreConfig, StoreError},
+    store::{
+        Delivered, EmbeddedStore, MemoryTree, Origin, Report, SeriesEntry, Store, StoreConfig, StoreError,
+    },
 };
 use catchment_journal::{Committer, LogConfig, sim::SimDisk};
 use catchment_partial::{Partial, Timestamp};
@@ -50,7 +52,7 @@ fn config(series_max: usize) -> StoreConfig {
 /// Something of a stream that the store has, in the order of its arrival.
 enum Flying {
     Batch { place: Place, live: bool, put: BoxFuture<'static, Result<(), StoreError>> },
-    Progress { shard: u32, watermark: Option<Timestamp>, last: u64 },
+    Progress(Report),
 }
 
 /// A stream whose Start waits for what was taken before to be durable.
@@ -154,7 +156,7 @@ impl Aggregator {
         };
         server.flying.push_back(
             match admission.admit(message, Horizon::OPEN).map_err(|e| e.to_string())? {
-                Admitted::Progress { shard, watermark, last } => Flying::Progress { shard, watermark, last },
+                Admitted::Progress(report) => Flying::Progress(report),
                 Admitted::Behind => return self.settle(server, down),
                 Admitted::Batch { batch, first, round, .. } => {
                     let (store, origin) = (Arc::clone(&self.store), Arc::clone(origin));
@@ -201,7 +203,7 @@ impl Aggregator {
         let mut results = VecDeque::new();
         for flying in &mut server.flying {
             results.push_back(match flying {
-                Flying::Progress { .. } => Poll::Ready(Ok(())),
+                Flying::Progress(_) => Poll::Ready(Ok(())),
                 Flying::Batch { put, .. } => put.as_mut().poll(&mut context),
             });
             if !matches!(results.back(), Some(Poll::Ready(Ok(())))) {
@@ -211,8 +213,8 @@ impl Aggregator {
         for result in results {
             let Poll::Ready(result) = result else { break };
             match server.flying.pop_front() {
-                Some(Flying::Progress { shard, watermark, last }) => {
-                    self.store.progress(origin, shard, watermark, last).map_err(|e| e.to_string())?;
+                Some(Flying::Progress(report)) => {
+                    self.store.progress(origin, &report).map_err(|e| e.to_string())?;
                 }
                 Some(Flying::Batch { live: true, .. }) => match result {
                     Ok(()) | Err(StoreError::Full(_)) => {}

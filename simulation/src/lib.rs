@@ -16,6 +16,7 @@ pub mod aggregator;
 pub mod device;
 pub mod end;
 pub mod gateway;
+pub mod histories;
 pub mod limits;
 pub mod random;
 pub mod schedule;

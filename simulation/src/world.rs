@@ -14,6 +14,7 @@ use crate::{
     aggregator::{Aggregator, Server},
     device::{Device, Down, Wire},
     gateway::{End, Gateway},
+    histories::Histories,
     random::Random,
     tally::Tally,
     truth::Truth,
@@ -32,6 +33,7 @@ pub const SERIES_ENOUGH: usize = 1_000;
 /// A delivery stream.
 struct Stream {
     site: usize,
+    epoch: u64,
     up: VecDeque<wire::DeliverRequest>,
     down: VecDeque<wire::DeliverResponse>,
     /// The gateway still uses it; otherwise the aggregator has only what was on its way.
@@ -57,6 +59,8 @@ pub struct World {
     pub disturbed: bool,
     /// What is right.
     pub truth: Truth,
+    /// What batches said of those before them.
+    pub histories: Histories,
     /// What happened.
     pub tally: Tally,
     /// The right time, Unix nanoseconds.
@@ -84,6 +88,7 @@ impl World {
             tree: MemoryTree::new(),
             disturbed: false,
             truth: Truth::new(i64::from(WIDTH_MS) * 1_000_000),
+            histories: Histories::default(),
             tally: Tally::default(),
             now,
             streams: Vec::new(),
@@ -269,10 +274,12 @@ impl World {
         let Some(stream) = stream else {
             let Some(gateway) = &self.sites[site].process else { return Ok(()) };
             let start = gateway.begin_stream();
+            let epoch = start.epoch;
             let up =
                 VecDeque::from([wire::DeliverRequest { kind: Some(deliver_request::Kind::Start(start)) }]);
             self.streams.push(Stream {
                 site,
+                epoch,
                 up,
                 down: VecDeque::new(),
                 used: true,
@@ -287,7 +294,11 @@ impl World {
         };
         match result {
             Ok(messages) => {
-                self.streams[stream].up.extend(messages);
+                let stream = &mut self.streams[stream];
+                for message in &messages {
+                    self.histories.note(site, stream.epoch, message)?;
+                }
+                stream.up.extend(messages);
                 Ok(())
             }
             Err(end) => self.gateway_ended(site, Err(end)),

@@ -1,9 +1,12 @@
 //! A gateway's stream to the aggregator, made by hand: what no gateway would say, or not at this time.
 
 use catchment_partial::{Partial, Timestamp, Width, Window};
-use catchment_proto::wire::{
-    self, DeliverRequest, DeliverResponse, deliver_request::Kind, deliver_response,
-    ingest_client::IngestClient,
+use catchment_proto::{
+    History, Span,
+    wire::{
+        self, DeliverRequest, DeliverResponse, deliver_request::Kind, deliver_response,
+        ingest_client::IngestClient,
+    },
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,6 +19,7 @@ pub struct Delivery {
     requests: mpsc::Sender<DeliverRequest>,
     responses: Streaming<DeliverResponse>,
     number: u64,
+    history: History,
 }
 
 impl Delivery {
@@ -32,14 +36,19 @@ impl Delivery {
             let mut responses = client.deliver(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
             let resume = responses.message().await.unwrap().and_then(|response| response.kind);
             let Some(deliver_response::Kind::Resume(resume)) = resume else { panic!("{resume:?}") };
-            Self { requests, responses, number: resume.delivered[0] }
+            Self { requests, responses, number: resume.delivered[0], history: History::default() }
         };
         within("a stream", deliver).await
     }
 
-    /// Leaves so many batch numbers out: as if they had been delivered before.
-    pub fn skip(&mut self, batches: u64) {
+    /// Leaves so many batch numbers out, as if they had been delivered before, with windows of a time.
+    ///
+    /// # Panics
+    /// When there is no such time.
+    pub fn skip(&mut self, batches: u64, from_ms: i64, to_ms: i64) {
+        let time = |ms| Timestamp::from_millis(ms).unwrap();
         self.number += batches;
+        self.history.push(batches, Span { from: time(from_ms), to: time(to_ms) });
     }
 
     /// Delivers one reading of `temperature` in its window of a second, with a watermark, and waits for the ack.
@@ -62,6 +71,7 @@ impl Delivery {
             number: self.number,
             watermark_ms,
             width_ms: 1000,
+            history: self.history.wire(window.width()),
             series: vec![series],
             series_index: vec![0],
             window: vec![window.index()],
@@ -81,5 +91,6 @@ impl Delivery {
             }
         };
         within("an ack", acked).await;
+        self.history.push(1, Span { from: window.start(), to: window.end() });
     }
 }

@@ -7,14 +7,14 @@ use std::fmt;
 
 use catchment_partial::Timestamp;
 use catchment_proto::{
-    Batch, BatchError, Dictionary, GatewayId, SeriesKey, SharedSeries,
+    Batch, BatchError, Dictionary, GatewayId, History, SeriesKey, SharedSeries,
     batch::SHARDS_MAX,
     wire::{self, deliver_request::Kind},
 };
 
 use crate::{
     horizon::Horizon,
-    store::{Delivered, Origin, RunDelivered, previous_runs},
+    store::{Delivered, Origin, Report, RunDelivered, previous_runs},
 };
 
 /// Longest version that a gateway tells, in characters; the rest is cut.
@@ -87,14 +87,7 @@ pub enum Admitted {
     /// Something behind a refused batch: it comes again, after that.
     Behind,
     /// A watermark that moved without partials.
-    Progress {
-        /// The shard.
-        shard: u32,
-        /// Everything up to here is closed and delivered; `None`: what it says is not believed.
-        watermark: Option<Timestamp>,
-        /// Number of the last batch that the shard made; 0: it does not say.
-        last: u64,
-    },
+    Progress(Report),
 }
 
 /// How a batch's number stands to what was durable when the stream began.
@@ -291,17 +284,18 @@ impl Admission {
         self.message_bytes = 0;
         match message.kind.ok_or(Refusal::Empty)? {
             Kind::Start(_) => Err(Refusal::SecondStart),
-            Kind::Progress(wire::Progress { shard, watermark_ms, number }) => {
+            Kind::Progress(wire::Progress { shard, watermark_ms, number, history }) => {
                 let waits = self.shard(shard)?.refused.is_some();
                 if number > NUMBER_MAX {
                     return Err(Refusal::Number { shard, number });
                 }
                 let watermark =
                     Timestamp::from_millis(watermark_ms).ok_or(Refusal::Watermark(watermark_ms))?;
+                let history = History::read(history.as_ref()).map_err(BatchError::from)?;
                 let watermark = self.believed(shard, watermark, horizon);
                 // Nothing is complete beyond what waits.
-                let progress = Admitted::Progress { shard, watermark, last: number };
-                Ok(if waits { Admitted::Behind } else { progress })
+                let report = Report { shard, watermark, last: number, history };
+                Ok(if waits { Admitted::Behind } else { Admitted::Progress(report) })
             }
             Kind::Batch(batch) => self.batch(batch, horizon),
         }

@@ -19,7 +19,6 @@ use std::{
     time::Duration,
 };
 
-use catchment_partial::Timestamp;
 use catchment_proto::{
     Batch, GatewayId, SeriesKey,
     wire::{self, DeliverRequest, DeliverResponse, deliver_response::Kind},
@@ -41,7 +40,7 @@ use super::{
     service::Shared,
     sessions::Session,
 };
-use crate::store::{Origin, Store, StoreError};
+use crate::store::{Origin, Report, Store, StoreError};
 
 /// Longest wait for the first message.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,7 +51,7 @@ const FULL_PAUSE: Duration = Duration::from_secs(2);
 enum Done {
     Batch { place: Place, partials: u64, bytes: usize, result: Result<(), StoreError> },
     Live { bytes: usize, result: Result<(), StoreError> },
-    Progress { shard: u32, watermark: Option<Timestamp>, last: u64 },
+    Progress(Report),
 }
 
 /// A batch's place on its stream.
@@ -306,8 +305,8 @@ impl Flow<'_> {
         }
         let metrics = &self.shared.metrics;
         match admitted {
-            Admitted::Progress { shard, watermark, last } => {
-                self.flying.push_back(Box::pin(async move { Done::Progress { shard, watermark, last } }));
+            Admitted::Progress(report) => {
+                self.flying.push_back(Box::pin(async move { Done::Progress(report) }));
             }
             Admitted::Behind => {}
             Admitted::Batch { batch, first, order, round } => {

@@ -57,6 +57,7 @@ pub(super) struct Services {
 }
 
 /// What the health service says.
+#[derive(Clone)]
 pub(super) struct Health(HealthReporter);
 
 /// Names of the services whose health is told; the empty one stands for the whole server.
@@ -68,6 +69,14 @@ const NAMES: [&str; 4] = [
 ];
 
 impl Health {
+    /// Tells whether work should be sent here.
+    pub(super) async fn set(&self, serving: bool) {
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for name in NAMES {
+            self.0.set_service_status(name, status).await;
+        }
+    }
+
     /// Tells that nothing is served any more, and ends those who watch: they would keep the server from ending.
     pub(super) async fn stop(mut self) {
         for name in NAMES {

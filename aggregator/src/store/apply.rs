@@ -158,7 +158,7 @@ impl State {
         let Origin { run, previous_runs: previous, .. } = *checked.origin();
         let delivered = RunDelivered { run, previous, number: batch.number };
         self.catalog.note_run(origin, batch.shard, delivered);
-        self.catalog.advance(origin, batch.shard, batch.number, batch.watermark);
+        self.catalog.advance(origin, batch.shard, batch.number, batch.watermark, &batch.history);
         lost
     }
 

@@ -11,10 +11,10 @@ use std::{
 };
 
 use catchment_partial::{Timestamp, Window};
-use catchment_proto::{GatewayId, SeriesKey, SharedSeries, batch::SHARDS_MAX};
+use catchment_proto::{GatewayId, History, SeriesKey, SharedSeries, batch::SHARDS_MAX};
 
 use super::{
-    Origin,
+    Origin, Report,
     gaps::{self, ShardGap, gaps_max},
     groups::{AllSeries, group_of},
     runs::DeliveredRuns,
@@ -257,14 +257,21 @@ impl Catalog {
         self.origin(number).and_then(|o| o.shards.get(shard as usize)).map_or(0, |shard| shard.number)
     }
 
-    /// A batch of a shard is applied.
-    pub(super) fn advance(&mut self, number: u32, shard: u32, batch: u64, watermark: Option<Timestamp>) {
-        self.change_shard(number, shard, |known, gaps_max| known.take(batch, watermark, gaps_max));
+    /// A batch of a shard is applied, which says of those before what its history holds.
+    pub(super) fn advance(
+        &mut self,
+        number: u32,
+        shard: u32,
+        batch: u64,
+        watermark: Option<Timestamp>,
+        history: &History,
+    ) {
+        self.change_shard(number, shard, |known, gaps_max| known.take(batch, watermark, history, gaps_max));
     }
 
-    /// A shard has closed and delivered everything up to a watermark, its last batch being `last`; 0: not known.
-    pub(super) fn progress(&mut self, number: u32, shard: u32, watermark: Option<Timestamp>, last: u64) {
-        self.change_shard(number, shard, |known, gaps_max| known.progress(watermark, last, gaps_max));
+    /// A shard reports that it has closed and delivered everything up to a watermark.
+    pub(super) fn progress(&mut self, number: u32, report: &Report) {
+        self.change_shard(number, report.shard, |known, gaps_max| known.progress(report, gaps_max));
     }
 
     /// What a shard had delivered is not known; it goes on behind this batch.

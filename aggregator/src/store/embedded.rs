@@ -23,7 +23,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 
 use super::{
-    Delivered, GatewayEntry, Origin, Page, Piece, SeriesEntry, SeriesId, Shortage, Store, StoreError,
+    Delivered, GatewayEntry, Origin, Page, Piece, Report, SeriesEntry, SeriesId, Shortage, Store, StoreError,
     apply::Checked,
     entry::Entry,
     forget, forget_series,
@@ -186,22 +186,16 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         self.put_final(origin, batch, first).boxed()
     }
 
-    fn progress(
-        &self,
-        origin: &Origin,
-        shard: u32,
-        watermark: Option<Timestamp>,
-        last: u64,
-    ) -> Result<(), StoreError> {
+    fn progress(&self, origin: &Origin, report: &Report) -> Result<(), StoreError> {
         self.inner.settle();
         if !self.inner.is_newest(origin) {
             return Err(StoreError::Superseded);
         }
         // The batches before it may be missing in memory.
-        if shard >= origin.shards.min(SHARDS_MAX) || self.inner.is_torn() {
+        if report.shard >= origin.shards.min(SHARDS_MAX) || self.inner.is_torn() {
             return Ok(());
         }
-        write(&self.inner.state).catalog.progress_of(origin, shard, watermark, last);
+        write(&self.inner.state).catalog.progress_of(origin, report);
         Ok(())
     }
 
@@ -275,7 +269,10 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         let mut page = state.catalog.gateway_entries_from(from);
         let quota = &lock(&self.inner.gate).quota;
         for entry in &mut page.entries {
-            entry.series_max = quota.told(&entry.origin.gateway);
+            // Its folder has the names of forgotten series, too, so it was told so many more.
+            let forgotten = state.catalog.forgotten(&entry.origin.gateway);
+            let told = quota.told(&entry.origin.gateway);
+            entry.series_max = told.map(|told| told.saturating_sub(forgotten));
         }
         page
     }
@@ -335,6 +332,10 @@ impl<D: Disk> Store for EmbeddedStore<D> {
 
     fn poisoned(&self) -> Option<Arc<str>> {
         self.inner.notice_failure()
+    }
+
+    fn gone(&self) -> Option<Arc<str>> {
+        self.inner.gone.get().cloned()
     }
 
     fn look(&self) -> Result<(), Arc<str>> {

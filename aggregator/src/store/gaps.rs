@@ -2,14 +2,19 @@
 //!
 //! A gateway numbers the batches of a shard without gap. One that comes beyond the next shows that those between are lost: to
 //! the store (an older copy of its folder, damage to its journal) or to the gateway (damage to its outbox). How far windows were
-//! closed before and after tells which windows they held; what the store keeps of them is that stretch of time.
+//! closed before and after does not tell which windows they held: there were late ones among them, and such as were closed early.
+//! So a batch says which times those before it cover ([`History`]), as does a report, and a gap begins where the first of the
+//! missing windows starts. Of a gateway that does not say (an older version, or damage of its own), nobody knows what is missing:
+//! its gap reaches from the beginning.
 //!
 //! A close is delivered in several batches, and only the last of them moves the watermark. So a gap ends where the watermark
-//! moves for the first time after it was noticed, not at the watermark of the batch that showed it.
+//! moves for the first time after it was noticed, not at the watermark of the batch that showed it, and not before the end of the
+//! last window that is missing.
 
 use catchment_partial::Timestamp;
+use catchment_proto::History;
 
-use super::{Gap, catalog::Shard};
+use super::{Gap, Report, catalog::Shard};
 
 /// Most gaps of one shard.
 const SHARD_MAX: usize = 64;
@@ -29,13 +34,20 @@ pub(super) struct ShardGap {
     pub(super) last: u64,
     /// How far windows were closed when it was noticed.
     pub(super) noticed: Option<Timestamp>,
+    /// The end of the last window that is missing, as far as it is known.
+    pub(super) end: Option<Timestamp>,
     pub(super) gap: Gap,
 }
 
 impl ShardGap {
     /// Windows that end up to `to` are lost, nobody knows which or how many; `None`: up to where the shard is.
     pub(super) fn unknown(to: Option<Timestamp>) -> Self {
-        Self { first: 0, last: 0, noticed: None, gap: Gap { from: None, to, batches: 0 } }
+        Self { first: 0, last: 0, noticed: None, end: None, gap: Gap { from: None, to, batches: 0 } }
+    }
+
+    /// What is known to be missing.
+    pub(super) fn shown(&self) -> Gap {
+        Gap { to: self.gap.to.map(|to| self.end.map_or(to, |end| end.max(to))), ..self.gap }
     }
 
     fn touches(&self, later: &Self) -> bool {
@@ -43,10 +55,11 @@ impl ShardGap {
     }
 
     fn join(&mut self, later: &Self) {
-        let numbers = [self.first, later.first].into_iter().filter(|number| *number > 0);
-        self.first = numbers.min().unwrap_or(0);
+        // With one whose numbers are not known, those of both are not.
+        self.first = self.first.min(later.first);
         self.last = self.last.max(later.last);
         self.noticed = self.noticed.max(later.noticed);
+        self.end = self.end.max(later.end);
         self.gap.from = self.gap.from.min(later.gap.from);
         self.gap.to = self.gap.to.and_then(|to| later.gap.to.map(|later| later.max(to)));
         self.gap.batches = self.gap.batches.saturating_add(later.gap.batches);
@@ -83,24 +96,32 @@ pub(super) fn batches(gaps: &[ShardGap]) -> u64 {
 }
 
 impl Shard {
-    /// A batch is applied: notes what is missing before it, and moves number and watermark, neither of which goes back.
-    pub(super) fn take(&mut self, number: u64, watermark: Option<Timestamp>, gaps_max: usize) {
+    /// A batch is applied: notes what is missing before it, as far as it says of earlier ones, and moves number and watermark,
+    /// neither of which goes back.
+    pub(super) fn take(
+        &mut self,
+        number: u64,
+        watermark: Option<Timestamp>,
+        history: &History,
+        gaps_max: usize,
+    ) {
         self.moved(watermark, false);
         if number > self.number {
-            self.missing(number - 1, watermark.max(self.whole_to), None, gaps_max);
+            self.missing(number - 1, watermark.max(self.whole_to), None, history, gaps_max);
+            self.found(number);
         }
         self.number = self.number.max(number);
         self.watermark = self.watermark.max(watermark);
         self.whole_to = self.whole_to.max(watermark);
     }
 
-    /// The shard has closed its windows up to a watermark (`None`: it is not believed), and all that it made is delivered, its
-    /// last batch being `number` (0: it does not say).
-    pub(super) fn progress(&mut self, watermark: Option<Timestamp>, number: u64, gaps_max: usize) {
+    /// The shard has closed its windows up to a watermark, and all that it made is delivered.
+    pub(super) fn progress(&mut self, report: &Report, gaps_max: usize) {
+        let &Report { watermark, last: number, ref history, .. } = report;
         self.moved(watermark, true);
         if number > self.number {
             let to = watermark.map(|watermark| self.whole_to.map_or(watermark, |whole| whole.max(watermark)));
-            self.missing(number, watermark.max(self.whole_to), to, gaps_max);
+            self.missing(number, watermark.max(self.whole_to), to, history, gaps_max);
         }
         self.watermark = self.watermark.max(watermark);
         // Without a number some batch may be missing that only a later one will show.
@@ -110,15 +131,38 @@ impl Shard {
     }
 
     /// Notes that the batches behind the last one applied, up to `last`, are missing, unless it is noted.
-    fn missing(&mut self, last: u64, noticed: Option<Timestamp>, to: Option<Timestamp>, gaps_max: usize) {
+    fn missing(
+        &mut self,
+        last: u64,
+        noticed: Option<Timestamp>,
+        to: Option<Timestamp>,
+        history: &History,
+        gaps_max: usize,
+    ) {
         let noted = self.gaps.iter().map(|gap| gap.last).max().unwrap_or(0);
         let first = self.number.max(noted).saturating_add(1);
         if last < first {
             return;
         }
-        let gap = Gap { from: self.whole_to, to, batches: last - first + 1 };
-        self.gaps.push(ShardGap { first, last, noticed, gap });
+        let batches = last - first + 1;
+        let span = history.of_last(batches);
+        let gap = Gap { from: span.map(|span| span.from), to, batches };
+        let end = span.map(|span| span.to);
+        self.gaps.push(ShardGap { first, last, noticed, end, gap });
         self.gaps = merge(std::mem::take(&mut self.gaps), gaps_max);
+    }
+
+    /// A batch came that was noted as missing: its gateway had reported it before. So what is lost does not depend on which of the
+    /// two is heard first, as after a restart, when the gateway reports again.
+    fn found(&mut self, number: u64) {
+        let missed = |gap: &ShardGap| (gap.first..=gap.last).contains(&number);
+        let Some(at) = self.gaps.iter().position(missed) else { return };
+        let Some(gap) = self.gaps.get_mut(at) else { return };
+        gap.gap.batches = gap.gap.batches.saturating_sub(1);
+        gap.first += u64::from(gap.first == number);
+        if gap.gap.batches == 0 && gap.first > self.number {
+            self.gaps.remove(at);
+        }
     }
 
     /// Ends the gap that has no end yet, once the windows of all its batches are closed: with all batches `delivered` that is

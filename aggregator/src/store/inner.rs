@@ -110,6 +110,8 @@ pub(super) struct Inner<D: Disk = RealDisk> {
     pub(super) progress: watch::Sender<Progress>,
     pub(super) signal: Signal,
     pub(super) failure: OnceLock<Arc<str>>,
+    /// What is gone of the folder, once that is known.
+    pub(super) gone: OnceLock<Arc<str>>,
     /// The folder could not be looked at, and that was reported.
     pub(super) unlooked: AtomicBool,
     /// Dropped last: it holds the lock on the folder. `None` in a simulation, which has none.

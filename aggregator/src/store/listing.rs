@@ -99,7 +99,7 @@ fn stranger(state: &OriginState) -> GatewayEntry {
     GatewayEntry {
         origin: state.origin.clone(),
         watermark: watermark_of(state),
-        gaps: gaps::merge(all, GAPS_MAX).into_iter().map(|gap| gap.gap).collect(),
+        gaps: gaps::merge(all, GAPS_MAX).iter().map(gaps::ShardGap::shown).collect(),
         series: 0,
         series_max: None,
     }

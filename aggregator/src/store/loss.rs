@@ -19,7 +19,7 @@ impl Catalog {
         let shards = origins.flat_map(|origin| &origin.shards);
         let damaged = self.damaged.get(&gateway).map(|to| ShardGap::unknown(*to));
         let all: Vec<ShardGap> = shards.flat_map(|shard| &shard.gaps).copied().chain(damaged).collect();
-        gaps::merge(all, GAPS_MAX).into_iter().map(|gap| gap.gap).collect()
+        gaps::merge(all, GAPS_MAX).iter().map(ShardGap::shown).collect()
     }
 
     /// Packed windows of a group of series are damaged or missing.

@@ -35,6 +35,7 @@ mod quota;
 mod recent;
 mod records;
 mod repair;
+mod report;
 mod row;
 mod runs;
 mod scan;
@@ -62,6 +63,7 @@ pub use self::{
     embedded::EmbeddedStore,
     open::OpenError,
     repair::{RepairReport, repair},
+    report::Report,
     runs::{PreviousRuns, RunDelivered, previous_runs},
     verify::{VerifyReport, verify},
 };
@@ -257,18 +259,11 @@ pub trait Store: Send + Sync + 'static {
     /// before is durable and in the answer.
     fn begin<'a>(&'a self, origin: &'a Origin) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>>;
 
-    /// A shard has closed its windows up to a watermark (`None`: what it says is not believed), and delivered all of its batches,
-    /// the last of them being `last` (0: it does not say). Not durable by itself.
+    /// A shard has closed its windows up to a watermark, and delivered all of its batches. Not durable by itself.
     ///
     /// # Errors
     /// [`StoreError::Superseded`].
-    fn progress(
-        &self,
-        origin: &Origin,
-        shard: u32,
-        watermark: Option<Timestamp>,
-        last: u64,
-    ) -> Result<(), StoreError>;
+    fn progress(&self, origin: &Origin, report: &Report) -> Result<(), StoreError>;
 
     /// When a data folder was created, Unix milliseconds, as far as this store knows.
     fn created_ms(&self, origin: &Origin) -> Option<i64>;
@@ -380,6 +375,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Why nothing more is acknowledged, when that is so.
     fn poisoned(&self) -> Option<Arc<str>>;
+
+    /// What is gone of what the store stands on, once that was noticed: it is why it has failed.
+    fn gone(&self) -> Option<Arc<str>> {
+        None
+    }
 
     /// Looks whether what the store stands on is still in its place; blocks on the disk.
     ///

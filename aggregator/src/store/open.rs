@@ -198,6 +198,7 @@ pub(super) fn assemble<D: Disk>(
         progress: watch::Sender::new(Progress::default()),
         signal: Signal::default(),
         failure: OnceLock::new(),
+        gone: OnceLock::new(),
         config,
         unlooked: AtomicBool::new(false),
         data_dir,

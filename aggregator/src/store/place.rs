@@ -46,6 +46,7 @@ pub(super) fn look<D: Disk>(inner: &Inner<D>) -> Result<(), Arc<str>> {
         Ok(()) => inner.unlooked.store(false, Ordering::Relaxed),
         Err(error) if error.is_gone() => {
             let why: Arc<str> = error.to_string().into();
+            let _ = inner.gone.set(Arc::clone(&why));
             inner.log.poison(&why);
             inner.fail(Arc::clone(&why));
             return Err(why);

@@ -164,13 +164,15 @@ impl Quota {
             return Ok(());
         }
         let full = |level: &Level, whose: String, key: &str| {
-            let Level { max, held, granted, .. } = level;
+            let &Level { max, held, granted, .. } = level;
             let others = match granted {
                 0 => String::new(),
-                granted => format!(", {granted} are promised to other gateways"),
+                granted => format!(", {granted} more are promised to other gateways"),
             };
+            let needed = held.saturating_add(granted).saturating_add(new);
             format!(
-                "no room for {new} new series: {held} of {max} of {whose} are there{others}; raise {key} or forget series"
+                "no room for {new} new series: {whose} may have {max} series and has {held}{others}; raise {key} to {needed} \
+                 or more, or forget series"
             )
         };
         Err(if new > room.gateway.free() {
@@ -244,7 +246,7 @@ impl Quota {
                 self.warned.remove(&whose);
             } else if part >= NEAR.0 && self.warned.insert(whose.clone()) {
                 news.push(format!(
-                    "{held} of {max} series of {whose} are there: raise {key} or forget series before it is full"
+                    "{whose} has {held} series of the {max} that it may have: raise {key} or forget series before it is full"
                 ));
             }
         }

@@ -9,10 +9,10 @@ use std::{
 
 use bytes::Bytes;
 use catchment_partial::{Partial, Timestamp, Width, Window};
-use catchment_proto::{Batch, Entry, GatewayId, Labels, MetricName, Name, SeriesKey};
+use catchment_proto::{Batch, Entry, GatewayId, History, Labels, MetricName, Name, SeriesKey};
 use proptest::prelude::*;
 
-use super::{EmbeddedStore, OpenReport, Origin, Store, StoreConfig};
+use super::{EmbeddedStore, OpenReport, Origin, Report, Store, StoreConfig};
 
 pub(super) const WIDTH_MS: u32 = 10_000;
 
@@ -72,6 +72,7 @@ pub(super) fn batch(shard: u32, number: u64, mut entries: Vec<Entry>) -> Batch {
         watermark: None,
         live: number == 0,
         names_epoch: 0,
+        history: History::default(),
         width: Width::from_millis(WIDTH_MS).unwrap(),
         series: used.iter().map(|series| key(["a", "b", "c"][*series as usize]).into()).collect(),
         entries,
@@ -191,4 +192,9 @@ pub(super) fn entries() -> impl Strategy<Value = Vec<Entry>> {
     let one = (0..3_u32, index, 1..4_u64, 0..5_u64);
     let one = one.prop_map(|(series, index, part, more)| entry(series, index, part, part + more));
     proptest::collection::vec(one, 0..12)
+}
+
+/// What a gateway of an earlier version reports of a shard.
+pub(super) fn report_of(shard: u32, watermark: Option<Timestamp>, last: u64) -> Report {
+    Report { shard, watermark, last, history: History::default() }
 }

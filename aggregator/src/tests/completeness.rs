@@ -1,12 +1,28 @@
 //! What an answer says of its own completeness: nothing is claimed that is known to be lost, and no time that has not come.
 
-use catchment_proto::wire::{self, AggregateRequest, FleetRequest};
+use catchment_partial::{Timestamp, Width};
+use catchment_proto::{
+    History, Span,
+    wire::{self, AggregateRequest, FleetRequest},
+};
 
 use super::rig::{Answer, Delivery, Running, World, ask, question, site_gateway};
 use crate::{
     clock,
     testing::{batch, key},
 };
+
+fn span(from_ms: i64, to_ms: i64) -> Span {
+    let time = |ms| Timestamp::from_millis(ms).unwrap();
+    Span { from: time(from_ms), to: time(to_ms) }
+}
+
+/// What is said of the batches of [`deliver`] before this one.
+fn before(number: u64) -> History {
+    let mut history = History::default();
+    (1..number as i64).for_each(|before| history.push(1, span(before * 10_000, (before + 1) * 10_000)));
+    history
+}
 
 /// Delivers batches of one window each from `numbers`, of berlin's first shard: batch n has the window that starts at n times ten
 /// seconds, and moves the watermark to its end.
@@ -21,7 +37,9 @@ async fn deliver(running: &Running, world: &World, numbers: std::ops::RangeInclu
     }
     for number in numbers {
         let start = number as i64 * 10_000;
-        delivery.send(&batch(number, key("d1", "m", &[]), &[(start, 1.0)], start + 10_000)).await;
+        let mut batch = batch(number, key("d1", "m", &[]), &[(start, 1.0)], start + 10_000);
+        batch.history = before(number);
+        delivery.send(&batch).await;
     }
     delivery.until(last).await.unwrap();
     delivery
@@ -113,7 +131,8 @@ async fn a_gateway_with_nothing_to_deliver_shows_what_an_older_copy_lacks() {
     let running = world.start().await;
     let delivery = world.delivery(running.addr, "berlin").await;
     assert_eq!(delivery.delivered, [1, 1]);
-    delivery.progress(0, 50_000, 4).await;
+    let history = before(5).wire(Width::MIN);
+    delivery.report(wire::Progress { shard: 0, watermark_ms: 50_000, number: 4, history }).await;
     let answer = until_complete(&running, &world, (0, 1_000_000), Some(20_000)).await;
     assert_eq!(answer.gaps.len(), 1);
     assert_eq!(
@@ -130,10 +149,88 @@ async fn of_a_store_that_is_gone_everything_before_the_first_batch_is_missing() 
     let world = World::new();
     let running = world.start().await;
     drop(deliver(&running, &world, 5..=6).await);
-    let answer = until_complete(&running, &world, (0, 1_000_000), None).await;
-    assert_eq!((answer.gaps[0].from_ms, answer.gaps[0].to_ms, answer.gaps[0].batches), (None, 70_000, 4));
+    let answer = until_complete(&running, &world, (0, 1_000_000), Some(10_000)).await;
+    let gap = &answer.gaps[0];
+    assert_eq!((gap.from_ms, gap.to_ms, gap.batches), (Some(10_000), 70_000, 4), "from its first window on");
     let later = until_complete(&running, &world, (70_000, 1_000_000), Some(70_000)).await;
     assert_eq!(later.gaps, []);
+    running.stop().await.unwrap();
+}
+
+/// A batch of each kind: with windows of late readings, far before its watermark; and with such as a gateway closes early, when
+/// it starts again, after its watermark.
+#[tokio::test]
+async fn late_and_early_windows_of_lost_batches_are_not_claimed() {
+    let world = World::new();
+    let running = world.start().await;
+    drop(deliver(&running, &world, 1..=3).await);
+    running.stop().await.unwrap();
+    world.copy_data("older");
+    let running = world.start().await;
+    let mut delivery = world.delivery(running.addr, "berlin").await;
+    let mut lost = batch(4, key("d1", "m", &[]), &[(0, 5.0), (500_000, 7.0)], 50_000);
+    lost.history = before(4);
+    delivery.send(&lost).await;
+    delivery.until(4).await.unwrap();
+    let whole = until_complete(&running, &world, (0, 1_000_000), Some(50_000)).await;
+    assert_eq!(whole.series[0].1[0].1[0], Some(5.0), "1 to 3, and both of 4");
+    drop(delivery);
+    running.stop().await.unwrap();
+
+    world.swap_data("older");
+    let running = world.start().await;
+    let mut delivery = world.delivery(running.addr, "berlin").await;
+    let mut history = before(4);
+    history.push(1, span(0, 510_000));
+    for number in 5..=6 {
+        let start = number as i64 * 10_000;
+        let mut next = batch(number, key("d1", "m", &[]), &[(start, 1.0)], start + 10_000);
+        next.history = history.clone();
+        delivery.send(&next).await;
+        history.push(1, span(start, start + 10_000));
+    }
+    delivery.until(6).await.unwrap();
+    let ranges = [(-10_000, 0), (510_000, 900_000), (0, 10_000), (20_000, 30_000), (500_000, 510_000)];
+    for (number, (from_ms, to_ms)) in ranges.into_iter().enumerate() {
+        let answer = asked(&running, &world, from_ms, to_ms).await;
+        let claimed = number < 2;
+        assert_eq!(answer.gaps.is_empty(), claimed, "{from_ms}: {answer:?}");
+        let until_ms = if claimed { 70_000 } else { 0 };
+        assert_eq!(answer.complete_until_ms, Some(until_ms), "{from_ms}: {answer:?}");
+    }
+    // A gateway of an earlier version does not say what is missing: it may be anything.
+    let older = batch(9, key("d1", "m", &[]), &[(90_000, 1.0)], 100_000);
+    drop(delivery);
+    let mut delivery = world.delivery(running.addr, "berlin").await;
+    delivery.send(&older).await;
+    delivery.until(9).await.unwrap();
+    let answer = asked(&running, &world, -10_000, 0).await;
+    assert_eq!((answer.complete_until_ms, answer.gaps[0].from_ms, answer.gaps[0].batches), (None, None, 3));
+    drop(delivery);
+    running.stop().await.unwrap();
+}
+
+/// A number that no batch has is reported, and batches follow.
+#[tokio::test]
+async fn lost_batches_are_as_many_after_a_restart() {
+    let world = World::new();
+    let mut running = world.start().await;
+    let mut delivery = world.delivery(running.addr, "berlin").await;
+    delivery.progress(0, 10_000, 48).await;
+    running.until_metric("catchment_aggregator_store_lost_batches 48").await;
+    delivery.send(&batch(1, key("d1", "m", &[]), &[(0, 1.0)], 20_000)).await;
+    delivery.until(1).await.unwrap();
+    for _ in 0..2 {
+        let metrics = running.page("/metrics").await;
+        assert!(metrics.contains("catchment_aggregator_store_lost_batches 47"), "{metrics}");
+        assert_eq!(gateway(&running, &world).await.lost_batches, 47);
+        drop(delivery);
+        running.stop().await.unwrap();
+        running = world.start().await;
+        delivery = world.delivery(running.addr, "berlin").await;
+        delivery.progress(0, 30_000, 48).await;
+    }
+    drop(delivery);
     running.stop().await.unwrap();
 }
 

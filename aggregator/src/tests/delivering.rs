@@ -127,6 +127,58 @@ async fn a_failed_store_is_told_and_ends_the_process() {
     assert!(store.closed());
 }
 
+/// It says so until it has ended, and does not end before its store is closed.
+#[tokio::test]
+async fn a_folder_that_is_gone_is_named_while_the_server_ends() {
+    let world = World::new();
+    let config = world.config();
+    let store = Arc::new(MemoryStore::default());
+    let (tls, _) = server::identity(&config).unwrap();
+    let aggregator = server::bind_with(config, tls, Arc::clone(&store) as _, Metrics::new()).await.unwrap();
+    let running = Running::new(aggregator);
+    let closing = store.gate.write().await;
+    store.lose("data/lock was removed");
+    let (mut ready, mut metrics) = (String::new(), String::new());
+    while !ready.contains("stopping") {
+        ready = running.page("/readyz").await;
+        metrics = running.page("/metrics").await;
+        assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+        assert!(ready.contains("folder_gone: data/lock was removed"), "{ready}");
+        assert!(ready.contains("the store has failed: data/lock was removed"), "{ready}");
+    }
+    assert!(metrics.contains(r#"condition{name="folder_gone"} 1"#), "{metrics}");
+    drop(closing);
+    assert!(running.ended().await.is_err() && store.closed());
+}
+
+/// What asks by gRPC hears the same as what asks `/readyz`.
+#[tokio::test]
+async fn health_follows_readiness() {
+    let world = World::new();
+    let mut config = world.config();
+    config.store.series_max = 1;
+    let running = Running::new(bind(config).await.unwrap());
+    let health = HealthClient::new(world.channel(running.addr, &operator()));
+    let request = |service: &str| HealthCheckRequest { service: service.to_owned() };
+    let mut watch = health.clone().watch(request("")).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status, 1, "serving");
+    let channel = world.channel(running.addr, &site_gateway("berlin"));
+    let mut delivery = Delivery::start_as(channel, 1, 7).await.unwrap();
+    for (number, metric) in [(1, "a"), (2, "b")] {
+        delivery.send(&batch(number, key("d1", metric, &[]), &[(1_000, 1.0)], 20_000)).await;
+    }
+    delivery.refused().await;
+    assert_eq!(watch.message().await.unwrap().unwrap().status, 2, "not serving");
+    assert!(running.page("/readyz").await.starts_with("HTTP/1.1 503"));
+    let ingest = health.clone().check(request("catchment.v1.Ingest")).await.unwrap().into_inner();
+    assert_eq!(ingest.status, 2);
+    // The gateway has gone, and with it what waits.
+    drop(delivery);
+    assert_eq!(watch.message().await.unwrap().unwrap().status, 1, "serving again");
+    drop(watch);
+    running.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn series_without_a_place_wait_while_other_shards_and_sites_go_on_until_some_are_forgotten() {
     let world = World::new();
@@ -147,7 +199,8 @@ async fn series_without_a_place_wait_while_other_shards_and_sites_go_on_until_so
     }
     let (shard, number, message) = berlin.refused().await;
     assert_eq!((shard, number), (0, 4));
-    let why = "no room for 1 new series: 3 of 3 of gateway berlin/g1 are there; raise series_per_gateway_max or forget series";
+    let why = "no room for 1 new series: gateway berlin/g1 may have 3 series and has 3; \
+               raise series_per_gateway_max to 4 or more, or forget series";
     assert_eq!(message, why);
     // Shards and sites beside it are not disturbed, and a known series is always taken.
     berlin.send(&of(1, 1, "a")).await;
@@ -204,5 +257,10 @@ async fn series_without_a_place_wait_while_other_shards_and_sites_go_on_until_so
     assert!(running.page("/readyz").await.starts_with("HTTP/1.1 200"));
     let answer = ask(&mut world.query(running.addr), question("{site=\"berlin\"}")).await.unwrap();
     assert_eq!(answer.series[0].1, [(0, vec![Some(5.0), Some(5.0)])]);
+    // To people it is what it may have here: the name that only its folder has does not count.
+    let request = wire::FleetRequest { selector: "{site=\"berlin\"}".to_owned() };
+    let mut list = fleet.list_gateways(request).await.unwrap().into_inner();
+    let known = list.message().await.unwrap().unwrap();
+    assert_eq!((known.series, known.series_max), (3, Some(3)));
     running.stop().await.unwrap();
 }

@@ -271,7 +271,11 @@ impl Delivery {
 
     /// Says how far a shard is, and which batch was its last.
     pub(super) async fn progress(&self, shard: u32, watermark_ms: i64, number: u64) {
-        let progress = wire::Progress { shard, watermark_ms, number };
+        self.report(wire::Progress { shard, watermark_ms, number, history: None }).await;
+    }
+
+    /// As [`Self::progress`], with what it says of earlier batches.
+    pub(super) async fn report(&self, progress: wire::Progress) {
         let _ = self.requests.send(DeliverRequest { kind: Some(Kind::Progress(progress)) }).await;
     }
 

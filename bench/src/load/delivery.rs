@@ -123,6 +123,7 @@ impl Shard {
             series,
             continues: false,
             names_epoch: 0,
+            history: None,
         };
         self.position += 40 * i64::try_from(count).unwrap_or(0);
         self.chunk += 1;

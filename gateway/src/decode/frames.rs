@@ -100,7 +100,7 @@ fn define(series: &SeriesName, state: &mut FrameNames, sink: &mut Sink<'_>) {
     }
     if index > max {
         return sink.refuse(Reason::TooManySeries, 1, || {
-            format!("series indexes are 1 to {max}, {index} is beyond")
+            format!("series indexes are 1 to {max}, the gateway's series_max; {index} is beyond")
         });
     }
     let meaning = defined(series, sink).map_err(|(reason, message)| {

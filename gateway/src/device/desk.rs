@@ -374,10 +374,12 @@ fn learn<D: Disk>(
 
 fn too_many_series(head: &Head, count: u32, full: SeriesFull, series_max: usize) -> Refusal {
     let bound = match full {
-        SeriesFull::Device => format!("a device may have {series_max} series"),
-        SeriesFull::Gateway(max) => {
-            format!("this gateway may have {max} series, as its aggregator says; an operator can raise that")
-        }
+        SeriesFull::Device => format!("a device may have {series_max} series, the gateway's series_max"),
+        // Whether a bound is reached, only the aggregator knows: what is free is granted bit by bit.
+        SeriesFull::Gateway(max) => format!(
+            "this gateway may have {max} series, as its aggregator says, until those are delivered: send again later; if that \
+             lasts, raise the aggregator's series_per_gateway_max, series_per_site_max or store_series_max, or forget series"
+        ),
     };
     Refusal {
         reason: Reason::TooManySeries,

@@ -4,8 +4,13 @@
 //! windows share a batch): each window says at which position it fell in line, and the watermark says which are late.
 //! Versions before wrote the order down as a whole.
 
+use std::sync::Arc;
+
 use catchment_partial::{Partial, Timestamp, Width, Window};
-use catchment_proto::{Labels, MetricName, Name, wire::Label};
+use catchment_proto::{
+    History, Labels, MetricName, Name,
+    wire::{self, Label},
+};
 use hashbrown::HashMap;
 use prost::Message;
 
@@ -33,6 +38,9 @@ struct Checkpoint {
     /// The due order stands with the windows. Tags 8 and 9 say whose the checkpoint is: `shard::checkpoint::Owner`.
     #[prost(bool, tag = "7")]
     in_windows: bool,
+    /// Which times the batches before `next_batch` cover; absent in a version before, or when nothing is known.
+    #[prost(message, optional, tag = "8")]
+    history: Option<wire::BatchHistory>,
 }
 
 /// Tag of a device in the checkpoint.
@@ -243,6 +251,7 @@ impl State {
             watermark_ns: self.watermark.map(Timestamp::as_nanos),
             next_batch: self.next_batch,
             in_windows: true,
+            history: self.history.wire(Width::MIN),
             ..Checkpoint::default()
         };
         checkpoint.encode_to_vec()
@@ -266,6 +275,7 @@ impl State {
             true => due_of(&devices, watermark),
             false => due_of_lists(&checkpoint.on_time, &checkpoint.late)?,
         };
+        let history = History::read(checkpoint.history.as_ref()).map_err(CheckpointError::new)?;
         let series_count = devices.iter().map(|device| device.series.len()).sum();
         Ok(Self {
             width,
@@ -275,7 +285,9 @@ impl State {
             names,
             due,
             series_count,
+            history: Arc::new(history),
             suspect: None,
+            damaged: false,
             snapshot: None,
         })
     }

@@ -234,6 +234,15 @@ pub struct NumbersEntry {
     /// Number of the next batch.
     #[prost(uint64, tag = "1")]
     pub next_batch: u64,
+    /// So many numbers before it are given to batches that are made again.
+    #[prost(uint64, tag = "2")]
+    pub again: u64,
+    /// The least start and the greatest end of their windows, Unix nanoseconds.
+    #[prost(sint64, tag = "3")]
+    pub from_ns: i64,
+    /// See `from_ns`.
+    #[prost(sint64, tag = "4")]
+    pub to_ns: i64,
 }
 
 /// Bytes that are no [`Entry`].

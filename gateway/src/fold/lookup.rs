@@ -24,11 +24,6 @@ impl State {
         self.watermark
     }
 
-    /// Number that the next batch gets.
-    pub fn next_batch(&self) -> u64 {
-        self.next_batch
-    }
-
     /// Index of a device.
     pub fn device(&self, name: &Name) -> Option<u32> {
         self.names.get(name).copied()

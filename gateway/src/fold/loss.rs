@@ -97,6 +97,12 @@ impl State {
     pub fn lose(&mut self, from: u64, to: u64) {
         let suspect = self.suspect.get_or_insert_with(|| Suspect { from, to, devices: BTreeSet::new() });
         suspect.to = suspect.to.max(to);
+        self.damaged = true;
+    }
+
+    /// An entry is left out: what is replayed is less than what was folded.
+    pub fn doubt(&mut self) {
+        self.damaged = true;
     }
 
     /// A device lost something.
@@ -108,7 +114,7 @@ impl State {
 
     /// The whole journal is replayed.
     pub fn replayed(&mut self) {
-        self.suspect = None;
+        (self.suspect, self.damaged) = (None, false);
     }
 
     /// Leaves an entry out that does not fit, and says what that loses. Its numbers count as taken.

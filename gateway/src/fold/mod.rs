@@ -11,6 +11,7 @@ mod due;
 mod entry;
 mod lookup;
 mod loss;
+mod numbers;
 mod snapshot;
 mod state;
 #[cfg(test)]

@@ -8,10 +8,10 @@
 //! - A close empties the front of the due order into one batch of one window width; the batch's number stands in
 //!   the entry, so a lost stretch of the journal cannot shift the numbers behind it.
 
-use std::{collections::BTreeSet, iter::Zip, slice::Iter};
+use std::{collections::BTreeSet, iter::Zip, slice::Iter, sync::Arc};
 
 use catchment_partial::{Partial, Timestamp, Width, WidthError, Window};
-use catchment_proto::{Labels, LabelsError, MetricError, MetricName, Name, NameError};
+use catchment_proto::{History, Labels, LabelsError, MetricError, MetricName, Name, NameError, Span};
 use hashbrown::HashMap;
 
 use super::{
@@ -164,6 +164,8 @@ pub struct Emission {
     pub watermark: Option<Timestamp>,
     /// Width of all its windows.
     pub width: Width,
+    /// Of the batches before it.
+    pub history: Arc<History>,
     /// The windows.
     pub closed: Vec<Emitted>,
 }
@@ -213,12 +215,16 @@ pub struct State {
     pub(super) width: Option<Width>,
     pub(super) watermark: Option<Timestamp>,
     pub(super) next_batch: u64,
+    /// Of the batches before `next_batch`.
+    pub(super) history: Arc<History>,
     pub(super) devices: Vec<Device>,
     pub(super) names: HashMap<Name, u32>,
     pub(super) due: Due,
     pub(super) series_count: usize,
     /// Only while a damaged journal is replayed.
     pub(super) suspect: Option<Suspect>,
+    /// Likewise: what is replayed may be less than what was folded.
+    pub(super) damaged: bool,
     /// Under way.
     pub(super) snapshot: Option<Box<Snapshot>>,
 }
@@ -240,11 +246,13 @@ impl Default for State {
             width: None,
             watermark: None,
             next_batch: 1,
+            history: Arc::default(),
             devices: Vec::new(),
             names: HashMap::new(),
             due: Due::default(),
             series_count: 0,
             suspect: None,
+            damaged: false,
             snapshot: None,
         }
     }
@@ -264,7 +272,7 @@ impl State {
             Entry::Close(close) => return Ok(self.close(close)),
             Entry::Census(census) => self.advance_all(census),
             Entry::Client(client) => self.keep_client(client)?,
-            Entry::Numbers(numbers) => self.next_batch = self.next_batch.max(numbers.next_batch),
+            Entry::Numbers(numbers) => self.skip_to(numbers),
         }
         Ok(None)
     }
@@ -371,8 +379,8 @@ impl State {
             self.watermark = Some(target);
         }
         let width = closed.first()?.window.width();
-        self.next_batch = self.next_batch.max(entry.number.saturating_add(1));
-        Some(Emission { number: entry.number, watermark: self.watermark, width, closed })
+        let history = self.numbered(entry.number, 1, Span::over(closed.iter().map(|emitted| emitted.window)));
+        Some(Emission { number: entry.number, watermark: self.watermark, width, history, closed })
     }
 
     fn take(&mut self, (device, series, window): Place) -> Option<Emitted> {

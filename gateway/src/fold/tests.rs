@@ -105,6 +105,67 @@ fn a_batch_has_windows_of_one_width() {
     assert_eq!((second.width.as_millis(), second.watermark.map(ms)), (20, Some(20)));
 }
 
+fn covered(state: &State, batches: u64) -> Option<(i64, i64)> {
+    state.history().of_last(batches).map(|span| (ms(span.from), ms(span.to)))
+}
+
+/// Of what an aggregator may lose: each batch says which times those before it cover, also after a start.
+#[test]
+fn a_batch_knows_which_times_those_before_it_cover() {
+    let (mut state, at) = introduced(1, 1);
+    let mut histories = Vec::new();
+    for (step, time) in (0..).zip([105, 15, 125, 135]) {
+        state.apply(at + 2 * step, &intake(0, step + 1, &[(0, time, 1.0)])).unwrap();
+        let entry = close(&state, 110 + 10 * step as i64, at + 2 * step + 1, false, 100);
+        histories.push(state.apply(at + 2 * step + 1, &entry).unwrap().unwrap().history);
+    }
+    assert_eq!(histories[0].of_last(1), None);
+    assert_eq!(histories[1].of_last(1).map(|span| ms(span.from)), Some(100));
+    assert_eq!((covered(&state, 2), covered(&state, 3)), (Some((120, 140)), Some((10, 140))));
+    assert_eq!(covered(&state, 5), None);
+    assert_eq!(State::decode(&state.encode()).unwrap().history(), state.history());
+
+    // Batches that are made again under new numbers, and numbers that may have been used.
+    let (from_ns, to_ns) = (5_000_000, 6_000_000);
+    let again = NumbersEntry { next_batch: 7, again: 2, from_ns, to_ns };
+    state.apply(at + 20, &Entry::Numbers(again)).unwrap();
+    assert_eq!(
+        (state.next_batch(), covered(&state, 2), covered(&state, 6)),
+        (7, Some((5, 6)), Some((5, 140)))
+    );
+    let left_out = NumbersEntry { next_batch: 100, again: 2, from_ns, to_ns };
+    state.apply(at + 21, &Entry::Numbers(left_out)).unwrap();
+    assert_eq!((covered(&state, 2), covered(&state, 3)), (Some((5, 6)), None));
+    state.apply(at + 22, &Entry::Numbers(NumbersEntry { next_batch: 101, ..Default::default() })).unwrap();
+    assert_eq!(covered(&state, 1), None, "as an earlier version wrote it");
+}
+
+#[test]
+fn nothing_is_known_of_batches_that_a_damaged_journal_made() {
+    let (mut state, at) = introduced(1, 1);
+    let batch = |state: &mut State, position, seq, time| {
+        state.apply(position, &intake(0, seq, &[(0, time, 1.0)])).unwrap();
+        let entry = close(state, time + 10, 0, false, 100);
+        state.apply(position + 1, &entry).unwrap();
+    };
+    batch(&mut state, at, 1, 100);
+    let mut entries = [State::clone(&state), State::clone(&state)];
+    entries[0].lose(at + 2, at + 4);
+    entries[1].doubt();
+    for state in &mut entries {
+        batch(state, at + 4, 2, 200);
+        assert_eq!(covered(state, 1), None, "it may have held more");
+        state.replayed();
+        batch(state, at + 6, 3, 300);
+        assert_eq!((covered(state, 1), covered(state, 2)), (Some((300, 310)), None));
+    }
+    let entry = close(&state, 120, 0, false, 100);
+    let Entry::Close(entry) = entry else { unreachable!() };
+    state.apply(at + 10, &intake(0, 2, &[(0, 110, 1.0)])).unwrap();
+    state.apply(at + 11, &Entry::Close(CloseEntry { number: 5, ..entry })).unwrap();
+    assert_eq!((covered(&state, 1), covered(&state, 2)), (Some((110, 120)), None), "batches 2 to 4 are lost");
+}
+
 #[test]
 fn sequence_numbers_are_kept_for_the_last_epochs() {
     let (mut state, at) = introduced(1, 1);

@@ -359,6 +359,7 @@ impl<D: Disk> Shard<D> {
             watermark: self.state.watermark(),
             outbox_end: self.outbox.end(),
             number: self.state.next_batch().saturating_sub(1),
+            history: Arc::clone(self.state.history()),
         })
     }
 

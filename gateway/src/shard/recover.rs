@@ -23,7 +23,7 @@ use std::{cell::Cell, collections::VecDeque, path::Path, sync::Arc};
 
 use catchment_journal::{AppendError, Committer, Disk, GroupLog, Log, Position, RealDisk, SyncError};
 use catchment_partial::Width;
-use catchment_proto::wire;
+use catchment_proto::{Span, wire};
 
 use super::{
     Limits, Pending, Shard, ShardLog, Wait,
@@ -155,7 +155,7 @@ impl<D: Disk> Shard<D> {
         recovered.batches = (pending.len() + again.len()) as u64;
         let mut first =
             First { folder, journal: &mut files.journal, names: &mut files.names, state: &mut state };
-        let at = first.number(next_batch, again.len())?;
+        let at = first.number(next_batch, &again)?;
         pending.extend(numbered(again, next_batch, at));
         first.configure(setup.window)?;
         let mut shard = Self::run(setup, files, share, state, pending, from)
@@ -316,7 +316,8 @@ impl Replayed {
 /// Batches with their new numbers; they go out once the entry that says so is durable.
 fn numbered(batches: Vec<wire::Batch>, next: u64, closed_at: Position) -> impl Iterator<Item = Pending> {
     batches.into_iter().zip(next..).map(move |(mut batch, number)| {
-        batch.number = number;
+        // What it says of earlier batches counts from the number that it had.
+        (batch.number, batch.history) = (number, None);
         Pending { closed_at, record: cut::record(&batch) }
     })
 }
@@ -334,14 +335,18 @@ struct First<'a, D: Disk> {
 }
 
 impl<D: Disk> First<'_, D> {
-    /// Lets batch numbers go on `count` behind `next`, when that is beyond what the journal says; the position from which
-    /// on that is known.
-    fn number(&mut self, next: u64, count: usize) -> Result<Position, RecoverError> {
-        if next <= self.state.next_batch() && count == 0 {
+    /// Lets batch numbers go on behind `next` and those of the batches that are made again, when that is beyond what the journal
+    /// says; the position from which on that is known.
+    fn number(&mut self, next: u64, again: &[wire::Batch]) -> Result<Position, RecoverError> {
+        if next <= self.state.next_batch() && again.is_empty() {
             return Ok(Position::ZERO);
         }
-        let next_batch = next.saturating_add(count as u64);
-        self.record(Entry::Numbers(NumbersEntry { next_batch }))
+        let count = again.len() as u64;
+        let mut entry = NumbersEntry { next_batch: next.saturating_add(count), ..NumbersEntry::default() };
+        if let Some(span) = again.iter().filter_map(cut::span).reduce(Span::join) {
+            (entry.again, entry.from_ns, entry.to_ns) = (count, span.from.as_nanos(), span.to.as_nanos());
+        }
+        self.record(Entry::Numbers(entry))
     }
 
     /// Writes the window width down when it is new or has changed.

@@ -272,6 +272,7 @@ impl Replay<'_> {
                 Err(error) => {
                     tracing::error!(%position, %error, "an entry is left out");
                     self.recovered.unfit += 1;
+                    self.state.doubt();
                 }
             }
         }
@@ -297,6 +298,7 @@ impl Replay<'_> {
             Err(error) => {
                 tracing::error!(%position, %error, "an entry is left out");
                 self.recovered.unfit += 1;
+                self.state.doubt();
                 if let Entry::Intake(intake) = entry
                     && let Some(loss) = self.state.leave_out(intake)
                 {

@@ -146,7 +146,7 @@ impl Feed {
         loop {
             // Seen before the outbox is read: what comes after wakes the select below.
             commits.mark_unchanged();
-            let now = *progress.borrow_and_update();
+            let now = progress.borrow_and_update().clone();
             let readable = self.link.outbox.durable();
             reader.extend();
             let news = *said.borrow_and_update();
@@ -290,6 +290,7 @@ impl Feed {
             shard: self.link.index,
             watermark_ms: cut::watermark_ms(watermark),
             number: flight.wire(progress.number),
+            history: flight.history_for(progress),
         };
         transmit(Kind::Progress(progress), sending).await
     }

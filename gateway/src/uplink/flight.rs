@@ -5,9 +5,10 @@
 use std::collections::VecDeque;
 
 use catchment_journal::Position;
+use catchment_partial::Width;
 use catchment_proto::wire;
 
-use crate::lineage::Numbering;
+use crate::{lineage::Numbering, worker::Progress};
 
 /// Batches on their way, in the order of the outbox. Numbers are the folder's own; only what crosses the wire has those of its
 /// epoch.
@@ -35,6 +36,11 @@ impl Flight {
     /// The number on the wire of a batch; 0: it is from before the present epoch.
     pub fn wire(&self, number: u64) -> u64 {
         self.numbering.wire(number)
+    }
+
+    /// What an aggregator needs to know that has not all batches up to a report: which times they cover.
+    pub fn history_for(&self, progress: &Progress) -> Option<wire::BatchHistory> {
+        if self.is_known(progress.number) { None } else { progress.history.wire(Width::MIN) }
     }
 
     /// Whether the aggregator has a batch, or it has left on this stream.

@@ -7,13 +7,13 @@ use std::sync::{
 
 use catchment_journal::Position;
 use catchment_partial::Timestamp;
-use catchment_proto::wire;
+use catchment_proto::{History, wire};
 use tokio::sync::watch;
 
 use crate::shard::ShardLog;
 
 /// How far a shard has closed its windows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Windows that end at or before this are closed, durably.
     pub watermark: Option<Timestamp>,
@@ -21,6 +21,8 @@ pub struct Progress {
     pub outbox_end: Position,
     /// Number of the last of them; 0: there was none yet.
     pub number: u64,
+    /// Which times they cover.
+    pub history: Arc<History>,
 }
 
 /// What the uplink sees of a shard.

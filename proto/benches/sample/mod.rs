@@ -1,7 +1,7 @@
 //! The batch that benchmarks measure with, here and of the aggregator's store.
 
 use catchment_partial::{Partial, Width, Window};
-use catchment_proto::{Batch, Entry, Labels, MetricName, Name, SeriesKey};
+use catchment_proto::{Batch, Entry, History, Labels, MetricName, Name, SeriesKey};
 
 /// A batch of `count` series, a window each, ten readings in each.
 pub(crate) fn batch(number: u64, count: u32) -> Batch {
@@ -25,6 +25,7 @@ pub(crate) fn batch(number: u64, count: u32) -> Batch {
         watermark: Some(window.end()),
         live: false,
         names_epoch: 0,
+        history: History::default(),
         width,
         series: (0..count).map(|i| series(i).into()).collect(),
         entries: (0..count)

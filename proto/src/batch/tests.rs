@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use prost::Message as _;
 
-use crate::{Labels, MetricName, Name, SeriesKey};
+use crate::{Labels, MetricName, Name, SeriesKey, Span};
 
 fn key(metric: &str) -> SeriesKey {
     SeriesKey {
@@ -11,6 +11,15 @@ fn key(metric: &str) -> SeriesKey {
         metric: MetricName::new(metric).unwrap(),
         labels: Labels::none(),
     }
+}
+
+fn past() -> History {
+    let mut history = History::default();
+    for index in [7, 3, 5] {
+        let width = Width::from_millis(10_000).unwrap();
+        history.push(2, Span::over([Window::from_index(index, width).unwrap()].into_iter()).unwrap());
+    }
+    history
 }
 
 fn sample() -> Batch {
@@ -28,6 +37,7 @@ fn sample() -> Batch {
         watermark: Timestamp::from_millis(1_700_000_000_000),
         live: false,
         names_epoch: 0,
+        history: past(),
         width,
         series: vec![key("a").into(), key("b").into()],
         entries: vec![entry(0, 170_000_000, 90, 95), entry(1, 169_999_999, 12, 12), entry(0, -3, 100, 4_000)],

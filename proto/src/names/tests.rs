@@ -20,7 +20,17 @@ fn batch(number: u64, metrics: &[u8]) -> Batch {
         let body = Bytes::from(vec![number as u8; entries.len() % 3]);
         entries.push(Entry { series: place as u32, window, part: number, revision: number, body });
     }
-    Batch { shard: 0, number, watermark: None, live: false, names_epoch: 0, width, series, entries }
+    Batch {
+        shard: 0,
+        number,
+        watermark: None,
+        live: false,
+        names_epoch: 0,
+        history: Default::default(),
+        width,
+        series,
+        entries,
+    }
 }
 
 proptest! {

@@ -130,7 +130,8 @@ impl Gateway {
         feed.told = progress.watermark;
         let message = progress.watermark.map(|watermark| {
             let number = feed.flight.wire(progress.number);
-            let progress = wire::Progress { shard: 0, watermark_ms: watermark.as_millis(), number };
+            let history = feed.flight.history_for(&progress);
+            let progress = wire::Progress { shard: 0, watermark_ms: watermark.as_millis(), number, history };
             request(wire::deliver_request::Kind::Progress(progress))
         });
         Ok(message)

@@ -8,6 +8,7 @@ use catchment_tests::{
     connection::Protocol,
     delivery::Delivery,
     device::{Device, Sample},
+    eventually::eventually,
     model::Question,
     now_ms,
     process::run,
@@ -99,7 +100,7 @@ async fn an_older_copy_of_the_aggregators_folder_does_not_claim_what_it_lacks() 
     fs::rename(&older, &data).unwrap();
     world.aggregator.start().await;
     let mut delivery = open(&world).await;
-    delivery.skip(3);
+    delivery.skip(3, time(2), time(5));
     for number in 5..=7 {
         one(&mut delivery, number).await;
     }
@@ -115,6 +116,59 @@ async fn an_older_copy_of_the_aggregators_folder_does_not_claim_what_it_lacks() 
     }
     let list = ask::gateways(world.operator(), "").await.unwrap();
     assert_eq!(list[0].lost_batches, 3);
+}
+
+/// A device sends what it measured an hour ago, and the aggregator goes back to before that: whatever is asked about that hour is
+/// not called complete. It is so much that the gateway's outbox has released a part, which nobody can deliver again.
+#[tokio::test]
+async fn late_readings_that_an_older_copy_lacks_are_not_claimed() {
+    const WINDOWS: i64 = 600;
+    let mut world = World::builder()
+        .gateway("berlin", "gw")
+        .settings(|settings| settings.device_open_windows_max = Some(200_000))
+        .start()
+        .await;
+    let mut device = world.device(0, "press-1", Protocol::Json);
+    let first = deliver(&world, &mut device).await;
+    world.aggregator.stop().await;
+    let (data, older) = (world.aggregator.data(), world.dir().join("older"));
+    copy(&data, &older);
+    world.aggregator.start().await;
+    let hour = first - first.rem_euclid(WIDTH_MS) - 3_600_000;
+    // Two readings in each window of each series: what a batch holds of them is larger than one.
+    for half in 0..2 * WINDOWS {
+        let mut sample = Sample::one(hour + half * WIDTH_MS / 2, "temperature", 5.0);
+        sample
+            .values
+            .extend((0..500).map(|number| (format!("voltage_{number}"), (half * 7 + number) as f64)));
+        device.send(&sample).await;
+    }
+    device.settle().await;
+    let late = Question::new("temperature", hour, hour + WINDOWS * WIDTH_MS);
+    eventually("what is late is delivered", async || {
+        let shown = queried(&world, late.from_ms, late.to_ms).await;
+        let whole = shown["series"][0]["points"][0]["count"] == 2 * WINDOWS;
+        if whole { Ok(()) } else { Err(shown.to_string()) }
+    })
+    .await;
+    deliver(&world, &mut device).await;
+    world.aggregator.stop().await;
+
+    fs::remove_dir_all(&data).unwrap();
+    fs::rename(&older, &data).unwrap();
+    world.aggregator.start().await;
+    let list = eventually("the gap is noticed", async || {
+        let list = ask::gateways(world.operator(), "").await.unwrap();
+        if list[0].lost_batches > 0 { Ok(list) } else { Err(format!("{list:?}")) }
+    })
+    .await;
+    let shown = queried(&world, late.from_ms, late.to_ms).await;
+    assert_eq!(shown["gaps"][0]["batches"], list[0].lost_batches, "{shown}");
+    let answer = ask::aggregate(world.operator(), &late).await.unwrap();
+    assert_eq!(answer.complete_until_ms, Some(hour), "{answer:?}");
+    // Of a gateway that has always said what its batches hold, the time before that is known to be whole.
+    let before = queried(&world, hour - 3_600_000, hour).await;
+    assert!(before.get("gaps").is_none(), "{before}");
 }
 
 #[tokio::test]

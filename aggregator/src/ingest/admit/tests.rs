@@ -106,11 +106,12 @@ fn shards_and_watermarks_are_checked() {
     let refusal = admission.admit(batch(2, 1), Horizon::OPEN).unwrap_err();
     assert!(matches!(refusal, Refusal::Shard { shard: 2, shards: 2 }), "{refusal}");
     assert!(matches!(admission.admit(batch(0, 1), Horizon::OPEN), Ok(Admitted::Batch { .. })));
-    let progress =
-        |shard, watermark_ms| message(Kind::Progress(wire::Progress { shard, watermark_ms, number: 0 }));
+    let progress = |shard, watermark_ms| {
+        message(Kind::Progress(wire::Progress { shard, watermark_ms, number: 0, history: None }))
+    };
     assert!(matches!(
         admission.admit(progress(1, 60_000), Horizon::OPEN),
-        Ok(Admitted::Progress { shard: 1, .. })
+        Ok(Admitted::Progress(Report { shard: 1, .. }))
     ));
     assert!(matches!(admission.admit(progress(2, 60_000), Horizon::OPEN), Err(Refusal::Shard { .. })));
     assert!(matches!(admission.admit(progress(1, i64::MAX), Horizon::OPEN), Err(Refusal::Watermark(_))));
@@ -129,7 +130,7 @@ fn watermarks_far_ahead_of_the_clock_are_not_believed() {
     let mut admission = Admission::new(2, delivered(&[]));
     let mut admit = |shard, number, watermark_ms| {
         let kind = match number {
-            0 => Kind::Progress(wire::Progress { shard, watermark_ms, number: 7 }),
+            0 => Kind::Progress(wire::Progress { shard, watermark_ms, number: 7, history: None }),
             _ => Kind::Batch(wire::Batch {
                 shard,
                 number,
@@ -140,7 +141,7 @@ fn watermarks_far_ahead_of_the_clock_are_not_believed() {
         };
         let watermark = match admission.admit(message(kind), horizon).unwrap() {
             Admitted::Batch { batch, .. } => batch.watermark,
-            Admitted::Progress { watermark, last, .. } => {
+            Admitted::Progress(Report { watermark, last, .. }) => {
                 assert_eq!(last, 7);
                 watermark
             }
@@ -161,7 +162,7 @@ fn numbers_that_no_gateway_reaches_are_refused() {
     for number in [NUMBER_MAX + 1, u64::MAX] {
         let refusal = admission.admit(batch(0, number), Horizon::OPEN).unwrap_err();
         assert!(matches!(refusal, Refusal::Number { .. }), "{refusal}");
-        let progress = Kind::Progress(wire::Progress { shard: 0, watermark_ms: 1, number });
+        let progress = Kind::Progress(wire::Progress { shard: 0, watermark_ms: 1, number, history: None });
         assert!(matches!(admission.admit(message(progress), Horizon::OPEN), Err(Refusal::Number { .. })));
     }
     assert_eq!(admitted(&mut admission, 0, 4), (true, Order::Next), "nothing of it was taken");
@@ -185,7 +186,8 @@ fn behind_a_refused_batch_nothing_is_taken_until_it_comes_again() {
     assert_eq!(send(&mut admission, 0, 7), None);
     assert_eq!(send(&mut admission, 0, 0), Some((0, false, 0)), "live states go on");
     assert_eq!(send(&mut admission, 1, 1), Some((1, true, 0)), "the other shard goes on");
-    let progress = message(Kind::Progress(wire::Progress { shard: 0, watermark_ms: 90_000, number: 0 }));
+    let progress =
+        message(Kind::Progress(wire::Progress { shard: 0, watermark_ms: 90_000, number: 0, history: None }));
     assert!(matches!(admission.admit(progress, Horizon::OPEN), Ok(Admitted::Behind)));
     assert_eq!(send(&mut admission, 0, 5), Some((5, true, 1)), "again the first of the stream");
     assert!(admission.counts(0, 1) && !admission.counts(0, 0));

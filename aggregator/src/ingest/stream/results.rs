@@ -17,9 +17,7 @@ impl Flow<'_> {
             self.bytes.release(*bytes);
         }
         match done {
-            Done::Progress { shard, watermark, last } => {
-                self.shared.store.progress(&self.origin, shard, watermark, last)?
-            }
+            Done::Progress(report) => self.shared.store.progress(&self.origin, &report)?,
             // It comes again, behind one that was refused.
             Done::Batch { place, .. } if !self.admission.counts(place.shard, place.round) => {}
             Done::Batch {

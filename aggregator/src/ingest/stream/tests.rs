@@ -1,3 +1,4 @@
+use catchment_partial::Timestamp;
 use catchment_proto::wire;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
@@ -200,7 +201,7 @@ async fn a_watermark_waits_for_the_batches_before_it() {
     let (mut stream, _) = rig.start().await;
     let disk = rig.store.gate.write().await;
     stream.send(numbered(1)).await;
-    let progress = wire::Progress { shard: 0, watermark_ms: 90_000, number: 0 };
+    let progress = wire::Progress { shard: 0, watermark_ms: 90_000, number: 0, history: None };
     stream.send(message(wire::deliver_request::Kind::Progress(progress))).await;
     stream.settle().await;
     assert_eq!(rig.store.gateways()[0].watermark, None);

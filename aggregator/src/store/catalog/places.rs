@@ -51,6 +51,13 @@ impl Catalog {
         *held = held.saturating_add_signed(change);
     }
 
+    /// Series of a gateway that its present data folder delivered and that were forgotten since.
+    pub(in crate::store) fn forgotten(&self, gateway: &GatewayId) -> u64 {
+        let number = self.gateway_numbers.get(gateway);
+        let present = number.and_then(|number| self.gateways.get(*number as usize)?.present);
+        present.and_then(|present| self.origin(present)).map_or(0, |origin| origin.forgotten)
+    }
+
     /// The data folder that delivered a series last still has its name, if it is the gateway's present one.
     pub(super) fn count_forgotten(&mut self, series: &Series) {
         let Some(present) = self.gateways.get(series.gateway as usize).and_then(|known| known.present) else {

@@ -29,11 +29,11 @@ fn watermark(catalog: &Catalog) -> Option<Timestamp> {
 fn a_watermark_needs_all_shards_and_never_goes_back() {
     let mut catalog = Catalog::default();
     let old = catalog.take_origin(&origin(1, 10, 2));
-    catalog.advance(old, 0, 1, Some(at(50)));
+    catalog.advance(old, 0, 1, Some(at(50)), &History::default());
     assert_eq!(watermark(&catalog), None, "one shard of two");
-    catalog.advance(old, 1, 0, Some(at(40)));
+    catalog.advance(old, 1, 0, Some(at(40)), &History::default());
     assert_eq!(watermark(&catalog), Some(at(40)));
-    catalog.advance(old, 1, 0, Some(at(30)));
+    catalog.advance(old, 1, 0, Some(at(30)), &History::default());
     assert_eq!(watermark(&catalog), Some(at(40)), "a shard does not go back");
 
     let new = catalog.take_origin(&origin(2, 20, 1));
@@ -43,10 +43,10 @@ fn a_watermark_needs_all_shards_and_never_goes_back() {
         "the newer created epoch is the present one"
     );
     assert_eq!(watermark(&catalog), Some(at(40)), "nor does the gateway");
-    catalog.advance(old, 0, 2, Some(at(90)));
-    catalog.advance(old, 1, 2, Some(at(90)));
+    catalog.advance(old, 0, 2, Some(at(90)), &History::default());
+    catalog.advance(old, 1, 2, Some(at(90)), &History::default());
     assert_eq!(watermark(&catalog), Some(at(40)), "an epoch of the past says nothing about now");
-    catalog.advance(new, 0, 1, Some(at(60)));
+    catalog.advance(new, 0, 1, Some(at(60)), &History::default());
     assert_eq!(watermark(&catalog), Some(at(60)));
 }
 
@@ -55,11 +55,11 @@ fn a_watermark_needs_all_shards_and_never_goes_back() {
 fn a_new_epoch_may_be_behind_the_one_before() {
     let mut catalog = Catalog::default();
     let old = catalog.take_origin(&origin(1, 10, 1));
-    catalog.advance(old, 0, 1, Some(at(50)));
+    catalog.advance(old, 0, 1, Some(at(50)), &History::default());
     let new = catalog.take_origin(&origin(2, 20, 1));
-    catalog.advance(new, 0, 1, Some(at(30)));
+    catalog.advance(new, 0, 1, Some(at(30)), &History::default());
     assert_eq!(watermark(&catalog), Some(at(30)));
-    catalog.advance(old, 0, 2, Some(at(70)));
+    catalog.advance(old, 0, 2, Some(at(70)), &History::default());
     assert_eq!(watermark(&catalog), Some(at(30)));
 }
 
@@ -71,7 +71,7 @@ fn an_epoch_of_a_clock_that_was_wrong_does_not_stay_the_present_one() {
     catalog.take_origin(&of_run(2, 20));
     assert_eq!(catalog.gateway_entries_from(0).entries[0].origin.epoch, 2, "a run began it since");
     catalog.take_origin(&of_run(1, 1_000));
-    catalog.advance(ahead, 0, 1, Some(at(10)));
+    catalog.advance(ahead, 0, 1, Some(at(10)), &History::default());
     assert_eq!(
         catalog.gateway_entries_from(0).entries[0].origin.epoch,
         2,
@@ -92,8 +92,8 @@ fn of_epochs_that_deliver_at_once_the_least_counts() {
     let mut catalog = Catalog::default();
     let old = catalog.take_origin(&origin(1, 10, 1));
     let new = catalog.take_origin(&origin(2, 20, 1));
-    catalog.advance(old, 0, 1, Some(at(30)));
-    catalog.advance(new, 0, 1, Some(at(50)));
+    catalog.advance(old, 0, 1, Some(at(30)), &History::default());
+    catalog.advance(new, 0, 1, Some(at(50)), &History::default());
     assert_eq!(watermark(&catalog), Some(at(50)));
     catalog.set_open(old, true);
     assert_eq!(watermark(&catalog), Some(at(30)));
@@ -105,7 +105,7 @@ fn of_epochs_that_deliver_at_once_the_least_counts() {
 fn a_changed_number_of_shards_is_followed() {
     let mut catalog = Catalog::default();
     let number = catalog.take_origin(&origin(1, 10, 2));
-    catalog.advance(number, 0, 1, Some(at(50)));
+    catalog.advance(number, 0, 1, Some(at(50)), &History::default());
     assert_eq!(watermark(&catalog), None);
     assert_eq!(catalog.take_origin(&origin(1, 10, 1)), number);
     assert_eq!(watermark(&catalog), Some(at(50)));

@@ -6,10 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use catchment_partial::Timestamp;
 use catchment_proto::{GatewayId, batch::SHARDS_MAX};
 
-use super::{super::Origin, Catalog, OriginState, Shard, age, gaps, runs::of_any_run, watermark_of};
+use super::{
+    super::{Origin, Report},
+    Catalog, OriginState, Shard, age, gaps,
+    runs::of_any_run,
+    watermark_of,
+};
 
 /// Epochs of one gateway that are remembered: as many as may have streams at once.
 const EPOCHS_MAX: usize = 4;
@@ -140,21 +144,15 @@ impl Catalog {
     }
 
     /// A shard of an epoch says how far it is, see [`Catalog::progress`].
-    pub(in crate::store) fn progress_of(
-        &mut self,
-        origin: &Origin,
-        shard: u32,
-        watermark: Option<Timestamp>,
-        last: u64,
-    ) {
+    pub(in crate::store) fn progress_of(&mut self, origin: &Origin, report: &Report) {
         if self.find_origin(&origin.gateway, origin.epoch).is_some() {
             let number = self.take_origin(origin);
-            return self.progress(number, shard, watermark, last);
+            return self.progress(number, report);
         }
         let visitor = self.visitor(origin);
         let most = gaps::gaps_max(visitor.shards.len().max(visitor.origin.shards as usize));
-        if let Some(known) = visitor.shard_mut(shard) {
-            known.progress(watermark, last, most);
+        if let Some(known) = visitor.shard_mut(report.shard) {
+            known.progress(report, most);
         }
         self.refresh_watermark(&origin.gateway);
     }

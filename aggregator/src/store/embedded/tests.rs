@@ -7,7 +7,7 @@ use catchment_journal::LogConfig;
 use super::*;
 use crate::store::{
     StoreConfig,
-    testing::{Model, at, batch, config, content, copy, entry, open, origin, window},
+    testing::{Model, at, batch, config, content, copy, entry, open, origin, report_of, window},
 };
 
 /// Puts in order and notes in the model.
@@ -112,7 +112,7 @@ async fn close_packs_and_stops() {
     let mut last = batch(0, 1, vec![entry(0, 1, 1, 1)]);
     last.watermark = Some(at(20));
     put(&store, &mut model, &origin, last).await;
-    store.progress(&origin, 1, Some(at(30)), 0).unwrap();
+    store.progress(&origin, &report_of(1, Some(at(30)), 0)).unwrap();
     store.close().await.unwrap();
     let refused = store.put(&origin, batch(0, 2, Vec::new()), false).await;
     assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");

@@ -102,7 +102,7 @@ async fn forgetting_makes_room_for_a_batch_that_was_refused() {
     let third = || batch(0, 2, vec![entry(0, 2, 1, 1), entry(2, 2, 1, 1)]);
     let refused = store.put(&origin, third(), false).await.unwrap_err();
     assert!(
-        matches!(&refused, StoreError::TooManySeries { message } if message.contains("2 of 2")),
+        matches!(&refused, StoreError::TooManySeries { message } if message.contains("may have 2 series and has 2")),
         "{refused:?}"
     );
     assert_eq!(store.delivered(&origin), [1, 0], "nothing of it was taken");

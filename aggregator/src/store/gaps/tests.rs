@@ -1,3 +1,5 @@
+use catchment_partial::{Width, Window};
+use catchment_proto::Span;
 use prost::Message as _;
 
 use super::*;
@@ -17,10 +19,36 @@ fn shown(gaps: &[ShardGap]) -> Vec<Shown> {
     gaps.iter().map(|g| (g.first, g.last, g.gap.batches, seconds(g.gap.from), seconds(g.gap.to))).collect()
 }
 
+/// What a gateway says of its batches before this one, each of which has the window of the ten seconds before its watermark.
+fn before(number: u64) -> History {
+    let mut history = History::default();
+    let width = Width::from_millis(10_000).unwrap();
+    for index in 0..number as i64 - 1 {
+        let window = Window::from_index(index, width).unwrap();
+        history.push(1, Span { from: window.start(), to: window.end() });
+    }
+    history
+}
+
+impl Shard {
+    /// A batch of such a gateway.
+    fn taken(&mut self, number: u64, watermark: Option<Timestamp>, gaps_max: usize) {
+        self.take(number, watermark, &before(number), gaps_max);
+    }
+
+    fn reported(&mut self, watermark: Option<Timestamp>, last: u64, gaps_max: usize) {
+        self.progress(&report(watermark, last), gaps_max);
+    }
+}
+
+fn report(watermark: Option<Timestamp>, last: u64) -> Report {
+    Report { shard: 0, watermark, last, history: before(last + 1) }
+}
+
 /// A shard that applied batches 1 to 3, each of which moved the watermark by ten seconds.
 fn shard() -> Shard {
     let mut shard = Shard::default();
-    (1..=3).for_each(|number| shard.take(number, Some(at(number as i64 * 10)), MAX));
+    (1..=3).for_each(|number| shard.taken(number, Some(at(number as i64 * 10)), MAX));
     assert!(shard.gaps.is_empty());
     shard
 }
@@ -28,80 +56,139 @@ fn shard() -> Shard {
 #[test]
 fn a_batch_beyond_the_next_shows_a_gap_until_all_of_it_is_closed() {
     let mut shard = shard();
-    shard.take(6, Some(at(60)), MAX);
+    shard.taken(6, Some(at(60)), MAX);
     assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(30), None)]);
     let noted = shard.clone();
-    shard.take(6, Some(at(60)), MAX);
-    shard.take(2, Some(at(20)), MAX);
+    shard.taken(6, Some(at(60)), MAX);
+    shard.taken(2, Some(at(20)), MAX);
     assert_eq!(shard, noted, "twice is once");
     // A further piece of the close that batch 6 belonged to: batches 4 and 5 may hold windows of it.
-    shard.take(7, Some(at(60)), MAX);
+    shard.taken(7, Some(at(60)), MAX);
     assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(30), None)]);
-    shard.take(8, Some(at(70)), MAX);
+    shard.taken(8, Some(at(70)), MAX);
     assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(30), Some(70))]);
-    shard.take(9, Some(at(80)), MAX);
+    shard.taken(9, Some(at(80)), MAX);
     assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(30), Some(70))]);
 }
 
 #[test]
 fn of_an_unknown_shard_everything_before_the_first_batch_is_missing() {
     let mut shard = Shard::default();
-    shard.take(4, None, MAX);
-    assert_eq!(shown(&shard.gaps), [(1, 3, 3, None, None)]);
-    shard.take(5, Some(at(50)), MAX);
-    assert_eq!(shown(&shard.gaps), [(1, 3, 3, None, Some(50))]);
+    shard.taken(4, None, MAX);
+    assert_eq!(shown(&shard.gaps), [(1, 3, 3, Some(0), None)]);
+    shard.taken(5, Some(at(50)), MAX);
+    assert_eq!(shown(&shard.gaps), [(1, 3, 3, Some(0), Some(50))]);
     let mut new = Shard::default();
-    new.take(1, Some(at(10)), MAX);
+    new.taken(1, Some(at(10)), MAX);
     assert!(new.gaps.is_empty());
 }
 
 #[test]
 fn a_shard_that_says_how_many_batches_it_made_shows_a_gap_without_one() {
     let mut shard = shard();
-    shard.progress(Some(at(40)), 3, MAX);
-    shard.progress(Some(at(60)), 5, MAX);
-    assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(40), Some(60))], "nothing was missing up to 40 s");
-    shard.take(6, Some(at(70)), MAX);
-    assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(40), Some(60))], "no other gap");
-    assert_eq!(shard.number, 6);
+    shard.reported(Some(at(40)), 3, MAX);
+    shard.reported(Some(at(60)), 5, MAX);
+    assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(30), Some(60))], "where the windows of batch 4 start");
+    shard.taken(6, Some(at(70)), MAX);
+    assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(30), Some(60))], "no other gap");
+    shard.taken(7, Some(at(80)), MAX);
+    assert_eq!(shard.number, 7);
     let mut unbelieved = shard.clone();
-    unbelieved.progress(None, 8, MAX);
-    assert_eq!(shown(&unbelieved.gaps)[1], (7, 8, 2, Some(70), None));
-    unbelieved.progress(Some(at(90)), 8, MAX);
-    assert_eq!(shown(&unbelieved.gaps)[1], (7, 8, 2, Some(70), Some(90)));
+    unbelieved.reported(None, 9, MAX);
+    assert_eq!(shown(&unbelieved.gaps)[1], (8, 9, 2, Some(70), None));
+    unbelieved.reported(Some(at(90)), 9, MAX);
+    assert_eq!(shown(&unbelieved.gaps)[1], (8, 9, 2, Some(70), Some(90)));
 }
 
 #[test]
 fn what_an_older_gateway_says_of_its_watermark_moves_no_gap() {
     let mut shard = shard();
     // The store is an older copy: batches 4 to 9 are missing, and nothing shows it yet.
-    shard.progress(Some(at(90)), 0, MAX);
+    shard.reported(Some(at(90)), 0, MAX);
     assert_eq!((shard.watermark, shard.gaps.len()), (Some(at(90)), 0));
-    shard.take(10, Some(at(100)), MAX);
+    shard.taken(10, Some(at(100)), MAX);
     assert_eq!(shown(&shard.gaps), [(4, 9, 6, Some(30), None)]);
+}
+
+/// What a watermark cannot tell: windows of late readings, and such as were closed early.
+#[test]
+fn a_gap_holds_all_windows_of_the_missing_batches() {
+    let mut history = before(4);
+    let span = |from, to| Span { from: at(from), to: at(to) };
+    history.push(1, span(-4000, 40));
+    history.push(1, span(40, 900));
+    let mut shard = shard();
+    shard.take(6, Some(at(60)), &history, MAX);
+    shard.taken(7, Some(at(70)), MAX);
+    assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(-4000), Some(70))]);
+    assert_eq!(shard.gaps[0].shown().to, Some(at(900)));
+    let restored = Vec::<Shard>::restore(vec![shard.clone()].record());
+    assert_eq!(restored, Some(vec![shard]));
+}
+
+/// An earlier version, or a gateway that lost its journal: nothing before the gap is known to be there.
+#[test]
+fn a_gateway_that_does_not_say_what_is_missing_may_lack_anything() {
+    let mut shard = shard();
+    shard.take(6, Some(at(60)), &History::default(), MAX);
+    assert_eq!(shown(&shard.gaps), [(4, 5, 2, None, None)]);
+    let mut half = before(6);
+    half.forget();
+    half.push(1, Span { from: at(40), to: at(50) });
+    let mut other = Shard { number: 3, ..Shard::default() };
+    other.take(6, Some(at(60)), &half, MAX);
+    assert_eq!(shown(&other.gaps)[0].3, None, "of batch 4 nothing is said");
+}
+
+/// Of a gateway whose report is heard before its batches, and after a restart behind them.
+#[test]
+fn what_is_lost_does_not_depend_on_the_order_of_report_and_batches() {
+    let (mut first, mut last) = (shard(), shard());
+    first.reported(Some(at(40)), 50, MAX);
+    assert_eq!(batches(&first.gaps), 47);
+    for shard in [&mut first, &mut last] {
+        shard.taken(4, Some(at(50)), MAX);
+        shard.taken(6, Some(at(60)), MAX);
+        shard.taken(6, Some(at(60)), MAX);
+    }
+    last.reported(Some(at(60)), 50, MAX);
+    assert_eq!((batches(&first.gaps), batches(&last.gaps)), (45, 45), "4 and 6 came");
+    for number in 7..=50 {
+        first.taken(number, Some(at(number as i64 * 10)), MAX);
+    }
+    assert_eq!(batches(&first.gaps), 1);
+    let mut all = shard();
+    all.reported(Some(at(30)), 5, MAX);
+    (4..=5).for_each(|number| all.taken(number, Some(at(number as i64 * 10)), MAX));
+    assert!(all.gaps.is_empty(), "all of them came");
+    all.gaps.push(ShardGap::unknown(Some(at(20))));
+    all.reported(Some(at(50)), 6, MAX);
+    all.gaps = merge(std::mem::take(&mut all.gaps), 1);
+    all.taken(6, Some(at(60)), MAX);
+    assert_eq!(shown(&all.gaps), [(0, 6, 0, None, Some(50))], "what is not known stays");
 }
 
 #[test]
 fn gaps_that_touch_become_one_and_the_nearest_do_beyond_the_bound() {
     let mut shard = shard();
-    shard.take(5, Some(at(50)), MAX);
-    shard.take(7, Some(at(70)), MAX);
-    shard.take(9, Some(at(90)), MAX);
-    shard.take(10, Some(at(100)), MAX);
+    shard.taken(5, Some(at(50)), MAX);
+    shard.taken(7, Some(at(70)), MAX);
+    shard.taken(9, Some(at(90)), MAX);
+    shard.taken(10, Some(at(100)), MAX);
     assert_eq!(shown(&shard.gaps), [(4, 8, 3, Some(30), Some(100))]);
 
-    let mut many = Shard::default();
-    let mut number = 0;
-    for step in 1..200 {
+    let (mut many, mut history, mut closed) = (Shard::default(), History::default(), at(0));
+    for number in 1..800_i64 {
         // Three batches, then one is missing; the stretches between grow.
-        for _ in 0..3 {
-            number += 1;
-            many.take(number, Some(at(number as i64 * 10 + step * step)), 5);
+        let (from, step) = (closed, number / 4);
+        closed = at(number * 10 + step * step);
+        if number % 4 != 0 {
+            many.take(number as u64, Some(closed), &history, 5);
         }
-        number += 1;
+        history.push(1, Span { from, to: closed });
     }
     assert_eq!(many.gaps.len(), 5);
-    assert_eq!(batches(&many.gaps), 198);
+    assert_eq!(batches(&many.gaps), 199);
     assert!(many.gaps.windows(2).all(|pair| pair[0].gap.to < pair[1].gap.from), "{:?}", many.gaps);
     assert_eq!(many.gaps[0].first, 4, "the nearest, which are the oldest here, have become one");
 }
@@ -115,6 +202,7 @@ fn a_full_record_of_gaps_is_kept_in_one_piece() {
             first: (1 << 48) - n,
             last: 1 << 48,
             noticed: Some(Timestamp::MIN),
+            end: Some(Timestamp::MIN),
             gap: Gap { from: Some(Timestamp::MIN), to: Some(Timestamp::MIN), batches: 1 << 48 },
         };
         let full = Shard {
@@ -135,12 +223,12 @@ fn a_full_record_of_gaps_is_kept_in_one_piece() {
 #[test]
 fn records_keep_gaps_and_older_ones_have_none() {
     let mut with_gaps = shard();
-    with_gaps.take(6, Some(at(60)), MAX);
-    with_gaps.take(7, Some(at(70)), MAX);
-    with_gaps.progress(Some(at(80)), 0, MAX);
-    with_gaps.take(9, Some(at(90)), MAX);
+    with_gaps.taken(6, Some(at(60)), MAX);
+    with_gaps.taken(7, Some(at(70)), MAX);
+    with_gaps.reported(Some(at(80)), 0, MAX);
+    with_gaps.taken(9, Some(at(90)), MAX);
     let mut never_whole = Shard::default();
-    never_whole.progress(Some(at(10)), 0, MAX);
+    never_whole.reported(Some(at(10)), 0, MAX);
     let shards = vec![with_gaps, Shard::default(), never_whole];
     assert_eq!(Vec::<Shard>::restore(shards.record()), Some(shards));
     // As of before there were gaps: one shard, number 3, watermark of 1 ns.
@@ -149,21 +237,27 @@ fn records_keep_gaps_and_older_ones_have_none() {
     let restored = Vec::<Shard>::restore(record).unwrap();
     let time = Some(Timestamp::from_nanos(1));
     assert_eq!(restored, [Shard { number: 3, watermark: time, whole_to: time, ..Shard::default() }]);
+    // As of before gaps said which windows are missing: batch 4, from 1 ns to 2 ns.
+    let older = [0x0a, 12, 0x08, 5, 0x22, 8, 0x08, 4, 0x18, 1, 0x20, 2, 0x28, 4];
+    let record = crate::store::records::shards::ShardsRecord::decode(older.as_slice()).unwrap();
+    let restored = Vec::<Shard>::restore(record).unwrap();
+    assert_eq!(restored[0].gaps[0].gap.from, None, "it took the watermark for the start");
+    assert_eq!(restored[0].gaps[0].gap.to, Some(Timestamp::from_nanos(2)));
 }
 
 #[test]
 fn a_catalog_tells_what_is_missing_of_all_shards_and_epochs_of_a_gateway() {
     let mut catalog = Catalog::default();
     let old = catalog.take_origin(&origin("g", 1));
-    catalog.advance(old, 0, 1, Some(at(10)));
-    catalog.advance(old, 0, 4, Some(at(40)));
-    catalog.progress(old, 0, Some(at(40)), 4);
-    catalog.advance(old, 1, 1, Some(at(20)));
-    catalog.advance(old, 1, 3, Some(at(50)));
-    catalog.advance(old, 1, 4, Some(at(60)));
+    catalog.advance(old, 0, 1, Some(at(10)), &History::default());
+    catalog.advance(old, 0, 4, Some(at(40)), &History::default());
+    catalog.progress(old, &report(Some(at(40)), 4));
+    catalog.advance(old, 1, 1, Some(at(20)), &History::default());
+    catalog.advance(old, 1, 3, Some(at(50)), &History::default());
+    catalog.advance(old, 1, 4, Some(at(60)), &History::default());
     let new = catalog.take_origin(&origin("g", 2));
-    catalog.advance(new, 0, 2, Some(at(100)));
-    catalog.progress(new, 0, Some(at(110)), 2);
+    catalog.advance(new, 0, 2, Some(at(100)), &History::default());
+    catalog.progress(new, &report(Some(at(110)), 2));
     catalog.take_origin(&origin("h", 1));
     assert_eq!(catalog.lost_batches, 4);
     let entries = catalog.gateway_entries_from(0).entries;
@@ -188,11 +282,11 @@ fn damage_makes_everything_up_to_now_doubtful() {
     let mut catalog = Catalog::default();
     let number = catalog.take_origin(&origin("g", 1));
     for shard in 0..2 {
-        catalog.advance(number, shard, 1, Some(at(10)));
+        catalog.advance(number, shard, 1, Some(at(10)), &History::default());
     }
     catalog.doubt_all();
     for shard in 0..2 {
-        catalog.advance(number, shard, 2, Some(at(20)));
+        catalog.advance(number, shard, 2, Some(at(20)), &History::default());
     }
     let damaged = vec![Gap { from: None, to: Some(at(10)), batches: 0 }];
     assert_eq!((catalog.gateway_entries_from(0).entries[0].gaps.clone(), catalog.lost_batches), (damaged, 0));
@@ -207,8 +301,8 @@ fn times_ahead_of_the_clock_are_taken_back_and_the_right_folder_is_the_present_o
     far.epoch_created_ms = at(9_000_000).as_millis();
     let (right, wrong) = (catalog.take_origin(&origin("g", 9)), catalog.take_origin(&far));
     for shard in 0..2 {
-        catalog.advance(right, shard, 1, Some(at(100)));
-        catalog.advance(wrong, shard, 1, Some(at(9_000_000)));
+        catalog.advance(right, shard, 1, Some(at(100)), &History::default());
+        catalog.advance(wrong, shard, 1, Some(at(9_000_000)), &History::default());
     }
     assert_eq!(catalog.gateway_entries_from(0).entries[0].origin.epoch, 7);
     catalog.dirty = crate::store::catalog::Dirty::default();

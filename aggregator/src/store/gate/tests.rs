@@ -7,7 +7,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 
 use super::super::{
     Delivered, EmbeddedStore, Origin, RunDelivered, Store, StoreError, previous_runs,
-    testing::{Model, batch, content, entry, open, origin},
+    testing::{Model, batch, content, entry, open, origin, report_of},
 };
 
 fn run(run: u64, previous_run: u64) -> Origin {
@@ -41,7 +41,7 @@ async fn only_the_run_that_began_last_delivers() {
     );
     let live = store.put(&old, batch(0, 0, vec![entry(0, 9, 9, 9)]), false).await;
     assert!(matches!(live, Err(StoreError::Superseded)), "{live:?}");
-    let progress = store.progress(&old, 0, Some(super::super::testing::at(50)), 0);
+    let progress = store.progress(&old, &report_of(0, Some(super::super::testing::at(50)), 0));
     assert!(matches!(progress, Err(StoreError::Superseded)), "{progress:?}");
     assert_eq!(store.gateways()[0].watermark, None, "a run that is over says nothing about now");
     store.begin(&old).await.unwrap();
@@ -76,7 +76,7 @@ async fn an_epoch_that_delivers_nothing_is_forgotten_and_one_that_delivers_keeps
     for epoch in 1..=1_000 {
         store.attach(&other(epoch));
         store.begin(&other(epoch)).await.unwrap();
-        store.progress(&other(epoch), 0, Some(at(50)), 0).unwrap();
+        store.progress(&other(epoch), &report_of(0, Some(at(50)), 0)).unwrap();
         store.detach(&other(epoch));
     }
     assert_eq!(store.stats().epochs, 0);
@@ -84,7 +84,7 @@ async fn an_epoch_that_delivers_nothing_is_forgotten_and_one_that_delivers_keeps
     assert_eq!(crate::store::inner::lock(&store.inner.gate).newest.len(), 0);
     let last = other(1_000);
     for shard in 0..2 {
-        store.progress(&last, shard, Some(at(60)), 3).unwrap();
+        store.progress(&last, &report_of(shard, Some(at(60)), 3)).unwrap();
     }
     let said = &store.gateways()[0];
     assert_eq!((said.origin.epoch, said.watermark, said.gaps.len()), (1_000, Some(at(60)), 1));
@@ -102,7 +102,7 @@ async fn an_epoch_that_delivers_nothing_is_forgotten_and_one_that_delivers_keeps
     store.begin(&newer).await.unwrap();
     assert_eq!(store.gateways()[0].watermark, Some(at(60)));
     for shard in 0..2 {
-        store.progress(&newer, shard, Some(at(90)), 0).unwrap();
+        store.progress(&newer, &report_of(shard, Some(at(90)), 0)).unwrap();
     }
     let shown = &store.gateways()[0];
     assert_eq!((shown.origin.epoch, shown.watermark), (2_000, Some(at(90))));

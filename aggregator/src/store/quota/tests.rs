@@ -149,7 +149,8 @@ fn what_one_gateway_was_granted_no_other_takes() {
     assert_eq!(quota.budget(&both, first, 1), 2);
     assert_eq!(quota.fits(&both, second, 8), Ok(()));
     let refused = quota.fits(&both, second, 9).unwrap_err();
-    let wanted = "no room for 9 new series: 0 of 10 of site berlin are there, 2 are promised to other gateways; raise series_per_site_max or forget series";
+    let wanted = "no room for 9 new series: site berlin may have 10 series and has 0, 2 more are promised to other gateways; \
+                  raise series_per_site_max to 11 or more, or forget series";
     assert_eq!(refused, wanted);
     assert_eq!(quota.fits(&both, first, 10), Ok(()), "its own grant is its own");
 }
@@ -163,7 +164,9 @@ fn series_on_their_way_count_once_and_until_they_arrive() {
     quota.reserve(of, &keys);
     assert!(quota.is_coming(of, &keys[0]) && !quota.is_coming(&ids()[1], &keys[0]));
     assert_eq!(quota.fits(&[], of, 1), Ok(()));
-    assert!(quota.fits(&[], of, 2).unwrap_err().contains("2 of 3 of gateway berlin/g1"));
+    assert!(
+        quota.fits(&[], of, 2).unwrap_err().contains("gateway berlin/g1 may have 3 series and has 2; raise")
+    );
     quota.arrived(of, &keys);
     assert_eq!(quota.fits(&[], of, 3), Ok(()));
     let held = [Usage { gateway: of, held: 2, forgotten: 0 }];
@@ -180,7 +183,8 @@ fn a_new_folder_may_have_the_names_of_the_lost_one() {
     // A store that held more than its bound from the beginning keeps it.
     let over = [Usage { gateway: of, held: 12, forgotten: 0 }];
     assert_eq!(quota.budget(&over, of, 2), 12);
-    assert!(quota.fits(&over, of, 1).is_err());
+    let refused = quota.fits(&over, of, 1).unwrap_err();
+    assert!(refused.contains("may have 10 series and has 12; raise series_per_gateway_max to 13 or more"));
     assert_eq!(quota.fits(&over, of, 0), Ok(()));
 }
 
@@ -202,7 +206,7 @@ fn a_bound_that_is_nearly_full_is_reported_once() {
     let news = warn(&mut quota, 9);
     assert_eq!(news.len(), 1);
     assert!(
-        news[0].starts_with("9 of 10 series of gateway berlin/g1")
+        news[0].starts_with("gateway berlin/g1 has 9 series of the 10 that it may have")
             && news[0].contains("series_per_gateway_max")
     );
     assert!(warn(&mut quota, 10).is_empty(), "told already");

@@ -43,6 +43,12 @@ struct GapRecord {
     to: Option<i64>,
     #[prost(sint64, optional, tag = "6")]
     noticed: Option<i64>,
+    #[prost(sint64, optional, tag = "7")]
+    end: Option<i64>,
+    /// `from` is where the first missing window starts. Versions before took the watermark for it, and late windows may be missing
+    /// before that: so it is not known.
+    #[prost(bool, tag = "8")]
+    starts: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -73,6 +79,8 @@ impl Stored for Vec<Shard> {
             from: nanos(gap.gap.from),
             to: nanos(gap.gap.to),
             noticed: nanos(gap.noticed),
+            end: nanos(gap.end),
+            starts: true,
         };
         let run = |RunDelivered { run, previous, number }| {
             let previous = previous.into_iter().take_while(|run| *run != 0).collect();
@@ -94,7 +102,8 @@ impl Stored for Vec<Shard> {
             first: gap.first,
             last: gap.last,
             noticed: time(gap.noticed),
-            gap: Gap { from: time(gap.from), to: time(gap.to), batches: gap.batches },
+            end: time(gap.end),
+            gap: Gap { from: time(gap.from.filter(|_| gap.starts)), to: time(gap.to), batches: gap.batches },
         };
         let run = |RunRecord { run, previous, number }| RunDelivered {
             run,

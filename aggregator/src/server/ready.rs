@@ -1,0 +1,89 @@
+//! Whether the aggregator does its work, as `/readyz`, `/healthz` and the gRPC health service say it.
+
+use std::{sync::Arc, time::Duration};
+
+use catchment_settings::{http::Endpoints, supervise::Supervisor};
+use tokio::sync::watch;
+
+use super::services::Health;
+use crate::{conditions, metrics::Metrics, store::Store};
+
+/// The condition of a data folder that is not what it was.
+const FOLDER_GONE: &str = "folder_gone";
+/// How often the health service is brought in line.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+
+/// What the answers are made of.
+#[derive(Clone)]
+pub(super) struct State {
+    metrics: Arc<Metrics>,
+    store: Arc<dyn Store>,
+    supervisor: Arc<Supervisor>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl State {
+    pub(super) fn new(
+        metrics: &Arc<Metrics>,
+        store: &Arc<dyn Store>,
+        supervisor: &Arc<Supervisor>,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        let (metrics, store, supervisor) = (Arc::clone(metrics), Arc::clone(store), Arc::clone(supervisor));
+        Self { metrics, store, supervisor, stopping }
+    }
+
+    /// The store, or a task without which there is no aggregator, has failed.
+    fn healthy(&self) -> Result<(), String> {
+        if let Some(gone) = self.store.gone() {
+            self.metrics.conditions.set(FOLDER_GONE, Some(gone.to_string()));
+        }
+        match (self.store.poisoned(), self.supervisor.failure()) {
+            (Some(reason), _) => Err(format!("the store has failed: {reason}")),
+            (None, Some(reason)) => Err(reason.to_string()),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Everything that keeps work away, a line each: also while it stops, why it does.
+    fn ready(&self) -> Result<(), String> {
+        let mut lines: Vec<String> = self.healthy().err().into_iter().collect();
+        // Behind the look at the store, which may raise one.
+        lines.extend(self.metrics.conditions.ready().err());
+        lines.extend(self.stopping.borrow().then(|| "stopping".to_owned()));
+        if lines.is_empty() { Ok(()) } else { Err(lines.join("\n")) }
+    }
+
+    /// The plain HTTP endpoint.
+    pub(super) fn endpoints(&self) -> Endpoints {
+        let [shown, healthy, ready] = [self.clone(), self.clone(), self.clone()];
+        let counted = Arc::clone(&self.metrics);
+        Endpoints {
+            closed: Arc::new(move |reason| Metrics::count(&counted.http_closed, reason)),
+            metrics: Arc::new(move || {
+                let _ = shown.healthy();
+                shown.metrics.encode()
+            }),
+            healthy: Arc::new(move || healthy.healthy()),
+            ready: Arc::new(move || ready.ready()),
+        }
+    }
+
+    /// Looks for conditions, and keeps the health service in line; never ends.
+    pub(super) async fn watch(&self, health: Health, queries_full: impl Fn() -> bool) {
+        let conditions = &self.metrics.conditions;
+        tokio::join!(conditions::watch(&self.store, queries_full, conditions), self.follow(&health));
+    }
+
+    /// Keeps the health service in line with `/readyz`.
+    async fn follow(&self, health: &Health) {
+        let mut serving = true;
+        loop {
+            if serving != self.ready().is_ok() {
+                serving = !serving;
+                health.set(serving).await;
+            }
+            tokio::time::sleep(FOLLOW_EVERY).await;
+        }
+    }
+}

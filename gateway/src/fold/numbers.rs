@@ -1,0 +1,48 @@
+//! Numbers of batches, and which times the batches cover: so that an aggregator that lost some knows what is missing.
+
+use std::sync::Arc;
+
+use catchment_partial::Timestamp;
+use catchment_proto::{History, Span};
+
+use super::{entry::NumbersEntry, state::State};
+
+impl State {
+    /// Number that the next batch gets.
+    pub fn next_batch(&self) -> u64 {
+        self.next_batch
+    }
+
+    /// Which times the batches before that cover, as far as it is known.
+    pub fn history(&self) -> &Arc<History> {
+        &self.history
+    }
+
+    /// So many batches get numbers from `first` on, and cover a time; answers what is known of those before. Numbers that are left
+    /// out may have been used by batches of which the journal knows nothing more, and a damaged journal may have lost what batches
+    /// held: then nothing is known.
+    pub(super) fn numbered(&mut self, first: u64, batches: u64, span: Option<Span>) -> Arc<History> {
+        let history = Arc::make_mut(&mut self.history);
+        if first != self.next_batch || self.damaged {
+            history.forget();
+        }
+        let before = Arc::clone(&self.history);
+        let next = first.saturating_add(batches);
+        let history = Arc::make_mut(&mut self.history);
+        match span {
+            Some(span) if next > self.next_batch && !self.damaged => history.push(batches, span),
+            _ => history.forget(),
+        }
+        self.next_batch = self.next_batch.max(next);
+        before
+    }
+
+    pub(super) fn skip_to(&mut self, entry: &NumbersEntry) {
+        if entry.next_batch <= self.next_batch {
+            return;
+        }
+        let (from, to) = (Timestamp::from_nanos(entry.from_ns), Timestamp::from_nanos(entry.to_ns));
+        let span = (entry.again > 0).then_some(Span { from, to });
+        self.numbered(entry.next_batch.saturating_sub(entry.again), entry.again, span);
+    }
+}

@@ -1,0 +1,176 @@
+//! Which times the batches of a shard cover, so that an aggregator that lost some of them knows what is missing. Pure.
+//!
+//! A watermark does not tell: batches also hold windows of late readings, far before it, and windows that were closed early,
+//! after it. The gateway keeps the least start and the greatest end of the windows of each batch, in ranges of batches: single
+//! ones at the end, longer ones further back, at most [`RANGES_MAX`]. What it says of some batches is never less than what they
+//! hold, and may be more: all of the ranges that they touch.
+
+use catchment_partial::{Timestamp, Width, Window};
+
+use crate::wire;
+
+/// Most ranges that are kept.
+pub const RANGES_MAX: usize = 32;
+/// Most ranges that are read: a later version may keep more.
+const READ_MAX: usize = 64;
+
+/// A stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its start.
+    pub from: Timestamp,
+    /// Its end.
+    pub to: Timestamp,
+}
+
+impl Span {
+    /// From the least start of some windows to their greatest end; `None`: there are none.
+    pub fn over(windows: impl Iterator<Item = Window>) -> Option<Self> {
+        windows.map(|window| Self { from: window.start(), to: window.end() }).reduce(Self::join)
+    }
+
+    /// The least stretch that holds both.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        Self { from: self.from.min(other.from), to: self.to.max(other.to) }
+    }
+}
+
+/// Batches one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range {
+    batches: u64,
+    span: Span,
+}
+
+/// What is known of the batches of a shard up to one of them; the oldest may be unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// Without holes, the oldest first.
+    ranges: Vec<Range>,
+}
+
+/// A history that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HistoryError {
+    /// Columns of different length.
+    #[error("the columns of a history differ in length")]
+    Columns,
+    /// More ranges than are read.
+    #[error("a history of {0} ranges, at most {READ_MAX} are allowed")]
+    TooMany(usize),
+    /// The unit of its times.
+    #[error("the unit of a history's times is 0")]
+    Unit,
+}
+
+impl History {
+    /// So many batches follow, which cover this time.
+    pub fn push(&mut self, batches: u64, span: Span) {
+        if batches == 0 {
+            return;
+        }
+        self.ranges.push(Range { batches, span });
+        if self.ranges.len() > RANGES_MAX {
+            self.coarsen();
+        }
+    }
+
+    /// Batches follow of which nothing is known: so nothing is of all that there were.
+    pub fn forget(&mut self) {
+        self.ranges.clear();
+    }
+
+    /// What the last so many batches cover, or more; `None`: not known.
+    pub fn of_last(&self, batches: u64) -> Option<Span> {
+        let (mut counted, mut span) = (0_u64, None);
+        for range in self.ranges.iter().rev() {
+            span = Some(span.map_or(range.span, |span: Span| span.join(range.span)));
+            counted = counted.saturating_add(range.batches);
+            if counted >= batches {
+                return span;
+            }
+        }
+        None
+    }
+
+    /// Makes one range of those two neighbours that are shortest together for how far they are back.
+    fn coarsen(&mut self) {
+        let (mut after, mut best) = (0_u64, None::<(usize, u64, u64)>);
+        for (at, pair) in self.ranges.windows(2).enumerate().rev() {
+            let [older, newer] = pair else { continue };
+            let together = older.batches.saturating_add(newer.batches);
+            let is_less = |(_, least, back): &(usize, u64, u64)| {
+                // together / (after + 1) < least / (back + 1), without fractions.
+                u128::from(together) * (u128::from(*back) + 1) < u128::from(*least) * (u128::from(after) + 1)
+            };
+            if best.as_ref().is_none_or(is_less) {
+                best = Some((at, together, after));
+            }
+            after = after.saturating_add(newer.batches);
+        }
+        let Some((at, batches, _)) = best else { return };
+        let newer = self.ranges.remove(at + 1);
+        if let Some(older) = self.ranges.get_mut(at) {
+            *older = Range { batches, span: older.span.join(newer.span) };
+        }
+    }
+
+    /// As it travels, with times in this unit: rounded so that they cover no less. `None`: nothing is known.
+    pub fn wire(&self, unit: Width) -> Option<wire::BatchHistory> {
+        let mut message = wire::BatchHistory { unit_ms: unit.as_millis(), ..wire::BatchHistory::default() };
+        let mut before = 0;
+        for Range { batches, span } in self.ranges.iter().rev() {
+            let from = span.from.as_nanos().div_euclid(unit.as_nanos());
+            let to = span.to.as_nanos().div_euclid(unit.as_nanos());
+            let to = to + i64::from(span.to.as_nanos().rem_euclid(unit.as_nanos()) > 0);
+            message.batches.push(*batches);
+            message.from.push(from - before);
+            message.length.push(to.abs_diff(from));
+            before = from;
+        }
+        (!self.ranges.is_empty()).then_some(message)
+    }
+
+    /// Reads a message; nothing is known without one.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn read(message: Option<&wire::BatchHistory>) -> Result<Self, HistoryError> {
+        let Some(message) = message else { return Ok(Self::default()) };
+        let wire::BatchHistory { batches, from, length, unit_ms } = message;
+        if batches.len() > READ_MAX {
+            return Err(HistoryError::TooMany(batches.len()));
+        }
+        if batches.len() != from.len() || batches.len() != length.len() {
+            return Err(HistoryError::Columns);
+        }
+        if *unit_ms == 0 {
+            return Err(HistoryError::Unit);
+        }
+        // Rounding may have gone a little beyond the times that there are; a sender that says less than nothing says all.
+        let time = |units: i128| {
+            let nanos = units.saturating_mul(i128::from(*unit_ms) * 1_000_000);
+            Timestamp::from_nanos(nanos.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
+        };
+        let mut start = 0_i128;
+        let columns = batches.iter().zip(from).zip(length);
+        let mut ranges: Vec<Range> = columns
+            .map(|((batches, step), length)| {
+                start += i128::from(*step);
+                let span = Span { from: time(start), to: time(start + i128::from(*length)) };
+                Range { batches: *batches, span }
+            })
+            .collect();
+        ranges.reverse();
+        Ok(Self { ranges })
+    }
+
+    /// About what it takes in memory beside itself, bytes.
+    pub fn memory(&self) -> usize {
+        self.ranges.len() * size_of::<Range>()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+//! What batches say of those before them, against what those held.
+
+use std::collections::BTreeMap;
+
+use catchment_gateway::cut;
+use catchment_proto::{
+    History, Span,
+    wire::{self, deliver_request::Kind},
+};
+
+/// Batches that are looked at behind each: the older ones were when they were newer.
+const LOOK_BACK: usize = 64;
+
+/// The times that batches cover, by site and epoch, then by number.
+#[derive(Debug, Default)]
+pub struct Histories(BTreeMap<(usize, u64), BTreeMap<u64, Span>>);
+
+impl Histories {
+    /// A message leaves a gateway.
+    ///
+    /// # Errors
+    /// It says less of an earlier batch than that held.
+    pub fn note(&mut self, site: usize, epoch: u64, message: &wire::DeliverRequest) -> Result<(), String> {
+        let Some(Kind::Batch(batch)) = message.kind.as_ref() else { return Ok(()) };
+        let Some(span) = cut::span(batch).filter(|_| !batch.live) else { return Ok(()) };
+        let history = History::read(batch.history.as_ref()).map_err(|error| error.to_string())?;
+        let known = self.0.entry((site, epoch)).or_default();
+        for (number, held) in known.range(..batch.number).rev().take(LOOK_BACK) {
+            let said = history.of_last(batch.number - number);
+            if said.is_some_and(|said| said.join(*held) != said) {
+                return Err(format!(
+                    "batch {} says that those from {number} on cover {said:?}, but that one held {held:?}",
+                    batch.number
+                ));
+            }
+        }
+        known.insert(batch.number, span);
+        Ok(())
+    }
+}
