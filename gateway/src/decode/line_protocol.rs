@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use self::parse::Line;
 use super::{Decoded, Limits, Lines, Next, decimal, excerpt, lines, names, sink::Sink};
-use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind};
+use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind, spelled::NameKind};
 
 /// Unit of the times at the end of lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +149,9 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
             return Ok(());
         }
     };
+    line.tags.iter().zip(&tags).for_each(|((written, _), (name, _))| {
+        sink.spelled(NameKind::Label, written, name);
+    });
     sink.begin_moment();
     if let Some(key) = known::series_key(text.trim_ascii().as_bytes()) {
         sink.begin_shape(Kind::LineProtocol, key);
@@ -156,7 +159,8 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
     let mut metric = String::with_capacity(64);
     push_identifier(&mut metric, line.measurement);
     metric.push('_');
-    let prefix = metric.len();
+    let mut written = format!("{}_", line.measurement);
+    let (prefix, written_prefix) = (metric.len(), written.len());
     for (name, value) in &line.fields {
         if sink.admit(1) == 0 {
             continue;
@@ -166,6 +170,11 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
         match parse::number(value) {
             Ok(number) => {
                 let series = sink.take(&metric, &labels, time, number);
+                if series.is_some() {
+                    written.truncate(written_prefix);
+                    written.push_str(name);
+                    sink.spelled(NameKind::Metric, &written, &metric);
+                }
                 if let Some(series) = series.filter(|_| !name.contains('\\')) {
                     sink.learn(name, series);
                 }

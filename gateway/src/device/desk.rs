@@ -3,8 +3,9 @@
 //! Pure but for the shard, which is an argument: the simulation drives the same code.
 
 mod admission;
+mod spelled;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use catchment_journal::{Disk, Position};
 use catchment_proto::{Labels, MetricName, Name};
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     fold::{ClientEntry, IntakeEntry},
-    intake::{Head, Intake, Mark, Reading, Reason, Refusal},
+    intake::{Head, Intake, Mark, Reading, Reason, Refusal, spelled::Spellings},
     metrics::Metrics,
     mqtt::connection::Open,
     shard::{SeriesFull, Shard, Wait},
@@ -137,13 +138,26 @@ pub struct Desk {
     sessions: Vec<Session>,
     sessions_max: usize,
     series_max: usize,
+    spellings: Spellings,
+    /// A session that was silent for less counts as alive: one that was displaced after half of it has proven to be.
+    silent_for: Duration,
     metrics: Arc<Metrics>,
 }
 
 impl Desk {
     /// A device that is not connected yet.
     pub fn new(name: Name, sessions_max: usize, series_max: usize, metrics: Arc<Metrics>) -> Self {
-        Self { name, index: None, sessions: Vec::new(), sessions_max, series_max, metrics }
+        let (spellings, silent_for) = (Spellings::default(), Duration::ZERO);
+        Self {
+            name,
+            index: None,
+            sessions: Vec::new(),
+            sessions_max,
+            series_max,
+            spellings,
+            silent_for,
+            metrics,
+        }
     }
 
     /// A session has ended.
@@ -242,6 +256,7 @@ impl Desk {
             client.settle(changed);
         }
         session.series.trim(self.series_max.max(1));
+        self.note_spelled(&intake.spelled);
         self.metrics.readings.inc_by(taken);
         self.metrics.messages.inc_by(intake.heads.len() as u64 - duplicates);
         if duplicates > 0 {
