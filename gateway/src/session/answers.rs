@@ -1,7 +1,7 @@
 //! What goes back to the device, in order: acknowledgements once they are durable, welcomes, refusals.
 //!
 //! Bounded: acknowledgements behind one another become one, and who makes any other answer waits for room first
-//! ([`super::room`]).
+//! (see `room`).
 
 use std::{
     cell::{Cell, RefCell},
