@@ -1,7 +1,6 @@
 //! The program `catchment-aggregator`: flags, logging, signals, exit status. The work is in the library.
 
 use std::{
-    io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -12,7 +11,7 @@ use catchment_aggregator::{
     inspect::{adopt_text, repair_text, verify_text},
     store,
 };
-use catchment_settings::{Sources, exit, layered, logging, parse, shutdown_signal};
+use catchment_settings::{Sources, exit, layered, logging, output, parse, shutdown_signal};
 use clap::{Parser, Subcommand};
 
 /// Takes partials from gateways, stores them, answers queries
@@ -109,7 +108,7 @@ fn serve(cli: &Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
     let config = Config::try_from(options).map_err(|error| sources.blame(Some(error.key()), error))?;
     if cli.check_config {
         check(&config).map_err(cannot_start)?;
-        println!("configuration ok");
+        output::print("configuration ok\n")?;
         return Ok(ExitCode::SUCCESS);
     }
     let runtime =
@@ -126,10 +125,7 @@ fn serve(cli: &Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
         if let Some(http) = aggregator.http_addr() {
             tracing::info!(%http, "metrics and probes");
         }
-        let mut out = std::io::stdout();
-        writeln!(out, "ready {}", aggregator.local_addr())
-            .and_then(|()| out.flush())
-            .context("standard output")?;
+        output::print(format_args!("ready {}\n", aggregator.local_addr()))?;
         // Awaited outside of the event: a log filter that leaves the event out does not evaluate its fields.
         let stop = async {
             let signal = signal.await;
@@ -146,18 +142,18 @@ fn serve(cli: &Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
 fn verify(data: &Path) -> anyhow::Result<ExitCode> {
     logging::init(None, logging::LogFormat::Text)?;
     let report = store::verify(data)?;
-    print!("{}", verify_text(&report));
+    output::print(verify_text(&report))?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn adopt(data: &Path, identity: &Path, force: bool) -> anyhow::Result<ExitCode> {
     logging::init(None, logging::LogFormat::Text)?;
-    print!("{}", adopt_text(data, identity, force)?);
+    output::print(adopt_text(data, identity, force)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn repair(data: &Path) -> anyhow::Result<ExitCode> {
     logging::init(None, logging::LogFormat::Text)?;
-    print!("{}", repair_text(&store::repair(data)?));
+    output::print(repair_text(&store::repair(data)?))?;
     Ok(ExitCode::SUCCESS)
 }

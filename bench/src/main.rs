@@ -1,6 +1,8 @@
 //! The program `catchment-bench`: loads for the release programs, the references they are measured against, and the
 //! run that puts both together. `cargo xtask bench` builds everything and calls it.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a tool of the project itself
+
 mod cpu;
 mod figures;
 mod load;

@@ -31,7 +31,7 @@ pub use bulk::{BulkReport, read_rows};
 pub use inspect::inspect;
 pub use issue::{IssueRequest, IssuedPaths};
 pub use ledger::{Entry, History, Issued};
-pub use list::{ListedCertificate, Status, list_json, list_table};
+pub use list::{ListedCertificate, Status, list, list_json, list_table};
 pub use profile::{CRL_DAYS, DAYS_MAX, Host, HostError, ROOT_DAYS, default_days};
 pub use revoke::{RevokeReport, RevokeWhat};
 
@@ -39,7 +39,7 @@ pub use crate::files::FileError;
 use crate::{
     Identity, IdentityError, Serial, TrustDomain, certificate,
     files::{self, PRIVATE, PUBLIC},
-    folder::{CA_FILE, CRL_FILE},
+    folder::{CA_FILE, CRL_FILE, pem_reason},
 };
 use ledger::Ledger;
 use profile::{BACK_DATED, Validity};
@@ -220,7 +220,7 @@ impl Authority {
         let content = |path: &Path, reason: String| AuthorityError::Content { path: path.to_owned(), reason };
         let root_pem = files::read_text(&ca_path, PEM_BYTES_MAX)?;
         let root_der = CertificateDer::from_pem_slice(root_pem.as_bytes())
-            .map_err(|error| content(&ca_path, format!("no certificate in PEM: {error}")))?;
+            .map_err(|error| content(&ca_path, format!("no certificate in PEM: {}", pem_reason(&error))))?;
         let identity = |error| AuthorityError::Identity { path: ca_path.clone(), error };
         let root = certificate::parse(&root_der).map_err(identity)?;
         let uri = certificate::single_uri(&root).map_err(identity)?;
@@ -281,12 +281,7 @@ impl Authority {
 
     /// The current revocation list, if there is one.
     fn crl_pem(&self) -> Result<Option<Vec<u8>>, AuthorityError> {
-        let path = self.dir.join(CRL_FILE);
-        match fs::read(&path) {
-            Ok(content) => Ok(Some(content)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(FileError { action: "read", path, error }.into()),
-        }
+        crl_pem(&self.dir)
     }
 
     /// Dates of a leaf. A default that would outlive the root is cut to the root's end and told by `note`; an
@@ -314,6 +309,16 @@ impl Authority {
             validity.not_after = self.root_end;
         }
         Ok(validity)
+    }
+}
+
+/// The current revocation list of a PKI folder, if there is one.
+fn crl_pem(dir: &Path) -> Result<Option<Vec<u8>>, AuthorityError> {
+    let path = dir.join(CRL_FILE);
+    match fs::read(&path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FileError { action: "read", path, error }.into()),
     }
 }
 

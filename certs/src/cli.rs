@@ -8,6 +8,7 @@ mod run;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use catchment_proto::id::Name;
+use catchment_settings::output;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
@@ -273,14 +274,17 @@ pub fn main() -> ExitCode {
         Ok((cli, _)) => cli,
         Err(error) => return catchment_settings::exit::report(&error),
     };
+    let say = |message: &str| {
+        output::say(format_args!("error: {}", catchment_settings::text::one_line(message)));
+    };
     match run::run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(run::Failure::Usage(message)) => {
-            eprintln!("error: {}", catchment_settings::text::one_line(&message));
+            say(&message);
             ExitCode::from(2)
         }
         Err(run::Failure::Failed(message)) => {
-            eprintln!("error: {}", catchment_settings::text::one_line(&message));
+            say(&message);
             ExitCode::FAILURE
         }
     }

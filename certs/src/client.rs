@@ -78,7 +78,7 @@ pub enum ConnectError {
         error: IdentityError,
     },
     /// The server is who it says, but not what was looked for.
-    #[error("{server} is a {found}, not a {expected}; check the address")]
+    #[error("{server} is {}, not {}; check the address", .found.with_article(), .expected.with_article())]
     Role {
         /// `HOST:PORT`.
         server: String,

@@ -230,10 +230,14 @@ fn pem_blocks<T: PemObject>(path: &Path, expected: &'static str) -> Result<Vec<T
     Ok(blocks)
 }
 
-fn pem_reason(error: &pem::Error) -> String {
+/// What is wrong with a text that is no PEM, without the bytes that the library would list as numbers.
+pub(crate) fn pem_reason(error: &pem::Error) -> String {
     match error {
         pem::Error::NoItemsFound => "it has no such PEM block".to_owned(),
-        other => format!("{other:?}"),
+        pem::Error::MissingSectionEnd { .. } => "a PEM block has no END line".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => "a BEGIN line of PEM is wrong".to_owned(),
+        pem::Error::Base64Decode(_) => "a PEM block is no base64".to_owned(),
+        other => other.to_string(),
     }
 }
 

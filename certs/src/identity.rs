@@ -42,6 +42,12 @@ impl Role {
         }
     }
 
+    /// The role with its article: `a device`, `an operator`.
+    pub fn with_article(self) -> String {
+        let article = if matches!(self, Self::Aggregator | Self::Operator) { "an" } else { "a" };
+        format!("{article} {self}")
+    }
+
     /// Whether holders of the role belong to a site.
     pub fn has_site(self) -> bool {
         matches!(self, Self::Device | Self::Gateway)

@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use catchment_settings::output;
 use indicatif::ProgressBar;
 use tempfile::TempDir;
 use tokio::{sync::watch, time::sleep};
@@ -271,11 +272,10 @@ impl Folder {
     fn end(self, keep: bool) -> Result<(), Failure> {
         let path = self.path().to_owned();
         let failed = |error| Failure::failed(format!("cannot remove {}: {error}", path.display()));
+        let left = |dir: &Path| format!("certificates and data are left in {}", dir.display());
         match self {
-            Self::Temporary(dir) if keep => {
-                eprintln!("certificates and data are left in {}", dir.keep().display())
-            }
-            Self::Given(dir) if keep => eprintln!("certificates and data are left in {}", dir.display()),
+            Self::Temporary(dir) if keep => output::say(left(&dir.keep())),
+            Self::Given(dir) if keep => output::say(left(&dir)),
             Self::Temporary(dir) => dir.close().map_err(failed)?,
             Self::Given(dir) => fs::remove_dir_all(dir).map_err(failed)?,
         }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use catchment_settings::{exit, parse};
+use catchment_settings::{exit, output, parse};
 
 fn main() -> ExitCode {
     // No prefix of its own: what begins with CATCHMENT_AGGREGATOR_ belongs to that server.
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     match catchment_cli::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {}", sources.named(&failure.to_string()));
+            output::say(format_args!("error: {}", sources.named(&failure.to_string())));
             ExitCode::from(failure.exit_status())
         }
     }

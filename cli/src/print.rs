@@ -1,6 +1,6 @@
 //! Standard output, which may be a pipe that somebody closed.
 
-use std::io::{self, Write as _};
+use catchment_settings::output;
 
 use crate::failure::Failure;
 
@@ -9,11 +9,10 @@ use crate::failure::Failure;
 /// # Errors
 /// What the system says, for example that the disk is full.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
+    print_on(text).map(drop)
+}
+
+/// As [`print`], for who has more to say: answers whether somebody may read it.
+pub(crate) fn print_on(text: &str) -> Result<bool, Failure> {
+    output::print(text).map_err(Failure::failed)
 }

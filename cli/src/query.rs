@@ -1,9 +1,11 @@
 //! `query` and `watch`: from flags to a question, and from its answer to text.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     time::Duration,
 };
+
+use catchment_settings::output;
 
 use crate::{
     answer::{Answer, Question},
@@ -11,7 +13,7 @@ use crate::{
     ask::{AskError, Asker},
     failure::Failure,
     near,
-    print::print,
+    print::{print, print_on},
     render::{self, AnswerFormat},
     time::{Moment, Span, now_ms, whole_millis},
 };
@@ -54,11 +56,11 @@ pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
     if args.format != AnswerFormat::Table
         && let Some(reason) = &answer.nothing_selected
     {
-        eprintln!("{}", crate::failure::one_line(reason));
+        output::say(crate::failure::one_line(reason));
     }
     if args.format == AnswerFormat::Csv {
         // Not among the lines of the table.
-        eprint!("{}", render::gaps_text(&answer));
+        render::gaps_text(&answer).lines().for_each(output::say);
     }
     print(&render::answer_text(&answer, &question.by, args.format))
 }
@@ -71,20 +73,19 @@ pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
 pub async fn watch(args: &WatchArgs) -> Result<(), Failure> {
     let clear = if io::stdout().is_terminal() { "\u{1b}[H\u{1b}[2J" } else { "" };
     let show = |question: &Question, answer: &Answer| {
-        print(&format!("{clear}{}", render::answer_text(answer, &question.by, args.query.format)))?;
-        io::stdout().flush().map_err(|error| Failure::failed(format!("standard output: {error}")))
+        print_on(&format!("{clear}{}", render::answer_text(answer, &question.by, args.query.format)))
     };
-    let watching = ask_forever(args, show, |line| eprintln!("catchment watch: {line}"));
+    let watching = ask_forever(args, show, |line| output::say(format_args!("catchment watch: {line}")));
     tokio::select! {
         result = watching => result,
         _ = tokio::signal::ctrl_c() => Ok(()),
     }
 }
 
-/// Shows each answer, and reports each outage once, until there can be no answer any more.
+/// Shows each answer, and reports each outage once, until there can be no answer any more or nobody reads it.
 async fn ask_forever(
     args: &WatchArgs,
-    show: impl Fn(&Question, &Answer) -> Result<(), Failure>,
+    show: impl Fn(&Question, &Answer) -> Result<bool, Failure>,
     report: impl Fn(String),
 ) -> Result<(), Failure> {
     let connection = &args.query.connection;
@@ -103,7 +104,9 @@ async fn ask_forever(
         };
         let pause = match asked.await {
             Ok(answer) => {
-                show(&question, &answer)?;
+                if !show(&question, &answer)? {
+                    return Ok(());
+                }
                 if outage.end() {
                     report("the aggregator answers again".to_owned());
                 }

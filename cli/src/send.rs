@@ -12,7 +12,7 @@ use std::{
 };
 
 use catchment_gateway::decode::lines::trim;
-use catchment_settings::shutdown_signal;
+use catchment_settings::{output, shutdown_signal};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -41,11 +41,16 @@ pub async fn send(args: &SendArgs) -> Result<(), Failure> {
     let input = open(args.file.as_deref())?;
     let epoch = args.epoch.clone().unwrap_or_else(random_epoch);
     let again = again(&epoch, args.file.as_deref());
+    if args.epoch.is_none() {
+        // Now: whatever ends this may leave no time for words.
+        output::say(format_args!("sending under the epoch {epoch}; if this ends too early, {again}"));
+    }
     let mut options = Options::new(epoch);
     options.patience = args.timeout;
     let (sender, source) = mpsc::channel(CHANNEL);
-    let reader =
-        thread::spawn(move || read_lines(input, now_ms, |refusal| eprintln!("refused: {refusal}"), sender));
+    let reader = thread::spawn(move || {
+        read_lines(input, now_ms, |refusal| output::say(format_args!("refused: {refusal}")), sender)
+    });
 
     let mut tally = Tally::default();
     let stop =
@@ -69,7 +74,10 @@ pub async fn send(args: &SendArgs) -> Result<(), Failure> {
     match (read.error, refused) {
         (Some(error), _) => Err(Failure::failed(format!("cannot read the input: {error}; {again}"))),
         (None, 0) => Ok(()),
-        (None, refused) => Err(Failure::failed(format!("{refused} lines were refused, in whole or in part"))),
+        (None, refused) => {
+            let were = if refused == 1 { "was" } else { "were" };
+            Err(Failure::failed(format!("{} {were} refused, in whole or in part", lines_of(refused))))
+        }
     }
 }
 
@@ -229,12 +237,17 @@ impl Tally {
 
     fn summary(&self, refused_by_reader: u64) -> String {
         let refused = self.refused.saturating_add(refused_by_reader);
-        format!("{} lines acknowledged, {refused} refused\n", self.acknowledged)
+        format!("{} acknowledged, {refused} refused\n", lines_of(self.acknowledged))
     }
 }
 
+/// So many lines, in words.
+fn lines_of(count: u64) -> String {
+    if count == 1 { "1 line".to_owned() } else { format!("{count} lines") }
+}
+
 fn report(line: String) {
-    eprintln!("{line}");
+    output::say(line);
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@
 //! without instrumented code. Everything follows from a seed; what is found is a file of the corpus from then on, and an
 //! ordinary test runs the whole corpus.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+// a tool of the project itself
+
 // A harness is to say loudly when it meets the impossible, and its indexes are its own.
 #![allow(clippy::indexing_slicing)]
 

@@ -8,7 +8,7 @@
 mod client;
 mod desk;
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
 use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, WrapFuture as _};
 use catchment_certs::Accepted;
@@ -17,7 +17,7 @@ use catchment_settings::supervise::catch;
 use tokio::sync::watch;
 
 pub use self::desk::{Admission, Answer, Desk, Opened, Welcome, Who};
-use crate::session;
+use crate::session::{self, End, vitals::Vitals};
 
 /// Number of a session, unique in its process.
 pub type SessionId = u64;
@@ -69,6 +69,31 @@ impl DeviceActor {
     }
 }
 
+impl DeviceActor {
+    /// A session has ended: what an operator is to know of it.
+    fn ended(&self, why: End, vitals: &Vitals, addr: SocketAddr) {
+        let device = &self.name;
+        tracing::debug!(%device, %addr, ?why, "session ended");
+        match (why, vitals.silence_of_the_living()) {
+            (End::Displaced, Some(silent)) => {
+                self.context.metrics.displaced_alive();
+                self.desk.borrow_mut().lives(silent);
+                tracing::warn!(
+                    %device, %addr, ?silent,
+                    "a newer connection of the same device displaced one whose program lives: give each program an \
+                     identity of its own, or raise sessions_max or sessions_silent_after"
+                );
+            }
+            (End::TooMany, _) => tracing::warn!(
+                %device, %addr,
+                "a device has as many connections as it may, and all are alive: the newest was refused; give each \
+                 program an identity of its own, or raise sessions_max"
+            ),
+            _ => {}
+        }
+    }
+}
+
 impl Actor for DeviceActor {
     type Context = Context<Self>;
 }
@@ -82,18 +107,18 @@ impl Handler<Connect> for DeviceActor {
         let Accepted { stream, addr, place, .. } = accepted;
         let end = self.context.ending.child_token();
         self.desk.borrow_mut().attach(session, end.clone());
-        let vitals = session::vitals::Vitals::new(end, Some(place));
+        let vitals = Vitals::new(end, Some(place));
         self.context.sitting.enter(session, &vitals);
         let (desk, context) = (Rc::clone(&self.desk), Rc::clone(&self.context));
         // On the heap: the session's future would hold it several times over.
         let stream = Box::new(stream);
         // A panic costs this connection. If it met the shard half changed, it has poisoned that too: see `ShardCell`.
-        let serving = catch(session::run(stream, alpn, session, vitals, desk, context));
+        let serving = catch(session::run(stream, alpn, session, Rc::clone(&vitals), desk, context));
         let ended = serving.into_actor(self).map(move |ended, this, _| {
             this.desk.borrow_mut().detach(session);
             this.context.sitting.leave(session);
             match ended {
-                Ok(why) => tracing::debug!(device = %this.name, %addr, ?why, "session ended"),
+                Ok(why) => this.ended(why, &vitals, addr),
                 Err(panic) => {
                     this.context.metrics.sessions_panicked.inc();
                     tracing::error!(device = %this.name, %addr, panic, "a session panicked: its connection is closed");

@@ -4,12 +4,16 @@
 //! once and not with every reading. Everything here is checked: names, finite values, times within bounds.
 
 pub(crate) mod shapes;
+pub mod spelled;
 
 use catchment_partial::Timestamp;
 use catchment_proto::{Labels, MetricName};
 use hashbrown::HashMap;
 
-use self::shapes::Shapes;
+use self::{
+    shapes::Shapes,
+    spelled::{OfMetrics, Seen, Spelled},
+};
 use crate::mqtt::packets::Reply;
 
 /// One reading of one series.
@@ -67,6 +71,8 @@ pub struct Intake {
     pub heads: Vec<Head>,
     /// The readings of all messages, in order.
     pub readings: Vec<Reading>,
+    /// Names that the session uses for the first time, as it writes them.
+    pub spelled: Vec<Spelled>,
     /// What was refused while decoding.
     pub refusals: Vec<Refusal>,
     /// What is answered once all of it is durable (MQTT; the other protocols acknowledge by number).
@@ -86,6 +92,7 @@ impl Intake {
             items.shrink_to(REUSED_MAX);
         }
         clear(&mut self.fresh);
+        clear(&mut self.spelled);
         clear(&mut self.heads);
         clear(&mut self.readings);
         clear(&mut self.refusals);
@@ -233,9 +240,6 @@ impl TimeRules {
     }
 }
 
-/// How a name is written, by metric.
-type Spellings = HashMap<Box<str>, Box<str>>;
-
 /// The series that a session has used, by name: each gets an index at its first use.
 ///
 /// Bounded: beyond `max` the table starts anew with higher indexes, so a device that invents labels costs time
@@ -246,13 +250,15 @@ pub struct Names {
     plain: HashMap<MetricName, u32>,
     labelled: HashMap<Labels, HashMap<MetricName, u32>>,
     /// How the names were written that are a metric's only as they are mapped: at most one a metric.
-    spellings: Option<Box<Spellings>>,
+    spellings: Option<Box<OfMetrics>>,
     known: usize,
     next: u32,
     max: usize,
     generation: u64,
     /// How the session's messages looked so far: their names are found there without a look-up here.
     pub(crate) shapes: Shapes,
+    /// The names that it has used.
+    pub(crate) seen: Seen,
 }
 
 impl Names {
@@ -267,6 +273,7 @@ impl Names {
             max: max.max(1),
             generation: 0,
             shapes: Shapes::new(max),
+            seen: Seen::default(),
         }
     }
 
@@ -309,45 +316,6 @@ impl Names {
         Ok(index)
     }
 
-    /// Whether a name as it is written may be that of a metric to which it is mapped: no other one has been before. Two
-    /// names would be summed into one series.
-    ///
-    /// # Errors
-    /// The message for the device.
-    pub fn check_spelling(&self, written: &str, metric: &str) -> Result<(), String> {
-        let spellings = self.spellings.as_deref();
-        if written == metric && spellings.is_none() {
-            return Ok(());
-        }
-        let first = match spellings.and_then(|spellings| spellings.get(metric)) {
-            Some(first) if **first == *written => return Ok(()),
-            Some(first) => first,
-            None if written == metric || !self.is_used(metric) => return Ok(()),
-            None => metric,
-        };
-        let short = |text: &str| text.chars().take(60).collect::<String>();
-        Err(format!(
-            "{:?} and {:?} are both metric {metric}, which the first of a connection has: rename one",
-            short(written),
-            short(first)
-        ))
-    }
-
-    /// Notes how the name of a metric that is known is written.
-    pub fn note_spelling(&mut self, written: &str, metric: &str) {
-        if written != metric {
-            let spellings = self.spellings.get_or_insert_default();
-            if !spellings.contains_key(metric) {
-                spellings.insert(metric.into(), written.into());
-            }
-        }
-    }
-
-    /// Whether a series of the metric is known.
-    fn is_used(&self, metric: &str) -> bool {
-        self.plain.contains_key(metric) || self.labelled.values().any(|metrics| metrics.contains_key(metric))
-    }
-
     /// How often the table started anew. An index given out under another generation may mean nothing to the device's
     /// desk any more: the series is to be looked up again.
     pub const fn generation(&self) -> u64 {
@@ -372,29 +340,5 @@ mod tests {
         // The bound: the table starts anew, indexes go on.
         assert_eq!(names.index("c", &Labels::none(), &mut fresh), Ok(2));
         assert_eq!(names.index("a", &Labels::none(), &mut fresh), Ok(3));
-    }
-
-    #[test]
-    fn a_metric_has_one_spelling() {
-        let mut names = Names::new(2);
-        let mut fresh = Vec::new();
-        let room = Labels::new([("room", "3")]).unwrap();
-        let mut take = |names: &mut Names, written: &str, metric: &str| {
-            names.check_spelling(written, metric)?;
-            names.index(metric, &room, &mut fresh)?;
-            names.note_spelling(written, metric);
-            Ok::<(), String>(())
-        };
-        assert_eq!(take(&mut names, "a.b", "a_b"), Ok(()));
-        assert_eq!(take(&mut names, "a.b", "a_b"), Ok(()));
-        let told = take(&mut names, "a_b", "a_b").unwrap_err();
-        assert!(told.contains("\"a_b\" and \"a.b\" are both metric a_b"), "{told}");
-        assert!(take(&mut names, "a-b", "a_b").is_err());
-        assert_eq!(take(&mut names, "c_d", "c_d"), Ok(()));
-        assert!(take(&mut names, "c.d", "c_d").unwrap_err().contains("\"c_d\""));
-        // The table starts anew.
-        assert_eq!(take(&mut names, "e", "e"), Ok(()));
-        assert_eq!(take(&mut names, "a_b", "a_b"), Ok(()));
-        assert!(names.spellings.is_none());
     }
 }

@@ -1,7 +1,6 @@
 //! The program `catchment-gateway`: parses, then runs the library.
 
 use std::{
-    io::{Write as _, stdout},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -11,7 +10,7 @@ use catchment_gateway::{Settings, StartError, bind, check, inspect, system};
 use catchment_settings::{
     Sources,
     exit::{Usage, report},
-    layered, logging, parse, shutdown_signal,
+    layered, logging, output, parse, shutdown_signal,
 };
 use clap::{Parser, Subcommand};
 
@@ -105,12 +104,12 @@ fn look_after(command: &JournalCommand) -> anyhow::Result<ExitCode> {
         JournalCommand::Verify { data } => inspect::verify_text(data)?,
         JournalCommand::Repair { data } => (inspect::repair_text(data)?, true),
     };
-    write!(stdout(), "{text}")?;
+    output::print(text)?;
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn adopt(data: &Path, identity: &Path, force: bool) -> anyhow::Result<ExitCode> {
-    write!(stdout(), "{}", inspect::adopt_text(data, identity, force)?)?;
+    output::print(inspect::adopt_text(data, identity, force)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -121,14 +120,13 @@ fn start(arguments: Arguments, sources: &Sources) -> anyhow::Result<()> {
     let config = settings.check().map_err(|error| sources.blame(Some(error.key()), error))?;
     if arguments.check_config {
         check(&config).map_err(cannot_start)?;
-        writeln!(stdout(), "configuration ok")?;
+        output::print("configuration ok\n")?;
         return Ok(());
     }
     system().block_on(async {
         let shutdown = shutdown_signal().context("cannot watch for signals")?;
         let gateway = bind(config).await.map_err(cannot_start)?;
-        writeln!(stdout(), "ready {}", gateway.local_addr()?)?;
-        stdout().flush()?;
+        output::print(format_args!("ready {}\n", gateway.local_addr()?))?;
         let stop = async {
             let signal = shutdown.await;
             tracing::info!(signal, "stopping");

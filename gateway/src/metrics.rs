@@ -45,6 +45,7 @@ pub struct Metrics {
     pub duplicates: Counter,
     pub late: Counter,
     pub answers_dropped: Counter,
+    pub name_collisions: Counter,
     pub waits: Counter,
     pub slowed: Counter,
     pub connections: Family<ProtocolLabel, Gauge>,
@@ -99,6 +100,7 @@ struct Places {
     at_capacity: Counter,
     handshakes_failed: Family<ReasonLabel, Counter>,
     sessions_ended: Family<ReasonLabel, Counter>,
+    displaced_alive: Counter,
     http_closed: Family<ReasonLabel, Counter>,
 }
 
@@ -109,6 +111,8 @@ impl Places {
         for end in End::ALL {
             let _ = sessions_ended.get_or_create(&ReasonLabel { reason: end.reason() });
         }
+        let displaced_alive =
+            "Connections displaced by a newer one of their device although their programs live";
         let http_closed = "Connections of --http closed from here, by reason";
         Self {
             unfinished_bytes_max: add(r, "unfinished_bytes_max", "Bound of unfinished_bytes"),
@@ -119,6 +123,7 @@ impl Places {
             at_capacity: add(r, "at_capacity", "Times that a connection waited for a place"),
             handshakes_failed: add(r, "handshakes_failed", "Connections refused, by reason"),
             sessions_ended,
+            displaced_alive: add(r, "sessions_displaced_alive", displaced_alive),
             http_closed: add(r, "http_connections_closed", http_closed),
         }
     }
@@ -178,6 +183,7 @@ impl Metrics {
             duplicates: add(r, "duplicates", "Messages sent again after they were taken"),
             late: add(r, "late_windows", "Windows opened for late readings"),
             answers_dropped: add(r, "answers_dropped", "Refusals not told because the device does not read"),
+            name_collisions: add(r, "name_collisions", "Times that two names of a device became one"),
             waits: add(r, "waits", "Times that devices had to wait because journal or outbox is full"),
             slowed: add(
                 r,
@@ -250,6 +256,11 @@ impl Metrics {
     /// Counts a session's end.
     pub fn end_session(&self, reason: &'static str) {
         self.places.sessions_ended.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Counts a displaced session whose program lives.
+    pub fn displaced_alive(&self) {
+        self.places.displaced_alive.inc();
     }
 
     /// Counts a connection of the HTTP endpoint that was closed from here.

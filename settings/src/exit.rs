@@ -7,7 +7,7 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use crate::text;
+use crate::{output, text};
 
 /// Marks an error as wrong usage or configuration: exit status 2 instead of 1.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,7 @@ impl Usage {
 
 /// Prints the error with its causes as one line to standard error, and answers the exit status for it.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {}", one_line(error));
+    output::say(format_args!("error: {}", one_line(error)));
     if error.downcast_ref::<Usage>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 

@@ -1,4 +1,4 @@
-//! What both servers share around their work: settings in layers, variables, conditions, logging and its bounds, signals, exit status,
+//! What both servers share around their work: settings in layers, variables, conditions, logging and its bounds, printing, signals, exit status,
 //! supervision, places for connections, and the plain HTTP endpoint for probes and metrics.
 //!
 //! Nothing here knows what a gateway or an aggregator does.
@@ -10,6 +10,7 @@ mod lasting;
 mod layer;
 pub mod log_limit;
 pub mod logging;
+pub mod output;
 pub mod places;
 mod signal;
 pub mod supervise;

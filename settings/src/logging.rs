@@ -27,7 +27,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::log_limit::{Limiter, Summary, TEXT_BYTES_MAX};
+use crate::{
+    log_limit::{Limiter, Summary, TEXT_BYTES_MAX},
+    text::{REPLACEMENT, is_acting},
+};
 
 /// Fields that name who caused a line, the surest first: identities of certificates, then addresses, then what else a peer
 /// can move again and again.
@@ -69,15 +72,47 @@ pub enum LoggingError {
 /// A filter that cannot be read; a second call.
 pub fn init(filter: Option<&str>, format: LogFormat) -> Result<(), LoggingError> {
     let filter = check_filter(filter.unwrap_or("info"))?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    // Nothing is said where standard error cannot be written: that would panic.
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).log_internal_errors(false);
     let lines = match format {
-        LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
+        LogFormat::Text => {
+            let colours = io::IsTerminal::is_terminal(&io::stderr());
+            let cleaned = move || Cleaned { to: io::stderr(), colours };
+            lines.with_writer(cleaned).with_ansi(colours).boxed()
+        }
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     // Layers of the whole registry: a filter of one layer that refuses an event by its content leaves a trace in the
     // thread's filter state, which hides the next event.
     let registry = tracing_subscriber::registry().with(filter).with(LineLimit).with(lines);
     registry.try_init().map_err(|_| LoggingError::Twice)
+}
+
+/// Writes each event as one line, whatever a peer's text in it holds: [`is_acting`]. (JSON has escapes.)
+struct Cleaned<W> {
+    to: W,
+    /// Escape sequences are the layer's own colours; those of values it has made harmless before.
+    colours: bool,
+}
+
+impl<W: io::Write> io::Write for Cleaned<W> {
+    /// Takes all of an event, as the layer gives it.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let acts = |c: char| is_acting(c) && c != '\t' && !(self.colours && c == '\u{1b}');
+        if line.contains(acts) {
+            let line: String = line.chars().map(|c| if acts(c) { REPLACEMENT } else { c }).collect();
+            self.to.write_all(format!("{line}\n").as_bytes())?;
+        } else {
+            self.to.write_all(event)?;
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
 }
 
 /// Lines that this process has not written because there were too many like them.
@@ -239,7 +274,8 @@ mod tests {
         }
         let lines = Lines::default();
         let to = lines.clone();
-        let layer = tracing_subscriber::fmt::layer().with_writer(move || to.clone());
+        let writer = move || Cleaned { to: to.clone(), colours: false };
+        let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
         let registry = tracing_subscriber::registry().with(check_filter("info").unwrap());
         tracing::subscriber::with_default(registry.with(LineLimit).with(layer), log);
         let bytes = lines.0.lock().unwrap().clone();
@@ -265,6 +301,18 @@ mod tests {
         assert_eq!((count("a line of the program"), count("not asked for")), (1_000, 0));
         // Other tests of this process may add to it.
         assert!(lines_suppressed() - before >= 2 * (1_000 - per_peer as u64));
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_its_values_hold() {
+        let text = "a\n2026-01-01T00:00:00Z ERROR forged\r\u{1b}[2J\u{202e}b";
+        let lines = written(|| {
+            tracing::error!(text, shown = %text, "said {text}");
+            tracing::error!(tab = %"a\tb", "plain");
+        });
+        assert_eq!(lines.lines().count(), 2, "{lines}");
+        assert!(!lines.replace(['\n', '\t'], "").contains(is_acting), "{lines:?}");
+        assert!(lines.contains("a\tb"));
     }
 
     #[test]

@@ -4,10 +4,14 @@
 pub const REPLACEMENT: char = '\u{fffd}';
 
 /// Whether a character acts on what shows it: control characters, separators of lines, and the marks that turn the
-/// direction of writing or cannot be seen (U+061C, U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069, U+FEFF).
+/// direction of writing or cannot be seen. What joins letters of a script (U+200C, U+200D) is none.
 pub fn is_acting(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(
+            character,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 /// The text with [`REPLACEMENT`] in the place of each acting character.
@@ -46,6 +50,10 @@ mod tests {
         assert_eq!(
             printable("a\u{202e}b\u{7}c\u{9b}31m\u{feff}d\u{2066}é日"),
             "a\u{fffd}b\u{fffd}c\u{fffd}31m\u{fffd}d\u{fffd}é日"
+        );
+        assert_eq!(
+            printable("a\u{200b}b\u{ad}c\u{2060}d\u{e0041}e\u{200d}"),
+            "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e\u{200d}"
         );
         assert_eq!(one_line("a\n  b\n\nc\u{1b}[31m"), "a; b; c\u{fffd}[31m");
     }

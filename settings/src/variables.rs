@@ -1,7 +1,7 @@
 //! Environment variables beside the command line: unknown names are refused, and a wrong value is blamed on its variable.
 //!
 //! A misspelt variable would pass without a word, and the server would run with a default. So every variable under
-//! the program's prefix must be one of its own, and so must every name that is almost one of them. Variables of the other
+//! the program's prefix must be one of its own, and so must every name that is almost one of them, in capitals or not. Variables of the other
 //! programs are left alone, because all may share one environment, and so are those that Kubernetes makes for a Service of
 //! the program's name.
 
@@ -28,6 +28,8 @@ const ALMOST: usize = 2;
 const NEAR: usize = 5;
 /// What names that may be a misspelling of ours begin with.
 const FAMILY: &str = "CATCH";
+/// What variables of all programs begin with.
+const SHARED: &str = "CATCHMENT_";
 
 /// Which settings came from variables, to blame them by that name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,11 +96,34 @@ pub fn parse<T: Parser>(prefix: Option<&str>) -> anyhow::Result<(T, Sources)> {
         Err(error) => error.exit(),
     };
     let sources = Sources::of(&command, &matches);
+    if let Some(line) =
+        sources.0.values().find_map(|name| unusable(name, &env::var_os(name)?, prefix.is_some()))
+    {
+        return Err(Usage::wrap(anyhow::anyhow!(line)));
+    }
     let parsed = T::from_arg_matches(&matches).map_err(|error| {
         let error = error.format(&mut command);
         Usage::wrap(anyhow::anyhow!(usage_line(&error)))
     })?;
     Ok((parsed, sources))
+}
+
+/// What is wrong with the value of a variable, whatever it is for: text and paths may be empty for clap. Settings of servers
+/// (`is_setting`) are laid over a file, which is UTF-8.
+fn unusable(name: &str, value: &OsStr, is_setting: bool) -> Option<String> {
+    match value.to_str() {
+        Some("") => Some(empty(name)),
+        None if is_setting => Some(not_utf8(name)),
+        _ => None,
+    }
+}
+
+fn empty(name: &str) -> String {
+    format!("{name} is empty: give it a value, or remove it")
+}
+
+fn not_utf8(name: &str) -> String {
+    format!("{name} is not valid UTF-8")
 }
 
 /// A refusal of clap in one line, said of a variable where that is to blame.
@@ -133,12 +158,32 @@ fn usage_line(error: &clap::Error) -> String {
 
 /// The variables of a command and its subcommands.
 fn known(command: &Command) -> Vec<String> {
-    let own = command.get_arguments().filter_map(|argument| argument.get_env()?.to_str().map(str::to_owned));
-    own.chain(command.get_subcommands().flat_map(known)).collect()
+    variables(command).into_iter().map(|(_, name)| name).collect()
+}
+
+/// The same, each after its flag.
+fn variables(command: &Command) -> Vec<(String, String)> {
+    let own = command.get_arguments().filter_map(|argument| {
+        Some((argument.get_long()?.to_owned(), argument.get_env()?.to_str()?.to_owned()))
+    });
+    own.chain(command.get_subcommands().flat_map(variables)).collect()
 }
 
 /// What clap says of a value, said of the variable that it came from; `None`: it came from a flag.
 fn blamed(error: &clap::Error, command: &Command, arguments: &[OsString]) -> Option<String> {
+    let given = |flag: &str| {
+        let is_flag =
+            |given: &OsString| given.to_str().is_some_and(|given| given.split('=').next() == Some(flag));
+        arguments.iter().any(is_flag)
+    };
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        // It does not say which.
+        let name = variables(command).into_iter().find_map(|(flag, name)| {
+            let broken = env::var_os(&name).is_some_and(|value| value.to_str().is_none());
+            (broken && !given(&format!("--{flag}"))).then_some(name)
+        })?;
+        return Some(not_utf8(&name));
+    }
     if !matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation) {
         return None;
     }
@@ -150,10 +195,11 @@ fn blamed(error: &clap::Error, command: &Command, arguments: &[OsString]) -> Opt
     let (named, value) = (text(ContextKind::InvalidArg)?, text(ContextKind::InvalidValue)?);
     let argument = find(command, &named)?;
     let (flag, variable) = (format!("--{}", argument.get_long()?), argument.get_env()?.to_str()?);
-    let is_flag =
-        |given: &OsString| given.to_str().is_some_and(|given| given.split('=').next() == Some(flag.as_str()));
-    if arguments.iter().any(is_flag) {
+    if given(&flag) {
         return None;
+    }
+    if value.is_empty() {
+        return Some(empty(variable));
     }
     let why = match (std::error::Error::source(error), text(ContextKind::ValidValue)) {
         (Some(source), _) => source.to_string(),
@@ -177,19 +223,27 @@ fn unknown(
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Option<String> {
     let ours = |(name, value): (OsString, OsString)| {
-        let name =
-            name.into_string().ok().filter(|name| name.starts_with(FAMILY) && !known.contains(name))?;
-        let (distance, nearest) = known.iter().map(|known| (distance(&name, known), known)).min()?;
+        // What is no UTF-8 is shown with replacements, and never a name of ours.
+        let name = name.to_string_lossy().into_owned();
+        let upper = name.to_ascii_uppercase();
+        if known.contains(&name) || !upper.starts_with(FAMILY) {
+            return None;
+        }
+        let (mut distance, mut nearest) = known.iter().map(|known| (distance(&upper, known), known)).min()?;
         let rest = prefix.and_then(|prefix| name.strip_prefix(prefix));
         let foreign = rest.is_none_or(|rest| is_of_a_service(rest, &value));
         if foreign && distance > ALMOST {
             return None;
         }
-        let advice = match distance <= NEAR {
-            true => format!("did you mean {nearest}?"),
-            false => "--help names all".to_owned(),
-        };
-        Some(format!("there is no variable {name}: {advice} Correct it, or remove it"))
+        // One that all programs have has no prefix of one.
+        let shared = rest.map(|rest| format!("{SHARED}{rest}"));
+        if let Some(known) = known.iter().find(|known| Some(*known) == shared.as_ref()) {
+            (distance, nearest) = (0, known);
+        }
+        Some(match distance <= NEAR {
+            true => format!("there is no variable {name}: did you mean {nearest}? Correct it, or remove it"),
+            false => format!("there is no variable {name}; --help names all: correct it, or remove it"),
+        })
     };
     variables.filter_map(ours).min()
 }
@@ -212,155 +266,4 @@ fn is_of_a_service(rest: &str, value: &OsStr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Options {
-        /// A number
-        #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_CONNECTIONS_MAX")]
-        connections_max: Option<u32>,
-        /// An address
-        #[arg(long, env = "CATCHMENT_GATEWAY_LISTEN")]
-        listen: Option<String>,
-        /// A filter
-        #[arg(long, env = "CATCHMENT_LOG")]
-        log: Option<String>,
-    }
-
-    fn refused(prefix: Option<&str>, name: &str, value: &str) -> Option<String> {
-        unknown(&known(&Options::command()), prefix, [(name.into(), value.into())].into_iter())
-    }
-
-    #[test]
-    fn what_is_unknown_under_the_prefix_or_almost_known_is_refused_by_name() {
-        let gateway = |name: &str| refused(Some("CATCHMENT_GATEWAY_"), name, "1");
-        for known in ["CATCHMENT_GATEWAY_LISTEN", "CATCHMENT_LOG", "CATCHMENT_AGGREGATOR_LISTEN", "PATH"] {
-            assert_eq!(gateway(known), None, "{known}");
-        }
-        // The tool's, and those of tests.
-        for other in ["CATCHMENT_AGGREGATOR", "CATCHMENT_IDENTITY", "CATCHMENT_TEST_PATIENCE"] {
-            assert_eq!(gateway(other), None, "{other}");
-        }
-        for (wrong, nearest) in [
-            ("CATCHMENT_GATEWAY_LISTN", "did you mean CATCHMENT_GATEWAY_LISTEN?"),
-            ("CATCHMENT_GATEWAY_CONNECTION_MAX", "did you mean CATCHMENT_GATEWAY_CONNECTIONS_MAX?"),
-            ("CATCHMENT_GATWAY_LISTEN", "did you mean CATCHMENT_GATEWAY_LISTEN?"),
-            ("CATCHMENT_LOGS", "did you mean CATCHMENT_LOG?"),
-            ("CATCHMENT_GATEWAY_SOMETHING_ELSE", "--help"),
-            ("CATCHMENT_GATEWAY_LISTEN_PORT", "did you mean CATCHMENT_GATEWAY_LISTEN?"),
-        ] {
-            let line = gateway(wrong).unwrap_or_else(|| panic!("{wrong} passes"));
-            assert!(line.contains(wrong) && line.contains(nearest), "{line}");
-        }
-        assert!(refused(None, "CATCHMENT_LGO", "1").is_some());
-        assert_eq!(refused(None, "CATCHMENT_GATEWAY_SOMETHING_ELSE", "1"), None);
-    }
-
-    #[test]
-    fn variables_of_a_service_of_the_same_name_pass() {
-        for (name, value) in [
-            ("SERVICE_HOST", "10.0.0.1"),
-            ("SERVICE_PORT", "8443"),
-            ("SERVICE_PORT_DEVICES", "8443"),
-            ("PORT", "tcp://10.0.0.1:8443"),
-            ("PORT_8443_TCP", "tcp://10.0.0.1:8443"),
-            ("PORT_8443_TCP_ADDR", "10.0.0.1"),
-            ("PORT_8443_TCP_PORT", "8443"),
-            ("METRICS_SERVICE_HOST", "10.0.0.1"),
-        ] {
-            let name = format!("CATCHMENT_GATEWAY_{name}");
-            assert_eq!(refused(Some("CATCHMENT_GATEWAY_"), &name, value), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_value_is_blamed_on_the_flag_only_where_the_flag_was_given() {
-        let arguments: Vec<OsString> = ["x", "--connections-max=much"].map(Into::into).into();
-        let mut command = Options::command();
-        let error = command.try_get_matches_from_mut(&arguments).unwrap_err();
-        assert_eq!(blamed(&error, &command, &arguments), None);
-        // As if the value had come from the variable.
-        let line = blamed(&error, &command, &["x".into()]).unwrap();
-        assert!(line.starts_with("CATCHMENT_GATEWAY_CONNECTIONS_MAX is \"much\": "), "{line}");
-        let sources =
-            Sources([("connections_max".to_owned(), "CATCHMENT_GATEWAY_CONNECTIONS_MAX".to_owned())].into());
-        let error = sources.blame(Some("connections_max"), anyhow::anyhow!("0 is out of range"));
-        assert_eq!(error.to_string(), "CATCHMENT_GATEWAY_CONNECTIONS_MAX: 0 is out of range");
-        assert!(error.downcast_ref::<Usage>().is_some());
-        assert_eq!(sources.blame(Some("listen"), anyhow::anyhow!("missing")).to_string(), "missing");
-    }
-
-    #[test]
-    fn wrong_usage_is_one_line_that_says_what_is_missing() {
-        for (arguments, expected) in [
-            (
-                &["x", "--lisen", "a"][..],
-                "unexpected argument '--lisen' found; tip: a similar argument exists: '--listen'; --help tells more",
-            ),
-            (
-                &["x", "--connections-max"],
-                "a value is required for '--connections-max <N>' but none was supplied; --help tells more",
-            ),
-        ] {
-            let error = Options::try_parse_from(arguments).unwrap_err();
-            assert_eq!(usage_line(&error), expected);
-        }
-        #[derive(Debug, Parser)]
-        struct Needs {
-            /// Two that are needed
-            #[arg(long)]
-            _one: String,
-            #[arg(long)]
-            _two: String,
-        }
-        let line = usage_line(&Needs::try_parse_from(["x"]).unwrap_err());
-        assert!(line.starts_with("the following required arguments were not provided: --"), "{line}");
-        assert!(!line.contains('\n') && !line.contains("Usage"), "{line}");
-    }
-
-    #[test]
-    fn a_message_that_begins_with_a_flag_names_the_variable_that_gave_the_value() {
-        let sources = Sources([("log_format".to_owned(), "CATCHMENT_LOG_FORMAT".to_owned())].into());
-        assert_eq!(sources.named("--log-format: no such form"), "CATCHMENT_LOG_FORMAT: no such form");
-        assert_eq!(sources.named("--log-format-x: no such form"), "--log-format-x: no such form");
-        assert_eq!(sources.named("--log: no filter"), "--log: no filter");
-    }
-
-    #[test]
-    fn a_wrong_value_of_one_subcommand_is_told_whatever_others_there_are() {
-        #[derive(Debug, Parser)]
-        #[allow(dead_code)]
-        enum Commands {
-            /// Has an argument of its own
-            First {
-                /// Any
-                #[arg(long, value_name = "ANY")]
-                any: Option<String>,
-            },
-            /// Takes a number
-            Second {
-                /// The number
-                #[arg(long)]
-                number: Option<u32>,
-            },
-        }
-        let arguments: Vec<OsString> = ["x", "second", "--number", "many"].map(Into::into).into();
-        let mut command = Commands::command();
-        let error = command.try_get_matches_from_mut(&arguments).unwrap_err();
-        let line = explained(&error, &mut command, &arguments);
-        assert!(line.contains("number") && line.ends_with("--help tells more"), "{line}");
-    }
-
-    #[test]
-    fn variables_of_subcommands_are_known_as_sources() {
-        let command =
-            Command::new("x").subcommand(Command::new("ask").arg(Arg::new("path").long("path").env("PATH")));
-        let matches = command.clone().get_matches_from(["x", "ask"]);
-        assert_eq!(Sources::of(&command, &matches).named("--path: bad"), "PATH: bad");
-        let matches = command.clone().get_matches_from(["x", "ask", "--path", "y"]);
-        assert_eq!(Sources::of(&command, &matches).named("--path: bad"), "--path: bad");
-    }
-}
+mod tests;

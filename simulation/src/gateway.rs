@@ -157,9 +157,10 @@ impl Gateway {
             None => {
                 if let Some(Up::Hello(epoch)) = up.front() {
                     let welcome = desk.hello(session, Arc::clone(epoch), &self.shard);
-                    if !known.answers.push(welcome.durable_at, welcome.highest.to_le_bytes().to_vec()) {
+                    if !known.answers.has_room() {
                         return Err(End::Defect("there is no room for a welcome".to_owned()));
                     }
+                    known.answers.push(welcome.durable_at, welcome.highest.to_le_bytes().to_vec());
                     known.numbered = true;
                     up.pop_front();
                     return Ok(());

@@ -8,7 +8,7 @@
 //!
 //! The harness panics where something is broken: that is a failed test.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr)]
 
 pub mod ask;
 pub mod connection;

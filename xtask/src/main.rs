@@ -3,6 +3,8 @@
 //! `lint` looks, `test` runs everything that can fail; `tidy`, `readme` and `deploy` are parts of these two that
 //! are also useful alone. Each command prints what it runs, under a heading.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a tool of the project itself
+
 mod bench;
 mod chaos;
 mod command;

@@ -138,6 +138,12 @@ impl Ledger {
         Ok(Self { path: path.to_owned(), file })
     }
 
+    /// Opens a ledger that is only read.
+    pub(crate) fn open_to_read(path: &Path) -> Result<Self, FileError> {
+        let file = File::open(path).map_err(FileError::at("open", path))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
     /// Reads all entries. A last line without its end and lines that cannot be read are left out, and told by `note`:
     /// one bad line must not keep anybody from revoking.
     pub(crate) fn read(&mut self, note: &mut dyn FnMut(String)) -> Result<History, AuthorityError> {

@@ -1,11 +1,13 @@
 //! What the ledger knows, as a table or JSON.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::Path, time::Duration};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Authority, AuthorityError, History, now};
+use super::{
+    Authority, AuthorityError, CA_FILE, History, LEDGER_FILE, LOCK_FILE, Ledger, lock, now, revoke::known,
+};
 
 /// Where a certificate is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -58,9 +60,28 @@ pub struct ListedCertificate {
     pub fingerprint: String,
 }
 
+/// All certificates of a PKI folder, by role, site, name and age; with `expiring`, those that end within that time (or
+/// have ended) and whose identity has no newer one. The root's key is not needed, and nothing is written.
+///
+/// # Errors
+/// There is no root, or the ledger cannot be read.
+pub fn list(
+    dir: &Path,
+    expiring: Option<Duration>,
+    note: &mut dyn FnMut(String),
+) -> Result<Vec<ListedCertificate>, AuthorityError> {
+    let (ca, ledger) = (dir.join(CA_FILE), dir.join(LEDGER_FILE));
+    if !ca.exists() && !ledger.exists() {
+        return Err(AuthorityError::NoRoot { path: ca, dir: dir.to_owned() });
+    }
+    // A copy, or one that may not be written, has no writers.
+    let _lock = dir.join(LOCK_FILE).exists().then(|| lock(dir).ok());
+    let history = known(dir, &mut Ledger::open_to_read(&ledger)?, note)?;
+    Ok(rows(&history, now(), expiring))
+}
+
 impl Authority {
-    /// All certificates, by role, site, name and age; with `expiring`, those that end within that time (or
-    /// have ended) and whose identity has no newer one.
+    /// As [`list`].
     ///
     /// # Errors
     /// The ledger cannot be read.
@@ -69,7 +90,7 @@ impl Authority {
         expiring: Option<Duration>,
         note: &mut dyn FnMut(String),
     ) -> Result<Vec<ListedCertificate>, AuthorityError> {
-        Ok(rows(&self.history(note)?, now(), expiring))
+        list(&self.dir, expiring, note)
     }
 }
 

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Identity, IdentityError, Peer, certificate,
     files::{self, PUBLIC},
-    folder::{CA_FILE, CERT_FILE, CRL_FILE},
+    folder::{CA_FILE, CERT_FILE, CRL_FILE, pem_reason},
 };
 
 impl Authority {
@@ -49,7 +49,7 @@ impl Authority {
         let wrong = |error| AuthorityError::Identity { path: path.clone(), error };
         let old_pem = files::read_text(&path, PEM_BYTES_MAX)?;
         let der = CertificateDer::from_pem_slice(old_pem.as_bytes())
-            .map_err(|error| content(format!("no certificate in PEM: {error}")))?;
+            .map_err(|error| content(format!("no certificate in PEM: {}", pem_reason(&error))))?;
         let old = certificate::parse(&der).map_err(wrong)?;
         let peer = certificate::peer_from_certificate(&der).map_err(wrong)?;
         if peer.identity != *identity {

@@ -6,22 +6,25 @@
 
 use std::{
     collections::HashMap,
+    path::Path,
     time::{Duration, SystemTime},
 };
 
 use jiff::Timestamp;
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
-use rustls::pki_types::{CertificateRevocationListDer, pem::PemObject as _};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject as _};
 use x509_parser::{prelude::FromDer as _, revocation_list::CertificateRevocationList};
 
 use super::{
-    Authority, AuthorityError, Entry, History, LEDGER_FILE, Ledger, lifetime_of_days, now,
+    Authority, AuthorityError, Entry, History, LEDGER_FILE, Ledger, PEM_BYTES_MAX, crl_pem, lifetime_of_days,
+    now,
     profile::{BACK_DATED, CRL_DAYS, DAY, Validity, rcgen_time},
 };
 use crate::{
     Identity, Role, Serial,
+    certificate::peer_from_certificate,
     files::{self, PUBLIC},
-    folder::{CERT_FILE, CRL_FILE},
+    folder::{CERT_FILE, CRL_FILE, pem_reason},
 };
 
 /// Certificates stay on the list this much longer than they are valid, for clocks that are behind.
@@ -74,6 +77,18 @@ impl Authority {
             })
             .map(|issued| issued.serial.clone())
             .collect();
+        if found.is_empty()
+            && let RevokeWhat::Identity(identity) = what
+            && let Some(serial) = self.serial_in_folder(identity)
+        {
+            // Its line may be torn or damaged, or of a ledger that is older than the folder.
+            let dir = self.identity_dir(identity);
+            note(format!(
+                "no line that can be read knows {identity}; {serial} in {} is revoked",
+                dir.display()
+            ));
+            found.push(serial);
+        }
         if found.is_empty()
             && history.damaged > 0
             && let RevokeWhat::Serial(serial) = what
@@ -166,53 +181,20 @@ impl Authority {
         Ok(RevokeReport { crl_number, listed, copies, ..RevokeReport::default() })
     }
 
-    /// All that the ledger knows, and where lines of it are damaged also what the present list revokes: nothing that
-    /// was revoked is taken for valid, and no number of a list is used twice. The caller holds the lock.
+    /// All that the ledger knows, and what the present list revokes. The caller holds the lock.
     pub(super) fn known(
         &self,
         ledger: &mut Ledger,
         note: &mut dyn FnMut(String),
     ) -> Result<History, AuthorityError> {
-        let mut history = ledger.read(note)?;
-        if history.damaged > 0 {
-            let (number, listed) = self.present_crl()?;
-            history.crl_number = history.crl_number.max(number);
-            for (serial, at) in listed {
-                history.revoked.entry(serial).or_insert(at);
-            }
-        }
-        Ok(history)
+        known(&self.dir, ledger, note)
     }
 
-    /// Number of the present revocation list, and what it revokes; 0 and nothing where there is none.
-    fn present_crl(&self) -> Result<(u64, Vec<(Serial, Timestamp)>), AuthorityError> {
-        let Some(pem) = self.crl_pem()? else { return Ok((0, Vec::new())) };
-        let path = self.dir.join(CRL_FILE);
-        // Without the list and without the line, a revocation would be forgotten.
-        let refused = |reason: String| AuthorityError::Content {
-            path: path.clone(),
-            reason: format!(
-                "{reason}; the ledger has lines that cannot be read, so bring back one of both from a backup"
-            ),
-        };
-        let der =
-            CertificateRevocationListDer::from_pem_slice(&pem).map_err(|error| refused(error.to_string()))?;
-        let (_, list) =
-            CertificateRevocationList::from_der(der.as_ref()).map_err(|error| refused(error.to_string()))?;
-        let number = list.crl_number().map_or(0, |number| {
-            number
-                .to_bytes_be()
-                .iter()
-                .fold(0_u64, |sum, byte| sum.saturating_mul(256).saturating_add((*byte).into()))
-        });
-        let revoked = list.iter_revoked_certificates().map(|entry| {
-            let serial =
-                Serial::from_bytes(entry.raw_serial()).map_err(|error| refused(error.to_string()))?;
-            let at = Timestamp::from_second(entry.revocation_date.timestamp())
-                .map_err(|error| refused(error.to_string()))?;
-            Ok((serial, at))
-        });
-        Ok((number, revoked.collect::<Result<_, AuthorityError>>()?))
+    /// The serial number of the certificate in an identity's place below the PKI folder, if it is the identity's.
+    fn serial_in_folder(&self, identity: &Identity) -> Option<Serial> {
+        let pem = files::read_bytes(&self.identity_dir(identity).join(CERT_FILE), PEM_BYTES_MAX).ok()?;
+        let peer = peer_from_certificate(&CertificateDer::from_pem_slice(&pem).ok()?).ok()?;
+        (peer.identity == *identity).then_some(peer.serial)
     }
 
     /// Renews the copies of those who check certificates of others and of whom there are few: all but
@@ -235,4 +217,52 @@ impl Authority {
         }
         Ok(dirs.len())
     }
+}
+
+/// All that the ledger of a PKI folder knows, and what its present list revokes: a ledger that lost lines, or was brought back
+/// from a backup, may not know it. So nothing that was revoked is taken for valid, and no number of a list is used twice. The
+/// caller holds the lock.
+pub(super) fn known(
+    dir: &Path,
+    ledger: &mut Ledger,
+    note: &mut dyn FnMut(String),
+) -> Result<History, AuthorityError> {
+    let mut history = ledger.read(note)?;
+    match present_crl(dir) {
+        Ok((number, listed)) => {
+            history.crl_number = history.crl_number.max(number);
+            for (serial, at) in listed {
+                history.revoked.entry(serial).or_insert(at);
+            }
+        }
+        // Without the list and without the line, a revocation would be forgotten.
+        Err(reason) if history.damaged > 0 => {
+            let reason = format!(
+                "{reason}; the ledger has lines that cannot be read, so bring back one of both from a backup"
+            );
+            return Err(AuthorityError::Content { path: dir.join(CRL_FILE), reason });
+        }
+        Err(reason) => note(format!(
+            "{}: {reason}; what the ledger revokes is known all the same, and `catchment-certs crl` makes the list again",
+            dir.join(CRL_FILE).display()
+        )),
+    }
+    Ok(history)
+}
+
+/// Number of the present revocation list, and what it revokes; 0 and nothing where there is none.
+fn present_crl(dir: &Path) -> Result<(u64, Vec<(Serial, Timestamp)>), String> {
+    let Some(pem) = crl_pem(dir).map_err(|error| error.to_string())? else { return Ok((0, Vec::new())) };
+    let der = CertificateRevocationListDer::from_pem_slice(&pem).map_err(|error| pem_reason(&error))?;
+    let (_, list) = CertificateRevocationList::from_der(der.as_ref()).map_err(|error| error.to_string())?;
+    let number = list.crl_number().map_or(0, |number| {
+        let bytes = number.to_bytes_be();
+        bytes.iter().fold(0_u64, |sum, byte| sum.saturating_mul(256).saturating_add((*byte).into()))
+    });
+    let revoked = list.iter_revoked_certificates().map(|entry| {
+        let serial = Serial::from_bytes(entry.raw_serial()).map_err(|error| error.to_string())?;
+        let at = Timestamp::from_second(entry.revocation_date.timestamp());
+        Ok((serial, at.map_err(|error| error.to_string())?))
+    });
+    Ok((number, revoked.collect::<Result<_, String>>()?))
 }

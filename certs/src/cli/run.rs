@@ -1,15 +1,16 @@
 //! What each command of `catchment-certs` does with its arguments.
 
-use std::{io::Write as _, path::Path};
+use std::path::Path;
 
 use catchment_proto::id::Name;
+use catchment_settings::output;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Command, Crl, Format, Init, Issue, IssueDevice, List, Output, Renew, Revoke, Sign};
 use crate::{
     Identity, Role,
     authority::{
-        Authority, AuthorityError, Host, IssueRequest, IssuedPaths, RevokeReport, RevokeWhat, inspect,
+        self, Authority, AuthorityError, Host, IssueRequest, IssuedPaths, RevokeReport, RevokeWhat, inspect,
         lifetime_of_days, list_json, list_table, read_rows,
     },
 };
@@ -36,13 +37,13 @@ impl From<AuthorityError> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::Failed(format!("cannot write to standard output: {error}"))
+        Self::Failed(error.to_string())
     }
 }
 
 /// Notes go to standard error.
 fn note(text: String) {
-    eprintln!("note: {text}");
+    output::say(format_args!("note: {text}"));
 }
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
@@ -152,7 +153,7 @@ fn crl(Crl { pki, days }: &Crl) -> Result<(), Failure> {
 }
 
 fn list(List { pki, expiring, format }: &List) -> Result<(), Failure> {
-    let rows = Authority::open(&pki.dir)?.list(*expiring, &mut note)?;
+    let rows = authority::list(&pki.dir, *expiring, &mut note)?;
     match format {
         Format::Table => print(&list_table(&rows)),
         Format::Json => print(&list_json(&rows).map_err(|error| Failure::Failed(error.to_string()))?),
@@ -165,10 +166,11 @@ fn request(identity: Identity, hosts: Vec<Host>, output: Output) -> Result<Issue
 }
 
 fn identity(role: Role, site: Option<Name>, name: Name) -> Result<Identity, Failure> {
+    let whose = role.with_article();
     let missing = if role.has_site() {
-        format!("a {role} belongs to a site: give --site")
+        format!("{whose} belongs to a site: give --site")
     } else {
-        format!("an {role} belongs to no site: leave --site out")
+        format!("{whose} belongs to no site: leave --site out")
     };
     Identity::from_parts(role, site, name).ok_or(Failure::Usage(missing))
 }
@@ -191,8 +193,6 @@ fn print_crl(dir: &Path, report: &RevokeReport) -> Result<(), Failure> {
 
 /// Prints a result. A reader that has seen enough (`| head`) is no failure.
 fn print(text: &str) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
-    }
+    output::print(format_args!("{text}\n"))?;
+    Ok(())
 }

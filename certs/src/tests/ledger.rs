@@ -5,7 +5,7 @@ use std::{collections::HashSet, fs, io::Write as _, path::PathBuf};
 use super::support::{Pki, identity, no_note};
 use crate::{
     Role,
-    authority::{Authority, AuthorityError, RevokeWhat},
+    authority::{Authority, AuthorityError, RevokeWhat, Status, list},
 };
 
 fn ledger(pki: &Pki) -> PathBuf {
@@ -119,4 +119,57 @@ fn the_entry_is_there_before_the_identity() {
     fs::write(pki.authority.dir().join("site/berlin/device"), "in the way").unwrap();
     pki.authority.issue(&pki.request(Role::Device, "a"), &mut no_note).unwrap_err();
     assert_eq!(pki.authority.history(&mut no_note).unwrap().issued.len(), 1);
+}
+
+#[test]
+fn what_the_list_revokes_is_revoked_whatever_the_ledger_says() {
+    let pki = Pki::new();
+    pki.issue(Role::Device, "a");
+    let before = fs::read(ledger(&pki)).unwrap();
+    pki.authority.revoke(&RevokeWhat::Identity(identity(Role::Device, "berlin", "a")), &mut no_note).unwrap();
+    // The ledger is brought back from a backup that is older than the revocation.
+    fs::write(ledger(&pki), &before).unwrap();
+    let rows = pki.authority.list(None, &mut no_note).unwrap();
+    assert_eq!(rows[0].status, Status::Revoked);
+    let report = pki.authority.refresh_crl(5, &mut no_note).unwrap();
+    assert_eq!((report.listed, report.crl_number), (1, 3));
+    // A list that cannot be read is told, and blocks nothing.
+    fs::write(pki.authority.dir().join("crl.pem"), "-----BEGIN X509 CRL-----\nAAAA\n").unwrap();
+    let mut notes = Vec::new();
+    pki.authority.list(None, &mut |note| notes.push(note)).unwrap();
+    assert!(notes.len() == 1 && notes[0].contains("END") && !notes[0].contains('['), "{notes:?}");
+    pki.authority.refresh_crl(5, &mut |_| ()).unwrap();
+    pki.authority.list(None, &mut no_note).unwrap();
+}
+
+#[test]
+fn a_list_needs_no_key_and_writes_nothing() {
+    let pki = Pki::new();
+    pki.issue(Role::Device, "a");
+    let dir = pki.authority.dir();
+    let copy = tempfile::tempdir().unwrap();
+    for file in ["ca.pem", "ledger.jsonl", "crl.pem"] {
+        fs::copy(dir.join(file), copy.path().join(file)).unwrap();
+    }
+    let rows = list(copy.path(), None, &mut no_note).unwrap();
+    assert_eq!((rows.len(), rows[0].name.as_str()), (1, "a"));
+    assert_eq!(fs::read_dir(copy.path()).unwrap().count(), 3);
+    let nothing = tempfile::tempdir().unwrap();
+    let error = list(nothing.path(), None, &mut no_note).unwrap_err();
+    assert!(matches!(error, AuthorityError::NoRoot { .. }), "{error}");
+    assert_eq!(fs::read_dir(nothing.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_identity_whose_line_is_torn_is_revoked_by_its_certificate() {
+    let pki = Pki::new();
+    pki.issue(Role::Device, "a");
+    let issued = pki.issue(Role::Device, "b");
+    let text = fs::read(ledger(&pki)).unwrap();
+    fs::write(ledger(&pki), &text[..text.len() - 30]).unwrap();
+    let what = RevokeWhat::Identity(identity(Role::Device, "berlin", "b"));
+    let report = pki.authority.revoke(&what, &mut |_| ()).unwrap();
+    assert_eq!((report.revoked, report.listed), (vec![issued.serial], 1));
+    let unknown = RevokeWhat::Identity(identity(Role::Device, "berlin", "c"));
+    assert!(matches!(pki.authority.revoke(&unknown, &mut |_| ()), Err(AuthorityError::Unknown { .. })));
 }

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use catchment_settings::output;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::{JoinHandle, JoinSet, block_in_place},
@@ -189,9 +190,9 @@ impl Devices {
                 let link = GatewayLink::load(address(0)?, &pki.machine, Protocol::Json)?;
                 devices.spawn(link, Source::Machine(machine), Protocol::Json, Duration::ZERO);
             }
-            Err(error) => {
-                eprintln!("this machine does not tell its figures ({error}); the simulated sensors do")
-            }
+            Err(error) => output::say(format_args!(
+                "this machine does not tell its figures ({error}); the simulated sensors do"
+            )),
         }
         let count = pki.sensors.len().max(1);
         for (index, plan) in pki.sensors.iter().enumerate() {

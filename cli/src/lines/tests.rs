@@ -1,5 +1,11 @@
 //! Each form of a line, and what is refused before it is sent.
 
+use catchment_gateway::{
+    decode::{Limits, Lines, Next, json},
+    intake::{Intake, Names, TimeRules},
+};
+use catchment_partial::Timestamp;
+
 use super::*;
 
 fn one(line: &str) -> Element {
@@ -64,5 +70,46 @@ fn what_a_gateway_keeps_is_sent() {
     assert_eq!(messages("\u{feff}{\"ts\":1,\"a\":2}\0\r", 5), [Ok(r#""ts":1,"a":2"#.to_owned())]);
     for line in [r#"{"a":nano}"#, "nan", r#"{"a":nan"#, "\u{a0}{\"a\":1}"] {
         assert!(matches!(&*messages(line, 5), [Err(LineError::Json(_))]), "{line}");
+    }
+}
+
+/// The values that a gateway keeps of lines, as it reads them from a socket.
+fn kept(text: &str) -> Vec<f64> {
+    let time = |ms| Timestamp::from_millis(ms).unwrap();
+    let rules = TimeRules { now: time(7), oldest: time(0), newest: time(1_000) };
+    let (limits, options) = (Limits::default(), json::Options::default());
+    let (mut lines, mut names, mut intake) = (Lines::json(1 << 20), Names::new(100), Intake::default());
+    let mut rest = text;
+    while let Next::Line { line, consumed } = lines.finish(rest.as_bytes()) {
+        json::decode_line(line, &options, 1, &mut names, &rules, &limits, &mut intake);
+        rest = &rest[consumed..];
+    }
+    intake.readings.iter().map(|reading| reading.value).collect()
+}
+
+#[test]
+fn what_is_sent_is_what_a_gateway_would_keep_of_the_line_itself() {
+    let blanks =
+        ["", " ", "\t", "\r", "\u{c}", "\u{b}", "\0", "\u{feff}", "\u{85}", "\u{a0}", "\u{200b}", "\u{1}"];
+    let bodies = [
+        ["{", "\"a\":1", "}"],
+        ["[{", "\"a\":1},{\"b\":2", "}]"],
+        ["{", "\"a\":nan,\"b\":2", "}"],
+        ["", "", ""],
+    ];
+    for [begin, middle, end] in bodies {
+        for (one, other) in blanks.iter().flat_map(|one| blanks.iter().map(move |other| (one, other))) {
+            for line in [
+                format!("{one}{other}{begin}{middle}{end}"),
+                format!("{one}{begin}{middle}{end}{other}"),
+                format!("{begin}{one}{middle}{end}{other}"),
+                format!("{begin}{middle}{one}{end}{other}"),
+                format!("{begin}{middle}{end}{one}{other}"),
+            ] {
+                let sent = |element: Element| element.map(|members| format!("{{\"seq\":1,{members}}}\n"));
+                let sent: String = messages(&line, 7).into_iter().filter_map(|e| sent(e).ok()).collect();
+                assert_eq!(kept(&sent), kept(&line), "{line:?}");
+            }
+        }
     }
 }

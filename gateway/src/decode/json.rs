@@ -36,7 +36,7 @@ use serde_json::value::RawValue;
 pub use self::options::{JsonSettings, Options, OptionsError, Strings, TimeFormat};
 use self::outline::Outline;
 use super::{Decoded, Limits, lines, sink::Sink};
-use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind};
+use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind, spelled::NameKind};
 
 /// Decodes one line (or payload) into the intake.
 ///
@@ -85,7 +85,7 @@ fn mend(text: &str, options: &Options, sink: &mut Sink<'_>) -> Option<Decoded> {
             format!("{word} is no number, and readings are an object or an array of objects")
         }));
     }
-    if trimmed.len() < text.trim_ascii().len()
+    if trimmed.len() < text.len()
         && let Ok(decoded) = value(trimmed, options, sink)
     {
         return Some(decoded);
@@ -175,7 +175,7 @@ fn object(text: &str, outline: &Outline<'_, '_>, sink: &mut Sink<'_>) -> Result<
 }
 
 /// The time and the labels that an object's readings have in common.
-fn moment(outline: &Outline<'_, '_>, sink: &Sink<'_>) -> Result<(Timestamp, Labels), (Reason, String)> {
+fn moment(outline: &Outline<'_, '_>, sink: &mut Sink<'_>) -> Result<(Timestamp, Labels), (Reason, String)> {
     if let Some(name) = outline.twice {
         return Err((Reason::Malformed, format!("{name:?} is given twice")));
     }
@@ -198,7 +198,10 @@ fn moment(outline: &Outline<'_, '_>, sink: &Sink<'_>) -> Result<(Timestamp, Labe
     };
     let labels = match outline.labels {
         None => Labels::none(),
-        Some(labels) => outline::labels(labels).map_err(|message| (Reason::BadLabel, message))?,
+        Some(labels) => {
+            let note = |written: &str, name: &str| sink.spelled(NameKind::Label, written, name);
+            outline::labels(labels, note).map_err(|message| (Reason::BadLabel, message))?
+        }
     };
     let labels = sink.labels(labels).map_err(|error| (Reason::BadLabel, error.to_string()))?;
     Ok((time, labels))

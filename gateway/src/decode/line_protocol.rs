@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use self::parse::Line;
 use super::{Decoded, Limits, Lines, Next, decimal, excerpt, lines, names, sink::Sink};
-use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind};
+use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind, spelled::NameKind};
 
 /// Unit of the times at the end of lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,23 +123,7 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
     let line = Line::parse(text, sink.limits.readings_max)
         .map_err(|rule| format!("not line protocol: {rule}: {:?}", excerpt(text.trim_ascii())))?;
     let fields = line.fields.len();
-    let nanos = match line.time {
-        None => Ok(sink.rules.now),
-        Some(time) => time_of(time, precision, sink.rules),
-    };
-    let time = match nanos {
-        Ok(time) => time,
-        Err(reason) => {
-            let time = excerpt(line.time.unwrap_or_default());
-            sink.refuse(reason, fields + line.beyond, || match reason {
-                Reason::TooOld => format!("time {time} is older than is taken here"),
-                _ => format!(
-                    "time {time} is further in the future than is taken here: is the precision right?"
-                ),
-            });
-            return Ok(());
-        }
-    };
+    let Some(time) = time_of_line(&line, precision, sink) else { return Ok(()) };
     let tags: Vec<_> = line.tags.iter().map(|(name, value)| (identifier(name), unescape(value))).collect();
     let own = Labels::new(tags.iter().map(|(name, value)| (&**name, &**value)));
     let labels = match own.and_then(|own| sink.labels(own)) {
@@ -149,6 +133,9 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
             return Ok(());
         }
     };
+    line.tags.iter().zip(&tags).for_each(|((written, _), (name, _))| {
+        sink.spelled(NameKind::Label, written, name);
+    });
     sink.begin_moment();
     if let Some(key) = known::series_key(text.trim_ascii().as_bytes()) {
         sink.begin_shape(Kind::LineProtocol, key);
@@ -156,7 +143,8 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
     let mut metric = String::with_capacity(64);
     push_identifier(&mut metric, line.measurement);
     metric.push('_');
-    let prefix = metric.len();
+    let mut written = format!("{}_", line.measurement);
+    let (prefix, written_prefix) = (metric.len(), written.len());
     for (name, value) in &line.fields {
         if sink.admit(1) == 0 {
             continue;
@@ -166,6 +154,11 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
         match parse::number(value) {
             Ok(number) => {
                 let series = sink.take(&metric, &labels, time, number);
+                if series.is_some() {
+                    written.truncate(written_prefix);
+                    written.push_str(name);
+                    sink.spelled(NameKind::Metric, &written, &metric);
+                }
                 if let Some(series) = series.filter(|_| !name.contains('\\')) {
                     sink.learn(name, series);
                 }
@@ -179,6 +172,24 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
         sink.admit(line.beyond);
     }
     Ok(())
+}
+
+/// The time of a line's readings, which are refused if it is none that is taken.
+fn time_of_line(line: &Line<'_>, precision: Precision, sink: &mut Sink<'_>) -> Option<Timestamp> {
+    let Some(time) = line.time else { return Some(sink.rules.now) };
+    match time_of(time, precision, sink.rules) {
+        Ok(time) => Some(time),
+        Err(reason) => {
+            let time = excerpt(time);
+            sink.refuse(reason, line.fields.len() + line.beyond, || match reason {
+                Reason::TooOld => format!("time {time} is older than is taken here"),
+                _ => format!(
+                    "time {time} is further in the future than is taken here: is the precision right?"
+                ),
+            });
+            None
+        }
+    }
 }
 
 /// The time of a line, its grammar checked.

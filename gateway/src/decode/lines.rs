@@ -182,7 +182,7 @@ impl Lines {
             None => true,
             Some(b'#') => self.grammar == Grammar::Quoted,
             // The end of a text of C, or the beginning of one of Windows.
-            Some(0 | 0xef) => std::str::from_utf8(text).is_ok_and(|text| trim(text).is_empty()),
+            Some(0 | 0xb | 0xef) => std::str::from_utf8(text).is_ok_and(|text| trim(text).is_empty()),
             Some(_) => false,
         }
     }

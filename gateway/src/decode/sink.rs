@@ -15,6 +15,7 @@ use super::{Decoded, EPOCH_BYTES_MAX, Limits, excerpt};
 use crate::intake::{
     Intake, Names, Reading, Reason, Refusal, TimeRules,
     shapes::{Cursor, Kind},
+    spelled::NameKind,
 };
 
 /// Refusals of a message that are told one by one.
@@ -282,7 +283,13 @@ impl<'a> Sink<'a> {
         }
         let series = self.take(metric, labels, time, value)?;
         self.names.note_spelling(written, metric);
+        self.spelled(NameKind::Metric, written, metric);
         Some(series)
+    }
+
+    /// Notes how a name is written.
+    pub(super) fn spelled(&mut self, kind: NameKind, written: &str, name: &str) {
+        self.intake.spelled.extend(self.names.seen.note(kind, written, name));
     }
 
     /// Whether the series has a reading in this moment already; notes that it has one now.

@@ -3,21 +3,24 @@
 //! Pure but for the shard, which is an argument: the simulation drives the same code.
 
 mod admission;
+mod known;
+mod spelled;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use catchment_journal::{Disk, Position};
-use catchment_proto::{Labels, MetricName, Name};
+use catchment_proto::Name;
 use tokio_util::sync::CancellationToken;
 
 pub use self::admission::{Admission, Who};
+use self::known::{Known, Refused};
 use super::{
     SessionId,
     client::{Client, Marks},
 };
 use crate::{
     fold::{ClientEntry, IntakeEntry},
-    intake::{Head, Intake, Mark, Reading, Reason, Refusal},
+    intake::{Head, Intake, Mark, Reading, Reason, Refusal, spelled::Spellings},
     metrics::Metrics,
     mqtt::connection::Open,
     shard::{SeriesFull, Shard, Wait},
@@ -71,65 +74,6 @@ struct Session {
     series: Known,
 }
 
-/// What a session's series indexes mean, which grow by one with each series that is new to the session.
-#[derive(Debug, Default)]
-struct Known {
-    /// Index of the first that is kept.
-    first: u32,
-    /// The device's index of each, or `None` for a series that is refused.
-    series: Vec<Option<u32>>,
-    /// Those that the gateway's budget refuses, by index: they are looked up again when they are used, because it may have
-    /// been raised.
-    refused: BTreeMap<u32, Refused>,
-}
-
-/// A series for which the gateway's budget has no place.
-#[derive(Debug)]
-struct Refused {
-    metric: MetricName,
-    labels: Labels,
-    full: SeriesFull,
-}
-
-impl Known {
-    fn get(&self, index: u32) -> Option<u32> {
-        *self.series.get(index.checked_sub(self.first)? as usize)?
-    }
-
-    /// Which bound keeps a series from its place.
-    fn full(&self, index: u32) -> SeriesFull {
-        self.refused.get(&index).map_or(SeriesFull::Device, |refused| refused.full)
-    }
-
-    fn learn(&mut self, index: u32, series: Option<u32>) {
-        if let Some(known) = index.checked_sub(self.first).and_then(|at| self.series.get_mut(at as usize)) {
-            *known = series;
-            return;
-        }
-        if self.series.is_empty() {
-            self.first = index;
-            self.series.reserve_exact(1);
-        }
-        self.series.push(series);
-    }
-
-    /// Keeps the last ones, at least `least`: readings come with the indexes of the session's table as it stands, which
-    /// has no more ([`crate::intake::Names`]). Not while messages are at hand that may use any index of theirs.
-    fn trim(&mut self, least: usize) {
-        if self.series.len() < least.saturating_mul(4).max(KNOWN_MAX) {
-            return;
-        }
-        let old = self.series.len() - least;
-        self.series.drain(..old);
-        self.series.shrink_to(KNOWN_MAX.max(least));
-        self.first = self.first.saturating_add(u32::try_from(old).unwrap_or(u32::MAX));
-        self.refused = self.refused.split_off(&self.first);
-    }
-}
-
-/// Series indexes of a session that are kept in any case: trimming costs something.
-const KNOWN_MAX: usize = 1024;
-
 /// A device and its sessions.
 pub struct Desk {
     name: Name,
@@ -137,13 +81,26 @@ pub struct Desk {
     sessions: Vec<Session>,
     sessions_max: usize,
     series_max: usize,
+    spellings: Spellings,
+    /// A session that was silent for less counts as alive: one that was displaced after half of it has proven to be.
+    silent_for: Duration,
     metrics: Arc<Metrics>,
 }
 
 impl Desk {
     /// A device that is not connected yet.
     pub fn new(name: Name, sessions_max: usize, series_max: usize, metrics: Arc<Metrics>) -> Self {
-        Self { name, index: None, sessions: Vec::new(), sessions_max, series_max, metrics }
+        let (spellings, silent_for) = (Spellings::default(), Duration::ZERO);
+        Self {
+            name,
+            index: None,
+            sessions: Vec::new(),
+            sessions_max,
+            series_max,
+            spellings,
+            silent_for,
+            metrics,
+        }
     }
 
     /// A session has ended.
@@ -242,6 +199,7 @@ impl Desk {
             client.settle(changed);
         }
         session.series.trim(self.series_max.max(1));
+        self.note_spelled(&intake.spelled);
         self.metrics.readings.inc_by(taken);
         self.metrics.messages.inc_by(intake.heads.len() as u64 - duplicates);
         if duplicates > 0 {

@@ -254,6 +254,17 @@ fn lengths(buffer: &[u8], bytes_max: u32) -> Result<Option<(usize, usize)>, Viol
     Ok(None)
 }
 
+/// Of version 5, the length of a packet takes no more bytes than it needs.
+fn check_length(packet: &[u8], header: usize) -> Result<(), Violation> {
+    match packet.get(2..header).and_then(<[u8]>::last) {
+        Some(0) => {
+            let what = format!("MQTT: {}", standard::OVERLONG);
+            Err(Violation::new(DisconnectReasonCode::MalformedPacket, what))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Packets {
     /// Before the CONNECT; packets are read up to a length without their fixed header.
     pub fn new(bytes_max: u32) -> Self {
@@ -277,6 +288,9 @@ impl Packets {
     pub fn next<'a>(&mut self, buffer: &'a [u8]) -> Result<Option<(Packet<'a>, usize)>, Violation> {
         let Some((header, length)) = lengths(buffer, self.bytes_max)? else { return Ok(None) };
         let Some(packet) = buffer.get(..length) else { return Ok(None) };
+        if self.is_v5() {
+            check_length(packet, header)?;
+        }
         let plain = match self.version {
             Version::Unknown => None,
             Version::V3(_) => Plain::read(packet, header, false),
@@ -304,6 +318,9 @@ impl Packets {
         }
         let is_v5 = self.is_v5();
         // MQTT 3.1 has another beginning, and is refused below.
+        if is_v5 {
+            check_length(packet, header)?;
+        }
         let checked = match whole.get(header..header + OLD_NAME.len()) {
             Some(OLD_NAME) if !is_v5 => Ok(()),
             _ => standard::check(packet, header, is_v5),

@@ -1,8 +1,7 @@
 //! What goes back to the device, in order: acknowledgements once they are durable, welcomes, refusals.
 //!
-//! A device that does not read is never blocked and holds no memory here: acknowledgements behind one another
-//! become one, and refusals beyond a bound are dropped and counted. Replies of MQTT must not be dropped: beyond a
-//! bound the device is not read until it has read some.
+//! Bounded: acknowledgements behind one another become one, and who makes any other answer waits for room first
+//! (see `room`).
 
 use std::{
     cell::{Cell, RefCell},
@@ -14,10 +13,10 @@ use std::{
 use catchment_journal::Position;
 use tokio::sync::Notify;
 
-/// Answers that wait to be written; beyond, refusals are dropped.
+/// Answers that wait to be written; beyond, no more is read from the device.
 const ANSWERS_MAX: usize = 256;
-/// Bytes of replies that wait to be written; beyond, no more is read from the device.
-const REPLY_BYTES_MAX: usize = 32 << 10;
+/// Likewise their bytes.
+const ANSWER_BYTES_MAX: usize = 32 << 10;
 
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +57,8 @@ impl Answer {
 pub struct Answers {
     queue: RefCell<VecDeque<Answer>>,
     ended: Cell<bool>,
-    /// Bytes of replies that wait.
-    reply_bytes: Cell<usize>,
+    /// Bytes of encoded answers that wait.
+    bytes: Cell<usize>,
     /// A sync is waited for.
     waits: Cell<bool>,
     /// The session's task.
@@ -79,26 +78,30 @@ impl Answers {
         }
     }
 
-    /// An answer of another kind. Returns whether there was room for it.
-    #[must_use]
-    pub fn push(&self, durable_at: Position, bytes: Vec<u8>) -> bool {
-        let mut queue = self.queue.borrow_mut();
-        if queue.len() >= ANSWERS_MAX {
-            return false;
-        }
-        queue.push_back(Answer::Encoded { durable_at, bytes, read_at: None });
-        true
+    /// An answer of another kind. Whoever makes it has waited for [`Answers::has_room`], but for one last word.
+    pub fn push(&self, durable_at: Position, bytes: Vec<u8>) {
+        self.put(durable_at, bytes, None);
     }
 
-    /// Replies that must not be dropped, in order; whoever makes them waits for [`Answers::has_room`] afterwards.
+    /// Replies that acknowledge messages; whoever makes them waits for [`Answers::has_room`] afterwards.
     pub fn replies(&self, durable_at: Position, bytes: Vec<u8>, read_at: Duration) {
-        self.reply_bytes.set(self.reply_bytes.get() + bytes.len());
-        self.queue.borrow_mut().push_back(Answer::Encoded { durable_at, bytes, read_at: Some(read_at) });
+        self.put(durable_at, bytes, Some(read_at));
     }
 
-    /// Whether more replies may be made: a peer that does not read gathers few.
+    fn put(&self, durable_at: Position, bytes: Vec<u8>, read_at: Option<Duration>) {
+        self.bytes.set(self.bytes.get() + bytes.len());
+        self.queue.borrow_mut().push_back(Answer::Encoded { durable_at, bytes, read_at });
+    }
+
+    /// Whether more answers may be made: few gather for a device that does not read.
     pub fn has_room(&self) -> bool {
-        self.reply_bytes.get() <= REPLY_BYTES_MAX && self.queue.borrow().len() <= ANSWERS_MAX
+        self.bytes.get() < ANSWER_BYTES_MAX && self.queue.borrow().len() < ANSWERS_MAX
+    }
+
+    /// How many answers wait that say what was not taken.
+    pub fn untold(&self) -> usize {
+        let tells = |answer: &&Answer| matches!(answer, Answer::Encoded { read_at: None, .. });
+        self.queue.borrow().iter().filter(tells).count()
     }
 
     /// No more answers will come.
@@ -141,8 +144,8 @@ impl Answers {
         let (mut any, mut last): (bool, Option<Answer>) = (false, None);
         while let Some(answer) = queue.pop_front_if(|front| front.durable_at() <= durable) {
             any = true;
-            if let Answer::Encoded { bytes, read_at: Some(_), .. } = &answer {
-                self.reply_bytes.set(self.reply_bytes.get().saturating_sub(bytes.len()));
+            if let Answer::Encoded { bytes, .. } = &answer {
+                self.bytes.set(self.bytes.get().saturating_sub(bytes.len()));
             }
             match (&mut last, &answer) {
                 (Some(Answer::Ack { ack: last, .. }), Answer::Ack { ack, .. }) => *last = *ack,
@@ -191,7 +194,7 @@ mod tests {
         let answers = Answers::default();
         answers.ack(at(10), 1, Duration::ZERO);
         answers.ack(at(20), 2, Duration::ZERO);
-        assert!(answers.push(at(0), b"refusal".to_vec()));
+        answers.push(at(0), b"refusal".to_vec());
         answers.ack(at(30), 3, Duration::ZERO);
         assert_eq!(ready(&answers, at(9)), []);
         let refusal = Answer::Encoded { durable_at: at(0), bytes: b"refusal".to_vec(), read_at: None };
@@ -209,9 +212,17 @@ mod tests {
             answers.ack(at(number), number, Duration::ZERO);
         }
         assert!(answers.queue.borrow().len() <= ANSWERS_MAX);
-        while answers.push(at(0), Vec::new()) {}
-        assert_eq!(answers.queue.borrow().len(), ANSWERS_MAX);
+        while answers.has_room() {
+            answers.push(at(0), Vec::new());
+            answers.ack(at(9_999), 9_999, Duration::ZERO);
+        }
+        assert!(answers.queue.borrow().len() <= ANSWERS_MAX + 1);
         let ready = ready(&answers, at(10_000));
         assert_eq!(ready.first().map(|a| matches!(a, Answer::Ack { ack: 9_999, .. })), Some(true));
+        let answers = Answers::default();
+        while answers.has_room() {
+            answers.push(at(0), vec![0; 1000]);
+        }
+        assert!(answers.bytes.get() < ANSWER_BYTES_MAX + 1000 && answers.untold() < ANSWERS_MAX);
     }
 }

@@ -17,6 +17,8 @@ pub enum End {
     Unfinished,
     /// No message came for too long.
     Idle,
+    /// The device has not read its answers for too long, and they may not be dropped.
+    Unread,
     /// The messages that were begun take too many bytes, and this one was the oldest.
     Crowded,
     /// All connections are in use; this one had delivered nothing.
@@ -41,13 +43,14 @@ pub enum End {
 
 impl End {
     /// All reasons, for the metrics.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Peer,
         Self::Broken,
         Self::Silent,
         Self::NoFirst,
         Self::Unfinished,
         Self::Idle,
+        Self::Unread,
         Self::Crowded,
         Self::GaveWay,
         Self::UnknownProtocol,
@@ -69,6 +72,7 @@ impl End {
             Self::NoFirst => "first_byte_timeout",
             Self::Unfinished => "message_timeout",
             Self::Idle => "idle_timeout",
+            Self::Unread => "unread",
             Self::Crowded => "unfinished_bytes",
             Self::GaveWay => "gave_way",
             Self::UnknownProtocol => "unknown_protocol",
@@ -118,10 +122,12 @@ impl End {
                 Some("all connections are in use and this one has delivered nothing: the connection ends")
             }
             Self::TooMany => Some(
-                "the device has as many connections as it may (sessions_max), and all are alive: this one ends",
+                "the device has as many connections as it may (sessions_max), and all are alive: this one ends; give each \
+                 program an identity of its own",
             ),
             Self::Displaced => Some(
-                "the device has more connections than it may (sessions_max), and this one was silent: it ends",
+                "the device has more connections than it may (sessions_max), and this one was silent for longest: it ends; \
+                 give each program an identity of its own",
             ),
             _ => None,
         }

@@ -96,6 +96,6 @@ async fn tell<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>, foreign: Fo
         let _ = stream.shutdown().await;
     };
     if timeout(FAREWELL, written).await.is_ok() {
-        linger(stream).await;
+        linger(stream, LINGER).await;
     }
 }

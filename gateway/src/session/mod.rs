@@ -9,7 +9,8 @@
 //! acknowledgement sends it again.
 //!
 //! - `protocol`, `encode`: bytes to messages and answers to bytes, without sockets;
-//! - `read`, `write`: the two halves; `answers`: what is between them; `syncs`: what the writing half waits for;
+//! - `read`, `write`: the two halves; `answers`: what is between them, `room`: and how they slow the
+//!   device; `syncs`: what the writing half waits for;
 //! - `opening`: which protocol the first bytes are of; `guess`: the session before that is known;
 //! - `admit`: its place among the connections of its device;
 //! - `patience`: deadlines; `vitals`: how a session is ended from outside; `unfinished`: the bound over all that is not
@@ -25,6 +26,7 @@ pub mod opening;
 mod patience;
 pub mod protocol;
 mod read;
+mod room;
 mod stream;
 pub mod syncs;
 #[cfg(test)]
@@ -34,7 +36,13 @@ pub mod unfinished;
 pub mod vitals;
 mod write;
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use catchment_certs::Accepted;
 use catchment_journal::Position;
@@ -153,6 +161,7 @@ where
         decoder: RefCell::new(Decoder::new(kind, context.limits, context.series_max, &context.protocols)),
         encoder: Encoder::new(kind),
         answers: Rc::default(),
+        deaf: Cell::default(),
         turn: Turn::default(),
         vitals,
         context,
@@ -191,6 +200,8 @@ struct Session<S> {
     decoder: RefCell<Decoder>,
     encoder: Encoder,
     answers: Rc<Answers>,
+    /// What the device had taken when it had not read for too long.
+    deaf: Cell<Option<u32>>,
     turn: Turn,
     vitals: Rc<Vitals>,
     context: Rc<Context>,
@@ -211,10 +222,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.tell(why);
         self.answers.end();
         // The last acknowledgement is waited for; a device that does not read is not.
-        let _ = Box::pin(timeout(FAREWELL, writing)).await;
+        if Box::pin(timeout(FAREWELL, writing)).await.is_err() {
+            self.context.metrics.answers_dropped.inc_by(self.answers.untold() as u64);
+        }
         // Whoever gave way has sent nothing that it could lose an answer to.
-        if !matches!(why, End::Peer | End::GaveWay) {
-            Box::pin(linger(&self.stream)).await;
+        // It matters whether the program of a displaced session lives, which a slow network tells late.
+        let longest = if why == End::Displaced { FAREWELL } else { LINGER };
+        if !matches!(why, End::Peer | End::GaveWay) && Box::pin(linger(&self.stream, longest)).await {
+            self.vitals.answer();
         }
         why
     }
@@ -228,20 +243,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if let Some(what) = why.to_device() {
             self.encoder.farewell(why.reason(), what, &mut bytes);
         }
-        if !bytes.is_empty() && !self.answers.push(Position::ZERO, bytes) {
-            self.context.metrics.answers_dropped.inc();
+        if !bytes.is_empty() {
+            self.answers.push(Position::ZERO, bytes);
         }
     }
 }
 
 /// Reads and discards until the device has closed too: closing a socket with unread bytes resets the connection, and the
-/// device could lose what was last said to it.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>) {
+/// device could lose what was last said to it. Tells whether the device has closed in time.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>, longest: Duration) -> bool {
     let mut discarded = Inbox::default();
     let until_closed = async {
-        while matches!(stream.fill(&mut discarded).await, Ok(1..)) {
-            discarded.consume(discarded.unread().len());
+        loop {
+            match stream.fill(&mut discarded).await {
+                Ok(0) => return true,
+                Ok(_) => discarded.consume(discarded.unread().len()),
+                // Without close_notify; a reset would be the word of a system, not of a program.
+                Err(error) => return error.kind() == io::ErrorKind::UnexpectedEof,
+            }
         }
     };
-    let _ = timeout(LINGER, until_closed).await;
+    timeout(longest, until_closed).await.unwrap_or(false)
 }

@@ -7,6 +7,7 @@
 //! - White space, line ends, NUL bytes and byte order marks (UTF-8) in front are passed over.
 //! - A line that HTTP would take for a request is HTTP's, whatever its method, and never line protocol: as such it would
 //!   be refused in silence, and its client would send its body again and again.
+//! - Control characters among the first bytes are no text's.
 //! - A text is line protocol unless its first line is known to be something else.
 
 use memchr::memchr;
@@ -20,6 +21,10 @@ const PADDING_BYTES_MAX: usize = 4 << 10;
 const LINE_BYTES_MAX: usize = 4 << 10;
 /// Longest method of HTTP that is looked for.
 const METHOD_BYTES_MAX: usize = 64;
+/// Bytes that tell LDAP from MQTT.
+const LDAP_BYTES: usize = 4;
+/// First bytes that must not be control characters.
+const TEXT_BYTES: usize = 8;
 /// A byte order mark of UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 /// What is spoken here, for those who speak something else.
@@ -54,7 +59,7 @@ const BEGINNINGS: [(&[u8], Foreign); 5] = [
     (b"AMQP\x03", Foreign::Named("AMQP")),
 ];
 /// First words of a line without a field, in capitals.
-const WORDS: [(&str, &str); 18] = [
+const WORDS: [(&str, &str); 20] = [
     ("PING", "Redis or NATS"),
     ("INFO", "Redis or NATS"),
     ("AUTH", "Redis"),
@@ -73,7 +78,11 @@ const WORDS: [(&str, &str); 18] = [
     ("STOMP", "STOMP"),
     ("PROXY", "the PROXY protocol"),
     ("LOGIN", "IMAP"),
+    ("ICY", "Icecast"),
+    ("AT", MODEM),
 ];
+
+const MODEM: &str = "commands of a modem: its own connection must speak here";
 
 /// What the first bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,6 +227,16 @@ fn text(bytes: &[u8], ended: bool) -> Look {
     }
     let end = memchr(b'\n', seen);
     let line = seen.get(..end.unwrap_or(seen.len())).unwrap_or_default();
+    let is_cut = end.is_none() && !ended;
+    if is_cut && line.len() < LDAP_BYTES {
+        return Look::More;
+    }
+    if let Some(foreign) = binary(line) {
+        return Look::Foreign(foreign);
+    }
+    if is_cut && line.len() < TEXT_BYTES {
+        return Look::More;
+    }
     // The line alone: what stands behind it may not have come yet, and must not decide.
     if is_request_at(line) {
         return Look::Foreign(http(line));
@@ -239,14 +258,61 @@ fn is_request_at(seen: &[u8]) -> bool {
         && [&b"/"[..], b"http://", b"https://"].iter().any(|begin| target.starts_with(begin))
 }
 
+/// What a first line is that is no text.
+fn binary(line: &[u8]) -> Option<Foreign> {
+    let begin = line.get(..TEXT_BYTES).unwrap_or(line);
+    // White space is text's, and a carriage return may end the line.
+    let acts = |byte: &u8| matches!(byte, 0..=8 | 0xe..=0x1f | 0x7f);
+    begin.iter().any(acts).then_some(match begin {
+        [0x30, _, 2, 1, ..] => Foreign::Named("LDAP"),
+        // PUBLISH, and the others whose first byte is a digit.
+        [b'0'..=b'=', ..] => Foreign::Named("MQTT without CONNECT"),
+        _ => Foreign::Unknown,
+    })
+}
+
 fn http(line: &[u8]) -> Foreign {
     Foreign::Http { body: !line.starts_with(b"HEAD ") }
 }
 
-/// Whether the beginning of a line may turn out to be a request, or a greeting of [`WORDS`].
+/// Whether the beginning of a line may turn out to be a request, or a greeting of [`WORDS`], or what [`named`] knows.
 fn may_be_foreign(line: &[u8]) -> bool {
     let word = line.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-    word.len() <= METHOD_BYTES_MAX && (matches!(word.first(), Some(b'<' | b'*')) || word.iter().all(is_token))
+    let begins = |byte: &u8| matches!(byte, b'<' | b'*' | b'$' | b'!') || !byte.is_ascii();
+    word.first().is_some_and(begins)
+        || (word.len() <= METHOD_BYTES_MAX && word.iter().all(is_token))
+        || line.iter().all(is_of_a_number)
+        || is_command(line)
+}
+
+/// Whether a line begins as an extended command of a modem does.
+fn is_command(line: &[u8]) -> bool {
+    line.get(..3).is_some_and(|begin| begin.eq_ignore_ascii_case(b"AT+"))
+}
+
+/// What numbers are made of, and what stands between them.
+fn is_of_a_number(byte: &u8) -> bool {
+    byte.is_ascii_digit() || byte.is_ascii_whitespace() || b"+-.,;eE".contains(byte)
+}
+
+/// What a line is that is no line protocol, by more than its first word.
+fn named(line: &[u8]) -> Option<&'static str> {
+    let first = line.first()?;
+    let json = line.iter().position(|byte| byte.is_ascii() && !byte.is_ascii_whitespace());
+    let before_json = json.filter(|at| matches!(line.get(*at), Some(b'{' | b'[')));
+    match first {
+        b'$' | b'!' if line.get(1..6).is_some_and(|name| name.iter().all(u8::is_ascii_alphanumeric)) => {
+            Some("NMEA 0183")
+        }
+        _ if is_command(line) => Some(MODEM),
+        first if !first.is_ascii() && before_json.is_some() => {
+            Some("JSON behind characters that are no white space of JSON")
+        }
+        _ if line.iter().any(u8::is_ascii_digit) && line.iter().all(is_of_a_number) => {
+            Some("numbers without the names of what they measure")
+        }
+        _ => None,
+    }
 }
 
 /// What methods of HTTP are made of.
@@ -271,6 +337,9 @@ fn whole(line: &[u8]) -> Look {
     }
     if line_protocol::is_line(line) {
         return Look::Speaks(Kind::LineProtocol);
+    }
+    if let Some(name) = named(line) {
+        return Look::Foreign(Foreign::Named(name));
     }
     match first.split_first() {
         _ if first.len() > METHOD_BYTES_MAX => return Look::Speaks(Kind::LineProtocol),

@@ -8,12 +8,13 @@ use bytes::BytesMut;
 use catchment_proto::frame;
 use rmqtt_codec::v5::DisconnectReasonCode;
 
+use super::opening::{Foreign, Look, Opening};
 use crate::{
     decode::{Decoded, Limits, Lines, Next, frames, json, line_protocol, refuse_too_long},
     intake::{Intake, Names, Reason, Refusal, TimeRules},
     mqtt::{
         connection::{self, Connection, Open, Rules},
-        packets::{Reply, Violation},
+        packets::{CONNECT, Reply, Violation},
     },
 };
 
@@ -151,7 +152,9 @@ impl Decoder {
                 connection::Stop::Done => Stop::Done,
                 connection::Stop::Broken(why) => {
                     intake.refusals.push(broken(&why));
-                    Stop::Broken(connection.goodbye(&why))
+                    let is_mqtt =
+                        connection.is_open() || buffer.first().is_none_or(|first| *first == CONNECT);
+                    Stop::Broken(if is_mqtt { connection.goodbye(&why) } else { not_mqtt(buffer) })
                 }
             };
             return (consumed, stop);
@@ -346,6 +349,14 @@ impl Decoder {
 /// An identifier for an MQTT client that has none.
 fn client_id() -> String {
     format!("auto-{:016x}", rand::random::<u64>())
+}
+
+/// The last bytes to who agreed on MQTT and speaks something else.
+fn not_mqtt(first_bytes: &[u8]) -> Vec<u8> {
+    match Opening::default().look(first_bytes, true).1 {
+        Look::Foreign(foreign) => foreign.answer(),
+        _ => Foreign::Named("no MQTT, on which the handshake agreed (ALPN)").answer(),
+    }
 }
 
 /// A packet against the rules, for the counters.

@@ -130,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 // A slice: what else was read waits behind the others.
                 Stop::Enough => yield_now().await,
                 Stop::More => break,
-                Stop::Hello(epoch) => self.hello(&epoch)?,
+                Stop::Hello(epoch) => Box::pin(self.hello(&epoch)).await?,
                 Stop::Open(open) => Box::pin(self.open(open)).await?,
                 Stop::Done => return Err(End::Peer),
                 Stop::Broken(goodbye) => return Err(self.broken(goodbye)),
@@ -142,7 +142,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Hands messages to the device's desk until they are taken.
     async fn hand_on(&self, intake: &mut Intake) -> Result<(), End> {
-        self.refuse(&intake.refusals);
+        if !intake.refusals.is_empty() {
+            Box::pin(self.refuse(&intake.refusals)).await?;
+        }
         let read_at = self.context.clock.mono();
         if intake.heads.is_empty() && intake.fresh.is_empty() {
             return self.reply(&intake.replies, Position::ZERO, read_at).await;
@@ -153,7 +155,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             match taken {
                 Ok(Answer::Taken { ack, durable_at, refusals, slow }) => {
                     self.vitals.deliver();
-                    self.refuse(&refusals);
+                    if !refusals.is_empty() {
+                        Box::pin(self.refuse(&refusals)).await?;
+                    }
                     intake.amend_replies(&refusals);
                     if !silent && self.encoder.answers() {
                         self.answers.ack(durable_at, ack, read_at);
@@ -195,18 +199,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Ok(bytes) => self.answers.replies(durable_at, bytes, read_at),
             Err(goodbye) => return Err(self.broken(goodbye)),
         }
-        while !self.answers.has_room() {
-            tokio::select! {
-                () = self.answers.taken.notified() => {}
-                () = self.vitals.end.cancelled() => return Err(ended(&self.context)),
-            }
-        }
-        Ok(())
+        // A reply must not be dropped.
+        if self.room().await? { Ok(()) } else { Err(End::Unread) }
     }
 
     /// The connection must end, with these last bytes.
     fn broken(&self, goodbye: Vec<u8>) -> End {
-        let _ = self.answers.push(Position::ZERO, goodbye);
+        self.answers.push(Position::ZERO, goodbye);
         End::Broken
     }
 
@@ -219,33 +218,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             match opened {
                 Ok(opened) => {
                     let bytes = self.decoder.borrow_mut().accept(opened.present);
-                    let pushed = self.answers.push(opened.durable_at, bytes);
-                    return if pushed { Ok(()) } else { Err(End::Broken) };
+                    self.answers.push(opened.durable_at, bytes);
+                    return Ok(());
                 }
                 Err(wait) => Box::pin(self.pause(&wait)).await?,
             }
         }
     }
 
-    fn hello(&self, epoch: &str) -> Result<(), End> {
+    async fn hello(&self, epoch: &str) -> Result<(), End> {
+        // A device that says hello over and over without reading has lost its right to an answer.
+        if !self.room().await? {
+            return Err(End::Unread);
+        }
         let welcome = self.desk.borrow_mut().hello(self.id, epoch.into(), &self.context.shard.borrow());
         let mut bytes = Vec::new();
         self.encoder.welcome(epoch, welcome.highest, &mut bytes);
-        // A device that says hello over and over without reading has lost its right to an answer.
-        if self.answers.push(welcome.durable_at, bytes) { Ok(()) } else { Err(End::Broken) }
+        self.answers.push(welcome.durable_at, bytes);
+        Ok(())
     }
 
-    fn refuse(&self, refusals: &[Refusal]) {
+    /// Counts refusals, and tells them in order: the device is not read on until there is room for each.
+    async fn refuse(&self, refusals: &[Refusal]) -> Result<(), End> {
         for refusal in refusals {
             self.context.metrics.refuse(refusal.reason, refusal.count.into());
             if !self.encoder.answers() {
                 continue;
             }
+            if !self.room().await? {
+                self.context.metrics.answers_dropped.inc();
+                continue;
+            }
             let mut bytes = Vec::new();
             self.encoder.refusal(refusal, &mut bytes);
-            if !self.answers.push(Position::ZERO, bytes) {
-                self.context.metrics.answers_dropped.inc();
-            }
+            self.answers.push(Position::ZERO, bytes);
         }
+        Ok(())
     }
 }

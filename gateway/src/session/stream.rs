@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
+/// Bytes written at once: the peer has taken them before more are written.
+const PIECE_BYTES: usize = 16 << 10;
 
 thread_local! {
     /// Lent to a session while it decodes what it has just read.
@@ -64,11 +66,22 @@ impl Inbox {
 
 /// A stream of which both directions are used in one task.
 #[derive(Debug)]
-pub(super) struct Duplex<S>(RefCell<S>);
+pub(super) struct Duplex<S> {
+    stream: RefCell<S>,
+    /// Writes that the peer's side has taken.
+    written: Cell<u32>,
+    /// A write waits for the peer to read.
+    writing: Cell<bool>,
+}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Duplex<S> {
     pub(super) const fn new(stream: S) -> Self {
-        Self(RefCell::new(stream))
+        Self { stream: RefCell::new(stream), written: Cell::new(0), writing: Cell::new(false) }
+    }
+
+    /// How many writes were taken so far, and whether one waits: who reads nothing takes nothing.
+    pub(super) fn progress(&self) -> (u32, bool) {
+        (self.written.get(), self.writing.get())
     }
 
     /// Reads once, behind what is there; `Ok(0)` at the end.
@@ -79,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Duplex<S> {
             // A long message is gathered in a buffer of its own.
             let kept = Some(inbox.end).filter(|end| *end <= READ_BYTES / 2 && inbox.bytes.len() < READ_BYTES);
             let mut target = ReadBuf::new(buffer.get_mut(kept.unwrap_or(0)..).unwrap_or_default());
-            let polled = Pin::new(&mut *self.0.borrow_mut()).poll_read(task, &mut target);
+            let polled = Pin::new(&mut *self.stream.borrow_mut()).poll_read(task, &mut target);
             let read = target.filled().len();
             match (&polled, kept) {
                 (Poll::Ready(Ok(())), Some(kept)) if read > 0 => inbox.take(buffer, kept, read),
@@ -96,25 +109,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Duplex<S> {
         .await
     }
 
-    /// Writes all of it, and flushes.
+    /// Writes all of it in pieces of a TLS record, each flushed.
     pub(super) async fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut written = 0;
-        poll_fn(|task| {
-            let mut stream = self.0.borrow_mut();
-            while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-                match ready!(Pin::new(&mut *stream).poll_write(task, rest))? {
-                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    count => written += count,
+        let (mut written, mut flushed) = (0, 0);
+        self.writing.set(true);
+        let result = poll_fn(|task| {
+            let mut stream = self.stream.borrow_mut();
+            while flushed < bytes.len() {
+                let end = bytes.len().min(flushed + PIECE_BYTES);
+                while let Some(rest) = bytes.get(written..end).filter(|rest| !rest.is_empty()) {
+                    match ready!(Pin::new(&mut *stream).poll_write(task, rest))? {
+                        0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                        count => written += count,
+                    }
                 }
+                ready!(Pin::new(&mut *stream).poll_flush(task))?;
+                flushed = end;
+                self.written.set(self.written.get().wrapping_add(1));
             }
-            Pin::new(&mut *stream).poll_flush(task)
+            Poll::Ready(Ok(()))
         })
-        .await
+        .await;
+        self.writing.set(false);
+        result
     }
 
     /// Ends the writing direction in order.
     pub(super) async fn shutdown(&self) -> io::Result<()> {
-        poll_fn(|task| Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(task)).await
+        poll_fn(|task| Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(task)).await
     }
 }
 

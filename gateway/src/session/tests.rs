@@ -85,6 +85,27 @@ fn a_frame_beyond_the_bound_ends_the_connection() {
 }
 
 #[test]
+fn who_agreed_on_mqtt_and_speaks_something_else_gets_words() {
+    for (bytes, words) in [
+        (&b"{\"a\":1}\n"[..], "no MQTT"),
+        (b"m a=1\n", "no MQTT"),
+        (b"GET / HTTP/1.1\r\n", "HTTP/1.1 400"),
+        (b"PING\r\n", "Redis"),
+        (b"\xc0\0", "the first bytes"),
+    ] {
+        let mut decoder = Decoder::new(Kind::Mqtt, Limits::default(), 10, &protocols());
+        let (_, stop) = decoder.decode(bytes, None, &rules(), &mut Intake::default());
+        let Stop::Broken(goodbye) = stop else { panic!("{stop:?}") };
+        let goodbye = String::from_utf8(goodbye).unwrap();
+        assert!(goodbye.contains(words) && goodbye.contains("devices speak MQTT"), "{goodbye}");
+    }
+    // A CONNECT that is wrong is answered as MQTT has it, if at all.
+    let mut decoder = Decoder::new(Kind::Mqtt, Limits::default(), 10, &protocols());
+    let (_, stop) = decoder.decode(b"\x10\x02\0\0", None, &rules(), &mut Intake::default());
+    assert!(matches!(&stop, Stop::Broken(goodbye) if !goodbye.starts_with(b"{")), "{stop:?}");
+}
+
+#[test]
 fn a_last_line_without_its_end_counts_only_where_that_is_safe() {
     let last = |kind, text: &str, closing| {
         let mut decoder = Decoder::new(kind, Limits::default(), 10, &protocols());

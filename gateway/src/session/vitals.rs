@@ -39,6 +39,8 @@ pub struct Vitals {
     delivered: Cell<bool>,
     /// It counts among the connections of its device, or was refused: a message has come.
     pub(super) admitted: Cell<bool>,
+    /// The device closed its side when it was told that the session ends: its program lives.
+    answered: Cell<bool>,
     /// The device has said that it will be heard within this.
     promise: Cell<Option<Duration>>,
     place: Option<Place>,
@@ -53,8 +55,8 @@ impl Vitals {
         }
         let heard = Cell::new(Instant::now());
         let (why, promise) = (Cell::default(), Cell::default());
-        let (delivered, admitted) = (Cell::default(), Cell::default());
-        Rc::new(Self { end, heard, why, delivered, admitted, promise, place })
+        let (delivered, admitted, answered) = (Cell::default(), Cell::default(), Cell::default());
+        Rc::new(Self { end, heard, why, delivered, admitted, answered, promise, place })
     }
 
     /// The session must end, for this reason unless there was one before.
@@ -79,6 +81,16 @@ impl Vitals {
     /// When the device's last message ended, or the session began.
     pub(super) fn heard(&self) -> Instant {
         self.heard.get()
+    }
+
+    /// The device has closed its side after its last answer.
+    pub(super) fn answer(&self) {
+        self.answered.set(true);
+    }
+
+    /// How long a session was silent that has ended and whose program lives all the same.
+    pub fn silence_of_the_living(&self) -> Option<Duration> {
+        self.answered.get().then(|| self.heard.get().elapsed())
     }
 
     /// The device has said how long it may be silent; `None` for any time.

@@ -1,5 +1,7 @@
 //! Runs schedules of the simulation: `simulate [--schedules N] [--seed FIRST]`. Prints the seed of one that fails.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a tool of the project itself
+
 use std::{
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},

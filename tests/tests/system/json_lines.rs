@@ -180,3 +180,50 @@ async fn a_last_line_needs_no_end_and_its_acknowledgement_comes_before_the_farew
     world.note("press-1", &[], "m", TS, 2.0);
     world.agrees(&[Question::new("m", TS, TS + 1000)]).await;
 }
+
+#[tokio::test]
+async fn two_names_of_a_device_that_become_one_are_counted_wherever_they_come_from() {
+    let world = World::builder()
+        .gateway("berlin", "gw")
+        .settings(|settings| settings.http = Some(([127, 0, 0, 1], 0).into()))
+        .start()
+        .await;
+    let collisions = async |expected: u64| {
+        let line = format!("catchment_gateway_name_collisions_total {expected}\n");
+        let metrics = world.gateways[0].server.metrics().await;
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    };
+    let mut one = world.connect("press-1", Protocol::Json).await;
+    exchange(&mut one, r#"{"ts":1700000000000,"a.b":1,"c.d":1,"labels":{"x.y":"1"}}"#).await;
+    // The same again, on another connection, and another device's: nothing.
+    let mut other = world.connect("press-1", Protocol::Json).await;
+    exchange(&mut other, r#"{"ts":1700000000000,"a.b":2}"#).await;
+    let mut foreign = world.connect("press-2", Protocol::Json).await;
+    exchange(&mut foreign, r#"{"ts":1700000000000,"a_b":1}"#).await;
+    collisions(0).await;
+    exchange(&mut other, r#"{"ts":1700000000000,"c-d":4,"labels":{"x-y":"1"}}"#).await;
+    exchange(&mut other, r#"{"ts":1700000000000,"c-d":8,"labels":{"x-y":"1"}}"#).await;
+    collisions(2).await;
+    let mut lines = world.connect("press-1", Protocol::Json).await;
+    lines
+        .line("a b=16 1700000000000000000\na.b b=1,b.b=1 1700000000000000000\na-b b=2 1700000000000000000")
+        .await
+        .unwrap();
+    lines.finish().await.unwrap();
+    for (own, metric, value) in [
+        (&[("x_y", "1")][..], "c_d", 1.0),
+        (&[("x_y", "1")], "c_d", 4.0),
+        (&[("x_y", "1")], "c_d", 8.0),
+        (&[], "a_b", 16.0),
+    ] {
+        world.note("press-1", own, metric, TS, value);
+    }
+    world.note("press-1", &[("x_y", "1")], "a_b", TS, 1.0);
+    world.note("press-1", &[], "a_b", TS, 2.0);
+    world.note("press-2", &[], "a_b", TS, 1.0);
+    world
+        .agrees(&["a_b", "c_d"].map(|metric| Question::new(metric, TS, TS + 1000).by(&["device", "x_y"])))
+        .await;
+    // `a_b` written as it is, beside `a.b`; then `a.b_b` and `a-b_b`.
+    collisions(4).await;
+}

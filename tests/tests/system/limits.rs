@@ -240,7 +240,11 @@ async fn series_and_readings_beyond_the_bound_are_refused_the_others_go_on() {
 
 #[tokio::test]
 async fn a_peer_that_never_reads_is_not_blocked_and_its_readings_count() {
-    let world = World::small().await;
+    let world = World::builder()
+        .gateway("berlin", "gw")
+        .settings(|settings| settings.message_timeout = Some("300ms".parse().unwrap()))
+        .start()
+        .await;
     let identity = world.pki.device("berlin", "press-1");
     for protocol in [Protocol::Json, Protocol::Frames] {
         let addr = world.gateways[0].server.direct_addr();
@@ -268,4 +272,38 @@ async fn a_peer_that_never_reads_is_not_blocked_and_its_readings_count() {
         within("everything is taken from a peer that does not read", connection.send(&bytes)).await.unwrap();
         world.agrees(&[Question::new("m", TS, TS + 1000)]).await;
     }
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_hears_of_every_refusal() {
+    let world = World::builder()
+        .gateway("berlin", "gw")
+        .settings(|settings| settings.http = Some(([127, 0, 0, 1], 0).into()))
+        .start()
+        .await;
+    for protocol in [Protocol::Json, Protocol::Frames] {
+        let mut connection = world.connect("press-1", protocol).await;
+        let hello = Hello { epoch: "all".to_owned() };
+        let mut bytes = match protocol {
+            Protocol::Frames => frame(&DeviceMessage { kind: Some(Kind::Hello(hello)) }),
+            Protocol::Json => b"{\"hello\":{\"epoch\":\"all-2\"}}\n".to_vec(),
+        };
+        for n in 1..=5_000_u64 {
+            match protocol {
+                Protocol::Json => bytes
+                    .extend(format!("{{\"seq\":{n},\"ts\":{TS},\"m\":1,\"refused\":\"text\"}}\n").bytes()),
+                Protocol::Frames => {
+                    let column =
+                        Column { series: 7, first_time_ns: 0, step_ns: Vec::new(), values: vec![1.0] };
+                    bytes.extend(readings(n, vec![reading("m", TS, 1.0)], vec![column], vec![]));
+                }
+            }
+        }
+        within("all of it is taken", connection.send(&bytes)).await.unwrap();
+        let welcome = within("a welcome", connection.answer()).await.unwrap().unwrap();
+        assert!(welcome["welcome"].is_object(), "{welcome}");
+        assert_eq!(refusals(&mut connection, 5_000).await.len(), 5_000, "{protocol:?}");
+    }
+    let metrics = world.gateways[0].server.metrics().await;
+    assert!(metrics.contains("catchment_gateway_answers_dropped_total 0\n"), "{metrics}");
 }

@@ -27,6 +27,7 @@ mod silent;
 mod stall;
 mod starts;
 mod stop;
+mod streams;
 mod torn;
 mod watch;
 mod way_in;

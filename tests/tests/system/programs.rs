@@ -207,7 +207,7 @@ async fn from_a_new_root_to_an_answer_with_the_programs_alone() {
     let file = dir.path().join("one.jsonl");
     fs::write(&file, "{\"ts\":1700000001000,\"values\":{\"load\":1}}\n").unwrap();
     let from_file = ["send", "--gateway", &addr, "--identity", path(&device), path(&file)];
-    assert_eq!(good("catchment", &from_file, "").await, "1 lines acknowledged, 0 refused\n");
+    assert_eq!(good("catchment", &from_file, "").await, "1 line acknowledged, 0 refused\n");
     let refused = program_sends_refused_line(&addr, &device).await;
     assert!(refused.contains("line 2"), "{refused}");
 
@@ -257,7 +257,7 @@ async fn program_sends_refused_line(addr: &str, device: &Path) -> String {
     let lines = "{\"ts\":1700000001000,\"load\":2}\n{\"ts\":1700000001000,\"load\":\"much\"}\n";
     let output = program("catchment", &["send", "--gateway", addr, "--identity", path(device)], lines).await;
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(text(&output.stdout), "1 lines acknowledged, 1 refused\n");
+    assert_eq!(text(&output.stdout), "1 line acknowledged, 1 refused\n");
     text(&output.stderr)
 }
 

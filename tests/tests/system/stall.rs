@@ -117,6 +117,7 @@ async fn a_client_takes_its_own_place_and_the_silent_give_way() {
         .settings(|settings| {
             settings.sessions_max = Some(2);
             settings.sessions_silent_after = Some("100ms".parse().unwrap());
+            settings.http = Some(([127, 0, 0, 1], 0).into());
         })
         .start()
         .await;
@@ -150,4 +151,12 @@ async fn a_client_takes_its_own_place_and_the_silent_give_way() {
     }
     let told = within("the end of the oldest", oldest.answer()).await.unwrap().unwrap();
     assert_eq!(told["error"]["code"], json!("displaced"), "{told}");
+    // It closes when it is told: its program lives.
+    drop(oldest);
+    eventually("the count of displaced programs that live", async || {
+        let metrics = world.gateways[0].server.metrics().await;
+        let line = "catchment_gateway_sessions_displaced_alive_total 1\n";
+        if metrics.contains(line) { Ok(()) } else { Err(metrics) }
+    })
+    .await;
 }

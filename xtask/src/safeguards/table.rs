@@ -120,6 +120,19 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         quick: false,
     },
     Safeguard {
+        name: "room for answers",
+        without: "the gateway drops refusals of a client that reads them",
+        file: "gateway/src/session/room.rs",
+        find: "Box::pin(self.wait_for_room()).await",
+        replace: "drop(self.wait_for_room());\n        Ok(false)",
+        check: Check {
+            package: "catchment-tests",
+            target: "--test=system",
+            filter: "limits::a_peer_that_reads",
+        },
+        quick: false,
+    },
+    Safeguard {
         name: "acknowledgement timeout",
         without: "an aggregator that acknowledges nothing is never left",
         file: "gateway/src/uplink/mod.rs",

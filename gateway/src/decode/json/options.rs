@@ -138,6 +138,7 @@ impl JsonSettings {
                 format!("{} names are too many, {IGNORED_MAX} are possible", ignore.len()),
             ));
         }
+        let mut ignored = HashSet::new();
         for name in ignore {
             if name.is_empty() || name.len() > NAME_BYTES_MAX {
                 return Err(error(
@@ -149,13 +150,16 @@ impl JsonSettings {
             if is_time || matches!(&**name, "ts" | "values" | "labels" | "seq" | "hello") {
                 return Err(error("ignore", format!("{name:?} has a meaning of its own")));
             }
+            if !ignored.insert(Box::from(&*identifier(name))) {
+                return Err(error("ignore", format!("{name:?} is there twice, as it is mapped")));
+            }
         }
         Ok(Options {
             numeric_strings: self.numeric_strings.unwrap_or_default(),
             strings: self.strings.unwrap_or_default(),
             time_key: self.time_key.as_deref().map(Box::from),
             time_format: self.time_format.unwrap_or_default(),
-            ignored: ignore.iter().map(|name| Box::from(&*identifier(name))).collect(),
+            ignored,
         })
     }
 }

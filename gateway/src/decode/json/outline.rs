@@ -200,14 +200,19 @@ impl<'de, 'o> Visitor<'de> for Members<'o> {
     }
 }
 
-/// An object of strings as checked labels; a message for the device when it breaks a rule.
-pub(super) fn labels(raw: &RawValue) -> Result<Labels, String> {
+/// An object of strings as checked labels; a message for the device when it breaks a rule. `note` hears of each name, as it
+/// is written and as it is mapped.
+pub(super) fn labels(raw: &RawValue, mut note: impl FnMut(&str, &str)) -> Result<Labels, String> {
     let pairs = pairs(raw).map_err(|error| match tokens::first(raw.get()) {
         Some(word) => format!("labels are an object of strings, {word} is none"),
         None => format!("labels are an object of strings: {error}"),
     })?;
-    let pairs: Vec<_> = pairs.iter().map(|(name, value)| (identifier(&name.0), &*value.0)).collect();
-    Labels::new(pairs.iter().map(|(name, value)| (&**name, *value))).map_err(|error| error.to_string())
+    let pairs: Vec<_> =
+        pairs.iter().map(|(name, value)| (&*name.0, identifier(&name.0), &*value.0)).collect();
+    let labels = Labels::new(pairs.iter().map(|(_, name, value)| (&**name, *value)));
+    let labels = labels.map_err(|error| error.to_string())?;
+    pairs.iter().for_each(|(written, name, _)| note(written, name));
+    Ok(labels)
 }
 
 /// The members of an object of strings; beyond the most that labels can have one more at most.

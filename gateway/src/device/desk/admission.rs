@@ -4,6 +4,10 @@
 //! same client, which has come back; else of the one that was silent for longest, if it does not count as alive. If all
 //! are alive, it is the new one that ends. Taking the place of the oldest, programs that share an identity would end each
 //! other for ever.
+//!
+//! Silence does not prove that a program is gone: it may report less often than a session counts as alive. One that closes its
+//! side when it is told that it was displaced lives. From then on sessions of the device count as alive for twice as long a
+//! silence as that one's, so such programs displace each other a few times and then the newest is refused.
 
 use std::time::Duration;
 
@@ -63,6 +67,7 @@ impl Desk {
         if others().count() >= self.sessions_max {
             let silent = others().filter_map(|known| {
                 let silent = silence(known.id);
+                let silent = silent.filter(|silent| *silent >= self.silent_for);
                 let silent = if known.is_epoch(who) { Some(Duration::MAX) } else { silent };
                 Some((silent?, known.id))
             });
@@ -81,6 +86,11 @@ impl Desk {
             self.sessions.retain(|known| known.id != id);
         }
         displaced.map_or(Admission::Admitted, Admission::Displaces)
+    }
+
+    /// The program of a session lives that was displaced because it was silent for so long.
+    pub fn lives(&mut self, silent: Duration) {
+        self.silent_for = self.silent_for.max(silent.saturating_mul(2));
     }
 }
 
@@ -146,6 +156,20 @@ mod tests {
         let silence = |id| [None, None, Some(5), Some(7)][id as usize].map(Duration::from_secs);
         assert_eq!(next(&mut desk, Who::Unknown, silence), Admission::Displaces(3));
         assert_eq!(desk.sessions.iter().map(|known| known.id).collect::<Vec<_>>(), [1, 2, 9]);
+    }
+
+    #[test]
+    fn programs_that_live_although_they_are_silent_do_not_displace_each_other_for_ever() {
+        let (mut desk, _) = desk(2, &[(1, Who::Unknown), (2, Who::Unknown)]);
+        let silent = |seconds| move |_| Some(Duration::from_secs(seconds));
+        assert_eq!(next(&mut desk, Who::Unknown, silent(400)), Admission::Displaces(1));
+        // It closes its side, and comes back.
+        desk.lives(Duration::from_secs(401));
+        desk.attach(10, CancellationToken::new());
+        assert_eq!(desk.admit(10, Who::Unknown, silent(410)), Admission::Full);
+        desk.detach(10);
+        desk.attach(11, CancellationToken::new());
+        assert_eq!(desk.admit(11, Who::Unknown, silent(802)), Admission::Displaces(2));
     }
 
     #[test]

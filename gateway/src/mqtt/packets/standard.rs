@@ -7,6 +7,9 @@ use rmqtt_codec::v5::DisconnectReasonCode as Code;
 
 use super::Violation;
 
+/// [MQTT-1.5.5-1]; 3.1.1 does not forbid it.
+pub(super) const OVERLONG: &str = "a number in more bytes than it needs";
+
 type Checked<T = ()> = Result<T, Violation>;
 
 fn malformed<T>(what: &str) -> Checked<T> {
@@ -147,9 +150,7 @@ fn filters(rest: &mut Rest<'_>, is_v5: bool, options: bool) -> Checked {
         return protocol("no filter");
     }
     while !rest.0.is_empty() {
-        if rest.text("a filter")?.is_empty() {
-            return malformed("an empty filter");
-        }
+        topic_filter(rest.text("a filter")?)?;
         if !options {
             continue;
         }
@@ -174,6 +175,25 @@ fn topic_name(topic: &str, what: &str) -> Checked {
         ));
     }
     Ok(())
+}
+
+/// [MQTT-4.7.1-2], [MQTT-4.7.1-3], [MQTT-4.7.3-1] of 3.1.1; of version 5 likewise.
+fn topic_filter(filter: &str) -> Checked {
+    if filter.is_empty() {
+        return malformed("an empty filter");
+    }
+    let mut levels = filter.split('/').rev();
+    let last = levels.next().is_none_or(|last| last == "#" || is_level(last));
+    if last && levels.all(is_level) {
+        return Ok(());
+    }
+    let what = "MQTT: in a filter, + stands alone between slashes, and # alone at the end";
+    Err(Violation::new(Code::TopicFilterInvalid, what))
+}
+
+/// A level of a filter that is not the last.
+fn is_level(level: &str) -> bool {
+    level == "+" || !level.contains(['+', '#'])
 }
 
 /// Which packet properties are of.
@@ -293,6 +313,9 @@ impl<'p> Rest<'p> {
         for shift in [0, 7, 14, 21] {
             let byte = self.byte()?;
             number |= u32::from(byte & 0x7f) << shift;
+            if byte == 0 && shift > 0 {
+                return malformed(OVERLONG);
+            }
             if byte & 0x80 == 0 {
                 return Ok(number);
             }

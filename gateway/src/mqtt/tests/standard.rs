@@ -188,3 +188,44 @@ fn no_packet_is_longer_than_its_client_takes() {
         assert!(is_disconnect(&goodbye, 0x95) && goodbye.len() <= max as usize, "{max}: {goodbye:x?}");
     }
 }
+
+#[test]
+fn filters_hold_wildcards_only_where_the_standard_has_them() {
+    for version in [4, 5] {
+        let properties = || if version < 5 { Vec::new() } else { vec![0] };
+        let packets = |filter: &str| {
+            let subscribe = [vec![0, 1], properties(), text("a/+"), vec![0], text(filter), vec![0]].concat();
+            let unsubscribe = [vec![0, 1], properties(), text(filter)].concat();
+            [packet(0x82, &subscribe), packet(0xa2, &unsubscribe)]
+        };
+        for filter in ["a/#/b", "a#", "#/a", "a/b#", "a+", "+a/b", "a/+b/c", "a/++", "##"] {
+            packets(filter).iter().for_each(|packet| ends(version, packet, 0x8f));
+        }
+        for filter in ["#", "+", "a/#", "+/+/#", "/", "/+", "a//b", "$share/g/a/+"] {
+            for packet in packets(filter) {
+                let mut side = Side::open(version);
+                assert_eq!(side.feed(&packet).1, Stop::More, "{filter}");
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_take_no_more_bytes_than_they_need() {
+    let body = [text("telemetry"), vec![0], b"{}".to_vec()].concat();
+    let length = body.len() as u8;
+    for longer in [vec![length | 0x80, 0], vec![length | 0x80, 0x80, 0], vec![length | 0x80, 0x80, 0x80, 0]] {
+        ends(5, &[&[0x30][..], &longer, &body].concat(), 0x81);
+    }
+    let connect = connect_rest(5, CLEAN, &[], &[text("c")]);
+    ends(5, &[&[0x10, connect[1] | 0x80, 0][..], &connect[2..]].concat(), 0x81);
+    // Of properties, and of one of them.
+    let properties = [text("telemetry"), vec![0x80, 0], b"{}".to_vec()].concat();
+    ends(5, &packet(0x30, &properties), 0x81);
+    let subscription = with_length(&[0x0b, 0x81, 0]);
+    ends(5, &packet(0x82, &[vec![0, 1], subscription, text("a"), vec![0]].concat()), 0x81);
+    // 3.1.1 says nothing of it.
+    let body = [text("telemetry"), b"{\"a\":1}".to_vec()].concat();
+    let bytes = [&[0x30, body.len() as u8 | 0x80, 0][..], &body].concat();
+    assert_eq!(Side::open(4).feed(&bytes).1, Stop::More);
+}

@@ -80,6 +80,12 @@ fn line_protocol_is_taken_whatever_it_looks_like() {
         "m\\ x a=1\n",
         "\u{e4} a=1\n",
         "\u{ff21} a=1\n",
+        "$GPGGA,x=y v=1\n",
+        "AT+CSQ a=1\n",
+        "21.5,a=b v=1\n",
+        "21.5 v=1\n",
+        "\u{a0}{,x=y v=1\n",
+        "a\tb,x=y v=1\n",
         "m a=1",
         "\"\n",
         "x",
@@ -156,6 +162,21 @@ fn others_are_answered_in_words() {
         (b"\x3f\0\0\0\x01\0\0\0", Look::Foreign(Foreign::Unknown)),
         (b"\xff\xfb\x1f", Look::Foreign(Foreign::Unknown)),
         (b"\x80\x2e\x01", Look::Foreign(Foreign::Unknown)),
+        (b"\x30\x0c\0\x07tele/m21.5", named("MQTT without CONNECT")),
+        (b"\x32\x31\0\x07tele/m\0\x01", named("MQTT without CONNECT")),
+        (b"\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\0\x80\0", named("LDAP")),
+        (b"\x40\x01\x00\x01", Look::Foreign(Foreign::Unknown)),
+        (b"a\x1b[31m\n", Look::Foreign(Foreign::Unknown)),
+        (b"ICY 200 OK\r\n", named("Icecast")),
+        (b"AT\r\n", named(MODEM)),
+        (b"AT+CSQ\r\n", named(MODEM)),
+        (b"at+cmgf=1\r\n", named(MODEM)),
+        (b"$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*47\r\n", named("NMEA 0183")),
+        (b"21.5\r\n", named("numbers without the names of what they measure")),
+        (b"21.5, -4e1;7\n", named("numbers without the names of what they measure")),
+        (b"\xc2\xa0{\"a\":1}\n", named("JSON behind characters that are no white space of JSON")),
+        (b"\xe2\x80\x8b [{\"a\":1}]\n", named("JSON behind characters that are no white space of JSON")),
+        (b"\xef\xbb{\"a\":1}\n", named("JSON behind characters that are no white space of JSON")),
     ] {
         assert_eq!(is(bytes), expected, "{:?}", String::from_utf8_lossy(bytes));
         let Look::Foreign(foreign) = expected else { panic!("one of ours") };
@@ -182,7 +203,7 @@ proptest! {
     }
 
     #[test]
-    fn a_text_is_decided_alike_in_pieces(text in "(GET|POST|m|PING|\\*1|<a| |\r\n|HEAD|,a=b)( |\t)?(/|a=1|\\*|x)?( HTTP/1\\.1| 12)?(\r\n|\n)?", step in 1..9_usize) {
+    fn a_text_is_decided_alike_in_pieces(text in "(GET|POST|m|PING|\\*1|<a| |\r\n|HEAD|,a=b|21\\.5|\\$GPGGA|AT|\u{a0}|0\u{1}|\\{)( |\t)?(/|a=1|\\*|x)?( HTTP/1\\.1| 12)?(\r\n|\n)?", step in 1..9_usize) {
         prop_assert_eq!(look(text.as_bytes(), step).1, look(text.as_bytes(), usize::MAX).1);
     }
 }

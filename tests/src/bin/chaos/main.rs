@@ -10,6 +10,7 @@
 //!
 //! `faults`: what is done to the servers; `fleet`: the devices; `truth`: what must come out.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a tool of the project itself
 #![allow(
     clippy::indexing_slicing,
     clippy::unwrap_used,
