@@ -35,7 +35,7 @@ struct Checkpoint {
     on_time: Vec<PlaceMessage>,
     #[prost(message, repeated, tag = "6")]
     late: Vec<PlaceMessage>,
-    /// The due order stands with the windows. Tags 8 and 9 say whose the checkpoint is: `shard::checkpoint::Owner`.
+    /// The due order stands with the windows. Tags 14 and 15 say whose the checkpoint is: `shard::checkpoint::Owner`.
     #[prost(bool, tag = "7")]
     in_windows: bool,
     /// Which times the batches before `next_batch` cover; absent in a version before, or when nothing is known.

@@ -46,9 +46,9 @@ pub(super) struct Stored<'a> {
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(super) struct Owner {
     /// Epoch of the data folder's identity; 0 from a version that did not say it.
-    #[prost(fixed64, tag = "8")]
+    #[prost(fixed64, tag = "14")]
     pub(super) epoch: u64,
-    #[prost(uint32, tag = "9")]
+    #[prost(uint32, tag = "15")]
     pub(super) shard: u32,
 }
 
