@@ -9,7 +9,7 @@ use catchment_proto::{
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::rig::{Delivery, Running, World, ask, operator, question, site_gateway};
+use super::rig::{Delivery, PATIENCE, Running, World, ask, operator, question, site_gateway};
 use crate::{
     bind,
     metrics::Metrics,
@@ -161,20 +161,24 @@ async fn health_follows_readiness() {
     let health = HealthClient::new(world.channel(running.addr, &operator()));
     let request = |service: &str| HealthCheckRequest { service: service.to_owned() };
     let mut watch = health.clone().watch(request("")).await.unwrap().into_inner();
-    assert_eq!(watch.message().await.unwrap().unwrap().status, 1, "serving");
+    let mut next = async || {
+        let answer = tokio::time::timeout(PATIENCE, watch.message()).await.expect("an answer");
+        answer.unwrap().unwrap().status
+    };
+    assert_eq!(next().await, 1, "serving");
     let channel = world.channel(running.addr, &site_gateway("berlin"));
     let mut delivery = Delivery::start_as(channel, 1, 7).await.unwrap();
     for (number, metric) in [(1, "a"), (2, "b")] {
         delivery.send(&batch(number, key("d1", metric, &[]), &[(1_000, 1.0)], 20_000)).await;
     }
     delivery.refused().await;
-    assert_eq!(watch.message().await.unwrap().unwrap().status, 2, "not serving");
+    assert_eq!(next().await, 2, "not serving");
     assert!(running.page("/readyz").await.starts_with("HTTP/1.1 503"));
     let ingest = health.clone().check(request("catchment.v1.Ingest")).await.unwrap().into_inner();
     assert_eq!(ingest.status, 2);
     // The gateway has gone, and with it what waits.
     drop(delivery);
-    assert_eq!(watch.message().await.unwrap().unwrap().status, 1, "serving again");
+    assert_eq!(next().await, 1, "serving again");
     drop(watch);
     running.stop().await.unwrap();
 }
