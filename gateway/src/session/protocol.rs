@@ -14,7 +14,7 @@ use crate::{
     intake::{Intake, Names, Reason, Refusal, TimeRules},
     mqtt::{
         connection::{self, Connection, Open, Rules},
-        packets::{CONNECT, Reply, Violation},
+        packets::{Reply, Violation},
     },
 };
 
@@ -152,8 +152,10 @@ impl Decoder {
                 connection::Stop::Done => Stop::Done,
                 connection::Stop::Broken(why) => {
                     intake.refusals.push(broken(&why));
-                    let is_mqtt =
-                        connection.is_open() || buffer.first().is_none_or(|first| *first == CONNECT);
+                    // A packet that is not CONNECT ends the connection, as the standard demands; a text gets words.
+                    let is_text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+                    let begins_text = !buffer.is_empty() && buffer.iter().take(4).all(is_text);
+                    let is_mqtt = connection.is_open() || !begins_text;
                     Stop::Broken(if is_mqtt { connection.goodbye(&why) } else { not_mqtt(buffer) })
                 }
             };

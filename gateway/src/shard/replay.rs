@@ -99,7 +99,7 @@ pub(super) fn base(
     }
     if empty {
         base.lost_end = Some(begin.unused);
-        if beyond.is_none() {
+        if begin.given_up {
             recovered.note_damage(missing(end, end.next()));
         }
     }
