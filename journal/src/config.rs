@@ -28,6 +28,8 @@ pub struct LogConfig {
     /// The log reserves nothing that would leave the file system with less than this free. Default 1 MiB:
     /// what it takes to write the checkpoint that lets segments be released, when the disk is full.
     pub disk_free_min: u64,
+    /// Salt of a log that is made: see [`crate::DataDir::prepare_logs`]. Default: a random one.
+    pub salt: Option<u64>,
 }
 
 impl Default for LogConfig {
@@ -39,6 +41,7 @@ impl Default for LogConfig {
             buffer_bytes_max: 4 << 20,
             reserve_bytes: 1 << 20,
             disk_free_min: 1 << 20,
+            salt: None,
         }
     }
 }

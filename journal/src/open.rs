@@ -117,7 +117,8 @@ fn create<D: Disk>(
     start: Position,
 ) -> Result<(Writer<D>, Recovery), OpenError> {
     let list = vec![Segment { start, file_bytes: PAGE }];
-    let segments = Arc::new(Segments::new(dir, disk.random_u64(), list, start));
+    let salt = config.salt.unwrap_or_else(|| disk.random_u64());
+    let segments = Arc::new(Segments::new(dir, salt, list, start));
     let file = create_segment(&*disk, &segments, start).map_err(OpenError::io(segments.path(start)))?;
     let recovery = Recovery { start, end: start, ..Recovery::default() };
     Ok((Writer::new(disk, config, segments, file, start, PAGE), recovery))

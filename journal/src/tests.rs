@@ -24,6 +24,7 @@ fn small() -> LogConfig {
         buffer_bytes_max: 8 << 10,
         reserve_bytes: 4 << 10,
         disk_free_min: 8 << 10,
+        salt: None,
     }
 }
 

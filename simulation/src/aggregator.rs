@@ -44,6 +44,7 @@ fn config(series_max: usize) -> StoreConfig {
             buffer_bytes_max: 64 << 10,
             reserve_bytes: 16 << 10,
             disk_free_min: 96 << 10,
+            salt: None,
         },
         ..StoreConfig::default()
     }

@@ -146,7 +146,9 @@ impl Shard {
         }
         let batches = last - first + 1;
         let span = history.of_last(batches);
-        let gap = Gap { from: span.map(|span| span.from), to, batches };
+        // A gateway that knows how far what is missing reaches need not know where it begins.
+        let from = span.map(|span| span.from).filter(|from| *from > Timestamp::MIN);
+        let gap = Gap { from, to, batches };
         let end = span.map(|span| span.to);
         self.gaps.push(ShardGap { first, last, noticed, end, gap });
         self.gaps = merge(std::mem::take(&mut self.gaps), gaps_max);

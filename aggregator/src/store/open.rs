@@ -93,15 +93,15 @@ impl EmbeddedStore {
     ///
     /// # Errors
     /// See [`OpenError`]; nothing was given up then.
-    pub fn open(data: &Path, config: StoreConfig) -> Result<(Arc<Self>, OpenReport), OpenError> {
+    pub fn open(data: &Path, mut config: StoreConfig) -> Result<(Arc<Self>, OpenReport), OpenError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let mut data_dir = match &config.owner {
             Some(owner) => DataDir::open_owned(data, KIND, now, owner, &[])?,
             None => DataDir::open(data, KIND, now, &[])?,
         };
         // One of another folder is refused; of one that is gone the packs say what it held.
-        let missing = data_dir.facts().missing_logs()?;
-        data_dir.forget_logs(&missing)?;
+        let salts = data_dir.prepare_logs(&[JOURNAL.to_owned()])?;
+        config.journal.salt = salts.get(JOURNAL).copied();
         let mut report = OpenReport::default();
         let (packs, loaded) = open_packs(data, &config, &mut report)?;
         let created_ms = data_dir.created_ms();
@@ -113,7 +113,7 @@ impl EmbeddedStore {
             })
         })?;
         if let Some(data_dir) = &mut inner.data_dir {
-            data_dir.name_logs(&[JOURNAL.to_owned()], &[])?;
+            data_dir.settle_logs(&[JOURNAL.to_owned()], &[])?;
         }
         cap_times(&inner, now, created_ms);
         let store = Self::start(Arc::new(inner)).map_err(|source| OpenError::Io {

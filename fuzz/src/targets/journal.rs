@@ -35,6 +35,7 @@ fn config() -> LogConfig {
         buffer_bytes_max: 16 << 10,
         reserve_bytes: 4 << 10,
         disk_free_min: 0,
+        salt: None,
     }
 }
 

@@ -243,6 +243,10 @@ pub struct NumbersEntry {
     /// See `from_ns`.
     #[prost(sint64, tag = "4")]
     pub to_ns: i64,
+    /// Numbers before those are left out, because files are lost: what was lost with them belongs to windows of any time up to
+    /// this end, Unix nanoseconds.
+    #[prost(sint64, optional, tag = "5")]
+    pub left_out_to_ns: Option<i64>,
 }
 
 /// Bytes that are no [`Entry`].

@@ -41,8 +41,18 @@ impl State {
         if entry.next_batch <= self.next_batch {
             return;
         }
+        let first = entry.next_batch.saturating_sub(entry.again);
+        if let Some(to) = entry.left_out_to_ns
+            && first > self.next_batch
+        {
+            let span = Span { from: Timestamp::MIN, to: Timestamp::from_nanos(to) };
+            Arc::make_mut(&mut self.history).push(first - self.next_batch, span);
+            self.next_batch = first;
+        }
         let (from, to) = (Timestamp::from_nanos(entry.from_ns), Timestamp::from_nanos(entry.to_ns));
         let span = (entry.again > 0).then_some(Span { from, to });
-        self.numbered(entry.next_batch.saturating_sub(entry.again), entry.again, span);
+        if entry.again > 0 || first > self.next_batch {
+            self.numbered(first, entry.again, span);
+        }
     }
 }

@@ -127,13 +127,13 @@ fn a_batch_knows_which_times_those_before_it_cover() {
 
     // Batches that are made again under new numbers, and numbers that may have been used.
     let (from_ns, to_ns) = (5_000_000, 6_000_000);
-    let again = NumbersEntry { next_batch: 7, again: 2, from_ns, to_ns };
+    let again = NumbersEntry { next_batch: 7, again: 2, from_ns, to_ns, left_out_to_ns: None };
     state.apply(at + 20, &Entry::Numbers(again)).unwrap();
     assert_eq!(
         (state.next_batch(), covered(&state, 2), covered(&state, 6)),
         (7, Some((5, 6)), Some((5, 140)))
     );
-    let left_out = NumbersEntry { next_batch: 100, again: 2, from_ns, to_ns };
+    let left_out = NumbersEntry { next_batch: 100, again: 2, from_ns, to_ns, left_out_to_ns: None };
     state.apply(at + 21, &Entry::Numbers(left_out)).unwrap();
     assert_eq!((covered(&state, 2), covered(&state, 3)), (Some((5, 6)), None));
     state.apply(at + 22, &Entry::Numbers(NumbersEntry { next_batch: 101, ..Default::default() })).unwrap();

@@ -12,7 +12,7 @@ use catchment_journal::{DataDir, DataDirError, FolderFacts};
 
 use crate::{
     lineage::{self, Past},
-    shard::{self, Home},
+    shard::{self, Home, RecoverError},
 };
 
 /// Key of the number of shards in the data folder's identity.
@@ -21,6 +21,8 @@ pub(crate) const SHARDS: &str = "shards";
 pub(crate) const LOGS: [&str; 3] = ["journal", "outbox", shard::NAMES];
 /// Before the name of a shard's folder in the identity's key that says that it is given up.
 const GIVEN_UP: &str = "given_up.";
+/// Before the name of a shard's folder in the key that says how often it was given up.
+const LIVES: &str = "lives.";
 
 /// A data folder lacks a shard, or does not say how many it has.
 #[derive(Debug, thiserror::Error)]
@@ -74,8 +76,13 @@ pub(crate) fn past(data: &DataDir) -> Past {
 }
 
 /// Whether a shard was given up and has not started since.
-pub(crate) fn is_given_up(data: &FolderFacts, shard: u32) -> bool {
+fn is_given_up(data: &FolderFacts, shard: u32) -> bool {
     data.get(&format!("{GIVEN_UP}{}", name(shard))).is_some()
+}
+
+/// How often a shard was given up.
+fn lives(data: &FolderFacts, shard: u32) -> u64 {
+    data.get(&format!("{LIVES}{}", name(shard))).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// The shards whose state is gone and that nobody has given up.
@@ -111,6 +118,9 @@ pub enum StateError {
     /// A shard.
     #[error(transparent)]
     Shards(#[from] ShardsError),
+    /// A shard's checkpoints.
+    #[error(transparent)]
+    Recover(RecoverError),
 }
 
 /// Whether a start would find its shards.
@@ -118,25 +128,35 @@ pub enum StateError {
 /// # Errors
 /// A shard is gone, or another folder's; or reading failed.
 pub(crate) fn check(data: &FolderFacts) -> Result<(), StateError> {
-    let Some(shard) = gone(data)?.first().copied() else { return Ok(()) };
-    let (data, folder) = (data.path().to_owned(), shard_folder(data.path(), shard));
-    Err(ShardsError::Gone { data, folder }.into())
+    if let Some(shard) = gone(data)?.first().copied() {
+        let (data, folder) = (data.path().to_owned(), shard_folder(data.path(), shard));
+        return Err(ShardsError::Gone { data, folder }.into());
+    }
+    for shard in 0..count(data)? {
+        shard::check_checkpoints(&shard_folder(data.path(), shard), (data.epoch(), shard))
+            .map_err(StateError::Recover)?;
+    }
+    Ok(())
 }
 
-/// What each shard is opened with. Logs that are gone and will be made anew are no longer named from here on.
+/// What each shard is opened with.
 ///
 /// # Errors
 /// A shard is gone, or another folder's; nothing was changed then. Or writing failed.
 pub(crate) fn prepare(data: &mut DataDir) -> Result<Vec<Home>, StateError> {
     check(data.facts())?;
-    let missing = data.facts().missing_logs()?;
-    data.forget_logs(&missing)?;
+    let all: Vec<String> = (0..count(data.facts())?).flat_map(logs).collect();
+    let salts = data.prepare_logs(&all)?;
     let facts = data.facts();
-    let home = |shard| Home { epoch: facts.epoch(), given_up: is_given_up(facts, shard) };
+    let home = |shard| {
+        let mut own = logs(shard).map(|log| salts.get(&log).copied());
+        let given_up = if is_given_up(facts, shard) { lives(facts, shard).max(1) } else { 0 };
+        Home { epoch: facts.epoch(), given_up, salts: [(); LOGS.len()].map(|()| own.next().flatten()) }
+    };
     Ok((0..count(facts)?).map(home).collect())
 }
 
-/// Names the logs of all shards, which are open now; before anything is acknowledged.
+/// The logs of all shards are open now, and none is given up any more; before anything is acknowledged.
 ///
 /// # Errors
 /// A log cannot be read, or writing failed.
@@ -144,7 +164,7 @@ pub(crate) fn opened(data: &mut DataDir) -> Result<(), StateError> {
     let shards = count(data.facts())?;
     let all: Vec<String> = (0..shards).flat_map(logs).collect();
     let done: Vec<String> = (0..shards).map(|shard| format!("{GIVEN_UP}{}", name(shard))).collect();
-    Ok(data.name_logs(&all, &done)?)
+    Ok(data.settle_logs(&all, &done)?)
 }
 
 /// Gives up the shards whose state is gone: their folders.
@@ -154,6 +174,8 @@ pub(crate) fn opened(data: &mut DataDir) -> Result<(), StateError> {
 pub(crate) fn give_up(data: &mut DataDir) -> Result<Vec<PathBuf>, StateError> {
     let gone = gone(data.facts())?;
     for shard in &gone {
+        let lives = lives(data.facts(), *shard).saturating_add(1);
+        data.set(&format!("{LIVES}{}", name(*shard)), &lives.to_string())?;
         data.set(&format!("{GIVEN_UP}{}", name(*shard)), "1")?;
     }
     Ok(gone.iter().map(|shard| shard_folder(data.path(), *shard)).collect())

@@ -3,7 +3,7 @@ use std::{fs, path::Path};
 use catchment_journal::{AppendError, GroupLog, LogConfig, RealDisk};
 
 use super::*;
-use crate::lineage::Past;
+use crate::{lineage::Past, shard::Home};
 
 fn folder(path: &Path) -> Arc<Folder> {
     let data = DataDir::open_owned(path, "gateway", 0, "spiffe://x/site/berlin/gateway/g", &[]).unwrap();
@@ -82,15 +82,23 @@ fn a_missing_checkpoint_is_written_again() {
     assert_eq!(checkpoints.newest().unwrap(), Some((2, b"again".to_vec())));
 }
 
+/// Makes the logs of a shard.
+fn make(shard: &Path, home: &Home) {
+    for (log, salt) in shards::LOGS.into_iter().zip(home.salts) {
+        let config = LogConfig { salt, ..LogConfig::default() };
+        catchment_journal::Log::open(Arc::new(RealDisk), &shard.join(log), config).unwrap();
+    }
+}
+
 /// A data folder of two shards whose first start is over.
 fn two_shards(path: &Path) -> DataDir {
     let owner = "spiffe://x/site/berlin/gateway/g";
     let mut data = DataDir::open_owned(path, "gateway", 0, owner, &[("shards", "2")]).unwrap();
     assert_eq!(shards::past(&data), Past::New);
-    assert!(shards::prepare(&mut data).unwrap().iter().all(|home| !home.given_up));
-    for (shard, log) in (0..2).flat_map(|shard| shards::LOGS.map(|log| (shard, log))) {
-        let dir = shards::shard_folder(path, shard).join(log);
-        catchment_journal::Log::open(Arc::new(RealDisk), &dir, LogConfig::default()).unwrap();
+    let homes = shards::prepare(&mut data).unwrap();
+    assert!(homes.iter().all(|home| home.given_up == 0));
+    for (shard, home) in (0..).zip(&homes) {
+        make(&shards::shard_folder(path, shard), home);
     }
     shards::opened(&mut data).unwrap();
     data
@@ -122,19 +130,18 @@ fn a_shard_that_is_gone_is_not_begun_anew_until_it_is_given_up() {
     assert_eq!(shards::give_up(&mut data).unwrap(), [shard.as_path()]);
     drop(data);
     let mut data = DataDir::open(dir.path(), "gateway", 0, &[]).unwrap();
-    for _ in 0..2 {
-        let homes = shards::prepare(&mut data).unwrap();
-        assert!(homes[1].given_up && !homes[0].given_up, "until it has started");
-    }
-    for log in shards::LOGS {
-        let dir = shard.join(log);
-        catchment_journal::Log::open(Arc::new(RealDisk), &dir, LogConfig::default()).unwrap();
-    }
+    let homes = shards::prepare(&mut data).unwrap();
+    let again = shards::prepare(&mut data).unwrap();
+    assert!(homes[1].given_up == 1 && homes[0].given_up == 0, "until it has started");
+    assert_eq!(homes[1].salts, again[1].salts, "a start that was cut off");
+    make(&shard, &homes[1]);
     shards::opened(&mut data).unwrap();
-    assert!(shards::prepare(&mut data).unwrap().iter().all(|home| !home.given_up));
+    assert!(shards::prepare(&mut data).unwrap().iter().all(|home| home.given_up == 0));
     assert_eq!(shards::past(&data), Past::Started);
     fs::remove_dir_all(&shard).unwrap();
     assert!(shards::check(data.facts()).is_err(), "one that was begun anew counts like any other");
+    shards::give_up(&mut data).unwrap();
+    assert_eq!(shards::prepare(&mut data).unwrap()[1].given_up, 2);
 }
 
 #[test]

@@ -72,6 +72,7 @@ impl From<StateError> for StartError {
         match error {
             StateError::Data(error) => Self::Data(error),
             StateError::Shards(error) => Self::Shards(error),
+            StateError::Recover(error) => Self::Recover(error),
         }
     }
 }

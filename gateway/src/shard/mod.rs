@@ -49,6 +49,7 @@ use crate::{
 pub use cell::ShardCell;
 pub use checkpoint::Capture;
 pub(crate) use names::FOLDER as NAMES;
+pub(crate) use recover::check_checkpoints;
 pub use recover::{Home, RecoverError, Setup, examine};
 pub use recovered::{LostBatches, Recovered};
 pub use series::SeriesFull;

@@ -168,8 +168,8 @@ pub(super) struct Names<D: Disk> {
 
 impl<D: Disk> Names<D> {
     /// Opens the log, or makes it; one that cannot be opened is gone without.
-    pub(super) fn open(disk: &Arc<D>, folder: &Path) -> (Self, Copies) {
-        match Self::try_open(disk, folder) {
+    pub(super) fn open(disk: &Arc<D>, folder: &Path, salt: Option<u64>) -> (Self, Copies) {
+        match Self::try_open(disk, folder, &LogConfig { salt, ..config() }) {
             Ok((log, copies)) => (Self { log: Some(Writer::Caller(log)), waiting: VecDeque::new() }, copies),
             Err(error) => {
                 tracing::warn!(%error, "second copies of names cannot be kept");
@@ -178,14 +178,14 @@ impl<D: Disk> Names<D> {
         }
     }
 
-    fn try_open(disk: &Arc<D>, folder: &Path) -> Result<(Log<D>, Copies), OpenError> {
+    fn try_open(disk: &Arc<D>, folder: &Path, config: &LogConfig) -> Result<(Log<D>, Copies), OpenError> {
         let mut destroyed = 0;
-        let log = match Log::open(Arc::clone(disk), folder, config()) {
+        let log = match Log::open(Arc::clone(disk), folder, config.clone()) {
             // They are copies: those of a log that is destroyed are made again.
             Err(OpenError::Unreadable { .. }) => {
                 destroyed = 1;
                 catchment_journal::set_aside(&**disk, folder)?;
-                Log::open(Arc::clone(disk), folder, config())?.0
+                Log::open(Arc::clone(disk), folder, config.clone())?.0
             }
             other => other?.0,
         };

@@ -22,7 +22,7 @@
 use std::{cell::Cell, collections::VecDeque, path::Path, sync::Arc};
 
 use catchment_journal::{AppendError, Committer, Disk, GroupLog, Log, Position, RealDisk, SyncError};
-use catchment_partial::Width;
+use catchment_partial::{Timestamp, Width};
 use catchment_proto::{Span, wire};
 
 use super::{
@@ -46,6 +46,7 @@ use crate::{
 mod examine;
 mod files;
 
+pub(crate) use examine::check_checkpoints;
 pub use examine::examine;
 use files::Files;
 pub use files::RecoverError;
@@ -53,6 +54,8 @@ pub use files::RecoverError;
 /// Positions and batch numbers that are left out when files are missing: more than the lost ones can have used.
 const POSITIONS_LEFT_OUT: u64 = 1 << 40;
 const NUMBERS_LEFT_OUT: u64 = 1 << 20;
+/// Numbers of a shard that was given up begin at so many times this, by how often it was: more than a life can use.
+const NUMBERS_OF_A_LIFE: u64 = 1 << 40;
 /// Where a journal goes on of which nothing is known any more: at a random position from here up to twice this. No
 /// journal reaches 64 PiB.
 const POSITIONS_UNUSED: u64 = 1 << 56;
@@ -65,8 +68,11 @@ type Shared<D> = (ShardLog<D>, Option<Committer<D>>);
 pub struct Home {
     /// Epoch of the data folder's identity; 0: there is none, in tests and simulations.
     pub epoch: u64,
-    /// What the shard held is lost, and somebody said so: it begins anew, beyond all that the lost one can have used.
-    pub given_up: bool,
+    /// What the shard held is lost, and somebody said so, for so many times; 0: it is not. It begins anew, beyond all that the lost
+    /// ones can have used.
+    pub given_up: u64,
+    /// Salts of journal, outbox and second copies, where they are made anew.
+    pub salts: [Option<u64>; 3],
 }
 
 /// What a shard is opened with.
@@ -139,7 +145,7 @@ impl<D: Disk> Shard<D> {
         let begin = Begin {
             journal: extent,
             outbox_end: files.outbox.end(),
-            given_up: setup.home.given_up,
+            given_up: setup.home.given_up > 0,
             unused: Position::new(POSITIONS_UNUSED | (disk.random_u64() % POSITIONS_UNUSED) & !15),
         };
         let base = replay::base(files.stored.take().as_deref(), &begin, &mut files.copies, &mut recovered)
@@ -151,11 +157,11 @@ impl<D: Disk> Shard<D> {
         replayed
             .step_over(&mut files, outbox_from, &setup.limits)
             .map_err(|error| write_error(folder, error))?;
-        let Replayed { mut state, changed, mut pending, again, next_batch, .. } = replayed;
+        let Replayed { mut state, changed, mut pending, again, next_batch, left_out_to, .. } = replayed;
         recovered.batches = (pending.len() + again.len()) as u64;
         let mut first =
             First { folder, journal: &mut files.journal, names: &mut files.names, state: &mut state };
-        let at = first.number(next_batch, &again)?;
+        let at = first.number(next_batch, left_out_to, &again)?;
         pending.extend(numbered(again, next_batch, at));
         first.configure(setup.window)?;
         let mut shard = Self::run(setup, files, share, state, pending, from)
@@ -228,6 +234,8 @@ struct Replayed {
     again: Vec<wire::Batch>,
     /// No number from here on was ever used.
     next_batch: u64,
+    /// Numbers before are left out; no window that was lost with them ends later than this.
+    left_out_to: Option<Timestamp>,
     /// The position from which on the state knows nothing, where the journal lost its end.
     lost_end: Option<Position>,
     /// The state rests on the checkpoint or the second copies alone: the journal has nothing that belongs to it.
@@ -282,10 +290,18 @@ impl Replayed {
         let outbox_whole =
             found.whole && files.outbox_clean && (!recovered.without_checkpoint || found.highest > 0);
         let journal_whole = whole && lost_end.is_none();
+        let used = next_batch;
         if !outbox_whole && !journal_whole {
             next_batch = next_batch.saturating_add(NUMBERS_LEFT_OUT);
+        } else if !journal_whole {
+            // What the journal lost was acknowledged and is in no batch: a number that is left out says so to the aggregator.
+            next_batch = next_batch.saturating_add(1);
         }
-        Ok(Self { state, changed, pending, again, next_batch, lost_end, detached })
+        next_batch = next_batch.max(setup.home.given_up.saturating_mul(NUMBERS_OF_A_LIFE));
+        // No window that what is lost may belong to ends later.
+        let to = setup.clock.wall().saturating_add_nanos(nanos(setup.limits.open_max));
+        let left_out_to = (next_batch > used).then_some(to);
+        Ok(Self { state, changed, pending, again, next_batch, left_out_to, lost_end, detached })
     }
 
     /// Lets the logs go on behind what they lost, so that its positions are not used again, and brings the second copies
@@ -322,6 +338,10 @@ fn numbered(batches: Vec<wire::Batch>, next: u64, closed_at: Position) -> impl I
     })
 }
 
+fn nanos(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
 fn write_error(folder: &Path, error: SyncError) -> RecoverError {
     RecoverError::Write { folder: folder.to_owned(), error }
 }
@@ -337,12 +357,18 @@ struct First<'a, D: Disk> {
 impl<D: Disk> First<'_, D> {
     /// Lets batch numbers go on behind `next` and those of the batches that are made again, when that is beyond what the journal
     /// says; the position from which on that is known.
-    fn number(&mut self, next: u64, again: &[wire::Batch]) -> Result<Position, RecoverError> {
+    fn number(
+        &mut self,
+        next: u64,
+        left_out_to: Option<Timestamp>,
+        again: &[wire::Batch],
+    ) -> Result<Position, RecoverError> {
         if next <= self.state.next_batch() && again.is_empty() {
             return Ok(Position::ZERO);
         }
         let count = again.len() as u64;
         let mut entry = NumbersEntry { next_batch: next.saturating_add(count), ..NumbersEntry::default() };
+        entry.left_out_to_ns = left_out_to.map(Timestamp::as_nanos);
         if let Some(span) = again.iter().filter_map(cut::span).reduce(Span::join) {
             (entry.again, entry.from_ns, entry.to_ns) = (count, span.from.as_nanos(), span.to.as_nanos());
         }

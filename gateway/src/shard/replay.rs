@@ -83,7 +83,7 @@ pub(super) fn base(
     let state = State::default();
     // An empty journal beside other things is no beginning.
     let others = begin.outbox_end > Position::ZERO || beyond.is_some() || copies.damaged > 0;
-    let empty = end == Position::ZERO && (others || begin.given_up);
+    let empty = (end == Position::ZERO && others) || (start == end && begin.given_up);
     let prefix_lost = start > Position::ZERO;
     let mut base =
         Base { state, from: start, outbox_from: Position::ZERO, prefix_lost, lost_end, detached: empty };

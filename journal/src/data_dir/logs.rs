@@ -2,14 +2,16 @@
 //!
 //! A log's salt is random and stands in each of its segments, so it names the log. The identity keeps the salts of the
 //! folder's logs as `log.<path>=<salt in hex>`. So a start notices a log that is gone, also where nothing else of it is
-//! left, and one that came from another folder. A log that is made anew takes a new salt: its old entry is removed before
-//! it is made, and the new one is written before anything is acknowledged into it.
+//! left, and one that came from another folder. A log that has to be made anew gets its salt first: the identity then has
+//! both (`<salt>,<new salt>`), until the start is over. So at no moment another folder's log would be taken.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
-use super::{DataDir, DataDirError, FolderFacts, refused, unfit_value};
+use super::{DataDir, DataDirError, FolderFacts, refused};
 use crate::error::OpenError;
-use crate::fs::RealDisk;
+use crate::fs::{Disk as _, RealDisk};
 use crate::open::{find_salt, list_segments};
 
 /// Before the path of a log in a key of the identity.
@@ -17,39 +19,45 @@ const KEY: &str = "log.";
 
 /// What stands where a log is expected.
 enum Found {
-    /// No segment.
+    /// No segment, or none with a whole header.
     Nothing,
-    /// Segments without a whole header: opening the log says what that means.
-    Unreadable,
     /// The log of this salt.
     Log(u64),
 }
 
-fn find(path: &Path) -> Result<Found, OpenError> {
+/// Finds the log at a path within a folder.
+fn find(folder: &Path, log: &str) -> Result<Found, DataDirError> {
+    let path = folder.join(log);
+    // A link to a disk that is not mounted is not a log that is gone.
+    for part in path.ancestors().take_while(|part| *part != folder) {
+        if part.symlink_metadata().is_ok() && !part.is_dir() {
+            return Err(DataDirError::io(part)(io::ErrorKind::NotADirectory.into()));
+        }
+    }
     if !path.is_dir() {
         return Ok(Found::Nothing);
     }
-    let segments = list_segments(&RealDisk, path)?;
-    if segments.is_empty() {
-        return Ok(Found::Nothing);
+    let salt = list_segments(&RealDisk, &path).and_then(|segments| find_salt(&RealDisk, &path, &segments));
+    match salt {
+        Ok(salt) => Ok(salt.map_or(Found::Nothing, Found::Log)),
+        Err(OpenError::Io { path, source }) => Err(DataDirError::Io { path, source }),
+        Err(other) => Err(refused(folder, format!("`{log}`: {other}"))),
     }
-    Ok(find_salt(&RealDisk, path, &segments)?.map_or(Found::Unreadable, Found::Log))
 }
 
-impl DataDirError {
-    fn unreadable(folder: &Path, log: &str, error: OpenError) -> Self {
-        match error {
-            OpenError::Io { path, source } => Self::Io { path, source },
-            other => refused(folder, format!("`{log}`: {other}")),
-        }
-    }
+fn key(log: &str) -> String {
+    format!("{KEY}{log}")
+}
+
+fn text(salt: u64) -> String {
+    format!("{salt:016x}")
 }
 
 impl FolderFacts {
     /// Whether the identity names the log at this path within the folder. It names none before the folder's first start
     /// is over, or of a version that did not name them.
     pub fn names_log(&self, log: &str) -> bool {
-        self.values.contains_key(&format!("{KEY}{log}"))
+        self.values.contains_key(&key(log))
     }
 
     /// Whether the identity names any log.
@@ -57,23 +65,34 @@ impl FolderFacts {
         self.values.keys().any(|key| key.starts_with(KEY))
     }
 
-    /// The logs that the identity names and that are gone, by their paths within the folder.
+    /// The salts that a log may have.
+    fn salts(&self, log: &str) -> Result<Vec<u64>, DataDirError> {
+        let value = self.values.get(&key(log)).map_or("", String::as_str);
+        let salts = value.split(',').filter(|salt| !salt.is_empty());
+        let salts: Result<Vec<u64>, _> = salts.map(|salt| u64::from_str_radix(salt, 16)).collect();
+        salts.map_err(|_| refused(&self.path, format!("identity: `{KEY}{log}` is no number")))
+    }
+
+    /// Finds a log that may only be this folder's.
+    fn find_own(&self, log: &str) -> Result<Found, DataDirError> {
+        let (salts, found) = (self.salts(log)?, find(&self.path, log)?);
+        match found {
+            Found::Log(salt) if !salts.is_empty() && !salts.contains(&salt) => {
+                Err(DataDirError::Log { path: self.path.clone(), log: log.to_owned() })
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// The logs that the identity names and that are gone or have no whole header, by their paths within the folder.
     ///
     /// # Errors
     /// A log of another folder stands in the place of one of this; or reading failed.
     pub fn missing_logs(&self) -> Result<Vec<String>, DataDirError> {
         let mut missing = Vec::new();
-        for (key, value) in &self.values {
-            let Some(log) = key.strip_prefix(KEY) else { continue };
-            let known = u64::from_str_radix(value, 16);
-            let known = known.map_err(|_| refused(&self.path, format!("identity: `{key}` is no number")))?;
-            let found = find(&self.path.join(log));
-            match found.map_err(|error| DataDirError::unreadable(&self.path, log, error))? {
-                Found::Nothing => missing.push(log.to_owned()),
-                Found::Log(salt) if salt != known => {
-                    return Err(DataDirError::Log { path: self.path.clone(), log: log.to_owned() });
-                }
-                Found::Log(_) | Found::Unreadable => {}
+        for log in self.values.keys().filter_map(|key| key.strip_prefix(KEY)) {
+            if matches!(self.find_own(log)?, Found::Nothing) {
+                missing.push(log.to_owned());
             }
         }
         Ok(missing)
@@ -81,32 +100,42 @@ impl FolderFacts {
 }
 
 impl DataDir {
-    /// Removes logs from the identity, durably: before they are made anew.
+    /// Names these logs in the identity, durably, before they are opened: the salts that those must get that are made anew.
     ///
     /// # Errors
-    /// Output failed.
-    pub fn forget_logs(&mut self, logs: &[String]) -> Result<(), DataDirError> {
-        let mut values = self.facts.values.clone();
+    /// A log of another folder stands in the place of one of this; a log cannot be read; or output failed.
+    pub fn prepare_logs(&mut self, logs: &[String]) -> Result<BTreeMap<String, u64>, DataDirError> {
+        let (mut values, mut new) = (self.facts.values.clone(), BTreeMap::new());
         for log in logs {
-            values.remove(&format!("{KEY}{log}"));
+            let (mut salts, found) = (self.facts.salts(log)?, self.facts.find_own(log)?);
+            match found {
+                Found::Log(salt) if salts.is_empty() => salts.push(salt),
+                Found::Log(_) => {}
+                Found::Nothing => {
+                    // One that an earlier start chose and did not get to.
+                    if salts.len() < 2 {
+                        salts.push(RealDisk.random_u64());
+                    }
+                    new.extend(salts.last().map(|salt| (log.clone(), *salt)));
+                }
+            }
+            values.insert(key(log), salts.into_iter().map(text).collect::<Vec<_>>().join(","));
         }
-        self.rewrite(values)
+        self.rewrite(values)?;
+        Ok(new)
     }
 
-    /// Names these logs in the identity, durably, and removes the keys in `done` with the same write: before anything is
+    /// The logs are open: the identity names them as they are, and no longer has the keys in `done`. Durably, before anything is
     /// acknowledged into a log.
     ///
     /// # Errors
     /// A log cannot be read, or output failed.
-    pub fn name_logs(&mut self, logs: &[String], done: &[String]) -> Result<(), DataDirError> {
+    pub fn settle_logs(&mut self, logs: &[String], done: &[String]) -> Result<(), DataDirError> {
         let mut values = self.facts.values.clone();
         done.iter().for_each(|key| drop(values.remove(key)));
         for log in logs {
-            let found = find(&self.path().join(log));
-            if let Found::Log(salt) =
-                found.map_err(|error| DataDirError::unreadable(self.path(), log, error))?
-            {
-                values.insert(format!("{KEY}{log}"), format!("{salt:016x}"));
+            if let Found::Log(salt) = self.facts.find_own(log)? {
+                values.insert(key(log), text(salt));
             }
         }
         self.rewrite(values)
@@ -118,7 +147,7 @@ impl DataDir {
     /// Key or value do not fit on a line, or output failed.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), DataDirError> {
         if key.contains(['=', '\n']) || value.contains('\n') {
-            return Err(unfit_value(self.path()));
+            return Err(super::unfit_value(self.path()));
         }
         let mut values = self.facts.values.clone();
         values.insert(key.to_owned(), value.to_owned());

@@ -63,7 +63,8 @@ fn a_folder_knows_its_logs() {
     let logs = ["a/journal".to_owned(), "b".to_owned()];
     logs.iter().for_each(|log| make(&path.join(log)));
     assert!(!folder.facts().names_logs());
-    folder.name_logs(&logs, &[]).unwrap();
+    assert!(folder.prepare_logs(&logs).unwrap().is_empty(), "they are there");
+    folder.settle_logs(&logs, &[]).unwrap();
     assert_eq!(folder.facts().missing_logs().unwrap(), [""; 0]);
     folder.look().unwrap();
     drop(folder);
@@ -75,11 +76,29 @@ fn a_folder_knows_its_logs() {
     let refused = folder.facts().missing_logs().unwrap_err();
     assert!(matches!(&refused, DataDirError::Log { log, .. } if log == "b"), "{refused}");
     assert!(check_folder(&path, "gateway", Some(BERLIN)).is_err());
-    folder.forget_logs(&["b".to_owned()]).unwrap();
+    // While it is being made anew, nothing but the old one and the new one is taken.
+    let strange = dir.path().join("strange");
+    std::fs::rename(path.join("b"), &strange).unwrap();
+    let new = folder.prepare_logs(&logs).unwrap();
+    assert_eq!(folder.prepare_logs(&logs).unwrap(), new, "a start that was cut off is made again");
+    std::fs::rename(&strange, path.join("b")).unwrap();
+    assert!(folder.facts().missing_logs().is_err());
+    std::fs::rename(path.join("b"), &strange).unwrap();
+    std::fs::rename(&elsewhere, path.join("b")).unwrap();
     assert_eq!(folder.facts().missing_logs().unwrap(), [""; 0]);
+    std::fs::rename(path.join("b"), &elsewhere).unwrap();
+    let config = LogConfig { salt: new.get("b").copied(), ..LogConfig::default() };
+    drop(Log::open(Arc::new(RealDisk), &path.join("b"), config).unwrap());
     folder.set("note", "1").unwrap();
-    folder.name_logs(&logs, &["note".to_owned()]).unwrap();
+    folder.settle_logs(&logs, &["note".to_owned()]).unwrap();
     assert_eq!((folder.facts().missing_logs().unwrap().len(), folder.get("note")), (0, None));
+    std::fs::remove_dir_all(path.join("b")).unwrap();
+    std::fs::rename(&elsewhere, path.join("b")).unwrap();
+    assert!(folder.facts().missing_logs().is_err(), "the old one is no longer this folder's");
+    // A disk that is not mounted is no log that is gone.
+    std::fs::remove_dir_all(path.join("b")).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("nowhere"), path.join("b")).unwrap();
+    assert!(folder.facts().missing_logs().is_err() && folder.prepare_logs(&logs).is_err());
 }
 
 /// What a start could not use is not called good before it.

@@ -1,14 +1,15 @@
 //! Shards of a gateway's folder that are gone or another folder's: a start does not take them for empty ones.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
+use catchment_settings::HumanDuration;
 use catchment_tests::{
     ask,
     connection::Protocol,
     device::{Device, Sample},
     eventually::eventually,
     model::Question,
-    now_ms, this_second,
+    this_second,
     world::{WIDTH_MS, World},
 };
 
@@ -17,6 +18,8 @@ use crate::owner::{exchange, good, refused, refuses_folder};
 const GATEWAY: &str = "catchment-gateway";
 /// So many that each of two shards has some.
 const DEVICES: usize = 8;
+/// How far ahead readings are taken: windows may be lost up to there.
+const FUTURE_MAX: Duration = Duration::from_secs(1);
 
 fn devices(world: &World, gateway: usize) -> Vec<Device> {
     (0..DEVICES).map(|n| world.device(gateway, &format!("press-{n}"), Protocol::Json)).collect()
@@ -37,7 +40,9 @@ fn question(metric: &str, from: i64) -> Vec<Question> {
 
 #[tokio::test]
 async fn a_shard_that_is_gone_refuses_the_start_until_it_is_back_or_given_up() {
-    let mut world = World::small().await;
+    let near =
+        |settings: &mut catchment_gateway::Settings| settings.future_max = Some(HumanDuration(FUTURE_MAX));
+    let mut world = World::builder().gateway("berlin", "gw").settings(near).start().await;
     let from = this_second() - 3000;
     let mut presses = devices(&world, 0);
     send(&mut presses, "temperature", from).await;
@@ -65,35 +70,43 @@ async fn a_shard_that_is_gone_refuses_the_start_until_it_is_back_or_given_up() {
         world.agrees(&question(metric, from)).await;
     }
 
-    // For good: what was delivered stays, what comes is taken, and the time between is not called complete.
-    let server = &mut world.gateways[0].server;
-    server.stop().await;
-    fs::remove_dir_all(&shard).unwrap();
-    let printed =
-        good(GATEWAY, &["journal", "repair", "--data", data.to_str().unwrap()].map(Path::new)).await;
-    assert!(printed.contains("given up: ") && printed.contains("shard-1"), "{printed}");
-    server.start().await;
-    let mut again = devices(&world, 0);
-    again.iter_mut().for_each(|device| device.reboot("after the loss"));
-    send(&mut again, "pressure", this_second()).await;
-    let channel = world.operator();
-    let over = Question::new("pressure", from, now_ms() + 60_000);
-    eventually("the gap of what is lost", async || {
-        let answer = ask::aggregate(channel.clone(), &over).await.map_err(|status| status.to_string())?;
-        // Nobody knows which times the lost batches covered, so nothing before is complete any more.
-        match answer.complete_until_ms {
-            None if !answer.table.is_empty() => Ok(()),
-            until => Err(format!("{until:?}")),
+    // For good, more than once, also with an outbox that is still there: what was delivered stays, what comes is taken, and what
+    // was lost is not called complete.
+    for (life, parts) in [&[""][..], &[""], &["journal", "checkpoint"]].into_iter().enumerate() {
+        let server = &mut world.gateways[0].server;
+        server.stop().await;
+        for part in parts {
+            fs::remove_dir_all(shard.join(part)).unwrap();
         }
-    })
-    .await;
-    tokio::time::sleep(std::time::Duration::from_millis(3 * WIDTH_MS as u64)).await;
-    let later = this_second();
-    send(&mut again, "flow", later).await;
-    world.agrees(&question("flow", later)).await;
-    let world_model = world.model.answer(&question("temperature", from)[0], WIDTH_MS);
+        let printed =
+            good(GATEWAY, &["journal", "repair", "--data", data.to_str().unwrap()].map(Path::new)).await;
+        assert!(printed.contains("given up: ") && printed.contains("shard-1"), "{printed}");
+        // The last windows of the lost shard.
+        let lost = this_second();
+        server.start().await;
+        let mut again = devices(&world, 0);
+        again.iter_mut().for_each(|device| device.reboot(&format!("life {life}")));
+        let metric = format!("pressure_{life}");
+        send(&mut again, &metric, this_second()).await;
+        let channel = world.operator();
+        let over = Question::new(&metric, lost, lost + WIDTH_MS);
+        eventually("the gap of what is lost", async || {
+            let answer = ask::aggregate(channel.clone(), &over).await.map_err(|status| status.to_string())?;
+            match answer.complete_until_ms {
+                None if !answer.table.is_empty() => Ok(()),
+                until => Err(format!("{until:?}")),
+            }
+        })
+        .await;
+        tokio::time::sleep(FUTURE_MAX + Duration::from_millis(3 * WIDTH_MS as u64)).await;
+        let (metric, later) = (format!("flow_{life}"), this_second());
+        send(&mut again, &metric, later).await;
+        world.agrees(&question(&metric, later)).await;
+        assert_eq!(world.ask(&over).await.unwrap().complete_until_ms, None, "it stays so");
+    }
+    let delivered = world.model.answer(&question("temperature", from)[0], WIDTH_MS);
     let answer = world.ask(&question("temperature", from)[0]).await.unwrap();
-    assert_eq!(answer.table, world_model, "what was delivered stays");
+    assert_eq!(answer.table, delivered, "what was delivered stays");
 }
 
 #[tokio::test]

@@ -75,6 +75,7 @@ fn small() -> StoreConfig {
         buffer_bytes_max: 16 << 10,
         reserve_bytes: 4 << 10,
         disk_free_min: 12 << 10,
+        salt: None,
     };
     StoreConfig {
         memory_bytes_max: 24_000,

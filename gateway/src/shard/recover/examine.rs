@@ -2,9 +2,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use catchment_journal::{Checkpoints, Disk, Peek, Position, WholeError};
+use catchment_journal::{Checkpoints, Disk, Peek, Position, RealDisk, WholeError};
 
-use super::files::{RecoverError, is_complete};
+use super::files::{CHECKPOINTS, RecoverError, is_complete};
 use crate::shard::{
     checkpoint::is_foreign,
     close::Moved,
@@ -12,6 +12,24 @@ use crate::shard::{
     recovered::Recovered,
     replay::{self, Base, Begin, Outbox, Replay},
 };
+
+/// Whether the checkpoints in a shard's folder may be those of the shard (epoch of the data folder, number of the shard). What
+/// cannot be read is another question.
+///
+/// # Errors
+/// [`RecoverError::Foreign`].
+pub(crate) fn check_checkpoints(folder: &Path, (epoch, shard): (u64, u32)) -> Result<(), RecoverError> {
+    let folder = folder.join(CHECKPOINTS);
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    let checkpoints = Checkpoints::open(Arc::new(RealDisk), &folder, "state");
+    let newest = checkpoints.ok().and_then(|checkpoints| checkpoints.newest().ok()).flatten();
+    match newest {
+        Some((_, bytes)) if is_foreign(&bytes, epoch, shard) => Err(RecoverError::Foreign { folder }),
+        _ => Ok(()),
+    }
+}
 
 /// What a start would find in the folder of a shard (epoch of the data folder, number of the shard) that nobody has open. Changes nothing, and reads all of the outbox.
 ///

@@ -10,7 +10,7 @@ use catchment_journal::{
     SyncError, WholeError, set_aside,
 };
 
-use super::Setup;
+use super::{Home, Setup};
 use crate::{
     fold::CheckpointError,
     shard::{
@@ -81,7 +81,7 @@ pub enum RecoverError {
 }
 
 /// The checkpoints' folder within a shard's.
-const CHECKPOINTS: &str = "checkpoint";
+pub(super) const CHECKPOINTS: &str = "checkpoint";
 
 fn journal_config(limits: &Limits) -> LogConfig {
     LogConfig {
@@ -99,6 +99,10 @@ fn outbox_config(limits: &Limits) -> LogConfig {
         record_bytes_max: limits.record_bytes_max,
         ..LogConfig::default()
     }
+}
+
+fn salted(config: LogConfig, salt: Option<u64>) -> LogConfig {
+    LogConfig { salt, ..config }
 }
 
 /// Whether a journal was never cut at its beginning: then it says all that a checkpoint does.
@@ -146,7 +150,7 @@ impl<D: Disk> Files<D> {
         setup: &Setup<'_>,
         recovered: &mut Recovered,
     ) -> Result<Self, RecoverError> {
-        let Setup { folder, limits, .. } = setup;
+        let Setup { folder, limits, home: Home { salts, .. }, .. } = setup;
         let folder = *folder;
         let io = |error| RecoverError::Io { folder: folder.to_owned(), error };
         let checkpoints =
@@ -154,9 +158,9 @@ impl<D: Disk> Files<D> {
         let unusable = |error| RecoverError::Checkpoint { folder: folder.to_owned(), error };
         let newest = checkpoints.newest();
         let (journal, journal_recovery) =
-            open_log(disk, &folder.join("journal"), journal_config(limits), recovered)?;
+            open_log(disk, &folder.join("journal"), salted(journal_config(limits), salts[0]), recovered)?;
         let (outbox, outbox_recovery) =
-            open_log(disk, &folder.join("outbox"), outbox_config(limits), recovered)?;
+            open_log(disk, &folder.join("outbox"), salted(outbox_config(limits), salts[1]), recovered)?;
         let stored = match newest {
             Err(WholeError::Damaged { .. }) if is_complete(journal.start(), journal.end()) => None,
             other => other.map_err(unusable)?.map(|(_, bytes)| bytes),
@@ -167,7 +171,7 @@ impl<D: Disk> Files<D> {
         // So that they are told once.
         recovered.checkpoints_damaged = checkpoints.set_aside().map_err(unusable)?;
         recovered.torn_bytes = journal_recovery.torn_tail_bytes + outbox_recovery.torn_tail_bytes;
-        let (names, copies) = Names::open(disk, &folder.join(names::FOLDER));
+        let (names, copies) = Names::open(disk, &folder.join(names::FOLDER), salts[2]);
         let outbox_clean = outbox_recovery.is_clean() && outbox_recovery.torn_tail_bytes == 0;
         Ok(Self { journal, outbox, checkpoints, stored, names, copies, outbox_clean })
     }
