@@ -112,6 +112,15 @@ impl Folder {
         looked.unwrap_or_else(|error| Err(error.to_string().into()))
     }
 
+    /// Says of a failure whether it is that the folder is gone: a commit notices that before the watch does, and fails like any
+    /// other.
+    pub(crate) async fn explain(self: &Arc<Self>, error: RunError) -> RunError {
+        match (&error, self.look_aside().await) {
+            (RunError::Failed(_), Err(why)) => RunError::Gone(why),
+            _ => error,
+        }
+    }
+
     /// Closes the logs and looks a last time: an end in order claims that everything is durable.
     ///
     /// # Errors

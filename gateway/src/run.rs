@@ -18,7 +18,7 @@ use catchment_settings::{
     http::{Endpoints, HttpServer},
     supervise::Supervisor,
 };
-use tokio::{net::TcpListener, sync::watch, time::sleep};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::sleep};
 
 use crate::{
     budget::{Budget, BudgetFile},
@@ -258,8 +258,13 @@ impl Gateway {
             shards.iter().flat_map(|shard| [shard.journal().clone(), shard.outbox().clone()]).collect();
         let checkpoints = shards.iter().map(Shard::checkpoints).collect();
         let lineage = Arc::new(Mutex::new(lineage));
-        let history = Arc::clone(&lineage);
-        let folder = Arc::new(Folder::new(data, logs.clone(), checkpoints, history, Arc::clone(&metrics)));
+        let folder = Arc::new(Folder::new(
+            data,
+            logs.clone(),
+            checkpoints,
+            Arc::clone(&lineage),
+            Arc::clone(&metrics),
+        ));
         let watch = folder.watch().map_err(|error| RunError::Failed(error.to_string().into()))?;
         let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
         let (workers, links): (Vec<Worker>, Vec<ShardLink>) = shards
@@ -285,7 +290,9 @@ impl Gateway {
         let uplink = tokio::spawn(supervisor.task("uplink", |_| (), uplink));
         let keeping = tokio::spawn(supervisor.task("series budget", |_| (), budget.keep()));
         let http = http.map(|http| {
-            let serving = http.run(endpoints(&metrics, &logs, &supervisor), ended(stopping.clone()));
+            // To the end: it says why the gateway ends.
+            let serving =
+                http.run(endpoints(&metrics, &logs, &supervisor, stopping.clone()), std::future::pending());
             tokio::spawn(supervisor.task("http", |_| (), serving))
         });
         let arrivals: Arc<[_]> = workers.iter().map(Worker::arrivals).collect();
@@ -301,12 +308,10 @@ impl Gateway {
             tokio::join!(observe(&workers, &metrics, &*clock), watch_room(&logs, &metrics.conditions));
         };
         let mut result = serve(shutdown, &supervisor, &logs, watching).await;
-        if let Err(error) = &mut result {
-            // A commit notices a folder that is gone before the watch does, and fails like any other.
-            if let (RunError::Failed(_), Err(why)) = (&error, folder.look_aside().await) {
-                *error = RunError::Gone(why);
-            }
+        if let Err(error) = result {
+            let error = folder.explain(error).await;
             tracing::error!(%error, "stopping");
+            result = Err(error);
         }
         stop.send_replace(true);
         let _ = accepting.await;
@@ -316,12 +321,9 @@ impl Gateway {
             Err(_) => ending.await,
         }
         workers.into_iter().for_each(Worker::stop);
-        uplink.abort();
-        keeping.abort();
-        if let Some(http) = http {
-            http.abort();
-        }
+        [uplink, keeping].iter().for_each(JoinHandle::abort);
         let closed = folder.close(watch).await;
+        http.iter().for_each(JoinHandle::abort);
         result.and(closed)
     }
 }
@@ -358,7 +360,12 @@ async fn observe(workers: &[Worker], metrics: &Metrics, clock: &dyn Clock) {
     }
 }
 
-fn endpoints(metrics: &Arc<Metrics>, logs: &[ShardLog], supervisor: &Arc<Supervisor>) -> Endpoints {
+fn endpoints(
+    metrics: &Arc<Metrics>,
+    logs: &[ShardLog],
+    supervisor: &Arc<Supervisor>,
+    stopping: watch::Receiver<bool>,
+) -> Endpoints {
     let (metrics, supervisor) = (Arc::clone(metrics), Arc::clone(supervisor));
     let logs: Arc<[ShardLog]> = logs.into();
     let check = move || {
@@ -368,9 +375,11 @@ fn endpoints(metrics: &Arc<Metrics>, logs: &[ShardLog], supervisor: &Arc<Supervi
     let healthy: Arc<dyn Fn() -> Result<(), String> + Send + Sync> = Arc::new(check);
     let (failed, conditions) = (Arc::clone(&healthy), Arc::clone(&metrics.conditions));
     // A condition that ends the gateway is named, and not only what failed of it.
-    let ready = move || match (failed(), conditions.ready()) {
-        (Err(failed), Err(conditions)) => Err(format!("{conditions}; {failed}")),
-        (failed, ready) => failed.and(ready),
+    let ready = move || {
+        let stopping = if *stopping.borrow() { Err("stopping".to_owned()) } else { Ok(()) };
+        let why: Vec<String> =
+            [conditions.ready(), failed(), stopping].into_iter().filter_map(Result::err).collect();
+        if why.is_empty() { Ok(()) } else { Err(why.join("; ")) }
     };
     let counted = Arc::clone(&metrics);
     let closed = Arc::new(move |reason| counted.close_http(reason));

@@ -161,7 +161,8 @@ fn rebuild(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenError> 
     Ok(loaded)
 }
 
-/// Where windows are lost, what the journal still holds of the time before the last packing is taken from it again.
+/// What the journal still holds of the time before the last packing is taken from it again, also where nothing seems to be lost:
+/// of a file that was cut within a change, the record of how far the packs reach may be left without the packs themselves.
 fn from_journal(
     data: &Path,
     fresh: &Packs,
@@ -170,9 +171,6 @@ fn from_journal(
 ) -> Result<Loaded, String> {
     let journal = journal_start(&Arc::new(RealDisk), data).map_err(|e| e.to_string())?;
     let Some(start) = journal.filter(|start| *start < loaded.meta.packed_to) else { return Ok(loaded) };
-    if report.lost.is_clean() {
-        return Ok(loaded);
-    }
     loaded.meta.packed_to = start;
     fresh.commit(Change::new(loaded.meta.change.saturating_add(1)), &mut loaded.meta)?;
     let again =

@@ -5,7 +5,8 @@ use super::*;
 #[tokio::test]
 async fn health_does_not_outlive_a_task_that_panicked() {
     let supervisor = Arc::new(Supervisor::default());
-    let Endpoints { healthy, ready, .. } = endpoints(&Metrics::new(), &[], &supervisor);
+    let Endpoints { healthy, ready, .. } =
+        endpoints(&Metrics::new(), &[], &supervisor, watch::Sender::new(false).subscribe());
     assert_eq!((healthy(), ready()), (Ok(()), Ok(())));
     supervisor.task("tick of shard 0", |_| (), async { panic!("no time") }).await;
     for state in [healthy(), ready()] {

@@ -17,6 +17,7 @@ mod armed;
 mod cell;
 mod checkpoint;
 mod close;
+mod home;
 mod live;
 mod names;
 mod recover;
@@ -48,9 +49,10 @@ use crate::{
 
 pub use cell::ShardCell;
 pub use checkpoint::Capture;
+pub use home::Home;
 pub(crate) use names::FOLDER as NAMES;
 pub(crate) use recover::check_checkpoints;
-pub use recover::{Home, RecoverError, Setup, examine};
+pub use recover::{RecoverError, Setup, examine};
 pub use recovered::{LostBatches, Recovered};
 pub use series::SeriesFull;
 pub use wait::Wait;

@@ -26,7 +26,7 @@ use catchment_partial::{Timestamp, Width};
 use catchment_proto::{Span, wire};
 
 use super::{
-    Limits, Pending, Shard, ShardLog, Wait,
+    Home, Limits, Pending, Shard, ShardLog, Wait,
     ages::Ages,
     close::{Census, LATE_GATHER_MIN, Moved},
     live::Live,
@@ -62,18 +62,6 @@ const POSITIONS_UNUSED: u64 = 1 << 56;
 
 /// A log that is shared, and who commits it where that is not a thread.
 type Shared<D> = (ShardLog<D>, Option<Committer<D>>);
-
-/// What the data folder says of a shard.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Home {
-    /// Epoch of the data folder's identity; 0: there is none, in tests and simulations.
-    pub epoch: u64,
-    /// What the shard held is lost, and somebody said so, for so many times; 0: it is not. It begins anew, beyond all that the lost
-    /// ones can have used.
-    pub given_up: u64,
-    /// Salts of journal, outbox and second copies, where they are made anew.
-    pub salts: [Option<u64>; 3],
-}
 
 /// What a shard is opened with.
 #[derive(Clone)]

@@ -10,11 +10,11 @@ use catchment_journal::{
     SyncError, WholeError, set_aside,
 };
 
-use super::{Home, Setup};
+use super::Setup;
 use crate::{
     fold::CheckpointError,
     shard::{
-        Limits, Wait,
+        Home, Limits, Wait,
         checkpoint::is_foreign,
         names::{self, Copies, Names},
         recovered::Recovered,

@@ -1,0 +1,13 @@
+//! What the data folder that a shard lives in says of it.
+
+/// What the data folder says of a shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Home {
+    /// Epoch of the data folder's identity; 0: there is none, in tests and simulations.
+    pub epoch: u64,
+    /// What the shard held is lost, and somebody said so, for so many times; 0: it is not. It begins anew, beyond all that the lost
+    /// ones can have used.
+    pub given_up: u64,
+    /// Salts of journal, outbox and second copies, where they are made anew.
+    pub salts: [Option<u64>; 3],
+}
