@@ -266,16 +266,8 @@ impl Gateway {
             Arc::clone(&metrics),
         ));
         let watch = folder.watch().map_err(|error| RunError::Failed(error.to_string().into()))?;
-        let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
-        let (workers, links): (Vec<Worker>, Vec<ShardLink>) = shards
-            .into_iter()
-            .zip(0..)
-            .map(|(shard, index)| {
-                let (clock, metrics) = (Arc::clone(&clock), Arc::clone(&metrics));
-                let supervisor = Arc::clone(&supervisor);
-                Worker::start(shard, (index, count), &config, clock, metrics, supervisor, stopping.clone())
-            })
-            .unzip();
+        let shared = (&clock, &metrics, &supervisor);
+        let (workers, links) = start_workers(shards, &config, shared, &stopping);
         let outboxes: Vec<ShardLink> = links.clone();
         let uplink = UplinkConfig {
             aggregators: config.aggregators.clone(),
@@ -326,6 +318,21 @@ impl Gateway {
         http.iter().for_each(JoinHandle::abort);
         result.and(closed)
     }
+}
+
+/// Starts a worker for each shard.
+fn start_workers(
+    shards: Vec<Shard>,
+    config: &Config,
+    (clock, metrics, supervisor): (&Arc<dyn Clock>, &Arc<Metrics>, &Arc<Supervisor>),
+    stopping: &watch::Receiver<bool>,
+) -> (Vec<Worker>, Vec<ShardLink>) {
+    let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
+    let start = |(shard, index)| {
+        let (clock, metrics, supervisor) = (Arc::clone(clock), Arc::clone(metrics), Arc::clone(supervisor));
+        Worker::start(shard, (index, count), config, clock, metrics, supervisor, stopping.clone())
+    };
+    shards.into_iter().zip(0..).map(start).unzip()
 }
 
 /// Completes when the gateway stops.
