@@ -95,7 +95,7 @@ fn again(epoch: &str, file: Option<&Path>) -> String {
         Some(path) => format!("send {} again, unchanged,", path.display()),
         None => "send the same input again, from its beginning,".to_owned(),
     };
-    format!("{same} with --epoch={}: what was acknowledged counts once", quoted(epoch))
+    format!("{same} with --epoch={} (what was acknowledged counts once)", quoted(epoch))
 }
 
 /// A word as a shell reads it.

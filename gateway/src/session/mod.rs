@@ -250,18 +250,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 }
 
 /// Reads and discards until the device has closed too: closing a socket with unread bytes resets the connection, and the
-/// device could lose what was last said to it. Tells whether the device has closed in time.
+/// device could lose what was last said to it. Tells whether its program lives: it has closed in time, or sent something.
 async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>, longest: Duration) -> bool {
-    let mut discarded = Inbox::default();
+    let (mut discarded, sent) = (Inbox::default(), Cell::new(false));
     let until_closed = async {
         loop {
             match stream.fill(&mut discarded).await {
                 Ok(0) => return true,
-                Ok(_) => discarded.consume(discarded.unread().len()),
+                Ok(_) => {
+                    sent.set(true);
+                    discarded.consume(discarded.unread().len());
+                }
                 // Without close_notify; a reset would be the word of a system, not of a program.
-                Err(error) => return error.kind() == io::ErrorKind::UnexpectedEof,
+                Err(error) => return sent.get() || error.kind() == io::ErrorKind::UnexpectedEof,
             }
         }
     };
-    timeout(longest, until_closed).await.unwrap_or(false)
+    timeout(longest, until_closed).await.unwrap_or(sent.get())
 }

@@ -237,6 +237,10 @@ fn text(bytes: &[u8], ended: bool) -> Look {
     if is_cut && line.len() < TEXT_BYTES {
         return Look::More;
     }
+    if line.starts_with(b"#") {
+        // A comment, whatever it says.
+        return Look::Speaks(Kind::LineProtocol);
+    }
     // The line alone: what stands behind it may not have come yet, and must not decide.
     if is_request_at(line) {
         return Look::Foreign(http(line));

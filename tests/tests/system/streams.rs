@@ -114,7 +114,7 @@ async fn a_send_that_a_signal_ends_can_be_repeated() {
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
         let epoch =
-            line.split_once("--epoch=").and_then(|(_, rest)| rest.split(':').next()).unwrap_or_else(|| {
+            line.split_once("--epoch=").and_then(|(_, rest)| rest.split(' ').next()).unwrap_or_else(|| {
                 panic!("no epoch is named: {line}");
             });
         let epoch = format!("--epoch={epoch}");
