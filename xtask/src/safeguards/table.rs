@@ -137,7 +137,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         without: "an aggregator that acknowledges nothing is never left",
         file: "gateway/src/uplink/mod.rs",
         find: "shard = patience.over() =>",
-        replace: "shard = patience.over(), if acks.is_empty() =>",
+        replace: "shard = patience.over(), if config.ack_timeout.is_zero() =>",
         check: Check {
             package: "catchment-tests",
             target: "--test=system",
