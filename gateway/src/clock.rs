@@ -41,7 +41,7 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     fn wall(&self) -> Timestamp {
         let nanos = match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
+            Ok(since) => nanos(since),
             Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |n| -n),
         };
         Timestamp::from_nanos(nanos)
@@ -50,6 +50,11 @@ impl Clock for SystemClock {
     fn mono(&self) -> Duration {
         self.start.elapsed()
     }
+}
+
+/// A length of time in nanoseconds, at most what a timestamp can hold.
+pub(crate) fn nanos(length: Duration) -> i64 {
+    i64::try_from(length.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// A clock that stands still until it is moved.
@@ -67,7 +72,7 @@ impl ManualClock {
 
     /// Lets time pass: both clocks go on.
     pub fn advance(&self, by: Duration) {
-        self.wall.fetch_add(i64::try_from(by.as_nanos()).unwrap_or(i64::MAX), Ordering::SeqCst);
+        self.wall.fetch_add(nanos(by), Ordering::SeqCst);
         *self.mono.lock().unwrap_or_else(PoisonError::into_inner) += by;
     }
 

@@ -67,9 +67,7 @@ impl DeviceActor {
         let desk = Desk::new(name.clone(), sessions_max, context.series_max, metrics);
         Self { name, desk: Rc::new(RefCell::new(desk)), context }
     }
-}
 
-impl DeviceActor {
     /// A session has ended: what an operator is to know of it.
     fn ended(&self, why: End, vitals: &Vitals, addr: SocketAddr) {
         let device = &self.name;

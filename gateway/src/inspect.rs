@@ -40,7 +40,7 @@ pub fn verify_text(data: &Path) -> anyhow::Result<(String, bool)> {
     for (shard, folder) in folders {
         clean &= verify_shard(&folder, (lock.epoch(), shard), &mut text)?;
     }
-    if let Err(error) = shards::check(lock.facts()) {
+    if let Err(error) = shards::check_logs(lock.facts()) {
         clean = false;
         let _ = writeln!(text, "a start is refused: {error}");
     }
@@ -114,7 +114,7 @@ pub fn repair_text(data: &Path) -> anyhow::Result<String> {
         let _ = writeln!(text, "given up: {}: the next start begins it anew", folder.display());
     }
     for (_, folder) in &folders {
-        let checkpoints = folder.join("checkpoint");
+        let checkpoints = folder.join(shard::CHECKPOINTS);
         if checkpoints.is_dir() {
             for file in Checkpoints::open(Arc::new(RealDisk), &checkpoints, "state")?.set_aside()? {
                 let _ = writeln!(text, "set aside: {}", file.display());

@@ -196,11 +196,19 @@ impl DataDir {
     /// # Errors
     /// Output failed; the folder belongs to the old owner then, or to the new one.
     pub fn adopt(&mut self, owner: &str) -> Result<(), DataDirError> {
-        if owner.contains('\n') {
+        self.set(OWNER, owner)
+    }
+
+    /// Writes a value into the identity, durably.
+    ///
+    /// # Errors
+    /// Key or value do not fit on a line, or output failed.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), DataDirError> {
+        if !fits(key, value) {
             return Err(unfit_value(self.path()));
         }
         let mut values = self.facts.values.clone();
-        values.insert(OWNER.to_owned(), owner.to_owned());
+        values.insert(key.to_owned(), value.to_owned());
         self.rewrite(values)
     }
 
@@ -319,11 +327,16 @@ fn check_empty(path: &Path) -> Result<(), DataDirError> {
     }
 }
 
+/// Whether a key and its value fit on a line.
+fn fits(key: &str, value: &str) -> bool {
+    !key.contains(['=', '\n']) && !value.contains('\n')
+}
+
 fn new_identity(disk: &RealDisk, kind: &str, now_ms: u64, extras: &[(&str, &str)]) -> Option<String> {
     let epoch = (disk.random_u64() >> 1).max(1);
     let mut text = format!("format={FORMAT_VERSION}\nkind={kind}\nepoch={epoch}\ncreated_ms={now_ms}\n");
     for (key, value) in extras {
-        if key.contains(['=', '\n']) || value.contains('\n') {
+        if !fits(key, value) {
             return None;
         }
         text.push_str(&format!("{key}={value}\n"));

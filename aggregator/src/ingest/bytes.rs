@@ -313,7 +313,7 @@ impl StreamBytes {
     }
 
     /// Records the size of the stream's names and that they were just used. Beyond half of the gateway's share, the gateway's
-    /// stream with the least recently used names is told to end; beyond half of the whole budget, that of any gateway.
+    /// stream with the least recently used names ends; beyond half of the whole budget, that of any gateway.
     pub(super) fn names(&self, bytes: usize) {
         let mut state = self.bytes.lock();
         let state = &mut *state;

@@ -269,7 +269,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         let mut page = state.catalog.gateway_entries_from(from);
         let quota = &lock(&self.inner.gate).quota;
         for entry in &mut page.entries {
-            // Its folder has the names of forgotten series, too, so it was told so many more.
+            // Its folder still has the names of forgotten series, so its budget is larger by those.
             let forgotten = state.catalog.forgotten(&entry.origin.gateway);
             let told = quota.told(&entry.origin.gateway);
             entry.series_max = told.map(|told| told.saturating_sub(forgotten));

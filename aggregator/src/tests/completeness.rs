@@ -75,14 +75,19 @@ async fn gateway(running: &Running, world: &World) -> wire::Gateway {
     stream.message().await.unwrap().unwrap()
 }
 
+/// An aggregator that has these batches, and whose folder was copied when it had just them.
+async fn start_after_a_copy(world: &World, numbers: std::ops::RangeInclusive<u64>) -> Running {
+    let running = world.start().await;
+    drop(deliver(&running, world, numbers).await);
+    running.stop().await.unwrap();
+    world.copy_data("older");
+    world.start().await
+}
+
 #[tokio::test]
 async fn an_older_copy_of_the_store_says_what_it_lacks() {
     let world = World::new();
-    let running = world.start().await;
-    drop(deliver(&running, &world, 1..=3).await);
-    running.stop().await.unwrap();
-    world.copy_data("older");
-    let running = world.start().await;
+    let running = start_after_a_copy(&world, 1..=3).await;
     drop(deliver(&running, &world, 4..=6).await);
     let whole = until_complete(&running, &world, (0, 1_000_000), Some(70_000)).await;
     assert_eq!(whole.gaps, []);
@@ -119,11 +124,7 @@ async fn an_older_copy_of_the_store_says_what_it_lacks() {
 #[tokio::test]
 async fn a_gateway_with_nothing_to_deliver_shows_what_an_older_copy_lacks() {
     let world = World::new();
-    let running = world.start().await;
-    drop(deliver(&running, &world, 1..=1).await);
-    running.stop().await.unwrap();
-    world.copy_data("older");
-    let running = world.start().await;
+    let running = start_after_a_copy(&world, 1..=1).await;
     drop(deliver(&running, &world, 2..=4).await);
     running.stop().await.unwrap();
 
@@ -162,11 +163,7 @@ async fn of_a_store_that_is_gone_everything_before_the_first_batch_is_missing() 
 #[tokio::test]
 async fn late_and_early_windows_of_lost_batches_are_not_claimed() {
     let world = World::new();
-    let running = world.start().await;
-    drop(deliver(&running, &world, 1..=3).await);
-    running.stop().await.unwrap();
-    world.copy_data("older");
-    let running = world.start().await;
+    let running = start_after_a_copy(&world, 1..=3).await;
     let mut delivery = world.delivery(running.addr, "berlin").await;
     let mut lost = batch(4, key("d1", "m", &[]), &[(0, 5.0), (500_000, 7.0)], 50_000);
     lost.history = before(4);

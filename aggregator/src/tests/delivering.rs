@@ -101,14 +101,19 @@ async fn gaps_and_oversize_end_the_stream_with_their_reason() {
     running.stop().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_failed_store_is_told_and_ends_the_process() {
-    let world = World::new();
+/// An aggregator on a store that a test can let fail.
+async fn start_on_memory(world: &World) -> (Arc<MemoryStore>, Running) {
     let config = world.config();
     let store = Arc::new(MemoryStore::default());
     let (tls, _) = server::identity(&config).unwrap();
     let aggregator = server::bind_with(config, tls, Arc::clone(&store) as _, Metrics::new()).await.unwrap();
-    let running = Running::new(aggregator);
+    (store, Running::new(aggregator))
+}
+
+#[tokio::test]
+async fn a_failed_store_is_told_and_ends_the_process() {
+    let world = World::new();
+    let (store, running) = start_on_memory(&world).await;
     assert!(running.page("/readyz").await.starts_with("HTTP/1.1 200"));
     let health = HealthClient::new(world.channel(running.addr, &operator()));
     let request = HealthCheckRequest { service: "catchment.v1.Ingest".to_owned() };
@@ -131,11 +136,7 @@ async fn a_failed_store_is_told_and_ends_the_process() {
 #[tokio::test]
 async fn a_folder_that_is_gone_is_named_while_the_server_ends() {
     let world = World::new();
-    let config = world.config();
-    let store = Arc::new(MemoryStore::default());
-    let (tls, _) = server::identity(&config).unwrap();
-    let aggregator = server::bind_with(config, tls, Arc::clone(&store) as _, Metrics::new()).await.unwrap();
-    let running = Running::new(aggregator);
+    let (store, running) = start_on_memory(&world).await;
     let closing = store.gate.write().await;
     store.lose("data/lock was removed");
     let (mut ready, mut metrics) = (String::new(), String::new());

@@ -133,7 +133,7 @@ fn what_the_list_revokes_is_revoked_whatever_the_ledger_says() {
     assert_eq!(rows[0].status, Status::Revoked);
     let report = pki.authority.refresh_crl(5, &mut no_note).unwrap();
     assert_eq!((report.listed, report.crl_number), (1, 3));
-    // A list that cannot be read is told, and blocks nothing.
+    // A list that cannot be read is reported and blocks nothing.
     fs::write(pki.authority.dir().join("crl.pem"), "-----BEGIN X509 CRL-----\nAAAA\n").unwrap();
     let mut notes = Vec::new();
     pki.authority.list(None, &mut |note| notes.push(note)).unwrap();

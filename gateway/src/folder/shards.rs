@@ -18,18 +18,25 @@ use crate::{
 /// Key of the number of shards in the data folder's identity.
 pub(crate) const SHARDS: &str = "shards";
 /// The logs of a shard, in its folder. The last holds copies only.
-pub(crate) const LOGS: [&str; 3] = ["journal", "outbox", shard::NAMES];
+pub(crate) const LOGS: [&str; 3] = [JOURNAL, "outbox", shard::NAMES];
+const JOURNAL: &str = "journal";
 /// Before the name of a shard's folder in the identity's key that says that it is given up.
 const GIVEN_UP: &str = "given_up.";
 /// Before the name of a shard's folder in the key that says how often it was given up.
 const LIVES: &str = "lives.";
 
-/// A data folder lacks a shard, or does not say how many it has.
+/// The shards of a data folder cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardsError {
     /// The data folder's identity lacks the number of shards.
     #[error("{}: the data folder does not say how many shards it has: restore its file `identity`", .0.display())]
     Unknown(PathBuf),
+    /// The data folder.
+    #[error(transparent)]
+    Data(#[from] DataDirError),
+    /// A shard's checkpoints.
+    #[error(transparent)]
+    Checkpoints(#[from] RecoverError),
     /// State of a shard is gone.
     #[error(
         "{}: the shard is gone, with what it acknowledged: put it back, or give it up with `catchment-gateway journal \
@@ -44,6 +51,17 @@ pub enum ShardsError {
     },
 }
 
+impl ShardsError {
+    /// As [`DataDirError::is_configuration`].
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Data(error) => error.is_configuration(),
+            Self::Checkpoints(error) => error.is_configuration(),
+            Self::Unknown(_) | Self::Gone { .. } => false,
+        }
+    }
+}
+
 /// The folder of a shard.
 pub(crate) fn shard_folder(data: &Path, shard: u32) -> PathBuf {
     data.join(name(shard))
@@ -53,8 +71,14 @@ fn name(shard: u32) -> String {
     format!("shard-{shard}")
 }
 
-fn logs(shard: u32) -> impl Iterator<Item = String> {
-    LOGS.into_iter().map(move |log| format!("{}/{log}", name(shard)))
+/// A log's path within the data folder.
+fn log_path(shard: u32, log: &str) -> String {
+    format!("{}/{log}", name(shard))
+}
+
+/// The logs of all shards.
+fn logs(shards: u32) -> Vec<String> {
+    (0..shards).flat_map(|shard| LOGS.map(|log| log_path(shard, log))).collect()
 }
 
 /// How many shards a data folder has.
@@ -89,18 +113,18 @@ fn lives(data: &FolderFacts, shard: u32) -> u64 {
 ///
 /// # Errors
 /// A log of another folder stands in the place of one of this; or reading failed.
-pub(crate) fn gone(data: &FolderFacts) -> Result<Vec<u32>, StateError> {
+pub(crate) fn gone(data: &FolderFacts) -> Result<Vec<u32>, ShardsError> {
     let missing = data.missing_logs()?;
     let runs = data.path().join(lineage::RUNS).exists();
     let is_gone = |shard: &u32| {
         let folder = shard_folder(data.path(), *shard);
-        let journal = format!("{}/journal", name(*shard));
+        let journal = log_path(*shard, JOURNAL);
         let lacks_journal = match data.names_log(&journal) {
             true => missing.contains(&journal),
             // A version before did not name logs.
             false => runs && !folder.exists(),
         };
-        lacks_journal && !has_files(&folder.join("checkpoint")) && !is_given_up(data, *shard)
+        lacks_journal && !has_files(&folder.join(shard::CHECKPOINTS)) && !is_given_up(data, *shard)
     };
     Ok((0..count(data)?).filter(is_gone).collect())
 }
@@ -109,32 +133,24 @@ fn has_files(folder: &Path) -> bool {
     std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
 }
 
-/// Why shards cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// The data folder.
-    #[error(transparent)]
-    Data(#[from] DataDirError),
-    /// A shard.
-    #[error(transparent)]
-    Shards(#[from] ShardsError),
-    /// A shard's checkpoints.
-    #[error(transparent)]
-    Recover(RecoverError),
+/// Whether no shard is gone.
+///
+/// # Errors
+/// One is, or another folder's log stands there; or reading failed.
+pub(crate) fn check_logs(data: &FolderFacts) -> Result<(), ShardsError> {
+    let Some(shard) = gone(data)?.first().copied() else { return Ok(()) };
+    let (data, folder) = (data.path().to_owned(), shard_folder(data.path(), shard));
+    Err(ShardsError::Gone { data, folder })
 }
 
 /// Whether a start would find its shards.
 ///
 /// # Errors
 /// A shard is gone, or another folder's; or reading failed.
-pub(crate) fn check(data: &FolderFacts) -> Result<(), StateError> {
-    if let Some(shard) = gone(data)?.first().copied() {
-        let (data, folder) = (data.path().to_owned(), shard_folder(data.path(), shard));
-        return Err(ShardsError::Gone { data, folder }.into());
-    }
+pub(crate) fn check(data: &FolderFacts) -> Result<(), ShardsError> {
+    check_logs(data)?;
     for shard in 0..count(data)? {
-        shard::check_checkpoints(&shard_folder(data.path(), shard), (data.epoch(), shard))
-            .map_err(StateError::Recover)?;
+        shard::check_checkpoints(&shard_folder(data.path(), shard), (data.epoch(), shard))?;
     }
     Ok(())
 }
@@ -143,35 +159,34 @@ pub(crate) fn check(data: &FolderFacts) -> Result<(), StateError> {
 ///
 /// # Errors
 /// A shard is gone, or another folder's; nothing was changed then. Or writing failed.
-pub(crate) fn prepare(data: &mut DataDir) -> Result<Vec<Home>, StateError> {
+pub(crate) fn prepare(data: &mut DataDir) -> Result<Vec<Home>, ShardsError> {
     check(data.facts())?;
-    let all: Vec<String> = (0..count(data.facts())?).flat_map(logs).collect();
-    let salts = data.prepare_logs(&all)?;
+    let shards = count(data.facts())?;
+    let salts = data.prepare_logs(&logs(shards))?;
     let facts = data.facts();
     let home = |shard| {
-        let mut own = logs(shard).map(|log| salts.get(&log).copied());
         let given_up = if is_given_up(facts, shard) { lives(facts, shard).max(1) } else { 0 };
-        Home { epoch: facts.epoch(), given_up, salts: [(); LOGS.len()].map(|()| own.next().flatten()) }
+        let salts = LOGS.map(|log| salts.get(&log_path(shard, log)).copied());
+        Home { epoch: facts.epoch(), given_up, salts }
     };
-    Ok((0..count(facts)?).map(home).collect())
+    Ok((0..shards).map(home).collect())
 }
 
 /// The logs of all shards are open now, and none is given up any more; before anything is acknowledged.
 ///
 /// # Errors
 /// A log cannot be read, or writing failed.
-pub(crate) fn opened(data: &mut DataDir) -> Result<(), StateError> {
+pub(crate) fn opened(data: &mut DataDir) -> Result<(), ShardsError> {
     let shards = count(data.facts())?;
-    let all: Vec<String> = (0..shards).flat_map(logs).collect();
     let done: Vec<String> = (0..shards).map(|shard| format!("{GIVEN_UP}{}", name(shard))).collect();
-    Ok(data.settle_logs(&all, &done)?)
+    Ok(data.settle_logs(&logs(shards), &done)?)
 }
 
 /// Gives up the shards whose state is gone: their folders.
 ///
 /// # Errors
 /// As [`gone`], or writing failed.
-pub(crate) fn give_up(data: &mut DataDir) -> Result<Vec<PathBuf>, StateError> {
+pub(crate) fn give_up(data: &mut DataDir) -> Result<Vec<PathBuf>, ShardsError> {
     let gone = gone(data.facts())?;
     for shard in &gone {
         let lives = lives(data.facts(), *shard).saturating_add(1);

@@ -156,7 +156,7 @@ fn logs_of_another_folder_are_refused() {
             fs::rename(from, to).unwrap();
         }
         let refused = shards::prepare(&mut data).unwrap_err();
-        assert!(matches!(&refused, shards::StateError::Data(error) if error.is_configuration()));
+        assert!(matches!(&refused, shards::ShardsError::Data(error) if error.is_configuration()));
         let refused = refused.to_string();
         assert!(refused.contains(&format!("`shard-0/{log}` belongs to another data folder")), "{refused}");
         for (from, to) in [(&own, &other), (&aside, &own)] {

@@ -138,17 +138,21 @@ impl<D: Disk> Lineage<D> {
     /// [`LineageError::Io`].
     pub fn write_missing(&self) -> Result<Vec<&'static str>, LineageError> {
         let mut written = Vec::new();
-        let epochs = self.epochs.have_forked().then(|| self.epochs.encode());
-        let files = [(RUNS, Some(self.runs.encode())), (EPOCHS, epochs)];
-        for (name, bytes) in files {
-            let path = self.folder.join(name);
-            let there = self.disk.len(&path).map_err(|source| LineageError::Io { path, source })?;
-            if let (None, Some(bytes)) = (there, bytes) {
-                self.write(name, &bytes)?;
-                written.push(name);
-            }
+        if self.is_missing(RUNS)? {
+            self.write(RUNS, &self.runs.encode())?;
+            written.push(RUNS);
+        }
+        if self.epochs.have_forked() && self.is_missing(EPOCHS)? {
+            self.write(EPOCHS, &self.epochs.encode())?;
+            written.push(EPOCHS);
         }
         Ok(written)
+    }
+
+    fn is_missing(&self, name: &str) -> Result<bool, LineageError> {
+        let path = self.folder.join(name);
+        let there = self.disk.len(&path).map_err(|source| LineageError::Io { path, source })?;
+        Ok(there.is_none())
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), LineageError> {

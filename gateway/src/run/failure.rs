@@ -5,11 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use catchment_certs::{FolderError, TlsError};
 use catchment_journal::DataDirError;
 
-use crate::{
-    folder::shards::{ShardsError, StateError},
-    lineage::LineageError,
-    shard::RecoverError,
-};
+use crate::{folder::shards::ShardsError, lineage::LineageError, shard::RecoverError};
 
 /// Why a gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -59,20 +55,9 @@ impl StartError {
         match self {
             Self::Identity(_) | Self::Role { .. } | Self::Tls(_) => true,
             Self::Data(error) => error.is_configuration(),
-            Self::Recover(RecoverError::Foreign { .. }) => true,
-            Self::Shards(_) | Self::Lineage(_) | Self::Recover(_) | Self::Bind { .. } | Self::Thread(_) => {
-                false
-            }
-        }
-    }
-}
-
-impl From<StateError> for StartError {
-    fn from(error: StateError) -> Self {
-        match error {
-            StateError::Data(error) => Self::Data(error),
-            StateError::Shards(error) => Self::Shards(error),
-            StateError::Recover(error) => Self::Recover(error),
+            Self::Shards(error) => error.is_configuration(),
+            Self::Recover(error) => error.is_configuration(),
+            Self::Lineage(_) | Self::Bind { .. } | Self::Thread(_) => false,
         }
     }
 }

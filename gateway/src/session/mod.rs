@@ -56,7 +56,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::end::End;
 use crate::{
-    clock::Clock,
+    clock::{Clock, nanos},
     decode::Limits,
     device::{Desk, SessionId},
     intake::TimeRules,
@@ -109,7 +109,6 @@ pub struct Context {
 impl Context {
     fn rules(&self) -> TimeRules {
         let now = self.clock.wall();
-        let nanos = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         TimeRules {
             now,
             oldest: catchment_partial::Timestamp::from_nanos(

@@ -83,7 +83,7 @@ impl Vitals {
         self.heard.get()
     }
 
-    /// The device has closed its side after its last answer.
+    /// The device has closed its side in order, or sent something, after its last answer.
     pub(super) fn answer(&self) {
         self.answered.set(true);
     }

@@ -12,6 +12,7 @@ use catchment_partial::{Timestamp, Window};
 
 use super::{Pending, Shard, Wait};
 use crate::{
+    clock::nanos,
     cut,
     fold::{CensusEntry, CloseEntry, EPOCHS_MAX, Entry},
 };
@@ -82,7 +83,7 @@ impl<D: Disk> Shard<D> {
 
     /// The end of the last window that has waited for its grace.
     pub(super) fn target(&mut self) -> Timestamp {
-        let grace = i64::try_from(self.limits.grace.as_nanos()).unwrap_or(i64::MAX);
+        let grace = nanos(self.limits.grace);
         let now = self.steady.look(self.clock.wall(), self.clock.mono()).time;
         let until = Timestamp::from_nanos(now.as_nanos().saturating_sub(grace));
         match self.state.width() {

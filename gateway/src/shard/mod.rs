@@ -51,7 +51,7 @@ pub use cell::ShardCell;
 pub use checkpoint::Capture;
 pub use home::Home;
 pub(crate) use names::FOLDER as NAMES;
-pub(crate) use recover::check_checkpoints;
+pub(crate) use recover::{CHECKPOINTS, check_checkpoints};
 pub use recover::{RecoverError, Setup, examine};
 pub use recovered::{LostBatches, Recovered};
 pub use series::SeriesFull;

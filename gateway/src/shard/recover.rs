@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     budget::Budget,
-    clock::Clock,
+    clock::{Clock, nanos},
     cut,
     fold::{ConfigureEntry, Emission, Entry, IntakeEntry, NumbersEntry, State},
     metrics::Metrics,
@@ -48,6 +48,7 @@ mod files;
 
 pub(crate) use examine::check_checkpoints;
 pub use examine::examine;
+pub(crate) use files::CHECKPOINTS;
 use files::Files;
 pub use files::RecoverError;
 
@@ -324,10 +325,6 @@ fn numbered(batches: Vec<wire::Batch>, next: u64, closed_at: Position) -> impl I
         (batch.number, batch.history) = (number, None);
         Pending { closed_at, record: cut::record(&batch) }
     })
-}
-
-fn nanos(duration: std::time::Duration) -> i64 {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn write_error(folder: &Path, error: SyncError) -> RecoverError {

@@ -140,17 +140,4 @@ impl DataDir {
         }
         self.rewrite(values)
     }
-
-    /// Writes a value into the identity, durably.
-    ///
-    /// # Errors
-    /// Key or value do not fit on a line, or output failed.
-    pub fn set(&mut self, key: &str, value: &str) -> Result<(), DataDirError> {
-        if key.contains(['=', '\n']) || value.contains('\n') {
-            return Err(super::unfit_value(self.path()));
-        }
-        let mut values = self.facts.values.clone();
-        values.insert(key.to_owned(), value.to_owned());
-        self.rewrite(values)
-    }
 }

@@ -6,7 +6,7 @@
 //! other for ever.
 //!
 //! Silence does not prove that a program is gone: it may report less often than a session counts as alive. One that closes its
-//! side when it is told that it was displaced lives. From then on sessions of the device count as alive for twice as long a
+//! side in order, or sends something, after the error `displaced` lives. From then on sessions of the device count as alive for twice as long a
 //! silence as that one's, so such programs displace each other a few times and then the newest is refused.
 
 use std::time::Duration;

@@ -31,7 +31,8 @@ pub(crate) fn check_checkpoints(folder: &Path, (epoch, shard): (u64, u32)) -> Re
     }
 }
 
-/// What a start would find in the folder of a shard (epoch of the data folder, number of the shard) that nobody has open. Changes nothing, and reads all of the outbox.
+/// What a start would find in the folder of a shard (epoch of the data folder, number of the shard) that nobody has open. Changes
+/// nothing, and reads all of the outbox.
 ///
 /// # Errors
 /// See [`RecoverError`].

@@ -80,11 +80,19 @@ pub enum RecoverError {
     },
 }
 
-/// The checkpoints' folder within a shard's.
-pub(super) const CHECKPOINTS: &str = "checkpoint";
+impl RecoverError {
+    /// Whether the folder has to be put right by hand before another try.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Foreign { .. })
+    }
+}
 
-fn journal_config(limits: &Limits) -> LogConfig {
+/// The checkpoints' folder within a shard's.
+pub(crate) const CHECKPOINTS: &str = "checkpoint";
+
+fn journal_config(limits: &Limits, salt: Option<u64>) -> LogConfig {
     LogConfig {
+        salt,
         bytes_max: limits.journal_bytes_max,
         segment_bytes: limits.segment_bytes,
         record_bytes_max: limits.entry_bytes_max,
@@ -92,17 +100,14 @@ fn journal_config(limits: &Limits) -> LogConfig {
     }
 }
 
-fn outbox_config(limits: &Limits) -> LogConfig {
+fn outbox_config(limits: &Limits, salt: Option<u64>) -> LogConfig {
     LogConfig {
+        salt,
         bytes_max: limits.outbox_bytes_max,
         segment_bytes: limits.segment_bytes,
         record_bytes_max: limits.record_bytes_max,
         ..LogConfig::default()
     }
-}
-
-fn salted(config: LogConfig, salt: Option<u64>) -> LogConfig {
-    LogConfig { salt, ..config }
 }
 
 /// Whether a journal was never cut at its beginning: then it says all that a checkpoint does.
@@ -151,6 +156,7 @@ impl<D: Disk> Files<D> {
         recovered: &mut Recovered,
     ) -> Result<Self, RecoverError> {
         let Setup { folder, limits, home: Home { salts, .. }, .. } = setup;
+        let [journal_salt, outbox_salt, names_salt] = *salts;
         let folder = *folder;
         let io = |error| RecoverError::Io { folder: folder.to_owned(), error };
         let checkpoints =
@@ -158,9 +164,9 @@ impl<D: Disk> Files<D> {
         let unusable = |error| RecoverError::Checkpoint { folder: folder.to_owned(), error };
         let newest = checkpoints.newest();
         let (journal, journal_recovery) =
-            open_log(disk, &folder.join("journal"), salted(journal_config(limits), salts[0]), recovered)?;
+            open_log(disk, &folder.join("journal"), journal_config(limits, journal_salt), recovered)?;
         let (outbox, outbox_recovery) =
-            open_log(disk, &folder.join("outbox"), salted(outbox_config(limits), salts[1]), recovered)?;
+            open_log(disk, &folder.join("outbox"), outbox_config(limits, outbox_salt), recovered)?;
         let stored = match newest {
             Err(WholeError::Damaged { .. }) if is_complete(journal.start(), journal.end()) => None,
             other => other.map_err(unusable)?.map(|(_, bytes)| bytes),
@@ -171,7 +177,7 @@ impl<D: Disk> Files<D> {
         // So that they are told once.
         recovered.checkpoints_damaged = checkpoints.set_aside().map_err(unusable)?;
         recovered.torn_bytes = journal_recovery.torn_tail_bytes + outbox_recovery.torn_tail_bytes;
-        let (names, copies) = Names::open(disk, &folder.join(names::FOLDER), salts[2]);
+        let (names, copies) = Names::open(disk, &folder.join(names::FOLDER), names_salt);
         let outbox_clean = outbox_recovery.is_clean() && outbox_recovery.torn_tail_bytes == 0;
         Ok(Self { journal, outbox, checkpoints, stored, names, copies, outbox_clean })
     }
