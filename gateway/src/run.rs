@@ -274,6 +274,7 @@ impl Gateway {
             tls: client,
             lineage,
             clock: Arc::clone(&clock),
+            open_max: Limits::of(&config, 1).open_max,
             in_flight: config.uplink_in_flight,
             ack_timeout: config.uplink_ack_timeout,
             budget: Arc::clone(budget.budget()),

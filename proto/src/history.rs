@@ -94,6 +94,25 @@ impl History {
         None
     }
 
+    /// Of the last so many batches, behind one that covers `older`; nothing where it does not reach back so far.
+    #[must_use]
+    pub fn since(&self, batches: u64, older: Span) -> Self {
+        let (mut left, mut kept) = (batches, Vec::new());
+        for range in self.ranges.iter().rev() {
+            if left == 0 {
+                break;
+            }
+            kept.push(Range { batches: range.batches.min(left), ..*range });
+            left = left.saturating_sub(range.batches);
+        }
+        if left > 0 {
+            return Self::default();
+        }
+        kept.push(Range { batches: 1, span: older });
+        kept.reverse();
+        Self { ranges: kept }
+    }
+
     /// Makes one range of those two neighbours that are shortest together for how far they are back.
     fn coarsen(&mut self) {
         let (mut after, mut best) = (0_u64, None::<(usize, u64, u64)>);

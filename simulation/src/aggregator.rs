@@ -13,7 +13,8 @@ use catchment_aggregator::{
     horizon::Horizon,
     ingest::admit::{self, Admission, Admitted},
     store::{
-        Delivered, EmbeddedStore, MemoryTree, Origin, Report, SeriesEntry, Store, StoreConfig, StoreError,
+        Delivered, EmbeddedStore, Gap, GatewayEntry, MemoryTree, Origin, Report, SeriesEntry, Store,
+        StoreConfig, StoreError,
     },
 };
 use catchment_journal::{Committer, LogConfig, sim::SimDisk};
@@ -252,6 +253,24 @@ impl Aggregator {
     pub fn watermarks(&self) -> BTreeMap<String, Option<Timestamp>> {
         let gateways = self.store.gateways().into_iter();
         gateways.map(|known| (known.origin.gateway.to_string(), known.watermark)).collect()
+    }
+
+    /// Whether it says of a gateway that something may be missing between two times.
+    pub fn is_missing(&self, gateway: &str, from: i64, to: i64) -> bool {
+        let touches = |gap: &Gap| {
+            gap.from.is_none_or(|begin| begin.as_nanos() < to)
+                && gap.to.is_none_or(|end| end.as_nanos() > from)
+        };
+        let of =
+            self.store.gateways().into_iter().filter(|known| known.origin.gateway.to_string() == gateway);
+        of.flat_map(|known| known.gaps).any(|gap| touches(&gap))
+    }
+
+    /// What it says is missing, for a message.
+    pub fn gaps(&self) -> String {
+        let gaps =
+            |known: GatewayEntry| format!("{} {:?} {:?}", known.origin.gateway, known.watermark, known.gaps);
+        self.store.gateways().into_iter().map(gaps).collect::<Vec<_>>().join("; ")
     }
 
     /// Everything that it answers.

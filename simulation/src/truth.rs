@@ -42,6 +42,10 @@ struct Cell {
     open: Vec<(i64, f64)>,
     /// Taken by devices, of any fate.
     taken: u64,
+    /// Of `open`: told durable by a gateway whose disk then went back.
+    lost: usize,
+    /// Of those: their gateway has begun a new epoch since, so it knows.
+    noticed: usize,
 }
 
 /// How many readings of each window were sure at one time.
@@ -108,8 +112,31 @@ impl Truth {
     pub fn went_back(&mut self, gateway: &str, mark: &Mark) {
         for (key, cell) in self.cells.iter_mut().filter(|((of, ..), _)| of == gateway) {
             let kept = mark.0.get(key).copied().unwrap_or(0).min(cell.sure.len());
+            cell.lost += cell.sure.len() - kept;
             cell.open.extend(cell.sure.split_off(kept));
         }
+    }
+
+    /// A gateway has noticed that its disk went back.
+    pub fn noticed(&mut self, gateway: &str) {
+        for (_, cell) in self.cells.iter_mut().filter(|((of, ..), _)| of == gateway) {
+            cell.noticed += std::mem::take(&mut cell.lost);
+        }
+    }
+
+    /// A window that lacks readings which were told durable and that its gateway knows it may have lost, although `is_missing`,
+    /// which takes gateway, start and end of a window, says that nothing of it is.
+    pub fn hidden(
+        &self,
+        answer: &BTreeMap<Key, Figures>,
+        is_missing: impl Fn(&str, i64, i64) -> bool,
+    ) -> Option<String> {
+        self.cells.iter().filter(|(_, cell)| cell.noticed > 0).find_map(|(key, cell)| {
+            let found = answer.get(key).map_or(0, |found| found.count);
+            let hidden = found < (cell.sure.len() + cell.noticed) as u64
+                && !is_missing(&key.0, key.2, key.2 + self.width);
+            hidden.then(|| format!("{key:?}: {cell:?}, {found} answered, and no gap"))
+        })
     }
 
     /// How many readings are sure by now.

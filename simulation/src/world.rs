@@ -65,6 +65,8 @@ pub struct World {
     pub tally: Tally,
     /// The right time, Unix nanoseconds.
     pub now: i64,
+    /// No gateway's clock was ever set.
+    pub clocks_are_right: bool,
     /// The bound of series at the aggregator's next start.
     pub series_max: usize,
     streams: Vec<Stream>,
@@ -91,6 +93,7 @@ impl World {
             histories: Histories::default(),
             tally: Tally::default(),
             now,
+            clocks_are_right: true,
             streams: Vec::new(),
             sites,
             random,
@@ -320,6 +323,7 @@ impl World {
                         return Err(format!("a folder that is what it was begins a new epoch: {resume:?}"));
                     }
                     self.tally.epochs += 1;
+                    self.truth.noticed(&self.sites[site].name);
                     self.cut_stream(site);
                 }
                 Err(end) => return self.gateway_ended(site, Err(end)),

@@ -22,6 +22,8 @@ use crate::{
 pub struct Answer {
     /// Up to when it is complete, Unix milliseconds.
     pub complete_until_ms: Option<i64>,
+    /// How many gaps it tells.
+    pub gaps: usize,
     /// The figures.
     pub table: Table,
 }
@@ -57,7 +59,8 @@ pub async fn aggregate(channel: Channel, question: &Question) -> Result<Answer, 
     while let Some(message) = stream.message().await? {
         match message.kind {
             Some(Kind::Header(header)) => {
-                (answer.complete_until_ms, names) = (header.complete_until_ms, header.aggregates);
+                (answer.complete_until_ms, answer.gaps) = (header.complete_until_ms, header.gaps.len());
+                names = header.aggregates;
             }
             Some(Kind::Series(series)) => {
                 let points = answer.table.entry(series.labels).or_default();

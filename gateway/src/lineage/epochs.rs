@@ -1,17 +1,24 @@
 //! The epochs of one data folder, and how its own batch numbers stand in them.
 //!
 //! A folder begins with the epoch of its identity. When it turns out that it went back to an older state, or that another copy
-//! of it delivers, it begins a new one. Its own numbers go on; on the wire they begin again at 1. Batches that hold only what was
+//! of it delivers, it begins a new one. Its own numbers go on; on the wire they begin again. Batches that hold only what was
 //! folded before the two lines parted keep the names of the earlier epoch, so that what the other line delivered of the same
 //! windows is replaced and not added. What a run folded since has names of that run: whichever copies of the folder hold it, and
-//! whatever epochs they begin, they call it the same. Pure; [`super::Lineage`] keeps it on disk.
+//! whatever epochs they begin, they call it the same.
+//!
+//! What the other line alone holds is missing. So that an aggregator knows, number 1 of each shard stands for it: no batch has that
+//! number, and the batches behind say which times it covers. Pure; [`super::Lineage`] keeps the epochs on disk.
 
+use catchment_partial::{Timestamp, Width};
+use catchment_proto::{History, Span, wire};
 use prost::Message;
 
 /// Epochs that are kept: batches of older ones left the outbox long ago.
 pub const EPOCHS_MAX: usize = 256;
 /// Format of the file.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The format before: no epoch has `left_out_to`.
+const VERSION_BEFORE: u8 = 1;
 
 /// One epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +29,15 @@ pub struct Epoch {
     pub created_ms: i64,
     /// By shard; missing ones begin at 0.
     pub shards: Vec<ShardEpoch>,
+    /// Number 1 of each shard stands for windows that another line alone holds, none of which ends later than this; `None`: number 1
+    /// is a batch.
+    pub left_out_to: Option<Timestamp>,
 }
 
 /// Where an epoch begins in one shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardEpoch {
-    /// Own number of the last batch before it: the next one is number 1.
+    /// Own number of the last batch before it.
     pub offset: u64,
     /// From which own number on names belong to which epoch, in order; lower ones keep their names.
     pub names: Vec<(u64, u64)>,
@@ -44,6 +54,8 @@ pub struct Epochs {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Numbering {
     offset: u64,
+    /// See [`Epoch::left_out_to`].
+    left_out_to: Option<Timestamp>,
     present: u64,
     /// From which own number on names belong to which epoch, in order.
     names: Vec<(u64, u64)>,
@@ -63,6 +75,8 @@ struct EpochRecord {
     created_ms: i64,
     #[prost(message, repeated, tag = "3")]
     shards: Vec<ShardRecord>,
+    #[prost(sfixed64, optional, tag = "4")]
+    left_out_to_ns: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -78,7 +92,7 @@ struct ShardRecord {
 impl Epochs {
     /// The epoch of the folder's identity alone.
     pub fn first(id: u64, created_ms: i64) -> Self {
-        Self { first: Epoch { id, created_ms, shards: Vec::new() }, later: Vec::new() }
+        Self { first: Epoch { id, created_ms, shards: Vec::new(), left_out_to: None }, later: Vec::new() }
     }
 
     /// The present epoch.
@@ -118,7 +132,7 @@ impl Epochs {
         for epoch in std::iter::once(&self.first).chain(&self.later) {
             names.extend(epoch.shards.get(shard).into_iter().flat_map(|shard| &shard.names));
         }
-        Numbering { offset, present: present.id, names }
+        Numbering { offset, left_out_to: present.left_out_to, present: present.id, names }
     }
 
     /// The bytes of the file.
@@ -132,6 +146,7 @@ impl Epochs {
             id: epoch.id,
             created_ms: epoch.created_ms,
             shards: epoch.shards.iter().map(shard).collect(),
+            left_out_to_ns: epoch.left_out_to.map(Timestamp::as_nanos),
         };
         let epochs = std::iter::once(&self.first).chain(&self.later).map(epoch).collect();
         let mut bytes = vec![VERSION];
@@ -141,7 +156,7 @@ impl Epochs {
 
     /// Reads what [`Self::encode`] made; `None`: it is something else.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (&VERSION, bytes) = bytes.split_first()? else { return None };
+        let (&(VERSION | VERSION_BEFORE), bytes) = bytes.split_first()? else { return None };
         let shard = |shard: ShardRecord| ShardEpoch {
             offset: shard.offset,
             names: shard.names_from.into_iter().zip(shard.names).collect(),
@@ -150,6 +165,7 @@ impl Epochs {
             id: epoch.id,
             created_ms: epoch.created_ms,
             shards: epoch.shards.into_iter().map(shard).collect(),
+            left_out_to: epoch.left_out_to_ns.map(Timestamp::from_nanos),
         };
         let mut epochs = EpochsRecord::decode(bytes).ok()?.epochs.into_iter().map(epoch);
         let first = epochs.next()?;
@@ -160,14 +176,38 @@ impl Epochs {
 }
 
 impl Numbering {
-    /// The number of a batch in the present epoch.
-    pub fn wire(&self, own: u64) -> u64 {
-        own.saturating_sub(self.offset)
+    /// Numbers of the present epoch that no batch has.
+    fn left_out(&self) -> u64 {
+        u64::from(self.left_out_to.is_some())
     }
 
-    /// The own number of a batch of the present epoch.
+    /// The number of a batch in the present epoch; 0: it is from before.
+    pub fn wire(&self, own: u64) -> u64 {
+        own.checked_sub(self.offset).map_or(0, |since| since.saturating_add(self.left_out()))
+    }
+
+    /// The own number of a batch of the present epoch; that of the last one before it for a number that none has.
     pub fn own(&self, wire: u64) -> u64 {
-        wire.saturating_add(self.offset)
+        self.offset.saturating_add(wire.saturating_sub(self.left_out()))
+    }
+
+    /// Whether an aggregator that has the batches up to this own number may not know yet that something is left out.
+    pub fn is_untold(&self, own: u64) -> bool {
+        self.left_out_to.is_some() && own <= self.offset
+    }
+
+    /// What is said of the times that batches up to an own number cover, in the numbers of the present epoch: what is left out
+    /// stands before the first of them. What cannot be read is unknown to the aggregator too, and goes as it is.
+    pub fn history(&self, up_to: u64, message: Option<wire::BatchHistory>) -> Option<wire::BatchHistory> {
+        let Some(to) = self.left_out_to else { return message };
+        let (Ok(history), Ok(unit)) = (
+            History::read(message.as_ref()),
+            message.as_ref().map_or(Ok(Width::MIN), |message| Width::from_millis(message.unit_ms)),
+        ) else {
+            return message;
+        };
+        let left_out = Span { from: Timestamp::MIN, to };
+        history.since(up_to.saturating_sub(self.offset), left_out).wire(unit)
     }
 
     /// The epoch that the names of a batch belong to; 0: the present one.
@@ -182,7 +222,8 @@ mod tests {
     use super::*;
 
     fn epoch(id: u64, created_ms: i64, offset: u64, names: &[(u64, u64)]) -> Epoch {
-        Epoch { id, created_ms, shards: vec![ShardEpoch { offset, names: names.to_vec() }] }
+        let shards = vec![ShardEpoch { offset, names: names.to_vec() }];
+        Epoch { id, created_ms, shards, left_out_to: None }
     }
 
     #[test]
@@ -207,6 +248,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_has_a_number_and_stands_before_all_that_follows() {
+        let mut epochs = Epochs::first(7, 100);
+        let to = Timestamp::from_nanos(90_000_000);
+        epochs.begin(Epoch { left_out_to: Some(to), ..epoch(9, 200, 20, &[]) });
+        assert_eq!(Epochs::decode(&epochs.encode()), Some(epochs.clone()));
+        let numbering = epochs.numbering(0);
+        assert_eq!([19, 20, 21, 22].map(|own| numbering.wire(own)), [0, 1, 2, 3]);
+        assert_eq!([0, 1, 2, 3].map(|wire| numbering.own(wire)), [20, 20, 21, 22]);
+        assert!(numbering.is_untold(20) && !numbering.is_untold(21));
+
+        let span = |from, to| Span { from: Timestamp::from_nanos(from), to: Timestamp::from_nanos(to) };
+        let mut history = History::default();
+        history.push(22, span(0, 10_000_000));
+        let told = numbering.history(22, history.wire(Width::MIN));
+        let told = History::read(told.as_ref()).unwrap();
+        assert_eq!(told.of_last(2), Some(span(0, 10_000_000)), "21 and 22");
+        assert_eq!(told.of_last(3), Some(Span { from: Timestamp::MIN, to }));
+        assert_eq!(told.of_last(4), None, "there are no more");
+        let first = History::read(numbering.history(20, None).as_ref()).unwrap();
+        assert_eq!(first.of_last(1), Some(Span { from: Timestamp::MIN, to }));
+        let mut short = History::default();
+        short.push(1, span(0, 1));
+        assert_eq!(numbering.history(22, short.wire(Width::MIN)), None, "21 is not known");
+    }
+
+    #[test]
+    fn a_list_of_the_version_before_is_read() {
+        let mut epochs = Epochs::first(7, 100);
+        epochs.begin(epoch(9, 200, 20, &[(15, 8)]));
+        let mut bytes = epochs.encode();
+        bytes[0] = VERSION_BEFORE;
+        assert_eq!(Epochs::decode(&bytes), Some(epochs.clone()));
+        assert_eq!(epochs.numbering(0).wire(21), 1);
+    }
+
+    #[test]
     fn the_list_is_bounded() {
         let mut epochs = Epochs::first(1, 0);
         for id in 2..1000 {
@@ -220,6 +297,6 @@ mod tests {
     fn other_bytes_are_no_list() {
         assert_eq!(Epochs::decode(&[]), None);
         assert_eq!(Epochs::decode(&[VERSION]), None);
-        assert_eq!(Epochs::decode(&[2, 1]), None);
+        assert_eq!(Epochs::decode(&[3, 1]), None);
     }
 }

@@ -20,6 +20,7 @@ use std::{
 };
 
 use catchment_journal::{Disk, RealDisk, WholeError, read_whole, write_whole};
+use catchment_partial::Timestamp;
 use catchment_proto::wire;
 
 pub(crate) use self::start::begin_run;
@@ -210,13 +211,15 @@ impl<D: Disk> Lineage<D> {
         plan::plan(&self.runs, &self.epochs, standing, held, fresh)
     }
 
-    /// Begins the epoch of a fork, durably; `now_ms` by the gateway's clock.
+    /// Begins the epoch of a fork, durably; `now_ms` by the gateway's clock. No window that the other line alone holds ends later
+    /// than `left_out_to`.
     ///
     /// # Errors
     /// [`LineageError::Io`]: the epoch may not be used.
-    pub fn fork(&mut self, fork: &Fork, now_ms: i64) -> Result<(), LineageError> {
+    pub fn fork(&mut self, fork: &Fork, now_ms: i64, left_out_to: Timestamp) -> Result<(), LineageError> {
         let mut epochs = self.epochs.clone();
-        epochs.begin(Epoch { id: fork.epochs.1, created_ms: now_ms, shards: fork.shards.clone() });
+        let (id, shards) = (fork.epochs.1, fork.shards.clone());
+        epochs.begin(Epoch { id, created_ms: now_ms, shards, left_out_to: Some(left_out_to) });
         self.write(EPOCHS, &epochs.encode())?;
         self.epochs = epochs;
         Ok(())

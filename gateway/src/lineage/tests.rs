@@ -53,9 +53,9 @@ fn a_folder_that_went_back_begins_a_new_epoch_and_keeps_it() {
     let standing = Standing { resume: &answer, sent: &[0] };
     let fork = restored.judge(&standing, &[Some(3)]).unwrap();
     assert_eq!((fork.cause, fork.suspect_from_ms), (Cause::WentBack, Some(1_500)));
-    restored.fork(&fork, 500).unwrap();
+    restored.fork(&fork, 500, Timestamp::from_nanos(9)).unwrap();
     let numbering = restored.numbering(0);
-    assert_eq!((numbering.wire(6), numbering.wire(8)), (1, 3));
+    assert_eq!((numbering.wire(5), numbering.wire(6), numbering.wire(8)), (1, 2, 4), "number 1 is left out");
     assert_eq!((numbering.names_epoch(7), numbering.names_epoch(8)), (7, 0));
     let begun = restored.start(1);
     assert!(begun.epoch == begun.run && begun.epoch_created_ms == 1_001, "{begun:?}");
@@ -105,7 +105,7 @@ fn without_its_epochs_a_folder_is_refused() {
     let mut lineage = run(&disk, true, 1, 1);
     let answer = resume(5, &[(9, 5)]);
     let fork = lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).unwrap();
-    lineage.fork(&fork, 3_000).unwrap();
+    lineage.fork(&fork, 3_000, Timestamp::MIN).unwrap();
     disk.open(&Path::new(FOLDER).join(EPOCHS)).unwrap().write_all_at(&[0xff], 22).unwrap();
     let refused = Lineage::open(disk, Path::new(FOLDER), (7, 1_000), Past::Started).unwrap_err().to_string();
     assert!(refused.contains("/data/epochs: damaged") && refused.contains("restore it"), "{refused}");
@@ -118,7 +118,7 @@ fn every_file_is_written_before_it_counts() {
     let answer = resume(5, &[(9, 5)]);
     let fork = lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).unwrap();
     disk.fail_write_after(0);
-    assert!(lineage.fork(&fork, 3_000).is_err());
+    assert!(lineage.fork(&fork, 3_000, Timestamp::MIN).is_err());
     assert_eq!(lineage.start(1).epoch, 7, "an epoch that is not durable is not used");
 }
 
@@ -151,7 +151,7 @@ fn epochs_of_another_folder_are_refused_and_missing_ones_counted() {
     let mut lineage = run(&disk, true, 1, 1);
     let answer = resume(5, &[(9, 5)]);
     let fork = lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).unwrap();
-    lineage.fork(&fork, 3_000).unwrap();
+    lineage.fork(&fork, 3_000, Timestamp::MIN).unwrap();
     let path = Path::new(FOLDER).join(EPOCHS);
     disk.remove(&path).unwrap();
     assert_eq!(lineage.write_missing().unwrap(), [EPOCHS]);

@@ -27,9 +27,11 @@ impl Flight {
         Self { sent: numbering.own(delivered), numbering, waiting: VecDeque::new(), refused: false }
     }
 
-    /// Gives a batch that leaves its number on the wire, and says under which epoch its names are.
+    /// Gives a batch that leaves its number on the wire, says which times those before it cover, and under which epoch its names
+    /// are.
     pub fn address(&self, batch: &mut wire::Batch, number: u64) {
         batch.number = self.numbering.wire(number);
+        batch.history = self.numbering.history(number.saturating_sub(1), batch.history.take());
         batch.names_epoch = self.numbering.names_epoch(number);
     }
 
@@ -40,7 +42,9 @@ impl Flight {
 
     /// What an aggregator needs to know that has not all batches up to a report: which times they cover.
     pub fn history_for(&self, progress: &Progress) -> Option<wire::BatchHistory> {
-        if self.is_known(progress.number) { None } else { progress.history.wire(Width::MIN) }
+        let number = progress.number;
+        let all_known = self.is_known(number) && !self.numbering.is_untold(self.sent);
+        if all_known { None } else { self.numbering.history(number, progress.history.wire(Width::MIN)) }
     }
 
     /// Whether the aggregator has a batch, or it has left on this stream.

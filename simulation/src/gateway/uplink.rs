@@ -15,6 +15,7 @@ use catchment_proto::{Naming, wire};
 use prost::Message as _;
 
 use super::{End, Gateway};
+use crate::limits::limits;
 
 /// Batches on their way at once: few, so that the bound is met.
 const IN_FLIGHT_MAX: usize = 3;
@@ -50,9 +51,11 @@ impl Gateway {
                 ReadEvent::Record(_) => cut::split_record(&record).map(|(number, _)| number),
                 _ => None,
             };
-            let now_ms = self.clock.wall().as_millis();
+            let now = self.clock.wall();
+            let open_max = i64::try_from(limits().open_max.as_nanos()).unwrap_or(i64::MAX);
+            let left_out_to = now.saturating_add_nanos(open_max);
             if let Some(fork) = self.lineage.judge(&standing, &[held]) {
-                self.lineage.fork(&fork, now_ms).map_err(|_| End::Failed)?;
+                self.lineage.fork(&fork, now.as_millis(), left_out_to).map_err(|_| End::Failed)?;
             }
             return Ok(false);
         }

@@ -282,5 +282,6 @@ fn set_clock(world: &mut World) -> Result<(), String> {
     let by = [0, 3_600_000_000_000, -3_600_000_000_000, world.random.between(-5_000, 5_000) * 1_000_000];
     let wall = world.now + by[world.random.index(by.len())];
     world.sites[site].clock.set(Timestamp::from_nanos(wall));
+    world.clocks_are_right = false;
     Ok(())
 }

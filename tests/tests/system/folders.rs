@@ -90,13 +90,13 @@ async fn a_folder_put_back_from_a_copy_of_when_it_was_stopped() {
         put_back(&copied, &data);
         world.gateways[0].server.start().await;
         send(&mut device, round, from, phase).await;
-        world.agrees(&question(from)).await;
+        world.agrees_without_claim(&question(from)).await;
         assert_eq!(epochs_begun(&world.gateways[0].server, &REASONS).await, 1);
     }
     world.gateways[0].server.stop().await;
     world.gateways[0].server.start().await;
     send(&mut device, "at the end", from, 4).await;
-    world.agrees(&question(from)).await;
+    world.agrees_without_claim(&question(from)).await;
     assert_eq!(epochs_begun(&world.gateways[0].server, &REASONS).await, 0, "the new epoch is kept");
 }
 
@@ -127,7 +127,7 @@ async fn a_folder_put_back_from_a_copy_of_when_it_was_used() {
     world.aggregator.start().await;
     world.gateways[0].server.start().await;
     send(&mut device, "at the end", from, 5).await;
-    world.agrees(&question(from)).await;
+    world.agrees_without_claim(&question(from)).await;
     assert_eq!(epochs_begun(&world.gateways[0].server, &REASONS).await, 1);
 }
 
@@ -169,7 +169,7 @@ async fn journal_and_outbox_that_lost_their_ends_together() {
     assert!(cut_tails(&data, 700) > 0);
     world.gateways[0].server.start().await;
     send(&mut device, "after", from, 2).await;
-    world.agrees(&question(from)).await;
+    world.agrees_without_claim(&question(from)).await;
 }
 
 #[tokio::test]
@@ -190,7 +190,7 @@ async fn a_folder_that_is_there_twice() {
         send(&mut device, &format!("here {phase}"), from, phase).await;
         send(&mut others, &format!("there {phase}"), from, phase + 10).await;
     }
-    world.agrees(&question(from)).await;
+    world.agrees_without_claim(&question(from)).await;
     eventually("a copy notices that it is one of two", async || {
         let mut begun = 0;
         for gateway in &world.gateways {

@@ -236,6 +236,15 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         quick: false,
     },
     Safeguard {
+        name: "what another line holds alone",
+        without: "answers over a folder that went back are complete",
+        file: "gateway/src/lineage/mod.rs",
+        find: "left_out_to: Some(left_out_to)",
+        replace: "left_out_to: Some(left_out_to).filter(|to| *to < Timestamp::MIN)",
+        check: SIMULATION,
+        quick: false,
+    },
+    Safeguard {
         name: "a folder that went back",
         without: "the gateway releases what another line of its folder delivered",
         file: "gateway/src/lineage/judge.rs",

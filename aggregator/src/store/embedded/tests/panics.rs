@@ -16,7 +16,8 @@ async fn a_batch_that_was_applied_half_way_is_read_again_and_nothing_is_built_on
     panic_next();
     let putting = AssertUnwindSafe(store.put(&origin, second.clone(), false)).catch_unwind();
     assert!(putting.await.is_err());
-    // The journal holds it, memory does not.
+    // The journal holds it, memory does not. Its thread may take a while to write it.
+    until("the batch is durable", || store.inner.log.durable() >= store.inner.log.end()).await;
     model.put(&origin, &second);
     let next = store.put(&origin, batch(0, 3, vec![entry(0, 3, 3, 3)]), false).await;
     assert!(matches!(next, Err(StoreError::Poisoned(_))), "{next:?}");
