@@ -128,6 +128,9 @@ impl TlsFailure {
                 Self::Protocol
             }
             Error::AlertReceived(alert) => Self::Refused(alert_text(*alert)),
+            Error::InvalidMessage(what) => Self::Other(format!(
+                "what came is no TLS ({what:?}): one side may not speak it, as the port of --http does not"
+            )),
             other => Self::Other(other.to_string()),
         }
     }

@@ -36,24 +36,32 @@ fn shards(data: &Path) -> anyhow::Result<(DataDir, Vec<(u32, PathBuf)>)> {
 pub fn verify_text(data: &Path) -> anyhow::Result<(String, bool)> {
     let (lock, folders) = shards(data)?;
     let owner = lock.owner().unwrap_or("nobody yet; the next start binds it to its identity");
-    let (mut text, mut clean) = (format!("the folder belongs to {owner}\n"), true);
+    let (mut text, mut found) = (format!("the folder belongs to {owner}\n"), Found::Whole);
     for (shard, folder) in folders {
-        clean &= verify_shard(&folder, (lock.epoch(), shard), &mut text)?;
+        found = found.max(verify_shard(&folder, (lock.epoch(), shard), &mut text)?);
     }
     if let Err(error) = shards::check_logs(lock.facts()) {
-        clean = false;
+        found = Found::Refused;
         let _ = writeln!(text, "a start is refused: {error}");
     }
-    text.push_str(if clean {
-        "nothing is damaged\n"
-    } else {
-        "damaged; the next start takes what is whole\n"
+    text.push_str(match found {
+        Found::Whole => "nothing is damaged\n",
+        Found::Damaged => "damaged; the next start takes what is whole\n",
+        Found::Refused => "a start is refused until that is put right\n",
     });
-    Ok((text, clean))
+    Ok((text, found == Found::Whole))
 }
 
-/// Adds what is wrong with a shard; whether nothing is.
-fn verify_shard(folder: &Path, home: (u64, u32), text: &mut String) -> anyhow::Result<bool> {
+/// What a folder is found to be, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
+    Whole,
+    Damaged,
+    Refused,
+}
+
+/// Adds what is wrong with a shard.
+fn verify_shard(folder: &Path, home: (u64, u32), text: &mut String) -> anyhow::Result<Found> {
     let mut clean = true;
     for log in LOGS.map(|log| folder.join(log)) {
         if !log.is_dir() {
@@ -96,11 +104,11 @@ fn verify_shard(folder: &Path, home: (u64, u32), text: &mut String) -> anyhow::R
             }
         }
         Err(error) => {
-            clean = false;
             let _ = writeln!(text, "{}: a start is refused: {error}", folder.display());
+            return Ok(Found::Refused);
         }
     }
-    Ok(clean)
+    Ok(if clean { Found::Whole } else { Found::Damaged })
 }
 
 /// Copies damaged parts aside, leaves logs that read clean, and gives up shards that are gone: what was done.

@@ -46,6 +46,7 @@ pub struct Metrics {
     pub late: Counter,
     pub answers_dropped: Counter,
     pub name_collisions: Counter,
+    pub epochs_shared: Counter,
     pub waits: Counter,
     pub slowed: Counter,
     pub connections: Family<ProtocolLabel, Gauge>,
@@ -184,6 +185,7 @@ impl Metrics {
             late: add(r, "late_windows", "Windows opened for late readings"),
             answers_dropped: add(r, "answers_dropped", "Refusals not told because the device does not read"),
             name_collisions: add(r, "name_collisions", "Times that two names of a device became one"),
+            epochs_shared: add(r, "epochs_shared", "Times that two programs of a device used one epoch"),
             waits: add(r, "waits", "Times that devices had to wait because journal or outbox is full"),
             slowed: add(
                 r,

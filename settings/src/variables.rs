@@ -28,6 +28,8 @@ const ALMOST: usize = 2;
 const NEAR: usize = 5;
 /// What names that may be a misspelling of ours begin with.
 const FAMILY: &str = "CATCH";
+/// Variables of `catchment`, which may share an environment with servers.
+const OF_OPERATORS: [&str; 2] = ["CATCHMENT_AGGREGATOR", "CATCHMENT_IDENTITY"];
 /// What variables of all programs begin with.
 const SHARED: &str = "CATCHMENT_";
 
@@ -153,7 +155,22 @@ fn usage_line(error: &clap::Error) -> String {
         said.push_str(join);
         said.push_str(line.strip_prefix("error: ").unwrap_or(line));
     }
-    format!("{said}; --help tells more")
+    format!("{}; --help tells more", in_words(said))
+}
+
+/// What the standard library says of a value that cannot be, as users of a program would have it.
+fn in_words(mut said: String) -> String {
+    for (from, to) in [
+        ("invalid digit found in string", "a whole number is needed"),
+        ("number too large to fit in target type", "the number is too large"),
+        ("number too small to fit in target type", "the number is too small"),
+        ("invalid float literal", "a number is needed"),
+        ("invalid socket address syntax", "an address is needed, as 127.0.0.1:9000"),
+        ("provided string was not `true` or `false`", "true or false is needed"),
+    ] {
+        said = said.replace(from, to);
+    }
+    said
 }
 
 /// The variables of a command and its subcommands.
@@ -207,7 +224,7 @@ fn blamed(error: &clap::Error, command: &Command, arguments: &[OsString]) -> Opt
         (None, None) => "no such value is possible".to_owned(),
     };
     let value = if argument.is_hide_env_values_set() { "…" } else { value.as_str() };
-    Some(format!("{variable} is {value:?}: {why}"))
+    Some(format!("{variable} is {value:?}: {}", in_words(why)))
 }
 
 /// The argument that clap shows so, of a command or its subcommands.
@@ -231,6 +248,12 @@ fn unknown(
         }
         let (mut distance, mut nearest) = known.iter().map(|known| (distance(&upper, known), known)).min()?;
         let rest = prefix.and_then(|prefix| name.strip_prefix(prefix));
+        let bare = name.strip_prefix(SHARED).filter(|_| !OF_OPERATORS.contains(&&*name));
+        let full = bare.and_then(|bare| Some(format!("{}{bare}", prefix?)));
+        if let Some(known) = known.iter().find(|known| Some(*known) == full.as_ref()) {
+            // One of the program's own without its name.
+            return Some(misspelt(&name, known));
+        }
         let foreign = rest.is_none_or(|rest| is_of_a_service(rest, &value));
         if foreign && distance > ALMOST {
             return None;
@@ -240,12 +263,18 @@ fn unknown(
         if let Some(known) = known.iter().find(|known| Some(*known) == shared.as_ref()) {
             (distance, nearest) = (0, known);
         }
-        Some(match distance <= NEAR {
-            true => format!("there is no variable {name}: did you mean {nearest}? Correct it, or remove it"),
+        // Of a short name, what differs in half of its letters is another one.
+        let is_near = distance <= NEAR && rest.is_none_or(|rest| 2 * distance <= rest.len());
+        Some(match is_near {
+            true => misspelt(&name, nearest),
             false => format!("there is no variable {name}; --help names all: correct it, or remove it"),
         })
     };
     variables.filter_map(ours).min()
+}
+
+fn misspelt(name: &str, nearest: &str) -> String {
+    format!("there is no variable {name}: did you mean {nearest}? Correct it, or remove it")
 }
 
 /// Whether a variable is one of those that Kubernetes, or links of Docker, make for a service of this name.

@@ -165,6 +165,7 @@ pub(crate) fn run(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
         println!("{name}: {caught} ({seconds:.0} s)");
         rows.push(format!("| {name} | {without} | {caught} |"));
     }
+    tree.done()?;
     println!("\n| safeguard | without it | caught by |\n| --- | --- | --- |\n{}", rows.join("\n"));
     ensure!(missed == 0, "{missed} of {} safeguards can be removed without a test that fails", rows.len());
     Ok(())

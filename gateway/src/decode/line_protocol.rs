@@ -125,6 +125,10 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
     let fields = line.fields.len();
     let Some(time) = time_of_line(&line, precision, sink) else { return Ok(()) };
     let tags: Vec<_> = line.tags.iter().map(|(name, value)| (identifier(name), unescape(value))).collect();
+    // Also where the line is refused for it: of two names that are one, it is the only word that anybody hears.
+    line.tags.iter().zip(&tags).for_each(|((written, _), (name, _))| {
+        sink.spelled(NameKind::Label, written, name);
+    });
     let own = Labels::new(tags.iter().map(|(name, value)| (&**name, &**value)));
     let labels = match own.and_then(|own| sink.labels(own)) {
         Ok(labels) => labels,
@@ -133,9 +137,6 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
             return Ok(());
         }
     };
-    line.tags.iter().zip(&tags).for_each(|((written, _), (name, _))| {
-        sink.spelled(NameKind::Label, written, name);
-    });
     sink.begin_moment();
     if let Some(key) = known::series_key(text.trim_ascii().as_bytes()) {
         sink.begin_shape(Kind::LineProtocol, key);
@@ -153,12 +154,10 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
         push_identifier(&mut metric, name);
         match parse::number(value) {
             Ok(number) => {
+                written.truncate(written_prefix);
+                written.push_str(name);
+                sink.spelled(NameKind::Metric, &written, &metric);
                 let series = sink.take(&metric, &labels, time, number);
-                if series.is_some() {
-                    written.truncate(written_prefix);
-                    written.push_str(name);
-                    sink.spelled(NameKind::Metric, &written, &metric);
-                }
                 if let Some(series) = series.filter(|_| !name.contains('\\')) {
                     sink.learn(name, series);
                 }

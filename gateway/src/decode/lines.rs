@@ -229,8 +229,13 @@ pub fn trim(text: &str) -> &str {
 
 /// Notes the refusal of a line or frame beyond `message_bytes_max`.
 pub fn refuse_too_long(limits: &Limits, ordinal: u64, intake: &mut Intake) {
+    intake.refusals.push(too_long(limits, ordinal));
+}
+
+/// The refusal of a line or frame beyond `message_bytes_max`.
+pub fn too_long(limits: &Limits, ordinal: u64) -> Refusal {
     let message = format!("a message has at most {} bytes", limits.message_bytes_max);
-    intake.refusals.push(Refusal { reason: Reason::TooLong, message, ordinal, seq: None, count: 1 });
+    Refusal { reason: Reason::TooLong, message, ordinal, seq: None, count: 1 }
 }
 
 #[cfg(test)]

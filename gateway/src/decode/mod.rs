@@ -22,7 +22,7 @@ pub(crate) mod names;
 pub(crate) mod sink;
 pub(crate) mod value;
 
-pub use lines::{Lines, Next, refuse_too_long};
+pub use lines::{Lines, Next, refuse_too_long, too_long};
 
 /// Bounds of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

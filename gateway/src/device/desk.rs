@@ -68,11 +68,16 @@ struct Session {
     id: SessionId,
     end: CancellationToken,
     epoch: Option<Arc<str>>,
+    /// When another session said hello in the same epoch, by the shard's clock.
+    succeeded: Option<Duration>,
     client: Option<Client>,
     /// It counts among the device's connections: see `admission`.
     admitted: bool,
     series: Known,
 }
+
+/// What a session sends so long after another one said hello in its epoch was not on its way then: its program lives.
+const SUCCEEDED: Duration = Duration::from_secs(5);
 
 /// A device and its sessions.
 pub struct Desk {
@@ -108,12 +113,17 @@ impl Desk {
         self.sessions.retain(|known| known.id != session);
     }
 
-    /// A session's messages are numbered within an epoch from here on.
+    /// A session's messages are numbered within an epoch from here on. Another session of that epoch was left behind by the same
+    /// program, mostly; one that goes on all the same is told by [`Self::take`].
     pub fn hello<D: Disk>(&mut self, session: SessionId, epoch: Arc<str>, shard: &Shard<D>) -> Welcome {
         let device = shard.state().device(&self.name);
         let highest = device.map_or(0, |device| shard.state().highest(device, &epoch));
-        if let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) {
-            session.epoch = Some(epoch);
+        for known in &mut self.sessions {
+            if known.id == session {
+                (known.epoch, known.succeeded) = (Some(Arc::clone(&epoch)), None);
+            } else if known.epoch.as_ref() == Some(&epoch) {
+                known.succeeded = Some(shard.mono());
+            }
         }
         Welcome { highest, durable_at: shard.end() }
     }
@@ -199,13 +209,30 @@ impl Desk {
             client.settle(changed);
         }
         session.series.trim(self.series_max.max(1));
+        let lives = |since: &mut Duration| shard.mono().saturating_sub(*since) >= SUCCEEDED;
+        let is_shared = !intake.heads.is_empty() && session.succeeded.take_if(lives).is_some();
+        let epoch = session.epoch.clone().filter(|_| is_shared);
         self.note_spelled(&intake.spelled);
+        self.note_shared(epoch.as_deref());
         self.metrics.readings.inc_by(taken);
         self.metrics.messages.inc_by(intake.heads.len() as u64 - duplicates);
         if duplicates > 0 {
             self.metrics.duplicates.inc_by(duplicates);
         }
         Ok(Answer::Taken { ack, durable_at: shard.end(), refusals, slow: shard.is_pressed() })
+    }
+}
+
+impl Desk {
+    /// Tells that two programs of the device number their messages in one epoch: of two messages with one number one is taken.
+    fn note_shared(&self, epoch: Option<&str>) {
+        let Some(epoch) = epoch else { return };
+        self.metrics.epochs_shared.inc();
+        tracing::warn!(
+            device = %self.name, epoch,
+            "two programs of one device number their messages in one epoch: of two messages with one number only the first \
+             is taken; give each program an identity, or an epoch, of its own"
+        );
     }
 }
 

@@ -37,13 +37,13 @@ pub(super) async fn guess<S: AsyncRead + AsyncWrite + Unpin>(
             biased;
             () = vitals.end.cancelled() => {
                 let why = vitals.why().unwrap_or(ended(context));
-                farewell(stream, inbox, why).await;
+                farewell(stream, why).await;
                 return Err(why);
             }
             read = stream.fill(inbox) => read,
             () = sleep_until(due) => {
                 let why = if begun { End::Unfinished } else { End::NoFirst };
-                farewell(stream, inbox, why).await;
+                farewell(stream, why).await;
                 return Err(why);
             }
         };
@@ -74,11 +74,11 @@ pub(super) async fn guess<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Ends the connection in order, as far as TLS has words: which protocol the device speaks is not known, unless it has begun
-/// a line of JSON.
-async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>, inbox: &Inbox, why: End) {
+/// Ends the connection in order. Which protocol the device speaks is not known: it is told in a line as JSON lines has it, which
+/// people can read too.
+async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>, why: End) {
     let mut bytes = Vec::new();
-    if let (Some(b'{' | b'['), Some(what)) = (inbox.unread().first(), why.to_device()) {
+    if let Some(what) = why.to_device() {
         Encoder::new(Kind::Json).farewell(why.reason(), what, &mut bytes);
     }
     let ended = async {

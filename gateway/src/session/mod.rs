@@ -11,13 +11,14 @@
 //! - `protocol`, `encode`: bytes to messages and answers to bytes, without sockets;
 //! - `read`, `write`: the two halves; `answers`: what is between them, `room`: and how they slow the
 //!   device; `syncs`: what the writing half waits for;
-//! - `opening`: which protocol the first bytes are of; `guess`: the session before that is known;
+//! - `opening`: which protocol the first bytes are of; `guess`: the session before that is known; `agreed`: who agreed on another;
 //! - `admit`: its place among the connections of its device;
 //! - `patience`: deadlines; `vitals`: how a session is ended from outside; `unfinished`: the bound over all that is not
 //!   whole; `end`: why one ended, and what its device hears of it;
 //! - `turn`: when a session that was served reads on; `stream`: the socket and the buffers.
 
 mod admit;
+mod agreed;
 pub mod answers;
 pub mod encode;
 mod end;
@@ -224,13 +225,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if Box::pin(timeout(FAREWELL, writing)).await.is_err() {
             self.context.metrics.answers_dropped.inc_by(self.answers.untold() as u64);
         }
-        // Whoever gave way has sent nothing that it could lose an answer to.
-        // It matters whether the program of a displaced session lives, which a slow network tells late.
-        let longest = if why == End::Displaced { FAREWELL } else { LINGER };
-        if !matches!(why, End::Peer | End::GaveWay) && Box::pin(linger(&self.stream, longest)).await {
+        let lives = match why {
+            // Whoever gave way has sent nothing that it could lose an answer to.
+            End::Peer | End::GaveWay => false,
+            End::Displaced => Box::pin(self.see_off()).await,
+            _ => Box::pin(linger(&self.stream, LINGER)).await,
+        };
+        if lives {
             self.vitals.answer();
         }
         why
+    }
+
+    /// Waits for the program of a displaced session to close: first after what it was told, then after the end of the stream.
+    /// Whether it lives matters, which a slow network tells late.
+    async fn see_off(&self) -> bool {
+        if linger(&self.stream, LINGER).await {
+            return true;
+        }
+        timeout(LINGER, self.stream.shutdown()).await.is_ok() && linger(&self.stream, FAREWELL).await
     }
 
     /// Puts the reason in line behind the other answers, where the protocol has words for it.

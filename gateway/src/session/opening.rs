@@ -287,6 +287,14 @@ fn may_be_foreign(line: &[u8]) -> bool {
         || (word.len() <= METHOD_BYTES_MAX && word.iter().all(is_token))
         || line.iter().all(is_of_a_number)
         || is_command(line)
+        || is_json_from_within(line)
+}
+
+/// Whether a line may be JSON that lost its beginning, as from a device that begins to send in the middle of its buffer: JSON has
+/// quotes, and what stands before the first of them in line protocol has `=`.
+fn is_json_from_within(line: &[u8]) -> bool {
+    let before = line.split(|byte| *byte == b'"').next().unwrap_or_default();
+    !before.contains(&b'=')
 }
 
 /// Whether a line begins as an extended command of a modem does.
@@ -354,7 +362,10 @@ fn whole(line: &[u8]) -> Look {
         _ => {}
     }
     let word = WORDS.iter().find(|(word, _)| word.as_bytes().eq_ignore_ascii_case(first));
-    word.map_or(Look::Speaks(Kind::LineProtocol), |(_, name)| Look::Foreign(Foreign::Named(name)))
+    // The line itself is refused in either case; those behind it tell which it was.
+    let is_json = matches!(line.last(), Some(b'}' | b']')) && is_json_from_within(line);
+    let text = if is_json { Kind::Json } else { Kind::LineProtocol };
+    word.map_or(Look::Speaks(text), |(_, name)| Look::Foreign(Foreign::Named(name)))
 }
 
 /// `HTTP/1.1` and the like, in any mix of cases.

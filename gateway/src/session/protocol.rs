@@ -5,12 +5,12 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use catchment_proto::frame;
+use catchment_proto::frame::{self, FrameTooLong};
 use rmqtt_codec::v5::DisconnectReasonCode;
 
-use super::opening::{Foreign, Look, Opening};
+use super::agreed;
 use crate::{
-    decode::{Decoded, Limits, Lines, Next, frames, json, line_protocol, refuse_too_long},
+    decode::{self, Decoded, Limits, Lines, Next, frames, json, line_protocol, refuse_too_long},
     intake::{Intake, Names, Reason, Refusal, TimeRules},
     mqtt::{
         connection::{self, Connection, Open, Rules},
@@ -156,7 +156,7 @@ impl Decoder {
                     let is_text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
                     let begins_text = !buffer.is_empty() && buffer.iter().take(4).all(is_text);
                     let is_mqtt = connection.is_open() || !begins_text;
-                    Stop::Broken(if is_mqtt { connection.goodbye(&why) } else { not_mqtt(buffer) })
+                    Stop::Broken(if is_mqtt { connection.goodbye(&why) } else { agreed::not_mqtt(buffer) })
                 }
             };
             return (consumed, stop);
@@ -256,8 +256,8 @@ impl Decoder {
                         frames::decode_frame(body, ordinal, frame_names, names, rules, &self.limits, intake),
                     )
                 }
-                Err(_) => {
-                    refuse_too_long(&self.limits, ordinal, intake);
+                Err(too_long) => {
+                    intake.refusals.push(no_frame(&too_long, rest, ordinal, &self.limits));
                     return (rest.len(), Some(Stop::Broken(Vec::new())));
                 }
             },
@@ -353,14 +353,6 @@ fn client_id() -> String {
     format!("auto-{:016x}", rand::random::<u64>())
 }
 
-/// The last bytes to who agreed on MQTT and speaks something else.
-fn not_mqtt(first_bytes: &[u8]) -> Vec<u8> {
-    match Opening::default().look(first_bytes, true).1 {
-        Look::Foreign(foreign) => foreign.answer(),
-        _ => Foreign::Named("no MQTT, on which the handshake agreed (ALPN)").answer(),
-    }
-}
-
 /// A packet against the rules, for the counters.
 fn broken(why: &Violation) -> Refusal {
     let reason = match why.reason {
@@ -378,6 +370,17 @@ fn refused_too_long(limits: &Limits, ordinal: u64, intake: &mut Intake) -> Decod
 
 /// A line of line protocol without its end may read as another value: `21.57` cut to `21.5`.
 fn cut_line(ordinal: u64) -> Refusal {
-    let message = "the connection broke within a line".to_owned();
+    no_message(ordinal, "the connection broke within a line".to_owned())
+}
+
+fn no_message(ordinal: u64, message: String) -> Refusal {
     Refusal { reason: Reason::Malformed, message, ordinal, seq: None, count: 1 }
+}
+
+/// A frame whose length is beyond the bound, as the first bytes of another protocol have it.
+fn no_frame(why: &FrameTooLong, bytes: &[u8], ordinal: u64, limits: &Limits) -> Refusal {
+    match agreed::not_frames(bytes).filter(|_| ordinal == 1) {
+        Some(what) => no_message(ordinal, format!("{why}: {what}")),
+        None => decode::too_long(limits, ordinal),
+    }
 }

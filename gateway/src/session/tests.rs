@@ -85,6 +85,24 @@ fn a_frame_beyond_the_bound_ends_the_connection() {
 }
 
 #[test]
+fn who_agreed_on_frames_and_speaks_something_else_gets_words() {
+    for (bytes, words) in [
+        (&b"{\"a\":1}\n"[..], "looks like JSON lines: connect without ALPN"),
+        (b"m,t=1 a=1\n", "looks like text"),
+        (b"GET / HTTP/1.1\r\n", "looks like HTTP"),
+        (b"\x10\x0c\0\x04MQTT\x05\x02\0\x3c\0", "looks like MQTT"),
+    ] {
+        let limits = Limits { message_bytes_max: 100_000, ..Limits::default() };
+        let mut decoder = Decoder::new(Kind::Frames, limits, 10, &protocols());
+        let mut intake = Intake::default();
+        let (_, stop) = decoder.decode(bytes, None, &rules(), &mut intake);
+        let Refusal { reason, message, .. } = &intake.refusals[0];
+        assert_eq!((stop, *reason), (Stop::Broken(Vec::new()), Reason::Malformed));
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
 fn who_agreed_on_mqtt_and_speaks_something_else_gets_words() {
     for (bytes, words) in [
         (&b"{\"a\":1}\n"[..], "no MQTT"),

@@ -18,8 +18,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let written = match bytes {
                 Err(why) => return why,
                 Ok(bytes) if bytes.is_empty() => {
-                    // close_notify, so that the device knows that nothing was cut off.
-                    let _ = self.stream.shutdown().await;
+                    // close_notify, so that the device knows that nothing was cut off. To one that was displaced it comes later:
+                    // a program that closes without having read it resets the connection, as if it were gone.
+                    if self.vitals.why() != Some(End::Displaced) {
+                        let _ = self.stream.shutdown().await;
+                    }
                     return End::Peer;
                 }
                 Ok(bytes) => self.stream.write(&bytes).await,

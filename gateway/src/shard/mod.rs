@@ -293,6 +293,11 @@ impl<D: Disk> Shard<D> {
         Err(Wait::Room(format!("the device has {max} open windows, the bound device_open_windows_max")))
     }
 
+    /// The clock that only goes forward: time since some moment of the process.
+    pub fn mono(&self) -> Duration {
+        self.clock.mono()
+    }
+
     /// The state, to look things up.
     pub fn state(&self) -> &State {
         &self.state

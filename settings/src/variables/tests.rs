@@ -42,6 +42,8 @@ fn what_is_unknown_under_the_prefix_or_almost_known_is_refused_by_name() {
         ("catchment_gateway_listen", "did you mean CATCHMENT_GATEWAY_LISTEN?"),
         ("Catchment_Gateway_Listn", "did you mean CATCHMENT_GATEWAY_LISTEN?"),
         ("catchment_log", "did you mean CATCHMENT_LOG?"),
+        ("CATCHMENT_LISTEN", "did you mean CATCHMENT_GATEWAY_LISTEN?"),
+        ("CATCHMENT_GATEWAY_JSON", "--help"),
     ] {
         let line = gateway(wrong).unwrap_or_else(|| panic!("{wrong} passes"));
         assert!(line.contains(wrong) && line.contains(nearest), "{line}");
@@ -51,6 +53,19 @@ fn what_is_unknown_under_the_prefix_or_almost_known_is_refused_by_name() {
     assert_eq!(gateway("catchment_gateway_something_else"), None, "it may be another program's");
     assert!(refused(None, "CATCHMENT_LGO", "1").is_some());
     assert_eq!(refused(None, "CATCHMENT_GATEWAY_SOMETHING_ELSE", "1"), None);
+}
+
+#[test]
+fn a_value_that_cannot_be_is_told_in_words_of_users() {
+    let mut command = Options::command();
+    for (value, why) in [("much", "a whole number is needed"), ("5000000000", "not in 0..=4294967295")] {
+        let arguments: Vec<OsString> =
+            ["x".into(), format!("--connections-max={value}")].map(OsString::from).into();
+        let error = command.try_get_matches_from_mut(&arguments).unwrap_err();
+        let line = explained(&error, &mut command, &arguments);
+        assert!(line.contains(why) && !line.contains("in string"), "{line}");
+    }
+    assert_eq!(in_words("invalid socket address syntax".into()), "an address is needed, as 127.0.0.1:9000");
 }
 
 #[test]

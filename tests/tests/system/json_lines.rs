@@ -226,4 +226,11 @@ async fn two_names_of_a_device_that_become_one_are_counted_wherever_they_come_fr
         .await;
     // `a_b` written as it is, beside `a.b`; then `a.b_b` and `a-b_b`.
     collisions(4).await;
+    // Within one line the second is refused, of fields and of tags; nobody hears of it but by this count.
+    let mut lines = world.connect("press-3", Protocol::Json).await;
+    lines.line("c x.y=1,x-y=2 1700000000000000000\nc,t.u=1,t-u=2 z=1 1700000000000000000").await.unwrap();
+    lines.finish().await.unwrap();
+    world.note("press-3", &[], "c_x_y", TS, 1.0);
+    world.agrees(&[Question::new("c_x_y", TS, TS + 1000)]).await;
+    collisions(6).await;
 }

@@ -1,11 +1,12 @@
 //! A copy of the repository in which something can be broken.
 //!
 //! It lies below the target folder. A file is written only when its content differs, so that builds of the copy
-//! stay incremental; files that are gone here go there too.
+//! stay incremental; files that are gone here go there too. One run uses it at a time; where one did not end in order,
+//! everything is compiled anew, because what was compiled then may hold a change.
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -20,6 +21,10 @@ const NO_SOURCE: [&str; 3] = ["target", ".git", ".cache"];
 /// The copy.
 pub(super) struct Tree {
     root: PathBuf,
+    /// There while a run uses the copy.
+    used: PathBuf,
+    /// Held for as long.
+    _lock: Option<File>,
 }
 
 /// Files below a folder, relative to it.
@@ -66,8 +71,12 @@ pub(super) fn occurs_once(text: &str, file: &str, find: &str) -> anyhow::Result<
 impl Tree {
     /// Brings the copy below this folder up to date.
     pub(super) fn update(folder: &Path) -> anyhow::Result<Self> {
-        let root = folder.join("tree");
+        let (root, used) = (folder.join("tree"), folder.join("used"));
         fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
+        let lock = File::create(folder.join("lock"))?;
+        lock.try_lock().with_context(|| format!("another run uses {}", folder.display()))?;
+        let anew = used.exists();
+        fs::write(&used, "")?;
         let sources = sources()?;
         let mut there = BTreeSet::new();
         walk(&root, Path::new(""), &mut there)?;
@@ -77,7 +86,7 @@ impl Tree {
         for source in &sources {
             let (from, to) = (repository().join(source), root.join(source));
             let content = fs::read(&from).with_context(|| from.display().to_string())?;
-            if fs::read(&to).is_ok_and(|old| old == content) {
+            if !anew && fs::read(&to).is_ok_and(|old| old == content) {
                 continue;
             }
             if let Some(parent) = to.parent() {
@@ -85,7 +94,12 @@ impl Tree {
             }
             fs::write(&to, content).with_context(|| to.display().to_string())?;
         }
-        Ok(Self { root })
+        Ok(Self { root, used, _lock: Some(lock) })
+    }
+
+    /// The run has ended in order.
+    pub(super) fn done(&self) -> anyhow::Result<()> {
+        fs::remove_file(&self.used).with_context(|| self.used.display().to_string())
     }
 
     /// Where it is.
@@ -121,7 +135,7 @@ mod tests {
     #[test]
     fn a_text_is_replaced_for_a_while_and_must_occur_once() {
         let folder = Temporary::new("safeguards-test").unwrap();
-        let tree = Tree { root: folder.path().to_owned() };
+        let tree = Tree { root: folder.path().to_owned(), used: folder.path().join("used"), _lock: None };
         fs::write(folder.path().join("a"), "one two two").unwrap();
         let read = || Ok(fs::read_to_string(folder.path().join("a"))?);
         assert_eq!(tree.with_change("a", "one", "1", read).unwrap(), "1 two two");

@@ -209,10 +209,9 @@ pub(super) fn labels(raw: &RawValue, mut note: impl FnMut(&str, &str)) -> Result
     })?;
     let pairs: Vec<_> =
         pairs.iter().map(|(name, value)| (&*name.0, identifier(&name.0), &*value.0)).collect();
-    let labels = Labels::new(pairs.iter().map(|(_, name, value)| (&**name, *value)));
-    let labels = labels.map_err(|error| error.to_string())?;
     pairs.iter().for_each(|(written, name, _)| note(written, name));
-    Ok(labels)
+    let labels = Labels::new(pairs.iter().map(|(_, name, value)| (&**name, *value)));
+    labels.map_err(|error| error.to_string())
 }
 
 /// The members of an object of strings; beyond the most that labels can have one more at most.

@@ -50,8 +50,15 @@ impl Desk {
             oldest.end.cancel();
         }
         self.sessions.reserve_exact(1);
-        let (epoch, client, series) = (None, None, Known::default());
-        self.sessions.push(Session { id: session, end, epoch, client, admitted: false, series });
+        self.sessions.push(Session {
+            id: session,
+            end,
+            epoch: None,
+            succeeded: None,
+            client: None,
+            admitted: false,
+            series: Known::default(),
+        });
     }
 
     /// A session says its first thing. `silence`: how long another one has been silent, `None` for one that counts as

@@ -13,7 +13,7 @@ impl Desk {
             tracing::warn!(
                 device = %self.name, kind = spelled.kind.word(), name = %spelled.name,
                 first = ?first, second = ?spelled.shown(),
-                "two names of a device are one as they are mapped, and are summed: rename one"
+                "two names of a device are one as they are mapped: they are summed, or within one line the first counts; rename one"
             );
         }
     }

@@ -11,7 +11,7 @@ use catchment_proto::{
 use super::*;
 use crate::{
     Settings,
-    clock::ManualClock,
+    clock::{Clock, ManualClock},
     decode::{Limits as MessageLimits, line_protocol::Precision},
     intake::TimeRules,
     mqtt::{
@@ -32,6 +32,7 @@ struct Device {
     shard: Shard,
     desk: Desk,
     decoder: Decoder,
+    clock: Arc<ManualClock>,
     metrics: Arc<Metrics>,
 }
 
@@ -48,13 +49,14 @@ impl Device {
         };
         let config = settings.check().unwrap();
         let metrics = Metrics::new();
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(NOW_MS).unwrap()));
         let setup = Setup {
             folder: folder.path(),
             index: 0,
             home: Home::default(),
             window: config.window,
             limits: Limits::of(&config, 1),
-            clock: Arc::new(ManualClock::at(Timestamp::from_millis(NOW_MS).unwrap())),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
             budget: Arc::default(),
         };
@@ -67,7 +69,7 @@ impl Device {
             mqtt: Rules { topics: Arc::default(), receive_max: NonZeroU16::new(8).unwrap() },
         };
         let decoder = Decoder::new(kind, MessageLimits::default(), SERIES_MAX, &protocols);
-        Self { _folder: folder, shard, desk, decoder, metrics }
+        Self { _folder: folder, shard, desk, decoder, clock, metrics }
     }
 
     /// A device whose MQTT client has opened a kept session.
@@ -128,6 +130,28 @@ fn frame_of(readings: Readings) -> Vec<u8> {
 fn invented(number: u32) -> WireReading {
     let labels = [("n".to_owned(), number.to_string())].into();
     WireReading { metric: "x".to_owned(), labels, time_ns: 0, value: 1.0 }
+}
+
+/// Of two messages with one number the second is dropped as sent again: two programs must not share an epoch without a word.
+#[test]
+fn two_programs_with_one_epoch_are_told_and_one_that_came_back_is_not() {
+    let mut device = Device::new(Kind::Json);
+    let Device { shard, desk, clock, metrics, .. } = &mut device;
+    let mut intake = Intake::default();
+    intake.end_message(Some(1), 1);
+    let hello = |desk: &mut Desk, shard: &Shard, session| desk.hello(session, Arc::from("boot"), shard);
+    hello(desk, shard, 1);
+    desk.attach(2, CancellationToken::new());
+    hello(desk, shard, 2);
+    // What was on its way when the program connected again.
+    desk.take(1, &intake, shard).unwrap();
+    clock.advance(2 * SUCCEEDED);
+    desk.take(2, &intake, shard).unwrap();
+    assert_eq!(metrics.epochs_shared.get(), 0);
+    for _ in 0..2 {
+        desk.take(1, &intake, shard).unwrap();
+        assert_eq!(metrics.epochs_shared.get(), 1, "once");
+    }
 }
 
 #[test]
