@@ -68,7 +68,10 @@ impl Fixed {
             _ => {
                 self.cover(index, words.len());
                 let offset = self.offset(index).unwrap_or_default();
-                add_limbs(self.limbs.get_mut(offset..).unwrap_or_default(), words)
+                let carry = add_limbs(self.limbs.get_mut(offset..).unwrap_or_default(), words);
+                // A sum at the limit is covered anew by each addition, and stays there.
+                self.limit();
+                carry
             }
         };
         if carry {

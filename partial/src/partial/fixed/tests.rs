@@ -40,6 +40,16 @@ fn carries_run_to_the_top() {
 }
 
 #[test]
+fn a_sum_at_the_limit_stays_there_whatever_is_added() {
+    let limit = Fixed { low: LIMIT, limbs: vec![1] };
+    let mut single = limit.clone();
+    single.add(1, 0);
+    let mut square = limit.clone();
+    square.add_square(3, 640);
+    assert_eq!((&single, &square), (&limit, &limit));
+}
+
+#[test]
 fn from_the_limit_on_all_sums_are_one() {
     let beyond = Fixed { low: LIMIT - 1, limbs: vec![0, 3] };
     let mut below = Fixed { low: LIMIT - 1, limbs: vec![u64::MAX] };
