@@ -12,6 +12,7 @@ use catchment_journal::{Checkpoints, DataDir, RealDisk, set_aside, verify};
 
 use crate::{
     folder::shards::{self, LOGS},
+    lineage,
     run::KIND,
     shard,
 };
@@ -41,6 +42,10 @@ pub fn verify_text(data: &Path) -> anyhow::Result<(String, bool)> {
         found = found.max(verify_shard(&folder, (lock.epoch(), shard), &mut text)?);
     }
     if let Err(error) = shards::check_logs(lock.facts()) {
+        found = Found::Refused;
+        let _ = writeln!(text, "a start is refused: {error}");
+    }
+    if let Err(error) = lineage::check(data, lock.epoch()) {
         found = Found::Refused;
         let _ = writeln!(text, "a start is refused: {error}");
     }

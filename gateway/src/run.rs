@@ -29,7 +29,7 @@ use crate::{
         Folder,
         shards::{self, SHARDS},
     },
-    lineage::{Lineage, begin_run},
+    lineage::{self, Lineage, begin_run},
     listener,
     metrics::Metrics,
     session::protocol::{ALPN_FRAMES, ALPN_MQTT},
@@ -94,6 +94,7 @@ pub fn check(config: &Config) -> Result<(), StartError> {
     let (_, tls, _) = identity(config)?;
     if let Some(facts) = check_folder(&config.data, KIND, Some(&tls.peer().uri()))? {
         shards::check(&facts)?;
+        lineage::check(&config.data, facts.epoch())?;
     }
     Ok(())
 }
@@ -130,7 +131,7 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     let owner = tls.peer().uri();
     let mut data = DataDir::open_owned(&config.data, KIND, now_ms, &owner, &[(SHARDS, &wanted.to_string())])?;
     let past = shards::past(&data);
-    let homes = shards::prepare(&mut data)?;
+    let mut homes = shards::prepare(&mut data)?;
     if config.shards.is_some_and(|wanted| wanted as usize != homes.len()) {
         tracing::warn!(
             shards = homes.len(),
@@ -140,6 +141,7 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     let created_ms = i64::try_from(data.created_ms()).unwrap_or(i64::MAX);
     let identity = (data.epoch(), created_ms);
     let mut lineage = Lineage::open(Arc::new(RealDisk), &config.data, identity, past)?;
+    homes.iter_mut().for_each(|home| home.open_max = lineage.open_max());
     metrics.damage.inc_by(lineage.lost());
     let budget = BudgetFile::open(&config.data);
     metrics
@@ -147,7 +149,7 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
         .set(budget.budget().series_max().map_or(0, |max| i64::try_from(max).unwrap_or(i64::MAX)));
     let mut opened = open_shards(&config, &homes, &clock, &metrics, budget.budget())?;
     shards::opened(&mut data)?;
-    begin_run(&mut lineage, &mut opened, clock.wall().as_millis())?;
+    begin_run(&mut lineage, &mut opened, clock.wall().as_millis(), Limits::of(&config, 1).open_max)?;
     let bind_error = |addr| move |error| StartError::Bind { addr, error };
     let listener = TcpListener::bind(config.listen).await.map_err(bind_error(config.listen))?;
     let http = match config.http {
@@ -274,7 +276,6 @@ impl Gateway {
             tls: client,
             lineage,
             clock: Arc::clone(&clock),
-            open_max: Limits::of(&config, 1).open_max,
             in_flight: config.uplink_in_flight,
             ack_timeout: config.uplink_ack_timeout,
             budget: Arc::clone(budget.budget()),

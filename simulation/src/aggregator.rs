@@ -183,7 +183,9 @@ impl Aggregator {
             return Ok(());
         };
         let admission = Admission::new(origin.shards, delivered.map_err(|e| e.to_string())?);
-        down.push_back(wire::DeliverResponse { kind: Some(Kind::Resume(admission.resume())) });
+        let newer_epoch = self.store.newer_epoch(origin).unwrap_or(0);
+        let resume = wire::Resume { newer_epoch, ..admission.resume() };
+        down.push_back(wire::DeliverResponse { kind: Some(Kind::Resume(resume)) });
         server.started = Some((Arc::clone(origin), admission));
         server.beginning = None;
         Ok(())

@@ -120,7 +120,8 @@ pub(super) async fn run(
     let known = Box::new(move |key: &SeriesKey| store.known_series(&of, key));
     let admission = Admission::new(origin.shards, delivered).sharing(known);
     let (budget, series) = Budget::begin(&*shared.store, &origin);
-    let resume = wire::Resume { series, ..admission.resume() };
+    let newer_epoch = shared.store.newer_epoch(&origin).unwrap_or(0);
+    let resume = wire::Resume { series, newer_epoch, ..admission.resume() };
     let durable = resume.delivered.clone();
     let resume = DeliverResponse { kind: Some(Kind::Resume(resume)) };
     let end = if responses.send(Ok(resume)).await.is_err() {

@@ -220,7 +220,6 @@ impl<D: Disk> Store for EmbeddedStore<D> {
     fn begin<'a>(&'a self, origin: &'a Origin) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>> {
         async {
             let inner = &*self.inner;
-            inner.epochs_fit(origin, 0)?;
             let (end, changed) = inner.fence(origin);
             let mut commits = inner.log.subscribe();
             let settled = commits.wait_for(|c| c.durable >= end || c.poisoned.is_some()).await;
@@ -239,6 +238,10 @@ impl<D: Disk> Store for EmbeddedStore<D> {
             Ok((0..origin.shards.min(SHARDS_MAX)).map(delivered).collect())
         }
         .boxed()
+    }
+
+    fn newer_epoch(&self, origin: &Origin) -> Option<u64> {
+        read(&self.inner.state).catalog.newer_epoch(origin)
     }
 
     fn delivered(&self, origin: &Origin) -> Vec<u64> {

@@ -7,9 +7,9 @@
 //! missing windows starts. Of a gateway that does not say (an older version, or damage of its own), nobody knows what is missing:
 //! its gap reaches from the beginning.
 //!
-//! A close is delivered in several batches, and only the last of them moves the watermark. So a gap ends where the watermark
-//! moves for the first time after it was noticed, not at the watermark of the batch that showed it, and not before the end of the
-//! last window that is missing.
+//! Likewise a gap ends with the last of the missing windows. Where that is not known, it is the watermark that tells: a close is
+//! delivered in several batches, and only the last of them moves it. So such a gap ends where the watermark moves for the first time
+//! after it was noticed, not at the watermark of the batch that showed it.
 
 use catchment_partial::Timestamp;
 use catchment_proto::History;
@@ -148,8 +148,9 @@ impl Shard {
         let span = history.of_last(batches);
         // A gateway that knows how far what is missing reaches need not know where it begins.
         let from = span.map(|span| span.from).filter(|from| *from > Timestamp::MIN);
-        let gap = Gap { from, to, batches };
         let end = span.map(|span| span.to);
+        // What is known ends at once: the epoch may end with it, and its watermark never move again.
+        let gap = Gap { from, to: end.or(to), batches };
         self.gaps.push(ShardGap { first, last, noticed, end, gap });
         self.gaps = merge(std::mem::take(&mut self.gaps), gaps_max);
     }

@@ -268,6 +268,11 @@ pub trait Store: Send + Sync + 'static {
     /// When a data folder was created, Unix milliseconds, as far as this store knows.
     fn created_ms(&self, origin: &Origin) -> Option<i64>;
 
+    /// The newest epoch of a gateway, if that is newer than this one, has delivered, and has no stream.
+    fn newer_epoch(&self, _origin: &Origin) -> Option<u64> {
+        None
+    }
+
     /// Highest durable batch number of each shard of an epoch.
     fn delivered(&self, origin: &Origin) -> Vec<u64>;
 

@@ -100,7 +100,7 @@ async fn an_older_copy_of_the_store_says_what_it_lacks() {
         site: "berlin".to_owned(),
         gateway: "g1".to_owned(),
         from_ms: Some(40_000),
-        to_ms: 90_000,
+        to_ms: 70_000,
         batches: 3,
     };
     let mut running = running;
@@ -108,7 +108,7 @@ async fn an_older_copy_of_the_store_says_what_it_lacks() {
         let answer = until_complete(&running, &world, (0, 1_000_000), Some(40_000)).await;
         assert_eq!(answer.gaps, std::slice::from_ref(&gap), "{round}");
         assert_eq!(asked(&running, &world, 40_000, 50_000).await.gaps.len(), 1);
-        for (from_ms, to_ms) in [(0, 40_000), (90_000, 1_000_000)] {
+        for (from_ms, to_ms) in [(0, 40_000), (70_000, 1_000_000)] {
             let answer = until_complete(&running, &world, (from_ms, to_ms), Some(100_000)).await;
             assert_eq!(answer.gaps, [], "{from_ms} to {to_ms}");
         }
@@ -152,8 +152,8 @@ async fn of_a_store_that_is_gone_everything_before_the_first_batch_is_missing() 
     drop(deliver(&running, &world, 5..=6).await);
     let answer = until_complete(&running, &world, (0, 1_000_000), Some(10_000)).await;
     let gap = &answer.gaps[0];
-    assert_eq!((gap.from_ms, gap.to_ms, gap.batches), (Some(10_000), 70_000, 4), "from its first window on");
-    let later = until_complete(&running, &world, (70_000, 1_000_000), Some(70_000)).await;
+    assert_eq!((gap.from_ms, gap.to_ms, gap.batches), (Some(10_000), 50_000, 4), "from its first window on");
+    let later = until_complete(&running, &world, (50_000, 1_000_000), Some(70_000)).await;
     assert_eq!(later.gaps, []);
     running.stop().await.unwrap();
 }

@@ -57,7 +57,8 @@ impl ShardsError {
         match self {
             Self::Data(error) => error.is_configuration(),
             Self::Checkpoints(error) => error.is_configuration(),
-            Self::Unknown(_) | Self::Gone { .. } => false,
+            Self::Gone { .. } => true,
+            Self::Unknown(_) => false,
         }
     }
 }
@@ -167,7 +168,7 @@ pub(crate) fn prepare(data: &mut DataDir) -> Result<Vec<Home>, ShardsError> {
     let home = |shard| {
         let given_up = if is_given_up(facts, shard) { lives(facts, shard).max(1) } else { 0 };
         let salts = LOGS.map(|log| salts.get(&log_path(shard, log)).copied());
-        Home { epoch: facts.epoch(), given_up, salts }
+        Home { epoch: facts.epoch(), given_up, salts, ..Home::default() }
     };
     Ok((0..shards).map(home).collect())
 }

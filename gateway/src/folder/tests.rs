@@ -1,4 +1,4 @@
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use catchment_journal::{AppendError, GroupLog, LogConfig, RealDisk};
 
@@ -16,7 +16,7 @@ fn folder(path: &Path) -> Arc<Folder> {
     checkpoints.write(b"state").unwrap();
     let logs = vec![open("journal"), open("outbox")];
     let mut lineage = Lineage::open(disk, path, (data.epoch(), 0), Past::New).unwrap();
-    lineage.begin_run(0, None, &[1, 1]).unwrap();
+    lineage.begin_run(0, None, &[1, 1], Duration::ZERO).unwrap();
     Arc::new(Folder::new(data, logs, vec![checkpoints], Arc::new(Mutex::new(lineage)), Metrics::new()))
 }
 

@@ -5,6 +5,9 @@
 //! went on from the same state as the next run did: the folder went back. A run that is not in the history delivers from another
 //! copy of the folder, or from the original of this one.
 //!
+//! A newer epoch of the gateway that the folder did not begin is that of another folder, which served in its place
+//! ([`super::plan`]).
+//!
 //! No proof is: an aggregator that knows less than it did (it was restored), a history that does not reach back (`complete` is
 //! false), or a run that did not say who it is, as long as the numbers can be the folder's own.
 

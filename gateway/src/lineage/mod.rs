@@ -17,6 +17,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use catchment_journal::{Disk, RealDisk, WholeError, read_whole, write_whole};
@@ -30,6 +31,7 @@ pub use self::{
     plan::{Fork, utc},
     runs::{Run, Runs, ShardRun},
 };
+use crate::clock::nanos;
 
 /// The list of runs.
 pub(crate) const RUNS: &str = "runs";
@@ -49,7 +51,7 @@ pub enum LineageError {
     },
     /// The list of epochs is damaged: without it batches would go out under names that they do not have.
     #[error(
-        "{}: damaged: restore it from a copy, or remove it: then a new epoch begins, and what waits in the outbox may count twice",
+        "{}: damaged, or another folder's: restore it from a copy, or remove it: then a new epoch begins, and what waits in the outbox may count twice",
         .0.display()
     )]
     Epochs(PathBuf),
@@ -105,16 +107,7 @@ impl<D: Disk> Lineage<D> {
     ) -> Result<Self, LineageError> {
         let (runs, lost) = read_runs(&*disk, &folder.join(RUNS), epoch, past)?;
         let mut lost = u64::from(lost);
-        let path = folder.join(EPOCHS);
-        let epochs = match read_whole(&*disk, &path) {
-            Ok(None) => None,
-            Ok(Some(bytes)) => {
-                let epochs = Epochs::decode(&bytes).filter(|epochs| epochs.may_be_of(epoch));
-                Some(epochs.ok_or(LineageError::Epochs(path))?)
-            }
-            Err(WholeError::Damaged { path }) => return Err(LineageError::Epochs(path)),
-            Err(WholeError::Io { path, source }) => return Err(LineageError::Io { path, source }),
-        };
+        let epochs = read_epochs(&*disk, folder, epoch)?;
         if epochs.is_none() && runs.epoch() != 0 && runs.epoch() != epoch {
             lost += 1;
             tracing::warn!(
@@ -170,10 +163,11 @@ impl<D: Disk> Lineage<D> {
         started_ms: i64,
         watermark_ms: Option<i64>,
         bases: &[u64],
+        open_max: Duration,
     ) -> Result<(), LineageError> {
         let id = self.disk.random_u64().max(1);
         let shards = bases.iter().map(|base| ShardRun { base: *base, sealed: None }).collect();
-        self.runs.begin(Run { id, started_ms, watermark_ms, shards });
+        self.runs.begin(Run { id, started_ms, watermark_ms, open_max, shards });
         self.write(RUNS, &self.runs.encode())
     }
 
@@ -211,18 +205,46 @@ impl<D: Disk> Lineage<D> {
         plan::plan(&self.runs, &self.epochs, standing, held, fresh)
     }
 
-    /// Begins the epoch of a fork, durably; `now_ms` by the gateway's clock. No window that the other line alone holds ends later
-    /// than `left_out_to`.
+    /// The longest that a window may end after its first reading was taken, in any run that is known.
+    pub fn open_max(&self) -> Duration {
+        self.runs.open_max()
+    }
+
+    /// Begins the epoch of a fork, durably; `now` by the gateway's clock. The other line had the bounds of a run that is known, so
+    /// no window that it alone holds ends later than those allow.
     ///
     /// # Errors
     /// [`LineageError::Io`]: the epoch may not be used.
-    pub fn fork(&mut self, fork: &Fork, now_ms: i64, left_out_to: Timestamp) -> Result<(), LineageError> {
+    pub fn fork(&mut self, fork: &Fork, now: Timestamp) -> Result<(), LineageError> {
         let mut epochs = self.epochs.clone();
         let (id, shards) = (fork.epochs.1, fork.shards.clone());
-        epochs.begin(Epoch { id, created_ms: now_ms, shards, left_out_to: Some(left_out_to) });
+        let left_out_to = now.saturating_add_nanos(nanos(self.runs.open_max()));
+        epochs.begin(Epoch { id, created_ms: now.as_millis(), shards, left_out_to: Some(left_out_to) });
         self.write(EPOCHS, &epochs.encode())?;
         self.epochs = epochs;
         Ok(())
+    }
+}
+
+/// Whether a start would take the history of the folder whose identity has this epoch; changes nothing.
+///
+/// # Errors
+/// See [`LineageError`].
+pub(crate) fn check(folder: &Path, epoch: u64) -> Result<(), LineageError> {
+    read_epochs(&RealDisk, folder, epoch).map(drop)
+}
+
+/// The list of epochs of the folder whose identity has this epoch; `None`: there is none.
+fn read_epochs<D: Disk>(disk: &D, folder: &Path, epoch: u64) -> Result<Option<Epochs>, LineageError> {
+    let path = folder.join(EPOCHS);
+    match read_whole(disk, &path) {
+        Ok(None) => Ok(None),
+        Ok(Some(bytes)) => {
+            let epochs = Epochs::decode(&bytes).filter(|epochs| epochs.may_be_of(epoch));
+            epochs.ok_or(LineageError::Epochs(path)).map(Some)
+        }
+        Err(WholeError::Damaged { path }) => Err(LineageError::Epochs(path)),
+        Err(WholeError::Io { path, source }) => Err(LineageError::Io { path, source }),
     }
 }
 

@@ -108,7 +108,18 @@ pub(super) fn plan(
 ) -> Option<Fork> {
     let count = runs.present()?.shards.len();
     let shards: Vec<Shard> = (0..count).map(|at| Shard::of(at, runs, epochs, standing, held)).collect();
-    let verdicts: Vec<_> = shards.iter().map(|shard| shard.judge(runs.is_complete())).collect();
+    // A folder in place of this one has delivered: what it took and did not deliver is missing, whatever this one holds.
+    let newer = standing.resume.newer_epoch;
+    let replaced = newer != 0 && !epochs.holds(newer);
+    let verdict = |shard: &Shard| {
+        let since_now = Divergence {
+            cause: Cause::Doubled,
+            common: shard.delivered,
+            run: shard.own.len().saturating_sub(1),
+        };
+        shard.judge(runs.is_complete()).or(replaced.then_some(since_now))
+    };
+    let verdicts: Vec<_> = shards.iter().map(verdict).collect();
     // The folder parted from the other line as a whole.
     let earliest = *verdicts.iter().flatten().min_by_key(|verdict| verdict.run)?;
     let last = runs.present()?.id;

@@ -3,6 +3,8 @@
 //! An aggregator says which run delivered which batches. Together with this list that tells whether the folder is still what
 //! it was when they were delivered: see [`mod@super::judge`]. Pure; [`super::Lineage`] keeps it on disk.
 
+use std::time::Duration;
+
 use prost::Message;
 
 /// Runs that are kept; older ones are forgotten, which proves nothing against a folder. An aggregator remembers four.
@@ -21,6 +23,9 @@ pub struct Run {
     pub started_ms: i64,
     /// All shards had closed their windows up to here when it began, Unix milliseconds.
     pub watermark_ms: Option<i64>,
+    /// How long after its first reading was taken a window of it may end, at most: see [`crate::shard::Limits::open_max`]; 0: an
+    /// earlier version did not say.
+    pub open_max: Duration,
     /// By shard.
     pub shards: Vec<ShardRun>,
 }
@@ -80,6 +85,8 @@ struct RunRecord {
     watermark_ms: Option<i64>,
     #[prost(message, repeated, tag = "4")]
     shards: Vec<ShardRecord>,
+    #[prost(uint64, tag = "5")]
+    open_max_ms: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -139,6 +146,11 @@ impl Runs {
         self.list.iter().rev().skip(1).take(PREVIOUS_MAX).map(|run| run.id).collect()
     }
 
+    /// The longest that a window of any of them may end after its first reading was taken.
+    pub fn open_max(&self) -> Duration {
+        self.list.iter().map(|run| run.open_max).max().unwrap_or_default()
+    }
+
     /// A run by its place in the list.
     pub fn get(&self, at: usize) -> Option<&Run> {
         self.list.get(at)
@@ -177,6 +189,7 @@ impl Runs {
             started_ms: run.started_ms,
             watermark_ms: run.watermark_ms,
             shards: run.shards.iter().map(shard).collect(),
+            open_max_ms: u64::try_from(run.open_max.as_millis()).unwrap_or(u64::MAX),
         };
         let Self { complete, folder, epoch, .. } = *self;
         let record = RunsRecord { runs: self.list.iter().map(run).collect(), complete, folder, epoch };
@@ -195,6 +208,7 @@ impl Runs {
             started_ms: run.started_ms,
             watermark_ms: run.watermark_ms,
             shards: run.shards.into_iter().map(shard).collect(),
+            open_max: Duration::from_millis(run.open_max_ms),
         };
         let RunsRecord { complete, folder, epoch, .. } = record;
         Some(Self { list: record.runs.into_iter().map(run).collect(), complete, folder, epoch })
@@ -207,7 +221,7 @@ mod tests {
 
     fn run(id: u64, base: u64) -> Run {
         let shards = vec![ShardRun { base, sealed: None }];
-        Run { id, started_ms: 5, watermark_ms: Some(-3), shards }
+        Run { id, started_ms: 5, watermark_ms: Some(-3), open_max: Duration::from_millis(7), shards }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The first steps of a start, before anything is accepted.
 
-use std::thread;
+use std::{thread, time::Duration};
 
 use super::{Lineage, LineageError};
 use crate::shard::Shard;
@@ -10,10 +10,11 @@ pub(crate) fn begin_run(
     lineage: &mut Lineage,
     shards: &mut [Shard],
     now_ms: i64,
+    open_max: Duration,
 ) -> Result<(), LineageError> {
     let bases: Vec<u64> = shards.iter().map(Shard::base).collect();
     let watermark_ms = shards.iter().map(|shard| Some(shard.state().watermark()?.as_millis())).min();
-    lineage.begin_run(now_ms, watermark_ms.flatten(), &bases)?;
+    lineage.begin_run(now_ms, watermark_ms.flatten(), &bases, open_max)?;
     let sealed: Vec<u64> = thread::scope(|scope| {
         let sealing: Vec<_> = shards.iter_mut().map(|shard| scope.spawn(|| shard.seal_waiting())).collect();
         let joined = sealing.into_iter().zip(&bases).map(|(shard, base)| shard.join().unwrap_or(*base));

@@ -4,6 +4,10 @@ use super::*;
 
 const FOLDER: &str = "/data";
 
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millis(ms).unwrap()
+}
+
 fn disk() -> Arc<SimDisk> {
     let disk = Arc::new(SimDisk::new(7));
     disk.create_dir_all(Path::new(FOLDER)).unwrap();
@@ -17,7 +21,7 @@ fn open(disk: &Arc<SimDisk>, new: bool) -> Lineage<SimDisk> {
 
 fn run(disk: &Arc<SimDisk>, new: bool, base: u64, sealed: u64) -> Lineage<SimDisk> {
     let mut lineage = open(disk, new);
-    lineage.begin_run(2_000, Some(1_500), &[base]).unwrap();
+    lineage.begin_run(2_000, Some(1_500), &[base], Duration::from_secs(base)).unwrap();
     lineage.seal(&[sealed]).unwrap();
     lineage
 }
@@ -29,7 +33,7 @@ fn resume(delivered: u64, runs: &[(u64, u64)]) -> wire::Resume {
         previous_runs: Vec::new(),
     };
     let runs = wire::ShardRuns { runs: runs.iter().map(run).collect() };
-    wire::Resume { delivered: vec![delivered], runs: vec![runs], series: None }
+    wire::Resume { delivered: vec![delivered], runs: vec![runs], ..wire::Resume::default() }
 }
 
 /// Puts the folder back to a copy of it.
@@ -53,7 +57,7 @@ fn a_folder_that_went_back_begins_a_new_epoch_and_keeps_it() {
     let standing = Standing { resume: &answer, sent: &[0] };
     let fork = restored.judge(&standing, &[Some(3)]).unwrap();
     assert_eq!((fork.cause, fork.suspect_from_ms), (Cause::WentBack, Some(1_500)));
-    restored.fork(&fork, 500, Timestamp::from_nanos(9)).unwrap();
+    restored.fork(&fork, at(500)).unwrap();
     let numbering = restored.numbering(0);
     assert_eq!((numbering.wire(5), numbering.wire(6), numbering.wire(8)), (1, 2, 4), "number 1 is left out");
     assert_eq!((numbering.names_epoch(7), numbering.names_epoch(8)), (7, 0));
@@ -67,6 +71,41 @@ fn a_folder_that_went_back_begins_a_new_epoch_and_keeps_it() {
     assert!(
         next.judge(&Standing { resume: &resume(3, &[(begun.run, 3)]), sent: &[0] }, &[Some(9)]).is_none()
     );
+}
+
+/// It was put away, another one served in its place, and now it is back: what the other one took and did not deliver is missing.
+#[test]
+fn a_folder_that_comes_back_in_place_of_another_begins_a_new_epoch() {
+    let disk = disk();
+    let mut lineage = run(&disk, true, 1, 1);
+    let own = [(lineage.start(1).run, 7)];
+    let answer = |newer_epoch| wire::Resume { newer_epoch, ..resume(7, &own) };
+    let judge = |lineage: &Lineage<SimDisk>, newer| {
+        lineage.judge(&Standing { resume: &answer(newer), sent: &[7] }, &[Some(6)])
+    };
+    assert_eq!(judge(&lineage, 0), None);
+    assert_eq!(judge(&lineage, 7), None, "its own");
+    let fork = judge(&lineage, 99).unwrap();
+    assert_eq!((fork.cause, fork.shards[0].offset), (Cause::Doubled, 7));
+    lineage.fork(&fork, at(3_000)).unwrap();
+    let own = wire::Resume { newer_epoch: fork.epochs.1, ..resume(0, &[]) };
+    let standing = Standing { resume: &own, sent: &[7] };
+    assert_eq!(lineage.judge(&standing, &[None]), None, "it began that itself");
+}
+
+/// The other line may have been started with bounds that are no longer configured.
+#[test]
+fn what_may_be_missing_reaches_as_far_as_any_run_could() {
+    let disk = disk();
+    run(&disk, true, 60, 60);
+    let mut lineage = run(&disk, false, 61, 61);
+    lineage.begin_run(2_000, None, &[61], Duration::from_secs(1)).unwrap();
+    let answer = resume(70, &[(9, 70)]);
+    let fork = lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).unwrap();
+    lineage.fork(&fork, at(3_000)).unwrap();
+    assert_eq!(lineage.epochs.present().left_out_to, Some(at(64_000)));
+    let kept = Runs::decode(&lineage.runs.encode()).unwrap();
+    assert_eq!(kept.open_max(), Duration::from_secs(61));
 }
 
 #[test]
@@ -105,10 +144,23 @@ fn without_its_epochs_a_folder_is_refused() {
     let mut lineage = run(&disk, true, 1, 1);
     let answer = resume(5, &[(9, 5)]);
     let fork = lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).unwrap();
-    lineage.fork(&fork, 3_000, Timestamp::MIN).unwrap();
+    lineage.fork(&fork, at(3_000)).unwrap();
     disk.open(&Path::new(FOLDER).join(EPOCHS)).unwrap().write_all_at(&[0xff], 22).unwrap();
     let refused = Lineage::open(disk, Path::new(FOLDER), (7, 1_000), Past::Started).unwrap_err().to_string();
     assert!(refused.contains("/data/epochs: damaged") && refused.contains("restore it"), "{refused}");
+}
+
+#[test]
+fn a_check_finds_what_a_start_would_refuse() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(EPOCHS);
+    assert!(check(folder.path(), 7).is_ok());
+    write_whole(&RealDisk, &path, &Epochs::first(7, 0).encode()).unwrap();
+    assert!(check(folder.path(), 7).is_ok());
+    let refused = check(folder.path(), 8).unwrap_err().to_string();
+    assert!(refused.contains("another folder's"), "{refused}");
+    std::fs::write(&path, b"cut").unwrap();
+    assert!(matches!(check(folder.path(), 7), Err(LineageError::Epochs(_))));
 }
 
 #[test]
@@ -118,7 +170,7 @@ fn every_file_is_written_before_it_counts() {
     let answer = resume(5, &[(9, 5)]);
     let fork = lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).unwrap();
     disk.fail_write_after(0);
-    assert!(lineage.fork(&fork, 3_000, Timestamp::MIN).is_err());
+    assert!(lineage.fork(&fork, at(3_000)).is_err());
     assert_eq!(lineage.start(1).epoch, 7, "an epoch that is not durable is not used");
 }
 
@@ -138,7 +190,13 @@ fn a_list_of_runs_that_is_gone_or_anothers_is_counted_and_proves_nothing() {
     let gone = open(&disk, false);
     assert_eq!((gone.lost(), gone.runs.is_complete()), (1, false));
     let mut other = Runs::none(99, true);
-    other.begin(Run { id: 5, started_ms: 0, watermark_ms: None, shards: Vec::new() });
+    other.begin(Run {
+        id: 5,
+        started_ms: 0,
+        watermark_ms: None,
+        open_max: Duration::ZERO,
+        shards: Vec::new(),
+    });
     put_back(&disk, &other.encode());
     let lineage = run(&disk, false, 10, 10);
     assert_eq!((lineage.lost(), lineage.start(1).previous_runs.len()), (1, 0));
@@ -151,7 +209,7 @@ fn epochs_of_another_folder_are_refused_and_missing_ones_counted() {
     let mut lineage = run(&disk, true, 1, 1);
     let answer = resume(5, &[(9, 5)]);
     let fork = lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).unwrap();
-    lineage.fork(&fork, 3_000, Timestamp::MIN).unwrap();
+    lineage.fork(&fork, at(3_000)).unwrap();
     let path = Path::new(FOLDER).join(EPOCHS);
     disk.remove(&path).unwrap();
     assert_eq!(lineage.write_missing().unwrap(), [EPOCHS]);

@@ -57,7 +57,8 @@ impl StartError {
             Self::Data(error) => error.is_configuration(),
             Self::Shards(error) => error.is_configuration(),
             Self::Recover(error) => error.is_configuration(),
-            Self::Lineage(_) | Self::Bind { .. } | Self::Thread(_) => false,
+            Self::Lineage(error) => matches!(error, LineageError::Epochs(_)),
+            Self::Bind { .. } | Self::Thread(_) => false,
         }
     }
 }

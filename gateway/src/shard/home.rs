@@ -1,5 +1,7 @@
 //! What the data folder that a shard lives in says of it.
 
+use std::time::Duration;
+
 /// What the data folder says of a shard.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Home {
@@ -10,4 +12,6 @@ pub struct Home {
     pub given_up: u64,
     /// Salts of journal, outbox and second copies, where they are made anew.
     pub salts: [Option<u64>; 3],
+    /// The longest that a window may end after its first reading was taken, in earlier runs: their bounds may have been others.
+    pub open_max: Duration,
 }

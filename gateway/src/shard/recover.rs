@@ -288,7 +288,8 @@ impl Replayed {
         }
         next_batch = next_batch.max(setup.home.given_up.saturating_mul(NUMBERS_OF_A_LIFE));
         // No window that what is lost may belong to ends later.
-        let to = setup.clock.wall().saturating_add_nanos(nanos(setup.limits.open_max));
+        let open_max = setup.limits.open_max.max(setup.home.open_max);
+        let to = setup.clock.wall().saturating_add_nanos(nanos(open_max));
         let left_out_to = (next_batch > used).then_some(to);
         Ok(Self { state, changed, pending, again, next_batch, left_out_to, lost_end, detached })
     }

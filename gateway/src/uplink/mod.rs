@@ -41,7 +41,7 @@ use self::{
 };
 use crate::{
     budget::Budget,
-    clock::{Clock, nanos},
+    clock::Clock,
     lineage::{Lineage, LineageError, Standing, utc},
     metrics::Metrics,
     worker::ShardLink,
@@ -65,8 +65,6 @@ pub(crate) struct UplinkConfig {
     pub(crate) lineage: Arc<Mutex<Lineage>>,
     /// Says when a new epoch begins.
     pub(crate) clock: Arc<dyn Clock>,
-    /// See [`crate::shard::Limits::open_max`].
-    pub(crate) open_max: Duration,
     /// Batches of a shard that may wait for their acknowledgement.
     pub(crate) in_flight: usize,
     /// How long they may wait without a word on them.
@@ -258,10 +256,9 @@ async fn check_folder(
     let Some(fork) = config.lineage().judge(&standing, &held) else { return Ok(()) };
     let now = config.clock.wall();
     let now_ms = now.as_millis();
-    let left_out_to = now.saturating_add_nanos(nanos(config.open_max));
     let beginning = config.clone();
     let begun = tokio::task::spawn_blocking(move || {
-        beginning.lineage().fork(&fork, now_ms, left_out_to)?;
+        beginning.lineage().fork(&fork, now)?;
         Ok::<_, LineageError>(fork)
     });
     let fork = begun.await.map_err(|_| StreamError::Ended)??;

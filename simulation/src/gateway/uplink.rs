@@ -52,10 +52,8 @@ impl Gateway {
                 _ => None,
             };
             let now = self.clock.wall();
-            let open_max = i64::try_from(limits().open_max.as_nanos()).unwrap_or(i64::MAX);
-            let left_out_to = now.saturating_add_nanos(open_max);
             if let Some(fork) = self.lineage.judge(&standing, &[held]) {
-                self.lineage.fork(&fork, now.as_millis(), left_out_to).map_err(|_| End::Failed)?;
+                self.lineage.fork(&fork, now).map_err(|_| End::Failed)?;
             }
             return Ok(false);
         }
@@ -166,7 +164,7 @@ pub(super) fn begin_run(
     clock: &Arc<ManualClock>,
 ) -> Option<Lineage<SimDisk>> {
     let mut lineage = Lineage::open(Arc::clone(disk), Path::new("/gateway"), identity, Past::Unknown).ok()?;
-    lineage.begin_run(clock.wall().as_millis(), None, &[shard.base()]).ok()?;
+    lineage.begin_run(clock.wall().as_millis(), None, &[shard.base()], limits().open_max).ok()?;
     let sealed = loop {
         match shard.seal() {
             Ok(sealed) => break sealed,

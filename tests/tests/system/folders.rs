@@ -131,6 +131,33 @@ async fn a_folder_put_back_from_a_copy_of_when_it_was_used() {
     assert_eq!(epochs_begun(&world.gateways[0].server, &REASONS).await, 1);
 }
 
+/// The folder that was put away comes back: nothing of it went back, but what was put in its place may hold what nobody delivers.
+#[tokio::test]
+async fn a_folder_that_comes_back_after_another_served_in_its_place() {
+    let mut world = world().await;
+    let from = this_second() - 3000;
+    let mut device = world.device(0, "press", Protocol::Json);
+    let (data, older, original) =
+        (world.gateways[0].server.data(), world.dir().join("older"), world.dir().join("original"));
+    send(&mut device, "before", from, 0).await;
+    world.gateways[0].server.stop().await;
+    copy(&data, &older);
+    world.gateways[0].server.start().await;
+    send(&mut device, "between", from, 1).await;
+    world.agrees(&question(from)).await;
+    world.gateways[0].server.stop().await;
+    fs::rename(&data, &original).unwrap();
+    for (round, phase, folder) in [("in its place", 2, older), ("back", 3, original)] {
+        let _ = fs::remove_dir_all(&data);
+        copy(&folder, &data);
+        world.gateways[0].server.start().await;
+        send(&mut device, round, from, phase).await;
+        world.agrees_without_claim(&question(from)).await;
+        assert_eq!(epochs_begun(&world.gateways[0].server, &REASONS).await, 1, "{round}");
+        world.gateways[0].server.stop().await;
+    }
+}
+
 /// Takes bytes off the end of what was written of each log of a folder.
 fn cut_tails(data: &Path, bytes: usize) -> usize {
     let mut cut = 0;

@@ -3,12 +3,15 @@
 use std::fs;
 
 use catchment_certs::Role;
-use catchment_proto::wire::{self, DeliverRequest, deliver_request::Kind, ingest_client::IngestClient};
+use catchment_proto::wire::{
+    self, DeliverRequest, deliver_request::Kind, deliver_response::Kind as Answer,
+    ingest_client::IngestClient,
+};
 use catchment_tests::{ask, delivery::Delivery, eventually::eventually, now_ms, world::World};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, transport::Channel};
 
-/// A stream that says this, and how it ended.
+/// A stream that says this, and how it ended, or what was refused on it.
 async fn says(channel: &Channel, kinds: Vec<Kind>) -> Option<Status> {
     let (requests, outgoing) = tokio::sync::mpsc::channel(8);
     for kind in kinds {
@@ -21,6 +24,9 @@ async fn says(channel: &Channel, kinds: Vec<Kind>) -> Option<Status> {
     };
     loop {
         match answers.message().await {
+            Ok(Some(wire::DeliverResponse { kind: Some(Answer::Refusal(refusal)) })) => {
+                return Some(Status::resource_exhausted(refusal.message));
+            }
             Ok(Some(_)) => {}
             Ok(None) => return None,
             Err(status) => return Some(status),
@@ -59,7 +65,8 @@ async fn bare_starts_of_one_gateway_never_lock_out_anothers_new_folder() {
     for epoch in 1_000..1_004 {
         Delivery::start(bad.clone(), epoch, now_ms()).await.deliver(1_700_000_000_000, 1.0, 0).await;
     }
-    let refused = says(&bad, vec![start(2_000)]).await.unwrap();
+    let batch = wire::Batch { number: 1, width_ms: 1_000, ..wire::Batch::default() };
+    let refused = says(&bad, vec![start(2_000), Kind::Batch(batch)]).await.unwrap();
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert!(refused.message().contains("epochs_per_gateway_max"), "{refused}");
     for round in 0..2 {

@@ -182,6 +182,14 @@ impl Catalog {
         gateways.filter_map(|gateway| self.visitors.newest(gateway))
     }
 
+    /// See [`super::super::Store::newer_epoch`].
+    pub(in crate::store) fn newer_epoch(&self, origin: &Origin) -> Option<u64> {
+        let asking = self.origin(self.find_origin(&origin.gateway, origin.epoch)?)?;
+        let present = self.gateways.get(asking.gateway as usize)?.present?;
+        let newest = self.origin(present)?;
+        (age(newest) > age(asking) && !newest.open).then_some(newest.origin.epoch)
+    }
+
     /// Batches that gateways made and this store lacks.
     pub(in crate::store) fn lost_batches(&self) -> u64 {
         self.lost_batches.saturating_add(self.visitors.lost_batches())
