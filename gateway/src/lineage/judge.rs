@@ -6,7 +6,7 @@
 //! copy of the folder, or from the original of this one.
 //!
 //! A newer epoch of the gateway that the folder did not begin is that of another folder, which served in its place
-//! ([`super::plan`]).
+//! (`lineage/plan.rs`).
 //!
 //! No proof is: an aggregator that knows less than it did (it was restored), a history that does not reach back (`complete` is
 //! false), or a run that did not say who it is, as long as the numbers can be the folder's own.
