@@ -23,7 +23,7 @@ use crate::{
     command::{heading, programs},
     tally::Tally,
 };
-use table::{Check, FAIRNESS, SAFEGUARDS, Safeguard};
+use table::{Check, FAIRNESS, FOLDERS, SAFEGUARDS, Safeguard};
 use tree::Tree;
 
 /// Longest run of a check, in seconds: what is broken may never end.
@@ -67,7 +67,13 @@ fn judge(printed: &str, success: bool) -> Option<Outcome> {
 /// Rows of the table whose text is no longer in its file, once; `text` is a file's.
 pub(crate) fn moved<'a>(text: impl Fn(&str) -> Option<&'a str>) -> Vec<String> {
     let check = |s: &Safeguard| tree::occurs_once(text(s.file).unwrap_or_default(), s.file, s.find).err();
-    SAFEGUARDS.iter().chain(FAIRNESS).filter_map(check).map(|error| error.to_string()).collect()
+    SAFEGUARDS
+        .iter()
+        .chain(FOLDERS)
+        .chain(FAIRNESS)
+        .filter_map(check)
+        .map(|error| error.to_string())
+        .collect()
 }
 
 /// A cargo command in the copy.
@@ -136,7 +142,8 @@ pub(crate) fn run(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
     let tree = Tree::update(&folder)?;
     let target = seed::seed(target, profile, &folder)?;
     let chosen = |s: &&Safeguard| (!quick || s.quick) && only.is_none_or(|only| s.name.contains(only));
-    let safeguards: Vec<&Safeguard> = SAFEGUARDS.iter().chain(FAIRNESS).filter(chosen).collect();
+    let safeguards: Vec<&Safeguard> =
+        SAFEGUARDS.iter().chain(FOLDERS).chain(FAIRNESS).filter(chosen).collect();
     ensure!(!safeguards.is_empty(), "no safeguard of that name");
     unchanged_passes(&safeguards, &tree, &target)?;
     let mut rows = Vec::new();

@@ -2,8 +2,10 @@
 //! then fail. Ordered so that what much depends on is changed last: less is compiled again.
 
 mod fairness;
+mod folders;
 
 pub(super) use fairness::FAIRNESS;
+pub(super) use folders::FOLDERS;
 
 /// Tests of one package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,15 +202,6 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         quick: false,
     },
     Safeguard {
-        name: "a folder that comes back",
-        without: "what another folder took in the place of this one is called complete",
-        file: "gateway/src/lineage/plan.rs",
-        find: "let replaced = newer != 0 && !epochs.holds(newer);",
-        replace: "let replaced = newer == u64::MAX && !epochs.holds(newer);",
-        check: unit("catchment-gateway", "lineage::tests"),
-        quick: false,
-    },
-    Safeguard {
         name: "damage is no history",
         without: "a gateway says less of its batches than they held, after damage to its journal",
         file: "gateway/src/fold/numbers.rs",
@@ -242,42 +235,6 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         find: "newest.get(&(origin.gateway.clone(), origin.epoch)).is_none_or(|newest| newest.run == origin.run)",
         replace: "newest.get(&(origin.gateway.clone(), origin.epoch)).is_none_or(|newest| newest.run > 0)",
         check: unit("catchment-aggregator", "store::gate"),
-        quick: false,
-    },
-    Safeguard {
-        name: "names of an earlier epoch",
-        without: "the store takes what a gateway folded before its folder went back for something new",
-        file: "aggregator/src/store/catalog/runs.rs",
-        find: "if epoch == 0 || epoch == known.origin.epoch {",
-        replace: "if epoch < u64::MAX || epoch == known.origin.epoch {",
-        check: SIMULATION,
-        quick: false,
-    },
-    Safeguard {
-        name: "what another line holds alone",
-        without: "answers over a folder that went back are complete",
-        file: "gateway/src/lineage/mod.rs",
-        find: "left_out_to: Some(left_out_to)",
-        replace: "left_out_to: Some(left_out_to).filter(|to| *to < Timestamp::MIN)",
-        check: SIMULATION,
-        quick: false,
-    },
-    Safeguard {
-        name: "a folder that went back",
-        without: "the gateway releases what another line of its folder delivered",
-        file: "gateway/src/lineage/judge.rs",
-        find: "(entry.number >= limit).then_some(Divergence {",
-        replace: "(entry.number == u64::MAX).then_some(Divergence {",
-        check: SIMULATION,
-        quick: true,
-    },
-    Safeguard {
-        name: "the seal of a start",
-        without: "a partial holds readings from before and after a start",
-        file: "gateway/src/shard/seal.rs",
-        find: "while self.state.open_count().0 > 0 {",
-        replace: "while self.state.open_count().0 > usize::MAX / 2 {",
-        check: unit("catchment-gateway", "shard::tests::seal"),
         quick: false,
     },
     Safeguard {
@@ -335,24 +292,6 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         quick: true,
     },
     Safeguard {
-        name: "watch over the folder",
-        without: "a gateway acknowledges into a folder that was moved or replaced",
-        file: "gateway/src/folder.rs",
-        find: "self.logs.iter().for_each(|log| log.poison(&why));",
-        replace: "",
-        check: unit("catchment-gateway", "folder::"),
-        quick: false,
-    },
-    Safeguard {
-        name: "shards of a data folder",
-        without: "a shard that is gone is begun anew without a word",
-        file: "gateway/src/folder/shards.rs",
-        find: "lacks_journal && !has_files(",
-        replace: "shard.checked_add(1).is_none() && lacks_journal && !has_files(",
-        check: unit("catchment-gateway", "folder::"),
-        quick: false,
-    },
-    Safeguard {
         name: "numbers of a shard that is given up",
         without: "a shard that lost everything uses its numbers and positions again",
         file: "gateway/src/shard/replay.rs",
@@ -368,24 +307,6 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         find: "self.look().map_err(|error| error.to_string())",
         replace: "Ok(())",
         check: unit("catchment-aggregator", "store::place"),
-        quick: false,
-    },
-    Safeguard {
-        name: "logs of a data folder",
-        without: "another folder's journal or outbox is delivered as this one's",
-        file: "journal/src/data_dir/logs.rs",
-        find: "Found::Log(salt) if !salts.is_empty() && !salts.contains(&salt) =>",
-        replace: "Found::Log(salt) if salts.is_empty() && !salts.contains(&salt) && log.is_empty() =>",
-        check: unit("catchment-journal", "tests::owner"),
-        quick: false,
-    },
-    Safeguard {
-        name: "owner of a data folder",
-        without: "readings that wait in a folder are delivered as those of any identity it is started with",
-        file: "journal/src/data_dir.rs",
-        find: "(Some(owner), Some(found)) if owner != found =>",
-        replace: "(Some(owner), Some(found)) if owner != found && owner.is_empty() =>",
-        check: unit("catchment-journal", "tests::owner"),
         quick: false,
     },
     Safeguard {
