@@ -6,7 +6,7 @@
 pub(crate) mod shapes;
 pub mod spelled;
 
-use catchment_partial::Timestamp;
+use catchment_partial::{Timestamp, Width};
 use catchment_proto::{Labels, MetricName};
 use hashbrown::HashMap;
 
@@ -77,10 +77,45 @@ pub struct Intake {
     pub refusals: Vec<Refusal>,
     /// What is answered once all of it is durable (MQTT; the other protocols acknowledge by number).
     pub replies: Vec<Reply>,
+    /// How far its readings lie apart.
+    spread: Spread,
+}
+
+/// How many windows readings fall into, about: a window costs many times what a further reading of it does.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spread {
+    /// Width of a window, nanoseconds; 0: not known.
+    width: u64,
+    /// Readings that were looked at, or stand between such.
+    seen: usize,
+    /// Earliest and latest time of those that were looked at.
+    times: Option<(Timestamp, Timestamp)>,
+}
+
+impl Spread {
+    /// Looks at some of the readings that have come since the last time: of each message a few.
+    fn look(&mut self, readings: &[Reading]) {
+        let new = readings.get(self.seen..).unwrap_or_default();
+        self.seen = readings.len();
+        for reading in [new.first(), new.get(new.len() / 2), new.last()].into_iter().flatten() {
+            let (earliest, latest) = self.times.unwrap_or((reading.time, reading.time));
+            self.times = Some((earliest.min(reading.time), latest.max(reading.time)));
+        }
+    }
+
+    /// Windows from the earliest to the latest time.
+    fn windows(&self) -> usize {
+        let Some((earliest, latest)) = self.times else { return 0 };
+        let span = latest.saturating_nanos_since(earliest);
+        let windows = u64::try_from(span).unwrap_or(0).checked_div(self.width).unwrap_or(0);
+        usize::try_from(windows).unwrap_or(usize::MAX)
+    }
 }
 
 /// Readings or messages of an intake beyond which it is handed on before more is decoded.
 const LARGE: usize = 16_384;
+/// What a window costs that is opened, in readings of one that is open.
+const WINDOW_COST: usize = 15;
 /// Room that is kept for the next intake.
 const REUSED_MAX: usize = 2 * LARGE;
 
@@ -97,6 +132,12 @@ impl Intake {
         clear(&mut self.readings);
         clear(&mut self.refusals);
         clear(&mut self.replies);
+        self.spread = Spread::default();
+    }
+
+    /// Windows have this width: an intake with readings of many is large sooner.
+    pub fn measure_by(&mut self, width: Option<Width>) {
+        self.spread.width = width.map_or(0, |width| width.as_nanos().unsigned_abs());
     }
 
     /// Ends a message: the readings pushed since the last one are its.
@@ -126,9 +167,13 @@ impl Intake {
         }
     }
 
-    /// Whether it is to be handed on before more is decoded.
-    pub fn is_large(&self) -> bool {
-        self.readings.len() >= LARGE || self.heads.len() >= LARGE || self.replies.len() >= LARGE
+    /// Whether it is to be handed on before more is decoded: what a worker does at once is bounded, whatever it is. Looked at
+    /// after each message.
+    pub fn is_large(&mut self) -> bool {
+        self.spread.look(&self.readings);
+        let windows = self.spread.windows().min(self.readings.len());
+        let cost = self.readings.len().saturating_add(windows.saturating_mul(WINDOW_COST));
+        cost >= LARGE || self.heads.len() >= LARGE || self.replies.len() >= LARGE
     }
 
     /// Whether there is nothing to hand on.
@@ -340,5 +385,32 @@ mod tests {
         // The bound: the table starts anew, indexes go on.
         assert_eq!(names.index("c", &Labels::none(), &mut fresh), Ok(2));
         assert_eq!(names.index("a", &Labels::none(), &mut fresh), Ok(3));
+    }
+
+    #[test]
+    fn an_intake_of_many_windows_is_large_sooner_and_one_of_few_is_not() {
+        let messages = |step_ms: i64, width: Option<Width>| {
+            let mut intake = Intake::default();
+            intake.measure_by(width);
+            let mut count = 0;
+            while !intake.is_large() {
+                let times = (0..10).map(|n| Timestamp::from_millis((10 * count + n) * step_ms).unwrap());
+                intake.readings.extend(times.map(|time| Reading { series: 0, time, value: 1.0 }));
+                count += 1;
+            }
+            10 * count as usize
+        };
+        let width = Width::from_millis(1_000).ok();
+        assert_eq!(messages(-1_000, width), LARGE.div_ceil(1 + WINDOW_COST).next_multiple_of(10));
+        assert_eq!(messages(0, width), LARGE.next_multiple_of(10));
+        assert_eq!(messages(1_000, None), LARGE.next_multiple_of(10), "the width is not known");
+        assert!((LARGE / 2..LARGE).contains(&messages(100, width)), "ten readings a window");
+        let mut emptied = Intake::default();
+        emptied.readings.push(Reading { series: 0, time: Timestamp::MIN, value: 0.0 });
+        emptied.readings.push(Reading { series: 0, time: Timestamp::MAX, value: 0.0 });
+        emptied.measure_by(width);
+        assert!(!emptied.is_large(), "no more windows than readings");
+        emptied.reuse();
+        assert!(emptied.spread.times.is_none());
     }
 }

@@ -118,6 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut start = 0;
         loop {
             let mut intake = SPARE.take();
+            intake.measure_by(self.context.shard.borrow().state().width());
             let rules = self.context.rules();
             let rest = inbox.unread().get(start..).unwrap_or_default();
             let (consumed, stop) = self.decoder.borrow_mut().decode(rest, closing, &rules, &mut intake);
