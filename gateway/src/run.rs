@@ -23,7 +23,6 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use crate::{
     budget::{Budget, BudgetFile},
     clock::{Clock, SystemClock},
-    conditions::watch_room,
     config::Config,
     folder::{
         Folder,
@@ -299,12 +298,7 @@ impl Gateway {
             async move { listener::route(accepted, &id, &arrivals, &metrics).await }
         });
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
-        let watching = async {
-            tokio::join!(
-                observe(&workers, &metrics, &places, &*clock),
-                watch_room(&logs, &metrics.conditions)
-            );
-        };
+        let watching = observe(&workers, &logs, &metrics, &places, &*clock);
         let mut result = serve(shutdown, &supervisor, &logs, watching).await;
         if let Err(error) = result {
             let error = folder.explain(error).await;

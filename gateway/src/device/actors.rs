@@ -15,7 +15,7 @@ use crate::session;
 /// How long an actor without a session stays: devices that report every few minutes keep theirs.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
 
-/// Actors by device. Bounded by the devices that were connected within [`IDLE`].
+/// Actors by device. Bounded by the devices that were connected within ten minutes.
 #[derive(Default)]
 pub struct Actors(RefCell<HashMap<Name, Addr<DeviceActor>>>);
 
@@ -34,16 +34,6 @@ impl Actors {
         let actor = DeviceActor::new(name.clone(), sessions_max, Rc::clone(context), Rc::clone(self)).start();
         actors.insert(name.clone(), actor.clone());
         actor
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.borrow().len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
     }
 }
 

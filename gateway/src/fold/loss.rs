@@ -158,10 +158,13 @@ impl State {
                 }
                 changed
             }
-            Entry::Census(census) => census
-                .device
-                .iter()
-                .fold(false, |before, device| self.introduce_device(*device, copies) || before),
+            Entry::Census(census) => {
+                let mut changed = false;
+                for device in &census.device {
+                    changed |= self.introduce_device(*device, copies);
+                }
+                changed
+            }
             Entry::Client(client) => self.introduce_device(client.device, copies),
             Entry::Configure(_) | Entry::Close(_) | Entry::Numbers(_) | Entry::Forget(_) => false,
         }

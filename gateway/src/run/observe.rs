@@ -7,8 +7,9 @@ use tokio::time::sleep;
 use crate::{
     budget::Budget,
     clock::Clock,
-    conditions::UplinkWatch,
+    conditions::{UplinkWatch, watch_room},
     metrics::Metrics,
+    shard::ShardLog,
     steady::{HOLD, Steady},
     worker::Worker,
 };
@@ -16,8 +17,18 @@ use crate::{
 /// How often the gauges are brought up to date.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 
-/// Brings the gauges up to date, for ever.
-pub(super) async fn observe(workers: &[Worker], metrics: &Metrics, budget: &Budget, clock: &dyn Clock) {
+/// Brings gauges and conditions up to date, for ever.
+pub(super) async fn observe(
+    workers: &[Worker],
+    logs: &[ShardLog],
+    metrics: &Metrics,
+    budget: &Budget,
+    clock: &dyn Clock,
+) {
+    tokio::join!(show(workers, metrics, budget, clock), watch_room(logs, &metrics.conditions));
+}
+
+async fn show(workers: &[Worker], metrics: &Metrics, budget: &Budget, clock: &dyn Clock) {
     let (mut steady, mut uplink) = (Steady::default(), UplinkWatch::default());
     loop {
         uplink.look(metrics.uplink_connected.get() == 1, clock.mono(), &metrics.conditions);

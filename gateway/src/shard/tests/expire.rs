@@ -127,6 +127,26 @@ fn a_device_with_a_session_is_not_forgotten() {
     assert_eq!(index(&shard, "a"), None);
 }
 
+/// Ticks that only close windows look at no device: time must not go on without them.
+#[test]
+fn what_was_connected_until_a_kill_is_not_forgotten() {
+    let (world, folder) = (world(HOUR), tempfile::tempdir().unwrap());
+    let (mut shard, _) = world.open(folder.path());
+    world.take(&mut shard, "a", 7, 100, 1.0);
+    settle(&mut shard);
+    let held = shard.hold(&Name::new("a").unwrap());
+    for _ in 0..200 {
+        world.clock.advance(Duration::from_secs(60));
+        // The watermark moves, and more may be due.
+        assert_eq!(shard.tick(), Ok(true));
+        sync(&shard);
+    }
+    drop((held, shard));
+    let (mut shard, _) = world.open(folder.path());
+    pass(&world, &mut shard, Duration::from_secs(120));
+    assert_eq!((index(&shard, "a"), shard.state().highest(0, "e")), (Some(0), 7));
+}
+
 #[test]
 fn a_forgotten_series_keeps_its_place_at_the_aggregator() {
     let (world, folder) = (world(HOUR), tempfile::tempdir().unwrap());
