@@ -106,6 +106,10 @@ impl DeviceActor {
 
 impl Actor for DeviceActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, actor: &mut Self::Context) {
+        self.end_when_idle(actor);
+    }
 }
 
 impl Handler<Connect> for DeviceActor {

@@ -56,3 +56,91 @@ impl DeviceActor {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{num::NonZeroU16, path::Path, sync::Arc};
+
+    use actix_rt::System;
+    use catchment_settings::supervise::Supervisor;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        clock::SystemClock,
+        config::{Config, Settings},
+        decode::Limits,
+        metrics::Metrics,
+        mqtt::connection::Rules,
+        session::{
+            Context,
+            protocol::Protocols,
+            syncs::Syncs,
+            vitals::{Bounds, Sitting},
+        },
+        shard::{self, Setup, Shard, ShardCell},
+    };
+
+    fn config() -> Config {
+        let settings = Settings {
+            identity: Some("unused".into()),
+            listen: Some(([127, 0, 0, 1], 0).into()),
+            aggregator: Some(vec!["https://centre:1".into()]),
+            data: Some("unused".into()),
+            ..Settings::default()
+        };
+        settings.check().unwrap()
+    }
+
+    fn context(folder: &Path) -> Rc<Context> {
+        let (config, metrics) = (config(), Metrics::new());
+        let clock = Arc::new(SystemClock::new());
+        let setup = Setup {
+            folder,
+            index: 0,
+            home: shard::Home::default(),
+            window: config.window,
+            limits: shard::Limits::of(&config, 1),
+            clock: Arc::clone(&clock) as _,
+            metrics: Arc::clone(&metrics),
+            budget: Arc::default(),
+        };
+        let shard = Shard::open(&setup).unwrap().0;
+        let mqtt = Rules { topics: Arc::clone(&config.topics), receive_max: NonZeroU16::MIN };
+        let protocols =
+            Protocols { precision: config.line_protocol_precision, json: Arc::clone(&config.json), mqtt };
+        Rc::new(Context {
+            limits: Limits::default(),
+            series_max: config.series_max,
+            protocols,
+            past_max: config.past_max,
+            future_max: config.future_max,
+            clock,
+            shard: Rc::new(ShardCell::new(shard)),
+            syncs: Syncs::default(),
+            supervisor: Arc::new(Supervisor::default()),
+            sitting: Sitting::new(Bounds::of(&config, 1)),
+            metrics,
+            ending: CancellationToken::new(),
+        })
+    }
+
+    #[test]
+    fn an_actor_without_a_session_ends_and_leaves_nothing() {
+        let runtime = || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_all().start_paused(true).build().unwrap()
+        };
+        System::with_tokio_rt(runtime).block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let (context, actors) = (context(folder.path()), Rc::<Actors>::default());
+            let name = Name::new("press").unwrap();
+            let first = actors.get(&name, 4, &context);
+            tokio::time::sleep(IDLE / 2).await;
+            assert!(first.connected() && actors.get(&name, 4, &context) == first);
+            tokio::time::sleep(IDLE).await;
+            assert!(!first.connected() && actors.0.borrow().is_empty());
+            assert!(actors.get(&name, 4, &context).connected());
+        });
+    }
+}

@@ -4,7 +4,7 @@
 //! number unused, so an entry of the journal never means another device or series than the one it was made for, whichever
 //! entries damage took ([`super::forget`]).
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use catchment_partial::{Partial, Window};
 use catchment_proto::{Labels, MetricName, Name};
@@ -160,6 +160,7 @@ impl Device {
 
     /// Forgets those of these series that have no open window, and gives them.
     pub(super) fn forget_series(&mut self, numbers: &[u32]) -> Vec<Series> {
+        let numbers: BTreeSet<u32> = numbers.iter().copied().collect();
         let gone = self.series.extract(|series| series.open.is_empty() && numbers.contains(&series.number));
         for series in &gone {
             let Some(metrics) = self.index.get_mut(&series.labels) else { continue };

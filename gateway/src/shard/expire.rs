@@ -14,13 +14,14 @@
 //! - A series that is forgotten keeps its place in the aggregator's budget; if it comes back, it needs no other.
 
 use std::{
+    collections::BTreeMap,
+    ops::Bound,
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use catchment_journal::Disk;
 use catchment_proto::Name;
-use hashbrown::HashMap;
 
 use super::{Limits, Shard, Wait};
 use crate::fold::{DeviceEntry, Entry, ForgetEntry, Search};
@@ -49,13 +50,13 @@ pub(super) struct Expiry {
     /// The device to look at next; `None`: all were looked at since the last step.
     next: Option<u32>,
     /// Those in use, and some that were.
-    held: HashMap<u32, Weak<()>>,
+    held: BTreeMap<u32, Weak<()>>,
 }
 
 impl Expiry {
     /// A life begins at this time by the clock that does not jump, and after so many seconds.
     pub(super) fn new(began: Duration, before: u32) -> Self {
-        Self { began, before, next: Some(0), held: HashMap::new() }
+        Self { began, before, next: Some(0), held: BTreeMap::new() }
     }
 
     /// Seconds that the gateway has run.
@@ -67,6 +68,14 @@ impl Expiry {
     /// Time goes on from here.
     fn begin(&mut self, now: Duration, running: u32) {
         (self.began, self.before) = (now, running);
+    }
+
+    /// Lets go of devices that are in use no more, from one on up to another.
+    fn let_go(&mut self, from: u32, end: Option<u32>) {
+        let range = (Bound::Included(from), end.map_or(Bound::Unbounded, Bound::Excluded));
+        let gone = self.held.range(range).filter(|(_, held)| held.strong_count() == 0);
+        let gone: Vec<u32> = gone.map(|(device, _)| *device).collect();
+        gone.iter().for_each(|device| _ = self.held.remove(device));
     }
 
     fn is_held(&self, device: u32) -> bool {
@@ -149,10 +158,8 @@ impl<D: Disk> Shard<D> {
         if !entry.is_empty() {
             self.forget(entry)?;
         }
+        self.expiry.let_go(from, next);
         self.expiry.next = next;
-        if next.is_none() {
-            self.expiry.held.retain(|_, held| held.strong_count() > 0);
-        }
         Ok(())
     }
 
