@@ -6,7 +6,7 @@ use std::time::Duration;
 use catchment_tests::{
     connection::Protocol,
     device::{Device, Sample},
-    eventually::within,
+    eventually::{eventually, within},
     model::Question,
     this_second,
     world::World,
@@ -85,4 +85,37 @@ async fn a_device_that_comes_back_after_its_expiry_counts_once_also_with_kills_i
     assert_eq!(known(&world, "away", "boot-1").await, 0);
     let all = Question::new("temperature", from, from + 10_000);
     world.agrees(&[all.clone().step(1000).by(&["device"]), all]).await;
+}
+
+#[tokio::test]
+async fn a_new_device_beyond_the_bound_is_refused_in_words_and_known_ones_are_served() {
+    let world = World::builder()
+        .gateway("berlin", "gw")
+        .settings(|settings| {
+            settings.devices_max = Some(1);
+            settings.http = Some(([127, 0, 0, 1], 0).into());
+        })
+        .start()
+        .await;
+    let line = json!({"ts": this_second(), "values": {"temperature": 1.0}}).to_string();
+    let mut first = world.connect("press-1", Protocol::Json).await;
+    let mut second = world.connect("press-2", Protocol::Json).await;
+    for ack in 1..=2 {
+        first.line(&line).await.unwrap();
+        assert_eq!(within("an ack", first.answer()).await.unwrap(), Some(json!({"ack": ack})));
+        if ack == 1 {
+            second.line(&line).await.unwrap();
+            let refusal = within("a refusal", second.answer()).await.unwrap().expect("words");
+            assert_eq!(refusal["error"]["code"], "too_many_devices", "{refusal}");
+            assert_eq!(within("the end", second.answer()).await.unwrap(), None);
+        }
+    }
+    let server = &world.gateways[0].server;
+    eventually("the condition", async || {
+        let metrics = server.metrics().await;
+        let held = metrics.contains("catchment_gateway_condition{name=\"devices_full\"} 1\n");
+        if held { Ok(()) } else { Err(metrics) }
+    })
+    .await;
+    assert_eq!(server.http("/readyz").await.0, 200);
 }

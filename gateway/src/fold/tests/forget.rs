@@ -46,8 +46,12 @@ fn what_was_not_used_for_long_is_found() {
     assert_eq!(found(&early, 100, 9), (vec![3], [vec![(0, 1)], all_series].concat(), vec!["old".into()]));
     assert_eq!(found(&early, 100, 2), (vec![3], vec![(0, 1), (1, 0)], vec![]), "what is held stays");
     assert_eq!(found(&early, 0, 9), (vec![], vec![], vec![]));
-    let again = State::decode(&early.encode()).unwrap();
+    let mut again = State::decode(&early.encode()).unwrap();
     assert_eq!(found(&again, 100, 9), found(&early, 100, 9));
+    let (client_device, client) = (vec![2], vec!["old".to_owned()]);
+    let entry = ForgetEntry { client_device, client, ..ForgetEntry::default() };
+    again.apply(at + 6, &Entry::Forget(entry)).unwrap();
+    assert!(again.client(2, "old").is_none() && again.client(2, "new").is_some());
 }
 
 #[test]
