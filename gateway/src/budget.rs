@@ -1,4 +1,5 @@
-//! How many series this gateway's data folder may hold: what its aggregator has told last, shared by the workers.
+//! How many series this gateway's data folder may hold, as its aggregator has told last, and how many devices, as its
+//! configuration says; shared by the workers.
 //!
 //! A new series beyond the budget is refused before its reading is acknowledged; a known one never is. Before the first contact
 //! in the folder's life no budget is known, and the devices' own bounds alone hold. The newest budget is kept in the folder, so
@@ -28,13 +29,17 @@ const UNKNOWN: u64 = u64::MAX;
 pub struct Budget {
     series_max: AtomicU64,
     series: AtomicU64,
+    devices_max: AtomicU64,
+    devices: AtomicU64,
     changed: Notify,
 }
 
 impl Default for Budget {
     /// No budget is known, and nothing used.
     fn default() -> Self {
-        Self { series_max: AtomicU64::new(UNKNOWN), series: AtomicU64::new(0), changed: Notify::new() }
+        let [series_max, devices_max] = [UNKNOWN; 2].map(AtomicU64::new);
+        let [series, devices] = [0; 2].map(AtomicU64::new);
+        Self { series_max, series, devices_max, devices, changed: Notify::new() }
     }
 }
 
@@ -51,9 +56,15 @@ impl Budget {
         }
     }
 
-    /// Series that a shard holds already: they have their places, whatever the budget.
-    pub fn hold(&self, series: u64) {
+    /// Places of series that are taken: of those that are known, and of those that were forgotten here.
+    pub fn series(&self) -> u64 {
+        self.series.load(Ordering::Relaxed)
+    }
+
+    /// Series and devices that a shard holds already: they have their places, whatever the bounds.
+    pub fn hold(&self, series: u64, devices: u64) {
         self.series.fetch_add(series, Ordering::Relaxed);
+        self.devices.fetch_add(devices, Ordering::Relaxed);
     }
 
     /// Takes a place for a new series.
@@ -61,15 +72,49 @@ impl Budget {
     /// # Errors
     /// The budget that is used up.
     pub fn take_place(&self) -> Result<(), u64> {
-        let max = self.series_max.load(Ordering::Relaxed);
-        let more = |series| (series < max).then_some(series + 1);
-        self.series.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).map(drop).map_err(|_| max)
+        take(&self.series, &self.series_max)
     }
 
     /// Gives a place back: the series was not made.
     pub fn give_back(&self) {
         self.series.fetch_sub(1, Ordering::Relaxed);
     }
+
+    /// The most devices that may be known.
+    pub fn bound_devices(&self, devices_max: u64) {
+        self.devices_max.store(devices_max, Ordering::Relaxed);
+    }
+
+    /// The bound of devices, while all places are taken.
+    pub fn devices_full(&self) -> Option<u64> {
+        let max = self.devices_max.load(Ordering::Relaxed);
+        Some(max).filter(|max| self.devices.load(Ordering::Relaxed) >= *max)
+    }
+
+    /// Takes a place for a new device.
+    ///
+    /// # Errors
+    /// The bound that is reached.
+    pub fn take_device(&self) -> Result<(), u64> {
+        take(&self.devices, &self.devices_max)
+    }
+
+    /// Gives a place back: the device was not made.
+    pub fn give_device_back(&self) {
+        self.give_devices_back(1);
+    }
+
+    /// So many devices were forgotten.
+    pub fn give_devices_back(&self, devices: u64) {
+        self.devices.fetch_sub(devices, Ordering::Relaxed);
+    }
+}
+
+/// Takes one more, up to a bound, or answers the bound.
+fn take(count: &AtomicU64, max: &AtomicU64) -> Result<(), u64> {
+    let max = max.load(Ordering::Relaxed);
+    let more = |count| (count < max).then_some(count + 1);
+    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).map(drop).map_err(|_| max)
 }
 
 /// The budget on disk.
@@ -128,7 +173,7 @@ mod tests {
     fn places_end_at_the_budget_and_come_back() {
         let budget = Budget::default();
         assert_eq!(budget.series_max(), None);
-        budget.hold(3);
+        budget.hold(3, 0);
         assert_eq!(budget.take_place(), Ok(()), "no budget is known");
         budget.set(5);
         assert_eq!(budget.take_place(), Ok(()));

@@ -11,6 +11,8 @@ use crate::shard::ShardLog;
 
 /// All places for connections are taken.
 pub(crate) const CONNECTIONS_FULL: &str = "connections_full";
+/// The gateway knows as many devices as it may.
+pub(crate) const DEVICES_FULL: &str = "devices_full";
 /// The file system of the data folder has no room.
 const DISK_FULL: &str = "disk_full";
 /// A shard's journal has reached its bound.
@@ -22,8 +24,10 @@ const UPLINK_DOWN: &str = "uplink_down";
 
 /// Everything that a gateway may report. Without an uplink a gateway is ready: it takes readings, durably, until the
 /// outbox is full, which is a condition of its own; a probe that failed would send devices away without need.
-pub(crate) const KNOWN: [Known; 7] = [
+pub(crate) const KNOWN: [Known; 8] = [
     Known { name: CONNECTIONS_FULL, severity: Severity::Unready },
+    // Devices that are known are served.
+    Known { name: DEVICES_FULL, severity: Severity::Notice },
     Known { name: DISK_FULL, severity: Severity::Unready },
     Known { name: "folder_gone", severity: Severity::Unready },
     Known { name: JOURNAL_FULL, severity: Severity::Unready },

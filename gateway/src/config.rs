@@ -2,7 +2,7 @@
 //!
 //! Every bound of the gateway has its key here, with its default and the reason for it.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use catchment_certs::{AcceptConfig, parse_https};
 use catchment_partial::{Width, WidthError};
@@ -15,8 +15,10 @@ use crate::{
         json::{JsonSettings, Options},
         line_protocol::Precision,
     },
-    mqtt::topics::{TopicSetting, Topics},
+    mqtt::topics::Topics,
 };
+
+pub use self::protocols::{LineProtocolSettings, MqttSettings};
 
 /// Settings as given. Every flag has its key in the file and its variable `CATCHMENT_GATEWAY_…`.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -94,6 +96,12 @@ pub struct Settings {
     /// Most series of one device; readings of further ones are refused [default: 1000]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_SERIES_MAX")]
     pub series_max: Option<usize>,
+    /// Most devices known; beyond, new ones are refused [default: 100000]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_DEVICES_MAX")]
+    pub devices_max: Option<usize>,
+    /// Devices, series and MQTT sessions unused for so long are forgotten [default: 400d]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_DEVICE_EXPIRY")]
+    pub device_expiry: Option<HumanDuration>,
     /// Oldest event time taken, as an age [default: 3650d]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_PAST_MAX")]
     pub past_max: Option<HumanDuration>,
@@ -144,38 +152,6 @@ pub struct Settings {
     pub line_protocol: Option<LineProtocolSettings>,
 }
 
-/// The table `[mqtt]`.
-#[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MqttSettings {
-    /// Most publishes of QoS 1 and 2 of an MQTT connection without an acknowledgement [default: 1024]
-    #[arg(
-        id = "mqtt_receive_max",
-        long = "mqtt-receive-max",
-        value_name = "N",
-        env = "CATCHMENT_GATEWAY_MQTT_RECEIVE_MAX"
-    )]
-    pub receive_max: Option<u16>,
-    /// What other topics than the built-in ones carry, by pattern. Only in the file.
-    #[arg(skip)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub topics: Option<BTreeMap<String, TopicSetting>>,
-}
-
-/// The table `[line_protocol]`.
-#[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LineProtocolSettings {
-    /// Unit of the times of InfluxDB line protocol: ns, us, ms or s [default: ns]
-    #[arg(
-        id = "line_protocol_precision",
-        long = "line-protocol-precision",
-        value_name = "UNIT",
-        env = "CATCHMENT_GATEWAY_LINE_PROTOCOL_PRECISION"
-    )]
-    pub precision: Option<Precision>,
-}
-
 /// Settings that were checked, with defaults in place. See [`Settings`] for the meaning of each.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
@@ -199,6 +175,8 @@ pub struct Config {
     pub message_bytes_max: usize,
     pub readings_max: usize,
     pub series_max: usize,
+    pub devices_max: usize,
+    pub device_expiry: Duration,
     pub past_max: Duration,
     pub future_max: Duration,
     pub open_windows_max: usize,
@@ -287,6 +265,15 @@ fn window(given: Option<HumanDuration>) -> Result<Width, ConfigError> {
     Width::from_millis(millis).map_err(|e: WidthError| value("window", e))
 }
 
+fn grace(given: Option<HumanDuration>) -> Result<Duration, ConfigError> {
+    time("grace", given, HumanDuration::secs(2), 0, DAY)
+}
+
+fn future_max(given: Option<HumanDuration>) -> Result<Duration, ConfigError> {
+    // A clock that nobody set right is off by less; a wrong year is caught.
+    time("future_max", given, HumanDuration::secs(600), 1_000, HumanDuration::secs(365 * 86_400))
+}
+
 fn aggregators(given: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
     let urls = given.filter(|urls| !urls.is_empty()).ok_or(ConfigError::Missing("aggregator"))?;
     for url in &urls {
@@ -316,6 +303,7 @@ impl Settings {
     /// The first setting that is missing or out of range.
     pub fn check(self) -> Result<Config, ConfigError> {
         let (accept, http_bounds, patience) = (self.accept()?, self.http_bounds()?, self.patience()?);
+        let (devices_max, device_expiry) = self.devices()?;
         let aggregators = aggregators(self.aggregator)?;
         let seconds = HumanDuration::secs;
         // By then the kernel has given up a peer that is gone: what is silent for longer has little to say.
@@ -338,7 +326,7 @@ impl Settings {
             aggregators,
             data: self.data.ok_or(ConfigError::Missing("data"))?,
             window: window(self.window)?,
-            grace: time("grace", self.grace, seconds(2), 0, DAY)?,
+            grace: grace(self.grace)?,
             live,
             http: self.http,
             shards: self.shards.map(|n| within("shards", n, 1, SHARDS_MAX)).transpose()?,
@@ -351,10 +339,11 @@ impl Settings {
             message_bytes_max: within("message_bytes_max", message_bytes_max, 1 << 10, 16 << 20)? as usize,
             readings_max: within("readings_max", self.readings_max.unwrap_or(10_000), 1, 20_000)?,
             series_max: within("series_max", self.series_max.unwrap_or(1_000), 1, 1_000_000)?,
+            devices_max,
+            device_expiry,
             // Ten years: a device may return with a long history; a clock at 1970 is caught.
             past_max: time("past_max", self.past_max, days(3_650), 1_000, days(36_500))?,
-            // A clock that nobody set right is off by less; a wrong year is caught.
-            future_max: time("future_max", self.future_max, seconds(600), 1_000, days(365))?,
+            future_max: future_max(self.future_max)?,
             open_windows_max: within(
                 "open_windows_max",
                 self.open_windows_max.unwrap_or(1_000_000),
@@ -384,5 +373,7 @@ impl Settings {
 }
 
 mod connections;
+mod devices;
+mod protocols;
 #[cfg(test)]
 mod tests;

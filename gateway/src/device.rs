@@ -5,17 +5,21 @@
 //! session's series indexes into the device's own, and hands the rest to the shard. Actor, sessions and shard live on
 //! one thread. What is decided is in `desk`, the arithmetic in [`crate::fold`].
 
+mod actors;
 mod client;
 mod desk;
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
-use actix::{Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, WrapFuture as _};
+use actix::{
+    Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, SpawnHandle, WrapFuture as _,
+};
 use catchment_certs::Accepted;
 use catchment_proto::Name;
 use catchment_settings::supervise::catch;
 use tokio::sync::watch;
 
+pub use self::actors::Actors;
 pub use self::desk::{Admission, Answer, Desk, Opened, Welcome, Who};
 use crate::session::{self, End, vitals::Vitals};
 
@@ -58,14 +62,18 @@ pub struct DeviceActor {
     name: Name,
     desk: Rc<RefCell<Desk>>,
     context: Rc<session::Context>,
+    /// Where it stands, to take itself out.
+    actors: Rc<Actors>,
+    /// It has no session, and ends by this.
+    ending: Option<SpawnHandle>,
 }
 
 impl DeviceActor {
     /// The actor of a device that is not connected yet.
-    pub fn new(name: Name, sessions_max: usize, context: Rc<session::Context>) -> Self {
+    fn new(name: Name, sessions_max: usize, context: Rc<session::Context>, actors: Rc<Actors>) -> Self {
         let metrics = Arc::clone(&context.metrics);
         let desk = Desk::new(name.clone(), sessions_max, context.series_max, metrics);
-        Self { name, desk: Rc::new(RefCell::new(desk)), context }
+        Self { name, desk: Rc::new(RefCell::new(desk)), context, actors, ending: None }
     }
 
     /// A session has ended: what an operator is to know of it.
@@ -87,6 +95,10 @@ impl DeviceActor {
                 "a device has as many connections as it may, and all are alive: the newest was refused; give each \
                  program an identity of its own, or raise sessions_max"
             ),
+            (End::DevicesFull, _) => tracing::warn!(
+                %device, %addr,
+                "a new device was refused: the gateway knows as many as it may; raise devices_max, or lower device_expiry"
+            ),
             _ => {}
         }
     }
@@ -94,6 +106,10 @@ impl DeviceActor {
 
 impl Actor for DeviceActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, actor: &mut Self::Context) {
+        self.end_when_idle(actor);
+    }
 }
 
 impl Handler<Connect> for DeviceActor {
@@ -104,7 +120,12 @@ impl Handler<Connect> for DeviceActor {
         let alpn = session::agreed(&accepted);
         let Accepted { stream, addr, place, .. } = accepted;
         let end = self.context.ending.child_token();
-        self.desk.borrow_mut().attach(session, end.clone());
+        {
+            let mut desk = self.desk.borrow_mut();
+            desk.attach(session, end.clone());
+            desk.hold(&mut self.context.shard.borrow_mut());
+        }
+        self.end_when_idle(actor);
         let vitals = Vitals::new(end, Some(place));
         self.context.sitting.enter(session, &vitals);
         let (desk, context) = (Rc::clone(&self.desk), Rc::clone(&self.context));
@@ -112,7 +133,7 @@ impl Handler<Connect> for DeviceActor {
         let stream = Box::new(stream);
         // A panic costs this connection. If it met the shard half changed, it has poisoned that too: see `ShardCell`.
         let serving = catch(session::run(stream, alpn, session, Rc::clone(&vitals), desk, context));
-        let ended = serving.into_actor(self).map(move |ended, this, _| {
+        let ended = serving.into_actor(self).map(move |ended, this, actor| {
             this.desk.borrow_mut().detach(session);
             this.context.sitting.leave(session);
             match ended {
@@ -127,6 +148,7 @@ impl Handler<Connect> for DeviceActor {
                 }
             }
             drop(counted);
+            this.end_when_idle(actor);
         });
         actor.spawn(ended);
     }

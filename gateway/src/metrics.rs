@@ -21,6 +21,10 @@ use prometheus_client::{
 
 use crate::{conditions, config::Config, intake::Reason, lineage::Cause, session::End};
 
+mod forgotten;
+
+use forgotten::Forgotten;
+
 /// One label named `reason`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReasonLabel {
@@ -77,6 +81,7 @@ pub struct Metrics {
     epochs_begun: Family<ReasonLabel, Counter>,
     pub unfinished_bytes: Gauge,
     places: Places,
+    forgotten: Forgotten,
     refused: Family<ReasonLabel, Counter>,
 }
 
@@ -235,6 +240,7 @@ impl Metrics {
             ),
             unfinished_bytes: add(r, "unfinished_bytes", "Bytes of messages whose end has not come"),
             places: Places::new(r),
+            forgotten: Forgotten::new(r),
             epochs_begun: epochs_begun(r),
             refused: refused(r),
             registry,
@@ -253,6 +259,7 @@ impl Metrics {
         self.places.unfinished_bytes_max.set(bounded(config.unfinished_bytes_max));
         self.places.connections_max.set(bounded(config.accept.connections_max));
         self.places.handshakes_max.set(bounded(config.accept.handshakes_max));
+        self.forgotten.show_bound(config.devices_max);
     }
 
     /// Counts a session's end.

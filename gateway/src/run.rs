@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use actix_rt::{System, SystemRunner};
@@ -18,12 +18,11 @@ use catchment_settings::{
     http::{Endpoints, HttpServer},
     supervise::Supervisor,
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::sleep};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     budget::{Budget, BudgetFile},
     clock::{Clock, SystemClock},
-    conditions::{UplinkWatch, watch_room},
     config::Config,
     folder::{
         Folder,
@@ -34,21 +33,20 @@ use crate::{
     metrics::Metrics,
     session::protocol::{ALPN_FRAMES, ALPN_MQTT},
     shard::{Home, Limits, Recovered, Setup, Shard, ShardLog},
-    steady::{HOLD, Steady},
     uplink::{self, UplinkConfig},
     worker::{ShardLink, Worker},
 };
 
 mod end;
 mod failure;
+mod observe;
 mod serve;
 
 use end::end;
 pub use failure::{RunError, StartError};
+use observe::observe;
 use serve::{serve, watch_over};
 
-/// How often the gauges are brought up to date.
-const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// Kind of the data folder.
 pub(crate) const KIND: &str = "gateway";
 /// Shards of a new data folder at most, unless more are asked for: each costs threads and files.
@@ -126,6 +124,7 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     let (id, tls, client) = identity(&config)?;
     let metrics = Metrics::new();
     metrics.show_bounds(&config);
+    config.warn_of_expiry();
     let wanted = config.shards.unwrap_or_else(default_shards);
     let now_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(0);
     let owner = tls.peer().uri();
@@ -144,6 +143,7 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     homes.iter_mut().for_each(|home| home.open_max = lineage.open_max());
     metrics.damage.inc_by(lineage.lost());
     let budget = BudgetFile::open(&config.data);
+    budget.budget().bound_devices(config.devices_max as u64);
     metrics
         .series_max
         .set(budget.budget().series_max().map_or(0, |max| i64::try_from(max).unwrap_or(i64::MAX)));
@@ -282,6 +282,7 @@ impl Gateway {
         };
         let uplink = uplink::run(uplink, links, Arc::clone(&metrics));
         let uplink = tokio::spawn(supervisor.task("uplink", |_| (), uplink));
+        let places = Arc::clone(budget.budget());
         let keeping = tokio::spawn(supervisor.task("series budget", |_| (), budget.keep()));
         let http = http.map(|http| {
             // To the end: it says why the gateway ends.
@@ -298,9 +299,7 @@ impl Gateway {
             async move { listener::route(accepted, &id, &arrivals, &metrics).await }
         });
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
-        let watching = async {
-            tokio::join!(observe(&workers, &metrics, &*clock), watch_room(&logs, &metrics.conditions));
-        };
+        let watching = observe(&workers, &logs, &metrics, &places, &*clock);
         let mut result = serve(shutdown, &supervisor, &logs, watching).await;
         if let Err(error) = result {
             let error = folder.explain(error).await;
@@ -340,33 +339,6 @@ fn start_workers(
 /// Completes when the gateway stops.
 async fn ended(mut stopping: watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
-}
-
-/// Brings the gauges up to date, for ever.
-async fn observe(workers: &[Worker], metrics: &Metrics, clock: &dyn Clock) {
-    let (mut steady, mut uplink) = (Steady::default(), UplinkWatch::default());
-    loop {
-        uplink.look(metrics.uplink_connected.get() == 1, clock.mono(), &metrics.conditions);
-        if let Some(step) = steady.look(clock.wall(), clock.mono()).step {
-            metrics.clock_steps.inc();
-            let seconds = step as f64 / 1e9;
-            tracing::warn!(
-                seconds,
-                "the clock was stepped; a step ahead moves the watermark once it has lasted {HOLD:?}"
-            );
-        }
-        metrics.clock_offset.set(steady.held() as f64 / 1e9);
-        let seen: Vec<_> = workers.iter().map(Worker::observation).collect();
-        let bounded = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        metrics.open_windows.set(bounded(seen.iter().map(|o| o.open_windows as u64).sum()));
-        metrics.journal_bytes.set(bounded(seen.iter().map(|o| o.journal_bytes).sum()));
-        metrics.outbox_bytes.set(bounded(seen.iter().map(|o| o.outbox_bytes).sum()));
-        if let Some(watermark) = seen.iter().filter_map(|o| o.watermark_ms).min() {
-            let lag = clock.wall().as_millis().saturating_sub(watermark);
-            metrics.watermark_lag_seconds.set(lag as f64 / 1e3);
-        }
-        sleep(OBSERVE_EVERY).await;
-    }
 }
 
 fn endpoints(

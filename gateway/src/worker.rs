@@ -5,19 +5,18 @@
 //! shard's journal.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     num::NonZeroU16,
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use actix::{Actor, Addr, Arbiter};
+use actix::Arbiter;
 use catchment_certs::Accepted;
 use catchment_journal::{Commit, Position};
 use catchment_proto::Name;
 use catchment_settings::supervise::Supervisor;
-use hashbrown::HashMap;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::{MissedTickBehavior, interval, sleep},
@@ -27,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     decode::Limits,
-    device::{Connect, Counted, DeviceActor, SessionId},
+    device::{Actors, Connect, Counted, SessionId},
     metrics::Metrics,
     mqtt::connection::Rules,
     session::{
@@ -120,7 +119,7 @@ impl Worker {
                 supervisor,
                 context,
                 journal,
-                devices: RefCell::new(HashMap::new()),
+                actors: Rc::default(),
                 sessions_max,
                 session_count: Arc::new(session_count),
                 next_session: Cell::new(1),
@@ -195,7 +194,7 @@ struct Inner {
     supervisor: Arc<Supervisor>,
     context: Rc<Context>,
     journal: ShardLog,
-    devices: RefCell<HashMap<Name, Addr<DeviceActor>>>,
+    actors: Rc<Actors>,
     sessions_max: usize,
     session_count: Arc<watch::Sender<usize>>,
     next_session: Cell<SessionId>,
@@ -221,21 +220,10 @@ impl Inner {
             }
             let session = self.next_session.replace(self.next_session.get() + 1);
             let counted = Counted::new(&self.session_count);
-            let actor = self.actor(accepted.peer.identity.name());
+            let actor = self.actors.get(accepted.peer.identity.name(), self.sessions_max, &self.context);
             // Fails when a panic has ended the actor: the connection closes, and the next one has a new actor.
             let _ = actor.send(Connect { session, accepted, counted }).await;
         }
-    }
-
-    /// The actor of a device, started at its first connection.
-    fn actor(&self, name: &Name) -> Addr<DeviceActor> {
-        let mut devices = self.devices.borrow_mut();
-        if let Some(actor) = devices.get(name).filter(|actor| actor.connected()) {
-            return actor.clone();
-        }
-        let actor = DeviceActor::new(name.clone(), self.sessions_max, Rc::clone(&self.context)).start();
-        devices.insert(name.clone(), actor.clone());
-        actor
     }
 
     /// Tells all sessions when the gateway stops.
@@ -305,7 +293,7 @@ impl Inner {
                 self.move_on();
                 match result {
                     Ok(true) => tokio::task::yield_now().await,
-                    Ok(false) | Err(Wait::Room(_)) => break,
+                    Ok(false) | Err(Wait::Room(_) | Wait::Devices(_)) => break,
                     Err(Wait::Sync) => sleep(Duration::from_millis(1)).await,
                     // The watcher of the journal ends the gateway.
                     Err(Wait::Failed(_)) => std::future::pending().await,

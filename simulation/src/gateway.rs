@@ -119,6 +119,7 @@ impl Gateway {
             Desk::new(name.clone(), SESSIONS_MAX, limits().series_max, Arc::clone(&self.metrics))
         });
         desk.attach(session, CancellationToken::new());
+        desk.hold(&mut self.shard);
         let session_state = Session {
             device,
             names: Names::new(8),
@@ -237,6 +238,11 @@ impl Gateway {
             Err(Wait::Failed(_)) => Err(End::Failed),
             _ => Ok(()),
         }
+    }
+
+    /// Devices that were forgotten.
+    pub fn forgotten(&self) -> u64 {
+        self.metrics.devices_forgotten()
     }
 
     /// The next step of a checkpoint: its state is taken, or it is written if all that it needs is durable.

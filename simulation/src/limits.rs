@@ -12,6 +12,8 @@ pub fn limits() -> Limits {
         open_windows_max: 60,
         device_open_windows_max: 30,
         series_max: 16,
+        // Longer than a schedule takes, but for the step that lets it pass.
+        device_expiry: Duration::from_secs(400),
         checkpoint_bytes: 700,
         journal_bytes_max: 256 << 10,
         outbox_bytes_max: 96 << 10,

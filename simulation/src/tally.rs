@@ -21,6 +21,8 @@ pub struct Tally {
     pub epochs: u64,
     /// Batches that were refused for their series.
     pub refusals: u64,
+    /// Devices that gateways forgot.
+    pub forgotten: u64,
     /// Readings that are sure.
     pub readings: u64,
     /// Checkpoints and rounds of packing.
@@ -38,6 +40,7 @@ impl Tally {
         self.restores += other.restores;
         self.epochs += other.epochs;
         self.refusals += other.refusals;
+        self.forgotten += other.forgotten;
         self.readings += other.readings;
         self.upkeep += other.upkeep;
     }
@@ -52,6 +55,7 @@ impl fmt::Display for Tally {
             full_disks,
             cuts,
             refusals,
+            forgotten,
             readings,
             upkeep,
             restores,
@@ -60,7 +64,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{kills} kills, {power_losses} losses of power, {disk_failures} failures and {full_disks} fillings of \
-             disks, {restores} disks put back and {epochs} epochs begun, {cuts} cuts, {refusals} refusals, {upkeep} checkpoints and packs, {readings} readings"
+             disks, {restores} disks put back and {epochs} epochs begun, {cuts} cuts, {refusals} refusals, {forgotten} devices forgotten, {upkeep} checkpoints and packs, {readings} readings"
         )
     }
 }

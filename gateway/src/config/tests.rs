@@ -60,6 +60,20 @@ fn values_out_of_range_are_named() {
     );
 }
 
+#[test]
+fn devices_are_remembered_for_longer_than_their_windows_are_open() {
+    let config = given().check().unwrap();
+    assert_eq!((config.devices_max, config.device_expiry), (100_000, Duration::from_secs(400 * 86_400)));
+    let error = |settings: Settings| settings.check().unwrap_err().to_string();
+    let expiry = |secs| Some(HumanDuration::secs(secs));
+    assert!(error(Settings { device_expiry: expiry(9), ..given() }).starts_with("device_expiry: 9s is out"));
+    // Ten minutes, a window and the grace.
+    let short = error(Settings { device_expiry: expiry(612), ..given() });
+    assert!(short.starts_with("device_expiry: ") && short.contains("future_max"), "{short}");
+    assert!(Settings { device_expiry: expiry(613), ..given() }.check().is_ok());
+    assert!(error(Settings { devices_max: Some(0), ..given() }).starts_with("devices_max: 0 is out"));
+}
+
 /// The settings of a file, without those that are always needed.
 fn file(text: &str) -> Result<Config, ConfigError> {
     let Settings { mqtt, line_protocol, json, .. } = toml::from_str(text).unwrap();

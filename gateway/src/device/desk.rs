@@ -23,7 +23,7 @@ use crate::{
     intake::{Head, Intake, Mark, Reading, Reason, Refusal, spelled::Spellings},
     metrics::Metrics,
     mqtt::connection::Open,
-    shard::{SeriesFull, Shard, Wait},
+    shard::{Hold, SeriesFull, Shard, Wait},
 };
 
 /// Answer to a hello.
@@ -82,7 +82,8 @@ const SUCCEEDED: Duration = Duration::from_secs(5);
 /// A device and its sessions.
 pub struct Desk {
     name: Name,
-    index: Option<u32>,
+    /// Its index in the shard, while it has sessions: they remember indexes of its series, which hold as long.
+    index: Option<(u32, Hold)>,
     sessions: Vec<Session>,
     sessions_max: usize,
     series_max: usize,
@@ -108,9 +109,24 @@ impl Desk {
         }
     }
 
+    /// Holds what the shard knows of the device, if it does: from its first session on nothing of it is forgotten.
+    pub fn hold<D: Disk>(&mut self, shard: &mut Shard<D>) {
+        if self.index.is_none() {
+            self.index = shard.hold(&self.name);
+        }
+    }
+
     /// A session has ended.
     pub fn detach(&mut self, session: SessionId) {
         self.sessions.retain(|known| known.id != session);
+        if self.sessions.is_empty() {
+            self.index = None;
+        }
+    }
+
+    /// Whether it has no session.
+    pub fn is_idle(&self) -> bool {
+        self.sessions.is_empty()
     }
 
     /// A session's messages are numbered within an epoch from here on. Another session of that epoch was left behind by the same
@@ -131,10 +147,12 @@ impl Desk {
     /// The device's index in the shard, which has room for what follows; introduces the device if it is new.
     fn enter<D: Disk>(&mut self, shard: &mut Shard<D>) -> Result<u32, Wait> {
         shard.room()?;
-        Ok(match self.index {
-            Some(index) => index,
-            None => *self.index.insert(shard.device(&self.name)?),
-        })
+        if let Some((index, _)) = self.index {
+            return Ok(index);
+        }
+        let index = shard.device(&self.name)?;
+        self.hold(shard);
+        Ok(index)
     }
 
     /// A client (MQTT) opens its session; another connection of the same client is told to end.

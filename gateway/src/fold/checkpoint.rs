@@ -6,19 +6,21 @@
 
 use std::sync::Arc;
 
-use catchment_partial::{Partial, Timestamp, Width, Window};
-use catchment_proto::{
-    History, Labels, MetricName, Name,
-    wire::{self, Label},
-};
+use catchment_partial::{Timestamp, Width};
+use catchment_proto::{History, Name, wire};
 use hashbrown::HashMap;
 use prost::Message;
 
+pub(super) use self::device::{DeviceMessage, device_message};
+use self::device::{devices, window};
 use super::{
-    client::Client,
+    device::Devices,
     due::{Due, Place},
-    state::{Device, Epoch, Open, State},
+    places::Places,
+    state::State,
 };
+
+mod device;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Checkpoint {
@@ -41,67 +43,18 @@ struct Checkpoint {
     /// Which times the batches before `next_batch` cover; absent in a version before, or when nothing is known.
     #[prost(message, optional, tag = "8")]
     history: Option<wire::BatchHistory>,
+    /// Seconds that the gateway has run; 0 in a version before, in which everything was last used then.
+    #[prost(uint32, tag = "9")]
+    running_s: u32,
+    /// Places of series that were forgotten, and hashes of these.
+    #[prost(uint64, tag = "10")]
+    places: u64,
+    #[prost(fixed64, repeated, tag = "11")]
+    places_of: Vec<u64>,
 }
 
 /// Tag of a device in the checkpoint.
 pub(super) const DEVICES_TAG: u32 = 4;
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct DeviceMessage {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(message, repeated, tag = "2")]
-    epochs: Vec<EpochMessage>,
-    #[prost(message, repeated, tag = "3")]
-    series: Vec<SeriesMessage>,
-    #[prost(uint64, tag = "4")]
-    unnumbered: u64,
-    #[prost(message, repeated, tag = "5")]
-    clients: Vec<ClientMessage>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct ClientMessage {
-    #[prost(string, tag = "1")]
-    id: String,
-    #[prost(uint32, repeated, tag = "2")]
-    open: Vec<u32>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct EpochMessage {
-    #[prost(string, tag = "1")]
-    text: String,
-    #[prost(uint64, tag = "2")]
-    highest: u64,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct SeriesMessage {
-    #[prost(string, tag = "1")]
-    metric: String,
-    #[prost(message, repeated, tag = "2")]
-    labels: Vec<Label>,
-    #[prost(message, repeated, tag = "3")]
-    open: Vec<OpenMessage>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct OpenMessage {
-    #[prost(sint64, tag = "1")]
-    window: i64,
-    #[prost(uint32, tag = "2")]
-    width_ms: u32,
-    #[prost(uint64, tag = "3")]
-    part: u64,
-    #[prost(uint64, tag = "4")]
-    revision: u64,
-    #[prost(bytes = "vec", tag = "5")]
-    partial: Vec<u8>,
-    /// How far before the part it fell in line: not 0 only after damage to the journal.
-    #[prost(uint64, tag = "6")]
-    in_line_before: u64,
-}
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 struct PlaceMessage {
@@ -133,90 +86,13 @@ impl CheckpointError {
     }
 }
 
-fn window(index: i64, width_ms: u32) -> Result<Window, CheckpointError> {
-    let width = Width::from_millis(width_ms).map_err(CheckpointError::new)?;
-    Window::from_index(index, width).ok_or_else(|| CheckpointError::new("a window out of range"))
-}
-
-pub(super) fn device_message(device: &Device) -> DeviceMessage {
-    let open = |open: &Open| {
-        let mut partial = Vec::new();
-        open.partial.encode(open.window.start(), &mut partial);
-        OpenMessage {
-            window: open.window.index(),
-            width_ms: open.window.width().as_millis(),
-            part: open.part,
-            revision: open.revision,
-            partial,
-            in_line_before: open.part.saturating_sub(open.in_line),
-        }
-    };
-    let label = |(name, value): (&str, &str)| Label { name: name.to_owned(), value: value.to_owned() };
-    DeviceMessage {
-        name: device.name.as_str().to_owned(),
-        unnumbered: device.unnumbered,
-        clients: device
-            .clients
-            .iter()
-            .map(|client| ClientMessage {
-                id: client.id.to_string(),
-                open: client.open.iter().copied().map(u32::from).collect(),
-            })
-            .collect(),
-        epochs: device
-            .epochs
-            .iter()
-            .map(|e| EpochMessage { text: e.text.to_string(), highest: e.highest })
-            .collect(),
-        series: device
-            .series
-            .iter()
-            .map(|series| SeriesMessage {
-                metric: series.metric.as_str().to_owned(),
-                labels: series.labels.iter().map(label).collect(),
-                open: series.open.iter().map(open).collect(),
-            })
-            .collect(),
-    }
-}
-
-fn device(message: DeviceMessage) -> Result<Device, CheckpointError> {
-    let mut device = Device::new(Name::new(&message.name).map_err(CheckpointError::new)?);
-    device.unnumbered = message.unnumbered;
-    device.clients = message
-        .clients
-        .into_iter()
-        .map(|client| Client {
-            id: client.id.into(),
-            open: client.open.iter().filter_map(|id| u16::try_from(*id).ok()).collect(),
-        })
-        .collect();
-    device.epochs =
-        message.epochs.into_iter().map(|e| Epoch { text: e.text.into(), highest: e.highest }).collect();
-    for series in message.series {
-        let metric = MetricName::new(&series.metric).map_err(CheckpointError::new)?;
-        let pairs = series.labels.iter().map(|l| (l.name.as_str(), l.value.as_str()));
-        device.add_series(metric, Labels::new(pairs).map_err(CheckpointError::new)?);
-        let Some(added) = device.series.last_mut() else { continue };
-        for open in series.open {
-            let window = window(open.window, open.width_ms)?;
-            let partial = Partial::decode(&open.partial, window.start()).map_err(CheckpointError::new)?;
-            let (part, revision) = (open.part, open.revision);
-            let in_line = part.saturating_sub(open.in_line_before);
-            added.open.get_or_open(window, || Open { window, part, revision, in_line, partial });
-            device.open_windows += 1;
-        }
-    }
-    Ok(device)
-}
-
 /// The due order of what is open: a window that ends at or before the watermark is late.
-fn due_of(devices: &[Device], watermark: Option<Timestamp>) -> Due {
+fn due_of(devices: &Devices, watermark: Option<Timestamp>) -> Due {
     let mut due = Due::default();
-    for (device, index) in devices.iter().zip(0_u32..) {
-        for (series, number) in device.series.iter().zip(0_u32..) {
+    for (index, device) in devices.from(0) {
+        for series in device.series.iter() {
             for open in series.open.iter() {
-                let place = (index, number, open.window);
+                let place = (index, series.number, open.window);
                 if watermark.is_some_and(|watermark| open.window.end() <= watermark) {
                     due.push_late(open.in_line, place);
                 } else {
@@ -252,6 +128,9 @@ impl State {
             next_batch: self.next_batch,
             in_windows: true,
             history: self.history.wire(Width::MIN),
+            running_s: self.running,
+            places: self.places.count(),
+            places_of: self.places.hashes().collect(),
             ..Checkpoint::default()
         };
         checkpoint.encode_to_vec()
@@ -267,16 +146,17 @@ impl State {
             0 => None,
             ms => Some(Width::from_millis(ms).map_err(CheckpointError::new)?),
         };
-        let devices: Vec<Device> = checkpoint.devices.into_iter().map(device).collect::<Result<_, _>>()?;
+        let devices = devices(checkpoint.devices)?;
+        // Of two with one name the later is in use.
         let names: HashMap<Name, u32> =
-            devices.iter().zip(0_u32..).map(|(device, index)| (device.name.clone(), index)).collect();
+            devices.from(0).map(|(index, device)| (device.name.clone(), index)).collect();
         let watermark = checkpoint.watermark_ns.map(Timestamp::from_nanos);
         let due = match checkpoint.in_windows {
             true => due_of(&devices, watermark),
             false => due_of_lists(&checkpoint.on_time, &checkpoint.late)?,
         };
         let history = History::read(checkpoint.history.as_ref()).map_err(CheckpointError::new)?;
-        let series_count = devices.iter().map(|device| device.series.len()).sum();
+        let series_count = devices.from(0).map(|(_, device)| device.series.len()).sum();
         Ok(Self {
             width,
             watermark,
@@ -285,6 +165,8 @@ impl State {
             names,
             due,
             series_count,
+            running: checkpoint.running_s,
+            places: Places::new(checkpoint.places, checkpoint.places_of),
             history: Arc::new(history),
             suspect: None,
             damaged: false,

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::{
+    device::Device,
     entry::{ClientEntry, IntakeEntry},
-    state::{ApplyError, Device, State},
+    state::{ApplyError, State},
 };
 
 /// Clients of a device whose sessions are kept; beyond, the one longest unused is forgotten.
@@ -15,18 +16,21 @@ pub const CLIENTS_MAX: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Client {
     pub(super) id: Box<str>,
+    /// When it was last used, by [`State::running`].
+    pub(super) used: u32,
     /// Received and not released.
     pub(super) open: BTreeSet<u16>,
 }
 
 impl Device {
-    /// The client, moved to the end of the order of use; a new one if it was unknown.
+    /// The client, which is used with the device: moved to the end of the order of use; a new one if it was unknown.
     fn client(&mut self, id: &str) -> &mut Client {
         let known = self.clients.iter().position(|client| &*client.id == id);
-        let client = match known {
+        let mut client = match known {
             Some(at) => self.clients.remove(at),
-            None => Client { id: id.into(), open: BTreeSet::new() },
+            None => Client { id: id.into(), used: 0, open: BTreeSet::new() },
         };
+        client.used = self.used;
         if self.clients.len() >= CLIENTS_MAX {
             self.clients.remove(0);
         }
@@ -53,10 +57,9 @@ impl Device {
 impl State {
     pub(super) fn keep_client(&mut self, entry: &ClientEntry) -> Result<(), ApplyError> {
         self.before_change(entry.device);
-        let device = self
-            .devices
-            .get_mut(entry.device as usize)
-            .ok_or(ApplyError::Unknown { device: entry.device, series: None })?;
+        let unknown = ApplyError::Unknown { device: entry.device, series: None };
+        let device = self.devices.get_mut(entry.device).ok_or(unknown)?;
+        device.used = self.running;
         if entry.forget {
             device.clients.retain(|client| *client.id != *entry.client);
         }
@@ -68,7 +71,7 @@ impl State {
 
     /// Packet identifiers that a device's client has not released; `None` when nothing is kept of the client.
     pub fn client(&self, device: u32, id: &str) -> Option<&BTreeSet<u16>> {
-        let clients = &self.devices.get(device as usize)?.clients;
+        let clients = &self.devices.get(device)?.clients;
         clients.iter().find(|client| &*client.id == id).map(|client| &client.open)
     }
 }

@@ -35,6 +35,9 @@ pub enum Entry {
     /// A client's session begins or ends.
     #[prost(message, tag = "8")]
     Client(ClientEntry),
+    /// What was not used for long is forgotten.
+    #[prost(message, tag = "9")]
+    Forget(ForgetEntry),
 }
 
 /// How windows are made from here on.
@@ -141,6 +144,39 @@ pub struct ClientEntry {
     /// Its session is kept from here on.
     #[prost(bool, tag = "4")]
     pub keep: bool,
+}
+
+/// What was not used for long is forgotten, and how long the gateway has run.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ForgetEntry {
+    /// Seconds that the gateway has run since the journal's beginning. What is used from here on was last used then.
+    #[prost(uint32, tag = "1")]
+    pub running_s: u32,
+    /// Indexes of devices, with all that is kept of them.
+    #[prost(uint32, repeated, tag = "2")]
+    pub devices: Vec<u32>,
+    /// Index of the device of each single series.
+    #[prost(uint32, repeated, tag = "3")]
+    pub series_device: Vec<u32>,
+    /// Index of each single series in its device.
+    #[prost(uint32, repeated, tag = "4")]
+    pub series: Vec<u32>,
+    /// Index of the device of each single client (MQTT).
+    #[prost(uint32, repeated, tag = "5")]
+    pub client_device: Vec<u32>,
+    /// Identifier of each single client.
+    #[prost(string, repeated, tag = "6")]
+    pub client: Vec<String>,
+    /// Indexes of devices that are connected and send nothing: they, and their clients, count as used now.
+    #[prost(uint32, repeated, tag = "7")]
+    pub used: Vec<u32>,
+}
+
+impl ForgetEntry {
+    /// Whether it says nothing but the time.
+    pub fn is_empty(&self) -> bool {
+        self.devices.is_empty() && self.series.is_empty() && self.client.is_empty() && self.used.is_empty()
+    }
 }
 
 /// Windows are closed: those due, in order, up to a count, as one batch.
@@ -256,7 +292,7 @@ pub struct EntryError(String);
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Record {
-    #[prost(oneof = "Entry", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Entry", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     entry: Option<Entry>,
 }
 

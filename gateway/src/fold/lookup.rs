@@ -24,7 +24,7 @@ impl State {
         self.watermark
     }
 
-    /// Index of a device.
+    /// Index of a device: its number.
     pub fn device(&self, name: &Name) -> Option<u32> {
         self.names.get(name).copied()
     }
@@ -34,6 +34,27 @@ impl State {
         self.devices.len()
     }
 
+    /// Index that the next new device gets; no device ever had it.
+    pub fn next_device(&self) -> u32 {
+        self.devices.next()
+    }
+
+    /// Index that the next new series of a device gets; no series of it ever had it.
+    pub fn next_series(&self, device: u32) -> u32 {
+        self.devices.get(device).map_or(0, |device| device.series.next())
+    }
+
+    /// Indexes of the devices, in order.
+    pub fn devices(&self) -> impl Iterator<Item = u32> {
+        self.devices.from(0).map(|(index, _)| index)
+    }
+
+    /// Indexes of the series of a device, in order.
+    pub fn series_numbers(&self, device: u32) -> impl Iterator<Item = u32> {
+        let series = self.devices.get(device).map(|device| device.series.iter());
+        series.into_iter().flatten().map(|series| series.number)
+    }
+
     /// Number of series of all devices.
     pub fn series_count(&self) -> usize {
         self.series_count
@@ -41,30 +62,30 @@ impl State {
 
     /// Number of series of a device.
     pub fn series_of(&self, device: u32) -> usize {
-        self.devices.get(device as usize).map_or(0, |d| d.series.len())
+        self.devices.get(device).map_or(0, |d| d.series.len())
     }
 
     /// Index of a series in its device.
     pub fn series(&self, device: u32, metric: &MetricName, labels: &Labels) -> Option<u32> {
-        self.devices.get(device as usize)?.index.get(labels)?.get(metric).copied()
+        self.devices.get(device)?.index.get(labels)?.get(metric).copied()
     }
 
     /// Name of a device, metric and labels of its series.
     pub fn key(&self, device: u32, series: u32) -> Option<(&Name, &MetricName, &Labels)> {
-        let device = self.devices.get(device as usize)?;
-        let series = device.series.get(series as usize)?;
+        let device = self.devices.get(device)?;
+        let series = device.series.get(series)?;
         Some((&device.name, &series.metric, &series.labels))
     }
 
     /// Highest sequence number taken of a device's epoch; 0 for one that is unknown.
     pub fn highest(&self, device: u32, epoch: &str) -> u64 {
-        let epochs = self.devices.get(device as usize).map(|d| d.epochs.as_slice()).unwrap_or_default();
+        let epochs = self.devices.get(device).map(|d| d.epochs.as_slice()).unwrap_or_default();
         epochs.iter().find(|e| &*e.text == epoch).map_or(0, |e| e.highest)
     }
 
     /// Name of a device.
     pub fn device_name(&self, device: u32) -> Option<&Name> {
-        self.devices.get(device as usize).map(|device| &device.name)
+        self.devices.get(device).map(|device| &device.name)
     }
 
     /// Open windows of all series, and those among them that are for late readings.
@@ -74,7 +95,7 @@ impl State {
 
     /// Open windows of a device.
     pub fn open_of(&self, device: u32) -> usize {
-        self.devices.get(device as usize).map_or(0, |device| device.open_windows)
+        self.devices.get(device).map_or(0, |device| device.open_windows)
     }
 
     /// End of the on-time window that falls due first.
@@ -112,7 +133,7 @@ impl State {
     }
 
     fn changed_since(&self, position: u64, (_, _, _, (device, index, window)): Rank) -> Option<Emitted> {
-        let series = self.devices.get(device as usize)?.series.get(index as usize)?;
+        let series = self.devices.get(device)?.series.get(index)?;
         let open = series.open.get(window).filter(|open| open.revision >= position)?;
         let (part, revision, partial) = (open.part, open.revision, open.partial.clone());
         Some(Emitted { device, series: index, window, part, revision, partial })
@@ -139,7 +160,7 @@ impl State {
 
     /// Memory of an open window and the names of its series.
     fn memory(&self, device: u32, series: u32, window: Window) -> usize {
-        let series = self.devices.get(device as usize).and_then(|d| d.series.get(series as usize));
+        let series = self.devices.get(device).and_then(|d| d.series.get(series));
         let Some(series) = series else { return 0 };
         let open = series.open.get(window);
         let labels: usize = series.labels.iter().map(|(name, value)| name.len() + value.len() + 8).sum();

@@ -4,7 +4,7 @@
 //! is missing in between was acknowledged and is lost: it is told once, and the numbers count as taken, so that nothing
 //! of it that may have been delivered already counts again.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
 use super::{
     entry::{CensusEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry},
@@ -29,10 +29,14 @@ pub enum Loss {
 
 /// Definitions that were written down a second time.
 pub trait Definitions {
-    /// The device of an index.
+    /// The device of an index, also one that was forgotten since: an index means one device for ever.
     fn device(&self, index: u32) -> Option<&DeviceEntry>;
-    /// The series of an index of a device.
+    /// The series of an index of a device, likewise.
     fn series(&self, device: u32, index: u32) -> Option<&SeriesEntry>;
+    /// The devices of these indexes that are in use, in order.
+    fn devices_in_use(&self, indexes: Range<u32>) -> impl Iterator<Item = &DeviceEntry>;
+    /// The series of these indexes of a device that are in use, in order.
+    fn series_in_use(&self, device: u32, indexes: Range<u32>) -> impl Iterator<Item = &SeriesEntry>;
 }
 
 impl IntakeEntry {
@@ -48,7 +52,7 @@ impl IntakeEntry {
 impl State {
     /// How far a device has got: in an epoch, or without one (the empty text) in readings without number.
     pub fn reached(&self, device: u32, epoch: &str) -> u64 {
-        match self.devices.get(device as usize) {
+        match self.devices.get(device) {
             Some(device) if epoch.is_empty() => device.unnumbered,
             _ => self.highest(device, epoch),
         }
@@ -57,7 +61,7 @@ impl State {
     /// How far a device has got in each epoch that is kept, the one used last at the end; the empty text stands for
     /// readings without number, if there were any.
     pub fn epochs(&self, device: u32) -> impl Iterator<Item = (&str, u64)> {
-        let device = self.devices.get(device as usize);
+        let device = self.devices.get(device);
         let unnumbered = device.map(|device| ("", device.unnumbered)).filter(|(_, count)| *count > 0);
         let epochs = device.map(|device| device.epochs.as_slice()).unwrap_or_default();
         unnumbered.into_iter().chain(epochs.iter().map(|epoch| (&*epoch.text, epoch.highest)))
@@ -121,7 +125,7 @@ impl State {
     pub fn leave_out(&mut self, intake: &IntakeEntry) -> Option<Loss> {
         let loss = self.missing(intake.device, &intake.epoch, intake.reaches());
         self.before_change(intake.device);
-        if let Some(device) = self.devices.get_mut(intake.device as usize) {
+        if let Some(device) = self.devices.get_mut(intake.device) {
             device.advance(&intake.epoch, intake.reaches());
         }
         loss
@@ -130,53 +134,107 @@ impl State {
     pub(super) fn advance_all(&mut self, census: &CensusEntry) {
         for ((device, epoch), highest) in census.device.iter().zip(&census.epoch).zip(&census.highest) {
             self.before_change(*device);
-            if let Some(device) = self.devices.get_mut(*device as usize) {
+            if let Some(device) = self.devices.get_mut(*device) {
                 device.advance(epoch, *highest);
             }
         }
     }
 
-    /// Introduces what an entry builds on from its second copy. True if the entry may fit now.
+    /// Introduces what an entry builds on from its second copy: devices and series that it names, and those before one that it
+    /// introduces. What has no copy is skipped. True if the entry may fit now.
     pub fn introduce(&mut self, entry: &Entry, copies: &impl Definitions) -> bool {
-        let before = (self.device_count(), self.series_count());
         match entry {
-            Entry::Device(device) => self.introduce_devices(device.index, copies),
+            Entry::Device(device) => self.introduce_before(device.index, copies),
             Entry::Series(series) => {
-                self.introduce_devices(series.device.saturating_add(1), copies);
-                self.introduce_series(series.device, series.index, copies);
+                let device = self.introduce_device(series.device, copies);
+                self.introduce_series_before(series.device, series.index, copies) || device
             }
             Entry::Intake(intake) => {
-                self.introduce_devices(intake.device.saturating_add(1), copies);
-                let count = intake.series.iter().max().map_or(0, |last| last.saturating_add(1));
-                self.introduce_series(intake.device, count, copies);
+                let mut changed = self.introduce_device(intake.device, copies);
+                for index in &intake.series {
+                    let known =
+                        self.devices.get(intake.device).is_none_or(|d| d.series.get(*index).is_some());
+                    changed |= !known && self.introduce_series(intake.device, *index, copies);
+                }
+                changed
             }
             Entry::Census(census) => {
-                let count = census.device.iter().max().map_or(0, |last| last.saturating_add(1));
-                self.introduce_devices(count, copies);
+                let mut changed = false;
+                for device in &census.device {
+                    changed |= self.introduce_device(*device, copies);
+                }
+                changed
             }
-            Entry::Client(client) => self.introduce_devices(client.device.saturating_add(1), copies),
-            Entry::Configure(_) | Entry::Close(_) | Entry::Numbers(_) => {}
-        }
-        before != (self.device_count(), self.series_count())
-    }
-
-    /// Introduces devices until there are `count`, or one has no second copy.
-    pub fn introduce_devices(&mut self, count: u32, copies: &impl Definitions) {
-        while let Some(next) = u32::try_from(self.device_count()).ok().filter(|next| *next < count) {
-            let Some(device) = copies.device(next) else { return };
-            if self.apply(0, &Entry::Device(device.clone())).is_err() {
-                return;
-            }
+            Entry::Client(client) => self.introduce_device(client.device, copies),
+            Entry::Configure(_) | Entry::Close(_) | Entry::Numbers(_) | Entry::Forget(_) => false,
         }
     }
 
-    /// Introduces series of a device until there are `count`, or one has no second copy.
-    pub fn introduce_series(&mut self, device: u32, count: u32, copies: &impl Definitions) {
-        while let Some(next) = u32::try_from(self.series_of(device)).ok().filter(|next| *next < count) {
-            let Some(series) = copies.series(device, next) else { return };
-            if self.apply(0, &Entry::Series(series.clone())).is_err() {
-                return;
-            }
+    fn introduce_device(&mut self, index: u32, copies: &impl Definitions) -> bool {
+        let copy = copies.device(index).filter(|_| self.devices.get(index).is_none());
+        copy.is_some_and(|copy| self.add_copy_of_device(copy))
+    }
+
+    fn introduce_series(&mut self, device: u32, index: u32, copies: &impl Definitions) -> bool {
+        copies.series(device, index).is_some_and(|copy| self.add_copy_of_series(copy))
+    }
+
+    fn add_copy_of_device(&mut self, copy: &DeviceEntry) -> bool {
+        self.devices.skip_to(copy.index);
+        self.apply(0, &Entry::Device(copy.clone())).is_ok()
+    }
+
+    fn add_copy_of_series(&mut self, copy: &SeriesEntry) -> bool {
+        self.leave_out_series(copy.device, copy.index);
+        self.apply(0, &Entry::Series(copy.clone())).is_ok()
+    }
+
+    /// The next new device is to have an index: those between are introduced, or lost.
+    fn introduce_before(&mut self, index: u32, copies: &impl Definitions) -> bool {
+        let next = self.devices.next();
+        if index <= next {
+            return false;
+        }
+        self.introduce_devices(next..index, copies);
+        self.devices.skip_to(index);
+        true
+    }
+
+    /// Likewise with series.
+    fn introduce_series_before(&mut self, device: u32, index: u32, copies: &impl Definitions) -> bool {
+        let next = self.next_series(device);
+        if index <= next || self.devices.get(device).is_none() {
+            return false;
+        }
+        self.introduce_series_of(device, next..index, copies);
+        self.leave_out_series(device, index);
+        true
+    }
+
+    /// No device that comes new gets an index below this.
+    pub fn leave_out_devices(&mut self, next: u32) {
+        self.devices.skip_to(next);
+    }
+
+    /// No series that comes new to a device gets an index below this.
+    pub fn leave_out_series(&mut self, device: u32, next: u32) {
+        self.before_change(device);
+        if let Some(device) = self.devices.get_mut(device) {
+            device.series.skip_to(next);
+        }
+    }
+
+    /// Introduces the devices of these indexes that are in use, as second copies say.
+    pub fn introduce_devices(&mut self, indexes: Range<u32>, copies: &impl Definitions) {
+        for device in copies.devices_in_use(indexes) {
+            self.add_copy_of_device(device);
+        }
+    }
+
+    /// Introduces the series of these indexes of a device that are in use, as second copies say.
+    pub fn introduce_series_of(&mut self, device: u32, indexes: Range<u32>, copies: &impl Definitions) {
+        for series in copies.series_in_use(device, indexes) {
+            self.add_copy_of_series(series);
         }
     }
 }

@@ -7,11 +7,14 @@
 
 mod checkpoint;
 mod client;
+mod device;
 mod due;
 mod entry;
+mod forget;
 mod lookup;
 mod loss;
 mod numbers;
+mod places;
 mod snapshot;
 mod state;
 #[cfg(test)]
@@ -20,10 +23,12 @@ mod windows;
 
 pub use checkpoint::CheckpointError;
 pub use client::CLIENTS_MAX;
+pub use device::EPOCHS_MAX;
 pub use entry::{
-    CensusEntry, ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, IntakeEntry,
-    LastClosed, NumbersEntry, SeriesEntry,
+    CensusEntry, ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, ForgetEntry,
+    IntakeEntry, LastClosed, NumbersEntry, SeriesEntry,
 };
+pub use forget::Search;
 pub use lookup::OpenPlace;
 pub use loss::{Definitions, Loss};
-pub use state::{ApplyError, EPOCHS_MAX, Emission, Emitted, State};
+pub use state::{ApplyError, Emission, Emitted, State};

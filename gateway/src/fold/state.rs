@@ -15,42 +15,12 @@ use catchment_proto::{History, Labels, LabelsError, MetricError, MetricName, Nam
 use hashbrown::HashMap;
 
 use super::{
-    client::Client,
+    device::{Device, Devices},
     due::{Due, Place, Rank},
     entry::{CloseEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry},
+    places::Places,
     snapshot::Snapshot,
-    windows::Windows,
 };
-
-/// Epochs of a device whose highest sequence number is kept; beyond, the one longest unused is forgotten.
-pub const EPOCHS_MAX: usize = 8;
-
-/// An open window of a series.
-#[derive(Clone, Debug)]
-pub(super) struct Open {
-    pub(super) window: Window,
-    pub(super) part: u64,
-    pub(super) revision: u64,
-    /// Position by which it falls due: its part, unless that was opened in a stretch of the journal that is lost.
-    pub(super) in_line: u64,
-    pub(super) partial: Partial,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Series {
-    pub(super) metric: MetricName,
-    pub(super) labels: Labels,
-    pub(super) open: Windows,
-}
-
-impl Series {
-    /// Its open window of an interval, and whether an entry at this position opens it.
-    fn window(&mut self, window: Window, position: u64, in_line: u64) -> (&mut Open, bool) {
-        let (part, revision) = (position, position);
-        let new = || Open { window, part, revision, in_line, partial: Partial::empty() };
-        self.open.get_or_open(window, new)
-    }
-}
 
 /// The readings of an intake: series, time, value.
 struct Readings<'a> {
@@ -72,69 +42,6 @@ impl Iterator for Readings<'_> {
         let ((series, step), value) = self.columns.next()?;
         self.nanos = self.nanos.wrapping_add(*step);
         Some((*series, Timestamp::from_nanos(self.nanos), *value))
-    }
-}
-
-/// Highest sequence number taken of one epoch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Epoch {
-    pub(super) text: Box<str>,
-    pub(super) highest: u64,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Device {
-    pub(super) name: Name,
-    /// The one used last stands last.
-    pub(super) epochs: Vec<Epoch>,
-    /// Readings taken without a sequence number.
-    pub(super) unnumbered: u64,
-    /// MQTT clients whose sessions are kept; the one used last stands last.
-    pub(super) clients: Vec<Client>,
-    pub(super) series: Vec<Series>,
-    /// Open windows of all of its series.
-    pub(super) open_windows: usize,
-    pub(super) index: HashMap<Labels, HashMap<MetricName, u32>>,
-}
-
-impl Device {
-    pub(super) fn new(name: Name) -> Self {
-        Self {
-            name,
-            epochs: Vec::new(),
-            unnumbered: 0,
-            clients: Vec::new(),
-            series: Vec::new(),
-            open_windows: 0,
-            index: HashMap::new(),
-        }
-    }
-
-    pub(super) fn add_series(&mut self, metric: MetricName, labels: Labels) {
-        let index = u32::try_from(self.series.len()).unwrap_or(u32::MAX);
-        self.index.entry(labels.clone()).or_default().insert(metric.clone(), index);
-        if self.series.is_empty() {
-            self.series.reserve_exact(1);
-        }
-        self.series.push(Series { metric, labels, open: Windows::default() });
-    }
-
-    /// Notes how far an epoch has got, or how many readings came without number.
-    pub(super) fn advance(&mut self, epoch: &str, seq: u64) {
-        if epoch.is_empty() {
-            self.unnumbered = self.unnumbered.max(seq);
-            return;
-        }
-        let known = self.epochs.iter().position(|e| &*e.text == epoch);
-        let mut entry = match known {
-            Some(at) => self.epochs.remove(at),
-            None => Epoch { text: epoch.into(), highest: 0 },
-        };
-        entry.highest = entry.highest.max(seq);
-        if self.epochs.len() >= EPOCHS_MAX {
-            self.epochs.remove(0);
-        }
-        self.epochs.push(entry);
     }
 }
 
@@ -187,7 +94,7 @@ pub enum ApplyError {
         /// The index given.
         got: u32,
         /// The index that comes next.
-        expected: usize,
+        expected: u32,
     },
     /// A reading before any window width was set.
     #[error("readings before a window width")]
@@ -217,10 +124,14 @@ pub struct State {
     pub(super) next_batch: u64,
     /// Of the batches before `next_batch`.
     pub(super) history: Arc<History>,
-    pub(super) devices: Vec<Device>,
+    pub(super) devices: Devices,
     pub(super) names: HashMap<Name, u32>,
     pub(super) due: Due,
     pub(super) series_count: usize,
+    /// Seconds that the gateway has run, as far as the journal says.
+    pub(super) running: u32,
+    /// Of series that were forgotten.
+    pub(super) places: Places,
     /// Only while a damaged journal is replayed.
     pub(super) suspect: Option<Suspect>,
     /// Likewise: what is replayed may be less than what was folded.
@@ -247,10 +158,12 @@ impl Default for State {
             watermark: None,
             next_batch: 1,
             history: Arc::default(),
-            devices: Vec::new(),
+            devices: Devices::default(),
             names: HashMap::new(),
             due: Due::default(),
             series_count: 0,
+            running: 0,
+            places: Places::default(),
             suspect: None,
             damaged: false,
             snapshot: None,
@@ -273,18 +186,21 @@ impl State {
             Entry::Census(census) => self.advance_all(census),
             Entry::Client(client) => self.keep_client(client)?,
             Entry::Numbers(numbers) => self.skip_to(numbers),
+            Entry::Forget(forget) => self.forget(forget),
         }
         Ok(None)
     }
 
     fn add_device(&mut self, entry: &DeviceEntry) -> Result<(), ApplyError> {
         let name = Name::new(&entry.name)?;
-        let expected = self.devices.len();
-        if entry.index as usize != expected {
+        let expected = self.devices.next();
+        if entry.index > expected || self.devices.get(entry.index).is_some() {
             return Err(ApplyError::Order { got: entry.index, expected });
         }
-        self.names.insert(name.clone(), entry.index);
-        self.devices.push(Device::new(name));
+        // As with series: the newest is the one in use.
+        let newest = self.names.entry(name.clone()).or_insert(entry.index);
+        *newest = entry.index.max(*newest);
+        self.devices.insert(entry.index, Device::new(name, self.running));
         Ok(())
     }
 
@@ -292,15 +208,14 @@ impl State {
         let metric = MetricName::new(&entry.metric)?;
         let labels = Labels::new(entry.labels.iter().map(|l| (l.name.as_str(), l.value.as_str())))?;
         self.before_change(entry.device);
-        let device = self
-            .devices
-            .get_mut(entry.device as usize)
-            .ok_or(ApplyError::Unknown { device: entry.device, series: None })?;
-        let expected = device.series.len();
-        if entry.index as usize != expected {
+        let unknown = ApplyError::Unknown { device: entry.device, series: None };
+        let device = self.devices.get_mut(entry.device).ok_or(unknown)?;
+        let expected = device.series.next();
+        if entry.index > expected || device.series.get(entry.index).is_some() {
             return Err(ApplyError::Order { got: entry.index, expected });
         }
-        device.add_series(metric, labels);
+        self.places.take(&device.name, &metric, &labels);
+        device.add_series(entry.index, metric, labels, self.running);
         self.series_count += 1;
         Ok(())
     }
@@ -311,13 +226,12 @@ impl State {
             return Err(ApplyError::Columns);
         }
         self.before_change(intake.device);
-        let device = self
-            .devices
-            .get_mut(intake.device as usize)
-            .ok_or(ApplyError::Unknown { device: intake.device, series: None })?;
-        if let Some(unknown) = intake.series.iter().find(|s| **s as usize >= device.series.len()) {
-            return Err(ApplyError::Unknown { device: intake.device, series: Some(*unknown) });
+        let unknown = |series| ApplyError::Unknown { device: intake.device, series };
+        let device = self.devices.get_mut(intake.device).ok_or(unknown(None))?;
+        if let Some(series) = device.series.first_unknown(&intake.series) {
+            return Err(unknown(Some(series)));
         }
+        device.used = self.running;
         device.advance(&intake.epoch, intake.reaches());
         device.note(intake);
         let suspect = self.suspect.as_ref().filter(|suspect| suspect.devices.contains(&intake.device));
@@ -326,7 +240,8 @@ impl State {
         while let Some(&(index, first, _)) = readings.peek() {
             // Neighbours mostly belong to one window of one series: it is looked up once for all of them.
             let window = Window::containing(first, width);
-            let Some(series) = device.series.get_mut(index as usize) else { return Ok(()) };
+            let Some(series) = device.series.get_mut(index) else { return Ok(()) };
+            series.used = self.running;
             let (open, new) = series.window(window, position, opened);
             let (start, end) = (window.start(), window.end());
             let mut run = std::iter::from_fn(|| {
@@ -385,8 +300,8 @@ impl State {
 
     fn take(&mut self, (device, series, window): Place) -> Option<Emitted> {
         self.before_change(device);
-        let known = self.devices.get_mut(device as usize)?;
-        let open = known.series.get_mut(series as usize)?.open.remove(window)?;
+        let known = self.devices.get_mut(device)?;
+        let open = known.series.get_mut(series)?.open.remove(window)?;
         known.open_windows = known.open_windows.saturating_sub(1);
         Some(Emitted {
             device,

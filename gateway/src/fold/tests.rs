@@ -7,6 +7,7 @@ use catchment_proto::Name;
 use proptest::prelude::*;
 
 mod client;
+mod forget;
 
 use super::*;
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use catchment_partial::Window;
 
-use super::state::Open;
+use super::device::Open;
 
 /// Most windows that are searched one by one.
 const FEW: usize = 16;
@@ -30,6 +30,14 @@ impl Default for Windows {
 }
 
 impl Windows {
+    /// Whether none is open.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Few(few) => few.is_empty(),
+            Self::Many(many) => many.is_empty(),
+        }
+    }
+
     /// The window, if it is open.
     pub(super) fn get(&self, window: Window) -> Option<&Open> {
         match self {

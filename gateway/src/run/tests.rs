@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use catchment_settings::supervise;
+use tokio::time::sleep;
 
 use super::*;
 

@@ -31,6 +31,8 @@ pub enum End {
     Encoding,
     /// The device has as many connections as it may, and all others are alive.
     TooMany,
+    /// The gateway knows as many devices as it may, and this one is new.
+    DevicesFull,
     /// As `TooMany`, and this one was silent: a newer one has its place.
     Displaced,
     /// Another session of the same client took its place.
@@ -43,7 +45,7 @@ pub enum End {
 
 impl End {
     /// All reasons, for the metrics.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Peer,
         Self::Broken,
         Self::Silent,
@@ -57,6 +59,7 @@ impl End {
         Self::Http,
         Self::Encoding,
         Self::TooMany,
+        Self::DevicesFull,
         Self::Displaced,
         Self::Replaced,
         Self::Stopping,
@@ -79,6 +82,7 @@ impl End {
             Self::Http => "http",
             Self::Encoding => "utf_16",
             Self::TooMany => "too_many_connections",
+            Self::DevicesFull => "too_many_devices",
             Self::Displaced => "displaced",
             Self::Replaced => "replaced",
             Self::Stopping => "stopping",
@@ -100,7 +104,9 @@ impl End {
         let reason = match self {
             Self::Replaced => DisconnectReasonCode::SessionTakenOver,
             Self::Stopping => DisconnectReasonCode::ServerShuttingDown,
-            Self::Crowded | Self::TooMany | Self::Displaced => DisconnectReasonCode::QuotaExceeded,
+            Self::Crowded | Self::TooMany | Self::DevicesFull | Self::Displaced => {
+                DisconnectReasonCode::QuotaExceeded
+            }
             Self::GaveWay => DisconnectReasonCode::ServerBusy,
             _ => DisconnectReasonCode::KeepAliveTimeout,
         };
@@ -124,6 +130,10 @@ impl End {
             Self::TooMany => Some(
                 "the device has as many connections as it may (sessions_max), and all are alive: this one ends; give each \
                  program an identity of its own",
+            ),
+            Self::DevicesFull => Some(
+                "the gateway knows as many devices as it may (devices_max), and this one is new: the connection ends; nothing of \
+                 the message was taken",
             ),
             Self::Displaced => Some(
                 "the device has more connections than it may (sessions_max), and this one was silent for longest: it ends; \

@@ -180,6 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn pause(&self, wait: &Wait) -> Result<(), End> {
         let pause = match wait {
             Wait::Failed(_) => return Err(End::Failed),
+            Wait::Devices(_) => return Err(End::DevicesFull),
             Wait::Sync => SYNC_PAUSE,
             Wait::Room(_) => ROOM_PAUSE,
         };

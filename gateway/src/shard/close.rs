@@ -31,6 +31,7 @@ impl<D: Disk> Shard<D> {
     /// See [`Wait`]; what is due stays due.
     pub fn tick(&mut self) -> Result<bool, Wait> {
         self.names.commit(self.journal.durable());
+        self.note_running()?;
         let (now, end) = (self.clock.mono(), self.journal.end().get());
         let late_before = self.gathered.before(now, end);
         let opened_before = self.stale.before(now, end);
@@ -41,6 +42,7 @@ impl<D: Disk> Shard<D> {
             self.room()?;
             let Some(mut entry) = self.due(target, late_before, opened_before) else {
                 self.take_census()?;
+                self.expire()?;
                 return Ok(false);
             };
             self.state.limit(&mut entry, self.limits.batch_memory, cut::BATCH_PARTIALS);

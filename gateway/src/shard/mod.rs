@@ -7,6 +7,7 @@
 //! - `recover`: from the data folder to a shard whose state is the fold of its journal;
 //! - `cell`, `armed`: what a panic while the shard is changed does: the journal is poisoned;
 //! - `close`: the clock's decisions: which windows are due, when the watermark moves;
+//! - `expire`: devices come, and what was not used for long is forgotten;
 //! - `seal`: at a start, windows of before are closed;
 //! - `live`: the state of open windows, for those who watch;
 //! - `checkpoint`: the state on disk, so that the journal's beginning can go;
@@ -17,6 +18,7 @@ mod armed;
 mod cell;
 mod checkpoint;
 mod close;
+mod expire;
 mod home;
 mod live;
 mod names;
@@ -32,16 +34,15 @@ mod wait;
 use std::{cell::Cell, collections::VecDeque, sync::Arc, time::Duration};
 
 use catchment_journal::{AppendError, Checkpoints, Disk, GroupLog, Position, RealDisk};
-use catchment_proto::Name;
 use tokio::sync::Notify;
 
-use self::{ages::Ages, armed::Armed, close::Census, live::Live, names::Names};
+use self::{ages::Ages, armed::Armed, close::Census, expire::Expiry, live::Live, names::Names};
 use crate::{
     budget::Budget,
     clock::Clock,
     config::Config,
     cut,
-    fold::{ClientEntry, DeviceEntry, Emission, Entry, IntakeEntry, State},
+    fold::{ClientEntry, Emission, Entry, IntakeEntry, State},
     metrics::Metrics,
     steady::Steady,
     worker::Progress,
@@ -49,6 +50,7 @@ use crate::{
 
 pub use cell::ShardCell;
 pub use checkpoint::Capture;
+pub use expire::Hold;
 pub use home::Home;
 pub(crate) use names::FOLDER as NAMES;
 pub(crate) use recover::{CHECKPOINTS, check_checkpoints};
@@ -87,6 +89,8 @@ pub struct Limits {
     pub device_open_windows_max: usize,
     /// Most series of a device.
     pub series_max: usize,
+    /// What was not used for so long is forgotten.
+    pub device_expiry: Duration,
     /// Journal bytes after which a checkpoint is due at the latest; with a small state it is due before.
     pub checkpoint_bytes: u64,
     /// Bound of this shard's journal on disk.
@@ -115,6 +119,7 @@ impl Limits {
             open_windows_max: (config.open_windows_max / shards as usize).max(1),
             device_open_windows_max: config.device_open_windows_max.max(WINDOWS_A_SERIES * config.series_max),
             series_max: config.series_max,
+            device_expiry: config.device_expiry,
             checkpoint_bytes: config.checkpoint_bytes,
             journal_bytes_max: (config.journal_bytes_max / shards).max(3 * u64::from(ENTRY_BYTES_MAX)),
             outbox_bytes_max: (config.outbox_bytes_max / shards).max(4 * u64::from(RECORD_BYTES_MAX)),
@@ -159,6 +164,7 @@ pub struct Shard<D: Disk = RealDisk> {
     /// Which on-time windows have been open for too long.
     stale: Ages,
     census: Census,
+    expiry: Expiry,
     /// A checkpoint is due although the journal has hardly grown: the next start shall not meet the same damage.
     checkpoint_soon: bool,
     /// Ends of journal and outbox at the capture that is under way.
@@ -220,21 +226,6 @@ impl<D: Disk> Shard<D> {
     /// Keeps the memory of an entry, up to a bound, for [`Self::spare`].
     pub fn reuse(&mut self, entry: IntakeEntry) {
         self.spare = entry.emptied();
-    }
-
-    /// Index of a device, introduced if it is new.
-    ///
-    /// # Errors
-    /// See [`Wait`].
-    pub fn device(&mut self, name: &Name) -> Result<u32, Wait> {
-        if let Some(index) = self.state.device(name) {
-            return Ok(index);
-        }
-        let index =
-            u32::try_from(self.state.device_count()).map_err(|_| Wait::Room("too many devices".into()))?;
-        self.record(Entry::Device(DeviceEntry { index, name: name.as_str().to_owned() }))?;
-        self.metrics.devices.inc();
-        Ok(index)
     }
 
     /// Takes messages of a device. They are durable once the journal is synced up to [`Shard::end`].

@@ -5,127 +5,43 @@
 //! journal. The copies only help: nothing waits for them once the shard serves, a thread of their own writes them, and a log
 //! that fails is given up with a warning.
 //!
+//! What is forgotten is noted too, and a start that finds the log much larger than what the state says writes it anew: what is
+//! in use is appended once more, and what stands before goes. A crash in between leaves both, which say the same.
+//!
 //! Invariants: a copy is written once what it copies is durable, so one beyond the journal's end says that the journal lost
-//! its end. Before the journal is appended to, no copy says that it stands at or behind the journal's end: otherwise it
-//! could give its index's later owner the wrong name.
+//! its end. Before the journal is appended to, no copy says that it stands at or behind the journal's end, and no new device
+//! or series gets an index of which a copy tells: otherwise a copy could give its index's later owner the wrong name. So a
+//! copy of what is forgotten is right as long as it is there.
 
 use std::{collections::VecDeque, path::Path, sync::Arc};
 
-use catchment_journal::{
-    AppendError, Committer, Disk, GroupLog, Log, LogConfig, OpenError, Peek, Position, ReadError, ReadEvent,
-    Reader,
-};
-use catchment_partial::Width;
+use catchment_journal::{AppendError, Committer, Disk, GroupLog, Log, LogConfig, OpenError, Position};
 use catchment_proto::wire;
-use hashbrown::HashMap;
+use prost::Message as _;
 
-use crate::fold::{ConfigureEntry, Definitions, DeviceEntry, Entry, SeriesEntry, State};
+pub(super) use self::copies::Copies;
+use super::Limits;
+use crate::fold::{ConfigureEntry, DeviceEntry, Entry, ForgetEntry, SeriesEntry, State};
+
+mod copies;
 
 /// The folder of the copies in a shard's folder.
 pub(crate) const FOLDER: &str = "names";
 /// A device or series takes some 50 bytes, so this holds millions.
 const BYTES_MAX: u64 = 1 << 30;
+/// Most bytes of a record.
+const RECORD_BYTES_MAX: u32 = 128 << 10;
+/// Bytes of a record beside its entry, at most.
+const RECORD_EXTRA: u64 = 32;
 
-fn config() -> LogConfig {
+fn config(limits: &Limits, salt: Option<u64>) -> LogConfig {
     LogConfig {
+        salt,
         bytes_max: BYTES_MAX,
-        segment_bytes: 4 << 20,
-        record_bytes_max: 128 << 10,
+        segment_bytes: limits.segment_bytes,
+        record_bytes_max: RECORD_BYTES_MAX.min(limits.entry_bytes_max + 8),
         reserve_bytes: 64 << 10,
         ..LogConfig::default()
-    }
-}
-
-/// What the copies say.
-#[derive(Debug, Default)]
-pub(super) struct Copies {
-    devices: HashMap<u32, (u64, DeviceEntry)>,
-    series: HashMap<(u32, u32), (u64, SeriesEntry)>,
-    width: Option<(u64, u32)>,
-    /// Damaged ranges that were met: what stood before the last of them is not used.
-    pub(super) damaged: u64,
-}
-
-impl Definitions for Copies {
-    fn device(&self, index: u32) -> Option<&DeviceEntry> {
-        self.devices.get(&index).map(|(_, device)| device)
-    }
-
-    fn series(&self, device: u32, index: u32) -> Option<&SeriesEntry> {
-        self.series.get(&(device, index)).map(|(_, series)| series)
-    }
-}
-
-impl Copies {
-    /// The copies of a log that nobody has open.
-    pub(super) fn peek<D: Disk>(disk: &Arc<D>, folder: &Path) -> Self {
-        let peek = Peek::open(Arc::clone(disk), folder).ok().flatten();
-        let reader = peek.map(|peek| peek.read(Position::ZERO));
-        reader.and_then(|reader| Self::read(reader).ok()).unwrap_or_default()
-    }
-
-    fn read<D: Disk>(mut reader: Reader<D>) -> Result<Self, ReadError> {
-        let mut copies = Self::default();
-        let mut record = Vec::new();
-        loop {
-            match reader.next(&mut record)? {
-                ReadEvent::Record(_) => copies.note(&record),
-                // What is lost may be the correction of something before.
-                ReadEvent::Damage(damage) if damage.to > damage.from => {
-                    copies = Self { damaged: copies.damaged + 1, ..Self::default() };
-                }
-                ReadEvent::Damage(_) => {}
-                ReadEvent::End => return Ok(copies),
-            }
-        }
-    }
-
-    fn note(&mut self, record: &[u8]) {
-        let Some((position, bytes)) = record.split_first_chunk::<8>() else { return };
-        let position = u64::from_le_bytes(*position);
-        match Entry::decode(bytes) {
-            // No entry: the journal ended here.
-            Err(_) => self.cut(position),
-            Ok(Entry::Device(device)) => drop(self.devices.insert(device.index, (position, device))),
-            Ok(Entry::Series(series)) => {
-                self.series.insert((series.device, series.index), (position, series));
-            }
-            Ok(Entry::Configure(configure)) => self.width = Some((position, configure.width_ms)),
-            Ok(_) => {}
-        }
-    }
-
-    fn cut(&mut self, end: u64) {
-        self.devices.retain(|_, (position, _)| *position < end);
-        self.series.retain(|_, (position, _)| *position < end);
-        self.width = self.width.filter(|(position, _)| *position < end);
-    }
-
-    /// The highest position of a copy.
-    pub(super) fn newest(&self) -> Option<u64> {
-        let devices = self.devices.values().map(|(position, _)| *position);
-        let series = self.series.values().map(|(position, _)| *position);
-        devices.chain(series).chain(self.width.map(|(position, _)| position)).max()
-    }
-
-    /// The width of windows that was configured last.
-    pub(super) fn width(&self) -> Option<Width> {
-        self.width.and_then(|(_, ms)| Width::from_millis(ms).ok())
-    }
-
-    /// Introduces everything that stood in the journal before a position.
-    pub(super) fn introduce_all(&mut self, state: &mut State, before: Position) {
-        let mut late = Self::default();
-        std::mem::swap(self, &mut late);
-        self.devices = late.devices.extract_if(|_, (position, _)| *position < before.get()).collect();
-        self.series = late.series.extract_if(|_, (position, _)| *position < before.get()).collect();
-        state.introduce_devices(u32::MAX, self);
-        for device in 0..u32::try_from(state.device_count()).unwrap_or(u32::MAX) {
-            state.introduce_series(device, u32::MAX, self);
-        }
-        self.devices.extend(late.devices);
-        self.series.extend(late.series);
-        (self.width, self.damaged) = (late.width, late.damaged);
     }
 }
 
@@ -162,18 +78,22 @@ impl<D: Disk> Writer<D> {
 pub(super) struct Names<D: Disk> {
     /// `None` once it has failed.
     log: Option<Writer<D>>,
+    /// Size of its files.
+    segment_bytes: u64,
     /// What waits for the journal's sync; bounded by what is introduced in between.
     waiting: VecDeque<(Position, Vec<u8>)>,
 }
 
 impl<D: Disk> Names<D> {
     /// Opens the log, or makes it; one that cannot be opened is gone without.
-    pub(super) fn open(disk: &Arc<D>, folder: &Path, salt: Option<u64>) -> (Self, Copies) {
-        match Self::try_open(disk, folder, &LogConfig { salt, ..config() }) {
-            Ok((log, copies)) => (Self { log: Some(Writer::Caller(log)), waiting: VecDeque::new() }, copies),
+    pub(super) fn open(disk: &Arc<D>, folder: &Path, limits: &Limits, salt: Option<u64>) -> (Self, Copies) {
+        let segment_bytes = limits.segment_bytes;
+        let new = |log| Self { log, segment_bytes, waiting: VecDeque::new() };
+        match Self::try_open(disk, folder, &config(limits, salt)) {
+            Ok((log, copies)) => (new(Some(Writer::Caller(log))), copies),
             Err(error) => {
                 tracing::warn!(%error, "second copies of names cannot be kept");
-                (Self { log: None, waiting: VecDeque::new() }, Copies { damaged: 1, ..Copies::default() })
+                (new(None), Copies::destroyed())
             }
         }
     }
@@ -189,7 +109,7 @@ impl<D: Disk> Names<D> {
             }
             other => other?.0,
         };
-        let mut copies = Copies::read(log.read(Position::ZERO)).map_err(|error| OpenError::Io {
+        let mut copies = Copies::read(log.read(log.start())).map_err(|error| OpenError::Io {
             path: folder.to_owned(),
             source: std::io::Error::other(error.to_string()),
         })?;
@@ -199,7 +119,12 @@ impl<D: Disk> Names<D> {
 
     /// Keeps a copy of the entry at a position of the journal.
     pub(super) fn copy(&mut self, position: Position, entry: &Entry, bytes: &[u8]) {
-        if self.log.is_some() && matches!(entry, Entry::Device(_) | Entry::Series(_) | Entry::Configure(_)) {
+        let is_copied = match entry {
+            Entry::Device(_) | Entry::Series(_) | Entry::Configure(_) => true,
+            Entry::Forget(forget) => !(forget.devices.is_empty() && forget.series.is_empty()),
+            _ => false,
+        };
+        if self.log.is_some() && is_copied {
             self.waiting.push_back((position, bytes.to_vec()));
         }
     }
@@ -253,38 +178,113 @@ impl<D: Disk> Names<D> {
         self.waiting.clear();
     }
 
-    /// Brings the copies to what the state says, which is what stood in the journal before `end`. What a copy says of a
-    /// position from there on is lost and no longer counts.
-    pub(super) fn agree(&mut self, copies: &Copies, state: &State, end: Position) {
-        if copies.newest().is_some_and(|newest| newest >= end.get()) {
+    /// Brings the copies to what the state says, which is what stood in the journal, from `journal.0` on, before `journal.1`. What
+    /// a copy says of a position from there on is lost and no longer counts.
+    pub(super) fn agree(&mut self, copies: &Copies, state: &State, journal: (Position, Position)) {
+        let (start, end) = journal;
+        let Some(Writer::Caller(log)) = &mut self.log else { return };
+        let damaged = copies.damaged > 0 && log.end() > log.start();
+        // In a file of its own, so that the damage goes with the others and is told once.
+        if damaged && let Err(error) = log.advance_to(Position::new(log.end().get() + 1)) {
+            return self.give_up(&error);
+        }
+        let begin = log.end();
+        let anew = damaged || log.bytes() > 2 * (needed(state) + self.segment_bytes);
+        if !anew && copies.newest().is_some_and(|newest| newest >= end.get()) {
             self.waiting.push_back((end, Vec::new()));
         }
-        let devices = u32::try_from(state.device_count()).unwrap_or(u32::MAX);
-        let mut buffer = Vec::new();
         // All of it stands somewhere before the end.
-        let before = Position::new(end.get().saturating_sub(1));
-        let mut add = |names: &mut Self, entry: Entry| {
-            let entry = entry.encode_into(&mut buffer);
-            names.copy(before, &entry, &buffer);
-        };
-        if let Some(width) = state.width().filter(|width| copies.width() != Some(*width)) {
-            add(self, Entry::Configure(ConfigureEntry { width_ms: width.as_millis() }));
+        let before = end.get().saturating_sub(1);
+        if let Some(width) = state.width().filter(|width| anew || copies.width() != Some(*width)) {
+            self.add(before, Entry::Configure(ConfigureEntry { width_ms: width.as_millis() }));
         }
-        for index in 0..devices {
+        for index in state.devices() {
             let Some(name) = state.device_name(index).map(|name| name.as_str().to_owned()) else { continue };
-            if copies.device(index).is_none_or(|copy| copy.name != name) {
-                add(self, Entry::Device(DeviceEntry { index, name }));
+            let known =
+                copies.devices.get(&index).filter(|copy| copy.entry.name == name && copy.at < end.get());
+            if anew || known.is_none() {
+                let at = known.map_or(before, |copy| copy.at);
+                self.add(at, Entry::Device(DeviceEntry { index, name }));
             }
-            for number in 0..u32::try_from(state.series_of(index)).unwrap_or(u32::MAX) {
-                if let Some(series) = series_entry(state, index, number)
-                    && copies.series(index, number) != Some(&series)
-                {
-                    add(self, Entry::Series(series));
+            for number in state.series_numbers(index) {
+                let Some(series) = series_entry(state, index, number) else { continue };
+                let known = copies.series.get(&(index, number));
+                let known = known.filter(|copy| copy.entry == series && copy.at < end.get());
+                if anew || known.is_none() {
+                    self.add(known.map_or(before, |copy| copy.at), Entry::Series(series));
                 }
             }
         }
+        if anew {
+            self.add_forgotten(copies, start);
+        }
+        self.add_missed(copies, state, end);
         self.commit(end.next());
+        if anew {
+            self.release(begin);
+        }
     }
+
+    fn add(&mut self, at: u64, entry: Entry) {
+        let mut buffer = Vec::new();
+        let entry = entry.encode_into(&mut buffer);
+        self.copy(Position::new(at), &entry, &buffer);
+    }
+
+    /// Copies of what was forgotten in the journal that is still there: should that be damaged, its entries need them.
+    fn add_forgotten(&mut self, copies: &Copies, start: Position) {
+        let recent = |forgotten: Option<u64>| forgotten.filter(|at| *at >= start.get());
+        for (index, copy) in &copies.devices {
+            let Some(at) = recent(copy.forgotten) else { continue };
+            self.add(copy.at, Entry::Device(copy.entry.clone()));
+            for (_, series) in copies.series.range((*index, 0)..=(*index, u32::MAX)) {
+                self.add(series.at, Entry::Series(series.entry.clone()));
+            }
+            self.add(at, Entry::Forget(ForgetEntry { devices: vec![*index], ..ForgetEntry::default() }));
+        }
+        for ((device, index), copy) in &copies.series {
+            let Some(at) = recent(copy.forgotten) else { continue };
+            self.add(copy.at, Entry::Series(copy.entry.clone()));
+            let (series_device, series) = (vec![*device], vec![*index]);
+            self.add(at, Entry::Forget(ForgetEntry { series_device, series, ..ForgetEntry::default() }));
+        }
+    }
+
+    /// What is forgotten, where the note of that was not written: nobody knows at which position, and entries that need such a copy
+    /// find it.
+    fn add_missed(&mut self, copies: &Copies, state: &State, end: Position) {
+        let at = 0;
+        for (index, _) in copies.devices.iter().filter(|(_, copy)| copy.is_used(end)) {
+            if state.device_name(*index).is_none() {
+                self.add(at, Entry::Forget(ForgetEntry { devices: vec![*index], ..ForgetEntry::default() }));
+            }
+        }
+        for ((device, index), _) in copies.series.iter().filter(|(_, copy)| copy.is_used(end)) {
+            if state.device_name(*device).is_some() && state.key(*device, *index).is_none() {
+                let (series_device, series) = (vec![*device], vec![*index]);
+                self.add(at, Entry::Forget(ForgetEntry { series_device, series, ..ForgetEntry::default() }));
+            }
+        }
+    }
+
+    /// What stands before is written anew.
+    fn release(&mut self, before: Position) {
+        let Some(Writer::Caller(log)) = &mut self.log else { return };
+        match log.release(before) {
+            Ok(()) => tracing::info!(bytes = log.bytes(), "second copies of names are written anew"),
+            Err(error) => tracing::warn!(%error, "second copies of names that are not needed stay"),
+        }
+    }
+}
+
+/// Bytes that the copies of a state take, roughly.
+fn needed(state: &State) -> u64 {
+    let of_device = |index: u32| {
+        let series = state.series_numbers(index).filter_map(|number| series_entry(state, index, number));
+        let series: u64 = series.map(|entry| entry.encoded_len() as u64 + RECORD_EXTRA).sum();
+        series + state.device_name(index).map_or(0, |name| name.as_str().len() as u64) + RECORD_EXTRA
+    };
+    state.devices().map(of_device).sum()
 }
 
 /// The entry that introduces a series.

@@ -29,6 +29,7 @@ use super::{
     Home, Limits, Pending, Shard, ShardLog, Wait,
     ages::Ages,
     close::{Census, LATE_GATHER_MIN, Moved},
+    expire::Expiry,
     live::Live,
     names::{self, Names},
     recovered::Recovered,
@@ -137,12 +138,12 @@ impl<D: Disk> Shard<D> {
             given_up: setup.home.given_up > 0,
             unused: Position::new(POSITIONS_UNUSED | (disk.random_u64() % POSITIONS_UNUSED) & !15),
         };
-        let base = replay::base(files.stored.take().as_deref(), &begin, &mut files.copies, &mut recovered)
+        let base = replay::base(files.stored.take().as_deref(), &begin, &files.copies, &mut recovered)
             .map_err(|error| RecoverError::State { folder: folder.to_owned(), error })?;
         let (from, outbox_from) = (base.from, base.outbox_from);
         let read = |from| files.outbox.read(from);
         let found = replay::scan_outbox(read, files.outbox.end(), &base, false, &mut recovered)?;
-        let replayed = Replayed::of(&files, setup, base, &found, &mut recovered)?;
+        let mut replayed = Replayed::of(&files, setup, base, &found, &mut recovered)?;
         replayed
             .step_over(&mut files, outbox_from, &setup.limits)
             .map_err(|error| write_error(folder, error))?;
@@ -173,11 +174,12 @@ impl<D: Disk> Shard<D> {
     ) -> std::io::Result<Self> {
         let limits = &setup.limits;
         let census = Census { at: files.journal.end(), since: setup.clock.mono(), ..Census::default() };
+        let expiry = Expiry::new(setup.clock.mono(), state.running());
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         files.names.share(|log| share(log, names::FOLDER))?;
         setup.metrics.devices.inc_by(gauge(state.device_count()));
         setup.metrics.series.inc_by(gauge(state.series_count()));
-        setup.budget.hold(state.series_count() as u64);
+        setup.budget.hold(state.places(), state.device_count() as u64);
         Ok(Self {
             index: setup.index,
             home: setup.home.epoch,
@@ -196,6 +198,7 @@ impl<D: Disk> Shard<D> {
             gathered: Ages::new(limits.grace.max(LATE_GATHER_MIN)),
             stale: Ages::new(limits.open_max),
             census,
+            expiry,
             checkpoint_soon: false,
             capturing: None,
             state_bytes: Cell::new(0),
@@ -297,7 +300,7 @@ impl Replayed {
     /// Lets the logs go on behind what they lost, so that its positions are not used again, and brings the second copies
     /// to what the state says.
     fn step_over<D: Disk>(
-        &self,
+        &mut self,
         files: &mut Files<D>,
         outbox_from: Position,
         limits: &Limits,
@@ -314,7 +317,8 @@ impl Replayed {
         }
         // What the outbox still has before the gap is to be delivered.
         files.outbox.advance_to(outbox_from)?;
-        files.names.agree(&files.copies, &self.state, known);
+        files.copies.leave_out(&mut self.state, known);
+        files.names.agree(&files.copies, &self.state, (files.journal.start(), known));
         Ok(())
     }
 }

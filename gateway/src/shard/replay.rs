@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cut,
-    fold::{ApplyError, CheckpointError, ConfigureEntry, Emission, Entry, State},
+    fold::{ApplyError, CensusEntry, CheckpointError, ConfigureEntry, Emission, Entry, ForgetEntry, State},
 };
 
 /// Where a replay begins.
@@ -54,7 +54,7 @@ pub(super) struct Begin {
 pub(super) fn base(
     stored: Option<&[u8]>,
     begin: &Begin,
-    copies: &mut Copies,
+    copies: &Copies,
     recovered: &mut Recovered,
 ) -> Result<Base, CheckpointError> {
     let (start, end) = begin.journal;
@@ -294,7 +294,7 @@ impl Replay<'_> {
         match result {
             Ok(emission) => return emission,
             // It was introduced by its second copy.
-            Err(ApplyError::Order { got, expected }) if (got as usize) < expected => {}
+            Err(ApplyError::Order { got, expected }) if got < expected => {}
             Err(error) => {
                 tracing::error!(%position, %error, "an entry is left out");
                 self.recovered.unfit += 1;
@@ -321,8 +321,9 @@ impl Replay<'_> {
         }
         match entry {
             Entry::Intake(intake) => self.changed.note(intake.device, &intake.epoch),
-            Entry::Census(census) => {
-                for device in &census.device {
+            Entry::Census(CensusEntry { device: devices, .. })
+            | Entry::Forget(ForgetEntry { devices, .. }) => {
+                for device in devices {
                     self.changed.forget(*device);
                 }
             }

@@ -31,14 +31,20 @@ impl<D: Disk> Shard<D> {
         if let Some(index) = self.state.series(device, metric, labels) {
             return Ok(Ok(index));
         }
-        let count = self.state.series_of(device);
-        let Some(index) = u32::try_from(count).ok().filter(|_| count < self.limits.series_max) else {
+        let index = self.state.next_series(device);
+        if self.state.series_of(device) >= self.limits.series_max || index == u32::MAX {
             return Ok(Err(SeriesFull::Device));
-        };
-        if let Err(max) = self.budget.take_place() {
+        }
+        // One that was forgotten has its place still.
+        let is_new = !self.state.has_place(device, metric, labels);
+        if is_new && let Err(max) = self.budget.take_place() {
             return Ok(Err(SeriesFull::Gateway(max)));
         }
-        self.introduce(device, index, metric, labels).inspect_err(|_| self.budget.give_back())?;
+        self.introduce(device, index, metric, labels).inspect_err(|_| {
+            if is_new {
+                self.budget.give_back();
+            }
+        })?;
         self.metrics.series.inc();
         Ok(Ok(index))
     }

@@ -10,6 +10,9 @@ pub enum Wait {
     /// Journal or outbox have no room.
     #[error("no room: {0}")]
     Room(String),
+    /// The gateway knows as many devices as it may, which are so many, and this one is new.
+    #[error("the gateway knows {0} devices, the bound devices_max")]
+    Devices(u64),
     /// Too much waits for the next sync.
     #[error("the disk is behind")]
     Sync,

@@ -30,10 +30,11 @@ pub(super) const WORK: [Step; 16] = [
 ];
 
 /// What goes wrong.
-pub(super) const FAULTS: [Step; 14] = [
+pub(super) const FAULTS: [Step; 15] = [
     (start, 60),
     (cut_device, 12),
     (reboot, 2),
+    (expire, 2),
     (cut_stream, 8),
     (kill_gateway, 8),
     (power_gateway, 8),
@@ -172,6 +173,12 @@ fn reboot(world: &mut World) -> Result<(), String> {
     let device = device(world);
     world.cut_device(device, true);
     Ok(())
+}
+
+/// Devices are away for so long that they are forgotten.
+fn expire(world: &mut World) -> Result<(), String> {
+    let device = device(world);
+    world.expire(device)
 }
 
 fn cut_stream(world: &mut World) -> Result<(), String> {

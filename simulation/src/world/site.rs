@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use catchment_gateway::clock::ManualClock;
@@ -11,7 +12,7 @@ use catchment_partial::Timestamp;
 use catchment_proto::{GatewayId, Name};
 
 use super::World;
-use crate::{device::Up, gateway::Gateway, random::Random, truth::Mark};
+use crate::{device::Up, gateway::Gateway, limits::limits, random::Random, truth::Mark};
 
 /// One gateway's place: its disk and clock outlive its processes.
 pub struct Site {
@@ -35,7 +36,45 @@ pub struct Site {
     pub(super) orphans: BTreeMap<u64, (usize, VecDeque<Up>)>,
 }
 
+/// A device is forgotten after so many times this.
+const STEP: Duration = Duration::from_secs(25);
+
 impl World {
+    /// A device is away for longer than gateways remember it, and with it all that have no connection. It begins a new
+    /// epoch, as it must: whether the last that it sent was taken, nobody knows any more.
+    ///
+    /// # Errors
+    /// A defect.
+    pub fn expire(&mut self, device: usize) -> Result<(), String> {
+        for number in 0..self.devices.len() {
+            if number == device || self.devices[number].wire.is_none() {
+                let site = &mut self.sites[self.devices[number].gateway];
+                if let Some(wire) = self.devices[number].reboot(&site.name, &mut self.truth)
+                    && let Some(gateway) = &mut site.process
+                {
+                    gateway.detach(wire.session);
+                }
+            }
+        }
+        let before = self.forgotten();
+        for _ in 0..limits().device_expiry.as_secs() * 3 / 2 / STEP.as_secs() {
+            self.advance(STEP);
+            for site in 0..self.sites.len() {
+                for _ in 0..3 {
+                    self.drive(site, Gateway::tick)?;
+                }
+                self.drive(site, Gateway::commit_journal)?;
+                self.drive(site, Gateway::commit_outbox)?;
+            }
+        }
+        self.tally.forgotten += self.forgotten().saturating_sub(before);
+        Ok(())
+    }
+
+    fn forgotten(&self) -> u64 {
+        self.sites.iter().filter_map(|site| site.process.as_ref()).map(Gateway::forgotten).sum()
+    }
+
     /// Somebody copies a gateway's disk, as it is at this moment.
     pub fn copy_disk(&mut self, site: usize) {
         let site = &mut self.sites[site];

@@ -5,6 +5,7 @@
 mod backlog;
 mod conditions;
 mod defects;
+mod expiry;
 mod flow;
 mod folders;
 mod grpc;

@@ -57,7 +57,7 @@ pub fn examine<D: Disk>(
         if there(&dir) { Peek::open(Arc::clone(disk), &dir) } else { Ok(None) }
     };
     let (journal, outbox) = (look("journal")?, look("outbox")?);
-    let mut copies = Copies::peek(disk, &folder.join(names::FOLDER));
+    let copies = Copies::peek(disk, &folder.join(names::FOLDER));
     let extent =
         journal.as_ref().map_or((Position::ZERO, Position::ZERO), |log| (log.start_position(), log.end));
     let stored = match newest {
@@ -70,7 +70,7 @@ pub fn examine<D: Disk>(
     recovered.torn_bytes = journal.iter().chain(&outbox).map(|log| log.torn_tail_bytes).sum();
     let outbox_end = outbox.as_ref().map_or(Position::ZERO, |log| log.end);
     let begin = Begin { journal: extent, outbox_end, given_up: false, unused: Position::ZERO };
-    let base = replay::base(stored.as_deref(), &begin, &mut copies, &mut recovered)
+    let base = replay::base(stored.as_deref(), &begin, &copies, &mut recovered)
         .map_err(|error| RecoverError::State { folder: folder.to_owned(), error })?;
     let end = extent.1;
     let found = match &outbox {

@@ -177,7 +177,7 @@ impl<D: Disk> Files<D> {
         // So that they are told once.
         recovered.checkpoints_damaged = checkpoints.set_aside().map_err(unusable)?;
         recovered.torn_bytes = journal_recovery.torn_tail_bytes + outbox_recovery.torn_tail_bytes;
-        let (names, copies) = Names::open(disk, &folder.join(names::FOLDER), names_salt);
+        let (names, copies) = Names::open(disk, &folder.join(names::FOLDER), limits, names_salt);
         let outbox_clean = outbox_recovery.is_clean() && outbox_recovery.torn_tail_bytes == 0;
         Ok(Self { journal, outbox, checkpoints, stored, names, copies, outbox_clean })
     }

@@ -11,6 +11,7 @@ use std::{
 
 use catchment_journal::{Committer, DiskFile, sim::SimDisk};
 
+pub(super) use super::random::Random;
 use super::*;
 use crate::{lineage::Numbering, uplink::flight::Flight};
 
@@ -18,18 +19,6 @@ const FOLDER: &str = "/data/shard-0";
 pub(super) const DEVICES: usize = 4;
 /// Messages of a device before the damage at most; some more come after it.
 const BEFORE: u64 = 44;
-
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound.max(1)
-    }
-}
 
 type PartialName = (String, String, i64, u64);
 pub(super) type Opened = (Shard<SimDisk>, [Committer<SimDisk>; 2], Recovered);
@@ -86,6 +75,8 @@ pub(super) struct Site {
     pub(super) centre: Centre,
     /// How rarely something else happens than messages.
     pace: u64,
+    /// Devices are away for long at times.
+    is_visited: bool,
     /// Messages taken, by device.
     pub(super) taken: [u64; DEVICES],
 }
@@ -106,6 +97,7 @@ impl Site {
     pub(super) fn new(seed: u64) -> Self {
         let mut world = World::new();
         world.config.open_windows_max = 1 << 20;
+        world.config.device_expiry = Duration::from_secs(1_000);
         let disk = SimDisk::new(seed);
         let (shard, committers, _) = Self::open(&world, &disk).unwrap();
         Self {
@@ -115,6 +107,7 @@ impl Site {
             committers,
             centre: Centre::default(),
             pace: if seed.is_multiple_of(2) { 16 } else { 400 },
+            is_visited: false,
             taken: [0; DEVICES],
         }
     }
@@ -220,6 +213,7 @@ impl Site {
                 5 => self.deliver(),
                 6 if random.below(3) == 0 => self.checkpoint(),
                 7 if random.below(4) == 0 => self.restart(),
+                8 if self.is_visited && random.below(4) == 0 => self.be_away(),
                 _ => self.commit(),
             }
         }
@@ -302,7 +296,7 @@ struct Tally {
 
 fn case(seed: u64, files: usize, tally: &mut Tally) {
     let mut random = Random(seed);
-    let mut site = Site::new(seed);
+    let mut site = Site { is_visited: true, ..Site::new(seed) };
     site.live(&mut random, BEFORE);
     let mut context = format!("seed {seed}");
     for _ in 0..files {
@@ -370,8 +364,8 @@ fn judge(site: &Site, before: &[u64], recovered: &Recovered, context: &str, tall
         }
         tally.lost += lost.len() as u64;
         tally.named += lost.intersection(&told).count() as u64;
-        // The very last commit cannot be told from one that was not finished.
-        let said = !recovered.is_clean() || recovered.torn_bytes > 0;
+        // The very last commit cannot be told from one that was not finished, or not begun.
+        let said = !recovered.is_clean() || recovered.torn_bytes > 0 || lost == BTreeSet::from([*before]);
         assert!(said, "{context}: {name} lost {lost:?} and nothing was said");
     }
 }

@@ -1,0 +1,39 @@
+//! Tables of the configuration for single protocols.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{decode::line_protocol::Precision, mqtt::topics::TopicSetting};
+
+/// The table `[mqtt]`.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MqttSettings {
+    /// Most publishes of QoS 1 and 2 of an MQTT connection without an acknowledgement [default: 1024]
+    #[arg(
+        id = "mqtt_receive_max",
+        long = "mqtt-receive-max",
+        value_name = "N",
+        env = "CATCHMENT_GATEWAY_MQTT_RECEIVE_MAX"
+    )]
+    pub receive_max: Option<u16>,
+    /// What other topics than the built-in ones carry, by pattern. Only in the file.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topics: Option<BTreeMap<String, TopicSetting>>,
+}
+
+/// The table `[line_protocol]`.
+#[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LineProtocolSettings {
+    /// Unit of the times of InfluxDB line protocol: ns, us, ms or s [default: ns]
+    #[arg(
+        id = "line_protocol_precision",
+        long = "line-protocol-precision",
+        value_name = "UNIT",
+        env = "CATCHMENT_GATEWAY_LINE_PROTOCOL_PRECISION"
+    )]
+    pub precision: Option<Precision>,
+}

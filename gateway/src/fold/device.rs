@@ -1,0 +1,241 @@
+//! A device as the fold keeps it: its sequence numbers, its MQTT clients, its series with their open windows.
+//!
+//! Invariant: a device's number, and a series' number within its device, name that one for ever. What is forgotten leaves its
+//! number unused, so an entry of the journal never means another device or series than the one it was made for, whichever
+//! entries damage took ([`super::forget`]).
+
+use std::collections::{BTreeMap, BTreeSet, btree_map};
+
+use catchment_partial::{Partial, Window};
+use catchment_proto::{Labels, MetricName, Name};
+use hashbrown::HashMap;
+
+use super::{client::Client, windows::Windows};
+
+/// Epochs of a device whose highest sequence number is kept; beyond, the one longest unused is forgotten.
+pub const EPOCHS_MAX: usize = 8;
+
+/// An open window of a series.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    pub(super) window: Window,
+    pub(super) part: u64,
+    pub(super) revision: u64,
+    /// Position by which it falls due: its part, unless that was opened in a stretch of the journal that is lost.
+    pub(super) in_line: u64,
+    pub(super) partial: Partial,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Series {
+    pub(super) number: u32,
+    /// When it was last used, by [`super::State::running`].
+    pub(super) used: u32,
+    pub(super) metric: MetricName,
+    pub(super) labels: Labels,
+    pub(super) open: Windows,
+}
+
+impl Series {
+    /// Its open window of an interval, and whether an entry at this position opens it.
+    pub(super) fn window(&mut self, window: Window, position: u64, in_line: u64) -> (&mut Open, bool) {
+        let (part, revision) = (position, position);
+        let new = || Open { window, part, revision, in_line, partial: Partial::empty() };
+        self.open.get_or_open(window, new)
+    }
+}
+
+/// Series in the order of their numbers. Most devices forget none, and then a number is a place in the list.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SeriesList {
+    list: Vec<Series>,
+    next: u32,
+}
+
+impl SeriesList {
+    fn place(&self, number: u32) -> Result<usize, usize> {
+        let at = number as usize;
+        if self.list.get(at).is_some_and(|series| series.number == number) {
+            return Ok(at);
+        }
+        self.list.binary_search_by_key(&number, |series| series.number)
+    }
+
+    pub(super) fn get(&self, number: u32) -> Option<&Series> {
+        self.list.get(self.place(number).ok()?)
+    }
+
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Series> {
+        let at = self.place(number).ok()?;
+        self.list.get_mut(at)
+    }
+
+    /// The first of these that is not known.
+    pub(super) fn first_unknown(&self, numbers: &[u32]) -> Option<u32> {
+        let whole = self.list.len() == self.next as usize;
+        numbers.iter().copied().find(|number| match whole {
+            true => *number >= self.next,
+            false => self.place(*number).is_err(),
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Number of the next new series.
+    pub(super) fn next(&self) -> u32 {
+        self.next
+    }
+
+    /// No series gets a number below this.
+    pub(super) fn skip_to(&mut self, next: u32) {
+        self.next = self.next.max(next);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Series> {
+        self.list.iter()
+    }
+
+    fn insert(&mut self, series: Series) {
+        self.skip_to(series.number.saturating_add(1));
+        if let Err(at) = self.place(series.number) {
+            if self.list.is_empty() {
+                self.list.reserve_exact(1);
+            }
+            self.list.insert(at, series);
+        }
+    }
+
+    /// Takes those out for which it is asked.
+    fn extract(&mut self, mut is_asked: impl FnMut(&Series) -> bool) -> Vec<Series> {
+        self.list.extract_if(.., |series| is_asked(series)).collect()
+    }
+}
+
+/// Highest sequence number taken of one epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Epoch {
+    pub(super) text: Box<str>,
+    pub(super) highest: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Device {
+    pub(super) name: Name,
+    /// When it was last used, by [`super::State::running`].
+    pub(super) used: u32,
+    /// The one used last stands last.
+    pub(super) epochs: Vec<Epoch>,
+    /// Readings taken without a sequence number.
+    pub(super) unnumbered: u64,
+    /// MQTT clients whose sessions are kept; the one used last stands last.
+    pub(super) clients: Vec<Client>,
+    pub(super) series: SeriesList,
+    /// Open windows of all of its series.
+    pub(super) open_windows: usize,
+    pub(super) index: HashMap<Labels, HashMap<MetricName, u32>>,
+}
+
+impl Device {
+    pub(super) fn new(name: Name, used: u32) -> Self {
+        Self {
+            name,
+            used,
+            epochs: Vec::new(),
+            unnumbered: 0,
+            clients: Vec::new(),
+            series: SeriesList::default(),
+            open_windows: 0,
+            index: HashMap::new(),
+        }
+    }
+
+    pub(super) fn add_series(&mut self, number: u32, metric: MetricName, labels: Labels, used: u32) {
+        // The newest of a name is the one in use, also where damage took what was to forget the older one.
+        let newest = self.index.entry(labels.clone()).or_default().entry(metric.clone()).or_insert(number);
+        *newest = number.max(*newest);
+        self.series.insert(Series { number, used, metric, labels, open: Windows::default() });
+    }
+
+    /// Forgets those of these series that have no open window, and gives them.
+    pub(super) fn forget_series(&mut self, numbers: &[u32]) -> Vec<Series> {
+        let numbers: BTreeSet<u32> = numbers.iter().copied().collect();
+        let gone = self.series.extract(|series| series.open.is_empty() && numbers.contains(&series.number));
+        for series in &gone {
+            let Some(metrics) = self.index.get_mut(&series.labels) else { continue };
+            if metrics.get(&series.metric) == Some(&series.number) {
+                metrics.remove(&series.metric);
+            }
+            if metrics.is_empty() {
+                self.index.remove(&series.labels);
+            }
+        }
+        gone
+    }
+
+    /// Notes how far an epoch has got, or how many readings came without number.
+    pub(super) fn advance(&mut self, epoch: &str, seq: u64) {
+        if epoch.is_empty() {
+            self.unnumbered = self.unnumbered.max(seq);
+            return;
+        }
+        let known = self.epochs.iter().position(|e| &*e.text == epoch);
+        let mut entry = match known {
+            Some(at) => self.epochs.remove(at),
+            None => Epoch { text: epoch.into(), highest: 0 },
+        };
+        entry.highest = entry.highest.max(seq);
+        if self.epochs.len() >= EPOCHS_MAX {
+            self.epochs.remove(0);
+        }
+        self.epochs.push(entry);
+    }
+}
+
+/// Devices by their numbers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Devices {
+    known: BTreeMap<u32, Box<Device>>,
+    next: u32,
+}
+
+impl Devices {
+    pub(super) fn get(&self, number: u32) -> Option<&Device> {
+        self.known.get(&number).map(|device| &**device)
+    }
+
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Device> {
+        self.known.get_mut(&number).map(|device| &mut **device)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Number of the next new device.
+    pub(super) fn next(&self) -> u32 {
+        self.next
+    }
+
+    /// No device gets a number below this.
+    pub(super) fn skip_to(&mut self, next: u32) {
+        self.next = self.next.max(next);
+    }
+
+    pub(super) fn insert(&mut self, number: u32, device: Device) {
+        self.skip_to(number.saturating_add(1));
+        if let btree_map::Entry::Vacant(place) = self.known.entry(number) {
+            place.insert(Box::new(device));
+        }
+    }
+
+    pub(super) fn remove(&mut self, number: u32) -> Option<Box<Device>> {
+        self.known.remove(&number)
+    }
+
+    /// Those from a number on, in order.
+    pub(super) fn from(&self, number: u32) -> impl Iterator<Item = (u32, &Device)> {
+        self.known.range(number..).map(|(number, device)| (*number, &**device))
+    }
+}

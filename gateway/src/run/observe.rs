@@ -1,0 +1,56 @@
+//! What the gauges show.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::{
+    budget::Budget,
+    clock::Clock,
+    conditions::{UplinkWatch, watch_room},
+    metrics::Metrics,
+    shard::ShardLog,
+    steady::{HOLD, Steady},
+    worker::Worker,
+};
+
+/// How often the gauges are brought up to date.
+const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Brings gauges and conditions up to date, for ever.
+pub(super) async fn observe(
+    workers: &[Worker],
+    logs: &[ShardLog],
+    metrics: &Metrics,
+    budget: &Budget,
+    clock: &dyn Clock,
+) {
+    tokio::join!(show(workers, metrics, budget, clock), watch_room(logs, &metrics.conditions));
+}
+
+async fn show(workers: &[Worker], metrics: &Metrics, budget: &Budget, clock: &dyn Clock) {
+    let (mut steady, mut uplink) = (Steady::default(), UplinkWatch::default());
+    loop {
+        uplink.look(metrics.uplink_connected.get() == 1, clock.mono(), &metrics.conditions);
+        if let Some(step) = steady.look(clock.wall(), clock.mono()).step {
+            metrics.clock_steps.inc();
+            let seconds = step as f64 / 1e9;
+            tracing::warn!(
+                seconds,
+                "the clock was stepped; a step ahead moves the watermark once it has lasted {HOLD:?}"
+            );
+        }
+        metrics.clock_offset.set(steady.held() as f64 / 1e9);
+        metrics.show_budget(budget);
+        let seen: Vec<_> = workers.iter().map(Worker::observation).collect();
+        let bounded = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        metrics.open_windows.set(bounded(seen.iter().map(|o| o.open_windows as u64).sum()));
+        metrics.journal_bytes.set(bounded(seen.iter().map(|o| o.journal_bytes).sum()));
+        metrics.outbox_bytes.set(bounded(seen.iter().map(|o| o.outbox_bytes).sum()));
+        if let Some(watermark) = seen.iter().filter_map(|o| o.watermark_ms).min() {
+            let lag = clock.wall().as_millis().saturating_sub(watermark);
+            metrics.watermark_lag_seconds.set(lag as f64 / 1e3);
+        }
+        sleep(OBSERVE_EVERY).await;
+    }
+}

@@ -1,0 +1,208 @@
+//! What the second copies say.
+
+use std::{
+    collections::BTreeMap,
+    ops::{Bound, Range},
+    path::Path,
+    sync::Arc,
+};
+
+use catchment_journal::{Disk, Peek, Position, ReadError, ReadEvent, Reader};
+use catchment_partial::Width;
+
+use crate::fold::{Definitions, DeviceEntry, Entry, ForgetEntry, SeriesEntry, State};
+
+/// A copy of an entry.
+#[derive(Debug)]
+pub(in crate::shard) struct Copy<E> {
+    /// The entry's position.
+    pub(super) at: u64,
+    pub(super) entry: E,
+    /// Position of the entry that forgot it.
+    pub(super) forgotten: Option<u64>,
+}
+
+impl<E> Copy<E> {
+    /// Whether it is in use, where the journal ends.
+    pub(super) fn is_used(&self, end: Position) -> bool {
+        self.at < end.get() && self.forgotten.is_none_or(|at| at >= end.get())
+    }
+
+    /// Whether it was in use before a position.
+    fn holds(&self, before: u64) -> bool {
+        self.at < before && self.forgotten.is_none_or(|at| at >= before)
+    }
+
+    /// Nothing from a position on is true.
+    fn cut(&mut self, end: u64) -> bool {
+        self.forgotten = self.forgotten.filter(|at| *at < end);
+        self.at < end
+    }
+
+    fn newest(&self) -> u64 {
+        self.at.max(self.forgotten.unwrap_or(0))
+    }
+}
+
+/// What the copies say.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Copies {
+    pub(super) devices: BTreeMap<u32, Copy<DeviceEntry>>,
+    pub(super) series: BTreeMap<(u32, u32), Copy<SeriesEntry>>,
+    width: Option<(u64, u32)>,
+    /// Damaged ranges that were met: what stood before the last of them is not used.
+    pub(in crate::shard) damaged: u64,
+}
+
+impl Definitions for Copies {
+    fn device(&self, index: u32) -> Option<&DeviceEntry> {
+        self.devices.get(&index).map(|copy| &copy.entry)
+    }
+
+    fn series(&self, device: u32, index: u32) -> Option<&SeriesEntry> {
+        self.series.get(&(device, index)).map(|copy| &copy.entry)
+    }
+
+    fn devices_in_use(&self, indexes: Range<u32>) -> impl Iterator<Item = &DeviceEntry> {
+        self.devices_at(indexes, u64::MAX)
+    }
+
+    fn series_in_use(&self, device: u32, indexes: Range<u32>) -> impl Iterator<Item = &SeriesEntry> {
+        self.series_at(device, indexes, u64::MAX)
+    }
+}
+
+/// What was in use before a position.
+struct Before<'a>(&'a Copies, u64);
+
+impl Definitions for Before<'_> {
+    fn device(&self, index: u32) -> Option<&DeviceEntry> {
+        self.0.device(index)
+    }
+
+    fn series(&self, device: u32, index: u32) -> Option<&SeriesEntry> {
+        self.0.series(device, index)
+    }
+
+    fn devices_in_use(&self, indexes: Range<u32>) -> impl Iterator<Item = &DeviceEntry> {
+        self.0.devices_at(indexes, self.1)
+    }
+
+    fn series_in_use(&self, device: u32, indexes: Range<u32>) -> impl Iterator<Item = &SeriesEntry> {
+        self.0.series_at(device, indexes, self.1)
+    }
+}
+
+impl Copies {
+    /// The devices of these indexes that were in use before a position.
+    fn devices_at(&self, indexes: Range<u32>, before: u64) -> impl Iterator<Item = &DeviceEntry> {
+        self.devices.range(indexes).filter(move |(_, copy)| copy.holds(before)).map(|(_, copy)| &copy.entry)
+    }
+
+    fn series_at(&self, device: u32, indexes: Range<u32>, before: u64) -> impl Iterator<Item = &SeriesEntry> {
+        let copies = self.series.range((device, indexes.start)..(device, indexes.end));
+        copies.filter(move |(_, copy)| copy.holds(before)).map(|(_, copy)| &copy.entry)
+    }
+}
+
+impl Copies {
+    /// Those of a log that cannot be opened.
+    pub(super) fn destroyed() -> Self {
+        Self { damaged: 1, ..Self::default() }
+    }
+
+    /// The copies of a log that nobody has open.
+    pub(in crate::shard) fn peek<D: Disk>(disk: &Arc<D>, folder: &Path) -> Self {
+        let peek = Peek::open(Arc::clone(disk), folder).ok().flatten();
+        let reader = peek.map(|peek| peek.read(peek.start_position()));
+        reader.and_then(|reader| Self::read(reader).ok()).unwrap_or_default()
+    }
+
+    pub(super) fn read<D: Disk>(mut reader: Reader<D>) -> Result<Self, ReadError> {
+        let mut copies = Self::default();
+        let mut record = Vec::new();
+        loop {
+            match reader.next(&mut record)? {
+                ReadEvent::Record(_) => copies.note(&record),
+                // What is lost may be the correction of something before.
+                ReadEvent::Damage(damage) if damage.to > damage.from => {
+                    copies = Self { damaged: copies.damaged + 1, ..Self::default() };
+                }
+                ReadEvent::Damage(_) => {}
+                ReadEvent::End => return Ok(copies),
+            }
+        }
+    }
+
+    fn note(&mut self, record: &[u8]) {
+        let Some((position, bytes)) = record.split_first_chunk::<8>() else { return };
+        let (at, forgotten) = (u64::from_le_bytes(*position), None);
+        match Entry::decode(bytes) {
+            // No entry: the journal ended here.
+            Err(_) => self.cut(at),
+            Ok(Entry::Device(entry)) => drop(self.devices.insert(entry.index, Copy { at, entry, forgotten })),
+            Ok(Entry::Series(entry)) => {
+                self.series.insert((entry.device, entry.index), Copy { at, entry, forgotten });
+            }
+            Ok(Entry::Configure(configure)) => self.width = Some((at, configure.width_ms)),
+            Ok(Entry::Forget(forget)) => self.forget(at, &forget),
+            Ok(_) => {}
+        }
+    }
+
+    fn forget(&mut self, at: u64, forget: &ForgetEntry) {
+        for device in &forget.devices {
+            if let Some(copy) = self.devices.get_mut(device) {
+                copy.forgotten = Some(at);
+            }
+        }
+        for place in forget.series_device.iter().zip(&forget.series) {
+            if let Some(copy) = self.series.get_mut(&(*place.0, *place.1)) {
+                copy.forgotten = Some(at);
+            }
+        }
+    }
+
+    fn cut(&mut self, end: u64) {
+        self.devices.retain(|_, copy| copy.cut(end));
+        self.series.retain(|_, copy| copy.cut(end));
+        self.width = self.width.filter(|(position, _)| *position < end);
+    }
+
+    /// The highest position of a copy.
+    pub(in crate::shard) fn newest(&self) -> Option<u64> {
+        let devices = self.devices.values().map(Copy::newest);
+        let series = self.series.values().map(Copy::newest);
+        devices.chain(series).chain(self.width.map(|(position, _)| position)).max()
+    }
+
+    /// The width of windows that was configured last.
+    pub(in crate::shard) fn width(&self) -> Option<Width> {
+        self.width.and_then(|(_, ms)| Width::from_millis(ms).ok())
+    }
+
+    /// Introduces everything that was in use at a position of the journal.
+    pub(in crate::shard) fn introduce_all(&self, state: &mut State, before: Position) {
+        let early = Before(self, before.get());
+        state.introduce_devices(0..u32::MAX, &early);
+        for device in state.devices().collect::<Vec<_>>() {
+            state.introduce_series_of(device, 0..u32::MAX, &early);
+        }
+    }
+
+    /// Leaves indexes out of which a copy tells, because the entries that introduced these may be lost. `end`: where the journal
+    /// ends; copies of what stood behind count no longer.
+    pub(in crate::shard) fn leave_out(&self, state: &mut State, end: Position) {
+        let last = self.devices.iter().rev().find(|(_, copy)| copy.at < end.get());
+        if let Some((last, _)) = last {
+            state.leave_out_devices(last.saturating_add(1));
+        }
+        for device in state.devices().collect::<Vec<_>>() {
+            let of_device = (Bound::Included((device, 0)), Bound::Included((device, u32::MAX)));
+            let last = self.series.range(of_device).rev().find(|(_, copy)| copy.at < end.get());
+            if let Some(((_, last), _)) = last {
+                state.leave_out_series(device, last.saturating_add(1));
+            }
+        }
+    }
+}
