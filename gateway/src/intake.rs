@@ -5,6 +5,7 @@
 
 pub(crate) mod shapes;
 pub mod spelled;
+mod spread;
 
 use catchment_partial::{Timestamp, Width};
 use catchment_proto::{Labels, MetricName};
@@ -13,6 +14,7 @@ use hashbrown::HashMap;
 use self::{
     shapes::Shapes,
     spelled::{OfMetrics, Seen, Spelled},
+    spread::Spread,
 };
 use crate::mqtt::packets::Reply;
 
@@ -81,37 +83,6 @@ pub struct Intake {
     spread: Spread,
 }
 
-/// How many windows readings fall into, about: a window costs many times what a further reading of it does.
-#[derive(Clone, Copy, Debug, Default)]
-struct Spread {
-    /// Width of a window, nanoseconds; 0: not known.
-    width: u64,
-    /// Readings that were looked at, or stand between such.
-    seen: usize,
-    /// Earliest and latest time of those that were looked at.
-    times: Option<(Timestamp, Timestamp)>,
-}
-
-impl Spread {
-    /// Looks at some of the readings that have come since the last time: of each message a few.
-    fn look(&mut self, readings: &[Reading]) {
-        let new = readings.get(self.seen..).unwrap_or_default();
-        self.seen = readings.len();
-        for reading in [new.first(), new.get(new.len() / 2), new.last()].into_iter().flatten() {
-            let (earliest, latest) = self.times.unwrap_or((reading.time, reading.time));
-            self.times = Some((earliest.min(reading.time), latest.max(reading.time)));
-        }
-    }
-
-    /// Windows from the earliest to the latest time.
-    fn windows(&self) -> usize {
-        let Some((earliest, latest)) = self.times else { return 0 };
-        let span = latest.saturating_nanos_since(earliest);
-        let windows = u64::try_from(span).unwrap_or(0).checked_div(self.width).unwrap_or(0);
-        usize::try_from(windows).unwrap_or(usize::MAX)
-    }
-}
-
 /// Readings or messages of an intake beyond which it is handed on before more is decoded.
 const LARGE: usize = 16_384;
 /// What a window costs that is opened, in readings of one that is open.
@@ -137,7 +108,7 @@ impl Intake {
 
     /// Windows have this width: an intake with readings of many is large sooner.
     pub fn measure_by(&mut self, width: Option<Width>) {
-        self.spread.width = width.map_or(0, |width| width.as_nanos().unsigned_abs());
+        self.spread.measure_by(width);
     }
 
     /// Ends a message: the readings pushed since the last one are its.
@@ -404,13 +375,13 @@ mod tests {
         assert_eq!(messages(-1_000, width), LARGE.div_ceil(1 + WINDOW_COST).next_multiple_of(10));
         assert_eq!(messages(0, width), LARGE.next_multiple_of(10));
         assert_eq!(messages(1_000, None), LARGE.next_multiple_of(10), "the width is not known");
-        assert!((LARGE / 2..LARGE).contains(&messages(100, width)), "ten readings a window");
+        assert!((LARGE / 3..LARGE / 2).contains(&messages(100, width)), "ten readings a window");
         let mut emptied = Intake::default();
         emptied.readings.push(Reading { series: 0, time: Timestamp::MIN, value: 0.0 });
         emptied.readings.push(Reading { series: 0, time: Timestamp::MAX, value: 0.0 });
         emptied.measure_by(width);
         assert!(!emptied.is_large(), "no more windows than readings");
         emptied.reuse();
-        assert!(emptied.spread.times.is_none());
+        assert_eq!(emptied.spread.windows(), 0);
     }
 }

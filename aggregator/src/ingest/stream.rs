@@ -147,7 +147,7 @@ pub(super) async fn run(
     };
     if session.leave() {
         shared.store.drop_live(&origin);
-        if shared.sessions.waits.end(&origin.gateway, None) {
+        if shared.sessions.waits.end((&origin.gateway, origin.epoch), None) {
             show_waits(shared);
         }
     }

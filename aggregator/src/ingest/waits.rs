@@ -13,28 +13,31 @@ const NAMED_MAX: usize = 8;
 /// The code of a refusal, and its message.
 type Wait = (&'static str, String);
 
-/// What each gateway's shards wait for. Bounded by the connections and their shards.
+/// What each gateway waits for, by epoch and shard.
+type All = BTreeMap<GatewayId, BTreeMap<(u64, u32), Wait>>;
+
+/// What the shards of each gateway's epochs wait for. Bounded by the streams and their shards.
 #[derive(Debug, Default)]
-pub(crate) struct Waits(Mutex<BTreeMap<GatewayId, BTreeMap<u32, Wait>>>);
+pub(crate) struct Waits(Mutex<All>);
 
 impl Waits {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<GatewayId, BTreeMap<u32, Wait>>> {
+    fn lock(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A shard's batch was refused, for this reason.
-    pub(super) fn begin(&self, gateway: &GatewayId, shard: u32, reason: Wait) {
-        self.lock().entry(gateway.clone()).or_default().insert(shard, reason);
+    pub(super) fn begin(&self, (gateway, epoch): (&GatewayId, u64), shard: u32, reason: Wait) {
+        self.lock().entry(gateway.clone()).or_default().insert((epoch, shard), reason);
     }
 
-    /// A shard's batches are taken again, or with `None`, the gateway's stream has ended: it is refused anew on the next. Answers
+    /// A shard's batches are taken again, or with `None`, the epoch's stream has ended: it is refused anew on the next. Answers
     /// whether something waited.
-    pub(super) fn end(&self, gateway: &GatewayId, shard: Option<u32>) -> bool {
+    pub(super) fn end(&self, (gateway, epoch): (&GatewayId, u64), shard: Option<u32>) -> bool {
         let mut all = self.lock();
         let Some(shards) = all.get_mut(gateway) else { return false };
         let waited = match shard {
-            Some(shard) => shards.remove(&shard).is_some(),
-            None => !std::mem::take(shards).is_empty(),
+            Some(shard) => shards.remove(&(epoch, shard)).is_some(),
+            None => shards.extract_if(.., |(of, _), _| *of == epoch).count() > 0,
         };
         if shards.is_empty() {
             all.remove(gateway);
@@ -77,20 +80,21 @@ mod tests {
         let waits = Waits::default();
         assert_eq!(waits.summary(CODE), None);
         let berlin = gateway("berlin", "g1");
-        waits.begin(&berlin, 0, (CODE, "no room".to_owned()));
-        waits.begin(&berlin, 1, (CODE, "no room either".to_owned()));
+        waits.begin((&berlin, 1), 0, (CODE, "no room".to_owned()));
+        waits.begin((&berlin, 1), 1, (CODE, "no room either".to_owned()));
         assert_eq!(waits.of(&berlin).as_deref(), Some("no room"));
-        assert!(waits.end(&berlin, Some(0)) && !waits.end(&berlin, Some(0)));
+        assert!(!waits.end((&berlin, 2), Some(0)), "another folder of the gateway");
+        assert!(waits.end((&berlin, 1), Some(0)) && !waits.end((&berlin, 1), Some(0)));
         assert_eq!(waits.summary(CODE).as_deref(), Some("gateway berlin/g1 waits: no room either"));
         for number in 0..20 {
-            waits.begin(&gateway("lyon", &format!("g{number}")), 0, (CODE, "full".to_owned()));
+            waits.begin((&gateway("lyon", &format!("g{number}")), 1), 0, (CODE, "full".to_owned()));
         }
         let summary = waits.summary(CODE).unwrap();
         assert_eq!(summary.matches(" waits: ").count(), NAMED_MAX);
         assert!(summary.ends_with("; 13 more gateways wait"), "{summary}");
-        waits.begin(&berlin, 2, ("too_many_epochs", "no place".to_owned()));
+        waits.begin((&berlin, 1), 2, ("too_many_epochs", "no place".to_owned()));
         assert_eq!(waits.summary("too_many_epochs").as_deref(), Some("gateway berlin/g1 waits: no place"));
-        assert!(waits.end(&berlin, None) && !waits.end(&berlin, None));
+        assert!(waits.end((&berlin, 1), None) && !waits.end((&berlin, 1), None));
         assert_eq!(waits.of(&berlin), None);
     }
 }

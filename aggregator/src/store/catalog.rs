@@ -69,6 +69,8 @@ pub(super) struct OriginState {
     pub(super) open: bool,
     /// Series that it delivered and that were removed here: its data folder may still have them.
     pub(super) forgotten: u64,
+    /// It has delivered while there was a newer epoch of its gateway.
+    pub(super) beside: bool,
 }
 
 /// A series.
@@ -230,6 +232,7 @@ impl Catalog {
             unknown: false,
             open: visitor.as_ref().is_some_and(|visitor| visitor.open),
             forgotten: 0,
+            beside: false,
         });
         self.origin_numbers.insert((gateway, origin.epoch), number);
         *self.epochs.entry(gateway).or_default() += 1;
@@ -266,6 +269,7 @@ impl Catalog {
         watermark: Option<Timestamp>,
         history: &History,
     ) {
+        self.note_beside(number);
         self.change_shard(number, shard, |known, gaps_max| known.take(batch, watermark, history, gaps_max));
     }
 

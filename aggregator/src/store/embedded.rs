@@ -241,7 +241,9 @@ impl<D: Disk> Store for EmbeddedStore<D> {
     }
 
     fn newer_epoch(&self, origin: &Origin) -> Option<u64> {
-        read(&self.inner.state).catalog.newer_epoch(origin)
+        let newer = read(&self.inner.state).catalog.newer_epoch(origin);
+        // A folder that begins an epoch for which there is no place delivers nothing more.
+        newer.filter(|_| self.inner.has_room_for_an_epoch(origin))
     }
 
     fn delivered(&self, origin: &Origin) -> Vec<u64> {

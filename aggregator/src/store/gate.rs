@@ -39,6 +39,13 @@ impl<D: Disk> Inner<D> {
         Ok(new)
     }
 
+    /// Whether a gateway may begin another epoch.
+    pub(super) fn has_room_for_an_epoch(&self, origin: &Origin) -> bool {
+        let catalog = &read(&self.state).catalog;
+        let coming = &lock(&self.gate).coming;
+        self.config.epoch_bounds().fits(catalog, coming, &origin.gateway, 1).is_ok()
+    }
+
     /// A stream of an epoch lives from here on.
     pub(super) fn attach(&self, origin: &Origin) {
         let mut gate = lock(&self.gate);

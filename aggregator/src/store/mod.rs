@@ -268,7 +268,8 @@ pub trait Store: Send + Sync + 'static {
     /// When a data folder was created, Unix milliseconds, as far as this store knows.
     fn created_ms(&self, origin: &Origin) -> Option<i64>;
 
-    /// The newest epoch of a gateway, if that is newer than this one, has delivered, and has no stream.
+    /// The newest epoch of a gateway, if that is newer than this one, has no stream, this one never delivered beside it, and there is a
+    /// place for another.
     fn newer_epoch(&self, _origin: &Origin) -> Option<u64> {
         None
     }

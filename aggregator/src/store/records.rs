@@ -119,6 +119,8 @@ pub(super) struct OriginRecord {
     shards: u32,
     #[prost(uint64, tag = "5")]
     forgotten: u64,
+    #[prost(bool, tag = "6")]
+    beside: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -202,13 +204,14 @@ pub(super) fn origin_record(state: &OriginState) -> OriginRecord {
         epoch_created_ms: state.origin.epoch_created_ms,
         shards: state.origin.shards,
         forgotten: state.forgotten,
+        beside: state.beside,
     }
 }
 
 /// An origin without its shards, given the gateways; `None` if its gateway is not among them.
 pub(super) fn restore_origin(record: OriginRecord, gateways: &[Gateway]) -> Option<OriginState> {
     let gateway = gateways.get(record.gateway as usize)?.id.clone();
-    let OriginRecord { epoch, epoch_created_ms, shards, forgotten, .. } = record;
+    let OriginRecord { epoch, epoch_created_ms, shards, forgotten, beside, .. } = record;
     Some(OriginState {
         gateway: record.gateway,
         origin: Origin {
@@ -223,6 +226,7 @@ pub(super) fn restore_origin(record: OriginRecord, gateways: &[Gateway]) -> Opti
         unknown: false,
         open: false,
         forgotten,
+        beside,
     })
 }
 

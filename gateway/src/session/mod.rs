@@ -229,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             // Whoever gave way has sent nothing that it could lose an answer to.
             End::Peer | End::GaveWay => false,
             End::Displaced => Box::pin(self.see_off()).await,
-            _ => Box::pin(linger(&self.stream, LINGER)).await,
+            _ => Box::pin(linger(&self.stream, LINGER)).await == Lingered::Lives,
         };
         if lives {
             self.vitals.answer();
@@ -240,10 +240,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Waits for the program of a displaced session to close: first after what it was told, then after the end of the stream.
     /// Whether it lives matters, which a slow network tells late.
     async fn see_off(&self) -> bool {
-        if linger(&self.stream, LINGER).await {
-            return true;
+        match linger(&self.stream, LINGER).await {
+            Lingered::Lives => true,
+            // A reset would be the word of a system, not of a program.
+            Lingered::Broken => false,
+            Lingered::Silent => {
+                timeout(LINGER, self.stream.shutdown()).await.is_ok_and(|ended| ended.is_ok())
+                    && linger(&self.stream, FAREWELL).await == Lingered::Lives
+            }
         }
-        timeout(LINGER, self.stream.shutdown()).await.is_ok() && linger(&self.stream, FAREWELL).await
     }
 
     /// Puts the reason in line behind the other answers, where the protocol has words for it.
@@ -261,22 +266,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 }
 
+/// What a device did whose session was ended from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lingered {
+    /// It has closed its side in time, or sent something: its program lives.
+    Lives,
+    /// Nothing.
+    Silent,
+    /// The connection broke.
+    Broken,
+}
+
 /// Reads and discards until the device has closed too: closing a socket with unread bytes resets the connection, and the
-/// device could lose what was last said to it. Tells whether its program lives: it has closed in time, or sent something.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>, longest: Duration) -> bool {
+/// device could lose what was last said to it.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>, longest: Duration) -> Lingered {
     let (mut discarded, sent) = (Inbox::default(), Cell::new(false));
     let until_closed = async {
         loop {
             match stream.fill(&mut discarded).await {
-                Ok(0) => return true,
+                Ok(0) => return Lingered::Lives,
                 Ok(_) => {
                     sent.set(true);
                     discarded.consume(discarded.unread().len());
                 }
-                // Without close_notify; a reset would be the word of a system, not of a program.
-                Err(error) => return sent.get() || error.kind() == io::ErrorKind::UnexpectedEof,
+                Err(_) if sent.get() => return Lingered::Lives,
+                // Without close_notify.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Lingered::Lives,
+                Err(_) => return Lingered::Broken,
             }
         }
     };
-    timeout(longest, until_closed).await.unwrap_or(sent.get())
+    let silent = || if sent.get() { Lingered::Lives } else { Lingered::Silent };
+    timeout(longest, until_closed).await.unwrap_or_else(|_| silent())
 }

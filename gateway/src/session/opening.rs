@@ -245,7 +245,7 @@ fn text(bytes: &[u8], ended: bool) -> Look {
     if is_request_at(line) {
         return Look::Foreign(http(line));
     }
-    if end.is_none() && (bytes.len() >= LINE_BYTES_MAX || !may_be_foreign(line)) {
+    if end.is_none() && bytes.len() >= LINE_BYTES_MAX {
         return Look::Speaks(Kind::LineProtocol);
     }
     // Whatever the end of the connection is told with.
@@ -279,22 +279,12 @@ fn http(line: &[u8]) -> Foreign {
     Foreign::Http { body: !line.starts_with(b"HEAD ") }
 }
 
-/// Whether the beginning of a line may turn out to be a request, or a greeting of [`WORDS`], or what [`named`] knows.
-fn may_be_foreign(line: &[u8]) -> bool {
-    let word = line.split(u8::is_ascii_whitespace).next().unwrap_or_default();
-    let begins = |byte: &u8| matches!(byte, b'<' | b'*' | b'$' | b'!') || !byte.is_ascii();
-    word.first().is_some_and(begins)
-        || (word.len() <= METHOD_BYTES_MAX && word.iter().all(is_token))
-        || line.iter().all(is_of_a_number)
-        || is_command(line)
-        || is_json_from_within(line)
-}
-
-/// Whether a line may be JSON that lost its beginning, as from a device that begins to send in the middle of its buffer: JSON has
-/// quotes, and what stands before the first of them in line protocol has `=`.
-fn is_json_from_within(line: &[u8]) -> bool {
-    let before = line.split(|byte| *byte == b'"').next().unwrap_or_default();
-    !before.contains(&b'=')
+/// Whether a whole line that is no line protocol is meant as JSON: it ends like JSON, as one that lost its beginning does (a device
+/// that begins to send in the middle of its buffer), or it is a value that is no object.
+fn is_meant_as_json(line: &[u8]) -> bool {
+    matches!(line.last(), Some(b'}' | b']'))
+        || matches!(line, [b'"', .., b'"'])
+        || [&b"null"[..], b"true", b"false"].contains(&line)
 }
 
 /// Whether a line begins as an extended command of a modem does.
@@ -363,8 +353,7 @@ fn whole(line: &[u8]) -> Look {
     }
     let word = WORDS.iter().find(|(word, _)| word.as_bytes().eq_ignore_ascii_case(first));
     // The line itself is refused in either case; those behind it tell which it was.
-    let is_json = matches!(line.last(), Some(b'}' | b']')) && is_json_from_within(line);
-    let text = if is_json { Kind::Json } else { Kind::LineProtocol };
+    let text = if is_meant_as_json(line) { Kind::Json } else { Kind::LineProtocol };
     word.map_or(Look::Speaks(text), |(_, name)| Look::Foreign(Foreign::Named(name)))
 }
 

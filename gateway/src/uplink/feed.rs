@@ -135,13 +135,14 @@ impl Feed {
     ) -> Result<(), FeedError> {
         let mut reader = self.link.outbox.read(self.link.outbox.start_position());
         let mut commits = self.link.outbox.subscribe();
-        let mut progress = self.link.progress.clone();
-        let live = Arc::clone(&self.link.live);
+        let (mut progress, live) = (self.link.progress.clone(), Arc::clone(&self.link.live));
         live.ask_anew();
         let mut naming = Naming::default();
         let mut flight = Flight::new(numbering, delivered);
-        let mut told = None;
-        let mut released = None;
+        let (mut told, mut released) = (None, None);
+        if let Some(untold) = flight.untold(self.link.index) {
+            transmit(Kind::Progress(untold), &sending).await?;
+        }
         let mut pause = Pause::default();
         loop {
             // Seen before the outbox is read: what comes after wakes the select below.

@@ -5,10 +5,10 @@
 use std::collections::VecDeque;
 
 use catchment_journal::Position;
-use catchment_partial::Width;
+use catchment_partial::{Timestamp, Width};
 use catchment_proto::wire;
 
-use crate::{lineage::Numbering, worker::Progress};
+use crate::{cut::watermark_ms, lineage::Numbering, worker::Progress};
 
 /// Batches on their way, in the order of the outbox. Numbers are the folder's own; only what crosses the wire has those of its
 /// epoch.
@@ -45,6 +45,19 @@ impl Flight {
         let number = progress.number;
         let all_known = self.is_known(number) && !self.numbering.is_untold(self.sent);
         if all_known { None } else { self.numbering.history(number, progress.history.wire(Width::MIN)) }
+    }
+
+    /// At the beginning of a stream: what stands for the batches that another line of the folder holds alone, if the aggregator may
+    /// not know of it. It goes ahead of the batches, which may have to wait.
+    pub fn untold(&self, shard: u32) -> Option<wire::Progress> {
+        let before = self.numbering.own(0);
+        self.numbering.is_untold(self.sent).then(|| wire::Progress {
+            shard,
+            // Of any window it says nothing.
+            watermark_ms: watermark_ms(Timestamp::MIN),
+            number: self.numbering.wire(before),
+            history: self.numbering.history(before, None),
+        })
     }
 
     /// Whether the aggregator has a batch, or it has left on this stream.

@@ -25,6 +25,8 @@ pub(super) struct Feed {
     naming: Naming,
     pub(super) flight: Flight,
     reader: Reader<SimDisk>,
+    /// Goes ahead of all.
+    untold: Option<wire::Progress>,
     pub(super) told: Option<Timestamp>,
     /// A batch was refused: the next turn sends nothing.
     paused: bool,
@@ -60,7 +62,9 @@ impl Gateway {
         self.shard.live_anew();
         let delivered = resume.delivered.first().copied().unwrap_or(0);
         let flight = Flight::new(self.lineage.numbering(0), delivered);
-        self.feed = Some(Feed { naming: Naming::default(), flight, reader, told: None, paused: false });
+        let untold = flight.untold(0);
+        self.feed =
+            Some(Feed { naming: Naming::default(), flight, reader, untold, told: None, paused: false });
         Ok(true)
     }
 
@@ -93,6 +97,9 @@ impl Gateway {
     /// See [`End`].
     pub fn feed(&mut self) -> Result<Option<wire::DeliverRequest>, End> {
         let Some(feed) = &mut self.feed else { return Ok(None) };
+        if let Some(untold) = feed.untold.take() {
+            return Ok(Some(request(wire::deliver_request::Kind::Progress(untold))));
+        }
         let outbox = self.shard.outbox();
         let progress = self.shard.progress();
         let readable = outbox.durable();

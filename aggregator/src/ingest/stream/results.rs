@@ -33,7 +33,7 @@ impl Flow<'_> {
                 if let Some(durable) = self.durable.get_mut(shard as usize) {
                     *durable = number.max(*durable);
                 }
-                if self.shared.sessions.waits.end(&self.origin.gateway, Some(shard)) {
+                if self.shared.sessions.waits.end((&self.origin.gateway, self.origin.epoch), Some(shard)) {
                     show_waits(self.shared);
                 }
             }
@@ -60,7 +60,7 @@ impl Flow<'_> {
         if self.shared.sessions.waits.of(gateway).is_none() {
             tracing::warn!(%gateway, shard, number, code, message, "batches of a gateway wait: there is no room for what is new in them");
         }
-        self.shared.sessions.waits.begin(gateway, shard, (code, message.clone()));
+        self.shared.sessions.waits.begin((gateway, self.origin.epoch), shard, (code, message.clone()));
         show_waits(self.shared);
         if !self.refusable {
             return Err(error);

@@ -130,6 +130,7 @@ impl Catalog {
                 unknown: false,
                 open: false,
                 forgotten: 0,
+                beside: false,
             });
         }
         let visitor = self.visitors.get_mut(origin).expect("it was added");
@@ -182,12 +183,24 @@ impl Catalog {
         gateways.filter_map(|gateway| self.visitors.newest(gateway))
     }
 
+    /// An epoch delivers; where there is a newer one, that is kept.
+    pub(super) fn note_beside(&mut self, number: u32) {
+        let Some(origin) = self.origins.get_mut(number as usize) else { return };
+        let present = self.gateways.get(origin.gateway as usize).and_then(|gateway| gateway.present);
+        if present != Some(number) && !origin.beside {
+            origin.beside = true;
+            self.dirty.origins.insert(number);
+        }
+    }
+
     /// See [`super::super::Store::newer_epoch`].
     pub(in crate::store) fn newer_epoch(&self, origin: &Origin) -> Option<u64> {
         let asking = self.origin(self.find_origin(&origin.gateway, origin.epoch)?)?;
         let present = self.gateways.get(asking.gateway as usize)?.present?;
         let newest = self.origin(present)?;
-        (age(newest) > age(asking) && !newest.open).then_some(newest.origin.epoch)
+        // One that has delivered beside it is no folder that came back: both of them live.
+        let came_back = age(newest) > age(asking) && !newest.open && !asking.beside;
+        came_back.then_some(newest.origin.epoch)
     }
 
     /// Batches that gateways made and this store lacks.

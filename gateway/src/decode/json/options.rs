@@ -200,7 +200,8 @@ impl Options {
     pub(super) fn time(&self, raw: &str, is_ts: bool) -> Result<Timestamp, Reason> {
         let format = if is_ts { TimeFormat::Milliseconds } else { self.time_format };
         let is_text = raw.starts_with('"');
-        let text = if is_text { inner(raw).ok_or(Reason::Malformed)? } else { raw };
+        let text = if is_text { inner(raw).ok_or(Reason::Malformed)? } else { Cow::Borrowed(raw) };
+        let text = text.trim_ascii();
         match format {
             TimeFormat::Rfc3339 if is_text => rfc3339(text),
             TimeFormat::Rfc3339 => Err(Reason::Malformed),
@@ -228,9 +229,15 @@ impl Options {
     }
 }
 
-/// The text in quotation marks, if there are no escapes in it.
-fn inner(raw: &str) -> Option<&str> {
-    raw.strip_prefix('"')?.strip_suffix('"').filter(|text| !text.contains('\\'))
+/// The text in quotation marks.
+fn inner(raw: &str) -> Option<Cow<'_, str>> {
+    let text = raw.strip_prefix('"')?.strip_suffix('"')?;
+    // A device passes on what it read from a line, its end included.
+    if text.contains('\\') {
+        serde_json::from_str(raw).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(text))
+    }
 }
 
 /// A time as RFC 3339 has it: nothing shorter, nothing looser, but for more decimals, which are cut off.

@@ -130,7 +130,16 @@ fn padding_and_marks_are_passed_over_and_bounded() {
 /// As from a device whose program begins to send in the middle of its buffer: the line is refused in words, those behind it count.
 #[test]
 fn json_that_lost_its_beginning_is_json_and_no_line_protocol_for_good() {
-    for bytes in ["erature\":21.5}\n", "ts\":17, \"m\":1}\r\n", "\":1}]\n{\"m\":2}\n", ": 21}\n"] {
+    for bytes in [
+        "\"{\\\"a\\\":1}\"\n",
+        "null\n",
+        "data={\"a\":1}\n",
+        "q=1\",\"b\":2}\n",
+        "erature\":21.5}\n",
+        "ts\":17, \"m\":1}\r\n",
+        "\":1}]\n{\"m\":2}\n",
+        ": 21}\n",
+    ] {
         assert_eq!(is(bytes), Look::Speaks(Kind::Json), "{bytes:?}");
     }
     for bytes in ["m,t=1 a=\"}\"\n", "m a=1}\n", "m\"x a=1\n", "no line\n"] {
