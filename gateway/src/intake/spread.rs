@@ -21,18 +21,19 @@ impl Spread {
         self.width = width.map_or(0, |width| width.as_nanos().unsigned_abs());
     }
 
-    /// Looks at some of the readings that have come since the last time: of each message a few.
-    pub(super) fn look(&mut self, readings: &[Reading]) {
+    /// Looks at some of the readings that have come since the last time, of each message a few: windows from the earliest to the
+    /// latest time.
+    pub(super) fn look(&mut self, readings: &[Reading]) -> usize {
         let new = readings.get(self.seen..).unwrap_or_default();
         self.seen = readings.len();
         for reading in [new.first(), new.get(new.len() / 2), new.last()].into_iter().flatten() {
             let (earliest, latest) = self.times.unwrap_or((reading.time, reading.time));
             self.times = Some((earliest.min(reading.time), latest.max(reading.time)));
         }
+        self.windows()
     }
 
-    /// Windows from the earliest to the latest time.
-    pub(super) fn windows(&self) -> usize {
+    fn windows(&self) -> usize {
         let Some((earliest, latest)) = self.times else { return 0 };
         let span = latest.saturating_nanos_since(earliest);
         let windows = u64::try_from(span).unwrap_or(0).checked_div(self.width).unwrap_or(0);

@@ -123,6 +123,21 @@ impl Flight {
 mod tests {
     use super::*;
 
+    /// A batch that has to wait at the aggregator tells nothing: what stands for another line's goes ahead.
+    #[test]
+    fn what_another_line_holds_is_told_until_something_is_delivered() {
+        use crate::lineage::{Epoch, Epochs, ShardEpoch};
+        assert_eq!(Flight::new(Numbering::default(), 0).untold(0), None);
+        let mut epochs = Epochs::first(7, 0);
+        let shards = vec![ShardEpoch { offset: 20, names: Vec::new() }];
+        let left_out_to = Some(Timestamp::from_nanos(90));
+        epochs.begin(Epoch { id: 9, created_ms: 1, shards, left_out_to });
+        let told = Flight::new(epochs.numbering(0), 0).untold(3).unwrap();
+        assert_eq!((told.shard, told.number), (3, 1));
+        assert!(told.history.is_some() && told.watermark_ms < 0, "{told:?}");
+        assert_eq!(Flight::new(epochs.numbering(0), 2).untold(0), None, "its first batch told it");
+    }
+
     #[test]
     fn from_a_refused_batch_on_nothing_has_left() {
         let mut flight = Flight::new(Numbering::default(), 4);

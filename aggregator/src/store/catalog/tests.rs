@@ -101,6 +101,27 @@ fn of_epochs_that_deliver_at_once_the_least_counts() {
     assert_eq!(watermark(&catalog), Some(at(50)));
 }
 
+/// It begins an epoch of its own then: what the other folder took and did not deliver is missing. Two that live both deliver theirs.
+#[test]
+fn a_folder_that_came_back_learns_of_a_newer_one_and_twins_do_not() {
+    let mut catalog = Catalog::default();
+    let (first, second) = (origin(1, 10, 1), origin(2, 20, 1));
+    let old = catalog.take_origin(&first);
+    catalog.advance(old, 0, 1, Some(at(30)), &History::default());
+    assert_eq!(catalog.newer_epoch(&first), None);
+    let new = catalog.take_origin(&second);
+    catalog.advance(new, 0, 1, Some(at(50)), &History::default());
+    assert_eq!((catalog.newer_epoch(&first), catalog.newer_epoch(&second)), (Some(2), None));
+    catalog.set_open(new, true);
+    assert_eq!(catalog.newer_epoch(&first), None, "it delivers for itself");
+    catalog.set_open(new, false);
+    catalog.dirty = Dirty::default();
+    catalog.advance(old, 0, 2, Some(at(40)), &History::default());
+    assert_eq!(catalog.newer_epoch(&first), None);
+    assert!(catalog.dirty.origins.contains(&old), "also after a restart");
+    assert_eq!(catalog.newer_epoch(&origin(3, 5, 1)), None, "one that has delivered nothing");
+}
+
 #[test]
 fn a_changed_number_of_shards_is_followed() {
     let mut catalog = Catalog::default();

@@ -84,4 +84,13 @@ pub(in super::super) const FOLDERS: &[Safeguard] = &[
         check: unit("catchment-journal", "tests::owner"),
         quick: false,
     },
+    Safeguard {
+        name: "twins",
+        without: "of two folders that both deliver, one begins an epoch at each start of the aggregator",
+        file: "aggregator/src/store/catalog/visitors.rs",
+        find: "&& !newest.open && !asking.beside;",
+        replace: "&& !newest.open && (!asking.beside || asking.beside);",
+        check: unit("catchment-aggregator", "store::catalog"),
+        quick: false,
+    },
 ];
