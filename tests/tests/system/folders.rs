@@ -4,6 +4,7 @@
 use std::{fs, path::Path};
 
 use catchment_tests::{
+    ask,
     connection::Protocol,
     device::{Device, Sample},
     eventually::eventually,
@@ -129,6 +130,37 @@ async fn a_folder_put_back_from_a_copy_of_when_it_was_used() {
     send(&mut device, "at the end", from, 5).await;
     world.agrees_without_claim(&question(from)).await;
     assert_eq!(epochs_begun(&world.gateways[0].server, &REASONS).await, 1);
+}
+
+/// What is missing is told ahead of the first batch, which has to wait: there is no place for another epoch.
+#[tokio::test]
+async fn a_new_epoch_without_a_place_says_what_is_missing_before_it_waits() {
+    let bound = |options: &mut catchment_aggregator::Options| options.epochs_per_gateway_max = Some(1);
+    let mut world = World::builder().options(bound).gateway("berlin", "gw").start().await;
+    let from = this_second() - 3000;
+    let mut device = world.device(0, "press", Protocol::Json);
+    let (data, copied) = (world.gateways[0].server.data(), world.dir().join("copied"));
+    send(&mut device, "before", from, 0).await;
+    world.agrees(&question(from)).await;
+    world.aggregator.stop().await;
+    send(&mut device, "waiting", from, 1).await;
+    world.gateways[0].server.stop().await;
+    copy(&data, &copied);
+    world.aggregator.start().await;
+    world.gateways[0].server.start().await;
+    send(&mut device, "between", from, 2).await;
+    world.agrees(&question(from)).await;
+    world.gateways[0].server.stop().await;
+    put_back(&copied, &data);
+    world.gateways[0].server.start().await;
+    eventually("an answer that claims nothing", async || {
+        let answer = world.ask(&question(from)[1]).await.map_err(|status| status.to_string())?;
+        let claims = answer.complete_until_ms.is_some() || answer.gaps == 0;
+        if claims { Err(format!("{answer:?}")) } else { Ok(()) }
+    })
+    .await;
+    let list = ask::gateways(world.operator(), "").await.unwrap();
+    assert!(list[0].lost_batches > 0, "{list:?}");
 }
 
 /// The folder that was put away comes back: nothing of it went back, but what was put in its place may hold what nobody delivers.
