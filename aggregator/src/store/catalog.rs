@@ -69,7 +69,7 @@ pub(super) struct OriginState {
     pub(super) open: bool,
     /// Series that it delivered and that were removed here: its data folder may still have them.
     pub(super) forgotten: u64,
-    /// It has delivered while there was a newer epoch of its gateway.
+    /// It had a stream while there was a newer epoch of its gateway.
     pub(super) beside: bool,
 }
 
@@ -223,6 +223,7 @@ impl Catalog {
     /// Takes an origin in. What it said before it delivered anything goes along.
     fn add_origin(&mut self, gateway: u32, origin: &Origin) -> u32 {
         let number = self.origins.len() as u32;
+        let before = self.gateways.get(gateway as usize).and_then(|gateway| gateway.present);
         let epoch_created_ms = self.created_first(gateway, origin);
         let visitor = self.visitors.take(&origin.gateway, origin.epoch);
         self.origins.push(OriginState {
@@ -238,6 +239,9 @@ impl Catalog {
         *self.epochs.entry(gateway).or_default() += 1;
         self.dirty.origins.insert(number);
         self.refresh_gateway(number);
+        if let Some(before) = before.filter(|before| self.origin(*before).is_some_and(|before| before.open)) {
+            self.note_beside(before);
+        }
         for (shard, said) in visitor.into_iter().flat_map(|visitor| visitor.shards).zip(0..) {
             self.change_shard(number, said, |known, _| *known = shard);
         }
@@ -275,6 +279,7 @@ impl Catalog {
 
     /// A shard reports that it has closed and delivered everything up to a watermark.
     pub(super) fn progress(&mut self, number: u32, report: &Report) {
+        self.note_beside(number);
         self.change_shard(number, report.shard, |known, gaps_max| known.progress(report, gaps_max));
     }
 

@@ -250,12 +250,24 @@ async fn a_folder_that_is_there_twice() {
         send(&mut others, &format!("there {phase}"), from, phase + 10).await;
     }
     world.agrees_without_claim(&question(from)).await;
-    eventually("a copy notices that it is one of two", async || {
+    let begun = async |world: &World| {
         let mut begun = 0;
         for gateway in &world.gateways {
             begun += epochs_begun(&gateway.server, &REASONS).await;
         }
-        if begun > 0 { Ok(()) } else { Err("none".to_owned()) }
+        begun
+    };
+    eventually("a copy notices that it is one of two", async || {
+        if begun(&world).await > 0 { Ok(()) } else { Err("none".to_owned()) }
     })
     .await;
+    let before = begun(&world).await;
+    for phase in 4..6 {
+        world.aggregator.stop().await;
+        world.aggregator.start().await;
+        send(&mut device, &format!("here {phase}"), from, phase).await;
+        send(&mut others, &format!("there {phase}"), from, phase + 10).await;
+        world.agrees_without_claim(&question(from)).await;
+    }
+    assert_eq!(begun(&world).await, before, "both live, whichever connects first");
 }

@@ -120,6 +120,14 @@ fn a_folder_that_came_back_learns_of_a_newer_one_and_twins_do_not() {
     assert_eq!(catalog.newer_epoch(&first), None);
     assert!(catalog.dirty.origins.contains(&old), "also after a restart");
     assert_eq!(catalog.newer_epoch(&origin(3, 5, 1)), None, "one that has delivered nothing");
+
+    // It has a stream when the newer one comes, and need not have anything to deliver.
+    let mut catalog = Catalog::default();
+    let old = catalog.take_origin(&first);
+    catalog.set_open(old, true);
+    catalog.take_origin(&second);
+    catalog.set_open(old, false);
+    assert_eq!(catalog.newer_epoch(&first), None);
 }
 
 #[test]

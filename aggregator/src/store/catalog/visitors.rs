@@ -183,7 +183,7 @@ impl Catalog {
         gateways.filter_map(|gateway| self.visitors.newest(gateway))
     }
 
-    /// An epoch delivers; where there is a newer one, that is kept.
+    /// An epoch delivers, or says how far it is; where there is a newer one, that is kept.
     pub(super) fn note_beside(&mut self, number: u32) {
         let Some(origin) = self.origins.get_mut(number as usize) else { return };
         let present = self.gateways.get(origin.gateway as usize).and_then(|gateway| gateway.present);
