@@ -41,11 +41,9 @@ pub fn verify_text(data: &Path) -> anyhow::Result<(String, bool)> {
     for (shard, folder) in folders {
         found = found.max(verify_shard(&folder, (lock.epoch(), shard), &mut text)?);
     }
-    if let Err(error) = shards::check_logs(lock.facts()) {
-        found = Found::Refused;
-        let _ = writeln!(text, "a start is refused: {error}");
-    }
-    if let Err(error) = lineage::check(data, lock.epoch()) {
+    let logs = shards::check_logs(lock.facts()).map_err(|error| error.to_string());
+    let history = lineage::check(data, lock.epoch()).map_err(|error| error.to_string());
+    for error in [logs, history].into_iter().filter_map(Result::err) {
         found = Found::Refused;
         let _ = writeln!(text, "a start is refused: {error}");
     }

@@ -129,8 +129,8 @@ impl Desk {
         self.sessions.is_empty()
     }
 
-    /// A session's messages are numbered within an epoch from here on. Another session of that epoch was left behind by the same
-    /// program, mostly; one that goes on all the same is told by [`Self::take`].
+    /// A session's messages are numbered within an epoch from here on. Usually the same program left
+    /// an earlier session of that epoch behind; [`Self::take`] reports one that still sends.
     pub fn hello<D: Disk>(&mut self, session: SessionId, epoch: Arc<str>, shard: &Shard<D>) -> Welcome {
         let device = shard.state().device(&self.name);
         let highest = device.map_or(0, |device| shard.state().highest(device, &epoch));
@@ -229,9 +229,11 @@ impl Desk {
         session.series.trim(self.series_max.max(1));
         let lives = |since: &mut Duration| shard.mono().saturating_sub(*since) >= SUCCEEDED;
         let is_shared = !intake.heads.is_empty() && session.succeeded.take_if(lives).is_some();
-        let epoch = session.epoch.clone().filter(|_| is_shared);
+        let shared = if is_shared { session.epoch.clone() } else { None };
         self.note_spelled(&intake.spelled);
-        self.note_shared(epoch.as_deref());
+        if let Some(epoch) = shared {
+            self.note_shared(&epoch);
+        }
         self.metrics.readings.inc_by(taken);
         self.metrics.messages.inc_by(intake.heads.len() as u64 - duplicates);
         if duplicates > 0 {
@@ -239,12 +241,9 @@ impl Desk {
         }
         Ok(Answer::Taken { ack, durable_at: shard.end(), refusals, slow: shard.is_pressed() })
     }
-}
 
-impl Desk {
     /// Tells that two programs of the device number their messages in one epoch: of two messages with one number one is taken.
-    fn note_shared(&self, epoch: Option<&str>) {
-        let Some(epoch) = epoch else { return };
+    fn note_shared(&self, epoch: &str) {
         self.metrics.epochs_shared.inc();
         tracing::warn!(
             device = %self.name, epoch,

@@ -189,7 +189,9 @@ impl<D: Disk> Names<D> {
             return self.give_up(&error);
         }
         let begin = log.end();
-        let anew = damaged || log.bytes() > 2 * (needed(state) + self.segment_bytes);
+        // A small log is not worth a walk over all names.
+        let bloated = |limit: u64| log.bytes() > 2 * (limit + self.segment_bytes);
+        let anew = damaged || (bloated(0) && bloated(needed(state)));
         if !anew && copies.newest().is_some_and(|newest| newest >= end.get()) {
             self.waiting.push_back((end, Vec::new()));
         }
