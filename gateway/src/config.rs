@@ -376,4 +376,4 @@ mod connections;
 mod devices;
 mod protocols;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

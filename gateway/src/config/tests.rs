@@ -2,7 +2,8 @@
 
 use super::*;
 
-fn given() -> Settings {
+/// The least that a gateway needs to be given.
+pub(crate) fn given() -> Settings {
     Settings {
         identity: Some("id".into()),
         listen: Some(([127, 0, 0, 1], 0).into()),

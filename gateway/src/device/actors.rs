@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::SystemClock,
-        config::{Config, Settings},
+        config::tests::given,
         decode::Limits,
         metrics::Metrics,
         mqtt::connection::Rules,
@@ -81,19 +81,8 @@ mod tests {
         shard::{self, Setup, Shard, ShardCell},
     };
 
-    fn config() -> Config {
-        let settings = Settings {
-            identity: Some("unused".into()),
-            listen: Some(([127, 0, 0, 1], 0).into()),
-            aggregator: Some(vec!["https://centre:1".into()]),
-            data: Some("unused".into()),
-            ..Settings::default()
-        };
-        settings.check().unwrap()
-    }
-
     fn context(folder: &Path) -> Rc<Context> {
-        let (config, metrics) = (config(), Metrics::new());
+        let (config, metrics) = (given().check().unwrap(), Metrics::new());
         let clock = Arc::new(SystemClock::new());
         let setup = Setup {
             folder,

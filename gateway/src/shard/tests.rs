@@ -17,20 +17,13 @@ mod random;
 mod seal;
 mod series;
 mod starts;
-use crate::{Config, Settings, clock::ManualClock};
+use crate::{Config, clock::ManualClock, config::tests::given};
 use catchment_journal::ReadEvent;
 
 const START_MS: i64 = 1_700_000_000_000;
 
 fn config() -> Config {
-    let settings = Settings {
-        identity: Some("unused".into()),
-        listen: Some(([127, 0, 0, 1], 0).into()),
-        aggregator: Some(vec!["https://centre:1".into()]),
-        data: Some("unused".into()),
-        ..Settings::default()
-    };
-    Config { grace: Duration::from_secs(1), ..settings.check().unwrap() }
+    Config { grace: Duration::from_secs(1), ..given().check().unwrap() }
 }
 
 struct World {

@@ -12,6 +12,7 @@ use super::*;
 use crate::{
     Settings,
     clock::{Clock, ManualClock},
+    config::tests::given,
     decode::{Limits as MessageLimits, line_protocol::Precision},
     intake::TimeRules,
     mqtt::{
@@ -39,14 +40,7 @@ struct Device {
 impl Device {
     fn new(kind: Kind) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings {
-            identity: Some("unused".into()),
-            listen: Some(([127, 0, 0, 1], 0).into()),
-            aggregator: Some(vec!["https://centre:1".into()]),
-            data: Some("unused".into()),
-            series_max: Some(SERIES_MAX),
-            ..Settings::default()
-        };
+        let settings = Settings { series_max: Some(SERIES_MAX), ..given() };
         let config = settings.check().unwrap();
         let metrics = Metrics::new();
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(NOW_MS).unwrap()));
