@@ -210,8 +210,8 @@ impl<D: Disk> Lineage<D> {
         self.runs.open_max()
     }
 
-    /// Begins the epoch of a fork, durably; `now` by the gateway's clock. The other line had the bounds of a run that is known, so
-    /// no window that it alone holds ends later than those allow.
+    /// Begins the epoch of a fork, durably; `now` by the gateway's clock. What is left out reaches as far as the bounds of any known
+    /// run allow; a larger `future_max` of the other line alone is not known here (docs/delivery.md).
     ///
     /// # Errors
     /// [`LineageError::Io`]: the epoch may not be used.
