@@ -158,8 +158,8 @@ async fn show(
 
 /// What runs, and how a second terminal can ask it.
 fn introduction(pki: &Pki, servers: &Servers) -> String {
-    let program = std::env::current_exe().map_or_else(|_| "catchment".to_owned(), |path| quoted(&path));
-    let connection = format!("--aggregator {} --identity {}", servers.aggregator, quoted(&pki.operator));
+    let program = std::env::current_exe().ok();
+    let folder = program.as_deref().and_then(Path::parent).map_or_else(|| ".".to_owned(), quoted);
     let gateways: Vec<String> =
         pki::SITES.iter().zip(&servers.gateways).map(|(site, address)| format!("{site} {address}")).collect();
     let examples = [
@@ -169,14 +169,18 @@ fn introduction(pki: &Pki, servers: &Servers) -> String {
         "devices",
         "gateways",
     ];
-    let examples: Vec<String> =
-        examples.iter().map(|example| format!("  {program} {example} {connection}")).collect();
+    let examples: Vec<String> = examples.iter().map(|example| format!("  catchment {example}")).collect();
     format!(
         "An aggregator runs at {}, gateways at {}; this machine and {} simulated sensors report to them.\n\
-         Ask them from a second terminal while the demo runs:\n\n{}\n",
+         To query them from a second terminal while the demo runs, set this once:\n\n  \
+         export PATH={folder}:$PATH\n  \
+         export CATCHMENT_AGGREGATOR={} CATCHMENT_IDENTITY={}\n\n\
+         and then, for example:\n\n{}\n",
         servers.aggregator,
         gateways.join(" and "),
         pki.sensors.len(),
+        servers.aggregator,
+        quoted(&pki.operator),
         examples.join("\n"),
     )
 }

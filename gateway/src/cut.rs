@@ -14,7 +14,7 @@ use prost::Message;
 use crate::fold::{Emission, Emitted, State};
 
 /// Most partials of a batch.
-pub const BATCH_PARTIALS: u32 = 4_096;
+pub const BATCH_PARTIALS: u32 = 1_024;
 /// Memory of the partials and names of a batch, in bytes, beyond which no further one is added. They are smaller
 /// encoded, so a batch stays far below what an aggregator takes.
 pub const BATCH_MEMORY: usize = 1 << 20;

@@ -287,7 +287,6 @@ impl Inner {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.context.syncs.tick();
             loop {
                 let result = self.context.shard.borrow_mut().tick();
                 self.move_on();

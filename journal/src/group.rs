@@ -219,7 +219,10 @@ impl<D: Disk> GroupLog<D> {
     pub fn append(&self, record: &[u8]) -> Result<Position, AppendError> {
         let mut state = self.inner.state();
         let result = self.put(&mut state, record);
-        if result.is_ok() && !std::mem::replace(&mut state.due, true) {
+        let begins = result.is_ok() && !std::mem::replace(&mut state.due, true);
+        // Without the lock, which the thread needs first.
+        drop(state);
+        if begins {
             self.inner.wake.notify_one();
         }
         result
@@ -238,6 +241,7 @@ impl<D: Disk> GroupLog<D> {
     pub fn hurry(&self) {
         let mut state = self.inner.state();
         state.due = !state.pending.is_empty();
+        drop(state);
         self.inner.wake.notify_one();
     }
 

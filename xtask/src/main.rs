@@ -8,6 +8,7 @@
 mod bench;
 mod chaos;
 mod command;
+mod demo;
 mod deploy;
 mod fuzz;
 mod lint;
@@ -21,7 +22,7 @@ mod temporary;
 mod test;
 mod tidy;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -39,6 +40,12 @@ struct Arguments {
 enum Command {
     /// Format, tidiness, clippy and documentation, with warnings as errors
     Lint,
+    /// Builds `catchment` and runs its demo (also `cargo demo`): devices, two gateways and an aggregator on this machine
+    Demo {
+        /// Options of `catchment demo`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<OsString>,
+    },
     /// The part of `lint` that knows this project: sizes, headers, words, links, who may depend on whom
     Tidy,
     /// Everything: unit, property and system tests, the README's commands, the files of deploy/
@@ -92,6 +99,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Lint => lint::run().map(|()| true),
+        Command::Demo { options } => demo::run(&options).map(|()| true),
         Command::Tidy => tidy::run().map(|()| true),
         Command::Test => Ok(test::run().end()),
         Command::Readme => test::build().and_then(|()| readme::run()).map(Tally::end),

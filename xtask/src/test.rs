@@ -6,19 +6,28 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _, stdout},
+    path::Path,
     process::Stdio,
 };
 
 use anyhow::Context as _;
 
 use crate::{
-    command::{cargo, heading, run as run_command, shown},
+    command::{cargo, heading, programs, run as run_command, shown},
     deploy, packages, python, readme,
     tally::Tally,
 };
 
+/// Says that a build takes long where there is none yet.
+pub(crate) fn announce_first_build(programs: &Path) {
+    if !programs.join("catchment").exists() {
+        eprintln!("The first build takes some minutes; later ones compile only what has changed.");
+    }
+}
+
 /// Builds programs and tests.
 pub(crate) fn build() -> anyhow::Result<()> {
+    announce_first_build(&programs()?);
     run_command(&mut cargo(&["build", "--workspace", "--all-targets"]))
 }
 

@@ -15,7 +15,7 @@
 //! - `admit`: its place among the connections of its device;
 //! - `patience`: deadlines; `vitals`: how a session is ended from outside; `unfinished`: the bound over all that is not
 //!   whole; `end`: why one ended, and what its device hears of it;
-//! - `turn`: when a session that was served reads on; `stream`: the socket and the buffers.
+//! - `stream`: the socket and the buffers.
 
 mod admit;
 mod agreed;
@@ -32,7 +32,6 @@ mod stream;
 pub mod syncs;
 #[cfg(test)]
 mod tests;
-mod turn;
 pub mod unfinished;
 pub mod vitals;
 mod write;
@@ -68,7 +67,6 @@ use crate::{
         protocol::{Decoder, Kind, Protocols},
         stream::{Duplex, Inbox},
         syncs::Syncs,
-        turn::Turn,
         vitals::{Sitting, Vitals},
     },
     shard::ShardCell,
@@ -162,7 +160,6 @@ where
         encoder: Encoder::new(kind),
         answers: Rc::default(),
         deaf: Cell::default(),
-        turn: Turn::default(),
         vitals,
         context,
     };
@@ -202,7 +199,6 @@ struct Session<S> {
     answers: Rc<Answers>,
     /// What the device had taken when it had not read for too long.
     deaf: Cell<Option<u32>>,
-    turn: Turn,
     vitals: Rc<Vitals>,
     context: Rc<Context>,
 }

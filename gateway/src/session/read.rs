@@ -14,7 +14,6 @@ use super::{
     patience::{Alarm, Slice, Times},
     protocol::{Closing, Stop},
     stream::Inbox,
-    turn::WORTH_BYTES,
     unfinished::Held,
 };
 use crate::{
@@ -43,8 +42,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (mut alarm, mut times) = (Alarm::default(), Times::default());
         let mut held = Held::new(&self.context.sitting.unfinished);
         let mut closing = None;
-        // The first bytes were read before.
-        let mut is_worth = inbox.unread().len() >= WORTH_BYTES;
         loop {
             let before = self.decoder.borrow().place();
             let decoded = match self.decode(&mut inbox, closing).await {
@@ -54,8 +51,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if closing.is_some() {
                 return End::Peer;
             }
-            if decoded && let Err(why) = self.next_turn(is_worth, cancelled.as_mut()).await {
-                return why;
+            if decoded {
+                // The others have their turn: a device that sends without a pause gets what they leave, and delays each of
+                // them by one slice.
+                yield_now().await;
             }
             if let Some(why) = self.note(before, decoded, &inbox, &mut times, &mut held) {
                 return why;
@@ -66,10 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 () = &mut cancelled => return ended(&self.context),
                 // Before the deadline: what has come while this session waited was in time.
                 read = self.stream.fill(&mut inbox) => closing = match read {
-                    Ok(count @ 1..) => {
-                        is_worth = count >= WORTH_BYTES;
-                        None
-                    }
+                    Ok(1..) => None,
                     Ok(0) => Some(Closing::Orderly),
                     Err(_) => Some(Closing::Cut),
                 },

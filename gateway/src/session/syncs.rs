@@ -6,7 +6,6 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    task::Waker,
 };
 
 use catchment_journal::{Commit, Position};
@@ -20,12 +19,6 @@ pub struct Syncs {
     failed: Cell<bool>,
     /// Each session at most once.
     waiting: RefCell<Vec<(Position, Rc<Answers>)>>,
-    /// Sessions that read on after a sync, each at most once.
-    next: RefCell<Vec<Waker>>,
-    /// Number of the times that those were woken, from 1.
-    round: Cell<u32>,
-    /// Ticks of the worker.
-    ticks: Cell<u64>,
 }
 
 impl Syncs {
@@ -44,37 +37,6 @@ impl Syncs {
         self.waiting.borrow_mut().push((until, Rc::clone(answers)));
     }
 
-    /// Wakes a task with the next sync, or the worker's next tick.
-    pub fn wake_next(&self, task: Waker) {
-        self.next.borrow_mut().push(task);
-    }
-
-    /// Number of the wakings before, and one: whoever was put in line in this round still is.
-    pub fn round(&self) -> u32 {
-        self.round.get().wrapping_add(1)
-    }
-
-    /// How often the worker has ticked: the measure of time of those who wait for a disk that may hang.
-    pub fn ticks(&self) -> u64 {
-        self.ticks.get()
-    }
-
-    /// The worker ticks.
-    pub fn tick(&self) {
-        self.ticks.set(self.ticks.get().wrapping_add(1));
-        self.wake_all();
-    }
-
-    fn wake_all(&self) {
-        self.round.set(self.round.get().wrapping_add(1));
-        let mut next = self.next.borrow_mut();
-        next.drain(..).for_each(Waker::wake);
-        // The memory of a rush is given back.
-        if next.capacity() > 1024 {
-            next.shrink_to(64);
-        }
-    }
-
     /// The journal says how far it is synced.
     pub fn synced(&self, commit: &Commit) {
         self.durable.set(commit.durable);
@@ -86,7 +48,6 @@ impl Syncs {
             }
             !told
         });
-        self.wake_all();
     }
 }
 
