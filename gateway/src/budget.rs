@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use catchment_journal::{RealDisk, read_whole, write_whole};
+use catchment_journal::{RealDisk, read_atomic, write_atomic};
 use tokio::sync::Notify;
 
 /// The file in the data folder.
@@ -128,7 +128,7 @@ impl BudgetFile {
     pub(crate) fn open(data: &Path) -> Self {
         let path = data.join(FILE);
         let budget = Arc::new(Budget::default());
-        match read_whole(&RealDisk, &path).map(|bytes| bytes.map(<[u8; 8]>::try_from)) {
+        match read_atomic(&RealDisk, &path).map(|bytes| bytes.map(<[u8; 8]>::try_from)) {
             Ok(Some(Ok(bytes))) => budget.set(u64::from_be_bytes(bytes)),
             Ok(None) => {}
             Ok(Some(Err(_))) => {
@@ -152,7 +152,7 @@ impl BudgetFile {
             self.budget.changed.notified().await;
             let Some(series_max) = self.budget.series_max() else { continue };
             let path = self.path.clone();
-            let writing = move || write_whole(&RealDisk, &path, &series_max.to_be_bytes());
+            let writing = move || write_atomic(&RealDisk, &path, &series_max.to_be_bytes());
             // A full disk keeps the older one, which is as good until the next contact.
             if let Ok(Err(error)) = tokio::task::spawn_blocking(writing).await {
                 tracing::warn!(
@@ -207,7 +207,7 @@ mod tests {
         budget.set(77);
         let keeping = tokio::spawn(file.keep());
         let path = folder.path().join(FILE);
-        while read_whole(&RealDisk, &path).ok().flatten().is_none() {
+        while read_atomic(&RealDisk, &path).ok().flatten().is_none() {
             tokio::task::yield_now().await;
         }
         keeping.abort();

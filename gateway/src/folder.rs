@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use catchment_journal::{Checkpoints, DataDir, PlaceError, SyncError, Watch, check_exists};
+use catchment_journal::{Checkpoints, DataDir, PlaceError, SyncError, Watchdog, check_exists};
 use catchment_settings::supervise::catch_thread;
 
 use crate::{lineage::Lineage, metrics::Metrics, run::RunError, shard::ShardLog};
@@ -57,9 +57,9 @@ impl Folder {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(crate) fn watch(self: &Arc<Self>) -> io::Result<Watch> {
+    pub(crate) fn watch(self: &Arc<Self>) -> io::Result<Watchdog> {
         let folder = Arc::clone(self);
-        Watch::start("folder", LOOK_EVERY, move || match catch_thread(|| folder.look()) {
+        Watchdog::start("folder", LOOK_EVERY, move || match catch_thread(|| folder.look()) {
             Ok(Ok(())) => ControlFlow::Continue(()),
             Ok(Err(_)) => ControlFlow::Break(()),
             Err(panic) => {
@@ -125,7 +125,7 @@ impl Folder {
     ///
     /// # Errors
     /// What is gone, or the first log that failed; one that found no space for its end is as durable as it was.
-    pub(crate) async fn close(self: Arc<Self>, watch: Watch) -> Result<(), RunError> {
+    pub(crate) async fn close(self: Arc<Self>, watch: Watchdog) -> Result<(), RunError> {
         let closing = tokio::task::spawn_blocking(move || {
             let mut closed = Ok(());
             for log in &self.logs {

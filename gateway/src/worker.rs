@@ -98,8 +98,8 @@ impl Worker {
         let logs = [shard.journal().clone(), shard.outbox().clone()];
         let arbiter = Arbiter::new();
         arbiter.spawn_fn(move || {
-            let (journal, owed) = (shard.journal().clone(), Arc::new(Notify::new()));
-            shard.commit_by(Arc::clone(&owed));
+            let (journal, commit_requested) = (shard.journal().clone(), Arc::new(Notify::new()));
+            shard.defer_commits(Arc::clone(&commit_requested));
             let context = Rc::new(Context {
                 limits,
                 series_max,
@@ -129,7 +129,7 @@ impl Worker {
             });
             inner.keep("idle sessions", vitals::watch(Rc::clone(&inner.context)));
             inner.keep("receive", Rc::clone(&inner).receive(arriving));
-            inner.keep("begin commits", Rc::clone(&inner).begin_commits(owed));
+            inner.keep("begin commits", Rc::clone(&inner).begin_commits(commit_requested));
             inner.keep("follow commits", Rc::clone(&inner).follow_commits());
             inner.keep("tick", Rc::clone(&inner).tick(grace));
             inner.keep("end sessions", Rc::clone(&inner).end_sessions());
@@ -235,11 +235,11 @@ impl Inner {
     /// Begins a commit when all sessions that were ready have had their turn. While one is under way the next is
     /// gathered, until those that the sync has told have written and what their devices answer is read: so the syncs
     /// become fewer the more devices there are, and one alone waits for nothing.
-    async fn begin_commits(self: Rc<Self>, owed: Arc<Notify>) {
+    async fn begin_commits(self: Rc<Self>, commit_requested: Arc<Notify>) {
         let mut commits = self.journal.subscribe();
         let mut begun = Position::ZERO;
         loop {
-            owed.notified().await;
+            commit_requested.notified().await;
             let ended = |commit: &Commit| commit.durable >= begun || commit.poisoned.is_some();
             // What it answers holds a lock that the committing thread needs: it is not kept.
             if commits.wait_for(ended).await.is_err() {
@@ -247,7 +247,7 @@ impl Inner {
             }
             tokio::task::yield_now().await;
             begun = self.journal.end();
-            self.journal.hurry();
+            self.journal.request_commit();
         }
     }
 

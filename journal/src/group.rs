@@ -3,7 +3,7 @@
 //! Appenders fill the pending block under a short mutex and never touch the disk. The thread takes the block,
 //! writes and syncs it outside of the mutex, and publishes; what arrives meanwhile is the next block. So one
 //! sync serves all that waited, and there is no delay beyond the sync before, but for an appender that gathers
-//! ([`GroupLog::append_unhurried`]).
+//! ([`GroupLog::append_deferred`]).
 //!
 //! The thread also reserves space. A segment is changed while no record is accepted: at the moment a block is
 //! taken the pending one is empty, and its limit is pulled to its base until the new segment is there;
@@ -225,17 +225,17 @@ impl<D: Disk> GroupLog<D> {
         result
     }
 
-    /// As [`GroupLog::append`], but no commit is begun for it before [`GroupLog::hurry`] or another append, so that
-    /// the appender can gather what goes into one sync. It owes the hurry.
+    /// As [`GroupLog::append`], but no commit is begun for it before [`GroupLog::request_commit`] or another append, so that
+    /// the appender can gather what goes into one sync. It must call [`GroupLog::request_commit`] for it.
     ///
     /// # Errors
     /// As [`GroupLog::append`].
-    pub fn append_unhurried(&self, record: &[u8]) -> Result<Position, AppendError> {
+    pub fn append_deferred(&self, record: &[u8]) -> Result<Position, AppendError> {
         self.put(&mut self.inner.state(), record)
     }
 
     /// Begins a commit of what was appended, at the latest when the one under way has ended.
-    pub fn hurry(&self) {
+    pub fn request_commit(&self) {
         let mut state = self.inner.state();
         state.due = !state.pending.is_empty();
         self.inner.wake.notify_one();

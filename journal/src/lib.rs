@@ -2,10 +2,10 @@
 //!
 //! * [`Log`]: a segmented, checksummed, append-only log with one owner. [`GroupLog`]: the same log shared by
 //!   many appenders, with one thread that commits for all of them (one sync for all that arrived meanwhile).
-//! * [`Checkpoints`], [`write_whole`]: small files that are there whole or not at all.
+//! * [`Checkpoints`], [`write_atomic`]: small files that are there whole or not at all.
 //! * [`DataDir`]: a data folder with an identity, an owner, a format version and a lock; whether it is still in its place.
-//! * [`Watch`]: a thread that looks from time to time, for a folder under a running server.
-//! * [`verify`], [`set_aside`]: what is wrong with a log's files, and how to live on without the bad part.
+//! * [`Watchdog`]: a thread that checks periodically, for a folder under a running server.
+//! * [`verify`], [`quarantine`]: what is wrong with a log's files, and how to continue without the damaged parts.
 //!
 //! What always holds: an append is refused before it changes anything, or it is written; what a commit
 //! returned survives power loss as long as the disk keeps what it synced; a failed sync is never retried; nothing is
@@ -22,12 +22,12 @@ mod fs;
 mod group;
 mod log;
 mod open;
-mod peek;
+mod read_only;
 mod pending;
 mod place;
 mod position;
 mod reader;
-mod repair;
+mod quarantine;
 mod scan;
 mod segments;
 #[cfg(any(test, feature = "sim"))]
@@ -36,9 +36,9 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod verify;
-mod watch;
-mod whole;
-mod window;
+mod watchdog;
+mod atomic_file;
+mod read_buffer;
 mod writer;
 
 pub use config::LogConfig;
@@ -48,11 +48,11 @@ pub use error::{AppendError, FullReason, OpenError, ReadError, SyncError};
 pub use fs::{Disk, DiskFile, FileStatus, RealDisk};
 pub use group::{Commit, Committer, GroupLog};
 pub use log::Log;
-pub use peek::Peek;
+pub use read_only::ReadOnlyLog;
 pub use place::{PlaceError, check_exists, check_in_place};
 pub use position::Position;
 pub use reader::{ReadEvent, Reader};
-pub use repair::{SetAside, set_aside};
+pub use quarantine::{Quarantined, quarantine};
 pub use verify::{SegmentReport, VerifyReport, verify};
-pub use watch::Watch;
-pub use whole::{Checkpoints, WholeError, read_whole, write_whole};
+pub use watchdog::Watchdog;
+pub use atomic_file::{Checkpoints, AtomicFileError, read_atomic, write_atomic};

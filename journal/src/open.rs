@@ -19,7 +19,7 @@ use crate::position::Position;
 use crate::scan::{Scanner, offset};
 use crate::segments::{Segment, Segments};
 use crate::tail::{Tail, find_tail, scan_damage};
-use crate::window::{WINDOW, Window};
+use crate::read_buffer::{READ_BUFFER_BYTES, ReadBuffer};
 use crate::writer::{Writer, create_segment};
 
 /// The segment files of a folder, oldest first.
@@ -125,10 +125,10 @@ fn create<D: Disk>(
 }
 
 fn only_zeros<F: DiskFile>(file: F) -> io::Result<bool> {
-    let mut window = Window::new(file, u64::MAX);
+    let mut buffer = ReadBuffer::new(file, u64::MAX);
     let mut at = 0;
     loop {
-        let bytes = window.get(at, WINDOW)?;
+        let bytes = buffer.get(at, READ_BUFFER_BYTES)?;
         if bytes.is_empty() {
             return Ok(true);
         }
@@ -226,9 +226,9 @@ fn rewrite_block<F: DiskFile>(
     }
     let mut at = offset(start, block) + BLOCK_HEADER;
     let records_end = at + u64::from(header.length);
-    let mut chunk = vec![0; WINDOW];
+    let mut chunk = vec![0; READ_BUFFER_BYTES];
     while at < records_end {
-        let want = (records_end - at).min(WINDOW as u64) as usize;
+        let want = (records_end - at).min(READ_BUFFER_BYTES as u64) as usize;
         let part = chunk.get_mut(..want).unwrap_or_default();
         let n = file.read_at(part, at)?;
         let Some(part) = part.get(..n).filter(|part| !part.is_empty()) else {

@@ -7,7 +7,7 @@ mod log;
 mod manual;
 mod owner;
 mod place;
-mod whole;
+mod atomic_file;
 
 use std::path::Path;
 use std::sync::Arc;

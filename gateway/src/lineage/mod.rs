@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use catchment_journal::{Disk, RealDisk, WholeError, read_whole, write_whole};
+use catchment_journal::{Disk, RealDisk, AtomicFileError, read_atomic, write_atomic};
 use catchment_partial::Timestamp;
 use catchment_proto::wire;
 
@@ -151,7 +151,7 @@ impl<D: Disk> Lineage<D> {
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), LineageError> {
         let path = self.folder.join(name);
-        write_whole(&*self.disk, &path, bytes).map_err(|source| LineageError::Io { path, source })
+        write_atomic(&*self.disk, &path, bytes).map_err(|source| LineageError::Io { path, source })
     }
 
     /// A run begins, and its shards make batches from these numbers on. Before any batch is made.
@@ -237,14 +237,14 @@ pub(crate) fn check(folder: &Path, epoch: u64) -> Result<(), LineageError> {
 /// The list of epochs of the folder whose identity has this epoch; `None`: there is none.
 fn read_epochs<D: Disk>(disk: &D, folder: &Path, epoch: u64) -> Result<Option<Epochs>, LineageError> {
     let path = folder.join(EPOCHS);
-    match read_whole(disk, &path) {
+    match read_atomic(disk, &path) {
         Ok(None) => Ok(None),
         Ok(Some(bytes)) => {
             let epochs = Epochs::decode(&bytes).filter(|epochs| epochs.may_be_of(epoch));
             epochs.ok_or(LineageError::Epochs(path)).map(Some)
         }
-        Err(WholeError::Damaged { path }) => Err(LineageError::Epochs(path)),
-        Err(WholeError::Io { path, source }) => Err(LineageError::Io { path, source }),
+        Err(AtomicFileError::Damaged { path }) => Err(LineageError::Epochs(path)),
+        Err(AtomicFileError::Io { path, source }) => Err(LineageError::Io { path, source }),
     }
 }
 
@@ -252,7 +252,7 @@ fn read_epochs<D: Disk>(disk: &D, folder: &Path, epoch: u64) -> Result<Option<Ep
 /// another folder's is set aside, and what ran before is then unknown.
 fn read_runs<D: Disk>(disk: &D, path: &Path, epoch: u64, past: Past) -> Result<(Runs, bool), LineageError> {
     let io = |source| LineageError::Io { path: path.to_owned(), source };
-    let bytes = match read_whole(disk, path) {
+    let bytes = match read_atomic(disk, path) {
         Ok(None) if past != Past::Started => return Ok((Runs::none(epoch, past == Past::New), false)),
         Ok(None) => {
             tracing::warn!(
@@ -262,8 +262,8 @@ fn read_runs<D: Disk>(disk: &D, path: &Path, epoch: u64, past: Past) -> Result<(
             return Ok((Runs::none(epoch, false), true));
         }
         Ok(Some(bytes)) => bytes,
-        Err(WholeError::Damaged { .. }) => Vec::new(),
-        Err(WholeError::Io { path, source }) => return Err(LineageError::Io { path, source }),
+        Err(AtomicFileError::Damaged { .. }) => Vec::new(),
+        Err(AtomicFileError::Io { path, source }) => return Err(LineageError::Io { path, source }),
     };
     if let Some(runs) = Runs::decode(&bytes).filter(|runs| runs.may_be_of(epoch)) {
         return Ok((runs, false));
@@ -273,7 +273,7 @@ fn read_runs<D: Disk>(disk: &D, path: &Path, epoch: u64, past: Past) -> Result<(
     let aside = PathBuf::from(aside);
     disk.rename(path, &aside).map_err(io)?;
     tracing::warn!(
-        set_aside = %aside.display(),
+        quarantine = %aside.display(),
         "the list of this gateway's runs is damaged or another folder's, and set aside: a folder that went back before now \
          may not be noticed"
     );

@@ -38,7 +38,7 @@ fn resume(delivered: u64, runs: &[(u64, u64)]) -> wire::Resume {
 
 /// Puts the folder back to a copy of it.
 fn put_back(disk: &SimDisk, runs: &[u8]) {
-    write_whole(disk, &Path::new(FOLDER).join(RUNS), runs).unwrap();
+    write_atomic(disk, &Path::new(FOLDER).join(RUNS), runs).unwrap();
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_check_finds_what_a_start_would_refuse() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(EPOCHS);
     assert!(check(folder.path(), 7).is_ok());
-    write_whole(&RealDisk, &path, &Epochs::first(7, 0).encode()).unwrap();
+    write_atomic(&RealDisk, &path, &Epochs::first(7, 0).encode()).unwrap();
     assert!(check(folder.path(), 7).is_ok());
     let refused = check(folder.path(), 8).unwrap_err().to_string();
     assert!(refused.contains("another folder's"), "{refused}");
@@ -181,7 +181,7 @@ fn a_list_of_runs_that_is_gone_or_anothers_is_counted_and_proves_nothing() {
     let first = run(&disk, true, 1, 1);
     assert_eq!(first.lost(), 0);
     let path = Path::new(FOLDER).join(RUNS);
-    let read = || read_whole(&*disk, &path).unwrap().unwrap();
+    let read = || read_atomic(&*disk, &path).unwrap().unwrap();
     let own = read();
     disk.remove(&path).unwrap();
     assert_eq!(first.write_missing().unwrap(), [RUNS]);
@@ -217,7 +217,7 @@ fn epochs_of_another_folder_are_refused_and_missing_ones_counted() {
     disk.remove(&path).unwrap();
     let gone = open(&disk, false);
     assert_eq!((gone.lost(), gone.start(1).epoch), (1, 7));
-    write_whole(&*disk, &path, &Epochs::first(99, 0).encode()).unwrap();
+    write_atomic(&*disk, &path, &Epochs::first(99, 0).encode()).unwrap();
     let refused = Lineage::open(disk, Path::new(FOLDER), (7, 1_000), Past::Started).unwrap_err();
     assert!(matches!(refused, LineageError::Epochs(_)), "{refused}");
 }

@@ -155,7 +155,7 @@ pub struct Shard<D: Disk = RealDisk> {
     /// Memory for the next intake.
     spare: IntakeEntry,
     /// Who commits messages that were taken; without it each begins a commit by itself.
-    unhurried: Option<Arc<Notify>>,
+    commit_requests: Option<Arc<Notify>>,
     pending: VecDeque<Pending>,
     names: Names<D>,
     steady: Steady,
@@ -190,10 +190,10 @@ impl<D: Disk> Shard<D> {
     /// As [`Self::record`]; gives the entry back.
     fn record_kept(&mut self, entry: Entry) -> Result<(Position, Option<Emission>, Entry), Wait> {
         let entry = entry.encode_into(&mut self.buffer);
-        let position = match (&entry, &self.unhurried) {
-            (Entry::Intake(_), Some(owed)) => {
-                let position = self.journal.append_unhurried(&self.buffer)?;
-                owed.notify_one();
+        let position = match (&entry, &self.commit_requests) {
+            (Entry::Intake(_), Some(commit_requested)) => {
+                let position = self.journal.append_deferred(&self.buffer)?;
+                commit_requested.notify_one();
                 position
             }
             _ => self.journal.append(&self.buffer)?,
@@ -213,9 +213,9 @@ impl<D: Disk> Shard<D> {
     }
 
     /// From here on messages that are taken do not begin a commit: whoever waits for this does, by
-    /// [`GroupLog::hurry`], after all others that are ready. So one sync serves a turn of the worker.
-    pub fn commit_by(&mut self, owed: Arc<Notify>) {
-        self.unhurried = Some(owed);
+    /// [`GroupLog::request_commit`], after all others that are ready. So one sync serves a turn of the worker.
+    pub fn defer_commits(&mut self, commit_requested: Arc<Notify>) {
+        self.commit_requests = Some(commit_requested);
     }
 
     /// An empty entry for messages of a device, with memory of an earlier one.

@@ -104,7 +104,7 @@ impl<D: Disk> Names<D> {
             // They are copies: those of a log that is destroyed are made again.
             Err(OpenError::Unreadable { .. }) => {
                 destroyed = 1;
-                catchment_journal::set_aside(&**disk, folder)?;
+                catchment_journal::quarantine(&**disk, folder)?;
                 Log::open(Arc::clone(disk), folder, config.clone())?.0
             }
             other => other?.0,

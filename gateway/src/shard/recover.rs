@@ -191,7 +191,7 @@ impl<D: Disk> Shard<D> {
             state,
             buffer: Vec::new(),
             spare: IntakeEntry::default(),
-            unhurried: None,
+            commit_requests: None,
             pending,
             names: files.names,
             steady: Steady::default(),

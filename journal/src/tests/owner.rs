@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::{DataDir, DataDirError, Log, LogConfig, RealDisk, check_folder, read_whole, write_whole};
+use crate::{DataDir, DataDirError, Log, LogConfig, RealDisk, check_folder, read_atomic, write_atomic};
 
 const BERLIN: &str = "spiffe://example.org/site/berlin/gateway/g1";
 const LYON: &str = "spiffe://example.org/site/lyon/gateway/g1";
@@ -13,7 +13,7 @@ fn open(path: &Path, owner: &str) -> Result<DataDir, DataDirError> {
 }
 
 fn text(path: &Path) -> String {
-    String::from_utf8(read_whole(&RealDisk, &path.join("identity")).unwrap().unwrap()).unwrap()
+    String::from_utf8(read_atomic(&RealDisk, &path.join("identity")).unwrap().unwrap()).unwrap()
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_folder_from_before_owners_is_bound_once() {
     let path = dir.path().join("data");
     std::fs::create_dir(&path).unwrap();
     let old = "format=2\nkind=gateway\nepoch=77\ncreated_ms=5\nshards=3\nlater=x=y\n";
-    write_whole(&RealDisk, &path.join("identity"), old.as_bytes()).unwrap();
+    write_atomic(&RealDisk, &path.join("identity"), old.as_bytes()).unwrap();
     assert_eq!(DataDir::open(&path, "gateway", 0, &[]).unwrap().owner(), None);
     assert_eq!(text(&path), old, "a look binds nothing");
     let bound = open(&path, BERLIN).unwrap();

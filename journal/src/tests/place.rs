@@ -105,7 +105,7 @@ fn an_owner_ends_a_log() {
     assert!(commit.durable <= at && commit.poisoned.as_deref() == Some("the folder is gone"));
     // With a thread of its own: it ends, and closing says why.
     let (log, _) = GroupLog::open(Arc::new(SimDisk::new(4)), Path::new(DIR), small(), "test").unwrap();
-    log.append_unhurried(b"never told").unwrap();
+    log.append_deferred(b"never told").unwrap();
     log.poison("the folder is gone");
     assert!(matches!(log.close(), Err(SyncError::Poisoned(why)) if &*why == "the folder is gone"));
     assert_eq!(log.durable(), Position::ZERO);

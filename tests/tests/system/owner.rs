@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 use catchment_certs::{Identity, Role, authority::Authority};
-use catchment_journal::{RealDisk, read_whole, write_whole};
+use catchment_journal::{RealDisk, read_atomic, write_atomic};
 use catchment_proto::Name;
 use catchment_tests::{
     connection::Protocol, device::Sample, model::Question, process::run, server::Server, this_second,
@@ -138,12 +138,12 @@ async fn a_renewed_certificate_keeps_the_folder_and_an_older_folder_is_bound() {
     authority.renew(&identity, None, &[], None, &mut |_| ()).unwrap();
     // As an older program left it: without an owner.
     let file = server.data().join("identity");
-    let read = || String::from_utf8(read_whole(&RealDisk, &file).unwrap().unwrap()).unwrap();
+    let read = || String::from_utf8(read_atomic(&RealDisk, &file).unwrap().unwrap()).unwrap();
     let text = read();
     let old: String =
         text.lines().filter(|line| !line.starts_with("owner=")).map(|line| format!("{line}\n")).collect();
     assert_ne!(old, text);
-    write_whole(&RealDisk, &file, old.as_bytes()).unwrap();
+    write_atomic(&RealDisk, &file, old.as_bytes()).unwrap();
     server.start().await;
     assert!(read().contains("owner=spiffe://catchment.test/site/berlin/gateway/gw\n"), "{}", read());
     device.send(&Sample::one(from + 10, "temperature", 2.0)).await;

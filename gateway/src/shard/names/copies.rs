@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use catchment_journal::{Disk, Peek, Position, ReadError, ReadEvent, Reader};
+use catchment_journal::{Disk, ReadOnlyLog, Position, ReadError, ReadEvent, Reader};
 use catchment_partial::Width;
 
 use crate::fold::{Definitions, DeviceEntry, Entry, ForgetEntry, SeriesEntry, State};
@@ -113,7 +113,7 @@ impl Copies {
 
     /// The copies of a log that nobody has open.
     pub(in crate::shard) fn peek<D: Disk>(disk: &Arc<D>, folder: &Path) -> Self {
-        let peek = Peek::open(Arc::clone(disk), folder).ok().flatten();
+        let peek = ReadOnlyLog::open(Arc::clone(disk), folder).ok().flatten();
         let reader = peek.map(|peek| peek.read(peek.start_position()));
         reader.and_then(|reader| Self::read(reader).ok()).unwrap_or_default()
     }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use catchment_journal::{Checkpoints, Disk, Peek, Position, RealDisk, WholeError};
+use catchment_journal::{Checkpoints, Disk, ReadOnlyLog, Position, RealDisk, AtomicFileError};
 
 use super::files::{CHECKPOINTS, RecoverError, is_complete};
 use crate::shard::{
@@ -54,14 +54,14 @@ pub fn examine<D: Disk>(
     }
     let look = |name: &str| {
         let dir = folder.join(name);
-        if there(&dir) { Peek::open(Arc::clone(disk), &dir) } else { Ok(None) }
+        if there(&dir) { ReadOnlyLog::open(Arc::clone(disk), &dir) } else { Ok(None) }
     };
     let (journal, outbox) = (look("journal")?, look("outbox")?);
     let copies = Copies::peek(disk, &folder.join(names::FOLDER));
     let extent =
         journal.as_ref().map_or((Position::ZERO, Position::ZERO), |log| (log.start_position(), log.end));
     let stored = match newest {
-        Err(WholeError::Damaged { .. }) if is_complete(extent.0, extent.1) => None,
+        Err(AtomicFileError::Damaged { .. }) if is_complete(extent.0, extent.1) => None,
         other => other.map_err(unusable)?.map(|(_, bytes)| bytes),
     };
     if stored.as_deref().is_some_and(|bytes| is_foreign(bytes, epoch, shard)) {

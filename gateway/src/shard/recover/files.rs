@@ -7,7 +7,7 @@ use std::{
 
 use catchment_journal::{
     Checkpoints, Damage, DamageReason, Disk, Log, LogConfig, OpenError, Position, ReadError, Recovery,
-    SyncError, WholeError, set_aside,
+    SyncError, AtomicFileError, quarantine,
 };
 
 use super::Setup;
@@ -48,7 +48,7 @@ pub enum RecoverError {
         /// The shard's folder.
         folder: PathBuf,
         /// What is wrong.
-        error: WholeError,
+        error: AtomicFileError,
     },
     /// The checkpoints are another shard's.
     #[error(
@@ -124,7 +124,7 @@ fn open_log<D: Disk>(
 ) -> Result<(Log<D>, Recovery), OpenError> {
     match Log::open(Arc::clone(disk), folder, config.clone()) {
         Err(OpenError::Unreadable { path }) => {
-            set_aside(&**disk, folder)?;
+            quarantine(&**disk, folder)?;
             let (log, recovery) = Log::open(Arc::clone(disk), folder, config)?;
             let (from, to, reason) = (Position::ZERO, log.start(), DamageReason::SegmentHeader);
             recovered.note_damage(Damage { from, to, segment: path, records_lost: None, reason });
@@ -168,14 +168,14 @@ impl<D: Disk> Files<D> {
         let (outbox, outbox_recovery) =
             open_log(disk, &folder.join("outbox"), outbox_config(limits, outbox_salt), recovered)?;
         let stored = match newest {
-            Err(WholeError::Damaged { .. }) if is_complete(journal.start(), journal.end()) => None,
+            Err(AtomicFileError::Damaged { .. }) if is_complete(journal.start(), journal.end()) => None,
             other => other.map_err(unusable)?.map(|(_, bytes)| bytes),
         };
         if stored.as_deref().is_some_and(|bytes| is_foreign(bytes, setup.home.epoch, setup.index)) {
             return Err(RecoverError::Foreign { folder: folder.join(CHECKPOINTS) });
         }
         // So that they are told once.
-        recovered.checkpoints_damaged = checkpoints.set_aside().map_err(unusable)?;
+        recovered.checkpoints_damaged = checkpoints.quarantine().map_err(unusable)?;
         recovered.torn_bytes = journal_recovery.torn_tail_bytes + outbox_recovery.torn_tail_bytes;
         let (names, copies) = Names::open(disk, &folder.join(names::FOLDER), limits, names_salt);
         let outbox_clean = outbox_recovery.is_clean() && outbox_recovery.torn_tail_bytes == 0;

@@ -314,7 +314,7 @@ fn case(seed: u64, files: usize, tally: &mut Tally) {
             tally.refused += 1;
             let disk = Arc::new(site.disk.clone());
             let checkpoints = Checkpoints::open(disk, &folder().join("checkpoint"), "state").unwrap();
-            assert!(!checkpoints.set_aside().unwrap().is_empty());
+            assert!(!checkpoints.quarantine().unwrap().is_empty());
             let opened = Site::open(&site.world, &site.disk).unwrap_or_else(|e| panic!("{context}: {e}"));
             assert!(
                 !opened.2.is_clean() || site.shard.journal().start_position() == Position::ZERO,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::sim::SimDisk;
-use crate::{Checkpoints, DataDir, DataDirError, RealDisk, WholeError, read_whole, write_whole};
+use crate::{Checkpoints, DataDir, DataDirError, RealDisk, AtomicFileError, read_atomic, write_atomic};
 
 #[test]
 fn a_small_file_is_old_or_new_after_a_crash() {
@@ -13,11 +13,11 @@ fn a_small_file_is_old_or_new_after_a_crash() {
     for seed in 0..500 {
         let mut disk = SimDisk::new(seed);
         let (old, new) = (vec![1u8; 5000], vec![2u8; 9000]);
-        write_whole(&disk, path, &old).unwrap();
+        write_atomic(&disk, path, &old).unwrap();
         disk.fail_sync_after((seed % 3) as u32);
-        let written = write_whole(&disk, path, &new);
+        let written = write_atomic(&disk, path, &new);
         disk.crash();
-        let found = read_whole(&disk, path).unwrap().expect("one of them is there");
+        let found = read_atomic(&disk, path).unwrap().expect("one of them is there");
         if written.is_ok() || found == new {
             assert_eq!(found, new, "seed {seed}");
             kept += 1;
@@ -33,14 +33,14 @@ fn a_small_file_is_old_or_new_after_a_crash() {
 fn a_damaged_small_file_is_told() {
     let disk = SimDisk::new(1);
     let path = Path::new("/data/state");
-    assert!(read_whole(&disk, path).unwrap().is_none());
-    write_whole(&disk, path, b"content").unwrap();
+    assert!(read_atomic(&disk, path).unwrap().is_none());
+    write_atomic(&disk, path, b"content").unwrap();
     for offset in 0..27 {
         assert!(disk.flip(path, offset));
-        assert!(matches!(read_whole(&disk, path), Err(WholeError::Damaged { .. })), "byte {offset}");
+        assert!(matches!(read_atomic(&disk, path), Err(AtomicFileError::Damaged { .. })), "byte {offset}");
         disk.flip(path, offset);
     }
-    assert_eq!(read_whole(&disk, path).unwrap().unwrap(), b"content");
+    assert_eq!(read_atomic(&disk, path).unwrap().unwrap(), b"content");
 }
 
 #[test]
@@ -78,8 +78,8 @@ fn a_damaged_checkpoint_leaves_the_one_before() {
     assert_eq!(checkpoints.newest().unwrap(), Some((2, vec![2; 100])));
     assert_eq!(checkpoints.damaged().unwrap(), [newest]);
     assert!(disk.flip(Path::new("/data/state-00000000000000000002"), 50));
-    assert!(matches!(checkpoints.newest(), Err(WholeError::Damaged { .. })));
-    assert_eq!(checkpoints.set_aside().unwrap().len(), 2);
+    assert!(matches!(checkpoints.newest(), Err(AtomicFileError::Damaged { .. })));
+    assert_eq!(checkpoints.quarantine().unwrap().len(), 2);
     assert_eq!(checkpoints.newest().unwrap(), None);
 }
 
@@ -106,5 +106,5 @@ fn a_data_folder_keeps_its_identity_and_one_owner() {
     std::fs::create_dir(path.join("journal")).unwrap();
     std::fs::remove_file(path.join("identity")).unwrap();
     assert!(matches!(DataDir::open(&path, "gateway", 3, &[]), Err(DataDirError::Identity { .. })));
-    assert!(write_whole(&RealDisk, Path::new("/"), b"").is_err());
+    assert!(write_atomic(&RealDisk, Path::new("/"), b"").is_err());
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 /// A running watch; dropping it ends the thread and waits for a look under way.
 #[derive(Debug)]
-pub struct Watch {
+pub struct Watchdog {
     stop: Option<mpsc::SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Watch {
+impl Watchdog {
     /// Starts the thread `name`, which looks after each pause until the look breaks.
     ///
     /// # Errors
@@ -31,7 +31,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for Watchdog {
     fn drop(&mut self) {
         self.stop = None;
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {

@@ -24,7 +24,7 @@ const HOLE_MAX: u64 = 1 << 30;
 
 /// What a repair did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SetAside {
+pub struct Quarantined {
     /// Copies of the bad parts.
     pub files: Vec<PathBuf>,
     /// Bytes of the log that are holes now.
@@ -37,9 +37,9 @@ pub struct SetAside {
 ///
 /// # Errors
 /// As opening a log; what was done until then stays and does no harm.
-pub fn set_aside<D: Disk>(disk: &D, dir: &Path) -> Result<SetAside, OpenError> {
+pub fn quarantine<D: Disk>(disk: &D, dir: &Path) -> Result<Quarantined, OpenError> {
     let list = list_segments(disk, dir)?;
-    let mut done = SetAside::default();
+    let mut done = Quarantined::default();
     let Some(last) = list.last().copied() else { return Ok(done) };
     let Some(salt) = find_salt(disk, dir, &list)? else {
         unreadable(disk, dir, &list, last, &mut done).map_err(OpenError::io(dir))?;
@@ -65,7 +65,7 @@ fn repair_segment<D: Disk>(
     segments: &Segments,
     start: Position,
     limit: Position,
-    done: &mut SetAside,
+    done: &mut Quarantined,
 ) -> Result<(), OpenError> {
     let path = segments.path(start);
     let file = disk.open_read(&path).map_err(OpenError::io(&path))?;
@@ -89,7 +89,7 @@ struct Repair<'a, D: Disk> {
     start: Position,
     /// Opened for writing with the first repair.
     file: Option<D::File>,
-    done: &'a mut SetAside,
+    done: &'a mut Quarantined,
 }
 
 impl<D: Disk> Repair<'_, D> {
@@ -232,7 +232,7 @@ fn unreadable<D: Disk>(
     dir: &Path,
     list: &[Segment],
     last: Segment,
-    done: &mut SetAside,
+    done: &mut Quarantined,
 ) -> io::Result<()> {
     let at = Position::new(align_up(last.start.get().saturating_add(last.file_bytes)));
     let segments = Segments::new(dir, disk.random_u64(), Vec::new(), at);

@@ -12,7 +12,7 @@ use crate::reader::Reader;
 use crate::segments::Segments;
 
 /// A log as it stands in its folder.
-pub struct Peek<D: Disk> {
+pub struct ReadOnlyLog<D: Disk> {
     disk: Arc<D>,
     segments: Arc<Segments>,
     /// Where the log would go on.
@@ -21,7 +21,7 @@ pub struct Peek<D: Disk> {
     pub torn_tail_bytes: u64,
 }
 
-impl<D: Disk> Peek<D> {
+impl<D: Disk> ReadOnlyLog<D> {
     /// Looks at the log in `dir`; `None` where there is none, or none that was ever written to.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ const HEADER: usize = 20;
 
 /// A small file could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum WholeError {
+pub enum AtomicFileError {
     /// Input failed.
     #[error("{}: {source}", path.display())]
     Io {
@@ -50,7 +50,7 @@ fn temporary(path: &Path) -> io::Result<(PathBuf, &Path)> {
 ///
 /// # Errors
 /// Output failed. Then the old file is there, or (only when the last sync failed) the new one.
-pub fn write_whole<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write_atomic<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (temporary, dir) = temporary(path)?;
     if disk.len(&temporary)?.is_some() {
         disk.remove(&temporary)?;
@@ -75,13 +75,13 @@ pub fn write_whole<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> io::Result<(
     disk.sync_dir(dir)
 }
 
-/// Reads what [`write_whole`] wrote; `None` if there is no file.
+/// Reads what [`write_atomic`] wrote; `None` if there is no file.
 ///
 /// # Errors
 /// Input failed, or the file is damaged.
-pub fn read_whole<D: Disk>(disk: &D, path: &Path) -> Result<Option<Vec<u8>>, WholeError> {
-    let io_error = |source| WholeError::Io { path: path.to_owned(), source };
-    let damaged = || WholeError::Damaged { path: path.to_owned() };
+pub fn read_atomic<D: Disk>(disk: &D, path: &Path) -> Result<Option<Vec<u8>>, AtomicFileError> {
+    let io_error = |source| AtomicFileError::Io { path: path.to_owned(), source };
+    let damaged = || AtomicFileError::Damaged { path: path.to_owned() };
     let file = match disk.open_read(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -162,7 +162,7 @@ impl<D: Disk> Checkpoints<D> {
         let older = self.numbers()?;
         let newest = older.first().copied().unwrap_or(0).max(self.known.load(Ordering::Acquire));
         let number = newest.saturating_add(1);
-        write_whole(&*self.disk, &self.path(number), bytes)?;
+        write_atomic(&*self.disk, &self.path(number), bytes)?;
         self.known.store(number, Ordering::Release);
         self.missing.store(false, Ordering::Release);
         for number in older.into_iter().skip(1) {
@@ -196,12 +196,12 @@ impl<D: Disk> Checkpoints<D> {
     ///
     /// # Errors
     /// Input failed.
-    pub fn damaged(&self) -> Result<Vec<PathBuf>, WholeError> {
-        let numbers = self.numbers().map_err(|source| WholeError::Io { path: self.dir.clone(), source })?;
+    pub fn damaged(&self) -> Result<Vec<PathBuf>, AtomicFileError> {
+        let numbers = self.numbers().map_err(|source| AtomicFileError::Io { path: self.dir.clone(), source })?;
         let mut damaged = Vec::new();
         for path in numbers.into_iter().map(|number| self.path(number)) {
-            match read_whole(&*self.disk, &path) {
-                Err(WholeError::Damaged { path }) => damaged.push(path),
+            match read_atomic(&*self.disk, &path) {
+                Err(AtomicFileError::Damaged { path }) => damaged.push(path),
                 Err(error) => return Err(error),
                 Ok(_) => {}
             }
@@ -213,16 +213,16 @@ impl<D: Disk> Checkpoints<D> {
     ///
     /// # Errors
     /// Input or output failed.
-    pub fn set_aside(&self) -> Result<Vec<PathBuf>, WholeError> {
+    pub fn quarantine(&self) -> Result<Vec<PathBuf>, AtomicFileError> {
         let mut aside = Vec::new();
         for path in self.damaged()? {
             let mut name = path.clone().into_os_string();
             name.push(".bad");
             let bad = PathBuf::from(name);
-            self.disk.rename(&path, &bad).map_err(|source| WholeError::Io { path, source })?;
+            self.disk.rename(&path, &bad).map_err(|source| AtomicFileError::Io { path, source })?;
             aside.push(bad);
         }
-        self.disk.sync_dir(&self.dir).map_err(|source| WholeError::Io { path: self.dir.clone(), source })?;
+        self.disk.sync_dir(&self.dir).map_err(|source| AtomicFileError::Io { path: self.dir.clone(), source })?;
         Ok(aside)
     }
 
@@ -231,17 +231,17 @@ impl<D: Disk> Checkpoints<D> {
     ///
     /// # Errors
     /// Input failed, or there are generations and none is whole.
-    pub fn newest(&self) -> Result<Option<(u64, Vec<u8>)>, WholeError> {
-        let numbers = self.numbers().map_err(|source| WholeError::Io { path: self.dir.clone(), source })?;
+    pub fn newest(&self) -> Result<Option<(u64, Vec<u8>)>, AtomicFileError> {
+        let numbers = self.numbers().map_err(|source| AtomicFileError::Io { path: self.dir.clone(), source })?;
         let mut first_damage = None;
         for number in numbers {
-            match read_whole(&*self.disk, &self.path(number)) {
+            match read_atomic(&*self.disk, &self.path(number)) {
                 Ok(Some(bytes)) => {
                     self.known.store(number, Ordering::Release);
                     return Ok(Some((number, bytes)));
                 }
                 Ok(None) => {}
-                Err(error @ WholeError::Damaged { .. }) => {
+                Err(error @ AtomicFileError::Damaged { .. }) => {
                     tracing::warn!(%error, "checkpoint passed over");
                     first_damage.get_or_insert(error);
                 }

@@ -1,16 +1,16 @@
 //! Reads a segment file through one small buffer.
 //!
 //! Bytes at and beyond `limit` are never read, so that what is written there later is not seen too early.
-//! Memory is [`WINDOW`] bytes, however long the file.
+//! Memory is [`READ_BUFFER_BYTES`] bytes, however long the file.
 
 use std::io;
 
 use crate::fs::DiskFile;
 
 /// Size of the buffer, and the most that one call can ask for.
-pub(crate) const WINDOW: usize = 64 << 10;
+pub(crate) const READ_BUFFER_BYTES: usize = 64 << 10;
 
-pub(crate) struct Window<F> {
+pub(crate) struct ReadBuffer<F> {
     file: F,
     /// File offset at which reading ends.
     limit: u64,
@@ -21,7 +21,7 @@ pub(crate) struct Window<F> {
     pub(crate) work: u64,
 }
 
-impl<F: DiskFile> Window<F> {
+impl<F: DiskFile> ReadBuffer<F> {
     pub(crate) fn new(file: F, limit: u64) -> Self {
         Self { file, limit, offset: 0, bytes: Vec::new(), work: 0 }
     }
@@ -32,7 +32,7 @@ impl<F: DiskFile> Window<F> {
 
     /// Up to `len` bytes at `offset`; fewer only at the limit or at the end of the file.
     pub(crate) fn get(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
-        let len = (len.min(WINDOW) as u64).min(self.limit.saturating_sub(offset)) as usize;
+        let len = (len.min(READ_BUFFER_BYTES) as u64).min(self.limit.saturating_sub(offset)) as usize;
         let have = self.bytes.len() as u64;
         let inside = offset >= self.offset && offset + len as u64 <= self.offset + have;
         if !inside {
@@ -44,7 +44,7 @@ impl<F: DiskFile> Window<F> {
     }
 
     fn fill(&mut self, offset: u64) -> io::Result<()> {
-        let want = (WINDOW as u64).min(self.limit.saturating_sub(offset)) as usize;
+        let want = (READ_BUFFER_BYTES as u64).min(self.limit.saturating_sub(offset)) as usize;
         self.offset = offset;
         self.bytes.clear();
         self.bytes.resize(want, 0);
