@@ -1,8 +1,8 @@
 //! The gateway: takes readings from devices over mutual TLS, folds them into windows, delivers partials.
 //!
 //! ```text
-//! device ─▶ listener ─▶ session ─▶ decode ─▶ device (actor) ─▶ shard ─▶ fold ─▶ cut ─▶ uplink ─▶ aggregator
-//!           (certs)        ▲                                     │journal          │outbox
+//! device ─▶ listener ─▶ session ─▶ decode ─▶ device (actor) ─▶ shard ─▶ fold ─▶ batch_encoder ─▶ uplink ─▶ aggregator
+//!           (certs)        ▲                                     │journal                    │outbox
 //!                          └──────────── answers ◀── synced ─────┘
 //! ```
 //!
@@ -13,7 +13,7 @@ pub mod budget;
 pub mod clock;
 mod conditions;
 pub mod config;
-pub mod cut;
+pub mod batch_encoder;
 pub mod decode;
 pub mod device;
 pub mod fold;
@@ -28,7 +28,7 @@ pub mod run;
 pub mod session;
 pub mod shard;
 pub mod spawn;
-pub mod steady;
+pub mod clock_guard;
 pub mod uplink;
 pub mod worker;
 

@@ -35,7 +35,7 @@ use crate::{
         syncs::Syncs,
         vitals::{self, Bounds, Sitting},
     },
-    shard::{Observation, Shard, ShardCell, ShardLog, Wait},
+    shard::{Observation, Shard, ShardCell, ShardLog, Backpressure},
 };
 
 mod link;
@@ -293,10 +293,10 @@ impl Inner {
                 self.move_on();
                 match result {
                     Ok(true) => tokio::task::yield_now().await,
-                    Ok(false) | Err(Wait::Room(_) | Wait::Devices(_)) => break,
-                    Err(Wait::Sync) => sleep(Duration::from_millis(1)).await,
+                    Ok(false) | Err(Backpressure::Room(_) | Backpressure::Devices(_)) => break,
+                    Err(Backpressure::Sync) => sleep(Duration::from_millis(1)).await,
                     // The watcher of the journal ends the gateway.
-                    Err(Wait::Failed(_)) => std::future::pending().await,
+                    Err(Backpressure::Failed(_)) => std::future::pending().await,
                 }
             }
         }

@@ -15,7 +15,7 @@ use catchment_gateway::{
     lineage::Lineage,
     metrics::Metrics,
     session::{self, answers::Answers},
-    shard::{Capture, Home, Setup, Shard, Wait},
+    shard::{Capture, Home, Setup, Shard, Backpressure},
 };
 use catchment_journal::{Committer, Position, sim::SimDisk};
 use catchment_partial::{Timestamp, Width};
@@ -185,7 +185,7 @@ impl Gateway {
                 }
                 known.answers.ack(durable_at, ack, Duration::ZERO);
             }
-            Err(Wait::Failed(_)) => return Err(End::Failed),
+            Err(Backpressure::Failed(_)) => return Err(End::Failed),
             Err(_) => known.held = Some(intake),
             // One too many of its device: the oldest, whose connection the device has lost.
             Ok(Answer::Ended) => {
@@ -235,7 +235,7 @@ impl Gateway {
     /// See [`End`].
     pub fn tick(&mut self) -> Result<(), End> {
         match self.shard.tick() {
-            Err(Wait::Failed(_)) => Err(End::Failed),
+            Err(Backpressure::Failed(_)) => Err(End::Failed),
             _ => Ok(()),
         }
     }

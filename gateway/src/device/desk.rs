@@ -23,7 +23,7 @@ use crate::{
     intake::{Head, Intake, Mark, Reading, Reason, Refusal, spelled::Spellings},
     metrics::Metrics,
     mqtt::connection::Open,
-    shard::{Hold, SeriesFull, Shard, Wait},
+    shard::{Hold, SeriesFull, Shard, Backpressure},
 };
 
 /// Answer to a hello.
@@ -145,7 +145,7 @@ impl Desk {
     }
 
     /// The device's index in the shard, which has room for what follows; introduces the device if it is new.
-    fn enter<D: Disk>(&mut self, shard: &mut Shard<D>) -> Result<u32, Wait> {
+    fn enter<D: Disk>(&mut self, shard: &mut Shard<D>) -> Result<u32, Backpressure> {
         shard.room()?;
         if let Some((index, _)) = self.index {
             return Ok(index);
@@ -158,13 +158,13 @@ impl Desk {
     /// A client (MQTT) opens its session; another connection of the same client is told to end.
     ///
     /// # Errors
-    /// See [`Wait`]; nothing was kept or forgotten then.
+    /// See [`Backpressure`]; nothing was kept or forgotten then.
     pub fn open<D: Disk>(
         &mut self,
         session: SessionId,
         open: &Open,
         shard: &mut Shard<D>,
-    ) -> Result<Opened, Wait> {
+    ) -> Result<Opened, Backpressure> {
         let device = self.enter(shard)?;
         let kept = shard.state().client(device, &open.client);
         let stored = kept.is_some();
@@ -191,13 +191,13 @@ impl Desk {
     /// Takes what a session decoded. Messages whose number was taken before are dropped.
     ///
     /// # Errors
-    /// See [`Wait`]; nothing was taken then.
+    /// See [`Backpressure`]; nothing was taken then.
     pub fn take<D: Disk>(
         &mut self,
         session: SessionId,
         intake: &Intake,
         shard: &mut Shard<D>,
-    ) -> Result<Answer, Wait> {
+    ) -> Result<Answer, Backpressure> {
         let device = self.enter(shard)?;
         let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) else {
             return Ok(Answer::Ended);
@@ -342,7 +342,7 @@ fn learn<D: Disk>(
     intake: &Intake,
     series_max: usize,
     shard: &mut Shard<D>,
-) -> Result<(), Wait> {
+) -> Result<(), Backpressure> {
     for (index, metric, labels) in &intake.fresh {
         let known = shard.series(device, metric, labels)?;
         if let Err(full @ SeriesFull::Gateway(_)) = known {

@@ -327,7 +327,7 @@ proptest! {
             let mut out = Vec::new();
             for (position, entry) in entries {
                 if let Some(emission) = state.apply(*position, entry).unwrap() {
-                    out.push(crate::cut::record(&crate::cut::batch(0, &state, &emission)));
+                    out.push(crate::batch_encoder::encode_record(&crate::batch_encoder::encode_batch(0, &state, &emission)));
                 }
             }
             out

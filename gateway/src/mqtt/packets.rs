@@ -312,7 +312,7 @@ impl Packets {
                     with_clean_start(whole);
                     Version::V5(Box::new(v5::Codec::new(self.bytes_max, 0)))
                 }
-                Ok(None) => return Err(cut()),
+                Ok(None) => return Err(truncated()),
                 Err(_) => return Err(Violation::version()),
             };
         }
@@ -326,12 +326,12 @@ impl Packets {
             _ => standard::check(packet, header, is_v5),
         };
         match &mut self.version {
-            Version::Unknown => Err(cut()),
+            Version::Unknown => Err(truncated()),
             Version::V3(codec) => {
                 checked?;
                 match codec.decode(whole)? {
                     Some((packet, _)) => from_v3(packet),
-                    None => Err(cut()),
+                    None => Err(truncated()),
                 }
             }
             Version::V5(codec) => match (checked, codec.decode(whole)) {
@@ -349,7 +349,7 @@ impl Packets {
                     }
                     from_v5(packet)
                 }
-                (Ok(()), Ok(None)) => Err(cut()),
+                (Ok(()), Ok(None)) => Err(truncated()),
                 (Ok(()), Err(error)) => Err(error.into()),
             },
         }
@@ -376,6 +376,6 @@ impl Packets {
     }
 }
 
-fn cut() -> Violation {
+fn truncated() -> Violation {
     Violation::new(DisconnectReasonCode::MalformedPacket, "MQTT: a packet's length is wrong")
 }

@@ -21,7 +21,7 @@ use crate::{
     device::{Answer, Who},
     intake::{Intake, Refusal},
     mqtt::{connection::Open, packets::Reply},
-    shard::Wait,
+    shard::Backpressure,
 };
 
 /// Pause before messages for which there was no room are tried again.
@@ -171,18 +171,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     return Ok(());
                 }
                 Ok(Answer::Ended) => return Err(End::Replaced),
-                Err(wait) => Box::pin(self.pause(&wait)).await?,
+                Err(backpressure) => Box::pin(self.pause(&backpressure)).await?,
             }
         }
     }
 
     /// Before the same is tried again.
-    async fn pause(&self, wait: &Wait) -> Result<(), End> {
-        let pause = match wait {
-            Wait::Failed(_) => return Err(End::Failed),
-            Wait::Devices(_) => return Err(End::DevicesFull),
-            Wait::Sync => SYNC_PAUSE,
-            Wait::Room(_) => ROOM_PAUSE,
+    async fn pause(&self, backpressure: &Backpressure) -> Result<(), End> {
+        let pause = match backpressure {
+            Backpressure::Failed(_) => return Err(End::Failed),
+            Backpressure::Devices(_) => return Err(End::DevicesFull),
+            Backpressure::Sync => SYNC_PAUSE,
+            Backpressure::Room(_) => ROOM_PAUSE,
         };
         self.context.metrics.waits.inc();
         tokio::select! {
@@ -223,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.answers.push(opened.durable_at, bytes);
                     return Ok(());
                 }
-                Err(wait) => Box::pin(self.pause(&wait)).await?,
+                Err(backpressure) => Box::pin(self.pause(&backpressure)).await?,
             }
         }
     }

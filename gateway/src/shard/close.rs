@@ -1,6 +1,6 @@
 //! The clock's decisions, as entries of the journal: which windows are due, when the watermark moves.
 //!
-//! On-time windows fall due by the time of day ([`crate::steady`]); late ones once they have gathered for the grace
+//! On-time windows fall due by the time of day ([`crate::clock_guard`]); late ones once they have gathered for the grace
 //! period by a clock that does not jump, expressed as a journal position, so that a replay needs no clock. By that clock
 //! an on-time window falls due too when it has been open for longer than any clock that goes right would leave it: so
 //! none stays open for ever because the time of day was put back or stands still.
@@ -10,10 +10,10 @@ use std::{collections::BTreeMap, time::Duration};
 use catchment_journal::{Disk, Position};
 use catchment_partial::{Timestamp, Window};
 
-use super::{Pending, Shard, Wait};
+use super::{Pending, Shard, Backpressure};
 use crate::{
     clock::nanos,
-    cut,
+    batch_encoder,
     fold::{CensusEntry, CloseEntry, EPOCHS_MAX, Entry},
 };
 
@@ -28,8 +28,8 @@ impl<D: Disk> Shard<D> {
     /// Closes what is due. Returns whether more is due: call again soon.
     ///
     /// # Errors
-    /// See [`Wait`]; what is due stays due.
-    pub fn tick(&mut self) -> Result<bool, Wait> {
+    /// See [`Backpressure`]; what is due stays due.
+    pub fn tick(&mut self) -> Result<bool, Backpressure> {
         self.names.commit(self.journal.durable());
         self.note_running()?;
         let (now, end) = (self.clock.mono(), self.journal.end().get());
@@ -45,7 +45,7 @@ impl<D: Disk> Shard<D> {
                 self.expire()?;
                 return Ok(false);
             };
-            self.state.limit(&mut entry, self.limits.batch_memory, cut::BATCH_PARTIALS);
+            self.state.limit(&mut entry, self.limits.batch_memory, batch_encoder::BATCH_PARTIALS);
             self.close(entry)?;
         }
         Ok(true)
@@ -86,7 +86,7 @@ impl<D: Disk> Shard<D> {
     /// The end of the last window that has waited for its grace.
     pub(super) fn target(&mut self) -> Timestamp {
         let grace = nanos(self.limits.grace);
-        let now = self.steady.look(self.clock.wall(), self.clock.mono()).time;
+        let now = self.clock_guard.observe(self.clock.wall(), self.clock.mono()).time;
         let until = Timestamp::from_nanos(now.as_nanos().saturating_sub(grace));
         match self.state.width() {
             Some(width) => Window::containing(until, width).start(),
@@ -94,19 +94,19 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    pub(super) fn close(&mut self, entry: CloseEntry) -> Result<(), Wait> {
+    pub(super) fn close(&mut self, entry: CloseEntry) -> Result<(), Backpressure> {
         let (position, emission) = self.record(Entry::Close(entry))?;
         self.closed_at = position;
         if let Some(emission) = emission {
             self.metrics.partials.inc_by(emission.closed.len() as u64);
-            let batch = cut::batch(self.index, &self.state, &emission);
-            self.pending.push_back(Pending { closed_at: position, record: cut::record(&batch) });
+            let batch = batch_encoder::encode_batch(self.index, &self.state, &emission);
+            self.pending.push_back(Pending { closed_at: position, record: batch_encoder::encode_record(&batch) });
         }
         Ok(())
     }
 
     /// Writes down how far devices have got, when much was written or much time has passed since the last time.
-    fn take_census(&mut self) -> Result<(), Wait> {
+    fn take_census(&mut self) -> Result<(), Backpressure> {
         let (now, end) = (self.clock.mono(), self.journal.end());
         let grown = end.since(self.census.at) >= CENSUS_BYTES;
         if self.census.changed.is_empty() || !(grown || now.saturating_sub(self.census.since) >= CENSUS_EVERY)

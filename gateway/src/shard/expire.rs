@@ -23,7 +23,7 @@ use std::{
 use catchment_journal::Disk;
 use catchment_proto::Name;
 
-use super::{Limits, Shard, Wait};
+use super::{Limits, Shard, Backpressure};
 use crate::fold::{DeviceEntry, Entry, ForgetEntry, Search};
 
 /// How often the time is written down at least.
@@ -98,16 +98,16 @@ impl<D: Disk> Shard<D> {
     /// Index of a device, introduced if it is new.
     ///
     /// # Errors
-    /// See [`Wait`].
-    pub fn device(&mut self, name: &Name) -> Result<u32, Wait> {
+    /// See [`Backpressure`].
+    pub fn device(&mut self, name: &Name) -> Result<u32, Backpressure> {
         if let Some(index) = self.state.device(name) {
             return Ok(index);
         }
         let index = self.state.next_device();
         if index == u32::MAX {
-            return Err(Wait::Room("this shard has no index left for a new device".into()));
+            return Err(Backpressure::Room("this shard has no index left for a new device".into()));
         }
-        self.budget.take_device().map_err(Wait::Devices)?;
+        self.budget.take_device().map_err(Backpressure::Devices)?;
         let recorded = self.record(Entry::Device(DeviceEntry { index, name: name.as_str().to_owned() }));
         recorded.inspect_err(|_| self.budget.give_device_back())?;
         self.metrics.devices.inc();
@@ -126,7 +126,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Writes down how long the gateway has run, when that is a step, and all devices were looked at since the last one.
-    pub(super) fn note_running(&mut self) -> Result<(), Wait> {
+    pub(super) fn note_running(&mut self) -> Result<(), Backpressure> {
         let (now, before) = (self.clock.mono(), self.state.running());
         let behind = self.expiry.running(now).saturating_sub(before);
         if behind < self.limits.expiry_step() || self.expiry.next.is_some() {
@@ -144,7 +144,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Looks at some devices: forgets what was not used for long, and writes down what is connected.
-    pub(super) fn expire(&mut self) -> Result<(), Wait> {
+    pub(super) fn expire(&mut self) -> Result<(), Backpressure> {
         let Some(from) = self.expiry.next else { return Ok(()) };
         let now = self.state.running();
         let expiry = u32::try_from(self.limits.device_expiry.as_secs()).unwrap_or(u32::MAX);
@@ -163,7 +163,7 @@ impl<D: Disk> Shard<D> {
         Ok(())
     }
 
-    fn forget(&mut self, entry: ForgetEntry) -> Result<(), Wait> {
+    fn forget(&mut self, entry: ForgetEntry) -> Result<(), Backpressure> {
         let (devices, series) = (self.state.device_count(), self.state.series_count());
         let clients = entry.client.len() as u64;
         let (_, _, entry) = self.record_kept(Entry::Forget(entry))?;

@@ -7,7 +7,7 @@ use catchment_journal::{Disk, Position};
 use catchment_proto::wire;
 
 use super::Shard;
-use crate::{cut, fold::OpenPlace};
+use crate::{batch_encoder, fold::OpenPlace};
 
 /// Open windows that are looked at in one go, some 0.2 ms when all have changed.
 const SLICE: usize = 512;
@@ -42,7 +42,7 @@ impl<D: Disk> Shard<D> {
         }
         open.sort_by_key(|emitted| emitted.window.width());
         let same_width = open.chunk_by(|a, b| a.window.width() == b.window.width());
-        let batches = same_width.map(|run| cut::live_batch(self.index, &self.state, run)).collect();
+        let batches = same_width.map(|run| batch_encoder::encode_live_batch(self.index, &self.state, run)).collect();
         (end, batches, self.live.round.is_none())
     }
 }

@@ -29,7 +29,7 @@ mod seal;
 mod series;
 #[cfg(test)]
 mod tests;
-mod wait;
+mod backpressure;
 
 use std::{cell::Cell, collections::VecDeque, sync::Arc, time::Duration};
 
@@ -41,10 +41,10 @@ use crate::{
     budget::Budget,
     clock::Clock,
     config::Config,
-    cut,
+    batch_encoder,
     fold::{ClientEntry, Emission, Entry, IntakeEntry, State},
     metrics::Metrics,
-    steady::Steady,
+    clock_guard::ClockGuard,
     worker::Progress,
 };
 
@@ -57,7 +57,7 @@ pub(crate) use recover::{CHECKPOINTS, check_checkpoints};
 pub use recover::{RecoverError, Setup, examine};
 pub use recovered::{LostBatches, Recovered};
 pub use series::SeriesFull;
-pub use wait::Wait;
+pub use backpressure::Backpressure;
 
 /// Most bytes of an entry. A reading takes at most 23, and an intake has at most 16,384 and those of one more
 /// message, of which `readings_max` is at most 20,000.
@@ -103,7 +103,7 @@ pub struct Limits {
     pub entry_bytes_max: u32,
     /// Most bytes of a record of the outbox.
     pub record_bytes_max: u32,
-    /// Memory of the partials of a batch: see [`cut::BATCH_MEMORY`].
+    /// Memory of the partials of a batch: see [`batch_encoder::BATCH_MEMORY`].
     pub batch_memory: usize,
 }
 
@@ -126,7 +126,7 @@ impl Limits {
             segment_bytes: SEGMENT_BYTES,
             entry_bytes_max: ENTRY_BYTES_MAX,
             record_bytes_max: RECORD_BYTES_MAX,
-            batch_memory: cut::BATCH_MEMORY,
+            batch_memory: batch_encoder::BATCH_MEMORY,
         }
     }
 }
@@ -158,7 +158,7 @@ pub struct Shard<D: Disk = RealDisk> {
     commit_requests: Option<Arc<Notify>>,
     pending: VecDeque<Pending>,
     names: Names<D>,
-    steady: Steady,
+    clock_guard: ClockGuard,
     /// Which late windows have waited long enough.
     gathered: Ages,
     /// Which on-time windows have been open for too long.
@@ -174,7 +174,7 @@ pub struct Shard<D: Disk = RealDisk> {
     /// Position of the newest checkpoint, and of the one before it.
     checkpointed: (Position, Position),
     live: Live,
-    room: Result<(), Wait>,
+    room: Result<(), Backpressure>,
     limits: Limits,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -183,12 +183,12 @@ pub struct Shard<D: Disk = RealDisk> {
 
 impl<D: Disk> Shard<D> {
     /// Appends an entry and folds it in.
-    fn record(&mut self, entry: Entry) -> Result<(Position, Option<Emission>), Wait> {
+    fn record(&mut self, entry: Entry) -> Result<(Position, Option<Emission>), Backpressure> {
         self.record_kept(entry).map(|(position, emission, _)| (position, emission))
     }
 
     /// As [`Self::record`]; gives the entry back.
-    fn record_kept(&mut self, entry: Entry) -> Result<(Position, Option<Emission>, Entry), Wait> {
+    fn record_kept(&mut self, entry: Entry) -> Result<(Position, Option<Emission>, Entry), Backpressure> {
         let entry = entry.encode_into(&mut self.buffer);
         let position = match (&entry, &self.commit_requests) {
             (Entry::Intake(_), Some(commit_requested)) => {
@@ -231,8 +231,8 @@ impl<D: Disk> Shard<D> {
     /// Takes messages of a device. They are durable once the journal is synced up to [`Shard::end`].
     ///
     /// # Errors
-    /// See [`Wait`].
-    pub fn take(&mut self, mut intake: IntakeEntry) -> Result<(), Wait> {
+    /// See [`Backpressure`].
+    pub fn take(&mut self, mut intake: IntakeEntry) -> Result<(), Backpressure> {
         self.room()?;
         intake.previous = self.state.reached(intake.device, &intake.epoch);
         let late_before = self.state.open_count().1;
@@ -251,8 +251,8 @@ impl<D: Disk> Shard<D> {
     /// Begins or ends what is kept of a client's session.
     ///
     /// # Errors
-    /// See [`Wait`].
-    pub fn keep_client(&mut self, entry: ClientEntry) -> Result<(), Wait> {
+    /// See [`Backpressure`].
+    pub fn keep_client(&mut self, entry: ClientEntry) -> Result<(), Backpressure> {
         self.room()?;
         self.record(Entry::Client(entry)).map(drop)
     }
@@ -260,8 +260,8 @@ impl<D: Disk> Shard<D> {
     /// Whether messages can be taken now: not while partials cannot be put into the outbox.
     ///
     /// # Errors
-    /// See [`Wait`].
-    pub fn room(&self) -> Result<(), Wait> {
+    /// See [`Backpressure`].
+    pub fn room(&self) -> Result<(), Backpressure> {
         self.room.clone()
     }
 
@@ -275,13 +275,13 @@ impl<D: Disk> Shard<D> {
     /// of its late windows have gathered long enough soon.
     ///
     /// # Errors
-    /// [`Wait::Room`] for a device with as many as it may have.
-    pub fn device_room(&self, device: u32) -> Result<(), Wait> {
+    /// [`Backpressure::Room`] for a device with as many as it may have.
+    pub fn device_room(&self, device: u32) -> Result<(), Backpressure> {
         let max = self.limits.device_open_windows_max;
         if self.state.open_of(device) < max {
             return Ok(());
         }
-        Err(Wait::Room(format!("the device has {max} open windows, the bound device_open_windows_max")))
+        Err(Backpressure::Room(format!("the device has {max} open windows, the bound device_open_windows_max")))
     }
 
     /// The clock that only goes forward: time since some moment of the process.
@@ -341,8 +341,8 @@ impl<D: Disk> Shard<D> {
                             "the outbox takes no more: devices wait"
                         );
                     }
-                    self.room = Err(match Wait::from(error) {
-                        Wait::Room(why) => Wait::Room(format!("outbox: {why}")),
+                    self.room = Err(match Backpressure::from(error) {
+                        Backpressure::Room(why) => Backpressure::Room(format!("outbox: {why}")),
                         other => other,
                     });
                     break;

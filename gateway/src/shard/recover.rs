@@ -26,7 +26,7 @@ use catchment_partial::{Timestamp, Width};
 use catchment_proto::{Span, wire};
 
 use super::{
-    Home, Limits, Pending, Shard, ShardLog, Wait,
+    Home, Limits, Pending, Shard, ShardLog, Backpressure,
     ages::Ages,
     close::{Census, LATE_GATHER_MIN, Moved},
     expire::Expiry,
@@ -38,10 +38,10 @@ use super::{
 use crate::{
     budget::Budget,
     clock::{Clock, nanos},
-    cut,
+    batch_encoder,
     fold::{ConfigureEntry, Emission, Entry, IntakeEntry, NumbersEntry, State},
     metrics::Metrics,
-    steady::Steady,
+    clock_guard::ClockGuard,
 };
 
 mod examine;
@@ -194,7 +194,7 @@ impl<D: Disk> Shard<D> {
             commit_requests: None,
             pending,
             names: files.names,
-            steady: Steady::default(),
+            clock_guard: ClockGuard::default(),
             gathered: Ages::new(limits.grace.max(LATE_GATHER_MIN)),
             stale: Ages::new(limits.open_max),
             census,
@@ -254,16 +254,16 @@ impl Replayed {
         };
         replay.run(files.journal.read(from), |state, position, mut emission| {
             // Where a closing entry is lost, the next one has its windows too.
-            let rest = emission.closed.split_off(emission.closed.len().min(cut::BATCH_PARTIALS as usize));
+            let rest = emission.closed.split_off(emission.closed.len().min(batch_encoder::BATCH_PARTIALS as usize));
             if emission.number > found.highest {
-                let batch = cut::batch(setup.index, state, &emission);
-                pending.push_back(Pending { closed_at: position, record: cut::record(&batch) });
-                for chunk in rest.chunks(cut::BATCH_PARTIALS as usize) {
+                let batch = batch_encoder::encode_batch(setup.index, state, &emission);
+                pending.push_back(Pending { closed_at: position, record: batch_encoder::encode_record(&batch) });
+                for chunk in rest.chunks(batch_encoder::BATCH_PARTIALS as usize) {
                     let chunk = Emission { closed: chunk.to_vec(), ..emission.clone() };
-                    again.push(cut::batch(setup.index, state, &chunk));
+                    again.push(batch_encoder::encode_batch(setup.index, state, &chunk));
                 }
             } else if replay::holds(&found.lost, emission.number) {
-                remade.push(cut::batch(setup.index, state, &emission));
+                remade.push(batch_encoder::encode_batch(setup.index, state, &emission));
             }
         })?;
         let (state, changed) = (replay.state, replay.changed);
@@ -328,7 +328,7 @@ fn numbered(batches: Vec<wire::Batch>, next: u64, closed_at: Position) -> impl I
     batches.into_iter().zip(next..).map(move |(mut batch, number)| {
         // What it says of earlier batches counts from the number that it had.
         (batch.number, batch.history) = (number, None);
-        Pending { closed_at, record: cut::record(&batch) }
+        Pending { closed_at, record: batch_encoder::encode_record(&batch) }
     })
 }
 
@@ -359,7 +359,7 @@ impl<D: Disk> First<'_, D> {
         let count = again.len() as u64;
         let mut entry = NumbersEntry { next_batch: next.saturating_add(count), ..NumbersEntry::default() };
         entry.left_out_to_ns = left_out_to.map(Timestamp::as_nanos);
-        if let Some(span) = again.iter().filter_map(cut::span).reduce(Span::join) {
+        if let Some(span) = again.iter().filter_map(batch_encoder::batch_span).reduce(Span::join) {
             (entry.again, entry.from_ns, entry.to_ns) = (count, span.from.as_nanos(), span.to.as_nanos());
         }
         self.record(Entry::Numbers(entry))
@@ -385,7 +385,7 @@ impl<D: Disk> First<'_, D> {
             }
             other => other,
         };
-        let position = position.map_err(Wait::from)?;
+        let position = position.map_err(Backpressure::from)?;
         self.names.copy(position, &entry, &bytes);
         if let Err(error) = self.state.apply(position.get(), &entry) {
             tracing::error!(%position, %error, "an entry does not fit the state");

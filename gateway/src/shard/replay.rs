@@ -17,7 +17,7 @@ use super::{
     recovered::{LostBatches, Recovered, list},
 };
 use crate::{
-    cut,
+    batch_encoder,
     fold::{ApplyError, CensusEntry, CheckpointError, ConfigureEntry, Emission, Entry, ForgetEntry, State},
 };
 
@@ -181,7 +181,7 @@ fn scan<D: Disk>(
     recovered: &mut Recovered,
 ) -> Result<Outbox, ReadError> {
     let watermark = |record: &[u8]| {
-        let (_, bytes) = cut::split_record(record)?;
+        let (_, bytes) = batch_encoder::split_record(record)?;
         wire::Batch::decode(bytes).ok().map(|batch| batch.watermark_ms)
     };
     let mut found = Outbox { highest: next.saturating_sub(1), ..Outbox::default() };
@@ -193,7 +193,7 @@ fn scan<D: Disk>(
     loop {
         match reader.next(&mut record)? {
             ReadEvent::Record(_) => {
-                let Some((number, _)) = cut::split_record(&record) else { continue };
+                let Some((number, _)) = batch_encoder::split_record(&record) else { continue };
                 records += 1;
                 let mut first = found.highest.saturating_add(1);
                 let taken: Option<Option<u64>> = damaged.take();

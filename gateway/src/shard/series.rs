@@ -4,7 +4,7 @@
 use catchment_journal::Disk;
 use catchment_proto::{Labels, MetricName, wire};
 
-use super::{Shard, Wait};
+use super::{Shard, Backpressure};
 use crate::fold::{Entry, SeriesEntry};
 
 /// Why a new series has no place.
@@ -21,13 +21,13 @@ impl<D: Disk> Shard<D> {
     /// series is never refused.
     ///
     /// # Errors
-    /// See [`Wait`].
+    /// See [`Backpressure`].
     pub fn series(
         &mut self,
         device: u32,
         metric: &MetricName,
         labels: &Labels,
-    ) -> Result<Result<u32, SeriesFull>, Wait> {
+    ) -> Result<Result<u32, SeriesFull>, Backpressure> {
         if let Some(index) = self.state.series(device, metric, labels) {
             return Ok(Ok(index));
         }
@@ -55,7 +55,7 @@ impl<D: Disk> Shard<D> {
         index: u32,
         metric: &MetricName,
         labels: &Labels,
-    ) -> Result<(), Wait> {
+    ) -> Result<(), Backpressure> {
         let label =
             |(name, value): (&str, &str)| wire::Label { name: name.to_owned(), value: value.to_owned() };
         self.record(Entry::Series(SeriesEntry {

@@ -82,7 +82,7 @@ fn settle(shard: &mut Shard) {
             Ok(true) => {}
             Ok(false) => break,
             // The log makes room for it: as a worker does, it is tried again.
-            Err(Wait::Sync) => std::thread::yield_now(),
+            Err(Backpressure::Sync) => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
         }
     }
@@ -97,7 +97,7 @@ fn outbox(shard: &Shard) -> Vec<Batch> {
     let mut reader = shard.outbox().read(Position::ZERO);
     let (mut record, mut batches) = (Vec::new(), Vec::new());
     while let ReadEvent::Record(_) = reader.next(&mut record).unwrap() {
-        let (number, bytes) = cut::split_record(&record).unwrap();
+        let (number, bytes) = batch_encoder::split_record(&record).unwrap();
         let batch = Batch::try_from(wire::Batch::decode(bytes).unwrap()).unwrap();
         assert_eq!(batch.number, number);
         batches.push(batch);

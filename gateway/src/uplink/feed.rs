@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{flight::Flight, patience, refusals::Refusals};
 use crate::{
-    cut,
+    batch_encoder,
     lineage::Numbering,
     metrics::Metrics,
     worker::{Progress, ShardLink},
@@ -289,7 +289,7 @@ impl Feed {
         let Some(watermark) = progress.watermark else { return Ok(()) };
         let progress = wire::Progress {
             shard: self.link.index,
-            watermark_ms: cut::watermark_ms(watermark),
+            watermark_ms: batch_encoder::watermark_ms(watermark),
             number: flight.wire(progress.number),
             history: flight.history_for(progress),
         };
@@ -319,7 +319,7 @@ async fn read(mut reader: Reader, most: usize) -> Result<Portion, FeedError> {
         while batches.len() < most.min(READ_BATCHES) && bytes < READ_BYTES {
             match reader.next(&mut record)? {
                 ReadEvent::Record(position) => {
-                    let Some((number, body)) = cut::split_record(&record) else { continue };
+                    let Some((number, body)) = batch_encoder::split_record(&record) else { continue };
                     bytes += body.len();
                     batches.push(Stored { position, number, bytes: body.to_vec() });
                 }

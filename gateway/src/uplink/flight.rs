@@ -8,7 +8,7 @@ use catchment_journal::Position;
 use catchment_partial::{Timestamp, Width};
 use catchment_proto::wire;
 
-use crate::{cut::watermark_ms, lineage::Numbering, worker::Progress};
+use crate::{batch_encoder::watermark_ms, lineage::Numbering, worker::Progress};
 
 /// Batches on their way, in the order of the outbox. Numbers are the folder's own; only what crosses the wire has those of its
 /// epoch.

@@ -4,9 +4,9 @@ use std::{path::Path, sync::Arc};
 
 use catchment_gateway::{
     clock::{Clock, ManualClock},
-    cut,
+    batch_encoder,
     lineage::{Lineage, Past, Standing},
-    shard::{Shard, Wait},
+    shard::{Shard, Backpressure},
     uplink::flight::Flight,
 };
 use catchment_journal::{Committer, Position, ReadEvent, Reader, sim::SimDisk};
@@ -50,7 +50,7 @@ impl Gateway {
         if self.lineage.judge(&standing, &[]).is_some() {
             let mut record = Vec::new();
             let held = match reader.next(&mut record).map_err(|_| End::Failed)? {
-                ReadEvent::Record(_) => cut::split_record(&record).map(|(number, _)| number),
+                ReadEvent::Record(_) => batch_encoder::split_record(&record).map(|(number, _)| number),
                 _ => None,
             };
             let now = self.clock.wall();
@@ -112,7 +112,7 @@ impl Gateway {
         while !paused && feed.flight.len() < IN_FLIGHT_MAX {
             match feed.reader.next(&mut record).map_err(|_| End::Failed)? {
                 ReadEvent::Record(position) => {
-                    let (number, bytes) = cut::split_record(&record).ok_or_else(|| unreadable(position))?;
+                    let (number, bytes) = batch_encoder::split_record(&record).ok_or_else(|| unreadable(position))?;
                     if feed.flight.is_known(number) {
                         outbox.release(position);
                         continue;
@@ -175,7 +175,7 @@ pub(super) fn begin_run(
     let sealed = loop {
         match shard.seal() {
             Ok(sealed) => break sealed,
-            Err(Wait::Sync) => journal.step().ok()?,
+            Err(Backpressure::Sync) => journal.step().ok()?,
             Err(_) => return None,
         }
     };

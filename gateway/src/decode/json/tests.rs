@@ -343,7 +343,7 @@ proptest! {
 }
 
 fn lines(stream: &[u8], step: usize) -> Vec<String> {
-    lines::tests::cut(crate::decode::Lines::json(30), stream, step)
+    lines::tests::split_lines(crate::decode::Lines::json(30), stream, step)
 }
 
 #[test]

@@ -234,7 +234,7 @@ proptest! {
         let tags_text: String = tags.iter().map(|(k, v)| format!(",{k}={}", escaped(v))).collect();
         let string = text.replace('\\', "\\\\").replace('"', "\\\"");
         let line = format!("m{tags_text} s=\"{string}\",v={value:?} 1700000000000000000\n");
-        let cut = lines::tests::cut(Lines::line_protocol(1000), line.as_bytes(), 7);
+        let cut = lines::tests::split_lines(Lines::line_protocol(1000), line.as_bytes(), 7);
         prop_assert_eq!(&cut, &[line.trim_end_matches('\n')]);
         let mut fixture = Fixture::new();
         decode(&mut fixture, cut[0].as_bytes(), Precision::Nanoseconds);

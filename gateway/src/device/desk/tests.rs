@@ -100,7 +100,7 @@ impl Device {
     fn hand_on(&mut self, intake: &mut Intake) -> (u32, Vec<Reply>) {
         let answer = loop {
             match self.desk.take(1, intake, &mut self.shard) {
-                Err(Wait::Sync) => std::thread::sleep(Duration::from_millis(1)),
+                Err(Backpressure::Sync) => std::thread::sleep(Duration::from_millis(1)),
                 answer => break answer.unwrap(),
             }
         };

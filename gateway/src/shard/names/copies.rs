@@ -34,7 +34,7 @@ impl<E> Copy<E> {
     }
 
     /// Nothing from a position on is true.
-    fn cut(&mut self, end: u64) -> bool {
+    fn truncate_to(&mut self, end: u64) -> bool {
         self.forgotten = self.forgotten.filter(|at| *at < end);
         self.at < end
     }
@@ -139,7 +139,7 @@ impl Copies {
         let (at, forgotten) = (u64::from_le_bytes(*position), None);
         match Entry::decode(bytes) {
             // No entry: the journal ended here.
-            Err(_) => self.cut(at),
+            Err(_) => self.truncate_to(at),
             Ok(Entry::Device(entry)) => drop(self.devices.insert(entry.index, Copy { at, entry, forgotten })),
             Ok(Entry::Series(entry)) => {
                 self.series.insert((entry.device, entry.index), Copy { at, entry, forgotten });
@@ -163,9 +163,9 @@ impl Copies {
         }
     }
 
-    fn cut(&mut self, end: u64) {
-        self.devices.retain(|_, copy| copy.cut(end));
-        self.series.retain(|_, copy| copy.cut(end));
+    fn truncate_to(&mut self, end: u64) {
+        self.devices.retain(|_, copy| copy.truncate_to(end));
+        self.series.retain(|_, copy| copy.truncate_to(end));
         self.width = self.width.filter(|(position, _)| *position < end);
     }
 

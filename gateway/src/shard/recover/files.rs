@@ -14,7 +14,7 @@ use super::Setup;
 use crate::{
     fold::CheckpointError,
     shard::{
-        Home, Limits, Wait,
+        Home, Limits, Backpressure,
         checkpoint::is_foreign,
         names::{self, Copies, Names},
         recovered::Recovered,
@@ -69,7 +69,7 @@ pub enum RecoverError {
     },
     /// The first entry cannot be written.
     #[error(transparent)]
-    Wait(#[from] Wait),
+    Backpressure(#[from] Backpressure),
     /// A log cannot go on behind what is missing.
     #[error("{}: {error}", .folder.display())]
     Write {

@@ -174,7 +174,7 @@ impl Site {
         loop {
             match reader.next(&mut record).unwrap() {
                 ReadEvent::Record(position) => {
-                    let (number, bytes) = cut::split_record(&record).unwrap();
+                    let (number, bytes) = batch_encoder::split_record(&record).unwrap();
                     if flight.is_known(number) {
                         continue;
                     }

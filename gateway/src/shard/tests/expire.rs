@@ -187,7 +187,7 @@ fn devices_are_bounded_and_known_ones_are_served() {
     let (mut shard, _) = Shard::open(&setup()).unwrap();
     let name = |name: &str| Name::new(name).unwrap();
     assert_eq!((shard.device(&name("a")), shard.device(&name("b"))), (Ok(0), Ok(1)));
-    assert_eq!(shard.device(&name("c")), Err(Wait::Devices(2)));
+    assert_eq!(shard.device(&name("c")), Err(Backpressure::Devices(2)));
     assert_eq!((shard.device(&name("a")), budget.devices_full()), (Ok(0), Some(2)));
     shard.metrics.show_budget(&budget);
     assert!(shard.metrics.text().contains("condition{name=\"devices_full\"} 1\n"));

@@ -96,7 +96,7 @@ fn outbox_numbers(site: &Site) -> Vec<u64> {
     let (mut record, mut numbers) = (Vec::new(), Vec::new());
     loop {
         match reader.next(&mut record).unwrap() {
-            ReadEvent::Record(_) => numbers.push(cut::split_record(&record).unwrap().0),
+            ReadEvent::Record(_) => numbers.push(batch_encoder::split_record(&record).unwrap().0),
             ReadEvent::Damage(_) => {}
             ReadEvent::End => return numbers,
         }
@@ -164,7 +164,7 @@ fn a_small_state_is_written_down_soon_and_a_large_one_after_some_times_its_size(
             let intake = IntakeEntry { device, series, time, value, ..Default::default() };
             // A new segment may be on its way.
             while let Err(wait) = shard.take(intake.clone()) {
-                assert_eq!(wait, Wait::Sync);
+                assert_eq!(wait, Backpressure::Sync);
             }
             sync(shard);
         }

@@ -1,12 +1,12 @@
-//! Why an entry has to wait.
+//! Backpressure: why an entry is not taken now.
 
 use std::sync::Arc;
 
 use catchment_journal::AppendError;
 
-/// Why an entry is not taken now. Nothing has changed; whoever sent it waits and tries again.
+/// Why an entry is not taken now. Nothing has changed; the sender waits and retries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Wait {
+pub enum Backpressure {
     /// Journal or outbox have no room.
     #[error("no room: {0}")]
     Room(String),
@@ -21,7 +21,7 @@ pub enum Wait {
     Failed(Arc<str>),
 }
 
-impl From<AppendError> for Wait {
+impl From<AppendError> for Backpressure {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Full(reason) => Self::Room(reason.to_string()),

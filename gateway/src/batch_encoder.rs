@@ -1,4 +1,4 @@
-//! From closed windows to a batch on the wire, and to a record of the outbox.
+//! Encodes closed windows as a batch for the wire, and a batch as a record of the outbox.
 //!
 //! An outbox record is the batch's number (8 bytes, big-endian), then the encoded batch: the number can be read
 //! without decoding the rest.
@@ -20,7 +20,7 @@ pub const BATCH_PARTIALS: u32 = 4_096;
 pub const BATCH_MEMORY: usize = 1 << 20;
 
 /// A batch of the windows of an emission.
-pub fn batch(shard: u32, state: &State, emission: &Emission) -> wire::Batch {
+pub fn encode_batch(shard: u32, state: &State, emission: &Emission) -> wire::Batch {
     let mut batch = columns(shard, state, &emission.closed);
     batch.number = emission.number;
     batch.width_ms = emission.width.as_millis();
@@ -30,7 +30,7 @@ pub fn batch(shard: u32, state: &State, emission: &Emission) -> wire::Batch {
 }
 
 /// A batch of open windows of one width.
-pub fn live_batch(shard: u32, state: &State, open: &[Emitted]) -> wire::Batch {
+pub fn encode_live_batch(shard: u32, state: &State, open: &[Emitted]) -> wire::Batch {
     let mut batch = columns(shard, state, open);
     batch.live = true;
     batch.width_ms = open.first().map_or(0, |first| first.window.width().as_millis());
@@ -45,13 +45,13 @@ pub fn watermark_ms(watermark: Timestamp) -> i64 {
 
 fn columns(shard: u32, state: &State, windows: &[Emitted]) -> wire::Batch {
     let mut batch = wire::Batch { shard, ..Default::default() };
-    let mut places: HashMap<(u32, u32), u32> = HashMap::new();
+    let mut indexes: HashMap<(u32, u32), u32> = HashMap::new();
     let (mut before, mut window, mut part) = (0_i64, 0_i64, 0_i64);
     let mut bodies = Vec::new();
     for emitted in windows {
         let place = (emitted.device, emitted.series);
         let Some((device, metric, labels)) = state.key(emitted.device, emitted.series) else { continue };
-        let series = *places.entry(place).or_insert_with(|| {
+        let series = *indexes.entry(place).or_insert_with(|| {
             let key = SeriesKey { device: device.clone(), metric: metric.clone(), labels: labels.clone() };
             batch.series.push(SeriesRef::from(&key));
             u32::try_from(batch.series.len() - 1).unwrap_or(u32::MAX)
@@ -71,7 +71,7 @@ fn columns(shard: u32, state: &State, windows: &[Emitted]) -> wire::Batch {
 }
 
 /// The time that the windows of a batch cover; `None`: it has none.
-pub fn span(batch: &wire::Batch) -> Option<Span> {
+pub fn batch_span(batch: &wire::Batch) -> Option<Span> {
     let width = Width::from_millis(batch.width_ms).ok()?;
     let mut index = 0_i64;
     let windows = batch.window.iter().filter_map(|step| {
@@ -82,7 +82,7 @@ pub fn span(batch: &wire::Batch) -> Option<Span> {
 }
 
 /// The outbox record of a batch.
-pub fn record(batch: &wire::Batch) -> Vec<u8> {
+pub fn encode_record(batch: &wire::Batch) -> Vec<u8> {
     let mut record = Vec::with_capacity(8 + batch.encoded_len());
     record.extend_from_slice(&batch.number.to_be_bytes());
     batch.encode_raw(&mut record);
