@@ -20,8 +20,8 @@ use catchment_settings::supervise::catch;
 use tokio::sync::watch;
 
 pub use self::actors::Actors;
-pub use self::desk::{Admission, Answer, Desk, Opened, Welcome, Who};
-use crate::session::{self, End, vitals::Vitals};
+pub use self::desk::{Admission, IntakeOutcome, Desk, Opened, Welcome, Who};
+use crate::session::{self, CloseReason, table::SessionHandle};
 
 /// Number of a session, unique in its process.
 pub type SessionId = u64;
@@ -77,11 +77,11 @@ impl DeviceActor {
     }
 
     /// A session has ended: what an operator is to know of it.
-    fn ended(&self, why: End, vitals: &Vitals, addr: SocketAddr) {
+    fn ended(&self, why: CloseReason, handle: &SessionHandle, addr: SocketAddr) {
         let device = &self.name;
         tracing::debug!(%device, %addr, ?why, "session ended");
-        match (why, vitals.silence_of_the_living()) {
-            (End::Displaced, Some(silent)) => {
+        match (why, handle.silence_if_alive()) {
+            (CloseReason::Displaced, Some(silent)) => {
                 self.context.metrics.displaced_alive();
                 self.desk.borrow_mut().lives(silent);
                 tracing::warn!(
@@ -90,12 +90,12 @@ impl DeviceActor {
                      identity of its own, or raise sessions_max or sessions_silent_after"
                 );
             }
-            (End::TooMany, _) => tracing::warn!(
+            (CloseReason::TooMany, _) => tracing::warn!(
                 %device, %addr,
                 "a device has as many connections as it may, and all are alive: the newest was refused; give each \
                  program an identity of its own, or raise sessions_max"
             ),
-            (End::DevicesFull, _) => tracing::warn!(
+            (CloseReason::DevicesFull, _) => tracing::warn!(
                 %device, %addr,
                 "a new device was refused: the gateway knows as many as it may; raise devices_max, or lower device_expiry"
             ),
@@ -117,7 +117,7 @@ impl Handler<Connect> for DeviceActor {
 
     fn handle(&mut self, connect: Connect, actor: &mut Self::Context) {
         let Connect { session, accepted, counted } = connect;
-        let alpn = session::agreed(&accepted);
+        let alpn = session::negotiated_protocol(&accepted);
         let Accepted { stream, addr, place, .. } = accepted;
         let end = self.context.ending.child_token();
         {
@@ -126,18 +126,18 @@ impl Handler<Connect> for DeviceActor {
             desk.hold(&mut self.context.shard.borrow_mut());
         }
         self.end_when_idle(actor);
-        let vitals = Vitals::new(end, Some(place));
-        self.context.sitting.enter(session, &vitals);
+        let handle = SessionHandle::new(end, Some(place));
+        self.context.session_table.insert(session, &handle);
         let (desk, context) = (Rc::clone(&self.desk), Rc::clone(&self.context));
         // On the heap: the session's future would hold it several times over.
         let stream = Box::new(stream);
         // A panic costs this connection. If it met the shard half changed, it has poisoned that too: see `ShardCell`.
-        let serving = catch(session::run(stream, alpn, session, Rc::clone(&vitals), desk, context));
+        let serving = catch(session::run(stream, alpn, session, Rc::clone(&handle), desk, context));
         let ended = serving.into_actor(self).map(move |ended, this, actor| {
             this.desk.borrow_mut().detach(session);
-            this.context.sitting.leave(session);
+            this.context.session_table.remove(session);
             match ended {
-                Ok(why) => this.ended(why, &vitals, addr),
+                Ok(why) => this.ended(why, &handle, addr),
                 Err(panic) => {
                     this.context.metrics.sessions_panicked.inc();
                     tracing::error!(device = %this.name, %addr, panic, "a session panicked: its connection is closed");

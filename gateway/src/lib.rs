@@ -3,7 +3,7 @@
 //! ```text
 //! device ─▶ listener ─▶ session ─▶ decode ─▶ device (actor) ─▶ shard ─▶ fold ─▶ batch_encoder ─▶ uplink ─▶ aggregator
 //!           (certs)        ▲                                     │journal                    │outbox
-//!                          └──────────── answers ◀── synced ─────┘
+//!                          └──────────── responses ◀─ synced ─────┘
 //! ```
 //!
 //! The files are named as these hops. [`bind`] makes everything ready, [`Gateway::run`] serves until it is told to

@@ -31,9 +31,9 @@ use crate::{
     mqtt::connection::Rules,
     session::{
         Context,
-        protocol::Protocols,
-        syncs::Syncs,
-        vitals::{self, Bounds, Sitting},
+        protocol::ProtocolOptions,
+        commit_waiters::CommitWaiters,
+        table::{self, SessionBounds, SessionTable},
     },
     shard::{Observation, Shard, ShardCell, ShardLog, Backpressure},
 };
@@ -108,9 +108,9 @@ impl Worker {
                 future_max,
                 clock,
                 shard: Rc::new(ShardCell::new(shard)),
-                syncs: Syncs::default(),
+                commit_waiters: CommitWaiters::default(),
                 supervisor: Arc::clone(&supervisor),
-                sitting: Sitting::new(bounds),
+                session_table: SessionTable::new(bounds),
                 metrics,
                 ending: CancellationToken::new(),
             });
@@ -127,7 +127,7 @@ impl Worker {
                 observation: seen,
                 stopping,
             });
-            inner.keep("idle sessions", vitals::watch(Rc::clone(&inner.context)));
+            inner.keep("idle sessions", table::end_idle_sessions(Rc::clone(&inner.context)));
             inner.keep("receive", Rc::clone(&inner).receive(arriving));
             inner.keep("begin commits", Rc::clone(&inner).begin_commits(commit_requested));
             inner.keep("follow commits", Rc::clone(&inner).follow_commits());
@@ -174,7 +174,7 @@ impl Worker {
 }
 
 /// What the configuration says of messages, and of the sessions of one of so many workers.
-fn of_sessions(config: &Config, shards: u32) -> (Limits, Protocols, Bounds) {
+fn of_sessions(config: &Config, shards: u32) -> (Limits, ProtocolOptions, SessionBounds) {
     let limits = Limits {
         message_bytes_max: config.message_bytes_max,
         readings_max: config.readings_max,
@@ -185,7 +185,7 @@ fn of_sessions(config: &Config, shards: u32) -> (Limits, Protocols, Bounds) {
         receive_max: NonZeroU16::new(config.mqtt_receive_max).unwrap_or(NonZeroU16::MIN),
     };
     let (precision, json) = (config.line_protocol_precision, Arc::clone(&config.json));
-    (limits, Protocols { precision, json, mqtt }, Bounds::of(config, shards))
+    (limits, ProtocolOptions { precision, json, mqtt }, SessionBounds::of(config, shards))
 }
 
 /// What lives on the worker's thread.
@@ -256,7 +256,7 @@ impl Inner {
         let mut commits = self.journal.subscribe();
         loop {
             let commit = commits.borrow_and_update().clone();
-            self.context.syncs.synced(&commit);
+            self.context.commit_waiters.synced(&commit);
             self.move_on();
             if commits.changed().await.is_err() {
                 return;
@@ -287,7 +287,7 @@ impl Inner {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.context.syncs.tick();
+            self.context.commit_waiters.tick();
             loop {
                 let result = self.context.shard.borrow_mut().tick();
                 self.move_on();

@@ -10,11 +10,11 @@ use std::{
 
 use catchment_gateway::{
     clock::{Clock, ManualClock},
-    device::{Answer, Desk, SessionId},
+    device::{IntakeOutcome, Desk, SessionId},
     intake::{Intake, Names, Reading as Taken},
     lineage::Lineage,
     metrics::Metrics,
-    session::{self, answers::Answers},
+    session::{self, responses::ResponseQueue},
     shard::{Capture, Home, Setup, Shard, Backpressure},
 };
 use catchment_journal::{Committer, Position, sim::SimDisk};
@@ -45,7 +45,7 @@ struct Session {
     /// Messages that found no room.
     held: Option<Intake>,
     /// Answers that wait for a sync.
-    answers: Answers,
+    responses: ResponseQueue,
 }
 
 /// A gateway that runs.
@@ -126,7 +126,7 @@ impl Gateway {
             ordinal: 0,
             numbered: false,
             held: None,
-            answers: Answers::default(),
+            responses: ResponseQueue::default(),
         };
         self.sessions.insert(session, session_state);
     }
@@ -158,10 +158,10 @@ impl Gateway {
             None => {
                 if let Some(Up::Hello(epoch)) = up.front() {
                     let welcome = desk.hello(session, Arc::clone(epoch), &self.shard);
-                    if !known.answers.has_room() {
+                    if !known.responses.has_room() {
                         return Err(End::Defect("there is no room for a welcome".to_owned()));
                     }
-                    known.answers.push(welcome.durable_at, welcome.highest.to_le_bytes().to_vec());
+                    known.responses.push(welcome.durable_at, welcome.highest.to_le_bytes().to_vec());
                     known.numbered = true;
                     up.pop_front();
                     return Ok(());
@@ -179,16 +179,16 @@ impl Gateway {
             return Ok(());
         }
         match desk.take(session, &intake, &mut self.shard) {
-            Ok(Answer::Taken { ack, durable_at, refusals, .. }) => {
+            Ok(IntakeOutcome::Taken { ack, durable_at, refusals, .. }) => {
                 if !refusals.is_empty() {
                     return Err(End::Defect(format!("refused: {refusals:?}")));
                 }
-                known.answers.ack(durable_at, ack, Duration::ZERO);
+                known.responses.ack(durable_at, ack, Duration::ZERO);
             }
             Err(Backpressure::Failed(_)) => return Err(End::Failed),
             Err(_) => known.held = Some(intake),
             // One too many of its device: the oldest, whose connection the device has lost.
-            Ok(Answer::Ended) => {
+            Ok(IntakeOutcome::Ended) => {
                 up.clear();
                 self.sessions.remove(&session);
             }
@@ -197,17 +197,17 @@ impl Gateway {
     }
 
     /// The answers of a session that may leave.
-    pub fn answers(&mut self, session: SessionId) -> Vec<Down> {
+    pub fn responses(&mut self, session: SessionId) -> Vec<Down> {
         let durable = self.shard.journal().durable();
         let Some(known) = self.sessions.get_mut(&session) else { return Vec::new() };
         let down = |answer| match answer {
-            session::answers::Answer::Ack { ack, .. } => Down::Ack(ack),
-            session::answers::Answer::Encoded { bytes, .. } => {
+            session::responses::Response::Ack { ack, .. } => Down::Ack(ack),
+            session::responses::Response::Encoded { bytes, .. } => {
                 Down::Welcome(bytes.try_into().map_or(0, u64::from_le_bytes))
             }
         };
         let mut leaving = Vec::new();
-        known.answers.ready(durable, |answer| leaving.push(down(answer)));
+        known.responses.drain_ready(durable, |answer| leaving.push(down(answer)));
         leaving
     }
 

@@ -177,7 +177,7 @@ impl World {
         let known = &mut self.devices[device];
         let site = &mut self.sites[known.gateway];
         let (Some(wire), Some(gateway)) = (&mut known.wire, &mut site.process) else { return };
-        wire.down.extend(gateway.answers(wire.session));
+        wire.down.extend(gateway.responses(wire.session));
         // Answers are cumulative: a peer that is slow to read gets the newest.
         if wire.down.len() > 4 && matches!(wire.down.back(), Some(Down::Ack(_))) {
             wire.down.drain(..wire.down.len() - 1);

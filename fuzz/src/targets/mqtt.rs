@@ -104,7 +104,7 @@ struct End {
     broken: bool,
     /// The last stop of an open connection that was not to go on.
     stop: Option<Stop>,
-    goodbye: Vec<u8>,
+    close_packet: Vec<u8>,
     /// All answers, as they would be written.
     answers: Vec<u8>,
 }
@@ -138,12 +138,12 @@ fn connection(input: &[u8], mut sizes: impl Iterator<Item = usize>) -> (Rig, End
                     assert!(connection.is_open());
                 }
                 Stop::Broken(violation) => {
-                    let goodbye = connection.goodbye(&violation);
+                    let close_packet = connection.close_packet(&violation);
                     end.broken = true;
                     // The codec looks for the version beyond a CONNECT that is too short for it, so that what is
                     // wrong with such a one may be told in other words.
                     if !end.opened.is_empty() {
-                        end.goodbye = goodbye;
+                        end.close_packet = close_packet;
                         end.stop = Some(Stop::Broken(violation));
                     }
                     break 'bytes;

@@ -74,9 +74,9 @@ mod tests {
         mqtt::connection::Rules,
         session::{
             Context,
-            protocol::Protocols,
-            syncs::Syncs,
-            vitals::{Bounds, Sitting},
+            protocol::ProtocolOptions,
+            commit_waiters::CommitWaiters,
+            table::{SessionBounds, SessionTable},
         },
         shard::{self, Setup, Shard, ShardCell},
     };
@@ -97,7 +97,7 @@ mod tests {
         let shard = Shard::open(&setup).unwrap().0;
         let mqtt = Rules { topics: Arc::clone(&config.topics), receive_max: NonZeroU16::MIN };
         let protocols =
-            Protocols { precision: config.line_protocol_precision, json: Arc::clone(&config.json), mqtt };
+            ProtocolOptions { precision: config.line_protocol_precision, json: Arc::clone(&config.json), mqtt };
         Rc::new(Context {
             limits: Limits::default(),
             series_max: config.series_max,
@@ -106,9 +106,9 @@ mod tests {
             future_max: config.future_max,
             clock,
             shard: Rc::new(ShardCell::new(shard)),
-            syncs: Syncs::default(),
+            commit_waiters: CommitWaiters::default(),
             supervisor: Arc::new(Supervisor::default()),
-            sitting: Sitting::new(Bounds::of(&config, 1)),
+            session_table: SessionTable::new(SessionBounds::of(&config, 1)),
             metrics,
             ending: CancellationToken::new(),
         })

@@ -46,7 +46,7 @@ pub struct Opened {
 
 /// What became of the messages.
 #[derive(Debug)]
-pub enum Answer {
+pub enum IntakeOutcome {
     /// All were taken, but for what was refused.
     Taken {
         /// What the acknowledgement says: the highest sequence number, or the last message's ordinal.
@@ -197,10 +197,10 @@ impl Desk {
         session: SessionId,
         intake: &Intake,
         shard: &mut Shard<D>,
-    ) -> Result<Answer, Backpressure> {
+    ) -> Result<IntakeOutcome, Backpressure> {
         let device = self.enter(shard)?;
         let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) else {
-            return Ok(Answer::Ended);
+            return Ok(IntakeOutcome::Ended);
         };
         shard.device_room(device)?;
         learn(session, device, intake, self.series_max, shard)?;
@@ -239,7 +239,7 @@ impl Desk {
         if duplicates > 0 {
             self.metrics.duplicates.inc_by(duplicates);
         }
-        Ok(Answer::Taken { ack, durable_at: shard.end(), refusals, slow: shard.is_pressed() })
+        Ok(IntakeOutcome::Taken { ack, durable_at: shard.end(), refusals, slow: shard.is_pressed() })
     }
 
     /// Tells that two programs of the device number their messages in one epoch: of two messages with one number one is taken.

@@ -378,7 +378,7 @@ impl Connection {
     }
 
     /// The last packet to a client whose connection ends from here.
-    pub fn goodbye(&mut self, why: &Violation) -> Vec<u8> {
+    pub fn close_packet(&mut self, why: &Violation) -> Vec<u8> {
         let mut out = BytesMut::new();
         match self.state {
             State::New | State::Opening => self.packets.put_refused(why, &mut out),

@@ -4,7 +4,7 @@
 //! than the bound, so it holds no buffer of its own) and hides the differences of the versions.
 //! Sources: MQTT Version 3.1.1 and MQTT Version 5.0, OASIS Standards.
 
-mod farewell;
+mod disconnect;
 mod plain;
 mod read;
 mod standard;
@@ -26,7 +26,7 @@ pub use rmqtt_codec::types::QoS;
 
 pub use self::plain::Plain;
 use self::{
-    farewell::put_fitting,
+    disconnect::put_fitting,
     read::{from_v3, from_v5, with_clean_start},
     write::{to_v3, to_v5},
 };

@@ -83,7 +83,7 @@ impl Side {
     fn broken(&mut self, bytes: &[u8]) -> (DisconnectReasonCode, Vec<u8>) {
         let (_, stop, _) = self.feed_some(bytes);
         let Stop::Broken(violation) = stop else { panic!("{stop:?}") };
-        let goodbye = self.connection.goodbye(&violation);
+        let goodbye = self.connection.close_packet(&violation);
         (violation.reason, goodbye)
     }
 }

@@ -15,10 +15,10 @@ use tokio::{
     task::yield_now,
 };
 
-use super::{End, Session, ended};
+use super::{CloseReason, Session, cancel_reason};
 
 /// Bytes read at once that are worth a read, a commit and a write of their own.
-pub(super) const WORTH_BYTES: usize = 8 << 10;
+pub(super) const LARGE_READ_BYTES: usize = 8 << 10;
 /// Ticks of the worker after which a session reads on although the disk has not answered: keep-alives must be read also
 /// while a disk hangs.
 const TICKS_MAX: u64 = 2;
@@ -31,35 +31,35 @@ pub(super) struct Turn {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Waits until the session may read on after a slice, for which [`WORTH_BYTES`] were read or less; fails when it is to end.
+    /// Waits until the session may read on after a slice, for which [`LARGE_READ_BYTES`] were read or less; fails when it is to end.
     pub(super) async fn next_turn(
         &self,
-        is_worth: bool,
+        is_large_read: bool,
         mut cancelled: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<(), End> {
-        let syncs = &self.context.syncs;
-        if is_worth {
+    ) -> Result<(), CloseReason> {
+        let commit_waiters = &self.context.commit_waiters;
+        if is_large_read {
             yield_now().await;
             return Ok(());
         }
         // What it handed on stands before this; what others did since shares the sync.
         let handed_on = self.context.shard.borrow().end();
-        if syncs.durable() >= handed_on {
+        if commit_waiters.durable() >= handed_on {
             return Ok(());
         }
-        let began = syncs.ticks();
+        let began = commit_waiters.ticks();
         poll_fn(|task| {
             if cancelled.as_mut().poll(task).is_ready() {
-                return Poll::Ready(Err(ended(&self.context)));
+                return Poll::Ready(Err(cancel_reason(&self.context)));
             }
-            let over = syncs.durable() >= handed_on
-                || syncs.has_failed()
-                || syncs.ticks().wrapping_sub(began) >= TICKS_MAX;
+            let over = commit_waiters.durable() >= handed_on
+                || commit_waiters.has_failed()
+                || commit_waiters.ticks().wrapping_sub(began) >= TICKS_MAX;
             if over {
                 return Poll::Ready(Ok(()));
             }
-            if self.turn.in_line.replace(syncs.round()) != syncs.round() {
-                syncs.wake_next(task.waker().clone());
+            if self.turn.in_line.replace(commit_waiters.round()) != commit_waiters.round() {
+                commit_waiters.wake_next(task.waker().clone());
             }
             Poll::Pending
         })

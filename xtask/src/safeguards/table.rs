@@ -52,7 +52,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "ack after the commit",
         without: "the gateway acknowledges before the journal is synced",
-        file: "gateway/src/session/answers.rs",
+        file: "gateway/src/session/responses.rs",
         find: "front.durable_at() <= durable)",
         replace: "front.durable_at() <= durable.max(Position::new(u64::MAX)))",
         check: SIMULATION,
@@ -330,7 +330,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "HTTP is no line protocol",
         without: "an HTTP client's body is read as line protocol, each time that it tries again",
-        file: "gateway/src/session/opening.rs",
+        file: "gateway/src/session/protocol_detection.rs",
         find: "if is_version(last, b\"HTTP/\") {",
         replace: "if is_version(last, b\"HTTP/?\") {",
         check: unit("catchment-gateway", "session::opening"),

@@ -20,7 +20,7 @@ use crate::{
         packets::{Outcome, Reply},
         tests::bytes::{connect, publish, release},
     },
-    session::protocol::{Decoder, Kind, Protocols, Stop},
+    session::protocol::{Decoder, Protocol, ProtocolOptions, DecodeStop},
     shard::{Home, Limits, Setup},
 };
 
@@ -38,7 +38,7 @@ struct Device {
 }
 
 impl Device {
-    fn new(kind: Kind) -> Self {
+    fn new(kind: Protocol) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings { series_max: Some(SERIES_MAX), ..given() };
         let config = settings.check().unwrap();
@@ -57,7 +57,7 @@ impl Device {
         let (shard, _) = Shard::open(&setup).unwrap();
         let mut desk = Desk::new(Name::new("press").unwrap(), 4, SERIES_MAX, Arc::clone(&metrics));
         desk.attach(1, CancellationToken::new());
-        let protocols = Protocols {
+        let protocols = ProtocolOptions {
             precision: Precision::Nanoseconds,
             json: Arc::default(),
             mqtt: Rules { topics: Arc::default(), receive_max: NonZeroU16::new(8).unwrap() },
@@ -68,15 +68,15 @@ impl Device {
 
     /// A device whose MQTT client has opened a kept session.
     fn mqtt(version: u8) -> Self {
-        let mut device = Self::new(Kind::Mqtt);
+        let mut device = Self::new(Protocol::Mqtt);
         let (_, stop) = device.decode(&connect(version, 0, "c"));
-        let Stop::Open(open) = stop else { panic!("{stop:?}") };
+        let DecodeStop::Open(open) = stop else { panic!("{stop:?}") };
         device.desk.open(1, &open, &mut device.shard).unwrap();
         device.decoder.accept(false);
         device
     }
 
-    fn decode(&mut self, bytes: &[u8]) -> (Intake, Stop) {
+    fn decode(&mut self, bytes: &[u8]) -> (Intake, DecodeStop) {
         let at = |ms| Timestamp::from_millis(ms).unwrap();
         let rules = TimeRules { now: at(NOW_MS), oldest: at(0), newest: at(NOW_MS + 60_000) };
         let mut intake = Intake::default();
@@ -91,7 +91,7 @@ impl Device {
             let (mut intake, stop) = self.decode(bytes);
             let (again, more) = self.hand_on(&mut intake);
             (refused, replies) = (refused + again, [replies, more].concat());
-            if stop == Stop::More {
+            if stop == DecodeStop::More {
                 return (refused, replies);
             }
         }
@@ -104,7 +104,7 @@ impl Device {
                 answer => break answer.unwrap(),
             }
         };
-        let Answer::Taken { refusals, .. } = answer else { panic!("{answer:?}") };
+        let IntakeOutcome::Taken { refusals, .. } = answer else { panic!("{answer:?}") };
         intake.amend_replies(&refusals);
         let _bytes = self.decoder.replies(&intake.replies).unwrap();
         (refusals.iter().map(|refusal| refusal.count).sum(), std::mem::take(&mut intake.replies))
@@ -129,7 +129,7 @@ fn invented(number: u32) -> WireReading {
 /// Of two messages with one number the second is dropped as sent again: two programs must not share an epoch without a word.
 #[test]
 fn two_programs_with_one_epoch_are_told_and_one_that_came_back_is_not() {
-    let mut device = Device::new(Kind::Json);
+    let mut device = Device::new(Protocol::Json);
     let Device { shard, desk, clock, metrics, .. } = &mut device;
     let mut intake = Intake::default();
     intake.end_message(Some(1), 1);
@@ -150,7 +150,7 @@ fn two_programs_with_one_epoch_are_told_and_one_that_came_back_is_not() {
 
 #[test]
 fn a_column_is_taken_however_many_names_came_since_its_definition() {
-    let mut device = Device::new(Kind::Frames);
+    let mut device = Device::new(Protocol::Frames);
     let define = vec![SeriesName { index: 2, metric: "a".to_owned(), labels: [].into() }];
     device.feed(&frame_of(Readings { define, ..Readings::default() }));
     // One by one, and many at once: two further series are within the bound.
@@ -178,7 +178,7 @@ fn lines_of_known_series_are_taken_in_front_of_many_new_names() {
         .for_each(|n| lines.push_str(&format!("{{\"values\":{{\"x\":1}},\"labels\":{{\"n\":\"{n}\"}}}}\n")));
     let mut influx = String::from("m a=1\n");
     (0..5_000).for_each(|n| influx.push_str(&format!("m,n={n} x=1\n")));
-    for (kind, text) in [(Kind::Json, lines), (Kind::LineProtocol, influx)] {
+    for (kind, text) in [(Protocol::Json, lines), (Protocol::LineProtocol, influx)] {
         let mut device = Device::new(kind);
         for round in 1..4 {
             let (refused, _) = device.feed(text.as_bytes());

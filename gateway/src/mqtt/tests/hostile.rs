@@ -60,7 +60,7 @@ fn run<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
                 Stop::Enough => {}
                 Stop::Open(_) => outcome.answers.extend(side.connection.accept(false)),
                 Stop::Broken(ref why) => {
-                    outcome.answers.extend(side.connection.goodbye(why));
+                    outcome.answers.extend(side.connection.close_packet(why));
                     outcome.end = Some(stop);
                     return outcome;
                 }

@@ -168,7 +168,7 @@ fn no_packet_is_longer_than_its_client_takes() {
             Stop::Open(_) => side.connection.accept(false),
             Stop::Broken(why) => {
                 assert_eq!(why.reason, DisconnectReasonCode::PacketTooLarge);
-                let goodbye = side.connection.goodbye(&why);
+                let goodbye = side.connection.close_packet(&why);
                 assert!(max < 64 && (max < 5) == goodbye.is_empty(), "{max}: {goodbye:x?}");
                 goodbye
             }
@@ -184,7 +184,7 @@ fn no_packet_is_longer_than_its_client_takes() {
         let filters = [vec![0, 7, 0], [text("a"), vec![0]].concat().repeat(max as usize)].concat();
         let (intake, _) = side.feed(&packet(0x82, &filters));
         let error = side.connection.put(&intake.replies[0], &mut BytesMut::new()).unwrap_err();
-        let goodbye = side.connection.goodbye(&error);
+        let goodbye = side.connection.close_packet(&error);
         assert!(is_disconnect(&goodbye, 0x95) && goodbye.len() <= max as usize, "{max}: {goodbye:x?}");
     }
 }

@@ -12,7 +12,7 @@
 
 use memchr::memchr;
 
-use super::{End, encode::Encoder, protocol::Kind};
+use super::{CloseReason, encode::Encoder, protocol::Protocol};
 use crate::decode::line_protocol;
 
 /// Bytes of white space in front of everything; beyond, nothing is waited for.
@@ -26,7 +26,7 @@ const LDAP_BYTES: usize = 4;
 /// First bytes that must not be control characters.
 const TEXT_BYTES: usize = 8;
 /// A byte order mark of UTF-8.
-const MARK: &[u8] = b"\xef\xbb\xbf";
+const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
 /// What is spoken here, for those who speak something else.
 pub(super) const SPOKEN: &str = "devices speak MQTT 3.1.1 or 5, JSON lines, InfluxDB line protocol, or frames (ALPN catchment/1) here, \
                                  over TLS";
@@ -86,11 +86,11 @@ const MODEM: &str = "commands of a modem: its own connection must speak here";
 
 /// What the first bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum Detection {
     /// More bytes tell.
     More,
     /// One of ours.
-    Speaks(Kind),
+    Speaks(Protocol),
     /// None of ours.
     Foreign(Foreign),
 }
@@ -119,11 +119,11 @@ pub enum Foreign {
 
 impl Foreign {
     /// Why the connection ends.
-    pub const fn end(self) -> End {
+    pub const fn close_reason(self) -> CloseReason {
         match self {
-            Self::Http { .. } => End::Http,
-            Self::Wide => End::Encoding,
-            _ => End::UnknownProtocol,
+            Self::Http { .. } => CloseReason::Http,
+            Self::Wide => CloseReason::Encoding,
+            _ => CloseReason::UnknownProtocol,
         }
     }
 
@@ -148,33 +148,33 @@ impl Foreign {
         };
         // A line as JSON lines has it, which people can read too.
         let mut answer = Vec::new();
-        Encoder::new(Kind::Json).farewell(self.end().reason(), &format!("{what}: {SPOKEN}"), &mut answer);
+        Encoder::new(Protocol::Json).close_reason(self.end().reason(), &format!("{what}: {SPOKEN}"), &mut answer);
         answer
     }
 }
 
 /// Looks at the first bytes of one connection.
 #[derive(Debug, Default)]
-pub struct Opening {
+pub struct ProtocolDetector {
     /// Bytes passed over so far.
     padding: usize,
 }
 
-impl Opening {
+impl ProtocolDetector {
     /// Looks at what has come, without what was passed over before: how many bytes are to be passed over now, and what
     /// the rest is. `ended`: no more will come.
-    pub fn look(&mut self, bytes: &[u8], ended: bool) -> (usize, Look) {
+    pub fn inspect(&mut self, bytes: &[u8], ended: bool) -> (usize, Detection) {
         let padding = padding(bytes);
         self.padding += padding;
         let rest = bytes.get(padding..).unwrap_or_default();
-        let is_cut = rest.len() < MARK.len() && MARK.starts_with(rest);
-        let look = match rest.first() {
-            _ if self.padding > PADDING_BYTES_MAX => Look::Foreign(Foreign::Padding),
-            None => Look::More,
-            Some(_) if is_cut && !ended => Look::More,
+        let is_cut = rest.len() < UTF8_BOM.len() && UTF8_BOM.starts_with(rest);
+        let detection = match rest.first() {
+            _ if self.padding > PADDING_BYTES_MAX => Detection::Foreign(Foreign::Padding),
+            None => Detection::More,
+            Some(_) if is_cut && !ended => Detection::More,
             Some(first) => begins(*first, rest, ended),
         };
-        (padding, look)
+        (padding, detection)
     }
 }
 
@@ -184,7 +184,7 @@ fn padding(bytes: &[u8]) -> usize {
     while let Some(rest) = bytes.get(at..) {
         match rest.first() {
             Some(0 | b'\t'..=b'\r' | b' ') => at += 1,
-            _ if rest.starts_with(MARK) => at += MARK.len(),
+            _ if rest.starts_with(UTF8_BOM) => at += UTF8_BOM.len(),
             _ => break,
         }
     }
@@ -192,64 +192,64 @@ fn padding(bytes: &[u8]) -> usize {
 }
 
 /// What bytes are of which the first means something.
-fn begins(first: u8, bytes: &[u8], ended: bool) -> Look {
+fn begins(first: u8, bytes: &[u8], ended: bool) -> Detection {
     let rest = (bytes.get(1), bytes.get(2), bytes.get(3));
     match first {
-        0x10 => Look::Speaks(Kind::Mqtt),
+        0x10 => Detection::Speaks(Protocol::Mqtt),
         0xfe | 0xff => match (first, rest.0) {
-            (_, None) if !ended => Look::More,
-            (0xfe, Some(0xff)) | (0xff, Some(0xfe)) => Look::Foreign(Foreign::Wide),
-            _ => Look::Foreign(Foreign::Unknown),
+            (_, None) if !ended => Detection::More,
+            (0xfe, Some(0xff)) | (0xff, Some(0xfe)) => Detection::Foreign(Foreign::Wide),
+            _ => Detection::Foreign(Foreign::Unknown),
         },
-        0x16 => Look::Foreign(Foreign::Tls),
+        0x16 => Detection::Foreign(Foreign::Tls),
         // Begins no character of UTF-8, or is one that nothing begins with.
-        0..=0x1f | 0x7f..=0xc1 | 0xf5..=0xff => Look::Foreign(Foreign::Unknown),
+        0..=0x1f | 0x7f..=0xc1 | 0xf5..=0xff => Detection::Foreign(Foreign::Unknown),
         _ => match rest {
-            (Some(0), Some(2..), Some(0)) => Look::Foreign(Foreign::Wide),
-            (Some(0), Some(_), Some(_)) => Look::Foreign(Foreign::Unknown),
-            (None, ..) | (Some(0), ..) if !ended => Look::More,
-            _ if matches!(first, b'{' | b'[') => Look::Speaks(Kind::Json),
+            (Some(0), Some(2..), Some(0)) => Detection::Foreign(Foreign::Wide),
+            (Some(0), Some(_), Some(_)) => Detection::Foreign(Foreign::Unknown),
+            (None, ..) | (Some(0), ..) if !ended => Detection::More,
+            _ if matches!(first, b'{' | b'[') => Detection::Speaks(Protocol::Json),
             _ => text(bytes, ended),
         },
     }
 }
 
 /// What a text is whose first line may not be whole.
-fn text(bytes: &[u8], ended: bool) -> Look {
+fn text(bytes: &[u8], ended: bool) -> Detection {
     let seen = bytes.get(..LINE_BYTES_MAX).unwrap_or(bytes);
     for (beginning, foreign) in BEGINNINGS {
         if seen.starts_with(beginning) {
-            return Look::Foreign(foreign);
+            return Detection::Foreign(foreign);
         }
         if beginning.starts_with(seen) && !ended {
-            return Look::More;
+            return Detection::More;
         }
     }
     let end = memchr(b'\n', seen);
     let line = seen.get(..end.unwrap_or(seen.len())).unwrap_or_default();
     let is_cut = end.is_none() && !ended;
     if is_cut && line.len() < LDAP_BYTES {
-        return Look::More;
+        return Detection::More;
     }
     if let Some(foreign) = binary(line) {
-        return Look::Foreign(foreign);
+        return Detection::Foreign(foreign);
     }
     if is_cut && line.len() < TEXT_BYTES {
-        return Look::More;
+        return Detection::More;
     }
     if line.starts_with(b"#") {
         // A comment, whatever it says.
-        return Look::Speaks(Kind::LineProtocol);
+        return Detection::Speaks(Protocol::LineProtocol);
     }
     // The line alone: what stands behind it may not have come yet, and must not decide.
     if is_request_at(line) {
-        return Look::Foreign(http(line));
+        return Detection::Foreign(http(line));
     }
     if end.is_none() && bytes.len() >= LINE_BYTES_MAX {
-        return Look::Speaks(Kind::LineProtocol);
+        return Detection::Speaks(Protocol::LineProtocol);
     }
     // Whatever the end of the connection is told with.
-    if end.is_some() || ended { whole(line.trim_ascii()) } else { Look::More }
+    if end.is_some() || ended { whole(line.trim_ascii()) } else { Detection::More }
 }
 
 /// The method and target of a request with a path or a URL, whatever stands behind them: HTTP/0.9 has no version. No
@@ -323,38 +323,38 @@ fn is_token(byte: &u8) -> bool {
 }
 
 /// What a whole first line is.
-fn whole(line: &[u8]) -> Look {
+fn whole(line: &[u8]) -> Detection {
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let first = words.next().unwrap_or_default();
     let last = words.next_back().unwrap_or_default();
     if first.len() <= METHOD_BYTES_MAX && first.iter().all(is_token) {
         if is_version(last, b"HTTP/") {
-            return Look::Foreign(http(line));
+            return Detection::Foreign(http(line));
         }
         for (name, prefix) in [("RTSP", &b"RTSP/"[..]), ("SIP", b"SIP/"), ("ICAP", b"ICAP/")] {
             if is_version(last, prefix) {
-                return Look::Foreign(Foreign::Named(name));
+                return Detection::Foreign(Foreign::Named(name));
             }
         }
     }
     if line_protocol::is_line(line) {
-        return Look::Speaks(Kind::LineProtocol);
+        return Detection::Speaks(Protocol::LineProtocol);
     }
     if let Some(name) = named(line) {
-        return Look::Foreign(Foreign::Named(name));
+        return Detection::Foreign(Foreign::Named(name));
     }
     match first.split_first() {
-        _ if first.len() > METHOD_BYTES_MAX => return Look::Speaks(Kind::LineProtocol),
+        _ if first.len() > METHOD_BYTES_MAX => return Detection::Speaks(Protocol::LineProtocol),
         Some((b'*', digits)) if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => {
-            return Look::Foreign(Foreign::Resp);
+            return Detection::Foreign(Foreign::Resp);
         }
-        Some((b'<', _)) => return Look::Foreign(Foreign::Named("XML, HTML or syslog")),
+        Some((b'<', _)) => return Detection::Foreign(Foreign::Named("XML, HTML or syslog")),
         _ => {}
     }
     let word = WORDS.iter().find(|(word, _)| word.as_bytes().eq_ignore_ascii_case(first));
     // The line itself is refused in either case; those behind it tell which it was.
-    let text = if is_meant_as_json(line) { Kind::Json } else { Kind::LineProtocol };
-    word.map_or(Look::Speaks(text), |(_, name)| Look::Foreign(Foreign::Named(name)))
+    let text = if is_meant_as_json(line) { Protocol::Json } else { Protocol::LineProtocol };
+    word.map_or(Detection::Speaks(text), |(_, name)| Detection::Foreign(Foreign::Named(name)))
 }
 
 /// `HTTP/1.1` and the like, in any mix of cases.

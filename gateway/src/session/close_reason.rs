@@ -4,7 +4,7 @@ use rmqtt_codec::v5::DisconnectReasonCode;
 
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum CloseReason {
     /// The device closed the connection, or it broke.
     Peer,
     /// The device sent what cannot be read any further.
@@ -43,7 +43,7 @@ pub enum End {
     Failed,
 }
 
-impl End {
+impl CloseReason {
     /// All reasons, for the metrics.
     pub const ALL: [Self; 18] = [
         Self::Peer,

@@ -1,7 +1,7 @@
-//! Who waits for the journal's next sync: the sessions of a worker with answers that are not durable yet.
+//! The sessions of a worker that wait for a commit: their responses are not durable yet.
 //!
-//! One task of the worker follows the journal and tells exactly those whose position is reached; a session without
-//! such answers is not woken, however many there are.
+//! One task of the worker follows the journal and wakes exactly those whose position is reached; a session without
+//! such responses is not woken, however many there are.
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,15 +11,15 @@ use std::{
 
 use catchment_journal::{Commit, Position};
 
-use super::answers::Answers;
+use super::responses::ResponseQueue;
 
-/// The syncs of a worker's journal.
+/// How far a worker's journal is synced, and who waits for it.
 #[derive(Debug, Default)]
-pub struct Syncs {
+pub struct CommitWaiters {
     durable: Cell<Position>,
     failed: Cell<bool>,
     /// Each session at most once.
-    waiting: RefCell<Vec<(Position, Rc<Answers>)>>,
+    waiting: RefCell<Vec<(Position, Rc<ResponseQueue>)>>,
     /// Sessions that read on after a sync, each at most once.
     next: RefCell<Vec<Waker>>,
     /// Number of the times that those were woken, from 1.
@@ -28,7 +28,7 @@ pub struct Syncs {
     ticks: Cell<u64>,
 }
 
-impl Syncs {
+impl CommitWaiters {
     /// Everything below is durable.
     pub fn durable(&self) -> Position {
         self.durable.get()
@@ -39,9 +39,9 @@ impl Syncs {
         self.failed.get()
     }
 
-    /// Tells the answers once the journal is synced up to a position.
-    pub fn wait(&self, until: Position, answers: &Rc<Answers>) {
-        self.waiting.borrow_mut().push((until, Rc::clone(answers)));
+    /// Wakes the session of these responses once the journal is synced up to a position.
+    pub fn wait(&self, until: Position, responses: &Rc<ResponseQueue>) {
+        self.waiting.borrow_mut().push((until, Rc::clone(responses)));
     }
 
     /// Wakes a task with the next sync, or the worker's next tick.
@@ -49,7 +49,7 @@ impl Syncs {
         self.next.borrow_mut().push(task);
     }
 
-    /// Number of the wakings before, and one: whoever was put in line in this round still is.
+    /// Number of the wakings before, and one: a session queued in this round still is.
     pub fn round(&self) -> u32 {
         self.round.get().wrapping_add(1)
     }
@@ -79,12 +79,12 @@ impl Syncs {
     pub fn synced(&self, commit: &Commit) {
         self.durable.set(commit.durable);
         self.failed.set(commit.poisoned.is_some());
-        self.waiting.borrow_mut().retain(|(until, answers)| {
-            let told = *until <= commit.durable || commit.poisoned.is_some();
-            if told {
-                answers.synced();
+        self.waiting.borrow_mut().retain(|(until, responses)| {
+            let done = *until <= commit.durable || commit.poisoned.is_some();
+            if done {
+                responses.synced();
             }
-            !told
+            !done
         });
         self.wake_all();
     }
@@ -106,31 +106,31 @@ mod tests {
     }
 
     #[test]
-    fn only_those_are_woken_whose_answers_are_durable() {
-        let syncs = Syncs::default();
+    fn only_sessions_with_durable_responses_are_woken() {
+        let commit_waiters = CommitWaiters::default();
         let sessions: Vec<_> = [10, 20]
             .map(|position| {
-                let (answers, woken) = (Rc::new(Answers::default()), Arc::new(Woken::default()));
-                answers.register(&Arc::clone(&woken).into());
-                answers.ack(Position::new(position), 1, std::time::Duration::ZERO);
-                let until = answers.awaits().unwrap();
-                assert_eq!(answers.awaits(), None, "waited for already");
-                syncs.wait(until, &answers);
-                (answers, woken)
+                let (responses, woken) = (Rc::new(ResponseQueue::default()), Arc::new(Woken::default()));
+                responses.register(&Arc::clone(&woken).into());
+                responses.ack(Position::new(position), 1, std::time::Duration::ZERO);
+                let until = responses.next_awaited().unwrap();
+                assert_eq!(responses.next_awaited(), None, "waited for already");
+                commit_waiters.wait(until, &responses);
+                (responses, woken)
             })
             .into();
-        let told = || -> Vec<u32> {
+        let woken = || -> Vec<u32> {
             sessions.iter().map(|(_, woken)| woken.0.load(std::sync::atomic::Ordering::Relaxed)).collect()
         };
         let commit = |durable| Commit { durable: Position::new(durable), poisoned: None, full: false };
-        syncs.synced(&commit(9));
-        assert_eq!(told(), [0, 0]);
-        syncs.synced(&commit(10));
-        assert_eq!(told(), [1, 0]);
-        syncs.synced(&commit(15));
-        assert_eq!(told(), [1, 0]);
-        syncs.synced(&Commit { poisoned: Some("broken".into()), ..commit(15) });
-        assert_eq!(told(), [1, 1], "nothing more will come");
-        assert!(syncs.has_failed());
+        commit_waiters.synced(&commit(9));
+        assert_eq!(woken(), [0, 0]);
+        commit_waiters.synced(&commit(10));
+        assert_eq!(woken(), [1, 0]);
+        commit_waiters.synced(&commit(15));
+        assert_eq!(woken(), [1, 0]);
+        commit_waiters.synced(&Commit { poisoned: Some("broken".into()), ..commit(15) });
+        assert_eq!(woken(), [1, 1], "nothing more will come");
+        assert!(commit_waiters.has_failed());
     }
 }

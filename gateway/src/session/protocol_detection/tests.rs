@@ -5,32 +5,32 @@ use proptest::prelude::*;
 use super::*;
 
 /// Feeds bytes in pieces as a session does: what was passed over, and the decision.
-fn look(bytes: &[u8], step: usize) -> (usize, Look) {
-    let (mut opening, mut buffer, mut skipped) = (Opening::default(), Vec::new(), 0);
+fn detect(bytes: &[u8], step: usize) -> (usize, Detection) {
+    let (mut opening, mut buffer, mut skipped) = (ProtocolDetector::default(), Vec::new(), 0);
     let pieces = bytes.chunks(step.max(1)).map(|piece| (piece, false)).chain([(&[][..], true)]);
     for (piece, ended) in pieces {
         buffer.extend_from_slice(piece);
-        let (padding, look) = opening.look(&buffer, ended);
+        let (padding, detection) = opening.inspect(&buffer, ended);
         buffer.drain(..padding);
         skipped += padding;
-        if look != Look::More {
-            return (skipped, look);
+        if detection != Detection::More {
+            return (skipped, detection);
         }
     }
-    (skipped, Look::More)
+    (skipped, Detection::More)
 }
 
 /// The decision, the same wherever the bytes are cut.
-fn is(bytes: impl AsRef<[u8]>) -> Look {
+fn is(bytes: impl AsRef<[u8]>) -> Detection {
     let bytes = bytes.as_ref();
-    let whole = look(bytes, usize::MAX).1;
+    let whole = detect(bytes, usize::MAX).1;
     for step in [1, 2, 3, 7] {
-        assert_eq!(look(bytes, step).1, whole, "{:?} by {step}", String::from_utf8_lossy(bytes));
+        assert_eq!(detect(bytes, step).1, whole, "{:?} by {step}", String::from_utf8_lossy(bytes));
     }
     whole
 }
 
-const HTTP: Look = Look::Foreign(Foreign::Http { body: true });
+const HTTP: Detection = Detection::Foreign(Foreign::Http { body: true });
 
 #[test]
 fn http_is_told_from_line_protocol_whatever_its_method() {
@@ -58,7 +58,7 @@ fn http_is_told_from_line_protocol_whatever_its_method() {
     ] {
         assert_eq!(is(request), HTTP, "{request}");
     }
-    assert_eq!(is("HEAD / HTTP/1.1\r\n"), Look::Foreign(Foreign::Http { body: false }));
+    assert_eq!(is("HEAD / HTTP/1.1\r\n"), Detection::Foreign(Foreign::Http { body: false }));
     // However long its target is.
     assert_eq!(is(format!("GET /{} HTTP/1.1\r\n", "x".repeat(100_000))), HTTP);
 }
@@ -93,38 +93,38 @@ fn line_protocol_is_taken_whatever_it_looks_like() {
         "\"\n",
         "x",
     ] {
-        assert_eq!(is(line), Look::Speaks(Kind::LineProtocol), "{line}");
+        assert_eq!(is(line), Detection::Speaks(Protocol::LineProtocol), "{line}");
     }
     // The bound decides before the end does.
-    assert_eq!(is(format!("<a {}", "x".repeat(LINE_BYTES_MAX))), Look::Speaks(Kind::LineProtocol));
-    assert_eq!(is("x".repeat(100_000)), Look::Speaks(Kind::LineProtocol));
-    assert_eq!(is(format!("cpu {}", "x".repeat(100_000))), Look::Speaks(Kind::LineProtocol));
+    assert_eq!(is(format!("<a {}", "x".repeat(LINE_BYTES_MAX))), Detection::Speaks(Protocol::LineProtocol));
+    assert_eq!(is("x".repeat(100_000)), Detection::Speaks(Protocol::LineProtocol));
+    assert_eq!(is(format!("cpu {}", "x".repeat(100_000))), Detection::Speaks(Protocol::LineProtocol));
 }
 
 #[test]
 fn the_other_protocols_are_known_by_their_first_byte() {
-    assert_eq!(is(b"\x10\x0e\0\x04MQTT\x04\x02\0\x3c\0\x01a"), Look::Speaks(Kind::Mqtt));
+    assert_eq!(is(b"\x10\x0e\0\x04MQTT\x04\x02\0\x3c\0\x01a"), Detection::Speaks(Protocol::Mqtt));
     for line in ["{\"a\":1}\n", "[{\"a\":1}]\n", "{", "["] {
-        assert_eq!(is(line), Look::Speaks(Kind::Json), "{line}");
+        assert_eq!(is(line), Detection::Speaks(Protocol::Json), "{line}");
     }
 }
 
 #[test]
 fn padding_and_marks_are_passed_over_and_bounded() {
     for padding in [" ", "\r\n", "\n\n\t ", "\0", "\0\0\0", "\u{feff}", "\u{feff}\r\n\u{feff} ", "\x0b\x0c"] {
-        for (text, kind) in [("{\"a\":1}", Kind::Json), ("r2,a=b v=1\n", Kind::LineProtocol)] {
+        for (text, kind) in [("{\"a\":1}", Protocol::Json), ("r2,a=b v=1\n", Protocol::LineProtocol)] {
             for step in [1, 2, 100] {
                 let bytes = format!("{padding}{text}");
-                assert_eq!(look(bytes.as_bytes(), step), (padding.len(), Look::Speaks(kind)), "{bytes:?}");
+                assert_eq!(detect(bytes.as_bytes(), step), (padding.len(), Detection::Speaks(kind)), "{bytes:?}");
             }
         }
     }
-    assert_eq!(is(" \r\n\0"), Look::More);
-    assert_eq!(is(""), Look::More);
-    assert_eq!(is(" ".repeat(PADDING_BYTES_MAX + 1)), Look::Foreign(Foreign::Padding));
-    assert_eq!(is("\u{feff}".repeat(PADDING_BYTES_MAX)), Look::Foreign(Foreign::Padding));
+    assert_eq!(is(" \r\n\0"), Detection::More);
+    assert_eq!(is(""), Detection::More);
+    assert_eq!(is(" ".repeat(PADDING_BYTES_MAX + 1)), Detection::Foreign(Foreign::Padding));
+    assert_eq!(is("\u{feff}".repeat(PADDING_BYTES_MAX)), Detection::Foreign(Foreign::Padding));
     // Half a mark is none.
-    assert_eq!(is(b"\xef\xbb"), Look::Speaks(Kind::LineProtocol));
+    assert_eq!(is(b"\xef\xbb"), Detection::Speaks(Protocol::LineProtocol));
 }
 
 /// As from a device whose program begins to send in the middle of its buffer: the line is refused in words, those behind it count.
@@ -140,10 +140,10 @@ fn json_that_lost_its_beginning_is_json_and_no_line_protocol_for_good() {
         "\":1}]\n{\"m\":2}\n",
         ": 21}\n",
     ] {
-        assert_eq!(is(bytes), Look::Speaks(Kind::Json), "{bytes:?}");
+        assert_eq!(is(bytes), Detection::Speaks(Protocol::Json), "{bytes:?}");
     }
     for bytes in ["m,t=1 a=\"}\"\n", "m a=1}\n", "m\"x a=1\n", "no line\n"] {
-        assert_eq!(is(bytes), Look::Speaks(Kind::LineProtocol), "{bytes:?}");
+        assert_eq!(is(bytes), Detection::Speaks(Protocol::LineProtocol), "{bytes:?}");
     }
 }
 
@@ -155,7 +155,7 @@ fn wide_text_is_told() {
     };
     for text in ["{\"a\":1}\n", "env t=1\n", "[{\"a\":1}]"] {
         for (mark, big) in [(true, true), (true, false), (false, true), (false, false)] {
-            assert_eq!(is(wide(text, mark, big)), Look::Foreign(Foreign::Wide), "{text} {mark} {big}");
+            assert_eq!(is(wide(text, mark, big)), Detection::Foreign(Foreign::Wide), "{text} {mark} {big}");
         }
     }
     assert_eq!(Foreign::Wide.end().reason(), "utf_16");
@@ -163,13 +163,13 @@ fn wide_text_is_told() {
 
 #[test]
 fn others_are_answered_in_words() {
-    let named = |name| Look::Foreign(Foreign::Named(name));
+    let named = |name| Detection::Foreign(Foreign::Named(name));
     for (bytes, expected) in [
-        (&b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..], Look::Foreign(Foreign::Tls)),
+        (&b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..], Detection::Foreign(Foreign::Tls)),
         (b"SSH-2.0-OpenSSH_9.6\r\n", named("SSH")),
         (b"AMQP\0\0\x09\x01", named("AMQP")),
         (b"AMQP\x03\x01\0\0", named("AMQP")),
-        (b"*1\r\n$4\r\nPING\r\n", Look::Foreign(Foreign::Resp)),
+        (b"*1\r\n$4\r\nPING\r\n", Detection::Foreign(Foreign::Resp)),
         (b"PING\r\n", named("Redis or NATS")),
         (b"ehlo me\r\n", named("SMTP")),
         (b"CONNECT\naccept-version:1.2\n\n\0", named("STOMP or NATS")),
@@ -180,16 +180,16 @@ fn others_are_answered_in_words() {
         (b"<34>1 2003-10-11T22:14:15.003Z host su - - - x\n", named("XML, HTML or syslog")),
         (b"OPTIONS rtsp://a/b RTSP/1.0\r\n", named("RTSP")),
         (b"INVITE sip:a@b SIP/2.0\r\n", named("SIP")),
-        (b"\0\0\0\x08\x04\xd2\x16\x2f", Look::Foreign(Foreign::Unknown)),
-        (b"\x05\x01\0", Look::Foreign(Foreign::Unknown)),
-        (b"\x3f\0\0\0\x01\0\0\0", Look::Foreign(Foreign::Unknown)),
-        (b"\xff\xfb\x1f", Look::Foreign(Foreign::Unknown)),
-        (b"\x80\x2e\x01", Look::Foreign(Foreign::Unknown)),
+        (b"\0\0\0\x08\x04\xd2\x16\x2f", Detection::Foreign(Foreign::Unknown)),
+        (b"\x05\x01\0", Detection::Foreign(Foreign::Unknown)),
+        (b"\x3f\0\0\0\x01\0\0\0", Detection::Foreign(Foreign::Unknown)),
+        (b"\xff\xfb\x1f", Detection::Foreign(Foreign::Unknown)),
+        (b"\x80\x2e\x01", Detection::Foreign(Foreign::Unknown)),
         (b"\x30\x0c\0\x07tele/m21.5", named("MQTT without CONNECT")),
         (b"\x32\x31\0\x07tele/m\0\x01", named("MQTT without CONNECT")),
         (b"\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\0\x80\0", named("LDAP")),
-        (b"\x40\x01\x00\x01", Look::Foreign(Foreign::Unknown)),
-        (b"a\x1b[31m\n", Look::Foreign(Foreign::Unknown)),
+        (b"\x40\x01\x00\x01", Detection::Foreign(Foreign::Unknown)),
+        (b"a\x1b[31m\n", Detection::Foreign(Foreign::Unknown)),
         (b"ICY 200 OK\r\n", named("Icecast")),
         (b"AT\r\n", named(MODEM)),
         (b"AT+CSQ\r\n", named(MODEM)),
@@ -202,7 +202,7 @@ fn others_are_answered_in_words() {
         (b"\xef\xbb{\"a\":1}\n", named("JSON behind characters that are no white space of JSON")),
     ] {
         assert_eq!(is(bytes), expected, "{:?}", String::from_utf8_lossy(bytes));
-        let Look::Foreign(foreign) = expected else { panic!("one of ours") };
+        let Detection::Foreign(foreign) = expected else { panic!("one of ours") };
         let answer = String::from_utf8(foreign.answer()).unwrap();
         assert!(answer.contains(SPOKEN) && answer.ends_with('\n'), "{answer}");
     }
@@ -222,11 +222,11 @@ fn an_http_client_gets_an_answer_that_it_can_read() {
 proptest! {
     #[test]
     fn a_decision_does_not_depend_on_the_pieces(bytes in prop::collection::vec(any::<u8>(), 0..40), step in 1..9_usize) {
-        prop_assert_eq!(look(&bytes, step).1, look(&bytes, usize::MAX).1);
+        prop_assert_eq!(detect(&bytes, step).1, detect(&bytes, usize::MAX).1);
     }
 
     #[test]
     fn a_text_is_decided_alike_in_pieces(text in "(GET|POST|m|PING|\\*1|<a| |\r\n|HEAD|,a=b|21\\.5|\\$GPGGA|AT|\u{a0}|0\u{1}|\\{)( |\t)?(/|a=1|\\*|x)?( HTTP/1\\.1| 12)?(\r\n|\n)?", step in 1..9_usize) {
-        prop_assert_eq!(look(text.as_bytes(), step).1, look(text.as_bytes(), usize::MAX).1);
+        prop_assert_eq!(detect(text.as_bytes(), step).1, detect(text.as_bytes(), usize::MAX).1);
     }
 }

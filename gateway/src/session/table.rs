@@ -15,9 +15,9 @@ use catchment_settings::places::Place;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, End, unfinished::Unfinished};
+use super::{Context, CloseReason, unfinished::UnfinishedMessages};
 use crate::{
-    config::{Config, Patience},
+    config::{Config, Deadlines},
     device::SessionId,
 };
 
@@ -31,36 +31,36 @@ const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// A session, seen from outside.
 #[derive(Debug)]
-pub struct Vitals {
+pub struct SessionHandle {
     /// Cancelled when the session must end.
     pub end: CancellationToken,
-    heard: Cell<Instant>,
-    why: Cell<Option<End>>,
+    last_message: Cell<Instant>,
+    why: Cell<Option<CloseReason>>,
     delivered: Cell<bool>,
     /// It counts among the connections of its device, or was refused: a message has come.
     pub(super) admitted: Cell<bool>,
     /// The device closed its side when it was told that the session ends: its program lives.
-    answered: Cell<bool>,
+    alive_after_close: Cell<bool>,
     /// The device has said that it will be heard within this.
-    promise: Cell<Option<Duration>>,
+    silence_max: Cell<Option<Duration>>,
     place: Option<Place>,
 }
 
-impl Vitals {
+impl SessionHandle {
     /// A session that begins. When its place is taken away it ends.
     pub fn new(end: CancellationToken, place: Option<Place>) -> Rc<Self> {
         if let Some(place) = &place {
             let end = end.clone();
             place.give_way(move || end.cancel());
         }
-        let heard = Cell::new(Instant::now());
-        let (why, promise) = (Cell::default(), Cell::default());
-        let (delivered, admitted, answered) = (Cell::default(), Cell::default(), Cell::default());
-        Rc::new(Self { end, heard, why, delivered, admitted, answered, promise, place })
+        let last_message = Cell::new(Instant::now());
+        let (why, silence_max) = (Cell::default(), Cell::default());
+        let (delivered, admitted, alive_after_close) = (Cell::default(), Cell::default(), Cell::default());
+        Rc::new(Self { end, last_message, why, delivered, admitted, alive_after_close, silence_max, place })
     }
 
     /// The session must end, for this reason unless there was one before.
-    pub(super) fn end_as(&self, why: End) {
+    pub(super) fn close_as(&self, why: CloseReason) {
         if self.why.get().is_none() {
             self.why.set(Some(why));
         }
@@ -68,38 +68,38 @@ impl Vitals {
     }
 
     /// Why the session must end, if this was the reason.
-    pub(super) fn why(&self) -> Option<End> {
+    pub(super) fn why(&self) -> Option<CloseReason> {
         let evicted = || self.place.as_ref().is_some_and(Place::is_evicted);
-        self.why.get().or_else(|| evicted().then_some(End::GaveWay))
+        self.why.get().or_else(|| evicted().then_some(CloseReason::GaveWay))
     }
 
     /// The device's last message ended then.
-    pub(super) fn hear(&self, now: Instant) {
-        self.heard.set(now);
+    pub(super) fn record_message(&self, now: Instant) {
+        self.last_message.set(now);
     }
 
     /// When the device's last message ended, or the session began.
-    pub(super) fn heard(&self) -> Instant {
-        self.heard.get()
+    pub(super) fn last_message_at(&self) -> Instant {
+        self.last_message.get()
     }
 
     /// The device has closed its side in order, or sent something, after its last answer.
-    pub(super) fn answer(&self) {
-        self.answered.set(true);
+    pub(super) fn record_alive(&self) {
+        self.alive_after_close.set(true);
     }
 
     /// How long a session was silent that has ended and whose program lives all the same.
-    pub fn silence_of_the_living(&self) -> Option<Duration> {
-        self.answered.get().then(|| self.heard.get().elapsed())
+    pub fn silence_if_alive(&self) -> Option<Duration> {
+        self.alive_after_close.get().then(|| self.last_message.get().elapsed())
     }
 
     /// The device has said how long it may be silent; `None` for any time.
-    pub(super) fn promise(&self, silence_max: Option<Duration>) {
-        self.promise.set(silence_max);
+    pub(super) fn set_silence_max(&self, silence_max: Option<Duration>) {
+        self.silence_max.set(silence_max);
     }
 
     /// The device has delivered something: it gives its place to nobody.
-    pub(super) fn deliver(&self) {
+    pub(super) fn mark_delivered(&self) {
         if !self.delivered.replace(true)
             && let Some(place) = &self.place
         {
@@ -110,88 +110,88 @@ impl Vitals {
 
 /// What the sessions of a worker may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    patience: Patience,
+pub struct SessionBounds {
+    deadlines: Deadlines,
     silent_after: Duration,
     unfinished_bytes: usize,
 }
 
-impl Bounds {
+impl SessionBounds {
     /// Those of one of so many workers. Its share of the bytes of unfinished messages has room for two messages at
     /// least, and for what was read with them.
     pub fn of(config: &Config, workers: u32) -> Self {
         const BESIDE: usize = 256 << 10;
         let share = config.unfinished_bytes_max / usize::try_from(workers.max(1)).unwrap_or(1);
         let unfinished_bytes = share.max(2 * config.message_bytes_max + BESIDE);
-        Self { patience: config.patience, silent_after: config.sessions_silent_after, unfinished_bytes }
+        Self { deadlines: config.deadlines, silent_after: config.sessions_silent_after, unfinished_bytes }
     }
 }
 
 /// The sessions of a worker.
 #[derive(Debug)]
-pub struct Sitting {
+pub struct SessionTable {
     /// How long a device may take.
-    pub(super) patience: Patience,
+    pub(super) deadlines: Deadlines,
     /// Without a message for so long, a session does not count as alive.
     silent_after: Duration,
     /// What they hold of messages that are not whole.
-    pub(super) unfinished: Unfinished,
-    sessions: RefCell<BTreeMap<SessionId, Weak<Vitals>>>,
+    pub(super) unfinished: UnfinishedMessages,
+    sessions: RefCell<BTreeMap<SessionId, Weak<SessionHandle>>>,
     /// Up to here they were looked at in this round.
     last: Cell<SessionId>,
 }
 
-impl Sitting {
+impl SessionTable {
     /// Nobody, yet.
-    pub fn new(bounds: Bounds) -> Self {
-        let Bounds { patience, silent_after, unfinished_bytes } = bounds;
+    pub fn new(bounds: SessionBounds) -> Self {
+        let SessionBounds { deadlines, silent_after, unfinished_bytes } = bounds;
         let (sessions, last) = (RefCell::default(), Cell::default());
-        Self { patience, silent_after, unfinished: Unfinished::new(unfinished_bytes), sessions, last }
+        Self { deadlines, silent_after, unfinished: UnfinishedMessages::new(unfinished_bytes), sessions, last }
     }
 
     /// A session begins.
-    pub fn enter(&self, id: SessionId, vitals: &Rc<Vitals>) {
-        self.sessions.borrow_mut().insert(id, Rc::downgrade(vitals));
+    pub fn insert(&self, id: SessionId, handle: &Rc<SessionHandle>) {
+        self.sessions.borrow_mut().insert(id, Rc::downgrade(handle));
     }
 
     /// How long a session has been silent, unless it counts as alive: its device was heard within `silent_after`, or
     /// keeps the promise that it made (the keep-alive of MQTT, which ends a session that does not).
     pub fn silence(&self, id: SessionId, now: Instant) -> Option<Duration> {
-        let Some(vitals) = self.sessions.borrow().get(&id).and_then(Weak::upgrade) else {
+        let Some(handle) = self.sessions.borrow().get(&id).and_then(Weak::upgrade) else {
             return Some(Duration::MAX);
         };
-        let silent = now.saturating_duration_since(vitals.heard());
-        (silent >= vitals.promise.get().unwrap_or(self.silent_after)).then_some(silent)
+        let silent = now.saturating_duration_since(handle.last_message_at());
+        (silent >= handle.silence_max.get().unwrap_or(self.silent_after)).then_some(silent)
     }
 
     /// Ends a session.
-    pub fn end(&self, id: SessionId, why: End) {
-        if let Some(vitals) = self.sessions.borrow().get(&id).and_then(Weak::upgrade) {
-            vitals.end_as(why);
+    pub fn end(&self, id: SessionId, why: CloseReason) {
+        if let Some(handle) = self.sessions.borrow().get(&id).and_then(Weak::upgrade) {
+            handle.close_as(why);
         }
     }
 
     /// A session has ended.
-    pub fn leave(&self, id: SessionId) {
+    pub fn remove(&self, id: SessionId) {
         self.sessions.borrow_mut().remove(&id);
     }
 
     /// Looks at the share of the sessions that is due after `step`, and ends those that were idle for too long.
-    fn look(&self, now: Instant, step: Duration) {
-        let idle = self.patience.idle;
+    fn end_idle(&self, now: Instant, step: Duration) {
+        let idle = self.deadlines.idle;
         let sessions = self.sessions.borrow();
         let part = step.as_secs_f64() * f64::from(LOOKS) / idle.as_secs_f64().max(1e-3);
         // Rounded up; the cast saturates.
         let count = ((sessions.len() as f64 * part).ceil() as usize).clamp(1, SLICE);
         let from = (Bound::Excluded(self.last.get()), Bound::Unbounded);
         let mut seen = 0;
-        for (id, vitals) in sessions.range(from).take(count) {
+        for (id, handle) in sessions.range(from).take(count) {
             seen += 1;
             self.last.set(*id);
-            if let Some(vitals) = vitals.upgrade()
-                && now.saturating_duration_since(vitals.heard()) >= idle
+            if let Some(handle) = handle.upgrade()
+                && now.saturating_duration_since(handle.last_message_at()) >= idle
             {
-                vitals.end_as(End::Idle);
+                handle.close_as(CloseReason::Idle);
             }
         }
         if seen < count {
@@ -201,16 +201,16 @@ impl Sitting {
 }
 
 /// Ends the worker's sessions that are idle for too long, and tells how many bytes of unfinished messages it holds.
-pub async fn watch(context: Rc<Context>) {
-    let idle = context.sitting.patience.idle;
+pub async fn end_idle_sessions(context: Rc<Context>) {
+    let idle = context.session_table.deadlines.idle;
     let step = (idle / LOOKS).clamp(LOOK_MIN, LOOK_MAX);
     let mut ticks = interval(step);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shown = 0;
     loop {
         ticks.tick().await;
-        context.sitting.look(Instant::now(), step);
-        let held = i64::try_from(context.sitting.unfinished.held()).unwrap_or(i64::MAX);
+        context.session_table.end_idle(Instant::now(), step);
+        let held = i64::try_from(context.session_table.unfinished.held()).unwrap_or(i64::MAX);
         context.metrics.unfinished_bytes.inc_by(held - shown);
         shown = held;
     }
@@ -223,47 +223,47 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_idle_end_within_an_eighth_and_the_others_stay() {
         let step = Duration::from_secs(1);
-        let patience = Patience { first_byte: step, message: step, idle: 80 * step };
-        let sitting = Sitting::new(Bounds { patience, silent_after: step, unfinished_bytes: 1 });
+        let deadlines = Deadlines { first_byte: step, message: step, idle: 80 * step };
+        let session_table = SessionTable::new(SessionBounds { deadlines, silent_after: step, unfinished_bytes: 1 });
         let sessions: Vec<_> =
-            (1..=100).map(|id| (id, Vitals::new(CancellationToken::new(), None))).collect();
-        sessions.iter().for_each(|(id, vitals)| sitting.enter(*id, vitals));
+            (1..=100).map(|id| (id, SessionHandle::new(CancellationToken::new(), None))).collect();
+        sessions.iter().for_each(|(id, handle)| session_table.insert(*id, handle));
         for second in 0..92_u64 {
             tokio::time::sleep(step).await;
-            for (id, vitals) in &sessions {
-                assert!(second > 77 || !vitals.end.is_cancelled());
+            for (id, handle) in &sessions {
+                assert!(second > 77 || !handle.end.is_cancelled());
                 if id % 2 == 0 && second % 40 == 0 {
-                    vitals.hear(Instant::now());
+                    handle.record_message(Instant::now());
                 }
             }
-            sitting.look(Instant::now(), step);
+            session_table.end_idle(Instant::now(), step);
         }
-        for (id, vitals) in &sessions {
-            assert_eq!(vitals.why(), (id % 2 == 1).then_some(End::Idle), "{id}");
-            sitting.leave(*id);
+        for (id, handle) in &sessions {
+            assert_eq!(handle.why(), (id % 2 == 1).then_some(CloseReason::Idle), "{id}");
+            session_table.remove(*id);
         }
-        assert!(sitting.sessions.borrow().is_empty());
+        assert!(session_table.sessions.borrow().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn alive_is_who_was_heard_or_keeps_its_promise() {
         let second = Duration::from_secs(1);
-        let patience = Patience { first_byte: second, message: second, idle: 80 * second };
-        let sitting = Sitting::new(Bounds { patience, silent_after: 10 * second, unfinished_bytes: 1 });
+        let deadlines = Deadlines { first_byte: second, message: second, idle: 80 * second };
+        let session_table = SessionTable::new(SessionBounds { deadlines, silent_after: 10 * second, unfinished_bytes: 1 });
         let (plain, mqtt) =
-            (Vitals::new(CancellationToken::new(), None), Vitals::new(CancellationToken::new(), None));
-        sitting.enter(1, &plain);
-        sitting.enter(2, &mqtt);
-        mqtt.promise(Some(60 * second));
+            (SessionHandle::new(CancellationToken::new(), None), SessionHandle::new(CancellationToken::new(), None));
+        session_table.insert(1, &plain);
+        session_table.insert(2, &mqtt);
+        mqtt.set_silence_max(Some(60 * second));
         tokio::time::sleep(9 * second).await;
-        let silence = |id| sitting.silence(id, Instant::now());
+        let silence = |id| session_table.silence(id, Instant::now());
         assert_eq!((silence(1), silence(2), silence(3)), (None, None, Some(Duration::MAX)));
         tokio::time::sleep(second).await;
         assert_eq!((silence(1), silence(2)), (Some(10 * second), None));
-        plain.hear(Instant::now());
+        plain.record_message(Instant::now());
         assert_eq!(silence(1), None);
-        sitting.end(1, End::Displaced);
-        assert_eq!((plain.why(), plain.end.is_cancelled()), (Some(End::Displaced), true));
+        session_table.end(1, CloseReason::Displaced);
+        assert_eq!((plain.why(), plain.end.is_cancelled()), (Some(CloseReason::Displaced), true));
         tokio::time::sleep(60 * second).await;
         assert_eq!(silence(2), Some(70 * second));
     }
@@ -272,11 +272,11 @@ mod tests {
     async fn a_place_is_kept_from_the_first_delivery_on() {
         let places = catchment_settings::places::Places::new(1, 1);
         let addr = std::net::Ipv4Addr::LOCALHOST.into();
-        let silent = Vitals::new(CancellationToken::new(), places.try_take(addr).ok());
-        let next = Vitals::new(CancellationToken::new(), places.try_take(addr).ok());
+        let silent = SessionHandle::new(CancellationToken::new(), places.try_take(addr).ok());
+        let next = SessionHandle::new(CancellationToken::new(), places.try_take(addr).ok());
         assert!(silent.end.is_cancelled());
-        assert_eq!((silent.why(), next.why()), (Some(End::GaveWay), None));
-        next.deliver();
+        assert_eq!((silent.why(), next.why()), (Some(CloseReason::GaveWay), None));
+        next.mark_delivered();
         assert!(places.try_take(addr).is_err());
         drop((silent, next));
         assert_eq!(places.taken(), 0);
