@@ -4,7 +4,7 @@
 //! once and not with every reading. Everything here is checked: names, finite values, times within bounds.
 
 pub(crate) mod shapes;
-pub mod spelled;
+pub mod name_collisions;
 mod spread;
 
 use catchment_partial::{Timestamp, Width};
@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 
 use self::{
     shapes::Shapes,
-    spelled::{OfMetrics, Seen, Spelled},
+    name_collisions::{MetricSpellings, SeenSpellings, NameSpelling},
     spread::Spread,
 };
 use crate::mqtt::packets::Reply;
@@ -29,9 +29,9 @@ pub struct Reading {
     pub value: f64,
 }
 
-/// One message of a session: what a sequence number counts.
+/// Metadata of one message of a session; sequence numbers count these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct MessageMeta {
     /// Sequence number, when the device gave one.
     pub seq: Option<u64>,
     /// Ordinal of the message on its connection, from 1.
@@ -39,22 +39,22 @@ pub struct Head {
     /// Where its readings end in [`Intake::readings`]; they begin where those of the message before end.
     pub readings_end: usize,
     /// What it means for its client's packet identifiers (MQTT).
-    pub mark: Mark,
+    pub effect: MqttEffect,
 }
 
 /// What a message means for the packet identifiers of its client (MQTT, QoS 2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mark {
+pub enum MqttEffect {
     /// Nothing.
     #[default]
     None,
-    /// It counts once while its identifier is not released: a client that sends it again says that it does.
-    Once {
+    /// A QoS 2 PUBLISH: it counts once until its identifier is released. A client that redelivers it sets DUP.
+    Qos2 {
         /// The identifier.
         id: u16,
         /// The client has sent it before on this connection, or says that it may have on another one. Else it is a
         /// new message, whatever is kept of the identifier: the client has lost its own state.
-        again: bool,
+        redelivered: bool,
         /// A refusal of all its readings ends the message (MQTT 5): its identifier is free again with the answer.
         ends_refused: bool,
     },
@@ -70,11 +70,11 @@ pub struct Intake {
     /// Series that a reading here is the first to use, with their session's index.
     pub fresh: Vec<(u32, MetricName, Labels)>,
     /// The messages in order.
-    pub heads: Vec<Head>,
+    pub messages: Vec<MessageMeta>,
     /// The readings of all messages, in order.
     pub readings: Vec<Reading>,
     /// Names that the session uses for the first time, as it writes them.
-    pub spelled: Vec<Spelled>,
+    pub spellings: Vec<NameSpelling>,
     /// What was refused while decoding.
     pub refusals: Vec<Refusal>,
     /// What is answered once all of it is durable (MQTT; the other protocols acknowledge by number).
@@ -98,8 +98,8 @@ impl Intake {
             items.shrink_to(REUSED_MAX);
         }
         clear(&mut self.fresh);
-        clear(&mut self.spelled);
-        clear(&mut self.heads);
+        clear(&mut self.spellings);
+        clear(&mut self.messages);
         clear(&mut self.readings);
         clear(&mut self.refusals);
         clear(&mut self.replies);
@@ -115,25 +115,25 @@ impl Intake {
 
     /// Ends a message: the readings pushed since the last one are its.
     pub fn end_message(&mut self, seq: Option<u64>, ordinal: u64) {
-        self.heads.push(Head { seq, ordinal, readings_end: self.readings.len(), mark: Mark::None });
+        self.messages.push(MessageMeta { seq, ordinal, readings_end: self.readings.len(), effect: MqttEffect::None });
     }
 
-    /// Puts into the replies what the device's desk refused of their messages, before they are written. `refusals` are in
+    /// Puts into the replies what the device's sessions refused of their messages, before they are written. `refusals` are in
     /// the order of the messages.
     pub fn amend_replies(&mut self, refusals: &[Refusal]) {
         if refusals.is_empty() {
             return;
         }
-        let Self { heads, replies, .. } = self;
+        let Self { messages, replies, .. } = self;
         for message in replies.iter_mut().filter_map(Reply::message_mut) {
             let first = refusals.partition_point(|refusal| refusal.ordinal < message.ordinal);
             let rest = refusals.get(first..).unwrap_or_default();
             let own = rest.iter().take_while(|refusal| refusal.ordinal == message.ordinal);
             let refused: usize = own.clone().map(|refusal| refusal.count as usize).sum();
-            let at = heads.partition_point(|head| head.ordinal < message.ordinal);
+            let at = messages.partition_point(|meta| meta.ordinal < message.ordinal);
             let start =
-                at.checked_sub(1).and_then(|before| heads.get(before)).map_or(0, |head| head.readings_end);
-            let end = heads.get(at).map_or(start, |head| head.readings_end);
+                at.checked_sub(1).and_then(|before| messages.get(before)).map_or(0, |meta| meta.readings_end);
+            let end = messages.get(at).map_or(start, |meta| meta.readings_end);
             for refusal in own {
                 message.outcome.refuse(refused >= end - start, &refusal.message);
             }
@@ -146,12 +146,12 @@ impl Intake {
         let windows = self.spread.as_mut().map_or(0, |spread| spread.look(&self.readings));
         let windows = windows.min(self.readings.len());
         let cost = self.readings.len().saturating_add(windows.saturating_mul(WINDOW_COST));
-        cost >= LARGE || self.heads.len() >= LARGE || self.replies.len() >= LARGE
+        cost >= LARGE || self.messages.len() >= LARGE || self.replies.len() >= LARGE
     }
 
     /// Whether there is nothing to hand on.
     pub fn is_empty(&self) -> bool {
-        self.heads.is_empty() && self.refusals.is_empty()
+        self.messages.is_empty() && self.refusals.is_empty()
     }
 }
 
@@ -268,7 +268,7 @@ pub struct Names {
     plain: HashMap<MetricName, u32>,
     labelled: HashMap<Labels, HashMap<MetricName, u32>>,
     /// How the names were written that are a metric's only as they are mapped: at most one a metric.
-    spellings: Option<Box<OfMetrics>>,
+    spellings: Option<Box<MetricSpellings>>,
     known: usize,
     next: u32,
     max: usize,
@@ -276,7 +276,7 @@ pub struct Names {
     /// How the session's messages looked so far: their names are found there without a look-up here.
     pub(crate) shapes: Shapes,
     /// The names that it has used.
-    pub(crate) seen: Seen,
+    pub(crate) seen: SeenSpellings,
 }
 
 impl Names {
@@ -291,7 +291,7 @@ impl Names {
             max: max.max(1),
             generation: 0,
             shapes: Shapes::new(max),
-            seen: Seen::default(),
+            seen: SeenSpellings::default(),
         }
     }
 
@@ -335,7 +335,7 @@ impl Names {
     }
 
     /// How often the table started anew. An index given out under another generation may mean nothing to the device's
-    /// desk any more: the series is to be looked up again.
+    /// sessions any more: the series is to be looked up again.
     pub const fn generation(&self) -> u64 {
         self.generation
     }

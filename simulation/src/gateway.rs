@@ -10,7 +10,7 @@ use std::{
 
 use catchment_gateway::{
     clock::{Clock, ManualClock},
-    device::{IntakeOutcome, Desk, SessionId},
+    device::{IntakeOutcome, DeviceSessions, SessionId},
     intake::{Intake, Names, Reading as Taken},
     lineage::Lineage,
     metrics::Metrics,
@@ -54,7 +54,7 @@ pub struct Gateway {
     journal: Committer<SimDisk>,
     outbox: Committer<SimDisk>,
     metrics: Arc<Metrics>,
-    desks: BTreeMap<usize, Desk>,
+    device_sessions: BTreeMap<usize, DeviceSessions>,
     sessions: BTreeMap<SessionId, Session>,
     checkpoint: Option<Capture>,
     live: Option<(Position, Vec<wire::Batch>)>,
@@ -105,7 +105,7 @@ impl Gateway {
             journal,
             outbox,
             metrics,
-            desks: BTreeMap::new(),
+            device_sessions: BTreeMap::new(),
             sessions: BTreeMap::new(),
             checkpoint: None,
             live: None,
@@ -115,11 +115,11 @@ impl Gateway {
 
     /// A device connects.
     pub fn attach(&mut self, session: SessionId, device: usize, name: &Name) {
-        let desk = self.desks.entry(device).or_insert_with(|| {
-            Desk::new(name.clone(), SESSIONS_MAX, limits().series_max, Arc::clone(&self.metrics))
+        let device_sessions = self.device_sessions.entry(device).or_insert_with(|| {
+            DeviceSessions::new(name.clone(), SESSIONS_MAX, limits().series_max, Arc::clone(&self.metrics))
         });
-        desk.attach(session, CancellationToken::new());
-        desk.hold(&mut self.shard);
+        device_sessions.attach(session, CancellationToken::new());
+        device_sessions.hold(&mut self.shard);
         let session_state = Session {
             device,
             names: Names::new(8),
@@ -134,9 +134,9 @@ impl Gateway {
     /// A session's connection is gone.
     pub fn detach(&mut self, session: SessionId) {
         if let Some(gone) = self.sessions.remove(&session)
-            && let Some(desk) = self.desks.get_mut(&gone.device)
+            && let Some(device_sessions) = self.device_sessions.get_mut(&gone.device)
         {
-            desk.detach(session);
+            device_sessions.detach(session);
         }
     }
 
@@ -152,12 +152,12 @@ impl Gateway {
         series: &[(MetricName, Labels)],
     ) -> Result<(), End> {
         let Some(known) = self.sessions.get_mut(&session) else { return Ok(()) };
-        let Some(desk) = self.desks.get_mut(&known.device) else { return Ok(()) };
+        let Some(device_sessions) = self.device_sessions.get_mut(&known.device) else { return Ok(()) };
         let intake = match known.held.take() {
             Some(intake) => intake,
             None => {
                 if let Some(Up::Hello(epoch)) = up.front() {
-                    let welcome = desk.hello(session, Arc::clone(epoch), &self.shard);
+                    let welcome = device_sessions.hello(session, Arc::clone(epoch), &self.shard);
                     if !known.responses.has_room() {
                         return Err(End::Defect("there is no room for a welcome".to_owned()));
                     }
@@ -178,7 +178,7 @@ impl Gateway {
         if intake.is_empty() {
             return Ok(());
         }
-        match desk.take(session, &intake, &mut self.shard) {
+        match device_sessions.take(session, &intake, &mut self.shard) {
             Ok(IntakeOutcome::Taken { ack, durable_at, refusals, .. }) => {
                 if !refusals.is_empty() {
                     return Err(End::Defect(format!("refused: {refusals:?}")));

@@ -50,7 +50,7 @@ struct Cell {
 
 /// How many readings of each window were sure at one time.
 #[derive(Clone, Debug)]
-pub struct Mark(BTreeMap<Key, usize>);
+pub struct TruthSnapshot(BTreeMap<Key, usize>);
 
 /// All readings that devices ever took.
 #[derive(Clone, Debug)]
@@ -103,15 +103,15 @@ impl Truth {
     }
 
     /// What is sure by now of a gateway.
-    pub fn mark(&self, gateway: &str) -> Mark {
+    pub fn snapshot(&self, gateway: &str) -> TruthSnapshot {
         let of = self.cells.iter().filter(|((of, ..), _)| of == gateway);
-        Mark(of.map(|(key, cell)| (key.clone(), cell.sure.len())).collect())
+        TruthSnapshot(of.map(|(key, cell)| (key.clone(), cell.sure.len())).collect())
     }
 
-    /// A gateway's disk became what it was at a mark: what was sure since may be lost.
-    pub fn went_back(&mut self, gateway: &str, mark: &Mark) {
+    /// A gateway's disk became what it was at a snapshot: what was sure since may be lost.
+    pub fn went_back(&mut self, gateway: &str, snapshot: &TruthSnapshot) {
         for (key, cell) in self.cells.iter_mut().filter(|((of, ..), _)| of == gateway) {
-            let kept = mark.0.get(key).copied().unwrap_or(0).min(cell.sure.len());
+            let kept = snapshot.0.get(key).copied().unwrap_or(0).min(cell.sure.len());
             cell.lost += cell.sure.len() - kept;
             cell.open.extend(cell.sure.split_off(kept));
         }

@@ -84,8 +84,8 @@ fn run(input: &[u8]) -> u64 {
     rig.intake.end_message(None, 1);
     let Rig { names, rules, limits, intake, .. } = &mut rig;
     let verdict = TOPICS.decode(&topic, payload, 2, names, rules, limits, intake);
-    let [readings, refusals, heads] = rig.counts();
-    assert_eq!(heads, 1, "the caller ends the message");
+    let [readings, refusals, messages] = rig.counts();
+    assert_eq!(messages, 1, "the caller ends the message");
     assert!(readings <= rig.limits.readings_max && refusals <= 16 + 11);
     let code = match verdict {
         Verdict::Taken => "taken",

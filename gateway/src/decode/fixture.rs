@@ -85,15 +85,15 @@ impl Fixture {
         self.intake.refusals.drain(..).map(|refusal| (refusal.reason, refusal.count)).collect()
     }
 
-    /// The heads as (seq, ordinal, end), then forgets them.
-    pub(crate) fn heads(&mut self) -> Vec<(Option<u64>, u64, usize)> {
-        self.intake.heads.drain(..).map(|head| (head.seq, head.ordinal, head.readings_end)).collect()
+    /// The messages as (seq, ordinal, end), then forgets them.
+    pub(crate) fn messages(&mut self) -> Vec<(Option<u64>, u64, usize)> {
+        self.intake.messages.drain(..).map(|meta| (meta.seq, meta.ordinal, meta.readings_end)).collect()
     }
 
     /// What holds whatever came in.
     pub(crate) fn check(&mut self) {
         let readings = self.intake.readings.len();
-        let ends: Vec<_> = self.intake.heads.iter().map(|head| head.readings_end).collect();
+        let ends: Vec<_> = self.intake.messages.iter().map(|meta| meta.readings_end).collect();
         assert!(ends.is_sorted(), "{ends:?}");
         assert_eq!(ends.last().copied().unwrap_or(0), readings, "readings outside of a message");
         for reading in &self.intake.readings {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use self::parse::Line;
 use super::{Decoded, Limits, Lines, Next, decimal, excerpt, lines, names, sink::Sink};
-use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind, spelled::NameKind};
+use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind, name_collisions::NameKind};
 
 /// Unit of the times at the end of lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,7 +127,7 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
     let tags: Vec<_> = line.tags.iter().map(|(name, value)| (identifier(name), unescape(value))).collect();
     // Also where the line is refused for it: of two names that are one, it is the only word that anybody hears.
     line.tags.iter().zip(&tags).for_each(|((written, _), (name, _))| {
-        sink.spelled(NameKind::Label, written, name);
+        sink.note_spelling(NameKind::Label, written, name);
     });
     let own = Labels::new(tags.iter().map(|(name, value)| (&**name, &**value)));
     let labels = match own.and_then(|own| sink.labels(own)) {
@@ -156,7 +156,7 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
             Ok(number) => {
                 written.truncate(written_prefix);
                 written.push_str(name);
-                sink.spelled(NameKind::Metric, &written, &metric);
+                sink.note_spelling(NameKind::Metric, &written, &metric);
                 let series = sink.take(&metric, &labels, time, number);
                 if let Some(series) = series.filter(|_| !name.contains('\\')) {
                     sink.learn(name, series);

@@ -15,7 +15,7 @@ use super::{Decoded, EPOCH_BYTES_MAX, Limits, excerpt};
 use crate::intake::{
     Intake, Names, Reading, Reason, Refusal, TimeRules,
     shapes::{Cursor, Kind},
-    spelled::NameKind,
+    name_collisions::NameKind,
 };
 
 /// Refusals of a message that are told one by one.
@@ -27,8 +27,8 @@ const COMPARED_MAX: usize = 24;
 
 /// A state of the intake to return to.
 #[derive(Clone, Copy)]
-pub(super) struct Mark {
-    heads: usize,
+pub(super) struct SavePoint {
+    messages: usize,
     readings: usize,
     refusals: usize,
     tried: usize,
@@ -115,9 +115,9 @@ impl<'a> Sink<'a> {
         &self.base
     }
 
-    pub(super) fn mark(&self) -> Mark {
-        Mark {
-            heads: self.intake.heads.len(),
+    pub(super) fn save_point(&self) -> SavePoint {
+        SavePoint {
+            messages: self.intake.messages.len(),
             readings: self.intake.readings.len(),
             refusals: self.intake.refusals.len(),
             tried: self.tried,
@@ -125,19 +125,19 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Forgets what was put in since the mark, but for fresh series: their indexes are given out.
-    pub(super) fn rewind(&mut self, mark: Mark) {
-        self.intake.heads.truncate(mark.heads);
-        self.intake.readings.truncate(mark.readings);
-        self.intake.refusals.truncate(mark.refusals);
+    /// Forgets what was put in since the save point, except fresh series: their indexes are given out.
+    pub(super) fn rewind(&mut self, save_point: SavePoint) {
+        self.intake.messages.truncate(save_point.messages);
+        self.intake.readings.truncate(save_point.readings);
+        self.intake.refusals.truncate(save_point.refusals);
         self.begin_moment();
     }
 
     /// As [`Sink::rewind`], and as if nothing had been tried since.
-    pub(super) fn undo(&mut self, mark: Mark) {
-        self.rewind(mark);
-        self.tried = mark.tried;
-        self.seq = mark.seq;
+    pub(super) fn undo(&mut self, save_point: SavePoint) {
+        self.rewind(save_point);
+        self.tried = save_point.tried;
+        self.seq = save_point.seq;
     }
 
     /// Notes that `count` readings (at least 1) are refused.
@@ -283,13 +283,13 @@ impl<'a> Sink<'a> {
         }
         let series = self.take(metric, labels, time, value)?;
         self.names.note_spelling(written, metric);
-        self.spelled(NameKind::Metric, written, metric);
+        self.note_spelling(NameKind::Metric, written, metric);
         Some(series)
     }
 
     /// Notes how a name is written.
-    pub(super) fn spelled(&mut self, kind: NameKind, written: &str, name: &str) {
-        self.intake.spelled.extend(self.names.seen.note(kind, written, name));
+    pub(super) fn note_spelling(&mut self, kind: NameKind, written: &str, name: &str) {
+        self.intake.spellings.extend(self.names.seen.note(kind, written, name));
     }
 
     /// Whether the series has a reading in this moment already; notes that it has one now.

@@ -44,12 +44,12 @@ impl DeviceActor {
         if let Some(before) = self.ending.take() {
             actor.cancel_future(before);
         }
-        if !self.desk.borrow().is_idle() {
+        if !self.device_sessions.borrow().is_idle() {
             return;
         }
         self.ending = Some(actor.run_later(IDLE, |this, actor| {
             this.ending = None;
-            if this.desk.borrow().is_idle() {
+            if this.device_sessions.borrow().is_idle() {
                 this.actors.0.borrow_mut().remove(&this.name);
                 actor.stop();
             }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     decode::Limits,
-    intake::{Head, Intake, Mark, Names, Reason, TimeRules},
+    intake::{MessageMeta, Intake, MqttEffect, Names, Reason, TimeRules},
 };
 
 /// Topic aliases that a client may set.
@@ -203,7 +203,7 @@ impl Connection {
             }
             Packet::Disconnect { forget, .. } => {
                 if forget && self.persistent {
-                    self.end_message(Mark::Forget, intake);
+                    self.end_message(MqttEffect::Forget, intake);
                 }
                 self.state = State::Ended;
                 return Some(Stop::Done);
@@ -270,7 +270,7 @@ impl Connection {
         intake: &mut Intake,
     ) -> Result<(), Violation> {
         let Plain { dup, qos, topic, id, payload } = message;
-        let again = dup || id.is_some_and(|id| self.open.contains(&id));
+        let redelivered = dup || id.is_some_and(|id| self.open.contains(&id));
         self.admit(qos, id)?;
         self.ordinal += 1;
         let refusals = intake.refusals.len();
@@ -284,12 +284,12 @@ impl Connection {
         };
         // A refused message of QoS 2 ends with its PUBREC in version 5; in 3.1.1 the client continues with PUBREL.
         let ends_refused = self.packets.is_v5();
-        let mark = match (qos, id) {
-            (QoS::ExactlyOnce, Some(_)) if outcome.is_refused() && ends_refused => Mark::None,
-            (QoS::ExactlyOnce, Some(id)) => Mark::Once { id: id.get(), again, ends_refused },
-            _ => Mark::None,
+        let effect = match (qos, id) {
+            (QoS::ExactlyOnce, Some(_)) if outcome.is_refused() && ends_refused => MqttEffect::None,
+            (QoS::ExactlyOnce, Some(id)) => MqttEffect::Qos2 { id: id.get(), redelivered, ends_refused },
+            _ => MqttEffect::None,
         };
-        self.end_message(mark, intake);
+        self.end_message(effect, intake);
         let message = Message { ordinal, outcome };
         match (qos, id) {
             (QoS::AtLeastOnce, Some(id)) => intake.replies.push(Reply::Published(id, message)),
@@ -318,13 +318,13 @@ impl Connection {
     fn release(&mut self, id: NonZeroU16, intake: &mut Intake) {
         self.open.remove(&id);
         self.ordinal += 1;
-        self.end_message(Mark::Release(id.get()), intake);
+        self.end_message(MqttEffect::Release(id.get()), intake);
         intake.replies.push(Reply::Completed(id));
     }
 
-    fn end_message(&self, mark: Mark, intake: &mut Intake) {
+    fn end_message(&self, effect: MqttEffect, intake: &mut Intake) {
         let readings_end = intake.readings.len();
-        intake.heads.push(Head { seq: None, ordinal: self.ordinal, readings_end, mark });
+        intake.messages.push(MessageMeta { seq: None, ordinal: self.ordinal, readings_end, effect });
     }
 
     /// The topic of a message, by its name or its alias.

@@ -181,7 +181,7 @@ impl Reply {
 pub struct Message {
     /// Its ordinal on the connection.
     pub ordinal: u64,
-    /// What became of it: first as decoding sees it, at last as the device's desk decided.
+    /// What became of it: first as decoding sees it, at last as the device's sessions decided.
     pub outcome: Outcome,
 }
 

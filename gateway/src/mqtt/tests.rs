@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     decode::Limits,
-    intake::{Intake, Mark, Names, TimeRules},
+    intake::{Intake, MqttEffect, Names, TimeRules},
 };
 
 const RECEIVE_MAX: u16 = 4;
@@ -111,14 +111,14 @@ fn a_session_is_opened_with_what_the_client_asks_for() {
     // Everything a CONNECT can hold: will, user name, password, wishes for other features.
     let will = [CLEAN, 0x04, 0x08, 0x20, 0x80, 0x40].iter().sum();
     let rest = [text("status"), text("gone"), text("user"), text("secret")].concat();
-    assert_eq!(open(&packet(0x10, &[head(4, will), text("full"), rest].concat())).0, "full");
+    assert_eq!(open(&packet(0x10, &[connect_header(4, will), text("full"), rest].concat())).0, "full");
     let properties = [&[0x11, 0, 0, 0, 1, 0x21, 0, 20, 0x22, 0, 10, 0x27, 0, 0, 1, 0, 0x19, 1, 0x17, 1][..]];
     let user = [&[0x26][..], &text("key"), &text("value")].concat();
     let properties = [properties.concat(), user].concat();
     let will_properties =
         [vec![10, 0x18, 0, 0, 0, 5, 0x02, 0, 0, 0, 60], text("status"), text("gone")].concat();
     let rest = [will_properties, text("user"), text("secret")].concat();
-    let body = [head(5, will), with_length(&properties), text("full"), rest].concat();
+    let body = [connect_header(5, will), with_length(&properties), text("full"), rest].concat();
     assert_eq!(open(&packet(0x10, &body)).0, "full");
 }
 
@@ -217,7 +217,7 @@ fn a_disconnect_ends_the_connection_and_the_session_when_it_says_so() {
     for version in [4, 5] {
         let mut side = Side::open(version);
         let (intake, stop, used) = side.feed_some(&[&[0xe0, 0][..], &PING].concat());
-        assert_eq!((stop, used, intake.heads.len()), (Stop::Done, 2, 0));
+        assert_eq!((stop, used, intake.messages.len()), (Stop::Done, 2, 0));
         // What comes after it is nothing.
         let (intake, stop) = side.feed(&publish(version, 1, 1, "telemetry/m", b"1"));
         assert_eq!((stop, intake.readings.len()), (Stop::Done, 0));
@@ -226,5 +226,5 @@ fn a_disconnect_ends_the_connection_and_the_session_when_it_says_so() {
     side.feed(&connect_with(5, 0, &[0x11, 0, 0, 0, 9], "a"));
     side.connection.accept(false);
     let (intake, stop) = side.feed(&[0xe0, 7, 0, 5, 0x11, 0, 0, 0, 0]);
-    assert_eq!((stop, intake.heads[0].mark), (Stop::Done, Mark::Forget));
+    assert_eq!((stop, intake.messages[0].effect), (Stop::Done, MqttEffect::Forget));
 }

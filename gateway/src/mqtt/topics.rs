@@ -161,7 +161,7 @@ impl Topics {
         Ok(topics)
     }
 
-    /// Puts the readings of a PUBLISH into the intake, without ending its message: `intake.heads` stays as it is.
+    /// Puts the readings of a PUBLISH into the intake, without ending its message: `intake.messages` stays as it is.
     ///
     /// `ordinal` is that of the message on its connection, for refusals. Empty JSON and an empty value are malformed, an
     /// empty payload of line protocol is taken. A payload beyond `message_bytes_max` is refused.

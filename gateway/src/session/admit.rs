@@ -8,19 +8,19 @@ use tokio::{
 
 use super::{CloseReason, Session, protocol::DecodeStop};
 use crate::{
-    device::{Admission, Who},
+    device::{Admission, SessionIdentity},
     intake::Intake,
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Takes a place among the connections of the device for this client, or fails: then nothing of it is taken.
-    pub(super) fn admit(&self, who: Who<'_>) -> Result<(), CloseReason> {
+    pub(super) fn admit(&self, who: SessionIdentity<'_>) -> Result<(), CloseReason> {
         if self.handle.admitted.replace(true) {
             return Ok(());
         }
         let (session_table, now) = (&self.context.session_table, Instant::now());
         let silence = |other| session_table.silence(other, now);
-        match self.desk.borrow_mut().admit(self.id, who, silence) {
+        match self.device_sessions.borrow_mut().admit(self.id, who, silence) {
             Admission::Admitted => Ok(()),
             Admission::Displaces(other) => {
                 session_table.end(other, CloseReason::Displaced);
@@ -36,9 +36,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(());
         }
         match stop {
-            DecodeStop::Hello(epoch) if intake.is_empty() => self.admit(Who::Epoch(epoch)),
+            DecodeStop::Hello(epoch) if intake.is_empty() => self.admit(SessionIdentity::Epoch(epoch)),
             _ if intake.is_empty() => Ok(()),
-            _ => self.admit(Who::Unknown),
+            _ => self.admit(SessionIdentity::Unknown),
         }
     }
 }

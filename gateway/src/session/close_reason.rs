@@ -17,7 +17,7 @@ pub enum CloseReason {
     Unfinished,
     /// No message came for too long.
     Idle,
-    /// The device has not read its answers for too long, and they may not be dropped.
+    /// The device has not read its responses for too long, and they may not be dropped.
     Unread,
     /// The messages that were begun take too many bytes, and this one was the oldest.
     Crowded,

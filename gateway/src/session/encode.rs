@@ -1,4 +1,4 @@
-//! How answers look in each protocol, word by word.
+//! How responses look in each protocol, word by word.
 
 use catchment_proto::{frame, wire};
 

@@ -61,7 +61,7 @@ pub use self::close_reason::CloseReason;
 use crate::{
     clock::{Clock, nanos},
     decode::Limits,
-    device::{Desk, SessionId},
+    device::{DeviceSessions, SessionId},
     intake::TimeRules,
     metrics::Metrics,
     session::{
@@ -136,7 +136,7 @@ pub async fn run<S>(
     negotiated: Result<Option<Protocol>, CloseReason>,
     id: SessionId,
     handle: Rc<SessionHandle>,
-    desk: Rc<RefCell<Desk>>,
+    device_sessions: Rc<RefCell<DeviceSessions>>,
     context: Rc<Context>,
 ) -> CloseReason
 where
@@ -159,7 +159,7 @@ where
     let session = Session {
         id,
         stream,
-        desk,
+        device_sessions,
         decoder: RefCell::new(Decoder::new(kind, context.limits, context.series_max, &context.protocols)),
         encoder: Encoder::new(kind),
         responses: Rc::default(),
@@ -198,7 +198,7 @@ fn cancel_reason(context: &Context) -> CloseReason {
 struct Session<S> {
     id: SessionId,
     stream: Duplex<S>,
-    desk: Rc<RefCell<Desk>>,
+    device_sessions: Rc<RefCell<DeviceSessions>>,
     decoder: RefCell<Decoder>,
     encoder: Encoder,
     responses: Rc<ResponseQueue>,
@@ -253,7 +253,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Puts the reason in line behind the other answers, where the protocol has words for it.
+    /// Puts the reason in line behind the other responses, where the protocol has words for it.
     fn push_close_reason(&self, why: CloseReason) {
         let mut bytes = Vec::new();
         if let Some((reason, what)) = why.to_client() {

@@ -1,4 +1,4 @@
-//! The protocols of a session: which one, how its bytes become an [`Intake`], how answers look in it.
+//! The protocols of a session: which one, how its bytes become an [`Intake`], how responses look in it.
 //!
 //! Pure: the session feeds it bytes and the time, and writes what it encodes.
 
@@ -243,7 +243,7 @@ impl Decoder {
         intake: &mut Intake,
     ) -> (usize, Option<DecodeStop>) {
         let ordinal = self.ordinal + 1;
-        let before = (intake.heads.len(), intake.readings.len());
+        let before = (intake.messages.len(), intake.readings.len());
         let (consumed, decoded) = match &mut self.reader {
             Reader::Mqtt(_) => return (0, Some(DecodeStop::More)),
             Reader::Frames(frame_names) => match frame::split(rest, self.limits.message_bytes_max) {
@@ -309,7 +309,7 @@ impl Decoder {
     fn check_sequence(
         &mut self,
         decoded: Decoded,
-        (heads, readings): (usize, usize),
+        (messages, readings): (usize, usize),
         intake: &mut Intake,
     ) -> Option<DecodeStop> {
         let ordinal = self.ordinal;
@@ -319,8 +319,8 @@ impl Decoder {
                 return Some(DecodeStop::Hello(epoch));
             }
             Decoded::Message => {
-                let new = intake.heads.get(heads..).unwrap_or_default();
-                let wrong = new.iter().find(|head| head.seq.is_some() != self.numbered)?;
+                let new = intake.messages.get(messages..).unwrap_or_default();
+                let wrong = new.iter().find(|meta| meta.seq.is_some() != self.numbered)?;
                 let message = match wrong.seq {
                     Some(_) => {
                         "a sequence number without a hello before: send {\"hello\":{\"epoch\":…}} first"
@@ -334,7 +334,7 @@ impl Decoder {
                     seq: wrong.seq,
                     count: u32::try_from(intake.readings.len() - readings).unwrap_or(u32::MAX).max(1),
                 };
-                intake.heads.truncate(heads);
+                intake.messages.truncate(messages);
                 intake.readings.truncate(readings);
                 intake.refusals.push(refusal);
             }

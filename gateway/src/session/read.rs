@@ -1,4 +1,4 @@
-//! The reading half of a session: bytes in, whole messages to the device's desk, one hand-over at a time.
+//! The reading half of a session: bytes in, whole messages to the device's sessions, one hand-over at a time.
 
 use std::{cell::Cell, pin::pin, time::Duration};
 
@@ -18,7 +18,7 @@ use super::{
     unfinished::UnfinishedGuard,
 };
 use crate::{
-    device::{IntakeOutcome, Who},
+    device::{IntakeOutcome, SessionIdentity},
     intake::{Intake, Refusal},
     mqtt::{connection::Open, packets::Reply},
     shard::Backpressure,
@@ -81,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Notes for the deadlines and the bounds what decoding did, from a place of the decoder on. Returns why the session
-    /// ends, if a message takes too long: while its bytes keep coming no alarm rings.
+    /// ends, if a message takes too long: while its bytes keep coming no timer expires.
     fn note(
         &self,
         before: (u64, bool),
@@ -141,18 +141,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok(start > 0)
     }
 
-    /// Hands messages to the device's desk until they are taken.
+    /// Hands messages to the device's sessions until they are taken.
     async fn hand_on(&self, intake: &mut Intake) -> Result<(), CloseReason> {
         if !intake.refusals.is_empty() {
             Box::pin(self.refuse(&intake.refusals)).await?;
         }
         let read_at = self.context.clock.mono();
-        if intake.heads.is_empty() && intake.fresh.is_empty() {
+        if intake.messages.is_empty() && intake.fresh.is_empty() {
             return self.reply(&intake.replies, Position::ZERO, read_at).await;
         }
-        let silent = intake.heads.is_empty();
+        let silent = intake.messages.is_empty();
         loop {
-            let taken = self.desk.borrow_mut().take(self.id, intake, &mut self.context.shard.borrow_mut());
+            let taken = self.device_sessions.borrow_mut().take(self.id, intake, &mut self.context.shard.borrow_mut());
             match taken {
                 Ok(IntakeOutcome::Taken { ack, durable_at, refusals, slow }) => {
                     self.handle.mark_delivered();
@@ -213,10 +213,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Opens the session of an MQTT client.
     async fn open(&self, open: Open) -> Result<(), CloseReason> {
-        self.admit(Who::Client(&open.client))?;
+        self.admit(SessionIdentity::Client(&open.client))?;
         self.handle.set_silence_max(self.decoder.borrow().silence_max());
         loop {
-            let opened = self.desk.borrow_mut().open(self.id, &open, &mut self.context.shard.borrow_mut());
+            let opened = self.device_sessions.borrow_mut().open(self.id, &open, &mut self.context.shard.borrow_mut());
             match opened {
                 Ok(opened) => {
                     let bytes = self.decoder.borrow_mut().accept(opened.present);
@@ -233,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.room().await? {
             return Err(CloseReason::Unread);
         }
-        let welcome = self.desk.borrow_mut().hello(self.id, epoch.into(), &self.context.shard.borrow());
+        let welcome = self.device_sessions.borrow_mut().hello(self.id, epoch.into(), &self.context.shard.borrow());
         let mut bytes = Vec::new();
         self.encoder.welcome(epoch, welcome.highest, &mut bytes);
         self.responses.push(welcome.durable_at, bytes);

@@ -1,6 +1,6 @@
-//! Answers slow the device that causes them: while too many wait to be written, it is not read.
+//! Responses slow the device that causes them: while too many wait to be written, it is not read.
 //!
-//! A device that reads its answers so gets each of them, however many its messages cause. One that writes all of its
+//! A device that reads its responses so gets each of them, however many its messages cause. One that writes all of its
 //! messages before it reads anything would wait for the gateway while the gateway waits for it. So a device that takes
 //! nothing for `message_timeout`, while a write waits for it, is not waited for any more until it has taken something:
 //! refusals are dropped and counted, acknowledgements become one, and it is read on. Where nothing may be dropped (replies
@@ -34,7 +34,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 () = self.responses.drained.notified() => {}
                 () = sleep_until(due) => {
                     let (now, waiting) = self.stream.progress();
-                    // Without a write that waits, it is the disk that answers wait for.
+                    // Without a write that waits, it is the disk that responses wait for.
                     if waiting && now == before {
                         self.stalled_at.set(Some(now));
                         return Ok(false);

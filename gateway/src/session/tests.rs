@@ -1,4 +1,4 @@
-//! Protocols without sockets: which one, sequence numbers, answers word by word.
+//! Protocols without sockets: which one, sequence numbers, responses word by word.
 
 use std::{num::NonZeroU16, sync::Arc};
 
@@ -47,15 +47,15 @@ fn lines_are_counted_until_a_hello_numbers_them() {
     let mut decoder = Decoder::new(Protocol::Json, Limits::default(), 10, &protocols());
     let (intake, stop) =
         decode(&mut decoder, "{\"a\":1}\nnonsense\n{\"seq\":4,\"a\":2}\n{\"hello\":{\"epoch\":\"e\"}}\n");
-    let ordinals: Vec<u64> = intake.heads.iter().map(|head| head.ordinal).collect();
+    let ordinals: Vec<u64> = intake.messages.iter().map(|meta| meta.ordinal).collect();
     assert_eq!(ordinals, [1, 2, 3], "a refused line counts too");
     assert_eq!(intake.readings.len(), 1);
     let reasons: Vec<Reason> = intake.refusals.iter().map(|refusal| refusal.reason).collect();
     assert_eq!(reasons, [Reason::Malformed, Reason::BadSequence]);
     assert_eq!(stop, DecodeStop::Hello("e".into()));
     let (intake, stop) = decode(&mut decoder, "{\"seq\":1,\"a\":1}\n{\"a\":1}\nnonsense\n");
-    assert_eq!(intake.heads.len(), 1, "only numbered messages are acknowledged");
-    assert_eq!(intake.heads[0].seq, Some(1));
+    assert_eq!(intake.messages.len(), 1, "only numbered messages are acknowledged");
+    assert_eq!(intake.messages[0].seq, Some(1));
     assert_eq!(intake.refusals.len(), 2);
     assert_eq!(intake.refusals[0].reason, Reason::BadSequence);
     assert_eq!(stop, DecodeStop::More);

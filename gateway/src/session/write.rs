@@ -1,4 +1,4 @@
-//! The writing half of a session: sends what may leave once the journal is synced, many answers in one write.
+//! The writing half of a session: sends what may leave once the journal is synced, many responses in one write.
 
 use std::{future::poll_fn, rc::Rc, task::Poll};
 
@@ -40,7 +40,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Some(Err(CloseReason::Failed));
         }
         let mut bytes = Vec::new();
-        // Some answers have no bytes.
+        // Some responses have no bytes.
         while bytes.is_empty()
             && self.responses.drain_ready(commit_waiters.durable(), |response| self.encode(response, &mut bytes))
         {}

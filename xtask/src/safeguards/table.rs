@@ -43,8 +43,8 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "sequence check",
         without: "the gateway takes a message whose number it has seen",
-        file: "gateway/src/device/desk.rs",
-        find: "if seq <= sorted.highest {",
+        file: "gateway/src/device/sessions.rs",
+        find: "if seq <= deduplicated.highest {",
         replace: "if seq == u64::MAX {",
         check: SIMULATION,
         quick: true,
@@ -333,7 +333,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         file: "gateway/src/session/protocol_detection.rs",
         find: "if is_version(last, b\"HTTP/\") {",
         replace: "if is_version(last, b\"HTTP/?\") {",
-        check: unit("catchment-gateway", "session::opening"),
+        check: unit("catchment-gateway", "session::protocol_detection"),
         quick: false,
     },
 ];

@@ -30,10 +30,10 @@ pub(super) fn decode(body: &[u8], state: &mut FrameNames, sink: &mut Sink<'_>) -
     if !rest.is_empty() {
         return None;
     }
-    let mark = sink.mark();
+    let save_point = sink.save_point();
     let taken = take(readings, state, sink);
     if taken.is_none() {
-        sink.undo(mark);
+        sink.undo(save_point);
     }
     taken
 }

@@ -23,11 +23,11 @@ use crate::{
 /// Decodes an object from its opening brace on into readings; `None`, and nothing changed, when it is not of the usual kind.
 /// Leaves `sink.seq` as the object's.
 pub(super) fn object(text: &str, sink: &mut Sink<'_>) -> Option<()> {
-    let mark = sink.mark();
+    let save_point = sink.save_point();
     sink.begin_moment();
     let taken = take(text, sink);
     if taken.is_none() {
-        sink.undo(mark);
+        sink.undo(save_point);
     }
     taken
 }

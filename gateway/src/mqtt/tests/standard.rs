@@ -18,7 +18,7 @@ fn ends(version: u8, bytes: &[u8], reason: u8) {
 /// A CONNECT with these flags, properties and what comes behind them.
 fn connect_rest(version: u8, flags: u8, properties: &[u8], rest: &[Vec<u8>]) -> Vec<u8> {
     let properties = if version < 5 { Vec::new() } else { with_length(properties) };
-    packet(0x10, &[head(version, flags), properties, rest.concat()].concat())
+    packet(0x10, &[connect_header(version, flags), properties, rest.concat()].concat())
 }
 
 /// Texts that no field may hold.
@@ -81,7 +81,7 @@ fn flags_and_identifiers_are_held_to() {
         }
         // QoS 3, DUP with QoS 0, identifier 0.
         ends(version, &publish(version, 3, 1, "telemetry", b"{}"), 0x81);
-        ends(version, &again(publish(version, 0, 0, "telemetry", b"{}")), 0x81);
+        ends(version, &redelivered(publish(version, 0, 0, "telemetry", b"{}")), 0x81);
         ends(version, &publish(version, 1, 0, "telemetry", b"{}"), 0x82);
         ends(version, &publish(version, 2, 0, "telemetry", b"{}"), 0x82);
         // Wildcards and nothing as a topic, also of a will.
@@ -155,7 +155,7 @@ fn properties_are_held_to() {
     let right =
         [&user[..], &user, &[0x01, 1], &[0x08, 0, 1, b'a'], &[0x23, 0, 32], &[0x09, 0, 1, 0]].concat();
     let (intake, stop) = Side::open(5).feed(&publish(&right));
-    assert_eq!((stop, intake.heads.len()), (Stop::More, 1));
+    assert_eq!((stop, intake.messages.len()), (Stop::More, 1));
 }
 
 #[test]

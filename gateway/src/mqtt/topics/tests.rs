@@ -30,12 +30,12 @@ pub(super) fn publish(
 ) -> Verdict {
     let Fixture { names, rules, limits, intake, .. } = fixture;
     intake.end_message(None, 3);
-    let heads = intake.heads.clone();
+    let messages = intake.messages.clone();
     let verdict = topics.decode(topic, payload.as_ref(), 4, names, rules, limits, intake);
-    assert_eq!(intake.heads, heads, "the caller ends the message");
+    assert_eq!(intake.messages, messages, "the caller ends the message");
     intake.end_message(None, 4);
     fixture.check();
-    fixture.intake.heads.clear();
+    fixture.intake.messages.clear();
     verdict
 }
 

@@ -149,13 +149,13 @@ fn json_that_lost_its_beginning_is_json_and_no_line_protocol_for_good() {
 
 #[test]
 fn wide_text_is_told() {
-    let wide = |text: &str, mark: bool, big: bool| {
-        let units = mark.then_some(0xfeff).into_iter().chain(text.encode_utf16());
+    let wide = |text: &str, bom: bool, big: bool| {
+        let units = bom.then_some(0xfeff).into_iter().chain(text.encode_utf16());
         units.flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect::<Vec<_>>()
     };
     for text in ["{\"a\":1}\n", "env t=1\n", "[{\"a\":1}]"] {
-        for (mark, big) in [(true, true), (true, false), (false, true), (false, false)] {
-            assert_eq!(is(wide(text, mark, big)), Detection::Foreign(Foreign::Wide), "{text} {mark} {big}");
+        for (bom, big) in [(true, true), (true, false), (false, true), (false, false)] {
+            assert_eq!(is(wide(text, bom, big)), Detection::Foreign(Foreign::Wide), "{text} {bom} {big}");
         }
     }
     assert_eq!(Foreign::Wide.end().reason(), "utf_16");

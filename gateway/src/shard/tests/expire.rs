@@ -9,7 +9,7 @@ use super::{
     damage::{DEVICES, Random, Site, data_files, device_name, folder},
     *,
 };
-use crate::{budget::Budget, device::Desk, shard::SeriesFull};
+use crate::{budget::Budget, device::DeviceSessions, shard::SeriesFull};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -110,17 +110,17 @@ fn a_device_with_a_session_is_not_forgotten() {
     let (world, folder) = (world(HOUR), tempfile::tempdir().unwrap());
     let (mut shard, _) = world.open(folder.path());
     world.take(&mut shard, "a", 7, 100, 1.0);
-    let mut desk = Desk::new(Name::new("a").unwrap(), 4, 10, Metrics::new());
+    let mut device_sessions = DeviceSessions::new(Name::new("a").unwrap(), 4, 10, Metrics::new());
     for session in 1..=2 {
-        desk.attach(session, CancellationToken::new());
-        desk.hold(&mut shard);
+        device_sessions.attach(session, CancellationToken::new());
+        device_sessions.hold(&mut shard);
     }
     pass(&world, &mut shard, 3 * HOUR);
-    assert_eq!(desk.hello(1, "e".into(), &shard).highest, 7);
-    desk.detach(1);
+    assert_eq!(device_sessions.hello(1, "e".into(), &shard).highest, 7);
+    device_sessions.detach(1);
     pass(&world, &mut shard, 3 * HOUR);
-    assert_eq!(desk.hello(2, "e".into(), &shard).highest, 7);
-    desk.detach(2);
+    assert_eq!(device_sessions.hello(2, "e".into(), &shard).highest, 7);
+    device_sessions.detach(2);
     pass(&world, &mut shard, HOUR);
     assert_eq!(index(&shard, "a"), Some(0), "it was there until now");
     pass(&world, &mut shard, HOUR / 2);

@@ -9,7 +9,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
         file: "gateway/src/session/deadlines.rs",
         find: "(begun + deadlines.message, CloseReason::Unfinished)",
         replace: "(begun + deadlines.idle, CloseReason::Unfinished)",
-        check: unit("catchment-gateway", "session::patience"),
+        check: unit("catchment-gateway", "session::deadlines"),
         quick: false,
     },
     Safeguard {
@@ -27,7 +27,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
         file: "gateway/src/session/table.rs",
         find: "now.saturating_duration_since(handle.last_message_at()) >= idle",
         replace: "now.saturating_duration_since(handle.last_message_at()) == Duration::MAX",
-        check: unit("catchment-gateway", "session::vitals"),
+        check: unit("catchment-gateway", "session::table"),
         quick: false,
     },
     Safeguard {
@@ -36,7 +36,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
         file: "gateway/src/session/table.rs",
         find: "            place.heard();",
         replace: "            let _ = place;",
-        check: unit("catchment-gateway", "session::vitals"),
+        check: unit("catchment-gateway", "session::table"),
         quick: false,
     },
     Safeguard {
@@ -171,16 +171,16 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
         file: "gateway/src/session/table.rs",
         find: "(silent >= handle.silence_max.get().unwrap_or(self.silent_after)).then_some(silent)",
         replace: "Some(silent)",
-        check: unit("catchment-gateway", "session::vitals"),
+        check: unit("catchment-gateway", "session::table"),
         quick: false,
     },
     Safeguard {
         name: "places of a device",
         without: "a device has as many connections as it opens",
-        file: "gateway/src/device/desk/admission.rs",
+        file: "gateway/src/device/sessions/admission.rs",
         find: "if others().count() >= self.sessions_max {",
         replace: "if others().count() == usize::MAX {",
-        check: unit("catchment-gateway", "device::desk::admission"),
+        check: unit("catchment-gateway", "device::sessions::admission"),
         quick: false,
     },
     Safeguard {
@@ -189,7 +189,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
         file: "gateway/src/session/protocol_detection.rs",
         find: "_ if self.padding > PADDING_BYTES_MAX",
         replace: "_ if self.padding == usize::MAX",
-        check: unit("catchment-gateway", "session::opening"),
+        check: unit("catchment-gateway", "session::protocol_detection"),
         quick: false,
     },
     Safeguard {

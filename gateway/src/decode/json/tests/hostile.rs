@@ -139,7 +139,7 @@ fn a_stream_gives_the_same_wherever_it_is_split() {
             }
         }
         let told: Vec<_> = fixture.intake.refusals.iter().map(|r| (r.reason, r.ordinal)).collect();
-        (fixture.heads(), fixture.readings(), told)
+        (fixture.messages(), fixture.readings(), told)
     };
     let whole = decode(&[]);
     assert_eq!(whole.1, ["t_r=1.0", "a=1.5", "c=3.0"]);

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Desk, Known, Session};
+use super::{DeviceSessions, SessionSeries, SessionEntry};
 use crate::device::SessionId;
 
 /// Who speaks on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who<'a> {
+pub enum SessionIdentity<'a> {
     /// A client of MQTT, by its identifier. The session of the same one ends when this opens.
     Client(&'a str),
     /// A program that numbers its messages, by its epoch.
@@ -38,7 +38,7 @@ pub enum Admission {
     Full,
 }
 
-impl Desk {
+impl DeviceSessions {
     /// A session begins, of which nothing is known. When there are too many such, the oldest is told to end.
     pub fn attach(&mut self, session: SessionId, end: CancellationToken) {
         let mut unknown = self.sessions.iter().enumerate().filter(|(_, known)| !known.admitted);
@@ -50,14 +50,14 @@ impl Desk {
             oldest.end.cancel();
         }
         self.sessions.reserve_exact(1);
-        self.sessions.push(Session {
+        self.sessions.push(SessionEntry {
             id: session,
             end,
             epoch: None,
-            succeeded: None,
+            taken_over_at: None,
             client: None,
             admitted: false,
-            series: Known::default(),
+            series: SessionSeries::default(),
         });
     }
 
@@ -66,16 +66,16 @@ impl Desk {
     pub fn admit(
         &mut self,
         session: SessionId,
-        who: Who<'_>,
+        identity: SessionIdentity<'_>,
         silence: impl Fn(SessionId) -> Option<Duration>,
     ) -> Admission {
-        let others = || self.sessions.iter().filter(|known| known.admitted && !known.gives_way_to(who));
+        let others = || self.sessions.iter().filter(|known| known.admitted && !known.yields_to(identity));
         let mut displaced = None;
         if others().count() >= self.sessions_max {
             let silent = others().filter_map(|known| {
                 let silent = silence(known.id);
                 let silent = silent.filter(|silent| *silent >= self.silent_for);
-                let silent = if known.is_epoch(who) { Some(Duration::MAX) } else { silent };
+                let silent = if known.is_epoch(identity) { Some(Duration::MAX) } else { silent };
                 Some((silent?, known.id))
             });
             // Of several the oldest, which stands first.
@@ -96,20 +96,20 @@ impl Desk {
     }
 
     /// The program of a session lives that was displaced because it was silent for so long.
-    pub fn lives(&mut self, silent: Duration) {
+    pub fn extend_silence(&mut self, silent: Duration) {
         self.silent_for = self.silent_for.max(silent.saturating_mul(2));
     }
 }
 
-impl Session {
+impl SessionEntry {
     /// It ends when this client opens its session.
-    fn gives_way_to(&self, who: Who<'_>) -> bool {
-        matches!(who, Who::Client(client) if self.client.as_ref().is_some_and(|known| known.is(client)))
+    fn yields_to(&self, identity: SessionIdentity<'_>) -> bool {
+        matches!(identity, SessionIdentity::Client(client) if self.client.as_ref().is_some_and(|known| known.is(client)))
     }
 
     /// It is of a program that numbers its messages in this epoch.
-    fn is_epoch(&self, who: Who<'_>) -> bool {
-        matches!((who, &self.epoch), (Who::Epoch(epoch), Some(known)) if **known == *epoch)
+    fn is_epoch(&self, identity: SessionIdentity<'_>) -> bool {
+        matches!((identity, &self.epoch), (SessionIdentity::Epoch(epoch), Some(known)) if **known == *epoch)
     }
 }
 
@@ -122,79 +122,79 @@ mod tests {
     use super::*;
     use crate::metrics::Metrics;
 
-    /// A desk with so many places, and sessions that each said something.
-    fn desk(sessions_max: usize, sessions: &[(SessionId, Who<'_>)]) -> (Desk, Vec<CancellationToken>) {
-        let mut desk = Desk::new(Name::new("press").unwrap(), sessions_max, 10, Metrics::new());
+    /// A device with so many places, and sessions that each said something.
+    fn device_sessions(sessions_max: usize, sessions: &[(SessionId, SessionIdentity<'_>)]) -> (DeviceSessions, Vec<CancellationToken>) {
+        let mut device_sessions = DeviceSessions::new(Name::new("press").unwrap(), sessions_max, 10, Metrics::new());
         let mut ends = Vec::new();
-        for (id, who) in sessions {
+        for (id, identity) in sessions {
             let end = CancellationToken::new();
-            desk.attach(*id, end.clone());
+            device_sessions.attach(*id, end.clone());
             ends.push(end);
-            assert_eq!(desk.admit(*id, *who, |_| None), Admission::Admitted);
-            if let Who::Epoch(epoch) = who {
-                desk.sessions.last_mut().unwrap().epoch = Some(Arc::from(*epoch));
+            assert_eq!(device_sessions.admit(*id, *identity, |_| None), Admission::Admitted);
+            if let SessionIdentity::Epoch(epoch) = identity {
+                device_sessions.sessions.last_mut().unwrap().epoch = Some(Arc::from(*epoch));
             }
         }
-        (desk, ends)
+        (device_sessions, ends)
     }
 
-    fn next(desk: &mut Desk, who: Who<'_>, silence: impl Fn(SessionId) -> Option<Duration>) -> Admission {
-        desk.attach(9, CancellationToken::new());
-        desk.admit(9, who, silence)
+    fn next(device_sessions: &mut DeviceSessions, identity: SessionIdentity<'_>, silence: impl Fn(SessionId) -> Option<Duration>) -> Admission {
+        device_sessions.attach(9, CancellationToken::new());
+        device_sessions.admit(9, identity, silence)
     }
 
     #[test]
     fn while_all_are_alive_the_newest_is_refused() {
-        let (mut desk, ends) = desk(3, &[(1, Who::Unknown), (2, Who::Epoch("a")), (3, Who::Unknown)]);
-        assert_eq!(next(&mut desk, Who::Unknown, |_| None), Admission::Full);
-        assert_eq!(next(&mut desk, Who::Client("x"), |_| None), Admission::Full);
-        assert_eq!(next(&mut desk, Who::Epoch("b"), |_| None), Admission::Full);
+        let (mut device_sessions, ends) = device_sessions(3, &[(1, SessionIdentity::Unknown), (2, SessionIdentity::Epoch("a")), (3, SessionIdentity::Unknown)]);
+        assert_eq!(next(&mut device_sessions, SessionIdentity::Unknown, |_| None), Admission::Full);
+        assert_eq!(next(&mut device_sessions, SessionIdentity::Client("x"), |_| None), Admission::Full);
+        assert_eq!(next(&mut device_sessions, SessionIdentity::Epoch("b"), |_| None), Admission::Full);
         assert!(ends.iter().all(|end| !end.is_cancelled()));
-        desk.detach(9);
-        assert_eq!(desk.sessions.len(), 3);
+        device_sessions.detach(9);
+        assert_eq!(device_sessions.sessions.len(), 3);
         // One has ended by itself.
-        desk.detach(2);
-        assert_eq!(next(&mut desk, Who::Unknown, |_| None), Admission::Admitted);
+        device_sessions.detach(2);
+        assert_eq!(next(&mut device_sessions, SessionIdentity::Unknown, |_| None), Admission::Admitted);
     }
 
     #[test]
     fn the_one_silent_for_longest_gives_way() {
-        let (mut desk, _) = desk(3, &[(1, Who::Unknown), (2, Who::Unknown), (3, Who::Unknown)]);
+        let (mut device_sessions, _) = device_sessions(3, &[(1, SessionIdentity::Unknown), (2, SessionIdentity::Unknown), (3, SessionIdentity::Unknown)]);
         let silence = |id| [None, None, Some(5), Some(7)][id as usize].map(Duration::from_secs);
-        assert_eq!(next(&mut desk, Who::Unknown, silence), Admission::Displaces(3));
-        assert_eq!(desk.sessions.iter().map(|known| known.id).collect::<Vec<_>>(), [1, 2, 9]);
+        assert_eq!(next(&mut device_sessions, SessionIdentity::Unknown, silence), Admission::Displaces(3));
+        assert_eq!(device_sessions.sessions.iter().map(|known| known.id).collect::<Vec<_>>(), [1, 2, 9]);
     }
 
     #[test]
     fn programs_that_live_although_they_are_silent_do_not_displace_each_other_for_ever() {
-        let (mut desk, _) = desk(2, &[(1, Who::Unknown), (2, Who::Unknown)]);
+        let (mut device_sessions, _) = device_sessions(2, &[(1, SessionIdentity::Unknown), (2, SessionIdentity::Unknown)]);
         let silent = |seconds| move |_| Some(Duration::from_secs(seconds));
-        assert_eq!(next(&mut desk, Who::Unknown, silent(400)), Admission::Displaces(1));
+        assert_eq!(next(&mut device_sessions, SessionIdentity::Unknown, silent(400)), Admission::Displaces(1));
         // It closes its side, and comes back.
-        desk.lives(Duration::from_secs(401));
-        desk.attach(10, CancellationToken::new());
-        assert_eq!(desk.admit(10, Who::Unknown, silent(410)), Admission::Full);
-        desk.detach(10);
-        desk.attach(11, CancellationToken::new());
-        assert_eq!(desk.admit(11, Who::Unknown, silent(802)), Admission::Displaces(2));
+        device_sessions.extend_silence(Duration::from_secs(401));
+        device_sessions.attach(10, CancellationToken::new());
+        assert_eq!(device_sessions.admit(10, SessionIdentity::Unknown, silent(410)), Admission::Full);
+        device_sessions.detach(10);
+        device_sessions.attach(11, CancellationToken::new());
+        assert_eq!(device_sessions.admit(11, SessionIdentity::Unknown, silent(802)), Admission::Displaces(2));
     }
 
     #[test]
     fn a_program_that_comes_back_has_its_own_place() {
-        let (mut desk, _) = desk(2, &[(1, Who::Unknown), (2, Who::Epoch("a"))]);
-        assert_eq!(next(&mut desk, Who::Epoch("a"), |_| None), Admission::Displaces(2));
+        let (mut device_sessions, _) = device_sessions(2, &[(1, SessionIdentity::Unknown), (2, SessionIdentity::Epoch("a"))]);
+        assert_eq!(next(&mut device_sessions, SessionIdentity::Epoch("a"), |_| None), Admission::Displaces(2));
     }
 
     #[test]
     fn those_that_say_nothing_take_no_place_and_are_bounded() {
-        let (mut desk, _) = desk(2, &[(1, Who::Unknown)]);
+        let (mut device_sessions, _) = device_sessions(2, &[(1, SessionIdentity::Unknown)]);
         let silent: Vec<_> = (10..13).map(|id| (id, CancellationToken::new())).collect();
-        silent.iter().for_each(|(id, end)| desk.attach(*id, end.clone()));
+        silent.iter().for_each(|(id, end)| device_sessions.attach(*id, end.clone()));
         assert_eq!(
             silent.iter().map(|(_, end)| end.is_cancelled()).collect::<Vec<_>>(),
             [true, false, false]
         );
-        assert_eq!(desk.admit(11, Who::Unknown, |_| None), Admission::Admitted);
-        assert_eq!(desk.admit(12, Who::Unknown, |_| None), Admission::Full);
+        assert_eq!(device_sessions.admit(11, SessionIdentity::Unknown, |_| None), Admission::Admitted);
+        assert_eq!(device_sessions.admit(12, SessionIdentity::Unknown, |_| None), Admission::Full);
     }
 }

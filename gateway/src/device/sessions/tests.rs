@@ -1,4 +1,4 @@
-//! A desk before a shard on a real folder, fed by the protocols' decoders: what it refuses, and what the replies say then.
+//! The sessions of a device with a shard on a real folder, driven by the protocols' decoders: what it refuses, and what the replies say then.
 
 use std::{num::NonZeroU16, time::Duration};
 
@@ -31,7 +31,7 @@ const NOW_MS: i64 = 1_700_000_000_000;
 struct Device {
     _folder: tempfile::TempDir,
     shard: Shard,
-    desk: Desk,
+    device_sessions: DeviceSessions,
     decoder: Decoder,
     clock: Arc<ManualClock>,
     metrics: Arc<Metrics>,
@@ -55,15 +55,15 @@ impl Device {
             budget: Arc::default(),
         };
         let (shard, _) = Shard::open(&setup).unwrap();
-        let mut desk = Desk::new(Name::new("press").unwrap(), 4, SERIES_MAX, Arc::clone(&metrics));
-        desk.attach(1, CancellationToken::new());
+        let mut device_sessions = DeviceSessions::new(Name::new("press").unwrap(), 4, SERIES_MAX, Arc::clone(&metrics));
+        device_sessions.attach(1, CancellationToken::new());
         let protocols = ProtocolOptions {
             precision: Precision::Nanoseconds,
             json: Arc::default(),
             mqtt: Rules { topics: Arc::default(), receive_max: NonZeroU16::new(8).unwrap() },
         };
         let decoder = Decoder::new(kind, MessageLimits::default(), SERIES_MAX, &protocols);
-        Self { _folder: folder, shard, desk, decoder, clock, metrics }
+        Self { _folder: folder, shard, device_sessions, decoder, clock, metrics }
     }
 
     /// A device whose MQTT client has opened a kept session.
@@ -71,7 +71,7 @@ impl Device {
         let mut device = Self::new(Protocol::Mqtt);
         let (_, stop) = device.decode(&connect(version, 0, "c"));
         let DecodeStop::Open(open) = stop else { panic!("{stop:?}") };
-        device.desk.open(1, &open, &mut device.shard).unwrap();
+        device.device_sessions.open(1, &open, &mut device.shard).unwrap();
         device.decoder.accept(false);
         device
     }
@@ -89,8 +89,8 @@ impl Device {
         let (mut refused, mut replies) = (0, Vec::new());
         loop {
             let (mut intake, stop) = self.decode(bytes);
-            let (again, more) = self.hand_on(&mut intake);
-            (refused, replies) = (refused + again, [replies, more].concat());
+            let (redelivered, more) = self.hand_on(&mut intake);
+            (refused, replies) = (refused + redelivered, [replies, more].concat());
             if stop == DecodeStop::More {
                 return (refused, replies);
             }
@@ -99,7 +99,7 @@ impl Device {
 
     fn hand_on(&mut self, intake: &mut Intake) -> (u32, Vec<Reply>) {
         let answer = loop {
-            match self.desk.take(1, intake, &mut self.shard) {
+            match self.device_sessions.take(1, intake, &mut self.shard) {
                 Err(Backpressure::Sync) => std::thread::sleep(Duration::from_millis(1)),
                 answer => break answer.unwrap(),
             }
@@ -130,20 +130,20 @@ fn invented(number: u32) -> WireReading {
 #[test]
 fn two_programs_with_one_epoch_are_told_and_one_that_came_back_is_not() {
     let mut device = Device::new(Protocol::Json);
-    let Device { shard, desk, clock, metrics, .. } = &mut device;
+    let Device { shard, device_sessions, clock, metrics, .. } = &mut device;
     let mut intake = Intake::default();
     intake.end_message(Some(1), 1);
-    let hello = |desk: &mut Desk, shard: &Shard, session| desk.hello(session, Arc::from("boot"), shard);
-    hello(desk, shard, 1);
-    desk.attach(2, CancellationToken::new());
-    hello(desk, shard, 2);
+    let hello = |device_sessions: &mut DeviceSessions, shard: &Shard, session| device_sessions.hello(session, Arc::from("boot"), shard);
+    hello(device_sessions, shard, 1);
+    device_sessions.attach(2, CancellationToken::new());
+    hello(device_sessions, shard, 2);
     // What was on its way when the program connected again.
-    desk.take(1, &intake, shard).unwrap();
-    clock.advance(2 * SUCCEEDED);
-    desk.take(2, &intake, shard).unwrap();
+    device_sessions.take(1, &intake, shard).unwrap();
+    clock.advance(2 * TAKEOVER_GRACE);
+    device_sessions.take(2, &intake, shard).unwrap();
     assert_eq!(metrics.epochs_shared.get(), 0);
     for _ in 0..2 {
-        desk.take(1, &intake, shard).unwrap();
+        device_sessions.take(1, &intake, shard).unwrap();
         assert_eq!(metrics.epochs_shared.get(), 1, "once");
     }
 }

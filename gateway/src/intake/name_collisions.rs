@@ -40,7 +40,7 @@ impl NameKind {
 
 /// A name, and how a session writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spelled {
+pub struct NameSpelling {
     /// What it is of.
     pub kind: NameKind,
     /// As it is mapped.
@@ -51,7 +51,7 @@ pub struct Spelled {
     written: u64,
 }
 
-impl Spelled {
+impl NameSpelling {
     /// How the device writes it, as far as it is shown.
     pub fn shown(&self) -> &str {
         if self.shown.is_empty() { &self.name } else { &self.shown }
@@ -59,7 +59,7 @@ impl Spelled {
 }
 
 /// How a name is written, by metric, within a connection of JSON.
-pub(super) type OfMetrics = HashMap<Box<str>, Box<str>>;
+pub(super) type MetricSpellings = HashMap<Box<str>, Box<str>>;
 
 impl Names {
     /// Whether a name as it is written may be that of a metric to which it is mapped: no other one has been before. Two
@@ -104,7 +104,7 @@ impl Names {
 
 /// The names that a session has used.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct SeenSpellings {
     names: HashSet<u64>,
 }
 
@@ -114,9 +114,9 @@ fn hash_of(name: impl Hash) -> u64 {
     ONE.hash_one(name)
 }
 
-impl Seen {
+impl SeenSpellings {
     /// Notes a name; answers it if it is the first time.
-    pub(crate) fn note(&mut self, kind: NameKind, written: &str, name: &str) -> Option<Spelled> {
+    pub(crate) fn note(&mut self, kind: NameKind, written: &str, name: &str) -> Option<NameSpelling> {
         let hash = hash_of((kind, written));
         if self.names.len() >= SEEN_MAX {
             self.names.clear();
@@ -125,28 +125,28 @@ impl Seen {
             return None;
         }
         let shown = if written == name { String::new() } else { written.chars().take(SHOWN_CHARS).collect() };
-        Some(Spelled { kind, name: name.into(), shown: shown.into(), written: hash })
+        Some(NameSpelling { kind, name: name.into(), shown: shown.into(), written: hash })
     }
 }
 
 /// The names of a device: by the hash of each as it is mapped, how it was written first.
 #[derive(Debug, Default)]
-pub struct Spellings {
+pub struct NameCollisions {
     first: HashMap<u64, (u64, Box<str>)>,
 }
 
-impl Spellings {
+impl NameCollisions {
     /// Notes a name. Answers how it was written first, if that was otherwise.
-    pub fn note(&mut self, spelled: &Spelled) -> Option<&str> {
-        let hash = hash_of((spelled.kind, &*spelled.name));
+    pub fn note(&mut self, spelling: &NameSpelling) -> Option<&str> {
+        let hash = hash_of((spelling.kind, &*spelling.name));
         if !self.first.contains_key(&hash) {
             if self.first.len() < NAMES_MAX {
-                self.first.insert(hash, (spelled.written, spelled.shown.clone()));
+                self.first.insert(hash, (spelling.written, spelling.shown.clone()));
             }
             return None;
         }
         let (written, shown) = self.first.get(&hash)?;
-        (*written != spelled.written).then_some(&**shown)
+        (*written != spelling.written).then_some(&**shown)
     }
 }
 
@@ -158,9 +158,9 @@ mod tests {
 
     #[test]
     fn a_name_is_told_once_a_session_and_compared_over_the_sessions_of_a_device() {
-        let (mut one, mut other, mut device) = (Seen::default(), Seen::default(), Spellings::default());
-        let spelled = one.note(NameKind::Metric, "a.b", "a_b").unwrap();
-        assert_eq!(device.note(&spelled), None);
+        let (mut one, mut other, mut device) = (SeenSpellings::default(), SeenSpellings::default(), NameCollisions::default());
+        let spelling = one.note(NameKind::Metric, "a.b", "a_b").unwrap();
+        assert_eq!(device.note(&spelling), None);
         assert_eq!(one.note(NameKind::Metric, "a.b", "a_b"), None);
         let again = other.note(NameKind::Metric, "a.b", "a_b").unwrap();
         assert_eq!((device.note(&again), again.shown()), (None, "a.b"));
@@ -172,10 +172,10 @@ mod tests {
 
     #[test]
     fn both_are_bounded() {
-        let (mut seen, mut device) = (Seen::default(), Spellings::default());
+        let (mut seen, mut device) = (SeenSpellings::default(), NameCollisions::default());
         for n in 0..10_000 {
-            let spelled = seen.note(NameKind::Metric, &format!("{n}{}", ".".repeat(700)), &format!("_{n}"));
-            device.note(&spelled.unwrap());
+            let spelling = seen.note(NameKind::Metric, &format!("{n}{}", ".".repeat(700)), &format!("_{n}"));
+            device.note(&spelling.unwrap());
         }
         assert!(seen.names.len() <= SEEN_MAX && device.first.len() <= NAMES_MAX);
         assert!(device.first.values().all(|(_, shown)| shown.len() <= SHOWN_CHARS));

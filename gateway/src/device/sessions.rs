@@ -3,8 +3,8 @@
 //! Pure but for the shard, which is an argument: the simulation drives the same code.
 
 mod admission;
-mod known;
-mod spelled;
+mod session_series;
+mod name_collisions;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,15 +12,15 @@ use catchment_journal::{Disk, Position};
 use catchment_proto::Name;
 use tokio_util::sync::CancellationToken;
 
-pub use self::admission::{Admission, Who};
-use self::known::{Known, Refused};
+pub use self::admission::{Admission, SessionIdentity};
+use self::session_series::{SessionSeries, RefusedSeries};
 use super::{
     SessionId,
-    client::{Client, Marks},
+    mqtt_session::{MqttSession, PacketIds},
 };
 use crate::{
     fold::{ClientEntry, IntakeEntry},
-    intake::{Head, Intake, Mark, Reading, Reason, Refusal, spelled::Spellings},
+    intake::{MessageMeta, Intake, MqttEffect, Reading, Reason, Refusal, name_collisions::NameCollisions},
     metrics::Metrics,
     mqtt::connection::Open,
     shard::{Hold, SeriesFull, Shard, Backpressure},
@@ -64,46 +64,46 @@ pub enum IntakeOutcome {
 
 /// A session, as its device sees it.
 #[derive(Debug)]
-struct Session {
+struct SessionEntry {
     id: SessionId,
     end: CancellationToken,
     epoch: Option<Arc<str>>,
     /// When another session said hello in the same epoch, by the shard's clock.
-    succeeded: Option<Duration>,
-    client: Option<Client>,
+    taken_over_at: Option<Duration>,
+    client: Option<MqttSession>,
     /// It counts among the device's connections: see `admission`.
     admitted: bool,
-    series: Known,
+    series: SessionSeries,
 }
 
 /// What a session sends so long after another one said hello in its epoch was not on its way then: its program lives.
-const SUCCEEDED: Duration = Duration::from_secs(5);
+const TAKEOVER_GRACE: Duration = Duration::from_secs(5);
 
 /// A device and its sessions.
-pub struct Desk {
+pub struct DeviceSessions {
     name: Name,
     /// Its index in the shard, while it has sessions: they remember indexes of its series, which hold as long.
     index: Option<(u32, Hold)>,
-    sessions: Vec<Session>,
+    sessions: Vec<SessionEntry>,
     sessions_max: usize,
     series_max: usize,
-    spellings: Spellings,
+    name_collisions: NameCollisions,
     /// A session that was silent for less counts as alive: one that was displaced after half of it has proven to be.
     silent_for: Duration,
     metrics: Arc<Metrics>,
 }
 
-impl Desk {
+impl DeviceSessions {
     /// A device that is not connected yet.
     pub fn new(name: Name, sessions_max: usize, series_max: usize, metrics: Arc<Metrics>) -> Self {
-        let (spellings, silent_for) = (Spellings::default(), Duration::ZERO);
+        let (name_collisions, silent_for) = (NameCollisions::default(), Duration::ZERO);
         Self {
             name,
             index: None,
             sessions: Vec::new(),
             sessions_max,
             series_max,
-            spellings,
+            name_collisions,
             silent_for,
             metrics,
         }
@@ -136,16 +136,16 @@ impl Desk {
         let highest = device.map_or(0, |device| shard.state().highest(device, &epoch));
         for known in &mut self.sessions {
             if known.id == session {
-                (known.epoch, known.succeeded) = (Some(Arc::clone(&epoch)), None);
+                (known.epoch, known.taken_over_at) = (Some(Arc::clone(&epoch)), None);
             } else if known.epoch.as_ref() == Some(&epoch) {
-                known.succeeded = Some(shard.mono());
+                known.taken_over_at = Some(shard.mono());
             }
         }
         Welcome { highest, durable_at: shard.end() }
     }
 
     /// The device's index in the shard, which has room for what follows; introduces the device if it is new.
-    fn enter<D: Disk>(&mut self, shard: &mut Shard<D>) -> Result<u32, Backpressure> {
+    fn ensure_device<D: Disk>(&mut self, shard: &mut Shard<D>) -> Result<u32, Backpressure> {
         shard.room()?;
         if let Some((index, _)) = self.index {
             return Ok(index);
@@ -165,7 +165,7 @@ impl Desk {
         open: &Open,
         shard: &mut Shard<D>,
     ) -> Result<Opened, Backpressure> {
-        let device = self.enter(shard)?;
+        let device = self.ensure_device(shard)?;
         let kept = shard.state().client(device, &open.client);
         let stored = kept.is_some();
         let ids = kept.filter(|_| !open.clean && !open.persistent).cloned().unwrap_or_default();
@@ -183,7 +183,7 @@ impl Desk {
             !other
         });
         if let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) {
-            session.client = Some(Client::new(Arc::clone(&open.client), open.persistent, ids));
+            session.client = Some(MqttSession::new(Arc::clone(&open.client), open.persistent, ids));
         }
         Ok(Opened { present: stored && !open.clean, durable_at: shard.end() })
     }
@@ -198,7 +198,7 @@ impl Desk {
         intake: &Intake,
         shard: &mut Shard<D>,
     ) -> Result<IntakeOutcome, Backpressure> {
-        let device = self.enter(shard)?;
+        let device = self.ensure_device(shard)?;
         let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) else {
             return Ok(IntakeOutcome::Ended);
         };
@@ -206,36 +206,36 @@ impl Desk {
         learn(session, device, intake, self.series_max, shard)?;
         let epoch = session.epoch.clone();
         let before = epoch.as_deref().map_or(0, |epoch| shard.state().highest(device, epoch));
-        let mut marks = session.client.as_ref().map(|client| Marks::new(client, device, shard.state()));
-        let Sorted { mut entry, highest, refusals, duplicates } =
-            sort(session, intake, before, marks.as_mut(), self.series_max, shard.spare());
+        let mut packet_ids = session.client.as_ref().map(|client| PacketIds::new(client, device, shard.state()));
+        let Deduplicated { mut entry, highest, refusals, duplicates } =
+            deduplicate(session, intake, before, packet_ids.as_mut(), self.series_max, shard.spare());
         entry.device = device;
-        let ack = if epoch.is_some() { highest } else { intake.heads.last().map_or(0, |head| head.ordinal) };
+        let ack = if epoch.is_some() { highest } else { intake.messages.last().map_or(0, |meta| meta.ordinal) };
         let taken = entry.value.len() as u64;
         let moved = highest > before;
         if let Some(epoch) = epoch.filter(|_| moved) {
             entry.epoch.push_str(&epoch);
             entry.seq = highest;
         }
-        let changed = marks.map(|marks| marks.end(&mut entry));
+        let changed = packet_ids.map(|packet_ids| packet_ids.end(&mut entry));
         if taken > 0 || moved || !entry.client.is_empty() {
             shard.take(entry)?;
         } else {
             shard.reuse(entry);
         }
         if let (Some(client), Some(changed)) = (&mut session.client, changed) {
-            client.settle(changed);
+            client.apply(changed);
         }
         session.series.trim(self.series_max.max(1));
-        let lives = |since: &mut Duration| shard.mono().saturating_sub(*since) >= SUCCEEDED;
-        let is_shared = !intake.heads.is_empty() && session.succeeded.take_if(lives).is_some();
+        let lives = |since: &mut Duration| shard.mono().saturating_sub(*since) >= TAKEOVER_GRACE;
+        let is_shared = !intake.messages.is_empty() && session.taken_over_at.take_if(lives).is_some();
         let shared = if is_shared { session.epoch.clone() } else { None };
-        self.note_spelled(&intake.spelled);
+        self.note_name_collisions(&intake.spellings);
         if let Some(epoch) = shared {
-            self.note_shared(&epoch);
+            self.warn_shared_epoch(&epoch);
         }
         self.metrics.readings.inc_by(taken);
-        self.metrics.messages.inc_by(intake.heads.len() as u64 - duplicates);
+        self.metrics.messages.inc_by(intake.messages.len() as u64 - duplicates);
         if duplicates > 0 {
             self.metrics.duplicates.inc_by(duplicates);
         }
@@ -243,7 +243,7 @@ impl Desk {
     }
 
     /// Tells that two programs of the device number their messages in one epoch: of two messages with one number one is taken.
-    fn note_shared(&self, epoch: &str) {
+    fn warn_shared_epoch(&self, epoch: &str) {
         self.metrics.epochs_shared.inc();
         tracing::warn!(
             device = %self.name, epoch,
@@ -254,7 +254,7 @@ impl Desk {
 }
 
 /// What of some messages is new.
-struct Sorted {
+struct Deduplicated {
     /// Its readings; without the device and the numbers.
     entry: IntakeEntry,
     /// Highest sequence number.
@@ -266,37 +266,37 @@ struct Sorted {
 
 /// Sorts messages out whose number, or whose packet of the client, was taken before, and readings of series that are
 /// refused. `before` is the highest number taken of the session's epoch, `entry` an empty one.
-fn sort(
-    session: &Session,
+fn deduplicate(
+    session: &SessionEntry,
     intake: &Intake,
     before: u64,
-    mut marks: Option<&mut Marks<'_>>,
+    mut packet_ids: Option<&mut PacketIds<'_>>,
     series_max: usize,
     entry: IntakeEntry,
-) -> Sorted {
-    let mut sorted = Sorted { entry, highest: before, refusals: Vec::new(), duplicates: 0 };
+) -> Deduplicated {
+    let mut deduplicated = Deduplicated { entry, highest: before, refusals: Vec::new(), duplicates: 0 };
     let (mut start, mut last_time) = (0, 0_i64);
-    for head in &intake.heads {
-        let readings = intake.readings.get(start..head.readings_end).unwrap_or_default();
-        start = head.readings_end;
-        if let Some(seq) = head.seq {
-            if seq <= sorted.highest {
-                sorted.duplicates += 1;
+    for meta in &intake.messages {
+        let readings = intake.readings.get(start..meta.readings_end).unwrap_or_default();
+        start = meta.readings_end;
+        if let Some(seq) = meta.seq {
+            if seq <= deduplicated.highest {
+                deduplicated.duplicates += 1;
                 continue;
             }
-            sorted.highest = seq;
+            deduplicated.highest = seq;
         }
-        if let Some(marks) = &mut marks {
-            if marks.is_known(head.mark) {
-                sorted.duplicates += 1;
+        if let Some(packet_ids) = &mut packet_ids {
+            if packet_ids.is_duplicate(meta.effect) {
+                deduplicated.duplicates += 1;
                 continue;
             }
-            if !is_ended(session, head.mark, readings) {
-                marks.note(head.mark);
+            if !is_ended(session, meta.effect, readings) {
+                packet_ids.record(meta.effect);
             }
         }
         let (mut refused, mut full) = (0, SeriesFull::Device);
-        let IntakeEntry { series: indexes, time: times, value: values, .. } = &mut sorted.entry;
+        let IntakeEntry { series: indexes, time: times, value: values, .. } = &mut deduplicated.entry;
         indexes.reserve(readings.len());
         times.reserve(readings.len());
         values.reserve(readings.len());
@@ -322,22 +322,22 @@ fn sort(
             last_time = time;
         }
         if refused > 0 {
-            sorted.refusals.push(too_many_series(head, refused, full, series_max));
+            deduplicated.refusals.push(too_many_series(meta, refused, full, series_max));
         }
     }
-    sorted
+    deduplicated
 }
 
 /// Whether a message ends here because all its readings are refused: nothing is kept of its identifier then.
-fn is_ended(session: &Session, mark: Mark, readings: &[Reading]) -> bool {
-    matches!(mark, Mark::Once { ends_refused: true, .. })
+fn is_ended(session: &SessionEntry, effect: MqttEffect, readings: &[Reading]) -> bool {
+    matches!(effect, MqttEffect::Qos2 { ends_refused: true, .. })
         && !readings.is_empty()
         && readings.iter().all(|reading| session.series.get(reading.series).is_none())
 }
 
 /// Learns the device's index of each series that the session uses for the first time, or that was refused before.
 fn learn<D: Disk>(
-    session: &mut Session,
+    session: &mut SessionEntry,
     device: u32,
     intake: &Intake,
     series_max: usize,
@@ -349,7 +349,7 @@ fn learn<D: Disk>(
             if session.series.refused.len() >= series_max {
                 session.series.refused.pop_first();
             }
-            let refused = Refused { metric: metric.clone(), labels: labels.clone(), full };
+            let refused = RefusedSeries { metric: metric.clone(), labels: labels.clone(), full };
             session.series.refused.insert(*index, refused);
         }
         session.series.learn(*index, known.ok());
@@ -374,7 +374,7 @@ fn learn<D: Disk>(
     Ok(())
 }
 
-fn too_many_series(head: &Head, count: u32, full: SeriesFull, series_max: usize) -> Refusal {
+fn too_many_series(meta: &MessageMeta, count: u32, full: SeriesFull, series_max: usize) -> Refusal {
     let bound = match full {
         SeriesFull::Device => format!("a device may have {series_max} series, the gateway's series_max"),
         // Whether a bound is reached, only the aggregator knows: what is free is granted bit by bit.
@@ -386,8 +386,8 @@ fn too_many_series(head: &Head, count: u32, full: SeriesFull, series_max: usize)
     Refusal {
         reason: Reason::TooManySeries,
         message: format!("{count} readings of new series: {bound}"),
-        ordinal: head.ordinal,
-        seq: head.seq,
+        ordinal: meta.ordinal,
+        seq: meta.seq,
         count,
     }
 }
