@@ -1,5 +1,5 @@
 //! A gateway without threads and sockets: one shard of the product on the simulated disk, and what its worker
-//! and its feed do, one step at a time.
+//! and its sender do, one step at a time.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -33,7 +33,7 @@ const SESSIONS_MAX: usize = 3;
 
 mod uplink;
 
-use uplink::{Feed, begin_run};
+use uplink::{OutboxSender, begin_run};
 
 /// A session.
 struct Session {
@@ -58,7 +58,7 @@ pub struct Gateway {
     sessions: BTreeMap<SessionId, Session>,
     checkpoint: Option<Capture>,
     live: Option<(Position, Vec<wire::Batch>)>,
-    feed: Option<Feed>,
+    sender: Option<OutboxSender>,
     lineage: Lineage<SimDisk>,
     clock: Arc<ManualClock>,
     /// Highest own number that was sent.
@@ -109,7 +109,7 @@ impl Gateway {
             sessions: BTreeMap::new(),
             checkpoint: None,
             live: None,
-            feed: None,
+            sender: None,
         }))
     }
 
@@ -267,9 +267,9 @@ impl Gateway {
     pub fn is_done(&self) -> bool {
         self.shard.state().open_count().0 == 0
             && self.shard.progress().is_some_and(|progress| {
-                self.feed.as_ref().is_some_and(|feed| {
-                    feed.flight.is_empty()
-                        && feed.told == progress.watermark
+                self.sender.as_ref().is_some_and(|sender| {
+                    sender.in_flight.is_empty()
+                        && sender.reported == progress.watermark
                         && self.shard.outbox().durable() >= progress.outbox_end
                 })
             })
@@ -286,7 +286,7 @@ impl Gateway {
             self.shard.end(),
             self.shard.journal().bytes(),
             self.shard.outbox().bytes(),
-            self.feed.as_ref().map(|feed| feed.flight.len())
+            self.sender.as_ref().map(|sender| sender.in_flight.len())
         )
     }
 }

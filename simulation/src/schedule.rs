@@ -95,7 +95,7 @@ fn make_whole(world: &mut World) -> Result<(), String> {
             world.drive(site, Gateway::tick).map_err(failed)?;
             world.drive(site, Gateway::commit_outbox).map_err(failed)?;
             checkpoint_of(world, site)?;
-            world.feed(site, false).map_err(failed)?;
+            world.deliver(site, false).map_err(failed)?;
             world.acknowledge(site)?;
         }
         for device in 0..world.devices.len() {
@@ -144,8 +144,8 @@ fn see_live(world: &mut World) -> Result<(), String> {
         for site in 0..world.sites.len() {
             world.drive(site, Gateway::commit_journal)?;
             world.drive(site, Gateway::commit_outbox)?;
-            world.feed(site, false)?;
-            world.feed(site, true)?;
+            world.deliver(site, false)?;
+            world.deliver(site, true)?;
             world.acknowledge(site)?;
             world.serve();
             world.serve();

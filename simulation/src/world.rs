@@ -269,7 +269,7 @@ impl World {
     ///
     /// # Errors
     /// A defect.
-    pub fn feed(&mut self, site: usize, live: bool) -> Result<(), String> {
+    pub fn deliver(&mut self, site: usize, live: bool) -> Result<(), String> {
         if self.aggregator.is_none() || self.sites[site].process.is_none() {
             return Ok(());
         }
@@ -293,7 +293,7 @@ impl World {
         let Some(gateway) = &mut self.sites[site].process else { return Ok(()) };
         let result = match live {
             true => Ok(gateway.live()),
-            false => gateway.feed().map(|message| message.into_iter().collect()),
+            false => gateway.next_delivery().map(|message| message.into_iter().collect()),
         };
         match result {
             Ok(messages) => {

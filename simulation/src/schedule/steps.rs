@@ -21,7 +21,7 @@ pub(super) const WORK: [Step; 16] = [
     (advance, 40),
     (tick, 30),
     (checkpoint, 25),
-    (feed, 50),
+    (deliver, 50),
     (live, 8),
     (acknowledge, 40),
     (serve, 90),
@@ -124,14 +124,14 @@ pub(super) fn checkpoint_of(world: &mut World, site: usize) -> Result<(), String
     Ok(())
 }
 
-fn feed(world: &mut World) -> Result<(), String> {
+fn deliver(world: &mut World) -> Result<(), String> {
     let site = site(world);
-    world.feed(site, false)
+    world.deliver(site, false)
 }
 
 fn live(world: &mut World) -> Result<(), String> {
     let site = site(world);
-    world.feed(site, true)
+    world.deliver(site, true)
 }
 
 fn acknowledge(world: &mut World) -> Result<(), String> {

@@ -138,8 +138,8 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         name: "acknowledgement timeout",
         without: "an aggregator that acknowledges nothing is never left",
         file: "gateway/src/uplink/mod.rs",
-        find: "shard = patience.over() =>",
-        replace: "shard = patience.over(), if config.ack_timeout.is_zero() =>",
+        find: "shard = ack_deadlines.expired() =>",
+        replace: "shard = ack_deadlines.expired(), if config.ack_timeout.is_zero() =>",
         check: Check {
             package: "catchment-tests",
             target: "--test=system",
@@ -258,10 +258,10 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "refused is not delivered",
         without: "the gateway releases its outbox although a batch of it was refused",
-        file: "gateway/src/uplink/flight.rs",
+        file: "gateway/src/uplink/in_flight.rs",
         find: "self.waiting.is_empty() && !self.refused",
         replace: "self.waiting.is_empty()",
-        check: unit("catchment-gateway", "uplink::flight"),
+        check: unit("catchment-gateway", "uplink::in_flight"),
         quick: false,
     },
     Safeguard {

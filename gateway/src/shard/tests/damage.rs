@@ -13,7 +13,7 @@ use catchment_journal::{Committer, DiskFile, sim::SimDisk};
 
 pub(super) use super::random::Random;
 use super::*;
-use crate::{lineage::Numbering, uplink::flight::Flight};
+use crate::{lineage::Numbering, uplink::in_flight::InFlight};
 
 const FOLDER: &str = "/data/shard-0";
 pub(super) const DEVICES: usize = 4;
@@ -168,17 +168,17 @@ impl Site {
 
     pub(super) fn deliver(&mut self) {
         let outbox = self.shard.outbox().clone();
-        let mut flight = Flight::new(Numbering::default(), self.centre.highest);
+        let mut in_flight = InFlight::new(Numbering::default(), self.centre.highest);
         let mut reader = outbox.read(outbox.start_position());
         let mut record = Vec::new();
         loop {
             match reader.next(&mut record).unwrap() {
                 ReadEvent::Record(position) => {
                     let (number, bytes) = batch_encoder::split_record(&record).unwrap();
-                    if flight.is_known(number) {
+                    if in_flight.is_known(number) {
                         continue;
                     }
-                    flight.leave(number, position);
+                    in_flight.record_sent(number, position);
                     self.centre.take(&Batch::try_from(wire::Batch::decode(bytes).unwrap()).unwrap());
                 }
                 ReadEvent::Damage(_) => {}

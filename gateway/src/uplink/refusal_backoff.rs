@@ -1,5 +1,5 @@
 //! What a shard's sender does about a batch that the aggregator has no room for: it pauses, longer each time, and
-//! continues from that batch. Pure: the feed and the simulation drive it.
+//! continues from that batch. Pure: the sender and the simulation drive it.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ const FIRST: Duration = Duration::from_millis(500);
 
 /// Pauses of one shard; outlives the streams.
 #[derive(Debug)]
-pub struct Refusals {
+pub struct RefusalBackoff {
     backoff: Backoff,
     /// Refusals since the last acknowledgement.
     count: u64,
 }
 
-impl Default for Refusals {
+impl Default for RefusalBackoff {
     /// Nothing was refused.
     fn default() -> Self {
         Self { backoff: Backoff::between(FIRST, LONGEST), count: 0 }
     }
 }
 
-impl Refusals {
+impl RefusalBackoff {
     /// A batch was refused: how long to pause. `jitter` lies in [0, 1).
     pub fn refused(&mut self, jitter: f64) -> Duration {
         self.count += 1;
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_half_a_minute_until_something_is_taken() {
-        let mut refusals = Refusals::default();
+        let mut refusals = RefusalBackoff::default();
         assert_eq!(refusals.acknowledged(), 0);
         assert_eq!(refusals.refused(1.0), FIRST);
         for _ in 0..10 {

@@ -1,4 +1,4 @@
-//! What an aggregator answers on a stream: to the feeds, to the budget of series, and to those who ask how this gateway is.
+//! What an aggregator answers on a stream: to the senders, to the budget of series, and to those who ask how this gateway is.
 
 use std::collections::BTreeMap;
 
@@ -6,33 +6,33 @@ use catchment_proto::wire::{self, deliver_response};
 use tokio::{sync::watch, time::Instant};
 use tonic::Streaming;
 
-use super::{StreamError, UplinkConfig, feed::Said, next, patience};
+use super::{StreamError, UplinkConfig, sender::Feedback, next, ack_deadlines};
 use crate::metrics::Metrics;
 
 /// Name of the condition that batches are refused.
 const REFUSED: &str = "uplink_refused";
 
-/// The answers of one stream.
-pub(super) struct Answers<'a> {
+/// The responses of one stream.
+pub(super) struct ResponseHandler<'a> {
     config: &'a UplinkConfig,
     metrics: &'a Metrics,
-    patience: &'a patience::Shared,
-    answers: Streaming<wire::DeliverResponse>,
+    ack_deadlines: &'a ack_deadlines::SharedAckDeadlines,
+    responses: Streaming<wire::DeliverResponse>,
     /// By shard, the batch that was refused and not acknowledged since.
     refused: BTreeMap<u32, u64>,
 }
 
-impl<'a> Answers<'a> {
+impl<'a> ResponseHandler<'a> {
     pub(super) fn new(
         config: &'a UplinkConfig,
         metrics: &'a Metrics,
-        patience: &'a patience::Shared,
-        answers: Streaming<wire::DeliverResponse>,
+        ack_deadlines: &'a ack_deadlines::SharedAckDeadlines,
+        responses: Streaming<wire::DeliverResponse>,
     ) -> Self {
-        Self { config, metrics, patience, answers, refused: BTreeMap::new() }
+        Self { config, metrics, ack_deadlines, responses, refused: BTreeMap::new() }
     }
 
-    /// The newest budget of series, if the aggregator tells one.
+    /// The newest budget of series, if the aggregator reports one.
     pub(super) fn budget(&self, series: Option<wire::SeriesBudget>) {
         if let Some(wire::SeriesBudget { series_max }) = series {
             self.config.budget.set(series_max);
@@ -40,31 +40,31 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// Hands answers to their feeds, until the stream fails.
+    /// Hands responses to their senders, until the stream fails.
     pub(super) async fn receive(
         &mut self,
-        feeds: &[watch::Sender<Said>],
+        senders: &[watch::Sender<Feedback>],
     ) -> Result<std::convert::Infallible, StreamError> {
         loop {
-            match next(&mut self.answers).await? {
+            match next(&mut self.responses).await? {
                 deliver_response::Kind::Ack(ack) => {
                     self.budget(ack.series);
-                    let feed = feeds
+                    let sender = senders
                         .get(ack.shard as usize)
                         .ok_or(StreamError::Protocol("an ack for a shard that there is not"))?;
-                    self.patience.lock().heard(ack.shard as usize, Instant::now());
-                    let is_news = feed.borrow().ack < ack.number;
-                    feed.send_modify(|said| said.ack = ack.number.max(said.ack));
+                    self.ack_deadlines.lock().record_response(ack.shard as usize, Instant::now());
+                    let is_news = sender.borrow().ack < ack.number;
+                    sender.send_modify(|feedback| feedback.ack = ack.number.max(feedback.ack));
                     if is_news {
                         self.taken(ack.shard, ack.number);
                     }
                 }
                 deliver_response::Kind::Refusal(refusal) => {
-                    let feed = feeds
+                    let sender = senders
                         .get(refusal.shard as usize)
                         .ok_or(StreamError::Protocol("a refusal for a shard that there is not"))?;
-                    self.patience.lock().heard(refusal.shard as usize, Instant::now());
-                    feed.send_modify(|said| said.refused = (refusal.number, said.refused.1 + 1));
+                    self.ack_deadlines.lock().record_response(refusal.shard as usize, Instant::now());
+                    sender.send_modify(|feedback| feedback.refused = (refusal.number, feedback.refused.1 + 1));
                     self.refuse(refusal);
                 }
                 deliver_response::Kind::Resume(_) => return Err(StreamError::Protocol("a second resume")),

@@ -1,4 +1,4 @@
-//! One shard's outbox onto a stream.
+//! Sends one shard's outbox on a stream.
 //!
 //! Invariant: batches leave in the order of the outbox, at most `in_flight` of them beyond the highest
 //! acknowledged one; the outbox is released only below an acknowledged batch. A batch that is refused for want of room is sent
@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{flight::Flight, patience, refusals::Refusals};
+use super::{in_flight::InFlight, ack_deadlines, refusal_backoff::RefusalBackoff};
 use crate::{
     batch_encoder,
     lineage::Numbering,
@@ -30,9 +30,9 @@ use crate::{
 const READ_BATCHES: usize = 32;
 const READ_BYTES: usize = 1 << 20;
 
-/// Why a feed cannot go on.
+/// Why a sender cannot continue.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FeedError {
+pub(super) enum SenderError {
     /// The outbox cannot be read.
     #[error("outbox: {0}")]
     Read(#[from] ReadError),
@@ -46,7 +46,7 @@ pub(super) enum FeedError {
 
 /// A batch as it stands in the outbox.
 #[derive(Debug)]
-struct Stored {
+struct StoredBatch {
     position: Position,
     number: u64,
     bytes: Vec<u8>,
@@ -54,18 +54,18 @@ struct Stored {
 
 /// What the aggregator has said of a shard's batches on a stream.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Said {
+pub(super) struct Feedback {
     /// Everything up to this number is durable.
     pub(super) ack: u64,
     /// The batch that was refused last, and how many refusals that makes on the stream.
     pub(super) refused: (u64, u64),
 }
 
-/// The pause behind a refusal on one stream.
+/// The pause after a refusal on one stream.
 #[derive(Debug, Default)]
 struct Pause {
     /// Refusals that were noted.
-    heard: u64,
+    refusals_seen: u64,
     until: Option<Instant>,
 }
 
@@ -82,33 +82,33 @@ impl Pause {
 }
 
 /// One shard's side of the uplink; outlives the streams.
-pub(super) struct Feed {
+pub(super) struct OutboxSender {
     link: ShardLink,
     in_flight_max: usize,
-    patience: patience::Shared,
+    ack_deadlines: ack_deadlines::SharedAckDeadlines,
     metrics: Arc<Metrics>,
-    /// Damage of the outbox is told up to here: every stream reads it again from the start.
-    told_damage: Position,
+    /// Damage of the outbox is reported up to here: every stream reads it again from the start.
+    reported_damage: Position,
     /// Highest own number that was sent since the start.
     sent: u64,
-    refusals: Refusals,
+    refusals: RefusalBackoff,
 }
 
-impl Feed {
+impl OutboxSender {
     pub(super) fn new(
         link: ShardLink,
         in_flight_max: usize,
-        patience: patience::Shared,
+        ack_deadlines: ack_deadlines::SharedAckDeadlines,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             link,
             in_flight_max,
-            patience,
+            ack_deadlines,
             metrics,
-            told_damage: Position::ZERO,
+            reported_damage: Position::ZERO,
             sent: 0,
-            refusals: Refusals::default(),
+            refusals: RefusalBackoff::default(),
         }
     }
 
@@ -118,30 +118,30 @@ impl Feed {
     }
 
     /// Own number of the first batch that is not released; `None`: there is none.
-    pub(super) async fn held(&self) -> Result<Option<u64>, FeedError> {
+    pub(super) async fn first_unreleased(&self) -> Result<Option<u64>, SenderError> {
         let reader = self.link.outbox.read(self.link.outbox.start_position());
-        let portion = read(reader, 1).await?;
-        Ok(portion.batches.first().map(|stored| stored.number))
+        let chunk = read(reader, 1).await?;
+        Ok(chunk.batches.first().map(|stored| stored.number))
     }
 
-    /// Feeds a stream until it ends. `delivered` is what the aggregator had before of the present epoch. May be dropped at any
+    /// Sends on a stream until it ends. `delivered` is what the aggregator had before of the present epoch. May be dropped at any
     /// await.
     pub(super) async fn run(
         &mut self,
         numbering: Numbering,
         delivered: u64,
-        mut said: watch::Receiver<Said>,
+        mut feedback: watch::Receiver<Feedback>,
         sending: mpsc::Sender<wire::DeliverRequest>,
-    ) -> Result<(), FeedError> {
+    ) -> Result<(), SenderError> {
         let mut reader = self.link.outbox.read(self.link.outbox.start_position());
         let mut commits = self.link.outbox.subscribe();
         let (mut progress, live) = (self.link.progress.clone(), Arc::clone(&self.link.live));
         live.ask_anew();
         let mut naming = Naming::default();
-        let mut flight = Flight::new(numbering, delivered);
-        let (mut told, mut released) = (None, None);
-        if let Some(untold) = flight.untold(self.link.index) {
-            transmit(Kind::Progress(untold), &sending).await?;
+        let mut in_flight = InFlight::new(numbering, delivered);
+        let (mut reported, mut released) = (None, None);
+        if let Some(unreported) = in_flight.unreported(self.link.index) {
+            transmit(Kind::Progress(unreported), &sending).await?;
         }
         let mut pause = Pause::default();
         loop {
@@ -150,90 +150,90 @@ impl Feed {
             let now = progress.borrow_and_update().clone();
             let readable = self.link.outbox.durable();
             reader.extend();
-            let news = *said.borrow_and_update();
-            self.hear(news, &mut flight, &mut reader, &mut pause);
-            let room = if pause.is_on() { 0 } else { self.in_flight_max.saturating_sub(flight.len()) };
+            let news = *feedback.borrow_and_update();
+            self.apply_feedback(news, &mut in_flight, &mut reader, &mut pause);
+            let room = if pause.is_on() { 0 } else { self.in_flight_max.saturating_sub(in_flight.len()) };
             if room > 0 {
-                let Portion { reader: back, batches, damage, at_end } = read(reader, room).await?;
+                let ReadChunk { reader: back, batches, damage, at_end } = read(reader, room).await?;
                 reader = back;
-                self.tell_damage(&damage);
+                self.report_damage(&damage);
                 for stored in batches {
-                    self.send(stored, &mut naming, &mut flight, &sending).await?;
+                    self.send(stored, &mut naming, &mut in_flight, &sending).await?;
                 }
                 if !at_end {
                     continue;
                 }
             }
-            if flight.is_empty() {
+            if in_flight.is_empty() {
                 // Everything that there was is acknowledged; what is full can go as a whole. Only when something
-                // has changed: a release tells of itself as a commit does, and would wake this loop for ever.
+                // has changed: a release notifies as a commit does, and would wake this loop forever.
                 let state = (readable, self.link.outbox.bytes());
                 if released.replace(state) != Some(state) {
                     self.link.outbox.release(readable);
                 }
                 self.link.acknowledged.send_replace(readable);
             }
-            if flight.is_empty() && told != now.watermark && readable >= now.outbox_end {
-                told = now.watermark;
-                self.tell(&now, &flight, &sending).await?;
+            if in_flight.is_empty() && reported != now.watermark && readable >= now.outbox_end {
+                reported = now.watermark;
+                self.report_progress(&now, &in_flight, &sending).await?;
             }
             tokio::select! {
-                changed = said.changed() => changed.map_err(|_| FeedError::Ended)?,
+                changed = feedback.changed() => changed.map_err(|_| SenderError::Ended)?,
                 () = pause.wait(), if pause.is_on() => {}
                 changed = commits.changed(), if room > 0 => {
-                    changed.map_err(|_| FeedError::Ended)?;
+                    changed.map_err(|_| SenderError::Ended)?;
                     if let Some(why) = commits.borrow().poisoned.clone() {
-                        return Err(FeedError::Failed(why));
+                        return Err(SenderError::Failed(why));
                     }
                 }
-                changed = progress.changed() => changed.map_err(|_| FeedError::Ended)?,
+                changed = progress.changed() => changed.map_err(|_| SenderError::Ended)?,
                 () = live.changed.notified() => {
                     for batch in live.take() {
                         transmit(Kind::Batch(naming.shorten(batch)), &sending).await?;
                     }
                 }
-                () = sending.closed() => return Err(FeedError::Ended),
+                () = sending.closed() => return Err(SenderError::Ended),
             }
         }
     }
 
     /// Counts damage that was met for the first time. Which batches it took, a start and `journal verify` tell.
-    fn tell_damage(&mut self, damage: &[Damage]) {
+    fn report_damage(&mut self, damage: &[Damage]) {
         for damage in damage {
-            if damage.to <= self.told_damage {
+            if damage.to <= self.reported_damage {
                 continue;
             }
-            self.told_damage = damage.to;
+            self.reported_damage = damage.to;
             self.metrics.damage.inc();
             self.metrics.batches_lost.inc_by(damage.records_lost.unwrap_or(1));
             tracing::error!(shard = self.link.index, %damage, "the outbox is damaged: batches are lost");
         }
     }
 
-    /// Notes what the aggregator said. After a refusal the outbox is read again from that batch, once a pause is over.
-    fn hear(&mut self, said: Said, flight: &mut Flight, reader: &mut Reader, pause: &mut Pause) {
-        self.settle(said.ack, flight);
-        let (number, refusals) = said.refused;
-        if refusals > pause.heard {
-            pause.heard = refusals;
-            if let Some(position) = flight.refuse(number) {
+    /// Applies what the aggregator said. After a refusal the outbox is read again from that batch, once a pause is over.
+    fn apply_feedback(&mut self, feedback: Feedback, in_flight: &mut InFlight, reader: &mut Reader, pause: &mut Pause) {
+        self.acknowledge(feedback.ack, in_flight);
+        let (number, refusals) = feedback.refused;
+        if refusals > pause.refusals_seen {
+            pause.refusals_seen = refusals;
+            if let Some(position) = in_flight.refuse(number) {
                 *reader = self.link.outbox.read(position);
                 pause.until = Some(Instant::now() + self.refusals.refused(rand::random()));
             }
         }
         if pause.until.is_some_and(|until| until <= Instant::now()) {
             pause.until = None;
-            flight.resume();
+            in_flight.resume();
         }
-        if flight.is_idle() {
+        if in_flight.is_idle() {
             // A refused batch is not on its way while it waits.
-            self.patience.lock().idle(self.link.index as usize);
+            self.ack_deadlines.lock().idle(self.link.index as usize);
         }
     }
 
-    /// Notes acknowledgements and lets go of what they cover.
-    fn settle(&mut self, ack: u64, flight: &mut Flight) {
-        let (batches, covered) = flight.settle(ack);
+    /// Notes acknowledgements and releases what they cover.
+    fn acknowledge(&mut self, ack: u64, in_flight: &mut InFlight) {
+        let (batches, covered) = in_flight.acknowledge(ack);
         if batches > 0 {
             let refusals = self.refusals.acknowledged();
             if refusals > 0 {
@@ -253,21 +253,21 @@ impl Feed {
 
     async fn send(
         &mut self,
-        stored: Stored,
+        stored: StoredBatch,
         naming: &mut Naming,
-        flight: &mut Flight,
+        in_flight: &mut InFlight,
         sending: &mpsc::Sender<wire::DeliverRequest>,
-    ) -> Result<(), FeedError> {
-        if flight.is_known(stored.number) {
-            // The aggregator has it; only what it was not told of is in flight.
+    ) -> Result<(), SenderError> {
+        if in_flight.is_known(stored.number) {
+            // The aggregator has it; only what it does not have is in flight.
             self.link.outbox.release(stored.position);
             return Ok(());
         }
         match wire::Batch::decode(Bytes::from(stored.bytes)) {
             Ok(mut batch) => {
-                flight.address(&mut batch, stored.number);
-                flight.leave(stored.number, stored.position);
-                self.patience.lock().left(self.link.index as usize, Instant::now());
+                in_flight.stamp(&mut batch, stored.number);
+                in_flight.record_sent(stored.number, stored.position);
+                self.ack_deadlines.lock().record_sent(self.link.index as usize, Instant::now());
                 self.sent = self.sent.max(stored.number);
                 transmit(Kind::Batch(naming.shorten(batch)), sending).await
             }
@@ -280,38 +280,38 @@ impl Feed {
         }
     }
 
-    async fn tell(
+    async fn report_progress(
         &self,
         progress: &Progress,
-        flight: &Flight,
+        in_flight: &InFlight,
         sending: &mpsc::Sender<wire::DeliverRequest>,
-    ) -> Result<(), FeedError> {
+    ) -> Result<(), SenderError> {
         let Some(watermark) = progress.watermark else { return Ok(()) };
         let progress = wire::Progress {
             shard: self.link.index,
             watermark_ms: batch_encoder::watermark_ms(watermark),
-            number: flight.wire(progress.number),
-            history: flight.history_for(progress),
+            number: in_flight.wire_number(progress.number),
+            history: in_flight.history_for(progress),
         };
         transmit(Kind::Progress(progress), sending).await
     }
 }
 
-async fn transmit(kind: Kind, sending: &mpsc::Sender<wire::DeliverRequest>) -> Result<(), FeedError> {
-    sending.send(wire::DeliverRequest { kind: Some(kind) }).await.map_err(|_| FeedError::Ended)
+async fn transmit(kind: Kind, sending: &mpsc::Sender<wire::DeliverRequest>) -> Result<(), SenderError> {
+    sending.send(wire::DeliverRequest { kind: Some(kind) }).await.map_err(|_| SenderError::Ended)
 }
 
 /// What was read at once.
-struct Portion {
+struct ReadChunk {
     reader: Reader,
-    batches: Vec<Stored>,
+    batches: Vec<StoredBatch>,
     damage: Vec<Damage>,
     /// That was all there is.
     at_end: bool,
 }
 
 /// Reads some batches on a thread that may block.
-async fn read(mut reader: Reader, most: usize) -> Result<Portion, FeedError> {
+async fn read(mut reader: Reader, most: usize) -> Result<ReadChunk, SenderError> {
     let reading = tokio::task::spawn_blocking(move || {
         let (mut batches, mut bytes) = (Vec::new(), 0);
         let mut damage = Vec::new();
@@ -321,7 +321,7 @@ async fn read(mut reader: Reader, most: usize) -> Result<Portion, FeedError> {
                 ReadEvent::Record(position) => {
                     let Some((number, body)) = batch_encoder::split_record(&record) else { continue };
                     bytes += body.len();
-                    batches.push(Stored { position, number, bytes: body.to_vec() });
+                    batches.push(StoredBatch { position, number, bytes: body.to_vec() });
                 }
                 ReadEvent::Damage(met) => {
                     damage.push(met);
@@ -329,10 +329,10 @@ async fn read(mut reader: Reader, most: usize) -> Result<Portion, FeedError> {
                         break;
                     }
                 }
-                ReadEvent::End => return Ok(Portion { reader, batches, damage, at_end: true }),
+                ReadEvent::End => return Ok(ReadChunk { reader, batches, damage, at_end: true }),
             }
         }
-        Ok(Portion { reader, batches, damage, at_end: false })
+        Ok(ReadChunk { reader, batches, damage, at_end: false })
     });
-    unjoined(reading.await).map_err(|_| FeedError::Ended)?
+    unjoined(reading.await).map_err(|_| SenderError::Ended)?
 }
