@@ -64,7 +64,7 @@ enum Found {
 }
 
 /// Adds what is wrong with a shard.
-fn verify_shard(folder: &Path, home: (u64, u32), text: &mut String) -> anyhow::Result<Found> {
+fn verify_shard(folder: &Path, identity: (u64, u32), text: &mut String) -> anyhow::Result<Found> {
     let mut clean = true;
     for log in LOGS.map(|log| folder.join(log)) {
         if !log.is_dir() {
@@ -99,7 +99,7 @@ fn verify_shard(folder: &Path, home: (u64, u32), text: &mut String) -> anyhow::R
         }
     }
     // The files are told above; a start finds what that means for devices and batches.
-    match shard::examine(&Arc::new(RealDisk), folder, home) {
+    match shard::examine(&Arc::new(RealDisk), folder, identity) {
         Ok(found) => {
             clean &= found.is_clean();
             for line in found.losses() {

@@ -39,7 +39,7 @@ use crate::{
 };
 
 mod link;
-mod upkeep;
+mod maintenance;
 
 pub use link::{LiveSlot, Progress, ShardLink};
 
@@ -127,16 +127,16 @@ impl Worker {
                 observation: seen,
                 stopping,
             });
-            inner.keep("idle sessions", table::end_idle_sessions(Rc::clone(&inner.context)));
-            inner.keep("receive", Rc::clone(&inner).receive(arriving));
-            inner.keep("begin commits", Rc::clone(&inner).begin_commits(commit_requested));
-            inner.keep("follow commits", Rc::clone(&inner).follow_commits());
-            inner.keep("tick", Rc::clone(&inner).tick(grace));
-            inner.keep("end sessions", Rc::clone(&inner).end_sessions());
+            inner.supervise("idle sessions", table::end_idle_sessions(Rc::clone(&inner.context)));
+            inner.supervise("receive", Rc::clone(&inner).receive(arriving));
+            inner.supervise("begin commits", Rc::clone(&inner).group_commits(commit_requested));
+            inner.supervise("follow commits", Rc::clone(&inner).follow_commits());
+            inner.supervise("tick", Rc::clone(&inner).tick(grace));
+            inner.supervise("end sessions", Rc::clone(&inner).end_sessions());
             if let Some(every) = live_every {
-                inner.keep("send live", Rc::clone(&inner).send_live(every, live));
+                inner.supervise("send live", Rc::clone(&inner).send_live(every, live));
             }
-            inner.keep("checkpoints", Rc::clone(&inner).run_checkpoints(stopped_tx));
+            inner.supervise("checkpoints", Rc::clone(&inner).run_checkpoints(stopped_tx));
         });
         (Self { arbiter, logs, arrivals, sessions, stopped, observation }, link)
     }
@@ -205,7 +205,7 @@ struct Inner {
 
 impl Inner {
     /// Runs a task that must live as long as the worker. Its panic poisons the shard.
-    fn keep(&self, task: &str, body: impl Future<Output = ()> + 'static) {
+    fn supervise(&self, task: &str, body: impl Future<Output = ()> + 'static) {
         let journal = self.journal.clone();
         let name = format!("{task} of shard {}", self.index);
         actix::spawn(self.supervisor.task(&name, move |why| journal.poison(why), body));
@@ -235,7 +235,7 @@ impl Inner {
     /// Begins a commit when all sessions that were ready have had their turn. While one is under way the next is
     /// gathered, until those that the sync has told have written and what their devices answer is read: so the syncs
     /// become fewer the more devices there are, and one alone waits for nothing.
-    async fn begin_commits(self: Rc<Self>, commit_requested: Arc<Notify>) {
+    async fn group_commits(self: Rc<Self>, commit_requested: Arc<Notify>) {
         let mut commits = self.journal.subscribe();
         let mut begun = Position::ZERO;
         loop {
@@ -257,20 +257,20 @@ impl Inner {
         loop {
             let commit = commits.borrow_and_update().clone();
             self.context.commit_waiters.synced(&commit);
-            self.move_on();
+            self.publish_progress();
             if commits.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    fn move_on(&self) {
+    fn publish_progress(&self) {
         let mut shard = self.context.shard.borrow_mut();
         if shard.is_poisoned() {
             // Its windows and watermark may not be what the journal says.
             return;
         }
-        shard.move_durable();
+        shard.append_durable_batches();
         if let Some(progress) = shard.progress() {
             self.progress.send_if_modified(|now| {
                 let moved = *now != progress;
@@ -290,7 +290,7 @@ impl Inner {
             self.context.commit_waiters.tick();
             loop {
                 let result = self.context.shard.borrow_mut().tick();
-                self.move_on();
+                self.publish_progress();
                 match result {
                     Ok(true) => tokio::task::yield_now().await,
                     Ok(false) | Err(Backpressure::Room(_) | Backpressure::Devices(_)) => break,

@@ -15,7 +15,7 @@ use catchment_gateway::{
     lineage::Lineage,
     metrics::Metrics,
     session::{self, responses::ResponseQueue},
-    shard::{Capture, Home, Setup, Shard, Backpressure},
+    shard::{Capture, ShardFacts, Setup, Shard, Backpressure},
 };
 use catchment_journal::{Committer, Position, sim::SimDisk};
 use catchment_partial::{Timestamp, Width};
@@ -80,7 +80,7 @@ impl Gateway {
         let setup = Setup {
             folder: Path::new("/gateway"),
             index: 0,
-            home: Home::default(),
+            facts: ShardFacts::default(),
             window: width,
             limits: limits(),
             clock: Arc::clone(clock) as Arc<dyn Clock>,
@@ -217,7 +217,7 @@ impl Gateway {
     /// See [`End`].
     pub fn commit_journal(&mut self) -> Result<(), End> {
         self.journal.step().map_err(|_| End::Failed)?;
-        self.shard.move_durable();
+        self.shard.append_durable_batches();
         Ok(())
     }
 

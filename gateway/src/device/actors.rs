@@ -87,7 +87,7 @@ mod tests {
         let setup = Setup {
             folder,
             index: 0,
-            home: shard::Home::default(),
+            facts: shard::ShardFacts::default(),
             window: config.window,
             limits: shard::Limits::of(&config, 1),
             clock: Arc::clone(&clock) as _,

@@ -202,7 +202,7 @@ impl DeviceSessions {
         let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) else {
             return Ok(IntakeOutcome::Ended);
         };
-        shard.device_room(device)?;
+        shard.check_device_windows(device)?;
         learn(session, device, intake, self.series_max, shard)?;
         let epoch = session.epoch.clone();
         let before = epoch.as_deref().map_or(0, |epoch| shard.state().highest(device, epoch));
@@ -239,7 +239,7 @@ impl DeviceSessions {
         if duplicates > 0 {
             self.metrics.duplicates.inc_by(duplicates);
         }
-        Ok(IntakeOutcome::Taken { ack, durable_at: shard.end(), refusals, slow: shard.is_pressed() })
+        Ok(IntakeOutcome::Taken { ack, durable_at: shard.end(), refusals, slow: shard.is_near_full() })
     }
 
     /// Tells that two programs of the device number their messages in one epoch: of two messages with one number one is taken.

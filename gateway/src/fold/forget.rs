@@ -5,11 +5,11 @@
 //! jump by years, and while the gateway is off no device can be used.
 //!
 //! Where a journal is damaged, nothing is given to the wrong device:
-//! - A number is never used again ([`super::device`]). So an entry, and a second copy of a name, mean the same device wherever
+//! - A number is never used again ([`super::device`]). So an entry, and a stored definition, mean the same device wherever
 //!   they are met. A device that comes back has another number; of two with one name the higher is in use.
 //! - An entry that forgets is lost: the device stays, with numbers that nobody asks for, until it is found again. If it has come
 //!   back since, under its new number, that one is in use.
-//! - A device's return is lost: its number is unknown, and what follows gets the name from the second copy; without one it is left
+//! - A device's return is lost: its number is unknown, and what follows gets the name from the definitions log; without one it is left
 //!   out and reported.
 //! - A close is lost, and its windows still stand open when the device is to be forgotten: it stays, because its readings may not
 //!   have been delivered. Likewise single series.
@@ -43,13 +43,13 @@ impl State {
     }
 
     /// Places for series at the aggregator that this state needs: of those that are known, and of those that were forgotten.
-    pub fn places(&self) -> u64 {
-        self.places.count().saturating_add(self.series_count as u64)
+    pub fn series_slots(&self) -> u64 {
+        self.forgotten_series.count().saturating_add(self.series_count as u64)
     }
 
     /// Whether a series that is not known was forgotten and has its place still.
-    pub fn has_place(&self, device: u32, metric: &MetricName, labels: &Labels) -> bool {
-        self.devices.get(device).is_some_and(|known| self.places.has(&known.name, metric, labels))
+    pub fn keeps_series_slot(&self, device: u32, metric: &MetricName, labels: &Labels) -> bool {
+        self.devices.get(device).is_some_and(|known| self.forgotten_series.contains(&known.name, metric, labels))
     }
 
     /// Adds to an entry what was not used for long and has no open window, of devices that are not held; of the others those that
@@ -142,7 +142,7 @@ impl State {
         device
             .series
             .iter()
-            .for_each(|series| self.places.keep(&device.name, &series.metric, &series.labels));
+            .for_each(|series| self.forgotten_series.insert(&device.name, &series.metric, &series.labels));
     }
 
     fn forget_series(&mut self, number: u32, series: &[u32]) {
@@ -150,6 +150,6 @@ impl State {
         let Some(device) = self.devices.get_mut(number) else { return };
         let gone = device.forget_series(series);
         self.series_count = self.series_count.saturating_sub(gone.len());
-        gone.iter().for_each(|series| self.places.keep(&device.name, &series.metric, &series.labels));
+        gone.iter().for_each(|series| self.forgotten_series.insert(&device.name, &series.metric, &series.labels));
     }
 }

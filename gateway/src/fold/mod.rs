@@ -14,7 +14,7 @@ mod forget;
 mod lookup;
 mod loss;
 mod numbers;
-mod places;
+mod forgotten_series;
 mod snapshot;
 mod state;
 #[cfg(test)]
@@ -25,10 +25,10 @@ pub use checkpoint::CheckpointError;
 pub use client::CLIENTS_MAX;
 pub use device::EPOCHS_MAX;
 pub use entry::{
-    CensusEntry, ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, ForgetEntry,
+    ProgressSnapshotEntry, ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, ForgetEntry,
     IntakeEntry, LastClosed, NumbersEntry, SeriesEntry,
 };
 pub use forget::Search;
-pub use lookup::OpenPlace;
+pub use lookup::OpenWindowCursor;
 pub use loss::{Definitions, Loss};
 pub use state::{ApplyError, Emission, Emitted, State};

@@ -151,12 +151,12 @@ fn nothing_is_known_of_batches_that_a_damaged_journal_made() {
     };
     batch(&mut state, at, 1, 100);
     let mut entries = [State::clone(&state), State::clone(&state)];
-    entries[0].lose(at + 2, at + 4);
-    entries[1].doubt();
+    entries[0].mark_lost(at + 2, at + 4);
+    entries[1].mark_incomplete();
     for state in &mut entries {
         batch(state, at + 4, 2, 200);
         assert_eq!(covered(state, 1), None, "it may have held more");
-        state.replayed();
+        state.end_replay();
         batch(state, at + 6, 3, 300);
         assert_eq!((covered(state, 1), covered(state, 2)), (Some((300, 310)), None));
     }

@@ -12,13 +12,13 @@ use catchment_journal::{DataDir, DataDirError, FolderFacts};
 
 use crate::{
     lineage::{self, Past},
-    shard::{self, Home, RecoverError},
+    shard::{self, ShardFacts, RecoveryError},
 };
 
 /// Key of the number of shards in the data folder's identity.
 pub(crate) const SHARDS: &str = "shards";
-/// The logs of a shard, in its folder. The last holds copies only.
-pub(crate) const LOGS: [&str; 3] = [JOURNAL, "outbox", shard::NAMES];
+/// The logs of a shard, in its folder. The last is the definitions log, which only repeats what the journal says.
+pub(crate) const LOGS: [&str; 3] = [JOURNAL, "outbox", shard::DEFINITIONS];
 const JOURNAL: &str = "journal";
 /// Before the name of a shard's folder in the identity's key that says that it is given up.
 const GIVEN_UP: &str = "given_up.";
@@ -36,7 +36,7 @@ pub enum ShardsError {
     Data(#[from] DataDirError),
     /// A shard's checkpoints.
     #[error(transparent)]
-    Checkpoints(#[from] RecoverError),
+    Checkpoints(#[from] RecoveryError),
     /// State of a shard is gone.
     #[error(
         "{}: the shard is gone, with what it acknowledged: put it back, or give it up with `catchment-gateway journal \
@@ -160,17 +160,17 @@ pub(crate) fn check(data: &FolderFacts) -> Result<(), ShardsError> {
 ///
 /// # Errors
 /// A shard is gone, or another folder's; nothing was changed then. Or writing failed.
-pub(crate) fn prepare(data: &mut DataDir) -> Result<Vec<Home>, ShardsError> {
+pub(crate) fn prepare(data: &mut DataDir) -> Result<Vec<ShardFacts>, ShardsError> {
     check(data.facts())?;
     let shards = count(data.facts())?;
     let salts = data.prepare_logs(&logs(shards))?;
-    let facts = data.facts();
-    let home = |shard| {
-        let given_up = if is_given_up(facts, shard) { lives(facts, shard).max(1) } else { 0 };
+    let folder = data.facts();
+    let facts = |shard| {
+        let given_up = if is_given_up(folder, shard) { lives(folder, shard).max(1) } else { 0 };
         let salts = LOGS.map(|log| salts.get(&log_path(shard, log)).copied());
-        Home { epoch: facts.epoch(), given_up, salts, ..Home::default() }
+        ShardFacts { epoch: folder.epoch(), given_up, salts, ..ShardFacts::default() }
     };
-    Ok((0..shards).map(home).collect())
+    Ok((0..shards).map(facts).collect())
 }
 
 /// The logs of all shards are open now, and none is given up any more; before anything is acknowledged.

@@ -3,7 +3,7 @@ use std::{fs, path::Path, time::Duration};
 use catchment_journal::{AppendError, GroupLog, LogConfig, RealDisk};
 
 use super::*;
-use crate::{lineage::Past, shard::Home};
+use crate::{lineage::Past, shard::ShardFacts};
 
 fn folder(path: &Path) -> Arc<Folder> {
     let data = DataDir::open_owned(path, "gateway", 0, "spiffe://x/site/berlin/gateway/g", &[]).unwrap();
@@ -83,8 +83,8 @@ fn a_missing_checkpoint_is_written_again() {
 }
 
 /// Makes the logs of a shard.
-fn make(shard: &Path, home: &Home) {
-    for (log, salt) in shards::LOGS.into_iter().zip(home.salts) {
+fn make(shard: &Path, facts: &ShardFacts) {
+    for (log, salt) in shards::LOGS.into_iter().zip(facts.salts) {
         let config = LogConfig { salt, ..LogConfig::default() };
         catchment_journal::Log::open(Arc::new(RealDisk), &shard.join(log), config).unwrap();
     }
@@ -95,10 +95,10 @@ fn two_shards(path: &Path) -> DataDir {
     let owner = "spiffe://x/site/berlin/gateway/g";
     let mut data = DataDir::open_owned(path, "gateway", 0, owner, &[("shards", "2")]).unwrap();
     assert_eq!(shards::past(&data), Past::New);
-    let homes = shards::prepare(&mut data).unwrap();
-    assert!(homes.iter().all(|home| home.given_up == 0));
-    for (shard, home) in (0..).zip(&homes) {
-        make(&shards::shard_folder(path, shard), home);
+    let shard_facts = shards::prepare(&mut data).unwrap();
+    assert!(shard_facts.iter().all(|facts| facts.given_up == 0));
+    for (shard, facts) in (0..).zip(&shard_facts) {
+        make(&shards::shard_folder(path, shard), facts);
     }
     shards::opened(&mut data).unwrap();
     data
@@ -130,13 +130,13 @@ fn a_shard_that_is_gone_is_not_begun_anew_until_it_is_given_up() {
     assert_eq!(shards::give_up(&mut data).unwrap(), [shard.as_path()]);
     drop(data);
     let mut data = DataDir::open(dir.path(), "gateway", 0, &[]).unwrap();
-    let homes = shards::prepare(&mut data).unwrap();
+    let shard_facts = shards::prepare(&mut data).unwrap();
     let again = shards::prepare(&mut data).unwrap();
-    assert!(homes[1].given_up == 1 && homes[0].given_up == 0, "until it has started");
-    assert_eq!(homes[1].salts, again[1].salts, "a start that was cut off");
-    make(&shard, &homes[1]);
+    assert!(shard_facts[1].given_up == 1 && shard_facts[0].given_up == 0, "until it has started");
+    assert_eq!(shard_facts[1].salts, again[1].salts, "a start that was cut off");
+    make(&shard, &shard_facts[1]);
     shards::opened(&mut data).unwrap();
-    assert!(shards::prepare(&mut data).unwrap().iter().all(|home| home.given_up == 0));
+    assert!(shards::prepare(&mut data).unwrap().iter().all(|facts| facts.given_up == 0));
     assert_eq!(shards::past(&data), Past::Started);
     fs::remove_dir_all(&shard).unwrap();
     assert!(shards::check(data.facts()).is_err(), "one that was begun anew counts like any other");

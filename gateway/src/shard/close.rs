@@ -14,7 +14,7 @@ use super::{Pending, Shard, Backpressure};
 use crate::{
     clock::nanos,
     batch_encoder,
-    fold::{CensusEntry, CloseEntry, EPOCHS_MAX, Entry},
+    fold::{ProgressSnapshotEntry, CloseEntry, EPOCHS_MAX, Entry},
 };
 
 /// Late windows gather at least so long: a device that sends its history then costs one partial a window.
@@ -30,18 +30,18 @@ impl<D: Disk> Shard<D> {
     /// # Errors
     /// See [`Backpressure`]; what is due stays due.
     pub fn tick(&mut self) -> Result<bool, Backpressure> {
-        self.names.commit(self.journal.durable());
+        self.definitions_log.commit(self.journal.durable());
         self.note_running()?;
         let (now, end) = (self.clock.mono(), self.journal.end().get());
-        let late_before = self.gathered.before(now, end);
-        let opened_before = self.stale.before(now, end);
+        let late_before = self.gathered.position_at_age(now, end);
+        let opened_before = self.stale.position_at_age(now, end);
         let target = self.target();
         for _ in 0..BATCHES_AT_ONCE {
             // No close while a batch cannot be put away: that would gather them in memory.
-            self.move_durable();
+            self.append_durable_batches();
             self.room()?;
             let Some(mut entry) = self.due(target, late_before, opened_before) else {
-                self.take_census()?;
+                self.write_progress_snapshot()?;
                 self.expire()?;
                 return Ok(false);
             };
@@ -106,17 +106,17 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Writes down how far devices have got, when much was written or much time has passed since the last time.
-    fn take_census(&mut self) -> Result<(), Backpressure> {
+    fn write_progress_snapshot(&mut self) -> Result<(), Backpressure> {
         let (now, end) = (self.clock.mono(), self.journal.end());
-        let grown = end.since(self.census.at) >= CENSUS_BYTES;
-        if self.census.changed.is_empty() || !(grown || now.saturating_sub(self.census.since) >= CENSUS_EVERY)
+        let grown = end.since(self.progress_tracker.at) >= PROGRESS_SNAPSHOT_BYTES;
+        if self.progress_tracker.changed.is_empty() || !(grown || now.saturating_sub(self.progress_tracker.since) >= PROGRESS_SNAPSHOT_EVERY)
         {
             return Ok(());
         }
-        let mut entry = CensusEntry::default();
+        let mut entry = ProgressSnapshotEntry::default();
         let mut devices = Vec::new();
-        for (device, epochs) in self.census.changed.iter() {
-            if entry.device.len() >= CENSUS_EPOCHS {
+        for (device, epochs) in self.progress_tracker.changed.iter() {
+            if entry.device.len() >= PROGRESS_SNAPSHOT_EPOCHS_MAX {
                 break;
             }
             devices.push(device);
@@ -127,37 +127,37 @@ impl<D: Disk> Shard<D> {
                 entry.highest.push(highest);
             }
         }
-        self.record(Entry::Census(entry))?;
+        self.record(Entry::ProgressSnapshot(entry))?;
         for device in devices {
-            self.census.changed.forget(device);
+            self.progress_tracker.changed.forget(device);
         }
-        if self.census.changed.is_empty() {
-            (self.census.at, self.census.since) = (self.journal.end(), now);
+        if self.progress_tracker.changed.is_empty() {
+            (self.progress_tracker.at, self.progress_tracker.since) = (self.journal.end(), now);
         }
         Ok(())
     }
 }
 
-/// Journal bytes and time between two censuses: what damage can leave unknown.
-const CENSUS_BYTES: u64 = 1 << 20;
-const CENSUS_EVERY: Duration = Duration::from_secs(60);
+/// Journal bytes and time between two progress snapshots: what damage can leave unknown.
+const PROGRESS_SNAPSHOT_BYTES: u64 = 1 << 20;
+const PROGRESS_SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
 /// Epochs in one entry, beyond which no device is added; they are at most 64 bytes each, and a device has at most
 /// [`EPOCHS_MAX`] and the one without text.
-const CENSUS_EPOCHS: usize = 4_096;
+const PROGRESS_SNAPSHOT_EPOCHS_MAX: usize = 4_096;
 
-/// Devices whose numbers moved since the last census.
+/// Devices whose numbers moved since the last progress snapshot.
 #[derive(Debug, Default)]
-pub(super) struct Census {
-    pub(super) changed: Moved,
+pub(super) struct ProgressTracker {
+    pub(super) changed: AdvancedEpochs,
     pub(super) at: Position,
     pub(super) since: Duration,
 }
 
 /// Epochs of devices in which numbers moved; the empty one stands for readings without number.
 #[derive(Debug, Default)]
-pub(super) struct Moved(BTreeMap<u32, Vec<Box<str>>>);
+pub(super) struct AdvancedEpochs(BTreeMap<u32, Vec<Box<str>>>);
 
-impl Moved {
+impl AdvancedEpochs {
     pub(super) fn note(&mut self, device: u32, epoch: &str) {
         let epochs = self.0.entry(device).or_default();
         if epochs.iter().any(|known| **known == *epoch) {
@@ -170,7 +170,7 @@ impl Moved {
         epochs.push(epoch.into());
     }
 
-    /// A census holds what moved.
+    /// A progress snapshot holds what moved.
     pub(super) fn forget(&mut self, device: u32) {
         self.0.remove(&device);
     }

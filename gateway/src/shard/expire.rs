@@ -107,9 +107,9 @@ impl<D: Disk> Shard<D> {
         if index == u32::MAX {
             return Err(Backpressure::Room("this shard has no index left for a new device".into()));
         }
-        self.budget.take_device().map_err(Backpressure::Devices)?;
+        self.budget.reserve_device().map_err(Backpressure::Devices)?;
         let recorded = self.record(Entry::Device(DeviceEntry { index, name: name.as_str().to_owned() }));
-        recorded.inspect_err(|_| self.budget.give_device_back())?;
+        recorded.inspect_err(|_| self.budget.release_device())?;
         self.metrics.devices.inc();
         Ok(index)
     }
@@ -168,11 +168,11 @@ impl<D: Disk> Shard<D> {
         let clients = entry.client.len() as u64;
         let (_, _, entry) = self.record_kept(Entry::Forget(entry))?;
         if let Entry::Forget(entry) = entry {
-            entry.devices.iter().for_each(|device| self.census.changed.forget(*device));
+            entry.devices.iter().for_each(|device| self.progress_tracker.changed.forget(*device));
         }
         let devices = devices.saturating_sub(self.state.device_count()) as u64;
         let series = series.saturating_sub(self.state.series_count()) as u64;
-        self.budget.give_devices_back(devices);
+        self.budget.release_devices(devices);
         self.metrics.forget(devices, series, clients);
         Ok(())
     }

@@ -5,25 +5,25 @@
 //! for the length of a synchronous call only.
 //!
 //! - `recover`: from the data folder to a shard whose state is the fold of its journal;
-//! - `cell`, `armed`: what a panic while the shard is changed does: the journal is poisoned;
+//! - `cell`, `poison_guard`: what a panic while the shard is changed does: the journal is poisoned;
 //! - `close`: the clock's decisions: which windows are due, when the watermark moves;
 //! - `expire`: devices come, and what was not used for long is forgotten;
 //! - `seal`: at a start, windows of before are closed;
 //! - `live`: the state of open windows, for those who watch;
 //! - `checkpoint`: the state on disk, so that the journal's beginning can go;
-//! - `replay`, `names`, `recovered`: what is kept and what is told when the journal is damaged.
+//! - `replay`, `definitions`, `recovery_report`: what is kept and what is reported when the journal is damaged.
 
-mod ages;
-mod armed;
+mod position_history;
+mod poison_guard;
 mod cell;
 mod checkpoint;
 mod close;
 mod expire;
-mod home;
+mod shard_facts;
 mod live;
-mod names;
+mod definitions;
 mod recover;
-mod recovered;
+mod recovery_report;
 mod replay;
 mod seal;
 mod series;
@@ -36,7 +36,7 @@ use std::{cell::Cell, collections::VecDeque, sync::Arc, time::Duration};
 use catchment_journal::{AppendError, Checkpoints, Disk, GroupLog, Position, RealDisk};
 use tokio::sync::Notify;
 
-use self::{ages::Ages, armed::Armed, close::Census, expire::Expiry, live::Live, names::Names};
+use self::{position_history::PositionHistory, poison_guard::PoisonGuard, close::ProgressTracker, expire::Expiry, live::Live, definitions::DefinitionsLog};
 use crate::{
     budget::Budget,
     clock::Clock,
@@ -51,11 +51,11 @@ use crate::{
 pub use cell::ShardCell;
 pub use checkpoint::Capture;
 pub use expire::Hold;
-pub use home::Home;
-pub(crate) use names::FOLDER as NAMES;
+pub use shard_facts::ShardFacts;
+pub(crate) use definitions::FOLDER as DEFINITIONS;
 pub(crate) use recover::{CHECKPOINTS, check_checkpoints};
-pub use recover::{RecoverError, Setup, examine};
-pub use recovered::{LostBatches, Recovered};
+pub use recover::{RecoveryError, Setup, examine};
+pub use recovery_report::{LostBatches, RecoveryReport};
 pub use series::SeriesFull;
 pub use backpressure::Backpressure;
 
@@ -142,7 +142,7 @@ struct Pending {
 pub struct Shard<D: Disk = RealDisk> {
     index: u32,
     /// Epoch of the data folder's identity.
-    home: u64,
+    folder_epoch: u64,
     /// See [`Shard::base`].
     base: u64,
     journal: ShardLog<D>,
@@ -157,13 +157,13 @@ pub struct Shard<D: Disk = RealDisk> {
     /// Who commits messages that were taken; without it each begins a commit by itself.
     commit_requests: Option<Arc<Notify>>,
     pending: VecDeque<Pending>,
-    names: Names<D>,
+    definitions_log: DefinitionsLog<D>,
     clock_guard: ClockGuard,
     /// Which late windows have waited long enough.
-    gathered: Ages,
+    gathered: PositionHistory,
     /// Which on-time windows have been open for too long.
-    stale: Ages,
-    census: Census,
+    stale: PositionHistory,
+    progress_tracker: ProgressTracker,
     expiry: Expiry,
     /// A checkpoint is due although the journal has hardly grown: the next start shall not meet the same damage.
     checkpoint_soon: bool,
@@ -198,8 +198,8 @@ impl<D: Disk> Shard<D> {
             }
             _ => self.journal.append(&self.buffer)?,
         };
-        let _armed = Armed::over(&self.journal);
-        self.names.copy(position, &entry, &self.buffer);
+        let _poison_guard = PoisonGuard::over(&self.journal);
+        self.definitions_log.record(position, &entry, &self.buffer);
         #[cfg(test)]
         tests::panics::on_demand();
         match self.state.apply(position.get(), &entry) {
@@ -242,7 +242,7 @@ impl<D: Disk> Shard<D> {
             self.metrics.late.inc_by(late as u64);
         }
         if let Entry::Intake(intake) = entry {
-            self.census.changed.note(intake.device, &intake.epoch);
+            self.progress_tracker.changed.note(intake.device, &intake.epoch);
             self.reuse(intake);
         }
         Ok(())
@@ -266,7 +266,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Whether journal or outbox come near their bound: devices are to be slowed before they have to wait.
-    pub fn is_pressed(&self) -> bool {
+    pub fn is_near_full(&self) -> bool {
         let near = |log: &ShardLog<D>, bound: u64| log.bytes() > bound / 10 * 9;
         near(&self.journal, self.limits.journal_bytes_max) || near(&self.outbox, self.limits.outbox_bytes_max)
     }
@@ -276,7 +276,7 @@ impl<D: Disk> Shard<D> {
     ///
     /// # Errors
     /// [`Backpressure::Room`] for a device with as many as it may have.
-    pub fn device_room(&self, device: u32) -> Result<(), Backpressure> {
+    pub fn check_device_windows(&self, device: u32) -> Result<(), Backpressure> {
         let max = self.limits.device_open_windows_max;
         if self.state.open_of(device) < max {
             return Ok(());
@@ -321,7 +321,7 @@ impl<D: Disk> Shard<D> {
 
     /// Moves batches to the outbox whose closing is durable. Stops at the first for which there is no room;
     /// then no more messages are taken until there is.
-    pub fn move_durable(&mut self) {
+    pub fn append_durable_batches(&mut self) {
         let durable = self.journal.durable();
         while let Some(pending) = self.pending.front() {
             if pending.closed_at >= durable {

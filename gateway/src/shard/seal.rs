@@ -24,7 +24,7 @@ impl<D: Disk> Shard<D> {
     /// See [`Backpressure`]; what was closed until then stays closed, and another call goes on.
     pub fn seal(&mut self) -> Result<u64, Backpressure> {
         while self.state.open_count().0 > 0 {
-            self.move_durable();
+            self.append_durable_batches();
             let watermark = self.state.watermark().unwrap_or(Timestamp::from_nanos(i64::MIN));
             let mut entry = CloseEntry { all: true, ..self.entry(watermark, self.end().get()) };
             self.state.limit(&mut entry, self.limits.batch_memory, batch_encoder::BATCH_PARTIALS);

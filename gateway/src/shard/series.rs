@@ -36,20 +36,20 @@ impl<D: Disk> Shard<D> {
             return Ok(Err(SeriesFull::Device));
         }
         // One that was forgotten has its place still.
-        let is_new = !self.state.has_place(device, metric, labels);
-        if is_new && let Err(max) = self.budget.take_place() {
+        let is_new = !self.state.keeps_series_slot(device, metric, labels);
+        if is_new && let Err(max) = self.budget.reserve_series() {
             return Ok(Err(SeriesFull::Gateway(max)));
         }
-        self.introduce(device, index, metric, labels).inspect_err(|_| {
+        self.define(device, index, metric, labels).inspect_err(|_| {
             if is_new {
-                self.budget.give_back();
+                self.budget.release_series();
             }
         })?;
         self.metrics.series.inc();
         Ok(Ok(index))
     }
 
-    fn introduce(
+    fn define(
         &mut self,
         device: u32,
         index: u32,

@@ -36,7 +36,7 @@ impl World {
         Self { clock: Arc::new(ManualClock::at(Timestamp::from_millis(START_MS).unwrap())), config: config() }
     }
 
-    fn open(&self, folder: &Path) -> (Shard, Recovered) {
+    fn open(&self, folder: &Path) -> (Shard, RecoveryReport) {
         Shard::open(&self.setup(folder)).unwrap()
     }
 
@@ -44,7 +44,7 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let limits = Limits::of(&self.config, 1);
         let (window, metrics, budget) = (self.config.window, Metrics::new(), Arc::default());
-        Setup { folder, index: 0, home: Home::default(), window, limits, clock, metrics, budget }
+        Setup { folder, index: 0, facts: ShardFacts::default(), window, limits, clock, metrics, budget }
     }
 
     fn take(&self, shard: &mut Shard, device: &str, seq: u64, after_ms: i64, value: f64) {
@@ -87,7 +87,7 @@ fn settle(shard: &mut Shard) {
         }
     }
     sync(shard);
-    shard.move_durable();
+    shard.append_durable_batches();
     while shard.outbox().durable() < shard.outbox().end() {
         std::thread::yield_now();
     }

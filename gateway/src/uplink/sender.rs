@@ -136,7 +136,7 @@ impl OutboxSender {
         let mut reader = self.link.outbox.read(self.link.outbox.start_position());
         let mut commits = self.link.outbox.subscribe();
         let (mut progress, live) = (self.link.progress.clone(), Arc::clone(&self.link.live));
-        live.ask_anew();
+        live.request_full();
         let mut naming = Naming::default();
         let mut in_flight = InFlight::new(numbering, delivered);
         let (mut reported, mut released) = (None, None);

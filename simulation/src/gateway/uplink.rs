@@ -59,7 +59,7 @@ impl Gateway {
             }
             return Ok(false);
         }
-        self.shard.live_anew();
+        self.shard.restart_live();
         let delivered = resume.delivered.first().copied().unwrap_or(0);
         let in_flight = InFlight::new(self.lineage.numbering(0), delivered);
         let unreported = in_flight.unreported(0);

@@ -106,7 +106,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "entry without fold",
         without: "a panic between an entry's append and its fold leaves the gateway at work",
-        file: "gateway/src/shard/armed.rs",
+        file: "gateway/src/shard/poison_guard.rs",
         find: "if thread::panicking() {",
         replace: "if thread::panicking() && self.0.poisoned().is_some() {",
         check: unit("catchment-gateway", "shard::tests::panics"),

@@ -21,7 +21,7 @@ use crate::{
         tests::bytes::{connect, publish, release},
     },
     session::protocol::{Decoder, Protocol, ProtocolOptions, DecodeStop},
-    shard::{Home, Limits, Setup},
+    shard::{ShardFacts, Limits, Setup},
 };
 
 const SERIES_MAX: usize = 3;
@@ -47,7 +47,7 @@ impl Device {
         let setup = Setup {
             folder: folder.path(),
             index: 0,
-            home: Home::default(),
+            facts: ShardFacts::default(),
             window: config.window,
             limits: Limits::of(&config, 1),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,

@@ -21,7 +21,7 @@ pub(super) const DEVICES: usize = 4;
 const BEFORE: u64 = 44;
 
 type PartialName = (String, String, i64, u64);
-pub(super) type Opened = (Shard<SimDisk>, [Committer<SimDisk>; 2], Recovered);
+pub(super) type Opened = (Shard<SimDisk>, [Committer<SimDisk>; 2], RecoveryReport);
 
 /// What an aggregator knows: partials by name with the highest revision, and the highest batch number.
 #[derive(Default)]
@@ -112,7 +112,7 @@ impl Site {
         }
     }
 
-    pub(super) fn open(world: &World, disk: &SimDisk) -> Result<Opened, RecoverError> {
+    pub(super) fn open(world: &World, disk: &SimDisk) -> Result<Opened, RecoveryError> {
         let mut setup = world.setup(folder());
         // Small, so that there are several segments.
         setup.limits = Limits {
@@ -151,7 +151,7 @@ impl Site {
     pub(super) fn commit(&mut self) {
         for _ in 0..2 {
             self.committers.iter_mut().for_each(|committer| committer.step().unwrap());
-            self.shard.move_durable();
+            self.shard.append_durable_batches();
         }
         self.committers.iter_mut().for_each(|committer| committer.step().unwrap());
     }
@@ -310,7 +310,7 @@ fn case(seed: u64, files: usize, tally: &mut Tally) {
     let (shard, committers, recovered) = match opened {
         Ok(opened) => opened,
         // No checkpoint is whole: that is said, and left to a person.
-        Err(RecoverError::Checkpoint { .. }) => {
+        Err(RecoveryError::Checkpoint { .. }) => {
             tally.refused += 1;
             let disk = Arc::new(site.disk.clone());
             let checkpoints = Checkpoints::open(disk, &folder().join("checkpoint"), "state").unwrap();
@@ -343,7 +343,7 @@ fn case(seed: u64, files: usize, tally: &mut Tally) {
     judge(&site, &before, &recovered, &context, tally);
 }
 
-fn judge(site: &Site, before: &[u64], recovered: &Recovered, context: &str, tally: &mut Tally) {
+fn judge(site: &Site, before: &[u64], recovered: &RecoveryReport, context: &str, tally: &mut Tally) {
     for (device, before) in before.iter().enumerate() {
         let name = device_name(device);
         let kept = site.centre.messages(&name, context);

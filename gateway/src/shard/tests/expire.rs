@@ -224,11 +224,11 @@ fn harm(site: &Site, position: Position) {
     assert!(site.disk.flip(&file, HEADERS + position.get() - start(&file)));
 }
 
-/// The entries that forget, those with which devices come back, and the second copies are lost: each alone, and together.
+/// The entries that forget, those with which devices come back, and the definitions log are lost: each alone, and together.
 #[test]
 fn what_damage_takes_of_a_return_gives_readings_to_nobody_else() {
     for lost in 0..8 {
-        let [forgets, returns, copies] = [1, 2, 4].map(|bit| lost & bit != 0);
+        let [forgets, returns, definitions] = [1, 2, 4].map(|bit| lost & bit != 0);
         let mut site = Site::new(6);
         let mut random = Random(6);
         (0..DEVICES).for_each(|device| site.send(device, &mut random));
@@ -255,7 +255,7 @@ fn what_damage_takes_of_a_return_gives_readings_to_nobody_else() {
         site.commit();
         site.settle();
         victims.into_iter().for_each(|position| harm(&site, position));
-        if copies {
+        if definitions {
             let names = data_files(&site.disk).into_iter().map(|(path, _)| path);
             names
                 .filter(|path| path.starts_with(folder().join("names")))
@@ -268,7 +268,7 @@ fn what_damage_takes_of_a_return_gives_readings_to_nobody_else() {
         site.finish();
         for device in 0..DEVICES {
             let kept = site.centre.messages(&device_name(device), "a return");
-            let gone = returns && copies;
+            let gone = returns && definitions;
             let expected: &[u64] = if gone { &[1, 3] } else { &[1, 2, 3] };
             assert_eq!(kept, BTreeSet::from_iter(expected.iter().copied()), "{lost}: device {device}");
             assert!(!gone || recovered.unfit == DEVICES as u64, "{:?}", recovered.lines());
@@ -276,7 +276,7 @@ fn what_damage_takes_of_a_return_gives_readings_to_nobody_else() {
     }
 }
 
-/// Devices that come and go leave nothing behind in the second copies, and these help as before.
+/// Devices that come and go leave nothing behind in the definitions log, and it helps as before.
 #[test]
 fn second_copies_are_written_anew_when_most_are_of_what_is_forgotten() {
     let mut site = Site::new(8);

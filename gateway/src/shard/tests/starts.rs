@@ -10,7 +10,7 @@ use super::{
 };
 
 impl Site {
-    fn restart_after_damage(&mut self) -> Recovered {
+    fn restart_after_damage(&mut self) -> RecoveryReport {
         let (shard, committers, recovered) = Self::open(&self.world, &self.disk).unwrap();
         (self.shard, self.committers) = (shard, committers);
         recovered
@@ -33,7 +33,7 @@ impl Site {
     }
 }
 
-/// What the journal lost at its end without a trace in it, the outbox or the second copies tell of.
+/// What the journal lost at its end without a trace in it, the outbox or the definitions log tell of.
 #[test]
 fn a_journal_that_lost_its_end_goes_on_behind_it() {
     for (seed, all) in (0..40).zip([true, false].into_iter().cycle()) {
@@ -220,7 +220,7 @@ fn a_shard_that_was_given_up_begins_beyond_all_that_it_can_have_used() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::new();
     let given_up =
-        Setup { home: Home { epoch: 7, given_up: 2, ..Home::default() }, ..world.setup(folder.path()) };
+        Setup { facts: ShardFacts { epoch: 7, given_up: 2, ..ShardFacts::default() }, ..world.setup(folder.path()) };
     let (mut shard, recovered) = Shard::open(&given_up).unwrap();
     assert!(recovered.without_checkpoint && recovered.damage.len() == 1, "{:?}", recovered.lines());
     assert!(shard.end().get() > 1 << 56 && shard.base() >= 2 << 40);
@@ -248,9 +248,9 @@ fn a_shard_that_was_given_up_begins_beyond_all_that_it_can_have_used() {
 fn checkpoints_of_another_shard_are_refused() {
     let world = World::new();
     let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let home = |epoch| Home { epoch, ..Home::default() };
+    let facts = |epoch| ShardFacts { epoch, ..ShardFacts::default() };
     let write = |folder: &Path, epoch, index| {
-        let (mut shard, _) = Shard::open(&Setup { home: home(epoch), index, ..world.setup(folder) }).unwrap();
+        let (mut shard, _) = Shard::open(&Setup { facts: facts(epoch), index, ..world.setup(folder) }).unwrap();
         world.take(&mut shard, "a", 1, 100, 1.0);
         sync(&shard);
         let capture = shard.capture().unwrap();
@@ -260,13 +260,13 @@ fn checkpoints_of_another_shard_are_refused() {
         shard.outbox().close().unwrap();
     };
     let reopen = |epoch, index| {
-        Shard::open(&Setup { home: home(epoch), index, ..world.setup(own.path()) })
+        Shard::open(&Setup { facts: facts(epoch), index, ..world.setup(own.path()) })
             .map(|(_, found)| found.is_clean())
     };
     write(own.path(), 7, 0);
     assert!(reopen(7, 0).unwrap());
     for (epoch, index) in [(8, 0), (7, 1)] {
-        assert!(matches!(reopen(epoch, index), Err(RecoverError::Foreign { .. })));
+        assert!(matches!(reopen(epoch, index), Err(RecoveryError::Foreign { .. })));
     }
     write(other.path(), 8, 0);
     std::fs::remove_dir_all(own.path().join("checkpoint")).unwrap();

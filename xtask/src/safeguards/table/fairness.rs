@@ -250,7 +250,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
         name: "places of forgotten series",
         without: "a new series is acknowledged in place of one that the aggregator still has",
         file: "gateway/src/fold/forget.rs",
-        find: "self.places.count().saturating_add(self.series_count as u64)",
+        find: "self.forgotten_series.count().saturating_add(self.series_count as u64)",
         replace: "self.series_count as u64",
         check: unit("catchment-gateway", "shard::tests::expire::a_forgotten_series"),
         quick: false,

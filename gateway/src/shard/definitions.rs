@@ -1,17 +1,17 @@
-//! Second copies of what entries build on: devices, series, the window width.
+//! The definitions log: a second record of what entries refer to by index (devices, series, the window width).
 //!
 //! An entry names its device and series by index. If damage took the entry that introduced them, everything after it
-//! would be lost with it, so each introduction is also written to a log of its own, with the position that it has in the
-//! journal. The copies only help: nothing waits for them once the shard serves, a thread of their own writes them, and a log
-//! that fails is given up with a warning.
+//! would be lost with it, so each definition is also written to this log, with the position that it has in the journal.
+//! The log is redundant: nothing waits for it once the shard serves, a thread of its own writes it, and a log that fails is
+//! given up with a warning.
 //!
 //! What is forgotten is noted too, and a start that finds the log much larger than what the state says writes it anew: what is
 //! in use is appended once more, and what stands before goes. A crash in between leaves both, which say the same.
 //!
-//! Invariants: a copy is written once what it copies is durable, so one beyond the journal's end says that the journal lost
-//! its end. Before the journal is appended to, no copy says that it stands at or behind the journal's end, and no new device
-//! or series gets an index of which a copy tells: otherwise a copy could give its index's later owner the wrong name. So a
-//! copy of what is forgotten is right as long as it is there.
+//! Invariants: a definition is written once its entry is durable, so one beyond the journal's end says that the journal lost
+//! its end. Before the journal is appended to, no definition has a position at or after the journal's end, and no new device
+//! or series gets an index that is defined here: otherwise a definition could give the wrong name to a later owner of its
+//! index. So the definition of something that is forgotten is right as long as it is there.
 
 use std::{collections::VecDeque, path::Path, sync::Arc};
 
@@ -19,13 +19,13 @@ use catchment_journal::{AppendError, Committer, Disk, GroupLog, Log, LogConfig, 
 use catchment_proto::wire;
 use prost::Message as _;
 
-pub(super) use self::copies::Copies;
+pub(super) use self::stored::StoredDefinitions;
 use super::Limits;
 use crate::fold::{ConfigureEntry, DeviceEntry, Entry, ForgetEntry, SeriesEntry, State};
 
-mod copies;
+mod stored;
 
-/// The folder of the copies in a shard's folder.
+/// The folder of the definitions log in a shard's folder. Part of the disk format, so it keeps its first name.
 pub(crate) const FOLDER: &str = "names";
 /// A device or series takes some 50 bytes, so this holds millions.
 const BYTES_MAX: u64 = 1 << 30;
@@ -45,7 +45,7 @@ fn config(limits: &Limits, salt: Option<u64>) -> LogConfig {
     }
 }
 
-/// Who writes the copies.
+/// Who writes the log.
 enum Writer<D: Disk> {
     /// The caller: a start, which waits for the disk.
     Caller(Log<D>),
@@ -74,8 +74,8 @@ impl<D: Disk> Writer<D> {
     }
 }
 
-/// The log of the copies.
-pub(super) struct Names<D: Disk> {
+/// The definitions log.
+pub(super) struct DefinitionsLog<D: Disk> {
     /// `None` once it has failed.
     log: Option<Writer<D>>,
     /// Size of its files.
@@ -84,24 +84,24 @@ pub(super) struct Names<D: Disk> {
     waiting: VecDeque<(Position, Vec<u8>)>,
 }
 
-impl<D: Disk> Names<D> {
+impl<D: Disk> DefinitionsLog<D> {
     /// Opens the log, or makes it; one that cannot be opened is gone without.
-    pub(super) fn open(disk: &Arc<D>, folder: &Path, limits: &Limits, salt: Option<u64>) -> (Self, Copies) {
+    pub(super) fn open(disk: &Arc<D>, folder: &Path, limits: &Limits, salt: Option<u64>) -> (Self, StoredDefinitions) {
         let segment_bytes = limits.segment_bytes;
         let new = |log| Self { log, segment_bytes, waiting: VecDeque::new() };
         match Self::try_open(disk, folder, &config(limits, salt)) {
-            Ok((log, copies)) => (new(Some(Writer::Caller(log))), copies),
+            Ok((log, definitions)) => (new(Some(Writer::Caller(log))), definitions),
             Err(error) => {
-                tracing::warn!(%error, "second copies of names cannot be kept");
-                (new(None), Copies::destroyed())
+                tracing::warn!(%error, "the definitions log (names/) cannot be kept");
+                (new(None), StoredDefinitions::destroyed())
             }
         }
     }
 
-    fn try_open(disk: &Arc<D>, folder: &Path, config: &LogConfig) -> Result<(Log<D>, Copies), OpenError> {
+    fn try_open(disk: &Arc<D>, folder: &Path, config: &LogConfig) -> Result<(Log<D>, StoredDefinitions), OpenError> {
         let mut destroyed = 0;
         let log = match Log::open(Arc::clone(disk), folder, config.clone()) {
-            // They are copies: those of a log that is destroyed are made again.
+            // The log is redundant: one that is destroyed is written again.
             Err(OpenError::Unreadable { .. }) => {
                 destroyed = 1;
                 catchment_journal::quarantine(&**disk, folder)?;
@@ -109,27 +109,27 @@ impl<D: Disk> Names<D> {
             }
             other => other?.0,
         };
-        let mut copies = Copies::read(log.read(log.start())).map_err(|error| OpenError::Io {
+        let mut definitions = StoredDefinitions::read(log.read(log.start())).map_err(|error| OpenError::Io {
             path: folder.to_owned(),
             source: std::io::Error::other(error.to_string()),
         })?;
-        copies.damaged += destroyed;
-        Ok((log, copies))
+        definitions.damaged += destroyed;
+        Ok((log, definitions))
     }
 
-    /// Keeps a copy of the entry at a position of the journal.
-    pub(super) fn copy(&mut self, position: Position, entry: &Entry, bytes: &[u8]) {
-        let is_copied = match entry {
+    /// Records the definition in the entry at a position of the journal, if it has one.
+    pub(super) fn record(&mut self, position: Position, entry: &Entry, bytes: &[u8]) {
+        let is_definition = match entry {
             Entry::Device(_) | Entry::Series(_) | Entry::Configure(_) => true,
             Entry::Forget(forget) => !(forget.devices.is_empty() && forget.series.is_empty()),
             _ => false,
         };
-        if self.log.is_some() && is_copied {
+        if self.log.is_some() && is_definition {
             self.waiting.push_back((position, bytes.to_vec()));
         }
     }
 
-    /// Hands the log on to whoever writes from here on.
+    /// Hands the log to its writer.
     pub(super) fn share(
         &mut self,
         share: impl FnOnce(Log<D>) -> std::io::Result<(GroupLog<D>, Option<Committer<D>>)>,
@@ -144,7 +144,7 @@ impl<D: Disk> Names<D> {
         Ok(())
     }
 
-    /// Has the copies written of what is durable in the journal. A start waits for the disk here, a worker does not: what
+    /// Has the definitions written that are durable in the journal. A start waits for the disk here, a worker does not: what
     /// its log has no room for now waits for the next call.
     pub(super) fn commit(&mut self, durable: Position) {
         if self.waiting.front().is_none_or(|(position, _)| *position >= durable) {
@@ -173,17 +173,17 @@ impl<D: Disk> Names<D> {
     }
 
     fn give_up(&mut self, error: &dyn std::error::Error) {
-        tracing::warn!(%error, "second copies of names are no longer kept; the next start tries again");
+        tracing::warn!(%error, "the definitions log (names/) is no longer kept; the next start tries again");
         self.log = None;
         self.waiting.clear();
     }
 
-    /// Brings the copies to what the state says, which is what stood in the journal, from `journal.0` on, before `journal.1`. What
-    /// a copy says of a position from there on is lost and no longer counts.
-    pub(super) fn agree(&mut self, copies: &Copies, state: &State, journal: (Position, Position)) {
+    /// Brings the log to what the state says, which is what stood in the journal, from `journal.0` on, before `journal.1`. A
+    /// definition with a position from there on is lost and no longer counts.
+    pub(super) fn reconcile(&mut self, definitions: &StoredDefinitions, state: &State, journal: (Position, Position)) {
         let (start, end) = journal;
         let Some(Writer::Caller(log)) = &mut self.log else { return };
-        let damaged = copies.damaged > 0 && log.end() > log.start();
+        let damaged = definitions.damaged > 0 && log.end() > log.start();
         // In a file of its own, so that the damage goes with the others and is told once.
         if damaged && let Err(error) = log.advance_to(Position::new(log.end().get() + 1)) {
             return self.give_up(&error);
@@ -192,35 +192,35 @@ impl<D: Disk> Names<D> {
         // A small log is not worth a walk over all names.
         let bloated = |limit: u64| log.bytes() > 2 * (limit + self.segment_bytes);
         let anew = damaged || (bloated(0) && bloated(needed(state)));
-        if !anew && copies.newest().is_some_and(|newest| newest >= end.get()) {
+        if !anew && definitions.newest().is_some_and(|newest| newest >= end.get()) {
             self.waiting.push_back((end, Vec::new()));
         }
         // All of it stands somewhere before the end.
         let before = end.get().saturating_sub(1);
-        if let Some(width) = state.width().filter(|width| anew || copies.width() != Some(*width)) {
+        if let Some(width) = state.width().filter(|width| anew || definitions.width() != Some(*width)) {
             self.add(before, Entry::Configure(ConfigureEntry { width_ms: width.as_millis() }));
         }
         for index in state.devices() {
             let Some(name) = state.device_name(index).map(|name| name.as_str().to_owned()) else { continue };
             let known =
-                copies.devices.get(&index).filter(|copy| copy.entry.name == name && copy.at < end.get());
+                definitions.devices.get(&index).filter(|stored| stored.entry.name == name && stored.at < end.get());
             if anew || known.is_none() {
-                let at = known.map_or(before, |copy| copy.at);
+                let at = known.map_or(before, |stored| stored.at);
                 self.add(at, Entry::Device(DeviceEntry { index, name }));
             }
             for number in state.series_numbers(index) {
                 let Some(series) = series_entry(state, index, number) else { continue };
-                let known = copies.series.get(&(index, number));
-                let known = known.filter(|copy| copy.entry == series && copy.at < end.get());
+                let known = definitions.series.get(&(index, number));
+                let known = known.filter(|stored| stored.entry == series && stored.at < end.get());
                 if anew || known.is_none() {
-                    self.add(known.map_or(before, |copy| copy.at), Entry::Series(series));
+                    self.add(known.map_or(before, |stored| stored.at), Entry::Series(series));
                 }
             }
         }
         if anew {
-            self.add_forgotten(copies, start);
+            self.add_forgotten(definitions, start);
         }
-        self.add_missed(copies, state, end);
+        self.add_missed(definitions, state, end);
         self.commit(end.next());
         if anew {
             self.release(begin);
@@ -230,38 +230,38 @@ impl<D: Disk> Names<D> {
     fn add(&mut self, at: u64, entry: Entry) {
         let mut buffer = Vec::new();
         let entry = entry.encode_into(&mut buffer);
-        self.copy(Position::new(at), &entry, &buffer);
+        self.record(Position::new(at), &entry, &buffer);
     }
 
-    /// Copies of what was forgotten in the journal that is still there: should that be damaged, its entries need them.
-    fn add_forgotten(&mut self, copies: &Copies, start: Position) {
+    /// Definitions of what was forgotten in the journal that is still there: should that be damaged, its entries need them.
+    fn add_forgotten(&mut self, definitions: &StoredDefinitions, start: Position) {
         let recent = |forgotten: Option<u64>| forgotten.filter(|at| *at >= start.get());
-        for (index, copy) in &copies.devices {
-            let Some(at) = recent(copy.forgotten) else { continue };
-            self.add(copy.at, Entry::Device(copy.entry.clone()));
-            for (_, series) in copies.series.range((*index, 0)..=(*index, u32::MAX)) {
+        for (index, stored) in &definitions.devices {
+            let Some(at) = recent(stored.forgotten) else { continue };
+            self.add(stored.at, Entry::Device(stored.entry.clone()));
+            for (_, series) in definitions.series.range((*index, 0)..=(*index, u32::MAX)) {
                 self.add(series.at, Entry::Series(series.entry.clone()));
             }
             self.add(at, Entry::Forget(ForgetEntry { devices: vec![*index], ..ForgetEntry::default() }));
         }
-        for ((device, index), copy) in &copies.series {
-            let Some(at) = recent(copy.forgotten) else { continue };
-            self.add(copy.at, Entry::Series(copy.entry.clone()));
+        for ((device, index), stored) in &definitions.series {
+            let Some(at) = recent(stored.forgotten) else { continue };
+            self.add(stored.at, Entry::Series(stored.entry.clone()));
             let (series_device, series) = (vec![*device], vec![*index]);
             self.add(at, Entry::Forget(ForgetEntry { series_device, series, ..ForgetEntry::default() }));
         }
     }
 
-    /// What is forgotten, where the note of that was not written: nobody knows at which position, and entries that need such a copy
-    /// find it.
-    fn add_missed(&mut self, copies: &Copies, state: &State, end: Position) {
+    /// What is forgotten, where the note of that was not written: nobody knows at which position, and entries that need such a
+    /// definition find it.
+    fn add_missed(&mut self, definitions: &StoredDefinitions, state: &State, end: Position) {
         let at = 0;
-        for (index, _) in copies.devices.iter().filter(|(_, copy)| copy.is_used(end)) {
+        for (index, _) in definitions.devices.iter().filter(|(_, stored)| stored.is_used(end)) {
             if state.device_name(*index).is_none() {
                 self.add(at, Entry::Forget(ForgetEntry { devices: vec![*index], ..ForgetEntry::default() }));
             }
         }
-        for ((device, index), _) in copies.series.iter().filter(|(_, copy)| copy.is_used(end)) {
+        for ((device, index), _) in definitions.series.iter().filter(|(_, stored)| stored.is_used(end)) {
             if state.device_name(*device).is_some() && state.key(*device, *index).is_none() {
                 let (series_device, series) = (vec![*device], vec![*index]);
                 self.add(at, Entry::Forget(ForgetEntry { series_device, series, ..ForgetEntry::default() }));
@@ -273,13 +273,13 @@ impl<D: Disk> Names<D> {
     fn release(&mut self, before: Position) {
         let Some(Writer::Caller(log)) = &mut self.log else { return };
         match log.release(before) {
-            Ok(()) => tracing::info!(bytes = log.bytes(), "second copies of names are written anew"),
-            Err(error) => tracing::warn!(%error, "second copies of names that are not needed stay"),
+            Ok(()) => tracing::info!(bytes = log.bytes(), "the definitions log (names/) is rewritten"),
+            Err(error) => tracing::warn!(%error, "definitions (names/) that are not needed stay"),
         }
     }
 }
 
-/// Bytes that the copies of a state take, roughly.
+/// Bytes that the definitions of a state take, roughly.
 fn needed(state: &State) -> u64 {
     let of_device = |index: u32| {
         let series = state.series_numbers(index).filter_map(|number| series_entry(state, index, number));

@@ -15,7 +15,7 @@ const HASHES_MAX: usize = 1 << 16;
 
 /// Places of series that were forgotten.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Places {
+pub(super) struct ForgottenSeries {
     count: u64,
     next: u64,
     /// In the order in which they were forgotten.
@@ -33,13 +33,13 @@ fn hash(device: &Name, metric: &MetricName, labels: &Labels) -> u64 {
     })
 }
 
-impl Places {
+impl ForgottenSeries {
     /// So many places, and the hashes of some of them, the oldest first.
     pub(super) fn new(count: u64, hashes: impl IntoIterator<Item = u64>) -> Self {
-        let mut places = Self::default();
-        hashes.into_iter().for_each(|hash| places.note(hash));
-        places.count = count;
-        places
+        let mut forgotten = Self::default();
+        hashes.into_iter().for_each(|hash| forgotten.note(hash));
+        forgotten.count = count;
+        forgotten
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -51,12 +51,12 @@ impl Places {
         self.hashes.values().copied()
     }
 
-    pub(super) fn has(&self, device: &Name, metric: &MetricName, labels: &Labels) -> bool {
+    pub(super) fn contains(&self, device: &Name, metric: &MetricName, labels: &Labels) -> bool {
         !self.order.is_empty() && self.order.contains_key(&hash(device, metric, labels))
     }
 
     /// A series is forgotten.
-    pub(super) fn keep(&mut self, device: &Name, metric: &MetricName, labels: &Labels) {
+    pub(super) fn insert(&mut self, device: &Name, metric: &MetricName, labels: &Labels) {
         self.count = self.count.saturating_add(1);
         self.note(hash(device, metric, labels));
     }
@@ -75,7 +75,7 @@ impl Places {
     }
 
     /// A series comes: if it was forgotten before, it has its place again.
-    pub(super) fn take(&mut self, device: &Name, metric: &MetricName, labels: &Labels) {
+    pub(super) fn remove(&mut self, device: &Name, metric: &MetricName, labels: &Labels) {
         if self.order.is_empty() {
             return;
         }
@@ -95,19 +95,19 @@ mod tests {
         let device = Name::new("d").unwrap();
         let metric = |n: usize| MetricName::new(&format!("m{n}")).unwrap();
         let labels = Labels::none();
-        let mut places = Places::default();
+        let mut forgotten = ForgottenSeries::default();
         for n in 0..=HASHES_MAX {
-            places.keep(&device, &metric(n), &labels);
+            forgotten.insert(&device, &metric(n), &labels);
         }
-        assert_eq!((places.count(), places.hashes().count()), (HASHES_MAX as u64 + 1, HASHES_MAX));
-        assert!(!places.has(&device, &metric(0), &labels) && places.has(&device, &metric(1), &labels));
-        places.take(&device, &metric(0), &labels);
-        assert_eq!(places.count(), HASHES_MAX as u64 + 1, "it takes another one");
-        places.take(&device, &metric(1), &labels);
-        assert_eq!((places.count(), places.hashes().count()), (HASHES_MAX as u64, HASHES_MAX - 1));
-        let again = Places::new(places.count(), places.hashes());
-        assert!(again.hashes().eq(places.hashes()) && again.count() == places.count());
+        assert_eq!((forgotten.count(), forgotten.hashes().count()), (HASHES_MAX as u64 + 1, HASHES_MAX));
+        assert!(!forgotten.contains(&device, &metric(0), &labels) && forgotten.contains(&device, &metric(1), &labels));
+        forgotten.remove(&device, &metric(0), &labels);
+        assert_eq!(forgotten.count(), HASHES_MAX as u64 + 1, "it takes another one");
+        forgotten.remove(&device, &metric(1), &labels);
+        assert_eq!((forgotten.count(), forgotten.hashes().count()), (HASHES_MAX as u64, HASHES_MAX - 1));
+        let again = ForgottenSeries::new(forgotten.count(), forgotten.hashes());
+        assert!(again.hashes().eq(forgotten.hashes()) && again.count() == forgotten.count());
         let other = Name::new("e").unwrap();
-        assert!(places.has(&device, &metric(2), &labels) && !places.has(&other, &metric(2), &labels));
+        assert!(forgotten.contains(&device, &metric(2), &labels) && !forgotten.contains(&other, &metric(2), &labels));
     }
 }

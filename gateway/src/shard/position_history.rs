@@ -7,19 +7,19 @@ const STEPS: u32 = 64;
 
 /// Where the journal ended at moments past, newest last.
 #[derive(Debug)]
-pub(super) struct Ages {
+pub(super) struct PositionHistory {
     age: Duration,
     seen: VecDeque<(Duration, u64)>,
 }
 
-impl Ages {
+impl PositionHistory {
     /// Remembers so long. What was there before counts from the first look.
     pub(super) fn new(age: Duration) -> Self {
         Self { age, seen: VecDeque::new() }
     }
 
     /// Takes note of the journal's end, and tells the position before which everything is of that age.
-    pub(super) fn before(&mut self, now: Duration, end: u64) -> u64 {
+    pub(super) fn position_at_age(&mut self, now: Duration, end: u64) -> u64 {
         let step = self.age / STEPS;
         let new = |(at, last): &(Duration, u64)| *last != end && now.saturating_sub(*at) >= step;
         if self.seen.back().is_none_or(new) {

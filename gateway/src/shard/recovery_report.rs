@@ -1,4 +1,4 @@
-//! What a recovery found: what is damaged, what that cost, and how it is told to people.
+//! What a recovery found: what is damaged, what that cost, and how it is reported to people.
 
 use std::path::PathBuf;
 
@@ -25,7 +25,7 @@ pub struct LostBatches {
 
 /// What a recovery found.
 #[derive(Debug, Default)]
-pub struct Recovered {
+pub struct RecoveryReport {
     /// Entries replayed.
     pub entries: u64,
     /// Batches put into the outbox again.
@@ -44,8 +44,8 @@ pub struct Recovered {
     pub unfit: u64,
     /// Checkpoints that are damaged; the one before was taken.
     pub checkpoints_damaged: Vec<PathBuf>,
-    /// Second copies of names are damaged: that alone loses nothing.
-    pub copies_damaged: bool,
+    /// The definitions log is damaged: that alone loses nothing.
+    pub definitions_damaged: bool,
     /// What is lost of devices whose names are lost too.
     pub unnamed: Vec<String>,
     /// There is no checkpoint, and the journal does not reach back to its beginning.
@@ -63,7 +63,7 @@ pub(super) fn list<T>(list: &mut Vec<T>, unlisted: &mut u64, item: T) {
     }
 }
 
-impl Recovered {
+impl RecoveryReport {
     /// Whether nothing is damaged and nothing is lost.
     pub fn is_clean(&self) -> bool {
         self.damage.is_empty()
@@ -74,7 +74,7 @@ impl Recovered {
             && self.checkpoints_damaged.is_empty()
             && self.unfit == 0
             && !self.without_checkpoint
-            && !self.copies_damaged
+            && !self.definitions_damaged
     }
 
     /// How many messages with sequence number are known to be lost, at most: devices may leave numbers out.
@@ -114,8 +114,8 @@ impl Recovered {
         for path in &self.checkpoints_damaged {
             lines.push(format!("damaged: checkpoint {}: the one before it is taken", path.display()));
         }
-        if self.copies_damaged {
-            lines.push("damaged: second copies of names; nothing is lost by that alone".into());
+        if self.definitions_damaged {
+            lines.push("damaged: definitions log (names/); nothing is lost by that alone".into());
         }
         if self.without_checkpoint {
             lines.push(

@@ -89,12 +89,12 @@ impl Inner {
         loop {
             ticks.tick().await;
             // What the uplink has not taken yet is as new as it needs; the next round holds all since.
-            let anew = slot.was_asked_anew();
-            if !slot.is_empty() && !anew {
+            let full = slot.take_full_request();
+            if !slot.is_empty() && !full {
                 continue;
             }
-            if anew {
-                self.context.shard.borrow_mut().live_anew();
+            if full {
+                self.context.shard.borrow_mut().restart_live();
             }
             let (mut end, mut batches) = (Position::ZERO, Vec::new());
             loop {
