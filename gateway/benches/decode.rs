@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use catchment_gateway::{
     decode::{
-        Decoded, Limits,
+        Decoded, DecodeLimits,
         frames::{FrameNames, decode_frame},
         json,
         line_protocol::{self, Precision},
@@ -54,7 +54,7 @@ struct Session {
     names: Names,
     frames: FrameNames,
     rules: TimeRules,
-    limits: Limits,
+    limits: DecodeLimits,
     intake: Intake,
     ordinal: u64,
 }
@@ -70,7 +70,7 @@ impl Session {
                 oldest: at(NOW_MS - 86_400_000),
                 newest: at(NOW_MS + 60_000),
             },
-            limits: Limits::default(),
+            limits: DecodeLimits::default(),
             intake: Intake::default(),
             ordinal: 0,
         }

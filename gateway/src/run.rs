@@ -32,7 +32,7 @@ use crate::{
     listener,
     metrics::Metrics,
     session::protocol::{ALPN_FRAMES, ALPN_MQTT},
-    shard::{ShardFacts, Limits, RecoveryReport, Setup, Shard, ShardLog},
+    shard::{ShardFacts, ShardLimits, RecoveryReport, Setup, Shard, ShardLog},
     uplink::{self, UplinkConfig},
     worker::{ShardLink, Worker},
 };
@@ -149,7 +149,7 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
         .set(budget.budget().series_max().map_or(0, |max| i64::try_from(max).unwrap_or(i64::MAX)));
     let mut opened = open_shards(&config, &shard_facts, &clock, &metrics, budget.budget())?;
     shards::opened(&mut data)?;
-    begin_run(&mut lineage, &mut opened, clock.wall().as_millis(), Limits::of(&config, 1).open_max)?;
+    begin_run(&mut lineage, &mut opened, clock.wall().as_millis(), ShardLimits::of(&config, 1).open_max)?;
     let bind_error = |addr| move |error| StartError::Bind { addr, error };
     let listener = TcpListener::bind(config.listen).await.map_err(bind_error(config.listen))?;
     let http = match config.http {
@@ -193,7 +193,7 @@ fn open_shards(
         let open = |(index, facts): (u32, ShardFacts)| {
             let folder = shards::shard_folder(&config.data, index);
             let (clock, metrics, budget) = (Arc::clone(clock), Arc::clone(metrics), Arc::clone(budget));
-            let limits = Limits::of(config, shards);
+            let limits = ShardLimits::of(config, shards);
             let window = config.window;
             scope.spawn(move || {
                 let setup = Setup { folder: &folder, index, facts, window, limits, clock, metrics, budget };

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    decode::Limits,
+    decode::DecodeLimits,
     device::{Actors, Connect, Counted, SessionId},
     metrics::Metrics,
     mqtt::connection::Rules,
@@ -174,11 +174,11 @@ impl Worker {
 }
 
 /// What the configuration says of messages, and of the sessions of one of so many workers.
-fn of_sessions(config: &Config, shards: u32) -> (Limits, ProtocolOptions, SessionBounds) {
-    let limits = Limits {
+fn of_sessions(config: &Config, shards: u32) -> (DecodeLimits, ProtocolOptions, SessionBounds) {
+    let limits = DecodeLimits {
         message_bytes_max: config.message_bytes_max,
         readings_max: config.readings_max,
-        ..Limits::default()
+        ..DecodeLimits::default()
     };
     let mqtt = Rules {
         topics: Arc::clone(&config.topics),

@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use bytes::BytesMut;
 use catchment_gateway::{
     decode::{
-        Decoded, Limits,
+        Decoded, DecodeLimits,
         frames::{FrameNames, decode_frame},
         json::{Options, decode_line},
         line_protocol::{self as lines, Precision},
@@ -60,7 +60,7 @@ fn frames_are_what_the_gateway_takes() {
     while let Some((body, behind)) = frame::split(rest, 1 << 20).unwrap() {
         let Gateway { names, rules, intake } = &mut gateway;
         let ordinal = kinds.len() as u64;
-        kinds.push(decode_frame(body, ordinal, &mut state, names, rules, &Limits::default(), intake));
+        kinds.push(decode_frame(body, ordinal, &mut state, names, rules, &DecodeLimits::default(), intake));
         rest = behind;
     }
     assert!(rest.is_empty() && matches!(kinds[0], Decoded::Hello { .. }));
@@ -78,7 +78,7 @@ fn json_lines_are_what_the_gateway_takes() {
         }
         for (ordinal, line) in (1..).zip(out.split_inclusive(|byte| *byte == b'\n')) {
             let Gateway { names, rules, intake } = &mut gateway;
-            decode_line(line, &Options::default(), ordinal, names, rules, &Limits::default(), intake);
+            decode_line(line, &Options::default(), ordinal, names, rules, &DecodeLimits::default(), intake);
         }
         let numbers: Vec<_> = gateway.intake.heads.iter().map(|head| head.seq).collect();
         assert_eq!(numbers.len(), 500);
@@ -96,7 +96,7 @@ fn lines_are_what_the_gateway_takes() {
     }
     for (ordinal, line) in (1..).zip(out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())) {
         let Gateway { names, rules, intake } = &mut gateway;
-        lines::decode_line(line, Precision::default(), ordinal, names, rules, &Limits::default(), intake);
+        lines::decode_line(line, Precision::default(), ordinal, names, rules, &DecodeLimits::default(), intake);
     }
     gateway.check(1_000, 2);
 }
@@ -113,7 +113,7 @@ fn publishes_follow_the_standard() {
         assert_eq!(&out[2..13], b"\x00\x09telemetry");
         assert_eq!(out[13..15], number.to_be_bytes());
         let Gateway { names, rules, intake } = &mut gateway;
-        decode_line(&out[15..], &Options::default(), number.into(), names, rules, &Limits::default(), intake);
+        decode_line(&out[15..], &Options::default(), number.into(), names, rules, &DecodeLimits::default(), intake);
     }
     gateway.check(500, 1);
 }

@@ -1,7 +1,7 @@
 //! A connection's decoding state for the targets, with small bounds so that inputs pass them.
 
 use catchment_gateway::{
-    decode::{Decoded, Limits},
+    decode::{Decoded, DecodeLimits},
     intake::{Intake, Names, TimeRules},
 };
 use catchment_partial::Timestamp;
@@ -17,7 +17,7 @@ const REFUSALS_MAX: usize = 16 + 11;
 pub(super) struct Rig {
     pub(super) names: Names,
     pub(super) rules: TimeRules,
-    pub(super) limits: Limits,
+    pub(super) limits: DecodeLimits,
     pub(super) intake: Intake,
     /// What each message was.
     pub(super) decoded: Vec<Decoded>,
@@ -32,7 +32,7 @@ impl Rig {
                 oldest: Timestamp::from_nanos(NOW - 3_650 * DAY),
                 newest: Timestamp::from_nanos(NOW + DAY),
             },
-            limits: Limits { message_bytes_max: 4 << 10, readings_max: 100, depth_max: 8 },
+            limits: DecodeLimits { message_bytes_max: 4 << 10, readings_max: 100, depth_max: 8 },
             intake: Intake::default(),
             decoded: Vec::new(),
         }

@@ -5,7 +5,7 @@ use catchment_proto::Labels;
 use hashbrown::HashMap;
 use proptest::prelude::*;
 
-use super::{Decoded, Limits, json::Options};
+use super::{Decoded, DecodeLimits, json::Options};
 use crate::intake::{Intake, Names, Reason, TimeRules};
 
 /// The gateway's clock in the tests, Unix milliseconds.
@@ -20,7 +20,7 @@ pub(crate) fn at(millis: i64) -> Timestamp {
 pub(crate) struct Fixture {
     pub(crate) names: Names,
     pub(crate) rules: TimeRules,
-    pub(crate) limits: Limits,
+    pub(crate) limits: DecodeLimits,
     pub(crate) intake: Intake,
     known: HashMap<u32, String>,
 }
@@ -34,7 +34,7 @@ impl Fixture {
                 oldest: at(NOW_MS - 86_400_000),
                 newest: at(NOW_MS + 60_000),
             },
-            limits: Limits::default(),
+            limits: DecodeLimits::default(),
             intake: Intake::default(),
             known: HashMap::new(),
         }

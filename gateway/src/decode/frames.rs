@@ -21,7 +21,7 @@ use prost::Message;
 use self::names::Defined;
 pub use self::names::FrameNames;
 
-use super::{Decoded, Limits, excerpt, refuse_too_long, sink::Sink};
+use super::{Decoded, DecodeLimits, excerpt, refuse_too_long, sink::Sink};
 use crate::intake::{Intake, Names, Reason, TimeRules};
 
 /// Decodes the body of one frame into the intake.
@@ -34,7 +34,7 @@ pub fn decode_frame(
     state: &mut FrameNames,
     names: &mut Names,
     rules: &TimeRules,
-    limits: &Limits,
+    limits: &DecodeLimits,
     intake: &mut Intake,
 ) -> Decoded {
     if body.len() > limits.message_bytes_max {

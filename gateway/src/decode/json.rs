@@ -35,7 +35,7 @@ use serde_json::value::RawValue;
 
 pub use self::options::{JsonSettings, Options, OptionsError, Strings, TimeFormat};
 use self::outline::Outline;
-use super::{Decoded, Limits, lines, sink::Sink};
+use super::{Decoded, DecodeLimits, lines, sink::Sink};
 use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind, name_collisions::NameKind};
 
 /// Decodes one line (or payload) into the intake.
@@ -48,7 +48,7 @@ pub fn decode_line(
     ordinal: u64,
     names: &mut Names,
     rules: &TimeRules,
-    limits: &Limits,
+    limits: &DecodeLimits,
     intake: &mut Intake,
 ) -> Decoded {
     decode(line, options, &mut Sink::new(intake, names, rules, limits, ordinal))

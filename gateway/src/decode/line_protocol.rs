@@ -22,7 +22,7 @@ use catchment_proto::Labels;
 use serde::{Deserialize, Serialize};
 
 use self::parse::Line;
-use super::{Decoded, Limits, Lines, Next, decimal, excerpt, lines, names, sink::Sink};
+use super::{Decoded, DecodeLimits, Lines, Next, decimal, excerpt, lines, names, sink::Sink};
 use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind, name_collisions::NameKind};
 
 /// Unit of the times at the end of lines.
@@ -80,7 +80,7 @@ pub fn decode_line(
     ordinal: u64,
     names: &mut Names,
     rules: &TimeRules,
-    limits: &Limits,
+    limits: &DecodeLimits,
     intake: &mut Intake,
 ) -> Decoded {
     let mut sink = Sink::new(intake, names, rules, limits, ordinal);

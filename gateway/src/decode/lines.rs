@@ -11,7 +11,7 @@
 
 use memchr::{memchr, memchr2};
 
-use super::Limits;
+use super::DecodeLimits;
 use crate::intake::{Intake, Reason, Refusal};
 
 /// What the front of the buffer holds.
@@ -228,12 +228,12 @@ pub fn trim(text: &str) -> &str {
 }
 
 /// Notes the refusal of a line or frame beyond `message_bytes_max`.
-pub fn refuse_too_long(limits: &Limits, ordinal: u64, intake: &mut Intake) {
+pub fn refuse_too_long(limits: &DecodeLimits, ordinal: u64, intake: &mut Intake) {
     intake.refusals.push(too_long(limits, ordinal));
 }
 
 /// The refusal of a line or frame beyond `message_bytes_max`.
-pub fn too_long(limits: &Limits, ordinal: u64) -> Refusal {
+pub fn too_long(limits: &DecodeLimits, ordinal: u64) -> Refusal {
     let message = format!("a message has at most {} bytes", limits.message_bytes_max);
     Refusal { reason: Reason::TooLong, message, ordinal, seq: None, count: 1 }
 }

@@ -11,7 +11,7 @@ use catchment_partial::Timestamp;
 use catchment_proto::{Labels, LabelsError, series::NAME_BYTES_MAX};
 use hashbrown::HashSet;
 
-use super::{Decoded, EPOCH_BYTES_MAX, Limits, excerpt};
+use super::{Decoded, EPOCH_BYTES_MAX, DecodeLimits, excerpt};
 use crate::intake::{
     Intake, Names, Reading, Reason, Refusal, TimeRules,
     shapes::{Cursor, Kind},
@@ -40,7 +40,7 @@ pub(crate) struct Sink<'a> {
     pub(super) intake: &'a mut Intake,
     pub(super) names: &'a mut Names,
     pub(super) rules: &'a TimeRules,
-    pub(super) limits: &'a Limits,
+    pub(super) limits: &'a DecodeLimits,
     /// Ordinal of the message on its connection.
     pub(super) ordinal: u64,
     /// Sequence number of the message at hand.
@@ -65,7 +65,7 @@ impl<'a> Sink<'a> {
         intake: &'a mut Intake,
         names: &'a mut Names,
         rules: &'a TimeRules,
-        limits: &'a Limits,
+        limits: &'a DecodeLimits,
         ordinal: u64,
     ) -> Self {
         Self {
@@ -91,7 +91,7 @@ impl<'a> Sink<'a> {
         intake: &'a mut Intake,
         names: &'a mut Names,
         rules: &'a TimeRules,
-        limits: &'a Limits,
+        limits: &'a DecodeLimits,
         ordinal: u64,
         base: Labels,
     ) -> Self {

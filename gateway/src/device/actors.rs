@@ -69,7 +69,7 @@ mod tests {
     use crate::{
         clock::SystemClock,
         config::tests::given,
-        decode::Limits,
+        decode::DecodeLimits,
         metrics::Metrics,
         mqtt::connection::Rules,
         session::{
@@ -89,7 +89,7 @@ mod tests {
             index: 0,
             facts: shard::ShardFacts::default(),
             window: config.window,
-            limits: shard::Limits::of(&config, 1),
+            limits: shard::ShardLimits::of(&config, 1),
             clock: Arc::clone(&clock) as _,
             metrics: Arc::clone(&metrics),
             budget: Arc::default(),
@@ -99,7 +99,7 @@ mod tests {
         let protocols =
             ProtocolOptions { precision: config.line_protocol_precision, json: Arc::clone(&config.json), mqtt };
         Rc::new(Context {
-            limits: Limits::default(),
+            limits: DecodeLimits::default(),
             series_max: config.series_max,
             protocols,
             past_max: config.past_max,

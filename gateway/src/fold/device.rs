@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use super::{client::Client, windows::Windows};
 
 /// Epochs of a device whose highest sequence number is kept; beyond, the one longest unused is forgotten.
-pub const EPOCHS_MAX: usize = 8;
+pub const DEVICE_EPOCHS_MAX: usize = 8;
 
 /// An open window of a series.
 #[derive(Clone, Debug)]
@@ -115,7 +115,7 @@ impl SeriesList {
 
 /// Highest sequence number taken of one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Epoch {
+pub(super) struct DeviceEpoch {
     pub(super) text: Box<str>,
     pub(super) highest: u64,
 }
@@ -126,7 +126,7 @@ pub(super) struct Device {
     /// When it was last used, by [`super::State::running`].
     pub(super) used: u32,
     /// The one used last stands last.
-    pub(super) epochs: Vec<Epoch>,
+    pub(super) epochs: Vec<DeviceEpoch>,
     /// Readings taken without a sequence number.
     pub(super) unnumbered: u64,
     /// MQTT clients whose sessions are kept; the one used last stands last.
@@ -183,10 +183,10 @@ impl Device {
         let known = self.epochs.iter().position(|e| &*e.text == epoch);
         let mut entry = match known {
             Some(at) => self.epochs.remove(at),
-            None => Epoch { text: epoch.into(), highest: 0 },
+            None => DeviceEpoch { text: epoch.into(), highest: 0 },
         };
         entry.highest = entry.highest.max(seq);
-        if self.epochs.len() >= EPOCHS_MAX {
+        if self.epochs.len() >= DEVICE_EPOCHS_MAX {
             self.epochs.remove(0);
         }
         self.epochs.push(entry);

@@ -23,7 +23,7 @@ mod windows;
 
 pub use checkpoint::CheckpointError;
 pub use client::CLIENTS_MAX;
-pub use device::EPOCHS_MAX;
+pub use device::DEVICE_EPOCHS_MAX;
 pub use entry::{
     ProgressSnapshotEntry, ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, ForgetEntry,
     IntakeEntry, LastClosed, NumbersEntry, SeriesEntry,

@@ -170,7 +170,7 @@ fn nothing_is_known_of_batches_that_a_damaged_journal_made() {
 #[test]
 fn sequence_numbers_are_kept_for_the_last_epochs() {
     let (mut state, at) = introduced(1, 1);
-    for epoch in 0..EPOCHS_MAX as u64 + 1 {
+    for epoch in 0..DEVICE_EPOCHS_MAX as u64 + 1 {
         let mut entry =
             IntakeEntry { device: 0, epoch: format!("e{epoch}"), seq: epoch + 5, ..Default::default() };
         state.apply(at + 2 * epoch, &Entry::Intake(entry.clone())).unwrap();
@@ -179,7 +179,7 @@ fn sequence_numbers_are_kept_for_the_last_epochs() {
         state.apply(at + 2 * epoch + 1, &Entry::Intake(entry)).unwrap();
     }
     let device = state.device(&Name::new("d0").unwrap()).unwrap();
-    assert_eq!(state.highest(device, "e0"), EPOCHS_MAX as u64 + 5);
+    assert_eq!(state.highest(device, "e0"), DEVICE_EPOCHS_MAX as u64 + 5);
     assert_eq!(state.highest(device, "e1"), 0);
     assert_eq!(state.highest(device, "e2"), 7);
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use catchment_journal::{DataDir, DataDirError, FolderFacts};
 
 use crate::{
-    lineage::{self, Past},
+    lineage::{self, FolderPast},
     shard::{self, ShardFacts, RecoveryError},
 };
 
@@ -92,11 +92,11 @@ pub(crate) fn count(data: &FolderFacts) -> Result<u32, ShardsError> {
 }
 
 /// What is known of the folder's past. Once its first start is over, the identity names its logs.
-pub(crate) fn past(data: &DataDir) -> Past {
+pub(crate) fn past(data: &DataDir) -> FolderPast {
     match data.is_new() {
-        true => Past::New,
-        false if data.facts().names_logs() => Past::Started,
-        false => Past::Unknown,
+        true => FolderPast::New,
+        false if data.facts().names_logs() => FolderPast::Started,
+        false => FolderPast::Unknown,
     }
 }
 

@@ -3,7 +3,7 @@ use std::{fs, path::Path, time::Duration};
 use catchment_journal::{AppendError, GroupLog, LogConfig, RealDisk};
 
 use super::*;
-use crate::{lineage::Past, shard::ShardFacts};
+use crate::{lineage::FolderPast, shard::ShardFacts};
 
 fn folder(path: &Path) -> Arc<Folder> {
     let data = DataDir::open_owned(path, "gateway", 0, "spiffe://x/site/berlin/gateway/g", &[]).unwrap();
@@ -15,7 +15,7 @@ fn folder(path: &Path) -> Arc<Folder> {
         Arc::new(Checkpoints::open(Arc::clone(&disk), &path.join("checkpoint"), "state").unwrap());
     checkpoints.write(b"state").unwrap();
     let logs = vec![open("journal"), open("outbox")];
-    let mut lineage = Lineage::open(disk, path, (data.epoch(), 0), Past::New).unwrap();
+    let mut lineage = Lineage::open(disk, path, (data.epoch(), 0), FolderPast::New).unwrap();
     lineage.begin_run(0, None, &[1, 1], Duration::ZERO).unwrap();
     Arc::new(Folder::new(data, logs, vec![checkpoints], Arc::new(Mutex::new(lineage)), Metrics::new()))
 }
@@ -94,7 +94,7 @@ fn make(shard: &Path, facts: &ShardFacts) {
 fn two_shards(path: &Path) -> DataDir {
     let owner = "spiffe://x/site/berlin/gateway/g";
     let mut data = DataDir::open_owned(path, "gateway", 0, owner, &[("shards", "2")]).unwrap();
-    assert_eq!(shards::past(&data), Past::New);
+    assert_eq!(shards::past(&data), FolderPast::New);
     let shard_facts = shards::prepare(&mut data).unwrap();
     assert!(shard_facts.iter().all(|facts| facts.given_up == 0));
     for (shard, facts) in (0..).zip(&shard_facts) {
@@ -137,7 +137,7 @@ fn a_shard_that_is_gone_is_not_begun_anew_until_it_is_given_up() {
     make(&shard, &shard_facts[1]);
     shards::opened(&mut data).unwrap();
     assert!(shards::prepare(&mut data).unwrap().iter().all(|facts| facts.given_up == 0));
-    assert_eq!(shards::past(&data), Past::Started);
+    assert_eq!(shards::past(&data), FolderPast::Started);
     fs::remove_dir_all(&shard).unwrap();
     assert!(shards::check(data.facts()).is_err(), "one that was begun anew counts like any other");
     shards::give_up(&mut data).unwrap();

@@ -15,7 +15,7 @@ use super::{
     topics::{Topics, Verdict},
 };
 use crate::{
-    decode::Limits,
+    decode::DecodeLimits,
     intake::{MessageMeta, Intake, MqttEffect, Names, Reason, TimeRules},
 };
 
@@ -77,7 +77,7 @@ enum State {
 #[derive(Debug)]
 pub struct Connection {
     rules: Rules,
-    limits: Limits,
+    limits: DecodeLimits,
     packets: Packets,
     state: State,
     keep_alive: Duration,
@@ -94,7 +94,7 @@ pub struct Connection {
 
 impl Connection {
     /// The beginning of a connection.
-    pub fn new(rules: Rules, limits: Limits) -> Self {
+    pub fn new(rules: Rules, limits: DecodeLimits) -> Self {
         let bytes_max =
             u32::try_from(limits.message_bytes_max.saturating_add(OVERHEAD_MAX)).unwrap_or(u32::MAX);
         Self {

@@ -17,7 +17,7 @@ use super::{
     topics::Topics,
 };
 use crate::{
-    decode::Limits,
+    decode::DecodeLimits,
     intake::{Intake, MqttEffect, Names, TimeRules},
 };
 
@@ -35,7 +35,7 @@ impl Side {
     fn new() -> Self {
         let rules =
             Rules { topics: Arc::new(Topics::default()), receive_max: NonZeroU16::new(RECEIVE_MAX).unwrap() };
-        let limits = Limits { message_bytes_max: MESSAGE_MAX, ..Limits::default() };
+        let limits = DecodeLimits { message_bytes_max: MESSAGE_MAX, ..DecodeLimits::default() };
         Self { connection: Connection::new(rules, limits), names: Names::new(100) }
     }
 

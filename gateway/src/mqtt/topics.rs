@@ -32,7 +32,7 @@ pub use self::{
 };
 use crate::{
     decode::{
-        Limits,
+        DecodeLimits,
         json::{self, JsonSettings, Options, OptionsError},
         line_protocol::{self, Precision},
         sink::Sink,
@@ -173,7 +173,7 @@ impl Topics {
         ordinal: u64,
         names: &mut Names,
         rules: &TimeRules,
-        limits: &Limits,
+        limits: &DecodeLimits,
         intake: &mut Intake,
     ) -> Verdict {
         let (readings, refusals) = (intake.readings.len(), intake.refusals.len());

@@ -60,7 +60,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::close_reason::CloseReason;
 use crate::{
     clock::{Clock, nanos},
-    decode::Limits,
+    decode::DecodeLimits,
     device::{DeviceSessions, SessionId},
     intake::TimeRules,
     metrics::Metrics,
@@ -84,7 +84,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// What a session shares with its worker.
 pub struct Context {
     /// Bounds of one message.
-    pub limits: Limits,
+    pub limits: DecodeLimits,
     /// Most series of a device.
     pub series_max: usize,
     /// What the protocols need of the configuration.

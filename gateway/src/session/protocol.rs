@@ -10,7 +10,7 @@ use rmqtt_codec::v5::DisconnectReasonCode;
 
 use super::alpn_mismatch;
 use crate::{
-    decode::{self, Decoded, Limits, Lines, Next, frames, json, line_protocol, refuse_too_long},
+    decode::{self, Decoded, DecodeLimits, Lines, Next, frames, json, line_protocol, refuse_too_long},
     intake::{Intake, Names, Reason, Refusal, TimeRules},
     mqtt::{
         connection::{self, Connection, Open, Rules},
@@ -106,14 +106,14 @@ pub struct Decoder {
     reader: Reader,
     precision: line_protocol::Precision,
     names: Names,
-    limits: Limits,
+    limits: DecodeLimits,
     ordinal: u64,
     numbered: bool,
 }
 
 impl Decoder {
     /// The beginning of a connection.
-    pub fn new(kind: Protocol, limits: Limits, series_max: usize, protocols: &ProtocolOptions) -> Self {
+    pub fn new(kind: Protocol, limits: DecodeLimits, series_max: usize, protocols: &ProtocolOptions) -> Self {
         let bytes_max = limits.message_bytes_max;
         let reader = match kind {
             Protocol::Frames => {
@@ -363,7 +363,7 @@ fn broken(why: &Violation) -> Refusal {
     Refusal { reason, message: why.what.clone(), ordinal: 0, seq: None, count: 1 }
 }
 
-fn refused_too_long(limits: &Limits, ordinal: u64, intake: &mut Intake) -> Decoded {
+fn refused_too_long(limits: &DecodeLimits, ordinal: u64, intake: &mut Intake) -> Decoded {
     refuse_too_long(limits, ordinal, intake);
     Decoded::Refused
 }
@@ -378,7 +378,7 @@ fn no_message(ordinal: u64, message: String) -> Refusal {
 }
 
 /// A frame whose length is beyond the bound, as the first bytes of another protocol have it.
-fn no_frame(why: &FrameTooLong, bytes: &[u8], ordinal: u64, limits: &Limits) -> Refusal {
+fn no_frame(why: &FrameTooLong, bytes: &[u8], ordinal: u64, limits: &DecodeLimits) -> Refusal {
     match alpn_mismatch::not_frames(bytes).filter(|_| ordinal == 1) {
         Some(what) => no_message(ordinal, format!("{why}: {what}")),
         None => decode::too_long(limits, ordinal),

@@ -6,7 +6,7 @@ use catchment_partial::Timestamp;
 
 use super::{encode::Encoder, protocol::*};
 use crate::{
-    decode::{Limits, line_protocol::Precision},
+    decode::{DecodeLimits, line_protocol::Precision},
     intake::{Intake, Reason, Refusal, TimeRules},
     mqtt::connection::Rules,
 };
@@ -44,7 +44,7 @@ fn alpn_decides_where_there_is_one() {
 
 #[test]
 fn lines_are_counted_until_a_hello_numbers_them() {
-    let mut decoder = Decoder::new(Protocol::Json, Limits::default(), 10, &protocols());
+    let mut decoder = Decoder::new(Protocol::Json, DecodeLimits::default(), 10, &protocols());
     let (intake, stop) =
         decode(&mut decoder, "{\"a\":1}\nnonsense\n{\"seq\":4,\"a\":2}\n{\"hello\":{\"epoch\":\"e\"}}\n");
     let ordinals: Vec<u64> = intake.messages.iter().map(|meta| meta.ordinal).collect();
@@ -76,7 +76,7 @@ fn answers_read_as_the_interface_says() {
 
 #[test]
 fn a_frame_beyond_the_bound_ends_the_connection() {
-    let limits = Limits { message_bytes_max: 16, ..Limits::default() };
+    let limits = DecodeLimits { message_bytes_max: 16, ..DecodeLimits::default() };
     let mut decoder = Decoder::new(Protocol::Frames, limits, 10, &protocols());
     let mut intake = Intake::default();
     let (_, stop) = decoder.decode(&17_u32.to_be_bytes(), None, &rules(), &mut intake);
@@ -92,7 +92,7 @@ fn who_agreed_on_frames_and_speaks_something_else_gets_words() {
         (b"GET / HTTP/1.1\r\n", "looks like HTTP"),
         (b"\x10\x0c\0\x04MQTT\x05\x02\0\x3c\0", "looks like MQTT"),
     ] {
-        let limits = Limits { message_bytes_max: 100_000, ..Limits::default() };
+        let limits = DecodeLimits { message_bytes_max: 100_000, ..DecodeLimits::default() };
         let mut decoder = Decoder::new(Protocol::Frames, limits, 10, &protocols());
         let mut intake = Intake::default();
         let (_, stop) = decoder.decode(bytes, None, &rules(), &mut intake);
@@ -110,7 +110,7 @@ fn who_agreed_on_mqtt_and_speaks_something_else_gets_words() {
         (b"GET / HTTP/1.1\r\n", "HTTP/1.1 400"),
         (b"PING\r\n", "Redis"),
     ] {
-        let mut decoder = Decoder::new(Protocol::Mqtt, Limits::default(), 10, &protocols());
+        let mut decoder = Decoder::new(Protocol::Mqtt, DecodeLimits::default(), 10, &protocols());
         let (_, stop) = decoder.decode(bytes, None, &rules(), &mut Intake::default());
         let DecodeStop::Broken(close_bytes) = stop else { panic!("{stop:?}") };
         let close_bytes = String::from_utf8(close_bytes).unwrap();
@@ -118,7 +118,7 @@ fn who_agreed_on_mqtt_and_speaks_something_else_gets_words() {
     }
     // A CONNECT that is wrong, or another packet in its place, is answered as MQTT has it, if at all.
     for bytes in [&b"\x10\x02\0\0"[..], b"\xc0\0"] {
-        let mut decoder = Decoder::new(Protocol::Mqtt, Limits::default(), 10, &protocols());
+        let mut decoder = Decoder::new(Protocol::Mqtt, DecodeLimits::default(), 10, &protocols());
         let (_, stop) = decoder.decode(bytes, None, &rules(), &mut Intake::default());
         assert!(matches!(&stop, DecodeStop::Broken(close_bytes) if !close_bytes.starts_with(b"{")), "{stop:?}");
     }
@@ -127,7 +127,7 @@ fn who_agreed_on_mqtt_and_speaks_something_else_gets_words() {
 #[test]
 fn a_last_line_without_its_end_counts_only_where_that_is_safe() {
     let last = |kind, text: &str, closing| {
-        let mut decoder = Decoder::new(kind, Limits::default(), 10, &protocols());
+        let mut decoder = Decoder::new(kind, DecodeLimits::default(), 10, &protocols());
         let mut intake = Intake::default();
         let _ = decoder.decode(text.as_bytes(), Some(closing), &rules(), &mut intake);
         (intake.readings.len(), intake.refusals.len())

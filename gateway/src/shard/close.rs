@@ -14,7 +14,7 @@ use super::{Pending, Shard, Backpressure};
 use crate::{
     clock::nanos,
     batch_encoder,
-    fold::{ProgressSnapshotEntry, CloseEntry, EPOCHS_MAX, Entry},
+    fold::{ProgressSnapshotEntry, CloseEntry, DEVICE_EPOCHS_MAX, Entry},
 };
 
 /// Late windows gather at least so long: a device that sends its history then costs one partial a window.
@@ -142,7 +142,7 @@ impl<D: Disk> Shard<D> {
 const PROGRESS_SNAPSHOT_BYTES: u64 = 1 << 20;
 const PROGRESS_SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
 /// Epochs in one entry, beyond which no device is added; they are at most 64 bytes each, and a device has at most
-/// [`EPOCHS_MAX`] and the one without text.
+/// [`DEVICE_EPOCHS_MAX`] and the one without text.
 const PROGRESS_SNAPSHOT_EPOCHS_MAX: usize = 4_096;
 
 /// Devices whose numbers moved since the last progress snapshot.
@@ -164,7 +164,7 @@ impl AdvancedEpochs {
             return;
         }
         // The state forgets older ones too.
-        if epochs.len() > EPOCHS_MAX {
+        if epochs.len() > DEVICE_EPOCHS_MAX {
             epochs.remove(0);
         }
         epochs.push(epoch.into());

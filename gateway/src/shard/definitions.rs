@@ -20,7 +20,7 @@ use catchment_proto::wire;
 use prost::Message as _;
 
 pub(super) use self::stored::StoredDefinitions;
-use super::Limits;
+use super::ShardLimits;
 use crate::fold::{ConfigureEntry, DeviceEntry, Entry, ForgetEntry, SeriesEntry, State};
 
 mod stored;
@@ -34,7 +34,7 @@ const RECORD_BYTES_MAX: u32 = 128 << 10;
 /// Bytes of a record beside its entry, at most.
 const RECORD_EXTRA: u64 = 32;
 
-fn config(limits: &Limits, salt: Option<u64>) -> LogConfig {
+fn config(limits: &ShardLimits, salt: Option<u64>) -> LogConfig {
     LogConfig {
         salt,
         bytes_max: BYTES_MAX,
@@ -86,7 +86,7 @@ pub(super) struct DefinitionsLog<D: Disk> {
 
 impl<D: Disk> DefinitionsLog<D> {
     /// Opens the log, or makes it; one that cannot be opened is gone without.
-    pub(super) fn open(disk: &Arc<D>, folder: &Path, limits: &Limits, salt: Option<u64>) -> (Self, StoredDefinitions) {
+    pub(super) fn open(disk: &Arc<D>, folder: &Path, limits: &ShardLimits, salt: Option<u64>) -> (Self, StoredDefinitions) {
         let segment_bytes = limits.segment_bytes;
         let new = |log| Self { log, segment_bytes, waiting: VecDeque::new() };
         match Self::try_open(disk, folder, &config(limits, salt)) {

@@ -23,7 +23,7 @@ use std::{
 use catchment_journal::Disk;
 use catchment_proto::Name;
 
-use super::{Limits, Shard, Backpressure};
+use super::{ShardLimits, Shard, Backpressure};
 use crate::fold::{DeviceEntry, Entry, ForgetEntry, Search};
 
 /// How often the time is written down at least.
@@ -83,7 +83,7 @@ impl Expiry {
     }
 }
 
-impl Limits {
+impl ShardLimits {
     /// A part of `device_expiry` in seconds, at least one.
     fn expiry_part(&self) -> u32 {
         u32::try_from((self.device_expiry / STEPS).as_secs().max(1)).unwrap_or(u32::MAX)

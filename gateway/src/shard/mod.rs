@@ -77,7 +77,7 @@ pub type ShardLog<D = RealDisk> = GroupLog<D>;
 
 /// What a shard needs of the configuration.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct ShardLimits {
     /// How long after its end a window waits.
     pub grace: Duration,
     /// How long a window is open at most by a clock that goes right: from the first reading that is taken for it to the
@@ -107,7 +107,7 @@ pub struct Limits {
     pub batch_memory: usize,
 }
 
-impl Limits {
+impl ShardLimits {
     /// A shard's share of the gateway's bounds.
     pub fn of(config: &Config, shards: u32) -> Self {
         let shards = u64::from(shards.max(1));
@@ -175,7 +175,7 @@ pub struct Shard<D: Disk = RealDisk> {
     checkpointed: (Position, Position),
     live: Live,
     room: Result<(), Backpressure>,
-    limits: Limits,
+    limits: ShardLimits,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     budget: Arc<Budget>,

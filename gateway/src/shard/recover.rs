@@ -26,7 +26,7 @@ use catchment_partial::{Timestamp, Width};
 use catchment_proto::{Span, wire};
 
 use super::{
-    ShardFacts, Limits, Pending, Shard, ShardLog, Backpressure,
+    ShardFacts, ShardLimits, Pending, Shard, ShardLog, Backpressure,
     position_history::PositionHistory,
     close::{ProgressTracker, LATE_GATHER_MIN, AdvancedEpochs},
     expire::Expiry,
@@ -77,7 +77,7 @@ pub struct Setup<'a> {
     /// Width of new windows.
     pub window: Width,
     /// Its bounds.
-    pub limits: Limits,
+    pub limits: ShardLimits,
     /// Says what time it is.
     pub clock: Arc<dyn Clock>,
     /// Where it counts.
@@ -303,7 +303,7 @@ impl Replayed {
         &mut self,
         files: &mut Files<D>,
         outbox_from: Position,
-        limits: &Limits,
+        limits: &ShardLimits,
     ) -> Result<(), SyncError> {
         let known = self.lost_end.unwrap_or_else(|| files.journal.end());
         if self.lost_end.is_some() {

@@ -42,7 +42,7 @@ impl World {
 
     fn setup<'a>(&self, folder: &'a Path) -> Setup<'a> {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        let limits = Limits::of(&self.config, 1);
+        let limits = ShardLimits::of(&self.config, 1);
         let (window, metrics, budget) = (self.config.window, Metrics::new(), Arc::default());
         Setup { folder, index: 0, facts: ShardFacts::default(), window, limits, clock, metrics, budget }
     }

@@ -42,7 +42,7 @@ use self::{
 use crate::{
     budget::Budget,
     clock::Clock,
-    lineage::{Lineage, LineageError, Standing, utc},
+    lineage::{Lineage, LineageError, DeliveryStatus, utc},
     metrics::Metrics,
     worker::ShardLink,
 };
@@ -245,15 +245,15 @@ async fn check_folder(
     metrics: &Metrics,
 ) -> Result<(), StreamError> {
     let sent: Vec<u64> = senders.iter().map(OutboxSender::sent).collect();
-    let standing = Standing { resume, sent: &sent };
-    if config.lineage().judge(&standing, &[]).is_none() {
+    let delivery_status = DeliveryStatus { resume, sent: &sent };
+    if config.lineage().detect_fork(&delivery_status, &[]).is_none() {
         return Ok(());
     }
     let mut held = Vec::with_capacity(senders.len());
     for sender in senders {
         held.push(sender.first_unreleased().await?);
     }
-    let Some(fork) = config.lineage().judge(&standing, &held) else { return Ok(()) };
+    let Some(fork) = config.lineage().detect_fork(&delivery_status, &held) else { return Ok(()) };
     let now = config.clock.wall();
     let now_ms = now.as_millis();
     let beginning = config.clone();
@@ -263,7 +263,7 @@ async fn check_folder(
     });
     let fork = begun.await.map_err(|_| StreamError::Ended)??;
     metrics.epoch_begun(fork.cause);
-    let (from, to) = (fork.suspect_from_ms.map_or("the beginning".to_owned(), utc), utc(now_ms));
+    let (from, to) = (fork.affected_from_ms.map_or("the beginning".to_owned(), utc), utc(now_ms));
     tracing::error!(
         condition = "epoch_begun",
         "{fork}. Suspect: windows from {from} to {to}; readings that only the other copy took are not here, \

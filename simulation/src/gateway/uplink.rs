@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use catchment_gateway::{
     clock::{Clock, ManualClock},
     batch_encoder,
-    lineage::{Lineage, Past, Standing},
+    lineage::{Lineage, FolderPast, DeliveryStatus},
     shard::{Shard, Backpressure},
     uplink::in_flight::InFlight,
 };
@@ -46,15 +46,15 @@ impl Gateway {
     pub fn connect(&mut self, resume: &wire::Resume) -> Result<bool, End> {
         let outbox = self.shard.outbox();
         let mut reader = outbox.read(outbox.start_position());
-        let standing = Standing { resume, sent: &[self.sent] };
-        if self.lineage.judge(&standing, &[]).is_some() {
+        let delivery_status = DeliveryStatus { resume, sent: &[self.sent] };
+        if self.lineage.detect_fork(&delivery_status, &[]).is_some() {
             let mut record = Vec::new();
             let held = match reader.next(&mut record).map_err(|_| End::Failed)? {
                 ReadEvent::Record(_) => batch_encoder::split_record(&record).map(|(number, _)| number),
                 _ => None,
             };
             let now = self.clock.wall();
-            if let Some(fork) = self.lineage.judge(&standing, &[held]) {
+            if let Some(fork) = self.lineage.detect_fork(&delivery_status, &[held]) {
                 self.lineage.fork(&fork, now).map_err(|_| End::Failed)?;
             }
             return Ok(false);
@@ -170,7 +170,7 @@ pub(super) fn begin_run(
     journal: &mut Committer<SimDisk>,
     clock: &Arc<ManualClock>,
 ) -> Option<Lineage<SimDisk>> {
-    let mut lineage = Lineage::open(Arc::clone(disk), Path::new("/gateway"), identity, Past::Unknown).ok()?;
+    let mut lineage = Lineage::open(Arc::clone(disk), Path::new("/gateway"), identity, FolderPast::Unknown).ok()?;
     lineage.begin_run(clock.wall().as_millis(), None, &[shard.base()], limits().open_max).ok()?;
     let sealed = loop {
         match shard.seal() {

@@ -13,7 +13,7 @@ use crate::{
     Settings,
     clock::{Clock, ManualClock},
     config::tests::given,
-    decode::{Limits as MessageLimits, line_protocol::Precision},
+    decode::{DecodeLimits, line_protocol::Precision},
     intake::TimeRules,
     mqtt::{
         connection::Rules,
@@ -21,7 +21,7 @@ use crate::{
         tests::bytes::{connect, publish, release},
     },
     session::protocol::{Decoder, Protocol, ProtocolOptions, DecodeStop},
-    shard::{ShardFacts, Limits, Setup},
+    shard::{ShardFacts, ShardLimits, Setup},
 };
 
 const SERIES_MAX: usize = 3;
@@ -49,7 +49,7 @@ impl Device {
             index: 0,
             facts: ShardFacts::default(),
             window: config.window,
-            limits: Limits::of(&config, 1),
+            limits: ShardLimits::of(&config, 1),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
             budget: Arc::default(),
@@ -62,7 +62,7 @@ impl Device {
             json: Arc::default(),
             mqtt: Rules { topics: Arc::default(), receive_max: NonZeroU16::new(8).unwrap() },
         };
-        let decoder = Decoder::new(kind, MessageLimits::default(), SERIES_MAX, &protocols);
+        let decoder = Decoder::new(kind, DecodeLimits::default(), SERIES_MAX, &protocols);
         Self { _folder: folder, shard, device_sessions, decoder, clock, metrics }
     }
 

@@ -6,7 +6,7 @@ use catchment_proto::{Labels, MetricName, Name, wire::Label};
 use super::CheckpointError;
 use crate::fold::{
     client::Client,
-    device::{Device, Devices, Epoch, Open},
+    device::{Device, Devices, DeviceEpoch, Open},
 };
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -164,7 +164,7 @@ fn device(message: DeviceMessage) -> Result<Device, CheckpointError> {
         })
         .collect();
     device.epochs =
-        message.epochs.into_iter().map(|e| Epoch { text: e.text.into(), highest: e.highest }).collect();
+        message.epochs.into_iter().map(|e| DeviceEpoch { text: e.text.into(), highest: e.highest }).collect();
     for series in message.series {
         let number = device.series.next();
         if series.skipped > 0 {

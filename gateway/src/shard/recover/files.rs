@@ -14,7 +14,7 @@ use super::Setup;
 use crate::{
     fold::CheckpointError,
     shard::{
-        ShardFacts, Limits, Backpressure,
+        ShardFacts, ShardLimits, Backpressure,
         checkpoint::is_foreign,
         definitions::{self, StoredDefinitions, DefinitionsLog},
         recovery_report::RecoveryReport,
@@ -90,7 +90,7 @@ impl RecoveryError {
 /// The checkpoints' folder within a shard's.
 pub(crate) const CHECKPOINTS: &str = "checkpoint";
 
-fn journal_config(limits: &Limits, salt: Option<u64>) -> LogConfig {
+fn journal_config(limits: &ShardLimits, salt: Option<u64>) -> LogConfig {
     LogConfig {
         salt,
         bytes_max: limits.journal_bytes_max,
@@ -100,7 +100,7 @@ fn journal_config(limits: &Limits, salt: Option<u64>) -> LogConfig {
     }
 }
 
-fn outbox_config(limits: &Limits, salt: Option<u64>) -> LogConfig {
+fn outbox_config(limits: &ShardLimits, salt: Option<u64>) -> LogConfig {
     LogConfig {
         salt,
         bytes_max: limits.outbox_bytes_max,

@@ -115,7 +115,7 @@ impl Site {
     pub(super) fn open(world: &World, disk: &SimDisk) -> Result<Opened, RecoveryError> {
         let mut setup = world.setup(folder());
         // Small, so that there are several segments.
-        setup.limits = Limits {
+        setup.limits = ShardLimits {
             segment_bytes: 16 << 10,
             entry_bytes_max: 2 << 10,
             record_bytes_max: 4 << 10,

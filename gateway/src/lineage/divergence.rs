@@ -15,7 +15,7 @@ use super::runs::OwnRun;
 
 /// A run that delivered to the aggregator, in the folder's own numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct DeliveredRun {
     /// The run; 0: it did not say.
     pub run: u64,
     /// Runs before it on the folder that it delivered from, the newest first, as far as they are known.
@@ -26,7 +26,7 @@ pub struct Seen {
 
 /// What the folder knows of one shard.
 #[derive(Clone, Debug)]
-pub struct History<'a> {
+pub struct RunHistory<'a> {
     /// Its runs in order; the last is the present one.
     pub runs: &'a [OwnRun],
     /// See [`super::Runs::is_complete`].
@@ -67,7 +67,7 @@ pub struct Divergence {
 
 /// Judges what an aggregator says of one shard: `seen` in its order, or `None` where it does not know of runs; `delivered` is the
 /// highest number.
-pub fn judge(own: &History<'_>, delivered: u64, seen: Option<&[Seen]>) -> Option<Divergence> {
+pub fn find_divergence(own: &RunHistory<'_>, delivered: u64, seen: Option<&[DeliveredRun]>) -> Option<Divergence> {
     let last = own.runs.len().checked_sub(1)?;
     let Some(seen) = seen else {
         let base = own.runs.last().map_or(1, |run| run.base);
@@ -75,7 +75,7 @@ pub fn judge(own: &History<'_>, delivered: u64, seen: Option<&[Seen]>) -> Option
         // An aggregator of this kind takes all names for those of the new epoch: what may be there must not go again.
         return (delivered >= own.next).then_some(Divergence { cause: Cause::WentBack, common, run: last });
     };
-    let unsaid = [Seen { number: delivered, ..Seen::default() }];
+    let unsaid = [DeliveredRun { number: delivered, ..DeliveredRun::default() }];
     let seen = if seen.is_empty() { &unsaid } else { seen };
     let (mut common, mut reached) = (0, None);
     for entry in seen {
@@ -102,7 +102,7 @@ pub fn judge(own: &History<'_>, delivered: u64, seen: Option<&[Seen]>) -> Option
 }
 
 /// A run that is not in the history.
-fn foreign(own: &History<'_>, entry: &Seen, reached: Option<usize>, common: u64) -> Option<Divergence> {
+fn foreign(own: &RunHistory<'_>, entry: &DeliveredRun, reached: Option<usize>, common: u64) -> Option<Divergence> {
     let first = own.runs.first().map_or(0, |run| run.base);
     if !own.complete && reached.is_none() && entry.number < first {
         // It may be a run from before the history.

@@ -6,14 +6,14 @@ fn own(runs: &[(u64, u64)]) -> Vec<OwnRun> {
     runs.iter().map(|(id, base)| OwnRun { id: *id, base: *base, sealed: *base }).collect()
 }
 
-fn seen(runs: &[(u64, u64)]) -> Vec<Seen> {
-    runs.iter().map(|(run, number)| Seen { run: *run, previous: Vec::new(), number: *number }).collect()
+fn seen(runs: &[(u64, u64)]) -> Vec<DeliveredRun> {
+    runs.iter().map(|(run, number)| DeliveredRun { run: *run, previous: Vec::new(), number: *number }).collect()
 }
 
 fn judged(runs: &[(u64, u64)], complete: bool, next: u64, entries: &[(u64, u64)]) -> Option<Divergence> {
     let (runs, entries) = (own(runs), seen(entries));
     let delivered = entries.last().map_or(0, |entry| entry.number);
-    judge(&History { runs: &runs, complete, next }, delivered, Some(&entries))
+    find_divergence(&RunHistory { runs: &runs, complete, next }, delivered, Some(&entries))
 }
 
 fn diverged(cause: Cause, common: u64, run: usize) -> Option<Divergence> {
@@ -61,9 +61,9 @@ fn a_run_of_another_line_is_proof() {
     );
     let (runs, mut entries) = (own(&runs), seen(&[(1, 9), (7, 22)]));
     entries[1].previous = vec![9, 2, 1];
-    let history = History { runs: &runs, complete: true, next: 20 };
+    let history = RunHistory { runs: &runs, complete: true, next: 20 };
     assert_eq!(
-        judge(&history, 22, Some(&entries)),
+        find_divergence(&history, 22, Some(&entries)),
         diverged(Cause::Doubled, 9, 2),
         "it says where it parted"
     );
@@ -72,9 +72,9 @@ fn a_run_of_another_line_is_proof() {
 #[test]
 fn an_aggregator_without_runs_proves_by_its_number_alone() {
     let runs = own(&[(1, 1), (2, 10)]);
-    let history = History { runs: &runs, complete: true, next: 12 };
-    assert_eq!(judge(&history, 11, None), None);
-    assert_eq!(judge(&history, 12, None), diverged(Cause::WentBack, 9, 1));
+    let history = RunHistory { runs: &runs, complete: true, next: 12 };
+    assert_eq!(find_divergence(&history, 11, None), None);
+    assert_eq!(find_divergence(&history, 12, None), diverged(Cause::WentBack, 9, 1));
 }
 
 /// A copy of a folder: its runs, and what each of its batches holds.
@@ -95,7 +95,7 @@ impl Copy {
 #[derive(Clone, Debug, Default)]
 struct Centre {
     batches: Vec<u64>,
-    runs: Vec<Seen>,
+    runs: Vec<DeliveredRun>,
 }
 
 /// Copies of one folder, their snapshots, and an aggregator, moved by small numbers.
@@ -159,9 +159,9 @@ impl Model {
         let Some(copy) = &mut self.copies[at] else { return Ok(()) };
         let present = *copy.runs.last().unwrap();
         let next = present.base.max(copy.sent as u64 + 1);
-        let history = History { runs: &copy.runs, complete: true, next };
+        let history = RunHistory { runs: &copy.runs, complete: true, next };
         let delivered = self.centre.batches.len();
-        if judge(&history, delivered as u64, Some(&self.centre.runs)).is_some() {
+        if find_divergence(&history, delivered as u64, Some(&self.centre.runs)).is_some() {
             prop_assert!(self.parted, "false proof: {copy:?} {:?}", self.centre);
             self.copies[at] = None;
             return Ok(());
@@ -180,7 +180,7 @@ impl Model {
         let number = to as u64;
         match self.centre.runs.last_mut().filter(|last| last.run == present.id) {
             Some(last) => last.number = number,
-            None => self.centre.runs.push(Seen { run: present.id, previous, number }),
+            None => self.centre.runs.push(DeliveredRun { run: present.id, previous, number }),
         }
         let excess = self.centre.runs.len().saturating_sub(4);
         self.centre.runs.drain(..excess);

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::{
-    Standing,
+    DeliveryStatus,
     epochs::{Epochs, Numbering, ShardEpoch},
-    judge::{Cause, Divergence, History, Seen, judge},
+    divergence::{Cause, Divergence, RunHistory, DeliveredRun, find_divergence},
     runs::Runs,
 };
 
@@ -17,7 +17,7 @@ pub struct Fork {
     /// Where it begins, by shard.
     pub shards: Vec<ShardEpoch>,
     /// Readings of windows that end after this may be on the other line alone, Unix milliseconds; `None`: not known.
-    pub suspect_from_ms: Option<i64>,
+    pub affected_from_ms: Option<i64>,
     /// The epoch before and the new one.
     pub epochs: (u64, u64),
 }
@@ -55,23 +55,23 @@ pub fn utc(unix_ms: i64) -> String {
 }
 
 /// What each shard of the folder has to go by.
-struct Shard {
+struct ShardView {
     own: Vec<super::runs::OwnRun>,
     delivered: u64,
-    seen: Option<Vec<Seen>>,
+    seen: Option<Vec<DeliveredRun>>,
     held: u64,
     next: u64,
 }
 
-impl Shard {
-    fn of(at: usize, runs: &Runs, epochs: &Epochs, standing: &Standing<'_>, held: &[Option<u64>]) -> Self {
+impl ShardView {
+    fn of(at: usize, runs: &Runs, epochs: &Epochs, delivery_status: &DeliveryStatus<'_>, held: &[Option<u64>]) -> Self {
         let numbering = epochs.numbering(at);
         let own = runs.of_shard(at);
         let base = own.last().map_or(1, |run| run.base);
-        let next = base.max(standing.sent.get(at).copied().unwrap_or(0).saturating_add(1));
+        let next = base.max(delivery_status.sent.get(at).copied().unwrap_or(0).saturating_add(1));
         Self {
-            delivered: numbering.own(standing.resume.delivered.get(at).copied().unwrap_or(0)),
-            seen: seen(at, &numbering, standing),
+            delivered: numbering.own(delivery_status.resume.delivered.get(at).copied().unwrap_or(0)),
+            seen: seen(at, &numbering, delivery_status),
             held: held.get(at).copied().flatten().unwrap_or(next),
             next,
             own,
@@ -79,18 +79,18 @@ impl Shard {
     }
 
     fn judge(&self, complete: bool) -> Option<Divergence> {
-        let history = History { runs: &self.own, complete, next: self.next };
-        judge(&history, self.delivered, self.seen.as_deref())
+        let history = RunHistory { runs: &self.own, complete, next: self.next };
+        find_divergence(&history, self.delivered, self.seen.as_deref())
     }
 }
 
 /// The runs of a shard in the folder's own numbers; `None`: this aggregator does not know of runs.
-fn seen(at: usize, numbering: &Numbering, standing: &Standing<'_>) -> Option<Vec<Seen>> {
-    if standing.resume.runs.is_empty() {
+fn seen(at: usize, numbering: &Numbering, delivery_status: &DeliveryStatus<'_>) -> Option<Vec<DeliveredRun>> {
+    if delivery_status.resume.runs.is_empty() {
         return None;
     }
-    let runs = standing.resume.runs.get(at).map(|shard| shard.runs.as_slice()).unwrap_or_default();
-    let seen = |run: &catchment_proto::wire::RunDelivered| Seen {
+    let runs = delivery_status.resume.runs.get(at).map(|shard| shard.runs.as_slice()).unwrap_or_default();
+    let seen = |run: &catchment_proto::wire::RunDelivered| DeliveredRun {
         run: run.run,
         previous: run.previous_runs.clone(),
         number: numbering.own(run.number),
@@ -98,20 +98,20 @@ fn seen(at: usize, numbering: &Numbering, standing: &Standing<'_>) -> Option<Vec
     Some(runs.iter().map(seen).collect())
 }
 
-/// See [`super::Lineage::judge`].
-pub(super) fn plan(
+/// See [`super::Lineage::detect_fork`].
+pub(super) fn plan_fork(
     runs: &Runs,
     epochs: &Epochs,
-    standing: &Standing<'_>,
+    delivery_status: &DeliveryStatus<'_>,
     held: &[Option<u64>],
     fresh: u64,
 ) -> Option<Fork> {
     let count = runs.present()?.shards.len();
-    let shards: Vec<Shard> = (0..count).map(|at| Shard::of(at, runs, epochs, standing, held)).collect();
+    let shards: Vec<ShardView> = (0..count).map(|at| ShardView::of(at, runs, epochs, delivery_status, held)).collect();
     // A folder in place of this one has delivered: what it took and did not deliver is missing, whatever this one holds.
-    let newer = standing.resume.newer_epoch;
+    let newer = delivery_status.resume.newer_epoch;
     let replaced = newer != 0 && !epochs.holds(newer);
-    let verdict = |shard: &Shard| {
+    let verdict = |shard: &ShardView| {
         let since_now = Divergence {
             cause: Cause::Doubled,
             common: shard.delivered,
@@ -126,7 +126,7 @@ pub(super) fn plan(
     // A copy of a running gateway goes on under the same run, so neither may use its number for names.
     let parted_now = earliest.run >= shards.first()?.own.len();
     let id = if parted_now || epochs.holds(last) { fresh } else { last };
-    let shard = |(shard, verdict): (&Shard, &Option<Divergence>)| {
+    let shard = |(shard, verdict): (&ShardView, &Option<Divergence>)| {
         let common = verdict.map_or(shard.delivered, |verdict| verdict.common);
         let apart = shard.own.get(earliest.run..).unwrap_or_default();
         let names = match shard.own.last().filter(|_| parted_now) {
@@ -139,7 +139,7 @@ pub(super) fn plan(
     Some(Fork {
         cause: earliest.cause,
         shards: shards.iter().zip(&verdicts).map(shard).collect(),
-        suspect_from_ms: runs.get(earliest.run).or(runs.present()).and_then(|run| run.watermark_ms),
+        affected_from_ms: runs.get(earliest.run).or(runs.present()).and_then(|run| run.watermark_ms),
         epochs: (epochs.present().id, id),
     })
 }
