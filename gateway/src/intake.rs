@@ -1,11 +1,11 @@
 //! What decoding hands on: checked readings of one session, ready for its device's actor.
 //!
-//! Series travel as small indexes that hold within a session ([`Names`]), so a name is checked and copied
+//! Series travel as small indexes that hold within a session ([`SeriesTable`]), so a name is checked and copied
 //! once and not with every reading. Everything here is checked: names, finite values, times within bounds.
 
 pub(crate) mod shapes;
 pub mod name_collisions;
-mod spread;
+mod cost;
 
 use catchment_partial::{Timestamp, Width};
 use catchment_proto::{Labels, MetricName};
@@ -14,14 +14,14 @@ use hashbrown::HashMap;
 use self::{
     shapes::Shapes,
     name_collisions::{MetricSpellings, SeenSpellings, NameSpelling},
-    spread::Spread,
+    cost::IntakeCost,
 };
 use crate::mqtt::packets::Reply;
 
 /// One reading of one series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading {
-    /// Index of its series: the session's own (see [`Names`]) until the device's actor puts its own in place.
+    /// Index of its series: the session's own (see [`SeriesTable`]) until the device's actor puts its own in place.
     pub series: u32,
     /// Event time.
     pub time: Timestamp,
@@ -80,7 +80,7 @@ pub struct Intake {
     /// What is answered once all of it is durable (MQTT; the other protocols acknowledge by number).
     pub replies: Vec<Reply>,
     /// How far its readings lie apart; boxed, because each session waits with an intake at times.
-    spread: Option<Box<Spread>>,
+    cost: Option<Box<IntakeCost>>,
 }
 
 /// Readings or messages of an intake beyond which it is handed on before more is decoded.
@@ -103,14 +103,14 @@ impl Intake {
         clear(&mut self.readings);
         clear(&mut self.refusals);
         clear(&mut self.replies);
-        if let Some(spread) = &mut self.spread {
-            **spread = Spread::default();
+        if let Some(cost) = &mut self.cost {
+            **cost = IntakeCost::default();
         }
     }
 
     /// Windows have this width: an intake with readings of many is large sooner.
     pub fn measure_by(&mut self, width: Option<Width>) {
-        self.spread.get_or_insert_default().measure_by(width);
+        self.cost.get_or_insert_default().measure_by(width);
     }
 
     /// Ends a message: the readings pushed since the last one are its.
@@ -143,7 +143,7 @@ impl Intake {
     /// Whether it is to be handed on before more is decoded: what a worker does at once is bounded, whatever it is. Looked at
     /// after each message.
     pub fn is_large(&mut self) -> bool {
-        let windows = self.spread.as_mut().map_or(0, |spread| spread.look(&self.readings));
+        let windows = self.cost.as_mut().map_or(0, |cost| cost.look(&self.readings));
         let windows = windows.min(self.readings.len());
         let cost = self.readings.len().saturating_add(windows.saturating_mul(WINDOW_COST));
         cost >= LARGE || self.messages.len() >= LARGE || self.replies.len() >= LARGE
@@ -262,9 +262,9 @@ impl TimeRules {
 ///
 /// Bounded: beyond `max` the table starts anew with higher indexes, so a device that invents labels costs time
 /// but no memory. Indexes are never reused within a session. Only indexes of the table as it stands are good for
-/// readings: who keeps one for longer compares [`Names::generation`].
+/// readings: who keeps one for longer compares [`SeriesTable::generation`].
 #[derive(Debug)]
-pub struct Names {
+pub struct SeriesTable {
     plain: HashMap<MetricName, u32>,
     labelled: HashMap<Labels, HashMap<MetricName, u32>>,
     /// How the names were written that are a metric's only as they are mapped: at most one a metric.
@@ -279,7 +279,7 @@ pub struct Names {
     pub(crate) seen: SeenSpellings,
 }
 
-impl Names {
+impl SeriesTable {
     /// A table of at most so many series.
     pub fn new(max: usize) -> Self {
         Self {
@@ -347,17 +347,17 @@ mod tests {
 
     #[test]
     fn a_name_gets_its_index_once() {
-        let mut names = Names::new(2);
+        let mut table = SeriesTable::new(2);
         let mut fresh = Vec::new();
         let room = Labels::new([("room", "3")]).unwrap();
-        assert_eq!(names.index("a", &Labels::none(), &mut fresh), Ok(0));
-        assert_eq!(names.index("a", &room, &mut fresh), Ok(1));
-        assert_eq!(names.index("a", &Labels::none(), &mut fresh), Ok(0));
+        assert_eq!(table.index("a", &Labels::none(), &mut fresh), Ok(0));
+        assert_eq!(table.index("a", &room, &mut fresh), Ok(1));
+        assert_eq!(table.index("a", &Labels::none(), &mut fresh), Ok(0));
         assert_eq!(fresh.len(), 2);
-        assert!(names.index("9", &Labels::none(), &mut fresh).is_err());
+        assert!(table.index("9", &Labels::none(), &mut fresh).is_err());
         // The bound: the table starts anew, indexes go on.
-        assert_eq!(names.index("c", &Labels::none(), &mut fresh), Ok(2));
-        assert_eq!(names.index("a", &Labels::none(), &mut fresh), Ok(3));
+        assert_eq!(table.index("c", &Labels::none(), &mut fresh), Ok(2));
+        assert_eq!(table.index("a", &Labels::none(), &mut fresh), Ok(3));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     folder::{
-        Folder,
+        FolderWatch,
         shards::{self, SHARDS},
     },
     lineage::{self, Lineage, begin_run},
@@ -260,7 +260,7 @@ impl Gateway {
             shards.iter().flat_map(|shard| [shard.journal().clone(), shard.outbox().clone()]).collect();
         let checkpoints = shards.iter().map(Shard::checkpoints).collect();
         let lineage = Arc::new(Mutex::new(lineage));
-        let folder = Arc::new(Folder::new(
+        let folder = Arc::new(FolderWatch::new(
             data,
             logs.clone(),
             checkpoints,

@@ -28,7 +28,7 @@ use crate::{
     decode::DecodeLimits,
     device::{Actors, Connect, Counted, SessionId},
     metrics::Metrics,
-    mqtt::connection::Rules,
+    mqtt::connection::MqttOptions,
     session::{
         Context,
         protocol::ProtocolOptions,
@@ -180,7 +180,7 @@ fn of_sessions(config: &Config, shards: u32) -> (DecodeLimits, ProtocolOptions, 
         readings_max: config.readings_max,
         ..DecodeLimits::default()
     };
-    let mqtt = Rules {
+    let mqtt = MqttOptions {
         topics: Arc::clone(&config.topics),
         receive_max: NonZeroU16::new(config.mqtt_receive_max).unwrap_or(NonZeroU16::MIN),
     };

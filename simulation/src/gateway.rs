@@ -11,7 +11,7 @@ use std::{
 use catchment_gateway::{
     clock::{Clock, ManualClock},
     device::{IntakeOutcome, DeviceSessions, SessionId},
-    intake::{Intake, Names, Reading as Taken},
+    intake::{Intake, SeriesTable, Reading as Taken},
     lineage::Lineage,
     metrics::Metrics,
     session::{self, responses::ResponseQueue},
@@ -38,7 +38,7 @@ use uplink::{OutboxSender, begin_run};
 /// A session.
 struct Session {
     device: usize,
-    names: Names,
+    table: SeriesTable,
     ordinal: u64,
     /// A hello came: messages carry numbers.
     numbered: bool,
@@ -122,7 +122,7 @@ impl Gateway {
         device_sessions.hold(&mut self.shard);
         let session_state = Session {
             device,
-            names: Names::new(8),
+            table: SeriesTable::new(8),
             ordinal: 0,
             numbered: false,
             held: None,
@@ -296,7 +296,7 @@ impl Session {
         self.ordinal += 1;
         for reading in &message.readings {
             let (metric, labels) = &series[reading.series];
-            let series = self.names.index(metric.as_str(), labels, &mut intake.fresh).expect("a valid name");
+            let series = self.table.index(metric.as_str(), labels, &mut intake.fresh).expect("a valid name");
             let time = Timestamp::from_nanos(reading.time);
             intake.readings.push(Taken { series, time, value: reading.value });
         }

@@ -2,7 +2,7 @@
 
 use catchment_gateway::{
     decode::{DecodeLimits, Lines, Next, json},
-    intake::{Intake, Names, TimeRules},
+    intake::{Intake, SeriesTable, TimeRules},
 };
 use catchment_partial::Timestamp;
 
@@ -78,10 +78,10 @@ fn kept(text: &str) -> Vec<f64> {
     let time = |ms| Timestamp::from_millis(ms).unwrap();
     let rules = TimeRules { now: time(7), oldest: time(0), newest: time(1_000) };
     let (limits, options) = (DecodeLimits::default(), json::Options::default());
-    let (mut lines, mut names, mut intake) = (Lines::json(1 << 20), Names::new(100), Intake::default());
+    let (mut lines, mut table, mut intake) = (Lines::json(1 << 20), SeriesTable::new(100), Intake::default());
     let mut rest = text;
     while let Next::Line { line, consumed } = lines.finish(rest.as_bytes()) {
-        json::decode_line(line, &options, 1, &mut names, &rules, &limits, &mut intake);
+        json::decode_line(line, &options, 1, &mut table, &rules, &limits, &mut intake);
         rest = &rest[consumed..];
     }
     intake.readings.iter().map(|reading| reading.value).collect()

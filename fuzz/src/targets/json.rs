@@ -72,9 +72,9 @@ pub(super) const TARGET: Target = Target {
 
 fn line(rig: &mut Rig, line: Option<&[u8]>, options: &Options, ordinal: u64) {
     let before = rig.counts();
-    let Rig { names, rules, limits, intake, .. } = rig;
+    let Rig { table, rules, limits, intake, .. } = rig;
     let decoded = match line {
-        Some(line) => json::decode_line(line, options, ordinal, names, rules, limits, intake),
+        Some(line) => json::decode_line(line, options, ordinal, table, rules, limits, intake),
         None => {
             refuse_too_long(limits, ordinal, intake);
             Decoded::Refused

@@ -63,9 +63,9 @@ fn connection(input: &[u8], sizes: impl Iterator<Item = usize>) -> Rig {
     feed(&mut Lines::line_protocol(bytes_max), bytes_max, input, sizes, |line| {
         ordinal += 1;
         let before = rig.counts();
-        let Rig { names, rules, limits, intake, .. } = &mut rig;
+        let Rig { table, rules, limits, intake, .. } = &mut rig;
         let decoded = match line {
-            Some(line) => line_protocol::decode_line(line, PRECISION, ordinal, names, rules, limits, intake),
+            Some(line) => line_protocol::decode_line(line, PRECISION, ordinal, table, rules, limits, intake),
             None => {
                 refuse_too_long(limits, ordinal, intake);
                 Decoded::Refused
@@ -83,8 +83,8 @@ fn run(input: &[u8]) -> u64 {
     let mut payload = Rig::new();
     if input.len() <= payload.limits.message_bytes_max {
         // One message of the same bytes has the same readings, as far as its own bound lets it.
-        let Rig { names, rules, limits, intake, .. } = &mut payload;
-        Topics::default().decode("influx", input, 1, names, rules, limits, intake);
+        let Rig { table, rules, limits, intake, .. } = &mut payload;
+        Topics::default().decode("influx", input, 1, table, rules, limits, intake);
         payload.check();
         let readings = &whole.intake.readings;
         let bounded = payload.intake.readings.len() < readings.len();

@@ -4,7 +4,7 @@ use std::{num::NonZeroU16, sync::Arc};
 
 use bytes::BytesMut;
 use catchment_gateway::mqtt::{
-    connection::{Connection, Open, Rules, Stop},
+    connection::{Connection, Open, MqttOptions, Stop},
     topics::Topics,
 };
 
@@ -113,7 +113,7 @@ fn connection(input: &[u8], mut sizes: impl Iterator<Item = usize>) -> (Rig, End
     let mut rig = Rig::new();
     let receive_max = NonZeroU16::new(RECEIVE_MAX).expect("it is not 0");
     let mut connection =
-        Connection::new(Rules { topics: Arc::new(Topics::default()), receive_max }, rig.limits);
+        Connection::new(MqttOptions { topics: Arc::new(Topics::default()), receive_max }, rig.limits);
     let mut end = End::default();
     let (mut buffer, mut rest) = (Vec::new(), input);
     'bytes: while !rest.is_empty() {
@@ -121,9 +121,9 @@ fn connection(input: &[u8], mut sizes: impl Iterator<Item = usize>) -> (Rig, End
         buffer.extend_from_slice(piece);
         rest = behind;
         loop {
-            let Rig { names, rules, intake, .. } = &mut rig;
+            let Rig { table, rules, intake, .. } = &mut rig;
             let fresh = || "made".to_owned();
-            let (consumed, stop) = connection.decode(&buffer, names, rules, intake, fresh);
+            let (consumed, stop) = connection.decode(&buffer, table, rules, intake, fresh);
             assert!(consumed <= buffer.len());
             buffer.drain(..consumed);
             match stop {

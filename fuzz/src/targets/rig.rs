@@ -2,7 +2,7 @@
 
 use catchment_gateway::{
     decode::{Decoded, DecodeLimits},
-    intake::{Intake, Names, TimeRules},
+    intake::{Intake, SeriesTable, TimeRules},
 };
 use catchment_partial::Timestamp;
 
@@ -15,7 +15,7 @@ const DAY: i64 = 86_400_000_000_000;
 const REFUSALS_MAX: usize = 16 + 11;
 
 pub(super) struct Rig {
-    pub(super) names: Names,
+    pub(super) table: SeriesTable,
     pub(super) rules: TimeRules,
     pub(super) limits: DecodeLimits,
     pub(super) intake: Intake,
@@ -26,7 +26,7 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) fn new() -> Self {
         Self {
-            names: Names::new(50),
+            table: SeriesTable::new(50),
             rules: TimeRules {
                 now: Timestamp::from_nanos(NOW),
                 oldest: Timestamp::from_nanos(NOW - 3_650 * DAY),

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use proptest::prelude::*;
 
 use super::{Decoded, DecodeLimits, json::Options};
-use crate::intake::{Intake, Names, Reason, TimeRules};
+use crate::intake::{Intake, SeriesTable, Reason, TimeRules};
 
 /// The gateway's clock in the tests, Unix milliseconds.
 pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
@@ -18,7 +18,7 @@ pub(crate) fn at(millis: i64) -> Timestamp {
 
 /// What a connection holds for its decoder.
 pub(crate) struct Fixture {
-    pub(crate) names: Names,
+    pub(crate) table: SeriesTable,
     pub(crate) rules: TimeRules,
     pub(crate) limits: DecodeLimits,
     pub(crate) intake: Intake,
@@ -28,7 +28,7 @@ pub(crate) struct Fixture {
 impl Fixture {
     pub(crate) fn new() -> Self {
         Self {
-            names: Names::new(100),
+            table: SeriesTable::new(100),
             rules: TimeRules {
                 now: at(NOW_MS),
                 oldest: at(NOW_MS - 86_400_000),
@@ -51,7 +51,7 @@ impl Fixture {
             line.as_ref(),
             options,
             ordinal,
-            &mut self.names,
+            &mut self.table,
             &self.rules,
             &self.limits,
             &mut self.intake,
@@ -135,7 +135,7 @@ pub(crate) fn same_unknown(
 ) {
     let (mut knowing, mut forgetting) = (Fixture::new(), Fixture::new());
     for (ordinal, message) in (1..).zip(messages) {
-        forgetting.names.shapes.clear();
+        forgetting.table.shapes.clear();
         let decoded = decode(&mut knowing, &message, ordinal);
         let expected = decode(&mut forgetting, &message, ordinal);
         let text = String::from_utf8_lossy(&message);

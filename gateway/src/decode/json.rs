@@ -19,7 +19,7 @@
 //! * Array elements with a `seq` are a message each, all others of the array are one message together. In the payload of
 //!   another protocol `seq` is left aside, whatever it is: that protocol numbers its messages.
 
-mod known;
+mod fast_path;
 mod options;
 mod outline;
 mod scalar;
@@ -36,7 +36,7 @@ use serde_json::value::RawValue;
 pub use self::options::{JsonSettings, Options, OptionsError, Strings, TimeFormat};
 use self::outline::Outline;
 use super::{Decoded, DecodeLimits, lines, sink::Sink};
-use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind, name_collisions::NameKind};
+use crate::intake::{Intake, SeriesTable, Reason, TimeRules, shapes::Kind, name_collisions::NameKind};
 
 /// Decodes one line (or payload) into the intake.
 ///
@@ -46,12 +46,12 @@ pub fn decode_line(
     line: &[u8],
     options: &Options,
     ordinal: u64,
-    names: &mut Names,
+    table: &mut SeriesTable,
     rules: &TimeRules,
     limits: &DecodeLimits,
     intake: &mut Intake,
 ) -> Decoded {
-    decode(line, options, &mut Sink::new(intake, names, rules, limits, ordinal))
+    decode(line, options, &mut Sink::new(intake, table, rules, limits, ordinal))
 }
 
 /// Decodes JSON, which may run over several lines, into the sink.
@@ -106,7 +106,7 @@ fn not_utf8(bytes: &[u8]) -> &'static str {
 fn value(text: &str, options: &Options, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> {
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => {
-            if options.is_plain() && known::object(text, sink).is_some() {
+            if options.is_plain() && fast_path::object(text, sink).is_some() {
                 sink.end_message();
                 return Ok(Decoded::Message);
             }

@@ -11,7 +11,7 @@
 //! `parse` cuts a line into slices and checks its grammar before any reading is taken. Lines are cut by
 //! [`super::Lines::line_protocol`], which knows where a quoted value may hold a line end.
 
-mod known;
+mod fast_path;
 mod parse;
 
 use std::{borrow::Cow, str::FromStr};
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use self::parse::Line;
 use super::{Decoded, DecodeLimits, Lines, Next, decimal, excerpt, lines, names, sink::Sink};
-use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind, name_collisions::NameKind};
+use crate::intake::{Intake, SeriesTable, Reason, TimeRules, shapes::Kind, name_collisions::NameKind};
 
 /// Unit of the times at the end of lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,12 +78,12 @@ pub fn decode_line(
     line: &[u8],
     precision: Precision,
     ordinal: u64,
-    names: &mut Names,
+    table: &mut SeriesTable,
     rules: &TimeRules,
     limits: &DecodeLimits,
     intake: &mut Intake,
 ) -> Decoded {
-    let mut sink = Sink::new(intake, names, rules, limits, ordinal);
+    let mut sink = Sink::new(intake, table, rules, limits, ordinal);
     if sink.refuse_too_long(line.len()) {
         return Decoded::Refused;
     }
@@ -115,7 +115,7 @@ pub(crate) fn decode(payload: &[u8], precision: Precision, sink: &mut Sink<'_>) 
 
 /// Puts the readings of a line into the sink; the error says how it breaks the grammar.
 fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(), String> {
-    if known::line(line, precision, sink).is_some() {
+    if fast_path::line(line, precision, sink).is_some() {
         return Ok(());
     }
     let text = std::str::from_utf8(line).map_err(|_| "the line is not valid UTF-8".to_owned())?;
@@ -138,7 +138,7 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
         }
     };
     sink.begin_moment();
-    if let Some(key) = known::series_key(text.trim_ascii().as_bytes()) {
+    if let Some(key) = fast_path::series_key(text.trim_ascii().as_bytes()) {
         sink.begin_shape(Kind::LineProtocol, key);
     }
     let mut metric = String::with_capacity(64);

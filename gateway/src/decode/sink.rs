@@ -13,7 +13,7 @@ use hashbrown::HashSet;
 
 use super::{Decoded, EPOCH_BYTES_MAX, DecodeLimits, excerpt};
 use crate::intake::{
-    Intake, Names, Reading, Reason, Refusal, TimeRules,
+    Intake, SeriesTable, Reading, Reason, Refusal, TimeRules,
     shapes::{Cursor, Kind},
     name_collisions::NameKind,
 };
@@ -38,7 +38,7 @@ pub(super) struct SavePoint {
 /// Takes the readings of one line, frame or payload.
 pub(crate) struct Sink<'a> {
     pub(super) intake: &'a mut Intake,
-    pub(super) names: &'a mut Names,
+    pub(super) table: &'a mut SeriesTable,
     pub(super) rules: &'a TimeRules,
     pub(super) limits: &'a DecodeLimits,
     /// Ordinal of the message on its connection.
@@ -63,7 +63,7 @@ pub(crate) struct Sink<'a> {
 impl<'a> Sink<'a> {
     pub(super) fn new(
         intake: &'a mut Intake,
-        names: &'a mut Names,
+        table: &'a mut SeriesTable,
         rules: &'a TimeRules,
         limits: &'a DecodeLimits,
         ordinal: u64,
@@ -75,7 +75,7 @@ impl<'a> Sink<'a> {
             shape: None,
             tried: 0,
             intake,
-            names,
+            table,
             rules,
             limits,
             ordinal,
@@ -89,13 +89,13 @@ impl<'a> Sink<'a> {
     /// all of its readings.
     pub(crate) fn payload(
         intake: &'a mut Intake,
-        names: &'a mut Names,
+        table: &'a mut SeriesTable,
         rules: &'a TimeRules,
         limits: &'a DecodeLimits,
         ordinal: u64,
         base: Labels,
     ) -> Self {
-        Self { ends: false, base, ..Self::new(intake, names, rules, limits, ordinal) }
+        Self { ends: false, base, ..Self::new(intake, table, rules, limits, ordinal) }
     }
 
     /// Labels that readings bring along, with those of the sink beside them. Of two of one name, the reading's own holds.
@@ -187,14 +187,14 @@ impl<'a> Sink<'a> {
     /// From here to the end of the moment [`Sink::learn`] notes names for this kind of message and this text in front of
     /// them, by which its labels are told.
     pub(super) fn begin_shape(&mut self, kind: Kind, raw: &[u8]) {
-        let shapes = &mut self.names.shapes;
+        let shapes = &mut self.table.shapes;
         self.shape = shapes.add(kind, &self.base, raw).map(|shape| shapes.cursor(shape));
     }
 
     /// Notes which series a name means in the shape at hand.
     pub(super) fn learn(&mut self, name: &str, series: u32) {
         if let Some(cursor) = &mut self.shape {
-            self.names.shapes.learn(cursor, name.as_bytes(), series);
+            self.table.shapes.learn(cursor, name.as_bytes(), series);
         }
     }
 
@@ -241,7 +241,7 @@ impl<'a> Sink<'a> {
                 excerpt(metric)
             ));
         }
-        self.names.index(metric, labels, &mut self.intake.fresh)
+        self.table.index(metric, labels, &mut self.intake.fresh)
     }
 
     /// Takes a reading of a series; `-0.0` becomes `0.0`.
@@ -277,19 +277,19 @@ impl<'a> Sink<'a> {
         time: Timestamp,
         value: f64,
     ) -> Option<u32> {
-        if let Err(message) = self.names.check_spelling(written, metric) {
+        if let Err(message) = self.table.check_spelling(written, metric) {
             self.refuse(Reason::BadMetric, 1, || message);
             return None;
         }
         let series = self.take(metric, labels, time, value)?;
-        self.names.note_spelling(written, metric);
+        self.table.note_spelling(written, metric);
         self.note_spelling(NameKind::Metric, written, metric);
         Some(series)
     }
 
     /// Notes how a name is written.
     pub(super) fn note_spelling(&mut self, kind: NameKind, written: &str, name: &str) {
-        self.intake.spellings.extend(self.names.seen.note(kind, written, name));
+        self.intake.spellings.extend(self.table.seen.note(kind, written, name));
     }
 
     /// Whether the series has a reading in this moment already; notes that it has one now.

@@ -71,7 +71,7 @@ mod tests {
         config::tests::given,
         decode::DecodeLimits,
         metrics::Metrics,
-        mqtt::connection::Rules,
+        mqtt::connection::MqttOptions,
         session::{
             Context,
             protocol::ProtocolOptions,
@@ -95,7 +95,7 @@ mod tests {
             budget: Arc::default(),
         };
         let shard = Shard::open(&setup).unwrap().0;
-        let mqtt = Rules { topics: Arc::clone(&config.topics), receive_max: NonZeroU16::MIN };
+        let mqtt = MqttOptions { topics: Arc::clone(&config.topics), receive_max: NonZeroU16::MIN };
         let protocols =
             ProtocolOptions { precision: config.line_protocol_precision, json: Arc::clone(&config.json), mqtt };
         Rc::new(Context {

@@ -5,7 +5,7 @@ use catchment_journal::{AppendError, GroupLog, LogConfig, RealDisk};
 use super::*;
 use crate::{lineage::FolderPast, shard::ShardFacts};
 
-fn folder(path: &Path) -> Arc<Folder> {
+fn folder(path: &Path) -> Arc<FolderWatch> {
     let data = DataDir::open_owned(path, "gateway", 0, "spiffe://x/site/berlin/gateway/g", &[]).unwrap();
     let disk = Arc::new(RealDisk);
     let config = LogConfig { reserve_bytes: 64 << 10, disk_free_min: 0, ..LogConfig::default() };
@@ -17,7 +17,7 @@ fn folder(path: &Path) -> Arc<Folder> {
     let logs = vec![open("journal"), open("outbox")];
     let mut lineage = Lineage::open(disk, path, (data.epoch(), 0), FolderPast::New).unwrap();
     lineage.begin_run(0, None, &[1, 1], Duration::ZERO).unwrap();
-    Arc::new(Folder::new(data, logs, vec![checkpoints], Arc::new(Mutex::new(lineage)), Metrics::new()))
+    Arc::new(FolderWatch::new(data, logs, vec![checkpoints], Arc::new(Mutex::new(lineage)), Metrics::new()))
 }
 
 #[test]
@@ -26,10 +26,10 @@ fn what_is_gone_ends_every_log_and_is_a_condition() {
     for lost in ["", "outbox", "journal", "checkpoint", "identity", "lock"] {
         let path = dir.path().join(format!("data-{lost}"));
         let folder = folder(&path);
-        folder.look().unwrap();
+        folder.check().unwrap();
         folder.metrics.conditions.ready().unwrap();
         fs::rename(path.join(lost), dir.path().join("moved")).unwrap();
-        let why = folder.look().unwrap_err();
+        let why = folder.check().unwrap_err();
         assert!(why.contains("removed or moved while in use"), "{why}");
         for log in &folder.logs {
             assert!(matches!(log.append(b"x"), Err(AppendError::Poisoned(_))), "{lost}");
@@ -61,7 +61,7 @@ fn a_missing_list_of_runs_is_written_again() {
     let runs = dir.path().join("runs");
     let before = fs::read(&runs).unwrap();
     fs::remove_file(&runs).unwrap();
-    folder.look().unwrap();
+    folder.check().unwrap();
     assert_eq!(fs::read(&runs).unwrap(), before);
 }
 
@@ -74,10 +74,10 @@ fn a_missing_checkpoint_is_written_again() {
     for file in fs::read_dir(dir.path().join("checkpoint")).unwrap() {
         fs::remove_file(file.unwrap().path()).unwrap();
     }
-    folder.look().unwrap();
+    folder.check().unwrap();
     assert!(checkpoints.is_missing(), "its shard is told");
     assert_eq!(checkpoints.write(b"again").unwrap(), 2, "no number is used twice");
-    folder.look().unwrap();
+    folder.check().unwrap();
     assert!(!checkpoints.is_missing());
     assert_eq!(checkpoints.newest().unwrap(), Some((2, b"again".to_vec())));
 }

@@ -1,5 +1,5 @@
 //! How names are written: two that are one name as they are mapped (`a.b`, `a-b` and `a_b`) are summed into one series, and
-//! that is told. Within a connection of JSON the second one is refused ([`super::Names::check_spelling`]); this finds the others:
+//! that is told. Within a connection of JSON the second one is refused ([`super::SeriesTable::check_spelling`]); this finds the others:
 //! of line protocol, of labels, and of two connections of a device.
 //!
 //! Bounded: a session remembers so many names as hashes and then begins anew, a device so many and then compares no others.
@@ -9,7 +9,7 @@ use std::{
     sync::LazyLock,
 };
 
-use super::Names;
+use super::SeriesTable;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 
 /// Names that a session remembers, as hashes.
@@ -61,7 +61,7 @@ impl NameSpelling {
 /// How a name is written, by metric, within a connection of JSON.
 pub(super) type MetricSpellings = HashMap<Box<str>, Box<str>>;
 
-impl Names {
+impl SeriesTable {
     /// Whether a name as it is written may be that of a metric to which it is mapped: no other one has been before. Two
     /// names would be summed into one series.
     ///
@@ -183,10 +183,10 @@ mod tests {
 
     #[test]
     fn a_metric_has_one_spelling() {
-        let mut names = Names::new(2);
+        let mut names = SeriesTable::new(2);
         let mut fresh = Vec::new();
         let room = Labels::new([("room", "3")]).unwrap();
-        let mut take = |names: &mut Names, written: &str, metric: &str| {
+        let mut take = |names: &mut SeriesTable, written: &str, metric: &str| {
             names.check_spelling(written, metric)?;
             names.index(metric, &room, &mut fresh)?;
             names.note_spelling(written, metric);

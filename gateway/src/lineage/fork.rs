@@ -78,7 +78,7 @@ impl ShardView {
         }
     }
 
-    fn judge(&self, complete: bool) -> Option<Divergence> {
+    fn divergence(&self, complete: bool) -> Option<Divergence> {
         let history = RunHistory { runs: &self.own, complete, next: self.next };
         find_divergence(&history, self.delivered, self.seen.as_deref())
     }
@@ -117,7 +117,7 @@ pub(super) fn plan_fork(
             common: shard.delivered,
             run: shard.own.len().saturating_sub(1),
         };
-        shard.judge(runs.is_complete()).or(replaced.then_some(since_now))
+        shard.divergence(runs.is_complete()).or(replaced.then_some(since_now))
     };
     let verdicts: Vec<_> = shards.iter().map(verdict).collect();
     // The folder parted from the other line as a whole.

@@ -80,12 +80,12 @@ fn a_folder_that_comes_back_in_place_of_another_begins_a_new_epoch() {
     let mut lineage = run(&disk, true, 1, 1);
     let own = [(lineage.start(1).run, 7)];
     let answer = |newer_epoch| wire::Resume { newer_epoch, ..resume(7, &own) };
-    let judge = |lineage: &Lineage<SimDisk>, newer| {
+    let fork_of = |lineage: &Lineage<SimDisk>, newer| {
         lineage.detect_fork(&DeliveryStatus { resume: &answer(newer), sent: &[7] }, &[Some(6)])
     };
-    assert_eq!(judge(&lineage, 0), None);
-    assert_eq!(judge(&lineage, 7), None, "its own");
-    let fork = judge(&lineage, 99).unwrap();
+    assert_eq!(fork_of(&lineage, 0), None);
+    assert_eq!(fork_of(&lineage, 7), None, "its own");
+    let fork = fork_of(&lineage, 99).unwrap();
     assert_eq!((fork.cause, fork.shards[0].offset), (Cause::Doubled, 7));
     lineage.fork(&fork, at(3_000)).unwrap();
     let own = wire::Resume { newer_epoch: fork.epochs.1, ..resume(0, &[]) };
@@ -130,12 +130,12 @@ fn a_damaged_list_of_runs_is_set_aside_and_proves_nothing() {
     disk.open(&path).unwrap().write_all_at(&[0xff], 22).unwrap();
     let lineage = run(&disk, false, 10, 10);
     assert!(disk.len(&Path::new(FOLDER).join("runs.bad")).unwrap().is_some());
-    let judge = |delivered: u64| {
+    let fork_of = |delivered: u64| {
         let answer = resume(delivered, &[(5, delivered)]);
         lineage.detect_fork(&DeliveryStatus { resume: &answer, sent: &[0] }, &[None]).is_some()
     };
-    assert!(!judge(9), "a run from before may have delivered it");
-    assert!(judge(10), "no run before this one made it");
+    assert!(!fork_of(9), "a run from before may have delivered it");
+    assert!(fork_of(10), "no run before this one made it");
 }
 
 #[test]

@@ -5,9 +5,9 @@
 //! Sources: MQTT Version 3.1.1 and MQTT Version 5.0, OASIS Standards.
 
 mod disconnect;
-mod plain;
+mod borrowed_publish;
 mod read;
-mod standard;
+mod conformance;
 mod write;
 
 use std::num::{NonZeroU16, NonZeroU32};
@@ -24,7 +24,7 @@ use tokio_util::codec::{Decoder as _, Encoder as _};
 
 pub use rmqtt_codec::types::QoS;
 
-pub use self::plain::Plain;
+pub use self::borrowed_publish::BorrowedPublish;
 use self::{
     disconnect::put_fitting,
     read::{from_v3, from_v5, with_clean_start},
@@ -89,7 +89,7 @@ pub enum Packet<'a> {
     /// The first packet.
     Connect(Box<Connect>),
     /// An ordinary message.
-    Plain(Plain<'a>),
+    BorrowedPublish(BorrowedPublish<'a>),
     /// Any other message.
     Publish(Box<Publish>),
     /// The client has let go of a message of QoS 2.
@@ -258,7 +258,7 @@ fn lengths(buffer: &[u8], bytes_max: u32) -> Result<Option<(usize, usize)>, Viol
 fn check_length(packet: &[u8], header: usize) -> Result<(), Violation> {
     match packet.get(2..header).and_then(<[u8]>::last) {
         Some(0) => {
-            let what = format!("MQTT: {}", standard::OVERLONG);
+            let what = format!("MQTT: {}", conformance::OVERLONG);
             Err(Violation::new(DisconnectReasonCode::MalformedPacket, what))
         }
         _ => Ok(()),
@@ -293,11 +293,11 @@ impl Packets {
         }
         let plain = match self.version {
             Version::Unknown => None,
-            Version::V3(_) => Plain::read(packet, header, false),
-            Version::V5(_) => Plain::read(packet, header, true),
+            Version::V3(_) => BorrowedPublish::read(packet, header, false),
+            Version::V5(_) => BorrowedPublish::read(packet, header, true),
         };
         let packet = match plain {
-            Some(plain) => Packet::Plain(plain),
+            Some(plain) => Packet::BorrowedPublish(plain),
             None => self.read(packet, header)?,
         };
         Ok(Some((packet, length)))
@@ -323,7 +323,7 @@ impl Packets {
         }
         let checked = match whole.get(header..header + OLD_NAME.len()) {
             Some(OLD_NAME) if !is_v5 => Ok(()),
-            _ => standard::check(packet, header, is_v5),
+            _ => conformance::check(packet, header, is_v5),
         };
         match &mut self.version {
             Version::Unknown => Err(truncated()),

@@ -3,7 +3,7 @@
 pub(crate) mod bytes;
 mod hostile;
 mod publish;
-mod standard;
+mod conformance;
 
 use std::{num::NonZeroU16, sync::Arc};
 
@@ -13,12 +13,12 @@ use rmqtt_codec::v5::DisconnectReasonCode;
 
 use self::bytes::*;
 use super::{
-    connection::{Connection, Open, Rules, Stop},
+    connection::{Connection, Open, MqttOptions, Stop},
     topics::Topics,
 };
 use crate::{
     decode::DecodeLimits,
-    intake::{Intake, MqttEffect, Names, TimeRules},
+    intake::{Intake, MqttEffect, SeriesTable, TimeRules},
 };
 
 const RECEIVE_MAX: u16 = 4;
@@ -27,16 +27,16 @@ const MESSAGE_MAX: usize = 1000;
 /// A connection, and what it has said.
 struct Side {
     connection: Connection,
-    names: Names,
+    table: SeriesTable,
 }
 
 impl Side {
     /// Nothing was read yet.
     fn new() -> Self {
         let rules =
-            Rules { topics: Arc::new(Topics::default()), receive_max: NonZeroU16::new(RECEIVE_MAX).unwrap() };
+            MqttOptions { topics: Arc::new(Topics::default()), receive_max: NonZeroU16::new(RECEIVE_MAX).unwrap() };
         let limits = DecodeLimits { message_bytes_max: MESSAGE_MAX, ..DecodeLimits::default() };
-        Self { connection: Connection::new(rules, limits), names: Names::new(100) }
+        Self { connection: Connection::new(rules, limits), table: SeriesTable::new(100) }
     }
 
     /// A client with a session that is kept.
@@ -60,7 +60,7 @@ impl Side {
     fn feed_some(&mut self, bytes: &[u8]) -> (Intake, Stop, usize) {
         let mut intake = Intake::default();
         let (used, stop) =
-            self.connection.decode(bytes, &mut self.names, &times(), &mut intake, || "auto-1".to_owned());
+            self.connection.decode(bytes, &mut self.table, &times(), &mut intake, || "auto-1".to_owned());
         (intake, stop, used)
     }
 

@@ -11,9 +11,9 @@ use rmqtt_codec::v5::DisconnectReasonCode;
 use super::alpn_mismatch;
 use crate::{
     decode::{self, Decoded, DecodeLimits, Lines, Next, frames, json, line_protocol, refuse_too_long},
-    intake::{Intake, Names, Reason, Refusal, TimeRules},
+    intake::{Intake, SeriesTable, Reason, Refusal, TimeRules},
     mqtt::{
-        connection::{self, Connection, Open, Rules},
+        connection::{self, Connection, Open, MqttOptions},
         packets::{Reply, Violation},
     },
 };
@@ -65,7 +65,7 @@ pub struct ProtocolOptions {
     /// How JSON lines are read.
     pub json: Arc<json::Options>,
     /// The rules of MQTT connections.
-    pub mqtt: Rules,
+    pub mqtt: MqttOptions,
 }
 
 /// How a device's bytes ended.
@@ -95,7 +95,7 @@ pub enum DecodeStop {
 }
 
 enum Reader {
-    Frames(frames::FrameNames),
+    Frames(frames::SeriesAliases),
     Json(Lines, Arc<json::Options>),
     LineProtocol(Lines),
     Mqtt(Box<Connection>),
@@ -105,7 +105,7 @@ enum Reader {
 pub struct Decoder {
     reader: Reader,
     precision: line_protocol::Precision,
-    names: Names,
+    table: SeriesTable,
     limits: DecodeLimits,
     ordinal: u64,
     numbered: bool,
@@ -117,7 +117,7 @@ impl Decoder {
         let bytes_max = limits.message_bytes_max;
         let reader = match kind {
             Protocol::Frames => {
-                Reader::Frames(frames::FrameNames::new(u32::try_from(series_max).unwrap_or(u32::MAX)))
+                Reader::Frames(frames::SeriesAliases::new(u32::try_from(series_max).unwrap_or(u32::MAX)))
             }
             Protocol::Json => Reader::Json(Lines::json(bytes_max), Arc::clone(&protocols.json)),
             Protocol::LineProtocol => Reader::LineProtocol(Lines::line_protocol(bytes_max)),
@@ -126,7 +126,7 @@ impl Decoder {
         Self {
             reader,
             precision: protocols.precision,
-            names: Names::new(series_max),
+            table: SeriesTable::new(series_max),
             limits,
             ordinal: 0,
             numbered: false,
@@ -144,7 +144,7 @@ impl Decoder {
         intake: &mut Intake,
     ) -> (usize, DecodeStop) {
         if let Reader::Mqtt(connection) = &mut self.reader {
-            let (consumed, stop) = connection.decode(buffer, &mut self.names, rules, intake, client_id);
+            let (consumed, stop) = connection.decode(buffer, &mut self.table, rules, intake, client_id);
             let stop = match stop {
                 connection::Stop::More => DecodeStop::More,
                 connection::Stop::Enough => DecodeStop::Enough,
@@ -246,14 +246,14 @@ impl Decoder {
         let before = (intake.messages.len(), intake.readings.len());
         let (consumed, decoded) = match &mut self.reader {
             Reader::Mqtt(_) => return (0, Some(DecodeStop::More)),
-            Reader::Frames(frame_names) => match frame::split(rest, self.limits.message_bytes_max) {
+            Reader::Frames(aliases) => match frame::split(rest, self.limits.message_bytes_max) {
                 Ok(None) => return (0, Some(DecodeStop::More)),
                 Ok(Some((body, _))) => {
                     let used = frame::HEADER_BYTES + body.len();
-                    let names = &mut self.names;
+                    let table = &mut self.names;
                     (
                         used,
-                        frames::decode_frame(body, ordinal, frame_names, names, rules, &self.limits, intake),
+                        frames::decode_frame(body, ordinal, aliases, table, rules, &self.limits, intake),
                     )
                 }
                 Err(too_long) => {
@@ -268,8 +268,8 @@ impl Decoder {
                     Next::More { consumed } => return (consumed, Some(DecodeStop::More)),
                     Next::TooLong { consumed } => (consumed, refused_too_long(&self.limits, ordinal, intake)),
                     Next::Line { line, consumed } => {
-                        let (names, limits) = (&mut self.names, &self.limits);
-                        let decoded = json::decode_line(line, options, ordinal, names, rules, limits, intake);
+                        let (table, limits) = (&mut self.table, &self.limits);
+                        let decoded = json::decode_line(line, options, ordinal, table, rules, limits, intake);
                         (consumed, decoded)
                     }
                 }
@@ -286,12 +286,12 @@ impl Decoder {
                     }
                     Next::TooLong { consumed } => (consumed, refused_too_long(&self.limits, ordinal, intake)),
                     Next::Line { line, consumed } => {
-                        let (names, limits) = (&mut self.names, &self.limits);
+                        let (table, limits) = (&mut self.table, &self.limits);
                         let decoded = line_protocol::decode_line(
                             line,
                             self.precision,
                             ordinal,
-                            names,
+                            table,
                             rules,
                             limits,
                             intake,

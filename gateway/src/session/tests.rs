@@ -8,7 +8,7 @@ use super::{encode::Encoder, protocol::*};
 use crate::{
     decode::{DecodeLimits, line_protocol::Precision},
     intake::{Intake, Reason, Refusal, TimeRules},
-    mqtt::connection::Rules,
+    mqtt::connection::MqttOptions,
 };
 
 fn rules() -> TimeRules {
@@ -17,7 +17,7 @@ fn rules() -> TimeRules {
 }
 
 fn protocols() -> ProtocolOptions {
-    let mqtt = Rules { topics: Arc::default(), receive_max: NonZeroU16::MAX };
+    let mqtt = MqttOptions { topics: Arc::default(), receive_max: NonZeroU16::MAX };
     ProtocolOptions { precision: Precision::Nanoseconds, json: Arc::default(), mqtt }
 }
 

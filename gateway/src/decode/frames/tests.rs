@@ -10,17 +10,17 @@ const MS: i64 = 1_000_000;
 
 struct Connection {
     fixture: Fixture,
-    state: FrameNames,
+    aliases: SeriesAliases,
 }
 
 impl Connection {
     fn new() -> Self {
-        Self { fixture: Fixture::new(), state: FrameNames::new(10) }
+        Self { fixture: Fixture::new(), aliases: SeriesAliases::new(10) }
     }
 
     fn body(&mut self, body: &[u8]) -> Decoded {
-        let Fixture { names, rules, limits, intake, .. } = &mut self.fixture;
-        decode_frame(body, 5, &mut self.state, names, rules, limits, intake)
+        let Fixture { table, rules, limits, intake, .. } = &mut self.fixture;
+        decode_frame(body, 5, &mut self.aliases, table, rules, limits, intake)
     }
 
     fn send(&mut self, readings: Readings) -> Decoded {
@@ -108,7 +108,7 @@ fn definitions_hold_for_the_connection_until_named_anew() {
     });
     let refusals = [(Malformed, 1), (TooManySeries, 1), (TooManySeries, 1), (Malformed, 1), (Malformed, 1)];
     assert_eq!(connection.fixture.refusals(), refusals);
-    assert_eq!((0..20).filter(|index| connection.state.meaning(*index).is_some()).count(), 3);
+    assert_eq!((0..20).filter(|index| connection.aliases.meaning(*index).is_some()).count(), 3);
 }
 
 #[test]
@@ -228,14 +228,14 @@ proptest! {
 #[test]
 fn a_definition_outlives_the_sessions_table_of_names() {
     let mut connection = Connection::new();
-    connection.fixture.names = Names::new(3);
+    connection.fixture.table = SeriesTable::new(3);
     let define = vec![named(1, "a", &[]), named(2, "b", &[("room", "3")])];
     connection.send(Readings { define, ..Readings::default() });
     for round in 0..5_000 {
         let readings = vec![single("x", &[("n", &round.to_string())], 0, 1.0)];
         connection.send(Readings { readings, ..Readings::default() });
     }
-    let forgotten = connection.state.series(1, connection.fixture.names.generation());
+    let forgotten = connection.aliases.series(1, connection.fixture.table.generation());
     assert_eq!(forgotten, None, "the table has started anew");
     connection.fixture.readings();
     connection.send(Readings { columns: vec![values(1, &[2.0]), values(2, &[3.0])], ..Readings::default() });

@@ -208,7 +208,7 @@ fn every_refused_reading_is_counted_in_a_short_list() {
 #[test]
 fn a_name_given_twice_is_found_among_many() {
     let mut fixture = Fixture::new();
-    fixture.names = Names::new(1000);
+    fixture.table = SeriesTable::new(1000);
     let members: Vec<_> = (0..200).map(|n| format!(r#""m{}":1"#, n % 100)).collect();
     fixture.json(format!("[{{{0}}},{{{0}}}]", members.join(",")), 1);
     assert_eq!(fixture.readings().len(), 200);

@@ -5,8 +5,8 @@ use crate::decode::fixture::{Fixture, NOW_MS};
 use Reason::*;
 
 fn decode(fixture: &mut Fixture, line: &[u8], precision: Precision) -> Decoded {
-    let Fixture { names, rules, limits, intake, .. } = fixture;
-    decode_line(line, precision, 3, names, rules, limits, intake)
+    let Fixture { table, rules, limits, intake, .. } = fixture;
+    decode_line(line, precision, 3, table, rules, limits, intake)
 }
 
 /// Line, readings, refusals.
@@ -152,9 +152,9 @@ fn times_have_the_precision_asked_for() {
 fn a_payload_is_one_message() {
     let mut fixture = Fixture::new();
     let payload = b"# comment\nm a=1\n\nnonsense\nm b=\"x\ny\",c=2 \nm a=3";
-    let Fixture { names, rules, limits, intake, .. } = &mut fixture;
+    let Fixture { table, rules, limits, intake, .. } = &mut fixture;
     let decoded =
-        super::decode(payload, Precision::default(), &mut Sink::new(intake, names, rules, limits, 9));
+        super::decode(payload, Precision::default(), &mut Sink::new(intake, table, rules, limits, 9));
     assert_eq!(decoded, Decoded::Message);
     assert_eq!(fixture.messages(), [(None, 9, 3)]);
     // The same series twice in a payload is two readings: a line each.

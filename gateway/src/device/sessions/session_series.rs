@@ -49,7 +49,7 @@ impl SessionSeries {
     }
 
     /// Keeps the last ones, at least `least`: readings come with the indexes of the session's table as it stands, which
-    /// has no more ([`crate::intake::Names`]). Not while messages are at hand that may use any index of theirs.
+    /// has no more ([`crate::intake::SeriesTable`]). Not while messages are at hand that may use any index of theirs.
     pub(super) fn trim(&mut self, least: usize) {
         if self.series.len() < least.saturating_mul(4).max(SESSION_SERIES_MAX) {
             return;

@@ -16,7 +16,7 @@ use crate::{
     decode::{DecodeLimits, line_protocol::Precision},
     intake::TimeRules,
     mqtt::{
-        connection::Rules,
+        connection::MqttOptions,
         packets::{Outcome, Reply},
         tests::bytes::{connect, publish, release},
     },
@@ -60,7 +60,7 @@ impl Device {
         let protocols = ProtocolOptions {
             precision: Precision::Nanoseconds,
             json: Arc::default(),
-            mqtt: Rules { topics: Arc::default(), receive_max: NonZeroU16::new(8).unwrap() },
+            mqtt: MqttOptions { topics: Arc::default(), receive_max: NonZeroU16::new(8).unwrap() },
         };
         let decoder = Decoder::new(kind, DecodeLimits::default(), SERIES_MAX, &protocols);
         Self { _folder: folder, shard, device_sessions, decoder, clock, metrics }

@@ -10,7 +10,7 @@ fn seen(runs: &[(u64, u64)]) -> Vec<DeliveredRun> {
     runs.iter().map(|(run, number)| DeliveredRun { run: *run, previous: Vec::new(), number: *number }).collect()
 }
 
-fn judged(runs: &[(u64, u64)], complete: bool, next: u64, entries: &[(u64, u64)]) -> Option<Divergence> {
+fn diverges(runs: &[(u64, u64)], complete: bool, next: u64, entries: &[(u64, u64)]) -> Option<Divergence> {
     let (runs, entries) = (own(runs), seen(entries));
     let delivered = entries.last().map_or(0, |entry| entry.number);
     find_divergence(&RunHistory { runs: &runs, complete, next }, delivered, Some(&entries))
@@ -23,39 +23,39 @@ fn diverged(cause: Cause, common: u64, run: usize) -> Option<Divergence> {
 #[test]
 fn what_the_folder_made_is_no_proof() {
     let runs = [(1, 1), (2, 10), (3, 20)];
-    assert_eq!(judged(&runs, true, 25, &[]), None, "an aggregator that knows nothing");
-    assert_eq!(judged(&runs, true, 25, &[(1, 9), (2, 19), (3, 24)]), None);
-    assert_eq!(judged(&runs, true, 25, &[(1, 4)]), None, "an aggregator that was restored");
-    assert_eq!(judged(&runs, true, 20, &[(0, 19)]), None, "a run that did not say who it is");
-    assert_eq!(judged(&[(3, 20)], false, 20, &[(1, 9), (2, 19)]), None, "runs from before the history");
+    assert_eq!(diverges(&runs, true, 25, &[]), None, "an aggregator that knows nothing");
+    assert_eq!(diverges(&runs, true, 25, &[(1, 9), (2, 19), (3, 24)]), None);
+    assert_eq!(diverges(&runs, true, 25, &[(1, 4)]), None, "an aggregator that was restored");
+    assert_eq!(diverges(&runs, true, 20, &[(0, 19)]), None, "a run that did not say who it is");
+    assert_eq!(diverges(&[(3, 20)], false, 20, &[(1, 9), (2, 19)]), None, "runs from before the history");
 }
 
 #[test]
 fn a_number_beyond_what_a_run_can_have_delivered_is_proof() {
     let runs = [(1, 1), (2, 10), (3, 20)];
-    assert_eq!(judged(&runs, true, 20, &[(1, 10)]), diverged(Cause::WentBack, 9, 1));
-    assert_eq!(judged(&runs, true, 20, &[(1, 9), (2, 20)]), diverged(Cause::WentBack, 19, 2));
+    assert_eq!(diverges(&runs, true, 20, &[(1, 10)]), diverged(Cause::WentBack, 9, 1));
+    assert_eq!(diverges(&runs, true, 20, &[(1, 9), (2, 20)]), diverged(Cause::WentBack, 19, 2));
     assert_eq!(
-        judged(&runs, true, 20, &[(3, 20)]),
+        diverges(&runs, true, 20, &[(3, 20)]),
         diverged(Cause::WentBack, 19, 3),
         "it parted while it ran"
     );
-    assert_eq!(judged(&runs, true, 20, &[(0, 20)]), diverged(Cause::WentBack, 0, 0));
-    assert_eq!(judged(&runs, true, 20, &[(1, 5), (0, 20)]), diverged(Cause::WentBack, 5, 1));
+    assert_eq!(diverges(&runs, true, 20, &[(0, 20)]), diverged(Cause::WentBack, 0, 0));
+    assert_eq!(diverges(&runs, true, 20, &[(1, 5), (0, 20)]), diverged(Cause::WentBack, 5, 1));
 }
 
 #[test]
 fn a_run_of_another_line_is_proof() {
     let runs = [(1, 1), (2, 10), (3, 20)];
-    assert_eq!(judged(&runs, true, 20, &[(1, 9), (7, 12)]), diverged(Cause::Doubled, 9, 1));
+    assert_eq!(diverges(&runs, true, 20, &[(1, 9), (7, 12)]), diverged(Cause::Doubled, 9, 1));
     assert_eq!(
-        judged(&runs, true, 20, &[(7, 12)]),
+        diverges(&runs, true, 20, &[(7, 12)]),
         diverged(Cause::Doubled, 0, 2),
         "the present run found out"
     );
-    assert_eq!(judged(&runs, false, 20, &[(2, 15), (7, 16)]), diverged(Cause::Doubled, 15, 2));
+    assert_eq!(diverges(&runs, false, 20, &[(2, 15), (7, 16)]), diverged(Cause::Doubled, 15, 2));
     assert_eq!(
-        judged(&[(3, 20)], false, 20, &[(7, 20)]),
+        diverges(&[(3, 20)], false, 20, &[(7, 20)]),
         diverged(Cause::Doubled, 0, 0),
         "no older run made 20"
     );

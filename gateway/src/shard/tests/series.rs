@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     budget::Budget,
     device::{Answer, DeviceSessions},
-    intake::{Intake, Names as Table, Reading},
+    intake::{Intake, SeriesTable as Table, Reading},
     shard::SeriesFull,
 };
 

@@ -25,18 +25,18 @@ pub(super) struct Defined {
 }
 
 /// A series, or why its definition was refused.
-type Meaning = Result<Defined, Reason>;
+type Alias = Result<Defined, Reason>;
 
 /// What a connection's own series indexes stand for.
 #[derive(Debug)]
-pub struct FrameNames {
-    row: Vec<Option<Meaning>>,
+pub struct SeriesAliases {
+    row: Vec<Option<Alias>>,
     /// Those that are not in the row.
-    others: HashMap<u32, Meaning>,
+    others: HashMap<u32, Alias>,
     series_max: u32,
 }
 
-impl FrameNames {
+impl SeriesAliases {
     /// No definitions yet; indexes 1 to `series_max` may be used.
     pub fn new(series_max: u32) -> Self {
         Self { row: Vec::new(), others: HashMap::new(), series_max }
@@ -48,7 +48,7 @@ impl FrameNames {
 
     /// What an index means, if it was defined.
     #[inline]
-    pub(super) fn meaning(&self, index: u32) -> Option<&Meaning> {
+    pub(super) fn meaning(&self, index: u32) -> Option<&Alias> {
         match self.row.get(index as usize) {
             Some(Some(meaning)) => Some(meaning),
             _ if self.others.is_empty() => None,
@@ -64,7 +64,7 @@ impl FrameNames {
     }
 
     /// Gives an index within the bound its meaning.
-    pub(super) fn define(&mut self, index: u32, meaning: Meaning) {
+    pub(super) fn define(&mut self, index: u32, meaning: Alias) {
         let at = index as usize;
         if at >= self.row.len() && at <= 2 * self.row.len() + SLACK {
             self.row.resize(at + 1, None);
@@ -85,41 +85,41 @@ impl FrameNames {
 mod tests {
     use super::*;
 
-    fn defined(series: u32) -> Meaning {
+    fn defined(series: u32) -> Alias {
         let (metric, labels) = (MetricName::new("m").unwrap(), Labels::none());
         Ok(Defined { metric, labels, series, generation: 0 })
     }
 
     #[test]
     fn an_index_means_what_it_meant_last() {
-        let mut names = FrameNames::new(10_000);
-        assert_eq!(names.meaning(1), None);
+        let mut aliases = SeriesAliases::new(10_000);
+        assert_eq!(aliases.meaning(1), None);
         for (at, index) in [1, 5_000, 2, 40, 9_999, 17, 5_000, 100].into_iter().enumerate() {
-            names.define(index, defined(at as u32));
+            aliases.define(index, defined(at as u32));
         }
-        names.define(2, Err(Reason::BadMetric));
+        aliases.define(2, Err(Reason::BadMetric));
         for at in 100..10_000 {
             if at % 3 == 0 {
-                names.define(at, defined(at));
+                aliases.define(at, defined(at));
             }
         }
-        names.define(5_000, defined(77));
-        assert_eq!(names.series(1, 0), Some(0));
-        assert_eq!(names.series(1, 1), None, "the session's table has started anew");
-        assert_eq!(names.meaning(2), Some(&Err(Reason::BadMetric)));
-        assert_eq!(names.series(40, 0), Some(3));
-        assert_eq!(names.series(17, 0), Some(5));
-        assert_eq!(names.series(5_000, 0), Some(77));
-        assert_eq!(names.series(9_999, 0), Some(9_999));
-        assert_eq!(names.meaning(3), None);
-        assert_eq!(names.meaning(9_998), None);
-        assert!(names.row.len() + names.others.len() <= 10_001);
+        aliases.define(5_000, defined(77));
+        assert_eq!(aliases.series(1, 0), Some(0));
+        assert_eq!(aliases.series(1, 1), None, "the session's table has started anew");
+        assert_eq!(aliases.meaning(2), Some(&Err(Reason::BadMetric)));
+        assert_eq!(aliases.series(40, 0), Some(3));
+        assert_eq!(aliases.series(17, 0), Some(5));
+        assert_eq!(aliases.series(5_000, 0), Some(77));
+        assert_eq!(aliases.series(9_999, 0), Some(9_999));
+        assert_eq!(aliases.meaning(3), None);
+        assert_eq!(aliases.meaning(9_998), None);
+        assert!(aliases.row.len() + aliases.others.len() <= 10_001);
     }
 
     #[test]
     fn one_high_index_takes_no_row() {
-        let mut names = FrameNames::new(1_000_000);
-        names.define(1_000_000, defined(1));
-        assert_eq!((names.row.len(), names.series(1_000_000, 0)), (0, Some(1)));
+        let mut aliases = SeriesAliases::new(1_000_000);
+        aliases.define(1_000_000, defined(1));
+        assert_eq!((aliases.row.len(), aliases.series(1_000_000, 0)), (0, Some(1)));
     }
 }

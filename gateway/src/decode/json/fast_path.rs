@@ -43,7 +43,7 @@ fn take(text: &str, sink: &mut Sink<'_>) -> Option<()> {
         base,
         rules: sink.rules,
         depth_max,
-        shapes: &mut sink.names.shapes,
+        shapes: &mut sink.table.shapes,
         cursor: None,
         readings: &mut sink.intake.readings,
         start,

@@ -6,7 +6,7 @@ use super::Reading;
 
 /// How many windows readings fall into, about: a window costs many times what a further reading of it does.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Spread {
+pub(super) struct IntakeCost {
     /// Width of a window, nanoseconds; 0: not known.
     width: u64,
     /// Readings that were looked at, or stand between such.
@@ -15,7 +15,7 @@ pub(super) struct Spread {
     times: Option<(Timestamp, Timestamp)>,
 }
 
-impl Spread {
+impl IntakeCost {
     /// Windows have this width.
     pub(super) fn measure_by(&mut self, width: Option<Width>) {
         self.width = width.map_or(0, |width| width.as_nanos().unsigned_abs());

@@ -12,7 +12,7 @@ use catchment_proto::wire::{Column, Reading as WireReading, SeriesName};
 use prost::Message;
 
 use super::{
-    FrameNames, define, take_column, take_reading,
+    SeriesAliases, define, take_column, take_reading,
     wire_format::{ColumnView, ReadingView, delimited, keys, varint, zigzag},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Takes all of a message, without ending it, or nothing at all.
-pub(super) fn decode(body: &[u8], state: &mut FrameNames, sink: &mut Sink<'_>) -> Option<()> {
+pub(super) fn decode(body: &[u8], aliases: &mut SeriesAliases, sink: &mut Sink<'_>) -> Option<()> {
     let mut rest = body;
     if varint(&mut rest)? != keys::MESSAGE_READINGS {
         return None;
@@ -31,7 +31,7 @@ pub(super) fn decode(body: &[u8], state: &mut FrameNames, sink: &mut Sink<'_>) -
         return None;
     }
     let save_point = sink.save_point();
-    let taken = take(readings, state, sink);
+    let taken = take(readings, aliases, sink);
     if taken.is_none() {
         sink.undo(save_point);
     }
@@ -57,7 +57,7 @@ fn next_part<'b>(rest: &mut &'b [u8]) -> Option<(Part, &'b [u8])> {
     Some((part, delimited(rest)?))
 }
 
-fn take(readings: &[u8], state: &mut FrameNames, sink: &mut Sink<'_>) -> Option<()> {
+fn take(readings: &[u8], aliases: &mut SeriesAliases, sink: &mut Sink<'_>) -> Option<()> {
     let mut rest = readings;
     if let Some(behind) = rest.strip_prefix(&[keys::SEQ as u8]) {
         rest = behind;
@@ -73,7 +73,7 @@ fn take(readings: &[u8], state: &mut FrameNames, sink: &mut Sink<'_>) -> Option<
         last = part;
         let known = match part {
             Part::Define => None,
-            Part::Column => column(bytes, state, sink)?,
+            Part::Column => column(bytes, aliases, sink)?,
             Part::Reading => reading(bytes, sink),
         };
         if known.is_some() {
@@ -84,8 +84,8 @@ fn take(readings: &[u8], state: &mut FrameNames, sink: &mut Sink<'_>) -> Option<
             checked = true;
         }
         match part {
-            Part::Define => define(&SeriesName::decode(bytes).ok()?, state, sink),
-            Part::Column => take_column(&Column::decode(bytes).ok()?, state, sink),
+            Part::Define => define(&SeriesName::decode(bytes).ok()?, aliases, sink),
+            Part::Column => take_column(&Column::decode(bytes).ok()?, aliases, sink),
             Part::Reading => learn(bytes, sink)?,
         }
     }
@@ -114,10 +114,10 @@ fn check(mut rest: &[u8], mut last: Part) -> Option<()> {
 
 /// Takes a column; `None` when it is malformed, `Some(None)`, and nothing changed, when its name is to be looked up again.
 #[inline]
-fn column(bytes: &[u8], state: &mut FrameNames, sink: &mut Sink<'_>) -> Option<Option<()>> {
+fn column(bytes: &[u8], aliases: &mut SeriesAliases, sink: &mut Sink<'_>) -> Option<Option<()>> {
     let view = ColumnView::of(bytes)?;
     let start = sink.intake.readings.len();
-    let known = state.series(view.series, sink.names.generation());
+    let known = aliases.series(view.series, sink.table.generation());
     if let Some(series) = known
         && view.values.len() <= sink.room()
         && fill(&view, series, sink.rules, &mut sink.intake.readings).is_some()
@@ -126,10 +126,10 @@ fn column(bytes: &[u8], state: &mut FrameNames, sink: &mut Sink<'_>) -> Option<O
         return Some(Some(()));
     }
     sink.intake.readings.truncate(start);
-    if known.is_none() && state.meaning(view.series).is_some_and(Result::is_ok) {
+    if known.is_none() && aliases.meaning(view.series).is_some_and(Result::is_ok) {
         return Some(None);
     }
-    take_column(&Column::decode(bytes).ok()?, state, sink);
+    take_column(&Column::decode(bytes).ok()?, aliases, sink);
     Some(Some(()))
 }
 
@@ -194,8 +194,8 @@ fn fill(view: &ColumnView<'_>, series: u32, rules: &TimeRules, readings: &mut Ve
 #[inline]
 fn reading(bytes: &[u8], sink: &mut Sink<'_>) -> Option<()> {
     let view = ReadingView::of(bytes)?;
-    let shape = sink.names.shapes.find(Kind::Frames, &sink.base, view.name)?;
-    let (_, series) = sink.names.shapes.member(shape, 0)?;
+    let shape = sink.table.shapes.find(Kind::Frames, &sink.base, view.name)?;
+    let (_, series) = sink.table.shapes.member(shape, 0)?;
     let time = match view.time_ns {
         0 => sink.rules.now,
         nanos => sink.rules.check(Timestamp::from_nanos(nanos)).ok()?,

@@ -1,6 +1,6 @@
 //! What the standards forbid and the library lets pass: checked on the bytes of a whole packet, before the library reads it.
 //!
-//! Ordinary messages do not come here ([`super::Plain`] takes none that could be wrong in these ways). Source: MQTT Version
+//! Ordinary messages do not come here ([`super::BorrowedPublish`] takes none that could be wrong in these ways). Source: MQTT Version
 //! 3.1.1 and MQTT Version 5.0, OASIS Standards; the numbers of their statements stand beside what they forbid.
 
 use rmqtt_codec::v5::DisconnectReasonCode as Code;
@@ -68,7 +68,7 @@ fn connect(rest: &mut Rest<'_>, is_v5: bool) -> Checked {
         return malformed("a password without a user name");
     }
     if is_v5 {
-        let has = rest.properties(Of::Connect)?;
+        let has = rest.properties(PacketKind::Connect)?;
         if has.auth_data && !has.auth_method {
             return protocol("authentication data without a method");
         }
@@ -76,7 +76,7 @@ fn connect(rest: &mut Rest<'_>, is_v5: bool) -> Checked {
     rest.text("a client identifier")?;
     if will {
         if is_v5 {
-            rest.properties(Of::Will)?;
+            rest.properties(PacketKind::Will)?;
         }
         topic_name(rest.text("the topic of a will")?, "the topic of a will")?;
         rest.binary()?;
@@ -109,7 +109,7 @@ fn publish(rest: &mut Rest<'_>, flags: u8, is_v5: bool) -> Checked {
         rest.id()?;
     }
     if is_v5 {
-        rest.properties(Of::Publish)?;
+        rest.properties(PacketKind::Publish)?;
     }
     Ok(())
 }
@@ -122,7 +122,7 @@ fn release(rest: &mut Rest<'_>) -> Checked {
     if !matches!(rest.byte()?, 0 | 0x92) {
         return protocol("a reason that PUBREL does not have");
     }
-    rest.rest_properties(Of::Acknowledgement)
+    rest.rest_properties(PacketKind::Acknowledgement)
 }
 
 fn disconnect(rest: &mut Rest<'_>) -> Checked {
@@ -137,14 +137,14 @@ fn disconnect(rest: &mut Rest<'_>) -> Checked {
     if !is_known {
         return protocol("a reason that a client's DISCONNECT does not have");
     }
-    rest.rest_properties(Of::Disconnect)
+    rest.rest_properties(PacketKind::Disconnect)
 }
 
 /// Of SUBSCRIBE and UNSUBSCRIBE.
 fn filters(rest: &mut Rest<'_>, is_v5: bool, options: bool) -> Checked {
     rest.id()?;
     if is_v5 {
-        rest.properties(if options { Of::Subscribe } else { Of::Unsubscribe })?;
+        rest.properties(if options { PacketKind::Subscribe } else { PacketKind::Unsubscribe })?;
     }
     if rest.0.is_empty() {
         return protocol("no filter");
@@ -198,7 +198,7 @@ fn is_level(level: &str) -> bool {
 
 /// Which packet properties are of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
+enum PacketKind {
     Connect,
     Will,
     Publish,
@@ -210,7 +210,7 @@ enum Of {
 
 /// What of the properties matters beyond their own.
 #[derive(Default)]
-struct Has {
+struct SeenProperties {
     auth_method: bool,
     auth_data: bool,
 }
@@ -231,35 +231,35 @@ enum Value {
 }
 
 /// The properties that a client may send, by packet: identifier, value, packets.
-const PROPERTIES: &[(u32, Value, &[Of])] = &[
-    (0x01, Value::Flag, &[Of::Publish, Of::Will]),
-    (0x02, Value::Number(4), &[Of::Publish, Of::Will]),
-    (0x03, Value::Text, &[Of::Publish, Of::Will]),
-    (0x08, Value::Text, &[Of::Publish, Of::Will]),
-    (0x09, Value::Binary, &[Of::Publish, Of::Will]),
-    (0x0b, Value::Variable, &[Of::Subscribe]),
-    (0x11, Value::Number(4), &[Of::Connect, Of::Disconnect]),
-    (0x15, Value::Text, &[Of::Connect]),
-    (0x16, Value::Binary, &[Of::Connect]),
-    (0x17, Value::Flag, &[Of::Connect]),
-    (0x18, Value::Number(4), &[Of::Will]),
-    (0x19, Value::Flag, &[Of::Connect]),
-    (0x1f, Value::Text, &[Of::Acknowledgement, Of::Disconnect]),
-    (0x21, Value::Positive(2), &[Of::Connect]),
-    (0x22, Value::Number(2), &[Of::Connect]),
-    (0x23, Value::Number(2), &[Of::Publish]),
-    (0x27, Value::Positive(4), &[Of::Connect]),
+const PROPERTIES: &[(u32, Value, &[PacketKind])] = &[
+    (0x01, Value::Flag, &[PacketKind::Publish, PacketKind::Will]),
+    (0x02, Value::Number(4), &[PacketKind::Publish, PacketKind::Will]),
+    (0x03, Value::Text, &[PacketKind::Publish, PacketKind::Will]),
+    (0x08, Value::Text, &[PacketKind::Publish, PacketKind::Will]),
+    (0x09, Value::Binary, &[PacketKind::Publish, PacketKind::Will]),
+    (0x0b, Value::Variable, &[PacketKind::Subscribe]),
+    (0x11, Value::Number(4), &[PacketKind::Connect, PacketKind::Disconnect]),
+    (0x15, Value::Text, &[PacketKind::Connect]),
+    (0x16, Value::Binary, &[PacketKind::Connect]),
+    (0x17, Value::Flag, &[PacketKind::Connect]),
+    (0x18, Value::Number(4), &[PacketKind::Will]),
+    (0x19, Value::Flag, &[PacketKind::Connect]),
+    (0x1f, Value::Text, &[PacketKind::Acknowledgement, PacketKind::Disconnect]),
+    (0x21, Value::Positive(2), &[PacketKind::Connect]),
+    (0x22, Value::Number(2), &[PacketKind::Connect]),
+    (0x23, Value::Number(2), &[PacketKind::Publish]),
+    (0x27, Value::Positive(4), &[PacketKind::Connect]),
     (
         USER,
         Value::Pair,
         &[
-            Of::Connect,
-            Of::Will,
-            Of::Publish,
-            Of::Acknowledgement,
-            Of::Subscribe,
-            Of::Unsubscribe,
-            Of::Disconnect,
+            PacketKind::Connect,
+            PacketKind::Will,
+            PacketKind::Publish,
+            PacketKind::Acknowledgement,
+            PacketKind::Subscribe,
+            PacketKind::Unsubscribe,
+            PacketKind::Disconnect,
         ],
     ),
 ];
@@ -324,18 +324,18 @@ impl<'p> Rest<'p> {
     }
 
     /// Properties that may be left out at the end of a packet.
-    fn rest_properties(&mut self, of: Of) -> Checked {
+    fn rest_properties(&mut self, of: PacketKind) -> Checked {
         if self.0.is_empty() { Ok(()) } else { self.properties(of).map(drop) }
     }
 
-    fn properties(&mut self, of: Of) -> Checked<Has> {
+    fn properties(&mut self, of: PacketKind) -> Checked<SeenProperties> {
         let length = self.variable()?;
         let mut properties = Rest(self.take(length as usize)?);
-        let (mut seen, mut has) = (0_u64, Has::default());
+        let (mut seen, mut has) = (0_u64, SeenProperties::default());
         while !properties.0.is_empty() {
             let id = properties.variable()?;
             // [MQTT-3.3.4-6]
-            if of == Of::Publish && id == SUBSCRIPTION {
+            if of == PacketKind::Publish && id == SUBSCRIPTION {
                 return protocol("a client does not send a subscription identifier with a message");
             }
             let known = PROPERTIES.iter().find(|(known, _, packets)| *known == id && packets.contains(&of));

@@ -105,27 +105,27 @@ fn pieces(readings: Readings) -> Vec<u8> {
 /// One connection, all of its frames decoded one way.
 struct Way {
     fixture: Fixture,
-    state: FrameNames,
+    aliases: SeriesAliases,
 }
 
 impl Way {
     fn new(readings_max: usize) -> Self {
         let mut fixture = Fixture::new();
         // So few that the table starts anew within a test.
-        fixture.names = crate::intake::Names::new(4);
+        fixture.table = crate::intake::SeriesTable::new(4);
         fixture.limits.readings_max = readings_max;
-        Self { fixture, state: FrameNames::new(7) }
+        Self { fixture, aliases: SeriesAliases::new(7) }
     }
 
-    /// The result, and whether it was the direct way.
-    fn decode(&mut self, body: &[u8], direct_first: bool) -> (Decoded, bool) {
-        let Fixture { names, rules, limits, intake, .. } = &mut self.fixture;
-        let mut sink = Sink::new(intake, names, rules, limits, 3);
-        if direct_first && decode(body, &mut self.state, &mut sink).is_some() {
+    /// The result, and whether it was the fast path.
+    fn decode(&mut self, body: &[u8], fast_first: bool) -> (Decoded, bool) {
+        let Fixture { table, rules, limits, intake, .. } = &mut self.fixture;
+        let mut sink = Sink::new(intake, table, rules, limits, 3);
+        if fast_first && decode(body, &mut self.aliases, &mut sink).is_some() {
             sink.end_message();
             return (Decoded::Message, true);
         }
-        (decode_message(body, &mut self.state, &mut sink), false)
+        (decode_message(body, &mut self.aliases, &mut sink), false)
     }
 }
 
@@ -133,12 +133,12 @@ fn compare(bodies: &[Vec<u8>], readings_max: usize) -> usize {
     let (mut one, mut other) = (Way::new(readings_max), Way::new(readings_max));
     let mut taken = 0;
     for body in bodies {
-        let (decoded, direct) = one.decode(body, true);
-        taken += usize::from(direct);
+        let (decoded, fast) = one.decode(body, true);
+        taken += usize::from(fast);
         assert_eq!(decoded, other.decode(body, false).0, "{body:x?}");
         assert_eq!(format!("{:?}", one.fixture.intake), format!("{:?}", other.fixture.intake), "{body:x?}");
         for index in 0..10 {
-            assert_eq!(one.state.meaning(index), other.state.meaning(index), "{index} {body:x?}");
+            assert_eq!(one.aliases.meaning(index), other.aliases.meaning(index), "{index} {body:x?}");
         }
     }
     taken

@@ -44,8 +44,8 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn decode(fixture: &mut Fixture, line: &[u8], ordinal: u64) -> crate::decode::Decoded {
-    let Fixture { names, rules, limits, intake, .. } = fixture;
-    decode_line(line, Precision::Nanoseconds, ordinal, names, rules, limits, intake)
+    let Fixture { table, rules, limits, intake, .. } = fixture;
+    decode_line(line, Precision::Nanoseconds, ordinal, table, rules, limits, intake)
 }
 
 proptest! {
@@ -74,8 +74,8 @@ fn what_devices_repeat_is_known() {
     ];
     for case in cases {
         let known = |fixture: &mut Fixture| {
-            let Fixture { names, rules, limits, intake, .. } = fixture;
-            let mut sink = Sink::new(intake, names, rules, limits, 1);
+            let Fixture { table, rules, limits, intake, .. } = fixture;
+            let mut sink = Sink::new(intake, table, rules, limits, 1);
             line(case.as_bytes(), Precision::Nanoseconds, &mut sink).is_some()
         };
         assert!(!known(&mut fixture), "{case}");

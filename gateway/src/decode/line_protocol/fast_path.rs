@@ -34,8 +34,8 @@ pub(super) fn line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Op
 fn take(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Option<()> {
     let end = memchr(b' ', line)?;
     let (key, rest) = line.split_at_checked(end)?;
-    let shape = sink.names.shapes.find(Kind::LineProtocol, &sink.base, key)?;
-    let shapes = &sink.names.shapes;
+    let shape = sink.table.shapes.find(Kind::LineProtocol, &sink.base, key)?;
+    let shapes = &sink.table.shapes;
     let (now, readings) = (sink.rules.now, &mut sink.intake.readings);
     let start = readings.len();
     let mut cursor = shapes.cursor(shape);
@@ -65,7 +65,7 @@ fn take(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Option<()> {
             None => break,
         }
     }
-    sink.names.shapes.finish(&cursor);
+    sink.table.shapes.finish(&cursor);
     // Here stands a space or the end.
     let time = behind_spaces(rest);
     if !time.is_empty() {

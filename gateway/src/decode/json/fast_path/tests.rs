@@ -90,9 +90,9 @@ proptest! {
         });
         // The payload of another protocol.
         same_unknown(all, |fixture, line, ordinal| {
-            let Fixture { names, rules, limits, intake, .. } = fixture;
+            let Fixture { table, rules, limits, intake, .. } = fixture;
             let base = catchment_proto::Labels::new([("line", ["1", "2"][ordinal as usize % 2])]).unwrap();
-            let decoded = super::super::decode(line, &Options::default(), &mut Sink::payload(intake, names, rules, limits, ordinal, base));
+            let decoded = super::super::decode(line, &Options::default(), &mut Sink::payload(intake, table, rules, limits, ordinal, base));
             intake.end_message(None, ordinal);
             decoded
         });
@@ -101,8 +101,8 @@ proptest! {
 
 /// Whether an object is of the usual kind.
 fn is_known(fixture: &mut Fixture, line: &str) -> bool {
-    let Fixture { names, rules, limits, intake, .. } = fixture;
-    super::object(line, &mut Sink::new(intake, names, rules, limits, 1)).is_some()
+    let Fixture { table, rules, limits, intake, .. } = fixture;
+    super::object(line, &mut Sink::new(intake, table, rules, limits, 1)).is_some()
 }
 
 #[test]

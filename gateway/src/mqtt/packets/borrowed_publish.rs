@@ -11,7 +11,7 @@ const PUBLISH: u8 = 3;
 
 /// A message whose packet has no property, and a topic of printable ASCII without wildcards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plain<'a> {
+pub struct BorrowedPublish<'a> {
     /// The client has sent it before, or may have.
     pub dup: bool,
     /// How it is to be delivered.
@@ -24,7 +24,7 @@ pub struct Plain<'a> {
     pub payload: &'a [u8],
 }
 
-impl<'a> Plain<'a> {
+impl<'a> BorrowedPublish<'a> {
     /// Reads a whole packet, of which `header` bytes are its type and length; `None` if it is anything else.
     pub(super) fn read(packet: &'a [u8], header: usize, is_v5: bool) -> Option<Self> {
         let first = *packet.first()?;
@@ -78,7 +78,7 @@ mod tests {
         let mut packets = Packets::new(100_000);
         packets.next(&connect(version, 2, "press")).unwrap();
         let in_place = match packets.next(packet) {
-            Ok(Some((Packet::Plain(plain), length))) => {
+            Ok(Some((Packet::BorrowedPublish(plain), length))) => {
                 assert_eq!(length, packet.len());
                 let id = plain.id.map(|id| id.get());
                 let (topic, payload) = (plain.topic.to_owned(), plain.payload.to_vec());
