@@ -55,9 +55,9 @@ type Current = Arc<Mutex<Option<(Instant, Vec<u8>)>>>;
 
 /// Watches over inputs that take too long.
 #[derive(Debug)]
-pub struct Watch(Current);
+pub struct StallWatch(Current);
 
-impl Watch {
+impl StallWatch {
     /// Begins to watch a target.
     pub fn start(target: &'static Target) -> Self {
         let current: Current = Arc::default();
@@ -86,7 +86,7 @@ impl Watch {
 
 struct Run<'a> {
     target: &'static Target,
-    watch: &'a Watch,
+    watch: &'a StallWatch,
     seen: std::collections::HashSet<u64>,
     pool: Vec<Vec<u8>>,
     report: Report,
@@ -148,7 +148,7 @@ impl Run<'_> {
 ///
 /// # Errors
 /// The corpus cannot be read.
-pub fn run(target: &'static Target, watch: &Watch, seed: u64, until: Until) -> anyhow::Result<Report> {
+pub fn run(target: &'static Target, watch: &StallWatch, seed: u64, until: Until) -> anyhow::Result<Report> {
     let mut random = SmallRng::seed_from_u64(seed);
     let seeds = corpus::seeds(target)?;
     let mut run =

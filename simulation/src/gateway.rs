@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::end::End;
 use crate::{
-    device::{Down, Message, Up},
+    device::{ToDevice, Message, ToGateway},
     limits::limits,
 };
 
@@ -147,7 +147,7 @@ impl Gateway {
     pub fn read(
         &mut self,
         session: SessionId,
-        up: &mut VecDeque<Up>,
+        up: &mut VecDeque<ToGateway>,
         most: usize,
         series: &[(MetricName, Labels)],
     ) -> Result<(), End> {
@@ -156,7 +156,7 @@ impl Gateway {
         let intake = match known.held.take() {
             Some(intake) => intake,
             None => {
-                if let Some(Up::Hello(epoch)) = up.front() {
+                if let Some(ToGateway::Hello(epoch)) = up.front() {
                     let welcome = device_sessions.hello(session, Arc::clone(epoch), &self.shard);
                     if !known.responses.has_room() {
                         return Err(End::Defect("there is no room for a welcome".to_owned()));
@@ -168,7 +168,7 @@ impl Gateway {
                 }
                 let mut intake = Intake::default();
                 for _ in 0..most {
-                    let Some(Up::Message(message)) = up.front() else { break };
+                    let Some(ToGateway::Message(message)) = up.front() else { break };
                     known.decode(message, series, &mut intake);
                     up.pop_front();
                 }
@@ -197,13 +197,13 @@ impl Gateway {
     }
 
     /// The answers of a session that may leave.
-    pub fn responses(&mut self, session: SessionId) -> Vec<Down> {
+    pub fn responses(&mut self, session: SessionId) -> Vec<ToDevice> {
         let durable = self.shard.journal().durable();
         let Some(known) = self.sessions.get_mut(&session) else { return Vec::new() };
         let down = |answer| match answer {
-            session::responses::Response::Ack { ack, .. } => Down::Ack(ack),
+            session::responses::Response::Ack { ack, .. } => ToDevice::Ack(ack),
             session::responses::Response::Encoded { bytes, .. } => {
-                Down::Welcome(bytes.try_into().map_or(0, u64::from_le_bytes))
+                ToDevice::Welcome(bytes.try_into().map_or(0, u64::from_le_bytes))
             }
         };
         let mut leaving = Vec::new();

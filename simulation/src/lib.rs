@@ -20,12 +20,12 @@ pub mod histories;
 pub mod limits;
 pub mod random;
 pub mod schedule;
-pub mod tally;
+pub mod stats;
 pub mod truth;
 pub mod world;
 
 pub use schedule::run;
-pub use tally::Tally;
+pub use stats::RunStats;
 
 #[cfg(test)]
 mod tests;

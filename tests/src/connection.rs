@@ -123,7 +123,7 @@ impl Connection {
     ///
     /// # Errors
     /// See [`Connection::open`].
-    pub async fn open_deaf(
+    pub async fn open_without_reading(
         addr: SocketAddr,
         credentials: Credentials<'_>,
         protocol: Protocol,

@@ -6,7 +6,7 @@ use catchment_gateway::decode::{
     refuse_too_long,
 };
 
-use super::{Target, lines::feed, pieces, rig::Rig};
+use super::{Target, lines::drain_lines, pieces, rig::Rig};
 
 pub(super) const TARGET: Target = Target {
     name: "json",
@@ -87,7 +87,7 @@ fn connection(input: &[u8], options: &Options, sizes: impl Iterator<Item = usize
     let mut rig = Rig::new();
     let bytes_max = rig.limits.message_bytes_max;
     let mut ordinal = 0;
-    feed(&mut Lines::json(bytes_max), bytes_max, input, sizes, |next| {
+    drain_lines(&mut Lines::json(bytes_max), bytes_max, input, sizes, |next| {
         ordinal += 1;
         line(&mut rig, next, options, ordinal);
     });

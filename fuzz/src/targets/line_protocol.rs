@@ -5,7 +5,7 @@ use catchment_gateway::{
     mqtt::topics::Topics,
 };
 
-use super::{Target, lines::feed, pieces, rig::Rig};
+use super::{Target, lines::drain_lines, pieces, rig::Rig};
 
 pub(super) const TARGET: Target = Target {
     name: "line_protocol",
@@ -60,7 +60,7 @@ fn connection(input: &[u8], sizes: impl Iterator<Item = usize>) -> Rig {
     let mut rig = Rig::new();
     let bytes_max = rig.limits.message_bytes_max;
     let mut ordinal = 0;
-    feed(&mut Lines::line_protocol(bytes_max), bytes_max, input, sizes, |line| {
+    drain_lines(&mut Lines::line_protocol(bytes_max), bytes_max, input, sizes, |line| {
         ordinal += 1;
         let before = rig.counts();
         let Rig { table, rules, limits, intake, .. } = &mut rig;

@@ -31,4 +31,4 @@ mod stop;
 mod streams;
 mod torn;
 mod watch;
-mod way_in;
+mod first_bytes;

@@ -4,8 +4,8 @@ use catchment_tests::{
     connection::Protocol,
     device::Sample,
     eventually::{eventually, within},
-    model::Question,
-    mqtt::{Client, Hello},
+    model::QueryRequest,
+    mqtt::{Client, ConnectOptions},
     rogue, this_second,
     world::World,
 };
@@ -40,7 +40,7 @@ async fn stalled_handshakes_and_idle_connections_stop_nobody() {
         device.send(&Sample::one(from + n, "temperature", n as f64)).await;
     }
     device.settle().await;
-    world.agrees(&[Question::new("temperature", from, from + 1000)]).await;
+    world.agrees(&[QueryRequest::new("temperature", from, from + 1000)]).await;
     // Those that were idle may begin at any time.
     for (connection, protocol) in idle.iter_mut().zip([Protocol::Json, Protocol::Frames].into_iter().cycle())
     {
@@ -90,7 +90,7 @@ async fn one_connection_too_many_of_a_device_is_refused_while_the_others_are_ali
     let identity = world.pki.device("berlin", "press-1");
     for (version, code) in [(4, 3), (5, 0x97)] {
         let mut client = Client::open(world.gateway_addr(), &identity, None, None).await.unwrap();
-        let refused = within("CONNACK", client.connect(Hello::clean(version, "other"))).await.unwrap();
+        let refused = within("CONNACK", client.connect(ConnectOptions::clean(version, "other"))).await.unwrap();
         assert_eq!(refused, (false, code), "version {version}");
     }
     for connection in &mut connections {
@@ -125,8 +125,8 @@ async fn a_client_takes_its_own_place_and_the_silent_give_way() {
     let connect = async |client: &str| {
         let mut connection = Client::open(world.gateway_addr(), &identity, None, None).await.unwrap();
         // Its keep-alive says that it is alive, however long it is silent.
-        let hello = Hello { keep_alive: 600, ..Hello::clean(5, client) };
-        (within("CONNACK", connection.connect(hello)).await.unwrap().1, connection)
+        let options = ConnectOptions { keep_alive: 600, ..ConnectOptions::clean(5, client) };
+        (within("CONNACK", connection.connect(options)).await.unwrap().1, connection)
     };
     let (a, mut first) = connect("a").await;
     let (b, mut other) = connect("b").await;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use catchment_tests::{
     connection::{Connection, Credentials, Protocol},
     eventually::{eventually, within},
-    model::Question,
-    mqtt::{Client, Hello},
+    model::QueryRequest,
+    mqtt::{Client, ConnectOptions},
     world::World,
 };
 use serde_json::json;
@@ -126,7 +126,7 @@ async fn what_stands_before_the_first_message_is_passed_over() {
             world.note(&device, &[], "r2_v", TS, 1.0);
         }
     }
-    world.agrees(&[Question::new("m", TS, TS + 1000), Question::new("r2_v", TS, TS + 1000)]).await;
+    world.agrees(&[QueryRequest::new("m", TS, TS + 1000), QueryRequest::new("r2_v", TS, TS + 1000)]).await;
 }
 
 #[tokio::test]
@@ -163,18 +163,18 @@ async fn words_and_names_of_sensors_cost_nothing_beside_them() {
     let identity = world.pki.device("berlin", "press-1");
     let mut client =
         Client::open(world.gateway_addr(), &identity, Some(b"x-amzn-mqtt-ca"), None).await.unwrap();
-    assert_eq!(within("CONNACK", client.connect(Hello::clean(5, "c"))).await.unwrap().1, 0);
+    assert_eq!(within("CONNACK", client.connect(ConnectOptions::clean(5, "c"))).await.unwrap().1, 0);
     client.publish(1, 1, "telemetry", r#"{"ts":1700000000000,"PM2.5":8,"t":NAN}"#).await.unwrap();
     assert_eq!(client.acknowledgement().await, (4, 1, 0));
     client.publish(1, 2, "telemetry/t", "nan").await.unwrap();
     assert_eq!(client.acknowledgement().await, (4, 2, 0x99));
     // The first byte tells where the name means nothing here.
     let mut client = Client::open(world.gateway_addr(), &identity, Some(b"mqtt5-beta"), None).await.unwrap();
-    assert_eq!(within("CONNACK", client.connect(Hello::clean(4, "d"))).await.unwrap().1, 0);
+    assert_eq!(within("CONNACK", client.connect(ConnectOptions::clean(4, "d"))).await.unwrap().1, 0);
     for value in [1.0, 2.0, 4.0, 8.0] {
         world.note("press-1", &[], "PM2_5", TS, value);
     }
-    world.agrees(&[Question::new("PM2_5", TS, TS + 1000)]).await;
+    world.agrees(&[QueryRequest::new("PM2_5", TS, TS + 1000)]).await;
 }
 
 #[tokio::test]
@@ -196,5 +196,5 @@ async fn a_configuration_says_how_json_is_read() {
     assert_eq!(within("an answer", connection.answer()).await.unwrap(), Some(json!({"ack": 1})));
     world.note("press-1", &[], "t", TS, 21.5);
     world.note("press-1", &[], "sub_h", TS, 7.0);
-    world.agrees(&[Question::new("t", TS, TS + 1000), Question::new("sub_h", TS, TS + 1000)]).await;
+    world.agrees(&[QueryRequest::new("t", TS, TS + 1000), QueryRequest::new("sub_h", TS, TS + 1000)]).await;
 }

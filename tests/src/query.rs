@@ -13,13 +13,13 @@ use tonic::{
 };
 
 use crate::{
-    eventually::patience,
-    model::{Labels, Question, Table},
+    eventually::wait_limit,
+    model::{Labels, QueryRequest, Table},
 };
 
 /// An answer.
 #[derive(Clone, Debug, Default)]
-pub struct Answer {
+pub struct QueryResult {
     /// Up to when it is complete, Unix milliseconds.
     pub complete_until_ms: Option<i64>,
     /// How many gaps it tells.
@@ -32,7 +32,7 @@ pub struct Answer {
 pub fn channel(addr: SocketAddr, identity: &Path) -> Channel {
     let folder = IdentityFolder::load(identity).unwrap();
     let tls = ClientTls::new(&folder, &[b"h2"]).unwrap();
-    let connector = GrpcConnector::new(tls, Role::Aggregator, patience());
+    let connector = GrpcConnector::new(tls, Role::Aggregator, wait_limit());
     // The connector makes the TLS connection, so the URL that tonic sees is plain HTTP.
     let uri = catchment_certs::endpoint_uri(&format!("https://{addr}")).unwrap();
     Endpoint::from(uri).connect_with_connector_lazy(connector)
@@ -45,17 +45,17 @@ pub fn channel(addr: SocketAddr, identity: &Path) -> Channel {
 ///
 /// # Panics
 /// When the answer contradicts itself.
-pub async fn aggregate(channel: Channel, question: &Question) -> Result<Answer, Status> {
+pub async fn aggregate(channel: Channel, query: &QueryRequest) -> Result<QueryResult, Status> {
     let request = AggregateRequest {
-        selector: question.selector(),
-        from_ms: question.from_ms,
-        to_ms: question.to_ms,
-        step_ms: question.step_ms.unwrap_or(0),
-        by: question.by.clone(),
-        aggregates: question.aggregates.clone(),
+        selector: query.selector(),
+        from_ms: query.from_ms,
+        to_ms: query.to_ms,
+        step_ms: query.step_ms.unwrap_or(0),
+        by: query.by.clone(),
+        aggregates: query.aggregates.clone(),
     };
     let mut stream = QueryClient::new(channel).aggregate(request).await?.into_inner();
-    let (mut answer, mut names) = (Answer::default(), Vec::new());
+    let (mut answer, mut names) = (QueryResult::default(), Vec::new());
     while let Some(message) = stream.message().await? {
         match message.kind {
             Some(Kind::Header(header)) => {
@@ -66,9 +66,9 @@ pub async fn aggregate(channel: Channel, question: &Question) -> Result<Answer, 
                 let points = answer.table.entry(series.labels).or_default();
                 for point in series.points {
                     assert_eq!(point.values.len(), names.len());
-                    let figures = names.iter().cloned().zip(point.values);
-                    let figures = figures.filter_map(|(name, value)| Some((name, value.number?)));
-                    let before = points.insert(point.start_ms, figures.collect());
+                    let values = names.iter().cloned().zip(point.values);
+                    let values = values.filter_map(|(name, value)| Some((name, value.number?)));
+                    let before = points.insert(point.start_ms, values.collect());
                     assert_eq!(before, None, "a point was told twice");
                 }
             }

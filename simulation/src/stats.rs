@@ -4,7 +4,7 @@ use std::fmt;
 
 /// What happened in a schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct RunStats {
     /// Processes that were killed, the disk's cache staying.
     pub kills: u64,
     /// Machines that lost power.
@@ -26,10 +26,10 @@ pub struct Tally {
     /// Readings that are sure.
     pub readings: u64,
     /// Checkpoints and rounds of packing.
-    pub upkeep: u64,
+    pub maintenance: u64,
 }
 
-impl Tally {
+impl RunStats {
     /// Adds what happened in another schedule.
     pub fn add(&mut self, other: &Self) {
         self.kills += other.kills;
@@ -42,11 +42,11 @@ impl Tally {
         self.refusals += other.refusals;
         self.forgotten += other.forgotten;
         self.readings += other.readings;
-        self.upkeep += other.upkeep;
+        self.maintenance += other.maintenance;
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for RunStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             kills,
@@ -57,14 +57,14 @@ impl fmt::Display for Tally {
             refusals,
             forgotten,
             readings,
-            upkeep,
+            maintenance,
             restores,
             epochs,
         } = self;
         write!(
             f,
             "{kills} kills, {power_losses} losses of power, {disk_failures} failures and {full_disks} fillings of \
-             disks, {restores} disks put back and {epochs} epochs begun, {cuts} cuts, {refusals} refusals, {forgotten} devices forgotten, {upkeep} checkpoints and packs, {readings} readings"
+             disks, {restores} disks put back and {epochs} epochs begun, {cuts} cuts, {refusals} refusals, {forgotten} devices forgotten, {maintenance} checkpoints and packs, {readings} readings"
         )
     }
 }
