@@ -62,7 +62,7 @@ impl Budget {
     }
 
     /// Series and devices that a shard holds already: they have their places, whatever the bounds.
-    pub fn hold(&self, series: u64, devices: u64) {
+    pub fn set_used(&self, series: u64, devices: u64) {
         self.series.fetch_add(series, Ordering::Relaxed);
         self.devices.fetch_add(devices, Ordering::Relaxed);
     }
@@ -173,7 +173,7 @@ mod tests {
     fn places_end_at_the_budget_and_come_back() {
         let budget = Budget::default();
         assert_eq!(budget.series_max(), None);
-        budget.hold(3, 0);
+        budget.set_used(3, 0);
         assert_eq!(budget.reserve_series(), Ok(()), "no budget is known");
         budget.set(5);
         assert_eq!(budget.reserve_series(), Ok(()));

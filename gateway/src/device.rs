@@ -36,14 +36,14 @@ pub struct Connect {
     /// The connection, registered with this thread.
     pub accepted: Accepted,
     /// Its place in the count of the worker's sessions.
-    pub counted: Counted,
+    pub count_guard: CountGuard,
 }
 
 /// A session that counts as one of its worker's until this is dropped, however it ends.
 #[derive(Debug)]
-pub struct Counted(Arc<watch::Sender<usize>>);
+pub struct CountGuard(Arc<watch::Sender<usize>>);
 
-impl Counted {
+impl CountGuard {
     /// Counts one.
     pub fn new(sessions: &Arc<watch::Sender<usize>>) -> Self {
         sessions.send_modify(|count| *count += 1);
@@ -51,7 +51,7 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountGuard {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }
@@ -116,7 +116,7 @@ impl Handler<Connect> for DeviceActor {
     type Result = ();
 
     fn handle(&mut self, connect: Connect, actor: &mut Self::Context) {
-        let Connect { session, accepted, counted } = connect;
+        let Connect { session, accepted, count_guard } = connect;
         let alpn = session::negotiated_protocol(&accepted);
         let Accepted { stream, addr, place, .. } = accepted;
         let end = self.context.ending.child_token();
@@ -147,7 +147,7 @@ impl Handler<Connect> for DeviceActor {
                     }
                 }
             }
-            drop(counted);
+            drop(count_guard);
             this.end_when_idle(actor);
         });
         actor.spawn(ended);

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use catchment_journal::{Checkpoints, DataDir, PlaceError, SyncError, Watchdog, check_exists};
+use catchment_journal::{Checkpoints, DataDir, PresenceError, SyncError, Watchdog, check_exists};
 use catchment_settings::supervise::catch_thread;
 
 use crate::{lineage::Lineage, metrics::Metrics, run::RunError, shard::ShardLog};
@@ -75,12 +75,12 @@ impl FolderWatch {
     /// # Errors
     /// What is gone; the logs have ended then.
     pub(crate) fn check(&self) -> Result<(), Arc<str>> {
-        let looked = self.data.look().and_then(|()| {
-            self.logs.iter().try_for_each(ShardLog::look)?;
+        let checked = self.data.check_in_place().and_then(|()| {
+            self.logs.iter().try_for_each(ShardLog::check_in_place)?;
             self.checkpoints.iter().try_for_each(|checkpoints| check_exists(checkpoints.dir()))
         });
         let conditions = &self.metrics.conditions;
-        match looked {
+        match checked {
             Ok(()) => self.unknown.store(false, Ordering::Relaxed),
             Err(error) if error.is_gone() => {
                 let why: Arc<str> = error.to_string().into();
@@ -108,8 +108,8 @@ impl FolderWatch {
     /// As [`FolderWatch::check`].
     pub(crate) async fn check_in_background(self: &Arc<Self>) -> Result<(), Arc<str>> {
         let folder = Arc::clone(self);
-        let looked = tokio::task::spawn_blocking(move || folder.check()).await;
-        looked.unwrap_or_else(|error| Err(error.to_string().into()))
+        let checked = tokio::task::spawn_blocking(move || folder.check()).await;
+        checked.unwrap_or_else(|error| Err(error.to_string().into()))
     }
 
     /// Says of a failure whether it is that the folder is gone: a commit notices that before the watch does, and fails like any
@@ -143,8 +143,8 @@ impl FolderWatch {
 
     /// A missing checkpoint is no loss while the state is in memory: its shard writes one at its next turn.
     fn check_checkpoints(&self) {
-        let missing = self.checkpoints.iter().filter_map(|checkpoints| checkpoints.look().err());
-        let missing: Vec<PlaceError> = missing.filter(PlaceError::is_gone).collect();
+        let missing = self.checkpoints.iter().filter_map(|checkpoints| checkpoints.check_in_place().err());
+        let missing: Vec<PresenceError> = missing.filter(PresenceError::is_gone).collect();
         let any = !missing.is_empty();
         if any && !self.warned.load(Ordering::Relaxed) {
             for error in missing {

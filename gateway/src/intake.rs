@@ -143,7 +143,7 @@ impl Intake {
     /// Whether it is to be handed on before more is decoded: what a worker does at once is bounded, whatever it is. Looked at
     /// after each message.
     pub fn is_large(&mut self) -> bool {
-        let windows = self.cost.as_mut().map_or(0, |cost| cost.look(&self.readings));
+        let windows = self.cost.as_mut().map_or(0, |cost| cost.windows_opened(&self.readings));
         let windows = windows.min(self.readings.len());
         let cost = self.readings.len().saturating_add(windows.saturating_mul(WINDOW_COST));
         cost >= LARGE || self.messages.len() >= LARGE || self.replies.len() >= LARGE

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     decode::DecodeLimits,
-    device::{Actors, Connect, Counted, SessionId},
+    device::{Actors, Connect, CountGuard, SessionId},
     metrics::Metrics,
     mqtt::connection::MqttOptions,
     session::{
@@ -219,10 +219,10 @@ impl Inner {
                 continue;
             }
             let session = self.next_session.replace(self.next_session.get() + 1);
-            let counted = Counted::new(&self.session_count);
+            let count_guard = CountGuard::new(&self.session_count);
             let actor = self.actors.get(accepted.peer.identity.name(), self.sessions_max, &self.context);
             // Fails when a panic has ended the actor: the connection closes, and the next one has a new actor.
-            let _ = actor.send(Connect { session, accepted, counted }).await;
+            let _ = actor.send(Connect { session, accepted, count_guard }).await;
         }
     }
 

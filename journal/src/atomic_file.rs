@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::fs::{Disk, DiskFile, RealDisk};
-use crate::place::{PlaceError, check_path};
+use crate::presence::{PresenceError, check_path};
 
 const MAGIC: &[u8; 8] = b"CATCHWHL";
 const HEADER: usize = 20;
@@ -175,16 +175,16 @@ impl<D: Disk> Checkpoints<D> {
     /// owner can write the next one in its place.
     ///
     /// # Errors
-    /// See [`PlaceError`].
-    pub fn look(&self) -> Result<(), PlaceError> {
+    /// See [`PresenceError`].
+    pub fn check_in_place(&self) -> Result<(), PresenceError> {
         let known = self.known.load(Ordering::Acquire);
-        let looked = if known == 0 { Ok(()) } else { check_path(&*self.disk, &self.path(known), None, 1) };
+        let checked = if known == 0 { Ok(()) } else { check_path(&*self.disk, &self.path(known), None, 1) };
         // Otherwise a newer one was written meanwhile, and this one was removed as old.
         if known != self.known.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.missing.store(looked.as_ref().is_err_and(PlaceError::is_gone), Ordering::Release);
-        looked
+        self.missing.store(checked.as_ref().is_err_and(PresenceError::is_gone), Ordering::Release);
+        checked
     }
 
     /// Whether the last look found that the newest generation is gone; over with the next write.

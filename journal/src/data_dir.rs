@@ -22,7 +22,7 @@ use crate::atomic_file::{AtomicFileError, read_atomic, write_atomic};
 mod check;
 mod facts;
 mod logs;
-mod place;
+mod presence;
 
 pub use check::check_folder;
 use check::check_leads_somewhere;

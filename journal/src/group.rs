@@ -24,7 +24,7 @@ use crate::format::{ALIGN, BLOCK_HEADER, RECORD_HEADER};
 use crate::fs::{Disk, RealDisk};
 use crate::log::Log;
 use crate::pending::{Pending, Refusal};
-use crate::place::PlaceError;
+use crate::presence::PresenceError;
 use crate::position::Position;
 use crate::reader::Reader;
 use crate::segments::Segments;
@@ -323,9 +323,9 @@ impl<D: Disk> GroupLog<D> {
     /// thread that serves.
     ///
     /// # Errors
-    /// See [`PlaceError`].
-    pub fn look(&self) -> Result<(), PlaceError> {
-        self.inner.segments.look(&*self.inner.disk, || self.inner.state().released)
+    /// See [`PresenceError`].
+    pub fn check_in_place(&self) -> Result<(), PresenceError> {
+        self.inner.segments.check_in_place(&*self.inner.disk, || self.inner.state().released)
     }
 
     /// Has the segments removed that lie below `before` as a whole; does not wait for it.

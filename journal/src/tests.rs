@@ -6,7 +6,7 @@ mod group;
 mod log;
 mod manual;
 mod owner;
-mod place;
+mod presence;
 mod atomic_file;
 
 use std::path::Path;

@@ -21,11 +21,11 @@ impl Watchdog {
     pub fn start(
         name: &str,
         pause: Duration,
-        mut look: impl FnMut() -> ControlFlow<()> + Send + 'static,
+        mut check: impl FnMut() -> ControlFlow<()> + Send + 'static,
     ) -> io::Result<Self> {
         let (stop, stopped) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) && look().is_continue() {}
+            while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) && check().is_continue() {}
         })?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }

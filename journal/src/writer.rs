@@ -15,7 +15,7 @@ use crate::error::FullReason;
 use crate::format::{SEGMENT_HEADER, encode_segment_header};
 use crate::fs::{Disk, DiskFile, is_no_space, write_zeros};
 use crate::pending::Block;
-use crate::place::{PlaceError, check_open};
+use crate::presence::{PresenceError, check_open};
 use crate::position::Position;
 use crate::scan::offset;
 use crate::segments::{Segment, Segments};
@@ -116,7 +116,7 @@ impl<D: Disk> Writer<D> {
     }
 
     /// What is written and synced stays only in a file that still has its name and all its space.
-    fn check_place(&self) -> Result<(), PlaceError> {
+    fn check_place(&self) -> Result<(), PresenceError> {
         check_open(self.file.status(), self.file_bytes, || self.segments.path(self.start))
     }
 

@@ -214,7 +214,7 @@ impl World {
         let until = self.model.end_ms(WIDTH_MS).unwrap_or(0).max(now_ms());
         for query in queries {
             let answer = self.complete(query, until).await;
-            tell(query, &differences(&self.model.answer(query, WIDTH_MS), &answer.table)).unwrap();
+            check_differences(query, &differences(&self.model.answer(query, WIDTH_MS), &answer.table)).unwrap();
         }
     }
 
@@ -233,7 +233,7 @@ impl World {
         .await;
         for query in queries {
             let answer = self.query(query).await.unwrap();
-            tell(query, &differences(&self.model.answer(query, WIDTH_MS), &answer.table)).unwrap();
+            check_differences(query, &differences(&self.model.answer(query, WIDTH_MS), &answer.table)).unwrap();
             let (complete, gaps) = (answer.complete_until_ms, answer.gaps);
             assert!(complete.is_none() && gaps > 0, "complete until {complete:?}, {gaps} gaps: {query:?}");
         }
@@ -247,7 +247,7 @@ impl World {
             eventually("an answer that equals the model's", async || {
                 let answer =
                     query::aggregate(channel.clone(), query).await.map_err(|status| status.to_string())?;
-                tell(query, &differences(&right, &answer.table))
+                check_differences(query, &differences(&right, &answer.table))
             })
             .await;
         }
@@ -255,7 +255,7 @@ impl World {
 }
 
 /// The first of some differences, as an error.
-fn tell(query: &QueryRequest, differences: &[String]) -> Result<(), String> {
+fn check_differences(query: &QueryRequest, differences: &[String]) -> Result<(), String> {
     if differences.is_empty() {
         return Ok(());
     }

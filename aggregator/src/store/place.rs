@@ -40,8 +40,8 @@ pub(super) fn watch<D: Disk>(inner: &Arc<Inner<D>>) -> io::Result<Watchdog> {
 /// # Errors
 /// What is gone; the store has failed then.
 pub(super) fn look<D: Disk>(inner: &Inner<D>) -> Result<(), Arc<str>> {
-    let folder = inner.data_dir.as_ref().map_or(Ok(()), |folder| folder.look());
-    let looked = folder.and_then(|()| inner.log.look()).and_then(|()| inner.packs.look());
+    let folder = inner.data_dir.as_ref().map_or(Ok(()), |folder| folder.check_in_place());
+    let looked = folder.and_then(|()| inner.log.check_in_place()).and_then(|()| inner.packs.look());
     match looked {
         Ok(()) => inner.unlooked.store(false, Ordering::Relaxed),
         Err(error) if error.is_gone() => {

@@ -1,6 +1,6 @@
 //! Where the decoders put what they found: checks each reading, bounds their number and that of the refusals.
 //!
-//! One [`Sink`] serves one line or frame. At most [`TOLD_MAX`] refusals of it are told one by one; further ones
+//! One [`Sink`] serves one line or frame. At most [`REPORTED_MAX`] refusals of it are told one by one; further ones
 //! are counted in one refusal a reason, so every refused reading is counted and the list stays short.
 //!
 //! A sink made by [`Sink::payload`] is for protocols that wrap what a decoder reads: their message is theirs to end and
@@ -19,7 +19,7 @@ use crate::intake::{
 };
 
 /// Refusals of a message that are told one by one.
-pub(crate) const TOLD_MAX: usize = 16;
+pub(crate) const REPORTED_MAX: usize = 16;
 /// Longest text of a refusal: what it quotes from outside may be long.
 const MESSAGE_BYTES_MAX: usize = 300;
 /// Up to so many readings are compared one by one to find a series given twice; beyond, by a set.
@@ -144,14 +144,14 @@ impl<'a> Sink<'a> {
     pub(crate) fn refuse(&mut self, reason: Reason, count: usize, message: impl FnOnce() -> String) {
         let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let (ordinal, seq) = (self.ordinal, self.seq);
-        let told = self.intake.refusals.get_mut(self.refusals_start..).unwrap_or_default();
-        if told.len() < TOLD_MAX {
+        let reported = self.intake.refusals.get_mut(self.refusals_start..).unwrap_or_default();
+        if reported.len() < REPORTED_MAX {
             let mut message = message();
             message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
             self.intake.refusals.push(Refusal { reason, message, ordinal, seq, count });
             return;
         }
-        match told.iter_mut().skip(TOLD_MAX).find(|refusal| refusal.reason == reason) {
+        match reported.iter_mut().skip(REPORTED_MAX).find(|refusal| refusal.reason == reason) {
             Some(more) => more.count = more.count.saturating_add(count),
             None => {
                 let message = format!("further refusals of one message: {}", reason.code());

@@ -94,9 +94,9 @@ fn due_of(devices: &Devices, watermark: Option<Timestamp>) -> Due {
             for open in series.open.iter() {
                 let place = (index, series.number, open.window);
                 if watermark.is_some_and(|watermark| open.window.end() <= watermark) {
-                    due.push_late(open.in_line, place);
+                    due.push_late(open.due_position, place);
                 } else {
-                    due.push_on_time(open.in_line, place);
+                    due.push_on_time(open.due_position, place);
                 }
             }
         }

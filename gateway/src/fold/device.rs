@@ -22,7 +22,7 @@ pub(super) struct Open {
     pub(super) part: u64,
     pub(super) revision: u64,
     /// Position by which it falls due: its part, unless that was opened in a stretch of the journal that is lost.
-    pub(super) in_line: u64,
+    pub(super) due_position: u64,
     pub(super) partial: Partial,
 }
 
@@ -38,9 +38,9 @@ pub(super) struct Series {
 
 impl Series {
     /// Its open window of an interval, and whether an entry at this position opens it.
-    pub(super) fn window(&mut self, window: Window, position: u64, in_line: u64) -> (&mut Open, bool) {
+    pub(super) fn window(&mut self, window: Window, position: u64, due_position: u64) -> (&mut Open, bool) {
         let (part, revision) = (position, position);
-        let new = || Open { window, part, revision, in_line, partial: Partial::empty() };
+        let new = || Open { window, part, revision, due_position, partial: Partial::empty() };
         self.open.get_or_open(window, new)
     }
 }

@@ -31,9 +31,9 @@ pub struct Search {
     /// A device that is held and was last used before this is listed as used.
     pub touch: u32,
     /// Devices and series that are looked at.
-    pub look: usize,
+    pub scan_max: usize,
     /// Devices and series that are listed.
-    pub list: usize,
+    pub list_max: usize,
 }
 
 impl State {
@@ -60,12 +60,12 @@ impl State {
         is_held: impl Fn(u32) -> bool,
         entry: &mut ForgetEntry,
     ) -> Option<u32> {
-        let (mut looked, mut listed) = (0, 0);
+        let (mut scanned, mut listed) = (0, 0);
         for (number, device) in self.devices.from(search.from) {
-            if looked >= search.look || listed >= search.list {
+            if scanned >= search.scan_max || listed >= search.list_max {
                 return Some(number);
             }
-            looked += 1;
+            scanned += 1;
             if is_held(number) {
                 let is_old = |used: u32| used < search.touch;
                 if is_old(device.used) || device.clients.iter().any(|client| is_old(client.used)) {
@@ -80,9 +80,9 @@ impl State {
                 listed += 1;
                 continue;
             }
-            looked += device.series.len();
+            scanned += device.series.len();
             let old = device.series.iter().filter(|series| is_old(series.used) && series.open.is_empty());
-            for series in old.take(search.list - listed) {
+            for series in old.take(search.list_max - listed) {
                 entry.series_device.push(number);
                 entry.series.push(series.number);
                 listed += 1;
@@ -92,7 +92,7 @@ impl State {
                 entry.client.push(client.id.to_string());
                 listed += CLIENT_WEIGHT;
             }
-            if listed >= search.list {
+            if listed >= search.list_max {
                 // There may be more of it: it is looked at again.
                 return Some(number);
             }

@@ -95,7 +95,7 @@ pub(crate) fn count(data: &FolderFacts) -> Result<u32, ShardsError> {
 pub(crate) fn past(data: &DataDir) -> FolderPast {
     match data.is_new() {
         true => FolderPast::New,
-        false if data.facts().names_logs() => FolderPast::Started,
+        false if data.facts().lists_logs() => FolderPast::Started,
         false => FolderPast::Unknown,
     }
 }
@@ -120,7 +120,7 @@ pub(crate) fn gone(data: &FolderFacts) -> Result<Vec<u32>, ShardsError> {
     let is_gone = |shard: &u32| {
         let folder = shard_folder(data.path(), *shard);
         let journal = log_path(*shard, JOURNAL);
-        let lacks_journal = match data.names_log(&journal) {
+        let lacks_journal = match data.lists_log(&journal) {
             true => missing.contains(&journal),
             // A version before did not name logs.
             false => runs && !folder.exists(),
@@ -180,7 +180,7 @@ pub(crate) fn prepare(data: &mut DataDir) -> Result<Vec<ShardFacts>, ShardsError
 pub(crate) fn opened(data: &mut DataDir) -> Result<(), ShardsError> {
     let shards = count(data.facts())?;
     let done: Vec<String> = (0..shards).map(|shard| format!("{GIVEN_UP}{}", name(shard))).collect();
-    Ok(data.settle_logs(&logs(shards), &done)?)
+    Ok(data.confirm_logs(&logs(shards), &done)?)
 }
 
 /// Gives up the shards whose state is gone: their folders.

@@ -23,7 +23,7 @@ impl IntakeCost {
 
     /// Looks at some of the readings that have come since the last time, of each message a few: windows from the earliest to the
     /// latest time.
-    pub(super) fn look(&mut self, readings: &[Reading]) -> usize {
+    pub(super) fn windows_opened(&mut self, readings: &[Reading]) -> usize {
         let new = readings.get(self.seen..).unwrap_or_default();
         self.seen = readings.len();
         for reading in [new.first(), new.get(new.len() / 2), new.last()].into_iter().flatten() {

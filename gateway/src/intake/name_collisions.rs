@@ -194,8 +194,8 @@ mod tests {
         };
         assert_eq!(take(&mut names, "a.b", "a_b"), Ok(()));
         assert_eq!(take(&mut names, "a.b", "a_b"), Ok(()));
-        let told = take(&mut names, "a_b", "a_b").unwrap_err();
-        assert!(told.contains("\"a_b\" and \"a.b\" are both metric a_b"), "{told}");
+        let reported = take(&mut names, "a_b", "a_b").unwrap_err();
+        assert!(reported.contains("\"a_b\" and \"a.b\" are both metric a_b"), "{reported}");
         assert!(take(&mut names, "a-b", "a_b").is_err());
         assert_eq!(take(&mut names, "c_d", "c_d"), Ok(()));
         assert!(take(&mut names, "c.d", "c_d").unwrap_err().contains("\"c_d\""));

@@ -261,11 +261,11 @@ mod tests {
         let span = |from, to| Span { from: Timestamp::from_nanos(from), to: Timestamp::from_nanos(to) };
         let mut history = History::default();
         history.push(22, span(0, 10_000_000));
-        let told = numbering.history(22, history.wire(Width::MIN));
-        let told = History::read(told.as_ref()).unwrap();
-        assert_eq!(told.of_last(2), Some(span(0, 10_000_000)), "21 and 22");
-        assert_eq!(told.of_last(3), Some(Span { from: Timestamp::MIN, to }));
-        assert_eq!(told.of_last(4), None, "there are no more");
+        let reported = numbering.history(22, history.wire(Width::MIN));
+        let reported = History::read(reported.as_ref()).unwrap();
+        assert_eq!(reported.of_last(2), Some(span(0, 10_000_000)), "21 and 22");
+        assert_eq!(reported.of_last(3), Some(Span { from: Timestamp::MIN, to }));
+        assert_eq!(reported.of_last(4), None, "there are no more");
         let first = History::read(numbering.history(20, None).as_ref()).unwrap();
         assert_eq!(first.of_last(1), Some(Span { from: Timestamp::MIN, to }));
         let mut short = History::default();

@@ -276,11 +276,11 @@ impl Connection {
         let refusals = intake.refusals.len();
         let (topics, ordinal) = (&self.options.topics, self.ordinal);
         let verdict = topics.decode(topic, payload, ordinal, table, rules, &self.limits, intake);
-        let told = || intake.refusals.get(refusals).map(|refusal| refusal.message.clone());
+        let reason_text = || intake.refusals.get(refusals).map(|refusal| refusal.message.clone());
         let outcome = match verdict {
-            Verdict::Taken => Outcome::Taken(told()),
-            Verdict::Refused(Reason::BadTopic) => Outcome::BadTopic(told().unwrap_or_default()),
-            Verdict::Refused(_) => Outcome::BadPayload(told().unwrap_or_default()),
+            Verdict::Taken => Outcome::Taken(reason_text()),
+            Verdict::Refused(Reason::BadTopic) => Outcome::BadTopic(reason_text().unwrap_or_default()),
+            Verdict::Refused(_) => Outcome::BadPayload(reason_text().unwrap_or_default()),
         };
         // A refused message of QoS 2 ends with its PUBREC in version 5; in 3.1.1 the client continues with PUBREL.
         let ends_refused = self.packets.is_v5();

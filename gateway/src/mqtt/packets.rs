@@ -200,7 +200,7 @@ impl Outcome {
     /// Readings were refused after decoding, in words; `whole`: none was taken.
     pub fn refuse(&mut self, whole: bool, what: &str) {
         let before = match self {
-            Self::Taken(told) => told.take(),
+            Self::Taken(reason_text) => reason_text.take(),
             Self::BadTopic(_) | Self::BadPayload(_) => return,
         };
         let words = before.map_or_else(|| what.to_owned(), |before| format!("{before}; {what}"));

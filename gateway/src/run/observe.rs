@@ -31,7 +31,7 @@ pub(super) async fn observe(
 async fn show(workers: &[Worker], metrics: &Metrics, budget: &Budget, clock: &dyn Clock) {
     let (mut clock_guard, mut uplink) = (ClockGuard::default(), UplinkWatch::default());
     loop {
-        uplink.look(metrics.uplink_connected.get() == 1, clock.mono(), &metrics.conditions);
+        uplink.check(metrics.uplink_connected.get() == 1, clock.mono(), &metrics.conditions);
         if let Some(step) = clock_guard.observe(clock.wall(), clock.mono()).step {
             metrics.clock_steps.inc();
             let seconds = step as f64 / 1e9;

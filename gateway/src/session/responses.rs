@@ -100,8 +100,8 @@ impl ResponseQueue {
 
     /// How many refusals wait.
     pub fn unsent_refusals(&self) -> usize {
-        let tells = |response: &&Response| matches!(response, Response::Encoded { read_at: None, .. });
-        self.queue.borrow().iter().filter(tells).count()
+        let is_refusal = |response: &&Response| matches!(response, Response::Encoded { read_at: None, .. });
+        self.queue.borrow().iter().filter(is_refusal).count()
     }
 
     /// No more responses will come.

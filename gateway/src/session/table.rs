@@ -22,12 +22,12 @@ use crate::{
 };
 
 /// How often each session is looked at within the time that it may be idle.
-const LOOKS: u32 = 8;
+const IDLE_CHECKS: u32 = 8;
 /// Sessions looked at in one turn.
 const SLICE: usize = 512;
 /// How often the worker looks.
-const LOOK_MIN: Duration = Duration::from_millis(25);
-const LOOK_MAX: Duration = Duration::from_secs(1);
+const IDLE_CHECK_MIN: Duration = Duration::from_millis(25);
+const IDLE_CHECK_MAX: Duration = Duration::from_secs(1);
 
 /// A session, seen from outside.
 #[derive(Debug)]
@@ -180,7 +180,7 @@ impl SessionTable {
     fn end_idle(&self, now: Instant, step: Duration) {
         let idle = self.deadlines.idle;
         let sessions = self.sessions.borrow();
-        let part = step.as_secs_f64() * f64::from(LOOKS) / idle.as_secs_f64().max(1e-3);
+        let part = step.as_secs_f64() * f64::from(IDLE_CHECKS) / idle.as_secs_f64().max(1e-3);
         // Rounded up; the cast saturates.
         let count = ((sessions.len() as f64 * part).ceil() as usize).clamp(1, SLICE);
         let from = (Bound::Excluded(self.last.get()), Bound::Unbounded);
@@ -203,7 +203,7 @@ impl SessionTable {
 /// Ends the worker's sessions that are idle for too long, and tells how many bytes of unfinished messages it holds.
 pub async fn end_idle_sessions(context: Rc<Context>) {
     let idle = context.session_table.deadlines.idle;
-    let step = (idle / LOOKS).clamp(LOOK_MIN, LOOK_MAX);
+    let step = (idle / IDLE_CHECKS).clamp(IDLE_CHECK_MIN, IDLE_CHECK_MAX);
     let mut ticks = interval(step);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shown = 0;

@@ -27,7 +27,7 @@ const TICKS_MAX: u64 = 2;
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     /// Round of the worker's syncs in which the session was put in line to be woken.
-    in_line: Cell<u32>,
+    queued_round: Cell<u32>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -58,7 +58,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if over {
                 return Poll::Ready(Ok(()));
             }
-            if self.turn.in_line.replace(commit_waiters.round()) != commit_waiters.round() {
+            if self.turn.queued_round.replace(commit_waiters.round()) != commit_waiters.round() {
                 commit_waiters.wake_next(task.waker().clone());
             }
             Poll::Pending

@@ -33,8 +33,8 @@ impl<D: Disk> Shard<D> {
         self.definitions_log.commit(self.journal.durable());
         self.note_running()?;
         let (now, end) = (self.clock.mono(), self.journal.end().get());
-        let late_before = self.gathered.position_at_age(now, end);
-        let opened_before = self.stale.position_at_age(now, end);
+        let late_before = self.late_positions.position_at_age(now, end);
+        let opened_before = self.stale_positions.position_at_age(now, end);
         let target = self.target();
         for _ in 0..BATCHES_AT_ONCE {
             // No close while a batch cannot be put away: that would gather them in memory.

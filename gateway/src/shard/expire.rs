@@ -31,7 +31,7 @@ const STEP_MAX: Duration = Duration::from_secs(60);
 /// Likewise, in `device_expiry`; and how often what is connected is written down as used.
 const STEPS: u32 = 8;
 /// Devices and series that are looked at in one tick: some microseconds.
-const LOOK: usize = 512;
+const SCAN_MAX: usize = 512;
 /// Devices and series that one entry lists.
 const LIST_MAX: usize = 256;
 /// Bytes of an entry for each.
@@ -152,7 +152,7 @@ impl<D: Disk> Shard<D> {
         let before = now.saturating_sub(expiry).saturating_sub(part.saturating_mul(2));
         let touch = now.saturating_sub(part);
         let list = LIST_MAX.min(self.limits.entry_bytes_max as usize / LISTED_BYTES).max(1);
-        let search = Search { from, before, touch, look: LOOK, list };
+        let search = Search { from, before, touch, scan_max: SCAN_MAX, list_max: list };
         let mut entry = ForgetEntry { running_s: now, ..ForgetEntry::default() };
         let next = self.state.search(&search, |device| self.expiry.is_held(device), &mut entry);
         if !entry.is_empty() {

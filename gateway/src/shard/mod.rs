@@ -160,9 +160,9 @@ pub struct Shard<D: Disk = RealDisk> {
     definitions_log: DefinitionsLog<D>,
     clock_guard: ClockGuard,
     /// Which late windows have waited long enough.
-    gathered: PositionHistory,
+    late_positions: PositionHistory,
     /// Which on-time windows have been open for too long.
-    stale: PositionHistory,
+    stale_positions: PositionHistory,
     progress_tracker: ProgressTracker,
     expiry: Expiry,
     /// A checkpoint is due although the journal has hardly grown: the next start shall not meet the same damage.
@@ -353,8 +353,8 @@ impl<D: Disk> Shard<D> {
 
     /// How far windows are closed, when that is durable and all batches are in the outbox.
     pub fn progress(&self) -> Option<Progress> {
-        let told = self.pending.is_empty() && self.closed_at < self.journal.durable();
-        told.then(|| Progress {
+        let complete = self.pending.is_empty() && self.closed_at < self.journal.durable();
+        complete.then(|| Progress {
             watermark: self.state.watermark(),
             outbox_end: self.outbox.end(),
             number: self.state.next_batch().saturating_sub(1),

@@ -179,7 +179,7 @@ impl<D: Disk> Shard<D> {
         files.definitions_log.share(|log| share(log, definitions::FOLDER))?;
         setup.metrics.devices.inc_by(gauge(state.device_count()));
         setup.metrics.series.inc_by(gauge(state.series_count()));
-        setup.budget.hold(state.series_slots(), state.device_count() as u64);
+        setup.budget.set_used(state.series_slots(), state.device_count() as u64);
         Ok(Self {
             index: setup.index,
             folder_epoch: setup.facts.epoch,
@@ -195,8 +195,8 @@ impl<D: Disk> Shard<D> {
             pending,
             definitions_log: files.definitions_log,
             clock_guard: ClockGuard::default(),
-            gathered: PositionHistory::new(limits.grace.max(LATE_GATHER_MIN)),
-            stale: PositionHistory::new(limits.open_max),
+            late_positions: PositionHistory::new(limits.grace.max(LATE_GATHER_MIN)),
+            stale_positions: PositionHistory::new(limits.open_max),
             progress_tracker,
             expiry,
             checkpoint_soon: false,

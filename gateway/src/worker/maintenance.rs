@@ -12,7 +12,7 @@ use tokio::{
 use super::{Inner, LiveSlot};
 
 /// How often a checkpoint is considered.
-const CHECKPOINT_LOOK: Duration = Duration::from_millis(500);
+const CHECKPOINT_CHECK_EVERY: Duration = Duration::from_millis(500);
 
 impl Inner {
     /// Takes checkpoints, and a last one once all sessions have ended.
@@ -21,7 +21,7 @@ impl Inner {
         let mut session_count = self.session_count.subscribe();
         loop {
             let last = tokio::select! {
-                () = sleep(CHECKPOINT_LOOK) => false,
+                () = sleep(CHECKPOINT_CHECK_EVERY) => false,
                 _ = stopping.wait_for(|stopping| *stopping) => {
                     let _ = session_count.wait_for(|count| *count == 0).await;
                     true

@@ -46,7 +46,7 @@ fn a_folder_from_before_owners_is_bound_once() {
     let bound = open(&path, BERLIN).unwrap();
     assert_eq!((bound.epoch(), bound.created_ms(), bound.is_new()), (77, 5, false));
     assert_eq!((bound.get("shards"), bound.get("later")), (Some("3"), Some("x=y")));
-    bound.look().unwrap();
+    bound.check_in_place().unwrap();
     drop(bound);
     assert!(text(&path).contains(&format!("owner={BERLIN}\n")));
     assert!(matches!(open(&path, LYON), Err(DataDirError::Owner { .. })));
@@ -62,14 +62,14 @@ fn a_folder_knows_its_logs() {
     let mut folder = open(&path, BERLIN).unwrap();
     let logs = ["a/journal".to_owned(), "b".to_owned()];
     logs.iter().for_each(|log| make(&path.join(log)));
-    assert!(!folder.facts().names_logs());
+    assert!(!folder.facts().lists_logs());
     assert!(folder.prepare_logs(&logs).unwrap().is_empty(), "they are there");
-    folder.settle_logs(&logs, &[]).unwrap();
+    folder.confirm_logs(&logs, &[]).unwrap();
     assert_eq!(folder.facts().missing_logs().unwrap(), [""; 0]);
-    folder.look().unwrap();
+    folder.check_in_place().unwrap();
     drop(folder);
     let mut folder = open(&path, BERLIN).unwrap();
-    assert!(folder.facts().names_log("a/journal") && !folder.facts().names_log("a"));
+    assert!(folder.facts().lists_log("a/journal") && !folder.facts().lists_log("a"));
     std::fs::rename(path.join("b"), &elsewhere).unwrap();
     assert_eq!(folder.facts().missing_logs().unwrap(), ["b"]);
     make(&path.join("b"));
@@ -90,7 +90,7 @@ fn a_folder_knows_its_logs() {
     let config = LogConfig { salt: new.get("b").copied(), ..LogConfig::default() };
     drop(Log::open(Arc::new(RealDisk), &path.join("b"), config).unwrap());
     folder.set("note", "1").unwrap();
-    folder.settle_logs(&logs, &["note".to_owned()]).unwrap();
+    folder.confirm_logs(&logs, &["note".to_owned()]).unwrap();
     assert_eq!((folder.facts().missing_logs().unwrap().len(), folder.get("note")), (0, None));
     std::fs::remove_dir_all(path.join("b")).unwrap();
     std::fs::rename(&elsewhere, path.join("b")).unwrap();

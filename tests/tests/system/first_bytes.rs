@@ -23,7 +23,7 @@ async fn world() -> World {
 }
 
 /// What the gateway says to these bytes, sent in pieces, up to the end of the connection.
-async fn told(world: &World, alpn: Option<&[u8]>, pieces: &[&[u8]]) -> String {
+async fn refusal(world: &World, alpn: Option<&[u8]>, pieces: &[&[u8]]) -> String {
     let identity = world.pki.device("berlin", "press-1");
     let (addr, credentials) = (world.gateway_addr(), Credentials::of(&identity));
     let mut connection = match alpn {
@@ -61,7 +61,7 @@ async fn an_http_client_is_told_and_its_body_is_no_line_protocol() {
     ];
     for request in &requests {
         for alpn in [None, Some(&b"http/1.1"[..]), Some(b"h2")] {
-            let answer = told(&world, alpn, &[request.as_bytes()]).await;
+            let answer = refusal(&world, alpn, &[request.as_bytes()]).await;
             let (head, text) = answer.split_once("\r\n\r\n").unwrap_or_default();
             assert!(
                 head.starts_with("HTTP/1.1 400 ") && head.contains("Connection: close"),
@@ -71,7 +71,7 @@ async fn an_http_client_is_told_and_its_body_is_no_line_protocol() {
             assert!(text.contains("MQTT") && text.contains("JSON lines"), "{answer}");
         }
         let bytes: Vec<&[u8]> = request.as_bytes().chunks(1).take(60).collect();
-        assert!(told(&world, None, &bytes).await.starts_with("HTTP/1.1 400 "), "{request}");
+        assert!(refusal(&world, None, &bytes).await.starts_with("HTTP/1.1 400 "), "{request}");
     }
     let count = requests.len() * 4;
     until_metric(&world, &format!("catchment_gateway_sessions_ended_total{{reason=\"http\"}} {count}")).await;
@@ -88,12 +88,12 @@ async fn what_is_no_protocol_is_told_in_words() {
         b"AMQP\x00\x00\x09\x01",
         b"EHLO me\r\n",
     ] {
-        let answer = told(&world, None, &[bytes]).await;
+        let answer = refusal(&world, None, &[bytes]).await;
         assert!(answer.contains("unknown_protocol") && answer.contains("JSON lines"), "{answer}");
     }
-    assert!(told(&world, None, &[b"*1\r\n$4\r\nPING\r\n"]).await.starts_with("-ERR "));
+    assert!(refusal(&world, None, &[b"*1\r\n$4\r\nPING\r\n"]).await.starts_with("-ERR "));
     let wide: Vec<u8> = "\u{feff}{\"a\":1}\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    assert!(told(&world, None, &[&wide]).await.contains("UTF-8 here"));
+    assert!(refusal(&world, None, &[&wide]).await.contains("UTF-8 here"));
     until_metric(&world, "catchment_gateway_sessions_ended_total{reason=\"unknown_protocol\"} 5").await;
     until_metric(&world, "catchment_gateway_sessions_ended_total{reason=\"utf_16\"} 1").await;
 }

@@ -312,16 +312,16 @@ async fn what_is_against_the_rules_ends_that_connection_alone() {
         let mut bad = open(None).await;
         within("CONNACK", bad.connect(ConnectOptions::clean(version, "bad"))).await.unwrap();
         bad.send(&bytes).await.unwrap();
-        let told = bad.end().await;
+        let refusal = bad.end().await;
         if reason.is_some() {
-            assert_eq!(told, reason, "{bytes:?}");
+            assert_eq!(refusal, reason, "{bytes:?}");
         }
     }
     // Bytes that begin no MQTT, where ALPN says that it is.
     let mut other = open(Some(b"mqtt")).await;
     other.send(b"{\"m\":1}\n").await.unwrap();
-    let told = within("words", other.packet()).await.unwrap().unwrap();
-    assert_eq!(told.first, b'{');
+    let refusal = within("words", other.packet()).await.unwrap().unwrap();
+    assert_eq!(refusal.first, b'{');
     good.publish(1, 1, TOPIC, &reading(1.0)).await.unwrap();
     assert_eq!(good.acknowledgement().await, (PUBACK, 1, 0));
     world.note("press-1", &[], "m", TS, 1.0);
@@ -347,8 +347,8 @@ async fn a_series_beyond_the_bound_is_refused_in_the_acknowledgement() {
             client.publish(qos, id, TOPIC, &json(metrics)).await.unwrap();
             let answer = within("an acknowledgement", client.packet()).await.unwrap().unwrap();
             assert_eq!(answer.acknowledgement(), (kind, id, code), "{metrics:?}");
-            let told = String::from_utf8_lossy(&answer.body).contains("new series");
-            assert_eq!(told, metrics.contains(&"more"), "{answer:?}");
+            let refusal = String::from_utf8_lossy(&answer.body).contains("new series");
+            assert_eq!(refusal, metrics.contains(&"more"), "{answer:?}");
             for metric in metrics.iter().filter(|metric| **metric != "more") {
                 world.note("press-1", &[], metric, TS, 1.0);
             }

@@ -73,8 +73,8 @@ async fn until_budget(world: &World, gateway: usize) {
     let server = &world.gateways[gateway].server;
     eventually("a budget", async || {
         let metrics = server.metrics().await;
-        let told = metrics.lines().find_map(|line| line.strip_prefix("catchment_gateway_series_max "));
-        told.filter(|max| *max != "0").map(drop).ok_or(metrics.clone())
+        let refusal = metrics.lines().find_map(|line| line.strip_prefix("catchment_gateway_series_max "));
+        refusal.filter(|max| *max != "0").map(drop).ok_or(metrics.clone())
     })
     .await;
 }

@@ -106,8 +106,8 @@ async fn what_does_not_begin_ends_and_is_told_where_there_are_words() {
     let mut frames = world.connect("press-2", Protocol::Frames).await;
     let identity = world.pki.device("berlin", "press-3");
     let mut client = mqtt::Client::open(world.gateway_addr(), &identity, Some(b"mqtt"), None).await.unwrap();
-    let told = last_code(&mut json).await;
-    assert_eq!(told.as_deref(), Some("first_byte_timeout"), "in words for people: its protocol is not known");
+    let refusal = last_code(&mut json).await;
+    assert_eq!(refusal.as_deref(), Some("first_byte_timeout"), "in words for people: its protocol is not known");
     assert_eq!(last_code(&mut frames).await.as_deref(), Some("first_byte_timeout"));
     assert!(!matches!(within("the end", client.packet()).await, Ok(Some(_))));
     // An MQTT client has its CONNECT to send, not a byte of it.
@@ -138,8 +138,8 @@ async fn trickle(mut connection: Connection, byte: u8) -> Option<String> {
         }
         match connection.ready_answer().await {
             Ok(Some(Value::Object(answer))) => {
-                let told = answer.get("error").and_then(|error| error["code"].as_str());
-                code = told.map(str::to_owned).or(code);
+                let refusal = answer.get("error").and_then(|error| error["code"].as_str());
+                code = refusal.map(str::to_owned).or(code);
             }
             Ok(_) => {}
             Err(_) => return code,

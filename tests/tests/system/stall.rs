@@ -84,8 +84,8 @@ async fn one_connection_too_many_of_a_device_is_refused_while_the_others_are_ali
     let _silent = world.connect("press-1", Protocol::Json).await;
     let mut newest = world.connect("press-1", Protocol::Json).await;
     newest.line(r#"{"temperature":1}"#).await.unwrap();
-    let told = within("a refusal", newest.answer()).await.unwrap().unwrap();
-    assert_eq!(told["error"]["code"], json!("too_many_connections"), "{told}");
+    let refusal = within("a refusal", newest.answer()).await.unwrap().unwrap();
+    assert_eq!(refusal["error"]["code"], json!("too_many_connections"), "{refusal}");
     assert_eq!(within("the end of the newest", newest.answer()).await.unwrap(), None);
     let identity = world.pki.device("berlin", "press-1");
     for (version, code) in [(4, 3), (5, 0x97)] {
@@ -149,8 +149,8 @@ async fn a_client_takes_its_own_place_and_the_silent_give_way() {
         assert_eq!(within("an answer", connection.answer()).await.unwrap(), Some(json!({"ack": 1})));
         connections.push(connection);
     }
-    let told = within("the end of the oldest", oldest.answer()).await.unwrap().unwrap();
-    assert_eq!(told["error"]["code"], json!("displaced"), "{told}");
+    let refusal = within("the end of the oldest", oldest.answer()).await.unwrap().unwrap();
+    assert_eq!(refusal["error"]["code"], json!("displaced"), "{refusal}");
     // The end of the stream comes later: with it unread, the socket of a program that closes at once is reset as if it were gone.
     let early = tokio::time::timeout(std::time::Duration::from_millis(300), oldest.answer()).await;
     assert!(early.is_err(), "{early:?}");

@@ -288,7 +288,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         file: "journal/src/writer.rs",
         find: "        self.check_place().map_err(|error| WriteError::Failed(error.to_string().into()))?;",
         replace: "        let _ = self.check_place();",
-        check: unit("catchment-journal", "tests::place"),
+        check: unit("catchment-journal", "tests::presence"),
         quick: true,
     },
     Safeguard {

@@ -206,10 +206,10 @@ proptest! {
             prop_assert_eq!(connection.send(message), Decoded::Message);
             connection.fixture.check();
             let refused: u32 = connection.fixture.refusals().iter().map(|refusal| refusal.1).sum();
-            let told = connection.fixture.readings().len() + refused as usize;
+            let reported = connection.fixture.readings().len() + refused as usize;
             connection.fixture.messages();
             // Beside values there may be a refusal for each definition and for each column without values.
-            prop_assert!((sent..=sent + define + empty).contains(&told), "{} of {}", told, sent);
+            prop_assert!((sent..=sent + define + empty).contains(&reported), "{} of {}", reported, sent);
         }
     }
 

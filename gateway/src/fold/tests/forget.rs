@@ -22,7 +22,7 @@ fn index_of(state: &State, name: &str) -> Option<u32> {
 /// What a search over all devices lists.
 fn found(state: &State, before: u32, held: u32) -> (Vec<u32>, Vec<(u32, u32)>, Vec<String>) {
     let mut entry = ForgetEntry::default();
-    let search = Search { from: 0, before, touch: 0, look: usize::MAX, list: usize::MAX };
+    let search = Search { from: 0, before, touch: 0, scan_max: usize::MAX, list_max: usize::MAX };
     assert_eq!(state.search(&search, |device| device == held, &mut entry), None);
     (entry.devices, entry.series_device.into_iter().zip(entry.series).collect(), entry.client)
 }
@@ -63,7 +63,7 @@ fn what_is_held_is_written_down_as_used() {
     state.apply(at + 2, &intake(1, 1, &[(0, 5, 1.0)])).unwrap();
     let touched = |state: &State, touch| {
         let mut entry = ForgetEntry::default();
-        let search = Search { from: 0, before: 0, touch, look: usize::MAX, list: usize::MAX };
+        let search = Search { from: 0, before: 0, touch, scan_max: usize::MAX, list_max: usize::MAX };
         state.search(&search, |device| device < 2, &mut entry);
         entry
     };
@@ -83,7 +83,7 @@ fn a_search_goes_on_where_it_was() {
     let (mut from, mut devices, mut series) = (Some(0), Vec::new(), Vec::new());
     while let Some(next) = from {
         let (mut entry, search) =
-            (ForgetEntry::default(), Search { from: next, before: 50, touch: 0, look: 2, list: 2 });
+            (ForgetEntry::default(), Search { from: next, before: 50, touch: 0, scan_max: 2, list_max: 2 });
         from = state.search(&search, |_| false, &mut entry);
         assert!(entry.devices.len() + entry.series.len() <= 2);
         devices.extend(entry.devices.iter().copied());

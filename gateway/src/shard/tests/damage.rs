@@ -351,19 +351,19 @@ fn judge(site: &Site, before: &[u64], recovered: &RecoveryReport, context: &str,
         assert!(kept.is_subset(&accepted), "{context}: {name} has readings that nobody sent: {kept:?}");
         let lost: BTreeSet<u64> = accepted.difference(&kept).copied().collect();
         assert!(lost.iter().all(|n| n <= before), "{context}: {name} lost what came later: {lost:?}");
-        let told: BTreeSet<u64> = recovered
+        let reported: BTreeSet<u64> = recovered
             .gaps
             .iter()
             .filter(|(device, ..)| device.as_str() == name)
             .flat_map(|(_, _, first, last)| *first..=*last)
             .collect();
-        tally.over += told.difference(&lost).count() as u64;
+        tally.over += reported.difference(&lost).count() as u64;
         if lost.is_empty() {
             tally.clean += 1;
             continue;
         }
         tally.lost += lost.len() as u64;
-        tally.named += lost.intersection(&told).count() as u64;
+        tally.named += lost.intersection(&reported).count() as u64;
         // The very last commit cannot be told from one that was not finished, or not begun.
         let said = !recovered.is_clean() || recovered.torn_bytes > 0 || lost == BTreeSet::from([*before]);
         assert!(said, "{context}: {name} lost {lost:?} and nothing was said");

@@ -198,12 +198,12 @@ fn a_checkpoint_that_vanished_is_due_again() {
     };
     write(&mut shard);
     shard.checkpoint_soon = false;
-    shard.checkpoints().look().unwrap();
+    shard.checkpoints().check_in_place().unwrap();
     assert!(!shard.checkpoint_due() && !shard.changed_since_checkpoint());
     for file in std::fs::read_dir(folder.path().join("checkpoint")).unwrap() {
         std::fs::remove_file(file.unwrap().path()).unwrap();
     }
-    assert!(shard.checkpoints().look().is_err_and(|error| error.is_gone()));
+    assert!(shard.checkpoints().check_in_place().is_err_and(|error| error.is_gone()));
     assert!(shard.checkpoint_due() && shard.changed_since_checkpoint(), "also at a stop");
     write(&mut shard);
     assert!(!shard.checkpoint_due() && !shard.changed_since_checkpoint());

@@ -246,13 +246,13 @@ async fn run(minutes: f64, seed: u64) -> bool {
         }
     }
     let begin = Instant::now();
-    let mut told = begin;
+    let mut reported = begin;
     while begin.elapsed() < Duration::from_secs_f64(minutes * 60.0) {
         sleep(Duration::from_millis(random.below(900))).await;
         fault(&mut world, &mut random, &mut done, &control).await;
         note(&world, &mut truth).await;
-        if told.elapsed() > Duration::from_secs(60) {
-            told = Instant::now();
+        if reported.elapsed() > Duration::from_secs(60) {
+            reported = Instant::now();
             println!("{} s: {} kills, {} readings", begin.elapsed().as_secs(), done.kills(), truth.readings);
         }
     }
@@ -278,8 +278,8 @@ async fn run(minutes: f64, seed: u64) -> bool {
         verdict: &verdict,
         loose: &loose,
     });
-    for told in &verdict.mismatches {
-        println!("{told}");
+    for reported in &verdict.mismatches {
+        println!("{reported}");
     }
     verdict.is_good()
 }

@@ -51,12 +51,12 @@ fn a_removed_folder_ends_a_shared_log_at_the_next_commit() {
     let mut commits = log.subscribe();
     let at = log.append(b"kept").unwrap();
     wait_until("the first commit", || commits.borrow_and_update().durable > at);
-    log.look().unwrap();
+    log.check_in_place().unwrap();
     fs::remove_dir_all(&folder).unwrap();
     let lost = log.append(b"lost").unwrap();
     wait_until("the end of the log", || commits.borrow_and_update().poisoned.is_some());
     assert!(commits.borrow().durable <= lost && log.durable() <= lost);
-    assert!(log.look().is_err_and(|error| error.is_gone()));
+    assert!(log.check_in_place().is_err_and(|error| error.is_gone()));
     let error = log.close().unwrap_err().to_string();
     assert!(error.contains("was removed"), "{error}");
 }
@@ -70,26 +70,26 @@ fn a_look_finds_what_no_commit_meets() {
         log.append(&[7; 700]).unwrap();
         committer.step().unwrap();
     }
-    log.look().unwrap();
+    log.check_in_place().unwrap();
     let files: Vec<PathBuf> = disk.files().into_iter().map(|(path, _)| path).collect();
     assert!(files.len() > 3, "{files:?}");
     // What is released is removed in order, and that is no loss.
     disk.remove(&files[0]).unwrap();
-    assert!(log.look().is_err_and(|error| error.is_gone()), "an older segment is missing");
+    assert!(log.check_in_place().is_err_and(|error| error.is_gone()), "an older segment is missing");
     let kept: u64 = files[1].file_stem().unwrap().to_str().unwrap().parse().unwrap();
     log.release(Position::new(kept));
-    log.look().unwrap();
+    log.check_in_place().unwrap();
     committer.step().unwrap();
-    log.look().unwrap();
+    log.check_in_place().unwrap();
     // Replaced by a copy: the open file is another.
     let newest = files.last().unwrap();
     let aside = Path::new(DIR).join("aside");
     disk.rename(newest, &aside).unwrap();
-    assert!(log.look().unwrap_err().to_string().contains("removed or moved"));
+    assert!(log.check_in_place().unwrap_err().to_string().contains("removed or moved"));
     drop(disk.create_new(newest).unwrap());
-    assert!(log.look().unwrap_err().to_string().contains("replaced by another"));
+    assert!(log.check_in_place().unwrap_err().to_string().contains("replaced by another"));
     disk.rename(&aside, newest).unwrap();
-    log.look().unwrap();
+    log.check_in_place().unwrap();
 }
 
 #[test]
@@ -117,26 +117,26 @@ fn a_data_folder_knows_whether_it_is_in_its_place() {
     let path = dir.path().join("data");
     let moved = dir.path().join("moved");
     let folder = DataDir::open_owned(&path, "gateway", 7, "spiffe://x/a", &[]).unwrap();
-    folder.look().unwrap();
+    folder.check_in_place().unwrap();
     fs::rename(&path, &moved).unwrap();
-    let error = folder.look().unwrap_err();
+    let error = folder.check_in_place().unwrap_err();
     assert!(error.is_gone() && error.to_string().contains("removed or moved"), "{error}");
     // Another folder of the same content in its place.
     fs::create_dir(&path).unwrap();
     fs::copy(moved.join("identity"), path.join("identity")).unwrap();
-    assert!(folder.look().unwrap_err().to_string().contains("replaced by another"));
+    assert!(folder.check_in_place().unwrap_err().to_string().contains("replaced by another"));
     fs::remove_dir_all(&path).unwrap();
     fs::rename(&moved, &path).unwrap();
-    folder.look().unwrap();
+    folder.check_in_place().unwrap();
     for file in ["lock", "identity"] {
         let (file, aside) = (path.join(file), path.join("aside"));
         fs::rename(&file, &aside).unwrap();
-        assert!(folder.look().is_err_and(|error| error.is_gone()), "{}", file.display());
+        assert!(folder.check_in_place().is_err_and(|error| error.is_gone()), "{}", file.display());
         fs::copy(&aside, &file).unwrap();
-        assert!(folder.look().is_err_and(|error| error.is_gone()), "{} was replaced", file.display());
+        assert!(folder.check_in_place().is_err_and(|error| error.is_gone()), "{} was replaced", file.display());
         fs::rename(&aside, &file).unwrap();
-        folder.look().unwrap();
+        folder.check_in_place().unwrap();
     }
     fs::remove_dir_all(&path).unwrap();
-    assert!(folder.look().is_err_and(|error| error.is_gone()));
+    assert!(folder.check_in_place().is_err_and(|error| error.is_gone()));
 }

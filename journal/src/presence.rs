@@ -8,7 +8,7 @@ use crate::fs::{Disk, FileStatus, RealDisk};
 
 /// A file or folder in use is not where it was.
 #[derive(Debug, thiserror::Error)]
-pub enum PlaceError {
+pub enum PresenceError {
     /// It is certain: nothing more may be acknowledged into it.
     #[error(
         "{} {what} while in use: what was acknowledged and not passed on went with it; put the folder back as it was, or \
@@ -31,7 +31,7 @@ pub enum PlaceError {
     },
 }
 
-impl PlaceError {
+impl PresenceError {
     fn gone(path: &Path, what: &'static str) -> Self {
         Self::Gone { path: path.to_owned(), what }
     }
@@ -53,16 +53,16 @@ impl PlaceError {
 /// An open file still has a name, and at least the length that its owner gave it.
 ///
 /// # Errors
-/// See [`PlaceError`].
+/// See [`PresenceError`].
 pub(crate) fn check_open(
     status: io::Result<FileStatus>,
     len_min: u64,
     path: impl FnOnce() -> PathBuf,
-) -> Result<(), PlaceError> {
+) -> Result<(), PresenceError> {
     match status {
-        Err(source) => Err(PlaceError::unknown(&path(), source)),
-        Ok(status) if status.links == 0 => Err(PlaceError::gone(&path(), "was removed")),
-        Ok(status) if status.len < len_min => Err(PlaceError::gone(&path(), "was cut short")),
+        Err(source) => Err(PresenceError::unknown(&path(), source)),
+        Ok(status) if status.links == 0 => Err(PresenceError::gone(&path(), "was removed")),
+        Ok(status) if status.len < len_min => Err(PresenceError::gone(&path(), "was cut short")),
         Ok(_) => Ok(()),
     }
 }
@@ -70,20 +70,20 @@ pub(crate) fn check_open(
 /// A path still leads to a file, to this one if `id` says which, of at least this length.
 ///
 /// # Errors
-/// See [`PlaceError`].
+/// See [`PresenceError`].
 pub(crate) fn check_path<D: Disk>(
     disk: &D,
     path: &Path,
     id: Option<(u64, u64)>,
     len_min: u64,
-) -> Result<(), PlaceError> {
+) -> Result<(), PresenceError> {
     match disk.status(path) {
-        Err(source) => Err(PlaceError::unknown(path, source)),
-        Ok(None) => Err(PlaceError::gone(path, "was removed or moved")),
+        Err(source) => Err(PresenceError::unknown(path, source)),
+        Ok(None) => Err(PresenceError::gone(path, "was removed or moved")),
         Ok(Some(status)) if id.is_some_and(|id| id != status.id) => {
-            Err(PlaceError::gone(path, "was replaced by another"))
+            Err(PresenceError::gone(path, "was replaced by another"))
         }
-        Ok(Some(status)) if status.len < len_min => Err(PlaceError::gone(path, "was cut short")),
+        Ok(Some(status)) if status.len < len_min => Err(PresenceError::gone(path, "was cut short")),
         Ok(Some(_)) => Ok(()),
     }
 }
@@ -91,17 +91,17 @@ pub(crate) fn check_path<D: Disk>(
 /// Whether there is still something where a path leads.
 ///
 /// # Errors
-/// See [`PlaceError`].
-pub fn check_exists(path: &Path) -> Result<(), PlaceError> {
+/// See [`PresenceError`].
+pub fn check_exists(path: &Path) -> Result<(), PresenceError> {
     check_path(&RealDisk, path, None, 0)
 }
 
 /// Whether a path still leads to a file or folder that this process has open.
 ///
 /// # Errors
-/// See [`PlaceError`].
-pub fn check_in_place(path: &Path, open: &std::fs::File) -> Result<(), PlaceError> {
+/// See [`PresenceError`].
+pub fn check_in_place(path: &Path, open: &std::fs::File) -> Result<(), PresenceError> {
     use crate::fs::DiskFile;
-    let status = DiskFile::status(open).map_err(|source| PlaceError::unknown(path, source))?;
+    let status = DiskFile::status(open).map_err(|source| PresenceError::unknown(path, source))?;
     check_path(&RealDisk, path, Some(status.id), 0)
 }

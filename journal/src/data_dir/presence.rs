@@ -2,7 +2,7 @@
 
 use super::{DataDir, IDENTITY, LOCK};
 use crate::fs::RealDisk;
-use crate::place::{PlaceError, check_in_place, check_path};
+use crate::presence::{PresenceError, check_in_place, check_path};
 
 impl DataDir {
     /// Whether the folder's path still leads to the folder that was opened, with its own `lock` and `identity`. It does
@@ -10,8 +10,8 @@ impl DataDir {
     /// the file system: not for a thread that serves.
     ///
     /// # Errors
-    /// See [`PlaceError`].
-    pub fn look(&self) -> Result<(), PlaceError> {
+    /// See [`PresenceError`].
+    pub fn check_in_place(&self) -> Result<(), PresenceError> {
         check_in_place(self.path(), &self.folder)?;
         check_in_place(&self.path().join(LOCK), &self.lock)?;
         check_path(&RealDisk, &self.path().join(IDENTITY), Some(self.identity.id), self.identity.len)
