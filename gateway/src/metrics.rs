@@ -19,7 +19,7 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 
-use crate::{conditions, config::Config, intake::Reason, lineage::Cause, session::End};
+use crate::{conditions, config::Config, intake::Reason, lineage::Cause, session::CloseReason};
 
 mod forgotten;
 
@@ -114,7 +114,7 @@ impl ConnectionMetrics {
     fn new(r: &mut Registry) -> Self {
         let sessions_ended: Family<ReasonLabel, Counter> =
             add(r, "sessions_ended", "Device connections that ended, by reason");
-        for end in End::ALL {
+        for end in CloseReason::ALL {
             let _ = sessions_ended.get_or_create(&ReasonLabel { reason: end.reason() });
         }
         let displaced_alive =
