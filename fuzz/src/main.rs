@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use catchment_fuzz::{
     corpus,
-    run::{Until, StallWatch, run},
+    run::{StallWatch, Until, run},
     targets::{TARGETS, Target},
 };
 use clap::Parser;

@@ -2,7 +2,7 @@
 
 use catchment_fuzz::{
     corpus,
-    run::{Until, StallWatch, run},
+    run::{StallWatch, Until, run},
     targets::TARGETS,
 };
 

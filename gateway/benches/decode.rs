@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use catchment_gateway::{
     decode::{
-        Decoded, DecodeLimits,
+        DecodeLimits, Decoded,
         frames::{SeriesAliases, decode_frame},
         json,
         line_protocol::{self, Precision},

@@ -20,7 +20,7 @@ use catchment_settings::supervise::catch;
 use tokio::sync::watch;
 
 pub use self::actors::Actors;
-pub use self::sessions::{Admission, IntakeOutcome, DeviceSessions, Opened, Welcome, SessionIdentity};
+pub use self::sessions::{Admission, DeviceSessions, IntakeOutcome, Opened, SessionIdentity, Welcome};
 use crate::session::{self, CloseReason, table::SessionHandle};
 
 /// Number of a session, unique in its process.
@@ -132,7 +132,8 @@ impl Handler<Connect> for DeviceActor {
         // On the heap: the session's future would hold it several times over.
         let stream = Box::new(stream);
         // A panic costs this connection. If it met the shard half changed, it has poisoned that too: see `ShardCell`.
-        let serving = catch(session::run(stream, alpn, session, Rc::clone(&handle), device_sessions, context));
+        let serving =
+            catch(session::run(stream, alpn, session, Rc::clone(&handle), device_sessions, context));
         let ended = serving.into_actor(self).map(move |ended, this, actor| {
             this.device_sessions.borrow_mut().detach(session);
             this.context.session_table.remove(session);

@@ -3,18 +3,18 @@
 //! Series travel as small indexes that hold within a session ([`SeriesTable`]), so a name is checked and copied
 //! once and not with every reading. Everything here is checked: names, finite values, times within bounds.
 
-pub(crate) mod shapes;
-pub mod name_collisions;
 mod cost;
+pub mod name_collisions;
+pub(crate) mod shapes;
 
 use catchment_partial::{Timestamp, Width};
 use catchment_proto::{Labels, MetricName};
 use hashbrown::HashMap;
 
 use self::{
-    shapes::Shapes,
-    name_collisions::{MetricSpellings, SeenSpellings, NameSpelling},
     cost::IntakeCost,
+    name_collisions::{MetricSpellings, NameSpelling, SeenSpellings},
+    shapes::Shapes,
 };
 use crate::mqtt::packets::Reply;
 
@@ -115,7 +115,12 @@ impl Intake {
 
     /// Ends a message: the readings pushed since the last one are its.
     pub fn end_message(&mut self, seq: Option<u64>, ordinal: u64) {
-        self.messages.push(MessageMeta { seq, ordinal, readings_end: self.readings.len(), effect: MqttEffect::None });
+        self.messages.push(MessageMeta {
+            seq,
+            ordinal,
+            readings_end: self.readings.len(),
+            effect: MqttEffect::None,
+        });
     }
 
     /// Puts into the replies what the device's sessions refused of their messages, before they are written. `refusals` are in

@@ -9,11 +9,12 @@
 //! The files are named as these hops. [`bind`] makes everything ready, [`Gateway::run`] serves until it is told to
 //! stop. Both must run within an actix system: [`system`] makes one, [`spawn()`] does all of it on a thread.
 
+pub mod batch_encoder;
 pub mod budget;
 pub mod clock;
+pub mod clock_guard;
 mod conditions;
 pub mod config;
-pub mod batch_encoder;
 pub mod decode;
 pub mod device;
 pub mod fold;
@@ -28,7 +29,6 @@ pub mod run;
 pub mod session;
 pub mod shard;
 pub mod spawn;
-pub mod clock_guard;
 pub mod uplink;
 pub mod worker;
 

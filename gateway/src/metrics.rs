@@ -188,7 +188,11 @@ impl Metrics {
             messages: add(r, "messages", "Messages taken"),
             duplicates: add(r, "duplicates", "Messages sent again after they were taken"),
             late: add(r, "late_windows", "Windows opened for late readings"),
-            responses_dropped: add(r, "answers_dropped", "Refusals not told because the device does not read"),
+            responses_dropped: add(
+                r,
+                "answers_dropped",
+                "Refusals not told because the device does not read",
+            ),
             name_collisions: add(r, "name_collisions", "Times that two names of a device became one"),
             epochs_shared: add(r, "epochs_shared", "Times that two programs of a device used one epoch"),
             waits: add(r, "waits", "Times that devices had to wait because journal or outbox is full"),

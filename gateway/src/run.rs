@@ -32,7 +32,7 @@ use crate::{
     listener,
     metrics::Metrics,
     session::protocol::{ALPN_FRAMES, ALPN_MQTT},
-    shard::{ShardFacts, ShardLimits, RecoveryReport, Setup, Shard, ShardLog},
+    shard::{RecoveryReport, Setup, Shard, ShardFacts, ShardLimits, ShardLog},
     uplink::{self, UplinkConfig},
     worker::{ShardLink, Worker},
 };

@@ -31,11 +31,11 @@ use crate::{
     mqtt::connection::MqttOptions,
     session::{
         Context,
-        protocol::ProtocolOptions,
         commit_waiters::CommitWaiters,
+        protocol::ProtocolOptions,
         table::{self, SessionBounds, SessionTable},
     },
-    shard::{Observation, Shard, ShardCell, ShardLog, Backpressure},
+    shard::{Backpressure, Observation, Shard, ShardCell, ShardLog},
 };
 
 mod link;

@@ -197,7 +197,8 @@ impl<D: Disk> Checkpoints<D> {
     /// # Errors
     /// Input failed.
     pub fn damaged(&self) -> Result<Vec<PathBuf>, AtomicFileError> {
-        let numbers = self.numbers().map_err(|source| AtomicFileError::Io { path: self.dir.clone(), source })?;
+        let numbers =
+            self.numbers().map_err(|source| AtomicFileError::Io { path: self.dir.clone(), source })?;
         let mut damaged = Vec::new();
         for path in numbers.into_iter().map(|number| self.path(number)) {
             match read_atomic(&*self.disk, &path) {
@@ -222,7 +223,9 @@ impl<D: Disk> Checkpoints<D> {
             self.disk.rename(&path, &bad).map_err(|source| AtomicFileError::Io { path, source })?;
             aside.push(bad);
         }
-        self.disk.sync_dir(&self.dir).map_err(|source| AtomicFileError::Io { path: self.dir.clone(), source })?;
+        self.disk
+            .sync_dir(&self.dir)
+            .map_err(|source| AtomicFileError::Io { path: self.dir.clone(), source })?;
         Ok(aside)
     }
 
@@ -232,7 +235,8 @@ impl<D: Disk> Checkpoints<D> {
     /// # Errors
     /// Input failed, or there are generations and none is whole.
     pub fn newest(&self) -> Result<Option<(u64, Vec<u8>)>, AtomicFileError> {
-        let numbers = self.numbers().map_err(|source| AtomicFileError::Io { path: self.dir.clone(), source })?;
+        let numbers =
+            self.numbers().map_err(|source| AtomicFileError::Io { path: self.dir.clone(), source })?;
         let mut first_damage = None;
         for number in numbers {
             match read_atomic(&*self.disk, &self.path(number)) {

@@ -16,8 +16,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::fs::{Disk, FileStatus, RealDisk};
 use crate::atomic_file::{AtomicFileError, read_atomic, write_atomic};
+use crate::fs::{Disk, FileStatus, RealDisk};
 
 mod check;
 mod facts;

@@ -24,8 +24,8 @@ use crate::format::{ALIGN, BLOCK_HEADER, RECORD_HEADER};
 use crate::fs::{Disk, RealDisk};
 use crate::log::Log;
 use crate::pending::{Pending, Refusal};
-use crate::presence::PresenceError;
 use crate::position::Position;
+use crate::presence::PresenceError;
 use crate::reader::Reader;
 use crate::segments::Segments;
 

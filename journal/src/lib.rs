@@ -13,6 +13,7 @@
 //! what is damaged is reported and never skipped in silence. All input and output goes through [`Disk`], so
 //! that this is tested on a disk that lies (`sim::SimDisk`, feature `sim`).
 
+mod atomic_file;
 mod config;
 mod damage;
 mod data_dir;
@@ -22,12 +23,13 @@ mod fs;
 mod group;
 mod log;
 mod open;
-mod read_only;
 mod pending;
-mod presence;
 mod position;
-mod reader;
+mod presence;
 mod quarantine;
+mod read_buffer;
+mod read_only;
+mod reader;
 mod scan;
 mod segments;
 #[cfg(any(test, feature = "sim"))]
@@ -37,10 +39,9 @@ mod tail;
 mod tests;
 mod verify;
 mod watchdog;
-mod atomic_file;
-mod read_buffer;
 mod writer;
 
+pub use atomic_file::{AtomicFileError, Checkpoints, read_atomic, write_atomic};
 pub use config::LogConfig;
 pub use damage::{Damage, DamageReason, Recovery};
 pub use data_dir::{DataDir, DataDirError, FORMAT_VERSION, FolderFacts, check_folder};
@@ -48,11 +49,10 @@ pub use error::{AppendError, FullReason, OpenError, ReadError, SyncError};
 pub use fs::{Disk, DiskFile, FileStatus, RealDisk};
 pub use group::{Commit, Committer, GroupLog};
 pub use log::Log;
-pub use read_only::ReadOnlyLog;
-pub use presence::{PresenceError, check_exists, check_in_place};
 pub use position::Position;
-pub use reader::{ReadEvent, Reader};
+pub use presence::{PresenceError, check_exists, check_in_place};
 pub use quarantine::{Quarantined, quarantine};
+pub use read_only::ReadOnlyLog;
+pub use reader::{ReadEvent, Reader};
 pub use verify::{SegmentReport, VerifyReport, verify};
 pub use watchdog::Watchdog;
-pub use atomic_file::{Checkpoints, AtomicFileError, read_atomic, write_atomic};

@@ -16,10 +16,10 @@ use crate::format::{
 };
 use crate::fs::{Disk, DiskFile};
 use crate::position::Position;
+use crate::read_buffer::{READ_BUFFER_BYTES, ReadBuffer};
 use crate::scan::{Scanner, offset};
 use crate::segments::{Segment, Segments};
 use crate::tail::{Tail, find_tail, scan_damage};
-use crate::read_buffer::{READ_BUFFER_BYTES, ReadBuffer};
 use crate::writer::{Writer, create_segment};
 
 /// The segment files of a folder, oldest first.

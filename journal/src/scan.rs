@@ -255,8 +255,9 @@ impl<F: DiskFile> Scanner<F> {
         self.work += u64::from(header.length);
         let mut crc = record_seed(self.salt, at, header.length, header.hole);
         while from < to {
-            let chunk =
-                self.buffer.get(offset(self.start, from), to.since(from).min(READ_BUFFER_BYTES as u64) as usize)?;
+            let chunk = self
+                .buffer
+                .get(offset(self.start, from), to.since(from).min(READ_BUFFER_BYTES as u64) as usize)?;
             if chunk.is_empty() {
                 return Ok(None);
             }
@@ -272,7 +273,9 @@ impl<F: DiskFile> Scanner<F> {
         let from = at.plus(RECORD_HEADER);
         while buf.len() < header.length as usize {
             let left = header.length as usize - buf.len();
-            let chunk = self.buffer.get(offset(self.start, from.plus(buf.len() as u64)), left.min(READ_BUFFER_BYTES))?;
+            let chunk = self
+                .buffer
+                .get(offset(self.start, from.plus(buf.len() as u64)), left.min(READ_BUFFER_BYTES))?;
             if chunk.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

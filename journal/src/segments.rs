@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::format::segment_name;
 use crate::fs::{Disk, DiskFile};
-use crate::presence::{PresenceError, check_path};
 use crate::position::Position;
+use crate::presence::{PresenceError, check_path};
 
 /// One segment file.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -89,7 +89,11 @@ impl Segments {
     ///
     /// # Errors
     /// See [`PresenceError`].
-    pub(crate) fn check_in_place<D: Disk>(&self, disk: &D, released: impl Fn() -> Position) -> Result<(), PresenceError> {
+    pub(crate) fn check_in_place<D: Disk>(
+        &self,
+        disk: &D,
+        released: impl Fn() -> Position,
+    ) -> Result<(), PresenceError> {
         let list = self.list().clone();
         let newest = *self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = list.iter().skip(1);

@@ -1,5 +1,6 @@
 //! Tests of the log over the simulated disk and the real one.
 
+mod atomic_file;
 mod crash;
 mod damage;
 mod group;
@@ -7,7 +8,6 @@ mod log;
 mod manual;
 mod owner;
 mod presence;
-mod atomic_file;
 
 use std::path::Path;
 use std::sync::Arc;

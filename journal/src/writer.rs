@@ -15,8 +15,8 @@ use crate::error::FullReason;
 use crate::format::{SEGMENT_HEADER, encode_segment_header};
 use crate::fs::{Disk, DiskFile, is_no_space, write_zeros};
 use crate::pending::Block;
-use crate::presence::{PresenceError, check_open};
 use crate::position::Position;
+use crate::presence::{PresenceError, check_open};
 use crate::scan::offset;
 use crate::segments::{Segment, Segments};
 

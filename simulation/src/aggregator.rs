@@ -225,8 +225,11 @@ impl Aggregator {
                     Err(error) => return Err(error.to_string()),
                 },
                 // It comes again, behind one that was refused.
-                Some(QueuedDelivery::Batch { batch_ref, .. }) if !admission.counts(batch_ref.shard, batch_ref.round) => {}
-                Some(QueuedDelivery::Batch { batch_ref: BatchRef { shard, number, first, round }, .. }) => {
+                Some(QueuedDelivery::Batch { batch_ref, .. })
+                    if !admission.counts(batch_ref.shard, batch_ref.round) => {}
+                Some(QueuedDelivery::Batch {
+                    batch_ref: BatchRef { shard, number, first, round }, ..
+                }) => {
                     if let Err(StoreError::TooManySeries { message }) = result {
                         admission.refuse(shard, number, first, round);
                         let code = "too_many_series".to_owned();

@@ -10,12 +10,12 @@ use std::{
 
 use catchment_gateway::{
     clock::{Clock, ManualClock},
-    device::{IntakeOutcome, DeviceSessions, SessionId},
-    intake::{Intake, SeriesTable, Reading as Taken},
+    device::{DeviceSessions, IntakeOutcome, SessionId},
+    intake::{Intake, Reading as Taken, SeriesTable},
     lineage::Lineage,
     metrics::Metrics,
     session::{self, responses::ResponseQueue},
-    shard::{Capture, ShardFacts, Setup, Shard, Backpressure},
+    shard::{Backpressure, Capture, Setup, Shard, ShardFacts},
 };
 use catchment_journal::{Committer, Position, sim::SimDisk};
 use catchment_partial::{Timestamp, Width};
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::end::End;
 use crate::{
-    device::{ToDevice, Message, ToGateway},
+    device::{Message, ToDevice, ToGateway},
     limits::limits,
 };
 

@@ -192,7 +192,8 @@ impl Model {
         }
         let mut table = Table::new();
         for ((labels, start), readings) in groups {
-            let figures = query.aggregates.iter().map(|name| (name.clone(), aggregate_value(name, &readings)));
+            let figures =
+                query.aggregates.iter().map(|name| (name.clone(), aggregate_value(name, &readings)));
             table.entry(labels).or_default().insert(start, figures.collect());
         }
         table

@@ -117,10 +117,12 @@ impl SilentAggregator {
             async move { _ = connections.send(Ok::<_, io::Error>(Served(accepted))).await }
         };
         let config = AcceptConfig { connections_max: 16, ..AcceptConfig::default() };
-        let accepting = accept_loop(listener, tls, config, Arc::new(IgnoreEvents), std::future::pending(), serve);
+        let accepting =
+            accept_loop(listener, tls, config, Arc::new(IgnoreEvents), std::future::pending(), serve);
         let batches = Arc::new(AtomicU64::new(0));
-        let ingest =
-            IngestServer::new(DiscardingIngest(Arc::clone(&batches))).accept_compressed(Zstd).send_compressed(Zstd);
+        let ingest = IngestServer::new(DiscardingIngest(Arc::clone(&batches)))
+            .accept_compressed(Zstd)
+            .send_compressed(Zstd);
         let serving =
             Server::builder().add_service(ingest).serve_with_incoming(ReceiverStream::new(incoming));
         let tasks = vec![tokio::spawn(accepting), tokio::spawn(async { _ = serving.await })];

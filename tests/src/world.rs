@@ -10,13 +10,13 @@ use tempfile::TempDir;
 use tonic::{Status, transport::Channel};
 
 use crate::{
-    query::{self, QueryResult},
     connection::{Connection, Credentials, Protocol},
     device::Device,
     eventually::{eventually, within},
     model::{Model, QueryRequest, Reading, differences, labels},
     now_ms,
     pki::Pki,
+    query::{self, QueryResult},
     server::{Mode, Program, Server},
 };
 
@@ -214,7 +214,8 @@ impl World {
         let until = self.model.end_ms(WIDTH_MS).unwrap_or(0).max(now_ms());
         for query in queries {
             let answer = self.complete(query, until).await;
-            check_differences(query, &differences(&self.model.answer(query, WIDTH_MS), &answer.table)).unwrap();
+            check_differences(query, &differences(&self.model.answer(query, WIDTH_MS), &answer.table))
+                .unwrap();
         }
     }
 
@@ -233,7 +234,8 @@ impl World {
         .await;
         for query in queries {
             let answer = self.query(query).await.unwrap();
-            check_differences(query, &differences(&self.model.answer(query, WIDTH_MS), &answer.table)).unwrap();
+            check_differences(query, &differences(&self.model.answer(query, WIDTH_MS), &answer.table))
+                .unwrap();
             let (complete, gaps) = (answer.complete_until_ms, answer.gaps);
             assert!(complete.is_none() && gaps > 0, "complete until {complete:?}, {gaps} gaps: {query:?}");
         }

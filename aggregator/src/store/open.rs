@@ -13,7 +13,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use catchment_journal::{DataDir, Disk, GroupLog, Log, ReadOnlyLog, Position, ReadEvent, RealDisk, AtomicFileError};
+use catchment_journal::{
+    AtomicFileError, DataDir, Disk, GroupLog, Log, Position, ReadEvent, ReadOnlyLog, RealDisk,
+};
 use catchment_partial::Timestamp;
 use tokio::sync::watch;
 

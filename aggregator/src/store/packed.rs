@@ -6,7 +6,7 @@
 
 use std::{io, path::Path};
 
-use catchment_journal::{Disk, Position, AtomicFileError, read_atomic, write_atomic};
+use catchment_journal::{AtomicFileError, Disk, Position, read_atomic, write_atomic};
 
 const FILE: &str = "packed";
 

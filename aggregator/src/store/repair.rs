@@ -13,7 +13,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use catchment_journal::{DataDir, Disk, Position, RealDisk, AtomicFileError, read_atomic, quarantine};
+use catchment_journal::{AtomicFileError, DataDir, Disk, Position, RealDisk, quarantine, read_atomic};
 
 use super::{
     OpenError, StoreConfig, VerifyReport,

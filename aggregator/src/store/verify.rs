@@ -10,7 +10,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use catchment_journal::{DataDir, ReadOnlyLog, Position, ReadEvent, RealDisk};
+use catchment_journal::{DataDir, Position, ReadEvent, ReadOnlyLog, RealDisk};
 use catchment_proto::GatewayId;
 
 use super::{

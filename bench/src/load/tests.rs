@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use bytes::BytesMut;
 use catchment_gateway::{
     decode::{
-        Decoded, DecodeLimits,
+        DecodeLimits, Decoded,
         frames::{SeriesAliases, decode_frame},
         json::{Options, decode_line},
         line_protocol::{self as lines, Precision},
@@ -96,7 +96,15 @@ fn lines_are_what_the_gateway_takes() {
     }
     for (ordinal, line) in (1..).zip(out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())) {
         let Gateway { table, rules, intake } = &mut gateway;
-        lines::decode_line(line, Precision::default(), ordinal, table, rules, &DecodeLimits::default(), intake);
+        lines::decode_line(
+            line,
+            Precision::default(),
+            ordinal,
+            table,
+            rules,
+            &DecodeLimits::default(),
+            intake,
+        );
     }
     gateway.check(1_000, 2);
 }
@@ -113,7 +121,15 @@ fn publishes_follow_the_standard() {
         assert_eq!(&out[2..13], b"\x00\x09telemetry");
         assert_eq!(out[13..15], number.to_be_bytes());
         let Gateway { table, rules, intake } = &mut gateway;
-        decode_line(&out[15..], &Options::default(), number.into(), table, rules, &DecodeLimits::default(), intake);
+        decode_line(
+            &out[15..],
+            &Options::default(),
+            number.into(),
+            table,
+            rules,
+            &DecodeLimits::default(),
+            intake,
+        );
     }
     gateway.check(500, 1);
 }

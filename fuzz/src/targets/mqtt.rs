@@ -4,7 +4,7 @@ use std::{num::NonZeroU16, sync::Arc};
 
 use bytes::BytesMut;
 use catchment_gateway::mqtt::{
-    connection::{Connection, Open, MqttOptions, Stop},
+    connection::{Connection, MqttOptions, Open, Stop},
     topics::Topics,
 };
 

@@ -66,7 +66,8 @@ const WAITED_MAX: usize = 8 << 10;
 
 /// Bytes passed over, and the decision.
 fn detection(input: &[u8], sizes: impl Iterator<Item = usize>) -> (usize, Detection) {
-    let (mut detector, mut buffer, mut skipped, mut rest) = (ProtocolDetector::default(), Vec::new(), 0, input);
+    let (mut detector, mut buffer, mut skipped, mut rest) =
+        (ProtocolDetector::default(), Vec::new(), 0, input);
     for size in sizes {
         let (piece, behind) = rest.split_at(size.min(rest.len()));
         buffer.extend_from_slice(piece);

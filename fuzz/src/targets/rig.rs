@@ -1,7 +1,7 @@
 //! A connection's decoding state for the targets, with small bounds so that inputs pass them.
 
 use catchment_gateway::{
-    decode::{Decoded, DecodeLimits},
+    decode::{DecodeLimits, Decoded},
     intake::{Intake, SeriesTable, TimeRules},
 };
 use catchment_partial::Timestamp;

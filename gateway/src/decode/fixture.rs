@@ -5,8 +5,8 @@ use catchment_proto::Labels;
 use hashbrown::HashMap;
 use proptest::prelude::*;
 
-use super::{Decoded, DecodeLimits, json::Options};
-use crate::intake::{Intake, SeriesTable, Reason, TimeRules};
+use super::{DecodeLimits, Decoded, json::Options};
+use crate::intake::{Intake, Reason, SeriesTable, TimeRules};
 
 /// The gateway's clock in the tests, Unix milliseconds.
 pub(crate) const NOW_MS: i64 = 1_700_000_000_000;

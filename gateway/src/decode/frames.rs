@@ -5,8 +5,8 @@
 //! [`SeriesAliases`] holds what the indexes of a connection's columns mean. Times are summed in `i128`, which cannot overflow
 //! with the values of a message, and checked against the range afterwards.
 
-mod fast_path;
 mod aliases;
+mod fast_path;
 mod wire_format;
 
 use std::collections::BTreeMap;
@@ -21,8 +21,8 @@ use prost::Message;
 use self::aliases::Defined;
 pub use self::aliases::SeriesAliases;
 
-use super::{Decoded, DecodeLimits, excerpt, refuse_too_long, sink::Sink};
-use crate::intake::{Intake, SeriesTable, Reason, TimeRules};
+use super::{DecodeLimits, Decoded, excerpt, refuse_too_long, sink::Sink};
+use crate::intake::{Intake, Reason, SeriesTable, TimeRules};
 
 /// Decodes the body of one frame into the intake.
 ///

@@ -35,8 +35,8 @@ use serde_json::value::RawValue;
 
 pub use self::options::{JsonSettings, Options, OptionsError, Strings, TimeFormat};
 use self::outline::Outline;
-use super::{Decoded, DecodeLimits, lines, sink::Sink};
-use crate::intake::{Intake, SeriesTable, Reason, TimeRules, shapes::Kind, name_collisions::NameKind};
+use super::{DecodeLimits, Decoded, lines, sink::Sink};
+use crate::intake::{Intake, Reason, SeriesTable, TimeRules, name_collisions::NameKind, shapes::Kind};
 
 /// Decodes one line (or payload) into the intake.
 ///

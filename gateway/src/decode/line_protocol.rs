@@ -22,8 +22,8 @@ use catchment_proto::Labels;
 use serde::{Deserialize, Serialize};
 
 use self::parse::Line;
-use super::{Decoded, DecodeLimits, Lines, Next, decimal, excerpt, lines, names, sink::Sink};
-use crate::intake::{Intake, SeriesTable, Reason, TimeRules, shapes::Kind, name_collisions::NameKind};
+use super::{DecodeLimits, Decoded, Lines, Next, decimal, excerpt, lines, names, sink::Sink};
+use crate::intake::{Intake, Reason, SeriesTable, TimeRules, name_collisions::NameKind, shapes::Kind};
 
 /// Unit of the times at the end of lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

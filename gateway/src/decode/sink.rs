@@ -11,11 +11,11 @@ use catchment_partial::Timestamp;
 use catchment_proto::{Labels, LabelsError, series::NAME_BYTES_MAX};
 use hashbrown::HashSet;
 
-use super::{Decoded, EPOCH_BYTES_MAX, DecodeLimits, excerpt};
+use super::{DecodeLimits, Decoded, EPOCH_BYTES_MAX, excerpt};
 use crate::intake::{
-    Intake, SeriesTable, Reading, Reason, Refusal, TimeRules,
-    shapes::{Cursor, Kind},
+    Intake, Reading, Reason, Refusal, SeriesTable, TimeRules,
     name_collisions::NameKind,
+    shapes::{Cursor, Kind},
 };
 
 /// Refusals of a message that are told one by one.

@@ -74,8 +74,8 @@ mod tests {
         mqtt::connection::MqttOptions,
         session::{
             Context,
-            protocol::ProtocolOptions,
             commit_waiters::CommitWaiters,
+            protocol::ProtocolOptions,
             table::{SessionBounds, SessionTable},
         },
         shard::{self, Setup, Shard, ShardCell},
@@ -96,8 +96,11 @@ mod tests {
         };
         let shard = Shard::open(&setup).unwrap().0;
         let mqtt = MqttOptions { topics: Arc::clone(&config.topics), receive_max: NonZeroU16::MIN };
-        let protocols =
-            ProtocolOptions { precision: config.line_protocol_precision, json: Arc::clone(&config.json), mqtt };
+        let protocols = ProtocolOptions {
+            precision: config.line_protocol_precision,
+            json: Arc::clone(&config.json),
+            mqtt,
+        };
         Rc::new(Context {
             limits: DecodeLimits::default(),
             series_max: config.series_max,

@@ -3,8 +3,8 @@
 //! Pure but for the shard, which is an argument: the simulation drives the same code.
 
 mod admission;
-mod session_series;
 mod name_collisions;
+mod session_series;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,17 +13,17 @@ use catchment_proto::Name;
 use tokio_util::sync::CancellationToken;
 
 pub use self::admission::{Admission, SessionIdentity};
-use self::session_series::{SessionSeries, RefusedSeries};
+use self::session_series::{RefusedSeries, SessionSeries};
 use super::{
     SessionId,
     mqtt_session::{MqttSession, PacketIds},
 };
 use crate::{
     fold::{ClientEntry, IntakeEntry},
-    intake::{MessageMeta, Intake, MqttEffect, Reading, Reason, Refusal, name_collisions::NameCollisions},
+    intake::{Intake, MessageMeta, MqttEffect, Reading, Reason, Refusal, name_collisions::NameCollisions},
     metrics::Metrics,
     mqtt::connection::Open,
-    shard::{Hold, SeriesFull, Shard, Backpressure},
+    shard::{Backpressure, Hold, SeriesFull, Shard},
 };
 
 /// Answer to a hello.
@@ -206,11 +206,13 @@ impl DeviceSessions {
         learn(session, device, intake, self.series_max, shard)?;
         let epoch = session.epoch.clone();
         let before = epoch.as_deref().map_or(0, |epoch| shard.state().highest(device, epoch));
-        let mut packet_ids = session.client.as_ref().map(|client| PacketIds::new(client, device, shard.state()));
+        let mut packet_ids =
+            session.client.as_ref().map(|client| PacketIds::new(client, device, shard.state()));
         let Deduplicated { mut entry, highest, refusals, duplicates } =
             deduplicate(session, intake, before, packet_ids.as_mut(), self.series_max, shard.spare());
         entry.device = device;
-        let ack = if epoch.is_some() { highest } else { intake.messages.last().map_or(0, |meta| meta.ordinal) };
+        let ack =
+            if epoch.is_some() { highest } else { intake.messages.last().map_or(0, |meta| meta.ordinal) };
         let taken = entry.value.len() as u64;
         let moved = highest > before;
         if let Some(epoch) = epoch.filter(|_| moved) {

@@ -49,7 +49,9 @@ impl State {
 
     /// Whether a series that is not known was forgotten and has its place still.
     pub fn keeps_series_slot(&self, device: u32, metric: &MetricName, labels: &Labels) -> bool {
-        self.devices.get(device).is_some_and(|known| self.forgotten_series.contains(&known.name, metric, labels))
+        self.devices
+            .get(device)
+            .is_some_and(|known| self.forgotten_series.contains(&known.name, metric, labels))
     }
 
     /// Adds to an entry what was not used for long and has no open window, of devices that are not held; of the others those that
@@ -150,6 +152,7 @@ impl State {
         let Some(device) = self.devices.get_mut(number) else { return };
         let gone = device.forget_series(series);
         self.series_count = self.series_count.saturating_sub(gone.len());
-        gone.iter().for_each(|series| self.forgotten_series.insert(&device.name, &series.metric, &series.labels));
+        gone.iter()
+            .for_each(|series| self.forgotten_series.insert(&device.name, &series.metric, &series.labels));
     }
 }

@@ -100,7 +100,10 @@ mod tests {
             forgotten.insert(&device, &metric(n), &labels);
         }
         assert_eq!((forgotten.count(), forgotten.hashes().count()), (HASHES_MAX as u64 + 1, HASHES_MAX));
-        assert!(!forgotten.contains(&device, &metric(0), &labels) && forgotten.contains(&device, &metric(1), &labels));
+        assert!(
+            !forgotten.contains(&device, &metric(0), &labels)
+                && forgotten.contains(&device, &metric(1), &labels)
+        );
         forgotten.remove(&device, &metric(0), &labels);
         assert_eq!(forgotten.count(), HASHES_MAX as u64 + 1, "it takes another one");
         forgotten.remove(&device, &metric(1), &labels);
@@ -108,6 +111,9 @@ mod tests {
         let again = ForgottenSeries::new(forgotten.count(), forgotten.hashes());
         assert!(again.hashes().eq(forgotten.hashes()) && again.count() == forgotten.count());
         let other = Name::new("e").unwrap();
-        assert!(forgotten.contains(&device, &metric(2), &labels) && !forgotten.contains(&other, &metric(2), &labels));
+        assert!(
+            forgotten.contains(&device, &metric(2), &labels)
+                && !forgotten.contains(&other, &metric(2), &labels)
+        );
     }
 }

@@ -7,8 +7,8 @@
 use std::{collections::BTreeSet, ops::Range};
 
 use super::{
-    entry::{ProgressSnapshotEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry},
-    state::{State, DamagedRange},
+    entry::{DeviceEntry, Entry, IntakeEntry, ProgressSnapshotEntry, SeriesEntry},
+    state::{DamagedRange, State},
 };
 
 /// What a device lost.
@@ -99,7 +99,8 @@ impl State {
 
     /// A stretch of the journal is lost.
     pub fn mark_lost(&mut self, from: u64, to: u64) {
-        let damaged_range = self.damaged_range.get_or_insert_with(|| DamagedRange { from, to, devices: BTreeSet::new() });
+        let damaged_range =
+            self.damaged_range.get_or_insert_with(|| DamagedRange { from, to, devices: BTreeSet::new() });
         damaged_range.to = damaged_range.to.max(to);
         self.damaged = true;
     }

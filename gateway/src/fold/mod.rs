@@ -11,10 +11,10 @@ mod device;
 mod due;
 mod entry;
 mod forget;
+mod forgotten_series;
 mod lookup;
 mod loss;
 mod numbers;
-mod forgotten_series;
 mod snapshot;
 mod state;
 #[cfg(test)]
@@ -25,8 +25,8 @@ pub use checkpoint::CheckpointError;
 pub use client::CLIENTS_MAX;
 pub use device::DEVICE_EPOCHS_MAX;
 pub use entry::{
-    ProgressSnapshotEntry, ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, ForgetEntry,
-    IntakeEntry, LastClosed, NumbersEntry, SeriesEntry,
+    ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, ForgetEntry, IntakeEntry,
+    LastClosed, NumbersEntry, ProgressSnapshotEntry, SeriesEntry,
 };
 pub use forget::Search;
 pub use lookup::OpenWindowCursor;

@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 
 use super::{
     device::{Device, Devices},
-    due::{Due, WindowKey, Rank},
+    due::{Due, Rank, WindowKey},
     entry::{CloseEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry},
     forgotten_series::ForgottenSeries,
     snapshot::Snapshot,
@@ -234,7 +234,10 @@ impl State {
         device.used = self.running;
         device.advance(&intake.epoch, intake.reaches());
         device.note(intake);
-        let damaged_range = self.damaged_range.as_ref().filter(|damaged_range| damaged_range.devices.contains(&intake.device));
+        let damaged_range = self
+            .damaged_range
+            .as_ref()
+            .filter(|damaged_range| damaged_range.devices.contains(&intake.device));
         let opened = damaged_range.map_or(position, |damaged_range| damaged_range.from);
         let mut readings = Readings::new(intake).peekable();
         while let Some(&(index, first, _)) = readings.peek() {

@@ -12,7 +12,7 @@ use catchment_journal::{DataDir, DataDirError, FolderFacts};
 
 use crate::{
     lineage::{self, FolderPast},
-    shard::{self, ShardFacts, RecoveryError},
+    shard::{self, RecoveryError, ShardFacts},
 };
 
 /// Key of the number of shards in the data folder's identity.

@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_name_is_told_once_a_session_and_compared_over_the_sessions_of_a_device() {
-        let (mut one, mut other, mut device) = (SeenSpellings::default(), SeenSpellings::default(), NameCollisions::default());
+        let (mut one, mut other, mut device) =
+            (SeenSpellings::default(), SeenSpellings::default(), NameCollisions::default());
         let spelling = one.note(NameKind::Metric, "a.b", "a_b").unwrap();
         assert_eq!(device.note(&spelling), None);
         assert_eq!(one.note(NameKind::Metric, "a.b", "a_b"), None);

@@ -67,7 +67,11 @@ pub struct Divergence {
 
 /// Judges what an aggregator says of one shard: `seen` in its order, or `None` where it does not know of runs; `delivered` is the
 /// highest number.
-pub fn find_divergence(own: &RunHistory<'_>, delivered: u64, seen: Option<&[DeliveredRun]>) -> Option<Divergence> {
+pub fn find_divergence(
+    own: &RunHistory<'_>,
+    delivered: u64,
+    seen: Option<&[DeliveredRun]>,
+) -> Option<Divergence> {
     let last = own.runs.len().checked_sub(1)?;
     let Some(seen) = seen else {
         let base = own.runs.last().map_or(1, |run| run.base);
@@ -102,7 +106,12 @@ pub fn find_divergence(own: &RunHistory<'_>, delivered: u64, seen: Option<&[Deli
 }
 
 /// A run that is not in the history.
-fn foreign(own: &RunHistory<'_>, entry: &DeliveredRun, reached: Option<usize>, common: u64) -> Option<Divergence> {
+fn foreign(
+    own: &RunHistory<'_>,
+    entry: &DeliveredRun,
+    reached: Option<usize>,
+    common: u64,
+) -> Option<Divergence> {
     let first = own.runs.first().map_or(0, |run| run.base);
     if !own.complete && reached.is_none() && entry.number < first {
         // It may be a run from before the history.

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::{
     DeliveryStatus,
+    divergence::{Cause, DeliveredRun, Divergence, RunHistory, find_divergence},
     epochs::{Epochs, Numbering, ShardEpoch},
-    divergence::{Cause, Divergence, RunHistory, DeliveredRun, find_divergence},
     runs::Runs,
 };
 
@@ -64,7 +64,13 @@ struct ShardView {
 }
 
 impl ShardView {
-    fn of(at: usize, runs: &Runs, epochs: &Epochs, delivery_status: &DeliveryStatus<'_>, held: &[Option<u64>]) -> Self {
+    fn of(
+        at: usize,
+        runs: &Runs,
+        epochs: &Epochs,
+        delivery_status: &DeliveryStatus<'_>,
+        held: &[Option<u64>],
+    ) -> Self {
         let numbering = epochs.numbering(at);
         let own = runs.of_shard(at);
         let base = own.last().map_or(1, |run| run.base);
@@ -107,7 +113,8 @@ pub(super) fn plan_fork(
     fresh: u64,
 ) -> Option<Fork> {
     let count = runs.present()?.shards.len();
-    let shards: Vec<ShardView> = (0..count).map(|at| ShardView::of(at, runs, epochs, delivery_status, held)).collect();
+    let shards: Vec<ShardView> =
+        (0..count).map(|at| ShardView::of(at, runs, epochs, delivery_status, held)).collect();
     // A folder in place of this one has delivered: what it took and did not deliver is missing, whatever this one holds.
     let newer = delivery_status.resume.newer_epoch;
     let replaced = newer != 0 && !epochs.holds(newer);

@@ -7,8 +7,8 @@
 //! Two small files in the data folder, each written whole: `runs` at every start before anything is accepted, `epochs` at every
 //! new epoch before anything is sent or released under it.
 
-pub mod epochs;
 pub mod divergence;
+pub mod epochs;
 mod fork;
 pub mod runs;
 mod start;
@@ -20,14 +20,14 @@ use std::{
     time::Duration,
 };
 
-use catchment_journal::{Disk, RealDisk, AtomicFileError, read_atomic, write_atomic};
+use catchment_journal::{AtomicFileError, Disk, RealDisk, read_atomic, write_atomic};
 use catchment_partial::Timestamp;
 use catchment_proto::wire;
 
 pub(crate) use self::start::begin_run;
 pub use self::{
+    divergence::{Cause, DeliveredRun, Divergence, RunHistory, find_divergence},
     epochs::{Epoch, Epochs, Numbering, ShardEpoch},
-    divergence::{Cause, Divergence, RunHistory, DeliveredRun, find_divergence},
     fork::{Fork, utc},
     runs::{Run, Runs, ShardRun},
 };
@@ -250,10 +250,17 @@ fn read_epochs<D: Disk>(disk: &D, folder: &Path, epoch: u64) -> Result<Option<Ep
 
 /// The list of runs of the folder whose identity has this epoch, and whether it could not be used: one that is damaged or
 /// another folder's is set aside, and what ran before is then unknown.
-fn read_runs<D: Disk>(disk: &D, path: &Path, epoch: u64, past: FolderPast) -> Result<(Runs, bool), LineageError> {
+fn read_runs<D: Disk>(
+    disk: &D,
+    path: &Path,
+    epoch: u64,
+    past: FolderPast,
+) -> Result<(Runs, bool), LineageError> {
     let io = |source| LineageError::Io { path: path.to_owned(), source };
     let bytes = match read_atomic(disk, path) {
-        Ok(None) if past != FolderPast::Started => return Ok((Runs::none(epoch, past == FolderPast::New), false)),
+        Ok(None) if past != FolderPast::Started => {
+            return Ok((Runs::none(epoch, past == FolderPast::New), false));
+        }
         Ok(None) => {
             tracing::warn!(
                 file = %path.display(),

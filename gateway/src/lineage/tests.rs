@@ -63,13 +63,16 @@ fn a_folder_that_went_back_begins_a_new_epoch_and_keeps_it() {
     assert_eq!((numbering.names_epoch(7), numbering.names_epoch(8)), (7, 0));
     let begun = restored.start(1);
     assert!(begun.epoch == begun.run && begun.epoch_created_ms == 1_001, "{begun:?}");
-    assert!(restored.detect_fork(&DeliveryStatus { resume: &resume(0, &[]), sent: &[0] }, &[Some(6)]).is_none());
+    assert!(
+        restored.detect_fork(&DeliveryStatus { resume: &resume(0, &[]), sent: &[0] }, &[Some(6)]).is_none()
+    );
 
     let next = run(&disk, false, 9, 10);
     assert_eq!(next.start(1).epoch, begun.epoch, "the epoch is kept");
     assert_eq!(next.numbering(0), numbering);
     assert!(
-        next.detect_fork(&DeliveryStatus { resume: &resume(3, &[(begun.run, 3)]), sent: &[0] }, &[Some(9)]).is_none()
+        next.detect_fork(&DeliveryStatus { resume: &resume(3, &[(begun.run, 3)]), sent: &[0] }, &[Some(9)])
+            .is_none()
     );
 }
 
@@ -146,7 +149,8 @@ fn without_its_epochs_a_folder_is_refused() {
     let fork = lineage.detect_fork(&DeliveryStatus { resume: &answer, sent: &[0] }, &[None]).unwrap();
     lineage.fork(&fork, at(3_000)).unwrap();
     disk.open(&Path::new(FOLDER).join(EPOCHS)).unwrap().write_all_at(&[0xff], 22).unwrap();
-    let refused = Lineage::open(disk, Path::new(FOLDER), (7, 1_000), FolderPast::Started).unwrap_err().to_string();
+    let refused =
+        Lineage::open(disk, Path::new(FOLDER), (7, 1_000), FolderPast::Started).unwrap_err().to_string();
     assert!(refused.contains("/data/epochs: damaged") && refused.contains("restore it"), "{refused}");
 }
 

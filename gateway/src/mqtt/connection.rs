@@ -11,12 +11,12 @@ use bytes::BytesMut;
 use rmqtt_codec::{types::Publish, v5::DisconnectReasonCode};
 
 use super::{
-    packets::{CONNECT, Connect, Message, Outcome, Packet, Packets, BorrowedPublish, QoS, Reply, Violation},
+    packets::{BorrowedPublish, CONNECT, Connect, Message, Outcome, Packet, Packets, QoS, Reply, Violation},
     topics::{Topics, Verdict},
 };
 use crate::{
     decode::DecodeLimits,
-    intake::{MessageMeta, Intake, MqttEffect, SeriesTable, Reason, TimeRules},
+    intake::{Intake, MessageMeta, MqttEffect, Reason, SeriesTable, TimeRules},
 };
 
 /// Topic aliases that a client may set.

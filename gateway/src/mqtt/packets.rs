@@ -4,10 +4,10 @@
 //! than the bound, so it holds no buffer of its own) and hides the differences of the versions.
 //! Sources: MQTT Version 3.1.1 and MQTT Version 5.0, OASIS Standards.
 
-mod disconnect;
 mod borrowed_publish;
-mod read;
 mod conformance;
+mod disconnect;
+mod read;
 mod write;
 
 use std::num::{NonZeroU16, NonZeroU32};

@@ -1,9 +1,9 @@
 //! One MQTT connection without sockets. The bytes are put together here from the standards, not by the library.
 
 pub(crate) mod bytes;
+mod conformance;
 mod hostile;
 mod publish;
-mod conformance;
 
 use std::{num::NonZeroU16, sync::Arc};
 
@@ -13,7 +13,7 @@ use rmqtt_codec::v5::DisconnectReasonCode;
 
 use self::bytes::*;
 use super::{
-    connection::{Connection, Open, MqttOptions, Stop},
+    connection::{Connection, MqttOptions, Open, Stop},
     topics::Topics,
 };
 use crate::{
@@ -33,8 +33,10 @@ struct Side {
 impl Side {
     /// Nothing was read yet.
     fn new() -> Self {
-        let rules =
-            MqttOptions { topics: Arc::new(Topics::default()), receive_max: NonZeroU16::new(RECEIVE_MAX).unwrap() };
+        let rules = MqttOptions {
+            topics: Arc::new(Topics::default()),
+            receive_max: NonZeroU16::new(RECEIVE_MAX).unwrap(),
+        };
         let limits = DecodeLimits { message_bytes_max: MESSAGE_MAX, ..DecodeLimits::default() };
         Self { connection: Connection::new(rules, limits), table: SeriesTable::new(100) }
     }

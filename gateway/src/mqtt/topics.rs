@@ -38,7 +38,7 @@ use crate::{
         sink::Sink,
         value,
     },
-    intake::{Intake, SeriesTable, Reason, TimeRules},
+    intake::{Intake, Reason, SeriesTable, TimeRules},
 };
 
 /// Most patterns of a configuration.

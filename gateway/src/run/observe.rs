@@ -7,10 +7,10 @@ use tokio::time::sleep;
 use crate::{
     budget::Budget,
     clock::Clock,
+    clock_guard::{ClockGuard, FORWARD_JUMP_HOLD},
     conditions::{UplinkWatch, watch_room},
     metrics::Metrics,
     shard::ShardLog,
-    clock_guard::{FORWARD_JUMP_HOLD, ClockGuard},
     worker::Worker,
 };
 

@@ -1,8 +1,8 @@
 //! What is told to who agreed on one protocol in the handshake (ALPN) and speaks another.
 
 use super::{
-    protocol_detection::{Foreign, Detection, ProtocolDetector},
     protocol::Protocol,
+    protocol_detection::{Detection, Foreign, ProtocolDetector},
 };
 
 /// The last bytes to who agreed on MQTT and speaks something else.
@@ -17,7 +17,9 @@ pub(super) fn not_mqtt(first_bytes: &[u8]) -> Vec<u8> {
 pub(super) fn not_frames(first_bytes: &[u8]) -> Option<String> {
     let detection = match ProtocolDetector::default().inspect(first_bytes, true).1 {
         Detection::Speaks(Protocol::Json) => "JSON lines: connect without ALPN",
-        Detection::Speaks(Protocol::LineProtocol) => "text: connect without ALPN for JSON lines or line protocol",
+        Detection::Speaks(Protocol::LineProtocol) => {
+            "text: connect without ALPN for JSON lines or line protocol"
+        }
         Detection::Speaks(Protocol::Mqtt) => "MQTT: connect without ALPN, or with mqtt",
         Detection::Foreign(Foreign::Http { .. }) => "HTTP",
         _ => return None,

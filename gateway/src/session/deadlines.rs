@@ -141,7 +141,10 @@ mod tests {
         let (start, deadlines) = (Instant::now(), deadlines());
         let mut times = ReadDeadlines::default();
         times.note(DecodedSlice { finished: false, within: true }, start + SECOND);
-        assert_eq!(times.due(start, &deadlines, true, None), Some((start + 10 * SECOND, CloseReason::NoFirst)));
+        assert_eq!(
+            times.due(start, &deadlines, true, None),
+            Some((start + 10 * SECOND, CloseReason::NoFirst))
+        );
         times.note(DecodedSlice { finished: true, within: false }, start + 2 * SECOND);
         let due = times.due(start + 2 * SECOND, &deadlines, false, Some(9 * SECOND));
         assert_eq!(due, Some((start + 11 * SECOND, CloseReason::Silent)));

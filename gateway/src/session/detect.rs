@@ -8,14 +8,13 @@ use tokio::{
 };
 
 use super::{
-    Context, CloseReason, DISCONNECT_TIMEOUT, DRAIN_TIMEOUT,
+    CloseReason, Context, DISCONNECT_TIMEOUT, DRAIN_TIMEOUT, cancel_reason, drain_until_closed,
     encode::Encoder,
-    cancel_reason, drain_until_closed,
-    protocol_detection::{Foreign, Detection, ProtocolDetector},
     protocol::Protocol,
+    protocol_detection::{Detection, Foreign, ProtocolDetector},
     stream::{Duplex, Inbox},
-    unfinished::UnfinishedGuard,
     table::SessionHandle,
+    unfinished::UnfinishedGuard,
 };
 use crate::intake::Reason;
 

@@ -21,22 +21,22 @@
 
 mod admit;
 mod alpn_mismatch;
-pub mod responses;
-pub mod encode;
 mod close_reason;
-mod detect;
-pub mod protocol_detection;
+pub mod commit_waiters;
 mod deadlines;
+mod detect;
+pub mod encode;
 pub mod protocol;
+pub mod protocol_detection;
 mod read;
+pub mod responses;
 mod room;
 mod stream;
-pub mod commit_waiters;
+pub mod table;
 #[cfg(test)]
 mod tests;
 mod turn;
 pub mod unfinished;
-pub mod table;
 mod write;
 
 use std::{
@@ -65,13 +65,13 @@ use crate::{
     intake::TimeRules,
     metrics::Metrics,
     session::{
-        responses::ResponseQueue,
+        commit_waiters::CommitWaiters,
         encode::Encoder,
         protocol::{Decoder, Protocol, ProtocolOptions},
+        responses::ResponseQueue,
         stream::{Duplex, Inbox},
-        commit_waiters::CommitWaiters,
+        table::{SessionHandle, SessionTable},
         turn::Turn,
-        table::{SessionTable, SessionHandle},
     },
     shard::ShardCell,
 };
@@ -281,7 +281,10 @@ enum DrainOutcome {
 
 /// Reads and discards until the device has closed too: closing a socket with unread bytes resets the connection, and the
 /// device could lose what was last said to it.
-async fn drain_until_closed<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>, longest: Duration) -> DrainOutcome {
+async fn drain_until_closed<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &Duplex<S>,
+    longest: Duration,
+) -> DrainOutcome {
     let (mut discarded, sent) = (Inbox::default(), Cell::new(false));
     let until_closed = async {
         loop {

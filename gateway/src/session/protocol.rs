@@ -10,10 +10,10 @@ use rmqtt_codec::v5::DisconnectReasonCode;
 
 use super::alpn_mismatch;
 use crate::{
-    decode::{self, Decoded, DecodeLimits, Lines, Next, frames, json, line_protocol, refuse_too_long},
-    intake::{Intake, SeriesTable, Reason, Refusal, TimeRules},
+    decode::{self, DecodeLimits, Decoded, Lines, Next, frames, json, line_protocol, refuse_too_long},
+    intake::{Intake, Reason, Refusal, SeriesTable, TimeRules},
     mqtt::{
-        connection::{self, Connection, Open, MqttOptions},
+        connection::{self, Connection, MqttOptions, Open},
         packets::{Reply, Violation},
     },
 };
@@ -156,7 +156,11 @@ impl Decoder {
                     let is_text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
                     let begins_text = !buffer.is_empty() && buffer.iter().take(4).all(is_text);
                     let is_mqtt = connection.is_open() || !begins_text;
-                    DecodeStop::Broken(if is_mqtt { connection.close_packet(&why) } else { alpn_mismatch::not_mqtt(buffer) })
+                    DecodeStop::Broken(if is_mqtt {
+                        connection.close_packet(&why)
+                    } else {
+                        alpn_mismatch::not_mqtt(buffer)
+                    })
                 }
             };
             return (consumed, stop);
@@ -251,10 +255,7 @@ impl Decoder {
                 Ok(Some((body, _))) => {
                     let used = frame::HEADER_BYTES + body.len();
                     let table = &mut self.names;
-                    (
-                        used,
-                        frames::decode_frame(body, ordinal, aliases, table, rules, &self.limits, intake),
-                    )
+                    (used, frames::decode_frame(body, ordinal, aliases, table, rules, &self.limits, intake))
                 }
                 Err(too_long) => {
                     intake.refusals.push(no_frame(&too_long, rest, ordinal, &self.limits));

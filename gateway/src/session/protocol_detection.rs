@@ -148,7 +148,11 @@ impl Foreign {
         };
         // A line as JSON lines has it, which people can read too.
         let mut answer = Vec::new();
-        Encoder::new(Protocol::Json).close_reason(self.end().reason(), &format!("{what}: {SPOKEN}"), &mut answer);
+        Encoder::new(Protocol::Json).close_reason(
+            self.end().reason(),
+            &format!("{what}: {SPOKEN}"),
+            &mut answer,
+        );
         answer
     }
 }

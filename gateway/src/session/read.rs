@@ -152,7 +152,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let silent = intake.messages.is_empty();
         loop {
-            let taken = self.device_sessions.borrow_mut().take(self.id, intake, &mut self.context.shard.borrow_mut());
+            let taken =
+                self.device_sessions.borrow_mut().take(self.id, intake, &mut self.context.shard.borrow_mut());
             match taken {
                 Ok(IntakeOutcome::Taken { ack, durable_at, refusals, slow }) => {
                     self.handle.mark_delivered();
@@ -192,7 +193,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Puts replies in line, and waits while the device does not read those before.
-    async fn reply(&self, replies: &[Reply], durable_at: Position, read_at: Duration) -> Result<(), CloseReason> {
+    async fn reply(
+        &self,
+        replies: &[Reply],
+        durable_at: Position,
+        read_at: Duration,
+    ) -> Result<(), CloseReason> {
         if replies.is_empty() {
             return Ok(());
         }
@@ -216,7 +222,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.admit(SessionIdentity::Client(&open.client))?;
         self.handle.set_silence_max(self.decoder.borrow().silence_max());
         loop {
-            let opened = self.device_sessions.borrow_mut().open(self.id, &open, &mut self.context.shard.borrow_mut());
+            let opened =
+                self.device_sessions.borrow_mut().open(self.id, &open, &mut self.context.shard.borrow_mut());
             match opened {
                 Ok(opened) => {
                     let bytes = self.decoder.borrow_mut().accept(opened.present);
@@ -233,7 +240,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.room().await? {
             return Err(CloseReason::Unread);
         }
-        let welcome = self.device_sessions.borrow_mut().hello(self.id, epoch.into(), &self.context.shard.borrow());
+        let welcome =
+            self.device_sessions.borrow_mut().hello(self.id, epoch.into(), &self.context.shard.borrow());
         let mut bytes = Vec::new();
         self.encoder.welcome(epoch, welcome.highest, &mut bytes);
         self.responses.push(welcome.durable_at, bytes);

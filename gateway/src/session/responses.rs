@@ -223,6 +223,8 @@ mod tests {
         while responses.has_room() {
             responses.push(at(0), vec![0; 1000]);
         }
-        assert!(responses.bytes.get() < RESPONSE_BYTES_MAX + 1000 && responses.unsent_refusals() < RESPONSES_MAX);
+        assert!(
+            responses.bytes.get() < RESPONSE_BYTES_MAX + 1000 && responses.unsent_refusals() < RESPONSES_MAX
+        );
     }
 }

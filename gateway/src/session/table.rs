@@ -15,7 +15,7 @@ use catchment_settings::places::Place;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, CloseReason, unfinished::UnfinishedMessages};
+use super::{CloseReason, Context, unfinished::UnfinishedMessages};
 use crate::{
     config::{Config, Deadlines},
     device::SessionId,
@@ -146,7 +146,13 @@ impl SessionTable {
     pub fn new(bounds: SessionBounds) -> Self {
         let SessionBounds { deadlines, silent_after, unfinished_bytes } = bounds;
         let (sessions, last) = (RefCell::default(), Cell::default());
-        Self { deadlines, silent_after, unfinished: UnfinishedMessages::new(unfinished_bytes), sessions, last }
+        Self {
+            deadlines,
+            silent_after,
+            unfinished: UnfinishedMessages::new(unfinished_bytes),
+            sessions,
+            last,
+        }
     }
 
     /// A session begins.
@@ -224,7 +230,8 @@ mod tests {
     async fn the_idle_end_within_an_eighth_and_the_others_stay() {
         let step = Duration::from_secs(1);
         let deadlines = Deadlines { first_byte: step, message: step, idle: 80 * step };
-        let session_table = SessionTable::new(SessionBounds { deadlines, silent_after: step, unfinished_bytes: 1 });
+        let session_table =
+            SessionTable::new(SessionBounds { deadlines, silent_after: step, unfinished_bytes: 1 });
         let sessions: Vec<_> =
             (1..=100).map(|id| (id, SessionHandle::new(CancellationToken::new(), None))).collect();
         sessions.iter().for_each(|(id, handle)| session_table.insert(*id, handle));
@@ -249,9 +256,12 @@ mod tests {
     async fn alive_is_who_was_heard_or_keeps_its_promise() {
         let second = Duration::from_secs(1);
         let deadlines = Deadlines { first_byte: second, message: second, idle: 80 * second };
-        let session_table = SessionTable::new(SessionBounds { deadlines, silent_after: 10 * second, unfinished_bytes: 1 });
-        let (plain, mqtt) =
-            (SessionHandle::new(CancellationToken::new(), None), SessionHandle::new(CancellationToken::new(), None));
+        let session_table =
+            SessionTable::new(SessionBounds { deadlines, silent_after: 10 * second, unfinished_bytes: 1 });
+        let (plain, mqtt) = (
+            SessionHandle::new(CancellationToken::new(), None),
+            SessionHandle::new(CancellationToken::new(), None),
+        );
         session_table.insert(1, &plain);
         session_table.insert(2, &mqtt);
         mqtt.set_silence_max(Some(60 * second));

@@ -120,7 +120,10 @@ fn who_agreed_on_mqtt_and_speaks_something_else_gets_words() {
     for bytes in [&b"\x10\x02\0\0"[..], b"\xc0\0"] {
         let mut decoder = Decoder::new(Protocol::Mqtt, DecodeLimits::default(), 10, &protocols());
         let (_, stop) = decoder.decode(bytes, None, &rules(), &mut Intake::default());
-        assert!(matches!(&stop, DecodeStop::Broken(close_bytes) if !close_bytes.starts_with(b"{")), "{stop:?}");
+        assert!(
+            matches!(&stop, DecodeStop::Broken(close_bytes) if !close_bytes.starts_with(b"{")),
+            "{stop:?}"
+        );
     }
 }
 

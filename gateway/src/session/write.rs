@@ -42,7 +42,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut bytes = Vec::new();
         // Some responses have no bytes.
         while bytes.is_empty()
-            && self.responses.drain_ready(commit_waiters.durable(), |response| self.encode(response, &mut bytes))
+            && self
+                .responses
+                .drain_ready(commit_waiters.durable(), |response| self.encode(response, &mut bytes))
         {}
         if !bytes.is_empty() || self.responses.is_done() {
             return Some(Ok(bytes));

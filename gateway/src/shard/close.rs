@@ -10,11 +10,11 @@ use std::{collections::BTreeMap, time::Duration};
 use catchment_journal::{Disk, Position};
 use catchment_partial::{Timestamp, Window};
 
-use super::{Pending, Shard, Backpressure};
+use super::{Backpressure, Pending, Shard};
 use crate::{
-    clock::nanos,
     batch_encoder,
-    fold::{ProgressSnapshotEntry, CloseEntry, DEVICE_EPOCHS_MAX, Entry},
+    clock::nanos,
+    fold::{CloseEntry, DEVICE_EPOCHS_MAX, Entry, ProgressSnapshotEntry},
 };
 
 /// Late windows gather at least so long: a device that sends its history then costs one partial a window.
@@ -100,7 +100,8 @@ impl<D: Disk> Shard<D> {
         if let Some(emission) = emission {
             self.metrics.partials.inc_by(emission.closed.len() as u64);
             let batch = batch_encoder::encode_batch(self.index, &self.state, &emission);
-            self.pending.push_back(Pending { closed_at: position, record: batch_encoder::encode_record(&batch) });
+            self.pending
+                .push_back(Pending { closed_at: position, record: batch_encoder::encode_record(&batch) });
         }
         Ok(())
     }
@@ -109,7 +110,8 @@ impl<D: Disk> Shard<D> {
     fn write_progress_snapshot(&mut self) -> Result<(), Backpressure> {
         let (now, end) = (self.clock.mono(), self.journal.end());
         let grown = end.since(self.progress_tracker.at) >= PROGRESS_SNAPSHOT_BYTES;
-        if self.progress_tracker.changed.is_empty() || !(grown || now.saturating_sub(self.progress_tracker.since) >= PROGRESS_SNAPSHOT_EVERY)
+        if self.progress_tracker.changed.is_empty()
+            || !(grown || now.saturating_sub(self.progress_tracker.since) >= PROGRESS_SNAPSHOT_EVERY)
         {
             return Ok(());
         }

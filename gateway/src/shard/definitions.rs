@@ -86,7 +86,12 @@ pub(super) struct DefinitionsLog<D: Disk> {
 
 impl<D: Disk> DefinitionsLog<D> {
     /// Opens the log, or makes it; one that cannot be opened is gone without.
-    pub(super) fn open(disk: &Arc<D>, folder: &Path, limits: &ShardLimits, salt: Option<u64>) -> (Self, StoredDefinitions) {
+    pub(super) fn open(
+        disk: &Arc<D>,
+        folder: &Path,
+        limits: &ShardLimits,
+        salt: Option<u64>,
+    ) -> (Self, StoredDefinitions) {
         let segment_bytes = limits.segment_bytes;
         let new = |log| Self { log, segment_bytes, waiting: VecDeque::new() };
         match Self::try_open(disk, folder, &config(limits, salt)) {
@@ -98,7 +103,11 @@ impl<D: Disk> DefinitionsLog<D> {
         }
     }
 
-    fn try_open(disk: &Arc<D>, folder: &Path, config: &LogConfig) -> Result<(Log<D>, StoredDefinitions), OpenError> {
+    fn try_open(
+        disk: &Arc<D>,
+        folder: &Path,
+        config: &LogConfig,
+    ) -> Result<(Log<D>, StoredDefinitions), OpenError> {
         let mut destroyed = 0;
         let log = match Log::open(Arc::clone(disk), folder, config.clone()) {
             // The log is redundant: one that is destroyed is written again.
@@ -109,9 +118,8 @@ impl<D: Disk> DefinitionsLog<D> {
             }
             other => other?.0,
         };
-        let mut definitions = StoredDefinitions::read(log.read(log.start())).map_err(|error| OpenError::Io {
-            path: folder.to_owned(),
-            source: std::io::Error::other(error.to_string()),
+        let mut definitions = StoredDefinitions::read(log.read(log.start())).map_err(|error| {
+            OpenError::Io { path: folder.to_owned(), source: std::io::Error::other(error.to_string()) }
         })?;
         definitions.damaged += destroyed;
         Ok((log, definitions))
@@ -180,7 +188,12 @@ impl<D: Disk> DefinitionsLog<D> {
 
     /// Brings the log to what the state says, which is what stood in the journal, from `journal.0` on, before `journal.1`. A
     /// definition with a position from there on is lost and no longer counts.
-    pub(super) fn reconcile(&mut self, definitions: &StoredDefinitions, state: &State, journal: (Position, Position)) {
+    pub(super) fn reconcile(
+        &mut self,
+        definitions: &StoredDefinitions,
+        state: &State,
+        journal: (Position, Position),
+    ) {
         let (start, end) = journal;
         let Some(Writer::Caller(log)) = &mut self.log else { return };
         let damaged = definitions.damaged > 0 && log.end() > log.start();
@@ -202,8 +215,10 @@ impl<D: Disk> DefinitionsLog<D> {
         }
         for index in state.devices() {
             let Some(name) = state.device_name(index).map(|name| name.as_str().to_owned()) else { continue };
-            let known =
-                definitions.devices.get(&index).filter(|stored| stored.entry.name == name && stored.at < end.get());
+            let known = definitions
+                .devices
+                .get(&index)
+                .filter(|stored| stored.entry.name == name && stored.at < end.get());
             if anew || known.is_none() {
                 let at = known.map_or(before, |stored| stored.at);
                 self.add(at, Entry::Device(DeviceEntry { index, name }));

@@ -23,7 +23,7 @@ use std::{
 use catchment_journal::Disk;
 use catchment_proto::Name;
 
-use super::{ShardLimits, Shard, Backpressure};
+use super::{Backpressure, Shard, ShardLimits};
 use crate::fold::{DeviceEntry, Entry, ForgetEntry, Search};
 
 /// How often the time is written down at least.

@@ -42,7 +42,8 @@ impl<D: Disk> Shard<D> {
         }
         open.sort_by_key(|emitted| emitted.window.width());
         let same_width = open.chunk_by(|a, b| a.window.width() == b.window.width());
-        let batches = same_width.map(|run| batch_encoder::encode_live_batch(self.index, &self.state, run)).collect();
+        let batches =
+            same_width.map(|run| batch_encoder::encode_live_batch(self.index, &self.state, run)).collect();
         (end, batches, self.live.round.is_none())
     }
 }

@@ -13,51 +13,54 @@
 //! - `checkpoint`: the state on disk, so that the journal's beginning can go;
 //! - `replay`, `definitions`, `recovery_report`: what is kept and what is reported when the journal is damaged.
 
-mod position_history;
-mod poison_guard;
+mod backpressure;
 mod cell;
 mod checkpoint;
 mod close;
-mod expire;
-mod shard_facts;
-mod live;
 mod definitions;
+mod expire;
+mod live;
+mod poison_guard;
+mod position_history;
 mod recover;
 mod recovery_report;
 mod replay;
 mod seal;
 mod series;
+mod shard_facts;
 #[cfg(test)]
 mod tests;
-mod backpressure;
 
 use std::{cell::Cell, collections::VecDeque, sync::Arc, time::Duration};
 
 use catchment_journal::{AppendError, Checkpoints, Disk, GroupLog, Position, RealDisk};
 use tokio::sync::Notify;
 
-use self::{position_history::PositionHistory, poison_guard::PoisonGuard, close::ProgressTracker, expire::Expiry, live::Live, definitions::DefinitionsLog};
+use self::{
+    close::ProgressTracker, definitions::DefinitionsLog, expire::Expiry, live::Live,
+    poison_guard::PoisonGuard, position_history::PositionHistory,
+};
 use crate::{
+    batch_encoder,
     budget::Budget,
     clock::Clock,
+    clock_guard::ClockGuard,
     config::Config,
-    batch_encoder,
     fold::{ClientEntry, Emission, Entry, IntakeEntry, State},
     metrics::Metrics,
-    clock_guard::ClockGuard,
     worker::Progress,
 };
 
+pub use backpressure::Backpressure;
 pub use cell::ShardCell;
 pub use checkpoint::Capture;
-pub use expire::Hold;
-pub use shard_facts::ShardFacts;
 pub(crate) use definitions::FOLDER as DEFINITIONS;
+pub use expire::Hold;
 pub(crate) use recover::{CHECKPOINTS, check_checkpoints};
 pub use recover::{RecoveryError, Setup, examine};
 pub use recovery_report::{LostBatches, RecoveryReport};
 pub use series::SeriesFull;
-pub use backpressure::Backpressure;
+pub use shard_facts::ShardFacts;
 
 /// Most bytes of an entry. A reading takes at most 23, and an intake has at most 16,384 and those of one more
 /// message, of which `readings_max` is at most 20,000.
@@ -281,7 +284,9 @@ impl<D: Disk> Shard<D> {
         if self.state.open_of(device) < max {
             return Ok(());
         }
-        Err(Backpressure::Room(format!("the device has {max} open windows, the bound device_open_windows_max")))
+        Err(Backpressure::Room(format!(
+            "the device has {max} open windows, the bound device_open_windows_max"
+        )))
     }
 
     /// The clock that only goes forward: time since some moment of the process.

@@ -26,22 +26,22 @@ use catchment_partial::{Timestamp, Width};
 use catchment_proto::{Span, wire};
 
 use super::{
-    ShardFacts, ShardLimits, Pending, Shard, ShardLog, Backpressure,
-    position_history::PositionHistory,
-    close::{ProgressTracker, LATE_GATHER_MIN, AdvancedEpochs},
+    Backpressure, Pending, Shard, ShardFacts, ShardLimits, ShardLog,
+    close::{AdvancedEpochs, LATE_GATHER_MIN, ProgressTracker},
+    definitions::{self, DefinitionsLog},
     expire::Expiry,
     live::Live,
-    definitions::{self, DefinitionsLog},
+    position_history::PositionHistory,
     recovery_report::RecoveryReport,
-    replay::{self, ReplayBase, FileExtents, OutboxScan, Replay},
+    replay::{self, FileExtents, OutboxScan, Replay, ReplayBase},
 };
 use crate::{
+    batch_encoder::{BATCH_PARTIALS, batch_span, encode_batch, encode_record},
     budget::Budget,
     clock::{Clock, nanos},
-    batch_encoder,
+    clock_guard::ClockGuard,
     fold::{ConfigureEntry, Emission, Entry, IntakeEntry, NumbersEntry, State},
     metrics::Metrics,
-    clock_guard::ClockGuard,
 };
 
 mod examine;
@@ -149,8 +149,12 @@ impl<D: Disk> Shard<D> {
             .map_err(|error| write_error(folder, error))?;
         let Replayed { mut state, changed, mut pending, renumbered, next_batch, left_out_to, .. } = replayed;
         recovered.batches = (pending.len() + renumbered.len()) as u64;
-        let mut first =
-            StartupEntries { folder, journal: &mut files.journal, definitions_log: &mut files.definitions_log, state: &mut state };
+        let mut first = StartupEntries {
+            folder,
+            journal: &mut files.journal,
+            definitions_log: &mut files.definitions_log,
+            state: &mut state,
+        };
         let at = first.number(next_batch, left_out_to, &renumbered)?;
         pending.extend(numbered(renumbered, next_batch, at));
         first.configure(setup.window)?;
@@ -173,7 +177,8 @@ impl<D: Disk> Shard<D> {
         from: Position,
     ) -> std::io::Result<Self> {
         let limits = &setup.limits;
-        let progress_tracker = ProgressTracker { at: files.journal.end(), since: setup.clock.mono(), ..ProgressTracker::default() };
+        let (at, since) = (files.journal.end(), setup.clock.mono());
+        let progress_tracker = ProgressTracker { at, since, ..ProgressTracker::default() };
         let expiry = Expiry::new(setup.clock.mono(), state.running());
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         files.definitions_log.share(|log| share(log, definitions::FOLDER))?;
@@ -254,16 +259,16 @@ impl Replayed {
         };
         replay.run(files.journal.read(from), |state, position, mut emission| {
             // Where a closing entry is lost, the next one has its windows too.
-            let rest = emission.closed.split_off(emission.closed.len().min(batch_encoder::BATCH_PARTIALS as usize));
+            let rest = emission.closed.split_off(emission.closed.len().min(BATCH_PARTIALS as usize));
             if emission.number > found.highest {
-                let batch = batch_encoder::encode_batch(setup.index, state, &emission);
-                pending.push_back(Pending { closed_at: position, record: batch_encoder::encode_record(&batch) });
-                for chunk in rest.chunks(batch_encoder::BATCH_PARTIALS as usize) {
+                let batch = encode_batch(setup.index, state, &emission);
+                pending.push_back(Pending { closed_at: position, record: encode_record(&batch) });
+                for chunk in rest.chunks(BATCH_PARTIALS as usize) {
                     let chunk = Emission { closed: chunk.to_vec(), ..emission.clone() };
-                    renumbered.push(batch_encoder::encode_batch(setup.index, state, &chunk));
+                    renumbered.push(encode_batch(setup.index, state, &chunk));
                 }
             } else if replay::is_lost(&found.lost, emission.number) {
-                regenerated.push(batch_encoder::encode_batch(setup.index, state, &emission));
+                regenerated.push(encode_batch(setup.index, state, &emission));
             }
         })?;
         let (state, changed) = (replay.state, replay.changed);
@@ -328,7 +333,7 @@ fn numbered(batches: Vec<wire::Batch>, next: u64, closed_at: Position) -> impl I
     batches.into_iter().zip(next..).map(move |(mut batch, number)| {
         // What it says of earlier batches counts from the number that it had.
         (batch.number, batch.history) = (number, None);
-        Pending { closed_at, record: batch_encoder::encode_record(&batch) }
+        Pending { closed_at, record: encode_record(&batch) }
     })
 }
 
@@ -359,7 +364,7 @@ impl<D: Disk> StartupEntries<'_, D> {
         let count = renumbered.len() as u64;
         let mut entry = NumbersEntry { next_batch: next.saturating_add(count), ..NumbersEntry::default() };
         entry.left_out_to_ns = left_out_to.map(Timestamp::as_nanos);
-        if let Some(span) = renumbered.iter().filter_map(batch_encoder::batch_span).reduce(Span::join) {
+        if let Some(span) = renumbered.iter().filter_map(batch_span).reduce(Span::join) {
             (entry.again, entry.from_ns, entry.to_ns) = (count, span.from.as_nanos(), span.to.as_nanos());
         }
         self.record(Entry::Numbers(entry))

@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     batch_encoder,
-    fold::{ApplyError, ProgressSnapshotEntry, CheckpointError, ConfigureEntry, Emission, Entry, ForgetEntry, State},
+    fold::{
+        ApplyError, CheckpointError, ConfigureEntry, Emission, Entry, ForgetEntry, ProgressSnapshotEntry,
+        State,
+    },
 };
 
 /// Where a replay begins.
@@ -85,8 +88,14 @@ pub(super) fn base(
     let others = begin.outbox_end > Position::ZERO || beyond.is_some() || definitions.damaged > 0;
     let empty = (end == Position::ZERO && others) || (start == end && begin.given_up);
     let prefix_lost = start > Position::ZERO;
-    let mut base =
-        ReplayBase { state, from: start, outbox_from: Position::ZERO, prefix_lost, lost_end, detached: empty };
+    let mut base = ReplayBase {
+        state,
+        from: start,
+        outbox_from: Position::ZERO,
+        prefix_lost,
+        lost_end,
+        detached: empty,
+    };
     if prefix_lost || empty {
         recovered.without_checkpoint = true;
         if let Some(width_ms) = definitions.width().map(Width::as_millis) {

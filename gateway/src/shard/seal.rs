@@ -8,7 +8,7 @@ use std::time::Duration;
 use catchment_journal::Disk;
 use catchment_partial::Timestamp;
 
-use super::{Shard, Backpressure};
+use super::{Backpressure, Shard};
 use crate::{batch_encoder, fold::CloseEntry};
 
 impl<D: Disk> Shard<D> {

@@ -4,7 +4,7 @@
 use catchment_journal::Disk;
 use catchment_proto::{Labels, MetricName, wire};
 
-use super::{Shard, Backpressure};
+use super::{Backpressure, Shard};
 use crate::fold::{Entry, SeriesEntry};
 
 /// Why a new series has no place.

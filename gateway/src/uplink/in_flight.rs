@@ -148,7 +148,11 @@ mod tests {
         assert_eq!(in_flight.refuse(9), None);
         assert_eq!(in_flight.refuse(7), Some(Position::new(70)));
         assert!(in_flight.is_known(6) && !in_flight.is_known(7));
-        assert_eq!(in_flight.acknowledge(6), (1, Some(Position::new(60))), "what was before it is acknowledged");
+        assert_eq!(
+            in_flight.acknowledge(6),
+            (1, Some(Position::new(60))),
+            "what was before it is acknowledged"
+        );
         assert!(!in_flight.is_empty(), "the refused one is still to be delivered");
         assert!(in_flight.is_idle());
         in_flight.resume();

@@ -4,12 +4,12 @@
 //! aggregator says that it is durable there. A stream that fails is opened again, at the next aggregator, after a
 //! pause; what was sent without an acknowledgement is sent again, which is harmless.
 
-mod responses;
-mod backoff;
-mod sender;
-pub mod in_flight;
 mod ack_deadlines;
+mod backoff;
+pub mod in_flight;
 pub mod refusal_backoff;
+mod responses;
+mod sender;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -35,14 +35,14 @@ use tonic::{
 };
 
 use self::{
-    responses::ResponseHandler,
     backoff::Backoff,
-    sender::{OutboxSender, SenderError, Feedback},
+    responses::ResponseHandler,
+    sender::{Feedback, OutboxSender, SenderError},
 };
 use crate::{
     budget::Budget,
     clock::Clock,
-    lineage::{Lineage, LineageError, DeliveryStatus, utc},
+    lineage::{DeliveryStatus, Lineage, LineageError, utc},
     metrics::Metrics,
     worker::ShardLink,
 };
@@ -120,13 +120,15 @@ impl From<Status> for StreamError {
 /// Delivers until it is dropped. May be dropped at any await.
 pub(crate) async fn run(config: UplinkConfig, shards: Vec<ShardLink>, metrics: Arc<Metrics>) {
     let ack_deadlines = ack_deadlines::SharedAckDeadlines::new(shards.len(), config.ack_timeout);
-    let sender = |link| OutboxSender::new(link, config.in_flight, ack_deadlines.clone(), Arc::clone(&metrics));
+    let sender =
+        |link| OutboxSender::new(link, config.in_flight, ack_deadlines.clone(), Arc::clone(&metrics));
     let mut senders: Vec<OutboxSender> = shards.into_iter().map(sender).collect();
     let mut backoff = Backoff::new();
     let mut outage = Lasting::default();
     for aggregator in config.aggregators.iter().cycle() {
         let acknowledged = metrics.batches_acknowledged.get();
-        let Err(error) = deliver(&config, aggregator, &mut senders, (&ack_deadlines, &mut outage), &metrics).await;
+        let Err(error) =
+            deliver(&config, aggregator, &mut senders, (&ack_deadlines, &mut outage), &metrics).await;
         metrics.uplink_connected.set(0);
         metrics.uplink_failures.inc();
         if matches!(error, StreamError::Silent { .. }) {
@@ -218,7 +220,8 @@ async fn deliver(
     metrics.uplink_connected.set(1);
     let mut responses = ResponseHandler::new(config, metrics, ack_deadlines, responses);
     responses.budget(resume.series);
-    let (feedback, heard): (Vec<_>, Vec<_>) = senders.iter().map(|_| watch::channel(Feedback::default())).unzip();
+    let (feedback, heard): (Vec<_>, Vec<_>) =
+        senders.iter().map(|_| watch::channel(Feedback::default())).unzip();
     let numbering = config.numbering(senders.len());
     let delivered = resume.delivered.into_iter().chain(std::iter::repeat(0));
     let sending_tasks = senders.iter_mut().zip(heard).zip(numbering.into_iter().zip(delivered));
@@ -272,7 +275,9 @@ async fn check_folder(
     Err(StreamError::Forked)
 }
 
-async fn next(responses: &mut Streaming<wire::DeliverResponse>) -> Result<deliver_response::Kind, StreamError> {
+async fn next(
+    responses: &mut Streaming<wire::DeliverResponse>,
+) -> Result<deliver_response::Kind, StreamError> {
     let response = responses.message().await?.ok_or(StreamError::Ended)?;
     response.kind.ok_or(StreamError::Protocol("an answer of no kind"))
 }

@@ -6,7 +6,7 @@ use catchment_proto::wire::{self, deliver_response};
 use tokio::{sync::watch, time::Instant};
 use tonic::Streaming;
 
-use super::{StreamError, UplinkConfig, sender::Feedback, next, ack_deadlines};
+use super::{StreamError, UplinkConfig, ack_deadlines, next, sender::Feedback};
 use crate::metrics::Metrics;
 
 /// Name of the condition that batches are refused.
@@ -64,7 +64,8 @@ impl<'a> ResponseHandler<'a> {
                         .get(refusal.shard as usize)
                         .ok_or(StreamError::Protocol("a refusal for a shard that there is not"))?;
                     self.ack_deadlines.lock().record_response(refusal.shard as usize, Instant::now());
-                    sender.send_modify(|feedback| feedback.refused = (refusal.number, feedback.refused.1 + 1));
+                    sender
+                        .send_modify(|feedback| feedback.refused = (refusal.number, feedback.refused.1 + 1));
                     self.refuse(refusal);
                 }
                 deliver_response::Kind::Resume(_) => return Err(StreamError::Protocol("a second resume")),

@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{in_flight::InFlight, ack_deadlines, refusal_backoff::RefusalBackoff};
+use super::{ack_deadlines, in_flight::InFlight, refusal_backoff::RefusalBackoff};
 use crate::{
     batch_encoder,
     lineage::Numbering,
@@ -211,7 +211,13 @@ impl OutboxSender {
     }
 
     /// Applies what the aggregator said. After a refusal the outbox is read again from that batch, once a pause is over.
-    fn apply_feedback(&mut self, feedback: Feedback, in_flight: &mut InFlight, reader: &mut Reader, pause: &mut Pause) {
+    fn apply_feedback(
+        &mut self,
+        feedback: Feedback,
+        in_flight: &mut InFlight,
+        reader: &mut Reader,
+        pause: &mut Pause,
+    ) {
         self.acknowledge(feedback.ack, in_flight);
         let (number, refusals) = feedback.refused;
         if refusals > pause.refusals_seen {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::sim::SimDisk;
-use crate::{Checkpoints, DataDir, DataDirError, RealDisk, AtomicFileError, read_atomic, write_atomic};
+use crate::{AtomicFileError, Checkpoints, DataDir, DataDirError, RealDisk, read_atomic, write_atomic};
 
 #[test]
 fn a_small_file_is_old_or_new_after_a_crash() {

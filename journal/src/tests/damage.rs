@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{DIR, Random, Records, open, read_all};
 use crate::format::segment_name;
 use crate::sim::SimDisk;
-use crate::{Damage, DamageReason, Disk, DiskFile, ReadOnlyLog, Position, quarantine, verify};
+use crate::{Damage, DamageReason, Disk, DiskFile, Position, ReadOnlyLog, quarantine, verify};
 
 /// A closed log of several segments, and what it holds.
 fn filled(seed: u64) -> (SimDisk, Records) {
@@ -42,7 +42,9 @@ fn look(disk: &SimDisk) -> (Records, Vec<Damage>) {
 
 /// Reads without changing anything.
 fn peek(disk: &SimDisk) -> Records {
-    let log = ReadOnlyLog::open(std::sync::Arc::new(disk.clone()), Path::new(DIR)).unwrap().expect("there is a log");
+    let log = ReadOnlyLog::open(std::sync::Arc::new(disk.clone()), Path::new(DIR))
+        .unwrap()
+        .expect("there is a log");
     let (mut reader, mut records, mut buf) = (log.read(Position::ZERO), Records::new(), Vec::new());
     loop {
         match reader.next(&mut buf).unwrap() {

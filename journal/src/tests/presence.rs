@@ -133,7 +133,11 @@ fn a_data_folder_knows_whether_it_is_in_its_place() {
         fs::rename(&file, &aside).unwrap();
         assert!(folder.check_in_place().is_err_and(|error| error.is_gone()), "{}", file.display());
         fs::copy(&aside, &file).unwrap();
-        assert!(folder.check_in_place().is_err_and(|error| error.is_gone()), "{} was replaced", file.display());
+        assert!(
+            folder.check_in_place().is_err_and(|error| error.is_gone()),
+            "{} was replaced",
+            file.display()
+        );
         fs::rename(&aside, &file).unwrap();
         folder.check_in_place().unwrap();
     }

@@ -3,10 +3,10 @@
 use std::{path::Path, sync::Arc};
 
 use catchment_gateway::{
-    clock::{Clock, ManualClock},
     batch_encoder,
-    lineage::{Lineage, FolderPast, DeliveryStatus},
-    shard::{Shard, Backpressure},
+    clock::{Clock, ManualClock},
+    lineage::{DeliveryStatus, FolderPast, Lineage},
+    shard::{Backpressure, Shard},
     uplink::in_flight::InFlight,
 };
 use catchment_journal::{Committer, Position, ReadEvent, Reader, sim::SimDisk};
@@ -63,8 +63,14 @@ impl Gateway {
         let delivered = resume.delivered.first().copied().unwrap_or(0);
         let in_flight = InFlight::new(self.lineage.numbering(0), delivered);
         let unreported = in_flight.unreported(0);
-        self.sender =
-            Some(OutboxSender { naming: Naming::default(), in_flight, reader, unreported, reported: None, paused: false });
+        self.sender = Some(OutboxSender {
+            naming: Naming::default(),
+            in_flight,
+            reader,
+            unreported,
+            reported: None,
+            paused: false,
+        });
         Ok(true)
     }
 
@@ -112,7 +118,8 @@ impl Gateway {
         while !paused && sender.in_flight.len() < IN_FLIGHT_MAX {
             match sender.reader.next(&mut record).map_err(|_| End::Failed)? {
                 ReadEvent::Record(position) => {
-                    let (number, bytes) = batch_encoder::split_record(&record).ok_or_else(|| unreadable(position))?;
+                    let (number, bytes) =
+                        batch_encoder::split_record(&record).ok_or_else(|| unreadable(position))?;
                     if sender.in_flight.is_known(number) {
                         outbox.release(position);
                         continue;
@@ -121,7 +128,9 @@ impl Gateway {
                     sender.in_flight.stamp(&mut batch, number);
                     sender.in_flight.record_sent(number, position);
                     self.sent = self.sent.max(number);
-                    return Ok(Some(request(wire::deliver_request::Kind::Batch(sender.naming.shorten(batch)))));
+                    return Ok(Some(request(wire::deliver_request::Kind::Batch(
+                        sender.naming.shorten(batch),
+                    ))));
                 }
                 ReadEvent::Damage(damage) => return Err(End::Defect(format!("outbox: {damage}"))),
                 ReadEvent::End => break,
@@ -131,7 +140,8 @@ impl Gateway {
             return Ok(None);
         }
         outbox.release(readable);
-        let Some(progress) = progress.filter(|now| now.watermark != sender.reported && readable >= now.outbox_end)
+        let Some(progress) =
+            progress.filter(|now| now.watermark != sender.reported && readable >= now.outbox_end)
         else {
             return Ok(None);
         };
@@ -170,7 +180,8 @@ pub(super) fn begin_run(
     journal: &mut Committer<SimDisk>,
     clock: &Arc<ManualClock>,
 ) -> Option<Lineage<SimDisk>> {
-    let mut lineage = Lineage::open(Arc::clone(disk), Path::new("/gateway"), identity, FolderPast::Unknown).ok()?;
+    let mut lineage =
+        Lineage::open(Arc::clone(disk), Path::new("/gateway"), identity, FolderPast::Unknown).ok()?;
     lineage.begin_run(clock.wall().as_millis(), None, &[shard.base()], limits().open_max).ok()?;
     let sealed = loop {
         match shard.seal() {

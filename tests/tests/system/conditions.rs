@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use catchment_tests::{
-    query, connection::Protocol, eventually::eventually, model::QueryRequest, now_ms, rogue, server::Server,
+    connection::Protocol, eventually::eventually, model::QueryRequest, now_ms, query, rogue, server::Server,
     world::World,
 };
 

@@ -17,8 +17,8 @@ use catchment_gateway::{
 };
 use catchment_partial::Timestamp;
 use catchment_tests::{
-    connection::Protocol, device::Sample, eventually::eventually, model::QueryRequest, rogue, server::Program,
-    this_second, world::World,
+    connection::Protocol, device::Sample, eventually::eventually, model::QueryRequest, rogue,
+    server::Program, this_second, world::World,
 };
 
 /// A clock that panics on the threads of workers, once it is told to.

@@ -4,11 +4,11 @@
 use std::{fs, path::Path};
 
 use catchment_tests::{
-    query,
     connection::Protocol,
     device::{Device, Sample},
     eventually::eventually,
     model::QueryRequest,
+    query,
     server::{Mode, Server},
     this_second,
     world::{Gateway, World},

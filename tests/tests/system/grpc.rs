@@ -1,8 +1,8 @@
 //! What any gRPC client finds at the aggregator: health, reflection, and the lists of the fleet.
 
 use catchment_tests::{
-    query, connection::Protocol, device::Sample, eventually::eventually, model::QueryRequest, now_ms, this_second,
-    world::World,
+    connection::Protocol, device::Sample, eventually::eventually, model::QueryRequest, now_ms, query,
+    this_second, world::World,
 };
 use tonic::Code;
 use tonic_health::pb::{

@@ -7,7 +7,7 @@ use catchment_proto::wire::{
     self, DeliverRequest, deliver_request::Kind, deliver_response::Kind as Answer,
     ingest_client::IngestClient,
 };
-use catchment_tests::{query, delivery::Delivery, eventually::eventually, now_ms, world::World};
+use catchment_tests::{delivery::Delivery, eventually::eventually, now_ms, query, world::World};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, transport::Channel};
 

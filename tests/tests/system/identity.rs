@@ -3,13 +3,12 @@
 use catchment_certs::Role;
 use catchment_proto::wire::{DeliverRequest, Start, deliver_request::Kind, ingest_client::IngestClient};
 use catchment_tests::{
-    query,
     connection::{Connection, Credentials, Protocol},
     device::Sample,
     model::QueryRequest,
     now_ms,
     pki::Pki,
-    rogue, this_second,
+    query, rogue, this_second,
     world::World,
 };
 use serde_json::json;

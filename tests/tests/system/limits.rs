@@ -195,7 +195,9 @@ async fn bad_frames_are_refused_alone_and_an_oversized_one_ends_its_connection_o
     for (time_ms, value) in [(TS, 8.0), (TS + 2000, 16.0), (TS, 32.0)] {
         world.note("press-1", &[], "c", time_ms, value);
     }
-    world.agrees(&[QueryRequest::new("m", TS, TS + 1000), QueryRequest::new("c", TS, TS + 3000).step(1000)]).await;
+    world
+        .agrees(&[QueryRequest::new("m", TS, TS + 1000), QueryRequest::new("c", TS, TS + 3000).step(1000)])
+        .await;
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@ use std::{fs, path::Path};
 
 use catchment_certs::Role;
 use catchment_tests::{
-    query,
     connection::Protocol,
     delivery::Delivery,
     device::{Device, Sample},
@@ -12,7 +11,7 @@ use catchment_tests::{
     model::QueryRequest,
     now_ms,
     process::run,
-    this_second,
+    query, this_second,
     world::{WIDTH_MS, World},
 };
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use catchment_tests::{
     device::Sample,
     eventually::{eventually, within},
     model::QueryRequest,
-    mqtt::{Client, ConnectOptions, Packet, set_dup, packet, publish, release, text},
+    mqtt::{Client, ConnectOptions, Packet, packet, publish, release, set_dup, text},
     world::World,
 };
 
@@ -172,8 +172,12 @@ async fn the_same_client_takes_its_own_place_only() {
 async fn a_silent_client_is_ended() {
     let world = World::small().await;
     for version in [4, 5] {
-        let (mut silent, _) =
-            client(&world, "press-1", ConnectOptions { keep_alive: 1, ..ConnectOptions::clean(version, "c") }).await;
+        let (mut silent, _) = client(
+            &world,
+            "press-1",
+            ConnectOptions { keep_alive: 1, ..ConnectOptions::clean(version, "c") },
+        )
+        .await;
         assert_eq!(silent.end().await, (version == 5).then_some(0x8d));
     }
 }

@@ -120,7 +120,9 @@ async fn exchanged_folders_and_certificates_are_refused() {
     for gateway in &mut world.gateways {
         gateway.server.start().await;
     }
-    world.agrees(&[QueryRequest::new("temperature", from, from + 2000).step(1000).by(&["site", "device"])]).await;
+    world
+        .agrees(&[QueryRequest::new("temperature", from, from + 2000).step(1000).by(&["site", "device"])])
+        .await;
 }
 
 #[tokio::test]

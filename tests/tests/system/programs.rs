@@ -305,8 +305,12 @@ async fn refusals(connection: &[&str], url: &str, device: &Path) {
     // A port on which nobody listens.
     let vacant = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let without_certificate = format!("https://{vacant}");
-    let message =
-        bad(1, "catchment", &["query", "m", "--aggregator", &without_certificate, "--identity", connection[3]]).await;
+    let message = bad(
+        1,
+        "catchment",
+        &["query", "m", "--aggregator", &without_certificate, "--identity", connection[3]],
+    )
+    .await;
     assert!(message.contains(&vacant.to_string()) && message.trim_end().lines().count() == 1, "{message}");
     let message = bad(2, "catchment", &["devices", "--aggregator", url, "--identity", "/no/such/dir"]).await;
     assert!(message.contains("/no/such/dir"), "{message}");

@@ -57,7 +57,10 @@ fn names(prefix: &str, numbers: std::ops::Range<usize>) -> Vec<String> {
 }
 
 fn queries<'a>(metrics: impl IntoIterator<Item = &'a String>) -> Vec<QueryRequest> {
-    metrics.into_iter().map(|metric| QueryRequest::new(metric, TS, TS + 1000).by(&["site", "device"])).collect()
+    metrics
+        .into_iter()
+        .map(|metric| QueryRequest::new(metric, TS, TS + 1000).by(&["site", "device"]))
+        .collect()
 }
 
 /// What the aggregator says of a site's gateway.

@@ -4,12 +4,11 @@ use std::{fs, path::Path, time::Duration};
 
 use catchment_settings::HumanDuration;
 use catchment_tests::{
-    query,
     connection::Protocol,
     device::{Device, Sample},
     eventually::eventually,
     model::QueryRequest,
-    this_second,
+    query, this_second,
     world::{WIDTH_MS, World},
 };
 
@@ -91,7 +90,8 @@ async fn a_shard_that_is_gone_refuses_the_start_until_it_is_back_or_given_up() {
         let channel = world.operator();
         let over = QueryRequest::new(&metric, lost, lost + WIDTH_MS);
         eventually("the gap of what is lost", async || {
-            let answer = query::aggregate(channel.clone(), &over).await.map_err(|status| status.to_string())?;
+            let answer =
+                query::aggregate(channel.clone(), &over).await.map_err(|status| status.to_string())?;
             match answer.complete_until_ms {
                 None if !answer.table.is_empty() => Ok(()),
                 until => Err(format!("{until:?}")),

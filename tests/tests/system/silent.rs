@@ -107,7 +107,11 @@ async fn what_does_not_begin_ends_and_is_told_where_there_are_words() {
     let identity = world.pki.device("berlin", "press-3");
     let mut client = mqtt::Client::open(world.gateway_addr(), &identity, Some(b"mqtt"), None).await.unwrap();
     let refusal = last_code(&mut json).await;
-    assert_eq!(refusal.as_deref(), Some("first_byte_timeout"), "in words for people: its protocol is not known");
+    assert_eq!(
+        refusal.as_deref(),
+        Some("first_byte_timeout"),
+        "in words for people: its protocol is not known"
+    );
     assert_eq!(last_code(&mut frames).await.as_deref(), Some("first_byte_timeout"));
     assert!(!matches!(within("the end", client.packet()).await, Ok(Some(_))));
     // An MQTT client has its CONNECT to send, not a byte of it.

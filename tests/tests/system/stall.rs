@@ -90,7 +90,8 @@ async fn one_connection_too_many_of_a_device_is_refused_while_the_others_are_ali
     let identity = world.pki.device("berlin", "press-1");
     for (version, code) in [(4, 3), (5, 0x97)] {
         let mut client = Client::open(world.gateway_addr(), &identity, None, None).await.unwrap();
-        let refused = within("CONNACK", client.connect(ConnectOptions::clean(version, "other"))).await.unwrap();
+        let refused =
+            within("CONNACK", client.connect(ConnectOptions::clean(version, "other"))).await.unwrap();
         assert_eq!(refused, (false, code), "version {version}");
     }
     for connection in &mut connections {

@@ -74,7 +74,11 @@ fn a_long_line_is_told_once_whatever_it_holds() {
     for filler in [" ", "x", "\"", "\\", "a b=\"", "\u{e9}"] {
         let stream = format!("a b=1\n{}\nc d=2\n", filler.repeat(200));
         for (lines, step) in [(Lines::json(40), 1), (Lines::line_protocol(40), 1), (Lines::json(40), 7)] {
-            assert_eq!(split_lines(lines, stream.as_bytes(), step), ["a b=1", "TOO LONG", "c d=2"], "{filler:?}");
+            assert_eq!(
+                split_lines(lines, stream.as_bytes(), step),
+                ["a b=1", "TOO LONG", "c d=2"],
+                "{filler:?}"
+            );
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{DeviceSessions, SessionSeries, SessionEntry};
+use super::{DeviceSessions, SessionEntry, SessionSeries};
 use crate::device::SessionId;
 
 /// Who speaks on a session.
@@ -123,8 +123,12 @@ mod tests {
     use crate::metrics::Metrics;
 
     /// A device with so many places, and sessions that each said something.
-    fn device_sessions(sessions_max: usize, sessions: &[(SessionId, SessionIdentity<'_>)]) -> (DeviceSessions, Vec<CancellationToken>) {
-        let mut device_sessions = DeviceSessions::new(Name::new("press").unwrap(), sessions_max, 10, Metrics::new());
+    fn device_sessions(
+        sessions_max: usize,
+        sessions: &[(SessionId, SessionIdentity<'_>)],
+    ) -> (DeviceSessions, Vec<CancellationToken>) {
+        let mut device_sessions =
+            DeviceSessions::new(Name::new("press").unwrap(), sessions_max, 10, Metrics::new());
         let mut ends = Vec::new();
         for (id, identity) in sessions {
             let end = CancellationToken::new();
@@ -138,14 +142,21 @@ mod tests {
         (device_sessions, ends)
     }
 
-    fn next(device_sessions: &mut DeviceSessions, identity: SessionIdentity<'_>, silence: impl Fn(SessionId) -> Option<Duration>) -> Admission {
+    fn next(
+        device_sessions: &mut DeviceSessions,
+        identity: SessionIdentity<'_>,
+        silence: impl Fn(SessionId) -> Option<Duration>,
+    ) -> Admission {
         device_sessions.attach(9, CancellationToken::new());
         device_sessions.admit(9, identity, silence)
     }
 
     #[test]
     fn while_all_are_alive_the_newest_is_refused() {
-        let (mut device_sessions, ends) = device_sessions(3, &[(1, SessionIdentity::Unknown), (2, SessionIdentity::Epoch("a")), (3, SessionIdentity::Unknown)]);
+        let (mut device_sessions, ends) = device_sessions(
+            3,
+            &[(1, SessionIdentity::Unknown), (2, SessionIdentity::Epoch("a")), (3, SessionIdentity::Unknown)],
+        );
         assert_eq!(next(&mut device_sessions, SessionIdentity::Unknown, |_| None), Admission::Full);
         assert_eq!(next(&mut device_sessions, SessionIdentity::Client("x"), |_| None), Admission::Full);
         assert_eq!(next(&mut device_sessions, SessionIdentity::Epoch("b"), |_| None), Admission::Full);
@@ -159,7 +170,10 @@ mod tests {
 
     #[test]
     fn the_one_silent_for_longest_gives_way() {
-        let (mut device_sessions, _) = device_sessions(3, &[(1, SessionIdentity::Unknown), (2, SessionIdentity::Unknown), (3, SessionIdentity::Unknown)]);
+        let (mut device_sessions, _) = device_sessions(
+            3,
+            &[(1, SessionIdentity::Unknown), (2, SessionIdentity::Unknown), (3, SessionIdentity::Unknown)],
+        );
         let silence = |id| [None, None, Some(5), Some(7)][id as usize].map(Duration::from_secs);
         assert_eq!(next(&mut device_sessions, SessionIdentity::Unknown, silence), Admission::Displaces(3));
         assert_eq!(device_sessions.sessions.iter().map(|known| known.id).collect::<Vec<_>>(), [1, 2, 9]);
@@ -167,9 +181,13 @@ mod tests {
 
     #[test]
     fn programs_that_live_although_they_are_silent_do_not_displace_each_other_for_ever() {
-        let (mut device_sessions, _) = device_sessions(2, &[(1, SessionIdentity::Unknown), (2, SessionIdentity::Unknown)]);
+        let (mut device_sessions, _) =
+            device_sessions(2, &[(1, SessionIdentity::Unknown), (2, SessionIdentity::Unknown)]);
         let silent = |seconds| move |_| Some(Duration::from_secs(seconds));
-        assert_eq!(next(&mut device_sessions, SessionIdentity::Unknown, silent(400)), Admission::Displaces(1));
+        assert_eq!(
+            next(&mut device_sessions, SessionIdentity::Unknown, silent(400)),
+            Admission::Displaces(1)
+        );
         // It closes its side, and comes back.
         device_sessions.extend_silence(Duration::from_secs(401));
         device_sessions.attach(10, CancellationToken::new());
@@ -181,8 +199,12 @@ mod tests {
 
     #[test]
     fn a_program_that_comes_back_has_its_own_place() {
-        let (mut device_sessions, _) = device_sessions(2, &[(1, SessionIdentity::Unknown), (2, SessionIdentity::Epoch("a"))]);
-        assert_eq!(next(&mut device_sessions, SessionIdentity::Epoch("a"), |_| None), Admission::Displaces(2));
+        let (mut device_sessions, _) =
+            device_sessions(2, &[(1, SessionIdentity::Unknown), (2, SessionIdentity::Epoch("a"))]);
+        assert_eq!(
+            next(&mut device_sessions, SessionIdentity::Epoch("a"), |_| None),
+            Admission::Displaces(2)
+        );
     }
 
     #[test]

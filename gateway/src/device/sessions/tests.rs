@@ -20,8 +20,8 @@ use crate::{
         packets::{Outcome, Reply},
         tests::bytes::{connect, publish, release},
     },
-    session::protocol::{Decoder, Protocol, ProtocolOptions, DecodeStop},
-    shard::{ShardFacts, ShardLimits, Setup},
+    session::protocol::{DecodeStop, Decoder, Protocol, ProtocolOptions},
+    shard::{Setup, ShardFacts, ShardLimits},
 };
 
 const SERIES_MAX: usize = 3;
@@ -55,7 +55,8 @@ impl Device {
             budget: Arc::default(),
         };
         let (shard, _) = Shard::open(&setup).unwrap();
-        let mut device_sessions = DeviceSessions::new(Name::new("press").unwrap(), 4, SERIES_MAX, Arc::clone(&metrics));
+        let mut device_sessions =
+            DeviceSessions::new(Name::new("press").unwrap(), 4, SERIES_MAX, Arc::clone(&metrics));
         device_sessions.attach(1, CancellationToken::new());
         let protocols = ProtocolOptions {
             precision: Precision::Nanoseconds,
@@ -133,7 +134,9 @@ fn two_programs_with_one_epoch_are_told_and_one_that_came_back_is_not() {
     let Device { shard, device_sessions, clock, metrics, .. } = &mut device;
     let mut intake = Intake::default();
     intake.end_message(Some(1), 1);
-    let hello = |device_sessions: &mut DeviceSessions, shard: &Shard, session| device_sessions.hello(session, Arc::from("boot"), shard);
+    let hello = |device_sessions: &mut DeviceSessions, shard: &Shard, session| {
+        device_sessions.hello(session, Arc::from("boot"), shard)
+    };
     hello(device_sessions, shard, 1);
     device_sessions.attach(2, CancellationToken::new());
     hello(device_sessions, shard, 2);

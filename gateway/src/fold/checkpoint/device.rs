@@ -6,7 +6,7 @@ use catchment_proto::{Labels, MetricName, Name, wire::Label};
 use super::CheckpointError;
 use crate::fold::{
     client::Client,
-    device::{Device, Devices, DeviceEpoch, Open},
+    device::{Device, DeviceEpoch, Devices, Open},
 };
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -7,7 +7,9 @@ fn own(runs: &[(u64, u64)]) -> Vec<OwnRun> {
 }
 
 fn seen(runs: &[(u64, u64)]) -> Vec<DeliveredRun> {
-    runs.iter().map(|(run, number)| DeliveredRun { run: *run, previous: Vec::new(), number: *number }).collect()
+    runs.iter()
+        .map(|(run, number)| DeliveredRun { run: *run, previous: Vec::new(), number: *number })
+        .collect()
 }
 
 fn diverges(runs: &[(u64, u64)], complete: bool, next: u64, entries: &[(u64, u64)]) -> Option<Divergence> {

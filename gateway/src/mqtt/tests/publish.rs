@@ -24,7 +24,10 @@ fn messages_are_answered_by_their_quality_in_their_order() {
         let ends: Vec<usize> = intake.messages.iter().map(|meta| meta.readings_end).collect();
         assert_eq!(ends, [1, 3, 4, 5, 5]);
         let once = MqttEffect::Qos2 { id: 8, redelivered: false, ends_refused: version == 5 };
-        assert_eq!(effects(&intake), [MqttEffect::None, MqttEffect::None, once, MqttEffect::None, MqttEffect::Release(8)]);
+        assert_eq!(
+            effects(&intake),
+            [MqttEffect::None, MqttEffect::None, once, MqttEffect::None, MqttEffect::Release(8)]
+        );
         let expected = [
             acknowledged(version, 4, 7),
             acknowledged(version, 5, 8),

@@ -115,7 +115,11 @@ fn padding_and_marks_are_passed_over_and_bounded() {
         for (text, kind) in [("{\"a\":1}", Protocol::Json), ("r2,a=b v=1\n", Protocol::LineProtocol)] {
             for step in [1, 2, 100] {
                 let bytes = format!("{padding}{text}");
-                assert_eq!(detect(bytes.as_bytes(), step), (padding.len(), Detection::Speaks(kind)), "{bytes:?}");
+                assert_eq!(
+                    detect(bytes.as_bytes(), step),
+                    (padding.len(), Detection::Speaks(kind)),
+                    "{bytes:?}"
+                );
             }
         }
     }

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use catchment_journal::{Disk, ReadOnlyLog, Position, ReadError, ReadEvent, Reader};
+use catchment_journal::{Disk, Position, ReadError, ReadEvent, ReadOnlyLog, Reader};
 use catchment_partial::Width;
 
 use crate::fold::{Definitions, DeviceEntry, Entry, ForgetEntry, SeriesEntry, State};
@@ -96,12 +96,17 @@ impl Definitions for InUseBefore<'_> {
 impl StoredDefinitions {
     /// The devices of these indexes that were in use before a position.
     fn devices_at(&self, indexes: Range<u32>, before: u64) -> impl Iterator<Item = &DeviceEntry> {
-        self.devices.range(indexes).filter(move |(_, stored)| stored.was_in_use_before(before)).map(|(_, stored)| &stored.entry)
+        self.devices
+            .range(indexes)
+            .filter(move |(_, stored)| stored.was_in_use_before(before))
+            .map(|(_, stored)| &stored.entry)
     }
 
     fn series_at(&self, device: u32, indexes: Range<u32>, before: u64) -> impl Iterator<Item = &SeriesEntry> {
         let definitions = self.series.range((device, indexes.start)..(device, indexes.end));
-        definitions.filter(move |(_, stored)| stored.was_in_use_before(before)).map(|(_, stored)| &stored.entry)
+        definitions
+            .filter(move |(_, stored)| stored.was_in_use_before(before))
+            .map(|(_, stored)| &stored.entry)
     }
 }
 
@@ -140,7 +145,9 @@ impl StoredDefinitions {
         match Entry::decode(bytes) {
             // No entry: the journal ended here.
             Err(_) => self.truncate_to(at),
-            Ok(Entry::Device(entry)) => drop(self.devices.insert(entry.index, StoredDefinition { at, entry, forgotten })),
+            Ok(Entry::Device(entry)) => {
+                drop(self.devices.insert(entry.index, StoredDefinition { at, entry, forgotten }))
+            }
             Ok(Entry::Series(entry)) => {
                 self.series.insert((entry.device, entry.index), StoredDefinition { at, entry, forgotten });
             }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use catchment_journal::{Checkpoints, Disk, ReadOnlyLog, Position, RealDisk, AtomicFileError};
+use catchment_journal::{AtomicFileError, Checkpoints, Disk, Position, ReadOnlyLog, RealDisk};
 
 use super::files::{CHECKPOINTS, RecoveryError, is_complete};
 use crate::shard::{
@@ -10,7 +10,7 @@ use crate::shard::{
     close::AdvancedEpochs,
     definitions::{self, StoredDefinitions},
     recovery_report::RecoveryReport,
-    replay::{self, ReplayBase, FileExtents, OutboxScan, Replay},
+    replay::{self, FileExtents, OutboxScan, Replay, ReplayBase},
 };
 
 /// Whether the checkpoints in a shard's folder may be those of the shard (epoch of the data folder, number of the shard). What
@@ -84,7 +84,8 @@ pub fn examine<D: Disk>(
         let before = recovered.damage.len();
         let ReplayBase { state, from, prefix_lost, detached, .. } = base;
         let (window, changed) = (None, AdvancedEpochs::default());
-        let mut replay = Replay { state, definitions: &definitions, recovered: &mut recovered, window, changed };
+        let mut replay =
+            Replay { state, definitions: &definitions, recovered: &mut recovered, window, changed };
         let mut regenerated = Vec::new();
         replay.run(journal.read(from), |_, _, emission| {
             if replay::is_lost(&lost, emission.number) {

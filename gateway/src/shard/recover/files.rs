@@ -6,17 +6,17 @@ use std::{
 };
 
 use catchment_journal::{
-    Checkpoints, Damage, DamageReason, Disk, Log, LogConfig, OpenError, Position, ReadError, Recovery,
-    SyncError, AtomicFileError, quarantine,
+    AtomicFileError, Checkpoints, Damage, DamageReason, Disk, Log, LogConfig, OpenError, Position, ReadError,
+    Recovery, SyncError, quarantine,
 };
 
 use super::Setup;
 use crate::{
     fold::CheckpointError,
     shard::{
-        ShardFacts, ShardLimits, Backpressure,
+        Backpressure, ShardFacts, ShardLimits,
         checkpoint::is_foreign,
-        definitions::{self, StoredDefinitions, DefinitionsLog},
+        definitions::{self, DefinitionsLog, StoredDefinitions},
         recovery_report::RecoveryReport,
     },
 };
@@ -177,7 +177,8 @@ impl<D: Disk> Files<D> {
         // So that they are told once.
         recovered.checkpoints_damaged = checkpoints.quarantine().map_err(unusable)?;
         recovered.torn_bytes = journal_recovery.torn_tail_bytes + outbox_recovery.torn_tail_bytes;
-        let (definitions_log, definitions) = DefinitionsLog::open(disk, &folder.join(definitions::FOLDER), limits, definitions_salt);
+        let (definitions_log, definitions) =
+            DefinitionsLog::open(disk, &folder.join(definitions::FOLDER), limits, definitions_salt);
         let outbox_clean = outbox_recovery.is_clean() && outbox_recovery.torn_tail_bytes == 0;
         Ok(Self { journal, outbox, checkpoints, stored, definitions_log, definitions, outbox_clean })
     }

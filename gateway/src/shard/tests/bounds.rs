@@ -16,7 +16,9 @@ fn a_device_with_too_many_open_windows_waits_alone_until_some_have_closed() {
         world.take(&mut shard, "a", late, -20_000 * late as i64, 1.0);
     }
     let [a, honest] = ["a", "honest"].map(|name| shard.device(&Name::new(name).unwrap()).unwrap());
-    assert!(matches!(shard.check_device_windows(a), Err(Backpressure::Room(why)) if why.contains("device_open_windows_max")));
+    assert!(
+        matches!(shard.check_device_windows(a), Err(Backpressure::Room(why)) if why.contains("device_open_windows_max"))
+    );
     assert_eq!(shard.check_device_windows(honest), Ok(()));
     settle(&mut shard);
     assert!(shard.check_device_windows(a).is_err(), "late windows gather first");

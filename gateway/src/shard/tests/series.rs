@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     budget::Budget,
     device::{Answer, DeviceSessions},
-    intake::{Intake, SeriesTable as Table, Reading},
+    intake::{Intake, Reading, SeriesTable as Table},
     shard::SeriesFull,
 };
 

@@ -219,8 +219,10 @@ fn a_checkpoint_that_vanished_is_due_again() {
 fn a_shard_that_was_given_up_begins_beyond_all_that_it_can_have_used() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::new();
-    let given_up =
-        Setup { facts: ShardFacts { epoch: 7, given_up: 2, ..ShardFacts::default() }, ..world.setup(folder.path()) };
+    let given_up = Setup {
+        facts: ShardFacts { epoch: 7, given_up: 2, ..ShardFacts::default() },
+        ..world.setup(folder.path())
+    };
     let (mut shard, recovered) = Shard::open(&given_up).unwrap();
     assert!(recovered.without_checkpoint && recovered.damage.len() == 1, "{:?}", recovered.lines());
     assert!(shard.end().get() > 1 << 56 && shard.base() >= 2 << 40);
@@ -250,7 +252,8 @@ fn checkpoints_of_another_shard_are_refused() {
     let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let facts = |epoch| ShardFacts { epoch, ..ShardFacts::default() };
     let write = |folder: &Path, epoch, index| {
-        let (mut shard, _) = Shard::open(&Setup { facts: facts(epoch), index, ..world.setup(folder) }).unwrap();
+        let (mut shard, _) =
+            Shard::open(&Setup { facts: facts(epoch), index, ..world.setup(folder) }).unwrap();
         world.take(&mut shard, "a", 1, 100, 1.0);
         sync(&shard);
         let capture = shard.capture().unwrap();

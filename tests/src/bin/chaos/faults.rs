@@ -133,7 +133,12 @@ async fn kill(victim: Victim, world: &mut World, done: &mut FaultCounts) {
 }
 
 /// One fault, and its end.
-pub(crate) async fn fault(world: &mut World, random: &mut Random, done: &mut FaultCounts, control: &Arc<FleetControl>) {
+pub(crate) async fn fault(
+    world: &mut World,
+    random: &mut Random,
+    done: &mut FaultCounts,
+    control: &Arc<FleetControl>,
+) {
     let victim = Victim::any(world, random);
     let pause = Duration::from_millis(random.below(400));
     match random.below(16) {
@@ -183,7 +188,13 @@ async fn all_at_once(world: &mut World, random: &mut Random, done: &mut FaultCou
 }
 
 /// A link is cut or frozen for a while; sometimes the server behind it is killed meanwhile.
-async fn link(victim: Victim, world: &mut World, random: &mut Random, done: &mut FaultCounts, pause: Duration) {
+async fn link(
+    victim: Victim,
+    world: &mut World,
+    random: &mut Random,
+    done: &mut FaultCounts,
+    pause: Duration,
+) {
     let server = victim.server(world);
     if random.once_in(2) {
         server.link.cut();

@@ -33,18 +33,17 @@ use std::{
 
 use catchment_settings::ByteSize;
 use catchment_tests::{
-    query,
     connection::Protocol,
     eventually::{eventually, wait_limit},
     model::{Labels, QueryRequest, labels},
-    now_ms,
+    now_ms, query,
     world::World,
 };
 use tokio::time::sleep;
 
 use crate::{
     faults::{FaultCounts, fault},
-    fleet::{Identity, LOOSE, Loose, FleetControl},
+    fleet::{FleetControl, Identity, LOOSE, Loose},
     random::Random,
     truth::{POINT_MS, Truth, Verdict},
 };
@@ -96,7 +95,8 @@ async fn compare(world: &World, truth: &Truth, loose: &[Loose]) -> Result<Verdic
             other => return Err(format!("complete until {other:?}, wanted {until}")),
         }
     }
-    let listed = query::series(channel.clone(), "{site=~\".+\"}").await.map_err(|status| status.to_string())?;
+    let listed =
+        query::series(channel.clone(), "{site=~\".+\"}").await.map_err(|status| status.to_string())?;
     let listed: BTreeSet<(String, Labels)> =
         listed.into_iter().filter(|(metric, _)| metric != LOOSE).collect();
     let right: BTreeSet<(String, Labels)> = truth.series().into_iter().collect();
