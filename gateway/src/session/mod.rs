@@ -225,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.responses.end();
         // The last acknowledgement is waited for; a device that does not read is not.
         if Box::pin(timeout(DISCONNECT_TIMEOUT, writing)).await.is_err() {
-            self.context.metrics.responses_dropped.inc_by(self.responses.unsent_refusals() as u64);
+            self.context.metrics.answers_dropped.inc_by(self.responses.unsent_refusals() as u64);
         }
         let lives = match why {
             // Whoever gave way has sent nothing that it could lose an answer to.

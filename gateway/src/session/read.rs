@@ -256,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 continue;
             }
             if !self.room().await? {
-                self.context.metrics.responses_dropped.inc();
+                self.context.metrics.answers_dropped.inc();
                 continue;
             }
             let mut bytes = Vec::new();
