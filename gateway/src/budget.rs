@@ -1,4 +1,4 @@
-//! How many series this gateway's data folder may hold, as its aggregator has told last, and how many devices, as its
+//! How many series this gateway's data folder may hold, as its aggregator reported last, and how many devices, as its
 //! configuration says; shared by the workers.
 //!
 //! A new series beyond the budget is refused before its reading is acknowledged; a known one never is. Before the first contact

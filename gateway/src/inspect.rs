@@ -98,7 +98,7 @@ fn verify_shard(folder: &Path, identity: (u64, u32), text: &mut String) -> anyho
             }
         }
     }
-    // The files are told above; a start finds what that means for devices and batches.
+    // The files are listed above; a start finds what that means for devices and batches.
     match shard::examine(&Arc::new(RealDisk), folder, identity) {
         Ok(found) => {
             clean &= found.is_clean();

@@ -221,7 +221,7 @@ impl Reason {
     }
 }
 
-/// A refusal, as told to the device.
+/// A refusal, as reported to the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Why.

@@ -6,7 +6,7 @@
 //!                          └──────────── responses ◀─ synced ─────┘
 //! ```
 //!
-//! The files are named as these hops. [`bind`] makes everything ready, [`Gateway::run`] serves until it is told to
+//! The files are named as these hops. [`bind`] makes everything ready, [`Gateway::run`] serves until it is asked to
 //! stop. Both must run within an actix system: [`system`] makes one, [`spawn()`] does all of it on a thread.
 
 pub mod batch_encoder;

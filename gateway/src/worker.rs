@@ -161,7 +161,7 @@ impl Worker {
         let _ = self.sessions.clone().wait_for(|count| *count == 0).await;
     }
 
-    /// Waits for the last checkpoint, which the worker takes once it is told to finish.
+    /// Waits for the last checkpoint, which the worker takes once it is to finish.
     pub async fn finished(&self) {
         let _ = self.stopped.clone().wait_for(|stopped| *stopped).await;
     }
@@ -232,9 +232,9 @@ impl Inner {
         self.context.ending.cancel();
     }
 
-    /// Begins a commit when all sessions that were ready have had their turn. While one is under way the next is
-    /// gathered, until those that the sync has told have written and what their devices answer is read: so the syncs
-    /// become fewer the more devices there are, and one alone waits for nothing.
+    /// Begins a commit when all sessions that were ready have had their turn. While one is in progress the next one gathers,
+    /// until the sessions that the sync woke have written and their devices' replies are read. More devices share each
+    /// sync; a lone device is not delayed.
     async fn group_commits(self: Rc<Self>, commit_requested: Arc<Notify>) {
         let mut commits = self.journal.subscribe();
         let mut begun = Position::ZERO;

@@ -2,7 +2,7 @@
 //!
 //! Written to a temporary name, synced, renamed, and the folder synced: after a crash there is the old file
 //! or the new one. Contents: magic "CATCHWHL" (8) | length u64 | crc u32 (CRC-32C of length and bytes) |
-//! bytes; little-endian. So damage is told from content.
+//! bytes; little-endian. So damage is distinguished from content.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@
 //!
 //! The thread also reserves space. A segment is changed while no record is accepted: at the moment a block is
 //! taken the pending one is empty, and its limit is pulled to its base until the new segment is there;
-//! appends are told `BufferFull` for that time.
+//! appends get `BufferFull` for that time.
 //!
 //! Another thread removes what is released (`sweeper`).
 
@@ -313,7 +313,7 @@ impl<D: Disk> GroupLog<D> {
     }
 
     /// Ends the log for a reason that its owner knows: nothing more is accepted, written or acknowledged, and a commit
-    /// under way is not told as one. The first reason counts.
+    /// under way is not reported as one. The first reason counts.
     pub fn poison(&self, why: &str) {
         self.inner.poison(why.into());
     }

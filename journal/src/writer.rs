@@ -134,7 +134,7 @@ impl<D: Disk> Writer<D> {
         }
         self.written_bytes = match write_zeros(&self.file, from, to - from) {
             Ok(()) => Some(to),
-            // Nothing is lost: the space is still reserved, and a disk that fails is told of by the next commit.
+            // Nothing is lost: the space is still reserved, and a disk that fails is reported by the next commit.
             Err(error) => {
                 let path = self.segments.path(self.start);
                 tracing::warn!(%error, path = %path.display(), "cannot write zeros ahead; syncs take longer");

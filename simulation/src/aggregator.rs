@@ -98,7 +98,7 @@ impl Aggregator {
     /// Starts on what the disk and the tree hold. `None` while the disk refuses.
     ///
     /// # Errors
-    /// A message about a defect: damage is told although nothing was damaged.
+    /// A message about a defect: damage is reported although nothing was damaged.
     pub fn start(
         disk: &SimDisk,
         tree: &MemoryTree,
@@ -191,7 +191,7 @@ impl Aggregator {
         Ok(())
     }
 
-    /// Lets the store go on with what it has of a stream; results are told in the order of arrival.
+    /// Lets the store go on with what it has of a stream; results are reported in the order of arrival.
     ///
     /// # Errors
     /// The stream ends.

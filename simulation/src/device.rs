@@ -1,4 +1,4 @@
-//! Devices: they take readings, number their messages or do not, and send again until they are told.
+//! Devices: they take readings, number their messages or do not, and resend until they are acknowledged.
 
 use std::{collections::VecDeque, sync::Arc};
 

@@ -69,7 +69,7 @@ impl Gateway {
     /// Starts on what the disk holds. `None` while the disk refuses.
     ///
     /// # Errors
-    /// A message about a defect: damage is told although nothing was damaged.
+    /// A message about a defect: damage is reported although nothing was damaged.
     pub fn start(
         disk: &SimDisk,
         width: Width,

@@ -6,8 +6,8 @@
 //! was not synced, tears writes, fails and fills up; sled by a tree that is atomic and durable with each commit;
 //! threads and tasks by single steps. So a seed is one history, again and again, and thousands take seconds.
 //!
-//! At the end of a schedule every window of every series must equal the model's: what a device was told durable
-//! counts once, what it gave up before it was told counts once or not at all, and nothing else is there.
+//! At the end of a schedule every window of every series must equal the model's: what was acknowledged to a device
+//! counts once, what it gave up before it was acknowledged counts once or not at all, and nothing else is there.
 
 // A simulation that meets the impossible is to say so loudly, and its indexes are its own.
 #![allow(clippy::indexing_slicing)]

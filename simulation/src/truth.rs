@@ -38,11 +38,11 @@ pub struct Aggregates {
 struct Cell {
     /// Told durable to their device: counted exactly once.
     acknowledged: Vec<(i64, f64)>,
-    /// Given up by their device before it was told: each is counted once or not at all.
+    /// Given up by their device before it was acknowledged: each is counted once or not at all.
     given_up: Vec<(i64, f64)>,
     /// Taken by devices, of any fate.
     taken: u64,
-    /// Of `given_up`: told durable by a gateway whose disk then went back.
+    /// Of `given_up`: acknowledged by a gateway whose disk then went back.
     lost: usize,
     /// Of those: their gateway has begun a new epoch since, so it knows.
     noticed: usize,
@@ -92,7 +92,7 @@ impl Truth {
         self.cell(gateway, series, reading.time).taken += 1;
     }
 
-    /// A device was told that a reading is durable.
+    /// A device got the acknowledgement of a reading.
     pub fn acknowledged(&mut self, gateway: &str, series: &str, reading: &Reading) {
         self.cell(gateway, series, reading.time).acknowledged.push((reading.time, reading.value));
     }
@@ -124,7 +124,7 @@ impl Truth {
         }
     }
 
-    /// A window that lacks readings which were told durable and that its gateway knows it may have lost, although `is_missing`,
+    /// A window that lacks acknowledged readings and that its gateway knows it may have lost, although `is_missing`,
     /// which takes gateway, start and end of a window, says that nothing of it is.
     pub fn hidden(
         &self,

@@ -156,7 +156,7 @@ impl Connection {
         self.send(format!("{line}\n").as_bytes()).await
     }
 
-    /// Ends the sending half, with TLS's farewell.
+    /// Ends the sending half, with close_notify.
     ///
     /// # Errors
     /// When the connection is broken.

@@ -96,7 +96,7 @@ impl Device {
         Arc::clone(&self.acknowledged)
     }
 
-    /// Refusals that the gateway told.
+    /// Refusals that the gateway sent.
     pub fn refused(&self) -> &[Value] {
         &self.refused
     }
@@ -110,7 +110,7 @@ impl Device {
         (self.epoch, self.seq, self.connection) = (epoch.to_owned(), 0, None);
     }
 
-    /// Breaks the connection without a farewell.
+    /// Breaks the connection without close_notify.
     pub fn disconnect(&mut self) {
         self.connection = None;
     }

@@ -51,7 +51,7 @@ pub struct QueryRequest {
     pub to_ms: i64,
     /// Width of a point; one point without it.
     pub step_ms: Option<i64>,
-    /// Labels that stay apart.
+    /// Group-by labels.
     pub by: Vec<String>,
     /// Names of aggregates.
     pub aggregates: Vec<String>,
@@ -105,7 +105,7 @@ impl QueryRequest {
         self
     }
 
-    /// Labels that stay apart.
+    /// Group-by labels.
     #[must_use]
     pub fn by(mut self, by: &[&str]) -> Self {
         self.by = by.iter().map(|&label| label.to_owned()).collect();

@@ -94,7 +94,7 @@ fn mend(text: &str, options: &Options, sink: &mut Sink<'_>) -> Option<Decoded> {
     value(&tokens::marked(trimmed)?, options, sink).ok()
 }
 
-/// What bytes are that are no UTF-8, as far as that can be told.
+/// What bytes are that are no UTF-8, as far as that is known.
 fn not_utf8(bytes: &[u8]) -> &'static str {
     match bytes {
         [0xfe, 0xff, ..] | [0xff, 0xfe, ..] => "not valid UTF-8 but UTF-16: text is UTF-8 here",

@@ -1,9 +1,9 @@
 //! Cuts a stream of bytes into lines, however it arrives in pieces, in memory bounded by the longest line.
 //!
 //! The session owns the buffer: it appends what it read, calls [`Lines::next`] until [`Next::More`], and each
-//! time drops the bytes told as consumed. Invariants: the result depends on the bytes alone, not on where reads
+//! time drops the bytes reported as consumed. Invariants: the result depends on the bytes alone, not on where reads
 //! cut them; no byte is looked at more than a few times, however small the reads; blank lines (those of NUL bytes and byte
-//! order marks alone too, and comments of line protocol) are neither handed on nor counted; a line beyond the bound is told once and skipped up to the
+//! order marks alone too, and comments of line protocol) are neither handed on nor counted; a line beyond the bound is reported once and skipped up to the
 //! next line end without being kept.
 //!
 //! In line protocol a quoted field value may contain line ends. A quote that is never closed therefore makes
@@ -104,7 +104,7 @@ pub struct Lines {
     /// Bytes at the front of the buffer that the scan has passed.
     scanned: usize,
     scan: Scan,
-    /// Within the rest of a line that was told as too long.
+    /// Within the rest of a line that was reported as too long.
     skipping: bool,
 }
 

@@ -1,6 +1,6 @@
 //! Where the decoders put what they found: checks each reading, bounds their number and that of the refusals.
 //!
-//! One [`Sink`] serves one line or frame. At most [`REPORTED_MAX`] refusals of it are told one by one; further ones
+//! One [`Sink`] serves one line or frame. At most [`REPORTED_MAX`] refusals of it are reported one by one; further ones
 //! are counted in one refusal a reason, so every refused reading is counted and the list stays short.
 //!
 //! A sink made by [`Sink::payload`] is for protocols that wrap what a decoder reads: their message is theirs to end and
@@ -18,7 +18,7 @@ use crate::intake::{
     shapes::{Cursor, Kind},
 };
 
-/// Refusals of a message that are told one by one.
+/// Refusals of a message that are reported one by one.
 pub(crate) const REPORTED_MAX: usize = 16;
 /// Longest text of a refusal: what it quotes from outside may be long.
 const MESSAGE_BYTES_MAX: usize = 300;
@@ -185,7 +185,7 @@ impl<'a> Sink<'a> {
     }
 
     /// From here to the end of the moment [`Sink::learn`] notes names for this kind of message and this text in front of
-    /// them, by which its labels are told.
+    /// them, that identifies its labels.
     pub(super) fn begin_shape(&mut self, kind: Kind, raw: &[u8]) {
         let shapes = &mut self.table.shapes;
         self.shape = shapes.add(kind, &self.base, raw).map(|shape| shapes.cursor(shape));

@@ -155,7 +155,7 @@ impl DeviceSessions {
         Ok(index)
     }
 
-    /// A client (MQTT) opens its session; another connection of the same client is told to end.
+    /// A client (MQTT) opens its session; another connection of the same client is asked to end.
     ///
     /// # Errors
     /// See [`Backpressure`]; nothing was kept or forgotten then.

@@ -1,7 +1,7 @@
 //! Forgetting what was not used for long: devices, single series of a device, MQTT clients.
 //!
 //! The shard decides ([`State::search`] finds) and writes an entry that lists what is forgotten; a replay applies the list and so
-//! agrees. *Used* is told by the time that the gateway has run ([`State::running`]), which the entries carry: the time of day may
+//! agrees. *Used* is measured by the time that the gateway has run ([`State::running`]), which the entries carry: the time of day may
 //! jump by years, and while the gateway is off no device can be used.
 //!
 //! Where a journal is damaged, nothing is given to the wrong device:

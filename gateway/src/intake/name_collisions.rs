@@ -1,5 +1,5 @@
 //! How names are written: two that are one name as they are mapped (`a.b`, `a-b` and `a_b`) are summed into one series, and
-//! that is told. Within a connection of JSON the second one is refused ([`super::SeriesTable::check_spelling`]); this finds the others:
+//! that is reported. Within a connection of JSON the second one is refused ([`super::SeriesTable::check_spelling`]); this finds the others:
 //! of line protocol, of labels, and of two connections of a device.
 //!
 //! Bounded: a session remembers so many names as hashes and then begins anew, a device so many and then compares no others.

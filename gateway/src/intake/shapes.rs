@@ -1,4 +1,4 @@
-//! How the messages of a session look: the text by which their labels are told, and behind it the names in their order.
+//! How the messages of a session look: the text that identifies their labels, and after it the names in their order.
 //!
 //! Devices repeat themselves. Where a message begins like one before, its labels need not be made again, and the name that
 //! followed the one before then is most likely what follows now: comparing bytes tells, and nothing is hashed.

@@ -3,7 +3,7 @@
 //!
 //! What always holds: a reply to a message leaves with the intake that holds the message, so never before it is
 //! durable; at most [`MqttOptions::receive_max`] messages of version 5 are without their last reply; a packet against the
-//! rules ends this connection, and version 5 is told why.
+//! rules ends this connection, and version 5 gets the reason.
 
 use std::{collections::BTreeSet, num::NonZeroU16, sync::Arc, time::Duration};
 

@@ -219,7 +219,7 @@ pub struct Packets {
     version: Version,
     /// Longest packet that is read, without its fixed header.
     bytes_max: u32,
-    /// The client wants to be told reasons with its acknowledgements.
+    /// The client wants reasons with its acknowledgements.
     explain: bool,
     /// Longest packet that the client takes, all of it; 0 for any.
     client_max: u32,

@@ -63,7 +63,7 @@ impl StartError {
     }
 }
 
-/// Why a gateway stopped without being told to.
+/// Why a gateway stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A journal or outbox failed: nothing more can be acknowledged.

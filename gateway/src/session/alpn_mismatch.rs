@@ -1,11 +1,11 @@
-//! What is told to who agreed on one protocol in the handshake (ALPN) and speaks another.
+//! The reply to a device that agreed on one protocol in the handshake (ALPN) and speaks another.
 
 use super::{
     protocol::Protocol,
     protocol_detection::{Detection, Foreign, ProtocolDetector},
 };
 
-/// The last bytes to who agreed on MQTT and speaks something else.
+/// The last bytes to a device that agreed on MQTT and speaks something else.
 pub(super) fn not_mqtt(first_bytes: &[u8]) -> Vec<u8> {
     match ProtocolDetector::default().inspect(first_bytes, true).1 {
         Detection::Foreign(foreign) => foreign.answer(),

@@ -1,4 +1,4 @@
-//! Why a session ended, and how its device is told.
+//! Why a session ended, and what its device hears of it.
 
 use rmqtt_codec::v5::DisconnectReasonCode;
 
@@ -90,7 +90,7 @@ impl CloseReason {
         }
     }
 
-    /// What an MQTT client of version 5 is told.
+    /// The DISCONNECT reason for an MQTT client of version 5.
     pub(super) const fn to_client(self) -> Option<(DisconnectReasonCode, &'static str)> {
         let what = match self.to_device() {
             Some(what) => what,
@@ -113,7 +113,7 @@ impl CloseReason {
         Some((reason, what))
     }
 
-    /// What a device is told that speaks JSON or frames.
+    /// The error message for a device that speaks JSON or frames.
     pub(super) const fn to_device(self) -> Option<&'static str> {
         match self {
             Self::NoFirst => Some("nothing came within first_byte_timeout: the connection ends"),

@@ -73,7 +73,7 @@ pub(super) async fn detect_protocol<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Ends the connection in order. Which protocol the device speaks is not known: it is told in a line as JSON lines has it, which
+/// Ends the connection in order. Which protocol the device speaks is not known: the reason is sent as a line of JSON, which
 /// people can read too.
 async fn send_close_reason<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>, why: CloseReason) {
     let mut bytes = Vec::new();

@@ -239,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         why
     }
 
-    /// Waits for the program of a displaced session to close: first after what it was told, then after the end of the stream.
+    /// Waits for the program of a displaced session to close: first after the error, then after the end of the stream.
     /// Whether it lives matters, which a slow network tells late.
     async fn drain_displaced(&self) -> bool {
         match drain_until_closed(&self.stream, DRAIN_TIMEOUT).await {

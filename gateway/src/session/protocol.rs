@@ -205,7 +205,7 @@ impl Decoder {
     /// The last bytes to a device whose connection is ended from here.
     pub fn close_packet(&mut self, reason: DisconnectReasonCode, what: &str) -> Vec<u8> {
         match &mut self.reader {
-            // Before its CONNECT, no version is known in which a client could be told.
+            // Before its CONNECT, no version is known for a DISCONNECT.
             Reader::Mqtt(connection) => connection.close_packet(&Violation::new(reason, what)),
             _ => Vec::new(),
         }

@@ -252,7 +252,7 @@ fn text(bytes: &[u8], ended: bool) -> Detection {
     if end.is_none() && bytes.len() >= LINE_BYTES_MAX {
         return Detection::Speaks(Protocol::LineProtocol);
     }
-    // Whatever the end of the connection is told with.
+    // Whatever announces the end of the connection.
     if end.is_some() || ended { whole(line.trim_ascii()) } else { Detection::More }
 }
 

@@ -39,7 +39,7 @@ pub struct SessionHandle {
     delivered: Cell<bool>,
     /// It counts among the connections of its device, or was refused: a message has come.
     pub(super) admitted: Cell<bool>,
-    /// The device closed its side when it was told that the session ends: its program lives.
+    /// The device closed its side after the error that ends the session: its program lives.
     alive_after_close: Cell<bool>,
     /// The device has said that it will be heard within this.
     silence_max: Cell<Option<Duration>>,

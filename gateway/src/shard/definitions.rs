@@ -197,7 +197,7 @@ impl<D: Disk> DefinitionsLog<D> {
         let (start, end) = journal;
         let Some(Writer::Caller(log)) = &mut self.log else { return };
         let damaged = definitions.damaged > 0 && log.end() > log.start();
-        // In a file of its own, so that the damage goes with the others and is told once.
+        // In a file of its own, so that the damage goes with the others and is reported once.
         if damaged && let Err(error) = log.advance_to(Position::new(log.end().get() + 1)) {
             return self.give_up(&error);
         }

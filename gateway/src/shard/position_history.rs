@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-/// Ages are told to this part of themselves; also the bound of what is remembered.
+/// Ages are exact to this part of themselves; also the bound of what is remembered.
 const STEPS: u32 = 64;
 
 /// Where the journal ended at moments past, newest last.

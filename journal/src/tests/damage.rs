@@ -1,4 +1,4 @@
-//! Damage in bytes that were durable: found, told, and everything else kept.
+//! Damage in bytes that were durable: found, reported, and everything else kept.
 
 use std::path::{Path, PathBuf};
 

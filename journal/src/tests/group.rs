@@ -183,7 +183,7 @@ fn full_is_told_and_passes() {
         }
     };
     let last = fill(&log);
-    // An append is told a moment before the subscribers are.
+    // An append hears of it a moment before the subscribers.
     wait_until("not told", || commits.borrow().full);
     wait_until("accepted and not written", || log.durable() > last);
     disk.set_quota(Some(200 << 10));
@@ -240,7 +240,7 @@ fn an_owner_can_poison_and_everybody_who_waits_learns_of_it() {
     wait_until("not durable", || log.durable() > at);
     let mut commits = log.subscribe();
     commits.mark_unchanged();
-    // Taken and not yet committed: nobody may have been told of it.
+    // Taken and not yet committed: it may have been acknowledged to nobody.
     log.append_deferred(b"half done").unwrap();
     log.poison("memory has fallen behind");
     log.poison("a later reason");

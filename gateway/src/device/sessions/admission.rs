@@ -39,7 +39,7 @@ pub enum Admission {
 }
 
 impl DeviceSessions {
-    /// A session begins, of which nothing is known. When there are too many such, the oldest is told to end.
+    /// A session begins, of which nothing is known. When there are too many such, the oldest is asked to end.
     pub fn attach(&mut self, session: SessionId, end: CancellationToken) {
         let mut unknown = self.sessions.iter().enumerate().filter(|(_, known)| !known.admitted);
         if let Some((oldest, _)) = unknown.next()
@@ -85,7 +85,7 @@ impl DeviceSessions {
             displaced = Some(id);
         }
         let Some(this) = self.sessions.iter_mut().find(|known| known.id == session) else {
-            // Ended by another one meanwhile, as its next message is told.
+            // Ended by another one meanwhile, which its next message finds out.
             return Admission::Admitted;
         };
         this.admitted = true;

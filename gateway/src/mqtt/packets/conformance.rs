@@ -101,7 +101,7 @@ fn publish(rest: &mut Rest<'_>, flags: u8, is_v5: bool) -> Checked {
         return malformed("DUP with QoS 0");
     }
     let topic = rest.text("a topic")?;
-    // Empty, it may be told by an alias.
+    // Empty, it may be given by an alias.
     if !(topic.is_empty() && is_v5) {
         topic_name(topic, "a message's topic")?;
     }

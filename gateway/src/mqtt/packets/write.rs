@@ -28,7 +28,7 @@ pub(super) fn to_v3(reply: &Reply) -> v3::Packet {
     }
 }
 
-/// `explain`: the client wants to be told reasons in words.
+/// `explain`: the client wants reasons in words.
 pub(super) fn to_v5(reply: &Reply, explain: bool) -> v5::Packet {
     match reply {
         Reply::Accepted {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The reason that a client of version 5 is told, with DISCONNECT or CONNACK; of 3.1.1 that nothing is said.
+/// The reason that a client of version 5 gets, with DISCONNECT or CONNACK; of 3.1.1 that nothing is said.
 fn ends(version: u8, bytes: &[u8], reason: u8) {
     let mut side = if bytes[0] == 0x10 { Side::new() } else { Side::open(version) };
     let (_, goodbye) = side.broken(bytes);
@@ -99,7 +99,7 @@ fn flags_and_identifiers_are_held_to() {
         ends(version, &packet(0xc0, &[0]), 0x81);
         ends(version, &connect_rest(version, CLEAN, &[], &[text("c"), vec![0]]), 0x81);
         ends(version, &packet(0x30, &[0, 9, b't']), 0x81);
-        // A second CONNECT is told, too.
+        // A second CONNECT gets a reason, too.
         let mut side = Side::open(version);
         let goodbye = side.broken(&connect(version, CLEAN, "a")).1;
         assert!(if version < 5 { goodbye.is_empty() } else { is_disconnect(&goodbye, 0x82) });

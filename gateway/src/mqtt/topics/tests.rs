@@ -77,7 +77,7 @@ fn the_built_in_topics() {
             ),
             ("influx", "", Taken, &[]),
             ("influx", "# nothing\n\n", Taken, &[]),
-            // Something was kept: the rest is told by reason and by count alone.
+            // Something was kept: the rest is reported by reason and count only.
             ("influx", "nonsense\nm a=1", Taken, &["m_a=1.0"]),
             ("telemetry", r#"{"a":"x","b":1}"#, Taken, &["b=1.0"]),
             ("telemetry", "{}", Taken, &[]),

@@ -139,7 +139,7 @@ pub(super) struct Files<D: Disk> {
     pub(super) journal: Log<D>,
     pub(super) outbox: Log<D>,
     pub(super) checkpoints: Checkpoints<D>,
-    /// The newest whole checkpoint. Without any, the journal is complete or that is told as a loss.
+    /// The newest whole checkpoint. Without any, the journal is complete or that is reported as a loss.
     pub(super) stored: Option<Vec<u8>>,
     pub(super) definitions_log: DefinitionsLog<D>,
     pub(super) definitions: StoredDefinitions,
@@ -174,7 +174,7 @@ impl<D: Disk> Files<D> {
         if stored.as_deref().is_some_and(|bytes| is_foreign(bytes, setup.facts.epoch, setup.index)) {
             return Err(RecoveryError::Foreign { folder: folder.join(CHECKPOINTS) });
         }
-        // So that they are told once.
+        // So that they are reported once.
         recovered.checkpoints_damaged = checkpoints.quarantine().map_err(unusable)?;
         recovered.torn_bytes = journal_recovery.torn_tail_bytes + outbox_recovery.torn_tail_bytes;
         let (definitions_log, definitions) =

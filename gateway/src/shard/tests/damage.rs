@@ -1,4 +1,4 @@
-//! Damage of every kind to every file of a shard: what is kept and what is told make up what was accepted, nothing counts
+//! Damage of every kind to every file of a shard: what is kept and what is reported make up what was accepted, nothing counts
 //! twice, and a start succeeds.
 //!
 //! Message `n` of a device carries the value `2^n`, so the sum of its partials says which messages are in them, and their
@@ -364,7 +364,7 @@ fn judge(site: &Site, before: &[u64], recovered: &RecoveryReport, context: &str,
         }
         tally.lost += lost.len() as u64;
         tally.named += lost.intersection(&reported).count() as u64;
-        // The very last commit cannot be told from one that was not finished, or not begun.
+        // The very last commit cannot be distinguished from one that was not finished, or not begun.
         let said = !recovered.is_clean() || recovered.torn_bytes > 0 || lost == BTreeSet::from([*before]);
         assert!(said, "{context}: {name} lost {lost:?} and nothing was said");
     }

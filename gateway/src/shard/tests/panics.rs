@@ -40,7 +40,7 @@ fn an_entry_that_was_not_folded_in_poisons_the_journal() {
     let capture = shard.capture().unwrap();
     assert!(!shard.may_write(&capture), "a checkpoint would make it last");
     drop(shard);
-    // What the journal holds is right: the first entry, and perhaps the second, which nobody was told of.
+    // What the journal holds is right: the first entry, and perhaps the second, which was acknowledged to nobody.
     let (mut shard, recovered) = world.open(folder.path());
     assert!(recovered.damage.is_empty() && recovered.unfit == 0);
     let device = shard.device(&Name::new("a").unwrap()).unwrap();

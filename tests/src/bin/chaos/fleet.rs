@@ -1,4 +1,4 @@
-//! Devices at work until they are told to stop.
+//! Devices at work until they are stopped.
 //!
 //! Sequenced ones send messages of one to eight values, some of them late, break off between and within messages,
 //! begin new epochs, and resend until acknowledged. Unsequenced ones send each line once and note which were
