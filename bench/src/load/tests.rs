@@ -80,7 +80,7 @@ fn json_lines_are_what_the_gateway_takes() {
             let Gateway { table, rules, intake } = &mut gateway;
             decode_line(line, &Options::default(), ordinal, table, rules, &DecodeLimits::default(), intake);
         }
-        let numbers: Vec<_> = gateway.intake.heads.iter().map(|head| head.seq).collect();
+        let numbers: Vec<_> = gateway.intake.messages.iter().map(|meta| meta.seq).collect();
         assert_eq!(numbers.len(), 500);
         assert_eq!(numbers[499], epoch.map(|_| 500));
         gateway.check(5_000, 10);
