@@ -254,7 +254,7 @@ impl Decoder {
                 Ok(None) => return (0, Some(DecodeStop::More)),
                 Ok(Some((body, _))) => {
                     let used = frame::HEADER_BYTES + body.len();
-                    let table = &mut self.names;
+                    let table = &mut self.table;
                     (used, frames::decode_frame(body, ordinal, aliases, table, rules, &self.limits, intake))
                 }
                 Err(too_long) => {
