@@ -115,7 +115,7 @@ impl EmbeddedStore {
             })
         })?;
         if let Some(data_dir) = &mut inner.data_dir {
-            data_dir.settle_logs(&[JOURNAL.to_owned()], &[])?;
+            data_dir.confirm_logs(&[JOURNAL.to_owned()], &[])?;
         }
         cap_times(&inner, now, created_ms);
         let store = Self::start(Arc::new(inner)).map_err(|source| OpenError::Io {
