@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     budget::Budget,
-    device::{Answer, DeviceSessions},
+    device::{IntakeOutcome, DeviceSessions},
     intake::{Intake, Reading, SeriesTable as Table},
     shard::SeriesFull,
 };
@@ -66,8 +66,8 @@ fn a_refused_series_is_taken_on_the_same_session_once_there_is_a_place() {
         ordinal += 1;
         intake.end_message(None, ordinal);
         match device_sessions.take(1, &intake, shard).unwrap() {
-            Answer::Taken { refusals, .. } => refusals,
-            Answer::Ended => panic!("it goes on"),
+            IntakeOutcome::Taken { refusals, .. } => refusals,
+            IntakeOutcome::Ended => panic!("it goes on"),
         }
     };
     for _ in 0..2 {
