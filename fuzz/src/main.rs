@@ -40,7 +40,7 @@ fn fuzz(target: &'static Target, seconds: u64, seed: u64) -> anyhow::Result<bool
         report.inputs,
         report.kept,
         report.bytes_max >> 10,
-        report.bytes_a_byte,
+        report.bytes_per_input_byte,
         target.fixed_bytes >> 10,
     )?;
     let Some((name, input, failure)) = report.failure else { return Ok(true) };

@@ -43,7 +43,7 @@ pub struct Report {
     /// Inputs kept because what they did was new.
     pub kept: usize,
     /// Most memory above the bound's fixed part, in bytes a byte of input.
-    pub bytes_a_byte: f64,
+    pub bytes_per_input_byte: f64,
     /// Most memory of an input.
     pub bytes_max: usize,
     /// The first failure: a name for it, the input made smaller, and what is wrong.
@@ -103,7 +103,8 @@ impl Run<'_> {
             Ok(outcome) => {
                 self.report.bytes_max = self.report.bytes_max.max(outcome.used);
                 let above = outcome.used.saturating_sub(self.target.fixed_bytes) as f64;
-                self.report.bytes_a_byte = self.report.bytes_a_byte.max(above / input.len().max(1) as f64);
+                self.report.bytes_per_input_byte =
+                    self.report.bytes_per_input_byte.max(above / input.len().max(1) as f64);
                 if self.seen.insert(outcome.signature) {
                     self.report.kept += 1;
                     if self.pool.len() < POOL_MAX {

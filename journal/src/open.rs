@@ -181,7 +181,7 @@ fn open_last<D: Disk>(
     recovery.torn_tail_bytes = found.tail.torn_bytes;
     let file = disk.open(&path).map_err(OpenError::io(&path))?;
     let mend = || -> io::Result<u64> {
-        let length = mend_tail(&file, segments.salt, last, &found)?;
+        let length = repair_tail(&file, segments.salt, last, &found)?;
         disk.sync_dir(segments.dir())?;
         Ok(length)
     };
@@ -190,7 +190,7 @@ fn open_last<D: Disk>(
 }
 
 /// Leaves the segment ending with its last good block, durably; returns the length of the file.
-fn mend_tail<F: DiskFile>(file: &F, salt: u64, last: Segment, found: &Last) -> io::Result<u64> {
+fn repair_tail<F: DiskFile>(file: &F, salt: u64, last: Segment, found: &Last) -> io::Result<u64> {
     let end = offset(last.start, found.tail.end);
     let mut length = last.file_bytes;
     if found.tail.torn_bytes > 0 || length < end {

@@ -104,12 +104,12 @@ impl State {
 
     fn used(&self) -> u64 {
         let bytes = |inode| self.files.get(inode).map_or(0, |file: &Inode| file.now.len() as u64);
-        self.names.values().map(|inode| crate::config::page_up(bytes(inode))).sum()
+        self.names.values().map(|inode| crate::config::round_up_to_page(bytes(inode))).sum()
     }
 
     fn check_space(&self, grow: u64) -> io::Result<()> {
         match self.quota {
-            Some(quota) if self.used().saturating_add(crate::config::page_up(grow)) > quota => {
+            Some(quota) if self.used().saturating_add(crate::config::round_up_to_page(grow)) > quota => {
                 Err(no_space())
             }
             _ => Ok(()),

@@ -32,7 +32,7 @@ pub(super) const TARGET: Target = Target {
         b"\x1c",
     ],
     fixed_bytes: 96 << 10,
-    bytes_a_byte: 200,
+    bytes_per_input_byte: 200,
 };
 
 fn seeds() -> Vec<Vec<u8>> {

@@ -21,7 +21,7 @@ pub(super) const TARGET: Target = Target {
         b"\x00\x10",
     ],
     fixed_bytes: 2 << 20,
-    bytes_a_byte: 100,
+    bytes_per_input_byte: 100,
 };
 
 const DIR: &str = "log";

@@ -67,7 +67,7 @@ pub(super) const TARGET: Target = Target {
         b"\xc3\xa9",
     ],
     fixed_bytes: 96 << 10,
-    bytes_a_byte: 160,
+    bytes_per_input_byte: 160,
 };
 
 fn line(rig: &mut Rig, line: Option<&[u8]>, options: &Options, ordinal: u64) {

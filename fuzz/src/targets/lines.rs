@@ -14,7 +14,7 @@ pub(super) const TARGET: Target = Target {
         b"\n", b"\"", b"\\", b" ", b"a b=\"", b"=", b",", b"#", b"\r\n", b"a b=1\n", b"\" 1\n", b"\x0c",
     ],
     fixed_bytes: 16 << 10,
-    bytes_a_byte: 100,
+    bytes_per_input_byte: 100,
 };
 
 /// Longest line.

@@ -37,7 +37,7 @@ pub(super) const TARGET: Target = Target {
         b"m a=1",
     ],
     fixed_bytes: 192 << 10,
-    bytes_a_byte: 160,
+    bytes_per_input_byte: 160,
 };
 
 /// Messages that a client may have on their way.

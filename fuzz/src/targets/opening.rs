@@ -58,7 +58,7 @@ pub(super) const TARGET: Target = Target {
         b"=",
     ],
     fixed_bytes: 64 << 10,
-    bytes_a_byte: 16,
+    bytes_per_input_byte: 16,
 };
 
 /// Most bytes that are waited for: of white space, and of a first line.

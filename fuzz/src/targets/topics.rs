@@ -57,7 +57,7 @@ pub(super) const TARGET: Target = Target {
         b"\xc3\xa9",
     ],
     fixed_bytes: 96 << 10,
-    bytes_a_byte: 160,
+    bytes_per_input_byte: 160,
 };
 
 static TOPICS: LazyLock<Topics> = LazyLock::new(|| {

@@ -39,7 +39,7 @@ impl fmt::Display for Fork {
 }
 
 /// A time for people: UTC, to the second.
-pub fn utc(unix_ms: i64) -> String {
+pub fn format_utc(unix_ms: i64) -> String {
     let (days, seconds) = (unix_ms.div_euclid(86_400_000), unix_ms.rem_euclid(86_400_000) / 1000);
     // Days since 1 March of the year 0, in eras of 400 years: leap days come last.
     let days = days + 719_468;
@@ -157,9 +157,9 @@ mod tests {
 
     #[test]
     fn times_are_told_in_utc() {
-        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
-        assert_eq!(utc(951_782_400_000), "2000-02-29T00:00:00Z");
-        assert_eq!(utc(1_700_000_000_000), "2023-11-14T22:13:20Z");
-        assert_eq!(utc(-1), "1969-12-31T23:59:59Z");
+        assert_eq!(format_utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(format_utc(951_782_400_000), "2000-02-29T00:00:00Z");
+        assert_eq!(format_utc(1_700_000_000_000), "2023-11-14T22:13:20Z");
+        assert_eq!(format_utc(-1), "1969-12-31T23:59:59Z");
     }
 }

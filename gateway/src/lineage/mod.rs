@@ -28,7 +28,7 @@ pub(crate) use self::start::begin_run;
 pub use self::{
     divergence::{Cause, DeliveredRun, Divergence, RunHistory, find_divergence},
     epochs::{Epoch, Epochs, Numbering, ShardEpoch},
-    fork::{Fork, utc},
+    fork::{Fork, format_utc},
     runs::{Run, Runs, ShardRun},
 };
 use crate::clock::nanos;

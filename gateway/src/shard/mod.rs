@@ -73,7 +73,7 @@ const SEGMENT_BYTES: u64 = 4 << 20;
 
 /// Windows that each of the series that a device may have can have open at once, whatever the bound of a device: one that
 /// gathers, one in its grace, one ahead of the clock, one late.
-const WINDOWS_A_SERIES: usize = 4;
+const WINDOWS_PER_SERIES: usize = 4;
 
 /// The log that a shard appends to.
 pub type ShardLog<D = RealDisk> = GroupLog<D>;
@@ -120,7 +120,9 @@ impl ShardLimits {
                 + Duration::from_millis(config.window.as_millis().into())
                 + config.grace,
             open_windows_max: (config.open_windows_max / shards as usize).max(1),
-            device_open_windows_max: config.device_open_windows_max.max(WINDOWS_A_SERIES * config.series_max),
+            device_open_windows_max: config
+                .device_open_windows_max
+                .max(WINDOWS_PER_SERIES * config.series_max),
             series_max: config.series_max,
             device_expiry: config.device_expiry,
             checkpoint_bytes: config.checkpoint_bytes,

@@ -57,7 +57,7 @@ pub use files::RecoveryError;
 const POSITIONS_LEFT_OUT: u64 = 1 << 40;
 const NUMBERS_LEFT_OUT: u64 = 1 << 20;
 /// Numbers of a shard that was given up begin at so many times this, by how often it was: more than a life can use.
-const NUMBERS_OF_A_LIFE: u64 = 1 << 40;
+const NUMBERS_PER_LIFE: u64 = 1 << 40;
 /// Where a journal goes on of which nothing is known any more: at a random position from here up to twice this. No
 /// journal reaches 64 PiB.
 const POSITIONS_UNUSED: u64 = 1 << 56;
@@ -294,7 +294,7 @@ impl Replayed {
             // What the journal lost was acknowledged and is in no batch: a number that is left out says so to the aggregator.
             next_batch = next_batch.saturating_add(1);
         }
-        next_batch = next_batch.max(setup.facts.given_up.saturating_mul(NUMBERS_OF_A_LIFE));
+        next_batch = next_batch.max(setup.facts.given_up.saturating_mul(NUMBERS_PER_LIFE));
         // No window that what is lost may belong to ends later.
         let open_max = setup.limits.open_max.max(setup.facts.open_max);
         let to = setup.clock.wall().saturating_add_nanos(nanos(open_max));

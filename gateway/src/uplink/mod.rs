@@ -42,7 +42,7 @@ use self::{
 use crate::{
     budget::Budget,
     clock::Clock,
-    lineage::{DeliveryStatus, Lineage, LineageError, utc},
+    lineage::{DeliveryStatus, Lineage, LineageError, format_utc},
     metrics::Metrics,
     worker::ShardLink,
 };
@@ -266,7 +266,8 @@ async fn check_folder(
     });
     let fork = begun.await.map_err(|_| StreamError::Ended)??;
     metrics.epoch_begun(fork.cause);
-    let (from, to) = (fork.affected_from_ms.map_or("the beginning".to_owned(), utc), utc(now_ms));
+    let (from, to) =
+        (fork.affected_from_ms.map_or("the beginning".to_owned(), format_utc), format_utc(now_ms));
     tracing::error!(
         condition = "epoch_begun",
         "{fork}. Suspect: windows from {from} to {to}; readings that only the other copy took are not here, \

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     budget::Budget,
-    device::{IntakeOutcome, DeviceSessions},
+    device::{DeviceSessions, IntakeOutcome},
     intake::{Intake, Reading, SeriesTable as Table},
     shard::SeriesFull,
 };
