@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use catchment_fuzz::{
     corpus,
-    run::{Until, Watch, run},
+    run::{StallWatch, Until, run},
     targets::{TARGETS, Target},
 };
 use clap::Parser;
@@ -30,7 +30,7 @@ struct Arguments {
 
 fn fuzz(target: &'static Target, seconds: u64, seed: u64) -> anyhow::Result<bool> {
     let begin = Instant::now();
-    let watch = Watch::start(target);
+    let watch = StallWatch::start(target);
     let report = run(target, &watch, seed, Until::Time(begin + Duration::from_secs(seconds)))?;
     let rate = report.inputs as f64 / begin.elapsed().as_secs_f64();
     writeln!(
@@ -40,7 +40,7 @@ fn fuzz(target: &'static Target, seconds: u64, seed: u64) -> anyhow::Result<bool
         report.inputs,
         report.kept,
         report.bytes_max >> 10,
-        report.bytes_a_byte,
+        report.bytes_per_input_byte,
         target.fixed_bytes >> 10,
     )?;
     let Some((name, input, failure)) = report.failure else { return Ok(true) };

@@ -67,7 +67,7 @@ pub fn probe(target: &Target, input: &[u8]) -> Result<Outcome, Failure> {
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text");
         Failure::Panic(format!("{} at {}", text, PLACE.take()))
     })?;
-    let allowed = target.fixed_bytes + target.bytes_a_byte * input.len();
+    let allowed = target.fixed_bytes + target.bytes_per_input_byte * input.len();
     if used > allowed {
         return Err(Failure::Memory { used, allowed });
     }

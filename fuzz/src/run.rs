@@ -43,7 +43,7 @@ pub struct Report {
     /// Inputs kept because what they did was new.
     pub kept: usize,
     /// Most memory above the bound's fixed part, in bytes a byte of input.
-    pub bytes_a_byte: f64,
+    pub bytes_per_input_byte: f64,
     /// Most memory of an input.
     pub bytes_max: usize,
     /// The first failure: a name for it, the input made smaller, and what is wrong.
@@ -55,9 +55,9 @@ type Current = Arc<Mutex<Option<(Instant, Vec<u8>)>>>;
 
 /// Watches over inputs that take too long.
 #[derive(Debug)]
-pub struct Watch(Current);
+pub struct StallWatch(Current);
 
-impl Watch {
+impl StallWatch {
     /// Begins to watch a target.
     pub fn start(target: &'static Target) -> Self {
         let current: Current = Arc::default();
@@ -86,7 +86,7 @@ impl Watch {
 
 struct Run<'a> {
     target: &'static Target,
-    watch: &'a Watch,
+    watch: &'a StallWatch,
     seen: std::collections::HashSet<u64>,
     pool: Vec<Vec<u8>>,
     report: Report,
@@ -103,7 +103,8 @@ impl Run<'_> {
             Ok(outcome) => {
                 self.report.bytes_max = self.report.bytes_max.max(outcome.used);
                 let above = outcome.used.saturating_sub(self.target.fixed_bytes) as f64;
-                self.report.bytes_a_byte = self.report.bytes_a_byte.max(above / input.len().max(1) as f64);
+                self.report.bytes_per_input_byte =
+                    self.report.bytes_per_input_byte.max(above / input.len().max(1) as f64);
                 if self.seen.insert(outcome.signature) {
                     self.report.kept += 1;
                     if self.pool.len() < POOL_MAX {
@@ -148,7 +149,7 @@ impl Run<'_> {
 ///
 /// # Errors
 /// The corpus cannot be read.
-pub fn run(target: &'static Target, watch: &Watch, seed: u64, until: Until) -> anyhow::Result<Report> {
+pub fn run(target: &'static Target, watch: &StallWatch, seed: u64, until: Until) -> anyhow::Result<Report> {
     let mut random = SmallRng::seed_from_u64(seed);
     let seeds = corpus::seeds(target)?;
     let mut run =

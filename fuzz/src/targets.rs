@@ -29,7 +29,7 @@ pub struct Target {
     /// Memory that an input may take whatever its length, in bytes: mostly messages of refusals.
     pub fixed_bytes: usize,
     /// Memory that each further byte of an input may take.
-    pub bytes_a_byte: usize,
+    pub bytes_per_input_byte: usize,
 }
 
 /// All targets.

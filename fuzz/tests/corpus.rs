@@ -2,7 +2,7 @@
 
 use catchment_fuzz::{
     corpus,
-    run::{Until, Watch, run},
+    run::{StallWatch, Until, run},
     targets::TARGETS,
 };
 
@@ -11,7 +11,7 @@ fn every_case_of_the_corpus_and_some_mutations_hold() {
     let mut failures = Vec::new();
     for target in &TARGETS {
         assert!(!corpus::seeds(target).unwrap().is_empty(), "{} has no seeds", target.name);
-        let report = run(target, &Watch::start(target), 1, Until::Inputs(1_500)).unwrap();
+        let report = run(target, &StallWatch::start(target), 1, Until::Inputs(1_500)).unwrap();
         assert!(report.inputs > 1_000 || report.failure.is_some());
         assert!(report.kept > 3 || report.failure.is_some(), "{}: all inputs do the same", target.name);
         failures.extend(report.failure.map(|failure| (target.name, failure)));

@@ -7,12 +7,12 @@ use std::hint::black_box;
 
 use catchment_gateway::{
     decode::{
-        Decoded, Limits,
-        frames::{FrameNames, decode_frame},
+        DecodeLimits, Decoded,
+        frames::{SeriesAliases, decode_frame},
         json,
         line_protocol::{self, Precision},
     },
-    intake::{Intake, Names, TimeRules},
+    intake::{Intake, SeriesTable, TimeRules},
 };
 use catchment_partial::Timestamp;
 use catchment_proto::wire::{Column, DeviceMessage, Reading, Readings, SeriesName, device_message::Kind};
@@ -51,10 +51,10 @@ impl Walk {
 
 /// One connection's side of the gateway.
 struct Session {
-    names: Names,
-    frames: FrameNames,
+    table: SeriesTable,
+    frames: SeriesAliases,
     rules: TimeRules,
-    limits: Limits,
+    limits: DecodeLimits,
     intake: Intake,
     ordinal: u64,
 }
@@ -63,14 +63,14 @@ impl Session {
     fn new() -> Self {
         let at = |millis| Timestamp::from_millis(millis).expect("within the range");
         Self {
-            names: Names::new(2_000),
-            frames: FrameNames::new(2_000),
+            table: SeriesTable::new(2_000),
+            frames: SeriesAliases::new(2_000),
             rules: TimeRules {
                 now: at(NOW_MS),
                 oldest: at(NOW_MS - 86_400_000),
                 newest: at(NOW_MS + 60_000),
             },
-            limits: Limits::default(),
+            limits: DecodeLimits::default(),
             intake: Intake::default(),
             ordinal: 0,
         }
@@ -84,24 +84,24 @@ impl Session {
 
     fn frame(&mut self, body: &[u8]) {
         self.ordinal += 1;
-        let Self { names, frames, rules, limits, intake, ordinal } = self;
-        assert_eq!(decode_frame(body, *ordinal, frames, names, rules, limits, intake), Decoded::Message);
+        let Self { table, frames, rules, limits, intake, ordinal } = self;
+        assert_eq!(decode_frame(body, *ordinal, frames, table, rules, limits, intake), Decoded::Message);
     }
 
     fn json(&mut self, line: &[u8]) {
         self.ordinal += 1;
-        let Self { names, rules, limits, intake, ordinal, .. } = self;
+        let Self { table, rules, limits, intake, ordinal, .. } = self;
         assert_eq!(
-            json::decode_line(line, &OPTIONS, *ordinal, names, rules, limits, intake),
+            json::decode_line(line, &OPTIONS, *ordinal, table, rules, limits, intake),
             Decoded::Message
         );
     }
 
     fn line(&mut self, line: &[u8]) {
         self.ordinal += 1;
-        let Self { names, rules, limits, intake, ordinal, .. } = self;
+        let Self { table, rules, limits, intake, ordinal, .. } = self;
         let precision = Precision::Nanoseconds;
-        let decoded = line_protocol::decode_line(line, precision, *ordinal, names, rules, limits, intake);
+        let decoded = line_protocol::decode_line(line, precision, *ordinal, table, rules, limits, intake);
         assert_eq!(decoded, Decoded::Message);
     }
 }

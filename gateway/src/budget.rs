@@ -1,4 +1,4 @@
-//! How many series this gateway's data folder may hold, as its aggregator has told last, and how many devices, as its
+//! How many series this gateway's data folder may hold, as its aggregator reported last, and how many devices, as its
 //! configuration says; shared by the workers.
 //!
 //! A new series beyond the budget is refused before its reading is acknowledged; a known one never is. Before the first contact
@@ -14,13 +14,13 @@ use std::{
     time::Duration,
 };
 
-use catchment_journal::{RealDisk, read_whole, write_whole};
+use catchment_journal::{RealDisk, read_atomic, write_atomic};
 use tokio::sync::Notify;
 
 /// The file in the data folder.
 const FILE: &str = "series-budget";
 /// A budget may change with every acknowledgement; it is written at most this often.
-const KEEP_EVERY: Duration = Duration::from_secs(1);
+const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// No budget is known.
 const UNKNOWN: u64 = u64::MAX;
 
@@ -62,7 +62,7 @@ impl Budget {
     }
 
     /// Series and devices that a shard holds already: they have their places, whatever the bounds.
-    pub fn hold(&self, series: u64, devices: u64) {
+    pub fn set_used(&self, series: u64, devices: u64) {
         self.series.fetch_add(series, Ordering::Relaxed);
         self.devices.fetch_add(devices, Ordering::Relaxed);
     }
@@ -71,12 +71,12 @@ impl Budget {
     ///
     /// # Errors
     /// The budget that is used up.
-    pub fn take_place(&self) -> Result<(), u64> {
-        take(&self.series, &self.series_max)
+    pub fn reserve_series(&self) -> Result<(), u64> {
+        reserve(&self.series, &self.series_max)
     }
 
     /// Gives a place back: the series was not made.
-    pub fn give_back(&self) {
+    pub fn release_series(&self) {
         self.series.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -95,23 +95,23 @@ impl Budget {
     ///
     /// # Errors
     /// The bound that is reached.
-    pub fn take_device(&self) -> Result<(), u64> {
-        take(&self.devices, &self.devices_max)
+    pub fn reserve_device(&self) -> Result<(), u64> {
+        reserve(&self.devices, &self.devices_max)
     }
 
     /// Gives a place back: the device was not made.
-    pub fn give_device_back(&self) {
-        self.give_devices_back(1);
+    pub fn release_device(&self) {
+        self.release_devices(1);
     }
 
     /// So many devices were forgotten.
-    pub fn give_devices_back(&self, devices: u64) {
+    pub fn release_devices(&self, devices: u64) {
         self.devices.fetch_sub(devices, Ordering::Relaxed);
     }
 }
 
 /// Takes one more, up to a bound, or answers the bound.
-fn take(count: &AtomicU64, max: &AtomicU64) -> Result<(), u64> {
+fn reserve(count: &AtomicU64, max: &AtomicU64) -> Result<(), u64> {
     let max = max.load(Ordering::Relaxed);
     let more = |count| (count < max).then_some(count + 1);
     count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).map(drop).map_err(|_| max)
@@ -128,7 +128,7 @@ impl BudgetFile {
     pub(crate) fn open(data: &Path) -> Self {
         let path = data.join(FILE);
         let budget = Arc::new(Budget::default());
-        match read_whole(&RealDisk, &path).map(|bytes| bytes.map(<[u8; 8]>::try_from)) {
+        match read_atomic(&RealDisk, &path).map(|bytes| bytes.map(<[u8; 8]>::try_from)) {
             Ok(Some(Ok(bytes))) => budget.set(u64::from_be_bytes(bytes)),
             Ok(None) => {}
             Ok(Some(Err(_))) => {
@@ -147,12 +147,12 @@ impl BudgetFile {
     }
 
     /// Keeps the newest budget, until it is dropped; may be dropped at any await.
-    pub(crate) async fn keep(self) {
+    pub(crate) async fn save_changes(self) {
         loop {
             self.budget.changed.notified().await;
             let Some(series_max) = self.budget.series_max() else { continue };
             let path = self.path.clone();
-            let writing = move || write_whole(&RealDisk, &path, &series_max.to_be_bytes());
+            let writing = move || write_atomic(&RealDisk, &path, &series_max.to_be_bytes());
             // A full disk keeps the older one, which is as good until the next contact.
             if let Ok(Err(error)) = tokio::task::spawn_blocking(writing).await {
                 tracing::warn!(
@@ -160,7 +160,7 @@ impl BudgetFile {
                     "the budget of series cannot be kept"
                 );
             }
-            tokio::time::sleep(KEEP_EVERY).await;
+            tokio::time::sleep(SAVE_EVERY).await;
         }
     }
 }
@@ -173,17 +173,17 @@ mod tests {
     fn places_end_at_the_budget_and_come_back() {
         let budget = Budget::default();
         assert_eq!(budget.series_max(), None);
-        budget.hold(3, 0);
-        assert_eq!(budget.take_place(), Ok(()), "no budget is known");
+        budget.set_used(3, 0);
+        assert_eq!(budget.reserve_series(), Ok(()), "no budget is known");
         budget.set(5);
-        assert_eq!(budget.take_place(), Ok(()));
-        assert_eq!(budget.take_place(), Err(5));
-        budget.give_back();
-        assert_eq!(budget.take_place(), Ok(()));
+        assert_eq!(budget.reserve_series(), Ok(()));
+        assert_eq!(budget.reserve_series(), Err(5));
+        budget.release_series();
+        assert_eq!(budget.reserve_series(), Ok(()));
         budget.set(2);
-        assert_eq!(budget.take_place(), Err(2), "it may be told less than there is");
+        assert_eq!(budget.reserve_series(), Err(2), "it may be told less than there is");
         budget.set(6);
-        assert_eq!((budget.take_place(), budget.take_place()), (Ok(()), Err(6)));
+        assert_eq!((budget.reserve_series(), budget.reserve_series()), (Ok(()), Err(6)));
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
         let budget = Budget::default();
         budget.set(1000);
         let taken: usize = std::thread::scope(|scope| {
-            let take = || (0..1000).filter(|_| budget.take_place().is_ok()).count();
+            let take = || (0..1000).filter(|_| budget.reserve_series().is_ok()).count();
             let workers: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
             workers.into_iter().map(|worker| worker.join().unwrap()).sum()
         });
@@ -205,9 +205,9 @@ mod tests {
         let budget = Arc::clone(file.budget());
         assert_eq!(budget.series_max(), None);
         budget.set(77);
-        let keeping = tokio::spawn(file.keep());
+        let keeping = tokio::spawn(file.save_changes());
         let path = folder.path().join(FILE);
-        while read_whole(&RealDisk, &path).ok().flatten().is_none() {
+        while read_atomic(&RealDisk, &path).ok().flatten().is_none() {
             tokio::task::yield_now().await;
         }
         keeping.abort();

@@ -40,7 +40,7 @@ pub(crate) const KNOWN: [Known; 8] = [
 const UPLINK_DOWN_AFTER: Duration = Duration::from_secs(60);
 
 /// How often room is looked for.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// What journal and outbox of each shard have no room for.
 #[derive(Clone, Debug, Default)]
@@ -85,7 +85,7 @@ pub(crate) struct UplinkWatch {
 
 impl UplinkWatch {
     /// Looks: whether there is a stream, and the time now.
-    pub(crate) fn look(&mut self, connected: bool, now: Duration, conditions: &Conditions) {
+    pub(crate) fn check(&mut self, connected: bool, now: Duration, conditions: &Conditions) {
         self.down_since = if connected { None } else { self.down_since.or(Some(now)) };
         let down =
             self.down_since.map(|since| now.saturating_sub(since)).filter(|down| *down >= UPLINK_DOWN_AFTER);
@@ -113,7 +113,7 @@ pub(crate) async fn watch_room(logs: &[ShardLog], conditions: &Conditions) {
         if let Ok(shortages) = tokio::task::spawn_blocking(look).await {
             shortages.report(conditions);
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(CHECK_EVERY).await;
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
     fn an_uplink_that_is_down_for_long_is_shown_but_the_gateway_is_ready() {
         let (conditions, mut watch) = (Conditions::of(&KNOWN), UplinkWatch::default());
         let mut look = |connected, seconds| {
-            watch.look(connected, Duration::from_secs(seconds), &conditions);
+            watch.check(connected, Duration::from_secs(seconds), &conditions);
             held(&conditions)
         };
         assert_eq!(look(false, 100), [""; 0]);

@@ -170,7 +170,7 @@ pub struct Config {
     pub http_bounds: Bounds,
     pub sessions_max: usize,
     pub sessions_silent_after: Duration,
-    pub patience: Patience,
+    pub deadlines: Deadlines,
     pub unfinished_bytes_max: usize,
     pub message_bytes_max: usize,
     pub readings_max: usize,
@@ -195,7 +195,7 @@ pub struct Config {
 
 /// How long a device may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Deadlines {
     /// From the handshake to the first byte; of MQTT, to the whole CONNECT.
     pub first_byte: Duration,
     /// From the first byte of a message to its last.
@@ -302,7 +302,7 @@ impl Settings {
     /// # Errors
     /// The first setting that is missing or out of range.
     pub fn check(self) -> Result<Config, ConfigError> {
-        let (accept, http_bounds, patience) = (self.accept()?, self.http_bounds()?, self.patience()?);
+        let (accept, http_bounds, deadlines) = (self.accept()?, self.http_bounds()?, self.deadlines()?);
         let (devices_max, device_expiry) = self.devices()?;
         let aggregators = aggregators(self.aggregator)?;
         let seconds = HumanDuration::secs;
@@ -332,7 +332,7 @@ impl Settings {
             shards: self.shards.map(|n| within("shards", n, 1, SHARDS_MAX)).transpose()?,
             accept,
             http_bounds,
-            patience,
+            deadlines,
             unfinished_bytes_max,
             sessions_max: within("sessions_max", self.sessions_max.unwrap_or(4), 1, 1_000)?,
             sessions_silent_after: silent?,

@@ -1,13 +1,13 @@
 //! The actor of a device: it runs all sessions of the device, and nothing else decides over its readings.
 //!
 //! A connection comes to it as one message and becomes a session in its context, so a reading crosses no mailbox: a
-//! session asks the device's desk directly, which drops what was taken before (by sequence number), turns the
-//! session's series indexes into the device's own, and hands the rest to the shard. Actor, sessions and shard live on
-//! one thread. What is decided is in `desk`, the arithmetic in [`crate::fold`].
+//! session asks the device's sessions directly, which drop what was taken before (by sequence number), turn the
+//! session's series indexes into the device's own, and hand the rest to the shard. Actor, sessions and shard live on
+//! one thread. What is decided is in `sessions`, the arithmetic in [`crate::fold`].
 
 mod actors;
-mod client;
-mod desk;
+mod mqtt_session;
+mod sessions;
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
@@ -20,8 +20,8 @@ use catchment_settings::supervise::catch;
 use tokio::sync::watch;
 
 pub use self::actors::Actors;
-pub use self::desk::{Admission, Answer, Desk, Opened, Welcome, Who};
-use crate::session::{self, End, vitals::Vitals};
+pub use self::sessions::{Admission, DeviceSessions, IntakeOutcome, Opened, SessionIdentity, Welcome};
+use crate::session::{self, CloseReason, table::SessionHandle};
 
 /// Number of a session, unique in its process.
 pub type SessionId = u64;
@@ -36,14 +36,14 @@ pub struct Connect {
     /// The connection, registered with this thread.
     pub accepted: Accepted,
     /// Its place in the count of the worker's sessions.
-    pub counted: Counted,
+    pub count_guard: CountGuard,
 }
 
 /// A session that counts as one of its worker's until this is dropped, however it ends.
 #[derive(Debug)]
-pub struct Counted(Arc<watch::Sender<usize>>);
+pub struct CountGuard(Arc<watch::Sender<usize>>);
 
-impl Counted {
+impl CountGuard {
     /// Counts one.
     pub fn new(sessions: &Arc<watch::Sender<usize>>) -> Self {
         sessions.send_modify(|count| *count += 1);
@@ -51,7 +51,7 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountGuard {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }
@@ -60,7 +60,7 @@ impl Drop for Counted {
 /// The actor of a device.
 pub struct DeviceActor {
     name: Name,
-    desk: Rc<RefCell<Desk>>,
+    device_sessions: Rc<RefCell<DeviceSessions>>,
     context: Rc<session::Context>,
     /// Where it stands, to take itself out.
     actors: Rc<Actors>,
@@ -72,30 +72,30 @@ impl DeviceActor {
     /// The actor of a device that is not connected yet.
     fn new(name: Name, sessions_max: usize, context: Rc<session::Context>, actors: Rc<Actors>) -> Self {
         let metrics = Arc::clone(&context.metrics);
-        let desk = Desk::new(name.clone(), sessions_max, context.series_max, metrics);
-        Self { name, desk: Rc::new(RefCell::new(desk)), context, actors, ending: None }
+        let device_sessions = DeviceSessions::new(name.clone(), sessions_max, context.series_max, metrics);
+        Self { name, device_sessions: Rc::new(RefCell::new(device_sessions)), context, actors, ending: None }
     }
 
     /// A session has ended: what an operator is to know of it.
-    fn ended(&self, why: End, vitals: &Vitals, addr: SocketAddr) {
+    fn ended(&self, why: CloseReason, handle: &SessionHandle, addr: SocketAddr) {
         let device = &self.name;
         tracing::debug!(%device, %addr, ?why, "session ended");
-        match (why, vitals.silence_of_the_living()) {
-            (End::Displaced, Some(silent)) => {
+        match (why, handle.silence_if_alive()) {
+            (CloseReason::Displaced, Some(silent)) => {
                 self.context.metrics.displaced_alive();
-                self.desk.borrow_mut().lives(silent);
+                self.device_sessions.borrow_mut().extend_silence(silent);
                 tracing::warn!(
                     %device, %addr, ?silent,
                     "a newer connection of the same device displaced one whose program lives: give each program an \
                      identity of its own, or raise sessions_max or sessions_silent_after"
                 );
             }
-            (End::TooMany, _) => tracing::warn!(
+            (CloseReason::TooMany, _) => tracing::warn!(
                 %device, %addr,
                 "a device has as many connections as it may, and all are alive: the newest was refused; give each \
                  program an identity of its own, or raise sessions_max"
             ),
-            (End::DevicesFull, _) => tracing::warn!(
+            (CloseReason::DevicesFull, _) => tracing::warn!(
                 %device, %addr,
                 "a new device was refused: the gateway knows as many as it may; raise devices_max, or lower device_expiry"
             ),
@@ -116,28 +116,29 @@ impl Handler<Connect> for DeviceActor {
     type Result = ();
 
     fn handle(&mut self, connect: Connect, actor: &mut Self::Context) {
-        let Connect { session, accepted, counted } = connect;
-        let alpn = session::agreed(&accepted);
+        let Connect { session, accepted, count_guard } = connect;
+        let alpn = session::negotiated_protocol(&accepted);
         let Accepted { stream, addr, place, .. } = accepted;
         let end = self.context.ending.child_token();
         {
-            let mut desk = self.desk.borrow_mut();
-            desk.attach(session, end.clone());
-            desk.hold(&mut self.context.shard.borrow_mut());
+            let mut device_sessions = self.device_sessions.borrow_mut();
+            device_sessions.attach(session, end.clone());
+            device_sessions.hold(&mut self.context.shard.borrow_mut());
         }
         self.end_when_idle(actor);
-        let vitals = Vitals::new(end, Some(place));
-        self.context.sitting.enter(session, &vitals);
-        let (desk, context) = (Rc::clone(&self.desk), Rc::clone(&self.context));
+        let handle = SessionHandle::new(end, Some(place));
+        self.context.session_table.insert(session, &handle);
+        let (device_sessions, context) = (Rc::clone(&self.device_sessions), Rc::clone(&self.context));
         // On the heap: the session's future would hold it several times over.
         let stream = Box::new(stream);
         // A panic costs this connection. If it met the shard half changed, it has poisoned that too: see `ShardCell`.
-        let serving = catch(session::run(stream, alpn, session, Rc::clone(&vitals), desk, context));
+        let serving =
+            catch(session::run(stream, alpn, session, Rc::clone(&handle), device_sessions, context));
         let ended = serving.into_actor(self).map(move |ended, this, actor| {
-            this.desk.borrow_mut().detach(session);
-            this.context.sitting.leave(session);
+            this.device_sessions.borrow_mut().detach(session);
+            this.context.session_table.remove(session);
             match ended {
-                Ok(why) => this.ended(why, &vitals, addr),
+                Ok(why) => this.ended(why, &handle, addr),
                 Err(panic) => {
                     this.context.metrics.sessions_panicked.inc();
                     tracing::error!(device = %this.name, %addr, panic, "a session panicked: its connection is closed");
@@ -147,7 +148,7 @@ impl Handler<Connect> for DeviceActor {
                     }
                 }
             }
-            drop(counted);
+            drop(count_guard);
             this.end_when_idle(actor);
         });
         actor.spawn(ended);

@@ -17,18 +17,18 @@ use std::{
     time::Duration,
 };
 
-use catchment_journal::{Checkpoints, DataDir, PlaceError, SyncError, Watch, check_exists};
+use catchment_journal::{Checkpoints, DataDir, PresenceError, SyncError, Watchdog, check_exists};
 use catchment_settings::supervise::catch_thread;
 
 use crate::{lineage::Lineage, metrics::Metrics, run::RunError, shard::ShardLog};
 
 /// How often the folder is looked at: so long at most something is acknowledged into a folder that was moved.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// The condition of a folder that is certainly not what it was.
 const GONE: &str = "folder_gone";
 
 /// What the gateway stands on.
-pub(crate) struct Folder {
+pub(crate) struct FolderWatch {
     data: DataDir,
     logs: Vec<ShardLog>,
     checkpoints: Vec<Arc<Checkpoints>>,
@@ -40,7 +40,7 @@ pub(crate) struct Folder {
     unknown: AtomicBool,
 }
 
-impl Folder {
+impl FolderWatch {
     /// The folder, with the logs and checkpoints of its shards and its history.
     pub(crate) fn new(
         data: DataDir,
@@ -57,9 +57,9 @@ impl Folder {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(crate) fn watch(self: &Arc<Self>) -> io::Result<Watch> {
+    pub(crate) fn watch(self: &Arc<Self>) -> io::Result<Watchdog> {
         let folder = Arc::clone(self);
-        Watch::start("folder", LOOK_EVERY, move || match catch_thread(|| folder.look()) {
+        Watchdog::start("folder", CHECK_EVERY, move || match catch_thread(|| folder.check()) {
             Ok(Ok(())) => ControlFlow::Continue(()),
             Ok(Err(_)) => ControlFlow::Break(()),
             Err(panic) => {
@@ -74,13 +74,13 @@ impl Folder {
     ///
     /// # Errors
     /// What is gone; the logs have ended then.
-    pub(crate) fn look(&self) -> Result<(), Arc<str>> {
-        let looked = self.data.look().and_then(|()| {
-            self.logs.iter().try_for_each(ShardLog::look)?;
+    pub(crate) fn check(&self) -> Result<(), Arc<str>> {
+        let checked = self.data.check_in_place().and_then(|()| {
+            self.logs.iter().try_for_each(ShardLog::check_in_place)?;
             self.checkpoints.iter().try_for_each(|checkpoints| check_exists(checkpoints.dir()))
         });
         let conditions = &self.metrics.conditions;
-        match looked {
+        match checked {
             Ok(()) => self.unknown.store(false, Ordering::Relaxed),
             Err(error) if error.is_gone() => {
                 let why: Arc<str> = error.to_string().into();
@@ -97,25 +97,25 @@ impl Folder {
                 return Ok(());
             }
         }
-        self.look_at_checkpoints();
-        self.look_at_history();
+        self.check_checkpoints();
+        self.check_history();
         Ok(())
     }
 
-    /// As [`Folder::look`], on a thread that may wait for the disk.
+    /// As [`FolderWatch::check`], on a thread that may wait for the disk.
     ///
     /// # Errors
-    /// As [`Folder::look`].
-    pub(crate) async fn look_aside(self: &Arc<Self>) -> Result<(), Arc<str>> {
+    /// As [`FolderWatch::check`].
+    pub(crate) async fn check_in_background(self: &Arc<Self>) -> Result<(), Arc<str>> {
         let folder = Arc::clone(self);
-        let looked = tokio::task::spawn_blocking(move || folder.look()).await;
-        looked.unwrap_or_else(|error| Err(error.to_string().into()))
+        let checked = tokio::task::spawn_blocking(move || folder.check()).await;
+        checked.unwrap_or_else(|error| Err(error.to_string().into()))
     }
 
     /// Says of a failure whether it is that the folder is gone: a commit notices that before the watch does, and fails like any
     /// other.
     pub(crate) async fn explain(self: &Arc<Self>, error: RunError) -> RunError {
-        match (&error, self.look_aside().await) {
+        match (&error, self.check_in_background().await) {
             (RunError::Failed(_), Err(why)) => RunError::Gone(why),
             _ => error,
         }
@@ -125,7 +125,7 @@ impl Folder {
     ///
     /// # Errors
     /// What is gone, or the first log that failed; one that found no space for its end is as durable as it was.
-    pub(crate) async fn close(self: Arc<Self>, watch: Watch) -> Result<(), RunError> {
+    pub(crate) async fn close(self: Arc<Self>, watch: Watchdog) -> Result<(), RunError> {
         let closing = tokio::task::spawn_blocking(move || {
             let mut closed = Ok(());
             for log in &self.logs {
@@ -136,15 +136,15 @@ impl Folder {
                 }
             }
             drop(watch);
-            self.look().map_err(RunError::Gone).and(closed)
+            self.check().map_err(RunError::Gone).and(closed)
         });
         closing.await.unwrap_or_else(|error| Err(RunError::Failed(error.to_string().into())))
     }
 
     /// A missing checkpoint is no loss while the state is in memory: its shard writes one at its next turn.
-    fn look_at_checkpoints(&self) {
-        let missing = self.checkpoints.iter().filter_map(|checkpoints| checkpoints.look().err());
-        let missing: Vec<PlaceError> = missing.filter(PlaceError::is_gone).collect();
+    fn check_checkpoints(&self) {
+        let missing = self.checkpoints.iter().filter_map(|checkpoints| checkpoints.check_in_place().err());
+        let missing: Vec<PresenceError> = missing.filter(PresenceError::is_gone).collect();
         let any = !missing.is_empty();
         if any && !self.warned.load(Ordering::Relaxed) {
             for error in missing {
@@ -155,7 +155,7 @@ impl Folder {
     }
 
     /// Missing files of the history are no loss while it is in memory.
-    fn look_at_history(&self) {
+    fn check_history(&self) {
         let lineage = self.lineage.lock().unwrap_or_else(PoisonError::into_inner);
         match lineage.write_missing() {
             Ok(written) => {

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{bail, ensure};
 use catchment_certs::{IdentityFolder, Role};
-use catchment_journal::{Checkpoints, DataDir, RealDisk, set_aside, verify};
+use catchment_journal::{Checkpoints, DataDir, RealDisk, quarantine, verify};
 
 use crate::{
     folder::shards::{self, LOGS},
@@ -64,7 +64,7 @@ enum Found {
 }
 
 /// Adds what is wrong with a shard.
-fn verify_shard(folder: &Path, home: (u64, u32), text: &mut String) -> anyhow::Result<Found> {
+fn verify_shard(folder: &Path, identity: (u64, u32), text: &mut String) -> anyhow::Result<Found> {
     let mut clean = true;
     for log in LOGS.map(|log| folder.join(log)) {
         if !log.is_dir() {
@@ -98,8 +98,8 @@ fn verify_shard(folder: &Path, home: (u64, u32), text: &mut String) -> anyhow::R
             }
         }
     }
-    // The files are told above; a start finds what that means for devices and batches.
-    match shard::examine(&Arc::new(RealDisk), folder, home) {
+    // The files are listed above; a start finds what that means for devices and batches.
+    match shard::examine(&Arc::new(RealDisk), folder, identity) {
         Ok(found) => {
             clean &= found.is_clean();
             for line in found.losses() {
@@ -127,14 +127,14 @@ pub fn repair_text(data: &Path) -> anyhow::Result<String> {
     for (_, folder) in &folders {
         let checkpoints = folder.join(shard::CHECKPOINTS);
         if checkpoints.is_dir() {
-            for file in Checkpoints::open(Arc::new(RealDisk), &checkpoints, "state")?.set_aside()? {
+            for file in Checkpoints::open(Arc::new(RealDisk), &checkpoints, "state")?.quarantine()? {
                 let _ = writeln!(text, "set aside: {}", file.display());
             }
         }
     }
     let logs = folders.iter().flat_map(|(_, folder)| LOGS.map(|log| folder.join(log)));
     for log in logs.filter(|log| log.is_dir()) {
-        let done = set_aside(&RealDisk, &log)?;
+        let done = quarantine(&RealDisk, &log)?;
         for file in &done.files {
             let _ = writeln!(text, "copied aside: {}", file.display());
         }

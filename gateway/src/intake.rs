@@ -1,27 +1,27 @@
 //! What decoding hands on: checked readings of one session, ready for its device's actor.
 //!
-//! Series travel as small indexes that hold within a session ([`Names`]), so a name is checked and copied
+//! Series travel as small indexes that hold within a session ([`SeriesTable`]), so a name is checked and copied
 //! once and not with every reading. Everything here is checked: names, finite values, times within bounds.
 
+mod cost;
+pub mod name_collisions;
 pub(crate) mod shapes;
-pub mod spelled;
-mod spread;
 
 use catchment_partial::{Timestamp, Width};
 use catchment_proto::{Labels, MetricName};
 use hashbrown::HashMap;
 
 use self::{
+    cost::IntakeCost,
+    name_collisions::{MetricSpellings, NameSpelling, SeenSpellings},
     shapes::Shapes,
-    spelled::{OfMetrics, Seen, Spelled},
-    spread::Spread,
 };
 use crate::mqtt::packets::Reply;
 
 /// One reading of one series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading {
-    /// Index of its series: the session's own (see [`Names`]) until the device's actor puts its own in place.
+    /// Index of its series: the session's own (see [`SeriesTable`]) until the device's actor puts its own in place.
     pub series: u32,
     /// Event time.
     pub time: Timestamp,
@@ -29,9 +29,9 @@ pub struct Reading {
     pub value: f64,
 }
 
-/// One message of a session: what a sequence number counts.
+/// Metadata of one message of a session; sequence numbers count these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct MessageMeta {
     /// Sequence number, when the device gave one.
     pub seq: Option<u64>,
     /// Ordinal of the message on its connection, from 1.
@@ -39,22 +39,22 @@ pub struct Head {
     /// Where its readings end in [`Intake::readings`]; they begin where those of the message before end.
     pub readings_end: usize,
     /// What it means for its client's packet identifiers (MQTT).
-    pub mark: Mark,
+    pub effect: MqttEffect,
 }
 
 /// What a message means for the packet identifiers of its client (MQTT, QoS 2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mark {
+pub enum MqttEffect {
     /// Nothing.
     #[default]
     None,
-    /// It counts once while its identifier is not released: a client that sends it again says that it does.
-    Once {
+    /// A QoS 2 PUBLISH: it counts once until its identifier is released. A client that redelivers it sets DUP.
+    Qos2 {
         /// The identifier.
         id: u16,
         /// The client has sent it before on this connection, or says that it may have on another one. Else it is a
         /// new message, whatever is kept of the identifier: the client has lost its own state.
-        again: bool,
+        redelivered: bool,
         /// A refusal of all its readings ends the message (MQTT 5): its identifier is free again with the answer.
         ends_refused: bool,
     },
@@ -70,17 +70,17 @@ pub struct Intake {
     /// Series that a reading here is the first to use, with their session's index.
     pub fresh: Vec<(u32, MetricName, Labels)>,
     /// The messages in order.
-    pub heads: Vec<Head>,
+    pub messages: Vec<MessageMeta>,
     /// The readings of all messages, in order.
     pub readings: Vec<Reading>,
     /// Names that the session uses for the first time, as it writes them.
-    pub spelled: Vec<Spelled>,
+    pub spellings: Vec<NameSpelling>,
     /// What was refused while decoding.
     pub refusals: Vec<Refusal>,
     /// What is answered once all of it is durable (MQTT; the other protocols acknowledge by number).
     pub replies: Vec<Reply>,
     /// How far its readings lie apart; boxed, because each session waits with an intake at times.
-    spread: Option<Box<Spread>>,
+    cost: Option<Box<IntakeCost>>,
 }
 
 /// Readings or messages of an intake beyond which it is handed on before more is decoded.
@@ -98,42 +98,47 @@ impl Intake {
             items.shrink_to(REUSED_MAX);
         }
         clear(&mut self.fresh);
-        clear(&mut self.spelled);
-        clear(&mut self.heads);
+        clear(&mut self.spellings);
+        clear(&mut self.messages);
         clear(&mut self.readings);
         clear(&mut self.refusals);
         clear(&mut self.replies);
-        if let Some(spread) = &mut self.spread {
-            **spread = Spread::default();
+        if let Some(cost) = &mut self.cost {
+            **cost = IntakeCost::default();
         }
     }
 
     /// Windows have this width: an intake with readings of many is large sooner.
     pub fn measure_by(&mut self, width: Option<Width>) {
-        self.spread.get_or_insert_default().measure_by(width);
+        self.cost.get_or_insert_default().measure_by(width);
     }
 
     /// Ends a message: the readings pushed since the last one are its.
     pub fn end_message(&mut self, seq: Option<u64>, ordinal: u64) {
-        self.heads.push(Head { seq, ordinal, readings_end: self.readings.len(), mark: Mark::None });
+        self.messages.push(MessageMeta {
+            seq,
+            ordinal,
+            readings_end: self.readings.len(),
+            effect: MqttEffect::None,
+        });
     }
 
-    /// Puts into the replies what the device's desk refused of their messages, before they are written. `refusals` are in
+    /// Puts into the replies what the device's sessions refused of their messages, before they are written. `refusals` are in
     /// the order of the messages.
     pub fn amend_replies(&mut self, refusals: &[Refusal]) {
         if refusals.is_empty() {
             return;
         }
-        let Self { heads, replies, .. } = self;
+        let Self { messages, replies, .. } = self;
         for message in replies.iter_mut().filter_map(Reply::message_mut) {
             let first = refusals.partition_point(|refusal| refusal.ordinal < message.ordinal);
             let rest = refusals.get(first..).unwrap_or_default();
             let own = rest.iter().take_while(|refusal| refusal.ordinal == message.ordinal);
             let refused: usize = own.clone().map(|refusal| refusal.count as usize).sum();
-            let at = heads.partition_point(|head| head.ordinal < message.ordinal);
+            let at = messages.partition_point(|meta| meta.ordinal < message.ordinal);
             let start =
-                at.checked_sub(1).and_then(|before| heads.get(before)).map_or(0, |head| head.readings_end);
-            let end = heads.get(at).map_or(start, |head| head.readings_end);
+                at.checked_sub(1).and_then(|before| messages.get(before)).map_or(0, |meta| meta.readings_end);
+            let end = messages.get(at).map_or(start, |meta| meta.readings_end);
             for refusal in own {
                 message.outcome.refuse(refused >= end - start, &refusal.message);
             }
@@ -143,15 +148,15 @@ impl Intake {
     /// Whether it is to be handed on before more is decoded: what a worker does at once is bounded, whatever it is. Looked at
     /// after each message.
     pub fn is_large(&mut self) -> bool {
-        let windows = self.spread.as_mut().map_or(0, |spread| spread.look(&self.readings));
+        let windows = self.cost.as_mut().map_or(0, |cost| cost.windows_opened(&self.readings));
         let windows = windows.min(self.readings.len());
         let cost = self.readings.len().saturating_add(windows.saturating_mul(WINDOW_COST));
-        cost >= LARGE || self.heads.len() >= LARGE || self.replies.len() >= LARGE
+        cost >= LARGE || self.messages.len() >= LARGE || self.replies.len() >= LARGE
     }
 
     /// Whether there is nothing to hand on.
     pub fn is_empty(&self) -> bool {
-        self.heads.is_empty() && self.refusals.is_empty()
+        self.messages.is_empty() && self.refusals.is_empty()
     }
 }
 
@@ -216,7 +221,7 @@ impl Reason {
     }
 }
 
-/// A refusal, as told to the device.
+/// A refusal, as reported to the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Why.
@@ -262,13 +267,13 @@ impl TimeRules {
 ///
 /// Bounded: beyond `max` the table starts anew with higher indexes, so a device that invents labels costs time
 /// but no memory. Indexes are never reused within a session. Only indexes of the table as it stands are good for
-/// readings: who keeps one for longer compares [`Names::generation`].
+/// readings: who keeps one for longer compares [`SeriesTable::generation`].
 #[derive(Debug)]
-pub struct Names {
+pub struct SeriesTable {
     plain: HashMap<MetricName, u32>,
     labelled: HashMap<Labels, HashMap<MetricName, u32>>,
     /// How the names were written that are a metric's only as they are mapped: at most one a metric.
-    spellings: Option<Box<OfMetrics>>,
+    spellings: Option<Box<MetricSpellings>>,
     known: usize,
     next: u32,
     max: usize,
@@ -276,10 +281,10 @@ pub struct Names {
     /// How the session's messages looked so far: their names are found there without a look-up here.
     pub(crate) shapes: Shapes,
     /// The names that it has used.
-    pub(crate) seen: Seen,
+    pub(crate) seen: SeenSpellings,
 }
 
-impl Names {
+impl SeriesTable {
     /// A table of at most so many series.
     pub fn new(max: usize) -> Self {
         Self {
@@ -291,7 +296,7 @@ impl Names {
             max: max.max(1),
             generation: 0,
             shapes: Shapes::new(max),
-            seen: Seen::default(),
+            seen: SeenSpellings::default(),
         }
     }
 
@@ -335,7 +340,7 @@ impl Names {
     }
 
     /// How often the table started anew. An index given out under another generation may mean nothing to the device's
-    /// desk any more: the series is to be looked up again.
+    /// sessions any more: the series is to be looked up again.
     pub const fn generation(&self) -> u64 {
         self.generation
     }
@@ -347,17 +352,17 @@ mod tests {
 
     #[test]
     fn a_name_gets_its_index_once() {
-        let mut names = Names::new(2);
+        let mut table = SeriesTable::new(2);
         let mut fresh = Vec::new();
         let room = Labels::new([("room", "3")]).unwrap();
-        assert_eq!(names.index("a", &Labels::none(), &mut fresh), Ok(0));
-        assert_eq!(names.index("a", &room, &mut fresh), Ok(1));
-        assert_eq!(names.index("a", &Labels::none(), &mut fresh), Ok(0));
+        assert_eq!(table.index("a", &Labels::none(), &mut fresh), Ok(0));
+        assert_eq!(table.index("a", &room, &mut fresh), Ok(1));
+        assert_eq!(table.index("a", &Labels::none(), &mut fresh), Ok(0));
         assert_eq!(fresh.len(), 2);
-        assert!(names.index("9", &Labels::none(), &mut fresh).is_err());
+        assert!(table.index("9", &Labels::none(), &mut fresh).is_err());
         // The bound: the table starts anew, indexes go on.
-        assert_eq!(names.index("c", &Labels::none(), &mut fresh), Ok(2));
-        assert_eq!(names.index("a", &Labels::none(), &mut fresh), Ok(3));
+        assert_eq!(table.index("c", &Labels::none(), &mut fresh), Ok(2));
+        assert_eq!(table.index("a", &Labels::none(), &mut fresh), Ok(3));
     }
 
     #[test]

@@ -1,19 +1,20 @@
 //! The gateway: takes readings from devices over mutual TLS, folds them into windows, delivers partials.
 //!
 //! ```text
-//! device ─▶ listener ─▶ session ─▶ decode ─▶ device (actor) ─▶ shard ─▶ fold ─▶ cut ─▶ uplink ─▶ aggregator
-//!           (certs)        ▲                                     │journal          │outbox
-//!                          └──────────── answers ◀── synced ─────┘
+//! device ─▶ listener ─▶ session ─▶ decode ─▶ device (actor) ─▶ shard ─▶ fold ─▶ batch_encoder ─▶ uplink ─▶ aggregator
+//!           (certs)        ▲                                     │journal                    │outbox
+//!                          └──────────── responses ◀─ synced ─────┘
 //! ```
 //!
-//! The files are named as these hops. [`bind`] makes everything ready, [`Gateway::run`] serves until it is told to
+//! The files are named as these hops. [`bind`] makes everything ready, [`Gateway::run`] serves until it is asked to
 //! stop. Both must run within an actix system: [`system`] makes one, [`spawn()`] does all of it on a thread.
 
+pub mod batch_encoder;
 pub mod budget;
 pub mod clock;
+pub mod clock_guard;
 mod conditions;
 pub mod config;
-pub mod cut;
 pub mod decode;
 pub mod device;
 pub mod fold;
@@ -28,7 +29,6 @@ pub mod run;
 pub mod session;
 pub mod shard;
 pub mod spawn;
-pub mod steady;
 pub mod uplink;
 pub mod worker;
 

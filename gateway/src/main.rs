@@ -86,7 +86,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments, sources: &Sources) -> anyhow::Result<ExitCode> {
     match arguments.command {
-        Some(Command::Journal(command)) => look_after(&command),
+        Some(Command::Journal(command)) => run_journal_command(&command),
         Some(Command::Folder(FolderCommand::Adopt { data, identity, force })) => {
             adopt(&data, &identity, force)
         }
@@ -99,7 +99,7 @@ fn cannot_start(error: StartError) -> anyhow::Error {
     if error.is_configuration() { Usage::wrap(error) } else { error.into() }
 }
 
-fn look_after(command: &JournalCommand) -> anyhow::Result<ExitCode> {
+fn run_journal_command(command: &JournalCommand) -> anyhow::Result<ExitCode> {
     let (text, clean) = match command {
         JournalCommand::Verify { data } => inspect::verify_text(data)?,
         JournalCommand::Repair { data } => (inspect::repair_text(data)?, true),

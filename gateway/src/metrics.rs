@@ -19,11 +19,11 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 
-use crate::{conditions, config::Config, intake::Reason, lineage::Cause, session::End};
+use crate::{conditions, config::Config, intake::Reason, lineage::Cause, session::CloseReason};
 
 mod forgotten;
 
-use forgotten::Forgotten;
+use forgotten::ForgottenMetrics;
 
 /// One label named `reason`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -80,8 +80,8 @@ pub struct Metrics {
     log_lines_suppressed: Counter,
     epochs_begun: Family<ReasonLabel, Counter>,
     pub unfinished_bytes: Gauge,
-    places: Places,
-    forgotten: Forgotten,
+    connection_metrics: ConnectionMetrics,
+    forgotten: ForgottenMetrics,
     refused: Family<ReasonLabel, Counter>,
 }
 
@@ -97,7 +97,7 @@ fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &
 
 /// Bounds beside what they bound, and why connections ended.
 #[derive(Debug)]
-struct Places {
+struct ConnectionMetrics {
     unfinished_bytes_max: Gauge,
     connections_max: Gauge,
     handshakes: Gauge,
@@ -110,11 +110,11 @@ struct Places {
     http_closed: Family<ReasonLabel, Counter>,
 }
 
-impl Places {
+impl ConnectionMetrics {
     fn new(r: &mut Registry) -> Self {
         let sessions_ended: Family<ReasonLabel, Counter> =
             add(r, "sessions_ended", "Device connections that ended, by reason");
-        for end in End::ALL {
+        for end in CloseReason::ALL {
             let _ = sessions_ended.get_or_create(&ReasonLabel { reason: end.reason() });
         }
         let displaced_alive =
@@ -158,7 +158,7 @@ fn refused(r: &mut Registry) -> Family<ReasonLabel, Counter> {
 /// A registry with the conditions and the histogram of acknowledgements.
 fn registry(conditions: &Arc<Conditions>) -> (Registry, Histogram) {
     let mut registry = Registry::with_prefix("catchment_gateway");
-    registry.register_collector(Box::new(Held(Arc::clone(conditions))));
+    registry.register_collector(Box::new(ConditionsCollector(Arc::clone(conditions))));
     let ack_seconds = Histogram::new(ACK_SECONDS);
     let help = "Time from reading a message to its durable acknowledgement";
     registry.register("ack_seconds", help, ack_seconds.clone());
@@ -239,8 +239,8 @@ impl Metrics {
                 "Lines that were not logged because there were too many like them",
             ),
             unfinished_bytes: add(r, "unfinished_bytes", "Bytes of messages whose end has not come"),
-            places: Places::new(r),
-            forgotten: Forgotten::new(r),
+            connection_metrics: ConnectionMetrics::new(r),
+            forgotten: ForgottenMetrics::new(r),
             epochs_begun: epochs_begun(r),
             refused: refused(r),
             registry,
@@ -256,25 +256,25 @@ impl Metrics {
     /// Shows the bounds beside what they bound.
     pub fn show_bounds(&self, config: &Config) {
         let bounded = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.places.unfinished_bytes_max.set(bounded(config.unfinished_bytes_max));
-        self.places.connections_max.set(bounded(config.accept.connections_max));
-        self.places.handshakes_max.set(bounded(config.accept.handshakes_max));
+        self.connection_metrics.unfinished_bytes_max.set(bounded(config.unfinished_bytes_max));
+        self.connection_metrics.connections_max.set(bounded(config.accept.connections_max));
+        self.connection_metrics.handshakes_max.set(bounded(config.accept.handshakes_max));
         self.forgotten.show_bound(config.devices_max);
     }
 
     /// Counts a session's end.
     pub fn end_session(&self, reason: &'static str) {
-        self.places.sessions_ended.get_or_create(&ReasonLabel { reason }).inc();
+        self.connection_metrics.sessions_ended.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// Counts a displaced session whose program lives.
     pub fn displaced_alive(&self) {
-        self.places.displaced_alive.inc();
+        self.connection_metrics.displaced_alive.inc();
     }
 
     /// Counts a connection of the HTTP endpoint that was closed from here.
     pub fn close_http(&self, reason: &'static str) {
-        self.places.http_closed.get_or_create(&ReasonLabel { reason }).inc();
+        self.connection_metrics.http_closed.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// Counts what was refused.
@@ -284,7 +284,7 @@ impl Metrics {
 
     /// Counts a connection that was closed before it became a session.
     pub fn refuse_connection(&self, reason: &'static str) {
-        self.places.handshakes_failed.get_or_create(&ReasonLabel { reason }).inc();
+        self.connection_metrics.handshakes_failed.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// The gauge of open connections of a protocol.
@@ -306,7 +306,7 @@ impl Metrics {
 
 impl AcceptEvents for Metrics {
     fn accept_error(&self, error: &std::io::Error) {
-        self.places.accept_errors.inc();
+        self.connection_metrics.accept_errors.inc();
         tracing::warn!(listener = "devices", %error, "cannot accept connections for a moment");
     }
 
@@ -316,7 +316,7 @@ impl AcceptEvents for Metrics {
     }
 
     fn at_capacity(&self, connections_max: usize) {
-        self.places.at_capacity.inc();
+        self.connection_metrics.at_capacity.inc();
         let text = format!(
             "all {connections_max} places for connections are taken: further devices wait until one ends; raise \
              connections_max"
@@ -329,19 +329,19 @@ impl AcceptEvents for Metrics {
     }
 
     fn handshakes_full(&self) {
-        self.places.at_capacity.inc();
+        self.connection_metrics.at_capacity.inc();
     }
 
     fn handshakes(&self, count: usize) {
-        self.places.handshakes.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.connection_metrics.handshakes.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 
 /// The conditions, read at each scrape.
 #[derive(Debug)]
-struct Held(Arc<Conditions>);
+struct ConditionsCollector(Arc<Conditions>);
 
-impl Collector for Held {
+impl Collector for ConditionsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let help = "1 while the condition holds; the reason stands at /readyz or in the log";
         let kind = ConstGauge::new(0_i64).metric_type();

@@ -25,14 +25,14 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     folder::{
-        Folder,
+        FolderWatch,
         shards::{self, SHARDS},
     },
     lineage::{self, Lineage, begin_run},
     listener,
     metrics::Metrics,
     session::protocol::{ALPN_FRAMES, ALPN_MQTT},
-    shard::{Home, Limits, Recovered, Setup, Shard, ShardLog},
+    shard::{RecoveryReport, Setup, Shard, ShardFacts, ShardLimits, ShardLog},
     uplink::{self, UplinkConfig},
     worker::{ShardLink, Worker},
 };
@@ -130,26 +130,26 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     let owner = tls.peer().uri();
     let mut data = DataDir::open_owned(&config.data, KIND, now_ms, &owner, &[(SHARDS, &wanted.to_string())])?;
     let past = shards::past(&data);
-    let mut homes = shards::prepare(&mut data)?;
-    if config.shards.is_some_and(|wanted| wanted as usize != homes.len()) {
+    let mut shard_facts = shards::prepare(&mut data)?;
+    if config.shards.is_some_and(|wanted| wanted as usize != shard_facts.len()) {
         tracing::warn!(
-            shards = homes.len(),
+            shards = shard_facts.len(),
             "the data folder was made with this number of shards and keeps it"
         );
     }
     let created_ms = i64::try_from(data.created_ms()).unwrap_or(i64::MAX);
     let identity = (data.epoch(), created_ms);
     let mut lineage = Lineage::open(Arc::new(RealDisk), &config.data, identity, past)?;
-    homes.iter_mut().for_each(|home| home.open_max = lineage.open_max());
+    shard_facts.iter_mut().for_each(|facts| facts.open_max = lineage.open_max());
     metrics.damage.inc_by(lineage.lost());
     let budget = BudgetFile::open(&config.data);
     budget.budget().bound_devices(config.devices_max as u64);
     metrics
         .series_max
         .set(budget.budget().series_max().map_or(0, |max| i64::try_from(max).unwrap_or(i64::MAX)));
-    let mut opened = open_shards(&config, &homes, &clock, &metrics, budget.budget())?;
+    let mut opened = open_shards(&config, &shard_facts, &clock, &metrics, budget.budget())?;
     shards::opened(&mut data)?;
-    begin_run(&mut lineage, &mut opened, clock.wall().as_millis(), Limits::of(&config, 1).open_max)?;
+    begin_run(&mut lineage, &mut opened, clock.wall().as_millis(), ShardLimits::of(&config, 1).open_max)?;
     let bind_error = |addr| move |error| StartError::Bind { addr, error };
     let listener = TcpListener::bind(config.listen).await.map_err(bind_error(config.listen))?;
     let http = match config.http {
@@ -182,25 +182,25 @@ fn default_shards() -> u32 {
 /// Recovers all shards at once: a start takes as long as the longest.
 fn open_shards(
     config: &Config,
-    homes: &[Home],
+    shard_facts: &[ShardFacts],
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
     budget: &Arc<Budget>,
 ) -> Result<Vec<Shard>, StartError> {
     let started = Instant::now();
     let results = thread::scope(|scope| {
-        let shards = u32::try_from(homes.len()).unwrap_or(u32::MAX);
-        let open = |(index, home): (u32, Home)| {
+        let shards = u32::try_from(shard_facts.len()).unwrap_or(u32::MAX);
+        let open = |(index, facts): (u32, ShardFacts)| {
             let folder = shards::shard_folder(&config.data, index);
             let (clock, metrics, budget) = (Arc::clone(clock), Arc::clone(metrics), Arc::clone(budget));
-            let limits = Limits::of(config, shards);
+            let limits = ShardLimits::of(config, shards);
             let window = config.window;
             scope.spawn(move || {
-                let setup = Setup { folder: &folder, index, home, window, limits, clock, metrics, budget };
+                let setup = Setup { folder: &folder, index, facts, window, limits, clock, metrics, budget };
                 Shard::open(&setup)
             })
         };
-        let threads: Vec<_> = (0..).zip(homes.iter().copied()).map(open).collect();
+        let threads: Vec<_> = (0..).zip(shard_facts.iter().copied()).map(open).collect();
         threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
     });
     let mut opened = Vec::with_capacity(results.len());
@@ -210,13 +210,13 @@ fn open_shards(
         report(index, &recovered, metrics);
         opened.push(shard);
     }
-    tracing::info!(shards = homes.len(), took = ?started.elapsed(), "state recovered");
+    tracing::info!(shards = shard_facts.len(), took = ?started.elapsed(), "state recovered");
     Ok(opened)
 }
 
-fn report(shard: usize, recovered: &Recovered, metrics: &Metrics) {
+fn report(shard: usize, recovered: &RecoveryReport, metrics: &Metrics) {
     if recovered.entries > 0 {
-        let Recovered { entries, batches, torn_bytes, unfit, .. } = recovered;
+        let RecoveryReport { entries, batches, torn_bytes, unfit, .. } = recovered;
         tracing::info!(shard, entries, batches, torn_bytes, unfit, "journal replayed");
     }
     metrics.damage.inc_by((recovered.damage.len() + recovered.checkpoints_damaged.len()) as u64);
@@ -260,7 +260,7 @@ impl Gateway {
             shards.iter().flat_map(|shard| [shard.journal().clone(), shard.outbox().clone()]).collect();
         let checkpoints = shards.iter().map(Shard::checkpoints).collect();
         let lineage = Arc::new(Mutex::new(lineage));
-        let folder = Arc::new(Folder::new(
+        let folder = Arc::new(FolderWatch::new(
             data,
             logs.clone(),
             checkpoints,
@@ -283,7 +283,7 @@ impl Gateway {
         let uplink = uplink::run(uplink, links, Arc::clone(&metrics));
         let uplink = tokio::spawn(supervisor.task("uplink", |_| (), uplink));
         let places = Arc::clone(budget.budget());
-        let keeping = tokio::spawn(supervisor.task("series budget", |_| (), budget.keep()));
+        let keeping = tokio::spawn(supervisor.task("series budget", |_| (), budget.save_changes()));
         let http = http.map(|http| {
             // To the end: it says why the gateway ends.
             let serving =

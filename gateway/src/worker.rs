@@ -25,21 +25,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    decode::Limits,
-    device::{Actors, Connect, Counted, SessionId},
+    decode::DecodeLimits,
+    device::{Actors, Connect, CountGuard, SessionId},
     metrics::Metrics,
-    mqtt::connection::Rules,
+    mqtt::connection::MqttOptions,
     session::{
         Context,
-        protocol::Protocols,
-        syncs::Syncs,
-        vitals::{self, Bounds, Sitting},
+        commit_waiters::CommitWaiters,
+        protocol::ProtocolOptions,
+        table::{self, SessionBounds, SessionTable},
     },
-    shard::{Observation, Shard, ShardCell, ShardLog, Wait},
+    shard::{Backpressure, Observation, Shard, ShardCell, ShardLog},
 };
 
 mod link;
-mod upkeep;
+mod maintenance;
 
 pub use link::{LiveSlot, Progress, ShardLink};
 
@@ -98,8 +98,8 @@ impl Worker {
         let logs = [shard.journal().clone(), shard.outbox().clone()];
         let arbiter = Arbiter::new();
         arbiter.spawn_fn(move || {
-            let (journal, owed) = (shard.journal().clone(), Arc::new(Notify::new()));
-            shard.commit_by(Arc::clone(&owed));
+            let (journal, commit_requested) = (shard.journal().clone(), Arc::new(Notify::new()));
+            shard.defer_commits(Arc::clone(&commit_requested));
             let context = Rc::new(Context {
                 limits,
                 series_max,
@@ -108,9 +108,9 @@ impl Worker {
                 future_max,
                 clock,
                 shard: Rc::new(ShardCell::new(shard)),
-                syncs: Syncs::default(),
+                commit_waiters: CommitWaiters::default(),
                 supervisor: Arc::clone(&supervisor),
-                sitting: Sitting::new(bounds),
+                session_table: SessionTable::new(bounds),
                 metrics,
                 ending: CancellationToken::new(),
             });
@@ -127,16 +127,16 @@ impl Worker {
                 observation: seen,
                 stopping,
             });
-            inner.keep("idle sessions", vitals::watch(Rc::clone(&inner.context)));
-            inner.keep("receive", Rc::clone(&inner).receive(arriving));
-            inner.keep("begin commits", Rc::clone(&inner).begin_commits(owed));
-            inner.keep("follow commits", Rc::clone(&inner).follow_commits());
-            inner.keep("tick", Rc::clone(&inner).tick(grace));
-            inner.keep("end sessions", Rc::clone(&inner).end_sessions());
+            inner.supervise("idle sessions", table::end_idle_sessions(Rc::clone(&inner.context)));
+            inner.supervise("receive", Rc::clone(&inner).receive(arriving));
+            inner.supervise("begin commits", Rc::clone(&inner).group_commits(commit_requested));
+            inner.supervise("follow commits", Rc::clone(&inner).follow_commits());
+            inner.supervise("tick", Rc::clone(&inner).tick(grace));
+            inner.supervise("end sessions", Rc::clone(&inner).end_sessions());
             if let Some(every) = live_every {
-                inner.keep("send live", Rc::clone(&inner).send_live(every, live));
+                inner.supervise("send live", Rc::clone(&inner).send_live(every, live));
             }
-            inner.keep("checkpoints", Rc::clone(&inner).run_checkpoints(stopped_tx));
+            inner.supervise("checkpoints", Rc::clone(&inner).run_checkpoints(stopped_tx));
         });
         (Self { arbiter, logs, arrivals, sessions, stopped, observation }, link)
     }
@@ -161,7 +161,7 @@ impl Worker {
         let _ = self.sessions.clone().wait_for(|count| *count == 0).await;
     }
 
-    /// Waits for the last checkpoint, which the worker takes once it is told to finish.
+    /// Waits for the last checkpoint, which the worker takes once it is to finish.
     pub async fn finished(&self) {
         let _ = self.stopped.clone().wait_for(|stopped| *stopped).await;
     }
@@ -174,18 +174,18 @@ impl Worker {
 }
 
 /// What the configuration says of messages, and of the sessions of one of so many workers.
-fn of_sessions(config: &Config, shards: u32) -> (Limits, Protocols, Bounds) {
-    let limits = Limits {
+fn of_sessions(config: &Config, shards: u32) -> (DecodeLimits, ProtocolOptions, SessionBounds) {
+    let limits = DecodeLimits {
         message_bytes_max: config.message_bytes_max,
         readings_max: config.readings_max,
-        ..Limits::default()
+        ..DecodeLimits::default()
     };
-    let mqtt = Rules {
+    let mqtt = MqttOptions {
         topics: Arc::clone(&config.topics),
         receive_max: NonZeroU16::new(config.mqtt_receive_max).unwrap_or(NonZeroU16::MIN),
     };
     let (precision, json) = (config.line_protocol_precision, Arc::clone(&config.json));
-    (limits, Protocols { precision, json, mqtt }, Bounds::of(config, shards))
+    (limits, ProtocolOptions { precision, json, mqtt }, SessionBounds::of(config, shards))
 }
 
 /// What lives on the worker's thread.
@@ -205,7 +205,7 @@ struct Inner {
 
 impl Inner {
     /// Runs a task that must live as long as the worker. Its panic poisons the shard.
-    fn keep(&self, task: &str, body: impl Future<Output = ()> + 'static) {
+    fn supervise(&self, task: &str, body: impl Future<Output = ()> + 'static) {
         let journal = self.journal.clone();
         let name = format!("{task} of shard {}", self.index);
         actix::spawn(self.supervisor.task(&name, move |why| journal.poison(why), body));
@@ -219,10 +219,10 @@ impl Inner {
                 continue;
             }
             let session = self.next_session.replace(self.next_session.get() + 1);
-            let counted = Counted::new(&self.session_count);
+            let count_guard = CountGuard::new(&self.session_count);
             let actor = self.actors.get(accepted.peer.identity.name(), self.sessions_max, &self.context);
             // Fails when a panic has ended the actor: the connection closes, and the next one has a new actor.
-            let _ = actor.send(Connect { session, accepted, counted }).await;
+            let _ = actor.send(Connect { session, accepted, count_guard }).await;
         }
     }
 
@@ -232,14 +232,14 @@ impl Inner {
         self.context.ending.cancel();
     }
 
-    /// Begins a commit when all sessions that were ready have had their turn. While one is under way the next is
-    /// gathered, until those that the sync has told have written and what their devices answer is read: so the syncs
-    /// become fewer the more devices there are, and one alone waits for nothing.
-    async fn begin_commits(self: Rc<Self>, owed: Arc<Notify>) {
+    /// Begins a commit when all sessions that were ready have had their turn. While one is in progress the next one gathers,
+    /// until the sessions that the sync woke have written and their devices' replies are read. More devices share each
+    /// sync; a lone device is not delayed.
+    async fn group_commits(self: Rc<Self>, commit_requested: Arc<Notify>) {
         let mut commits = self.journal.subscribe();
         let mut begun = Position::ZERO;
         loop {
-            owed.notified().await;
+            commit_requested.notified().await;
             let ended = |commit: &Commit| commit.durable >= begun || commit.poisoned.is_some();
             // What it answers holds a lock that the committing thread needs: it is not kept.
             if commits.wait_for(ended).await.is_err() {
@@ -247,7 +247,7 @@ impl Inner {
             }
             tokio::task::yield_now().await;
             begun = self.journal.end();
-            self.journal.hurry();
+            self.journal.request_commit();
         }
     }
 
@@ -256,21 +256,21 @@ impl Inner {
         let mut commits = self.journal.subscribe();
         loop {
             let commit = commits.borrow_and_update().clone();
-            self.context.syncs.synced(&commit);
-            self.move_on();
+            self.context.commit_waiters.synced(&commit);
+            self.publish_progress();
             if commits.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    fn move_on(&self) {
+    fn publish_progress(&self) {
         let mut shard = self.context.shard.borrow_mut();
         if shard.is_poisoned() {
             // Its windows and watermark may not be what the journal says.
             return;
         }
-        shard.move_durable();
+        shard.append_durable_batches();
         if let Some(progress) = shard.progress() {
             self.progress.send_if_modified(|now| {
                 let moved = *now != progress;
@@ -289,13 +289,13 @@ impl Inner {
             ticks.tick().await;
             loop {
                 let result = self.context.shard.borrow_mut().tick();
-                self.move_on();
+                self.publish_progress();
                 match result {
                     Ok(true) => tokio::task::yield_now().await,
-                    Ok(false) | Err(Wait::Room(_) | Wait::Devices(_)) => break,
-                    Err(Wait::Sync) => sleep(Duration::from_millis(1)).await,
+                    Ok(false) | Err(Backpressure::Room(_) | Backpressure::Devices(_)) => break,
+                    Err(Backpressure::Sync) => sleep(Duration::from_millis(1)).await,
                     // The watcher of the journal ends the gateway.
-                    Err(Wait::Failed(_)) => std::future::pending().await,
+                    Err(Backpressure::Failed(_)) => std::future::pending().await,
                 }
             }
         }

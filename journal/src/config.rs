@@ -55,7 +55,7 @@ impl LogConfig {
                 "record_bytes_max is {record}: 1 to {RECORD_LENGTH_MAX} are possible"
             )));
         }
-        let least = page_up(SEGMENT_HEADER + record + OVERHEAD);
+        let least = round_up_to_page(SEGMENT_HEADER + record + OVERHEAD);
         if self.bytes_max < 2 * least {
             return Err(OpenError::Config(format!(
                 "bytes_max is {}: with records of up to {record} bytes it takes at least {}",
@@ -63,15 +63,16 @@ impl LogConfig {
                 2 * least
             )));
         }
-        self.segment_bytes =
-            page_up(self.segment_bytes.min(self.bytes_max / 4).min(1 << 31).max(least).max(4 * PAGE));
+        self.segment_bytes = round_up_to_page(
+            self.segment_bytes.min(self.bytes_max / 4).min(1 << 31).max(least).max(4 * PAGE),
+        );
         self.buffer_bytes_max = self.buffer_bytes_max.max((record + OVERHEAD) as usize).min(1 << 30);
-        self.reserve_bytes = page_up(self.reserve_bytes.clamp(PAGE, self.segment_bytes));
+        self.reserve_bytes = round_up_to_page(self.reserve_bytes.clamp(PAGE, self.segment_bytes));
         Ok(self)
     }
 }
 
 /// `bytes` rounded up to whole pages.
-pub(crate) fn page_up(bytes: u64) -> u64 {
+pub(crate) fn round_up_to_page(bytes: u64) -> u64 {
     bytes.div_ceil(PAGE).saturating_mul(PAGE)
 }

@@ -1,4 +1,4 @@
-//! What is wrong with a log's bytes, as it is told.
+//! What is wrong with a log's bytes, as it is reported.
 
 use std::fmt;
 use std::path::PathBuf;

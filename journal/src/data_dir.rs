@@ -1,6 +1,6 @@
 //! A data folder: its identity, its owner, its format version, its lock.
 //!
-//! `identity` (see `whole.rs`) holds lines `key=value`: `format`, `kind`, `epoch`, `created_ms`, `owner`, and what the
+//! `identity` (see `atomic_file.rs`) holds lines `key=value`: `format`, `kind`, `epoch`, `created_ms`, `owner`, and what the
 //! program adds at creation; unknown keys are kept. `lock` is held exclusively while the [`DataDir`] lives. The
 //! identity is written before anything else; a folder that holds files but no identity is refused, because starting
 //! anew there would hide a loss.
@@ -16,13 +16,13 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::atomic_file::{AtomicFileError, read_atomic, write_atomic};
 use crate::fs::{Disk, FileStatus, RealDisk};
-use crate::whole::{WholeError, read_whole, write_whole};
 
 mod check;
 mod facts;
 mod logs;
-mod place;
+mod presence;
 
 pub use check::check_folder;
 use check::check_leads_somewhere;
@@ -159,7 +159,7 @@ impl DataDir {
             None => {
                 check_empty(path)?;
                 let text = new_identity(&disk, kind, now_ms, extras).ok_or_else(|| unfit_value(path))?;
-                write_whole(&disk, &file, text.as_bytes()).map_err(DataDirError::io(&file))?;
+                write_atomic(&disk, &file, text.as_bytes()).map_err(DataDirError::io(&file))?;
                 (text.into_bytes(), true)
             }
         };
@@ -219,7 +219,7 @@ impl DataDir {
         }
         let text: String = values.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
         let file = self.path().join(IDENTITY);
-        write_whole(&RealDisk, &file, text.as_bytes()).map_err(DataDirError::io(&file))?;
+        write_atomic(&RealDisk, &file, text.as_bytes()).map_err(DataDirError::io(&file))?;
         self.identity = identity_status(self.path())?;
         self.facts.values = values;
         Ok(())
@@ -271,9 +271,9 @@ fn unfit_value(path: &Path) -> DataDirError {
 
 /// The text of a folder's identity; `None` if it has none.
 fn read_identity(path: &Path) -> Result<Option<Vec<u8>>, DataDirError> {
-    match read_whole(&RealDisk, &path.join(IDENTITY)) {
+    match read_atomic(&RealDisk, &path.join(IDENTITY)) {
         Ok(bytes) => Ok(bytes),
-        Err(WholeError::Io { path, source }) => Err(DataDirError::Io { path, source }),
+        Err(AtomicFileError::Io { path, source }) => Err(DataDirError::Io { path, source }),
         Err(error) => Err(refused(path, format!("{error}: restore it from a copy"))),
     }
 }

@@ -82,7 +82,7 @@ pub trait DiskFile: Send + Sync + 'static {
     /// Writes all of `bytes`.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Really reserves the blocks of a range, which read as zeros, and extends the file to hold it.
-    /// A full disk is told here.
+    /// A full disk is reported here.
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
     /// Cuts or extends the file.
     fn set_len(&self, len: u64) -> io::Result<()>;

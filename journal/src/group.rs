@@ -3,11 +3,11 @@
 //! Appenders fill the pending block under a short mutex and never touch the disk. The thread takes the block,
 //! writes and syncs it outside of the mutex, and publishes; what arrives meanwhile is the next block. So one
 //! sync serves all that waited, and there is no delay beyond the sync before, but for an appender that gathers
-//! ([`GroupLog::append_unhurried`]).
+//! ([`GroupLog::append_deferred`]).
 //!
 //! The thread also reserves space. A segment is changed while no record is accepted: at the moment a block is
 //! taken the pending one is empty, and its limit is pulled to its base until the new segment is there;
-//! appends are told `BufferFull` for that time.
+//! appends get `BufferFull` for that time.
 //!
 //! Another thread removes what is released (`sweeper`).
 
@@ -24,8 +24,8 @@ use crate::format::{ALIGN, BLOCK_HEADER, RECORD_HEADER};
 use crate::fs::{Disk, RealDisk};
 use crate::log::Log;
 use crate::pending::{Pending, Refusal};
-use crate::place::PlaceError;
 use crate::position::Position;
+use crate::presence::PresenceError;
 use crate::reader::Reader;
 use crate::segments::Segments;
 
@@ -228,17 +228,17 @@ impl<D: Disk> GroupLog<D> {
         result
     }
 
-    /// As [`GroupLog::append`], but no commit is begun for it before [`GroupLog::hurry`] or another append, so that
-    /// the appender can gather what goes into one sync. It owes the hurry.
+    /// As [`GroupLog::append`], but no commit is begun for it before [`GroupLog::request_commit`] or another append, so that
+    /// the appender can gather what goes into one sync. It must call [`GroupLog::request_commit`] for it.
     ///
     /// # Errors
     /// As [`GroupLog::append`].
-    pub fn append_unhurried(&self, record: &[u8]) -> Result<Position, AppendError> {
+    pub fn append_deferred(&self, record: &[u8]) -> Result<Position, AppendError> {
         self.put(&mut self.inner.state(), record)
     }
 
     /// Begins a commit of what was appended, at the latest when the one under way has ended.
-    pub fn hurry(&self) {
+    pub fn request_commit(&self) {
         let mut state = self.inner.state();
         state.due = !state.pending.is_empty();
         drop(state);
@@ -317,7 +317,7 @@ impl<D: Disk> GroupLog<D> {
     }
 
     /// Ends the log for a reason that its owner knows: nothing more is accepted, written or acknowledged, and a commit
-    /// under way is not told as one. The first reason counts.
+    /// under way is not reported as one. The first reason counts.
     pub fn poison(&self, why: &str) {
         self.inner.poison(why.into());
     }
@@ -327,9 +327,9 @@ impl<D: Disk> GroupLog<D> {
     /// thread that serves.
     ///
     /// # Errors
-    /// See [`PlaceError`].
-    pub fn look(&self) -> Result<(), PlaceError> {
-        self.inner.segments.look(&*self.inner.disk, || self.inner.state().released)
+    /// See [`PresenceError`].
+    pub fn check_in_place(&self) -> Result<(), PresenceError> {
+        self.inner.segments.check_in_place(&*self.inner.disk, || self.inner.state().released)
     }
 
     /// Has the segments removed that lie below `before` as a whole; does not wait for it.

@@ -47,7 +47,7 @@ impl<D: Disk> Log<D> {
         let config = &writer.config;
         let (record_max, buffer_max) = (config.record_bytes_max, config.buffer_bytes_max);
         let mut pending = Pending::new(writer.segments.salt, record_max, buffer_max, writer.tail());
-        // Without space this is told at the first append.
+        // Without space this is reported at the first append.
         let failed = |why: Arc<str>| OpenError::io(dir)(std::io::Error::other(why.to_string()));
         writer.reserve(writer.tail(), 0).map_err(failed)?;
         pending.set_limit(writer.reserved());

@@ -16,10 +16,10 @@ use crate::format::{
 };
 use crate::fs::{Disk, DiskFile};
 use crate::position::Position;
+use crate::read_buffer::{READ_BUFFER_BYTES, ReadBuffer};
 use crate::scan::{Scanner, offset};
 use crate::segments::{Segment, Segments};
 use crate::tail::{Tail, find_tail, scan_damage};
-use crate::window::{WINDOW, Window};
 use crate::writer::{Writer, create_segment};
 
 /// The segment files of a folder, oldest first.
@@ -125,10 +125,10 @@ fn create<D: Disk>(
 }
 
 fn only_zeros<F: DiskFile>(file: F) -> io::Result<bool> {
-    let mut window = Window::new(file, u64::MAX);
+    let mut buffer = ReadBuffer::new(file, u64::MAX);
     let mut at = 0;
     loop {
-        let bytes = window.get(at, WINDOW)?;
+        let bytes = buffer.get(at, READ_BUFFER_BYTES)?;
         if bytes.is_empty() {
             return Ok(true);
         }
@@ -181,7 +181,7 @@ fn open_last<D: Disk>(
     recovery.torn_tail_bytes = found.tail.torn_bytes;
     let file = disk.open(&path).map_err(OpenError::io(&path))?;
     let mend = || -> io::Result<u64> {
-        let length = mend_tail(&file, segments.salt, last, &found)?;
+        let length = repair_tail(&file, segments.salt, last, &found)?;
         disk.sync_dir(segments.dir())?;
         Ok(length)
     };
@@ -190,7 +190,7 @@ fn open_last<D: Disk>(
 }
 
 /// Leaves the segment ending with its last good block, durably; returns the length of the file.
-fn mend_tail<F: DiskFile>(file: &F, salt: u64, last: Segment, found: &Last) -> io::Result<u64> {
+fn repair_tail<F: DiskFile>(file: &F, salt: u64, last: Segment, found: &Last) -> io::Result<u64> {
     let end = offset(last.start, found.tail.end);
     let mut length = last.file_bytes;
     if found.tail.torn_bytes > 0 || length < end {
@@ -226,9 +226,9 @@ fn rewrite_block<F: DiskFile>(
     }
     let mut at = offset(start, block) + BLOCK_HEADER;
     let records_end = at + u64::from(header.length);
-    let mut chunk = vec![0; WINDOW];
+    let mut chunk = vec![0; READ_BUFFER_BYTES];
     while at < records_end {
-        let want = (records_end - at).min(WINDOW as u64) as usize;
+        let want = (records_end - at).min(READ_BUFFER_BYTES as u64) as usize;
         let part = chunk.get_mut(..want).unwrap_or_default();
         let n = file.read_at(part, at)?;
         let Some(part) = part.get(..n).filter(|part| !part.is_empty()) else {

@@ -42,7 +42,7 @@ impl<D: Disk> Reader<D> {
         Self { disk, segments, from, limit, at: from, open: None, started: false }
     }
 
-    /// Where the reader is: everything below has been told.
+    /// Where the reader is: everything below has been reported.
     pub fn position(&self) -> Position {
         self.open.as_ref().map_or(self.at, |(_, scanner)| scanner.at()).max(self.from)
     }

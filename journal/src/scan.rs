@@ -16,13 +16,13 @@ use crate::format::{
 };
 use crate::fs::DiskFile;
 use crate::position::Position;
-use crate::window::{WINDOW, Window};
+use crate::read_buffer::{READ_BUFFER_BYTES, ReadBuffer};
 
 /// Bytes that searching for a good record may check, for one damage.
 const SEARCH_MAX: u64 = 128 << 20;
 
 pub(crate) struct Scanner<F> {
-    window: Window<F>,
+    buffer: ReadBuffer<F>,
     path: PathBuf,
     salt: u64,
     start: Position,
@@ -56,14 +56,14 @@ pub(crate) enum Scanned {
 
 impl<F: DiskFile> Scanner<F> {
     pub(crate) fn new(file: F, path: PathBuf, salt: u64, start: Position, limit: Position) -> Self {
-        let window = Window::new(file, offset(start, limit));
-        Self { window, path, salt, start, limit, at: start, skip_to: start, block: None, work: 0 }
+        let buffer = ReadBuffer::new(file, offset(start, limit));
+        Self { buffer, path, salt, start, limit, at: start, skip_to: start, block: None, work: 0 }
     }
 
     /// Allows reading up to a later limit.
     pub(crate) fn set_limit(&mut self, limit: Position) {
         self.limit = limit;
-        self.window.set_limit(offset(self.start, limit));
+        self.buffer.set_limit(offset(self.start, limit));
     }
 
     pub(crate) fn limit(&self) -> Position {
@@ -136,7 +136,7 @@ impl<F: DiskFile> Scanner<F> {
             self.at = at.plus(BLOCK_HEADER);
             return Ok(None);
         }
-        let missing = self.window.get(offset(self.start, at), 1)?.is_empty();
+        let missing = self.buffer.get(offset(self.start, at), 1)?.is_empty();
         let reason = if missing { DamageReason::Missing } else { DamageReason::BlockHeader };
         let end = self.next_block(at.plus(BLOCK_HEADER))?.unwrap_or(self.limit);
         let inner = at.plus(BLOCK_HEADER);
@@ -216,7 +216,7 @@ impl<F: DiskFile> Scanner<F> {
     pub(crate) fn next_block(&mut self, from: Position) -> io::Result<Option<Position>> {
         let mut at = from;
         while at < self.limit {
-            let bytes = self.window.get(offset(self.start, at), WINDOW)?;
+            let bytes = self.buffer.get(offset(self.start, at), READ_BUFFER_BYTES)?;
             let (salt, usable) = (self.salt, bytes.len() as u64 / ALIGN * ALIGN);
             for (index, candidate) in bytes.chunks_exact(ALIGN as usize).enumerate() {
                 let here = at.plus(index as u64 * ALIGN);
@@ -235,12 +235,12 @@ impl<F: DiskFile> Scanner<F> {
     /// The valid block header at a position.
     pub(crate) fn block_at(&mut self, at: Position) -> io::Result<Option<BlockHeader>> {
         let salt = self.salt;
-        let bytes = self.window.get(offset(self.start, at), BLOCK_HEADER as usize)?;
+        let bytes = self.buffer.get(offset(self.start, at), BLOCK_HEADER as usize)?;
         Ok(decode_block_header(salt, at, bytes))
     }
 
     fn record_header(&mut self, at: Position) -> io::Result<Option<RecordHeader>> {
-        let bytes = self.window.get(offset(self.start, at), RECORD_HEADER as usize)?;
+        let bytes = self.buffer.get(offset(self.start, at), RECORD_HEADER as usize)?;
         Ok(decode_record_header(bytes))
     }
 
@@ -255,8 +255,9 @@ impl<F: DiskFile> Scanner<F> {
         self.work += u64::from(header.length);
         let mut crc = record_seed(self.salt, at, header.length, header.hole);
         while from < to {
-            let chunk =
-                self.window.get(offset(self.start, from), to.since(from).min(WINDOW as u64) as usize)?;
+            let chunk = self
+                .buffer
+                .get(offset(self.start, from), to.since(from).min(READ_BUFFER_BYTES as u64) as usize)?;
             if chunk.is_empty() {
                 return Ok(None);
             }
@@ -272,7 +273,9 @@ impl<F: DiskFile> Scanner<F> {
         let from = at.plus(RECORD_HEADER);
         while buf.len() < header.length as usize {
             let left = header.length as usize - buf.len();
-            let chunk = self.window.get(offset(self.start, from.plus(buf.len() as u64)), left.min(WINDOW))?;
+            let chunk = self
+                .buffer
+                .get(offset(self.start, from.plus(buf.len() as u64)), left.min(READ_BUFFER_BYTES))?;
             if chunk.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -285,14 +288,14 @@ impl<F: DiskFile> Scanner<F> {
     fn only_padding(&mut self, at: Position, end: Position) -> io::Result<bool> {
         let left = end.since(at);
         Ok(left < ALIGN
-            && self.window.get(offset(self.start, at), left as usize)?.iter().all(|byte| *byte == 0))
+            && self.buffer.get(offset(self.start, at), left as usize)?.iter().all(|byte| *byte == 0))
     }
 
     /// Position behind the last byte that is not zero, at or after `from`; `from` if all are zeros.
     pub(crate) fn data_end(&mut self, from: Position) -> io::Result<Position> {
         let (mut at, mut end) = (from, from);
         loop {
-            let bytes = self.window.get(offset(self.start, at), WINDOW)?;
+            let bytes = self.buffer.get(offset(self.start, at), READ_BUFFER_BYTES)?;
             if bytes.is_empty() {
                 return Ok(end);
             }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::format::segment_name;
 use crate::fs::{Disk, DiskFile};
-use crate::place::{PlaceError, check_path};
 use crate::position::Position;
+use crate::presence::{PresenceError, check_path};
 
 /// One segment file.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -88,17 +88,21 @@ impl Segments {
     /// `released` says what may be removed meanwhile.
     ///
     /// # Errors
-    /// See [`PlaceError`].
-    pub(crate) fn look<D: Disk>(&self, disk: &D, released: impl Fn() -> Position) -> Result<(), PlaceError> {
+    /// See [`PresenceError`].
+    pub(crate) fn check_in_place<D: Disk>(
+        &self,
+        disk: &D,
+        released: impl Fn() -> Position,
+    ) -> Result<(), PresenceError> {
         let list = self.list().clone();
         let newest = *self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = list.iter().skip(1);
         for segment in &list {
             let next = next.next();
             let id = newest.filter(|newest| newest.start == segment.start).map(|newest| newest.id);
-            let looked = check_path(disk, &self.path(segment.start), id, segment.file_bytes);
-            if looked.is_err() && next.is_none_or(|next| next.start > released()) {
-                return looked;
+            let checked = check_path(disk, &self.path(segment.start), id, segment.file_bytes);
+            if checked.is_err() && next.is_none_or(|next| next.start > released()) {
+                return checked;
             }
         }
         Ok(())

@@ -37,7 +37,7 @@ struct State {
     files: BTreeMap<u64, Inode>,
     names: BTreeMap<PathBuf, u64>,
     durable_names: BTreeMap<PathBuf, u64>,
-    changes: Vec<Change>,
+    changes: Vec<NameChange>,
     quota: Option<u64>,
     fail_write: Option<u32>,
     fail_sync: Option<u32>,
@@ -49,13 +49,13 @@ struct State {
     written: u64,
 }
 
-enum Change {
+enum NameChange {
     Put(PathBuf, u64),
     Remove(PathBuf),
     Rename(PathBuf, PathBuf, u64),
 }
 
-impl Change {
+impl NameChange {
     fn path(&self) -> &Path {
         match self {
             Self::Put(path, _) | Self::Remove(path) | Self::Rename(path, ..) => path,
@@ -104,12 +104,12 @@ impl State {
 
     fn used(&self) -> u64 {
         let bytes = |inode| self.files.get(inode).map_or(0, |file: &Inode| file.now.len() as u64);
-        self.names.values().map(|inode| crate::config::page_up(bytes(inode))).sum()
+        self.names.values().map(|inode| crate::config::round_up_to_page(bytes(inode))).sum()
     }
 
     fn check_space(&self, grow: u64) -> io::Result<()> {
         match self.quota {
-            Some(quota) if self.used().saturating_add(crate::config::page_up(grow)) > quota => {
+            Some(quota) if self.used().saturating_add(crate::config::round_up_to_page(grow)) > quota => {
                 Err(no_space())
             }
             _ => Ok(()),
@@ -313,7 +313,7 @@ impl Disk for SimDisk {
         let inode = state.random();
         state.files.insert(inode, Inode::default());
         state.names.insert(path.to_owned(), inode);
-        state.changes.push(Change::Put(path.to_owned(), inode));
+        state.changes.push(NameChange::Put(path.to_owned(), inode));
         Ok(SimFile::new(self, inode))
     }
 
@@ -351,7 +351,7 @@ impl Disk for SimDisk {
         }
         let mut state = self.running()?;
         state.names.remove(path).ok_or_else(missing)?;
-        state.changes.push(Change::Remove(path.to_owned()));
+        state.changes.push(NameChange::Remove(path.to_owned()));
         Ok(())
     }
 
@@ -359,7 +359,7 @@ impl Disk for SimDisk {
         let mut state = self.running()?;
         let inode = state.names.remove(from).ok_or_else(missing)?;
         state.names.insert(to.to_owned(), inode);
-        state.changes.push(Change::Rename(from.to_owned(), to.to_owned(), inode));
+        state.changes.push(NameChange::Rename(from.to_owned(), to.to_owned(), inode));
         Ok(())
     }
 

@@ -1,13 +1,13 @@
 //! Tests of the log over the simulated disk and the real one.
 
+mod atomic_file;
 mod crash;
 mod damage;
 mod group;
 mod log;
 mod manual;
 mod owner;
-mod place;
-mod whole;
+mod presence;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -10,13 +10,13 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::config::{LogConfig, PAGE, page_up};
+use crate::config::{LogConfig, PAGE, round_up_to_page};
 use crate::error::FullReason;
 use crate::format::{SEGMENT_HEADER, encode_segment_header};
 use crate::fs::{Disk, DiskFile, is_no_space, write_zeros};
 use crate::pending::Block;
-use crate::place::{PlaceError, check_open};
 use crate::position::Position;
+use crate::presence::{PresenceError, check_open};
 use crate::scan::offset;
 use crate::segments::{Segment, Segments};
 
@@ -116,14 +116,14 @@ impl<D: Disk> Writer<D> {
     }
 
     /// What is written and synced stays only in a file that still has its name and all its space.
-    fn check_place(&self) -> Result<(), PlaceError> {
+    fn check_place(&self) -> Result<(), PresenceError> {
         check_open(self.file.status(), self.file_bytes, || self.segments.path(self.start))
     }
 
     /// After a commit of so many bytes: sees to it that the next ones find blocks that were written before.
     pub(crate) fn write_ahead(&mut self, block_bytes: usize) {
         let Some(written) = self.written_bytes.filter(|_| block_bytes <= AHEAD_BLOCK_MAX) else { return };
-        let used = page_up(offset(self.start, self.tail));
+        let used = round_up_to_page(offset(self.start, self.tail));
         if written >= used + AHEAD / 2 {
             return;
         }
@@ -134,7 +134,7 @@ impl<D: Disk> Writer<D> {
         }
         self.written_bytes = match write_zeros(&self.file, from, to - from) {
             Ok(()) => Some(to),
-            // Nothing is lost: the space is still reserved, and a disk that fails is told of by the next commit.
+            // Nothing is lost: the space is still reserved, and a disk that fails is reported by the next commit.
             Err(error) => {
                 let path = self.segments.path(self.start);
                 tracing::warn!(%error, path = %path.display(), "cannot write zeros ahead; syncs take longer");
@@ -158,15 +158,15 @@ impl<D: Disk> Writer<D> {
     /// `None`: done, see [`Self::reserved`]. An error, of a disk that fails otherwise than by being full, is final.
     pub(crate) fn reserve(&mut self, base: Position, need: u64) -> Result<Option<FullReason>, Arc<str>> {
         let used = offset(self.start, base);
-        let most = self.config.segment_bytes.max(page_up(used.saturating_add(need)));
+        let most = self.config.segment_bytes.max(round_up_to_page(used.saturating_add(need)));
         let needed = used.saturating_add(need);
-        let ahead = page_up(used.saturating_add(self.config.reserve_bytes.max(need))).min(most);
+        let ahead = round_up_to_page(used.saturating_add(self.config.reserve_bytes.max(need))).min(most);
         let low = used.saturating_add(need.max(self.config.reserve_bytes / 2)).min(most);
         if self.file_bytes >= low {
             return Ok(None);
         }
         let mut why = None;
-        for target in [ahead, page_up(needed)] {
+        for target in [ahead, round_up_to_page(needed)] {
             if target <= self.file_bytes {
                 break;
             }

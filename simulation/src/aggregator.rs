@@ -25,7 +25,7 @@ use catchment_proto::{
 };
 use futures_util::future::BoxFuture;
 
-use crate::truth::{Figures, Key};
+use crate::truth::{Aggregates, Key};
 
 /// Batches of one stream that the store may have at once.
 const IN_FLIGHT_MAX: usize = 4;
@@ -52,20 +52,20 @@ fn config(series_max: usize) -> StoreConfig {
 }
 
 /// Something of a stream that the store has, in the order of its arrival.
-enum Flying {
-    Batch { place: Place, live: bool, put: BoxFuture<'static, Result<(), StoreError>> },
+enum QueuedDelivery {
+    Batch { batch_ref: BatchRef, live: bool, put: BoxFuture<'static, Result<(), StoreError>> },
     Progress(Report),
 }
 
 /// A stream whose Start waits for what was taken before to be durable.
-struct Beginning {
+struct PendingStart {
     origin: Arc<Origin>,
     delivered: BoxFuture<'static, Result<Vec<Delivered>, StoreError>>,
 }
 
 /// Where a batch stands on its stream.
 #[derive(Clone, Copy)]
-struct Place {
+struct BatchRef {
     shard: u32,
     number: u64,
     first: bool,
@@ -75,9 +75,9 @@ struct Place {
 /// The aggregator's end of a stream.
 #[derive(Default)]
 pub struct Server {
-    beginning: Option<Beginning>,
+    beginning: Option<PendingStart>,
     started: Option<(Arc<Origin>, Admission)>,
-    flying: VecDeque<Flying>,
+    queued: VecDeque<QueuedDelivery>,
 }
 
 impl Server {
@@ -98,7 +98,7 @@ impl Aggregator {
     /// Starts on what the disk and the tree hold. `None` while the disk refuses.
     ///
     /// # Errors
-    /// A message about a defect: damage is told although nothing was damaged.
+    /// A message about a defect: damage is reported although nothing was damaged.
     pub fn start(
         disk: &SimDisk,
         tree: &MemoryTree,
@@ -124,12 +124,12 @@ impl Aggregator {
     }
 
     /// A round of packing; false when the store has failed.
-    pub fn pack(&mut self) -> bool {
+    pub fn flush(&mut self) -> bool {
         self.store.pack_now().is_ok()
     }
 
     /// Whether a round of packing is asked for.
-    pub fn pack_is_due(&self) -> bool {
+    pub fn flush_is_due(&self) -> bool {
         self.store.pack_is_due()
     }
 
@@ -144,7 +144,7 @@ impl Aggregator {
         up: &mut VecDeque<wire::DeliverRequest>,
         down: &mut VecDeque<wire::DeliverResponse>,
     ) -> Result<(), String> {
-        if server.beginning.is_some() || server.flying.len() >= IN_FLIGHT_MAX {
+        if server.beginning.is_some() || server.queued.len() >= IN_FLIGHT_MAX {
             return Ok(());
         }
         let Some(message) = up.pop_front() else { return Ok(()) };
@@ -153,23 +153,23 @@ impl Aggregator {
             let (store, origin) = (Arc::clone(&self.store), Arc::new(origin));
             let begun = Arc::clone(&origin);
             let delivered = Box::pin(async move { store.begin(&begun).await });
-            server.beginning = Some(Beginning { origin, delivered });
+            server.beginning = Some(PendingStart { origin, delivered });
             return self.begin(server, down);
         };
-        server.flying.push_back(
+        server.queued.push_back(
             match admission.admit(message, Horizon::OPEN).map_err(|e| e.to_string())? {
-                Admitted::Progress(report) => Flying::Progress(report),
-                Admitted::Behind => return self.settle(server, down),
+                Admitted::Progress(report) => QueuedDelivery::Progress(report),
+                Admitted::Behind => return self.poll_store(server, down),
                 Admitted::Batch { batch, first, round, .. } => {
                     let (store, origin) = (Arc::clone(&self.store), Arc::clone(origin));
-                    let place = Place { shard: batch.shard, number: batch.number, first, round };
+                    let batch_ref = BatchRef { shard: batch.shard, number: batch.number, first, round };
                     let live = batch.live;
                     let put = Box::pin(async move { store.put(&origin, batch, first).await });
-                    Flying::Batch { place, live, put }
+                    QueuedDelivery::Batch { batch_ref, live, put }
                 }
             },
         );
-        self.settle(server, down)
+        self.poll_store(server, down)
     }
 
     /// Answers a Start once the store can.
@@ -178,7 +178,7 @@ impl Aggregator {
         server: &mut Server,
         down: &mut VecDeque<wire::DeliverResponse>,
     ) -> Result<(), String> {
-        let Some(Beginning { origin, delivered }) = &mut server.beginning else { return Ok(()) };
+        let Some(PendingStart { origin, delivered }) = &mut server.beginning else { return Ok(()) };
         let Poll::Ready(delivered) = delivered.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
             return Ok(());
         };
@@ -191,11 +191,11 @@ impl Aggregator {
         Ok(())
     }
 
-    /// Lets the store go on with what it has of a stream; results are told in the order of arrival.
+    /// Lets the store go on with what it has of a stream; results are reported in the order of arrival.
     ///
     /// # Errors
     /// The stream ends.
-    pub fn settle(
+    pub fn poll_store(
         &mut self,
         server: &mut Server,
         down: &mut VecDeque<wire::DeliverResponse>,
@@ -205,10 +205,10 @@ impl Aggregator {
         let mut context = Context::from_waker(Waker::noop());
         // All of them are tried, so that a later one may be taken before an earlier one is acknowledged.
         let mut results = VecDeque::new();
-        for flying in &mut server.flying {
-            results.push_back(match flying {
-                Flying::Progress(_) => Poll::Ready(Ok(())),
-                Flying::Batch { put, .. } => put.as_mut().poll(&mut context),
+        for queued in &mut server.queued {
+            results.push_back(match queued {
+                QueuedDelivery::Progress(_) => Poll::Ready(Ok(())),
+                QueuedDelivery::Batch { put, .. } => put.as_mut().poll(&mut context),
             });
             if !matches!(results.back(), Some(Poll::Ready(Ok(())))) {
                 break;
@@ -216,17 +216,20 @@ impl Aggregator {
         }
         for result in results {
             let Poll::Ready(result) = result else { break };
-            match server.flying.pop_front() {
-                Some(Flying::Progress(report)) => {
+            match server.queued.pop_front() {
+                Some(QueuedDelivery::Progress(report)) => {
                     self.store.progress(origin, &report).map_err(|e| e.to_string())?;
                 }
-                Some(Flying::Batch { live: true, .. }) => match result {
+                Some(QueuedDelivery::Batch { live: true, .. }) => match result {
                     Ok(()) | Err(StoreError::Full(_)) => {}
                     Err(error) => return Err(error.to_string()),
                 },
                 // It comes again, behind one that was refused.
-                Some(Flying::Batch { place, .. }) if !admission.counts(place.shard, place.round) => {}
-                Some(Flying::Batch { place: Place { shard, number, first, round }, .. }) => {
+                Some(QueuedDelivery::Batch { batch_ref, .. })
+                    if !admission.counts(batch_ref.shard, batch_ref.round) => {}
+                Some(QueuedDelivery::Batch {
+                    batch_ref: BatchRef { shard, number, first, round }, ..
+                }) => {
                     if let Err(StoreError::TooManySeries { message }) = result {
                         admission.refuse(shard, number, first, round);
                         let code = "too_many_series".to_owned();
@@ -279,7 +282,7 @@ impl Aggregator {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn answer(&self) -> Result<BTreeMap<Key, Figures>, String> {
+    pub fn answer(&self) -> Result<BTreeMap<Key, Aggregates>, String> {
         let series: BTreeMap<u32, SeriesEntry> =
             self.store.series(&|_, _| true).into_iter().map(|entry| (entry.id.0, entry)).collect();
         let ids: Vec<_> = series.values().map(|entry| entry.id).collect();
@@ -294,11 +297,11 @@ impl Aggregator {
                 ControlFlow::Continue(())
             })
             .map_err(|e| e.to_string())?;
-        let figures = |partial: &Partial| {
+        let aggregates = |partial: &Partial| {
             let point = |point: Option<catchment_partial::Point>| {
                 point.map_or((0, 0.0), |point| (point.time.as_nanos(), point.value))
             };
-            Figures {
+            Aggregates {
                 count: partial.count(),
                 sum: partial.sum(),
                 min: point(partial.min()).1,
@@ -307,7 +310,7 @@ impl Aggregator {
                 last: point(partial.last()),
             }
         };
-        Ok(windows.iter().map(|(key, partial)| (key.clone(), figures(partial))).collect())
+        Ok(windows.iter().map(|(key, partial)| (key.clone(), aggregates(partial))).collect())
     }
 
     /// What it holds, for a message.

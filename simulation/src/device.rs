@@ -1,4 +1,4 @@
-//! Devices: they take readings, number their messages or do not, and send again until they are told.
+//! Devices: they take readings, number their messages or do not, and resend until they are acknowledged.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -23,7 +23,7 @@ pub struct Message {
 
 /// From a device to its gateway.
 #[derive(Clone, Debug)]
-pub enum Up {
+pub enum ToGateway {
     /// Messages are numbered within an epoch from here on.
     Hello(Arc<str>),
     /// A message.
@@ -32,7 +32,7 @@ pub enum Up {
 
 /// From a gateway to a device.
 #[derive(Clone, Copy, Debug)]
-pub enum Down {
+pub enum ToDevice {
     /// Highest durable sequence number of the epoch.
     Welcome(u64),
     /// Everything up to a number is durable.
@@ -45,9 +45,9 @@ pub struct Wire {
     /// Its number at the gateway.
     pub session: u64,
     /// On the way to the gateway.
-    pub up: VecDeque<Up>,
+    pub up: VecDeque<ToGateway>,
     /// On the way to the device.
-    pub down: VecDeque<Down>,
+    pub down: VecDeque<ToDevice>,
     welcomed: bool,
     /// Messages of the buffer that were put on this connection.
     sent: usize,
@@ -125,7 +125,7 @@ impl Device {
     pub fn connect(&mut self, session: u64) {
         let mut wire = Wire { session, welcomed: !self.numbered, ..Wire::default() };
         if self.numbered {
-            wire.up.push_back(Up::Hello(format!("boot-{}", self.boots).into()));
+            wire.up.push_back(ToGateway::Hello(format!("boot-{}", self.boots).into()));
         }
         self.wire = Some(wire);
     }
@@ -135,7 +135,7 @@ impl Device {
         let Some(wire) = self.wire.as_mut().filter(|wire| wire.welcomed) else { return };
         if let Some(message) = self.buffer.get(wire.sent) {
             wire.sent += 1;
-            wire.up.push_back(Up::Message(message.clone()));
+            wire.up.push_back(ToGateway::Message(message.clone()));
         }
     }
 
@@ -143,13 +143,13 @@ impl Device {
     pub fn receive(&mut self, gateway: &str, truth: &mut Truth) {
         let Some(wire) = &mut self.wire else { return };
         let Some(down) = wire.down.pop_front() else { return };
-        let (Down::Welcome(ack) | Down::Ack(ack)) = down;
+        let (ToDevice::Welcome(ack) | ToDevice::Ack(ack)) = down;
         wire.welcomed = true;
         let durable = self.buffer.iter().take_while(|message| message.seq <= ack).count();
         wire.sent = wire.sent.saturating_sub(durable);
         for message in self.buffer.drain(..durable).collect::<Vec<_>>() {
             for reading in &message.readings {
-                truth.sure(gateway, &self.series_text(reading.series), reading);
+                truth.acknowledged(gateway, &self.series_text(reading.series), reading);
             }
         }
     }
@@ -175,7 +175,7 @@ impl Device {
         self.last_seq = 0;
         for message in std::mem::take(&mut self.buffer) {
             for reading in &message.readings {
-                truth.open(gateway, &self.series_text(reading.series), reading);
+                truth.given_up(gateway, &self.series_text(reading.series), reading);
             }
         }
     }

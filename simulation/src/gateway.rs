@@ -1,5 +1,5 @@
 //! A gateway without threads and sockets: one shard of the product on the simulated disk, and what its worker
-//! and its feed do, one step at a time.
+//! and its sender do, one step at a time.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,12 +10,12 @@ use std::{
 
 use catchment_gateway::{
     clock::{Clock, ManualClock},
-    device::{Answer, Desk, SessionId},
-    intake::{Intake, Names, Reading as Taken},
+    device::{DeviceSessions, IntakeOutcome, SessionId},
+    intake::{Intake, Reading as Taken, SeriesTable},
     lineage::Lineage,
     metrics::Metrics,
-    session::{self, answers::Answers},
-    shard::{Capture, Home, Setup, Shard, Wait},
+    session::{self, responses::ResponseQueue},
+    shard::{Backpressure, Capture, Setup, Shard, ShardFacts},
 };
 use catchment_journal::{Committer, Position, sim::SimDisk};
 use catchment_partial::{Timestamp, Width};
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::end::End;
 use crate::{
-    device::{Down, Message, Up},
+    device::{Message, ToDevice, ToGateway},
     limits::limits,
 };
 
@@ -33,19 +33,19 @@ const SESSIONS_MAX: usize = 3;
 
 mod uplink;
 
-use uplink::{Feed, begin_run};
+use uplink::{OutboxSender, begin_run};
 
 /// A session.
 struct Session {
     device: usize,
-    names: Names,
+    table: SeriesTable,
     ordinal: u64,
     /// A hello came: messages carry numbers.
     numbered: bool,
     /// Messages that found no room.
     held: Option<Intake>,
     /// Answers that wait for a sync.
-    answers: Answers,
+    responses: ResponseQueue,
 }
 
 /// A gateway that runs.
@@ -54,11 +54,11 @@ pub struct Gateway {
     journal: Committer<SimDisk>,
     outbox: Committer<SimDisk>,
     metrics: Arc<Metrics>,
-    desks: BTreeMap<usize, Desk>,
+    device_sessions: BTreeMap<usize, DeviceSessions>,
     sessions: BTreeMap<SessionId, Session>,
     checkpoint: Option<Capture>,
     live: Option<(Position, Vec<wire::Batch>)>,
-    feed: Option<Feed>,
+    sender: Option<OutboxSender>,
     lineage: Lineage<SimDisk>,
     clock: Arc<ManualClock>,
     /// Highest own number that was sent.
@@ -69,7 +69,7 @@ impl Gateway {
     /// Starts on what the disk holds. `None` while the disk refuses.
     ///
     /// # Errors
-    /// A message about a defect: damage is told although nothing was damaged.
+    /// A message about a defect: damage is reported although nothing was damaged.
     pub fn start(
         disk: &SimDisk,
         width: Width,
@@ -80,7 +80,7 @@ impl Gateway {
         let setup = Setup {
             folder: Path::new("/gateway"),
             index: 0,
-            home: Home::default(),
+            facts: ShardFacts::default(),
             window: width,
             limits: limits(),
             clock: Arc::clone(clock) as Arc<dyn Clock>,
@@ -105,28 +105,28 @@ impl Gateway {
             journal,
             outbox,
             metrics,
-            desks: BTreeMap::new(),
+            device_sessions: BTreeMap::new(),
             sessions: BTreeMap::new(),
             checkpoint: None,
             live: None,
-            feed: None,
+            sender: None,
         }))
     }
 
     /// A device connects.
     pub fn attach(&mut self, session: SessionId, device: usize, name: &Name) {
-        let desk = self.desks.entry(device).or_insert_with(|| {
-            Desk::new(name.clone(), SESSIONS_MAX, limits().series_max, Arc::clone(&self.metrics))
+        let device_sessions = self.device_sessions.entry(device).or_insert_with(|| {
+            DeviceSessions::new(name.clone(), SESSIONS_MAX, limits().series_max, Arc::clone(&self.metrics))
         });
-        desk.attach(session, CancellationToken::new());
-        desk.hold(&mut self.shard);
+        device_sessions.attach(session, CancellationToken::new());
+        device_sessions.hold(&mut self.shard);
         let session_state = Session {
             device,
-            names: Names::new(8),
+            table: SeriesTable::new(8),
             ordinal: 0,
             numbered: false,
             held: None,
-            answers: Answers::default(),
+            responses: ResponseQueue::default(),
         };
         self.sessions.insert(session, session_state);
     }
@@ -134,9 +134,9 @@ impl Gateway {
     /// A session's connection is gone.
     pub fn detach(&mut self, session: SessionId) {
         if let Some(gone) = self.sessions.remove(&session)
-            && let Some(desk) = self.desks.get_mut(&gone.device)
+            && let Some(device_sessions) = self.device_sessions.get_mut(&gone.device)
         {
-            desk.detach(session);
+            device_sessions.detach(session);
         }
     }
 
@@ -147,28 +147,28 @@ impl Gateway {
     pub fn read(
         &mut self,
         session: SessionId,
-        up: &mut VecDeque<Up>,
+        up: &mut VecDeque<ToGateway>,
         most: usize,
         series: &[(MetricName, Labels)],
     ) -> Result<(), End> {
         let Some(known) = self.sessions.get_mut(&session) else { return Ok(()) };
-        let Some(desk) = self.desks.get_mut(&known.device) else { return Ok(()) };
+        let Some(device_sessions) = self.device_sessions.get_mut(&known.device) else { return Ok(()) };
         let intake = match known.held.take() {
             Some(intake) => intake,
             None => {
-                if let Some(Up::Hello(epoch)) = up.front() {
-                    let welcome = desk.hello(session, Arc::clone(epoch), &self.shard);
-                    if !known.answers.has_room() {
+                if let Some(ToGateway::Hello(epoch)) = up.front() {
+                    let welcome = device_sessions.hello(session, Arc::clone(epoch), &self.shard);
+                    if !known.responses.has_room() {
                         return Err(End::Defect("there is no room for a welcome".to_owned()));
                     }
-                    known.answers.push(welcome.durable_at, welcome.highest.to_le_bytes().to_vec());
+                    known.responses.push(welcome.durable_at, welcome.highest.to_le_bytes().to_vec());
                     known.numbered = true;
                     up.pop_front();
                     return Ok(());
                 }
                 let mut intake = Intake::default();
                 for _ in 0..most {
-                    let Some(Up::Message(message)) = up.front() else { break };
+                    let Some(ToGateway::Message(message)) = up.front() else { break };
                     known.decode(message, series, &mut intake);
                     up.pop_front();
                 }
@@ -178,17 +178,17 @@ impl Gateway {
         if intake.is_empty() {
             return Ok(());
         }
-        match desk.take(session, &intake, &mut self.shard) {
-            Ok(Answer::Taken { ack, durable_at, refusals, .. }) => {
+        match device_sessions.take(session, &intake, &mut self.shard) {
+            Ok(IntakeOutcome::Taken { ack, durable_at, refusals, .. }) => {
                 if !refusals.is_empty() {
                     return Err(End::Defect(format!("refused: {refusals:?}")));
                 }
-                known.answers.ack(durable_at, ack, Duration::ZERO);
+                known.responses.ack(durable_at, ack, Duration::ZERO);
             }
-            Err(Wait::Failed(_)) => return Err(End::Failed),
+            Err(Backpressure::Failed(_)) => return Err(End::Failed),
             Err(_) => known.held = Some(intake),
             // One too many of its device: the oldest, whose connection the device has lost.
-            Ok(Answer::Ended) => {
+            Ok(IntakeOutcome::Ended) => {
                 up.clear();
                 self.sessions.remove(&session);
             }
@@ -197,17 +197,17 @@ impl Gateway {
     }
 
     /// The answers of a session that may leave.
-    pub fn answers(&mut self, session: SessionId) -> Vec<Down> {
+    pub fn responses(&mut self, session: SessionId) -> Vec<ToDevice> {
         let durable = self.shard.journal().durable();
         let Some(known) = self.sessions.get_mut(&session) else { return Vec::new() };
         let down = |answer| match answer {
-            session::answers::Answer::Ack { ack, .. } => Down::Ack(ack),
-            session::answers::Answer::Encoded { bytes, .. } => {
-                Down::Welcome(bytes.try_into().map_or(0, u64::from_le_bytes))
+            session::responses::Response::Ack { ack, .. } => ToDevice::Ack(ack),
+            session::responses::Response::Encoded { bytes, .. } => {
+                ToDevice::Welcome(bytes.try_into().map_or(0, u64::from_le_bytes))
             }
         };
         let mut leaving = Vec::new();
-        known.answers.ready(durable, |answer| leaving.push(down(answer)));
+        known.responses.drain_ready(durable, |answer| leaving.push(down(answer)));
         leaving
     }
 
@@ -217,7 +217,7 @@ impl Gateway {
     /// See [`End`].
     pub fn commit_journal(&mut self) -> Result<(), End> {
         self.journal.step().map_err(|_| End::Failed)?;
-        self.shard.move_durable();
+        self.shard.append_durable_batches();
         Ok(())
     }
 
@@ -235,7 +235,7 @@ impl Gateway {
     /// See [`End`].
     pub fn tick(&mut self) -> Result<(), End> {
         match self.shard.tick() {
-            Err(Wait::Failed(_)) => Err(End::Failed),
+            Err(Backpressure::Failed(_)) => Err(End::Failed),
             _ => Ok(()),
         }
     }
@@ -267,9 +267,9 @@ impl Gateway {
     pub fn is_done(&self) -> bool {
         self.shard.state().open_count().0 == 0
             && self.shard.progress().is_some_and(|progress| {
-                self.feed.as_ref().is_some_and(|feed| {
-                    feed.flight.is_empty()
-                        && feed.told == progress.watermark
+                self.sender.as_ref().is_some_and(|sender| {
+                    sender.in_flight.is_empty()
+                        && sender.reported == progress.watermark
                         && self.shard.outbox().durable() >= progress.outbox_end
                 })
             })
@@ -286,7 +286,7 @@ impl Gateway {
             self.shard.end(),
             self.shard.journal().bytes(),
             self.shard.outbox().bytes(),
-            self.feed.as_ref().map(|feed| feed.flight.len())
+            self.sender.as_ref().map(|sender| sender.in_flight.len())
         )
     }
 }
@@ -296,7 +296,7 @@ impl Session {
         self.ordinal += 1;
         for reading in &message.readings {
             let (metric, labels) = &series[reading.series];
-            let series = self.names.index(metric.as_str(), labels, &mut intake.fresh).expect("a valid name");
+            let series = self.table.index(metric.as_str(), labels, &mut intake.fresh).expect("a valid name");
             let time = Timestamp::from_nanos(reading.time);
             intake.readings.push(Taken { series, time, value: reading.value });
         }

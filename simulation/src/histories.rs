@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use catchment_gateway::cut;
+use catchment_gateway::batch_encoder;
 use catchment_proto::{
     History, Span,
     wire::{self, deliver_request::Kind},
@@ -22,7 +22,7 @@ impl Histories {
     /// It says less of an earlier batch than that held.
     pub fn note(&mut self, site: usize, epoch: u64, message: &wire::DeliverRequest) -> Result<(), String> {
         let Some(Kind::Batch(batch)) = message.kind.as_ref() else { return Ok(()) };
-        let Some(span) = cut::span(batch).filter(|_| !batch.live) else { return Ok(()) };
+        let Some(span) = batch_encoder::batch_span(batch).filter(|_| !batch.live) else { return Ok(()) };
         let history = History::read(batch.history.as_ref()).map_err(|error| error.to_string())?;
         let known = self.0.entry((site, epoch)).or_default();
         for (number, held) in known.range(..batch.number).rev().take(LOOK_BACK) {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use catchment_gateway::shard::Limits;
+use catchment_gateway::shard::ShardLimits;
 
 /// Small bounds, so that a short schedule meets them all: segments, checkpoints, a full journal.
-pub fn limits() -> Limits {
-    Limits {
+pub fn limits() -> ShardLimits {
+    ShardLimits {
         grace: Duration::from_millis(500),
         open_max: Duration::from_secs(60),
         open_windows_max: 60,

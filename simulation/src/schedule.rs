@@ -8,12 +8,12 @@ use std::time::Duration;
 use catchment_journal::sim::SimDisk;
 use catchment_partial::Timestamp;
 
-use steps::{CLOCK, FAULTS, Step, WORK, checkpoint_of, pack, power_store, start};
+use steps::{CLOCK, FAULTS, Step, WORK, checkpoint_of, flush, power_store, start};
 
 use crate::{
     device::Device,
     gateway::Gateway,
-    tally::Tally,
+    stats::RunStats,
     world::{SERIES_ENOUGH, World},
 };
 
@@ -32,7 +32,7 @@ const AHEAD: Duration = Duration::from_secs(90);
 ///
 /// # Errors
 /// What went wrong, with the step.
-pub fn run(seed: u64) -> Result<Tally, String> {
+pub fn run(seed: u64) -> Result<RunStats, String> {
     let mut world = World::new(seed);
     // Each schedule has its own mood: some steps are rare in it, some frequent, some faults absent.
     let mut steps: Vec<Step> = Vec::new();
@@ -69,8 +69,8 @@ pub fn run(seed: u64) -> Result<Tally, String> {
     }
     make_whole(&mut world)?;
     compare(&mut world)?;
-    world.tally.readings = world.truth.sure_count();
-    Ok(world.tally)
+    world.stats.readings = world.truth.acknowledged_count();
+    Ok(world.stats)
 }
 
 /// No more faults, until nothing is left to do.
@@ -95,7 +95,7 @@ fn make_whole(world: &mut World) -> Result<(), String> {
             world.drive(site, Gateway::tick).map_err(failed)?;
             world.drive(site, Gateway::commit_outbox).map_err(failed)?;
             checkpoint_of(world, site)?;
-            world.feed(site, false).map_err(failed)?;
+            world.deliver(site, false).map_err(failed)?;
             world.acknowledge(site)?;
         }
         for device in 0..world.devices.len() {
@@ -108,8 +108,8 @@ fn make_whole(world: &mut World) -> Result<(), String> {
             world.serve();
         }
         world.drive_aggregator(|aggregator| aggregator.commit());
-        if world.aggregator.as_ref().is_some_and(|aggregator| aggregator.pack_is_due()) {
-            pack(world)?;
+        if world.aggregator.as_ref().is_some_and(|aggregator| aggregator.flush_is_due()) {
+            flush(world)?;
         }
         // Time goes on only so far that everything closes, and then a little, for what gathers.
         if world.now < until + ahead {
@@ -144,16 +144,16 @@ fn see_live(world: &mut World) -> Result<(), String> {
         for site in 0..world.sites.len() {
             world.drive(site, Gateway::commit_journal)?;
             world.drive(site, Gateway::commit_outbox)?;
-            world.feed(site, false)?;
-            world.feed(site, true)?;
+            world.deliver(site, false)?;
+            world.deliver(site, true)?;
             world.acknowledge(site)?;
             world.serve();
             world.serve();
         }
         world.drive_aggregator(|aggregator| aggregator.commit());
         let Some(aggregator) = &world.aggregator else { return Ok(()) };
-        if aggregator.pack_is_due() {
-            pack(world)?;
+        if aggregator.flush_is_due() {
+            flush(world)?;
         } else if world.truth.difference(&aggregator.answer()?).is_none() {
             return Ok(());
         }
@@ -183,7 +183,7 @@ fn compare(world: &mut World) -> Result<(), String> {
                     return Err(format!("{gateway} delivered up to {watermark:?}, it is {}", world.now));
                 }
             }
-            pack(world)?;
+            flush(world)?;
         } else if time == "after a pack" {
             power_store(world)?;
             world.start_aggregator()?;

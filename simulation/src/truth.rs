@@ -18,7 +18,7 @@ pub type Key = (String, String, i64);
 
 /// Figures of one window of one series.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Figures {
+pub struct Aggregates {
     /// How many readings.
     pub count: u64,
     /// Their sum.
@@ -37,20 +37,20 @@ pub struct Figures {
 #[derive(Clone, Debug, Default)]
 struct Cell {
     /// Told durable to their device: counted exactly once.
-    sure: Vec<(i64, f64)>,
-    /// Given up by their device before it was told: each is counted once or not at all.
-    open: Vec<(i64, f64)>,
+    acknowledged: Vec<(i64, f64)>,
+    /// Given up by their device before it was acknowledged: each is counted once or not at all.
+    given_up: Vec<(i64, f64)>,
     /// Taken by devices, of any fate.
     taken: u64,
-    /// Of `open`: told durable by a gateway whose disk then went back.
+    /// Of `given_up`: acknowledged by a gateway whose disk then went back.
     lost: usize,
     /// Of those: their gateway has begun a new epoch since, so it knows.
     noticed: usize,
 }
 
-/// How many readings of each window were sure at one time.
+/// How many readings of each window were acknowledged at one time.
 #[derive(Clone, Debug)]
-pub struct Mark(BTreeMap<Key, usize>);
+pub struct TruthSnapshot(BTreeMap<Key, usize>);
 
 /// All readings that devices ever took.
 #[derive(Clone, Debug)]
@@ -60,13 +60,13 @@ pub struct Truth {
 }
 
 /// More readings of uncertain fate in one window are not tried out one by one.
-const OPEN_TRIED_MAX: usize = 10;
+const GIVEN_UP_TRIED_MAX: usize = 10;
 
 /// Figures of some readings, of which there is at least one.
-fn figures(readings: &[(i64, f64)]) -> Option<Figures> {
+fn aggregates(readings: &[(i64, f64)]) -> Option<Aggregates> {
     let by_time = |a: &&(i64, f64), b: &&(i64, f64)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1));
     let values = || readings.iter().map(|(_, value)| *value);
-    Some(Figures {
+    Some(Aggregates {
         count: readings.len() as u64,
         sum: values().sum(),
         min: values().min_by(f64::total_cmp)?,
@@ -92,28 +92,28 @@ impl Truth {
         self.cell(gateway, series, reading.time).taken += 1;
     }
 
-    /// A device was told that a reading is durable.
-    pub fn sure(&mut self, gateway: &str, series: &str, reading: &Reading) {
-        self.cell(gateway, series, reading.time).sure.push((reading.time, reading.value));
+    /// A device got the acknowledgement of a reading.
+    pub fn acknowledged(&mut self, gateway: &str, series: &str, reading: &Reading) {
+        self.cell(gateway, series, reading.time).acknowledged.push((reading.time, reading.value));
     }
 
     /// A device gave a reading up that it may have sent.
-    pub fn open(&mut self, gateway: &str, series: &str, reading: &Reading) {
-        self.cell(gateway, series, reading.time).open.push((reading.time, reading.value));
+    pub fn given_up(&mut self, gateway: &str, series: &str, reading: &Reading) {
+        self.cell(gateway, series, reading.time).given_up.push((reading.time, reading.value));
     }
 
-    /// What is sure by now of a gateway.
-    pub fn mark(&self, gateway: &str) -> Mark {
+    /// What is acknowledged by now of a gateway.
+    pub fn snapshot(&self, gateway: &str) -> TruthSnapshot {
         let of = self.cells.iter().filter(|((of, ..), _)| of == gateway);
-        Mark(of.map(|(key, cell)| (key.clone(), cell.sure.len())).collect())
+        TruthSnapshot(of.map(|(key, cell)| (key.clone(), cell.acknowledged.len())).collect())
     }
 
-    /// A gateway's disk became what it was at a mark: what was sure since may be lost.
-    pub fn went_back(&mut self, gateway: &str, mark: &Mark) {
+    /// A gateway's disk became what it was at a snapshot: what was acknowledged since may be lost.
+    pub fn went_back(&mut self, gateway: &str, snapshot: &TruthSnapshot) {
         for (key, cell) in self.cells.iter_mut().filter(|((of, ..), _)| of == gateway) {
-            let kept = mark.0.get(key).copied().unwrap_or(0).min(cell.sure.len());
-            cell.lost += cell.sure.len() - kept;
-            cell.open.extend(cell.sure.split_off(kept));
+            let kept = snapshot.0.get(key).copied().unwrap_or(0).min(cell.acknowledged.len());
+            cell.lost += cell.acknowledged.len() - kept;
+            cell.given_up.extend(cell.acknowledged.split_off(kept));
         }
     }
 
@@ -124,28 +124,28 @@ impl Truth {
         }
     }
 
-    /// A window that lacks readings which were told durable and that its gateway knows it may have lost, although `is_missing`,
+    /// A window that lacks acknowledged readings and that its gateway knows it may have lost, although `is_missing`,
     /// which takes gateway, start and end of a window, says that nothing of it is.
     pub fn hidden(
         &self,
-        answer: &BTreeMap<Key, Figures>,
+        answer: &BTreeMap<Key, Aggregates>,
         is_missing: impl Fn(&str, i64, i64) -> bool,
     ) -> Option<String> {
         self.cells.iter().filter(|(_, cell)| cell.noticed > 0).find_map(|(key, cell)| {
             let found = answer.get(key).map_or(0, |found| found.count);
-            let hidden = found < (cell.sure.len() + cell.noticed) as u64
+            let hidden = found < (cell.acknowledged.len() + cell.noticed) as u64
                 && !is_missing(&key.0, key.2, key.2 + self.width);
             hidden.then(|| format!("{key:?}: {cell:?}, {found} answered, and no gap"))
         })
     }
 
-    /// How many readings are sure by now.
-    pub fn sure_count(&self) -> u64 {
-        self.cells.values().map(|cell| cell.sure.len() as u64).sum()
+    /// How many readings are acknowledged by now.
+    pub fn acknowledged_count(&self) -> u64 {
+        self.cells.values().map(|cell| cell.acknowledged.len() as u64).sum()
     }
 
     /// What is too much in an answer that may still be incomplete.
-    pub fn excess(&self, answer: &BTreeMap<Key, Figures>) -> Option<String> {
+    pub fn excess(&self, answer: &BTreeMap<Key, Aggregates>) -> Option<String> {
         answer.iter().find_map(|(key, found)| {
             let taken = self.cells.get(key).map_or(0, |cell| cell.taken);
             (found.count > taken).then(|| format!("{key:?}: {taken} readings were taken, answered {found:?}"))
@@ -153,7 +153,7 @@ impl Truth {
     }
 
     /// Where a complete answer differs from the truth.
-    pub fn difference(&self, answer: &BTreeMap<Key, Figures>) -> Option<String> {
+    pub fn difference(&self, answer: &BTreeMap<Key, Aggregates>) -> Option<String> {
         if let Some(excess) = self.excess(answer) {
             return Some(excess);
         }
@@ -166,17 +166,17 @@ impl Truth {
 
 impl Cell {
     /// Whether an answer is right for one choice of the readings of uncertain fate.
-    fn allows(&self, answer: Option<&Figures>) -> bool {
-        if self.open.len() > OPEN_TRIED_MAX {
-            let least = self.sure.len() as u64;
+    fn allows(&self, answer: Option<&Aggregates>) -> bool {
+        if self.given_up.len() > GIVEN_UP_TRIED_MAX {
+            let least = self.acknowledged.len() as u64;
             let count = answer.map_or(0, |found| found.count);
-            return (least..=least + self.open.len() as u64).contains(&count);
+            return (least..=least + self.given_up.len() as u64).contains(&count);
         }
-        (0..1_u32 << self.open.len()).any(|choice| {
-            let mut readings = self.sure.clone();
-            let chosen = self.open.iter().enumerate().filter(|(at, _)| choice & (1 << at) != 0);
+        (0..1_u32 << self.given_up.len()).any(|choice| {
+            let mut readings = self.acknowledged.clone();
+            let chosen = self.given_up.iter().enumerate().filter(|(at, _)| choice & (1 << at) != 0);
             readings.extend(chosen.map(|(_, reading)| *reading));
-            figures(&readings).as_ref() == answer
+            aggregates(&readings).as_ref() == answer
         })
     }
 }
@@ -188,26 +188,26 @@ mod tests {
     #[test]
     fn every_difference_is_seen() {
         let mut truth = Truth::new(1000);
-        let sure = [(10, 1.0), (999, 3.0), (10, 0.5)];
-        for (time, value) in sure {
+        let acknowledged = [(10, 1.0), (999, 3.0), (10, 0.5)];
+        for (time, value) in acknowledged {
             let reading = Reading { series: 0, time, value };
             truth.taken("g", "s", &reading);
-            truth.sure("g", "s", &reading);
+            truth.acknowledged("g", "s", &reading);
         }
         let doubtful = Reading { series: 0, time: 500, value: 9.0 };
         truth.taken("g", "s", &doubtful);
-        truth.open("g", "s", &doubtful);
+        truth.given_up("g", "s", &doubtful);
         let key = || ("g".to_owned(), "s".to_owned(), 0);
-        let right = figures(&sure).unwrap();
+        let right = aggregates(&acknowledged).unwrap();
         assert_eq!((right.first, right.last, right.sum), ((10, 0.5), (999, 3.0), 4.5));
         assert_eq!(truth.difference(&[(key(), right)].into()), None);
-        let with = figures(&[sure.as_slice(), &[(500, 9.0)]].concat()).unwrap();
+        let with = aggregates(&[acknowledged.as_slice(), &[(500, 9.0)]].concat()).unwrap();
         assert_eq!(truth.difference(&[(key(), with)].into()), None);
         let wrong = [
-            Figures { count: 5, ..with },
-            Figures { count: 2, ..right },
-            Figures { sum: 4.25, ..right },
-            Figures { first: (10, 1.0), ..right },
+            Aggregates { count: 5, ..with },
+            Aggregates { count: 2, ..right },
+            Aggregates { sum: 4.25, ..right },
+            Aggregates { first: (10, 1.0), ..right },
         ];
         for wrong in wrong {
             assert!(truth.difference(&[(key(), wrong)].into()).is_some());

@@ -12,11 +12,11 @@ use catchment_proto::wire::{self, deliver_request, deliver_response};
 
 use crate::{
     aggregator::{Aggregator, Server},
-    device::{Device, Down, Wire},
+    device::{Device, ToDevice, Wire},
     gateway::{End, Gateway},
     histories::Histories,
     random::Random,
-    tally::Tally,
+    stats::RunStats,
     truth::Truth,
 };
 
@@ -62,7 +62,7 @@ pub struct World {
     /// What batches said of those before them.
     pub histories: Histories,
     /// What happened.
-    pub tally: Tally,
+    pub stats: RunStats,
     /// The right time, Unix nanoseconds.
     pub now: i64,
     /// No gateway's clock was ever set.
@@ -91,7 +91,7 @@ impl World {
             disturbed: false,
             truth: Truth::new(i64::from(WIDTH_MS) * 1_000_000),
             histories: Histories::default(),
-            tally: Tally::default(),
+            stats: RunStats::default(),
             now,
             clocks_are_right: true,
             streams: Vec::new(),
@@ -141,7 +141,7 @@ impl World {
             false => known.disconnect(&site.name, &mut self.truth),
         };
         let Some(Wire { session, mut up, .. }) = wire else { return };
-        self.tally.cuts += 1;
+        self.stats.cuts += 1;
         up.truncate(self.random.index(up.len() + 1));
         site.orphans.insert(session, (device, up));
     }
@@ -177,9 +177,9 @@ impl World {
         let known = &mut self.devices[device];
         let site = &mut self.sites[known.gateway];
         let (Some(wire), Some(gateway)) = (&mut known.wire, &mut site.process) else { return };
-        wire.down.extend(gateway.answers(wire.session));
+        wire.down.extend(gateway.responses(wire.session));
         // Answers are cumulative: a peer that is slow to read gets the newest.
-        if wire.down.len() > 4 && matches!(wire.down.back(), Some(Down::Ack(_))) {
+        if wire.down.len() > 4 && matches!(wire.down.back(), Some(ToDevice::Ack(_))) {
             wire.down.drain(..wire.down.len() - 1);
         }
     }
@@ -269,7 +269,7 @@ impl World {
     ///
     /// # Errors
     /// A defect.
-    pub fn feed(&mut self, site: usize, live: bool) -> Result<(), String> {
+    pub fn deliver(&mut self, site: usize, live: bool) -> Result<(), String> {
         if self.aggregator.is_none() || self.sites[site].process.is_none() {
             return Ok(());
         }
@@ -293,7 +293,7 @@ impl World {
         let Some(gateway) = &mut self.sites[site].process else { return Ok(()) };
         let result = match live {
             true => Ok(gateway.live()),
-            false => gateway.feed().map(|message| message.into_iter().collect()),
+            false => gateway.next_delivery().map(|message| message.into_iter().collect()),
         };
         match result {
             Ok(messages) => {
@@ -322,7 +322,7 @@ impl World {
                     if !self.sites[site].went_back {
                         return Err(format!("a folder that is what it was begins a new epoch: {resume:?}"));
                     }
-                    self.tally.epochs += 1;
+                    self.stats.epochs += 1;
                     self.truth.noticed(&self.sites[site].name);
                     self.cut_stream(site);
                 }
@@ -331,7 +331,7 @@ impl World {
             Some(deliver_response::Kind::Ack(ack)) => gateway.acknowledged(ack.number),
             Some(deliver_response::Kind::Refusal(refusal)) => {
                 gateway.refused(refusal.number);
-                self.tally.refusals += 1;
+                self.stats.refusals += 1;
             }
             None => {}
         }
@@ -346,7 +346,7 @@ impl World {
         for stream in self.streams.iter_mut().filter(|stream| stream.site == site && stream.used) {
             stream.used = false;
             stream.up.truncate(self.random.index(stream.up.len() + 1));
-            self.tally.cuts += 1;
+            self.stats.cuts += 1;
         }
     }
 
@@ -360,7 +360,7 @@ impl World {
         let stream = &mut self.streams[at];
         let id = &self.sites[stream.site].id;
         let result = aggregator
-            .settle(&mut stream.server, &mut stream.down)
+            .poll_store(&mut stream.server, &mut stream.down)
             .and_then(|()| aggregator.receive(id, &mut stream.server, &mut stream.up, &mut stream.down));
         let spent = !stream.used && (stream.up.is_empty() || self.random.chance(100));
         if result.is_err() || spent {

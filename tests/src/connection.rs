@@ -123,7 +123,7 @@ impl Connection {
     ///
     /// # Errors
     /// See [`Connection::open`].
-    pub async fn open_deaf(
+    pub async fn open_without_reading(
         addr: SocketAddr,
         credentials: Credentials<'_>,
         protocol: Protocol,
@@ -156,7 +156,7 @@ impl Connection {
         self.send(format!("{line}\n").as_bytes()).await
     }
 
-    /// Ends the sending half, with TLS's farewell.
+    /// Ends the sending half, with close_notify.
     ///
     /// # Errors
     /// When the connection is broken.

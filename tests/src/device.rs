@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     connection::{Connection, Credentials, Protocol, frame},
-    eventually::patience,
+    eventually::wait_limit,
     model::{Labels, Model, Reading},
 };
 
@@ -96,7 +96,7 @@ impl Device {
         Arc::clone(&self.acknowledged)
     }
 
-    /// Refusals that the gateway told.
+    /// Refusals that the gateway sent.
     pub fn refused(&self) -> &[Value] {
         &self.refused
     }
@@ -110,8 +110,8 @@ impl Device {
         (self.epoch, self.seq, self.connection) = (epoch.to_owned(), 0, None);
     }
 
-    /// Breaks the connection without a farewell.
-    pub fn hang_up(&mut self) {
+    /// Breaks the connection without close_notify.
+    pub fn disconnect(&mut self) {
         self.connection = None;
     }
 
@@ -179,7 +179,7 @@ impl Device {
             connection.send(&bytes).await.unwrap();
         }
         loop {
-            let answer = timeout(patience(), connection.answer()).await.unwrap().unwrap().unwrap();
+            let answer = timeout(wait_limit(), connection.answer()).await.unwrap().unwrap().unwrap();
             if answer["ack"].as_u64().unwrap() >= self.seq {
                 return;
             }
@@ -188,7 +188,7 @@ impl Device {
 
     /// Works until at most `most` messages are pending.
     async fn advance(&mut self, most: usize) {
-        let deadline = Instant::now() + patience();
+        let deadline = Instant::now() + wait_limit();
         loop {
             let error = match self.try_advance(most).await {
                 Ok(()) => return,

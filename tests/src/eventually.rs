@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 const PAUSE: Duration = Duration::from_millis(30);
 
 /// How long to wait for what must come: 30 s unless `CATCHMENT_TEST_PATIENCE` says otherwise.
-pub fn patience() -> Duration {
+pub fn wait_limit() -> Duration {
     let given = std::env::var("CATCHMENT_TEST_PATIENCE").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(given.unwrap_or(30))
 }
@@ -21,9 +21,9 @@ pub fn patience() -> Duration {
 /// # Panics
 /// When the patience is over, with what was missing at the last look.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + patience();
+    let deadline = Instant::now() + wait_limit();
     loop {
-        let missing = match timeout(patience(), look()).await {
+        let missing = match timeout(wait_limit(), look()).await {
             Ok(Ok(seen)) => return seen,
             Ok(Err(missing)) => missing,
             Err(_) => "the look itself did not end".to_owned(),
@@ -38,7 +38,7 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, 
 /// # Panics
 /// When the patience is over.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match timeout(patience(), future).await {
+    match timeout(wait_limit(), future).await {
         Ok(value) => value,
         Err(_) => panic!("waited in vain: {what}"),
     }

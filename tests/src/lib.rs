@@ -10,7 +10,6 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr)]
 
-pub mod ask;
 pub mod connection;
 pub mod delivery;
 pub mod device;
@@ -20,6 +19,7 @@ pub mod model;
 pub mod mqtt;
 pub mod pki;
 pub mod process;
+pub mod query;
 pub mod rogue;
 pub mod server;
 pub mod world;

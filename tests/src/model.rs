@@ -40,7 +40,7 @@ pub struct Reading {
 
 /// What is asked.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct QueryRequest {
     /// The metric.
     pub metric: String,
     /// Labels that must be equal.
@@ -51,7 +51,7 @@ pub struct Question {
     pub to_ms: i64,
     /// Width of a point; one point without it.
     pub step_ms: Option<i64>,
-    /// Labels that stay apart.
+    /// Group-by labels.
     pub by: Vec<String>,
     /// Names of aggregates.
     pub aggregates: Vec<String>,
@@ -77,7 +77,7 @@ pub const AGGREGATES: [&str; 16] = [
     "p99.9",
 ];
 
-impl Question {
+impl QueryRequest {
     /// Everything of a metric in a range: one point, everything merged, all aggregates.
     pub fn new(metric: &str, from_ms: i64, to_ms: i64) -> Self {
         Self {
@@ -105,7 +105,7 @@ impl Question {
         self
     }
 
-    /// Labels that stay apart.
+    /// Group-by labels.
     #[must_use]
     pub fn by(mut self, by: &[&str]) -> Self {
         self.by = by.iter().map(|&label| label.to_owned()).collect();
@@ -176,23 +176,24 @@ impl Model {
     ///
     /// # Panics
     /// When the question names an aggregate that the model does not know.
-    pub fn answer(&self, question: &Question, width_ms: i64) -> Table {
+    pub fn answer(&self, query: &QueryRequest, width_ms: i64) -> Table {
         let mut groups: BTreeMap<(Labels, i64), Vec<(i64, f64)>> = BTreeMap::new();
         for reading in self.readings.lock().unwrap().iter() {
             let window = reading.time_ms.div_euclid(width_ms) * width_ms;
-            let selected = reading.metric == question.metric
-                && (question.from_ms..question.to_ms).contains(&window)
-                && question.matching.iter().all(|(name, value)| reading.labels.get(name) == Some(value));
+            let selected = reading.metric == query.metric
+                && (query.from_ms..query.to_ms).contains(&window)
+                && query.matching.iter().all(|(name, value)| reading.labels.get(name) == Some(value));
             if selected {
-                let point = question.step_ms.map_or(question.from_ms, |step| window.div_euclid(step) * step);
-                let apart = reading.labels.iter().filter(|(name, _)| question.by.contains(name));
+                let point = query.step_ms.map_or(query.from_ms, |step| window.div_euclid(step) * step);
+                let apart = reading.labels.iter().filter(|(name, _)| query.by.contains(name));
                 let key = (apart.map(|(name, value)| (name.clone(), value.clone())).collect(), point);
                 groups.entry(key).or_default().push((reading.time_ms, reading.value));
             }
         }
         let mut table = Table::new();
         for ((labels, start), readings) in groups {
-            let figures = question.aggregates.iter().map(|name| (name.clone(), figure(name, &readings)));
+            let figures =
+                query.aggregates.iter().map(|name| (name.clone(), aggregate_value(name, &readings)));
             table.entry(labels).or_default().insert(start, figures.collect());
         }
         table
@@ -200,7 +201,7 @@ impl Model {
 }
 
 /// One aggregate of some readings, of which there is at least one.
-fn figure(name: &str, readings: &[(i64, f64)]) -> f64 {
+fn aggregate_value(name: &str, readings: &[(i64, f64)]) -> f64 {
     let count = readings.len() as f64;
     let mut values: Vec<f64> = readings.iter().map(|(_, value)| *value).collect();
     values.sort_by(f64::total_cmp);
@@ -296,15 +297,15 @@ mod tests {
     fn a_variance_of_many_readings_is_as_exact_as_one_of_few() {
         // 64 equal shares of 0 to 63: the variance is (64² - 1)/12.
         let readings: Vec<(i64, f64)> = (0..256_000).map(|n| (n, (n % 64) as f64)).collect();
-        let variance = figure("variance", &readings);
+        let variance = aggregate_value("variance", &readings);
         assert!((variance - 341.25).abs() <= 341.25 * ROUNDING / 10.0, "{variance}");
     }
 
     #[test]
     fn figures_are_those_of_a_calculation_by_hand() {
-        let question =
-            Question::new("m", 0, 2000).aggregates(&["count", "sum", "mean", "first", "last", "median"]);
-        let all = &model().answer(&question, 1000)[&Labels::new()][&0];
+        let query =
+            QueryRequest::new("m", 0, 2000).aggregates(&["count", "sum", "mean", "first", "last", "median"]);
+        let all = &model().answer(&query, 1000)[&Labels::new()][&0];
         let expected = [
             ("count", 3.0),
             ("sum", 14.0),
@@ -314,15 +315,15 @@ mod tests {
             ("median", 3.0),
         ];
         assert_eq!(*all, expected.map(|(name, value)| (name.to_owned(), value)).into());
-        let by = model().answer(&question.by(&["device"]).step(1000), 1000);
+        let by = model().answer(&query.by(&["device"]).step(1000), 1000);
         assert_eq!(by[&labels(&[("device", "a")])].keys().collect::<Vec<_>>(), [&0]);
         assert_eq!(by[&labels(&[("device", "b")])][&1000]["count"], 1.0);
     }
 
     #[test]
     fn every_difference_is_seen() {
-        let question = Question::new("m", -1000, 2000).step(1000);
-        let right = model().answer(&question, 1000);
+        let query = QueryRequest::new("m", -1000, 2000).step(1000);
+        let right = model().answer(&query, 1000);
         assert_eq!(differences(&right, &right), Vec::<String>::new());
         let mut doubled = right.clone();
         *doubled.get_mut(&Labels::new()).unwrap().get_mut(&0).unwrap().get_mut("count").unwrap() += 1.0;

@@ -13,7 +13,7 @@ use crate::{connection::Credentials, eventually::within};
 
 /// What a CONNECT says.
 #[derive(Clone, Copy, Debug)]
-pub struct Hello<'a> {
+pub struct ConnectOptions<'a> {
     /// Protocol level: 4 for 3.1.1, 5.
     pub version: u8,
     /// Client identifier.
@@ -26,7 +26,7 @@ pub struct Hello<'a> {
     pub keep_alive: u16,
 }
 
-impl<'a> Hello<'a> {
+impl<'a> ConnectOptions<'a> {
     /// A session that is kept.
     pub fn kept(version: u8, client: &'a str) -> Self {
         Self { version, client, clean: false, expiry: 3600, keep_alive: 0 }
@@ -103,9 +103,9 @@ impl Client {
     ///
     /// # Panics
     /// When the answer is another packet.
-    pub async fn connect(&mut self, hello: Hello<'_>) -> io::Result<(bool, u8)> {
-        self.version = hello.version;
-        self.send(&hello.bytes()).await?;
+    pub async fn connect(&mut self, options: ConnectOptions<'_>) -> io::Result<(bool, u8)> {
+        self.version = options.version;
+        self.send(&options.bytes()).await?;
         let answer = self.packet().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
         assert_eq!(answer.first, 0x20, "{answer:?}");
         Ok((answer.body[0] == 1, answer.body[1]))
@@ -200,7 +200,7 @@ pub fn publish(version: u8, qos: u8, id: u16, topic: &str, payload: &str) -> Vec
 }
 
 /// The bytes of a PUBLISH that is sent again.
-pub fn again(mut publish: Vec<u8>) -> Vec<u8> {
+pub fn set_dup(mut publish: Vec<u8>) -> Vec<u8> {
     publish[0] |= 0x08;
     publish
 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::eventually::patience;
+use crate::eventually::wait_limit;
 
 /// Path of one of the workspace's programs.
 ///
@@ -79,7 +79,7 @@ fn collect(mut from: impl std::io::Read + Send + 'static) -> thread::JoinHandle<
 
 /// Waits for a child's end, no longer than the patience.
 fn wait(child: &mut Child) -> Option<ExitStatus> {
-    let deadline = Instant::now() + patience();
+    let deadline = Instant::now() + wait_limit();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return Some(status);
@@ -136,7 +136,7 @@ impl Process {
                 let _ = sender.try_send(line);
             }
         });
-        let line = lines.recv_timeout(patience());
+        let line = lines.recv_timeout(wait_limit());
         let addr = line.as_deref().ok().and_then(|line| line.strip_prefix("ready ")?.parse().ok());
         let Some(addr) = addr else {
             let _ = child.kill();

@@ -60,7 +60,7 @@ pub async fn knock(addr: SocketAddr, credentials: Credentials<'_>) -> Result<Val
 ///
 /// # Errors
 /// See [`knock`].
-pub async fn nobody(addr: SocketAddr, trusted: &Path) -> Result<Value, String> {
+pub async fn without_certificate(addr: SocketAddr, trusted: &Path) -> Result<Value, String> {
     knock(addr, Credentials { shown: None, trusted }).await
 }
 
@@ -68,7 +68,7 @@ pub async fn nobody(addr: SocketAddr, trusted: &Path) -> Result<Value, String> {
 ///
 /// # Errors
 /// See [`knock`].
-pub async fn stranger(addr: SocketAddr, shown: &Path, trusted: &Path) -> Result<Value, String> {
+pub async fn with_certificate(addr: SocketAddr, shown: &Path, trusted: &Path) -> Result<Value, String> {
     knock(addr, Credentials { shown: Some(shown), trusted }).await
 }
 
@@ -95,14 +95,14 @@ pub async fn no_tls(addr: SocketAddr) -> TcpStream {
 }
 
 /// An aggregator that answers the Start and every ping, takes batches, and acknowledges none; until it is dropped.
-pub struct Mute {
+pub struct SilentAggregator {
     /// Where it listens.
     pub addr: SocketAddr,
     batches: Arc<AtomicU64>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-impl Mute {
+impl SilentAggregator {
     /// Starts one with the identity of an aggregator.
     ///
     /// # Panics
@@ -117,10 +117,12 @@ impl Mute {
             async move { _ = connections.send(Ok::<_, io::Error>(Served(accepted))).await }
         };
         let config = AcceptConfig { connections_max: 16, ..AcceptConfig::default() };
-        let accepting = accept_loop(listener, tls, config, Arc::new(Deaf), std::future::pending(), serve);
+        let accepting =
+            accept_loop(listener, tls, config, Arc::new(IgnoreEvents), std::future::pending(), serve);
         let batches = Arc::new(AtomicU64::new(0));
-        let ingest =
-            IngestServer::new(Swallow(Arc::clone(&batches))).accept_compressed(Zstd).send_compressed(Zstd);
+        let ingest = IngestServer::new(DiscardingIngest(Arc::clone(&batches)))
+            .accept_compressed(Zstd)
+            .send_compressed(Zstd);
         let serving =
             Server::builder().add_service(ingest).serve_with_incoming(ReceiverStream::new(incoming));
         let tasks = vec![tokio::spawn(accepting), tokio::spawn(async { _ = serving.await })];
@@ -133,23 +135,23 @@ impl Mute {
     }
 }
 
-impl Drop for Mute {
+impl Drop for SilentAggregator {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
-struct Deaf;
+struct IgnoreEvents;
 
-impl AcceptEvents for Deaf {
+impl AcceptEvents for IgnoreEvents {
     fn accept_error(&self, _: &io::Error) {}
     fn handshake_failed(&self, _: SocketAddr, _: HandshakeFailure) {}
 }
 
-struct Swallow(Arc<AtomicU64>);
+struct DiscardingIngest(Arc<AtomicU64>);
 
 #[tonic::async_trait]
-impl Ingest for Swallow {
+impl Ingest for DiscardingIngest {
     type DeliverStream = ReceiverStream<Result<DeliverResponse, Status>>;
 
     async fn deliver(

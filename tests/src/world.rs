@@ -10,13 +10,13 @@ use tempfile::TempDir;
 use tonic::{Status, transport::Channel};
 
 use crate::{
-    ask::{self, Answer},
     connection::{Connection, Credentials, Protocol},
     device::Device,
     eventually::{eventually, within},
-    model::{Model, Question, Reading, differences, labels},
+    model::{Model, QueryRequest, Reading, differences, labels},
     now_ms,
     pki::Pki,
+    query::{self, QueryResult},
     server::{Mode, Program, Server},
 };
 
@@ -175,26 +175,26 @@ impl World {
 
     /// An operator's connection to the aggregator.
     pub fn operator(&self) -> Channel {
-        ask::channel(self.aggregator.addr(), &self.pki.operator())
+        query::channel(self.aggregator.addr(), &self.pki.operator())
     }
 
     /// Asks as an operator.
     ///
     /// # Errors
     /// What the aggregator or the connection says.
-    pub async fn ask(&self, question: &Question) -> Result<Answer, Status> {
-        ask::aggregate(self.operator(), question).await
+    pub async fn query(&self, query: &QueryRequest) -> Result<QueryResult, Status> {
+        query::aggregate(self.operator(), query).await
     }
 
     /// Waits until the answer is complete up to a time, and gives it.
     ///
     /// # Panics
     /// When that does not happen within the patience.
-    pub async fn complete(&self, question: &Question, until_ms: i64) -> Answer {
+    pub async fn complete(&self, query: &QueryRequest, until_ms: i64) -> QueryResult {
         let channel = self.operator();
         eventually("an answer that is complete", async || {
             let answer =
-                ask::aggregate(channel.clone(), question).await.map_err(|status| status.to_string())?;
+                query::aggregate(channel.clone(), query).await.map_err(|status| status.to_string())?;
             match answer.complete_until_ms {
                 Some(complete) if complete >= until_ms => Ok(answer),
                 other => Err(format!("complete until {other:?}, wanted {until_ms}")),
@@ -209,12 +209,13 @@ impl World {
     ///
     /// # Panics
     /// When an answer differs.
-    pub async fn agrees(&self, questions: &[Question]) {
-        self.equals(questions).await;
+    pub async fn agrees(&self, queries: &[QueryRequest]) {
+        self.equals(queries).await;
         let until = self.model.end_ms(WIDTH_MS).unwrap_or(0).max(now_ms());
-        for question in questions {
-            let answer = self.complete(question, until).await;
-            tell(question, &differences(&self.model.answer(question, WIDTH_MS), &answer.table)).unwrap();
+        for query in queries {
+            let answer = self.complete(query, until).await;
+            check_differences(query, &differences(&self.model.answer(query, WIDTH_MS), &answer.table))
+                .unwrap();
         }
     }
 
@@ -222,32 +223,33 @@ impl World {
     ///
     /// # Panics
     /// When an answer differs, or claims to be complete.
-    pub async fn agrees_without_claim(&self, questions: &[Question]) {
-        self.equals(questions).await;
+    pub async fn agrees_without_claim(&self, queries: &[QueryRequest]) {
+        self.equals(queries).await;
         let until = self.model.end_ms(WIDTH_MS).unwrap_or(0).max(now_ms());
         eventually("gateways that are as far", async || {
-            let list = ask::gateways(self.operator(), "").await.map_err(|status| status.to_string())?;
+            let list = query::gateways(self.operator(), "").await.map_err(|status| status.to_string())?;
             let are_as_far = list.iter().all(|gateway| gateway.watermark_ms.is_some_and(|ms| ms >= until));
             if are_as_far { Ok(()) } else { Err(format!("{list:?}, wanted {until}")) }
         })
         .await;
-        for question in questions {
-            let answer = self.ask(question).await.unwrap();
-            tell(question, &differences(&self.model.answer(question, WIDTH_MS), &answer.table)).unwrap();
+        for query in queries {
+            let answer = self.query(query).await.unwrap();
+            check_differences(query, &differences(&self.model.answer(query, WIDTH_MS), &answer.table))
+                .unwrap();
             let (complete, gaps) = (answer.complete_until_ms, answer.gaps);
-            assert!(complete.is_none() && gaps > 0, "complete until {complete:?}, {gaps} gaps: {question:?}");
+            assert!(complete.is_none() && gaps > 0, "complete until {complete:?}, {gaps} gaps: {query:?}");
         }
     }
 
-    async fn equals(&self, questions: &[Question]) {
+    async fn equals(&self, queries: &[QueryRequest]) {
         let channel = self.operator();
-        for question in questions {
-            let right = self.model.answer(question, WIDTH_MS);
-            assert!(!right.is_empty(), "a question that asks for nothing: {question:?}");
+        for query in queries {
+            let right = self.model.answer(query, WIDTH_MS);
+            assert!(!right.is_empty(), "a question that asks for nothing: {query:?}");
             eventually("an answer that equals the model's", async || {
                 let answer =
-                    ask::aggregate(channel.clone(), question).await.map_err(|status| status.to_string())?;
-                tell(question, &differences(&right, &answer.table))
+                    query::aggregate(channel.clone(), query).await.map_err(|status| status.to_string())?;
+                check_differences(query, &differences(&right, &answer.table))
             })
             .await;
         }
@@ -255,10 +257,10 @@ impl World {
 }
 
 /// The first of some differences, as an error.
-fn tell(question: &Question, differences: &[String]) -> Result<(), String> {
+fn check_differences(query: &QueryRequest, differences: &[String]) -> Result<(), String> {
     if differences.is_empty() {
         return Ok(());
     }
     let shown: Vec<&str> = differences.iter().take(5).map(String::as_str).collect();
-    Err(format!("{question:?}\n{} points differ:\n{}", differences.len(), shown.join("\n")))
+    Err(format!("{query:?}\n{} points differ:\n{}", differences.len(), shown.join("\n")))
 }

@@ -15,7 +15,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use catchment_journal::{Commit, Disk, RealDisk, Watch};
+use catchment_journal::{Commit, Disk, RealDisk, Watchdog};
 use catchment_partial::Timestamp;
 use catchment_proto::{Batch, GatewayId, SeriesKey, SharedSeries, batch::SHARDS_MAX};
 use catchment_settings::supervise::catch_thread;
@@ -37,7 +37,7 @@ pub struct EmbeddedStore<D: Disk = RealDisk> {
     pub(super) inner: Arc<Inner<D>>,
     packer: Option<JoinHandle<()>>,
     checker: Option<JoinHandle<()>>,
-    folder: Option<Watch>,
+    folder: Option<Watchdog>,
     stop_check: Arc<AtomicBool>,
 }
 

@@ -13,7 +13,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use catchment_journal::{DataDir, Disk, GroupLog, Log, Peek, Position, ReadEvent, RealDisk, WholeError};
+use catchment_journal::{
+    AtomicFileError, DataDir, Disk, GroupLog, Log, Position, ReadEvent, ReadOnlyLog, RealDisk,
+};
 use catchment_partial::Timestamp;
 use tokio::sync::watch;
 
@@ -113,7 +115,7 @@ impl EmbeddedStore {
             })
         })?;
         if let Some(data_dir) = &mut inner.data_dir {
-            data_dir.settle_logs(&[JOURNAL.to_owned()], &[])?;
+            data_dir.confirm_logs(&[JOURNAL.to_owned()], &[])?;
         }
         cap_times(&inner, now, created_ms);
         let store = Self::start(Arc::new(inner)).map_err(|source| OpenError::Io {
@@ -262,7 +264,7 @@ pub(super) fn journal_start<D: Disk>(disk: &Arc<D>, data: &Path) -> Result<Optio
     let folder = data.join(JOURNAL);
     disk.create_dir_all(&folder)
         .map_err(|source| OpenError::Io { what: format!("cannot create {}", folder.display()), source })?;
-    Ok(Peek::open(Arc::clone(disk), &folder)?.map(|journal| journal.start_position()))
+    Ok(ReadOnlyLog::open(Arc::clone(disk), &folder)?.map(|journal| journal.start_position()))
 }
 
 /// Loads the catalog, and makes sure that packs and journal together hold all that was acknowledged.
@@ -281,7 +283,7 @@ pub(super) fn load<D: Disk>(
     let known = loaded.meta.packed_to;
     let released = match packed::read(disk, data) {
         Ok(released) => released.unwrap_or(Position::ZERO),
-        Err(error @ WholeError::Damaged { .. }) => {
+        Err(error @ AtomicFileError::Damaged { .. }) => {
             tracing::error!(%error, "the store is damaged: the journal's beginning tells what the packs must hold");
             report.damage += 1;
             journal.unwrap_or(Position::ZERO)

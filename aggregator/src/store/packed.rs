@@ -6,19 +6,19 @@
 
 use std::{io, path::Path};
 
-use catchment_journal::{Disk, Position, WholeError, read_whole, write_whole};
+use catchment_journal::{AtomicFileError, Disk, Position, read_atomic, write_atomic};
 
 const FILE: &str = "packed";
 
 /// Writes the position, durably.
 pub(super) fn write<D: Disk>(disk: &D, folder: &Path, position: Position) -> io::Result<()> {
-    write_whole(disk, &folder.join(FILE), &position.get().to_be_bytes())
+    write_atomic(disk, &folder.join(FILE), &position.get().to_be_bytes())
 }
 
 /// Reads the position; `None` if there was no release yet.
-pub(super) fn read<D: Disk>(disk: &D, folder: &Path) -> Result<Option<Position>, WholeError> {
+pub(super) fn read<D: Disk>(disk: &D, folder: &Path) -> Result<Option<Position>, AtomicFileError> {
     let path = folder.join(FILE);
-    let Some(bytes) = read_whole(disk, &path)? else { return Ok(None) };
-    let bytes = bytes.try_into().map_err(|_| WholeError::Damaged { path })?;
+    let Some(bytes) = read_atomic(disk, &path)? else { return Ok(None) };
+    let bytes = bytes.try_into().map_err(|_| AtomicFileError::Damaged { path })?;
     Ok(Some(Position::new(u64::from_be_bytes(bytes))))
 }

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use catchment_journal::PlaceError;
+use catchment_journal::PresenceError;
 
 use super::{
     Origin,
@@ -76,8 +76,8 @@ impl Packs {
     /// Whether what the tree stands on is still in its place.
     ///
     /// # Errors
-    /// See [`PlaceError`].
-    pub(super) fn look(&self) -> Result<(), PlaceError> {
+    /// See [`PresenceError`].
+    pub(super) fn look(&self) -> Result<(), PresenceError> {
         self.tree.look()
     }
 

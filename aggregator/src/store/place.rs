@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use catchment_journal::{Disk, Watch};
+use catchment_journal::{Disk, Watchdog};
 use catchment_settings::supervise::catch_thread;
 
 use super::inner::Inner;
@@ -23,9 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The thread cannot be started.
-pub(super) fn watch<D: Disk>(inner: &Arc<Inner<D>>) -> io::Result<Watch> {
+pub(super) fn watch<D: Disk>(inner: &Arc<Inner<D>>) -> io::Result<Watchdog> {
     let inner = Arc::clone(inner);
-    Watch::start("store-folder", LOOK_EVERY, move || match catch_thread(|| look(&inner)) {
+    Watchdog::start("store-folder", LOOK_EVERY, move || match catch_thread(|| look(&inner)) {
         Ok(Ok(())) => ControlFlow::Continue(()),
         Ok(Err(_)) => ControlFlow::Break(()),
         Err(panic) => {
@@ -40,8 +40,8 @@ pub(super) fn watch<D: Disk>(inner: &Arc<Inner<D>>) -> io::Result<Watch> {
 /// # Errors
 /// What is gone; the store has failed then.
 pub(super) fn look<D: Disk>(inner: &Inner<D>) -> Result<(), Arc<str>> {
-    let folder = inner.data_dir.as_ref().map_or(Ok(()), |folder| folder.look());
-    let looked = folder.and_then(|()| inner.log.look()).and_then(|()| inner.packs.look());
+    let folder = inner.data_dir.as_ref().map_or(Ok(()), |folder| folder.check_in_place());
+    let looked = folder.and_then(|()| inner.log.check_in_place()).and_then(|()| inner.packs.look());
     match looked {
         Ok(()) => inner.unlooked.store(false, Ordering::Relaxed),
         Err(error) if error.is_gone() => {

@@ -13,7 +13,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use catchment_journal::{DataDir, Disk, Position, RealDisk, WholeError, read_whole, set_aside};
+use catchment_journal::{AtomicFileError, DataDir, Disk, Position, RealDisk, quarantine, read_atomic};
 
 use super::{
     OpenError, StoreConfig, VerifyReport,
@@ -61,7 +61,7 @@ pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
     let journal = data.join(JOURNAL);
     RealDisk.create_dir_all(&journal).map_err(io("cannot create the journal's folder"))?;
     let damaged = catchment_journal::verify(&RealDisk, &journal).unwrap_or_default();
-    let mended = set_aside(&RealDisk, &journal)?;
+    let mended = quarantine(&RealDisk, &journal)?;
     let files = mended.files.iter().map(|file| file.display().to_string());
     report.done.extend(files.map(|file| format!("journal: damaged bytes are copied to {file}")));
     if mended.headers > 0 {
@@ -101,8 +101,8 @@ fn packs(data: &Path) -> impl Fn(String) -> OpenError + use<> {
 /// that what is wrong.
 fn mend_identity(data: &Path) -> Result<bool, OpenError> {
     let path = data.join(IDENTITY);
-    match read_whole(&RealDisk, &path) {
-        Ok(None) | Err(WholeError::Damaged { .. }) => {}
+    match read_atomic(&RealDisk, &path) {
+        Ok(None) | Err(AtomicFileError::Damaged { .. }) => {}
         _ => return Ok(false),
     }
     let new = data.join(".identity-new");
@@ -120,7 +120,7 @@ fn mend_identity(data: &Path) -> Result<bool, OpenError> {
 
 /// Whether nothing is wrong but the note of what the packs hold.
 fn only_note(data: &Path, found: &VerifyReport) -> bool {
-    found.findings.len() == 1 && matches!(packed::read(&RealDisk, data), Err(WholeError::Damaged { .. }))
+    found.findings.len() == 1 && matches!(packed::read(&RealDisk, data), Err(AtomicFileError::Damaged { .. }))
 }
 
 /// A name for something that is set aside.

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use catchment_journal::{PlaceError, check_in_place};
+use catchment_journal::{PresenceError, check_in_place};
 
 use super::tree::{Change, KeyRange, Pair, Tree, Visited};
 
@@ -107,7 +107,7 @@ impl Tree for SledTree {
         self.look().map_err(|error| error.to_string())
     }
 
-    fn look(&self) -> Result<(), PlaceError> {
+    fn look(&self) -> Result<(), PresenceError> {
         check_in_place(&self.folder.join("db"), &self.file)
     }
 }

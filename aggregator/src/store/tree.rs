@@ -4,7 +4,7 @@
 
 use std::ops::{ControlFlow, RangeBounds};
 
-use catchment_journal::PlaceError;
+use catchment_journal::PresenceError;
 
 use super::records;
 
@@ -35,8 +35,8 @@ pub(super) trait Tree: Send + Sync {
     /// Whether what the map stands on is still in its place.
     ///
     /// # Errors
-    /// See [`PlaceError`].
-    fn look(&self) -> Result<(), PlaceError> {
+    /// See [`PresenceError`].
+    fn look(&self) -> Result<(), PresenceError> {
         Ok(())
     }
 }

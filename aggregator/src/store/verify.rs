@@ -10,7 +10,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use catchment_journal::{DataDir, Peek, Position, ReadEvent, RealDisk};
+use catchment_journal::{DataDir, Position, ReadEvent, ReadOnlyLog, RealDisk};
 use catchment_proto::GatewayId;
 
 use super::{
@@ -203,7 +203,7 @@ pub(super) fn verify_journal(
         report.findings_unlisted += segment.damage_unlisted;
         report.torn_tail_bytes += segment.torn_tail_bytes;
     }
-    let Some(journal) = Peek::open(Arc::new(RealDisk), &folder)? else { return Ok(()) };
+    let Some(journal) = ReadOnlyLog::open(Arc::new(RealDisk), &folder)? else { return Ok(()) };
     let packed_to = loaded.map_or(journal.start_position(), |loaded| loaded.meta.packed_to);
     let catalog = loaded.map(|loaded| &loaded.catalog);
     if journal.end < packed_to || journal.start_position() > packed_to {

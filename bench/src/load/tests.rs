@@ -3,12 +3,12 @@ use std::collections::HashSet;
 use bytes::BytesMut;
 use catchment_gateway::{
     decode::{
-        Decoded, Limits,
-        frames::{FrameNames, decode_frame},
+        DecodeLimits, Decoded,
+        frames::{SeriesAliases, decode_frame},
         json::{Options, decode_line},
         line_protocol::{self as lines, Precision},
     },
-    intake::{Intake, Names, TimeRules},
+    intake::{Intake, SeriesTable, TimeRules},
 };
 use catchment_partial::{Partial, Timestamp};
 use catchment_proto::{Batch, frame};
@@ -20,7 +20,7 @@ use super::{
 
 /// A gateway's decoders, as far as a connection has them.
 struct Gateway {
-    names: Names,
+    table: SeriesTable,
     rules: TimeRules,
     intake: Intake,
 }
@@ -29,7 +29,7 @@ impl Gateway {
     fn new() -> Self {
         let at = |seconds: i64| Timestamp::from_nanos(now_ns() + seconds * 1_000_000_000);
         let rules = TimeRules { now: at(0), oldest: at(-60), newest: at(60) };
-        Self { names: Names::new(100), rules, intake: Intake::default() }
+        Self { table: SeriesTable::new(100), rules, intake: Intake::default() }
     }
 
     /// Everything was taken, values vary, and times of a series go on.
@@ -51,16 +51,16 @@ impl Gateway {
 #[test]
 fn frames_are_what_the_gateway_takes() {
     let mut device = frames::Frames::new(&frames::Stock::new(), "e".into(), 3, 10, 100);
-    let (mut gateway, mut state) = (Gateway::new(), FrameNames::new(100));
+    let (mut gateway, mut state) = (Gateway::new(), SeriesAliases::new(100));
     let mut out = device.greeting().unwrap();
     for _ in 0..90 {
         assert_eq!(device.put(&mut out), 1_000);
     }
     let (mut rest, mut kinds) = (&out[..], Vec::new());
     while let Some((body, behind)) = frame::split(rest, 1 << 20).unwrap() {
-        let Gateway { names, rules, intake } = &mut gateway;
+        let Gateway { table, rules, intake } = &mut gateway;
         let ordinal = kinds.len() as u64;
-        kinds.push(decode_frame(body, ordinal, &mut state, names, rules, &Limits::default(), intake));
+        kinds.push(decode_frame(body, ordinal, &mut state, table, rules, &DecodeLimits::default(), intake));
         rest = behind;
     }
     assert!(rest.is_empty() && matches!(kinds[0], Decoded::Hello { .. }));
@@ -77,10 +77,10 @@ fn json_lines_are_what_the_gateway_takes() {
             assert_eq!(device.put(&mut out), 10);
         }
         for (ordinal, line) in (1..).zip(out.split_inclusive(|byte| *byte == b'\n')) {
-            let Gateway { names, rules, intake } = &mut gateway;
-            decode_line(line, &Options::default(), ordinal, names, rules, &Limits::default(), intake);
+            let Gateway { table, rules, intake } = &mut gateway;
+            decode_line(line, &Options::default(), ordinal, table, rules, &DecodeLimits::default(), intake);
         }
-        let numbers: Vec<_> = gateway.intake.heads.iter().map(|head| head.seq).collect();
+        let numbers: Vec<_> = gateway.intake.messages.iter().map(|meta| meta.seq).collect();
         assert_eq!(numbers.len(), 500);
         assert_eq!(numbers[499], epoch.map(|_| 500));
         gateway.check(5_000, 10);
@@ -95,8 +95,16 @@ fn lines_are_what_the_gateway_takes() {
         assert_eq!(device.put(&mut out), line_protocol::FIELDS);
     }
     for (ordinal, line) in (1..).zip(out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())) {
-        let Gateway { names, rules, intake } = &mut gateway;
-        lines::decode_line(line, Precision::default(), ordinal, names, rules, &Limits::default(), intake);
+        let Gateway { table, rules, intake } = &mut gateway;
+        lines::decode_line(
+            line,
+            Precision::default(),
+            ordinal,
+            table,
+            rules,
+            &DecodeLimits::default(),
+            intake,
+        );
     }
     gateway.check(1_000, 2);
 }
@@ -112,8 +120,16 @@ fn publishes_follow_the_standard() {
         assert_eq!((out[0], usize::from(out[1])), (0x32, out.len() - 2));
         assert_eq!(&out[2..13], b"\x00\x09telemetry");
         assert_eq!(out[13..15], number.to_be_bytes());
-        let Gateway { names, rules, intake } = &mut gateway;
-        decode_line(&out[15..], &Options::default(), number.into(), names, rules, &Limits::default(), intake);
+        let Gateway { table, rules, intake } = &mut gateway;
+        decode_line(
+            &out[15..],
+            &Options::default(),
+            number.into(),
+            table,
+            rules,
+            &DecodeLimits::default(),
+            intake,
+        );
     }
     gateway.check(500, 1);
 }

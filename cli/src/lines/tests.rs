@@ -1,8 +1,8 @@
 //! Each form of a line, and what is refused before it is sent.
 
 use catchment_gateway::{
-    decode::{Limits, Lines, Next, json},
-    intake::{Intake, Names, TimeRules},
+    decode::{DecodeLimits, Lines, Next, json},
+    intake::{Intake, SeriesTable, TimeRules},
 };
 use catchment_partial::Timestamp;
 
@@ -77,11 +77,11 @@ fn what_a_gateway_keeps_is_sent() {
 fn kept(text: &str) -> Vec<f64> {
     let time = |ms| Timestamp::from_millis(ms).unwrap();
     let rules = TimeRules { now: time(7), oldest: time(0), newest: time(1_000) };
-    let (limits, options) = (Limits::default(), json::Options::default());
-    let (mut lines, mut names, mut intake) = (Lines::json(1 << 20), Names::new(100), Intake::default());
+    let (limits, options) = (DecodeLimits::default(), json::Options::default());
+    let (mut lines, mut table, mut intake) = (Lines::json(1 << 20), SeriesTable::new(100), Intake::default());
     let mut rest = text;
     while let Next::Line { line, consumed } = lines.finish(rest.as_bytes()) {
-        json::decode_line(line, &options, 1, &mut names, &rules, &limits, &mut intake);
+        json::decode_line(line, &options, 1, &mut table, &rules, &limits, &mut intake);
         rest = &rest[consumed..];
     }
     intake.readings.iter().map(|reading| reading.value).collect()

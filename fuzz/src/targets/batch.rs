@@ -25,7 +25,7 @@ pub(super) const TARGET: Target = Target {
         b"\x0a\x04room\x12\x013",
     ],
     fixed_bytes: 64 << 10,
-    bytes_a_byte: 200,
+    bytes_per_input_byte: 200,
 };
 
 fn seeds() -> Vec<Vec<u8>> {

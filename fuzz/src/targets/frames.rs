@@ -1,6 +1,6 @@
 //! Frames of `catchment/1`: a connection in one piece and in pieces, and the input as the body of one frame.
 
-use catchment_gateway::decode::frames::{FrameNames, decode_frame};
+use catchment_gateway::decode::frames::{SeriesAliases, decode_frame};
 use catchment_proto::{
     frame,
     wire::{Column, DeviceMessage, Hello, Reading, Readings, SeriesName, device_message::Kind},
@@ -32,7 +32,7 @@ pub(super) const TARGET: Target = Target {
         b"\x1c",
     ],
     fixed_bytes: 96 << 10,
-    bytes_a_byte: 200,
+    bytes_per_input_byte: 200,
 };
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -61,15 +61,15 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-fn body(rig: &mut Rig, state: &mut FrameNames, body: &[u8], ordinal: u64) {
+fn body(rig: &mut Rig, state: &mut SeriesAliases, body: &[u8], ordinal: u64) {
     let before = rig.counts();
-    let Rig { names, rules, limits, intake, .. } = rig;
-    let decoded = decode_frame(body, ordinal, state, names, rules, limits, intake);
+    let Rig { table, rules, limits, intake, .. } = rig;
+    let decoded = decode_frame(body, ordinal, state, table, rules, limits, intake);
     rig.settle(decoded, before);
 }
 
 fn connection(input: &[u8], mut sizes: impl Iterator<Item = usize>) -> Rig {
-    let (mut rig, mut state) = (Rig::new(), FrameNames::new(20));
+    let (mut rig, mut state) = (Rig::new(), SeriesAliases::new(20));
     let bytes_max = rig.limits.message_bytes_max;
     let (mut buffer, mut rest, mut ordinal) = (Vec::new(), input, 0);
     while !rest.is_empty() {
@@ -100,7 +100,7 @@ fn run(input: &[u8]) -> u64 {
     whole.check();
     whole.assert_same(&connection(input, pieces(input)));
     let mut alone = Rig::new();
-    body(&mut alone, &mut FrameNames::new(20), input, 1);
+    body(&mut alone, &mut SeriesAliases::new(20), input, 1);
     alone.check();
     whole.signature() ^ alone.signature().rotate_left(1)
 }

@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc};
 
 use catchment_journal::{
-    Disk, DiskFile, Log, LogConfig, Position, ReadEvent, read_whole, sim::SimDisk, verify, write_whole,
+    Disk, DiskFile, Log, LogConfig, Position, ReadEvent, read_atomic, sim::SimDisk, verify, write_atomic,
 };
 
 use super::{Target, magnitude, signature};
@@ -21,7 +21,7 @@ pub(super) const TARGET: Target = Target {
         b"\x00\x10",
     ],
     fixed_bytes: 2 << 20,
-    bytes_a_byte: 100,
+    bytes_per_input_byte: 100,
 };
 
 const DIR: &str = "log";
@@ -75,7 +75,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let (disk, name) = written();
     let segment = content(&disk, &Path::new(DIR).join(name));
     let whole = Path::new("whole");
-    write_whole(&*disk, whole, b"a checkpoint").expect("the disk is fine");
+    write_atomic(&*disk, whole, b"a checkpoint").expect("the disk is fine");
     vec![segment, content(&disk, whole), Vec::new()]
 }
 
@@ -101,7 +101,7 @@ fn records(log: &Log<SimDisk>) -> (Vec<(Position, Vec<u8>)>, usize) {
 fn run(input: &[u8]) -> u64 {
     let disk = Arc::new(SimDisk::new(3));
     put(&disk, Path::new("whole"), input);
-    let whole = read_whole(&*disk, Path::new("whole")).map_err(drop);
+    let whole = read_atomic(&*disk, Path::new("whole")).map_err(drop);
     let dir = Path::new(DIR);
     let (_, name) = written();
     put(&disk, &dir.join(name), input);

@@ -6,7 +6,7 @@ use catchment_gateway::decode::{
     refuse_too_long,
 };
 
-use super::{Target, lines::feed, pieces, rig::Rig};
+use super::{Target, lines::drain_lines, pieces, rig::Rig};
 
 pub(super) const TARGET: Target = Target {
     name: "json",
@@ -67,14 +67,14 @@ pub(super) const TARGET: Target = Target {
         b"\xc3\xa9",
     ],
     fixed_bytes: 96 << 10,
-    bytes_a_byte: 160,
+    bytes_per_input_byte: 160,
 };
 
 fn line(rig: &mut Rig, line: Option<&[u8]>, options: &Options, ordinal: u64) {
     let before = rig.counts();
-    let Rig { names, rules, limits, intake, .. } = rig;
+    let Rig { table, rules, limits, intake, .. } = rig;
     let decoded = match line {
-        Some(line) => json::decode_line(line, options, ordinal, names, rules, limits, intake),
+        Some(line) => json::decode_line(line, options, ordinal, table, rules, limits, intake),
         None => {
             refuse_too_long(limits, ordinal, intake);
             Decoded::Refused
@@ -87,7 +87,7 @@ fn connection(input: &[u8], options: &Options, sizes: impl Iterator<Item = usize
     let mut rig = Rig::new();
     let bytes_max = rig.limits.message_bytes_max;
     let mut ordinal = 0;
-    feed(&mut Lines::json(bytes_max), bytes_max, input, sizes, |next| {
+    drain_lines(&mut Lines::json(bytes_max), bytes_max, input, sizes, |next| {
         ordinal += 1;
         line(&mut rig, next, options, ordinal);
     });

@@ -47,7 +47,7 @@ pub(super) const TARGET: Target = Target {
         b"\\u0000",
     ],
     fixed_bytes: 96 << 10,
-    bytes_a_byte: 160,
+    bytes_per_input_byte: 160,
 };
 
 fn options(time_format: TimeFormat) -> Options {

@@ -5,7 +5,7 @@ use catchment_gateway::{
     mqtt::topics::Topics,
 };
 
-use super::{Target, lines::feed, pieces, rig::Rig};
+use super::{Target, lines::drain_lines, pieces, rig::Rig};
 
 pub(super) const TARGET: Target = Target {
     name: "line_protocol",
@@ -51,7 +51,7 @@ pub(super) const TARGET: Target = Target {
         b"\xc3\xa9",
     ],
     fixed_bytes: 96 << 10,
-    bytes_a_byte: 160,
+    bytes_per_input_byte: 160,
 };
 
 const PRECISION: Precision = Precision::Nanoseconds;
@@ -60,12 +60,12 @@ fn connection(input: &[u8], sizes: impl Iterator<Item = usize>) -> Rig {
     let mut rig = Rig::new();
     let bytes_max = rig.limits.message_bytes_max;
     let mut ordinal = 0;
-    feed(&mut Lines::line_protocol(bytes_max), bytes_max, input, sizes, |line| {
+    drain_lines(&mut Lines::line_protocol(bytes_max), bytes_max, input, sizes, |line| {
         ordinal += 1;
         let before = rig.counts();
-        let Rig { names, rules, limits, intake, .. } = &mut rig;
+        let Rig { table, rules, limits, intake, .. } = &mut rig;
         let decoded = match line {
-            Some(line) => line_protocol::decode_line(line, PRECISION, ordinal, names, rules, limits, intake),
+            Some(line) => line_protocol::decode_line(line, PRECISION, ordinal, table, rules, limits, intake),
             None => {
                 refuse_too_long(limits, ordinal, intake);
                 Decoded::Refused
@@ -83,8 +83,8 @@ fn run(input: &[u8]) -> u64 {
     let mut payload = Rig::new();
     if input.len() <= payload.limits.message_bytes_max {
         // One message of the same bytes has the same readings, as far as its own bound lets it.
-        let Rig { names, rules, limits, intake, .. } = &mut payload;
-        Topics::default().decode("influx", input, 1, names, rules, limits, intake);
+        let Rig { table, rules, limits, intake, .. } = &mut payload;
+        Topics::default().decode("influx", input, 1, table, rules, limits, intake);
         payload.check();
         let readings = &whole.intake.readings;
         let bounded = payload.intake.readings.len() < readings.len();

@@ -14,7 +14,7 @@ pub(super) const TARGET: Target = Target {
         b"\n", b"\"", b"\\", b" ", b"a b=\"", b"=", b",", b"#", b"\r\n", b"a b=1\n", b"\" 1\n", b"\x0c",
     ],
     fixed_bytes: 16 << 10,
-    bytes_a_byte: 100,
+    bytes_per_input_byte: 100,
 };
 
 /// Longest line.
@@ -22,13 +22,13 @@ const BYTES_MAX: usize = 200;
 
 /// What became of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(super) enum SplitLine {
     Line(Vec<u8>),
     TooLong,
 }
 
 /// Feeds bytes in pieces, as a session does, and hands on what is cut. `slack`: bytes that may lie unread.
-pub(super) fn feed(
+pub(super) fn drain_lines(
     lines: &mut Lines,
     bytes_max: usize,
     input: &[u8],
@@ -71,10 +71,10 @@ pub(super) fn feed(
     }
 }
 
-fn cut(mut lines: Lines, input: &[u8], sizes: impl Iterator<Item = usize>) -> Vec<Cut> {
+fn split_lines(mut lines: Lines, input: &[u8], sizes: impl Iterator<Item = usize>) -> Vec<SplitLine> {
     let mut out = Vec::new();
-    feed(&mut lines, BYTES_MAX, input, sizes, |line| {
-        out.push(line.map_or(Cut::TooLong, |line| Cut::Line(line.to_vec())));
+    drain_lines(&mut lines, BYTES_MAX, input, sizes, |line| {
+        out.push(line.map_or(SplitLine::TooLong, |line| SplitLine::Line(line.to_vec())));
     });
     out
 }
@@ -82,14 +82,14 @@ fn cut(mut lines: Lines, input: &[u8], sizes: impl Iterator<Item = usize>) -> Ve
 fn run(input: &[u8]) -> u64 {
     let mut kinds = Vec::new();
     for make in [Lines::json, Lines::line_protocol] {
-        let whole = cut(make(BYTES_MAX), input, std::iter::empty());
-        assert_eq!(whole, cut(make(BYTES_MAX), input, pieces(input)), "it depends on the pieces");
+        let whole = split_lines(make(BYTES_MAX), input, std::iter::empty());
+        assert_eq!(whole, split_lines(make(BYTES_MAX), input, pieces(input)), "it depends on the pieces");
         let bytes: usize =
-            whole.iter().map(|cut| if let Cut::Line(line) = cut { line.len() } else { 0 }).sum();
+            whole.iter().map(|cut| if let SplitLine::Line(line) = cut { line.len() } else { 0 }).sum();
         assert!(bytes <= input.len());
         let shapes = whole.iter().take(4).map(|cut| match cut {
-            Cut::Line(line) => magnitude(line.len()) / 2 + u32::from(line.contains(&b'"')) * 100,
-            Cut::TooLong => u32::MAX,
+            SplitLine::Line(line) => magnitude(line.len()) / 2 + u32::from(line.contains(&b'"')) * 100,
+            SplitLine::TooLong => u32::MAX,
         });
         kinds.push(shapes.collect::<Vec<_>>());
     }

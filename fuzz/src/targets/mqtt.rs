@@ -4,7 +4,7 @@ use std::{num::NonZeroU16, sync::Arc};
 
 use bytes::BytesMut;
 use catchment_gateway::mqtt::{
-    connection::{Connection, Open, Rules, Stop},
+    connection::{Connection, MqttOptions, Open, Stop},
     topics::Topics,
 };
 
@@ -37,7 +37,7 @@ pub(super) const TARGET: Target = Target {
         b"m a=1",
     ],
     fixed_bytes: 192 << 10,
-    bytes_a_byte: 160,
+    bytes_per_input_byte: 160,
 };
 
 /// Messages that a client may have on their way.
@@ -104,7 +104,7 @@ struct End {
     broken: bool,
     /// The last stop of an open connection that was not to go on.
     stop: Option<Stop>,
-    goodbye: Vec<u8>,
+    close_packet: Vec<u8>,
     /// All answers, as they would be written.
     answers: Vec<u8>,
 }
@@ -113,7 +113,7 @@ fn connection(input: &[u8], mut sizes: impl Iterator<Item = usize>) -> (Rig, End
     let mut rig = Rig::new();
     let receive_max = NonZeroU16::new(RECEIVE_MAX).expect("it is not 0");
     let mut connection =
-        Connection::new(Rules { topics: Arc::new(Topics::default()), receive_max }, rig.limits);
+        Connection::new(MqttOptions { topics: Arc::new(Topics::default()), receive_max }, rig.limits);
     let mut end = End::default();
     let (mut buffer, mut rest) = (Vec::new(), input);
     'bytes: while !rest.is_empty() {
@@ -121,9 +121,9 @@ fn connection(input: &[u8], mut sizes: impl Iterator<Item = usize>) -> (Rig, End
         buffer.extend_from_slice(piece);
         rest = behind;
         loop {
-            let Rig { names, rules, intake, .. } = &mut rig;
+            let Rig { table, rules, intake, .. } = &mut rig;
             let fresh = || "made".to_owned();
-            let (consumed, stop) = connection.decode(&buffer, names, rules, intake, fresh);
+            let (consumed, stop) = connection.decode(&buffer, table, rules, intake, fresh);
             assert!(consumed <= buffer.len());
             buffer.drain(..consumed);
             match stop {
@@ -138,12 +138,12 @@ fn connection(input: &[u8], mut sizes: impl Iterator<Item = usize>) -> (Rig, End
                     assert!(connection.is_open());
                 }
                 Stop::Broken(violation) => {
-                    let goodbye = connection.goodbye(&violation);
+                    let close_packet = connection.close_packet(&violation);
                     end.broken = true;
                     // The codec looks for the version beyond a CONNECT that is too short for it, so that what is
                     // wrong with such a one may be told in other words.
                     if !end.opened.is_empty() {
-                        end.goodbye = goodbye;
+                        end.close_packet = close_packet;
                         end.stop = Some(Stop::Broken(violation));
                     }
                     break 'bytes;

@@ -1,7 +1,7 @@
 //! The first bytes of a connection: what they are does not depend on where reads cut them, what is waited for is bounded,
 //! and what no protocol is gets words.
 
-use catchment_gateway::session::opening::{Look, Opening};
+use catchment_gateway::session::protocol_detection::{Detection, ProtocolDetector};
 
 use super::{Target, pieces, signature};
 
@@ -58,39 +58,40 @@ pub(super) const TARGET: Target = Target {
         b"=",
     ],
     fixed_bytes: 64 << 10,
-    bytes_a_byte: 16,
+    bytes_per_input_byte: 16,
 };
 
 /// Most bytes that are waited for: of white space, and of a first line.
 const WAITED_MAX: usize = 8 << 10;
 
 /// Bytes passed over, and the decision.
-fn look(input: &[u8], sizes: impl Iterator<Item = usize>) -> (usize, Look) {
-    let (mut opening, mut buffer, mut skipped, mut rest) = (Opening::default(), Vec::new(), 0, input);
+fn detection(input: &[u8], sizes: impl Iterator<Item = usize>) -> (usize, Detection) {
+    let (mut detector, mut buffer, mut skipped, mut rest) =
+        (ProtocolDetector::default(), Vec::new(), 0, input);
     for size in sizes {
         let (piece, behind) = rest.split_at(size.min(rest.len()));
         buffer.extend_from_slice(piece);
         rest = behind;
-        let (padding, look) = opening.look(&buffer, rest.is_empty() && size > piece.len());
+        let (padding, detection) = detector.inspect(&buffer, rest.is_empty() && size > piece.len());
         assert!(padding <= buffer.len());
         buffer.drain(..padding);
         skipped += padding;
-        if look != Look::More {
-            return (skipped, look);
+        if detection != Detection::More {
+            return (skipped, detection);
         }
         assert!(buffer.len() < WAITED_MAX && skipped < WAITED_MAX, "it waits for ever");
         if rest.is_empty() && size > piece.len() {
             break;
         }
     }
-    (skipped, Look::More)
+    (skipped, Detection::More)
 }
 
 fn run(input: &[u8]) -> u64 {
-    let whole = look(input, [input.len(), 1].into_iter());
-    let cut = look(input, pieces(input).chain(std::iter::repeat(1)));
+    let whole = detection(input, [input.len(), 1].into_iter());
+    let cut = detection(input, pieces(input).chain(std::iter::repeat(1)));
     assert_eq!(whole.1, cut.1, "it depends on the pieces");
-    if let Look::Foreign(foreign) = whole.1 {
+    if let Detection::Foreign(foreign) = whole.1 {
         let answer = foreign.answer();
         assert!(!answer.is_empty() && answer.len() < 1 << 10, "an answer in words");
     }

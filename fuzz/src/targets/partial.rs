@@ -10,7 +10,7 @@ pub(super) const TARGET: Target = Target {
     seeds,
     tokens: &[b"\x00", b"\x01", b"\x02", b"\x80", b"\xff\x01", b"\x7f", b"\x80\x80\x80\x80\x10"],
     fixed_bytes: 64 << 10,
-    bytes_a_byte: 200,
+    bytes_per_input_byte: 200,
 };
 
 const BASE: i64 = 1_700_000_000_000_000_000;

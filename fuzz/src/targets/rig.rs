@@ -1,8 +1,8 @@
 //! A connection's decoding state for the targets, with small bounds so that inputs pass them.
 
 use catchment_gateway::{
-    decode::{Decoded, Limits},
-    intake::{Intake, Names, TimeRules},
+    decode::{DecodeLimits, Decoded},
+    intake::{Intake, SeriesTable, TimeRules},
 };
 use catchment_partial::Timestamp;
 
@@ -15,9 +15,9 @@ const DAY: i64 = 86_400_000_000_000;
 const REFUSALS_MAX: usize = 16 + 11;
 
 pub(super) struct Rig {
-    pub(super) names: Names,
+    pub(super) table: SeriesTable,
     pub(super) rules: TimeRules,
-    pub(super) limits: Limits,
+    pub(super) limits: DecodeLimits,
     pub(super) intake: Intake,
     /// What each message was.
     pub(super) decoded: Vec<Decoded>,
@@ -26,29 +26,29 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) fn new() -> Self {
         Self {
-            names: Names::new(50),
+            table: SeriesTable::new(50),
             rules: TimeRules {
                 now: Timestamp::from_nanos(NOW),
                 oldest: Timestamp::from_nanos(NOW - 3_650 * DAY),
                 newest: Timestamp::from_nanos(NOW + DAY),
             },
-            limits: Limits { message_bytes_max: 4 << 10, readings_max: 100, depth_max: 8 },
+            limits: DecodeLimits { message_bytes_max: 4 << 10, readings_max: 100, depth_max: 8 },
             intake: Intake::default(),
             decoded: Vec::new(),
         }
     }
 
-    /// Notes what a message was. `before`: how many readings, refusals and heads there were.
+    /// Notes what a message was. `before`: how many readings, refusals and messages there were.
     pub(super) fn settle(&mut self, decoded: Decoded, before: [usize; 3]) {
-        let [readings, refusals, heads] = self.counts();
+        let [readings, refusals, messages] = self.counts();
         assert!(readings - before[0] <= self.limits.readings_max, "too many readings of one message");
         assert!(refusals - before[1] <= REFUSALS_MAX, "too many refusals of one message");
         match decoded {
-            Decoded::Message => assert!(heads > before[2], "a message without a head"),
-            Decoded::Hello { .. } => assert_eq!([readings, refusals, heads], before, "a hello with more"),
+            Decoded::Message => assert!(messages > before[2], "a message without its metadata"),
+            Decoded::Hello { .. } => assert_eq!([readings, refusals, messages], before, "a hello with more"),
             Decoded::Refused => {
                 assert!(
-                    heads == before[2] && readings == before[0],
+                    messages == before[2] && readings == before[0],
                     "something is left of a refused message"
                 );
                 assert!(refusals > before[1], "refused without a reason");
@@ -57,16 +57,16 @@ impl Rig {
         self.decoded.push(decoded);
     }
 
-    /// Numbers of readings, refusals and heads.
+    /// Numbers of readings, refusals and messages.
     pub(super) fn counts(&self) -> [usize; 3] {
-        [self.intake.readings.len(), self.intake.refusals.len(), self.intake.heads.len()]
+        [self.intake.readings.len(), self.intake.refusals.len(), self.intake.messages.len()]
     }
 
     /// What holds whatever came in.
     pub(super) fn check(&self) {
-        let ends: Vec<_> = self.intake.heads.iter().map(|head| head.readings_end).collect();
+        let ends: Vec<_> = self.intake.messages.iter().map(|meta| meta.readings_end).collect();
         assert!(ends.is_sorted());
-        assert!(self.intake.heads.iter().all(|head| head.seq != Some(0)));
+        assert!(self.intake.messages.iter().all(|meta| meta.seq != Some(0)));
         for reading in &self.intake.readings {
             assert!(reading.value.is_finite());
             assert!(!(reading.value == 0.0 && reading.value.is_sign_negative()), "a negative zero");
@@ -85,7 +85,7 @@ impl Rig {
     /// Whether two connections took the same from the same bytes.
     pub(super) fn assert_same(&self, other: &Self) {
         assert_eq!(self.decoded, other.decoded);
-        assert_eq!(self.intake.heads, other.intake.heads);
+        assert_eq!(self.intake.messages, other.intake.messages);
         assert_eq!(self.intake.readings, other.intake.readings);
         assert_eq!(self.intake.refusals, other.intake.refusals);
         assert_eq!(self.intake.fresh, other.intake.fresh);
@@ -109,13 +109,13 @@ impl Rig {
         refusals.dedup();
         refusals.truncate(4);
         let labels = self.intake.fresh.iter().map(|fresh| fresh.2.len()).max();
-        let [readings, _, heads] = self.counts();
+        let [readings, _, messages] = self.counts();
         signature((
             kinds,
             refusals,
             labels,
             magnitude(readings),
-            magnitude(heads),
+            magnitude(messages),
             magnitude(self.intake.fresh.len()),
         ))
     }

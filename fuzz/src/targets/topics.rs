@@ -57,7 +57,7 @@ pub(super) const TARGET: Target = Target {
         b"\xc3\xa9",
     ],
     fixed_bytes: 96 << 10,
-    bytes_a_byte: 160,
+    bytes_per_input_byte: 160,
 };
 
 static TOPICS: LazyLock<Topics> = LazyLock::new(|| {
@@ -82,10 +82,10 @@ fn run(input: &[u8]) -> u64 {
     let topic = String::from_utf8_lossy(topic);
     let mut rig = Rig::new();
     rig.intake.end_message(None, 1);
-    let Rig { names, rules, limits, intake, .. } = &mut rig;
-    let verdict = TOPICS.decode(&topic, payload, 2, names, rules, limits, intake);
-    let [readings, refusals, heads] = rig.counts();
-    assert_eq!(heads, 1, "the caller ends the message");
+    let Rig { table, rules, limits, intake, .. } = &mut rig;
+    let verdict = TOPICS.decode(&topic, payload, 2, table, rules, limits, intake);
+    let [readings, refusals, messages] = rig.counts();
+    assert_eq!(messages, 1, "the caller ends the message");
     assert!(readings <= rig.limits.readings_max && refusals <= 16 + 11);
     let code = match verdict {
         Verdict::Taken => "taken",
@@ -104,8 +104,8 @@ fn run(input: &[u8]) -> u64 {
         && literal
     {
         let mut rig = Rig::new();
-        let Rig { names, rules, limits, intake, .. } = &mut rig;
-        assert_eq!(topics.decode(&topic, b"{\"a\":1}", 1, names, rules, limits, intake), Verdict::Taken);
+        let Rig { table, rules, limits, intake, .. } = &mut rig;
+        assert_eq!(topics.decode(&topic, b"{\"a\":1}", 1, table, rules, limits, intake), Verdict::Taken);
     }
     let cause = pattern.err().map(|error| {
         error

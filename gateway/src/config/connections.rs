@@ -6,7 +6,7 @@ use catchment_certs::{
 };
 use catchment_settings::{HumanDuration, http::Bounds};
 
-use super::{ConfigError, DAY, Patience, Settings, time, within};
+use super::{ConfigError, DAY, Deadlines, Settings, time, within};
 
 impl Settings {
     pub(super) fn accept(&self) -> Result<AcceptConfig, ConfigError> {
@@ -37,9 +37,9 @@ impl Settings {
         })
     }
 
-    pub(super) fn patience(&self) -> Result<Patience, ConfigError> {
+    pub(super) fn deadlines(&self) -> Result<Deadlines, ConfigError> {
         let (seconds, year) = (HumanDuration::secs, HumanDuration::secs(365 * 86_400));
-        Ok(Patience {
+        Ok(Deadlines {
             first_byte: time("first_byte_timeout", self.first_byte_timeout, seconds(10), 100, year)?,
             message: time("message_timeout", self.message_timeout, seconds(30), 100, year)?,
             // A device that reports once a day keeps its connection.

@@ -5,8 +5,8 @@ use catchment_proto::Labels;
 use hashbrown::HashMap;
 use proptest::prelude::*;
 
-use super::{Decoded, Limits, json::Options};
-use crate::intake::{Intake, Names, Reason, TimeRules};
+use super::{DecodeLimits, Decoded, json::Options};
+use crate::intake::{Intake, Reason, SeriesTable, TimeRules};
 
 /// The gateway's clock in the tests, Unix milliseconds.
 pub(crate) const NOW_MS: i64 = 1_700_000_000_000;
@@ -18,9 +18,9 @@ pub(crate) fn at(millis: i64) -> Timestamp {
 
 /// What a connection holds for its decoder.
 pub(crate) struct Fixture {
-    pub(crate) names: Names,
+    pub(crate) table: SeriesTable,
     pub(crate) rules: TimeRules,
-    pub(crate) limits: Limits,
+    pub(crate) limits: DecodeLimits,
     pub(crate) intake: Intake,
     known: HashMap<u32, String>,
 }
@@ -28,13 +28,13 @@ pub(crate) struct Fixture {
 impl Fixture {
     pub(crate) fn new() -> Self {
         Self {
-            names: Names::new(100),
+            table: SeriesTable::new(100),
             rules: TimeRules {
                 now: at(NOW_MS),
                 oldest: at(NOW_MS - 86_400_000),
                 newest: at(NOW_MS + 60_000),
             },
-            limits: Limits::default(),
+            limits: DecodeLimits::default(),
             intake: Intake::default(),
             known: HashMap::new(),
         }
@@ -51,7 +51,7 @@ impl Fixture {
             line.as_ref(),
             options,
             ordinal,
-            &mut self.names,
+            &mut self.table,
             &self.rules,
             &self.limits,
             &mut self.intake,
@@ -85,15 +85,15 @@ impl Fixture {
         self.intake.refusals.drain(..).map(|refusal| (refusal.reason, refusal.count)).collect()
     }
 
-    /// The heads as (seq, ordinal, end), then forgets them.
-    pub(crate) fn heads(&mut self) -> Vec<(Option<u64>, u64, usize)> {
-        self.intake.heads.drain(..).map(|head| (head.seq, head.ordinal, head.readings_end)).collect()
+    /// The messages as (seq, ordinal, end), then forgets them.
+    pub(crate) fn messages(&mut self) -> Vec<(Option<u64>, u64, usize)> {
+        self.intake.messages.drain(..).map(|meta| (meta.seq, meta.ordinal, meta.readings_end)).collect()
     }
 
     /// What holds whatever came in.
     pub(crate) fn check(&mut self) {
         let readings = self.intake.readings.len();
-        let ends: Vec<_> = self.intake.heads.iter().map(|head| head.readings_end).collect();
+        let ends: Vec<_> = self.intake.messages.iter().map(|meta| meta.readings_end).collect();
         assert!(ends.is_sorted(), "{ends:?}");
         assert_eq!(ends.last().copied().unwrap_or(0), readings, "readings outside of a message");
         for reading in &self.intake.readings {
@@ -135,7 +135,7 @@ pub(crate) fn same_unknown(
 ) {
     let (mut knowing, mut forgetting) = (Fixture::new(), Fixture::new());
     for (ordinal, message) in (1..).zip(messages) {
-        forgetting.names.shapes.clear();
+        forgetting.table.shapes.clear();
         let decoded = decode(&mut knowing, &message, ordinal);
         let expected = decode(&mut forgetting, &message, ordinal);
         let text = String::from_utf8_lossy(&message);

@@ -1,12 +1,12 @@
 //! Frames of `catchment/1`: one protobuf `DeviceMessage` each, see `proto/catchment/v1/device.proto`.
 //!
-//! Frames are cut by `catchment_proto::frame::split`. Two ways lead to the same: `direct` reads a message as encoders write
+//! Frames are cut by `catchment_proto::frame::split`. Two ways lead to the same: `fast_path` reads a message as encoders write
 //! it from its bytes into the intake; any other message, and whatever is refused, goes by way of the generated types here.
-//! [`FrameNames`] holds what the indexes of a connection's columns mean. Times are summed in `i128`, which cannot overflow
+//! [`SeriesAliases`] holds what the indexes of a connection's columns mean. Times are summed in `i128`, which cannot overflow
 //! with the values of a message, and checked against the range afterwards.
 
-mod direct;
-mod names;
+mod aliases;
+mod fast_path;
 mod wire_format;
 
 use std::collections::BTreeMap;
@@ -18,11 +18,11 @@ use catchment_proto::{
 };
 use prost::Message;
 
-use self::names::Defined;
-pub use self::names::FrameNames;
+use self::aliases::Defined;
+pub use self::aliases::SeriesAliases;
 
-use super::{Decoded, Limits, excerpt, refuse_too_long, sink::Sink};
-use crate::intake::{Intake, Names, Reason, TimeRules};
+use super::{DecodeLimits, Decoded, excerpt, refuse_too_long, sink::Sink};
+use crate::intake::{Intake, Reason, SeriesTable, TimeRules};
 
 /// Decodes the body of one frame into the intake.
 ///
@@ -31,26 +31,26 @@ use crate::intake::{Intake, Names, Reason, TimeRules};
 pub fn decode_frame(
     body: &[u8],
     ordinal: u64,
-    state: &mut FrameNames,
-    names: &mut Names,
+    aliases: &mut SeriesAliases,
+    table: &mut SeriesTable,
     rules: &TimeRules,
-    limits: &Limits,
+    limits: &DecodeLimits,
     intake: &mut Intake,
 ) -> Decoded {
     if body.len() > limits.message_bytes_max {
         refuse_too_long(limits, ordinal, intake);
         return Decoded::Refused;
     }
-    let mut sink = Sink::new(intake, names, rules, limits, ordinal);
-    if direct::decode(body, state, &mut sink).is_none() {
-        return decode_message(body, state, &mut sink);
+    let mut sink = Sink::new(intake, table, rules, limits, ordinal);
+    if fast_path::decode(body, aliases, &mut sink).is_none() {
+        return decode_message(body, aliases, &mut sink);
     }
     sink.end_message();
     Decoded::Message
 }
 
 /// Decodes a frame by way of the generated types: all that protobuf allows.
-fn decode_message(body: &[u8], state: &mut FrameNames, sink: &mut Sink<'_>) -> Decoded {
+fn decode_message(body: &[u8], aliases: &mut SeriesAliases, sink: &mut Sink<'_>) -> Decoded {
     let readings = match DeviceMessage::decode(body) {
         Ok(DeviceMessage { kind: Some(Kind::Readings(readings)) }) => readings,
         Ok(DeviceMessage { kind: Some(Kind::Hello(hello)) }) => return sink.hello(hello.epoch),
@@ -65,10 +65,10 @@ fn decode_message(body: &[u8], state: &mut FrameNames, sink: &mut Sink<'_>) -> D
     };
     sink.seq = Some(readings.seq).filter(|seq| *seq != 0);
     for series in &readings.define {
-        define(series, state, sink);
+        define(series, aliases, sink);
     }
     for column in &readings.columns {
-        take_column(column, state, sink);
+        take_column(column, aliases, sink);
     }
     for reading in &readings.readings {
         let _series = take_reading(reading, sink);
@@ -93,8 +93,8 @@ fn series_of(
 
 /// Names an index anew. A refused definition leaves its index refused too: values for it must not land in the
 /// series that it meant before.
-fn define(series: &SeriesName, state: &mut FrameNames, sink: &mut Sink<'_>) {
-    let (index, max) = (series.index, state.series_max());
+fn define(series: &SeriesName, aliases: &mut SeriesAliases, sink: &mut Sink<'_>) {
+    let (index, max) = (series.index, aliases.series_max());
     if index == 0 {
         return sink.refuse(Reason::Malformed, 1, || "series indexes begin at 1".to_owned());
     }
@@ -107,7 +107,7 @@ fn define(series: &SeriesName, state: &mut FrameNames, sink: &mut Sink<'_>) {
         sink.refuse(reason, 1, || format!("definition of series {index}: {message}"));
         reason
     });
-    state.define(index, meaning);
+    aliases.define(index, meaning);
 }
 
 fn defined(series: &SeriesName, sink: &mut Sink<'_>) -> Result<Defined, (Reason, String)> {
@@ -115,30 +115,30 @@ fn defined(series: &SeriesName, sink: &mut Sink<'_>) -> Result<Defined, (Reason,
     let bad = |message| (Reason::BadMetric, message);
     let index = sink.series(&series.metric, &labels).map_err(bad)?;
     let metric = MetricName::new(&series.metric).map_err(|error| bad(error.to_string()))?;
-    Ok(Defined { metric, labels, series: index, generation: sink.names.generation() })
+    Ok(Defined { metric, labels, series: index, generation: sink.table.generation() })
 }
 
 /// The session's index of the series that an index means; looked up again when the session's table of names has
 /// started anew since.
-fn resolve(index: u32, state: &mut FrameNames, sink: &mut Sink<'_>) -> Option<Result<u32, Reason>> {
-    let mut defined = match state.meaning(index)? {
-        Ok(defined) if defined.generation == sink.names.generation() => return Some(Ok(defined.series)),
+fn resolve(index: u32, aliases: &mut SeriesAliases, sink: &mut Sink<'_>) -> Option<Result<u32, Reason>> {
+    let mut defined = match aliases.meaning(index)? {
+        Ok(defined) if defined.generation == sink.table.generation() => return Some(Ok(defined.series)),
         Ok(defined) => defined.clone(),
         Err(reason) => return Some(Err(*reason)),
     };
     // A name that was taken once breaks no rule.
     let series = sink.series(defined.metric.as_str(), &defined.labels).map_err(|_| Reason::BadMetric);
     if let Ok(series) = series {
-        (defined.series, defined.generation) = (series, sink.names.generation());
-        state.define(index, Ok(defined));
+        (defined.series, defined.generation) = (series, sink.table.generation());
+        aliases.define(index, Ok(defined));
     }
     Some(series)
 }
 
 /// Takes the values of a column, or refuses each that cannot be taken.
-fn take_column(column: &Column, state: &mut FrameNames, sink: &mut Sink<'_>) {
+fn take_column(column: &Column, aliases: &mut SeriesAliases, sink: &mut Sink<'_>) {
     let (index, given) = (column.series, column.values.len());
-    let series = match resolve(index, state, sink) {
+    let series = match resolve(index, aliases, sink) {
         Some(Ok(series)) => series,
         Some(Err(reason)) => {
             return sink.refuse(reason, given, || format!("the definition of series {index} was refused"));

@@ -19,7 +19,7 @@
 //! * Array elements with a `seq` are a message each, all others of the array are one message together. In the payload of
 //!   another protocol `seq` is left aside, whatever it is: that protocol numbers its messages.
 
-mod known;
+mod fast_path;
 mod options;
 mod outline;
 mod scalar;
@@ -35,8 +35,8 @@ use serde_json::value::RawValue;
 
 pub use self::options::{JsonSettings, Options, OptionsError, Strings, TimeFormat};
 use self::outline::Outline;
-use super::{Decoded, Limits, lines, sink::Sink};
-use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind, spelled::NameKind};
+use super::{DecodeLimits, Decoded, lines, sink::Sink};
+use crate::intake::{Intake, Reason, SeriesTable, TimeRules, name_collisions::NameKind, shapes::Kind};
 
 /// Decodes one line (or payload) into the intake.
 ///
@@ -46,12 +46,12 @@ pub fn decode_line(
     line: &[u8],
     options: &Options,
     ordinal: u64,
-    names: &mut Names,
+    table: &mut SeriesTable,
     rules: &TimeRules,
-    limits: &Limits,
+    limits: &DecodeLimits,
     intake: &mut Intake,
 ) -> Decoded {
-    decode(line, options, &mut Sink::new(intake, names, rules, limits, ordinal))
+    decode(line, options, &mut Sink::new(intake, table, rules, limits, ordinal))
 }
 
 /// Decodes JSON, which may run over several lines, into the sink.
@@ -62,14 +62,14 @@ pub(crate) fn decode(json: &[u8], options: &Options, sink: &mut Sink<'_>) -> Dec
     let Ok(text) = std::str::from_utf8(json) else {
         return sink.refuse_message(Reason::Malformed, || not_utf8(json).to_owned());
     };
-    let mark = sink.mark();
+    let save_point = sink.save_point();
     let error = match value(text, options, sink) {
         Ok(decoded) => return decoded,
         Err(error) => error,
     };
-    sink.rewind(mark);
+    sink.rewind(save_point);
     mend(text, options, sink).unwrap_or_else(|| {
-        sink.rewind(mark);
+        sink.rewind(save_point);
         sink.refuse_message(Reason::Malformed, || format!("not JSON: {error}"))
     })
 }
@@ -77,7 +77,7 @@ pub(crate) fn decode(json: &[u8], options: &Options, sink: &mut Sink<'_>) -> Dec
 /// Decodes what is JSON but for what many devices write into it; `None` when it is none then either.
 #[cold]
 fn mend(text: &str, options: &Options, sink: &mut Sink<'_>) -> Option<Decoded> {
-    let mark = sink.mark();
+    let save_point = sink.save_point();
     let trimmed = lines::trim(text);
     if tokens::is_word(trimmed) {
         let word = trimmed.to_owned();
@@ -90,11 +90,11 @@ fn mend(text: &str, options: &Options, sink: &mut Sink<'_>) -> Option<Decoded> {
     {
         return Some(decoded);
     }
-    sink.rewind(mark);
+    sink.rewind(save_point);
     value(&tokens::marked(trimmed)?, options, sink).ok()
 }
 
-/// What bytes are that are no UTF-8, as far as that can be told.
+/// What bytes are that are no UTF-8, as far as that is known.
 fn not_utf8(bytes: &[u8]) -> &'static str {
     match bytes {
         [0xfe, 0xff, ..] | [0xff, 0xfe, ..] => "not valid UTF-8 but UTF-16: text is UTF-8 here",
@@ -106,7 +106,7 @@ fn not_utf8(bytes: &[u8]) -> &'static str {
 fn value(text: &str, options: &Options, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> {
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => {
-            if options.is_plain() && known::object(text, sink).is_some() {
+            if options.is_plain() && fast_path::object(text, sink).is_some() {
                 sink.end_message();
                 return Ok(Decoded::Message);
             }
@@ -199,7 +199,7 @@ fn moment(outline: &Outline<'_, '_>, sink: &mut Sink<'_>) -> Result<(Timestamp, 
     let labels = match outline.labels {
         None => Labels::none(),
         Some(labels) => {
-            let note = |written: &str, name: &str| sink.spelled(NameKind::Label, written, name);
+            let note = |written: &str, name: &str| sink.note_spelling(NameKind::Label, written, name);
             outline::labels(labels, note).map_err(|message| (Reason::BadLabel, message))?
         }
     };
@@ -241,9 +241,9 @@ impl<'de> Visitor<'de> for Elements<'_, '_, '_> {
                 self.sink.end_message();
                 (ended, open) = (true, false);
             }
-            let mark = self.sink.mark();
+            let save_point = self.sink.save_point();
             let decoded = object(raw.get(), &outline, self.sink).unwrap_or_else(|error| {
-                self.sink.rewind(mark);
+                self.sink.rewind(save_point);
                 self.sink.refuse_message(Reason::Malformed, || format!("not JSON: {error}"))
             });
             match (decoded, self.sink.seq) {

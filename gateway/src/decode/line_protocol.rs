@@ -11,7 +11,7 @@
 //! `parse` cuts a line into slices and checks its grammar before any reading is taken. Lines are cut by
 //! [`super::Lines::line_protocol`], which knows where a quoted value may hold a line end.
 
-mod known;
+mod fast_path;
 mod parse;
 
 use std::{borrow::Cow, str::FromStr};
@@ -22,8 +22,8 @@ use catchment_proto::Labels;
 use serde::{Deserialize, Serialize};
 
 use self::parse::Line;
-use super::{Decoded, Limits, Lines, Next, decimal, excerpt, lines, names, sink::Sink};
-use crate::intake::{Intake, Names, Reason, TimeRules, shapes::Kind, spelled::NameKind};
+use super::{DecodeLimits, Decoded, Lines, Next, decimal, excerpt, lines, names, sink::Sink};
+use crate::intake::{Intake, Reason, SeriesTable, TimeRules, name_collisions::NameKind, shapes::Kind};
 
 /// Unit of the times at the end of lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,12 +78,12 @@ pub fn decode_line(
     line: &[u8],
     precision: Precision,
     ordinal: u64,
-    names: &mut Names,
+    table: &mut SeriesTable,
     rules: &TimeRules,
-    limits: &Limits,
+    limits: &DecodeLimits,
     intake: &mut Intake,
 ) -> Decoded {
-    let mut sink = Sink::new(intake, names, rules, limits, ordinal);
+    let mut sink = Sink::new(intake, table, rules, limits, ordinal);
     if sink.refuse_too_long(line.len()) {
         return Decoded::Refused;
     }
@@ -115,7 +115,7 @@ pub(crate) fn decode(payload: &[u8], precision: Precision, sink: &mut Sink<'_>) 
 
 /// Puts the readings of a line into the sink; the error says how it breaks the grammar.
 fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(), String> {
-    if known::line(line, precision, sink).is_some() {
+    if fast_path::line(line, precision, sink).is_some() {
         return Ok(());
     }
     let text = std::str::from_utf8(line).map_err(|_| "the line is not valid UTF-8".to_owned())?;
@@ -127,7 +127,7 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
     let tags: Vec<_> = line.tags.iter().map(|(name, value)| (identifier(name), unescape(value))).collect();
     // Also where the line is refused for it: of two names that are one, it is the only word that anybody hears.
     line.tags.iter().zip(&tags).for_each(|((written, _), (name, _))| {
-        sink.spelled(NameKind::Label, written, name);
+        sink.note_spelling(NameKind::Label, written, name);
     });
     let own = Labels::new(tags.iter().map(|(name, value)| (&**name, &**value)));
     let labels = match own.and_then(|own| sink.labels(own)) {
@@ -138,7 +138,7 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
         }
     };
     sink.begin_moment();
-    if let Some(key) = known::series_key(text.trim_ascii().as_bytes()) {
+    if let Some(key) = fast_path::series_key(text.trim_ascii().as_bytes()) {
         sink.begin_shape(Kind::LineProtocol, key);
     }
     let mut metric = String::with_capacity(64);
@@ -156,7 +156,7 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
             Ok(number) => {
                 written.truncate(written_prefix);
                 written.push_str(name);
-                sink.spelled(NameKind::Metric, &written, &metric);
+                sink.note_spelling(NameKind::Metric, &written, &metric);
                 let series = sink.take(&metric, &labels, time, number);
                 if let Some(series) = series.filter(|_| !name.contains('\\')) {
                     sink.learn(name, series);

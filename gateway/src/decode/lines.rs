@@ -1,9 +1,9 @@
 //! Cuts a stream of bytes into lines, however it arrives in pieces, in memory bounded by the longest line.
 //!
 //! The session owns the buffer: it appends what it read, calls [`Lines::next`] until [`Next::More`], and each
-//! time drops the bytes told as consumed. Invariants: the result depends on the bytes alone, not on where reads
+//! time drops the bytes reported as consumed. Invariants: the result depends on the bytes alone, not on where reads
 //! cut them; no byte is looked at more than a few times, however small the reads; blank lines (those of NUL bytes and byte
-//! order marks alone too, and comments of line protocol) are neither handed on nor counted; a line beyond the bound is told once and skipped up to the
+//! order marks alone too, and comments of line protocol) are neither handed on nor counted; a line beyond the bound is reported once and skipped up to the
 //! next line end without being kept.
 //!
 //! In line protocol a quoted field value may contain line ends. A quote that is never closed therefore makes
@@ -11,7 +11,7 @@
 
 use memchr::{memchr, memchr2};
 
-use super::Limits;
+use super::DecodeLimits;
 use crate::intake::{Intake, Reason, Refusal};
 
 /// What the front of the buffer holds.
@@ -104,7 +104,7 @@ pub struct Lines {
     /// Bytes at the front of the buffer that the scan has passed.
     scanned: usize,
     scan: Scan,
-    /// Within the rest of a line that was told as too long.
+    /// Within the rest of a line that was reported as too long.
     skipping: bool,
 }
 
@@ -228,12 +228,12 @@ pub fn trim(text: &str) -> &str {
 }
 
 /// Notes the refusal of a line or frame beyond `message_bytes_max`.
-pub fn refuse_too_long(limits: &Limits, ordinal: u64, intake: &mut Intake) {
+pub fn refuse_too_long(limits: &DecodeLimits, ordinal: u64, intake: &mut Intake) {
     intake.refusals.push(too_long(limits, ordinal));
 }
 
 /// The refusal of a line or frame beyond `message_bytes_max`.
-pub fn too_long(limits: &Limits, ordinal: u64) -> Refusal {
+pub fn too_long(limits: &DecodeLimits, ordinal: u64) -> Refusal {
     let message = format!("a message has at most {} bytes", limits.message_bytes_max);
     Refusal { reason: Reason::TooLong, message, ordinal, seq: None, count: 1 }
 }

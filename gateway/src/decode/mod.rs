@@ -8,7 +8,7 @@
 //! * [`lines`] cuts a stream into lines in bounded memory; each decoder takes one whole line or frame.
 //! * What cannot be taken becomes a [`crate::intake::Refusal`], reading by reading; the good readings beside it are kept.
 //!   A message that cannot be parsed leaves no readings ([`Decoded::Refused`]).
-//! * No input panics, and what a message makes us hold is bounded by its own length and by [`Limits`].
+//! * No input panics, and what a message makes us hold is bounded by its own length and by [`DecodeLimits`].
 //! * Series that a refused message was the first to name stay in `Intake::fresh`: they are known without readings.
 
 mod decimal;
@@ -26,7 +26,7 @@ pub use lines::{Lines, Next, refuse_too_long, too_long};
 
 /// Bounds of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct DecodeLimits {
     /// Longest message in bytes: a line without its end, or the body of a frame.
     pub message_bytes_max: usize,
     /// Most readings of a message, refused ones included; those beyond are refused.
@@ -35,7 +35,7 @@ pub struct Limits {
     pub depth_max: usize,
 }
 
-impl Default for Limits {
+impl Default for DecodeLimits {
     /// 256 KiB, 10,000 readings, depth 16: far above what one message of a device needs, and small beside
     /// the memory of a connection.
     fn default() -> Self {

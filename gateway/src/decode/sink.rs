@@ -1,6 +1,6 @@
 //! Where the decoders put what they found: checks each reading, bounds their number and that of the refusals.
 //!
-//! One [`Sink`] serves one line or frame. At most [`TOLD_MAX`] refusals of it are told one by one; further ones
+//! One [`Sink`] serves one line or frame. At most [`REPORTED_MAX`] refusals of it are reported one by one; further ones
 //! are counted in one refusal a reason, so every refused reading is counted and the list stays short.
 //!
 //! A sink made by [`Sink::payload`] is for protocols that wrap what a decoder reads: their message is theirs to end and
@@ -11,15 +11,15 @@ use catchment_partial::Timestamp;
 use catchment_proto::{Labels, LabelsError, series::NAME_BYTES_MAX};
 use hashbrown::HashSet;
 
-use super::{Decoded, EPOCH_BYTES_MAX, Limits, excerpt};
+use super::{DecodeLimits, Decoded, EPOCH_BYTES_MAX, excerpt};
 use crate::intake::{
-    Intake, Names, Reading, Reason, Refusal, TimeRules,
+    Intake, Reading, Reason, Refusal, SeriesTable, TimeRules,
+    name_collisions::NameKind,
     shapes::{Cursor, Kind},
-    spelled::NameKind,
 };
 
-/// Refusals of a message that are told one by one.
-pub(crate) const TOLD_MAX: usize = 16;
+/// Refusals of a message that are reported one by one.
+pub(crate) const REPORTED_MAX: usize = 16;
 /// Longest text of a refusal: what it quotes from outside may be long.
 const MESSAGE_BYTES_MAX: usize = 300;
 /// Up to so many readings are compared one by one to find a series given twice; beyond, by a set.
@@ -27,8 +27,8 @@ const COMPARED_MAX: usize = 24;
 
 /// A state of the intake to return to.
 #[derive(Clone, Copy)]
-pub(super) struct Mark {
-    heads: usize,
+pub(super) struct SavePoint {
+    messages: usize,
     readings: usize,
     refusals: usize,
     tried: usize,
@@ -38,9 +38,9 @@ pub(super) struct Mark {
 /// Takes the readings of one line, frame or payload.
 pub(crate) struct Sink<'a> {
     pub(super) intake: &'a mut Intake,
-    pub(super) names: &'a mut Names,
+    pub(super) table: &'a mut SeriesTable,
     pub(super) rules: &'a TimeRules,
-    pub(super) limits: &'a Limits,
+    pub(super) limits: &'a DecodeLimits,
     /// Ordinal of the message on its connection.
     pub(super) ordinal: u64,
     /// Sequence number of the message at hand.
@@ -63,9 +63,9 @@ pub(crate) struct Sink<'a> {
 impl<'a> Sink<'a> {
     pub(super) fn new(
         intake: &'a mut Intake,
-        names: &'a mut Names,
+        table: &'a mut SeriesTable,
         rules: &'a TimeRules,
-        limits: &'a Limits,
+        limits: &'a DecodeLimits,
         ordinal: u64,
     ) -> Self {
         Self {
@@ -75,7 +75,7 @@ impl<'a> Sink<'a> {
             shape: None,
             tried: 0,
             intake,
-            names,
+            table,
             rules,
             limits,
             ordinal,
@@ -89,13 +89,13 @@ impl<'a> Sink<'a> {
     /// all of its readings.
     pub(crate) fn payload(
         intake: &'a mut Intake,
-        names: &'a mut Names,
+        table: &'a mut SeriesTable,
         rules: &'a TimeRules,
-        limits: &'a Limits,
+        limits: &'a DecodeLimits,
         ordinal: u64,
         base: Labels,
     ) -> Self {
-        Self { ends: false, base, ..Self::new(intake, names, rules, limits, ordinal) }
+        Self { ends: false, base, ..Self::new(intake, table, rules, limits, ordinal) }
     }
 
     /// Labels that readings bring along, with those of the sink beside them. Of two of one name, the reading's own holds.
@@ -115,9 +115,9 @@ impl<'a> Sink<'a> {
         &self.base
     }
 
-    pub(super) fn mark(&self) -> Mark {
-        Mark {
-            heads: self.intake.heads.len(),
+    pub(super) fn save_point(&self) -> SavePoint {
+        SavePoint {
+            messages: self.intake.messages.len(),
             readings: self.intake.readings.len(),
             refusals: self.intake.refusals.len(),
             tried: self.tried,
@@ -125,33 +125,33 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Forgets what was put in since the mark, but for fresh series: their indexes are given out.
-    pub(super) fn rewind(&mut self, mark: Mark) {
-        self.intake.heads.truncate(mark.heads);
-        self.intake.readings.truncate(mark.readings);
-        self.intake.refusals.truncate(mark.refusals);
+    /// Forgets what was put in since the save point, except fresh series: their indexes are given out.
+    pub(super) fn rewind(&mut self, save_point: SavePoint) {
+        self.intake.messages.truncate(save_point.messages);
+        self.intake.readings.truncate(save_point.readings);
+        self.intake.refusals.truncate(save_point.refusals);
         self.begin_moment();
     }
 
     /// As [`Sink::rewind`], and as if nothing had been tried since.
-    pub(super) fn undo(&mut self, mark: Mark) {
-        self.rewind(mark);
-        self.tried = mark.tried;
-        self.seq = mark.seq;
+    pub(super) fn undo(&mut self, save_point: SavePoint) {
+        self.rewind(save_point);
+        self.tried = save_point.tried;
+        self.seq = save_point.seq;
     }
 
     /// Notes that `count` readings (at least 1) are refused.
     pub(crate) fn refuse(&mut self, reason: Reason, count: usize, message: impl FnOnce() -> String) {
         let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let (ordinal, seq) = (self.ordinal, self.seq);
-        let told = self.intake.refusals.get_mut(self.refusals_start..).unwrap_or_default();
-        if told.len() < TOLD_MAX {
+        let reported = self.intake.refusals.get_mut(self.refusals_start..).unwrap_or_default();
+        if reported.len() < REPORTED_MAX {
             let mut message = message();
             message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
             self.intake.refusals.push(Refusal { reason, message, ordinal, seq, count });
             return;
         }
-        match told.iter_mut().skip(TOLD_MAX).find(|refusal| refusal.reason == reason) {
+        match reported.iter_mut().skip(REPORTED_MAX).find(|refusal| refusal.reason == reason) {
             Some(more) => more.count = more.count.saturating_add(count),
             None => {
                 let message = format!("further refusals of one message: {}", reason.code());
@@ -185,16 +185,16 @@ impl<'a> Sink<'a> {
     }
 
     /// From here to the end of the moment [`Sink::learn`] notes names for this kind of message and this text in front of
-    /// them, by which its labels are told.
+    /// them, that identifies its labels.
     pub(super) fn begin_shape(&mut self, kind: Kind, raw: &[u8]) {
-        let shapes = &mut self.names.shapes;
+        let shapes = &mut self.table.shapes;
         self.shape = shapes.add(kind, &self.base, raw).map(|shape| shapes.cursor(shape));
     }
 
     /// Notes which series a name means in the shape at hand.
     pub(super) fn learn(&mut self, name: &str, series: u32) {
         if let Some(cursor) = &mut self.shape {
-            self.names.shapes.learn(cursor, name.as_bytes(), series);
+            self.table.shapes.learn(cursor, name.as_bytes(), series);
         }
     }
 
@@ -241,7 +241,7 @@ impl<'a> Sink<'a> {
                 excerpt(metric)
             ));
         }
-        self.names.index(metric, labels, &mut self.intake.fresh)
+        self.table.index(metric, labels, &mut self.intake.fresh)
     }
 
     /// Takes a reading of a series; `-0.0` becomes `0.0`.
@@ -277,19 +277,19 @@ impl<'a> Sink<'a> {
         time: Timestamp,
         value: f64,
     ) -> Option<u32> {
-        if let Err(message) = self.names.check_spelling(written, metric) {
+        if let Err(message) = self.table.check_spelling(written, metric) {
             self.refuse(Reason::BadMetric, 1, || message);
             return None;
         }
         let series = self.take(metric, labels, time, value)?;
-        self.names.note_spelling(written, metric);
-        self.spelled(NameKind::Metric, written, metric);
+        self.table.note_spelling(written, metric);
+        self.note_spelling(NameKind::Metric, written, metric);
         Some(series)
     }
 
     /// Notes how a name is written.
-    pub(super) fn spelled(&mut self, kind: NameKind, written: &str, name: &str) {
-        self.intake.spelled.extend(self.names.seen.note(kind, written, name));
+    pub(super) fn note_spelling(&mut self, kind: NameKind, written: &str, name: &str) {
+        self.intake.spellings.extend(self.table.seen.note(kind, written, name));
     }
 
     /// Whether the series has a reading in this moment already; notes that it has one now.

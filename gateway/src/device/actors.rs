@@ -44,12 +44,12 @@ impl DeviceActor {
         if let Some(before) = self.ending.take() {
             actor.cancel_future(before);
         }
-        if !self.desk.borrow().is_idle() {
+        if !self.device_sessions.borrow().is_idle() {
             return;
         }
         self.ending = Some(actor.run_later(IDLE, |this, actor| {
             this.ending = None;
-            if this.desk.borrow().is_idle() {
+            if this.device_sessions.borrow().is_idle() {
                 this.actors.0.borrow_mut().remove(&this.name);
                 actor.stop();
             }
@@ -69,14 +69,14 @@ mod tests {
     use crate::{
         clock::SystemClock,
         config::tests::given,
-        decode::Limits,
+        decode::DecodeLimits,
         metrics::Metrics,
-        mqtt::connection::Rules,
+        mqtt::connection::MqttOptions,
         session::{
             Context,
-            protocol::Protocols,
-            syncs::Syncs,
-            vitals::{Bounds, Sitting},
+            commit_waiters::CommitWaiters,
+            protocol::ProtocolOptions,
+            table::{SessionBounds, SessionTable},
         },
         shard::{self, Setup, Shard, ShardCell},
     };
@@ -87,28 +87,31 @@ mod tests {
         let setup = Setup {
             folder,
             index: 0,
-            home: shard::Home::default(),
+            facts: shard::ShardFacts::default(),
             window: config.window,
-            limits: shard::Limits::of(&config, 1),
+            limits: shard::ShardLimits::of(&config, 1),
             clock: Arc::clone(&clock) as _,
             metrics: Arc::clone(&metrics),
             budget: Arc::default(),
         };
         let shard = Shard::open(&setup).unwrap().0;
-        let mqtt = Rules { topics: Arc::clone(&config.topics), receive_max: NonZeroU16::MIN };
-        let protocols =
-            Protocols { precision: config.line_protocol_precision, json: Arc::clone(&config.json), mqtt };
+        let mqtt = MqttOptions { topics: Arc::clone(&config.topics), receive_max: NonZeroU16::MIN };
+        let protocols = ProtocolOptions {
+            precision: config.line_protocol_precision,
+            json: Arc::clone(&config.json),
+            mqtt,
+        };
         Rc::new(Context {
-            limits: Limits::default(),
+            limits: DecodeLimits::default(),
             series_max: config.series_max,
             protocols,
             past_max: config.past_max,
             future_max: config.future_max,
             clock,
             shard: Rc::new(ShardCell::new(shard)),
-            syncs: Syncs::default(),
+            commit_waiters: CommitWaiters::default(),
             supervisor: Arc::new(Supervisor::default()),
-            sitting: Sitting::new(Bounds::of(&config, 1)),
+            session_table: SessionTable::new(SessionBounds::of(&config, 1)),
             metrics,
             ending: CancellationToken::new(),
         })

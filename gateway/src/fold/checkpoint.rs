@@ -15,8 +15,8 @@ pub(super) use self::device::{DeviceMessage, device_message};
 use self::device::{devices, window};
 use super::{
     device::Devices,
-    due::{Due, Place},
-    places::Places,
+    due::{Due, WindowKey},
+    forgotten_series::ForgottenSeries,
     state::State,
 };
 
@@ -34,9 +34,9 @@ struct Checkpoint {
     devices: Vec<DeviceMessage>,
     /// The due order, of a version before.
     #[prost(message, repeated, tag = "5")]
-    on_time: Vec<PlaceMessage>,
+    on_time: Vec<WindowKeyMessage>,
     #[prost(message, repeated, tag = "6")]
-    late: Vec<PlaceMessage>,
+    late: Vec<WindowKeyMessage>,
     /// The due order stands with the windows. Tags 14 and 15 say whose the checkpoint is: `shard::checkpoint::Owner`.
     #[prost(bool, tag = "7")]
     in_windows: bool,
@@ -57,7 +57,7 @@ struct Checkpoint {
 pub(super) const DEVICES_TAG: u32 = 4;
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
-struct PlaceMessage {
+struct WindowKeyMessage {
     #[prost(uint32, tag = "1")]
     device: u32,
     #[prost(uint32, tag = "2")]
@@ -94,9 +94,9 @@ fn due_of(devices: &Devices, watermark: Option<Timestamp>) -> Due {
             for open in series.open.iter() {
                 let place = (index, series.number, open.window);
                 if watermark.is_some_and(|watermark| open.window.end() <= watermark) {
-                    due.push_late(open.in_line, place);
+                    due.push_late(open.due_position, place);
                 } else {
-                    due.push_on_time(open.in_line, place);
+                    due.push_on_time(open.due_position, place);
                 }
             }
         }
@@ -105,8 +105,8 @@ fn due_of(devices: &Devices, watermark: Option<Timestamp>) -> Due {
 }
 
 /// The due order as a version before wrote it.
-fn due_of_lists(on_time: &[PlaceMessage], late: &[PlaceMessage]) -> Result<Due, CheckpointError> {
-    let place = |place: &PlaceMessage| -> Result<Place, CheckpointError> {
+fn due_of_lists(on_time: &[WindowKeyMessage], late: &[WindowKeyMessage]) -> Result<Due, CheckpointError> {
+    let place = |place: &WindowKeyMessage| -> Result<WindowKey, CheckpointError> {
         Ok((place.device, place.series, window(place.window, place.width_ms)?))
     };
     let mut due = Due::default();
@@ -129,8 +129,8 @@ impl State {
             in_windows: true,
             history: self.history.wire(Width::MIN),
             running_s: self.running,
-            places: self.places.count(),
-            places_of: self.places.hashes().collect(),
+            places: self.forgotten_series.count(),
+            places_of: self.forgotten_series.hashes().collect(),
             ..Checkpoint::default()
         };
         checkpoint.encode_to_vec()
@@ -166,9 +166,9 @@ impl State {
             due,
             series_count,
             running: checkpoint.running_s,
-            places: Places::new(checkpoint.places, checkpoint.places_of),
+            forgotten_series: ForgottenSeries::new(checkpoint.places, checkpoint.places_of),
             history: Arc::new(history),
-            suspect: None,
+            damaged_range: None,
             damaged: false,
             snapshot: None,
         })
@@ -180,8 +180,8 @@ mod tests {
     use super::*;
     use crate::fold::{ConfigureEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry};
 
-    fn lists(state: &State) -> (Vec<PlaceMessage>, Vec<PlaceMessage>) {
-        let message = |(part, (device, series, window)): (u64, Place)| PlaceMessage {
+    fn lists(state: &State) -> (Vec<WindowKeyMessage>, Vec<WindowKeyMessage>) {
+        let message = |(part, (device, series, window)): (u64, WindowKey)| WindowKeyMessage {
             device,
             series,
             window: window.index(),

@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use super::{client::Client, windows::Windows};
 
 /// Epochs of a device whose highest sequence number is kept; beyond, the one longest unused is forgotten.
-pub const EPOCHS_MAX: usize = 8;
+pub const DEVICE_EPOCHS_MAX: usize = 8;
 
 /// An open window of a series.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub(super) struct Open {
     pub(super) part: u64,
     pub(super) revision: u64,
     /// Position by which it falls due: its part, unless that was opened in a stretch of the journal that is lost.
-    pub(super) in_line: u64,
+    pub(super) due_position: u64,
     pub(super) partial: Partial,
 }
 
@@ -38,9 +38,9 @@ pub(super) struct Series {
 
 impl Series {
     /// Its open window of an interval, and whether an entry at this position opens it.
-    pub(super) fn window(&mut self, window: Window, position: u64, in_line: u64) -> (&mut Open, bool) {
+    pub(super) fn window(&mut self, window: Window, position: u64, due_position: u64) -> (&mut Open, bool) {
         let (part, revision) = (position, position);
-        let new = || Open { window, part, revision, in_line, partial: Partial::empty() };
+        let new = || Open { window, part, revision, due_position, partial: Partial::empty() };
         self.open.get_or_open(window, new)
     }
 }
@@ -115,7 +115,7 @@ impl SeriesList {
 
 /// Highest sequence number taken of one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Epoch {
+pub(super) struct DeviceEpoch {
     pub(super) text: Box<str>,
     pub(super) highest: u64,
 }
@@ -126,7 +126,7 @@ pub(super) struct Device {
     /// When it was last used, by [`super::State::running`].
     pub(super) used: u32,
     /// The one used last stands last.
-    pub(super) epochs: Vec<Epoch>,
+    pub(super) epochs: Vec<DeviceEpoch>,
     /// Readings taken without a sequence number.
     pub(super) unnumbered: u64,
     /// MQTT clients whose sessions are kept; the one used last stands last.
@@ -183,10 +183,10 @@ impl Device {
         let known = self.epochs.iter().position(|e| &*e.text == epoch);
         let mut entry = match known {
             Some(at) => self.epochs.remove(at),
-            None => Epoch { text: epoch.into(), highest: 0 },
+            None => DeviceEpoch { text: epoch.into(), highest: 0 },
         };
         entry.highest = entry.highest.max(seq);
-        if self.epochs.len() >= EPOCHS_MAX {
+        if self.epochs.len() >= DEVICE_EPOCHS_MAX {
             self.epochs.remove(0);
         }
         self.epochs.push(entry);

@@ -15,7 +15,7 @@ use catchment_partial::{Timestamp, Window};
 use super::entry::CloseEntry;
 
 /// Where an open window lives: device, series, window.
-pub(super) type Place = (u32, u32, Window);
+pub(super) type WindowKey = (u32, u32, Window);
 
 /// Phases of a close.
 const ON_TIME: u32 = 1;
@@ -24,7 +24,7 @@ const STALE: u32 = 3;
 
 /// The order in which a close takes windows: phase, end (of late ones the least), position of opening (of late ones
 /// only), place.
-pub(super) type Rank = (u32, Timestamp, u64, Place);
+pub(super) type Rank = (u32, Timestamp, u64, WindowKey);
 
 /// On-time windows of one end.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,29 +32,29 @@ struct Ending {
     /// No window here was opened before.
     opened: u64,
     /// Positions of opening.
-    places: BTreeMap<Place, u64>,
+    windows: BTreeMap<WindowKey, u64>,
 }
 
 /// Open windows in the order in which they fall due.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Due {
     on_time: BTreeMap<Timestamp, Ending>,
-    late: BTreeSet<(u64, Place)>,
+    late: BTreeSet<(u64, WindowKey)>,
     on_time_count: usize,
 }
 
 impl Due {
-    pub(super) fn push_on_time(&mut self, part: u64, place: Place) {
-        let new = || Ending { opened: part, places: BTreeMap::new() };
-        let ending = self.on_time.entry(place.2.end()).or_insert_with(new);
+    pub(super) fn push_on_time(&mut self, part: u64, key: WindowKey) {
+        let new = || Ending { opened: part, windows: BTreeMap::new() };
+        let ending = self.on_time.entry(key.2.end()).or_insert_with(new);
         ending.opened = ending.opened.min(part);
-        if ending.places.insert(place, part).is_none() {
+        if ending.windows.insert(key, part).is_none() {
             self.on_time_count += 1;
         }
     }
 
-    pub(super) fn push_late(&mut self, opened: u64, place: Place) {
-        self.late.insert((opened, place));
+    pub(super) fn push_late(&mut self, opened: u64, key: WindowKey) {
+        self.late.insert((opened, key));
     }
 
     /// Open windows in all.
@@ -78,13 +78,13 @@ impl Due {
     }
 
     /// The on-time windows beyond an end that were opened before a position.
-    fn stale(&self, end: Option<Timestamp>, before: u64) -> impl Iterator<Item = (Rank, Place)> {
+    fn stale(&self, end: Option<Timestamp>, before: u64) -> impl Iterator<Item = (Rank, WindowKey)> {
         let beyond = (end.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         // Where the clocks go right, none gets as far as looking at the single windows.
         let endings = self.on_time.range(beyond).filter(move |(_, ending)| ending.opened < before);
         endings.flat_map(move |(end, ending)| {
-            let old = ending.places.iter().filter(move |(_, part)| **part < before);
-            old.map(|(place, _)| ((STALE, *end, 0, *place), *place))
+            let old = ending.windows.iter().filter(move |(_, part)| **part < before);
+            old.map(|(key, _)| ((STALE, *end, 0, *key), *key))
         })
     }
 
@@ -94,62 +94,62 @@ impl Due {
     }
 
     /// The windows that a close takes, in its order.
-    pub(super) fn taken_by(&self, entry: &CloseEntry) -> impl Iterator<Item = (Rank, Place)> {
+    pub(super) fn taken_by(&self, entry: &CloseEntry) -> impl Iterator<Item = (Rank, WindowKey)> {
         let target = Timestamp::from_nanos(entry.watermark_ns);
         let (late_before, opened_before) = entry.bounds();
         let on_time = self
             .on_time
             .range(..=target)
-            .flat_map(|(end, ending)| ending.places.keys().map(|place| ((ON_TIME, *end, 0, *place), *place)));
+            .flat_map(|(end, ending)| ending.windows.keys().map(|key| ((ON_TIME, *end, 0, *key), *key)));
         let late = self.late.iter().take_while(move |(opened, _)| *opened < late_before);
-        let late = late.map(|(opened, place)| ((LATE, Timestamp::MIN, *opened, *place), *place));
+        let late = late.map(|(opened, key)| ((LATE, Timestamp::MIN, *opened, *key), *key));
         on_time.chain(late).chain(self.stale(Some(target), opened_before))
     }
 
     /// Removes the window of a rank.
-    pub(super) fn remove(&mut self, (phase, end, opened, place): Rank) {
+    pub(super) fn remove(&mut self, (phase, end, opened, key): Rank) {
         if phase == LATE {
-            self.late.remove(&(opened, place));
+            self.late.remove(&(opened, key));
             return;
         }
         let Some(ending) = self.on_time.get_mut(&end) else { return };
-        if ending.places.remove(&place).is_some() {
+        if ending.windows.remove(&key).is_some() {
             self.on_time_count -= 1;
         }
-        if ending.places.is_empty() {
+        if ending.windows.is_empty() {
             self.on_time.remove(&end);
         }
     }
 
     /// Open windows behind a rank, or all, in order: on-time ones, then late ones.
-    pub(super) fn behind(&self, rank: Option<Rank>) -> impl Iterator<Item = Rank> {
+    pub(super) fn after(&self, rank: Option<Rank>) -> impl Iterator<Item = Rank> {
         let (on_time_from, late_from) = match rank {
             None => (Some(None), None),
-            Some((LATE, _, opened, place)) => (None, Some((opened, place))),
-            Some((_, end, _, place)) => (Some(Some((end, place))), None),
+            Some((LATE, _, opened, key)) => (None, Some((opened, key))),
+            Some((_, end, _, key)) => (Some(Some((end, key))), None),
         };
         let on_time = on_time_from.into_iter().flat_map(move |from| {
             let first = from.map_or(Bound::Unbounded, |(end, _)| Bound::Included(end));
             self.on_time.range((first, Bound::Unbounded)).flat_map(move |(end, ending)| {
                 let after = from.filter(|(first, _)| first == end);
-                let after = after.map_or(Bound::Unbounded, |(_, place)| Bound::Excluded(place));
-                ending.places.range((after, Bound::Unbounded)).map(|(place, _)| (ON_TIME, *end, 0, *place))
+                let after = after.map_or(Bound::Unbounded, |(_, key)| Bound::Excluded(key));
+                ending.windows.range((after, Bound::Unbounded)).map(|(key, _)| (ON_TIME, *end, 0, *key))
             })
         });
         let after = late_from.map_or(Bound::Unbounded, Bound::Excluded);
         let late = self.late.range((after, Bound::Unbounded));
-        on_time.chain(late.map(|(opened, place)| (LATE, Timestamp::MIN, *opened, *place)))
+        on_time.chain(late.map(|(opened, key)| (LATE, Timestamp::MIN, *opened, *key)))
     }
 
     /// All on-time windows in order, with the positions at which they were opened.
     #[cfg(test)]
-    pub(super) fn on_time(&self) -> impl Iterator<Item = (u64, Place)> {
-        self.on_time.values().flat_map(|ending| ending.places.iter().map(|(place, part)| (*part, *place)))
+    pub(super) fn on_time(&self) -> impl Iterator<Item = (u64, WindowKey)> {
+        self.on_time.values().flat_map(|ending| ending.windows.iter().map(|(key, part)| (*part, *key)))
     }
 
     /// All late windows in order, with the positions at which they were opened.
     #[cfg(test)]
-    pub(super) fn late(&self) -> impl Iterator<Item = (u64, Place)> {
+    pub(super) fn late(&self) -> impl Iterator<Item = (u64, WindowKey)> {
         self.late.iter().copied()
     }
 }

@@ -28,7 +28,7 @@ pub enum Entry {
     Close(CloseEntry),
     /// How far the numbers of devices have got.
     #[prost(message, tag = "6")]
-    Census(CensusEntry),
+    ProgressSnapshot(ProgressSnapshotEntry),
     /// Batch numbers go on here.
     #[prost(message, tag = "7")]
     Numbers(NumbersEntry),
@@ -252,7 +252,7 @@ impl CloseEntry {
 /// How far the numbers of devices have got, for those that changed since the last one: where the journal is damaged, it
 /// bounds what is unknown.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct CensusEntry {
+pub struct ProgressSnapshotEntry {
     /// Indexes of the devices.
     #[prost(uint32, repeated, tag = "1")]
     pub device: Vec<u32>,

@@ -1,15 +1,15 @@
 //! Forgetting what was not used for long: devices, single series of a device, MQTT clients.
 //!
 //! The shard decides ([`State::search`] finds) and writes an entry that lists what is forgotten; a replay applies the list and so
-//! agrees. *Used* is told by the time that the gateway has run ([`State::running`]), which the entries carry: the time of day may
+//! agrees. *Used* is measured by the time that the gateway has run ([`State::running`]), which the entries carry: the time of day may
 //! jump by years, and while the gateway is off no device can be used.
 //!
 //! Where a journal is damaged, nothing is given to the wrong device:
-//! - A number is never used again ([`super::device`]). So an entry, and a second copy of a name, mean the same device wherever
+//! - A number is never used again ([`super::device`]). So an entry, and a stored definition, mean the same device wherever
 //!   they are met. A device that comes back has another number; of two with one name the higher is in use.
 //! - An entry that forgets is lost: the device stays, with numbers that nobody asks for, until it is found again. If it has come
 //!   back since, under its new number, that one is in use.
-//! - A device's return is lost: its number is unknown, and what follows gets the name from the second copy; without one it is left
+//! - A device's return is lost: its number is unknown, and what follows gets the name from the definitions log; without one it is left
 //!   out and reported.
 //! - A close is lost, and its windows still stand open when the device is to be forgotten: it stays, because its readings may not
 //!   have been delivered. Likewise single series.
@@ -31,9 +31,9 @@ pub struct Search {
     /// A device that is held and was last used before this is listed as used.
     pub touch: u32,
     /// Devices and series that are looked at.
-    pub look: usize,
+    pub scan_max: usize,
     /// Devices and series that are listed.
-    pub list: usize,
+    pub list_max: usize,
 }
 
 impl State {
@@ -43,13 +43,15 @@ impl State {
     }
 
     /// Places for series at the aggregator that this state needs: of those that are known, and of those that were forgotten.
-    pub fn places(&self) -> u64 {
-        self.places.count().saturating_add(self.series_count as u64)
+    pub fn series_slots(&self) -> u64 {
+        self.forgotten_series.count().saturating_add(self.series_count as u64)
     }
 
     /// Whether a series that is not known was forgotten and has its place still.
-    pub fn has_place(&self, device: u32, metric: &MetricName, labels: &Labels) -> bool {
-        self.devices.get(device).is_some_and(|known| self.places.has(&known.name, metric, labels))
+    pub fn keeps_series_slot(&self, device: u32, metric: &MetricName, labels: &Labels) -> bool {
+        self.devices
+            .get(device)
+            .is_some_and(|known| self.forgotten_series.contains(&known.name, metric, labels))
     }
 
     /// Adds to an entry what was not used for long and has no open window, of devices that are not held; of the others those that
@@ -60,12 +62,12 @@ impl State {
         is_held: impl Fn(u32) -> bool,
         entry: &mut ForgetEntry,
     ) -> Option<u32> {
-        let (mut looked, mut listed) = (0, 0);
+        let (mut scanned, mut listed) = (0, 0);
         for (number, device) in self.devices.from(search.from) {
-            if looked >= search.look || listed >= search.list {
+            if scanned >= search.scan_max || listed >= search.list_max {
                 return Some(number);
             }
-            looked += 1;
+            scanned += 1;
             if is_held(number) {
                 let is_old = |used: u32| used < search.touch;
                 if is_old(device.used) || device.clients.iter().any(|client| is_old(client.used)) {
@@ -80,9 +82,9 @@ impl State {
                 listed += 1;
                 continue;
             }
-            looked += device.series.len();
+            scanned += device.series.len();
             let old = device.series.iter().filter(|series| is_old(series.used) && series.open.is_empty());
-            for series in old.take(search.list - listed) {
+            for series in old.take(search.list_max - listed) {
                 entry.series_device.push(number);
                 entry.series.push(series.number);
                 listed += 1;
@@ -92,7 +94,7 @@ impl State {
                 entry.client.push(client.id.to_string());
                 listed += CLIENT_WEIGHT;
             }
-            if listed >= search.list {
+            if listed >= search.list_max {
                 // There may be more of it: it is looked at again.
                 return Some(number);
             }
@@ -142,7 +144,7 @@ impl State {
         device
             .series
             .iter()
-            .for_each(|series| self.places.keep(&device.name, &series.metric, &series.labels));
+            .for_each(|series| self.forgotten_series.insert(&device.name, &series.metric, &series.labels));
     }
 
     fn forget_series(&mut self, number: u32, series: &[u32]) {
@@ -150,6 +152,7 @@ impl State {
         let Some(device) = self.devices.get_mut(number) else { return };
         let gone = device.forget_series(series);
         self.series_count = self.series_count.saturating_sub(gone.len());
-        gone.iter().for_each(|series| self.places.keep(&device.name, &series.metric, &series.labels));
+        gone.iter()
+            .for_each(|series| self.forgotten_series.insert(&device.name, &series.metric, &series.labels));
     }
 }

@@ -11,7 +11,7 @@ use super::{
 
 /// Where a walk over the open windows has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenPlace(Rank);
+pub struct OpenWindowCursor(Rank);
 
 impl State {
     /// Width of new windows; `None` before the first configuration.
@@ -118,14 +118,14 @@ impl State {
     pub fn open_since(
         &self,
         position: u64,
-        behind: Option<OpenPlace>,
+        behind: Option<OpenWindowCursor>,
         most: usize,
-    ) -> (Vec<Emitted>, Option<OpenPlace>) {
-        let mut ranks = self.due.behind(behind.map(|OpenPlace(rank)| rank));
+    ) -> (Vec<Emitted>, Option<OpenWindowCursor>) {
+        let mut ranks = self.due.after(behind.map(|OpenWindowCursor(rank)| rank));
         let mut changed = Vec::new();
         let mut last = None;
         for rank in ranks.by_ref().take(most) {
-            last = Some(OpenPlace(rank));
+            last = Some(OpenWindowCursor(rank));
             changed.extend(self.changed_since(position, rank));
         }
         let more = ranks.next().is_some();

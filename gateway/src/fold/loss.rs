@@ -1,14 +1,14 @@
 //! What damage to a journal cost, as far as the entries around it tell, and how the fold goes on over it.
 //!
-//! Every entry of a device says how far the device had got before; a census says it of all devices that changed. What
-//! is missing in between was acknowledged and is lost: it is told once, and the numbers count as taken, so that nothing
+//! Every entry of a device says how far the device had got before; a progress snapshot says it of all devices that changed. What
+//! is missing in between was acknowledged and is lost: it is reported once, and the numbers count as taken, so that nothing
 //! of it that may have been delivered already counts again.
 
 use std::{collections::BTreeSet, ops::Range};
 
 use super::{
-    entry::{CensusEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry},
-    state::{State, Suspect},
+    entry::{DeviceEntry, Entry, IntakeEntry, ProgressSnapshotEntry, SeriesEntry},
+    state::{DamagedRange, State},
 };
 
 /// What a device lost.
@@ -27,9 +27,9 @@ pub enum Loss {
     Readings(u64),
 }
 
-/// Definitions that were written down a second time.
+/// Definitions, as the definitions log holds them.
 pub trait Definitions {
-    /// The device of an index, also one that was forgotten since: an index means one device for ever.
+    /// The device of an index, also one that was forgotten since: an index means one device forever.
     fn device(&self, index: u32) -> Option<&DeviceEntry>;
     /// The series of an index of a device, likewise.
     fn series(&self, device: u32, index: u32) -> Option<&SeriesEntry>;
@@ -86,8 +86,8 @@ impl State {
                 let loss = self.missing(intake.device, &intake.epoch, intake.previous);
                 loss.map(|loss| (intake.device, loss)).into_iter().collect()
             }
-            Entry::Census(census) => {
-                let all = census.device.iter().zip(&census.epoch).zip(&census.highest);
+            Entry::ProgressSnapshot(snapshot) => {
+                let all = snapshot.device.iter().zip(&snapshot.epoch).zip(&snapshot.highest);
                 all.filter_map(|((device, epoch), highest)| {
                     Some((*device, self.missing(*device, epoch, *highest)?))
                 })
@@ -98,31 +98,32 @@ impl State {
     }
 
     /// A stretch of the journal is lost.
-    pub fn lose(&mut self, from: u64, to: u64) {
-        let suspect = self.suspect.get_or_insert_with(|| Suspect { from, to, devices: BTreeSet::new() });
-        suspect.to = suspect.to.max(to);
+    pub fn mark_lost(&mut self, from: u64, to: u64) {
+        let damaged_range =
+            self.damaged_range.get_or_insert_with(|| DamagedRange { from, to, devices: BTreeSet::new() });
+        damaged_range.to = damaged_range.to.max(to);
         self.damaged = true;
     }
 
     /// An entry is left out: what is replayed is less than what was folded.
-    pub fn doubt(&mut self) {
+    pub fn mark_incomplete(&mut self) {
         self.damaged = true;
     }
 
     /// A device lost something.
-    pub fn suspect(&mut self, device: u32) {
-        if let Some(suspect) = &mut self.suspect {
-            suspect.devices.insert(device);
+    pub fn mark_device_damaged(&mut self, device: u32) {
+        if let Some(damaged_range) = &mut self.damaged_range {
+            damaged_range.devices.insert(device);
         }
     }
 
     /// The whole journal is replayed.
-    pub fn replayed(&mut self) {
-        (self.suspect, self.damaged) = (None, false);
+    pub fn end_replay(&mut self) {
+        (self.damaged_range, self.damaged) = (None, false);
     }
 
     /// Leaves an entry out that does not fit, and says what that loses. Its numbers count as taken.
-    pub fn leave_out(&mut self, intake: &IntakeEntry) -> Option<Loss> {
+    pub fn skip_intake(&mut self, intake: &IntakeEntry) -> Option<Loss> {
         let loss = self.missing(intake.device, &intake.epoch, intake.reaches());
         self.before_change(intake.device);
         if let Some(device) = self.devices.get_mut(intake.device) {
@@ -131,8 +132,8 @@ impl State {
         loss
     }
 
-    pub(super) fn advance_all(&mut self, census: &CensusEntry) {
-        for ((device, epoch), highest) in census.device.iter().zip(&census.epoch).zip(&census.highest) {
+    pub(super) fn advance_all(&mut self, snapshot: &ProgressSnapshotEntry) {
+        for ((device, epoch), highest) in snapshot.device.iter().zip(&snapshot.epoch).zip(&snapshot.highest) {
             self.before_change(*device);
             if let Some(device) = self.devices.get_mut(*device) {
                 device.advance(epoch, *highest);
@@ -140,101 +141,101 @@ impl State {
         }
     }
 
-    /// Introduces what an entry builds on from its second copy: devices and series that it names, and those before one that it
-    /// introduces. What has no copy is skipped. True if the entry may fit now.
-    pub fn introduce(&mut self, entry: &Entry, copies: &impl Definitions) -> bool {
+    /// Restores what an entry refers to from the definitions log: devices and series that it names, and those before one that it
+    /// defines. What is not defined there is skipped. True if the entry may fit now.
+    pub fn restore_definitions(&mut self, entry: &Entry, definitions: &impl Definitions) -> bool {
         match entry {
-            Entry::Device(device) => self.introduce_before(device.index, copies),
+            Entry::Device(device) => self.restore_devices_before(device.index, definitions),
             Entry::Series(series) => {
-                let device = self.introduce_device(series.device, copies);
-                self.introduce_series_before(series.device, series.index, copies) || device
+                let device = self.restore_device(series.device, definitions);
+                self.restore_series_before(series.device, series.index, definitions) || device
             }
             Entry::Intake(intake) => {
-                let mut changed = self.introduce_device(intake.device, copies);
+                let mut changed = self.restore_device(intake.device, definitions);
                 for index in &intake.series {
                     let known =
                         self.devices.get(intake.device).is_none_or(|d| d.series.get(*index).is_some());
-                    changed |= !known && self.introduce_series(intake.device, *index, copies);
+                    changed |= !known && self.restore_series(intake.device, *index, definitions);
                 }
                 changed
             }
-            Entry::Census(census) => {
+            Entry::ProgressSnapshot(snapshot) => {
                 let mut changed = false;
-                for device in &census.device {
-                    changed |= self.introduce_device(*device, copies);
+                for device in &snapshot.device {
+                    changed |= self.restore_device(*device, definitions);
                 }
                 changed
             }
-            Entry::Client(client) => self.introduce_device(client.device, copies),
+            Entry::Client(client) => self.restore_device(client.device, definitions),
             Entry::Configure(_) | Entry::Close(_) | Entry::Numbers(_) | Entry::Forget(_) => false,
         }
     }
 
-    fn introduce_device(&mut self, index: u32, copies: &impl Definitions) -> bool {
-        let copy = copies.device(index).filter(|_| self.devices.get(index).is_none());
-        copy.is_some_and(|copy| self.add_copy_of_device(copy))
+    fn restore_device(&mut self, index: u32, definitions: &impl Definitions) -> bool {
+        let stored = definitions.device(index).filter(|_| self.devices.get(index).is_none());
+        stored.is_some_and(|stored| self.add_stored_device(stored))
     }
 
-    fn introduce_series(&mut self, device: u32, index: u32, copies: &impl Definitions) -> bool {
-        copies.series(device, index).is_some_and(|copy| self.add_copy_of_series(copy))
+    fn restore_series(&mut self, device: u32, index: u32, definitions: &impl Definitions) -> bool {
+        definitions.series(device, index).is_some_and(|stored| self.add_stored_series(stored))
     }
 
-    fn add_copy_of_device(&mut self, copy: &DeviceEntry) -> bool {
-        self.devices.skip_to(copy.index);
-        self.apply(0, &Entry::Device(copy.clone())).is_ok()
+    fn add_stored_device(&mut self, stored: &DeviceEntry) -> bool {
+        self.devices.skip_to(stored.index);
+        self.apply(0, &Entry::Device(stored.clone())).is_ok()
     }
 
-    fn add_copy_of_series(&mut self, copy: &SeriesEntry) -> bool {
-        self.leave_out_series(copy.device, copy.index);
-        self.apply(0, &Entry::Series(copy.clone())).is_ok()
+    fn add_stored_series(&mut self, stored: &SeriesEntry) -> bool {
+        self.skip_series_indexes(stored.device, stored.index);
+        self.apply(0, &Entry::Series(stored.clone())).is_ok()
     }
 
     /// The next new device is to have an index: those between are introduced, or lost.
-    fn introduce_before(&mut self, index: u32, copies: &impl Definitions) -> bool {
+    fn restore_devices_before(&mut self, index: u32, definitions: &impl Definitions) -> bool {
         let next = self.devices.next();
         if index <= next {
             return false;
         }
-        self.introduce_devices(next..index, copies);
+        self.restore_devices(next..index, definitions);
         self.devices.skip_to(index);
         true
     }
 
     /// Likewise with series.
-    fn introduce_series_before(&mut self, device: u32, index: u32, copies: &impl Definitions) -> bool {
+    fn restore_series_before(&mut self, device: u32, index: u32, definitions: &impl Definitions) -> bool {
         let next = self.next_series(device);
         if index <= next || self.devices.get(device).is_none() {
             return false;
         }
-        self.introduce_series_of(device, next..index, copies);
-        self.leave_out_series(device, index);
+        self.restore_series_of(device, next..index, definitions);
+        self.skip_series_indexes(device, index);
         true
     }
 
     /// No device that comes new gets an index below this.
-    pub fn leave_out_devices(&mut self, next: u32) {
+    pub fn skip_device_indexes(&mut self, next: u32) {
         self.devices.skip_to(next);
     }
 
     /// No series that comes new to a device gets an index below this.
-    pub fn leave_out_series(&mut self, device: u32, next: u32) {
+    pub fn skip_series_indexes(&mut self, device: u32, next: u32) {
         self.before_change(device);
         if let Some(device) = self.devices.get_mut(device) {
             device.series.skip_to(next);
         }
     }
 
-    /// Introduces the devices of these indexes that are in use, as second copies say.
-    pub fn introduce_devices(&mut self, indexes: Range<u32>, copies: &impl Definitions) {
-        for device in copies.devices_in_use(indexes) {
-            self.add_copy_of_device(device);
+    /// Restores the devices of these indexes that are in use, as the definitions log says.
+    pub fn restore_devices(&mut self, indexes: Range<u32>, definitions: &impl Definitions) {
+        for device in definitions.devices_in_use(indexes) {
+            self.add_stored_device(device);
         }
     }
 
-    /// Introduces the series of these indexes of a device that are in use, as second copies say.
-    pub fn introduce_series_of(&mut self, device: u32, indexes: Range<u32>, copies: &impl Definitions) {
-        for series in copies.series_in_use(device, indexes) {
-            self.add_copy_of_series(series);
+    /// Restores the series of these indexes of a device that are in use, as the definitions log says.
+    pub fn restore_series_of(&mut self, device: u32, indexes: Range<u32>, definitions: &impl Definitions) {
+        for series in definitions.series_in_use(device, indexes) {
+            self.add_stored_series(series);
         }
     }
 }

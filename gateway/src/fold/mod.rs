@@ -11,10 +11,10 @@ mod device;
 mod due;
 mod entry;
 mod forget;
+mod forgotten_series;
 mod lookup;
 mod loss;
 mod numbers;
-mod places;
 mod snapshot;
 mod state;
 #[cfg(test)]
@@ -23,12 +23,12 @@ mod windows;
 
 pub use checkpoint::CheckpointError;
 pub use client::CLIENTS_MAX;
-pub use device::EPOCHS_MAX;
+pub use device::DEVICE_EPOCHS_MAX;
 pub use entry::{
-    CensusEntry, ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, ForgetEntry,
-    IntakeEntry, LastClosed, NumbersEntry, SeriesEntry,
+    ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, ForgetEntry, IntakeEntry,
+    LastClosed, NumbersEntry, ProgressSnapshotEntry, SeriesEntry,
 };
 pub use forget::Search;
-pub use lookup::OpenPlace;
+pub use lookup::OpenWindowCursor;
 pub use loss::{Definitions, Loss};
 pub use state::{ApplyError, Emission, Emitted, State};

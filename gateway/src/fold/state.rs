@@ -16,9 +16,9 @@ use hashbrown::HashMap;
 
 use super::{
     device::{Device, Devices},
-    due::{Due, Place, Rank},
+    due::{Due, Rank, WindowKey},
     entry::{CloseEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry},
-    places::Places,
+    forgotten_series::ForgottenSeries,
     snapshot::Snapshot,
 };
 
@@ -131,9 +131,9 @@ pub struct State {
     /// Seconds that the gateway has run, as far as the journal says.
     pub(super) running: u32,
     /// Of series that were forgotten.
-    pub(super) places: Places,
+    pub(super) forgotten_series: ForgottenSeries,
     /// Only while a damaged journal is replayed.
-    pub(super) suspect: Option<Suspect>,
+    pub(super) damaged_range: Option<DamagedRange>,
     /// Likewise: what is replayed may be less than what was folded.
     pub(super) damaged: bool,
     /// Under way.
@@ -144,7 +144,7 @@ pub struct State {
 /// already, and closed and delivered under that name since: so it falls due as if it had been (of on-time windows only
 /// those that were open for too long fall due by that). Without that, its readings could count twice.
 #[derive(Clone, Debug)]
-pub(super) struct Suspect {
+pub(super) struct DamagedRange {
     pub(super) from: u64,
     pub(super) to: u64,
     /// Those that lost something in it.
@@ -163,8 +163,8 @@ impl Default for State {
             due: Due::default(),
             series_count: 0,
             running: 0,
-            places: Places::default(),
-            suspect: None,
+            forgotten_series: ForgottenSeries::default(),
+            damaged_range: None,
             damaged: false,
             snapshot: None,
         }
@@ -183,7 +183,7 @@ impl State {
             Entry::Series(series) => self.add_series(series)?,
             Entry::Intake(intake) => self.fold(position, intake)?,
             Entry::Close(close) => return Ok(self.close(close)),
-            Entry::Census(census) => self.advance_all(census),
+            Entry::ProgressSnapshot(snapshot) => self.advance_all(snapshot),
             Entry::Client(client) => self.keep_client(client)?,
             Entry::Numbers(numbers) => self.skip_to(numbers),
             Entry::Forget(forget) => self.forget(forget),
@@ -214,7 +214,7 @@ impl State {
         if entry.index > expected || device.series.get(entry.index).is_some() {
             return Err(ApplyError::Order { got: entry.index, expected });
         }
-        self.places.take(&device.name, &metric, &labels);
+        self.forgotten_series.remove(&device.name, &metric, &labels);
         device.add_series(entry.index, metric, labels, self.running);
         self.series_count += 1;
         Ok(())
@@ -234,8 +234,11 @@ impl State {
         device.used = self.running;
         device.advance(&intake.epoch, intake.reaches());
         device.note(intake);
-        let suspect = self.suspect.as_ref().filter(|suspect| suspect.devices.contains(&intake.device));
-        let opened = suspect.map_or(position, |suspect| suspect.from);
+        let damaged_range = self
+            .damaged_range
+            .as_ref()
+            .filter(|damaged_range| damaged_range.devices.contains(&intake.device));
+        let opened = damaged_range.map_or(position, |damaged_range| damaged_range.from);
         let mut readings = Readings::new(intake).peekable();
         while let Some(&(index, first, _)) = readings.peek() {
             // Neighbours mostly belong to one window of one series: it is looked up once for all of them.
@@ -275,7 +278,7 @@ impl State {
         let last = entry.last.and_then(|last| last.rank());
         let most = if last.is_some() { usize::MAX } else { entry.take as usize };
         let mut width = None;
-        let within = |(rank, place): &(Rank, Place)| {
+        let within = |(rank, place): &(Rank, WindowKey)| {
             // One batch has one width.
             last.is_none_or(|last| *rank <= last) && *width.get_or_insert(place.2.width()) == place.2.width()
         };
@@ -285,8 +288,8 @@ impl State {
             self.due.remove(rank);
             closed.extend(self.take(place));
         }
-        if self.suspect.as_ref().is_some_and(|suspect| suspect.to <= entry.late_before) {
-            self.suspect = None;
+        if self.damaged_range.as_ref().is_some_and(|damaged_range| damaged_range.to <= entry.late_before) {
+            self.damaged_range = None;
         }
         let done = self.due.first_end().is_none_or(|end| end > target);
         // The least time says nothing: a close before there is any watermark.
@@ -298,7 +301,7 @@ impl State {
         Some(Emission { number: entry.number, watermark: self.watermark, width, history, closed })
     }
 
-    fn take(&mut self, (device, series, window): Place) -> Option<Emitted> {
+    fn take(&mut self, (device, series, window): WindowKey) -> Option<Emitted> {
         self.before_change(device);
         let known = self.devices.get_mut(device)?;
         let open = known.series.get_mut(series)?.open.remove(window)?;

@@ -151,12 +151,12 @@ fn nothing_is_known_of_batches_that_a_damaged_journal_made() {
     };
     batch(&mut state, at, 1, 100);
     let mut entries = [State::clone(&state), State::clone(&state)];
-    entries[0].lose(at + 2, at + 4);
-    entries[1].doubt();
+    entries[0].mark_lost(at + 2, at + 4);
+    entries[1].mark_incomplete();
     for state in &mut entries {
         batch(state, at + 4, 2, 200);
         assert_eq!(covered(state, 1), None, "it may have held more");
-        state.replayed();
+        state.end_replay();
         batch(state, at + 6, 3, 300);
         assert_eq!((covered(state, 1), covered(state, 2)), (Some((300, 310)), None));
     }
@@ -170,7 +170,7 @@ fn nothing_is_known_of_batches_that_a_damaged_journal_made() {
 #[test]
 fn sequence_numbers_are_kept_for_the_last_epochs() {
     let (mut state, at) = introduced(1, 1);
-    for epoch in 0..EPOCHS_MAX as u64 + 1 {
+    for epoch in 0..DEVICE_EPOCHS_MAX as u64 + 1 {
         let mut entry =
             IntakeEntry { device: 0, epoch: format!("e{epoch}"), seq: epoch + 5, ..Default::default() };
         state.apply(at + 2 * epoch, &Entry::Intake(entry.clone())).unwrap();
@@ -179,7 +179,7 @@ fn sequence_numbers_are_kept_for_the_last_epochs() {
         state.apply(at + 2 * epoch + 1, &Entry::Intake(entry)).unwrap();
     }
     let device = state.device(&Name::new("d0").unwrap()).unwrap();
-    assert_eq!(state.highest(device, "e0"), EPOCHS_MAX as u64 + 5);
+    assert_eq!(state.highest(device, "e0"), DEVICE_EPOCHS_MAX as u64 + 5);
     assert_eq!(state.highest(device, "e1"), 0);
     assert_eq!(state.highest(device, "e2"), 7);
 }
@@ -327,7 +327,7 @@ proptest! {
             let mut out = Vec::new();
             for (position, entry) in entries {
                 if let Some(emission) = state.apply(*position, entry).unwrap() {
-                    out.push(crate::cut::record(&crate::cut::batch(0, &state, &emission)));
+                    out.push(crate::batch_encoder::encode_record(&crate::batch_encoder::encode_batch(0, &state, &emission)));
                 }
             }
             out

@@ -122,7 +122,7 @@ mod tests {
     }
 
     fn open(window: Window, part: u64) -> Open {
-        Open { window, part, revision: part, in_line: part, partial: Partial::empty() }
+        Open { window, part, revision: part, due_position: part, partial: Partial::empty() }
     }
 
     proptest! {

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use catchment_journal::{DataDir, DataDirError, FolderFacts};
 
 use crate::{
-    lineage::{self, Past},
-    shard::{self, Home, RecoverError},
+    lineage::{self, FolderPast},
+    shard::{self, RecoveryError, ShardFacts},
 };
 
 /// Key of the number of shards in the data folder's identity.
 pub(crate) const SHARDS: &str = "shards";
-/// The logs of a shard, in its folder. The last holds copies only.
-pub(crate) const LOGS: [&str; 3] = [JOURNAL, "outbox", shard::NAMES];
+/// The logs of a shard, in its folder. The last is the definitions log, which only repeats what the journal says.
+pub(crate) const LOGS: [&str; 3] = [JOURNAL, "outbox", shard::DEFINITIONS];
 const JOURNAL: &str = "journal";
 /// Before the name of a shard's folder in the identity's key that says that it is given up.
 const GIVEN_UP: &str = "given_up.";
@@ -36,7 +36,7 @@ pub enum ShardsError {
     Data(#[from] DataDirError),
     /// A shard's checkpoints.
     #[error(transparent)]
-    Checkpoints(#[from] RecoverError),
+    Checkpoints(#[from] RecoveryError),
     /// State of a shard is gone.
     #[error(
         "{}: the shard is gone, with what it acknowledged: put it back, or give it up with `catchment-gateway journal \
@@ -92,11 +92,11 @@ pub(crate) fn count(data: &FolderFacts) -> Result<u32, ShardsError> {
 }
 
 /// What is known of the folder's past. Once its first start is over, the identity names its logs.
-pub(crate) fn past(data: &DataDir) -> Past {
+pub(crate) fn past(data: &DataDir) -> FolderPast {
     match data.is_new() {
-        true => Past::New,
-        false if data.facts().names_logs() => Past::Started,
-        false => Past::Unknown,
+        true => FolderPast::New,
+        false if data.facts().lists_logs() => FolderPast::Started,
+        false => FolderPast::Unknown,
     }
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn gone(data: &FolderFacts) -> Result<Vec<u32>, ShardsError> {
     let is_gone = |shard: &u32| {
         let folder = shard_folder(data.path(), *shard);
         let journal = log_path(*shard, JOURNAL);
-        let lacks_journal = match data.names_log(&journal) {
+        let lacks_journal = match data.lists_log(&journal) {
             true => missing.contains(&journal),
             // A version before did not name logs.
             false => runs && !folder.exists(),
@@ -160,17 +160,17 @@ pub(crate) fn check(data: &FolderFacts) -> Result<(), ShardsError> {
 ///
 /// # Errors
 /// A shard is gone, or another folder's; nothing was changed then. Or writing failed.
-pub(crate) fn prepare(data: &mut DataDir) -> Result<Vec<Home>, ShardsError> {
+pub(crate) fn prepare(data: &mut DataDir) -> Result<Vec<ShardFacts>, ShardsError> {
     check(data.facts())?;
     let shards = count(data.facts())?;
     let salts = data.prepare_logs(&logs(shards))?;
-    let facts = data.facts();
-    let home = |shard| {
-        let given_up = if is_given_up(facts, shard) { lives(facts, shard).max(1) } else { 0 };
+    let folder = data.facts();
+    let facts = |shard| {
+        let given_up = if is_given_up(folder, shard) { lives(folder, shard).max(1) } else { 0 };
         let salts = LOGS.map(|log| salts.get(&log_path(shard, log)).copied());
-        Home { epoch: facts.epoch(), given_up, salts, ..Home::default() }
+        ShardFacts { epoch: folder.epoch(), given_up, salts, ..ShardFacts::default() }
     };
-    Ok((0..shards).map(home).collect())
+    Ok((0..shards).map(facts).collect())
 }
 
 /// The logs of all shards are open now, and none is given up any more; before anything is acknowledged.
@@ -180,7 +180,7 @@ pub(crate) fn prepare(data: &mut DataDir) -> Result<Vec<Home>, ShardsError> {
 pub(crate) fn opened(data: &mut DataDir) -> Result<(), ShardsError> {
     let shards = count(data.facts())?;
     let done: Vec<String> = (0..shards).map(|shard| format!("{GIVEN_UP}{}", name(shard))).collect();
-    Ok(data.settle_logs(&logs(shards), &done)?)
+    Ok(data.confirm_logs(&logs(shards), &done)?)
 }
 
 /// Gives up the shards whose state is gone: their folders.

@@ -3,9 +3,9 @@ use std::{fs, path::Path, time::Duration};
 use catchment_journal::{AppendError, GroupLog, LogConfig, RealDisk};
 
 use super::*;
-use crate::{lineage::Past, shard::Home};
+use crate::{lineage::FolderPast, shard::ShardFacts};
 
-fn folder(path: &Path) -> Arc<Folder> {
+fn folder(path: &Path) -> Arc<FolderWatch> {
     let data = DataDir::open_owned(path, "gateway", 0, "spiffe://x/site/berlin/gateway/g", &[]).unwrap();
     let disk = Arc::new(RealDisk);
     let config = LogConfig { reserve_bytes: 64 << 10, disk_free_min: 0, ..LogConfig::default() };
@@ -15,9 +15,9 @@ fn folder(path: &Path) -> Arc<Folder> {
         Arc::new(Checkpoints::open(Arc::clone(&disk), &path.join("checkpoint"), "state").unwrap());
     checkpoints.write(b"state").unwrap();
     let logs = vec![open("journal"), open("outbox")];
-    let mut lineage = Lineage::open(disk, path, (data.epoch(), 0), Past::New).unwrap();
+    let mut lineage = Lineage::open(disk, path, (data.epoch(), 0), FolderPast::New).unwrap();
     lineage.begin_run(0, None, &[1, 1], Duration::ZERO).unwrap();
-    Arc::new(Folder::new(data, logs, vec![checkpoints], Arc::new(Mutex::new(lineage)), Metrics::new()))
+    Arc::new(FolderWatch::new(data, logs, vec![checkpoints], Arc::new(Mutex::new(lineage)), Metrics::new()))
 }
 
 #[test]
@@ -26,10 +26,10 @@ fn what_is_gone_ends_every_log_and_is_a_condition() {
     for lost in ["", "outbox", "journal", "checkpoint", "identity", "lock"] {
         let path = dir.path().join(format!("data-{lost}"));
         let folder = folder(&path);
-        folder.look().unwrap();
+        folder.check().unwrap();
         folder.metrics.conditions.ready().unwrap();
         fs::rename(path.join(lost), dir.path().join("moved")).unwrap();
-        let why = folder.look().unwrap_err();
+        let why = folder.check().unwrap_err();
         assert!(why.contains("removed or moved while in use"), "{why}");
         for log in &folder.logs {
             assert!(matches!(log.append(b"x"), Err(AppendError::Poisoned(_))), "{lost}");
@@ -61,7 +61,7 @@ fn a_missing_list_of_runs_is_written_again() {
     let runs = dir.path().join("runs");
     let before = fs::read(&runs).unwrap();
     fs::remove_file(&runs).unwrap();
-    folder.look().unwrap();
+    folder.check().unwrap();
     assert_eq!(fs::read(&runs).unwrap(), before);
 }
 
@@ -74,17 +74,17 @@ fn a_missing_checkpoint_is_written_again() {
     for file in fs::read_dir(dir.path().join("checkpoint")).unwrap() {
         fs::remove_file(file.unwrap().path()).unwrap();
     }
-    folder.look().unwrap();
+    folder.check().unwrap();
     assert!(checkpoints.is_missing(), "its shard is told");
     assert_eq!(checkpoints.write(b"again").unwrap(), 2, "no number is used twice");
-    folder.look().unwrap();
+    folder.check().unwrap();
     assert!(!checkpoints.is_missing());
     assert_eq!(checkpoints.newest().unwrap(), Some((2, b"again".to_vec())));
 }
 
 /// Makes the logs of a shard.
-fn make(shard: &Path, home: &Home) {
-    for (log, salt) in shards::LOGS.into_iter().zip(home.salts) {
+fn make(shard: &Path, facts: &ShardFacts) {
+    for (log, salt) in shards::LOGS.into_iter().zip(facts.salts) {
         let config = LogConfig { salt, ..LogConfig::default() };
         catchment_journal::Log::open(Arc::new(RealDisk), &shard.join(log), config).unwrap();
     }
@@ -94,11 +94,11 @@ fn make(shard: &Path, home: &Home) {
 fn two_shards(path: &Path) -> DataDir {
     let owner = "spiffe://x/site/berlin/gateway/g";
     let mut data = DataDir::open_owned(path, "gateway", 0, owner, &[("shards", "2")]).unwrap();
-    assert_eq!(shards::past(&data), Past::New);
-    let homes = shards::prepare(&mut data).unwrap();
-    assert!(homes.iter().all(|home| home.given_up == 0));
-    for (shard, home) in (0..).zip(&homes) {
-        make(&shards::shard_folder(path, shard), home);
+    assert_eq!(shards::past(&data), FolderPast::New);
+    let shard_facts = shards::prepare(&mut data).unwrap();
+    assert!(shard_facts.iter().all(|facts| facts.given_up == 0));
+    for (shard, facts) in (0..).zip(&shard_facts) {
+        make(&shards::shard_folder(path, shard), facts);
     }
     shards::opened(&mut data).unwrap();
     data
@@ -130,14 +130,14 @@ fn a_shard_that_is_gone_is_not_begun_anew_until_it_is_given_up() {
     assert_eq!(shards::give_up(&mut data).unwrap(), [shard.as_path()]);
     drop(data);
     let mut data = DataDir::open(dir.path(), "gateway", 0, &[]).unwrap();
-    let homes = shards::prepare(&mut data).unwrap();
+    let shard_facts = shards::prepare(&mut data).unwrap();
     let again = shards::prepare(&mut data).unwrap();
-    assert!(homes[1].given_up == 1 && homes[0].given_up == 0, "until it has started");
-    assert_eq!(homes[1].salts, again[1].salts, "a start that was cut off");
-    make(&shard, &homes[1]);
+    assert!(shard_facts[1].given_up == 1 && shard_facts[0].given_up == 0, "until it has started");
+    assert_eq!(shard_facts[1].salts, again[1].salts, "a start that was cut off");
+    make(&shard, &shard_facts[1]);
     shards::opened(&mut data).unwrap();
-    assert!(shards::prepare(&mut data).unwrap().iter().all(|home| home.given_up == 0));
-    assert_eq!(shards::past(&data), Past::Started);
+    assert!(shards::prepare(&mut data).unwrap().iter().all(|facts| facts.given_up == 0));
+    assert_eq!(shards::past(&data), FolderPast::Started);
     fs::remove_dir_all(&shard).unwrap();
     assert!(shards::check(data.facts()).is_err(), "one that was begun anew counts like any other");
     shards::give_up(&mut data).unwrap();

@@ -1,9 +1,9 @@
-//! How the messages of a session look: the text by which their labels are told, and behind it the names in their order.
+//! How the messages of a session look: the text that identifies their labels, and after it the names in their order.
 //!
 //! Devices repeat themselves. Where a message begins like one before, its labels need not be made again, and the name that
 //! followed the one before then is most likely what follows now: comparing bytes tells, and nothing is hashed.
 //!
-//! Invariants: what a shape says is what [`super::Names`] says, for it is learnt from there and forgotten with it; no series
+//! Invariants: what a shape says is what [`super::SeriesTable`] says, for it is learnt from there and forgotten with it; no series
 //! occurs twice in a shape. Bounded in bytes: beyond, all is forgotten and learnt anew.
 
 use std::hash::BuildHasher;
@@ -41,7 +41,7 @@ pub(crate) enum Kind {
 pub(crate) struct Shape(usize);
 
 #[derive(Debug)]
-struct Entry {
+struct ShapeEntry {
     kind: Kind,
     base: Labels,
     raw: Box<[u8]>,
@@ -50,7 +50,7 @@ struct Entry {
     resume: usize,
 }
 
-impl Entry {
+impl ShapeEntry {
     fn is(&self, kind: Kind, base: &Labels, raw: &[u8]) -> bool {
         self.kind == kind && *self.raw == *raw && self.base == *base
     }
@@ -59,7 +59,7 @@ impl Entry {
 /// The shapes of one session's messages.
 #[derive(Debug)]
 pub(crate) struct Shapes {
-    entries: Vec<Entry>,
+    entries: Vec<ShapeEntry>,
     places: HashTable<usize>,
     hasher: DefaultHashBuilder,
     /// The one found last.
@@ -126,8 +126,8 @@ impl Shapes {
         self.spend(raw.len() + SHAPE_BYTES);
         let place = self.entries.len();
         let Self { entries, places, hasher, .. } = self;
-        let hash = |entry: &Entry| hasher.hash_one((entry.kind, &entry.base, &*entry.raw));
-        let entry = Entry { kind, base: base.clone(), raw: raw.into(), members: Vec::new(), resume: 0 };
+        let hash = |entry: &ShapeEntry| hasher.hash_one((entry.kind, &entry.base, &*entry.raw));
+        let entry = ShapeEntry { kind, base: base.clone(), raw: raw.into(), members: Vec::new(), resume: 0 };
         places.insert_unique(hash(&entry), place, |place| entries.get(*place).map_or(0, hash));
         entries.push(entry);
         self.last = place;

@@ -192,7 +192,7 @@ impl Numbering {
     }
 
     /// Whether an aggregator that has the batches up to this own number may not know yet that something is left out.
-    pub fn is_untold(&self, own: u64) -> bool {
+    pub fn is_unreported(&self, own: u64) -> bool {
         self.left_out_to.is_some() && own <= self.offset
     }
 
@@ -256,16 +256,16 @@ mod tests {
         let numbering = epochs.numbering(0);
         assert_eq!([19, 20, 21, 22].map(|own| numbering.wire(own)), [0, 1, 2, 3]);
         assert_eq!([0, 1, 2, 3].map(|wire| numbering.own(wire)), [20, 20, 21, 22]);
-        assert!(numbering.is_untold(20) && !numbering.is_untold(21));
+        assert!(numbering.is_unreported(20) && !numbering.is_unreported(21));
 
         let span = |from, to| Span { from: Timestamp::from_nanos(from), to: Timestamp::from_nanos(to) };
         let mut history = History::default();
         history.push(22, span(0, 10_000_000));
-        let told = numbering.history(22, history.wire(Width::MIN));
-        let told = History::read(told.as_ref()).unwrap();
-        assert_eq!(told.of_last(2), Some(span(0, 10_000_000)), "21 and 22");
-        assert_eq!(told.of_last(3), Some(Span { from: Timestamp::MIN, to }));
-        assert_eq!(told.of_last(4), None, "there are no more");
+        let reported = numbering.history(22, history.wire(Width::MIN));
+        let reported = History::read(reported.as_ref()).unwrap();
+        assert_eq!(reported.of_last(2), Some(span(0, 10_000_000)), "21 and 22");
+        assert_eq!(reported.of_last(3), Some(Span { from: Timestamp::MIN, to }));
+        assert_eq!(reported.of_last(4), None, "there are no more");
         let first = History::read(numbering.history(20, None).as_ref()).unwrap();
         assert_eq!(first.of_last(1), Some(Span { from: Timestamp::MIN, to }));
         let mut short = History::default();

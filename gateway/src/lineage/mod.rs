@@ -1,15 +1,15 @@
 //! Where a data folder comes from: its runs and its epochs, and what it does when it is not what it was.
 //!
 //! A folder can go back to an older state (a copy put back, files that lost their ends together) or be there twice. Then it makes
-//! batch numbers and names a second time that an aggregator has seen with other content. [`judge()`] notices, and a new epoch
+//! batch numbers and names a second time that an aggregator has seen with other content. [`find_divergence()`] notices, and a new epoch
 //! ([`epochs`]) keeps both lines apart. Decision 0015 has the reasons.
 //!
 //! Two small files in the data folder, each written whole: `runs` at every start before anything is accepted, `epochs` at every
 //! new epoch before anything is sent or released under it.
 
+pub mod divergence;
 pub mod epochs;
-pub mod judge;
-mod plan;
+mod fork;
 pub mod runs;
 mod start;
 
@@ -20,15 +20,15 @@ use std::{
     time::Duration,
 };
 
-use catchment_journal::{Disk, RealDisk, WholeError, read_whole, write_whole};
+use catchment_journal::{AtomicFileError, Disk, RealDisk, read_atomic, write_atomic};
 use catchment_partial::Timestamp;
 use catchment_proto::wire;
 
 pub(crate) use self::start::begin_run;
 pub use self::{
+    divergence::{Cause, DeliveredRun, Divergence, RunHistory, find_divergence},
     epochs::{Epoch, Epochs, Numbering, ShardEpoch},
-    judge::{Cause, Divergence, History, Seen, judge},
-    plan::{Fork, utc},
+    fork::{Fork, format_utc},
     runs::{Run, Runs, ShardRun},
 };
 use crate::clock::nanos;
@@ -59,7 +59,7 @@ pub enum LineageError {
 
 /// What was delivered of a folder, as an aggregator says it.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing<'a> {
+pub struct DeliveryStatus<'a> {
     /// The answer to the Start.
     pub resume: &'a wire::Resume,
     /// By shard: the highest own number that this process has sent.
@@ -68,7 +68,7 @@ pub struct Standing<'a> {
 
 /// What is known of a data folder's past before its history is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Past {
+pub enum FolderPast {
     /// It was made just now.
     New,
     /// Its first start may have been cut off, or a version served it that kept no history.
@@ -103,7 +103,7 @@ impl<D: Disk> Lineage<D> {
         disk: Arc<D>,
         folder: &Path,
         (epoch, created_ms): (u64, i64),
-        past: Past,
+        past: FolderPast,
     ) -> Result<Self, LineageError> {
         let (runs, lost) = read_runs(&*disk, &folder.join(RUNS), epoch, past)?;
         let mut lost = u64::from(lost);
@@ -151,7 +151,7 @@ impl<D: Disk> Lineage<D> {
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), LineageError> {
         let path = self.folder.join(name);
-        write_whole(&*self.disk, &path, bytes).map_err(|source| LineageError::Io { path, source })
+        write_atomic(&*self.disk, &path, bytes).map_err(|source| LineageError::Io { path, source })
     }
 
     /// A run begins, and its shards make batches from these numbers on. Before any batch is made.
@@ -200,9 +200,9 @@ impl<D: Disk> Lineage<D> {
 
     /// What would keep the folder apart from the line that delivered, if that is another; `None`: it is what it was. `held`: by
     /// shard, the lowest own number that is in the outbox; `None`: it is empty.
-    pub fn judge(&self, standing: &Standing<'_>, held: &[Option<u64>]) -> Option<Fork> {
+    pub fn detect_fork(&self, delivery_status: &DeliveryStatus<'_>, held: &[Option<u64>]) -> Option<Fork> {
         let fresh = (self.disk.random_u64() >> 1).max(1);
-        plan::plan(&self.runs, &self.epochs, standing, held, fresh)
+        fork::plan_fork(&self.runs, &self.epochs, delivery_status, held, fresh)
     }
 
     /// The longest that a window may end after its first reading was taken, in any run that is known.
@@ -237,23 +237,30 @@ pub(crate) fn check(folder: &Path, epoch: u64) -> Result<(), LineageError> {
 /// The list of epochs of the folder whose identity has this epoch; `None`: there is none.
 fn read_epochs<D: Disk>(disk: &D, folder: &Path, epoch: u64) -> Result<Option<Epochs>, LineageError> {
     let path = folder.join(EPOCHS);
-    match read_whole(disk, &path) {
+    match read_atomic(disk, &path) {
         Ok(None) => Ok(None),
         Ok(Some(bytes)) => {
             let epochs = Epochs::decode(&bytes).filter(|epochs| epochs.may_be_of(epoch));
             epochs.ok_or(LineageError::Epochs(path)).map(Some)
         }
-        Err(WholeError::Damaged { path }) => Err(LineageError::Epochs(path)),
-        Err(WholeError::Io { path, source }) => Err(LineageError::Io { path, source }),
+        Err(AtomicFileError::Damaged { path }) => Err(LineageError::Epochs(path)),
+        Err(AtomicFileError::Io { path, source }) => Err(LineageError::Io { path, source }),
     }
 }
 
 /// The list of runs of the folder whose identity has this epoch, and whether it could not be used: one that is damaged or
 /// another folder's is set aside, and what ran before is then unknown.
-fn read_runs<D: Disk>(disk: &D, path: &Path, epoch: u64, past: Past) -> Result<(Runs, bool), LineageError> {
+fn read_runs<D: Disk>(
+    disk: &D,
+    path: &Path,
+    epoch: u64,
+    past: FolderPast,
+) -> Result<(Runs, bool), LineageError> {
     let io = |source| LineageError::Io { path: path.to_owned(), source };
-    let bytes = match read_whole(disk, path) {
-        Ok(None) if past != Past::Started => return Ok((Runs::none(epoch, past == Past::New), false)),
+    let bytes = match read_atomic(disk, path) {
+        Ok(None) if past != FolderPast::Started => {
+            return Ok((Runs::none(epoch, past == FolderPast::New), false));
+        }
         Ok(None) => {
             tracing::warn!(
                 file = %path.display(),
@@ -262,8 +269,8 @@ fn read_runs<D: Disk>(disk: &D, path: &Path, epoch: u64, past: Past) -> Result<(
             return Ok((Runs::none(epoch, false), true));
         }
         Ok(Some(bytes)) => bytes,
-        Err(WholeError::Damaged { .. }) => Vec::new(),
-        Err(WholeError::Io { path, source }) => return Err(LineageError::Io { path, source }),
+        Err(AtomicFileError::Damaged { .. }) => Vec::new(),
+        Err(AtomicFileError::Io { path, source }) => return Err(LineageError::Io { path, source }),
     };
     if let Some(runs) = Runs::decode(&bytes).filter(|runs| runs.may_be_of(epoch)) {
         return Ok((runs, false));
@@ -273,7 +280,7 @@ fn read_runs<D: Disk>(disk: &D, path: &Path, epoch: u64, past: Past) -> Result<(
     let aside = PathBuf::from(aside);
     disk.rename(path, &aside).map_err(io)?;
     tracing::warn!(
-        set_aside = %aside.display(),
+        quarantine = %aside.display(),
         "the list of this gateway's runs is damaged or another folder's, and set aside: a folder that went back before now \
          may not be noticed"
     );

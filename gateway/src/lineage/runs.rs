@@ -1,7 +1,7 @@
 //! The runs of a gateway on one data folder: what each start of it was called, and where its batch numbers began.
 //!
 //! An aggregator says which run delivered which batches. Together with this list that tells whether the folder is still what
-//! it was when they were delivered: see [`mod@super::judge`]. Pure; [`super::Lineage`] keeps it on disk.
+//! it was when they were delivered: see [`mod@super::divergence`]. Pure; [`super::Lineage`] keeps it on disk.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub struct Run {
     pub started_ms: i64,
     /// All shards had closed their windows up to here when it began, Unix milliseconds.
     pub watermark_ms: Option<i64>,
-    /// How long after its first reading was taken a window of it may end, at most: see [`crate::shard::Limits::open_max`]; 0: an
+    /// How long after its first reading was taken a window of it may end, at most: see [`crate::shard::DecodeLimits::open_max`]; 0: an
     /// earlier version did not say.
     pub open_max: Duration,
     /// By shard.

@@ -15,7 +15,7 @@ fn disk() -> Arc<SimDisk> {
 }
 
 fn open(disk: &Arc<SimDisk>, new: bool) -> Lineage<SimDisk> {
-    let past = if new { Past::New } else { Past::Started };
+    let past = if new { FolderPast::New } else { FolderPast::Started };
     Lineage::open(Arc::clone(disk), Path::new(FOLDER), (7, 1_000), past).unwrap()
 }
 
@@ -38,7 +38,7 @@ fn resume(delivered: u64, runs: &[(u64, u64)]) -> wire::Resume {
 
 /// Puts the folder back to a copy of it.
 fn put_back(disk: &SimDisk, runs: &[u8]) {
-    write_whole(disk, &Path::new(FOLDER).join(RUNS), runs).unwrap();
+    write_atomic(disk, &Path::new(FOLDER).join(RUNS), runs).unwrap();
 }
 
 #[test]
@@ -54,22 +54,25 @@ fn a_folder_that_went_back_begins_a_new_epoch_and_keeps_it() {
 
     let mut restored = run(&disk, false, 6, 8);
     let answer = resume(20, &[(start.run, 9), (second.start(1).run, 20)]);
-    let standing = Standing { resume: &answer, sent: &[0] };
-    let fork = restored.judge(&standing, &[Some(3)]).unwrap();
-    assert_eq!((fork.cause, fork.suspect_from_ms), (Cause::WentBack, Some(1_500)));
+    let delivery_status = DeliveryStatus { resume: &answer, sent: &[0] };
+    let fork = restored.detect_fork(&delivery_status, &[Some(3)]).unwrap();
+    assert_eq!((fork.cause, fork.affected_from_ms), (Cause::WentBack, Some(1_500)));
     restored.fork(&fork, at(500)).unwrap();
     let numbering = restored.numbering(0);
     assert_eq!((numbering.wire(5), numbering.wire(6), numbering.wire(8)), (1, 2, 4), "number 1 is left out");
     assert_eq!((numbering.names_epoch(7), numbering.names_epoch(8)), (7, 0));
     let begun = restored.start(1);
     assert!(begun.epoch == begun.run && begun.epoch_created_ms == 1_001, "{begun:?}");
-    assert!(restored.judge(&Standing { resume: &resume(0, &[]), sent: &[0] }, &[Some(6)]).is_none());
+    assert!(
+        restored.detect_fork(&DeliveryStatus { resume: &resume(0, &[]), sent: &[0] }, &[Some(6)]).is_none()
+    );
 
     let next = run(&disk, false, 9, 10);
     assert_eq!(next.start(1).epoch, begun.epoch, "the epoch is kept");
     assert_eq!(next.numbering(0), numbering);
     assert!(
-        next.judge(&Standing { resume: &resume(3, &[(begun.run, 3)]), sent: &[0] }, &[Some(9)]).is_none()
+        next.detect_fork(&DeliveryStatus { resume: &resume(3, &[(begun.run, 3)]), sent: &[0] }, &[Some(9)])
+            .is_none()
     );
 }
 
@@ -80,17 +83,17 @@ fn a_folder_that_comes_back_in_place_of_another_begins_a_new_epoch() {
     let mut lineage = run(&disk, true, 1, 1);
     let own = [(lineage.start(1).run, 7)];
     let answer = |newer_epoch| wire::Resume { newer_epoch, ..resume(7, &own) };
-    let judge = |lineage: &Lineage<SimDisk>, newer| {
-        lineage.judge(&Standing { resume: &answer(newer), sent: &[7] }, &[Some(6)])
+    let fork_of = |lineage: &Lineage<SimDisk>, newer| {
+        lineage.detect_fork(&DeliveryStatus { resume: &answer(newer), sent: &[7] }, &[Some(6)])
     };
-    assert_eq!(judge(&lineage, 0), None);
-    assert_eq!(judge(&lineage, 7), None, "its own");
-    let fork = judge(&lineage, 99).unwrap();
+    assert_eq!(fork_of(&lineage, 0), None);
+    assert_eq!(fork_of(&lineage, 7), None, "its own");
+    let fork = fork_of(&lineage, 99).unwrap();
     assert_eq!((fork.cause, fork.shards[0].offset), (Cause::Doubled, 7));
     lineage.fork(&fork, at(3_000)).unwrap();
     let own = wire::Resume { newer_epoch: fork.epochs.1, ..resume(0, &[]) };
-    let standing = Standing { resume: &own, sent: &[7] };
-    assert_eq!(lineage.judge(&standing, &[None]), None, "it began that itself");
+    let delivery_status = DeliveryStatus { resume: &own, sent: &[7] };
+    assert_eq!(lineage.detect_fork(&delivery_status, &[None]), None, "it began that itself");
 }
 
 /// The other line may have been started with bounds that are no longer configured.
@@ -101,7 +104,7 @@ fn what_may_be_missing_reaches_as_far_as_any_run_could() {
     let mut lineage = run(&disk, false, 61, 61);
     lineage.begin_run(2_000, None, &[61], Duration::from_secs(1)).unwrap();
     let answer = resume(70, &[(9, 70)]);
-    let fork = lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).unwrap();
+    let fork = lineage.detect_fork(&DeliveryStatus { resume: &answer, sent: &[0] }, &[None]).unwrap();
     lineage.fork(&fork, at(3_000)).unwrap();
     assert_eq!(lineage.epochs.present().left_out_to, Some(at(64_000)));
     let kept = Runs::decode(&lineage.runs.encode()).unwrap();
@@ -114,8 +117,8 @@ fn what_was_released_has_no_number_in_a_new_epoch() {
     let lineage = run(&disk, true, 1, 1);
     let answer = resume(20, &[(99, 20)]);
     let offset = |held, sent| {
-        let standing = Standing { resume: &answer, sent: &[sent] };
-        lineage.judge(&standing, &[held]).unwrap().shards[0].offset
+        let delivery_status = DeliveryStatus { resume: &answer, sent: &[sent] };
+        lineage.detect_fork(&delivery_status, &[held]).unwrap().shards[0].offset
     };
     assert_eq!(offset(Some(5), 8), 4, "from the first that is still there");
     assert_eq!(offset(None, 8), 8, "from the next that is made");
@@ -130,12 +133,12 @@ fn a_damaged_list_of_runs_is_set_aside_and_proves_nothing() {
     disk.open(&path).unwrap().write_all_at(&[0xff], 22).unwrap();
     let lineage = run(&disk, false, 10, 10);
     assert!(disk.len(&Path::new(FOLDER).join("runs.bad")).unwrap().is_some());
-    let judge = |delivered: u64| {
+    let fork_of = |delivered: u64| {
         let answer = resume(delivered, &[(5, delivered)]);
-        lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).is_some()
+        lineage.detect_fork(&DeliveryStatus { resume: &answer, sent: &[0] }, &[None]).is_some()
     };
-    assert!(!judge(9), "a run from before may have delivered it");
-    assert!(judge(10), "no run before this one made it");
+    assert!(!fork_of(9), "a run from before may have delivered it");
+    assert!(fork_of(10), "no run before this one made it");
 }
 
 #[test]
@@ -143,10 +146,11 @@ fn without_its_epochs_a_folder_is_refused() {
     let disk = disk();
     let mut lineage = run(&disk, true, 1, 1);
     let answer = resume(5, &[(9, 5)]);
-    let fork = lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).unwrap();
+    let fork = lineage.detect_fork(&DeliveryStatus { resume: &answer, sent: &[0] }, &[None]).unwrap();
     lineage.fork(&fork, at(3_000)).unwrap();
     disk.open(&Path::new(FOLDER).join(EPOCHS)).unwrap().write_all_at(&[0xff], 22).unwrap();
-    let refused = Lineage::open(disk, Path::new(FOLDER), (7, 1_000), Past::Started).unwrap_err().to_string();
+    let refused =
+        Lineage::open(disk, Path::new(FOLDER), (7, 1_000), FolderPast::Started).unwrap_err().to_string();
     assert!(refused.contains("/data/epochs: damaged") && refused.contains("restore it"), "{refused}");
 }
 
@@ -155,7 +159,7 @@ fn a_check_finds_what_a_start_would_refuse() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(EPOCHS);
     assert!(check(folder.path(), 7).is_ok());
-    write_whole(&RealDisk, &path, &Epochs::first(7, 0).encode()).unwrap();
+    write_atomic(&RealDisk, &path, &Epochs::first(7, 0).encode()).unwrap();
     assert!(check(folder.path(), 7).is_ok());
     let refused = check(folder.path(), 8).unwrap_err().to_string();
     assert!(refused.contains("another folder's"), "{refused}");
@@ -168,7 +172,7 @@ fn every_file_is_written_before_it_counts() {
     let disk = disk();
     let mut lineage = run(&disk, true, 1, 1);
     let answer = resume(5, &[(9, 5)]);
-    let fork = lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).unwrap();
+    let fork = lineage.detect_fork(&DeliveryStatus { resume: &answer, sent: &[0] }, &[None]).unwrap();
     disk.fail_write_after(0);
     assert!(lineage.fork(&fork, at(3_000)).is_err());
     assert_eq!(lineage.start(1).epoch, 7, "an epoch that is not durable is not used");
@@ -181,7 +185,7 @@ fn a_list_of_runs_that_is_gone_or_anothers_is_counted_and_proves_nothing() {
     let first = run(&disk, true, 1, 1);
     assert_eq!(first.lost(), 0);
     let path = Path::new(FOLDER).join(RUNS);
-    let read = || read_whole(&*disk, &path).unwrap().unwrap();
+    let read = || read_atomic(&*disk, &path).unwrap().unwrap();
     let own = read();
     disk.remove(&path).unwrap();
     assert_eq!(first.write_missing().unwrap(), [RUNS]);
@@ -208,7 +212,7 @@ fn epochs_of_another_folder_are_refused_and_missing_ones_counted() {
     let disk = disk();
     let mut lineage = run(&disk, true, 1, 1);
     let answer = resume(5, &[(9, 5)]);
-    let fork = lineage.judge(&Standing { resume: &answer, sent: &[0] }, &[None]).unwrap();
+    let fork = lineage.detect_fork(&DeliveryStatus { resume: &answer, sent: &[0] }, &[None]).unwrap();
     lineage.fork(&fork, at(3_000)).unwrap();
     let path = Path::new(FOLDER).join(EPOCHS);
     disk.remove(&path).unwrap();
@@ -217,7 +221,7 @@ fn epochs_of_another_folder_are_refused_and_missing_ones_counted() {
     disk.remove(&path).unwrap();
     let gone = open(&disk, false);
     assert_eq!((gone.lost(), gone.start(1).epoch), (1, 7));
-    write_whole(&*disk, &path, &Epochs::first(99, 0).encode()).unwrap();
-    let refused = Lineage::open(disk, Path::new(FOLDER), (7, 1_000), Past::Started).unwrap_err();
+    write_atomic(&*disk, &path, &Epochs::first(99, 0).encode()).unwrap();
+    let refused = Lineage::open(disk, Path::new(FOLDER), (7, 1_000), FolderPast::Started).unwrap_err();
     assert!(matches!(refused, LineageError::Epochs(_)), "{refused}");
 }

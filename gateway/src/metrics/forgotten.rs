@@ -10,7 +10,7 @@ use crate::{budget::Budget, conditions::DEVICES_FULL};
 
 /// Counters of what was forgotten.
 #[derive(Debug)]
-pub(super) struct Forgotten {
+pub(super) struct ForgottenMetrics {
     devices: Counter,
     series: Counter,
     clients: Counter,
@@ -18,7 +18,7 @@ pub(super) struct Forgotten {
     series_places: Gauge,
 }
 
-impl Forgotten {
+impl ForgottenMetrics {
     pub(super) fn new(r: &mut Registry) -> Self {
         Self {
             devices: add(

@@ -2,8 +2,8 @@
 //! packet that has one. Pure: bytes and the time come in, an intake and replies go out.
 //!
 //! What always holds: a reply to a message leaves with the intake that holds the message, so never before it is
-//! durable; at most [`Rules::receive_max`] messages of version 5 are without their last reply; a packet against the
-//! rules ends this connection, and version 5 is told why.
+//! durable; at most [`MqttOptions::receive_max`] messages of version 5 are without their last reply; a packet against the
+//! rules ends this connection, and version 5 gets the reason.
 
 use std::{collections::BTreeSet, num::NonZeroU16, sync::Arc, time::Duration};
 
@@ -11,12 +11,12 @@ use bytes::BytesMut;
 use rmqtt_codec::{types::Publish, v5::DisconnectReasonCode};
 
 use super::{
-    packets::{CONNECT, Connect, Message, Outcome, Packet, Packets, Plain, QoS, Reply, Violation},
+    packets::{BorrowedPublish, CONNECT, Connect, Message, Outcome, Packet, Packets, QoS, Reply, Violation},
     topics::{Topics, Verdict},
 };
 use crate::{
-    decode::Limits,
-    intake::{Head, Intake, Mark, Names, Reason, TimeRules},
+    decode::DecodeLimits,
+    intake::{Intake, MessageMeta, MqttEffect, Reason, SeriesTable, TimeRules},
 };
 
 /// Topic aliases that a client may set.
@@ -28,7 +28,7 @@ const OVERHEAD_MAX: usize = 16 << 10;
 
 /// What a connection needs of the configuration.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub struct MqttOptions {
     /// What is published where.
     pub topics: Arc<Topics>,
     /// Messages of QoS 1 and 2 that a client of version 5 may have on their way.
@@ -62,7 +62,7 @@ pub enum Stop {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum State {
+enum Phase {
     /// Before CONNECT.
     New,
     /// CONNECT came, its session is being opened.
@@ -76,10 +76,10 @@ enum State {
 /// One connection.
 #[derive(Debug)]
 pub struct Connection {
-    rules: Rules,
-    limits: Limits,
+    options: MqttOptions,
+    limits: DecodeLimits,
     packets: Packets,
-    state: State,
+    phase: Phase,
     keep_alive: Duration,
     /// Identifier that was made for a client without one.
     assigned: Option<String>,
@@ -94,14 +94,14 @@ pub struct Connection {
 
 impl Connection {
     /// The beginning of a connection.
-    pub fn new(rules: Rules, limits: Limits) -> Self {
+    pub fn new(options: MqttOptions, limits: DecodeLimits) -> Self {
         let bytes_max =
             u32::try_from(limits.message_bytes_max.saturating_add(OVERHEAD_MAX)).unwrap_or(u32::MAX);
         Self {
-            rules,
+            options,
             limits,
             packets: Packets::new(bytes_max),
-            state: State::New,
+            phase: Phase::New,
             keep_alive: Duration::ZERO,
             assigned: None,
             persistent: false,
@@ -119,7 +119,7 @@ impl Connection {
 
     /// Whether the client's session is open.
     pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Open)
+        matches!(self.phase, Phase::Open)
     }
 
     /// Decodes whole packets at the front of the buffer: how many bytes that was, and why it stopped. `fresh_id` gives
@@ -127,18 +127,18 @@ impl Connection {
     pub fn decode(
         &mut self,
         buffer: &[u8],
-        names: &mut Names,
+        table: &mut SeriesTable,
         rules: &TimeRules,
         intake: &mut Intake,
         fresh_id: impl FnOnce() -> String,
     ) -> (usize, Stop) {
-        match self.state {
-            State::Opening => return (0, Stop::More),
-            State::Ended => return (buffer.len(), Stop::Done),
-            State::New if buffer.first().is_some_and(|first| *first != CONNECT) => {
+        match self.phase {
+            Phase::Opening => return (0, Stop::More),
+            Phase::Ended => return (buffer.len(), Stop::Done),
+            Phase::New if buffer.first().is_some_and(|first| *first != CONNECT) => {
                 return (0, Stop::Broken(Violation::protocol("MQTT: the first packet is no CONNECT")));
             }
-            State::New | State::Open => {}
+            Phase::New | Phase::Open => {}
         }
         let mut consumed = 0;
         let mut fresh_id = Some(fresh_id);
@@ -153,7 +153,7 @@ impl Connection {
                 Err(violation) => return (consumed, Stop::Broken(violation)),
             };
             let fresh_id = || fresh_id.take().map_or_else(String::new, |fresh| fresh());
-            if let Some(stop) = self.packet(packet, names, rules, intake, fresh_id) {
+            if let Some(stop) = self.packet(packet, table, rules, intake, fresh_id) {
                 return (consumed, stop);
             }
         }
@@ -163,7 +163,7 @@ impl Connection {
     fn packet(
         &mut self,
         packet: Packet<'_>,
-        names: &mut Names,
+        table: &mut SeriesTable,
         rules: &TimeRules,
         intake: &mut Intake,
         fresh_id: impl FnOnce() -> String,
@@ -172,14 +172,14 @@ impl Connection {
             Packet::Connect(connect) => {
                 return Some(self.connect(*connect, fresh_id).map_or_else(Stop::Broken, Stop::Open));
             }
-            _ if self.state != State::Open => {
+            _ if self.phase != Phase::Open => {
                 Err(Violation::protocol("MQTT: the first packet is no CONNECT"))
             }
-            Packet::Plain(message) => self.publish(message, names, rules, intake),
+            Packet::BorrowedPublish(message) => self.publish(message, table, rules, intake),
             Packet::Publish(publish) => self.topic(&publish).and_then(|topic| {
                 let id = publish.packet_id.filter(|_| publish.qos != QoS::AtMostOnce);
                 let (dup, qos, payload) = (publish.dup, publish.qos, &publish.payload);
-                self.publish(Plain { dup, qos, topic: &topic, id, payload }, names, rules, intake)
+                self.publish(BorrowedPublish { dup, qos, topic: &topic, id, payload }, table, rules, intake)
             }),
             Packet::Release(id) => {
                 self.release(id, intake);
@@ -203,9 +203,9 @@ impl Connection {
             }
             Packet::Disconnect { forget, .. } => {
                 if forget && self.persistent {
-                    self.end_message(Mark::Forget, intake);
+                    self.end_message(MqttEffect::Forget, intake);
                 }
-                self.state = State::Ended;
+                self.phase = Phase::Ended;
                 return Some(Stop::Done);
             }
         };
@@ -216,7 +216,7 @@ impl Connection {
     }
 
     fn connect(&mut self, connect: Connect, fresh_id: impl FnOnce() -> String) -> Result<Open, Violation> {
-        if self.state != State::New {
+        if self.phase != Phase::New {
             return Err(Violation::protocol("MQTT: a second CONNECT"));
         }
         if connect.authenticates {
@@ -227,7 +227,7 @@ impl Connection {
             let what = format!("a client identifier has at most {CLIENT_BYTES_MAX} bytes");
             return Err(Violation::new(DisconnectReasonCode::NotAuthorized, what));
         }
-        self.state = State::Opening;
+        self.phase = Phase::Opening;
         self.keep_alive = Duration::from_secs(connect.keep_alive.into());
         self.persistent = connect.persistent;
         let client = if connect.client.is_empty() {
@@ -244,7 +244,7 @@ impl Connection {
 
     /// The session is open: the answer to CONNECT.
     pub fn accept(&mut self, session_present: bool) -> Vec<u8> {
-        self.state = State::Open;
+        self.phase = Phase::Open;
         let mut bytes = BytesMut::new();
         // It fits: that was tried before the session was opened.
         let _ = self.packets.put(&self.accepted(session_present), &mut bytes);
@@ -256,7 +256,7 @@ impl Connection {
             session_present,
             assigned: self.assigned.clone(),
             persistent: self.persistent,
-            receive_max: self.rules.receive_max,
+            receive_max: self.options.receive_max,
             packet_bytes_max: self.packets.bytes_max(),
             aliases_max: ALIASES_MAX,
         }
@@ -264,32 +264,32 @@ impl Connection {
 
     fn publish(
         &mut self,
-        message: Plain<'_>,
-        names: &mut Names,
+        message: BorrowedPublish<'_>,
+        table: &mut SeriesTable,
         rules: &TimeRules,
         intake: &mut Intake,
     ) -> Result<(), Violation> {
-        let Plain { dup, qos, topic, id, payload } = message;
-        let again = dup || id.is_some_and(|id| self.open.contains(&id));
+        let BorrowedPublish { dup, qos, topic, id, payload } = message;
+        let redelivered = dup || id.is_some_and(|id| self.open.contains(&id));
         self.admit(qos, id)?;
         self.ordinal += 1;
         let refusals = intake.refusals.len();
-        let (topics, ordinal) = (&self.rules.topics, self.ordinal);
-        let verdict = topics.decode(topic, payload, ordinal, names, rules, &self.limits, intake);
-        let told = || intake.refusals.get(refusals).map(|refusal| refusal.message.clone());
+        let (topics, ordinal) = (&self.options.topics, self.ordinal);
+        let verdict = topics.decode(topic, payload, ordinal, table, rules, &self.limits, intake);
+        let reason_text = || intake.refusals.get(refusals).map(|refusal| refusal.message.clone());
         let outcome = match verdict {
-            Verdict::Taken => Outcome::Taken(told()),
-            Verdict::Refused(Reason::BadTopic) => Outcome::BadTopic(told().unwrap_or_default()),
-            Verdict::Refused(_) => Outcome::BadPayload(told().unwrap_or_default()),
+            Verdict::Taken => Outcome::Taken(reason_text()),
+            Verdict::Refused(Reason::BadTopic) => Outcome::BadTopic(reason_text().unwrap_or_default()),
+            Verdict::Refused(_) => Outcome::BadPayload(reason_text().unwrap_or_default()),
         };
         // A refused message of QoS 2 ends with its PUBREC in version 5; in 3.1.1 the client continues with PUBREL.
         let ends_refused = self.packets.is_v5();
-        let mark = match (qos, id) {
-            (QoS::ExactlyOnce, Some(_)) if outcome.is_refused() && ends_refused => Mark::None,
-            (QoS::ExactlyOnce, Some(id)) => Mark::Once { id: id.get(), again, ends_refused },
-            _ => Mark::None,
+        let effect = match (qos, id) {
+            (QoS::ExactlyOnce, Some(_)) if outcome.is_refused() && ends_refused => MqttEffect::None,
+            (QoS::ExactlyOnce, Some(id)) => MqttEffect::Qos2 { id: id.get(), redelivered, ends_refused },
+            _ => MqttEffect::None,
         };
-        self.end_message(mark, intake);
+        self.end_message(effect, intake);
         let message = Message { ordinal, outcome };
         match (qos, id) {
             (QoS::AtLeastOnce, Some(id)) => intake.replies.push(Reply::Published(id, message)),
@@ -307,7 +307,7 @@ impl Connection {
             _ => _ = self.open.insert(id),
         }
         let on_their_way = self.unanswered as usize + self.open.len();
-        let max = usize::from(self.rules.receive_max.get());
+        let max = usize::from(self.options.receive_max.get());
         if self.packets.is_v5() && on_their_way > max {
             let what = format!("at most {max} messages may be on their way");
             return Err(Violation::new(DisconnectReasonCode::ReceiveMaximumExceeded, what));
@@ -318,13 +318,13 @@ impl Connection {
     fn release(&mut self, id: NonZeroU16, intake: &mut Intake) {
         self.open.remove(&id);
         self.ordinal += 1;
-        self.end_message(Mark::Release(id.get()), intake);
+        self.end_message(MqttEffect::Release(id.get()), intake);
         intake.replies.push(Reply::Completed(id));
     }
 
-    fn end_message(&self, mark: Mark, intake: &mut Intake) {
+    fn end_message(&self, effect: MqttEffect, intake: &mut Intake) {
         let readings_end = intake.readings.len();
-        intake.heads.push(Head { seq: None, ordinal: self.ordinal, readings_end, mark });
+        intake.messages.push(MessageMeta { seq: None, ordinal: self.ordinal, readings_end, effect });
     }
 
     /// The topic of a message, by its name or its alias.
@@ -378,12 +378,12 @@ impl Connection {
     }
 
     /// The last packet to a client whose connection ends from here.
-    pub fn goodbye(&mut self, why: &Violation) -> Vec<u8> {
+    pub fn close_packet(&mut self, why: &Violation) -> Vec<u8> {
         let mut out = BytesMut::new();
-        match self.state {
-            State::New | State::Opening => self.packets.put_refused(why, &mut out),
-            State::Open => self.packets.put_disconnect(why.reason, &why.what, &mut out),
-            State::Ended => {}
+        match self.phase {
+            Phase::New | Phase::Opening => self.packets.put_refused(why, &mut out),
+            Phase::Open => self.packets.put_disconnect(why.reason, &why.what, &mut out),
+            Phase::Ended => {}
         }
         out.to_vec()
     }

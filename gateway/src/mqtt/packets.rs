@@ -4,10 +4,10 @@
 //! than the bound, so it holds no buffer of its own) and hides the differences of the versions.
 //! Sources: MQTT Version 3.1.1 and MQTT Version 5.0, OASIS Standards.
 
-mod farewell;
-mod plain;
+mod borrowed_publish;
+mod conformance;
+mod disconnect;
 mod read;
-mod standard;
 mod write;
 
 use std::num::{NonZeroU16, NonZeroU32};
@@ -24,9 +24,9 @@ use tokio_util::codec::{Decoder as _, Encoder as _};
 
 pub use rmqtt_codec::types::QoS;
 
-pub use self::plain::Plain;
+pub use self::borrowed_publish::BorrowedPublish;
 use self::{
-    farewell::put_fitting,
+    disconnect::put_fitting,
     read::{from_v3, from_v5, with_clean_start},
     write::{to_v3, to_v5},
 };
@@ -89,7 +89,7 @@ pub enum Packet<'a> {
     /// The first packet.
     Connect(Box<Connect>),
     /// An ordinary message.
-    Plain(Plain<'a>),
+    BorrowedPublish(BorrowedPublish<'a>),
     /// Any other message.
     Publish(Box<Publish>),
     /// The client has let go of a message of QoS 2.
@@ -181,7 +181,7 @@ impl Reply {
 pub struct Message {
     /// Its ordinal on the connection.
     pub ordinal: u64,
-    /// What became of it: first as decoding sees it, at last as the device's desk decided.
+    /// What became of it: first as decoding sees it, at last as the device's sessions decided.
     pub outcome: Outcome,
 }
 
@@ -200,7 +200,7 @@ impl Outcome {
     /// Readings were refused after decoding, in words; `whole`: none was taken.
     pub fn refuse(&mut self, whole: bool, what: &str) {
         let before = match self {
-            Self::Taken(told) => told.take(),
+            Self::Taken(reason_text) => reason_text.take(),
             Self::BadTopic(_) | Self::BadPayload(_) => return,
         };
         let words = before.map_or_else(|| what.to_owned(), |before| format!("{before}; {what}"));
@@ -219,7 +219,7 @@ pub struct Packets {
     version: Version,
     /// Longest packet that is read, without its fixed header.
     bytes_max: u32,
-    /// The client wants to be told reasons with its acknowledgements.
+    /// The client wants reasons with its acknowledgements.
     explain: bool,
     /// Longest packet that the client takes, all of it; 0 for any.
     client_max: u32,
@@ -258,7 +258,7 @@ fn lengths(buffer: &[u8], bytes_max: u32) -> Result<Option<(usize, usize)>, Viol
 fn check_length(packet: &[u8], header: usize) -> Result<(), Violation> {
     match packet.get(2..header).and_then(<[u8]>::last) {
         Some(0) => {
-            let what = format!("MQTT: {}", standard::OVERLONG);
+            let what = format!("MQTT: {}", conformance::OVERLONG);
             Err(Violation::new(DisconnectReasonCode::MalformedPacket, what))
         }
         _ => Ok(()),
@@ -293,11 +293,11 @@ impl Packets {
         }
         let plain = match self.version {
             Version::Unknown => None,
-            Version::V3(_) => Plain::read(packet, header, false),
-            Version::V5(_) => Plain::read(packet, header, true),
+            Version::V3(_) => BorrowedPublish::read(packet, header, false),
+            Version::V5(_) => BorrowedPublish::read(packet, header, true),
         };
         let packet = match plain {
-            Some(plain) => Packet::Plain(plain),
+            Some(plain) => Packet::BorrowedPublish(plain),
             None => self.read(packet, header)?,
         };
         Ok(Some((packet, length)))
@@ -312,7 +312,7 @@ impl Packets {
                     with_clean_start(whole);
                     Version::V5(Box::new(v5::Codec::new(self.bytes_max, 0)))
                 }
-                Ok(None) => return Err(cut()),
+                Ok(None) => return Err(truncated()),
                 Err(_) => return Err(Violation::version()),
             };
         }
@@ -323,15 +323,15 @@ impl Packets {
         }
         let checked = match whole.get(header..header + OLD_NAME.len()) {
             Some(OLD_NAME) if !is_v5 => Ok(()),
-            _ => standard::check(packet, header, is_v5),
+            _ => conformance::check(packet, header, is_v5),
         };
         match &mut self.version {
-            Version::Unknown => Err(cut()),
+            Version::Unknown => Err(truncated()),
             Version::V3(codec) => {
                 checked?;
                 match codec.decode(whole)? {
                     Some((packet, _)) => from_v3(packet),
-                    None => Err(cut()),
+                    None => Err(truncated()),
                 }
             }
             Version::V5(codec) => match (checked, codec.decode(whole)) {
@@ -349,7 +349,7 @@ impl Packets {
                     }
                     from_v5(packet)
                 }
-                (Ok(()), Ok(None)) => Err(cut()),
+                (Ok(()), Ok(None)) => Err(truncated()),
                 (Ok(()), Err(error)) => Err(error.into()),
             },
         }
@@ -376,6 +376,6 @@ impl Packets {
     }
 }
 
-fn cut() -> Violation {
+fn truncated() -> Violation {
     Violation::new(DisconnectReasonCode::MalformedPacket, "MQTT: a packet's length is wrong")
 }

@@ -1,9 +1,9 @@
 //! One MQTT connection without sockets. The bytes are put together here from the standards, not by the library.
 
 pub(crate) mod bytes;
+mod conformance;
 mod hostile;
 mod publish;
-mod standard;
 
 use std::{num::NonZeroU16, sync::Arc};
 
@@ -13,12 +13,12 @@ use rmqtt_codec::v5::DisconnectReasonCode;
 
 use self::bytes::*;
 use super::{
-    connection::{Connection, Open, Rules, Stop},
+    connection::{Connection, MqttOptions, Open, Stop},
     topics::Topics,
 };
 use crate::{
-    decode::Limits,
-    intake::{Intake, Mark, Names, TimeRules},
+    decode::DecodeLimits,
+    intake::{Intake, MqttEffect, SeriesTable, TimeRules},
 };
 
 const RECEIVE_MAX: u16 = 4;
@@ -27,16 +27,18 @@ const MESSAGE_MAX: usize = 1000;
 /// A connection, and what it has said.
 struct Side {
     connection: Connection,
-    names: Names,
+    table: SeriesTable,
 }
 
 impl Side {
     /// Nothing was read yet.
     fn new() -> Self {
-        let rules =
-            Rules { topics: Arc::new(Topics::default()), receive_max: NonZeroU16::new(RECEIVE_MAX).unwrap() };
-        let limits = Limits { message_bytes_max: MESSAGE_MAX, ..Limits::default() };
-        Self { connection: Connection::new(rules, limits), names: Names::new(100) }
+        let rules = MqttOptions {
+            topics: Arc::new(Topics::default()),
+            receive_max: NonZeroU16::new(RECEIVE_MAX).unwrap(),
+        };
+        let limits = DecodeLimits { message_bytes_max: MESSAGE_MAX, ..DecodeLimits::default() };
+        Self { connection: Connection::new(rules, limits), table: SeriesTable::new(100) }
     }
 
     /// A client with a session that is kept.
@@ -60,7 +62,7 @@ impl Side {
     fn feed_some(&mut self, bytes: &[u8]) -> (Intake, Stop, usize) {
         let mut intake = Intake::default();
         let (used, stop) =
-            self.connection.decode(bytes, &mut self.names, &times(), &mut intake, || "auto-1".to_owned());
+            self.connection.decode(bytes, &mut self.table, &times(), &mut intake, || "auto-1".to_owned());
         (intake, stop, used)
     }
 
@@ -83,7 +85,7 @@ impl Side {
     fn broken(&mut self, bytes: &[u8]) -> (DisconnectReasonCode, Vec<u8>) {
         let (_, stop, _) = self.feed_some(bytes);
         let Stop::Broken(violation) = stop else { panic!("{stop:?}") };
-        let goodbye = self.connection.goodbye(&violation);
+        let goodbye = self.connection.close_packet(&violation);
         (violation.reason, goodbye)
     }
 }
@@ -111,14 +113,14 @@ fn a_session_is_opened_with_what_the_client_asks_for() {
     // Everything a CONNECT can hold: will, user name, password, wishes for other features.
     let will = [CLEAN, 0x04, 0x08, 0x20, 0x80, 0x40].iter().sum();
     let rest = [text("status"), text("gone"), text("user"), text("secret")].concat();
-    assert_eq!(open(&packet(0x10, &[head(4, will), text("full"), rest].concat())).0, "full");
+    assert_eq!(open(&packet(0x10, &[connect_header(4, will), text("full"), rest].concat())).0, "full");
     let properties = [&[0x11, 0, 0, 0, 1, 0x21, 0, 20, 0x22, 0, 10, 0x27, 0, 0, 1, 0, 0x19, 1, 0x17, 1][..]];
     let user = [&[0x26][..], &text("key"), &text("value")].concat();
     let properties = [properties.concat(), user].concat();
     let will_properties =
         [vec![10, 0x18, 0, 0, 0, 5, 0x02, 0, 0, 0, 60], text("status"), text("gone")].concat();
     let rest = [will_properties, text("user"), text("secret")].concat();
-    let body = [head(5, will), with_length(&properties), text("full"), rest].concat();
+    let body = [connect_header(5, will), with_length(&properties), text("full"), rest].concat();
     assert_eq!(open(&packet(0x10, &body)).0, "full");
 }
 
@@ -217,7 +219,7 @@ fn a_disconnect_ends_the_connection_and_the_session_when_it_says_so() {
     for version in [4, 5] {
         let mut side = Side::open(version);
         let (intake, stop, used) = side.feed_some(&[&[0xe0, 0][..], &PING].concat());
-        assert_eq!((stop, used, intake.heads.len()), (Stop::Done, 2, 0));
+        assert_eq!((stop, used, intake.messages.len()), (Stop::Done, 2, 0));
         // What comes after it is nothing.
         let (intake, stop) = side.feed(&publish(version, 1, 1, "telemetry/m", b"1"));
         assert_eq!((stop, intake.readings.len()), (Stop::Done, 0));
@@ -226,5 +228,5 @@ fn a_disconnect_ends_the_connection_and_the_session_when_it_says_so() {
     side.feed(&connect_with(5, 0, &[0x11, 0, 0, 0, 9], "a"));
     side.connection.accept(false);
     let (intake, stop) = side.feed(&[0xe0, 7, 0, 5, 0x11, 0, 0, 0, 0]);
-    assert_eq!((stop, intake.heads[0].mark), (Stop::Done, Mark::Forget));
+    assert_eq!((stop, intake.messages[0].effect), (Stop::Done, MqttEffect::Forget));
 }

@@ -32,13 +32,13 @@ pub use self::{
 };
 use crate::{
     decode::{
-        Limits,
+        DecodeLimits,
         json::{self, JsonSettings, Options, OptionsError},
         line_protocol::{self, Precision},
         sink::Sink,
         value,
     },
-    intake::{Intake, Names, Reason, TimeRules},
+    intake::{Intake, Reason, SeriesTable, TimeRules},
 };
 
 /// Most patterns of a configuration.
@@ -76,7 +76,7 @@ pub enum Verdict {
 
 /// How the payload of a route is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Form {
+enum PayloadFormat {
     Json(Arc<Options>),
     LineProtocol(Precision),
     /// One value of this metric.
@@ -88,7 +88,7 @@ enum Form {
 /// What a pattern leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Route {
-    form: Form,
+    form: PayloadFormat,
     /// Labels of the configuration.
     labels: Labels,
     /// Labels that the topic gives: name, and index of the level that is the value.
@@ -96,7 +96,7 @@ struct Route {
 }
 
 impl Route {
-    fn plain(form: Form) -> Self {
+    fn plain(form: PayloadFormat) -> Self {
         Self { form, labels: Labels::none(), captures: Box::new([]) }
     }
 }
@@ -124,9 +124,9 @@ impl Topics {
         Self {
             literal: HashMap::new(),
             tree: Tree::default(),
-            json: Route::plain(Form::Json(Arc::new(options))),
-            influx: Route::plain(Form::LineProtocol(precision)),
-            value: Route::plain(Form::ValueOfLevel(1)),
+            json: Route::plain(PayloadFormat::Json(Arc::new(options))),
+            influx: Route::plain(PayloadFormat::LineProtocol(precision)),
+            value: Route::plain(PayloadFormat::ValueOfLevel(1)),
         }
     }
 
@@ -161,7 +161,7 @@ impl Topics {
         Ok(topics)
     }
 
-    /// Puts the readings of a PUBLISH into the intake, without ending its message: `intake.heads` stays as it is.
+    /// Puts the readings of a PUBLISH into the intake, without ending its message: `intake.messages` stays as it is.
     ///
     /// `ordinal` is that of the message on its connection, for refusals. Empty JSON and an empty value are malformed, an
     /// empty payload of line protocol is taken. A payload beyond `message_bytes_max` is refused.
@@ -171,9 +171,9 @@ impl Topics {
         topic: &str,
         payload: &[u8],
         ordinal: u64,
-        names: &mut Names,
+        table: &mut SeriesTable,
         rules: &TimeRules,
-        limits: &Limits,
+        limits: &DecodeLimits,
         intake: &mut Intake,
     ) -> Verdict {
         let (readings, refusals) = (intake.readings.len(), intake.refusals.len());
@@ -183,13 +183,13 @@ impl Topics {
                     Ok(labels) => (labels, None),
                     Err(message) => (Labels::none(), Some(message)),
                 };
-                let mut sink = Sink::payload(intake, names, rules, limits, ordinal, labels);
+                let mut sink = Sink::payload(intake, table, rules, limits, ordinal, labels);
                 match bad {
                     None => route.take(topic, payload, &mut sink),
                     Some(message) => sink.refuse(Reason::BadLabel, 1, || message),
                 }
             }
-            None => Sink::payload(intake, names, rules, limits, ordinal, Labels::none()).refuse(
+            None => Sink::payload(intake, table, rules, limits, ordinal, Labels::none()).refuse(
                 Reason::BadTopic,
                 1,
                 || unknown(topic),
@@ -240,10 +240,10 @@ impl Route {
     fn take(&self, topic: &str, payload: &[u8], sink: &mut Sink<'_>) {
         match &self.form {
             // What was decoded and what was refused stands in the intake.
-            Form::Json(options) => drop(json::decode(payload, options, sink)),
-            Form::LineProtocol(precision) => drop(line_protocol::decode(payload, *precision, sink)),
-            Form::Value(metric) => value::decode(payload, metric, sink),
-            Form::ValueOfLevel(level) => value::decode(payload, level_of(topic, *level), sink),
+            PayloadFormat::Json(options) => drop(json::decode(payload, options, sink)),
+            PayloadFormat::LineProtocol(precision) => drop(line_protocol::decode(payload, *precision, sink)),
+            PayloadFormat::Value(metric) => value::decode(payload, metric, sink),
+            PayloadFormat::ValueOfLevel(level) => value::decode(payload, level_of(topic, *level), sink),
         }
     }
 }

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::{
     config::Config,
-    folder::Folder,
+    folder::FolderWatch,
     worker::{ShardLink, Worker},
 };
 
@@ -16,7 +16,7 @@ pub(super) async fn end(
     workers: &[Worker],
     outboxes: &[ShardLink],
     config: &Config,
-    folder: &Arc<Folder>,
+    folder: &Arc<FolderWatch>,
     healthy: bool,
 ) {
     let started = Instant::now();
@@ -37,7 +37,7 @@ pub(super) async fn end(
         }
         tracing::info!(took = ?started.elapsed(), "everything closed is delivered");
     };
-    if timeout(config.stop_timeout, steps).await.is_err() && folder.look_aside().await.is_ok() {
+    if timeout(config.stop_timeout, steps).await.is_err() && folder.check_in_background().await.is_ok() {
         tracing::warn!(took = ?started.elapsed(), "stopping with partials that are not delivered; they stay durable");
     }
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use catchment_certs::{FolderError, TlsError};
 use catchment_journal::DataDirError;
 
-use crate::{folder::shards::ShardsError, lineage::LineageError, shard::RecoverError};
+use crate::{folder::shards::ShardsError, lineage::LineageError, shard::RecoveryError};
 
 /// Why a gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ pub enum StartError {
     Lineage(#[from] LineageError),
     /// A shard.
     #[error(transparent)]
-    Recover(#[from] RecoverError),
+    Recover(#[from] RecoveryError),
     /// An address cannot be bound.
     #[error("cannot listen on {addr}: {error}")]
     Bind {
@@ -63,7 +63,7 @@ impl StartError {
     }
 }
 
-/// Why a gateway stopped without being told to.
+/// Why a gateway stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A journal or outbox failed: nothing more can be acknowledged.

@@ -7,10 +7,10 @@ use tokio::time::sleep;
 use crate::{
     budget::Budget,
     clock::Clock,
+    clock_guard::{ClockGuard, FORWARD_JUMP_HOLD},
     conditions::{UplinkWatch, watch_room},
     metrics::Metrics,
     shard::ShardLog,
-    steady::{HOLD, Steady},
     worker::Worker,
 };
 
@@ -29,18 +29,18 @@ pub(super) async fn observe(
 }
 
 async fn show(workers: &[Worker], metrics: &Metrics, budget: &Budget, clock: &dyn Clock) {
-    let (mut steady, mut uplink) = (Steady::default(), UplinkWatch::default());
+    let (mut clock_guard, mut uplink) = (ClockGuard::default(), UplinkWatch::default());
     loop {
-        uplink.look(metrics.uplink_connected.get() == 1, clock.mono(), &metrics.conditions);
-        if let Some(step) = steady.look(clock.wall(), clock.mono()).step {
+        uplink.check(metrics.uplink_connected.get() == 1, clock.mono(), &metrics.conditions);
+        if let Some(step) = clock_guard.observe(clock.wall(), clock.mono()).step {
             metrics.clock_steps.inc();
             let seconds = step as f64 / 1e9;
             tracing::warn!(
                 seconds,
-                "the clock was stepped; a step ahead moves the watermark once it has lasted {HOLD:?}"
+                "the clock was stepped; a step ahead moves the watermark once it has lasted {FORWARD_JUMP_HOLD:?}"
             );
         }
-        metrics.clock_offset.set(steady.held() as f64 / 1e9);
+        metrics.clock_offset.set(clock_guard.held_back() as f64 / 1e9);
         metrics.show_budget(budget);
         let seen: Vec<_> = workers.iter().map(Worker::observation).collect();
         let bounded = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);

@@ -6,39 +6,39 @@ use tokio::{
     time::Instant,
 };
 
-use super::{End, Session, protocol::Stop};
+use super::{CloseReason, Session, protocol::DecodeStop};
 use crate::{
-    device::{Admission, Who},
+    device::{Admission, SessionIdentity},
     intake::Intake,
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Takes a place among the connections of the device for this client, or fails: then nothing of it is taken.
-    pub(super) fn admit(&self, who: Who<'_>) -> Result<(), End> {
-        if self.vitals.admitted.replace(true) {
+    pub(super) fn admit(&self, who: SessionIdentity<'_>) -> Result<(), CloseReason> {
+        if self.handle.admitted.replace(true) {
             return Ok(());
         }
-        let (sitting, now) = (&self.context.sitting, Instant::now());
-        let silence = |other| sitting.silence(other, now);
-        match self.desk.borrow_mut().admit(self.id, who, silence) {
+        let (session_table, now) = (&self.context.session_table, Instant::now());
+        let silence = |other| session_table.silence(other, now);
+        match self.device_sessions.borrow_mut().admit(self.id, who, silence) {
             Admission::Admitted => Ok(()),
             Admission::Displaces(other) => {
-                sitting.end(other, End::Displaced);
+                session_table.end(other, CloseReason::Displaced);
                 Ok(())
             }
-            Admission::Full => Err(End::TooMany),
+            Admission::Full => Err(CloseReason::TooMany),
         }
     }
 
     /// As [`Session::admit`], with what was decoded first. A client of MQTT says who it is before.
-    pub(super) fn admit_first(&self, intake: &Intake, stop: &Stop) -> Result<(), End> {
-        if self.vitals.admitted.get() || self.decoder.borrow().is_mqtt() {
+    pub(super) fn admit_first(&self, intake: &Intake, stop: &DecodeStop) -> Result<(), CloseReason> {
+        if self.handle.admitted.get() || self.decoder.borrow().is_mqtt() {
             return Ok(());
         }
         match stop {
-            Stop::Hello(epoch) if intake.is_empty() => self.admit(Who::Epoch(epoch)),
+            DecodeStop::Hello(epoch) if intake.is_empty() => self.admit(SessionIdentity::Epoch(epoch)),
             _ if intake.is_empty() => Ok(()),
-            _ => self.admit(Who::Unknown),
+            _ => self.admit(SessionIdentity::Unknown),
         }
     }
 }

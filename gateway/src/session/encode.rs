@@ -1,47 +1,47 @@
-//! How answers look in each protocol, word by word.
+//! How responses look in each protocol, word by word.
 
 use catchment_proto::{frame, wire};
 
-use super::protocol::Kind;
+use super::protocol::Protocol;
 use crate::intake::Refusal;
 
 /// The answering half of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoder {
-    kind: Kind,
+    kind: Protocol,
 }
 
 impl Encoder {
     /// For a protocol.
-    pub const fn new(kind: Kind) -> Self {
+    pub const fn new(kind: Protocol) -> Self {
         Self { kind }
     }
 
     /// Whether the protocol has acknowledgements by number, and refusals of their own.
-    pub fn answers(self) -> bool {
-        matches!(self.kind, Kind::Frames | Kind::Json)
+    pub fn acknowledges(self) -> bool {
+        matches!(self.kind, Protocol::Frames | Protocol::Json)
     }
 
     /// Everything up to `ack` is durable.
     pub fn ack(self, ack: u64, out: &mut Vec<u8>) {
         match self.kind {
-            Kind::Frames => put(wire::gateway_message::Kind::Ack(wire::Ack { ack }), out),
-            Kind::Json => out.extend_from_slice(format!("{{\"ack\":{ack}}}\n").as_bytes()),
-            Kind::LineProtocol | Kind::Mqtt => {}
+            Protocol::Frames => put(wire::gateway_message::Kind::Ack(wire::Ack { ack }), out),
+            Protocol::Json => out.extend_from_slice(format!("{{\"ack\":{ack}}}\n").as_bytes()),
+            Protocol::LineProtocol | Protocol::Mqtt => {}
         }
     }
 
     /// Answer to a hello.
     pub fn welcome(self, epoch: &str, ack: u64, out: &mut Vec<u8>) {
         match self.kind {
-            Kind::Frames => {
+            Protocol::Frames => {
                 put(
                     wire::gateway_message::Kind::Welcome(wire::Welcome { epoch: epoch.to_owned(), ack }),
                     out,
                 );
             }
-            Kind::Json => line(&serde_json::json!({ "welcome": { "epoch": epoch, "ack": ack } }), out),
-            Kind::LineProtocol | Kind::Mqtt => {}
+            Protocol::Json => line(&serde_json::json!({ "welcome": { "epoch": epoch, "ack": ack } }), out),
+            Protocol::LineProtocol | Protocol::Mqtt => {}
         }
     }
 
@@ -49,7 +49,7 @@ impl Encoder {
     pub fn refusal(self, refusal: &Refusal, out: &mut Vec<u8>) {
         let code = refusal.reason.code();
         match self.kind {
-            Kind::Frames => put(
+            Protocol::Frames => put(
                 wire::gateway_message::Kind::Refusal(wire::Refusal {
                     code: code.to_owned(),
                     message: refusal.message.clone(),
@@ -57,7 +57,7 @@ impl Encoder {
                 }),
                 out,
             ),
-            Kind::Json => {
+            Protocol::Json => {
                 let mut error = serde_json::json!({
                     "code": code, "message": refusal.message, "line": refusal.ordinal,
                 });
@@ -66,14 +66,14 @@ impl Encoder {
                 }
                 line(&serde_json::json!({ "error": error }), out);
             }
-            Kind::LineProtocol | Kind::Mqtt => {}
+            Protocol::LineProtocol | Protocol::Mqtt => {}
         }
     }
 
     /// Why the connection ends, where no other answer says it. It is about no message: number 0.
-    pub fn farewell(self, code: &str, message: &str, out: &mut Vec<u8>) {
+    pub fn close_reason(self, code: &str, message: &str, out: &mut Vec<u8>) {
         match self.kind {
-            Kind::Frames => put(
+            Protocol::Frames => put(
                 wire::gateway_message::Kind::Refusal(wire::Refusal {
                     code: code.to_owned(),
                     message: message.to_owned(),
@@ -81,11 +81,11 @@ impl Encoder {
                 }),
                 out,
             ),
-            Kind::Json => {
+            Protocol::Json => {
                 let error = serde_json::json!({ "code": code, "message": message, "line": 0 });
                 line(&serde_json::json!({ "error": error }), out);
             }
-            Kind::LineProtocol | Kind::Mqtt => {}
+            Protocol::LineProtocol | Protocol::Mqtt => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A device's connection after the handshake: bytes in, decoded messages to the device's desk, answers out.
+//! A device's connection after the handshake: bytes in, decoded messages to the device's sessions, responses out.
 //!
 //! Two halves run in one task, which is that of the device's actor. The reading half decodes what is there and hands
 //! it on before it reads on, so a full journal or a slow disk slows the device and nothing gathers here. The writing
@@ -8,32 +8,34 @@
 //! Both halves may be dropped at any await: what was handed on is in the journal, and a device that got no
 //! acknowledgement sends it again.
 //!
-//! - `protocol`, `encode`: bytes to messages and answers to bytes, without sockets;
-//! - `read`, `write`: the two halves; `answers`: what is between them, `room`: and how they slow the
-//!   device; `syncs`: what the writing half waits for;
-//! - `opening`: which protocol the first bytes are of; `guess`: the session before that is known; `agreed`: who agreed on another;
+//! - `protocol`, `encode`: bytes to messages and responses to bytes, without sockets;
+//! - `read`, `write`: the two halves; `responses`: the queue between them; `room`: how a full queue slows the device;
+//!   `commit_waiters`: what the writing half waits for;
+//! - `protocol_detection`: which protocol the first bytes are of; `detect`: the session before that is known;
+//!   `alpn_mismatch`: devices that agreed on one protocol by ALPN and speak another;
 //! - `admit`: its place among the connections of its device;
-//! - `patience`: deadlines; `vitals`: how a session is ended from outside; `unfinished`: the bound over all that is not
-//!   whole; `end`: why one ended, and what its device hears of it;
+//! - `deadlines`: first byte, message and keep-alive deadlines; `table`: the worker's sessions, and how one is closed from
+//!   outside; `unfinished`: the bound over all messages that are not whole; `close_reason`: why a session ended, and what
+//!   its device hears of it;
 //! - `stream`: the socket and the buffers.
 
 mod admit;
-mod agreed;
-pub mod answers;
+mod alpn_mismatch;
+mod close_reason;
+pub mod commit_waiters;
+mod deadlines;
+mod detect;
 pub mod encode;
-mod end;
-mod guess;
-pub mod opening;
-mod patience;
 pub mod protocol;
+pub mod protocol_detection;
 mod read;
+pub mod responses;
 mod room;
 mod stream;
-pub mod syncs;
+pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod unfinished;
-pub mod vitals;
 mod write;
 
 use std::{
@@ -54,37 +56,37 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::end::End;
+pub use self::close_reason::CloseReason;
 use crate::{
     clock::{Clock, nanos},
-    decode::Limits,
-    device::{Desk, SessionId},
+    decode::DecodeLimits,
+    device::{DeviceSessions, SessionId},
     intake::TimeRules,
     metrics::Metrics,
     session::{
-        answers::Answers,
+        commit_waiters::CommitWaiters,
         encode::Encoder,
-        protocol::{Decoder, Kind, Protocols},
+        protocol::{Decoder, Protocol, ProtocolOptions},
+        responses::ResponseQueue,
         stream::{Duplex, Inbox},
-        syncs::Syncs,
-        vitals::{Sitting, Vitals},
+        table::{SessionHandle, SessionTable},
     },
     shard::ShardCell,
 };
 
 /// How long an ending session waits for its last acknowledgement to be durable and written.
-const FAREWELL: Duration = Duration::from_secs(5);
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a session that was ended from here waits for the device to close too.
-const LINGER: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a session shares with its worker.
 pub struct Context {
     /// Bounds of one message.
-    pub limits: Limits,
+    pub limits: DecodeLimits,
     /// Most series of a device.
     pub series_max: usize,
     /// What the protocols need of the configuration.
-    pub protocols: Protocols,
+    pub protocols: ProtocolOptions,
     /// Oldest age taken.
     pub past_max: Duration,
     /// Farthest future taken.
@@ -94,11 +96,11 @@ pub struct Context {
     /// The worker's shard.
     pub shard: Rc<ShardCell>,
     /// How far its journal is synced.
-    pub syncs: Syncs,
+    pub commit_waiters: CommitWaiters,
     /// Who learns of a defect that the shard does not survive.
     pub supervisor: Arc<Supervisor>,
     /// The worker's sessions, by when they were heard, and what they may take.
-    pub sitting: Sitting,
+    pub session_table: SessionTable,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Cancelled when the gateway stops.
@@ -121,27 +123,27 @@ impl Context {
 }
 
 /// The protocol that the two sides agreed on: `None` without an offer, an error for one that is not spoken here.
-pub fn agreed(accepted: &Accepted) -> Result<Option<Kind>, End> {
-    let kind = |alpn| Kind::agreed(alpn).ok_or(End::UnknownProtocol);
+pub fn negotiated_protocol(accepted: &Accepted) -> Result<Option<Protocol>, CloseReason> {
+    let kind = |alpn| Protocol::from_alpn(alpn).ok_or(CloseReason::UnknownProtocol);
     accepted.alpn().map(kind).transpose()
 }
 
 /// Serves a connection until it ends.
 pub async fn run<S>(
     stream: S,
-    agreed: Result<Option<Kind>, End>,
+    negotiated: Result<Option<Protocol>, CloseReason>,
     id: SessionId,
-    vitals: Rc<Vitals>,
-    desk: Rc<RefCell<Desk>>,
+    handle: Rc<SessionHandle>,
+    device_sessions: Rc<RefCell<DeviceSessions>>,
     context: Rc<Context>,
-) -> End
+) -> CloseReason
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (stream, mut inbox) = (Duplex::new(stream), Inbox::default());
-    let kind = match agreed {
+    let kind = match negotiated {
         Ok(Some(kind)) => Ok(kind),
-        Ok(None) => Box::pin(guess::guess(&stream, &mut inbox, &vitals, &context)).await,
+        Ok(None) => Box::pin(detect::detect_protocol(&stream, &mut inbox, &handle, &context)).await,
         Err(why) => Err(why),
     };
     let kind = match kind {
@@ -151,16 +153,16 @@ where
             return why;
         }
     };
-    let _open = Open::of(&context, kind);
+    let _open = OpenConnection::of(&context, kind);
     let session = Session {
         id,
         stream,
-        desk,
+        device_sessions,
         decoder: RefCell::new(Decoder::new(kind, context.limits, context.series_max, &context.protocols)),
         encoder: Encoder::new(kind),
-        answers: Rc::default(),
-        deaf: Cell::default(),
-        vitals,
+        responses: Rc::default(),
+        stalled_at: Cell::default(),
+        handle,
         context,
     };
     let why = session.serve(inbox).await;
@@ -169,43 +171,43 @@ where
 }
 
 /// A connection that counts as open until this is dropped, however the session ends.
-struct Open(Gauge);
+struct OpenConnection(Gauge);
 
-impl Open {
-    fn of(context: &Context, kind: Kind) -> Self {
+impl OpenConnection {
+    fn of(context: &Context, kind: Protocol) -> Self {
         let connections = context.metrics.open_connections(kind.name());
         connections.inc();
         Self(connections)
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
 /// Why a session ends whose token was cancelled.
-fn ended(context: &Context) -> End {
-    if context.ending.is_cancelled() { End::Stopping } else { End::Replaced }
+fn cancel_reason(context: &Context) -> CloseReason {
+    if context.ending.is_cancelled() { CloseReason::Stopping } else { CloseReason::Replaced }
 }
 
 struct Session<S> {
     id: SessionId,
     stream: Duplex<S>,
-    desk: Rc<RefCell<Desk>>,
+    device_sessions: Rc<RefCell<DeviceSessions>>,
     decoder: RefCell<Decoder>,
     encoder: Encoder,
-    answers: Rc<Answers>,
+    responses: Rc<ResponseQueue>,
     /// What the device had taken when it had not read for too long.
-    deaf: Cell<Option<u32>>,
-    vitals: Rc<Vitals>,
+    stalled_at: Cell<Option<u32>>,
+    handle: Rc<SessionHandle>,
     context: Rc<Context>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Both halves, until the connection ends.
-    async fn serve(&self, inbox: Inbox) -> End {
+    async fn serve(&self, inbox: Inbox) -> CloseReason {
         let mut writing = std::pin::pin!(self.write());
         let why = tokio::select! {
             // The reading half first: what it answers is looked for by the other one in the same turn.
@@ -214,57 +216,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             why = &mut writing => return why,
         };
         // A token that was cancelled does not say by whom.
-        let why = if why == End::Replaced { self.vitals.why().unwrap_or(why) } else { why };
-        self.tell(why);
-        self.answers.end();
+        let why = if why == CloseReason::Replaced { self.handle.why().unwrap_or(why) } else { why };
+        self.push_close_reason(why);
+        self.responses.end();
         // The last acknowledgement is waited for; a device that does not read is not.
-        if Box::pin(timeout(FAREWELL, writing)).await.is_err() {
-            self.context.metrics.answers_dropped.inc_by(self.answers.untold() as u64);
+        if Box::pin(timeout(DISCONNECT_TIMEOUT, writing)).await.is_err() {
+            self.context.metrics.answers_dropped.inc_by(self.responses.unsent_refusals() as u64);
         }
         let lives = match why {
             // Whoever gave way has sent nothing that it could lose an answer to.
-            End::Peer | End::GaveWay => false,
-            End::Displaced => Box::pin(self.see_off()).await,
-            _ => Box::pin(linger(&self.stream, LINGER)).await == Lingered::Lives,
+            CloseReason::Peer | CloseReason::GaveWay => false,
+            CloseReason::Displaced => Box::pin(self.drain_displaced()).await,
+            _ => Box::pin(drain_until_closed(&self.stream, DRAIN_TIMEOUT)).await == DrainOutcome::Lives,
         };
         if lives {
-            self.vitals.answer();
+            self.handle.record_alive();
         }
         why
     }
 
-    /// Waits for the program of a displaced session to close: first after what it was told, then after the end of the stream.
+    /// Waits for the program of a displaced session to close: first after the error, then after the end of the stream.
     /// Whether it lives matters, which a slow network tells late.
-    async fn see_off(&self) -> bool {
-        match linger(&self.stream, LINGER).await {
-            Lingered::Lives => true,
+    async fn drain_displaced(&self) -> bool {
+        match drain_until_closed(&self.stream, DRAIN_TIMEOUT).await {
+            DrainOutcome::Lives => true,
             // A reset would be the word of a system, not of a program.
-            Lingered::Broken => false,
-            Lingered::Silent => {
-                timeout(LINGER, self.stream.shutdown()).await.is_ok_and(|ended| ended.is_ok())
-                    && linger(&self.stream, FAREWELL).await == Lingered::Lives
+            DrainOutcome::Broken => false,
+            DrainOutcome::Silent => {
+                timeout(DRAIN_TIMEOUT, self.stream.shutdown()).await.is_ok_and(|ended| ended.is_ok())
+                    && drain_until_closed(&self.stream, DISCONNECT_TIMEOUT).await == DrainOutcome::Lives
             }
         }
     }
 
-    /// Puts the reason in line behind the other answers, where the protocol has words for it.
-    fn tell(&self, why: End) {
+    /// Puts the reason in line behind the other responses, where the protocol has words for it.
+    fn push_close_reason(&self, why: CloseReason) {
         let mut bytes = Vec::new();
         if let Some((reason, what)) = why.to_client() {
-            bytes = self.decoder.borrow_mut().goodbye(reason, what);
+            bytes = self.decoder.borrow_mut().close_packet(reason, what);
         }
         if let Some(what) = why.to_device() {
-            self.encoder.farewell(why.reason(), what, &mut bytes);
+            self.encoder.close_reason(why.reason(), what, &mut bytes);
         }
         if !bytes.is_empty() {
-            self.answers.push(Position::ZERO, bytes);
+            self.responses.push(Position::ZERO, bytes);
         }
     }
 }
 
 /// What a device did whose session was ended from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lingered {
+enum DrainOutcome {
     /// It has closed its side in time, or sent something: its program lives.
     Lives,
     /// Nothing.
@@ -275,23 +277,26 @@ enum Lingered {
 
 /// Reads and discards until the device has closed too: closing a socket with unread bytes resets the connection, and the
 /// device could lose what was last said to it.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>, longest: Duration) -> Lingered {
+async fn drain_until_closed<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &Duplex<S>,
+    longest: Duration,
+) -> DrainOutcome {
     let (mut discarded, sent) = (Inbox::default(), Cell::new(false));
     let until_closed = async {
         loop {
             match stream.fill(&mut discarded).await {
-                Ok(0) => return Lingered::Lives,
+                Ok(0) => return DrainOutcome::Lives,
                 Ok(_) => {
                     sent.set(true);
                     discarded.consume(discarded.unread().len());
                 }
-                Err(_) if sent.get() => return Lingered::Lives,
+                Err(_) if sent.get() => return DrainOutcome::Lives,
                 // Without close_notify.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Lingered::Lives,
-                Err(_) => return Lingered::Broken,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return DrainOutcome::Lives,
+                Err(_) => return DrainOutcome::Broken,
             }
         }
     };
-    let silent = || if sent.get() { Lingered::Lives } else { Lingered::Silent };
+    let silent = || if sent.get() { DrainOutcome::Lives } else { DrainOutcome::Silent };
     timeout(longest, until_closed).await.unwrap_or_else(|_| silent())
 }

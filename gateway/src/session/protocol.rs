@@ -1,4 +1,4 @@
-//! The protocols of a session: which one, how its bytes become an [`Intake`], how answers look in it.
+//! The protocols of a session: which one, how its bytes become an [`Intake`], how responses look in it.
 //!
 //! Pure: the session feeds it bytes and the time, and writes what it encodes.
 
@@ -8,12 +8,12 @@ use bytes::BytesMut;
 use catchment_proto::frame::{self, FrameTooLong};
 use rmqtt_codec::v5::DisconnectReasonCode;
 
-use super::agreed;
+use super::alpn_mismatch;
 use crate::{
-    decode::{self, Decoded, Limits, Lines, Next, frames, json, line_protocol, refuse_too_long},
-    intake::{Intake, Names, Reason, Refusal, TimeRules},
+    decode::{self, DecodeLimits, Decoded, Lines, Next, frames, json, line_protocol, refuse_too_long},
+    intake::{Intake, Reason, Refusal, SeriesTable, TimeRules},
     mqtt::{
-        connection::{self, Connection, Open, Rules},
+        connection::{self, Connection, MqttOptions, Open},
         packets::{Reply, Violation},
     },
 };
@@ -25,7 +25,7 @@ pub const ALPN_MQTT: [&[u8]; 3] = [b"mqtt", b"x-amzn-mqtt-ca", b"mqttv5"];
 
 /// Which protocol a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Protocol {
     /// Length-prefixed protobuf messages.
     Frames,
     /// One JSON value a line.
@@ -36,10 +36,10 @@ pub enum Kind {
     Mqtt,
 }
 
-impl Kind {
+impl Protocol {
     /// By the agreed ALPN; `None` for a protocol that is not spoken here. Where none was agreed on, the first bytes tell:
     /// see [`super::opening`].
-    pub fn agreed(alpn: &[u8]) -> Option<Self> {
+    pub fn from_alpn(alpn: &[u8]) -> Option<Self> {
         match alpn {
             ALPN_FRAMES => Some(Self::Frames),
             _ => ALPN_MQTT.contains(&alpn).then_some(Self::Mqtt),
@@ -59,13 +59,13 @@ impl Kind {
 
 /// What the protocols need of the configuration.
 #[derive(Clone, Debug)]
-pub struct Protocols {
+pub struct ProtocolOptions {
     /// Unit of the times of line protocol.
     pub precision: line_protocol::Precision,
     /// How JSON lines are read.
     pub json: Arc<json::Options>,
     /// The rules of MQTT connections.
-    pub mqtt: Rules,
+    pub mqtt: MqttOptions,
 }
 
 /// How a device's bytes ended.
@@ -74,12 +74,12 @@ pub enum Closing {
     /// With TLS's close_notify: what came is all that was sent.
     Orderly,
     /// Without: the last line may have lost its end.
-    Cut,
+    Abrupt,
 }
 
 /// Why decoding stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stop {
+pub enum DecodeStop {
     /// More bytes are needed.
     More,
     /// The intake is large enough to be handed on.
@@ -95,7 +95,7 @@ pub enum Stop {
 }
 
 enum Reader {
-    Frames(frames::FrameNames),
+    Frames(frames::SeriesAliases),
     Json(Lines, Arc<json::Options>),
     LineProtocol(Lines),
     Mqtt(Box<Connection>),
@@ -105,28 +105,28 @@ enum Reader {
 pub struct Decoder {
     reader: Reader,
     precision: line_protocol::Precision,
-    names: Names,
-    limits: Limits,
+    table: SeriesTable,
+    limits: DecodeLimits,
     ordinal: u64,
     numbered: bool,
 }
 
 impl Decoder {
     /// The beginning of a connection.
-    pub fn new(kind: Kind, limits: Limits, series_max: usize, protocols: &Protocols) -> Self {
+    pub fn new(kind: Protocol, limits: DecodeLimits, series_max: usize, protocols: &ProtocolOptions) -> Self {
         let bytes_max = limits.message_bytes_max;
         let reader = match kind {
-            Kind::Frames => {
-                Reader::Frames(frames::FrameNames::new(u32::try_from(series_max).unwrap_or(u32::MAX)))
+            Protocol::Frames => {
+                Reader::Frames(frames::SeriesAliases::new(u32::try_from(series_max).unwrap_or(u32::MAX)))
             }
-            Kind::Json => Reader::Json(Lines::json(bytes_max), Arc::clone(&protocols.json)),
-            Kind::LineProtocol => Reader::LineProtocol(Lines::line_protocol(bytes_max)),
-            Kind::Mqtt => Reader::Mqtt(Box::new(Connection::new(protocols.mqtt.clone(), limits))),
+            Protocol::Json => Reader::Json(Lines::json(bytes_max), Arc::clone(&protocols.json)),
+            Protocol::LineProtocol => Reader::LineProtocol(Lines::line_protocol(bytes_max)),
+            Protocol::Mqtt => Reader::Mqtt(Box::new(Connection::new(protocols.mqtt.clone(), limits))),
         };
         Self {
             reader,
             precision: protocols.precision,
-            names: Names::new(series_max),
+            table: SeriesTable::new(series_max),
             limits,
             ordinal: 0,
             numbered: false,
@@ -142,21 +142,25 @@ impl Decoder {
         ended: Option<Closing>,
         rules: &TimeRules,
         intake: &mut Intake,
-    ) -> (usize, Stop) {
+    ) -> (usize, DecodeStop) {
         if let Reader::Mqtt(connection) = &mut self.reader {
-            let (consumed, stop) = connection.decode(buffer, &mut self.names, rules, intake, client_id);
+            let (consumed, stop) = connection.decode(buffer, &mut self.table, rules, intake, client_id);
             let stop = match stop {
-                connection::Stop::More => Stop::More,
-                connection::Stop::Enough => Stop::Enough,
-                connection::Stop::Open(open) => Stop::Open(open),
-                connection::Stop::Done => Stop::Done,
+                connection::Stop::More => DecodeStop::More,
+                connection::Stop::Enough => DecodeStop::Enough,
+                connection::Stop::Open(open) => DecodeStop::Open(open),
+                connection::Stop::Done => DecodeStop::Done,
                 connection::Stop::Broken(why) => {
                     intake.refusals.push(broken(&why));
                     // A packet that is not CONNECT ends the connection, as the standard demands; a text gets words.
                     let is_text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
                     let begins_text = !buffer.is_empty() && buffer.iter().take(4).all(is_text);
                     let is_mqtt = connection.is_open() || !begins_text;
-                    Stop::Broken(if is_mqtt { connection.goodbye(&why) } else { agreed::not_mqtt(buffer) })
+                    DecodeStop::Broken(if is_mqtt {
+                        connection.close_packet(&why)
+                    } else {
+                        alpn_mismatch::not_mqtt(buffer)
+                    })
                 }
             };
             return (consumed, stop);
@@ -164,10 +168,10 @@ impl Decoder {
         let mut consumed = 0;
         loop {
             if intake.is_large() {
-                return (consumed, Stop::Enough);
+                return (consumed, DecodeStop::Enough);
             }
             let rest = buffer.get(consumed..).unwrap_or_default();
-            let (used, stop) = self.one(rest, ended, rules, intake);
+            let (used, stop) = self.decode_one(rest, ended, rules, intake);
             consumed += used;
             if let Some(stop) = stop {
                 return (consumed, stop);
@@ -192,17 +196,17 @@ impl Decoder {
         let mut bytes = BytesMut::new();
         for reply in replies {
             if let Err(why) = connection.put(reply, &mut bytes) {
-                return Err(connection.goodbye(&why));
+                return Err(connection.close_packet(&why));
             }
         }
         Ok(bytes.into())
     }
 
     /// The last bytes to a device whose connection is ended from here.
-    pub fn goodbye(&mut self, reason: DisconnectReasonCode, what: &str) -> Vec<u8> {
+    pub fn close_packet(&mut self, reason: DisconnectReasonCode, what: &str) -> Vec<u8> {
         match &mut self.reader {
-            // Before its CONNECT, no version is known in which a client could be told.
-            Reader::Mqtt(connection) => connection.goodbye(&Violation::new(reason, what)),
+            // Before its CONNECT, no version is known for a DISCONNECT.
+            Reader::Mqtt(connection) => connection.close_packet(&Violation::new(reason, what)),
             _ => Vec::new(),
         }
     }
@@ -226,7 +230,7 @@ impl Decoder {
     }
 
     /// Where it is: messages begun so far, and whether it skips the rest of a line that was too long.
-    pub fn place(&self) -> (u64, bool) {
+    pub fn progress(&self) -> (u64, bool) {
         let skips = match &self.reader {
             Reader::Json(lines, _) | Reader::LineProtocol(lines) => lines.skips(),
             Reader::Frames(_) | Reader::Mqtt(_) => false,
@@ -235,41 +239,38 @@ impl Decoder {
     }
 
     /// Decodes one line or frame.
-    fn one(
+    fn decode_one(
         &mut self,
         rest: &[u8],
         ended: Option<Closing>,
         rules: &TimeRules,
         intake: &mut Intake,
-    ) -> (usize, Option<Stop>) {
+    ) -> (usize, Option<DecodeStop>) {
         let ordinal = self.ordinal + 1;
-        let before = (intake.heads.len(), intake.readings.len());
+        let before = (intake.messages.len(), intake.readings.len());
         let (consumed, decoded) = match &mut self.reader {
-            Reader::Mqtt(_) => return (0, Some(Stop::More)),
-            Reader::Frames(frame_names) => match frame::split(rest, self.limits.message_bytes_max) {
-                Ok(None) => return (0, Some(Stop::More)),
+            Reader::Mqtt(_) => return (0, Some(DecodeStop::More)),
+            Reader::Frames(aliases) => match frame::split(rest, self.limits.message_bytes_max) {
+                Ok(None) => return (0, Some(DecodeStop::More)),
                 Ok(Some((body, _))) => {
                     let used = frame::HEADER_BYTES + body.len();
-                    let names = &mut self.names;
-                    (
-                        used,
-                        frames::decode_frame(body, ordinal, frame_names, names, rules, &self.limits, intake),
-                    )
+                    let table = &mut self.table;
+                    (used, frames::decode_frame(body, ordinal, aliases, table, rules, &self.limits, intake))
                 }
                 Err(too_long) => {
                     intake.refusals.push(no_frame(&too_long, rest, ordinal, &self.limits));
-                    return (rest.len(), Some(Stop::Broken(Vec::new())));
+                    return (rest.len(), Some(DecodeStop::Broken(Vec::new())));
                 }
             },
             Reader::Json(lines, options) => {
                 // A JSON object or array that lost its end is no JSON, so a last line without end can be trusted.
                 let next = if ended.is_some() { lines.finish(rest) } else { lines.next(rest) };
                 match next {
-                    Next::More { consumed } => return (consumed, Some(Stop::More)),
+                    Next::More { consumed } => return (consumed, Some(DecodeStop::More)),
                     Next::TooLong { consumed } => (consumed, refused_too_long(&self.limits, ordinal, intake)),
                     Next::Line { line, consumed } => {
-                        let (names, limits) = (&mut self.names, &self.limits);
-                        let decoded = json::decode_line(line, options, ordinal, names, rules, limits, intake);
+                        let (table, limits) = (&mut self.table, &self.limits);
+                        let decoded = json::decode_line(line, options, ordinal, table, rules, limits, intake);
                         (consumed, decoded)
                     }
                 }
@@ -282,16 +283,16 @@ impl Decoder {
                         if ended.is_some() && consumed < rest.len() {
                             intake.refusals.push(cut_line(ordinal));
                         }
-                        return (consumed, Some(Stop::More));
+                        return (consumed, Some(DecodeStop::More));
                     }
                     Next::TooLong { consumed } => (consumed, refused_too_long(&self.limits, ordinal, intake)),
                     Next::Line { line, consumed } => {
-                        let (names, limits) = (&mut self.names, &self.limits);
+                        let (table, limits) = (&mut self.table, &self.limits);
                         let decoded = line_protocol::decode_line(
                             line,
                             self.precision,
                             ordinal,
-                            names,
+                            table,
                             rules,
                             limits,
                             intake,
@@ -302,25 +303,25 @@ impl Decoder {
             }
         };
         self.ordinal = ordinal;
-        (consumed, self.settle(decoded, before, intake))
+        (consumed, self.check_sequence(decoded, before, intake))
     }
 
     /// Holds the message to the rule of sequence numbers.
-    fn settle(
+    fn check_sequence(
         &mut self,
         decoded: Decoded,
-        (heads, readings): (usize, usize),
+        (messages, readings): (usize, usize),
         intake: &mut Intake,
-    ) -> Option<Stop> {
+    ) -> Option<DecodeStop> {
         let ordinal = self.ordinal;
         match decoded {
             Decoded::Hello { epoch } => {
                 self.numbered = true;
-                return Some(Stop::Hello(epoch));
+                return Some(DecodeStop::Hello(epoch));
             }
             Decoded::Message => {
-                let new = intake.heads.get(heads..).unwrap_or_default();
-                let wrong = new.iter().find(|head| head.seq.is_some() != self.numbered)?;
+                let new = intake.messages.get(messages..).unwrap_or_default();
+                let wrong = new.iter().find(|meta| meta.seq.is_some() != self.numbered)?;
                 let message = match wrong.seq {
                     Some(_) => {
                         "a sequence number without a hello before: send {\"hello\":{\"epoch\":…}} first"
@@ -334,7 +335,7 @@ impl Decoder {
                     seq: wrong.seq,
                     count: u32::try_from(intake.readings.len() - readings).unwrap_or(u32::MAX).max(1),
                 };
-                intake.heads.truncate(heads);
+                intake.messages.truncate(messages);
                 intake.readings.truncate(readings);
                 intake.refusals.push(refusal);
             }
@@ -363,7 +364,7 @@ fn broken(why: &Violation) -> Refusal {
     Refusal { reason, message: why.what.clone(), ordinal: 0, seq: None, count: 1 }
 }
 
-fn refused_too_long(limits: &Limits, ordinal: u64, intake: &mut Intake) -> Decoded {
+fn refused_too_long(limits: &DecodeLimits, ordinal: u64, intake: &mut Intake) -> Decoded {
     refuse_too_long(limits, ordinal, intake);
     Decoded::Refused
 }
@@ -378,8 +379,8 @@ fn no_message(ordinal: u64, message: String) -> Refusal {
 }
 
 /// A frame whose length is beyond the bound, as the first bytes of another protocol have it.
-fn no_frame(why: &FrameTooLong, bytes: &[u8], ordinal: u64, limits: &Limits) -> Refusal {
-    match agreed::not_frames(bytes).filter(|_| ordinal == 1) {
+fn no_frame(why: &FrameTooLong, bytes: &[u8], ordinal: u64, limits: &DecodeLimits) -> Refusal {
+    match alpn_mismatch::not_frames(bytes).filter(|_| ordinal == 1) {
         Some(what) => no_message(ordinal, format!("{why}: {what}")),
         None => decode::too_long(limits, ordinal),
     }

@@ -10,19 +10,19 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use super::{End, vitals::Vitals};
+use super::{CloseReason, table::SessionHandle};
 
 /// The unfinished messages of a worker's sessions.
 #[derive(Debug)]
-pub struct Unfinished {
+pub struct UnfinishedMessages {
     bytes_max: usize,
     held: Cell<usize>,
     next: Cell<u64>,
     /// Bytes and session by the order in which the messages began.
-    messages: RefCell<BTreeMap<u64, (usize, Weak<Vitals>)>>,
+    messages: RefCell<BTreeMap<u64, (usize, Weak<SessionHandle>)>>,
 }
 
-impl Unfinished {
+impl UnfinishedMessages {
     /// At most so many bytes.
     pub fn new(bytes_max: usize) -> Self {
         Self { bytes_max, held: Cell::new(0), next: Cell::new(0), messages: RefCell::default() }
@@ -36,10 +36,10 @@ impl Unfinished {
     /// The oldest end until what is left is within the bound.
     fn end_oldest(&self) {
         while self.held.get() > self.bytes_max {
-            let Some((_, (bytes, vitals))) = self.messages.borrow_mut().pop_first() else { return };
+            let Some((_, (bytes, handle))) = self.messages.borrow_mut().pop_first() else { return };
             self.held.set(self.held.get().saturating_sub(bytes));
-            if let Some(vitals) = vitals.upgrade() {
-                vitals.end_as(End::Crowded);
+            if let Some(handle) = handle.upgrade() {
+                handle.close_as(CloseReason::Crowded);
             }
         }
     }
@@ -47,18 +47,18 @@ impl Unfinished {
 
 /// What one session holds; nothing any more when it is dropped.
 #[derive(Debug)]
-pub(super) struct Held<'a> {
-    all: &'a Unfinished,
+pub(super) struct UnfinishedGuard<'a> {
+    all: &'a UnfinishedMessages,
     order: Option<u64>,
 }
 
-impl<'a> Held<'a> {
-    pub(super) fn new(all: &'a Unfinished) -> Self {
+impl<'a> UnfinishedGuard<'a> {
+    pub(super) fn new(all: &'a UnfinishedMessages) -> Self {
         Self { all, order: None }
     }
 
     /// The session holds so many bytes now. `anew`: of a message that has just begun.
-    pub(super) fn set(&mut self, bytes: usize, anew: bool, vitals: &Rc<Vitals>) {
+    pub(super) fn set(&mut self, bytes: usize, anew: bool, handle: &Rc<SessionHandle>) {
         if (anew || bytes == 0) && self.order.is_some() {
             self.release();
         }
@@ -70,7 +70,7 @@ impl<'a> Held<'a> {
             None => {
                 let order = all.next.replace(all.next.get() + 1);
                 self.order = Some(order);
-                all.messages.borrow_mut().insert(order, (bytes, Rc::downgrade(vitals)));
+                all.messages.borrow_mut().insert(order, (bytes, Rc::downgrade(handle)));
                 all.held.set(all.held.get() + bytes);
             }
             Some(order) => {
@@ -92,7 +92,7 @@ impl<'a> Held<'a> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for UnfinishedGuard<'_> {
     fn drop(&mut self) {
         self.release();
     }
@@ -108,18 +108,18 @@ mod tests {
     fn the_oldest_unfinished_message_ends_first_and_all_is_given_back() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _entered = runtime.enter();
-        let all = Unfinished::new(1_000);
-        let sessions: Vec<_> = (0..4).map(|_| Vitals::new(CancellationToken::new(), None)).collect();
-        let mut held: Vec<_> = sessions.iter().map(|_| Held::new(&all)).collect();
-        let ended = || sessions.iter().map(|vitals| vitals.why()).collect::<Vec<_>>();
-        for (held, vitals) in held.iter_mut().zip(&sessions).take(3) {
-            held.set(300, true, vitals);
+        let all = UnfinishedMessages::new(1_000);
+        let sessions: Vec<_> = (0..4).map(|_| SessionHandle::new(CancellationToken::new(), None)).collect();
+        let mut held: Vec<_> = sessions.iter().map(|_| UnfinishedGuard::new(&all)).collect();
+        let ended = || sessions.iter().map(|handle| handle.why()).collect::<Vec<_>>();
+        for (held, handle) in held.iter_mut().zip(&sessions).take(3) {
+            held.set(300, true, handle);
         }
         // The first begins another message, and so is the youngest.
         held[0].set(100, true, &sessions[0]);
         assert_eq!((all.held(), ended()), (700, vec![None; 4]));
         held[2].set(700, false, &sessions[2]);
-        assert_eq!((all.held(), ended()), (800, vec![None, Some(End::Crowded), None, None]));
+        assert_eq!((all.held(), ended()), (800, vec![None, Some(CloseReason::Crowded), None, None]));
         held[1].set(999, false, &sessions[1]);
         assert_eq!(all.held(), 800, "what is ending does not count any more");
         held[3].set(100, true, &sessions[3]);

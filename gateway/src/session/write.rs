@@ -1,17 +1,17 @@
-//! The writing half of a session: sends what may leave once the journal is synced, many answers in one write.
+//! The writing half of a session: sends what may leave once the journal is synced, many responses in one write.
 
 use std::{future::poll_fn, rc::Rc, task::Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{End, Session, answers::Answer};
+use super::{CloseReason, Session, responses::Response};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The writing half.
-    pub(super) async fn write(&self) -> End {
+    pub(super) async fn write(&self) -> CloseReason {
         loop {
             let bytes = poll_fn(|task| {
-                self.answers.register(task.waker());
+                self.responses.register(task.waker());
                 self.leaving().map_or(Poll::Pending, Poll::Ready)
             })
             .await;
@@ -20,46 +20,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Ok(bytes) if bytes.is_empty() => {
                     // close_notify, so that the device knows that nothing was cut off. To one that was displaced it comes later:
                     // a program that closes without having read it resets the connection, as if it were gone.
-                    if self.vitals.why() != Some(End::Displaced) {
+                    if self.handle.why() != Some(CloseReason::Displaced) {
                         let _ = self.stream.shutdown().await;
                     }
-                    return End::Peer;
+                    return CloseReason::Peer;
                 }
                 Ok(bytes) => self.stream.write(&bytes).await,
             };
             if written.is_err() {
-                return End::Peer;
+                return CloseReason::Peer;
             }
         }
     }
 
     /// The bytes that may leave; none when there will be no more; `None` while there are none yet.
-    fn leaving(&self) -> Option<Result<Vec<u8>, End>> {
-        let syncs = &self.context.syncs;
-        if syncs.has_failed() {
-            return Some(Err(End::Failed));
+    fn leaving(&self) -> Option<Result<Vec<u8>, CloseReason>> {
+        let commit_waiters = &self.context.commit_waiters;
+        if commit_waiters.has_failed() {
+            return Some(Err(CloseReason::Failed));
         }
         let mut bytes = Vec::new();
-        // Some answers have no bytes.
+        // Some responses have no bytes.
         while bytes.is_empty()
-            && self.answers.ready(syncs.durable(), |answer| self.encode(answer, &mut bytes))
+            && self
+                .responses
+                .drain_ready(commit_waiters.durable(), |response| self.encode(response, &mut bytes))
         {}
-        if !bytes.is_empty() || self.answers.is_done() {
+        if !bytes.is_empty() || self.responses.is_done() {
             return Some(Ok(bytes));
         }
-        if let Some(until) = self.answers.awaits() {
-            syncs.wait(until, &Rc::clone(&self.answers));
+        if let Some(until) = self.responses.next_awaited() {
+            commit_waiters.wait(until, &Rc::clone(&self.responses));
         }
         None
     }
 
-    fn encode(&self, answer: Answer, bytes: &mut Vec<u8>) {
-        match answer {
-            Answer::Ack { ack, read_at, .. } => {
+    fn encode(&self, response: Response, bytes: &mut Vec<u8>) {
+        match response {
+            Response::Ack { ack, read_at, .. } => {
                 self.observe(read_at);
                 self.encoder.ack(ack, bytes);
             }
-            Answer::Encoded { bytes: encoded, read_at, .. } => {
+            Response::Encoded { bytes: encoded, read_at, .. } => {
                 if let Some(read_at) = read_at {
                     self.observe(read_at);
                 }

@@ -29,19 +29,19 @@ impl<D: Disk> ShardCell<D> {
     }
 
     /// Borrows it to change it; a panic before the end of that poisons it.
-    pub fn borrow_mut(&self) -> Changing<'_, D> {
-        Changing { shard: self.0.borrow_mut(), unwinding: thread::panicking() }
+    pub fn borrow_mut(&self) -> ShardMut<'_, D> {
+        ShardMut { shard: self.0.borrow_mut(), unwinding: thread::panicking() }
     }
 }
 
 /// A shard that is being changed.
-pub struct Changing<'a, D: Disk> {
+pub struct ShardMut<'a, D: Disk> {
     shard: RefMut<'a, Shard<D>>,
     /// It was borrowed by what a panic runs on its way: that panic is none within the change.
     unwinding: bool,
 }
 
-impl<D: Disk> Deref for Changing<'_, D> {
+impl<D: Disk> Deref for ShardMut<'_, D> {
     type Target = Shard<D>;
 
     fn deref(&self) -> &Shard<D> {
@@ -49,13 +49,13 @@ impl<D: Disk> Deref for Changing<'_, D> {
     }
 }
 
-impl<D: Disk> DerefMut for Changing<'_, D> {
+impl<D: Disk> DerefMut for ShardMut<'_, D> {
     fn deref_mut(&mut self) -> &mut Shard<D> {
         &mut self.shard
     }
 }
 
-impl<D: Disk> Drop for Changing<'_, D> {
+impl<D: Disk> Drop for ShardMut<'_, D> {
     fn drop(&mut self) {
         if thread::panicking() && !self.unwinding {
             self.shard.poison(&format!("a change was interrupted by a panic: {}", last_panic()));

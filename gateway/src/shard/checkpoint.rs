@@ -109,7 +109,7 @@ impl<D: Disk> Shard<D> {
         bytes.extend_from_slice(&position.get().to_le_bytes());
         bytes.extend_from_slice(&outbox_end.get().to_le_bytes());
         bytes.extend_from_slice(&state);
-        Owner { epoch: self.home, shard: self.index }.encode_raw(&mut bytes);
+        Owner { epoch: self.folder_epoch, shard: self.index }.encode_raw(&mut bytes);
         self.state_bytes.set(bytes.len() as u64);
         Some(Capture { position, outbox_end, bytes })
     }

@@ -1,6 +1,6 @@
 //! The clock's decisions, as entries of the journal: which windows are due, when the watermark moves.
 //!
-//! On-time windows fall due by the time of day ([`crate::steady`]); late ones once they have gathered for the grace
+//! On-time windows fall due by the time of day ([`crate::clock_guard`]); late ones once they have gathered for the grace
 //! period by a clock that does not jump, expressed as a journal position, so that a replay needs no clock. By that clock
 //! an on-time window falls due too when it has been open for longer than any clock that goes right would leave it: so
 //! none stays open for ever because the time of day was put back or stands still.
@@ -10,11 +10,11 @@ use std::{collections::BTreeMap, time::Duration};
 use catchment_journal::{Disk, Position};
 use catchment_partial::{Timestamp, Window};
 
-use super::{Pending, Shard, Wait};
+use super::{Backpressure, Pending, Shard};
 use crate::{
+    batch_encoder,
     clock::nanos,
-    cut,
-    fold::{CensusEntry, CloseEntry, EPOCHS_MAX, Entry},
+    fold::{CloseEntry, DEVICE_EPOCHS_MAX, Entry, ProgressSnapshotEntry},
 };
 
 /// Late windows gather at least so long: a device that sends its history then costs one partial a window.
@@ -28,24 +28,24 @@ impl<D: Disk> Shard<D> {
     /// Closes what is due. Returns whether more is due: call again soon.
     ///
     /// # Errors
-    /// See [`Wait`]; what is due stays due.
-    pub fn tick(&mut self) -> Result<bool, Wait> {
-        self.names.commit(self.journal.durable());
+    /// See [`Backpressure`]; what is due stays due.
+    pub fn tick(&mut self) -> Result<bool, Backpressure> {
+        self.definitions_log.commit(self.journal.durable());
         self.note_running()?;
         let (now, end) = (self.clock.mono(), self.journal.end().get());
-        let late_before = self.gathered.before(now, end);
-        let opened_before = self.stale.before(now, end);
+        let late_before = self.late_positions.position_at_age(now, end);
+        let opened_before = self.stale_positions.position_at_age(now, end);
         let target = self.target();
         for _ in 0..BATCHES_AT_ONCE {
             // No close while a batch cannot be put away: that would gather them in memory.
-            self.move_durable();
+            self.append_durable_batches();
             self.room()?;
             let Some(mut entry) = self.due(target, late_before, opened_before) else {
-                self.take_census()?;
+                self.write_progress_snapshot()?;
                 self.expire()?;
                 return Ok(false);
             };
-            self.state.limit(&mut entry, self.limits.batch_memory, cut::BATCH_PARTIALS);
+            self.state.limit(&mut entry, self.limits.batch_memory, batch_encoder::BATCH_PARTIALS);
             self.close(entry)?;
         }
         Ok(true)
@@ -86,7 +86,7 @@ impl<D: Disk> Shard<D> {
     /// The end of the last window that has waited for its grace.
     pub(super) fn target(&mut self) -> Timestamp {
         let grace = nanos(self.limits.grace);
-        let now = self.steady.look(self.clock.wall(), self.clock.mono()).time;
+        let now = self.clock_guard.observe(self.clock.wall(), self.clock.mono()).time;
         let until = Timestamp::from_nanos(now.as_nanos().saturating_sub(grace));
         match self.state.width() {
             Some(width) => Window::containing(until, width).start(),
@@ -94,29 +94,31 @@ impl<D: Disk> Shard<D> {
         }
     }
 
-    pub(super) fn close(&mut self, entry: CloseEntry) -> Result<(), Wait> {
+    pub(super) fn close(&mut self, entry: CloseEntry) -> Result<(), Backpressure> {
         let (position, emission) = self.record(Entry::Close(entry))?;
         self.closed_at = position;
         if let Some(emission) = emission {
             self.metrics.partials.inc_by(emission.closed.len() as u64);
-            let batch = cut::batch(self.index, &self.state, &emission);
-            self.pending.push_back(Pending { closed_at: position, record: cut::record(&batch) });
+            let batch = batch_encoder::encode_batch(self.index, &self.state, &emission);
+            self.pending
+                .push_back(Pending { closed_at: position, record: batch_encoder::encode_record(&batch) });
         }
         Ok(())
     }
 
     /// Writes down how far devices have got, when much was written or much time has passed since the last time.
-    fn take_census(&mut self) -> Result<(), Wait> {
+    fn write_progress_snapshot(&mut self) -> Result<(), Backpressure> {
         let (now, end) = (self.clock.mono(), self.journal.end());
-        let grown = end.since(self.census.at) >= CENSUS_BYTES;
-        if self.census.changed.is_empty() || !(grown || now.saturating_sub(self.census.since) >= CENSUS_EVERY)
+        let grown = end.since(self.progress_tracker.at) >= PROGRESS_SNAPSHOT_BYTES;
+        if self.progress_tracker.changed.is_empty()
+            || !(grown || now.saturating_sub(self.progress_tracker.since) >= PROGRESS_SNAPSHOT_EVERY)
         {
             return Ok(());
         }
-        let mut entry = CensusEntry::default();
+        let mut entry = ProgressSnapshotEntry::default();
         let mut devices = Vec::new();
-        for (device, epochs) in self.census.changed.iter() {
-            if entry.device.len() >= CENSUS_EPOCHS {
+        for (device, epochs) in self.progress_tracker.changed.iter() {
+            if entry.device.len() >= PROGRESS_SNAPSHOT_EPOCHS_MAX {
                 break;
             }
             devices.push(device);
@@ -127,50 +129,50 @@ impl<D: Disk> Shard<D> {
                 entry.highest.push(highest);
             }
         }
-        self.record(Entry::Census(entry))?;
+        self.record(Entry::ProgressSnapshot(entry))?;
         for device in devices {
-            self.census.changed.forget(device);
+            self.progress_tracker.changed.forget(device);
         }
-        if self.census.changed.is_empty() {
-            (self.census.at, self.census.since) = (self.journal.end(), now);
+        if self.progress_tracker.changed.is_empty() {
+            (self.progress_tracker.at, self.progress_tracker.since) = (self.journal.end(), now);
         }
         Ok(())
     }
 }
 
-/// Journal bytes and time between two censuses: what damage can leave unknown.
-const CENSUS_BYTES: u64 = 1 << 20;
-const CENSUS_EVERY: Duration = Duration::from_secs(60);
+/// Journal bytes and time between two progress snapshots: what damage can leave unknown.
+const PROGRESS_SNAPSHOT_BYTES: u64 = 1 << 20;
+const PROGRESS_SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
 /// Epochs in one entry, beyond which no device is added; they are at most 64 bytes each, and a device has at most
-/// [`EPOCHS_MAX`] and the one without text.
-const CENSUS_EPOCHS: usize = 4_096;
+/// [`DEVICE_EPOCHS_MAX`] and the one without text.
+const PROGRESS_SNAPSHOT_EPOCHS_MAX: usize = 4_096;
 
-/// Devices whose numbers moved since the last census.
+/// Devices whose numbers moved since the last progress snapshot.
 #[derive(Debug, Default)]
-pub(super) struct Census {
-    pub(super) changed: Moved,
+pub(super) struct ProgressTracker {
+    pub(super) changed: AdvancedEpochs,
     pub(super) at: Position,
     pub(super) since: Duration,
 }
 
 /// Epochs of devices in which numbers moved; the empty one stands for readings without number.
 #[derive(Debug, Default)]
-pub(super) struct Moved(BTreeMap<u32, Vec<Box<str>>>);
+pub(super) struct AdvancedEpochs(BTreeMap<u32, Vec<Box<str>>>);
 
-impl Moved {
+impl AdvancedEpochs {
     pub(super) fn note(&mut self, device: u32, epoch: &str) {
         let epochs = self.0.entry(device).or_default();
         if epochs.iter().any(|known| **known == *epoch) {
             return;
         }
         // The state forgets older ones too.
-        if epochs.len() > EPOCHS_MAX {
+        if epochs.len() > DEVICE_EPOCHS_MAX {
             epochs.remove(0);
         }
         epochs.push(epoch.into());
     }
 
-    /// A census holds what moved.
+    /// A progress snapshot holds what moved.
     pub(super) fn forget(&mut self, device: u32) {
         self.0.remove(&device);
     }

@@ -23,7 +23,7 @@ use std::{
 use catchment_journal::Disk;
 use catchment_proto::Name;
 
-use super::{Limits, Shard, Wait};
+use super::{Backpressure, Shard, ShardLimits};
 use crate::fold::{DeviceEntry, Entry, ForgetEntry, Search};
 
 /// How often the time is written down at least.
@@ -31,7 +31,7 @@ const STEP_MAX: Duration = Duration::from_secs(60);
 /// Likewise, in `device_expiry`; and how often what is connected is written down as used.
 const STEPS: u32 = 8;
 /// Devices and series that are looked at in one tick: some microseconds.
-const LOOK: usize = 512;
+const SCAN_MAX: usize = 512;
 /// Devices and series that one entry lists.
 const LIST_MAX: usize = 256;
 /// Bytes of an entry for each.
@@ -83,7 +83,7 @@ impl Expiry {
     }
 }
 
-impl Limits {
+impl ShardLimits {
     /// A part of `device_expiry` in seconds, at least one.
     fn expiry_part(&self) -> u32 {
         u32::try_from((self.device_expiry / STEPS).as_secs().max(1)).unwrap_or(u32::MAX)
@@ -98,18 +98,18 @@ impl<D: Disk> Shard<D> {
     /// Index of a device, introduced if it is new.
     ///
     /// # Errors
-    /// See [`Wait`].
-    pub fn device(&mut self, name: &Name) -> Result<u32, Wait> {
+    /// See [`Backpressure`].
+    pub fn device(&mut self, name: &Name) -> Result<u32, Backpressure> {
         if let Some(index) = self.state.device(name) {
             return Ok(index);
         }
         let index = self.state.next_device();
         if index == u32::MAX {
-            return Err(Wait::Room("this shard has no index left for a new device".into()));
+            return Err(Backpressure::Room("this shard has no index left for a new device".into()));
         }
-        self.budget.take_device().map_err(Wait::Devices)?;
+        self.budget.reserve_device().map_err(Backpressure::Devices)?;
         let recorded = self.record(Entry::Device(DeviceEntry { index, name: name.as_str().to_owned() }));
-        recorded.inspect_err(|_| self.budget.give_device_back())?;
+        recorded.inspect_err(|_| self.budget.release_device())?;
         self.metrics.devices.inc();
         Ok(index)
     }
@@ -126,7 +126,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Writes down how long the gateway has run, when that is a step, and all devices were looked at since the last one.
-    pub(super) fn note_running(&mut self) -> Result<(), Wait> {
+    pub(super) fn note_running(&mut self) -> Result<(), Backpressure> {
         let (now, before) = (self.clock.mono(), self.state.running());
         let behind = self.expiry.running(now).saturating_sub(before);
         if behind < self.limits.expiry_step() || self.expiry.next.is_some() {
@@ -144,7 +144,7 @@ impl<D: Disk> Shard<D> {
     }
 
     /// Looks at some devices: forgets what was not used for long, and writes down what is connected.
-    pub(super) fn expire(&mut self) -> Result<(), Wait> {
+    pub(super) fn expire(&mut self) -> Result<(), Backpressure> {
         let Some(from) = self.expiry.next else { return Ok(()) };
         let now = self.state.running();
         let expiry = u32::try_from(self.limits.device_expiry.as_secs()).unwrap_or(u32::MAX);
@@ -152,7 +152,7 @@ impl<D: Disk> Shard<D> {
         let before = now.saturating_sub(expiry).saturating_sub(part.saturating_mul(2));
         let touch = now.saturating_sub(part);
         let list = LIST_MAX.min(self.limits.entry_bytes_max as usize / LISTED_BYTES).max(1);
-        let search = Search { from, before, touch, look: LOOK, list };
+        let search = Search { from, before, touch, scan_max: SCAN_MAX, list_max: list };
         let mut entry = ForgetEntry { running_s: now, ..ForgetEntry::default() };
         let next = self.state.search(&search, |device| self.expiry.is_held(device), &mut entry);
         if !entry.is_empty() {
@@ -163,16 +163,16 @@ impl<D: Disk> Shard<D> {
         Ok(())
     }
 
-    fn forget(&mut self, entry: ForgetEntry) -> Result<(), Wait> {
+    fn forget(&mut self, entry: ForgetEntry) -> Result<(), Backpressure> {
         let (devices, series) = (self.state.device_count(), self.state.series_count());
         let clients = entry.client.len() as u64;
         let (_, _, entry) = self.record_kept(Entry::Forget(entry))?;
         if let Entry::Forget(entry) = entry {
-            entry.devices.iter().for_each(|device| self.census.changed.forget(*device));
+            entry.devices.iter().for_each(|device| self.progress_tracker.changed.forget(*device));
         }
         let devices = devices.saturating_sub(self.state.device_count()) as u64;
         let series = series.saturating_sub(self.state.series_count()) as u64;
-        self.budget.give_devices_back(devices);
+        self.budget.release_devices(devices);
         self.metrics.forget(devices, series, clients);
         Ok(())
     }

@@ -7,7 +7,7 @@ use catchment_journal::{Disk, Position};
 use catchment_proto::wire;
 
 use super::Shard;
-use crate::{cut, fold::OpenPlace};
+use crate::{batch_encoder, fold::OpenWindowCursor};
 
 /// Open windows that are looked at in one go, some 0.2 ms when all have changed.
 const SLICE: usize = 512;
@@ -18,12 +18,12 @@ pub(super) struct Live {
     /// Entries before this were in the round before.
     from: u64,
     /// The round that is under way: its first entry that belongs to the next, and how far it is.
-    round: Option<(u64, OpenPlace)>,
+    round: Option<(u64, OpenWindowCursor)>,
 }
 
 impl<D: Disk> Shard<D> {
     /// The next round holds all open windows: whoever had the others has lost them.
-    pub fn live_anew(&mut self) {
+    pub fn restart_live(&mut self) {
         self.live = Live::default();
     }
 
@@ -42,7 +42,8 @@ impl<D: Disk> Shard<D> {
         }
         open.sort_by_key(|emitted| emitted.window.width());
         let same_width = open.chunk_by(|a, b| a.window.width() == b.window.width());
-        let batches = same_width.map(|run| cut::live_batch(self.index, &self.state, run)).collect();
+        let batches =
+            same_width.map(|run| batch_encoder::encode_live_batch(self.index, &self.state, run)).collect();
         (end, batches, self.live.round.is_none())
     }
 }

@@ -5,59 +5,62 @@
 //! for the length of a synchronous call only.
 //!
 //! - `recover`: from the data folder to a shard whose state is the fold of its journal;
-//! - `cell`, `armed`: what a panic while the shard is changed does: the journal is poisoned;
+//! - `cell`, `poison_guard`: what a panic while the shard is changed does: the journal is poisoned;
 //! - `close`: the clock's decisions: which windows are due, when the watermark moves;
 //! - `expire`: devices come, and what was not used for long is forgotten;
 //! - `seal`: at a start, windows of before are closed;
 //! - `live`: the state of open windows, for those who watch;
 //! - `checkpoint`: the state on disk, so that the journal's beginning can go;
-//! - `replay`, `names`, `recovered`: what is kept and what is told when the journal is damaged.
+//! - `replay`, `definitions`, `recovery_report`: what is kept and what is reported when the journal is damaged.
 
-mod ages;
-mod armed;
+mod backpressure;
 mod cell;
 mod checkpoint;
 mod close;
+mod definitions;
 mod expire;
-mod home;
 mod live;
-mod names;
+mod poison_guard;
+mod position_history;
 mod recover;
-mod recovered;
+mod recovery_report;
 mod replay;
 mod seal;
 mod series;
+mod shard_facts;
 #[cfg(test)]
 mod tests;
-mod wait;
 
 use std::{cell::Cell, collections::VecDeque, sync::Arc, time::Duration};
 
 use catchment_journal::{AppendError, Checkpoints, Disk, GroupLog, Position, RealDisk};
 use tokio::sync::Notify;
 
-use self::{ages::Ages, armed::Armed, close::Census, expire::Expiry, live::Live, names::Names};
+use self::{
+    close::ProgressTracker, definitions::DefinitionsLog, expire::Expiry, live::Live,
+    poison_guard::PoisonGuard, position_history::PositionHistory,
+};
 use crate::{
+    batch_encoder,
     budget::Budget,
     clock::Clock,
+    clock_guard::ClockGuard,
     config::Config,
-    cut,
     fold::{ClientEntry, Emission, Entry, IntakeEntry, State},
     metrics::Metrics,
-    steady::Steady,
     worker::Progress,
 };
 
+pub use backpressure::Backpressure;
 pub use cell::ShardCell;
 pub use checkpoint::Capture;
+pub(crate) use definitions::FOLDER as DEFINITIONS;
 pub use expire::Hold;
-pub use home::Home;
-pub(crate) use names::FOLDER as NAMES;
 pub(crate) use recover::{CHECKPOINTS, check_checkpoints};
-pub use recover::{RecoverError, Setup, examine};
-pub use recovered::{LostBatches, Recovered};
+pub use recover::{RecoveryError, Setup, examine};
+pub use recovery_report::{LostBatches, RecoveryReport};
 pub use series::SeriesFull;
-pub use wait::Wait;
+pub use shard_facts::ShardFacts;
 
 /// Most bytes of an entry. A reading takes at most 23, and an intake has at most 16,384 and those of one more
 /// message, of which `readings_max` is at most 20,000.
@@ -70,14 +73,14 @@ const SEGMENT_BYTES: u64 = 4 << 20;
 
 /// Windows that each of the series that a device may have can have open at once, whatever the bound of a device: one that
 /// gathers, one in its grace, one ahead of the clock, one late.
-const WINDOWS_A_SERIES: usize = 4;
+const WINDOWS_PER_SERIES: usize = 4;
 
 /// The log that a shard appends to.
 pub type ShardLog<D = RealDisk> = GroupLog<D>;
 
 /// What a shard needs of the configuration.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct ShardLimits {
     /// How long after its end a window waits.
     pub grace: Duration,
     /// How long a window is open at most by a clock that goes right: from the first reading that is taken for it to the
@@ -103,11 +106,11 @@ pub struct Limits {
     pub entry_bytes_max: u32,
     /// Most bytes of a record of the outbox.
     pub record_bytes_max: u32,
-    /// Memory of the partials of a batch: see [`cut::BATCH_MEMORY`].
+    /// Memory of the partials of a batch: see [`batch_encoder::BATCH_MEMORY`].
     pub batch_memory: usize,
 }
 
-impl Limits {
+impl ShardLimits {
     /// A shard's share of the gateway's bounds.
     pub fn of(config: &Config, shards: u32) -> Self {
         let shards = u64::from(shards.max(1));
@@ -117,7 +120,9 @@ impl Limits {
                 + Duration::from_millis(config.window.as_millis().into())
                 + config.grace,
             open_windows_max: (config.open_windows_max / shards as usize).max(1),
-            device_open_windows_max: config.device_open_windows_max.max(WINDOWS_A_SERIES * config.series_max),
+            device_open_windows_max: config
+                .device_open_windows_max
+                .max(WINDOWS_PER_SERIES * config.series_max),
             series_max: config.series_max,
             device_expiry: config.device_expiry,
             checkpoint_bytes: config.checkpoint_bytes,
@@ -126,7 +131,7 @@ impl Limits {
             segment_bytes: SEGMENT_BYTES,
             entry_bytes_max: ENTRY_BYTES_MAX,
             record_bytes_max: RECORD_BYTES_MAX,
-            batch_memory: cut::BATCH_MEMORY,
+            batch_memory: batch_encoder::BATCH_MEMORY,
         }
     }
 }
@@ -142,7 +147,7 @@ struct Pending {
 pub struct Shard<D: Disk = RealDisk> {
     index: u32,
     /// Epoch of the data folder's identity.
-    home: u64,
+    folder_epoch: u64,
     /// See [`Shard::base`].
     base: u64,
     journal: ShardLog<D>,
@@ -155,15 +160,15 @@ pub struct Shard<D: Disk = RealDisk> {
     /// Memory for the next intake.
     spare: IntakeEntry,
     /// Who commits messages that were taken; without it each begins a commit by itself.
-    unhurried: Option<Arc<Notify>>,
+    commit_requests: Option<Arc<Notify>>,
     pending: VecDeque<Pending>,
-    names: Names<D>,
-    steady: Steady,
+    definitions_log: DefinitionsLog<D>,
+    clock_guard: ClockGuard,
     /// Which late windows have waited long enough.
-    gathered: Ages,
+    late_positions: PositionHistory,
     /// Which on-time windows have been open for too long.
-    stale: Ages,
-    census: Census,
+    stale_positions: PositionHistory,
+    progress_tracker: ProgressTracker,
     expiry: Expiry,
     /// A checkpoint is due although the journal has hardly grown: the next start shall not meet the same damage.
     checkpoint_soon: bool,
@@ -174,8 +179,8 @@ pub struct Shard<D: Disk = RealDisk> {
     /// Position of the newest checkpoint, and of the one before it.
     checkpointed: (Position, Position),
     live: Live,
-    room: Result<(), Wait>,
-    limits: Limits,
+    room: Result<(), Backpressure>,
+    limits: ShardLimits,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     budget: Arc<Budget>,
@@ -183,23 +188,23 @@ pub struct Shard<D: Disk = RealDisk> {
 
 impl<D: Disk> Shard<D> {
     /// Appends an entry and folds it in.
-    fn record(&mut self, entry: Entry) -> Result<(Position, Option<Emission>), Wait> {
+    fn record(&mut self, entry: Entry) -> Result<(Position, Option<Emission>), Backpressure> {
         self.record_kept(entry).map(|(position, emission, _)| (position, emission))
     }
 
     /// As [`Self::record`]; gives the entry back.
-    fn record_kept(&mut self, entry: Entry) -> Result<(Position, Option<Emission>, Entry), Wait> {
+    fn record_kept(&mut self, entry: Entry) -> Result<(Position, Option<Emission>, Entry), Backpressure> {
         let entry = entry.encode_into(&mut self.buffer);
-        let position = match (&entry, &self.unhurried) {
-            (Entry::Intake(_), Some(owed)) => {
-                let position = self.journal.append_unhurried(&self.buffer)?;
-                owed.notify_one();
+        let position = match (&entry, &self.commit_requests) {
+            (Entry::Intake(_), Some(commit_requested)) => {
+                let position = self.journal.append_deferred(&self.buffer)?;
+                commit_requested.notify_one();
                 position
             }
             _ => self.journal.append(&self.buffer)?,
         };
-        let _armed = Armed::over(&self.journal);
-        self.names.copy(position, &entry, &self.buffer);
+        let _poison_guard = PoisonGuard::over(&self.journal);
+        self.definitions_log.record(position, &entry, &self.buffer);
         #[cfg(test)]
         tests::panics::on_demand();
         match self.state.apply(position.get(), &entry) {
@@ -213,9 +218,9 @@ impl<D: Disk> Shard<D> {
     }
 
     /// From here on messages that are taken do not begin a commit: whoever waits for this does, by
-    /// [`GroupLog::hurry`], after all others that are ready. So one sync serves a turn of the worker.
-    pub fn commit_by(&mut self, owed: Arc<Notify>) {
-        self.unhurried = Some(owed);
+    /// [`GroupLog::request_commit`], after all others that are ready. So one sync serves a turn of the worker.
+    pub fn defer_commits(&mut self, commit_requested: Arc<Notify>) {
+        self.commit_requests = Some(commit_requested);
     }
 
     /// An empty entry for messages of a device, with memory of an earlier one.
@@ -231,8 +236,8 @@ impl<D: Disk> Shard<D> {
     /// Takes messages of a device. They are durable once the journal is synced up to [`Shard::end`].
     ///
     /// # Errors
-    /// See [`Wait`].
-    pub fn take(&mut self, mut intake: IntakeEntry) -> Result<(), Wait> {
+    /// See [`Backpressure`].
+    pub fn take(&mut self, mut intake: IntakeEntry) -> Result<(), Backpressure> {
         self.room()?;
         intake.previous = self.state.reached(intake.device, &intake.epoch);
         let late_before = self.state.open_count().1;
@@ -242,7 +247,7 @@ impl<D: Disk> Shard<D> {
             self.metrics.late.inc_by(late as u64);
         }
         if let Entry::Intake(intake) = entry {
-            self.census.changed.note(intake.device, &intake.epoch);
+            self.progress_tracker.changed.note(intake.device, &intake.epoch);
             self.reuse(intake);
         }
         Ok(())
@@ -251,8 +256,8 @@ impl<D: Disk> Shard<D> {
     /// Begins or ends what is kept of a client's session.
     ///
     /// # Errors
-    /// See [`Wait`].
-    pub fn keep_client(&mut self, entry: ClientEntry) -> Result<(), Wait> {
+    /// See [`Backpressure`].
+    pub fn keep_client(&mut self, entry: ClientEntry) -> Result<(), Backpressure> {
         self.room()?;
         self.record(Entry::Client(entry)).map(drop)
     }
@@ -260,13 +265,13 @@ impl<D: Disk> Shard<D> {
     /// Whether messages can be taken now: not while partials cannot be put into the outbox.
     ///
     /// # Errors
-    /// See [`Wait`].
-    pub fn room(&self) -> Result<(), Wait> {
+    /// See [`Backpressure`].
+    pub fn room(&self) -> Result<(), Backpressure> {
         self.room.clone()
     }
 
     /// Whether journal or outbox come near their bound: devices are to be slowed before they have to wait.
-    pub fn is_pressed(&self) -> bool {
+    pub fn is_near_full(&self) -> bool {
         let near = |log: &ShardLog<D>, bound: u64| log.bytes() > bound / 10 * 9;
         near(&self.journal, self.limits.journal_bytes_max) || near(&self.outbox, self.limits.outbox_bytes_max)
     }
@@ -275,13 +280,15 @@ impl<D: Disk> Shard<D> {
     /// of its late windows have gathered long enough soon.
     ///
     /// # Errors
-    /// [`Wait::Room`] for a device with as many as it may have.
-    pub fn device_room(&self, device: u32) -> Result<(), Wait> {
+    /// [`Backpressure::Room`] for a device with as many as it may have.
+    pub fn check_device_windows(&self, device: u32) -> Result<(), Backpressure> {
         let max = self.limits.device_open_windows_max;
         if self.state.open_of(device) < max {
             return Ok(());
         }
-        Err(Wait::Room(format!("the device has {max} open windows, the bound device_open_windows_max")))
+        Err(Backpressure::Room(format!(
+            "the device has {max} open windows, the bound device_open_windows_max"
+        )))
     }
 
     /// The clock that only goes forward: time since some moment of the process.
@@ -321,7 +328,7 @@ impl<D: Disk> Shard<D> {
 
     /// Moves batches to the outbox whose closing is durable. Stops at the first for which there is no room;
     /// then no more messages are taken until there is.
-    pub fn move_durable(&mut self) {
+    pub fn append_durable_batches(&mut self) {
         let durable = self.journal.durable();
         while let Some(pending) = self.pending.front() {
             if pending.closed_at >= durable {
@@ -341,8 +348,8 @@ impl<D: Disk> Shard<D> {
                             "the outbox takes no more: devices wait"
                         );
                     }
-                    self.room = Err(match Wait::from(error) {
-                        Wait::Room(why) => Wait::Room(format!("outbox: {why}")),
+                    self.room = Err(match Backpressure::from(error) {
+                        Backpressure::Room(why) => Backpressure::Room(format!("outbox: {why}")),
                         other => other,
                     });
                     break;
@@ -353,8 +360,8 @@ impl<D: Disk> Shard<D> {
 
     /// How far windows are closed, when that is durable and all batches are in the outbox.
     pub fn progress(&self) -> Option<Progress> {
-        let told = self.pending.is_empty() && self.closed_at < self.journal.durable();
-        told.then(|| Progress {
+        let complete = self.pending.is_empty() && self.closed_at < self.journal.durable();
+        complete.then(|| Progress {
             watermark: self.state.watermark(),
             outbox_end: self.outbox.end(),
             number: self.state.next_batch().saturating_sub(1),

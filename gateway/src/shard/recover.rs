@@ -4,8 +4,8 @@
 //! 2. where the replay begins: the newest whole checkpoint ([`replay::base`]);
 //! 3. what the outbox has ([`replay::scan_outbox`]);
 //! 4. the replay of the journal from there ([`Replayed`]): the state, and the batches that must go out again;
-//! 5. behind what files lost, the logs go on ([`Replayed::step_over`]);
-//! 6. the first entries: batch numbers, the window width ([`First`]);
+//! 5. behind what files lost, the logs go on ([`Replayed::skip_lost_positions`]);
+//! 6. the first entries: batch numbers, the window width ([`StartupEntries`]);
 //! 7. the shard runs.
 //!
 //! Before stage 5 nothing is written but what mends (torn ends are cut, damaged checkpoints set aside), so a start that is
@@ -26,22 +26,22 @@ use catchment_partial::{Timestamp, Width};
 use catchment_proto::{Span, wire};
 
 use super::{
-    Home, Limits, Pending, Shard, ShardLog, Wait,
-    ages::Ages,
-    close::{Census, LATE_GATHER_MIN, Moved},
+    Backpressure, Pending, Shard, ShardFacts, ShardLimits, ShardLog,
+    close::{AdvancedEpochs, LATE_GATHER_MIN, ProgressTracker},
+    definitions::{self, DefinitionsLog},
     expire::Expiry,
     live::Live,
-    names::{self, Names},
-    recovered::Recovered,
-    replay::{self, Base, Begin, Outbox, Replay},
+    position_history::PositionHistory,
+    recovery_report::RecoveryReport,
+    replay::{self, FileExtents, OutboxScan, Replay, ReplayBase},
 };
 use crate::{
+    batch_encoder::{BATCH_PARTIALS, batch_span, encode_batch, encode_record},
     budget::Budget,
     clock::{Clock, nanos},
-    cut,
+    clock_guard::ClockGuard,
     fold::{ConfigureEntry, Emission, Entry, IntakeEntry, NumbersEntry, State},
     metrics::Metrics,
-    steady::Steady,
 };
 
 mod examine;
@@ -51,13 +51,13 @@ pub(crate) use examine::check_checkpoints;
 pub use examine::examine;
 pub(crate) use files::CHECKPOINTS;
 use files::Files;
-pub use files::RecoverError;
+pub use files::RecoveryError;
 
 /// Positions and batch numbers that are left out when files are missing: more than the lost ones can have used.
 const POSITIONS_LEFT_OUT: u64 = 1 << 40;
 const NUMBERS_LEFT_OUT: u64 = 1 << 20;
 /// Numbers of a shard that was given up begin at so many times this, by how often it was: more than a life can use.
-const NUMBERS_OF_A_LIFE: u64 = 1 << 40;
+const NUMBERS_PER_LIFE: u64 = 1 << 40;
 /// Where a journal goes on of which nothing is known any more: at a random position from here up to twice this. No
 /// journal reaches 64 PiB.
 const POSITIONS_UNUSED: u64 = 1 << 56;
@@ -73,11 +73,11 @@ pub struct Setup<'a> {
     /// Number of the shard.
     pub index: u32,
     /// What the data folder says of it.
-    pub home: Home,
+    pub facts: ShardFacts,
     /// Width of new windows.
     pub window: Width,
     /// Its bounds.
-    pub limits: Limits,
+    pub limits: ShardLimits,
     /// Says what time it is.
     pub clock: Arc<dyn Clock>,
     /// Where it counts.
@@ -90,8 +90,8 @@ impl Shard {
     /// Opens a shard's folder, made if there is none, and brings the state to where the journal ends.
     ///
     /// # Errors
-    /// See [`RecoverError`].
-    pub fn open(setup: &Setup<'_>) -> Result<(Self, Recovered), RecoverError> {
+    /// See [`RecoveryError`].
+    pub fn open(setup: &Setup<'_>) -> Result<(Self, RecoveryReport), RecoveryError> {
         let disk = Arc::new(RealDisk);
         Self::recover(&disk, setup, |log, name| {
             Ok((GroupLog::start(log, &format!("{name}-{}", setup.index))?, None))
@@ -104,15 +104,15 @@ impl<D: Disk> Shard<D> {
     /// then the outbox's. For simulations.
     ///
     /// # Errors
-    /// See [`RecoverError`].
+    /// See [`RecoveryError`].
     pub fn manual(
         disk: &Arc<D>,
         setup: &Setup<'_>,
-    ) -> Result<(Self, [Committer<D>; 2], Recovered), RecoverError> {
+    ) -> Result<(Self, [Committer<D>; 2], RecoveryReport), RecoveryError> {
         let mut committers = Vec::new();
         let (shard, recovered) = Self::recover(disk, setup, |log, name| {
             let (log, committer) = GroupLog::manual(log);
-            if name == names::FOLDER {
+            if name == definitions::FOLDER {
                 return Ok((log, Some(committer)));
             }
             committers.push(committer);
@@ -126,38 +126,42 @@ impl<D: Disk> Shard<D> {
         disk: &Arc<D>,
         setup: &Setup<'_>,
         share: impl FnMut(Log<D>, &str) -> std::io::Result<Shared<D>>,
-    ) -> Result<(Self, Recovered), RecoverError> {
+    ) -> Result<(Self, RecoveryReport), RecoveryError> {
         let folder = setup.folder;
-        let mut recovered = Recovered::default();
+        let mut recovered = RecoveryReport::default();
         let mut files = Files::open(disk, setup, &mut recovered)?;
         let state_bytes = files.stored.as_ref().map_or(0, |bytes| bytes.len() as u64);
         let extent = (files.journal.start(), files.journal.end());
-        let begin = Begin {
+        let begin = FileExtents {
             journal: extent,
             outbox_end: files.outbox.end(),
-            given_up: setup.home.given_up > 0,
+            given_up: setup.facts.given_up > 0,
             unused: Position::new(POSITIONS_UNUSED | (disk.random_u64() % POSITIONS_UNUSED) & !15),
         };
-        let base = replay::base(files.stored.take().as_deref(), &begin, &files.copies, &mut recovered)
-            .map_err(|error| RecoverError::State { folder: folder.to_owned(), error })?;
+        let base = replay::base(files.stored.take().as_deref(), &begin, &files.definitions, &mut recovered)
+            .map_err(|error| RecoveryError::State { folder: folder.to_owned(), error })?;
         let (from, outbox_from) = (base.from, base.outbox_from);
         let read = |from| files.outbox.read(from);
         let found = replay::scan_outbox(read, files.outbox.end(), &base, false, &mut recovered)?;
         let mut replayed = Replayed::of(&files, setup, base, &found, &mut recovered)?;
         replayed
-            .step_over(&mut files, outbox_from, &setup.limits)
+            .skip_lost_positions(&mut files, outbox_from, &setup.limits)
             .map_err(|error| write_error(folder, error))?;
-        let Replayed { mut state, changed, mut pending, again, next_batch, left_out_to, .. } = replayed;
-        recovered.batches = (pending.len() + again.len()) as u64;
-        let mut first =
-            First { folder, journal: &mut files.journal, names: &mut files.names, state: &mut state };
-        let at = first.number(next_batch, left_out_to, &again)?;
-        pending.extend(numbered(again, next_batch, at));
+        let Replayed { mut state, changed, mut pending, renumbered, next_batch, left_out_to, .. } = replayed;
+        recovered.batches = (pending.len() + renumbered.len()) as u64;
+        let mut first = StartupEntries {
+            folder,
+            journal: &mut files.journal,
+            definitions_log: &mut files.definitions_log,
+            state: &mut state,
+        };
+        let at = first.number(next_batch, left_out_to, &renumbered)?;
+        pending.extend(numbered(renumbered, next_batch, at));
         first.configure(setup.window)?;
         let mut shard = Self::run(setup, files, share, state, pending, from)
-            .map_err(|error| RecoverError::Io { folder: folder.to_owned(), error })?;
+            .map_err(|error| RecoveryError::Io { folder: folder.to_owned(), error })?;
         shard.base = next_batch;
-        shard.census.changed = changed;
+        shard.progress_tracker.changed = changed;
         shard.state_bytes.set(state_bytes);
         shard.checkpoint_soon = !recovered.is_clean();
         Ok((shard, recovered))
@@ -173,16 +177,17 @@ impl<D: Disk> Shard<D> {
         from: Position,
     ) -> std::io::Result<Self> {
         let limits = &setup.limits;
-        let census = Census { at: files.journal.end(), since: setup.clock.mono(), ..Census::default() };
+        let (at, since) = (files.journal.end(), setup.clock.mono());
+        let progress_tracker = ProgressTracker { at, since, ..ProgressTracker::default() };
         let expiry = Expiry::new(setup.clock.mono(), state.running());
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        files.names.share(|log| share(log, names::FOLDER))?;
+        files.definitions_log.share(|log| share(log, definitions::FOLDER))?;
         setup.metrics.devices.inc_by(gauge(state.device_count()));
         setup.metrics.series.inc_by(gauge(state.series_count()));
-        setup.budget.hold(state.places(), state.device_count() as u64);
+        setup.budget.set_used(state.series_slots(), state.device_count() as u64);
         Ok(Self {
             index: setup.index,
-            home: setup.home.epoch,
+            folder_epoch: setup.facts.epoch,
             base: 0,
             journal: share(files.journal, "journal")?.0,
             outbox: share(files.outbox, "outbox")?.0,
@@ -191,13 +196,13 @@ impl<D: Disk> Shard<D> {
             state,
             buffer: Vec::new(),
             spare: IntakeEntry::default(),
-            unhurried: None,
+            commit_requests: None,
             pending,
-            names: files.names,
-            steady: Steady::default(),
-            gathered: Ages::new(limits.grace.max(LATE_GATHER_MIN)),
-            stale: Ages::new(limits.open_max),
-            census,
+            definitions_log: files.definitions_log,
+            clock_guard: ClockGuard::default(),
+            late_positions: PositionHistory::new(limits.grace.max(LATE_GATHER_MIN)),
+            stale_positions: PositionHistory::new(limits.open_max),
+            progress_tracker,
             expiry,
             checkpoint_soon: false,
             capturing: None,
@@ -217,20 +222,20 @@ impl<D: Disk> Shard<D> {
 struct Replayed {
     /// The fold of the checkpoint and of the journal behind it.
     state: State,
-    /// Devices that sent something since the last census.
-    changed: Moved,
+    /// Devices that sent something since the last progress snapshot.
+    changed: AdvancedEpochs,
     /// Batches beyond the highest number in the outbox, with the closes that their going out waits for.
     pending: VecDeque<Pending>,
     /// Batches that need new numbers, from `next_batch` on: those that the outbox lost, and those into which a close
     /// falls apart that found more windows than a batch takes.
-    again: Vec<wire::Batch>,
+    renumbered: Vec<wire::Batch>,
     /// No number from here on was ever used.
     next_batch: u64,
     /// Numbers before are left out; no window that was lost with them ends later than this.
     left_out_to: Option<Timestamp>,
     /// The position from which on the state knows nothing, where the journal lost its end.
     lost_end: Option<Position>,
-    /// The state rests on the checkpoint or the second copies alone: the journal has nothing that belongs to it.
+    /// The state rests on the checkpoint or the definitions log alone: the journal has nothing that belongs to it.
     detached: bool,
 }
 
@@ -238,32 +243,32 @@ impl Replayed {
     fn of<D: Disk>(
         files: &Files<D>,
         setup: &Setup<'_>,
-        base: Base,
-        found: &Outbox,
-        recovered: &mut Recovered,
-    ) -> Result<Self, RecoverError> {
-        let (mut pending, mut again, mut remade) = (VecDeque::new(), Vec::new(), Vec::new());
-        let Base { state, from, prefix_lost, lost_end, detached, .. } = base;
+        base: ReplayBase,
+        found: &OutboxScan,
+        recovered: &mut RecoveryReport,
+    ) -> Result<Self, RecoveryError> {
+        let (mut pending, mut renumbered, mut regenerated) = (VecDeque::new(), Vec::new(), Vec::new());
+        let ReplayBase { state, from, prefix_lost, lost_end, detached, .. } = base;
         let before = recovered.damage.len();
         let mut replay = Replay {
             state,
-            copies: &files.copies,
+            definitions: &files.definitions,
             recovered,
             window: Some(setup.window),
-            changed: Moved::default(),
+            changed: AdvancedEpochs::default(),
         };
         replay.run(files.journal.read(from), |state, position, mut emission| {
             // Where a closing entry is lost, the next one has its windows too.
-            let rest = emission.closed.split_off(emission.closed.len().min(cut::BATCH_PARTIALS as usize));
+            let rest = emission.closed.split_off(emission.closed.len().min(BATCH_PARTIALS as usize));
             if emission.number > found.highest {
-                let batch = cut::batch(setup.index, state, &emission);
-                pending.push_back(Pending { closed_at: position, record: cut::record(&batch) });
-                for chunk in rest.chunks(cut::BATCH_PARTIALS as usize) {
+                let batch = encode_batch(setup.index, state, &emission);
+                pending.push_back(Pending { closed_at: position, record: encode_record(&batch) });
+                for chunk in rest.chunks(BATCH_PARTIALS as usize) {
                     let chunk = Emission { closed: chunk.to_vec(), ..emission.clone() };
-                    again.push(cut::batch(setup.index, state, &chunk));
+                    renumbered.push(encode_batch(setup.index, state, &chunk));
                 }
-            } else if replay::holds(&found.lost, emission.number) {
-                remade.push(cut::batch(setup.index, state, &emission));
+            } else if replay::is_lost(&found.lost, emission.number) {
+                regenerated.push(encode_batch(setup.index, state, &emission));
             }
         })?;
         let (state, changed) = (replay.state, replay.changed);
@@ -274,8 +279,8 @@ impl Replayed {
         let mut lost = found.lost.clone();
         // With other names of their partials they could count twice.
         if whole {
-            remade.iter().for_each(|batch| replay::remake(&mut lost, batch.number));
-            again.append(&mut remade);
+            regenerated.iter().for_each(|batch| replay::remove_lost(&mut lost, batch.number));
+            renumbered.append(&mut regenerated);
         }
         recovered.batches_lost.extend(lost);
         let mut next_batch = found.highest.saturating_add(1).max(state.next_batch());
@@ -289,25 +294,25 @@ impl Replayed {
             // What the journal lost was acknowledged and is in no batch: a number that is left out says so to the aggregator.
             next_batch = next_batch.saturating_add(1);
         }
-        next_batch = next_batch.max(setup.home.given_up.saturating_mul(NUMBERS_OF_A_LIFE));
+        next_batch = next_batch.max(setup.facts.given_up.saturating_mul(NUMBERS_PER_LIFE));
         // No window that what is lost may belong to ends later.
-        let open_max = setup.limits.open_max.max(setup.home.open_max);
+        let open_max = setup.limits.open_max.max(setup.facts.open_max);
         let to = setup.clock.wall().saturating_add_nanos(nanos(open_max));
         let left_out_to = (next_batch > used).then_some(to);
-        Ok(Self { state, changed, pending, again, next_batch, left_out_to, lost_end, detached })
+        Ok(Self { state, changed, pending, renumbered, next_batch, left_out_to, lost_end, detached })
     }
 
-    /// Lets the logs go on behind what they lost, so that its positions are not used again, and brings the second copies
-    /// to what the state says.
-    fn step_over<D: Disk>(
+    /// Lets the logs go on behind what they lost, so that its positions are not used again, and brings the
+    /// definitions log to what the state says.
+    fn skip_lost_positions<D: Disk>(
         &mut self,
         files: &mut Files<D>,
         outbox_from: Position,
-        limits: &Limits,
+        limits: &ShardLimits,
     ) -> Result<(), SyncError> {
         let known = self.lost_end.unwrap_or_else(|| files.journal.end());
         if self.lost_end.is_some() {
-            let newest = files.copies.newest().unwrap_or(0);
+            let newest = files.definitions.newest().unwrap_or(0);
             let last = known.max(files.journal.end()).get().max(newest);
             let beyond = last.saturating_add(limits.journal_bytes_max.max(POSITIONS_LEFT_OUT));
             files.journal.advance_to(Position::new(beyond))?;
@@ -317,8 +322,8 @@ impl Replayed {
         }
         // What the outbox still has before the gap is to be delivered.
         files.outbox.advance_to(outbox_from)?;
-        files.copies.leave_out(&mut self.state, known);
-        files.names.agree(&files.copies, &self.state, (files.journal.start(), known));
+        files.definitions.skip_used_indexes(&mut self.state, known);
+        files.definitions_log.reconcile(&files.definitions, &self.state, (files.journal.start(), known));
         Ok(())
     }
 }
@@ -328,45 +333,45 @@ fn numbered(batches: Vec<wire::Batch>, next: u64, closed_at: Position) -> impl I
     batches.into_iter().zip(next..).map(move |(mut batch, number)| {
         // What it says of earlier batches counts from the number that it had.
         (batch.number, batch.history) = (number, None);
-        Pending { closed_at, record: cut::record(&batch) }
+        Pending { closed_at, record: encode_record(&batch) }
     })
 }
 
-fn write_error(folder: &Path, error: SyncError) -> RecoverError {
-    RecoverError::Write { folder: folder.to_owned(), error }
+fn write_error(folder: &Path, error: SyncError) -> RecoveryError {
+    RecoveryError::Write { folder: folder.to_owned(), error }
 }
 
 /// The first entries of a life, while nobody shares the journal.
-struct First<'a, D: Disk> {
+struct StartupEntries<'a, D: Disk> {
     folder: &'a Path,
     journal: &'a mut Log<D>,
-    names: &'a mut Names<D>,
+    definitions_log: &'a mut DefinitionsLog<D>,
     state: &'a mut State,
 }
 
-impl<D: Disk> First<'_, D> {
+impl<D: Disk> StartupEntries<'_, D> {
     /// Lets batch numbers go on behind `next` and those of the batches that are made again, when that is beyond what the journal
     /// says; the position from which on that is known.
     fn number(
         &mut self,
         next: u64,
         left_out_to: Option<Timestamp>,
-        again: &[wire::Batch],
-    ) -> Result<Position, RecoverError> {
-        if next <= self.state.next_batch() && again.is_empty() {
+        renumbered: &[wire::Batch],
+    ) -> Result<Position, RecoveryError> {
+        if next <= self.state.next_batch() && renumbered.is_empty() {
             return Ok(Position::ZERO);
         }
-        let count = again.len() as u64;
+        let count = renumbered.len() as u64;
         let mut entry = NumbersEntry { next_batch: next.saturating_add(count), ..NumbersEntry::default() };
         entry.left_out_to_ns = left_out_to.map(Timestamp::as_nanos);
-        if let Some(span) = again.iter().filter_map(cut::span).reduce(Span::join) {
+        if let Some(span) = renumbered.iter().filter_map(batch_span).reduce(Span::join) {
             (entry.again, entry.from_ns, entry.to_ns) = (count, span.from.as_nanos(), span.to.as_nanos());
         }
         self.record(Entry::Numbers(entry))
     }
 
     /// Writes the window width down when it is new or has changed.
-    fn configure(&mut self, window: Width) -> Result<(), RecoverError> {
+    fn configure(&mut self, window: Width) -> Result<(), RecoveryError> {
         if self.state.width() == Some(window) {
             return Ok(());
         }
@@ -375,7 +380,7 @@ impl<D: Disk> First<'_, D> {
 
     /// Appends an entry and folds it in. A crash may have left a segment without room for it, so the entry before it may
     /// have to be committed first.
-    fn record(&mut self, entry: Entry) -> Result<Position, RecoverError> {
+    fn record(&mut self, entry: Entry) -> Result<Position, RecoveryError> {
         let mut bytes = Vec::new();
         let entry = entry.encode_into(&mut bytes);
         let position = match self.journal.append(&bytes) {
@@ -385,8 +390,8 @@ impl<D: Disk> First<'_, D> {
             }
             other => other,
         };
-        let position = position.map_err(Wait::from)?;
-        self.names.copy(position, &entry, &bytes);
+        let position = position.map_err(Backpressure::from)?;
+        self.definitions_log.record(position, &entry, &bytes);
         if let Err(error) = self.state.apply(position.get(), &entry) {
             tracing::error!(%position, %error, "an entry does not fit the state");
         }

@@ -1,7 +1,7 @@
-//! From checkpoint, journal and outbox to the state, whatever is damaged: what is whole is kept, what is lost is told.
+//! From checkpoint, journal and outbox to the state, whatever is damaged: what is whole is kept, what is lost is reported.
 //!
-//! Reads only, so that a start and `journal verify` find the same. An entry that builds on a lost one gets that from its
-//! second copy ([`super::names`]). Closing entries keep their numbers and borders, so damage shifts nothing.
+//! Reads only, so that a start and `journal verify` find the same. An entry that builds on a lost one gets that from the
+//! definitions log ([`super::definitions`]). Closing entries keep their numbers and borders, so damage shifts nothing.
 
 use std::path::PathBuf;
 
@@ -12,17 +12,20 @@ use prost::Message;
 
 use super::{
     checkpoint,
-    close::Moved,
-    names::Copies,
-    recovered::{LostBatches, Recovered, list},
+    close::AdvancedEpochs,
+    definitions::StoredDefinitions,
+    recovery_report::{LostBatches, RecoveryReport, list},
 };
 use crate::{
-    cut,
-    fold::{ApplyError, CensusEntry, CheckpointError, ConfigureEntry, Emission, Entry, ForgetEntry, State},
+    batch_encoder,
+    fold::{
+        ApplyError, CheckpointError, ConfigureEntry, Emission, Entry, ForgetEntry, ProgressSnapshotEntry,
+        State,
+    },
 };
 
 /// Where a replay begins.
-pub(super) struct Base {
+pub(super) struct ReplayBase {
     pub(super) state: State,
     pub(super) from: Position,
     pub(super) outbox_from: Position,
@@ -40,7 +43,7 @@ fn missing(from: Position, to: Position) -> Damage {
 }
 
 /// What a shard's files are before anything of them is read.
-pub(super) struct Begin {
+pub(super) struct FileExtents {
     /// Start and end of the journal.
     pub(super) journal: (Position, Position),
     pub(super) outbox_end: Position,
@@ -50,17 +53,17 @@ pub(super) struct Begin {
     pub(super) unused: Position,
 }
 
-/// The state at the checkpoint, or without one what the second copies know of the time before the journal's start.
+/// The state at the checkpoint, or without one what the definitions log knows of the time before the journal's start.
 pub(super) fn base(
     stored: Option<&[u8]>,
-    begin: &Begin,
-    copies: &Copies,
-    recovered: &mut Recovered,
-) -> Result<Base, CheckpointError> {
+    begin: &FileExtents,
+    definitions: &StoredDefinitions,
+    recovered: &mut RecoveryReport,
+) -> Result<ReplayBase, CheckpointError> {
     let (start, end) = begin.journal;
-    recovered.copies_damaged = copies.damaged > 0;
-    // A copy is written after what it copies.
-    let beyond = copies.newest().filter(|newest| *newest >= end.get());
+    recovered.definitions_damaged = definitions.damaged > 0;
+    // A definition is written after its entry.
+    let beyond = definitions.newest().filter(|newest| *newest >= end.get());
     if let Some(newest) = beyond {
         recovered.note_damage(missing(end, Position::new(newest).next()));
     }
@@ -72,30 +75,36 @@ pub(super) fn base(
         let (prefix_lost, detached) = (from < start, end < from);
         if prefix_lost {
             recovered.note_damage(missing(from, start));
-            state.lose(from.get(), start.get());
+            state.mark_lost(from.get(), start.get());
         }
         if detached {
             recovered.note_damage(missing(end, from));
         }
         let lost_end = if detached { Some(from) } else { lost_end };
-        return Ok(Base { state, from, outbox_from, prefix_lost, lost_end, detached });
+        return Ok(ReplayBase { state, from, outbox_from, prefix_lost, lost_end, detached });
     }
     let state = State::default();
     // An empty journal beside other things is no beginning.
-    let others = begin.outbox_end > Position::ZERO || beyond.is_some() || copies.damaged > 0;
+    let others = begin.outbox_end > Position::ZERO || beyond.is_some() || definitions.damaged > 0;
     let empty = (end == Position::ZERO && others) || (start == end && begin.given_up);
     let prefix_lost = start > Position::ZERO;
-    let mut base =
-        Base { state, from: start, outbox_from: Position::ZERO, prefix_lost, lost_end, detached: empty };
+    let mut base = ReplayBase {
+        state,
+        from: start,
+        outbox_from: Position::ZERO,
+        prefix_lost,
+        lost_end,
+        detached: empty,
+    };
     if prefix_lost || empty {
         recovered.without_checkpoint = true;
-        if let Some(width_ms) = copies.width().map(Width::as_millis) {
+        if let Some(width_ms) = definitions.width().map(Width::as_millis) {
             // A width that was checked when it was read.
             let _ = base.state.apply(0, &Entry::Configure(ConfigureEntry { width_ms }));
         }
         let before = if empty { Position::new(u64::MAX) } else { start };
-        copies.introduce_all(&mut base.state, before);
-        base.state.lose(0, start.get());
+        definitions.restore_all(&mut base.state, before);
+        base.state.mark_lost(0, start.get());
     }
     if empty {
         base.lost_end = Some(begin.unused);
@@ -108,7 +117,7 @@ pub(super) fn base(
 
 /// What the outbox holds.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(super) struct OutboxScan {
     /// Highest number that is known to be used; 0 without any.
     pub(super) highest: u64,
     /// Numbers that damage took.
@@ -119,16 +128,16 @@ pub(super) struct Outbox {
     newest_ms: Option<i64>,
 }
 
-impl Outbox {
+impl OutboxScan {
     /// An outbox that is not there.
-    pub(super) fn none(base: &Base) -> Self {
+    pub(super) fn none(base: &ReplayBase) -> Self {
         let mut outbox = Self::default();
         outbox.complete(Position::ZERO, base);
         outbox
     }
 
     /// Adds what the checkpoint knows; an outbox that ends before it has lost what stood between.
-    fn complete(&mut self, end: Position, base: &Base) {
+    fn complete(&mut self, end: Position, base: &ReplayBase) {
         let known = base.state.next_batch().saturating_sub(1);
         if end < base.outbox_from {
             self.whole = false;
@@ -146,10 +155,10 @@ impl Outbox {
 pub(super) fn scan_outbox<D: Disk>(
     read: impl FnOnce(Position) -> Reader<D>,
     end: Position,
-    base: &Base,
+    base: &ReplayBase,
     all: bool,
-    recovered: &mut Recovered,
-) -> Result<Outbox, ReadError> {
+    recovered: &mut RecoveryReport,
+) -> Result<OutboxScan, ReadError> {
     let everything = all || end < base.outbox_from;
     let (from, next) =
         if everything { (Position::ZERO, 1) } else { (base.outbox_from, base.state.next_batch()) };
@@ -162,10 +171,10 @@ pub(super) fn scan_outbox<D: Disk>(
 /// journal has lost its end. Where damage before may have taken the close (`whole` is false), that tells nothing.
 pub(super) fn outbox_is_ahead(
     whole: bool,
-    found: &Outbox,
+    found: &OutboxScan,
     state: &State,
     end: Position,
-    recovered: &mut Recovered,
+    recovered: &mut RecoveryReport,
 ) -> Option<Position> {
     (whole && found.highest >= state.next_batch()).then(|| {
         recovered.note_damage(missing(end, end.next()));
@@ -178,13 +187,13 @@ fn scan<D: Disk>(
     mut reader: Reader<D>,
     from: Position,
     next: u64,
-    recovered: &mut Recovered,
-) -> Result<Outbox, ReadError> {
+    recovered: &mut RecoveryReport,
+) -> Result<OutboxScan, ReadError> {
     let watermark = |record: &[u8]| {
-        let (_, bytes) = cut::split_record(record)?;
+        let (_, bytes) = batch_encoder::split_record(record)?;
         wire::Batch::decode(bytes).ok().map(|batch| batch.watermark_ms)
     };
-    let mut found = Outbox { highest: next.saturating_sub(1), ..Outbox::default() };
+    let mut found = OutboxScan { highest: next.saturating_sub(1), ..OutboxScan::default() };
     let damage_before = recovered.damage.len();
     let mut records = 0_u64;
     let (mut record, mut before) = (Vec::new(), Vec::new());
@@ -193,7 +202,7 @@ fn scan<D: Disk>(
     loop {
         match reader.next(&mut record)? {
             ReadEvent::Record(_) => {
-                let Some((number, _)) = cut::split_record(&record) else { continue };
+                let Some((number, _)) = batch_encoder::split_record(&record) else { continue };
                 records += 1;
                 let mut first = found.highest.saturating_add(1);
                 let taken: Option<Option<u64>> = damaged.take();
@@ -230,12 +239,12 @@ fn scan<D: Disk>(
 /// The fold of a journal over its damage.
 pub(super) struct Replay<'a> {
     pub(super) state: State,
-    pub(super) copies: &'a Copies,
-    pub(super) recovered: &'a mut Recovered,
+    pub(super) definitions: &'a StoredDefinitions,
+    pub(super) recovered: &'a mut RecoveryReport,
     /// Width for readings before any that was configured, when the entry that did is lost.
     pub(super) window: Option<Width>,
-    /// What moved since the last census.
-    pub(super) changed: Moved,
+    /// What moved since the last progress snapshot.
+    pub(super) changed: AdvancedEpochs,
 }
 
 impl Replay<'_> {
@@ -252,13 +261,13 @@ impl Replay<'_> {
                 ReadEvent::Record(position) => position,
                 ReadEvent::Damage(damage) => {
                     if damage.to > damage.from {
-                        self.state.lose(damage.from.get(), damage.to.get());
+                        self.state.mark_lost(damage.from.get(), damage.to.get());
                     }
                     self.recovered.note_damage(damage);
                     continue;
                 }
                 ReadEvent::End => {
-                    self.state.replayed();
+                    self.state.end_replay();
                     return Ok(());
                 }
             };
@@ -272,7 +281,7 @@ impl Replay<'_> {
                 Err(error) => {
                     tracing::error!(%position, %error, "an entry is left out");
                     self.recovered.unfit += 1;
-                    self.state.doubt();
+                    self.state.mark_incomplete();
                 }
             }
         }
@@ -281,26 +290,26 @@ impl Replay<'_> {
     fn fold(&mut self, position: Position, entry: &Entry) -> Option<Emission> {
         let mut result = self.attempt(position, entry);
         if matches!(result, Err(ApplyError::NoWidth))
-            && let Some(width_ms) = self.copies.width().or(self.window).map(Width::as_millis)
+            && let Some(width_ms) = self.definitions.width().or(self.window).map(Width::as_millis)
         {
             let _ = self.state.apply(0, &Entry::Configure(ConfigureEntry { width_ms }));
             result = self.attempt(position, entry);
         }
         if let Err(ApplyError::Unknown { .. } | ApplyError::Order { .. }) = result
-            && self.state.introduce(entry, self.copies)
+            && self.state.restore_definitions(entry, self.definitions)
         {
             result = self.attempt(position, entry);
         }
         match result {
             Ok(emission) => return emission,
-            // It was introduced by its second copy.
+            // It was restored from the definitions log.
             Err(ApplyError::Order { got, expected }) if got < expected => {}
             Err(error) => {
                 tracing::error!(%position, %error, "an entry is left out");
                 self.recovered.unfit += 1;
-                self.state.doubt();
+                self.state.mark_incomplete();
                 if let Entry::Intake(intake) = entry
-                    && let Some(loss) = self.state.leave_out(intake)
+                    && let Some(loss) = self.state.skip_intake(intake)
                 {
                     self.recovered.note_loss(&self.state, intake.device, loss);
                 }
@@ -310,18 +319,18 @@ impl Replay<'_> {
     }
 
     fn attempt(&mut self, position: Position, entry: &Entry) -> Result<Option<Emission>, ApplyError> {
-        if matches!(entry, Entry::Census(_)) {
-            let _ = self.state.introduce(entry, self.copies);
+        if matches!(entry, Entry::ProgressSnapshot(_)) {
+            let _ = self.state.restore_definitions(entry, self.definitions);
         }
         let losses = self.state.losses(entry);
-        losses.iter().for_each(|(device, _)| self.state.suspect(*device));
+        losses.iter().for_each(|(device, _)| self.state.mark_device_damaged(*device));
         let result = self.state.apply(position.get(), entry)?;
         for (device, loss) in losses {
             self.recovered.note_loss(&self.state, device, loss);
         }
         match entry {
             Entry::Intake(intake) => self.changed.note(intake.device, &intake.epoch),
-            Entry::Census(CensusEntry { device: devices, .. })
+            Entry::ProgressSnapshot(ProgressSnapshotEntry { device: devices, .. })
             | Entry::Forget(ForgetEntry { devices, .. }) => {
                 for device in devices {
                     self.changed.forget(*device);
@@ -334,12 +343,12 @@ impl Replay<'_> {
 }
 
 /// Whether a number is in ranges that are lost.
-pub(super) fn holds(lost: &[LostBatches], number: u64) -> bool {
+pub(super) fn is_lost(lost: &[LostBatches], number: u64) -> bool {
     lost.iter().any(|batches| (batches.first..=batches.last).contains(&number))
 }
 
 /// Takes a number out of ranges that are lost.
-pub(super) fn remake(lost: &mut Vec<LostBatches>, number: u64) {
+pub(super) fn remove_lost(lost: &mut Vec<LostBatches>, number: u64) {
     let holds = |batches: &LostBatches| (batches.first..=batches.last).contains(&number);
     let Some(at) = lost.iter().position(holds) else { return };
     let range = lost.remove(at);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use catchment_journal::Disk;
 use catchment_partial::Timestamp;
 
-use super::{Shard, Wait};
-use crate::{cut, fold::CloseEntry};
+use super::{Backpressure, Shard};
+use crate::{batch_encoder, fold::CloseEntry};
 
 impl<D: Disk> Shard<D> {
     /// Number of the first batch that this life of the shard makes.
@@ -21,13 +21,13 @@ impl<D: Disk> Shard<D> {
     /// after the start. They wait in memory while the outbox has no room, as those of a replay do.
     ///
     /// # Errors
-    /// See [`Wait`]; what was closed until then stays closed, and another call goes on.
-    pub fn seal(&mut self) -> Result<u64, Wait> {
+    /// See [`Backpressure`]; what was closed until then stays closed, and another call goes on.
+    pub fn seal(&mut self) -> Result<u64, Backpressure> {
         while self.state.open_count().0 > 0 {
-            self.move_durable();
+            self.append_durable_batches();
             let watermark = self.state.watermark().unwrap_or(Timestamp::from_nanos(i64::MIN));
             let mut entry = CloseEntry { all: true, ..self.entry(watermark, self.end().get()) };
-            self.state.limit(&mut entry, self.limits.batch_memory, cut::BATCH_PARTIALS);
+            self.state.limit(&mut entry, self.limits.batch_memory, batch_encoder::BATCH_PARTIALS);
             self.close(entry)?;
         }
         Ok(self.state.next_batch())
@@ -41,7 +41,7 @@ impl Shard {
         loop {
             match self.seal() {
                 Ok(sealed) => return sealed,
-                Err(Wait::Sync) => std::thread::sleep(Duration::from_millis(1)),
+                Err(Backpressure::Sync) => std::thread::sleep(Duration::from_millis(1)),
                 Err(error) => {
                     tracing::warn!(shard = self.index, %error, "the windows of the last run stay open");
                     return self.base;

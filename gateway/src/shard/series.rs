@@ -4,7 +4,7 @@
 use catchment_journal::Disk;
 use catchment_proto::{Labels, MetricName, wire};
 
-use super::{Shard, Wait};
+use super::{Backpressure, Shard};
 use crate::fold::{Entry, SeriesEntry};
 
 /// Why a new series has no place.
@@ -21,13 +21,13 @@ impl<D: Disk> Shard<D> {
     /// series is never refused.
     ///
     /// # Errors
-    /// See [`Wait`].
+    /// See [`Backpressure`].
     pub fn series(
         &mut self,
         device: u32,
         metric: &MetricName,
         labels: &Labels,
-    ) -> Result<Result<u32, SeriesFull>, Wait> {
+    ) -> Result<Result<u32, SeriesFull>, Backpressure> {
         if let Some(index) = self.state.series(device, metric, labels) {
             return Ok(Ok(index));
         }
@@ -36,26 +36,26 @@ impl<D: Disk> Shard<D> {
             return Ok(Err(SeriesFull::Device));
         }
         // One that was forgotten has its place still.
-        let is_new = !self.state.has_place(device, metric, labels);
-        if is_new && let Err(max) = self.budget.take_place() {
+        let is_new = !self.state.keeps_series_slot(device, metric, labels);
+        if is_new && let Err(max) = self.budget.reserve_series() {
             return Ok(Err(SeriesFull::Gateway(max)));
         }
-        self.introduce(device, index, metric, labels).inspect_err(|_| {
+        self.define(device, index, metric, labels).inspect_err(|_| {
             if is_new {
-                self.budget.give_back();
+                self.budget.release_series();
             }
         })?;
         self.metrics.series.inc();
         Ok(Ok(index))
     }
 
-    fn introduce(
+    fn define(
         &mut self,
         device: u32,
         index: u32,
         metric: &MetricName,
         labels: &Labels,
-    ) -> Result<(), Wait> {
+    ) -> Result<(), Backpressure> {
         let label =
             |(name, value): (&str, &str)| wire::Label { name: name.to_owned(), value: value.to_owned() };
         self.record(Entry::Series(SeriesEntry {

@@ -36,15 +36,15 @@ impl World {
         Self { clock: Arc::new(ManualClock::at(Timestamp::from_millis(START_MS).unwrap())), config: config() }
     }
 
-    fn open(&self, folder: &Path) -> (Shard, Recovered) {
+    fn open(&self, folder: &Path) -> (Shard, RecoveryReport) {
         Shard::open(&self.setup(folder)).unwrap()
     }
 
     fn setup<'a>(&self, folder: &'a Path) -> Setup<'a> {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        let limits = Limits::of(&self.config, 1);
+        let limits = ShardLimits::of(&self.config, 1);
         let (window, metrics, budget) = (self.config.window, Metrics::new(), Arc::default());
-        Setup { folder, index: 0, home: Home::default(), window, limits, clock, metrics, budget }
+        Setup { folder, index: 0, facts: ShardFacts::default(), window, limits, clock, metrics, budget }
     }
 
     fn take(&self, shard: &mut Shard, device: &str, seq: u64, after_ms: i64, value: f64) {
@@ -69,7 +69,7 @@ impl World {
 
 fn sync(shard: &Shard) {
     // What a start wrote is committed with the first entry of a life, which a test may not make.
-    shard.journal().hurry();
+    shard.journal().request_commit();
     while shard.journal().durable() < shard.end() {
         std::thread::yield_now();
     }
@@ -82,12 +82,12 @@ fn settle(shard: &mut Shard) {
             Ok(true) => {}
             Ok(false) => break,
             // The log makes room for it: as a worker does, it is tried again.
-            Err(Wait::Sync) => std::thread::yield_now(),
+            Err(Backpressure::Sync) => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
         }
     }
     sync(shard);
-    shard.move_durable();
+    shard.append_durable_batches();
     while shard.outbox().durable() < shard.outbox().end() {
         std::thread::yield_now();
     }
@@ -97,7 +97,7 @@ fn outbox(shard: &Shard) -> Vec<Batch> {
     let mut reader = shard.outbox().read(Position::ZERO);
     let (mut record, mut batches) = (Vec::new(), Vec::new());
     while let ReadEvent::Record(_) = reader.next(&mut record).unwrap() {
-        let (number, bytes) = cut::split_record(&record).unwrap();
+        let (number, bytes) = batch_encoder::split_record(&record).unwrap();
         let batch = Batch::try_from(wire::Batch::decode(bytes).unwrap()).unwrap();
         assert_eq!(batch.number, number);
         batches.push(batch);

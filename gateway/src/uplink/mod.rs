@@ -4,12 +4,12 @@
 //! aggregator says that it is durable there. A stream that fails is opened again, at the next aggregator, after a
 //! pause; what was sent without an acknowledgement is sent again, which is harmless.
 
-mod answers;
+mod ack_deadlines;
 mod backoff;
-mod feed;
-pub mod flight;
-mod patience;
-pub mod refusals;
+pub mod in_flight;
+pub mod refusal_backoff;
+mod responses;
+mod sender;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -35,14 +35,14 @@ use tonic::{
 };
 
 use self::{
-    answers::Answers,
     backoff::Backoff,
-    feed::{Feed, FeedError, Said},
+    responses::ResponseHandler,
+    sender::{Feedback, OutboxSender, SenderError},
 };
 use crate::{
     budget::Budget,
     clock::Clock,
-    lineage::{Lineage, LineageError, Standing, utc},
+    lineage::{DeliveryStatus, Lineage, LineageError, format_utc},
     metrics::Metrics,
     worker::ShardLink,
 };
@@ -51,7 +51,7 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection on which nothing comes back for so long after a ping is given up.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// Messages between the feeds and the connection.
+/// Messages between the senders and the connection.
 const SENDING_MAX: usize = 16;
 
 /// What an uplink needs.
@@ -100,11 +100,11 @@ enum StreamError {
     #[error("the aggregator does not keep to the protocol: {0}")]
     Protocol(&'static str),
     #[error(
-        "no acknowledgement of shard {shard} for {patience:?} (uplink_ack_timeout), although the connection stands"
+        "no acknowledgement of shard {shard} for {timeout:?} (uplink_ack_timeout), although the connection stands"
     )]
-    Silent { shard: usize, patience: Duration },
+    Silent { shard: usize, timeout: Duration },
     #[error(transparent)]
-    Feed(#[from] FeedError),
+    Sender(#[from] SenderError),
     #[error("a new epoch has begun")]
     Forked,
     #[error("a new epoch cannot begin: {0}")]
@@ -119,14 +119,16 @@ impl From<Status> for StreamError {
 
 /// Delivers until it is dropped. May be dropped at any await.
 pub(crate) async fn run(config: UplinkConfig, shards: Vec<ShardLink>, metrics: Arc<Metrics>) {
-    let patience = patience::Shared::new(shards.len(), config.ack_timeout);
-    let feed = |link| Feed::new(link, config.in_flight, patience.clone(), Arc::clone(&metrics));
-    let mut feeds: Vec<Feed> = shards.into_iter().map(feed).collect();
+    let ack_deadlines = ack_deadlines::SharedAckDeadlines::new(shards.len(), config.ack_timeout);
+    let sender =
+        |link| OutboxSender::new(link, config.in_flight, ack_deadlines.clone(), Arc::clone(&metrics));
+    let mut senders: Vec<OutboxSender> = shards.into_iter().map(sender).collect();
     let mut backoff = Backoff::new();
     let mut outage = Lasting::default();
     for aggregator in config.aggregators.iter().cycle() {
         let acknowledged = metrics.batches_acknowledged.get();
-        let Err(error) = deliver(&config, aggregator, &mut feeds, (&patience, &mut outage), &metrics).await;
+        let Err(error) =
+            deliver(&config, aggregator, &mut senders, (&ack_deadlines, &mut outage), &metrics).await;
         metrics.uplink_connected.set(0);
         metrics.uplink_failures.inc();
         if matches!(error, StreamError::Silent { .. }) {
@@ -184,27 +186,27 @@ async fn connect(config: &UplinkConfig, aggregator: &str) -> Result<IngestClient
 async fn deliver(
     config: &UplinkConfig,
     aggregator: &str,
-    feeds: &mut [Feed],
-    (patience, outage): (&patience::Shared, &mut Lasting),
+    senders: &mut [OutboxSender],
+    (ack_deadlines, outage): (&ack_deadlines::SharedAckDeadlines, &mut Lasting),
     metrics: &Metrics,
 ) -> Result<std::convert::Infallible, StreamError> {
     let mut client = connect(config, aggregator).await?;
     let (sending, sent) = mpsc::channel(SENDING_MAX);
-    let start = config.lineage().start(feeds.len());
+    let start = config.lineage().start(senders.len());
     let start = wire::DeliverRequest { kind: Some(deliver_request::Kind::Start(start)) };
     sending.send(start).await.map_err(|_| StreamError::Ended)?;
     let opening = async {
-        let mut answers = client.deliver(ReceiverStream::new(sent)).await?.into_inner();
-        let resume = match next(&mut answers).await? {
+        let mut responses = client.deliver(ReceiverStream::new(sent)).await?.into_inner();
+        let resume = match next(&mut responses).await? {
             deliver_response::Kind::Resume(resume) => resume,
             deliver_response::Kind::Ack(_) | deliver_response::Kind::Refusal(_) => {
                 return Err(StreamError::Protocol("an answer before the resume"));
             }
         };
-        Ok((answers, resume))
+        Ok((responses, resume))
     };
-    let (answers, resume) = timeout(CONNECT_TIMEOUT, opening).await.map_err(|_| StreamError::Timeout)??;
-    check_folder(config, feeds, &resume, metrics).await?;
+    let (responses, resume) = timeout(CONNECT_TIMEOUT, opening).await.map_err(|_| StreamError::Timeout)??;
+    check_folder(config, senders, &resume, metrics).await?;
     match outage.over(Instant::now().into_std()) {
         Some(Stand { lasts, times }) => {
             tracing::info!(%aggregator, delivered = ?resume.delivered, ?lasts, times, "uplink open again");
@@ -216,20 +218,21 @@ async fn deliver(
         None => {}
     }
     metrics.uplink_connected.set(1);
-    let mut answers = Answers::new(config, metrics, patience, answers);
-    answers.budget(resume.series);
-    let (said, heard): (Vec<_>, Vec<_>) = feeds.iter().map(|_| watch::channel(Said::default())).unzip();
-    let numbering = config.numbering(feeds.len());
+    let mut responses = ResponseHandler::new(config, metrics, ack_deadlines, responses);
+    responses.budget(resume.series);
+    let (feedback, heard): (Vec<_>, Vec<_>) =
+        senders.iter().map(|_| watch::channel(Feedback::default())).unzip();
+    let numbering = config.numbering(senders.len());
     let delivered = resume.delivered.into_iter().chain(std::iter::repeat(0));
-    let feeding = feeds.iter_mut().zip(heard).zip(numbering.into_iter().zip(delivered));
-    let feeding = feeding.map(|((feed, heard), (numbering, delivered))| {
-        feed.run(numbering, delivered, heard, sending.clone())
+    let sending_tasks = senders.iter_mut().zip(heard).zip(numbering.into_iter().zip(delivered));
+    let sending_tasks = sending_tasks.map(|((sender, heard), (numbering, delivered))| {
+        sender.run(numbering, delivered, heard, sending.clone())
     });
-    patience.lock().begin();
+    ack_deadlines.lock().begin();
     tokio::select! {
-        error = answers.receive(&said) => error,
-        shard = patience.over() => Err(StreamError::Silent { shard, patience: config.ack_timeout }),
-        error = try_join_all(feeding) => match error {
+        error = responses.receive(&feedback) => error,
+        shard = ack_deadlines.expired() => Err(StreamError::Silent { shard, timeout: config.ack_timeout }),
+        error = try_join_all(sending_tasks) => match error {
             Ok(_) => Err(StreamError::Ended),
             Err(error) => Err(error.into()),
         },
@@ -240,20 +243,20 @@ async fn deliver(
 /// a new epoch, and the stream ends.
 async fn check_folder(
     config: &UplinkConfig,
-    feeds: &[Feed],
+    senders: &[OutboxSender],
     resume: &wire::Resume,
     metrics: &Metrics,
 ) -> Result<(), StreamError> {
-    let sent: Vec<u64> = feeds.iter().map(Feed::sent).collect();
-    let standing = Standing { resume, sent: &sent };
-    if config.lineage().judge(&standing, &[]).is_none() {
+    let sent: Vec<u64> = senders.iter().map(OutboxSender::sent).collect();
+    let delivery_status = DeliveryStatus { resume, sent: &sent };
+    if config.lineage().detect_fork(&delivery_status, &[]).is_none() {
         return Ok(());
     }
-    let mut held = Vec::with_capacity(feeds.len());
-    for feed in feeds {
-        held.push(feed.held().await?);
+    let mut held = Vec::with_capacity(senders.len());
+    for sender in senders {
+        held.push(sender.first_unreleased().await?);
     }
-    let Some(fork) = config.lineage().judge(&standing, &held) else { return Ok(()) };
+    let Some(fork) = config.lineage().detect_fork(&delivery_status, &held) else { return Ok(()) };
     let now = config.clock.wall();
     let now_ms = now.as_millis();
     let beginning = config.clone();
@@ -263,7 +266,8 @@ async fn check_folder(
     });
     let fork = begun.await.map_err(|_| StreamError::Ended)??;
     metrics.epoch_begun(fork.cause);
-    let (from, to) = (fork.suspect_from_ms.map_or("the beginning".to_owned(), utc), utc(now_ms));
+    let (from, to) =
+        (fork.affected_from_ms.map_or("the beginning".to_owned(), format_utc), format_utc(now_ms));
     tracing::error!(
         condition = "epoch_begun",
         "{fork}. Suspect: windows from {from} to {to}; readings that only the other copy took are not here, \
@@ -272,7 +276,9 @@ async fn check_folder(
     Err(StreamError::Forked)
 }
 
-async fn next(answers: &mut Streaming<wire::DeliverResponse>) -> Result<deliver_response::Kind, StreamError> {
-    let answer = answers.message().await?.ok_or(StreamError::Ended)?;
-    answer.kind.ok_or(StreamError::Protocol("an answer of no kind"))
+async fn next(
+    responses: &mut Streaming<wire::DeliverResponse>,
+) -> Result<deliver_response::Kind, StreamError> {
+    let response = responses.message().await?.ok_or(StreamError::Ended)?;
+    response.kind.ok_or(StreamError::Protocol("an answer of no kind"))
 }

@@ -53,7 +53,7 @@ impl ShardLink {
 pub struct LiveSlot {
     batches: Mutex<Vec<wire::Batch>>,
     /// A stream has begun: its other end knows of no open window.
-    anew: AtomicBool,
+    full_requested: AtomicBool,
     /// Told when there are batches.
     pub changed: tokio::sync::Notify,
 }
@@ -65,13 +65,13 @@ impl LiveSlot {
     }
 
     /// Asks for all open windows, not only those that changed.
-    pub fn ask_anew(&self) {
-        self.anew.store(true, Ordering::Release);
+    pub fn request_full(&self) {
+        self.full_requested.store(true, Ordering::Release);
     }
 
     /// Whether all were asked for since the last time.
-    pub(super) fn was_asked_anew(&self) -> bool {
-        self.anew.swap(false, Ordering::AcqRel)
+    pub(super) fn take_full_request(&self) -> bool {
+        self.full_requested.swap(false, Ordering::AcqRel)
     }
 
     pub(super) fn is_empty(&self) -> bool {

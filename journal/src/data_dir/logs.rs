@@ -56,12 +56,12 @@ fn text(salt: u64) -> String {
 impl FolderFacts {
     /// Whether the identity names the log at this path within the folder. It names none before the folder's first start
     /// is over, or of a version that did not name them.
-    pub fn names_log(&self, log: &str) -> bool {
+    pub fn lists_log(&self, log: &str) -> bool {
         self.values.contains_key(&key(log))
     }
 
     /// Whether the identity names any log.
-    pub fn names_logs(&self) -> bool {
+    pub fn lists_logs(&self) -> bool {
         self.values.keys().any(|key| key.starts_with(KEY))
     }
 
@@ -130,7 +130,7 @@ impl DataDir {
     ///
     /// # Errors
     /// A log cannot be read, or output failed.
-    pub fn settle_logs(&mut self, logs: &[String], done: &[String]) -> Result<(), DataDirError> {
+    pub fn confirm_logs(&mut self, logs: &[String], done: &[String]) -> Result<(), DataDirError> {
         let mut values = self.facts.values.clone();
         done.iter().for_each(|key| drop(values.remove(key)));
         for log in logs {

@@ -202,7 +202,7 @@ impl<D: Disk> Committer<D> {
         self.retry = self.full.as_ref().map(|_| Instant::now() + RETRY);
         let (durable, full) = (self.writer.tail(), self.full.is_some());
         self.inner.commits.send_modify(|commit| {
-            // Poisoned meanwhile: what was written is not told as durable.
+            // Poisoned meanwhile: what was written is not reported as durable.
             if commit.poisoned.is_none() {
                 commit.durable = durable;
             }

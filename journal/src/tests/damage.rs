@@ -1,11 +1,11 @@
-//! Damage in bytes that were durable: found, told, and everything else kept.
+//! Damage in bytes that were durable: found, reported, and everything else kept.
 
 use std::path::{Path, PathBuf};
 
 use super::{DIR, Random, Records, open, read_all};
 use crate::format::segment_name;
 use crate::sim::SimDisk;
-use crate::{Damage, DamageReason, Disk, DiskFile, Peek, Position, set_aside, verify};
+use crate::{Damage, DamageReason, Disk, DiskFile, Position, ReadOnlyLog, quarantine, verify};
 
 /// A closed log of several segments, and what it holds.
 fn filled(seed: u64) -> (SimDisk, Records) {
@@ -42,7 +42,9 @@ fn look(disk: &SimDisk) -> (Records, Vec<Damage>) {
 
 /// Reads without changing anything.
 fn peek(disk: &SimDisk) -> Records {
-    let log = Peek::open(std::sync::Arc::new(disk.clone()), Path::new(DIR)).unwrap().expect("there is a log");
+    let log = ReadOnlyLog::open(std::sync::Arc::new(disk.clone()), Path::new(DIR))
+        .unwrap()
+        .expect("there is a log");
     let (mut reader, mut records, mut buf) = (log.read(Position::ZERO), Records::new(), Vec::new());
     loop {
         match reader.next(&mut buf).unwrap() {
@@ -93,7 +95,7 @@ fn a_flipped_byte_costs_at_most_its_record_and_repair_leaves_a_clean_log() {
 
 fn check_repair(disk: &SimDisk, found: &Records, damaged: bool, context: &str) {
     let dir = Path::new(DIR);
-    let done = set_aside(disk, dir).unwrap();
+    let done = quarantine(disk, dir).unwrap();
     assert!(damaged || done.files.is_empty(), "{context}");
     let report = verify(disk, dir).unwrap();
     assert!(report.is_clean(), "{report:?}: {context}");
@@ -226,7 +228,7 @@ fn a_single_segment_without_header_is_not_opened_as_empty() {
     disk.flip(&path, 64 + 20);
     let opened = crate::Log::open(std::sync::Arc::new(disk.clone()), Path::new(DIR), super::small());
     assert!(matches!(opened, Err(crate::OpenError::Unreadable { .. })));
-    let done = set_aside(&disk, Path::new(DIR)).unwrap();
+    let done = quarantine(&disk, Path::new(DIR)).unwrap();
     assert_eq!(done.files.len(), 1);
     let (log, _) = open(&disk);
     assert!(log.end() >= end, "positions are not used again");

@@ -183,7 +183,7 @@ fn full_is_told_and_passes() {
         }
     };
     let last = fill(&log);
-    // An append is told a moment before the subscribers are.
+    // An append hears of it a moment before the subscribers.
     wait_until("not told", || commits.borrow().full);
     wait_until("accepted and not written", || log.durable() > last);
     disk.set_quota(Some(200 << 10));
@@ -240,8 +240,8 @@ fn an_owner_can_poison_and_everybody_who_waits_learns_of_it() {
     wait_until("not durable", || log.durable() > at);
     let mut commits = log.subscribe();
     commits.mark_unchanged();
-    // Taken and not yet committed: nobody may have been told of it.
-    log.append_unhurried(b"half done").unwrap();
+    // Taken and not yet committed: it may have been acknowledged to nobody.
+    log.append_deferred(b"half done").unwrap();
     log.poison("memory has fallen behind");
     log.poison("a later reason");
     assert!(commits.has_changed().unwrap());
@@ -299,22 +299,22 @@ fn the_last_handle_that_goes_commits_the_rest() {
 }
 
 #[test]
-fn what_is_not_hurried_waits_for_the_next_that_is() {
+fn deferred_appends_wait_for_the_next_requested_commit() {
     let disk = SimDisk::new(17);
-    let log = GroupLog::start(open(&disk).0, "hurry").unwrap();
+    let log = GroupLog::start(open(&disk).0, "deferred").unwrap();
     for round in 0..200 {
         // For nothing: it must not keep what follows from waking the thread.
-        log.hurry();
-        let first = log.append_unhurried(b"gathered").unwrap();
+        log.request_commit();
+        let first = log.append_deferred(b"gathered").unwrap();
         let last = match round % 2 {
             0 => log.append(b"at once").unwrap(),
             _ => first,
         };
         if round % 2 == 1 {
-            log.hurry();
+            log.request_commit();
         }
         wait_until("not durable", || log.durable() > last);
-        log.hurry();
+        log.request_commit();
         let alone = log.append(b"alone").unwrap();
         wait_until("not woken", || log.durable() > alone);
     }

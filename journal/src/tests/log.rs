@@ -164,7 +164,7 @@ fn a_reader_follows_appends_and_tells_of_a_release_under_it() {
     assert_eq!(old.next(&mut buf).unwrap(), ReadEvent::Record(expected[0]));
     log.release(expected[150]).unwrap();
     assert!(log.start() > Position::ZERO && log.start() <= expected[150]);
-    let mut told = 0;
+    let mut reported = 0;
     let mut last = expected[0];
     loop {
         match old.next(&mut buf) {
@@ -173,11 +173,11 @@ fn a_reader_follows_appends_and_tells_of_a_release_under_it() {
                 assert!(at > last);
                 last = at;
             }
-            Err(crate::ReadError::Released { .. }) => told += 1,
+            Err(crate::ReadError::Released { .. }) => reported += 1,
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!((told, last), (1, expected[199]));
+    assert_eq!((reported, last), (1, expected[199]));
 }
 
 #[test]

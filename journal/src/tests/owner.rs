@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::{DataDir, DataDirError, Log, LogConfig, RealDisk, check_folder, read_whole, write_whole};
+use crate::{DataDir, DataDirError, Log, LogConfig, RealDisk, check_folder, read_atomic, write_atomic};
 
 const BERLIN: &str = "spiffe://example.org/site/berlin/gateway/g1";
 const LYON: &str = "spiffe://example.org/site/lyon/gateway/g1";
@@ -13,7 +13,7 @@ fn open(path: &Path, owner: &str) -> Result<DataDir, DataDirError> {
 }
 
 fn text(path: &Path) -> String {
-    String::from_utf8(read_whole(&RealDisk, &path.join("identity")).unwrap().unwrap()).unwrap()
+    String::from_utf8(read_atomic(&RealDisk, &path.join("identity")).unwrap().unwrap()).unwrap()
 }
 
 #[test]
@@ -40,13 +40,13 @@ fn a_folder_from_before_owners_is_bound_once() {
     let path = dir.path().join("data");
     std::fs::create_dir(&path).unwrap();
     let old = "format=2\nkind=gateway\nepoch=77\ncreated_ms=5\nshards=3\nlater=x=y\n";
-    write_whole(&RealDisk, &path.join("identity"), old.as_bytes()).unwrap();
+    write_atomic(&RealDisk, &path.join("identity"), old.as_bytes()).unwrap();
     assert_eq!(DataDir::open(&path, "gateway", 0, &[]).unwrap().owner(), None);
     assert_eq!(text(&path), old, "a look binds nothing");
     let bound = open(&path, BERLIN).unwrap();
     assert_eq!((bound.epoch(), bound.created_ms(), bound.is_new()), (77, 5, false));
     assert_eq!((bound.get("shards"), bound.get("later")), (Some("3"), Some("x=y")));
-    bound.look().unwrap();
+    bound.check_in_place().unwrap();
     drop(bound);
     assert!(text(&path).contains(&format!("owner={BERLIN}\n")));
     assert!(matches!(open(&path, LYON), Err(DataDirError::Owner { .. })));
@@ -62,14 +62,14 @@ fn a_folder_knows_its_logs() {
     let mut folder = open(&path, BERLIN).unwrap();
     let logs = ["a/journal".to_owned(), "b".to_owned()];
     logs.iter().for_each(|log| make(&path.join(log)));
-    assert!(!folder.facts().names_logs());
+    assert!(!folder.facts().lists_logs());
     assert!(folder.prepare_logs(&logs).unwrap().is_empty(), "they are there");
-    folder.settle_logs(&logs, &[]).unwrap();
+    folder.confirm_logs(&logs, &[]).unwrap();
     assert_eq!(folder.facts().missing_logs().unwrap(), [""; 0]);
-    folder.look().unwrap();
+    folder.check_in_place().unwrap();
     drop(folder);
     let mut folder = open(&path, BERLIN).unwrap();
-    assert!(folder.facts().names_log("a/journal") && !folder.facts().names_log("a"));
+    assert!(folder.facts().lists_log("a/journal") && !folder.facts().lists_log("a"));
     std::fs::rename(path.join("b"), &elsewhere).unwrap();
     assert_eq!(folder.facts().missing_logs().unwrap(), ["b"]);
     make(&path.join("b"));
@@ -90,7 +90,7 @@ fn a_folder_knows_its_logs() {
     let config = LogConfig { salt: new.get("b").copied(), ..LogConfig::default() };
     drop(Log::open(Arc::new(RealDisk), &path.join("b"), config).unwrap());
     folder.set("note", "1").unwrap();
-    folder.settle_logs(&logs, &["note".to_owned()]).unwrap();
+    folder.confirm_logs(&logs, &["note".to_owned()]).unwrap();
     assert_eq!((folder.facts().missing_logs().unwrap().len(), folder.get("note")), (0, None));
     std::fs::remove_dir_all(path.join("b")).unwrap();
     std::fs::rename(&elsewhere, path.join("b")).unwrap();

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use catchment_simulation::{Tally, run};
+use catchment_simulation::{RunStats, run};
 
 fn arguments() -> Result<(u64, u64), String> {
     let (mut schedules, mut seed) = (10_000, 0);
@@ -36,14 +36,14 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let failed = AtomicBool::new(false);
-    let tallies: Vec<Tally> = std::thread::scope(|scope| {
+    let tallies: Vec<RunStats> = std::thread::scope(|scope| {
         let work = |thread: u64| {
             let failed = &failed;
             scope.spawn(move || {
-                let mut sum = Tally::default();
+                let mut sum = RunStats::default();
                 for seed in (first + thread..first.saturating_add(schedules)).step_by(threads) {
                     match run(seed) {
-                        Ok(tally) => sum.add(&tally),
+                        Ok(stats) => sum.add(&stats),
                         Err(why) => {
                             eprintln!("seed {seed}: {why}");
                             failed.store(true, Ordering::Relaxed);
@@ -62,8 +62,8 @@ fn main() -> ExitCode {
     if failed.load(Ordering::Relaxed) || tallies.len() < threads {
         return ExitCode::FAILURE;
     }
-    let mut sum = Tally::default();
-    tallies.iter().for_each(|tally| sum.add(tally));
+    let mut sum = RunStats::default();
+    tallies.iter().for_each(|stats| sum.add(stats));
     println!(
         "{schedules} schedules from seed {first}, all equal, {:.1} s: {sum}",
         started.elapsed().as_secs_f64()

@@ -3,11 +3,11 @@
 use std::{path::Path, sync::Arc};
 
 use catchment_gateway::{
+    batch_encoder,
     clock::{Clock, ManualClock},
-    cut,
-    lineage::{Lineage, Past, Standing},
-    shard::{Shard, Wait},
-    uplink::flight::Flight,
+    lineage::{DeliveryStatus, FolderPast, Lineage},
+    shard::{Backpressure, Shard},
+    uplink::in_flight::InFlight,
 };
 use catchment_journal::{Committer, Position, ReadEvent, Reader, sim::SimDisk};
 use catchment_partial::Timestamp;
@@ -21,13 +21,13 @@ use crate::limits::limits;
 const IN_FLIGHT_MAX: usize = 3;
 
 /// The gateway's end of a stream to the aggregator.
-pub(super) struct Feed {
+pub(super) struct OutboxSender {
     naming: Naming,
-    pub(super) flight: Flight,
+    pub(super) in_flight: InFlight,
     reader: Reader<SimDisk>,
     /// Goes ahead of all.
-    untold: Option<wire::Progress>,
-    pub(super) told: Option<Timestamp>,
+    unreported: Option<wire::Progress>,
+    pub(super) reported: Option<Timestamp>,
     /// A batch was refused: the next turn sends nothing.
     paused: bool,
 }
@@ -46,48 +46,54 @@ impl Gateway {
     pub fn connect(&mut self, resume: &wire::Resume) -> Result<bool, End> {
         let outbox = self.shard.outbox();
         let mut reader = outbox.read(outbox.start_position());
-        let standing = Standing { resume, sent: &[self.sent] };
-        if self.lineage.judge(&standing, &[]).is_some() {
+        let delivery_status = DeliveryStatus { resume, sent: &[self.sent] };
+        if self.lineage.detect_fork(&delivery_status, &[]).is_some() {
             let mut record = Vec::new();
             let held = match reader.next(&mut record).map_err(|_| End::Failed)? {
-                ReadEvent::Record(_) => cut::split_record(&record).map(|(number, _)| number),
+                ReadEvent::Record(_) => batch_encoder::split_record(&record).map(|(number, _)| number),
                 _ => None,
             };
             let now = self.clock.wall();
-            if let Some(fork) = self.lineage.judge(&standing, &[held]) {
+            if let Some(fork) = self.lineage.detect_fork(&delivery_status, &[held]) {
                 self.lineage.fork(&fork, now).map_err(|_| End::Failed)?;
             }
             return Ok(false);
         }
-        self.shard.live_anew();
+        self.shard.restart_live();
         let delivered = resume.delivered.first().copied().unwrap_or(0);
-        let flight = Flight::new(self.lineage.numbering(0), delivered);
-        let untold = flight.untold(0);
-        self.feed =
-            Some(Feed { naming: Naming::default(), flight, reader, untold, told: None, paused: false });
+        let in_flight = InFlight::new(self.lineage.numbering(0), delivered);
+        let unreported = in_flight.unreported(0);
+        self.sender = Some(OutboxSender {
+            naming: Naming::default(),
+            in_flight,
+            reader,
+            unreported,
+            reported: None,
+            paused: false,
+        });
         Ok(true)
     }
 
     /// The stream is lost.
     pub fn disconnect(&mut self) {
-        self.feed = None;
+        self.sender = None;
         self.live = None;
     }
 
     /// Everything up to a batch is durable at the aggregator.
     pub fn acknowledged(&mut self, number: u64) {
-        let Some(feed) = &mut self.feed else { return };
-        if let (_, Some(position)) = feed.flight.settle(number) {
+        let Some(sender) = &mut self.sender else { return };
+        if let (_, Some(position)) = sender.in_flight.acknowledge(number) {
             self.shard.outbox().release(position);
         }
     }
 
     /// The aggregator has no room for a batch: it is sent again after a pause, and those behind it after it.
     pub fn refused(&mut self, number: u64) {
-        let Some(feed) = &mut self.feed else { return };
-        if let Some(position) = feed.flight.refuse(number) {
-            feed.reader = self.shard.outbox().read(position);
-            feed.paused = true;
+        let Some(sender) = &mut self.sender else { return };
+        if let Some(position) = sender.in_flight.refuse(number) {
+            sender.reader = self.shard.outbox().read(position);
+            sender.paused = true;
         }
     }
 
@@ -95,50 +101,54 @@ impl Gateway {
     ///
     /// # Errors
     /// See [`End`].
-    pub fn feed(&mut self) -> Result<Option<wire::DeliverRequest>, End> {
-        let Some(feed) = &mut self.feed else { return Ok(None) };
-        if let Some(untold) = feed.untold.take() {
-            return Ok(Some(request(wire::deliver_request::Kind::Progress(untold))));
+    pub fn next_delivery(&mut self) -> Result<Option<wire::DeliverRequest>, End> {
+        let Some(sender) = &mut self.sender else { return Ok(None) };
+        if let Some(unreported) = sender.unreported.take() {
+            return Ok(Some(request(wire::deliver_request::Kind::Progress(unreported))));
         }
         let outbox = self.shard.outbox();
         let progress = self.shard.progress();
         let readable = outbox.durable();
-        feed.reader.extend();
+        sender.reader.extend();
         let mut record = Vec::new();
-        let paused = std::mem::take(&mut feed.paused);
+        let paused = std::mem::take(&mut sender.paused);
         if !paused {
-            feed.flight.resume();
+            sender.in_flight.resume();
         }
-        while !paused && feed.flight.len() < IN_FLIGHT_MAX {
-            match feed.reader.next(&mut record).map_err(|_| End::Failed)? {
+        while !paused && sender.in_flight.len() < IN_FLIGHT_MAX {
+            match sender.reader.next(&mut record).map_err(|_| End::Failed)? {
                 ReadEvent::Record(position) => {
-                    let (number, bytes) = cut::split_record(&record).ok_or_else(|| unreadable(position))?;
-                    if feed.flight.is_known(number) {
+                    let (number, bytes) =
+                        batch_encoder::split_record(&record).ok_or_else(|| unreadable(position))?;
+                    if sender.in_flight.is_known(number) {
                         outbox.release(position);
                         continue;
                     }
                     let mut batch = wire::Batch::decode(bytes).map_err(|_| unreadable(position))?;
-                    feed.flight.address(&mut batch, number);
-                    feed.flight.leave(number, position);
+                    sender.in_flight.stamp(&mut batch, number);
+                    sender.in_flight.record_sent(number, position);
                     self.sent = self.sent.max(number);
-                    return Ok(Some(request(wire::deliver_request::Kind::Batch(feed.naming.shorten(batch)))));
+                    return Ok(Some(request(wire::deliver_request::Kind::Batch(
+                        sender.naming.shorten(batch),
+                    ))));
                 }
                 ReadEvent::Damage(damage) => return Err(End::Defect(format!("outbox: {damage}"))),
                 ReadEvent::End => break,
             }
         }
-        if !feed.flight.is_empty() {
+        if !sender.in_flight.is_empty() {
             return Ok(None);
         }
         outbox.release(readable);
-        let Some(progress) = progress.filter(|now| now.watermark != feed.told && readable >= now.outbox_end)
+        let Some(progress) =
+            progress.filter(|now| now.watermark != sender.reported && readable >= now.outbox_end)
         else {
             return Ok(None);
         };
-        feed.told = progress.watermark;
+        sender.reported = progress.watermark;
         let message = progress.watermark.map(|watermark| {
-            let number = feed.flight.wire(progress.number);
-            let history = feed.flight.history_for(&progress);
+            let number = sender.in_flight.wire_number(progress.number);
+            let history = sender.in_flight.history_for(&progress);
             let progress = wire::Progress { shard: 0, watermark_ms: watermark.as_millis(), number, history };
             request(wire::deliver_request::Kind::Progress(progress))
         });
@@ -147,7 +157,7 @@ impl Gateway {
 
     /// The state of open windows, once it is durable.
     pub fn live(&mut self) -> Vec<wire::DeliverRequest> {
-        let Some(feed) = &mut self.feed else { return Vec::new() };
+        let Some(sender) = &mut self.sender else { return Vec::new() };
         let (end, batches) = self.live.take().unwrap_or_else(|| {
             let (end, batches, _) = self.shard.live();
             (end, batches)
@@ -156,7 +166,7 @@ impl Gateway {
             self.live = Some((end, batches));
             return Vec::new();
         }
-        let message = |batch| request(wire::deliver_request::Kind::Batch(feed.naming.shorten(batch)));
+        let message = |batch| request(wire::deliver_request::Kind::Batch(sender.naming.shorten(batch)));
         batches.into_iter().map(message).collect()
     }
 }
@@ -170,12 +180,13 @@ pub(super) fn begin_run(
     journal: &mut Committer<SimDisk>,
     clock: &Arc<ManualClock>,
 ) -> Option<Lineage<SimDisk>> {
-    let mut lineage = Lineage::open(Arc::clone(disk), Path::new("/gateway"), identity, Past::Unknown).ok()?;
+    let mut lineage =
+        Lineage::open(Arc::clone(disk), Path::new("/gateway"), identity, FolderPast::Unknown).ok()?;
     lineage.begin_run(clock.wall().as_millis(), None, &[shard.base()], limits().open_max).ok()?;
     let sealed = loop {
         match shard.seal() {
             Ok(sealed) => break sealed,
-            Err(Wait::Sync) => journal.step().ok()?,
+            Err(Backpressure::Sync) => journal.step().ok()?,
             Err(_) => return None,
         }
     };

@@ -21,12 +21,12 @@ pub(super) const WORK: [Step; 16] = [
     (advance, 40),
     (tick, 30),
     (checkpoint, 25),
-    (feed, 50),
+    (deliver, 50),
     (live, 8),
     (acknowledge, 40),
     (serve, 90),
     (commit_store, 40),
-    (pack, 12),
+    (flush, 12),
 ];
 
 /// What goes wrong.
@@ -120,18 +120,18 @@ pub(super) fn checkpoint_of(world: &mut World, site: usize) -> Result<(), String
         written = gateway.checkpoint();
         Ok(())
     })?;
-    world.tally.upkeep += u64::from(written);
+    world.stats.maintenance += u64::from(written);
     Ok(())
 }
 
-fn feed(world: &mut World) -> Result<(), String> {
+fn deliver(world: &mut World) -> Result<(), String> {
     let site = site(world);
-    world.feed(site, false)
+    world.deliver(site, false)
 }
 
 fn live(world: &mut World) -> Result<(), String> {
     let site = site(world);
-    world.feed(site, true)
+    world.deliver(site, true)
 }
 
 fn acknowledge(world: &mut World) -> Result<(), String> {
@@ -149,9 +149,9 @@ fn commit_store(world: &mut World) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn pack(world: &mut World) -> Result<(), String> {
-    world.tally.upkeep += u64::from(world.aggregator.is_some());
-    world.drive_aggregator(|aggregator| aggregator.pack());
+pub(super) fn flush(world: &mut World) -> Result<(), String> {
+    world.stats.maintenance += u64::from(world.aggregator.is_some());
+    world.drive_aggregator(|aggregator| aggregator.flush());
     Ok(())
 }
 
@@ -189,14 +189,14 @@ fn cut_stream(world: &mut World) -> Result<(), String> {
 
 fn kill_gateway(world: &mut World) -> Result<(), String> {
     let site = site(world);
-    world.tally.kills += 1;
+    world.stats.kills += 1;
     world.stop_gateway(site);
     Ok(())
 }
 
 fn power_gateway(world: &mut World) -> Result<(), String> {
     let site = site(world);
-    world.tally.power_losses += 1;
+    world.stats.power_losses += 1;
     world.stop_gateway(site);
     world.sites[site].disk.crash();
     Ok(())
@@ -207,7 +207,7 @@ fn disk_gateway(world: &mut World) -> Result<(), String> {
     let site = site(world);
     let after = u32::try_from(world.random.below(4)).unwrap_or(0);
     let sync = world.random.chance(500);
-    world.tally.disk_failures += 1;
+    world.stats.disk_failures += 1;
     let site = &mut world.sites[site];
     site.disturbed = true;
     if sync {
@@ -242,19 +242,19 @@ fn quota_gateway(world: &mut World) -> Result<(), String> {
 
 fn quota(used: u64, kept_free: u64, world: &mut World) -> Option<u64> {
     world.random.chance(600).then(|| {
-        world.tally.full_disks += 1;
+        world.stats.full_disks += 1;
         used + kept_free + world.random.below(64 << 10)
     })
 }
 
 fn kill_store(world: &mut World) -> Result<(), String> {
-    world.tally.kills += 1;
+    world.stats.kills += 1;
     world.stop_aggregator();
     Ok(())
 }
 
 pub(super) fn power_store(world: &mut World) -> Result<(), String> {
-    world.tally.power_losses += 1;
+    world.stats.power_losses += 1;
     world.stop_aggregator();
     world.disk.crash();
     world.tree.crash();
@@ -263,7 +263,7 @@ pub(super) fn power_store(world: &mut World) -> Result<(), String> {
 
 /// One of the next syncs, writes or changes of the packs fails.
 fn disk_store(world: &mut World) -> Result<(), String> {
-    world.tally.disk_failures += 1;
+    world.stats.disk_failures += 1;
     world.disturbed = true;
     let after = world.random.below(4);
     let few = u32::try_from(after).unwrap_or(0);

@@ -12,7 +12,7 @@ use catchment_partial::Timestamp;
 use catchment_proto::{GatewayId, Name};
 
 use super::World;
-use crate::{device::Up, gateway::Gateway, limits::limits, random::Random, truth::Mark};
+use crate::{device::ToGateway, gateway::Gateway, limits::limits, random::Random, truth::TruthSnapshot};
 
 /// One gateway's place: its disk and clock outlive its processes.
 pub struct Site {
@@ -29,11 +29,11 @@ pub struct Site {
     pub disturbed: bool,
     /// The disk was put back to an earlier state.
     pub(super) went_back: bool,
-    /// A copy of the disk, and of what was sure then.
-    copy: Option<(SimCopy, Mark)>,
+    /// A copy of the disk, and of what was acknowledged then.
+    copy: Option<(SimCopy, TruthSnapshot)>,
     pub(super) next_session: u64,
     /// Connections that their devices have lost, while the gateway still reads what was on its way.
-    pub(super) orphans: BTreeMap<u64, (usize, VecDeque<Up>)>,
+    pub(super) orphans: BTreeMap<u64, (usize, VecDeque<ToGateway>)>,
 }
 
 /// A device is forgotten after so many times this.
@@ -67,7 +67,7 @@ impl World {
                 self.drive(site, Gateway::commit_outbox)?;
             }
         }
-        self.tally.forgotten += self.forgotten().saturating_sub(before);
+        self.stats.forgotten += self.forgotten().saturating_sub(before);
         Ok(())
     }
 
@@ -78,7 +78,7 @@ impl World {
     /// Somebody copies a gateway's disk, as it is at this moment.
     pub fn copy_disk(&mut self, site: usize) {
         let site = &mut self.sites[site];
-        site.copy = Some((site.disk.copy(), self.truth.mark(&site.name)));
+        site.copy = Some((site.disk.copy(), self.truth.snapshot(&site.name)));
     }
 
     /// A gateway's disk becomes what it was when it was copied: what was acknowledged since may be lost, unless it was delivered.
@@ -92,11 +92,11 @@ impl World {
             drop(device.reboot(&self.sites[site].name, &mut self.truth));
         }
         let known = &mut self.sites[site];
-        if let Some((copy, mark)) = &known.copy {
+        if let Some((copy, snapshot)) = &known.copy {
             known.disk.put_back(copy);
-            self.truth.went_back(&known.name, mark);
+            self.truth.went_back(&known.name, snapshot);
             known.went_back = true;
-            self.tally.restores += 1;
+            self.stats.restores += 1;
         }
     }
 }

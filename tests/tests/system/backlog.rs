@@ -6,7 +6,7 @@ use catchment_tests::{
     connection::{Connection, Protocol},
     device::Sample,
     eventually::{eventually, within},
-    model::Question,
+    model::QueryRequest,
     this_second,
     world::World,
 };
@@ -71,8 +71,8 @@ async fn a_backlog_survives_a_kill_and_arrives_beside_fresh_readings() {
         device.send(&Sample::one(now + n, "fresh", n as f64)).await;
     }
     device.settle().await;
-    let history = Question::new("m", from, from + WINDOWS * 1000).aggregates(&["count", "sum", "first"]);
-    let fresh = Question::new("fresh", now, now + 1000);
+    let history = QueryRequest::new("m", from, from + WINDOWS * 1000).aggregates(&["count", "sum", "first"]);
+    let fresh = QueryRequest::new("fresh", now, now + 1000);
     world.agrees(&[history.clone().step(1000).by(&["n"]), history, fresh]).await;
     eventually("what was delivered is released", async || {
         // The first file of the shard that has two; what is not full yet stays.

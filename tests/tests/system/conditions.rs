@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use catchment_tests::{
-    ask, connection::Protocol, eventually::eventually, model::Question, now_ms, rogue, server::Server,
+    connection::Protocol, eventually::eventually, model::QueryRequest, now_ms, query, rogue, server::Server,
     world::World,
 };
 
@@ -54,7 +54,7 @@ async fn a_server_whose_places_are_all_taken_is_not_ready_until_one_is_free() {
     // The gateway's own connection is one of the aggregator's; a handshake has another place.
     let silent = rogue::stalled_handshake(world.aggregator.addr()).await;
     let operator = world.operator();
-    ask::aggregate(operator.clone(), &Question::new("temperature", 0, 1000)).await.unwrap();
+    query::aggregate(operator.clone(), &QueryRequest::new("temperature", 0, 1000)).await.unwrap();
     let said = holds(&world.aggregator, "catchment_aggregator", &["connections_full"], false).await;
     assert!(said.contains("all 2 places"), "{said}");
     assert_eq!(world.aggregator.http("/healthz").await.0, 200);

@@ -17,8 +17,8 @@ use catchment_gateway::{
 };
 use catchment_partial::Timestamp;
 use catchment_tests::{
-    connection::Protocol, device::Sample, eventually::eventually, model::Question, rogue, server::Program,
-    this_second, world::World,
+    connection::Protocol, device::Sample, eventually::eventually, model::QueryRequest, rogue,
+    server::Program, this_second, world::World,
 };
 
 /// A clock that panics on the threads of workers, once it is told to.
@@ -73,7 +73,7 @@ async fn a_worker_that_panics_ends_the_gateway_and_nothing_acknowledged_is_lost(
         device.send(&Sample::one(from + n, "temperature", n as f64)).await;
     }
     device.settle().await;
-    world.agrees(&[Question::new("temperature", from, from + 1000)]).await;
+    world.agrees(&[QueryRequest::new("temperature", from, from + 1000)]).await;
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn an_aggregator_that_acknowledges_nothing_is_left_for_the_next() {
         })
         .start()
         .await;
-    let mute = rogue::Mute::start(&world.pki.identity(Role::Aggregator, "", "mute")).await;
+    let mute = rogue::SilentAggregator::start(&world.pki.identity(Role::Aggregator, "", "mute")).await;
     let server = &mut world.gateways[0].server;
     server.stop().await;
     let Program::Gateway(settings) = &mut server.program else { panic!("a gateway") };
@@ -98,7 +98,7 @@ async fn an_aggregator_that_acknowledges_nothing_is_left_for_the_next() {
         device.send(&Sample::one(from + n, "temperature", n as f64)).await;
     }
     device.settle().await;
-    world.agrees(&[Question::new("temperature", from, from + 1000)]).await;
+    world.agrees(&[QueryRequest::new("temperature", from, from + 1000)]).await;
     assert!(mute.batches() > 0, "it was given what it did not acknowledge");
     let page = world.gateways[0].server.metrics().await;
     let timeouts =

@@ -7,7 +7,7 @@ use catchment_tests::{
     connection::Protocol,
     device::{Device, Sample},
     eventually::{eventually, within},
-    model::Question,
+    model::QueryRequest,
     this_second,
     world::World,
 };
@@ -58,7 +58,7 @@ async fn a_device_that_comes_back_after_its_expiry_counts_once_also_with_kills_i
     send(&mut away, from, 1.0).await;
     send(&mut silent, from, 2.0).await;
     send(&mut silent, from + 1_000, 4.0).await;
-    away.hang_up();
+    away.disconnect();
     world.gateways[0].server.kill();
     world.gateways[0].server.start().await;
     assert_eq!(known(&world, "away", "boot-1").await, 1, "a kill forgets nobody");
@@ -79,11 +79,11 @@ async fn a_device_that_comes_back_after_its_expiry_counts_once_also_with_kills_i
             _ => world.gateways[0].server.stop().await,
         }
         world.gateways[0].server.start().await;
-        away.hang_up();
+        away.disconnect();
     }
     assert_eq!(known(&world, "away", "boot-2").await, 3);
     assert_eq!(known(&world, "away", "boot-1").await, 0);
-    let all = Question::new("temperature", from, from + 10_000);
+    let all = QueryRequest::new("temperature", from, from + 10_000);
     world.agrees(&[all.clone().step(1000).by(&["device"]), all]).await;
 }
 

@@ -4,7 +4,7 @@ use catchment_tests::{
     connection::Protocol,
     device::Sample,
     eventually::eventually,
-    model::{Question, labels},
+    model::{QueryRequest, labels},
     this_second,
     world::World,
 };
@@ -35,7 +35,7 @@ async fn every_aggregate_of_every_series_and_step_equals_the_model() {
         device.settle().await;
         assert!(device.refused().is_empty(), "{:?}", device.refused());
     }
-    let all = Question::new("temperature", from, to);
+    let all = QueryRequest::new("temperature", from, to);
     world
         .agrees(&[
             all.clone().step(1000).by(&["site", "device", "room"]),
@@ -44,9 +44,9 @@ async fn every_aggregate_of_every_series_and_step_equals_the_model() {
             all.clone(),
             all.clone().by(&["gateway"]).matching(&[("site", "lyon")]),
             all.clone().step(1000).matching(&[("room", "yard"), ("device", "press-1")]),
-            Question::new("load", from, to).step(1000).by(&["room"]),
+            QueryRequest::new("load", from, to).step(1000).by(&["room"]),
             // A range that begins and ends between the others.
-            Question::new("load", from + 1000, to - 1000).by(&["site", "device"]),
+            QueryRequest::new("load", from + 1000, to - 1000).by(&["site", "device"]),
         ])
         .await;
 }
@@ -64,16 +64,16 @@ async fn open_windows_are_told_live_and_replaced_by_what_they_become() {
         .start()
         .await;
     let now = this_second();
-    let question = Question::new("temperature", now / day * day, (now / day + 1) * day);
+    let query = QueryRequest::new("temperature", now / day * day, (now / day + 1) * day);
     let mut device = world.device(0, "press-1", Protocol::Json);
     for n in 0..5 {
         device.send(&Sample::one(now + n, "temperature", n as f64)).await;
         device.settle().await;
-        let right = world.model.answer(&question, day);
+        let right = world.model.answer(&query, day);
         eventually("the live state of the open window", async || {
-            let answer = world.ask(&question).await.map_err(|status| status.to_string())?;
-            let complete = answer.complete_until_ms.is_some_and(|until| until >= question.to_ms);
-            assert!(!complete || this_second() >= question.to_ms, "an open window is not complete");
+            let answer = world.query(&query).await.map_err(|status| status.to_string())?;
+            let complete = answer.complete_until_ms.is_some_and(|until| until >= query.to_ms);
+            assert!(!complete || this_second() >= query.to_ms, "an open window is not complete");
             if answer.table == right {
                 Ok(())
             } else {

@@ -4,11 +4,11 @@
 use std::{fs, path::Path};
 
 use catchment_tests::{
-    ask,
     connection::Protocol,
     device::{Device, Sample},
     eventually::eventually,
-    model::Question,
+    model::QueryRequest,
+    query,
     server::{Mode, Server},
     this_second,
     world::{Gateway, World},
@@ -57,8 +57,8 @@ async fn send(device: &mut Device, epoch: &str, from: i64, phase: i64) {
     device.settle().await;
 }
 
-fn question(from: i64) -> Vec<Question> {
-    let all = Question::new("temperature", from, from + 60_000);
+fn query(from: i64) -> Vec<QueryRequest> {
+    let all = QueryRequest::new("temperature", from, from + 60_000);
     vec![all.clone().step(1000).by(&["device"]), all]
 }
 
@@ -85,19 +85,19 @@ async fn a_folder_put_back_from_a_copy_of_when_it_was_stopped() {
     copy(&data, &copied);
     world.gateways[0].server.start().await;
     send(&mut device, "between", from, 1).await;
-    world.agrees(&question(from)).await;
+    world.agrees(&query(from)).await;
     for (round, phase) in [("after", 2), ("after again", 3)] {
         world.gateways[0].server.stop().await;
         put_back(&copied, &data);
         world.gateways[0].server.start().await;
         send(&mut device, round, from, phase).await;
-        world.agrees_without_claim(&question(from)).await;
+        world.agrees_without_claim(&query(from)).await;
         assert_eq!(epochs_begun(&world.gateways[0].server, &REASONS).await, 1);
     }
     world.gateways[0].server.stop().await;
     world.gateways[0].server.start().await;
     send(&mut device, "at the end", from, 4).await;
-    world.agrees_without_claim(&question(from)).await;
+    world.agrees_without_claim(&query(from)).await;
     assert_eq!(epochs_begun(&world.gateways[0].server, &REASONS).await, 0, "the new epoch is kept");
 }
 
@@ -114,7 +114,7 @@ async fn a_folder_put_back_from_a_copy_of_when_it_was_used() {
     tokio::task::spawn_blocking(move || copy(&source, &target)).await.unwrap();
     sending.await.unwrap();
     send(&mut device, "between", from, 2).await;
-    world.agrees(&question(from)).await;
+    world.agrees(&query(from)).await;
 
     world.gateways[0].server.stop().await;
     put_back(&copied, &data);
@@ -128,7 +128,7 @@ async fn a_folder_put_back_from_a_copy_of_when_it_was_used() {
     world.aggregator.start().await;
     world.gateways[0].server.start().await;
     send(&mut device, "at the end", from, 5).await;
-    world.agrees_without_claim(&question(from)).await;
+    world.agrees_without_claim(&query(from)).await;
     assert_eq!(epochs_begun(&world.gateways[0].server, &REASONS).await, 1);
 }
 
@@ -141,7 +141,7 @@ async fn a_new_epoch_without_a_place_says_what_is_missing_before_it_waits() {
     let mut device = world.device(0, "press", Protocol::Json);
     let (data, copied) = (world.gateways[0].server.data(), world.dir().join("copied"));
     send(&mut device, "before", from, 0).await;
-    world.agrees(&question(from)).await;
+    world.agrees(&query(from)).await;
     world.aggregator.stop().await;
     send(&mut device, "waiting", from, 1).await;
     world.gateways[0].server.stop().await;
@@ -149,17 +149,17 @@ async fn a_new_epoch_without_a_place_says_what_is_missing_before_it_waits() {
     world.aggregator.start().await;
     world.gateways[0].server.start().await;
     send(&mut device, "between", from, 2).await;
-    world.agrees(&question(from)).await;
+    world.agrees(&query(from)).await;
     world.gateways[0].server.stop().await;
     put_back(&copied, &data);
     world.gateways[0].server.start().await;
     eventually("an answer that claims nothing", async || {
-        let answer = world.ask(&question(from)[1]).await.map_err(|status| status.to_string())?;
+        let answer = world.query(&query(from)[1]).await.map_err(|status| status.to_string())?;
         let claims = answer.complete_until_ms.is_some() || answer.gaps == 0;
         if claims { Err(format!("{answer:?}")) } else { Ok(()) }
     })
     .await;
-    let list = ask::gateways(world.operator(), "").await.unwrap();
+    let list = query::gateways(world.operator(), "").await.unwrap();
     assert!(list[0].lost_batches > 0, "{list:?}");
 }
 
@@ -176,7 +176,7 @@ async fn a_folder_that_comes_back_after_another_served_in_its_place() {
     copy(&data, &older);
     world.gateways[0].server.start().await;
     send(&mut device, "between", from, 1).await;
-    world.agrees(&question(from)).await;
+    world.agrees(&query(from)).await;
     world.gateways[0].server.stop().await;
     fs::rename(&data, &original).unwrap();
     for (round, phase, folder) in [("in its place", 2, older), ("back", 3, original)] {
@@ -184,7 +184,7 @@ async fn a_folder_that_comes_back_after_another_served_in_its_place() {
         copy(&folder, &data);
         world.gateways[0].server.start().await;
         send(&mut device, round, from, phase).await;
-        world.agrees_without_claim(&question(from)).await;
+        world.agrees_without_claim(&query(from)).await;
         assert_eq!(epochs_begun(&world.gateways[0].server, &REASONS).await, 1, "{round}");
         world.gateways[0].server.stop().await;
     }
@@ -218,9 +218,9 @@ async fn journal_and_outbox_that_lost_their_ends_together() {
     let mut device = world.device(0, "press", Protocol::Json);
     let (data, copied) = (world.gateways[0].server.data(), world.dir().join("copied"));
     send(&mut device, "before", from, 0).await;
-    world.agrees(&question(from)).await;
+    world.agrees(&query(from)).await;
     send(&mut device, "between", from, 1).await;
-    world.agrees(&question(from)).await;
+    world.agrees(&query(from)).await;
     // As it would be after a kill: no checkpoint at the end.
     copy(&data, &copied);
     world.gateways[0].server.stop().await;
@@ -228,7 +228,7 @@ async fn journal_and_outbox_that_lost_their_ends_together() {
     assert!(cut_tails(&data, 700) > 0);
     world.gateways[0].server.start().await;
     send(&mut device, "after", from, 2).await;
-    world.agrees_without_claim(&question(from)).await;
+    world.agrees_without_claim(&query(from)).await;
 }
 
 #[tokio::test]
@@ -238,7 +238,7 @@ async fn a_folder_that_is_there_twice() {
     let mut device = world.device(0, "press", Protocol::Json);
     send(&mut device, "before", from, 0).await;
     // What is open at the copy may count twice where the first one notices: see docs/delivery.md.
-    world.agrees(&question(from)).await;
+    world.agrees(&query(from)).await;
     let twin = world.dir().join("twin");
     copy(&world.gateways[0].server.data(), &twin.join("data"));
     let mut server = Server::new(world.gateways[0].server.program.clone(), Mode::Threads, &twin);
@@ -249,7 +249,7 @@ async fn a_folder_that_is_there_twice() {
         send(&mut device, &format!("here {phase}"), from, phase).await;
         send(&mut others, &format!("there {phase}"), from, phase + 10).await;
     }
-    world.agrees_without_claim(&question(from)).await;
+    world.agrees_without_claim(&query(from)).await;
     let begun = async |world: &World| {
         let mut begun = 0;
         for gateway in &world.gateways {
@@ -267,7 +267,7 @@ async fn a_folder_that_is_there_twice() {
         world.aggregator.start().await;
         send(&mut device, &format!("here {phase}"), from, phase).await;
         send(&mut others, &format!("there {phase}"), from, phase + 10).await;
-        world.agrees_without_claim(&question(from)).await;
+        world.agrees_without_claim(&query(from)).await;
     }
     assert_eq!(begun(&world).await, before, "both live, whichever connects first");
 }

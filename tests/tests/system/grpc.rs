@@ -1,8 +1,8 @@
 //! What any gRPC client finds at the aggregator: health, reflection, and the lists of the fleet.
 
 use catchment_tests::{
-    ask, connection::Protocol, device::Sample, eventually::eventually, model::Question, now_ms, this_second,
-    world::World,
+    connection::Protocol, device::Sample, eventually::eventually, model::QueryRequest, now_ms, query,
+    this_second, world::World,
 };
 use tonic::Code;
 use tonic_health::pb::{
@@ -53,7 +53,7 @@ async fn the_fleet_is_listed() {
     }
     let channel = world.operator();
     let list = eventually("both devices are known with both series", async || {
-        let list = ask::devices(channel.clone(), "").await.map_err(|status| status.to_string())?;
+        let list = query::devices(channel.clone(), "").await.map_err(|status| status.to_string())?;
         let known = list.len() == 2 && list.iter().all(|device| device.series == 2);
         if known { Ok(list) } else { Err(format!("{list:?}")) }
     })
@@ -63,12 +63,12 @@ async fn the_fleet_is_listed() {
         // The newest reading, to the window at least.
         assert!((now - 2000..=now - 1000).contains(&device.last_seen_ms), "{device:?}");
     }
-    let lyon = ask::devices(channel.clone(), r#"{site="lyon"}"#).await.unwrap();
+    let lyon = query::devices(channel.clone(), r#"{site="lyon"}"#).await.unwrap();
     assert_eq!(lyon.len(), 1);
 
     let began = now_ms();
     eventually("both gateways are connected and up to date", async || {
-        let list = ask::gateways(channel.clone(), "").await.map_err(|status| status.to_string())?;
+        let list = query::gateways(channel.clone(), "").await.map_err(|status| status.to_string())?;
         let fresh = |gateway: &catchment_proto::wire::Gateway| {
             gateway.connected && gateway.watermark_ms.is_some_and(|watermark| watermark >= began)
         };
@@ -77,7 +77,7 @@ async fn the_fleet_is_listed() {
     .await;
     world.gateways[0].server.stop().await;
     eventually("the stopped gateway is told as not connected", async || {
-        let list = ask::gateways(channel.clone(), "").await.map_err(|status| status.to_string())?;
+        let list = query::gateways(channel.clone(), "").await.map_err(|status| status.to_string())?;
         let connected: Vec<bool> = list.iter().map(|gateway| gateway.connected).collect();
         if connected == [false, true] { Ok(()) } else { Err(format!("{list:?}")) }
     })
@@ -91,25 +91,25 @@ async fn a_question_that_makes_no_sense_is_told_why() {
     let now = this_second();
     device.send(&Sample::one(now - 1000, "m", 1.0)).await;
     device.settle().await;
-    let good = Question::new("m", now - 1000, now);
+    let good = QueryRequest::new("m", now - 1000, now);
     world.agrees(std::slice::from_ref(&good)).await;
-    let bad = |change: &dyn Fn(&mut Question)| {
-        let mut question = good.clone();
-        change(&mut question);
-        question
+    let bad = |change: &dyn Fn(&mut QueryRequest)| {
+        let mut query = good.clone();
+        change(&mut query);
+        query
     };
-    for (question, word) in [
+    for (query, word) in [
         (bad(&|q| q.step_ms = Some(1500)), "1000"),
         (bad(&|q| q.aggregates = vec!["average".to_owned()]), "average"),
         (bad(&|q| q.metric = "m{".to_owned()), ""),
         (bad(&|q| q.to_ms = q.from_ms), "empty"),
         (bad(&|q| q.by = vec!["no label".to_owned()]), "no label"),
     ] {
-        let status = world.ask(&question).await.unwrap_err();
-        assert_eq!(status.code(), Code::InvalidArgument, "{question:?}: {status}");
+        let status = world.query(&query).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{query:?}: {status}");
         assert!(status.message().contains(word), "{status}");
     }
     // Nothing selected is no error.
-    let nothing = world.ask(&Question::new("unheard_of", now - 1000, now)).await.unwrap();
+    let nothing = world.query(&QueryRequest::new("unheard_of", now - 1000, now)).await.unwrap();
     assert!(nothing.table.is_empty() && nothing.complete_until_ms.is_none(), "{nothing:?}");
 }

@@ -7,7 +7,7 @@ use catchment_proto::wire::{
     self, DeliverRequest, deliver_request::Kind, deliver_response::Kind as Answer,
     ingest_client::IngestClient,
 };
-use catchment_tests::{ask, delivery::Delivery, eventually::eventually, now_ms, world::World};
+use catchment_tests::{delivery::Delivery, eventually::eventually, now_ms, query, world::World};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, transport::Channel};
 
@@ -53,7 +53,7 @@ async fn bare_starts_of_one_gateway_never_lock_out_anothers_new_folder() {
     };
     let mut world = World::builder().options(options).start().await;
     let channel = |world: &World, site: &str| {
-        ask::channel(world.aggregator.addr(), &world.pki.identity(Role::Gateway, site, "gw"))
+        query::channel(world.aggregator.addr(), &world.pki.identity(Role::Gateway, site, "gw"))
     };
     let bad = channel(&world, "berlin");
     // A second Start ends each stream, so one follows the other.
@@ -86,7 +86,7 @@ async fn bare_starts_of_one_gateway_never_lock_out_anothers_new_folder() {
 async fn what_a_hostile_gateway_makes_the_aggregator_log_is_bounded() {
     let world = World::builder().processes().start().await;
     let identity = world.pki.identity(Role::Gateway, "berlin", "gw");
-    let bad = ask::channel(world.aggregator.addr(), &identity);
+    let bad = query::channel(world.aggregator.addr(), &identity);
     for epoch in 0..1_000 {
         says(&bad, vec![start(epoch), start(epoch)]).await.unwrap();
     }
@@ -100,7 +100,7 @@ async fn what_a_hostile_gateway_makes_the_aggregator_log_is_bounded() {
     }
     // An honest gateway is seen.
     let good = world.pki.identity(Role::Gateway, "lyon", "gw");
-    let mut delivery = Delivery::start(ask::channel(world.aggregator.addr(), &good), 1, now_ms()).await;
+    let mut delivery = Delivery::start(query::channel(world.aggregator.addr(), &good), 1, now_ms()).await;
     delivery.deliver(1_700_000_000_000, 1.0, 0).await;
     let log = world.dir().join("aggregator").join("config.log");
     eventually("the honest gateway's line", async || {

@@ -3,13 +3,12 @@
 use catchment_certs::Role;
 use catchment_proto::wire::{DeliverRequest, Start, deliver_request::Kind, ingest_client::IngestClient};
 use catchment_tests::{
-    ask,
     connection::{Connection, Credentials, Protocol},
     device::Sample,
-    model::Question,
+    model::QueryRequest,
     now_ms,
     pki::Pki,
-    rogue, this_second,
+    query, rogue, this_second,
     world::World,
 };
 use serde_json::json;
@@ -47,9 +46,9 @@ async fn without_a_valid_certificate_of_the_root_there_is_no_connection() {
     let foreign = other.device("berlin", "press-1");
     for addr in [world.gateway_addr(), world.aggregator.addr()] {
         for (who, answer) in [
-            ("nobody", rogue::nobody(addr, &device).await),
+            ("nobody", rogue::without_certificate(addr, &device).await),
             ("expired", rogue::knock(addr, Credentials::of(&expired)).await),
-            ("another root", rogue::stranger(addr, &foreign, &device).await),
+            ("another root", rogue::with_certificate(addr, &foreign, &device).await),
         ] {
             let error = answer.expect_err(who);
             assert!(!error.contains("without an answer"), "{who} is refused by TLS itself: {error}");
@@ -66,16 +65,16 @@ async fn without_a_valid_certificate_of_the_root_there_is_no_connection() {
 #[tokio::test]
 async fn only_operators_ask_and_only_gateways_deliver() {
     let world = World::small().await;
-    let question = Question::new("temperature", now_ms() - 1000, now_ms());
+    let query = QueryRequest::new("temperature", now_ms() - 1000, now_ms());
     for (role, site, name) in [
         (Role::Operator, "", "ada"),
         (Role::Gateway, "berlin", "gw-2"),
         (Role::Device, "berlin", "press-1"),
         (Role::Aggregator, "", "centre-2"),
     ] {
-        let channel = ask::channel(world.aggregator.addr(), &world.pki.identity(role, site, name));
-        let asks = ask::aggregate(channel.clone(), &question).await.map(|_| ());
-        let lists = ask::devices(channel.clone(), "").await.map(|_| ());
+        let channel = query::channel(world.aggregator.addr(), &world.pki.identity(role, site, name));
+        let asks = query::aggregate(channel.clone(), &query).await.map(|_| ());
+        let lists = query::devices(channel.clone(), "").await.map(|_| ());
         let start = Start {
             epoch: 7,
             epoch_created_ms: now_ms(),
@@ -122,5 +121,5 @@ async fn what_a_payload_claims_about_its_sender_is_refused_and_the_rest_is_kept(
     let mut device = world.device(0, "press-1", Protocol::Frames);
     device.send(&Sample::one(now, "m", 2.0)).await;
     device.settle().await;
-    world.agrees(&[Question::new("m", now, now + 1000).by(&["site", "gateway", "device"])]).await;
+    world.agrees(&[QueryRequest::new("m", now, now + 1000).by(&["site", "gateway", "device"])]).await;
 }

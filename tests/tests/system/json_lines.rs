@@ -3,7 +3,7 @@
 use catchment_tests::{
     connection::{Connection, Protocol},
     eventually::within,
-    model::Question,
+    model::QueryRequest,
     now_ms,
     world::World,
 };
@@ -55,13 +55,13 @@ async fn objects_times_labels_arrays_and_nesting() {
     ] {
         world.note("press-1", own, metric, time_ms, value);
     }
-    let stamped = Question::new("temperature", TS, TS + 3000).step(1000).by(&["room"]);
+    let stamped = QueryRequest::new("temperature", TS, TS + 3000).step(1000).by(&["room"]);
     // All of what has the gateway's clock lies within these.
-    let present = |metric| Question::new(metric, now - 60_000, now + 600_000).aggregates(&TIMELESS);
+    let present = |metric| QueryRequest::new(metric, now - 60_000, now + 600_000).aggregates(&TIMELESS);
     world
         .agrees(&[
             stamped,
-            Question::new("door_open", TS, TS + 3000),
+            QueryRequest::new("door_open", TS, TS + 3000),
             present("temperature"),
             present("door_open"),
             present("engine_oil_temp"),
@@ -107,7 +107,7 @@ async fn numbered_messages_as_described() {
     for (time_ms, value) in [(TS, 21.5), (TS + 1, 5.0), (TS + 3, 0.0), (TS + 3, 0.0)] {
         world.note("press-1", &[], "temperature", time_ms, value);
     }
-    world.agrees(&[Question::new("temperature", TS, TS + 1000).step(1000)]).await;
+    world.agrees(&[QueryRequest::new("temperature", TS, TS + 1000).step(1000)]).await;
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn acknowledgements_are_cumulative() {
     for n in 0..5000 {
         world.note("press-1", &[], "m", TS + n, n as f64);
     }
-    world.agrees(&[Question::new("m", TS, TS + 5000).step(1000)]).await;
+    world.agrees(&[QueryRequest::new("m", TS, TS + 5000).step(1000)]).await;
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn where_the_bytes_are_cut_makes_no_difference() {
         world.note("press-1", &[("r", "\u{fc}\u{1f30a}")], "m", TS, 1.0);
         world.note("press-1", &[], "m", TS, 2.0);
     }
-    world.agrees(&[Question::new("m", TS, TS + 1000).by(&["r"])]).await;
+    world.agrees(&[QueryRequest::new("m", TS, TS + 1000).by(&["r"])]).await;
 }
 
 #[tokio::test]
@@ -178,7 +178,7 @@ async fn a_last_line_needs_no_end_and_its_acknowledgement_comes_before_the_farew
     assert_eq!(within("the end", connection.answer()).await.unwrap(), None);
     world.note("press-1", &[], "m", TS, 1.0);
     world.note("press-1", &[], "m", TS, 2.0);
-    world.agrees(&[Question::new("m", TS, TS + 1000)]).await;
+    world.agrees(&[QueryRequest::new("m", TS, TS + 1000)]).await;
 }
 
 #[tokio::test]
@@ -222,7 +222,7 @@ async fn two_names_of_a_device_that_become_one_are_counted_wherever_they_come_fr
     world.note("press-1", &[], "a_b", TS, 2.0);
     world.note("press-2", &[], "a_b", TS, 1.0);
     world
-        .agrees(&["a_b", "c_d"].map(|metric| Question::new(metric, TS, TS + 1000).by(&["device", "x_y"])))
+        .agrees(&["a_b", "c_d"].map(|metric| QueryRequest::new(metric, TS, TS + 1000).by(&["device", "x_y"])))
         .await;
     // `a_b` written as it is, beside `a.b`; then `a.b_b` and `a-b_b`.
     collisions(4).await;
@@ -231,6 +231,6 @@ async fn two_names_of_a_device_that_become_one_are_counted_wherever_they_come_fr
     lines.line("c x.y=1,x-y=2 1700000000000000000\nc,t.u=1,t-u=2 z=1 1700000000000000000").await.unwrap();
     lines.finish().await.unwrap();
     world.note("press-3", &[], "c_x_y", TS, 1.0);
-    world.agrees(&[Question::new("c_x_y", TS, TS + 1000)]).await;
+    world.agrees(&[QueryRequest::new("c_x_y", TS, TS + 1000)]).await;
     collisions(6).await;
 }

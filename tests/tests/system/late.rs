@@ -1,7 +1,7 @@
 //! Readings that come when their windows are closed already: they are added, exactly and once.
 
 use catchment_tests::{
-    connection::Protocol, device::Sample, model::Question, now_ms, this_second, world::World,
+    connection::Protocol, device::Sample, model::QueryRequest, now_ms, this_second, world::World,
 };
 
 #[tokio::test]
@@ -11,17 +11,17 @@ async fn a_reading_for_a_delivered_window_is_added_to_it() {
     let from = this_second();
     device.send(&Sample::one(from + 100, "temperature", 20.0)).await;
     device.settle().await;
-    let question = Question::new("temperature", from, from + 1000);
+    let query = QueryRequest::new("temperature", from, from + 1000);
     // The window is closed and delivered; now the reading is late.
-    world.complete(&question, from + 1000).await;
+    world.complete(&query, from + 1000).await;
     device.send(&Sample::one(from + 50, "temperature", 40.0)).await;
     device.send(&Sample::one(from + 900, "temperature", 10.0)).await;
     device.settle().await;
-    world.agrees(std::slice::from_ref(&question)).await;
+    world.agrees(std::slice::from_ref(&query)).await;
     // And once more, for a window that was delivered in two parts.
     device.send(&Sample::one(from + 999, "temperature", -5.0)).await;
     device.settle().await;
-    world.agrees(&[question]).await;
+    world.agrees(&[query]).await;
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn hours_of_history_are_folded_in_whatever_their_order() {
         }
         device.settle().await;
     }
-    let all = Question::new("temperature", from, to);
+    let all = QueryRequest::new("temperature", from, to);
     world
         .agrees(&[
             all.clone().step(1000).by(&["device"]),
@@ -74,10 +74,10 @@ async fn windows_before_1970_and_ahead_of_the_clock_have_their_place() {
     }
     device.settle().await;
     assert!(device.refused().is_empty(), "{:?}", device.refused());
-    world.agrees(&[Question::new("temperature", -86_401_000, 2000).step(1000)]).await;
+    world.agrees(&[QueryRequest::new("temperature", -86_401_000, 2000).step(1000)]).await;
     // Ahead of the clock: taken, and told when the window has come and gone.
     let ahead = now_ms() / 1000 * 1000 + 3000;
     device.send(&Sample::one(ahead + 1, "temperature", 7.0)).await;
     device.settle().await;
-    world.agrees(&[Question::new("temperature", ahead, ahead + 1000)]).await;
+    world.agrees(&[QueryRequest::new("temperature", ahead, ahead + 1000)]).await;
 }

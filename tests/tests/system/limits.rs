@@ -6,7 +6,7 @@ use catchment_proto::wire::{
 use catchment_tests::{
     connection::{Connection, Credentials, Protocol, frame},
     eventually::within,
-    model::Question,
+    model::QueryRequest,
     now_ms,
     world::World,
 };
@@ -88,7 +88,7 @@ async fn bad_lines_are_refused_alone_with_line_and_code() {
         world.note("press-1", &[], "m", TS, value);
     }
     world.note("press-1", &[], "k", TS, 4.0);
-    world.agrees(&[Question::new("m", TS, TS + 1000), Question::new("k", TS, TS + 1000)]).await;
+    world.agrees(&[QueryRequest::new("m", TS, TS + 1000), QueryRequest::new("k", TS, TS + 1000)]).await;
     let metrics = world.gateways[0].server.metrics().await;
     for (reason, count) in [("not_a_number", 3), ("too_old", 2), ("malformed", 5), ("bad_label", 1)] {
         let line = format!("reason=\"{reason}\"}} {count}\n");
@@ -113,7 +113,7 @@ async fn an_oversized_line_is_refused_alone() {
     assert_eq!(refusals(&mut connection, 4).await, expected(&[(2, "too_long"), (3, "too_long")]));
     world.note("press-1", &[], "m", TS, 1.0);
     world.note("press-1", &[], "m", TS, 8.0);
-    world.agrees(&[Question::new("m", TS, TS + 1000)]).await;
+    world.agrees(&[QueryRequest::new("m", TS, TS + 1000)]).await;
 }
 
 fn readings(seq: u64, readings: Vec<Reading>, columns: Vec<Column>, define: Vec<SeriesName>) -> Vec<u8> {
@@ -195,7 +195,9 @@ async fn bad_frames_are_refused_alone_and_an_oversized_one_ends_its_connection_o
     for (time_ms, value) in [(TS, 8.0), (TS + 2000, 16.0), (TS, 32.0)] {
         world.note("press-1", &[], "c", time_ms, value);
     }
-    world.agrees(&[Question::new("m", TS, TS + 1000), Question::new("c", TS, TS + 3000).step(1000)]).await;
+    world
+        .agrees(&[QueryRequest::new("m", TS, TS + 1000), QueryRequest::new("c", TS, TS + 3000).step(1000)])
+        .await;
 }
 
 #[tokio::test]
@@ -234,8 +236,8 @@ async fn series_and_readings_beyond_the_bound_are_refused_the_others_go_on() {
         values.iter().for_each(|value| world.note("press-1", &[], metric, time_ms, *value));
     }
     world.note("press-2", &[], "f", TS, 1.0);
-    let questions = ["a", "b", "c", "f"].map(|metric| Question::new(metric, TS, TS + 1000).by(&["device"]));
-    world.agrees(&questions).await;
+    let queries = ["a", "b", "c", "f"].map(|metric| QueryRequest::new(metric, TS, TS + 1000).by(&["device"]));
+    world.agrees(&queries).await;
 }
 
 #[tokio::test]
@@ -248,7 +250,7 @@ async fn a_peer_that_never_reads_is_not_blocked_and_its_readings_count() {
     let identity = world.pki.device("berlin", "press-1");
     for protocol in [Protocol::Json, Protocol::Frames] {
         let addr = world.gateways[0].server.direct_addr();
-        let opening = Connection::open_deaf(addr, Credentials::of(&identity), protocol);
+        let opening = Connection::open_without_reading(addr, Credentials::of(&identity), protocol);
         let mut connection = within("a connection", opening).await.unwrap();
         let mut bytes = Vec::new();
         if protocol == Protocol::Frames {
@@ -270,7 +272,7 @@ async fn a_peer_that_never_reads_is_not_blocked_and_its_readings_count() {
             world.note("press-1", &[], "m", TS, 1.0);
         }
         within("everything is taken from a peer that does not read", connection.send(&bytes)).await.unwrap();
-        world.agrees(&[Question::new("m", TS, TS + 1000)]).await;
+        world.agrees(&[QueryRequest::new("m", TS, TS + 1000)]).await;
     }
 }
 

@@ -4,15 +4,14 @@ use std::{fs, path::Path};
 
 use catchment_certs::Role;
 use catchment_tests::{
-    ask,
     connection::Protocol,
     delivery::Delivery,
     device::{Device, Sample},
     eventually::eventually,
-    model::Question,
+    model::QueryRequest,
     now_ms,
     process::run,
-    this_second,
+    query, this_second,
     world::{WIDTH_MS, World},
 };
 use serde_json::{Value, json};
@@ -38,7 +37,7 @@ async fn deliver(world: &World, device: &mut Device) -> i64 {
     let time = this_second();
     device.send(&Sample::one(time, "temperature", 1.0)).await;
     device.settle().await;
-    let window = Question::new("temperature", time - time.rem_euclid(WIDTH_MS), time + 1);
+    let window = QueryRequest::new("temperature", time - time.rem_euclid(WIDTH_MS), time + 1);
     world.complete(&window, time + WIDTH_MS).await;
     time
 }
@@ -74,7 +73,7 @@ async fn an_older_copy_of_the_aggregators_folder_does_not_claim_what_it_lacks() 
     let mut world = World::builder().start().await;
     let identity = world.pki.identity(Role::Gateway, "rome", "gw");
     let open = async |world: &World| {
-        Delivery::start(ask::channel(world.aggregator.addr(), &identity), 9, now_ms()).await
+        Delivery::start(query::channel(world.aggregator.addr(), &identity), 9, now_ms()).await
     };
     let time = |number: i64| TS + number * WIDTH_MS;
     let shown = |number: i64| Value::from(format!("2023-11-14T22:13:{}Z", 20 + number));
@@ -114,7 +113,7 @@ async fn an_older_copy_of_the_aggregators_folder_does_not_claim_what_it_lacks() 
         assert_eq!(answer["complete_until"], shown(8), "{answer}");
         assert!(answer.get("gaps").is_none(), "{answer}");
     }
-    let list = ask::gateways(world.operator(), "").await.unwrap();
+    let list = query::gateways(world.operator(), "").await.unwrap();
     assert_eq!(list[0].lost_batches, 3);
 }
 
@@ -144,7 +143,7 @@ async fn late_readings_that_an_older_copy_lacks_are_not_claimed() {
         device.send(&sample).await;
     }
     device.settle().await;
-    let late = Question::new("temperature", hour, hour + WINDOWS * WIDTH_MS);
+    let late = QueryRequest::new("temperature", hour, hour + WINDOWS * WIDTH_MS);
     eventually("what is late is delivered", async || {
         let shown = queried(&world, late.from_ms, late.to_ms).await;
         let whole = shown["series"][0]["points"][0]["count"] == 2 * WINDOWS;
@@ -158,13 +157,13 @@ async fn late_readings_that_an_older_copy_lacks_are_not_claimed() {
     fs::rename(&older, &data).unwrap();
     world.aggregator.start().await;
     let list = eventually("the gap is noticed", async || {
-        let list = ask::gateways(world.operator(), "").await.unwrap();
+        let list = query::gateways(world.operator(), "").await.unwrap();
         if list[0].lost_batches > 0 { Ok(list) } else { Err(format!("{list:?}")) }
     })
     .await;
     let shown = queried(&world, late.from_ms, late.to_ms).await;
     assert_eq!(shown["gaps"][0]["batches"], list[0].lost_batches, "{shown}");
-    let answer = ask::aggregate(world.operator(), &late).await.unwrap();
+    let answer = query::aggregate(world.operator(), &late).await.unwrap();
     assert_eq!(answer.complete_until_ms, Some(hour), "{answer:?}");
     // Of a gateway that has always said what its batches hold, the time before that is known to be whole.
     let before = queried(&world, hour - 3_600_000, hour).await;
@@ -176,18 +175,18 @@ async fn a_gateway_from_2223_claims_nothing_beside_an_honest_one() {
     let world = World::small().await;
     let mut device = world.device(0, "press-1", Protocol::Json);
     let identity = world.pki.identity(Role::Gateway, "rome", "gw");
-    let channel = ask::channel(world.aggregator.addr(), &identity);
+    let channel = query::channel(world.aggregator.addr(), &identity);
     let (watermark_ms, created_ms) = (7_984_137_600_000, 7_258_118_400_000);
     let time = deliver(&world, &mut device).await;
     let mut rogue = Delivery::start(channel, 9, created_ms).await;
     rogue.deliver(time, 3.0, time + WIDTH_MS).await;
     rogue.deliver(time, 4.0, watermark_ms).await;
 
-    let honest = Question::new("temperature", time - 5000, time + 1000).matching(&[("site", "berlin")]);
+    let honest = QueryRequest::new("temperature", time - 5000, time + 1000).matching(&[("site", "berlin")]);
     world.complete(&honest, time + WIDTH_MS).await;
-    let answer = world.ask(&Question::new("temperature", time - 5000, time + 1000)).await.unwrap();
+    let answer = world.query(&QueryRequest::new("temperature", time - 5000, time + 1000)).await.unwrap();
     assert_eq!(answer.complete_until_ms, Some(time + WIDTH_MS), "as far as the rogue was believed");
-    let list = ask::gateways(world.operator(), r#"{site="rome"}"#).await.unwrap();
+    let list = query::gateways(world.operator(), r#"{site="rome"}"#).await.unwrap();
     assert!(list[0].clock_ahead_ms.unwrap() > watermark_ms - now_ms() - 60_000, "{list:?}");
     assert!(list[0].lag_ms.unwrap() >= 0 && list[0].watermark_ms == Some(time + WIDTH_MS), "{list:?}");
 }

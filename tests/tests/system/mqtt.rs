@@ -4,8 +4,8 @@ use catchment_tests::{
     connection::Protocol,
     device::Sample,
     eventually::{eventually, within},
-    model::Question,
-    mqtt::{Client, Hello, Packet, again, packet, publish, release, text},
+    model::QueryRequest,
+    mqtt::{Client, ConnectOptions, Packet, packet, publish, release, set_dup, text},
     world::World,
 };
 
@@ -21,8 +21,8 @@ fn reading(value: f64) -> String {
     format!(r#"{{"ts":{TS},"values":{{"m":{value}}}}}"#)
 }
 
-fn all() -> [Question; 1] {
-    [Question::new("m", TS, TS + 1000)]
+fn all() -> [QueryRequest; 1] {
+    [QueryRequest::new("m", TS, TS + 1000)]
 }
 
 /// A connection of a device to the first gateway that has said nothing yet.
@@ -36,9 +36,9 @@ async fn dial(world: &World, device: &str) -> Client {
 }
 
 /// A client of a device, and whether something was kept of its session.
-async fn client(world: &World, device: &str, hello: Hello<'_>) -> (Client, bool) {
+async fn client(world: &World, device: &str, options: ConnectOptions<'_>) -> (Client, bool) {
     let mut client = dial(world, device).await;
-    let (present, code) = within("CONNACK", client.connect(hello)).await.unwrap();
+    let (present, code) = within("CONNACK", client.connect(options)).await.unwrap();
     assert_eq!(code, 0);
     (client, present)
 }
@@ -51,7 +51,7 @@ async fn processes() -> World {
 async fn an_acknowledged_message_survives_a_kill() {
     let mut world = processes().await;
     for version in [4, 5] {
-        let (mut client, _) = client(&world, "press-1", Hello::clean(version, "c")).await;
+        let (mut client, _) = client(&world, "press-1", ConnectOptions::clean(version, "c")).await;
         for id in 1..=20_u16 {
             client.publish(1, id, TOPIC, &reading(id.into())).await.unwrap();
             assert_eq!(client.acknowledgement().await, (PUBACK, id, 0));
@@ -68,8 +68,8 @@ async fn qos_2_counts_once_across_cuts_and_kills() {
     let mut world = processes().await;
     for version in [4, 5] {
         let name = format!("press-{version}");
-        let hello = Hello::kept(version, "c");
-        let (mut mqtt, present) = client(&world, &name, hello).await;
+        let options = ConnectOptions::kept(version, "c");
+        let (mut mqtt, present) = client(&world, &name, options).await;
         assert!(!present);
         for round in 0..6_u16 {
             // The identifier is used again once it was completed.
@@ -84,10 +84,10 @@ async fn qos_2_counts_once_across_cuts_and_kills() {
                 world.gateways[0].server.start().await;
             }
             // Sent again on a new connection, as a client does that has not seen PUBREC; then again on that one.
-            let (mut next, present) = client(&world, &name, hello).await;
+            let (mut next, present) = client(&world, &name, options).await;
             assert!(present, "round {round}");
             for _ in 0..2 {
-                next.send(&again(publish(version, 2, id, TOPIC, &reading(value)))).await.unwrap();
+                next.send(&set_dup(publish(version, 2, id, TOPIC, &reading(value)))).await.unwrap();
                 assert_eq!(next.acknowledgement().await, (PUBREC, id, 0));
             }
             // PUBREL whose PUBCOMP is lost: said again after the next connection.
@@ -96,7 +96,7 @@ async fn qos_2_counts_once_across_cuts_and_kills() {
                 drop(next);
                 world.gateways[0].server.kill();
                 world.gateways[0].server.start().await;
-                next = client(&world, &name, hello).await.0;
+                next = client(&world, &name, options).await.0;
                 next.send(&release(id)).await.unwrap();
             }
             assert_eq!(next.acknowledgement().await, (PUBCOMP, id, 0));
@@ -111,34 +111,34 @@ async fn sessions_are_kept_and_forgotten_as_asked() {
     let world = World::small().await;
     for version in [4, 5] {
         let device = format!("press-{version}");
-        let present = async |hello| client(&world, &device, hello).await.1;
-        assert!(!present(Hello::kept(version, "a")).await);
-        assert!(present(Hello::kept(version, "a")).await);
-        assert!(!present(Hello::kept(version, "b")).await, "another client");
-        assert!(!present(Hello::clean(version, "a")).await, "a clean start forgets");
-        assert!(!present(Hello::kept(version, "a")).await);
+        let present = async |options| client(&world, &device, options).await.1;
+        assert!(!present(ConnectOptions::kept(version, "a")).await);
+        assert!(present(ConnectOptions::kept(version, "a")).await);
+        assert!(!present(ConnectOptions::kept(version, "b")).await, "another client");
+        assert!(!present(ConnectOptions::clean(version, "a")).await, "a clean start forgets");
+        assert!(!present(ConnectOptions::kept(version, "a")).await);
     }
     // Version 5: goes on with the session, and ends it with the connection.
-    let last = Hello { expiry: 0, ..Hello::kept(5, "a") };
-    let (mut mqtt, _) = client(&world, "press-5", Hello::kept(5, "a")).await;
+    let last = ConnectOptions { expiry: 0, ..ConnectOptions::kept(5, "a") };
+    let (mut mqtt, _) = client(&world, "press-5", ConnectOptions::kept(5, "a")).await;
     mqtt.publish(2, 1, TOPIC, &reading(1.0)).await.unwrap();
     assert_eq!(mqtt.acknowledgement().await.0, PUBREC);
     world.note("press-5", &[], "m", TS, 1.0);
     let (mut mqtt, present) = client(&world, "press-5", last).await;
     assert!(present);
-    mqtt.send(&again(publish(5, 2, 1, TOPIC, &reading(1.0)))).await.unwrap();
+    mqtt.send(&set_dup(publish(5, 2, 1, TOPIC, &reading(1.0)))).await.unwrap();
     assert_eq!(mqtt.acknowledgement().await.0, PUBREC);
     assert!(!client(&world, "press-5", last).await.1);
     // Or says so with DISCONNECT.
-    let (mut mqtt, _) = client(&world, "press-5", Hello::kept(5, "a")).await;
+    let (mut mqtt, _) = client(&world, "press-5", ConnectOptions::kept(5, "a")).await;
     mqtt.send(&[0xe0, 7, 0, 5, 0x11, 0, 0, 0, 0]).await.unwrap();
     assert_eq!(mqtt.end().await, None);
     assert!(!client(&world, "press-5", last).await.1);
     // A client that has lost its own state begins anew with its identifiers: those are new messages.
-    let (mut mqtt, _) = client(&world, "press-4", Hello::kept(4, "a")).await;
+    let (mut mqtt, _) = client(&world, "press-4", ConnectOptions::kept(4, "a")).await;
     mqtt.publish(2, 1, TOPIC, &reading(2.0)).await.unwrap();
     assert_eq!(mqtt.acknowledgement().await.0, PUBREC);
-    let (mut mqtt, present) = client(&world, "press-4", Hello::kept(4, "a")).await;
+    let (mut mqtt, present) = client(&world, "press-4", ConnectOptions::kept(4, "a")).await;
     assert!(present);
     mqtt.publish(2, 1, TOPIC, &reading(4.0)).await.unwrap();
     assert_eq!(mqtt.acknowledgement().await.0, PUBREC);
@@ -151,11 +151,11 @@ async fn sessions_are_kept_and_forgotten_as_asked() {
 async fn the_same_client_takes_its_own_place_only() {
     let mut world = World::small().await;
     for version in [4, 5] {
-        let hello = Hello::clean(version, "c");
-        let (mut first, _) = client(&world, "press-1", hello).await;
-        let (mut other_client, _) = client(&world, "press-1", Hello::clean(version, "d")).await;
-        let (mut other_device, _) = client(&world, "press-2", hello).await;
-        let (mut second, _) = client(&world, "press-1", hello).await;
+        let options = ConnectOptions::clean(version, "c");
+        let (mut first, _) = client(&world, "press-1", options).await;
+        let (mut other_client, _) = client(&world, "press-1", ConnectOptions::clean(version, "d")).await;
+        let (mut other_device, _) = client(&world, "press-2", options).await;
+        let (mut second, _) = client(&world, "press-1", options).await;
         assert_eq!(first.end().await, (version == 5).then_some(0x8e));
         for client in [&mut other_client, &mut other_device, &mut second] {
             client.send(&[0xc0, 0]).await.unwrap();
@@ -163,7 +163,7 @@ async fn the_same_client_takes_its_own_place_only() {
             assert_eq!(pong, Some(Packet { first: 0xd0, body: vec![] }));
         }
     }
-    let (mut stopped, _) = client(&world, "press-1", Hello::clean(5, "c")).await;
+    let (mut stopped, _) = client(&world, "press-1", ConnectOptions::clean(5, "c")).await;
     world.gateways[0].server.stop().await;
     assert_eq!(stopped.end().await, Some(0x8b), "the gateway stops");
 }
@@ -172,8 +172,12 @@ async fn the_same_client_takes_its_own_place_only() {
 async fn a_silent_client_is_ended() {
     let world = World::small().await;
     for version in [4, 5] {
-        let (mut silent, _) =
-            client(&world, "press-1", Hello { keep_alive: 1, ..Hello::clean(version, "c") }).await;
+        let (mut silent, _) = client(
+            &world,
+            "press-1",
+            ConnectOptions { keep_alive: 1, ..ConnectOptions::clean(version, "c") },
+        )
+        .await;
         assert_eq!(silent.end().await, (version == 5).then_some(0x8d));
     }
 }
@@ -182,7 +186,7 @@ async fn a_silent_client_is_ended() {
 async fn many_messages_on_their_way_are_answered_in_order() {
     let world = World::small().await;
     for version in [4, 5] {
-        let (mut client, _) = client(&world, "press-1", Hello::clean(version, "c")).await;
+        let (mut client, _) = client(&world, "press-1", ConnectOptions::clean(version, "c")).await;
         let mut bytes = Vec::new();
         for id in 1..=100_u16 {
             bytes.extend(publish(version, 1 + (id % 2) as u8, id, TOPIC, &reading(id.into())));
@@ -201,7 +205,7 @@ async fn a_client_that_never_reads_is_not_read_on_and_disturbs_nobody() {
     let world = World::small().await;
     let identity = world.pki.device("berlin", "deaf");
     let mut deaf = Client::open(world.gateway_addr(), &identity, None, Some(4096)).await.unwrap();
-    within("CONNACK", deaf.connect(Hello::clean(4, "c"))).await.unwrap();
+    within("CONNACK", deaf.connect(ConnectOptions::clean(4, "c"))).await.unwrap();
     let flood = publish(4, 1, 7, "telemetry/deaf", "1").repeat(1000);
     let flooding = tokio::spawn(async move {
         // Ends when the gateway does: at last nothing is taken any more.
@@ -212,7 +216,7 @@ async fn a_client_that_never_reads_is_not_read_on_and_disturbs_nobody() {
         device.send(&Sample::one(TS, "m", f64::from(n))).await;
     }
     device.settle().await;
-    let (mut sibling, _) = client(&world, "deaf", Hello::clean(4, "d")).await;
+    let (mut sibling, _) = client(&world, "deaf", ConnectOptions::clean(4, "d")).await;
     sibling.publish(1, 1, TOPIC, &reading(1.0)).await.unwrap();
     assert_eq!(sibling.acknowledgement().await, (PUBACK, 1, 0));
     world.note("deaf", &[], "m", TS, 1.0);
@@ -238,7 +242,7 @@ async fn topics_carry_json_values_and_line_protocol() {
         .start()
         .await;
     let now = catchment_tests::now_ms();
-    let (mut client, _) = client(&world, "press-1", Hello::clean(5, "c")).await;
+    let (mut client, _) = client(&world, "press-1", ConnectOptions::clean(5, "c")).await;
     let line = format!("env,room=3 t=1,h=2i,on=t,name=\"x\" {TS}000000\nenv t=5 {TS}000000\n");
     let nested = format!(r#"[{{"ts":{TS},"values":{{"oil":{{"temp":2}}}}}}]"#);
     for (id, (topic, payload, code)) in (1..).zip([
@@ -271,9 +275,9 @@ async fn topics_carry_json_values_and_line_protocol() {
     {
         world.note("press-1", own, metric, now, value);
     }
-    let at = |metric| Question::new(metric, TS, TS + 1000).by(&["room", "kind"]);
+    let at = |metric| QueryRequest::new(metric, TS, TS + 1000).by(&["room", "kind"]);
     let present = |metric| {
-        Question::new(metric, now - 60_000, now + 600_000).by(&["line"]).aggregates(&["count", "sum"])
+        QueryRequest::new(metric, now - 60_000, now + 600_000).by(&["line"]).aggregates(&["count", "sum"])
     };
     world
         .agrees(&[
@@ -295,7 +299,7 @@ async fn what_is_against_the_rules_ends_that_connection_alone() {
     let identity = world.pki.device("berlin", "press-1");
     let open = async |alpn| Client::open(world.gateway_addr(), &identity, alpn, None).await.unwrap();
     let mut good = open(Some(&b"mqtt"[..])).await;
-    assert_eq!(within("CONNACK", good.connect(Hello::clean(5, "good"))).await.unwrap(), (false, 0));
+    assert_eq!(within("CONNACK", good.connect(ConnectOptions::clean(5, "good"))).await.unwrap(), (false, 0));
     // A SUBSCRIBE is answered.
     let filter = [vec![0, 1, 0], text("a/#"), vec![0]].concat();
     good.send(&packet(0x82, &filter)).await.unwrap();
@@ -310,18 +314,18 @@ async fn what_is_against_the_rules_ends_that_connection_alone() {
         (5, vec![0x30, 0xff, 0xff, 0xff, 0x7f], Some(0x95)),
     ] {
         let mut bad = open(None).await;
-        within("CONNACK", bad.connect(Hello::clean(version, "bad"))).await.unwrap();
+        within("CONNACK", bad.connect(ConnectOptions::clean(version, "bad"))).await.unwrap();
         bad.send(&bytes).await.unwrap();
-        let told = bad.end().await;
+        let refusal = bad.end().await;
         if reason.is_some() {
-            assert_eq!(told, reason, "{bytes:?}");
+            assert_eq!(refusal, reason, "{bytes:?}");
         }
     }
     // Bytes that begin no MQTT, where ALPN says that it is.
     let mut other = open(Some(b"mqtt")).await;
     other.send(b"{\"m\":1}\n").await.unwrap();
-    let told = within("words", other.packet()).await.unwrap().unwrap();
-    assert_eq!(told.first, b'{');
+    let refusal = within("words", other.packet()).await.unwrap().unwrap();
+    assert_eq!(refusal.first, b'{');
     good.publish(1, 1, TOPIC, &reading(1.0)).await.unwrap();
     assert_eq!(good.acknowledgement().await, (PUBACK, 1, 0));
     world.note("press-1", &[], "m", TS, 1.0);
@@ -339,7 +343,7 @@ async fn a_series_beyond_the_bound_is_refused_in_the_acknowledgement() {
         let values: Vec<_> = metrics.iter().map(|metric| format!(r#""{metric}":1"#)).collect();
         format!(r#"{{"ts":{TS},"values":{{{}}}}}"#, values.join(","))
     };
-    let (mut client, _) = client(&world, "press-1", Hello::kept(5, "c")).await;
+    let (mut client, _) = client(&world, "press-1", ConnectOptions::kept(5, "c")).await;
     for (qos, kind) in [(1, PUBACK), (2, PUBREC)] {
         for (id, metrics, code) in
             [(1, &["m"][..], 0), (2, &["m", "n"], 0), (3, &["more"], 0x99), (4, &["m", "more"], 0)]
@@ -347,8 +351,8 @@ async fn a_series_beyond_the_bound_is_refused_in_the_acknowledgement() {
             client.publish(qos, id, TOPIC, &json(metrics)).await.unwrap();
             let answer = within("an acknowledgement", client.packet()).await.unwrap().unwrap();
             assert_eq!(answer.acknowledgement(), (kind, id, code), "{metrics:?}");
-            let told = String::from_utf8_lossy(&answer.body).contains("new series");
-            assert_eq!(told, metrics.contains(&"more"), "{answer:?}");
+            let refusal = String::from_utf8_lossy(&answer.body).contains("new series");
+            assert_eq!(refusal, metrics.contains(&"more"), "{answer:?}");
             for metric in metrics.iter().filter(|metric| **metric != "more") {
                 world.note("press-1", &[], metric, TS, 1.0);
             }
@@ -358,5 +362,5 @@ async fn a_series_beyond_the_bound_is_refused_in_the_acknowledgement() {
             }
         }
     }
-    world.agrees(&[all()[0].clone(), Question::new("n", TS, TS + 1000)]).await;
+    world.agrees(&[all()[0].clone(), QueryRequest::new("n", TS, TS + 1000)]).await;
 }

@@ -10,7 +10,7 @@ use std::{
 use catchment_tests::{
     connection::Protocol,
     eventually::eventually,
-    model::{Question, labels},
+    model::{QueryRequest, labels},
     process::run_to_end,
     world::World,
 };
@@ -73,7 +73,7 @@ async fn mosquitto_pub_in_both_versions_and_all_qualities() {
             }
         }
     }
-    world.agrees(&[Question::new("m", TS, TS + 1000)]).await;
+    world.agrees(&[QueryRequest::new("m", TS, TS + 1000)]).await;
 }
 
 #[tokio::test]
@@ -111,8 +111,8 @@ async fn mosquitto_pub_with_what_a_gateway_has_no_use_for() {
     for _ in 0..8 {
         world.note("press-1", &[], "used", now, 1.0);
     }
-    let question = Question::new("used", now - 60_000, now + 600_000);
-    world.agrees(&[question.aggregates(&["count", "sum"])]).await;
+    let query = QueryRequest::new("used", now - 60_000, now + 600_000);
+    world.agrees(&[query.aggregates(&["count", "sum"])]).await;
 }
 
 /// An interpreter that has paho-mqtt: Debian's, or the one of the path.
@@ -168,7 +168,7 @@ async fn paho_in_both_versions() {
             paho(&world, version, qos).await;
         }
     }
-    world.agrees(&[Question::new("m", TS, TS + 1000).by(&["device"])]).await;
+    world.agrees(&[QueryRequest::new("m", TS, TS + 1000).by(&["device"])]).await;
 }
 
 #[tokio::test]
@@ -191,7 +191,7 @@ async fn openssl_and_pythons_ssl_send_json_lines() {
     for _ in 0..3 {
         world.note("press-1", &[], "m", TS, 1.0);
     }
-    world.agrees(&[Question::new("m", TS, TS + 1000)]).await;
+    world.agrees(&[QueryRequest::new("m", TS, TS + 1000)]).await;
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn what_telegraf_writes_is_taken_but_for_strings_and_a_reserved_tag() {
     connection.send(sample.as_bytes()).await.unwrap();
     connection.finish().await.unwrap();
     // An independent reading of the sample: no value of it has a blank, a comma or an equals sign outside of a string.
-    let (mut questions, mut strings) = (Vec::new(), 0);
+    let (mut queries, mut strings) = (Vec::new(), 0);
     for line in sample.lines().filter(|line| !line.starts_with("disk,")) {
         let line = line.replace("\\ ", "\u{1}").replace("\\,", "\u{2}").replace("1 day, ", "");
         let [head, fields, _] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
@@ -230,21 +230,21 @@ async fn what_telegraf_writes_is_taken_but_for_strings_and_a_reserved_tag() {
             };
             let metric = format!("{measurement}_{field}");
             world.note("press-1", &tags, &metric, TS, value);
-            let mut question = Question::new(&metric, TS, TS + 1000);
-            question.matching = labels(&tags);
-            questions.push(question.aggregates(&["count", "min", "max"]));
+            let mut query = QueryRequest::new(&metric, TS, TS + 1000);
+            query.matching = labels(&tags);
+            queries.push(query.aggregates(&["count", "min", "max"]));
         }
     }
-    assert_eq!((strings, questions.len()), (2, 93));
-    for question in &questions {
+    assert_eq!((strings, queries.len()), (2, 93));
+    for query in &queries {
         // Not `agrees` for each: that waits for the clock.
         eventually("what Telegraf wrote", async || {
-            let answer = world.ask(question).await.map_err(|status| status.to_string())?;
-            if answer.table.len() == 1 { Ok(()) } else { Err(format!("{question:?}")) }
+            let answer = world.query(query).await.map_err(|status| status.to_string())?;
+            if answer.table.len() == 1 { Ok(()) } else { Err(format!("{query:?}")) }
         })
         .await;
     }
-    world.agrees(&questions[..5]).await;
+    world.agrees(&queries[..5]).await;
     let page = world.gateways[0].server.metrics().await;
     for (reason, count) in [("not_a_number", 2), ("bad_label", 8)] {
         let line = page.lines().find(|line| line.contains(&format!("\"{reason}\""))).unwrap_or_default();

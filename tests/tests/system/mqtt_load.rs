@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use catchment_tests::{
-    model::Question,
-    mqtt::{Client, Hello, publish},
+    model::QueryRequest,
+    mqtt::{Client, ConnectOptions, publish},
     world::World,
 };
 use tokio::sync::{Barrier, Semaphore};
@@ -36,7 +36,7 @@ async fn many_clients_at_once_are_all_counted() {
             let permit = handshakes.acquire().await.unwrap();
             let version = if number % 2 == 0 { 4 } else { 5 };
             let mut client = Client::open(addr, &identity, None, None).await.unwrap();
-            assert_eq!(client.connect(Hello::clean(version, "c")).await.unwrap(), (false, 0));
+            assert_eq!(client.connect(ConnectOptions::clean(version, "c")).await.unwrap(), (false, 0));
             drop(permit);
             all_open.wait().await;
             for id in 1..=MESSAGES {
@@ -51,6 +51,6 @@ async fn many_clients_at_once_are_all_counted() {
     for task in tasks {
         task.await.unwrap();
     }
-    let all = Question::new("m", TS, TS + 1000);
+    let all = QueryRequest::new("m", TS, TS + 1000);
     world.agrees(&[all.clone().aggregates(&["count", "sum", "min", "max"]), all.by(&["device"])]).await;
 }

@@ -4,10 +4,10 @@
 use std::{fs, path::Path};
 
 use catchment_certs::{Identity, Role, authority::Authority};
-use catchment_journal::{RealDisk, read_whole, write_whole};
+use catchment_journal::{RealDisk, read_atomic, write_atomic};
 use catchment_proto::Name;
 use catchment_tests::{
-    connection::Protocol, device::Sample, model::Question, process::run, server::Server, this_second,
+    connection::Protocol, device::Sample, model::QueryRequest, process::run, server::Server, this_second,
     world::World,
 };
 
@@ -120,7 +120,9 @@ async fn exchanged_folders_and_certificates_are_refused() {
     for gateway in &mut world.gateways {
         gateway.server.start().await;
     }
-    world.agrees(&[Question::new("temperature", from, from + 2000).step(1000).by(&["site", "device"])]).await;
+    world
+        .agrees(&[QueryRequest::new("temperature", from, from + 2000).step(1000).by(&["site", "device"])])
+        .await;
 }
 
 #[tokio::test]
@@ -138,12 +140,12 @@ async fn a_renewed_certificate_keeps_the_folder_and_an_older_folder_is_bound() {
     authority.renew(&identity, None, &[], None, &mut |_| ()).unwrap();
     // As an older program left it: without an owner.
     let file = server.data().join("identity");
-    let read = || String::from_utf8(read_whole(&RealDisk, &file).unwrap().unwrap()).unwrap();
+    let read = || String::from_utf8(read_atomic(&RealDisk, &file).unwrap().unwrap()).unwrap();
     let text = read();
     let old: String =
         text.lines().filter(|line| !line.starts_with("owner=")).map(|line| format!("{line}\n")).collect();
     assert_ne!(old, text);
-    write_whole(&RealDisk, &file, old.as_bytes()).unwrap();
+    write_atomic(&RealDisk, &file, old.as_bytes()).unwrap();
     server.start().await;
     assert!(read().contains("owner=spiffe://catchment.test/site/berlin/gateway/gw\n"), "{}", read());
     device.send(&Sample::one(from + 10, "temperature", 2.0)).await;
@@ -153,7 +155,7 @@ async fn a_renewed_certificate_keeps_the_folder_and_an_older_folder_is_bound() {
     let message = refuses_folder(GATEWAY, &mut world.gateways[0].server, Some(&other)).await;
     assert!(message.contains("belongs to spiffe://catchment.test/site/berlin/gateway/gw,"), "{message}");
     world.gateways[0].server.start().await;
-    world.agrees(&[Question::new("temperature", from, from + 2000)]).await;
+    world.agrees(&[QueryRequest::new("temperature", from, from + 2000)]).await;
 }
 
 #[tokio::test]
@@ -163,8 +165,8 @@ async fn an_aggregators_folder_is_its_own_until_it_is_adopted() {
     let mut device = world.device(0, "press-1", Protocol::Json);
     device.send(&Sample::one(from, "temperature", 1.0)).await;
     device.settle().await;
-    let question = Question::new("temperature", from, from + 2000);
-    world.agrees(std::slice::from_ref(&question)).await;
+    let query = QueryRequest::new("temperature", from, from + 2000);
+    world.agrees(std::slice::from_ref(&query)).await;
     world.aggregator.stop().await;
     let other = world.pki.identity(Role::Aggregator, "", "centre-2");
     let message = refuses_folder(AGGREGATOR, &mut world.aggregator, Some(&other)).await;
@@ -191,5 +193,5 @@ async fn an_aggregators_folder_is_its_own_until_it_is_adopted() {
         options.identity = Some(other);
     }
     world.aggregator.start().await;
-    world.agrees(&[question]).await;
+    world.agrees(&[query]).await;
 }

@@ -8,7 +8,7 @@ use catchment_tests::{
     connection::Protocol,
     device::Sample,
     eventually::eventually,
-    model::Question,
+    model::QueryRequest,
     process::run,
     server::{Mode, Program, Server},
     world::World,
@@ -131,7 +131,7 @@ async fn a_data_folder_serves_one_gateway() {
     let mut device = world.device(0, "press-1", Protocol::Json);
     device.send(&Sample::one(TS, "m", 1.0)).await;
     device.settle().await;
-    world.agrees(&[Question::new("m", TS, TS + 1000)]).await;
+    world.agrees(&[QueryRequest::new("m", TS, TS + 1000)]).await;
 }
 
 /// Makes a trust root and identities with the program, and looks at them with it.
@@ -304,9 +304,13 @@ async fn refusals(connection: &[&str], url: &str, device: &Path) {
     assert!(message.contains("operator") && message.trim_end().lines().count() == 1, "{message}");
     // A port on which nobody listens.
     let vacant = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let nobody = format!("https://{vacant}");
-    let message =
-        bad(1, "catchment", &["query", "m", "--aggregator", &nobody, "--identity", connection[3]]).await;
+    let without_certificate = format!("https://{vacant}");
+    let message = bad(
+        1,
+        "catchment",
+        &["query", "m", "--aggregator", &without_certificate, "--identity", connection[3]],
+    )
+    .await;
     assert!(message.contains(&vacant.to_string()) && message.trim_end().lines().count() == 1, "{message}");
     let message = bad(2, "catchment", &["devices", "--aggregator", url, "--identity", "/no/such/dir"]).await;
     assert!(message.contains("/no/such/dir"), "{message}");

@@ -14,7 +14,7 @@ use catchment_tests::{
     connection::{Connection, Credentials, Protocol},
     device::{Device, Sample},
     eventually::within,
-    model::Question,
+    model::QueryRequest,
     process::Process,
     server::Server,
     this_second,
@@ -82,7 +82,7 @@ impl Load {
             let device = device.await.unwrap();
             assert!(device.refused().is_empty(), "{:?}", device.refused());
         }
-        let all = Question::new("temperature", self.from, self.from + 6000);
+        let all = QueryRequest::new("temperature", self.from, self.from + 6000);
         world.agrees(&[all.clone().step(1000).by(&["device"]), all]).await;
     }
 }
@@ -185,5 +185,5 @@ async fn an_aggregator_whose_folder_is_removed_acknowledges_nothing_more() {
     assert_eq!(status, Some(1), "{log}");
     assert!(log.contains("while in use") || log.contains("No such file"), "{log}");
     world.aggregator.start().await;
-    world.agrees(&[Question::new("temperature", from, from + 4000).step(1000)]).await;
+    world.agrees(&[QueryRequest::new("temperature", from, from + 4000).step(1000)]).await;
 }

@@ -9,7 +9,7 @@ use catchment_tests::{
     connection::Protocol,
     device::{Device, Sample},
     eventually::eventually,
-    model::Question,
+    model::QueryRequest,
     this_second,
     world::{Builder, World},
 };
@@ -71,7 +71,7 @@ impl Work {
             assert!(device.refused().is_empty(), "{:?}", device.refused());
         }
         assert_eq!(world.model.len(), world.gateways.len() * 2 * MESSAGES as usize);
-        let all = Question::new("temperature", self.from, self.from + MESSAGES * SPREAD_MS + 1000);
+        let all = QueryRequest::new("temperature", self.from, self.from + MESSAGES * SPREAD_MS + 1000);
         world.agrees(&[all.clone().step(1000).by(&["site", "device"]), all]).await;
     }
 }
@@ -131,10 +131,10 @@ async fn a_lost_gateway_folder_is_a_new_epoch_and_what_was_delivered_stays() {
     let mut world = World::small().await;
     let mut device = world.device(0, "press-1", Protocol::Json);
     let from = this_second() - 5000;
-    let question = Question::new("temperature", from, from + 2000).step(1000);
+    let query = QueryRequest::new("temperature", from, from + 2000).step(1000);
     device.send(&Sample::one(from, "temperature", 1.0)).await;
     device.settle().await;
-    world.agrees(std::slice::from_ref(&question)).await;
+    world.agrees(std::slice::from_ref(&query)).await;
     let server = &mut world.gateways[0].server;
     server.stop().await;
     std::fs::remove_dir_all(server.data()).unwrap();
@@ -144,7 +144,7 @@ async fn a_lost_gateway_folder_is_a_new_epoch_and_what_was_delivered_stays() {
     device.send(&Sample::one(from + 10, "temperature", 2.0)).await;
     device.send(&Sample::one(from + 1010, "temperature", 3.0)).await;
     device.settle().await;
-    world.agrees(&[question]).await;
+    world.agrees(&[query]).await;
 }
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn cut_and_frozen_links_delay_and_nothing_more() {
 async fn repeated_messages_count_once_also_across_a_restart() {
     let mut world = World::small().await;
     let from = this_second() - 3000;
-    let question = Question::new("temperature", from, from + 4000).step(1000);
+    let query = QueryRequest::new("temperature", from, from + 4000).step(1000);
     for protocol in [Protocol::Json, Protocol::Frames] {
         let mut device = world.device(0, &format!("{protocol:?}"), protocol);
         let samples: Vec<Sample> =
@@ -222,7 +222,7 @@ async fn repeated_messages_count_once_also_across_a_restart() {
         world.gateways[0].server.stop().await;
         world.gateways[0].server.start().await;
         // On a new connection: the gateway remembers the epoch's numbers.
-        device.hang_up();
+        device.disconnect();
         let more = Sample::one(from + 2500, "temperature", -1.0);
         device.send(&more).await;
         device.settle().await;
@@ -232,5 +232,5 @@ async fn repeated_messages_count_once_also_across_a_restart() {
         device.send(&samples[3]).await;
         device.settle().await;
     }
-    world.agrees(&[question.clone().by(&["device"]), question]).await;
+    world.agrees(&[query.clone().by(&["device"]), query]).await;
 }

@@ -6,7 +6,7 @@ use catchment_proto::wire::{FleetRequest, ForgetSeriesRequest, Gateway, fleet_cl
 use catchment_tests::{
     connection::{Connection, Credentials, Protocol},
     eventually::{eventually, within},
-    model::{Question, Reading, labels},
+    model::{QueryRequest, Reading, labels},
     server::Program,
     world::World,
 };
@@ -56,8 +56,11 @@ fn names(prefix: &str, numbers: std::ops::Range<usize>) -> Vec<String> {
     numbers.map(|number| format!("{prefix}{number}")).collect()
 }
 
-fn questions<'a>(metrics: impl IntoIterator<Item = &'a String>) -> Vec<Question> {
-    metrics.into_iter().map(|metric| Question::new(metric, TS, TS + 1000).by(&["site", "device"])).collect()
+fn queries<'a>(metrics: impl IntoIterator<Item = &'a String>) -> Vec<QueryRequest> {
+    metrics
+        .into_iter()
+        .map(|metric| QueryRequest::new(metric, TS, TS + 1000).by(&["site", "device"]))
+        .collect()
 }
 
 /// What the aggregator says of a site's gateway.
@@ -73,8 +76,8 @@ async fn until_budget(world: &World, gateway: usize) {
     let server = &world.gateways[gateway].server;
     eventually("a budget", async || {
         let metrics = server.metrics().await;
-        let told = metrics.lines().find_map(|line| line.strip_prefix("catchment_gateway_series_max "));
-        told.filter(|max| *max != "0").map(drop).ok_or(metrics.clone())
+        let refusal = metrics.lines().find_map(|line| line.strip_prefix("catchment_gateway_series_max "));
+        refusal.filter(|max| *max != "0").map(drop).ok_or(metrics.clone())
     })
     .await;
 }
@@ -106,7 +109,7 @@ async fn a_device_that_invents_series_is_refused_before_the_ack_and_disturbs_no_
     let of_lyon = send(&mut other, &mut other_line, &names("z", 0..3)).await;
     assert_eq!(of_lyon.len(), 3, "the other site has its own room");
     note(&world, 1, "press-2", &of_lyon);
-    world.agrees(&questions(&of_lyon)).await;
+    world.agrees(&queries(&of_lyon)).await;
     // Every reading that was acknowledged is there, and nothing else.
     let listed = eventually("all series", async || {
         let known = gateway(&world, "berlin").await?;
@@ -115,9 +118,9 @@ async fn a_device_that_invents_series_is_refused_before_the_ack_and_disturbs_no_
     .await;
     assert_eq!((listed.series_max, listed.waits_for.as_str()), (Some(10), ""));
     for metric in &taken {
-        let question = Question::new(metric, TS, TS + 1000).by(&["site", "device"]);
+        let query = QueryRequest::new(metric, TS, TS + 1000).by(&["site", "device"]);
         eventually("an acknowledged reading", async || {
-            let answer = world.ask(&question).await.map_err(|status| status.to_string())?;
+            let answer = world.query(&query).await.map_err(|status| status.to_string())?;
             if answer.table.is_empty() { Err(format!("{metric} is missing")) } else { Ok(()) }
         })
         .await;
@@ -170,7 +173,7 @@ async fn what_was_acknowledged_and_has_no_place_waits_until_series_are_forgotten
     let request = ForgetSeriesRequest { selector, dry_run: false };
     let forgotten = FleetClient::new(world.operator()).forget_series(request).await.unwrap().into_inner();
     assert_eq!(forgotten.series, 10);
-    world.agrees(&questions(&good)).await;
+    world.agrees(&queries(&good)).await;
     let known = gateway(&world, "berlin").await.unwrap();
     assert_eq!((known.series, known.waits_for.as_str()), (5, ""));
     // There is room for new ones again.

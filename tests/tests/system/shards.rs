@@ -4,12 +4,11 @@ use std::{fs, path::Path, time::Duration};
 
 use catchment_settings::HumanDuration;
 use catchment_tests::{
-    ask,
     connection::Protocol,
     device::{Device, Sample},
     eventually::eventually,
-    model::Question,
-    this_second,
+    model::QueryRequest,
+    query, this_second,
     world::{WIDTH_MS, World},
 };
 
@@ -34,8 +33,8 @@ async fn send(devices: &mut [Device], metric: &str, from: i64) {
     }
 }
 
-fn question(metric: &str, from: i64) -> Vec<Question> {
-    vec![Question::new(metric, from, from + 2000).step(1000).by(&["site", "device"])]
+fn query(metric: &str, from: i64) -> Vec<QueryRequest> {
+    vec![QueryRequest::new(metric, from, from + 2000).step(1000).by(&["site", "device"])]
 }
 
 #[tokio::test]
@@ -46,7 +45,7 @@ async fn a_shard_that_is_gone_refuses_the_start_until_it_is_back_or_given_up() {
     let from = this_second() - 3000;
     let mut presses = devices(&world, 0);
     send(&mut presses, "temperature", from).await;
-    world.agrees(&question("temperature", from)).await;
+    world.agrees(&query("temperature", from)).await;
     world.aggregator.stop().await;
     send(&mut presses, "humidity", from).await;
     let server = &mut world.gateways[0].server;
@@ -67,7 +66,7 @@ async fn a_shard_that_is_gone_refuses_the_start_until_it_is_back_or_given_up() {
     world.aggregator.start().await;
     world.gateways[0].server.start().await;
     for metric in ["temperature", "humidity"] {
-        world.agrees(&question(metric, from)).await;
+        world.agrees(&query(metric, from)).await;
     }
 
     // For good, more than once, also with an outbox that is still there: what was delivered stays, what comes is taken, and what
@@ -89,9 +88,10 @@ async fn a_shard_that_is_gone_refuses_the_start_until_it_is_back_or_given_up() {
         let metric = format!("pressure_{life}");
         send(&mut again, &metric, this_second()).await;
         let channel = world.operator();
-        let over = Question::new(&metric, lost, lost + WIDTH_MS);
+        let over = QueryRequest::new(&metric, lost, lost + WIDTH_MS);
         eventually("the gap of what is lost", async || {
-            let answer = ask::aggregate(channel.clone(), &over).await.map_err(|status| status.to_string())?;
+            let answer =
+                query::aggregate(channel.clone(), &over).await.map_err(|status| status.to_string())?;
             match answer.complete_until_ms {
                 None if !answer.table.is_empty() => Ok(()),
                 until => Err(format!("{until:?}")),
@@ -101,11 +101,11 @@ async fn a_shard_that_is_gone_refuses_the_start_until_it_is_back_or_given_up() {
         tokio::time::sleep(FUTURE_MAX + Duration::from_millis(3 * WIDTH_MS as u64)).await;
         let (metric, later) = (format!("flow_{life}"), this_second());
         send(&mut again, &metric, later).await;
-        world.agrees(&question(&metric, later)).await;
-        assert_eq!(world.ask(&over).await.unwrap().complete_until_ms, None, "it stays so");
+        world.agrees(&query(&metric, later)).await;
+        assert_eq!(world.query(&over).await.unwrap().complete_until_ms, None, "it stays so");
     }
-    let delivered = world.model.answer(&question("temperature", from)[0], WIDTH_MS);
-    let answer = world.ask(&question("temperature", from)[0]).await.unwrap();
+    let delivered = world.model.answer(&query("temperature", from)[0], WIDTH_MS);
+    let answer = world.query(&query("temperature", from)[0]).await.unwrap();
     assert_eq!(answer.table, delivered, "what was delivered stays");
 }
 
@@ -140,7 +140,7 @@ async fn a_shard_of_another_folder_is_refused() {
     for gateway in &mut world.gateways {
         gateway.server.start().await;
     }
-    world.agrees(&question("temperature", from)).await;
+    world.agrees(&query("temperature", from)).await;
 }
 
 /// What `journal verify` prints of a folder that is not whole.

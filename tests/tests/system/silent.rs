@@ -8,7 +8,7 @@ use catchment_tests::{
     connection::{Connection, Credentials, Protocol},
     device::Sample,
     eventually::{eventually, within},
-    model::Question,
+    model::QueryRequest,
     mqtt, now_ms,
     world::World,
 };
@@ -32,7 +32,7 @@ async fn is_served(world: &World, name: &str) {
         device.send(&Sample::one(from + n, "pressure", n as f64)).await;
     }
     device.settle().await;
-    world.agrees(&[Question::new("pressure", from, from + 1000)]).await;
+    world.agrees(&[QueryRequest::new("pressure", from, from + 1000)]).await;
 }
 
 /// Waits until the gateway's metrics hold a line that begins so, with a number that is right.
@@ -84,8 +84,8 @@ async fn silent_connections_give_way_to_a_device_when_all_places_are_taken() {
         clients.push(within("a connection", opening).await.unwrap());
     }
     // One that only says that it is there.
-    let mut hello = world.connect("hello", Protocol::Json).await;
-    hello.line(r#"{"hello":{"epoch":"e"}}"#).await.unwrap();
+    let mut options = world.connect("hello", Protocol::Json).await;
+    options.line(r#"{"hello":{"epoch":"e"}}"#).await.unwrap();
     is_served(&world, "press-1").await;
     until_metric(&world, "catchment_gateway_sessions_ended_total{reason=\"gave_way\"}", |n| n >= 12.0).await;
     // A place that is used is not taken away.
@@ -106,8 +106,12 @@ async fn what_does_not_begin_ends_and_is_told_where_there_are_words() {
     let mut frames = world.connect("press-2", Protocol::Frames).await;
     let identity = world.pki.device("berlin", "press-3");
     let mut client = mqtt::Client::open(world.gateway_addr(), &identity, Some(b"mqtt"), None).await.unwrap();
-    let told = last_code(&mut json).await;
-    assert_eq!(told.as_deref(), Some("first_byte_timeout"), "in words for people: its protocol is not known");
+    let refusal = last_code(&mut json).await;
+    assert_eq!(
+        refusal.as_deref(),
+        Some("first_byte_timeout"),
+        "in words for people: its protocol is not known"
+    );
     assert_eq!(last_code(&mut frames).await.as_deref(), Some("first_byte_timeout"));
     assert!(!matches!(within("the end", client.packet()).await, Ok(Some(_))));
     // An MQTT client has its CONNECT to send, not a byte of it.
@@ -138,8 +142,8 @@ async fn trickle(mut connection: Connection, byte: u8) -> Option<String> {
         }
         match connection.ready_answer().await {
             Ok(Some(Value::Object(answer))) => {
-                let told = answer.get("error").and_then(|error| error["code"].as_str());
-                code = told.map(str::to_owned).or(code);
+                let refusal = answer.get("error").and_then(|error| error["code"].as_str());
+                code = refusal.map(str::to_owned).or(code);
             }
             Ok(_) => {}
             Err(_) => return code,
@@ -166,7 +170,7 @@ async fn a_message_that_trickles_ends_and_the_device_beside_it_is_served() {
     assert_eq!(within("a refusal", long.answer()).await.unwrap().unwrap()["error"]["code"], "too_long");
     let identity = world.pki.device("berlin", "slow-4");
     let mut client = mqtt::Client::open(world.gateway_addr(), &identity, None, None).await.unwrap();
-    client.connect(mqtt::Hello::clean(5, "c")).await.unwrap();
+    client.connect(mqtt::ConnectOptions::clean(5, "c")).await.unwrap();
     client.send(&[0x30, 40, 0]).await.unwrap();
     let (json, frames, long, (), packet) = tokio::join!(
         trickle(json, b'{'),
@@ -191,9 +195,9 @@ async fn an_idle_connection_ends() {
     assert_eq!(within("an answer", idle.answer()).await.unwrap(), Some(json!({"ack": 1})));
     assert_eq!(last_code(&mut idle).await.as_deref(), Some("idle_timeout"));
     // After a hello, too.
-    let mut hello = world.connect("press-1", Protocol::Json).await;
-    hello.line(r#"{"hello":{"epoch":"e"}}"#).await.unwrap();
-    assert_eq!(last_code(&mut hello).await.as_deref(), Some("idle_timeout"));
+    let mut options = world.connect("press-1", Protocol::Json).await;
+    options.line(r#"{"hello":{"epoch":"e"}}"#).await.unwrap();
+    assert_eq!(last_code(&mut options).await.as_deref(), Some("idle_timeout"));
 }
 
 #[tokio::test]

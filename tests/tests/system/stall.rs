@@ -4,8 +4,8 @@ use catchment_tests::{
     connection::Protocol,
     device::Sample,
     eventually::{eventually, within},
-    model::Question,
-    mqtt::{Client, Hello},
+    model::QueryRequest,
+    mqtt::{Client, ConnectOptions},
     rogue, this_second,
     world::World,
 };
@@ -40,7 +40,7 @@ async fn stalled_handshakes_and_idle_connections_stop_nobody() {
         device.send(&Sample::one(from + n, "temperature", n as f64)).await;
     }
     device.settle().await;
-    world.agrees(&[Question::new("temperature", from, from + 1000)]).await;
+    world.agrees(&[QueryRequest::new("temperature", from, from + 1000)]).await;
     // Those that were idle may begin at any time.
     for (connection, protocol) in idle.iter_mut().zip([Protocol::Json, Protocol::Frames].into_iter().cycle())
     {
@@ -84,13 +84,14 @@ async fn one_connection_too_many_of_a_device_is_refused_while_the_others_are_ali
     let _silent = world.connect("press-1", Protocol::Json).await;
     let mut newest = world.connect("press-1", Protocol::Json).await;
     newest.line(r#"{"temperature":1}"#).await.unwrap();
-    let told = within("a refusal", newest.answer()).await.unwrap().unwrap();
-    assert_eq!(told["error"]["code"], json!("too_many_connections"), "{told}");
+    let refusal = within("a refusal", newest.answer()).await.unwrap().unwrap();
+    assert_eq!(refusal["error"]["code"], json!("too_many_connections"), "{refusal}");
     assert_eq!(within("the end of the newest", newest.answer()).await.unwrap(), None);
     let identity = world.pki.device("berlin", "press-1");
     for (version, code) in [(4, 3), (5, 0x97)] {
         let mut client = Client::open(world.gateway_addr(), &identity, None, None).await.unwrap();
-        let refused = within("CONNACK", client.connect(Hello::clean(version, "other"))).await.unwrap();
+        let refused =
+            within("CONNACK", client.connect(ConnectOptions::clean(version, "other"))).await.unwrap();
         assert_eq!(refused, (false, code), "version {version}");
     }
     for connection in &mut connections {
@@ -125,8 +126,8 @@ async fn a_client_takes_its_own_place_and_the_silent_give_way() {
     let connect = async |client: &str| {
         let mut connection = Client::open(world.gateway_addr(), &identity, None, None).await.unwrap();
         // Its keep-alive says that it is alive, however long it is silent.
-        let hello = Hello { keep_alive: 600, ..Hello::clean(5, client) };
-        (within("CONNACK", connection.connect(hello)).await.unwrap().1, connection)
+        let options = ConnectOptions { keep_alive: 600, ..ConnectOptions::clean(5, client) };
+        (within("CONNACK", connection.connect(options)).await.unwrap().1, connection)
     };
     let (a, mut first) = connect("a").await;
     let (b, mut other) = connect("b").await;
@@ -149,8 +150,8 @@ async fn a_client_takes_its_own_place_and_the_silent_give_way() {
         assert_eq!(within("an answer", connection.answer()).await.unwrap(), Some(json!({"ack": 1})));
         connections.push(connection);
     }
-    let told = within("the end of the oldest", oldest.answer()).await.unwrap().unwrap();
-    assert_eq!(told["error"]["code"], json!("displaced"), "{told}");
+    let refusal = within("the end of the oldest", oldest.answer()).await.unwrap().unwrap();
+    assert_eq!(refusal["error"]["code"], json!("displaced"), "{refusal}");
     // The end of the stream comes later: with it unread, the socket of a program that closes at once is reset as if it were gone.
     let early = tokio::time::timeout(std::time::Duration::from_millis(300), oldest.answer()).await;
     assert!(early.is_err(), "{early:?}");

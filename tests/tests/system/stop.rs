@@ -11,7 +11,7 @@ use catchment_tests::{
     connection::Protocol,
     device::{Device, Sample},
     eventually::eventually,
-    model::Question,
+    model::QueryRequest,
     now_ms, this_second,
     world::{WIDTH_MS, World},
 };
@@ -75,7 +75,7 @@ impl Load {
             let device = device.await.unwrap();
             assert!(device.refused().is_empty(), "{:?}", device.refused());
         }
-        let all = Question::new("temperature", self.from, now_ms() + 1000);
+        let all = QueryRequest::new("temperature", self.from, now_ms() + 1000);
         world.agrees(&[all.clone().step(1000).by(&["device"]), all]).await;
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use catchment_tests::{
-    model::Question,
+    model::QueryRequest,
     process::{command, program, run_to_end},
     world::World,
 };
@@ -119,7 +119,7 @@ async fn a_send_that_a_signal_ends_can_be_repeated() {
             });
         let epoch = format!("--epoch={epoch}");
         world.note("press-1", &[], "m", TS, 1.0);
-        world.agrees(&[Question::new("m", TS, TS + 1000)]).await;
+        world.agrees(&[QueryRequest::new("m", TS, TS + 1000)]).await;
         let kill = format!("kill -{signal} {}", child.id());
         assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
         let status = child.wait().unwrap();
@@ -128,6 +128,6 @@ async fn a_send_that_a_signal_ends_can_be_repeated() {
         let again = ["send", "--gateway", &addr, "--identity", text(&device), &epoch];
         let output = catchment_tests::process::run("catchment", &again, &first);
         assert!(output.status.success(), "{output:?}");
-        world.agrees(&[Question::new("m", TS, TS + 1000)]).await;
+        world.agrees(&[QueryRequest::new("m", TS, TS + 1000)]).await;
     }
 }

@@ -1,6 +1,6 @@
 //! Devices that break off in the middle of a message, over and over: what was cut goes out again, and counts once.
 
-use catchment_tests::{connection::Protocol, device::Sample, model::Question, this_second, world::World};
+use catchment_tests::{connection::Protocol, device::Sample, model::QueryRequest, this_second, world::World};
 
 #[tokio::test]
 async fn connections_that_break_off_within_a_message_lose_and_double_nothing() {
@@ -19,6 +19,6 @@ async fn connections_that_break_off_within_a_message_lose_and_double_nothing() {
         device.settle().await;
         assert!(device.refused().is_empty(), "{:?}", device.refused());
     }
-    let all = Question::new("temperature", from, from + 4000);
+    let all = QueryRequest::new("temperature", from, from + 4000);
     world.agrees(&[all.clone().step(1000).by(&["device"]), all]).await;
 }

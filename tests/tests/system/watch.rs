@@ -10,7 +10,7 @@ use std::{
 use catchment_tests::{
     connection::Protocol,
     device::Sample,
-    eventually::{eventually, patience},
+    eventually::{eventually, wait_limit},
     process::command,
     this_second,
     world::World,
@@ -64,7 +64,7 @@ async fn a_watch_goes_on_when_the_aggregator_was_restarted() {
     device.send(&Sample::one(from, "temperature", 20.5)).await;
     device.settle().await;
     let (url, operator) = (format!("https://{}", world.aggregator.addr()), world.pki.operator());
-    let question = [
+    let query = [
         "watch",
         "temperature",
         "--from",
@@ -80,7 +80,7 @@ async fn a_watch_goes_on_when_the_aggregator_was_restarted() {
         "--identity",
         operator.to_str().unwrap(),
     ];
-    let mut watch = Running::start(&question);
+    let mut watch = Running::start(&query);
     let answered = |watch: &Running, count: usize| {
         let out = Arc::clone(&watch.out);
         async move {
@@ -110,11 +110,11 @@ async fn a_watch_goes_on_when_the_aggregator_was_restarted() {
     // A wrong question ends it at once, with status 2; a refused identity with its own status.
     let device = world.pki.device("berlin", "press-1");
     for (flag, value, status) in [("--agg", "average", 2), ("--identity", device.to_str().unwrap(), 1)] {
-        let mut wrong = question;
+        let mut wrong = query;
         let at = wrong.iter().position(|word| *word == flag).unwrap();
         wrong[at + 1] = value;
         let mut wrong = Running::start(&wrong);
-        let deadline = std::time::Instant::now() + patience();
+        let deadline = std::time::Instant::now() + wait_limit();
         let ended = loop {
             if let Some(ended) = wrong.child.try_wait().unwrap() {
                 break ended;

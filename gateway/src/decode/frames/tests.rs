@@ -10,17 +10,17 @@ const MS: i64 = 1_000_000;
 
 struct Connection {
     fixture: Fixture,
-    state: FrameNames,
+    aliases: SeriesAliases,
 }
 
 impl Connection {
     fn new() -> Self {
-        Self { fixture: Fixture::new(), state: FrameNames::new(10) }
+        Self { fixture: Fixture::new(), aliases: SeriesAliases::new(10) }
     }
 
     fn body(&mut self, body: &[u8]) -> Decoded {
-        let Fixture { names, rules, limits, intake, .. } = &mut self.fixture;
-        decode_frame(body, 5, &mut self.state, names, rules, limits, intake)
+        let Fixture { table, rules, limits, intake, .. } = &mut self.fixture;
+        decode_frame(body, 5, &mut self.aliases, table, rules, limits, intake)
     }
 
     fn send(&mut self, readings: Readings) -> Decoded {
@@ -78,7 +78,7 @@ fn columns_take_their_times_from_steps() {
         connection.column(*first, steps, values);
         assert_eq!(connection.fixture.readings(), *readings, "{first} {steps:?} {values:?}");
         assert_eq!(connection.fixture.refusals(), *refusals, "{first} {steps:?} {values:?}");
-        assert_eq!(connection.fixture.intake.heads.len(), 1);
+        assert_eq!(connection.fixture.intake.messages.len(), 1);
     }
 }
 
@@ -108,7 +108,7 @@ fn definitions_hold_for_the_connection_until_named_anew() {
     });
     let refusals = [(Malformed, 1), (TooManySeries, 1), (TooManySeries, 1), (Malformed, 1), (Malformed, 1)];
     assert_eq!(connection.fixture.refusals(), refusals);
-    assert_eq!((0..20).filter(|index| connection.state.meaning(*index).is_some()).count(), 3);
+    assert_eq!((0..20).filter(|index| connection.aliases.meaning(*index).is_some()).count(), 3);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn single_readings_and_sequence_numbers() {
     connection.send(Readings { seq: 7, readings, ..Readings::default() });
     connection.send(Readings::default());
     assert_eq!(connection.fixture.intake.refusals[0].seq, Some(7));
-    assert_eq!(connection.fixture.heads(), [(Some(7), 5, 2), (None, 5, 2)]);
+    assert_eq!(connection.fixture.messages(), [(Some(7), 5, 2), (None, 5, 2)]);
     assert_eq!(connection.fixture.readings(), ["a{room=3}=1.0", "a=2.0@1.0"]);
     let refusals = [(BadMetric, 1), (BadLabel, 1), (TooOld, 1), (TooFarAhead, 1), (NotANumber, 1)];
     assert_eq!(connection.fixture.refusals(), refusals);
@@ -162,7 +162,7 @@ fn hellos_and_what_is_no_message() {
     connection.fixture.limits.message_bytes_max = 5;
     assert_eq!(connection.body(&hello("boot".to_owned())), Decoded::Refused);
     assert_eq!(connection.fixture.refusals(), [(TooLong, 1)]);
-    assert!(connection.fixture.heads().is_empty());
+    assert!(connection.fixture.messages().is_empty());
 }
 
 fn any_readings() -> impl Strategy<Value = Readings> {
@@ -206,10 +206,10 @@ proptest! {
             prop_assert_eq!(connection.send(message), Decoded::Message);
             connection.fixture.check();
             let refused: u32 = connection.fixture.refusals().iter().map(|refusal| refusal.1).sum();
-            let told = connection.fixture.readings().len() + refused as usize;
-            connection.fixture.heads();
+            let reported = connection.fixture.readings().len() + refused as usize;
+            connection.fixture.messages();
             // Beside values there may be a refusal for each definition and for each column without values.
-            prop_assert!((sent..=sent + define + empty).contains(&told), "{} of {}", told, sent);
+            prop_assert!((sent..=sent + define + empty).contains(&reported), "{} of {}", reported, sent);
         }
     }
 
@@ -228,19 +228,19 @@ proptest! {
 #[test]
 fn a_definition_outlives_the_sessions_table_of_names() {
     let mut connection = Connection::new();
-    connection.fixture.names = Names::new(3);
+    connection.fixture.table = SeriesTable::new(3);
     let define = vec![named(1, "a", &[]), named(2, "b", &[("room", "3")])];
     connection.send(Readings { define, ..Readings::default() });
     for round in 0..5_000 {
         let readings = vec![single("x", &[("n", &round.to_string())], 0, 1.0)];
         connection.send(Readings { readings, ..Readings::default() });
     }
-    let forgotten = connection.state.series(1, connection.fixture.names.generation());
+    let forgotten = connection.aliases.series(1, connection.fixture.table.generation());
     assert_eq!(forgotten, None, "the table has started anew");
     connection.fixture.readings();
     connection.send(Readings { columns: vec![values(1, &[2.0]), values(2, &[3.0])], ..Readings::default() });
     let Intake { fresh, .. } = &connection.fixture.intake;
-    assert_eq!(fresh.len(), 2, "the desk learns what they mean");
+    assert_eq!(fresh.len(), 2, "the device learns what they mean");
     connection.send(Readings { columns: vec![values(1, &[4.0])], ..Readings::default() });
     assert_eq!(connection.fixture.intake.fresh.len(), 2, "and knows it from then on");
     assert_eq!(connection.fixture.readings(), ["a=2.0", "b{room=3}=3.0", "a=4.0"]);

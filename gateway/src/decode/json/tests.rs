@@ -93,7 +93,7 @@ fn readings_are_taken_and_refused_one_by_one() {
         let mut fixture = Fixture::new();
         assert_eq!(fixture.json(line, 7), Decoded::Message, "{line}");
         fixture.check();
-        assert_eq!(fixture.intake.heads.len(), 1, "{line}");
+        assert_eq!(fixture.intake.messages.len(), 1, "{line}");
         assert_eq!(fixture.refusals(), *refusals, "{line}");
         assert_eq!(fixture.readings(), *readings, "{line}");
     }
@@ -132,7 +132,7 @@ fn what_is_no_message_leaves_one_refusal_and_nothing_else() {
         let text = String::from_utf8_lossy(line);
         let mut fixture = Fixture::new();
         assert_eq!(fixture.json(line, 7), Decoded::Refused, "{text}");
-        assert_eq!((fixture.heads(), fixture.readings()), (vec![], vec![]), "{text}");
+        assert_eq!((fixture.messages(), fixture.readings()), (vec![], vec![]), "{text}");
         assert_eq!(fixture.intake.refusals[0].ordinal, 7);
         assert_eq!(fixture.refusals(), [(Malformed, 1)], "{text}");
     }
@@ -164,7 +164,7 @@ fn sequence_numbers_make_messages() {
         3,
     );
     fixture.check();
-    let heads = [
+    let messages = [
         (Some(9), 1, 1),
         (Some(u64::MAX), 2, 1),
         (None, 3, 3),
@@ -172,7 +172,7 @@ fn sequence_numbers_make_messages() {
         (Some(4), 3, 6),
         (None, 3, 7),
     ];
-    assert_eq!(fixture.heads(), heads);
+    assert_eq!(fixture.messages(), messages);
     assert_eq!(fixture.readings(), ["a=1.0", "a=1.0", "a=2.0", "a=3.0", "a=4.0", "b=4.0", "a=5.0"]);
     assert_eq!(fixture.refusals(), [(NotANumber, 1), (NotANumber, 1), (Malformed, 1)]);
 }
@@ -208,7 +208,7 @@ fn every_refused_reading_is_counted_in_a_short_list() {
 #[test]
 fn a_name_given_twice_is_found_among_many() {
     let mut fixture = Fixture::new();
-    fixture.names = Names::new(1000);
+    fixture.table = SeriesTable::new(1000);
     let members: Vec<_> = (0..200).map(|n| format!(r#""m{}":1"#, n % 100)).collect();
     fixture.json(format!("[{{{0}}},{{{0}}}]", members.join(",")), 1);
     assert_eq!(fixture.readings().len(), 200);
@@ -293,10 +293,10 @@ fn holds(line: &[u8]) {
     let decoded = fixture.json(line, 1);
     fixture.check();
     match decoded {
-        Decoded::Message => assert!(!fixture.intake.heads.is_empty()),
+        Decoded::Message => assert!(!fixture.intake.messages.is_empty()),
         Decoded::Hello { .. } => assert!(fixture.intake.is_empty()),
         Decoded::Refused => {
-            assert!(fixture.intake.heads.is_empty() && !fixture.intake.refusals.is_empty());
+            assert!(fixture.intake.messages.is_empty() && !fixture.intake.refusals.is_empty());
         }
     }
 }
@@ -343,7 +343,7 @@ proptest! {
 }
 
 fn lines(stream: &[u8], step: usize) -> Vec<String> {
-    lines::tests::cut(crate::decode::Lines::json(30), stream, step)
+    lines::tests::split_lines(crate::decode::Lines::json(30), stream, step)
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The readings of an object, in order, nested objects flattened with `_`.
 //!
 //! The object's syntax is checked already, but for names with half a surrogate pair: such an error may leave
-//! readings in the sink, which the caller takes back. Recursion is bounded by `Limits::depth_max`.
+//! readings in the sink, which the caller takes back. Recursion is bounded by `DecodeLimits::depth_max`.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     decode::{
-        Limits, excerpt,
+        DecodeLimits, excerpt,
         names::{WRITTEN_BYTES_MAX, identifier},
         sink::Sink,
     },
@@ -43,7 +43,7 @@ pub(super) fn count(
     text: &str,
     short: bool,
     options: &Options,
-    limits: &Limits,
+    limits: &DecodeLimits,
 ) -> Result<usize, serde_json::Error> {
     let mut count = Count(0);
     let depth_max = limits.depth_max;

@@ -5,8 +5,8 @@ use crate::decode::fixture::{Fixture, NOW_MS};
 use Reason::*;
 
 fn decode(fixture: &mut Fixture, line: &[u8], precision: Precision) -> Decoded {
-    let Fixture { names, rules, limits, intake, .. } = fixture;
-    decode_line(line, precision, 3, names, rules, limits, intake)
+    let Fixture { table, rules, limits, intake, .. } = fixture;
+    decode_line(line, precision, 3, table, rules, limits, intake)
 }
 
 /// Line, readings, refusals.
@@ -81,7 +81,7 @@ fn readings_are_taken_and_refused_one_by_one() {
         let mut fixture = Fixture::new();
         assert_eq!(decode(&mut fixture, line.as_bytes(), Precision::Nanoseconds), Decoded::Message, "{line}");
         fixture.check();
-        assert_eq!(fixture.heads(), [(None, 3, readings.len())], "{line}");
+        assert_eq!(fixture.messages(), [(None, 3, readings.len())], "{line}");
         assert_eq!(fixture.readings(), *readings, "{line}");
         assert_eq!(fixture.refusals(), *refusals, "{line}");
     }
@@ -123,7 +123,7 @@ fn a_line_against_the_grammar_is_refused_whole() {
         let text = String::from_utf8_lossy(line);
         let mut fixture = Fixture::new();
         assert_eq!(decode(&mut fixture, line, Precision::Nanoseconds), Decoded::Refused, "{text}");
-        assert!(fixture.readings().is_empty() && fixture.heads().is_empty(), "{text}");
+        assert!(fixture.readings().is_empty() && fixture.messages().is_empty(), "{text}");
         assert_eq!(fixture.refusals(), [(Malformed, 1)], "{text}");
     }
     let mut fixture = Fixture::new();
@@ -152,11 +152,11 @@ fn times_have_the_precision_asked_for() {
 fn a_payload_is_one_message() {
     let mut fixture = Fixture::new();
     let payload = b"# comment\nm a=1\n\nnonsense\nm b=\"x\ny\",c=2 \nm a=3";
-    let Fixture { names, rules, limits, intake, .. } = &mut fixture;
+    let Fixture { table, rules, limits, intake, .. } = &mut fixture;
     let decoded =
-        super::decode(payload, Precision::default(), &mut Sink::new(intake, names, rules, limits, 9));
+        super::decode(payload, Precision::default(), &mut Sink::new(intake, table, rules, limits, 9));
     assert_eq!(decoded, Decoded::Message);
-    assert_eq!(fixture.heads(), [(None, 9, 3)]);
+    assert_eq!(fixture.messages(), [(None, 9, 3)]);
     // The same series twice in a payload is two readings: a line each.
     assert_eq!(fixture.readings(), ["m_a=1.0", "m_c=2.0", "m_a=3.0"]);
     assert_eq!(fixture.refusals(), [(Malformed, 1), (NotANumber, 1)]);
@@ -217,8 +217,8 @@ proptest! {
             let decoded = decode(&mut fixture, line, Precision::Nanoseconds);
             fixture.check();
             match decoded {
-                Decoded::Message => prop_assert_eq!(fixture.intake.heads.len(), 1),
-                _ => prop_assert!(fixture.intake.heads.is_empty() && fixture.intake.refusals.len() == 1),
+                Decoded::Message => prop_assert_eq!(fixture.intake.messages.len(), 1),
+                _ => prop_assert!(fixture.intake.messages.is_empty() && fixture.intake.refusals.len() == 1),
             }
         }
     }
@@ -234,7 +234,7 @@ proptest! {
         let tags_text: String = tags.iter().map(|(k, v)| format!(",{k}={}", escaped(v))).collect();
         let string = text.replace('\\', "\\\\").replace('"', "\\\"");
         let line = format!("m{tags_text} s=\"{string}\",v={value:?} 1700000000000000000\n");
-        let cut = lines::tests::cut(Lines::line_protocol(1000), line.as_bytes(), 7);
+        let cut = lines::tests::split_lines(Lines::line_protocol(1000), line.as_bytes(), 7);
         prop_assert_eq!(&cut, &[line.trim_end_matches('\n')]);
         let mut fixture = Fixture::new();
         decode(&mut fixture, cut[0].as_bytes(), Precision::Nanoseconds);

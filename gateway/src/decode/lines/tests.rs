@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// The lines of a stream that arrives in pieces of `step` bytes, as a session reads it.
-pub(in crate::decode) fn cut(mut lines: Lines, stream: &[u8], step: usize) -> Vec<String> {
+pub(in crate::decode) fn split_lines(mut lines: Lines, stream: &[u8], step: usize) -> Vec<String> {
     let mut out = Vec::new();
     let mut buffer = Vec::new();
     let mut pieces = stream.chunks(step.max(1));
@@ -37,7 +37,7 @@ pub(in crate::decode) fn cut(mut lines: Lines, stream: &[u8], step: usize) -> Ve
 }
 
 fn influx(stream: &str, step: usize) -> Vec<String> {
-    cut(Lines::line_protocol(40), stream.as_bytes(), step)
+    split_lines(Lines::line_protocol(40), stream.as_bytes(), step)
 }
 
 #[test]
@@ -74,7 +74,11 @@ fn a_long_line_is_told_once_whatever_it_holds() {
     for filler in [" ", "x", "\"", "\\", "a b=\"", "\u{e9}"] {
         let stream = format!("a b=1\n{}\nc d=2\n", filler.repeat(200));
         for (lines, step) in [(Lines::json(40), 1), (Lines::line_protocol(40), 1), (Lines::json(40), 7)] {
-            assert_eq!(cut(lines, stream.as_bytes(), step), ["a b=1", "TOO LONG", "c d=2"], "{filler:?}");
+            assert_eq!(
+                split_lines(lines, stream.as_bytes(), step),
+                ["a b=1", "TOO LONG", "c d=2"],
+                "{filler:?}"
+            );
         }
     }
 }
@@ -89,13 +93,13 @@ proptest! {
     #[test]
     fn lines_do_not_depend_on_the_pieces(text in quoted_text(), step in 1..30_usize) {
         prop_assert_eq!(influx(&text, step), influx(&text, text.len()));
-        let json = |step| cut(Lines::json(20), text.as_bytes(), step);
+        let json = |step| split_lines(Lines::json(20), text.as_bytes(), step);
         prop_assert_eq!(json(step), json(text.len()));
     }
 
     #[test]
     fn any_bytes_are_cut(bytes in prop::collection::vec(any::<u8>(), 0..300), step in 1..40_usize) {
-        let lines = cut(Lines::line_protocol(50), &bytes, step);
-        prop_assert_eq!(lines, cut(Lines::line_protocol(50), &bytes, 1000));
+        let lines = split_lines(Lines::line_protocol(50), &bytes, step);
+        prop_assert_eq!(lines, split_lines(Lines::line_protocol(50), &bytes, 1000));
     }
 }

@@ -6,7 +6,7 @@ use catchment_proto::{Labels, MetricName, Name, wire::Label};
 use super::CheckpointError;
 use crate::fold::{
     client::Client,
-    device::{Device, Devices, Epoch, Open},
+    device::{Device, DeviceEpoch, Devices, Open},
 };
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -83,7 +83,7 @@ struct OpenMessage {
     partial: Vec<u8>,
     /// How far before the part it fell in line: not 0 only after damage to the journal.
     #[prost(uint64, tag = "6")]
-    in_line_before: u64,
+    due_position_before: u64,
 }
 
 pub(super) fn window(index: i64, width_ms: u32) -> Result<Window, CheckpointError> {
@@ -100,7 +100,7 @@ fn open_message(open: &Open) -> OpenMessage {
         part: open.part,
         revision: open.revision,
         partial,
-        in_line_before: open.part.saturating_sub(open.in_line),
+        due_position_before: open.part.saturating_sub(open.due_position),
     }
 }
 
@@ -164,7 +164,7 @@ fn device(message: DeviceMessage) -> Result<Device, CheckpointError> {
         })
         .collect();
     device.epochs =
-        message.epochs.into_iter().map(|e| Epoch { text: e.text.into(), highest: e.highest }).collect();
+        message.epochs.into_iter().map(|e| DeviceEpoch { text: e.text.into(), highest: e.highest }).collect();
     for series in message.series {
         let number = device.series.next();
         if series.skipped > 0 {
@@ -180,8 +180,8 @@ fn device(message: DeviceMessage) -> Result<Device, CheckpointError> {
             let window = window(open.window, open.width_ms)?;
             let partial = Partial::decode(&open.partial, window.start()).map_err(CheckpointError::new)?;
             let (part, revision) = (open.part, open.revision);
-            let in_line = part.saturating_sub(open.in_line_before);
-            added.open.get_or_open(window, || Open { window, part, revision, in_line, partial });
+            let due_position = part.saturating_sub(open.due_position_before);
+            added.open.get_or_open(window, || Open { window, part, revision, due_position, partial });
             device.open_windows += 1;
         }
     }

@@ -22,7 +22,7 @@ fn index_of(state: &State, name: &str) -> Option<u32> {
 /// What a search over all devices lists.
 fn found(state: &State, before: u32, held: u32) -> (Vec<u32>, Vec<(u32, u32)>, Vec<String>) {
     let mut entry = ForgetEntry::default();
-    let search = Search { from: 0, before, touch: 0, look: usize::MAX, list: usize::MAX };
+    let search = Search { from: 0, before, touch: 0, scan_max: usize::MAX, list_max: usize::MAX };
     assert_eq!(state.search(&search, |device| device == held, &mut entry), None);
     (entry.devices, entry.series_device.into_iter().zip(entry.series).collect(), entry.client)
 }
@@ -63,7 +63,7 @@ fn what_is_held_is_written_down_as_used() {
     state.apply(at + 2, &intake(1, 1, &[(0, 5, 1.0)])).unwrap();
     let touched = |state: &State, touch| {
         let mut entry = ForgetEntry::default();
-        let search = Search { from: 0, before: 0, touch, look: usize::MAX, list: usize::MAX };
+        let search = Search { from: 0, before: 0, touch, scan_max: usize::MAX, list_max: usize::MAX };
         state.search(&search, |device| device < 2, &mut entry);
         entry
     };
@@ -83,7 +83,7 @@ fn a_search_goes_on_where_it_was() {
     let (mut from, mut devices, mut series) = (Some(0), Vec::new(), Vec::new());
     while let Some(next) = from {
         let (mut entry, search) =
-            (ForgetEntry::default(), Search { from: next, before: 50, touch: 0, look: 2, list: 2 });
+            (ForgetEntry::default(), Search { from: next, before: 50, touch: 0, scan_max: 2, list_max: 2 });
         from = state.search(&search, |_| false, &mut entry);
         assert!(entry.devices.len() + entry.series.len() <= 2);
         devices.extend(entry.devices.iter().copied());
@@ -91,7 +91,7 @@ fn a_search_goes_on_where_it_was() {
         state.apply(at + 2, &Entry::Forget(entry)).unwrap();
     }
     assert_eq!((devices, series), (vec![0, 1, 2, 4, 5, 6], vec![0, 1, 2, 3]));
-    assert_eq!((state.device_count(), state.series_count(), state.places()), (1, 1, 35));
+    assert_eq!((state.device_count(), state.series_count(), state.series_slots()), (1, 1, 35));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_number_is_used_once() {
     let mut state = State::decode(&state.encode()).unwrap();
     assert_eq!((state.next_device(), state.next_series(1)), (3, 2), "also where the last ones are forgotten");
     for taken in [0, 2] {
-        // Only a second copy has a number of before: it is of the device that had it.
+        // Only a stored definition has a number of before: it is of the device that had it.
         assert!(state.clone().apply(at + 1, &device(taken, "other")).is_ok());
     }
     assert_eq!((index_of(&state, "d0"), index_of(&state, "d1")), (None, Some(1)));
@@ -200,13 +200,13 @@ fn a_series_that_comes_back_has_its_place() {
     let (mut state, at) = introduced(1, 2);
     let labels = catchment_proto::Labels::none();
     let metric = catchment_proto::MetricName::new("m1").unwrap();
-    assert_eq!(state.places(), 2);
+    assert_eq!(state.series_slots(), 2);
     state.apply(at, &forget(&[], &[(0, 1)])).unwrap();
     let mut state = State::decode(&state.encode()).unwrap();
-    assert_eq!((state.series_count(), state.places()), (1, 2));
-    assert!(state.has_place(0, &metric, &labels) && state.series(0, &metric, &labels).is_none());
+    assert_eq!((state.series_count(), state.series_slots()), (1, 2));
+    assert!(state.keeps_series_slot(0, &metric, &labels) && state.series(0, &metric, &labels).is_none());
     let entry = SeriesEntry { device: 0, index: 2, metric: "m1".into(), labels: vec![] };
     state.apply(at + 1, &Entry::Series(entry)).unwrap();
-    assert_eq!((state.series_count(), state.places()), (2, 2));
-    assert!(!state.has_place(0, &metric, &labels));
+    assert_eq!((state.series_count(), state.series_slots()), (2, 2));
+    assert!(!state.keeps_series_slot(0, &metric, &labels));
 }

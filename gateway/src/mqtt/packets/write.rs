@@ -28,7 +28,7 @@ pub(super) fn to_v3(reply: &Reply) -> v3::Packet {
     }
 }
 
-/// `explain`: the client wants to be told reasons in words.
+/// `explain`: the client wants reasons in words.
 pub(super) fn to_v5(reply: &Reply, explain: bool) -> v5::Packet {
     match reply {
         Reply::Accepted {
@@ -79,11 +79,11 @@ pub(super) fn to_v5(reply: &Reply, explain: bool) -> v5::Packet {
 }
 
 fn acknowledgement(packet_id: NonZeroU16, outcome: &Outcome, explain: bool) -> v5::PublishAck {
-    let (reason_code, told) = match outcome {
-        Outcome::Taken(told) => (v5::PublishAckReason::Success, told.clone()),
+    let (reason_code, reason_text) = match outcome {
+        Outcome::Taken(reason_text) => (v5::PublishAckReason::Success, reason_text.clone()),
         Outcome::BadTopic(why) => (v5::PublishAckReason::TopicNameInvalid, Some(why.clone())),
         Outcome::BadPayload(why) => (v5::PublishAckReason::PayloadFormatInvalid, Some(why.clone())),
     };
-    let reason_string = told.filter(|_| explain).map(Into::into);
+    let reason_string = reason_text.filter(|_| explain).map(Into::into);
     v5::PublishAck { packet_id, reason_code, properties: Vec::new(), reason_string }
 }

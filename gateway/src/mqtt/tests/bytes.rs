@@ -33,7 +33,7 @@ pub(super) fn text(text: &str) -> Vec<u8> {
 }
 
 /// The beginning of a CONNECT, keep-alive 60 seconds.
-pub(super) fn head(version: u8, flags: u8) -> Vec<u8> {
+pub(super) fn connect_header(version: u8, flags: u8) -> Vec<u8> {
     [text("MQTT"), vec![version, flags, 0, 60]].concat()
 }
 
@@ -43,11 +43,11 @@ pub(crate) fn connect(version: u8, flags: u8, client: &str) -> Vec<u8> {
 
 pub(super) fn connect_with(version: u8, flags: u8, properties: &[u8], client: &str) -> Vec<u8> {
     let properties = if version < 5 { Vec::new() } else { with_length(properties) };
-    packet(0x10, &[head(version, flags), properties, text(client)].concat())
+    packet(0x10, &[connect_header(version, flags), properties, text(client)].concat())
 }
 
 /// First byte of a PUBLISH that is sent again.
-pub(super) fn again(mut publish: Vec<u8>) -> Vec<u8> {
+pub(super) fn redelivered(mut publish: Vec<u8>) -> Vec<u8> {
     publish[0] |= 8;
     publish
 }

@@ -27,7 +27,7 @@ fn session(version: u8) -> Vec<u8> {
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {
     values: Vec<f64>,
-    heads: usize,
+    messages: usize,
     refusals: usize,
     answers: Vec<u8>,
     end: Option<Stop>,
@@ -45,7 +45,7 @@ fn run<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
             assert!(used <= buffer.len());
             buffer.drain(..used);
             outcome.values.extend(intake.readings.iter().map(|reading| reading.value));
-            outcome.heads += intake.heads.len();
+            outcome.messages += intake.messages.len();
             outcome.refusals += intake.refusals.len();
             let mut out = BytesMut::new();
             for reply in &intake.replies {
@@ -60,7 +60,7 @@ fn run<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
                 Stop::Enough => {}
                 Stop::Open(_) => outcome.answers.extend(side.connection.accept(false)),
                 Stop::Broken(ref why) => {
-                    outcome.answers.extend(side.connection.goodbye(why));
+                    outcome.answers.extend(side.connection.close_packet(why));
                     outcome.end = Some(stop);
                     return outcome;
                 }
@@ -96,7 +96,7 @@ fn many_messages_are_handed_on_in_several_intakes() {
     let (first, stop, used) = side.feed_some(&bytes);
     assert_eq!(stop, Stop::Enough);
     let (second, stop) = side.feed(&bytes[used..]);
-    assert_eq!((first.heads.len() + second.heads.len(), stop), (20_000, Stop::More));
+    assert_eq!((first.messages.len() + second.messages.len(), stop), (20_000, Stop::More));
     // Packets that hold nothing are bounded too.
     let (pings, stop, _) = side.feed_some(&PING.repeat(20_000));
     assert_eq!((pings.replies.len() < 20_000, stop), (true, Stop::Enough));

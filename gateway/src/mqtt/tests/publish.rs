@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn marks(intake: &Intake) -> Vec<Mark> {
-    intake.heads.iter().map(|head| head.mark).collect()
+fn effects(intake: &Intake) -> Vec<MqttEffect> {
+    intake.messages.iter().map(|meta| meta.effect).collect()
 }
 
 #[test]
@@ -21,10 +21,13 @@ fn messages_are_answered_by_their_quality_in_their_order() {
         .concat();
         let (intake, stop) = side.feed(&bytes);
         assert_eq!(stop, Stop::More);
-        let ends: Vec<usize> = intake.heads.iter().map(|head| head.readings_end).collect();
+        let ends: Vec<usize> = intake.messages.iter().map(|meta| meta.readings_end).collect();
         assert_eq!(ends, [1, 3, 4, 5, 5]);
-        let once = Mark::Once { id: 8, again: false, ends_refused: version == 5 };
-        assert_eq!(marks(&intake), [Mark::None, Mark::None, once, Mark::None, Mark::Release(8)]);
+        let once = MqttEffect::Qos2 { id: 8, redelivered: false, ends_refused: version == 5 };
+        assert_eq!(
+            effects(&intake),
+            [MqttEffect::None, MqttEffect::None, once, MqttEffect::None, MqttEffect::Release(8)]
+        );
         let expected = [
             acknowledged(version, 4, 7),
             acknowledged(version, 5, 8),
@@ -40,15 +43,15 @@ fn messages_are_answered_by_their_quality_in_their_order() {
 fn a_message_of_qos_2_is_the_same_until_it_is_released() {
     let message = publish(4, 2, 8, "telemetry/m", b"1");
     let mut side = Side::open(4);
-    let first = |again| [Mark::Once { id: 8, again, ends_refused: false }];
-    assert_eq!(marks(&side.feed(&message).0), first(false));
+    let first = |redelivered| [MqttEffect::Qos2 { id: 8, redelivered, ends_refused: false }];
+    assert_eq!(effects(&side.feed(&message).0), first(false));
     // On one connection an identifier in use is the same message, whatever the flag.
-    assert_eq!(marks(&side.feed(&message).0), first(true));
-    assert_eq!(side.answers(&again(message.clone())), acknowledged(4, 5, 8));
+    assert_eq!(effects(&side.feed(&message).0), first(true));
+    assert_eq!(side.answers(&redelivered(message.clone())), acknowledged(4, 5, 8));
     assert_eq!(side.answers(&release(8)), acknowledged(4, 7, 8));
-    assert_eq!(marks(&side.feed(&message).0), first(false), "released: a new message");
+    assert_eq!(effects(&side.feed(&message).0), first(false), "released: a new message");
     // Nothing is known here of what other connections sent: the flag is passed on.
-    assert_eq!(marks(&Side::open(4).feed(&again(message)).0), first(true));
+    assert_eq!(effects(&Side::open(4).feed(&redelivered(message)).0), first(true));
 }
 
 #[test]
@@ -79,7 +82,7 @@ fn a_bad_topic_and_a_bad_payload_are_told_in_version_5() {
     assert_eq!(reason(1, "telemetry", b"{\"a\":1,\"b\":\"x\"}"), (0x40, 0));
     let mut side = Side::open(5);
     let (intake, _) = side.feed(&publish(5, 2, 7, "factory/m", b"1"));
-    assert_eq!(marks(&intake), [Mark::None], "refused with PUBREC: there is no PUBREL to come");
+    assert_eq!(effects(&intake), [MqttEffect::None], "refused with PUBREC: there is no PUBREL to come");
     assert_eq!(side.feed(&publish(5, 2, 7, "telemetry/m", b"1")).0.readings.len(), 1);
     // Version 3.1.1 has no words for it: acknowledged, counted as refused.
     for (qos, kind) in [(1, 4), (2, 5)] {
@@ -168,6 +171,6 @@ fn version_5_keeps_to_the_receive_maximum() {
     }
     // The same message again takes no more of it.
     for _ in 0..10 {
-        side.answers(&again(publish(5, 2, 7, "telemetry/m", b"1")));
+        side.answers(&redelivered(publish(5, 2, 7, "telemetry/m", b"1")));
     }
 }

@@ -8,7 +8,7 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{Form, Route, pattern::Pattern};
+use super::{PayloadFormat, Route, pattern::Pattern};
 use crate::decode::{
     json::{JsonSettings, Strings, TimeFormat},
     line_protocol::Precision,
@@ -122,16 +122,16 @@ pub(super) fn route(
     }
     let options = || setting.json.or(json).check().map(Arc::new).map_err(|error| error.to_string());
     let form = match (setting.payload, level, &setting.metric) {
-        (PayloadKind::Json, None, _) => Form::Json(options()?),
-        (PayloadKind::Influx, None, _) => Form::LineProtocol(setting.precision.unwrap_or(precision)),
+        (PayloadKind::Json, None, _) => PayloadFormat::Json(options()?),
+        (PayloadKind::Influx, None, _) => PayloadFormat::LineProtocol(setting.precision.unwrap_or(precision)),
         (PayloadKind::Json | PayloadKind::Influx, Some(_), _) => {
             return Err(
                 "{metric} is for payload \"value\": the others name their metrics themselves".to_owned()
             );
         }
-        (PayloadKind::Value, Some(level), None) => Form::ValueOfLevel(level),
+        (PayloadKind::Value, Some(level), None) => PayloadFormat::ValueOfLevel(level),
         (PayloadKind::Value, None, Some(metric)) => {
-            Form::Value(MetricName::new(metric).map_err(|error| error.to_string())?.as_str().into())
+            PayloadFormat::Value(MetricName::new(metric).map_err(|error| error.to_string())?.as_str().into())
         }
         (PayloadKind::Value, Some(_), Some(_)) => {
             return Err("the metric is named twice, by {metric} and by metric = …".to_owned());

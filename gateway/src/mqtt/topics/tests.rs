@@ -28,14 +28,14 @@ pub(super) fn publish(
     topic: &str,
     payload: impl AsRef<[u8]>,
 ) -> Verdict {
-    let Fixture { names, rules, limits, intake, .. } = fixture;
+    let Fixture { table, rules, limits, intake, .. } = fixture;
     intake.end_message(None, 3);
-    let heads = intake.heads.clone();
-    let verdict = topics.decode(topic, payload.as_ref(), 4, names, rules, limits, intake);
-    assert_eq!(intake.heads, heads, "the caller ends the message");
+    let messages = intake.messages.clone();
+    let verdict = topics.decode(topic, payload.as_ref(), 4, table, rules, limits, intake);
+    assert_eq!(intake.messages, messages, "the caller ends the message");
     intake.end_message(None, 4);
     fixture.check();
-    fixture.intake.heads.clear();
+    fixture.intake.messages.clear();
     verdict
 }
 
@@ -77,7 +77,7 @@ fn the_built_in_topics() {
             ),
             ("influx", "", Taken, &[]),
             ("influx", "# nothing\n\n", Taken, &[]),
-            // Something was kept: the rest is told by reason and by count alone.
+            // Something was kept: the rest is reported by reason and count only.
             ("influx", "nonsense\nm a=1", Taken, &["m_a=1.0"]),
             ("telemetry", r#"{"a":"x","b":1}"#, Taken, &["b=1.0"]),
             ("telemetry", "{}", Taken, &[]),
@@ -369,7 +369,7 @@ proptest! {
         let mut candidates: Vec<_> = kept.iter().filter(|(_, pattern)| matches(pattern, &topic)).collect();
         // A pattern that ends is more specific than one that goes on with `#`.
         candidates.sort_by_key(|(_, pattern)| pattern.iter().map(|level| rank(level)).collect::<Vec<_>>());
-        let expected = candidates.first().map(|(n, _)| Form::Value(format!("m{n}").into()));
+        let expected = candidates.first().map(|(n, _)| PayloadFormat::Value(format!("m{n}").into()));
         prop_assert_eq!(topics.find(&topic.join("/")).map(|route| route.form.clone()), expected);
     }
 

@@ -64,7 +64,7 @@ impl<T> Tree<T> {
         }
         // Wildcards do not stand for a first level that begins with a dollar sign.
         if topic.starts_with('$') {
-            let (level, rest) = cut(topic);
+            let (level, rest) = split_level(topic);
             return self.root.literal.get(level)?.find(rest);
         }
         self.root.find(Some(topic))
@@ -77,7 +77,7 @@ impl<T> Node<T> {
             // `a/#` is for `a` too.
             return self.end.as_ref().or(self.rest.as_ref());
         };
-        let (level, rest) = cut(topic);
+        let (level, rest) = split_level(topic);
         let literal = self.literal.get(level).and_then(|node| node.find(rest));
         literal
             .or_else(|| self.placeholder.as_ref()?.find(rest))
@@ -87,6 +87,6 @@ impl<T> Node<T> {
 }
 
 /// The first level of a topic, and those behind it if there are any.
-fn cut(topic: &str) -> (&str, Option<&str>) {
+fn split_level(topic: &str) -> (&str, Option<&str>) {
     topic.split_once('/').map_or((topic, None), |(level, rest)| (level, Some(rest)))
 }

@@ -2,23 +2,23 @@
 
 use std::{path::Path, sync::Arc};
 
-use catchment_journal::{Checkpoints, Disk, Peek, Position, RealDisk, WholeError};
+use catchment_journal::{AtomicFileError, Checkpoints, Disk, Position, ReadOnlyLog, RealDisk};
 
-use super::files::{CHECKPOINTS, RecoverError, is_complete};
+use super::files::{CHECKPOINTS, RecoveryError, is_complete};
 use crate::shard::{
     checkpoint::is_foreign,
-    close::Moved,
-    names::{self, Copies},
-    recovered::Recovered,
-    replay::{self, Base, Begin, Outbox, Replay},
+    close::AdvancedEpochs,
+    definitions::{self, StoredDefinitions},
+    recovery_report::RecoveryReport,
+    replay::{self, FileExtents, OutboxScan, Replay, ReplayBase},
 };
 
 /// Whether the checkpoints in a shard's folder may be those of the shard (epoch of the data folder, number of the shard). What
 /// cannot be read is another question.
 ///
 /// # Errors
-/// [`RecoverError::Foreign`].
-pub(crate) fn check_checkpoints(folder: &Path, (epoch, shard): (u64, u32)) -> Result<(), RecoverError> {
+/// [`RecoveryError::Foreign`].
+pub(crate) fn check_checkpoints(folder: &Path, (epoch, shard): (u64, u32)) -> Result<(), RecoveryError> {
     let folder = folder.join(CHECKPOINTS);
     if !folder.is_dir() {
         return Ok(());
@@ -26,7 +26,7 @@ pub(crate) fn check_checkpoints(folder: &Path, (epoch, shard): (u64, u32)) -> Re
     let checkpoints = Checkpoints::open(Arc::new(RealDisk), &folder, "state");
     let newest = checkpoints.ok().and_then(|checkpoints| checkpoints.newest().ok()).flatten();
     match newest {
-        Some((_, bytes)) if is_foreign(&bytes, epoch, shard) => Err(RecoverError::Foreign { folder }),
+        Some((_, bytes)) if is_foreign(&bytes, epoch, shard) => Err(RecoveryError::Foreign { folder }),
         _ => Ok(()),
     }
 }
@@ -35,67 +35,68 @@ pub(crate) fn check_checkpoints(folder: &Path, (epoch, shard): (u64, u32)) -> Re
 /// nothing, and reads all of the outbox.
 ///
 /// # Errors
-/// See [`RecoverError`].
+/// See [`RecoveryError`].
 pub fn examine<D: Disk>(
     disk: &Arc<D>,
     folder: &Path,
     (epoch, shard): (u64, u32),
-) -> Result<Recovered, RecoverError> {
+) -> Result<RecoveryReport, RecoveryError> {
     let there = |dir: &Path| disk.list(dir).is_ok_and(|names| !names.is_empty());
-    let mut recovered = Recovered::default();
+    let mut recovered = RecoveryReport::default();
     let dir = folder.join("checkpoint");
     let mut newest = Ok(None);
-    let unusable = |error| RecoverError::Checkpoint { folder: folder.to_owned(), error };
+    let unusable = |error| RecoveryError::Checkpoint { folder: folder.to_owned(), error };
     if there(&dir) {
-        let io = |error| RecoverError::Io { folder: folder.to_owned(), error };
+        let io = |error| RecoveryError::Io { folder: folder.to_owned(), error };
         let checkpoints = Checkpoints::open(Arc::clone(disk), &dir, "state").map_err(io)?;
         recovered.checkpoints_damaged = checkpoints.damaged().map_err(unusable)?;
         newest = checkpoints.newest();
     }
     let look = |name: &str| {
         let dir = folder.join(name);
-        if there(&dir) { Peek::open(Arc::clone(disk), &dir) } else { Ok(None) }
+        if there(&dir) { ReadOnlyLog::open(Arc::clone(disk), &dir) } else { Ok(None) }
     };
     let (journal, outbox) = (look("journal")?, look("outbox")?);
-    let copies = Copies::peek(disk, &folder.join(names::FOLDER));
+    let definitions = StoredDefinitions::read_only(disk, &folder.join(definitions::FOLDER));
     let extent =
         journal.as_ref().map_or((Position::ZERO, Position::ZERO), |log| (log.start_position(), log.end));
     let stored = match newest {
-        Err(WholeError::Damaged { .. }) if is_complete(extent.0, extent.1) => None,
+        Err(AtomicFileError::Damaged { .. }) if is_complete(extent.0, extent.1) => None,
         other => other.map_err(unusable)?.map(|(_, bytes)| bytes),
     };
     if stored.as_deref().is_some_and(|bytes| is_foreign(bytes, epoch, shard)) {
-        return Err(RecoverError::Foreign { folder: dir });
+        return Err(RecoveryError::Foreign { folder: dir });
     }
     recovered.torn_bytes = journal.iter().chain(&outbox).map(|log| log.torn_tail_bytes).sum();
     let outbox_end = outbox.as_ref().map_or(Position::ZERO, |log| log.end);
-    let begin = Begin { journal: extent, outbox_end, given_up: false, unused: Position::ZERO };
-    let base = replay::base(stored.as_deref(), &begin, &copies, &mut recovered)
-        .map_err(|error| RecoverError::State { folder: folder.to_owned(), error })?;
+    let begin = FileExtents { journal: extent, outbox_end, given_up: false, unused: Position::ZERO };
+    let base = replay::base(stored.as_deref(), &begin, &definitions, &mut recovered)
+        .map_err(|error| RecoveryError::State { folder: folder.to_owned(), error })?;
     let end = extent.1;
     let found = match &outbox {
         Some(outbox) => {
             replay::scan_outbox(|from| outbox.read(from), outbox_end, &base, true, &mut recovered)?
         }
-        None => Outbox::none(&base),
+        None => OutboxScan::none(&base),
     };
     let mut lost = found.lost.clone();
     if let Some(journal) = journal {
         let before = recovered.damage.len();
-        let Base { state, from, prefix_lost, detached, .. } = base;
-        let (window, changed) = (None, Moved::default());
-        let mut replay = Replay { state, copies: &copies, recovered: &mut recovered, window, changed };
-        let mut remade = Vec::new();
+        let ReplayBase { state, from, prefix_lost, detached, .. } = base;
+        let (window, changed) = (None, AdvancedEpochs::default());
+        let mut replay =
+            Replay { state, definitions: &definitions, recovered: &mut recovered, window, changed };
+        let mut regenerated = Vec::new();
         replay.run(journal.read(from), |_, _, emission| {
-            if replay::holds(&lost, emission.number) {
-                remade.push(emission.number);
+            if replay::is_lost(&lost, emission.number) {
+                regenerated.push(emission.number);
             }
         })?;
         let state = replay.state;
         let whole = recovered.damage.len() == before && recovered.unfit == 0 && !prefix_lost && !detached;
         replay::outbox_is_ahead(whole, &found, &state, end, &mut recovered);
         if whole {
-            remade.iter().for_each(|number| replay::remake(&mut lost, *number));
+            regenerated.iter().for_each(|number| replay::remove_lost(&mut lost, *number));
         }
     }
     recovered.batches_lost = lost;

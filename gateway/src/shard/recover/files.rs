@@ -6,24 +6,24 @@ use std::{
 };
 
 use catchment_journal::{
-    Checkpoints, Damage, DamageReason, Disk, Log, LogConfig, OpenError, Position, ReadError, Recovery,
-    SyncError, WholeError, set_aside,
+    AtomicFileError, Checkpoints, Damage, DamageReason, Disk, Log, LogConfig, OpenError, Position, ReadError,
+    Recovery, SyncError, quarantine,
 };
 
 use super::Setup;
 use crate::{
     fold::CheckpointError,
     shard::{
-        Home, Limits, Wait,
+        Backpressure, ShardFacts, ShardLimits,
         checkpoint::is_foreign,
-        names::{self, Copies, Names},
-        recovered::Recovered,
+        definitions::{self, DefinitionsLog, StoredDefinitions},
+        recovery_report::RecoveryReport,
     },
 };
 
 /// Why a shard cannot start.
 #[derive(Debug, thiserror::Error)]
-pub enum RecoverError {
+pub enum RecoveryError {
     /// A log cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -48,7 +48,7 @@ pub enum RecoverError {
         /// The shard's folder.
         folder: PathBuf,
         /// What is wrong.
-        error: WholeError,
+        error: AtomicFileError,
     },
     /// The checkpoints are another shard's.
     #[error(
@@ -69,7 +69,7 @@ pub enum RecoverError {
     },
     /// The first entry cannot be written.
     #[error(transparent)]
-    Wait(#[from] Wait),
+    Backpressure(#[from] Backpressure),
     /// A log cannot go on behind what is missing.
     #[error("{}: {error}", .folder.display())]
     Write {
@@ -80,7 +80,7 @@ pub enum RecoverError {
     },
 }
 
-impl RecoverError {
+impl RecoveryError {
     /// Whether the folder has to be put right by hand before another try.
     pub fn is_configuration(&self) -> bool {
         matches!(self, Self::Foreign { .. })
@@ -90,7 +90,7 @@ impl RecoverError {
 /// The checkpoints' folder within a shard's.
 pub(crate) const CHECKPOINTS: &str = "checkpoint";
 
-fn journal_config(limits: &Limits, salt: Option<u64>) -> LogConfig {
+fn journal_config(limits: &ShardLimits, salt: Option<u64>) -> LogConfig {
     LogConfig {
         salt,
         bytes_max: limits.journal_bytes_max,
@@ -100,7 +100,7 @@ fn journal_config(limits: &Limits, salt: Option<u64>) -> LogConfig {
     }
 }
 
-fn outbox_config(limits: &Limits, salt: Option<u64>) -> LogConfig {
+fn outbox_config(limits: &ShardLimits, salt: Option<u64>) -> LogConfig {
     LogConfig {
         salt,
         bytes_max: limits.outbox_bytes_max,
@@ -120,11 +120,11 @@ fn open_log<D: Disk>(
     disk: &Arc<D>,
     folder: &Path,
     config: LogConfig,
-    recovered: &mut Recovered,
+    recovered: &mut RecoveryReport,
 ) -> Result<(Log<D>, Recovery), OpenError> {
     match Log::open(Arc::clone(disk), folder, config.clone()) {
         Err(OpenError::Unreadable { path }) => {
-            set_aside(&**disk, folder)?;
+            quarantine(&**disk, folder)?;
             let (log, recovery) = Log::open(Arc::clone(disk), folder, config)?;
             let (from, to, reason) = (Position::ZERO, log.start(), DamageReason::SegmentHeader);
             recovered.note_damage(Damage { from, to, segment: path, records_lost: None, reason });
@@ -139,10 +139,10 @@ pub(super) struct Files<D: Disk> {
     pub(super) journal: Log<D>,
     pub(super) outbox: Log<D>,
     pub(super) checkpoints: Checkpoints<D>,
-    /// The newest whole checkpoint. Without any, the journal is complete or that is told as a loss.
+    /// The newest whole checkpoint. Without any, the journal is complete or that is reported as a loss.
     pub(super) stored: Option<Vec<u8>>,
-    pub(super) names: Names<D>,
-    pub(super) copies: Copies,
+    pub(super) definitions_log: DefinitionsLog<D>,
+    pub(super) definitions: StoredDefinitions,
     /// The outbox ends as it was closed, or with a whole commit.
     pub(super) outbox_clean: bool,
 }
@@ -153,32 +153,33 @@ impl<D: Disk> Files<D> {
     pub(super) fn open(
         disk: &Arc<D>,
         setup: &Setup<'_>,
-        recovered: &mut Recovered,
-    ) -> Result<Self, RecoverError> {
-        let Setup { folder, limits, home: Home { salts, .. }, .. } = setup;
-        let [journal_salt, outbox_salt, names_salt] = *salts;
+        recovered: &mut RecoveryReport,
+    ) -> Result<Self, RecoveryError> {
+        let Setup { folder, limits, facts: ShardFacts { salts, .. }, .. } = setup;
+        let [journal_salt, outbox_salt, definitions_salt] = *salts;
         let folder = *folder;
-        let io = |error| RecoverError::Io { folder: folder.to_owned(), error };
+        let io = |error| RecoveryError::Io { folder: folder.to_owned(), error };
         let checkpoints =
             Checkpoints::open(Arc::clone(disk), &folder.join(CHECKPOINTS), "state").map_err(io)?;
-        let unusable = |error| RecoverError::Checkpoint { folder: folder.to_owned(), error };
+        let unusable = |error| RecoveryError::Checkpoint { folder: folder.to_owned(), error };
         let newest = checkpoints.newest();
         let (journal, journal_recovery) =
             open_log(disk, &folder.join("journal"), journal_config(limits, journal_salt), recovered)?;
         let (outbox, outbox_recovery) =
             open_log(disk, &folder.join("outbox"), outbox_config(limits, outbox_salt), recovered)?;
         let stored = match newest {
-            Err(WholeError::Damaged { .. }) if is_complete(journal.start(), journal.end()) => None,
+            Err(AtomicFileError::Damaged { .. }) if is_complete(journal.start(), journal.end()) => None,
             other => other.map_err(unusable)?.map(|(_, bytes)| bytes),
         };
-        if stored.as_deref().is_some_and(|bytes| is_foreign(bytes, setup.home.epoch, setup.index)) {
-            return Err(RecoverError::Foreign { folder: folder.join(CHECKPOINTS) });
+        if stored.as_deref().is_some_and(|bytes| is_foreign(bytes, setup.facts.epoch, setup.index)) {
+            return Err(RecoveryError::Foreign { folder: folder.join(CHECKPOINTS) });
         }
-        // So that they are told once.
-        recovered.checkpoints_damaged = checkpoints.set_aside().map_err(unusable)?;
+        // So that they are reported once.
+        recovered.checkpoints_damaged = checkpoints.quarantine().map_err(unusable)?;
         recovered.torn_bytes = journal_recovery.torn_tail_bytes + outbox_recovery.torn_tail_bytes;
-        let (names, copies) = Names::open(disk, &folder.join(names::FOLDER), limits, names_salt);
+        let (definitions_log, definitions) =
+            DefinitionsLog::open(disk, &folder.join(definitions::FOLDER), limits, definitions_salt);
         let outbox_clean = outbox_recovery.is_clean() && outbox_recovery.torn_tail_bytes == 0;
-        Ok(Self { journal, outbox, checkpoints, stored, names, copies, outbox_clean })
+        Ok(Self { journal, outbox, checkpoints, stored, definitions_log, definitions, outbox_clean })
     }
 }

@@ -12,14 +12,16 @@ fn a_device_with_too_many_open_windows_waits_alone_until_some_have_closed() {
     world.take(&mut shard, "honest", 1, 100, 0.5);
     for late in 1..=100 {
         let device = shard.device(&Name::new("a").unwrap()).unwrap();
-        assert_eq!(shard.device_room(device), Ok(()), "window {late}");
+        assert_eq!(shard.check_device_windows(device), Ok(()), "window {late}");
         world.take(&mut shard, "a", late, -20_000 * late as i64, 1.0);
     }
     let [a, honest] = ["a", "honest"].map(|name| shard.device(&Name::new(name).unwrap()).unwrap());
-    assert!(matches!(shard.device_room(a), Err(Wait::Room(why)) if why.contains("device_open_windows_max")));
-    assert_eq!(shard.device_room(honest), Ok(()));
+    assert!(
+        matches!(shard.check_device_windows(a), Err(Backpressure::Room(why)) if why.contains("device_open_windows_max"))
+    );
+    assert_eq!(shard.check_device_windows(honest), Ok(()));
     settle(&mut shard);
-    assert!(shard.device_room(a).is_err(), "late windows gather first");
+    assert!(shard.check_device_windows(a).is_err(), "late windows gather first");
     // The bound is part of no checkpoint: a restart counts again.
     drop(shard);
     let (mut shard, _) = world.open(folder.path());
@@ -28,7 +30,7 @@ fn a_device_with_too_many_open_windows_waits_alone_until_some_have_closed() {
     settle(&mut shard);
     world.clock.advance(Duration::from_secs(5));
     settle(&mut shard);
-    assert_eq!(shard.device_room(a), Ok(()));
+    assert_eq!(shard.check_device_windows(a), Ok(()));
     let late: f64 = sums(&outbox(&shard)).iter().filter(|(_, sum)| *sum == 1.0).map(|(_, sum)| sum).sum();
     assert_eq!(late, 100.0, "each was delivered once");
 }
@@ -64,6 +66,6 @@ fn a_live_round_of_many_slices_holds_each_window_once_and_what_changed_behind_it
     let (second, _) = round(&mut shard, false);
     assert_eq!(second, [(0, 6.0)]);
     assert_eq!(round(&mut shard, false).0, []);
-    shard.live_anew();
+    shard.restart_live();
     assert_eq!(round(&mut shard, false).0.len(), 1_300);
 }

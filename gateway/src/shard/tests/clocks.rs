@@ -149,7 +149,7 @@ fn many_windows_that_are_due_at_once_are_closed_in_portions() {
     loop {
         let before = shard.state().open_count().0;
         let more = shard.tick().unwrap();
-        assert!(before - shard.state().open_count().0 <= 8 * cut::BATCH_PARTIALS as usize);
+        assert!(before - shard.state().open_count().0 <= 8 * batch_encoder::BATCH_PARTIALS as usize);
         sync(&shard);
         ticks += 1;
         if !more {

@@ -1,4 +1,4 @@
-//! Damage of every kind to every file of a shard: what is kept and what is told make up what was accepted, nothing counts
+//! Damage of every kind to every file of a shard: what is kept and what is reported make up what was accepted, nothing counts
 //! twice, and a start succeeds.
 //!
 //! Message `n` of a device carries the value `2^n`, so the sum of its partials says which messages are in them, and their
@@ -13,7 +13,7 @@ use catchment_journal::{Committer, DiskFile, sim::SimDisk};
 
 pub(super) use super::random::Random;
 use super::*;
-use crate::{lineage::Numbering, uplink::flight::Flight};
+use crate::{lineage::Numbering, uplink::in_flight::InFlight};
 
 const FOLDER: &str = "/data/shard-0";
 pub(super) const DEVICES: usize = 4;
@@ -21,7 +21,7 @@ pub(super) const DEVICES: usize = 4;
 const BEFORE: u64 = 44;
 
 type PartialName = (String, String, i64, u64);
-pub(super) type Opened = (Shard<SimDisk>, [Committer<SimDisk>; 2], Recovered);
+pub(super) type Opened = (Shard<SimDisk>, [Committer<SimDisk>; 2], RecoveryReport);
 
 /// What an aggregator knows: partials by name with the highest revision, and the highest batch number.
 #[derive(Default)]
@@ -112,10 +112,10 @@ impl Site {
         }
     }
 
-    pub(super) fn open(world: &World, disk: &SimDisk) -> Result<Opened, RecoverError> {
+    pub(super) fn open(world: &World, disk: &SimDisk) -> Result<Opened, RecoveryError> {
         let mut setup = world.setup(folder());
         // Small, so that there are several segments.
-        setup.limits = Limits {
+        setup.limits = ShardLimits {
             segment_bytes: 16 << 10,
             entry_bytes_max: 2 << 10,
             record_bytes_max: 4 << 10,
@@ -151,7 +151,7 @@ impl Site {
     pub(super) fn commit(&mut self) {
         for _ in 0..2 {
             self.committers.iter_mut().for_each(|committer| committer.step().unwrap());
-            self.shard.move_durable();
+            self.shard.append_durable_batches();
         }
         self.committers.iter_mut().for_each(|committer| committer.step().unwrap());
     }
@@ -168,17 +168,17 @@ impl Site {
 
     pub(super) fn deliver(&mut self) {
         let outbox = self.shard.outbox().clone();
-        let mut flight = Flight::new(Numbering::default(), self.centre.highest);
+        let mut in_flight = InFlight::new(Numbering::default(), self.centre.highest);
         let mut reader = outbox.read(outbox.start_position());
         let mut record = Vec::new();
         loop {
             match reader.next(&mut record).unwrap() {
                 ReadEvent::Record(position) => {
-                    let (number, bytes) = cut::split_record(&record).unwrap();
-                    if flight.is_known(number) {
+                    let (number, bytes) = batch_encoder::split_record(&record).unwrap();
+                    if in_flight.is_known(number) {
                         continue;
                     }
-                    flight.leave(number, position);
+                    in_flight.record_sent(number, position);
                     self.centre.take(&Batch::try_from(wire::Batch::decode(bytes).unwrap()).unwrap());
                 }
                 ReadEvent::Damage(_) => {}
@@ -310,11 +310,11 @@ fn case(seed: u64, files: usize, tally: &mut Tally) {
     let (shard, committers, recovered) = match opened {
         Ok(opened) => opened,
         // No checkpoint is whole: that is said, and left to a person.
-        Err(RecoverError::Checkpoint { .. }) => {
+        Err(RecoveryError::Checkpoint { .. }) => {
             tally.refused += 1;
             let disk = Arc::new(site.disk.clone());
             let checkpoints = Checkpoints::open(disk, &folder().join("checkpoint"), "state").unwrap();
-            assert!(!checkpoints.set_aside().unwrap().is_empty());
+            assert!(!checkpoints.quarantine().unwrap().is_empty());
             let opened = Site::open(&site.world, &site.disk).unwrap_or_else(|e| panic!("{context}: {e}"));
             assert!(
                 !opened.2.is_clean() || site.shard.journal().start_position() == Position::ZERO,
@@ -343,7 +343,7 @@ fn case(seed: u64, files: usize, tally: &mut Tally) {
     judge(&site, &before, &recovered, &context, tally);
 }
 
-fn judge(site: &Site, before: &[u64], recovered: &Recovered, context: &str, tally: &mut Tally) {
+fn judge(site: &Site, before: &[u64], recovered: &RecoveryReport, context: &str, tally: &mut Tally) {
     for (device, before) in before.iter().enumerate() {
         let name = device_name(device);
         let kept = site.centre.messages(&name, context);
@@ -351,20 +351,20 @@ fn judge(site: &Site, before: &[u64], recovered: &Recovered, context: &str, tall
         assert!(kept.is_subset(&accepted), "{context}: {name} has readings that nobody sent: {kept:?}");
         let lost: BTreeSet<u64> = accepted.difference(&kept).copied().collect();
         assert!(lost.iter().all(|n| n <= before), "{context}: {name} lost what came later: {lost:?}");
-        let told: BTreeSet<u64> = recovered
+        let reported: BTreeSet<u64> = recovered
             .gaps
             .iter()
             .filter(|(device, ..)| device.as_str() == name)
             .flat_map(|(_, _, first, last)| *first..=*last)
             .collect();
-        tally.over += told.difference(&lost).count() as u64;
+        tally.over += reported.difference(&lost).count() as u64;
         if lost.is_empty() {
             tally.clean += 1;
             continue;
         }
         tally.lost += lost.len() as u64;
-        tally.named += lost.intersection(&told).count() as u64;
-        // The very last commit cannot be told from one that was not finished, or not begun.
+        tally.named += lost.intersection(&reported).count() as u64;
+        // The very last commit cannot be distinguished from one that was not finished, or not begun.
         let said = !recovered.is_clean() || recovered.torn_bytes > 0 || lost == BTreeSet::from([*before]);
         assert!(said, "{context}: {name} lost {lost:?} and nothing was said");
     }

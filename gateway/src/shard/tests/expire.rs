@@ -9,7 +9,7 @@ use super::{
     damage::{DEVICES, Random, Site, data_files, device_name, folder},
     *,
 };
-use crate::{budget::Budget, device::Desk, shard::SeriesFull};
+use crate::{budget::Budget, device::DeviceSessions, shard::SeriesFull};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -110,17 +110,17 @@ fn a_device_with_a_session_is_not_forgotten() {
     let (world, folder) = (world(HOUR), tempfile::tempdir().unwrap());
     let (mut shard, _) = world.open(folder.path());
     world.take(&mut shard, "a", 7, 100, 1.0);
-    let mut desk = Desk::new(Name::new("a").unwrap(), 4, 10, Metrics::new());
+    let mut device_sessions = DeviceSessions::new(Name::new("a").unwrap(), 4, 10, Metrics::new());
     for session in 1..=2 {
-        desk.attach(session, CancellationToken::new());
-        desk.hold(&mut shard);
+        device_sessions.attach(session, CancellationToken::new());
+        device_sessions.hold(&mut shard);
     }
     pass(&world, &mut shard, 3 * HOUR);
-    assert_eq!(desk.hello(1, "e".into(), &shard).highest, 7);
-    desk.detach(1);
+    assert_eq!(device_sessions.hello(1, "e".into(), &shard).highest, 7);
+    device_sessions.detach(1);
     pass(&world, &mut shard, 3 * HOUR);
-    assert_eq!(desk.hello(2, "e".into(), &shard).highest, 7);
-    desk.detach(2);
+    assert_eq!(device_sessions.hello(2, "e".into(), &shard).highest, 7);
+    device_sessions.detach(2);
     pass(&world, &mut shard, HOUR);
     assert_eq!(index(&shard, "a"), Some(0), "it was there until now");
     pass(&world, &mut shard, HOUR / 2);
@@ -187,7 +187,7 @@ fn devices_are_bounded_and_known_ones_are_served() {
     let (mut shard, _) = Shard::open(&setup()).unwrap();
     let name = |name: &str| Name::new(name).unwrap();
     assert_eq!((shard.device(&name("a")), shard.device(&name("b"))), (Ok(0), Ok(1)));
-    assert_eq!(shard.device(&name("c")), Err(Wait::Devices(2)));
+    assert_eq!(shard.device(&name("c")), Err(Backpressure::Devices(2)));
     assert_eq!((shard.device(&name("a")), budget.devices_full()), (Ok(0), Some(2)));
     shard.metrics.show_budget(&budget);
     assert!(shard.metrics.text().contains("condition{name=\"devices_full\"} 1\n"));
@@ -224,11 +224,11 @@ fn harm(site: &Site, position: Position) {
     assert!(site.disk.flip(&file, HEADERS + position.get() - start(&file)));
 }
 
-/// The entries that forget, those with which devices come back, and the second copies are lost: each alone, and together.
+/// The entries that forget, those with which devices come back, and the definitions log are lost: each alone, and together.
 #[test]
 fn what_damage_takes_of_a_return_gives_readings_to_nobody_else() {
     for lost in 0..8 {
-        let [forgets, returns, copies] = [1, 2, 4].map(|bit| lost & bit != 0);
+        let [forgets, returns, definitions] = [1, 2, 4].map(|bit| lost & bit != 0);
         let mut site = Site::new(6);
         let mut random = Random(6);
         (0..DEVICES).for_each(|device| site.send(device, &mut random));
@@ -255,7 +255,7 @@ fn what_damage_takes_of_a_return_gives_readings_to_nobody_else() {
         site.commit();
         site.settle();
         victims.into_iter().for_each(|position| harm(&site, position));
-        if copies {
+        if definitions {
             let names = data_files(&site.disk).into_iter().map(|(path, _)| path);
             names
                 .filter(|path| path.starts_with(folder().join("names")))
@@ -268,7 +268,7 @@ fn what_damage_takes_of_a_return_gives_readings_to_nobody_else() {
         site.finish();
         for device in 0..DEVICES {
             let kept = site.centre.messages(&device_name(device), "a return");
-            let gone = returns && copies;
+            let gone = returns && definitions;
             let expected: &[u64] = if gone { &[1, 3] } else { &[1, 2, 3] };
             assert_eq!(kept, BTreeSet::from_iter(expected.iter().copied()), "{lost}: device {device}");
             assert!(!gone || recovered.unfit == DEVICES as u64, "{:?}", recovered.lines());
@@ -276,7 +276,7 @@ fn what_damage_takes_of_a_return_gives_readings_to_nobody_else() {
     }
 }
 
-/// Devices that come and go leave nothing behind in the second copies, and these help as before.
+/// Devices that come and go leave nothing behind in the definitions log, and it helps as before.
 #[test]
 fn second_copies_are_written_anew_when_most_are_of_what_is_forgotten() {
     let mut site = Site::new(8);

@@ -34,13 +34,13 @@ fn an_entry_that_was_not_folded_in_poisons_the_journal() {
     assert!(shard.is_poisoned());
     // Memory has fallen behind: nothing is built on it, and nothing that follows is acknowledged.
     let device = shard.device(&Name::new("a").unwrap()).unwrap();
-    assert!(matches!(shard.take(IntakeEntry { device, ..Default::default() }), Err(Wait::Failed(_))));
+    assert!(matches!(shard.take(IntakeEntry { device, ..Default::default() }), Err(Backpressure::Failed(_))));
     world.clock.advance(Duration::from_secs(60));
-    assert!(matches!(shard.tick(), Err(Wait::Failed(_)) | Ok(false)));
+    assert!(matches!(shard.tick(), Err(Backpressure::Failed(_)) | Ok(false)));
     let capture = shard.capture().unwrap();
     assert!(!shard.may_write(&capture), "a checkpoint would make it last");
     drop(shard);
-    // What the journal holds is right: the first entry, and perhaps the second, which nobody was told of.
+    // What the journal holds is right: the first entry, and perhaps the second, which was acknowledged to nobody.
     let (mut shard, recovered) = world.open(folder.path());
     assert!(recovered.damage.is_empty() && recovered.unfit == 0);
     let device = shard.device(&Name::new("a").unwrap()).unwrap();
@@ -80,5 +80,5 @@ fn a_panic_anywhere_within_a_change_poisons_and_one_while_looking_does_not() {
     });
     let why = cell.borrow().journal().poisoned().unwrap();
     assert!(why.starts_with("shard 0: a change was interrupted"), "{why}");
-    assert!(matches!(cell.borrow_mut().device(&Name::new("a").unwrap()), Err(Wait::Failed(_))));
+    assert!(matches!(cell.borrow_mut().device(&Name::new("a").unwrap()), Err(Backpressure::Failed(_))));
 }

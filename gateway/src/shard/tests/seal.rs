@@ -5,7 +5,7 @@ use super::*;
 /// Waits until what is closed stands durably in the outbox.
 fn put_out(shard: &mut Shard) {
     sync(shard);
-    shard.move_durable();
+    shard.append_durable_batches();
     while shard.outbox().durable() < shard.outbox().end() {
         std::thread::yield_now();
     }

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     budget::Budget,
-    device::{Answer, Desk},
-    intake::{Intake, Names as Table, Reading},
+    device::{DeviceSessions, IntakeOutcome},
+    intake::{Intake, Reading, SeriesTable as Table},
     shard::SeriesFull,
 };
 
@@ -52,8 +52,8 @@ fn a_refused_series_is_taken_on_the_same_session_once_there_is_a_place() {
     budget.set(1);
     let setup = Setup { budget: Arc::clone(&budget), ..world.setup(folder.path()) };
     let (mut shard, _) = Shard::open(&setup).unwrap();
-    let mut desk = Desk::new(Name::new("d").unwrap(), 4, 10, Metrics::new());
-    desk.attach(1, CancellationToken::new());
+    let mut device_sessions = DeviceSessions::new(Name::new("d").unwrap(), 4, 10, Metrics::new());
+    device_sessions.attach(1, CancellationToken::new());
     let mut table = Table::new(10);
     let mut ordinal = 0;
     let mut send = |shard: &mut Shard| {
@@ -65,9 +65,9 @@ fn a_refused_series_is_taken_on_the_same_session_once_there_is_a_place() {
         }
         ordinal += 1;
         intake.end_message(None, ordinal);
-        match desk.take(1, &intake, shard).unwrap() {
-            Answer::Taken { refusals, .. } => refusals,
-            Answer::Ended => panic!("it goes on"),
+        match device_sessions.take(1, &intake, shard).unwrap() {
+            IntakeOutcome::Taken { refusals, .. } => refusals,
+            IntakeOutcome::Ended => panic!("it goes on"),
         }
     };
     for _ in 0..2 {

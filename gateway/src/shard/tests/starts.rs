@@ -10,7 +10,7 @@ use super::{
 };
 
 impl Site {
-    fn restart_after_damage(&mut self) -> Recovered {
+    fn restart_after_damage(&mut self) -> RecoveryReport {
         let (shard, committers, recovered) = Self::open(&self.world, &self.disk).unwrap();
         (self.shard, self.committers) = (shard, committers);
         recovered
@@ -33,7 +33,7 @@ impl Site {
     }
 }
 
-/// What the journal lost at its end without a trace in it, the outbox or the second copies tell of.
+/// What the journal lost at its end without a trace in it, the outbox or the definitions log tell of.
 #[test]
 fn a_journal_that_lost_its_end_goes_on_behind_it() {
     for (seed, all) in (0..40).zip([true, false].into_iter().cycle()) {
@@ -96,7 +96,7 @@ fn outbox_numbers(site: &Site) -> Vec<u64> {
     let (mut record, mut numbers) = (Vec::new(), Vec::new());
     loop {
         match reader.next(&mut record).unwrap() {
-            ReadEvent::Record(_) => numbers.push(cut::split_record(&record).unwrap().0),
+            ReadEvent::Record(_) => numbers.push(batch_encoder::split_record(&record).unwrap().0),
             ReadEvent::Damage(_) => {}
             ReadEvent::End => return numbers,
         }
@@ -164,7 +164,7 @@ fn a_small_state_is_written_down_soon_and_a_large_one_after_some_times_its_size(
             let intake = IntakeEntry { device, series, time, value, ..Default::default() };
             // A new segment may be on its way.
             while let Err(wait) = shard.take(intake.clone()) {
-                assert_eq!(wait, Wait::Sync);
+                assert_eq!(wait, Backpressure::Sync);
             }
             sync(shard);
         }
@@ -198,12 +198,12 @@ fn a_checkpoint_that_vanished_is_due_again() {
     };
     write(&mut shard);
     shard.checkpoint_soon = false;
-    shard.checkpoints().look().unwrap();
+    shard.checkpoints().check_in_place().unwrap();
     assert!(!shard.checkpoint_due() && !shard.changed_since_checkpoint());
     for file in std::fs::read_dir(folder.path().join("checkpoint")).unwrap() {
         std::fs::remove_file(file.unwrap().path()).unwrap();
     }
-    assert!(shard.checkpoints().look().is_err_and(|error| error.is_gone()));
+    assert!(shard.checkpoints().check_in_place().is_err_and(|error| error.is_gone()));
     assert!(shard.checkpoint_due() && shard.changed_since_checkpoint(), "also at a stop");
     write(&mut shard);
     assert!(!shard.checkpoint_due() && !shard.changed_since_checkpoint());
@@ -219,8 +219,10 @@ fn a_checkpoint_that_vanished_is_due_again() {
 fn a_shard_that_was_given_up_begins_beyond_all_that_it_can_have_used() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::new();
-    let given_up =
-        Setup { home: Home { epoch: 7, given_up: 2, ..Home::default() }, ..world.setup(folder.path()) };
+    let given_up = Setup {
+        facts: ShardFacts { epoch: 7, given_up: 2, ..ShardFacts::default() },
+        ..world.setup(folder.path())
+    };
     let (mut shard, recovered) = Shard::open(&given_up).unwrap();
     assert!(recovered.without_checkpoint && recovered.damage.len() == 1, "{:?}", recovered.lines());
     assert!(shard.end().get() > 1 << 56 && shard.base() >= 2 << 40);
@@ -248,9 +250,10 @@ fn a_shard_that_was_given_up_begins_beyond_all_that_it_can_have_used() {
 fn checkpoints_of_another_shard_are_refused() {
     let world = World::new();
     let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let home = |epoch| Home { epoch, ..Home::default() };
+    let facts = |epoch| ShardFacts { epoch, ..ShardFacts::default() };
     let write = |folder: &Path, epoch, index| {
-        let (mut shard, _) = Shard::open(&Setup { home: home(epoch), index, ..world.setup(folder) }).unwrap();
+        let (mut shard, _) =
+            Shard::open(&Setup { facts: facts(epoch), index, ..world.setup(folder) }).unwrap();
         world.take(&mut shard, "a", 1, 100, 1.0);
         sync(&shard);
         let capture = shard.capture().unwrap();
@@ -260,13 +263,13 @@ fn checkpoints_of_another_shard_are_refused() {
         shard.outbox().close().unwrap();
     };
     let reopen = |epoch, index| {
-        Shard::open(&Setup { home: home(epoch), index, ..world.setup(own.path()) })
+        Shard::open(&Setup { facts: facts(epoch), index, ..world.setup(own.path()) })
             .map(|(_, found)| found.is_clean())
     };
     write(own.path(), 7, 0);
     assert!(reopen(7, 0).unwrap());
     for (epoch, index) in [(8, 0), (7, 1)] {
-        assert!(matches!(reopen(epoch, index), Err(RecoverError::Foreign { .. })));
+        assert!(matches!(reopen(epoch, index), Err(RecoveryError::Foreign { .. })));
     }
     write(other.path(), 8, 0);
     std::fs::remove_dir_all(own.path().join("checkpoint")).unwrap();

@@ -15,14 +15,14 @@ use catchment_tests::{
 };
 use tokio::time::sleep;
 
-use crate::{fleet::Orders, random::Random};
+use crate::{fleet::FleetControl, random::Random};
 
 /// Longest wait for a change of a data folder; it is killed then in any case.
 const WATCH: Duration = Duration::from_secs(3);
 
 /// What was done to the system.
 #[derive(Debug, Default)]
-pub(crate) struct Done {
+pub(crate) struct FaultCounts {
     pub(crate) kills_of_gateways: u64,
     pub(crate) kills_of_the_aggregator: u64,
     /// Of the kills: while the server was starting.
@@ -37,7 +37,7 @@ pub(crate) struct Done {
     pub(crate) other_settings: u64,
 }
 
-impl Done {
+impl FaultCounts {
     pub(crate) fn kills(&self) -> u64 {
         self.kills_of_gateways + self.kills_of_the_aggregator
     }
@@ -65,7 +65,7 @@ impl Victim {
         }
     }
 
-    fn count(self, done: &mut Done) {
+    fn count(self, done: &mut FaultCounts) {
         match self {
             Self::Gateway(_) => done.kills_of_gateways += 1,
             Self::Aggregator => done.kills_of_the_aggregator += 1,
@@ -103,7 +103,7 @@ fn change_of(folder: &Path) -> bool {
 }
 
 /// Other settings for the next start: with or without live state, another width that divides the points'.
-fn vary(server: &mut Server, random: &mut Random, done: &mut Done) {
+fn vary(server: &mut Server, random: &mut Random, done: &mut FaultCounts) {
     if let Program::Gateway(settings) = &mut server.program
         && random.once_in(3)
     {
@@ -115,7 +115,7 @@ fn vary(server: &mut Server, random: &mut Random, done: &mut Done) {
 }
 
 /// Starts a server; sometimes it is killed during its start, some times over.
-async fn start(victim: Victim, world: &mut World, random: &mut Random, done: &mut Done) {
+async fn start(victim: Victim, world: &mut World, random: &mut Random, done: &mut FaultCounts) {
     let server = victim.server(world);
     vary(server, random, done);
     let again = if random.once_in(4) { 1 + random.below(3) } else { 0 };
@@ -127,13 +127,18 @@ async fn start(victim: Victim, world: &mut World, random: &mut Random, done: &mu
     server.start().await;
 }
 
-async fn kill(victim: Victim, world: &mut World, done: &mut Done) {
+async fn kill(victim: Victim, world: &mut World, done: &mut FaultCounts) {
     victim.server(world).kill();
     victim.count(done);
 }
 
 /// One fault, and its end.
-pub(crate) async fn fault(world: &mut World, random: &mut Random, done: &mut Done, orders: &Arc<Orders>) {
+pub(crate) async fn fault(
+    world: &mut World,
+    random: &mut Random,
+    done: &mut FaultCounts,
+    control: &Arc<FleetControl>,
+) {
     let victim = Victim::any(world, random);
     let pause = Duration::from_millis(random.below(400));
     match random.below(16) {
@@ -151,11 +156,11 @@ pub(crate) async fn fault(world: &mut World, random: &mut Random, done: &mut Don
             start(victim, world, random, done).await;
         }
         9 | 10 => {
-            orders.burst.store(true, Ordering::SeqCst);
+            control.burst.store(true, Ordering::SeqCst);
             sleep(Duration::from_millis(50 + random.below(250))).await;
             kill(victim, world, done).await;
             done.in_a_burst += 1;
-            orders.burst.store(false, Ordering::SeqCst);
+            control.burst.store(false, Ordering::SeqCst);
             start(victim, world, random, done).await;
         }
         11 => all_at_once(world, random, done).await,
@@ -170,7 +175,7 @@ pub(crate) async fn fault(world: &mut World, random: &mut Random, done: &mut Don
 }
 
 /// Everything is killed, and comes back in any order.
-async fn all_at_once(world: &mut World, random: &mut Random, done: &mut Done) {
+async fn all_at_once(world: &mut World, random: &mut Random, done: &mut FaultCounts) {
     let mut victims: Vec<Victim> = (0..world.gateways.len()).map(Victim::Gateway).collect();
     victims.push(Victim::Aggregator);
     for victim in &victims {
@@ -183,7 +188,13 @@ async fn all_at_once(world: &mut World, random: &mut Random, done: &mut Done) {
 }
 
 /// A link is cut or frozen for a while; sometimes the server behind it is killed meanwhile.
-async fn link(victim: Victim, world: &mut World, random: &mut Random, done: &mut Done, pause: Duration) {
+async fn link(
+    victim: Victim,
+    world: &mut World,
+    random: &mut Random,
+    done: &mut FaultCounts,
+    pause: Duration,
+) {
     let server = victim.server(world);
     if random.once_in(2) {
         server.link.cut();

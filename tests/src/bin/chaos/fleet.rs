@@ -1,4 +1,4 @@
-//! Devices at work until they are told to stop.
+//! Devices at work until they are stopped.
 //!
 //! Sequenced ones send messages of one to eight values, some of them late, break off between and within messages,
 //! begin new epochs, and resend until acknowledged. Unsequenced ones send each line once and note which were
@@ -35,7 +35,7 @@ const SILENCE: Duration = Duration::from_secs(3);
 
 /// What tells devices what to do, and what they did.
 #[derive(Default)]
-pub(crate) struct Orders {
+pub(crate) struct FleetControl {
     /// No more is sent; everything is settled.
     pub(crate) stop: AtomicBool,
     /// Everybody sends without pause.
@@ -43,10 +43,10 @@ pub(crate) struct Orders {
     pub(crate) messages: AtomicU64,
     pub(crate) reboots: AtomicU64,
     pub(crate) torn: AtomicU64,
-    pub(crate) hang_ups: AtomicU64,
+    pub(crate) disconnects: AtomicU64,
 }
 
-impl Orders {
+impl FleetControl {
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
@@ -66,34 +66,34 @@ fn sample(random: &mut Random) -> Sample {
 }
 
 /// A sequenced device.
-pub(crate) async fn sequenced(mut device: Device, mut random: Random, orders: Arc<Orders>) {
+pub(crate) async fn sequenced(mut device: Device, mut random: Random, control: Arc<FleetControl>) {
     let mut lives = 1;
-    while !orders.stopped() {
+    while !control.stopped() {
         for _ in 0..=random.below(12) {
             device.send(&sample(&mut random)).await;
-            orders.messages.fetch_add(1, Ordering::SeqCst);
+            control.messages.fetch_add(1, Ordering::SeqCst);
         }
         match random.below(60) {
             0 => {
-                device.hang_up();
-                orders.hang_ups.fetch_add(1, Ordering::SeqCst);
+                device.disconnect();
+                control.disconnects.fetch_add(1, Ordering::SeqCst);
             }
             1 => {
                 device.settle().await;
                 lives += 1;
                 device.reboot(&format!("boot-{lives}"));
-                orders.reboots.fetch_add(1, Ordering::SeqCst);
+                control.reboots.fetch_add(1, Ordering::SeqCst);
             }
             2 | 3 => {
                 device.send_torn(&sample(&mut random), random.next() as usize).await;
-                orders.messages.fetch_add(1, Ordering::SeqCst);
-                orders.torn.fetch_add(1, Ordering::SeqCst);
+                control.messages.fetch_add(1, Ordering::SeqCst);
+                control.torn.fetch_add(1, Ordering::SeqCst);
             }
             4..=14 => device.settle().await,
             _ => {}
         }
         let pause = 10 + random.below(50);
-        if !orders.burst.load(Ordering::SeqCst) {
+        if !control.burst.load(Ordering::SeqCst) {
             sleep(Duration::from_millis(pause)).await;
         }
     }
@@ -116,11 +116,11 @@ pub(crate) struct Identity {
 }
 
 /// An unsequenced device: no line is sent twice, whatever happens to the connection.
-pub(crate) async fn unsequenced(identity: Identity, mut random: Random, orders: Arc<Orders>) -> Loose {
+pub(crate) async fn unsequenced(identity: Identity, mut random: Random, control: Arc<FleetControl>) -> Loose {
     let mut loose = Loose { place: identity.place.clone(), windows: BTreeMap::new() };
-    while !orders.stopped() {
+    while !control.stopped() {
         // An error is the end of a connection, which is nothing special here.
-        let _ = one_connection(&identity, &mut random, &orders, &mut loose).await;
+        let _ = one_connection(&identity, &mut random, &control, &mut loose).await;
         sleep(Duration::from_millis(30)).await;
     }
     loose
@@ -129,7 +129,7 @@ pub(crate) async fn unsequenced(identity: Identity, mut random: Random, orders: 
 async fn one_connection(
     identity: &Identity,
     random: &mut Random,
-    orders: &Orders,
+    control: &FleetControl,
     loose: &mut Loose,
 ) -> io::Result<()> {
     let opening = Connection::open(identity.gateway, Credentials::of(&identity.dir), Protocol::Json);
@@ -138,8 +138,8 @@ async fn one_connection(
     let mut acknowledged = 0;
     let mut quiet = 0;
     // All that was sent is waited for at the end, as long as the connection holds.
-    while !orders.stopped() || !waiting.is_empty() {
-        if !orders.stopped() {
+    while !control.stopped() || !waiting.is_empty() {
+        if !control.stopped() {
             for _ in 0..=random.below(6) {
                 let time = now_ms();
                 let start = time.div_euclid(POINT_MS) * POINT_MS;

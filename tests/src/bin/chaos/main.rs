@@ -33,18 +33,17 @@ use std::{
 
 use catchment_settings::ByteSize;
 use catchment_tests::{
-    ask,
     connection::Protocol,
-    eventually::{eventually, patience},
-    model::{Labels, Question, labels},
-    now_ms,
+    eventually::{eventually, wait_limit},
+    model::{Labels, QueryRequest, labels},
+    now_ms, query,
     world::World,
 };
 use tokio::time::sleep;
 
 use crate::{
-    faults::{Done, fault},
-    fleet::{Identity, LOOSE, Loose, Orders},
+    faults::{FaultCounts, fault},
+    fleet::{FleetControl, Identity, LOOSE, Loose},
     random::Random,
     truth::{POINT_MS, Truth, Verdict},
 };
@@ -89,14 +88,15 @@ async fn compare(world: &World, truth: &Truth, loose: &[Loose]) -> Result<Verdic
     let until = (truth.newest_ms / POINT_MS + 1) * POINT_MS;
     let mut verdict = Verdict::default();
     for metric in truth.metrics() {
-        let question = truth.question(&metric);
-        let answer = ask::aggregate(channel.clone(), &question).await.map_err(|status| status.to_string())?;
+        let query = truth.query(&metric);
+        let answer = query::aggregate(channel.clone(), &query).await.map_err(|status| status.to_string())?;
         match answer.complete_until_ms {
             Some(complete) if complete >= until => truth.compare(&metric, &answer.table, &mut verdict),
             other => return Err(format!("complete until {other:?}, wanted {until}")),
         }
     }
-    let listed = ask::series(channel.clone(), "{site=~\".+\"}").await.map_err(|status| status.to_string())?;
+    let listed =
+        query::series(channel.clone(), "{site=~\".+\"}").await.map_err(|status| status.to_string())?;
     let listed: BTreeSet<(String, Labels)> =
         listed.into_iter().filter(|(metric, _)| metric != LOOSE).collect();
     let right: BTreeSet<(String, Labels)> = truth.series().into_iter().collect();
@@ -108,11 +108,11 @@ async fn compare(world: &World, truth: &Truth, loose: &[Loose]) -> Result<Verdic
             right.len()
         ));
     }
-    let question = Question::new(LOOSE, 0, until + 86_400_000)
+    let query = QueryRequest::new(LOOSE, 0, until + 86_400_000)
         .step(POINT_MS)
         .by(&["site", "gateway", "device"])
         .aggregates(&["count"]);
-    let answer = ask::aggregate(channel, &question).await.map_err(|status| status.to_string())?;
+    let answer = query::aggregate(channel, &query).await.map_err(|status| status.to_string())?;
     for device in loose {
         let points = answer.table.get(&device.place).cloned().unwrap_or_default();
         let starts: BTreeSet<&i64> = points.keys().chain(device.windows.keys()).collect();
@@ -139,8 +139,8 @@ async fn settled(world: &World, truth: &Truth, loose: &[Loose]) -> Verdict {
         if best.is_none_or(|best| best < verdict.equal) {
             (best, since) = (Some(verdict.equal), Instant::now());
         }
-        let patience = if verdict.is_good() { SETTLED } else { patience() / 2 };
-        if since.elapsed() > patience {
+        let wait_limit = if verdict.is_good() { SETTLED } else { wait_limit() / 2 };
+        if since.elapsed() > wait_limit {
             return verdict;
         }
         sleep(SETTLED / 4).await;
@@ -172,8 +172,8 @@ struct Run<'a> {
     seed: u64,
     took: Duration,
     world: &'a World,
-    done: &'a Done,
-    orders: &'a Orders,
+    done: &'a FaultCounts,
+    control: &'a FleetControl,
     truth: &'a Truth,
     verdict: &'a Verdict,
     loose: &'a [Loose],
@@ -181,7 +181,7 @@ struct Run<'a> {
 
 /// Prints the result, to be pasted into a document.
 fn table(run: &Run<'_>) {
-    let Run { seed, took, done, orders, truth, verdict: v, .. } = *run;
+    let Run { seed, took, done, control, truth, verdict: v, .. } = *run;
     let (checkpoints, mib) = written(run.world);
     let loose = run.loose.iter().flat_map(|device| device.windows.values());
     let (sent, acknowledged) = loose.fold((0, 0), |(sent, acked), (s, a)| (sent + s, acked + a));
@@ -198,12 +198,12 @@ fn table(run: &Run<'_>) {
         ("starts with other settings", done.other_settings.to_string()),
         ("links cut", done.cuts.to_string()),
         ("links frozen", done.freezes.to_string()),
-        ("connections broken off between messages", orders.hang_ups.load(Ordering::SeqCst).to_string()),
-        ("connections broken off within a message", orders.torn.load(Ordering::SeqCst).to_string()),
-        ("new epochs of devices", orders.reboots.load(Ordering::SeqCst).to_string()),
+        ("connections broken off between messages", control.disconnects.load(Ordering::SeqCst).to_string()),
+        ("connections broken off within a message", control.torn.load(Ordering::SeqCst).to_string()),
+        ("new epochs of devices", control.reboots.load(Ordering::SeqCst).to_string()),
         ("checkpoints of gateways", checkpoints.to_string()),
         ("gateways' journals", format!("more than {mib} MiB")),
-        ("sequenced messages", orders.messages.load(Ordering::SeqCst).to_string()),
+        ("sequenced messages", control.messages.load(Ordering::SeqCst).to_string()),
         ("readings in them", truth.readings.to_string()),
         ("series", v.series.to_string()),
         ("windows compared", v.windows().to_string()),
@@ -223,14 +223,14 @@ fn table(run: &Run<'_>) {
 
 async fn run(minutes: f64, seed: u64) -> bool {
     let mut world = world().await;
-    let orders = Arc::new(Orders::default());
-    let (mut random, mut truth, mut done) = (Random::new(seed), Truth::default(), Done::default());
+    let control = Arc::new(FleetControl::default());
+    let (mut random, mut truth, mut done) = (Random::new(seed), Truth::default(), FaultCounts::default());
     let (mut sequenced, mut unsequenced) = (Vec::new(), Vec::new());
     for gateway in 0..world.gateways.len() {
         for number in 0..SEQUENCED {
             let protocol = if number % 2 == 0 { Protocol::Json } else { Protocol::Frames };
             let device = world.device(gateway, &format!("press-{number}"), protocol);
-            let work = fleet::sequenced(device, Random::new(random.next()), Arc::clone(&orders));
+            let work = fleet::sequenced(device, Random::new(random.next()), Arc::clone(&control));
             sequenced.push(tokio::spawn(work));
         }
         for number in 0..UNSEQUENCED {
@@ -241,23 +241,23 @@ async fn run(minutes: f64, seed: u64) -> bool {
                 gateway: at.server.addr(),
                 place: labels(&[("site", &at.site), ("gateway", &at.name), ("device", &name)]),
             };
-            let work = fleet::unsequenced(identity, Random::new(random.next()), Arc::clone(&orders));
+            let work = fleet::unsequenced(identity, Random::new(random.next()), Arc::clone(&control));
             unsequenced.push(tokio::spawn(work));
         }
     }
     let begin = Instant::now();
-    let mut told = begin;
+    let mut reported = begin;
     while begin.elapsed() < Duration::from_secs_f64(minutes * 60.0) {
         sleep(Duration::from_millis(random.below(900))).await;
-        fault(&mut world, &mut random, &mut done, &orders).await;
+        fault(&mut world, &mut random, &mut done, &control).await;
         note(&world, &mut truth).await;
-        if told.elapsed() > Duration::from_secs(60) {
-            told = Instant::now();
+        if reported.elapsed() > Duration::from_secs(60) {
+            reported = Instant::now();
             println!("{} s: {} kills, {} readings", begin.elapsed().as_secs(), done.kills(), truth.readings);
         }
     }
     let took = begin.elapsed();
-    orders.stop.store(true, Ordering::SeqCst);
+    control.stop.store(true, Ordering::SeqCst);
     for device in sequenced {
         device.await.unwrap();
     }
@@ -273,13 +273,13 @@ async fn run(minutes: f64, seed: u64) -> bool {
         took,
         world: &world,
         done: &done,
-        orders: &orders,
+        control: &control,
         truth: &truth,
         verdict: &verdict,
         loose: &loose,
     });
-    for told in &verdict.told {
-        println!("{told}");
+    for reported in &verdict.mismatches {
+        println!("{reported}");
     }
     verdict.is_good()
 }

@@ -5,18 +5,18 @@
 
 use std::collections::BTreeMap;
 
-use catchment_tests::model::{Labels, Question, Reading, Table};
+use catchment_tests::model::{Labels, QueryRequest, Reading, Table};
 
 /// What is compared.
 pub(crate) const AGGREGATES: [&str; 6] = ["count", "sum", "min", "max", "first", "last"];
 /// Width of the points that are compared. Gateways change the width of their windows, always to one that divides it.
 pub(crate) const POINT_MS: i64 = 1000;
 /// Labels that tell series of one metric apart.
-pub(crate) const APART: [&str; 4] = ["site", "gateway", "device", "room"];
+pub(crate) const GROUP_BY: [&str; 4] = ["site", "gateway", "device", "room"];
 
 /// The figures of one series and window.
 #[derive(Clone, Copy, Debug)]
-struct Figures {
+struct Aggregates {
     count: u64,
     sum: f64,
     min: f64,
@@ -27,7 +27,7 @@ struct Figures {
     last: (i64, f64),
 }
 
-impl Figures {
+impl Aggregates {
     fn of(time: i64, value: f64) -> Self {
         Self { count: 1, sum: value, min: value, max: value, first: (time, value), last: (time, value) }
     }
@@ -54,7 +54,7 @@ impl Figures {
 /// All series of a run by metric and labels, each with its windows by start.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
-    series: BTreeMap<String, BTreeMap<Labels, BTreeMap<i64, Figures>>>,
+    series: BTreeMap<String, BTreeMap<Labels, BTreeMap<i64, Aggregates>>>,
     pub(crate) readings: u64,
     pub(crate) newest_ms: i64,
 }
@@ -73,7 +73,7 @@ pub(crate) struct Verdict {
     /// The right count, but another figure is wrong.
     pub(crate) different: u64,
     /// The first differences, in words.
-    pub(crate) told: Vec<String>,
+    pub(crate) mismatches: Vec<String>,
 }
 
 impl Verdict {
@@ -85,9 +85,9 @@ impl Verdict {
         self.missing + self.doubled + self.different + self.extra == 0 && self.equal > 0
     }
 
-    fn tell(&mut self, what: String) {
-        if self.told.len() < 20 {
-            self.told.push(what);
+    fn report(&mut self, what: String) {
+        if self.mismatches.len() < 20 {
+            self.mismatches.push(what);
         }
     }
 }
@@ -99,8 +99,8 @@ impl Truth {
             let windows = self.series.entry(metric).or_default().entry(labels).or_default();
             windows
                 .entry(start)
-                .and_modify(|figures| figures.add(time_ms, value))
-                .or_insert(Figures::of(time_ms, value));
+                .and_modify(|aggregates| aggregates.add(time_ms, value))
+                .or_insert(Aggregates::of(time_ms, value));
             self.readings += 1;
             self.newest_ms = self.newest_ms.max(time_ms);
         }
@@ -119,41 +119,41 @@ impl Truth {
     }
 
     /// Asks for every window of a metric from 1970 on: those that should not be show as well.
-    pub(crate) fn question(&self, metric: &str) -> Question {
+    pub(crate) fn query(&self, metric: &str) -> QueryRequest {
         let until = self.newest_ms + 86_400_000;
-        Question::new(metric, 0, until / POINT_MS * POINT_MS)
+        QueryRequest::new(metric, 0, until / POINT_MS * POINT_MS)
             .step(POINT_MS)
-            .by(&APART)
+            .by(&GROUP_BY)
             .aggregates(&AGGREGATES)
     }
 
-    /// Compares an answer to [`Truth::question`].
+    /// Compares an answer to [`Truth::query`].
     pub(crate) fn compare(&self, metric: &str, answer: &Table, verdict: &mut Verdict) {
         let (none, no_windows) = (BTreeMap::new(), BTreeMap::new());
         let right = self.series.get(metric).unwrap_or(&none);
         verdict.series += right.len() as u64;
         for (labels, windows) in right {
             let got = answer.get(labels);
-            for (start, figures) in windows {
+            for (start, aggregates) in windows {
                 let point = got.and_then(|points| points.get(start));
                 let count = point.and_then(|point| point.get("count")).copied().unwrap_or(0.0);
                 match point {
-                    Some(point) if figures.equals(point) => {
+                    Some(point) if aggregates.equals(point) => {
                         verdict.equal += 1;
                         continue;
                     }
-                    _ if count < figures.count as f64 => verdict.missing += 1,
-                    _ if count > figures.count as f64 => verdict.doubled += 1,
+                    _ if count < aggregates.count as f64 => verdict.missing += 1,
+                    _ if count > aggregates.count as f64 => verdict.doubled += 1,
                     _ => verdict.different += 1,
                 }
-                verdict.tell(format!("{metric} {labels:?} {start}: right {figures:?}, got {point:?}"));
+                verdict.report(format!("{metric} {labels:?} {start}: right {aggregates:?}, got {point:?}"));
             }
         }
         for (labels, points) in answer {
             let windows = right.get(labels).unwrap_or(&no_windows);
             for start in points.keys().filter(|start| !windows.contains_key(start)) {
                 verdict.extra += 1;
-                verdict.tell(format!("{metric} {labels:?} {start}: there should be nothing"));
+                verdict.report(format!("{metric} {labels:?} {start}: there should be nothing"));
             }
         }
     }
@@ -173,8 +173,8 @@ mod tests {
     }
 
     fn answer() -> Table {
-        let point = |figures: [f64; 6]| {
-            AGGREGATES.iter().map(|name| (*name).to_owned()).zip(figures).collect::<BTreeMap<_, _>>()
+        let point = |aggregates: [f64; 6]| {
+            AGGREGATES.iter().map(|name| (*name).to_owned()).zip(aggregates).collect::<BTreeMap<_, _>>()
         };
         let points =
             [(0, point([3.0, 2.0, -1.0, 2.0, 1.0, -1.0])), (1000, point([1.0, 4.0, 4.0, 4.0, 4.0, 4.0]))];

@@ -6,7 +6,7 @@ pub(in super::super) const FOLDERS: &[Safeguard] = &[
     Safeguard {
         name: "a folder that comes back",
         without: "what another folder took in the place of this one is called complete",
-        file: "gateway/src/lineage/plan.rs",
+        file: "gateway/src/lineage/fork.rs",
         find: "let replaced = newer != 0 && !epochs.holds(newer);",
         replace: "let replaced = newer == u64::MAX && !epochs.holds(newer);",
         check: unit("catchment-gateway", "lineage::tests"),
@@ -33,7 +33,7 @@ pub(in super::super) const FOLDERS: &[Safeguard] = &[
     Safeguard {
         name: "a folder that went back",
         without: "the gateway releases what another line of its folder delivered",
-        file: "gateway/src/lineage/judge.rs",
+        file: "gateway/src/lineage/divergence.rs",
         find: "(entry.number >= limit).then_some(Divergence {",
         replace: "(entry.number == u64::MAX).then_some(Divergence {",
         check: SIMULATION,

@@ -138,8 +138,8 @@ fn a_stream_gives_the_same_wherever_it_is_split() {
                 buffer.drain(..consumed);
             }
         }
-        let told: Vec<_> = fixture.intake.refusals.iter().map(|r| (r.reason, r.ordinal)).collect();
-        (fixture.heads(), fixture.readings(), told)
+        let reported: Vec<_> = fixture.intake.refusals.iter().map(|r| (r.reason, r.ordinal)).collect();
+        (fixture.messages(), fixture.readings(), reported)
     };
     let whole = decode(&[]);
     assert_eq!(whole.1, ["t_r=1.0", "a=1.5", "c=3.0"]);

@@ -1,0 +1,96 @@
+//! Encodes closed windows as a batch for the wire, and a batch as a record of the outbox.
+//!
+//! An outbox record is the batch's number (8 bytes, big-endian), then the encoded batch: the number can be read
+//! without decoding the rest.
+
+use catchment_partial::{Timestamp, Width, Window};
+use catchment_proto::{
+    SeriesKey, Span,
+    wire::{self, SeriesRef},
+};
+use hashbrown::HashMap;
+use prost::Message;
+
+use crate::fold::{Emission, Emitted, State};
+
+/// Most partials of a batch.
+pub const BATCH_PARTIALS: u32 = 1_024;
+/// Memory of the partials and names of a batch, in bytes, beyond which no further one is added. They are smaller
+/// encoded, so a batch stays far below what an aggregator takes.
+pub const BATCH_MEMORY: usize = 1 << 20;
+
+/// A batch of the windows of an emission.
+pub fn encode_batch(shard: u32, state: &State, emission: &Emission) -> wire::Batch {
+    let mut batch = columns(shard, state, &emission.closed);
+    batch.number = emission.number;
+    batch.width_ms = emission.width.as_millis();
+    batch.watermark_ms = emission.watermark.map_or(0, watermark_ms);
+    batch.history = emission.history.wire(emission.width);
+    batch
+}
+
+/// A batch of open windows of one width.
+pub fn encode_live_batch(shard: u32, state: &State, open: &[Emitted]) -> wire::Batch {
+    let mut batch = columns(shard, state, open);
+    batch.live = true;
+    batch.width_ms = open.first().map_or(0, |first| first.window.width().as_millis());
+    batch.watermark_ms = state.watermark().map_or(0, watermark_ms);
+    batch
+}
+
+/// A watermark as it travels: at the least time there is, rounding down would leave the range that is taken.
+pub fn watermark_ms(watermark: Timestamp) -> i64 {
+    watermark.as_millis().max(i64::MIN / 1_000_000)
+}
+
+fn columns(shard: u32, state: &State, windows: &[Emitted]) -> wire::Batch {
+    let mut batch = wire::Batch { shard, ..Default::default() };
+    let mut indexes: HashMap<(u32, u32), u32> = HashMap::new();
+    let (mut before, mut window, mut part) = (0_i64, 0_i64, 0_i64);
+    let mut bodies = Vec::new();
+    for emitted in windows {
+        let place = (emitted.device, emitted.series);
+        let Some((device, metric, labels)) = state.key(emitted.device, emitted.series) else { continue };
+        let series = *indexes.entry(place).or_insert_with(|| {
+            let key = SeriesKey { device: device.clone(), metric: metric.clone(), labels: labels.clone() };
+            batch.series.push(SeriesRef::from(&key));
+            u32::try_from(batch.series.len() - 1).unwrap_or(u32::MAX)
+        });
+        let opened = emitted.part.cast_signed();
+        batch.series_index.push(i64::from(series).wrapping_sub(before));
+        batch.window.push(emitted.window.index().wrapping_sub(window));
+        batch.part.push(opened.wrapping_sub(part));
+        batch.revision.push(emitted.revision.saturating_sub(emitted.part));
+        let start = bodies.len();
+        emitted.partial.encode(emitted.window.start(), &mut bodies);
+        batch.body_bytes.push(u32::try_from(bodies.len() - start).unwrap_or(u32::MAX));
+        (before, window, part) = (i64::from(series), emitted.window.index(), opened);
+    }
+    batch.bodies = bodies.into();
+    batch
+}
+
+/// The time that the windows of a batch cover; `None`: it has none.
+pub fn batch_span(batch: &wire::Batch) -> Option<Span> {
+    let width = Width::from_millis(batch.width_ms).ok()?;
+    let mut index = 0_i64;
+    let windows = batch.window.iter().filter_map(|step| {
+        index = index.wrapping_add(*step);
+        Window::from_index(index, width)
+    });
+    Span::over(windows)
+}
+
+/// The outbox record of a batch.
+pub fn encode_record(batch: &wire::Batch) -> Vec<u8> {
+    let mut record = Vec::with_capacity(8 + batch.encoded_len());
+    record.extend_from_slice(&batch.number.to_be_bytes());
+    batch.encode_raw(&mut record);
+    record
+}
+
+/// The batch's number and its bytes.
+pub fn split_record(record: &[u8]) -> Option<(u64, &[u8])> {
+    let (number, rest) = record.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*number), rest))
+}

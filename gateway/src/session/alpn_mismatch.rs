@@ -1,0 +1,28 @@
+//! The reply to a device that agreed on one protocol in the handshake (ALPN) and speaks another.
+
+use super::{
+    protocol::Protocol,
+    protocol_detection::{Detection, Foreign, ProtocolDetector},
+};
+
+/// The last bytes to a device that agreed on MQTT and speaks something else.
+pub(super) fn not_mqtt(first_bytes: &[u8]) -> Vec<u8> {
+    match ProtocolDetector::default().inspect(first_bytes, true).1 {
+        Detection::Foreign(foreign) => foreign.answer(),
+        _ => Foreign::Named("no MQTT, on which the handshake agreed (ALPN)").answer(),
+    }
+}
+
+/// What first bytes look like that are no frame, although the handshake agreed on frames; `None` where nothing tells.
+pub(super) fn not_frames(first_bytes: &[u8]) -> Option<String> {
+    let detection = match ProtocolDetector::default().inspect(first_bytes, true).1 {
+        Detection::Speaks(Protocol::Json) => "JSON lines: connect without ALPN",
+        Detection::Speaks(Protocol::LineProtocol) => {
+            "text: connect without ALPN for JSON lines or line protocol"
+        }
+        Detection::Speaks(Protocol::Mqtt) => "MQTT: connect without ALPN, or with mqtt",
+        Detection::Foreign(Foreign::Http { .. }) => "HTTP",
+        _ => return None,
+    };
+    Some(format!("the handshake agreed on frames (ALPN catchment/1), and this looks like {detection}"))
+}

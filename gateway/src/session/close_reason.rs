@@ -1,0 +1,145 @@
+//! Why a session ended, and what its device hears of it.
+
+use rmqtt_codec::v5::DisconnectReasonCode;
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The device closed the connection, or it broke.
+    Peer,
+    /// The device sent what cannot be read any further.
+    Broken,
+    /// The device was silent for longer than it said it would be.
+    Silent,
+    /// No byte came after the handshake, or no whole CONNECT.
+    NoFirst,
+    /// A message was begun and not finished in time.
+    Unfinished,
+    /// No message came for too long.
+    Idle,
+    /// The device has not read its responses for too long, and they may not be dropped.
+    Unread,
+    /// The messages that were begun take too many bytes, and this one was the oldest.
+    Crowded,
+    /// All connections are in use; this one had delivered nothing.
+    GaveWay,
+    /// The device speaks a protocol that is not spoken here.
+    UnknownProtocol,
+    /// An HTTP client.
+    Http,
+    /// Text that is not UTF-8.
+    Encoding,
+    /// The device has as many connections as it may, and all others are alive.
+    TooMany,
+    /// The gateway knows as many devices as it may, and this one is new.
+    DevicesFull,
+    /// As `TooMany`, and this one was silent: a newer one has its place.
+    Displaced,
+    /// Another session of the same client took its place.
+    Replaced,
+    /// The gateway stops.
+    Stopping,
+    /// The journal has failed.
+    Failed,
+}
+
+impl CloseReason {
+    /// All reasons, for the metrics.
+    pub const ALL: [Self; 18] = [
+        Self::Peer,
+        Self::Broken,
+        Self::Silent,
+        Self::NoFirst,
+        Self::Unfinished,
+        Self::Idle,
+        Self::Unread,
+        Self::Crowded,
+        Self::GaveWay,
+        Self::UnknownProtocol,
+        Self::Http,
+        Self::Encoding,
+        Self::TooMany,
+        Self::DevicesFull,
+        Self::Displaced,
+        Self::Replaced,
+        Self::Stopping,
+        Self::Failed,
+    ];
+
+    /// A label for counters, and the code that devices see.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Peer => "closed",
+            Self::Broken => "broken",
+            Self::Silent => "keep_alive",
+            Self::NoFirst => "first_byte_timeout",
+            Self::Unfinished => "message_timeout",
+            Self::Idle => "idle_timeout",
+            Self::Unread => "unread",
+            Self::Crowded => "unfinished_bytes",
+            Self::GaveWay => "gave_way",
+            Self::UnknownProtocol => "unknown_protocol",
+            Self::Http => "http",
+            Self::Encoding => "utf_16",
+            Self::TooMany => "too_many_connections",
+            Self::DevicesFull => "too_many_devices",
+            Self::Displaced => "displaced",
+            Self::Replaced => "replaced",
+            Self::Stopping => "stopping",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The DISCONNECT reason for an MQTT client of version 5.
+    pub(super) const fn to_client(self) -> Option<(DisconnectReasonCode, &'static str)> {
+        let what = match self.to_device() {
+            Some(what) => what,
+            None => match self {
+                Self::Replaced => "a newer connection took its place",
+                Self::Stopping => "the gateway stops",
+                Self::Silent => "silent for too long",
+                _ => return None,
+            },
+        };
+        let reason = match self {
+            Self::Replaced => DisconnectReasonCode::SessionTakenOver,
+            Self::Stopping => DisconnectReasonCode::ServerShuttingDown,
+            Self::Crowded | Self::TooMany | Self::DevicesFull | Self::Displaced => {
+                DisconnectReasonCode::QuotaExceeded
+            }
+            Self::GaveWay => DisconnectReasonCode::ServerBusy,
+            _ => DisconnectReasonCode::KeepAliveTimeout,
+        };
+        Some((reason, what))
+    }
+
+    /// The error message for a device that speaks JSON or frames.
+    pub(super) const fn to_device(self) -> Option<&'static str> {
+        match self {
+            Self::NoFirst => Some("nothing came within first_byte_timeout: the connection ends"),
+            Self::Unfinished => {
+                Some("a message was not finished within message_timeout: the connection ends")
+            }
+            Self::Idle => Some("no message came within idle_timeout: the connection ends"),
+            Self::Crowded => Some(
+                "the gateway holds too many unfinished messages (unfinished_bytes_max): the connection ends",
+            ),
+            Self::GaveWay => {
+                Some("all connections are in use and this one has delivered nothing: the connection ends")
+            }
+            Self::TooMany => Some(
+                "the device has as many connections as it may (sessions_max), and all are alive: this one ends; give each \
+                 program an identity of its own",
+            ),
+            Self::DevicesFull => Some(
+                "the gateway knows as many devices as it may (devices_max), and this one is new: the connection ends; nothing of \
+                 the message was taken",
+            ),
+            Self::Displaced => Some(
+                "the device has more connections than it may (sessions_max), and this one was silent for longest: it ends; \
+                 give each program an identity of its own",
+            ),
+            _ => None,
+        }
+    }
+}

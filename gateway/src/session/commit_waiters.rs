@@ -1,0 +1,97 @@
+//! The sessions of a worker that wait for a commit: their responses are not durable yet.
+//!
+//! One task of the worker follows the journal and wakes exactly those whose position is reached; a session without
+//! such responses is not woken, however many there are.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+use catchment_journal::{Commit, Position};
+
+use super::responses::ResponseQueue;
+
+/// How far a worker's journal is synced, and who waits for it.
+#[derive(Debug, Default)]
+pub struct CommitWaiters {
+    durable: Cell<Position>,
+    failed: Cell<bool>,
+    /// Each session at most once.
+    waiting: RefCell<Vec<(Position, Rc<ResponseQueue>)>>,
+}
+
+impl CommitWaiters {
+    /// Everything below is durable.
+    pub fn durable(&self) -> Position {
+        self.durable.get()
+    }
+
+    /// Whether nothing will become durable any more.
+    pub fn has_failed(&self) -> bool {
+        self.failed.get()
+    }
+
+    /// Wakes the session of these responses once the journal is synced up to a position.
+    pub fn wait(&self, until: Position, responses: &Rc<ResponseQueue>) {
+        self.waiting.borrow_mut().push((until, Rc::clone(responses)));
+    }
+
+    /// The journal says how far it is synced.
+    pub fn synced(&self, commit: &Commit) {
+        self.durable.set(commit.durable);
+        self.failed.set(commit.poisoned.is_some());
+        self.waiting.borrow_mut().retain(|(until, responses)| {
+            let done = *until <= commit.durable || commit.poisoned.is_some();
+            if done {
+                responses.synced();
+            }
+            !done
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, task::Wake};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(std::sync::atomic::AtomicU32);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn only_sessions_with_durable_responses_are_woken() {
+        let commit_waiters = CommitWaiters::default();
+        let sessions: Vec<_> = [10, 20]
+            .map(|position| {
+                let (responses, woken) = (Rc::new(ResponseQueue::default()), Arc::new(Woken::default()));
+                responses.register(&Arc::clone(&woken).into());
+                responses.ack(Position::new(position), 1, std::time::Duration::ZERO);
+                let until = responses.next_awaited().unwrap();
+                assert_eq!(responses.next_awaited(), None, "waited for already");
+                commit_waiters.wait(until, &responses);
+                (responses, woken)
+            })
+            .into();
+        let woken = || -> Vec<u32> {
+            sessions.iter().map(|(_, woken)| woken.0.load(std::sync::atomic::Ordering::Relaxed)).collect()
+        };
+        let commit = |durable| Commit { durable: Position::new(durable), poisoned: None, full: false };
+        commit_waiters.synced(&commit(9));
+        assert_eq!(woken(), [0, 0]);
+        commit_waiters.synced(&commit(10));
+        assert_eq!(woken(), [1, 0]);
+        commit_waiters.synced(&commit(15));
+        assert_eq!(woken(), [1, 0]);
+        commit_waiters.synced(&Commit { poisoned: Some("broken".into()), ..commit(15) });
+        assert_eq!(woken(), [1, 1], "nothing more will come");
+        assert!(commit_waiters.has_failed());
+    }
+}

@@ -1,0 +1,294 @@
+//! What a session's worker and its accept loop may do to it: see when it was heard last, and end it.
+//!
+//! The worker looks at its sessions in turn for those that have been idle for too long, a few at a time: a timer for
+//! each would cost an idle session more memory than all else that is kept here.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    ops::Bound,
+    rc::{Rc, Weak},
+    time::Duration,
+};
+
+use catchment_settings::places::Place;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::{CloseReason, Context, unfinished::UnfinishedMessages};
+use crate::{
+    config::{Config, Deadlines},
+    device::SessionId,
+};
+
+/// How often each session is looked at within the time that it may be idle.
+const IDLE_CHECKS: u32 = 8;
+/// Sessions looked at in one turn.
+const SLICE: usize = 512;
+/// How often the worker looks.
+const IDLE_CHECK_MIN: Duration = Duration::from_millis(25);
+const IDLE_CHECK_MAX: Duration = Duration::from_secs(1);
+
+/// A session, seen from outside.
+#[derive(Debug)]
+pub struct SessionHandle {
+    /// Cancelled when the session must end.
+    pub end: CancellationToken,
+    last_message: Cell<Instant>,
+    why: Cell<Option<CloseReason>>,
+    delivered: Cell<bool>,
+    /// It counts among the connections of its device, or was refused: a message has come.
+    pub(super) admitted: Cell<bool>,
+    /// The device closed its side after the error that ends the session: its program lives.
+    alive_after_close: Cell<bool>,
+    /// The device has said that it will be heard within this.
+    silence_max: Cell<Option<Duration>>,
+    place: Option<Place>,
+}
+
+impl SessionHandle {
+    /// A session that begins. When its place is taken away it ends.
+    pub fn new(end: CancellationToken, place: Option<Place>) -> Rc<Self> {
+        if let Some(place) = &place {
+            let end = end.clone();
+            place.give_way(move || end.cancel());
+        }
+        let last_message = Cell::new(Instant::now());
+        let (why, silence_max) = (Cell::default(), Cell::default());
+        let (delivered, admitted, alive_after_close) = (Cell::default(), Cell::default(), Cell::default());
+        Rc::new(Self { end, last_message, why, delivered, admitted, alive_after_close, silence_max, place })
+    }
+
+    /// The session must end, for this reason unless there was one before.
+    pub(super) fn close_as(&self, why: CloseReason) {
+        if self.why.get().is_none() {
+            self.why.set(Some(why));
+        }
+        self.end.cancel();
+    }
+
+    /// Why the session must end, if this was the reason.
+    pub(super) fn why(&self) -> Option<CloseReason> {
+        let evicted = || self.place.as_ref().is_some_and(Place::is_evicted);
+        self.why.get().or_else(|| evicted().then_some(CloseReason::GaveWay))
+    }
+
+    /// The device's last message ended then.
+    pub(super) fn record_message(&self, now: Instant) {
+        self.last_message.set(now);
+    }
+
+    /// When the device's last message ended, or the session began.
+    pub(super) fn last_message_at(&self) -> Instant {
+        self.last_message.get()
+    }
+
+    /// The device has closed its side in order, or sent something, after its last answer.
+    pub(super) fn record_alive(&self) {
+        self.alive_after_close.set(true);
+    }
+
+    /// How long a session was silent that has ended and whose program lives all the same.
+    pub fn silence_if_alive(&self) -> Option<Duration> {
+        self.alive_after_close.get().then(|| self.last_message.get().elapsed())
+    }
+
+    /// The device has said how long it may be silent; `None` for any time.
+    pub(super) fn set_silence_max(&self, silence_max: Option<Duration>) {
+        self.silence_max.set(silence_max);
+    }
+
+    /// The device has delivered something: it gives its place to nobody.
+    pub(super) fn mark_delivered(&self) {
+        if !self.delivered.replace(true)
+            && let Some(place) = &self.place
+        {
+            place.heard();
+        }
+    }
+}
+
+/// What the sessions of a worker may take.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionBounds {
+    deadlines: Deadlines,
+    silent_after: Duration,
+    unfinished_bytes: usize,
+}
+
+impl SessionBounds {
+    /// Those of one of so many workers. Its share of the bytes of unfinished messages has room for two messages at
+    /// least, and for what was read with them.
+    pub fn of(config: &Config, workers: u32) -> Self {
+        const BESIDE: usize = 256 << 10;
+        let share = config.unfinished_bytes_max / usize::try_from(workers.max(1)).unwrap_or(1);
+        let unfinished_bytes = share.max(2 * config.message_bytes_max + BESIDE);
+        Self { deadlines: config.deadlines, silent_after: config.sessions_silent_after, unfinished_bytes }
+    }
+}
+
+/// The sessions of a worker.
+#[derive(Debug)]
+pub struct SessionTable {
+    /// How long a device may take.
+    pub(super) deadlines: Deadlines,
+    /// Without a message for so long, a session does not count as alive.
+    silent_after: Duration,
+    /// What they hold of messages that are not whole.
+    pub(super) unfinished: UnfinishedMessages,
+    sessions: RefCell<BTreeMap<SessionId, Weak<SessionHandle>>>,
+    /// Up to here they were looked at in this round.
+    last: Cell<SessionId>,
+}
+
+impl SessionTable {
+    /// Nobody, yet.
+    pub fn new(bounds: SessionBounds) -> Self {
+        let SessionBounds { deadlines, silent_after, unfinished_bytes } = bounds;
+        let (sessions, last) = (RefCell::default(), Cell::default());
+        Self {
+            deadlines,
+            silent_after,
+            unfinished: UnfinishedMessages::new(unfinished_bytes),
+            sessions,
+            last,
+        }
+    }
+
+    /// A session begins.
+    pub fn insert(&self, id: SessionId, handle: &Rc<SessionHandle>) {
+        self.sessions.borrow_mut().insert(id, Rc::downgrade(handle));
+    }
+
+    /// How long a session has been silent, unless it counts as alive: its device was heard within `silent_after`, or
+    /// keeps the promise that it made (the keep-alive of MQTT, which ends a session that does not).
+    pub fn silence(&self, id: SessionId, now: Instant) -> Option<Duration> {
+        let Some(handle) = self.sessions.borrow().get(&id).and_then(Weak::upgrade) else {
+            return Some(Duration::MAX);
+        };
+        let silent = now.saturating_duration_since(handle.last_message_at());
+        (silent >= handle.silence_max.get().unwrap_or(self.silent_after)).then_some(silent)
+    }
+
+    /// Ends a session.
+    pub fn end(&self, id: SessionId, why: CloseReason) {
+        if let Some(handle) = self.sessions.borrow().get(&id).and_then(Weak::upgrade) {
+            handle.close_as(why);
+        }
+    }
+
+    /// A session has ended.
+    pub fn remove(&self, id: SessionId) {
+        self.sessions.borrow_mut().remove(&id);
+    }
+
+    /// Looks at the share of the sessions that is due after `step`, and ends those that were idle for too long.
+    fn end_idle(&self, now: Instant, step: Duration) {
+        let idle = self.deadlines.idle;
+        let sessions = self.sessions.borrow();
+        let part = step.as_secs_f64() * f64::from(IDLE_CHECKS) / idle.as_secs_f64().max(1e-3);
+        // Rounded up; the cast saturates.
+        let count = ((sessions.len() as f64 * part).ceil() as usize).clamp(1, SLICE);
+        let from = (Bound::Excluded(self.last.get()), Bound::Unbounded);
+        let mut seen = 0;
+        for (id, handle) in sessions.range(from).take(count) {
+            seen += 1;
+            self.last.set(*id);
+            if let Some(handle) = handle.upgrade()
+                && now.saturating_duration_since(handle.last_message_at()) >= idle
+            {
+                handle.close_as(CloseReason::Idle);
+            }
+        }
+        if seen < count {
+            self.last.set(0);
+        }
+    }
+}
+
+/// Ends the worker's sessions that are idle for too long, and tells how many bytes of unfinished messages it holds.
+pub async fn end_idle_sessions(context: Rc<Context>) {
+    let idle = context.session_table.deadlines.idle;
+    let step = (idle / IDLE_CHECKS).clamp(IDLE_CHECK_MIN, IDLE_CHECK_MAX);
+    let mut ticks = interval(step);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut shown = 0;
+    loop {
+        ticks.tick().await;
+        context.session_table.end_idle(Instant::now(), step);
+        let held = i64::try_from(context.session_table.unfinished.held()).unwrap_or(i64::MAX);
+        context.metrics.unfinished_bytes.inc_by(held - shown);
+        shown = held;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_idle_end_within_an_eighth_and_the_others_stay() {
+        let step = Duration::from_secs(1);
+        let deadlines = Deadlines { first_byte: step, message: step, idle: 80 * step };
+        let session_table =
+            SessionTable::new(SessionBounds { deadlines, silent_after: step, unfinished_bytes: 1 });
+        let sessions: Vec<_> =
+            (1..=100).map(|id| (id, SessionHandle::new(CancellationToken::new(), None))).collect();
+        sessions.iter().for_each(|(id, handle)| session_table.insert(*id, handle));
+        for second in 0..92_u64 {
+            tokio::time::sleep(step).await;
+            for (id, handle) in &sessions {
+                assert!(second > 77 || !handle.end.is_cancelled());
+                if id % 2 == 0 && second % 40 == 0 {
+                    handle.record_message(Instant::now());
+                }
+            }
+            session_table.end_idle(Instant::now(), step);
+        }
+        for (id, handle) in &sessions {
+            assert_eq!(handle.why(), (id % 2 == 1).then_some(CloseReason::Idle), "{id}");
+            session_table.remove(*id);
+        }
+        assert!(session_table.sessions.borrow().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn alive_is_who_was_heard_or_keeps_its_promise() {
+        let second = Duration::from_secs(1);
+        let deadlines = Deadlines { first_byte: second, message: second, idle: 80 * second };
+        let session_table =
+            SessionTable::new(SessionBounds { deadlines, silent_after: 10 * second, unfinished_bytes: 1 });
+        let (plain, mqtt) = (
+            SessionHandle::new(CancellationToken::new(), None),
+            SessionHandle::new(CancellationToken::new(), None),
+        );
+        session_table.insert(1, &plain);
+        session_table.insert(2, &mqtt);
+        mqtt.set_silence_max(Some(60 * second));
+        tokio::time::sleep(9 * second).await;
+        let silence = |id| session_table.silence(id, Instant::now());
+        assert_eq!((silence(1), silence(2), silence(3)), (None, None, Some(Duration::MAX)));
+        tokio::time::sleep(second).await;
+        assert_eq!((silence(1), silence(2)), (Some(10 * second), None));
+        plain.record_message(Instant::now());
+        assert_eq!(silence(1), None);
+        session_table.end(1, CloseReason::Displaced);
+        assert_eq!((plain.why(), plain.end.is_cancelled()), (Some(CloseReason::Displaced), true));
+        tokio::time::sleep(60 * second).await;
+        assert_eq!(silence(2), Some(70 * second));
+    }
+
+    #[tokio::test]
+    async fn a_place_is_kept_from_the_first_delivery_on() {
+        let places = catchment_settings::places::Places::new(1, 1);
+        let addr = std::net::Ipv4Addr::LOCALHOST.into();
+        let silent = SessionHandle::new(CancellationToken::new(), places.try_take(addr).ok());
+        let next = SessionHandle::new(CancellationToken::new(), places.try_take(addr).ok());
+        assert!(silent.end.is_cancelled());
+        assert_eq!((silent.why(), next.why()), (Some(CloseReason::GaveWay), None));
+        next.mark_delivered();
+        assert!(places.try_take(addr).is_err());
+        drop((silent, next));
+        assert_eq!(places.taken(), 0);
+    }
+}

@@ -1,0 +1,33 @@
+//! Backpressure: why an entry is not taken now.
+
+use std::sync::Arc;
+
+use catchment_journal::AppendError;
+
+/// Why an entry is not taken now. Nothing has changed; the sender waits and retries.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Backpressure {
+    /// Journal or outbox have no room.
+    #[error("no room: {0}")]
+    Room(String),
+    /// The gateway knows as many devices as it may, which are so many, and this one is new.
+    #[error("the gateway knows {0} devices, the bound devices_max")]
+    Devices(u64),
+    /// Too much waits for the next sync.
+    #[error("the disk is behind")]
+    Sync,
+    /// The journal has failed; this gateway takes nothing more.
+    #[error("the journal has failed: {0}")]
+    Failed(Arc<str>),
+}
+
+impl From<AppendError> for Backpressure {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Full(reason) => Self::Room(reason.to_string()),
+            AppendError::BufferFull => Self::Sync,
+            AppendError::Poisoned(why) => Self::Failed(why),
+            other => Self::Failed(other.to_string().into()),
+        }
+    }
+}

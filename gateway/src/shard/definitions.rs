@@ -1,0 +1,313 @@
+//! The definitions log: a second record of what entries refer to by index (devices, series, the window width).
+//!
+//! An entry names its device and series by index. If damage took the entry that introduced them, everything after it
+//! would be lost with it, so each definition is also written to this log, with the position that it has in the journal.
+//! The log is redundant: nothing waits for it once the shard serves, a thread of its own writes it, and a log that fails is
+//! given up with a warning.
+//!
+//! What is forgotten is noted too, and a start that finds the log much larger than what the state says writes it anew: what is
+//! in use is appended once more, and what stands before goes. A crash in between leaves both, which say the same.
+//!
+//! Invariants: a definition is written once its entry is durable, so one beyond the journal's end says that the journal lost
+//! its end. Before the journal is appended to, no definition has a position at or after the journal's end, and no new device
+//! or series gets an index that is defined here: otherwise a definition could give the wrong name to a later owner of its
+//! index. So the definition of something that is forgotten is right as long as it is there.
+
+use std::{collections::VecDeque, path::Path, sync::Arc};
+
+use catchment_journal::{AppendError, Committer, Disk, GroupLog, Log, LogConfig, OpenError, Position};
+use catchment_proto::wire;
+use prost::Message as _;
+
+pub(super) use self::stored::StoredDefinitions;
+use super::ShardLimits;
+use crate::fold::{ConfigureEntry, DeviceEntry, Entry, ForgetEntry, SeriesEntry, State};
+
+mod stored;
+
+/// The folder of the definitions log in a shard's folder. Part of the disk format, so it keeps its first name.
+pub(crate) const FOLDER: &str = "names";
+/// A device or series takes some 50 bytes, so this holds millions.
+const BYTES_MAX: u64 = 1 << 30;
+/// Most bytes of a record.
+const RECORD_BYTES_MAX: u32 = 128 << 10;
+/// Bytes of a record beside its entry, at most.
+const RECORD_EXTRA: u64 = 32;
+
+fn config(limits: &ShardLimits, salt: Option<u64>) -> LogConfig {
+    LogConfig {
+        salt,
+        bytes_max: BYTES_MAX,
+        segment_bytes: limits.segment_bytes,
+        record_bytes_max: RECORD_BYTES_MAX.min(limits.entry_bytes_max + 8),
+        reserve_bytes: 64 << 10,
+        ..LogConfig::default()
+    }
+}
+
+/// Who writes the log.
+enum Writer<D: Disk> {
+    /// The caller: a start, which waits for the disk.
+    Caller(Log<D>),
+    /// A thread: nothing on a worker's waits for a disk.
+    Thread(GroupLog<D>),
+    /// A simulation, at once.
+    Simulation(GroupLog<D>, Committer<D>),
+}
+
+impl<D: Disk> Writer<D> {
+    fn append(&mut self, record: &[u8]) -> Result<(), AppendError> {
+        match self {
+            Self::Caller(log) => log.append(record).map(drop),
+            Self::Thread(log) | Self::Simulation(log, _) => log.append(record).map(drop),
+        }
+    }
+
+    /// Commits what was appended; does not wait for it where a thread writes.
+    fn commit(&mut self) -> Result<(), AppendError> {
+        let poisoned = |why: String| AppendError::Poisoned(why.into());
+        match self {
+            Self::Caller(log) => log.commit().map(drop).map_err(|error| poisoned(error.to_string())),
+            Self::Thread(_) => Ok(()),
+            Self::Simulation(_, committer) => committer.step().map_err(|why| poisoned(why.to_string())),
+        }
+    }
+}
+
+/// The definitions log.
+pub(super) struct DefinitionsLog<D: Disk> {
+    /// `None` once it has failed.
+    log: Option<Writer<D>>,
+    /// Size of its files.
+    segment_bytes: u64,
+    /// What waits for the journal's sync; bounded by what is introduced in between.
+    waiting: VecDeque<(Position, Vec<u8>)>,
+}
+
+impl<D: Disk> DefinitionsLog<D> {
+    /// Opens the log, or makes it; one that cannot be opened is gone without.
+    pub(super) fn open(
+        disk: &Arc<D>,
+        folder: &Path,
+        limits: &ShardLimits,
+        salt: Option<u64>,
+    ) -> (Self, StoredDefinitions) {
+        let segment_bytes = limits.segment_bytes;
+        let new = |log| Self { log, segment_bytes, waiting: VecDeque::new() };
+        match Self::try_open(disk, folder, &config(limits, salt)) {
+            Ok((log, definitions)) => (new(Some(Writer::Caller(log))), definitions),
+            Err(error) => {
+                tracing::warn!(%error, "the definitions log (names/) cannot be kept");
+                (new(None), StoredDefinitions::destroyed())
+            }
+        }
+    }
+
+    fn try_open(
+        disk: &Arc<D>,
+        folder: &Path,
+        config: &LogConfig,
+    ) -> Result<(Log<D>, StoredDefinitions), OpenError> {
+        let mut destroyed = 0;
+        let log = match Log::open(Arc::clone(disk), folder, config.clone()) {
+            // The log is redundant: one that is destroyed is written again.
+            Err(OpenError::Unreadable { .. }) => {
+                destroyed = 1;
+                catchment_journal::quarantine(&**disk, folder)?;
+                Log::open(Arc::clone(disk), folder, config.clone())?.0
+            }
+            other => other?.0,
+        };
+        let mut definitions = StoredDefinitions::read(log.read(log.start())).map_err(|error| {
+            OpenError::Io { path: folder.to_owned(), source: std::io::Error::other(error.to_string()) }
+        })?;
+        definitions.damaged += destroyed;
+        Ok((log, definitions))
+    }
+
+    /// Records the definition in the entry at a position of the journal, if it has one.
+    pub(super) fn record(&mut self, position: Position, entry: &Entry, bytes: &[u8]) {
+        let is_definition = match entry {
+            Entry::Device(_) | Entry::Series(_) | Entry::Configure(_) => true,
+            Entry::Forget(forget) => !(forget.devices.is_empty() && forget.series.is_empty()),
+            _ => false,
+        };
+        if self.log.is_some() && is_definition {
+            self.waiting.push_back((position, bytes.to_vec()));
+        }
+    }
+
+    /// Hands the log to its writer.
+    pub(super) fn share(
+        &mut self,
+        share: impl FnOnce(Log<D>) -> std::io::Result<(GroupLog<D>, Option<Committer<D>>)>,
+    ) -> std::io::Result<()> {
+        self.log = match self.log.take() {
+            Some(Writer::Caller(log)) => Some(match share(log)? {
+                (log, Some(committer)) => Writer::Simulation(log, committer),
+                (log, None) => Writer::Thread(log),
+            }),
+            other => other,
+        };
+        Ok(())
+    }
+
+    /// Has the definitions written that are durable in the journal. A start waits for the disk here, a worker does not: what
+    /// its log has no room for now waits for the next call.
+    pub(super) fn commit(&mut self, durable: Position) {
+        if self.waiting.front().is_none_or(|(position, _)| *position >= durable) {
+            return;
+        }
+        while let Some((position, entry)) = self.waiting.pop_front_if(|(position, _)| *position < durable) {
+            let mut record = Vec::with_capacity(8 + entry.len());
+            record.extend_from_slice(&position.get().to_le_bytes());
+            record.extend_from_slice(&entry);
+            let Some(log) = &mut self.log else { return };
+            let mut result = log.append(&record);
+            if matches!(result, Err(AppendError::BufferFull)) {
+                if matches!(log, Writer::Thread(_)) {
+                    self.waiting.push_front((position, entry));
+                    return;
+                }
+                result = log.commit().and_then(|()| log.append(&record));
+            }
+            if let Err(error) = result {
+                return self.give_up(&error);
+            }
+        }
+        if let Some(Err(error)) = self.log.as_mut().map(Writer::commit) {
+            self.give_up(&error);
+        }
+    }
+
+    fn give_up(&mut self, error: &dyn std::error::Error) {
+        tracing::warn!(%error, "the definitions log (names/) is no longer kept; the next start tries again");
+        self.log = None;
+        self.waiting.clear();
+    }
+
+    /// Brings the log to what the state says, which is what stood in the journal, from `journal.0` on, before `journal.1`. A
+    /// definition with a position from there on is lost and no longer counts.
+    pub(super) fn reconcile(
+        &mut self,
+        definitions: &StoredDefinitions,
+        state: &State,
+        journal: (Position, Position),
+    ) {
+        let (start, end) = journal;
+        let Some(Writer::Caller(log)) = &mut self.log else { return };
+        let damaged = definitions.damaged > 0 && log.end() > log.start();
+        // In a file of its own, so that the damage goes with the others and is reported once.
+        if damaged && let Err(error) = log.advance_to(Position::new(log.end().get() + 1)) {
+            return self.give_up(&error);
+        }
+        let begin = log.end();
+        // A small log is not worth a walk over all names.
+        let bloated = |limit: u64| log.bytes() > 2 * (limit + self.segment_bytes);
+        let anew = damaged || (bloated(0) && bloated(needed(state)));
+        if !anew && definitions.newest().is_some_and(|newest| newest >= end.get()) {
+            self.waiting.push_back((end, Vec::new()));
+        }
+        // All of it stands somewhere before the end.
+        let before = end.get().saturating_sub(1);
+        if let Some(width) = state.width().filter(|width| anew || definitions.width() != Some(*width)) {
+            self.add(before, Entry::Configure(ConfigureEntry { width_ms: width.as_millis() }));
+        }
+        for index in state.devices() {
+            let Some(name) = state.device_name(index).map(|name| name.as_str().to_owned()) else { continue };
+            let known = definitions
+                .devices
+                .get(&index)
+                .filter(|stored| stored.entry.name == name && stored.at < end.get());
+            if anew || known.is_none() {
+                let at = known.map_or(before, |stored| stored.at);
+                self.add(at, Entry::Device(DeviceEntry { index, name }));
+            }
+            for number in state.series_numbers(index) {
+                let Some(series) = series_entry(state, index, number) else { continue };
+                let known = definitions.series.get(&(index, number));
+                let known = known.filter(|stored| stored.entry == series && stored.at < end.get());
+                if anew || known.is_none() {
+                    self.add(known.map_or(before, |stored| stored.at), Entry::Series(series));
+                }
+            }
+        }
+        if anew {
+            self.add_forgotten(definitions, start);
+        }
+        self.add_missed(definitions, state, end);
+        self.commit(end.next());
+        if anew {
+            self.release(begin);
+        }
+    }
+
+    fn add(&mut self, at: u64, entry: Entry) {
+        let mut buffer = Vec::new();
+        let entry = entry.encode_into(&mut buffer);
+        self.record(Position::new(at), &entry, &buffer);
+    }
+
+    /// Definitions of what was forgotten in the journal that is still there: should that be damaged, its entries need them.
+    fn add_forgotten(&mut self, definitions: &StoredDefinitions, start: Position) {
+        let recent = |forgotten: Option<u64>| forgotten.filter(|at| *at >= start.get());
+        for (index, stored) in &definitions.devices {
+            let Some(at) = recent(stored.forgotten) else { continue };
+            self.add(stored.at, Entry::Device(stored.entry.clone()));
+            for (_, series) in definitions.series.range((*index, 0)..=(*index, u32::MAX)) {
+                self.add(series.at, Entry::Series(series.entry.clone()));
+            }
+            self.add(at, Entry::Forget(ForgetEntry { devices: vec![*index], ..ForgetEntry::default() }));
+        }
+        for ((device, index), stored) in &definitions.series {
+            let Some(at) = recent(stored.forgotten) else { continue };
+            self.add(stored.at, Entry::Series(stored.entry.clone()));
+            let (series_device, series) = (vec![*device], vec![*index]);
+            self.add(at, Entry::Forget(ForgetEntry { series_device, series, ..ForgetEntry::default() }));
+        }
+    }
+
+    /// What is forgotten, where the note of that was not written: nobody knows at which position, and entries that need such a
+    /// definition find it.
+    fn add_missed(&mut self, definitions: &StoredDefinitions, state: &State, end: Position) {
+        let at = 0;
+        for (index, _) in definitions.devices.iter().filter(|(_, stored)| stored.is_used(end)) {
+            if state.device_name(*index).is_none() {
+                self.add(at, Entry::Forget(ForgetEntry { devices: vec![*index], ..ForgetEntry::default() }));
+            }
+        }
+        for ((device, index), _) in definitions.series.iter().filter(|(_, stored)| stored.is_used(end)) {
+            if state.device_name(*device).is_some() && state.key(*device, *index).is_none() {
+                let (series_device, series) = (vec![*device], vec![*index]);
+                self.add(at, Entry::Forget(ForgetEntry { series_device, series, ..ForgetEntry::default() }));
+            }
+        }
+    }
+
+    /// What stands before is written anew.
+    fn release(&mut self, before: Position) {
+        let Some(Writer::Caller(log)) = &mut self.log else { return };
+        match log.release(before) {
+            Ok(()) => tracing::info!(bytes = log.bytes(), "the definitions log (names/) is rewritten"),
+            Err(error) => tracing::warn!(%error, "definitions (names/) that are not needed stay"),
+        }
+    }
+}
+
+/// Bytes that the definitions of a state take, roughly.
+fn needed(state: &State) -> u64 {
+    let of_device = |index: u32| {
+        let series = state.series_numbers(index).filter_map(|number| series_entry(state, index, number));
+        let series: u64 = series.map(|entry| entry.encoded_len() as u64 + RECORD_EXTRA).sum();
+        series + state.device_name(index).map_or(0, |name| name.as_str().len() as u64) + RECORD_EXTRA
+    };
+    state.devices().map(of_device).sum()
+}
+
+/// The entry that introduces a series.
+fn series_entry(state: &State, device: u32, index: u32) -> Option<SeriesEntry> {
+    let (_, metric, labels) = state.key(device, index)?;
+    let label = |(name, value): (&str, &str)| wire::Label { name: name.to_owned(), value: value.to_owned() };
+    let labels = labels.iter().map(label).collect();
+    Some(SeriesEntry { device, index, metric: metric.as_str().to_owned(), labels })
+}

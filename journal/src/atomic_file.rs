@@ -1,0 +1,257 @@
+//! Small files that are there whole or not at all.
+//!
+//! Written to a temporary name, synced, renamed, and the folder synced: after a crash there is the old file
+//! or the new one. Contents: magic "CATCHWHL" (8) | length u64 | crc u32 (CRC-32C of length and bytes) |
+//! bytes; little-endian. So damage is distinguished from content.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::fs::{Disk, DiskFile, RealDisk};
+use crate::presence::{PresenceError, check_path};
+
+const MAGIC: &[u8; 8] = b"CATCHWHL";
+const HEADER: usize = 20;
+
+/// A small file could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AtomicFileError {
+    /// Input failed.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is there and is not what was written.
+    #[error("{}: damaged (length or checksum does not match)", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+fn checksum(length: &[u8], bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(length), bytes)
+}
+
+fn temporary(path: &Path) -> io::Result<(PathBuf, &Path)> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    match (name, path.parent()) {
+        (Some(name), Some(dir)) => Ok((dir.join(format!(".{name}.tmp")), dir)),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{}: no file name", path.display()))),
+    }
+}
+
+/// Writes a file whole or not at all, durably. One writer at a time for a path.
+///
+/// # Errors
+/// Output failed. Then the old file is there, or (only when the last sync failed) the new one.
+pub fn write_atomic<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (temporary, dir) = temporary(path)?;
+    if disk.len(&temporary)?.is_some() {
+        disk.remove(&temporary)?;
+    }
+    let write = || -> io::Result<()> {
+        let file = disk.create_new(&temporary)?;
+        let length = (bytes.len() as u64).to_le_bytes();
+        let mut header = Vec::with_capacity(HEADER);
+        header.extend_from_slice(MAGIC);
+        header.extend_from_slice(&length);
+        header.extend_from_slice(&checksum(&length, bytes).to_le_bytes());
+        file.write_all_at(&header, 0)?;
+        file.write_all_at(bytes, HEADER as u64)?;
+        file.sync_all()?;
+        disk.rename(&temporary, path)
+    };
+    if let Err(error) = write() {
+        // Gives back the space; the old file stays either way.
+        let _ = disk.remove(&temporary);
+        return Err(error);
+    }
+    disk.sync_dir(dir)
+}
+
+/// Reads what [`write_atomic`] wrote; `None` if there is no file.
+///
+/// # Errors
+/// Input failed, or the file is damaged.
+pub fn read_atomic<D: Disk>(disk: &D, path: &Path) -> Result<Option<Vec<u8>>, AtomicFileError> {
+    let io_error = |source| AtomicFileError::Io { path: path.to_owned(), source };
+    let damaged = || AtomicFileError::Damaged { path: path.to_owned() };
+    let file = match disk.open_read(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(error)),
+    };
+    let length = file.len().map_err(io_error)?;
+    let mut bytes = vec![0; usize::try_from(length).map_err(|_| damaged())?];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, filled as u64) {
+            Ok(0) => return Err(damaged()),
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(io_error(error)),
+        }
+    }
+    let (header, content) = bytes.split_at_checked(HEADER).ok_or_else(damaged)?;
+    let (magic, header) = header.split_at_checked(8).ok_or_else(damaged)?;
+    let (length, crc) = header.split_at_checked(8).ok_or_else(damaged)?;
+    let whole = magic == MAGIC
+        && length == (content.len() as u64).to_le_bytes()
+        && crc == checksum(length, content).to_le_bytes();
+    if !whole {
+        return Err(damaged());
+    }
+    bytes.drain(..HEADER);
+    Ok(Some(bytes))
+}
+
+/// Numbered generations of one small file: `PREFIX-NUMBER`, of which the newest counts.
+pub struct Checkpoints<D: Disk = RealDisk> {
+    disk: Arc<D>,
+    dir: PathBuf,
+    prefix: String,
+    /// The generation that its owner read or wrote last; 0: none.
+    known: AtomicU64,
+    /// The last look found that it is gone.
+    missing: AtomicBool,
+}
+
+impl<D: Disk> Checkpoints<D> {
+    /// Uses the folder `dir`, which is created if there is none.
+    ///
+    /// # Errors
+    /// Output failed.
+    pub fn open(disk: Arc<D>, dir: &Path, prefix: &str) -> io::Result<Self> {
+        disk.create_dir_all(dir)?;
+        let (known, missing) = (AtomicU64::new(0), AtomicBool::new(false));
+        Ok(Self { disk, dir: dir.to_owned(), prefix: prefix.to_owned(), known, missing })
+    }
+
+    /// The folder that they are in. It is made at the opening alone: making it anew later could bring back the beginning
+    /// of a path that was removed.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Numbers of the generations, newest first.
+    fn numbers(&self) -> io::Result<Vec<u64>> {
+        let number = |name: &String| {
+            let digits = name.strip_prefix(self.prefix.as_str())?.strip_prefix('-')?;
+            (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+        };
+        let mut numbers: Vec<u64> = self.disk.list(&self.dir)?.iter().filter_map(number).collect();
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(numbers)
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("{}-{number:020}", self.prefix))
+    }
+
+    /// Writes the next generation durably, then removes all but the one before it; returns its number.
+    ///
+    /// # Errors
+    /// Output failed; the newest generation is the one before, or this one.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<u64> {
+        let older = self.numbers()?;
+        let newest = older.first().copied().unwrap_or(0).max(self.known.load(Ordering::Acquire));
+        let number = newest.saturating_add(1);
+        write_atomic(&*self.disk, &self.path(number), bytes)?;
+        self.known.store(number, Ordering::Release);
+        self.missing.store(false, Ordering::Release);
+        for number in older.into_iter().skip(1) {
+            self.disk.remove(&self.path(number))?;
+        }
+        Ok(number)
+    }
+
+    /// Whether the generation that was read or written last is still there; [`Checkpoints::is_missing`] remembers. Its
+    /// owner can write the next one in its place.
+    ///
+    /// # Errors
+    /// See [`PresenceError`].
+    pub fn check_in_place(&self) -> Result<(), PresenceError> {
+        let known = self.known.load(Ordering::Acquire);
+        let checked = if known == 0 { Ok(()) } else { check_path(&*self.disk, &self.path(known), None, 1) };
+        // Otherwise a newer one was written meanwhile, and this one was removed as old.
+        if known != self.known.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.missing.store(checked.as_ref().is_err_and(PresenceError::is_gone), Ordering::Release);
+        checked
+    }
+
+    /// Whether the last look found that the newest generation is gone; over with the next write.
+    pub fn is_missing(&self) -> bool {
+        self.missing.load(Ordering::Acquire)
+    }
+
+    /// The generations that are there and are not whole.
+    ///
+    /// # Errors
+    /// Input failed.
+    pub fn damaged(&self) -> Result<Vec<PathBuf>, AtomicFileError> {
+        let numbers =
+            self.numbers().map_err(|source| AtomicFileError::Io { path: self.dir.clone(), source })?;
+        let mut damaged = Vec::new();
+        for path in numbers.into_iter().map(|number| self.path(number)) {
+            match read_atomic(&*self.disk, &path) {
+                Err(AtomicFileError::Damaged { path }) => damaged.push(path),
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Renames the generations that are not whole to `NAME.bad`, so that they no longer count; returns the new names.
+    ///
+    /// # Errors
+    /// Input or output failed.
+    pub fn quarantine(&self) -> Result<Vec<PathBuf>, AtomicFileError> {
+        let mut aside = Vec::new();
+        for path in self.damaged()? {
+            let mut name = path.clone().into_os_string();
+            name.push(".bad");
+            let bad = PathBuf::from(name);
+            self.disk.rename(&path, &bad).map_err(|source| AtomicFileError::Io { path, source })?;
+            aside.push(bad);
+        }
+        self.disk
+            .sync_dir(&self.dir)
+            .map_err(|source| AtomicFileError::Io { path: self.dir.clone(), source })?;
+        Ok(aside)
+    }
+
+    /// The newest whole generation and its number. A newer one that is damaged is passed over with a warning:
+    /// the owner must check that its log still reaches back to the one that it gets.
+    ///
+    /// # Errors
+    /// Input failed, or there are generations and none is whole.
+    pub fn newest(&self) -> Result<Option<(u64, Vec<u8>)>, AtomicFileError> {
+        let numbers =
+            self.numbers().map_err(|source| AtomicFileError::Io { path: self.dir.clone(), source })?;
+        let mut first_damage = None;
+        for number in numbers {
+            match read_atomic(&*self.disk, &self.path(number)) {
+                Ok(Some(bytes)) => {
+                    self.known.store(number, Ordering::Release);
+                    return Ok(Some((number, bytes)));
+                }
+                Ok(None) => {}
+                Err(error @ AtomicFileError::Damaged { .. }) => {
+                    tracing::warn!(%error, "checkpoint passed over");
+                    first_damage.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        first_damage.map_or(Ok(None), Err)
+    }
+}
