@@ -1,4 +1,4 @@
-//! The store without network and disk: batches checked, journalled and applied, and packed into a tree in memory.
+//! The store without network and disk: batches checked, journalled and applied, and flushed into a tree in memory.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -60,14 +60,14 @@ fn stores(c: &mut Criterion) {
     group.throughput(Throughput::Elements(BATCHES * u64::from(SERIES)));
     group.sample_size(20);
     group.bench_function("put", |b| b.iter_batched(open, put, BatchSize::PerIteration));
-    let packed = |store: Arc<EmbeddedStore<SimDisk>>| {
-        store.pack_now().unwrap();
+    let flushed = |store: Arc<EmbeddedStore<SimDisk>>| {
+        store.flush_now().unwrap();
         store
     };
-    group.bench_function("pack", |b| b.iter_batched(|| put(open()), packed, BatchSize::PerIteration));
-    let packed = put(open());
-    packed.pack_now().unwrap();
-    let all: Vec<_> = packed.series(&|_, _| true).iter().map(|series| series.id).collect();
+    group.bench_function("pack", |b| b.iter_batched(|| put(open()), flushed, BatchSize::PerIteration));
+    let flushed = put(open());
+    flushed.flush_now().unwrap();
+    let all: Vec<_> = flushed.series(&|_, _| true).iter().map(|series| series.id).collect();
     let (from, to) = (catchment_partial::Timestamp::MIN, catchment_partial::Timestamp::MAX);
     group.bench_function("scan packs, series by series", |b| {
         b.iter(|| {
@@ -76,7 +76,7 @@ fn stores(c: &mut Criterion) {
                 count += 1;
                 std::ops::ControlFlow::Continue(())
             };
-            packed.scan(&all, from, to, &mut visit).unwrap();
+            flushed.scan(&all, from, to, &mut visit).unwrap();
             assert_eq!(count, BATCHES * u64::from(SERIES));
         });
     });

@@ -15,13 +15,13 @@ pub(crate) const CONNECTIONS_FULL: &str = "connections_full";
 const DISK_FULL: &str = "disk_full";
 /// The store's journal has reached its bound.
 const JOURNAL_FULL: &str = "journal_full";
-/// Memory for windows that are not packed yet is used up.
+/// Memory for windows that are not flushed yet is used up.
 const MEMORY_FULL: &str = "memory_full";
 /// Queries wait until others end.
 const QUERIES_FULL: &str = "queries_full";
 
 /// Everything that an aggregator may report. Full memory and busy queries make senders and callers wait for seconds and
-/// pass by themselves (where packing has no room, `disk_full` says so), so a probe does not fail for them.
+/// pass by themselves (where a flush has no room, `disk_full` says so), so a probe does not fail for them.
 pub(crate) const KNOWN: [Known; 8] = [
     Known { name: CONNECTIONS_FULL, severity: Severity::Unready },
     Known { name: DISK_FULL, severity: Severity::Unready },
@@ -46,11 +46,11 @@ fn report(shortage: &Shortage, queries_full: bool, conditions: &Conditions) {
         });
     conditions.report(DISK_FULL, disk);
     let journal = shortage.journal.as_ref().filter(|why| bound(why)).map(|why| {
-        format!("the store's journal: {why}, store_journal: packing makes room, or raise it; gateways wait until then")
+        format!("the store's journal: {why}, store_journal: a flush makes room, or raise it; gateways wait until then")
     });
     conditions.report(JOURNAL_FULL, journal);
     let memory = shortage.memory.then(|| {
-        "store_memory is used up: gateways wait until windows are packed; raise it if this comes often"
+        "store_memory is used up: gateways wait until windows are flushed; raise it if this comes often"
             .to_owned()
     });
     conditions.report(MEMORY_FULL, memory);

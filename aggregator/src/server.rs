@@ -177,8 +177,8 @@ async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
         torn_tail_bytes = report.torn_tail_bytes,
         "the store is open"
     );
-    if let Some(aside) = &report.packs_set_aside {
-        tracing::warn!(aside = %aside.display(), "packed windows could not be used and were set aside");
+    if let Some(aside) = &report.blocks_set_aside {
+        tracing::warn!(aside = %aside.display(), "flushed windows could not be used and were set aside");
     }
     if report.damage > 0 || report.lost_batches > 0 {
         let (damage, lost_batches) = (report.damage, report.lost_batches);

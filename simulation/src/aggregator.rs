@@ -36,8 +36,8 @@ fn config(series_max: usize) -> StoreConfig {
         series_max,
         memory_bytes_max: 64 << 10,
         live_bytes_max: 32 << 10,
-        pack_journal_bytes: 24 << 10,
-        pack_free_min: 64 << 10,
+        flush_journal_bytes: 24 << 10,
+        flush_free_min: 64 << 10,
         journal: LogConfig {
             segment_bytes: 32 << 10,
             bytes_max: 256 << 10,
@@ -125,12 +125,12 @@ impl Aggregator {
 
     /// A round of packing; false when the store has failed.
     pub fn pack(&mut self) -> bool {
-        self.store.pack_now().is_ok()
+        self.store.flush_now().is_ok()
     }
 
     /// Whether a round of packing is asked for.
     pub fn pack_is_due(&self) -> bool {
-        self.store.pack_is_due()
+        self.store.flush_is_due()
     }
 
     /// Takes the next message of a stream, if there is room for it.

@@ -12,11 +12,11 @@ use catchment_proto::{Batch, SeriesKey, batch::SHARDS_MAX};
 
 use super::{
     Origin, StoreError,
+    block::BODY_BYTES_MAX,
     catalog::Catalog,
     entry::Entry,
     live::Live,
-    pack::BODY_BYTES_MAX,
-    recent::{Recent, clip},
+    memtable::{Memtable, clip},
     row::{Name, Row, RowRef},
     runs::RunDelivered,
 };
@@ -127,8 +127,8 @@ fn journal_returns(batch: &Batch, partial: &catchment_proto::Entry) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) catalog: Catalog,
-    /// What the journal holds and the packs may not.
-    pub(super) recent: Recent,
+    /// What the journal holds and the blocks may not.
+    pub(super) memtable: Memtable,
     pub(super) live: Live,
     /// Every batch before is applied.
     pub(super) applied_to: Position,
@@ -153,7 +153,7 @@ impl State {
         self.counts.gaps += batch.number.saturating_sub(checked.follows().saturating_add(1));
         self.each_row(origin, checked, true, |state, gateway, row| {
             state.live.supersede(gateway, row.series, &row.name, row.revision);
-            state.recent.put(row.series, row.name, row.revision, row.body);
+            state.memtable.put(row.series, row.name, row.revision, row.body);
         });
         let Origin { run, previous_runs: previous, .. } = *checked.origin();
         let delivered = RunDelivered { run, previous, number: batch.number };
@@ -168,7 +168,7 @@ impl State {
         let origin = self.catalog.take_origin(checked.origin());
         let dropped = self.each_row(origin, checked, room, |state, gateway, row| {
             let RowRef { series, name, revision, body } = row;
-            if state.recent.revision(series, &name).is_some_and(|held| held >= revision) {
+            if state.memtable.revision(series, &name).is_some_and(|held| held >= revision) {
                 return;
             }
             // A copy of its own, so that a few small partials do not keep a whole batch in memory.
@@ -225,9 +225,9 @@ impl State {
         let gateway = self.catalog.series.get(series)?.gateway;
         let live = || self.live.of(gateway);
         let of_live = live().filter_map(|windows| windows.first_bucket(series, from, to));
-        let bucket = self.recent.first_bucket(series, from, to).into_iter().chain(of_live).min()?;
+        let bucket = self.memtable.first_bucket(series, from, to).into_iter().chain(of_live).min()?;
         let (from, to) = clip(bucket, from, to);
-        let rows = self.recent.rows(series, from, to);
+        let rows = self.memtable.rows(series, from, to);
         Some((bucket, rows.chain(live().flat_map(|windows| windows.rows(series, from, to))).collect()))
     }
 
@@ -235,7 +235,7 @@ impl State {
     pub(super) fn holds(&self, series: u32) -> bool {
         let gateway = self.catalog.series.get(series).map(|known| known.gateway);
         let live = gateway.into_iter().flat_map(|gateway| self.live.of(gateway));
-        self.recent.holds(series) || live.into_iter().any(|windows| windows.holds(series))
+        self.memtable.holds(series) || live.into_iter().any(|windows| windows.holds(series))
     }
 }
 

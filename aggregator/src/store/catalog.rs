@@ -2,7 +2,7 @@
 //! the series.
 //!
 //! Part of the fold of the journal, kept in memory whole and in sled record by record: what changed since it was
-//! last written is marked. Numbers of gateways and origins are dense and for good, because packs refer to them;
+//! last written is marked. Numbers of gateways and origins are dense and for good, because blocks refer to them;
 //! numbers of series are never used again.
 
 use std::{
@@ -129,7 +129,7 @@ pub(super) struct Catalog {
     pub(super) lost_batches: u64,
     /// Origins that have gaps, by gateway.
     pub(super) gapped: BTreeMap<u32, BTreeSet<u32>>,
-    /// Gateways of which packed windows are damaged or missing, and how far they were when that was found. Not stored: each
+    /// Gateways of which flushed windows are damaged or missing, and how far they were when that was found. Not stored: each
     /// start finds it again.
     pub(super) damaged: BTreeMap<u32, Option<Timestamp>>,
     token: Token,

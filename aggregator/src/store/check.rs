@@ -1,6 +1,6 @@
-//! Reads all packs once after a start, in the background: sled can lose some in its own recovery without a word.
+//! Reads all blocks once after a start, in the background: sled can lose some in its own recovery without a word.
 //!
-//! Works half of the time at most, and holds the packer back for one group of series at a time.
+//! Works half of the time at most, and holds the flusher back for one group of series at a time.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -27,7 +27,7 @@ pub(super) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
         let Some(group) = next(inner, at) else {
             tracing::debug!(
                 damaged_series = inner.damaged_series.load(Ordering::Relaxed),
-                "all packs are read"
+                "all blocks are read"
             );
             return;
         };
@@ -47,17 +47,17 @@ fn next<D: Disk>(inner: &Inner<D>, at: u32) -> Option<u32> {
 }
 
 fn check<D: Disk>(inner: &Inner<D>, group: u32) {
-    let _alone = lock(&inner.packing);
+    let _alone = lock(&inner.flush_lock);
     let known = {
         let catalog = &read(&inner.state).catalog;
-        catalog.series.group(group).map(|known| (known.tally, known.len(), catalog.group_name(group)))
+        catalog.series.group(group).map(|known| (known.manifest, known.len(), catalog.group_name(group)))
     };
     let Some((must, series, name)) = known else { return };
-    let what = match inner.packs.tally(group) {
+    let what = match inner.blocks.manifest(group) {
         Err(reason) => Some(reason),
         Ok((found, bad)) => bad
             .first()
-            .map(|first| format!("{} packs cannot be read: {first}", bad.len()))
+            .map(|first| format!("{} blocks cannot be read: {first}", bad.len()))
             .or_else(|| difference(must, found, false)),
     };
     let Some(what) = what else { return };
@@ -66,7 +66,7 @@ fn check<D: Disk>(inner: &Inner<D>, group: u32) {
         tracing::error!(
             series = name,
             what,
-            "packed windows are damaged; `catchment-aggregator store repair` keeps what can be read"
+            "flushed windows are damaged; `catchment-aggregator store repair` keeps what can be read"
         );
     }
 }

@@ -1,10 +1,10 @@
-//! The embedded store: journal, memory and sled packs in one data folder, for one aggregator.
+//! The embedded store: journal, memory and sled blocks in one data folder, for one aggregator.
 //!
 //! A batch is checked, appended to the journal, and acknowledged when the journal is synced; only then do queries see
-//! it. The journal's fold (`apply`) is what memory holds; the packer moves it into sled and releases the journal
-//! (`packer`). A start loads the catalog from sled and reads the journal again from where the packs end (`open`).
+//! it. The journal's fold (`apply`) is what memory holds; the flusher moves it into sled and releases the journal
+//! (`flusher`). A start loads the catalog from sled and reads the journal again from where the blocks end (`open`).
 //!
-//! When memory is full, senders wait in their order until the packer has made room; when the journal is full, they are
+//! When memory is full, senders wait in their order until the flusher has made room; when the journal is full, they are
 //! told so and nothing of the batch is taken. Neither gives up what was acknowledged.
 
 use std::{
@@ -32,34 +32,34 @@ use super::{
     place, scan,
 };
 
-/// A store in a data folder of its own. Dropping it stops its threads; [`Store::close`] also packs what memory holds.
+/// A store in a data folder of its own. Dropping it stops its threads; [`Store::close`] also flushes what memory holds.
 pub struct EmbeddedStore<D: Disk = RealDisk> {
     pub(super) inner: Arc<Inner<D>>,
-    packer: Option<JoinHandle<()>>,
+    flusher: Option<JoinHandle<()>>,
     checker: Option<JoinHandle<()>>,
     folder: Option<Watch>,
     stop_check: Arc<AtomicBool>,
 }
 
 impl<D: Disk> EmbeddedStore<D> {
-    /// A store whose packing its owner drives.
+    /// A store whose flushes its owner drives.
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn without_packer(inner: Arc<Inner<D>>) -> Self {
-        Self { inner, packer: None, checker: None, folder: None, stop_check: Arc::default() }
+    pub(super) fn without_flusher(inner: Arc<Inner<D>>) -> Self {
+        Self { inner, flusher: None, checker: None, folder: None, stop_check: Arc::default() }
     }
 
-    /// Starts packer and check beside an opened store.
+    /// Starts flusher and check beside an opened store.
     pub(super) fn start(inner: Arc<Inner<D>>) -> std::io::Result<Self> {
         let shared = Arc::clone(&inner);
-        let thread = std::thread::Builder::new().name("store-packer".to_owned());
-        let packer =
-            thread.spawn(move || guarded(&shared, "packs windows", || super::packer::run(&shared)))?;
+        let thread = std::thread::Builder::new().name("store-flusher".to_owned());
+        let flusher =
+            thread.spawn(move || guarded(&shared, "flushes windows", || super::flusher::run(&shared)))?;
         let stop_check = Arc::default();
-        let mut store = Self { inner, packer: Some(packer), checker: None, folder: None, stop_check };
+        let mut store = Self { inner, flusher: Some(flusher), checker: None, folder: None, stop_check };
         store.folder = Some(place::watch(&store.inner)?);
         let (shared, stop) = (Arc::clone(&store.inner), Arc::clone(&store.stop_check));
         let thread = std::thread::Builder::new().name("store-check".to_owned());
-        let body = move || guarded(&shared, "checks packs", || super::check::run(&shared, &stop));
+        let body = move || guarded(&shared, "checks blocks", || super::check::run(&shared, &stop));
         store.checker = Some(thread.spawn(body)?);
         Ok(store)
     }
@@ -70,16 +70,16 @@ impl<D: Disk> EmbeddedStore<D> {
         self.folder = None;
     }
 
-    /// Asks for packing and waits until a round that began after this call is done.
+    /// Asks for a flush and waits until a round that began after this call is done.
     ///
     /// # Errors
     /// [`StoreError::Poisoned`].
-    pub async fn pack(&self) -> Result<(), StoreError> {
+    pub async fn flush(&self) -> Result<(), StoreError> {
         let mut progress = self.inner.progress.subscribe();
         // A round may be under way that does not see what was applied since it began: the second one does.
         for _ in 0..2 {
             let rounds = progress.borrow_and_update().rounds;
-            self.inner.signal.ask(|request| request.pack = true);
+            self.inner.signal.ask(|request| request.flush = true);
             let done =
                 progress.wait_for(|p| p.rounds > rounds || p.closed || self.inner.failure().is_some()).await;
             drop(done);
@@ -114,7 +114,7 @@ impl<D: Disk> EmbeddedStore<D> {
         }
         inner.settle();
         inner.healthy()?;
-        inner.pack_if_due();
+        inner.flush_if_due();
         Ok(())
     }
 
@@ -134,13 +134,13 @@ impl<D: Disk> EmbeddedStore<D> {
                 }
                 gate.pending_bytes
             };
-            if read(&inner.state).recent.bytes() + waiting < inner.config.memory_bytes_max {
+            if read(&inner.state).memtable.bytes() + waiting < inner.config.memory_bytes_max {
                 return Ok(());
             }
-            inner.signal.ask(|request| request.pack = true);
+            inner.signal.ask(|request| request.flush = true);
             tokio::select! {
                 biased;
-                packed = progress.changed() => packed.map_err(|_| ended())?,
+                flushed = progress.changed() => flushed.map_err(|_| ended())?,
                 committed = commits.changed() => committed.map_err(|_| ended())?,
             }
         }
@@ -330,8 +330,8 @@ impl<D: Disk> Store for EmbeddedStore<D> {
     fn shortage(&self) -> Shortage {
         let inner = &*self.inner;
         let waiting = lock(&inner.gate).pending_bytes;
-        let recent = read(&inner.state).recent.bytes();
-        let memory = recent.saturating_add(waiting) >= inner.config.memory_bytes_max;
+        let memtable = read(&inner.state).memtable.bytes();
+        let memory = memtable.saturating_add(waiting) >= inner.config.memory_bytes_max;
         Shortage { journal: inner.log.shortage(), memory }
     }
 
@@ -356,13 +356,13 @@ impl<D: Disk> Drop for EmbeddedStore<D> {
         if let Some(checker) = self.checker.take() {
             checker.thread().unpark();
             if checker.join().is_err() {
-                tracing::error!("the check of the packs ended with a panic");
+                tracing::error!("the check of the blocks ended with a panic");
             }
         }
-        if let Some(packer) = self.packer.take()
-            && packer.join().is_err()
+        if let Some(flusher) = self.flusher.take()
+            && flusher.join().is_err()
         {
-            tracing::error!("the store's packer ended with a panic");
+            tracing::error!("the store's flusher ended with a panic");
         }
     }
 }

@@ -194,7 +194,7 @@ impl<D: Disk> Inner<D> {
             Ok(position) => position,
             Err(AppendError::BufferFull) => return Ok(Admission::Later(checked)),
             Err(AppendError::Full(reason)) => {
-                self.signal.ask(|request| request.pack = true);
+                self.signal.ask(|request| request.flush = true);
                 return Err(StoreError::Full(reason.to_string()));
             }
             Err(AppendError::TooLarge { bytes, max }) => {

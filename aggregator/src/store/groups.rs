@@ -1,12 +1,12 @@
-//! The series of a catalog, by number, in groups of consecutive numbers: what is packed and recorded together.
+//! The series of a catalog, by number, in groups of consecutive numbers: what is flushed and recorded together.
 //!
 //! A group costs a change of the tree what a series alone would, so thousands of series with a few windows each are
-//! packed as quickly as few with many. Finding a series takes two steps of an index and no comparison.
+//! flushed as quickly as few with many. Finding a series takes two steps of an index and no comparison.
 
-use super::{catalog::Series, records::Tally};
+use super::{catalog::Series, records::BlockManifest};
 
-/// Series of a group. Part of the format of the keys. More would make packing cheaper for very many series, and
-/// reading a single one dearer: its packs hold the others' windows too.
+/// Series of a group. Part of the format of the keys. More would make flushes cheaper for very many series, and
+/// reading a single one dearer: its blocks hold the others' windows too.
 pub(super) const GROUP_SERIES: u32 = 32;
 
 /// Number of the group of a series.
@@ -24,8 +24,8 @@ pub(super) fn first_of(group: u32) -> u32 {
 pub(super) struct Group {
     /// By their place in the group.
     places: Vec<Option<Series>>,
-    /// The packs of the group.
-    pub(super) tally: Tally,
+    /// The blocks of the group.
+    pub(super) manifest: BlockManifest,
     /// Whether its record is in the tree.
     pub(super) stored: bool,
     /// Whether the record differs from that.

@@ -1,7 +1,7 @@
-//! What the parts of the embedded store share: the state, the journal, the packs, and how a durable batch gets from
+//! What the parts of the embedded store share: the state, the journal, the blocks, and how a durable batch gets from
 //! one to the other.
 //!
-//! Locks are taken in this order: packing, state, gate. A batch is appended to the journal and to `pending` under
+//! Locks are taken in this order: flushing, state, gate. A batch is appended to the journal and to `pending` under
 //! the gate's lock, and taken from `pending` under the state's, so batches are applied in the order of the journal,
 //! and none before it is durable.
 
@@ -21,9 +21,9 @@ use tokio::sync::watch;
 
 use super::{
     apply::{Checked, Limits, State},
+    block_store::BlockStore,
     config::StoreConfig,
     epochs::Coming,
-    packs::Packs,
     quota::Quota,
     records::Meta,
     signal::Signal,
@@ -77,11 +77,11 @@ impl Gate {
     }
 }
 
-/// What the packer has done.
+/// What the flusher has done.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
     pub(super) rounds: u64,
-    pub(super) packed: u64,
+    pub(super) flushed: u64,
     pub(super) closed: bool,
 }
 
@@ -93,19 +93,19 @@ pub(super) struct Inner<D: Disk = RealDisk> {
     pub(super) gate: Mutex<Gate>,
     /// Held by the sender that is about to append, while it waits for room: senders go on in their order.
     pub(super) turn: tokio::sync::Mutex<()>,
-    /// Held by whoever changes packs: what the last change wrote.
-    pub(super) packing: Mutex<Meta>,
+    /// Held by whoever changes blocks: the metadata of the last write batch.
+    pub(super) flush_lock: Mutex<Meta>,
     /// The disk of journal and data folder.
     pub(super) disk: Arc<D>,
     pub(super) log: GroupLog<D>,
-    pub(super) packs: Packs,
+    pub(super) blocks: BlockStore,
     /// The data folder.
     pub(super) folder: PathBuf,
-    pub(super) packed_to: AtomicU64,
+    pub(super) flushed_to: AtomicU64,
     pub(super) forgotten: AtomicU64,
     /// Damaged places found at the start.
     pub(super) damage: u64,
-    /// Series with damaged or missing packs, as far as they are read since the start.
+    /// Series with damaged or missing blocks, as far as they are read since the start.
     pub(super) damaged_series: AtomicU64,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) signal: Signal,
@@ -154,11 +154,11 @@ impl<D: Disk> Inner<D> {
     }
 
     /// Asks for a round when memory or journal have grown enough.
-    pub(super) fn pack_if_due(&self) {
-        let journal = self.log.durable().get().saturating_sub(self.packed_to.load(Ordering::Acquire));
-        let recent = read(&self.state).recent.bytes();
-        if journal > self.config.pack_journal_bytes || recent > self.config.memory_bytes_max / 2 {
-            self.signal.ask(|request| request.pack = true);
+    pub(super) fn flush_if_due(&self) {
+        let journal = self.log.durable().get().saturating_sub(self.flushed_to.load(Ordering::Acquire));
+        let memtable = read(&self.state).memtable.bytes();
+        if journal > self.config.flush_journal_bytes || memtable > self.config.memory_bytes_max / 2 {
+            self.signal.ask(|request| request.flush = true);
         }
     }
 
@@ -176,10 +176,10 @@ impl<D: Disk> Inner<D> {
         failed.or_else(|| self.is_torn().then(|| TORN.into()))
     }
 
-    /// Whether a panic interrupted a change of the state, the gate or the packs. Memory may then lack what the journal
-    /// holds: nothing may be acknowledged, packed or released any more.
+    /// Whether a panic interrupted a change of the state, the gate or the blocks. Memory may then lack what the journal
+    /// holds: nothing may be acknowledged, flushed or released any more.
     pub(super) fn is_torn(&self) -> bool {
-        self.state.is_poisoned() || self.gate.is_poisoned() || self.packing.is_poisoned()
+        self.state.is_poisoned() || self.gate.is_poisoned() || self.flush_lock.is_poisoned()
     }
 
     /// As [`Inner::failure`]; tells everybody who waits of a panic, too.

@@ -22,14 +22,14 @@ impl Catalog {
         gaps::merge(all, GAPS_MAX).iter().map(ShardGap::shown).collect()
     }
 
-    /// Packed windows of a group of series are damaged or missing.
+    /// Flushed windows of a group of series are damaged or missing.
     pub(super) fn doubt_group(&mut self, group: u32) {
         let Some(known) = self.series.group(group) else { return };
         let gateways: Vec<u32> = known.series().map(|(_, series)| series.gateway).collect();
         gateways.into_iter().for_each(|gateway| self.doubt(gateway));
     }
 
-    /// Packed windows of some series are missing, nobody knows whose.
+    /// Flushed windows of some series are missing, nobody knows whose.
     pub(super) fn doubt_all(&mut self) {
         (0..self.gateways.len() as u32).for_each(|gateway| self.doubt(gateway));
     }
@@ -39,7 +39,7 @@ impl Catalog {
         self.damaged.entry(gateway).or_insert(watermark);
     }
 
-    /// Packed windows of a gateway are lost for good: notes it with the gateway's present origin, and returns that one's number.
+    /// Flushed windows of a gateway are lost for good: notes it with the gateway's present origin, and returns that one's number.
     pub(super) fn lose(&mut self, gateway: u32) -> Option<u32> {
         let known = self.gateways.get(gateway as usize)?;
         let (number, to) = (known.present?, known.watermark);

@@ -4,7 +4,8 @@
 //! revision under each name, so delivering anything twice, late, or in another order changes nothing.
 
 mod apply;
-mod carve;
+mod block;
+mod block_store;
 mod catalog;
 mod check;
 mod config;
@@ -12,6 +13,8 @@ mod copy;
 mod embedded;
 mod entry;
 mod epochs;
+mod flush_marker;
+mod flusher;
 mod forget;
 mod forget_series;
 mod gaps;
@@ -25,19 +28,16 @@ mod loss;
 mod manual;
 #[cfg(any(test, feature = "sim"))]
 mod memory;
+mod memtable;
 mod open;
-mod pack;
-mod packed;
-mod packer;
-mod packs;
 mod place;
 mod quota;
-mod recent;
 mod records;
 mod repair;
 mod report;
 mod row;
 mod runs;
+mod salvage;
 mod scan;
 mod sealed;
 mod signal;

@@ -1,7 +1,7 @@
 //! The watch over the data folder while the store is open.
 //!
 //! A removed or replaced folder still takes writes and syncs through its open files. Each commit of the journal and of the
-//! packs looks at the file that it writes; this finds the rest, also while nothing is committed: the folder itself, its lock
+//! blocks looks at the file that it writes; this finds the rest, also while nothing is committed: the folder itself, its lock
 //! and identity, every segment. What is gone ends the store: nothing more is acknowledged.
 
 use std::{
@@ -41,7 +41,7 @@ pub(super) fn watch<D: Disk>(inner: &Arc<Inner<D>>) -> io::Result<Watch> {
 /// What is gone; the store has failed then.
 pub(super) fn look<D: Disk>(inner: &Inner<D>) -> Result<(), Arc<str>> {
     let folder = inner.data_dir.as_ref().map_or(Ok(()), |folder| folder.look());
-    let looked = folder.and_then(|()| inner.log.look()).and_then(|()| inner.packs.look());
+    let looked = folder.and_then(|()| inner.log.look()).and_then(|()| inner.blocks.look());
     match looked {
         Ok(()) => inner.unlooked.store(false, Ordering::Relaxed),
         Err(error) if error.is_gone() => {

@@ -1,8 +1,8 @@
 //! Makes a damaged store usable again: what can be read is kept, the damaged originals are set aside, what is lost is
 //! told.
 //!
-//! Order: identity, journal, packs, then the note of what the packs hold. Each step leaves a store that the next run
-//! of a repair takes further; the original of the packs is renamed, never written to.
+//! Order: identity, journal, blocks, then the note of what the blocks hold. Each step leaves a store that the next run
+//! of a repair takes further; the original of the blocks is renamed, never written to.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,21 +17,21 @@ use catchment_journal::{DataDir, Disk, Position, RealDisk, WholeError, read_whol
 
 use super::{
     OpenError, StoreConfig, VerifyReport,
-    carve::{self, Place, carve},
+    block_store::{BlockStore, Loaded},
+    flush_marker,
     open::{JOURNAL, KIND, SLED, journal_start},
-    packed,
-    packs::{Loaded, Packs},
     records::{self, META, Meta, Stored},
     row::bucket_of,
+    salvage::{self, Place, salvage},
     sled_tree::SledTree,
     tail,
-    tree::Change,
-    verify::{check_packs, lock_existing, verify_journal, verify_packs},
+    tree::WriteBatch,
+    verify::{check_blocks, lock_existing, verify_blocks, verify_journal},
 };
 
 const IDENTITY: &str = "identity";
-/// Bytes of a change while a tree is built.
-const CHANGE_BYTES: usize = 4 << 20;
+/// Bytes of a write batch while a tree is built.
+const WRITE_BATCH_BYTES: usize = 4 << 20;
 
 /// What a repair did and found.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,7 @@ pub struct RepairReport {
     pub done: Vec<String>,
     /// What is lost, as far as that can be known.
     pub lost: VerifyReport,
-    /// Names of series are lost: nobody knows whose packed windows went with them.
+    /// Names of series are lost: nobody knows whose flushed windows went with them.
     names_lost: bool,
 }
 
@@ -68,18 +68,18 @@ pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
         report.done.push(format!("journal: {} segment headers are written anew", mended.headers));
     }
     let mut found = VerifyReport::default();
-    let loaded = verify_packs(data, &mut found)?;
+    let loaded = verify_blocks(data, &mut found)?;
     let loaded = match loaded {
         Some(loaded) if found.is_clean() || only_note(data, &found) => loaded,
         _ => rebuild(data, &mut report)?,
     };
-    let known = loaded.meta.packed_to;
-    let noted = packed::read(&RealDisk, data);
+    let known = loaded.meta.flushed_to;
+    let noted = flush_marker::read(&RealDisk, data);
     if !matches!(noted, Ok(None)) && !matches!(noted, Ok(Some(released)) if released <= known) {
-        packed::write(&RealDisk, data, known).map_err(io("cannot write the packs' position"))?;
-        report.done.push(format!("packed: says now that the packs reach to journal position {known}"));
+        flush_marker::write(&RealDisk, data, known).map_err(io("cannot write the blocks' position"))?;
+        report.done.push(format!("packed: says now that the blocks reach to journal position {known}"));
     }
-    // Below that position all is packed.
+    // Below that position all is flushed.
     let damaged =
         damaged.segments.iter().flat_map(|segment| &segment.damage).filter(|damage| damage.to > known);
     damaged.for_each(|damage| report.lost.note(damage.to_string()));
@@ -92,9 +92,9 @@ fn io(what: &str) -> impl Fn(io::Error) -> OpenError + use<> {
     move |source| OpenError::Io { what: what.clone(), source }
 }
 
-fn packs(data: &Path) -> impl Fn(String) -> OpenError + use<> {
+fn blocks(data: &Path) -> impl Fn(String) -> OpenError + use<> {
     let (folder, journal) = (data.join(SLED), data.join(JOURNAL));
-    move |reason| OpenError::Packs { folder: folder.clone(), journal: journal.clone(), reason }
+    move |reason| OpenError::Blocks { folder: folder.clone(), journal: journal.clone(), reason }
 }
 
 /// Writes a new identity in place of a damaged or missing one: nothing of this store refers to it. False if it is not
@@ -118,9 +118,10 @@ fn mend_identity(data: &Path) -> Result<bool, OpenError> {
     Ok(true)
 }
 
-/// Whether nothing is wrong but the note of what the packs hold.
+/// Whether nothing is wrong but the note of what the blocks hold.
 fn only_note(data: &Path, found: &VerifyReport) -> bool {
-    found.findings.len() == 1 && matches!(packed::read(&RealDisk, data), Err(WholeError::Damaged { .. }))
+    found.findings.len() == 1
+        && matches!(flush_marker::read(&RealDisk, data), Err(WholeError::Damaged { .. }))
 }
 
 /// A name for something that is set aside.
@@ -134,56 +135,56 @@ fn free_name(data: &Path, name: &str) -> Result<PathBuf, OpenError> {
 /// Builds the tree anew from all whole values in the file of the old one.
 fn rebuild(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenError> {
     let (folder, new) = (data.join(SLED), data.join(format!("{SLED}.new")));
-    let failed = io("cannot build the packs anew");
+    let failed = io("cannot build the blocks anew");
     if new.exists() {
         fs::remove_dir_all(&new).map_err(&failed)?;
     }
     let loaded = {
-        let tree = SledTree::open(&new, StoreConfig::default().cache_bytes).map_err(packs(data))?;
-        let fresh = Packs::new(tree);
+        let tree = SledTree::open(&new, StoreConfig::default().cache_bytes).map_err(blocks(data))?;
+        let fresh = BlockStore::new(tree);
         let files: Vec<File> =
             [folder.join("db"), tail::path(data)].iter().filter_map(|file| File::open(file).ok()).collect();
         fill(&fresh, &files, report)
             .and_then(|loaded| from_journal(data, &fresh, loaded, report))
             .and_then(|loaded| note_losses(&fresh, loaded, report))
-            .map_err(packs(data))?
+            .map_err(blocks(data))?
     };
     if folder.exists() {
         let aside = free_name(data, SLED)?;
         fs::rename(&folder, &aside).map_err(&failed)?;
-        report.done.push(format!("packs: the damaged folder is set aside as {}", aside.display()));
+        report.done.push(format!("blocks: the damaged folder is set aside as {}", aside.display()));
     }
     fs::rename(&new, &folder).map_err(&failed)?;
     RealDisk.sync_dir(data).map_err(&failed)?;
     tail::drop(data);
-    let packs = report.lost.packs;
-    report.done.push(format!("packs: built anew from the {packs} packs that were found whole"));
+    let blocks = report.lost.blocks;
+    report.done.push(format!("blocks: built anew from the {blocks} blocks that were found whole"));
     Ok(loaded)
 }
 
-/// What the journal still holds of the time before the last packing is taken from it again, also where nothing seems to be lost:
-/// of a file that was cut within a change, the record of how far the packs reach may be left without the packs themselves.
+/// What the journal still holds of the time before the last flush is taken from it again, also where nothing seems to be lost:
+/// of a file that was cut within a write batch, the record of how far the blocks reach may be left without the blocks themselves.
 fn from_journal(
     data: &Path,
-    fresh: &Packs,
+    fresh: &BlockStore,
     mut loaded: Loaded,
     report: &mut RepairReport,
 ) -> Result<Loaded, String> {
     let journal = journal_start(&Arc::new(RealDisk), data).map_err(|e| e.to_string())?;
-    let Some(start) = journal.filter(|start| *start < loaded.meta.packed_to) else { return Ok(loaded) };
-    loaded.meta.packed_to = start;
-    fresh.commit(Change::new(loaded.meta.change.saturating_add(1)), &mut loaded.meta)?;
+    let Some(start) = journal.filter(|start| *start < loaded.meta.flushed_to) else { return Ok(loaded) };
+    loaded.meta.flushed_to = start;
+    fresh.commit(WriteBatch::new(loaded.meta.sequence.saturating_add(1)), &mut loaded.meta)?;
     let again =
         format!("journal: the next start reads it again from position {start}, and has its windows back");
     report.done.push(again);
     Ok(loaded)
 }
 
-/// Notes with each gateway that packed windows of it are lost, so that no answer over them claims to be complete.
-fn note_losses(fresh: &Packs, mut loaded: Loaded, report: &RepairReport) -> Result<Loaded, String> {
+/// Notes with each gateway that flushed windows of it are lost, so that no answer over them claims to be complete.
+fn note_losses(fresh: &BlockStore, mut loaded: Loaded, report: &RepairReport) -> Result<Loaded, String> {
     let catalog = &mut loaded.catalog;
     // The journal from its very beginning holds all that there ever was.
-    if loaded.meta.packed_to == Position::ZERO {
+    if loaded.meta.flushed_to == Position::ZERO {
         return Ok(loaded);
     }
     let all = 0..catalog.gateways.len() as u32;
@@ -192,24 +193,24 @@ fn note_losses(fresh: &Packs, mut loaded: Loaded, report: &RepairReport) -> Resu
         true => all.collect(),
         false => lossy.flat_map(|group| group.series()).map(|(_, series)| series.gateway).collect(),
     };
-    let mut change = Change::new(loaded.meta.change.saturating_add(1));
+    let mut writes = WriteBatch::new(loaded.meta.sequence.saturating_add(1));
     for gateway in gateways {
         if let Some(number) = catalog.lose(gateway)
             && let Some(origin) = catalog.origin(number)
         {
-            change.record(records::numbered(records::SHARDS, number), &origin.shards.record());
+            writes.record(records::numbered(records::SHARDS, number), &origin.shards.record());
         }
     }
-    if change.bytes() > 0 {
-        fresh.commit(change, &mut loaded.meta)?;
+    if writes.bytes() > 0 {
+        fresh.commit(writes, &mut loaded.meta)?;
     }
     Ok(loaded)
 }
 
 /// Fills a new tree; what cannot be had is told.
-fn fill(fresh: &Packs, files: &[File], report: &mut RepairReport) -> Result<Loaded, String> {
-    let found = carve(files).map_err(|e| e.to_string())?;
-    let value = |place: &Place| carve::value(files, *place).map_err(|e| e.to_string());
+fn fill(fresh: &BlockStore, files: &[File], report: &mut RepairReport) -> Result<Loaded, String> {
+    let found = salvage(files).map_err(|e| e.to_string())?;
+    let value = |place: &Place| salvage::value(files, *place).map_err(|e| e.to_string());
     let mut meta = match found.get(META) {
         Some(place) => {
             records::message(META, &value(place)?).ok().and_then(Meta::restore).unwrap_or_default()
@@ -218,29 +219,30 @@ fn fill(fresh: &Packs, files: &[File], report: &mut RepairReport) -> Result<Load
     };
     let dense = |kind| (0..).take_while(|n| found.contains_key(&records::numbered(kind, *n))).count() as u32;
     let (gateways, origins) = (dense(records::GATEWAY), dense(records::ORIGIN));
-    if meta.change == 0 || gateways < meta.gateways || origins < meta.origins {
-        let what = "the names of gateways are lost, and with them what packed windows belong to: all of these are lost";
-        report.lost.note(format!("packs: {what}"));
+    if meta.sequence == 0 || gateways < meta.gateways || origins < meta.origins {
+        let what = "the names of gateways are lost, and with them what flushed windows belong to: all of these are lost";
+        report.lost.note(format!("blocks: {what}"));
         return fresh.load();
     }
     // Values newer than the newest record that is whole hold nothing but what was acknowledged.
-    let newest = found.values().map(|place| place.change).max().unwrap_or(0);
-    (meta.change, meta.gateways, meta.origins) = (newest, gateways, origins);
+    let newest = found.values().map(|place| place.sequence).max().unwrap_or(0);
+    (meta.sequence, meta.gateways, meta.origins) = (newest, gateways, origins);
     let keep = kept(&found, &meta, &value)?;
     let must = meta.groups;
     meta.groups = keep.keys().filter(|key| key.first() == Some(&records::GROUP)).count() as u32;
-    let mut change = Change::new(meta.change);
+    let mut writes = WriteBatch::new(meta.sequence);
     for (key, place) in keep {
-        change.copy(key.clone(), value(place)?);
-        if change.bytes() >= CHANGE_BYTES {
-            fresh.commit(std::mem::replace(&mut change, Change::new(meta.change)), &mut meta)?;
+        writes.copy(key.clone(), value(place)?);
+        if writes.bytes() >= WRITE_BATCH_BYTES {
+            fresh.commit(std::mem::replace(&mut writes, WriteBatch::new(meta.sequence)), &mut meta)?;
         }
     }
-    fresh.commit(change, &mut meta)?;
+    fresh.commit(writes, &mut meta)?;
     if meta.groups > must {
-        report
-            .lost
-            .note(format!("packs: {} groups of series that had been forgotten are back", meta.groups - must));
+        report.lost.note(format!(
+            "blocks: {} groups of series that had been forgotten are back",
+            meta.groups - must
+        ));
     }
     accept(fresh, &mut meta, must, report)
 }
@@ -254,7 +256,7 @@ fn kept<'a>(
     let mut first = BTreeMap::new();
     let mut keep = BTreeMap::new();
     for (key, place) in
-        found.iter().filter(|(key, place)| key.as_slice() != META && place.change <= meta.change)
+        found.iter().filter(|(key, place)| key.as_slice() != META && place.sequence <= meta.sequence)
     {
         let numbered = match (key.first(), records::number_of(key)) {
             (Some(&records::GATEWAY), Some(number)) => number < meta.gateways,
@@ -274,41 +276,46 @@ fn kept<'a>(
         }
     }
     keep.retain(|key, _| {
-        let Some((group, bucket, _)) = records::pack_of(key) else { return true };
+        let Some((group, bucket, _)) = records::parse_block_key(key) else { return true };
         first.get(&group).is_none_or(|first| bucket >= *first)
     });
     Ok(keep)
 }
 
 /// Tells what the new tree lacks, and lets its groups of series say what they really have.
-fn accept(fresh: &Packs, meta: &mut Meta, must: u32, report: &mut RepairReport) -> Result<Loaded, String> {
+fn accept(
+    fresh: &BlockStore,
+    meta: &mut Meta,
+    must: u32,
+    report: &mut RepairReport,
+) -> Result<Loaded, String> {
     let mut loaded = fresh.load()?;
     loaded.findings.iter().for_each(|finding| report.lost.note(finding.clone()));
     report.names_lost = meta.groups < must || !loaded.findings.is_empty();
     if meta.groups < must {
         let lost = must - meta.groups;
         report.lost.note(format!(
-            "packs: the names of {lost} groups of series are lost, and with them their packed windows"
+            "blocks: the names of {lost} groups of series are lost, and with them their flushed windows"
         ));
     }
-    check_packs(fresh, &loaded, &mut report.lost);
-    let mut change = Change::new(meta.change.saturating_add(1));
+    check_blocks(fresh, &loaded, &mut report.lost);
+    let mut writes = WriteBatch::new(meta.sequence.saturating_add(1));
     let mut next = loaded.catalog.series.next_group(0);
     while let Some(number) = next {
-        let (tally, _) = fresh.tally(number)?;
+        let (manifest, _) = fresh.manifest(number)?;
         if let Some(group) = loaded.catalog.series.group_mut(number)
-            && group.tally != tally
+            && group.manifest != manifest
         {
-            group.tally = tally;
-            change.record(records::numbered(records::GROUP, number), &group.record());
+            group.manifest = manifest;
+            writes.record(records::numbered(records::GROUP, number), &group.record());
         }
         next = number.checked_add(1).and_then(|from| loaded.catalog.series.next_group(from));
-        if change.bytes() >= CHANGE_BYTES {
-            let next = Change::new(change.number().saturating_add(1));
-            fresh.commit(std::mem::replace(&mut change, next), meta)?;
+        if writes.bytes() >= WRITE_BATCH_BYTES {
+            let next = WriteBatch::new(writes.sequence().saturating_add(1));
+            fresh.commit(std::mem::replace(&mut writes, next), meta)?;
         }
     }
-    fresh.commit(change, meta)?;
+    fresh.commit(writes, meta)?;
     loaded.meta = *meta;
     Ok(loaded)
 }

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use catchment_partial::{Timestamp, Width, Window};
 
-/// Span of event time that one bucket of packs covers, nanoseconds. Part of the format of the keys.
+/// Span of event time that one bucket of blocks covers, nanoseconds. Part of the format of the keys.
 const BUCKET_NANOS: i64 = 3_600_000_000_000;
 
 /// The name of a partial within its series.
@@ -102,7 +102,7 @@ pub(super) fn resolve<R: Revised>(rows: &mut Vec<R>) {
     rows.dedup_by(|later, kept| later.place() == kept.place());
 }
 
-/// Number of the bucket in which a window that starts here is packed.
+/// Number of the bucket in which a window that starts here is flushed.
 pub(super) fn bucket_of(start: Timestamp) -> i64 {
     start.as_nanos().div_euclid(BUCKET_NANOS)
 }

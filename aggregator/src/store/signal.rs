@@ -1,4 +1,4 @@
-//! Wakes the packer's thread: on request, at its time, and to stop.
+//! Wakes the flusher's thread: on request, at its time, and to stop.
 
 use std::{
     sync::{Condvar, Mutex},
@@ -10,11 +10,11 @@ use super::inner::lock;
 /// After a round that found no space the next is tried this soon.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What the packer is asked for.
+/// What the flusher is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Request {
     /// A round.
-    pub(super) pack: bool,
+    pub(super) flush: bool,
     /// A last round, then stop.
     pub(super) close: bool,
     /// Stop at once.
@@ -48,7 +48,7 @@ impl Signal {
     pub(super) fn take(&self) -> Request {
         let mut request = lock(&self.request);
         let taken = *request;
-        request.pack = false;
+        request.flush = false;
         taken
     }
 
@@ -56,7 +56,7 @@ impl Signal {
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn is_asked(&self) -> bool {
         let request = lock(&self.request);
-        request.pack || request.close
+        request.flush || request.close
     }
 
     /// Waits for a request, or until it is time; takes the request for a round.
@@ -65,7 +65,7 @@ impl Signal {
         let every = if request.retry { RETRY.min(every) } else { every };
         let until = Instant::now().checked_add(every);
         loop {
-            if request.close || request.stop || (request.pack && !request.retry) {
+            if request.close || request.stop || (request.flush && !request.retry) {
                 break;
             }
             let left = until.map_or(every, |until| until.saturating_duration_since(Instant::now()));
@@ -78,7 +78,7 @@ impl Signal {
             };
         }
         let taken = *request;
-        request.pack = false;
+        request.flush = false;
         taken
     }
 }

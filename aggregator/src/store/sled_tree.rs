@@ -16,9 +16,9 @@ use std::{
 
 use catchment_journal::{PlaceError, check_in_place};
 
-use super::tree::{Change, KeyRange, Pair, Tree, Visited};
+use super::tree::{KeyRange, Pair, Tree, Visited, WriteBatch};
 
-/// sled's segments: a leaf of twenty of our largest packs is shorter than a quarter of it.
+/// sled's segments: a leaf of twenty of our largest blocks is shorter than a quarter of it.
 pub(super) const SEGMENT_BYTES: usize = 8 << 20;
 /// How long an earlier handle of this process may take to let go of sled's lock.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -92,9 +92,9 @@ impl Tree for SledTree {
         Ok(last.map(|(key, value)| (key.to_vec(), value.to_vec())))
     }
 
-    fn commit(&self, change: Change) -> Result<(), String> {
+    fn commit(&self, writes: WriteBatch) -> Result<(), String> {
         let mut batch = sled::Batch::default();
-        for (key, value) in change.entries() {
+        for (key, value) in writes.entries() {
             match value {
                 Some(value) => batch.insert(key, value),
                 None => batch.remove(key),

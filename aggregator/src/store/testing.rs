@@ -163,9 +163,9 @@ pub(super) fn content_as_far(store: &dyn Store) -> (Content, bool) {
     (content, unread)
 }
 
-/// Small bounds; packs only when asked.
+/// Small bounds; flushes only when asked.
 pub(super) fn config() -> StoreConfig {
-    StoreConfig { pack_every: std::time::Duration::from_secs(3600), ..StoreConfig::default() }
+    StoreConfig { flush_every: std::time::Duration::from_secs(3600), ..StoreConfig::default() }
 }
 
 pub(super) fn open(data: &Path) -> (Arc<EmbeddedStore>, OpenReport) {

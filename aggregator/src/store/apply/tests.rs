@@ -15,7 +15,7 @@ fn content(state: &State) -> Content {
     let mut content = Content::new();
     for (id, series) in state.catalog.series.iter() {
         let gateway = state.catalog.gateways[series.gateway as usize].id.clone();
-        let mut rows: Vec<Row> = state.recent.rows(id, Timestamp::MIN, Timestamp::MAX).collect();
+        let mut rows: Vec<Row> = state.memtable.rows(id, Timestamp::MIN, Timestamp::MAX).collect();
         resolve(&mut rows);
         for row in rows {
             let place = (gateway.clone(), series.key.key().clone(), row.name.window());
@@ -65,20 +65,20 @@ proptest! {
             prop_assert_eq!(state.catalog.delivered(number, batch.shard), highest);
         }
         let ids: Vec<u32> = state.catalog.series.iter().map(|(id, _)| id).collect();
-        let all = |id: &u32| state.recent.rows(*id, Timestamp::MIN, Timestamp::MAX).count();
-        prop_assert_eq!(state.recent.len(), ids.iter().map(all).sum::<usize>());
-        state.recent.freeze(0);
-        prop_assert_eq!(content(&state), model.content(), "what is being packed is still seen");
+        let all = |id: &u32| state.memtable.rows(*id, Timestamp::MIN, Timestamp::MAX).count();
+        prop_assert_eq!(state.memtable.len(), ids.iter().map(all).sum::<usize>());
+        state.memtable.freeze(0);
+        prop_assert_eq!(content(&state), model.content(), "what is being flushed is still seen");
         for (origin, batch) in &batches {
             state.apply(&checked(origin, batch));
         }
         prop_assert_eq!(content(&state), model.content());
-        state.recent.drop_frozen(0);
+        state.memtable.drop_immutable(0);
         prop_assert_eq!(content(&state), model.content(), "what came meanwhile stays");
         for id in ids {
-            state.recent.drop_before(id, Timestamp::MAX);
+            state.memtable.drop_before(id, Timestamp::MAX);
         }
-        prop_assert_eq!((state.recent.len(), state.recent.bytes()), (0, 0), "what goes is no longer counted");
+        prop_assert_eq!((state.memtable.len(), state.memtable.bytes()), (0, 0), "what goes is no longer counted");
     }
 }
 
@@ -122,7 +122,7 @@ fn live_states_of_series_without_a_place_are_counted_and_what_is_durable_is_neve
     state.apply_live(&checked(&origin, &batch(0, 0, all())), LIMITS, false);
     assert_eq!((state.catalog.series.len(), state.live.len(), state.counts.series_limit), (0, 0, 3));
     state.apply(&checked(&origin, &batch(0, 1, all())));
-    assert_eq!((state.catalog.series.len(), state.recent.len(), state.counts.series_limit), (2, 3, 3));
+    assert_eq!((state.catalog.series.len(), state.memtable.len(), state.counts.series_limit), (2, 3, 3));
     let usages = state.catalog.usages();
     assert_eq!((usages.len(), usages[0].held, usages[0].forgotten), (1, 2, 0));
 }

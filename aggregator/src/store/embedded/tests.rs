@@ -75,7 +75,7 @@ async fn numbers_seen_before_change_nothing_and_gaps_are_refused() {
 }
 
 #[tokio::test]
-async fn packed_windows_are_merged_with_what_comes_later() {
+async fn flushed_windows_are_merged_with_what_comes_later() {
     let data = tempfile::tempdir().unwrap();
     let (origin, mut model) = (origin("g", 1), Model::default());
     let (store, _) = open(data.path());
@@ -86,26 +86,26 @@ async fn packed_windows_are_merged_with_what_comes_later() {
         batch(0, 1, (0..500).map(|i| entry(i % 3, i64::from(i), 5, 5)).collect()),
     )
     .await;
-    store.pack().await.unwrap();
+    store.flush().await.unwrap();
     let stats = store.stats();
-    assert_eq!((stats.recent_partials, stats.recent_bytes, stats.packed_partials), (0, 0, 500));
+    assert_eq!((stats.memtable_partials, stats.memtable_bytes, stats.flushed_partials), (0, 0, 500));
     assert_eq!(content(&*store), model.content());
-    // Newer, older and equal revisions of what is packed, and a further part.
+    // Newer, older and equal revisions of what is flushed, and a further part.
     let again = [entry(0, 0, 5, 9), entry(1, 1, 5, 5), entry(2, 2, 4, 4), entry(0, 480, 6, 6)].to_vec();
     put(&store, &mut model, &origin, batch(0, 2, again)).await;
     put(&store, &mut model, &origin, batch(0, 3, vec![entry(0, 0, 5, 7)])).await;
     assert_eq!(content(&*store), model.content());
-    store.pack().await.unwrap();
+    store.flush().await.unwrap();
     assert_eq!(content(&*store), model.content());
     drop(store);
     let (store, report) = open(data.path());
-    assert_eq!(report.replayed, 0, "all is packed");
+    assert_eq!(report.replayed, 0, "all is flushed");
     assert_eq!(content(&*store), model.content());
     assert_eq!(store.delivered(&origin), [3, 0]);
 }
 
 #[tokio::test]
-async fn close_packs_and_stops() {
+async fn close_flushes_and_stops() {
     let data = tempfile::tempdir().unwrap();
     let (origin, mut model) = (origin("g", 1), Model::default());
     let (store, _) = open(data.path());
@@ -124,7 +124,7 @@ async fn close_packs_and_stops() {
     let (store, report) = open(data.path());
     assert_eq!(report.replayed, 0);
     assert_eq!(content(&*store), model.content());
-    assert_eq!(store.gateways()[0].watermark, Some(at(20)), "watermarks are packed too");
+    assert_eq!(store.gateways()[0].watermark, Some(at(20)), "watermarks are flushed too");
 }
 
 #[tokio::test]
@@ -143,19 +143,19 @@ async fn a_put_that_is_given_up_is_taken_or_not_and_can_be_repeated() {
 }
 
 #[tokio::test]
-#[expect(clippy::await_holding_lock, reason = "the packer waits for it on a thread of its own")]
-async fn full_memory_makes_senders_wait_until_it_is_packed() {
+#[expect(clippy::await_holding_lock, reason = "the flusher waits for it on a thread of its own")]
+async fn full_memory_makes_senders_wait_until_it_is_flushed() {
     let data = tempfile::tempdir().unwrap();
     let (origin, mut model) = (origin("g", 1), Model::default());
     let bound = 20_000;
     let (store, _) =
         EmbeddedStore::open(data.path(), StoreConfig { memory_bytes_max: bound, ..config() }).unwrap();
-    let packing = lock(&store.inner.packing);
+    let flushing = lock(&store.inner.flush_lock);
     let mut waiting = None;
     for number in 1..1000 {
         let sent = batch(0, number, vec![entry(0, number as i64, number, number)]);
         model.put(&origin, &sent);
-        let before = store.stats().recent_bytes;
+        let before = store.stats().memtable_bytes;
         let mut put = store.put(&origin, sent, false);
         if before >= bound {
             assert!(once(&mut put).await.is_pending());
@@ -165,19 +165,19 @@ async fn full_memory_makes_senders_wait_until_it_is_packed() {
         put.await.unwrap();
     }
     let mut waiting = waiting.expect("memory is bounded");
-    assert!(store.stats().recent_bytes < bound + 1000);
+    assert!(store.stats().memtable_bytes < bound + 1000);
     for _ in 0..10 {
         tokio::task::yield_now().await;
-        assert!(matches!(once(&mut waiting).await, Poll::Pending), "it waits for the packer");
+        assert!(matches!(once(&mut waiting).await, Poll::Pending), "it waits for the flusher");
     }
-    drop(packing);
+    drop(flushing);
     waiting.await.unwrap();
     assert_eq!(content(&*store), model.content());
 }
 
 #[tokio::test]
-#[expect(clippy::await_holding_lock, reason = "the packer waits for it on a thread of its own")]
-async fn a_full_journal_refuses_whole_batches_until_it_is_packed() {
+#[expect(clippy::await_holding_lock, reason = "the flusher waits for it on a thread of its own")]
+async fn a_full_journal_refuses_whole_batches_until_it_is_flushed() {
     let data = tempfile::tempdir().unwrap();
     let (origin, mut model) = (origin("g", 1), Model::default());
     let journal =
@@ -186,7 +186,7 @@ async fn a_full_journal_refuses_whole_batches_until_it_is_packed() {
     let big = |number: u64| -> Vec<catchment_proto::Entry> {
         (0..50).map(|i| entry(i % 3, (number as i64) * 50 + i64::from(i), 1, 1)).collect()
     };
-    let packing = lock(&store.inner.packing);
+    let flushing = lock(&store.inner.flush_lock);
     let mut number = 1;
     loop {
         let sent = batch(0, number, big(number));
@@ -200,7 +200,7 @@ async fn a_full_journal_refuses_whole_batches_until_it_is_packed() {
     assert!(number > 2, "some fit");
     assert_eq!(store.delivered(&origin), [number - 1, 0]);
     assert_eq!(content(&*store), model.content(), "nothing of the refused batch was taken");
-    drop(packing);
+    drop(flushing);
     for round in 0..200 {
         let sent = batch(0, number, big(number));
         let mut result = Err(StoreError::Full(String::new()));
@@ -240,23 +240,23 @@ async fn live_state_is_seen_replaced_and_dropped_and_does_not_survive() {
     assert_eq!(content(&*store), seen(&other, 1));
     store.put(&g, live(4), true).await.unwrap();
     store.put(&g, batch(0, 1, vec![entry(0, 1, 1, 6)]), true).await.unwrap();
-    store.pack().await.unwrap();
+    store.flush().await.unwrap();
     store.put(&g, live(5), true).await.unwrap();
     store.drop_live(&other);
-    assert_eq!(content(&*store), seen(&g, 6), "a live state behind a packed one does not show");
+    assert_eq!(content(&*store), seen(&g, 6), "a live state behind a flushed one does not show");
     drop(store);
     assert_eq!(content(&*open(data.path()).0), seen(&g, 6));
 }
 
 #[tokio::test]
-async fn a_failed_sync_of_the_packs_ends_all_acknowledgement() {
+async fn a_failed_sync_of_the_blocks_ends_all_acknowledgement() {
     let data = tempfile::tempdir().unwrap();
     let (origin, mut model) = (origin("g", 1), Model::default());
     let (store, _) = open(data.path());
     put(&store, &mut model, &origin, batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
     let blobs = data.path().join("sled/blobs");
     std::fs::rename(&blobs, data.path().join("sled/elsewhere")).unwrap();
-    assert!(matches!(store.pack().await, Err(StoreError::Poisoned(_))));
+    assert!(matches!(store.flush().await, Err(StoreError::Poisoned(_))));
     let refused = store.put(&origin, batch(0, 2, Vec::new()), false).await;
     assert!(matches!(refused, Err(StoreError::Poisoned(_))), "{refused:?}");
     assert!(store.poisoned().is_some());
@@ -281,12 +281,12 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
         }
         put(&store, &mut model, &origin, batch(0, number, entries)).await;
     }
-    until("applied", || store.stats().recent_partials == 40_000).await;
+    until("applied", || store.stats().memtable_partials == 40_000).await;
     {
-        let meta = &mut *lock(&store.inner.packing);
-        let mut round = crate::store::packer::Round::new(&store.inner, meta);
+        let meta = &mut *lock(&store.inner.flush_lock);
+        let mut round = crate::store::flusher::FlushRound::new(&store.inner, meta);
         let (group, rows) = round.take(0).unwrap();
-        round.pack(group, rows.unwrap().rows().take(20_000).collect()).unwrap();
+        round.write_group(group, rows.unwrap().rows().take(20_000).collect()).unwrap();
         round.commit().unwrap();
     }
     assert_eq!(content(&*store), model.content());
@@ -294,9 +294,9 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
     let (after, report) = open(crashed.path());
     assert_eq!(report.replayed, 40);
     assert_eq!(content(&*after), model.content());
-    after.pack().await.unwrap();
+    after.flush().await.unwrap();
     assert_eq!(content(&*after), model.content());
-    store.pack().await.unwrap();
+    store.flush().await.unwrap();
     drop(store);
     let (store, report) = open(data.path());
     assert_eq!(report.replayed, 0, "the journal is released");

@@ -22,15 +22,15 @@ fn names(all: &[&str]) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn series_go_from_packs_and_memory_and_do_not_come_back() {
+async fn series_go_from_blocks_and_memory_and_do_not_come_back() {
     let data = tempfile::tempdir().unwrap();
     let (origin, mut model) = (origin("g", 1), Model::default());
     let (store, _) = open(data.path());
-    let packed: Vec<_> = (0..600).flat_map(|index| [entry(0, index, 1, 1), entry(1, index, 1, 1)]).collect();
-    let kept = batch(0, 1, packed.iter().filter(|entry| entry.series == 0).cloned().collect());
+    let flushed: Vec<_> = (0..600).flat_map(|index| [entry(0, index, 1, 1), entry(1, index, 1, 1)]).collect();
+    let kept = batch(0, 1, flushed.iter().filter(|entry| entry.series == 0).cloned().collect());
     model.put(&origin, &kept);
-    store.put(&origin, batch(0, 1, packed), false).await.unwrap();
-    store.pack().await.unwrap();
+    store.put(&origin, batch(0, 1, flushed), false).await.unwrap();
+    store.flush().await.unwrap();
     // In memory and in the journal only: more of the series that goes, and of another that goes.
     let sent = batch(0, 2, vec![entry(1, 7, 1, 9), entry(1, 900, 1, 1), entry(2, 1, 1, 1)]);
     store.put(&origin, sent, false).await.unwrap();
@@ -40,7 +40,7 @@ async fn series_go_from_packs_and_memory_and_do_not_come_back() {
     assert_eq!(content(&*store), model.content());
     assert_eq!(store.forget_series(&is("b")).unwrap(), 0);
 
-    // As a crash would leave it: the journal does not bring them back, and the packs are whole.
+    // As a crash would leave it: the journal does not bring them back, and the blocks are whole.
     let crashed = tempfile::tempdir().unwrap();
     copy(data.path(), crashed.path());
     let (reopened, report) = open(crashed.path());

@@ -93,7 +93,7 @@ async fn an_epoch_that_delivers_nothing_is_forgotten_and_one_that_delivers_keeps
     let (known, stats) = (&store.gateways()[0], store.stats());
     assert_eq!((known.origin.epoch, known.watermark, known.gaps.len()), (1_000, Some(at(60)), 1));
     assert_eq!((stats.epochs, stats.lost_batches), (1, 6));
-    store.pack().await.unwrap();
+    store.flush().await.unwrap();
     drop(store);
     let (store, _) = open(data.path());
     assert_eq!((store.gateways()[0].watermark, store.stats().lost_batches), (Some(at(60)), 6));
@@ -129,7 +129,7 @@ async fn a_start_waits_for_what_was_taken_before() {
 }
 
 #[tokio::test]
-async fn who_delivered_is_known_after_starts_and_packs() {
+async fn who_delivered_is_known_after_starts_and_flushes() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path());
     for number in 1..=6 {
@@ -137,7 +137,7 @@ async fn who_delivered_is_known_after_starts_and_packs() {
         store.begin(&origin).await.unwrap();
         put(&store, &origin, number).await.unwrap();
         if number == 4 {
-            store.pack().await.unwrap();
+            store.flush().await.unwrap();
         }
     }
     let entry = |run, number| RunDelivered { run, previous: previous_runs(&[run - 1]), number };
@@ -147,11 +147,11 @@ async fn who_delivered_is_known_after_starts_and_packs() {
     drop(store);
     let (store, _) = open(data.path());
     assert_eq!(store.begin(&last).await.unwrap()[0], Delivered { number: 6, runs: kept.clone() }, "replayed");
-    store.pack().await.unwrap();
+    store.flush().await.unwrap();
     drop(store);
     let (store, report) = open(data.path());
     assert_eq!(report.replayed, 0);
-    assert_eq!(store.begin(&last).await.unwrap()[0], Delivered { number: 6, runs: kept }, "packed");
+    assert_eq!(store.begin(&last).await.unwrap()[0], Delivered { number: 6, runs: kept }, "flushed");
 }
 
 /// A window that was folded before a folder went back has its old name: delivered by both lines, it counts once.
@@ -179,7 +179,7 @@ async fn names_of_an_earlier_epoch_are_replaced_and_not_added() {
     drop(store);
     let (store, _) = open(data.path());
     assert_eq!(content(&*store), model.content());
-    store.pack().await.unwrap();
+    store.flush().await.unwrap();
     drop(store);
     let (store, _) = open(data.path());
     assert_eq!(content(&*store), model.content());

@@ -79,8 +79,8 @@ fn small() -> StoreConfig {
     };
     StoreConfig {
         memory_bytes_max: 24_000,
-        pack_journal_bytes: 16 << 10,
-        pack_free_min: 8 << 10,
+        flush_journal_bytes: 16 << 10,
+        flush_free_min: 8 << 10,
         journal,
         ..config()
     }
@@ -112,7 +112,7 @@ impl World {
                 Err(error) => {
                     self.failed_starts += 1;
                     assert!(self.failed_starts < 100, "{error}");
-                    // More is in the journal than memory may hold, and there is no space to pack it.
+                    // More is in the journal than memory may hold, and there is no space to flush it.
                     if matches!(&error, OpenError::Replay(text) if text.contains("bytes free")) {
                         self.disk.set_quota(None);
                     }
@@ -239,8 +239,8 @@ impl World {
         self.machine.as_mut().is_none_or(|machine| machine.committer.step().is_ok())
     }
 
-    fn pack(&mut self) -> bool {
-        self.machine.as_ref().is_none_or(|machine| machine.store.pack_now().is_ok())
+    fn flush(&mut self) -> bool {
+        self.machine.as_ref().is_none_or(|machine| machine.store.flush_now().is_ok())
     }
 
     /// An ordered end and a start, after which nothing is replayed if there was space.
@@ -252,7 +252,7 @@ impl World {
             let mut context = Context::from_waker(Waker::noop());
             let mut close = machine.store.close();
             for _ in 0..3 {
-                if close.as_mut().poll(&mut context).is_ready() || machine.store.pack_now().is_err() {
+                if close.as_mut().poll(&mut context).is_ready() || machine.store.flush_now().is_err() {
                     break;
                 }
             }
@@ -269,10 +269,10 @@ impl World {
             40..65 => self.poll(),
             65..83 => self.step(),
             83..88 => {
-                let due = self.machine.as_ref().is_some_and(|machine| machine.store.pack_is_due());
-                !due || self.pack()
+                let due = self.machine.as_ref().is_some_and(|machine| machine.store.flush_is_due());
+                !due || self.flush()
             }
-            88..90 => self.pack(),
+            88..90 => self.flush(),
             90..91 => return self.crash(),
             91..92 => return self.kill(),
             92..93 => return self.restart(),
@@ -342,8 +342,8 @@ impl World {
                 }
             }
             assert!(self.poll() && self.step() && self.poll());
-            if self.machine.as_ref().is_some_and(|machine| machine.store.pack_is_due()) {
-                assert!(self.pack());
+            if self.machine.as_ref().is_some_and(|machine| machine.store.flush_is_due()) {
+                assert!(self.flush());
             }
         }
         panic!("it does not come to an end");

@@ -17,7 +17,7 @@ enum Event {
     Put(usize, u32, Vec<catchment_proto::Entry>),
     /// The last batch of this origin and shard again.
     Repeat(usize, u32),
-    Pack,
+    Flush,
     /// An ordered end and a new start.
     Restart,
     /// A start on a copy of the files as they are.
@@ -28,7 +28,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         6 => (0..3_usize, 0..2_u32, entries()).prop_map(|(o, s, e)| Event::Put(o, s, e)),
         1 => (0..3_usize, 0..2_u32).prop_map(|(o, s)| Event::Repeat(o, s)),
-        2 => Just(Event::Pack),
+        2 => Just(Event::Flush),
         1 => Just(Event::Restart),
         2 => Just(Event::Crash),
     ];
@@ -55,7 +55,7 @@ async fn run(events: Vec<Event>) {
                     store.put(&origins[which], sent.clone(), false).await.unwrap();
                 }
             }
-            Event::Pack => store.pack().await.unwrap(),
+            Event::Flush => store.flush().await.unwrap(),
             Event::Restart => {
                 store.close().await.unwrap();
                 drop(store);
@@ -92,7 +92,7 @@ proptest! {
     }
 }
 
-/// A store with three batches packed and three in the journal.
+/// A store with three batches flushed and three in the journal.
 async fn filled(data: &Path, model: &mut Model) {
     let origin = origin("g", 1);
     let (store, _) = open(data);
@@ -104,12 +104,12 @@ async fn filled(data: &Path, model: &mut Model) {
         store.put(&origin, sent.clone(), false).await.unwrap();
         model.put(&origin, &sent);
         if number == 3 {
-            store.pack().await.unwrap();
+            store.flush().await.unwrap();
         }
     }
 }
 
-/// A store whose journal has released what is packed, and what only the journal holds.
+/// A store whose journal has released what is flushed, and what only the journal holds.
 async fn released(data: &Path) -> (Model, Vec<i64>) {
     let (origin, mut model) = (origin("g", 1), Model::default());
     let (store, _) = EmbeddedStore::open(data, small()).unwrap();
@@ -119,7 +119,7 @@ async fn released(data: &Path) -> (Model, Vec<i64>) {
         store.put(&origin, sent.clone(), false).await.unwrap();
         model.put(&origin, &sent);
         if number % 20 == 18 {
-            store.pack().await.unwrap();
+            store.flush().await.unwrap();
         }
     }
     store.inner.log.close().unwrap();
@@ -173,7 +173,7 @@ async fn damage_in_the_journal_is_told_by_batch_and_the_rest_kept() {
 }
 
 #[tokio::test]
-async fn lost_packs_are_read_again_from_a_journal_that_holds_them() {
+async fn lost_blocks_are_read_again_from_a_journal_that_holds_them() {
     let data = tempfile::tempdir().unwrap();
     let mut model = Model::default();
     filled(data.path(), &mut model).await;
@@ -185,12 +185,14 @@ async fn lost_packs_are_read_again_from_a_journal_that_holds_them() {
 }
 
 #[tokio::test]
-async fn a_lost_folder_of_packs_is_never_taken_for_an_empty_store() {
+async fn a_lost_folder_of_blocks_is_never_taken_for_an_empty_store() {
     let data = tempfile::tempdir().unwrap();
     let (model, _) = released(data.path()).await;
     let sled = data.path().join(SLED);
     std::fs::rename(&sled, data.path().join("gone")).unwrap();
-    let Err(error) = EmbeddedStore::open(data.path(), small()) else { panic!("it starts without its packs") };
+    let Err(error) = EmbeddedStore::open(data.path(), small()) else {
+        panic!("it starts without its blocks")
+    };
     let text = error.to_string();
     assert!(
         text.contains("journal") && text.contains("store repair"),
@@ -205,18 +207,18 @@ async fn a_lost_folder_of_packs_is_never_taken_for_an_empty_store() {
 }
 
 #[tokio::test]
-async fn packs_that_cannot_be_opened_can_be_set_aside() {
+async fn blocks_that_cannot_be_opened_can_be_set_aside() {
     let data = tempfile::tempdir().unwrap();
     let (_, last) = released(data.path()).await;
     let db = data.path().join(SLED).join("db");
     let length = std::fs::metadata(&db).unwrap().len() as usize;
     std::fs::write(&db, vec![0x5a; length]).unwrap();
-    let Err(OpenError::Packs { .. }) = EmbeddedStore::open(data.path(), small()) else {
+    let Err(OpenError::Blocks { .. }) = EmbeddedStore::open(data.path(), small()) else {
         panic!("opened garbage")
     };
-    let aside = StoreConfig { set_packs_aside: true, ..small() };
+    let aside = StoreConfig { set_blocks_aside: true, ..small() };
     let (store, report) = EmbeddedStore::open(data.path(), aside).unwrap();
-    assert!(report.packs_set_aside.is_some_and(|folder| folder.join("db").exists()));
+    assert!(report.blocks_set_aside.is_some_and(|folder| folder.join("db").exists()));
     assert!(report.lost_batches > 30, "{:?}", report.lost);
     let windows: Vec<i64> = content(&*store).keys().map(|(_, _, window)| window.index()).collect();
     assert!(
@@ -246,23 +248,23 @@ async fn a_lost_journal_is_told_and_what_comes_next_survives() {
     model.put(&origin, &second);
     drop(store);
     let (store, report) = open(data.path());
-    assert_eq!((report.damage, report.replayed), (0, 1), "its position is not below what the packs cover");
+    assert_eq!((report.damage, report.replayed), (0, 1), "its position is not below what the blocks cover");
     assert_eq!(content(&*store), model.content());
 }
 
 #[tokio::test]
-async fn a_damaged_pack_is_an_error_of_its_bucket_alone() {
+async fn a_damaged_block_is_an_error_of_its_bucket_alone() {
     let data = tempfile::tempdir().unwrap();
     filled(data.path(), &mut Model::default()).await;
     {
         let db = sled::Config::new().path(data.path().join(SLED)).segment_size(8 << 20).open().unwrap();
-        let (pack, mut value) = db.scan_prefix(b"p").next().unwrap().unwrap();
+        let (block, mut value) = db.scan_prefix(b"p").next().unwrap().unwrap();
         value[5] ^= 1;
-        db.insert(pack, value).unwrap();
+        db.insert(block, value).unwrap();
         db.flush().unwrap();
     }
     let report = verify(data.path()).unwrap();
-    assert_eq!((report.damaged_packs, report.findings.len()), (1, 1), "{:?}", report.findings);
+    assert_eq!((report.damaged_blocks, report.findings.len()), (1, 1), "{:?}", report.findings);
     assert!(report.findings[0].contains("series from 0 on, bucket 0"), "{:?}", report.findings);
     let (store, _) = open(data.path());
     let all: Vec<_> = store.series(&|_, _| true).iter().map(|series| series.id).collect();
@@ -276,8 +278,8 @@ async fn a_damaged_pack_is_an_error_of_its_bucket_alone() {
     };
     assert!(matches!(scan(all[0]), Err(StoreError::Read(text)) if text.contains("bucket 0")));
     assert_eq!(scan(all[1]).unwrap(), 6);
-    store.pack().await.unwrap();
-    assert_eq!(scan(all[1]).unwrap(), 6, "packing goes on beside the damage");
+    store.flush().await.unwrap();
+    assert_eq!(scan(all[1]).unwrap(), 6, "flushing continues beside the damage");
 }
 
 #[test]

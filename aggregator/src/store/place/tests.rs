@@ -32,9 +32,9 @@ async fn nothing_is_acknowledged_into_a_removed_journal() {
     assert!(store.look().is_err() && store.close().await.is_err());
 }
 
-/// The packs' file is another: no change of packs is taken for durable, and the journal is not released.
+/// The blocks' file is another: no change of blocks is taken for durable, and the journal is not released.
 #[tokio::test]
-async fn packs_are_not_written_into_a_removed_file() {
+async fn blocks_are_not_written_into_a_removed_file() {
     for watched in [true, false] {
         let data = tempfile::tempdir().unwrap();
         let (mut store, _) = open(data.path());
@@ -49,7 +49,7 @@ async fn packs_are_not_written_into_a_removed_file() {
             let why = store.look().unwrap_err();
             assert!(why.contains("replaced by another"), "{why}");
         } else {
-            assert!(store.pack().await.is_err());
+            assert!(store.flush().await.is_err());
         }
         let why = refused(&store, 2).await;
         assert!(why.contains("replaced by another"), "{why}");

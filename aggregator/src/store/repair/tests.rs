@@ -21,7 +21,7 @@ fn random(state: &mut u64, bound: u64) -> u64 {
     (z ^ (z >> 31)) % bound
 }
 
-/// A journal of small segments, of which those that are packed are gone.
+/// A journal of small segments, of which those that are flushed are gone.
 fn small() -> StoreConfig {
     let journal = LogConfig {
         segment_bytes: 64 << 10,
@@ -33,7 +33,7 @@ fn small() -> StoreConfig {
     StoreConfig { journal, ..config() }
 }
 
-/// A store with packs in several of sled's segments, opened more than once, and batches that only the journal has.
+/// A store with blocks in several of sled's segments, opened more than once, and batches that only the journal has.
 async fn filled(data: &Path, rounds: u64, windows: u64) -> Model {
     let (mut model, origins) = (Model::default(), [origin("g", 1), origin("h", 2)]);
     for round in 0..rounds {
@@ -49,7 +49,7 @@ async fn filled(data: &Path, rounds: u64, windows: u64) -> Model {
             model.put(origin, &sent);
         }
         if round + 1 < rounds {
-            store.pack().await.unwrap();
+            store.flush().await.unwrap();
         }
     }
     model
@@ -80,13 +80,13 @@ fn start(data: &Path) -> Result<(Content, bool, OpenReport), OpenError> {
     Ok((content, unread, report))
 }
 
-/// The first packed window that is gone from a gateway which says of no gap; a gateway that is not known says nothing.
-fn untold(truth: &Content, seen: &Content, gateways: &[GatewayEntry], packed: i64) -> Option<String> {
+/// The first flushed window that is gone from a gateway which says of no gap; a gateway that is not known says nothing.
+fn untold(truth: &Content, seen: &Content, gateways: &[GatewayEntry], flushed: i64) -> Option<String> {
     let whole = |gateway: &catchment_proto::GatewayId| {
         gateways.iter().any(|known| known.origin.gateway == *gateway && known.gaps.is_empty())
     };
     let gone = truth.iter().filter(|(name, bodies)| seen.get(*name) != Some(*bodies));
-    let mut gone = gone.filter(|((gateway, _, window), _)| window.index() < packed && whole(gateway));
+    let mut gone = gone.filter(|((gateway, _, window), _)| window.index() < flushed && whole(gateway));
     gone.next().map(|((gateway, key, window), _)| format!("{gateway} {key} {}", window.index()))
 }
 
@@ -117,7 +117,7 @@ async fn no_damage_panics_invents_or_loses_without_a_word() {
 }
 
 #[tokio::test]
-async fn nor_does_damage_in_many_segments_of_packs() {
+async fn nor_does_damage_in_many_segments_of_blocks() {
     flips(40, 400, 15).await;
 }
 
@@ -169,8 +169,8 @@ async fn flips(rounds: u64, windows: u64, runs: u32) {
         let report = repair(mended.path()).unwrap_or_else(|error| panic!("{told}: {error}"));
         let (seen, unread, opened) = start(mended.path()).unwrap_or_else(|error| panic!("{told}: {error}"));
         let gateways = EmbeddedStore::open(mended.path(), small()).unwrap().0.gateways();
-        let packed = (rounds as i64 - 1) * windows as i64;
-        assert_eq!(untold(&truth, &seen, &gateways, packed), None, "{told}: {report:?}");
+        let flushed = (rounds as i64 - 1) * windows as i64;
+        assert_eq!(untold(&truth, &seen, &gateways, flushed), None, "{told}: {report:?}");
         assert!(!unread && !invented(&seen, &ever, &truth), "{told}: after the repair");
         let told_lost =
             !report.lost.is_clean() || opened.torn_tail_bytes > 0 || report.lost.torn_tail_bytes > 0;
@@ -181,6 +181,6 @@ async fn flips(rounds: u64, windows: u64, runs: u32) {
         kept_all += u32::from(seen == truth);
     }
     let db = fs::metadata(origin.path().join("sled/db")).unwrap().len();
-    println!("{db} bytes of packs; {refused} starts refused, {kept_all} of {runs} repairs lost nothing");
+    println!("{db} bytes of blocks; {refused} starts refused, {kept_all} of {runs} repairs lost nothing");
     assert!(kept_all > runs / 2, "a repair keeps what it can: {kept_all}");
 }

@@ -1,4 +1,4 @@
-//! A panic while the state is changed: nothing more is acknowledged, packed or released, and a start finds everything.
+//! A panic while the state is changed: nothing more is acknowledged, flushed or released, and a start finds everything.
 
 use std::panic::AssertUnwindSafe;
 
@@ -29,7 +29,7 @@ async fn a_batch_that_was_applied_half_way_is_read_again_and_nothing_is_built_on
     let scanned =
         store.scan(&ids, Timestamp::MIN, Timestamp::MAX, &mut |_, _, _| std::ops::ControlFlow::Continue(()));
     assert!(matches!(scanned, Err(StoreError::Poisoned(_))), "{scanned:?}");
-    assert!(store.pack().await.is_err(), "the journal's beginning would go");
+    assert!(store.flush().await.is_err(), "the journal's beginning would go");
     assert!(store.close().await.is_err());
     drop(store);
     let (store, report) = open(data.path());
@@ -42,9 +42,9 @@ async fn a_batch_that_was_applied_half_way_is_read_again_and_nothing_is_built_on
 async fn a_thread_of_the_store_that_panics_is_its_failure() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path());
-    guarded(&store.inner, "packs windows", || panic!("no more windows"));
+    guarded(&store.inner, "flushes windows", || panic!("no more windows"));
     let why = store.poisoned().unwrap();
-    assert!(why.starts_with("the thread that packs windows panicked: no more windows"), "{why}");
+    assert!(why.starts_with("the thread that flushes windows panicked: no more windows"), "{why}");
     let refused = store.put(&origin("g", 1), batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await;
     assert!(matches!(refused, Err(StoreError::Poisoned(_))), "{refused:?}");
 }

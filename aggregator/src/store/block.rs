@@ -1,4 +1,4 @@
-//! The encoding of a pack: many partials of a group of series in one value. Pure.
+//! The encoding of a block: many partials of a group of series in one value. Pure.
 //!
 //! ```text
 //! version (1 byte) | series (varint) | for each: place, rows, bytes of its section (varints) | sections
@@ -8,7 +8,7 @@
 //! Places in the group as differences to the series before. Columns, each a varint a row: length of the body times two,
 //! plus one where width, origin, or shard differ from those of the row before in the section (of the first: from 0), and
 //! then these; window index, part; revision less part. All but length and revision are zigzag differences to the row
-//! before. The seal around a pack has its checksum. A pack stays at or below [`PACK_BYTES_MAX`], because sled keeps larger
+//! before. The seal around a block has its checksum. A block stays at or below [`BLOCK_BYTES_MAX`], because sled keeps larger
 //! values in files of their own, which it never syncs. Decoding is total: any bytes are rows or an error.
 
 use bytes::Bytes;
@@ -19,16 +19,16 @@ use super::{
     row::{Name, Row, RowRef},
 };
 
-/// Largest pack in bytes.
-pub(super) const PACK_BYTES_MAX: usize = 64 << 10;
-/// A new pack takes no further rows once it has this many bytes. Larger packs would cost more to extend, smaller ones
+/// Largest block in bytes.
+pub(super) const BLOCK_BYTES_MAX: usize = 64 << 10;
+/// A new block takes no further rows once it has this many bytes. Larger blocks would cost more to extend, smaller ones
 /// more to read; sled writes a leaf of sixteen values anew after ten changes.
-pub(super) const PACK_BYTES_FULL: usize = 16 << 10;
-/// A pack is extended by later rows while it has fewer bytes: what a hundred thousand series bring a round begins a
-/// pack of its own, what few slow ones bring does not.
-pub(super) const PACK_BYTES_SMALL: usize = 8 << 10;
-/// Longest body that a pack takes, bytes.
-pub(super) const BODY_BYTES_MAX: usize = PACK_BYTES_MAX - PACK_BYTES_FULL - ROW_BYTES_MAX - FRAME_BYTES_MAX;
+pub(super) const BLOCK_BYTES_FULL: usize = 16 << 10;
+/// A block is extended by later rows while it has fewer bytes: what a hundred thousand series bring a round begins a
+/// block of its own, what few slow ones bring does not.
+pub(super) const BLOCK_BYTES_SMALL: usize = 8 << 10;
+/// Longest body that a block takes, bytes.
+pub(super) const BODY_BYTES_MAX: usize = BLOCK_BYTES_MAX - BLOCK_BYTES_FULL - ROW_BYTES_MAX - FRAME_BYTES_MAX;
 
 const VERSION: u8 = 2;
 /// Bytes of a row without its body, at most: seven varints.
@@ -38,18 +38,18 @@ const FRAME_BYTES_MAX: usize = 2 + GROUP_SERIES as usize * (1 + 3 + 3);
 /// Bytes of a row without its body, at least.
 const ROW_BYTES_MIN: usize = 4;
 
-/// Why bytes are no pack.
+/// Why bytes are no block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PackError {
+pub(super) enum BlockError {
     /// Written by another version.
     #[error("it has format {0}, this program knows format {VERSION}: use the one that wrote it")]
     Version(u8),
-    /// The content makes no sense from the series at this place of the pack on.
+    /// The content makes no sense from the series at this place of the block on.
     #[error("its content is malformed at its series {0}")]
     Malformed(usize),
 }
 
-/// Packs rows of one group; they must be sorted by series and name, each name once, each body at most [`BODY_BYTES_MAX`].
+/// Encodes rows of one group; they must be sorted by series and name, each name once, each body at most [`BODY_BYTES_MAX`].
 pub(super) fn encode(rows: &[RowRef<'_>]) -> Vec<u8> {
     let bodies: usize = rows.iter().map(|row| row.body.len()).sum();
     let mut sections = Vec::with_capacity(bodies + rows.len() * 16);
@@ -95,15 +95,15 @@ fn put_section(rows: &[RowRef<'_>], out: &mut Vec<u8>) {
     }
 }
 
-/// The rows of a pack of a group, sorted by series and name; with `only`, those of one series.
+/// The rows of a block of a group, sorted by series and name; with `only`, those of one series.
 ///
 /// # Errors
-/// [`PackError`], for any bytes that [`encode`] did not make.
-pub(super) fn decode(group: u32, pack: &[u8], only: Option<u32>) -> Result<Vec<RowRef<'_>>, PackError> {
-    let malformed = PackError::Malformed;
-    let (version, mut rest) = pack.split_first().ok_or(malformed(0))?;
+/// [`BlockError`], for any bytes that [`encode`] did not make.
+pub(super) fn decode(group: u32, block: &[u8], only: Option<u32>) -> Result<Vec<RowRef<'_>>, BlockError> {
+    let malformed = BlockError::Malformed;
+    let (version, mut rest) = block.split_first().ok_or(malformed(0))?;
     if *version != VERSION {
-        return Err(PackError::Version(*version));
+        return Err(BlockError::Version(*version));
     }
     let count = take(&mut rest).filter(|count| *count <= u64::from(GROUP_SERIES)).ok_or(malformed(0))?;
     let mut heads = Vec::with_capacity(count as usize);
@@ -129,15 +129,15 @@ pub(super) fn decode(group: u32, pack: &[u8], only: Option<u32>) -> Result<Vec<R
     if rest.is_empty() { Ok(all) } else { Err(malformed(count as usize)) }
 }
 
-/// As [`decode`]; the bodies share the pack's bytes.
-pub(super) fn decode_rows(group: u32, pack: &Bytes, only: Option<u32>) -> Result<Vec<Row>, PackError> {
+/// As [`decode`]; the bodies share the block's bytes.
+pub(super) fn decode_rows(group: u32, block: &Bytes, only: Option<u32>) -> Result<Vec<Row>, BlockError> {
     let owned = |row: &RowRef<'_>| Row {
         series: row.series,
         name: row.name,
         revision: row.revision,
-        body: pack.slice_ref(row.body),
+        body: block.slice_ref(row.body),
     };
-    Ok(decode(group, pack, only)?.iter().map(owned).collect())
+    Ok(decode(group, block, only)?.iter().map(owned).collect())
 }
 
 fn take_section<'a>(series: u32, rows: u64, section: &'a [u8], out: &mut Vec<RowRef<'a>>) -> Option<()> {
@@ -159,13 +159,13 @@ fn take_section<'a>(series: u32, rows: u64, section: &'a [u8], out: &mut Vec<Row
     rest.is_empty().then_some(())
 }
 
-/// Splits sorted rows into runs that each make one pack.
+/// Splits sorted rows into runs that each make one block.
 pub(super) fn split<'a, 'b>(rows: &'b [RowRef<'a>]) -> impl Iterator<Item = &'b [RowRef<'a>]> {
     let mut rest = rows;
     std::iter::from_fn(move || {
         let mut bytes = FRAME_BYTES_MAX;
         let fit = rest.iter().take_while(|row| {
-            let open = bytes < PACK_BYTES_FULL;
+            let open = bytes < BLOCK_BYTES_FULL;
             bytes += ROW_BYTES_MAX + row.body.len();
             open
         });

@@ -1,8 +1,8 @@
-//! The file `packed` of the data folder: the journal position up to which the packs were complete when the journal
+//! The file `packed` of the data folder: the journal position up to which the blocks were complete when the journal
 //! was last released.
 //!
-//! The position that counts stands in sled, beside the packs. This copy outside of it is written before a release, so
-//! that a start notices when sled comes back without packs that are nowhere else any more.
+//! The position that counts stands in sled, beside the blocks. This copy outside of it is written before a release, so
+//! that a start notices when sled comes back without blocks that are nowhere else any more.
 
 use std::{io, path::Path};
 

@@ -1,8 +1,8 @@
-//! Recent windows: what the journal holds and the packs may not yet.
+//! The memtable: final windows that the journal holds and the blocks may not hold yet.
 //!
-//! By group of series, in the order in which they came: taking one in is an append and no search. A name may be there
-//! more than once; readers and the packer resolve that ([`super::row::resolve`]). The packer freezes a group's windows:
-//! readers still see them, new ones gather beside, and what was packed goes at once.
+//! One append-only log of rows for each group of series, in order of arrival, so an insert needs no search. A name may be
+//! there more than once; readers and the flusher resolve that ([`super::row::resolve`]). The flusher makes the log of a
+//! group immutable: readers still see it, new rows go to a new log, and the immutable one is dropped whole after the flush.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -22,7 +22,7 @@ pub(super) const ROW_OVERHEAD: usize = 76;
 
 /// A row without its body.
 #[derive(Clone, Copy, Debug)]
-struct Held {
+struct RowHeader {
     name: Name,
     revision: u64,
     /// Where its body lies.
@@ -33,30 +33,30 @@ struct Held {
 
 /// The windows of a group, in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct Log {
-    rows: Vec<Held>,
+pub(super) struct RowLog {
+    rows: Vec<RowHeader>,
     bodies: Vec<u8>,
 }
 
-impl Log {
+impl RowLog {
     fn push(&mut self, series: u32, name: Name, revision: u64, body: &[u8]) {
         let at = self.bodies.len();
         self.bodies.extend_from_slice(body);
-        self.rows.push(Held { name, revision, at, length: body.len() as u32, series });
+        self.rows.push(RowHeader { name, revision, at, length: body.len() as u32, series });
     }
 
     fn bytes(&self) -> usize {
         self.rows.len() * ROW_OVERHEAD + self.bodies.len()
     }
 
-    fn row(&self, held: &Held) -> RowRef<'_> {
-        let body = self.bodies.get(held.at..held.at + held.length as usize).unwrap_or_default();
-        RowRef { series: held.series, name: held.name, revision: held.revision, body }
+    fn row(&self, header: &RowHeader) -> RowRef<'_> {
+        let body = self.bodies.get(header.at..header.at + header.length as usize).unwrap_or_default();
+        RowRef { series: header.series, name: header.name, revision: header.revision, body }
     }
 
     /// All rows.
     pub(super) fn rows(&self) -> impl Iterator<Item = RowRef<'_>> {
-        self.rows.iter().map(|held| self.row(held))
+        self.rows.iter().map(|header| self.row(header))
     }
 
     /// Number of rows.
@@ -65,23 +65,23 @@ impl Log {
     }
 }
 
-/// Recent windows by series and name.
+/// Final windows in memory, by group of series.
 #[derive(Debug, Default)]
-pub(super) struct Recent {
+pub(super) struct Memtable {
     /// By number of the group.
-    groups: Vec<Log>,
-    /// What is being packed.
-    frozen: BTreeMap<u32, Arc<Log>>,
+    groups: Vec<RowLog>,
+    /// Logs that are being flushed.
+    immutable: BTreeMap<u32, Arc<RowLog>>,
     bytes: usize,
     rows: usize,
 }
 
-impl Recent {
+impl Memtable {
     /// Takes a row.
     pub(super) fn put(&mut self, series: u32, name: Name, revision: u64, body: &[u8]) {
         let group = group_of(series) as usize;
         if self.groups.len() <= group {
-            self.groups.resize_with(group + 1, Log::default);
+            self.groups.resize_with(group + 1, RowLog::default);
         }
         if let Some(log) = self.groups.get_mut(group) {
             log.push(series, name, revision, body);
@@ -90,31 +90,35 @@ impl Recent {
         }
     }
 
-    fn logs(&self, group: u32) -> impl Iterator<Item = &Log> {
-        let frozen = self.frozen.get(&group).map(|log| &**log);
-        frozen.into_iter().chain(self.groups.get(group as usize))
+    fn logs(&self, group: u32) -> impl Iterator<Item = &RowLog> {
+        let immutable = self.immutable.get(&group).map(|log| &**log);
+        immutable.into_iter().chain(self.groups.get(group as usize))
     }
 
-    fn held(&self, series: u32) -> impl Iterator<Item = (&Log, &Held)> {
-        let rows = self.logs(group_of(series)).flat_map(|log| log.rows.iter().map(move |held| (log, held)));
-        rows.filter(move |(_, held)| held.series == series)
+    fn headers(&self, series: u32) -> impl Iterator<Item = (&RowLog, &RowHeader)> {
+        let rows =
+            self.logs(group_of(series)).flat_map(|log| log.rows.iter().map(move |header| (log, header)));
+        rows.filter(move |(_, header)| header.series == series)
     }
 
     /// Highest revision held under a name.
     pub(super) fn revision(&self, series: u32, name: &Name) -> Option<u64> {
-        self.held(series).filter(|(_, held)| held.name == *name).map(|(_, held)| held.revision).max()
+        self.headers(series)
+            .filter(|(_, header)| header.name == *name)
+            .map(|(_, header)| header.revision)
+            .max()
     }
 
     /// The names of a group's rows, by series.
     pub(super) fn names(&self, group: u32) -> HashSet<(u32, Name)> {
-        self.logs(group).flat_map(|log| &log.rows).map(|held| (held.series, held.name)).collect()
+        self.logs(group).flat_map(|log| &log.rows).map(|header| (header.series, header.name)).collect()
     }
 
-    /// Drops the windows of a series that end at or before a time; returns how many names. Not for what is frozen.
+    /// Drops the windows of a series that end at or before a time; returns how many names. The immutable log stays as it is.
     pub(super) fn drop_before(&mut self, series: u32, before: Timestamp) -> u64 {
         let Some(log) = self.groups.get_mut(group_of(series) as usize) else { return 0 };
         let mut gone = HashSet::new();
-        let mut kept = Log::default();
+        let mut kept = RowLog::default();
         for row in log.rows() {
             if row.series == series && row.name.window().end() <= before {
                 gone.insert(row.name);
@@ -130,52 +134,52 @@ impl Recent {
         gone.len() as u64
     }
 
-    /// Drops all windows of a series. Not for what is frozen.
+    /// Drops all windows of a series. The immutable log stays as it is.
     pub(super) fn drop_series(&mut self, series: u32) {
         self.drop_before(series, Timestamp::MAX);
     }
 
     /// Rows of a series whose windows start in [from, to), not resolved.
     pub(super) fn rows(&self, series: u32, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Row> {
-        let inside = move |held: &Held| from <= held.name.start && held.name.start < to;
-        self.held(series).filter(move |(_, held)| inside(held)).map(|(log, held)| {
-            let RowRef { series, name, revision, body } = log.row(held);
+        let inside = move |header: &RowHeader| from <= header.name.start && header.name.start < to;
+        self.headers(series).filter(move |(_, header)| inside(header)).map(|(log, header)| {
+            let RowRef { series, name, revision, body } = log.row(header);
             Row { series, name, revision, body: Bytes::copy_from_slice(body) }
         })
     }
 
     /// The first bucket of a series that holds a window which starts in [from, to).
     pub(super) fn first_bucket(&self, series: u32, from: Timestamp, to: Timestamp) -> Option<i64> {
-        let starts = self.held(series).map(|(_, held)| held.name.start);
+        let starts = self.headers(series).map(|(_, header)| header.name.start);
         starts.filter(|start| from <= *start && *start < to).min().map(bucket_of)
     }
 
     /// Whether a series has rows.
     pub(super) fn holds(&self, series: u32) -> bool {
-        self.held(series).next().is_some()
+        self.headers(series).next().is_some()
     }
 
     /// The first group at or after this one that has rows.
     pub(super) fn next_group(&self, from: u32) -> Option<u32> {
         let new = self.groups.iter().zip(0..).skip(from as usize).find(|(log, _)| !log.rows.is_empty());
-        let frozen = self.frozen.range(from..).next().map(|(group, _)| *group);
-        new.map(|(_, group)| group).into_iter().chain(frozen).min()
+        let immutable = self.immutable.range(from..).next().map(|(group, _)| *group);
+        new.map(|(_, group)| group).into_iter().chain(immutable).min()
     }
 
-    /// What a group holds, for packing: new rows gather beside it until [`Recent::drop_frozen`].
-    pub(super) fn freeze(&mut self, group: u32) -> Option<Arc<Log>> {
-        if let Some(left) = self.frozen.get(&group) {
+    /// Makes the log of a group immutable, for a flush; new rows go to a new one. Both are read until [`Memtable::drop_immutable`].
+    pub(super) fn freeze(&mut self, group: u32) -> Option<Arc<RowLog>> {
+        if let Some(left) = self.immutable.get(&group) {
             return Some(Arc::clone(left));
         }
         let log = self.groups.get_mut(group as usize).filter(|log| !log.rows.is_empty())?;
         let log = Arc::new(std::mem::take(log));
-        self.frozen.insert(group, Arc::clone(&log));
+        self.immutable.insert(group, Arc::clone(&log));
         Some(log)
     }
 
-    /// What was frozen of a group is packed; returns it, so that it can be freed without a lock.
-    pub(super) fn drop_frozen(&mut self, group: u32) -> Option<Arc<Log>> {
-        let log = self.frozen.remove(&group)?;
+    /// The immutable log of a group is flushed; returns it, so that it can be freed without a lock.
+    pub(super) fn drop_immutable(&mut self, group: u32) -> Option<Arc<RowLog>> {
+        let log = self.immutable.remove(&group)?;
         self.bytes = self.bytes.saturating_sub(log.bytes());
         self.rows = self.rows.saturating_sub(log.len());
         Some(log)

@@ -32,14 +32,14 @@ fn borrowed(rows: &[Row]) -> Vec<RowRef<'_>> {
 
 proptest! {
     #[test]
-    fn what_is_packed_comes_out(rows in rows(), wanted in 0..GROUP_SERIES) {
+    fn what_is_flushed_comes_out(rows in rows(), wanted in 0..GROUP_SERIES) {
         let (mut back, mut of_one) = (Vec::new(), Vec::new());
         let wanted = first_of(GROUP) + wanted;
         for run in split(&borrowed(&rows)) {
-            let pack = Bytes::from(encode(run));
-            prop_assert!(pack.len() <= PACK_BYTES_MAX, "{} bytes", pack.len());
-            back.extend(decode_rows(GROUP, &pack, None).unwrap());
-            of_one.extend(decode_rows(GROUP, &pack, Some(wanted)).unwrap());
+            let block = Bytes::from(encode(run));
+            prop_assert!(block.len() <= BLOCK_BYTES_MAX, "{} bytes", block.len());
+            back.extend(decode_rows(GROUP, &block, None).unwrap());
+            of_one.extend(decode_rows(GROUP, &block, Some(wanted)).unwrap());
         }
         prop_assert_eq!(&back, &rows);
         back.retain(|row| row.series == wanted);
@@ -56,10 +56,10 @@ proptest! {
 
     #[test]
     fn a_changed_byte_panics_no_more(rows in rows(), at: prop::sample::Index, to: u8) {
-        let mut pack = encode(&borrowed(&rows));
-        let at = at.index(pack.len());
-        pack[at] = to;
-        let _ = decode(GROUP, &pack, None);
+        let mut block = encode(&borrowed(&rows));
+        let at = at.index(block.len());
+        block[at] = to;
+        let _ = decode(GROUP, &block, None);
     }
 }
 
@@ -77,13 +77,13 @@ fn the_format_is_fixed() {
         revision: 301,
         body: Bytes::from_static(b"xy"),
     };
-    let pack = encode(&[row.borrowed()]);
+    let block = encode(&[row.borrowed()]);
     let content = [2, 1, 5, 1, 12, 5, 0xa0, 0x9c, 1, 6, 2, 4, 0xd8, 4, 1, b'x', b'y'];
-    assert_eq!(pack, content);
-    assert_eq!(decode(GROUP, &pack, None), Ok(vec![row.borrowed()]));
+    assert_eq!(block, content);
+    assert_eq!(decode(GROUP, &block, None), Ok(vec![row.borrowed()]));
 }
 
 #[test]
 fn another_format_is_named() {
-    assert_eq!(decode(GROUP, &[VERSION + 1, 0], None), Err(PackError::Version(VERSION + 1)));
+    assert_eq!(decode(GROUP, &[VERSION + 1, 0], None), Err(BlockError::Version(VERSION + 1)));
 }

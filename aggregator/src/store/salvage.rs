@@ -1,7 +1,7 @@
 //! Finds sealed values in the bytes of a file, whatever else stands there: what is left of a tree that sled cannot
 //! open, or of which it would drop everything behind one damaged byte.
 //!
-//! sled keeps values as they are and next to older ones of the same key; the highest change counts.
+//! sled keeps values as they are and next to older ones of the same key; the highest sequence number counts.
 
 use std::{
     collections::{BTreeMap, btree_map},
@@ -11,19 +11,19 @@ use std::{
 };
 
 use super::{
-    pack::PACK_BYTES_MAX,
+    block::BLOCK_BYTES_MAX,
     records::{HEAD_BYTES, MAGIC, sealed},
 };
 
 /// Bytes that are looked through at once.
 const STRIDE: usize = 4 << 20;
-/// Longest value that is found: a pack, with its head, the longest key and its checksum.
-const VALUE_BYTES_MAX: usize = PACK_BYTES_MAX + HEAD_BYTES + 255 + 4;
+/// Longest value that is found: a block, with its head, the longest key and its checksum.
+const VALUE_BYTES_MAX: usize = BLOCK_BYTES_MAX + HEAD_BYTES + 255 + 4;
 
 /// Where a value stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    pub(super) change: u64,
+    pub(super) sequence: u64,
     /// Index of the file.
     pub(super) file: usize,
     pub(super) offset: u64,
@@ -34,18 +34,18 @@ pub(super) struct Place {
 ///
 /// # Errors
 /// Reading failed.
-pub(super) fn carve(files: &[File]) -> io::Result<BTreeMap<Vec<u8>, Place>> {
+pub(super) fn salvage(files: &[File]) -> io::Result<BTreeMap<Vec<u8>, Place>> {
     let mut found: BTreeMap<Vec<u8>, Place> = BTreeMap::new();
     let mut buffer = vec![0; STRIDE + VALUE_BYTES_MAX];
     for (number, file) in files.iter().enumerate() {
         let mut base = 0_u64;
         loop {
             let bytes = read(file, &mut buffer, base)?;
-            carve_stride(bytes, |key, change, at, length| {
-                let place = Place { change, file: number, offset: base + at as u64, length };
+            salvage_stride(bytes, |key, sequence, at, length| {
+                let place = Place { sequence, file: number, offset: base + at as u64, length };
                 match found.entry(key.to_vec()) {
                     btree_map::Entry::Vacant(slot) => drop(slot.insert(place)),
-                    btree_map::Entry::Occupied(mut slot) if slot.get().change < change => {
+                    btree_map::Entry::Occupied(mut slot) if slot.get().sequence < sequence => {
                         slot.insert(place);
                     }
                     btree_map::Entry::Occupied(_) => {}
@@ -60,8 +60,8 @@ pub(super) fn carve(files: &[File]) -> io::Result<BTreeMap<Vec<u8>, Place>> {
     Ok(found)
 }
 
-/// Visits the whole values that begin within the first stride of these bytes: key, change, place, length.
-fn carve_stride(bytes: &[u8], mut visit: impl FnMut(&[u8], u64, usize, usize)) {
+/// Visits the whole values that begin within the first stride of these bytes: key, sequence number, place, length.
+fn salvage_stride(bytes: &[u8], mut visit: impl FnMut(&[u8], u64, usize, usize)) {
     let [first, ..] = MAGIC;
     let mut at = 0;
     while let Some(next) = bytes.get(at..).and_then(|rest| rest.iter().position(|byte| byte == first)) {
@@ -71,7 +71,7 @@ fn carve_stride(bytes: &[u8], mut visit: impl FnMut(&[u8], u64, usize, usize)) {
         }
         let value = bytes.get(at..bytes.len().min(at + VALUE_BYTES_MAX)).and_then(sealed);
         at += value.map_or(1, |(value, length)| {
-            visit(value.key, value.change, at, length);
+            visit(value.key, value.sequence, at, length);
             length
         });
     }
@@ -120,12 +120,12 @@ mod tests {
         broken[20] ^= 1;
         put(broken);
         put(vec![0; STRIDE - 150]);
-        let long = vec![7; PACK_BYTES_MAX];
+        let long = vec![7; BLOCK_BYTES_MAX];
         put(seal(6, b"b", &long));
         file.write_all(&bytes).unwrap();
-        let found = carve(std::slice::from_ref(&file)).unwrap();
+        let found = salvage(std::slice::from_ref(&file)).unwrap();
         assert_eq!(
-            found.iter().map(|(key, place)| (key.as_slice(), place.change)).collect::<Vec<_>>(),
+            found.iter().map(|(key, place)| (key.as_slice(), place.sequence)).collect::<Vec<_>>(),
             [(b"a".as_slice(), 5), (b"b".as_slice(), 6)]
         );
         let value = value(&[file], found[b"b".as_slice()]).unwrap();

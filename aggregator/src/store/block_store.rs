@@ -1,4 +1,4 @@
-//! Packs and catalog as they lie in a tree.
+//! Blocks and catalog as they lie in a tree.
 //!
 //! What can be done without is told and left out: a series whose record is damaged, the delivered numbers of an
 //! origin. Gateways and origins cannot: without their numbers partials would get a second name and count twice.
@@ -9,54 +9,53 @@ use bytes::Bytes;
 use catchment_journal::PlaceError;
 
 use super::{
-    Origin,
+    Origin, block,
     catalog::{Catalog, Gateway, OriginState},
     groups::{AllSeries, GROUP_SERIES, Group, first_of},
-    pack,
-    records::{self, META, Meta, Stored, Tally},
+    records::{self, BlockManifest, META, Meta, Stored},
     row::Row,
-    tree::{Change, Pair, Tree, keys, prefixed},
+    tree::{Pair, Tree, WriteBatch, keys, prefixed},
 };
 
 /// Numbers that are tried one after another behind series that cannot be read.
 const SKIP_MAX: u32 = 10_000;
 
-/// The packs and the catalog in a tree.
-pub(super) struct Packs {
+/// The blocks and the catalog in a tree.
+pub(super) struct BlockStore {
     tree: Box<dyn Tree>,
 }
 
-/// A pack that cannot be read.
+/// A block that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BadPack {
+pub(super) struct DamagedBlock {
     /// Its group of series.
     pub(super) group: u32,
     /// Its bucket.
     pub(super) bucket: i64,
     /// Its number within the bucket.
-    pub(super) pack: u32,
+    pub(super) block: u32,
     /// What is wrong.
     pub(super) reason: String,
 }
 
-impl std::fmt::Display for BadPack {
+impl std::fmt::Display for DamagedBlock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { group, bucket, pack, reason } = self;
+        let Self { group, bucket, block, reason } = self;
         let first = first_of(*group);
-        write!(f, "series from {first} on, bucket {bucket} (hours since 1970), pack {pack}: {reason}")
+        write!(f, "series from {first} on, bucket {bucket} (hours since 1970), block {block}: {reason}")
     }
 }
 
-/// A pack that was read.
+/// A block that was read.
 #[derive(Debug)]
-pub(super) struct GoodPack {
-    /// Number of the change that wrote it.
-    pub(super) change: u64,
+pub(super) struct Block {
+    /// Sequence number of the write batch that wrote it.
+    pub(super) sequence: u64,
     pub(super) rows: Vec<Row>,
 }
 
-/// The number of a pack within its bucket, and the pack or what is wrong with it.
-pub(super) type NumberedPack = (u32, Result<GoodPack, BadPack>);
+/// The number of a block within its bucket, and the block or what is wrong with it.
+pub(super) type NumberedBlock = (u32, Result<Block, DamagedBlock>);
 
 /// What was loaded of a tree.
 #[derive(Debug)]
@@ -67,7 +66,7 @@ pub(super) struct Loaded {
     pub(super) findings: Vec<String>,
 }
 
-impl Packs {
+impl BlockStore {
     /// What a tree holds.
     pub(super) fn new(tree: impl Tree + 'static) -> Self {
         Self { tree: Box::new(tree) }
@@ -81,15 +80,15 @@ impl Packs {
         self.tree.look()
     }
 
-    /// Applies a change and makes it durable, with what it makes of the [`Meta`] record. After an error nothing may
+    /// Applies a write batch and makes it durable, with what it makes of the [`Meta`] record. After an error nothing may
     /// be released that it was to hold.
     ///
     /// # Errors
     /// What the tree said; never to be retried.
-    pub(super) fn commit(&self, mut change: Change, meta: &mut Meta) -> Result<(), String> {
-        meta.change = change.number();
-        change.record(META.to_vec(), &meta.record());
-        self.tree.commit(change)
+    pub(super) fn commit(&self, mut writes: WriteBatch, meta: &mut Meta) -> Result<(), String> {
+        meta.sequence = writes.sequence();
+        writes.record(META.to_vec(), &meta.record());
+        self.tree.commit(writes)
     }
 
     /// Loads the catalog.
@@ -104,7 +103,7 @@ impl Packs {
                 Meta::default()
             }
         };
-        let newest = meta.change;
+        let newest = meta.sequence;
         let mut gateways: Vec<Gateway> = Vec::new();
         self.each(&[records::GATEWAY], |key, value| {
             dense(&mut gateways, key, restored(key, value, newest)?)
@@ -174,7 +173,7 @@ impl Packs {
         loop {
             let range = records::numbered(records::GROUP, from)..=records::numbered(records::GROUP, u32::MAX);
             let walked = self.tree.scan(keys(range), &mut |key, value| {
-                let group = restored::<Group>(key, value, meta.change).and_then(|group| {
+                let group = restored::<Group>(key, value, meta.sequence).and_then(|group| {
                     let known = group.series().all(|(_, series)| (series.gateway as usize) < gateways);
                     known.then_some(group).ok_or_else(|| damaged(key, "a gateway is not known"))
                 });
@@ -186,7 +185,7 @@ impl Packs {
                     Ok(group) if number <= u32::MAX / GROUP_SERIES => all.put_group(number, group),
                     Ok(_) => findings.push(damaged(key, "its number is out of range")),
                     Err(reason) => {
-                        findings.push(format!("{reason}: the packed windows of its series are not shown"))
+                        findings.push(format!("{reason}: the flushed windows of its series are not shown"))
                     }
                 }
                 Ok(ControlFlow::Continue(()))
@@ -207,13 +206,13 @@ impl Packs {
         if found < must {
             let missing = must - found;
             findings.push(format!(
-                "the catalog is damaged: {missing} of {must} groups of series are missing: their packed windows are not shown"
+                "the catalog is damaged: {missing} of {must} groups of series are missing: their flushed windows are not shown"
             ));
         }
         Ok(all)
     }
 
-    /// The first bucket in [from, to] in which a group has a pack.
+    /// The first bucket in [from, to] in which a group has a block.
     ///
     /// # Errors
     /// What the tree said.
@@ -221,16 +220,16 @@ impl Packs {
         if from > to {
             return Ok(None);
         }
-        let range = records::pack_key(group, from, 0)..=records::pack_key(group, to, u32::MAX);
+        let range = records::block_key(group, from, 0)..=records::block_key(group, to, u32::MAX);
         let mut first = None;
         self.tree.scan(keys(range), &mut |key, _| {
-            first = records::pack_of(key).map(|(_, bucket, _)| bucket);
+            first = records::parse_block_key(key).map(|(_, bucket, _)| bucket);
             Ok(ControlFlow::Break(()))
         })?;
         Ok(first)
     }
 
-    /// The packs of a bucket of a group, in order: number, and rows (with `only`, those of one series) or what is wrong
+    /// The blocks of a bucket of a group, in order: number, and rows (with `only`, those of one series) or what is wrong
     /// with it.
     ///
     /// # Errors
@@ -240,52 +239,52 @@ impl Packs {
         group: u32,
         bucket: i64,
         only: Option<u32>,
-    ) -> Result<Vec<NumberedPack>, String> {
-        let mut packs = Vec::new();
+    ) -> Result<Vec<NumberedBlock>, String> {
+        let mut blocks = Vec::new();
         self.each(&records::bucket_key(group, bucket), |key, value| {
-            let number = records::pack_of(key).map_or(u32::MAX, |(_, _, number)| number);
-            packs.push((number, unpacked(key, value, only)));
+            let number = records::parse_block_key(key).map_or(u32::MAX, |(_, _, number)| number);
+            blocks.push((number, open_block(key, value, only)));
             Ok(())
         })?;
-        Ok(packs)
+        Ok(blocks)
     }
 
-    /// Key and value of the last pack of a bucket.
+    /// Key and value of the last block of a bucket.
     ///
     /// # Errors
     /// What the tree said.
-    pub(super) fn last_pack(&self, group: u32, bucket: i64) -> Result<Option<Pair>, String> {
+    pub(super) fn last_block(&self, group: u32, bucket: i64) -> Result<Option<Pair>, String> {
         self.tree.last(&records::bucket_key(group, bucket))
     }
 
-    /// Visits the packs of a group (`None`: of all, also of those that the catalog does not know): key, and pack or
+    /// Visits the blocks of a group (`None`: of all, also of those that the catalog does not know): key, and block or
     /// what is wrong with it.
     ///
     /// # Errors
     /// What the tree said, at which it ended.
-    pub(super) fn packs_of(
+    pub(super) fn blocks_of(
         &self,
         group: Option<u32>,
-        mut visit: impl FnMut(&[u8], Result<GoodPack, BadPack>),
+        mut visit: impl FnMut(&[u8], Result<Block, DamagedBlock>),
     ) -> Result<(), String> {
-        let prefix = group.map_or(vec![records::PACK], |group| records::numbered(records::PACK, group));
+        let prefix = group.map_or(vec![records::BLOCK], |group| records::numbered(records::BLOCK, group));
         self.each(&prefix, |key, value| {
-            visit(key, unpacked(key, value, None));
+            visit(key, open_block(key, value, None));
             Ok(())
         })
     }
 
-    /// What the packs of a group add up to, and what is wrong with those that cannot be read.
+    /// What the blocks of a group add up to, and what is wrong with those that cannot be read.
     ///
     /// # Errors
     /// What the tree said.
-    pub(super) fn tally(&self, group: u32) -> Result<(Tally, Vec<BadPack>), String> {
-        let (mut tally, mut bad) = (Tally::default(), Vec::new());
-        self.packs_of(Some(group), |key, pack| match pack {
-            Ok(pack) => tally.add(key, pack.change),
+    pub(super) fn manifest(&self, group: u32) -> Result<(BlockManifest, Vec<DamagedBlock>), String> {
+        let (mut manifest, mut bad) = (BlockManifest::default(), Vec::new());
+        self.blocks_of(Some(group), |key, block| match block {
+            Ok(block) => manifest.add(key, block.sequence),
             Err(damaged) => bad.push(damaged),
         })?;
-        Ok((tally, bad))
+        Ok((manifest, bad))
     }
 
     fn each(
@@ -297,23 +296,23 @@ impl Packs {
     }
 }
 
-/// The pack of a value; with `only`, its rows of one series.
-pub(super) fn unpacked(key: &[u8], value: &[u8], only: Option<u32>) -> Result<GoodPack, BadPack> {
-    let (group, bucket, number) = records::pack_of(key).unwrap_or((u32::MAX, i64::MAX, u32::MAX));
-    let bad = |reason: String| BadPack { group, bucket, pack: number, reason };
+/// The block of a value; with `only`, its rows of one series.
+pub(super) fn open_block(key: &[u8], value: &[u8], only: Option<u32>) -> Result<Block, DamagedBlock> {
+    let (group, bucket, number) = records::parse_block_key(key).unwrap_or((u32::MAX, i64::MAX, u32::MAX));
+    let bad = |reason: String| DamagedBlock { group, bucket, block: number, reason };
     let sealed = records::unseal(key, value).map_err(|e| bad(e.to_owned()))?;
     let content = Bytes::copy_from_slice(sealed.content);
-    let rows = pack::decode_rows(group, &content, only).map_err(|e| bad(e.to_string()))?;
+    let rows = block::decode_rows(group, &content, only).map_err(|e| bad(e.to_string()))?;
     if rows.iter().any(|row| row.name.bucket() != bucket) {
         return Err(bad("it holds windows of another bucket".to_owned()));
     }
-    Ok(GoodPack { change: sealed.change, rows })
+    Ok(Block { sequence: sealed.sequence, rows })
 }
 
-/// The message of a record that is not newer than the last change: else that one was lost.
+/// The message of a record that is not newer than the last write batch: else that one was lost.
 fn message<M: prost::Message + Default>(key: &[u8], value: &[u8], newest: u64) -> Result<M, String> {
     match records::unseal(key, value) {
-        Ok(sealed) if sealed.change > newest => Err(damaged(key, "it is newer than the last change")),
+        Ok(sealed) if sealed.sequence > newest => Err(damaged(key, "it is newer than the last write batch")),
         _ => records::message(key, value).map_err(|e| damaged(key, e)),
     }
 }
