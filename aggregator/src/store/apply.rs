@@ -1,6 +1,6 @@
 //! The state of the store as the fold of its journal. Pure: no disk, no clock, no lock.
 //!
-//! [`State::apply`] is the only way in which a batch changes the state, for batches just made durable and for
+//! [`StoreState::apply`] is the only way in which a batch changes the state, for batches just made durable and for
 //! those read again after a start. It keeps partials by name and revision and numbers by their maximum, so
 //! applying a batch twice, or batches of different shards in another order, ends in the same state. It therefore
 //! never skips a batch for its number: a number may be known while its partials are still to be replayed.
@@ -23,7 +23,7 @@ use super::{
 
 /// Bounds that the fold enforces.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct LiveLimits {
     pub(super) live_bytes_max: usize,
 }
 
@@ -41,15 +41,15 @@ pub(super) struct Counts {
 
 /// A batch whose partials were all decoded once: applying it cannot fail.
 #[derive(Debug)]
-pub(super) struct Checked {
+pub(super) struct CheckedBatch {
     entry: Entry,
     /// Time of the newest reading of each partial.
     newest: Vec<Timestamp>,
-    /// Series of it for which the gate holds places, until it is applied.
-    pub(super) fresh: Vec<SeriesKey>,
+    /// New series of it, for which room is reserved until it is applied.
+    pub(super) new_series: Vec<SeriesKey>,
 }
 
-impl Checked {
+impl CheckedBatch {
     /// Checks a batch whole before anything of it is taken.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Checked {
             let last = Partial::check(&partial.body, start).map_err(|e| refused(e.to_string()))?;
             newest.push(last.unwrap_or(start));
         }
-        Ok(Self { entry, newest, fresh: Vec::new() })
+        Ok(Self { entry, newest, new_series: Vec::new() })
     }
 
     /// Who delivered it.
@@ -125,7 +125,7 @@ fn journal_returns(batch: &Batch, partial: &catchment_proto::Entry) -> bool {
 
 /// Everything that the store holds in memory.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct StoreState {
     pub(super) catalog: Catalog,
     /// What the journal holds and the blocks may not.
     pub(super) memtable: Memtable,
@@ -135,10 +135,10 @@ pub(super) struct State {
     pub(super) counts: Counts,
 }
 
-impl State {
+impl StoreState {
     /// Applies a final batch; returns how many batches before it are missing although they had been taken. Nothing of it is left
-    /// out, whatever the bounds: it may have been acknowledged. Bounds hold at the gate.
-    pub(super) fn apply(&mut self, checked: &Checked) -> u64 {
+    /// out, whatever the bounds: it may have been acknowledged. Bounds are enforced at admission.
+    pub(super) fn apply(&mut self, checked: &CheckedBatch) -> u64 {
         let batch = checked.batch();
         let origin = self.catalog.take_origin(checked.origin());
         let delivered = self.catalog.delivered(origin, batch.shard);
@@ -164,7 +164,7 @@ impl State {
 
     /// Applies a batch of live states, which changes neither numbers nor watermarks. Without `room` for its new series, what it
     /// says of them is left out and counted.
-    pub(super) fn apply_live(&mut self, checked: &Checked, limits: Limits, room: bool) {
+    pub(super) fn apply_live(&mut self, checked: &CheckedBatch, limits: LiveLimits, room: bool) {
         let origin = self.catalog.take_origin(checked.origin());
         let dropped = self.each_row(origin, checked, room, |state, gateway, row| {
             let RowRef { series, name, revision, body } = row;
@@ -184,7 +184,7 @@ impl State {
     fn each_row(
         &mut self,
         origin: u32,
-        checked: &Checked,
+        checked: &CheckedBatch,
         room: bool,
         mut take: impl FnMut(&mut Self, u32, RowRef<'_>),
     ) -> u64 {

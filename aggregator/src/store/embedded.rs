@@ -24,10 +24,10 @@ use tokio::sync::watch;
 
 use super::{
     Delivered, GatewayEntry, Origin, Page, Piece, Report, SeriesEntry, SeriesId, Shortage, Store, StoreError,
-    apply::Checked,
+    admission::{AdmitOutcome, stopping},
+    apply::CheckedBatch,
     entry::Entry,
     forget, forget_series,
-    gate::{Admission, stopping},
     inner::{Inner, lock, read, write},
     place, scan,
 };
@@ -79,7 +79,7 @@ impl<D: Disk> EmbeddedStore<D> {
         // A round may be under way that does not see what was applied since it began: the second one does.
         for _ in 0..2 {
             let rounds = progress.borrow_and_update().rounds;
-            self.inner.signal.ask(|request| request.flush = true);
+            self.inner.signal.request(|request| request.flush = true);
             let done =
                 progress.wait_for(|p| p.rounds > rounds || p.closed || self.inner.failure().is_some()).await;
             drop(done);
@@ -88,19 +88,19 @@ impl<D: Disk> EmbeddedStore<D> {
         Ok(())
     }
 
-    async fn put_final(&self, origin: &Origin, batch: Batch, first: bool) -> Result<(), StoreError> {
+    async fn put_final(&self, origin: &Origin, batch: Batch, stream_start: bool) -> Result<(), StoreError> {
         let inner = &*self.inner;
-        let mut checked = Box::new(Checked::new(Entry { origin: origin.clone(), follows: 0, batch })?);
+        let mut checked = Box::new(CheckedBatch::new(Entry { origin: origin.clone(), follows: 0, batch })?);
         let mut commits = inner.log.subscribe();
         let position = {
             let _turn = inner.turn.lock().await;
             loop {
                 self.room(&mut commits).await?;
                 commits.mark_unchanged();
-                match inner.admit(checked, first)? {
-                    Admission::At(position) => break position,
-                    Admission::Before => return Ok(()),
-                    Admission::Later(again) => checked = again,
+                match inner.admit(checked, stream_start)? {
+                    AdmitOutcome::InJournal(position) => break position,
+                    AdmitOutcome::AlreadyDurable => return Ok(()),
+                    AdmitOutcome::BufferFull(again) => checked = again,
                 }
                 commits.changed().await.map_err(|_| ended())?;
             }
@@ -112,7 +112,7 @@ impl<D: Disk> EmbeddedStore<D> {
                 commit.poisoned.unwrap_or_else(|| "the journal has ended".into()),
             ));
         }
-        inner.settle();
+        inner.apply_durable();
         inner.healthy()?;
         inner.flush_if_due();
         Ok(())
@@ -126,18 +126,18 @@ impl<D: Disk> EmbeddedStore<D> {
             progress.mark_unchanged();
             commits.mark_unchanged();
             inner.healthy()?;
-            inner.settle();
+            inner.apply_durable();
             let waiting = {
-                let gate = lock(&inner.gate);
-                if gate.closed {
+                let admission = lock(&inner.admission);
+                if admission.closed {
                     return Err(stopping());
                 }
-                gate.pending_bytes
+                admission.pending_bytes
             };
             if read(&inner.state).memtable.bytes() + waiting < inner.config.memory_bytes_max {
                 return Ok(());
             }
-            inner.signal.ask(|request| request.flush = true);
+            inner.signal.request(|request| request.flush = true);
             tokio::select! {
                 biased;
                 flushed = progress.changed() => flushed.map_err(|_| ended())?,
@@ -149,15 +149,15 @@ impl<D: Disk> EmbeddedStore<D> {
     fn put_live(&self, origin: &Origin, batch: Batch) -> Result<(), StoreError> {
         let inner = &*self.inner;
         inner.healthy()?;
-        inner.epochs_fit(origin, batch.names_epoch)?;
-        if !inner.is_newest(origin) {
+        inner.check_epochs(origin, batch.names_epoch)?;
+        if !inner.is_current_run(origin) {
             return Err(StoreError::Superseded);
         }
-        let checked = Checked::new(Entry { origin: origin.clone(), follows: 0, batch })?;
-        inner.settle();
+        let checked = CheckedBatch::new(Entry { origin: origin.clone(), follows: 0, batch })?;
+        inner.apply_durable();
         let mut state = write(&inner.state);
-        let room = inner.has_places(&state, &checked);
-        state.apply_live(&checked, inner.limits, room);
+        let room = inner.has_room_for_series(&state, &checked);
+        state.apply_live(&checked, inner.live_limits, room);
         Ok(())
     }
 }
@@ -178,21 +178,21 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         &'a self,
         origin: &'a Origin,
         batch: Batch,
-        first: bool,
+        stream_start: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         if batch.live {
             return std::future::ready(self.put_live(origin, batch)).boxed();
         }
-        self.put_final(origin, batch, first).boxed()
+        self.put_final(origin, batch, stream_start).boxed()
     }
 
     fn progress(&self, origin: &Origin, report: &Report) -> Result<(), StoreError> {
-        self.inner.settle();
-        if !self.inner.is_newest(origin) {
+        self.inner.apply_durable();
+        if !self.inner.is_current_run(origin) {
             return Err(StoreError::Superseded);
         }
         // The batches before it may be missing in memory.
-        if report.shard >= origin.shards.min(SHARDS_MAX) || self.inner.is_torn() {
+        if report.shard >= origin.shards.min(SHARDS_MAX) || self.inner.is_half_applied() {
             return Ok(());
         }
         write(&self.inner.state).catalog.progress_of(origin, report);
@@ -225,7 +225,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
             let settled = commits.wait_for(|c| c.durable >= end || c.poisoned.is_some()).await;
             drop(settled.map_err(|_| ended())?);
             inner.healthy()?;
-            inner.settle();
+            inner.apply_durable();
             if changed {
                 // What an earlier run said of open windows may be of another line of the folder.
                 self.drop_live(origin);
@@ -243,11 +243,11 @@ impl<D: Disk> Store for EmbeddedStore<D> {
     fn newer_epoch(&self, origin: &Origin) -> Option<u64> {
         let newer = read(&self.inner.state).catalog.newer_epoch(origin);
         // A folder that begins an epoch for which there is no place delivers nothing more.
-        newer.filter(|_| self.inner.has_room_for_an_epoch(origin))
+        newer.filter(|_| self.inner.has_room_for_epoch(origin))
     }
 
     fn delivered(&self, origin: &Origin) -> Vec<u64> {
-        self.inner.settle();
+        self.inner.apply_durable();
         let shards = 0..origin.shards.min(SHARDS_MAX);
         let catalog = &read(&self.inner.state).catalog;
         let number = catalog.find_origin(&origin.gateway, origin.epoch);
@@ -264,15 +264,15 @@ impl<D: Disk> Store for EmbeddedStore<D> {
     }
 
     fn series_from(&self, from: SeriesId) -> Page<SeriesEntry> {
-        self.inner.settle();
+        self.inner.apply_durable();
         read(&self.inner.state).catalog.entries_from(from.0)
     }
 
     fn gateways_from(&self, from: u32) -> Page<GatewayEntry> {
-        self.inner.settle();
+        self.inner.apply_durable();
         let state = read(&self.inner.state);
         let mut page = state.catalog.gateway_entries_from(from);
-        let quota = &lock(&self.inner.gate).quota;
+        let quota = &lock(&self.inner.admission).quota;
         for entry in &mut page.entries {
             // Its folder still has the names of forgotten series, so its budget is larger by those.
             let forgotten = state.catalog.forgotten(&entry.origin.gateway);
@@ -283,8 +283,8 @@ impl<D: Disk> Store for EmbeddedStore<D> {
     }
 
     fn series_budget(&self, origin: &Origin) -> Option<u64> {
-        self.inner.settle();
-        self.inner.epochs_fit(origin, 0).ok()?;
+        self.inner.apply_durable();
+        self.inner.check_epochs(origin, 0).ok()?;
         Some(self.inner.series_budget(origin))
     }
 
@@ -310,8 +310,8 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         async {
             let inner = &*self.inner;
             let end = {
-                let mut gate = lock(&inner.gate);
-                gate.closed = true;
+                let mut admission = lock(&inner.admission);
+                admission.closed = true;
                 inner.log.end()
             };
             let mut commits = inner.log.subscribe();
@@ -319,7 +319,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
             drop(settled.map_err(|_| ended())?);
             inner.healthy()?;
             let mut progress = inner.progress.subscribe();
-            inner.signal.ask(|request| request.close = true);
+            inner.signal.request(|request| request.close = true);
             let closed = progress.wait_for(|p| p.closed || inner.failure().is_some()).await;
             drop(closed);
             inner.healthy()
@@ -329,7 +329,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
 
     fn shortage(&self) -> Shortage {
         let inner = &*self.inner;
-        let waiting = lock(&inner.gate).pending_bytes;
+        let waiting = lock(&inner.admission).pending_bytes;
         let memtable = read(&inner.state).memtable.bytes();
         let memory = memtable.saturating_add(waiting) >= inner.config.memory_bytes_max;
         Shortage { journal: inner.log.shortage(), memory }
@@ -351,7 +351,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
 impl<D: Disk> Drop for EmbeddedStore<D> {
     fn drop(&mut self) {
         self.folder = None;
-        self.inner.signal.ask(|request| request.stop = true);
+        self.inner.signal.request(|request| request.stop = true);
         self.stop_check.store(true, Ordering::Release);
         if let Some(checker) = self.checker.take() {
             checker.thread().unpark();

@@ -14,7 +14,7 @@ use std::{
 use catchment_journal::{Disk, Position};
 
 use super::{
-    apply::State,
+    apply::StoreState,
     block,
     catalog::Shard,
     flush_marker,
@@ -23,7 +23,7 @@ use super::{
     place,
     records::{self, BlockManifest, Meta, Stored},
     row::{RowRef, bucket_of, resolve},
-    signal::Request,
+    signal::FlushRequest,
     tree::WriteBatch,
 };
 
@@ -48,7 +48,7 @@ pub(super) enum FlushError {
 
 /// Flushes all that was durable before it began.
 pub(super) fn flush_durable<D: Disk>(inner: &Inner<D>) -> Result<(), FlushError> {
-    inner.settle();
+    inner.apply_durable();
     flush_applied(inner)
 }
 
@@ -148,7 +148,7 @@ impl<'a, D: Disk> FlushRound<'a, D> {
     /// ends the store.
     pub(super) fn take(&mut self, from: u32) -> Option<(u32, Option<Arc<RowLog>>)> {
         let mut state = write(&self.inner.state);
-        let State { catalog, memtable, .. } = &mut *state;
+        let StoreState { catalog, memtable, .. } = &mut *state;
         for number in std::mem::take(&mut catalog.dirty.gateways) {
             if let Some(gateway) = catalog.gateways.get(number as usize) {
                 self.writes.record(records::numbered(records::GATEWAY, number), &gateway.record());
@@ -298,7 +298,7 @@ pub(super) fn run<D: Disk>(inner: &Inner<D>) {
 ///
 /// # Errors
 /// The store has failed.
-pub(super) fn turn<D: Disk>(inner: &Inner<D>, request: Request) -> Result<(), Arc<str>> {
+pub(super) fn turn<D: Disk>(inner: &Inner<D>, request: FlushRequest) -> Result<(), Arc<str>> {
     match flush_durable(inner) {
         Ok(()) if inner.signal.retry(false) => {
             tracing::info!(condition = "packing_waits", "there is space again: windows are flushed");

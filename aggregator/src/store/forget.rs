@@ -49,7 +49,7 @@ impl Cursor {
 
 /// See [`super::Store::forget_before`].
 pub(super) fn forget_before<D: Disk>(inner: &Inner<D>, before: Timestamp) -> Result<u64, StoreError> {
-    inner.settle();
+    inner.apply_durable();
     let mut forgotten = 0;
     let mut cursor = Some(Cursor::new(0));
     while let Some(at) = cursor {

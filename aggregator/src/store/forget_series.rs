@@ -31,7 +31,7 @@ pub(super) fn forget_series<D: Disk>(
     inner: &Inner<D>,
     wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool,
 ) -> Result<u64, StoreError> {
-    inner.settle();
+    inner.apply_durable();
     let mut chosen: BTreeMap<u32, HashSet<u32>> = BTreeMap::new();
     let mut next = Some(0);
     while let Some(from) = next {
@@ -49,7 +49,7 @@ pub(super) fn forget_series<D: Disk>(
     }
     if forgotten > 0 {
         let meta = &mut *lock(&inner.flush_lock);
-        inner.settle();
+        inner.apply_durable();
         flush_applied_locked(inner, meta).map_err(|error| told(inner, error))?;
     }
     Ok(forgotten)
@@ -71,7 +71,7 @@ fn step<'a, D: Disk>(
     groups: impl Iterator<Item = (&'a u32, &'a HashSet<u32>)>,
 ) -> Result<u64, FlushError> {
     let meta = &mut *lock(&inner.flush_lock);
-    inner.settle();
+    inner.apply_durable();
     flush_applied_locked(inner, meta)?;
     let mut forgotten = 0;
     for (group, series) in groups {

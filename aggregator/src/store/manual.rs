@@ -54,7 +54,7 @@ impl<D: Disk> EmbeddedStore<D> {
 
     /// Whether a flush round has been asked for since the last one, for memory, journal or the end.
     pub fn flush_is_due(&self) -> bool {
-        self.inner.signal.is_asked()
+        self.inner.signal.is_requested()
     }
 }
 

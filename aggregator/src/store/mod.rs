@@ -3,6 +3,7 @@
 //! A partial has a name (gateway, epoch, shard, series, window, part) and a revision; a store keeps the highest
 //! revision under each name, so delivering anything twice, late, or in another order changes nothing.
 
+mod admission;
 mod apply;
 mod block;
 mod block_store;
@@ -18,7 +19,6 @@ mod flusher;
 mod forget;
 mod forget_series;
 mod gaps;
-mod gate;
 mod groups;
 mod inner;
 mod listing;
@@ -238,7 +238,7 @@ pub enum StoreError {
 /// Partials by series and window.
 pub trait Store: Send + Sync + 'static {
     /// Takes a batch. `Ok` means that it survives a crash (a live batch: that it is visible to queries). A number
-    /// seen before is `Ok` and changes nothing. `first` marks the first batch of its shard on a stream, for which
+    /// seen before is `Ok` and changes nothing. `stream_start` marks the first batch of its shard on a stream, for which
     /// a number beyond the next is taken too (this store lost what came before, or never had it) and counted.
     ///
     /// The future may be dropped at any await: the batch is then either taken or not, and will be sent again.
@@ -246,7 +246,7 @@ pub trait Store: Send + Sync + 'static {
         &'a self,
         origin: &'a Origin,
         batch: Batch,
-        first: bool,
+        stream_start: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// A stream of an origin lives from here on, until [`Store::detach`]. Nothing lasts of a stream that brings no batch.

@@ -19,13 +19,13 @@ use tokio::sync::watch;
 
 use super::{
     EmbeddedStore, OpenReport, Origin, StoreConfig,
-    apply::{Checked, Limits, State},
+    apply::{CheckedBatch, LiveLimits, StoreState},
     block_store::{BlockStore, Loaded},
     entry, flush_marker,
     flusher::{self, FlushError},
-    inner::{Gate, Inner, Progress, read, write},
+    inner::{AdmissionState, FlushProgress, Inner, read, write},
     quota::Quota,
-    signal::Signal,
+    signal::FlushSignal,
     sled_tree::SledTree,
     tail,
 };
@@ -182,9 +182,13 @@ pub(super) fn assemble<D: Disk>(
         );
     }
     let mut inner = Inner {
-        limits: Limits { live_bytes_max: config.live_bytes_max },
-        state: RwLock::new(State { catalog: loaded.catalog, applied_to: flushed_to, ..State::default() }),
-        gate: Mutex::new(Gate::new(Quota::new(config.series_bounds()))),
+        live_limits: LiveLimits { live_bytes_max: config.live_bytes_max },
+        state: RwLock::new(StoreState {
+            catalog: loaded.catalog,
+            applied_to: flushed_to,
+            ..StoreState::default()
+        }),
+        admission: Mutex::new(AdmissionState::new(Quota::new(config.series_bounds()))),
         turn: tokio::sync::Mutex::new(()),
         flush_lock: Mutex::new(loaded.meta),
         log: share(log)?,
@@ -195,8 +199,8 @@ pub(super) fn assemble<D: Disk>(
         forgotten: AtomicU64::new(0),
         damage: 0,
         damaged_series: AtomicU64::new(0),
-        progress: watch::Sender::new(Progress::default()),
-        signal: Signal::default(),
+        progress: watch::Sender::new(FlushProgress::default()),
+        signal: FlushSignal::default(),
         failure: OnceLock::new(),
         gone: OnceLock::new(),
         config,
@@ -338,7 +342,7 @@ fn replay<D: Disk>(inner: &Inner<D>, from: Position, report: &mut OpenReport) ->
 
 fn replay_one<D: Disk>(inner: &Inner<D>, position: Position, record: Vec<u8>, report: &mut OpenReport) {
     let entry = entry::decode(record.into()).map_err(|e| e.to_string());
-    let checked = match entry.and_then(|entry| Checked::new(entry).map_err(|e| e.to_string())) {
+    let checked = match entry.and_then(|entry| CheckedBatch::new(entry).map_err(|e| e.to_string())) {
         Ok(checked) => checked,
         Err(reason) => {
             report.damage += 1;

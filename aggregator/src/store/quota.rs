@@ -100,7 +100,7 @@ pub(super) struct Quota {
     /// Bounded by the gateways of the catalog, and those that said hello lately.
     told: HashMap<GatewayId, Told>,
     /// New series of batches that are in the journal and not yet applied.
-    coming: HashMap<GatewayId, HashSet<SeriesKey>>,
+    pending: HashMap<GatewayId, HashSet<SeriesKey>>,
     /// Bounds that were reported as nearly full.
     warned: HashSet<String>,
 }
@@ -111,11 +111,11 @@ const NEAR: (u64, u64) = (90, 85);
 impl Quota {
     /// Nothing is granted yet.
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, told: HashMap::new(), coming: HashMap::new(), warned: HashSet::new() }
+        Self { bounds, told: HashMap::new(), pending: HashMap::new(), warned: HashSet::new() }
     }
 
-    fn coming(&self, gateway: &GatewayId) -> u64 {
-        self.coming.get(gateway).map_or(0, |keys| keys.len() as u64)
+    fn pending(&self, gateway: &GatewayId) -> u64 {
+        self.pending.get(gateway).map_or(0, |keys| keys.len() as u64)
     }
 
     /// The bounds as a gateway meets them; `usages` are those of all gateways of the catalog.
@@ -124,7 +124,7 @@ impl Quota {
         let Bounds { total, site, gateway } = self.bounds;
         let mut room = Room { total: level(total), site: level(site), gateway: level(gateway), known: 0 };
         let mut note = |gateway: &GatewayId, held: u64, forgotten: u64| {
-            let held = held.saturating_add(self.coming(gateway));
+            let held = held.saturating_add(self.pending(gateway));
             let known = held.saturating_add(forgotten);
             let own = gateway == of;
             let granted = match self.told.get(gateway) {
@@ -184,29 +184,29 @@ impl Quota {
         })
     }
 
-    /// New series of a gateway's batch take their places until [`Quota::arrived`].
+    /// New series of a gateway's batch take their places until [`Quota::release`].
     pub(super) fn reserve(&mut self, gateway: &GatewayId, new: &[SeriesKey]) {
         if !new.is_empty() {
-            self.coming.entry(gateway.clone()).or_default().extend(new.iter().cloned());
+            self.pending.entry(gateway.clone()).or_default().extend(new.iter().cloned());
         }
     }
 
     /// Series are in the catalog now, or will not come.
-    pub(super) fn arrived(&mut self, gateway: &GatewayId, new: &[SeriesKey]) {
+    pub(super) fn release(&mut self, gateway: &GatewayId, new: &[SeriesKey]) {
         if new.is_empty() {
             return;
         }
-        if let Some(coming) = self.coming.get_mut(gateway) {
-            new.iter().for_each(|key| _ = coming.remove(key));
-            if coming.is_empty() {
-                self.coming.remove(gateway);
+        if let Some(pending) = self.pending.get_mut(gateway) {
+            new.iter().for_each(|key| _ = pending.remove(key));
+            if pending.is_empty() {
+                self.pending.remove(gateway);
             }
         }
     }
 
     /// Whether a series is on its way into the catalog.
-    pub(super) fn is_coming(&self, gateway: &GatewayId, key: &SeriesKey) -> bool {
-        self.coming.get(gateway).is_some_and(|coming| coming.contains(key))
+    pub(super) fn is_pending(&self, gateway: &GatewayId, key: &SeriesKey) -> bool {
+        self.pending.get(gateway).is_some_and(|pending| pending.contains(key))
     }
 
     /// The most series that a gateway's folder may hold. A budget that was told is never lowered: the gateway may have

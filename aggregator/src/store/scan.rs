@@ -20,8 +20,8 @@ pub(super) fn piece<D: Disk>(
     from: Timestamp,
     to: Timestamp,
 ) -> Result<Option<Piece>, StoreError> {
-    inner.settle();
-    if inner.is_torn() {
+    inner.apply_durable();
+    if inner.is_half_applied() {
         // Memory may lack what was acknowledged.
         inner.healthy()?;
     }

@@ -12,7 +12,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// What the flusher is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Request {
+pub(super) struct FlushRequest {
     /// A round.
     pub(super) flush: bool,
     /// A last round, then stop.
@@ -25,15 +25,15 @@ pub(super) struct Request {
 
 /// A request that can be waited for.
 #[derive(Debug, Default)]
-pub(super) struct Signal {
-    request: Mutex<Request>,
+pub(super) struct FlushSignal {
+    request: Mutex<FlushRequest>,
     changed: Condvar,
 }
 
-impl Signal {
+impl FlushSignal {
     /// Asks for something.
-    pub(super) fn ask(&self, ask: impl FnOnce(&mut Request)) {
-        ask(&mut lock(&self.request));
+    pub(super) fn request(&self, change: impl FnOnce(&mut FlushRequest)) {
+        change(&mut lock(&self.request));
         self.changed.notify_all();
     }
 
@@ -45,7 +45,7 @@ impl Signal {
 
     /// What is asked for now; takes the request for a round.
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn take(&self) -> Request {
+    pub(super) fn take(&self) -> FlushRequest {
         let mut request = lock(&self.request);
         let taken = *request;
         request.flush = false;
@@ -54,13 +54,13 @@ impl Signal {
 
     /// Whether something is asked for.
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn is_asked(&self) -> bool {
+    pub(super) fn is_requested(&self) -> bool {
         let request = lock(&self.request);
         request.flush || request.close
     }
 
     /// Waits for a request, or until it is time; takes the request for a round.
-    pub(super) fn wait(&self, every: Duration) -> Request {
+    pub(super) fn wait(&self, every: Duration) -> FlushRequest {
         let mut request = lock(&self.request);
         let every = if request.retry { RETRY.min(every) } else { every };
         let until = Instant::now().checked_add(every);

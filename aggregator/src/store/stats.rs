@@ -13,9 +13,9 @@ impl<D: Disk> EmbeddedStore<D> {
     /// What the store holds and has done since it was opened.
     pub fn stats(&self) -> StoreStats {
         let inner = &self.inner;
-        inner.settle();
+        inner.apply_durable();
         let progress = inner.progress.borrow().clone();
-        let duplicates = lock(&inner.gate).duplicates;
+        let duplicates = lock(&inner.admission).duplicates;
         let state = read(&inner.state);
         let flushed_to = inner.flushed_to.load(Ordering::Acquire);
         StoreStats {

@@ -5,13 +5,13 @@ use super::*;
 use crate::store::row::resolve;
 use crate::store::testing::{Content, Model, batch, entries, entry, origin, window};
 
-const LIMITS: Limits = Limits { live_bytes_max: 1 << 20 };
+const LIMITS: LiveLimits = LiveLimits { live_bytes_max: 1 << 20 };
 
-fn checked(origin: &Origin, batch: &Batch) -> Checked {
-    Checked::new(Entry { origin: origin.clone(), follows: 0, batch: batch.clone() }).unwrap()
+fn checked(origin: &Origin, batch: &Batch) -> CheckedBatch {
+    CheckedBatch::new(Entry { origin: origin.clone(), follows: 0, batch: batch.clone() }).unwrap()
 }
 
-fn content(state: &State) -> Content {
+fn content(state: &StoreState) -> Content {
     let mut content = Content::new();
     for (id, series) in state.catalog.series.iter() {
         let gateway = state.catalog.gateways[series.gateway as usize].id.clone();
@@ -49,7 +49,7 @@ proptest! {
             (Just(batches), Just(indices).prop_shuffle())
         }),
     ) {
-        let (mut model, mut state) = (Model::default(), State::default());
+        let (mut model, mut state) = (Model::default(), StoreState::default());
         for (origin, batch) in &batches {
             model.put(origin, batch);
         }
@@ -86,13 +86,13 @@ proptest! {
 fn a_batch_with_a_bad_partial_is_refused_whole() {
     let mut bad = batch(0, 1, vec![entry(0, 1, 1, 1), entry(0, 2, 2, 2)]);
     bad.entries[1].body = Bytes::from_static(b"\xff\xff");
-    let refused = Checked::new(Entry { origin: origin("g", 1), follows: 0, batch: bad.clone() });
+    let refused = CheckedBatch::new(Entry { origin: origin("g", 1), follows: 0, batch: bad.clone() });
     assert!(matches!(refused, Err(StoreError::Body { entry: 1, .. })), "{refused:?}");
     bad.entries[1].body = vec![1; BODY_BYTES_MAX + 1].into();
-    let refused = Checked::new(Entry { origin: origin("g", 1), follows: 0, batch: bad });
+    let refused = CheckedBatch::new(Entry { origin: origin("g", 1), follows: 0, batch: bad });
     assert!(matches!(refused, Err(StoreError::Body { entry: 1, .. })), "{refused:?}");
     let other_shard =
-        Checked::new(Entry { origin: origin("g", 1), follows: 0, batch: batch(2, 1, Vec::new()) });
+        CheckedBatch::new(Entry { origin: origin("g", 1), follows: 0, batch: batch(2, 1, Vec::new()) });
     assert!(matches!(other_shard, Err(StoreError::Body { .. })), "two shards only");
 }
 
@@ -102,7 +102,7 @@ fn a_batch_that_the_journal_would_not_give_back_is_refused() {
     let try_with = |change: fn(&mut Batch)| {
         let mut batch = good.clone();
         change(&mut batch);
-        Checked::new(Entry { origin: origin("g", 1), follows: 0, batch })
+        CheckedBatch::new(Entry { origin: origin("g", 1), follows: 0, batch })
     };
     let checked = try_with(|_| ()).unwrap();
     let bytes = crate::store::entry::encode(checked.entry());
@@ -116,7 +116,7 @@ fn a_batch_that_the_journal_would_not_give_back_is_refused() {
 
 #[test]
 fn live_states_of_series_without_a_place_are_counted_and_what_is_durable_is_never_left_out() {
-    let mut state = State::default();
+    let mut state = StoreState::default();
     let origin = origin("g", 1);
     let all = || vec![entry(0, 1, 1, 1), entry(1, 1, 2, 2), entry(0, 2, 4, 4)];
     state.apply_live(&checked(&origin, &batch(0, 0, all())), LIMITS, false);
@@ -129,12 +129,12 @@ fn live_states_of_series_without_a_place_are_counted_and_what_is_durable_is_neve
 
 #[test]
 fn names_that_a_data_folder_still_has_are_counted_when_its_series_are_removed() {
-    let mut state = State::default();
+    let mut state = StoreState::default();
     let two = || vec![entry(0, 1, 1, 1), entry(1, 1, 2, 2)];
     state.apply(&checked(&origin("g", 1), &batch(0, 1, two())));
     // The folder is lost, and the new one has one of the names again.
     state.apply(&checked(&origin("g", 2), &batch(0, 1, vec![entry(1, 2, 1, 1)])));
-    let seen = |state: &State| {
+    let seen = |state: &StoreState| {
         let usage = state.catalog.usages()[0];
         (usage.held, usage.forgotten)
     };
@@ -149,7 +149,7 @@ fn names_that_a_data_folder_still_has_are_counted_when_its_series_are_removed() 
 
 #[test]
 fn what_a_batch_follows_tells_what_is_missing() {
-    let mut state = State::default();
+    let mut state = StoreState::default();
     let origin = origin("g", 1);
     let mut second = checked(&origin, &batch(0, 7, vec![entry(0, 1, 1, 1)]));
     second.set_follows(4);
@@ -160,10 +160,10 @@ fn what_a_batch_follows_tells_what_is_missing() {
 
 #[test]
 fn live_rows_are_replaced_superseded_and_bounded() {
-    let mut state = State::default();
+    let mut state = StoreState::default();
     let origin = origin("g", 1);
     let live = |revision| checked(&origin, &batch(0, 0, vec![entry(0, 1, 1, revision)]));
-    let seen = |state: &State| {
+    let seen = |state: &StoreState| {
         let (_, mut rows) = state.first_bucket(0, Timestamp::MIN, Timestamp::MAX)?;
         resolve(&mut rows);
         Some(rows[0].revision)
@@ -175,7 +175,7 @@ fn live_rows_are_replaced_superseded_and_bounded() {
     assert_eq!((seen(&state), state.live.len(), state.live.bytes()), (Some(5), 0, 0));
     state.apply_live(&live(4), LIMITS, true);
     assert_eq!(state.live.len(), 0, "a live state behind the final one is late");
-    state.apply_live(&live(9), Limits { live_bytes_max: 10 }, true);
+    state.apply_live(&live(9), LiveLimits { live_bytes_max: 10 }, true);
     assert_eq!((state.live.len(), state.counts.live_limit), (0, 1));
     let number = state.catalog.find_origin(&origin.gateway, origin.epoch).unwrap();
     assert_eq!(state.catalog.delivered(number, 0), 1, "live batches have no number");

@@ -162,12 +162,12 @@ fn series_on_their_way_count_once_and_until_they_arrive() {
     let keys: Vec<_> = ["a", "b"].map(|metric| key("d", metric, &[])).into();
     quota.reserve(of, &keys);
     quota.reserve(of, &keys);
-    assert!(quota.is_coming(of, &keys[0]) && !quota.is_coming(&ids()[1], &keys[0]));
+    assert!(quota.is_pending(of, &keys[0]) && !quota.is_pending(&ids()[1], &keys[0]));
     assert_eq!(quota.fits(&[], of, 1), Ok(()));
     assert!(
         quota.fits(&[], of, 2).unwrap_err().contains("gateway berlin/g1 may have 3 series and has 2; raise")
     );
-    quota.arrived(of, &keys);
+    quota.release(of, &keys);
     assert_eq!(quota.fits(&[], of, 3), Ok(()));
     let held = [Usage { gateway: of, held: 2, forgotten: 0 }];
     assert!(quota.fits(&held, of, 2).is_err());

@@ -132,10 +132,10 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     Safeguard {
         name: "a run is kept out while it may deliver",
         without: "a run whose successor has ended delivers behind its back",
-        file: "aggregator/src/store/gate.rs",
-        find: "let none_left = newest.streams == 0;",
+        file: "aggregator/src/store/admission.rs",
+        find: "let none_left = current.streams == 0;",
         replace: "let none_left = true;",
-        check: unit("catchment-aggregator", "store::gate::tests::a_run_is_kept_out"),
+        check: unit("catchment-aggregator", "store::admission::tests::a_run_is_kept_out"),
         quick: false,
     },
     Safeguard {

@@ -1,23 +1,23 @@
-//! The gate: which batches go into the journal, in what order, and what a sender is told of the others.
+//! Admission: which batches go into the journal, in what order, and what senders of the others are answered.
 
 use catchment_journal::{AppendError, Disk, Position};
 use catchment_proto::{GatewayId, SeriesKey};
 
 use super::{
     Origin, StoreError,
-    apply::{Checked, State},
+    apply::{CheckedBatch, StoreState},
     entry, epochs,
-    inner::{Admitted, Inner, Newest, lock, read},
+    inner::{CurrentRun, Inner, LastAppended, lock, read},
 };
 
-/// What became of a batch at the gate.
-pub(super) enum Admission {
+/// What became of a batch.
+pub(super) enum AdmitOutcome {
     /// It is in the journal at this position, now or since before.
-    At(Position),
+    InJournal(Position),
     /// It was durable before.
-    Before,
+    AlreadyDurable,
     /// The journal takes no more before its next commit.
-    Later(Box<Checked>),
+    BufferFull(Box<CheckedBatch>),
 }
 
 impl<D: Disk> Inner<D> {
@@ -26,43 +26,44 @@ impl<D: Disk> Inner<D> {
         self.failure().map_or(Ok(()), |reason| Err(StoreError::Poisoned(reason)))
     }
 
-    /// The epochs of a batch that are new and have places: its own, and the one that its names belong to (0: its own).
+    /// The epochs of a batch that are new, for which there is room: its own, and the one that its names belong to (0: its own).
     ///
     /// # Errors
     /// [`StoreError::TooManyEpochs`].
-    pub(super) fn epochs_fit(&self, origin: &Origin, names_epoch: u64) -> Result<Vec<u64>, StoreError> {
+    pub(super) fn check_epochs(&self, origin: &Origin, names_epoch: u64) -> Result<Vec<u64>, StoreError> {
         let catalog = &read(&self.state).catalog;
-        let coming = &lock(&self.gate).coming;
-        let new = epochs::new_epochs(catalog, coming, &origin.gateway, [origin.epoch, names_epoch]);
-        let fits = self.config.epoch_bounds().fits(catalog, coming, &origin.gateway, new.len() as u64);
+        let pending_epochs = &lock(&self.admission).pending_epochs;
+        let new = epochs::new_epochs(catalog, pending_epochs, &origin.gateway, [origin.epoch, names_epoch]);
+        let fits =
+            self.config.epoch_bounds().fits(catalog, pending_epochs, &origin.gateway, new.len() as u64);
         fits.map_err(|message| StoreError::TooManyEpochs { message })?;
         Ok(new)
     }
 
     /// Whether a gateway may begin another epoch.
-    pub(super) fn has_room_for_an_epoch(&self, origin: &Origin) -> bool {
+    pub(super) fn has_room_for_epoch(&self, origin: &Origin) -> bool {
         let catalog = &read(&self.state).catalog;
-        let coming = &lock(&self.gate).coming;
-        self.config.epoch_bounds().fits(catalog, coming, &origin.gateway, 1).is_ok()
+        let pending_epochs = &lock(&self.admission).pending_epochs;
+        self.config.epoch_bounds().fits(catalog, pending_epochs, &origin.gateway, 1).is_ok()
     }
 
     /// A stream of an epoch lives from here on.
     pub(super) fn attach(&self, origin: &Origin) {
-        let mut gate = lock(&self.gate);
-        let first = Newest { run: origin.run, streams: 0 };
-        gate.newest.entry((origin.gateway.clone(), origin.epoch)).or_insert(first).streams += 1;
+        let mut admission = lock(&self.admission);
+        let new = CurrentRun { run: origin.run, streams: 0 };
+        admission.current_runs.entry((origin.gateway.clone(), origin.epoch)).or_insert(new).streams += 1;
     }
 
     /// A stream of an epoch is over. Answers whether there is none left: nothing that it brought is on its way then, so no run
     /// has to be kept out.
     pub(super) fn detach(&self, origin: &Origin) -> bool {
-        let mut gate = lock(&self.gate);
+        let mut admission = lock(&self.admission);
         let key = (origin.gateway.clone(), origin.epoch);
-        let Some(newest) = gate.newest.get_mut(&key) else { return true };
-        newest.streams = newest.streams.saturating_sub(1);
-        let none_left = newest.streams == 0;
+        let Some(current) = admission.current_runs.get_mut(&key) else { return true };
+        current.streams = current.streams.saturating_sub(1);
+        let none_left = current.streams == 0;
         if none_left {
-            gate.newest.remove(&key);
+            admission.current_runs.remove(&key);
         }
         none_left
     }
@@ -70,24 +71,30 @@ impl<D: Disk> Inner<D> {
     /// Only the run that began last delivers: nothing of another one is appended after this. The position up to which others did,
     /// and whether another one was before.
     pub(super) fn fence(&self, origin: &Origin) -> (Position, bool) {
-        let mut gate = lock(&self.gate);
-        let newest = gate.newest.entry((origin.gateway.clone(), origin.epoch));
-        let newest = newest.or_insert(Newest { run: origin.run, streams: 0 });
-        let before = std::mem::replace(&mut newest.run, origin.run);
+        let mut admission = lock(&self.admission);
+        let current = admission.current_runs.entry((origin.gateway.clone(), origin.epoch));
+        let current = current.or_insert(CurrentRun { run: origin.run, streams: 0 });
+        let before = std::mem::replace(&mut current.run, origin.run);
         (self.log.end(), before != origin.run)
     }
 
     /// Whether no other run of the same folder has begun since.
-    pub(super) fn is_newest(&self, origin: &Origin) -> bool {
-        let newest = &lock(&self.gate).newest;
-        newest.get(&(origin.gateway.clone(), origin.epoch)).is_none_or(|newest| newest.run == origin.run)
+    pub(super) fn is_current_run(&self, origin: &Origin) -> bool {
+        let current_runs = &lock(&self.admission).current_runs;
+        current_runs
+            .get(&(origin.gateway.clone(), origin.epoch))
+            .is_none_or(|current| current.run == origin.run)
     }
 
     /// Appends a batch to the journal, unless its number says that it is there or must not follow. The caller holds
     /// its turn, so nobody else appends meanwhile.
-    pub(super) fn admit(&self, mut checked: Box<Checked>, first: bool) -> Result<Admission, StoreError> {
-        let new_epochs = self.epochs_fit(checked.origin(), checked.batch().names_epoch)?;
-        if !self.is_newest(checked.origin()) {
+    pub(super) fn admit(
+        &self,
+        mut checked: Box<CheckedBatch>,
+        stream_start: bool,
+    ) -> Result<AdmitOutcome, StoreError> {
+        let new_epochs = self.check_epochs(checked.origin(), checked.batch().names_epoch)?;
+        if !self.is_current_run(checked.origin()) {
             return Err(StoreError::Superseded);
         }
         let (shard, number) = (checked.batch().shard, checked.batch().number);
@@ -97,51 +104,54 @@ impl<D: Disk> Inner<D> {
             catalog.find_origin(&key.0, key.1).map_or(0, |origin| catalog.delivered(origin, shard))
         };
         let waiting = {
-            let mut gate = lock(&self.gate);
-            if gate.closed {
+            let mut admission = lock(&self.admission);
+            if admission.closed {
                 return Err(stopping());
             }
-            let last = gate.admitted.get(&key).and_then(|shards| shards.get(shard as usize)).copied();
+            let last =
+                admission.last_appended.get(&key).and_then(|shards| shards.get(shard as usize)).copied();
             let waiting = last.filter(|last| last.number > applied);
             if number <= waiting.map_or(applied, |last| last.number) {
-                gate.duplicates += 1;
+                admission.duplicates += 1;
                 let waits = waiting.filter(|_| number > applied);
-                return Ok(waits.map_or(Admission::Before, |last| Admission::At(last.position)));
+                return Ok(
+                    waits.map_or(AdmitOutcome::AlreadyDurable, |last| AdmitOutcome::InJournal(last.position))
+                );
             }
             waiting
         };
         let highest = waiting.map_or(applied, |last| last.number);
-        if number > highest.saturating_add(1) && !first {
+        if number > highest.saturating_add(1) && !stream_start {
             return Err(StoreError::Gap { shard, highest, got: number });
         }
         checked.set_follows(highest);
         let origin = checked.origin().clone();
-        let fresh = self.take_places(&mut checked)?;
+        let new_series = self.reserve_series(&mut checked)?;
         let appended = self.append(key, checked, &new_epochs);
-        if !matches!(appended, Ok(Admission::At(_))) {
-            lock(&self.gate).quota.arrived(&origin.gateway, &fresh);
+        if !matches!(appended, Ok(AdmitOutcome::InJournal(_))) {
+            lock(&self.admission).quota.release(&origin.gateway, &new_series);
         }
-        let admission = appended?;
-        if number > highest.saturating_add(1) && matches!(admission, Admission::At(_)) {
+        let outcome = appended?;
+        if number > highest.saturating_add(1) && matches!(outcome, AdmitOutcome::InJournal(_)) {
             tracing::warn!(
                 gateway = %origin.gateway, epoch = origin.epoch, shard, highest, number,
                 "a gateway goes on beyond the next batch: this store has lost what it once acknowledged, or never had it"
             );
         }
-        Ok(admission)
+        Ok(outcome)
     }
 
-    /// Takes places for the series of a batch that are new, before anything of it is kept.
-    fn take_places(&self, checked: &mut Checked) -> Result<Vec<SeriesKey>, StoreError> {
+    /// Reserves room for the new series of a batch, before anything of the batch is stored.
+    fn reserve_series(&self, checked: &mut CheckedBatch) -> Result<Vec<SeriesKey>, StoreError> {
         let state = read(&self.state);
         let gateway = &checked.origin().gateway;
         let new = state.catalog.unknown(gateway, &checked.batch().series);
         if new.is_empty() {
             return Ok(Vec::new());
         }
-        let quota = &mut lock(&self.gate).quota;
+        let quota = &mut lock(&self.admission).quota;
         let new: Vec<SeriesKey> =
-            new.into_iter().filter(|key| !quota.is_coming(gateway, key)).cloned().collect();
+            new.into_iter().filter(|key| !quota.is_pending(gateway, key)).cloned().collect();
         let count = new.len() as u64;
         if count > state.catalog.numbers_left() {
             let message = "this store has used all numbers that it has for series".to_owned();
@@ -151,19 +161,19 @@ impl<D: Disk> Inner<D> {
             .fits(&state.catalog.usages(), gateway, count)
             .map_err(|message| StoreError::TooManySeries { message })?;
         quota.reserve(gateway, &new);
-        checked.fresh.clone_from(&new);
+        checked.new_series.clone_from(&new);
         Ok(new)
     }
 
-    /// Whether the new series of a batch of live states have places. The caller holds the state.
-    pub(super) fn has_places(&self, state: &State, checked: &Checked) -> bool {
+    /// Whether there is room for the new series of a batch of live states. The caller holds the state.
+    pub(super) fn has_room_for_series(&self, state: &StoreState, checked: &CheckedBatch) -> bool {
         let gateway = &checked.origin().gateway;
         let new = state.catalog.unknown(gateway, &checked.batch().series);
         if new.is_empty() {
             return true;
         }
-        let quota = &lock(&self.gate).quota;
-        let count = new.into_iter().filter(|key| !quota.is_coming(gateway, key)).count() as u64;
+        let quota = &lock(&self.admission).quota;
+        let count = new.into_iter().filter(|key| !quota.is_pending(gateway, key)).count() as u64;
         count <= state.catalog.numbers_left() && quota.fits(&state.catalog.usages(), gateway, count).is_ok()
     }
 
@@ -171,7 +181,7 @@ impl<D: Disk> Inner<D> {
     pub(super) fn series_budget(&self, origin: &Origin) -> u64 {
         let state = read(&self.state);
         let usages = state.catalog.usages();
-        let quota = &mut lock(&self.gate).quota;
+        let quota = &mut lock(&self.admission).quota;
         for warning in quota.warnings(&usages, &origin.gateway) {
             tracing::warn!(gateway = %origin.gateway, warning, "series become many");
         }
@@ -181,20 +191,20 @@ impl<D: Disk> Inner<D> {
     fn append(
         &self,
         key: (GatewayId, u64),
-        checked: Box<Checked>,
+        checked: Box<CheckedBatch>,
         new_epochs: &[u64],
-    ) -> Result<Admission, StoreError> {
+    ) -> Result<AdmitOutcome, StoreError> {
         let bytes = entry::encode(checked.entry());
         let (shard, number) = (checked.batch().shard as usize, checked.batch().number);
-        let mut gate = lock(&self.gate);
-        if gate.newest.get(&key).is_some_and(|newest| newest.run != checked.origin().run) {
+        let mut admission = lock(&self.admission);
+        if admission.current_runs.get(&key).is_some_and(|current| current.run != checked.origin().run) {
             return Err(StoreError::Superseded);
         }
         let position = match self.log.append(&bytes) {
             Ok(position) => position,
-            Err(AppendError::BufferFull) => return Ok(Admission::Later(checked)),
+            Err(AppendError::BufferFull) => return Ok(AdmitOutcome::BufferFull(checked)),
             Err(AppendError::Full(reason)) => {
-                self.signal.ask(|request| request.flush = true);
+                self.signal.request(|request| request.flush = true);
                 return Err(StoreError::Full(reason.to_string()));
             }
             Err(AppendError::TooLarge { bytes, max }) => {
@@ -205,21 +215,21 @@ impl<D: Disk> Inner<D> {
             Err(AppendError::Poisoned(reason)) => return Err(StoreError::Poisoned(reason)),
             Err(AppendError::Closed) => return Err(stopping()),
         };
-        gate.coming.add(&key.0, new_epochs);
-        let shards = gate.admitted.entry(key).or_default();
+        admission.pending_epochs.add(&key.0, new_epochs);
+        let shards = admission.last_appended.entry(key).or_default();
         if shards.len() <= shard {
-            shards.resize(shard + 1, Admitted::default());
+            shards.resize(shard + 1, LastAppended::default());
         }
         if let Some(last) = shards.get_mut(shard) {
-            *last = Admitted { number, position };
+            *last = LastAppended { number, position };
         }
-        gate.pending_bytes += checked.bytes();
-        gate.pending.push_back((position, *checked));
-        Ok(Admission::At(position))
+        admission.pending_bytes += checked.bytes();
+        admission.pending.push_back((position, *checked));
+        Ok(AdmitOutcome::InJournal(position))
     }
 }
 
-/// What senders are told once the store closes.
+/// What senders are answered once the store closes.
 pub(super) fn stopping() -> StoreError {
     StoreError::Full("the aggregator is stopping".to_owned())
 }
