@@ -30,7 +30,7 @@ use prometheus_client::{
 use crate::{
     clock, conditions,
     config::QueryLimits,
-    ingest::{IngestBytes, Sessions},
+    ingest::{IngestBytes, StreamRegistry},
     query::QueryCounts,
     store::{Store, StoreStats},
 };
@@ -188,9 +188,9 @@ impl Metrics {
     }
 
     /// Adds what is read from the store at each scrape.
-    pub(crate) fn watch(&self, store: Arc<dyn Store>, sessions: Arc<Sessions>) {
+    pub(crate) fn watch(&self, store: Arc<dyn Store>, streams: Arc<StreamRegistry>) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register_collector(Box::new(Gateways { store, sessions }));
+        registry.register_collector(Box::new(Gateways { store, streams }));
     }
 
     /// Adds what the memory of ingest is used for, read at each scrape.
@@ -264,7 +264,7 @@ impl AcceptEvents for Metrics {
 /// The state of each gateway, read at each scrape.
 struct Gateways {
     store: Arc<dyn Store>,
-    sessions: Arc<Sessions>,
+    streams: Arc<StreamRegistry>,
 }
 
 impl fmt::Debug for Gateways {
@@ -303,7 +303,7 @@ impl Collector for Gateways {
         });
         gauge("gateway_lag_seconds", "How far a gateway's watermark is behind the clock", lags.collect())?;
         let connected = gateways.iter().map(|entry| {
-            let connected = self.sessions.version(&entry.origin.gateway).is_some();
+            let connected = self.streams.version(&entry.origin.gateway).is_some();
             (labels(&entry.origin.gateway), f64::from(u8::from(connected)))
         });
         gauge("gateway_connected", "Whether a gateway has a stream open", connected.collect())?;

@@ -25,7 +25,7 @@ use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
 use crate::{
     config::Config,
-    ingest::Sessions,
+    ingest::StreamRegistry,
     metrics::Metrics,
     store::{EmbeddedStore, KIND, OpenError, Store, StoreError},
     transport::{Patience, PeerLimit},
@@ -229,9 +229,9 @@ impl Aggregator {
         let (stop, stopping) = watch::channel(false);
         let (cut, cutting) = watch::channel(false);
         let supervisor = Arc::new(Supervisor::default());
-        let sessions = Arc::new(Sessions::default());
-        metrics.watch(Arc::clone(&store), Arc::clone(&sessions));
-        let services = Services::new(&config, &store, &sessions, &metrics, (&supervisor, &stopping))
+        let streams = Arc::new(StreamRegistry::default());
+        metrics.watch(Arc::clone(&store), Arc::clone(&streams));
+        let services = Services::new(&config, &store, &streams, &metrics, (&supervisor, &stopping))
             .await
             .map_err(|error| RunError::Thread(error.to_string()))?;
 

@@ -10,8 +10,8 @@ use std::{
 };
 
 use catchment_aggregator::{
-    horizon::Horizon,
-    ingest::admit::{self, Admission, Admitted},
+    clock_bound::ClockBound,
+    ingest::admit::{self, Admitted, StreamAdmission},
     store::{
         Delivered, EmbeddedStore, Gap, GatewayEntry, MemoryTree, Origin, Report, SeriesEntry, Store,
         StoreConfig, StoreError,
@@ -76,7 +76,7 @@ struct Place {
 #[derive(Default)]
 pub struct Server {
     beginning: Option<Beginning>,
-    started: Option<(Arc<Origin>, Admission)>,
+    started: Option<(Arc<Origin>, StreamAdmission)>,
     flying: VecDeque<Flying>,
 }
 
@@ -157,10 +157,10 @@ impl Aggregator {
             return self.begin(server, down);
         };
         server.flying.push_back(
-            match admission.admit(message, Horizon::OPEN).map_err(|e| e.to_string())? {
+            match admission.admit(message, ClockBound::UNBOUNDED).map_err(|e| e.to_string())? {
                 Admitted::Progress(report) => Flying::Progress(report),
-                Admitted::Behind => return self.settle(server, down),
-                Admitted::Batch { batch, first, round, .. } => {
+                Admitted::Skipped => return self.settle(server, down),
+                Admitted::Batch { batch, stream_start: first, attempt: round, .. } => {
                     let (store, origin) = (Arc::clone(&self.store), Arc::clone(origin));
                     let place = Place { shard: batch.shard, number: batch.number, first, round };
                     let live = batch.live;
@@ -182,7 +182,7 @@ impl Aggregator {
         let Poll::Ready(delivered) = delivered.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
             return Ok(());
         };
-        let admission = Admission::new(origin.shards, delivered.map_err(|e| e.to_string())?);
+        let admission = StreamAdmission::new(origin.shards, delivered.map_err(|e| e.to_string())?);
         let newer_epoch = self.store.newer_epoch(origin).unwrap_or(0);
         let resume = wire::Resume { newer_epoch, ..admission.resume() };
         down.push_back(wire::DeliverResponse { kind: Some(Kind::Resume(resume)) });
@@ -225,7 +225,7 @@ impl Aggregator {
                     Err(error) => return Err(error.to_string()),
                 },
                 // It comes again, behind one that was refused.
-                Some(Flying::Batch { place, .. }) if !admission.counts(place.shard, place.round) => {}
+                Some(Flying::Batch { place, .. }) if !admission.is_current(place.shard, place.round) => {}
                 Some(Flying::Batch { place: Place { shard, number, first, round }, .. }) => {
                     if let Err(StoreError::TooManySeries { message }) = result {
                         admission.refuse(shard, number, first, round);

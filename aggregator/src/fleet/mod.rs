@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     access::{self, Asker},
     clock,
-    ingest::Sessions,
+    ingest::StreamRegistry,
     query::{AnswerStream, AskError, Outlet, Runner, Selector, each_gateway, each_series},
     store::{Gap, GatewayEntry, SeriesEntry, Store, StoreError},
 };
@@ -34,7 +34,7 @@ const MESSAGE_BYTES: usize = 512;
 /// The service `catchment.v1.Fleet`.
 pub(crate) struct FleetService {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) streams: Arc<StreamRegistry>,
     pub(crate) runner: Runner,
     /// One request at a time forgets series.
     pub(crate) forgetting: Arc<Semaphore>,
@@ -76,8 +76,8 @@ impl Fleet for FleetService {
         request: Request<FleetRequest>,
     ) -> Result<Response<Self::ListGatewaysStream>, Status> {
         let (asker, text) = asked(request)?;
-        let (store, sessions) = (Arc::clone(&self.store), Arc::clone(&self.sessions));
-        let work = move |outlet| async move { gateways(&*store, &sessions, &text, &outlet).await };
+        let (store, streams) = (Arc::clone(&self.store), Arc::clone(&self.streams));
+        let work = move |outlet| async move { gateways(&*store, &streams, &text, &outlet).await };
         self.runner.run(&asker, work).await
     }
 
@@ -180,7 +180,7 @@ struct Listed {
 /// Gateways in order of site and name.
 async fn gateways(
     store: &dyn Store,
-    sessions: &Sessions,
+    streams: &StreamRegistry,
     text: &str,
     outlet: &Outlet<wire::Gateway>,
 ) -> Result<(), AskError> {
@@ -214,15 +214,15 @@ async fn gateways(
     let now_ms = clock::now_ms();
     while let Some((_, listed)) = gateways.pop_first() {
         outlet.turn().await?;
-        outlet.send(gateway_message(listed, sessions, now_ms), MESSAGE_BYTES).await?;
+        outlet.send(gateway_message(listed, streams, now_ms), MESSAGE_BYTES).await?;
     }
     Ok(())
 }
 
 /// Watermarks are as of one moment, `now_ms`.
-fn gateway_message(listed: Listed, sessions: &Sessions, now_ms: i64) -> wire::Gateway {
+fn gateway_message(listed: Listed, streams: &StreamRegistry, now_ms: i64) -> wire::Gateway {
     let Listed { entry, devices, series } = listed;
-    let version = sessions.version(&entry.origin.gateway);
+    let version = streams.version(&entry.origin.gateway);
     let watermark_ms = entry.watermark.map(Timestamp::as_millis);
     wire::Gateway {
         site: entry.origin.gateway.site.to_string(),
@@ -234,12 +234,12 @@ fn gateway_message(listed: Listed, sessions: &Sessions, now_ms: i64) -> wire::Ga
         epoch: entry.origin.epoch,
         devices: u32::try_from(devices.len()).unwrap_or(u32::MAX),
         series,
-        contended: sessions.is_contended(&entry.origin.gateway),
+        contended: streams.is_contended(&entry.origin.gateway),
         version: version.map(|version| version.to_string()).unwrap_or_default(),
         lost_batches: entry.gaps.iter().fold(0, |sum, gap| gap.batches.saturating_add(sum)),
-        clock_ahead_ms: sessions.ahead_ms(&entry.origin.gateway),
+        clock_ahead_ms: streams.ahead_ms(&entry.origin.gateway),
         series_max: entry.series_max,
-        waits_for: sessions.waits.of(&entry.origin.gateway).unwrap_or_default(),
+        waits_for: streams.waiting.of(&entry.origin.gateway).unwrap_or_default(),
     }
 }
 

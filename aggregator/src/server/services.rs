@@ -28,7 +28,7 @@ use tower::layer::util::{Identity, Stack};
 use crate::{
     config::Config,
     fleet::FleetService,
-    ingest::{ByteBounds, IngestBytes, IngestService, MESSAGE_BYTES, STREAM_BYTES, Sessions, Shared},
+    ingest::{ByteBounds, IngestBytes, IngestService, MESSAGE_BYTES, STREAM_BYTES, Shared, StreamRegistry},
     metrics::Metrics,
     query::{QueryService, Runner},
     store::Store,
@@ -92,7 +92,7 @@ impl Services {
     pub(super) async fn new(
         config: &Config,
         store: &Arc<dyn Store>,
-        sessions: &Arc<Sessions>,
+        streams: &Arc<StreamRegistry>,
         metrics: &Arc<Metrics>,
         (supervisor, stopping): (&Arc<Supervisor>, &watch::Receiver<bool>),
     ) -> io::Result<Self> {
@@ -107,7 +107,7 @@ impl Services {
         metrics.watch_ingest(Arc::clone(&ingest_bytes));
         let ingest = IngestService(Arc::new(Shared {
             store: Arc::clone(store),
-            sessions: Arc::clone(sessions),
+            streams: Arc::clone(streams),
             metrics: Arc::clone(metrics),
             clock_tolerance: config.clock_tolerance,
             in_flight_max: config.ingest_in_flight,
@@ -118,7 +118,7 @@ impl Services {
             QueryService { store: Arc::clone(store), runner: runner.clone(), metrics: Arc::clone(metrics) };
         let fleet = FleetService {
             store: Arc::clone(store),
-            sessions: Arc::clone(sessions),
+            streams: Arc::clone(streams),
             runner: runner.clone(),
             forgetting: Arc::new(Semaphore::new(1)),
         };

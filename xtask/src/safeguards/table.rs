@@ -222,7 +222,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "no watermark of the future",
         without: "a gateway whose clock is years ahead counts as complete for years",
-        file: "aggregator/src/horizon.rs",
+        file: "aggregator/src/clock_bound.rs",
         find: "(ahead > self.tolerance_ms).then_some(ahead)",
         replace: "(ahead == i64::MAX).then_some(ahead)",
         check: unit("catchment-aggregator", "tests::completeness"),

@@ -6,7 +6,7 @@ use tokio_stream::wrappers::ReceiverStream;
 mod room;
 
 use super::{
-    super::{ByteBounds, IngestBytes, Sessions},
+    super::{ByteBounds, IngestBytes, StreamRegistry},
     *,
 };
 use crate::metrics::Metrics;
@@ -38,7 +38,7 @@ fn rig_within(in_flight_max: usize, bounds: ByteBounds) -> Rig {
     let (stop, stopping) = watch::channel(false);
     let shared = Shared {
         store: Arc::clone(&store) as Arc<dyn Store>,
-        sessions: Arc::new(Sessions::default()),
+        streams: Arc::new(StreamRegistry::default()),
         metrics: Metrics::new(),
         clock_tolerance: Duration::from_secs(600),
         in_flight_max,

@@ -14,7 +14,7 @@ use catchment_proto::GatewayId;
 use hashbrown::HashMap;
 use tokio::sync::oneshot;
 
-use super::waits::Waits;
+use super::waiting::WaitingBatches;
 use crate::store::Origin;
 
 /// Epochs of one gateway that deliver at once; beyond, the stream that began first ends.
@@ -25,10 +25,10 @@ const GATEWAYS_MAX: usize = 65_536;
 
 /// The current streams of each gateway.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions {
+pub(crate) struct StreamRegistry {
     current: Mutex<Current>,
     /// Whose batches wait for room.
-    pub(crate) waits: Waits,
+    pub(crate) waiting: WaitingBatches,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ struct Current {
 #[derive(Debug, Default)]
 struct Gateway {
     /// By epoch.
-    streams: BTreeMap<u64, Entry>,
+    streams: BTreeMap<u64, StreamEntry>,
     /// The epoch and the run that began last, and the run of that epoch before it.
     last: (u64, u64, u64),
     /// Two copies of its folder were seen to deliver by turns.
@@ -49,7 +49,7 @@ struct Gateway {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct StreamEntry {
     number: u64,
     version: Arc<str>,
     /// How far its watermark is ahead of the aggregator's clock, if that is more than is believed.
@@ -60,19 +60,19 @@ struct Entry {
 
 /// A stream's entry; dropping it removes the entry unless a newer stream has taken the place.
 #[derive(Debug)]
-pub(super) struct Session {
-    sessions: Arc<Sessions>,
+pub(super) struct RegisteredStream {
+    registry: Arc<StreamRegistry>,
     origin: Origin,
     number: u64,
 }
 
-impl Sessions {
+impl StreamRegistry {
     /// Makes a stream its data folder's current one. The receiver resolves when a newer one takes the place.
-    pub(super) fn enter(
+    pub(super) fn register(
         self: &Arc<Self>,
         origin: &Origin,
         version: &str,
-    ) -> (Session, oneshot::Receiver<()>) {
+    ) -> (RegisteredStream, oneshot::Receiver<()>) {
         let (end, superseded) = oneshot::channel();
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let number = current.next;
@@ -83,14 +83,14 @@ impl Sessions {
             idle.and_then(|gateway| current.by_gateway.remove(&gateway));
         }
         let gateway = current.by_gateway.entry(origin.gateway.clone()).or_default();
-        let entry = Entry { number, version: version.into(), ahead_ms: None, _end: end };
+        let entry = StreamEntry { number, version: version.into(), ahead_ms: None, _end: end };
         gateway.streams.insert(origin.epoch, entry);
         if gateway.streams.len() > EPOCHS_MAX {
             let oldest = gateway.streams.iter().min_by_key(|(_, entry)| entry.number);
             let oldest = oldest.map(|(epoch, _)| *epoch);
             oldest.and_then(|epoch| gateway.streams.remove(&epoch));
         }
-        (Session { sessions: Arc::clone(self), origin: origin.clone(), number }, superseded)
+        (RegisteredStream { registry: Arc::clone(self), origin: origin.clone(), number }, superseded)
     }
 
     /// The version of a gateway that has a stream now.
@@ -114,10 +114,10 @@ impl Sessions {
     }
 }
 
-impl Session {
+impl RegisteredStream {
     /// Notes how far the stream's watermark is ahead of the clock; `None`: it is believed.
     pub(super) fn note_ahead(&self, ahead_ms: Option<i64>) {
-        let mut current = self.sessions.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
         let gateway = current.by_gateway.get_mut(&self.origin.gateway);
         let entry = gateway.and_then(|gateway| gateway.streams.get_mut(&self.origin.epoch));
         if let Some(entry) = entry.filter(|entry| entry.number == self.number) {
@@ -127,8 +127,8 @@ impl Session {
 
     /// Something came on the stream. Answers true once for a gateway whose folder is there twice: a run or an epoch delivers
     /// after another one that began later.
-    pub(super) fn heard(&self) -> bool {
-        let mut current = self.sessions.current.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn note_delivery(&self) -> bool {
+        let mut current = self.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(gateway) = current.by_gateway.get_mut(&self.origin.gateway) else { return false };
         let Origin { epoch, run, .. } = self.origin;
         let (last_epoch, last_run, before) = gateway.last;
@@ -139,7 +139,7 @@ impl Session {
         let returned = match epoch == last_epoch {
             true => run != 0 && run == before,
             false => {
-                let later = |entry: &Entry| entry.number > self.number;
+                let later = |entry: &StreamEntry| entry.number > self.number;
                 gateway.streams.get(&last_epoch).is_some_and(later)
             }
         };
@@ -150,16 +150,16 @@ impl Session {
     /// Ends it. Answers whether no other stream of the same data folder goes on, so that what it knew of open
     /// windows is to be forgotten.
     pub(super) fn leave(self) -> bool {
-        let current = self.sessions.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
         let gateway = current.by_gateway.get(&self.origin.gateway);
         let entry = gateway.and_then(|gateway| gateway.streams.get(&self.origin.epoch));
         entry.is_none_or(|entry| entry.number == self.number)
     }
 }
 
-impl Drop for Session {
+impl Drop for RegisteredStream {
     fn drop(&mut self) {
-        let mut current = self.sessions.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(gateway) = current.by_gateway.get_mut(&self.origin.gateway) else { return };
         if gateway.streams.get(&self.origin.epoch).is_some_and(|entry| entry.number == self.number) {
             gateway.streams.remove(&self.origin.epoch);
@@ -179,24 +179,24 @@ mod tests {
 
     #[test]
     fn a_newer_stream_takes_the_place() {
-        let sessions = Arc::new(Sessions::default());
+        let registry = Arc::new(StreamRegistry::default());
         let gateway = origin(1, 0).gateway;
-        let (first, mut superseded) = sessions.enter(&origin(1, 0), "1");
+        let (first, mut superseded) = registry.register(&origin(1, 0), "1");
         assert!(superseded.try_recv() == Err(oneshot::error::TryRecvError::Empty));
-        let (second, _second_superseded) = sessions.enter(&origin(1, 0), "2");
+        let (second, _second_superseded) = registry.register(&origin(1, 0), "2");
         assert!(superseded.try_recv() == Err(oneshot::error::TryRecvError::Closed));
         assert!(!first.leave(), "the same folder goes on delivering");
-        assert_eq!(sessions.version(&gateway).as_deref(), Some("2"));
-        let (third, _third_superseded) = sessions.enter(&origin(9, 0), "3");
+        assert_eq!(registry.version(&gateway).as_deref(), Some("2"));
+        let (third, _third_superseded) = registry.register(&origin(9, 0), "3");
         assert!(second.leave(), "another folder knows nothing of these windows");
         assert!(third.leave());
-        assert_eq!(sessions.version(&gateway), None);
+        assert_eq!(registry.version(&gateway), None);
     }
 
     #[test]
     fn epochs_deliver_beside_each_other_up_to_a_bound() {
-        let sessions = Arc::new(Sessions::default());
-        let mut streams: Vec<_> = (0..6).map(|epoch| sessions.enter(&origin(epoch, 0), "1")).collect();
+        let registry = Arc::new(StreamRegistry::default());
+        let mut streams: Vec<_> = (0..6).map(|epoch| registry.register(&origin(epoch, 0), "1")).collect();
         let ended = streams
             .iter_mut()
             .map(|(_, end)| end.try_recv().is_err_and(|e| e == oneshot::error::TryRecvError::Closed));
@@ -205,30 +205,30 @@ mod tests {
 
     #[test]
     fn a_gateway_that_is_there_twice_is_noticed_once() {
-        let sessions = Arc::new(Sessions::default());
+        let registry = Arc::new(StreamRegistry::default());
         let gateway = origin(1, 0).gateway;
-        let enter = |epoch, run| sessions.enter(&origin(epoch, run), "1");
-        let (a, _a) = enter(1, 5);
-        assert!(!a.heard() && !a.heard());
-        let (b, _b) = enter(1, 6);
-        assert!(!b.heard(), "a gateway that started again");
-        let (back, _back) = enter(1, 5);
-        assert!(back.heard() && !back.heard());
-        assert!(sessions.is_contended(&gateway));
-        let (_new, _end) = enter(2, 6);
-        assert!(!back.heard(), "it is known");
+        let register = |epoch, run| registry.register(&origin(epoch, run), "1");
+        let (a, _a) = register(1, 5);
+        assert!(!a.note_delivery() && !a.note_delivery());
+        let (b, _b) = register(1, 6);
+        assert!(!b.note_delivery(), "a gateway that started again");
+        let (back, _back) = register(1, 5);
+        assert!(back.note_delivery() && !back.note_delivery());
+        assert!(registry.is_contended(&gateway));
+        let (_new, _end) = register(2, 6);
+        assert!(!back.note_delivery(), "it is known");
     }
 
     #[test]
     fn an_epoch_that_goes_on_beside_a_later_one_is_noticed() {
-        let sessions = Arc::new(Sessions::default());
+        let registry = Arc::new(StreamRegistry::default());
         let gateway = origin(1, 0).gateway;
-        let (old, _old) = sessions.enter(&origin(1, 5), "1");
-        assert!(!old.heard());
-        let (new, _new) = sessions.enter(&origin(2, 5), "1");
-        assert!(!new.heard(), "a gateway that began a new epoch; its old stream may be half open");
-        assert!(!sessions.is_contended(&gateway));
-        assert!(old.heard());
-        assert!(sessions.is_contended(&gateway));
+        let (old, _old) = registry.register(&origin(1, 5), "1");
+        assert!(!old.note_delivery());
+        let (new, _new) = registry.register(&origin(2, 5), "1");
+        assert!(!new.note_delivery(), "a gateway that began a new epoch; its old stream may be half open");
+        assert!(!registry.is_contended(&gateway));
+        assert!(old.note_delivery());
+        assert!(registry.is_contended(&gateway));
     }
 }

@@ -11,22 +11,22 @@ use catchment_proto::GatewayId;
 const NAMED_MAX: usize = 8;
 
 /// The code of a refusal, and its message.
-type Wait = (&'static str, String);
+type RefusalReason = (&'static str, String);
 
 /// What each gateway waits for, by epoch and shard.
-type All = BTreeMap<GatewayId, BTreeMap<(u64, u32), Wait>>;
+type All = BTreeMap<GatewayId, BTreeMap<(u64, u32), RefusalReason>>;
 
 /// What the shards of each gateway's epochs wait for. Bounded by the streams and their shards.
 #[derive(Debug, Default)]
-pub(crate) struct Waits(Mutex<All>);
+pub(crate) struct WaitingBatches(Mutex<All>);
 
-impl Waits {
+impl WaitingBatches {
     fn lock(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A shard's batch was refused, for this reason.
-    pub(super) fn begin(&self, (gateway, epoch): (&GatewayId, u64), shard: u32, reason: Wait) {
+    pub(super) fn begin(&self, (gateway, epoch): (&GatewayId, u64), shard: u32, reason: RefusalReason) {
         self.lock().entry(gateway.clone()).or_default().insert((epoch, shard), reason);
     }
 
@@ -77,24 +77,27 @@ mod tests {
 
     #[test]
     fn those_who_wait_are_named_until_they_are_taken() {
-        let waits = Waits::default();
-        assert_eq!(waits.summary(CODE), None);
+        let waiting_batches = WaitingBatches::default();
+        assert_eq!(waiting_batches.summary(CODE), None);
         let berlin = gateway("berlin", "g1");
-        waits.begin((&berlin, 1), 0, (CODE, "no room".to_owned()));
-        waits.begin((&berlin, 1), 1, (CODE, "no room either".to_owned()));
-        assert_eq!(waits.of(&berlin).as_deref(), Some("no room"));
-        assert!(!waits.end((&berlin, 2), Some(0)), "another folder of the gateway");
-        assert!(waits.end((&berlin, 1), Some(0)) && !waits.end((&berlin, 1), Some(0)));
-        assert_eq!(waits.summary(CODE).as_deref(), Some("gateway berlin/g1 waits: no room either"));
+        waiting_batches.begin((&berlin, 1), 0, (CODE, "no room".to_owned()));
+        waiting_batches.begin((&berlin, 1), 1, (CODE, "no room either".to_owned()));
+        assert_eq!(waiting_batches.of(&berlin).as_deref(), Some("no room"));
+        assert!(!waiting_batches.end((&berlin, 2), Some(0)), "another folder of the gateway");
+        assert!(waiting_batches.end((&berlin, 1), Some(0)) && !waiting_batches.end((&berlin, 1), Some(0)));
+        assert_eq!(waiting_batches.summary(CODE).as_deref(), Some("gateway berlin/g1 waits: no room either"));
         for number in 0..20 {
-            waits.begin((&gateway("lyon", &format!("g{number}")), 1), 0, (CODE, "full".to_owned()));
+            waiting_batches.begin((&gateway("lyon", &format!("g{number}")), 1), 0, (CODE, "full".to_owned()));
         }
-        let summary = waits.summary(CODE).unwrap();
+        let summary = waiting_batches.summary(CODE).unwrap();
         assert_eq!(summary.matches(" waits: ").count(), NAMED_MAX);
         assert!(summary.ends_with("; 13 more gateways wait"), "{summary}");
-        waits.begin((&berlin, 1), 2, ("too_many_epochs", "no place".to_owned()));
-        assert_eq!(waits.summary("too_many_epochs").as_deref(), Some("gateway berlin/g1 waits: no place"));
-        assert!(waits.end((&berlin, 1), None) && !waits.end((&berlin, 1), None));
-        assert_eq!(waits.of(&berlin), None);
+        waiting_batches.begin((&berlin, 1), 2, ("too_many_epochs", "no place".to_owned()));
+        assert_eq!(
+            waiting_batches.summary("too_many_epochs").as_deref(),
+            Some("gateway berlin/g1 waits: no place")
+        );
+        assert!(waiting_batches.end((&berlin, 1), None) && !waiting_batches.end((&berlin, 1), None));
+        assert_eq!(waiting_batches.of(&berlin), None);
     }
 }

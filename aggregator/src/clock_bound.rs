@@ -8,14 +8,14 @@ use std::time::Duration;
 
 /// The aggregator's clock at one moment, and what may lie beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Horizon {
+pub struct ClockBound {
     now_ms: i64,
     tolerance_ms: i64,
 }
 
-impl Horizon {
+impl ClockBound {
     /// Believes everything: for a simulation, whose clocks are right.
-    pub const OPEN: Self = Self { now_ms: i64::MAX, tolerance_ms: 0 };
+    pub const UNBOUNDED: Self = Self { now_ms: i64::MAX, tolerance_ms: 0 };
 
     /// The clock shows `now_ms`, Unix milliseconds.
     pub fn new(now_ms: i64, tolerance: Duration) -> Self {
@@ -23,7 +23,7 @@ impl Horizon {
     }
 
     /// How far a time is ahead of the clock, if that is more than is believed; Unix milliseconds.
-    pub fn beyond(&self, time_ms: i64) -> Option<i64> {
+    pub fn too_far_ahead(&self, time_ms: i64) -> Option<i64> {
         let ahead = time_ms.saturating_sub(self.now_ms);
         (ahead > self.tolerance_ms).then_some(ahead)
     }
@@ -31,10 +31,10 @@ impl Horizon {
     /// When a data folder was created: as its gateway says, or where that is not believed as it is `known`, else now. A gateway
     /// says it again with each stream, so a folder keeps the time at which it was first seen.
     pub fn created(&self, claimed_ms: i64, known: Option<i64>) -> i64 {
-        if self.beyond(claimed_ms).is_none() {
+        if self.too_far_ahead(claimed_ms).is_none() {
             return claimed_ms;
         }
-        known.filter(|known| self.beyond(*known).is_none()).unwrap_or(self.now_ms)
+        known.filter(|known| self.too_far_ahead(*known).is_none()).unwrap_or(self.now_ms)
     }
 }
 
@@ -46,25 +46,25 @@ mod tests {
 
     #[test]
     fn what_is_a_little_ahead_is_believed() {
-        let horizon = Horizon::new(NOW, Duration::from_secs(600));
+        let clock_bound = ClockBound::new(NOW, Duration::from_secs(600));
         for believed in [i64::MIN, 0, NOW, NOW + 600_000] {
-            assert_eq!(horizon.beyond(believed), None);
+            assert_eq!(clock_bound.too_far_ahead(believed), None);
             assert_eq!(
-                horizon.created(believed, Some(5)),
+                clock_bound.created(believed, Some(5)),
                 believed,
                 "a claim that is believed replaces what is known"
             );
         }
-        assert_eq!(horizon.beyond(NOW + 600_001), Some(600_001));
-        assert!(horizon.beyond(i64::MAX).is_some());
-        assert_eq!(Horizon::new(i64::MIN, Duration::MAX).beyond(i64::MAX), None);
-        assert_eq!(Horizon::OPEN.beyond(i64::MAX), None);
+        assert_eq!(clock_bound.too_far_ahead(NOW + 600_001), Some(600_001));
+        assert!(clock_bound.too_far_ahead(i64::MAX).is_some());
+        assert_eq!(ClockBound::new(i64::MIN, Duration::MAX).too_far_ahead(i64::MAX), None);
+        assert_eq!(ClockBound::UNBOUNDED.too_far_ahead(i64::MAX), None);
     }
 
     #[test]
     fn a_folder_from_the_future_keeps_the_time_at_which_it_was_first_seen() {
         let far = NOW + 1_000_000_000_000;
-        let at = |now| Horizon::new(now, Duration::from_secs(600));
+        let at = |now| ClockBound::new(now, Duration::from_secs(600));
         assert_eq!(at(NOW).created(far, None), NOW);
         assert_eq!(at(NOW + 5_000).created(far, Some(NOW)), NOW);
         assert_eq!(at(NOW).created(far, Some(far)), NOW, "stored by a version that believed it");
