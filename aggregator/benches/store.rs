@@ -7,7 +7,7 @@ mod sample;
 
 use std::{path::Path, sync::Arc};
 
-use catchment_aggregator::store::{EmbeddedStore, MemoryTree, Origin, Store, StoreConfig};
+use catchment_aggregator::store::{EmbeddedStore, GatewayEpoch, MemoryTree, Store, StoreConfig};
 use catchment_journal::{Committer, sim::SimDisk};
 use catchment_partial::Partial;
 use catchment_proto::{Batch, GatewayId, Name};
@@ -37,16 +37,10 @@ fn open() -> Opened {
 
 fn put((store, mut committer, batches): Opened) -> Arc<EmbeddedStore<SimDisk>> {
     let gateway = GatewayId { site: Name::new("berlin").unwrap(), name: Name::new("g1").unwrap() };
-    let origin = Origin {
-        gateway,
-        epoch: 1,
-        epoch_created_ms: 1,
-        shards: 1,
-        run: 0,
-        previous_runs: Default::default(),
-    };
+    let epoch =
+        GatewayEpoch { gateway, id: 1, created_ms: 1, shards: 1, run: 0, previous_runs: Default::default() };
     for batch in batches {
-        let mut taken = store.put(&origin, batch, false);
+        let mut taken = store.put(&epoch, batch, false);
         assert!((&mut taken).now_or_never().is_none(), "not before it is durable");
         committer.step().unwrap();
         taken.now_or_never().unwrap().unwrap();

@@ -281,7 +281,7 @@ impl Collector for Gateways {
         while let Some(from) = next {
             let page = self.store.gateways_from(from);
             gateways.extend(page.entries);
-            gateways.sort_by(|a, b| a.origin.gateway.cmp(&b.origin.gateway));
+            gateways.sort_by(|a, b| a.epoch.gateway.cmp(&b.epoch.gateway));
             gateways.truncate(GATEWAYS_MAX);
             next = page.next;
         }
@@ -299,19 +299,19 @@ impl Collector for Gateways {
         };
         let lags = gateways.iter().filter_map(|entry| {
             let lag = now.saturating_sub(entry.watermark?.as_millis()).max(0);
-            Some((labels(&entry.origin.gateway), lag as f64 / 1_000.0))
+            Some((labels(&entry.epoch.gateway), lag as f64 / 1_000.0))
         });
         gauge("gateway_lag_seconds", "How far a gateway's watermark is behind the clock", lags.collect())?;
         let connected = gateways.iter().map(|entry| {
-            let connected = self.streams.version(&entry.origin.gateway).is_some();
-            (labels(&entry.origin.gateway), f64::from(u8::from(connected)))
+            let connected = self.streams.version(&entry.epoch.gateway).is_some();
+            (labels(&entry.epoch.gateway), f64::from(u8::from(connected)))
         });
         gauge("gateway_connected", "Whether a gateway has a stream open", connected.collect())?;
-        let series = gateways.iter().map(|entry| (labels(&entry.origin.gateway), entry.series as f64));
+        let series = gateways.iter().map(|entry| (labels(&entry.epoch.gateway), entry.series as f64));
         gauge("gateway_series", "Series of a gateway", series.collect())?;
         let budgets = gateways
             .iter()
-            .filter_map(|entry| Some((labels(&entry.origin.gateway), entry.series_max? as f64)));
+            .filter_map(|entry| Some((labels(&entry.epoch.gateway), entry.series_max? as f64)));
         gauge("gateway_series_max", "Most series that a gateway may have here now", budgets.collect())?;
         let poisoned = f64::from(u8::from(self.store.poisoned().is_some()));
         let kind = ConstGauge::new(0.0_f64).metric_type();

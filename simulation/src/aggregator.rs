@@ -13,7 +13,7 @@ use catchment_aggregator::{
     clock_bound::ClockBound,
     ingest::admit::{self, Admitted, StreamAdmission},
     store::{
-        Delivered, EmbeddedStore, Gap, GatewayEntry, MemoryTree, Origin, Report, SeriesEntry, Store,
+        Delivered, EmbeddedStore, Gap, GatewayEntry, GatewayEpoch, MemoryTree, Report, SeriesEntry, Store,
         StoreConfig, StoreError,
     },
 };
@@ -59,7 +59,7 @@ enum Flying {
 
 /// A stream whose Start waits for what was taken before to be durable.
 struct Beginning {
-    origin: Arc<Origin>,
+    origin: Arc<GatewayEpoch>,
     delivered: BoxFuture<'static, Result<Vec<Delivered>, StoreError>>,
 }
 
@@ -76,7 +76,7 @@ struct Place {
 #[derive(Default)]
 pub struct Server {
     beginning: Option<Beginning>,
-    started: Option<(Arc<Origin>, StreamAdmission)>,
+    started: Option<(Arc<GatewayEpoch>, StreamAdmission)>,
     flying: VecDeque<Flying>,
 }
 
@@ -254,7 +254,7 @@ impl Aggregator {
     /// Up to when each gateway has delivered.
     pub fn watermarks(&self) -> BTreeMap<String, Option<Timestamp>> {
         let gateways = self.store.gateways().into_iter();
-        gateways.map(|known| (known.origin.gateway.to_string(), known.watermark)).collect()
+        gateways.map(|known| (known.epoch.gateway.to_string(), known.watermark)).collect()
     }
 
     /// Whether it says of a gateway that something may be missing between two times.
@@ -263,15 +263,14 @@ impl Aggregator {
             gap.from.is_none_or(|begin| begin.as_nanos() < to)
                 && gap.to.is_none_or(|end| end.as_nanos() > from)
         };
-        let of =
-            self.store.gateways().into_iter().filter(|known| known.origin.gateway.to_string() == gateway);
+        let of = self.store.gateways().into_iter().filter(|known| known.epoch.gateway.to_string() == gateway);
         of.flat_map(|known| known.gaps).any(|gap| touches(&gap))
     }
 
     /// What it says is missing, for a message.
     pub fn gaps(&self) -> String {
         let gaps =
-            |known: GatewayEntry| format!("{} {:?} {:?}", known.origin.gateway, known.watermark, known.gaps);
+            |known: GatewayEntry| format!("{} {:?} {:?}", known.epoch.gateway, known.watermark, known.gaps);
         self.store.gateways().into_iter().map(gaps).collect::<Vec<_>>().join("; ")
     }
 

@@ -194,9 +194,9 @@ async fn gateways(
     let mut gateways: BTreeMap<GatewayId, Listed> = BTreeMap::new();
     let mut listed = 0;
     each_gateway(store, outlet, |entry| {
-        if selected(&entry.origin.gateway) {
+        if selected(&entry.epoch.gateway) {
             listed += GATEWAY_BYTES + entry.gaps.len() * size_of::<Gap>();
-            let gateway = entry.origin.gateway.clone();
+            let gateway = entry.epoch.gateway.clone();
             gateways.insert(gateway, Listed { entry, devices: BTreeSet::new(), series: 0 });
         }
         listed
@@ -222,24 +222,24 @@ async fn gateways(
 /// Watermarks are as of one moment, `now_ms`.
 fn gateway_message(listed: Listed, streams: &StreamRegistry, now_ms: i64) -> wire::Gateway {
     let Listed { entry, devices, series } = listed;
-    let version = streams.version(&entry.origin.gateway);
+    let version = streams.version(&entry.epoch.gateway);
     let watermark_ms = entry.watermark.map(Timestamp::as_millis);
     wire::Gateway {
-        site: entry.origin.gateway.site.to_string(),
-        gateway: entry.origin.gateway.name.to_string(),
+        site: entry.epoch.gateway.site.to_string(),
+        gateway: entry.epoch.gateway.name.to_string(),
         connected: version.is_some(),
         watermark_ms,
         // A clock that is a little ahead is no negative lag.
         lag_ms: watermark_ms.map(|watermark| now_ms.saturating_sub(watermark).max(0)),
-        epoch: entry.origin.epoch,
+        epoch: entry.epoch.id,
         devices: u32::try_from(devices.len()).unwrap_or(u32::MAX),
         series,
-        contended: streams.is_contended(&entry.origin.gateway),
+        contended: streams.is_contended(&entry.epoch.gateway),
         version: version.map(|version| version.to_string()).unwrap_or_default(),
         lost_batches: entry.gaps.iter().fold(0, |sum, gap| gap.batches.saturating_add(sum)),
-        clock_ahead_ms: streams.ahead_ms(&entry.origin.gateway),
+        clock_ahead_ms: streams.ahead_ms(&entry.epoch.gateway),
         series_max: entry.series_max,
-        waits_for: streams.waiting.of(&entry.origin.gateway).unwrap_or_default(),
+        waits_for: streams.waiting.of(&entry.epoch.gateway).unwrap_or_default(),
     }
 }
 

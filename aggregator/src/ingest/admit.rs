@@ -14,7 +14,7 @@ use catchment_proto::{
 
 use crate::{
     clock_bound::ClockBound,
-    store::{Delivered, Origin, Report, RunDelivered, previous_runs},
+    store::{Delivered, GatewayEpoch, Report, RunDelivered, previous_runs},
 };
 
 /// Longest version that a gateway tells, in characters; the rest is cut.
@@ -180,7 +180,7 @@ impl Refusal {
 ///
 /// # Errors
 /// [`Refusal::NoStart`], [`Refusal::Shards`].
-pub fn start(gateway: GatewayId, message: wire::DeliverRequest) -> Result<(Origin, String), Refusal> {
+pub fn start(gateway: GatewayId, message: wire::DeliverRequest) -> Result<(GatewayEpoch, String), Refusal> {
     let Some(Kind::Start(start)) = message.kind else {
         return Err(Refusal::NoStart);
     };
@@ -188,9 +188,10 @@ pub fn start(gateway: GatewayId, message: wire::DeliverRequest) -> Result<(Origi
         return Err(Refusal::Shards(start.shards));
     }
     let version = start.version.chars().filter(|c| !c.is_control()).take(VERSION_CHARS_MAX).collect();
-    let wire::Start { epoch, epoch_created_ms, shards, run, previous_runs: previous, .. } = start;
+    let wire::Start { epoch: id, epoch_created_ms: created_ms, shards, run, previous_runs: previous, .. } =
+        start;
     let previous_runs = previous_runs(&previous);
-    Ok((Origin { gateway, epoch, epoch_created_ms, shards, run, previous_runs }, version))
+    Ok((GatewayEpoch { gateway, id, created_ms, shards, run, previous_runs }, version))
 }
 
 impl StreamAdmission {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use catchment_proto::wire::SeriesBudget;
 use tokio::time::Instant;
 
-use crate::store::{Origin, Store};
+use crate::store::{GatewayEpoch, Store};
 
 /// Shortest time between two questions for the budget.
 const COMPUTE_EVERY: Duration = Duration::from_millis(100);
@@ -23,19 +23,19 @@ pub(super) struct Budget {
 
 impl Budget {
     /// The first one, for the answer to the Start.
-    pub(super) fn begin(store: &dyn Store, origin: &Origin) -> (Self, Option<SeriesBudget>) {
-        let sent = store.series_budget(origin);
+    pub(super) fn begin(store: &dyn Store, epoch: &GatewayEpoch) -> (Self, Option<SeriesBudget>) {
+        let sent = store.series_budget(epoch);
         (Self { sent, computed_at: Instant::now() }, sent.map(|series_max| SeriesBudget { series_max }))
     }
 
     /// The budget, if it is another one than before.
-    pub(super) fn changed(&mut self, store: &dyn Store, origin: &Origin) -> Option<SeriesBudget> {
+    pub(super) fn changed(&mut self, store: &dyn Store, epoch: &GatewayEpoch) -> Option<SeriesBudget> {
         let now = Instant::now();
         if now.saturating_duration_since(self.computed_at) < COMPUTE_EVERY {
             return None;
         }
         self.computed_at = now;
-        let budget = store.series_budget(origin);
+        let budget = store.series_budget(epoch);
         if budget == self.sent {
             return None;
         }

@@ -40,7 +40,7 @@ use super::{
     service::Shared,
     stream_registry::RegisteredStream,
 };
-use crate::store::{Origin, Report, Store, StoreError};
+use crate::store::{GatewayEpoch, Report, Store, StoreError};
 
 /// Longest wait for the first message.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -71,19 +71,19 @@ fn knows_refusals(message: &DeliverRequest) -> bool {
 /// A stream that the store knows of, for as long as it lives.
 struct Attached<'a> {
     store: &'a dyn Store,
-    origin: &'a Origin,
+    epoch: &'a GatewayEpoch,
 }
 
 impl<'a> Attached<'a> {
-    fn new(store: &'a dyn Store, origin: &'a Origin) -> Self {
-        store.attach(origin);
-        Self { store, origin }
+    fn new(store: &'a dyn Store, epoch: &'a GatewayEpoch) -> Self {
+        store.attach(epoch);
+        Self { store, epoch }
     }
 }
 
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
-        self.store.detach(self.origin);
+        self.store.detach(self.epoch);
     }
 }
 
@@ -103,24 +103,24 @@ pub(super) async fn run(
         Ok(Some(Ok(message))) => (knows_refusals(&message), admit::start(gateway, message)),
     };
     let (knows_refusals, start) = start;
-    let (mut origin, version) = match start {
+    let (mut epoch, version) = match start {
         Ok(start) => start,
         Err(refusal) => return refusal.into(),
     };
-    clamp_created(shared, &mut origin);
-    let (registered, superseded) = shared.streams.register(&origin, &version);
-    let origin = Arc::new(origin);
+    clamp_created(shared, &mut epoch);
+    let (registered, superseded) = shared.streams.register(&epoch, &version);
+    let epoch = Arc::new(epoch);
     // Given up last: nothing of the stream is on its way then.
-    let _attached = Attached::new(&*shared.store, &origin);
-    let delivered = match shared.store.begin(&origin).await {
+    let _attached = Attached::new(&*shared.store, &epoch);
+    let delivered = match shared.store.begin(&epoch).await {
         Ok(delivered) => delivered,
         Err(error) => return error.into(),
     };
-    let (store, of) = (Arc::clone(&shared.store), origin.gateway.clone());
+    let (store, of) = (Arc::clone(&shared.store), epoch.gateway.clone());
     let known = Box::new(move |key: &SeriesKey| store.known_series(&of, key));
-    let admission = StreamAdmission::new(origin.shards, delivered).with_known_series(known);
-    let (budget, series) = Budget::begin(&*shared.store, &origin);
-    let newer_epoch = shared.store.newer_epoch(&origin).unwrap_or(0);
+    let admission = StreamAdmission::new(epoch.shards, delivered).with_known_series(known);
+    let (budget, series) = Budget::begin(&*shared.store, &epoch);
+    let newer_epoch = shared.store.newer_epoch(&epoch).unwrap_or(0);
     let resume = wire::Resume { series, newer_epoch, ..admission.resume() };
     let durable = resume.delivered.clone();
     let resume = DeliverResponse { kind: Some(Kind::Resume(resume)) };
@@ -130,7 +130,7 @@ pub(super) async fn run(
         let mut task = StreamTask {
             shared,
             responses,
-            origin: Arc::clone(&origin),
+            epoch: Arc::clone(&epoch),
             admission,
             registered: &registered,
             bytes,
@@ -146,8 +146,8 @@ pub(super) async fn run(
         task.run(requests, superseded).await
     };
     if registered.leave() {
-        shared.store.drop_live(&origin);
-        if shared.streams.waiting.end((&origin.gateway, origin.epoch), None) {
+        shared.store.drop_live(&epoch);
+        if shared.streams.waiting.end((&epoch.gateway, epoch.id), None) {
             publish_waiting(shared);
         }
     }
@@ -155,13 +155,13 @@ pub(super) async fn run(
 }
 
 /// Takes the time at which a data folder says that it was created, no later than this clock allows.
-fn clamp_created(shared: &Shared, origin: &mut Origin) {
-    let known = shared.store.created_ms(origin);
-    let claimed = std::mem::replace(&mut origin.epoch_created_ms, 0);
-    origin.epoch_created_ms = shared.clock_bound().created(claimed, known);
-    if origin.epoch_created_ms != claimed {
+fn clamp_created(shared: &Shared, epoch: &mut GatewayEpoch) {
+    let known = shared.store.created_ms(epoch);
+    let claimed = std::mem::replace(&mut epoch.created_ms, 0);
+    epoch.created_ms = shared.clock_bound().created(claimed, known);
+    if epoch.created_ms != claimed {
         tracing::warn!(
-            gateway = %origin.gateway, epoch = origin.epoch, claimed_ms = claimed, taken_ms = origin.epoch_created_ms,
+            gateway = %epoch.gateway, epoch = epoch.id, claimed_ms = claimed, taken_ms = epoch.created_ms,
             "a gateway's data folder claims to be created in the future: check the gateway's clock"
         );
     }
@@ -176,7 +176,7 @@ fn publish_waiting(shared: &Shared) {
 struct StreamTask<'a> {
     shared: &'a Shared,
     responses: &'a mpsc::Sender<Result<DeliverResponse, Status>>,
-    origin: Arc<Origin>,
+    epoch: Arc<GatewayEpoch>,
     admission: StreamAdmission,
     registered: &'a RegisteredStream,
     bytes: &'a StreamBytes,
@@ -277,7 +277,7 @@ impl StreamTask<'_> {
         self.shared.metrics.watermarks_refused.inc_by(refused.saturating_sub(self.refused));
         let ahead_ms = self.admission.ahead_ms();
         if let (0, Some(ahead_ms)) = (self.refused, ahead_ms) {
-            let gateway = &self.origin.gateway;
+            let gateway = &self.epoch.gateway;
             tracing::warn!(
                 %gateway, ahead_ms,
                 "a gateway's watermark is ahead of this clock by more than clock_tolerance and is not believed: check both clocks"
@@ -291,7 +291,7 @@ impl StreamTask<'_> {
     fn heard(&self) {
         if self.registered.note_delivery() {
             self.shared.metrics.contended.inc();
-            let gateway = &self.origin.gateway;
+            let gateway = &self.epoch.gateway;
             tracing::warn!(
                 %gateway,
                 "two data folders deliver under one certificate: stop one of them, and give each gateway its own identity"
@@ -316,7 +316,7 @@ impl StreamTask<'_> {
                     Order::Duplicate => _ = metrics.duplicates.inc(),
                     Order::Gap(skipped) => {
                         metrics.gaps.inc_by(skipped);
-                        let gateway = &self.origin.gateway;
+                        let gateway = &self.epoch.gateway;
                         tracing::warn!(%gateway, shard = batch.shard, skipped, "batches were lost before this one");
                     }
                 }
@@ -324,7 +324,7 @@ impl StreamTask<'_> {
                 let batch_ref = BatchRef { shard: batch.shard, number: batch.number, stream_start, attempt };
                 self.in_flight.push_back(Box::pin(put(
                     store,
-                    Arc::clone(&self.origin),
+                    Arc::clone(&self.epoch),
                     batch,
                     batch_ref,
                     bytes,
@@ -335,7 +335,7 @@ impl StreamTask<'_> {
 
     /// Looks whether the budget has changed although nothing is acknowledged: an ack that is no news tells it.
     fn check_budget(&mut self) {
-        if let Some(series) = self.budget.changed(&*self.shared.store, &self.origin) {
+        if let Some(series) = self.budget.changed(&*self.shared.store, &self.epoch) {
             self.series = Some(series);
             if let Some(durable) = self.durable.first() {
                 self.acks.entry(0).or_insert(*durable);
@@ -367,14 +367,14 @@ async fn next<S: Stream + Unpin>(bytes: &StreamBytes, requests: &mut S) -> Optio
 
 async fn put(
     store: Arc<dyn Store>,
-    origin: Arc<Origin>,
+    epoch: Arc<GatewayEpoch>,
     batch: Batch,
     batch_ref: BatchRef,
     bytes: usize,
 ) -> Completed {
     let live = batch.live;
     let partials = batch.entries.len() as u64;
-    let result = store.put(&origin, batch, batch_ref.stream_start).await;
+    let result = store.put(&epoch, batch, batch_ref.stream_start).await;
     if live {
         Completed::Live { bytes, result }
     } else {

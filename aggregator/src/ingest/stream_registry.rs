@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 use tokio::sync::oneshot;
 
 use super::waiting::WaitingBatches;
-use crate::store::Origin;
+use crate::store::GatewayEpoch;
 
 /// Epochs of one gateway that deliver at once; beyond, the stream that began first ends.
 const EPOCHS_MAX: usize = 4;
@@ -62,7 +62,7 @@ struct StreamEntry {
 #[derive(Debug)]
 pub(super) struct RegisteredStream {
     registry: Arc<StreamRegistry>,
-    origin: Origin,
+    epoch: GatewayEpoch,
     number: u64,
 }
 
@@ -70,27 +70,27 @@ impl StreamRegistry {
     /// Makes a stream its data folder's current one. The receiver resolves when a newer one takes the place.
     pub(super) fn register(
         self: &Arc<Self>,
-        origin: &Origin,
+        epoch: &GatewayEpoch,
         version: &str,
     ) -> (RegisteredStream, oneshot::Receiver<()>) {
         let (end, superseded) = oneshot::channel();
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let number = current.next;
         current.next += 1;
-        if current.by_gateway.len() >= GATEWAYS_MAX && !current.by_gateway.contains_key(&origin.gateway) {
+        if current.by_gateway.len() >= GATEWAYS_MAX && !current.by_gateway.contains_key(&epoch.gateway) {
             let idle = current.by_gateway.iter().find(|(_, known)| known.streams.is_empty());
             let idle = idle.map(|(gateway, _)| gateway.clone());
             idle.and_then(|gateway| current.by_gateway.remove(&gateway));
         }
-        let gateway = current.by_gateway.entry(origin.gateway.clone()).or_default();
+        let gateway = current.by_gateway.entry(epoch.gateway.clone()).or_default();
         let entry = StreamEntry { number, version: version.into(), ahead_ms: None, _end: end };
-        gateway.streams.insert(origin.epoch, entry);
+        gateway.streams.insert(epoch.id, entry);
         if gateway.streams.len() > EPOCHS_MAX {
             let oldest = gateway.streams.iter().min_by_key(|(_, entry)| entry.number);
             let oldest = oldest.map(|(epoch, _)| *epoch);
             oldest.and_then(|epoch| gateway.streams.remove(&epoch));
         }
-        (RegisteredStream { registry: Arc::clone(self), origin: origin.clone(), number }, superseded)
+        (RegisteredStream { registry: Arc::clone(self), epoch: epoch.clone(), number }, superseded)
     }
 
     /// The version of a gateway that has a stream now.
@@ -118,8 +118,8 @@ impl RegisteredStream {
     /// Notes how far the stream's watermark is ahead of the clock; `None`: it is believed.
     pub(super) fn note_ahead(&self, ahead_ms: Option<i64>) {
         let mut current = self.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let gateway = current.by_gateway.get_mut(&self.origin.gateway);
-        let entry = gateway.and_then(|gateway| gateway.streams.get_mut(&self.origin.epoch));
+        let gateway = current.by_gateway.get_mut(&self.epoch.gateway);
+        let entry = gateway.and_then(|gateway| gateway.streams.get_mut(&self.epoch.id));
         if let Some(entry) = entry.filter(|entry| entry.number == self.number) {
             entry.ahead_ms = ahead_ms;
         }
@@ -129,8 +129,8 @@ impl RegisteredStream {
     /// after another one that began later.
     pub(super) fn note_delivery(&self) -> bool {
         let mut current = self.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(gateway) = current.by_gateway.get_mut(&self.origin.gateway) else { return false };
-        let Origin { epoch, run, .. } = self.origin;
+        let Some(gateway) = current.by_gateway.get_mut(&self.epoch.gateway) else { return false };
+        let GatewayEpoch { id: epoch, run, .. } = self.epoch;
         let (last_epoch, last_run, before) = gateway.last;
         if (epoch, run) == (last_epoch, last_run) {
             return false;
@@ -151,8 +151,8 @@ impl RegisteredStream {
     /// windows is to be forgotten.
     pub(super) fn leave(self) -> bool {
         let current = self.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let gateway = current.by_gateway.get(&self.origin.gateway);
-        let entry = gateway.and_then(|gateway| gateway.streams.get(&self.origin.epoch));
+        let gateway = current.by_gateway.get(&self.epoch.gateway);
+        let entry = gateway.and_then(|gateway| gateway.streams.get(&self.epoch.id));
         entry.is_none_or(|entry| entry.number == self.number)
     }
 }
@@ -160,9 +160,9 @@ impl RegisteredStream {
 impl Drop for RegisteredStream {
     fn drop(&mut self) {
         let mut current = self.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(gateway) = current.by_gateway.get_mut(&self.origin.gateway) else { return };
-        if gateway.streams.get(&self.origin.epoch).is_some_and(|entry| entry.number == self.number) {
-            gateway.streams.remove(&self.origin.epoch);
+        let Some(gateway) = current.by_gateway.get_mut(&self.epoch.gateway) else { return };
+        if gateway.streams.get(&self.epoch.id).is_some_and(|entry| entry.number == self.number) {
+            gateway.streams.remove(&self.epoch.id);
         }
     }
 }
@@ -172,22 +172,22 @@ mod tests {
     use super::*;
     use catchment_proto::Name;
 
-    fn origin(epoch: u64, run: u64) -> Origin {
+    fn epoch(id: u64, run: u64) -> GatewayEpoch {
         let gateway = GatewayId { site: Name::new("berlin").unwrap(), name: Name::new("g1").unwrap() };
-        Origin { gateway, epoch, epoch_created_ms: 0, shards: 1, run, previous_runs: Default::default() }
+        GatewayEpoch { gateway, id, created_ms: 0, shards: 1, run, previous_runs: Default::default() }
     }
 
     #[test]
     fn a_newer_stream_takes_the_place() {
         let registry = Arc::new(StreamRegistry::default());
-        let gateway = origin(1, 0).gateway;
-        let (first, mut superseded) = registry.register(&origin(1, 0), "1");
+        let gateway = epoch(1, 0).gateway;
+        let (first, mut superseded) = registry.register(&epoch(1, 0), "1");
         assert!(superseded.try_recv() == Err(oneshot::error::TryRecvError::Empty));
-        let (second, _second_superseded) = registry.register(&origin(1, 0), "2");
+        let (second, _second_superseded) = registry.register(&epoch(1, 0), "2");
         assert!(superseded.try_recv() == Err(oneshot::error::TryRecvError::Closed));
         assert!(!first.leave(), "the same folder goes on delivering");
         assert_eq!(registry.version(&gateway).as_deref(), Some("2"));
-        let (third, _third_superseded) = registry.register(&origin(9, 0), "3");
+        let (third, _third_superseded) = registry.register(&epoch(9, 0), "3");
         assert!(second.leave(), "another folder knows nothing of these windows");
         assert!(third.leave());
         assert_eq!(registry.version(&gateway), None);
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn epochs_deliver_beside_each_other_up_to_a_bound() {
         let registry = Arc::new(StreamRegistry::default());
-        let mut streams: Vec<_> = (0..6).map(|epoch| registry.register(&origin(epoch, 0), "1")).collect();
+        let mut streams: Vec<_> = (0..6).map(|id| registry.register(&epoch(id, 0), "1")).collect();
         let ended = streams
             .iter_mut()
             .map(|(_, end)| end.try_recv().is_err_and(|e| e == oneshot::error::TryRecvError::Closed));
@@ -206,8 +206,8 @@ mod tests {
     #[test]
     fn a_gateway_that_is_there_twice_is_noticed_once() {
         let registry = Arc::new(StreamRegistry::default());
-        let gateway = origin(1, 0).gateway;
-        let register = |epoch, run| registry.register(&origin(epoch, run), "1");
+        let gateway = epoch(1, 0).gateway;
+        let register = |id, run| registry.register(&epoch(id, run), "1");
         let (a, _a) = register(1, 5);
         assert!(!a.note_delivery() && !a.note_delivery());
         let (b, _b) = register(1, 6);
@@ -222,10 +222,10 @@ mod tests {
     #[test]
     fn an_epoch_that_goes_on_beside_a_later_one_is_noticed() {
         let registry = Arc::new(StreamRegistry::default());
-        let gateway = origin(1, 0).gateway;
-        let (old, _old) = registry.register(&origin(1, 5), "1");
+        let gateway = epoch(1, 0).gateway;
+        let (old, _old) = registry.register(&epoch(1, 5), "1");
         assert!(!old.note_delivery());
-        let (new, _new) = registry.register(&origin(2, 5), "1");
+        let (new, _new) = registry.register(&epoch(2, 5), "1");
         assert!(!new.note_delivery(), "a gateway that began a new epoch; its old stream may be half open");
         assert!(!registry.is_contended(&gateway));
         assert!(old.note_delivery());

@@ -211,7 +211,7 @@ impl Completeness {
             self.until_ms = self.until_ms.zip(bound).map(|(until_ms, bound)| until_ms.min(bound.as_millis()));
         }
         let room = GAPS_MAX.saturating_sub(self.gaps.len());
-        self.gaps.extend(touching().take(room).map(|gap| gap_message(&entry.origin.gateway, gap, now_ms)));
+        self.gaps.extend(touching().take(room).map(|gap| gap_message(&entry.epoch.gateway, gap, now_ms)));
     }
 
     /// All gateways that are known were taken, so many of those that hold selected series.

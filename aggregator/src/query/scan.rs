@@ -45,7 +45,7 @@ pub(super) async fn answer(
     let (mut gateways, mut gateways_bytes) = (BTreeMap::new(), 0);
     walk::each_gateway(store, outlet, |entry| {
         gateways_bytes += GATEWAY_BYTES + entry.gaps.len() * size_of::<Gap>();
-        gateways.insert(entry.origin.gateway.clone(), entry);
+        gateways.insert(entry.epoch.gateway.clone(), entry);
         gateways_bytes
     })
     .await?;

@@ -4,7 +4,7 @@ use catchment_journal::{AppendError, Disk, Position};
 use catchment_proto::{GatewayId, SeriesKey};
 
 use super::{
-    Origin, StoreError,
+    GatewayEpoch, StoreError,
     apply::{CheckedBatch, StoreState},
     entry, epochs,
     inner::{CurrentRun, Inner, LastAppended, lock, read},
@@ -30,35 +30,38 @@ impl<D: Disk> Inner<D> {
     ///
     /// # Errors
     /// [`StoreError::TooManyEpochs`].
-    pub(super) fn check_epochs(&self, origin: &Origin, names_epoch: u64) -> Result<Vec<u64>, StoreError> {
+    pub(super) fn check_epochs(
+        &self,
+        epoch: &GatewayEpoch,
+        names_epoch: u64,
+    ) -> Result<Vec<u64>, StoreError> {
         let catalog = &read(&self.state).catalog;
         let pending_epochs = &lock(&self.admission).pending_epochs;
-        let new = epochs::new_epochs(catalog, pending_epochs, &origin.gateway, [origin.epoch, names_epoch]);
-        let fits =
-            self.config.epoch_bounds().fits(catalog, pending_epochs, &origin.gateway, new.len() as u64);
+        let new = epochs::new_epochs(catalog, pending_epochs, &epoch.gateway, [epoch.id, names_epoch]);
+        let fits = self.config.epoch_bounds().fits(catalog, pending_epochs, &epoch.gateway, new.len() as u64);
         fits.map_err(|message| StoreError::TooManyEpochs { message })?;
         Ok(new)
     }
 
     /// Whether a gateway may begin another epoch.
-    pub(super) fn has_room_for_epoch(&self, origin: &Origin) -> bool {
+    pub(super) fn has_room_for_epoch(&self, epoch: &GatewayEpoch) -> bool {
         let catalog = &read(&self.state).catalog;
         let pending_epochs = &lock(&self.admission).pending_epochs;
-        self.config.epoch_bounds().fits(catalog, pending_epochs, &origin.gateway, 1).is_ok()
+        self.config.epoch_bounds().fits(catalog, pending_epochs, &epoch.gateway, 1).is_ok()
     }
 
     /// A stream of an epoch lives from here on.
-    pub(super) fn attach(&self, origin: &Origin) {
+    pub(super) fn attach(&self, epoch: &GatewayEpoch) {
         let mut admission = lock(&self.admission);
-        let new = CurrentRun { run: origin.run, streams: 0 };
-        admission.current_runs.entry((origin.gateway.clone(), origin.epoch)).or_insert(new).streams += 1;
+        let new = CurrentRun { run: epoch.run, streams: 0 };
+        admission.current_runs.entry((epoch.gateway.clone(), epoch.id)).or_insert(new).streams += 1;
     }
 
     /// A stream of an epoch is over. Answers whether there is none left: nothing that it brought is on its way then, so no run
     /// has to be kept out.
-    pub(super) fn detach(&self, origin: &Origin) -> bool {
+    pub(super) fn detach(&self, epoch: &GatewayEpoch) -> bool {
         let mut admission = lock(&self.admission);
-        let key = (origin.gateway.clone(), origin.epoch);
+        let key = (epoch.gateway.clone(), epoch.id);
         let Some(current) = admission.current_runs.get_mut(&key) else { return true };
         current.streams = current.streams.saturating_sub(1);
         let none_left = current.streams == 0;
@@ -70,20 +73,18 @@ impl<D: Disk> Inner<D> {
 
     /// Only the run that began last delivers: nothing of another one is appended after this. The position up to which others did,
     /// and whether another one was before.
-    pub(super) fn fence(&self, origin: &Origin) -> (Position, bool) {
+    pub(super) fn fence(&self, epoch: &GatewayEpoch) -> (Position, bool) {
         let mut admission = lock(&self.admission);
-        let current = admission.current_runs.entry((origin.gateway.clone(), origin.epoch));
-        let current = current.or_insert(CurrentRun { run: origin.run, streams: 0 });
-        let before = std::mem::replace(&mut current.run, origin.run);
-        (self.log.end(), before != origin.run)
+        let current = admission.current_runs.entry((epoch.gateway.clone(), epoch.id));
+        let current = current.or_insert(CurrentRun { run: epoch.run, streams: 0 });
+        let before = std::mem::replace(&mut current.run, epoch.run);
+        (self.log.end(), before != epoch.run)
     }
 
     /// Whether no other run of the same folder has begun since.
-    pub(super) fn is_current_run(&self, origin: &Origin) -> bool {
-        let current_runs = &lock(&self.admission).current_runs;
-        current_runs
-            .get(&(origin.gateway.clone(), origin.epoch))
-            .is_none_or(|current| current.run == origin.run)
+    pub(super) fn is_current_run(&self, epoch: &GatewayEpoch) -> bool {
+        let runs = &lock(&self.admission).current_runs;
+        runs.get(&(epoch.gateway.clone(), epoch.id)).is_none_or(|current| current.run == epoch.run)
     }
 
     /// Appends a batch to the journal, unless its number says that it is there or must not follow. The caller holds
@@ -93,15 +94,15 @@ impl<D: Disk> Inner<D> {
         mut checked: Box<CheckedBatch>,
         stream_start: bool,
     ) -> Result<AdmitOutcome, StoreError> {
-        let new_epochs = self.check_epochs(checked.origin(), checked.batch().names_epoch)?;
-        if !self.is_current_run(checked.origin()) {
+        let new_epochs = self.check_epochs(checked.epoch(), checked.batch().names_epoch)?;
+        if !self.is_current_run(checked.epoch()) {
             return Err(StoreError::Superseded);
         }
         let (shard, number) = (checked.batch().shard, checked.batch().number);
-        let key = (checked.origin().gateway.clone(), checked.origin().epoch);
+        let key = (checked.epoch().gateway.clone(), checked.epoch().id);
         let applied = {
             let catalog = &read(&self.state).catalog;
-            catalog.find_origin(&key.0, key.1).map_or(0, |origin| catalog.delivered(origin, shard))
+            catalog.find_epoch(&key.0, key.1).map_or(0, |epoch| catalog.delivered(epoch, shard))
         };
         let waiting = {
             let mut admission = lock(&self.admission);
@@ -125,16 +126,16 @@ impl<D: Disk> Inner<D> {
             return Err(StoreError::Gap { shard, highest, got: number });
         }
         checked.set_follows(highest);
-        let origin = checked.origin().clone();
+        let epoch = checked.epoch().clone();
         let new_series = self.reserve_series(&mut checked)?;
         let appended = self.append(key, checked, &new_epochs);
         if !matches!(appended, Ok(AdmitOutcome::InJournal(_))) {
-            lock(&self.admission).quota.release(&origin.gateway, &new_series);
+            lock(&self.admission).quota.release(&epoch.gateway, &new_series);
         }
         let outcome = appended?;
         if number > highest.saturating_add(1) && matches!(outcome, AdmitOutcome::InJournal(_)) {
             tracing::warn!(
-                gateway = %origin.gateway, epoch = origin.epoch, shard, highest, number,
+                gateway = %epoch.gateway, epoch = epoch.id, shard, highest, number,
                 "a gateway goes on beyond the next batch: this store has lost what it once acknowledged, or never had it"
             );
         }
@@ -144,8 +145,8 @@ impl<D: Disk> Inner<D> {
     /// Reserves room for the new series of a batch, before anything of the batch is stored.
     fn reserve_series(&self, checked: &mut CheckedBatch) -> Result<Vec<SeriesKey>, StoreError> {
         let state = read(&self.state);
-        let gateway = &checked.origin().gateway;
-        let new = state.catalog.unknown(gateway, &checked.batch().series);
+        let gateway = &checked.epoch().gateway;
+        let new = state.catalog.unknown_series(gateway, &checked.batch().series);
         if new.is_empty() {
             return Ok(Vec::new());
         }
@@ -153,7 +154,7 @@ impl<D: Disk> Inner<D> {
         let new: Vec<SeriesKey> =
             new.into_iter().filter(|key| !quota.is_pending(gateway, key)).cloned().collect();
         let count = new.len() as u64;
-        if count > state.catalog.numbers_left() {
+        if count > state.catalog.series_ids_left() {
             let message = "this store has used all numbers that it has for series".to_owned();
             return Err(StoreError::TooManySeries { message });
         }
@@ -167,25 +168,26 @@ impl<D: Disk> Inner<D> {
 
     /// Whether there is room for the new series of a batch of live states. The caller holds the state.
     pub(super) fn has_room_for_series(&self, state: &StoreState, checked: &CheckedBatch) -> bool {
-        let gateway = &checked.origin().gateway;
-        let new = state.catalog.unknown(gateway, &checked.batch().series);
+        let gateway = &checked.epoch().gateway;
+        let new = state.catalog.unknown_series(gateway, &checked.batch().series);
         if new.is_empty() {
             return true;
         }
         let quota = &lock(&self.admission).quota;
         let count = new.into_iter().filter(|key| !quota.is_pending(gateway, key)).count() as u64;
-        count <= state.catalog.numbers_left() && quota.fits(&state.catalog.usages(), gateway, count).is_ok()
+        count <= state.catalog.series_ids_left()
+            && quota.fits(&state.catalog.usages(), gateway, count).is_ok()
     }
 
-    /// The most series that the data folder of an origin may hold. Reports bounds that are nearly full.
-    pub(super) fn series_budget(&self, origin: &Origin) -> u64 {
+    /// The most series that the data folder of an epoch may hold. Reports bounds that are nearly full.
+    pub(super) fn series_budget(&self, epoch: &GatewayEpoch) -> u64 {
         let state = read(&self.state);
         let usages = state.catalog.usages();
         let quota = &mut lock(&self.admission).quota;
-        for warning in quota.warnings(&usages, &origin.gateway) {
-            tracing::warn!(gateway = %origin.gateway, warning, "series become many");
+        for warning in quota.warnings(&usages, &epoch.gateway) {
+            tracing::warn!(gateway = %epoch.gateway, warning, "series become many");
         }
-        quota.budget(&usages, &origin.gateway, origin.epoch)
+        quota.budget(&usages, &epoch.gateway, epoch.id)
     }
 
     fn append(
@@ -197,7 +199,7 @@ impl<D: Disk> Inner<D> {
         let bytes = entry::encode(checked.entry());
         let (shard, number) = (checked.batch().shard as usize, checked.batch().number);
         let mut admission = lock(&self.admission);
-        if admission.current_runs.get(&key).is_some_and(|current| current.run != checked.origin().run) {
+        if admission.current_runs.get(&key).is_some_and(|current| current.run != checked.epoch().run) {
             return Err(StoreError::Superseded);
         }
         let position = match self.log.append(&bytes) {

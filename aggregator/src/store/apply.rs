@@ -11,7 +11,7 @@ use catchment_partial::{Partial, Timestamp};
 use catchment_proto::{Batch, SeriesKey, batch::SHARDS_MAX};
 
 use super::{
-    Origin, StoreError,
+    GatewayEpoch, StoreError,
     block::BODY_BYTES_MAX,
     catalog::Catalog,
     entry::Entry,
@@ -53,12 +53,12 @@ impl CheckedBatch {
     /// Checks a batch whole before anything of it is taken.
     ///
     /// # Errors
-    /// [`StoreError::Body`] for the first partial that cannot be kept, or a shard that the origin does not have.
+    /// [`StoreError::Body`] for the first partial that cannot be kept, or a shard that the epoch does not have.
     pub(super) fn new(entry: Entry) -> Result<Self, StoreError> {
         let batch = &entry.batch;
-        if batch.shard >= entry.origin.shards.min(SHARDS_MAX) {
+        if batch.shard >= entry.epoch.shards.min(SHARDS_MAX) {
             let reason =
-                format!("it is of shard {}, but the gateway has {}", batch.shard, entry.origin.shards);
+                format!("it is of shard {}, but the gateway has {}", batch.shard, entry.epoch.shards);
             return Err(StoreError::Body { entry: 0, reason });
         }
         if batch.series.len() > batch.entries.len() {
@@ -84,8 +84,8 @@ impl CheckedBatch {
     }
 
     /// Who delivered it.
-    pub(super) fn origin(&self) -> &Origin {
-        &self.entry.origin
+    pub(super) fn epoch(&self) -> &GatewayEpoch {
+        &self.entry.epoch
     }
 
     /// The batch.
@@ -140,33 +140,33 @@ impl StoreState {
     /// out, whatever the bounds: it may have been acknowledged. Bounds are enforced at admission.
     pub(super) fn apply(&mut self, checked: &CheckedBatch) -> u64 {
         let batch = checked.batch();
-        let origin = self.catalog.take_origin(checked.origin());
-        let delivered = self.catalog.delivered(origin, batch.shard);
+        let epoch = self.catalog.intern_epoch(checked.epoch());
+        let delivered = self.catalog.delivered(epoch, batch.shard);
         #[cfg(test)]
         tests::panic_on_demand();
-        let unknown = delivered == 0 && self.catalog.origin(origin).is_some_and(|known| known.unknown);
+        let unknown = delivered == 0 && self.catalog.epoch(epoch).is_some_and(|known| known.unknown);
         let lost = if unknown { 0 } else { checked.follows().saturating_sub(delivered) };
         if unknown {
-            self.catalog.assume(origin, batch.shard, checked.follows());
+            self.catalog.assume_delivered(epoch, batch.shard, checked.follows());
         }
         self.counts.batches += 1;
         self.counts.gaps += batch.number.saturating_sub(checked.follows().saturating_add(1));
-        self.each_row(origin, checked, true, |state, gateway, row| {
+        self.each_row(epoch, checked, true, |state, gateway, row| {
             state.live.supersede(gateway, row.series, &row.name, row.revision);
             state.memtable.put(row.series, row.name, row.revision, row.body);
         });
-        let Origin { run, previous_runs: previous, .. } = *checked.origin();
+        let GatewayEpoch { run, previous_runs: previous, .. } = *checked.epoch();
         let delivered = RunDelivered { run, previous, number: batch.number };
-        self.catalog.note_run(origin, batch.shard, delivered);
-        self.catalog.advance(origin, batch.shard, batch.number, batch.watermark, &batch.history);
+        self.catalog.note_run(epoch, batch.shard, delivered);
+        self.catalog.advance(epoch, batch.shard, batch.number, batch.watermark, &batch.history);
         lost
     }
 
     /// Applies a batch of live states, which changes neither numbers nor watermarks. Without `room` for its new series, what it
     /// says of them is left out and counted.
     pub(super) fn apply_live(&mut self, checked: &CheckedBatch, limits: LiveLimits, room: bool) {
-        let origin = self.catalog.take_origin(checked.origin());
-        let dropped = self.each_row(origin, checked, room, |state, gateway, row| {
+        let epoch = self.catalog.intern_epoch(checked.epoch());
+        let dropped = self.each_row(epoch, checked, room, |state, gateway, row| {
             let RowRef { series, name, revision, body } = row;
             if state.memtable.revision(series, &name).is_some_and(|held| held >= revision) {
                 return;
@@ -183,15 +183,15 @@ impl StoreState {
     /// Hands each partial of a batch on with its series; returns how many had none: without `room`, those of new series.
     fn each_row(
         &mut self,
-        origin: u32,
+        epoch: u32,
         checked: &CheckedBatch,
         room: bool,
         mut take: impl FnMut(&mut Self, u32, RowRef<'_>),
     ) -> u64 {
-        let Some(gateway) = self.catalog.origin(origin).map(|known| known.gateway) else { return 0 };
+        let Some(gateway) = self.catalog.epoch(epoch).map(|known| known.gateway) else { return 0 };
         let batch = checked.batch();
         // What was folded before a folder went back keeps its names: where it was delivered before, it is replaced.
-        let named = self.catalog.take_names(origin, batch.names_epoch);
+        let named = self.catalog.intern_names_epoch(epoch, batch.names_epoch);
         let mut numbers: Vec<Option<u32>> = vec![None; batch.series.len()];
         let mut dropped = 0;
         for (entry, newest) in batch.entries.iter().zip(&checked.newest) {
@@ -200,15 +200,15 @@ impl StoreState {
                 continue;
             };
             if number.is_none() {
-                *number = self.catalog.take_series(gateway, key, entry.window, room);
+                *number = self.catalog.intern_series(gateway, key, entry.window, room);
             }
             let Some(series) = *number else {
                 dropped += 1;
                 continue;
             };
-            self.catalog.seen(series, origin, entry.window, *newest);
+            self.catalog.note_window(series, epoch, entry.window, *newest);
             let (start, width) = (entry.window.start(), entry.window.width());
-            let name = Name { start, width, origin: named, shard: batch.shard, part: entry.part };
+            let name = Name { start, width, epoch: named, shard: batch.shard, part: entry.part };
             take(self, gateway, RowRef { series, name, revision: entry.revision, body: &entry.body });
         }
         dropped

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Places in the group as differences to the series before. Columns, each a varint a row: length of the body times two,
-//! plus one where width, origin, or shard differ from those of the row before in the section (of the first: from 0), and
+//! plus one where width, epoch, or shard differ from those of the row before in the section (of the first: from 0), and
 //! then these; window index, part; revision less part. All but length and revision are zigzag differences to the row
 //! before. The seal around a block has its checksum. A block stays at or below [`BLOCK_BYTES_MAX`], because sled keeps larger
 //! values in files of their own, which it never syncs. Decoding is total: any bytes are rows or an error.
@@ -77,7 +77,7 @@ fn put_section(rows: &[RowRef<'_>], out: &mut Vec<u8>) {
         let now = Columns::of(&row.name);
         let source = [
             now.width.wrapping_sub(before.width),
-            now.origin.wrapping_sub(before.origin),
+            now.epoch.wrapping_sub(before.epoch),
             now.shard.wrapping_sub(before.shard),
         ];
         let other = source != [0; 3];
@@ -180,7 +180,7 @@ pub(super) fn split<'a, 'b>(rows: &'b [RowRef<'a>]) -> impl Iterator<Item = &'b 
 struct Columns {
     window: i64,
     width: i64,
-    origin: i64,
+    epoch: i64,
     shard: i64,
     part: i64,
 }
@@ -190,7 +190,7 @@ impl Columns {
         Self {
             window: name.window().index(),
             width: i64::from(name.width.as_millis()),
-            origin: i64::from(name.origin),
+            epoch: i64::from(name.epoch),
             shard: i64::from(name.shard),
             part: name.part as i64,
         }
@@ -202,7 +202,7 @@ impl Columns {
         Some(Name {
             start: window.start(),
             width,
-            origin: u32::try_from(self.origin).ok()?,
+            epoch: u32::try_from(self.epoch).ok()?,
             shard: u32::try_from(self.shard).ok()?,
             part: self.part as u64,
         })
@@ -218,7 +218,7 @@ fn head(rest: &mut &[u8], columns: &mut Columns) -> Option<(Name, u64, usize)> {
     };
     if length & 1 == 1 {
         step(&mut columns.width)?;
-        step(&mut columns.origin)?;
+        step(&mut columns.epoch)?;
         step(&mut columns.shard)?;
     }
     step(&mut columns.window)?;

@@ -1,7 +1,7 @@
 //! Blocks and catalog as they lie in a tree.
 //!
 //! What can be done without is told and left out: a series whose record is damaged, the delivered numbers of an
-//! origin. Gateways and origins cannot: without their numbers partials would get a second name and count twice.
+//! epoch. Gateways and epochs cannot: without their numbers partials would get a second name and count twice.
 
 use std::ops::ControlFlow;
 
@@ -9,8 +9,8 @@ use bytes::Bytes;
 use catchment_journal::PlaceError;
 
 use super::{
-    Origin, block,
-    catalog::{Catalog, Gateway, OriginState},
+    GatewayEpoch, block,
+    catalog::{Catalog, EpochState, Gateway},
     groups::{AllSeries, GROUP_SERIES, Group, first_of},
     records::{self, BlockManifest, META, Meta, Stored},
     row::Row,
@@ -108,28 +108,28 @@ impl BlockStore {
         self.each(&[records::GATEWAY], |key, value| {
             dense(&mut gateways, key, restored(key, value, newest)?)
         })?;
-        let mut origins: Vec<OriginState> = Vec::new();
-        self.each(&[records::ORIGIN], |key, value| {
+        let mut epochs: Vec<EpochState> = Vec::new();
+        self.each(&[records::EPOCH], |key, value| {
             let record = message(key, value, newest)?;
-            let origin = records::restore_origin(record, &gateways);
-            dense(&mut origins, key, origin.ok_or_else(|| damaged(key, "its gateway is not known"))?)
+            let epoch = records::restore_epoch(record, &gateways);
+            dense(&mut epochs, key, epoch.ok_or_else(|| damaged(key, "its gateway is not known"))?)
         })?;
-        if (gateways.len(), origins.len()) != (meta.gateways as usize, meta.origins as usize) {
+        if (gateways.len(), epochs.len()) != (meta.gateways as usize, meta.epochs as usize) {
             return Err(format!(
                 "the catalog is damaged: it has {} gateways and {} epochs of them, but must have {} and {}",
                 gateways.len(),
-                origins.len(),
+                epochs.len(),
                 meta.gateways,
-                meta.origins
+                meta.epochs
             ));
         }
         let mut findings = Vec::new();
-        self.load_shards(&mut origins, newest, &mut findings)?;
+        self.load_shards(&mut epochs, newest, &mut findings)?;
         let before = findings.len();
         let series = self.load_groups(&meta, gateways.len(), &mut findings)?;
-        let mut catalog = Catalog::restore(gateways, origins, series, meta.next_series);
+        let mut catalog = Catalog::restore(gateways, epochs, series, meta.next_series);
         if findings.len() > before {
-            catalog.doubt_all();
+            catalog.mark_all_damaged();
         }
         Ok(Loaded { catalog, meta, findings })
     }
@@ -137,23 +137,23 @@ impl BlockStore {
     /// Loads delivered numbers and watermarks; where they are damaged they count as unknown.
     fn load_shards(
         &self,
-        origins: &mut [OriginState],
+        epochs: &mut [EpochState],
         newest: u64,
         findings: &mut Vec<String>,
     ) -> Result<(), String> {
         self.each(&[records::SHARDS], |key, value| {
-            let origin = records::number_of(key).and_then(|number| origins.get_mut(number as usize));
-            let Some(origin) = origin else {
-                findings.push(damaged(key, "its origin is not known"));
+            let epoch = records::number_of(key).and_then(|number| epochs.get_mut(number as usize));
+            let Some(epoch) = epoch else {
+                findings.push(damaged(key, "its epoch is not known"));
                 return Ok(());
             };
             match restored(key, value, newest) {
-                Ok(shards) => origin.shards = shards,
+                Ok(shards) => epoch.shards = shards,
                 Err(reason) => {
-                    origin.unknown = true;
-                    let Origin { gateway, epoch, .. } = &origin.origin;
+                    epoch.unknown = true;
+                    let GatewayEpoch { gateway, id, .. } = &epoch.epoch;
                     findings.push(format!(
-                        "{reason}: how far gateway {gateway}, epoch {epoch} has delivered is not known; \
+                        "{reason}: how far gateway {gateway}, epoch {id} has delivered is not known; \
                          it goes on where it is"
                     ));
                 }

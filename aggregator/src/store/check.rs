@@ -61,7 +61,7 @@ fn check<D: Disk>(inner: &Inner<D>, group: u32) {
             .or_else(|| difference(must, found, false)),
     };
     let Some(what) = what else { return };
-    write(&inner.state).catalog.doubt_group(group);
+    write(&inner.state).catalog.mark_group_damaged(group);
     if inner.damaged_series.fetch_add(series as u64, Ordering::Relaxed) < TOLD_MAX {
         tracing::error!(
             series = name,

@@ -72,7 +72,7 @@ impl Default for StoreConfig {
             flush_free_min: 20 << 20,
             clock_tolerance: Duration::from_secs(600),
             journal: LogConfig {
-                // A batch is encoded anew, with its origin: twice the wire's bound holds it for sure.
+                // A batch is encoded anew, with its epoch: twice the wire's bound holds it for sure.
                 record_bytes_max: 2 * BATCH_BYTES_MAX as u32,
                 buffer_bytes_max: 16 << 20,
                 // More than a flush step asks for: when the disk fills, the journal stops first and the blocks
@@ -122,7 +122,7 @@ pub struct OpenReport {
     pub torn_tail_bytes: u64,
     /// Damaged places of journal, catalog and small files, each told in the log.
     pub damage: u64,
-    /// Batches that are known to be lost by damage, by origin and shard as readable text, at most 1000.
+    /// Batches that are known to be lost by damage, by epoch and shard as readable text, at most 1000.
     pub lost: Vec<String>,
     /// Number of batches that are known to be lost by damage.
     pub lost_batches: u64,

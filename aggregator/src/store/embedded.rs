@@ -23,7 +23,8 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 
 use super::{
-    Delivered, GatewayEntry, Origin, Page, Piece, Report, SeriesEntry, SeriesId, Shortage, Store, StoreError,
+    Delivered, GatewayEntry, GatewayEpoch, Page, Piece, Report, SeriesEntry, SeriesId, Shortage, Store,
+    StoreError,
     admission::{AdmitOutcome, stopping},
     apply::CheckedBatch,
     entry::Entry,
@@ -88,9 +89,14 @@ impl<D: Disk> EmbeddedStore<D> {
         Ok(())
     }
 
-    async fn put_final(&self, origin: &Origin, batch: Batch, stream_start: bool) -> Result<(), StoreError> {
+    async fn put_final(
+        &self,
+        epoch: &GatewayEpoch,
+        batch: Batch,
+        stream_start: bool,
+    ) -> Result<(), StoreError> {
         let inner = &*self.inner;
-        let mut checked = Box::new(CheckedBatch::new(Entry { origin: origin.clone(), follows: 0, batch })?);
+        let mut checked = Box::new(CheckedBatch::new(Entry { epoch: epoch.clone(), follows: 0, batch })?);
         let mut commits = inner.log.subscribe();
         let position = {
             let _turn = inner.turn.lock().await;
@@ -146,14 +152,14 @@ impl<D: Disk> EmbeddedStore<D> {
         }
     }
 
-    fn put_live(&self, origin: &Origin, batch: Batch) -> Result<(), StoreError> {
+    fn put_live(&self, epoch: &GatewayEpoch, batch: Batch) -> Result<(), StoreError> {
         let inner = &*self.inner;
         inner.healthy()?;
-        inner.check_epochs(origin, batch.names_epoch)?;
-        if !inner.is_current_run(origin) {
+        inner.check_epochs(epoch, batch.names_epoch)?;
+        if !inner.is_current_run(epoch) {
             return Err(StoreError::Superseded);
         }
-        let checked = CheckedBatch::new(Entry { origin: origin.clone(), follows: 0, batch })?;
+        let checked = CheckedBatch::new(Entry { epoch: epoch.clone(), follows: 0, batch })?;
         inner.apply_durable();
         let mut state = write(&inner.state);
         let room = inner.has_room_for_series(&state, &checked);
@@ -176,51 +182,51 @@ fn ended() -> StoreError {
 impl<D: Disk> Store for EmbeddedStore<D> {
     fn put<'a>(
         &'a self,
-        origin: &'a Origin,
+        epoch: &'a GatewayEpoch,
         batch: Batch,
         stream_start: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         if batch.live {
-            return std::future::ready(self.put_live(origin, batch)).boxed();
+            return std::future::ready(self.put_live(epoch, batch)).boxed();
         }
-        self.put_final(origin, batch, stream_start).boxed()
+        self.put_final(epoch, batch, stream_start).boxed()
     }
 
-    fn progress(&self, origin: &Origin, report: &Report) -> Result<(), StoreError> {
+    fn progress(&self, epoch: &GatewayEpoch, report: &Report) -> Result<(), StoreError> {
         self.inner.apply_durable();
-        if !self.inner.is_current_run(origin) {
+        if !self.inner.is_current_run(epoch) {
             return Err(StoreError::Superseded);
         }
         // The batches before it may be missing in memory.
-        if report.shard >= origin.shards.min(SHARDS_MAX) || self.inner.is_half_applied() {
+        if report.shard >= epoch.shards.min(SHARDS_MAX) || self.inner.is_half_applied() {
             return Ok(());
         }
-        write(&self.inner.state).catalog.progress_of(origin, report);
+        write(&self.inner.state).catalog.progress_of(epoch, report);
         Ok(())
     }
 
-    fn attach(&self, origin: &Origin) {
-        self.inner.attach(origin);
+    fn attach(&self, epoch: &GatewayEpoch) {
+        self.inner.attach(epoch);
     }
 
-    fn detach(&self, origin: &Origin) {
-        if self.inner.detach(origin) {
-            self.drop_live(origin);
+    fn detach(&self, epoch: &GatewayEpoch) {
+        if self.inner.detach(epoch) {
+            self.drop_live(epoch);
         }
     }
 
-    fn created_ms(&self, origin: &Origin) -> Option<i64> {
+    fn created_ms(&self, epoch: &GatewayEpoch) -> Option<i64> {
         let catalog = &read(&self.inner.state).catalog;
-        let Some(number) = catalog.find_origin(&origin.gateway, origin.epoch) else {
-            return catalog.visitor_created_ms(origin);
+        let Some(number) = catalog.find_epoch(&epoch.gateway, epoch.id) else {
+            return catalog.provisional_created_ms(epoch);
         };
-        catalog.origin(number).map(|known| known.origin.epoch_created_ms)
+        catalog.epoch(number).map(|known| known.epoch.created_ms)
     }
 
-    fn begin<'a>(&'a self, origin: &'a Origin) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>> {
+    fn begin<'a>(&'a self, epoch: &'a GatewayEpoch) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>> {
         async {
             let inner = &*self.inner;
-            let (end, changed) = inner.fence(origin);
+            let (end, changed) = inner.fence(epoch);
             let mut commits = inner.log.subscribe();
             let settled = commits.wait_for(|c| c.durable >= end || c.poisoned.is_some()).await;
             drop(settled.map_err(|_| ended())?);
@@ -228,38 +234,38 @@ impl<D: Disk> Store for EmbeddedStore<D> {
             inner.apply_durable();
             if changed {
                 // What an earlier run said of open windows may be of another line of the folder.
-                self.drop_live(origin);
+                self.drop_live(epoch);
             }
             let catalog = &mut write(&inner.state).catalog;
-            catalog.begin(origin);
-            let number = catalog.find_origin(&origin.gateway, origin.epoch);
+            catalog.begin(epoch);
+            let number = catalog.find_epoch(&epoch.gateway, epoch.id);
             let delivered =
                 |shard| number.map_or_else(Delivered::default, |number| catalog.delivered_by(number, shard));
-            Ok((0..origin.shards.min(SHARDS_MAX)).map(delivered).collect())
+            Ok((0..epoch.shards.min(SHARDS_MAX)).map(delivered).collect())
         }
         .boxed()
     }
 
-    fn newer_epoch(&self, origin: &Origin) -> Option<u64> {
-        let newer = read(&self.inner.state).catalog.newer_epoch(origin);
+    fn newer_epoch(&self, epoch: &GatewayEpoch) -> Option<u64> {
+        let newer = read(&self.inner.state).catalog.newer_epoch(epoch);
         // A folder that begins an epoch for which there is no place delivers nothing more.
-        newer.filter(|_| self.inner.has_room_for_epoch(origin))
+        newer.filter(|_| self.inner.has_room_for_epoch(epoch))
     }
 
-    fn delivered(&self, origin: &Origin) -> Vec<u64> {
+    fn delivered(&self, epoch: &GatewayEpoch) -> Vec<u64> {
         self.inner.apply_durable();
-        let shards = 0..origin.shards.min(SHARDS_MAX);
+        let shards = 0..epoch.shards.min(SHARDS_MAX);
         let catalog = &read(&self.inner.state).catalog;
-        let number = catalog.find_origin(&origin.gateway, origin.epoch);
+        let number = catalog.find_epoch(&epoch.gateway, epoch.id);
         shards.map(|shard| number.map_or(0, |number| catalog.delivered(number, shard))).collect()
     }
 
-    fn drop_live(&self, origin: &Origin) {
+    fn drop_live(&self, epoch: &GatewayEpoch) {
         let state = &mut *write(&self.inner.state);
-        state.catalog.end(origin);
-        let Some(number) = state.catalog.find_origin(&origin.gateway, origin.epoch) else { return };
-        if let Some(known) = state.catalog.origin(number) {
-            state.live.drop_origin(known.gateway, number);
+        state.catalog.end(epoch);
+        let Some(number) = state.catalog.find_epoch(&epoch.gateway, epoch.id) else { return };
+        if let Some(known) = state.catalog.epoch(number) {
+            state.live.drop_epoch(known.gateway, number);
         }
     }
 
@@ -275,17 +281,17 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         let quota = &lock(&self.inner.admission).quota;
         for entry in &mut page.entries {
             // Its folder still has the names of forgotten series, so its budget is larger by those.
-            let forgotten = state.catalog.forgotten(&entry.origin.gateway);
-            let told = quota.told(&entry.origin.gateway);
-            entry.series_max = told.map(|told| told.saturating_sub(forgotten));
+            let forgotten = state.catalog.forgotten(&entry.epoch.gateway);
+            let sent = quota.last_sent(&entry.epoch.gateway);
+            entry.series_max = sent.map(|sent| sent.saturating_sub(forgotten));
         }
         page
     }
 
-    fn series_budget(&self, origin: &Origin) -> Option<u64> {
+    fn series_budget(&self, epoch: &GatewayEpoch) -> Option<u64> {
         self.inner.apply_durable();
-        self.inner.check_epochs(origin, 0).ok()?;
-        Some(self.inner.series_budget(origin))
+        self.inner.check_epochs(epoch, 0).ok()?;
+        Some(self.inner.series_budget(epoch))
     }
 
     fn known_series(&self, gateway: &GatewayId, key: &SeriesKey) -> Option<SharedSeries> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use catchment_proto::{Batch, BatchError, GatewayId, Name, NameError, wire};
 use prost::Message;
 
-use super::{Origin, previous_runs};
+use super::{GatewayEpoch, previous_runs};
 
 const VERSION: u8 = 2;
 
@@ -15,7 +15,7 @@ const VERSION: u8 = 2;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     /// Who delivered it.
-    pub(super) origin: Origin,
+    pub(super) epoch: GatewayEpoch,
     /// Highest number of its shard that had been taken before; 0: none.
     pub(super) follows: u64,
     /// The batch.
@@ -70,19 +70,19 @@ struct EntryRecord {
 
 /// The bytes of an entry.
 pub(super) fn encode(entry: &Entry) -> Vec<u8> {
-    let Entry { origin, follows, batch } = entry;
+    let Entry { epoch, follows, batch } = entry;
     let mut encoded = Vec::with_capacity(batch.entries.iter().map(|entry| entry.body.len() + 64).sum());
     batch.encode(&mut encoded);
     let record = EntryRecord {
-        site: origin.gateway.site.as_str().to_owned(),
-        gateway: origin.gateway.name.as_str().to_owned(),
-        epoch: origin.epoch,
-        epoch_created_ms: origin.epoch_created_ms,
-        shards: origin.shards,
+        site: epoch.gateway.site.as_str().to_owned(),
+        gateway: epoch.gateway.name.as_str().to_owned(),
+        epoch: epoch.id,
+        epoch_created_ms: epoch.created_ms,
+        shards: epoch.shards,
         follows: *follows,
         batch: Some(encoded.into()),
-        run: origin.run,
-        previous_runs: origin.previous_runs.into_iter().take_while(|run| *run != 0).collect(),
+        run: epoch.run,
+        previous_runs: epoch.previous_runs.into_iter().take_while(|run| *run != 0).collect(),
     };
     let mut out = Vec::with_capacity(1 + record.encoded_len());
     out.push(VERSION);
@@ -103,10 +103,10 @@ pub(super) fn decode(mut bytes: Bytes) -> Result<Entry, EntryError> {
     let record = EntryRecord::decode(bytes)?;
     let gateway = GatewayId { site: Name::new(&record.site)?, name: Name::new(&record.gateway)? };
     Ok(Entry {
-        origin: Origin {
+        epoch: GatewayEpoch {
             gateway,
-            epoch: record.epoch,
-            epoch_created_ms: record.epoch_created_ms,
+            id: record.epoch,
+            created_ms: record.epoch_created_ms,
             shards: record.shards,
             run: record.run,
             previous_runs: previous_runs(&record.previous_runs),

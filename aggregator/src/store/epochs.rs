@@ -55,7 +55,7 @@ pub(super) fn new_epochs(
         new.push(names);
     }
     new.retain(|epoch| {
-        catalog.find_origin(gateway, *epoch).is_none() && !pending.0.contains(&(gateway.clone(), *epoch))
+        catalog.find_epoch(gateway, *epoch).is_none() && !pending.0.contains(&(gateway.clone(), *epoch))
     });
     new
 }
@@ -90,7 +90,7 @@ impl EpochBounds {
                 "epochs_per_site_max",
             ),
             (
-                catalog.origins.len() as u64 + pending.count(|_| true),
+                catalog.epochs.len() as u64 + pending.count(|_| true),
                 self.total,
                 "this aggregator".to_owned(),
                 "epochs_max",
@@ -110,14 +110,14 @@ impl EpochBounds {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Origin, *};
+    use super::{super::GatewayEpoch, *};
     use crate::testing::gateway;
 
-    fn origin(gateway: &GatewayId, epoch: u64) -> Origin {
-        Origin {
+    fn epoch(gateway: &GatewayId, id: u64) -> GatewayEpoch {
+        GatewayEpoch {
             gateway: gateway.clone(),
-            epoch,
-            epoch_created_ms: 1,
+            id,
+            created_ms: 1,
             shards: 1,
             run: 0,
             previous_runs: Default::default(),
@@ -130,8 +130,8 @@ mod tests {
         let (mut catalog, mut pending) = (Catalog::default(), PendingEpochs::default());
         let [bad, beside, far, late] =
             [("berlin", "bad"), ("berlin", "g"), ("lyon", "g"), ("rome", "g")].map(|(s, g)| gateway(s, g));
-        catalog.take_origin(&origin(&bad, 1));
-        catalog.take_origin(&origin(&bad, 2));
+        catalog.intern_epoch(&epoch(&bad, 1));
+        catalog.intern_epoch(&epoch(&bad, 2));
         pending.add(&bad, &[3]);
         assert!(new_epochs(&catalog, &pending, &bad, [3, 2]).is_empty(), "known, or on its way");
         assert_eq!(new_epochs(&catalog, &pending, &bad, [4, 4]), [4]);
@@ -141,14 +141,14 @@ mod tests {
         assert!(refused.ends_with("raise epochs_per_gateway_max"), "{refused}");
         assert_eq!(bounds.fits(&catalog, &pending, &bad, 0), Ok(()));
         assert_eq!(bounds.fits(&catalog, &pending, &beside, 1), Ok(()));
-        catalog.take_origin(&origin(&beside, 1));
+        catalog.intern_epoch(&epoch(&beside, 1));
         pending.release(&bad, [3, 0]);
-        catalog.take_origin(&origin(&bad, 3));
+        catalog.intern_epoch(&epoch(&bad, 3));
         let refused = bounds.fits(&catalog, &pending, &beside, 1).unwrap_err();
         assert!(refused.contains("4 of 4 of site berlin") && refused.ends_with("epochs_per_site_max"));
         assert_eq!(bounds.fits(&catalog, &pending, &far, 2), Ok(()));
-        catalog.take_origin(&origin(&far, 1));
-        catalog.take_origin(&origin(&far, 2));
+        catalog.intern_epoch(&epoch(&far, 1));
+        catalog.intern_epoch(&epoch(&far, 2));
         let refused = bounds.fits(&catalog, &pending, &late, 1).unwrap_err();
         assert!(refused.contains("6 of 6 of this aggregator") && refused.ends_with("raise epochs_max"));
     }

@@ -64,7 +64,7 @@ pub(super) fn flush_applied_locked<D: Disk>(inner: &Inner<D>, meta: &mut Meta) -
         unfailed(inner)?;
         let dirty = std::mem::take(&mut state.catalog.dirty.shards);
         let shards = dirty.iter().filter_map(|number| {
-            let known = state.catalog.origin(*number)?;
+            let known = state.catalog.epoch(*number)?;
             Some((*number, known.shards.clone()))
         });
         (state.applied_to, shards.collect::<Vec<(u32, Vec<Shard>)>>())
@@ -144,7 +144,7 @@ impl<'a, D: Disk> FlushRound<'a, D> {
     }
 
     /// The next group that has rows or a changed record, from a number on. Its rows become immutable; the records of gateways
-    /// and origins, which they may refer to, go into the write batch. Records are marked as written, because a batch that fails
+    /// and epochs, which they may refer to, go into the write batch. Records are marked as written, because a batch that fails
     /// ends the store.
     pub(super) fn take(&mut self, from: u32) -> Option<(u32, Option<Arc<RowLog>>)> {
         let mut state = write(&self.inner.state);
@@ -154,14 +154,13 @@ impl<'a, D: Disk> FlushRound<'a, D> {
                 self.writes.record(records::numbered(records::GATEWAY, number), &gateway.record());
             }
         }
-        for number in std::mem::take(&mut catalog.dirty.origins) {
-            if let Some(origin) = catalog.origin(number) {
-                self.writes
-                    .record(records::numbered(records::ORIGIN, number), &records::origin_record(origin));
+        for number in std::mem::take(&mut catalog.dirty.epochs) {
+            if let Some(epoch) = catalog.epoch(number) {
+                self.writes.record(records::numbered(records::EPOCH, number), &records::epoch_record(epoch));
             }
         }
         self.meta.gateways = catalog.gateways.len() as u32;
-        self.meta.origins = catalog.origins.len() as u32;
+        self.meta.epochs = catalog.epochs.len() as u32;
         let dirty = catalog.dirty.groups.range(from..).next().copied();
         let group = memtable.next_group(from).into_iter().chain(dirty).min()?;
         catalog.dirty.groups.remove(&group);

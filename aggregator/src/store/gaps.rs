@@ -18,12 +18,12 @@ use super::{Gap, Report, catalog::Shard};
 
 /// Most gaps of one shard.
 const SHARD_MAX: usize = 64;
-/// Most gaps of an origin, over all of its shards: its record stays well below the 64 KiB that sled keeps in one piece.
-const ORIGIN_MAX: usize = 256;
+/// Most gaps of an epoch, over all of its shards: its record stays well below the 64 KiB that sled keeps in one piece.
+const EPOCH_MAX: usize = 256;
 
-/// Most gaps of each shard of an origin with so many shards. Beyond it the two that are nearest become one.
+/// Most gaps of each shard of an epoch with so many shards. Beyond it the two that are nearest become one.
 pub(super) fn gaps_max(shards: usize) -> usize {
-    (ORIGIN_MAX / shards.max(1)).clamp(1, SHARD_MAX)
+    (EPOCH_MAX / shards.max(1)).clamp(1, SHARD_MAX)
 }
 
 /// A gap in the batches of one shard.

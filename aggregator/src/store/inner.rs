@@ -142,9 +142,9 @@ impl<D: Disk> Inner<D> {
             admission.pending_bytes = admission.pending_bytes.saturating_sub(bytes);
             // They are in the catalog before anybody sees the state again.
             for checked in &ready {
-                let (origin, names) = (checked.origin(), checked.batch().names_epoch);
-                admission.quota.release(&origin.gateway, &checked.new_series);
-                admission.pending_epochs.release(&origin.gateway, [origin.epoch, names]);
+                let (epoch, names) = (checked.epoch(), checked.batch().names_epoch);
+                admission.quota.release(&epoch.gateway, &checked.new_series);
+                admission.pending_epochs.release(&epoch.gateway, [epoch.id, names]);
             }
             (durable, ready)
         };

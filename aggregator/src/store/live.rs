@@ -112,10 +112,10 @@ impl Windows {
     }
 }
 
-/// What open windows hold so far, by gateway and origin: gone with the stream that brought it.
+/// What open windows hold so far, by gateway and epoch: gone with the stream that brought it.
 #[derive(Debug, Default)]
 pub(super) struct Live {
-    origins: HashMap<u32, HashMap<u32, Windows>>,
+    epochs: HashMap<u32, HashMap<u32, Windows>>,
     bytes: usize,
 }
 
@@ -125,34 +125,34 @@ impl Live {
         if self.bytes.saturating_add(row.body.len() + ROW_OVERHEAD) > bytes_max {
             return None;
         }
-        let origin = row.name.origin;
-        Some(self.change(gateway, origin, |w| w.put(row.series, row.name, row.revision, row.body)))
+        let epoch = row.name.epoch;
+        Some(self.change(gateway, epoch, |w| w.put(row.series, row.name, row.revision, row.body)))
     }
 
     /// The final row of this name has come: what is not newer goes.
     pub(super) fn supersede(&mut self, gateway: u32, series: u32, name: &Name, revision: u64) {
-        if self.origins.get(&gateway).is_some_and(|origins| origins.contains_key(&name.origin)) {
-            self.change(gateway, name.origin, |windows| windows.drop_up_to(series, name, revision));
+        if self.epochs.get(&gateway).is_some_and(|epochs| epochs.contains_key(&name.epoch)) {
+            self.change(gateway, name.epoch, |windows| windows.drop_up_to(series, name, revision));
         }
     }
 
-    /// Drops all of an origin.
-    pub(super) fn drop_origin(&mut self, gateway: u32, origin: u32) {
-        let Some(origins) = self.origins.get_mut(&gateway) else { return };
-        if let Some(windows) = origins.remove(&origin) {
+    /// Drops all of an epoch.
+    pub(super) fn drop_epoch(&mut self, gateway: u32, epoch: u32) {
+        let Some(epochs) = self.epochs.get_mut(&gateway) else { return };
+        if let Some(windows) = epochs.remove(&epoch) {
             self.bytes = self.bytes.saturating_sub(windows.bytes());
         }
-        if origins.is_empty() {
-            self.origins.remove(&gateway);
+        if epochs.is_empty() {
+            self.epochs.remove(&gateway);
         }
     }
 
     /// Drops the windows of a series that end at or before a time.
     pub(super) fn drop_before(&mut self, gateway: u32, series: u32, before: Timestamp) {
-        let origins: Vec<u32> =
-            self.origins.get(&gateway).into_iter().flatten().map(|(origin, _)| *origin).collect();
-        for origin in origins {
-            self.change(gateway, origin, |windows| windows.drop_before(series, before));
+        let epochs: Vec<u32> =
+            self.epochs.get(&gateway).into_iter().flatten().map(|(epoch, _)| *epoch).collect();
+        for epoch in epochs {
+            self.change(gateway, epoch, |windows| windows.drop_before(series, before));
         }
     }
 
@@ -161,9 +161,9 @@ impl Live {
         self.drop_before(gateway, series, Timestamp::MAX);
     }
 
-    /// What the origins of a gateway hold.
+    /// What the epochs of a gateway hold.
     pub(super) fn of(&self, gateway: u32) -> impl Iterator<Item = &Windows> {
-        self.origins.get(&gateway).into_iter().flatten().map(|(_, windows)| windows)
+        self.epochs.get(&gateway).into_iter().flatten().map(|(_, windows)| windows)
     }
 
     /// Bytes that the rows take, overhead included.
@@ -173,12 +173,12 @@ impl Live {
 
     /// Number of rows.
     pub(super) fn len(&self) -> usize {
-        self.origins.values().flat_map(HashMap::values).map(Windows::len).sum()
+        self.epochs.values().flat_map(HashMap::values).map(Windows::len).sum()
     }
 
-    /// Changes the windows of an origin and keeps the sum of bytes right.
-    fn change<T>(&mut self, gateway: u32, origin: u32, change: impl FnOnce(&mut Windows) -> T) -> T {
-        let windows = self.origins.entry(gateway).or_default().entry(origin).or_default();
+    /// Changes the windows of an epoch and keeps the sum of bytes right.
+    fn change<T>(&mut self, gateway: u32, epoch: u32, change: impl FnOnce(&mut Windows) -> T) -> T {
+        let windows = self.epochs.entry(gateway).or_default().entry(epoch).or_default();
         let before = windows.bytes();
         let result = change(windows);
         self.bytes = (self.bytes + windows.bytes()).saturating_sub(before);

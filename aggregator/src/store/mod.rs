@@ -71,13 +71,13 @@ pub(crate) use self::{open::KIND, verify::lock_existing};
 
 /// One life of a gateway's data folder, from which batches come.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Origin {
+pub struct GatewayEpoch {
     /// The gateway, as its certificate says.
     pub gateway: GatewayId,
     /// Identity of its data folder.
-    pub epoch: u64,
+    pub id: u64,
     /// When that folder was created, Unix milliseconds.
-    pub epoch_created_ms: i64,
+    pub created_ms: i64,
     /// Number of its shards.
     pub shards: u32,
     /// The run of the gateway that delivers; 0: it did not say.
@@ -86,10 +86,10 @@ pub struct Origin {
     pub previous_runs: PreviousRuns,
 }
 
-impl Origin {
+impl GatewayEpoch {
     /// Whether two runs deliver from the same life of a folder.
     pub fn is_same_folder(&self, other: &Self) -> bool {
-        (self.epoch, &self.gateway) == (other.epoch, &other.gateway)
+        (self.id, &self.gateway) == (other.id, &other.gateway)
     }
 }
 
@@ -125,7 +125,7 @@ pub struct SeriesEntry {
 #[derive(Clone, Debug)]
 pub struct GatewayEntry {
     /// The gateway and its present (newest created) epoch.
-    pub origin: Origin,
+    pub epoch: GatewayEpoch,
     /// Everything up to here is closed and delivered, by all of its shards; `None`: never yet. Never goes back
     /// within an epoch.
     pub watermark: Option<Timestamp>,
@@ -244,41 +244,41 @@ pub trait Store: Send + Sync + 'static {
     /// The future may be dropped at any await: the batch is then either taken or not, and will be sent again.
     fn put<'a>(
         &'a self,
-        origin: &'a Origin,
+        epoch: &'a GatewayEpoch,
         batch: Batch,
         stream_start: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// A stream of an origin lives from here on, until [`Store::detach`]. Nothing lasts of a stream that brings no batch.
-    fn attach(&self, _origin: &Origin) {}
+    /// A stream of an epoch lives from here on, until [`Store::detach`]. Nothing lasts of a stream that brings no batch.
+    fn attach(&self, _epoch: &GatewayEpoch) {}
 
-    /// A stream of an origin is over: nothing that it brought is on its way.
-    fn detach(&self, _origin: &Origin) {}
+    /// A stream of an epoch is over: nothing that it brought is on its way.
+    fn detach(&self, _epoch: &GatewayEpoch) {}
 
     /// A run begins to deliver: nothing of another run of the same folder is taken from here on, and everything that was taken
     /// before is durable and in the answer.
-    fn begin<'a>(&'a self, origin: &'a Origin) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>>;
+    fn begin<'a>(&'a self, epoch: &'a GatewayEpoch) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>>;
 
     /// A shard has closed its windows up to a watermark, and delivered all of its batches. Not durable by itself.
     ///
     /// # Errors
     /// [`StoreError::Superseded`].
-    fn progress(&self, origin: &Origin, report: &Report) -> Result<(), StoreError>;
+    fn progress(&self, epoch: &GatewayEpoch, report: &Report) -> Result<(), StoreError>;
 
     /// When a data folder was created, Unix milliseconds, as far as this store knows.
-    fn created_ms(&self, origin: &Origin) -> Option<i64>;
+    fn created_ms(&self, epoch: &GatewayEpoch) -> Option<i64>;
 
     /// The newest epoch of a gateway, if that is newer than this one, has no stream, this one never delivered beside it, and there is a
     /// place for another.
-    fn newer_epoch(&self, _origin: &Origin) -> Option<u64> {
+    fn newer_epoch(&self, _epoch: &GatewayEpoch) -> Option<u64> {
         None
     }
 
     /// Highest durable batch number of each shard of an epoch.
-    fn delivered(&self, origin: &Origin) -> Vec<u64>;
+    fn delivered(&self, epoch: &GatewayEpoch) -> Vec<u64>;
 
-    /// An origin has no stream any more: forgets the live state of its open windows.
-    fn drop_live(&self, origin: &Origin);
+    /// An epoch has no stream any more: forgets the live state of its open windows.
+    fn drop_live(&self, epoch: &GatewayEpoch);
 
     /// The series from a number on, ordered by id, a bounded page of them. Whatever is done with them, and however long it
     /// takes, holds nothing up: a series that is not in the page is new or gone.
@@ -354,9 +354,9 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Poisoned`] when the disk fails.
     fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError>;
 
-    /// The most series that the data folder of an origin may hold, so that all of them find places here; `None`: this store has
+    /// The most series that the data folder of an epoch may hold, so that all of them find places here; `None`: this store has
     /// no such bound. What it answers is reserved for that gateway.
-    fn series_budget(&self, origin: &Origin) -> Option<u64>;
+    fn series_budget(&self, epoch: &GatewayEpoch) -> Option<u64>;
 
     /// A series that the store has, to be shared by streams of its gateway; `None`: it has not, or does not share.
     fn known_series(&self, _gateway: &GatewayId, _key: &SeriesKey) -> Option<SharedSeries> {

@@ -18,7 +18,7 @@ use catchment_partial::Timestamp;
 use tokio::sync::watch;
 
 use super::{
-    EmbeddedStore, OpenReport, Origin, StoreConfig,
+    EmbeddedStore, GatewayEpoch, OpenReport, StoreConfig,
     apply::{CheckedBatch, LiveLimits, StoreState},
     block_store::{BlockStore, Loaded},
     entry, flush_marker,
@@ -137,7 +137,7 @@ fn cap_times<D: Disk>(inner: &Inner<D>, now_ms: u64, created_ms: u64) {
         );
         return;
     };
-    let changed = write(&inner.state).catalog.cap(now.saturating_add_nanos(tolerance), now);
+    let changed = write(&inner.state).catalog.cap_future_times(now.saturating_add_nanos(tolerance), now);
     if changed > 0 {
         tracing::warn!(
             changed,
@@ -355,7 +355,7 @@ fn replay_one<D: Disk>(inner: &Inner<D>, position: Position, record: Vec<u8>, re
     if lost == 0 {
         return;
     }
-    let what = lost_batches(checked.origin(), checked.batch().shard, checked.follows(), lost);
+    let what = lost_batches(checked.epoch(), checked.batch().shard, checked.follows(), lost);
     tracing::error!(lost = what, "acknowledged batches are lost by damage to the store's journal");
     report.lost_batches = report.lost_batches.saturating_add(lost);
     if report.lost.len() < LOST_MAX {
@@ -364,9 +364,9 @@ fn replay_one<D: Disk>(inner: &Inner<D>, position: Position, record: Vec<u8>, re
 }
 
 /// Says which batches are lost: as many as `lost`, up to the one of number `to`.
-pub(super) fn lost_batches(origin: &Origin, shard: u32, to: u64, lost: u64) -> String {
+pub(super) fn lost_batches(epoch: &GatewayEpoch, shard: u32, to: u64, lost: u64) -> String {
     let from = to.saturating_sub(lost.saturating_sub(1));
-    format!("gateway {}, epoch {}, shard {shard}: batches {from} to {to}", origin.gateway, origin.epoch)
+    format!("gateway {}, epoch {}, shard {shard}: batches {from} to {to}", epoch.gateway, epoch.id)
 }
 
 #[cfg(test)]

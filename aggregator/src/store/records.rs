@@ -3,8 +3,8 @@
 //! | key | value |
 //! |---|---|
 //! | `g` gateway | its name and watermark |
-//! | `o` origin | gateway, epoch, shards |
-//! | `n` origin | delivered number, watermark, gaps and delivering runs of each shard, as of the journal position in `m` |
+//! | `o` epoch | gateway, epoch, shards |
+//! | `n` epoch | delivered number, watermark, gaps and delivering runs of each shard, as of the journal position in `m` |
 //! | `s` group | of each of its series: gateway, device, metric, labels, first and last window, newest reading |
 //! | `m` | journal position up to which the blocks are complete, sequence number of the last write batch, how many records there are |
 //! | `p` group, bucket, block | a block (see `block`) |
@@ -14,7 +14,7 @@
 //! sled brought back from before is told from its successor, and whole values can be found in the bytes of a file
 //! that sled cannot read (`salvage`).
 //!
-//! What sled loses without a word is noticed too: `m` counts gateways, origins and groups, and each group has a
+//! What sled loses without a word is noticed too: `m` counts gateways, epochs and groups, and each group has a
 //! [`BlockManifest`] of its blocks.
 
 use catchment_journal::Position;
@@ -23,8 +23,8 @@ use catchment_proto::{GatewayId, Name, SeriesKey, wire};
 use prost::Message;
 
 use super::{
-    Origin,
-    catalog::{Gateway, OriginState, Series},
+    GatewayEpoch,
+    catalog::{EpochState, Gateway, Series},
     groups::Group,
 };
 
@@ -33,7 +33,7 @@ pub(super) use super::sealed::{HEAD_BYTES, MAGIC, message, seal, sealed, unseal}
 pub(super) mod shards;
 
 pub(super) const GATEWAY: u8 = b'g';
-pub(super) const ORIGIN: u8 = b'o';
+pub(super) const EPOCH: u8 = b'o';
 pub(super) const SHARDS: u8 = b'n';
 pub(super) const GROUP: u8 = b's';
 pub(super) const BLOCK: u8 = b'p';
@@ -49,9 +49,9 @@ pub(super) struct Meta {
     pub(super) next_series: u32,
     /// Sequence number of the write batch that wrote this: the last one.
     pub(super) sequence: u64,
-    /// Records of gateways, origins and groups.
+    /// Records of gateways, epochs and groups.
     pub(super) gateways: u32,
-    pub(super) origins: u32,
+    pub(super) epochs: u32,
     pub(super) groups: u32,
 }
 
@@ -92,7 +92,7 @@ pub(super) struct MetaRecord {
     #[prost(uint32, tag = "4")]
     gateways: u32,
     #[prost(uint32, tag = "5")]
-    origins: u32,
+    epochs: u32,
     #[prost(uint32, tag = "6")]
     groups: u32,
 }
@@ -108,19 +108,19 @@ pub(super) struct GatewayRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct OriginRecord {
+pub(super) struct EpochRecord {
     #[prost(uint32, tag = "1")]
     gateway: u32,
     #[prost(fixed64, tag = "2")]
-    epoch: u64,
+    id: u64,
     #[prost(sint64, tag = "3")]
-    epoch_created_ms: i64,
+    created_ms: i64,
     #[prost(uint32, tag = "4")]
     shards: u32,
     #[prost(uint64, tag = "5")]
     forgotten: u64,
     #[prost(bool, tag = "6")]
-    beside: bool,
+    concurrent: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -141,9 +141,9 @@ struct SeriesRecord {
     end: i64,
     #[prost(sint64, tag = "7")]
     newest: i64,
-    /// Number of the origin that delivered it last; absent in what earlier versions wrote.
+    /// Number of the epoch that delivered it last; absent in what earlier versions wrote.
     #[prost(uint32, optional, tag = "8")]
-    origin: Option<u32>,
+    epoch: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -169,13 +169,13 @@ impl Stored for Meta {
     type Record = MetaRecord;
 
     fn record(&self) -> MetaRecord {
-        let Self { flushed_to, next_series, sequence, gateways, origins, groups } = *self;
-        MetaRecord { flushed_to: flushed_to.get(), next_series, sequence, gateways, origins, groups }
+        let Self { flushed_to, next_series, sequence, gateways, epochs, groups } = *self;
+        MetaRecord { flushed_to: flushed_to.get(), next_series, sequence, gateways, epochs, groups }
     }
 
     fn restore(record: MetaRecord) -> Option<Self> {
-        let MetaRecord { flushed_to, next_series, sequence, gateways, origins, groups } = record;
-        Some(Self { flushed_to: Position::new(flushed_to), next_series, sequence, gateways, origins, groups })
+        let MetaRecord { flushed_to, next_series, sequence, gateways, epochs, groups } = record;
+        Some(Self { flushed_to: Position::new(flushed_to), next_series, sequence, gateways, epochs, groups })
     }
 }
 
@@ -196,37 +196,30 @@ impl Stored for Gateway {
     }
 }
 
-/// The identity of an origin, without its gateway's name.
-pub(super) fn origin_record(state: &OriginState) -> OriginRecord {
-    OriginRecord {
+/// The identity of an epoch, without its gateway's name.
+pub(super) fn epoch_record(state: &EpochState) -> EpochRecord {
+    EpochRecord {
         gateway: state.gateway,
-        epoch: state.origin.epoch,
-        epoch_created_ms: state.origin.epoch_created_ms,
-        shards: state.origin.shards,
+        id: state.epoch.id,
+        created_ms: state.epoch.created_ms,
+        shards: state.epoch.shards,
         forgotten: state.forgotten,
-        beside: state.beside,
+        concurrent: state.concurrent,
     }
 }
 
-/// An origin without its shards, given the gateways; `None` if its gateway is not among them.
-pub(super) fn restore_origin(record: OriginRecord, gateways: &[Gateway]) -> Option<OriginState> {
+/// An epoch without its shards, given the gateways; `None` if its gateway is not among them.
+pub(super) fn restore_epoch(record: EpochRecord, gateways: &[Gateway]) -> Option<EpochState> {
     let gateway = gateways.get(record.gateway as usize)?.id.clone();
-    let OriginRecord { epoch, epoch_created_ms, shards, forgotten, beside, .. } = record;
-    Some(OriginState {
+    let EpochRecord { id, created_ms, shards, forgotten, concurrent, .. } = record;
+    Some(EpochState {
         gateway: record.gateway,
-        origin: Origin {
-            gateway,
-            epoch,
-            epoch_created_ms,
-            shards,
-            run: 0,
-            previous_runs: Default::default(),
-        },
+        epoch: GatewayEpoch { gateway, id, created_ms, shards, run: 0, previous_runs: Default::default() },
         shards: Vec::new(),
         unknown: false,
         open: false,
         forgotten,
-        beside,
+        concurrent,
     })
 }
 
@@ -242,7 +235,7 @@ impl Stored for Group {
             last: series.last.as_nanos(),
             end: series.end.as_nanos(),
             newest: series.newest.as_nanos(),
-            origin: series.origin,
+            epoch: series.epoch,
         };
         let BlockManifest { blocks, sum } = self.manifest;
         GroupRecord { series: self.series().map(one).collect(), blocks, blocks_sum: sum }
@@ -261,7 +254,7 @@ impl Stored for Group {
                 last: Timestamp::from_nanos(one.last),
                 end: Timestamp::from_nanos(one.end),
                 newest: Timestamp::from_nanos(one.newest),
-                origin: one.origin,
+                epoch: one.epoch,
             };
             group.put(one.place, series).then_some(())?;
         }

@@ -195,10 +195,10 @@ fn note_losses(fresh: &BlockStore, mut loaded: Loaded, report: &RepairReport) ->
     };
     let mut writes = WriteBatch::new(loaded.meta.sequence.saturating_add(1));
     for gateway in gateways {
-        if let Some(number) = catalog.lose(gateway)
-            && let Some(origin) = catalog.origin(number)
+        if let Some(number) = catalog.note_lost_blocks(gateway)
+            && let Some(epoch) = catalog.epoch(number)
         {
-            writes.record(records::numbered(records::SHARDS, number), &origin.shards.record());
+            writes.record(records::numbered(records::SHARDS, number), &epoch.shards.record());
         }
     }
     if writes.bytes() > 0 {
@@ -218,15 +218,15 @@ fn fill(fresh: &BlockStore, files: &[File], report: &mut RepairReport) -> Result
         None => Meta::default(),
     };
     let dense = |kind| (0..).take_while(|n| found.contains_key(&records::numbered(kind, *n))).count() as u32;
-    let (gateways, origins) = (dense(records::GATEWAY), dense(records::ORIGIN));
-    if meta.sequence == 0 || gateways < meta.gateways || origins < meta.origins {
+    let (gateways, epochs) = (dense(records::GATEWAY), dense(records::EPOCH));
+    if meta.sequence == 0 || gateways < meta.gateways || epochs < meta.epochs {
         let what = "the names of gateways are lost, and with them what flushed windows belong to: all of these are lost";
         report.lost.note(format!("blocks: {what}"));
         return fresh.load();
     }
     // Values newer than the newest record that is whole hold nothing but what was acknowledged.
     let newest = found.values().map(|place| place.sequence).max().unwrap_or(0);
-    (meta.sequence, meta.gateways, meta.origins) = (newest, gateways, origins);
+    (meta.sequence, meta.gateways, meta.epochs) = (newest, gateways, epochs);
     let keep = kept(&found, &meta, &value)?;
     let must = meta.groups;
     meta.groups = keep.keys().filter(|key| key.first() == Some(&records::GROUP)).count() as u32;
@@ -260,7 +260,7 @@ fn kept<'a>(
     {
         let numbered = match (key.first(), records::number_of(key)) {
             (Some(&records::GATEWAY), Some(number)) => number < meta.gateways,
-            (Some(&records::ORIGIN | &records::SHARDS), Some(number)) => number < meta.origins,
+            (Some(&records::EPOCH | &records::SHARDS), Some(number)) => number < meta.epochs,
             _ => true,
         };
         if key.first() == Some(&records::GROUP)

@@ -15,9 +15,9 @@ pub(super) struct Name {
     pub(super) start: Timestamp,
     /// Width of the window.
     pub(super) width: Width,
-    /// Number of the origin in the catalog.
-    pub(super) origin: u32,
-    /// Shard of the origin.
+    /// Number of the epoch in the catalog.
+    pub(super) epoch: u32,
+    /// Shard of the epoch.
     pub(super) shard: u32,
     /// Position at which the shard opened the window.
     pub(super) part: u64,
@@ -26,7 +26,7 @@ pub(super) struct Name {
 impl Name {
     /// The name that sorts before or is the first of all that start at or after `start`.
     pub(super) fn first_from(start: Timestamp) -> Self {
-        Self { start, width: Width::MIN, origin: 0, shard: 0, part: 0 }
+        Self { start, width: Width::MIN, epoch: 0, shard: 0, part: 0 }
     }
 
     /// The window.

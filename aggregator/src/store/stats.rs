@@ -21,7 +21,7 @@ impl<D: Disk> EmbeddedStore<D> {
         StoreStats {
             series: state.catalog.series.len(),
             series_max: inner.config.series_max,
-            epochs: state.catalog.origins.len(),
+            epochs: state.catalog.epochs.len(),
             epochs_max: inner.config.epochs_max,
             epochs_of_gateway_most: state.catalog.epochs_most(),
             epochs_per_gateway_max: inner.config.epoch_bounds().gateway,

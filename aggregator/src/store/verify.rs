@@ -244,18 +244,18 @@ fn lost_before(
     catalog: Option<&Catalog>,
     highest: &mut HashMap<(GatewayId, u64, u32), u64>,
 ) -> Option<String> {
-    let Entry { origin, follows, batch } = entry;
+    let Entry { epoch, follows, batch } = entry;
     let stored = || {
         let Some(catalog) = catalog else { return *follows };
-        let number = catalog.find_origin(&origin.gateway, origin.epoch);
-        let known = number.and_then(|number| Some((number, catalog.origin(number)?)));
+        let number = catalog.find_epoch(&epoch.gateway, epoch.id);
+        let known = number.and_then(|number| Some((number, catalog.epoch(number)?)));
         known.map_or(0, |(number, known)| match catalog.delivered(number, batch.shard) {
             0 if known.unknown => *follows,
             delivered => delivered,
         })
     };
-    let known = highest.entry((origin.gateway.clone(), origin.epoch, batch.shard)).or_insert_with(stored);
+    let known = highest.entry((epoch.gateway.clone(), epoch.id, batch.shard)).or_insert_with(stored);
     let lost = follows.saturating_sub(*known);
     *known = (*known).max(batch.number);
-    (lost > 0).then(|| lost_batches(origin, batch.shard, *follows, lost))
+    (lost > 0).then(|| lost_batches(epoch, batch.shard, *follows, lost))
 }

@@ -45,8 +45,8 @@ fn a_stream_begins_with_a_start() {
         run: 0,
         previous_runs: Vec::new(),
     };
-    let (origin, version) = start(gateway(), message(Kind::Start(begin.clone()))).unwrap();
-    assert_eq!((origin.epoch, origin.shards, origin.gateway), (7, 2, gateway()));
+    let (epoch, version) = start(gateway(), message(Kind::Start(begin.clone()))).unwrap();
+    assert_eq!((epoch.id, epoch.shards, epoch.gateway), (7, 2, gateway()));
     assert_eq!(version.chars().count(), VERSION_CHARS_MAX);
     assert!(!version.contains('\n'));
     assert!(matches!(start(gateway(), batch(0, 1)), Err(Refusal::NoStart)));

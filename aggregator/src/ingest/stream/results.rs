@@ -17,7 +17,7 @@ impl StreamTask<'_> {
             self.bytes.release(*bytes);
         }
         match done {
-            Completed::Progress(report) => self.shared.store.progress(&self.origin, &report)?,
+            Completed::Progress(report) => self.shared.store.progress(&self.epoch, &report)?,
             // It comes again, behind one that was refused.
             Completed::Batch { batch_ref, .. }
                 if !self.admission.is_current(batch_ref.shard, batch_ref.attempt) => {}
@@ -34,7 +34,7 @@ impl StreamTask<'_> {
                 if let Some(durable) = self.durable.get_mut(shard as usize) {
                     *durable = number.max(*durable);
                 }
-                if self.shared.streams.waiting.end((&self.origin.gateway, self.origin.epoch), Some(shard)) {
+                if self.shared.streams.waiting.end((&self.epoch.gateway, self.epoch.id), Some(shard)) {
                     publish_waiting(self.shared);
                 }
             }
@@ -57,11 +57,11 @@ impl StreamTask<'_> {
         let code = if is_epoch { TOO_MANY_EPOCHS } else { TOO_MANY_SERIES };
         let message = error.to_string();
         Metrics::count(&self.shared.metrics.ingest_refused, code);
-        let gateway = &self.origin.gateway;
+        let gateway = &self.epoch.gateway;
         if self.shared.streams.waiting.of(gateway).is_none() {
             tracing::warn!(%gateway, shard, number, code, message, "batches of a gateway wait: there is no room for what is new in them");
         }
-        self.shared.streams.waiting.begin((gateway, self.origin.epoch), shard, (code, message.clone()));
+        self.shared.streams.waiting.begin((gateway, self.epoch.id), shard, (code, message.clone()));
         publish_waiting(self.shared);
         if !self.knows_refusals {
             return Err(error);
@@ -75,7 +75,7 @@ impl StreamTask<'_> {
     /// The next answer: an ack before a refusal.
     pub(super) fn answer(&mut self) -> Option<Kind> {
         if let Some((shard, number)) = self.acks.pop_first() {
-            let news = self.budget.changed(&*self.shared.store, &self.origin);
+            let news = self.budget.changed(&*self.shared.store, &self.epoch);
             let series = news.or_else(|| self.series.take());
             self.series = None;
             return Some(Kind::Ack(BatchAck { shard, number, series }));

@@ -362,11 +362,11 @@ async fn budgets_are_told_at_the_start_with_acks_and_when_they_change() {
     }
 }
 
-fn origin() -> Origin {
-    Origin {
+fn epoch() -> GatewayEpoch {
+    GatewayEpoch {
         gateway: gateway("berlin", "g1"),
-        epoch: 1,
-        epoch_created_ms: 1,
+        id: 1,
+        created_ms: 1,
         shards: 1,
         run: 0,
         previous_runs: Default::default(),

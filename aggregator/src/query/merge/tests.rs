@@ -3,7 +3,7 @@ use catchment_proto::{Labels, MetricName, Name, SeriesKey};
 
 use super::*;
 use crate::{
-    store::Origin,
+    store::GatewayEpoch,
     testing::{gateway, partial},
 };
 
@@ -130,8 +130,8 @@ fn completeness(
     let mut groups = Groups::new(&[]);
     series.iter().for_each(|entry| groups.push(entry));
     let mut holding: Vec<_> =
-        gateways.iter().filter(|entry| groups.holders().contains(&entry.origin.gateway)).collect();
-    holding.sort_by(|a, b| a.origin.gateway.cmp(&b.origin.gateway));
+        gateways.iter().filter(|entry| groups.holders().contains(&entry.epoch.gateway)).collect();
+    holding.sort_by(|a, b| a.epoch.gateway.cmp(&b.epoch.gateway));
     let mut completeness = Completeness::new(now_ms);
     holding.iter().for_each(|entry| completeness.take(entry, range, now_ms));
     completeness.end(holding.len(), groups.holders().len())
@@ -147,10 +147,10 @@ fn known(site: &str, watermark: Option<i64>, gaps: &[(Option<i64>, Option<i64>, 
         batches,
     };
     GatewayEntry {
-        origin: Origin {
+        epoch: GatewayEpoch {
             gateway: gateway(site, "g1"),
-            epoch: 1,
-            epoch_created_ms: 0,
+            id: 1,
+            created_ms: 0,
             shards: 1,
             run: 0,
             previous_runs: Default::default(),

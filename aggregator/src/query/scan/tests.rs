@@ -8,7 +8,7 @@ use crate::{
     access::{Asker, HangUp},
     config::QueryLimits,
     metrics::Metrics,
-    store::Origin,
+    store::GatewayEpoch,
     testing::{MemoryStore, batch, gateway, key},
 };
 
@@ -19,17 +19,17 @@ fn ada() -> Asker {
 /// Runs a query over readings of one device each; answers the messages.
 async fn answers(readings: &[(&str, Vec<(i64, f64)>)], request: AggregateRequest) -> Vec<Kind> {
     let store = Arc::new(MemoryStore::default());
-    let origin = Origin {
+    let epoch = GatewayEpoch {
         gateway: gateway("berlin", "g1"),
-        epoch: 1,
-        epoch_created_ms: 0,
+        id: 1,
+        created_ms: 0,
         shards: 1,
         run: 0,
         previous_runs: Default::default(),
     };
     for (number, (device, readings)) in readings.iter().enumerate() {
         let batch = batch(number as u64 + 1, key(device, "m", &[]), readings, 1);
-        store.put(&origin, batch, false).await.unwrap();
+        store.put(&epoch, batch, false).await.unwrap();
     }
     let runner = Runner::new(QueryLimits::default(), Metrics::new(), &Arc::default()).unwrap();
     let ada = ada();

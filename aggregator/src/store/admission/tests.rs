@@ -6,20 +6,20 @@ use catchment_proto::Batch;
 use futures_util::{FutureExt as _, future::BoxFuture};
 
 use super::super::{
-    Delivered, EmbeddedStore, Origin, RunDelivered, Store, StoreError, previous_runs,
-    testing::{Model, batch, content, entry, open, origin, report_of},
+    Delivered, EmbeddedStore, GatewayEpoch, RunDelivered, Store, StoreError, previous_runs,
+    testing::{Model, batch, content, entry, epoch, open, report_of},
 };
 
-fn run(run: u64, previous_run: u64) -> Origin {
-    Origin { run, previous_runs: previous_runs(&[previous_run]), ..origin("g", 1) }
+fn run(run: u64, previous_run: u64) -> GatewayEpoch {
+    GatewayEpoch { run, previous_runs: previous_runs(&[previous_run]), ..epoch("g", 1) }
 }
 
 fn one(number: u64) -> Batch {
     batch(0, number, vec![entry(0, number as i64, number, number)])
 }
 
-async fn put(store: &EmbeddedStore, origin: &Origin, number: u64) -> Result<(), StoreError> {
-    store.put(origin, one(number), false).await
+async fn put(store: &EmbeddedStore, epoch: &GatewayEpoch, number: u64) -> Result<(), StoreError> {
+    store.put(epoch, one(number), false).await
 }
 
 #[tokio::test]
@@ -72,12 +72,12 @@ async fn an_epoch_that_delivers_nothing_is_forgotten_and_one_that_delivers_keeps
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path());
     let at = super::super::testing::at;
-    let other = |epoch| Origin { run: epoch, ..origin("h", epoch) };
-    for epoch in 1..=1_000 {
-        store.attach(&other(epoch));
-        store.begin(&other(epoch)).await.unwrap();
-        store.progress(&other(epoch), &report_of(0, Some(at(50)), 0)).unwrap();
-        store.detach(&other(epoch));
+    let other = |id| GatewayEpoch { run: id, ..epoch("h", id) };
+    for id in 1..=1_000 {
+        store.attach(&other(id));
+        store.begin(&other(id)).await.unwrap();
+        store.progress(&other(id), &report_of(0, Some(at(50)), 0)).unwrap();
+        store.detach(&other(id));
     }
     assert_eq!(store.stats().epochs, 0);
     assert_eq!(store.gateways().len(), 1, "it is seen");
@@ -87,11 +87,11 @@ async fn an_epoch_that_delivers_nothing_is_forgotten_and_one_that_delivers_keeps
         store.progress(&last, &report_of(shard, Some(at(60)), 3)).unwrap();
     }
     let said = &store.gateways()[0];
-    assert_eq!((said.origin.epoch, said.watermark, said.gaps.len()), (1_000, Some(at(60)), 1));
+    assert_eq!((said.epoch.id, said.watermark, said.gaps.len()), (1_000, Some(at(60)), 1));
     assert_eq!(store.stats().lost_batches, 6);
     store.put(&last, one(4), true).await.unwrap();
     let (known, stats) = (&store.gateways()[0], store.stats());
-    assert_eq!((known.origin.epoch, known.watermark, known.gaps.len()), (1_000, Some(at(60)), 1));
+    assert_eq!((known.epoch.id, known.watermark, known.gaps.len()), (1_000, Some(at(60)), 1));
     assert_eq!((stats.epochs, stats.lost_batches), (1, 6));
     store.flush().await.unwrap();
     drop(store);
@@ -105,7 +105,7 @@ async fn an_epoch_that_delivers_nothing_is_forgotten_and_one_that_delivers_keeps
         store.progress(&newer, &report_of(shard, Some(at(90)), 0)).unwrap();
     }
     let shown = &store.gateways()[0];
-    assert_eq!((shown.origin.epoch, shown.watermark), (2_000, Some(at(90))));
+    assert_eq!((shown.epoch.id, shown.watermark), (2_000, Some(at(90))));
     store.drop_live(&newer);
     assert_eq!(store.gateways()[0].watermark, Some(at(90)), "also when its stream has ended");
     assert_eq!(store.stats().epochs, 1);
@@ -133,9 +133,9 @@ async fn who_delivered_is_known_after_starts_and_flushes() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path());
     for number in 1..=6 {
-        let origin = run(10 + number / 2, 9 + number / 2);
-        store.begin(&origin).await.unwrap();
-        put(&store, &origin, number).await.unwrap();
+        let epoch = run(10 + number / 2, 9 + number / 2);
+        store.begin(&epoch).await.unwrap();
+        put(&store, &epoch, number).await.unwrap();
         if number == 4 {
             store.flush().await.unwrap();
         }
@@ -160,11 +160,11 @@ async fn names_of_an_earlier_epoch_are_replaced_and_not_added() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path());
     let mut model = Model::default();
-    let (old, new) = (origin("g", 1), origin("g", 2));
-    let mut deliver = async |origin: &Origin, number: u64, names_epoch: u64, entries| {
+    let (old, new) = (epoch("g", 1), epoch("g", 2));
+    let mut deliver = async |epoch: &GatewayEpoch, number: u64, names_epoch: u64, entries| {
         let batch = Batch { names_epoch, ..batch(0, number, entries) };
-        store.put(origin, batch.clone(), false).await.unwrap();
-        model.put(origin, &batch);
+        store.put(epoch, batch.clone(), false).await.unwrap();
+        model.put(epoch, &batch);
         assert_eq!(content(&*store), model.content());
     };
     deliver(&old, 1, 0, vec![entry(0, 1, 1, 7)]).await;
@@ -175,7 +175,7 @@ async fn names_of_an_earlier_epoch_are_replaced_and_not_added() {
     deliver(&new, 4, 9, vec![entry(0, 1, 1, 6)]).await;
     let windows: Vec<usize> = content(&*store).values().map(Vec::len).collect();
     assert_eq!(windows, [3, 1], "one partial an epoch");
-    assert_eq!(store.gateways()[0].origin.epoch, 2, "the epoch of names alone is not the present one");
+    assert_eq!(store.gateways()[0].epoch.id, 2, "the epoch of names alone is not the present one");
     drop(store);
     let (store, _) = open(data.path());
     assert_eq!(content(&*store), model.content());
@@ -183,5 +183,5 @@ async fn names_of_an_earlier_epoch_are_replaced_and_not_added() {
     drop(store);
     let (store, _) = open(data.path());
     assert_eq!(content(&*store), model.content());
-    assert_eq!(store.gateways()[0].origin.epoch, 2);
+    assert_eq!(store.gateways()[0].epoch.id, 2);
 }

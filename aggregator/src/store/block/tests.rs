@@ -12,9 +12,9 @@ pub(in crate::store) fn any_row() -> impl Strategy<Value = Row> {
     let start = prop_oneof![any::<i64>(), Just(i64::MIN), Just(i64::MAX), 0..40_000_000_000_000_i64];
     let part = prop_oneof![any::<u64>(), 0..1000_u64];
     (0..GROUP_SERIES, (start, 1..=86_400_000_u32), any::<u32>(), 0..256_u32, part, any::<u64>(), body)
-        .prop_map(|(place, (start, width), origin, shard, part, revision, body)| {
+        .prop_map(|(place, (start, width), epoch, shard, part, revision, body)| {
             let window = Window::containing(Timestamp::from_nanos(start), Width::from_millis(width).unwrap());
-            let name = Name { start: window.start(), width: window.width(), origin, shard, part };
+            let name = Name { start: window.start(), width: window.width(), epoch, shard, part };
             Row { series: first_of(GROUP) + place, name, revision, body }
         })
 }
@@ -70,7 +70,7 @@ fn the_format_is_fixed() {
         name: Name {
             start: Timestamp::from_millis(20_000).unwrap(),
             width: Width::from_millis(10_000).unwrap(),
-            origin: 3,
+            epoch: 3,
             shard: 1,
             part: 300,
         },

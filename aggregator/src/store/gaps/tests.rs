@@ -6,7 +6,7 @@ use super::*;
 use crate::store::{
     catalog::Catalog,
     records::{Stored, numbered, seal},
-    testing::{at, origin},
+    testing::{at, epoch},
 };
 
 const MAX: usize = 64;
@@ -243,17 +243,17 @@ fn records_keep_gaps_and_older_ones_have_none() {
 #[test]
 fn a_catalog_tells_what_is_missing_of_all_shards_and_epochs_of_a_gateway() {
     let mut catalog = Catalog::default();
-    let old = catalog.take_origin(&origin("g", 1));
+    let old = catalog.intern_epoch(&epoch("g", 1));
     catalog.advance(old, 0, 1, Some(at(10)), &History::default());
     catalog.advance(old, 0, 4, Some(at(40)), &History::default());
     catalog.progress(old, &report(Some(at(40)), 4));
     catalog.advance(old, 1, 1, Some(at(20)), &History::default());
     catalog.advance(old, 1, 3, Some(at(50)), &History::default());
     catalog.advance(old, 1, 4, Some(at(60)), &History::default());
-    let new = catalog.take_origin(&origin("g", 2));
+    let new = catalog.intern_epoch(&epoch("g", 2));
     catalog.advance(new, 0, 2, Some(at(100)), &History::default());
     catalog.progress(new, &report(Some(at(110)), 2));
-    catalog.take_origin(&origin("h", 1));
+    catalog.intern_epoch(&epoch("h", 1));
     assert_eq!(catalog.lost_batches, 4);
     let entries = catalog.gateway_entries_from(0).entries;
     let gaps = |entries: &[crate::store::GatewayEntry]| {
@@ -261,11 +261,11 @@ fn a_catalog_tells_what_is_missing_of_all_shards_and_epochs_of_a_gateway() {
     };
     let gap = |from: Option<i64>, to: i64, batches| Gap { from: from.map(at), to: Some(at(to)), batches };
     assert_eq!(gaps(&entries), [vec![gap(None, 110, 4)], vec![]], "they touch");
-    assert_eq!(entries[0].origin.epoch, 2);
+    assert_eq!(entries[0].epoch.id, 2);
 
     let restored = Catalog::restore(
         catalog.gateways.clone(),
-        catalog.origins.clone(),
+        catalog.epochs.clone(),
         crate::store::groups::AllSeries::default(),
         0,
     );
@@ -275,40 +275,40 @@ fn a_catalog_tells_what_is_missing_of_all_shards_and_epochs_of_a_gateway() {
 #[test]
 fn damage_makes_everything_up_to_now_doubtful() {
     let mut catalog = Catalog::default();
-    let number = catalog.take_origin(&origin("g", 1));
+    let number = catalog.intern_epoch(&epoch("g", 1));
     for shard in 0..2 {
         catalog.advance(number, shard, 1, Some(at(10)), &History::default());
     }
-    catalog.doubt_all();
+    catalog.mark_all_damaged();
     for shard in 0..2 {
         catalog.advance(number, shard, 2, Some(at(20)), &History::default());
     }
     let damaged = vec![Gap { from: None, to: Some(at(10)), batches: 0 }];
     assert_eq!((catalog.gateway_entries_from(0).entries[0].gaps.clone(), catalog.lost_batches), (damaged, 0));
-    assert_eq!(catalog.lose(0), Some(number));
-    assert_eq!(catalog.origins[0].shards[0].gaps, [ShardGap::unknown(Some(at(20)))]);
+    assert_eq!(catalog.note_lost_blocks(0), Some(number));
+    assert_eq!(catalog.epochs[0].shards[0].gaps, [ShardGap::unknown(Some(at(20)))]);
 }
 
 #[test]
 fn times_ahead_of_the_clock_are_taken_back_and_the_right_folder_is_the_present_one() {
     let mut catalog = Catalog::default();
-    let mut far = origin("g", 7);
-    far.epoch_created_ms = at(9_000_000).as_millis();
-    let (right, wrong) = (catalog.take_origin(&origin("g", 9)), catalog.take_origin(&far));
+    let mut far = epoch("g", 7);
+    far.created_ms = at(9_000_000).as_millis();
+    let (right, wrong) = (catalog.intern_epoch(&epoch("g", 9)), catalog.intern_epoch(&far));
     for shard in 0..2 {
         catalog.advance(right, shard, 1, Some(at(100)), &History::default());
         catalog.advance(wrong, shard, 1, Some(at(9_000_000)), &History::default());
     }
-    assert_eq!(catalog.gateway_entries_from(0).entries[0].origin.epoch, 7);
+    assert_eq!(catalog.gateway_entries_from(0).entries[0].epoch.id, 7);
     catalog.dirty = crate::store::catalog::Dirty::default();
-    assert!(catalog.cap(at(1_600), at(1_000)) > 0);
+    assert!(catalog.cap_future_times(at(1_600), at(1_000)) > 0);
     let entry = &catalog.gateway_entries_from(0).entries[0];
-    assert_eq!((entry.origin.epoch, entry.watermark), (7, Some(at(1_000))), "the newest seen, for now");
-    assert!(catalog.dirty.shards.contains(&wrong) && catalog.dirty.origins.contains(&wrong));
+    assert_eq!((entry.epoch.id, entry.watermark), (7, Some(at(1_000))), "the newest seen, for now");
+    assert!(catalog.dirty.shards.contains(&wrong) && catalog.dirty.epochs.contains(&wrong));
     assert!(!catalog.dirty.shards.contains(&right));
-    assert_eq!(catalog.cap(at(1_600), at(1_000)), 0, "once");
-    let mut later = origin("g", 11);
-    later.epoch_created_ms = at(2_000).as_millis();
-    catalog.take_origin(&later);
-    assert_eq!(catalog.gateway_entries_from(0).entries[0].origin.epoch, 11);
+    assert_eq!(catalog.cap_future_times(at(1_600), at(1_000)), 0, "once");
+    let mut later = epoch("g", 11);
+    later.created_ms = at(2_000).as_millis();
+    catalog.intern_epoch(&later);
+    assert_eq!(catalog.gateway_entries_from(0).entries[0].epoch.id, 11);
 }

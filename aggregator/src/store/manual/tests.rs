@@ -11,8 +11,8 @@ use catchment_proto::Batch;
 
 use super::*;
 use crate::store::{
-    Gap, Origin, Store,
-    testing::{Model, at, batch, config, content, entry, origin},
+    Gap, GatewayEpoch, Store,
+    testing::{Model, at, batch, config, content, entry, epoch},
 };
 
 const ORIGINS: usize = 2;
@@ -60,7 +60,7 @@ struct World {
     disk: SimDisk,
     tree: MemoryTree,
     machine: Option<Machine>,
-    origins: [Origin; ORIGINS],
+    epochs: [GatewayEpoch; ORIGINS],
     senders: [[Sender; SHARDS]; ORIGINS],
     starts: u64,
     failed_starts: u64,
@@ -93,7 +93,7 @@ impl World {
             disk: SimDisk::new(seed),
             tree: MemoryTree::new(),
             machine: None,
-            origins: [origin("g", 1), origin("h", 7)],
+            epochs: [epoch("g", 1), epoch("h", 7)],
             senders: Default::default(),
             starts: 0,
             failed_starts: 0,
@@ -123,8 +123,8 @@ impl World {
         };
         self.starts += 1;
         assert_eq!((report.damage, report.lost_batches), (0, 0), "{report:?}");
-        for (origin, senders) in self.origins.iter().zip(&mut self.senders) {
-            let delivered = store.delivered(origin);
+        for (epoch, senders) in self.epochs.iter().zip(&mut self.senders) {
+            let delivered = store.delivered(epoch);
             for (sender, delivered) in senders.iter_mut().zip(delivered) {
                 assert!(delivered >= sender.acked, "acknowledged {}, there {delivered}", sender.acked);
                 assert!(delivered <= sender.made.len() as u64, "invented");
@@ -140,10 +140,10 @@ impl World {
         let Some(machine) = &self.machine else { return };
         let mut model = Model::default();
         let seen = content(&*machine.store);
-        for (origin, senders) in self.origins.iter().zip(&self.senders) {
-            for (sender, delivered) in senders.iter().zip(machine.store.delivered(origin)) {
+        for (epoch, senders) in self.epochs.iter().zip(&self.senders) {
+            for (sender, delivered) in senders.iter().zip(machine.store.delivered(epoch)) {
                 let there = sender.made.iter().take(delivered as usize).flatten();
-                there.for_each(|batch| model.put(origin, batch));
+                there.for_each(|batch| model.put(epoch, batch));
             }
         }
         assert_eq!(seen, model.content());
@@ -197,9 +197,9 @@ impl World {
             sender.made.push(Some(made));
         }
         let sent = sender.made[number as usize - 1].clone().unwrap();
-        let (store, origin) = (Arc::clone(&machine.store), self.origins[which].clone());
+        let (store, epoch) = (Arc::clone(&machine.store), self.epochs[which].clone());
         let first = std::mem::take(&mut sender.first);
-        let put = Box::pin(async move { store.put(&origin, sent, first).await });
+        let put = Box::pin(async move { store.put(&epoch, sent, first).await });
         sender.flying.push((number, put));
         sender.next += 1;
     }
@@ -302,8 +302,8 @@ impl World {
         let Some(machine) = &self.machine else { return };
         let gateways = machine.store.gateways();
         let mut missing = 0;
-        for (origin, senders) in self.origins.iter().zip(&self.senders) {
-            let gateway = gateways.iter().find(|known| known.origin.gateway == origin.gateway);
+        for (epoch, senders) in self.epochs.iter().zip(&self.senders) {
+            let gateway = gateways.iter().find(|known| known.epoch.gateway == epoch.gateway);
             let gaps = gateway.map(|known| known.gaps.as_slice()).unwrap_or_default();
             for sender in senders {
                 for (number, made) in (1_i64..).zip(&sender.made).take(sender.acked as usize) {

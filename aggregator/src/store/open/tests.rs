@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::{
     Store, StoreError,
-    testing::{Model, batch, config, content, copy, entries, entry, open, origin},
+    testing::{Model, batch, config, content, copy, entries, entry, epoch, open},
     verify,
 };
 
@@ -15,7 +15,7 @@ use crate::store::{
 #[derive(Clone, Debug)]
 enum Event {
     Put(usize, u32, Vec<catchment_proto::Entry>),
-    /// The last batch of this origin and shard again.
+    /// The last batch of this epoch and shard again.
     Repeat(usize, u32),
     Flush,
     /// An ordered end and a new start.
@@ -37,7 +37,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 async fn run(events: Vec<Event>) {
     let mut folders = vec![tempfile::tempdir().unwrap()];
-    let origins = [origin("g1", 1), origin("g1", 2), origin("g2", 1)];
+    let epochs = [epoch("g1", 1), epoch("g1", 2), epoch("g2", 1)];
     let mut last: [[Option<Batch>; 2]; 3] = Default::default();
     let mut model = Model::default();
     let (mut store, _) = open(folders[0].path());
@@ -46,13 +46,13 @@ async fn run(events: Vec<Event>) {
             Event::Put(which, shard, entries) => {
                 let last = &mut last[which][shard as usize];
                 let sent = batch(shard, last.as_ref().map_or(1, |last| last.number + 1), entries);
-                store.put(&origins[which], sent.clone(), false).await.unwrap();
-                model.put(&origins[which], &sent);
+                store.put(&epochs[which], sent.clone(), false).await.unwrap();
+                model.put(&epochs[which], &sent);
                 *last = Some(sent);
             }
             Event::Repeat(which, shard) => {
                 if let Some(sent) = &last[which][shard as usize] {
-                    store.put(&origins[which], sent.clone(), false).await.unwrap();
+                    store.put(&epochs[which], sent.clone(), false).await.unwrap();
                 }
             }
             Event::Flush => store.flush().await.unwrap(),
@@ -72,9 +72,9 @@ async fn run(events: Vec<Event>) {
             }
         }
         assert_eq!(content(&*store), model.content());
-        for (origin, last) in origins.iter().zip(&last) {
+        for (epoch, last) in epochs.iter().zip(&last) {
             let numbers = last.each_ref().map(|sent| sent.as_ref().map_or(0, |sent| sent.number));
-            assert_eq!(store.delivered(origin), numbers);
+            assert_eq!(store.delivered(epoch), numbers);
         }
     }
     drop(store);
@@ -94,15 +94,15 @@ proptest! {
 
 /// A store with three batches flushed and three in the journal.
 async fn filled(data: &Path, model: &mut Model) {
-    let origin = origin("g", 1);
+    let epoch = epoch("g", 1);
     let (store, _) = open(data);
     for number in 1..=6_u64 {
         let mut sent = batch(0, number, vec![entry(0, number as i64, 1, 1), entry(1, 500, number, number)]);
         for (mark, entry) in sent.entries.iter_mut().enumerate() {
             entry.body = crate::store::testing::body(entry.window, 7_000_000 + 10 * number + mark as u64, 2);
         }
-        store.put(&origin, sent.clone(), false).await.unwrap();
-        model.put(&origin, &sent);
+        store.put(&epoch, sent.clone(), false).await.unwrap();
+        model.put(&epoch, &sent);
         if number == 3 {
             store.flush().await.unwrap();
         }
@@ -111,13 +111,13 @@ async fn filled(data: &Path, model: &mut Model) {
 
 /// A store whose journal has released what is flushed, and what only the journal holds.
 async fn released(data: &Path) -> (Model, Vec<i64>) {
-    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = EmbeddedStore::open(data, small()).unwrap();
     for number in 1..=60_u64 {
         let entries = (0..20).map(|i| entry(i % 3, number as i64 * 20 + i64::from(i), number, number));
         let sent = batch(0, number, entries.collect());
-        store.put(&origin, sent.clone(), false).await.unwrap();
-        model.put(&origin, &sent);
+        store.put(&epoch, sent.clone(), false).await.unwrap();
+        model.put(&epoch, &sent);
         if number % 20 == 18 {
             store.flush().await.unwrap();
         }
@@ -168,7 +168,7 @@ async fn damage_in_the_journal_is_told_by_batch_and_the_rest_kept() {
     assert!(report.damage > 0);
     let kept: Vec<i64> = content(&*store).keys().map(|(_, _, window)| window.index()).collect();
     assert_eq!(kept, [1, 2, 3, 4, 6, 500]);
-    assert_eq!(store.delivered(&origin("g", 1)), [6, 0]);
+    assert_eq!(store.delivered(&epoch("g", 1)), [6, 0]);
     assert_eq!(store.stats().journal_damage, report.damage);
 }
 
@@ -233,19 +233,19 @@ async fn blocks_that_cannot_be_opened_can_be_set_aside() {
 async fn a_lost_journal_is_told_and_what_comes_next_survives() {
     let data = tempfile::tempdir().unwrap();
     let mut model = Model::default();
-    let origin = origin("g", 1);
+    let epoch = epoch("g", 1);
     let (store, _) = open(data.path());
     let first = batch(0, 1, vec![entry(0, 1, 1, 1)]);
-    store.put(&origin, first.clone(), false).await.unwrap();
-    model.put(&origin, &first);
+    store.put(&epoch, first.clone(), false).await.unwrap();
+    model.put(&epoch, &first);
     store.close().await.unwrap();
     drop(store);
     std::fs::remove_dir_all(data.path().join(JOURNAL)).unwrap();
     let (store, report) = open(data.path());
     assert_eq!(report.damage, 1);
     let second = batch(0, 2, vec![entry(0, 2, 2, 2)]);
-    store.put(&origin, second.clone(), false).await.unwrap();
-    model.put(&origin, &second);
+    store.put(&epoch, second.clone(), false).await.unwrap();
+    model.put(&epoch, &second);
     drop(store);
     let (store, report) = open(data.path());
     assert_eq!((report.damage, report.replayed), (0, 1), "its position is not below what the blocks cover");
@@ -295,7 +295,7 @@ async fn another_stores_journal_is_refused() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     for folder in &folders {
         let (store, _) = open(folder.path());
-        store.put(&origin("g1", 1), batch(0, 1, vec![]), false).await.unwrap();
+        store.put(&epoch("g1", 1), batch(0, 1, vec![]), false).await.unwrap();
         store.close().await.unwrap();
     }
     let journals = folders.each_ref().map(|folder| folder.path().join(JOURNAL));

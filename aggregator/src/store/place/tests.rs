@@ -3,12 +3,12 @@ use std::{fs, path::Path};
 use super::*;
 use crate::store::{
     EmbeddedStore, Store, StoreError,
-    testing::{batch, entry, open, origin},
+    testing::{batch, entry, epoch, open},
 };
 
 async fn refused(store: &EmbeddedStore, number: u64) -> String {
     let batch = batch(0, number, vec![entry(0, 1, 1, 1)]);
-    match store.put(&origin("g", 1), batch, false).await {
+    match store.put(&epoch("g", 1), batch, false).await {
         Err(StoreError::Poisoned(why)) => why.to_string(),
         other => panic!("batch {number} was answered with {other:?}"),
     }
@@ -19,7 +19,7 @@ async fn refused(store: &EmbeddedStore, number: u64) -> String {
 async fn nothing_is_acknowledged_into_a_removed_journal() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path());
-    store.put(&origin("g", 1), batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await.unwrap();
+    store.put(&epoch("g", 1), batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await.unwrap();
     store.look().unwrap();
     fs::remove_dir_all(data.path().join("journal")).unwrap();
     let why = refused(&store, 2).await;
@@ -38,7 +38,7 @@ async fn blocks_are_not_written_into_a_removed_file() {
     for watched in [true, false] {
         let data = tempfile::tempdir().unwrap();
         let (mut store, _) = open(data.path());
-        store.put(&origin("g", 1), batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await.unwrap();
+        store.put(&epoch("g", 1), batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await.unwrap();
         if !watched {
             Arc::get_mut(&mut store).unwrap().stop_watching();
         }

@@ -8,7 +8,7 @@ use catchment_journal::LogConfig;
 use super::*;
 use crate::store::{
     EmbeddedStore, GatewayEntry, OpenReport, Store,
-    testing::{Content, Model, batch, body, config, content_as_far, copy, entry, origin},
+    testing::{Content, Model, batch, body, config, content_as_far, copy, entry, epoch},
     verify,
 };
 
@@ -35,18 +35,18 @@ fn small() -> StoreConfig {
 
 /// A store with blocks in several of sled's segments, opened more than once, and batches that only the journal has.
 async fn filled(data: &Path, rounds: u64, windows: u64) -> Model {
-    let (mut model, origins) = (Model::default(), [origin("g", 1), origin("h", 2)]);
+    let (mut model, epochs) = (Model::default(), [epoch("g", 1), epoch("h", 2)]);
     for round in 0..rounds {
         let (store, _) = EmbeddedStore::open(data, small()).unwrap();
-        for (origin, number) in origins.iter().zip([round + 1; 2]) {
+        for (epoch, number) in epochs.iter().zip([round + 1; 2]) {
             let entries = (0..windows).map(|i| {
                 let mut entry = entry((i % 3) as u32, (round * windows + i) as i64, number, number);
                 entry.body = body(entry.window, number, 40);
                 entry
             });
             let sent = batch(0, number, entries.collect());
-            store.put(origin, sent.clone(), false).await.unwrap();
-            model.put(origin, &sent);
+            store.put(epoch, sent.clone(), false).await.unwrap();
+            model.put(epoch, &sent);
         }
         if round + 1 < rounds {
             store.flush().await.unwrap();
@@ -83,7 +83,7 @@ fn start(data: &Path) -> Result<(Content, bool, OpenReport), OpenError> {
 /// The first flushed window that is gone from a gateway which says of no gap; a gateway that is not known says nothing.
 fn untold(truth: &Content, seen: &Content, gateways: &[GatewayEntry], flushed: i64) -> Option<String> {
     let whole = |gateway: &catchment_proto::GatewayId| {
-        gateways.iter().any(|known| known.origin.gateway == *gateway && known.gaps.is_empty())
+        gateways.iter().any(|known| known.epoch.gateway == *gateway && known.gaps.is_empty())
     };
     let gone = truth.iter().filter(|(name, bodies)| seen.get(*name) != Some(*bodies));
     let mut gone = gone.filter(|((gateway, _, window), _)| window.index() < flushed && whole(gateway));
@@ -123,22 +123,22 @@ async fn nor_does_damage_in_many_segments_of_blocks() {
 
 /// Damages the files of a store one at a time, so many times.
 async fn flips(rounds: u64, windows: u64, runs: u32) {
-    let (origin, work, mended) =
+    let (epoch, work, mended) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let truth = filled(origin.path(), rounds, windows).await.content();
+    let truth = filled(epoch.path(), rounds, windows).await.content();
     let ever: BTreeSet<Vec<u8>> = truth.values().flatten().cloned().collect();
-    let all = files(origin.path());
+    let all = files(epoch.path());
     assert!(all.iter().any(|file| file.ends_with("sled/db")) && all.len() >= 6, "{all:?}");
     let (mut seed, mut kept_all, mut refused) = (3, 0, 0);
     for run in 0..runs {
         let which = match random(&mut seed, 2) {
-            0 => origin.path().join("sled/db"),
+            0 => epoch.path().join("sled/db"),
             _ => all[random(&mut seed, all.len() as u64) as usize].clone(),
         };
-        let name = which.strip_prefix(origin.path()).unwrap().to_owned();
+        let name = which.strip_prefix(epoch.path()).unwrap().to_owned();
         for folder in [work.path(), mended.path()] {
             fs::remove_dir_all(folder).unwrap();
-            copy(origin.path(), folder);
+            copy(epoch.path(), folder);
         }
         let before = seed;
         if !damage(&work.path().join(&name), &mut seed) {
@@ -180,7 +180,7 @@ async fn flips(rounds: u64, windows: u64, runs: u32) {
         );
         kept_all += u32::from(seen == truth);
     }
-    let db = fs::metadata(origin.path().join("sled/db")).unwrap().len();
+    let db = fs::metadata(epoch.path().join("sled/db")).unwrap().len();
     println!("{db} bytes of blocks; {refused} starts refused, {kept_all} of {runs} repairs lost nothing");
     assert!(kept_all > runs / 2, "a repair keeps what it can: {kept_all}");
 }

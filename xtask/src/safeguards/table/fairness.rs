@@ -114,9 +114,9 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     Safeguard {
         name: "a Start leaves nothing behind",
         without: "each Start of a gateway takes a place for an epoch for good",
-        file: "aggregator/src/store/catalog/visitors.rs",
-        find: "self.visitor(origin).open = true;",
-        replace: "_ = self.take_origin(origin);",
+        file: "aggregator/src/store/catalog/provisional.rs",
+        find: "self.provisional_epoch(epoch).open = true;",
+        replace: "_ = self.intern_epoch(epoch);",
         check: unit("catchment-aggregator", "tests::epochs::bare_starts"),
         quick: false,
     },

@@ -18,7 +18,7 @@ async fn a_batch_without_room_for_its_series_is_told_and_comes_again() {
     stream.settle().await;
     let ready = rig.shared.metrics.conditions.ready().unwrap_err();
     assert_eq!(ready, "series_full: gateway berlin/g1 waits: no room for series");
-    assert_eq!(rig.store.delivered(&origin()), [0], "nothing behind it was taken");
+    assert_eq!(rig.store.delivered(&epoch()), [0], "nothing behind it was taken");
     for number in 1..=5 {
         stream.send(numbered(number)).await;
     }

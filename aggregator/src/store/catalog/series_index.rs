@@ -8,7 +8,7 @@ use crate::store::{groups::group_of, quota::Usage};
 
 impl Catalog {
     /// Number of a series by its name, taken in if it is new and there is `room`.
-    pub(super) fn find_series(
+    pub(super) fn find_or_add_series(
         &mut self,
         gateway: u32,
         key: &SharedSeries,
@@ -27,9 +27,9 @@ impl Catalog {
         let (start, end) = (window.start(), window.end());
         let newest = Timestamp::MIN;
         let series =
-            Series { gateway, key: key.clone(), first: start, last: start, end, newest, origin: None };
+            Series { gateway, key: key.clone(), first: start, last: start, end, newest, epoch: None };
         self.series.insert(id, series);
-        self.count_held(gateway, 1);
+        self.adjust_series_count(gateway, 1);
         self.series_numbers.insert(name, id);
         let group = group_of(id);
         if self.dirty.removed.remove(&group)
@@ -37,25 +37,25 @@ impl Catalog {
         {
             known.stored = true;
         }
-        self.mark(id);
+        self.mark_dirty(id);
         Some(id)
     }
 
     /// Series of a gateway.
-    pub(in crate::store) fn held(&self, gateway: u32) -> u64 {
-        self.held.get(&gateway).copied().unwrap_or(0)
+    pub(in crate::store) fn series_count(&self, gateway: u32) -> u64 {
+        self.series_counts.get(&gateway).copied().unwrap_or(0)
     }
 
-    pub(super) fn count_held(&mut self, gateway: u32, change: i64) {
-        let held = self.held.entry(gateway).or_default();
-        *held = held.saturating_add_signed(change);
+    pub(super) fn adjust_series_count(&mut self, gateway: u32, change: i64) {
+        let count = self.series_counts.entry(gateway).or_default();
+        *count = count.saturating_add_signed(change);
     }
 
     /// Series of a gateway that its present data folder delivered and that were forgotten since.
     pub(in crate::store) fn forgotten(&self, gateway: &GatewayId) -> u64 {
         let number = self.gateway_numbers.get(gateway);
         let present = number.and_then(|number| self.gateways.get(*number as usize)?.present);
-        present.and_then(|present| self.origin(present)).map_or(0, |origin| origin.forgotten)
+        present.and_then(|present| self.epoch(present)).map_or(0, |epoch| epoch.forgotten)
     }
 
     /// The data folder that delivered a series last still has its name, if it is the gateway's present one.
@@ -63,18 +63,18 @@ impl Catalog {
         let Some(present) = self.gateways.get(series.gateway as usize).and_then(|known| known.present) else {
             return;
         };
-        if series.origin.is_none_or(|origin| origin == present)
-            && let Some(origin) = self.origins.get_mut(present as usize)
+        if series.epoch.is_none_or(|epoch| epoch == present)
+            && let Some(epoch) = self.epochs.get_mut(present as usize)
         {
-            origin.forgotten = origin.forgotten.saturating_add(1);
-            self.dirty.origins.insert(present);
+            epoch.forgotten = epoch.forgotten.saturating_add(1);
+            self.dirty.epochs.insert(present);
         }
     }
 
     /// Those of a batch's series that are not here, each once. A series whose note is of this catalog is not looked up: the
     /// names of a stream are one gateway's, and no note outlives a removal. One that is looked up here is noted, so that
     /// applying the batch finds it at once.
-    pub(in crate::store) fn unknown<'a>(
+    pub(in crate::store) fn unknown_series<'a>(
         &self,
         gateway: &GatewayId,
         series: &'a [SharedSeries],
@@ -106,7 +106,7 @@ impl Catalog {
     }
 
     /// Numbers that are left for new series.
-    pub(in crate::store) fn numbers_left(&self) -> u64 {
+    pub(in crate::store) fn series_ids_left(&self) -> u64 {
         u64::from(u32::MAX - self.next_series)
     }
 
@@ -114,12 +114,13 @@ impl Catalog {
     pub(in crate::store) fn usages(&self) -> Vec<Usage<'_>> {
         let mut usages = Vec::with_capacity(self.gateways.len());
         for (number, gateway) in (0..).zip(&self.gateways) {
-            let present = gateway.present.and_then(|present| self.origin(present));
-            let forgotten = present.map_or(0, |origin| origin.forgotten);
-            usages.push(Usage { gateway: &gateway.id, held: self.held(number), forgotten });
+            let present = gateway.present.and_then(|present| self.epoch(present));
+            let forgotten = present.map_or(0, |epoch| epoch.forgotten);
+            usages.push(Usage { gateway: &gateway.id, series: self.series_count(number), forgotten });
         }
-        let visiting = self.visitors.gateways().filter(|gateway| !self.gateway_numbers.contains_key(gateway));
-        usages.extend(visiting.map(|gateway| Usage { gateway, held: 0, forgotten: 0 }));
+        let provisional =
+            self.provisional.gateways().filter(|gateway| !self.gateway_numbers.contains_key(gateway));
+        usages.extend(provisional.map(|gateway| Usage { gateway, series: 0, forgotten: 0 }));
         usages
     }
 }
