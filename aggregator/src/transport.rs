@@ -24,7 +24,7 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use crate::{
-    access::{Caller, HangUp},
+    access::{Caller, Disconnect},
     metrics::Metrics,
     usage::Usage,
 };
@@ -110,12 +110,12 @@ impl Connection {
         metrics: Arc<Metrics>,
     ) -> Self {
         metrics.connections.inc();
-        let hang_up = HangUp::default();
-        let wanted = hang_up.clone();
+        let disconnect = Disconnect::default();
+        let wanted = disconnect.clone();
         let cut = async move {
             tokio::select! {
                 () = cut => {}
-                () = wanted.wanted() => {}
+                () = wanted.triggered() => {}
             }
         };
         let Accepted { stream, peer, addr, place } = accepted;
@@ -123,7 +123,7 @@ impl Connection {
         place.give_way(move || _ = evict.send(()));
         Self {
             cut: Box::pin(cut),
-            caller: Caller { peer: Arc::new(peer), addr, usage: Usage::new(), hang_up },
+            caller: Caller { peer: Arc::new(peer), addr, usage: Usage::new(), disconnect },
             stream,
             patience,
             alarm: Box::pin(sleep(patience.first_request)),
@@ -145,7 +145,7 @@ impl Connection {
         }
         while self.alarm.as_mut().poll(task).is_ready() {
             let usage = &self.caller.usage;
-            let (reason, most) = if usage.has_asked() {
+            let (reason, most) = if usage.has_requested() {
                 ("idle_timeout", self.patience.idle)
             } else {
                 ("first_request_timeout", self.patience.first_request)
@@ -182,7 +182,7 @@ impl Connected for Connection {
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.kept && this.caller.usage.has_asked() {
+        if !this.kept && this.caller.usage.has_requested() {
             this.kept = true;
             this.place.heard();
         }

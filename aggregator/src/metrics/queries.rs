@@ -29,7 +29,7 @@ impl Collector for Collected {
             (
                 "queries_running",
                 "Queries that have begun and whose answers are not read to the end",
-                counts.begun,
+                counts.running,
             ),
             ("queries_running_max", "Bound of these", self.limits.queries_max),
             ("queries_waiting", "Queries that wait for others to end", counts.waiting),

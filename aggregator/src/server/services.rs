@@ -32,7 +32,7 @@ use crate::{
     metrics::Metrics,
     query::{QueryService, Runner},
     store::Store,
-    usage::Noted,
+    usage::TrackUsage,
 };
 
 /// Most streams of one connection at once.
@@ -50,7 +50,7 @@ const HEADER_BYTES_MAX: u32 = 16 << 10;
 
 /// All services, ready to be served.
 pub(super) struct Services {
-    pub(super) router: Router<Stack<Noted, Identity>>,
+    pub(super) router: Router<Stack<TrackUsage, Identity>>,
     pub(super) health: Health,
     /// Runs the questions of query and fleet.
     pub(super) runner: Runner,
@@ -142,7 +142,7 @@ impl Services {
         )
         .add_service(health_service);
         let router = Server::builder()
-            .layer(Noted)
+            .layer(TrackUsage)
             .http2_keepalive_interval(Some(config.keepalive))
             .http2_keepalive_timeout(Some(config.keepalive))
             .max_concurrent_streams(Some(STREAMS_MAX))

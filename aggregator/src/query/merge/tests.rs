@@ -130,11 +130,11 @@ fn completeness(
     let mut groups = Groups::new(&[]);
     series.iter().for_each(|entry| groups.push(entry));
     let mut holding: Vec<_> =
-        gateways.iter().filter(|entry| groups.holders().contains(&entry.epoch.gateway)).collect();
+        gateways.iter().filter(|entry| groups.gateways().contains(&entry.epoch.gateway)).collect();
     holding.sort_by(|a, b| a.epoch.gateway.cmp(&b.epoch.gateway));
     let mut completeness = Completeness::new(now_ms);
-    holding.iter().for_each(|entry| completeness.take(entry, range, now_ms));
-    completeness.end(holding.len(), groups.holders().len())
+    holding.iter().for_each(|entry| completeness.add(entry, range, now_ms));
+    completeness.finish(holding.len(), groups.gateways().len())
 }
 
 const ALL: Range = Range { from_ms: 0, to_ms: 1_000_000, step_ms: None };

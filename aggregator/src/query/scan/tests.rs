@@ -5,15 +5,18 @@ use futures_util::StreamExt as _;
 
 use super::{super::runner::Runner, *};
 use crate::{
-    access::{Asker, HangUp},
+    access::{CallingOperator, Disconnect},
     config::QueryLimits,
     metrics::Metrics,
     store::GatewayEpoch,
     testing::{MemoryStore, batch, gateway, key},
 };
 
-fn ada() -> Asker {
-    Asker { operator: OperatorId { name: Name::new("ada").unwrap() }, hang_up: HangUp::default() }
+fn ada() -> CallingOperator {
+    CallingOperator {
+        operator: OperatorId { name: Name::new("ada").unwrap() },
+        disconnect: Disconnect::default(),
+    }
 }
 
 /// Runs a query over readings of one device each; answers the messages.
@@ -33,8 +36,8 @@ async fn answers(readings: &[(&str, Vec<(i64, f64)>)], request: AggregateRequest
     }
     let runner = Runner::new(QueryLimits::default(), Metrics::new(), &Arc::default()).unwrap();
     let ada = ada();
-    let answer = runner.run(&ada, move |outlet| async move {
-        answer(&*store, request, u64::MAX, i64::MAX, &outlet).await.map(|_| ())
+    let answer = runner.run(&ada, move |sink| async move {
+        execute(&*store, request, u64::MAX, i64::MAX, &sink).await.map(|_| ())
     });
     let messages: Vec<_> = answer.await.unwrap().into_inner().collect().await;
     messages.into_iter().map(|message| message.unwrap().kind.unwrap()).collect()
@@ -91,8 +94,8 @@ async fn a_deadline_holds_while_series_are_matched() {
     let limits = QueryLimits { timeout: std::time::Duration::from_millis(50), ..QueryLimits::default() };
     let runner = Runner::new(limits, Metrics::new(), &Arc::default()).unwrap();
     let ada = ada();
-    let answer = runner.run(&ada, move |outlet| async move {
-        answer(&*store, request(0, &[]), u64::MAX, i64::MAX, &outlet).await.map(|_| ())
+    let answer = runner.run(&ada, move |sink| async move {
+        execute(&*store, request(0, &[]), u64::MAX, i64::MAX, &sink).await.map(|_| ())
     });
     assert_eq!(answer.await.err().unwrap().code(), tonic::Code::DeadlineExceeded);
 }

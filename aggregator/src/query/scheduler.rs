@@ -1,6 +1,6 @@
-//! Who works next: places and turns of queries, shared fairly between operators. Pure: no threads, no clock.
+//! Who works next: slots and turns of queries, shared fairly between operators. Pure: no threads, no clock.
 //!
-//! A query has a *place* from its begin to its end, and a *turn* only while it works. Places are bounded for each operator
+//! A query has a *slot* from its start to its end, and a *turn* only while it works. Slots are bounded for each operator
 //! first and in total second, and an operator never has more of them than are left free: the first gets at most half, the
 //! next half of the rest, and so on, and what becomes free goes to the operator with the fewest. Memory and the queue are
 //! shared by the same rule. Turns go to the operator that has used least time, and within an operator in order.
@@ -16,14 +16,14 @@ pub(super) type QueryId = u64;
 /// How much there is to share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
-    /// Places of all operators.
-    pub(super) places: usize,
-    /// Places of one operator.
-    pub(super) places_each: usize,
+    /// Slots of all operators.
+    pub(super) slots: usize,
+    /// Slots of one operator.
+    pub(super) slots_per_operator: usize,
     /// Waiting queries of all operators.
     pub(super) waiting: usize,
     /// Waiting queries of one operator.
-    pub(super) waiting_each: usize,
+    pub(super) waiting_per_operator: usize,
     /// Bytes of all queries.
     pub(super) memory: usize,
 }
@@ -31,9 +31,9 @@ pub(super) struct Bounds {
 /// What became of a query that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
-    /// It has a place, and is ready for its first turn.
-    Begun(QueryId),
-    /// It waits for a place.
+    /// It has a slot, and is ready for its first turn.
+    Started(QueryId),
+    /// It waits for a slot.
     Waiting(QueryId),
     /// The operator has as many waiting queries as it may have now; holds their number.
     Refused(usize),
@@ -42,12 +42,12 @@ pub(super) enum Arrival {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Waiting,
-    /// Has a place and nothing to do.
+    /// Has a slot and nothing to do.
     Idle,
-    /// Has a place and waits for a turn.
+    /// Has a slot and waits for a turn.
     Ready,
     /// Has the turn; `woken`: there is more to do after it.
-    Turn {
+    Running {
         woken: bool,
     },
 }
@@ -61,7 +61,7 @@ struct Query<K> {
 
 #[derive(Debug, Default)]
 struct Operator {
-    places: usize,
+    slots: usize,
     waiting: VecDeque<QueryId>,
     ready: VecDeque<QueryId>,
     /// Of its queries that have the turn.
@@ -70,27 +70,27 @@ struct Operator {
     /// Time used, from where it last became active.
     used: u64,
     /// Its key in the order of operators with ready queries.
-    place: Option<(u64, u64)>,
-    /// When it last got a place.
-    begun_at: u64,
+    order_key: Option<(u64, u64)>,
+    /// When it last got a slot.
+    started_at: u64,
 }
 
 impl Operator {
-    fn is_gone(&self) -> bool {
-        self.places == 0 && self.waiting.is_empty()
+    fn is_idle(&self) -> bool {
+        self.slots == 0 && self.waiting.is_empty()
     }
 }
 
 /// Operators that have left before others caught up with the time they used; beyond, it is forgotten.
-const LEFT_MAX: usize = 1_024;
+const DEPARTED_MAX: usize = 1_024;
 
-/// Places and turns. `K` names an operator.
+/// Slots and turns. `K` names an operator.
 #[derive(Debug)]
-pub(super) struct Turns<K> {
+pub(super) struct Scheduler<K> {
     bounds: Bounds,
     operators: HashMap<K, Operator>,
     /// Time used by operators that have no query now, where it is more than `now`: coming back does not undo it.
-    left: HashMap<K, u64>,
+    departed: HashMap<K, u64>,
     queries: HashMap<QueryId, Query<K>>,
     /// Operators with ready queries, the one that has used least first.
     order: BTreeSet<(u64, u64, K)>,
@@ -99,36 +99,36 @@ pub(super) struct Turns<K> {
     sequence: u64,
     /// Time used by the operator that had the last turn: where a newcomer starts.
     now: u64,
-    places: usize,
+    slots: usize,
     waiting: usize,
     ready: usize,
     bytes: usize,
 }
 
-impl<K: Clone + Eq + Hash + Ord> Turns<K> {
+impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
             operators: HashMap::new(),
-            left: HashMap::new(),
+            departed: HashMap::new(),
             queries: HashMap::new(),
             order: BTreeSet::new(),
             next_id: 0,
             sequence: 0,
             now: 0,
-            places: 0,
+            slots: 0,
             waiting: 0,
             ready: 0,
             bytes: 0,
         }
     }
 
-    /// Queries that have a place.
-    pub(super) fn places(&self) -> usize {
-        self.places
+    /// Queries that have a slot.
+    pub(super) fn slots(&self) -> usize {
+        self.slots
     }
 
-    /// Queries that wait for a place.
+    /// Queries that wait for a slot.
     pub(super) fn waiting(&self) -> usize {
         self.waiting
     }
@@ -139,70 +139,70 @@ impl<K: Clone + Eq + Hash + Ord> Turns<K> {
     }
 
     /// Bytes held by all queries.
-    pub(super) fn bytes(&self) -> usize {
+    pub(super) fn memory(&self) -> usize {
         self.bytes
     }
 
     /// A query arrives.
-    pub(super) fn arrive(&mut self, operator: &K) -> Arrival {
-        let free = self.bounds.waiting.saturating_sub(self.waiting).min(self.bounds.waiting_each);
-        let left = &mut self.left;
+    pub(super) fn submit(&mut self, operator: &K) -> Arrival {
+        let free = self.bounds.waiting.saturating_sub(self.waiting).min(self.bounds.waiting_per_operator);
+        let departed = &mut self.departed;
         let known = self.operators.entry(operator.clone()).or_insert_with(|| Operator {
-            used: left.remove(operator).unwrap_or_default(),
+            used: departed.remove(operator).unwrap_or_default(),
             ..Operator::default()
         });
-        let begins = known.waiting.is_empty() && may_begin(&self.bounds, self.places, known.places);
-        if !begins && known.waiting.len() >= free {
+        let starts = known.waiting.is_empty() && may_start(&self.bounds, self.slots, known.slots);
+        if !starts && known.waiting.len() >= free {
             let waiting = known.waiting.len();
-            self.forget_if_gone(operator);
+            self.forget_if_idle(operator);
             return Arrival::Refused(waiting);
         }
         let id = self.next_id;
         self.next_id += 1;
         let query = Query { operator: operator.clone(), phase: Phase::Waiting, bytes: 0 };
         self.queries.insert(id, query);
-        if begins {
-            self.begin(id);
-            return Arrival::Begun(id);
+        if starts {
+            self.start(id);
+            return Arrival::Started(id);
         }
         known.waiting.push_back(id);
         self.waiting += 1;
         Arrival::Waiting(id)
     }
 
-    /// Whether a query has a place.
-    pub(super) fn has_place(&self, id: QueryId) -> bool {
+    /// Whether a query has a slot.
+    pub(super) fn has_slot(&self, id: QueryId) -> bool {
         self.queries.get(&id).is_some_and(|query| query.phase != Phase::Waiting)
     }
 
     /// A query has something to do.
-    pub(super) fn ready(&mut self, id: QueryId) {
+    pub(super) fn mark_ready(&mut self, id: QueryId) {
         let Some(query) = self.queries.get_mut(&id) else { return };
         match &mut query.phase {
             Phase::Waiting | Phase::Ready => {}
-            Phase::Turn { woken } => *woken = true,
+            Phase::Running { woken } => *woken = true,
             phase @ Phase::Idle => {
                 *phase = Phase::Ready;
                 let operator = query.operator.clone();
-                self.queue(id, &operator);
+                self.enqueue_query(id, &operator);
             }
         }
     }
 
     /// Gives the next turn.
-    pub(super) fn next(&mut self) -> Option<QueryId> {
+    pub(super) fn next_to_run(&mut self) -> Option<QueryId> {
         let (used, _, operator) = self.order.pop_first()?;
         if used > self.now {
             self.now = used;
-            self.left.retain(|_, left| *left > used);
+            self.departed.retain(|_, departed| *departed > used);
         }
         let known = self.operators.get_mut(&operator)?;
-        known.place = None;
+        known.order_key = None;
         let id = known.ready.pop_front()?;
         known.turns += 1;
         self.ready -= 1;
         if let Some(query) = self.queries.get_mut(&id) {
-            query.phase = Phase::Turn { woken: false };
+            query.phase = Phase::Running { woken: false };
         }
         self.enqueue_operator(&operator);
         Some(id)
@@ -211,17 +211,17 @@ impl<K: Clone + Eq + Hash + Ord> Turns<K> {
     /// A turn ends after this much time; `again`: the query has more to do.
     pub(super) fn end_turn(&mut self, id: QueryId, cost: u64, again: bool) {
         let Some(query) = self.queries.get_mut(&id) else { return };
-        let Phase::Turn { woken } = query.phase else { return };
+        let Phase::Running { woken } = query.phase else { return };
         query.phase = Phase::Idle;
         let operator = query.operator.clone();
         self.charge(&operator, cost);
         if woken || again {
-            self.ready(id);
+            self.mark_ready(id);
         }
     }
 
     /// A query is over, or its caller gone.
-    pub(super) fn leave(&mut self, id: QueryId) {
+    pub(super) fn remove(&mut self, id: QueryId) {
         let Some(query) = self.queries.remove(&id) else { return };
         let Query { operator, phase, bytes } = query;
         self.bytes = self.bytes.saturating_sub(bytes);
@@ -232,12 +232,12 @@ impl<K: Clone + Eq + Hash + Ord> Turns<K> {
                     known.waiting.retain(|waiting| *waiting != id);
                     self.waiting -= 1;
                 }
-                Phase::Idle | Phase::Ready | Phase::Turn { .. } => {
-                    known.places -= 1;
-                    self.places -= 1;
+                Phase::Idle | Phase::Ready | Phase::Running { .. } => {
+                    known.slots -= 1;
+                    self.slots -= 1;
                 }
             }
-            if matches!(phase, Phase::Turn { .. }) {
+            if matches!(phase, Phase::Running { .. }) {
                 known.turns -= 1;
             }
             if phase == Phase::Ready {
@@ -246,14 +246,14 @@ impl<K: Clone + Eq + Hash + Ord> Turns<K> {
                 self.enqueue_operator(&operator);
             }
         }
-        self.forget_if_gone(&operator);
-        while let Some(next) = self.next_to_begin() {
-            self.begin(next);
+        self.forget_if_idle(&operator);
+        while let Some(next) = self.next_to_start() {
+            self.start(next);
         }
     }
 
     /// Takes memory for a query; false if its operator has as much as it may have now.
-    pub(super) fn take(&mut self, id: QueryId, bytes: usize) -> bool {
+    pub(super) fn reserve_memory(&mut self, id: QueryId, bytes: usize) -> bool {
         let Some(query) = self.queries.get_mut(&id) else { return false };
         let Some(known) = self.operators.get_mut(&query.operator) else { return false };
         let free = self.bounds.memory.saturating_sub(self.bytes).saturating_sub(bytes);
@@ -267,7 +267,7 @@ impl<K: Clone + Eq + Hash + Ord> Turns<K> {
     }
 
     /// Gives memory back.
-    pub(super) fn give(&mut self, id: QueryId, bytes: usize) {
+    pub(super) fn release_memory(&mut self, id: QueryId, bytes: usize) {
         let Some(query) = self.queries.get_mut(&id) else { return };
         let bytes = bytes.min(query.bytes);
         query.bytes -= bytes;
@@ -277,40 +277,40 @@ impl<K: Clone + Eq + Hash + Ord> Turns<K> {
         }
     }
 
-    /// Gives a place to a query that waits for one, or has just arrived.
-    fn begin(&mut self, id: QueryId) {
+    /// Gives a slot to a query that waits for one, or has just arrived.
+    fn start(&mut self, id: QueryId) {
         let Some(query) = self.queries.get_mut(&id) else { return };
         query.phase = Phase::Ready;
         let operator = query.operator.clone();
         self.sequence += 1;
-        self.places += 1;
+        self.slots += 1;
         if let Some(known) = self.operators.get_mut(&operator) {
-            known.places += 1;
-            known.begun_at = self.sequence;
+            known.slots += 1;
+            known.started_at = self.sequence;
             if known.waiting.front() == Some(&id) {
                 known.waiting.pop_front();
                 self.waiting -= 1;
             }
         }
-        self.queue(id, &operator);
+        self.enqueue_query(id, &operator);
     }
 
-    /// The oldest waiting query of the operator that has the fewest places, of several the one that has waited longest since
+    /// The oldest waiting query of the operator that has the fewest slots, of several the one that has waited longest since
     /// it last got one.
-    fn next_to_begin(&self) -> Option<QueryId> {
-        if self.places >= self.bounds.places {
+    fn next_to_start(&self) -> Option<QueryId> {
+        if self.slots >= self.bounds.slots {
             return None;
         }
-        let may = |known: &&Operator| may_begin(&self.bounds, self.places, known.places);
+        let may = |known: &&Operator| may_start(&self.bounds, self.slots, known.slots);
         let waiting = self.operators.values().filter(|known| !known.waiting.is_empty());
         let next = waiting.filter(may).min_by_key(|known| {
-            (known.places, known.begun_at, known.waiting.front().copied().unwrap_or_default())
+            (known.slots, known.started_at, known.waiting.front().copied().unwrap_or_default())
         })?;
         next.waiting.front().copied()
     }
 
     /// Puts a query at the end of its operator's.
-    fn queue(&mut self, id: QueryId, operator: &K) {
+    fn enqueue_query(&mut self, id: QueryId, operator: &K) {
         let Some(known) = self.operators.get_mut(operator) else { return };
         if known.ready.is_empty() && known.turns == 0 {
             // It was not active: what it did not use then is not saved up.
@@ -325,49 +325,49 @@ impl<K: Clone + Eq + Hash + Ord> Turns<K> {
         let Some(known) = self.operators.get_mut(operator) else { return };
         known.turns = known.turns.saturating_sub(1);
         known.used = known.used.saturating_add(cost);
-        if let Some((used, sequence)) = known.place.take() {
+        if let Some((used, sequence)) = known.order_key.take() {
             self.order.remove(&(used, sequence, operator.clone()));
             self.enqueue_operator(operator);
         }
     }
 
-    /// Brings an operator's place in the order in line with whether it has ready queries.
+    /// Brings an operator's key in the order in line with whether it has ready queries.
     fn enqueue_operator(&mut self, operator: &K) {
         let Some(known) = self.operators.get_mut(operator) else { return };
-        match (known.ready.is_empty(), known.place) {
+        match (known.ready.is_empty(), known.order_key) {
             (false, None) => {
                 self.sequence += 1;
-                known.place = Some((known.used, self.sequence));
+                known.order_key = Some((known.used, self.sequence));
                 self.order.insert((known.used, self.sequence, operator.clone()));
             }
             (true, Some((used, sequence))) => {
-                known.place = None;
+                known.order_key = None;
                 self.order.remove(&(used, sequence, operator.clone()));
             }
             _ => {}
         }
     }
 
-    fn forget_if_gone(&mut self, operator: &K) {
-        if !self.operators.get(operator).is_some_and(Operator::is_gone) {
+    fn forget_if_idle(&mut self, operator: &K) {
+        if !self.operators.get(operator).is_some_and(Operator::is_idle) {
             return;
         }
         if let Some(known) = self.operators.remove(operator)
             && known.used > self.now
-            && self.left.len() < LEFT_MAX
+            && self.departed.len() < DEPARTED_MAX
         {
-            self.left.insert(operator.clone(), known.used);
+            self.departed.insert(operator.clone(), known.used);
         }
         if self.operators.is_empty() {
             // Nobody waited for what they used.
-            self.left.clear();
+            self.departed.clear();
         }
     }
 }
 
-/// Whether an operator with so many places may have another, of so many that are taken.
-fn may_begin(bounds: &Bounds, taken: usize, own: usize) -> bool {
-    own < bounds.places_each && own < bounds.places.saturating_sub(taken)
+/// Whether an operator with so many slots may have another, of so many that are taken.
+fn may_start(bounds: &Bounds, taken: usize, own: usize) -> bool {
+    own < bounds.slots_per_operator && own < bounds.slots.saturating_sub(taken)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What the work of a query sees of the world: where its messages go, and whether it may go on.
 //!
-//! Work calls [`Outlet::turn`] after every bounded piece, also where it finds nothing. That is where it passes its turn on to
+//! Work calls [`Sink::yield_point`] after every bounded piece, also where it finds nothing. That is where it passes its turn on to
 //! other operators' queries, and where it ends when its time is over or its caller gone. While it waits for its reader
 //! it has neither turn nor thread.
 
@@ -17,53 +17,53 @@ use std::{
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    answer::Answer,
-    failure::AskError,
-    turns::QueryId,
-    workers::{Slice, Workers},
+    error::QueryError,
+    result_queue::ResultQueue,
+    scheduler::QueryId,
+    workers::{TimeSlice, Workers},
 };
 
 /// Memory is taken in pieces of this many bytes, so that small queries rarely ask.
 const MEMORY_PIECE: usize = 64 << 10;
 
 /// See the module.
-pub(crate) struct Outlet<T> {
-    pub(super) answer: Arc<Answer<T>>,
+pub(crate) struct Sink<T> {
+    pub(super) queue: Arc<ResultQueue<T>>,
     pub(super) workers: Arc<Workers>,
-    pub(super) slice: Arc<Slice>,
+    pub(super) slice: Arc<TimeSlice>,
     pub(super) id: QueryId,
     pub(super) deadline: Instant,
     pub(super) timeout: Duration,
     pub(super) read_timeout: Duration,
     /// Memory taken for the work.
-    pub(super) held: AtomicUsize,
+    pub(super) reserved: AtomicUsize,
 }
 
-impl<T> Outlet<T> {
+impl<T> Sink<T> {
     /// Sends a message of so many bytes in memory; waits for a slow reader.
     ///
     /// # Errors
     /// When the time is over, the caller gone, or nothing was read for too long.
-    pub(crate) async fn send(&self, message: T, bytes: usize) -> Result<(), AskError> {
+    pub(crate) async fn send(&self, message: T, bytes: usize) -> Result<(), QueryError> {
         self.check()?;
-        if !self.workers.take(self.id, bytes) {
+        if !self.workers.reserve_memory(self.id, bytes) {
             return Err(self.no_memory());
         }
         let mut message = Some((message, bytes));
-        let patience = Instant::now() + self.read_timeout;
-        let put = poll_fn(|context| self.answer.poll_put(context, &mut message));
-        match timeout_at(patience.min(self.deadline), put).await {
+        let read_deadline = Instant::now() + self.read_timeout;
+        let put = poll_fn(|context| self.queue.poll_put(context, &mut message));
+        match timeout_at(read_deadline.min(self.deadline), put).await {
             Ok(put) => put,
-            Err(_) if patience < self.deadline => Err(AskError::Unread(self.read_timeout)),
-            Err(_) => Err(AskError::Deadline(self.timeout)),
+            Err(_) if read_deadline < self.deadline => Err(QueryError::Unread(self.read_timeout)),
+            Err(_) => Err(QueryError::Deadline(self.timeout)),
         }
     }
 
-    /// Goes on in this turn or the next.
+    /// Continues in this turn, or passes the turn on and continues in the next.
     ///
     /// # Errors
     /// When the time is over or the caller gone.
-    pub(crate) async fn turn(&self) -> Result<(), AskError> {
+    pub(crate) async fn yield_point(&self) -> Result<(), QueryError> {
         self.check()?;
         if self.slice.is_over(self.workers.others_wait()) {
             let mut passed = false;
@@ -78,29 +78,29 @@ impl<T> Outlet<T> {
     ///
     /// # Errors
     /// When its operator may not have as much.
-    pub(crate) fn hold(&self, bytes: usize) -> Result<(), AskError> {
+    pub(crate) fn set_memory(&self, bytes: usize) -> Result<(), QueryError> {
         let wanted = bytes.div_ceil(MEMORY_PIECE).saturating_mul(MEMORY_PIECE);
-        let held = self.held.load(Ordering::Relaxed);
-        if wanted > held && !self.workers.take(self.id, wanted - held) {
+        let reserved = self.reserved.load(Ordering::Relaxed);
+        if wanted > reserved && !self.workers.reserve_memory(self.id, wanted - reserved) {
             return Err(self.no_memory());
         }
-        if wanted < held {
-            self.workers.give(self.id, held - wanted);
+        if wanted < reserved {
+            self.workers.release_memory(self.id, reserved - wanted);
         }
-        self.held.store(wanted, Ordering::Relaxed);
+        self.reserved.store(wanted, Ordering::Relaxed);
         Ok(())
     }
 
-    fn no_memory(&self) -> AskError {
-        AskError::Memory(self.workers.limits.memory)
+    fn no_memory(&self) -> QueryError {
+        QueryError::Memory(self.workers.limits.memory)
     }
 
-    fn check(&self) -> Result<(), AskError> {
+    fn check(&self) -> Result<(), QueryError> {
         if Instant::now() >= self.deadline {
-            return Err(AskError::Deadline(self.timeout));
+            return Err(QueryError::Deadline(self.timeout));
         }
-        if self.answer.is_gone() {
-            return Err(AskError::Gone);
+        if self.queue.is_abandoned() {
+            return Err(QueryError::Gone);
         }
         Ok(())
     }

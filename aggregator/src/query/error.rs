@@ -10,7 +10,7 @@ use crate::store::StoreError;
 
 /// Why a query has no whole answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AskError {
+pub(crate) enum QueryError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
@@ -50,7 +50,7 @@ pub(crate) enum AskError {
     Panicked,
 }
 
-impl AskError {
+impl QueryError {
     /// For metrics.
     pub(super) fn reason(&self) -> &'static str {
         match self {
@@ -69,21 +69,21 @@ impl AskError {
     }
 }
 
-impl From<AskError> for Status {
-    fn from(error: AskError) -> Self {
+impl From<QueryError> for Status {
+    fn from(error: QueryError) -> Self {
         let message = error.to_string();
         match error {
-            AskError::Plan(_)
-            | AskError::Selector(_)
-            | AskError::Width(_)
-            | AskError::TooManyPoints { .. } => Self::invalid_argument(message),
-            AskError::Deadline(_) | AskError::Unread(_) => Self::deadline_exceeded(message),
-            AskError::TooManyWaiting { .. } | AskError::Busy(_) | AskError::Memory(_) => {
+            QueryError::Plan(_)
+            | QueryError::Selector(_)
+            | QueryError::Width(_)
+            | QueryError::TooManyPoints { .. } => Self::invalid_argument(message),
+            QueryError::Deadline(_) | QueryError::Unread(_) => Self::deadline_exceeded(message),
+            QueryError::TooManyWaiting { .. } | QueryError::Busy(_) | QueryError::Memory(_) => {
                 Self::resource_exhausted(message)
             }
-            AskError::Gone => Self::cancelled(message),
-            AskError::Store(StoreError::Poisoned(_)) => Self::unavailable(message),
-            AskError::Store(_) | AskError::Panicked => Self::internal(message),
+            QueryError::Gone => Self::cancelled(message),
+            QueryError::Store(StoreError::Poisoned(_)) => Self::unavailable(message),
+            QueryError::Store(_) | QueryError::Panicked => Self::internal(message),
         }
     }
 }

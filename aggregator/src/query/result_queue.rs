@@ -1,4 +1,4 @@
-//! The messages of an answer between the work and its reader: a bounded queue, and how the work ended.
+//! The results of a query between its work and its reader: a bounded queue, and how the work ended.
 //!
 //! An answer that was cut off never looks whole: how the work ended comes after the last message.
 
@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::failure::AskError;
+use super::error::QueryError;
 
 /// Bytes of an answer that wait for its reader, beside one message.
 const UNREAD_BYTES_MAX: usize = 256 << 10;
@@ -22,43 +22,43 @@ const UNREAD_MAX: usize = 1_024;
 struct State<T> {
     messages: VecDeque<(T, usize)>,
     bytes: usize,
-    end: Option<Result<(), AskError>>,
+    end: Option<Result<(), QueryError>>,
     writer: Option<Waker>,
     reader: Option<Waker>,
 }
 
 /// What the reader finds.
 #[derive(Debug)]
-pub(super) enum Read<T> {
+pub(super) enum Next<T> {
     /// A message, and the bytes that it was counted with.
     Message(T, usize),
     /// The work has ended and everything was read.
-    End(Result<(), AskError>),
+    End(Result<(), QueryError>),
 }
 
-/// The queue of one answer.
+/// The queue of the results of one query.
 #[derive(Debug)]
-pub(super) struct Answer<T> {
+pub(super) struct ResultQueue<T> {
     state: Mutex<State<T>>,
     /// Nobody reads any more.
-    gone: AtomicBool,
+    abandoned: AtomicBool,
 }
 
-impl<T> Default for Answer<T> {
+impl<T> Default for ResultQueue<T> {
     fn default() -> Self {
         let state = State { messages: VecDeque::new(), bytes: 0, end: None, writer: None, reader: None };
-        Self { state: Mutex::new(state), gone: AtomicBool::new(false) }
+        Self { state: Mutex::new(state), abandoned: AtomicBool::new(false) }
     }
 }
 
-impl<T> Answer<T> {
+impl<T> ResultQueue<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether nobody reads any more.
-    pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Acquire)
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
     }
 
     /// Puts a message as soon as there is room.
@@ -66,10 +66,10 @@ impl<T> Answer<T> {
         &self,
         context: &mut Context<'_>,
         message: &mut Option<(T, usize)>,
-    ) -> Poll<Result<(), AskError>> {
+    ) -> Poll<Result<(), QueryError>> {
         let mut state = self.lock();
-        if self.is_gone() {
-            return Poll::Ready(Err(AskError::Gone));
+        if self.is_abandoned() {
+            return Poll::Ready(Err(QueryError::Gone));
         }
         let bytes = message.as_ref().map_or(0, |(_, bytes)| *bytes);
         let room = state.bytes.saturating_add(bytes) <= UNREAD_BYTES_MAX && state.messages.len() < UNREAD_MAX;
@@ -86,11 +86,11 @@ impl<T> Answer<T> {
     }
 
     /// The next message, or the end.
-    pub(super) fn poll_read(&self, context: &mut Context<'_>) -> Poll<Read<T>> {
+    pub(super) fn poll_read(&self, context: &mut Context<'_>) -> Poll<Next<T>> {
         let mut state = self.lock();
         let Some((message, bytes)) = state.messages.pop_front() else {
             if let Some(end) = state.end.take() {
-                return Poll::Ready(Read::End(end));
+                return Poll::Ready(Next::End(end));
             }
             state.reader = Some(context.waker().clone());
             return Poll::Pending;
@@ -101,11 +101,11 @@ impl<T> Answer<T> {
         let writer = if low { state.writer.take() } else { None };
         drop(state);
         wake(writer);
-        Poll::Ready(Read::Message(message, bytes))
+        Poll::Ready(Next::Message(message, bytes))
     }
 
     /// The work has ended; true if messages wait for the reader.
-    pub(super) fn end(&self, result: Result<(), AskError>) -> bool {
+    pub(super) fn finish(&self, result: Result<(), QueryError>) -> bool {
         let mut state = self.lock();
         state.end = Some(result);
         let waiting = !state.messages.is_empty();
@@ -116,7 +116,7 @@ impl<T> Answer<T> {
     }
 
     /// Drops what waits for a reader that does not read, who finds this in place of it.
-    pub(super) fn give_up(&self, error: AskError) {
+    pub(super) fn fail(&self, error: QueryError) {
         let mut state = self.lock();
         let dropped = std::mem::take(&mut state.messages);
         state.bytes = 0;
@@ -129,7 +129,7 @@ impl<T> Answer<T> {
 
     /// Nobody reads any more.
     pub(super) fn abandon(&self) {
-        self.gone.store(true, Ordering::Release);
+        self.abandoned.store(true, Ordering::Release);
         let mut state = self.lock();
         let dropped = std::mem::take(&mut state.messages);
         state.bytes = 0;
