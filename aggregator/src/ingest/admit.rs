@@ -7,7 +7,7 @@ use std::fmt;
 
 use catchment_partial::Timestamp;
 use catchment_proto::{
-    Batch, BatchError, Dictionary, GatewayId, History, SeriesKey, SharedSeries,
+    Batch, BatchError, DictionaryDecoder, GatewayId, History, SeriesKey, SharedSeries,
     batch::SHARDS_MAX,
     wire::{self, deliver_request::Kind},
 };
@@ -33,7 +33,7 @@ pub struct StreamAdmission {
     watermarks_refused: u64,
     known: KnownSeries,
     /// What the names of all shards take in memory.
-    names_bytes: usize,
+    dictionary_bytes: usize,
     /// What the newest message takes in memory.
     message_bytes: usize,
 }
@@ -59,7 +59,7 @@ struct Shard {
     /// How often the shard began again at a refused batch.
     attempt: u32,
     /// The series that the stream has named.
-    names: Dictionary,
+    dictionary: DictionaryDecoder,
 }
 
 /// A batch that the store had no room for.
@@ -209,14 +209,14 @@ impl StreamAdmission {
             last: None,
             refused: None,
             attempt: 0,
-            names: Dictionary::default(),
+            dictionary: DictionaryDecoder::default(),
         };
         let delivered = delivered.into_iter().chain(std::iter::repeat_with(Delivered::default));
         Self {
             shards: delivered.take(shards as usize).map(shard).collect(),
             watermarks_refused: 0,
             known: Box::new(|_| None),
-            names_bytes: 0,
+            dictionary_bytes: 0,
             message_bytes: 0,
         }
     }
@@ -227,8 +227,8 @@ impl StreamAdmission {
     }
 
     /// What the stream's names of series take in memory, bytes.
-    pub fn names_bytes(&self) -> usize {
-        self.names_bytes
+    pub fn dictionary_bytes(&self) -> usize {
+        self.dictionary_bytes
     }
 
     /// What the newest message takes in memory, bytes.
@@ -325,10 +325,11 @@ impl StreamAdmission {
         let shards = self.shards.len();
         let number = message.shard;
         let shard = self.shards.get_mut(number as usize).ok_or(Refusal::Shard { shard: number, shards })?;
-        let before = shard.names.bytes();
-        let mut batch = shard.names.read_sharing(message, &*self.known)?;
-        self.names_bytes = self.names_bytes.saturating_sub(before).saturating_add(shard.names.bytes());
-        self.message_bytes = batch.memory().saturating_add(shard.names.added_bytes());
+        let before = shard.dictionary.bytes();
+        let mut batch = shard.dictionary.decode_sharing(message, &*self.known)?;
+        self.dictionary_bytes =
+            self.dictionary_bytes.saturating_sub(before).saturating_add(shard.dictionary.bytes());
+        self.message_bytes = batch.memory().saturating_add(shard.dictionary.added_bytes());
         if batch.live {
             return Ok(Admitted::Batch {
                 batch,

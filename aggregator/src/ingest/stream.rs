@@ -265,7 +265,7 @@ impl StreamTask<'_> {
         self.bytes.read(bytes);
         let admitted = admitted?;
         if matches!(admitted, Admitted::Batch { .. } | Admitted::Skipped) {
-            self.bytes.names(self.admission.names_bytes());
+            self.bytes.names(self.admission.dictionary_bytes());
         }
         self.dispatch(admitted, bytes);
         Ok(())

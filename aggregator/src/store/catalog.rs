@@ -106,7 +106,7 @@ pub(super) struct Dirty {
     pub(super) removed: BTreeSet<u32>,
 }
 
-/// Distinguishes the catalogs of a process, so that a series' note tells whose number it is.
+/// Distinguishes the catalogs of a process, so that the identifier cached in a series tells whose it is.
 #[derive(Debug)]
 struct Token(u32);
 
@@ -327,7 +327,7 @@ impl Catalog {
     }
 
     /// Number of a series, taken in if it is new and there is `room`; else `None`. A series that was looked up here before carries
-    /// a note of its number.
+    /// its identifier in its cache.
     pub(super) fn intern_series(
         &mut self,
         gateway: u32,
@@ -335,15 +335,15 @@ impl Catalog {
         window: Window,
         room: bool,
     ) -> Option<u32> {
-        let note = key.note();
-        let noted = note as u32;
-        if note >> 32 == u64::from(self.token.0)
-            && self.series.get(noted).is_some_and(|s| s.gateway == gateway)
+        let cached = key.cached_id();
+        let id = cached as u32;
+        if cached >> 32 == u64::from(self.token.0)
+            && self.series.get(id).is_some_and(|s| s.gateway == gateway)
         {
-            return Some(noted);
+            return Some(id);
         }
         let id = self.find_or_add_series(gateway, key, window, room)?;
-        key.set_note(u64::from(self.token.0) << 32 | u64::from(id));
+        key.set_cached_id(u64::from(self.token.0) << 32 | u64::from(id));
         Some(id)
     }
 

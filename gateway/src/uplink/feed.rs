@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use catchment_journal::{Damage, Position, ReadError, ReadEvent, Reader};
 use catchment_proto::{
-    Naming,
+    DictionaryEncoder,
     wire::{self, deliver_request::Kind},
 };
 use catchment_settings::supervise::unjoined;
@@ -137,7 +137,7 @@ impl Feed {
         let mut commits = self.link.outbox.subscribe();
         let (mut progress, live) = (self.link.progress.clone(), Arc::clone(&self.link.live));
         live.ask_anew();
-        let mut naming = Naming::default();
+        let mut dictionary = DictionaryEncoder::default();
         let mut flight = Flight::new(numbering, delivered);
         let (mut told, mut released) = (None, None);
         if let Some(untold) = flight.untold(self.link.index) {
@@ -158,7 +158,7 @@ impl Feed {
                 reader = back;
                 self.tell_damage(&damage);
                 for stored in batches {
-                    self.send(stored, &mut naming, &mut flight, &sending).await?;
+                    self.send(stored, &mut dictionary, &mut flight, &sending).await?;
                 }
                 if !at_end {
                     continue;
@@ -189,7 +189,7 @@ impl Feed {
                 changed = progress.changed() => changed.map_err(|_| FeedError::Ended)?,
                 () = live.changed.notified() => {
                     for batch in live.take() {
-                        transmit(Kind::Batch(naming.shorten(batch)), &sending).await?;
+                        transmit(Kind::Batch(dictionary.encode(batch)), &sending).await?;
                     }
                 }
                 () = sending.closed() => return Err(FeedError::Ended),
@@ -254,7 +254,7 @@ impl Feed {
     async fn send(
         &mut self,
         stored: Stored,
-        naming: &mut Naming,
+        dictionary: &mut DictionaryEncoder,
         flight: &mut Flight,
         sending: &mpsc::Sender<wire::DeliverRequest>,
     ) -> Result<(), FeedError> {
@@ -269,7 +269,7 @@ impl Feed {
                 flight.leave(stored.number, stored.position);
                 self.patience.lock().left(self.link.index as usize, Instant::now());
                 self.sent = self.sent.max(stored.number);
-                transmit(Kind::Batch(naming.shorten(batch)), sending).await
+                transmit(Kind::Batch(dictionary.encode(batch)), sending).await
             }
             Err(error) => {
                 self.metrics.damage.inc();

@@ -11,7 +11,7 @@ use catchment_gateway::{
 };
 use catchment_journal::{Committer, Position, ReadEvent, Reader, sim::SimDisk};
 use catchment_partial::Timestamp;
-use catchment_proto::{Naming, wire};
+use catchment_proto::{DictionaryEncoder, wire};
 use prost::Message as _;
 
 use super::{End, Gateway};
@@ -22,7 +22,7 @@ const IN_FLIGHT_MAX: usize = 3;
 
 /// The gateway's end of a stream to the aggregator.
 pub(super) struct Feed {
-    naming: Naming,
+    dictionary: DictionaryEncoder,
     pub(super) flight: Flight,
     reader: Reader<SimDisk>,
     /// Goes ahead of all.
@@ -63,8 +63,14 @@ impl Gateway {
         let delivered = resume.delivered.first().copied().unwrap_or(0);
         let flight = Flight::new(self.lineage.numbering(0), delivered);
         let untold = flight.untold(0);
-        self.feed =
-            Some(Feed { naming: Naming::default(), flight, reader, untold, told: None, paused: false });
+        self.feed = Some(Feed {
+            dictionary: DictionaryEncoder::default(),
+            flight,
+            reader,
+            untold,
+            told: None,
+            paused: false,
+        });
         Ok(true)
     }
 
@@ -121,7 +127,9 @@ impl Gateway {
                     feed.flight.address(&mut batch, number);
                     feed.flight.leave(number, position);
                     self.sent = self.sent.max(number);
-                    return Ok(Some(request(wire::deliver_request::Kind::Batch(feed.naming.shorten(batch)))));
+                    return Ok(Some(request(wire::deliver_request::Kind::Batch(
+                        feed.dictionary.encode(batch),
+                    ))));
                 }
                 ReadEvent::Damage(damage) => return Err(End::Defect(format!("outbox: {damage}"))),
                 ReadEvent::End => break,
@@ -156,7 +164,7 @@ impl Gateway {
             self.live = Some((end, batches));
             return Vec::new();
         }
-        let message = |batch| request(wire::deliver_request::Kind::Batch(feed.naming.shorten(batch)));
+        let message = |batch| request(wire::deliver_request::Kind::Batch(feed.dictionary.encode(batch)));
         batches.into_iter().map(message).collect()
     }
 }

@@ -8,7 +8,7 @@ impl Catalog {
     /// Forgets a series that has no windows any more.
     pub(in crate::store) fn remove_series(&mut self, id: u32) {
         let Some((series, group)) = self.series.remove(id) else { return };
-        // Notes are of numbers that are there.
+        // Cached identifiers must be of series that are there.
         self.token = Token::default();
         self.adjust_series_count(series.gateway, -1);
         self.count_forgotten(&series);

@@ -71,8 +71,8 @@ impl Catalog {
         }
     }
 
-    /// Those of a batch's series that are not here, each once. A series whose note is of this catalog is not looked up: the
-    /// names of a stream are one gateway's, and no note outlives a removal. One that is looked up here is noted, so that
+    /// Those of a batch's series that are not here, each once. A series whose cached identifier is of this catalog is not looked up: the
+    /// names of a stream are one gateway's, and no cached identifier outlives a removal. One that is looked up here is cached, so that
     /// applying the batch finds it at once.
     pub(in crate::store) fn unknown_series<'a>(
         &self,
@@ -82,10 +82,10 @@ impl Catalog {
         let mut unknown = Vec::new();
         let number = self.gateway_numbers.get(gateway).copied();
         let token = u64::from(self.token.0);
-        for shared in series.iter().filter(|shared| shared.note() >> 32 != token) {
+        for shared in series.iter().filter(|shared| shared.cached_id() >> 32 != token) {
             let name = number.map(|number| (number, shared.key().clone()));
             match name.and_then(|name| self.series_numbers.get(&name)) {
-                Some(id) => shared.set_note(token << 32 | u64::from(*id)),
+                Some(id) => shared.set_cached_id(token << 32 | u64::from(*id)),
                 None => unknown.push(shared.key()),
             }
         }

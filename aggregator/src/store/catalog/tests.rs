@@ -151,22 +151,22 @@ fn series_are_bounded_and_their_numbers_never_used_again() {
         Some(a),
         "a known one is no further one"
     );
-    let (noted, mut other) = (key("a"), Catalog::default());
-    assert_eq!(catalog.intern_series(0, &noted, window(0), true), Some(a));
-    assert_eq!(catalog.intern_series(0, &noted, window(0), true), Some(a), "by its note");
+    let (cached, mut other) = (key("a"), Catalog::default());
+    assert_eq!(catalog.intern_series(0, &cached, window(0), true), Some(a));
+    assert_eq!(catalog.intern_series(0, &cached, window(0), true), Some(a), "by its cached identifier");
     other.intern_series(0, &key("b"), window(0), true).unwrap();
-    assert_eq!(other.intern_series(0, &noted, window(0), true), Some(1), "the note is another catalog's");
-    assert_eq!(other.intern_series(1, &noted, window(0), true), Some(2), "the same name at another gateway");
-    let noted = key("b");
-    assert_eq!(catalog.intern_series(0, &noted, window(0), true), Some(b));
+    assert_eq!(
+        other.intern_series(0, &cached, window(0), true),
+        Some(1),
+        "the cached identifier is another catalog's"
+    );
+    assert_eq!(other.intern_series(1, &cached, window(0), true), Some(2), "the same name at another gateway");
+    let cached = key("b");
+    assert_eq!(catalog.intern_series(0, &cached, window(0), true), Some(b));
     catalog.remove_series(b);
     let c = catalog.intern_series(0, &key("c"), window(0), true).unwrap();
     assert!(c > b);
-    assert_eq!(
-        catalog.intern_series(0, &noted, window(0), false),
-        None,
-        "its note is of a number that is gone"
-    );
+    assert_eq!(catalog.intern_series(0, &cached, window(0), false), None, "its cached identifier is gone");
     let restored = Catalog::restore(Vec::new(), Vec::new(), AllSeries::default(), catalog.next_series);
     assert_eq!(restored.next_series, c + 1);
 }

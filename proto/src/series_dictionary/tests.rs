@@ -36,25 +36,25 @@ fn batch(number: u64, metrics: &[u8]) -> Batch {
 proptest! {
     #[test]
     fn what_was_left_out_comes_back(all in prop::collection::vec(prop::collection::vec(0..9_u8, 0..12), 1..8)) {
-        let (mut naming, mut dictionary) = (Naming::default(), Dictionary::default());
+        let (mut encoder, mut decoder) = (DictionaryEncoder::default(), DictionaryDecoder::default());
         let mut told = std::collections::BTreeSet::new();
         for (number, metrics) in (1..).zip(&all) {
             let batch = batch(number, metrics);
-            let short = naming.shorten((&batch).into());
+            let short = encoder.encode((&batch).into());
             let new = metrics.iter().filter(|metric| told.insert(**metric)).count();
             prop_assert_eq!(short.series.len(), new, "a name travels once");
-            prop_assert_eq!(dictionary.read(short), Ok(batch));
+            prop_assert_eq!(decoder.decode(short), Ok(batch));
         }
     }
 }
 
 #[test]
 fn a_batch_that_names_all_begins_a_new_list() {
-    let mut dictionary = Dictionary::default();
+    let mut decoder = DictionaryDecoder::default();
     for number in 1..4 {
         let batch = batch(number, &[3, 1, 1]);
-        assert_eq!(dictionary.read((&batch).into()), Ok(batch));
-        assert_eq!(dictionary.len(), 2);
+        assert_eq!(decoder.decode((&batch).into()), Ok(batch));
+        assert_eq!(decoder.len(), 2);
     }
 }
 
@@ -64,47 +64,50 @@ fn a_list_is_bounded_on_both_sides() {
         let name = |n| wire::SeriesRef { device: "d".into(), metric: format!("m{n}"), labels: Vec::new() };
         (from..to).map(name).collect::<Vec<_>>()
     };
-    let (mut naming, mut dictionary) = (Naming::default(), Dictionary::default());
-    let mut send = |from, to| naming.shorten(wire::Batch { series: series(from, to), ..Default::default() });
+    let (mut encoder, mut decoder) = (DictionaryEncoder::default(), DictionaryDecoder::default());
+    let mut send = |from, to| encoder.encode(wire::Batch { series: series(from, to), ..Default::default() });
     let mut at = 0;
-    while at + 65_536 <= NAMES_MAX {
+    while at + 65_536 <= DICTIONARY_SERIES_MAX {
         let batch = send(at, at + 65_536);
         assert_eq!(batch.continues, at > 0);
-        dictionary.add(&batch.series, batch.continues, &|_| None).unwrap();
+        decoder.add(&batch.series, batch.continues, &|_| None).unwrap();
         at += 65_536;
     }
-    assert_eq!(dictionary.add(&series(0, 1), true, &|_| None), Err(BatchError::Names(NAMES_MAX + 1)));
+    assert_eq!(
+        decoder.add(&series(0, 1), true, &|_| None),
+        Err(BatchError::DictionarySize(DICTIONARY_SERIES_MAX + 1))
+    );
     let batch = send(at, at + 1);
     assert!(!batch.continues, "the sender begins a new list");
-    dictionary.add(&batch.series, batch.continues, &|_| None).unwrap();
-    assert_eq!(dictionary.len(), 1);
+    decoder.add(&batch.series, batch.continues, &|_| None).unwrap();
+    assert_eq!(decoder.len(), 1);
 }
 
 #[test]
 fn an_index_out_of_range_stays_so() {
     let mut bad = wire::Batch::from(&batch(1, &[1, 2]));
     bad.series_index = vec![0, 7];
-    let (mut naming, mut dictionary) = (Naming::default(), Dictionary::default());
-    assert!(matches!(dictionary.read(naming.shorten(bad)), Err(BatchError::Index { entry: 1, .. })));
+    let (mut encoder, mut decoder) = (DictionaryEncoder::default(), DictionaryDecoder::default());
+    assert!(matches!(decoder.decode(encoder.encode(bad)), Err(BatchError::Index { entry: 1, .. })));
 }
 
 #[test]
 fn a_list_tells_what_it_takes_and_shares_what_others_keep() {
     let message = || wire::Batch::from(&batch(1, &[1, 2]));
-    let mut own = Dictionary::default();
-    let read = own.read(message()).unwrap();
+    let mut own = DictionaryDecoder::default();
+    let read = own.decode(message()).unwrap();
     let series: usize = read.series.iter().map(SharedSeries::bytes).sum();
     assert_eq!(own.added_bytes(), series);
     assert!(own.bytes() > series && series > 2 * read.series[0].encoded().len());
     let kept = read.series[0].clone();
     let known = |key: &SeriesKey| (key == kept.key()).then(|| kept.clone());
-    let mut sharing = Dictionary::default();
-    let shared = sharing.read_sharing(message(), &known).unwrap();
+    let mut sharing = DictionaryDecoder::default();
+    let shared = sharing.decode_sharing(message(), &known).unwrap();
     assert_eq!(shared, read);
-    kept.set_note(7);
-    assert_eq!((shared.series[0].note(), shared.series[1].note()), (7, 0), "one series");
+    kept.set_cached_id(7);
+    assert_eq!((shared.series[0].cached_id(), shared.series[1].cached_id()), (7, 0), "one series");
     assert_eq!(sharing.added_bytes(), read.series[1].bytes());
-    sharing.read_sharing(message(), &known).unwrap();
+    sharing.decode_sharing(message(), &known).unwrap();
     assert_eq!(sharing.added_bytes(), read.series[1].bytes(), "a new list");
     assert!(sharing.bytes() < own.bytes());
 }

@@ -1,8 +1,8 @@
-//! Series named once a stream: both sides of the list to which the batches of a shard add.
+//! The series dictionary of a stream: each series is named once, later batches refer to it by number.
 //!
-//! A batch that lies somewhere (an outbox, a journal) names all its series. On a stream the sender's [`Naming`] leaves
-//! out the names that went before, and the receiver's [`Dictionary`] gives them back. Invariant: both hold the same
-//! list after the same batches. A list is bounded by [`NAMES_MAX`]; the sender begins a new one before it is exceeded.
+//! A batch that lies somewhere (an outbox, a journal) names all its series. On a stream the sender's [`DictionaryEncoder`] leaves
+//! out the names that were sent before, and the receiver's [`DictionaryDecoder`] restores them. Invariant: both hold the same
+//! list after the same batches. A list is bounded by [`DICTIONARY_SERIES_MAX`]; the sender begins a new one before it is exceeded.
 
 use std::{
     collections::HashMap,
@@ -22,16 +22,16 @@ use crate::{
     wire,
 };
 
-/// Most series of a shard's list on a stream: some 64 MB at the receiver.
-pub const NAMES_MAX: usize = 1 << 18;
+/// Most series in the dictionary of a shard on a stream: some 64 MB at the receiver.
+pub const DICTIONARY_SERIES_MAX: usize = 1 << 18;
 
-/// A series as batches share it: its key, its encoding, and a note of whoever looked it up.
+/// A series as batches share it: its key, its encoding, and an identifier that its reader may cache in it.
 #[derive(Clone)]
 pub struct SharedSeries(Arc<Inner>);
 
 struct Inner {
     /// Beside the counts of handles: what every batch touches.
-    note: AtomicU64,
+    cached_id: AtomicU64,
     key: SeriesKey,
     encoded: Box<[u8]>,
 }
@@ -53,21 +53,21 @@ impl SharedSeries {
         size_of::<Inner>() + 2 * self.0.encoded.len() + 64
     }
 
-    /// What was last noted; 0 at first. The note must be one that its reader can judge: any holder may set it.
-    pub fn note(&self) -> u64 {
-        self.0.note.load(Ordering::Relaxed)
+    /// The identifier that was cached last; 0 at first. Any holder may set it, so a reader must be able to tell whether it is its own.
+    pub fn cached_id(&self) -> u64 {
+        self.0.cached_id.load(Ordering::Relaxed)
     }
 
-    /// Notes a number for those who meet this series again.
-    pub fn set_note(&self, note: u64) {
-        self.0.note.store(note, Ordering::Relaxed);
+    /// Caches an identifier for readers that meet this series again.
+    pub fn set_cached_id(&self, id: u64) {
+        self.0.cached_id.store(id, Ordering::Relaxed);
     }
 }
 
 impl From<SeriesKey> for SharedSeries {
     fn from(key: SeriesKey) -> Self {
         let encoded = wire::SeriesRef::from(&key).encode_to_vec().into();
-        Self(Arc::new(Inner { note: AtomicU64::new(0), key, encoded }))
+        Self(Arc::new(Inner { cached_id: AtomicU64::new(0), key, encoded }))
     }
 }
 
@@ -91,10 +91,10 @@ impl fmt::Debug for SharedSeries {
     }
 }
 
-/// The receiver's list of a shard's series.
+/// The receiver's dictionary of a shard's series.
 #[derive(Clone, Debug, Default)]
-pub struct Dictionary {
-    names: Vec<Known>,
+pub struct DictionaryDecoder {
+    series: Vec<DictionaryEntry>,
     batches: u64,
     /// What its series take that nobody else has, bytes.
     series_bytes: usize,
@@ -103,27 +103,27 @@ pub struct Dictionary {
 }
 
 #[derive(Clone, Debug)]
-struct Known {
+struct DictionaryEntry {
     series: SharedSeries,
-    /// The batch that used it last, and its place in that.
+    /// The batch that used it last, and its index in that.
     batch: u64,
-    place: u32,
+    index: u32,
 }
 
-impl Dictionary {
+impl DictionaryDecoder {
     /// Reads the next batch of the shard. After an error the list is worth nothing: the stream ends.
     ///
     /// # Errors
     /// [`BatchError`].
-    pub fn read(&mut self, wire: wire::Batch) -> Result<Batch, BatchError> {
-        self.read_sharing(wire, &|_| None)
+    pub fn decode(&mut self, wire: wire::Batch) -> Result<Batch, BatchError> {
+        self.decode_sharing(wire, &|_| None)
     }
 
-    /// As [`Dictionary::read`]; a series that `known` has is shared with whoever keeps it.
+    /// As [`DictionaryDecoder::decode`]; a series that `known` has is shared with its other holders.
     ///
     /// # Errors
     /// [`BatchError`].
-    pub fn read_sharing(
+    pub fn decode_sharing(
         &mut self,
         wire: wire::Batch,
         known: &dyn Fn(&SeriesKey) -> Option<SharedSeries>,
@@ -133,7 +133,7 @@ impl Dictionary {
 
     /// About what the list takes in memory, bytes. Series that are shared count with their handles.
     pub fn bytes(&self) -> usize {
-        self.series_bytes + self.names.capacity() * size_of::<Known>()
+        self.series_bytes + self.series.capacity() * size_of::<DictionaryEntry>()
     }
 
     /// What the newest batch has added to that, bytes: it keeps them also when the list begins anew.
@@ -149,15 +149,15 @@ impl Dictionary {
         known: &dyn Fn(&SeriesKey) -> Option<SharedSeries>,
     ) -> Result<(), BatchError> {
         if !continues {
-            self.names.clear();
+            self.series.clear();
             self.series_bytes = 0;
         }
         self.added_bytes = 0;
         self.batches += 1;
-        if self.names.len() + series.len() > NAMES_MAX {
-            return Err(BatchError::Names(self.names.len() + series.len()));
+        if self.series.len() + series.len() > DICTIONARY_SERIES_MAX {
+            return Err(BatchError::DictionarySize(self.series.len() + series.len()));
         }
-        self.names.reserve(series.len());
+        self.series.reserve(series.len());
         for (index, reference) in series.iter().enumerate() {
             let key = SeriesKey::try_from(reference).map_err(|error| BatchError::Series { index, error })?;
             let series = known(&key).unwrap_or_else(|| {
@@ -166,38 +166,38 @@ impl Dictionary {
                 self.added_bytes += series.bytes();
                 series
             });
-            self.names.push(Known { series, batch: 0, place: 0 });
+            self.series.push(DictionaryEntry { series, batch: 0, index: 0 });
         }
         Ok(())
     }
 
     /// Length of the list.
     pub(crate) fn len(&self) -> usize {
-        self.names.len()
+        self.series.len()
     }
 
-    /// The place that a series of the list has among those that the batch uses, `used`.
-    pub(crate) fn place(&mut self, number: usize, used: &mut Vec<SharedSeries>) -> Option<u32> {
-        let known = self.names.get_mut(number)?;
+    /// The index that a series of the dictionary has among those that the batch uses, `used`.
+    pub(crate) fn index_in_batch(&mut self, number: usize, used: &mut Vec<SharedSeries>) -> Option<u32> {
+        let known = self.series.get_mut(number)?;
         if known.batch != self.batches {
-            (known.batch, known.place) = (self.batches, u32::try_from(used.len()).ok()?);
+            (known.batch, known.index) = (self.batches, u32::try_from(used.len()).ok()?);
             used.push(known.series.clone());
         }
-        Some(known.place)
+        Some(known.index)
     }
 }
 
-/// The sender's list of a shard's series.
+/// The sender's dictionary of a shard's series.
 #[derive(Clone, Debug, Default)]
-pub struct Naming {
+pub struct DictionaryEncoder {
     numbers: HashMap<wire::SeriesRef, i64>,
 }
 
-impl Naming {
-    /// Takes from a batch that names all its series the names that the receiver knows. The batches must then arrive in this
+impl DictionaryEncoder {
+    /// Removes from a batch that names all its series the names that the receiver knows. The batches must then arrive in this
     /// order.
-    pub fn shorten(&mut self, mut batch: wire::Batch) -> wire::Batch {
-        if self.numbers.len() + batch.series.len() > NAMES_MAX {
+    pub fn encode(&mut self, mut batch: wire::Batch) -> wire::Batch {
+        if self.numbers.len() + batch.series.len() > DICTIONARY_SERIES_MAX {
             self.numbers.clear();
         }
         batch.continues = !self.numbers.is_empty();
@@ -217,9 +217,9 @@ impl Naming {
         let (mut index, mut before) = (0_i64, 0_i64);
         for step in &mut batch.series_index {
             index = index.wrapping_add(*step);
-            let place = usize::try_from(index).ok().and_then(|index| numbers.get(index));
+            let number_at = usize::try_from(index).ok().and_then(|index| numbers.get(index));
             // What is out of range stays so: the receiver refuses it.
-            let number = place.copied().unwrap_or(i64::from(u32::MAX));
+            let number = number_at.copied().unwrap_or(i64::from(u32::MAX));
             *step = number.wrapping_sub(before);
             before = number;
         }
