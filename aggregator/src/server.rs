@@ -28,7 +28,7 @@ use crate::{
     ingest::StreamRegistry,
     metrics::Metrics,
     store::{EmbeddedStore, KIND, OpenError, Store, StoreError},
-    transport::{Patience, PeerLimit},
+    transport::{Deadlines, PeerLimit},
 };
 use hand_over::HandOver;
 use services::Services;
@@ -148,8 +148,8 @@ pub async fn bind(mut config: Config) -> Result<Aggregator, StartError> {
     config.store.owner = Some(owner);
     let metrics = Metrics::new();
     let store = open(&config).await?;
-    let told = Arc::clone(&store);
-    metrics.watch_store(Box::new(move || told.stats()));
+    let counted = Arc::clone(&store);
+    metrics.watch_store(Box::new(move || counted.stats()));
     bind_with(config, tls, store, metrics).await
 }
 
@@ -238,7 +238,7 @@ impl Aggregator {
         let (connections, incoming) = mpsc::channel(CONNECTIONS_WAITING);
         let hand_over = HandOver {
             limit: PeerLimit::new(config.connections_per_peer_max),
-            patience: Patience { first_request: config.first_request_timeout, idle: config.idle_timeout },
+            deadlines: Deadlines { first_request: config.first_request_timeout, idle: config.idle_timeout },
             metrics: Arc::clone(&metrics),
             cutting,
             connections,
@@ -248,19 +248,19 @@ impl Aggregator {
             tls,
             config.accept,
             Arc::clone(&metrics) as Arc<_>,
-            told(stopping.clone()),
+            when_set(stopping.clone()),
             move |accepted| hand_over.clone().take(accepted),
         );
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
         let mut serving = tokio::spawn(services.router.serve_with_incoming_shutdown(
             ReceiverStream::new(incoming).map(Ok::<_, io::Error>),
-            told(stopping.clone()),
+            when_set(stopping.clone()),
         ));
         let state = ready::State::new(&metrics, &store, &supervisor, stopping);
         // It ends last: until then it says why.
         let (close, closing) = watch::channel(false);
         let http = http.map(|(server, _)| {
-            tokio::spawn(supervisor.task("http", |_| (), server.run(state.endpoints(), told(closing))))
+            tokio::spawn(supervisor.task("http", |_| (), server.run(state.endpoints(), when_set(closing))))
         });
 
         let watching = state.watch(services.health.clone(), || services.runner.is_full());
@@ -326,7 +326,7 @@ async fn finish<T>(
 }
 
 /// Resolves when the value turns true, or its sender is gone.
-async fn told(mut flag: watch::Receiver<bool>) {
+async fn when_set(mut flag: watch::Receiver<bool>) {
     // An error means that the sender is gone.
     let _ = flag.wait_for(|flag| *flag).await;
 }

@@ -118,7 +118,7 @@ impl Handler<Connect> for DeviceActor {
     fn handle(&mut self, connect: Connect, actor: &mut Self::Context) {
         let Connect { session, accepted, counted } = connect;
         let alpn = session::agreed(&accepted);
-        let Accepted { stream, addr, place, .. } = accepted;
+        let Accepted { stream, addr, slot, .. } = accepted;
         let end = self.context.ending.child_token();
         {
             let mut desk = self.desk.borrow_mut();
@@ -126,7 +126,7 @@ impl Handler<Connect> for DeviceActor {
             desk.hold(&mut self.context.shard.borrow_mut());
         }
         self.end_when_idle(actor);
-        let vitals = Vitals::new(end, Some(place));
+        let vitals = Vitals::new(end, Some(slot));
         self.context.sitting.enter(session, &vitals);
         let (desk, context) = (Rc::clone(&self.desk), Rc::clone(&self.context));
         // On the heap: the session's future would hold it several times over.

@@ -1,9 +1,10 @@
 //! What both servers share around their work: settings in layers, variables, conditions, logging and its bounds, printing, signals, exit status,
-//! supervision, places for connections, and the plain HTTP endpoint for probes and metrics.
+//! supervision, slots for connections, and the plain HTTP endpoint for probes and metrics.
 //!
 //! Nothing here knows what a gateway or an aggregator does.
 
 mod conditions;
+pub mod connection_slots;
 pub mod exit;
 pub mod http;
 mod lasting;
@@ -11,7 +12,6 @@ mod layer;
 pub mod log_limit;
 pub mod logging;
 pub mod output;
-pub mod places;
 mod signal;
 pub mod supervise;
 pub mod text;

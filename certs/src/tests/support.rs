@@ -159,15 +159,15 @@ impl Drop for Echo {
 
 /// Echoes until the connection ends, or gives way before its first byte.
 pub(super) async fn echo(accepted: Accepted) {
-    let Accepted { mut stream, place, .. } = accepted;
+    let Accepted { mut stream, slot, .. } = accepted;
     let (evict, evicted) = oneshot::channel::<()>();
-    place.give_way(move || _ = evict.send(()));
+    slot.on_evict(move || _ = evict.send(()));
     let mut byte = [0];
     let mut read = tokio::select! {
         read = stream.read(&mut byte) => read,
         Ok(()) = evicted => return,
     };
-    place.heard();
+    slot.mark_used();
     while let Ok(1) = read {
         if stream.write_all(&byte).await.is_err() || stream.flush().await.is_err() {
             return;

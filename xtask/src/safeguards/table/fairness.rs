@@ -34,7 +34,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
         name: "a delivery keeps the place",
         without: "a device that delivers loses its place to a newcomer",
         file: "gateway/src/session/vitals.rs",
-        find: "            place.heard();",
+        find: "            slot.mark_used();",
         replace: "            let _ = place;",
         check: unit("catchment-gateway", "session::vitals"),
         quick: false,
@@ -60,10 +60,10 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     Safeguard {
         name: "silent connections give way",
         without: "silent connections keep everybody else out",
-        file: "settings/src/places.rs",
-        find: "if let Some((_, crowd)) = state.silent.fullest() {",
-        replace: "if let Some((_, crowd)) = state.silent.fullest().filter(|_| self.max == 0) {",
-        check: unit("catchment-settings", "places::"),
+        file: "settings/src/connection_slots.rs",
+        find: "if let Some((_, crowd)) = state.silent.most_crowded() {",
+        replace: "if let Some((_, crowd)) = state.silent.most_crowded().filter(|_| self.max == 0) {",
+        check: unit("catchment-settings", "connection_slots::"),
         quick: false,
     },
     Safeguard {
