@@ -1,15 +1,15 @@
-//! Questions to an aggregator and its answers, as plain data.
+//! Queries to an aggregator and their results, as plain data.
 //!
 //! What came over the wire is converted here and nowhere else; the structures hold what it said, bounded by
-//! what [`crate::ask`] accepts.
+//! what [`crate::aggregator_client`] accepts.
 
 use std::collections::BTreeMap;
 
 use catchment_proto::wire;
 
-/// What is asked for: see the README on selectors, aggregates and labels.
+/// A query: see the README on selectors, aggregates and labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Question {
+pub struct QueryRequest {
     /// PromQL vector selector.
     pub selector: String,
     /// The windows that start here or later, Unix milliseconds.
@@ -18,7 +18,7 @@ pub struct Question {
     pub to_ms: i64,
     /// Width of a point in milliseconds; `None`: one point for the range.
     pub step_ms: Option<i64>,
-    /// Labels that stay apart.
+    /// Group-by labels.
     pub by: Vec<String>,
     /// Names of aggregates; empty: the aggregator's choice.
     pub aggregates: Vec<String>,
@@ -26,7 +26,7 @@ pub struct Question {
 
 /// Aggregates of everything that was selected.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Answer {
+pub struct QueryResult {
     /// Up to when it is complete, Unix milliseconds; `None` where a gateway has never delivered.
     pub complete_until_ms: Option<i64>,
     /// What is known to be lost within the range.
@@ -34,7 +34,7 @@ pub struct Answer {
     /// Names of the aggregates, in the order of each point's values.
     pub aggregates: Vec<String>,
     /// In the order of their labels.
-    pub series: Vec<AnswerSeries>,
+    pub series: Vec<ResultSeries>,
     /// That no series is selected, and what its name may have been meant to be; `None` where some are.
     pub nothing_selected: Option<String>,
 }
@@ -56,8 +56,8 @@ pub struct Gap {
 
 /// One merged series.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct AnswerSeries {
-    /// The labels that were kept apart.
+pub struct ResultSeries {
+    /// The values of the group-by labels.
     pub labels: BTreeMap<String, String>,
     /// In order of time.
     pub points: Vec<Point>,
@@ -72,9 +72,9 @@ pub struct Point {
     pub values: Vec<Option<f64>>,
 }
 
-impl Answer {
+impl QueryResult {
     /// Takes one more message of the answer's stream.
-    pub(crate) fn take(&mut self, message: wire::AggregateResponse) {
+    pub(crate) fn push_message(&mut self, message: wire::AggregateResponse) {
         use wire::aggregate_response::Kind;
         match message.kind {
             Some(Kind::Header(header)) => {
@@ -87,7 +87,7 @@ impl Answer {
                 match self.series.last_mut().filter(|last| last.labels == part.labels) {
                     // A long series comes in several messages.
                     Some(last) => last.points.extend(points),
-                    None => self.series.push(AnswerSeries { labels: part.labels, points: points.collect() }),
+                    None => self.series.push(ResultSeries { labels: part.labels, points: points.collect() }),
                 }
             }
             // A kind of a newer aggregator.
@@ -139,16 +139,18 @@ mod tests {
             aggregates: vec!["count".to_owned()],
             gaps: vec![wire::Gap { gateway: "gw".to_owned(), to_ms: 5, ..wire::Gap::default() }],
         };
-        let mut answer = Answer::default();
-        answer.take(wire::AggregateResponse { kind: Some(wire::aggregate_response::Kind::Header(header)) });
+        let mut result = QueryResult::default();
+        result.push_message(wire::AggregateResponse {
+            kind: Some(wire::aggregate_response::Kind::Header(header)),
+        });
         for (device, start_ms) in [("a", 0), ("a", 10), ("b", 0)] {
-            answer.take(part(device, start_ms));
+            result.push_message(part(device, start_ms));
         }
-        answer.take(wire::AggregateResponse { kind: None });
-        let lengths: Vec<usize> = answer.series.iter().map(|series| series.points.len()).collect();
+        result.push_message(wire::AggregateResponse { kind: None });
+        let lengths: Vec<usize> = result.series.iter().map(|series| series.points.len()).collect();
         assert_eq!(lengths, [2, 1]);
-        assert_eq!((answer.complete_until_ms, answer.total_count()), (Some(7), 6));
-        assert_eq!(answer.gaps, [Gap { gateway: "gw".to_owned(), to_ms: 5, ..Gap::default() }]);
-        assert_eq!(answer.value(&answer.series[0].points[0], "mean"), None);
+        assert_eq!((result.complete_until_ms, result.total_count()), (Some(7), 6));
+        assert_eq!(result.gaps, [Gap { gateway: "gw".to_owned(), to_ms: 5, ..Gap::default() }]);
+        assert_eq!(result.value(&result.series[0].points[0], "mean"), None);
     }
 }

@@ -1,12 +1,12 @@
-//! What a question that selects nothing may have meant: names of metrics that are near to the one in it.
+//! Suggestions for a selector that selects nothing: names of metrics that are near to the one in it.
 
 use std::collections::BTreeSet;
 
 use catchment_settings::text::{distance, one_line};
 
 use crate::{
-    answer::{Answer, Question},
-    ask::Asker,
+    aggregator_client::AggregatorClient,
+    query_result::{QueryRequest, QueryResult},
 };
 
 /// Most names that are suggested.
@@ -18,13 +18,17 @@ const COMPARED_MAX: usize = 10_000;
 
 /// Says in an answer without series and without an end whether anything is selected at all. Where the list cannot be
 /// had, the answer stays as it is.
-pub(crate) async fn explain(asker: &mut Asker, question: &Question, answer: &mut Answer) {
-    let known = !answer.series.is_empty() || answer.complete_until_ms.is_some() || !answer.gaps.is_empty();
-    if known || !matches!(asker.selects(&question.selector).await, Ok(false)) {
+pub(crate) async fn explain_empty(
+    client: &mut AggregatorClient,
+    request: &QueryRequest,
+    result: &mut QueryResult,
+) {
+    let known = !result.series.is_empty() || result.complete_until_ms.is_some() || !result.gaps.is_empty();
+    if known || !matches!(client.selects(&request.selector).await, Ok(false)) {
         return;
     }
-    let names = asker.metrics().await.unwrap_or_default();
-    answer.nothing_selected = Some(advice(&question.selector, &names));
+    let names = client.metrics().await.unwrap_or_default();
+    result.nothing_selected = Some(advice(&request.selector, &names));
 }
 
 /// That nothing is selected, and the names that may have been meant.
@@ -38,7 +42,7 @@ fn advice(selector: &str, names: &BTreeSet<String>) -> String {
             "no series is selected by {shown}: there is a metric {metric}, none with these labels"
         );
     }
-    let near = near(metric, names);
+    let near = nearest_names(metric, names);
     let metric = one_line(metric);
     match near.is_empty() {
         true => format!("no series is selected: there is no metric {metric}; `catchment series` lists all"),
@@ -49,7 +53,7 @@ fn advice(selector: &str, names: &BTreeSet<String>) -> String {
 }
 
 /// The names that differ least, nearest first; none that differ in more than a third of their letters.
-fn near<'a>(metric: &str, names: &'a BTreeSet<String>) -> Vec<&'a str> {
+fn nearest_names<'a>(metric: &str, names: &'a BTreeSet<String>) -> Vec<&'a str> {
     if metric.len() > NAME_BYTES_MAX {
         return Vec::new();
     }

@@ -1,7 +1,7 @@
-//! Asking an aggregator: a gRPC client that takes and gives plain data.
+//! The client of an aggregator: a gRPC client that takes and gives plain data.
 //!
 //! Every failure becomes one line that says what to do: which role is missing, that nothing listens there, what
-//! is wrong with a certificate. Answers are bounded by [`ANSWER_POINTS_MAX`]; gRPC bounds each message.
+//! is wrong with a certificate. Answers are bounded by [`RESULT_POINTS_MAX`]; gRPC bounds each message.
 
 use std::{collections::BTreeSet, error::Error as _, path::Path, time::Duration};
 
@@ -17,8 +17,8 @@ use tonic::{
 };
 
 use crate::{
-    answer::{Answer, Question},
     failure::one_line,
+    query_result::{QueryRequest, QueryResult},
 };
 
 /// Name resolution, TCP and TLS together may take this long.
@@ -26,14 +26,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A gRPC message of an answer is at most this long.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// An answer has at most so many points, a list at most so many entries.
-pub const ANSWER_POINTS_MAX: usize = 20_000_000;
+pub const RESULT_POINTS_MAX: usize = 20_000_000;
 
 /// Series whose names are looked through for one that may have been meant.
 const NAMED_SERIES_MAX: usize = 100_000;
 
 /// Why there is no answer. Every message is one line that says what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub enum ClientError {
     /// The address is none.
     #[error("--aggregator: {0}")]
     Url(#[from] UrlError),
@@ -65,9 +65,9 @@ pub enum AskError {
         /// What the aggregator said.
         message: String,
     },
-    /// The question makes no sense to the aggregator.
+    /// The aggregator refuses the request as malformed.
     #[error("{0}")]
-    Question(String),
+    Request(String),
     /// Any other answer that is none.
     #[error("{server}: {message} ({code:?})")]
     Status {
@@ -80,19 +80,19 @@ pub enum AskError {
     },
     /// More than this program keeps.
     #[error(
-        "the answer has more than {ANSWER_POINTS_MAX} entries; narrow the selector or the range, or give a longer --step"
+        "the answer has more than {RESULT_POINTS_MAX} entries; narrow the selector or the range, or give a longer --step"
     )]
     TooMuch,
 }
 
-impl AskError {
-    /// Whether the same question would get no answer again, whatever becomes of the aggregator and the network.
+impl ClientError {
+    /// Whether the same request would fail again, whatever becomes of the aggregator and the network.
     pub fn is_final(&self) -> bool {
         match self {
             Self::Url(_) | Self::Identity(_) | Self::Tls(_) | Self::Role { .. } => true,
-            Self::Question(_) | Self::TooMuch => true,
+            Self::Request(_) | Self::TooMuch => true,
             Self::Connect { lasting, .. } => *lasting,
-            // An aggregator of another version, which does not know the question.
+            // An aggregator of another version, which does not know the query.
             Self::Status { code, .. } => *code == Code::Unimplemented,
         }
     }
@@ -100,19 +100,19 @@ impl AskError {
 
 /// A connection to an aggregator, by an operator.
 #[derive(Clone, Debug)]
-pub struct Asker {
+pub struct AggregatorClient {
     server: String,
     who: Identity,
     query: QueryClient<Channel>,
     fleet: FleetClient<Channel>,
 }
 
-impl Asker {
+impl AggregatorClient {
     /// Connects to `https://HOST:PORT` with the identity in a folder.
     ///
     /// # Errors
-    /// A bad address or identity, or no connection; see [`AskError`].
-    pub async fn connect(aggregator: &str, identity: &Path) -> Result<Self, AskError> {
+    /// A bad address or identity, or no connection; see [`ClientError`].
+    pub async fn connect(aggregator: &str, identity: &Path) -> Result<Self, ClientError> {
         let uri = endpoint_uri(aggregator)?;
         let folder = IdentityFolder::load_in_force(identity)?;
         let who = folder.peer().identity.clone();
@@ -121,7 +121,7 @@ impl Asker {
         let endpoint = Endpoint::from(uri).http2_keep_alive_interval(Duration::from_secs(30));
         let channel = endpoint.connect_with_connector(connector).await.map_err(|error| {
             let (reason, lasting) = connect_reason(&error);
-            AskError::Connect { server: aggregator.to_owned(), reason, lasting }
+            ClientError::Connect { server: aggregator.to_owned(), reason, lasting }
         })?;
         let query = QueryClient::new(channel.clone())
             .accept_compressed(CompressionEncoding::Zstd)
@@ -135,37 +135,37 @@ impl Asker {
     /// Asks for aggregates.
     ///
     /// # Errors
-    /// A question that the aggregator refuses, a missing right, or a failed connection.
-    pub async fn aggregate(&mut self, question: &Question) -> Result<Answer, AskError> {
+    /// A request that the aggregator refuses, a missing right, or a failed connection.
+    pub async fn aggregate(&mut self, query: &QueryRequest) -> Result<QueryResult, ClientError> {
         let request = wire::AggregateRequest {
-            selector: question.selector.clone(),
-            from_ms: question.from_ms,
-            to_ms: question.to_ms,
-            step_ms: question.step_ms.unwrap_or(0),
-            by: question.by.clone(),
-            aggregates: question.aggregates.clone(),
+            selector: query.selector.clone(),
+            from_ms: query.from_ms,
+            to_ms: query.to_ms,
+            step_ms: query.step_ms.unwrap_or(0),
+            by: query.by.clone(),
+            aggregates: query.aggregates.clone(),
         };
         let response = self.query.aggregate(request).await;
         let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();
-        let mut answer = Answer::default();
+        let mut result = QueryResult::default();
         let mut points = 0_usize;
         while let Some(message) = stream.message().await.map_err(|status| self.refused(&status))? {
             if let Some(wire::aggregate_response::Kind::Series(series)) = &message.kind {
                 points = points.saturating_add(series.points.len()).saturating_add(1);
             }
-            if points > ANSWER_POINTS_MAX {
-                return Err(AskError::TooMuch);
+            if points > RESULT_POINTS_MAX {
+                return Err(ClientError::TooMuch);
             }
-            answer.take(message);
+            result.push_message(message);
         }
-        Ok(answer)
+        Ok(result)
     }
 
     /// Asks for the devices that a selector selects; all when it is empty.
     ///
     /// # Errors
     /// As [`Self::aggregate`].
-    pub async fn devices(&mut self, selector: &str) -> Result<Vec<wire::Device>, AskError> {
+    pub async fn devices(&mut self, selector: &str) -> Result<Vec<wire::Device>, ClientError> {
         let response = self.fleet.list_devices(request(selector)).await;
         let stream = response.map_err(|status| self.refused(&status))?.into_inner();
         self.collect(stream).await
@@ -175,7 +175,7 @@ impl Asker {
     ///
     /// # Errors
     /// As [`Self::aggregate`].
-    pub async fn gateways(&mut self, selector: &str) -> Result<Vec<wire::Gateway>, AskError> {
+    pub async fn gateways(&mut self, selector: &str) -> Result<Vec<wire::Gateway>, ClientError> {
         let response = self.fleet.list_gateways(request(selector)).await;
         let stream = response.map_err(|status| self.refused(&status))?.into_inner();
         self.collect(stream).await
@@ -185,7 +185,7 @@ impl Asker {
     ///
     /// # Errors
     /// As [`Self::aggregate`].
-    pub async fn series(&mut self, selector: &str) -> Result<Vec<wire::Series>, AskError> {
+    pub async fn series(&mut self, selector: &str) -> Result<Vec<wire::Series>, ClientError> {
         let response = self.fleet.list_series(request(selector)).await;
         let stream = response.map_err(|status| self.refused(&status))?.into_inner();
         self.collect(stream).await
@@ -195,7 +195,7 @@ impl Asker {
     ///
     /// # Errors
     /// As [`Self::aggregate`].
-    pub async fn forget_series(&mut self, selector: &str, dry_run: bool) -> Result<u64, AskError> {
+    pub async fn forget_series(&mut self, selector: &str, dry_run: bool) -> Result<u64, ClientError> {
         let request = wire::ForgetSeriesRequest { selector: selector.to_owned(), dry_run };
         let response = self.fleet.forget_series(request).await;
         Ok(response.map_err(|status| self.refused(&status))?.into_inner().series)
@@ -205,7 +205,7 @@ impl Asker {
     ///
     /// # Errors
     /// As [`Self::aggregate`].
-    pub async fn metrics(&mut self) -> Result<BTreeSet<String>, AskError> {
+    pub async fn metrics(&mut self) -> Result<BTreeSet<String>, ClientError> {
         let response = self.fleet.list_series(request("")).await;
         let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();
         let mut names = BTreeSet::new();
@@ -222,39 +222,39 @@ impl Asker {
     ///
     /// # Errors
     /// As [`Self::aggregate`].
-    pub async fn selects(&mut self, selector: &str) -> Result<bool, AskError> {
+    pub async fn selects(&mut self, selector: &str) -> Result<bool, ClientError> {
         let response = self.fleet.list_series(request(selector)).await;
         let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();
         Ok(stream.message().await.map_err(|status| self.refused(&status))?.is_some())
     }
 
-    async fn collect<T>(&self, mut stream: Streaming<T>) -> Result<Vec<T>, AskError> {
+    async fn collect<T>(&self, mut stream: Streaming<T>) -> Result<Vec<T>, ClientError> {
         let mut list = Vec::new();
         while let Some(entry) = stream.message().await.map_err(|status| self.refused(&status))? {
-            if list.len() >= ANSWER_POINTS_MAX {
-                return Err(AskError::TooMuch);
+            if list.len() >= RESULT_POINTS_MAX {
+                return Err(ClientError::TooMuch);
             }
             list.push(entry);
         }
         Ok(list)
     }
 
-    fn refused(&self, status: &Status) -> AskError {
+    fn refused(&self, status: &Status) -> ClientError {
         let server = self.server.clone();
         let message = one_line(status.message());
         match status.code() {
             Code::PermissionDenied | Code::Unauthenticated => {
-                AskError::Role { server, who: Box::new(self.who.clone()), message }
+                ClientError::Role { server, who: Box::new(self.who.clone()), message }
             }
-            Code::InvalidArgument | Code::OutOfRange => AskError::Question(message),
+            Code::InvalidArgument | Code::OutOfRange => ClientError::Request(message),
             // A refused certificate shows itself only here: in TLS 1.3 the client is done before the server.
             Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
                 if status.source().is_some() =>
             {
                 let (reason, lasting) = status_reason(status);
-                AskError::Connect { server, reason, lasting }
+                ClientError::Connect { server, reason, lasting }
             }
-            code => AskError::Status { server, code, message },
+            code => ClientError::Status { server, code, message },
         }
     }
 }
