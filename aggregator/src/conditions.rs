@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use catchment_journal::FullReason;
-use catchment_settings::{Conditions, Known, Severity};
+use catchment_settings::{Conditions, KnownCondition, Severity};
 
 use crate::store::{Shortage, Store};
 
@@ -22,16 +22,16 @@ const QUERIES_FULL: &str = "queries_full";
 
 /// Everything that an aggregator may report. Full memory and busy queries make senders and callers wait for seconds and
 /// pass by themselves (where a flush has no room, `disk_full` says so), so a probe does not fail for them.
-pub(crate) const KNOWN: [Known; 8] = [
-    Known { name: CONNECTIONS_FULL, severity: Severity::Unready },
-    Known { name: DISK_FULL, severity: Severity::Unready },
+pub(crate) const KNOWN: [KnownCondition; 8] = [
+    KnownCondition { name: CONNECTIONS_FULL, severity: Severity::Unready },
+    KnownCondition { name: DISK_FULL, severity: Severity::Unready },
     // It is one gateway that waits, and nobody else.
-    Known { name: "epochs_full", severity: Severity::Notice },
-    Known { name: "folder_gone", severity: Severity::Unready },
-    Known { name: JOURNAL_FULL, severity: Severity::Unready },
-    Known { name: MEMORY_FULL, severity: Severity::Notice },
-    Known { name: QUERIES_FULL, severity: Severity::Notice },
-    Known { name: "series_full", severity: Severity::Unready },
+    KnownCondition { name: "epochs_full", severity: Severity::Notice },
+    KnownCondition { name: "folder_gone", severity: Severity::Unready },
+    KnownCondition { name: JOURNAL_FULL, severity: Severity::Unready },
+    KnownCondition { name: MEMORY_FULL, severity: Severity::Notice },
+    KnownCondition { name: QUERIES_FULL, severity: Severity::Notice },
+    KnownCondition { name: "series_full", severity: Severity::Unready },
 ];
 
 /// How often the aggregator looks.

@@ -14,7 +14,7 @@ use catchment_certs::{
     FolderError, IdentityFolder, Role, ServerTls, TlsError, accept_loop, channel::ALPN_GRPC,
 };
 use catchment_journal::check_folder;
-use catchment_settings::{Lasting, http::HttpServer, supervise::Supervisor};
+use catchment_settings::{OutageLog, http::HttpServer, supervise::Supervisor};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -155,14 +155,14 @@ pub async fn bind(mut config: Config) -> Result<Aggregator, StartError> {
 
 /// Opens the store, as soon as there is space for that, and tells what it found.
 async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
-    let mut waits = Lasting::default();
+    let mut full_disk = OutageLog::default();
     let (store, report) = loop {
         let (dir, bounds) = (config.data.clone(), config.store.clone());
         let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir, bounds));
         match opened.await.map_err(|error| StartError::Thread(error.to_string()))? {
             Ok(opened) => break opened,
             Err(error @ OpenError::Space { .. }) => {
-                if waits.met(Instant::now().into_std(), "space").is_some() {
+                if full_disk.record_failure(Instant::now().into_std(), "space").is_some() {
                     tracing::warn!(%error, "the store waits for space");
                 }
                 tokio::time::sleep(SPACE_PAUSE).await;
@@ -274,7 +274,7 @@ impl Aggregator {
             () = &mut watching => Err(RunError::Defect(supervisor.failed().await)),
             result = &mut serving => Err(RunError::Grpc(format!("{result:?}"))),
         };
-        supervisor.stand_down();
+        supervisor.begin_shutdown();
         if let Err(error) = &ended {
             tracing::error!(%error, "stopping");
             // What failed may be that the folder is gone: then that is said, too.

@@ -141,11 +141,11 @@ pub async fn accept_loop<F, Fut>(
     F: Fn(Accepted) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let doors = Arc::new(Doors::new(tls, config, events));
+    let state = Arc::new(AcceptState::new(tls, config, events));
     let serve = Arc::new(serve);
     // Dropping the sender at the end of this function tells the handshakes to give up.
     let (_running, stopped) = watch::channel(());
-    let (mut looking, looked) = (stopped.clone(), Arc::clone(&doors));
+    let (mut looking, looked) = (stopped.clone(), Arc::clone(&state));
     tokio::spawn(async move {
         tokio::select! {
             _ = looking.changed() => {}
@@ -160,26 +160,26 @@ pub async fn accept_loop<F, Fut>(
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => return,
-            accepted = doors.accept(&listener) => accepted,
+            accepted = state.accept(&listener) => accepted,
         };
         match accepted {
             Ok((stream, addr, slot)) => {
                 back_off = BACK_OFF_FIRST;
-                let (mut stopped, doors, serve) = (stopped.clone(), Arc::clone(&doors), Arc::clone(&serve));
+                let (mut stopped, state, serve) = (stopped.clone(), Arc::clone(&state), Arc::clone(&serve));
                 tokio::spawn(async move {
                     let result = tokio::select! {
                         _ = stopped.changed() => return,
-                        result = doors.admit(stream, addr, slot) => result,
+                        result = state.admit(stream, addr, slot) => result,
                     };
-                    doors.events.handshakes(doors.handshakes.taken());
+                    state.events.handshakes(state.handshakes.taken());
                     match result {
                         Ok(accepted) => serve(accepted).await,
-                        Err(reason) => doors.events.handshake_failed(addr, reason),
+                        Err(reason) => state.events.handshake_failed(addr, reason),
                     }
                 });
             }
             Err(error) => {
-                doors.events.accept_error(&error);
+                state.events.accept_error(&error);
                 if concerns_one_connection(&error) {
                     continue;
                 }
@@ -193,7 +193,7 @@ pub async fn accept_loop<F, Fut>(
 }
 
 /// What the connections of a listener share before they are served.
-struct Doors {
+struct AcceptState {
     tls: ServerTls,
     events: Arc<dyn AcceptEvents>,
     handshakes: Arc<ConnectionSlots>,
@@ -204,7 +204,7 @@ struct Doors {
     handshake_timeout: Duration,
 }
 
-impl Doors {
+impl AcceptState {
     fn new(tls: ServerTls, config: AcceptConfig, events: Arc<dyn AcceptEvents>) -> Self {
         let (handshakes_max, handshake_timeout) = (config.handshakes_max, config.handshake_timeout);
         let late_after = handshake_timeout / LATE_PART;
@@ -254,7 +254,7 @@ impl Doors {
             // What has come is read first: a handshake gives way only when it waits for its peer.
             biased;
             accepted = made => accepted,
-            Ok(()) = evicted => Err(HandshakeFailure::GaveWay),
+            Ok(()) = evicted => Err(HandshakeFailure::Evicted),
         }
     }
 
@@ -265,7 +265,7 @@ impl Doors {
                 self.at_capacity();
                 let waiting = self.connections.acquire(addr.ip());
                 let deadline = Instant::now() + self.handshake_timeout;
-                timeout_at(deadline, waiting).await.map_err(|_| HandshakeFailure::NoPlace)?
+                timeout_at(deadline, waiting).await.map_err(|_| HandshakeFailure::NoSlot)?
             }
             other => other,
         };

@@ -274,8 +274,8 @@ impl Folder {
         let failed = |error| Failure::failed(format!("cannot remove {}: {error}", path.display()));
         let left = |dir: &Path| format!("certificates and data are left in {}", dir.display());
         match self {
-            Self::Temporary(dir) if keep => output::say(left(&dir.keep())),
-            Self::Given(dir) if keep => output::say(left(&dir)),
+            Self::Temporary(dir) if keep => output::eprint_line(left(&dir.keep())),
+            Self::Given(dir) if keep => output::eprint_line(left(&dir)),
             Self::Temporary(dir) => dir.close().map_err(failed)?,
             Self::Given(dir) => fs::remove_dir_all(dir).map_err(failed)?,
         }

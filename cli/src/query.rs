@@ -57,11 +57,11 @@ pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
     if args.format != ResultFormat::Table
         && let Some(reason) = &result.nothing_selected
     {
-        output::say(crate::failure::one_line(reason));
+        output::eprint_line(crate::failure::one_line(reason));
     }
     if args.format == ResultFormat::Csv {
         // Not among the lines of the table.
-        render::gaps_text(&result).lines().for_each(output::say);
+        render::gaps_text(&result).lines().for_each(output::eprint_line);
     }
     print(&render::result_text(&result, &request.by, args.format))
 }
@@ -76,7 +76,8 @@ pub async fn watch(args: &WatchArgs) -> Result<(), Failure> {
     let show = |request: &QueryRequest, result: &QueryResult| {
         print_to_reader(&format!("{clear}{}", render::result_text(result, &request.by, args.query.format)))
     };
-    let watching = poll_forever(args, show, |line| output::say(format_args!("catchment watch: {line}")));
+    let watching =
+        poll_forever(args, show, |line| output::eprint_line(format_args!("catchment watch: {line}")));
     tokio::select! {
         result = watching => result,
         _ = tokio::signal::ctrl_c() => Ok(()),

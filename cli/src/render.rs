@@ -5,7 +5,7 @@
 
 use std::io;
 
-use catchment_settings::text::{is_acting, printable};
+use catchment_settings::text::{is_unprintable, printable};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::{
     Serialize, Serializer,
@@ -70,7 +70,7 @@ pub fn json_line(value: &impl Serialize) -> String {
         serde_json::to_string(value).expect("maps have string keys and nothing fails to serialize");
     text.push('\n');
     // They stand in strings alone, where an escape means the same character.
-    match text.trim_end().contains(is_acting) {
+    match text.trim_end().contains(is_unprintable) {
         true => text.trim_end().chars().map(escaped).chain(["\n".to_owned()]).collect(),
         false => text,
     }
@@ -78,7 +78,7 @@ pub fn json_line(value: &impl Serialize) -> String {
 
 /// A character of a JSON string, as an escape where it would act on a terminal.
 fn escaped(character: char) -> String {
-    match is_acting(character) {
+    match is_unprintable(character) {
         true => character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
         false => character.to_string(),
     }

@@ -43,13 +43,13 @@ pub async fn send(args: &SendArgs) -> Result<(), Failure> {
     let again = again(&epoch, args.file.as_deref());
     if args.epoch.is_none() {
         // Now: whatever ends this may leave no time for words.
-        output::say(format_args!("sending under the epoch {epoch}; if this ends too early, {again}"));
+        output::eprint_line(format_args!("sending under the epoch {epoch}; if this ends too early, {again}"));
     }
     let mut options = Options::new(epoch);
     options.patience = args.timeout;
     let (sender, source) = mpsc::channel(CHANNEL);
     let reader = thread::spawn(move || {
-        read_lines(input, now_ms, |refusal| output::say(format_args!("refused: {refusal}")), sender)
+        read_lines(input, now_ms, |refusal| output::eprint_line(format_args!("refused: {refusal}")), sender)
     });
 
     let mut tally = Tally::default();
@@ -247,7 +247,7 @@ fn lines_of(count: u64) -> String {
 }
 
 fn report(line: String) {
-    output::say(line);
+    output::eprint_line(line);
 }
 
 #[cfg(test)]

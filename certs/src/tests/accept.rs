@@ -57,7 +57,7 @@ async fn handshakes_have_places_of_their_own_and_the_stalled_give_way() {
     let port = server.addr.port();
     let (mut stream, _) = tls.connect("127.0.0.1", port, Role::Gateway, PATIENCE).await.unwrap();
     ping(&mut stream).await.unwrap();
-    assert_eq!(server.seen.failure().await, HandshakeFailure::GaveWay);
+    assert_eq!(server.seen.failure().await, HandshakeFailure::Evicted);
 }
 
 #[tokio::test]

@@ -172,7 +172,7 @@ async fn what_is_remembered_of_a_chain_ends_with_its_configuration() {
     let echo = Echo::of(&pki).await;
     let issued = pki.issue(Role::Device, "press-17");
     let tls = ClientTls::new(&IdentityFolder::load(&issued.dir).unwrap(), &[]).unwrap();
-    let remembered = || echo.tls.current().verifier.remembered();
+    let remembered = || echo.tls.current().verifier.cached_chains();
     for _ in 0..3 {
         assert!(try_client(&echo, &tls).await);
         assert_eq!(remembered(), 1);
@@ -196,7 +196,7 @@ async fn a_remembered_chain_is_nothing_without_its_key() {
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         let mut config = raw_client(&pki, Some(&folder), version);
         try_raw(&echo, &Arc::new(config.clone())).await.unwrap();
-        assert_eq!(echo.tls.current().verifier.remembered(), 1);
+        assert_eq!(echo.tls.current().verifier.cached_chains(), 1);
         let stolen = rustls::sign::CertifiedKey::new(folder.certified_key().cert, Arc::clone(&thief_key));
         config.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(stolen));
         config.resumption = rustls::client::Resumption::disabled();

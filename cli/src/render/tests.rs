@@ -171,7 +171,7 @@ fn nothing_turns_a_line_around_and_json_means_the_same() {
     result.series[0].labels = [("device".to_owned(), value.clone())].into();
     for format in [ResultFormat::Table, ResultFormat::Csv, ResultFormat::Json] {
         let text = result_text(&result, &by_device(), format);
-        assert!(!text.replace('\n', "").contains(is_acting), "{text:?}");
+        assert!(!text.replace('\n', "").contains(is_unprintable), "{text:?}");
     }
     let json: serde_json::Value = serde_json::from_str(&result_json(&result)).unwrap();
     assert_eq!(json["series"][0]["labels"]["device"], value);

@@ -11,7 +11,7 @@ use catchment_proto::{
     DictionaryEncoder,
     wire::{self, deliver_request::Kind},
 };
-use catchment_settings::supervise::unjoined;
+use catchment_settings::supervise::resume_panic;
 use prost::{Message, bytes::Bytes};
 use tokio::{
     sync::{mpsc, watch},
@@ -334,5 +334,5 @@ async fn read(mut reader: Reader, most: usize) -> Result<Portion, FeedError> {
         }
         Ok(Portion { reader, batches, damage, at_end: false })
     });
-    unjoined(reading.await).map_err(|_| FeedError::Ended)?
+    resume_panic(reading.await).map_err(|_| FeedError::Ended)?
 }

@@ -18,12 +18,12 @@ pub(super) type Digest = [u8; 32];
 
 /// A period in seconds since 1970, both ends within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Validity {
+pub(super) struct ValidityPeriod {
     pub(super) first: u64,
     pub(super) last: u64,
 }
 
-impl Validity {
+impl ValidityPeriod {
     /// Whether a time lies in the period.
     pub(super) fn holds(&self, now: UnixTime) -> bool {
         (self.first..=self.last).contains(&now.as_secs())
@@ -31,21 +31,21 @@ impl Validity {
 }
 
 /// Chains and the periods in which they are valid.
-pub(super) struct Memory {
-    young: HashMap<Digest, Validity>,
-    old: HashMap<Digest, Validity>,
+pub(super) struct ChainCache {
+    young: HashMap<Digest, ValidityPeriod>,
+    old: HashMap<Digest, ValidityPeriod>,
     generation_max: usize,
 }
 
-impl Memory {
-    /// An empty memory of at most so many chains, at least two.
+impl ChainCache {
+    /// An empty cache of at most so many chains, at least two.
     pub(super) fn new(chains_max: usize) -> Self {
         let generation_max = (chains_max / 2).max(1);
         Self { young: HashMap::new(), old: HashMap::new(), generation_max }
     }
 
     /// The period of a chain that is remembered.
-    pub(super) fn find(&mut self, digest: &Digest) -> Option<Validity> {
+    pub(super) fn find(&mut self, digest: &Digest) -> Option<ValidityPeriod> {
         if let Some(period) = self.young.get(digest) {
             return Some(*period);
         }
@@ -55,7 +55,7 @@ impl Memory {
     }
 
     /// Remembers a chain.
-    pub(super) fn insert(&mut self, digest: Digest, period: Validity) {
+    pub(super) fn insert(&mut self, digest: Digest, period: ValidityPeriod) {
         if self.young.len() >= self.generation_max {
             mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
@@ -73,7 +73,7 @@ impl Memory {
 mod tests {
     use super::*;
 
-    const PERIOD: Validity = Validity { first: 1, last: 2 };
+    const PERIOD: ValidityPeriod = ValidityPeriod { first: 1, last: 2 };
 
     fn digest(number: u32) -> Digest {
         let mut digest = [0; 32];
@@ -83,15 +83,15 @@ mod tests {
 
     #[test]
     fn the_bound_holds_and_what_is_used_stays() {
-        let mut memory = Memory::new(8);
+        let mut cache = ChainCache::new(8);
         for number in 0..1_000 {
-            memory.insert(digest(number), PERIOD);
+            cache.insert(digest(number), PERIOD);
             // At least half of it is in use once it was full.
-            assert!((if number < 8 { 1 } else { 4 }..=8).contains(&memory.len()), "{} chains", memory.len());
-            assert_eq!(memory.find(&digest(number)), Some(PERIOD));
-            assert_eq!(memory.find(&digest(0)), Some(PERIOD), "after {number}");
+            assert!((if number < 8 { 1 } else { 4 }..=8).contains(&cache.len()), "{} chains", cache.len());
+            assert_eq!(cache.find(&digest(number)), Some(PERIOD));
+            assert_eq!(cache.find(&digest(0)), Some(PERIOD), "after {number}");
         }
-        assert_eq!(memory.find(&digest(1)), None, "long not used");
+        assert_eq!(cache.find(&digest(1)), None, "long not used");
     }
 
     #[test]

@@ -31,7 +31,7 @@ const ANY_NAME: &str = "name.invalid";
 
 /// Why peers would refuse an identity. Every message names the file and what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum StandingError {
+pub enum SelfCheckError {
     /// The certificate comes from none of the roots.
     #[error(
         "{} was not issued by a root in {}, so each of the two sides would refuse the other; put the ca.pem of the \
@@ -114,10 +114,10 @@ impl IdentityFolder {
     ///
     /// # Errors
     /// Why they would refuse it.
-    pub fn check(&self, now: SystemTime) -> Result<(), StandingError> {
+    pub fn check(&self, now: SystemTime) -> Result<(), SelfCheckError> {
         let file = |name: &str| self.dir().join(name);
         let (cert, lists) = (file(CERT_FILE), file(CRL_FILE));
-        let refused = |reason: String| StandingError::Refused { cert: cert.clone(), reason };
+        let refused = |reason: String| SelfCheckError::Refused { cert: cert.clone(), reason };
         let chain = self.certified_key().cert;
         let leaf = chain.first().ok_or_else(|| refused("it is empty".to_owned()))?;
         let parsed = parse(leaf).map_err(|error| refused(error.to_string()))?;
@@ -127,15 +127,15 @@ impl IdentityFolder {
         match self.verify(now.clamp(start, end.max(start))) {
             Ok(()) => {}
             Err(Error::InvalidCertRevocationList(error)) => {
-                return Err(StandingError::NotListed { lists, cert, reason: format!("{error:?}") });
+                return Err(SelfCheckError::NotListed { lists, cert, reason: format!("{error:?}") });
             }
             Err(error) => {
                 return Err(match TlsFailure::from_tls(&error) {
-                    TlsFailure::UnknownIssuer => StandingError::NotIssued { cert, roots: file(CA_FILE) },
+                    TlsFailure::UnknownIssuer => SelfCheckError::NotIssued { cert, roots: file(CA_FILE) },
                     TlsFailure::UnknownRevocationStatus => {
-                        StandingError::NotListed { lists, cert, reason: "it has other issuers".to_owned() }
+                        SelfCheckError::NotListed { lists, cert, reason: "it has other issuers".to_owned() }
                     }
-                    TlsFailure::Revoked => StandingError::Revoked { cert, lists },
+                    TlsFailure::Revoked => SelfCheckError::Revoked { cert, lists },
                     TlsFailure::Expired | TlsFailure::NotYetValid => {
                         refused("a certificate between it and the root is not valid now".to_owned())
                     }
@@ -144,10 +144,10 @@ impl IdentityFolder {
             }
         }
         if now < start {
-            return Err(StandingError::NotYetValid { cert, start });
+            return Err(SelfCheckError::NotYetValid { cert, start });
         }
         if now > end {
-            return Err(StandingError::Expired { cert, end });
+            return Err(SelfCheckError::Expired { cert, end });
         }
         for root in unlisted(self.anchors(), &self.crls()) {
             tracing::warn!(
