@@ -278,7 +278,7 @@ impl Aggregator {
         if let Err(error) = &ended {
             tracing::error!(%error, "stopping");
             // What failed may be that the folder is gone: then that is said, too.
-            let _ = look(&store).await;
+            let _ = check_folder(&store).await;
         }
         stop.send_replace(true);
         services.health.stop().await;
@@ -313,7 +313,7 @@ async fn finish<T>(
     let closing = Instant::now();
     let closed = timeout_at(deadline, store.close()).await;
     tracing::info!(elapsed = ?closing.elapsed(), total = ?start.elapsed(), "the store is closed");
-    look(store).await.map_err(RunError::Poisoned)?;
+    check_folder(store).await.map_err(RunError::Poisoned)?;
     match closed {
         Ok(result) => result.map_err(RunError::Close),
         Err(_) => {
@@ -335,9 +335,9 @@ async fn when_set(mut flag: watch::Receiver<bool>) {
 ///
 /// # Errors
 /// What is gone.
-async fn look(store: &Arc<dyn Store>) -> Result<(), Arc<str>> {
+async fn check_folder(store: &Arc<dyn Store>) -> Result<(), Arc<str>> {
     let store = Arc::clone(store);
-    let looked = tokio::task::spawn_blocking(move || store.look()).await;
+    let looked = tokio::task::spawn_blocking(move || store.check_folder()).await;
     looked.unwrap_or_else(|error| Err(error.to_string().into()))
 }
 

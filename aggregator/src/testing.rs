@@ -13,8 +13,8 @@ use catchment_proto::{Batch, Entry, GatewayId, History, Labels, MetricName, Name
 use futures_util::future::BoxFuture;
 
 use crate::store::{
-    Delivered, GatewayEntry, GatewayEpoch, Page, Piece, Report, SeriesEntry, SeriesId, Store, StoreError,
-    StoredPartial,
+    Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, SeriesChunk, SeriesEntry, SeriesId, Store,
+    StoreError, StoredPartial,
 };
 
 /// Series of a page: few, so that small tests walk several.
@@ -202,7 +202,10 @@ impl MemoryStore {
         }
         drop(state);
         if batch.watermark.is_some() {
-            self.progress(epoch, &Report { watermark: batch.watermark, ..Report::default() })?;
+            self.progress(
+                epoch,
+                &ProgressReport { watermark: batch.watermark, ..ProgressReport::default() },
+            )?;
         }
         Ok(())
     }
@@ -221,7 +224,7 @@ impl Store for MemoryStore {
         })
     }
 
-    fn progress(&self, epoch: &GatewayEpoch, report: &Report) -> Result<(), StoreError> {
+    fn progress(&self, epoch: &GatewayEpoch, report: &ProgressReport) -> Result<(), StoreError> {
         let watermark = report.watermark;
         let mut state = self.state.lock().unwrap();
         match state.gateways.iter_mut().find(|entry| entry.epoch.gateway == epoch.gateway) {
@@ -284,7 +287,12 @@ impl Store for MemoryStore {
         Page { next: at.as_ref().map(|_| from + 1), entries: at.into_iter().collect() }
     }
 
-    fn piece(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Piece>, StoreError> {
+    fn chunk(
+        &self,
+        series: SeriesId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Option<SeriesChunk>, StoreError> {
         let state = self.state.lock().unwrap();
         let rows = state
             .rows
@@ -297,7 +305,7 @@ impl Store for MemoryStore {
         };
         let mut rows: Vec<_> = rows.map(stored).collect();
         rows.sort_by_key(|row| row.window.start());
-        Ok((!rows.is_empty()).then_some(Piece { rows, next: to }))
+        Ok((!rows.is_empty()).then_some(SeriesChunk { rows, next: to }))
     }
 
     fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError> {
@@ -323,7 +331,7 @@ impl Store for MemoryStore {
         })
     }
 
-    fn gone(&self) -> Option<Arc<str>> {
+    fn folder_gone(&self) -> Option<Arc<str>> {
         self.state.lock().unwrap().gone.clone()
     }
 

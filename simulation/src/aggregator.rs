@@ -13,8 +13,8 @@ use catchment_aggregator::{
     clock_bound::ClockBound,
     ingest::admit::{self, Admitted, StreamAdmission},
     store::{
-        Delivered, EmbeddedStore, Gap, GatewayEntry, GatewayEpoch, MemoryTree, Report, SeriesEntry, Store,
-        StoreConfig, StoreError,
+        Delivered, EmbeddedStore, Gap, GatewayEntry, GatewayEpoch, MemoryTree, ProgressReport, SeriesEntry,
+        Store, StoreConfig, StoreError,
     },
 };
 use catchment_journal::{Committer, LogConfig, sim::SimDisk};
@@ -54,7 +54,7 @@ fn config(series_max: usize) -> StoreConfig {
 /// Something of a stream that the store has, in the order of its arrival.
 enum Flying {
     Batch { place: Place, live: bool, put: BoxFuture<'static, Result<(), StoreError>> },
-    Progress(Report),
+    Progress(ProgressReport),
 }
 
 /// A stream whose Start waits for what was taken before to be durable.

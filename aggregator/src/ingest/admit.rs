@@ -14,7 +14,7 @@ use catchment_proto::{
 
 use crate::{
     clock_bound::ClockBound,
-    store::{Delivered, GatewayEpoch, Report, RunDelivered, previous_runs},
+    store::{Delivered, GatewayEpoch, ProgressReport, RunDelivered, previous_runs},
 };
 
 /// Longest version that a gateway tells, in characters; the rest is cut.
@@ -87,7 +87,7 @@ pub enum Admitted {
     /// Something behind a refused batch: it comes again, after that.
     Skipped,
     /// A watermark that moved without partials.
-    Progress(Report),
+    Progress(ProgressReport),
 }
 
 /// How a batch's number stands to what was durable when the stream began.
@@ -301,7 +301,7 @@ impl StreamAdmission {
                 let history = History::read(history.as_ref()).map_err(BatchError::from)?;
                 let watermark = self.accepted_watermark(shard, watermark, clock_bound);
                 // Nothing is complete beyond what waits.
-                let report = Report { shard, watermark, last: number, history };
+                let report = ProgressReport { shard, watermark, last: number, history };
                 Ok(if waits { Admitted::Skipped } else { Admitted::Progress(report) })
             }
             Kind::Batch(batch) => self.batch(batch, clock_bound),

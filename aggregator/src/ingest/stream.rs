@@ -40,7 +40,7 @@ use super::{
     service::Shared,
     stream_registry::RegisteredStream,
 };
-use crate::store::{GatewayEpoch, Report, Store, StoreError};
+use crate::store::{GatewayEpoch, ProgressReport, Store, StoreError};
 
 /// Longest wait for the first message.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +51,7 @@ const FULL_PAUSE: Duration = Duration::from_secs(2);
 enum Completed {
     Batch { batch_ref: BatchRef, partials: u64, bytes: usize, result: Result<(), StoreError> },
     Live { bytes: usize, result: Result<(), StoreError> },
-    Progress(Report),
+    Progress(ProgressReport),
 }
 
 /// Identifies a batch on its stream.

@@ -1,5 +1,5 @@
 //! A plan carried out: what is complete, then each group in the order of its labels, a slice of its points at a
-//! time. Blocks on the store, for a piece of a series at a time; between pieces it passes its turn on.
+//! time. Blocks on the store, for a chunk of a series at a time; between chunks it passes its turn on.
 
 use std::collections::BTreeMap;
 
@@ -165,15 +165,15 @@ impl PointSlice {
             while at < to {
                 // Also where nothing is found.
                 sink.yield_point().await?;
-                let Some(piece) = store.piece(*id, at, to)? else { break };
-                for (number, row) in piece.rows.iter().enumerate() {
+                let Some(chunk) = store.chunk(*id, at, to)? else { break };
+                for (number, row) in chunk.rows.iter().enumerate() {
                     if number.is_multiple_of(CHECK_EVERY) {
                         sink.yield_point().await?;
                     }
                     points.push(row.window, &row.partial(*id)?)?;
                 }
                 sink.set_memory(messages.group_bytes + points.bytes())?;
-                at = piece.next;
+                at = chunk.next;
             }
         }
         Ok(points)

@@ -14,10 +14,10 @@ use super::{
     GatewayEpoch, StoreError,
     block::BODY_BYTES_MAX,
     catalog::Catalog,
-    entry::Entry,
+    entry::JournalEntry,
     live::Live,
     memtable::{Memtable, clip},
-    row::{Name, Row, RowRef},
+    row::{PartialName, Row, RowRef},
     runs::RunDelivered,
 };
 
@@ -42,7 +42,7 @@ pub(super) struct Counts {
 /// A batch whose partials were all decoded once: applying it cannot fail.
 #[derive(Debug)]
 pub(super) struct CheckedBatch {
-    entry: Entry,
+    entry: JournalEntry,
     /// Time of the newest reading of each partial.
     newest: Vec<Timestamp>,
     /// New series of it, for which room is reserved until it is applied.
@@ -54,7 +54,7 @@ impl CheckedBatch {
     ///
     /// # Errors
     /// [`StoreError::Body`] for the first partial that cannot be kept, or a shard that the epoch does not have.
-    pub(super) fn new(entry: Entry) -> Result<Self, StoreError> {
+    pub(super) fn new(entry: JournalEntry) -> Result<Self, StoreError> {
         let batch = &entry.batch;
         if batch.shard >= entry.epoch.shards.min(SHARDS_MAX) {
             let reason =
@@ -94,7 +94,7 @@ impl CheckedBatch {
     }
 
     /// The entry as it goes into the journal.
-    pub(super) fn entry(&self) -> &Entry {
+    pub(super) fn entry(&self) -> &JournalEntry {
         &self.entry
     }
 
@@ -208,7 +208,7 @@ impl StoreState {
             };
             self.catalog.note_window(series, epoch, entry.window, *newest);
             let (start, width) = (entry.window.start(), entry.window.width());
-            let name = Name { start, width, epoch: named, shard: batch.shard, part: entry.part };
+            let name = PartialName { start, width, epoch: named, shard: batch.shard, part: entry.part };
             take(self, gateway, RowRef { series, name, revision: entry.revision, body: &entry.body });
         }
         dropped

@@ -16,7 +16,7 @@ use catchment_partial::{Width, Window};
 
 use super::{
     groups::{GROUP_SERIES, first_of},
-    row::{Name, Row, RowRef},
+    row::{PartialName, Row, RowRef},
 };
 
 /// Largest block in bytes.
@@ -186,7 +186,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(name: &Name) -> Self {
+    fn of(name: &PartialName) -> Self {
         Self {
             window: name.window().index(),
             width: i64::from(name.width.as_millis()),
@@ -196,10 +196,10 @@ impl Columns {
         }
     }
 
-    fn name(&self) -> Option<Name> {
+    fn name(&self) -> Option<PartialName> {
         let width = Width::from_millis(u32::try_from(self.width).ok()?).ok()?;
         let window = Window::from_index(self.window, width)?;
-        Some(Name {
+        Some(PartialName {
             start: window.start(),
             width,
             epoch: u32::try_from(self.epoch).ok()?,
@@ -210,7 +210,7 @@ impl Columns {
 }
 
 /// Name, revision and length of the body of the next row.
-fn head(rest: &mut &[u8], columns: &mut Columns) -> Option<(Name, u64, usize)> {
+fn head(rest: &mut &[u8], columns: &mut Columns) -> Option<(PartialName, u64, usize)> {
     let length = take(rest)?;
     let mut step = |column: &mut i64| {
         *column = column.wrapping_add(unzigzag(take(rest)?));

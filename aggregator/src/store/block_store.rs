@@ -76,8 +76,8 @@ impl BlockStore {
     ///
     /// # Errors
     /// See [`PlaceError`].
-    pub(super) fn look(&self) -> Result<(), PlaceError> {
-        self.tree.look()
+    pub(super) fn check_file(&self) -> Result<(), PlaceError> {
+        self.tree.check_file()
     }
 
     /// Applies a write batch and makes it durable, with what it makes of the [`Meta`] record. After an error nothing may

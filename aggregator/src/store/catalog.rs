@@ -14,7 +14,7 @@ use catchment_partial::{Timestamp, Window};
 use catchment_proto::{GatewayId, History, SeriesKey, SharedSeries, batch::SHARDS_MAX};
 
 use super::{
-    GatewayEpoch, Report,
+    GatewayEpoch, ProgressReport,
     gaps::{self, ShardGap, gaps_max},
     groups::{AllSeries, group_of},
     runs::DeliveredRuns,
@@ -274,13 +274,15 @@ impl Catalog {
         history: &History,
     ) {
         self.note_concurrent(number);
-        self.change_shard(number, shard, |known, gaps_max| known.take(batch, watermark, history, gaps_max));
+        self.change_shard(number, shard, |known, gaps_max| {
+            known.record_batch(batch, watermark, history, gaps_max)
+        });
     }
 
     /// A shard reports that it has closed and delivered everything up to a watermark.
-    pub(super) fn progress(&mut self, number: u32, report: &Report) {
+    pub(super) fn progress(&mut self, number: u32, report: &ProgressReport) {
         self.note_concurrent(number);
-        self.change_shard(number, report.shard, |known, gaps_max| known.progress(report, gaps_max));
+        self.change_shard(number, report.shard, |known, gaps_max| known.record_progress(report, gaps_max));
     }
 
     /// What a shard had delivered is not known; it goes on behind this batch.

@@ -15,9 +15,9 @@ use super::{
 };
 
 /// Work between two rests.
-const STINT: Duration = Duration::from_millis(5);
+const WORK_SLICE: Duration = Duration::from_millis(5);
 /// Most findings that are told one by one.
-const TOLD_MAX: u64 = 1000;
+const REPORTED_MAX: u64 = 1000;
 
 /// The checking thread, until all is read or it is told to stop (and unparked).
 pub(super) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
@@ -35,7 +35,7 @@ pub(super) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
         let Some(following) = group.checked_add(1) else { return };
         at = following;
         let worked = begun.elapsed();
-        if worked >= STINT {
+        if worked >= WORK_SLICE {
             std::thread::park_timeout(worked);
             begun = Instant::now();
         }
@@ -62,7 +62,7 @@ fn check<D: Disk>(inner: &Inner<D>, group: u32) {
     };
     let Some(what) = what else { return };
     write(&inner.state).catalog.mark_group_damaged(group);
-    if inner.damaged_series.fetch_add(series as u64, Ordering::Relaxed) < TOLD_MAX {
+    if inner.damaged_series.fetch_add(series as u64, Ordering::Relaxed) < REPORTED_MAX {
         tracing::error!(
             series = name,
             what,

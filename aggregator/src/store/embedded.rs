@@ -23,14 +23,14 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 
 use super::{
-    Delivered, GatewayEntry, GatewayEpoch, Page, Piece, Report, SeriesEntry, SeriesId, Shortage, Store,
-    StoreError,
+    Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, SeriesChunk, SeriesEntry, SeriesId,
+    Shortage, Store, StoreError,
     admission::{AdmitOutcome, stopping},
     apply::CheckedBatch,
-    entry::Entry,
-    forget, forget_series,
+    entry::JournalEntry,
+    folder_watch, forget, forget_series,
     inner::{Inner, lock, read, write},
-    place, scan,
+    scan,
 };
 
 /// A store in a data folder of its own. Dropping it stops its threads; [`Store::close`] also flushes what memory holds.
@@ -57,7 +57,7 @@ impl<D: Disk> EmbeddedStore<D> {
             thread.spawn(move || guarded(&shared, "flushes windows", || super::flusher::run(&shared)))?;
         let stop_check = Arc::default();
         let mut store = Self { inner, flusher: Some(flusher), checker: None, folder: None, stop_check };
-        store.folder = Some(place::watch(&store.inner)?);
+        store.folder = Some(folder_watch::watch(&store.inner)?);
         let (shared, stop) = (Arc::clone(&store.inner), Arc::clone(&store.stop_check));
         let thread = std::thread::Builder::new().name("store-check".to_owned());
         let body = move || guarded(&shared, "checks blocks", || super::check::run(&shared, &stop));
@@ -96,7 +96,8 @@ impl<D: Disk> EmbeddedStore<D> {
         stream_start: bool,
     ) -> Result<(), StoreError> {
         let inner = &*self.inner;
-        let mut checked = Box::new(CheckedBatch::new(Entry { epoch: epoch.clone(), follows: 0, batch })?);
+        let mut checked =
+            Box::new(CheckedBatch::new(JournalEntry { epoch: epoch.clone(), follows: 0, batch })?);
         let mut commits = inner.log.subscribe();
         let position = {
             let _turn = inner.turn.lock().await;
@@ -159,7 +160,7 @@ impl<D: Disk> EmbeddedStore<D> {
         if !inner.is_current_run(epoch) {
             return Err(StoreError::Superseded);
         }
-        let checked = CheckedBatch::new(Entry { epoch: epoch.clone(), follows: 0, batch })?;
+        let checked = CheckedBatch::new(JournalEntry { epoch: epoch.clone(), follows: 0, batch })?;
         inner.apply_durable();
         let mut state = write(&inner.state);
         let room = inner.has_room_for_series(&state, &checked);
@@ -192,7 +193,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         self.put_final(epoch, batch, stream_start).boxed()
     }
 
-    fn progress(&self, epoch: &GatewayEpoch, report: &Report) -> Result<(), StoreError> {
+    fn progress(&self, epoch: &GatewayEpoch, report: &ProgressReport) -> Result<(), StoreError> {
         self.inner.apply_durable();
         if !self.inner.is_current_run(epoch) {
             return Err(StoreError::Superseded);
@@ -303,8 +304,13 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         forget_series::forget_series(&self.inner, wanted)
     }
 
-    fn piece(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Piece>, StoreError> {
-        scan::piece(&self.inner, series, from, to)
+    fn chunk(
+        &self,
+        series: SeriesId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Option<SeriesChunk>, StoreError> {
+        scan::chunk(&self.inner, series, from, to)
     }
 
     fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError> {
@@ -345,12 +351,12 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         self.inner.notice_failure()
     }
 
-    fn gone(&self) -> Option<Arc<str>> {
-        self.inner.gone.get().cloned()
+    fn folder_gone(&self) -> Option<Arc<str>> {
+        self.inner.folder_gone.get().cloned()
     }
 
-    fn look(&self) -> Result<(), Arc<str>> {
-        place::look(&self.inner)
+    fn check_folder(&self) -> Result<(), Arc<str>> {
+        folder_watch::check(&self.inner)
     }
 }
 

@@ -13,7 +13,7 @@ const VERSION: u8 = 2;
 
 /// One batch in the journal.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entry {
+pub(super) struct JournalEntry {
     /// Who delivered it.
     pub(super) epoch: GatewayEpoch,
     /// Highest number of its shard that had been taken before; 0: none.
@@ -24,7 +24,7 @@ pub(super) struct Entry {
 
 /// Why bytes are no entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum EntryError {
+pub(super) enum JournalEntryError {
     /// The entry is empty.
     #[error("the entry is empty")]
     Empty,
@@ -69,8 +69,8 @@ struct EntryRecord {
 }
 
 /// The bytes of an entry.
-pub(super) fn encode(entry: &Entry) -> Vec<u8> {
-    let Entry { epoch, follows, batch } = entry;
+pub(super) fn encode(entry: &JournalEntry) -> Vec<u8> {
+    let JournalEntry { epoch, follows, batch } = entry;
     let mut encoded = Vec::with_capacity(batch.entries.iter().map(|entry| entry.body.len() + 64).sum());
     batch.encode(&mut encoded);
     let record = EntryRecord {
@@ -93,16 +93,16 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
 /// Reads an entry; the bodies of its batch share the bytes.
 ///
 /// # Errors
-/// [`EntryError`] for any bytes that [`encode`] did not make.
-pub(super) fn decode(mut bytes: Bytes) -> Result<Entry, EntryError> {
+/// [`JournalEntryError`] for any bytes that [`encode`] did not make.
+pub(super) fn decode(mut bytes: Bytes) -> Result<JournalEntry, JournalEntryError> {
     match bytes.first() {
-        None => return Err(EntryError::Empty),
+        None => return Err(JournalEntryError::Empty),
         Some(&VERSION) => drop(bytes.split_to(1)),
-        Some(&version) => return Err(EntryError::Version(version)),
+        Some(&version) => return Err(JournalEntryError::Version(version)),
     }
     let record = EntryRecord::decode(bytes)?;
     let gateway = GatewayId { site: Name::new(&record.site)?, name: Name::new(&record.gateway)? };
-    Ok(Entry {
+    Ok(JournalEntry {
         epoch: GatewayEpoch {
             gateway,
             id: record.epoch,
@@ -112,6 +112,6 @@ pub(super) fn decode(mut bytes: Bytes) -> Result<Entry, EntryError> {
             previous_runs: previous_runs(&record.previous_runs),
         },
         follows: record.follows,
-        batch: wire::Batch::decode(record.batch.ok_or(EntryError::Missing)?)?.try_into()?,
+        batch: wire::Batch::decode(record.batch.ok_or(JournalEntryError::Missing)?)?.try_into()?,
     })
 }

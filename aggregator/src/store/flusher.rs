@@ -18,12 +18,12 @@ use super::{
     block,
     catalog::Shard,
     flush_marker,
+    flush_signal::FlushRequest,
+    folder_watch,
     inner::{Inner, lock, read, write},
     memtable::RowLog,
-    place,
     records::{self, BlockManifest, Meta, Stored},
     row::{RowRef, bucket_of, resolve},
-    signal::FlushRequest,
     tree::WriteBatch,
 };
 
@@ -314,7 +314,7 @@ pub(super) fn turn<D: Disk>(inner: &Inner<D>, request: FlushRequest) -> Result<(
     }
     if request.close {
         // An end in order claims that everything is durable.
-        let _ = place::look(inner);
+        let _ = folder_watch::check(inner);
         if let Err(error) = inner.log.close() {
             inner.fail(error.to_string().into());
         }

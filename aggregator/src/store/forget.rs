@@ -15,7 +15,7 @@ use super::{
     groups::{first_of, group_of},
     inner::{Inner, lock, read, write},
     records::{self, BlockManifest},
-    row::{Name, Row, bucket_end, bucket_of},
+    row::{PartialName, Row, bucket_end, bucket_of},
     scan,
     tree::WriteBatch,
 };
@@ -29,12 +29,12 @@ const STEP_GROUPS: usize = 100;
 struct Cursor {
     group: u32,
     bucket: i64,
-    gone: Gone,
+    removed: Removed,
 }
 
 /// What went of a group's blocks.
 #[derive(Clone, Default)]
-struct Gone {
+struct Removed {
     /// Series of which something went.
     changed: HashSet<u32>,
     /// Blocks are there that cannot be read, and may hold windows of any series.
@@ -43,7 +43,7 @@ struct Gone {
 
 impl Cursor {
     fn new(group: u32) -> Self {
-        Self { group, bucket: i64::MIN, gone: Gone::default() }
+        Self { group, bucket: i64::MIN, removed: Removed::default() }
     }
 }
 
@@ -75,7 +75,7 @@ fn step<D: Disk>(
     }
     let mut writes = WriteBatch::new(meta.sequence.saturating_add(1));
     let mut manifests = BTreeMap::new();
-    let mut done: Vec<(u32, Gone)> = Vec::new();
+    let mut done: Vec<(u32, Removed)> = Vec::new();
     let mut at = from;
     let next = loop {
         let Some((group, first)) = next_group(inner, at.group) else { break None };
@@ -85,13 +85,13 @@ fn step<D: Disk>(
         if first < before {
             let mut manifest = manifest_of(inner, group);
             let stopped = forget_group(inner, before, &mut at, &mut writes, &mut manifest, forgotten)?;
-            if !at.gone.changed.is_empty() {
+            if !at.removed.changed.is_empty() {
                 manifests.insert(group, manifest);
             }
             if stopped {
                 break Some(at);
             }
-            done.push((group, at.gone));
+            done.push((group, at.removed));
         }
         let Some(following) = group.checked_add(1) else { break None };
         at = Cursor::new(following);
@@ -103,8 +103,8 @@ fn step<D: Disk>(
         put_groups(inner, &manifests, &mut writes, meta);
         inner.blocks.commit(writes, meta)?;
     }
-    for (group, gone) in done {
-        *forgotten += finish_group(inner, before, group, &gone);
+    for (group, removed) in done {
+        *forgotten += finish_group(inner, before, group, &removed);
     }
     Ok(next)
 }
@@ -135,7 +135,7 @@ fn forget_group<D: Disk>(
         let names = forget_bucket(inner, before, at, bucket, writes, manifest)?;
         // What memory has too is counted when it goes from there.
         *forgotten += names.iter().filter(|name| !memtable.contains(*name)).count() as u64;
-        at.gone.changed.extend(names.into_iter().map(|(series, _)| series));
+        at.removed.changed.extend(names.into_iter().map(|(series, _)| series));
         let Some(following) = bucket.checked_add(1) else { break };
         at.bucket = following;
     }
@@ -150,10 +150,10 @@ fn forget_bucket<D: Disk>(
     bucket: i64,
     writes: &mut WriteBatch,
     manifest: &mut BlockManifest,
-) -> Result<HashSet<(u32, Name)>, String> {
+) -> Result<HashSet<(u32, PartialName)>, String> {
     // The widest window that starts in the bucket has ended: what cannot be read is old enough too.
     let all_old = bucket_end(bucket).saturating_add_nanos(Width::MAX.as_nanos()) <= before;
-    let mut gone = HashSet::new();
+    let mut removed = HashSet::new();
     for (number, block) in inner.blocks.bucket(at.group, bucket, None)? {
         let key = records::block_key(at.group, bucket, number);
         let Ok(Block { sequence: written, rows, .. }) = block else {
@@ -161,7 +161,7 @@ fn forget_bucket<D: Disk>(
             if all_old {
                 writes.remove(key);
             } else {
-                at.gone.unread = true;
+                at.removed.unread = true;
             }
             continue;
         };
@@ -175,24 +175,24 @@ fn forget_bucket<D: Disk>(
                 manifest.add(&key, writes.sequence());
                 writes.insert(key, &block::encode(&kept.iter().map(Row::borrowed).collect::<Vec<_>>()));
             }
-            gone.extend(old.into_iter().map(|row| (row.series, row.name)));
+            removed.extend(old.into_iter().map(|row| (row.series, row.name)));
         }
     }
-    Ok(gone)
+    Ok(removed)
 }
 
 /// Forgets windows of a group's series in memory, and the series of which nothing is left.
-fn finish_group<D: Disk>(inner: &Inner<D>, before: Timestamp, group: u32, gone: &Gone) -> u64 {
+fn finish_group<D: Disk>(inner: &Inner<D>, before: Timestamp, group: u32, removed: &Removed) -> u64 {
     let series: Vec<u32> = {
         let all = &read(&inner.state).catalog.series;
         let places = all.group(group).into_iter().flat_map(|group| group.series());
         places.map(|(place, _)| first_of(group) + place).collect()
     };
     debug_assert!(series.iter().all(|series| group_of(*series) == group));
-    series.into_iter().map(|series| finish_series(inner, before, series, gone)).sum()
+    series.into_iter().map(|series| finish_series(inner, before, series, removed)).sum()
 }
 
-fn finish_series<D: Disk>(inner: &Inner<D>, before: Timestamp, series: u32, gone: &Gone) -> u64 {
+fn finish_series<D: Disk>(inner: &Inner<D>, before: Timestamp, series: u32, removed: &Removed) -> u64 {
     let dropped = {
         let mut state = write(&inner.state);
         let state = &mut *state;
@@ -201,13 +201,13 @@ fn finish_series<D: Disk>(inner: &Inner<D>, before: Timestamp, series: u32, gone
         let dropped = state.memtable.drop_before(series, before);
         state.live.drop_before(gateway, series, before);
         // Whatever blocks can be read hold nothing of it then.
-        if end <= before && !gone.unread && !state.holds(series) {
+        if end <= before && !removed.unread && !state.holds(series) {
             state.catalog.remove_series(series);
             return dropped;
         }
         dropped
     };
-    if gone.changed.contains(&series) || dropped > 0 {
+    if removed.changed.contains(&series) || dropped > 0 {
         raise_first(inner, series);
     }
     dropped

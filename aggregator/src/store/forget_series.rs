@@ -45,17 +45,18 @@ pub(super) fn forget_series<D: Disk>(
     let mut forgotten = 0;
     let mut groups = chosen.iter().peekable();
     while groups.peek().is_some() {
-        forgotten += step(inner, groups.by_ref().take(STEP_GROUPS)).map_err(|error| told(inner, error))?;
+        forgotten +=
+            step(inner, groups.by_ref().take(STEP_GROUPS)).map_err(|error| to_store_error(inner, error))?;
     }
     if forgotten > 0 {
         let meta = &mut *lock(&inner.flush_lock);
         inner.apply_durable();
-        flush_applied_locked(inner, meta).map_err(|error| told(inner, error))?;
+        flush_applied_locked(inner, meta).map_err(|error| to_store_error(inner, error))?;
     }
     Ok(forgotten)
 }
 
-fn told<D: Disk>(inner: &Inner<D>, error: FlushError) -> StoreError {
+fn to_store_error<D: Disk>(inner: &Inner<D>, error: FlushError) -> StoreError {
     match error {
         FlushError::Space { .. } => StoreError::Full(error.to_string()),
         FlushError::Failed(reason) => {

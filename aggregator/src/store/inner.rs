@@ -24,9 +24,9 @@ use super::{
     block_store::BlockStore,
     config::StoreConfig,
     epochs::PendingEpochs,
+    flush_signal::FlushSignal,
     quota::Quota,
     records::Meta,
-    signal::FlushSignal,
 };
 
 /// The last batch of a shard that went into the journal.
@@ -111,9 +111,9 @@ pub(super) struct Inner<D: Disk = RealDisk> {
     pub(super) signal: FlushSignal,
     pub(super) failure: OnceLock<Arc<str>>,
     /// What is gone of the folder, once that is known.
-    pub(super) gone: OnceLock<Arc<str>>,
+    pub(super) folder_gone: OnceLock<Arc<str>>,
     /// The folder could not be looked at, and that was reported.
-    pub(super) unlooked: AtomicBool,
+    pub(super) folder_check_failed: AtomicBool,
     /// Dropped last: it holds the lock on the folder. `None` in a simulation, which has none.
     pub(super) data_dir: Option<DataDir>,
 }

@@ -14,7 +14,7 @@ use catchment_partial::Timestamp;
 
 use super::{
     groups::group_of,
-    row::{Name, Row, RowRef, bucket_end, bucket_of, bucket_start},
+    row::{PartialName, Row, RowRef, bucket_end, bucket_of, bucket_start},
 };
 
 /// What a row costs in memory beside its body, bytes: name, revision, place, and a third for growing.
@@ -23,7 +23,7 @@ pub(super) const ROW_OVERHEAD: usize = 76;
 /// A row without its body.
 #[derive(Clone, Copy, Debug)]
 struct RowHeader {
-    name: Name,
+    name: PartialName,
     revision: u64,
     /// Where its body lies.
     at: usize,
@@ -39,7 +39,7 @@ pub(super) struct RowLog {
 }
 
 impl RowLog {
-    fn push(&mut self, series: u32, name: Name, revision: u64, body: &[u8]) {
+    fn push(&mut self, series: u32, name: PartialName, revision: u64, body: &[u8]) {
         let at = self.bodies.len();
         self.bodies.extend_from_slice(body);
         self.rows.push(RowHeader { name, revision, at, length: body.len() as u32, series });
@@ -78,7 +78,7 @@ pub(super) struct Memtable {
 
 impl Memtable {
     /// Takes a row.
-    pub(super) fn put(&mut self, series: u32, name: Name, revision: u64, body: &[u8]) {
+    pub(super) fn put(&mut self, series: u32, name: PartialName, revision: u64, body: &[u8]) {
         let group = group_of(series) as usize;
         if self.groups.len() <= group {
             self.groups.resize_with(group + 1, RowLog::default);
@@ -102,7 +102,7 @@ impl Memtable {
     }
 
     /// Highest revision held under a name.
-    pub(super) fn revision(&self, series: u32, name: &Name) -> Option<u64> {
+    pub(super) fn revision(&self, series: u32, name: &PartialName) -> Option<u64> {
         self.headers(series)
             .filter(|(_, header)| header.name == *name)
             .map(|(_, header)| header.revision)
@@ -110,7 +110,7 @@ impl Memtable {
     }
 
     /// The names of a group's rows, by series.
-    pub(super) fn names(&self, group: u32) -> HashSet<(u32, Name)> {
+    pub(super) fn names(&self, group: u32) -> HashSet<(u32, PartialName)> {
         self.logs(group).flat_map(|log| &log.rows).map(|header| (header.series, header.name)).collect()
     }
 

@@ -15,7 +15,9 @@ mod embedded;
 mod entry;
 mod epochs;
 mod flush_marker;
+mod flush_signal;
 mod flusher;
+mod folder_watch;
 mod forget;
 mod forget_series;
 mod gaps;
@@ -30,17 +32,15 @@ mod manual;
 mod memory;
 mod memtable;
 mod open;
-mod place;
+mod progress_report;
 mod quota;
 mod records;
 mod repair;
-mod report;
 mod row;
 mod runs;
 mod salvage;
 mod scan;
 mod sealed;
-mod signal;
 mod sled_tree;
 mod stats;
 mod tail;
@@ -62,8 +62,8 @@ pub use self::{
     config::{OpenReport, Shortage, StoreConfig, StoreStats},
     embedded::EmbeddedStore,
     open::OpenError,
+    progress_report::ProgressReport,
     repair::{RepairReport, repair},
-    report::Report,
     runs::{PreviousRuns, RunDelivered, previous_runs},
     verify::{VerifyReport, verify},
 };
@@ -160,7 +160,7 @@ pub struct Page<T> {
 
 /// The partials of a series in a stretch of time.
 #[derive(Clone, Debug)]
-pub struct Piece {
+pub struct SeriesChunk {
     /// In order of their windows; there may be none.
     pub rows: Vec<StoredPartial>,
     /// Where the next stretch begins.
@@ -194,13 +194,13 @@ pub enum StoreError {
     /// The store has no room; it takes again when there is. The sender must wait and send again.
     #[error("the store has no room: {0}")]
     Full(String),
-    /// The batch has new series for which there is no place; nothing of it was taken. It can be sent again when there is.
+    /// The batch has new series for which there is no room; nothing of it was taken. It can be sent again when there is.
     #[error("{message}")]
     TooManySeries {
         /// Which bound is full, and what to do.
         message: String,
     },
-    /// The batch is of a data folder that is new, and for which there is no place; nothing of it was taken.
+    /// The batch is of a data folder that is new, and for which there is no room; nothing of it was taken.
     #[error("{message}")]
     TooManyEpochs {
         /// Which bound is reached, and what to do.
@@ -263,7 +263,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Superseded`].
-    fn progress(&self, epoch: &GatewayEpoch, report: &Report) -> Result<(), StoreError>;
+    fn progress(&self, epoch: &GatewayEpoch, report: &ProgressReport) -> Result<(), StoreError>;
 
     /// When a data folder was created, Unix milliseconds, as far as this store knows.
     fn created_ms(&self, epoch: &GatewayEpoch) -> Option<i64>;
@@ -293,7 +293,12 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Read`].
-    fn piece(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Piece>, StoreError>;
+    fn chunk(
+        &self,
+        series: SeriesId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Option<SeriesChunk>, StoreError>;
 
     /// All series for which `wanted` answers yes, ordered by id. For tests and small stores: it walks all of them.
     fn series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry> {
@@ -335,14 +340,14 @@ pub trait Store: Send + Sync + 'static {
         for id in series {
             let mut at = from;
             while at < to
-                && let Some(piece) = self.piece(*id, at, to)?
+                && let Some(chunk) = self.chunk(*id, at, to)?
             {
-                for row in &piece.rows {
+                for row in &chunk.rows {
                     if visit(*id, row.window, &row.partial(*id)?).is_break() {
                         return Ok(());
                     }
                 }
-                at = piece.next;
+                at = chunk.next;
             }
         }
         Ok(())
@@ -382,16 +387,16 @@ pub trait Store: Send + Sync + 'static {
     /// Why nothing more is acknowledged, when that is so.
     fn poisoned(&self) -> Option<Arc<str>>;
 
-    /// What is gone of what the store stands on, once that was noticed: it is why it has failed.
-    fn gone(&self) -> Option<Arc<str>> {
+    /// What is missing of the data folder, once that was noticed: the reason for the failure.
+    fn folder_gone(&self) -> Option<Arc<str>> {
         None
     }
 
-    /// Looks whether what the store stands on is still in its place; blocks on the disk.
+    /// Checks that the data folder is still in its place; blocks on the disk.
     ///
     /// # Errors
     /// What is gone; the store has failed then.
-    fn look(&self) -> Result<(), Arc<str>> {
+    fn check_folder(&self) -> Result<(), Arc<str>> {
         Ok(())
     }
 }

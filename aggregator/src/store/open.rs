@@ -22,10 +22,10 @@ use super::{
     apply::{CheckedBatch, LiveLimits, StoreState},
     block_store::{BlockStore, Loaded},
     entry, flush_marker,
+    flush_signal::FlushSignal,
     flusher::{self, FlushError},
     inner::{AdmissionState, FlushProgress, Inner, read, write},
     quota::Quota,
-    signal::FlushSignal,
     sled_tree::SledTree,
     tail,
 };
@@ -202,9 +202,9 @@ pub(super) fn assemble<D: Disk>(
         progress: watch::Sender::new(FlushProgress::default()),
         signal: FlushSignal::default(),
         failure: OnceLock::new(),
-        gone: OnceLock::new(),
+        folder_gone: OnceLock::new(),
         config,
-        unlooked: AtomicBool::new(false),
+        folder_check_failed: AtomicBool::new(false),
         data_dir,
     };
     replay(&inner, flushed_to, report)?;
@@ -240,7 +240,7 @@ fn open_blocks(
     let aside = aside.ok_or_else(|| refused("ten thousand folders were set aside already".to_owned()))?;
     let io = |source| OpenError::Io { what: format!("cannot set {} aside", folder.display()), source };
     std::fs::rename(&folder, &aside).map_err(io)?;
-    tail::drop(data);
+    tail::remove(data);
     flush_marker::write(&RealDisk, data, Position::ZERO).map_err(io)?;
     tracing::error!(reason, aside = %aside.display(), "flushed windows cannot be used and are set aside, as configured");
     report.blocks_set_aside = Some(aside);
@@ -254,10 +254,10 @@ fn load_blocks(
     report: &mut OpenReport,
 ) -> Result<(BlockStore, Loaded), String> {
     let folder = data.join(SLED);
-    tail::keep(data, &folder).map_err(|error| format!("{}: {error}", tail::path(data).display()))?;
+    tail::save(data, &folder).map_err(|error| format!("{}: {error}", tail::path(data).display()))?;
     let blocks = BlockStore::new(SledTree::open(&folder, cache_bytes)?);
     let loaded = load(&RealDisk, data, &blocks, journal, report)?;
-    tail::drop(data);
+    tail::remove(data);
     Ok((blocks, loaded))
 }
 

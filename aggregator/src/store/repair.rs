@@ -22,7 +22,7 @@ use super::{
     open::{JOURNAL, KIND, SLED, journal_start},
     records::{self, META, Meta, Stored},
     row::bucket_of,
-    salvage::{self, Place, salvage},
+    salvage::{self, ValueLocation, salvage},
     sled_tree::SledTree,
     tail,
     tree::WriteBatch,
@@ -52,7 +52,7 @@ pub struct RepairReport {
 pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
     let mut report = RepairReport::default();
     let _lock = match lock_existing(data) {
-        Err(OpenError::Folder(_)) if mend_identity(data)? => {
+        Err(OpenError::Folder(_)) if repair_identity(data)? => {
             report.done.push(format!("{IDENTITY}: was damaged and is written anew"));
             lock_existing(data)?
         }
@@ -70,7 +70,7 @@ pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
     let mut found = VerifyReport::default();
     let loaded = verify_blocks(data, &mut found)?;
     let loaded = match loaded {
-        Some(loaded) if found.is_clean() || only_note(data, &found) => loaded,
+        Some(loaded) if found.is_clean() || only_marker_damaged(data, &found) => loaded,
         _ => rebuild(data, &mut report)?,
     };
     let known = loaded.meta.flushed_to;
@@ -92,14 +92,14 @@ fn io(what: &str) -> impl Fn(io::Error) -> OpenError + use<> {
     move |source| OpenError::Io { what: what.clone(), source }
 }
 
-fn blocks(data: &Path) -> impl Fn(String) -> OpenError + use<> {
+fn blocks_error(data: &Path) -> impl Fn(String) -> OpenError + use<> {
     let (folder, journal) = (data.join(SLED), data.join(JOURNAL));
     move |reason| OpenError::Blocks { folder: folder.clone(), journal: journal.clone(), reason }
 }
 
 /// Writes a new identity in place of a damaged or missing one: nothing of this store refers to it. False if it is not
 /// that what is wrong.
-fn mend_identity(data: &Path) -> Result<bool, OpenError> {
+fn repair_identity(data: &Path) -> Result<bool, OpenError> {
     let path = data.join(IDENTITY);
     match read_whole(&RealDisk, &path) {
         Ok(None) | Err(WholeError::Damaged { .. }) => {}
@@ -119,7 +119,7 @@ fn mend_identity(data: &Path) -> Result<bool, OpenError> {
 }
 
 /// Whether nothing is wrong but the note of what the blocks hold.
-fn only_note(data: &Path, found: &VerifyReport) -> bool {
+fn only_marker_damaged(data: &Path, found: &VerifyReport) -> bool {
     found.findings.len() == 1
         && matches!(flush_marker::read(&RealDisk, data), Err(WholeError::Damaged { .. }))
 }
@@ -140,14 +140,14 @@ fn rebuild(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenError> 
         fs::remove_dir_all(&new).map_err(&failed)?;
     }
     let loaded = {
-        let tree = SledTree::open(&new, StoreConfig::default().cache_bytes).map_err(blocks(data))?;
+        let tree = SledTree::open(&new, StoreConfig::default().cache_bytes).map_err(blocks_error(data))?;
         let fresh = BlockStore::new(tree);
         let files: Vec<File> =
             [folder.join("db"), tail::path(data)].iter().filter_map(|file| File::open(file).ok()).collect();
-        fill(&fresh, &files, report)
+        fill_tree(&fresh, &files, report)
             .and_then(|loaded| from_journal(data, &fresh, loaded, report))
-            .and_then(|loaded| note_losses(&fresh, loaded, report))
-            .map_err(blocks(data))?
+            .and_then(|loaded| record_losses(&fresh, loaded, report))
+            .map_err(blocks_error(data))?
     };
     if folder.exists() {
         let aside = free_name(data, SLED)?;
@@ -156,7 +156,7 @@ fn rebuild(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenError> 
     }
     fs::rename(&new, &folder).map_err(&failed)?;
     RealDisk.sync_dir(data).map_err(&failed)?;
-    tail::drop(data);
+    tail::remove(data);
     let blocks = report.lost.blocks;
     report.done.push(format!("blocks: built anew from the {blocks} blocks that were found whole"));
     Ok(loaded)
@@ -181,7 +181,7 @@ fn from_journal(
 }
 
 /// Notes with each gateway that flushed windows of it are lost, so that no answer over them claims to be complete.
-fn note_losses(fresh: &BlockStore, mut loaded: Loaded, report: &RepairReport) -> Result<Loaded, String> {
+fn record_losses(fresh: &BlockStore, mut loaded: Loaded, report: &RepairReport) -> Result<Loaded, String> {
     let catalog = &mut loaded.catalog;
     // The journal from its very beginning holds all that there ever was.
     if loaded.meta.flushed_to == Position::ZERO {
@@ -208,12 +208,12 @@ fn note_losses(fresh: &BlockStore, mut loaded: Loaded, report: &RepairReport) ->
 }
 
 /// Fills a new tree; what cannot be had is told.
-fn fill(fresh: &BlockStore, files: &[File], report: &mut RepairReport) -> Result<Loaded, String> {
+fn fill_tree(fresh: &BlockStore, files: &[File], report: &mut RepairReport) -> Result<Loaded, String> {
     let found = salvage(files).map_err(|e| e.to_string())?;
-    let value = |place: &Place| salvage::value(files, *place).map_err(|e| e.to_string());
+    let value = |location: &ValueLocation| salvage::value(files, *location).map_err(|e| e.to_string());
     let mut meta = match found.get(META) {
-        Some(place) => {
-            records::message(META, &value(place)?).ok().and_then(Meta::restore).unwrap_or_default()
+        Some(location) => {
+            records::message(META, &value(location)?).ok().and_then(Meta::restore).unwrap_or_default()
         }
         None => Meta::default(),
     };
@@ -225,14 +225,14 @@ fn fill(fresh: &BlockStore, files: &[File], report: &mut RepairReport) -> Result
         return fresh.load();
     }
     // Values newer than the newest record that is whole hold nothing but what was acknowledged.
-    let newest = found.values().map(|place| place.sequence).max().unwrap_or(0);
+    let newest = found.values().map(|location| location.sequence).max().unwrap_or(0);
     (meta.sequence, meta.gateways, meta.epochs) = (newest, gateways, epochs);
     let keep = kept(&found, &meta, &value)?;
     let must = meta.groups;
     meta.groups = keep.keys().filter(|key| key.first() == Some(&records::GROUP)).count() as u32;
     let mut writes = WriteBatch::new(meta.sequence);
-    for (key, place) in keep {
-        writes.copy(key.clone(), value(place)?);
+    for (key, location) in keep {
+        writes.copy(key.clone(), value(location)?);
         if writes.bytes() >= WRITE_BATCH_BYTES {
             fresh.commit(std::mem::replace(&mut writes, WriteBatch::new(meta.sequence)), &mut meta)?;
         }
@@ -244,19 +244,19 @@ fn fill(fresh: &BlockStore, files: &[File], report: &mut RepairReport) -> Result
             meta.groups - must
         ));
     }
-    accept(fresh, &mut meta, must, report)
+    verify_rebuilt(fresh, &mut meta, must, report)
 }
 
 /// The values that make the new tree: all but what was forgotten, and what no gateway's name is known for.
 fn kept<'a>(
-    found: &'a BTreeMap<Vec<u8>, Place>,
+    found: &'a BTreeMap<Vec<u8>, ValueLocation>,
     meta: &Meta,
-    value: &impl Fn(&Place) -> Result<Vec<u8>, String>,
-) -> Result<BTreeMap<&'a Vec<u8>, &'a Place>, String> {
+    value: &impl Fn(&ValueLocation) -> Result<Vec<u8>, String>,
+) -> Result<BTreeMap<&'a Vec<u8>, &'a ValueLocation>, String> {
     let mut first = BTreeMap::new();
     let mut keep = BTreeMap::new();
-    for (key, place) in
-        found.iter().filter(|(key, place)| key.as_slice() != META && place.sequence <= meta.sequence)
+    for (key, location) in
+        found.iter().filter(|(key, location)| key.as_slice() != META && location.sequence <= meta.sequence)
     {
         let numbered = match (key.first(), records::number_of(key)) {
             (Some(&records::GATEWAY), Some(number)) => number < meta.gateways,
@@ -264,7 +264,7 @@ fn kept<'a>(
             _ => true,
         };
         if key.first() == Some(&records::GROUP)
-            && let Ok(record) = records::message(key, &value(place)?)
+            && let Ok(record) = records::message(key, &value(location)?)
             && let Some(group) = super::groups::Group::restore(record)
             && let Some(number) = records::number_of(key)
             && let Some(start) = group.series().map(|(_, series)| series.first).min()
@@ -272,7 +272,7 @@ fn kept<'a>(
             first.insert(number, bucket_of(start));
         }
         if numbered {
-            keep.insert(key, place);
+            keep.insert(key, location);
         }
     }
     keep.retain(|key, _| {
@@ -283,7 +283,7 @@ fn kept<'a>(
 }
 
 /// Tells what the new tree lacks, and lets its groups of series say what they really have.
-fn accept(
+fn verify_rebuilt(
     fresh: &BlockStore,
     meta: &mut Meta,
     must: u32,

@@ -22,7 +22,7 @@ const VALUE_BYTES_MAX: usize = BLOCK_BYTES_MAX + HEAD_BYTES + 255 + 4;
 
 /// Where a value stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ValueLocation {
     pub(super) sequence: u64,
     /// Index of the file.
     pub(super) file: usize,
@@ -34,19 +34,19 @@ pub(super) struct Place {
 ///
 /// # Errors
 /// Reading failed.
-pub(super) fn salvage(files: &[File]) -> io::Result<BTreeMap<Vec<u8>, Place>> {
-    let mut found: BTreeMap<Vec<u8>, Place> = BTreeMap::new();
+pub(super) fn salvage(files: &[File]) -> io::Result<BTreeMap<Vec<u8>, ValueLocation>> {
+    let mut found: BTreeMap<Vec<u8>, ValueLocation> = BTreeMap::new();
     let mut buffer = vec![0; STRIDE + VALUE_BYTES_MAX];
     for (number, file) in files.iter().enumerate() {
         let mut base = 0_u64;
         loop {
             let bytes = read(file, &mut buffer, base)?;
             salvage_stride(bytes, |key, sequence, at, length| {
-                let place = Place { sequence, file: number, offset: base + at as u64, length };
+                let location = ValueLocation { sequence, file: number, offset: base + at as u64, length };
                 match found.entry(key.to_vec()) {
-                    btree_map::Entry::Vacant(slot) => drop(slot.insert(place)),
+                    btree_map::Entry::Vacant(slot) => drop(slot.insert(location)),
                     btree_map::Entry::Occupied(mut slot) if slot.get().sequence < sequence => {
-                        slot.insert(place);
+                        slot.insert(location);
                     }
                     btree_map::Entry::Occupied(_) => {}
                 }
@@ -81,10 +81,10 @@ fn salvage_stride(bytes: &[u8], mut visit: impl FnMut(&[u8], u64, usize, usize))
 ///
 /// # Errors
 /// Reading failed.
-pub(super) fn value(files: &[File], place: Place) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; place.length];
-    let file = files.get(place.file).ok_or(io::ErrorKind::NotFound)?;
-    file.read_exact_at(&mut bytes, place.offset)?;
+pub(super) fn value(files: &[File], location: ValueLocation) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; location.length];
+    let file = files.get(location.file).ok_or(io::ErrorKind::NotFound)?;
+    file.read_exact_at(&mut bytes, location.offset)?;
     Ok(bytes)
 }
 
@@ -125,7 +125,7 @@ mod tests {
         file.write_all(&bytes).unwrap();
         let found = salvage(std::slice::from_ref(&file)).unwrap();
         assert_eq!(
-            found.iter().map(|(key, place)| (key.as_slice(), place.sequence)).collect::<Vec<_>>(),
+            found.iter().map(|(key, location)| (key.as_slice(), location.sequence)).collect::<Vec<_>>(),
             [(b"a".as_slice(), 5), (b"b".as_slice(), 6)]
         );
         let value = value(&[file], found[b"b".as_slice()]).unwrap();

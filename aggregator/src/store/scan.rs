@@ -7,19 +7,19 @@ use catchment_journal::Disk;
 use catchment_partial::Timestamp;
 
 use super::{
-    Piece, SeriesId, StoreError, StoredPartial,
+    SeriesChunk, SeriesId, StoreError, StoredPartial,
     groups::group_of,
     inner::{Inner, read},
     row::{Row, bucket_end, bucket_of, resolve},
 };
 
-/// See [`super::Store::piece`]: a piece is a bucket.
-pub(super) fn piece<D: Disk>(
+/// See [`super::Store::chunk`]: a chunk is a bucket.
+pub(super) fn chunk<D: Disk>(
     inner: &Inner<D>,
     series: SeriesId,
     from: Timestamp,
     to: Timestamp,
-) -> Result<Option<Piece>, StoreError> {
+) -> Result<Option<SeriesChunk>, StoreError> {
     inner.apply_durable();
     if inner.is_half_applied() {
         // Memory may lack what was acknowledged.
@@ -33,7 +33,7 @@ pub(super) fn piece<D: Disk>(
     }
     let Some((bucket, rows)) = next_bucket(inner, series.0, from, to)? else { return Ok(None) };
     let stored = |row: Row| StoredPartial { window: row.name.window(), body: row.body };
-    Ok(Some(Piece { rows: rows.into_iter().map(stored).collect(), next: bucket_end(bucket) }))
+    Ok(Some(SeriesChunk { rows: rows.into_iter().map(stored).collect(), next: bucket_end(bucket) }))
 }
 
 /// The first bucket in which a series may have windows that start in [from, to), and these, resolved: there may be none.

@@ -104,10 +104,10 @@ impl Tree for SledTree {
         guarded(|| self.db.flush())?;
         self.sync()?;
         // What was synced into a file that is gone is not durable.
-        self.look().map_err(|error| error.to_string())
+        self.check_file().map_err(|error| error.to_string())
     }
 
-    fn look(&self) -> Result<(), PlaceError> {
+    fn check_file(&self) -> Result<(), PlaceError> {
         check_in_place(&self.folder.join("db"), &self.file)
     }
 }

@@ -12,7 +12,7 @@ use catchment_partial::{Partial, Timestamp, Width, Window};
 use catchment_proto::{Batch, Entry, GatewayId, History, Labels, MetricName, Name, SeriesKey};
 use proptest::prelude::*;
 
-use super::{EmbeddedStore, GatewayEpoch, OpenReport, Report, Store, StoreConfig};
+use super::{EmbeddedStore, GatewayEpoch, OpenReport, ProgressReport, Store, StoreConfig};
 
 pub(super) const WIDTH_MS: u32 = 10_000;
 
@@ -188,6 +188,6 @@ pub(super) fn entries() -> impl Strategy<Value = Vec<Entry>> {
 }
 
 /// What a gateway of an earlier version reports of a shard.
-pub(super) fn report_of(shard: u32, watermark: Option<Timestamp>, last: u64) -> Report {
-    Report { shard, watermark, last, history: History::default() }
+pub(super) fn report_of(shard: u32, watermark: Option<Timestamp>, last: u64) -> ProgressReport {
+    ProgressReport { shard, watermark, last, history: History::default() }
 }

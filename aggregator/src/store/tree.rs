@@ -36,7 +36,7 @@ pub(super) trait Tree: Send + Sync {
     ///
     /// # Errors
     /// See [`PlaceError`].
-    fn look(&self) -> Result<(), PlaceError> {
+    fn check_file(&self) -> Result<(), PlaceError> {
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ use super::{
     block_store::{BlockStore, Loaded},
     catalog::Catalog,
     copy::TempCopy,
-    entry::{self, Entry},
+    entry::{self, JournalEntry},
     flush_marker,
     groups::first_of,
     open::{JOURNAL, KIND, SLED, lost_batches},
@@ -240,11 +240,11 @@ pub(super) fn verify_journal(
 
 /// Batches that must have stood before an entry and do not.
 fn lost_before(
-    entry: &Entry,
+    entry: &JournalEntry,
     catalog: Option<&Catalog>,
     highest: &mut HashMap<(GatewayId, u64, u32), u64>,
 ) -> Option<String> {
-    let Entry { epoch, follows, batch } = entry;
+    let JournalEntry { epoch, follows, batch } = entry;
     let stored = || {
         let Some(catalog) = catalog else { return *follows };
         let number = catalog.find_epoch(&epoch.gateway, epoch.id);

@@ -304,9 +304,9 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         name: "file of the blocks in its place",
         without: "the aggregator releases its journal for blocks that were written into a removed file",
         file: "aggregator/src/store/sled_tree.rs",
-        find: "self.look().map_err(|error| error.to_string())",
+        find: "self.check_file().map_err(|error| error.to_string())",
         replace: "Ok(())",
-        check: unit("catchment-aggregator", "store::place"),
+        check: unit("catchment-aggregator", "store::folder_watch"),
         quick: false,
     },
     Safeguard {

@@ -112,7 +112,7 @@ fn shards_and_watermarks_are_checked() {
     };
     assert!(matches!(
         admission.admit(progress(1, 60_000), ClockBound::UNBOUNDED),
-        Ok(Admitted::Progress(Report { shard: 1, .. }))
+        Ok(Admitted::Progress(ProgressReport { shard: 1, .. }))
     ));
     assert!(matches!(
         admission.admit(progress(2, 60_000), ClockBound::UNBOUNDED),
@@ -151,7 +151,7 @@ fn watermarks_far_ahead_of_the_clock_are_not_believed() {
         };
         let watermark = match admission.admit(message(kind), clock_bound).unwrap() {
             Admitted::Batch { batch, .. } => batch.watermark,
-            Admitted::Progress(Report { watermark, last, .. }) => {
+            Admitted::Progress(ProgressReport { watermark, last, .. }) => {
                 assert_eq!(last, 7);
                 watermark
             }

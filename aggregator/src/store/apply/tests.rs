@@ -8,7 +8,7 @@ use crate::store::testing::{Content, Model, batch, entries, entry, epoch, window
 const LIMITS: LiveLimits = LiveLimits { live_bytes_max: 1 << 20 };
 
 fn checked(epoch: &GatewayEpoch, batch: &Batch) -> CheckedBatch {
-    CheckedBatch::new(Entry { epoch: epoch.clone(), follows: 0, batch: batch.clone() }).unwrap()
+    CheckedBatch::new(JournalEntry { epoch: epoch.clone(), follows: 0, batch: batch.clone() }).unwrap()
 }
 
 fn content(state: &StoreState) -> Content {
@@ -86,13 +86,13 @@ proptest! {
 fn a_batch_with_a_bad_partial_is_refused_whole() {
     let mut bad = batch(0, 1, vec![entry(0, 1, 1, 1), entry(0, 2, 2, 2)]);
     bad.entries[1].body = Bytes::from_static(b"\xff\xff");
-    let refused = CheckedBatch::new(Entry { epoch: epoch("g", 1), follows: 0, batch: bad.clone() });
+    let refused = CheckedBatch::new(JournalEntry { epoch: epoch("g", 1), follows: 0, batch: bad.clone() });
     assert!(matches!(refused, Err(StoreError::Body { entry: 1, .. })), "{refused:?}");
     bad.entries[1].body = vec![1; BODY_BYTES_MAX + 1].into();
-    let refused = CheckedBatch::new(Entry { epoch: epoch("g", 1), follows: 0, batch: bad });
+    let refused = CheckedBatch::new(JournalEntry { epoch: epoch("g", 1), follows: 0, batch: bad });
     assert!(matches!(refused, Err(StoreError::Body { entry: 1, .. })), "{refused:?}");
     let other_shard =
-        CheckedBatch::new(Entry { epoch: epoch("g", 1), follows: 0, batch: batch(2, 1, Vec::new()) });
+        CheckedBatch::new(JournalEntry { epoch: epoch("g", 1), follows: 0, batch: batch(2, 1, Vec::new()) });
     assert!(matches!(other_shard, Err(StoreError::Body { .. })), "two shards only");
 }
 
@@ -102,7 +102,7 @@ fn a_batch_that_the_journal_would_not_give_back_is_refused() {
     let try_with = |change: fn(&mut Batch)| {
         let mut batch = good.clone();
         change(&mut batch);
-        CheckedBatch::new(Entry { epoch: epoch("g", 1), follows: 0, batch })
+        CheckedBatch::new(JournalEntry { epoch: epoch("g", 1), follows: 0, batch })
     };
     let checked = try_with(|_| ()).unwrap();
     let bytes = crate::store::entry::encode(checked.entry());

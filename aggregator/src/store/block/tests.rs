@@ -14,7 +14,7 @@ pub(in crate::store) fn any_row() -> impl Strategy<Value = Row> {
     (0..GROUP_SERIES, (start, 1..=86_400_000_u32), any::<u32>(), 0..256_u32, part, any::<u64>(), body)
         .prop_map(|(place, (start, width), epoch, shard, part, revision, body)| {
             let window = Window::containing(Timestamp::from_nanos(start), Width::from_millis(width).unwrap());
-            let name = Name { start: window.start(), width: window.width(), epoch, shard, part };
+            let name = PartialName { start: window.start(), width: window.width(), epoch, shard, part };
             Row { series: first_of(GROUP) + place, name, revision, body }
         })
 }
@@ -67,7 +67,7 @@ proptest! {
 fn the_format_is_fixed() {
     let row = Row {
         series: first_of(GROUP) + 5,
-        name: Name {
+        name: PartialName {
             start: Timestamp::from_millis(20_000).unwrap(),
             width: Width::from_millis(10_000).unwrap(),
             epoch: 3,

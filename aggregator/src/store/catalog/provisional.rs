@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use catchment_proto::{GatewayId, batch::SHARDS_MAX};
 
 use super::{
-    super::{GatewayEpoch, Report},
+    super::{GatewayEpoch, ProgressReport},
     Catalog, EpochState, Shard, creation_order, gaps,
     runs::without_run,
     watermark_of,
@@ -145,7 +145,7 @@ impl Catalog {
     }
 
     /// A shard of an epoch says how far it is, see [`Catalog::progress`].
-    pub(in crate::store) fn progress_of(&mut self, epoch: &GatewayEpoch, report: &Report) {
+    pub(in crate::store) fn progress_of(&mut self, epoch: &GatewayEpoch, report: &ProgressReport) {
         if self.find_epoch(&epoch.gateway, epoch.id).is_some() {
             let number = self.intern_epoch(epoch);
             return self.progress(number, report);
@@ -153,7 +153,7 @@ impl Catalog {
         let known = self.provisional_epoch(epoch);
         let most = gaps::gaps_max(known.shards.len().max(known.epoch.shards as usize));
         if let Some(known) = known.shard_mut(report.shard) {
-            known.progress(report, most);
+            known.record_progress(report, most);
         }
         self.refresh_watermark(&epoch.gateway);
     }

@@ -20,7 +20,7 @@ async fn nothing_is_acknowledged_into_a_removed_journal() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path());
     store.put(&epoch("g", 1), batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await.unwrap();
-    store.look().unwrap();
+    store.check_folder().unwrap();
     fs::remove_dir_all(data.path().join("journal")).unwrap();
     let why = refused(&store, 2).await;
     assert!(why.contains("was removed"), "{why}");
@@ -29,7 +29,7 @@ async fn nothing_is_acknowledged_into_a_removed_journal() {
         tokio::task::yield_now().await;
     }
     assert_eq!(store.poisoned().map(|why| why.to_string()), Some(why));
-    assert!(store.look().is_err() && store.close().await.is_err());
+    assert!(store.check_folder().is_err() && store.close().await.is_err());
 }
 
 /// The blocks' file is another: no change of blocks is taken for durable, and the journal is not released.
@@ -46,7 +46,7 @@ async fn blocks_are_not_written_into_a_removed_file() {
         fs::rename(&db, data.path().join("aside")).unwrap();
         fs::copy(data.path().join("aside"), &db).unwrap();
         if watched {
-            let why = store.look().unwrap_err();
+            let why = store.check_folder().unwrap_err();
             assert!(why.contains("replaced by another"), "{why}");
         } else {
             assert!(store.flush().await.is_err());

@@ -17,15 +17,15 @@ use catchment_settings::supervise::catch_thread;
 use super::inner::Inner;
 
 /// How often the folder is looked at: so long at most something is acknowledged into a folder that was moved.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Looks from time to time, on a thread of its own.
+/// Checks it from time to time, on a thread of its own.
 ///
 /// # Errors
 /// The thread cannot be started.
 pub(super) fn watch<D: Disk>(inner: &Arc<Inner<D>>) -> io::Result<Watch> {
     let inner = Arc::clone(inner);
-    Watch::start("store-folder", LOOK_EVERY, move || match catch_thread(|| look(&inner)) {
+    Watch::start("store-folder", CHECK_EVERY, move || match catch_thread(|| check(&inner)) {
         Ok(Ok(())) => ControlFlow::Continue(()),
         Ok(Err(_)) => ControlFlow::Break(()),
         Err(panic) => {
@@ -35,25 +35,25 @@ pub(super) fn watch<D: Disk>(inner: &Arc<Inner<D>>) -> io::Result<Watch> {
     })
 }
 
-/// Looks now. Blocks on the disk.
+/// Checks it now. Blocks on the disk.
 ///
 /// # Errors
 /// What is gone; the store has failed then.
-pub(super) fn look<D: Disk>(inner: &Inner<D>) -> Result<(), Arc<str>> {
+pub(super) fn check<D: Disk>(inner: &Inner<D>) -> Result<(), Arc<str>> {
     let folder = inner.data_dir.as_ref().map_or(Ok(()), |folder| folder.look());
-    let looked = folder.and_then(|()| inner.log.look()).and_then(|()| inner.blocks.look());
-    match looked {
-        Ok(()) => inner.unlooked.store(false, Ordering::Relaxed),
+    let checked = folder.and_then(|()| inner.log.look()).and_then(|()| inner.blocks.check_file());
+    match checked {
+        Ok(()) => inner.folder_check_failed.store(false, Ordering::Relaxed),
         Err(error) if error.is_gone() => {
             let why: Arc<str> = error.to_string().into();
-            let _ = inner.gone.set(Arc::clone(&why));
+            let _ = inner.folder_gone.set(Arc::clone(&why));
             inner.log.poison(&why);
             inner.fail(Arc::clone(&why));
             return Err(why);
         }
         Err(error) => {
-            if !inner.unlooked.swap(true, Ordering::Relaxed) {
-                tracing::warn!(%error, "the data folder cannot be looked at");
+            if !inner.folder_check_failed.swap(true, Ordering::Relaxed) {
+                tracing::warn!(%error, "the data folder cannot be checked");
             }
         }
     }

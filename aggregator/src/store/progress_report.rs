@@ -5,7 +5,7 @@ use catchment_proto::History;
 
 /// How far a shard says that it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct ProgressReport {
     /// The shard.
     pub shard: u32,
     /// Its windows are closed up to here; `None`: what it says is not believed.
