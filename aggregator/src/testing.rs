@@ -13,7 +13,7 @@ use catchment_proto::{Batch, Entry, GatewayId, History, Labels, MetricName, Name
 use futures_util::future::BoxFuture;
 
 use crate::store::{
-    Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, SeriesChunk, SeriesEntry, SeriesId, Store,
+    Chunk, Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, SeriesEntry, SeriesId, Store,
     StoreError, StoredPartial,
 };
 
@@ -287,12 +287,7 @@ impl Store for MemoryStore {
         Page { next: at.as_ref().map(|_| from + 1), entries: at.into_iter().collect() }
     }
 
-    fn chunk(
-        &self,
-        series: SeriesId,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Option<SeriesChunk>, StoreError> {
+    fn chunk(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Chunk>, StoreError> {
         let state = self.state.lock().unwrap();
         let rows = state
             .rows
@@ -305,7 +300,7 @@ impl Store for MemoryStore {
         };
         let mut rows: Vec<_> = rows.map(stored).collect();
         rows.sort_by_key(|row| row.window.start());
-        Ok((!rows.is_empty()).then_some(SeriesChunk { rows, next: to }))
+        Ok((!rows.is_empty()).then_some(Chunk { rows, next: to }))
     }
 
     fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError> {

@@ -274,9 +274,7 @@ impl Catalog {
         history: &History,
     ) {
         self.note_concurrent(number);
-        self.change_shard(number, shard, |known, gaps_max| {
-            known.record_batch(batch, watermark, history, gaps_max)
-        });
+        self.change_shard(number, shard, |known, gaps_max| known.record(batch, watermark, history, gaps_max));
     }
 
     /// A shard reports that it has closed and delivered everything up to a watermark.

@@ -23,8 +23,8 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 
 use super::{
-    Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, SeriesChunk, SeriesEntry, SeriesId,
-    Shortage, Store, StoreError,
+    Chunk, Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, SeriesEntry, SeriesId, Shortage,
+    Store, StoreError,
     admission::{AdmitOutcome, stopping},
     apply::CheckedBatch,
     entry::JournalEntry,
@@ -304,12 +304,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         forget_series::forget_series(&self.inner, wanted)
     }
 
-    fn chunk(
-        &self,
-        series: SeriesId,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Option<SeriesChunk>, StoreError> {
+    fn chunk(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Chunk>, StoreError> {
         scan::chunk(&self.inner, series, from, to)
     }
 

@@ -98,7 +98,7 @@ pub(super) fn batches(gaps: &[ShardGap]) -> u64 {
 impl Shard {
     /// A batch is applied: notes what is missing before it, as far as it says of earlier ones, and moves number and watermark,
     /// neither of which goes back.
-    pub(super) fn record_batch(
+    pub(super) fn record(
         &mut self,
         number: u64,
         watermark: Option<Timestamp>,

@@ -160,7 +160,7 @@ pub struct Page<T> {
 
 /// The partials of a series in a stretch of time.
 #[derive(Clone, Debug)]
-pub struct SeriesChunk {
+pub struct Chunk {
     /// In order of their windows; there may be none.
     pub rows: Vec<StoredPartial>,
     /// Where the next stretch begins.
@@ -293,12 +293,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Read`].
-    fn chunk(
-        &self,
-        series: SeriesId,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Option<SeriesChunk>, StoreError>;
+    fn chunk(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Chunk>, StoreError>;
 
     /// All series for which `wanted` answers yes, ordered by id. For tests and small stores: it walks all of them.
     fn series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry> {

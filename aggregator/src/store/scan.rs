@@ -7,7 +7,7 @@ use catchment_journal::Disk;
 use catchment_partial::Timestamp;
 
 use super::{
-    SeriesChunk, SeriesId, StoreError, StoredPartial,
+    Chunk, SeriesId, StoreError, StoredPartial,
     groups::group_of,
     inner::{Inner, read},
     row::{Row, bucket_end, bucket_of, resolve},
@@ -19,7 +19,7 @@ pub(super) fn chunk<D: Disk>(
     series: SeriesId,
     from: Timestamp,
     to: Timestamp,
-) -> Result<Option<SeriesChunk>, StoreError> {
+) -> Result<Option<Chunk>, StoreError> {
     inner.apply_durable();
     if inner.is_half_applied() {
         // Memory may lack what was acknowledged.
@@ -33,7 +33,7 @@ pub(super) fn chunk<D: Disk>(
     }
     let Some((bucket, rows)) = next_bucket(inner, series.0, from, to)? else { return Ok(None) };
     let stored = |row: Row| StoredPartial { window: row.name.window(), body: row.body };
-    Ok(Some(SeriesChunk { rows: rows.into_iter().map(stored).collect(), next: bucket_end(bucket) }))
+    Ok(Some(Chunk { rows: rows.into_iter().map(stored).collect(), next: bucket_end(bucket) }))
 }
 
 /// The first bucket in which a series may have windows that start in [from, to), and these, resolved: there may be none.

@@ -33,7 +33,7 @@ fn before(number: u64) -> History {
 impl Shard {
     /// A batch of such a gateway.
     fn taken(&mut self, number: u64, watermark: Option<Timestamp>, gaps_max: usize) {
-        self.record_batch(number, watermark, &before(number), gaps_max);
+        self.record(number, watermark, &before(number), gaps_max);
     }
 
     fn reported(&mut self, watermark: Option<Timestamp>, last: u64, gaps_max: usize) {
@@ -112,7 +112,7 @@ fn a_gap_holds_all_windows_of_the_missing_batches() {
     history.push(1, span(-4000, 40));
     history.push(1, span(40, 900));
     let mut shard = shard();
-    shard.record_batch(6, Some(at(60)), &history, MAX);
+    shard.record(6, Some(at(60)), &history, MAX);
     shard.taken(7, Some(at(70)), MAX);
     assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(-4000), Some(900))]);
     let restored = Vec::<Shard>::restore(vec![shard.clone()].record());
@@ -123,13 +123,13 @@ fn a_gap_holds_all_windows_of_the_missing_batches() {
 #[test]
 fn a_gateway_that_does_not_say_what_is_missing_may_lack_anything() {
     let mut shard = shard();
-    shard.record_batch(6, Some(at(60)), &History::default(), MAX);
+    shard.record(6, Some(at(60)), &History::default(), MAX);
     assert_eq!(shown(&shard.gaps), [(4, 5, 2, None, None)]);
     let mut half = before(6);
     half.forget();
     half.push(1, Span { from: at(40), to: at(50) });
     let mut other = Shard { number: 3, ..Shard::default() };
-    other.record_batch(6, Some(at(60)), &half, MAX);
+    other.record(6, Some(at(60)), &half, MAX);
     assert_eq!(shown(&other.gaps)[0].3, None, "of batch 4 nothing is said");
 }
 
@@ -169,7 +169,7 @@ fn gaps_that_touch_become_one_and_the_nearest_do_beyond_the_bound() {
     assert_eq!(shown(&shard.gaps), [(4, 4, 1, Some(30), Some(40)), (6, 6, 1, Some(50), Some(60))]);
     let mut history = before(9);
     history.push(1, Span { from: at(60), to: at(90) });
-    shard.record_batch(10, Some(at(100)), &history, MAX);
+    shard.record(10, Some(at(100)), &history, MAX);
     assert_eq!(shown(&shard.gaps), [(4, 4, 1, Some(30), Some(40)), (6, 9, 3, Some(50), Some(90))]);
 
     let (mut many, mut history, mut closed) = (Shard::default(), History::default(), at(0));
@@ -178,7 +178,7 @@ fn gaps_that_touch_become_one_and_the_nearest_do_beyond_the_bound() {
         let (from, step) = (closed, number / 4);
         closed = at(number * 10 + step * step);
         if number % 4 != 0 {
-            many.record_batch(number as u64, Some(closed), &history, 5);
+            many.record(number as u64, Some(closed), &history, 5);
         }
         history.push(1, Span { from, to: closed });
     }
