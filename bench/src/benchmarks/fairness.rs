@@ -10,9 +10,9 @@ use anyhow::{Context as _, ensure};
 use super::{Bench, at_most_times, latency};
 use crate::{
     cpu,
-    load::{Ending, Shape, Target, backfill, by_hand::Kind, run},
+    load::{Ending, Shape, Target, backfill, manual::Kind, run},
     metrics,
-    report::{Better, Figure, Growth, Reference, quantile},
+    report::{Better, Growth, Measurement, Reference, quantile},
     world::Site,
 };
 
@@ -21,7 +21,7 @@ const RATE: f64 = 100.0;
 /// Windows of the history.
 const WINDOWS: usize = 400_000;
 /// Longest wait for windows to close.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A gateway of one shard, so that all devices share it, with room for the history.
 fn site(bench: &Bench, name: &str, grace: &str) -> anyhow::Result<Site> {
@@ -41,7 +41,7 @@ fn closed(site: &Site) -> anyhow::Result<()> {
     // The gauge is brought up to date once a second.
     thread::sleep(Duration::from_millis(1_200));
     while metrics::sum(&metrics::text(site.http)?, "catchment_gateway_open_windows") > 0.0 {
-        ensure!(started.elapsed() < PATIENCE, "windows stay open");
+        ensure!(started.elapsed() < TIMEOUT, "windows stay open");
         thread::sleep(Duration::from_millis(200));
     }
     Ok(())
@@ -76,8 +76,8 @@ fn honest(bench: &Bench, target: &Target) -> anyhow::Result<f64> {
 }
 
 /// A row: the honest device beside an attack, against the same device alone.
-fn row(what: &str, beside: f64, alone: f64, floor: f64, aim: f64) -> Figure {
-    Figure {
+fn row(what: &str, beside: f64, alone: f64, floor: f64, aim: f64) -> Measurement {
+    Measurement {
         what: format!("p99 of an honest device beside {what}"),
         unit: "ms",
         ours: beside,
@@ -87,7 +87,7 @@ fn row(what: &str, beside: f64, alone: f64, floor: f64, aim: f64) -> Figure {
 }
 
 /// An honest device beside others on its shard.
-pub(super) fn run_all(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+pub(super) fn run_all(bench: &Bench) -> anyhow::Result<Vec<Measurement>> {
     let all = bench.pki.devices(2, &[])?;
     let frames = bench.pki.devices(2, Kind::Frames.alpn())?;
     let site = site(bench, "fair", "2s")?;
@@ -107,7 +107,7 @@ pub(super) fn run_all(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
             let flood = site.target(&all.iter().skip(1).cloned().collect());
             let shape = Shape { connections: 1, ..bench.shape(Kind::JsonUnnumbered, Ending::Acknowledged) };
             let attack =
-                scope.spawn(move || run(&flood, shape, &*Kind::JsonUnnumbered.speakers(10), &mut |_| Ok(())));
+                scope.spawn(move || run(&flood, shape, &*Kind::JsonUnnumbered.clients(10), &mut |_| Ok(())));
             flooded.push(honest(bench, &honest_target)?);
             attack.join().ok().context("the flood panicked")?.map(drop)
         })?;

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::{
     Ending, Outcome, Shape, Target, client,
-    connection::Speaker,
+    connection::ProtocolClient,
     delivery, frames,
     handshakes::{self, First},
     idle, json, line_protocol, mqtt, run, unique,
@@ -77,31 +77,31 @@ impl Kind {
     }
 
     /// Makes the speakers of a load.
-    pub(crate) fn speakers(self, readings: usize) -> Box<dyn Fn(usize) -> Box<dyn Speaker> + Sync> {
+    pub(crate) fn clients(self, readings: usize) -> Box<dyn Fn(usize) -> Box<dyn ProtocolClient> + Sync> {
         let run = unique();
         let epoch = move |number: usize| format!("{run}-{number}");
         match self {
             Self::Frames | Self::Singles => {
                 let series = if self == Self::Singles { 1 } else { readings.clamp(1, 10) };
                 let each = if self == Self::Singles { 1 } else { (readings / series).max(1) };
-                let stock = frames::Stock::new();
-                Box::new(move |n| Box::new(frames::Frames::new(&stock, epoch(n), n, series, each)))
+                let pool = frames::MessagePool::new();
+                Box::new(move |n| Box::new(frames::Frames::new(&pool, epoch(n), n, series, each)))
             }
             Self::JsonUnnumbered | Self::Idle => {
-                let stock = json::Stock::new(10);
-                Box::new(move |n| Box::new(json::Json::new(&stock, None, n)))
+                let pool = json::MessagePool::new(10);
+                Box::new(move |n| Box::new(json::Json::new(&pool, None, n)))
             }
             Self::LineProtocol => {
-                let stock = line_protocol::Stock::new();
-                Box::new(move |n| Box::new(line_protocol::LineProtocol::new(&stock, n)))
+                let pool = line_protocol::MessagePool::new();
+                Box::new(move |n| Box::new(line_protocol::LineProtocol::new(&pool, n)))
             }
             Self::Mqtt | Self::MqttAlone => {
-                let stock = mqtt::Stock::new();
-                Box::new(move |n| Box::new(mqtt::Mqtt::new(&stock, epoch(n), n)))
+                let pool = mqtt::MessagePool::new();
+                Box::new(move |n| Box::new(mqtt::Mqtt::new(&pool, epoch(n), n)))
             }
             Self::Json | Self::Handshakes | Self::Delivery => {
-                let stock = json::Stock::new(10);
-                Box::new(move |n| Box::new(json::Json::new(&stock, Some(epoch(n)), n)))
+                let pool = json::MessagePool::new(10);
+                Box::new(move |n| Box::new(json::Json::new(&pool, Some(epoch(n)), n)))
             }
         }
     }
@@ -155,7 +155,7 @@ fn devices(dir: &Path, alpn: &[&[u8]], most: usize) -> anyhow::Result<Arc<[Arc<C
 }
 
 /// Waits until a gateway has taken so many readings more than at a time before, none refused.
-pub(crate) fn taken(http: SocketAddr, before: f64, readings: u64) -> anyhow::Result<()> {
+pub(crate) fn await_readings(http: SocketAddr, before: f64, readings: u64) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let text = metrics::text(http)?;
@@ -223,17 +223,20 @@ pub(crate) fn start(arguments: &Arguments) -> anyhow::Result<()> {
         _ => {
             let ending = match (sink, kind) {
                 (true, _) => Ending::Closed,
-                (false, Kind::LineProtocol) => Ending::Told,
+                (false, Kind::LineProtocol) => Ending::CheckedByCaller,
                 (false, _) => Ending::Acknowledged,
             };
             let rate = arguments.rate;
             let each_alone = kind.writes_each();
             let shape = Shape { connections, in_flight, duration, each_alone, ending, rate };
-            let counter = http.filter(|_| ending == Ending::Told);
-            ensure!(counter.is_some() || ending != Ending::Told, "--http: nothing else tells what was taken");
+            let counter = http.filter(|_| ending == Ending::CheckedByCaller);
+            ensure!(
+                counter.is_some() || ending != Ending::CheckedByCaller,
+                "--http: nothing else tells what was taken"
+            );
             let before = counter.map(readings).transpose()?.unwrap_or(0.0);
-            run(&target, shape, &*kind.speakers(arguments.readings), &mut |messages| match counter {
-                Some(http) => taken(http, before, messages * line_protocol::FIELDS),
+            run(&target, shape, &*kind.clients(arguments.readings), &mut |messages| match counter {
+                Some(http) => await_readings(http, before, messages * line_protocol::FIELDS),
                 None => Ok(()),
             })?
         }

@@ -7,7 +7,7 @@ use crate::{
     load::delivery::{self, Load},
     process::Server,
     reference::{postgres, sled},
-    report::{Figure, Reference, quantile},
+    report::{Measurement, Reference, quantile},
     world,
 };
 
@@ -23,7 +23,7 @@ pub(super) fn once(bench: &Bench, server: &Server, series: usize) -> anyhow::Res
 }
 
 /// One row for each reference.
-pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Measurement>> {
     let dir = bench.folder("aggregator");
     fs::create_dir_all(&dir)?;
     let server = world::aggregator(&bench.pki, &dir)?;
@@ -41,7 +41,7 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         of_sled.push(sled::measure(&dir.join(format!("sled-{turn}")), rows, SERIES)?);
     }
     let ours = quantile(&ours, 0.5);
-    let figure = |name: &str, value: Result<f64, String>| Figure {
+    let measurement = |name: &str, value: Result<f64, String>| Measurement {
         what: format!("aggregator: durable partials (against {name})"),
         unit: "partials/CPU-s",
         ours,
@@ -49,7 +49,7 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         goal: at_least(3e5, 1e6),
     };
     Ok(vec![
-        figure("PostgreSQL upserts", postgres.map(|_| quantile(&of_postgres, 0.5))),
-        figure("sled, one row a window", Ok(quantile(&of_sled, 0.5))),
+        measurement("PostgreSQL upserts", postgres.map(|_| quantile(&of_postgres, 0.5))),
+        measurement("sled, one row a window", Ok(quantile(&of_sled, 0.5))),
     ])
 }

@@ -6,7 +6,7 @@ use super::{Bench, at_least};
 use crate::{
     load::idle,
     process,
-    report::{Better, Figure, Goal, Reference},
+    report::{Better, Goal, Measurement, Reference},
     world::{Site, target},
 };
 
@@ -35,7 +35,7 @@ pub(super) fn of_gateway(bench: &Bench, wanted: usize) -> anyhow::Result<f64> {
 }
 
 /// Measures both servers once: memory that is given back would make a second time look cheaper.
-pub(super) fn run(bench: &Bench) -> anyhow::Result<Figure> {
+pub(super) fn run(bench: &Bench) -> anyhow::Result<Measurement> {
     let connections = possible(bench.sized(10_000, 200))?;
     let ours = of_gateway(bench, connections)?;
     let devices = bench.pki.devices(connections + 1, &[])?;
@@ -44,5 +44,5 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Figure> {
     let what = format!("memory of an idle device, {connections} connected");
     let reference = Reference { name: "bare sink, 1 KiB buffer".into(), value: Ok(value / 1024.0) };
     let goal = Goal { better: Better::Lower, ..at_least(16.0, 10.0) };
-    Ok(Figure { what, unit: "KiB", ours: ours / 1024.0, reference, goal })
+    Ok(Measurement { what, unit: "KiB", ours: ours / 1024.0, reference, goal })
 }

@@ -8,12 +8,13 @@ use super::{Bench, at_least, times};
 use crate::{
     load::{
         Ending, Outcome, Shape, Target,
-        by_hand::{Kind, readings, taken},
         handshakes::{self, First},
-        line_protocol, run,
+        line_protocol,
+        manual::{Kind, await_readings, readings},
+        run,
     },
     reference::{influx, mosquitto},
-    report::{Figure, number},
+    report::{Measurement, number},
     world::{Site, target},
 };
 
@@ -24,7 +25,7 @@ const CLIENTS: usize = 32;
 
 /// A load of a kind on a target.
 pub(crate) fn load(kind: Kind, target: &Target, shape: Shape) -> anyhow::Result<Outcome> {
-    run(target, shape, &*kind.speakers(FRAME), &mut |_| Ok(()))
+    run(target, shape, &*kind.clients(FRAME), &mut |_| Ok(()))
 }
 
 type Devices = Arc<[Arc<ClientConfig>]>;
@@ -43,20 +44,25 @@ fn against_sink(bench: &Bench, kind: Kind) -> anyhow::Result<(f64, f64)> {
     })
 }
 
-fn of_sink((ours, sink): (f64, f64), what: &str, unit: &'static str, goal: crate::report::Goal) -> Figure {
+fn of_sink(
+    (ours, sink): (f64, f64),
+    what: &str,
+    unit: &'static str,
+    goal: crate::report::Goal,
+) -> Measurement {
     let reference = crate::report::Reference { name: "bare sink, same bytes".into(), value: Ok(sink) };
-    Figure { what: what.to_owned(), unit, ours, reference, goal }
+    Measurement { what: what.to_owned(), unit, ours, reference, goal }
 }
 
 /// Native frames.
-pub(super) fn frames(bench: &Bench) -> anyhow::Result<Figure> {
+pub(super) fn frames(bench: &Bench) -> anyhow::Result<Measurement> {
     let goal = at_least(5e6, 20e6);
     let what = "native frames, 1,000 readings a frame";
     Ok(of_sink(against_sink(bench, Kind::Frames)?, what, "readings/CPU-s", goal))
 }
 
 /// JSON lines, numbered and not.
-pub(super) fn json(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+pub(super) fn json(bench: &Bench) -> anyhow::Result<Vec<Measurement>> {
     let goal = at_least(1.5e6, 5e6);
     let (first, second) =
         ("JSON lines, 10 readings a line, exactly once", "JSON lines, 10 readings a line, not numbered");
@@ -68,7 +74,7 @@ pub(super) fn json(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
 
 /// One reading a frame, each frame a TLS record of its own. The bare sink gets the same records at the pace at which the
 /// gateway took them: flooded, it would read many records at once, which a server that answers is never spared.
-pub(super) fn singles(bench: &Bench) -> anyhow::Result<Figure> {
+pub(super) fn singles(bench: &Bench) -> anyhow::Result<Measurement> {
     let kind = Kind::Singles;
     let devices: Devices = bench.pki.devices(kind.defaults().0, kind.alpn())?;
     let site = Site::start(&bench.pki, &bench.folder("singles"), &[])?;
@@ -88,21 +94,21 @@ pub(super) fn singles(bench: &Bench) -> anyhow::Result<Figure> {
         },
     )?;
     let what = "native frames of one reading, 64 connections";
-    let mut figure = of_sink(pair, what, "messages/CPU-s", times(0.4, 0.7));
-    figure.reference.name = "bare sink, same records at the same pace".into();
-    Ok(figure)
+    let mut measurement = of_sink(pair, what, "messages/CPU-s", times(0.4, 0.7));
+    measurement.reference.name = "bare sink, same records at the same pace".into();
+    Ok(measurement)
 }
 
 /// Line protocol; what was taken is read from the gateway's own counter.
-pub(super) fn line_protocol(bench: &Bench) -> anyhow::Result<Figure> {
+pub(super) fn line_protocol(bench: &Bench) -> anyhow::Result<Measurement> {
     let kind = Kind::LineProtocol;
     let devices: Devices = bench.pki.devices(kind.defaults().0, kind.alpn())?;
     let site = Site::start(&bench.pki, &bench.folder("line-protocol"), &[])?;
     let mut ours = || {
         let before = readings(site.http)?;
-        let shape = bench.shape(kind, Ending::Told);
-        let outcome = run(&site.target(&devices), shape, &*kind.speakers(FRAME), &mut |messages| {
-            taken(site.http, before, messages * line_protocol::FIELDS)
+        let shape = bench.shape(kind, Ending::CheckedByCaller);
+        let outcome = run(&site.target(&devices), shape, &*kind.clients(FRAME), &mut |messages| {
+            await_readings(site.http, before, messages * line_protocol::FIELDS)
         })?;
         Ok(outcome.per_cpu(outcome.readings))
     };
@@ -118,7 +124,7 @@ pub(super) fn line_protocol(bench: &Bench) -> anyhow::Result<Figure> {
     let name = "InfluxDB over HTTP, same lines".to_owned();
     let (ours, reference) = bench.in_turn_if(&mut ours, name, missing.map_or(Ok(&mut theirs), Err))?;
     let what = "line protocol, two fields a line".to_owned();
-    Ok(Figure { what, unit: "readings/CPU-s", ours, reference, goal: at_least(2e6, 4e6) })
+    Ok(Measurement { what, unit: "readings/CPU-s", ours, reference, goal: at_least(2e6, 4e6) })
 }
 
 /// Publishes per processor second of a server that answers each at once and keeps nothing, on the gateway's TLS library:
@@ -130,7 +136,7 @@ fn bare_answers(bench: &Bench, devices: &Devices, shape: Shape) -> anyhow::Resul
 }
 
 /// MQTT with many connections, and with much in flight.
-pub(super) fn mqtt(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+pub(super) fn mqtt(bench: &Bench) -> anyhow::Result<Vec<Measurement>> {
     let devices: Devices = bench.pki.devices(64, &[])?;
     let site = Site::start(&bench.pki, &bench.folder("mqtt"), &[])?;
     let broker = mosquitto::version().ok_or_else(|| "mosquitto is not installed".to_owned()).and_then(|_| {
@@ -138,7 +144,7 @@ pub(super) fn mqtt(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
             .map_err(|error| format!("{error:#}"))
     });
     let missing = broker.as_ref().err().cloned();
-    let mut figures = Vec::new();
+    let mut measurements = Vec::new();
     let loads = [
         (Kind::Mqtt, 64, 1, times(1.0, 1.2), ""),
         (Kind::Mqtt, 4, 100, times(3.0, 5.0), ", many a write"),
@@ -159,13 +165,13 @@ pub(super) fn mqtt(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         let theirs = missing.clone().map_or(Ok(&mut theirs as _), Err);
         let (ours, reference) = bench.in_turn_if(&mut || measure(&site.target(&devices)), name, theirs)?;
         let what = format!("MQTT QoS 1, {connections} connections, {in_flight} in flight{how}");
-        figures.push(Figure { what, unit: "publishes/CPU-s", ours, reference, goal });
+        measurements.push(Measurement { what, unit: "publishes/CPU-s", ours, reference, goal });
     }
-    Ok(figures)
+    Ok(measurements)
 }
 
 /// Full handshakes.
-pub(super) fn handshakes(bench: &Bench) -> anyhow::Result<Figure> {
+pub(super) fn handshakes(bench: &Bench) -> anyhow::Result<Measurement> {
     let devices: Devices = bench.pki.devices(CLIENTS, &[])?;
     let site = Site::start(&bench.pki, &bench.folder("handshakes"), &[])?;
     let acceptor = bench.sink("accept")?;
@@ -176,12 +182,12 @@ pub(super) fn handshakes(bench: &Bench) -> anyhow::Result<Figure> {
     let pair = bench.in_turn(&mut || measure(&site.target(&devices), First::Connect), &mut || {
         measure(&target(&acceptor, &devices), First::Byte)
     })?;
-    let mut figure = of_sink(
+    let mut measurement = of_sink(
         pair,
         "full mTLS handshakes of returning devices, up to MQTT CONNACK",
         "handshakes/CPU-s",
         times(0.85, 0.95),
     );
-    figure.reference.name = "bare acceptor".into();
-    Ok(figure)
+    measurement.reference.name = "bare acceptor".into();
+    Ok(measurement)
 }

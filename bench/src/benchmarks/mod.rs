@@ -1,7 +1,7 @@
 //! The figures: each measures the product and its reference in turn, and answers rows of the report.
 
 mod aggregator;
-mod fair;
+mod fairness;
 mod growth;
 mod idle;
 mod latency;
@@ -18,7 +18,7 @@ use std::{
 use anyhow::Context as _;
 
 use crate::{
-    load::{Ending, Shape, by_hand::Kind},
+    load::{Ending, Shape, manual::Kind},
     process::{Server, beside},
     report::{Better, Goal, Measure, Reference, Report, quantile},
     world::Pki,
@@ -138,21 +138,21 @@ pub(crate) fn at_most_times(floor: f64, aim: f64) -> Goal {
 /// Measures one figure into the report.
 fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()> {
     match name {
-        "frames" => report.figures.push(throughput::frames(bench)?),
-        "json" => report.figures.extend(throughput::json(bench)?),
-        "line-protocol" => report.figures.push(throughput::line_protocol(bench)?),
-        "mqtt" => report.figures.extend(throughput::mqtt(bench)?),
-        "singles" => report.figures.push(throughput::singles(bench)?),
-        "handshakes" => report.figures.push(throughput::handshakes(bench)?),
-        "idle" => report.figures.push(idle::run(bench)?),
-        "uplink" => report.figures.push(uplink::run(bench)?),
-        "aggregator" => report.figures.extend(aggregator::run(bench)?),
-        "latency" => report.figures.extend(latency::run(bench)?),
+        "frames" => report.measurements.push(throughput::frames(bench)?),
+        "json" => report.measurements.extend(throughput::json(bench)?),
+        "line-protocol" => report.measurements.push(throughput::line_protocol(bench)?),
+        "mqtt" => report.measurements.extend(throughput::mqtt(bench)?),
+        "singles" => report.measurements.push(throughput::singles(bench)?),
+        "handshakes" => report.measurements.push(throughput::handshakes(bench)?),
+        "idle" => report.measurements.push(idle::run(bench)?),
+        "uplink" => report.measurements.push(uplink::run(bench)?),
+        "aggregator" => report.measurements.extend(aggregator::run(bench)?),
+        "latency" => report.measurements.extend(latency::run(bench)?),
         "fair" => {
-            report.growth.push(fair::windows(bench)?);
-            report.figures.extend(fair::run_all(bench)?);
+            report.growth.push(fairness::windows(bench)?);
+            report.measurements.extend(fairness::run_all(bench)?);
         }
-        "sharing" => report.figures.push(sharing::run(bench)?),
+        "sharing" => report.measurements.push(sharing::run(bench)?),
         "growth" => growth::run(bench, &mut report.growth)?,
         other => anyhow::bail!("no such figure: {other}"),
     }
@@ -164,17 +164,17 @@ pub(crate) fn run(bench: &Bench, names: &[&str]) -> Report {
     let mut report = Report::default();
     for name in names {
         let started = Instant::now();
-        let (figures, growth) = (report.figures.len(), report.growth.len());
+        let (measurements, growth) = (report.measurements.len(), report.growth.len());
         println!("{name} …");
         if let Err(error) = measure(bench, name, &mut report) {
             println!("  failed: {error:#}");
             let error = format!("{error:#}").replace(&bench.dir.display().to_string(), "DIR");
             report.failures.push(((*name).to_owned(), error));
         }
-        for figure in report.figures.iter().skip(figures) {
-            let ratio = figure.ratio().map_or_else(|| "-".to_owned(), crate::report::number);
-            let (ours, verdict) = (crate::report::number(figure.ours), figure.verdict());
-            println!("  {}: {ours} {}, ratio {ratio}: {verdict}", figure.what, figure.unit);
+        for measurement in report.measurements.iter().skip(measurements) {
+            let ratio = measurement.ratio().map_or_else(|| "-".to_owned(), crate::report::number);
+            let (ours, verdict) = (crate::report::number(measurement.ours), measurement.verdict());
+            println!("  {}: {ours} {}, ratio {ratio}: {verdict}", measurement.what, measurement.unit);
         }
         for growth in report.growth.iter().skip(growth) {
             println!("  {}: worst cost {:.2}", growth.what, growth.worst());

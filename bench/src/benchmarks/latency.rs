@@ -3,9 +3,9 @@
 
 use super::{Bench, at_most_times};
 use crate::{
-    load::{self, Ending, Shape, Target, by_hand::Kind, connection::Speaker, frames, unique},
+    load::{self, Ending, Shape, Target, connection::ProtocolClient, frames, manual::Kind, unique},
     reference::disk,
-    report::{Figure, Reference, number, quantile},
+    report::{Measurement, Reference, number, quantile},
     world::Site,
 };
 
@@ -15,15 +15,15 @@ const FRAME: (usize, usize) = (8, 8);
 const APPENDS: usize = 300;
 
 /// A protocol's messages, as its loads make them.
-type Make = Box<dyn Fn(usize) -> Box<dyn Speaker> + Sync>;
+type Make = Box<dyn Fn(usize) -> Box<dyn ProtocolClient> + Sync>;
 
 fn make(kind: Kind) -> Make {
     if kind != Kind::Frames {
-        return kind.speakers(1);
+        return kind.clients(1);
     }
-    let (stock, run) = (frames::Stock::new(), unique());
+    let (pool, run) = (frames::MessagePool::new(), unique());
     let (series, each) = FRAME;
-    Box::new(move |n| Box::new(frames::Frames::new(&stock, format!("{run}-{n}"), n, series, each)))
+    Box::new(move |n| Box::new(frames::Frames::new(&pool, format!("{run}-{n}"), n, series, each)))
 }
 
 /// A load, of which half is sent: protocol, connections, and messages in flight of each at full load.
@@ -55,7 +55,7 @@ pub(super) fn at_rate(
 }
 
 /// Rows for a load, at the median and the slowest hundredth.
-fn measure(bench: &Bench, load: &Full) -> anyhow::Result<[Figure; 2]> {
+fn measure(bench: &Bench, load: &Full) -> anyhow::Result<[Measurement; 2]> {
     let Full { what, kind, connections, in_flight } = *load;
     let devices = bench.pki.devices(connections, kind.alpn())?;
     let site = Site::start(&bench.pki, &bench.folder(&format!("latency-{kind:?}-{connections}")), &[])?;
@@ -70,7 +70,7 @@ fn measure(bench: &Bench, load: &Full) -> anyhow::Result<[Figure; 2]> {
         syncs.extend(disk::syncs(&bench.dir, bench.sized(APPENDS, 20))?);
     }
     let all = rate * connections as f64;
-    let figure = |name: &str, q: f64, goal| Figure {
+    let measurement = |name: &str, q: f64, goal| Measurement {
         what: format!("acknowledgement of {what} at half load, {} a second, {name}", number(all)),
         unit: "ms",
         ours: 1e3 * quantile(&ours, q),
@@ -80,14 +80,14 @@ fn measure(bench: &Bench, load: &Full) -> anyhow::Result<[Figure; 2]> {
         },
         goal,
     };
-    Ok([figure("p50", 0.5, at_most_times(3.0, 2.0)), figure("p99", 0.99, at_most_times(10.0, 5.0))])
+    Ok([measurement("p50", 0.5, at_most_times(3.0, 2.0)), measurement("p99", 0.99, at_most_times(10.0, 5.0))])
 }
 
 /// All rows.
-pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
-    let mut figures = Vec::new();
+pub(super) fn run(bench: &Bench) -> anyhow::Result<Vec<Measurement>> {
+    let mut measurements = Vec::new();
     for load in &LOADS {
-        figures.extend(measure(bench, load)?);
+        measurements.extend(measure(bench, load)?);
     }
-    Ok(figures)
+    Ok(measurements)
 }

@@ -6,9 +6,10 @@ use super::{Bench, aggregator, idle, latency, uplink};
 use crate::{
     load::{
         Ending, Outcome, Shape, Target,
-        by_hand::{Kind, readings, taken},
         handshakes::{self, First},
-        line_protocol, run as run_load,
+        line_protocol,
+        manual::{Kind, await_readings, readings},
+        run as run_load,
     },
     report::{Better, Growth, quantile},
     world::{self, Site},
@@ -59,13 +60,14 @@ fn devices_of(bench: &Bench) -> [usize; 3] {
 
 /// The same load of each device; line protocol ends when the gateway has counted it.
 fn load(bench: &Bench, kind: Kind, site: &Site, target: &Target) -> anyhow::Result<Outcome> {
-    let told = kind == Kind::LineProtocol;
-    let ending = if told { Ending::Told } else { Ending::Acknowledged };
+    let checked_by_caller = kind == Kind::LineProtocol;
+    let ending = if checked_by_caller { Ending::CheckedByCaller } else { Ending::Acknowledged };
     let connections = target.devices.len();
     let shape = Shape { connections, in_flight: in_flight(kind), ..bench.shape(kind, ending) };
-    let before = if told { readings(site.http)? } else { 0.0 };
-    run_load(target, shape, &*kind.speakers(super::throughput::FRAME), &mut |messages| match told {
-        true => taken(site.http, before, messages * line_protocol::FIELDS),
+    let before = if checked_by_caller { readings(site.http)? } else { 0.0 };
+    run_load(target, shape, &*kind.clients(super::throughput::FRAME), &mut |messages| match checked_by_caller
+    {
+        true => await_readings(site.http, before, messages * line_protocol::FIELDS),
         false => Ok(()),
     })
 }

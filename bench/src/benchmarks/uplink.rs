@@ -10,10 +10,10 @@ use anyhow::ensure;
 
 use super::{Bench, at_most_times};
 use crate::{
-    load::{self, Ending, Shape, connection::Speaker, json},
+    load::{self, Ending, Shape, connection::ProtocolClient, json},
     metrics,
     proxy::Proxy,
-    report::{Figure, Reference},
+    report::{Measurement, Reference},
     world::{Site, aggregator},
 };
 
@@ -38,10 +38,10 @@ pub(super) fn bytes_a_partial(bench: &Bench, count: usize) -> anyhow::Result<(f6
         ending: Ending::Acknowledged,
         rate: Some(PER_WINDOW),
     };
-    let make = |number: usize| -> Box<dyn Speaker> {
+    let make = |number: usize| -> Box<dyn ProtocolClient> {
         // Values of its own: what devices had in common would shrink where they are compressed together.
-        let stock = json::Stock::seeded(SERIES, 256, number as u64 * 100 + 1);
-        Box::new(json::Json::new(&stock, Some(format!("uplink-{number}")), number))
+        let pool = json::MessagePool::seeded(SERIES, 256, number as u64 * 100 + 1);
+        Box::new(json::Json::new(&pool, Some(format!("uplink-{number}")), number))
     };
     let before = proxy.up();
     load::run(&site.target(&devices), shape, &make, &mut |_| Ok(()))?;
@@ -66,19 +66,19 @@ pub(super) fn bytes_a_partial(bench: &Bench, count: usize) -> anyhow::Result<(f6
 
 /// That many readings as JSON, one reading a line, as the load sends its values.
 fn as_json(readings: f64) -> f64 {
-    let mut device = json::Json::new(&json::Stock::new(1), None, 1);
+    let mut device = json::Json::new(&json::MessagePool::new(1), None, 1);
     let mut out = Vec::new();
     let lines = 1_000;
     for _ in 0..lines {
-        device.put(&mut out);
+        device.write_message(&mut out);
     }
     out.len() as f64 / f64::from(lines) * readings
 }
 
 /// Measures it once: bytes hardly vary.
-pub(super) fn run(bench: &Bench) -> anyhow::Result<Figure> {
+pub(super) fn run(bench: &Bench) -> anyhow::Result<Measurement> {
     let (ours, readings) = bytes_a_partial(bench, bench.sized(200, 20))?;
     let reference = Reference { name: "the ten readings as JSON".into(), value: Ok(as_json(readings)) };
     let what = "uplink bytes a partial of ten readings".to_owned();
-    Ok(Figure { what, unit: "bytes", ours, reference, goal: at_most_times(1.0 / 10.0, 1.0 / 20.0) })
+    Ok(Measurement { what, unit: "bytes", ours, reference, goal: at_most_times(1.0 / 10.0, 1.0 / 20.0) })
 }
