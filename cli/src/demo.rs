@@ -37,7 +37,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// The table shows at most this long a time.
 const SHOWN_MAX: Duration = Duration::from_secs(300);
 /// After the end, acknowledgements and delivery may each take this long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Everything that the gateways hold.
 const EVERYTHING: &str = "{site=~\".+\"}";
 
@@ -102,7 +102,7 @@ async fn with_servers(
     spinner.finish_and_clear();
     ended?;
     screen.say("\nThe devices stop; waiting until everything measured is acknowledged and delivered …")?;
-    let ledger = devices.stop(PATIENCE).await?;
+    let ledger = devices.stop(TIMEOUT).await?;
     compare(&mut client, &began, &ledger, screen).await
 }
 
@@ -196,7 +196,7 @@ async fn compare(
     screen: &mut Screen,
 ) -> Result<(), Failure> {
     let (acknowledged, measured) = (ledger.acknowledged(), ledger.measured());
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let margin = whole_millis(Duration::from_secs(60));
     let request = QueryRequest {
         selector: measured_by_the_demo(),
