@@ -288,7 +288,7 @@ impl StreamTask<'_> {
     }
 
     /// Tells of a gateway whose data folder is there twice.
-    fn heard(&self) {
+    fn note_contention(&self) {
         if self.registered.note_delivery() {
             self.shared.metrics.contended.inc();
             let gateway = &self.epoch.gateway;
