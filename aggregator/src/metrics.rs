@@ -121,7 +121,7 @@ impl Metrics {
     fn register(&self) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let r = &mut *registry;
-        r.register_collector(Box::new(stats::Held(Arc::clone(&self.conditions))));
+        r.register_collector(Box::new(stats::ConditionsCollector(Arc::clone(&self.conditions))));
         r.register("connections", "Connections now", self.connections.clone());
         r.register(
             "connections_refused",
@@ -196,13 +196,13 @@ impl Metrics {
     /// Adds what the memory of ingest is used for, read at each scrape.
     pub(crate) fn watch_ingest(&self, bytes: Arc<IngestBytes>) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register_collector(Box::new(ingest::Collected(bytes)));
+        registry.register_collector(Box::new(ingest::IngestCollector(bytes)));
     }
 
     /// Adds what the embedded store counts itself, read at each scrape.
     pub(crate) fn watch_store(&self, stats: StatsSource) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register_collector(Box::new(stats::Collected(stats)));
+        registry.register_collector(Box::new(stats::StoreCollector(stats)));
     }
 
     /// Adds how many queries there are beside their bounds, read at each scrape.
@@ -212,7 +212,7 @@ impl Metrics {
         counts: Box<dyn Fn() -> QueryCounts + Send + Sync>,
     ) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register_collector(Box::new(queries::Collected { limits, counts }));
+        registry.register_collector(Box::new(queries::QueriesCollector { limits, counts }));
     }
 
     /// The whole registry as text.

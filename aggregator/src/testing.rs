@@ -124,7 +124,7 @@ pub(crate) struct MemoryStore {
 
 impl MemoryStore {
     /// Its folder is gone.
-    pub(crate) fn lose(&self, why: &str) {
+    pub(crate) fn lose_folder(&self, why: &str) {
         let mut state = self.state.lock().unwrap();
         (state.gone, state.poisoned) = (Some(why.into()), Some(why.into()));
     }

@@ -90,7 +90,7 @@ async fn with_servers(
     mut interrupted: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
     let mut client = AggregatorClient::connect(&servers.aggregator, &pki.operator).await?;
-    let began = Began { at: Instant::now(), ms: now_ms() };
+    let began = StartTime { at: Instant::now(), ms: now_ms() };
     spinner.set_message("connecting devices, waiting for the first closed windows …");
     let mut devices = Devices::start(pki, &servers.gateways)?;
     let ledger = std::sync::Arc::clone(&devices.ledger);
@@ -107,7 +107,7 @@ async fn with_servers(
 }
 
 /// When the devices began.
-struct Began {
+struct StartTime {
     at: Instant,
     ms: i64,
 }
@@ -119,7 +119,7 @@ async fn show(
     pki: &Pki,
     servers: &Servers,
     client: &mut AggregatorClient,
-    began: &Began,
+    began: &StartTime,
     ledger: &Ledger,
     screen: &mut Screen,
     spinner: &ProgressBar,
@@ -191,7 +191,7 @@ fn quoted(path: &Path) -> String {
 /// Waits until the gateways have delivered, and compares what was acknowledged with what is counted.
 async fn compare(
     client: &mut AggregatorClient,
-    began: &Began,
+    began: &StartTime,
     ledger: &Ledger,
     screen: &mut Screen,
 ) -> Result<(), Failure> {

@@ -13,9 +13,9 @@ use super::StatsSource;
 
 /// The conditions, each known one from the start.
 #[derive(Debug)]
-pub(super) struct Held(pub(super) Arc<Conditions>);
+pub(super) struct ConditionsCollector(pub(super) Arc<Conditions>);
 
-impl Collector for Held {
+impl Collector for ConditionsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let help = "1 while the condition holds; the reason stands at /readyz or in the log";
         let kind = ConstGauge::new(0_i64).metric_type();
@@ -28,15 +28,15 @@ impl Collector for Held {
 }
 
 /// Encodes a snapshot at each scrape.
-pub(super) struct Collected(pub(super) StatsSource);
+pub(super) struct StoreCollector(pub(super) StatsSource);
 
-impl fmt::Debug for Collected {
+impl fmt::Debug for StoreCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Collected").finish_non_exhaustive()
+        f.debug_struct("StoreCollector").finish_non_exhaustive()
     }
 }
 
-impl Collector for Collected {
+impl Collector for StoreCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let stats = (self.0)();
         let gauges = [

@@ -38,7 +38,7 @@ use crate::{
 /// Most streams of one connection at once.
 const STREAMS_MAX: u32 = 64;
 /// A question with its selector.
-const QUESTION_BYTES_MAX: usize = 64 << 10;
+const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// A batch, and what stands around it in its message.
 const DELIVERY_BYTES_MAX: usize = BATCH_BYTES_MAX + 1024;
 /// Bytes of one stream and of one connection that may be on their way: enough for 28 Mbit/s of compressed batches over 300 ms. A
@@ -127,7 +127,7 @@ impl Services {
             health.set_service_status(name, ServingStatus::Serving).await;
         }
         let health_service = HealthServer::new(HealthService::from_health_reporter(health.clone()))
-            .max_decoding_message_size(QUESTION_BYTES_MAX);
+            .max_decoding_message_size(REQUEST_BYTES_MAX);
         let routes = Routes::new(
             IngestServer::new(ingest)
                 .accept_compressed(Zstd)
@@ -135,10 +135,10 @@ impl Services {
                 .max_decoding_message_size(DELIVERY_BYTES_MAX),
         )
         .add_service(
-            QueryServer::new(query).send_compressed(Zstd).max_decoding_message_size(QUESTION_BYTES_MAX),
+            QueryServer::new(query).send_compressed(Zstd).max_decoding_message_size(REQUEST_BYTES_MAX),
         )
         .add_service(
-            FleetServer::new(fleet).send_compressed(Zstd).max_decoding_message_size(QUESTION_BYTES_MAX),
+            FleetServer::new(fleet).send_compressed(Zstd).max_decoding_message_size(REQUEST_BYTES_MAX),
         )
         .add_service(health_service);
         let router = Server::builder()
@@ -169,12 +169,12 @@ fn with_reflection(routes: Routes) -> Routes {
             descriptors()
                 .build_v1()
                 .expect("descriptors of the build are valid")
-                .max_decoding_message_size(QUESTION_BYTES_MAX),
+                .max_decoding_message_size(REQUEST_BYTES_MAX),
         )
         .add_service(
             descriptors()
                 .build_v1alpha()
                 .expect("descriptors of the build are valid")
-                .max_decoding_message_size(QUESTION_BYTES_MAX),
+                .max_decoding_message_size(REQUEST_BYTES_MAX),
         )
 }

@@ -322,7 +322,7 @@ impl Delivery {
 
 /// An answer, collected.
 #[derive(Debug, PartialEq)]
-pub(super) struct Answer {
+pub(super) struct QueryResult {
     pub(super) complete_until_ms: Option<i64>,
     pub(super) gaps: Vec<wire::Gap>,
     pub(super) aggregates: Vec<String>,
@@ -333,18 +333,18 @@ pub(super) struct Answer {
 /// Start and figures of a point.
 type Point = (i64, Vec<Option<f64>>);
 
-pub(super) async fn ask(
+pub(super) async fn run_query(
     client: &mut QueryClient<Channel>,
     request: AggregateRequest,
-) -> Result<Answer, Status> {
+) -> Result<QueryResult, Status> {
     let mut stream = client.aggregate(request).await?.into_inner();
-    let mut answer: Option<Answer> = None;
+    let mut answer: Option<QueryResult> = None;
     while let Some(AggregateResponse { kind }) = stream.message().await? {
         match kind.unwrap() {
             aggregate_response::Kind::Header(header) => {
                 assert!(answer.is_none(), "one header, first");
                 let wire::Header { complete_until_ms, gaps, aggregates } = header;
-                answer = Some(Answer { complete_until_ms, gaps, aggregates, series: Vec::new() });
+                answer = Some(QueryResult { complete_until_ms, gaps, aggregates, series: Vec::new() });
             }
             aggregate_response::Kind::Series(series) => {
                 let labels: Vec<_> =
@@ -359,7 +359,7 @@ pub(super) async fn ask(
     Ok(answer.unwrap())
 }
 
-pub(super) fn question(selector: &str) -> AggregateRequest {
+pub(super) fn query_request(selector: &str) -> AggregateRequest {
     AggregateRequest {
         selector: selector.to_owned(),
         from_ms: 0,

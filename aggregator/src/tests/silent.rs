@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::rig::{Delivery, PATIENCE, Running, World, ask, question, site_gateway};
+use super::rig::{Delivery, PATIENCE, Running, World, query_request, run_query, site_gateway};
 use crate::testing::{batch, key};
 
 /// Opening and settings of HTTP/2.
@@ -55,7 +55,7 @@ async fn silent_connections_keep_no_operator_out() {
         held.push(stream);
         raw.push(TcpStream::connect(running.addr).await.unwrap());
     }
-    ask(&mut world.query(running.addr), question("m")).await.unwrap();
+    run_query(&mut world.query(running.addr), query_request("m")).await.unwrap();
     running.until_metric(r#"connections_ended_total{reason="gave_way"}"#).await;
     // Who has asked keeps its place.
     delivery.send(&batch(1, key("d1", "m", &[]), &[(1_000, 1.0)], 20_000)).await;
@@ -81,7 +81,7 @@ async fn a_connection_that_asks_for_nothing_ends() {
     // A stream that is open is no idleness, however quiet.
     let mut quiet = Delivery::start(world.channel(running.addr, &site_gateway("berlin")), 1).await.unwrap();
     let mut operator = world.query(running.addr);
-    ask(&mut operator, question("m")).await.unwrap();
+    run_query(&mut operator, query_request("m")).await.unwrap();
     running.until_metric(r#"connections_ended_total{reason="idle_timeout"} 1"#).await;
     quiet.send(&batch(1, key("d1", "m", &[]), &[(1_000, 1.0)], 20_000)).await;
     quiet.until(1).await.unwrap();

@@ -88,7 +88,7 @@ pub enum DeliverError {
     #[error("{0}")]
     Refused(String),
     /// Nothing moved for longer than allowed.
-    #[error("nothing was acknowledged for {}{}", humantime::format_duration(*.after), Because(.reason))]
+    #[error("nothing was acknowledged for {}{}", humantime::format_duration(*.after), ReasonSuffix(.reason))]
     Stalled {
         /// The patience that was given.
         after: Duration,
@@ -97,9 +97,9 @@ pub enum DeliverError {
     },
 }
 
-struct Because<'a>(&'a str);
+struct ReasonSuffix<'a>(&'a str);
 
-impl fmt::Display for Because<'_> {
+impl fmt::Display for ReasonSuffix<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0) }
     }

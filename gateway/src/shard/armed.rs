@@ -18,7 +18,8 @@ impl<'a, D: Disk> Armed<'a, D> {
 impl<D: Disk> Drop for Armed<'_, D> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.poison(&format!("an entry is in the journal and not in memory: {}", last_panic_of_thread()));
+            self.0
+                .poison(&format!("an entry is in the journal and not in memory: {}", last_panic_of_thread()));
         }
     }
 }

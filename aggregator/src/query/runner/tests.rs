@@ -66,7 +66,7 @@ async fn one(sink: Sink<u32>) -> Result<(), QueryError> {
 }
 
 /// What should happen at once.
-async fn soon<F: Future>(future: F) -> F::Output {
+async fn in_time<F: Future>(future: F) -> F::Output {
     timeout(Duration::from_secs(30), future).await.expect("it happens")
 }
 
@@ -77,7 +77,7 @@ async fn until(runner: &Runner, reached: impl Fn(QueryCounts) -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    soon(happens).await;
+    in_time(happens).await;
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn unread_answers_of_one_operator_take_nothing_from_another() {
     for _ in 0..16 {
         unread.push(runner.run(&operator("ada"), endless).await.unwrap());
     }
-    let (messages, status) = soon(collect_of(&runner, "eve")).await;
+    let (messages, status) = in_time(collect_of(&runner, "eve")).await;
     assert_eq!((messages, status.is_none()), (vec![7], true));
     assert!(runner.counts()().running >= 16, "all of them are still there");
     drop(unread);
@@ -132,7 +132,7 @@ async fn heavy_work_of_one_operator_passes_its_turn_on_to_another() {
     for _ in 0..10 {
         heavy.push(runner.run(&operator("ada"), busy).await.unwrap());
     }
-    let (messages, _) = soon(collect_of(&runner, "eve")).await;
+    let (messages, _) = in_time(collect_of(&runner, "eve")).await;
     assert_eq!(messages, [7]);
     assert!(runner.counts()().running >= 10);
 }
@@ -150,7 +150,7 @@ async fn a_reader_that_does_not_read_is_given_up_and_finds_why() {
     let done = done.await.unwrap();
     until(&runner, |counts| counts.running == 0 && counts.memory == 0).await;
     // Not even the reason was read.
-    soon(ada.disconnect.triggered()).await;
+    in_time(ada.disconnect.triggered()).await;
     for answer in [begun, done] {
         let (messages, status) = collect(Ok(answer)).await;
         assert_eq!(messages.len(), 1, "what was taken before; the rest is dropped");
@@ -207,7 +207,7 @@ async fn beyond_its_queue_an_operator_is_refused_at_once_and_another_is_served()
     let status = runner.run(&operator("ada"), one).await.err().unwrap();
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert!(status.message().contains("queries_waiting_per_operator_max"), "{status}");
-    assert_eq!(soon(collect_of(&runner, "eve")).await.0, [7]);
+    assert_eq!(in_time(collect_of(&runner, "eve")).await.0, [7]);
     drop(first);
     assert_eq!(second.await.unwrap().0, [7], "its turn comes");
 }

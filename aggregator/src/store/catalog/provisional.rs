@@ -200,11 +200,12 @@ impl Catalog {
 
     /// See [`super::super::Store::newer_epoch`].
     pub(in crate::store) fn newer_epoch(&self, epoch: &GatewayEpoch) -> Option<u64> {
-        let asking = self.epoch(self.find_epoch(&epoch.gateway, epoch.id)?)?;
-        let present = self.gateways.get(asking.gateway as usize)?.present?;
+        let candidate = self.epoch(self.find_epoch(&epoch.gateway, epoch.id)?)?;
+        let present = self.gateways.get(candidate.gateway as usize)?.present?;
         let newest = self.epoch(present)?;
         // One that has delivered beside it is no folder that came back: both of them live.
-        let came_back = creation_order(newest) > creation_order(asking) && !newest.open && !asking.concurrent;
+        let came_back =
+            creation_order(newest) > creation_order(candidate) && !newest.open && !candidate.concurrent;
         came_back.then_some(newest.epoch.id)
     }
 

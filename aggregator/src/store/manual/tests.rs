@@ -15,7 +15,7 @@ use crate::store::{
     testing::{Model, at, batch, config, content, entry, epoch},
 };
 
-const ORIGINS: usize = 2;
+const EPOCHS: usize = 2;
 const SHARDS: usize = 2;
 const IN_FLIGHT_MAX: usize = 5;
 
@@ -60,8 +60,8 @@ struct World {
     disk: SimDisk,
     tree: MemoryTree,
     machine: Option<Machine>,
-    epochs: [GatewayEpoch; ORIGINS],
-    senders: [[Sender; SHARDS]; ORIGINS],
+    epochs: [GatewayEpoch; EPOCHS],
+    senders: [[Sender; SHARDS]; EPOCHS],
     starts: u64,
     failed_starts: u64,
 }
@@ -169,7 +169,7 @@ impl World {
     }
 
     fn send(&mut self) {
-        let (which, shard) = (self.random.below(ORIGINS as u64) as usize, self.random.below(2) as usize);
+        let (which, shard) = (self.random.below(EPOCHS as u64) as usize, self.random.below(2) as usize);
         let sender = &mut self.senders[which][shard];
         let Some(machine) = &self.machine else { return };
         if sender.flying.len() >= IN_FLIGHT_MAX {
@@ -335,7 +335,7 @@ impl World {
                 self.check_gaps();
                 return self.check();
             }
-            for which in 0..ORIGINS * SHARDS {
+            for which in 0..EPOCHS * SHARDS {
                 let sender = &self.senders[which / SHARDS][which % SHARDS];
                 if sender.next as usize <= sender.made.len() {
                     self.send();

@@ -81,7 +81,7 @@ fn start(data: &Path) -> Result<(Content, bool, OpenReport), OpenError> {
 }
 
 /// The first flushed window that is gone from a gateway which says of no gap; a gateway that is not known says nothing.
-fn untold(truth: &Content, seen: &Content, gateways: &[GatewayEntry], flushed: i64) -> Option<String> {
+fn unreported(truth: &Content, seen: &Content, gateways: &[GatewayEntry], flushed: i64) -> Option<String> {
     let whole = |gateway: &catchment_proto::GatewayId| {
         gateways.iter().any(|known| known.epoch.gateway == *gateway && known.gaps.is_empty())
     };
@@ -146,18 +146,18 @@ async fn flips(rounds: u64, windows: u64, runs: u32) {
         }
         let mut again = before;
         damage(&mended.path().join(&name), &mut again);
-        let told = format!("run {run}, {}", name.display());
+        let case = format!("run {run}, {}", name.display());
 
         let image_before = image(mended.path());
         let verified = verify(mended.path());
-        assert!(image_before == image(mended.path()), "{told}: verify changed something");
+        assert!(image_before == image(mended.path()), "{case}: verify changed something");
         let clean = verified.as_ref().is_ok_and(VerifyReport::is_clean);
         match start(work.path()) {
             Err(_) => refused += 1,
             Ok((seen, unread, report)) => {
-                assert!(!invented(&seen, &ever, &truth), "{told}: invented");
-                let told_something = unread || !clean || report.damage > 0 || report.torn_tail_bytes > 0;
-                assert!(seen == truth || told_something, "{told}: lost without a word");
+                assert!(!invented(&seen, &ever, &truth), "{case}: invented");
+                let reported_something = unread || !clean || report.damage > 0 || report.torn_tail_bytes > 0;
+                assert!(seen == truth || reported_something, "{case}: lost without a word");
             }
         }
         // Also behind a start, which may have been refused.
@@ -166,17 +166,17 @@ async fn flips(rounds: u64, windows: u64, runs: u32) {
             let started = start(mended.path());
             told_before = started.is_ok_and(|(.., report)| report.damage > 0 || report.torn_tail_bytes > 0);
         }
-        let report = repair(mended.path()).unwrap_or_else(|error| panic!("{told}: {error}"));
-        let (seen, unread, opened) = start(mended.path()).unwrap_or_else(|error| panic!("{told}: {error}"));
+        let report = repair(mended.path()).unwrap_or_else(|error| panic!("{case}: {error}"));
+        let (seen, unread, opened) = start(mended.path()).unwrap_or_else(|error| panic!("{case}: {error}"));
         let gateways = EmbeddedStore::open(mended.path(), small()).unwrap().0.gateways();
         let flushed = (rounds as i64 - 1) * windows as i64;
-        assert_eq!(untold(&truth, &seen, &gateways, flushed), None, "{told}: {report:?}");
-        assert!(!unread && !invented(&seen, &ever, &truth), "{told}: after the repair");
+        assert_eq!(unreported(&truth, &seen, &gateways, flushed), None, "{case}: {report:?}");
+        assert!(!unread && !invented(&seen, &ever, &truth), "{case}: after the repair");
         let told_lost =
             !report.lost.is_clean() || opened.torn_tail_bytes > 0 || report.lost.torn_tail_bytes > 0;
         assert!(
             seen == truth || told_lost || told_before,
-            "{told}: the repair lost without a word: {report:?}"
+            "{case}: the repair lost without a word: {report:?}"
         );
         kept_all += u32::from(seen == truth);
     }

@@ -3,7 +3,7 @@
 use catchment_proto::wire::{AggregateRequest, FleetRequest};
 use tonic::Code;
 
-use super::rig::{Running, World, ask, question};
+use super::rig::{Running, World, query_request, run_query};
 use crate::testing::{batch, key};
 
 /// Two sites with a gateway each, five windows of ten seconds.
@@ -32,11 +32,11 @@ async fn fleet() -> (World, Running) {
 async fn answers_are_grouped_stepped_and_complete() {
     let (world, running) = fleet().await;
     let mut client = world.query(running.addr);
-    let count = |answer: &super::rig::Answer| {
+    let count = |answer: &super::rig::QueryResult| {
         answer.series.iter().map(|(_, points)| points.len()).collect::<Vec<_>>()
     };
 
-    let all = ask(&mut client, question("temperature")).await.unwrap();
+    let all = run_query(&mut client, query_request("temperature")).await.unwrap();
     assert_eq!(all.aggregates, ["count", "sum"]);
     assert_eq!(all.series.len(), 1);
     assert_eq!(all.series[0].1[0].1[0], Some(200.0));
@@ -44,9 +44,9 @@ async fn answers_are_grouped_stepped_and_complete() {
     let by = AggregateRequest {
         by: vec!["site".into(), "device".into(), "room".into()],
         step_ms: 20_000,
-        ..question("temperature")
+        ..query_request("temperature")
     };
-    let by = ask(&mut client, by).await.unwrap();
+    let by = run_query(&mut client, by).await.unwrap();
     let labels: Vec<&str> = by.series.iter().map(|(labels, _)| labels.as_str()).collect();
     assert_eq!(
         labels,
@@ -66,18 +66,18 @@ async fn answers_are_grouped_stepped_and_complete() {
         to_ms: 40_000,
         step_ms: 20_000,
         aggregates: vec!["count".into(), "p50".into(), "last".into(), "last_time".into()],
-        ..question(r#"temperature{site="berlin",device=~"d1|d9"}"#)
+        ..query_request(r#"temperature{site="berlin",device=~"d1|d9"}"#)
     };
-    let part = ask(&mut client, part).await.unwrap();
+    let part = run_query(&mut client, part).await.unwrap();
     assert_eq!(part.complete_until_ms, Some(60_000));
     let points = &part.series[0].1;
     assert_eq!(points[0].0, 0);
     assert_eq!(points[0].1[0], Some(10.0), "only the window that starts in the range");
     assert_eq!(points[1], (20_000, vec![Some(20.0), points[1].1[1], Some(39.0), Some(39.0)]));
 
-    let both = ask(&mut client, question(r#"{__name__=~".*idity"}"#)).await.unwrap();
+    let both = run_query(&mut client, query_request(r#"{__name__=~".*idity"}"#)).await.unwrap();
     assert_eq!(both.complete_until_ms, Some(50_000));
-    let nothing = ask(&mut client, question("pressure")).await.unwrap();
+    let nothing = run_query(&mut client, query_request("pressure")).await.unwrap();
     assert_eq!((nothing.complete_until_ms, nothing.series.len()), (None, 0));
     running.stop().await.unwrap();
 }
@@ -87,15 +87,15 @@ async fn what_cannot_be_answered_is_refused_with_advice() {
     let (world, running) = fleet().await;
     let mut client = world.query(running.addr);
     for (request, part) in [
-        (AggregateRequest { step_ms: 15_000, ..question("temperature") }, "10000 ms wide"),
-        (AggregateRequest { selector: "sum(temperature)".into(), ..question("x") }, "not supported"),
-        (AggregateRequest { to_ms: 0, ..question("temperature") }, "range is empty"),
+        (AggregateRequest { step_ms: 15_000, ..query_request("temperature") }, "10000 ms wide"),
+        (AggregateRequest { selector: "sum(temperature)".into(), ..query_request("x") }, "not supported"),
+        (AggregateRequest { to_ms: 0, ..query_request("temperature") }, "range is empty"),
         (
-            AggregateRequest { aggregates: vec!["p101".into()], ..question("temperature") },
+            AggregateRequest { aggregates: vec!["p101".into()], ..query_request("temperature") },
             "unknown aggregate",
         ),
     ] {
-        let status = ask(&mut client, request).await.unwrap_err();
+        let status = run_query(&mut client, request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");
         assert!(status.message().contains(part), "{status}");
     }
@@ -108,10 +108,10 @@ async fn what_cannot_be_answered_is_refused_with_advice() {
     let steps = |by: &[&str]| AggregateRequest {
         step_ms: 10_000,
         by: by.iter().map(|label| (*label).to_owned()).collect(),
-        ..question("temperature")
+        ..query_request("temperature")
     };
-    assert_eq!(ask(&mut client, steps(&[])).await.unwrap().series[0].1.len(), 5);
-    let status = ask(&mut client, steps(&["site"])).await.unwrap_err();
+    assert_eq!(run_query(&mut client, steps(&[])).await.unwrap().series[0].1.len(), 5);
+    let status = run_query(&mut client, steps(&["site"])).await.unwrap_err();
     assert!(status.message().contains("10 points, at most 9"), "{status}");
     running.stop().await.unwrap();
 }
