@@ -35,7 +35,7 @@ pub(crate) const KNOWN: [KnownCondition; 8] = [
 ];
 
 /// How often the aggregator looks.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Raises and clears the conditions of room.
 fn report(shortage: &Shortage, queries_full: bool, conditions: &Conditions) {
@@ -68,7 +68,7 @@ pub(crate) async fn watch(store: &Arc<dyn Store>, queries_full: impl Fn() -> boo
         if let Ok(shortage) = tokio::task::spawn_blocking(move || store.shortage()).await {
             report(&shortage, queries_full(), conditions);
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(CHECK_EVERY).await;
     }
 }
 

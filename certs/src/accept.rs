@@ -40,7 +40,7 @@ const BACK_OFF_FIRST: Duration = Duration::from_millis(10);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
 /// How often the accept loop looks whether all slots are in use.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const CHECK_EVERY: Duration = Duration::from_millis(250);
 /// Part of the longest handshake after which one gives way when all slots of handshakes are in use.
 const LATE_PART: u32 = 2;
 
@@ -145,11 +145,11 @@ pub async fn accept_loop<F, Fut>(
     let serve = Arc::new(serve);
     // Dropping the sender at the end of this function tells the handshakes to give up.
     let (_running, stopped) = watch::channel(());
-    let (mut looking, looked) = (stopped.clone(), Arc::clone(&state));
+    let (mut stop_watching, watched) = (stopped.clone(), Arc::clone(&state));
     tokio::spawn(async move {
         tokio::select! {
-            _ = looking.changed() => {}
-            () = looked.look() => {}
+            _ = stop_watching.changed() => {}
+            () = watched.watch_capacity() => {}
         }
     });
     // Saves each connection the calls; one that has nothing from its listener is given its options alone.
@@ -288,9 +288,9 @@ impl AcceptState {
     }
 
     /// Looks whether all slots are in use now, or one is free again, that nobody asks for.
-    async fn look(&self) {
+    async fn watch_capacity(&self) {
         loop {
-            sleep(LOOK_EVERY).await;
+            sleep(CHECK_EVERY).await;
             if !self.connections.is_full() {
                 self.has_room();
             } else if !self.full.load(Relaxed) {

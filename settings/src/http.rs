@@ -30,18 +30,18 @@ impl Default for Bounds {
     }
 }
 
-type Answer<T> = Arc<dyn Fn() -> T + Send + Sync>;
+type Handler<T> = Arc<dyn Fn() -> T + Send + Sync>;
 type Count = Arc<dyn Fn(&'static str) + Send + Sync>;
 
 /// What the endpoint answers. The closures run on the runtime's threads: they must not block.
 #[derive(Clone)]
 pub struct Endpoints {
     /// Body of `/metrics`, in the OpenMetrics text format.
-    pub metrics: Answer<String>,
+    pub metrics: Handler<String>,
     /// `/healthz`: `Err` with the reason when this process should be restarted.
-    pub healthy: Answer<Result<(), String>>,
+    pub healthy: Handler<Result<(), String>>,
     /// `/readyz`: `Err` with the reason when no work should be sent here now.
-    pub ready: Answer<Result<(), String>>,
+    pub ready: Handler<Result<(), String>>,
     /// Counts a connection that was closed from here, by reason.
     pub closed: Count,
 }

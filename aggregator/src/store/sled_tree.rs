@@ -21,7 +21,7 @@ use super::tree::{KeyRange, Pair, Tree, Visited, WriteBatch};
 /// sled's segments: a leaf of twenty of our largest blocks is shorter than a quarter of it.
 pub(super) const SEGMENT_BYTES: usize = 8 << 20;
 /// How long an earlier handle of this process may take to let go of sled's lock.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// sled cleans and syncs in the background this often; it must never be switched off.
 const BACKGROUND_MS: u64 = 500;
 
@@ -130,7 +130,7 @@ fn open_unlocked(config: &sled::Config) -> Result<sled::Db, String> {
     let started = Instant::now();
     loop {
         match guarded(|| config.open()) {
-            Err(error) if error.contains("could not acquire lock") && started.elapsed() < LOCK_PATIENCE => {
+            Err(error) if error.contains("could not acquire lock") && started.elapsed() < LOCK_TIMEOUT => {
                 std::thread::sleep(Duration::from_millis(10));
             }
             result => return result,

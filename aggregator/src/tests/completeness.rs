@@ -66,7 +66,7 @@ async fn until_complete(
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(super::rig::PATIENCE, complete).await.expect("it becomes complete")
+    tokio::time::timeout(super::rig::TIMEOUT, complete).await.expect("it becomes complete")
 }
 
 async fn gateway(running: &Running, world: &World) -> wire::Gateway {
@@ -302,7 +302,7 @@ async fn a_clock_that_is_a_little_ahead_is_believed_but_no_answer_is_complete_be
             tokio::task::yield_now().await;
         }
     };
-    let until_ms = tokio::time::timeout(super::rig::PATIENCE, complete).await.expect("it is believed");
+    let until_ms = tokio::time::timeout(super::rig::TIMEOUT, complete).await.expect("it is believed");
     assert!(until_ms < soon && until_ms <= clock::now_ms(), "{until_ms}");
     let listed = gateway(&running, &world).await;
     assert_eq!((listed.watermark_ms, listed.lag_ms, listed.clock_ahead_ms), (Some(soon), Some(0), None));

@@ -9,7 +9,7 @@ use catchment_proto::{
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::rig::{Delivery, PATIENCE, Running, World, operator, query_request, run_query, site_gateway};
+use super::rig::{Delivery, Running, TIMEOUT, World, operator, query_request, run_query, site_gateway};
 use crate::{
     bind,
     metrics::Metrics,
@@ -163,7 +163,7 @@ async fn health_follows_readiness() {
     let request = |service: &str| HealthCheckRequest { service: service.to_owned() };
     let mut watch = health.clone().watch(request("")).await.unwrap().into_inner();
     let mut next = async || {
-        let answer = tokio::time::timeout(PATIENCE, watch.message()).await.expect("an answer");
+        let answer = tokio::time::timeout(TIMEOUT, watch.message()).await.expect("an answer");
         answer.unwrap().unwrap().status
     };
     assert_eq!(next().await, 1, "serving");

@@ -12,7 +12,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-use super::rig::{Delivery, PATIENCE, World, device, operator, query_request, run_query, site_gateway};
+use super::rig::{Delivery, TIMEOUT, World, device, operator, query_request, run_query, site_gateway};
 
 #[tokio::test]
 async fn each_service_serves_its_role_and_denies_the_others() {
@@ -108,7 +108,7 @@ async fn without_a_certificate_of_this_root_there_is_no_connection() {
         let mut stream = connector.connect("127.0.0.1".try_into().unwrap(), plain).await?;
         stream.read_to_end(&mut Vec::new()).await
     };
-    let error = tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap_err();
+    let error = tokio::time::timeout(TIMEOUT, ended).await.unwrap().unwrap_err();
     assert!(error.to_string().to_lowercase().contains("certificate"), "{error}");
     running.until_metric(r#"connections_refused_total{reason="no_certificate"} 1"#).await;
     running.until_metric(r#"connections_refused_total{reason="unknown_issuer"}"#).await;

@@ -7,9 +7,7 @@ use catchment_proto::wire::{
 };
 use tonic::{Code, transport::Channel};
 
-use super::rig::{
-    PATIENCE, Running, World, channel_with, operator, other_operator, query_request, run_query,
-};
+use super::rig::{Running, TIMEOUT, World, channel_with, operator, other_operator, query_request, run_query};
 use crate::testing::{batch, key};
 
 /// Far longer than anything here takes.
@@ -70,7 +68,7 @@ async fn answers_that_one_operator_does_not_read_do_not_hold_up_another() {
     let eve = world.channel(running.addr, &other_operator());
     let mut client = QueryClient::new(eve.clone());
     let running_query = run_query(&mut client, query_request("temperature"));
-    let answer = tokio::time::timeout(PATIENCE, running_query).await.expect("an answer").unwrap();
+    let answer = tokio::time::timeout(TIMEOUT, running_query).await.expect("an answer").unwrap();
     assert_eq!(answer.series.len(), 1);
     let mut devices = FleetClient::new(eve).list_devices(FleetRequest::default()).await.unwrap().into_inner();
     assert_eq!(devices.message().await.unwrap().unwrap().device, "d1");

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long a test waits for what must come.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) fn identity(role: Role, site: &str, name: &str) -> Identity {
     let site = role.has_site().then(|| Name::new(site).unwrap());
@@ -104,7 +104,7 @@ pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, poll).await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
+    tokio::time::timeout(TIMEOUT, poll).await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
 }
 
 impl Seen {
@@ -146,7 +146,7 @@ impl Echo {
 
     pub(super) async fn of(pki: &Pki) -> Self {
         let config =
-            AcceptConfig { connections_max: 16, handshake_timeout: PATIENCE, ..AcceptConfig::default() };
+            AcceptConfig { connections_max: 16, handshake_timeout: TIMEOUT, ..AcceptConfig::default() };
         Self::start(&pki.folder(Role::Gateway, "gw"), config).await
     }
 }
@@ -189,5 +189,5 @@ where
         assert_eq!(&byte, b"x");
         Ok(())
     };
-    tokio::time::timeout(PATIENCE, exchange).await.expect("the server neither echoes nor closes")
+    tokio::time::timeout(TIMEOUT, exchange).await.expect("the server neither echoes nor closes")
 }

@@ -31,7 +31,7 @@ enum Phase {
     /// The first request, or the rest of one.
     Request,
     /// The peer reads the answer.
-    Answer,
+    Response,
     /// The next request.
     Idle,
 }
@@ -41,7 +41,7 @@ impl Phase {
     const fn reason(self) -> &'static str {
         match self {
             Self::Request => "request_timeout",
-            Self::Answer => "answer_timeout",
+            Self::Response => "answer_timeout",
             Self::Idle => "idle",
         }
     }
@@ -124,8 +124,8 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.phase != Phase::Answer {
-            this.enter(Phase::Answer);
+        if this.phase != Phase::Response {
+            this.enter(Phase::Response);
         }
         match Pin::new(&mut this.stream).poll_write(task, bytes) {
             Poll::Ready(result) => Poll::Ready(result),
@@ -136,7 +136,7 @@ impl AsyncWrite for Connection {
     fn poll_flush(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.stream).poll_flush(task))?;
-        if this.phase == Phase::Answer {
+        if this.phase == Phase::Response {
             this.request_bytes = 0;
             this.enter(Phase::Idle);
             this.slot.touch();

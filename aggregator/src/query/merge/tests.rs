@@ -36,7 +36,7 @@ fn groups(series: Vec<SeriesEntry>, by: &[String]) -> Vec<Group> {
     groups.into_groups().collect()
 }
 
-fn figures(points: Points, aggregates: &[(String, Aggregate)]) -> Vec<wire::Point> {
+fn finished_points(points: Points, aggregates: &[(String, Aggregate)]) -> Vec<wire::Point> {
     points.into_points().map(|(start, partial)| evaluate(start, &partial, aggregates)).collect()
 }
 
@@ -92,7 +92,7 @@ fn partials_gather_in_points() {
     points.push(window(30_000, 10_000), &partial(&[(31_000, 16.0)])).unwrap();
     points.push(window(40_000, 10_000), &partial(&[])).unwrap();
     let aggregates = [("count".to_owned(), Aggregate::Count), ("sum".to_owned(), Aggregate::Sum)];
-    let points: Vec<_> = figures(points, &aggregates)
+    let points: Vec<_> = finished_points(points, &aggregates)
         .into_iter()
         .map(|point| (point.start_ms, point.values[0].number, point.values[1].number))
         .collect();
@@ -106,7 +106,7 @@ fn partials_gather_in_points() {
 fn a_point_without_readings_is_left_out() {
     let mut points = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: None });
     points.push(window(0, 10_000), &partial(&[])).unwrap();
-    assert!(figures(points, &[("count".to_owned(), Aggregate::Count)]).is_empty());
+    assert!(finished_points(points, &[("count".to_owned(), Aggregate::Count)]).is_empty());
 }
 
 #[test]

@@ -78,8 +78,8 @@ async fn a_long_series_is_read_in_slices_and_whole() {
         let Kind::Series(series) = message else { panic!("{message:?}") };
         assert!(series.points.len() <= SLICE_POINTS as usize);
         for point in &series.points {
-            let figures: Vec<_> = point.values.iter().map(|value| value.number).collect();
-            assert_eq!((point.start_ms, figures), (next * 10_000, vec![Some(2.0), Some(2.0 * next as f64)]));
+            let numbers: Vec<_> = point.values.iter().map(|value| value.number).collect();
+            assert_eq!((point.start_ms, numbers), (next * 10_000, vec![Some(2.0), Some(2.0 * next as f64)]));
             next += 1;
         }
     }
