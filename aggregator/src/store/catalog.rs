@@ -242,8 +242,8 @@ impl Catalog {
         if let Some(before) = before.filter(|before| self.epoch(*before).is_some_and(|before| before.open)) {
             self.note_concurrent(before);
         }
-        for (shard, said) in known.into_iter().flat_map(|known| known.shards).zip(0..) {
-            self.change_shard(number, said, |known, _| *known = shard);
+        for (state, shard) in known.into_iter().flat_map(|known| known.shards).zip(0..) {
+            self.change_shard(number, shard, |known, _| *known = state);
         }
         number
     }

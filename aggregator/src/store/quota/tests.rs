@@ -174,7 +174,7 @@ fn series_on_their_way_count_once_and_until_they_arrive() {
     quota.release(of, &keys);
     assert_eq!(quota.fits(&[], of, 3), Ok(()));
     let series = [Usage { gateway: of, series: 2, forgotten: 0 }];
-    assert!(quota.fits(&held, of, 2).is_err());
+    assert!(quota.fits(&series, of, 2).is_err());
 }
 
 #[test]
