@@ -5,8 +5,9 @@
 //!
 //! Handshakes have slots of their own ([`AcceptConfig::handshakes_max`]): one that does not end never holds the slot
 //! of a connection. When all are in use, one that has not sent its whole first message gives way, then one that has
-//! taken long; else new connections wait in the kernel's backlog. A connection's slot travels in [`Accepted`] and counts
-//! until it is dropped. Until its owner says that the peer has used it, it gives way to the next one when all are in use.
+//! taken long; else new connections wait in the kernel's backlog. A connection's slot travels in [`Accepted`] and
+//! counts until it is dropped. Until its owner says that the peer has used it, it gives way to the next one when all
+//! are in use.
 
 use std::{
     io,

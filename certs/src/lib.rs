@@ -5,7 +5,8 @@
 //! that were read out of a verified certificate. Nothing after the handshake looks at certificates again.
 //!
 //! * `identity`, `serial`, `certificate`: from a leaf certificate to a [`Peer`];
-//! * `folder`, `self_check`, `provider`, `server`, `verifier`, `client`, `channel`: from a folder to TLS in both directions;
+//! * `folder`, `self_check`, `provider`, `server`, `verifier`, `client`, `channel`: from a folder to TLS in both
+//!   directions;
 //! * `accept`, `socket`, `failure`: the accept loop that gateway and aggregator share;
 //! * `authority`, `cli`: the bundled certificate authority and its program.
 

@@ -1,7 +1,7 @@
 //! The operator's tool of Catchment, as a library: the program's `main` only parses and calls [`run`].
 //!
-//! * asking: `query` and `watch`, `list` (devices, gateways, series), over [`aggregator_client`]; [`query_result`] is what comes
-//!   back, [`render`] how it is printed;
+//! * asking: `query` and `watch`, `list` (devices, gateways, series), over [`aggregator_client`]; [`query_result`] is
+//!   what comes back, [`render`] how it is printed;
 //! * sending: `send` and `load`, over [`device`]; `lines` makes messages of text;
 //! * `demo`: everything at once on one machine.
 //!

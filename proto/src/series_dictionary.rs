@@ -1,8 +1,9 @@
 //! The series dictionary of a stream: each series is named once, later batches refer to it by number.
 //!
-//! A batch that lies somewhere (an outbox, a journal) names all its series. On a stream the sender's [`DictionaryEncoder`] leaves
-//! out the names that were sent before, and the receiver's [`DictionaryDecoder`] restores them. Invariant: both hold the same
-//! list after the same batches. A list is bounded by [`DICTIONARY_SERIES_MAX`]; the sender begins a new one before it is exceeded.
+//! A batch that lies somewhere (an outbox, a journal) names all its series. On a stream the sender's
+//! [`DictionaryEncoder`] leaves out the names that were sent before, and the receiver's [`DictionaryDecoder`] restores
+//! them. Invariant: both hold the same list after the same batches. A list is bounded by [`DICTIONARY_SERIES_MAX`]; the
+//! sender begins a new one before it is exceeded.
 
 use std::{
     collections::HashMap,
@@ -53,7 +54,8 @@ impl SharedSeries {
         size_of::<Inner>() + 2 * self.0.encoded.len() + 64
     }
 
-    /// The identifier that was cached last; 0 at first. Any holder may set it, so a reader must be able to tell whether it is its own.
+    /// The identifier that was cached last; 0 at first. Any holder may set it, so a reader must be able to tell whether
+    /// it is its own.
     pub fn cached_id(&self) -> u64 {
         self.0.cached_id.load(Ordering::Relaxed)
     }
@@ -194,8 +196,8 @@ pub struct DictionaryEncoder {
 }
 
 impl DictionaryEncoder {
-    /// Removes from a batch that names all its series the names that the receiver knows. The batches must then arrive in this
-    /// order.
+    /// Removes from a batch that names all its series the names that the receiver knows. The batches must then arrive
+    /// in this order.
     pub fn encode(&mut self, mut batch: wire::Batch) -> wire::Batch {
         if self.numbers.len() + batch.series.len() > DICTIONARY_SERIES_MAX {
             self.numbers.clear();

@@ -1,9 +1,9 @@
 //! Slots for connections: how many in all, how many of one address, and who gives way when none is left.
 //!
 //! Invariants: never more than the bound hold a slot, in all and by address; a connection that its peer has not used
-//! yet (see [`ConnectionSlot::mark_used`]) never keeps another one out. The address with the most of them loses its oldest first, so
-//! a crowd from one address costs that address. Every operation takes logarithmic time, and no call-back runs under the
-//! lock.
+//! yet (see [`ConnectionSlot::mark_used`]) never keeps another one out. The address with the most of them loses its
+//! oldest first, so a crowd from one address costs that address. Every operation takes logarithmic time, and no
+//! call-back runs under the lock.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -145,8 +145,8 @@ impl ConnectionSlots {
         Self::with(max, per_address_max, None)
     }
 
-    /// As [`Self::new`], for what should soon be over: a slot whose peer has used it gives way too, after so long; or at
-    /// once when its address has more than twice as many as the address that needs one.
+    /// As [`Self::new`], for what should soon be over: a slot whose peer has used it gives way too, after so long; or
+    /// at once when its address has more than twice as many as the address that needs one.
     pub fn evicting_after(max: usize, per_address_max: usize, late_after: Duration) -> Arc<Self> {
         Self::with(max, per_address_max, Some(late_after))
     }

@@ -81,8 +81,8 @@ impl OutageLog {
         (due || is_new).then(|| outage.summary(now))
     }
 
-    /// Records that it works again; returns a summary when a line should be logged: the first time, and once after each line that
-    /// says that it came back.
+    /// Records that it works again; returns a summary when a line should be logged: the first time, and once after each
+    /// line that says that it came back.
     pub fn record_recovery(&mut self, now: Instant) -> Option<OutageSummary> {
         let outage = self.0.as_mut().filter(|outage| outage.over.is_none())?;
         outage.over = Some(now);

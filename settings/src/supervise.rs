@@ -31,7 +31,8 @@ thread_local! {
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Counts panics from here on, and notes what they say for [`last_panic_of_thread`]. Calls after the first change nothing.
+/// Counts panics from here on, and notes what they say for [`last_panic_of_thread`]. Calls after the first change
+/// nothing.
 pub fn install_panic_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -245,8 +245,8 @@ impl StreamAdmission {
         }
     }
 
-    /// The store refused a batch of this attempt. Answers whether the gateway must hear of it: it sends again from the first refused
-    /// batch on, so those after it need no refusal of their own.
+    /// The store refused a batch of this attempt. Answers whether the gateway must hear of it: it sends again from the
+    /// first refused batch on, so those after it need no refusal of their own.
     pub fn refuse(&mut self, shard: u32, number: u64, stream_start: bool, attempt: u32) -> bool {
         let Some(shard) = self.shards.get_mut(shard as usize) else { return false };
         if shard.refused.is_some() || shard.attempt != attempt {
@@ -279,7 +279,8 @@ impl StreamAdmission {
         self.shards.iter().filter_map(|shard| shard.ahead_ms).max()
     }
 
-    /// Judges a message after the Start. A batch goes to [`crate::store::Store::put`] in this order and with its `stream_start`.
+    /// Judges a message after the Start. A batch goes to [`crate::store::Store::put`] in this order and with its
+    /// `stream_start`.
     ///
     /// # Errors
     /// [`Refusal`]: the stream ends.

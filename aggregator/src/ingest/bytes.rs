@@ -225,7 +225,8 @@ impl State {
         true
     }
 
-    /// Wakers of those who may have their turn now: the first in the queue, and those of a gateway whose share got room.
+    /// Wakers of those who may have their turn now: the first in the queue, and those of a gateway whose share got
+    /// room.
     fn next(&mut self, bounds: &ByteBounds, gateway: Option<&GatewayId>) -> Vec<Waker> {
         let mut ids = Vec::new();
         if self.used == self.names || self.used.saturating_add(bounds.message) <= self.room(bounds) {

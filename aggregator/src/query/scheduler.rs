@@ -1,9 +1,10 @@
 //! Who works next: slots and turns of queries, shared fairly between operators. Pure: no threads, no clock.
 //!
-//! A query has a *slot* from its start to its end, and a *turn* only while it works. Slots are bounded for each operator
-//! first and in total second, and an operator never has more of them than are left free: the first gets at most half, the
-//! next half of the rest, and so on, and what becomes free goes to the operator with the fewest. Memory and the queue are
-//! shared by the same rule. Turns go to the operator that has used least time, and within an operator in order.
+//! A query has a *slot* from its start to its end, and a *turn* only while it works. Slots are bounded for each
+//! operator first and in total second, and an operator never has more of them than are left free: the first gets at
+//! most half, the next half of the rest, and so on, and what becomes free goes to the operator with the fewest. Memory
+//! and the queue are shared by the same rule. Turns go to the operator that has used least time, and within an operator
+//! in order.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -295,8 +296,8 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
         self.enqueue_query(id, &operator);
     }
 
-    /// The oldest waiting query of the operator that has the fewest slots, of several the one that has waited longest since
-    /// it last got one.
+    /// The oldest waiting query of the operator that has the fewest slots, of several the one that has waited longest
+    /// since it last got one.
     fn next_to_start(&self) -> Option<QueryId> {
         if self.slots >= self.bounds.slots {
             return None;

@@ -1,8 +1,8 @@
 //! What the work of a query sees of the world: where its messages go, and whether it may go on.
 //!
-//! Work calls [`Sink::yield_point`] after every bounded piece, also where it finds nothing. That is where it passes its turn on to
-//! other operators' queries, and where it ends when its time is over or its caller gone. While it waits for its reader
-//! it has neither turn nor thread.
+//! Work calls [`Sink::yield_point`] after every bounded piece, also where it finds nothing. That is where it passes its
+//! turn on to other operators' queries, and where it ends when its time is over or its caller gone. While it waits for
+//! its reader it has neither turn nor thread.
 
 use std::{
     future::poll_fn,

@@ -26,7 +26,8 @@ impl<D: Disk> Inner<D> {
         self.failure().map_or(Ok(()), |reason| Err(StoreError::Poisoned(reason)))
     }
 
-    /// The epochs of a batch that are new, for which there is room: its own, and the one that its names belong to (0: its own).
+    /// The epochs of a batch that are new, for which there is room: its own, and the one that its names belong to (0:
+    /// its own).
     ///
     /// # Errors
     /// [`StoreError::TooManyEpochs`].
@@ -57,8 +58,8 @@ impl<D: Disk> Inner<D> {
         admission.current_runs.entry((epoch.gateway.clone(), epoch.id)).or_insert(new).streams += 1;
     }
 
-    /// A stream of an epoch is over. Answers whether there is none left: nothing that it brought is on its way then, so no run
-    /// has to be kept out.
+    /// A stream of an epoch is over. Answers whether there is none left: nothing that it brought is on its way then, so
+    /// no run has to be kept out.
     pub(super) fn detach(&self, epoch: &GatewayEpoch) -> bool {
         let mut admission = lock(&self.admission);
         let key = (epoch.gateway.clone(), epoch.id);
@@ -71,8 +72,8 @@ impl<D: Disk> Inner<D> {
         none_left
     }
 
-    /// Only the run that began last delivers: nothing of another one is appended after this. The position up to which others did,
-    /// and whether another one was before.
+    /// Only the run that began last delivers: nothing of another one is appended after this. The position up to which
+    /// others did, and whether another one was before.
     pub(super) fn fence(&self, epoch: &GatewayEpoch) -> (Position, bool) {
         let mut admission = lock(&self.admission);
         let current = admission.current_runs.entry((epoch.gateway.clone(), epoch.id));

@@ -8,8 +8,8 @@
 //! Places in the group as differences to the series before. Columns, each a varint a row: length of the body times two,
 //! plus one where width, epoch, or shard differ from those of the row before in the section (of the first: from 0), and
 //! then these; window index, part; revision less part. All but length and revision are zigzag differences to the row
-//! before. The seal around a block has its checksum. A block stays at or below [`BLOCK_BYTES_MAX`], because sled keeps larger
-//! values in files of their own, which it never syncs. Decoding is total: any bytes are rows or an error.
+//! before. The seal around a block has its checksum. A block stays at or below [`BLOCK_BYTES_MAX`], because sled keeps
+//! larger values in files of their own, which it never syncs. Decoding is total: any bytes are rows or an error.
 
 use bytes::Bytes;
 use catchment_partial::{Width, Window};
@@ -49,7 +49,8 @@ pub(super) enum BlockError {
     Malformed(usize),
 }
 
-/// Encodes rows of one group; they must be sorted by series and name, each name once, each body at most [`BODY_BYTES_MAX`].
+/// Encodes rows of one group; they must be sorted by series and name, each name once, each body at most
+/// [`BODY_BYTES_MAX`].
 pub(super) fn encode(rows: &[RowRef<'_>]) -> Vec<u8> {
     let bodies: usize = rows.iter().map(|row| row.body.len()).sum();
     let mut sections = Vec::with_capacity(bodies + rows.len() * 16);

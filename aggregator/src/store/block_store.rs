@@ -80,8 +80,8 @@ impl BlockStore {
         self.tree.check_file()
     }
 
-    /// Applies a write batch and makes it durable, with what it makes of the [`Meta`] record. After an error nothing may
-    /// be released that it was to hold.
+    /// Applies a write batch and makes it durable, with what it makes of the [`Meta`] record. After an error nothing
+    /// may be released that it was to hold.
     ///
     /// # Errors
     /// What the tree said; never to be retried.
@@ -229,8 +229,8 @@ impl BlockStore {
         Ok(first)
     }
 
-    /// The blocks of a bucket of a group, in order: number, and rows (with `only`, those of one series) or what is wrong
-    /// with it.
+    /// The blocks of a bucket of a group, in order: number, and rows (with `only`, those of one series) or what is
+    /// wrong with it.
     ///
     /// # Errors
     /// What the tree said.

@@ -129,8 +129,8 @@ pub(super) struct Catalog {
     pub(super) lost_batches: u64,
     /// Epochs that have gaps, by gateway.
     pub(super) gapped: BTreeMap<u32, BTreeSet<u32>>,
-    /// Gateways of which flushed windows are damaged or missing, and how far they were when that was found. Not stored: each
-    /// start finds it again.
+    /// Gateways of which flushed windows are damaged or missing, and how far they were when that was found. Not stored:
+    /// each start finds it again.
     pub(super) damaged: BTreeMap<u32, Option<Timestamp>>,
     token: Token,
     /// Series of each gateway, by its number.

@@ -1,9 +1,9 @@
 //! Flushes windows from the memtable into blocks, and releases the journal behind them.
 //!
 //! One round: remember up to where the batches are applied and what numbers are delivered there; flush all that
-//! memory holds, group by group of series, a few MiB at a time; write the numbers and the journal position together with
-//! the last of it; when that is durable, and only then, release the journal. Rows leave memory when their blocks are
-//! durable, so a reader who looks into memory first and blocks second misses nothing. A crash in between leaves the
+//! memory holds, group by group of series, a few MiB at a time; write the numbers and the journal position together
+//! with the last of it; when that is durable, and only then, release the journal. Rows leave memory when their blocks
+//! are durable, so a reader who looks into memory first and blocks second misses nothing. A crash in between leaves the
 //! old position: the journal is read again and finds the same names in the blocks.
 
 use std::{
@@ -143,9 +143,9 @@ impl<'a, D: Disk> FlushRound<'a, D> {
         if free < needed { Err(FlushError::Space { free, needed }) } else { Ok(()) }
     }
 
-    /// The next group that has rows or a changed record, from a number on. Its rows become immutable; the records of gateways
-    /// and epochs, which they may refer to, go into the write batch. Records are marked as written, because a batch that fails
-    /// ends the store.
+    /// The next group that has rows or a changed record, from a number on. Its rows become immutable; the records of
+    /// gateways and epochs, which they may refer to, go into the write batch. Records are marked as written, because a
+    /// batch that fails ends the store.
     pub(super) fn take(&mut self, from: u32) -> Option<(u32, Option<Arc<RowLog>>)> {
         let mut state = write(&self.inner.state);
         let StoreState { catalog, memtable, .. } = &mut *state;

@@ -1,8 +1,8 @@
 //! The watch over the data folder while the store is open.
 //!
 //! A removed or replaced folder still takes writes and syncs through its open files. Each commit of the journal and of the
-//! blocks looks at the file that it writes; this finds the rest, also while nothing is committed: the folder itself, its lock
-//! and identity, every segment. What is gone ends the store: nothing more is acknowledged.
+//! blocks looks at the file that it writes; this finds the rest, also while nothing is committed: the folder itself,
+//! its lock and identity, every segment. What is gone ends the store: nothing more is acknowledged.
 
 use std::{
     io,

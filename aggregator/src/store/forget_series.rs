@@ -1,9 +1,9 @@
 //! Forgetting series with all of their windows, because an operator says so.
 //!
 //! The journal may hold batches of a series, which a replay would bring back. So each step begins with a flush round,
-//! which takes all that is durable out of the journal's care; then blocks and memory let the series go, and a last round
-//! moves the journal's start behind what came meanwhile. The flusher waits during a step. A crash in between forgets less, and never
-//! damages: blocks, manifests and records change together.
+//! which takes all that is durable out of the journal's care; then blocks and memory let the series go, and a last
+//! round moves the journal's start behind what came meanwhile. The flusher waits during a step. A crash in between
+//! forgets less, and never damages: blocks, manifests and records change together.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -90,7 +90,8 @@ fn step<'a, D: Disk>(
     Ok(forgotten)
 }
 
-/// Takes series out of the blocks of their group. A block that cannot be read stays, unless no other series can be in it.
+/// Takes series out of the blocks of their group. A block that cannot be read stays, unless no other series can be in
+/// it.
 fn remove_from_blocks<D: Disk>(
     inner: &Inner<D>,
     group: u32,

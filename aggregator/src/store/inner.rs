@@ -1,9 +1,9 @@
 //! What the parts of the embedded store share: the state, the journal, the blocks, and how a durable batch gets from
 //! one to the other.
 //!
-//! Locks are taken in this order: flush_lock, state, admission. A batch is appended to the journal and to `pending` under
-//! the lock of admission, and taken from `pending` under the state's, so batches are applied in the order of the journal,
-//! and none before it is durable.
+//! Locks are taken in this order: flush_lock, state, admission. A batch is appended to the journal and to `pending`
+//! under the lock of admission, and taken from `pending` under the state's, so batches are applied in the order of the
+//! journal, and none before it is durable.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -177,8 +177,8 @@ impl<D: Disk> Inner<D> {
         failed.or_else(|| self.is_half_applied().then(|| HALF_APPLIED.into()))
     }
 
-    /// Whether a panic interrupted a change of the state, of admission or of the blocks. Memory may then lack what the journal
-    /// holds: nothing may be acknowledged, flushed or released any more.
+    /// Whether a panic interrupted a change of the state, of admission or of the blocks. Memory may then lack what the
+    /// journal holds: nothing may be acknowledged, flushed or released any more.
     pub(super) fn is_half_applied(&self) -> bool {
         self.state.is_poisoned() || self.admission.is_poisoned() || self.flush_lock.is_poisoned()
     }

@@ -42,7 +42,8 @@ impl Catalog {
         self.damaged.entry(gateway).or_insert(watermark);
     }
 
-    /// Flushed windows of a gateway are lost for good: notes it with the gateway's present epoch, and returns that one's number.
+    /// Flushed windows of a gateway are lost for good: notes it with the gateway's present epoch, and returns that
+    /// one's number.
     pub(super) fn note_lost_blocks(&mut self, gateway: u32) -> Option<u32> {
         let known = self.gateways.get(gateway as usize)?;
         let (number, to) = (known.present?, known.watermark);

@@ -1,8 +1,9 @@
 //! The memtable: final windows that the journal holds and the blocks may not hold yet.
 //!
-//! One append-only log of rows for each group of series, in order of arrival, so an insert needs no search. A name may be
-//! there more than once; readers and the flusher resolve that ([`super::row::resolve`]). The flusher makes the log of a
-//! group immutable: readers still see it, new rows go to a new log, and the immutable one is dropped whole after the flush.
+//! One append-only log of rows for each group of series, in order of arrival, so an insert needs no search. A name may
+//! be there more than once; readers and the flusher resolve that ([`super::row::resolve`]). The flusher makes the log
+//! of a group immutable: readers still see it, new rows go to a new log, and the immutable one is dropped whole after
+//! the flush.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -114,7 +115,8 @@ impl Memtable {
         self.logs(group).flat_map(|log| &log.rows).map(|header| (header.series, header.name)).collect()
     }
 
-    /// Drops the windows of a series that end at or before a time; returns how many names. The immutable log stays as it is.
+    /// Drops the windows of a series that end at or before a time; returns how many names. The immutable log stays as
+    /// it is.
     pub(super) fn drop_before(&mut self, series: u32, before: Timestamp) -> u64 {
         let Some(log) = self.groups.get_mut(group_of(series) as usize) else { return 0 };
         let mut gone = HashSet::new();
@@ -166,7 +168,8 @@ impl Memtable {
         new.map(|(_, group)| group).into_iter().chain(immutable).min()
     }
 
-    /// Makes the log of a group immutable, for a flush; new rows go to a new one. Both are read until [`Memtable::drop_immutable`].
+    /// Makes the log of a group immutable, for a flush; new rows go to a new one. Both are read until
+    /// [`Memtable::drop_immutable`].
     pub(super) fn freeze(&mut self, group: u32) -> Option<Arc<RowLog>> {
         if let Some(left) = self.immutable.get(&group) {
             return Some(Arc::clone(left));

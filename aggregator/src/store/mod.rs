@@ -194,7 +194,8 @@ pub enum StoreError {
     /// The store has no room; it takes again when there is. The sender must wait and send again.
     #[error("the store has no room: {0}")]
     Full(String),
-    /// The batch has new series for which there is no room; nothing of it was taken. It can be sent again when there is.
+    /// The batch has new series for which there is no room; nothing of it was taken. It can be sent again when there
+    /// is.
     #[error("{message}")]
     TooManySeries {
         /// Which bound is full, and what to do.
@@ -238,8 +239,8 @@ pub enum StoreError {
 /// Partials by series and window.
 pub trait Store: Send + Sync + 'static {
     /// Takes a batch. `Ok` means that it survives a crash (a live batch: that it is visible to queries). A number
-    /// seen before is `Ok` and changes nothing. `stream_start` marks the first batch of its shard on a stream, for which
-    /// a number beyond the next is taken too (this store lost what came before, or never had it) and counted.
+    /// seen before is `Ok` and changes nothing. `stream_start` marks the first batch of its shard on a stream, for
+    /// which a number beyond the next is taken too (this store lost what came before, or never had it) and counted.
     ///
     /// The future may be dropped at any await: the batch is then either taken or not, and will be sent again.
     fn put<'a>(
@@ -249,7 +250,8 @@ pub trait Store: Send + Sync + 'static {
         stream_start: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// A stream of an epoch lives from here on, until [`Store::detach`]. Nothing lasts of a stream that brings no batch.
+    /// A stream of an epoch lives from here on, until [`Store::detach`]. Nothing lasts of a stream that brings no
+    /// batch.
     fn attach(&self, _epoch: &GatewayEpoch) {}
 
     /// A stream of an epoch is over: nothing that it brought is on its way.
@@ -354,8 +356,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Poisoned`] when the disk fails.
     fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError>;
 
-    /// The most series that the data folder of an epoch may hold, so that all of them find places here; `None`: this store has
-    /// no such bound. What it answers is reserved for that gateway.
+    /// The most series that the data folder of an epoch may hold, so that all of them find places here; `None`: this
+    /// store has no such bound. What it answers is reserved for that gateway.
     fn series_budget(&self, epoch: &GatewayEpoch) -> Option<u64>;
 
     /// A series that the store has, to be shared by streams of its gateway; `None`: it has not, or does not share.

@@ -4,15 +4,17 @@
 //! |---|---|
 //! | `g` gateway | its name and watermark |
 //! | `o` epoch | gateway, epoch, shards |
-//! | `n` epoch | delivered number, watermark, gaps and delivering runs of each shard, as of the journal position in `m` |
+//! | `n` epoch | delivered number, watermark, gaps and delivering runs of each shard, as of the journal position in `m`
+//! |
 //! | `s` group | of each of its series: gateway, device, metric, labels, first and last window, newest reading |
-//! | `m` | journal position up to which the blocks are complete, sequence number of the last write batch, how many records there are |
+//! | `m` | journal position up to which the blocks are complete, sequence number of the last write batch, how many
+//! records there are |
 //! | `p` group, bucket, block | a block (see `block`) |
 //!
 //! Numbers in keys are big endian, so that sled's order is theirs. Each value is sealed ([`seal`]): it carries its key,
-//! the sequence number of the write batch that wrote it, and a checksum of all. So a value under the wrong key is damage, one that
-//! sled brought back from before is told from its successor, and whole values can be found in the bytes of a file
-//! that sled cannot read (`salvage`).
+//! the sequence number of the write batch that wrote it, and a checksum of all. So a value under the wrong key is
+//! damage, one that sled brought back from before is told from its successor, and whole values can be found in the
+//! bytes of a file that sled cannot read (`salvage`).
 //!
 //! What sled loses without a word is noticed too: `m` counts gateways, epochs and groups, and each group has a
 //! [`BlockManifest`] of its blocks.

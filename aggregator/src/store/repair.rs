@@ -162,8 +162,9 @@ fn rebuild(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenError> 
     Ok(loaded)
 }
 
-/// What the journal still holds of the time before the last flush is taken from it again, also where nothing seems to be lost:
-/// of a file that was cut within a write batch, the record of how far the blocks reach may be left without the blocks themselves.
+/// What the journal still holds of the time before the last flush is taken from it again, also where nothing seems to
+/// be lost: of a file that was cut within a write batch, the record of how far the blocks reach may be left without the
+/// blocks themselves.
 fn from_journal(
     data: &Path,
     fresh: &BlockStore,

@@ -1,4 +1,5 @@
-//! How a value lies in the sled tree: with its key, the sequence number of the write batch that wrote it, and a checksum.
+//! How a value lies in the sled tree: with its key, the sequence number of the write batch that wrote it, and a
+//! checksum.
 
 use prost::Message;
 
@@ -17,7 +18,8 @@ pub(super) struct Sealed<'a> {
     pub(super) content: &'a [u8],
 }
 
-/// The bytes of a value: magic, sequence number, lengths of key and content (little endian), key, content, CRC-32C of all.
+/// The bytes of a value: magic, sequence number, lengths of key and content (little endian), key, content, CRC-32C of
+/// all.
 pub(super) fn seal(sequence: u64, key: &[u8], content: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(HEAD_BYTES + key.len() + content.len() + CRC_BYTES);
     value.extend_from_slice(MAGIC);

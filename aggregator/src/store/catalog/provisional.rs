@@ -1,8 +1,9 @@
 //! Epochs that have begun a stream and delivered nothing: what they say of themselves, in memory alone.
 //!
-//! A Start costs its sender nothing, so it changes nothing that lasts. An epoch has its number, and its place within the bounds,
-//! with the first batch of it that is applied; what it said before goes along. Bounded by [`EPOCHS_MAX`] a gateway and
-//! [`GATEWAYS_MAX`] gateways: beyond, those that began longest ago are forgotten, which say it again on their next stream.
+//! A Start costs its sender nothing, so it changes nothing that lasts. An epoch has its number, and its place within
+//! the bounds, with the first batch of it that is applied; what it said before goes along. Bounded by [`EPOCHS_MAX`] a
+//! gateway and [`GATEWAYS_MAX`] gateways: beyond, those that began longest ago are forgotten, which say it again on
+//! their next stream.
 
 use std::collections::BTreeMap;
 

@@ -6,8 +6,8 @@ use super::{
 };
 
 impl Catalog {
-    /// Number of an epoch that names of partials belong to: an earlier epoch of the gateway of another. One that is not known
-    /// yet is taken in as older than all, so that it is never the present one.
+    /// Number of an epoch that names of partials belong to: an earlier epoch of the gateway of another. One that is not
+    /// known yet is taken in as older than all, so that it is never the present one.
     pub(in crate::store) fn intern_names_epoch(&mut self, epoch: u32, id: u64) -> u32 {
         let Some(known) = self.epoch(epoch) else { return epoch };
         if id == 0 || id == known.epoch.id {

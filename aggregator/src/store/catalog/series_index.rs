@@ -71,9 +71,9 @@ impl Catalog {
         }
     }
 
-    /// Those of a batch's series that are not here, each once. A series whose cached identifier is of this catalog is not looked up: the
-    /// names of a stream are one gateway's, and no cached identifier outlives a removal. One that is looked up here is cached, so that
-    /// applying the batch finds it at once.
+    /// Those of a batch's series that are not here, each once. A series whose cached identifier is of this catalog is
+    /// not looked up: the names of a stream are one gateway's, and no cached identifier outlives a removal. One that is
+    /// looked up here is cached, so that applying the batch finds it at once.
     pub(in crate::store) fn unknown_series<'a>(
         &self,
         gateway: &GatewayId,
