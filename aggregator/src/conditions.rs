@@ -9,7 +9,7 @@ use catchment_settings::{Conditions, KnownCondition, Severity};
 
 use crate::store::{Shortage, Store};
 
-/// All places for connections are taken.
+/// All connection slots are taken.
 pub(crate) const CONNECTIONS_FULL: &str = "connections_full";
 /// The file system of the data folder has no room.
 const DISK_FULL: &str = "disk_full";

@@ -244,7 +244,7 @@ fn time(key: &'static str, given: Option<HumanDuration>, default: u64) -> Result
 }
 
 fn accept(options: &Options) -> Result<AcceptConfig, ConfigError> {
-    // A quarter of the places is left to others than the largest address.
+    // A quarter of the slots is left to others than the largest address.
     const PER_ADDRESS: usize = 3_072;
     const MOST: usize = 1_000_000;
     let connections_max = number("connections_max", options.connections_max, 4_096, MOST)?;

@@ -18,7 +18,7 @@ pub enum HandshakeFailure {
     /// The certificate is valid, yet names no identity of this trust domain.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// All places for handshakes were in use, and another one needed this one's.
+    /// All handshake slots were in use, and another handshake took this one.
     #[error("the handshake gave way to another one")]
     Evicted,
     /// The address has as many connections as one may have.

@@ -120,7 +120,7 @@ pub enum BatchError {
     /// The bodies end before the last partial, or go on behind it.
     #[error("the lengths of the bodies do not add up to {0} bytes")]
     Bodies(usize),
-    /// More series than a list may have.
+    /// More series than a dictionary may have.
     #[error("a list of {0} series, at most {DICTIONARY_SERIES_MAX} are allowed")]
     DictionarySize(usize),
     /// What it says of earlier batches.

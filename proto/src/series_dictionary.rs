@@ -2,7 +2,7 @@
 //!
 //! A batch that lies somewhere (an outbox, a journal) names all its series. On a stream the sender's
 //! [`DictionaryEncoder`] leaves out the names that were sent before, and the receiver's [`DictionaryDecoder`] restores
-//! them. Invariant: both hold the same list after the same batches. A list is bounded by [`DICTIONARY_SERIES_MAX`]; the
+//! them. Invariant: both hold the same dictionary after the same batches. It is bounded by [`DICTIONARY_SERIES_MAX`]; the
 //! sender begins a new one before it is exceeded.
 
 use std::{
@@ -113,7 +113,7 @@ struct DictionaryEntry {
 }
 
 impl DictionaryDecoder {
-    /// Reads the next batch of the shard. After an error the list is worth nothing: the stream ends.
+    /// Reads the next batch of the shard. After an error the dictionary is worth nothing: the stream ends.
     ///
     /// # Errors
     /// [`BatchError`].
@@ -133,12 +133,12 @@ impl DictionaryDecoder {
         Batch::read(wire, self, known)
     }
 
-    /// About what the list takes in memory, bytes. Series that are shared count with their handles.
+    /// About what the dictionary takes in memory, bytes. Series that are shared count with their handles.
     pub fn bytes(&self) -> usize {
         self.series_bytes + self.series.capacity() * size_of::<DictionaryEntry>()
     }
 
-    /// What the newest batch has added to that, bytes: it keeps them also when the list begins anew.
+    /// What the newest batch has added to that, bytes: it keeps them also when the dictionary begins anew.
     pub fn added_bytes(&self) -> usize {
         self.added_bytes
     }
@@ -173,7 +173,7 @@ impl DictionaryDecoder {
         Ok(())
     }
 
-    /// Length of the list.
+    /// Length of the dictionary.
     pub(crate) fn len(&self) -> usize {
         self.series.len()
     }

@@ -1,7 +1,7 @@
 //! The encoding of a block: many partials of a group of series in one value. Pure.
 //!
 //! ```text
-//! version (1 byte) | series (varint) | for each: place, rows, bytes of its section (varints) | sections
+//! version (1 byte) | series (varint) | for each: index in the group, rows, bytes of its section (varints) | sections
 //! section: columns | bodies
 //! ```
 //!
@@ -44,7 +44,7 @@ pub(super) enum BlockError {
     /// Written by another version.
     #[error("it has format {0}, this program knows format {VERSION}: use the one that wrote it")]
     Version(u8),
-    /// The content makes no sense from the series at this place of the block on.
+    /// The content makes no sense from the series at this index of the block on.
     #[error("its content is malformed at its series {0}")]
     Malformed(usize),
 }

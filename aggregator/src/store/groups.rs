@@ -22,7 +22,7 @@ pub(super) fn first_of(group: u32) -> u32 {
 /// Some series and what is stored of all of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Group {
-    /// By their place in the group.
+    /// By their index in the group.
     places: Vec<Option<Series>>,
     /// The blocks of the group.
     pub(super) manifest: BlockManifest,
@@ -33,7 +33,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Puts a series at its place; false if there is no such place or it is taken.
+    /// Puts a series at its index; false if there is no such index or it is taken.
     pub(super) fn put(&mut self, place: u32, series: Series) -> bool {
         if place >= GROUP_SERIES {
             return false;
@@ -51,7 +51,7 @@ impl Group {
         }
     }
 
-    /// Its series with their places.
+    /// Its series with their indices.
     pub(super) fn series(&self) -> impl Iterator<Item = (u32, &Series)> {
         (0..).zip(&self.places).filter_map(|(place, series)| Some((place, series.as_ref()?)))
     }

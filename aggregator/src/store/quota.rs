@@ -1,12 +1,12 @@
 //! How many series there may be, and who may still make how many: quotas and budgets. Pure.
 //!
-//! A new series needs a place in three bounds: the store's, its site's and its gateway's. What does not fit is refused before
+//! A new series needs room within three bounds: the store's, its site's and its gateway's. What does not fit is refused before
 //! anything of its batch is taken ([`Quota::fits`]). So that this hardly ever happens, each gateway is given a budget
 //! ([`Quota::budget`]): the most series that its data folder may hold. A gateway refuses readings of further series before
 //! it acknowledges them.
 //!
 //! A budget is what the store knows that the folder may hold already, plus a grant. Grants are reservations: no gateway, new or
-//! known, gets a place that another one was granted. Invariant: series and grants together never exceed a bound, unless
+//! known, gets room that another one was granted. Invariant: series and grants together never exceed a bound, unless
 //! there were more series than that from the beginning (a bound was lowered, or a journal was replayed).
 //!
 //! Two kinds of names need no grant, because the folder most likely has them already:

@@ -127,7 +127,7 @@ pub(super) struct EpochRecord {
 
 #[derive(Clone, PartialEq, Message)]
 struct SeriesRecord {
-    /// Its place in the group.
+    /// Its index in the group.
     #[prost(uint32, tag = "1")]
     place: u32,
     #[prost(uint32, tag = "2")]

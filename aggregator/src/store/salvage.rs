@@ -60,7 +60,7 @@ pub(super) fn salvage(files: &[File]) -> io::Result<BTreeMap<Vec<u8>, ValueLocat
     Ok(found)
 }
 
-/// Visits the whole values that begin within the first stride of these bytes: key, sequence number, place, length.
+/// Visits the whole values that begin within the first stride of these bytes: key, sequence number, location.
 fn salvage_stride(bytes: &[u8], mut visit: impl FnMut(&[u8], u64, usize, usize)) {
     let [first, ..] = MAGIC;
     let mut at = 0;
@@ -77,7 +77,7 @@ fn salvage_stride(bytes: &[u8], mut visit: impl FnMut(&[u8], u64, usize, usize))
     }
 }
 
-/// The value at a place.
+/// The value at a location.
 ///
 /// # Errors
 /// Reading failed.

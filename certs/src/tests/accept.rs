@@ -71,7 +71,7 @@ async fn connections_that_sent_nothing_give_way() {
     let mut silent = Vec::new();
     for _ in 0..20 {
         silent.push(connect().await);
-        // It is served, so it has its place.
+        // It is served, so it has its slot.
         server.peers.recv().await.unwrap();
     }
     let mut last = connect().await;
