@@ -2,8 +2,8 @@
 //!
 //! A batch that lies somewhere (an outbox, a journal) names all its series. On a stream the sender's
 //! [`DictionaryEncoder`] leaves out the names that were sent before, and the receiver's [`DictionaryDecoder`] restores
-//! them. Invariant: both hold the same dictionary after the same batches. It is bounded by [`DICTIONARY_SERIES_MAX`]; the
-//! sender begins a new one before it is exceeded.
+//! them. Invariant: both hold the same dictionary after the same batches. It is bounded by [`DICTIONARY_SERIES_MAX`];
+//! the sender begins a new one before it is exceeded.
 
 use std::{
     collections::HashMap,

@@ -5,7 +5,7 @@
 //! section: columns | bodies
 //! ```
 //!
-//! Places in the group as differences to the series before. Columns, each a varint a row: length of the body times two,
+//! Indices in the group as differences to the series before. Columns, each a varint a row: length of the body times two,
 //! plus one where width, epoch, or shard differ from those of the row before in the section (of the first: from 0), and
 //! then these; window index, part; revision less part. All but length and revision are zigzag differences to the row
 //! before. The seal around a block has its checksum. A block stays at or below [`BLOCK_BYTES_MAX`], because sled keeps

@@ -1,7 +1,7 @@
 //! How many series there may be, and who may still make how many: quotas and budgets. Pure.
 //!
-//! A new series needs room within three bounds: the store's, its site's and its gateway's. What does not fit is refused before
-//! anything of its batch is taken ([`Quota::fits`]). So that this hardly ever happens, each gateway is given a budget
+//! A new series needs room within three bounds: the store's, its site's and its gateway's. What does not fit is refused
+//! before anything of its batch is taken ([`Quota::fits`]). So that this hardly ever happens, each gateway is given a budget
 //! ([`Quota::budget`]): the most series that its data folder may hold. A gateway refuses readings of further series before
 //! it acknowledges them.
 //!

@@ -60,7 +60,7 @@ pub(super) fn salvage(files: &[File]) -> io::Result<BTreeMap<Vec<u8>, ValueLocat
     Ok(found)
 }
 
-/// Visits the whole values that begin within the first stride of these bytes: key, sequence number, location.
+/// Visits the whole values that begin within the first stride of these bytes: key, sequence number, offset, length.
 fn salvage_stride(bytes: &[u8], mut visit: impl FnMut(&[u8], u64, usize, usize)) {
     let [first, ..] = MAGIC;
     let mut at = 0;
