@@ -1,4 +1,4 @@
-//! The store without network and disk: batches checked, journalled and applied, and packed into a tree in memory.
+//! The store without network and disk: batches checked, journalled and applied, and flushed into a tree in memory.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -7,7 +7,7 @@ mod sample;
 
 use std::{path::Path, sync::Arc};
 
-use catchment_aggregator::store::{EmbeddedStore, MemoryTree, Origin, Store, StoreConfig};
+use catchment_aggregator::store::{EmbeddedStore, GatewayEpoch, MemoryTree, Store, StoreConfig};
 use catchment_journal::{Committer, sim::SimDisk};
 use catchment_partial::Partial;
 use catchment_proto::{Batch, GatewayId, Name};
@@ -37,16 +37,10 @@ fn open() -> Opened {
 
 fn put((store, mut committer, batches): Opened) -> Arc<EmbeddedStore<SimDisk>> {
     let gateway = GatewayId { site: Name::new("berlin").unwrap(), name: Name::new("g1").unwrap() };
-    let origin = Origin {
-        gateway,
-        epoch: 1,
-        epoch_created_ms: 1,
-        shards: 1,
-        run: 0,
-        previous_runs: Default::default(),
-    };
+    let epoch =
+        GatewayEpoch { gateway, id: 1, created_ms: 1, shards: 1, run: 0, previous_runs: Default::default() };
     for batch in batches {
-        let mut taken = store.put(&origin, batch, false);
+        let mut taken = store.put(&epoch, batch, false);
         assert!((&mut taken).now_or_never().is_none(), "not before it is durable");
         committer.step().unwrap();
         taken.now_or_never().unwrap().unwrap();
@@ -60,14 +54,14 @@ fn stores(c: &mut Criterion) {
     group.throughput(Throughput::Elements(BATCHES * u64::from(SERIES)));
     group.sample_size(20);
     group.bench_function("put", |b| b.iter_batched(open, put, BatchSize::PerIteration));
-    let packed = |store: Arc<EmbeddedStore<SimDisk>>| {
-        store.pack_now().unwrap();
+    let flushed = |store: Arc<EmbeddedStore<SimDisk>>| {
+        store.flush_now().unwrap();
         store
     };
-    group.bench_function("pack", |b| b.iter_batched(|| put(open()), packed, BatchSize::PerIteration));
-    let packed = put(open());
-    packed.pack_now().unwrap();
-    let all: Vec<_> = packed.series(&|_, _| true).iter().map(|series| series.id).collect();
+    group.bench_function("pack", |b| b.iter_batched(|| put(open()), flushed, BatchSize::PerIteration));
+    let flushed = put(open());
+    flushed.flush_now().unwrap();
+    let all: Vec<_> = flushed.series(&|_, _| true).iter().map(|series| series.id).collect();
     let (from, to) = (catchment_partial::Timestamp::MIN, catchment_partial::Timestamp::MAX);
     group.bench_function("scan packs, series by series", |b| {
         b.iter(|| {
@@ -76,7 +70,7 @@ fn stores(c: &mut Criterion) {
                 count += 1;
                 std::ops::ControlFlow::Continue(())
             };
-            packed.scan(&all, from, to, &mut visit).unwrap();
+            flushed.scan(&all, from, to, &mut visit).unwrap();
             assert_eq!(count, BATCHES * u64::from(SERIES));
         });
     });

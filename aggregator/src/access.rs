@@ -22,32 +22,32 @@ pub(crate) struct Caller {
     /// What it makes of its connection.
     pub(crate) usage: Arc<Usage>,
     /// Cuts the connection.
-    pub(crate) hang_up: HangUp,
+    pub(crate) disconnect: Disconnect,
 }
 
 /// Cuts a connection whose other end does not do its part.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct HangUp(Arc<Notify>);
+pub(crate) struct Disconnect(Arc<Notify>);
 
-impl HangUp {
+impl Disconnect {
     /// Cuts it.
-    pub(crate) fn now(&self) {
+    pub(crate) fn trigger(&self) {
         self.0.notify_one();
     }
 
-    /// Resolves when it is to be cut.
-    pub(crate) async fn wanted(&self) {
+    /// Resolves when the connection is to be cut.
+    pub(crate) async fn triggered(&self) {
         self.0.notified().await;
     }
 }
 
-/// An operator who asks.
+/// The operator that sent a request.
 #[derive(Clone, Debug)]
-pub(crate) struct Asker {
-    /// Who.
+pub(crate) struct CallingOperator {
+    /// Its identity.
     pub(crate) operator: OperatorId,
     /// Cuts the connection of the request.
-    pub(crate) hang_up: HangUp,
+    pub(crate) disconnect: Disconnect,
 }
 
 fn caller<T>(request: &Request<T>) -> Result<&Caller, Status> {
@@ -70,11 +70,11 @@ pub(crate) fn gateway<T>(request: &Request<T>) -> Result<(GatewayId, SocketAddr)
 ///
 /// # Errors
 /// PERMISSION_DENIED for a certificate of another role.
-pub(crate) fn operator<T>(request: &Request<T>) -> Result<Asker, Status> {
+pub(crate) fn operator<T>(request: &Request<T>) -> Result<CallingOperator, Status> {
     let caller = caller(request)?;
     match &caller.peer.identity {
         Identity::Operator(operator) => {
-            Ok(Asker { operator: operator.clone(), hang_up: caller.hang_up.clone() })
+            Ok(CallingOperator { operator: operator.clone(), disconnect: caller.disconnect.clone() })
         }
         other => Err(denied("operator", other)),
     }

@@ -1,5 +1,5 @@
 //! The one place where the aggregator reads the clock of the day. Stored windows carry the gateways' times; this clock bounds
-//! how far ahead of it a gateway is believed ([`crate::horizon`]), and lags are measured by it.
+//! how far ahead of it a gateway is believed ([`crate::clock_bound`]), and lags are measured by it.
 
 use std::time::SystemTime;
 

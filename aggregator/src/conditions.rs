@@ -5,37 +5,37 @@
 use std::{sync::Arc, time::Duration};
 
 use catchment_journal::FullReason;
-use catchment_settings::{Conditions, Known, Severity};
+use catchment_settings::{Conditions, KnownCondition, Severity};
 
 use crate::store::{Shortage, Store};
 
-/// All places for connections are taken.
+/// All connection slots are taken.
 pub(crate) const CONNECTIONS_FULL: &str = "connections_full";
 /// The file system of the data folder has no room.
 const DISK_FULL: &str = "disk_full";
 /// The store's journal has reached its bound.
 const JOURNAL_FULL: &str = "journal_full";
-/// Memory for windows that are not packed yet is used up.
+/// Memory for windows that are not flushed yet is used up.
 const MEMORY_FULL: &str = "memory_full";
 /// Queries wait until others end.
 const QUERIES_FULL: &str = "queries_full";
 
 /// Everything that an aggregator may report. Full memory and busy queries make senders and callers wait for seconds and
-/// pass by themselves (where packing has no room, `disk_full` says so), so a probe does not fail for them.
-pub(crate) const KNOWN: [Known; 8] = [
-    Known { name: CONNECTIONS_FULL, severity: Severity::Unready },
-    Known { name: DISK_FULL, severity: Severity::Unready },
+/// pass by themselves (where a flush has no room, `disk_full` says so), so a probe does not fail for them.
+pub(crate) const KNOWN: [KnownCondition; 8] = [
+    KnownCondition { name: CONNECTIONS_FULL, severity: Severity::Unready },
+    KnownCondition { name: DISK_FULL, severity: Severity::Unready },
     // It is one gateway that waits, and nobody else.
-    Known { name: "epochs_full", severity: Severity::Notice },
-    Known { name: "folder_gone", severity: Severity::Unready },
-    Known { name: JOURNAL_FULL, severity: Severity::Unready },
-    Known { name: MEMORY_FULL, severity: Severity::Notice },
-    Known { name: QUERIES_FULL, severity: Severity::Notice },
-    Known { name: "series_full", severity: Severity::Unready },
+    KnownCondition { name: "epochs_full", severity: Severity::Notice },
+    KnownCondition { name: "folder_gone", severity: Severity::Unready },
+    KnownCondition { name: JOURNAL_FULL, severity: Severity::Unready },
+    KnownCondition { name: MEMORY_FULL, severity: Severity::Notice },
+    KnownCondition { name: QUERIES_FULL, severity: Severity::Notice },
+    KnownCondition { name: "series_full", severity: Severity::Unready },
 ];
 
 /// How often the aggregator looks.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Raises and clears the conditions of room.
 fn report(shortage: &Shortage, queries_full: bool, conditions: &Conditions) {
@@ -46,11 +46,11 @@ fn report(shortage: &Shortage, queries_full: bool, conditions: &Conditions) {
         });
     conditions.report(DISK_FULL, disk);
     let journal = shortage.journal.as_ref().filter(|why| bound(why)).map(|why| {
-        format!("the store's journal: {why}, store_journal: packing makes room, or raise it; gateways wait until then")
+        format!("the store's journal: {why}, store_journal: a flush makes room, or raise it; gateways wait until then")
     });
     conditions.report(JOURNAL_FULL, journal);
     let memory = shortage.memory.then(|| {
-        "store_memory is used up: gateways wait until windows are packed; raise it if this comes often"
+        "store_memory is used up: gateways wait until windows are flushed; raise it if this comes often"
             .to_owned()
     });
     conditions.report(MEMORY_FULL, memory);
@@ -68,7 +68,7 @@ pub(crate) async fn watch(store: &Arc<dyn Store>, queries_full: impl Fn() -> boo
         if let Ok(shortage) = tokio::task::spawn_blocking(move || store.shortage()).await {
             report(&shortage, queries_full(), conditions);
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(CHECK_EVERY).await;
     }
 }
 

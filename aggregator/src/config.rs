@@ -183,14 +183,15 @@ fn store(options: &Options) -> Result<StoreConfig, ConfigError> {
         epochs_per_gateway_max: part("epochs_per_gateway_max", options.epochs_per_gateway_max)?,
         series_per_site_max: part("series_per_site_max", options.series_per_site_max)?,
         series_per_gateway_max: part("series_per_gateway_max", options.series_per_gateway_max)?,
-        pack_every: time("store_pack_every", options.store_pack_every, default.pack_every.as_secs())?,
-        pack_journal_bytes: size(
+        // The keys say `pack` where the code says flush and block: they are older, and stay.
+        flush_every: time("store_pack_every", options.store_pack_every, default.flush_every.as_secs())?,
+        flush_journal_bytes: size(
             "store_pack_journal",
             options.store_pack_journal,
-            default.pack_journal_bytes,
+            default.flush_journal_bytes,
             1,
         )?,
-        set_packs_aside: options.store_set_packs_aside.unwrap_or(default.set_packs_aside),
+        set_blocks_aside: options.store_set_packs_aside.unwrap_or(default.set_blocks_aside),
         ..default
     };
     store.journal.bytes_max = size("store_journal", options.store_journal, store.journal.bytes_max, 16)?;
@@ -243,7 +244,7 @@ fn time(key: &'static str, given: Option<HumanDuration>, default: u64) -> Result
 }
 
 fn accept(options: &Options) -> Result<AcceptConfig, ConfigError> {
-    // A quarter of the places is left to others than the largest address.
+    // A quarter of the slots is left to others than the largest address.
     const PER_ADDRESS: usize = 3_072;
     const MOST: usize = 1_000_000;
     let connections_max = number("connections_max", options.connections_max, 4_096, MOST)?;

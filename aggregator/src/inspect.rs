@@ -9,11 +9,11 @@ use crate::store::{RepairReport, VerifyReport, lock_existing};
 
 /// The report as text: what there is, then what is damaged, a line each.
 pub fn verify_text(report: &VerifyReport) -> String {
-    let VerifyReport { packs, partials, damaged_packs, series, entries, torn_tail_bytes, .. } = report;
+    let VerifyReport { blocks, partials, damaged_blocks, series, entries, torn_tail_bytes, .. } = report;
     let owner = report.owner.as_deref().unwrap_or("nobody yet; the next start binds it to its identity");
     let mut text = format!(
         "the folder belongs to {owner}\n\
-         packs: {packs} whole with {partials} partials, {damaged_packs} damaged\n\
+         blocks: {blocks} whole with {partials} partials, {damaged_blocks} damaged\n\
          catalog: {series} series\n\
          journal: {entries} entries whole, {torn_tail_bytes} bytes at its end were never acknowledged\n"
     );
@@ -84,12 +84,12 @@ mod tests {
 
     #[test]
     fn a_report_says_what_is_damaged() {
-        let mut report = VerifyReport { packs: 3, entries: 7, ..VerifyReport::default() };
+        let mut report = VerifyReport { blocks: 3, entries: 7, ..VerifyReport::default() };
         assert!(verify_text(&report).ends_with("nothing is damaged\n"));
-        report.findings.push("pack 4: checksum".to_owned());
+        report.findings.push("block 4: checksum".to_owned());
         report.findings_unlisted = 2;
         let text = verify_text(&report);
-        assert!(text.contains("damaged: pack 4: checksum\ndamaged: 2 more\n"), "{text}");
+        assert!(text.contains("damaged: block 4: checksum\ndamaged: 2 more\n"), "{text}");
         assert!(text.ends_with("the store is damaged\n"), "{text}");
     }
 }

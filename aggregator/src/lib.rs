@@ -6,10 +6,10 @@
 
 mod access;
 mod clock;
+pub mod clock_bound;
 mod conditions;
 pub mod config;
 mod fleet;
-pub mod horizon;
 pub mod ingest;
 pub mod inspect;
 mod metrics;

@@ -98,11 +98,11 @@ fn run(cli: Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
 
 /// An error of a start: wrong usage when the configuration is wrong, and not the machine.
 fn cannot_start(error: StartError) -> anyhow::Error {
-    if error.is_configuration() { exit::Usage::wrap(error) } else { error.into() }
+    if error.is_configuration() { exit::UsageError::wrap(error) } else { error.into() }
 }
 
 fn serve(cli: &Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
-    let options = layered(&cli.options, cli.config.as_deref()).map_err(exit::Usage::wrap)?;
+    let options = layered(&cli.options, cli.config.as_deref()).map_err(exit::UsageError::wrap)?;
     logging::init(options.log.as_deref(), options.log_format.unwrap_or_default())
         .map_err(|error| sources.blame(Some("log"), error))?;
     let config = Config::try_from(options).map_err(|error| sources.blame(Some(error.key()), error))?;

@@ -30,7 +30,7 @@ use prometheus_client::{
 use crate::{
     clock, conditions,
     config::QueryLimits,
-    ingest::{IngestBytes, Sessions},
+    ingest::{IngestBytes, StreamRegistry},
     query::QueryCounts,
     store::{Store, StoreStats},
 };
@@ -121,7 +121,7 @@ impl Metrics {
     fn register(&self) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let r = &mut *registry;
-        r.register_collector(Box::new(stats::Held(Arc::clone(&self.conditions))));
+        r.register_collector(Box::new(stats::ConditionsCollector(Arc::clone(&self.conditions))));
         r.register("connections", "Connections now", self.connections.clone());
         r.register(
             "connections_refused",
@@ -188,21 +188,21 @@ impl Metrics {
     }
 
     /// Adds what is read from the store at each scrape.
-    pub(crate) fn watch(&self, store: Arc<dyn Store>, sessions: Arc<Sessions>) {
+    pub(crate) fn watch(&self, store: Arc<dyn Store>, streams: Arc<StreamRegistry>) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register_collector(Box::new(Gateways { store, sessions }));
+        registry.register_collector(Box::new(Gateways { store, streams }));
     }
 
     /// Adds what the memory of ingest is used for, read at each scrape.
     pub(crate) fn watch_ingest(&self, bytes: Arc<IngestBytes>) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register_collector(Box::new(ingest::Collected(bytes)));
+        registry.register_collector(Box::new(ingest::IngestCollector(bytes)));
     }
 
     /// Adds what the embedded store counts itself, read at each scrape.
     pub(crate) fn watch_store(&self, stats: StatsSource) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register_collector(Box::new(stats::Collected(stats)));
+        registry.register_collector(Box::new(stats::StoreCollector(stats)));
     }
 
     /// Adds how many queries there are beside their bounds, read at each scrape.
@@ -212,7 +212,7 @@ impl Metrics {
         counts: Box<dyn Fn() -> QueryCounts + Send + Sync>,
     ) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register_collector(Box::new(queries::Collected { limits, counts }));
+        registry.register_collector(Box::new(queries::QueriesCollector { limits, counts }));
     }
 
     /// The whole registry as text.
@@ -264,7 +264,7 @@ impl AcceptEvents for Metrics {
 /// The state of each gateway, read at each scrape.
 struct Gateways {
     store: Arc<dyn Store>,
-    sessions: Arc<Sessions>,
+    streams: Arc<StreamRegistry>,
 }
 
 impl fmt::Debug for Gateways {
@@ -281,7 +281,7 @@ impl Collector for Gateways {
         while let Some(from) = next {
             let page = self.store.gateways_from(from);
             gateways.extend(page.entries);
-            gateways.sort_by(|a, b| a.origin.gateway.cmp(&b.origin.gateway));
+            gateways.sort_by(|a, b| a.epoch.gateway.cmp(&b.epoch.gateway));
             gateways.truncate(GATEWAYS_MAX);
             next = page.next;
         }
@@ -299,19 +299,19 @@ impl Collector for Gateways {
         };
         let lags = gateways.iter().filter_map(|entry| {
             let lag = now.saturating_sub(entry.watermark?.as_millis()).max(0);
-            Some((labels(&entry.origin.gateway), lag as f64 / 1_000.0))
+            Some((labels(&entry.epoch.gateway), lag as f64 / 1_000.0))
         });
         gauge("gateway_lag_seconds", "How far a gateway's watermark is behind the clock", lags.collect())?;
         let connected = gateways.iter().map(|entry| {
-            let connected = self.sessions.version(&entry.origin.gateway).is_some();
-            (labels(&entry.origin.gateway), f64::from(u8::from(connected)))
+            let connected = self.streams.version(&entry.epoch.gateway).is_some();
+            (labels(&entry.epoch.gateway), f64::from(u8::from(connected)))
         });
         gauge("gateway_connected", "Whether a gateway has a stream open", connected.collect())?;
-        let series = gateways.iter().map(|entry| (labels(&entry.origin.gateway), entry.series as f64));
+        let series = gateways.iter().map(|entry| (labels(&entry.epoch.gateway), entry.series as f64));
         gauge("gateway_series", "Series of a gateway", series.collect())?;
         let budgets = gateways
             .iter()
-            .filter_map(|entry| Some((labels(&entry.origin.gateway), entry.series_max? as f64)));
+            .filter_map(|entry| Some((labels(&entry.epoch.gateway), entry.series_max? as f64)));
         gauge("gateway_series_max", "Most series that a gateway may have here now", budgets.collect())?;
         let poisoned = f64::from(u8::from(self.store.poisoned().is_some()));
         let kind = ConstGauge::new(0.0_f64).metric_type();

@@ -14,7 +14,7 @@ use catchment_certs::{
     FolderError, IdentityFolder, Role, ServerTls, TlsError, accept_loop, channel::ALPN_GRPC,
 };
 use catchment_journal::check_folder;
-use catchment_settings::{Lasting, http::HttpServer, supervise::Supervisor};
+use catchment_settings::{OutageLog, http::HttpServer, supervise::Supervisor};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -25,10 +25,10 @@ use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
 use crate::{
     config::Config,
-    ingest::Sessions,
+    ingest::StreamRegistry,
     metrics::Metrics,
     store::{EmbeddedStore, KIND, OpenError, Store, StoreError},
-    transport::{Patience, PeerLimit},
+    transport::{Deadlines, PeerLimit},
 };
 use hand_over::HandOver;
 use services::Services;
@@ -148,21 +148,21 @@ pub async fn bind(mut config: Config) -> Result<Aggregator, StartError> {
     config.store.owner = Some(owner);
     let metrics = Metrics::new();
     let store = open(&config).await?;
-    let told = Arc::clone(&store);
-    metrics.watch_store(Box::new(move || told.stats()));
+    let counted = Arc::clone(&store);
+    metrics.watch_store(Box::new(move || counted.stats()));
     bind_with(config, tls, store, metrics).await
 }
 
 /// Opens the store, as soon as there is space for that, and tells what it found.
 async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
-    let mut waits = Lasting::default();
+    let mut full_disk = OutageLog::default();
     let (store, report) = loop {
         let (dir, bounds) = (config.data.clone(), config.store.clone());
         let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir, bounds));
         match opened.await.map_err(|error| StartError::Thread(error.to_string()))? {
             Ok(opened) => break opened,
             Err(error @ OpenError::Space { .. }) => {
-                if waits.met(Instant::now().into_std(), "space").is_some() {
+                if full_disk.record_failure(Instant::now().into_std(), "space").is_some() {
                     tracing::warn!(%error, "the store waits for space");
                 }
                 tokio::time::sleep(SPACE_PAUSE).await;
@@ -177,8 +177,8 @@ async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
         torn_tail_bytes = report.torn_tail_bytes,
         "the store is open"
     );
-    if let Some(aside) = &report.packs_set_aside {
-        tracing::warn!(aside = %aside.display(), "packed windows could not be used and were set aside");
+    if let Some(aside) = &report.blocks_set_aside {
+        tracing::warn!(aside = %aside.display(), "flushed windows could not be used and were set aside");
     }
     if report.damage > 0 || report.lost_batches > 0 {
         let (damage, lost_batches) = (report.damage, report.lost_batches);
@@ -229,16 +229,16 @@ impl Aggregator {
         let (stop, stopping) = watch::channel(false);
         let (cut, cutting) = watch::channel(false);
         let supervisor = Arc::new(Supervisor::default());
-        let sessions = Arc::new(Sessions::default());
-        metrics.watch(Arc::clone(&store), Arc::clone(&sessions));
-        let services = Services::new(&config, &store, &sessions, &metrics, (&supervisor, &stopping))
+        let streams = Arc::new(StreamRegistry::default());
+        metrics.watch(Arc::clone(&store), Arc::clone(&streams));
+        let services = Services::new(&config, &store, &streams, &metrics, (&supervisor, &stopping))
             .await
             .map_err(|error| RunError::Thread(error.to_string()))?;
 
         let (connections, incoming) = mpsc::channel(CONNECTIONS_WAITING);
         let hand_over = HandOver {
             limit: PeerLimit::new(config.connections_per_peer_max),
-            patience: Patience { first_request: config.first_request_timeout, idle: config.idle_timeout },
+            deadlines: Deadlines { first_request: config.first_request_timeout, idle: config.idle_timeout },
             metrics: Arc::clone(&metrics),
             cutting,
             connections,
@@ -248,19 +248,19 @@ impl Aggregator {
             tls,
             config.accept,
             Arc::clone(&metrics) as Arc<_>,
-            told(stopping.clone()),
+            when_set(stopping.clone()),
             move |accepted| hand_over.clone().take(accepted),
         );
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
         let mut serving = tokio::spawn(services.router.serve_with_incoming_shutdown(
             ReceiverStream::new(incoming).map(Ok::<_, io::Error>),
-            told(stopping.clone()),
+            when_set(stopping.clone()),
         ));
         let state = ready::State::new(&metrics, &store, &supervisor, stopping);
         // It ends last: until then it says why.
         let (close, closing) = watch::channel(false);
         let http = http.map(|(server, _)| {
-            tokio::spawn(supervisor.task("http", |_| (), server.run(state.endpoints(), told(closing))))
+            tokio::spawn(supervisor.task("http", |_| (), server.run(state.endpoints(), when_set(closing))))
         });
 
         let watching = state.watch(services.health.clone(), || services.runner.is_full());
@@ -274,11 +274,11 @@ impl Aggregator {
             () = &mut watching => Err(RunError::Defect(supervisor.failed().await)),
             result = &mut serving => Err(RunError::Grpc(format!("{result:?}"))),
         };
-        supervisor.stand_down();
+        supervisor.begin_shutdown();
         if let Err(error) = &ended {
             tracing::error!(%error, "stopping");
             // What failed may be that the folder is gone: then that is said, too.
-            let _ = look(&store).await;
+            let _ = check_store_folder(&store).await;
         }
         stop.send_replace(true);
         services.health.stop().await;
@@ -313,7 +313,7 @@ async fn finish<T>(
     let closing = Instant::now();
     let closed = timeout_at(deadline, store.close()).await;
     tracing::info!(elapsed = ?closing.elapsed(), total = ?start.elapsed(), "the store is closed");
-    look(store).await.map_err(RunError::Poisoned)?;
+    check_store_folder(store).await.map_err(RunError::Poisoned)?;
     match closed {
         Ok(result) => result.map_err(RunError::Close),
         Err(_) => {
@@ -326,7 +326,7 @@ async fn finish<T>(
 }
 
 /// Resolves when the value turns true, or its sender is gone.
-async fn told(mut flag: watch::Receiver<bool>) {
+async fn when_set(mut flag: watch::Receiver<bool>) {
     // An error means that the sender is gone.
     let _ = flag.wait_for(|flag| *flag).await;
 }
@@ -335,9 +335,9 @@ async fn told(mut flag: watch::Receiver<bool>) {
 ///
 /// # Errors
 /// What is gone.
-async fn look(store: &Arc<dyn Store>) -> Result<(), Arc<str>> {
+async fn check_store_folder(store: &Arc<dyn Store>) -> Result<(), Arc<str>> {
     let store = Arc::clone(store);
-    let looked = tokio::task::spawn_blocking(move || store.look()).await;
+    let looked = tokio::task::spawn_blocking(move || store.check_folder()).await;
     looked.unwrap_or_else(|error| Err(error.to_string().into()))
 }
 

@@ -13,8 +13,8 @@ use catchment_proto::{Batch, Entry, GatewayId, History, Labels, MetricName, Name
 use futures_util::future::BoxFuture;
 
 use crate::store::{
-    Delivered, GatewayEntry, Origin, Page, Piece, Report, SeriesEntry, SeriesId, Store, StoreError,
-    StoredPartial,
+    Chunk, Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, SeriesEntry, SeriesId, Store,
+    StoreError, StoredPartial,
 };
 
 /// Series of a page: few, so that small tests walk several.
@@ -108,8 +108,8 @@ struct State {
     gone: Option<Arc<str>>,
 }
 
-fn entry(origin: &Origin, watermark: Option<Timestamp>) -> GatewayEntry {
-    GatewayEntry { origin: origin.clone(), watermark, gaps: Vec::new(), series: 0, series_max: None }
+fn entry(epoch: &GatewayEpoch, watermark: Option<Timestamp>) -> GatewayEntry {
+    GatewayEntry { epoch: epoch.clone(), watermark, gaps: Vec::new(), series: 0, series_max: None }
 }
 
 /// A store in memory, for tests of what stands before it. Durable is what it says it is.
@@ -124,7 +124,7 @@ pub(crate) struct MemoryStore {
 
 impl MemoryStore {
     /// Its folder is gone.
-    pub(crate) fn lose(&self, why: &str) {
+    pub(crate) fn lose_folder(&self, why: &str) {
         let mut state = self.state.lock().unwrap();
         (state.gone, state.poisoned) = (Some(why.into()), Some(why.into()));
     }
@@ -154,7 +154,7 @@ impl MemoryStore {
         self.state.lock().unwrap().live.len()
     }
 
-    fn apply(&self, origin: &Origin, batch: &Batch, first: bool) -> Result<(), StoreError> {
+    fn apply(&self, epoch: &GatewayEpoch, batch: &Batch, first: bool) -> Result<(), StoreError> {
         let mut state = self.state.lock().unwrap();
         state.puts += 1;
         match state.fault.take() {
@@ -168,7 +168,7 @@ impl MemoryStore {
         if let Some(reason) = &state.poisoned {
             return Err(StoreError::Poisoned(Arc::clone(reason)));
         }
-        let highest = state.delivered.get(&(origin.epoch, batch.shard)).copied().unwrap_or(0);
+        let highest = state.delivered.get(&(epoch.id, batch.shard)).copied().unwrap_or(0);
         if !batch.live {
             if batch.number <= highest {
                 return Ok(());
@@ -185,25 +185,27 @@ impl MemoryStore {
         }
         for (entry, partial) in decoded {
             let key = &batch.series[entry.series as usize];
-            let named = (origin.gateway.clone(), key.key().clone());
+            let named = (epoch.gateway.clone(), key.key().clone());
             let known = state.series.iter().position(|series| *series == named);
             let id = SeriesId(known.unwrap_or_else(|| {
                 state.series.push(named);
                 state.series.len() - 1
             }) as u32);
             let rows = if batch.live { &mut state.live } else { &mut state.rows };
-            let row =
-                rows.entry((id, entry.window, origin.epoch, entry.part)).or_insert((0, Partial::empty()));
+            let row = rows.entry((id, entry.window, epoch.id, entry.part)).or_insert((0, Partial::empty()));
             if row.0 <= entry.revision {
                 *row = (entry.revision, partial);
             }
         }
         if !batch.live {
-            state.delivered.insert((origin.epoch, batch.shard), batch.number);
+            state.delivered.insert((epoch.id, batch.shard), batch.number);
         }
         drop(state);
         if batch.watermark.is_some() {
-            self.progress(origin, &Report { watermark: batch.watermark, ..Report::default() })?;
+            self.progress(
+                epoch,
+                &ProgressReport { watermark: batch.watermark, ..ProgressReport::default() },
+            )?;
         }
         Ok(())
     }
@@ -212,47 +214,47 @@ impl MemoryStore {
 impl Store for MemoryStore {
     fn put<'a>(
         &'a self,
-        origin: &'a Origin,
+        epoch: &'a GatewayEpoch,
         batch: Batch,
         first: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             let _open = self.gate.read().await;
-            self.apply(origin, &batch, first)
+            self.apply(epoch, &batch, first)
         })
     }
 
-    fn progress(&self, origin: &Origin, report: &Report) -> Result<(), StoreError> {
+    fn progress(&self, epoch: &GatewayEpoch, report: &ProgressReport) -> Result<(), StoreError> {
         let watermark = report.watermark;
         let mut state = self.state.lock().unwrap();
-        match state.gateways.iter_mut().find(|entry| entry.origin.gateway == origin.gateway) {
+        match state.gateways.iter_mut().find(|entry| entry.epoch.gateway == epoch.gateway) {
             Some(entry) => entry.watermark = entry.watermark.max(watermark),
-            None => state.gateways.push(entry(origin, watermark)),
+            None => state.gateways.push(entry(epoch, watermark)),
         }
         Ok(())
     }
 
-    fn created_ms(&self, _: &Origin) -> Option<i64> {
+    fn created_ms(&self, _: &GatewayEpoch) -> Option<i64> {
         None
     }
 
-    fn delivered(&self, origin: &Origin) -> Vec<u64> {
+    fn delivered(&self, epoch: &GatewayEpoch) -> Vec<u64> {
         let mut state = self.state.lock().unwrap();
-        if !state.gateways.iter().any(|entry| entry.origin.gateway == origin.gateway) {
-            state.gateways.push(entry(origin, None));
+        if !state.gateways.iter().any(|entry| entry.epoch.gateway == epoch.gateway) {
+            state.gateways.push(entry(epoch, None));
         }
-        let highest = |shard| state.delivered.get(&(origin.epoch, shard)).copied().unwrap_or(0);
-        (0..origin.shards).map(highest).collect()
+        let highest = |shard| state.delivered.get(&(epoch.id, shard)).copied().unwrap_or(0);
+        (0..epoch.shards).map(highest).collect()
     }
 
-    fn begin<'a>(&'a self, origin: &'a Origin) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>> {
-        let shards = self.delivered(origin).into_iter();
+    fn begin<'a>(&'a self, epoch: &'a GatewayEpoch) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>> {
+        let shards = self.delivered(epoch).into_iter();
         let delivered = shards.map(|number| Delivered { number, runs: Vec::new() }).collect();
         Box::pin(std::future::ready(Ok(delivered)))
     }
 
-    fn drop_live(&self, origin: &Origin) {
-        self.state.lock().unwrap().live.retain(|(_, _, epoch, _), _| *epoch != origin.epoch);
+    fn drop_live(&self, epoch: &GatewayEpoch) {
+        self.state.lock().unwrap().live.retain(|(_, _, id, _), _| *id != epoch.id);
     }
 
     fn series_from(&self, from: SeriesId) -> Page<SeriesEntry> {
@@ -285,7 +287,7 @@ impl Store for MemoryStore {
         Page { next: at.as_ref().map(|_| from + 1), entries: at.into_iter().collect() }
     }
 
-    fn piece(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Piece>, StoreError> {
+    fn chunk(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Chunk>, StoreError> {
         let state = self.state.lock().unwrap();
         let rows = state
             .rows
@@ -298,7 +300,7 @@ impl Store for MemoryStore {
         };
         let mut rows: Vec<_> = rows.map(stored).collect();
         rows.sort_by_key(|row| row.window.start());
-        Ok((!rows.is_empty()).then_some(Piece { rows, next: to }))
+        Ok((!rows.is_empty()).then_some(Chunk { rows, next: to }))
     }
 
     fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError> {
@@ -308,7 +310,7 @@ impl Store for MemoryStore {
         Ok((count - state.rows.len()) as u64)
     }
 
-    fn series_budget(&self, _: &Origin) -> Option<u64> {
+    fn series_budget(&self, _: &GatewayEpoch) -> Option<u64> {
         self.state.lock().unwrap().budget
     }
 
@@ -324,7 +326,7 @@ impl Store for MemoryStore {
         })
     }
 
-    fn gone(&self) -> Option<Arc<str>> {
+    fn folder_gone(&self) -> Option<Arc<str>> {
         self.state.lock().unwrap().gone.clone()
     }
 

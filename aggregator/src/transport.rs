@@ -1,8 +1,8 @@
 //! From an accepted TLS connection to what tonic serves.
 //!
-//! The connection carries its [`Caller`] into every request, and keeps its places among all connections and
+//! The connection carries its [`Caller`] into every request, and keeps its slots among all connections and
 //! among those of its identity until it ends. One that asks for nothing is closed, whatever bytes it sends: soon after
-//! its handshake, later when it was idle for long, and at once when another one needs its place.
+//! its handshake, later when it was idle for long, and at once when another one needs its slot.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use std::{
 };
 
 use catchment_certs::{Accepted, Identity, Socket};
-use catchment_settings::places::Place;
+use catchment_settings::connection_slots::ConnectionSlot;
 use hashbrown::HashMap;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -24,7 +24,7 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use crate::{
-    access::{Caller, HangUp},
+    access::{Caller, Disconnect},
     metrics::Metrics,
     usage::Usage,
 };
@@ -36,9 +36,9 @@ pub(crate) struct PeerLimit {
     open: Mutex<HashMap<Identity, usize>>,
 }
 
-/// One of the places that [`PeerLimit`] gives to an identity.
+/// One of the slots that [`PeerLimit`] gives to an identity.
 #[derive(Debug)]
-pub(crate) struct PeerPlace {
+pub(crate) struct PeerSlot {
     limit: Arc<PeerLimit>,
     identity: Identity,
 }
@@ -49,19 +49,19 @@ impl PeerLimit {
         Arc::new(Self { max, open: Mutex::default() })
     }
 
-    /// A place, if there is one left.
-    pub(crate) fn take(self: &Arc<Self>, identity: &Identity) -> Option<PeerPlace> {
+    /// A slot, if there is one left.
+    pub(crate) fn acquire(self: &Arc<Self>, identity: &Identity) -> Option<PeerSlot> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry_ref(identity).or_insert(0);
         if *count >= self.max {
             return None;
         }
         *count += 1;
-        Some(PeerPlace { limit: Arc::clone(self), identity: identity.clone() })
+        Some(PeerSlot { limit: Arc::clone(self), identity: identity.clone() })
     }
 }
 
-impl Drop for PeerPlace {
+impl Drop for PeerSlot {
     fn drop(&mut self) {
         let mut open = self.limit.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = open.get_mut(&self.identity) {
@@ -75,7 +75,7 @@ impl Drop for PeerPlace {
 
 /// How long a peer may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Deadlines {
     /// From the handshake to the first request.
     pub(crate) first_request: Duration,
     /// From the end of the last request to the next.
@@ -86,52 +86,52 @@ pub(crate) struct Patience {
 pub(crate) struct Connection {
     stream: TlsStream<Socket>,
     caller: Caller,
-    patience: Patience,
+    deadlines: Deadlines,
     /// The next look at what the peer asks for. HTTP/2's probes begin only after its opening, and are not requests.
-    alarm: Pin<Box<Sleep>>,
+    timer: Pin<Box<Sleep>>,
     /// Resolves when the connection is to be cut.
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// Resolves when the place is taken away.
+    /// Resolves when the slot is taken away.
     evicted: oneshot::Receiver<()>,
     metrics: Arc<Metrics>,
-    place: Place,
-    /// The place is its own.
+    slot: ConnectionSlot,
+    /// The slot is its own.
     kept: bool,
-    _place_of_identity: PeerPlace,
+    _slot_of_identity: PeerSlot,
 }
 
 impl Connection {
     /// Takes over an accepted connection; it fails when `cut` resolves.
     pub(crate) fn new(
         accepted: Accepted,
-        place_of_identity: PeerPlace,
-        patience: Patience,
+        slot_of_identity: PeerSlot,
+        deadlines: Deadlines,
         cut: impl Future<Output = ()> + Send + 'static,
         metrics: Arc<Metrics>,
     ) -> Self {
         metrics.connections.inc();
-        let hang_up = HangUp::default();
-        let wanted = hang_up.clone();
+        let disconnect = Disconnect::default();
+        let disconnect_requested = disconnect.clone();
         let cut = async move {
             tokio::select! {
                 () = cut => {}
-                () = wanted.wanted() => {}
+                () = disconnect_requested.triggered() => {}
             }
         };
-        let Accepted { stream, peer, addr, place } = accepted;
+        let Accepted { stream, peer, addr, slot } = accepted;
         let (evict, evicted) = oneshot::channel();
-        place.give_way(move || _ = evict.send(()));
+        slot.on_evict(move || _ = evict.send(()));
         Self {
             cut: Box::pin(cut),
-            caller: Caller { peer: Arc::new(peer), addr, usage: Usage::new(), hang_up },
+            caller: Caller { peer: Arc::new(peer), addr, usage: Usage::new(), disconnect },
             stream,
-            patience,
-            alarm: Box::pin(sleep(patience.first_request)),
+            deadlines,
+            timer: Box::pin(sleep(deadlines.first_request)),
             evicted,
             metrics,
-            place,
+            slot,
             kept: false,
-            _place_of_identity: place_of_identity,
+            _slot_of_identity: slot_of_identity,
         }
     }
 
@@ -143,18 +143,18 @@ impl Connection {
         if !self.kept && matches!(Pin::new(&mut self.evicted).poll(task), Poll::Ready(Ok(()))) {
             return self.close("gave_way");
         }
-        while self.alarm.as_mut().poll(task).is_ready() {
+        while self.timer.as_mut().poll(task).is_ready() {
             let usage = &self.caller.usage;
-            let (reason, most) = if usage.has_asked() {
-                ("idle_timeout", self.patience.idle)
+            let (reason, most) = if usage.has_requested() {
+                ("idle_timeout", self.deadlines.idle)
             } else {
-                ("first_request_timeout", self.patience.first_request)
+                ("first_request_timeout", self.deadlines.first_request)
             };
             let idle = usage.idle();
             if idle >= most {
                 return self.close(reason);
             }
-            self.alarm.as_mut().reset(Instant::now() + (most - idle));
+            self.timer.as_mut().reset(Instant::now() + (most - idle));
         }
         Poll::Pending
     }
@@ -182,9 +182,9 @@ impl Connected for Connection {
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.kept && this.caller.usage.has_asked() {
+        if !this.kept && this.caller.usage.has_requested() {
             this.kept = true;
-            this.place.heard();
+            this.slot.mark_used();
         }
         match Pin::new(&mut this.stream).poll_read(cx, buf) {
             Poll::Ready(result) => Poll::Ready(result),
@@ -229,12 +229,12 @@ mod tests {
         let limit = PeerLimit::new(2);
         let ada = Identity::Operator(OperatorId { name: Name::new("ada").unwrap() });
         let eve = Identity::Operator(OperatorId { name: Name::new("eve").unwrap() });
-        let first = limit.take(&ada).unwrap();
-        let _second = limit.take(&ada).unwrap();
-        assert!(limit.take(&ada).is_none());
-        let other = limit.take(&eve).unwrap();
+        let first = limit.acquire(&ada).unwrap();
+        let _second = limit.acquire(&ada).unwrap();
+        assert!(limit.acquire(&ada).is_none());
+        let other = limit.acquire(&eve).unwrap();
         drop(first);
-        assert!(limit.take(&ada).is_some());
+        assert!(limit.acquire(&ada).is_some());
         drop(other);
         assert_eq!(limit.open.lock().unwrap().len(), 1);
     }

@@ -24,7 +24,7 @@ pub(crate) struct Usage(Mutex<State>);
 #[derive(Debug)]
 struct State {
     /// A request has come.
-    asked: bool,
+    requested: bool,
     /// Requests under way.
     open: usize,
     /// When the last one ended, or the connection began.
@@ -34,7 +34,7 @@ struct State {
 impl Usage {
     /// A connection that begins.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { asked: false, open: 0, since: Instant::now() })))
+        Arc::new(Self(Mutex::new(State { requested: false, open: 0, since: Instant::now() })))
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
@@ -42,8 +42,8 @@ impl Usage {
     }
 
     /// Whether a request has come.
-    pub(crate) fn has_asked(&self) -> bool {
-        self.with(|state| state.asked)
+    pub(crate) fn has_requested(&self) -> bool {
+        self.with(|state| state.requested)
     }
 
     /// How long nothing has been under way.
@@ -52,20 +52,20 @@ impl Usage {
     }
 
     /// A request begins; it ends when what is returned is dropped.
-    fn begin(self: &Arc<Self>) -> UnderWay {
+    fn begin(self: &Arc<Self>) -> RequestGuard {
         self.with(|state| {
-            state.asked = true;
+            state.requested = true;
             state.open += 1;
         });
-        UnderWay(Arc::clone(self))
+        RequestGuard(Arc::clone(self))
     }
 }
 
 /// A request under way.
 #[derive(Debug)]
-struct UnderWay(Arc<Usage>);
+struct RequestGuard(Arc<Usage>);
 
-impl Drop for UnderWay {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.with(|state| {
             state.open = state.open.saturating_sub(1);
@@ -76,21 +76,21 @@ impl Drop for UnderWay {
 
 /// Notes each request at its connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Noted;
+pub(crate) struct TrackUsage;
 
-impl<S> Layer<S> for Noted {
-    type Service = Noting<S>;
+impl<S> Layer<S> for TrackUsage {
+    type Service = TrackUsageService<S>;
 
-    fn layer(&self, inner: S) -> Noting<S> {
-        Noting(inner)
+    fn layer(&self, inner: S) -> TrackUsageService<S> {
+        TrackUsageService(inner)
     }
 }
 
-/// See [`Noted`].
+/// See [`TrackUsage`].
 #[derive(Clone, Debug)]
-pub(crate) struct Noting<S>(S);
+pub(crate) struct TrackUsageService<S>(S);
 
-impl<S> Service<http::Request<Body>> for Noting<S>
+impl<S> Service<http::Request<Body>> for TrackUsageService<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<Body>>,
     S::Future: Send + 'static,
@@ -104,22 +104,22 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let under_way = request.extensions().get::<Caller>().map(|caller| caller.usage.begin());
+        let guard = request.extensions().get::<Caller>().map(|caller| caller.usage.begin());
         let answer = self.0.call(request);
         Box::pin(async move {
             let answer = answer.await?;
-            Ok(answer.map(|body| Body::new(Answer { body, _under_way: under_way })))
+            Ok(answer.map(|body| Body::new(GuardedBody { body, _guard: guard })))
         })
     }
 }
 
 /// A body that keeps its request under way until it was sent or given up.
-struct Answer {
+struct GuardedBody {
     body: Body,
-    _under_way: Option<UnderWay>,
+    _guard: Option<RequestGuard>,
 }
 
-impl http_body::Body for Answer {
+impl http_body::Body for GuardedBody {
     type Data = <Body as http_body::Body>::Data;
     type Error = <Body as http_body::Body>::Error;
 
@@ -148,11 +148,11 @@ mod tests {
         let usage = Usage::new();
         let second = Duration::from_secs(1);
         tokio::time::sleep(second).await;
-        assert_eq!((usage.has_asked(), usage.idle()), (false, second));
+        assert_eq!((usage.has_requested(), usage.idle()), (false, second));
         let (first, other) = (usage.begin(), usage.begin());
         drop(first);
         tokio::time::sleep(second).await;
-        assert_eq!((usage.has_asked(), usage.idle()), (true, Duration::ZERO));
+        assert_eq!((usage.has_requested(), usage.idle()), (true, Duration::ZERO));
         drop(other);
         tokio::time::sleep(2 * second).await;
         assert_eq!(usage.idle(), 2 * second);

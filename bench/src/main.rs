@@ -3,8 +3,8 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a tool of the project itself
 
+mod benchmarks;
 mod cpu;
-mod figures;
 mod load;
 mod machine;
 mod metrics;
@@ -20,7 +20,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration}
 use anyhow::{Context as _, ensure};
 use clap::{Args, Parser, Subcommand};
 
-use figures::{Bench, NAMES};
+use benchmarks::{Bench, NAMES};
 
 /// Loads and references for measuring Catchment's release programs
 #[derive(Debug, Parser)]
@@ -35,7 +35,7 @@ enum Command {
     /// Every figure beside its reference, on this machine
     Run(Run),
     /// One load against a server that runs
-    Load(load::by_hand::Arguments),
+    Load(load::manual::Arguments),
     /// A bare TLS server that reads and discards, or accepts
     Sink {
         /// discard, discard-buffer=BYTES or accept
@@ -101,7 +101,7 @@ fn run(arguments: &Run) -> anyhow::Result<()> {
         name => only.is_empty() || only.iter().any(|one| one == name),
     };
     let names: Vec<&str> = NAMES.iter().filter(wanted).copied().collect();
-    let mut report = figures::run(&bench, &names);
+    let mut report = benchmarks::run(&bench, &names);
     report.versions = reference::versions();
     if let Some(out) = &arguments.out {
         let drawing = out.with_extension("svg");
@@ -118,7 +118,7 @@ fn run(arguments: &Run) -> anyhow::Result<()> {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run(&arguments),
-        Command::Load(arguments) => load::by_hand::start(&arguments),
+        Command::Load(arguments) => load::manual::start(&arguments),
         Command::Sink { mode, identity, listen } => reference::sink::run(&identity, listen, mode),
         Command::SledReference { dir, rows, series } => reference::sled::run(&dir, rows, series),
     };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{Figure, Growth, Report};
+use crate::report::{Growth, Measurement, Report};
 
 const WIDTH: f64 = 900.0;
 const ROW: f64 = 24.0;
@@ -42,12 +42,12 @@ fn line(out: &mut String, from: (f64, f64), to: (f64, f64), style: &str) {
     let _ = writeln!(out, r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" {style}/>"#);
 }
 
-fn row(out: &mut String, figure: &Figure, y: f64) {
-    text(out, LABELS - 10.0, y + 4.0, "end", "#222", &figure.what);
-    let aim = across(figure.aim_above_floor());
+fn row(out: &mut String, measurement: &Measurement, y: f64) {
+    text(out, LABELS - 10.0, y + 4.0, "end", "#222", &measurement.what);
+    let aim = across(measurement.aim_above_floor());
     line(out, (aim, y - 8.0), (aim, y + 8.0), r##"stroke="#27864a" stroke-width="3""##);
-    let Some(above) = figure.above_floor() else { return };
-    let colour = match (above >= figure.aim_above_floor(), above >= 1.0) {
+    let Some(above) = measurement.above_floor() else { return };
+    let colour = match (above >= measurement.aim_above_floor(), above >= 1.0) {
         (true, _) => "#27864a",
         (_, true) => "#1b6ca8",
         _ => "#c0392b",
@@ -98,7 +98,7 @@ fn growth(out: &mut String, lines: &[Growth], top: f64) {
 
 /// The whole drawing.
 pub(crate) fn svg(report: &Report) -> String {
-    let rows = report.figures.len() as f64 * ROW;
+    let rows = report.measurements.len() as f64 * ROW;
     let below = if report.growth.is_empty() { 20.0 } else { GROWTH_HEIGHT + 90.0 };
     let height = TOP + rows + below;
     let mut out = format!(
@@ -119,8 +119,8 @@ pub(crate) fn svg(report: &Report) -> String {
         line(&mut out, (across(multiple), TOP - 14.0), (across(multiple), TOP + rows), style);
         text(&mut out, across(multiple), TOP - 20.0, "middle", "#666", &format!("{multiple}x"));
     }
-    for (index, figure) in report.figures.iter().enumerate() {
-        row(&mut out, figure, TOP + index as f64 * ROW + ROW / 2.0);
+    for (index, measurement) in report.measurements.iter().enumerate() {
+        row(&mut out, measurement, TOP + index as f64 * ROW + ROW / 2.0);
     }
     if !report.growth.is_empty() {
         growth(&mut out, &report.growth, TOP + rows + 50.0);
@@ -138,10 +138,10 @@ mod tests {
     fn every_figure_has_its_mark_and_every_growth_its_line() {
         let goal = Goal { measure: Measure::Ratio, better: Better::Lower, floor: 3.0, aim: 2.0 };
         let reference = Reference { name: "b".into(), value: Ok(1.0) };
-        let figure = Figure { what: "p50 < p99".into(), unit: "ms", ours: 2.5, reference, goal };
+        let measurement = Measurement { what: "p50 < p99".into(), unit: "ms", ours: 2.5, reference, goal };
         let (what, unit, better) = ("json".to_owned(), "1/s", Better::Higher);
         let growth = Growth { what, unit, better, sizes: vec![1, 10, 100], values: vec![1.0, 0.9, 0.1] };
-        let report = Report { figures: vec![figure; 3], growth: vec![growth], ..Report::default() };
+        let report = Report { measurements: vec![measurement; 3], growth: vec![growth], ..Report::default() };
         let drawing = svg(&report);
         assert_eq!(drawing.matches("<circle").count(), 3);
         assert_eq!(drawing.matches("<polyline").count(), 1);

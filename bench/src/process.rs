@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 
 /// Longest wait for a server's start or end.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server that runs.
 pub(crate) struct Server {
@@ -68,7 +68,7 @@ impl Server {
                 let _ = sender.try_send(line);
             }
         });
-        let line = lines.recv_timeout(PATIENCE);
+        let line = lines.recv_timeout(TIMEOUT);
         let addr = line.as_deref().ok().and_then(|line| line.strip_prefix("ready ")?.parse().ok());
         let Some(addr) = addr else {
             let _ = child.kill();
@@ -84,7 +84,7 @@ impl Server {
         command.stdout(Stdio::null());
         let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let mut server = Self { child, addr, orderly: false, _stdout: None };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while TcpStream::connect(addr).is_err() {
             if let Some(status) = server.child.try_wait()? {
                 bail!("{:?} ended with {status}: {}", command.get_program(), last_lines(log));
@@ -105,10 +105,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         // The shell's own `kill`: there is no safe call for it in the standard library.
         let terminate = format!("kill -TERM {}", self.child.id());
-        let told = Command::new("/bin/sh").args(["-c", &terminate]).status().is_ok();
-        let patience = if self.orderly { PATIENCE } else { Duration::from_secs(10) };
-        let deadline = Instant::now() + patience;
-        while told && Instant::now() < deadline {
+        let signalled = Command::new("/bin/sh").args(["-c", &terminate]).status().is_ok();
+        let limit = if self.orderly { TIMEOUT } else { Duration::from_secs(10) };
+        let deadline = Instant::now() + limit;
+        while signalled && Instant::now() < deadline {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }

@@ -46,7 +46,7 @@ pub(crate) struct Reference {
 
 /// A figure.
 #[derive(Clone, Debug)]
-pub(crate) struct Figure {
+pub(crate) struct Measurement {
     pub(crate) what: String,
     pub(crate) unit: &'static str,
     pub(crate) ours: f64,
@@ -54,7 +54,7 @@ pub(crate) struct Figure {
     pub(crate) goal: Goal,
 }
 
-impl Figure {
+impl Measurement {
     /// Our figure divided by the reference's.
     pub(crate) fn ratio(&self) -> Option<f64> {
         self.reference.value.as_ref().ok().filter(|value| **value > 0.0).map(|value| self.ours / value)
@@ -131,7 +131,7 @@ impl Growth {
 /// Everything that a run has found out.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Report {
-    pub(crate) figures: Vec<Figure>,
+    pub(crate) measurements: Vec<Measurement>,
     pub(crate) growth: Vec<Growth>,
     /// Figures that could not be measured, and why.
     pub(crate) failures: Vec<(String, String)>,
@@ -188,21 +188,21 @@ pub(crate) fn markdown(report: &Report, machine: &Machine, command: &str, plot: 
     );
     text.push_str("| figure | ours | unit | reference | reference's | ratio | floor | aim | verdict |\n");
     text.push_str("| --- | ---: | --- | --- | ---: | ---: | ---: | ---: | --- |\n");
-    for figure in &report.figures {
-        let reference = match &figure.reference.value {
+    for measurement in &report.measurements {
+        let reference = match &measurement.reference.value {
             Ok(value) => number(*value),
             Err(reason) => format!("none: {reason}"),
         };
-        let ratio = figure.ratio().map_or_else(|| "-".to_owned(), number);
-        let Figure { what, unit, ours, .. } = figure;
+        let ratio = measurement.ratio().map_or_else(|| "-".to_owned(), number);
+        let Measurement { what, unit, ours, .. } = measurement;
         let _ = writeln!(
             text,
             "| {what} | {} | {unit} | {} | {reference} | {ratio} | {} | {} | {} |",
             number(*ours),
-            figure.reference.name,
-            goal(figure.goal, figure.goal.floor),
-            goal(figure.goal, figure.goal.aim),
-            figure.verdict()
+            measurement.reference.name,
+            goal(measurement.goal, measurement.goal.floor),
+            goal(measurement.goal, measurement.goal.aim),
+            measurement.verdict()
         );
     }
     for (name, error) in &report.failures {

@@ -1,12 +1,13 @@
 //! The accept loop that gateway and aggregator share.
 //!
-//! Accept, a place for the handshake, then one task per connection: handshake under a deadline, a place for the
+//! Accept, a slot for the handshake, then one task per connection: handshake under a deadline, a slot for the
 //! connection, then the caller's `serve`. No peer delays another, and no error ends the loop.
 //!
-//! Handshakes have places of their own ([`AcceptConfig::handshakes_max`]): one that does not end never holds the place
+//! Handshakes have slots of their own ([`AcceptConfig::handshakes_max`]): one that does not end never holds the slot
 //! of a connection. When all are in use, one that has not sent its whole first message gives way, then one that has
-//! taken long; else new connections wait in the kernel's backlog. A connection's place travels in [`Accepted`] and counts
-//! until it is dropped. Until its owner says that the peer was heard, it gives way to the next one when all are in use.
+//! taken long; else new connections wait in the kernel's backlog. A connection's slot travels in [`Accepted`] and
+//! counts until it is dropped. Until its owner says that the peer has used it, it gives way to the next one when all
+//! are in use.
 
 use std::{
     io,
@@ -19,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use catchment_settings::places::{Full, Place, Places};
+use catchment_settings::connection_slots::{ConnectionSlot, ConnectionSlots, Full};
 use rustls::server::Acceptor;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -39,9 +40,9 @@ use crate::{
 const BACK_OFF_FIRST: Duration = Duration::from_millis(10);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
-/// How often the accept loop looks whether all places are in use.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Part of the longest handshake after which one gives way when all places of handshakes are in use.
+/// How often the accept loop looks whether all slots are in use.
+const CHECK_EVERY: Duration = Duration::from_millis(250);
+/// Part of the longest handshake after which one gives way when all slots of handshakes are in use.
 const LATE_PART: u32 = 2;
 
 /// Bounds of an accept loop.
@@ -53,7 +54,7 @@ pub struct AcceptConfig {
     pub connections_per_address_max: usize,
     /// Most handshakes at once.
     pub handshakes_max: usize,
-    /// Longest handshake; and longest wait for a place after it.
+    /// Longest handshake; and longest wait for a slot after it.
     pub handshake_timeout: Duration,
 }
 
@@ -74,7 +75,7 @@ impl Default for AcceptConfig {
 pub const HANDSHAKES_DEFAULT_MAX: usize = 1_024;
 
 /// Connections of one address, unless configured. A whole site may be behind one address, so this is generous; some
-/// places are left to the other addresses.
+/// slots are left to the other addresses.
 pub const fn per_address_default(connections_max: usize) -> usize {
     const MOST: usize = 16_000;
     if connections_max < MOST { connections_max } else { MOST }
@@ -86,11 +87,11 @@ pub trait AcceptEvents: Send + Sync {
     fn accept_error(&self, error: &io::Error);
     /// A connection did not become a peer and was closed.
     fn handshake_failed(&self, addr: SocketAddr, reason: HandshakeFailure);
-    /// All `connections_max` places are in use and nobody gives way: the next connection waits for one, or does.
+    /// All `connections_max` slots are in use and nobody gives way: the next connection waits for one, or does.
     fn at_capacity(&self, _connections_max: usize) {}
-    /// A place came free after [`Self::at_capacity`].
+    /// A slot came free after [`Self::at_capacity`].
     fn has_room(&self) {}
-    /// All places of handshakes are in use and nobody gives way: no connection is accepted until there is one.
+    /// All slots of handshakes are in use and nobody gives way: no connection is accepted until there is one.
     fn handshakes_full(&self) {}
     /// So many handshakes are under way now.
     fn handshakes(&self, _count: usize) {}
@@ -106,9 +107,9 @@ pub struct Accepted {
     pub peer: Peer,
     /// The address that it comes from.
     pub addr: SocketAddr,
-    /// The connection's place among [`AcceptConfig::connections_max`]: drop it when the connection ends. It may be
-    /// taken away until [`Place::heard`]; the connection must end then.
-    pub place: Place,
+    /// The connection's slot among [`AcceptConfig::connections_max`]: drop it when the connection ends. It may be
+    /// taken away until [`ConnectionSlot::mark_used`]; the connection must end then.
+    pub slot: ConnectionSlot,
 }
 
 impl Accepted {
@@ -141,15 +142,15 @@ pub async fn accept_loop<F, Fut>(
     F: Fn(Accepted) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let doors = Arc::new(Doors::new(tls, config, events));
+    let state = Arc::new(AcceptState::new(tls, config, events));
     let serve = Arc::new(serve);
     // Dropping the sender at the end of this function tells the handshakes to give up.
     let (_running, stopped) = watch::channel(());
-    let (mut looking, looked) = (stopped.clone(), Arc::clone(&doors));
+    let (mut stop_watching, watched) = (stopped.clone(), Arc::clone(&state));
     tokio::spawn(async move {
         tokio::select! {
-            _ = looking.changed() => {}
-            () = looked.look() => {}
+            _ = stop_watching.changed() => {}
+            () = watched.watch_capacity() => {}
         }
     });
     // Saves each connection the calls; one that has nothing from its listener is given its options alone.
@@ -160,26 +161,26 @@ pub async fn accept_loop<F, Fut>(
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => return,
-            accepted = doors.accept(&listener) => accepted,
+            accepted = state.accept(&listener) => accepted,
         };
         match accepted {
-            Ok((stream, addr, place)) => {
+            Ok((stream, addr, slot)) => {
                 back_off = BACK_OFF_FIRST;
-                let (mut stopped, doors, serve) = (stopped.clone(), Arc::clone(&doors), Arc::clone(&serve));
+                let (mut stopped, state, serve) = (stopped.clone(), Arc::clone(&state), Arc::clone(&serve));
                 tokio::spawn(async move {
                     let result = tokio::select! {
                         _ = stopped.changed() => return,
-                        result = doors.admit(stream, addr, place) => result,
+                        result = state.admit(stream, addr, slot) => result,
                     };
-                    doors.events.handshakes(doors.handshakes.taken());
+                    state.events.handshakes(state.handshakes.taken());
                     match result {
                         Ok(accepted) => serve(accepted).await,
-                        Err(reason) => doors.events.handshake_failed(addr, reason),
+                        Err(reason) => state.events.handshake_failed(addr, reason),
                     }
                 });
             }
             Err(error) => {
-                doors.events.accept_error(&error);
+                state.events.accept_error(&error);
                 if concerns_one_connection(&error) {
                     continue;
                 }
@@ -193,86 +194,86 @@ pub async fn accept_loop<F, Fut>(
 }
 
 /// What the connections of a listener share before they are served.
-struct Doors {
+struct AcceptState {
     tls: ServerTls,
     events: Arc<dyn AcceptEvents>,
-    handshakes: Arc<Places>,
-    connections: Arc<Places>,
+    handshakes: Arc<ConnectionSlots>,
+    connections: Arc<ConnectionSlots>,
     connections_max: usize,
-    /// All places of connections were in use, and none came free since.
+    /// All slots of connections were in use, and none came free since.
     full: AtomicBool,
     handshake_timeout: Duration,
 }
 
-impl Doors {
+impl AcceptState {
     fn new(tls: ServerTls, config: AcceptConfig, events: Arc<dyn AcceptEvents>) -> Self {
         let (handshakes_max, handshake_timeout) = (config.handshakes_max, config.handshake_timeout);
         let late_after = handshake_timeout / LATE_PART;
         Self {
             tls,
             events,
-            handshakes: Places::giving_way_after(handshakes_max, handshakes_max, late_after),
-            connections: Places::new(config.connections_max, config.connections_per_address_max),
+            handshakes: ConnectionSlots::evicting_after(handshakes_max, handshakes_max, late_after),
+            connections: ConnectionSlots::new(config.connections_max, config.connections_per_address_max),
             connections_max: config.connections_max,
             full: AtomicBool::new(false),
             handshake_timeout,
         }
     }
 
-    /// A connection, then a place for its handshake: until there is one, this connection waits and no other is
+    /// A connection, then a slot for its handshake: until there is one, this connection waits and no other is
     /// accepted.
-    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr, Place)> {
+    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr, ConnectionSlot)> {
         let (stream, addr) = listener.accept().await?;
-        let place = match self.handshakes.try_take(addr.ip()) {
-            Ok(place) => place,
+        let slot = match self.handshakes.try_acquire(addr.ip()) {
+            Ok(slot) => slot,
             Err(_) => {
                 self.events.handshakes_full();
-                self.handshakes.take_patiently(addr.ip()).await
+                self.handshakes.acquire_patiently(addr.ip()).await
             }
         };
         self.events.handshakes(self.handshakes.taken());
-        Ok((stream, addr, place))
+        Ok((stream, addr, slot))
     }
 
-    /// Makes the handshake and finds a place for the connection, unless its place for that is taken away.
+    /// Makes the handshake and finds a slot for the connection, unless its slot for that is taken away.
     async fn admit(
         &self,
         stream: TcpStream,
         addr: SocketAddr,
-        handshake: Place,
+        handshake: ConnectionSlot,
     ) -> Result<Accepted, HandshakeFailure> {
         let made = async {
             let (stream, peer) = self.handshake(stream, &handshake).await?;
-            Ok(Accepted { stream, peer, addr, place: self.place(addr).await? })
+            Ok(Accepted { stream, peer, addr, slot: self.slot(addr).await? })
         };
         let evicted = async {
             let (evict, evicted) = oneshot::channel();
-            handshake.give_way(move || _ = evict.send(()));
+            handshake.on_evict(move || _ = evict.send(()));
             evicted.await
         };
         tokio::select! {
             // What has come is read first: a handshake gives way only when it waits for its peer.
             biased;
             accepted = made => accepted,
-            Ok(()) = evicted => Err(HandshakeFailure::GaveWay),
+            Ok(()) = evicted => Err(HandshakeFailure::Evicted),
         }
     }
 
-    /// A place for a connection whose handshake is made. It keeps that of the handshake while it waits.
-    async fn place(&self, addr: SocketAddr) -> Result<Place, HandshakeFailure> {
-        let place = match self.connections.try_take(addr.ip()) {
+    /// A slot for a connection whose handshake is made. It keeps that of the handshake while it waits.
+    async fn slot(&self, addr: SocketAddr) -> Result<ConnectionSlot, HandshakeFailure> {
+        let slot = match self.connections.try_acquire(addr.ip()) {
             Err(Full::All) => {
                 self.at_capacity();
-                let waiting = self.connections.take(addr.ip());
+                let waiting = self.connections.acquire(addr.ip());
                 let deadline = Instant::now() + self.handshake_timeout;
-                timeout_at(deadline, waiting).await.map_err(|_| HandshakeFailure::NoPlace)?
+                timeout_at(deadline, waiting).await.map_err(|_| HandshakeFailure::NoSlot)?
             }
             other => other,
         };
-        if place.is_ok() {
+        if slot.is_ok() {
             self.has_room();
         }
-        place.map_err(|_| HandshakeFailure::Address)
+        slot.map_err(|_| HandshakeFailure::Address)
     }
 
     fn at_capacity(&self) {
@@ -280,17 +281,17 @@ impl Doors {
         self.events.at_capacity(self.connections_max);
     }
 
-    /// There is a place, or was right now.
+    /// There is a slot, or was right now.
     fn has_room(&self) {
         if self.full.load(Relaxed) && self.full.swap(false, Relaxed) {
             self.events.has_room();
         }
     }
 
-    /// Looks whether all places are in use now, or one is free again, that nobody asks for.
-    async fn look(&self) {
+    /// Looks whether all slots are in use now, or one is free again, that nobody asks for.
+    async fn watch_capacity(&self) {
         loop {
-            sleep(LOOK_EVERY).await;
+            sleep(CHECK_EVERY).await;
             if !self.connections.is_full() {
                 self.has_room();
             } else if !self.full.load(Relaxed) {
@@ -302,7 +303,7 @@ impl Doors {
     async fn handshake(
         &self,
         stream: TcpStream,
-        place: &Place,
+        slot: &ConnectionSlot,
     ) -> Result<(TlsStream<Socket>, Peer), HandshakeFailure> {
         let deadline = Instant::now() + self.handshake_timeout;
         let io_failure = |error: io::Error| HandshakeFailure::Tls(TlsFailure::from_io(&error));
@@ -310,7 +311,7 @@ impl Doors {
         let hello = LazyConfigAcceptor::new(Acceptor::default(), socket);
         let hello = timeout_at(deadline, hello).await.map_err(|_| HandshakeFailure::Timeout)?;
         let hello = hello.map_err(io_failure)?;
-        place.heard();
+        slot.mark_used();
         let current = self.tls.current();
         let config = Arc::clone(current.config_for(hello.client_hello().alpn()));
         let accept = hello.into_stream_with(config, |connection| {

@@ -275,7 +275,7 @@ pub fn main() -> ExitCode {
         Err(error) => return catchment_settings::exit::report(&error),
     };
     let say = |message: &str| {
-        output::say(format_args!("error: {}", catchment_settings::text::one_line(message)));
+        output::eprint_line(format_args!("error: {}", catchment_settings::text::one_line(message)));
     };
     match run::run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,

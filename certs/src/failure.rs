@@ -18,15 +18,15 @@ pub enum HandshakeFailure {
     /// The certificate is valid, yet names no identity of this trust domain.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// All places for handshakes were in use, and another one needed this one's.
+    /// All handshake slots were in use, and another handshake took this one.
     #[error("the handshake gave way to another one")]
-    GaveWay,
+    Evicted,
     /// The address has as many connections as one may have.
     #[error("too many connections of one address")]
     Address,
     /// All connections stayed in use.
     #[error("no connection ended in time to make place")]
-    NoPlace,
+    NoSlot,
 }
 
 impl HandshakeFailure {
@@ -36,9 +36,9 @@ impl HandshakeFailure {
             Self::Timeout => "timeout",
             Self::Tls(failure) => failure.reason(),
             Self::Identity(_) => "identity",
-            Self::GaveWay => "gave_way",
+            Self::Evicted => "gave_way",
             Self::Address => "too_many_of_address",
-            Self::NoPlace => "no_place",
+            Self::NoSlot => "no_place",
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     certificate::{Peer, peer_from_certificate, system_time},
     identity::IdentityError,
     provider::provider,
-    standing::StandingError,
+    self_check::SelfCheckError,
 };
 
 /// File name of the certificate chain.
@@ -108,7 +108,7 @@ pub enum FolderError {
     },
     /// Peers would refuse it.
     #[error(transparent)]
-    Standing(#[from] StandingError),
+    Standing(#[from] SelfCheckError),
 }
 
 impl IdentityFolder {

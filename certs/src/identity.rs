@@ -117,7 +117,7 @@ impl TrustDomain {
     /// # Errors
     /// Another scheme, a path, or a trust domain that breaks its rule.
     pub fn from_uri(uri: &str) -> Result<Self, IdentityError> {
-        let domain = uri.strip_prefix(SCHEME).ok_or_else(|| IdentityError::Scheme(shorten(uri)))?;
+        let domain = uri.strip_prefix(SCHEME).ok_or_else(|| IdentityError::Scheme(truncated(uri)))?;
         Ok(Self::new(domain)?)
     }
 }
@@ -257,11 +257,11 @@ impl Identity {
     /// # Errors
     /// The first part of the URI that breaks its rule.
     pub fn from_uri(uri: &str) -> Result<(TrustDomain, Self), IdentityError> {
-        let rest = uri.strip_prefix(SCHEME).ok_or_else(|| IdentityError::Scheme(shorten(uri)))?;
-        let (domain, path) = rest.split_once('/').ok_or_else(|| IdentityError::Path(shorten(uri)))?;
+        let rest = uri.strip_prefix(SCHEME).ok_or_else(|| IdentityError::Scheme(truncated(uri)))?;
+        let (domain, path) = rest.split_once('/').ok_or_else(|| IdentityError::Path(truncated(uri)))?;
         let domain = TrustDomain::new(domain)?;
         let name =
-            |text: &str| Name::new(text).map_err(|error| IdentityError::Name { uri: shorten(uri), error });
+            |text: &str| Name::new(text).map_err(|error| IdentityError::Name { uri: truncated(uri), error });
         let mut parts = path.split('/');
         let parts = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
         let identity = match parts {
@@ -277,7 +277,7 @@ impl Identity {
             [Some("operator"), Some(operator), None, None, None] => {
                 Self::Operator(OperatorId { name: name(operator)? })
             }
-            _ => return Err(IdentityError::Path(shorten(uri))),
+            _ => return Err(IdentityError::Path(truncated(uri))),
         };
         Ok((domain, identity))
     }
@@ -294,7 +294,7 @@ impl fmt::Display for Identity {
 }
 
 /// At most 200 characters of a text from outside, for messages.
-fn shorten(text: &str) -> String {
+fn truncated(text: &str) -> String {
     text.chars().take(200).collect()
 }
 

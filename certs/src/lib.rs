@@ -5,7 +5,8 @@
 //! that were read out of a verified certificate. Nothing after the handshake looks at certificates again.
 //!
 //! * `identity`, `serial`, `certificate`: from a leaf certificate to a [`Peer`];
-//! * `folder`, `standing`, `provider`, `server`, `verifier`, `client`, `channel`: from a folder to TLS in both directions;
+//! * `folder`, `self_check`, `provider`, `server`, `verifier`, `client`, `channel`: from a folder to TLS in both
+//!   directions;
 //! * `accept`, `socket`, `failure`: the accept loop that gateway and aggregator share;
 //! * `authority`, `cli`: the bundled certificate authority and its program.
 
@@ -20,10 +21,10 @@ mod files;
 pub mod folder;
 pub mod identity;
 mod provider;
+pub mod self_check;
 pub mod serial;
 pub mod server;
 pub mod socket;
-pub mod standing;
 mod verifier;
 
 #[cfg(test)]
@@ -36,7 +37,7 @@ pub use client::{ClientTls, ConnectError};
 pub use failure::{HandshakeFailure, TlsFailure};
 pub use folder::{FolderError, IdentityFolder};
 pub use identity::{Identity, IdentityError, Role, TrustDomain};
+pub use self_check::SelfCheckError;
 pub use serial::Serial;
 pub use server::{ServerTls, TlsError};
 pub use socket::Socket;
-pub use standing::StandingError;

@@ -53,7 +53,7 @@ pub struct ServerTls {
     current: Arc<ArcSwap<Current>>,
     alpn: Arc<[Vec<u8>]>,
     /// A client that offers other protocols only is taken too, with none agreed on.
-    takes_any: bool,
+    accepts_any_protocol: bool,
 }
 
 /// One configuration and whose it is, exchanged together.
@@ -83,14 +83,14 @@ impl ServerTls {
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn taking_any(folder: &IdentityFolder, alpn: &[&[u8]]) -> Result<Self, TlsError> {
+    pub fn accepting_any_protocol(folder: &IdentityFolder, alpn: &[&[u8]]) -> Result<Self, TlsError> {
         Self::with(folder, alpn, true)
     }
 
-    fn with(folder: &IdentityFolder, alpn: &[&[u8]], takes_any: bool) -> Result<Self, TlsError> {
+    fn with(folder: &IdentityFolder, alpn: &[&[u8]], accepts_any_protocol: bool) -> Result<Self, TlsError> {
         let alpn: Arc<[Vec<u8>]> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        let current = Arc::new(ArcSwap::from_pointee(Current::new(folder, &alpn, takes_any)?));
-        Ok(Self { current, alpn, takes_any })
+        let current = Arc::new(ArcSwap::from_pointee(Current::new(folder, &alpn, accepts_any_protocol)?));
+        Ok(Self { current, alpn, accepts_any_protocol })
     }
 
     /// The configuration for the next handshake.
@@ -114,7 +114,7 @@ impl ServerTls {
     /// # Errors
     /// As [`Self::new`]; the old configuration stays.
     pub fn reload(&self, folder: &IdentityFolder) -> Result<(), TlsError> {
-        self.current.store(Arc::new(Current::new(folder, &self.alpn, self.takes_any)?));
+        self.current.store(Arc::new(Current::new(folder, &self.alpn, self.accepts_any_protocol)?));
         Ok(())
     }
 }
@@ -131,7 +131,7 @@ impl Current {
         self.without_alpn.as_ref().filter(|_| !is_known).unwrap_or(&self.config)
     }
 
-    fn new(folder: &IdentityFolder, alpn: &[Vec<u8>], takes_any: bool) -> Result<Self, TlsError> {
+    fn new(folder: &IdentityFolder, alpn: &[Vec<u8>], accepts_any_protocol: bool) -> Result<Self, TlsError> {
         // Strict where there are lists: the whole chain is checked, and an issuer without a list is refused.
         // A list past its date still counts (with a warning when it is loaded): refusing it would lock a
         // whole site out because nobody renewed a file.
@@ -148,7 +148,7 @@ impl Current {
         config.alpn_protocols = alpn.to_vec();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        let without_alpn = takes_any.then(|| {
+        let without_alpn = accepts_any_protocol.then(|| {
             let mut without = config.clone();
             without.alpn_protocols = Vec::new();
             Arc::new(without)

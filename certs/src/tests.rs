@@ -5,6 +5,6 @@ mod authority;
 mod changes;
 mod ledger;
 mod offer;
-mod standing;
+mod self_check;
 mod support;
 mod tls;

@@ -4,15 +4,15 @@
 //! of the chain and of the lists say what they said before. [`ClientVerifier`] keeps the digest of each chain that the
 //! TLS library's verifier took, and the period in which all of its certificates are valid. A chain that is found there
 //! within that period passes; every other one, and every other time, goes to the library's verifier, whose answer
-//! counts. So the memory can only confirm, never refuse, and a refusal is always the library's.
+//! counts. So the cache can only confirm, never refuse, and a refusal is always the library's.
 //!
 //! What always holds:
-//! - the memory belongs to one configuration: whatever changes trust (anchors, revocation lists) makes a new, empty one;
+//! - the cache belongs to one configuration: whatever changes trust (anchors, revocation lists) makes a new, empty one;
 //! - the time counts at every handshake, in both directions;
 //! - possession of the key (the handshake's own signature) is verified at every handshake;
 //! - only what the library took is remembered, and only under the whole chain, bit by bit.
 
-mod memory;
+mod chain_cache;
 
 use std::{
     fmt, iter,
@@ -27,10 +27,10 @@ use rustls::{
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 
-use self::memory::{CHAINS_MAX, Digest, Memory, Validity};
+use self::chain_cache::{CHAINS_MAX, ChainCache, Digest, ValidityPeriod};
 use crate::{certificate::parse, provider::sha256_hash};
 
-/// A verifier of client certificates with a memory.
+/// A verifier of client certificates with a cache.
 pub(crate) struct ClientVerifier {
     /// Decides. Its answer may depend on nothing but the chain, on what it was built with, and on the time by way of
     /// the certificates' validity: revocation lists must not begin to be refused past their date while it is in use.
@@ -38,24 +38,24 @@ pub(crate) struct ClientVerifier {
     /// SHA-256; without it nothing is remembered.
     hash: Option<&'static dyn Hash>,
     /// Held for a look-up or an insertion, never while something is verified.
-    memory: Mutex<Memory>,
+    cache: Mutex<ChainCache>,
 }
 
 impl ClientVerifier {
-    /// A verifier with an empty memory.
+    /// A verifier with an empty cache.
     pub(crate) fn new(inner: Arc<dyn ClientCertVerifier>) -> Self {
-        Self { inner, hash: sha256_hash(), memory: Mutex::new(Memory::new(CHAINS_MAX)) }
+        Self { inner, hash: sha256_hash(), cache: Mutex::new(ChainCache::new(CHAINS_MAX)) }
     }
 
-    fn with_memory<T>(&self, use_it: impl FnOnce(&mut Memory) -> T) -> T {
-        // Nothing panics between two changes of the memory that belong together, so a poisoned lock guards whole data.
-        use_it(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with_cache<T>(&self, use_it: impl FnOnce(&mut ChainCache) -> T) -> T {
+        // Nothing panics between two changes of the cache that belong together, so a poisoned lock guards whole data.
+        use_it(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How many chains are remembered.
     #[cfg(test)]
-    pub(crate) fn remembered(&self) -> usize {
-        self.with_memory(|memory| memory.len())
+    pub(crate) fn cached_chains(&self) -> usize {
+        self.with_cache(|cache| cache.len())
     }
 }
 
@@ -73,8 +73,8 @@ fn digest(hash: &dyn Hash, chain: &[&CertificateDer<'_>]) -> Option<Digest> {
 
 /// The period in which all certificates of a chain are valid: the latest beginning and the earliest end. `None` when
 /// one cannot be read.
-fn validity(chain: &[&CertificateDer<'_>]) -> Option<Validity> {
-    let mut period = Validity { first: 0, last: u64::MAX };
+fn validity(chain: &[&CertificateDer<'_>]) -> Option<ValidityPeriod> {
+    let mut period = ValidityPeriod { first: 0, last: u64::MAX };
     for der in chain {
         let certificate = parse(der).ok()?;
         let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).ok();
@@ -94,7 +94,7 @@ impl ClientCertVerifier for ClientVerifier {
         let chain: Vec<_> = iter::once(end_entity).chain(intermediates).collect();
         let digest = self.hash.and_then(|hash| digest(hash, &chain));
         if let Some(digest) = &digest
-            && self.with_memory(|memory| memory.find(digest)).is_some_and(|period| period.holds(now))
+            && self.with_cache(|cache| cache.find(digest)).is_some_and(|period| period.holds(now))
         {
             return Ok(ClientCertVerified::assertion());
         }
@@ -102,7 +102,7 @@ impl ClientCertVerifier for ClientVerifier {
         if let (Some(digest), Some(period)) = (digest, validity(&chain))
             && period.holds(now)
         {
-            self.with_memory(|memory| memory.insert(digest, period));
+            self.with_cache(|cache| cache.insert(digest, period));
         }
         Ok(verified)
     }

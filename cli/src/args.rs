@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     device::{GatewayAddress, Protocol},
-    render::{AnswerFormat, ListFormat},
+    render::{ListFormat, ResultFormat},
     time::Moment,
 };
 
@@ -99,12 +99,12 @@ pub struct QueryArgs {
     /// Aggregates, in the order of the columns: count, sum, mean, min, max, p99, p99.9 … [default: the aggregator's]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', num_args = 1)]
     pub agg: Vec<String>,
-    /// Labels that stay apart; without it everything selected is merged into one series
+    /// Labels to group by; without it, all selected series are merged into one
     #[arg(long, value_name = "LABEL,…", value_delimiter = ',', num_args = 1)]
     pub by: Vec<String>,
     /// How to print the answer
-    #[arg(long, value_enum, default_value_t = AnswerFormat::Table)]
-    pub format: AnswerFormat,
+    #[arg(long, value_enum, default_value_t = ResultFormat::Table)]
+    pub format: ResultFormat,
 }
 
 /// A question that is asked again and again.
@@ -325,7 +325,7 @@ mod tests {
         };
         assert_eq!(query.agg, ["count", "mean", "p99"]);
         assert_eq!((query.last, query.step), (Some(Duration::from_secs(900)), Some(Duration::from_secs(60))));
-        assert_eq!((query.by, query.format), (vec!["device".to_owned()], AnswerFormat::Json));
+        assert_eq!((query.by, query.format), (vec!["device".to_owned()], ResultFormat::Json));
     }
 
     #[test]

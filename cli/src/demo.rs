@@ -22,10 +22,10 @@ use tempfile::TempDir;
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
-    answer::{Answer, Question},
+    aggregator_client::AggregatorClient,
     args::DemoArgs,
-    ask::Asker,
     failure::Failure,
+    query_result::{QueryRequest, QueryResult},
     time::{now_ms, whole_millis},
 };
 use fleet::{Devices, Ledger, Servers};
@@ -37,7 +37,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// The table shows at most this long a time.
 const SHOWN_MAX: Duration = Duration::from_secs(300);
 /// After the end, acknowledgements and delivery may each take this long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Everything that the gateways hold.
 const EVERYTHING: &str = "{site=~\".+\"}";
 
@@ -89,25 +89,25 @@ async fn with_servers(
     spinner: ProgressBar,
     mut interrupted: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
-    let mut asker = Asker::connect(&servers.aggregator, &pki.operator).await?;
-    let began = Began { at: Instant::now(), ms: now_ms() };
+    let mut client = AggregatorClient::connect(&servers.aggregator, &pki.operator).await?;
+    let began = StartTime { at: Instant::now(), ms: now_ms() };
     spinner.set_message("connecting devices, waiting for the first closed windows …");
     let mut devices = Devices::start(pki, &servers.gateways)?;
     let ledger = std::sync::Arc::clone(&devices.ledger);
     let ended = tokio::select! {
-        result = show(args, pki, servers, &mut asker, &began, &ledger, screen, &spinner) => result,
+        result = show(args, pki, servers, &mut client, &began, &ledger, screen, &spinner) => result,
         reason = devices.failed() => Err(Failure::failed(format!("a device has failed: {reason}"))),
         _ = interrupted.wait_for(|interrupted| *interrupted) => Ok(()),
     };
     spinner.finish_and_clear();
     ended?;
     screen.say("\nThe devices stop; waiting until everything measured is acknowledged and delivered …")?;
-    let ledger = devices.stop(PATIENCE).await?;
-    compare(&mut asker, &began, &ledger, screen).await
+    let ledger = devices.stop(TIMEOUT).await?;
+    compare(&mut client, &began, &ledger, screen).await
 }
 
 /// When the devices began.
-struct Began {
+struct StartTime {
     at: Instant,
     ms: i64,
 }
@@ -118,8 +118,8 @@ async fn show(
     args: &DemoArgs,
     pki: &Pki,
     servers: &Servers,
-    asker: &mut Asker,
-    began: &Began,
+    client: &mut AggregatorClient,
+    began: &StartTime,
     ledger: &Ledger,
     screen: &mut Screen,
     spinner: &ProgressBar,
@@ -128,7 +128,7 @@ async fn show(
     loop {
         let now = now_ms();
         let from_ms = began.ms.max(now.saturating_sub(whole_millis(SHOWN_MAX)));
-        let question = Question {
+        let request = QueryRequest {
             selector: EVERYTHING.to_owned(),
             from_ms,
             to_ms: now.saturating_add(1),
@@ -136,17 +136,17 @@ async fn show(
             by: screen::BY.map(str::to_owned).into(),
             aggregates: screen::AGGREGATES.map(str::to_owned).into(),
         };
-        let answer = asker.aggregate(&question).await?;
-        let series = asker.series("").await?;
-        if !answer.series.is_empty() {
+        let result = client.aggregate(&request).await?;
+        let series = client.series("").await?;
+        if !result.series.is_empty() {
             if !introduced {
                 spinner.finish_and_clear();
                 screen.say(&introduction(pki, servers))?;
                 introduced = true;
             }
             let heading =
-                screen::heading(began.at.elapsed(), ledger.acknowledged(), answer.complete_until_ms);
-            screen.show(&heading, &screen::rows(&answer, &series))?;
+                screen::heading(began.at.elapsed(), ledger.acknowledged(), result.complete_until_ms);
+            screen.show(&heading, &screen::rows(&result, &series))?;
         }
         let left = args.duration.map_or(REFRESH, |duration| duration.saturating_sub(began.at.elapsed()));
         if left.is_zero() {
@@ -194,25 +194,25 @@ fn quoted(path: &Path) -> String {
 
 /// Waits until the gateways have delivered, and compares what was acknowledged with what is counted.
 async fn compare(
-    asker: &mut Asker,
-    began: &Began,
+    client: &mut AggregatorClient,
+    began: &StartTime,
     ledger: &Ledger,
     screen: &mut Screen,
 ) -> Result<(), Failure> {
     let (acknowledged, measured) = (ledger.acknowledged(), ledger.measured());
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let margin = whole_millis(Duration::from_secs(60));
-    let question = Question {
+    let request = QueryRequest {
         selector: measured_by_the_demo(),
         from_ms: began.ms.saturating_sub(margin),
         to_ms: now_ms().saturating_add(margin),
         aggregates: vec!["count".to_owned()],
-        ..Question::default()
+        ..QueryRequest::default()
     };
     let counted = loop {
-        let answer = asker.aggregate(&question).await?;
-        let counted = answer.total_count();
-        let done = is_complete(&answer, ledger.last_ms()) && counted == acknowledged;
+        let result = client.aggregate(&request).await?;
+        let counted = result.total_count();
+        let done = is_complete(&result, ledger.last_ms()) && counted == acknowledged;
         if done || Instant::now() >= deadline {
             break counted;
         }
@@ -238,8 +238,8 @@ fn measured_by_the_demo() -> String {
 }
 
 /// Whether every gateway has delivered the windows up to the last reading.
-fn is_complete(answer: &Answer, last_ms: i64) -> bool {
-    answer.complete_until_ms.is_some_and(|complete| complete > last_ms)
+fn is_complete(result: &QueryResult, last_ms: i64) -> bool {
+    result.complete_until_ms.is_some_and(|complete| complete > last_ms)
 }
 
 /// Where the demo works.
@@ -278,8 +278,8 @@ impl Folder {
         let failed = |error| Failure::failed(format!("cannot remove {}: {error}", path.display()));
         let left = |dir: &Path| format!("certificates and data are left in {}", dir.display());
         match self {
-            Self::Temporary(dir) if keep => output::say(left(&dir.keep())),
-            Self::Given(dir) if keep => output::say(left(&dir)),
+            Self::Temporary(dir) if keep => output::eprint_line(left(&dir.keep())),
+            Self::Given(dir) if keep => output::eprint_line(left(&dir)),
             Self::Temporary(dir) => dir.close().map_err(failed)?,
             Self::Given(dir) => fs::remove_dir_all(dir).map_err(failed)?,
         }

@@ -17,7 +17,7 @@ mod dial;
 mod values;
 mod window;
 
-pub use codec::{About, Answer, Codec, CodecError, Frames, JsonLines, RawLine, RawLines, Refusal};
+pub use codec::{About, Codec, CodecError, Frames, JsonLines, RawLine, RawLines, Refusal, Reply};
 pub use deliver::{DeliverError, Event, Options, deliver};
 pub use dial::{Dial, DialError, GatewayAddress, GatewayAddressError, GatewayLink};
 pub use values::{Value, Values};

@@ -7,7 +7,7 @@ use std::fmt::Display;
 
 pub use catchment_settings::text::one_line;
 
-use crate::ask::AskError;
+use crate::aggregator_client::ClientError;
 
 /// Why a command did not do its job.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,13 +40,14 @@ impl Failure {
     }
 }
 
-impl From<AskError> for Failure {
-    fn from(error: AskError) -> Self {
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
         match error {
             // What was given has to be changed before anybody can answer.
-            AskError::Url(_) | AskError::Question(_) | AskError::Identity(_) | AskError::Tls(_) => {
-                Self::usage(error)
-            }
+            ClientError::Url(_)
+            | ClientError::Request(_)
+            | ClientError::Identity(_)
+            | ClientError::Tls(_) => Self::usage(error),
             error => Self::failed(error),
         }
     }

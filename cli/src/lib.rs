@@ -1,26 +1,26 @@
 //! The operator's tool of Catchment, as a library: the program's `main` only parses and calls [`run`].
 //!
-//! * asking: `query` and `watch`, `list` (devices, gateways, series), over [`ask`]; [`answer`] is what comes
-//!   back, [`render`] how it is printed;
+//! * asking: `query` and `watch`, `list` (devices, gateways, series), over [`aggregator_client`]; [`query_result`] is
+//!   what comes back, [`render`] how it is printed;
 //! * sending: `send` and `load`, over [`device`]; `lines` makes messages of text;
 //! * `demo`: everything at once on one machine.
 //!
 //! Results go to standard output, everything else to standard error.
 
-pub mod answer;
+pub mod aggregator_client;
 pub mod args;
-pub mod ask;
 pub mod demo;
 pub mod device;
 pub mod failure;
 pub mod lines;
 pub mod list;
 pub mod load;
-mod near;
 mod print;
 pub mod query;
+pub mod query_result;
 pub mod render;
 pub mod send;
+mod suggestions;
 pub mod time;
 
 use catchment_settings::logging;

@@ -8,8 +8,8 @@ use catchment_proto::wire;
 use serde::Serialize;
 
 use crate::{
+    aggregator_client::AggregatorClient,
     args::{ForgetArgs, ListArgs, SeriesArgs, SeriesCommand},
-    ask::Asker,
     failure::Failure,
     print::print,
     render::{ListFormat, json_line, table},
@@ -21,8 +21,9 @@ use crate::{
 /// # Errors
 /// No answer.
 pub async fn devices(args: &ListArgs) -> Result<(), Failure> {
-    let mut asker = Asker::connect(&args.connection.aggregator, &args.connection.identity).await?;
-    print(&show_devices(&asker.devices(&args.selector).await?, args.format))
+    let mut client =
+        AggregatorClient::connect(&args.connection.aggregator, &args.connection.identity).await?;
+    print(&show_devices(&client.devices(&args.selector).await?, args.format))
 }
 
 /// Lists gateways.
@@ -30,8 +31,9 @@ pub async fn devices(args: &ListArgs) -> Result<(), Failure> {
 /// # Errors
 /// No answer.
 pub async fn gateways(args: &ListArgs) -> Result<(), Failure> {
-    let mut asker = Asker::connect(&args.connection.aggregator, &args.connection.identity).await?;
-    print(&show_gateways(&asker.gateways(&args.selector).await?, args.format))
+    let mut client =
+        AggregatorClient::connect(&args.connection.aggregator, &args.connection.identity).await?;
+    print(&show_gateways(&client.gateways(&args.selector).await?, args.format))
 }
 
 /// Lists series, or forgets some.
@@ -48,8 +50,9 @@ pub async fn series(args: &SeriesArgs) -> Result<(), Failure> {
 }
 
 async fn forget(args: &ForgetArgs) -> Result<(), Failure> {
-    let mut asker = Asker::connect(&args.connection.aggregator, &args.connection.identity).await?;
-    let count = asker.forget_series(&args.selector, args.dry_run).await?;
+    let mut client =
+        AggregatorClient::connect(&args.connection.aggregator, &args.connection.identity).await?;
+    let count = client.forget_series(&args.selector, args.dry_run).await?;
     print(&show_forgotten(count, args.dry_run))
 }
 
@@ -62,8 +65,9 @@ fn show_forgotten(count: u64, dry_run: bool) -> String {
 }
 
 async fn list_series(args: &ListArgs) -> Result<(), Failure> {
-    let mut asker = Asker::connect(&args.connection.aggregator, &args.connection.identity).await?;
-    print(&show_series(&asker.series(&args.selector).await?, args.format))
+    let mut client =
+        AggregatorClient::connect(&args.connection.aggregator, &args.connection.identity).await?;
+    print(&show_series(&client.series(&args.selector).await?, args.format))
 }
 
 #[derive(Serialize)]

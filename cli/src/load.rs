@@ -120,7 +120,7 @@ async fn run(links: Vec<GatewayLink>, args: &LoadArgs) -> Report {
     let mut report = Report::new(devices, args.protocol);
     while let Some(done) = tasks.join_next().await {
         match done {
-            Ok(tally) => report.add(&tally),
+            Ok(counts) => report.add(&counts),
             Err(error) => report.fail(error.to_string()),
         }
     }
@@ -130,7 +130,7 @@ async fn run(links: Vec<GatewayLink>, args: &LoadArgs) -> Report {
 
 /// What became of one device's messages.
 #[derive(Debug, Default)]
-struct Tally {
+struct DeviceCounts {
     sent_messages: u64,
     acknowledged_messages: u64,
     acknowledged_readings: u64,
@@ -142,7 +142,7 @@ struct Tally {
     failure: Option<String>,
 }
 
-impl Tally {
+impl DeviceCounts {
     fn observe(&mut self, event: &Event<'_, Values>) {
         match event {
             Event::Settled { message, refused, durable, waited } => {
@@ -165,33 +165,33 @@ impl Tally {
 }
 
 /// One device from its first message to its last ack.
-async fn device<C>(link: GatewayLink, codec: C, plan: Arc<Plan>, first: Duration) -> Tally
+async fn device<C>(link: GatewayLink, codec: C, plan: Arc<Plan>, first: Duration) -> DeviceCounts
 where
     C: Codec<Body = Values>,
 {
     let (sender, source) = mpsc::channel(CHANNEL);
     let options = Options { messages_max: WINDOW, ..Options::new(plan.epoch.clone()) };
-    let tally = Mutex::new(Tally::default());
-    let locked = || tally.lock().unwrap_or_else(PoisonError::into_inner);
+    let counts = Mutex::new(DeviceCounts::default());
+    let locked = || counts.lock().unwrap_or_else(PoisonError::into_inner);
     let driver = deliver(&link, codec, &options, source, |event| locked().observe(&event));
     let ((), delivered) = tokio::join!(
         pace(&plan, first, sender, || {
-            let mut tally = locked();
-            tally.sent_messages = tally.sent_messages.saturating_add(1);
+            let mut counts = locked();
+            counts.sent_messages = counts.sent_messages.saturating_add(1);
         }),
         timeout((plan.end - plan.begin) + DRAIN_MAX, driver),
     );
-    let mut tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut counts = counts.into_inner().unwrap_or_else(PoisonError::into_inner);
     match delivered {
         Ok(Ok(())) => {}
-        Ok(Err(DeliverError::Refused(reason))) => tally.failure = Some(reason),
-        Ok(Err(error @ DeliverError::Stalled { .. })) => tally.failure = Some(error.to_string()),
+        Ok(Err(DeliverError::Refused(reason))) => counts.failure = Some(reason),
+        Ok(Err(error @ DeliverError::Stalled { .. })) => counts.failure = Some(error.to_string()),
         Err(_) => {
             let after = humantime::format_duration(DRAIN_MAX);
-            tally.failure.get_or_insert(format!("not everything was acknowledged {after} after the end"));
+            counts.failure.get_or_insert(format!("not everything was acknowledged {after} after the end"));
         }
     }
-    tally
+    counts
 }
 
 /// Makes messages at the plan's pace until its end.

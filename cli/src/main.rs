@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     match catchment_cli::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            output::say(format_args!("error: {}", sources.named(&failure.to_string())));
+            output::eprint_line(format_args!("error: {}", sources.named(&failure.to_string())));
             ExitCode::from(failure.exit_status())
         }
     }

@@ -9,10 +9,10 @@ use crate::failure::Failure;
 /// # Errors
 /// What the system says, for example that the disk is full.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    print_on(text).map(drop)
+    print_to_reader(text).map(drop)
 }
 
 /// As [`print`], for who has more to say: answers whether somebody may read it.
-pub(crate) fn print_on(text: &str) -> Result<bool, Failure> {
+pub(crate) fn print_to_reader(text: &str) -> Result<bool, Failure> {
     output::print(text).map_err(Failure::failed)
 }

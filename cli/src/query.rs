@@ -1,4 +1,4 @@
-//! `query` and `watch`: from flags to a question, and from its answer to text.
+//! `query` and `watch`: from flags to a request, and from its result to text.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -8,39 +8,39 @@ use std::{
 use catchment_settings::output;
 
 use crate::{
-    answer::{Answer, Question},
+    aggregator_client::{AggregatorClient, ClientError},
     args::{QueryArgs, WatchArgs},
-    ask::{AskError, Asker},
     failure::Failure,
-    near,
-    print::{print, print_on},
-    render::{self, AnswerFormat},
+    print::{print, print_to_reader},
+    query_result::{QueryRequest, QueryResult},
+    render::{self, ResultFormat},
+    suggestions,
     time::{Moment, Span, now_ms, whole_millis},
 };
 
-/// The question that the flags ask, if the present is `now_ms`.
+/// The request of the flags, if the present is `now_ms`.
 ///
 /// # Errors
 /// A range that ends before it begins.
-pub fn question(args: &QueryArgs, now_ms: i64) -> Result<Question, Failure> {
+pub fn request(args: &QueryArgs, now_ms: i64) -> Result<QueryRequest, Failure> {
     let span = match (args.last, args.from) {
         (Some(last), _) => Span::Last(last),
         (None, Some(from)) => Span::Between(from, args.to.unwrap_or(Moment::FromNow(0))),
         (None, None) => Span::DEFAULT,
     };
     let (from_ms, to_ms) = span.resolve(now_ms).map_err(Failure::usage)?;
-    Ok(Question {
+    Ok(QueryRequest {
         selector: args.selector.clone(),
         from_ms,
         to_ms,
         step_ms: args.step.map(whole_millis),
-        by: names(&args.by),
-        aggregates: names(&args.agg),
+        by: trimmed_names(&args.by),
+        aggregates: trimmed_names(&args.agg),
     })
 }
 
 /// Names of a list without white space around them, and without empty ones.
-fn names(list: &[String]) -> Vec<String> {
+fn trimmed_names(list: &[String]) -> Vec<String> {
     list.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
@@ -49,20 +49,21 @@ fn names(list: &[String]) -> Vec<String> {
 /// # Errors
 /// Wrong usage, or no answer.
 pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
-    let question = question(args, now_ms())?;
-    let mut asker = Asker::connect(&args.connection.aggregator, &args.connection.identity).await?;
-    let mut answer = asker.aggregate(&question).await?;
-    near::explain(&mut asker, &question, &mut answer).await;
-    if args.format != AnswerFormat::Table
-        && let Some(reason) = &answer.nothing_selected
+    let request = request(args, now_ms())?;
+    let mut client =
+        AggregatorClient::connect(&args.connection.aggregator, &args.connection.identity).await?;
+    let mut result = client.aggregate(&request).await?;
+    suggestions::explain_empty(&mut client, &request, &mut result).await;
+    if args.format != ResultFormat::Table
+        && let Some(reason) = &result.nothing_selected
     {
-        output::say(crate::failure::one_line(reason));
+        output::eprint_line(crate::failure::one_line(reason));
     }
-    if args.format == AnswerFormat::Csv {
+    if args.format == ResultFormat::Csv {
         // Not among the lines of the table.
-        render::gaps_text(&answer).lines().for_each(output::say);
+        render::gaps_text(&result).lines().for_each(output::eprint_line);
     }
-    print(&render::answer_text(&answer, &question.by, args.format))
+    print(&render::result_text(&result, &request.by, args.format))
 }
 
 /// Asks again and again until it is interrupted. On a terminal each answer takes the place of the one before. While there
@@ -72,10 +73,11 @@ pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
 /// Wrong usage, a refused identity, or a question that nobody can answer.
 pub async fn watch(args: &WatchArgs) -> Result<(), Failure> {
     let clear = if io::stdout().is_terminal() { "\u{1b}[H\u{1b}[2J" } else { "" };
-    let show = |question: &Question, answer: &Answer| {
-        print_on(&format!("{clear}{}", render::answer_text(answer, &question.by, args.query.format)))
+    let show = |request: &QueryRequest, result: &QueryResult| {
+        print_to_reader(&format!("{clear}{}", render::result_text(result, &request.by, args.query.format)))
     };
-    let watching = ask_forever(args, show, |line| output::say(format_args!("catchment watch: {line}")));
+    let watching =
+        poll_forever(args, show, |line| output::eprint_line(format_args!("catchment watch: {line}")));
     tokio::select! {
         result = watching => result,
         _ = tokio::signal::ctrl_c() => Ok(()),
@@ -83,37 +85,38 @@ pub async fn watch(args: &WatchArgs) -> Result<(), Failure> {
 }
 
 /// Shows each answer, and reports each outage once, until there can be no answer any more or nobody reads it.
-async fn ask_forever(
+async fn poll_forever(
     args: &WatchArgs,
-    show: impl Fn(&Question, &Answer) -> Result<bool, Failure>,
+    show: impl Fn(&QueryRequest, &QueryResult) -> Result<bool, Failure>,
     report: impl Fn(String),
 ) -> Result<(), Failure> {
     let connection = &args.query.connection;
-    let mut asker = None;
+    let mut client = None;
     let mut outage = Outage::default();
     loop {
-        let question = question(&args.query, now_ms())?;
-        let asked = async {
-            let asker = match &mut asker {
-                Some(asker) => asker,
-                none => none.insert(Asker::connect(&connection.aggregator, &connection.identity).await?),
+        let request = request(&args.query, now_ms())?;
+        let polled = async {
+            let client = match &mut client {
+                Some(client) => client,
+                none => none
+                    .insert(AggregatorClient::connect(&connection.aggregator, &connection.identity).await?),
             };
-            let mut answer = asker.aggregate(&question).await?;
-            near::explain(asker, &question, &mut answer).await;
-            Ok::<_, AskError>(answer)
+            let mut result = client.aggregate(&request).await?;
+            suggestions::explain_empty(client, &request, &mut result).await;
+            Ok::<_, ClientError>(result)
         };
-        let pause = match asked.await {
-            Ok(answer) => {
-                if !show(&question, &answer)? {
+        let pause = match polled.await {
+            Ok(result) => {
+                if !show(&request, &result)? {
                     return Ok(());
                 }
-                if outage.end() {
+                if outage.clear() {
                     report("the aggregator answers again".to_owned());
                 }
                 args.every
             }
             Err(error) if error.is_final() => return Err(error.into()),
-            Err(error) => outage.go_on(&error, &report).mul_f64(rand::random_range(0.5..1.0)),
+            Err(error) => outage.record_failure(&error, &report).mul_f64(rand::random_range(0.5..1.0)),
         };
         tokio::time::sleep(pause).await;
     }
@@ -132,7 +135,7 @@ struct Outage {
 
 impl Outage {
     /// One more try without an answer: the pause before the next.
-    fn go_on(&mut self, error: &AskError, report: impl Fn(String)) -> Duration {
+    fn record_failure(&mut self, error: &ClientError, report: impl Fn(String)) -> Duration {
         if self.pause.is_none() {
             report(format!("{error}; asking again until there is an answer, Ctrl-C ends it"));
         }
@@ -142,7 +145,7 @@ impl Outage {
     }
 
     /// There is an answer; whether there was an outage.
-    fn end(&mut self) -> bool {
+    fn clear(&mut self) -> bool {
         self.pause.take().is_some()
     }
 }
@@ -156,16 +159,18 @@ mod tests {
 
     #[test]
     fn an_outage_is_reported_once_and_its_pauses_grow_to_a_bound() {
-        let error = AskError::Connect { server: "c".to_owned(), reason: "gone".to_owned(), lasting: false };
+        let error =
+            ClientError::Connect { server: "c".to_owned(), reason: "gone".to_owned(), lasting: false };
         assert!(!error.is_final());
         let said = std::cell::RefCell::new(Vec::new());
         let report = |line: String| said.borrow_mut().push(line);
         let mut outage = Outage::default();
-        assert!(!outage.end());
+        assert!(!outage.clear());
         for _ in 0..2 {
-            let pauses: Vec<u128> = (0..7).map(|_| outage.go_on(&error, report).as_millis()).collect();
+            let pauses: Vec<u128> =
+                (0..7).map(|_| outage.record_failure(&error, report).as_millis()).collect();
             assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 5000, 5000]);
-            assert!(outage.end() && !outage.end());
+            assert!(outage.clear() && !outage.clear());
         }
         assert_eq!(said.borrow().len(), 2);
         assert!(said.borrow()[0].contains("gone") && said.borrow()[0].contains("asking again"));
@@ -173,40 +178,41 @@ mod tests {
 
     #[test]
     fn a_refusal_is_final() {
-        let refused = |lasting| AskError::Connect { server: String::new(), reason: String::new(), lasting };
+        let refused =
+            |lasting| ClientError::Connect { server: String::new(), reason: String::new(), lasting };
         assert!(refused(true).is_final() && !refused(false).is_final());
-        assert!(AskError::Question("step".to_owned()).is_final());
-        let status = |code| AskError::Status { server: String::new(), code, message: String::new() };
+        assert!(ClientError::Request("step".to_owned()).is_final());
+        let status = |code| ClientError::Status { server: String::new(), code, message: String::new() };
         assert!(
             !status(tonic::Code::Unavailable).is_final() && !status(tonic::Code::DeadlineExceeded).is_final()
         );
         assert!(status(tonic::Code::Unimplemented).is_final());
     }
 
-    fn asked(flags: &str) -> Result<Question, Failure> {
+    fn request_of(flags: &str) -> Result<QueryRequest, Failure> {
         let line = format!("catchment query x --aggregator https://c:1 --identity i {flags}");
         match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
-            Command::Query(args) => question(&args, 1_000_000),
+            Command::Query(args) => request(&args, 1_000_000),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn flags_become_a_question() {
-        let question = asked("--last 10s --step 1s --agg p99,count --by site,,device").unwrap();
-        assert_eq!((question.from_ms, question.to_ms, question.step_ms), (990_000, 1_000_000, Some(1000)));
-        assert_eq!(question.aggregates, ["p99", "count"]);
-        assert_eq!(question.by, ["site", "device"]);
+    fn flags_become_a_request() {
+        let request = request_of("--last 10s --step 1s --agg p99,count --by site,,device").unwrap();
+        assert_eq!((request.from_ms, request.to_ms, request.step_ms), (990_000, 1_000_000, Some(1000)));
+        assert_eq!(request.aggregates, ["p99", "count"]);
+        assert_eq!(request.by, ["site", "device"]);
     }
 
     #[test]
     fn ranges_have_defaults() {
-        let question = asked("").unwrap();
-        assert_eq!((question.from_ms, question.to_ms, question.step_ms), (100_000, 1_000_000, None));
-        let question = asked("--from now-10s").unwrap();
-        assert_eq!((question.from_ms, question.to_ms), (990_000, 1_000_000));
-        let question = asked("--from 5 --to 7").unwrap();
-        assert_eq!((question.from_ms, question.to_ms), (5000, 7000));
-        assert_eq!(asked("--from 7 --to 5").unwrap_err().exit_status(), 2);
+        let request = request_of("").unwrap();
+        assert_eq!((request.from_ms, request.to_ms, request.step_ms), (100_000, 1_000_000, None));
+        let request = request_of("--from now-10s").unwrap();
+        assert_eq!((request.from_ms, request.to_ms), (990_000, 1_000_000));
+        let request = request_of("--from 5 --to 7").unwrap();
+        assert_eq!((request.from_ms, request.to_ms), (5000, 7000));
+        assert_eq!(request_of("--from 7 --to 5").unwrap_err().exit_status(), 2);
     }
 }

@@ -1,11 +1,11 @@
 //! Answers as text: JSON for programs, CSV for spreadsheets, tables for people.
 //!
-//! Pure: from an [`Answer`] to a `String`. The order of labels and aggregates is the one that was asked for.
+//! Pure: from an [`QueryResult`] to a `String`. The order of labels and aggregates is the one that was asked for.
 //! Numbers are the shortest that read back as the same double; counts are whole numbers.
 
 use std::io;
 
-use catchment_settings::text::{is_acting, printable};
+use catchment_settings::text::{is_unprintable, printable};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::{
     Serialize, Serializer,
@@ -13,13 +13,13 @@ use serde::{
 };
 
 use crate::{
-    answer::{Answer, AnswerSeries, Gap, Point},
+    query_result::{Gap, Point, QueryResult, ResultSeries},
     time::rfc3339,
 };
 
 /// How an answer is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum AnswerFormat {
+pub enum ResultFormat {
     /// For people.
     Table,
     /// One JSON value.
@@ -51,17 +51,17 @@ fn whole(aggregate: &str, value: f64) -> Option<u64> {
 }
 
 /// Prints an answer; `by` is the order of the labels.
-pub fn answer_text(answer: &Answer, by: &[String], format: AnswerFormat) -> String {
+pub fn result_text(result: &QueryResult, by: &[String], format: ResultFormat) -> String {
     match format {
-        AnswerFormat::Json => answer_json(answer),
-        AnswerFormat::Csv => answer_csv(answer, by),
-        AnswerFormat::Table => answer_table(answer, by),
+        ResultFormat::Json => result_json(result),
+        ResultFormat::Csv => result_csv(result, by),
+        ResultFormat::Table => result_table(result, by),
     }
 }
 
 /// The answer as one line of JSON.
-pub fn answer_json(answer: &Answer) -> String {
-    json_line(&AnswerJson(answer))
+pub fn result_json(result: &QueryResult) -> String {
+    json_line(&ResultJson(result))
 }
 
 /// Any value as one line of JSON.
@@ -70,7 +70,7 @@ pub fn json_line(value: &impl Serialize) -> String {
         serde_json::to_string(value).expect("maps have string keys and nothing fails to serialize");
     text.push('\n');
     // They stand in strings alone, where an escape means the same character.
-    match text.trim_end().contains(is_acting) {
+    match text.trim_end().contains(is_unprintable) {
         true => text.trim_end().chars().map(escaped).chain(["\n".to_owned()]).collect(),
         false => text,
     }
@@ -78,15 +78,15 @@ pub fn json_line(value: &impl Serialize) -> String {
 
 /// A character of a JSON string, as an escape where it would act on a terminal.
 fn escaped(character: char) -> String {
-    match is_acting(character) {
+    match is_unprintable(character) {
         true => character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
         false => character.to_string(),
     }
 }
 
-struct AnswerJson<'a>(&'a Answer);
+struct ResultJson<'a>(&'a QueryResult);
 
-impl Serialize for AnswerJson<'_> {
+impl Serialize for ResultJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let gaps: Vec<GapJson<'_>> = self.0.gaps.iter().map(GapJson).collect();
         let mut map = serializer.serialize_map(None)?;
@@ -115,7 +115,7 @@ impl Serialize for GapJson<'_> {
 }
 
 /// What is lost, a line each; empty where nothing is.
-pub fn gaps_text(answer: &Answer) -> String {
+pub fn gaps_text(result: &QueryResult) -> String {
     let line = |gap: &Gap| {
         let from = gap.from_ms.map_or_else(|| "the beginning".to_owned(), rfc3339);
         let batches = match gap.batches {
@@ -126,10 +126,10 @@ pub fn gaps_text(answer: &Answer) -> String {
         let name = crate::failure::one_line(&format!("{}/{}", gap.site, gap.gateway));
         format!("incomplete: {name} lost windows from {from} to {}, {batches}\n", rfc3339(gap.to_ms))
     };
-    answer.gaps.iter().map(line).collect()
+    result.gaps.iter().map(line).collect()
 }
 
-struct SeriesJson<'a>(&'a Answer);
+struct SeriesJson<'a>(&'a QueryResult);
 
 impl Serialize for SeriesJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -141,7 +141,7 @@ impl Serialize for SeriesJson<'_> {
     }
 }
 
-struct OneSeriesJson<'a>(&'a Answer, &'a AnswerSeries);
+struct OneSeriesJson<'a>(&'a QueryResult, &'a ResultSeries);
 
 impl Serialize for OneSeriesJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -153,7 +153,7 @@ impl Serialize for OneSeriesJson<'_> {
     }
 }
 
-struct PointJson<'a>(&'a Answer, &'a Point);
+struct PointJson<'a>(&'a QueryResult, &'a Point);
 
 impl Serialize for PointJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -202,9 +202,9 @@ pub fn rounded(aggregate: &str, value: Option<f64>) -> String {
 }
 
 /// Names of the label columns: those asked for, then any others that the answer has.
-fn label_columns(answer: &Answer, by: &[String]) -> Vec<String> {
+fn label_columns(result: &QueryResult, by: &[String]) -> Vec<String> {
     let mut columns: Vec<String> = Vec::new();
-    let given = answer.series.iter().flat_map(|series| series.labels.keys());
+    let given = result.series.iter().flat_map(|series| series.labels.keys());
     for name in by.iter().chain(given) {
         if !columns.contains(name) {
             columns.push(name.clone());
@@ -214,19 +214,19 @@ fn label_columns(answer: &Answer, by: &[String]) -> Vec<String> {
 }
 
 /// Header and rows of an answer, with `show` to write a value.
-fn grid(answer: &Answer, by: &[String], show: fn(&str, Option<f64>) -> String) -> Vec<Vec<String>> {
-    let labels = label_columns(answer, by);
+fn grid(result: &QueryResult, by: &[String], show: fn(&str, Option<f64>) -> String) -> Vec<Vec<String>> {
+    let labels = label_columns(result, by);
     let mut rows = vec![labels.clone()];
     for header in &mut rows {
         header.push("t".to_owned());
-        header.extend(answer.aggregates.iter().cloned());
+        header.extend(result.aggregates.iter().cloned());
     }
-    for series in &answer.series {
+    for series in &result.series {
         for point in &series.points {
             let label = |name: &String| series.labels.get(name).cloned().unwrap_or_default();
             let mut row: Vec<String> = labels.iter().map(label).collect();
             row.push(rfc3339(point.start_ms));
-            let values = answer.aggregates.iter().enumerate();
+            let values = result.aggregates.iter().enumerate();
             row.extend(values.map(|(i, name)| show(name, point.values.get(i).copied().flatten())));
             rows.push(row);
         }
@@ -249,11 +249,11 @@ fn text_cell(text: &str) -> String {
     }
 }
 
-fn answer_csv(answer: &Answer, by: &[String]) -> String {
-    let labels = label_columns(answer, by).len();
+fn result_csv(result: &QueryResult, by: &[String]) -> String {
+    let labels = label_columns(result, by).len();
     let mut writer = csv::Writer::from_writer(Vec::new());
     let written: Result<(), csv::Error> =
-        grid(answer, by, exact).iter().enumerate().try_for_each(|(line, row)| {
+        grid(result, by, exact).iter().enumerate().try_for_each(|(line, row)| {
             // Texts stand in the header and in the columns of labels; all other cells are made here.
             let cells = row.iter().enumerate().map(|(column, cell)| match line == 0 || column < labels {
                 true => text_cell(cell),
@@ -266,14 +266,14 @@ fn answer_csv(answer: &Answer, by: &[String]) -> String {
     String::from_utf8(bytes.expect("rows have one length and memory takes them")).expect("made of strings")
 }
 
-fn answer_table(answer: &Answer, by: &[String]) -> String {
-    let rows = grid(answer, by, rounded);
-    let numbers_from = label_columns(answer, by).len() + 1;
-    if let Some(reason) = &answer.nothing_selected {
+fn result_table(result: &QueryResult, by: &[String]) -> String {
+    let rows = grid(result, by, rounded);
+    let numbers_from = label_columns(result, by).len() + 1;
+    if let Some(reason) = &result.nothing_selected {
         return format!("no readings\n{}\n", crate::failure::one_line(reason));
     }
-    let complete = answer.complete_until_ms.map_or_else(
-        || match answer.gaps.iter().any(|gap| gap.from_ms.is_none()) {
+    let complete = result.complete_until_ms.map_or_else(
+        || match result.gaps.iter().any(|gap| gap.from_ms.is_none()) {
             true => "not known: windows of the range are lost".to_owned(),
             false => "not known: a gateway that holds selected series has not delivered a closed window yet"
                 .to_owned(),
@@ -281,7 +281,7 @@ fn answer_table(answer: &Answer, by: &[String]) -> String {
         rfc3339,
     );
     let body = if rows.len() > 1 { table(&rows, numbers_from) } else { "no readings\n".to_owned() };
-    format!("{body}complete until {complete}\n{}", gaps_text(answer))
+    format!("{body}complete until {complete}\n{}", gaps_text(result))
 }
 
 /// Rows under the first of them as header; columns from `numbers_from` on are right-aligned.

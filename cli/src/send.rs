@@ -40,37 +40,37 @@ pub async fn send(args: &SendArgs) -> Result<(), Failure> {
     let link = GatewayLink::load(args.gateway.clone(), &args.identity, Protocol::Json)?;
     let input = open(args.file.as_deref())?;
     let epoch = args.epoch.clone().unwrap_or_else(random_epoch);
-    let again = again(&epoch, args.file.as_deref());
+    let again = resend_hint(&epoch, args.file.as_deref());
     if args.epoch.is_none() {
         // Now: whatever ends this may leave no time for words.
-        output::say(format_args!("sending under the epoch {epoch}; if this ends too early, {again}"));
+        output::eprint_line(format_args!("sending under the epoch {epoch}; if this ends too early, {again}"));
     }
     let mut options = Options::new(epoch);
     options.patience = args.timeout;
     let (sender, source) = mpsc::channel(CHANNEL);
     let reader = thread::spawn(move || {
-        read_lines(input, now_ms, |refusal| output::say(format_args!("refused: {refusal}")), sender)
+        read_lines(input, now_ms, |refusal| output::eprint_line(format_args!("refused: {refusal}")), sender)
     });
 
-    let mut tally = Tally::default();
+    let mut counts = SendCounts::default();
     let stop =
         shutdown_signal().map_err(|error| Failure::failed(format!("cannot watch for signals: {error}")))?;
     let delivered = tokio::select! {
-        delivered = deliver(&link, RawLines, &options, source, |event| tally.observe(&event, report)) => {
+        delivered = deliver(&link, RawLines, &options, source, |event| counts.observe(&event, report)) => {
             delivered.map_err(|error| undelivered(&error))
         }
         signal = stop => Err(format!("not everything was delivered: stopped by {signal}")),
     };
     if let Err(reason) = delivered {
         // The reader may wait for input that never comes: it ends with the process.
-        print(&tally.summary(0))?;
+        print(&counts.summary(0))?;
         return Err(Failure::failed(format!("{reason}; {again}")));
     }
     let read = reader
         .join()
         .map_err(|_| Failure::failed(format!("the thread that reads the input failed; {again}")))?;
-    let refused = tally.refused.saturating_add(read.refused);
-    print(&tally.summary(read.refused))?;
+    let refused = counts.refused.saturating_add(read.refused);
+    print(&counts.summary(read.refused))?;
     match (read.error, refused) {
         (Some(error), _) => Err(Failure::failed(format!("cannot read the input: {error}; {again}"))),
         (None, 0) => Ok(()),
@@ -90,7 +90,7 @@ fn undelivered(error: &DeliverError) -> String {
 }
 
 /// How to send the rest so that nothing counts twice: the epoch is named also where it was made up here.
-fn again(epoch: &str, file: Option<&Path>) -> String {
+fn resend_hint(epoch: &str, file: Option<&Path>) -> String {
     let same = match file.filter(|path| *path != Path::new("-")) {
         Some(path) => format!("send {} again, unchanged,", path.display()),
         None => "send the same input again, from its beginning,".to_owned(),
@@ -192,7 +192,7 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<Result<String, &'sta
 
 /// What became of the lines so far.
 #[derive(Debug, Default)]
-struct Tally {
+struct SendCounts {
     acknowledged: u64,
     refused: u64,
     /// Something of the line at hand was refused.
@@ -201,7 +201,7 @@ struct Tally {
     last_reason: String,
 }
 
-impl Tally {
+impl SendCounts {
     fn observe(&mut self, event: &Event<'_, RawLine>, report: impl Fn(String)) {
         match event {
             Event::Welcomed(_) => self.last_reason.clear(),
@@ -218,15 +218,15 @@ impl Tally {
                     one_line(&refusal.code)
                 ));
             }
-            Event::AlreadyDurable(message) => self.settle(&message.body),
+            Event::AlreadyDurable(message) => self.record_acknowledged(&message.body),
             Event::Settled { message, refused, durable, .. } => {
                 self.line_refused |= *refused > 0 || !durable;
-                self.settle(&message.body);
+                self.record_acknowledged(&message.body);
             }
         }
     }
 
-    fn settle(&mut self, body: &RawLine) {
+    fn record_acknowledged(&mut self, body: &RawLine) {
         if !body.last_of_line {
             return;
         }
@@ -247,7 +247,7 @@ fn lines_of(count: u64) -> String {
 }
 
 fn report(line: String) {
-    output::say(line);
+    output::eprint_line(line);
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use catchment_journal::FullReason;
-use catchment_settings::{Conditions, Known, Severity};
+use catchment_settings::{Conditions, KnownCondition, Severity};
 
 use crate::shard::ShardLog;
 
@@ -24,16 +24,16 @@ const UPLINK_DOWN: &str = "uplink_down";
 
 /// Everything that a gateway may report. Without an uplink a gateway is ready: it takes readings, durably, until the
 /// outbox is full, which is a condition of its own; a probe that failed would send devices away without need.
-pub(crate) const KNOWN: [Known; 8] = [
-    Known { name: CONNECTIONS_FULL, severity: Severity::Unready },
+pub(crate) const KNOWN: [KnownCondition; 8] = [
+    KnownCondition { name: CONNECTIONS_FULL, severity: Severity::Unready },
     // Devices that are known are served.
-    Known { name: DEVICES_FULL, severity: Severity::Notice },
-    Known { name: DISK_FULL, severity: Severity::Unready },
-    Known { name: "folder_gone", severity: Severity::Unready },
-    Known { name: JOURNAL_FULL, severity: Severity::Unready },
-    Known { name: OUTBOX_FULL, severity: Severity::Unready },
-    Known { name: UPLINK_DOWN, severity: Severity::Notice },
-    Known { name: "uplink_refused", severity: Severity::Unready },
+    KnownCondition { name: DEVICES_FULL, severity: Severity::Notice },
+    KnownCondition { name: DISK_FULL, severity: Severity::Unready },
+    KnownCondition { name: "folder_gone", severity: Severity::Unready },
+    KnownCondition { name: JOURNAL_FULL, severity: Severity::Unready },
+    KnownCondition { name: OUTBOX_FULL, severity: Severity::Unready },
+    KnownCondition { name: UPLINK_DOWN, severity: Severity::Notice },
+    KnownCondition { name: "uplink_refused", severity: Severity::Unready },
 ];
 
 /// An aggregator that restarts, or a change to the next one, is over by then.

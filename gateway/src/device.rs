@@ -118,7 +118,7 @@ impl Handler<Connect> for DeviceActor {
     fn handle(&mut self, connect: Connect, actor: &mut Self::Context) {
         let Connect { session, accepted, count_guard } = connect;
         let alpn = session::negotiated_protocol(&accepted);
-        let Accepted { stream, addr, place, .. } = accepted;
+        let Accepted { stream, addr, slot, .. } = accepted;
         let end = self.context.ending.child_token();
         {
             let mut device_sessions = self.device_sessions.borrow_mut();
@@ -126,7 +126,7 @@ impl Handler<Connect> for DeviceActor {
             device_sessions.hold(&mut self.context.shard.borrow_mut());
         }
         self.end_when_idle(actor);
-        let handle = SessionHandle::new(end, Some(place));
+        let handle = SessionHandle::new(end, Some(slot));
         self.context.session_table.insert(session, &handle);
         let (device_sessions, context) = (Rc::clone(&self.device_sessions), Rc::clone(&self.context));
         // On the heap: the session's future would hold it several times over.

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use catchment_gateway::{Settings, StartError, bind, check, inspect, system};
 use catchment_settings::{
     Sources,
-    exit::{Usage, report},
+    exit::{UsageError, report},
     layered, logging, output, parse, shutdown_signal,
 };
 use clap::{Parser, Subcommand};
@@ -96,7 +96,7 @@ fn run(arguments: Arguments, sources: &Sources) -> anyhow::Result<ExitCode> {
 
 /// An error of a start: wrong usage when the configuration is wrong, and not the machine.
 fn cannot_start(error: StartError) -> anyhow::Error {
-    if error.is_configuration() { Usage::wrap(error) } else { error.into() }
+    if error.is_configuration() { UsageError::wrap(error) } else { error.into() }
 }
 
 fn run_journal_command(command: &JournalCommand) -> anyhow::Result<ExitCode> {
@@ -114,7 +114,7 @@ fn adopt(data: &Path, identity: &Path, force: bool) -> anyhow::Result<ExitCode> 
 }
 
 fn start(arguments: Arguments, sources: &Sources) -> anyhow::Result<()> {
-    let settings = layered(&arguments.settings, arguments.config.as_deref()).map_err(Usage::wrap)?;
+    let settings = layered(&arguments.settings, arguments.config.as_deref()).map_err(UsageError::wrap)?;
     logging::init(settings.log.as_deref(), settings.log_format.unwrap_or_default())
         .map_err(|error| sources.blame(Some("log"), error))?;
     let config = settings.check().map_err(|error| sources.blame(Some(error.key()), error))?;

@@ -105,7 +105,7 @@ fn identity(config: &Config) -> Result<(GatewayId, ServerTls, ClientTls), StartE
         return Err(StartError::Role { folder: config.identity.clone(), found });
     };
     let alpn: Vec<&[u8]> = [ALPN_FRAMES].into_iter().chain(ALPN_MQTT).collect();
-    Ok((id, ServerTls::taking_any(&folder, &alpn)?, ClientTls::new(&folder, &[b"h2"])?))
+    Ok((id, ServerTls::accepting_any_protocol(&folder, &alpn)?, ClientTls::new(&folder, &[b"h2"])?))
 }
 
 /// Opens the identity and the data folder, recovers the shards, binds the addresses.

@@ -4,7 +4,7 @@
 
 mod sample;
 
-use catchment_proto::{Batch, Dictionary, Naming, wire};
+use catchment_proto::{Batch, DictionaryDecoder, DictionaryEncoder, wire};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use prost::{Message, bytes::Bytes};
 
@@ -16,13 +16,13 @@ fn batches(c: &mut Criterion) {
     let mut group = c.benchmark_group("batch");
     group.throughput(Throughput::Elements(PARTIALS.into()));
     let first = batch(1, PARTIALS);
-    let (mut naming, mut dictionary) = (Naming::default(), Dictionary::default());
-    dictionary.read(naming.shorten((&first).into())).unwrap();
+    let (mut encoder, mut decoder) = (DictionaryEncoder::default(), DictionaryDecoder::default());
+    decoder.decode(encoder.encode((&first).into())).unwrap();
     let named = wire::Batch::from(&first);
-    let short = Bytes::from(naming.shorten(named.clone()).encode_to_vec());
+    let short = Bytes::from(encoder.encode(named.clone()).encode_to_vec());
     let long = Bytes::from(named.encode_to_vec());
     group.bench_function("decode, series known", |b| {
-        b.iter(|| dictionary.read(wire::Batch::decode(short.clone()).unwrap()).unwrap());
+        b.iter(|| decoder.decode(wire::Batch::decode(short.clone()).unwrap()).unwrap());
     });
     group.bench_function("decode, series named", |b| {
         b.iter(|| Batch::try_from(wire::Batch::decode(long.clone()).unwrap()).unwrap());
@@ -35,7 +35,7 @@ fn batches(c: &mut Criterion) {
         });
     });
     group.bench_function("leave known names out", |b| {
-        b.iter_batched(|| named.clone(), |named| naming.shorten(named), BatchSize::LargeInput);
+        b.iter_batched(|| named.clone(), |named| encoder.encode(named), BatchSize::LargeInput);
     });
     group.finish();
 }

@@ -11,8 +11,8 @@ use prost::{
 
 use crate::{
     history::{History, HistoryError},
-    names::{Dictionary, NAMES_MAX, SharedSeries},
     series::{SeriesError, SeriesKey},
+    series_dictionary::{DICTIONARY_SERIES_MAX, DictionaryDecoder, SharedSeries},
     wire,
 };
 
@@ -120,9 +120,9 @@ pub enum BatchError {
     /// The bodies end before the last partial, or go on behind it.
     #[error("the lengths of the bodies do not add up to {0} bytes")]
     Bodies(usize),
-    /// More series than a list may have.
-    #[error("a list of {0} series, at most {NAMES_MAX} are allowed")]
-    Names(usize),
+    /// More series than a dictionary may have.
+    #[error("a list of {0} series, at most {DICTIONARY_SERIES_MAX} are allowed")]
+    DictionarySize(usize),
     /// What it says of earlier batches.
     #[error(transparent)]
     History(#[from] HistoryError),
@@ -151,7 +151,7 @@ fn check_columns(wire: &wire::Batch) -> Result<usize, BatchError> {
 impl Batch {
     pub(crate) fn read(
         wire: wire::Batch,
-        names: &mut Dictionary,
+        dictionary: &mut DictionaryDecoder,
         known: &dyn Fn(&SeriesKey) -> Option<SharedSeries>,
     ) -> Result<Self, BatchError> {
         if wire.shard >= SHARDS_MAX {
@@ -169,23 +169,27 @@ impl Batch {
             0 => None,
             ms => Some(Timestamp::from_millis(ms).ok_or(BatchError::Watermark(ms))?),
         };
-        names.add(&wire.series, wire.continues, known)?;
+        dictionary.add(&wire.series, wire.continues, known)?;
         let mut batch = Self {
             shard: wire.shard,
             number: wire.number,
             watermark,
             live: wire.live,
             width,
-            series: Vec::with_capacity(count.min(names.len())),
+            series: Vec::with_capacity(count.min(dictionary.len())),
             names_epoch: wire.names_epoch,
             history: History::read(wire.history.as_ref())?,
             entries: Vec::with_capacity(count),
         };
-        batch.read_entries(&wire, names)?;
+        batch.read_entries(&wire, dictionary)?;
         Ok(batch)
     }
 
-    fn read_entries(&mut self, wire: &wire::Batch, names: &mut Dictionary) -> Result<(), BatchError> {
+    fn read_entries(
+        &mut self,
+        wire: &wire::Batch,
+        dictionary: &mut DictionaryDecoder,
+    ) -> Result<(), BatchError> {
         let (mut series, mut window, mut part) = (0_i64, 0_i64, 0_i64);
         let mut bodies = wire.bodies.clone();
         let columns = wire.series_index.iter().zip(&wire.window).zip(&wire.part);
@@ -197,11 +201,11 @@ impl Batch {
             part = part.checked_add(*part_step).ok_or_else(range)?;
             let opened = u64::try_from(part).map_err(|_| range())?;
             let number = u32::try_from(series).map_err(|_| range())?;
-            let place = names.place(number as usize, &mut self.series);
-            let unknown = || BatchError::Index { entry, series: number, count: names.len() };
+            let index = dictionary.index_in_batch(number as usize, &mut self.series);
+            let unknown = || BatchError::Index { entry, series: number, count: dictionary.len() };
             let length = usize::try_from(*length).ok().filter(|length| *length <= bodies.len());
             self.entries.push(Entry {
-                series: place.ok_or_else(unknown)?,
+                series: index.ok_or_else(unknown)?,
                 window: Window::from_index(window, self.width).ok_or_else(range)?,
                 part: opened,
                 revision: opened.checked_add(*revision).ok_or_else(range)?,
@@ -282,7 +286,7 @@ impl TryFrom<wire::Batch> for Batch {
     type Error = BatchError;
 
     fn try_from(wire: wire::Batch) -> Result<Self, BatchError> {
-        if wire.continues { Err(BatchError::Continues) } else { Dictionary::default().read(wire) }
+        if wire.continues { Err(BatchError::Continues) } else { DictionaryDecoder::default().decode(wire) }
     }
 }
 

@@ -7,12 +7,12 @@ pub mod batch;
 pub mod frame;
 pub mod history;
 pub mod id;
-pub mod names;
 pub mod series;
+pub mod series_dictionary;
 pub mod wire;
 
 pub use batch::{Batch, BatchError, Entry};
 pub use history::{History, HistoryError, Span};
 pub use id::{AggregatorId, DeviceId, GatewayId, Name, NameError, OperatorId};
-pub use names::{Dictionary, Naming, SharedSeries};
 pub use series::{Labels, LabelsError, MetricError, MetricName, SeriesKey};
+pub use series_dictionary::{DictionaryDecoder, DictionaryEncoder, SharedSeries};

@@ -20,7 +20,7 @@ pub enum Severity {
 
 /// A condition that a server may meet.
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
+pub struct KnownCondition {
     /// Its name, in the metric's label and at `/readyz`.
     pub name: &'static str,
     /// What it means for `/readyz`.
@@ -30,13 +30,13 @@ pub struct Known {
 /// Conditions that hold now, each with its reason. Share it in an `Arc`.
 #[derive(Debug, Default)]
 pub struct Conditions {
-    known: &'static [Known],
+    known: &'static [KnownCondition],
     held: Mutex<BTreeMap<&'static str, String>>,
 }
 
 impl Conditions {
     /// None of these holds yet. A name that is not among them may be raised all the same: it makes unready.
-    pub fn of(known: &'static [Known]) -> Self {
+    pub fn of(known: &'static [KnownCondition]) -> Self {
         Self { known, held: Mutex::default() }
     }
 
@@ -115,9 +115,9 @@ mod tests {
 
     #[test]
     fn known_conditions_are_there_from_the_start_and_a_notice_does_not_make_unready() {
-        const KNOWN: [Known; 2] = [
-            Known { name: "disk_full", severity: Severity::Unready },
-            Known { name: "uplink_down", severity: Severity::Notice },
+        const KNOWN: [KnownCondition; 2] = [
+            KnownCondition { name: "disk_full", severity: Severity::Unready },
+            KnownCondition { name: "uplink_down", severity: Severity::Notice },
         ];
         let conditions = Conditions::of(&KNOWN);
         assert_eq!(conditions.states(), [("disk_full", false), ("uplink_down", false)]);

@@ -12,9 +12,9 @@ use crate::{output, text};
 /// Marks an error as wrong usage or configuration: exit status 2 instead of 1.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", one_line(.0))]
-pub struct Usage(pub anyhow::Error);
+pub struct UsageError(pub anyhow::Error);
 
-impl Usage {
+impl UsageError {
     /// Wraps an error; for `map_err`.
     pub fn wrap(error: impl Into<anyhow::Error>) -> anyhow::Error {
         anyhow::Error::new(Self(error.into()))
@@ -23,8 +23,8 @@ impl Usage {
 
 /// Prints the error with its causes as one line to standard error, and answers the exit status for it.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    output::say(format_args!("error: {}", one_line(error)));
-    if error.downcast_ref::<Usage>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    output::eprint_line(format_args!("error: {}", one_line(error)));
+    if error.downcast_ref::<UsageError>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 /// The error and its causes, each once: many libraries repeat their cause in their own message.
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn usage_is_status_2_and_everything_else_1() {
-        let usage = Usage::wrap(anyhow::anyhow!("no --listen")).context("while starting");
+        let usage = UsageError::wrap(anyhow::anyhow!("no --listen")).context("while starting");
         assert_eq!(report(&usage), ExitCode::from(2));
         assert_eq!(report(&anyhow::anyhow!("disk")), ExitCode::FAILURE);
     }
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(one_line(&error), "reading; settings: file x: denied");
         // Wrong usage repeats no cause either.
         let io = std::io::Error::other("denied");
-        let usage = Usage::wrap(anyhow::Error::new(io).context("file x: denied"));
+        let usage = UsageError::wrap(anyhow::Error::new(io).context("file x: denied"));
         assert_eq!(one_line(&usage), "file x: denied");
     }
 }

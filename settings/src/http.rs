@@ -1,6 +1,6 @@
 //! The plain HTTP endpoint for probes and metrics: `/metrics`, `/healthz`, `/readyz`.
 //!
-//! Few connections are served at a time, none keeps its place without use (`connection`), and when all places are
+//! Few connections are served at a time, none keeps its slot without use (`connection`), and when all slots are
 //! taken the connection that was idle longest gives way. So nobody who reaches this port can hold memory or file
 //! descriptors, or keep a probe out. The answers come from closures, so this file knows no metrics library.
 
@@ -12,7 +12,7 @@ use axum::{Router, http::StatusCode, http::header, routing::get};
 use tokio::net::TcpListener;
 
 use self::connection::Connection;
-use crate::places::Places;
+use crate::connection_slots::ConnectionSlots;
 
 /// Bounds of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,18 +30,18 @@ impl Default for Bounds {
     }
 }
 
-type Answer<T> = Arc<dyn Fn() -> T + Send + Sync>;
+type Handler<T> = Arc<dyn Fn() -> T + Send + Sync>;
 type Count = Arc<dyn Fn(&'static str) + Send + Sync>;
 
 /// What the endpoint answers. The closures run on the runtime's threads: they must not block.
 #[derive(Clone)]
 pub struct Endpoints {
     /// Body of `/metrics`, in the OpenMetrics text format.
-    pub metrics: Answer<String>,
+    pub metrics: Handler<String>,
     /// `/healthz`: `Err` with the reason when this process should be restarted.
-    pub healthy: Answer<Result<(), String>>,
+    pub healthy: Handler<Result<(), String>>,
     /// `/readyz`: `Err` with the reason when no work should be sent here now.
-    pub ready: Answer<Result<(), String>>,
+    pub ready: Handler<Result<(), String>>,
     /// Counts a connection that was closed from here, by reason.
     pub closed: Count,
 }
@@ -92,8 +92,8 @@ impl HttpServer {
             .route("/readyz", get(move || async move { probe(ready()) }));
         let Self { listener, bounds } = self;
         let max = bounds.connections_max.max(1);
-        let places = Places::new(max, max.div_ceil(2));
-        let listener = Bounded { listener, places, timeout: bounds.timeout, closed };
+        let slots = ConnectionSlots::new(max, max.div_ceil(2));
+        let listener = Bounded { listener, slots, timeout: bounds.timeout, closed };
         tokio::select! {
             _ = axum::serve(listener, router).into_future() => {}
             () = shutdown => {}
@@ -108,10 +108,10 @@ fn probe(state: Result<(), String>) -> (StatusCode, String) {
     }
 }
 
-/// Accepts no more connections than there are places.
+/// Accepts no more connections than there are slots.
 struct Bounded {
     listener: TcpListener,
-    places: Arc<Places>,
+    slots: Arc<ConnectionSlots>,
     timeout: Duration,
     closed: Count,
 }
@@ -124,10 +124,10 @@ impl axum::serve::Listener for Bounded {
         loop {
             match self.listener.accept().await {
                 Ok((stream, address)) => {
-                    // No connection keeps its place against another once it was looked at, so this is soon.
-                    let place = self.places.take_patiently(address.ip()).await;
+                    // No connection keeps its slot against another once it was looked at, so this is soon.
+                    let slot = self.slots.acquire_patiently(address.ip()).await;
                     let closed = Arc::clone(&self.closed);
-                    return (Connection::new(stream, place, self.timeout, closed), address);
+                    return (Connection::new(stream, slot, self.timeout, closed), address);
                 }
                 Err(error) => {
                     tracing::warn!(listener = "http", %error, "the HTTP endpoint cannot accept a connection");

@@ -1,26 +1,26 @@
 //! What both servers share around their work: settings in layers, variables, conditions, logging and its bounds, printing, signals, exit status,
-//! supervision, places for connections, and the plain HTTP endpoint for probes and metrics.
+//! supervision, slots for connections, and the plain HTTP endpoint for probes and metrics.
 //!
 //! Nothing here knows what a gateway or an aggregator does.
 
 mod conditions;
+pub mod connection_slots;
 pub mod exit;
 pub mod http;
-mod lasting;
 mod layer;
 pub mod log_limit;
 pub mod logging;
+mod outage_log;
 pub mod output;
-pub mod places;
 mod signal;
 pub mod supervise;
 pub mod text;
 mod units;
 mod variables;
 
-pub use conditions::{Conditions, Known, Severity};
-pub use lasting::{Lasting, Stand};
+pub use conditions::{Conditions, KnownCondition, Severity};
 pub use layer::{SettingsError, check_names, layered};
+pub use outage_log::{OutageLog, OutageSummary};
 pub use signal::shutdown_signal;
 pub use units::{ByteSize, HumanDuration, UnitError, parse_duration};
 pub use variables::{Sources, parse};

@@ -29,7 +29,7 @@ use tracing_subscriber::{
 
 use crate::{
     log_limit::{Limiter, Summary, TEXT_BYTES_MAX},
-    text::{REPLACEMENT, is_acting},
+    text::{REPLACEMENT, is_unprintable},
 };
 
 /// Fields that name who caused a line, the surest first: identities of certificates, then addresses, then what else a peer
@@ -88,7 +88,7 @@ pub fn init(filter: Option<&str>, format: LogFormat) -> Result<(), LoggingError>
     registry.try_init().map_err(|_| LoggingError::Twice)
 }
 
-/// Writes each event as one line, whatever a peer's text in it holds: [`is_acting`]. (JSON has escapes.)
+/// Writes each event as one line, whatever a peer's text in it holds: [`is_unprintable`]. (JSON has escapes.)
 struct Cleaned<W> {
     to: W,
     /// Escape sequences are the layer's own colours; those of values it has made harmless before.
@@ -100,7 +100,7 @@ impl<W: io::Write> io::Write for Cleaned<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let line = text.strip_suffix('\n').unwrap_or(&text);
-        let acts = |c: char| is_acting(c) && c != '\t' && !(self.colours && c == '\u{1b}');
+        let acts = |c: char| is_unprintable(c) && c != '\t' && !(self.colours && c == '\u{1b}');
         if line.contains(acts) {
             let line: String = line.chars().map(|c| if acts(c) { REPLACEMENT } else { c }).collect();
             self.to.write_all(format!("{line}\n").as_bytes())?;
@@ -311,7 +311,7 @@ mod tests {
             tracing::error!(tab = %"a\tb", "plain");
         });
         assert_eq!(lines.lines().count(), 2, "{lines}");
-        assert!(!lines.replace(['\n', '\t'], "").contains(is_acting), "{lines:?}");
+        assert!(!lines.replace(['\n', '\t'], "").contains(is_unprintable), "{lines:?}");
         assert!(lines.contains("a\tb"));
     }
 

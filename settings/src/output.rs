@@ -16,7 +16,7 @@ pub fn print(text: impl Display) -> io::Result<bool> {
 }
 
 /// Writes a line to standard error. There is nobody to tell when that fails.
-pub fn say(line: impl Display) {
+pub fn eprint_line(line: impl Display) {
     // As one text: lines of other threads do not come between.
     let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }

@@ -10,9 +10,9 @@ use std::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Those that stop a program, with their names.
-struct Stops([(&'static str, Option<Signal>); 4]);
+struct ShutdownSignals([(&'static str, Option<Signal>); 4]);
 
-impl Stops {
+impl ShutdownSignals {
     fn new() -> io::Result<Self> {
         let ignored = ignored(&fs::read_to_string("/proc/self/status").unwrap_or_default());
         // Whoever has them ignored (`nohup`) wants the program to go on without its terminal.
@@ -51,7 +51,7 @@ fn ignored(status: &str) -> u64 {
 /// # Errors
 /// When the handlers cannot be installed. Must be called within a tokio runtime.
 pub fn shutdown_signal() -> io::Result<impl Future<Output = &'static str> + Send + 'static> {
-    let mut stops = Stops::new()?;
+    let mut stops = ShutdownSignals::new()?;
     Ok(async move {
         let name = stops.recv().await;
         tokio::spawn(async move {

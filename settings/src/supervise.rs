@@ -31,8 +31,9 @@ thread_local! {
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Counts panics from here on, and notes what they say for [`last_panic`]. Calls after the first change nothing.
-pub fn note_panics() {
+/// Counts panics from here on, and notes what they say for [`last_panic_of_thread`]. Calls after the first change
+/// nothing.
+pub fn install_panic_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = panic::take_hook();
@@ -53,13 +54,13 @@ pub fn note_panics() {
     });
 }
 
-/// Panics of this process since [`note_panics`], whatever became of them: each is a defect.
+/// Panics of this process since [`install_panic_hook`], whatever became of them: each is a defect.
 pub fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
 /// What the last panic of this thread said, and where; for code that runs while a thread unwinds, or has caught it.
-pub fn last_panic() -> String {
+pub fn last_panic_of_thread() -> String {
     LAST.with(|last| last.borrow().clone()).unwrap_or_else(|| "a panic".to_owned())
 }
 
@@ -76,7 +77,7 @@ fn words(payload: &(dyn Any + Send)) -> String {
 ///
 /// # Errors
 /// The runtime ended before the task did.
-pub fn unjoined<T>(joined: Result<T, JoinError>) -> io::Result<T> {
+pub fn resume_panic<T>(joined: Result<T, JoinError>) -> io::Result<T> {
     joined.map_err(|error| match error.try_into_panic() {
         Ok(panic) => panic::resume_unwind(panic),
         Err(error) => io::Error::other(error),
@@ -96,7 +97,7 @@ fn text_of(payload: &(dyn Any + Send)) -> &str {
 
 /// Runs a future; a panic of it is the error, in words. What it has borrowed is given back by then.
 pub async fn catch<F: Future>(task: F) -> Result<F::Output, String> {
-    note_panics();
+    install_panic_hook();
     let mut task = pin!(task);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(context))) {
         Ok(Poll::Pending) => Poll::Pending,
@@ -111,7 +112,7 @@ pub async fn catch<F: Future>(task: F) -> Result<F::Output, String> {
 /// # Errors
 /// What the panic said.
 pub fn catch_thread<T>(body: impl FnOnce() -> T) -> Result<T, String> {
-    note_panics();
+    install_panic_hook();
     catch_unwind(AssertUnwindSafe(body)).map_err(|panic| words(&*panic))
 }
 
@@ -119,13 +120,13 @@ pub fn catch_thread<T>(body: impl FnOnce() -> T) -> Result<T, String> {
 #[derive(Debug)]
 pub struct Supervisor {
     failure: watch::Sender<Option<Arc<str>>>,
-    standing_down: AtomicBool,
+    shutting_down: AtomicBool,
 }
 
 impl Default for Supervisor {
     fn default() -> Self {
-        note_panics();
-        Self { failure: watch::Sender::new(None), standing_down: AtomicBool::new(false) }
+        install_panic_hook();
+        Self { failure: watch::Sender::new(None), shutting_down: AtomicBool::new(false) }
     }
 }
 
@@ -146,8 +147,8 @@ impl Supervisor {
     }
 
     /// An ordered stop begins: tasks may end from here on. A panic still counts.
-    pub fn stand_down(&self) {
-        self.standing_down.store(true, Ordering::Release);
+    pub fn begin_shutdown(&self) {
+        self.shutting_down.store(true, Ordering::Release);
     }
 
     /// Why the server can no longer do its work, for `/healthz`.
@@ -193,7 +194,7 @@ impl<F: FnOnce(&str)> Watch<F> {
         let Some(failed) = self.failed.take() else { return };
         let why = match panic {
             Some(panic) => format!("the task {:?} panicked: {panic}", self.name),
-            None if self.supervisor.standing_down.load(Ordering::Acquire) => return,
+            None if self.supervisor.shutting_down.load(Ordering::Acquire) => return,
             None => format!("the task {:?} ended, which it must not before the server stops", self.name),
         };
         self.supervisor.report(&why);
@@ -212,10 +213,13 @@ mod tests {
     use super::*;
 
     /// What is told of a task: by the callback, and by the supervisor.
-    async fn told(stand_down: bool, task: impl Future<Output = ()>) -> (Option<String>, Option<Arc<str>>) {
+    async fn told(
+        begin_shutdown: bool,
+        task: impl Future<Output = ()>,
+    ) -> (Option<String>, Option<Arc<str>>) {
         let (supervisor, called) = (Arc::new(Supervisor::default()), Mutex::new(None));
-        if stand_down {
-            supervisor.stand_down();
+        if begin_shutdown {
+            supervisor.begin_shutdown();
         }
         supervisor.task("tick", |why| *called.lock().unwrap() = Some(why.to_owned()), task).await;
         (called.into_inner().unwrap(), supervisor.failure())
@@ -247,16 +251,17 @@ mod tests {
         assert!(supervisor.failed().await.contains("\"first\" ended"));
         let quiet = Arc::new(Supervisor::default());
         let task = quiet.task("uplink", |_| (), std::future::pending::<()>());
-        quiet.stand_down();
+        quiet.begin_shutdown();
         drop(task);
         assert_eq!(quiet.failure(), None);
     }
 
     #[tokio::test]
     async fn a_panic_of_a_blocking_task_is_one_of_its_caller() {
-        assert_eq!(unjoined(tokio::task::spawn_blocking(|| 7).await).unwrap(), 7);
+        assert_eq!(resume_panic(tokio::task::spawn_blocking(|| 7).await).unwrap(), 7);
         let why =
-            catch(async { unjoined(tokio::task::spawn_blocking(|| panic!("read")).await).unwrap() }).await;
+            catch(async { resume_panic(tokio::task::spawn_blocking(|| panic!("read")).await).unwrap() })
+                .await;
         assert_eq!(why, Err("read".to_owned()));
     }
 

@@ -5,7 +5,7 @@ pub const REPLACEMENT: char = '\u{fffd}';
 
 /// Whether a character acts on what shows it: control characters, separators of lines, and the marks that turn the
 /// direction of writing or cannot be seen. What joins letters of a script (U+200C, U+200D) is none.
-pub fn is_acting(character: char) -> bool {
+pub fn is_unprintable(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
@@ -16,7 +16,7 @@ pub fn is_acting(character: char) -> bool {
 
 /// The text with [`REPLACEMENT`] in the place of each acting character.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|character| if is_acting(character) { REPLACEMENT } else { character }).collect()
+    text.chars().map(|character| if is_unprintable(character) { REPLACEMENT } else { character }).collect()
 }
 
 /// The lines of a text joined by `; `, and then [`printable`].

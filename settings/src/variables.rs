@@ -18,7 +18,7 @@ use clap::{
 };
 
 use crate::{
-    exit::{Usage, one_line},
+    exit::{UsageError, one_line},
     text::distance,
 };
 
@@ -67,7 +67,7 @@ impl Sources {
     pub fn blame(&self, key: Option<&str>, error: impl Into<anyhow::Error>) -> anyhow::Error {
         let variable = key.and_then(|key| self.0.get(&key.replace('.', "_")));
         let error = error.into();
-        Usage::wrap(match variable {
+        UsageError::wrap(match variable {
             Some(variable) => anyhow::anyhow!("{variable}: {}", one_line(&error)),
             None => error,
         })
@@ -88,12 +88,12 @@ pub fn parse<T: Parser>(prefix: Option<&str>) -> anyhow::Result<(T, Sources)> {
     if !parsed.as_ref().is_err_and(asked)
         && let Some(line) = unknown(&known(&command), prefix, env::vars_os())
     {
-        return Err(Usage::wrap(anyhow::anyhow!(line)));
+        return Err(UsageError::wrap(anyhow::anyhow!(line)));
     }
     let matches = match parsed {
         Ok(matches) => matches,
         Err(error) if error.use_stderr() => {
-            return Err(Usage::wrap(anyhow::anyhow!(explained(&error, &mut command, &arguments))));
+            return Err(UsageError::wrap(anyhow::anyhow!(explained(&error, &mut command, &arguments))));
         }
         Err(error) => error.exit(),
     };
@@ -101,11 +101,11 @@ pub fn parse<T: Parser>(prefix: Option<&str>) -> anyhow::Result<(T, Sources)> {
     if let Some(line) =
         sources.0.values().find_map(|name| unusable(name, &env::var_os(name)?, prefix.is_some()))
     {
-        return Err(Usage::wrap(anyhow::anyhow!(line)));
+        return Err(UsageError::wrap(anyhow::anyhow!(line)));
     }
     let parsed = T::from_arg_matches(&matches).map_err(|error| {
         let error = error.format(&mut command);
-        Usage::wrap(anyhow::anyhow!(usage_line(&error)))
+        UsageError::wrap(anyhow::anyhow!(usage_line(&error)))
     })?;
     Ok((parsed, sources))
 }

@@ -10,11 +10,11 @@ use std::{
 };
 
 use catchment_aggregator::{
-    horizon::Horizon,
-    ingest::admit::{self, Admission, Admitted},
+    clock_bound::ClockBound,
+    ingest::admit::{self, Admitted, StreamAdmission},
     store::{
-        Delivered, EmbeddedStore, Gap, GatewayEntry, MemoryTree, Origin, Report, SeriesEntry, Store,
-        StoreConfig, StoreError,
+        Delivered, EmbeddedStore, Gap, GatewayEntry, GatewayEpoch, MemoryTree, ProgressReport, SeriesEntry,
+        Store, StoreConfig, StoreError,
     },
 };
 use catchment_journal::{Committer, LogConfig, sim::SimDisk};
@@ -36,8 +36,8 @@ fn config(series_max: usize) -> StoreConfig {
         series_max,
         memory_bytes_max: 64 << 10,
         live_bytes_max: 32 << 10,
-        pack_journal_bytes: 24 << 10,
-        pack_free_min: 64 << 10,
+        flush_journal_bytes: 24 << 10,
+        flush_free_min: 64 << 10,
         journal: LogConfig {
             segment_bytes: 32 << 10,
             bytes_max: 256 << 10,
@@ -54,12 +54,12 @@ fn config(series_max: usize) -> StoreConfig {
 /// Something of a stream that the store has, in the order of its arrival.
 enum QueuedDelivery {
     Batch { batch_ref: BatchRef, live: bool, put: BoxFuture<'static, Result<(), StoreError>> },
-    Progress(Report),
+    Progress(ProgressReport),
 }
 
 /// A stream whose Start waits for what was taken before to be durable.
 struct PendingStart {
-    origin: Arc<Origin>,
+    origin: Arc<GatewayEpoch>,
     delivered: BoxFuture<'static, Result<Vec<Delivered>, StoreError>>,
 }
 
@@ -76,7 +76,7 @@ struct BatchRef {
 #[derive(Default)]
 pub struct Server {
     beginning: Option<PendingStart>,
-    started: Option<(Arc<Origin>, Admission)>,
+    started: Option<(Arc<GatewayEpoch>, StreamAdmission)>,
     queued: VecDeque<QueuedDelivery>,
 }
 
@@ -125,12 +125,12 @@ impl Aggregator {
 
     /// A round of packing; false when the store has failed.
     pub fn flush(&mut self) -> bool {
-        self.store.pack_now().is_ok()
+        self.store.flush_now().is_ok()
     }
 
     /// Whether a round of packing is asked for.
     pub fn flush_is_due(&self) -> bool {
-        self.store.pack_is_due()
+        self.store.flush_is_due()
     }
 
     /// Takes the next message of a stream, if there is room for it.
@@ -157,10 +157,10 @@ impl Aggregator {
             return self.begin(server, down);
         };
         server.queued.push_back(
-            match admission.admit(message, Horizon::OPEN).map_err(|e| e.to_string())? {
+            match admission.admit(message, ClockBound::UNBOUNDED).map_err(|e| e.to_string())? {
                 Admitted::Progress(report) => QueuedDelivery::Progress(report),
-                Admitted::Behind => return self.poll_store(server, down),
-                Admitted::Batch { batch, first, round, .. } => {
+                Admitted::Skipped => return self.poll_store(server, down),
+                Admitted::Batch { batch, stream_start: first, attempt: round, .. } => {
                     let (store, origin) = (Arc::clone(&self.store), Arc::clone(origin));
                     let batch_ref = BatchRef { shard: batch.shard, number: batch.number, first, round };
                     let live = batch.live;
@@ -182,7 +182,7 @@ impl Aggregator {
         let Poll::Ready(delivered) = delivered.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
             return Ok(());
         };
-        let admission = Admission::new(origin.shards, delivered.map_err(|e| e.to_string())?);
+        let admission = StreamAdmission::new(origin.shards, delivered.map_err(|e| e.to_string())?);
         let newer_epoch = self.store.newer_epoch(origin).unwrap_or(0);
         let resume = wire::Resume { newer_epoch, ..admission.resume() };
         down.push_back(wire::DeliverResponse { kind: Some(Kind::Resume(resume)) });
@@ -226,7 +226,7 @@ impl Aggregator {
                 },
                 // It comes again, behind one that was refused.
                 Some(QueuedDelivery::Batch { batch_ref, .. })
-                    if !admission.counts(batch_ref.shard, batch_ref.round) => {}
+                    if !admission.is_current(batch_ref.shard, batch_ref.round) => {}
                 Some(QueuedDelivery::Batch {
                     batch_ref: BatchRef { shard, number, first, round }, ..
                 }) => {
@@ -257,7 +257,7 @@ impl Aggregator {
     /// Up to when each gateway has delivered.
     pub fn watermarks(&self) -> BTreeMap<String, Option<Timestamp>> {
         let gateways = self.store.gateways().into_iter();
-        gateways.map(|known| (known.origin.gateway.to_string(), known.watermark)).collect()
+        gateways.map(|known| (known.epoch.gateway.to_string(), known.watermark)).collect()
     }
 
     /// Whether it says of a gateway that something may be missing between two times.
@@ -266,15 +266,14 @@ impl Aggregator {
             gap.from.is_none_or(|begin| begin.as_nanos() < to)
                 && gap.to.is_none_or(|end| end.as_nanos() > from)
         };
-        let of =
-            self.store.gateways().into_iter().filter(|known| known.origin.gateway.to_string() == gateway);
+        let of = self.store.gateways().into_iter().filter(|known| known.epoch.gateway.to_string() == gateway);
         of.flat_map(|known| known.gaps).any(|gap| touches(&gap))
     }
 
     /// What it says is missing, for a message.
     pub fn gaps(&self) -> String {
         let gaps =
-            |known: GatewayEntry| format!("{} {:?} {:?}", known.origin.gateway, known.watermark, known.gaps);
+            |known: GatewayEntry| format!("{} {:?} {:?}", known.epoch.gateway, known.watermark, known.gaps);
         self.store.gateways().into_iter().map(gaps).collect::<Vec<_>>().join("; ")
     }
 

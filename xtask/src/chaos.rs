@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Seconds that a device or answer may need at the most: a server that is killed over and over is slow.
-const PATIENCE: &str = "180";
+const TIMEOUT: &str = "180";
 
 /// Makes faults for so many minutes.
 pub(crate) fn run(minutes: f64, seed: Option<u64>) -> anyhow::Result<()> {
@@ -17,6 +17,6 @@ pub(crate) fn run(minutes: f64, seed: Option<u64>) -> anyhow::Result<()> {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seed = seed.unwrap_or(u64::from(since.subsec_nanos()));
     let mut chaos = Command::new(programs()?.join("chaos"));
-    chaos.args([minutes.to_string(), seed.to_string()]).env("CATCHMENT_TEST_PATIENCE", PATIENCE);
+    chaos.args([minutes.to_string(), seed.to_string()]).env("CATCHMENT_TEST_PATIENCE", TIMEOUT);
     run_command(&mut chaos)
 }

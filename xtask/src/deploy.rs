@@ -10,8 +10,8 @@ use anyhow::{Context as _, bail, ensure};
 
 use crate::{
     command::{heading, output, programs, repository},
-    tally::Tally,
     temporary::Temporary,
+    test_counts::TestCounts,
 };
 
 /// Flags that are no settings.
@@ -142,22 +142,22 @@ fn identities(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Runs the checks.
-pub(crate) fn run() -> anyhow::Result<Tally> {
+pub(crate) fn run() -> anyhow::Result<TestCounts> {
     heading("deploy/: configuration files");
     let folder = Temporary::new("deploy")?;
     identities(folder.path()).context("cannot make identities")?;
-    let mut tally = Tally::default();
+    let mut counts = TestCounts::default();
     for server in &SERVERS {
         let name = server.file;
         let file =
             fs::read_to_string(repository().join(name)).with_context(|| format!("cannot read {name}"))?;
         let help = output(Command::new(programs()?.join(server.program)).arg("--help"))?;
-        tally.check(&format!("{name} holds every key with its default"), compare(&file, &help));
-        tally.check(&format!("{name} is taken as it stands"), try_out(server, &file, folder.path()));
+        counts.check(&format!("{name} holds every key with its default"), compare(&file, &help));
+        counts.check(&format!("{name} is taken as it stands"), try_out(server, &file, folder.path()));
         let all = all_in_use(&file, server.unused);
-        tally.check(&format!("{name} is taken with every key"), try_out(server, &all, folder.path()));
+        counts.check(&format!("{name} is taken with every key"), try_out(server, &all, folder.path()));
     }
-    Ok(tally)
+    Ok(counts)
 }
 
 #[cfg(test)]

@@ -17,16 +17,16 @@ mod python;
 mod readme;
 mod safeguards;
 mod simulate;
-mod tally;
 mod temporary;
 mod test;
+mod test_counts;
 mod tidy;
 
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use tally::Tally;
+use test_counts::TestCounts;
 
 /// The project's commands
 #[derive(Debug, Parser)]
@@ -101,14 +101,14 @@ fn main() -> ExitCode {
         Command::Lint => lint::run().map(|()| true),
         Command::Demo { options } => demo::run(&options).map(|()| true),
         Command::Tidy => tidy::run().map(|()| true),
-        Command::Test => Ok(test::run().end()),
-        Command::Readme => test::build().and_then(|()| readme::run()).map(Tally::end),
+        Command::Test => Ok(test::run().report()),
+        Command::Readme => test::build().and_then(|()| readme::run()).map(TestCounts::report),
         Command::Chaos { minutes, seed } => chaos::run(minutes, seed).map(|()| true),
         Command::Bench(arguments) => bench::run(&arguments).map(|()| true),
         Command::Fuzz { target, seconds, seed } => fuzz::run(&target, seconds, seed).map(|()| true),
         Command::Simulate { schedules, seed } => simulate::run(schedules, seed).map(|()| true),
         Command::Safeguards { quick, only } => safeguards::run(quick, only.as_deref()).map(|()| true),
-        Command::Deploy => test::build().and_then(|()| deploy::run()).map(Tally::end),
+        Command::Deploy => test::build().and_then(|()| deploy::run()).map(TestCounts::report),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

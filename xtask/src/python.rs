@@ -10,11 +10,11 @@ use anyhow::Context as _;
 use crate::{
     command::{heading, programs, repository, shown},
     packages,
-    tally::Tally,
+    test_counts::TestCounts,
 };
 
 /// Runs them; prints their output as it comes.
-pub(crate) fn run() -> anyhow::Result<Tally> {
+pub(crate) fn run() -> anyhow::Result<TestCounts> {
     let python = packages::python_with_pytest()
         .context("no Python that has pytest: apt-get install python3-pytest")?;
     let mut command = Command::new(python);
@@ -31,15 +31,15 @@ pub(crate) fn run() -> anyhow::Result<Tally> {
     heading(&shown);
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {shown}"))?;
-    let (mut tally, mut line) = (None, Vec::new());
+    let (mut counts, mut line) = (None, Vec::new());
     let mut output = BufReader::new(child.stdout.take().context("no standard output")?);
     while output.read_until(b'\n', &mut line).with_context(|| format!("cannot read from {shown}"))? > 0 {
         stdout().write_all(&line)?;
-        tally = Tally::of_pytest(&String::from_utf8_lossy(&line)).or(tally);
+        counts = TestCounts::of_pytest(&String::from_utf8_lossy(&line)).or(counts);
         line.clear();
     }
     let status = child.wait().with_context(|| format!("cannot wait for {shown}"))?;
-    let tally = tally.unwrap_or_default();
+    let counts = counts.unwrap_or_default();
     // It could not begin, or ended without a result.
-    Ok(if !status.success() && tally.failed == 0 { Tally { failed: 1, ..tally } } else { tally })
+    Ok(if !status.success() && counts.failed == 0 { TestCounts { failed: 1, ..counts } } else { counts })
 }

@@ -20,14 +20,14 @@ use anyhow::{Context as _, anyhow, ensure};
 use crate::{
     command::{heading, programs, repository},
     readme::section::{Step, matches, steps},
-    tally::Tally,
     temporary::Temporary,
+    test_counts::TestCounts,
 };
 
 /// The heading of the section whose commands are run.
 const SECTION: &str = "Deploy it for real";
 /// Longest run of all steps together, for `timeout`.
-const PATIENCE: &str = "180s";
+const TIMEOUT: &str = "180s";
 /// Ports on which the README's servers listen.
 const PORTS: [u16; 2] = [7600, 7700];
 /// Begins a line that tells that a step begins.
@@ -59,7 +59,7 @@ fn execute(script: &str) -> anyhow::Result<Vec<Vec<String>>> {
         .chain(env::split_paths(&env::var_os("PATH").unwrap_or_default()))
         .collect();
     let mut child = Command::new("timeout")
-        .args(["--kill-after=10s", PATIENCE, "bash"])
+        .args(["--kill-after=10s", TIMEOUT, "bash"])
         .arg(&file)
         .current_dir(folder.path())
         .env("PATH", env::join_paths(path)?)
@@ -87,7 +87,7 @@ fn execute(script: &str) -> anyhow::Result<Vec<Vec<String>>> {
 /// Whether a step ran and printed what the README shows.
 fn judge(step: &Step, printed: Option<&Vec<String>>, went_on: bool) -> anyhow::Result<()> {
     let printed = printed.ok_or_else(|| anyhow!("not reached"))?;
-    ensure!(went_on, "a command failed, or all steps together took longer than {PATIENCE}");
+    ensure!(went_on, "a command failed, or all steps together took longer than {TIMEOUT}");
     for shown in &step.shown {
         ensure!(printed.iter().any(|line| matches(shown, line)), "did not print {shown:?}");
     }
@@ -95,7 +95,7 @@ fn judge(step: &Step, printed: Option<&Vec<String>>, went_on: bool) -> anyhow::R
 }
 
 /// Runs the steps; each is a check.
-pub(crate) fn run() -> anyhow::Result<Tally> {
+pub(crate) fn run() -> anyhow::Result<TestCounts> {
     heading(&format!("README: {SECTION}"));
     let text = fs::read_to_string(repository().join("README.md")).context("cannot read README.md")?;
     let steps = steps(&text, SECTION);
@@ -108,10 +108,10 @@ pub(crate) fn run() -> anyhow::Result<Tally> {
             .with_context(|| format!("the README's servers listen on port {port}, which is taken"))?;
     }
     let printed = execute(&script(&steps))?;
-    let mut tally = Tally::default();
+    let mut counts = TestCounts::default();
     for (index, step) in steps.iter().enumerate() {
         let went_on = printed.len() > index + 1;
-        tally.check(&format!("README, {}", step.title), judge(step, printed.get(index), went_on));
+        counts.check(&format!("README, {}", step.title), judge(step, printed.get(index), went_on));
     }
-    Ok(tally)
+    Ok(counts)
 }

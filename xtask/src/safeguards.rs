@@ -21,7 +21,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::{
     command::{heading, programs},
-    tally::Tally,
+    test_counts::TestCounts,
 };
 use table::{Check, FAIRNESS, FOLDERS, SAFEGUARDS, Safeguard};
 use tree::Tree;
@@ -52,12 +52,12 @@ fn end_of(output: &Output) -> String {
 
 /// What libtest printed about a run.
 fn judge(printed: &str, success: bool) -> Option<Outcome> {
-    let mut tally = Tally::default();
+    let mut counts = TestCounts::default();
     for line in printed.lines() {
-        tally += Tally::of_line(line).unwrap_or_default();
+        counts += TestCounts::of_line(line).unwrap_or_default();
     }
     if success {
-        return (tally.failed == 0).then_some(Outcome::Passed(tally.passed));
+        return (counts.failed == 0).then_some(Outcome::Passed(counts.passed));
     }
     let failed = printed.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
     let failed: BTreeSet<String> = failed.map(str::to_owned).collect();

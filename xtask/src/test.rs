@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use crate::{
     command::{cargo, heading, programs, run as run_command, shown},
     deploy, packages, python, readme,
-    tally::Tally,
+    test_counts::TestCounts,
 };
 
 /// Says that a build takes long where there is none yet.
@@ -32,7 +32,7 @@ pub(crate) fn build() -> anyhow::Result<()> {
 }
 
 /// Tests of the crates and of the whole system; prints their output as it comes.
-fn crates() -> anyhow::Result<Tally> {
+fn crates() -> anyhow::Result<TestCounts> {
     // Most system tests wait for windows to end: more of them at once than there are processors.
     let mut command = cargo(&["test", "--workspace", "--no-fail-fast", "--", "--test-threads", "4"]);
     let shown = shown(&command);
@@ -40,38 +40,38 @@ fn crates() -> anyhow::Result<Tally> {
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {shown}"))?;
     let mut output = BufReader::new(child.stdout.take().context("no standard output")?);
-    let (mut tally, mut line) = (Tally::default(), Vec::new());
+    let (mut counts, mut line) = (TestCounts::default(), Vec::new());
     while output.read_until(b'\n', &mut line).with_context(|| format!("cannot read from {shown}"))? > 0 {
         stdout().write_all(&line)?;
-        tally += Tally::of_line(&String::from_utf8_lossy(&line)).unwrap_or_default();
+        counts += TestCounts::of_line(&String::from_utf8_lossy(&line)).unwrap_or_default();
         line.clear();
     }
     let status = child.wait().with_context(|| format!("cannot wait for {shown}"))?;
-    if !status.success() && tally.failed == 0 {
+    if !status.success() && counts.failed == 0 {
         // It did not compile, or a test program ended without a result.
         println!("{shown}: {status}");
-        tally += Tally::FAILURE;
+        counts += TestCounts::FAILURE;
     }
-    Ok(tally)
+    Ok(counts)
 }
 
 /// `cargo xtask test`: all runners, also after one has failed.
-pub(crate) fn run() -> Tally {
-    let mut tally = Tally::default();
+pub(crate) fn run() -> TestCounts {
+    let mut counts = TestCounts::default();
     let ready = packages::ensure_installed().and_then(|()| build());
-    let runners: &[fn() -> anyhow::Result<Tally>] = match &ready {
+    let runners: &[fn() -> anyhow::Result<TestCounts>] = match &ready {
         Ok(()) => &[crates, python::run, readme::run, deploy::run],
         Err(error) => {
             println!("\n{error:#}");
-            tally += Tally::FAILURE;
+            counts += TestCounts::FAILURE;
             &[]
         }
     };
     for runner in runners {
-        tally += runner().unwrap_or_else(|error| {
+        counts += runner().unwrap_or_else(|error| {
             println!("{error:#}");
-            Tally::FAILURE
+            TestCounts::FAILURE
         });
     }
-    tally
+    counts
 }

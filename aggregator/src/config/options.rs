@@ -96,13 +96,13 @@ pub struct Options {
     /// Most points of one answer, over all of its series [default: 1000000]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERY_POINTS_MAX")]
     pub query_points_max: Option<u64>,
-    /// Memory for windows that are not packed yet; when it is full gateways wait [default: 256MiB]
+    /// Memory for windows that are not flushed yet; when it is full gateways wait [default: 256MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_MEMORY")]
     pub store_memory: Option<ByteSize>,
     /// Memory for the live state of open windows; beyond it live state is dropped and counted [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_LIVE_MEMORY")]
     pub store_live_memory: Option<ByteSize>,
-    /// Memory for packed windows that were read lately [default: 64MiB]
+    /// Memory for flushed windows that were read lately [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_CACHE")]
     pub store_cache: Option<ByteSize>,
     /// Most series; further ones are refused at the gateways, before their readings are acknowledged [default: 1000000]
@@ -123,16 +123,16 @@ pub struct Options {
     /// Most epochs of one gateway [default: 512, or epochs_max if less]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_EPOCHS_PER_GATEWAY_MAX")]
     pub epochs_per_gateway_max: Option<usize>,
-    /// Recent windows are packed at least this often [default: 5m]
+    /// Recent windows are flushed at least this often [default: 5m]
     #[arg(long, value_name = "TIME", env = "CATCHMENT_AGGREGATOR_STORE_PACK_EVERY")]
     pub store_pack_every: Option<HumanDuration>,
-    /// Recent windows are packed when the journal has grown by this, which a start reads again [default: 64MiB]
+    /// Recent windows are flushed when the journal has grown by this, which a start reads again [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_PACK_JOURNAL")]
     pub store_pack_journal: Option<ByteSize>,
-    /// Disk space of the journal; when it is full gateways are refused until it was packed [default: 1GiB]
+    /// Disk space of the journal; when it is full gateways are refused until a flush releases some [default: 1GiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_JOURNAL")]
     pub store_journal: Option<ByteSize>,
-    /// When packed windows cannot be opened: set them aside and start with what the journal holds [default: false]
+    /// When flushed windows cannot be opened: set them aside and start with what the journal holds [default: false]
     #[arg(
         long,
         num_args = 0..=1,

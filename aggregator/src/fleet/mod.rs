@@ -17,10 +17,10 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    access::{self, Asker},
+    access::{self, CallingOperator},
     clock,
-    ingest::Sessions,
-    query::{AnswerStream, AskError, Outlet, Runner, Selector, each_gateway, each_series},
+    ingest::StreamRegistry,
+    query::{QueryError, ResponseStream, Runner, Selector, Sink, each_gateway, each_series},
     store::{Gap, GatewayEntry, SeriesEntry, Store, StoreError},
 };
 
@@ -34,20 +34,20 @@ const MESSAGE_BYTES: usize = 512;
 /// The service `catchment.v1.Fleet`.
 pub(crate) struct FleetService {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) streams: Arc<StreamRegistry>,
     pub(crate) runner: Runner,
     /// One request at a time forgets series.
     pub(crate) forgetting: Arc<Semaphore>,
 }
 
 /// Who asks, and the selector.
-fn asked(request: Request<FleetRequest>) -> Result<(Asker, String), Status> {
-    let asker = access::operator(&request)?;
-    Ok((asker, request.into_inner().selector))
+fn authorized(request: Request<FleetRequest>) -> Result<(CallingOperator, String), Status> {
+    let caller = access::operator(&request)?;
+    Ok((caller, request.into_inner().selector))
 }
 
 /// Reads a selector; `labels`: what can be selected on, everything when empty.
-fn selector(text: &str, labels: &[&str]) -> Result<Selector, AskError> {
+fn selector(text: &str, labels: &[&str]) -> Result<Selector, QueryError> {
     let selector = Selector::parse_or_all(text)?;
     if !labels.is_empty() {
         selector.only(labels)?;
@@ -57,55 +57,55 @@ fn selector(text: &str, labels: &[&str]) -> Result<Selector, AskError> {
 
 #[tonic::async_trait]
 impl Fleet for FleetService {
-    type ListDevicesStream = AnswerStream<wire::Device>;
-    type ListGatewaysStream = AnswerStream<wire::Gateway>;
-    type ListSeriesStream = AnswerStream<wire::Series>;
+    type ListDevicesStream = ResponseStream<wire::Device>;
+    type ListGatewaysStream = ResponseStream<wire::Gateway>;
+    type ListSeriesStream = ResponseStream<wire::Series>;
 
     async fn list_devices(
         &self,
         request: Request<FleetRequest>,
     ) -> Result<Response<Self::ListDevicesStream>, Status> {
-        let (asker, text) = asked(request)?;
+        let (caller, text) = authorized(request)?;
         let store = Arc::clone(&self.store);
-        let work = move |outlet| async move { devices(&*store, &text, &outlet).await };
-        self.runner.run(&asker, work).await
+        let work = move |sink| async move { devices(&*store, &text, &sink).await };
+        self.runner.run(&caller, work).await
     }
 
     async fn list_gateways(
         &self,
         request: Request<FleetRequest>,
     ) -> Result<Response<Self::ListGatewaysStream>, Status> {
-        let (asker, text) = asked(request)?;
-        let (store, sessions) = (Arc::clone(&self.store), Arc::clone(&self.sessions));
-        let work = move |outlet| async move { gateways(&*store, &sessions, &text, &outlet).await };
-        self.runner.run(&asker, work).await
+        let (caller, text) = authorized(request)?;
+        let (store, streams) = (Arc::clone(&self.store), Arc::clone(&self.streams));
+        let work = move |sink| async move { gateways(&*store, &streams, &text, &sink).await };
+        self.runner.run(&caller, work).await
     }
 
     async fn list_series(
         &self,
         request: Request<FleetRequest>,
     ) -> Result<Response<Self::ListSeriesStream>, Status> {
-        let (asker, text) = asked(request)?;
+        let (caller, text) = authorized(request)?;
         let store = Arc::clone(&self.store);
-        let work = move |outlet| async move { series(&*store, &text, &outlet).await };
-        self.runner.run(&asker, work).await
+        let work = move |sink| async move { series(&*store, &text, &sink).await };
+        self.runner.run(&caller, work).await
     }
 
     async fn forget_series(
         &self,
         request: Request<wire::ForgetSeriesRequest>,
     ) -> Result<Response<wire::ForgetSeriesResponse>, Status> {
-        let asker = access::operator(&request)?;
+        let caller = access::operator(&request)?;
         let wire::ForgetSeriesRequest { selector, dry_run } = request.into_inner();
         let store = Arc::clone(&self.store);
         if dry_run {
-            let work = move |outlet| async move { count(&*store, &selector, &outlet).await };
-            let counted = self.runner.run(&asker, work).await?.into_inner().next().await;
+            let work = move |sink| async move { count(&*store, &selector, &sink).await };
+            let counted = self.runner.run(&caller, work).await?.into_inner().next().await;
             let series = counted.unwrap_or_else(|| Err(Status::internal("the count is missing")))?;
             return Ok(Response::new(wire::ForgetSeriesResponse { series }));
         }
         let parsed =
-            Selector::parse(&selector).map_err(|error| self.runner.refuse(AskError::Selector(error)))?;
+            Selector::parse(&selector).map_err(|error| self.runner.refuse(QueryError::Selector(error)))?;
         // Each has a thread that waits for the disk: many of them would take those that others need.
         let Ok(alone) = Arc::clone(&self.forgetting).try_acquire_owned() else {
             return Err(Status::resource_exhausted(
@@ -126,28 +126,28 @@ impl Fleet for FleetService {
             StoreError::Poisoned(_) => Status::unavailable(error.to_string()),
             _ => Status::internal(error.to_string()),
         })?;
-        tracing::warn!(who = %asker.operator, selector, series, "series were forgotten");
+        tracing::warn!(who = %caller.operator, selector, series, "series were forgotten");
         Ok(Response::new(wire::ForgetSeriesResponse { series }))
     }
 }
 
 /// Counts series.
-async fn count(store: &dyn Store, text: &str, outlet: &Outlet<u64>) -> Result<(), AskError> {
+async fn count(store: &dyn Store, text: &str, sink: &Sink<u64>) -> Result<(), QueryError> {
     let selector = Selector::parse(text)?;
     let mut count = 0;
-    each_series(store, outlet, |entry| {
+    each_series(store, sink, |entry| {
         count += u64::from(selector.matches(&entry.gateway, &entry.key));
         0
     })
     .await?;
-    outlet.send(count, size_of::<u64>()).await
+    sink.send(count, size_of::<u64>()).await
 }
 
 /// Series by device, in order of site, gateway and name.
-async fn devices(store: &dyn Store, text: &str, outlet: &Outlet<wire::Device>) -> Result<(), AskError> {
+async fn devices(store: &dyn Store, text: &str, sink: &Sink<wire::Device>) -> Result<(), QueryError> {
     let selector = selector(text, &["site", "gateway", "device"])?;
     let mut devices: BTreeMap<(GatewayId, Name), (u32, Timestamp)> = BTreeMap::new();
-    each_series(store, outlet, |entry| {
+    each_series(store, sink, |entry| {
         if selector.matches(&entry.gateway, &entry.key) {
             let device = devices.entry((entry.gateway, entry.key.device)).or_insert((0, Timestamp::MIN));
             device.0 = device.0.saturating_add(1);
@@ -164,8 +164,8 @@ async fn devices(store: &dyn Store, text: &str, outlet: &Outlet<wire::Device>) -
             series,
             last_seen_ms: last.as_millis(),
         };
-        outlet.turn().await?;
-        outlet.send(message, MESSAGE_BYTES).await?;
+        sink.yield_point().await?;
+        sink.send(message, MESSAGE_BYTES).await?;
     }
     Ok(())
 }
@@ -180,10 +180,10 @@ struct Listed {
 /// Gateways in order of site and name.
 async fn gateways(
     store: &dyn Store,
-    sessions: &Sessions,
+    streams: &StreamRegistry,
     text: &str,
-    outlet: &Outlet<wire::Gateway>,
-) -> Result<(), AskError> {
+    sink: &Sink<wire::Gateway>,
+) -> Result<(), QueryError> {
     let selector = selector(text, &["site", "gateway"])?;
     let selected = |gateway: &GatewayId| {
         let labels = [("site", gateway.site.as_str()), ("gateway", gateway.name.as_str())];
@@ -193,17 +193,17 @@ async fn gateways(
     };
     let mut gateways: BTreeMap<GatewayId, Listed> = BTreeMap::new();
     let mut listed = 0;
-    each_gateway(store, outlet, |entry| {
-        if selected(&entry.origin.gateway) {
+    each_gateway(store, sink, |entry| {
+        if selected(&entry.epoch.gateway) {
             listed += GATEWAY_BYTES + entry.gaps.len() * size_of::<Gap>();
-            let gateway = entry.origin.gateway.clone();
+            let gateway = entry.epoch.gateway.clone();
             gateways.insert(gateway, Listed { entry, devices: BTreeSet::new(), series: 0 });
         }
         listed
     })
     .await?;
     let mut devices = 0;
-    each_series(store, outlet, |entry| {
+    each_series(store, sink, |entry| {
         if let Some(gateway) = gateways.get_mut(&entry.gateway) {
             gateway.series = gateway.series.saturating_add(1);
             devices += usize::from(gateway.devices.insert(entry.key.device));
@@ -213,41 +213,41 @@ async fn gateways(
     .await?;
     let now_ms = clock::now_ms();
     while let Some((_, listed)) = gateways.pop_first() {
-        outlet.turn().await?;
-        outlet.send(gateway_message(listed, sessions, now_ms), MESSAGE_BYTES).await?;
+        sink.yield_point().await?;
+        sink.send(gateway_message(listed, streams, now_ms), MESSAGE_BYTES).await?;
     }
     Ok(())
 }
 
 /// Watermarks are as of one moment, `now_ms`.
-fn gateway_message(listed: Listed, sessions: &Sessions, now_ms: i64) -> wire::Gateway {
+fn gateway_message(listed: Listed, streams: &StreamRegistry, now_ms: i64) -> wire::Gateway {
     let Listed { entry, devices, series } = listed;
-    let version = sessions.version(&entry.origin.gateway);
+    let version = streams.version(&entry.epoch.gateway);
     let watermark_ms = entry.watermark.map(Timestamp::as_millis);
     wire::Gateway {
-        site: entry.origin.gateway.site.to_string(),
-        gateway: entry.origin.gateway.name.to_string(),
+        site: entry.epoch.gateway.site.to_string(),
+        gateway: entry.epoch.gateway.name.to_string(),
         connected: version.is_some(),
         watermark_ms,
         // A clock that is a little ahead is no negative lag.
         lag_ms: watermark_ms.map(|watermark| now_ms.saturating_sub(watermark).max(0)),
-        epoch: entry.origin.epoch,
+        epoch: entry.epoch.id,
         devices: u32::try_from(devices.len()).unwrap_or(u32::MAX),
         series,
-        contended: sessions.is_contended(&entry.origin.gateway),
+        contended: streams.is_contended(&entry.epoch.gateway),
         version: version.map(|version| version.to_string()).unwrap_or_default(),
         lost_batches: entry.gaps.iter().fold(0, |sum, gap| gap.batches.saturating_add(sum)),
-        clock_ahead_ms: sessions.ahead_ms(&entry.origin.gateway),
+        clock_ahead_ms: streams.ahead_ms(&entry.epoch.gateway),
         series_max: entry.series_max,
-        waits_for: sessions.waits.of(&entry.origin.gateway).unwrap_or_default(),
+        waits_for: streams.waiting.of(&entry.epoch.gateway).unwrap_or_default(),
     }
 }
 
 /// Series in order of metric, gateway, device and labels.
-async fn series(store: &dyn Store, text: &str, outlet: &Outlet<wire::Series>) -> Result<(), AskError> {
+async fn series(store: &dyn Store, text: &str, sink: &Sink<wire::Series>) -> Result<(), QueryError> {
     let selector = selector(text, &[])?;
-    let mut series: BTreeMap<Order, (Timestamp, Timestamp)> = BTreeMap::new();
-    each_series(store, outlet, |entry| {
+    let mut series: BTreeMap<SeriesOrder, (Timestamp, Timestamp)> = BTreeMap::new();
+    each_series(store, sink, |entry| {
         if selector.matches(&entry.gateway, &entry.key) {
             let SeriesEntry { gateway, key, windows, .. } = entry;
             series.insert((key.metric, gateway, key.device, key.labels), windows);
@@ -256,18 +256,18 @@ async fn series(store: &dyn Store, text: &str, outlet: &Outlet<wire::Series>) ->
     })
     .await?;
     while let Some((series, windows)) = series.pop_first() {
-        outlet.turn().await?;
+        sink.yield_point().await?;
         let labels = series.3.iter().count();
-        outlet.send(series_message(&series, windows), MESSAGE_BYTES + 96 * labels).await?;
+        sink.send(series_message(&series, windows), MESSAGE_BYTES + 96 * labels).await?;
     }
     Ok(())
 }
 
 /// A series in the order of its list.
-type Order = (MetricName, GatewayId, Name, Labels);
+type SeriesOrder = (MetricName, GatewayId, Name, Labels);
 
 fn series_message(
-    (metric, gateway, device, labels): &Order,
+    (metric, gateway, device, labels): &SeriesOrder,
     windows: (Timestamp, Timestamp),
 ) -> wire::Series {
     let system =

@@ -7,14 +7,14 @@ use std::fmt;
 
 use catchment_partial::Timestamp;
 use catchment_proto::{
-    Batch, BatchError, Dictionary, GatewayId, History, SeriesKey, SharedSeries,
+    Batch, BatchError, DictionaryDecoder, GatewayId, History, SeriesKey, SharedSeries,
     batch::SHARDS_MAX,
     wire::{self, deliver_request::Kind},
 };
 
 use crate::{
-    horizon::Horizon,
-    store::{Delivered, Origin, Report, RunDelivered, previous_runs},
+    clock_bound::ClockBound,
+    store::{Delivered, GatewayEpoch, ProgressReport, RunDelivered, previous_runs},
 };
 
 /// Longest version that a gateway tells, in characters; the rest is cut.
@@ -26,21 +26,21 @@ const NUMBER_MAX: u64 = 1 << 48;
 pub type KnownSeries = Box<dyn Fn(&SeriesKey) -> Option<SharedSeries> + Send + Sync>;
 
 /// A gateway's stream after its Start.
-pub struct Admission {
+pub struct StreamAdmission {
     /// One entry a shard.
     shards: Vec<Shard>,
     /// Watermarks that were not believed.
-    refused: u64,
+    watermarks_refused: u64,
     known: KnownSeries,
     /// What the names of all shards take in memory.
-    names_bytes: usize,
+    dictionary_bytes: usize,
     /// What the newest message takes in memory.
     message_bytes: usize,
 }
 
-impl fmt::Debug for Admission {
+impl fmt::Debug for StreamAdmission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admission").field("shards", &self.shards).finish_non_exhaustive()
+        f.debug_struct("StreamAdmission").field("shards", &self.shards).finish_non_exhaustive()
     }
 }
 
@@ -57,9 +57,9 @@ struct Shard {
     /// The batch that was refused: until it comes again, those behind it are left out.
     refused: Option<Refused>,
     /// How often the shard began again at a refused batch.
-    round: u32,
+    attempt: u32,
     /// The series that the stream has named.
-    names: Dictionary,
+    dictionary: DictionaryDecoder,
 }
 
 /// A batch that the store had no room for.
@@ -67,7 +67,7 @@ struct Shard {
 struct Refused {
     number: u64,
     /// It was the first of its shard on the stream.
-    first: bool,
+    stream_start: bool,
 }
 
 /// What a message is, once it is admitted.
@@ -78,16 +78,16 @@ pub enum Admitted {
         /// The batch.
         batch: Batch,
         /// It is the first of its shard on this stream.
-        first: bool,
+        stream_start: bool,
         /// How it stands to what is durable.
         order: Order,
-        /// For [`Admission::refuse`].
-        round: u32,
+        /// For [`StreamAdmission::refuse`].
+        attempt: u32,
     },
     /// Something behind a refused batch: it comes again, after that.
-    Behind,
+    Skipped,
     /// A watermark that moved without partials.
-    Progress(Report),
+    Progress(ProgressReport),
 }
 
 /// How a batch's number stands to what was durable when the stream began.
@@ -180,7 +180,7 @@ impl Refusal {
 ///
 /// # Errors
 /// [`Refusal::NoStart`], [`Refusal::Shards`].
-pub fn start(gateway: GatewayId, message: wire::DeliverRequest) -> Result<(Origin, String), Refusal> {
+pub fn start(gateway: GatewayId, message: wire::DeliverRequest) -> Result<(GatewayEpoch, String), Refusal> {
     let Some(Kind::Start(start)) = message.kind else {
         return Err(Refusal::NoStart);
     };
@@ -188,12 +188,13 @@ pub fn start(gateway: GatewayId, message: wire::DeliverRequest) -> Result<(Origi
         return Err(Refusal::Shards(start.shards));
     }
     let version = start.version.chars().filter(|c| !c.is_control()).take(VERSION_CHARS_MAX).collect();
-    let wire::Start { epoch, epoch_created_ms, shards, run, previous_runs: previous, .. } = start;
+    let wire::Start { epoch: id, epoch_created_ms: created_ms, shards, run, previous_runs: previous, .. } =
+        start;
     let previous_runs = previous_runs(&previous);
-    Ok((Origin { gateway, epoch, epoch_created_ms, shards, run, previous_runs }, version))
+    Ok((GatewayEpoch { gateway, id, created_ms, shards, run, previous_runs }, version))
 }
 
-impl Admission {
+impl StreamAdmission {
     /// A stream of so many shards, and what of each is durable (missing entries: nothing).
     pub fn new(shards: u32, delivered: Vec<Delivered>) -> Self {
         let run = |run: RunDelivered| wire::RunDelivered {
@@ -207,27 +208,27 @@ impl Admission {
             runs: runs.into_iter().map(run).collect(),
             last: None,
             refused: None,
-            round: 0,
-            names: Dictionary::default(),
+            attempt: 0,
+            dictionary: DictionaryDecoder::default(),
         };
         let delivered = delivered.into_iter().chain(std::iter::repeat_with(Delivered::default));
         Self {
             shards: delivered.take(shards as usize).map(shard).collect(),
-            refused: 0,
+            watermarks_refused: 0,
             known: Box::new(|_| None),
-            names_bytes: 0,
+            dictionary_bytes: 0,
             message_bytes: 0,
         }
     }
 
     /// Shares the series that `known` finds.
-    pub fn sharing(self, known: KnownSeries) -> Self {
+    pub fn with_known_series(self, known: KnownSeries) -> Self {
         Self { known, ..self }
     }
 
     /// What the stream's names of series take in memory, bytes.
-    pub fn names_bytes(&self) -> usize {
-        self.names_bytes
+    pub fn dictionary_bytes(&self) -> usize {
+        self.dictionary_bytes
     }
 
     /// What the newest message takes in memory, bytes.
@@ -244,20 +245,22 @@ impl Admission {
         }
     }
 
-    /// The store refused a batch of this round. Answers whether the gateway must hear of it: it sends again from the first refused
-    /// batch on, so those after it need no refusal of their own.
-    pub fn refuse(&mut self, shard: u32, number: u64, first: bool, round: u32) -> bool {
+    /// The store refused a batch of this attempt. Answers whether the gateway must hear of it: it sends again from the
+    /// first refused batch on, so those after it need no refusal of their own.
+    pub fn refuse(&mut self, shard: u32, number: u64, stream_start: bool, attempt: u32) -> bool {
         let Some(shard) = self.shards.get_mut(shard as usize) else { return false };
-        if shard.refused.is_some() || shard.round != round {
+        if shard.refused.is_some() || shard.attempt != attempt {
             return false;
         }
-        shard.refused = Some(Refused { number, first });
+        shard.refused = Some(Refused { number, stream_start });
         true
     }
 
-    /// Whether the result of a batch of this round counts: no batch before it in the round was refused.
-    pub fn counts(&self, shard: u32, round: u32) -> bool {
-        self.shards.get(shard as usize).is_some_and(|shard| shard.refused.is_none() && shard.round == round)
+    /// Whether the result of a batch of this attempt counts: no batch before it in the attempt was refused.
+    pub fn is_current(&self, shard: u32, attempt: u32) -> bool {
+        self.shards
+            .get(shard as usize)
+            .is_some_and(|shard| shard.refused.is_none() && shard.attempt == attempt)
     }
 
     fn shard(&mut self, number: u32) -> Result<&mut Shard, Refusal> {
@@ -268,7 +271,7 @@ impl Admission {
     /// Watermarks of this stream that were not believed. Such a one leaves the shard's where it is: how much of the time until
     /// now is really delivered nobody can tell, with batches on their way and windows that wait for late readings.
     pub fn watermarks_refused(&self) -> u64 {
-        self.refused
+        self.watermarks_refused
     }
 
     /// How far ahead of the aggregator's clock the last watermark of a shard was, milliseconds, if one was not believed.
@@ -276,11 +279,16 @@ impl Admission {
         self.shards.iter().filter_map(|shard| shard.ahead_ms).max()
     }
 
-    /// Judges a message after the Start. A batch goes to [`crate::store::Store::put`] in this order and with its `first`.
+    /// Judges a message after the Start. A batch goes to [`crate::store::Store::put`] in this order and with its
+    /// `stream_start`.
     ///
     /// # Errors
     /// [`Refusal`]: the stream ends.
-    pub fn admit(&mut self, message: wire::DeliverRequest, horizon: Horizon) -> Result<Admitted, Refusal> {
+    pub fn admit(
+        &mut self,
+        message: wire::DeliverRequest,
+        clock_bound: ClockBound,
+    ) -> Result<Admitted, Refusal> {
         self.message_bytes = 0;
         match message.kind.ok_or(Refusal::Empty)? {
             Kind::Start(_) => Err(Refusal::SecondStart),
@@ -292,33 +300,44 @@ impl Admission {
                 let watermark =
                     Timestamp::from_millis(watermark_ms).ok_or(Refusal::Watermark(watermark_ms))?;
                 let history = History::read(history.as_ref()).map_err(BatchError::from)?;
-                let watermark = self.believed(shard, watermark, horizon);
+                let watermark = self.accepted_watermark(shard, watermark, clock_bound);
                 // Nothing is complete beyond what waits.
-                let report = Report { shard, watermark, last: number, history };
-                Ok(if waits { Admitted::Behind } else { Admitted::Progress(report) })
+                let report = ProgressReport { shard, watermark, last: number, history };
+                Ok(if waits { Admitted::Skipped } else { Admitted::Progress(report) })
             }
-            Kind::Batch(batch) => self.batch(batch, horizon),
+            Kind::Batch(batch) => self.batch(batch, clock_bound),
         }
     }
 
     /// A watermark, unless it lies further ahead than is believed.
-    fn believed(&mut self, shard: u32, watermark: Timestamp, horizon: Horizon) -> Option<Timestamp> {
-        let ahead_ms = horizon.beyond(watermark.as_millis());
+    fn accepted_watermark(
+        &mut self,
+        shard: u32,
+        watermark: Timestamp,
+        clock_bound: ClockBound,
+    ) -> Option<Timestamp> {
+        let ahead_ms = clock_bound.too_far_ahead(watermark.as_millis());
         self.shards.get_mut(shard as usize)?.ahead_ms = ahead_ms;
-        self.refused += u64::from(ahead_ms.is_some());
+        self.watermarks_refused += u64::from(ahead_ms.is_some());
         ahead_ms.is_none().then_some(watermark)
     }
 
-    fn batch(&mut self, message: wire::Batch, horizon: Horizon) -> Result<Admitted, Refusal> {
+    fn batch(&mut self, message: wire::Batch, clock_bound: ClockBound) -> Result<Admitted, Refusal> {
         let shards = self.shards.len();
         let number = message.shard;
         let shard = self.shards.get_mut(number as usize).ok_or(Refusal::Shard { shard: number, shards })?;
-        let before = shard.names.bytes();
-        let mut batch = shard.names.read_sharing(message, &*self.known)?;
-        self.names_bytes = self.names_bytes.saturating_sub(before).saturating_add(shard.names.bytes());
-        self.message_bytes = batch.memory().saturating_add(shard.names.added_bytes());
+        let before = shard.dictionary.bytes();
+        let mut batch = shard.dictionary.decode_sharing(message, &*self.known)?;
+        self.dictionary_bytes =
+            self.dictionary_bytes.saturating_sub(before).saturating_add(shard.dictionary.bytes());
+        self.message_bytes = batch.memory().saturating_add(shard.dictionary.added_bytes());
         if batch.live {
-            return Ok(Admitted::Batch { batch, first: false, order: Order::Next, round: shard.round });
+            return Ok(Admitted::Batch {
+                batch,
+                stream_start: false,
+                order: Order::Next,
+                attempt: shard.attempt,
+            });
         }
         let got = batch.number;
         if got > NUMBER_MAX {
@@ -327,28 +346,30 @@ impl Admission {
         // A refused batch that comes again stands where it stood.
         let again = shard.refused;
         if again.is_some_and(|refused| refused.number != got) {
-            return Ok(Admitted::Behind);
+            return Ok(Admitted::Skipped);
         }
         if again.is_some() {
             (shard.refused, shard.last) = (None, got.checked_sub(1));
-            shard.round = shard.round.wrapping_add(1);
+            shard.attempt = shard.attempt.wrapping_add(1);
         }
         if let Some(last) = shard.last
             && last.checked_add(1) != Some(got)
         {
             return Err(Refusal::Gap { shard: batch.shard, last, got });
         }
-        let first = shard.last.replace(got).is_none();
-        let (first, round) = (again.map_or(first, |refused| refused.first), shard.round);
+        let stream_start = shard.last.replace(got).is_none();
+        let (stream_start, attempt) =
+            (again.map_or(stream_start, |refused| refused.stream_start), shard.attempt);
         let skipped = got.saturating_sub(shard.delivered).saturating_sub(1);
-        let order = match first && skipped > 0 && again.is_none() {
+        let order = match stream_start && skipped > 0 && again.is_none() {
             true => Order::Gap(skipped),
             false if got <= shard.delivered => Order::Duplicate,
             false => Order::Next,
         };
-        batch.watermark =
-            batch.watermark.and_then(|watermark| self.believed(batch.shard, watermark, horizon));
-        Ok(Admitted::Batch { batch, first, order, round })
+        batch.watermark = batch
+            .watermark
+            .and_then(|watermark| self.accepted_watermark(batch.shard, watermark, clock_bound));
+        Ok(Admitted::Batch { batch, stream_start, order, attempt })
     }
 }
 

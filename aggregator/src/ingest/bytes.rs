@@ -181,8 +181,8 @@ impl State {
         change(&mut self.used);
     }
 
-    /// Takes a stream out of the lines. Answers whether it stood in one.
-    fn leave_line(&mut self, id: u64) -> bool {
+    /// Removes a stream from the queues; returns whether it was in one.
+    fn leave_queue(&mut self, id: u64) -> bool {
         let before = self.waiting.len();
         self.waiting.retain(|other| *other != id);
         let mut stood = before != self.waiting.len();
@@ -195,7 +195,7 @@ impl State {
         stood
     }
 
-    /// Takes room for a message, or puts the stream in line.
+    /// Takes room for a message, or queues the stream.
     fn reserve(&mut self, id: u64, bounds: &ByteBounds, waker: &Waker) -> bool {
         let room = self.room(bounds);
         let Some(stream) = self.streams.get_mut(&id) else { return false };
@@ -220,12 +220,13 @@ impl State {
             }
             return false;
         }
-        self.leave_line(id);
+        self.leave_queue(id);
         self.change(id, |bytes| *bytes = bytes.saturating_add(bounds.message));
         true
     }
 
-    /// Wakers of those who may have their turn now: the first in line, and those of a gateway that got room in its share.
+    /// Wakers of those who may have their turn now: the first in the queue, and those of a gateway whose share got
+    /// room.
     fn next(&mut self, bounds: &ByteBounds, gateway: Option<&GatewayId>) -> Vec<Waker> {
         let mut ids = Vec::new();
         if self.used == self.names || self.used.saturating_add(bounds.message) <= self.room(bounds) {
@@ -308,7 +309,7 @@ impl StreamBytes {
     /// The stream does not want to read now: others have their turn.
     pub(super) fn pass(&self) {
         self.with(
-            |state, bounds| if state.leave_line(self.id) { state.next(bounds, None) } else { Vec::new() },
+            |state, bounds| if state.leave_queue(self.id) { state.next(bounds, None) } else { Vec::new() },
         );
     }
 
@@ -353,7 +354,7 @@ impl State {
 impl Drop for StreamBytes {
     fn drop(&mut self) {
         self.with(|state, bounds| {
-            state.leave_line(self.id);
+            state.leave_queue(self.id);
             let Some(stream) = state.streams.remove(&self.id) else { return Vec::new() };
             let held = stream.messages.saturating_add(stream.names);
             state.used = state.used.saturating_sub(held);

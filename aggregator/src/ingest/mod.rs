@@ -5,16 +5,16 @@
 //! * `admit`: the rules of a stream, pure.
 //! * `budget`: what a stream tells its gateway of series.
 //! * `bytes`: memory of all that waits, with a share for each gateway.
-//! * `sessions`: one current stream a data folder of a gateway; `waits`: whose batches wait for room.
+//! * `stream_registry`: one current stream a data folder of a gateway; `waiting`: whose batches wait for room.
 
 pub mod admit;
 mod budget;
 mod bytes;
 mod service;
-mod sessions;
 mod stream;
-mod waits;
+mod stream_registry;
+mod waiting;
 
 pub(crate) use bytes::{BYTES_LEAST, ByteBounds, IngestBytes, MESSAGE_BYTES, SHARE_LEAST, STREAM_BYTES};
 pub(crate) use service::{IngestService, Shared};
-pub(crate) use sessions::Sessions;
+pub(crate) use stream_registry::StreamRegistry;

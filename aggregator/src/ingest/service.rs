@@ -9,10 +9,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
-    IngestBytes, Sessions,
+    IngestBytes, StreamRegistry,
     stream::{self, End},
 };
-use crate::{access, clock, horizon::Horizon, metrics::Metrics, store::Store};
+use crate::{access, clock, clock_bound::ClockBound, metrics::Metrics, store::Store};
 
 /// Responses that wait for a gateway that reads slowly; acks behind them are merged, not queued.
 const RESPONSES_MAX: usize = 4;
@@ -21,7 +21,7 @@ const RESPONSES_MAX: usize = 4;
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) streams: Arc<StreamRegistry>,
     pub(crate) metrics: Arc<Metrics>,
     /// How far ahead of the aggregator's clock a gateway is believed.
     pub(crate) clock_tolerance: Duration,
@@ -35,8 +35,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// What is believed now.
-    pub(super) fn horizon(&self) -> Horizon {
-        Horizon::new(clock::now_ms(), self.clock_tolerance)
+    pub(super) fn clock_bound(&self) -> ClockBound {
+        ClockBound::new(clock::now_ms(), self.clock_tolerance)
     }
 }
 

@@ -34,13 +34,13 @@ use self::{
     results::{TOO_MANY_EPOCHS, TOO_MANY_SERIES},
 };
 use super::{
-    admit::{self, Admission, Admitted, Order},
-    budget::{Budget, LOOK_EVERY},
+    admit::{self, Admitted, Order, StreamAdmission},
+    budget::{Budget, CHECK_EVERY},
     bytes::StreamBytes,
     service::Shared,
-    sessions::Session,
+    stream_registry::RegisteredStream,
 };
-use crate::store::{Origin, Report, Store, StoreError};
+use crate::store::{GatewayEpoch, ProgressReport, Store, StoreError};
 
 /// Longest wait for the first message.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,19 +48,19 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 const FULL_PAUSE: Duration = Duration::from_secs(2);
 
 /// Something in flight, in the order of its arrival.
-enum Done {
-    Batch { place: Place, partials: u64, bytes: usize, result: Result<(), StoreError> },
+enum Completed {
+    Batch { batch_ref: BatchRef, partials: u64, bytes: usize, result: Result<(), StoreError> },
     Live { bytes: usize, result: Result<(), StoreError> },
-    Progress(Report),
+    Progress(ProgressReport),
 }
 
-/// A batch's place on its stream.
+/// Identifies a batch on its stream.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct BatchRef {
     shard: u32,
     number: u64,
-    first: bool,
-    round: u32,
+    stream_start: bool,
+    attempt: u32,
 }
 
 /// Whether a gateway knows that a batch may be refused: one that says which run it is.
@@ -71,19 +71,19 @@ fn knows_refusals(message: &DeliverRequest) -> bool {
 /// A stream that the store knows of, for as long as it lives.
 struct Attached<'a> {
     store: &'a dyn Store,
-    origin: &'a Origin,
+    epoch: &'a GatewayEpoch,
 }
 
 impl<'a> Attached<'a> {
-    fn new(store: &'a dyn Store, origin: &'a Origin) -> Self {
-        store.attach(origin);
-        Self { store, origin }
+    fn new(store: &'a dyn Store, epoch: &'a GatewayEpoch) -> Self {
+        store.attach(epoch);
+        Self { store, epoch }
     }
 }
 
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
-        self.store.detach(self.origin);
+        self.store.detach(self.epoch);
     }
 }
 
@@ -102,87 +102,87 @@ pub(super) async fn run(
         Ok(Some(Err(status))) => return broken(status),
         Ok(Some(Ok(message))) => (knows_refusals(&message), admit::start(gateway, message)),
     };
-    let (refusable, start) = start;
-    let (mut origin, version) = match start {
+    let (knows_refusals, start) = start;
+    let (mut epoch, version) = match start {
         Ok(start) => start,
         Err(refusal) => return refusal.into(),
     };
-    believe_creation(shared, &mut origin);
-    let (session, superseded) = shared.sessions.enter(&origin, &version);
-    let origin = Arc::new(origin);
+    clamp_created(shared, &mut epoch);
+    let (registered, superseded) = shared.streams.register(&epoch, &version);
+    let epoch = Arc::new(epoch);
     // Given up last: nothing of the stream is on its way then.
-    let _attached = Attached::new(&*shared.store, &origin);
-    let delivered = match shared.store.begin(&origin).await {
+    let _attached = Attached::new(&*shared.store, &epoch);
+    let delivered = match shared.store.begin(&epoch).await {
         Ok(delivered) => delivered,
         Err(error) => return error.into(),
     };
-    let (store, of) = (Arc::clone(&shared.store), origin.gateway.clone());
+    let (store, of) = (Arc::clone(&shared.store), epoch.gateway.clone());
     let known = Box::new(move |key: &SeriesKey| store.known_series(&of, key));
-    let admission = Admission::new(origin.shards, delivered).sharing(known);
-    let (budget, series) = Budget::begin(&*shared.store, &origin);
-    let newer_epoch = shared.store.newer_epoch(&origin).unwrap_or(0);
+    let admission = StreamAdmission::new(epoch.shards, delivered).with_known_series(known);
+    let (budget, series) = Budget::begin(&*shared.store, &epoch);
+    let newer_epoch = shared.store.newer_epoch(&epoch).unwrap_or(0);
     let resume = wire::Resume { series, newer_epoch, ..admission.resume() };
     let durable = resume.delivered.clone();
     let resume = DeliverResponse { kind: Some(Kind::Resume(resume)) };
     let end = if responses.send(Ok(resume)).await.is_err() {
         End { reason: "closed", status: None }
     } else {
-        let mut flow = Flow {
+        let mut task = StreamTask {
             shared,
             responses,
-            origin: Arc::clone(&origin),
+            epoch: Arc::clone(&epoch),
             admission,
-            session: &session,
+            registered: &registered,
             bytes,
             refused: 0,
-            flying: FuturesOrdered::new(),
+            in_flight: FuturesOrdered::new(),
             acks: BTreeMap::new(),
             durable,
             budget,
             series: None,
-            refusable,
+            knows_refusals,
             refusals: BTreeMap::new(),
         };
-        flow.run(requests, superseded).await
+        task.run(requests, superseded).await
     };
-    if session.leave() {
-        shared.store.drop_live(&origin);
-        if shared.sessions.waits.end((&origin.gateway, origin.epoch), None) {
-            show_waits(shared);
+    if registered.leave() {
+        shared.store.drop_live(&epoch);
+        if shared.streams.waiting.end((&epoch.gateway, epoch.id), None) {
+            publish_waiting(shared);
         }
     }
     end
 }
 
 /// Takes the time at which a data folder says that it was created, no later than this clock allows.
-fn believe_creation(shared: &Shared, origin: &mut Origin) {
-    let known = shared.store.created_ms(origin);
-    let claimed = std::mem::replace(&mut origin.epoch_created_ms, 0);
-    origin.epoch_created_ms = shared.horizon().created(claimed, known);
-    if origin.epoch_created_ms != claimed {
+fn clamp_created(shared: &Shared, epoch: &mut GatewayEpoch) {
+    let known = shared.store.created_ms(epoch);
+    let claimed = std::mem::replace(&mut epoch.created_ms, 0);
+    epoch.created_ms = shared.clock_bound().created(claimed, known);
+    if epoch.created_ms != claimed {
         tracing::warn!(
-            gateway = %origin.gateway, epoch = origin.epoch, claimed_ms = claimed, taken_ms = origin.epoch_created_ms,
+            gateway = %epoch.gateway, epoch = epoch.id, claimed_ms = claimed, taken_ms = epoch.created_ms,
             "a gateway's data folder claims to be created in the future: check the gateway's clock"
         );
     }
 }
 
 /// Says at `/readyz` whose batches wait for room.
-fn show_waits(shared: &Shared) {
-    shared.metrics.conditions.set("series_full", shared.sessions.waits.summary(TOO_MANY_SERIES));
-    shared.metrics.conditions.set("epochs_full", shared.sessions.waits.summary(TOO_MANY_EPOCHS));
+fn publish_waiting(shared: &Shared) {
+    shared.metrics.conditions.set("series_full", shared.streams.waiting.summary(TOO_MANY_SERIES));
+    shared.metrics.conditions.set("epochs_full", shared.streams.waiting.summary(TOO_MANY_EPOCHS));
 }
 
-struct Flow<'a> {
+struct StreamTask<'a> {
     shared: &'a Shared,
     responses: &'a mpsc::Sender<Result<DeliverResponse, Status>>,
-    origin: Arc<Origin>,
-    admission: Admission,
-    session: &'a Session,
+    epoch: Arc<GatewayEpoch>,
+    admission: StreamAdmission,
+    registered: &'a RegisteredStream,
     bytes: &'a StreamBytes,
     /// Watermarks that were not believed, as far as they are counted.
     refused: u64,
-    flying: FuturesOrdered<BoxFuture<'static, Done>>,
+    in_flight: FuturesOrdered<BoxFuture<'static, Completed>>,
     /// Highest number of each shard that is durable and not yet told; bounded by the shards.
     acks: BTreeMap<u32, u64>,
     /// Highest durable number of each shard.
@@ -191,12 +191,12 @@ struct Flow<'a> {
     /// A budget that the next ack tells.
     series: Option<wire::SeriesBudget>,
     /// The gateway knows that a batch may be refused.
-    refusable: bool,
+    knows_refusals: bool,
     /// Refusals that are not yet told: number, code and message; bounded by the shards.
     refusals: BTreeMap<u32, (u64, &'static str, String)>,
 }
 
-impl Flow<'_> {
+impl StreamTask<'_> {
     async fn run(
         &mut self,
         mut requests: impl Stream<Item = Result<DeliverRequest, Status>> + Unpin + Send,
@@ -205,17 +205,17 @@ impl Flow<'_> {
         let mut stopping = self.shared.stopping.clone();
         // Set when no more is read: the end that comes when everything in flight is acknowledged.
         let mut ending: Option<End> = None;
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut checks = tokio::time::interval(CHECK_EVERY);
+        checks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            if self.flying.is_empty() && self.acks.is_empty() && self.refusals.is_empty() {
+            if self.in_flight.is_empty() && self.acks.is_empty() && self.refusals.is_empty() {
                 match ending.take() {
-                    Some(end) if end.holds() => return self.hold(end, superseded, stopping).await,
+                    Some(end) if end.holds_back() => return self.hold_back(end, superseded, stopping).await,
                     Some(end) => return end,
                     None => {}
                 }
             }
-            let room = ending.is_none() && self.flying.len() < self.shared.in_flight_max;
+            let room = ending.is_none() && self.in_flight.len() < self.shared.in_flight_max;
             if !room {
                 self.bytes.pass();
             }
@@ -224,10 +224,10 @@ impl Flow<'_> {
                 _ = &mut superseded => {
                     return End::new("superseded", Code::Aborted, "superseded by a newer stream of this gateway");
                 }
-                Some(done) = self.flying.next() => {
-                    if let Err(error) = self.landed(done) {
+                Some(done) = self.in_flight.next() => {
+                    if let Err(error) = self.complete(done) {
                         // What follows the failed batch is not acknowledged, whatever became of it.
-                        self.flying = FuturesOrdered::new();
+                        self.in_flight = FuturesOrdered::new();
                         self.bytes.release_all();
                         ending = Some(error.into());
                     }
@@ -238,7 +238,7 @@ impl Flow<'_> {
                     };
                     permit.send(Ok(DeliverResponse { kind: Some(kind) }));
                 }
-                _ = looks.tick() => self.look(),
+                _ = checks.tick() => self.check_budget(),
                 _ = stopping.wait_for(|stop| *stop), if ending.is_none() => {
                     ending = Some(End::new("stopping", Code::Unavailable, "this aggregator is stopping"));
                 }
@@ -252,8 +252,8 @@ impl Flow<'_> {
     fn take(&mut self, request: Option<Result<DeliverRequest, Status>>) -> Result<(), End> {
         let admitted = match request {
             Some(Ok(message)) => {
-                self.heard();
-                self.admission.admit(message, self.shared.horizon()).map_err(End::from)
+                self.note_contention();
+                self.admission.admit(message, self.shared.clock_bound()).map_err(End::from)
             }
             Some(Err(status)) => Err(broken(status)),
             None => Err(End { reason: "closed", status: None }),
@@ -264,34 +264,34 @@ impl Flow<'_> {
         };
         self.bytes.read(bytes);
         let admitted = admitted?;
-        if matches!(admitted, Admitted::Batch { .. } | Admitted::Behind) {
-            self.bytes.names(self.admission.names_bytes());
+        if matches!(admitted, Admitted::Batch { .. } | Admitted::Skipped) {
+            self.bytes.names(self.admission.dictionary_bytes());
         }
-        self.launch(admitted, bytes);
+        self.dispatch(admitted, bytes);
         Ok(())
     }
 
     /// Counts a watermark that was not believed, and marks its gateway.
-    fn note_clock(&mut self) {
+    fn note_clock_skew(&mut self) {
         let refused = self.admission.watermarks_refused();
         self.shared.metrics.watermarks_refused.inc_by(refused.saturating_sub(self.refused));
         let ahead_ms = self.admission.ahead_ms();
         if let (0, Some(ahead_ms)) = (self.refused, ahead_ms) {
-            let gateway = &self.origin.gateway;
+            let gateway = &self.epoch.gateway;
             tracing::warn!(
                 %gateway, ahead_ms,
                 "a gateway's watermark is ahead of this clock by more than clock_tolerance and is not believed: check both clocks"
             );
         }
-        self.session.note_ahead(ahead_ms);
+        self.registered.note_ahead(ahead_ms);
         self.refused = refused;
     }
 
     /// Tells of a gateway whose data folder is there twice.
-    fn heard(&self) {
-        if self.session.heard() {
+    fn note_contention(&self) {
+        if self.registered.note_delivery() {
             self.shared.metrics.contended.inc();
-            let gateway = &self.origin.gateway;
+            let gateway = &self.epoch.gateway;
             tracing::warn!(
                 %gateway,
                 "two data folders deliver under one certificate: stop one of them, and give each gateway its own identity"
@@ -300,36 +300,42 @@ impl Flow<'_> {
     }
 
     /// Gives something to the store, or in line behind what is there.
-    fn launch(&mut self, admitted: Admitted, bytes: usize) {
+    fn dispatch(&mut self, admitted: Admitted, bytes: usize) {
         if self.admission.watermarks_refused() > 0 {
-            self.note_clock();
+            self.note_clock_skew();
         }
         let metrics = &self.shared.metrics;
         match admitted {
             Admitted::Progress(report) => {
-                self.flying.push_back(Box::pin(async move { Done::Progress(report) }));
+                self.in_flight.push_back(Box::pin(async move { Completed::Progress(report) }));
             }
-            Admitted::Behind => {}
-            Admitted::Batch { batch, first, order, round } => {
+            Admitted::Skipped => {}
+            Admitted::Batch { batch, stream_start, order, attempt } => {
                 match order {
                     Order::Next => {}
                     Order::Duplicate => _ = metrics.duplicates.inc(),
                     Order::Gap(skipped) => {
                         metrics.gaps.inc_by(skipped);
-                        let gateway = &self.origin.gateway;
+                        let gateway = &self.epoch.gateway;
                         tracing::warn!(%gateway, shard = batch.shard, skipped, "batches were lost before this one");
                     }
                 }
                 let store = Arc::clone(&self.shared.store);
-                let place = Place { shard: batch.shard, number: batch.number, first, round };
-                self.flying.push_back(Box::pin(put(store, Arc::clone(&self.origin), batch, place, bytes)));
+                let batch_ref = BatchRef { shard: batch.shard, number: batch.number, stream_start, attempt };
+                self.in_flight.push_back(Box::pin(put(
+                    store,
+                    Arc::clone(&self.epoch),
+                    batch,
+                    batch_ref,
+                    bytes,
+                )));
             }
         }
     }
 
     /// Looks whether the budget has changed although nothing is acknowledged: an ack that is no news tells it.
-    fn look(&mut self) {
-        if let Some(series) = self.budget.news(&*self.shared.store, &self.origin) {
+    fn check_budget(&mut self) {
+        if let Some(series) = self.budget.changed(&*self.shared.store, &self.epoch) {
             self.series = Some(series);
             if let Some(durable) = self.durable.first() {
                 self.acks.entry(0).or_insert(*durable);
@@ -338,7 +344,7 @@ impl Flow<'_> {
     }
 
     /// Keeps a gateway waiting whose batch found no room, so that it does not send it over and over.
-    async fn hold(
+    async fn hold_back(
         &mut self,
         end: End,
         superseded: oneshot::Receiver<()>,
@@ -359,11 +365,21 @@ async fn next<S: Stream + Unpin>(bytes: &StreamBytes, requests: &mut S) -> Optio
     poll_fn(|task| bytes.poll_read(task, |task| Pin::new(&mut *requests).poll_next(task))).await
 }
 
-async fn put(store: Arc<dyn Store>, origin: Arc<Origin>, batch: Batch, place: Place, bytes: usize) -> Done {
+async fn put(
+    store: Arc<dyn Store>,
+    epoch: Arc<GatewayEpoch>,
+    batch: Batch,
+    batch_ref: BatchRef,
+    bytes: usize,
+) -> Completed {
     let live = batch.live;
     let partials = batch.entries.len() as u64;
-    let result = store.put(&origin, batch, place.first).await;
-    if live { Done::Live { bytes, result } } else { Done::Batch { place, partials, bytes, result } }
+    let result = store.put(&epoch, batch, batch_ref.stream_start).await;
+    if live {
+        Completed::Live { bytes, result }
+    } else {
+        Completed::Batch { batch_ref, partials, bytes, result }
+    }
 }
 
 #[cfg(test)]

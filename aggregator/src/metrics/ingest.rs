@@ -12,9 +12,9 @@ use crate::ingest::IngestBytes;
 
 /// Encodes a snapshot at each scrape.
 #[derive(Debug)]
-pub(super) struct Collected(pub(super) Arc<IngestBytes>);
+pub(super) struct IngestCollector(pub(super) Arc<IngestBytes>);
 
-impl Collector for Collected {
+impl Collector for IngestCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (counts, bounds) = (self.0.counts(), self.0.bounds());
         let gauges = [

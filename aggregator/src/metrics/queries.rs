@@ -11,25 +11,25 @@ use prometheus_client::{
 use crate::{config::QueryLimits, query::QueryCounts};
 
 /// Encodes a snapshot at each scrape.
-pub(super) struct Collected {
+pub(super) struct QueriesCollector {
     pub(super) limits: QueryLimits,
     pub(super) counts: Box<dyn Fn() -> QueryCounts + Send + Sync>,
 }
 
-impl fmt::Debug for Collected {
+impl fmt::Debug for QueriesCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Collected").finish_non_exhaustive()
+        f.debug_struct("QueriesCollector").finish_non_exhaustive()
     }
 }
 
-impl Collector for Collected {
+impl Collector for QueriesCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let counts = (self.counts)();
         let gauges = [
             (
                 "queries_running",
                 "Queries that have begun and whose answers are not read to the end",
-                counts.begun,
+                counts.running,
             ),
             ("queries_running_max", "Bound of these", self.limits.queries_max),
             ("queries_waiting", "Queries that wait for others to end", counts.waiting),

@@ -13,9 +13,9 @@ use super::StatsSource;
 
 /// The conditions, each known one from the start.
 #[derive(Debug)]
-pub(super) struct Held(pub(super) Arc<Conditions>);
+pub(super) struct ConditionsCollector(pub(super) Arc<Conditions>);
 
-impl Collector for Held {
+impl Collector for ConditionsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let help = "1 while the condition holds; the reason stands at /readyz or in the log";
         let kind = ConstGauge::new(0_i64).metric_type();
@@ -28,15 +28,15 @@ impl Collector for Held {
 }
 
 /// Encodes a snapshot at each scrape.
-pub(super) struct Collected(pub(super) StatsSource);
+pub(super) struct StoreCollector(pub(super) StatsSource);
 
-impl fmt::Debug for Collected {
+impl fmt::Debug for StoreCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Collected").finish_non_exhaustive()
+        f.debug_struct("StoreCollector").finish_non_exhaustive()
     }
 }
 
-impl Collector for Collected {
+impl Collector for StoreCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let stats = (self.0)();
         let gauges = [
@@ -50,18 +50,19 @@ impl Collector for Collected {
                 stats.epochs_of_gateway_most,
             ),
             ("store_origins_per_gateway_max", "Most of one gateway", stats.epochs_per_gateway_max),
-            ("store_recent_partials", "Partials in memory, not packed yet", stats.recent_partials as u64),
-            ("store_recent_bytes", "Memory of these", stats.recent_bytes as u64),
+            // The names are older than the code's: `recent` is the memtable, `pack` a flush.
+            ("store_recent_partials", "Partials in memory, not flushed yet", stats.memtable_partials as u64),
+            ("store_recent_bytes", "Memory of these", stats.memtable_bytes as u64),
             ("store_live_partials", "Partials of open windows", stats.live_partials as u64),
             ("store_live_bytes", "Memory of these", stats.live_bytes as u64),
-            ("store_journal_bytes", "Journal that is not packed yet", stats.journal_bytes),
+            ("store_journal_bytes", "Journal that is not flushed yet", stats.journal_bytes),
             ("store_journal_damage", "Damaged places found at the start", stats.journal_damage),
             (
                 "store_lost_batches",
                 "Batches that gateways made and this store lacks, since its folder was made",
                 stats.lost_batches,
             ),
-            ("store_damaged_series", "Series with damaged or missing packs", stats.damaged_series),
+            ("store_damaged_series", "Series with damaged or missing blocks", stats.damaged_series),
         ];
         for (name, help, value) in gauges {
             // Beyond 2^53 a double rounds, which no gauge of bytes minds.
@@ -69,8 +70,8 @@ impl Collector for Collected {
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         let counters = [
-            ("store_pack_rounds", "Packing rounds", stats.pack_rounds),
-            ("store_packed_partials", "Partials packed", stats.packed_partials),
+            ("store_pack_rounds", "Flush rounds", stats.flush_rounds),
+            ("store_packed_partials", "Partials flushed", stats.flushed_partials),
             ("store_forgotten_partials", "Partials forgotten for their age", stats.forgotten_partials),
         ];
         for (name, help, value) in counters {

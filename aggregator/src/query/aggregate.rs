@@ -102,29 +102,29 @@ impl fmt::Display for Aggregate {
 }
 
 impl Aggregate {
-    /// The figure for the readings of a partial; `None` where it is not defined (no readings, or beyond the range
+    /// The value for the readings of a partial; `None` where it is not defined (no readings, or beyond the range
     /// of a double).
     pub fn evaluate(self, partial: &Partial) -> Option<f64> {
-        let value = |point: Option<Point>| point.map(|point| point.value);
-        let time = |point: Option<Point>| point.map(|point| seconds(point.time));
-        let figure = match self {
+        let value_of = |point: Option<Point>| point.map(|point| point.value);
+        let time_of = |point: Option<Point>| point.map(|point| seconds(point.time));
+        let value = match self {
             Self::Count => Some(partial.count() as f64),
             Self::Sum => (partial.count() > 0).then(|| partial.sum()),
             Self::Mean => partial.mean(),
             Self::Variance => partial.variance(),
             Self::Stddev => partial.stddev(),
-            Self::Min => value(partial.min()),
-            Self::Max => value(partial.max()),
-            Self::Range => value(partial.max()).zip(value(partial.min())).map(|(max, min)| max - min),
-            Self::First => value(partial.first()),
-            Self::Last => value(partial.last()),
-            Self::MinTime => time(partial.min()),
-            Self::MaxTime => time(partial.max()),
-            Self::FirstTime => time(partial.first()),
-            Self::LastTime => time(partial.last()),
+            Self::Min => value_of(partial.min()),
+            Self::Max => value_of(partial.max()),
+            Self::Range => value_of(partial.max()).zip(value_of(partial.min())).map(|(max, min)| max - min),
+            Self::First => value_of(partial.first()),
+            Self::Last => value_of(partial.last()),
+            Self::MinTime => time_of(partial.min()),
+            Self::MaxTime => time_of(partial.max()),
+            Self::FirstTime => time_of(partial.first()),
+            Self::LastTime => time_of(partial.last()),
             Self::Percentile(percent) => partial.quantile(percent / 100.0),
         };
-        figure.filter(|figure| figure.is_finite())
+        value.filter(|value| value.is_finite())
     }
 }
 

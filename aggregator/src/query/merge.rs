@@ -17,7 +17,7 @@ const POINT_BYTES: usize = 64;
 /// Series that are merged into one.
 #[derive(Debug, PartialEq)]
 pub(super) struct Group {
-    /// What they have in common, of the labels that stay apart; those that they lack are left out.
+    /// What they have in common, of the group-by labels; those that they lack are left out.
     pub(super) labels: BTreeMap<String, String>,
     /// The series.
     pub(super) series: Vec<SeriesId>,
@@ -32,7 +32,7 @@ impl Group {
     }
 }
 
-/// Series as they come, in groups by the labels that stay apart, in the order of the labels.
+/// Series as they come, in groups by the group-by labels, in the order of the labels.
 #[derive(Debug)]
 pub(super) struct Groups {
     /// In order.
@@ -40,7 +40,7 @@ pub(super) struct Groups {
     /// By the values of those of the labels that their series have.
     groups: BTreeMap<Vec<(usize, Box<str>)>, Members>,
     /// The gateways that hold them.
-    holders: HashSet<GatewayId>,
+    gateways: HashSet<GatewayId>,
     bytes: usize,
 }
 
@@ -53,13 +53,13 @@ struct Members {
 /// About what a group takes in memory beside its labels, a label beside its text, and a gateway.
 const GROUP_BYTES: usize = 128;
 const LABEL_BYTES: usize = 40;
-const HOLDER_BYTES: usize = 64;
+const GATEWAY_BYTES: usize = 64;
 
 impl Groups {
     pub(super) fn new(by: &[String]) -> Self {
         let mut by = by.to_vec();
         by.sort();
-        Self { by, groups: BTreeMap::new(), holders: HashSet::new(), bytes: 0 }
+        Self { by, groups: BTreeMap::new(), gateways: HashSet::new(), bytes: 0 }
     }
 
     /// Takes a series.
@@ -83,9 +83,9 @@ impl Groups {
                 group.windows.1 = group.windows.1.max(entry.windows.1);
             }
         }
-        if !self.holders.contains(&entry.gateway) {
-            self.bytes += HOLDER_BYTES;
-            self.holders.insert(entry.gateway.clone());
+        if !self.gateways.contains(&entry.gateway) {
+            self.bytes += GATEWAY_BYTES;
+            self.gateways.insert(entry.gateway.clone());
         }
     }
 
@@ -95,8 +95,8 @@ impl Groups {
     }
 
     /// The gateways that hold series of them.
-    pub(super) fn holders(&self) -> &HashSet<GatewayId> {
-        &self.holders
+    pub(super) fn gateways(&self) -> &HashSet<GatewayId> {
+        &self.gateways
     }
 
     /// The part of a range in which each group has windows.
@@ -180,7 +180,7 @@ impl Points {
     }
 }
 
-/// The figures of a point.
+/// The values of a point.
 pub(super) fn evaluate(start_ms: i64, partial: &Partial, aggregates: &[(String, Aggregate)]) -> wire::Point {
     let value = |(_, aggregate): &(_, Aggregate)| wire::Value { number: aggregate.evaluate(partial) };
     wire::Point { start_ms, values: aggregates.iter().map(value).collect() }
@@ -205,18 +205,18 @@ impl Completeness {
     /// Takes a gateway that holds selected series into account, in the order of their names: an answer over a range is complete
     /// up to the least watermark, but not beyond the start of what is known to be lost within the range, nor beyond the
     /// present.
-    pub(super) fn take(&mut self, entry: &GatewayEntry, range: &Range, now_ms: i64) {
+    pub(super) fn add(&mut self, entry: &GatewayEntry, range: &Range, now_ms: i64) {
         let touching = || entry.gaps.iter().filter(|gap| touches(gap, range));
         for bound in std::iter::once(entry.watermark).chain(touching().map(|gap| gap.from)) {
             self.until_ms = self.until_ms.zip(bound).map(|(until_ms, bound)| until_ms.min(bound.as_millis()));
         }
         let room = GAPS_MAX.saturating_sub(self.gaps.len());
-        self.gaps.extend(touching().take(room).map(|gap| gap_message(&entry.origin.gateway, gap, now_ms)));
+        self.gaps.extend(touching().take(room).map(|gap| gap_message(&entry.epoch.gateway, gap, now_ms)));
     }
 
     /// All gateways that are known were taken, so many of those that hold selected series.
-    pub(super) fn end(mut self, taken: usize, holders: usize) -> Self {
-        if holders == 0 || taken < holders {
+    pub(super) fn finish(mut self, taken: usize, gateways: usize) -> Self {
+        if gateways == 0 || taken < gateways {
             self.until_ms = None;
         }
         self

@@ -7,32 +7,32 @@
 //! * `walk`: over all series or gateways, a page at a time.
 //! * `scan`: a plan carried out over a store, a slice of points of one group at a time, so that the memory of
 //!   a query does not grow with its answer.
-//! * `turns`: places and turns, shared fairly between operators; pure.
+//! * `scheduler`: slots and turns, shared fairly between operators; pure.
 //! * `workers`: the threads, on which queries take turns of some milliseconds.
-//! * `answer`, `outlet`: the messages on their way to the reader, and what the work sees of it.
+//! * `result_queue`, `sink`: the messages on their way to the reader, and what the work sees of it.
 //! * `runner`: a query from its arrival to its reader's last message, under one deadline.
-//! * `failure`: why there is no whole answer.
+//! * `error`: why there is no whole answer.
 //! * `service`: the gRPC method.
 
 mod aggregate;
-mod answer;
-mod failure;
+mod error;
 mod merge;
-mod outlet;
 mod plan;
+mod result_queue;
 mod runner;
 mod scan;
+mod scheduler;
 mod selector;
 mod service;
-mod turns;
+mod sink;
 mod walk;
 mod workers;
 
 pub use aggregate::{Aggregate, AggregateError};
-pub(crate) use failure::AskError;
-pub(crate) use outlet::Outlet;
-pub(crate) use runner::{AnswerStream, Runner};
+pub(crate) use error::QueryError;
+pub(crate) use runner::{ResponseStream, Runner};
 pub use selector::{Selector, SelectorError};
 pub(crate) use service::QueryService;
+pub(crate) use sink::Sink;
 pub(crate) use walk::{each_gateway, each_series};
 pub(crate) use workers::QueryCounts;

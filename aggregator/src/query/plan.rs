@@ -10,7 +10,7 @@ use super::{
 
 /// Most aggregates of one query.
 pub(super) const AGGREGATES_MAX: usize = 64;
-/// Most labels that stay apart.
+/// Most group-by labels.
 pub(super) const BY_MAX: usize = 32;
 /// Widest step, milliseconds: 317 years, so that no sum of steps overflows.
 const STEP_MAX_MS: i64 = 10_000_000_000_000;
@@ -26,7 +26,7 @@ pub(super) struct Plan {
     pub(super) selector: Selector,
     /// The range of points.
     pub(super) range: Range,
-    /// Labels that stay apart, each once.
+    /// Group-by labels, each once.
     pub(super) by: Vec<String>,
     /// Names as they were asked for, each once, and what they mean.
     pub(super) aggregates: Vec<(String, Aggregate)>,

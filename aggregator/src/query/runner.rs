@@ -19,20 +19,20 @@ use tokio_stream::Stream;
 use tonic::{Response, Status};
 
 use super::{
-    answer::{Answer, Read},
-    failure::AskError,
-    outlet::Outlet,
-    turns::{Bounds, QueryId},
-    workers::{Ending, QueryCounts, Threads, Workers},
+    error::QueryError,
+    result_queue::{Next, ResultQueue},
+    scheduler::{Bounds, QueryId},
+    sink::Sink,
+    workers::{OnComplete, QueryCounts, Threads, Workers},
 };
 use crate::{
-    access::{Asker, HangUp},
+    access::{CallingOperator, Disconnect},
     config::QueryLimits,
     metrics::Metrics,
 };
 
 /// A streamed answer.
-pub(crate) type AnswerStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(crate) type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Bounds all queries of an aggregator.
 #[derive(Clone)]
@@ -54,10 +54,10 @@ impl Runner {
         supervisor: &Arc<Supervisor>,
     ) -> std::io::Result<Self> {
         let bounds = Bounds {
-            places: limits.queries_max,
-            places_each: limits.per_operator_max,
+            slots: limits.queries_max,
+            slots_per_operator: limits.per_operator_max,
             waiting: limits.waiting_max,
-            waiting_each: limits.waiting_per_operator_max,
+            waiting_per_operator: limits.waiting_per_operator_max,
             memory: limits.memory_max,
         };
         let runtime = Handle::current();
@@ -82,26 +82,26 @@ impl Runner {
         move || workers.upgrade().map(|workers| workers.counts()).unwrap_or_default()
     }
 
-    /// Waits for a place, then for the first message of `work`, and streams what it sends.
+    /// Waits for a slot, then for the first message of `work`, and streams what it sends.
     ///
     /// # Errors
     /// Where the work ends before its first message, why; also when there are too many queries.
     pub(crate) async fn run<T, F, W>(
         &self,
-        asker: &Asker,
+        caller: &CallingOperator,
         work: F,
-    ) -> Result<Response<AnswerStream<T>>, Status>
+    ) -> Result<Response<ResponseStream<T>>, Status>
     where
         T: Send + 'static,
-        F: FnOnce(Outlet<T>) -> W + Send + 'static,
-        W: Future<Output = Result<(), AskError>> + Send + 'static,
+        F: FnOnce(Sink<T>) -> W + Send + 'static,
+        W: Future<Output = Result<(), QueryError>> + Send + 'static,
     {
         let QueryLimits { timeout: longest, read_timeout, .. } = self.limits;
         let deadline = Instant::now() + longest;
         let workers = &self.threads.0;
-        let answer = Arc::new(Answer::default());
-        let last = Arc::new(Last {
-            answer: Arc::clone(&answer),
+        let queue = Arc::new(ResultQueue::default());
+        let completion = Arc::new(Completion {
+            queue: Arc::clone(&queue),
             workers: Arc::clone(workers),
             id: OnceLock::new(),
             read: Notify::new(),
@@ -110,53 +110,54 @@ impl Runner {
             limits: self.limits,
             metrics: Arc::clone(&self.metrics),
             runtime: self.runtime.clone(),
-            hang_up: asker.hang_up.clone(),
-            operator: asker.operator.clone(),
+            disconnect: caller.disconnect.clone(),
+            operator: caller.operator.clone(),
         });
-        let submitted = workers.submit(&asker.operator, Arc::clone(&last) as Arc<dyn Ending>, |id, slice| {
-            // The only time that it is set.
-            let _ = last.id.set(id);
-            let outlet = Outlet {
-                answer: Arc::clone(&answer),
-                workers: Arc::clone(workers),
-                slice,
-                id,
-                deadline,
-                timeout: longest,
-                read_timeout,
-                held: AtomicUsize::new(0),
-            };
-            let metrics = Arc::clone(&self.metrics);
-            Box::pin(async move {
-                metrics.queries.inc();
-                work(outlet).await
-            })
-        });
+        let submitted =
+            workers.submit(&caller.operator, Arc::clone(&completion) as Arc<dyn OnComplete>, |id, slice| {
+                // The only time that it is set.
+                let _ = completion.id.set(id);
+                let sink = Sink {
+                    queue: Arc::clone(&queue),
+                    workers: Arc::clone(workers),
+                    slice,
+                    id,
+                    deadline,
+                    timeout: longest,
+                    read_timeout,
+                    reserved: AtomicUsize::new(0),
+                };
+                let metrics = Arc::clone(&self.metrics);
+                Box::pin(async move {
+                    metrics.queries.inc();
+                    work(sink).await
+                })
+            });
         let id = submitted.map_err(|error| self.refuse(error))?;
         let late = Box::pin(tokio::time::sleep_until(deadline));
-        let mut reading = Reading { last, id, late, over: false };
-        let first = timeout_at(deadline, poll_fn(|context| Pin::new(&mut reading).poll_next(context))).await;
+        let mut reader = ResponseReader { completion, id, late, over: false };
+        let first = timeout_at(deadline, poll_fn(|context| Pin::new(&mut reader).poll_next(context))).await;
         match first {
             Ok(Some(Ok(first))) => {
-                Ok(Response::new(Box::pin(stream::once(async { Ok(first) }).chain(reading))))
+                Ok(Response::new(Box::pin(stream::once(async { Ok(first) }).chain(reader))))
             }
             Ok(Some(Err(status))) => Err(status),
             Ok(None) => Ok(Response::new(Box::pin(stream::empty()))),
-            Err(_) if workers.has_begun(id) => Err(AskError::Deadline(longest).into()),
-            Err(_) => Err(self.refuse(AskError::Busy(longest))),
+            Err(_) if workers.has_started(id) => Err(QueryError::Deadline(longest).into()),
+            Err(_) => Err(self.refuse(QueryError::Busy(longest))),
         }
     }
 
     /// Counts a query that is refused before it runs.
-    pub(crate) fn refuse(&self, error: AskError) -> Status {
+    pub(crate) fn refuse(&self, error: QueryError) -> Status {
         Metrics::count(&self.metrics.queries_refused, error.reason());
         error.into()
     }
 }
 
 /// What follows the work of a query: its end is told to the reader, who may take a while for the rest.
-struct Last<T> {
-    answer: Arc<Answer<T>>,
+struct Completion<T> {
+    queue: Arc<ResultQueue<T>>,
     workers: Arc<Workers>,
     id: OnceLock<QueryId>,
     /// The reader has read everything, or reads no more.
@@ -166,66 +167,66 @@ struct Last<T> {
     limits: QueryLimits,
     metrics: Arc<Metrics>,
     runtime: Handle,
-    hang_up: HangUp,
+    disconnect: Disconnect,
     operator: OperatorId,
 }
 
-impl<T> Last<T> {
-    fn count(&self, error: &AskError) {
+impl<T> Completion<T> {
+    fn count(&self, error: &QueryError) {
         Metrics::count(&self.metrics.queries_refused, error.reason());
         tracing::info!(operator = %self.operator, %error, "a query ends without a whole answer");
     }
 }
 
-impl<T: Send + 'static> Last<T> {
-    /// Waits for the reader, but not for long: what it does not read takes memory, and the query's place.
-    async fn linger(self: Arc<Self>, id: QueryId) {
-        let patience = Instant::now() + self.limits.read_timeout;
-        if timeout_at(patience.min(self.deadline), self.read.notified()).await.is_err() {
-            let error = || match patience < self.deadline {
-                true => AskError::Unread(self.limits.read_timeout),
-                false => AskError::Deadline(self.limits.timeout),
+impl<T: Send + 'static> Completion<T> {
+    /// Waits for the reader, but not for long: what it does not read takes memory, and the query's slot.
+    async fn await_reader(self: Arc<Self>, id: QueryId) {
+        let read_deadline = Instant::now() + self.limits.read_timeout;
+        if timeout_at(read_deadline.min(self.deadline), self.read.notified()).await.is_err() {
+            let error = || match read_deadline < self.deadline {
+                true => QueryError::Unread(self.limits.read_timeout),
+                false => QueryError::Deadline(self.limits.timeout),
             };
             self.count(&error());
-            self.answer.give_up(error());
-            self.workers.leave(id);
-            return self.cut_off().await;
+            self.queue.fail(error());
+            self.workers.release_slot(id);
+            return self.cut_unread_connection().await;
         }
-        self.workers.leave(id);
+        self.workers.release_slot(id);
     }
 
     /// A reader that does not even take the reason for the end keeps what HTTP/2 holds for it: its connection is cut.
-    async fn cut_off(self: Arc<Self>) {
+    async fn cut_unread_connection(self: Arc<Self>) {
         if timeout(self.limits.read_timeout, self.read.notified()).await.is_err() {
             tracing::info!(operator = %self.operator, "a connection is cut, because it does not read its answers");
             Metrics::count(&self.metrics.connections_cut, "answers_not_read");
-            self.hang_up.now();
+            self.disconnect.trigger();
         }
     }
 }
 
-impl<T: Send + 'static> Ending for Last<T> {
-    fn end(self: Arc<Self>, result: Result<(), AskError>) -> bool {
+impl<T: Send + 'static> OnComplete for Completion<T> {
+    fn complete(self: Arc<Self>, result: Result<(), QueryError>) -> bool {
         self.metrics.query_seconds.observe(self.start.elapsed().as_secs_f64());
         if let Err(error) = &result {
             self.count(error);
         }
         let rest = match result {
             // Nobody waits for the rest of an answer that was not read in time.
-            Err(error @ (AskError::Unread(_) | AskError::Deadline(_))) => {
-                self.answer.give_up(error);
+            Err(error @ (QueryError::Unread(_) | QueryError::Deadline(_))) => {
+                self.queue.fail(error);
                 let runtime = self.runtime.clone();
                 // Detached: it ends by its own deadline.
-                drop(runtime.spawn(Arc::clone(&self).cut_off()));
+                drop(runtime.spawn(Arc::clone(&self).cut_unread_connection()));
                 false
             }
-            result => self.answer.end(result),
+            result => self.queue.finish(result),
         };
         match self.id.get() {
-            Some(&id) if rest && !self.answer.is_gone() => {
+            Some(&id) if rest && !self.queue.is_abandoned() => {
                 let runtime = self.runtime.clone();
                 // Detached: it ends by its own deadline.
-                drop(runtime.spawn(self.linger(id)));
+                drop(runtime.spawn(self.await_reader(id)));
                 true
             }
             _ => false,
@@ -234,15 +235,15 @@ impl<T: Send + 'static> Ending for Last<T> {
 }
 
 /// The reader's end of an answer.
-struct Reading<T> {
-    last: Arc<Last<T>>,
+struct ResponseReader<T> {
+    completion: Arc<Completion<T>>,
     id: QueryId,
     /// Ends it also while the work cannot, because a disk does not answer.
     late: Pin<Box<Sleep>>,
     over: bool,
 }
 
-impl<T> Stream for Reading<T> {
+impl<T> Stream for ResponseReader<T> {
     type Item = Result<T, Status>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -250,12 +251,12 @@ impl<T> Stream for Reading<T> {
         if this.over {
             return Poll::Ready(None);
         }
-        match this.last.answer.poll_read(context) {
-            Poll::Ready(Read::Message(message, bytes)) => {
-                this.last.workers.give(this.id, bytes);
+        match this.completion.queue.poll_read(context) {
+            Poll::Ready(Next::Message(message, bytes)) => {
+                this.completion.workers.release_memory(this.id, bytes);
                 Poll::Ready(Some(Ok(message)))
             }
-            Poll::Ready(Read::End(result)) => {
+            Poll::Ready(Next::End(result)) => {
                 this.close();
                 Poll::Ready(result.err().map(|error| Err(error.into())))
             }
@@ -264,24 +265,24 @@ impl<T> Stream for Reading<T> {
                     return Poll::Pending;
                 }
                 this.close();
-                Poll::Ready(Some(Err(AskError::Deadline(this.last.limits.timeout).into())))
+                Poll::Ready(Some(Err(QueryError::Deadline(this.completion.limits.timeout).into())))
             }
         }
     }
 }
 
-impl<T> Reading<T> {
-    /// Reads no more: the work ends if it has not, and the place is free.
+impl<T> ResponseReader<T> {
+    /// Reads no more: the work ends if it has not, and the slot is free.
     fn close(&mut self) {
         if !std::mem::replace(&mut self.over, true) {
-            self.last.answer.abandon();
-            self.last.read.notify_one();
-            self.last.workers.cancel(self.id);
+            self.completion.queue.abandon();
+            self.completion.read.notify_one();
+            self.completion.workers.cancel(self.id);
         }
     }
 }
 
-impl<T> Drop for Reading<T> {
+impl<T> Drop for ResponseReader<T> {
     fn drop(&mut self) {
         self.close();
     }

@@ -6,7 +6,7 @@ use catchment_proto::wire::{AggregateRequest, AggregateResponse, query_server::Q
 use tonic::{Request, Response, Status};
 
 use super::{
-    runner::{AnswerStream, Runner},
+    runner::{ResponseStream, Runner},
     scan,
 };
 use crate::{access, clock, metrics::Metrics, store::Store};
@@ -20,20 +20,20 @@ pub(crate) struct QueryService {
 
 #[tonic::async_trait]
 impl Query for QueryService {
-    type AggregateStream = AnswerStream<AggregateResponse>;
+    type AggregateStream = ResponseStream<AggregateResponse>;
 
     async fn aggregate(
         &self,
         request: Request<AggregateRequest>,
     ) -> Result<Response<Self::AggregateStream>, Status> {
-        let asker = access::operator(&request)?;
+        let caller = access::operator(&request)?;
         let request = request.into_inner();
-        tracing::debug!(operator = %asker.operator, selector = %request.selector.escape_debug(), "query");
+        tracing::debug!(operator = %caller.operator, selector = %request.selector.escape_debug(), "query");
         let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
         let points_max = self.runner.limits().points_max;
         self.runner
-            .run(&asker, move |outlet| async move {
-                let points = scan::answer(&*store, request, points_max, clock::now_ms(), &outlet).await?;
+            .run(&caller, move |sink| async move {
+                let points = scan::execute(&*store, request, points_max, clock::now_ms(), &sink).await?;
                 metrics.query_points.inc_by(points);
                 Ok(())
             })

@@ -1,7 +1,7 @@
 //! Walks over everything that a store knows, page by page. Between pages and within them a query passes its turn on; the
 //! store's lock is held for the copy of a page, never while something is matched.
 
-use super::{failure::AskError, outlet::Outlet};
+use super::{error::QueryError, sink::Sink};
 use crate::store::{GatewayEntry, SeriesEntry, SeriesId, Store};
 
 /// Entries between two looks at clock and turn, where one is cheap.
@@ -13,21 +13,21 @@ const CHECK_EVERY: usize = 16;
 /// What ends the query.
 pub(crate) async fn each_series<T>(
     store: &dyn Store,
-    outlet: &Outlet<T>,
+    sink: &Sink<T>,
     mut visit: impl FnMut(SeriesEntry) -> usize,
-) -> Result<(), AskError> {
+) -> Result<(), QueryError> {
     let mut next = Some(0);
     while let Some(from) = next {
-        outlet.turn().await?;
+        sink.yield_point().await?;
         let page = store.series_from(SeriesId(from));
-        let mut held = None;
+        let mut bytes = None;
         for entry in page.entries {
             // Each of them: matching costs what the caller's regular expressions do.
-            outlet.turn().await?;
-            held = Some(visit(entry));
+            sink.yield_point().await?;
+            bytes = Some(visit(entry));
         }
-        if let Some(held) = held {
-            outlet.hold(held)?;
+        if let Some(bytes) = bytes {
+            sink.set_memory(bytes)?;
         }
         next = page.next;
     }
@@ -40,18 +40,18 @@ pub(crate) async fn each_series<T>(
 /// What ends the query.
 pub(crate) async fn each_gateway<T>(
     store: &dyn Store,
-    outlet: &Outlet<T>,
+    sink: &Sink<T>,
     mut visit: impl FnMut(GatewayEntry) -> usize,
-) -> Result<(), AskError> {
+) -> Result<(), QueryError> {
     let mut next = Some(0);
     while let Some(from) = next {
-        outlet.turn().await?;
+        sink.yield_point().await?;
         let page = store.gateways_from(from);
         for (number, entry) in page.entries.into_iter().enumerate() {
             if number.is_multiple_of(CHECK_EVERY) {
-                outlet.turn().await?;
+                sink.yield_point().await?;
             }
-            outlet.hold(visit(entry))?;
+            sink.set_memory(visit(entry))?;
         }
         next = page.next;
     }

@@ -22,39 +22,39 @@ use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 
 use super::{
-    failure::AskError,
-    turns::{Arrival, Bounds, QueryId, Turns},
+    error::QueryError,
+    scheduler::{Arrival, Bounds, QueryId, Scheduler},
 };
 
 /// A query works for so long before it passes its turn on to another that waits.
-const SLICE: Duration = Duration::from_millis(3);
+const TIME_SLICE: Duration = Duration::from_millis(3);
 
 /// A query's work.
-pub(super) type Work = Pin<Box<dyn Future<Output = Result<(), AskError>> + Send>>;
+pub(super) type Work = Pin<Box<dyn Future<Output = Result<(), QueryError>> + Send>>;
 
 /// What is done when the work has ended.
-pub(super) trait Ending: Send + Sync {
-    /// The work has ended; true if the query keeps its place until its reader has read the rest.
-    fn end(self: Arc<Self>, result: Result<(), AskError>) -> bool;
+pub(super) trait OnComplete: Send + Sync {
+    /// The work has ended; true if the query keeps its slot until its reader has read the rest.
+    fn complete(self: Arc<Self>, result: Result<(), QueryError>) -> bool;
 }
 
 /// The time of a turn.
 #[derive(Debug)]
-pub(super) struct Slice {
-    epoch: Instant,
-    /// Microseconds since `epoch`.
+pub(super) struct TimeSlice {
+    base: Instant,
+    /// Microseconds since `base`.
     began: AtomicU64,
     /// Whether the turn was passed on with work left.
     passed: AtomicBool,
 }
 
-impl Slice {
+impl TimeSlice {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { epoch: Instant::now(), began: AtomicU64::new(0), passed: AtomicBool::new(false) })
+        Arc::new(Self { base: Instant::now(), began: AtomicU64::new(0), passed: AtomicBool::new(false) })
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+        u64::try_from(self.base.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     fn begin(&self) {
@@ -69,7 +69,7 @@ impl Slice {
 
     /// Whether the turn is to be passed on now.
     pub(super) fn is_over(&self, others_wait: bool) -> bool {
-        if self.used() < SLICE.as_micros() as u64 {
+        if self.used() < TIME_SLICE.as_micros() as u64 {
             return false;
         }
         if !others_wait {
@@ -85,12 +85,12 @@ impl Slice {
 struct Task {
     /// Away while it is polled.
     work: Option<Work>,
-    ending: Arc<dyn Ending>,
-    slice: Arc<Slice>,
+    on_complete: Arc<dyn OnComplete>,
+    slice: Arc<TimeSlice>,
 }
 
 struct State {
-    turns: Turns<OperatorId>,
+    scheduler: Scheduler<OperatorId>,
     tasks: HashMap<QueryId, Task>,
     stopped: bool,
 }
@@ -98,9 +98,9 @@ struct State {
 /// Counts of queries, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct QueryCounts {
-    /// With a place.
-    pub(crate) begun: usize,
-    /// Waiting for a place.
+    /// With a slot.
+    pub(crate) running: usize,
+    /// Waiting for a slot.
     pub(crate) waiting: usize,
     /// Bytes held.
     pub(crate) memory: usize,
@@ -126,7 +126,7 @@ impl Drop for Threads {
         drop(state);
         self.0.work.notify_all();
         for task in tasks.into_values() {
-            task.ending.end(Err(AskError::Gone));
+            task.on_complete.complete(Err(QueryError::Gone));
         }
     }
 }
@@ -142,7 +142,7 @@ impl Threads {
         runtime: &Handle,
         supervisor: &Arc<Supervisor>,
     ) -> io::Result<Self> {
-        let state = State { turns: Turns::new(limits), tasks: HashMap::new(), stopped: false };
+        let state = State { scheduler: Scheduler::new(limits), tasks: HashMap::new(), stopped: false };
         let workers =
             Workers { state: Mutex::new(state), work: Condvar::new(), ready: AtomicUsize::new(0), limits };
         let threads = Self(Arc::new(workers));
@@ -166,7 +166,7 @@ impl Workers {
 
     /// After every change: how many wait for a turn.
     fn publish(&self, state: &State) {
-        self.ready.store(state.turns.ready_count(), Ordering::Relaxed);
+        self.ready.store(state.scheduler.ready_count(), Ordering::Relaxed);
     }
 
     /// Whether queries wait for a turn.
@@ -181,17 +181,17 @@ impl Workers {
     pub(super) fn submit(
         &self,
         operator: &OperatorId,
-        ending: Arc<dyn Ending>,
-        work: impl FnOnce(QueryId, Arc<Slice>) -> Work,
-    ) -> Result<QueryId, AskError> {
-        let slice = Slice::new();
+        on_complete: Arc<dyn OnComplete>,
+        work: impl FnOnce(QueryId, Arc<TimeSlice>) -> Work,
+    ) -> Result<QueryId, QueryError> {
+        let slice = TimeSlice::new();
         let mut state = self.lock();
-        let id = match state.turns.arrive(operator) {
-            Arrival::Begun(id) | Arrival::Waiting(id) => id,
-            Arrival::Refused(waiting) => return Err(AskError::TooManyWaiting { waiting }),
+        let id = match state.scheduler.submit(operator) {
+            Arrival::Started(id) | Arrival::Waiting(id) => id,
+            Arrival::Refused(waiting) => return Err(QueryError::TooManyWaiting { waiting }),
         };
         let work = work(id, Arc::clone(&slice));
-        state.tasks.insert(id, Task { work: Some(work), ending, slice });
+        state.tasks.insert(id, Task { work: Some(work), on_complete, slice });
         self.publish(&state);
         drop(state);
         self.work.notify_one();
@@ -202,78 +202,78 @@ impl Workers {
     /// it holds.
     pub(super) fn cancel(&self, id: QueryId) {
         let mut state = self.lock();
-        if !state.turns.has_place(id) {
-            state.turns.leave(id);
+        if !state.scheduler.has_slot(id) {
+            state.scheduler.remove(id);
             let task = state.tasks.remove(&id);
             drop(state);
             drop(task);
             return;
         }
         if state.tasks.contains_key(&id) {
-            state.turns.ready(id);
+            state.scheduler.mark_ready(id);
             self.publish(&state);
             drop(state);
             self.work.notify_one();
         } else {
             // Its work has ended before.
             drop(state);
-            self.leave(id);
+            self.release_slot(id);
         }
     }
 
-    /// A query gives its place back, which another may take.
-    pub(super) fn leave(&self, id: QueryId) {
+    /// A query gives its slot back, which another may take.
+    pub(super) fn release_slot(&self, id: QueryId) {
         let mut state = self.lock();
-        state.turns.leave(id);
+        state.scheduler.remove(id);
         self.publish(&state);
         drop(state);
         self.work.notify_all();
     }
 
     /// Whether a query has begun.
-    pub(super) fn has_begun(&self, id: QueryId) -> bool {
-        self.lock().turns.has_place(id)
+    pub(super) fn has_started(&self, id: QueryId) -> bool {
+        self.lock().scheduler.has_slot(id)
     }
 
     /// Takes memory for a query; false when its operator may have no more.
-    pub(super) fn take(&self, id: QueryId, bytes: usize) -> bool {
-        self.lock().turns.take(id, bytes)
+    pub(super) fn reserve_memory(&self, id: QueryId, bytes: usize) -> bool {
+        self.lock().scheduler.reserve_memory(id, bytes)
     }
 
     /// Gives memory back.
-    pub(super) fn give(&self, id: QueryId, bytes: usize) {
-        self.lock().turns.give(id, bytes);
+    pub(super) fn release_memory(&self, id: QueryId, bytes: usize) {
+        self.lock().scheduler.release_memory(id, bytes);
     }
 
     /// For metrics.
     pub(super) fn counts(&self) -> QueryCounts {
-        let turns = &self.lock().turns;
-        QueryCounts { begun: turns.places(), waiting: turns.waiting(), memory: turns.bytes() }
+        let scheduler = &self.lock().scheduler;
+        QueryCounts { running: scheduler.slots(), waiting: scheduler.waiting(), memory: scheduler.memory() }
     }
 
     fn wake(&self, id: QueryId) {
         let mut state = self.lock();
-        state.turns.ready(id);
+        state.scheduler.mark_ready(id);
         self.publish(&state);
         drop(state);
         self.work.notify_one();
     }
 
     /// The next query that has the turn; `None` at the end.
-    fn next(&self) -> Option<(QueryId, Work, Arc<Slice>)> {
+    fn next(&self) -> Option<(QueryId, Work, Arc<TimeSlice>)> {
         let mut state = self.lock();
         loop {
             if state.stopped {
                 return None;
             }
-            while let Some(id) = state.turns.next() {
+            while let Some(id) = state.scheduler.next_to_run() {
                 self.publish(&state);
                 let task = state.tasks.get_mut(&id);
                 if let Some((work, slice)) = task.and_then(|t| Some((t.work.take()?, Arc::clone(&t.slice)))) {
                     return Some((id, work, slice));
                 }
                 // It has ended, and waits for its reader.
-                state.turns.end_turn(id, 1, false);
+                state.scheduler.end_turn(id, 1, false);
             }
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -290,7 +290,7 @@ impl Workers {
                     continue;
                 }
                 Ok(Poll::Ready(result)) => result,
-                Err(_) => Err(AskError::Panicked),
+                Err(_) => Err(QueryError::Panicked),
             };
             // What it holds is freed in its own time.
             if catch_unwind(AssertUnwindSafe(move || drop(work))).is_err() {
@@ -300,7 +300,7 @@ impl Workers {
         }
     }
 
-    fn end_turn(&self, id: QueryId, work: Work, slice: &Slice) {
+    fn end_turn(&self, id: QueryId, work: Work, slice: &TimeSlice) {
         let mut state = self.lock();
         let left = match state.tasks.get_mut(&id) {
             Some(task) => {
@@ -309,21 +309,21 @@ impl Workers {
             }
             None => Some(work),
         };
-        state.turns.end_turn(id, slice.used(), slice.passed.load(Ordering::Relaxed));
+        state.scheduler.end_turn(id, slice.used(), slice.passed.load(Ordering::Relaxed));
         self.publish(&state);
         drop((state, left));
         // This thread takes the next turn itself.
     }
 
-    fn finish(&self, id: QueryId, result: Result<(), AskError>, slice: &Slice) {
+    fn finish(&self, id: QueryId, result: Result<(), QueryError>, slice: &TimeSlice) {
         let mut state = self.lock();
-        state.turns.end_turn(id, slice.used(), false);
+        state.scheduler.end_turn(id, slice.used(), false);
         let task = state.tasks.remove(&id);
         self.publish(&state);
         drop(state);
-        let lingers = task.is_some_and(|task| task.ending.end(result));
-        if !lingers {
-            self.leave(id);
+        let awaits_reader = task.is_some_and(|task| task.on_complete.complete(result));
+        if !awaits_reader {
+            self.release_slot(id);
         }
     }
 }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use catchment_certs::Accepted;
 use tokio::sync::{mpsc, watch};
 
-use super::told;
+use super::when_set;
 use crate::{
     metrics::Metrics,
-    transport::{Connection, Patience, PeerLimit},
+    transport::{Connection, Deadlines, PeerLimit},
 };
 
 /// What becomes of an accepted connection.
 #[derive(Clone)]
 pub(super) struct HandOver {
     pub(super) limit: Arc<PeerLimit>,
-    pub(super) patience: Patience,
+    pub(super) deadlines: Deadlines,
     pub(super) metrics: Arc<Metrics>,
     pub(super) cutting: watch::Receiver<bool>,
     pub(super) connections: mpsc::Sender<Connection>,
@@ -23,12 +23,13 @@ pub(super) struct HandOver {
 
 impl HandOver {
     pub(super) async fn take(self, accepted: Accepted) {
-        let Some(place) = self.limit.take(&accepted.peer.identity) else {
+        let Some(slot) = self.limit.acquire(&accepted.peer.identity) else {
             Metrics::count(&self.metrics.connections_refused, "too_many_of_identity");
             tracing::warn!(peer = %accepted.peer.identity, addr = %accepted.addr, "too many connections of one identity");
             return;
         };
-        let connection = Connection::new(accepted, place, self.patience, told(self.cutting), self.metrics);
+        let connection =
+            Connection::new(accepted, slot, self.deadlines, when_set(self.cutting), self.metrics);
         // Fails when the server has ended; the connection closes then.
         let _ = self.connections.send(connection).await;
     }

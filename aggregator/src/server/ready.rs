@@ -35,7 +35,7 @@ impl State {
 
     /// The store, or a task without which there is no aggregator, has failed.
     fn healthy(&self) -> Result<(), String> {
-        if let Some(gone) = self.store.gone() {
+        if let Some(gone) = self.store.folder_gone() {
             self.metrics.conditions.set(FOLDER_GONE, Some(gone.to_string()));
         }
         match (self.store.poisoned(), self.supervisor.failure()) {

@@ -28,17 +28,17 @@ use tower::layer::util::{Identity, Stack};
 use crate::{
     config::Config,
     fleet::FleetService,
-    ingest::{ByteBounds, IngestBytes, IngestService, MESSAGE_BYTES, STREAM_BYTES, Sessions, Shared},
+    ingest::{ByteBounds, IngestBytes, IngestService, MESSAGE_BYTES, STREAM_BYTES, Shared, StreamRegistry},
     metrics::Metrics,
     query::{QueryService, Runner},
     store::Store,
-    usage::Noted,
+    usage::TrackUsage,
 };
 
 /// Most streams of one connection at once.
 const STREAMS_MAX: u32 = 64;
 /// A question with its selector.
-const QUESTION_BYTES_MAX: usize = 64 << 10;
+const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// A batch, and what stands around it in its message.
 const DELIVERY_BYTES_MAX: usize = BATCH_BYTES_MAX + 1024;
 /// Bytes of one stream and of one connection that may be on their way: enough for 28 Mbit/s of compressed batches over 300 ms. A
@@ -50,7 +50,7 @@ const HEADER_BYTES_MAX: u32 = 16 << 10;
 
 /// All services, ready to be served.
 pub(super) struct Services {
-    pub(super) router: Router<Stack<Noted, Identity>>,
+    pub(super) router: Router<Stack<TrackUsage, Identity>>,
     pub(super) health: Health,
     /// Runs the questions of query and fleet.
     pub(super) runner: Runner,
@@ -92,7 +92,7 @@ impl Services {
     pub(super) async fn new(
         config: &Config,
         store: &Arc<dyn Store>,
-        sessions: &Arc<Sessions>,
+        streams: &Arc<StreamRegistry>,
         metrics: &Arc<Metrics>,
         (supervisor, stopping): (&Arc<Supervisor>, &watch::Receiver<bool>),
     ) -> io::Result<Self> {
@@ -107,7 +107,7 @@ impl Services {
         metrics.watch_ingest(Arc::clone(&ingest_bytes));
         let ingest = IngestService(Arc::new(Shared {
             store: Arc::clone(store),
-            sessions: Arc::clone(sessions),
+            streams: Arc::clone(streams),
             metrics: Arc::clone(metrics),
             clock_tolerance: config.clock_tolerance,
             in_flight_max: config.ingest_in_flight,
@@ -118,7 +118,7 @@ impl Services {
             QueryService { store: Arc::clone(store), runner: runner.clone(), metrics: Arc::clone(metrics) };
         let fleet = FleetService {
             store: Arc::clone(store),
-            sessions: Arc::clone(sessions),
+            streams: Arc::clone(streams),
             runner: runner.clone(),
             forgetting: Arc::new(Semaphore::new(1)),
         };
@@ -127,7 +127,7 @@ impl Services {
             health.set_service_status(name, ServingStatus::Serving).await;
         }
         let health_service = HealthServer::new(HealthService::from_health_reporter(health.clone()))
-            .max_decoding_message_size(QUESTION_BYTES_MAX);
+            .max_decoding_message_size(REQUEST_BYTES_MAX);
         let routes = Routes::new(
             IngestServer::new(ingest)
                 .accept_compressed(Zstd)
@@ -135,14 +135,14 @@ impl Services {
                 .max_decoding_message_size(DELIVERY_BYTES_MAX),
         )
         .add_service(
-            QueryServer::new(query).send_compressed(Zstd).max_decoding_message_size(QUESTION_BYTES_MAX),
+            QueryServer::new(query).send_compressed(Zstd).max_decoding_message_size(REQUEST_BYTES_MAX),
         )
         .add_service(
-            FleetServer::new(fleet).send_compressed(Zstd).max_decoding_message_size(QUESTION_BYTES_MAX),
+            FleetServer::new(fleet).send_compressed(Zstd).max_decoding_message_size(REQUEST_BYTES_MAX),
         )
         .add_service(health_service);
         let router = Server::builder()
-            .layer(Noted)
+            .layer(TrackUsage)
             .http2_keepalive_interval(Some(config.keepalive))
             .http2_keepalive_timeout(Some(config.keepalive))
             .max_concurrent_streams(Some(STREAMS_MAX))
@@ -169,12 +169,12 @@ fn with_reflection(routes: Routes) -> Routes {
             descriptors()
                 .build_v1()
                 .expect("descriptors of the build are valid")
-                .max_decoding_message_size(QUESTION_BYTES_MAX),
+                .max_decoding_message_size(REQUEST_BYTES_MAX),
         )
         .add_service(
             descriptors()
                 .build_v1alpha()
                 .expect("descriptors of the build are valid")
-                .max_decoding_message_size(QUESTION_BYTES_MAX),
+                .max_decoding_message_size(REQUEST_BYTES_MAX),
         )
 }

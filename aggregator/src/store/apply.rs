@@ -1,6 +1,6 @@
 //! The state of the store as the fold of its journal. Pure: no disk, no clock, no lock.
 //!
-//! [`State::apply`] is the only way in which a batch changes the state, for batches just made durable and for
+//! [`StoreState::apply`] is the only way in which a batch changes the state, for batches just made durable and for
 //! those read again after a start. It keeps partials by name and revision and numbers by their maximum, so
 //! applying a batch twice, or batches of different shards in another order, ends in the same state. It therefore
 //! never skips a batch for its number: a number may be known while its partials are still to be replayed.
@@ -11,19 +11,19 @@ use catchment_partial::{Partial, Timestamp};
 use catchment_proto::{Batch, SeriesKey, batch::SHARDS_MAX};
 
 use super::{
-    Origin, StoreError,
+    GatewayEpoch, StoreError,
+    block::BODY_BYTES_MAX,
     catalog::Catalog,
-    entry::Entry,
+    entry::JournalEntry,
     live::Live,
-    pack::BODY_BYTES_MAX,
-    recent::{Recent, clip},
-    row::{Name, Row, RowRef},
+    memtable::{Memtable, clip},
+    row::{PartialName, Row, RowRef},
     runs::RunDelivered,
 };
 
 /// Bounds that the fold enforces.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct LiveLimits {
     pub(super) live_bytes_max: usize,
 }
 
@@ -41,24 +41,24 @@ pub(super) struct Counts {
 
 /// A batch whose partials were all decoded once: applying it cannot fail.
 #[derive(Debug)]
-pub(super) struct Checked {
-    entry: Entry,
+pub(super) struct CheckedBatch {
+    entry: JournalEntry,
     /// Time of the newest reading of each partial.
     newest: Vec<Timestamp>,
-    /// Series of it for which the gate holds places, until it is applied.
-    pub(super) fresh: Vec<SeriesKey>,
+    /// New series of it, for which room is reserved until it is applied.
+    pub(super) new_series: Vec<SeriesKey>,
 }
 
-impl Checked {
+impl CheckedBatch {
     /// Checks a batch whole before anything of it is taken.
     ///
     /// # Errors
-    /// [`StoreError::Body`] for the first partial that cannot be kept, or a shard that the origin does not have.
-    pub(super) fn new(entry: Entry) -> Result<Self, StoreError> {
+    /// [`StoreError::Body`] for the first partial that cannot be kept, or a shard that the epoch does not have.
+    pub(super) fn new(entry: JournalEntry) -> Result<Self, StoreError> {
         let batch = &entry.batch;
-        if batch.shard >= entry.origin.shards.min(SHARDS_MAX) {
+        if batch.shard >= entry.epoch.shards.min(SHARDS_MAX) {
             let reason =
-                format!("it is of shard {}, but the gateway has {}", batch.shard, entry.origin.shards);
+                format!("it is of shard {}, but the gateway has {}", batch.shard, entry.epoch.shards);
             return Err(StoreError::Body { entry: 0, reason });
         }
         if batch.series.len() > batch.entries.len() {
@@ -80,12 +80,12 @@ impl Checked {
             let last = Partial::check(&partial.body, start).map_err(|e| refused(e.to_string()))?;
             newest.push(last.unwrap_or(start));
         }
-        Ok(Self { entry, newest, fresh: Vec::new() })
+        Ok(Self { entry, newest, new_series: Vec::new() })
     }
 
     /// Who delivered it.
-    pub(super) fn origin(&self) -> &Origin {
-        &self.entry.origin
+    pub(super) fn epoch(&self) -> &GatewayEpoch {
+        &self.entry.epoch
     }
 
     /// The batch.
@@ -94,7 +94,7 @@ impl Checked {
     }
 
     /// The entry as it goes into the journal.
-    pub(super) fn entry(&self) -> &Entry {
+    pub(super) fn entry(&self) -> &JournalEntry {
         &self.entry
     }
 
@@ -125,50 +125,50 @@ fn journal_returns(batch: &Batch, partial: &catchment_proto::Entry) -> bool {
 
 /// Everything that the store holds in memory.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct StoreState {
     pub(super) catalog: Catalog,
-    /// What the journal holds and the packs may not.
-    pub(super) recent: Recent,
+    /// What the journal holds and the blocks may not.
+    pub(super) memtable: Memtable,
     pub(super) live: Live,
     /// Every batch before is applied.
     pub(super) applied_to: Position,
     pub(super) counts: Counts,
 }
 
-impl State {
+impl StoreState {
     /// Applies a final batch; returns how many batches before it are missing although they had been taken. Nothing of it is left
-    /// out, whatever the bounds: it may have been acknowledged. Bounds hold at the gate.
-    pub(super) fn apply(&mut self, checked: &Checked) -> u64 {
+    /// out, whatever the bounds: it may have been acknowledged. Bounds are enforced at admission.
+    pub(super) fn apply(&mut self, checked: &CheckedBatch) -> u64 {
         let batch = checked.batch();
-        let origin = self.catalog.take_origin(checked.origin());
-        let delivered = self.catalog.delivered(origin, batch.shard);
+        let epoch = self.catalog.intern_epoch(checked.epoch());
+        let delivered = self.catalog.delivered(epoch, batch.shard);
         #[cfg(test)]
         tests::panic_on_demand();
-        let unknown = delivered == 0 && self.catalog.origin(origin).is_some_and(|known| known.unknown);
+        let unknown = delivered == 0 && self.catalog.epoch(epoch).is_some_and(|known| known.unknown);
         let lost = if unknown { 0 } else { checked.follows().saturating_sub(delivered) };
         if unknown {
-            self.catalog.assume(origin, batch.shard, checked.follows());
+            self.catalog.assume_delivered(epoch, batch.shard, checked.follows());
         }
         self.counts.batches += 1;
         self.counts.gaps += batch.number.saturating_sub(checked.follows().saturating_add(1));
-        self.each_row(origin, checked, true, |state, gateway, row| {
+        self.each_row(epoch, checked, true, |state, gateway, row| {
             state.live.supersede(gateway, row.series, &row.name, row.revision);
-            state.recent.put(row.series, row.name, row.revision, row.body);
+            state.memtable.put(row.series, row.name, row.revision, row.body);
         });
-        let Origin { run, previous_runs: previous, .. } = *checked.origin();
+        let GatewayEpoch { run, previous_runs: previous, .. } = *checked.epoch();
         let delivered = RunDelivered { run, previous, number: batch.number };
-        self.catalog.note_run(origin, batch.shard, delivered);
-        self.catalog.advance(origin, batch.shard, batch.number, batch.watermark, &batch.history);
+        self.catalog.note_run(epoch, batch.shard, delivered);
+        self.catalog.advance(epoch, batch.shard, batch.number, batch.watermark, &batch.history);
         lost
     }
 
     /// Applies a batch of live states, which changes neither numbers nor watermarks. Without `room` for its new series, what it
     /// says of them is left out and counted.
-    pub(super) fn apply_live(&mut self, checked: &Checked, limits: Limits, room: bool) {
-        let origin = self.catalog.take_origin(checked.origin());
-        let dropped = self.each_row(origin, checked, room, |state, gateway, row| {
+    pub(super) fn apply_live(&mut self, checked: &CheckedBatch, limits: LiveLimits, room: bool) {
+        let epoch = self.catalog.intern_epoch(checked.epoch());
+        let dropped = self.each_row(epoch, checked, room, |state, gateway, row| {
             let RowRef { series, name, revision, body } = row;
-            if state.recent.revision(series, &name).is_some_and(|held| held >= revision) {
+            if state.memtable.revision(series, &name).is_some_and(|held| held >= revision) {
                 return;
             }
             // A copy of its own, so that a few small partials do not keep a whole batch in memory.
@@ -183,15 +183,15 @@ impl State {
     /// Hands each partial of a batch on with its series; returns how many had none: without `room`, those of new series.
     fn each_row(
         &mut self,
-        origin: u32,
-        checked: &Checked,
+        epoch: u32,
+        checked: &CheckedBatch,
         room: bool,
         mut take: impl FnMut(&mut Self, u32, RowRef<'_>),
     ) -> u64 {
-        let Some(gateway) = self.catalog.origin(origin).map(|known| known.gateway) else { return 0 };
+        let Some(gateway) = self.catalog.epoch(epoch).map(|known| known.gateway) else { return 0 };
         let batch = checked.batch();
         // What was folded before a folder went back keeps its names: where it was delivered before, it is replaced.
-        let named = self.catalog.take_names(origin, batch.names_epoch);
+        let named = self.catalog.intern_names_epoch(epoch, batch.names_epoch);
         let mut numbers: Vec<Option<u32>> = vec![None; batch.series.len()];
         let mut dropped = 0;
         for (entry, newest) in batch.entries.iter().zip(&checked.newest) {
@@ -200,15 +200,15 @@ impl State {
                 continue;
             };
             if number.is_none() {
-                *number = self.catalog.take_series(gateway, key, entry.window, room);
+                *number = self.catalog.intern_series(gateway, key, entry.window, room);
             }
             let Some(series) = *number else {
                 dropped += 1;
                 continue;
             };
-            self.catalog.seen(series, origin, entry.window, *newest);
+            self.catalog.note_window(series, epoch, entry.window, *newest);
             let (start, width) = (entry.window.start(), entry.window.width());
-            let name = Name { start, width, origin: named, shard: batch.shard, part: entry.part };
+            let name = PartialName { start, width, epoch: named, shard: batch.shard, part: entry.part };
             take(self, gateway, RowRef { series, name, revision: entry.revision, body: &entry.body });
         }
         dropped
@@ -225,9 +225,9 @@ impl State {
         let gateway = self.catalog.series.get(series)?.gateway;
         let live = || self.live.of(gateway);
         let of_live = live().filter_map(|windows| windows.first_bucket(series, from, to));
-        let bucket = self.recent.first_bucket(series, from, to).into_iter().chain(of_live).min()?;
+        let bucket = self.memtable.first_bucket(series, from, to).into_iter().chain(of_live).min()?;
         let (from, to) = clip(bucket, from, to);
-        let rows = self.recent.rows(series, from, to);
+        let rows = self.memtable.rows(series, from, to);
         Some((bucket, rows.chain(live().flat_map(|windows| windows.rows(series, from, to))).collect()))
     }
 
@@ -235,7 +235,7 @@ impl State {
     pub(super) fn holds(&self, series: u32) -> bool {
         let gateway = self.catalog.series.get(series).map(|known| known.gateway);
         let live = gateway.into_iter().flat_map(|gateway| self.live.of(gateway));
-        self.recent.holds(series) || live.into_iter().any(|windows| windows.holds(series))
+        self.memtable.holds(series) || live.into_iter().any(|windows| windows.holds(series))
     }
 }
 

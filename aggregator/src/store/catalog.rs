@@ -1,8 +1,8 @@
-//! What the store knows beside the partials: gateways, their origins with delivered numbers and watermarks, and
+//! What the store knows beside the partials: gateways, their epochs with delivered numbers and watermarks, and
 //! the series.
 //!
 //! Part of the fold of the journal, kept in memory whole and in sled record by record: what changed since it was
-//! last written is marked. Numbers of gateways and origins are dense and for good, because packs refer to them;
+//! last written is marked. Numbers of gateways and epochs are dense and for good, because blocks refer to them;
 //! numbers of series are never used again.
 
 use std::{
@@ -14,31 +14,31 @@ use catchment_partial::{Timestamp, Window};
 use catchment_proto::{GatewayId, History, SeriesKey, SharedSeries, batch::SHARDS_MAX};
 
 use super::{
-    Origin, Report,
+    GatewayEpoch, ProgressReport,
     gaps::{self, ShardGap, gaps_max},
     groups::{AllSeries, group_of},
     runs::DeliveredRuns,
 };
 
 mod forget;
-mod places;
+mod provisional;
 mod runs;
-mod visitors;
+mod series_index;
 
-use visitors::Visitors;
+use provisional::ProvisionalEpochs;
 
 /// A gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Gateway {
     /// Its identity.
     pub(super) id: GatewayId,
-    /// The watermark of its present origin; of the one before, until the present one has one.
+    /// The watermark of its present epoch; of the one before, until the present one has one.
     pub(super) watermark: Option<Timestamp>,
-    /// The newest created of its origins.
+    /// The newest created of its epochs.
     pub(super) present: Option<u32>,
 }
 
-/// How far one shard of an origin has come.
+/// How far one shard of an epoch has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shard {
     /// Highest batch number applied; 0: none.
@@ -56,12 +56,12 @@ pub(super) struct Shard {
 
 /// One life of a gateway's data folder.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct OriginState {
+pub(super) struct EpochState {
     /// Number of its gateway.
     pub(super) gateway: u32,
     /// Its identity.
-    pub(super) origin: Origin,
-    /// Its shards that were heard of; may be fewer or more than the origin says.
+    pub(super) epoch: GatewayEpoch,
+    /// Its shards that were heard of; may be fewer or more than the epoch says.
     pub(super) shards: Vec<Shard>,
     /// Its delivered numbers were lost by damage: what it has delivered before is not known.
     pub(super) unknown: bool,
@@ -70,7 +70,7 @@ pub(super) struct OriginState {
     /// Series that it delivered and that were removed here: its data folder may still have them.
     pub(super) forgotten: u64,
     /// It had a stream while there was a newer epoch of its gateway.
-    pub(super) beside: bool,
+    pub(super) concurrent: bool,
 }
 
 /// A series.
@@ -88,17 +88,17 @@ pub(super) struct Series {
     pub(super) end: Timestamp,
     /// Event time of its newest reading.
     pub(super) newest: Timestamp,
-    /// The origin that delivered it last; `None`: written by a version that did not note it.
-    pub(super) origin: Option<u32>,
+    /// The epoch that delivered it last; `None`: written by a version that did not note it.
+    pub(super) epoch: Option<u32>,
 }
 
 /// Records that differ from what is in sled.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dirty {
     pub(super) gateways: BTreeSet<u32>,
-    /// Identities of origins.
-    pub(super) origins: BTreeSet<u32>,
-    /// Delivered numbers and watermarks of origins.
+    /// Identities of epochs.
+    pub(super) epochs: BTreeSet<u32>,
+    /// Delivered numbers and watermarks of epochs.
     pub(super) shards: BTreeSet<u32>,
     /// Groups of series: as many as have their mark.
     pub(super) groups: BTreeSet<u32>,
@@ -106,7 +106,7 @@ pub(super) struct Dirty {
     pub(super) removed: BTreeSet<u32>,
 }
 
-/// Distinguishes the catalogs of a process, so that a series' note tells whose number it is.
+/// Distinguishes the catalogs of a process, so that the identifier cached in a series tells whose it is.
 #[derive(Debug)]
 struct Token(u32);
 
@@ -117,38 +117,38 @@ impl Default for Token {
     }
 }
 
-/// Gateways, origins and series.
+/// Gateways, epochs and series.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     pub(super) gateways: Vec<Gateway>,
-    pub(super) origins: Vec<OriginState>,
+    pub(super) epochs: Vec<EpochState>,
     pub(super) series: AllSeries,
     pub(super) next_series: u32,
     pub(super) dirty: Dirty,
-    /// Batches in gaps, of all origins.
+    /// Batches in gaps, of all epochs.
     pub(super) lost_batches: u64,
-    /// Origins that have gaps, by gateway.
+    /// Epochs that have gaps, by gateway.
     pub(super) gapped: BTreeMap<u32, BTreeSet<u32>>,
-    /// Gateways of which packed windows are damaged or missing, and how far they were when that was found. Not stored: each
-    /// start finds it again.
+    /// Gateways of which flushed windows are damaged or missing, and how far they were when that was found. Not stored:
+    /// each start finds it again.
     pub(super) damaged: BTreeMap<u32, Option<Timestamp>>,
     token: Token,
     /// Series of each gateway, by its number.
-    held: HashMap<u32, u64>,
+    series_counts: HashMap<u32, u64>,
     /// Epochs that have delivered nothing yet. Not stored.
-    visitors: Visitors,
+    provisional: ProvisionalEpochs,
     /// Epochs of each gateway, by its number.
-    epochs: HashMap<u32, u64>,
+    epoch_counts: HashMap<u32, u64>,
     gateway_numbers: HashMap<GatewayId, u32>,
-    origin_numbers: HashMap<(u32, u64), u32>,
+    epoch_numbers: HashMap<(u32, u64), u32>,
     series_numbers: HashMap<(u32, SeriesKey), u32>,
 }
 
 impl Catalog {
-    /// A catalog of what was stored; gateways and origins in the order of their numbers.
+    /// A catalog of what was stored; gateways and epochs in the order of their numbers.
     pub(super) fn restore(
         gateways: Vec<Gateway>,
-        origins: Vec<OriginState>,
+        epochs: Vec<EpochState>,
         series: AllSeries,
         next_series: u32,
     ) -> Self {
@@ -156,94 +156,94 @@ impl Catalog {
         let mut catalog = Self { next_series: next_series.max(after_last), ..Self::default() };
         catalog.gateway_numbers =
             gateways.iter().zip(0..).map(|(g, number)| (g.id.clone(), number)).collect();
-        catalog.origin_numbers =
-            origins.iter().zip(0..).map(|(o, number)| ((o.gateway, o.origin.epoch), number)).collect();
+        catalog.epoch_numbers =
+            epochs.iter().zip(0..).map(|(o, number)| ((o.gateway, o.epoch.id), number)).collect();
         catalog.series_numbers =
             series.iter().map(|(id, s)| ((s.gateway, s.key.key().clone()), id)).collect();
-        series.iter().for_each(|(_, s)| catalog.count_held(s.gateway, 1));
-        origins.iter().for_each(|origin| *catalog.epochs.entry(origin.gateway).or_default() += 1);
-        (catalog.gateways, catalog.origins, catalog.series) = (gateways, origins, series);
-        for number in 0..catalog.origins.len() as u32 {
+        series.iter().for_each(|(_, s)| catalog.adjust_series_count(s.gateway, 1));
+        epochs.iter().for_each(|epoch| *catalog.epoch_counts.entry(epoch.gateway).or_default() += 1);
+        (catalog.gateways, catalog.epochs, catalog.series) = (gateways, epochs, series);
+        for number in 0..catalog.epochs.len() as u32 {
             catalog.refresh_gateway(number);
         }
-        for (origin, number) in catalog.origins.iter().zip(0..) {
-            for shard in origin.shards.iter().filter(|shard| !shard.gaps.is_empty()) {
+        for (epoch, number) in catalog.epochs.iter().zip(0..) {
+            for shard in epoch.shards.iter().filter(|shard| !shard.gaps.is_empty()) {
                 let lost = gaps::batches(&shard.gaps);
                 catalog.lost_batches = catalog.lost_batches.saturating_add(lost);
-                catalog.gapped.entry(origin.gateway).or_default().insert(number);
+                catalog.gapped.entry(epoch.gateway).or_default().insert(number);
             }
         }
         catalog.dirty = Dirty::default();
         catalog
     }
 
-    /// Number of an origin that is known.
-    pub(super) fn find_origin(&self, gateway: &GatewayId, epoch: u64) -> Option<u32> {
+    /// Number of an epoch that is known.
+    pub(super) fn find_epoch(&self, gateway: &GatewayId, id: u64) -> Option<u32> {
         let gateway = *self.gateway_numbers.get(gateway)?;
-        self.origin_numbers.get(&(gateway, epoch)).copied()
+        self.epoch_numbers.get(&(gateway, id)).copied()
     }
 
-    /// What is known of an origin.
-    pub(super) fn origin(&self, number: u32) -> Option<&OriginState> {
-        self.origins.get(number as usize)
+    /// What is known of an epoch.
+    pub(super) fn epoch(&self, number: u32) -> Option<&EpochState> {
+        self.epochs.get(number as usize)
     }
 
-    /// Number of an origin, taken in if it is new; its number of shards may change from one start to the next.
-    pub(super) fn take_origin(&mut self, origin: &Origin) -> u32 {
-        let gateway = match self.gateway_numbers.get(&origin.gateway) {
+    /// Number of an epoch, taken in if it is new; its number of shards may change from one start to the next.
+    pub(super) fn intern_epoch(&mut self, epoch: &GatewayEpoch) -> u32 {
+        let gateway = match self.gateway_numbers.get(&epoch.gateway) {
             Some(number) => *number,
             None => {
                 let number = self.gateways.len() as u32;
-                self.gateways.push(Gateway { id: origin.gateway.clone(), watermark: None, present: None });
-                self.gateway_numbers.insert(origin.gateway.clone(), number);
+                self.gateways.push(Gateway { id: epoch.gateway.clone(), watermark: None, present: None });
+                self.gateway_numbers.insert(epoch.gateway.clone(), number);
                 self.dirty.gateways.insert(number);
                 number
             }
         };
-        if let Some(&number) = self.origin_numbers.get(&(gateway, origin.epoch)) {
-            let of_names = |known: &OriginState| known.origin.epoch_created_ms == i64::MIN;
-            let mut created_ms = origin.epoch_created_ms;
-            if self.origin(number).is_some_and(of_names) {
-                created_ms = self.created_first(gateway, origin);
+        if let Some(&number) = self.epoch_numbers.get(&(gateway, epoch.id)) {
+            let of_names = |known: &EpochState| known.epoch.created_ms == i64::MIN;
+            let mut created_ms = epoch.created_ms;
+            if self.epoch(number).is_some_and(of_names) {
+                created_ms = self.new_epoch_created_ms(gateway, epoch);
             }
-            if let Some(known) = self.origins.get_mut(number as usize) {
-                let known = &mut known.origin;
-                let seen = (created_ms.max(known.epoch_created_ms), origin.shards);
-                if seen != (known.epoch_created_ms, known.shards) {
-                    (known.epoch_created_ms, known.shards) = seen;
-                    self.dirty.origins.insert(number);
+            if let Some(known) = self.epochs.get_mut(number as usize) {
+                let known = &mut known.epoch;
+                let seen = (created_ms.max(known.created_ms), epoch.shards);
+                if seen != (known.created_ms, known.shards) {
+                    (known.created_ms, known.shards) = seen;
+                    self.dirty.epochs.insert(number);
                     self.refresh_gateway(number);
                 }
             }
             return number;
         }
-        self.add_origin(gateway, origin)
+        self.add_epoch(gateway, epoch)
     }
 
-    /// Takes an origin in. What it said before it delivered anything goes along.
-    fn add_origin(&mut self, gateway: u32, origin: &Origin) -> u32 {
-        let number = self.origins.len() as u32;
+    /// Takes an epoch in. What it said before it delivered anything goes along.
+    fn add_epoch(&mut self, gateway: u32, epoch: &GatewayEpoch) -> u32 {
+        let number = self.epochs.len() as u32;
         let before = self.gateways.get(gateway as usize).and_then(|gateway| gateway.present);
-        let epoch_created_ms = self.created_first(gateway, origin);
-        let visitor = self.visitors.take(&origin.gateway, origin.epoch);
-        self.origins.push(OriginState {
+        let created_ms = self.new_epoch_created_ms(gateway, epoch);
+        let known = self.provisional.take(&epoch.gateway, epoch.id);
+        self.epochs.push(EpochState {
             gateway,
-            origin: Origin { epoch_created_ms, ..runs::of_any_run(origin) },
+            epoch: GatewayEpoch { created_ms, ..runs::without_run(epoch) },
             shards: Vec::new(),
             unknown: false,
-            open: visitor.as_ref().is_some_and(|visitor| visitor.open),
+            open: known.as_ref().is_some_and(|known| known.open),
             forgotten: 0,
-            beside: false,
+            concurrent: false,
         });
-        self.origin_numbers.insert((gateway, origin.epoch), number);
-        *self.epochs.entry(gateway).or_default() += 1;
-        self.dirty.origins.insert(number);
+        self.epoch_numbers.insert((gateway, epoch.id), number);
+        *self.epoch_counts.entry(gateway).or_default() += 1;
+        self.dirty.epochs.insert(number);
         self.refresh_gateway(number);
-        if let Some(before) = before.filter(|before| self.origin(*before).is_some_and(|before| before.open)) {
-            self.note_beside(before);
+        if let Some(before) = before.filter(|before| self.epoch(*before).is_some_and(|before| before.open)) {
+            self.note_concurrent(before);
         }
-        for (shard, said) in visitor.into_iter().flat_map(|visitor| visitor.shards).zip(0..) {
-            self.change_shard(number, said, |known, _| *known = shard);
+        for (state, shard) in known.into_iter().flat_map(|known| known.shards).zip(0..) {
+            self.change_shard(number, shard, |known, _| *known = state);
         }
         number
     }
@@ -251,17 +251,17 @@ impl Catalog {
     /// How many epochs there are of some gateways.
     pub(super) fn epochs_of(&self, wanted: impl Fn(&GatewayId) -> bool) -> u64 {
         let gateways = self.gateways.iter().zip(0_u32..).filter(|(gateway, _)| wanted(&gateway.id));
-        gateways.filter_map(|(_, number)| self.epochs.get(&number)).sum()
+        gateways.filter_map(|(_, number)| self.epoch_counts.get(&number)).sum()
     }
 
     /// The most epochs that one gateway has.
     pub(super) fn epochs_most(&self) -> u64 {
-        self.epochs.values().copied().max().unwrap_or(0)
+        self.epoch_counts.values().copied().max().unwrap_or(0)
     }
 
     /// Highest batch number applied of a shard; 0: none.
     pub(super) fn delivered(&self, number: u32, shard: u32) -> u64 {
-        self.origin(number).and_then(|o| o.shards.get(shard as usize)).map_or(0, |shard| shard.number)
+        self.epoch(number).and_then(|o| o.shards.get(shard as usize)).map_or(0, |shard| shard.number)
     }
 
     /// A batch of a shard is applied, which says of those before what its history holds.
@@ -273,26 +273,26 @@ impl Catalog {
         watermark: Option<Timestamp>,
         history: &History,
     ) {
-        self.note_beside(number);
-        self.change_shard(number, shard, |known, gaps_max| known.take(batch, watermark, history, gaps_max));
+        self.note_concurrent(number);
+        self.change_shard(number, shard, |known, gaps_max| known.record(batch, watermark, history, gaps_max));
     }
 
     /// A shard reports that it has closed and delivered everything up to a watermark.
-    pub(super) fn progress(&mut self, number: u32, report: &Report) {
-        self.note_beside(number);
-        self.change_shard(number, report.shard, |known, gaps_max| known.progress(report, gaps_max));
+    pub(super) fn progress(&mut self, number: u32, report: &ProgressReport) {
+        self.note_concurrent(number);
+        self.change_shard(number, report.shard, |known, gaps_max| known.record_progress(report, gaps_max));
     }
 
     /// What a shard had delivered is not known; it goes on behind this batch.
-    pub(super) fn assume(&mut self, number: u32, shard: u32, batch: u64) {
+    pub(super) fn assume_delivered(&mut self, number: u32, shard: u32, batch: u64) {
         self.change_shard(number, shard, |known, _| known.number = known.number.max(batch));
     }
 
     pub(super) fn change_shard(&mut self, number: u32, shard: u32, change: impl FnOnce(&mut Shard, usize)) {
-        let Some(origin) = self.origins.get_mut(number as usize) else { return };
-        let shards = origin.shards.len().max(shard as usize + 1).max(origin.origin.shards as usize);
-        let gateway = origin.gateway;
-        let Some(known) = origin.shard_mut(shard) else { return };
+        let Some(epoch) = self.epochs.get_mut(number as usize) else { return };
+        let shards = epoch.shards.len().max(shard as usize + 1).max(epoch.epoch.shards as usize);
+        let gateway = epoch.gateway;
+        let Some(known) = epoch.shard_mut(shard) else { return };
         let before = known.clone();
         change(known, gaps_max(shards));
         if *known == before {
@@ -307,12 +307,12 @@ impl Catalog {
         self.refresh_gateway(number);
     }
 
-    /// Brings a gateway in line with a change of one of its origins.
+    /// Brings a gateway in line with a change of one of its epochs.
     fn refresh_gateway(&mut self, number: u32) {
-        let Some(changed) = self.origins.get(number as usize) else { return };
+        let Some(changed) = self.epochs.get(number as usize) else { return };
         let Some(gateway) = self.gateways.get_mut(changed.gateway as usize) else { return };
-        let present = gateway.present.and_then(|present| self.origins.get(present as usize));
-        if present.is_none_or(|present| age(present) < age(changed)) {
+        let present = gateway.present.and_then(|present| self.epochs.get(present as usize));
+        if present.is_none_or(|present| creation_order(present) < creation_order(changed)) {
             gateway.present = Some(number);
             self.dirty.gateways.insert(changed.gateway);
         }
@@ -327,28 +327,28 @@ impl Catalog {
     }
 
     /// Number of a series, taken in if it is new and there is `room`; else `None`. A series that was looked up here before carries
-    /// a note of its number.
-    pub(super) fn take_series(
+    /// its identifier in its cache.
+    pub(super) fn intern_series(
         &mut self,
         gateway: u32,
         key: &SharedSeries,
         window: Window,
         room: bool,
     ) -> Option<u32> {
-        let note = key.note();
-        let noted = note as u32;
-        if note >> 32 == u64::from(self.token.0)
-            && self.series.get(noted).is_some_and(|s| s.gateway == gateway)
+        let cached = key.cached_id();
+        let id = cached as u32;
+        if cached >> 32 == u64::from(self.token.0)
+            && self.series.get(id).is_some_and(|s| s.gateway == gateway)
         {
-            return Some(noted);
+            return Some(id);
         }
-        let id = self.find_series(gateway, key, window, room)?;
-        key.set_note(u64::from(self.token.0) << 32 | u64::from(id));
+        let id = self.find_or_add_series(gateway, key, window, room)?;
+        key.set_cached_id(u64::from(self.token.0) << 32 | u64::from(id));
         Some(id)
     }
 
     /// The record of a series' group is to be written.
-    fn mark(&mut self, id: u32) {
+    fn mark_dirty(&mut self, id: u32) {
         if let Some((_, dirty)) = self.series.get_mut(id)
             && !std::mem::replace(dirty, true)
         {
@@ -356,16 +356,16 @@ impl Catalog {
         }
     }
 
-    /// A series has this window, and a reading of this time; an origin delivered it.
-    pub(super) fn seen(&mut self, id: u32, origin: u32, window: Window, newest: Timestamp) {
+    /// A series has this window, and a reading of this time; an epoch delivered it.
+    pub(super) fn note_window(&mut self, id: u32, epoch: u32, window: Window, newest: Timestamp) {
         let Some((series, dirty)) = self.series.get_mut(id) else { return };
-        let before = (series.first, series.last, series.end, series.newest, series.origin);
+        let before = (series.first, series.last, series.end, series.newest, series.epoch);
         series.first = series.first.min(window.start());
         series.last = series.last.max(window.start());
         series.end = series.end.max(window.end());
         series.newest = series.newest.max(newest);
-        series.origin = Some(origin);
-        let changed = before != (series.first, series.last, series.end, series.newest, series.origin);
+        series.epoch = Some(epoch);
+        let changed = before != (series.first, series.last, series.end, series.newest, series.epoch);
         if changed && !std::mem::replace(dirty, true) {
             self.dirty.groups.insert(group_of(id));
         }
@@ -384,15 +384,15 @@ impl Catalog {
     }
 }
 
-/// The newest of a gateway's origins is the present one.
-pub(super) fn age(origin: &OriginState) -> (i64, u64) {
-    (origin.origin.epoch_created_ms, origin.origin.epoch)
+/// The newest of a gateway's epochs is the present one.
+pub(super) fn creation_order(epoch: &EpochState) -> (i64, u64) {
+    (epoch.epoch.created_ms, epoch.epoch.id)
 }
 
-/// Up to where all shards of an origin have closed and delivered; `None` until each of them has.
-pub(super) fn watermark_of(origin: &OriginState) -> Option<Timestamp> {
+/// Up to where all shards of an epoch have closed and delivered; `None` until each of them has.
+pub(super) fn watermark_of(epoch: &EpochState) -> Option<Timestamp> {
     let shards =
-        (0..origin.origin.shards.min(SHARDS_MAX) as usize).map(|index| origin.shards.get(index)?.watermark);
+        (0..epoch.epoch.shards.min(SHARDS_MAX) as usize).map(|index| epoch.shards.get(index)?.watermark);
     shards.min().flatten()
 }
 

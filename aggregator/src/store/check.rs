@@ -1,6 +1,6 @@
-//! Reads all packs once after a start, in the background: sled can lose some in its own recovery without a word.
+//! Reads all blocks once after a start, in the background: sled can lose some in its own recovery without a word.
 //!
-//! Works half of the time at most, and holds the packer back for one group of series at a time.
+//! Works half of the time at most, and holds the flusher back for one group of series at a time.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -15,9 +15,9 @@ use super::{
 };
 
 /// Work between two rests.
-const STINT: Duration = Duration::from_millis(5);
+const WORK_SLICE: Duration = Duration::from_millis(5);
 /// Most findings that are told one by one.
-const TOLD_MAX: u64 = 1000;
+const REPORTED_MAX: u64 = 1000;
 
 /// The checking thread, until all is read or it is told to stop (and unparked).
 pub(super) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
@@ -27,7 +27,7 @@ pub(super) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
         let Some(group) = next(inner, at) else {
             tracing::debug!(
                 damaged_series = inner.damaged_series.load(Ordering::Relaxed),
-                "all packs are read"
+                "all blocks are read"
             );
             return;
         };
@@ -35,7 +35,7 @@ pub(super) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
         let Some(following) = group.checked_add(1) else { return };
         at = following;
         let worked = begun.elapsed();
-        if worked >= STINT {
+        if worked >= WORK_SLICE {
             std::thread::park_timeout(worked);
             begun = Instant::now();
         }
@@ -47,26 +47,26 @@ fn next<D: Disk>(inner: &Inner<D>, at: u32) -> Option<u32> {
 }
 
 fn check<D: Disk>(inner: &Inner<D>, group: u32) {
-    let _alone = lock(&inner.packing);
+    let _alone = lock(&inner.flush_lock);
     let known = {
         let catalog = &read(&inner.state).catalog;
-        catalog.series.group(group).map(|known| (known.tally, known.len(), catalog.group_name(group)))
+        catalog.series.group(group).map(|known| (known.manifest, known.len(), catalog.group_name(group)))
     };
     let Some((must, series, name)) = known else { return };
-    let what = match inner.packs.tally(group) {
+    let what = match inner.blocks.manifest(group) {
         Err(reason) => Some(reason),
         Ok((found, bad)) => bad
             .first()
-            .map(|first| format!("{} packs cannot be read: {first}", bad.len()))
+            .map(|first| format!("{} blocks cannot be read: {first}", bad.len()))
             .or_else(|| difference(must, found, false)),
     };
     let Some(what) = what else { return };
-    write(&inner.state).catalog.doubt_group(group);
-    if inner.damaged_series.fetch_add(series as u64, Ordering::Relaxed) < TOLD_MAX {
+    write(&inner.state).catalog.mark_group_damaged(group);
+    if inner.damaged_series.fetch_add(series as u64, Ordering::Relaxed) < REPORTED_MAX {
         tracing::error!(
             series = name,
             what,
-            "packed windows are damaged; `catchment-aggregator store repair` keeps what can be read"
+            "flushed windows are damaged; `catchment-aggregator store repair` keeps what can be read"
         );
     }
 }

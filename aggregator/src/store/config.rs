@@ -12,17 +12,17 @@ use super::{epochs::EpochBounds, quota::Bounds};
 pub struct StoreConfig {
     /// Whose the data folder must be, as the URI of the aggregator's identity; `None`: anybody's, for tools and tests.
     pub owner: Option<String>,
-    /// Memory for windows that are not packed yet, bytes. At half of it packing begins, at all of it batches
+    /// Memory for windows that are not flushed yet, bytes. At half of it flushing begins, at all of it batches
     /// wait. Default 256 MiB: a million windows of a few hundred bytes.
     pub memory_bytes_max: usize,
     /// Memory for the live state of open windows, bytes; beyond it further live rows are dropped and counted.
     /// Default 64 MiB.
     pub live_bytes_max: usize,
-    /// The journal since the last packing grows to this before the next, bytes: what a start reads again.
+    /// The journal since the last flush grows to this before the next, bytes: what a start reads again.
     /// Default 64 MiB, a second or two.
-    pub pack_journal_bytes: u64,
-    /// Packing happens at least this often. Default 5 minutes: some thirty windows a pack.
-    pub pack_every: Duration,
+    pub flush_journal_bytes: u64,
+    /// A flush happens at least this often. Default 5 minutes: some thirty windows a block.
+    pub flush_every: Duration,
     /// Most series; batches of further ones are refused and wait at their gateway. Default 1,000,000, some 300 MB of
     /// memory.
     pub series_max: usize,
@@ -40,12 +40,12 @@ pub struct StoreConfig {
     pub epochs_per_gateway_max: Option<usize>,
     /// Memory for sled's page cache, bytes. Default 64 MiB.
     pub cache_bytes: u64,
-    /// When the packs cannot be opened or lack what the journal has released: set their folder aside and start
+    /// When the blocks cannot be opened or lack what the journal has released: set their folder aside and start
     /// with what the journal holds, instead of refusing. Default false, because it gives up stored windows.
-    pub set_packs_aside: bool,
-    /// A step of packing begins only with this much free on the file system, bytes: the packs' storage cannot take
+    pub set_blocks_aside: bool,
+    /// A flush step begins only with this much free on the file system, bytes: the blocks' storage cannot take
     /// back a write that found no space. Default 20 MiB.
-    pub pack_free_min: u64,
+    pub flush_free_min: u64,
     /// Watermarks and folders of gateways that are stored with times further ahead of the clock than this are taken back when the
     /// store is opened. Default 10 minutes, as in the aggregator's configuration.
     pub clock_tolerance: Duration,
@@ -59,8 +59,8 @@ impl Default for StoreConfig {
             owner: None,
             memory_bytes_max: 256 << 20,
             live_bytes_max: 64 << 20,
-            pack_journal_bytes: 64 << 20,
-            pack_every: Duration::from_secs(300),
+            flush_journal_bytes: 64 << 20,
+            flush_every: Duration::from_secs(300),
             series_max: 1_000_000,
             series_per_site_max: None,
             series_per_gateway_max: None,
@@ -68,14 +68,14 @@ impl Default for StoreConfig {
             epochs_per_site_max: None,
             epochs_per_gateway_max: None,
             cache_bytes: 64 << 20,
-            set_packs_aside: false,
-            pack_free_min: 20 << 20,
+            set_blocks_aside: false,
+            flush_free_min: 20 << 20,
             clock_tolerance: Duration::from_secs(600),
             journal: LogConfig {
-                // A batch is encoded anew, with its origin: twice the wire's bound holds it for sure.
+                // A batch is encoded anew, with its epoch: twice the wire's bound holds it for sure.
                 record_bytes_max: 2 * BATCH_BYTES_MAX as u32,
                 buffer_bytes_max: 16 << 20,
-                // More than a step of packing asks for: when the disk fills, the journal stops first and the packs
+                // More than a flush step asks for: when the disk fills, the journal stops first and the blocks
                 // can still be written that let it go on.
                 disk_free_min: 24 << 20,
                 ..LogConfig::default()
@@ -122,12 +122,12 @@ pub struct OpenReport {
     pub torn_tail_bytes: u64,
     /// Damaged places of journal, catalog and small files, each told in the log.
     pub damage: u64,
-    /// Batches that are known to be lost by damage, by origin and shard as readable text, at most 1000.
+    /// Batches that are known to be lost by damage, by epoch and shard as readable text, at most 1000.
     pub lost: Vec<String>,
     /// Number of batches that are known to be lost by damage.
     pub lost_batches: u64,
-    /// Where packs that could not be used were set aside.
-    pub packs_set_aside: Option<PathBuf>,
+    /// Where blocks that could not be used were set aside.
+    pub blocks_set_aside: Option<PathBuf>,
 }
 
 /// What a store has no room for now.
@@ -135,7 +135,7 @@ pub struct OpenReport {
 pub struct Shortage {
     /// Why the journal cannot grow, if it cannot.
     pub journal: Option<FullReason>,
-    /// Batches wait because memory for windows that are not packed yet is used up.
+    /// Batches wait because memory for windows that are not flushed yet is used up.
     pub memory: bool,
 }
 
@@ -154,10 +154,10 @@ pub struct StoreStats {
     pub epochs_of_gateway_most: u64,
     /// Most epochs of one gateway.
     pub epochs_per_gateway_max: u64,
-    /// Partials in memory that are not packed yet, and their bytes.
-    pub recent_partials: usize,
+    /// Partials in memory that are not flushed yet, and their bytes.
+    pub memtable_partials: usize,
     /// Bytes of these.
-    pub recent_bytes: usize,
+    pub memtable_bytes: usize,
     /// Live partials in memory.
     pub live_partials: usize,
     /// Bytes of these.
@@ -168,20 +168,20 @@ pub struct StoreStats {
     pub duplicates: u64,
     /// Batches that a sender skipped, at the start of a stream.
     pub gaps: u64,
-    /// Packing rounds done.
-    pub pack_rounds: u64,
-    /// Partials packed.
-    pub packed_partials: u64,
+    /// Flush rounds done.
+    pub flush_rounds: u64,
+    /// Partials flushed.
+    pub flushed_partials: u64,
     /// Partials forgotten for their age.
     pub forgotten_partials: u64,
     /// Partials dropped, by reason.
     pub dropped: Vec<(&'static str, u64)>,
-    /// Bytes of the journal on which the packs are behind.
+    /// Bytes of the journal on which the blocks are behind.
     pub journal_bytes: u64,
     /// Damaged places found when the store was opened.
     pub journal_damage: u64,
     /// Batches that gateways made and this store lacks, since its folder was made.
     pub lost_batches: u64,
-    /// Series with damaged or missing packs, found by the check that follows a start.
+    /// Series with damaged or missing blocks, found by the check that follows a start.
     pub damaged_series: u64,
 }

@@ -1,10 +1,10 @@
-//! The embedded store: journal, memory and sled packs in one data folder, for one aggregator.
+//! The embedded store: journal, memory and sled blocks in one data folder, for one aggregator.
 //!
 //! A batch is checked, appended to the journal, and acknowledged when the journal is synced; only then do queries see
-//! it. The journal's fold (`apply`) is what memory holds; the packer moves it into sled and releases the journal
-//! (`packer`). A start loads the catalog from sled and reads the journal again from where the packs end (`open`).
+//! it. The journal's fold (`apply`) is what memory holds; the flusher moves it into sled and releases the journal
+//! (`flusher`). A start loads the catalog from sled and reads the journal again from where the blocks end (`open`).
 //!
-//! When memory is full, senders wait in their order until the packer has made room; when the journal is full, they are
+//! When memory is full, senders wait in their order until the flusher has made room; when the journal is full, they are
 //! told so and nothing of the batch is taken. Neither gives up what was acknowledged.
 
 use std::{
@@ -23,43 +23,44 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 
 use super::{
-    Delivered, GatewayEntry, Origin, Page, Piece, Report, SeriesEntry, SeriesId, Shortage, Store, StoreError,
-    apply::Checked,
-    entry::Entry,
-    forget, forget_series,
-    gate::{Admission, stopping},
+    Chunk, Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, SeriesEntry, SeriesId, Shortage,
+    Store, StoreError,
+    admission::{AdmitOutcome, stopping},
+    apply::CheckedBatch,
+    entry::JournalEntry,
+    folder_watch, forget, forget_series,
     inner::{Inner, lock, read, write},
-    place, scan,
+    scan,
 };
 
-/// A store in a data folder of its own. Dropping it stops its threads; [`Store::close`] also packs what memory holds.
+/// A store in a data folder of its own. Dropping it stops its threads; [`Store::close`] also flushes what memory holds.
 pub struct EmbeddedStore<D: Disk = RealDisk> {
     pub(super) inner: Arc<Inner<D>>,
-    packer: Option<JoinHandle<()>>,
+    flusher: Option<JoinHandle<()>>,
     checker: Option<JoinHandle<()>>,
     folder: Option<Watchdog>,
     stop_check: Arc<AtomicBool>,
 }
 
 impl<D: Disk> EmbeddedStore<D> {
-    /// A store whose packing its owner drives.
+    /// A store whose flushes its owner drives.
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn without_packer(inner: Arc<Inner<D>>) -> Self {
-        Self { inner, packer: None, checker: None, folder: None, stop_check: Arc::default() }
+    pub(super) fn without_flusher(inner: Arc<Inner<D>>) -> Self {
+        Self { inner, flusher: None, checker: None, folder: None, stop_check: Arc::default() }
     }
 
-    /// Starts packer and check beside an opened store.
+    /// Starts flusher and check beside an opened store.
     pub(super) fn start(inner: Arc<Inner<D>>) -> std::io::Result<Self> {
         let shared = Arc::clone(&inner);
-        let thread = std::thread::Builder::new().name("store-packer".to_owned());
-        let packer =
-            thread.spawn(move || guarded(&shared, "packs windows", || super::packer::run(&shared)))?;
+        let thread = std::thread::Builder::new().name("store-flusher".to_owned());
+        let flusher =
+            thread.spawn(move || guarded(&shared, "flushes windows", || super::flusher::run(&shared)))?;
         let stop_check = Arc::default();
-        let mut store = Self { inner, packer: Some(packer), checker: None, folder: None, stop_check };
-        store.folder = Some(place::watch(&store.inner)?);
+        let mut store = Self { inner, flusher: Some(flusher), checker: None, folder: None, stop_check };
+        store.folder = Some(folder_watch::watch(&store.inner)?);
         let (shared, stop) = (Arc::clone(&store.inner), Arc::clone(&store.stop_check));
         let thread = std::thread::Builder::new().name("store-check".to_owned());
-        let body = move || guarded(&shared, "checks packs", || super::check::run(&shared, &stop));
+        let body = move || guarded(&shared, "checks blocks", || super::check::run(&shared, &stop));
         store.checker = Some(thread.spawn(body)?);
         Ok(store)
     }
@@ -70,16 +71,16 @@ impl<D: Disk> EmbeddedStore<D> {
         self.folder = None;
     }
 
-    /// Asks for packing and waits until a round that began after this call is done.
+    /// Asks for a flush and waits until a round that began after this call is done.
     ///
     /// # Errors
     /// [`StoreError::Poisoned`].
-    pub async fn pack(&self) -> Result<(), StoreError> {
+    pub async fn flush(&self) -> Result<(), StoreError> {
         let mut progress = self.inner.progress.subscribe();
         // A round may be under way that does not see what was applied since it began: the second one does.
         for _ in 0..2 {
             let rounds = progress.borrow_and_update().rounds;
-            self.inner.signal.ask(|request| request.pack = true);
+            self.inner.signal.request(|request| request.flush = true);
             let done =
                 progress.wait_for(|p| p.rounds > rounds || p.closed || self.inner.failure().is_some()).await;
             drop(done);
@@ -88,19 +89,25 @@ impl<D: Disk> EmbeddedStore<D> {
         Ok(())
     }
 
-    async fn put_final(&self, origin: &Origin, batch: Batch, first: bool) -> Result<(), StoreError> {
+    async fn put_final(
+        &self,
+        epoch: &GatewayEpoch,
+        batch: Batch,
+        stream_start: bool,
+    ) -> Result<(), StoreError> {
         let inner = &*self.inner;
-        let mut checked = Box::new(Checked::new(Entry { origin: origin.clone(), follows: 0, batch })?);
+        let mut checked =
+            Box::new(CheckedBatch::new(JournalEntry { epoch: epoch.clone(), follows: 0, batch })?);
         let mut commits = inner.log.subscribe();
         let position = {
             let _turn = inner.turn.lock().await;
             loop {
                 self.room(&mut commits).await?;
                 commits.mark_unchanged();
-                match inner.admit(checked, first)? {
-                    Admission::At(position) => break position,
-                    Admission::Before => return Ok(()),
-                    Admission::Later(again) => checked = again,
+                match inner.admit(checked, stream_start)? {
+                    AdmitOutcome::InJournal(position) => break position,
+                    AdmitOutcome::AlreadyDurable => return Ok(()),
+                    AdmitOutcome::BufferFull(again) => checked = again,
                 }
                 commits.changed().await.map_err(|_| ended())?;
             }
@@ -112,9 +119,9 @@ impl<D: Disk> EmbeddedStore<D> {
                 commit.poisoned.unwrap_or_else(|| "the journal has ended".into()),
             ));
         }
-        inner.settle();
+        inner.apply_durable();
         inner.healthy()?;
-        inner.pack_if_due();
+        inner.flush_if_due();
         Ok(())
     }
 
@@ -126,38 +133,38 @@ impl<D: Disk> EmbeddedStore<D> {
             progress.mark_unchanged();
             commits.mark_unchanged();
             inner.healthy()?;
-            inner.settle();
+            inner.apply_durable();
             let waiting = {
-                let gate = lock(&inner.gate);
-                if gate.closed {
+                let admission = lock(&inner.admission);
+                if admission.closed {
                     return Err(stopping());
                 }
-                gate.pending_bytes
+                admission.pending_bytes
             };
-            if read(&inner.state).recent.bytes() + waiting < inner.config.memory_bytes_max {
+            if read(&inner.state).memtable.bytes() + waiting < inner.config.memory_bytes_max {
                 return Ok(());
             }
-            inner.signal.ask(|request| request.pack = true);
+            inner.signal.request(|request| request.flush = true);
             tokio::select! {
                 biased;
-                packed = progress.changed() => packed.map_err(|_| ended())?,
+                flushed = progress.changed() => flushed.map_err(|_| ended())?,
                 committed = commits.changed() => committed.map_err(|_| ended())?,
             }
         }
     }
 
-    fn put_live(&self, origin: &Origin, batch: Batch) -> Result<(), StoreError> {
+    fn put_live(&self, epoch: &GatewayEpoch, batch: Batch) -> Result<(), StoreError> {
         let inner = &*self.inner;
         inner.healthy()?;
-        inner.epochs_fit(origin, batch.names_epoch)?;
-        if !inner.is_newest(origin) {
+        inner.check_epochs(epoch, batch.names_epoch)?;
+        if !inner.is_current_run(epoch) {
             return Err(StoreError::Superseded);
         }
-        let checked = Checked::new(Entry { origin: origin.clone(), follows: 0, batch })?;
-        inner.settle();
+        let checked = CheckedBatch::new(JournalEntry { epoch: epoch.clone(), follows: 0, batch })?;
+        inner.apply_durable();
         let mut state = write(&inner.state);
-        let room = inner.has_places(&state, &checked);
-        state.apply_live(&checked, inner.limits, room);
+        let room = inner.has_room_for_series(&state, &checked);
+        state.apply_live(&checked, inner.live_limits, room);
         Ok(())
     }
 }
@@ -176,116 +183,116 @@ fn ended() -> StoreError {
 impl<D: Disk> Store for EmbeddedStore<D> {
     fn put<'a>(
         &'a self,
-        origin: &'a Origin,
+        epoch: &'a GatewayEpoch,
         batch: Batch,
-        first: bool,
+        stream_start: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         if batch.live {
-            return std::future::ready(self.put_live(origin, batch)).boxed();
+            return std::future::ready(self.put_live(epoch, batch)).boxed();
         }
-        self.put_final(origin, batch, first).boxed()
+        self.put_final(epoch, batch, stream_start).boxed()
     }
 
-    fn progress(&self, origin: &Origin, report: &Report) -> Result<(), StoreError> {
-        self.inner.settle();
-        if !self.inner.is_newest(origin) {
+    fn progress(&self, epoch: &GatewayEpoch, report: &ProgressReport) -> Result<(), StoreError> {
+        self.inner.apply_durable();
+        if !self.inner.is_current_run(epoch) {
             return Err(StoreError::Superseded);
         }
         // The batches before it may be missing in memory.
-        if report.shard >= origin.shards.min(SHARDS_MAX) || self.inner.is_torn() {
+        if report.shard >= epoch.shards.min(SHARDS_MAX) || self.inner.is_half_applied() {
             return Ok(());
         }
-        write(&self.inner.state).catalog.progress_of(origin, report);
+        write(&self.inner.state).catalog.progress_of(epoch, report);
         Ok(())
     }
 
-    fn attach(&self, origin: &Origin) {
-        self.inner.attach(origin);
+    fn attach(&self, epoch: &GatewayEpoch) {
+        self.inner.attach(epoch);
     }
 
-    fn detach(&self, origin: &Origin) {
-        if self.inner.detach(origin) {
-            self.drop_live(origin);
+    fn detach(&self, epoch: &GatewayEpoch) {
+        if self.inner.detach(epoch) {
+            self.drop_live(epoch);
         }
     }
 
-    fn created_ms(&self, origin: &Origin) -> Option<i64> {
+    fn created_ms(&self, epoch: &GatewayEpoch) -> Option<i64> {
         let catalog = &read(&self.inner.state).catalog;
-        let Some(number) = catalog.find_origin(&origin.gateway, origin.epoch) else {
-            return catalog.visitor_created_ms(origin);
+        let Some(number) = catalog.find_epoch(&epoch.gateway, epoch.id) else {
+            return catalog.provisional_created_ms(epoch);
         };
-        catalog.origin(number).map(|known| known.origin.epoch_created_ms)
+        catalog.epoch(number).map(|known| known.epoch.created_ms)
     }
 
-    fn begin<'a>(&'a self, origin: &'a Origin) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>> {
+    fn begin<'a>(&'a self, epoch: &'a GatewayEpoch) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>> {
         async {
             let inner = &*self.inner;
-            let (end, changed) = inner.fence(origin);
+            let (end, changed) = inner.fence(epoch);
             let mut commits = inner.log.subscribe();
             let settled = commits.wait_for(|c| c.durable >= end || c.poisoned.is_some()).await;
             drop(settled.map_err(|_| ended())?);
             inner.healthy()?;
-            inner.settle();
+            inner.apply_durable();
             if changed {
                 // What an earlier run said of open windows may be of another line of the folder.
-                self.drop_live(origin);
+                self.drop_live(epoch);
             }
             let catalog = &mut write(&inner.state).catalog;
-            catalog.begin(origin);
-            let number = catalog.find_origin(&origin.gateway, origin.epoch);
+            catalog.begin(epoch);
+            let number = catalog.find_epoch(&epoch.gateway, epoch.id);
             let delivered =
                 |shard| number.map_or_else(Delivered::default, |number| catalog.delivered_by(number, shard));
-            Ok((0..origin.shards.min(SHARDS_MAX)).map(delivered).collect())
+            Ok((0..epoch.shards.min(SHARDS_MAX)).map(delivered).collect())
         }
         .boxed()
     }
 
-    fn newer_epoch(&self, origin: &Origin) -> Option<u64> {
-        let newer = read(&self.inner.state).catalog.newer_epoch(origin);
+    fn newer_epoch(&self, epoch: &GatewayEpoch) -> Option<u64> {
+        let newer = read(&self.inner.state).catalog.newer_epoch(epoch);
         // A folder that begins an epoch for which there is no place delivers nothing more.
-        newer.filter(|_| self.inner.has_room_for_an_epoch(origin))
+        newer.filter(|_| self.inner.has_room_for_epoch(epoch))
     }
 
-    fn delivered(&self, origin: &Origin) -> Vec<u64> {
-        self.inner.settle();
-        let shards = 0..origin.shards.min(SHARDS_MAX);
+    fn delivered(&self, epoch: &GatewayEpoch) -> Vec<u64> {
+        self.inner.apply_durable();
+        let shards = 0..epoch.shards.min(SHARDS_MAX);
         let catalog = &read(&self.inner.state).catalog;
-        let number = catalog.find_origin(&origin.gateway, origin.epoch);
+        let number = catalog.find_epoch(&epoch.gateway, epoch.id);
         shards.map(|shard| number.map_or(0, |number| catalog.delivered(number, shard))).collect()
     }
 
-    fn drop_live(&self, origin: &Origin) {
+    fn drop_live(&self, epoch: &GatewayEpoch) {
         let state = &mut *write(&self.inner.state);
-        state.catalog.end(origin);
-        let Some(number) = state.catalog.find_origin(&origin.gateway, origin.epoch) else { return };
-        if let Some(known) = state.catalog.origin(number) {
-            state.live.drop_origin(known.gateway, number);
+        state.catalog.end(epoch);
+        let Some(number) = state.catalog.find_epoch(&epoch.gateway, epoch.id) else { return };
+        if let Some(known) = state.catalog.epoch(number) {
+            state.live.drop_epoch(known.gateway, number);
         }
     }
 
     fn series_from(&self, from: SeriesId) -> Page<SeriesEntry> {
-        self.inner.settle();
+        self.inner.apply_durable();
         read(&self.inner.state).catalog.entries_from(from.0)
     }
 
     fn gateways_from(&self, from: u32) -> Page<GatewayEntry> {
-        self.inner.settle();
+        self.inner.apply_durable();
         let state = read(&self.inner.state);
         let mut page = state.catalog.gateway_entries_from(from);
-        let quota = &lock(&self.inner.gate).quota;
+        let quota = &lock(&self.inner.admission).quota;
         for entry in &mut page.entries {
             // Its folder still has the names of forgotten series, so its budget is larger by those.
-            let forgotten = state.catalog.forgotten(&entry.origin.gateway);
-            let told = quota.told(&entry.origin.gateway);
-            entry.series_max = told.map(|told| told.saturating_sub(forgotten));
+            let forgotten = state.catalog.forgotten(&entry.epoch.gateway);
+            let sent = quota.last_sent(&entry.epoch.gateway);
+            entry.series_max = sent.map(|sent| sent.saturating_sub(forgotten));
         }
         page
     }
 
-    fn series_budget(&self, origin: &Origin) -> Option<u64> {
-        self.inner.settle();
-        self.inner.epochs_fit(origin, 0).ok()?;
-        Some(self.inner.series_budget(origin))
+    fn series_budget(&self, epoch: &GatewayEpoch) -> Option<u64> {
+        self.inner.apply_durable();
+        self.inner.check_epochs(epoch, 0).ok()?;
+        Some(self.inner.series_budget(epoch))
     }
 
     fn known_series(&self, gateway: &GatewayId, key: &SeriesKey) -> Option<SharedSeries> {
@@ -297,8 +304,8 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         forget_series::forget_series(&self.inner, wanted)
     }
 
-    fn piece(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Piece>, StoreError> {
-        scan::piece(&self.inner, series, from, to)
+    fn chunk(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Chunk>, StoreError> {
+        scan::chunk(&self.inner, series, from, to)
     }
 
     fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError> {
@@ -310,8 +317,8 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         async {
             let inner = &*self.inner;
             let end = {
-                let mut gate = lock(&inner.gate);
-                gate.closed = true;
+                let mut admission = lock(&inner.admission);
+                admission.closed = true;
                 inner.log.end()
             };
             let mut commits = inner.log.subscribe();
@@ -319,7 +326,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
             drop(settled.map_err(|_| ended())?);
             inner.healthy()?;
             let mut progress = inner.progress.subscribe();
-            inner.signal.ask(|request| request.close = true);
+            inner.signal.request(|request| request.close = true);
             let closed = progress.wait_for(|p| p.closed || inner.failure().is_some()).await;
             drop(closed);
             inner.healthy()
@@ -329,9 +336,9 @@ impl<D: Disk> Store for EmbeddedStore<D> {
 
     fn shortage(&self) -> Shortage {
         let inner = &*self.inner;
-        let waiting = lock(&inner.gate).pending_bytes;
-        let recent = read(&inner.state).recent.bytes();
-        let memory = recent.saturating_add(waiting) >= inner.config.memory_bytes_max;
+        let waiting = lock(&inner.admission).pending_bytes;
+        let memtable = read(&inner.state).memtable.bytes();
+        let memory = memtable.saturating_add(waiting) >= inner.config.memory_bytes_max;
         Shortage { journal: inner.log.shortage(), memory }
     }
 
@@ -339,30 +346,30 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         self.inner.notice_failure()
     }
 
-    fn gone(&self) -> Option<Arc<str>> {
-        self.inner.gone.get().cloned()
+    fn folder_gone(&self) -> Option<Arc<str>> {
+        self.inner.folder_gone.get().cloned()
     }
 
-    fn look(&self) -> Result<(), Arc<str>> {
-        place::look(&self.inner)
+    fn check_folder(&self) -> Result<(), Arc<str>> {
+        folder_watch::check(&self.inner)
     }
 }
 
 impl<D: Disk> Drop for EmbeddedStore<D> {
     fn drop(&mut self) {
         self.folder = None;
-        self.inner.signal.ask(|request| request.stop = true);
+        self.inner.signal.request(|request| request.stop = true);
         self.stop_check.store(true, Ordering::Release);
         if let Some(checker) = self.checker.take() {
             checker.thread().unpark();
             if checker.join().is_err() {
-                tracing::error!("the check of the packs ended with a panic");
+                tracing::error!("the check of the blocks ended with a panic");
             }
         }
-        if let Some(packer) = self.packer.take()
-            && packer.join().is_err()
+        if let Some(flusher) = self.flusher.take()
+            && flusher.join().is_err()
         {
-            tracing::error!("the store's packer ended with a panic");
+            tracing::error!("the store's flusher ended with a panic");
         }
     }
 }

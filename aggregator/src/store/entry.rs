@@ -7,15 +7,15 @@ use bytes::Bytes;
 use catchment_proto::{Batch, BatchError, GatewayId, Name, NameError, wire};
 use prost::Message;
 
-use super::{Origin, previous_runs};
+use super::{GatewayEpoch, previous_runs};
 
 const VERSION: u8 = 2;
 
 /// One batch in the journal.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entry {
+pub(super) struct JournalEntry {
     /// Who delivered it.
-    pub(super) origin: Origin,
+    pub(super) epoch: GatewayEpoch,
     /// Highest number of its shard that had been taken before; 0: none.
     pub(super) follows: u64,
     /// The batch.
@@ -24,7 +24,7 @@ pub(super) struct Entry {
 
 /// Why bytes are no entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum EntryError {
+pub(super) enum JournalEntryError {
     /// The entry is empty.
     #[error("the entry is empty")]
     Empty,
@@ -69,20 +69,20 @@ struct EntryRecord {
 }
 
 /// The bytes of an entry.
-pub(super) fn encode(entry: &Entry) -> Vec<u8> {
-    let Entry { origin, follows, batch } = entry;
+pub(super) fn encode(entry: &JournalEntry) -> Vec<u8> {
+    let JournalEntry { epoch, follows, batch } = entry;
     let mut encoded = Vec::with_capacity(batch.entries.iter().map(|entry| entry.body.len() + 64).sum());
     batch.encode(&mut encoded);
     let record = EntryRecord {
-        site: origin.gateway.site.as_str().to_owned(),
-        gateway: origin.gateway.name.as_str().to_owned(),
-        epoch: origin.epoch,
-        epoch_created_ms: origin.epoch_created_ms,
-        shards: origin.shards,
+        site: epoch.gateway.site.as_str().to_owned(),
+        gateway: epoch.gateway.name.as_str().to_owned(),
+        epoch: epoch.id,
+        epoch_created_ms: epoch.created_ms,
+        shards: epoch.shards,
         follows: *follows,
         batch: Some(encoded.into()),
-        run: origin.run,
-        previous_runs: origin.previous_runs.into_iter().take_while(|run| *run != 0).collect(),
+        run: epoch.run,
+        previous_runs: epoch.previous_runs.into_iter().take_while(|run| *run != 0).collect(),
     };
     let mut out = Vec::with_capacity(1 + record.encoded_len());
     out.push(VERSION);
@@ -93,25 +93,25 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
 /// Reads an entry; the bodies of its batch share the bytes.
 ///
 /// # Errors
-/// [`EntryError`] for any bytes that [`encode`] did not make.
-pub(super) fn decode(mut bytes: Bytes) -> Result<Entry, EntryError> {
+/// [`JournalEntryError`] for any bytes that [`encode`] did not make.
+pub(super) fn decode(mut bytes: Bytes) -> Result<JournalEntry, JournalEntryError> {
     match bytes.first() {
-        None => return Err(EntryError::Empty),
+        None => return Err(JournalEntryError::Empty),
         Some(&VERSION) => drop(bytes.split_to(1)),
-        Some(&version) => return Err(EntryError::Version(version)),
+        Some(&version) => return Err(JournalEntryError::Version(version)),
     }
     let record = EntryRecord::decode(bytes)?;
     let gateway = GatewayId { site: Name::new(&record.site)?, name: Name::new(&record.gateway)? };
-    Ok(Entry {
-        origin: Origin {
+    Ok(JournalEntry {
+        epoch: GatewayEpoch {
             gateway,
-            epoch: record.epoch,
-            epoch_created_ms: record.epoch_created_ms,
+            id: record.epoch,
+            created_ms: record.epoch_created_ms,
             shards: record.shards,
             run: record.run,
             previous_runs: previous_runs(&record.previous_runs),
         },
         follows: record.follows,
-        batch: wire::Batch::decode(record.batch.ok_or(EntryError::Missing)?)?.try_into()?,
+        batch: wire::Batch::decode(record.batch.ok_or(JournalEntryError::Missing)?)?.try_into()?,
     })
 }

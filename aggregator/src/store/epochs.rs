@@ -22,16 +22,16 @@ pub(super) struct EpochBounds {
 
 /// Epochs of batches that are in the journal and not yet applied.
 #[derive(Debug, Default)]
-pub(super) struct Coming(BTreeSet<(GatewayId, u64)>);
+pub(super) struct PendingEpochs(BTreeSet<(GatewayId, u64)>);
 
-impl Coming {
+impl PendingEpochs {
     /// A batch of these epochs is in the journal.
     pub(super) fn add(&mut self, gateway: &GatewayId, epochs: &[u64]) {
         self.0.extend(epochs.iter().map(|epoch| (gateway.clone(), *epoch)));
     }
 
     /// A batch of these epochs is applied.
-    pub(super) fn arrived(&mut self, gateway: &GatewayId, epochs: [u64; 2]) {
+    pub(super) fn release(&mut self, gateway: &GatewayId, epochs: [u64; 2]) {
         if !self.0.is_empty() {
             epochs.into_iter().for_each(|epoch| _ = self.0.remove(&(gateway.clone(), epoch)));
         }
@@ -42,10 +42,10 @@ impl Coming {
     }
 }
 
-/// Those of the epochs of a batch (its own, and that of its names, 0: the same) that are neither known nor coming.
+/// Those of the epochs of a batch (its own, and that of its names, 0: the same) that are neither known nor pending.
 pub(super) fn new_epochs(
     catalog: &Catalog,
-    coming: &Coming,
+    pending: &PendingEpochs,
     gateway: &GatewayId,
     epochs: [u64; 2],
 ) -> Vec<u64> {
@@ -55,7 +55,7 @@ pub(super) fn new_epochs(
         new.push(names);
     }
     new.retain(|epoch| {
-        catalog.find_origin(gateway, *epoch).is_none() && !coming.0.contains(&(gateway.clone(), *epoch))
+        catalog.find_epoch(gateway, *epoch).is_none() && !pending.0.contains(&(gateway.clone(), *epoch))
     });
     new
 }
@@ -68,7 +68,7 @@ impl EpochBounds {
     pub(super) fn fits(
         &self,
         catalog: &Catalog,
-        coming: &Coming,
+        pending: &PendingEpochs,
         gateway: &GatewayId,
         new: u64,
     ) -> Result<(), String> {
@@ -78,19 +78,19 @@ impl EpochBounds {
         let of_site = |other: &GatewayId| other.site == gateway.site;
         let levels = [
             (
-                catalog.epochs_of(|other| other == gateway) + coming.count(|other| other == gateway),
+                catalog.epochs_of(|other| other == gateway) + pending.count(|other| other == gateway),
                 self.gateway,
                 format!("gateway {gateway}"),
                 "epochs_per_gateway_max",
             ),
             (
-                catalog.epochs_of(of_site) + coming.count(of_site),
+                catalog.epochs_of(of_site) + pending.count(of_site),
                 self.site,
                 format!("site {}", gateway.site),
                 "epochs_per_site_max",
             ),
             (
-                catalog.origins.len() as u64 + coming.count(|_| true),
+                catalog.epochs.len() as u64 + pending.count(|_| true),
                 self.total,
                 "this aggregator".to_owned(),
                 "epochs_max",
@@ -110,14 +110,14 @@ impl EpochBounds {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Origin, *};
+    use super::{super::GatewayEpoch, *};
     use crate::testing::gateway;
 
-    fn origin(gateway: &GatewayId, epoch: u64) -> Origin {
-        Origin {
+    fn epoch(gateway: &GatewayId, id: u64) -> GatewayEpoch {
+        GatewayEpoch {
             gateway: gateway.clone(),
-            epoch,
-            epoch_created_ms: 1,
+            id,
+            created_ms: 1,
             shards: 1,
             run: 0,
             previous_runs: Default::default(),
@@ -127,29 +127,29 @@ mod tests {
     #[test]
     fn the_bound_that_is_reached_is_named_and_stops_no_other_gateway() {
         let bounds = EpochBounds { total: 6, site: 4, gateway: 3 };
-        let (mut catalog, mut coming) = (Catalog::default(), Coming::default());
+        let (mut catalog, mut pending) = (Catalog::default(), PendingEpochs::default());
         let [bad, beside, far, late] =
             [("berlin", "bad"), ("berlin", "g"), ("lyon", "g"), ("rome", "g")].map(|(s, g)| gateway(s, g));
-        catalog.take_origin(&origin(&bad, 1));
-        catalog.take_origin(&origin(&bad, 2));
-        coming.add(&bad, &[3]);
-        assert!(new_epochs(&catalog, &coming, &bad, [3, 2]).is_empty(), "known, or on its way");
-        assert_eq!(new_epochs(&catalog, &coming, &bad, [4, 4]), [4]);
-        assert!(new_epochs(&catalog, &coming, &bad, [1, 0]).is_empty());
-        let refused = bounds.fits(&catalog, &coming, &bad, 1).unwrap_err();
+        catalog.intern_epoch(&epoch(&bad, 1));
+        catalog.intern_epoch(&epoch(&bad, 2));
+        pending.add(&bad, &[3]);
+        assert!(new_epochs(&catalog, &pending, &bad, [3, 2]).is_empty(), "known, or on its way");
+        assert_eq!(new_epochs(&catalog, &pending, &bad, [4, 4]), [4]);
+        assert!(new_epochs(&catalog, &pending, &bad, [1, 0]).is_empty());
+        let refused = bounds.fits(&catalog, &pending, &bad, 1).unwrap_err();
         assert!(refused.contains("3 of 3 of gateway berlin/bad are known"), "{refused}");
         assert!(refused.ends_with("raise epochs_per_gateway_max"), "{refused}");
-        assert_eq!(bounds.fits(&catalog, &coming, &bad, 0), Ok(()));
-        assert_eq!(bounds.fits(&catalog, &coming, &beside, 1), Ok(()));
-        catalog.take_origin(&origin(&beside, 1));
-        coming.arrived(&bad, [3, 0]);
-        catalog.take_origin(&origin(&bad, 3));
-        let refused = bounds.fits(&catalog, &coming, &beside, 1).unwrap_err();
+        assert_eq!(bounds.fits(&catalog, &pending, &bad, 0), Ok(()));
+        assert_eq!(bounds.fits(&catalog, &pending, &beside, 1), Ok(()));
+        catalog.intern_epoch(&epoch(&beside, 1));
+        pending.release(&bad, [3, 0]);
+        catalog.intern_epoch(&epoch(&bad, 3));
+        let refused = bounds.fits(&catalog, &pending, &beside, 1).unwrap_err();
         assert!(refused.contains("4 of 4 of site berlin") && refused.ends_with("epochs_per_site_max"));
-        assert_eq!(bounds.fits(&catalog, &coming, &far, 2), Ok(()));
-        catalog.take_origin(&origin(&far, 1));
-        catalog.take_origin(&origin(&far, 2));
-        let refused = bounds.fits(&catalog, &coming, &late, 1).unwrap_err();
+        assert_eq!(bounds.fits(&catalog, &pending, &far, 2), Ok(()));
+        catalog.intern_epoch(&epoch(&far, 1));
+        catalog.intern_epoch(&epoch(&far, 2));
+        let refused = bounds.fits(&catalog, &pending, &late, 1).unwrap_err();
         assert!(refused.contains("6 of 6 of this aggregator") && refused.ends_with("raise epochs_max"));
     }
 }

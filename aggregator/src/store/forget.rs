@@ -1,7 +1,7 @@
 //! Forgetting windows for their age, a bounded step at a time.
 //!
-//! A pack all of whose windows end early enough is removed, one at the boundary is written again without them. The
-//! packer waits during a step. A crash in between forgets less; the next call goes on.
+//! A block all of whose windows end early enough is removed, one at the boundary is written again without them. The
+//! flusher waits during a step. A crash in between forgets less; the next call goes on.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,16 +9,15 @@ use catchment_journal::Disk;
 use catchment_partial::{Timestamp, Width};
 
 use super::{
-    StoreError,
+    StoreError, block,
+    block_store::Block,
+    flusher::{manifest_of, put_groups},
     groups::{first_of, group_of},
     inner::{Inner, lock, read, write},
-    pack,
-    packer::{put_groups, tally_of},
-    packs::GoodPack,
-    records::{self, Tally},
-    row::{Name, Row, bucket_end, bucket_of},
+    records::{self, BlockManifest},
+    row::{PartialName, Row, bucket_end, bucket_of},
     scan,
-    tree::Change,
+    tree::WriteBatch,
 };
 
 /// Bytes of keys and values, or number of groups, after which a step ends.
@@ -30,27 +29,27 @@ const STEP_GROUPS: usize = 100;
 struct Cursor {
     group: u32,
     bucket: i64,
-    gone: Gone,
+    removed: Removed,
 }
 
-/// What went of a group's packs.
+/// What went of a group's blocks.
 #[derive(Clone, Default)]
-struct Gone {
+struct Removed {
     /// Series of which something went.
     changed: HashSet<u32>,
-    /// Packs are there that cannot be read, and may hold windows of any series.
+    /// Blocks are there that cannot be read, and may hold windows of any series.
     unread: bool,
 }
 
 impl Cursor {
     fn new(group: u32) -> Self {
-        Self { group, bucket: i64::MIN, gone: Gone::default() }
+        Self { group, bucket: i64::MIN, removed: Removed::default() }
     }
 }
 
 /// See [`super::Store::forget_before`].
 pub(super) fn forget_before<D: Disk>(inner: &Inner<D>, before: Timestamp) -> Result<u64, StoreError> {
-    inner.settle();
+    inner.apply_durable();
     let mut forgotten = 0;
     let mut cursor = Some(Cursor::new(0));
     while let Some(at) = cursor {
@@ -70,13 +69,13 @@ fn step<D: Disk>(
     from: Cursor,
     forgotten: &mut u64,
 ) -> Result<Option<Cursor>, String> {
-    let meta = &mut *lock(&inner.packing);
+    let meta = &mut *lock(&inner.flush_lock);
     if let Some(why) = inner.failure() {
         return Err(why.to_string());
     }
-    let mut change = Change::new(meta.change.saturating_add(1));
-    let mut tallies = BTreeMap::new();
-    let mut done: Vec<(u32, Gone)> = Vec::new();
+    let mut writes = WriteBatch::new(meta.sequence.saturating_add(1));
+    let mut manifests = BTreeMap::new();
+    let mut done: Vec<(u32, Removed)> = Vec::new();
     let mut at = from;
     let next = loop {
         let Some((group, first)) = next_group(inner, at.group) else { break None };
@@ -84,28 +83,28 @@ fn step<D: Disk>(
             at = Cursor::new(group);
         }
         if first < before {
-            let mut tally = tally_of(inner, group);
-            let stopped = forget_group(inner, before, &mut at, &mut change, &mut tally, forgotten)?;
-            if !at.gone.changed.is_empty() {
-                tallies.insert(group, tally);
+            let mut manifest = manifest_of(inner, group);
+            let stopped = forget_group(inner, before, &mut at, &mut writes, &mut manifest, forgotten)?;
+            if !at.removed.changed.is_empty() {
+                manifests.insert(group, manifest);
             }
             if stopped {
                 break Some(at);
             }
-            done.push((group, at.gone));
+            done.push((group, at.removed));
         }
         let Some(following) = group.checked_add(1) else { break None };
         at = Cursor::new(following);
-        if done.len() >= STEP_GROUPS || change.bytes() >= STEP_BYTES {
+        if done.len() >= STEP_GROUPS || writes.bytes() >= STEP_BYTES {
             break Some(at);
         }
     };
-    if change.bytes() > 0 {
-        put_groups(inner, &tallies, &mut change, meta);
-        inner.packs.commit(change, meta)?;
+    if writes.bytes() > 0 {
+        put_groups(inner, &manifests, &mut writes, meta);
+        inner.blocks.commit(writes, meta)?;
     }
-    for (group, gone) in done {
-        *forgotten += finish_group(inner, before, group, &gone);
+    for (group, removed) in done {
+        *forgotten += finish_group(inner, before, group, &removed);
     }
     Ok(next)
 }
@@ -118,103 +117,103 @@ fn next_group<D: Disk>(inner: &Inner<D>, from: u32) -> Option<(u32, Timestamp)> 
     Some((group, first.unwrap_or(Timestamp::MAX)))
 }
 
-/// Forgets packed windows of a group; true if the change is full before the group is done.
+/// Forgets flushed windows of a group; true if the write batch is full before the group is done.
 fn forget_group<D: Disk>(
     inner: &Inner<D>,
     before: Timestamp,
     at: &mut Cursor,
-    change: &mut Change,
-    tally: &mut Tally,
+    writes: &mut WriteBatch,
+    manifest: &mut BlockManifest,
     forgotten: &mut u64,
 ) -> Result<bool, String> {
-    let recent = read(&inner.state).recent.names(at.group);
-    while let Some(bucket) = inner.packs.first_bucket(at.group, at.bucket, bucket_of(before))? {
-        if change.bytes() >= STEP_BYTES {
+    let memtable = read(&inner.state).memtable.names(at.group);
+    while let Some(bucket) = inner.blocks.first_bucket(at.group, at.bucket, bucket_of(before))? {
+        if writes.bytes() >= STEP_BYTES {
             at.bucket = bucket;
             return Ok(true);
         }
-        let names = forget_bucket(inner, before, at, bucket, change, tally)?;
+        let names = forget_bucket(inner, before, at, bucket, writes, manifest)?;
         // What memory has too is counted when it goes from there.
-        *forgotten += names.iter().filter(|name| !recent.contains(*name)).count() as u64;
-        at.gone.changed.extend(names.into_iter().map(|(series, _)| series));
+        *forgotten += names.iter().filter(|name| !memtable.contains(*name)).count() as u64;
+        at.removed.changed.extend(names.into_iter().map(|(series, _)| series));
         let Some(following) = bucket.checked_add(1) else { break };
         at.bucket = following;
     }
     Ok(false)
 }
 
-/// Forgets packed windows of a bucket; tells their series and names.
+/// Forgets flushed windows of a bucket; tells their series and names.
 fn forget_bucket<D: Disk>(
     inner: &Inner<D>,
     before: Timestamp,
     at: &mut Cursor,
     bucket: i64,
-    change: &mut Change,
-    tally: &mut Tally,
-) -> Result<HashSet<(u32, Name)>, String> {
+    writes: &mut WriteBatch,
+    manifest: &mut BlockManifest,
+) -> Result<HashSet<(u32, PartialName)>, String> {
     // The widest window that starts in the bucket has ended: what cannot be read is old enough too.
     let all_old = bucket_end(bucket).saturating_add_nanos(Width::MAX.as_nanos()) <= before;
-    let mut gone = HashSet::new();
-    for (number, pack) in inner.packs.bucket(at.group, bucket, None)? {
-        let key = records::pack_key(at.group, bucket, number);
-        let Ok(GoodPack { change: written, rows, .. }) = pack else {
-            // It stays in the tally, which tells until a repair that something was there.
+    let mut removed = HashSet::new();
+    for (number, block) in inner.blocks.bucket(at.group, bucket, None)? {
+        let key = records::block_key(at.group, bucket, number);
+        let Ok(Block { sequence: written, rows, .. }) = block else {
+            // It stays in the manifest, which tells until a repair that something was there.
             if all_old {
-                change.remove(key);
+                writes.remove(key);
             } else {
-                at.gone.unread = true;
+                at.removed.unread = true;
             }
             continue;
         };
         let (old, kept): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.name.window().end() <= before);
         if !old.is_empty() {
-            tally.remove(&key, written);
+            manifest.remove(&key, written);
             if kept.is_empty() {
-                change.remove(key);
+                writes.remove(key);
             } else {
-                tally.add(&key, change.number());
-                change.insert(key, &pack::encode(&kept.iter().map(Row::borrowed).collect::<Vec<_>>()));
+                manifest.add(&key, writes.sequence());
+                writes.insert(key, &block::encode(&kept.iter().map(Row::borrowed).collect::<Vec<_>>()));
             }
-            gone.extend(old.into_iter().map(|row| (row.series, row.name)));
+            removed.extend(old.into_iter().map(|row| (row.series, row.name)));
         }
     }
-    Ok(gone)
+    Ok(removed)
 }
 
 /// Forgets windows of a group's series in memory, and the series of which nothing is left.
-fn finish_group<D: Disk>(inner: &Inner<D>, before: Timestamp, group: u32, gone: &Gone) -> u64 {
+fn finish_group<D: Disk>(inner: &Inner<D>, before: Timestamp, group: u32, removed: &Removed) -> u64 {
     let series: Vec<u32> = {
         let all = &read(&inner.state).catalog.series;
         let places = all.group(group).into_iter().flat_map(|group| group.series());
         places.map(|(place, _)| first_of(group) + place).collect()
     };
     debug_assert!(series.iter().all(|series| group_of(*series) == group));
-    series.into_iter().map(|series| finish_series(inner, before, series, gone)).sum()
+    series.into_iter().map(|series| finish_series(inner, before, series, removed)).sum()
 }
 
-fn finish_series<D: Disk>(inner: &Inner<D>, before: Timestamp, series: u32, gone: &Gone) -> u64 {
+fn finish_series<D: Disk>(inner: &Inner<D>, before: Timestamp, series: u32, removed: &Removed) -> u64 {
     let dropped = {
         let mut state = write(&inner.state);
         let state = &mut *state;
         let known = state.catalog.series.get(series).map(|known| (known.gateway, known.end));
         let Some((gateway, end)) = known else { return 0 };
-        let dropped = state.recent.drop_before(series, before);
+        let dropped = state.memtable.drop_before(series, before);
         state.live.drop_before(gateway, series, before);
-        // Whatever packs can be read hold nothing of it then.
-        if end <= before && !gone.unread && !state.holds(series) {
+        // Whatever blocks can be read hold nothing of it then.
+        if end <= before && !removed.unread && !state.holds(series) {
             state.catalog.remove_series(series);
             return dropped;
         }
         dropped
     };
-    if gone.changed.contains(&series) || dropped > 0 {
+    if removed.changed.contains(&series) || dropped > 0 {
         raise_first(inner, series);
     }
     dropped
 }
 
-/// A series begins later now. A damaged pack leaves the start as it was: the series may still begin there.
+/// A series begins later now. A damaged block leaves the start as it was: the series may still begin there.
 fn raise_first<D: Disk>(inner: &Inner<D>, series: u32) {
     let mut from = Timestamp::MIN;
     while let Ok(Some((bucket, rows))) = scan::next_bucket(inner, series, from, Timestamp::MAX) {

@@ -1,9 +1,9 @@
 //! Forgetting series with all of their windows, because an operator says so.
 //!
-//! The journal may hold batches of a series, which a replay would bring back. So each step begins with a round of packing,
-//! which takes all that is durable out of the journal's care; then packs and memory let the series go, and a last round
-//! moves the journal's start behind what came meanwhile. The packer waits during a step. A crash in between forgets less, and never
-//! damages: packs, tallies and records change together.
+//! The journal may hold batches of a series, which a replay would bring back. So each step begins with a flush round,
+//! which takes all that is durable out of the journal's care; then blocks and memory let the series go, and a last
+//! round moves the journal's start behind what came meanwhile. The flusher waits during a step. A crash in between
+//! forgets less, and never damages: blocks, manifests and records change together.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,20 +11,19 @@ use catchment_journal::Disk;
 use catchment_proto::{GatewayId, SeriesKey};
 
 use super::{
-    StoreError,
+    StoreError, block,
+    block_store::Block,
+    flusher::{FlushError, flush_applied_locked, manifest_of, put_groups},
     groups::group_of,
     inner::{Inner, lock, read, write},
-    pack,
-    packer::{PackError, put_groups, round_within, tally_of},
-    packs::GoodPack,
-    records::{self, Meta, Tally},
+    records::{self, BlockManifest, Meta},
     row::Row,
-    tree::Change,
+    tree::WriteBatch,
 };
 
-/// Bytes of keys and values after which a change is committed.
-const CHANGE_BYTES: usize = 1 << 20;
-/// Groups of series after which the packer has its turn.
+/// Bytes of keys and values after which a write batch is committed.
+const WRITE_BATCH_BYTES: usize = 1 << 20;
+/// Groups of series after which the flusher has its turn.
 const STEP_GROUPS: usize = 256;
 
 /// See [`super::Store::forget_series`].
@@ -32,7 +31,7 @@ pub(super) fn forget_series<D: Disk>(
     inner: &Inner<D>,
     wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool,
 ) -> Result<u64, StoreError> {
-    inner.settle();
+    inner.apply_durable();
     let mut chosen: BTreeMap<u32, HashSet<u32>> = BTreeMap::new();
     let mut next = Some(0);
     while let Some(from) = next {
@@ -46,20 +45,21 @@ pub(super) fn forget_series<D: Disk>(
     let mut forgotten = 0;
     let mut groups = chosen.iter().peekable();
     while groups.peek().is_some() {
-        forgotten += step(inner, groups.by_ref().take(STEP_GROUPS)).map_err(|error| told(inner, error))?;
+        forgotten +=
+            step(inner, groups.by_ref().take(STEP_GROUPS)).map_err(|error| to_store_error(inner, error))?;
     }
     if forgotten > 0 {
-        let meta = &mut *lock(&inner.packing);
-        inner.settle();
-        round_within(inner, meta).map_err(|error| told(inner, error))?;
+        let meta = &mut *lock(&inner.flush_lock);
+        inner.apply_durable();
+        flush_applied_locked(inner, meta).map_err(|error| to_store_error(inner, error))?;
     }
     Ok(forgotten)
 }
 
-fn told<D: Disk>(inner: &Inner<D>, error: PackError) -> StoreError {
+fn to_store_error<D: Disk>(inner: &Inner<D>, error: FlushError) -> StoreError {
     match error {
-        PackError::Space { .. } => StoreError::Full(error.to_string()),
-        PackError::Failed(reason) => {
+        FlushError::Space { .. } => StoreError::Full(error.to_string()),
+        FlushError::Failed(reason) => {
             inner.fail(reason.clone());
             StoreError::Poisoned(reason)
         }
@@ -70,17 +70,18 @@ fn told<D: Disk>(inner: &Inner<D>, error: PackError) -> StoreError {
 fn step<'a, D: Disk>(
     inner: &Inner<D>,
     groups: impl Iterator<Item = (&'a u32, &'a HashSet<u32>)>,
-) -> Result<u64, PackError> {
-    let meta = &mut *lock(&inner.packing);
-    inner.settle();
-    round_within(inner, meta)?;
+) -> Result<u64, FlushError> {
+    let meta = &mut *lock(&inner.flush_lock);
+    inner.apply_durable();
+    flush_applied_locked(inner, meta)?;
     let mut forgotten = 0;
     for (group, series) in groups {
-        unpack(inner, *group, series, meta).map_err(|reason| PackError::Failed(reason.into()))?;
+        remove_from_blocks(inner, *group, series, meta)
+            .map_err(|reason| FlushError::Failed(reason.into()))?;
         let state = &mut *write(&inner.state);
         for id in series {
             let Some(gateway) = state.catalog.series.get(*id).map(|known| known.gateway) else { continue };
-            state.recent.drop_series(*id);
+            state.memtable.drop_series(*id);
             state.live.drop_series(gateway, *id);
             state.catalog.remove_series(*id);
             forgotten += 1;
@@ -89,8 +90,9 @@ fn step<'a, D: Disk>(
     Ok(forgotten)
 }
 
-/// Takes series out of the packs of their group. A pack that cannot be read stays, unless no other series can be in it.
-fn unpack<D: Disk>(
+/// Takes series out of the blocks of their group. A block that cannot be read stays, unless no other series can be in
+/// it.
+fn remove_from_blocks<D: Disk>(
     inner: &Inner<D>,
     group: u32,
     series: &HashSet<u32>,
@@ -98,15 +100,15 @@ fn unpack<D: Disk>(
 ) -> Result<(), String> {
     let whole =
         read(&inner.state).catalog.series.group(group).is_none_or(|known| known.len() <= series.len());
-    let mut tally = tally_of(inner, group);
-    let mut change = Change::new(meta.change.saturating_add(1));
+    let mut manifest = manifest_of(inner, group);
+    let mut writes = WriteBatch::new(meta.sequence.saturating_add(1));
     let mut from = i64::MIN;
-    while let Some(bucket) = inner.packs.first_bucket(group, from, i64::MAX)? {
-        for (number, pack) in inner.packs.bucket(group, bucket, None)? {
-            let key = records::pack_key(group, bucket, number);
-            let Ok(GoodPack { change: written, rows, .. }) = pack else {
+    while let Some(bucket) = inner.blocks.first_bucket(group, from, i64::MAX)? {
+        for (number, block) in inner.blocks.bucket(group, bucket, None)? {
+            let key = records::block_key(group, bucket, number);
+            let Ok(Block { sequence: written, rows, .. }) = block else {
                 if whole {
-                    change.remove(key);
+                    writes.remove(key);
                 }
                 continue;
             };
@@ -114,39 +116,39 @@ fn unpack<D: Disk>(
             if kept.len() == rows.len() {
                 continue;
             }
-            tally.remove(&key, written);
+            manifest.remove(&key, written);
             if kept.is_empty() {
-                change.remove(key);
+                writes.remove(key);
             } else {
-                tally.add(&key, change.number());
+                manifest.add(&key, writes.sequence());
                 let rows: Vec<_> = kept.into_iter().map(Row::borrowed).collect();
-                change.insert(key, &pack::encode(&rows));
+                writes.insert(key, &block::encode(&rows));
             }
         }
-        if change.bytes() >= CHANGE_BYTES {
-            let full = std::mem::replace(&mut change, Change::new(0));
-            commit(inner, group, tally, full, meta)?;
-            change = Change::new(meta.change.saturating_add(1));
+        if writes.bytes() >= WRITE_BATCH_BYTES {
+            let full = std::mem::replace(&mut writes, WriteBatch::new(0));
+            commit(inner, group, manifest, full, meta)?;
+            writes = WriteBatch::new(meta.sequence.saturating_add(1));
         }
         let Some(following) = bucket.checked_add(1) else { break };
         from = following;
     }
     if whole {
         // What could not be read is gone too.
-        tally = Tally::default();
+        manifest = BlockManifest::default();
     }
-    if change.bytes() > 0 { commit(inner, group, tally, change, meta) } else { Ok(()) }
+    if writes.bytes() > 0 { commit(inner, group, manifest, writes, meta) } else { Ok(()) }
 }
 
 fn commit<D: Disk>(
     inner: &Inner<D>,
     group: u32,
-    tally: Tally,
-    mut change: Change,
+    manifest: BlockManifest,
+    mut writes: WriteBatch,
     meta: &mut Meta,
 ) -> Result<(), String> {
-    put_groups(inner, &[(group, tally)].into(), &mut change, meta);
-    inner.packs.commit(change, meta)
+    put_groups(inner, &[(group, manifest)].into(), &mut writes, meta);
+    inner.blocks.commit(writes, meta)
 }
 
 #[cfg(test)]

@@ -14,16 +14,16 @@
 use catchment_partial::Timestamp;
 use catchment_proto::History;
 
-use super::{Gap, Report, catalog::Shard};
+use super::{Gap, ProgressReport, catalog::Shard};
 
 /// Most gaps of one shard.
 const SHARD_MAX: usize = 64;
-/// Most gaps of an origin, over all of its shards: its record stays well below the 64 KiB that sled keeps in one piece.
-const ORIGIN_MAX: usize = 256;
+/// Most gaps of an epoch, over all of its shards: its record stays well below the 64 KiB that sled keeps in one piece.
+const EPOCH_MAX: usize = 256;
 
-/// Most gaps of each shard of an origin with so many shards. Beyond it the two that are nearest become one.
+/// Most gaps of each shard of an epoch with so many shards. Beyond it the two that are nearest become one.
 pub(super) fn gaps_max(shards: usize) -> usize {
-    (ORIGIN_MAX / shards.max(1)).clamp(1, SHARD_MAX)
+    (EPOCH_MAX / shards.max(1)).clamp(1, SHARD_MAX)
 }
 
 /// A gap in the batches of one shard.
@@ -46,11 +46,11 @@ impl ShardGap {
     }
 
     /// What is known to be missing.
-    pub(super) fn shown(&self) -> Gap {
+    pub(super) fn to_gap(&self) -> Gap {
         Gap { to: self.gap.to.map(|to| self.end.map_or(to, |end| end.max(to))), ..self.gap }
     }
 
-    fn touches(&self, later: &Self) -> bool {
+    fn adjoins(&self, later: &Self) -> bool {
         self.gap.to.is_none_or(|to| later.gap.from.is_none_or(|from| from <= to))
     }
 
@@ -71,7 +71,7 @@ pub(super) fn merge(mut gaps: Vec<ShardGap>, max: usize) -> Vec<ShardGap> {
     gaps.sort_by_key(|gap| (gap.gap.from, gap.gap.to.unwrap_or(Timestamp::MAX)));
     let mut merged: Vec<ShardGap> = Vec::with_capacity(gaps.len());
     for gap in gaps {
-        match merged.last_mut().filter(|last| last.touches(&gap)) {
+        match merged.last_mut().filter(|last| last.adjoins(&gap)) {
             Some(last) => last.join(&gap),
             None => merged.push(gap),
         }
@@ -98,17 +98,17 @@ pub(super) fn batches(gaps: &[ShardGap]) -> u64 {
 impl Shard {
     /// A batch is applied: notes what is missing before it, as far as it says of earlier ones, and moves number and watermark,
     /// neither of which goes back.
-    pub(super) fn take(
+    pub(super) fn record(
         &mut self,
         number: u64,
         watermark: Option<Timestamp>,
         history: &History,
         gaps_max: usize,
     ) {
-        self.moved(watermark, false);
+        self.end_open_gap(watermark, false);
         if number > self.number {
-            self.missing(number - 1, watermark.max(self.whole_to), None, history, gaps_max);
-            self.found(number);
+            self.note_missing(number - 1, watermark.max(self.whole_to), None, history, gaps_max);
+            self.note_found(number);
         }
         self.number = self.number.max(number);
         self.watermark = self.watermark.max(watermark);
@@ -116,12 +116,12 @@ impl Shard {
     }
 
     /// The shard has closed its windows up to a watermark, and all that it made is delivered.
-    pub(super) fn progress(&mut self, report: &Report, gaps_max: usize) {
-        let &Report { watermark, last: number, ref history, .. } = report;
-        self.moved(watermark, true);
+    pub(super) fn record_progress(&mut self, report: &ProgressReport, gaps_max: usize) {
+        let &ProgressReport { watermark, last: number, ref history, .. } = report;
+        self.end_open_gap(watermark, true);
         if number > self.number {
             let to = watermark.map(|watermark| self.whole_to.map_or(watermark, |whole| whole.max(watermark)));
-            self.missing(number, watermark.max(self.whole_to), to, history, gaps_max);
+            self.note_missing(number, watermark.max(self.whole_to), to, history, gaps_max);
         }
         self.watermark = self.watermark.max(watermark);
         // Without a number some batch may be missing that only a later one will show.
@@ -131,7 +131,7 @@ impl Shard {
     }
 
     /// Notes that the batches behind the last one applied, up to `last`, are missing, unless it is noted.
-    fn missing(
+    fn note_missing(
         &mut self,
         last: u64,
         noticed: Option<Timestamp>,
@@ -157,7 +157,7 @@ impl Shard {
 
     /// A batch came that was noted as missing: its gateway had reported it before. So what is lost does not depend on which of the
     /// two is heard first, as after a restart, when the gateway reports again.
-    fn found(&mut self, number: u64) {
+    fn note_found(&mut self, number: u64) {
         let missed = |gap: &ShardGap| (gap.first..=gap.last).contains(&number);
         let Some(at) = self.gaps.iter().position(missed) else { return };
         let Some(gap) = self.gaps.get_mut(at) else { return };
@@ -170,7 +170,7 @@ impl Shard {
 
     /// Ends the gap that has no end yet, once the windows of all its batches are closed: with all batches `delivered` that is
     /// so at this watermark, else at the first one beyond that at which it was noticed.
-    fn moved(&mut self, watermark: Option<Timestamp>, delivered: bool) {
+    fn end_open_gap(&mut self, watermark: Option<Timestamp>, delivered: bool) {
         let Some(watermark) = watermark else { return };
         for gap in self.gaps.iter_mut().filter(|gap| gap.gap.to.is_none()) {
             let beyond = gap.noticed.is_none_or(|noticed| noticed < watermark);

@@ -1,12 +1,12 @@
-//! The series of a catalog, by number, in groups of consecutive numbers: what is packed and recorded together.
+//! The series of a catalog, by number, in groups of consecutive numbers: what is flushed and recorded together.
 //!
 //! A group costs a change of the tree what a series alone would, so thousands of series with a few windows each are
-//! packed as quickly as few with many. Finding a series takes two steps of an index and no comparison.
+//! flushed as quickly as few with many. Finding a series takes two steps of an index and no comparison.
 
-use super::{catalog::Series, records::Tally};
+use super::{catalog::Series, records::BlockManifest};
 
-/// Series of a group. Part of the format of the keys. More would make packing cheaper for very many series, and
-/// reading a single one dearer: its packs hold the others' windows too.
+/// Series of a group. Part of the format of the keys. More would make flushes cheaper for very many series, and
+/// reading a single one dearer: its blocks hold the others' windows too.
 pub(super) const GROUP_SERIES: u32 = 32;
 
 /// Number of the group of a series.
@@ -22,10 +22,10 @@ pub(super) fn first_of(group: u32) -> u32 {
 /// Some series and what is stored of all of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Group {
-    /// By their place in the group.
+    /// By their index in the group.
     places: Vec<Option<Series>>,
-    /// The packs of the group.
-    pub(super) tally: Tally,
+    /// The blocks of the group.
+    pub(super) manifest: BlockManifest,
     /// Whether its record is in the tree.
     pub(super) stored: bool,
     /// Whether the record differs from that.
@@ -33,7 +33,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Puts a series at its place; false if there is no such place or it is taken.
+    /// Puts a series at its index; false if there is no such index or it is taken.
     pub(super) fn put(&mut self, place: u32, series: Series) -> bool {
         if place >= GROUP_SERIES {
             return false;
@@ -51,7 +51,7 @@ impl Group {
         }
     }
 
-    /// Its series with their places.
+    /// Its series with their indices.
     pub(super) fn series(&self) -> impl Iterator<Item = (u32, &Series)> {
         (0..).zip(&self.places).filter_map(|(place, series)| Some((place, series.as_ref()?)))
     }

@@ -1,9 +1,9 @@
-//! What the parts of the embedded store share: the state, the journal, the packs, and how a durable batch gets from
+//! What the parts of the embedded store share: the state, the journal, the blocks, and how a durable batch gets from
 //! one to the other.
 //!
-//! Locks are taken in this order: packing, state, gate. A batch is appended to the journal and to `pending` under
-//! the gate's lock, and taken from `pending` under the state's, so batches are applied in the order of the journal,
-//! and none before it is durable.
+//! Locks are taken in this order: flush_lock, state, admission. A batch is appended to the journal and to `pending`
+//! under the lock of admission, and taken from `pending` under the state's, so batches are applied in the order of the
+//! journal, and none before it is durable.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,41 +20,41 @@ use catchment_settings::supervise::latest_panic;
 use tokio::sync::watch;
 
 use super::{
-    apply::{Checked, Limits, State},
+    apply::{CheckedBatch, LiveLimits, StoreState},
+    block_store::BlockStore,
     config::StoreConfig,
-    epochs::Coming,
-    packs::Packs,
+    epochs::PendingEpochs,
+    flush_signal::FlushSignal,
     quota::Quota,
     records::Meta,
-    signal::Signal,
 };
 
 /// The last batch of a shard that went into the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Admitted {
+pub(super) struct LastAppended {
     pub(super) number: u64,
     pub(super) position: Position,
 }
 
 /// The run of an epoch that began last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Newest {
+pub(super) struct CurrentRun {
     pub(super) run: u64,
     /// Streams of the epoch that have not ended: each of them may still bring something.
     pub(super) streams: usize,
 }
 
-/// What is between the senders and the state.
+/// Batches between the senders and the state, and what decides which are admitted.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct AdmissionState {
     /// By gateway and epoch, then by shard; at most as many as the catalog has.
-    pub(super) admitted: HashMap<(GatewayId, u64), Vec<Admitted>>,
+    pub(super) last_appended: HashMap<(GatewayId, u64), Vec<LastAppended>>,
     /// The run that began last, by gateway and epoch; as many as have streams.
-    pub(super) newest: HashMap<(GatewayId, u64), Newest>,
+    pub(super) current_runs: HashMap<(GatewayId, u64), CurrentRun>,
     /// Epochs of what is in the journal and not yet applied.
-    pub(super) coming: Coming,
+    pub(super) pending_epochs: PendingEpochs,
     /// In the journal, not yet applied.
-    pub(super) pending: VecDeque<(Position, Checked)>,
+    pub(super) pending: VecDeque<(Position, CheckedBatch)>,
     pub(super) pending_bytes: usize,
     pub(super) duplicates: u64,
     pub(super) closed: bool,
@@ -62,12 +62,12 @@ pub(super) struct Gate {
     pub(super) quota: Quota,
 }
 
-impl Gate {
+impl AdmissionState {
     pub(super) fn new(quota: Quota) -> Self {
         Self {
-            admitted: HashMap::new(),
-            newest: HashMap::new(),
-            coming: Coming::default(),
+            last_appended: HashMap::new(),
+            current_runs: HashMap::new(),
+            pending_epochs: PendingEpochs::default(),
             pending: VecDeque::new(),
             pending_bytes: 0,
             duplicates: 0,
@@ -77,73 +77,74 @@ impl Gate {
     }
 }
 
-/// What the packer has done.
+/// What the flusher has done.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct FlushProgress {
     pub(super) rounds: u64,
-    pub(super) packed: u64,
+    pub(super) flushed: u64,
     pub(super) closed: bool,
 }
 
 /// The embedded store without its thread.
 pub(super) struct Inner<D: Disk = RealDisk> {
     pub(super) config: StoreConfig,
-    pub(super) limits: Limits,
-    pub(super) state: RwLock<State>,
-    pub(super) gate: Mutex<Gate>,
+    pub(super) live_limits: LiveLimits,
+    pub(super) state: RwLock<StoreState>,
+    pub(super) admission: Mutex<AdmissionState>,
     /// Held by the sender that is about to append, while it waits for room: senders go on in their order.
     pub(super) turn: tokio::sync::Mutex<()>,
-    /// Held by whoever changes packs: what the last change wrote.
-    pub(super) packing: Mutex<Meta>,
+    /// Held by whoever changes blocks: the metadata of the last write batch.
+    pub(super) flush_lock: Mutex<Meta>,
     /// The disk of journal and data folder.
     pub(super) disk: Arc<D>,
     pub(super) log: GroupLog<D>,
-    pub(super) packs: Packs,
+    pub(super) blocks: BlockStore,
     /// The data folder.
     pub(super) folder: PathBuf,
-    pub(super) packed_to: AtomicU64,
+    pub(super) flushed_to: AtomicU64,
     pub(super) forgotten: AtomicU64,
     /// Damaged places found at the start.
     pub(super) damage: u64,
-    /// Series with damaged or missing packs, as far as they are read since the start.
+    /// Series with damaged or missing blocks, as far as they are read since the start.
     pub(super) damaged_series: AtomicU64,
-    pub(super) progress: watch::Sender<Progress>,
-    pub(super) signal: Signal,
+    pub(super) progress: watch::Sender<FlushProgress>,
+    pub(super) signal: FlushSignal,
     pub(super) failure: OnceLock<Arc<str>>,
     /// What is gone of the folder, once that is known.
-    pub(super) gone: OnceLock<Arc<str>>,
+    pub(super) folder_gone: OnceLock<Arc<str>>,
     /// The folder could not be looked at, and that was reported.
-    pub(super) unlooked: AtomicBool,
+    pub(super) folder_check_failed: AtomicBool,
     /// Dropped last: it holds the lock on the folder. `None` in a simulation, which has none.
     pub(super) data_dir: Option<DataDir>,
 }
 
 impl<D: Disk> Inner<D> {
     /// Applies the batches that have become durable.
-    pub(super) fn settle(&self) {
+    pub(super) fn apply_durable(&self) {
         let durable = self.log.durable();
-        if lock(&self.gate).pending.front().is_none_or(|(position, _)| *position >= durable)
+        if lock(&self.admission).pending.front().is_none_or(|(position, _)| *position >= durable)
             && read(&self.state).applied_to >= durable
         {
             return;
         }
         let mut state = write(&self.state);
-        if self.is_torn() {
+        if self.is_half_applied() {
             // What is applied is not known: the next start reads it from the journal.
             return;
         }
         let (durable, ready) = {
-            let mut gate = lock(&self.gate);
+            let mut admission = lock(&self.admission);
             let durable = self.log.durable();
-            let count = gate.pending.iter().take_while(|(position, _)| *position < durable).count();
-            let ready: Vec<Checked> = gate.pending.drain(..count).map(|(_, checked)| checked).collect();
-            let bytes: usize = ready.iter().map(Checked::bytes).sum();
-            gate.pending_bytes = gate.pending_bytes.saturating_sub(bytes);
+            let count = admission.pending.iter().take_while(|(position, _)| *position < durable).count();
+            let ready: Vec<CheckedBatch> =
+                admission.pending.drain(..count).map(|(_, checked)| checked).collect();
+            let bytes: usize = ready.iter().map(CheckedBatch::bytes).sum();
+            admission.pending_bytes = admission.pending_bytes.saturating_sub(bytes);
             // They are in the catalog before anybody sees the state again.
             for checked in &ready {
-                let (origin, names) = (checked.origin(), checked.batch().names_epoch);
-                gate.quota.arrived(&origin.gateway, &checked.fresh);
-                gate.coming.arrived(&origin.gateway, [origin.epoch, names]);
+                let (epoch, names) = (checked.epoch(), checked.batch().names_epoch);
+                admission.quota.release(&epoch.gateway, &checked.new_series);
+                admission.pending_epochs.release(&epoch.gateway, [epoch.id, names]);
             }
             (durable, ready)
         };
@@ -154,11 +155,11 @@ impl<D: Disk> Inner<D> {
     }
 
     /// Asks for a round when memory or journal have grown enough.
-    pub(super) fn pack_if_due(&self) {
-        let journal = self.log.durable().get().saturating_sub(self.packed_to.load(Ordering::Acquire));
-        let recent = read(&self.state).recent.bytes();
-        if journal > self.config.pack_journal_bytes || recent > self.config.memory_bytes_max / 2 {
-            self.signal.ask(|request| request.pack = true);
+    pub(super) fn flush_if_due(&self) {
+        let journal = self.log.durable().get().saturating_sub(self.flushed_to.load(Ordering::Acquire));
+        let memtable = read(&self.state).memtable.bytes();
+        if journal > self.config.flush_journal_bytes || memtable > self.config.memory_bytes_max / 2 {
+            self.signal.request(|request| request.flush = true);
         }
     }
 
@@ -173,27 +174,27 @@ impl<D: Disk> Inner<D> {
     /// Why the store has failed, if it has.
     pub(super) fn failure(&self) -> Option<Arc<str>> {
         let failed = self.failure.get().cloned().or_else(|| self.log.poisoned());
-        failed.or_else(|| self.is_torn().then(|| TORN.into()))
+        failed.or_else(|| self.is_half_applied().then(|| HALF_APPLIED.into()))
     }
 
-    /// Whether a panic interrupted a change of the state, the gate or the packs. Memory may then lack what the journal
-    /// holds: nothing may be acknowledged, packed or released any more.
-    pub(super) fn is_torn(&self) -> bool {
-        self.state.is_poisoned() || self.gate.is_poisoned() || self.packing.is_poisoned()
+    /// Whether a panic interrupted a change of the state, of admission or of the blocks. Memory may then lack what the
+    /// journal holds: nothing may be acknowledged, flushed or released any more.
+    pub(super) fn is_half_applied(&self) -> bool {
+        self.state.is_poisoned() || self.admission.is_poisoned() || self.flush_lock.is_poisoned()
     }
 
     /// As [`Inner::failure`]; tells everybody who waits of a panic, too.
     pub(super) fn notice_failure(&self) -> Option<Arc<str>> {
-        if self.failure.get().is_none() && self.is_torn() {
-            self.fail(format!("{TORN}: {}", latest_panic()).into());
+        if self.failure.get().is_none() && self.is_half_applied() {
+            self.fail(format!("{HALF_APPLIED}: {}", latest_panic()).into());
         }
         self.failure()
     }
 }
 
-const TORN: &str = "a panic interrupted a change of the store";
+const HALF_APPLIED: &str = "a panic interrupted a change of the store";
 
-/// Locks, also after a panic: [`Inner::is_torn`] tells of that, and whoever changes something asks it.
+/// Locks, also after a panic: [`Inner::is_half_applied`] tells of that, and whoever changes something asks it.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     GatewayEntry, Page, SeriesEntry, SeriesId,
-    catalog::{Catalog, Gateway, OriginState, Series, age, watermark_of},
+    catalog::{Catalog, EpochState, Gateway, Series, creation_order, watermark_of},
     gaps,
     groups::{first_of, group_of},
 };
@@ -46,36 +46,39 @@ impl Catalog {
         })
     }
 
-    /// A page of the gateways from a number on, with their present origins.
+    /// A page of the gateways from a number on, with their present epochs.
     pub(super) fn gateway_entries_from(&self, from: u32) -> Page<GatewayEntry> {
         let from = from as usize;
         let end = from.saturating_add(GATEWAYS_A_PAGE).min(self.gateways.len());
         // Epochs that deliver at the same time have both to be complete. There are few, so they are looked for only then.
-        let mut others: HashMap<u32, Vec<&OriginState>> = HashMap::new();
-        for (number, other) in (0..).zip(&self.origins).filter(|(_, other)| other.open) {
+        let mut others: HashMap<u32, Vec<&EpochState>> = HashMap::new();
+        for (number, other) in (0..).zip(&self.epochs).filter(|(_, other)| other.open) {
             let gateway = self.gateways.get(other.gateway as usize);
             if gateway.is_some_and(|gateway| gateway.present != Some(number)) {
                 others.entry(other.gateway).or_default().push(other);
             }
         }
         let entry = |gateway: &Gateway| {
-            let present = self.origin(gateway.present?)?;
+            let present = self.epoch(gateway.present?)?;
             let (number, mut shown) = (present.gateway, present);
-            let mut also: Vec<&OriginState> = others.get(&number).cloned().unwrap_or_default();
+            let mut also: Vec<&EpochState> = others.get(&number).cloned().unwrap_or_default();
             let mut watermark = gateway.watermark;
-            for visitor in self.visiting(&gateway.id).filter(|visitor| visitor.open) {
-                let other =
-                    if age(visitor) > age(shown) { std::mem::replace(&mut shown, visitor) } else { visitor };
+            for known in self.provisional_epochs(&gateway.id).filter(|known| known.open) {
+                let other = if creation_order(known) > creation_order(shown) {
+                    std::mem::replace(&mut shown, known)
+                } else {
+                    known
+                };
                 also.extend(Some(other).filter(|other| other.open));
             }
             if !std::ptr::eq(shown, present) {
                 watermark = watermark_of(shown).or(watermark);
             }
             Some(GatewayEntry {
-                origin: shown.origin.clone(),
+                epoch: shown.epoch.clone(),
                 watermark: also.into_iter().fold(watermark, |least, other| least.min(watermark_of(other))),
                 gaps: self.gaps_of(number),
-                series: self.held(number),
+                series: self.series_count(number),
                 series_max: None,
             })
         };
@@ -85,21 +88,21 @@ impl Catalog {
         if end == self.gateways.len() {
             // Behind them, as if they had numbers.
             let listed = from.saturating_sub(end);
-            let mut strangers = self.strangers().skip(listed);
-            entries.extend(strangers.by_ref().take(GATEWAYS_A_PAGE).map(stranger));
-            next = strangers.next().map(|_| from.max(end) + GATEWAYS_A_PAGE);
+            let mut new_gateways = self.new_gateways().skip(listed);
+            entries.extend(new_gateways.by_ref().take(GATEWAYS_A_PAGE).map(new_gateway_entry));
+            next = new_gateways.next().map(|_| from.max(end) + GATEWAYS_A_PAGE);
         }
         Page { entries, next: next.and_then(|next| u32::try_from(next).ok()) }
     }
 }
 
 /// A gateway that has delivered nothing yet.
-fn stranger(state: &OriginState) -> GatewayEntry {
+fn new_gateway_entry(state: &EpochState) -> GatewayEntry {
     let all = state.shards.iter().flat_map(|shard| &shard.gaps).copied().collect();
     GatewayEntry {
-        origin: state.origin.clone(),
+        epoch: state.epoch.clone(),
         watermark: watermark_of(state),
-        gaps: gaps::merge(all, GAPS_MAX).iter().map(gaps::ShardGap::shown).collect(),
+        gaps: gaps::merge(all, GAPS_MAX).iter().map(gaps::ShardGap::to_gap).collect(),
         series: 0,
         series_max: None,
     }

@@ -10,14 +10,14 @@ use std::{
 use bytes::Bytes;
 use catchment_partial::Timestamp;
 
-use super::row::{Name, Row};
+use super::row::{PartialName, Row};
 
 /// What a row costs in memory beside its body, bytes: name, revision, handles, its share of tree and allocator.
 pub(super) const ROW_OVERHEAD: usize = 200;
 
 /// A partial without its name.
 #[derive(Debug)]
-struct Held {
+struct LiveValue {
     revision: u64,
     body: Bytes,
 }
@@ -25,23 +25,23 @@ struct Held {
 /// Rows by series and name.
 #[derive(Debug, Default)]
 pub(super) struct Windows {
-    series: BTreeMap<u32, BTreeMap<Name, Held>>,
+    series: BTreeMap<u32, BTreeMap<PartialName, LiveValue>>,
     bytes: usize,
     rows: usize,
 }
 
 impl Windows {
     /// Takes a row, unless one of the same name has at least its revision. True if it was taken.
-    pub(super) fn put(&mut self, series: u32, name: Name, revision: u64, body: Bytes) -> bool {
+    pub(super) fn put(&mut self, series: u32, name: PartialName, revision: u64, body: Bytes) -> bool {
         match self.series.entry(series).or_default().entry(name) {
             btree_map::Entry::Vacant(slot) => {
                 self.bytes += body.len() + ROW_OVERHEAD;
                 self.rows += 1;
-                slot.insert(Held { revision, body });
+                slot.insert(LiveValue { revision, body });
             }
             btree_map::Entry::Occupied(mut slot) if slot.get().revision < revision => {
                 self.bytes = (self.bytes + body.len()).saturating_sub(slot.get().body.len());
-                slot.insert(Held { revision, body });
+                slot.insert(LiveValue { revision, body });
             }
             btree_map::Entry::Occupied(_) => return false,
         }
@@ -49,10 +49,10 @@ impl Windows {
     }
 
     /// Drops the row of this name, unless its revision is higher.
-    pub(super) fn drop_up_to(&mut self, series: u32, name: &Name, revision: u64) {
+    pub(super) fn drop_up_to(&mut self, series: u32, name: &PartialName, revision: u64) {
         let Some(windows) = self.series.get_mut(&series) else { return };
-        if windows.get(name).is_some_and(|held| held.revision <= revision) {
-            let body = windows.remove(name).map_or(0, |held| held.body.len());
+        if windows.get(name).is_some_and(|value| value.revision <= revision) {
+            let body = windows.remove(name).map_or(0, |value| value.body.len());
             self.bytes = self.bytes.saturating_sub(body + ROW_OVERHEAD);
             self.rows = self.rows.saturating_sub(1);
         }
@@ -64,10 +64,10 @@ impl Windows {
     /// Drops the windows of a series that end at or before a time; returns how many.
     pub(super) fn drop_before(&mut self, series: u32, before: Timestamp) -> u64 {
         let Some(windows) = self.series.get(&series) else { return 0 };
-        let started = windows.range(..Name::first_from(before));
-        let gone: Vec<(Name, u64)> = started
+        let started = windows.range(..PartialName::first_from(before));
+        let gone: Vec<(PartialName, u64)> = started
             .filter(|(name, _)| name.window().end() <= before)
-            .map(|(n, held)| (*n, held.revision))
+            .map(|(n, value)| (*n, value.revision))
             .collect();
         for (name, revision) in &gone {
             self.drop_up_to(series, name, *revision);
@@ -78,21 +78,24 @@ impl Windows {
     /// Rows of a series whose windows start in [from, to), in order of their names.
     pub(super) fn rows(&self, series: u32, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Row> {
         let range = (from < to).then(|| {
-            let bounds = (Bound::Included(Name::first_from(from)), Bound::Excluded(Name::first_from(to)));
+            let bounds = (
+                Bound::Included(PartialName::first_from(from)),
+                Bound::Excluded(PartialName::first_from(to)),
+            );
             self.series.get(&series).map(|windows| windows.range(bounds))
         });
-        range.flatten().into_iter().flatten().map(move |(name, held)| Row {
+        range.flatten().into_iter().flatten().map(move |(name, value)| Row {
             series,
             name: *name,
-            revision: held.revision,
-            body: held.body.clone(),
+            revision: value.revision,
+            body: value.body.clone(),
         })
     }
 
     /// The first bucket of a series that holds a window which starts in [from, to).
     pub(super) fn first_bucket(&self, series: u32, from: Timestamp, to: Timestamp) -> Option<i64> {
         let windows = self.series.get(&series)?;
-        let (name, _) = windows.range(Name::first_from(from)..).next()?;
+        let (name, _) = windows.range(PartialName::first_from(from)..).next()?;
         (name.start < to).then(|| name.bucket())
     }
 
@@ -112,10 +115,10 @@ impl Windows {
     }
 }
 
-/// What open windows hold so far, by gateway and origin: gone with the stream that brought it.
+/// What open windows hold so far, by gateway and epoch: gone with the stream that brought it.
 #[derive(Debug, Default)]
 pub(super) struct Live {
-    origins: HashMap<u32, HashMap<u32, Windows>>,
+    epochs: HashMap<u32, HashMap<u32, Windows>>,
     bytes: usize,
 }
 
@@ -125,34 +128,34 @@ impl Live {
         if self.bytes.saturating_add(row.body.len() + ROW_OVERHEAD) > bytes_max {
             return None;
         }
-        let origin = row.name.origin;
-        Some(self.change(gateway, origin, |w| w.put(row.series, row.name, row.revision, row.body)))
+        let epoch = row.name.epoch;
+        Some(self.change(gateway, epoch, |w| w.put(row.series, row.name, row.revision, row.body)))
     }
 
     /// The final row of this name has come: what is not newer goes.
-    pub(super) fn supersede(&mut self, gateway: u32, series: u32, name: &Name, revision: u64) {
-        if self.origins.get(&gateway).is_some_and(|origins| origins.contains_key(&name.origin)) {
-            self.change(gateway, name.origin, |windows| windows.drop_up_to(series, name, revision));
+    pub(super) fn supersede(&mut self, gateway: u32, series: u32, name: &PartialName, revision: u64) {
+        if self.epochs.get(&gateway).is_some_and(|epochs| epochs.contains_key(&name.epoch)) {
+            self.change(gateway, name.epoch, |windows| windows.drop_up_to(series, name, revision));
         }
     }
 
-    /// Drops all of an origin.
-    pub(super) fn drop_origin(&mut self, gateway: u32, origin: u32) {
-        let Some(origins) = self.origins.get_mut(&gateway) else { return };
-        if let Some(windows) = origins.remove(&origin) {
+    /// Drops all of an epoch.
+    pub(super) fn drop_epoch(&mut self, gateway: u32, epoch: u32) {
+        let Some(epochs) = self.epochs.get_mut(&gateway) else { return };
+        if let Some(windows) = epochs.remove(&epoch) {
             self.bytes = self.bytes.saturating_sub(windows.bytes());
         }
-        if origins.is_empty() {
-            self.origins.remove(&gateway);
+        if epochs.is_empty() {
+            self.epochs.remove(&gateway);
         }
     }
 
     /// Drops the windows of a series that end at or before a time.
     pub(super) fn drop_before(&mut self, gateway: u32, series: u32, before: Timestamp) {
-        let origins: Vec<u32> =
-            self.origins.get(&gateway).into_iter().flatten().map(|(origin, _)| *origin).collect();
-        for origin in origins {
-            self.change(gateway, origin, |windows| windows.drop_before(series, before));
+        let epochs: Vec<u32> =
+            self.epochs.get(&gateway).into_iter().flatten().map(|(epoch, _)| *epoch).collect();
+        for epoch in epochs {
+            self.change(gateway, epoch, |windows| windows.drop_before(series, before));
         }
     }
 
@@ -161,9 +164,9 @@ impl Live {
         self.drop_before(gateway, series, Timestamp::MAX);
     }
 
-    /// What the origins of a gateway hold.
+    /// What the epochs of a gateway hold.
     pub(super) fn of(&self, gateway: u32) -> impl Iterator<Item = &Windows> {
-        self.origins.get(&gateway).into_iter().flatten().map(|(_, windows)| windows)
+        self.epochs.get(&gateway).into_iter().flatten().map(|(_, windows)| windows)
     }
 
     /// Bytes that the rows take, overhead included.
@@ -173,12 +176,12 @@ impl Live {
 
     /// Number of rows.
     pub(super) fn len(&self) -> usize {
-        self.origins.values().flat_map(HashMap::values).map(Windows::len).sum()
+        self.epochs.values().flat_map(HashMap::values).map(Windows::len).sum()
     }
 
-    /// Changes the windows of an origin and keeps the sum of bytes right.
-    fn change<T>(&mut self, gateway: u32, origin: u32, change: impl FnOnce(&mut Windows) -> T) -> T {
-        let windows = self.origins.entry(gateway).or_default().entry(origin).or_default();
+    /// Changes the windows of an epoch and keeps the sum of bytes right.
+    fn change<T>(&mut self, gateway: u32, epoch: u32, change: impl FnOnce(&mut Windows) -> T) -> T {
+        let windows = self.epochs.entry(gateway).or_default().entry(epoch).or_default();
         let before = windows.bytes();
         let result = change(windows);
         self.bytes = (self.bytes + windows.bytes()).saturating_sub(before);

@@ -4,43 +4,47 @@ use catchment_partial::Timestamp;
 
 use super::{
     Gap,
-    catalog::{Catalog, Shard, age},
+    catalog::{Catalog, Shard, creation_order},
     gaps::{self, ShardGap},
     listing::GAPS_MAX,
 };
 
 impl Catalog {
-    /// What is missing of a gateway, over all of its origins and shards, in order of time.
+    /// What is missing of a gateway, over all of its epochs and shards, in order of time.
     pub(super) fn gaps_of(&self, gateway: u32) -> Vec<Gap> {
-        let origins = self.gapped.get(&gateway).into_iter().flatten();
-        let visiting =
-            self.gateways.get(gateway as usize).into_iter().flat_map(|known| self.visiting(&known.id));
-        let origins = origins.filter_map(|number| self.origin(*number)).chain(visiting);
-        let shards = origins.flat_map(|origin| &origin.shards);
+        let epochs = self.gapped.get(&gateway).into_iter().flatten();
+        let provisional = self
+            .gateways
+            .get(gateway as usize)
+            .into_iter()
+            .flat_map(|known| self.provisional_epochs(&known.id));
+        let epochs = epochs.filter_map(|number| self.epoch(*number)).chain(provisional);
+        let shards = epochs.flat_map(|epoch| &epoch.shards);
         let damaged = self.damaged.get(&gateway).map(|to| ShardGap::unknown(*to));
         let all: Vec<ShardGap> = shards.flat_map(|shard| &shard.gaps).copied().chain(damaged).collect();
-        gaps::merge(all, GAPS_MAX).iter().map(ShardGap::shown).collect()
+        gaps::merge(all, GAPS_MAX).iter().map(ShardGap::to_gap).collect()
     }
 
-    /// Packed windows of a group of series are damaged or missing.
-    pub(super) fn doubt_group(&mut self, group: u32) {
+    /// Flushed windows of a group of series are damaged or missing.
+    pub(super) fn mark_group_damaged(&mut self, group: u32) {
         let Some(known) = self.series.group(group) else { return };
         let gateways: Vec<u32> = known.series().map(|(_, series)| series.gateway).collect();
-        gateways.into_iter().for_each(|gateway| self.doubt(gateway));
+        gateways.into_iter().for_each(|gateway| self.mark_damaged(gateway));
     }
 
-    /// Packed windows of some series are missing, nobody knows whose.
-    pub(super) fn doubt_all(&mut self) {
-        (0..self.gateways.len() as u32).for_each(|gateway| self.doubt(gateway));
+    /// Flushed windows of some series are missing, nobody knows whose.
+    pub(super) fn mark_all_damaged(&mut self) {
+        (0..self.gateways.len() as u32).for_each(|gateway| self.mark_damaged(gateway));
     }
 
-    fn doubt(&mut self, gateway: u32) {
+    fn mark_damaged(&mut self, gateway: u32) {
         let watermark = self.gateways.get(gateway as usize).and_then(|known| known.watermark);
         self.damaged.entry(gateway).or_insert(watermark);
     }
 
-    /// Packed windows of a gateway are lost for good: notes it with the gateway's present origin, and returns that one's number.
-    pub(super) fn lose(&mut self, gateway: u32) -> Option<u32> {
+    /// Flushed windows of a gateway are lost for good: notes it with the gateway's present epoch, and returns that
+    /// one's number.
+    pub(super) fn note_lost_blocks(&mut self, gateway: u32) -> Option<u32> {
         let known = self.gateways.get(gateway as usize)?;
         let (number, to) = (known.present?, known.watermark);
         self.change_shard(number, 0, |shard, gaps_max| {
@@ -50,20 +54,20 @@ impl Catalog {
         Some(number)
     }
 
-    /// Finds the present origin of each gateway anew, after it changed when they were created.
-    pub(super) fn find_present(&mut self) {
+    /// Finds the present epoch of each gateway anew, after it changed when they were created.
+    pub(super) fn refresh_present(&mut self) {
         self.gateways.iter_mut().for_each(|gateway| gateway.present = None);
-        for (origin, number) in self.origins.iter().zip(0..) {
-            let Some(gateway) = self.gateways.get_mut(origin.gateway as usize) else { continue };
-            let present = gateway.present.and_then(|present| self.origins.get(present as usize));
-            if present.is_none_or(|present| age(present) < age(origin)) {
+        for (epoch, number) in self.epochs.iter().zip(0..) {
+            let Some(gateway) = self.gateways.get_mut(epoch.gateway as usize) else { continue };
+            let present = gateway.present.and_then(|present| self.epochs.get(present as usize));
+            if present.is_none_or(|present| creation_order(present) < creation_order(epoch)) {
                 gateway.present = Some(number);
             }
         }
     }
 
     /// Takes back what is stored of times ahead of `latest`, as an earlier version did that believed any: it counts as `now`.
-    pub(super) fn cap(&mut self, latest: Timestamp, now: Timestamp) -> u64 {
+    pub(super) fn cap_future_times(&mut self, latest: Timestamp, now: Timestamp) -> u64 {
         let capped = |time: &mut Option<Timestamp>| {
             let ahead = time.is_some_and(|time| time > latest);
             if ahead {
@@ -72,7 +76,7 @@ impl Catalog {
             u64::from(ahead)
         };
         let mut changed = 0;
-        for (origin, number) in self.origins.iter_mut().zip(0_u32..) {
+        for (epoch, number) in self.epochs.iter_mut().zip(0_u32..) {
             let shard = |shard: &mut Shard| {
                 let gaps = shard
                     .gaps
@@ -81,14 +85,14 @@ impl Catalog {
                 let times = [&mut shard.watermark, &mut shard.whole_to].into_iter().chain(gaps);
                 times.map(capped).sum::<u64>()
             };
-            let of_shards: u64 = origin.shards.iter_mut().map(shard).sum();
+            let of_shards: u64 = epoch.shards.iter_mut().map(shard).sum();
             if of_shards > 0 {
                 self.dirty.shards.insert(number);
             }
-            let created = &mut origin.origin.epoch_created_ms;
+            let created = &mut epoch.epoch.created_ms;
             if *created > latest.as_millis() {
                 *created = now.as_millis();
-                self.dirty.origins.insert(number);
+                self.dirty.epochs.insert(number);
                 changed += 1;
             }
             changed += of_shards;
@@ -100,7 +104,7 @@ impl Catalog {
             }
         }
         if changed > 0 {
-            self.find_present();
+            self.refresh_present();
         }
         changed
     }

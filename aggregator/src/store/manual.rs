@@ -1,7 +1,7 @@
 //! A store for simulations: no thread, no file of the system, every step taken by its owner.
 //!
-//! The owner polls the futures of [`super::Store`], steps the journal's [`Committer`], and packs with
-//! [`EmbeddedStore::pack_now`]; so one seed decides one history. The rest is the product's code.
+//! The owner polls the futures of [`super::Store`], steps the journal's [`Committer`], and flushes with
+//! [`EmbeddedStore::flush_now`]; so one seed decides one history. The rest is the product's code.
 
 use std::{path::Path, sync::Arc};
 
@@ -9,13 +9,13 @@ use catchment_journal::{Committer, Disk, GroupLog};
 
 use super::{
     EmbeddedStore, MemoryTree, OpenError, OpenReport, StoreConfig, StoreError,
+    block_store::BlockStore,
+    flusher,
     open::{JOURNAL, Parts, SLED, assemble, journal_start, load},
-    packer,
-    packs::Packs,
 };
 
 impl<D: Disk> EmbeddedStore<D> {
-    /// Opens a store on a disk, in the folder `data` (which needs not be there and is not locked), with packs in a
+    /// Opens a store on a disk, in the folder `data` (which needs not be there and is not locked), with blocks in a
     /// tree. A start after a crash takes the same disk and tree again.
     ///
     /// # Errors
@@ -27,36 +27,34 @@ impl<D: Disk> EmbeddedStore<D> {
         tree: MemoryTree,
     ) -> Result<(Arc<Self>, Committer<D>, OpenReport), OpenError> {
         let mut report = OpenReport::default();
-        let packs = Packs::new(tree);
+        let blocks = BlockStore::new(tree);
         let journal = journal_start(&disk, data)?;
-        let loaded = load(&*disk, data, &packs, journal, &mut report).map_err(|reason| OpenError::Packs {
-            folder: data.join(SLED),
-            journal: data.join(JOURNAL),
-            reason,
+        let loaded = load(&*disk, data, &blocks, journal, &mut report).map_err(|reason| {
+            OpenError::Blocks { folder: data.join(SLED), journal: data.join(JOURNAL), reason }
         })?;
         let mut committer = None;
-        let parts = Parts { disk, data, config, packs, loaded, data_dir: None };
+        let parts = Parts { disk, data, config, blocks, loaded, data_dir: None };
         let inner = assemble(parts, &mut report, |log| {
             let (log, by_hand) = GroupLog::manual(log);
             committer = Some(by_hand);
             Ok(log)
         })?;
         let committer = committer.ok_or_else(|| OpenError::Replay("it was not shared".to_owned()))?;
-        Ok((Arc::new(Self::without_packer(Arc::new(inner))), committer, report))
+        Ok((Arc::new(Self::without_flusher(Arc::new(inner))), committer, report))
     }
 
-    /// A round of packing, as the packer's thread makes one; after [`super::Store::close`] was polled, the last one.
+    /// A flush round, as the flusher's thread makes one; after [`super::Store::close`] was polled, the last one.
     /// Without space it does nothing, as there.
     ///
     /// # Errors
     /// [`StoreError::Poisoned`]: the store has failed, now or before.
-    pub fn pack_now(&self) -> Result<(), StoreError> {
-        packer::turn(&self.inner, self.inner.signal.take()).map_err(StoreError::Poisoned)
+    pub fn flush_now(&self) -> Result<(), StoreError> {
+        flusher::turn(&self.inner, self.inner.signal.take()).map_err(StoreError::Poisoned)
     }
 
-    /// Whether a round of packing has been asked for since the last one, for memory, journal or the end.
-    pub fn pack_is_due(&self) -> bool {
-        self.inner.signal.is_asked()
+    /// Whether a flush round has been asked for since the last one, for memory, journal or the end.
+    pub fn flush_is_due(&self) -> bool {
+        self.inner.signal.is_requested()
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     inner::lock,
-    tree::{Change, KeyRange, Pair, Tree, Visited},
+    tree::{KeyRange, Pair, Tree, Visited, WriteBatch},
 };
 
 /// An ordered map in memory that outlives the store that uses it. Clones are handles of the same one.
@@ -89,12 +89,12 @@ impl Tree for MemoryTree {
         Ok(last.map(|(key, value)| (key.clone(), value.clone())))
     }
 
-    fn commit(&self, change: Change) -> Result<(), String> {
+    fn commit(&self, writes: WriteBatch) -> Result<(), String> {
         let mut shared = self.running()?;
         let failure = shared.fail.filter(|failure| shared.commits >= failure.after);
         shared.commits += 1;
         if failure.is_none_or(|failure| failure.applied && shared.commits == failure.after + 1) {
-            for (key, value) in change.entries() {
+            for (key, value) in writes.entries() {
                 match value {
                     Some(value) => drop(shared.content.insert(key, value)),
                     None => drop(shared.content.remove(&key)),

@@ -3,8 +3,10 @@
 //! A partial has a name (gateway, epoch, shard, series, window, part) and a revision; a store keeps the highest
 //! revision under each name, so delivering anything twice, late, or in another order changes nothing.
 
+mod admission;
 mod apply;
-mod carve;
+mod block;
+mod block_store;
 mod catalog;
 mod check;
 mod config;
@@ -12,10 +14,13 @@ mod copy;
 mod embedded;
 mod entry;
 mod epochs;
+mod flush_marker;
+mod flush_signal;
+mod flusher;
+mod folder_watch;
 mod forget;
 mod forget_series;
 mod gaps;
-mod gate;
 mod groups;
 mod inner;
 mod listing;
@@ -25,22 +30,17 @@ mod loss;
 mod manual;
 #[cfg(any(test, feature = "sim"))]
 mod memory;
+mod memtable;
 mod open;
-mod pack;
-mod packed;
-mod packer;
-mod packs;
-mod place;
+mod progress_report;
 mod quota;
-mod recent;
 mod records;
 mod repair;
-mod report;
 mod row;
 mod runs;
+mod salvage;
 mod scan;
 mod sealed;
-mod signal;
 mod sled_tree;
 mod stats;
 mod tail;
@@ -62,8 +62,8 @@ pub use self::{
     config::{OpenReport, Shortage, StoreConfig, StoreStats},
     embedded::EmbeddedStore,
     open::OpenError,
+    progress_report::ProgressReport,
     repair::{RepairReport, repair},
-    report::Report,
     runs::{PreviousRuns, RunDelivered, previous_runs},
     verify::{VerifyReport, verify},
 };
@@ -71,13 +71,13 @@ pub(crate) use self::{open::KIND, verify::lock_existing};
 
 /// One life of a gateway's data folder, from which batches come.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Origin {
+pub struct GatewayEpoch {
     /// The gateway, as its certificate says.
     pub gateway: GatewayId,
     /// Identity of its data folder.
-    pub epoch: u64,
+    pub id: u64,
     /// When that folder was created, Unix milliseconds.
-    pub epoch_created_ms: i64,
+    pub created_ms: i64,
     /// Number of its shards.
     pub shards: u32,
     /// The run of the gateway that delivers; 0: it did not say.
@@ -86,10 +86,10 @@ pub struct Origin {
     pub previous_runs: PreviousRuns,
 }
 
-impl Origin {
+impl GatewayEpoch {
     /// Whether two runs deliver from the same life of a folder.
     pub fn is_same_folder(&self, other: &Self) -> bool {
-        (self.epoch, &self.gateway) == (other.epoch, &other.gateway)
+        (self.id, &self.gateway) == (other.id, &other.gateway)
     }
 }
 
@@ -125,7 +125,7 @@ pub struct SeriesEntry {
 #[derive(Clone, Debug)]
 pub struct GatewayEntry {
     /// The gateway and its present (newest created) epoch.
-    pub origin: Origin,
+    pub epoch: GatewayEpoch,
     /// Everything up to here is closed and delivered, by all of its shards; `None`: never yet. Never goes back
     /// within an epoch.
     pub watermark: Option<Timestamp>,
@@ -160,7 +160,7 @@ pub struct Page<T> {
 
 /// The partials of a series in a stretch of time.
 #[derive(Clone, Debug)]
-pub struct Piece {
+pub struct Chunk {
     /// In order of their windows; there may be none.
     pub rows: Vec<StoredPartial>,
     /// Where the next stretch begins.
@@ -194,13 +194,14 @@ pub enum StoreError {
     /// The store has no room; it takes again when there is. The sender must wait and send again.
     #[error("the store has no room: {0}")]
     Full(String),
-    /// The batch has new series for which there is no place; nothing of it was taken. It can be sent again when there is.
+    /// The batch has new series for which there is no room; nothing of it was taken. It can be sent again when there
+    /// is.
     #[error("{message}")]
     TooManySeries {
         /// Which bound is full, and what to do.
         message: String,
     },
-    /// The batch is of a data folder that is new, and for which there is no place; nothing of it was taken.
+    /// The batch is of a data folder that is new, and for which there is no room; nothing of it was taken.
     #[error("{message}")]
     TooManyEpochs {
         /// Which bound is reached, and what to do.
@@ -238,47 +239,48 @@ pub enum StoreError {
 /// Partials by series and window.
 pub trait Store: Send + Sync + 'static {
     /// Takes a batch. `Ok` means that it survives a crash (a live batch: that it is visible to queries). A number
-    /// seen before is `Ok` and changes nothing. `first` marks the first batch of its shard on a stream, for which
-    /// a number beyond the next is taken too (this store lost what came before, or never had it) and counted.
+    /// seen before is `Ok` and changes nothing. `stream_start` marks the first batch of its shard on a stream, for
+    /// which a number beyond the next is taken too (this store lost what came before, or never had it) and counted.
     ///
     /// The future may be dropped at any await: the batch is then either taken or not, and will be sent again.
     fn put<'a>(
         &'a self,
-        origin: &'a Origin,
+        epoch: &'a GatewayEpoch,
         batch: Batch,
-        first: bool,
+        stream_start: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// A stream of an origin lives from here on, until [`Store::detach`]. Nothing lasts of a stream that brings no batch.
-    fn attach(&self, _origin: &Origin) {}
+    /// A stream of an epoch lives from here on, until [`Store::detach`]. Nothing lasts of a stream that brings no
+    /// batch.
+    fn attach(&self, _epoch: &GatewayEpoch) {}
 
-    /// A stream of an origin is over: nothing that it brought is on its way.
-    fn detach(&self, _origin: &Origin) {}
+    /// A stream of an epoch is over: nothing that it brought is on its way.
+    fn detach(&self, _epoch: &GatewayEpoch) {}
 
     /// A run begins to deliver: nothing of another run of the same folder is taken from here on, and everything that was taken
     /// before is durable and in the answer.
-    fn begin<'a>(&'a self, origin: &'a Origin) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>>;
+    fn begin<'a>(&'a self, epoch: &'a GatewayEpoch) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>>;
 
     /// A shard has closed its windows up to a watermark, and delivered all of its batches. Not durable by itself.
     ///
     /// # Errors
     /// [`StoreError::Superseded`].
-    fn progress(&self, origin: &Origin, report: &Report) -> Result<(), StoreError>;
+    fn progress(&self, epoch: &GatewayEpoch, report: &ProgressReport) -> Result<(), StoreError>;
 
     /// When a data folder was created, Unix milliseconds, as far as this store knows.
-    fn created_ms(&self, origin: &Origin) -> Option<i64>;
+    fn created_ms(&self, epoch: &GatewayEpoch) -> Option<i64>;
 
     /// The newest epoch of a gateway, if that is newer than this one, has no stream, this one never delivered beside it, and there is a
     /// place for another.
-    fn newer_epoch(&self, _origin: &Origin) -> Option<u64> {
+    fn newer_epoch(&self, _epoch: &GatewayEpoch) -> Option<u64> {
         None
     }
 
     /// Highest durable batch number of each shard of an epoch.
-    fn delivered(&self, origin: &Origin) -> Vec<u64>;
+    fn delivered(&self, epoch: &GatewayEpoch) -> Vec<u64>;
 
-    /// An origin has no stream any more: forgets the live state of its open windows.
-    fn drop_live(&self, origin: &Origin);
+    /// An epoch has no stream any more: forgets the live state of its open windows.
+    fn drop_live(&self, epoch: &GatewayEpoch);
 
     /// The series from a number on, ordered by id, a bounded page of them. Whatever is done with them, and however long it
     /// takes, holds nothing up: a series that is not in the page is new or gone.
@@ -293,7 +295,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Read`].
-    fn piece(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Piece>, StoreError>;
+    fn chunk(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Chunk>, StoreError>;
 
     /// All series for which `wanted` answers yes, ordered by id. For tests and small stores: it walks all of them.
     fn series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry> {
@@ -335,14 +337,14 @@ pub trait Store: Send + Sync + 'static {
         for id in series {
             let mut at = from;
             while at < to
-                && let Some(piece) = self.piece(*id, at, to)?
+                && let Some(chunk) = self.chunk(*id, at, to)?
             {
-                for row in &piece.rows {
+                for row in &chunk.rows {
                     if visit(*id, row.window, &row.partial(*id)?).is_break() {
                         return Ok(());
                     }
                 }
-                at = piece.next;
+                at = chunk.next;
             }
         }
         Ok(())
@@ -354,9 +356,9 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Poisoned`] when the disk fails.
     fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError>;
 
-    /// The most series that the data folder of an origin may hold, so that all of them find places here; `None`: this store has
-    /// no such bound. What it answers is reserved for that gateway.
-    fn series_budget(&self, origin: &Origin) -> Option<u64>;
+    /// The most series that the data folder of an epoch may hold, so that all of them find places here; `None`: this
+    /// store has no such bound. What it answers is reserved for that gateway.
+    fn series_budget(&self, epoch: &GatewayEpoch) -> Option<u64>;
 
     /// A series that the store has, to be shared by streams of its gateway; `None`: it has not, or does not share.
     fn known_series(&self, _gateway: &GatewayId, _key: &SeriesKey) -> Option<SharedSeries> {
@@ -382,16 +384,16 @@ pub trait Store: Send + Sync + 'static {
     /// Why nothing more is acknowledged, when that is so.
     fn poisoned(&self) -> Option<Arc<str>>;
 
-    /// What is gone of what the store stands on, once that was noticed: it is why it has failed.
-    fn gone(&self) -> Option<Arc<str>> {
+    /// What is missing of the data folder, once that was noticed: the reason for the failure.
+    fn folder_gone(&self) -> Option<Arc<str>> {
         None
     }
 
-    /// Looks whether what the store stands on is still in its place; blocks on the disk.
+    /// Checks that the data folder is still in its place; blocks on the disk.
     ///
     /// # Errors
     /// What is gone; the store has failed then.
-    fn look(&self) -> Result<(), Arc<str>> {
+    fn check_folder(&self) -> Result<(), Arc<str>> {
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
-//! Opening a data folder: lock, packs, journal, and the replay that brings the state back.
+//! Opening a data folder: lock, blocks, journal, and the replay that brings the state back.
 //!
-//! Nothing here starts empty where something was: packs that cannot be opened, or that lack what the journal does not
+//! Nothing here starts empty where something was: blocks that cannot be opened, or that lack what the journal does not
 //! hold any more, end the opening with what is wrong, what is left and what to do. Damage in the journal is told
 //! and counted, and everything around it is kept.
 
@@ -20,15 +20,14 @@ use catchment_partial::Timestamp;
 use tokio::sync::watch;
 
 use super::{
-    EmbeddedStore, OpenReport, Origin, StoreConfig,
-    apply::{Checked, Limits, State},
-    entry,
-    inner::{Gate, Inner, Progress, read, write},
-    packed,
-    packer::{self, PackError},
-    packs::{Loaded, Packs},
+    EmbeddedStore, GatewayEpoch, OpenReport, StoreConfig,
+    apply::{CheckedBatch, LiveLimits, StoreState},
+    block_store::{BlockStore, Loaded},
+    entry, flush_marker,
+    flush_signal::FlushSignal,
+    flusher::{self, FlushError},
+    inner::{AdmissionState, FlushProgress, Inner, read, write},
     quota::Quota,
-    signal::Signal,
     sled_tree::SledTree,
     tail,
 };
@@ -50,15 +49,15 @@ pub enum OpenError {
     /// The data folder: in use, of another kind, of a newer format, not accessible.
     #[error(transparent)]
     Folder(#[from] catchment_journal::DataDirError),
-    /// The packed windows cannot be used.
+    /// The flushed windows cannot be used.
     #[error(
-        "{}: the packed windows cannot be used: {reason}. The journal in {} holds what was delivered since the last \
-         packing. Put a copy of the whole data folder back, or run `catchment-aggregator store repair`, which keeps \
+        "{}: the flushed windows cannot be used: {reason}. The journal in {} holds what was delivered since the last \
+         flushing. Put a copy of the whole data folder back, or run `catchment-aggregator store repair`, which keeps \
          every window that can still be read and says what is lost",
         folder.display(), journal.display()
     )]
-    Packs {
-        /// Folder of the packs.
+    Blocks {
+        /// Folder of the blocks.
         folder: PathBuf,
         /// Folder of the journal.
         journal: PathBuf,
@@ -66,7 +65,7 @@ pub enum OpenError {
         reason: String,
     },
     /// The file system is full: nothing is damaged, try again when there is space.
-    #[error("{}: opening the packed windows takes {OPEN_FREE_MIN} bytes, only {free} are free", data.display())]
+    #[error("{}: opening the flushed windows takes {OPEN_FREE_MIN} bytes, only {free} are free", data.display())]
     Space {
         /// The data folder.
         data: PathBuf,
@@ -90,8 +89,8 @@ pub enum OpenError {
 }
 
 impl EmbeddedStore {
-    /// Opens the store in a data folder, or makes one. Reads the catalog, and the journal since the last packing;
-    /// not the packs, so it does not take longer with history.
+    /// Opens the store in a data folder, or makes one. Reads the catalog, and the journal since the last flush;
+    /// not the blocks, so it does not take longer with history.
     ///
     /// # Errors
     /// See [`OpenError`]; nothing was given up then.
@@ -101,13 +100,14 @@ impl EmbeddedStore {
             Some(owner) => DataDir::open_owned(data, KIND, now, owner, &[])?,
             None => DataDir::open(data, KIND, now, &[])?,
         };
-        // One of another folder is refused; of one that is gone the packs say what it held.
+        // One of another folder is refused; of one that is gone the blocks say what it held.
         let salts = data_dir.prepare_logs(&[JOURNAL.to_owned()])?;
         config.journal.salt = salts.get(JOURNAL).copied();
         let mut report = OpenReport::default();
-        let (packs, loaded) = open_packs(data, &config, &mut report)?;
+        let (blocks, loaded) = open_blocks(data, &config, &mut report)?;
         let created_ms = data_dir.created_ms();
-        let parts = Parts { disk: Arc::new(RealDisk), data, packs, loaded, data_dir: Some(data_dir), config };
+        let parts =
+            Parts { disk: Arc::new(RealDisk), data, blocks, loaded, data_dir: Some(data_dir), config };
         let mut inner = assemble(parts, &mut report, |log| {
             GroupLog::start(log, "store").map_err(|source| OpenError::Io {
                 what: "cannot start the journal's thread".to_owned(),
@@ -119,7 +119,7 @@ impl EmbeddedStore {
         }
         cap_times(&inner, now, created_ms);
         let store = Self::start(Arc::new(inner)).map_err(|source| OpenError::Io {
-            what: "cannot start the packer's thread".to_owned(),
+            what: "cannot start the flusher's thread".to_owned(),
             source,
         })?;
         Ok((Arc::new(store), report))
@@ -139,7 +139,7 @@ fn cap_times<D: Disk>(inner: &Inner<D>, now_ms: u64, created_ms: u64) {
         );
         return;
     };
-    let changed = write(&inner.state).catalog.cap(now.saturating_add_nanos(tolerance), now);
+    let changed = write(&inner.state).catalog.cap_future_times(now.saturating_add_nanos(tolerance), now);
     if changed > 0 {
         tracing::warn!(
             changed,
@@ -153,72 +153,76 @@ pub(super) struct Parts<'a, D: Disk> {
     pub(super) disk: Arc<D>,
     pub(super) data: &'a Path,
     pub(super) config: StoreConfig,
-    pub(super) packs: Packs,
+    pub(super) blocks: BlockStore,
     pub(super) loaded: Loaded,
     pub(super) data_dir: Option<DataDir>,
 }
 
-/// Opens the journal and replays what the packs lack; `share` decides who commits from then on.
+/// Opens the journal and replays what the blocks lack; `share` decides who commits from then on.
 pub(super) fn assemble<D: Disk>(
     parts: Parts<'_, D>,
     report: &mut OpenReport,
     share: impl FnOnce(Log<D>) -> Result<GroupLog<D>, OpenError>,
 ) -> Result<Inner<D>, OpenError> {
-    let Parts { disk, data, config, packs, loaded, data_dir } = parts;
-    let packed_to = loaded.meta.packed_to;
+    let Parts { disk, data, config, blocks, loaded, data_dir } = parts;
+    let flushed_to = loaded.meta.flushed_to;
     let (mut log, recovery) = Log::open(Arc::clone(&disk), &data.join(JOURNAL), config.journal.clone())?;
     report.torn_tail_bytes = recovery.torn_tail_bytes;
-    if log.end() < packed_to {
+    if log.end() < flushed_to {
         report.damage += 1;
         tracing::error!(
-            journal_end = %log.end(), %packed_to,
-            "the journal ends before the packs do: what it held since the last packing is lost"
+            journal_end = %log.end(), %flushed_to,
+            "the journal ends before the blocks do: what it held since the last flush is lost"
         );
-        log.advance_to(packed_to).map_err(|e| OpenError::Replay(e.to_string()))?;
+        log.advance_to(flushed_to).map_err(|e| OpenError::Replay(e.to_string()))?;
     }
-    if log.start() > packed_to {
+    if log.start() > flushed_to {
         report.damage += 1;
         tracing::error!(
-            journal_start = %log.start(), %packed_to,
+            journal_start = %log.start(), %flushed_to,
             "the beginning of the journal is missing: batches in this range are lost"
         );
     }
     let mut inner = Inner {
-        limits: Limits { live_bytes_max: config.live_bytes_max },
-        state: RwLock::new(State { catalog: loaded.catalog, applied_to: packed_to, ..State::default() }),
-        gate: Mutex::new(Gate::new(Quota::new(config.series_bounds()))),
+        live_limits: LiveLimits { live_bytes_max: config.live_bytes_max },
+        state: RwLock::new(StoreState {
+            catalog: loaded.catalog,
+            applied_to: flushed_to,
+            ..StoreState::default()
+        }),
+        admission: Mutex::new(AdmissionState::new(Quota::new(config.series_bounds()))),
         turn: tokio::sync::Mutex::new(()),
-        packing: Mutex::new(loaded.meta),
+        flush_lock: Mutex::new(loaded.meta),
         log: share(log)?,
         disk,
-        packs,
+        blocks,
         folder: data.to_owned(),
-        packed_to: AtomicU64::new(packed_to.get()),
+        flushed_to: AtomicU64::new(flushed_to.get()),
         forgotten: AtomicU64::new(0),
         damage: 0,
         damaged_series: AtomicU64::new(0),
-        progress: watch::Sender::new(Progress::default()),
-        signal: Signal::default(),
+        progress: watch::Sender::new(FlushProgress::default()),
+        signal: FlushSignal::default(),
         failure: OnceLock::new(),
-        gone: OnceLock::new(),
+        folder_gone: OnceLock::new(),
         config,
-        unlooked: AtomicBool::new(false),
+        folder_check_failed: AtomicBool::new(false),
         data_dir,
     };
-    replay(&inner, packed_to, report)?;
+    replay(&inner, flushed_to, report)?;
     inner.damage = report.damage;
     report.series = read(&inner.state).catalog.series.len();
     Ok(inner)
 }
 
-/// Opens packs and catalog, and makes sure that they hold what the journal has released.
-fn open_packs(
+/// Opens blocks and catalog, and makes sure that they hold what the journal has released.
+fn open_blocks(
     data: &Path,
     config: &StoreConfig,
     report: &mut OpenReport,
-) -> Result<(Packs, Loaded), OpenError> {
+) -> Result<(BlockStore, Loaded), OpenError> {
     let folder = data.join(SLED);
-    let refused = |reason| OpenError::Packs { folder: folder.clone(), journal: data.join(JOURNAL), reason };
+    let refused = |reason| OpenError::Blocks { folder: folder.clone(), journal: data.join(JOURNAL), reason };
     let start = journal_start(&Arc::new(RealDisk), data)?;
     let free = RealDisk.free_bytes(data).map_err(|source| OpenError::Io {
         what: format!("cannot see how much is free in {}", data.display()),
@@ -227,36 +231,36 @@ fn open_packs(
     if free < OPEN_FREE_MIN {
         return Err(OpenError::Space { data: data.to_owned(), free });
     }
-    let reason = match load_packs(data, config.cache_bytes, start, report) {
+    let reason = match load_blocks(data, config.cache_bytes, start, report) {
         Ok(opened) => return Ok(opened),
         Err(reason) => reason,
     };
-    if !config.set_packs_aside {
+    if !config.set_blocks_aside {
         return Err(refused(reason));
     }
     let aside = (1..10_000).map(|n| data.join(format!("{SLED}.aside-{n}"))).find(|path| !path.exists());
     let aside = aside.ok_or_else(|| refused("ten thousand folders were set aside already".to_owned()))?;
     let io = |source| OpenError::Io { what: format!("cannot set {} aside", folder.display()), source };
     std::fs::rename(&folder, &aside).map_err(io)?;
-    tail::drop(data);
-    packed::write(&RealDisk, data, Position::ZERO).map_err(io)?;
-    tracing::error!(reason, aside = %aside.display(), "packed windows cannot be used and are set aside, as configured");
-    report.packs_set_aside = Some(aside);
-    load_packs(data, config.cache_bytes, start, report).map_err(refused)
+    tail::remove(data);
+    flush_marker::write(&RealDisk, data, Position::ZERO).map_err(io)?;
+    tracing::error!(reason, aside = %aside.display(), "flushed windows cannot be used and are set aside, as configured");
+    report.blocks_set_aside = Some(aside);
+    load_blocks(data, config.cache_bytes, start, report).map_err(refused)
 }
 
-fn load_packs(
+fn load_blocks(
     data: &Path,
     cache_bytes: u64,
     journal: Option<Position>,
     report: &mut OpenReport,
-) -> Result<(Packs, Loaded), String> {
+) -> Result<(BlockStore, Loaded), String> {
     let folder = data.join(SLED);
-    tail::keep(data, &folder).map_err(|error| format!("{}: {error}", tail::path(data).display()))?;
-    let packs = Packs::new(SledTree::open(&folder, cache_bytes)?);
-    let loaded = load(&RealDisk, data, &packs, journal, report)?;
-    tail::drop(data);
-    Ok((packs, loaded))
+    tail::save(data, &folder).map_err(|error| format!("{}: {error}", tail::path(data).display()))?;
+    let blocks = BlockStore::new(SledTree::open(&folder, cache_bytes)?);
+    let loaded = load(&RealDisk, data, &blocks, journal, report)?;
+    tail::remove(data);
+    Ok((blocks, loaded))
 }
 
 /// Where the journal begins, before anything is opened; `None`: there is none.
@@ -267,24 +271,24 @@ pub(super) fn journal_start<D: Disk>(disk: &Arc<D>, data: &Path) -> Result<Optio
     Ok(ReadOnlyLog::open(Arc::clone(disk), &folder)?.map(|journal| journal.start_position()))
 }
 
-/// Loads the catalog, and makes sure that packs and journal together hold all that was acknowledged.
+/// Loads the catalog, and makes sure that blocks and journal together hold all that was acknowledged.
 pub(super) fn load<D: Disk>(
     disk: &D,
     data: &Path,
-    packs: &Packs,
+    blocks: &BlockStore,
     journal: Option<Position>,
     report: &mut OpenReport,
 ) -> Result<Loaded, String> {
-    let loaded = packs.load()?;
+    let loaded = blocks.load()?;
     for finding in &loaded.findings {
         tracing::error!(finding, "the store is damaged");
         report.damage += 1;
     }
-    let known = loaded.meta.packed_to;
-    let released = match packed::read(disk, data) {
+    let known = loaded.meta.flushed_to;
+    let released = match flush_marker::read(disk, data) {
         Ok(released) => released.unwrap_or(Position::ZERO),
         Err(error @ AtomicFileError::Damaged { .. }) => {
-            tracing::error!(%error, "the store is damaged: the journal's beginning tells what the packs must hold");
+            tracing::error!(%error, "the store is damaged: the journal's beginning tells what the blocks must hold");
             report.damage += 1;
             journal.unwrap_or(Position::ZERO)
         }
@@ -299,7 +303,7 @@ pub(super) fn load<D: Disk>(
     if known < released {
         tracing::error!(
             %known, %released,
-            "packed windows came back older than they were: the journal still holds what they lack, nothing is lost"
+            "flushed windows came back older than they were: the journal still holds what they lack, nothing is lost"
         );
         report.damage += 1;
     }
@@ -323,13 +327,13 @@ fn replay<D: Disk>(inner: &Inner<D>, from: Position, report: &mut OpenReport) ->
             }
             ReadEvent::End => break,
         }
-        let recent = read(&inner.state).recent.bytes();
-        if recent > inner.config.memory_bytes_max {
-            match packer::round_of_applied(inner) {
+        let memtable = read(&inner.state).memtable.bytes();
+        if memtable > inner.config.memory_bytes_max {
+            match flusher::flush_applied(inner) {
                 Ok(()) => {}
                 // Senders waited at the bound, so what stands in the journal is hardly more, unless rounds ended
                 // half-way: then it is better to start than to wait for space.
-                Err(PackError::Space { .. }) if recent / 2 <= inner.config.memory_bytes_max => {}
+                Err(FlushError::Space { .. }) if memtable / 2 <= inner.config.memory_bytes_max => {}
                 Err(error) => return Err(failed(error.to_string())),
             }
         }
@@ -340,7 +344,7 @@ fn replay<D: Disk>(inner: &Inner<D>, from: Position, report: &mut OpenReport) ->
 
 fn replay_one<D: Disk>(inner: &Inner<D>, position: Position, record: Vec<u8>, report: &mut OpenReport) {
     let entry = entry::decode(record.into()).map_err(|e| e.to_string());
-    let checked = match entry.and_then(|entry| Checked::new(entry).map_err(|e| e.to_string())) {
+    let checked = match entry.and_then(|entry| CheckedBatch::new(entry).map_err(|e| e.to_string())) {
         Ok(checked) => checked,
         Err(reason) => {
             report.damage += 1;
@@ -353,7 +357,7 @@ fn replay_one<D: Disk>(inner: &Inner<D>, position: Position, record: Vec<u8>, re
     if lost == 0 {
         return;
     }
-    let what = lost_batches(checked.origin(), checked.batch().shard, checked.follows(), lost);
+    let what = lost_batches(checked.epoch(), checked.batch().shard, checked.follows(), lost);
     tracing::error!(lost = what, "acknowledged batches are lost by damage to the store's journal");
     report.lost_batches = report.lost_batches.saturating_add(lost);
     if report.lost.len() < LOST_MAX {
@@ -362,9 +366,9 @@ fn replay_one<D: Disk>(inner: &Inner<D>, position: Position, record: Vec<u8>, re
 }
 
 /// Says which batches are lost: as many as `lost`, up to the one of number `to`.
-pub(super) fn lost_batches(origin: &Origin, shard: u32, to: u64, lost: u64) -> String {
+pub(super) fn lost_batches(epoch: &GatewayEpoch, shard: u32, to: u64, lost: u64) -> String {
     let from = to.saturating_sub(lost.saturating_sub(1));
-    format!("gateway {}, epoch {}, shard {shard}: batches {from} to {to}", origin.gateway, origin.epoch)
+    format!("gateway {}, epoch {}, shard {shard}: batches {from} to {to}", epoch.gateway, epoch.id)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! How many series there may be, and who may still make how many: quotas and budgets. Pure.
 //!
-//! A new series needs a place in three bounds: the store's, its site's and its gateway's. What does not fit is refused before
-//! anything of its batch is taken ([`Quota::fits`]). So that this hardly ever happens, each gateway is given a budget
+//! A new series needs room within three bounds: the store's, its site's and its gateway's. What does not fit is refused
+//! before anything of its batch is taken ([`Quota::fits`]). So that this hardly ever happens, each gateway is given a budget
 //! ([`Quota::budget`]): the most series that its data folder may hold. A gateway refuses readings of further series before
 //! it acknowledges them.
 //!
 //! A budget is what the store knows that the folder may hold already, plus a grant. Grants are reservations: no gateway, new or
-//! known, gets a place that another one was granted. Invariant: series and grants together never exceed a bound, unless
+//! known, gets room that another one was granted. Invariant: series and grants together never exceed a bound, unless
 //! there were more series than that from the beginning (a bound was lowered, or a journal was replayed).
 //!
 //! Two kinds of names need no grant, because the folder most likely has them already:
@@ -38,7 +38,7 @@ pub(super) struct Bounds {
 pub(super) struct Usage<'a> {
     pub(super) gateway: &'a GatewayId,
     /// Series that the store holds.
-    pub(super) held: u64,
+    pub(super) series: u64,
     /// Series that its present data folder delivered and that were forgotten since.
     pub(super) forgotten: u64,
 }
@@ -48,7 +48,7 @@ pub(super) struct Usage<'a> {
 struct Level {
     max: u64,
     /// Series within the bound.
-    held: u64,
+    series: u64,
     /// What other gateways were granted and have not used.
     granted: u64,
     /// Gateways that share it.
@@ -58,7 +58,7 @@ struct Level {
 impl Level {
     /// Places for this gateway.
     fn free(&self) -> u64 {
-        self.max.saturating_sub(self.held).saturating_sub(self.granted)
+        self.max.saturating_sub(self.series).saturating_sub(self.granted)
     }
 
     /// The part of a shared bound that one gateway is granted at once: half of an equal share, so that one that comes later finds
@@ -71,7 +71,7 @@ impl Level {
 
 /// All bounds, as one gateway meets them.
 #[derive(Clone, Copy, Debug, Default)]
-struct Room {
+struct Headroom {
     total: Level,
     site: Level,
     gateway: Level,
@@ -79,15 +79,15 @@ struct Room {
     known: u64,
 }
 
-impl Room {
+impl Headroom {
     fn free(&self) -> u64 {
         self.total.free().min(self.site.free()).min(self.gateway.free())
     }
 }
 
-/// What a gateway was told.
+/// A budget that was sent to a gateway.
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct SentBudget {
     /// To which life of its data folder.
     epoch: u64,
     series_max: u64,
@@ -98,9 +98,9 @@ struct Told {
 pub(super) struct Quota {
     bounds: Bounds,
     /// Bounded by the gateways of the catalog, and those that said hello lately.
-    told: HashMap<GatewayId, Told>,
+    sent: HashMap<GatewayId, SentBudget>,
     /// New series of batches that are in the journal and not yet applied.
-    coming: HashMap<GatewayId, HashSet<SeriesKey>>,
+    pending: HashMap<GatewayId, HashSet<SeriesKey>>,
     /// Bounds that were reported as nearly full.
     warned: HashSet<String>,
 }
@@ -111,47 +111,48 @@ const NEAR: (u64, u64) = (90, 85);
 impl Quota {
     /// Nothing is granted yet.
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, told: HashMap::new(), coming: HashMap::new(), warned: HashSet::new() }
+        Self { bounds, sent: HashMap::new(), pending: HashMap::new(), warned: HashSet::new() }
     }
 
-    fn coming(&self, gateway: &GatewayId) -> u64 {
-        self.coming.get(gateway).map_or(0, |keys| keys.len() as u64)
+    fn pending(&self, gateway: &GatewayId) -> u64 {
+        self.pending.get(gateway).map_or(0, |keys| keys.len() as u64)
     }
 
     /// The bounds as a gateway meets them; `usages` are those of all gateways of the catalog.
-    fn room(&self, usages: &[Usage<'_>], of: &GatewayId) -> Room {
+    fn headroom(&self, usages: &[Usage<'_>], of: &GatewayId) -> Headroom {
         let level = |max| Level { max, ..Level::default() };
         let Bounds { total, site, gateway } = self.bounds;
-        let mut room = Room { total: level(total), site: level(site), gateway: level(gateway), known: 0 };
-        let mut note = |gateway: &GatewayId, held: u64, forgotten: u64| {
-            let held = held.saturating_add(self.coming(gateway));
-            let known = held.saturating_add(forgotten);
+        let mut headroom =
+            Headroom { total: level(total), site: level(site), gateway: level(gateway), known: 0 };
+        let mut note = |gateway: &GatewayId, series: u64, forgotten: u64| {
+            let series = series.saturating_add(self.pending(gateway));
+            let known = series.saturating_add(forgotten);
             let own = gateway == of;
-            let granted = match self.told.get(gateway) {
-                Some(told) if !own => told.series_max.saturating_sub(known),
+            let granted = match self.sent.get(gateway) {
+                Some(sent) if !own => sent.series_max.saturating_sub(known),
                 _ => 0,
             };
             let add = |level: &mut Level| {
-                level.held = level.held.saturating_add(held);
+                level.series = level.series.saturating_add(series);
                 level.granted = level.granted.saturating_add(granted);
                 level.gateways += 1;
             };
-            add(&mut room.total);
+            add(&mut headroom.total);
             if gateway.site == of.site {
-                add(&mut room.site);
+                add(&mut headroom.site);
             }
             if own {
-                add(&mut room.gateway);
-                room.known = known;
+                add(&mut headroom.gateway);
+                headroom.known = known;
             }
         };
         for usage in usages {
-            note(usage.gateway, usage.held, usage.forgotten);
+            note(usage.gateway, usage.series, usage.forgotten);
         }
         if !usages.iter().any(|usage| usage.gateway == of) {
             note(of, 0, 0);
         }
-        room
+        headroom
     }
 
     /// Whether so many further series of a gateway fit.
@@ -159,94 +160,94 @@ impl Quota {
     /// # Errors
     /// Which bound is full, and what to do.
     pub(super) fn fits(&self, usages: &[Usage<'_>], gateway: &GatewayId, new: u64) -> Result<(), String> {
-        let room = self.room(usages, gateway);
-        if new <= room.free() {
+        let headroom = self.headroom(usages, gateway);
+        if new <= headroom.free() {
             return Ok(());
         }
         let full = |level: &Level, whose: String, key: &str| {
-            let &Level { max, held, granted, .. } = level;
+            let &Level { max, series, granted, .. } = level;
             let others = match granted {
                 0 => String::new(),
                 granted => format!(", {granted} more are promised to other gateways"),
             };
-            let needed = held.saturating_add(granted).saturating_add(new);
+            let needed = series.saturating_add(granted).saturating_add(new);
             format!(
-                "no room for {new} new series: {whose} may have {max} series and has {held}{others}; raise {key} to {needed} \
+                "no room for {new} new series: {whose} may have {max} series and has {series}{others}; raise {key} to {needed} \
                  or more, or forget series"
             )
         };
-        Err(if new > room.gateway.free() {
-            full(&room.gateway, format!("gateway {gateway}"), "series_per_gateway_max")
-        } else if new > room.site.free() {
-            full(&room.site, format!("site {}", gateway.site), "series_per_site_max")
+        Err(if new > headroom.gateway.free() {
+            full(&headroom.gateway, format!("gateway {gateway}"), "series_per_gateway_max")
+        } else if new > headroom.site.free() {
+            full(&headroom.site, format!("site {}", gateway.site), "series_per_site_max")
         } else {
-            full(&room.total, "this aggregator".to_owned(), "store_series_max")
+            full(&headroom.total, "this aggregator".to_owned(), "store_series_max")
         })
     }
 
-    /// New series of a gateway's batch take their places until [`Quota::arrived`].
+    /// New series of a gateway's batch take their places until [`Quota::release`].
     pub(super) fn reserve(&mut self, gateway: &GatewayId, new: &[SeriesKey]) {
         if !new.is_empty() {
-            self.coming.entry(gateway.clone()).or_default().extend(new.iter().cloned());
+            self.pending.entry(gateway.clone()).or_default().extend(new.iter().cloned());
         }
     }
 
     /// Series are in the catalog now, or will not come.
-    pub(super) fn arrived(&mut self, gateway: &GatewayId, new: &[SeriesKey]) {
+    pub(super) fn release(&mut self, gateway: &GatewayId, new: &[SeriesKey]) {
         if new.is_empty() {
             return;
         }
-        if let Some(coming) = self.coming.get_mut(gateway) {
-            new.iter().for_each(|key| _ = coming.remove(key));
-            if coming.is_empty() {
-                self.coming.remove(gateway);
+        if let Some(pending) = self.pending.get_mut(gateway) {
+            new.iter().for_each(|key| _ = pending.remove(key));
+            if pending.is_empty() {
+                self.pending.remove(gateway);
             }
         }
     }
 
     /// Whether a series is on its way into the catalog.
-    pub(super) fn is_coming(&self, gateway: &GatewayId, key: &SeriesKey) -> bool {
-        self.coming.get(gateway).is_some_and(|coming| coming.contains(key))
+    pub(super) fn is_pending(&self, gateway: &GatewayId, key: &SeriesKey) -> bool {
+        self.pending.get(gateway).is_some_and(|pending| pending.contains(key))
     }
 
-    /// The most series that a gateway's folder may hold. A budget that was told is never lowered: the gateway may have
+    /// The most series that a gateway's folder may hold. A budget that was sent is never lowered: the gateway may have
     /// used it.
     pub(super) fn budget(&mut self, usages: &[Usage<'_>], gateway: &GatewayId, epoch: u64) -> u64 {
-        let room = self.room(usages, gateway);
-        let grant = room.gateway.free().min(room.site.share()).min(room.total.share());
+        let headroom = self.headroom(usages, gateway);
+        let grant = headroom.gateway.free().min(headroom.site.share()).min(headroom.total.share());
         let before =
-            self.told.get(gateway).filter(|told| told.epoch == epoch).map_or(0, |told| told.series_max);
-        let series_max = room.known.saturating_add(grant).max(before);
-        if self.told.len() > usages.len() {
+            self.sent.get(gateway).filter(|sent| sent.epoch == epoch).map_or(0, |sent| sent.series_max);
+        let series_max = headroom.known.saturating_add(grant).max(before);
+        if self.sent.len() > usages.len() {
             // Gateways that only said hello, long ago.
             let known: HashSet<&GatewayId> = usages.iter().map(|usage| usage.gateway).collect();
-            self.told.retain(|gateway, _| known.contains(gateway));
+            self.sent.retain(|gateway, _| known.contains(gateway));
         }
-        self.told.insert(gateway.clone(), Told { epoch, series_max });
+        self.sent.insert(gateway.clone(), SentBudget { epoch, series_max });
         series_max
     }
 
-    /// What a gateway was told last.
-    pub(super) fn told(&self, gateway: &GatewayId) -> Option<u64> {
-        self.told.get(gateway).map(|told| told.series_max)
+    /// The budget that was sent to a gateway last.
+    pub(super) fn last_sent(&self, gateway: &GatewayId) -> Option<u64> {
+        self.sent.get(gateway).map(|sent| sent.series_max)
     }
 
     /// Bounds that a gateway meets and that have become nearly full since this was last asked: one line each.
     pub(super) fn warnings(&mut self, usages: &[Usage<'_>], gateway: &GatewayId) -> Vec<String> {
-        let room = self.room(usages, gateway);
+        let headroom = self.headroom(usages, gateway);
         let levels = [
-            (room.gateway, format!("gateway {gateway}"), "series_per_gateway_max"),
-            (room.site, format!("site {}", gateway.site), "series_per_site_max"),
-            (room.total, "this aggregator".to_owned(), "store_series_max"),
+            (headroom.gateway, format!("gateway {gateway}"), "series_per_gateway_max"),
+            (headroom.site, format!("site {}", gateway.site), "series_per_site_max"),
+            (headroom.total, "this aggregator".to_owned(), "store_series_max"),
         ];
         let mut news = Vec::new();
-        for (Level { max, held, .. }, whose, key) in levels {
-            let part = held.saturating_mul(100) / max.max(1);
+        for (Level { max, series, .. }, whose, key) in levels {
+            let part = series.saturating_mul(100) / max.max(1);
             if part < NEAR.1 {
                 self.warned.remove(&whose);
             } else if part >= NEAR.0 && self.warned.insert(whose.clone()) {
                 news.push(format!(
-                    "{whose} has {held} series of the {max} that it may have: raise {key} or forget series before it is full"
+                    "{whose} has {series} series of the {max} that it may have: raise {key} or forget series before it is full"
                 ));
             }
         }

@@ -3,19 +3,21 @@
 //! | key | value |
 //! |---|---|
 //! | `g` gateway | its name and watermark |
-//! | `o` origin | gateway, epoch, shards |
-//! | `n` origin | delivered number, watermark, gaps and delivering runs of each shard, as of the journal position in `m` |
+//! | `o` epoch | gateway, epoch, shards |
+//! | `n` epoch | delivered number, watermark, gaps and delivering runs of each shard, as of the journal position in `m`
+//! |
 //! | `s` group | of each of its series: gateway, device, metric, labels, first and last window, newest reading |
-//! | `m` | journal position up to which the packs are complete, number of the last change, how many records there are |
-//! | `p` group, bucket, pack | a pack (see `pack`) |
+//! | `m` | journal position up to which the blocks are complete, sequence number of the last write batch, how many
+//! records there are |
+//! | `p` group, bucket, block | a block (see `block`) |
 //!
 //! Numbers in keys are big endian, so that sled's order is theirs. Each value is sealed ([`seal`]): it carries its key,
-//! the number of the change that wrote it, and a checksum of all. So a value under the wrong key is damage, one that
-//! sled brought back from before is told from its successor, and whole values can be found in the bytes of a file
-//! that sled cannot read (`carve`).
+//! the sequence number of the write batch that wrote it, and a checksum of all. So a value under the wrong key is
+//! damage, one that sled brought back from before is told from its successor, and whole values can be found in the
+//! bytes of a file that sled cannot read (`salvage`).
 //!
-//! What sled loses without a word is noticed too: `m` counts gateways, origins and groups, and each group has a
-//! [`Tally`] of its packs.
+//! What sled loses without a word is noticed too: `m` counts gateways, epochs and groups, and each group has a
+//! [`BlockManifest`] of its blocks.
 
 use catchment_journal::Position;
 use catchment_partial::Timestamp;
@@ -23,8 +25,8 @@ use catchment_proto::{GatewayId, Name, SeriesKey, wire};
 use prost::Message;
 
 use super::{
-    Origin,
-    catalog::{Gateway, OriginState, Series},
+    GatewayEpoch,
+    catalog::{EpochState, Gateway, Series},
     groups::Group,
 };
 
@@ -33,66 +35,66 @@ pub(super) use super::sealed::{HEAD_BYTES, MAGIC, message, seal, sealed, unseal}
 pub(super) mod shards;
 
 pub(super) const GATEWAY: u8 = b'g';
-pub(super) const ORIGIN: u8 = b'o';
+pub(super) const EPOCH: u8 = b'o';
 pub(super) const SHARDS: u8 = b'n';
 pub(super) const GROUP: u8 = b's';
-pub(super) const PACK: u8 = b'p';
+pub(super) const BLOCK: u8 = b'p';
 /// Key of the [`Meta`] record.
 pub(super) const META: &[u8] = b"m";
 
-/// How far the packs are, and what must be there.
+/// How far the blocks are, and what must be there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Meta {
-    /// Everything before is packed.
-    pub(super) packed_to: Position,
+    /// Everything before is flushed.
+    pub(super) flushed_to: Position,
     /// Number for the next new series.
     pub(super) next_series: u32,
-    /// Number of the change that wrote this: the last one.
-    pub(super) change: u64,
-    /// Records of gateways, origins and groups.
+    /// Sequence number of the write batch that wrote this: the last one.
+    pub(super) sequence: u64,
+    /// Records of gateways, epochs and groups.
     pub(super) gateways: u32,
-    pub(super) origins: u32,
+    pub(super) epochs: u32,
     pub(super) groups: u32,
 }
 
-/// Which packs a group of series has, so that a missing or older one is noticed: their number, and a sum over them.
+/// Which blocks a group of series has, so that a missing or older one is noticed: their number, and a sum over them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) packs: u64,
+pub(super) struct BlockManifest {
+    pub(super) blocks: u64,
     pub(super) sum: u64,
 }
 
-impl Tally {
-    /// A pack is there, as this change wrote it.
-    pub(super) fn add(&mut self, key: &[u8], change: u64) {
-        self.packs = self.packs.wrapping_add(1);
-        self.sum = self.sum.wrapping_add(mark(key, change));
+impl BlockManifest {
+    /// A block is there, as the write batch of this sequence number wrote it.
+    pub(super) fn add(&mut self, key: &[u8], sequence: u64) {
+        self.blocks = self.blocks.wrapping_add(1);
+        self.sum = self.sum.wrapping_add(mark(key, sequence));
     }
 
-    /// A pack is not there any more.
-    pub(super) fn remove(&mut self, key: &[u8], change: u64) {
-        self.packs = self.packs.wrapping_sub(1);
-        self.sum = self.sum.wrapping_sub(mark(key, change));
+    /// A block is not there any more.
+    pub(super) fn remove(&mut self, key: &[u8], sequence: u64) {
+        self.blocks = self.blocks.wrapping_sub(1);
+        self.sum = self.sum.wrapping_sub(mark(key, sequence));
     }
 }
 
-fn mark(key: &[u8], change: u64) -> u64 {
-    let crc = crc32c::crc32c_append(crc32c::crc32c(key), &change.to_le_bytes());
-    (u64::from(crc) << 32 | (change & 0xffff_ffff)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+fn mark(key: &[u8], sequence: u64) -> u64 {
+    let crc = crc32c::crc32c_append(crc32c::crc32c(key), &sequence.to_le_bytes());
+    (u64::from(crc) << 32 | (sequence & 0xffff_ffff)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct MetaRecord {
     #[prost(uint64, tag = "1")]
-    packed_to: u64,
+    flushed_to: u64,
     #[prost(uint32, tag = "2")]
     next_series: u32,
     #[prost(uint64, tag = "3")]
-    change: u64,
+    sequence: u64,
     #[prost(uint32, tag = "4")]
     gateways: u32,
     #[prost(uint32, tag = "5")]
-    origins: u32,
+    epochs: u32,
     #[prost(uint32, tag = "6")]
     groups: u32,
 }
@@ -108,24 +110,24 @@ pub(super) struct GatewayRecord {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct OriginRecord {
+pub(super) struct EpochRecord {
     #[prost(uint32, tag = "1")]
     gateway: u32,
     #[prost(fixed64, tag = "2")]
-    epoch: u64,
+    id: u64,
     #[prost(sint64, tag = "3")]
-    epoch_created_ms: i64,
+    created_ms: i64,
     #[prost(uint32, tag = "4")]
     shards: u32,
     #[prost(uint64, tag = "5")]
     forgotten: u64,
     #[prost(bool, tag = "6")]
-    beside: bool,
+    concurrent: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
 struct SeriesRecord {
-    /// Its place in the group.
+    /// Its index in the group.
     #[prost(uint32, tag = "1")]
     place: u32,
     #[prost(uint32, tag = "2")]
@@ -141,9 +143,9 @@ struct SeriesRecord {
     end: i64,
     #[prost(sint64, tag = "7")]
     newest: i64,
-    /// Number of the origin that delivered it last; absent in what earlier versions wrote.
+    /// Number of the epoch that delivered it last; absent in what earlier versions wrote.
     #[prost(uint32, optional, tag = "8")]
-    origin: Option<u32>,
+    epoch: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -151,9 +153,9 @@ pub(super) struct GroupRecord {
     #[prost(message, repeated, tag = "1")]
     series: Vec<SeriesRecord>,
     #[prost(uint64, tag = "2")]
-    packs: u64,
+    blocks: u64,
     #[prost(fixed64, tag = "3")]
-    packs_sum: u64,
+    blocks_sum: u64,
 }
 
 /// Something that is kept as one record of the catalog.
@@ -169,13 +171,13 @@ impl Stored for Meta {
     type Record = MetaRecord;
 
     fn record(&self) -> MetaRecord {
-        let Self { packed_to, next_series, change, gateways, origins, groups } = *self;
-        MetaRecord { packed_to: packed_to.get(), next_series, change, gateways, origins, groups }
+        let Self { flushed_to, next_series, sequence, gateways, epochs, groups } = *self;
+        MetaRecord { flushed_to: flushed_to.get(), next_series, sequence, gateways, epochs, groups }
     }
 
     fn restore(record: MetaRecord) -> Option<Self> {
-        let MetaRecord { packed_to, next_series, change, gateways, origins, groups } = record;
-        Some(Self { packed_to: Position::new(packed_to), next_series, change, gateways, origins, groups })
+        let MetaRecord { flushed_to, next_series, sequence, gateways, epochs, groups } = record;
+        Some(Self { flushed_to: Position::new(flushed_to), next_series, sequence, gateways, epochs, groups })
     }
 }
 
@@ -196,37 +198,30 @@ impl Stored for Gateway {
     }
 }
 
-/// The identity of an origin, without its gateway's name.
-pub(super) fn origin_record(state: &OriginState) -> OriginRecord {
-    OriginRecord {
+/// The identity of an epoch, without its gateway's name.
+pub(super) fn epoch_record(state: &EpochState) -> EpochRecord {
+    EpochRecord {
         gateway: state.gateway,
-        epoch: state.origin.epoch,
-        epoch_created_ms: state.origin.epoch_created_ms,
-        shards: state.origin.shards,
+        id: state.epoch.id,
+        created_ms: state.epoch.created_ms,
+        shards: state.epoch.shards,
         forgotten: state.forgotten,
-        beside: state.beside,
+        concurrent: state.concurrent,
     }
 }
 
-/// An origin without its shards, given the gateways; `None` if its gateway is not among them.
-pub(super) fn restore_origin(record: OriginRecord, gateways: &[Gateway]) -> Option<OriginState> {
+/// An epoch without its shards, given the gateways; `None` if its gateway is not among them.
+pub(super) fn restore_epoch(record: EpochRecord, gateways: &[Gateway]) -> Option<EpochState> {
     let gateway = gateways.get(record.gateway as usize)?.id.clone();
-    let OriginRecord { epoch, epoch_created_ms, shards, forgotten, beside, .. } = record;
-    Some(OriginState {
+    let EpochRecord { id, created_ms, shards, forgotten, concurrent, .. } = record;
+    Some(EpochState {
         gateway: record.gateway,
-        origin: Origin {
-            gateway,
-            epoch,
-            epoch_created_ms,
-            shards,
-            run: 0,
-            previous_runs: Default::default(),
-        },
+        epoch: GatewayEpoch { gateway, id, created_ms, shards, run: 0, previous_runs: Default::default() },
         shards: Vec::new(),
         unknown: false,
         open: false,
         forgotten,
-        beside,
+        concurrent,
     })
 }
 
@@ -242,16 +237,16 @@ impl Stored for Group {
             last: series.last.as_nanos(),
             end: series.end.as_nanos(),
             newest: series.newest.as_nanos(),
-            origin: series.origin,
+            epoch: series.epoch,
         };
-        let Tally { packs, sum } = self.tally;
-        GroupRecord { series: self.series().map(one).collect(), packs, packs_sum: sum }
+        let BlockManifest { blocks, sum } = self.manifest;
+        GroupRecord { series: self.series().map(one).collect(), blocks, blocks_sum: sum }
     }
 
     fn restore(record: GroupRecord) -> Option<Self> {
         let mut group = Self::default();
         group.stored = true;
-        group.tally = Tally { packs: record.packs, sum: record.packs_sum };
+        group.manifest = BlockManifest { blocks: record.blocks, sum: record.blocks_sum };
         for one in record.series {
             let key = wire::SeriesRef::decode(one.key.as_slice()).ok()?;
             let series = Series {
@@ -261,7 +256,7 @@ impl Stored for Group {
                 last: Timestamp::from_nanos(one.last),
                 end: Timestamp::from_nanos(one.end),
                 newest: Timestamp::from_nanos(one.newest),
-                origin: one.origin,
+                epoch: one.epoch,
             };
             group.put(one.place, series).then_some(())?;
         }
@@ -282,26 +277,26 @@ pub(super) fn number_of(key: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(number.try_into().ok()?))
 }
 
-/// The key of a pack.
-pub(super) fn pack_key(group: u32, bucket: i64, pack: u32) -> Vec<u8> {
+/// The key of a block.
+pub(super) fn block_key(group: u32, bucket: i64, block: u32) -> Vec<u8> {
     let mut key = bucket_key(group, bucket);
-    key.extend(pack.to_be_bytes());
+    key.extend(block.to_be_bytes());
     key
 }
 
-/// What the keys of all packs of a bucket begin with.
+/// What the keys of all blocks of a bucket begin with.
 pub(super) fn bucket_key(group: u32, bucket: i64) -> Vec<u8> {
-    let mut key = numbered(PACK, group);
+    let mut key = numbered(BLOCK, group);
     key.extend((bucket as u64 ^ 1 << 63).to_be_bytes());
     key
 }
 
-/// Group, bucket and number of the pack under a key.
-pub(super) fn pack_of(key: &[u8]) -> Option<(u32, i64, u32)> {
-    let (group, rest) = key.strip_prefix(&[PACK])?.split_first_chunk::<4>()?;
-    let (bucket, pack) = rest.split_first_chunk::<8>()?;
+/// Group, bucket and number of the block under a key.
+pub(super) fn parse_block_key(key: &[u8]) -> Option<(u32, i64, u32)> {
+    let (group, rest) = key.strip_prefix(&[BLOCK])?.split_first_chunk::<4>()?;
+    let (bucket, block) = rest.split_first_chunk::<8>()?;
     let bucket = (u64::from_be_bytes(*bucket) ^ 1 << 63) as i64;
-    Some((u32::from_be_bytes(*group), bucket, u32::from_be_bytes(pack.try_into().ok()?)))
+    Some((u32::from_be_bytes(*group), bucket, u32::from_be_bytes(block.try_into().ok()?)))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Makes a damaged store usable again: what can be read is kept, the damaged originals are set aside, what is lost is
 //! told.
 //!
-//! Order: identity, journal, packs, then the note of what the packs hold. Each step leaves a store that the next run
-//! of a repair takes further; the original of the packs is renamed, never written to.
+//! Order: identity, journal, blocks, then the note of what the blocks hold. Each step leaves a store that the next run
+//! of a repair takes further; the original of the blocks is renamed, never written to.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,21 +17,21 @@ use catchment_journal::{AtomicFileError, DataDir, Disk, Position, RealDisk, quar
 
 use super::{
     OpenError, StoreConfig, VerifyReport,
-    carve::{self, Place, carve},
+    block_store::{BlockStore, Loaded},
+    flush_marker,
     open::{JOURNAL, KIND, SLED, journal_start},
-    packed,
-    packs::{Loaded, Packs},
     records::{self, META, Meta, Stored},
     row::bucket_of,
+    salvage::{self, ValueLocation, salvage},
     sled_tree::SledTree,
     tail,
-    tree::Change,
-    verify::{check_packs, lock_existing, verify_journal, verify_packs},
+    tree::WriteBatch,
+    verify::{check_blocks, lock_existing, verify_blocks, verify_journal},
 };
 
 const IDENTITY: &str = "identity";
-/// Bytes of a change while a tree is built.
-const CHANGE_BYTES: usize = 4 << 20;
+/// Bytes of a write batch while a tree is built.
+const WRITE_BATCH_BYTES: usize = 4 << 20;
 
 /// What a repair did and found.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,7 @@ pub struct RepairReport {
     pub done: Vec<String>,
     /// What is lost, as far as that can be known.
     pub lost: VerifyReport,
-    /// Names of series are lost: nobody knows whose packed windows went with them.
+    /// Names of series are lost: nobody knows whose flushed windows went with them.
     names_lost: bool,
 }
 
@@ -52,7 +52,7 @@ pub struct RepairReport {
 pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
     let mut report = RepairReport::default();
     let _lock = match lock_existing(data) {
-        Err(OpenError::Folder(_)) if mend_identity(data)? => {
+        Err(OpenError::Folder(_)) if repair_identity(data)? => {
             report.done.push(format!("{IDENTITY}: was damaged and is written anew"));
             lock_existing(data)?
         }
@@ -68,18 +68,18 @@ pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
         report.done.push(format!("journal: {} segment headers are written anew", mended.headers));
     }
     let mut found = VerifyReport::default();
-    let loaded = verify_packs(data, &mut found)?;
+    let loaded = verify_blocks(data, &mut found)?;
     let loaded = match loaded {
-        Some(loaded) if found.is_clean() || only_note(data, &found) => loaded,
+        Some(loaded) if found.is_clean() || only_marker_damaged(data, &found) => loaded,
         _ => rebuild(data, &mut report)?,
     };
-    let known = loaded.meta.packed_to;
-    let noted = packed::read(&RealDisk, data);
+    let known = loaded.meta.flushed_to;
+    let noted = flush_marker::read(&RealDisk, data);
     if !matches!(noted, Ok(None)) && !matches!(noted, Ok(Some(released)) if released <= known) {
-        packed::write(&RealDisk, data, known).map_err(io("cannot write the packs' position"))?;
-        report.done.push(format!("packed: says now that the packs reach to journal position {known}"));
+        flush_marker::write(&RealDisk, data, known).map_err(io("cannot write the blocks' position"))?;
+        report.done.push(format!("packed: says now that the blocks reach to journal position {known}"));
     }
-    // Below that position all is packed.
+    // Below that position all is flushed.
     let damaged =
         damaged.segments.iter().flat_map(|segment| &segment.damage).filter(|damage| damage.to > known);
     damaged.for_each(|damage| report.lost.note(damage.to_string()));
@@ -92,14 +92,14 @@ fn io(what: &str) -> impl Fn(io::Error) -> OpenError + use<> {
     move |source| OpenError::Io { what: what.clone(), source }
 }
 
-fn packs(data: &Path) -> impl Fn(String) -> OpenError + use<> {
+fn blocks_error(data: &Path) -> impl Fn(String) -> OpenError + use<> {
     let (folder, journal) = (data.join(SLED), data.join(JOURNAL));
-    move |reason| OpenError::Packs { folder: folder.clone(), journal: journal.clone(), reason }
+    move |reason| OpenError::Blocks { folder: folder.clone(), journal: journal.clone(), reason }
 }
 
 /// Writes a new identity in place of a damaged or missing one: nothing of this store refers to it. False if it is not
 /// that what is wrong.
-fn mend_identity(data: &Path) -> Result<bool, OpenError> {
+fn repair_identity(data: &Path) -> Result<bool, OpenError> {
     let path = data.join(IDENTITY);
     match read_atomic(&RealDisk, &path) {
         Ok(None) | Err(AtomicFileError::Damaged { .. }) => {}
@@ -118,9 +118,10 @@ fn mend_identity(data: &Path) -> Result<bool, OpenError> {
     Ok(true)
 }
 
-/// Whether nothing is wrong but the note of what the packs hold.
-fn only_note(data: &Path, found: &VerifyReport) -> bool {
-    found.findings.len() == 1 && matches!(packed::read(&RealDisk, data), Err(AtomicFileError::Damaged { .. }))
+/// Whether nothing is wrong but the note of what the blocks hold.
+fn only_marker_damaged(data: &Path, found: &VerifyReport) -> bool {
+    found.findings.len() == 1
+        && matches!(flush_marker::read(&RealDisk, data), Err(AtomicFileError::Damaged { .. }))
 }
 
 /// A name for something that is set aside.
@@ -134,56 +135,57 @@ fn free_name(data: &Path, name: &str) -> Result<PathBuf, OpenError> {
 /// Builds the tree anew from all whole values in the file of the old one.
 fn rebuild(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenError> {
     let (folder, new) = (data.join(SLED), data.join(format!("{SLED}.new")));
-    let failed = io("cannot build the packs anew");
+    let failed = io("cannot build the blocks anew");
     if new.exists() {
         fs::remove_dir_all(&new).map_err(&failed)?;
     }
     let loaded = {
-        let tree = SledTree::open(&new, StoreConfig::default().cache_bytes).map_err(packs(data))?;
-        let fresh = Packs::new(tree);
+        let tree = SledTree::open(&new, StoreConfig::default().cache_bytes).map_err(blocks_error(data))?;
+        let fresh = BlockStore::new(tree);
         let files: Vec<File> =
             [folder.join("db"), tail::path(data)].iter().filter_map(|file| File::open(file).ok()).collect();
-        fill(&fresh, &files, report)
+        fill_tree(&fresh, &files, report)
             .and_then(|loaded| from_journal(data, &fresh, loaded, report))
-            .and_then(|loaded| note_losses(&fresh, loaded, report))
-            .map_err(packs(data))?
+            .and_then(|loaded| record_losses(&fresh, loaded, report))
+            .map_err(blocks_error(data))?
     };
     if folder.exists() {
         let aside = free_name(data, SLED)?;
         fs::rename(&folder, &aside).map_err(&failed)?;
-        report.done.push(format!("packs: the damaged folder is set aside as {}", aside.display()));
+        report.done.push(format!("blocks: the damaged folder is set aside as {}", aside.display()));
     }
     fs::rename(&new, &folder).map_err(&failed)?;
     RealDisk.sync_dir(data).map_err(&failed)?;
-    tail::drop(data);
-    let packs = report.lost.packs;
-    report.done.push(format!("packs: built anew from the {packs} packs that were found whole"));
+    tail::remove(data);
+    let blocks = report.lost.blocks;
+    report.done.push(format!("blocks: built anew from the {blocks} blocks that were found whole"));
     Ok(loaded)
 }
 
-/// What the journal still holds of the time before the last packing is taken from it again, also where nothing seems to be lost:
-/// of a file that was cut within a change, the record of how far the packs reach may be left without the packs themselves.
+/// What the journal still holds of the time before the last flush is taken from it again, also where nothing seems to
+/// be lost: of a file that was cut within a write batch, the record of how far the blocks reach may be left without the
+/// blocks themselves.
 fn from_journal(
     data: &Path,
-    fresh: &Packs,
+    fresh: &BlockStore,
     mut loaded: Loaded,
     report: &mut RepairReport,
 ) -> Result<Loaded, String> {
     let journal = journal_start(&Arc::new(RealDisk), data).map_err(|e| e.to_string())?;
-    let Some(start) = journal.filter(|start| *start < loaded.meta.packed_to) else { return Ok(loaded) };
-    loaded.meta.packed_to = start;
-    fresh.commit(Change::new(loaded.meta.change.saturating_add(1)), &mut loaded.meta)?;
+    let Some(start) = journal.filter(|start| *start < loaded.meta.flushed_to) else { return Ok(loaded) };
+    loaded.meta.flushed_to = start;
+    fresh.commit(WriteBatch::new(loaded.meta.sequence.saturating_add(1)), &mut loaded.meta)?;
     let again =
         format!("journal: the next start reads it again from position {start}, and has its windows back");
     report.done.push(again);
     Ok(loaded)
 }
 
-/// Notes with each gateway that packed windows of it are lost, so that no answer over them claims to be complete.
-fn note_losses(fresh: &Packs, mut loaded: Loaded, report: &RepairReport) -> Result<Loaded, String> {
+/// Notes with each gateway that flushed windows of it are lost, so that no answer over them claims to be complete.
+fn record_losses(fresh: &BlockStore, mut loaded: Loaded, report: &RepairReport) -> Result<Loaded, String> {
     let catalog = &mut loaded.catalog;
     // The journal from its very beginning holds all that there ever was.
-    if loaded.meta.packed_to == Position::ZERO {
+    if loaded.meta.flushed_to == Position::ZERO {
         return Ok(loaded);
     }
     let all = 0..catalog.gateways.len() as u32;
@@ -192,77 +194,78 @@ fn note_losses(fresh: &Packs, mut loaded: Loaded, report: &RepairReport) -> Resu
         true => all.collect(),
         false => lossy.flat_map(|group| group.series()).map(|(_, series)| series.gateway).collect(),
     };
-    let mut change = Change::new(loaded.meta.change.saturating_add(1));
+    let mut writes = WriteBatch::new(loaded.meta.sequence.saturating_add(1));
     for gateway in gateways {
-        if let Some(number) = catalog.lose(gateway)
-            && let Some(origin) = catalog.origin(number)
+        if let Some(number) = catalog.note_lost_blocks(gateway)
+            && let Some(epoch) = catalog.epoch(number)
         {
-            change.record(records::numbered(records::SHARDS, number), &origin.shards.record());
+            writes.record(records::numbered(records::SHARDS, number), &epoch.shards.record());
         }
     }
-    if change.bytes() > 0 {
-        fresh.commit(change, &mut loaded.meta)?;
+    if writes.bytes() > 0 {
+        fresh.commit(writes, &mut loaded.meta)?;
     }
     Ok(loaded)
 }
 
 /// Fills a new tree; what cannot be had is told.
-fn fill(fresh: &Packs, files: &[File], report: &mut RepairReport) -> Result<Loaded, String> {
-    let found = carve(files).map_err(|e| e.to_string())?;
-    let value = |place: &Place| carve::value(files, *place).map_err(|e| e.to_string());
+fn fill_tree(fresh: &BlockStore, files: &[File], report: &mut RepairReport) -> Result<Loaded, String> {
+    let found = salvage(files).map_err(|e| e.to_string())?;
+    let value = |location: &ValueLocation| salvage::value(files, *location).map_err(|e| e.to_string());
     let mut meta = match found.get(META) {
-        Some(place) => {
-            records::message(META, &value(place)?).ok().and_then(Meta::restore).unwrap_or_default()
+        Some(location) => {
+            records::message(META, &value(location)?).ok().and_then(Meta::restore).unwrap_or_default()
         }
         None => Meta::default(),
     };
     let dense = |kind| (0..).take_while(|n| found.contains_key(&records::numbered(kind, *n))).count() as u32;
-    let (gateways, origins) = (dense(records::GATEWAY), dense(records::ORIGIN));
-    if meta.change == 0 || gateways < meta.gateways || origins < meta.origins {
-        let what = "the names of gateways are lost, and with them what packed windows belong to: all of these are lost";
-        report.lost.note(format!("packs: {what}"));
+    let (gateways, epochs) = (dense(records::GATEWAY), dense(records::EPOCH));
+    if meta.sequence == 0 || gateways < meta.gateways || epochs < meta.epochs {
+        let what = "the names of gateways are lost, and with them what flushed windows belong to: all of these are lost";
+        report.lost.note(format!("blocks: {what}"));
         return fresh.load();
     }
     // Values newer than the newest record that is whole hold nothing but what was acknowledged.
-    let newest = found.values().map(|place| place.change).max().unwrap_or(0);
-    (meta.change, meta.gateways, meta.origins) = (newest, gateways, origins);
+    let newest = found.values().map(|location| location.sequence).max().unwrap_or(0);
+    (meta.sequence, meta.gateways, meta.epochs) = (newest, gateways, epochs);
     let keep = kept(&found, &meta, &value)?;
     let must = meta.groups;
     meta.groups = keep.keys().filter(|key| key.first() == Some(&records::GROUP)).count() as u32;
-    let mut change = Change::new(meta.change);
-    for (key, place) in keep {
-        change.copy(key.clone(), value(place)?);
-        if change.bytes() >= CHANGE_BYTES {
-            fresh.commit(std::mem::replace(&mut change, Change::new(meta.change)), &mut meta)?;
+    let mut writes = WriteBatch::new(meta.sequence);
+    for (key, location) in keep {
+        writes.copy(key.clone(), value(location)?);
+        if writes.bytes() >= WRITE_BATCH_BYTES {
+            fresh.commit(std::mem::replace(&mut writes, WriteBatch::new(meta.sequence)), &mut meta)?;
         }
     }
-    fresh.commit(change, &mut meta)?;
+    fresh.commit(writes, &mut meta)?;
     if meta.groups > must {
-        report
-            .lost
-            .note(format!("packs: {} groups of series that had been forgotten are back", meta.groups - must));
+        report.lost.note(format!(
+            "blocks: {} groups of series that had been forgotten are back",
+            meta.groups - must
+        ));
     }
-    accept(fresh, &mut meta, must, report)
+    verify_rebuilt(fresh, &mut meta, must, report)
 }
 
 /// The values that make the new tree: all but what was forgotten, and what no gateway's name is known for.
 fn kept<'a>(
-    found: &'a BTreeMap<Vec<u8>, Place>,
+    found: &'a BTreeMap<Vec<u8>, ValueLocation>,
     meta: &Meta,
-    value: &impl Fn(&Place) -> Result<Vec<u8>, String>,
-) -> Result<BTreeMap<&'a Vec<u8>, &'a Place>, String> {
+    value: &impl Fn(&ValueLocation) -> Result<Vec<u8>, String>,
+) -> Result<BTreeMap<&'a Vec<u8>, &'a ValueLocation>, String> {
     let mut first = BTreeMap::new();
     let mut keep = BTreeMap::new();
-    for (key, place) in
-        found.iter().filter(|(key, place)| key.as_slice() != META && place.change <= meta.change)
+    for (key, location) in
+        found.iter().filter(|(key, location)| key.as_slice() != META && location.sequence <= meta.sequence)
     {
         let numbered = match (key.first(), records::number_of(key)) {
             (Some(&records::GATEWAY), Some(number)) => number < meta.gateways,
-            (Some(&records::ORIGIN | &records::SHARDS), Some(number)) => number < meta.origins,
+            (Some(&records::EPOCH | &records::SHARDS), Some(number)) => number < meta.epochs,
             _ => true,
         };
         if key.first() == Some(&records::GROUP)
-            && let Ok(record) = records::message(key, &value(place)?)
+            && let Ok(record) = records::message(key, &value(location)?)
             && let Some(group) = super::groups::Group::restore(record)
             && let Some(number) = records::number_of(key)
             && let Some(start) = group.series().map(|(_, series)| series.first).min()
@@ -270,45 +273,50 @@ fn kept<'a>(
             first.insert(number, bucket_of(start));
         }
         if numbered {
-            keep.insert(key, place);
+            keep.insert(key, location);
         }
     }
     keep.retain(|key, _| {
-        let Some((group, bucket, _)) = records::pack_of(key) else { return true };
+        let Some((group, bucket, _)) = records::parse_block_key(key) else { return true };
         first.get(&group).is_none_or(|first| bucket >= *first)
     });
     Ok(keep)
 }
 
 /// Tells what the new tree lacks, and lets its groups of series say what they really have.
-fn accept(fresh: &Packs, meta: &mut Meta, must: u32, report: &mut RepairReport) -> Result<Loaded, String> {
+fn verify_rebuilt(
+    fresh: &BlockStore,
+    meta: &mut Meta,
+    must: u32,
+    report: &mut RepairReport,
+) -> Result<Loaded, String> {
     let mut loaded = fresh.load()?;
     loaded.findings.iter().for_each(|finding| report.lost.note(finding.clone()));
     report.names_lost = meta.groups < must || !loaded.findings.is_empty();
     if meta.groups < must {
         let lost = must - meta.groups;
         report.lost.note(format!(
-            "packs: the names of {lost} groups of series are lost, and with them their packed windows"
+            "blocks: the names of {lost} groups of series are lost, and with them their flushed windows"
         ));
     }
-    check_packs(fresh, &loaded, &mut report.lost);
-    let mut change = Change::new(meta.change.saturating_add(1));
+    check_blocks(fresh, &loaded, &mut report.lost);
+    let mut writes = WriteBatch::new(meta.sequence.saturating_add(1));
     let mut next = loaded.catalog.series.next_group(0);
     while let Some(number) = next {
-        let (tally, _) = fresh.tally(number)?;
+        let (manifest, _) = fresh.manifest(number)?;
         if let Some(group) = loaded.catalog.series.group_mut(number)
-            && group.tally != tally
+            && group.manifest != manifest
         {
-            group.tally = tally;
-            change.record(records::numbered(records::GROUP, number), &group.record());
+            group.manifest = manifest;
+            writes.record(records::numbered(records::GROUP, number), &group.record());
         }
         next = number.checked_add(1).and_then(|from| loaded.catalog.series.next_group(from));
-        if change.bytes() >= CHANGE_BYTES {
-            let next = Change::new(change.number().saturating_add(1));
-            fresh.commit(std::mem::replace(&mut change, next), meta)?;
+        if writes.bytes() >= WRITE_BATCH_BYTES {
+            let next = WriteBatch::new(writes.sequence().saturating_add(1));
+            fresh.commit(std::mem::replace(&mut writes, next), meta)?;
         }
     }
-    fresh.commit(change, meta)?;
+    fresh.commit(writes, meta)?;
     loaded.meta = *meta;
     Ok(loaded)
 }

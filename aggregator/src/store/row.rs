@@ -5,28 +5,28 @@
 use bytes::Bytes;
 use catchment_partial::{Timestamp, Width, Window};
 
-/// Span of event time that one bucket of packs covers, nanoseconds. Part of the format of the keys.
+/// Span of event time that one bucket of blocks covers, nanoseconds. Part of the format of the keys.
 const BUCKET_NANOS: i64 = 3_600_000_000_000;
 
 /// The name of a partial within its series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Name {
+pub(super) struct PartialName {
     /// Start of the window.
     pub(super) start: Timestamp,
     /// Width of the window.
     pub(super) width: Width,
-    /// Number of the origin in the catalog.
-    pub(super) origin: u32,
-    /// Shard of the origin.
+    /// Number of the epoch in the catalog.
+    pub(super) epoch: u32,
+    /// Shard of the epoch.
     pub(super) shard: u32,
     /// Position at which the shard opened the window.
     pub(super) part: u64,
 }
 
-impl Name {
+impl PartialName {
     /// The name that sorts before or is the first of all that start at or after `start`.
     pub(super) fn first_from(start: Timestamp) -> Self {
-        Self { start, width: Width::MIN, origin: 0, shard: 0, part: 0 }
+        Self { start, width: Width::MIN, epoch: 0, shard: 0, part: 0 }
     }
 
     /// The window.
@@ -46,7 +46,7 @@ pub(super) struct Row {
     /// Its series.
     pub(super) series: u32,
     /// Its name.
-    pub(super) name: Name,
+    pub(super) name: PartialName,
     /// Of two rows of one name the higher revision holds.
     pub(super) revision: u64,
     /// The encoded partial, relative to the window's start.
@@ -57,7 +57,7 @@ pub(super) struct Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RowRef<'a> {
     pub(super) series: u32,
-    pub(super) name: Name,
+    pub(super) name: PartialName,
     pub(super) revision: u64,
     pub(super) body: &'a [u8],
 }
@@ -71,12 +71,12 @@ impl Row {
 
 /// What [`resolve`] compares: series and name, revision.
 pub(super) trait Revised {
-    fn place(&self) -> (u32, &Name);
+    fn place(&self) -> (u32, &PartialName);
     fn revision(&self) -> u64;
 }
 
 impl Revised for Row {
-    fn place(&self) -> (u32, &Name) {
+    fn place(&self) -> (u32, &PartialName) {
         (self.series, &self.name)
     }
 
@@ -86,7 +86,7 @@ impl Revised for Row {
 }
 
 impl Revised for RowRef<'_> {
-    fn place(&self) -> (u32, &Name) {
+    fn place(&self) -> (u32, &PartialName) {
         (self.series, &self.name)
     }
 
@@ -102,7 +102,7 @@ pub(super) fn resolve<R: Revised>(rows: &mut Vec<R>) {
     rows.dedup_by(|later, kept| later.place() == kept.place());
 }
 
-/// Number of the bucket in which a window that starts here is packed.
+/// Number of the bucket in which a window that starts here is flushed.
 pub(super) fn bucket_of(start: Timestamp) -> i64 {
     start.as_nanos().div_euclid(BUCKET_NANOS)
 }

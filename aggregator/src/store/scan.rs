@@ -1,31 +1,31 @@
-//! Reading partials: memory and packs as one.
+//! Reading partials: memory and blocks as one.
 //!
-//! Bucket by bucket, memory first and packs second: a row that has left memory is in a pack by then. A name found
+//! Bucket by bucket, memory first and blocks second: a row that has left memory is in a block by then. A name found
 //! twice counts once, with its highest revision. At most one bucket of one series is held at a time.
 
 use catchment_journal::Disk;
 use catchment_partial::Timestamp;
 
 use super::{
-    Piece, SeriesId, StoreError, StoredPartial,
+    Chunk, SeriesId, StoreError, StoredPartial,
     groups::group_of,
     inner::{Inner, read},
     row::{Row, bucket_end, bucket_of, resolve},
 };
 
-/// See [`super::Store::piece`]: a piece is a bucket.
-pub(super) fn piece<D: Disk>(
+/// See [`super::Store::chunk`]: a chunk is a bucket.
+pub(super) fn chunk<D: Disk>(
     inner: &Inner<D>,
     series: SeriesId,
     from: Timestamp,
     to: Timestamp,
-) -> Result<Option<Piece>, StoreError> {
-    inner.settle();
-    if inner.is_torn() {
+) -> Result<Option<Chunk>, StoreError> {
+    inner.apply_durable();
+    if inner.is_half_applied() {
         // Memory may lack what was acknowledged.
         inner.healthy()?;
     }
-    // Before its first window there is nothing of it, though there may be packs of its group.
+    // Before its first window there is nothing of it, though there may be blocks of its group.
     let first = read(&inner.state).catalog.series.get(series.0).map(|series| series.first);
     let from = first.map_or(from, |first| from.max(first));
     if from >= to {
@@ -33,7 +33,7 @@ pub(super) fn piece<D: Disk>(
     }
     let Some((bucket, rows)) = next_bucket(inner, series.0, from, to)? else { return Ok(None) };
     let stored = |row: Row| StoredPartial { window: row.name.window(), body: row.body };
-    Ok(Some(Piece { rows: rows.into_iter().map(stored).collect(), next: bucket_end(bucket) }))
+    Ok(Some(Chunk { rows: rows.into_iter().map(stored).collect(), next: bucket_end(bucket) }))
 }
 
 /// The first bucket in which a series may have windows that start in [from, to), and these, resolved: there may be none.
@@ -45,23 +45,23 @@ pub(super) fn next_bucket<D: Disk>(
 ) -> Result<Option<(i64, Vec<Row>)>, StoreError> {
     let in_memory = read(&inner.state).first_bucket(series, from, to);
     let last = bucket_of(to.saturating_sub_nanos(1));
-    let in_packs =
-        inner.packs.first_bucket(group_of(series), bucket_of(from), last).map_err(StoreError::Read)?;
-    let (bucket, mut rows) = match (in_memory, in_packs) {
+    let in_blocks =
+        inner.blocks.first_bucket(group_of(series), bucket_of(from), last).map_err(StoreError::Read)?;
+    let (bucket, mut rows) = match (in_memory, in_blocks) {
         (None, None) => return Ok(None),
-        (Some((bucket, rows)), packed) if packed.is_none_or(|packed| bucket <= packed) => (bucket, rows),
+        (Some((bucket, rows)), flushed) if flushed.is_none_or(|flushed| bucket <= flushed) => (bucket, rows),
         (_, Some(bucket)) => (bucket, Vec::new()),
         (Some(memory), None) => memory,
     };
-    if in_packs == Some(bucket) {
-        let packs = inner.packs.bucket(group_of(series), bucket, Some(series)).map_err(StoreError::Read)?;
-        for (_, packed) in packs {
-            let packed = packed.map_err(|bad| {
+    if in_blocks == Some(bucket) {
+        let blocks = inner.blocks.bucket(group_of(series), bucket, Some(series)).map_err(StoreError::Read)?;
+        for (_, flushed) in blocks {
+            let flushed = flushed.map_err(|bad| {
                 StoreError::Read(format!(
                     "{bad}; `catchment-aggregator store verify` tells all that is damaged"
                 ))
             })?;
-            rows.extend(packed.rows.into_iter().filter(|row| row.name.start >= from && row.name.start < to));
+            rows.extend(flushed.rows.into_iter().filter(|row| row.name.start >= from && row.name.start < to));
         }
     }
     resolve(&mut rows);

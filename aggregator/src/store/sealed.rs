@@ -1,27 +1,29 @@
-//! How a value lies in the sled tree: with its key, the number of the change that wrote it, and a checksum.
+//! How a value lies in the sled tree: with its key, the sequence number of the write batch that wrote it, and a
+//! checksum.
 
 use prost::Message;
 
 /// What every sealed value begins with.
 pub(super) const MAGIC: &[u8; 4] = b"\xc7CV1";
-/// Bytes of a sealed value before its key: magic, change (8), length of the key (1), of the content (4).
+/// Bytes of a sealed value before its key: magic, sequence number (8), length of the key (1), of the content (4).
 pub(super) const HEAD_BYTES: usize = 17;
 const CRC_BYTES: usize = 4;
 
 /// A value as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sealed<'a> {
-    /// Number of the change that wrote it.
-    pub(super) change: u64,
+    /// Sequence number of the write batch that wrote it.
+    pub(super) sequence: u64,
     pub(super) key: &'a [u8],
     pub(super) content: &'a [u8],
 }
 
-/// The bytes of a value: magic, change, lengths of key and content (little endian), key, content, CRC-32C of all.
-pub(super) fn seal(change: u64, key: &[u8], content: &[u8]) -> Vec<u8> {
+/// The bytes of a value: magic, sequence number, lengths of key and content (little endian), key, content, CRC-32C of
+/// all.
+pub(super) fn seal(sequence: u64, key: &[u8], content: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(HEAD_BYTES + key.len() + content.len() + CRC_BYTES);
     value.extend_from_slice(MAGIC);
-    value.extend(change.to_le_bytes());
+    value.extend(sequence.to_le_bytes());
     value.push(key.len() as u8);
     value.extend((content.len() as u32).to_le_bytes());
     value.extend_from_slice(key);
@@ -34,7 +36,7 @@ pub(super) fn seal(change: u64, key: &[u8], content: &[u8]) -> Vec<u8> {
 /// The value at the beginning of these bytes, and its length; `None`: there is none, or it is damaged.
 pub(super) fn sealed(bytes: &[u8]) -> Option<(Sealed<'_>, usize)> {
     let rest = bytes.strip_prefix(MAGIC)?;
-    let (change, rest) = rest.split_first_chunk::<8>()?;
+    let (sequence, rest) = rest.split_first_chunk::<8>()?;
     let (key_bytes, rest) = rest.split_first()?;
     let (content_bytes, rest) = rest.split_first_chunk::<4>()?;
     let (key, rest) = rest.split_at_checked(usize::from(*key_bytes))?;
@@ -44,7 +46,7 @@ pub(super) fn sealed(bytes: &[u8]) -> Option<(Sealed<'_>, usize)> {
     if crc32c::crc32c(bytes.get(..length)?) != u32::from_le_bytes(*crc) {
         return None;
     }
-    Some((Sealed { change: u64::from_le_bytes(*change), key, content }, length + CRC_BYTES))
+    Some((Sealed { sequence: u64::from_le_bytes(*sequence), key, content }, length + CRC_BYTES))
 }
 
 /// The value under this key.

@@ -16,12 +16,12 @@ use std::{
 
 use catchment_journal::{PresenceError, check_in_place};
 
-use super::tree::{Change, KeyRange, Pair, Tree, Visited};
+use super::tree::{KeyRange, Pair, Tree, Visited, WriteBatch};
 
-/// sled's segments: a leaf of twenty of our largest packs is shorter than a quarter of it.
+/// sled's segments: a leaf of twenty of our largest blocks is shorter than a quarter of it.
 pub(super) const SEGMENT_BYTES: usize = 8 << 20;
 /// How long an earlier handle of this process may take to let go of sled's lock.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// sled cleans and syncs in the background this often; it must never be switched off.
 const BACKGROUND_MS: u64 = 500;
 
@@ -92,9 +92,9 @@ impl Tree for SledTree {
         Ok(last.map(|(key, value)| (key.to_vec(), value.to_vec())))
     }
 
-    fn commit(&self, change: Change) -> Result<(), String> {
+    fn commit(&self, writes: WriteBatch) -> Result<(), String> {
         let mut batch = sled::Batch::default();
-        for (key, value) in change.entries() {
+        for (key, value) in writes.entries() {
             match value {
                 Some(value) => batch.insert(key, value),
                 None => batch.remove(key),
@@ -104,10 +104,10 @@ impl Tree for SledTree {
         guarded(|| self.db.flush())?;
         self.sync()?;
         // What was synced into a file that is gone is not durable.
-        self.look().map_err(|error| error.to_string())
+        self.check_file().map_err(|error| error.to_string())
     }
 
-    fn look(&self) -> Result<(), PresenceError> {
+    fn check_file(&self) -> Result<(), PresenceError> {
         check_in_place(&self.folder.join("db"), &self.file)
     }
 }
@@ -130,7 +130,7 @@ fn open_unlocked(config: &sled::Config) -> Result<sled::Db, String> {
     let started = Instant::now();
     loop {
         match guarded(|| config.open()) {
-            Err(error) if error.contains("could not acquire lock") && started.elapsed() < LOCK_PATIENCE => {
+            Err(error) if error.contains("could not acquire lock") && started.elapsed() < LOCK_TIMEOUT => {
                 std::thread::sleep(Duration::from_millis(10));
             }
             result => return result,

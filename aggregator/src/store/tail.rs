@@ -31,7 +31,7 @@ pub(super) fn path(data: &Path) -> PathBuf {
 ///
 /// # Errors
 /// Reading or writing failed; there is no copy then.
-pub(super) fn keep(data: &Path, sled: &Path) -> io::Result<()> {
+pub(super) fn save(data: &Path, sled: &Path) -> io::Result<()> {
     let target = path(data);
     let db = match File::open(sled.join("db")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -77,7 +77,7 @@ fn copy(db: &File, segments: impl Iterator<Item = u64>, target: &Path) -> io::Re
 }
 
 /// Removes the copy.
-pub(super) fn drop(data: &Path) {
+pub(super) fn remove(data: &Path) {
     match fs::remove_file(path(data)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(file = %path(data).display(), %error, "a copy that is not needed any more cannot be removed");

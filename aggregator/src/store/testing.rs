@@ -12,20 +12,13 @@ use catchment_partial::{Partial, Timestamp, Width, Window};
 use catchment_proto::{Batch, Entry, GatewayId, History, Labels, MetricName, Name, SeriesKey};
 use proptest::prelude::*;
 
-use super::{EmbeddedStore, OpenReport, Origin, Report, Store, StoreConfig};
+use super::{EmbeddedStore, GatewayEpoch, OpenReport, ProgressReport, Store, StoreConfig};
 
 pub(super) const WIDTH_MS: u32 = 10_000;
 
-pub(super) fn origin(gateway: &str, epoch: u64) -> Origin {
+pub(super) fn epoch(gateway: &str, id: u64) -> GatewayEpoch {
     let gateway = GatewayId { site: Name::new("berlin").unwrap(), name: Name::new(gateway).unwrap() };
-    Origin {
-        gateway,
-        epoch,
-        epoch_created_ms: epoch as i64,
-        shards: 2,
-        run: 0,
-        previous_runs: Default::default(),
-    }
+    GatewayEpoch { gateway, id, created_ms: id as i64, shards: 2, run: 0, previous_runs: Default::default() }
 }
 
 pub(super) fn key(metric: &str) -> SeriesKey {
@@ -89,11 +82,11 @@ pub(super) struct Model(BTreeMap<ModelName, (u64, Bytes)>);
 pub(super) type Content = BTreeMap<(GatewayId, SeriesKey, Window), Vec<Vec<u8>>>;
 
 impl Model {
-    pub(super) fn put(&mut self, origin: &Origin, batch: &Batch) {
+    pub(super) fn put(&mut self, epoch: &GatewayEpoch, batch: &Batch) {
         for entry in &batch.entries {
             let key = batch.series[entry.series as usize].key().clone();
-            let epoch = if batch.names_epoch == 0 { origin.epoch } else { batch.names_epoch };
-            let name = (origin.gateway.clone(), key, entry.window, epoch, batch.shard, entry.part);
+            let names = if batch.names_epoch == 0 { epoch.id } else { batch.names_epoch };
+            let name = (epoch.gateway.clone(), key, entry.window, names, batch.shard, entry.part);
             let new = (entry.revision, entry.body.clone());
             match self.0.entry(name) {
                 btree_map::Entry::Vacant(slot) => drop(slot.insert(new)),
@@ -163,9 +156,9 @@ pub(super) fn content_as_far(store: &dyn Store) -> (Content, bool) {
     (content, unread)
 }
 
-/// Small bounds; packs only when asked.
+/// Small bounds; flushes only when asked.
 pub(super) fn config() -> StoreConfig {
-    StoreConfig { pack_every: std::time::Duration::from_secs(3600), ..StoreConfig::default() }
+    StoreConfig { flush_every: std::time::Duration::from_secs(3600), ..StoreConfig::default() }
 }
 
 pub(super) fn open(data: &Path) -> (Arc<EmbeddedStore>, OpenReport) {
@@ -195,6 +188,6 @@ pub(super) fn entries() -> impl Strategy<Value = Vec<Entry>> {
 }
 
 /// What a gateway of an earlier version reports of a shard.
-pub(super) fn report_of(shard: u32, watermark: Option<Timestamp>, last: u64) -> Report {
-    Report { shard, watermark, last, history: History::default() }
+pub(super) fn report_of(shard: u32, watermark: Option<Timestamp>, last: u64) -> ProgressReport {
+    ProgressReport { shard, watermark, last, history: History::default() }
 }

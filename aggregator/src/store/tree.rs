@@ -1,4 +1,4 @@
-//! Where packs and catalog live: an ordered map from keys to values whose changes are atomic and durable.
+//! Where blocks and catalog live: an ordered map from keys to values whose changes are atomic and durable.
 //!
 //! Pure; [`super::sled_tree`] is the tree of the product, [`super::memory`] the one of simulations.
 
@@ -28,41 +28,41 @@ pub(super) trait Tree: Send + Sync {
     /// The last key with this prefix, and its value.
     fn last(&self, prefix: &[u8]) -> Result<Option<Pair>, String>;
 
-    /// Applies a change whole and makes it durable. After an error nothing may be released that it was to hold,
-    /// and no further change may be made.
-    fn commit(&self, change: Change) -> Result<(), String>;
+    /// Applies a write batch whole and makes it durable. After an error nothing may be released that it was to hold,
+    /// and nothing further may be committed.
+    fn commit(&self, writes: WriteBatch) -> Result<(), String>;
 
     /// Whether what the map stands on is still in its place.
     ///
     /// # Errors
     /// See [`PresenceError`].
-    fn look(&self) -> Result<(), PresenceError> {
+    fn check_file(&self) -> Result<(), PresenceError> {
         Ok(())
     }
 }
 
 /// What is to become durable at once.
 #[derive(Debug)]
-pub(super) struct Change {
+pub(super) struct WriteBatch {
     entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     bytes: usize,
-    number: u64,
+    sequence: u64,
 }
 
-impl Change {
-    /// An empty change of this number.
-    pub(super) fn new(number: u64) -> Self {
-        Self { entries: Vec::new(), bytes: 0, number }
+impl WriteBatch {
+    /// An empty write batch of this sequence number.
+    pub(super) fn new(sequence: u64) -> Self {
+        Self { entries: Vec::new(), bytes: 0, sequence }
     }
 
-    /// Its number.
-    pub(super) fn number(&self) -> u64 {
-        self.number
+    /// Its sequence number.
+    pub(super) fn sequence(&self) -> u64 {
+        self.sequence
     }
 
     /// Sets a key.
     pub(super) fn insert(&mut self, key: Vec<u8>, content: &[u8]) {
-        let value = records::seal(self.number, &key, content);
+        let value = records::seal(self.sequence, &key, content);
         self.bytes += key.len() + value.len();
         self.entries.push((key, Some(value)));
     }

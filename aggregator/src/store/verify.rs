@@ -1,4 +1,4 @@
-//! Checks all that is on disk: every pack's checksum, the catalog, and every entry of the journal.
+//! Checks all that is on disk: every block's checksum, the catalog, and every entry of the journal.
 //!
 //! Takes the folder's lock, so no aggregator may be running on it. It changes nothing: sled can only be opened for
 //! writing, and drops then whatever it takes for the torn end of its own log, so it gets a copy.
@@ -15,14 +15,14 @@ use catchment_proto::GatewayId;
 
 use super::{
     OpenError, StoreConfig,
+    block_store::{BlockStore, Loaded},
     catalog::Catalog,
     copy::TempCopy,
-    entry::{self, Entry},
+    entry::{self, JournalEntry},
+    flush_marker,
     groups::first_of,
     open::{JOURNAL, KIND, SLED, lost_batches},
-    packed,
-    packs::{Loaded, Packs},
-    records::{self, Tally},
+    records::{self, BlockManifest},
     sled_tree::SledTree,
 };
 
@@ -34,12 +34,12 @@ const FINDINGS_MAX: usize = 1000;
 pub struct VerifyReport {
     /// Whose the folder is; `None`: nobody's yet.
     pub owner: Option<String>,
-    /// Packs that are whole.
-    pub packs: u64,
+    /// Blocks that are whole.
+    pub blocks: u64,
     /// Partials in them.
     pub partials: u64,
-    /// Packs that are damaged.
-    pub damaged_packs: u64,
+    /// Blocks that are damaged.
+    pub damaged_blocks: u64,
     /// Series of the catalog.
     pub series: usize,
     /// Entries of the journal that are whole.
@@ -50,7 +50,7 @@ pub struct VerifyReport {
     pub findings: Vec<String>,
     /// Findings beyond those listed.
     pub findings_unlisted: u64,
-    /// Groups of series that lack packed windows.
+    /// Groups of series that lack flushed windows.
     pub(crate) lossy_groups: BTreeSet<u32>,
 }
 
@@ -69,7 +69,7 @@ impl VerifyReport {
     }
 }
 
-/// Checks the store in a data folder, which no aggregator may be using, and changes nothing in it: packs are looked at
+/// Checks the store in a data folder, which no aggregator may be using, and changes nothing in it: blocks are looked at
 /// in a copy, because sled can only be opened for writing.
 ///
 /// # Errors
@@ -78,7 +78,7 @@ impl VerifyReport {
 pub fn verify(data: &Path) -> Result<VerifyReport, OpenError> {
     let lock = lock_existing(data)?;
     let mut report = VerifyReport { owner: lock.owner().map(str::to_owned), ..VerifyReport::default() };
-    let loaded = verify_packs(data, &mut report)?;
+    let loaded = verify_blocks(data, &mut report)?;
     verify_journal(data, loaded.as_ref(), &mut report)?;
     Ok(report)
 }
@@ -96,33 +96,33 @@ pub(crate) fn lock_existing(data: &Path) -> Result<DataDir, OpenError> {
     Ok(folder)
 }
 
-/// Checks catalog and packs in a copy; returns the catalog if it can be used.
-pub(super) fn verify_packs(data: &Path, report: &mut VerifyReport) -> Result<Option<Loaded>, OpenError> {
+/// Checks catalog and blocks in a copy; returns the catalog if it can be used.
+pub(super) fn verify_blocks(data: &Path, report: &mut VerifyReport) -> Result<Option<Loaded>, OpenError> {
     let folder = data.join(SLED);
     if !folder.is_dir() {
-        report.note(format!("{}: the folder of the packed windows is missing", folder.display()));
+        report.note(format!("{}: the folder of the flushed windows is missing", folder.display()));
         return Ok(None);
     }
     let copy = TempCopy::of(&folder)?;
-    let opened = SledTree::open(copy.path(), StoreConfig::default().cache_bytes).map(Packs::new);
-    let loaded = opened.and_then(|packs| {
-        let loaded = packs.load()?;
-        check_packs(&packs, &loaded, report);
+    let opened = SledTree::open(copy.path(), StoreConfig::default().cache_bytes).map(BlockStore::new);
+    let loaded = opened.and_then(|blocks| {
+        let loaded = blocks.load()?;
+        check_blocks(&blocks, &loaded, report);
         Ok(loaded)
     });
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(reason) => {
-            report.note(format!("{}: the packed windows cannot be used: {reason}", folder.display()));
+            report.note(format!("{}: the flushed windows cannot be used: {reason}", folder.display()));
             return Ok(None);
         }
     };
     report.series = loaded.catalog.series.len();
     loaded.findings.iter().for_each(|finding| report.note(finding.clone()));
-    let known = loaded.meta.packed_to;
-    match packed::read(&RealDisk, data) {
+    let known = loaded.meta.flushed_to;
+    match flush_marker::read(&RealDisk, data) {
         Ok(Some(released)) if released > known => report.note(format!(
-            "{}: the packs reach to journal position {known}, but were complete up to {released} before",
+            "{}: the blocks reach to journal position {known}, but were complete up to {released} before",
             folder.display(),
         )),
         Ok(_) => {}
@@ -131,61 +131,64 @@ pub(super) fn verify_packs(data: &Path, report: &mut VerifyReport) -> Result<Opt
     Ok(Some(loaded))
 }
 
-/// Reads every pack, and compares what each group of series has with what it must have.
-pub(super) fn check_packs(packs: &Packs, loaded: &Loaded, report: &mut VerifyReport) {
+/// Reads every block, and compares what each group of series has with what it must have.
+pub(super) fn check_blocks(blocks: &BlockStore, loaded: &Loaded, report: &mut VerifyReport) {
     let catalog = &loaded.catalog;
-    let mut tallies: HashMap<u32, Tally> = HashMap::new();
+    let mut manifests: HashMap<u32, BlockManifest> = HashMap::new();
     let mut damaged: HashSet<u32> = HashSet::new();
     let name = |group: u32| catalog.group_name(group);
-    let walked = packs.packs_of(None, |key, pack| {
-        let group = records::pack_of(key).map_or(u32::MAX, |(group, ..)| group);
-        match pack {
-            Ok(pack) => {
-                report.packs += 1;
-                report.partials += pack.rows.len() as u64;
-                tallies.entry(group).or_default().add(key, pack.change);
+    let walked = blocks.blocks_of(None, |key, block| {
+        let group = records::parse_block_key(key).map_or(u32::MAX, |(group, ..)| group);
+        match block {
+            Ok(block) => {
+                report.blocks += 1;
+                report.partials += block.rows.len() as u64;
+                manifests.entry(group).or_default().add(key, block.sequence);
             }
             Err(bad) => {
-                report.damaged_packs += 1;
+                report.damaged_blocks += 1;
                 damaged.insert(group);
                 report.note(format!("{bad} ({})", name(group)));
             }
         }
     });
     if let Err(reason) = walked {
-        report.note(format!("reading the packs ended early, what follows is not checked: {reason}"));
+        report.note(format!("reading the blocks ended early, what follows is not checked: {reason}"));
         return;
     }
     for (number, group) in catalog.series.groups() {
-        let found = tallies.remove(&number).unwrap_or_default();
-        if damaged.contains(&number) || found.packs <= group.tally.packs && found != group.tally {
+        let found = manifests.remove(&number).unwrap_or_default();
+        if damaged.contains(&number) || found.blocks <= group.manifest.blocks && found != group.manifest {
             report.lossy_groups.insert(number);
         }
-        if let Some(what) = difference(group.tally, found, damaged.contains(&number)) {
+        if let Some(what) = difference(group.manifest, found, damaged.contains(&number)) {
             let (first, name) = (first_of(number), name(number));
             report.note(format!("series from {first} on ({name}): {what}"));
         }
     }
-    for (group, tally) in tallies {
-        let Tally { packs, .. } = tally;
+    for (group, manifest) in manifests {
+        let BlockManifest { blocks, .. } = manifest;
         let first = first_of(group);
-        report
-            .note(format!("series from {first} on: their names are lost, their {packs} packs are not shown"));
+        report.note(format!(
+            "series from {first} on: their names are lost, their {blocks} blocks are not shown"
+        ));
     }
 }
 
-/// What is wrong when packs do not add up to what they must; `None`: nothing, or what is told already.
-pub(super) fn difference(must: Tally, found: Tally, damaged: bool) -> Option<String> {
-    match must.packs.checked_sub(found.packs) {
+/// What is wrong when blocks do not add up to what they must; `None`: nothing, or what is told already.
+pub(super) fn difference(must: BlockManifest, found: BlockManifest, damaged: bool) -> Option<String> {
+    match must.blocks.checked_sub(found.blocks) {
         Some(0) if must.sum == found.sum => None,
-        Some(0) => Some("a pack is older than it was: windows in it are lost".to_owned()),
+        Some(0) => Some("a block is older than it was: windows in it are lost".to_owned()),
         Some(_) if damaged => None,
-        Some(lost) => Some(format!("{lost} of {} packs are missing: windows in them are lost", must.packs)),
-        None => Some(format!("{} packs instead of {}: forgotten windows are back", found.packs, must.packs)),
+        Some(lost) => Some(format!("{lost} of {} blocks are missing: windows in them are lost", must.blocks)),
+        None => {
+            Some(format!("{} blocks instead of {}: forgotten windows are back", found.blocks, must.blocks))
+        }
     }
 }
 
-/// Checks the journal's files, then its entries and that none is missing between them, nor between them and the packs
+/// Checks the journal's files, then its entries and that none is missing between them, nor between them and the blocks
 /// (`None`: what these hold cannot be told).
 pub(super) fn verify_journal(
     data: &Path,
@@ -204,12 +207,12 @@ pub(super) fn verify_journal(
         report.torn_tail_bytes += segment.torn_tail_bytes;
     }
     let Some(journal) = ReadOnlyLog::open(Arc::new(RealDisk), &folder)? else { return Ok(()) };
-    let packed_to = loaded.map_or(journal.start_position(), |loaded| loaded.meta.packed_to);
+    let flushed_to = loaded.map_or(journal.start_position(), |loaded| loaded.meta.flushed_to);
     let catalog = loaded.map(|loaded| &loaded.catalog);
-    if journal.end < packed_to || journal.start_position() > packed_to {
+    if journal.end < flushed_to || journal.start_position() > flushed_to {
         let (start, end) = (journal.start_position(), journal.end);
         report.note(format!(
-            "{}: it holds positions {start} to {end}, but the packs end at {packed_to}: what lay between is lost",
+            "{}: it holds positions {start} to {end}, but the blocks end at {flushed_to}: what lay between is lost",
             folder.display()
         ));
     }
@@ -219,7 +222,7 @@ pub(super) fn verify_journal(
     loop {
         match reader.next(&mut buffer).map_err(|e| OpenError::Replay(e.to_string()))? {
             ReadEvent::Record(position) => match entry::decode(std::mem::take(&mut buffer).into()) {
-                Ok(entry) if position >= packed_to => {
+                Ok(entry) if position >= flushed_to => {
                     report.entries += 1;
                     if let Some(lost) = lost_before(&entry, catalog, &mut highest) {
                         report.note(format!("lost: {lost}"));
@@ -237,22 +240,22 @@ pub(super) fn verify_journal(
 
 /// Batches that must have stood before an entry and do not.
 fn lost_before(
-    entry: &Entry,
+    entry: &JournalEntry,
     catalog: Option<&Catalog>,
     highest: &mut HashMap<(GatewayId, u64, u32), u64>,
 ) -> Option<String> {
-    let Entry { origin, follows, batch } = entry;
+    let JournalEntry { epoch, follows, batch } = entry;
     let stored = || {
         let Some(catalog) = catalog else { return *follows };
-        let number = catalog.find_origin(&origin.gateway, origin.epoch);
-        let known = number.and_then(|number| Some((number, catalog.origin(number)?)));
+        let number = catalog.find_epoch(&epoch.gateway, epoch.id);
+        let known = number.and_then(|number| Some((number, catalog.epoch(number)?)));
         known.map_or(0, |(number, known)| match catalog.delivered(number, batch.shard) {
             0 if known.unknown => *follows,
             delivered => delivered,
         })
     };
-    let known = highest.entry((origin.gateway.clone(), origin.epoch, batch.shard)).or_insert_with(stored);
+    let known = highest.entry((epoch.gateway.clone(), epoch.id, batch.shard)).or_insert_with(stored);
     let lost = follows.saturating_sub(*known);
     *known = (*known).max(batch.number);
-    (lost > 0).then(|| lost_batches(origin, batch.shard, *follows, lost))
+    (lost > 0).then(|| lost_batches(epoch, batch.shard, *follows, lost))
 }

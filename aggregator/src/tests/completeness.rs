@@ -6,7 +6,7 @@ use catchment_proto::{
     wire::{self, AggregateRequest, FleetRequest},
 };
 
-use super::rig::{Answer, Delivery, Running, World, ask, question, site_gateway};
+use super::rig::{Delivery, QueryResult, Running, World, query_request, run_query, site_gateway};
 use crate::{
     clock,
     testing::{batch, key},
@@ -45,9 +45,9 @@ async fn deliver(running: &Running, world: &World, numbers: std::ops::RangeInclu
     delivery
 }
 
-async fn asked(running: &Running, world: &World, from_ms: i64, to_ms: i64) -> Answer {
-    let request = AggregateRequest { from_ms, to_ms, ..question("m") };
-    ask(&mut world.query(running.addr), request).await.unwrap()
+async fn query_range(running: &Running, world: &World, from_ms: i64, to_ms: i64) -> QueryResult {
+    let request = AggregateRequest { from_ms, to_ms, ..query_request("m") };
+    run_query(&mut world.query(running.addr), request).await.unwrap()
 }
 
 /// Waits until an answer over a range is complete up to a time.
@@ -56,17 +56,17 @@ async fn until_complete(
     world: &World,
     range: (i64, i64),
     until_ms: Option<i64>,
-) -> Answer {
+) -> QueryResult {
     let complete = async {
         loop {
-            let answer = asked(running, world, range.0, range.1).await;
+            let answer = query_range(running, world, range.0, range.1).await;
             if answer.complete_until_ms == until_ms {
                 return answer;
             }
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(super::rig::PATIENCE, complete).await.expect("it becomes complete")
+    tokio::time::timeout(super::rig::TIMEOUT, complete).await.expect("it becomes complete")
 }
 
 async fn gateway(running: &Running, world: &World) -> wire::Gateway {
@@ -107,7 +107,7 @@ async fn an_older_copy_of_the_store_says_what_it_lacks() {
     for round in ["shown", "read again"] {
         let answer = until_complete(&running, &world, (0, 1_000_000), Some(40_000)).await;
         assert_eq!(answer.gaps, std::slice::from_ref(&gap), "{round}");
-        assert_eq!(asked(&running, &world, 40_000, 50_000).await.gaps.len(), 1);
+        assert_eq!(query_range(&running, &world, 40_000, 50_000).await.gaps.len(), 1);
         for (from_ms, to_ms) in [(0, 40_000), (70_000, 1_000_000)] {
             let answer = until_complete(&running, &world, (from_ms, to_ms), Some(100_000)).await;
             assert_eq!(answer.gaps, [], "{from_ms} to {to_ms}");
@@ -140,7 +140,7 @@ async fn a_gateway_with_nothing_to_deliver_shows_what_an_older_copy_lacks() {
         (answer.gaps[0].from_ms, answer.gaps[0].to_ms, answer.gaps[0].batches),
         (Some(20_000), 50_000, 3)
     );
-    assert_eq!(asked(&running, &world, 0, 20_000).await.complete_until_ms, Some(50_000));
+    assert_eq!(query_range(&running, &world, 0, 20_000).await.complete_until_ms, Some(50_000));
     drop(delivery);
     running.stop().await.unwrap();
 }
@@ -189,7 +189,7 @@ async fn late_and_early_windows_of_lost_batches_are_not_claimed() {
     delivery.until(6).await.unwrap();
     let ranges = [(-10_000, 0), (510_000, 900_000), (0, 10_000), (20_000, 30_000), (500_000, 510_000)];
     for (number, (from_ms, to_ms)) in ranges.into_iter().enumerate() {
-        let answer = asked(&running, &world, from_ms, to_ms).await;
+        let answer = query_range(&running, &world, from_ms, to_ms).await;
         let claimed = number < 2;
         assert_eq!(answer.gaps.is_empty(), claimed, "{from_ms}: {answer:?}");
         let until_ms = if claimed { 70_000 } else { 0 };
@@ -201,7 +201,7 @@ async fn late_and_early_windows_of_lost_batches_are_not_claimed() {
     let mut delivery = world.delivery(running.addr, "berlin").await;
     delivery.send(&older).await;
     delivery.until(9).await.unwrap();
-    let answer = asked(&running, &world, -10_000, 0).await;
+    let answer = query_range(&running, &world, -10_000, 0).await;
     assert_eq!((answer.complete_until_ms, answer.gaps[0].from_ms, answer.gaps[0].batches), (None, None, 3));
     drop(delivery);
     running.stop().await.unwrap();
@@ -276,8 +276,8 @@ async fn a_gateway_of_the_future_is_not_believed_and_the_others_are() {
     new.until(1).await.unwrap();
     drop(new);
     drop(Delivery::begin(channel, far).await.unwrap());
-    let munich = AggregateRequest { selector: r#"m{site="munich"}"#.to_owned(), ..question("m") };
-    let answer = ask(&mut world.query(running.addr), munich).await.unwrap();
+    let munich = AggregateRequest { selector: r#"m{site="munich"}"#.to_owned(), ..query_request("m") };
+    let answer = run_query(&mut world.query(running.addr), munich).await.unwrap();
     assert_eq!(answer.complete_until_ms, Some(50_000));
     let request = FleetRequest { selector: r#"{site="munich"}"#.to_owned() };
     let mut stream = world.fleet(running.addr).list_gateways(request).await.unwrap().into_inner();
@@ -296,13 +296,13 @@ async fn a_clock_that_is_a_little_ahead_is_believed_but_no_answer_is_complete_be
     delivery.progress(1, soon, 0).await;
     let complete = async {
         loop {
-            if let Some(until_ms) = asked(&running, &world, 0, 1_000_000).await.complete_until_ms {
+            if let Some(until_ms) = query_range(&running, &world, 0, 1_000_000).await.complete_until_ms {
                 return until_ms;
             }
             tokio::task::yield_now().await;
         }
     };
-    let until_ms = tokio::time::timeout(super::rig::PATIENCE, complete).await.expect("it is believed");
+    let until_ms = tokio::time::timeout(super::rig::TIMEOUT, complete).await.expect("it is believed");
     assert!(until_ms < soon && until_ms <= clock::now_ms(), "{until_ms}");
     let listed = gateway(&running, &world).await;
     assert_eq!((listed.watermark_ms, listed.lag_ms, listed.clock_ahead_ms), (Some(soon), Some(0), None));

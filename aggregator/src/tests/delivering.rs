@@ -9,7 +9,7 @@ use catchment_proto::{
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::rig::{Delivery, PATIENCE, Running, World, ask, operator, question, site_gateway};
+use super::rig::{Delivery, Running, TIMEOUT, World, operator, query_request, run_query, site_gateway};
 use crate::{
     bind,
     metrics::Metrics,
@@ -27,7 +27,7 @@ async fn what_was_acknowledged_is_answered_after_a_restart() {
     delivery.send(&batch(1, series(), &[(1_000, 1.0), (12_000, 2.0)], 20_000)).await;
     delivery.send(&batch(2, series(), &[(25_000, 4.0)], 30_000)).await;
     delivery.until(2).await.unwrap();
-    let answer = ask(&mut world.query(running.addr), question("temperature")).await.unwrap();
+    let answer = run_query(&mut world.query(running.addr), query_request("temperature")).await.unwrap();
     let expected = [(String::new(), vec![(0, vec![Some(3.0), Some(7.0)])])];
     assert_eq!(answer.series, expected);
     // The other shard has closed nothing yet.
@@ -43,7 +43,7 @@ async fn what_was_acknowledged_is_answered_after_a_restart() {
     delivery.send(&batch(2, series(), &[(25_000, 4.0)], 30_000)).await;
     delivery.send(&batch(3, series(), &[(26_000, 8.0)], 40_000)).await;
     delivery.until(3).await.unwrap();
-    let answer = ask(&mut world.query(running.addr), question("temperature")).await.unwrap();
+    let answer = run_query(&mut world.query(running.addr), query_request("temperature")).await.unwrap();
     assert_eq!(answer.series[0].1, [(0, vec![Some(4.0), Some(15.0)])]);
     let metrics = running.page("/metrics").await;
     assert!(metrics.contains("catchment_aggregator_ingest_duplicates_total 1"), "{metrics}");
@@ -138,7 +138,7 @@ async fn a_folder_that_is_gone_is_named_while_the_server_ends() {
     let world = World::new();
     let (store, running) = start_on_memory(&world).await;
     let closing = store.gate.write().await;
-    store.lose("data/lock was removed");
+    store.lose_folder("data/lock was removed");
     let (mut ready, mut metrics) = (String::new(), String::new());
     while !ready.contains("stopping") {
         ready = running.page("/readyz").await;
@@ -163,7 +163,7 @@ async fn health_follows_readiness() {
     let request = |service: &str| HealthCheckRequest { service: service.to_owned() };
     let mut watch = health.clone().watch(request("")).await.unwrap().into_inner();
     let mut next = async || {
-        let answer = tokio::time::timeout(PATIENCE, watch.message()).await.expect("an answer");
+        let answer = tokio::time::timeout(TIMEOUT, watch.message()).await.expect("an answer");
         answer.unwrap().unwrap().status
     };
     assert_eq!(next().await, 1, "serving");
@@ -260,7 +260,7 @@ async fn series_without_a_place_wait_while_other_shards_and_sites_go_on_until_so
     berlin.send(&of(0, 5, "a")).await;
     berlin.acked(0, 5).await;
     assert!(running.page("/readyz").await.starts_with("HTTP/1.1 200"));
-    let answer = ask(&mut world.query(running.addr), question("{site=\"berlin\"}")).await.unwrap();
+    let answer = run_query(&mut world.query(running.addr), query_request("{site=\"berlin\"}")).await.unwrap();
     assert_eq!(answer.series[0].1, [(0, vec![Some(5.0), Some(5.0)])]);
     // To people it is what it may have here: the name that only its folder has does not count.
     let request = wire::FleetRequest { selector: "{site=\"berlin\"}".to_owned() };

@@ -35,7 +35,7 @@ use tonic::{
 use crate::{Config, Options, RunError, bind, testing::gateway};
 
 /// Longest wait for something that should happen at once.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An authority in a folder of its own, and data folders beside it.
 pub(super) struct World {
@@ -165,7 +165,7 @@ pub(super) fn channel_with(
     settings: impl FnOnce(Endpoint) -> Endpoint,
 ) -> Channel {
     let tls = ClientTls::new(&IdentityFolder::load(identity).unwrap(), &[ALPN_GRPC]).unwrap();
-    let connector = GrpcConnector::new(tls, Role::Aggregator, PATIENCE);
+    let connector = GrpcConnector::new(tls, Role::Aggregator, TIMEOUT);
     let endpoint = Endpoint::from(endpoint_uri(&format!("https://{addr}")).unwrap());
     settings(endpoint).connect_with_connector_lazy(connector)
 }
@@ -187,7 +187,7 @@ impl Running {
     /// Waits until it ends by itself.
     pub(super) async fn ended(self) -> Result<(), RunError> {
         let Self { stop, end, .. } = self;
-        let result = tokio::time::timeout(PATIENCE, end).await.expect("it ends").unwrap();
+        let result = tokio::time::timeout(TIMEOUT, end).await.expect("it ends").unwrap();
         drop(stop);
         result
     }
@@ -199,7 +199,7 @@ impl Running {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(PATIENCE, shown).await.unwrap_or_else(|_| panic!("no {text}"));
+        tokio::time::timeout(TIMEOUT, shown).await.unwrap_or_else(|_| panic!("no {text}"));
     }
 
     /// A page of the plain HTTP endpoint.
@@ -281,7 +281,7 @@ impl Delivery {
 
     /// The next answer.
     pub(super) async fn answer(&mut self) -> deliver_response::Kind {
-        let response = tokio::time::timeout(PATIENCE, self.responses.message()).await.expect("an answer");
+        let response = tokio::time::timeout(TIMEOUT, self.responses.message()).await.expect("an answer");
         let kind = response.unwrap().and_then(|response| response.kind).expect("it goes on");
         if let deliver_response::Kind::Ack(ack) = &kind {
             self.series_max = ack.series.map(|budget| budget.series_max).or(self.series_max);
@@ -308,7 +308,7 @@ impl Delivery {
     pub(super) async fn until(&mut self, number: u64) -> Result<(), Status> {
         loop {
             let response =
-                tokio::time::timeout(PATIENCE, self.responses.message()).await.expect("an answer")?;
+                tokio::time::timeout(TIMEOUT, self.responses.message()).await.expect("an answer")?;
             match response.and_then(|response| response.kind) {
                 Some(deliver_response::Kind::Ack(ack)) if ack.shard == 0 && ack.number >= number => {
                     return Ok(());
@@ -322,7 +322,7 @@ impl Delivery {
 
 /// An answer, collected.
 #[derive(Debug, PartialEq)]
-pub(super) struct Answer {
+pub(super) struct QueryResult {
     pub(super) complete_until_ms: Option<i64>,
     pub(super) gaps: Vec<wire::Gap>,
     pub(super) aggregates: Vec<String>,
@@ -333,18 +333,18 @@ pub(super) struct Answer {
 /// Start and figures of a point.
 type Point = (i64, Vec<Option<f64>>);
 
-pub(super) async fn ask(
+pub(super) async fn run_query(
     client: &mut QueryClient<Channel>,
     request: AggregateRequest,
-) -> Result<Answer, Status> {
+) -> Result<QueryResult, Status> {
     let mut stream = client.aggregate(request).await?.into_inner();
-    let mut answer: Option<Answer> = None;
+    let mut answer: Option<QueryResult> = None;
     while let Some(AggregateResponse { kind }) = stream.message().await? {
         match kind.unwrap() {
             aggregate_response::Kind::Header(header) => {
                 assert!(answer.is_none(), "one header, first");
                 let wire::Header { complete_until_ms, gaps, aggregates } = header;
-                answer = Some(Answer { complete_until_ms, gaps, aggregates, series: Vec::new() });
+                answer = Some(QueryResult { complete_until_ms, gaps, aggregates, series: Vec::new() });
             }
             aggregate_response::Kind::Series(series) => {
                 let labels: Vec<_> =
@@ -359,7 +359,7 @@ pub(super) async fn ask(
     Ok(answer.unwrap())
 }
 
-pub(super) fn question(selector: &str) -> AggregateRequest {
+pub(super) fn query_request(selector: &str) -> AggregateRequest {
     AggregateRequest {
         selector: selector.to_owned(),
         from_ms: 0,

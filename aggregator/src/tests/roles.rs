@@ -12,7 +12,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
-use super::rig::{Delivery, PATIENCE, World, ask, device, operator, question, site_gateway};
+use super::rig::{Delivery, TIMEOUT, World, device, operator, query_request, run_query, site_gateway};
 
 #[tokio::test]
 async fn each_service_serves_its_role_and_denies_the_others() {
@@ -21,7 +21,7 @@ async fn each_service_serves_its_role_and_denies_the_others() {
     for identity in [operator(), device(), site_gateway("berlin")] {
         let channel = world.channel(running.addr, &identity);
         let deliver = Delivery::start(channel.clone(), 1).await.map(|_| ());
-        let query = ask(&mut QueryClient::new(channel.clone()), question("m")).await.map(|_| ());
+        let query = run_query(&mut QueryClient::new(channel.clone()), query_request("m")).await.map(|_| ());
         let mut fleet = FleetClient::new(channel.clone());
         let devices = fleet.list_devices(FleetRequest::default()).await.map(|_| ());
         let gateways = fleet.list_gateways(FleetRequest::default()).await.map(|_| ());
@@ -92,7 +92,7 @@ async fn without_a_certificate_of_this_root_there_is_no_connection() {
     }
     let mut stranger = QueryClient::new(super::rig::channel(running.addr, &folder));
     // The client may see the refusal only at its first read.
-    let status = ask(&mut stranger, question("m")).await.unwrap_err();
+    let status = run_query(&mut stranger, query_request("m")).await.unwrap_err();
     assert!(matches!(status.code(), Code::Unavailable | Code::Unknown), "{status}");
     // Nobody at all.
     let plain = tokio::net::TcpStream::connect(running.addr).await.unwrap();
@@ -108,7 +108,7 @@ async fn without_a_certificate_of_this_root_there_is_no_connection() {
         let mut stream = connector.connect("127.0.0.1".try_into().unwrap(), plain).await?;
         stream.read_to_end(&mut Vec::new()).await
     };
-    let error = tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap_err();
+    let error = tokio::time::timeout(TIMEOUT, ended).await.unwrap().unwrap_err();
     assert!(error.to_string().to_lowercase().contains("certificate"), "{error}");
     running.until_metric(r#"connections_refused_total{reason="no_certificate"} 1"#).await;
     running.until_metric(r#"connections_refused_total{reason="unknown_issuer"}"#).await;
@@ -140,11 +140,11 @@ async fn one_identity_cannot_take_all_connections() {
     config.connections_per_peer_max = 1;
     let running = super::rig::Running::new(crate::bind(config).await.unwrap());
     let mut first = world.query(running.addr);
-    ask(&mut first, question("m")).await.unwrap();
-    assert!(ask(&mut world.query(running.addr), question("m")).await.is_err());
+    run_query(&mut first, query_request("m")).await.unwrap();
+    assert!(run_query(&mut world.query(running.addr), query_request("m")).await.is_err());
     let channel = world.channel(running.addr, &site_gateway("berlin"));
     Delivery::start(channel, 1).await.unwrap();
-    ask(&mut first, question("m")).await.unwrap();
+    run_query(&mut first, query_request("m")).await.unwrap();
     running.stop().await.unwrap();
 }
 

@@ -7,7 +7,7 @@ use catchment_proto::wire::{
 };
 use tonic::{Code, transport::Channel};
 
-use super::rig::{PATIENCE, Running, World, ask, channel_with, operator, other_operator, question};
+use super::rig::{Running, TIMEOUT, World, channel_with, operator, other_operator, query_request, run_query};
 use crate::testing::{batch, key};
 
 /// Far longer than anything here takes.
@@ -39,7 +39,7 @@ fn large() -> AggregateRequest {
         to_ms: 100_000_000,
         step_ms: 10_000,
         aggregates: aggregates.map(str::to_owned).to_vec(),
-        ..question("temperature")
+        ..query_request("temperature")
     }
 }
 
@@ -67,8 +67,8 @@ async fn answers_that_one_operator_does_not_read_do_not_hold_up_another() {
 
     let eve = world.channel(running.addr, &other_operator());
     let mut client = QueryClient::new(eve.clone());
-    let asked = ask(&mut client, question("temperature"));
-    let answer = tokio::time::timeout(PATIENCE, asked).await.expect("an answer").unwrap();
+    let running_query = run_query(&mut client, query_request("temperature"));
+    let answer = tokio::time::timeout(TIMEOUT, running_query).await.expect("an answer").unwrap();
     assert_eq!(answer.series.len(), 1);
     let mut devices = FleetClient::new(eve).list_devices(FleetRequest::default()).await.unwrap().into_inner();
     assert_eq!(devices.message().await.unwrap().unwrap().device, "d1");
@@ -102,12 +102,12 @@ async fn an_operator_with_too_many_queries_is_refused_in_words() {
         tokio::spawn(async move { client.aggregate(large()).await })
     };
     running.until_metric("queries_waiting 1").await;
-    let status = client.aggregate(question("temperature")).await.unwrap_err();
+    let status = client.aggregate(query_request("temperature")).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     assert!(status.message().contains("wait already"), "{status}");
     running.until_metric(r#"queries_refused_total{reason="too_many_waiting"} 1"#).await;
     let mut eve = QueryClient::new(world.channel(running.addr, &other_operator()));
-    ask(&mut eve, question("temperature")).await.unwrap();
+    run_query(&mut eve, query_request("temperature")).await.unwrap();
     drop(unread);
     drop(waiting.await.unwrap().unwrap());
     drop((client, channel));

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::rig::{Delivery, PATIENCE, Running, World, ask, question, site_gateway};
+use super::rig::{Delivery, Running, TIMEOUT, World, query_request, run_query, site_gateway};
 use crate::testing::{batch, key};
 
 /// Opening and settings of HTTP/2.
@@ -18,7 +18,7 @@ const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 async fn connect(world: &World, running: &Running, identity: &Identity) -> TlsStream<TcpStream> {
     let folder = IdentityFolder::load(&world.identity(identity)).unwrap();
     let tls = ClientTls::new(&folder, &[ALPN_GRPC]).unwrap();
-    tls.connect("127.0.0.1", running.addr.port(), Role::Aggregator, PATIENCE).await.unwrap().0
+    tls.connect("127.0.0.1", running.addr.port(), Role::Aggregator, TIMEOUT).await.unwrap().0
 }
 
 async fn start(world: &World, change: impl FnOnce(&mut crate::Config)) -> Running {
@@ -31,7 +31,7 @@ async fn start(world: &World, change: impl FnOnce(&mut crate::Config)) -> Runnin
 async fn ended(stream: &mut TlsStream<TcpStream>) {
     let mut rest = Vec::new();
     let end = stream.read_to_end(&mut rest);
-    let _ = tokio::time::timeout(PATIENCE, end).await.expect("the connection ends");
+    let _ = tokio::time::timeout(TIMEOUT, end).await.expect("the connection ends");
 }
 
 #[tokio::test]
@@ -40,8 +40,8 @@ async fn silent_connections_keep_no_operator_out() {
     let running = start(&world, |config| {
         config.accept.connections_max = 6;
         config.accept.handshakes_max = 4;
-        config.accept.handshake_timeout = 100 * PATIENCE;
-        config.first_request_timeout = 100 * PATIENCE;
+        config.accept.handshake_timeout = 100 * TIMEOUT;
+        config.first_request_timeout = 100 * TIMEOUT;
     })
     .await;
     let mut delivery = world.delivery(running.addr, "berlin").await;
@@ -55,9 +55,9 @@ async fn silent_connections_keep_no_operator_out() {
         held.push(stream);
         raw.push(TcpStream::connect(running.addr).await.unwrap());
     }
-    ask(&mut world.query(running.addr), question("m")).await.unwrap();
+    run_query(&mut world.query(running.addr), query_request("m")).await.unwrap();
     running.until_metric(r#"connections_ended_total{reason="gave_way"}"#).await;
-    // Who has asked keeps its place.
+    // Who has asked keeps its slot.
     delivery.send(&batch(1, key("d1", "m", &[]), &[(1_000, 1.0)], 20_000)).await;
     delivery.until(1).await.unwrap();
     running.stop().await.unwrap();
@@ -81,7 +81,7 @@ async fn a_connection_that_asks_for_nothing_ends() {
     // A stream that is open is no idleness, however quiet.
     let mut quiet = Delivery::start(world.channel(running.addr, &site_gateway("berlin")), 1).await.unwrap();
     let mut operator = world.query(running.addr);
-    ask(&mut operator, question("m")).await.unwrap();
+    run_query(&mut operator, query_request("m")).await.unwrap();
     running.until_metric(r#"connections_ended_total{reason="idle_timeout"} 1"#).await;
     quiet.send(&batch(1, key("d1", "m", &[]), &[(1_000, 1.0)], 20_000)).await;
     quiet.until(1).await.unwrap();

@@ -10,7 +10,7 @@ use catchment_proto::{
 
 use super::{
     Ending, Shape, Target,
-    connection::{Connection, Speaker, Taken, Tally},
+    connection::{Connection, LoadCounts, ProtocolClient, Replies},
     event_loop,
     frames::take_answers,
     now_ns, unique,
@@ -41,7 +41,7 @@ impl Backfill {
     }
 }
 
-impl Speaker for Backfill {
+impl ProtocolClient for Backfill {
     fn greeting(&mut self) -> Option<Vec<u8>> {
         let hello = device_message::Kind::Hello(wire::Hello { epoch: self.epoch.clone() });
         let mut out = Vec::new();
@@ -49,7 +49,7 @@ impl Speaker for Backfill {
         Some(out)
     }
 
-    fn put(&mut self, out: &mut Vec<u8>) -> u64 {
+    fn write_message(&mut self, out: &mut Vec<u8>) -> u64 {
         self.seq += 1;
         let name = wire::SeriesName { index: 1, metric: "history".to_owned(), ..Default::default() };
         let column = wire::Column {
@@ -65,7 +65,7 @@ impl Speaker for Backfill {
         FRAME as u64
     }
 
-    fn take(&mut self, input: &mut BytesMut) -> anyhow::Result<Taken> {
+    fn read_replies(&mut self, input: &mut BytesMut) -> anyhow::Result<Replies> {
         take_answers(input, &mut self.greeted, &mut self.acknowledged)
     }
 }
@@ -87,11 +87,11 @@ pub(crate) fn run(target: &Target, devices: usize, windows: usize) -> anyhow::Re
     let run = unique();
     event_loop()?.block_on(async {
         for device in 0..devices {
-            let speaker = Box::new(Backfill::new(format!("{run}-{device}")));
+            let client = Box::new(Backfill::new(format!("{run}-{device}")));
             let config = Arc::clone(&target.device(device)?);
-            let mut connection = Connection::open(target.addr, config, speaker, true).await?;
+            let mut connection = Connection::open(target.addr, config, client, true).await?;
             let frames = windows / FRAME;
-            connection.send(frames, &shape, &mut Tally::default()).await?;
+            connection.send(frames, &shape, &mut LoadCounts::default()).await?;
             connection.acknowledged(frames as u64).await?;
         }
         Ok(())

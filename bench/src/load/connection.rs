@@ -26,7 +26,7 @@ use tokio_rustls::{
 use super::{Ending, Shape, ticks::Ticks};
 
 /// Longest wait for a greeting or an acknowledgement.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that are gathered before they are written: some full TLS records.
 const WRITE_BYTES: usize = 64 << 10;
 /// Shortest time between two looks for messages that are due: a connection with more than a thousand a second sends those
@@ -36,23 +36,23 @@ const TICK_MIN: Duration = Duration::from_millis(1);
 const UNANSWERED_AT_ONCE: usize = 64;
 
 /// What a connection says, and how it reads the answers.
-pub(crate) trait Speaker: Send {
+pub(crate) trait ProtocolClient: Send {
     /// The first bytes, which a server that answers at all answers.
     fn greeting(&mut self) -> Option<Vec<u8>> {
         None
     }
 
     /// Appends the next message; answers how many readings it has.
-    fn put(&mut self, out: &mut Vec<u8>) -> u64;
+    fn write_message(&mut self, out: &mut Vec<u8>) -> u64;
 
     /// Takes whole answers off the bytes received: whether the greeting was answered, and how many messages are
     /// acknowledged by now.
-    fn take(&mut self, input: &mut BytesMut) -> anyhow::Result<Taken>;
+    fn read_replies(&mut self, input: &mut BytesMut) -> anyhow::Result<Replies>;
 }
 
 /// What the answers so far say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Taken {
+pub(crate) struct Replies {
     pub(crate) greeted: bool,
     /// Messages from the first of the connection on.
     pub(crate) acknowledged: u64,
@@ -60,7 +60,7 @@ pub(crate) struct Taken {
 
 /// Sums over connections.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct LoadCounts {
     pub(crate) sent: u64,
     pub(crate) acknowledged: u64,
     pub(crate) readings: u64,
@@ -68,7 +68,7 @@ pub(crate) struct Tally {
     pub(crate) latencies: Vec<f64>,
 }
 
-impl Tally {
+impl LoadCounts {
     /// Adds another.
     pub(crate) fn add(&mut self, other: Self) {
         self.sent += other.sent;
@@ -99,7 +99,7 @@ fn due(since: Duration, rate: f64, sent: u64) -> usize {
 /// An open connection.
 pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
-    speaker: Box<dyn Speaker>,
+    client: Box<dyn ProtocolClient>,
     input: BytesMut,
     /// Memory of messages that were written.
     out: Vec<u8>,
@@ -113,14 +113,14 @@ impl Connection {
     pub(crate) async fn open(
         addr: SocketAddr,
         config: Arc<ClientConfig>,
-        speaker: Box<dyn Speaker>,
+        client: Box<dyn ProtocolClient>,
         answers: bool,
     ) -> anyhow::Result<Self> {
-        let stream = timeout(PATIENCE, secure(addr, config)).await.context("no handshake in time")??;
+        let stream = timeout(TIMEOUT, secure(addr, config)).await.context("no handshake in time")??;
         let input = BytesMut::with_capacity(8 << 10);
         let (out, times) = (Vec::new(), VecDeque::new());
-        let mut connection = Self { stream, speaker, input, out, acknowledged: 0, times };
-        if let Some(greeting) = connection.speaker.greeting() {
+        let mut connection = Self { stream, client, input, out, acknowledged: 0, times };
+        if let Some(greeting) = connection.client.greeting() {
             connection.stream.write_all(&greeting).await?;
             connection.stream.flush().await?;
             while answers && !connection.read().await?.greeted {}
@@ -129,24 +129,24 @@ impl Connection {
     }
 
     /// Reads once.
-    async fn read(&mut self) -> anyhow::Result<Taken> {
-        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.input)).await;
+    async fn read(&mut self) -> anyhow::Result<Replies> {
+        let read = timeout(TIMEOUT, self.stream.read_buf(&mut self.input)).await;
         if read.context("no answer in time")?? == 0 {
             bail!("the server closed the connection");
         }
-        self.speaker.take(&mut self.input)
+        self.client.read_replies(&mut self.input)
     }
 
     /// Reads acknowledgements; where times are kept, adds those of the messages that they cover.
-    async fn receive(&mut self, tally: &mut Tally) -> anyhow::Result<()> {
-        let taken = self.read().await?;
-        let news = taken.acknowledged.saturating_sub(self.acknowledged);
-        self.acknowledged = self.acknowledged.max(taken.acknowledged);
-        tally.acknowledged += news;
+    async fn receive(&mut self, counts: &mut LoadCounts) -> anyhow::Result<()> {
+        let replies = self.read().await?;
+        let news = replies.acknowledged.saturating_sub(self.acknowledged);
+        self.acknowledged = self.acknowledged.max(replies.acknowledged);
+        counts.acknowledged += news;
         if !self.times.is_empty() {
             let now = Instant::now();
             let covered = self.times.len().min(usize::try_from(news).unwrap_or(usize::MAX));
-            tally.latencies.extend(self.times.drain(..covered).map(|at| (now - at).as_secs_f64()));
+            counts.latencies.extend(self.times.drain(..covered).map(|at| (now - at).as_secs_f64()));
         }
         Ok(())
     }
@@ -162,17 +162,17 @@ impl Connection {
         &mut self,
         count: usize,
         shape: &Shape,
-        tally: &mut Tally,
+        counts: &mut LoadCounts,
     ) -> anyhow::Result<()> {
         let mut out = std::mem::take(&mut self.out);
         for _ in 0..count {
-            tally.readings += self.speaker.put(&mut out);
-            tally.sent += 1;
+            counts.readings += self.client.write_message(&mut out);
+            counts.sent += 1;
             if shape.rate.is_some() && shape.ending == Ending::Acknowledged {
                 self.times.push_back(Instant::now());
             }
             if shape.each_alone || out.len() >= WRITE_BYTES {
-                tally.bytes += out.len() as u64;
+                counts.bytes += out.len() as u64;
                 self.stream.write_all(&out).await?;
                 if shape.each_alone {
                     self.stream.flush().await?;
@@ -180,7 +180,7 @@ impl Connection {
                 out.clear();
             }
         }
-        tally.bytes += out.len() as u64;
+        counts.bytes += out.len() as u64;
         self.stream.write_all(&out).await?;
         self.stream.flush().await?;
         out.clear();
@@ -195,23 +195,23 @@ impl Connection {
         shape: Shape,
         deadline: Instant,
         phase: f64,
-    ) -> anyhow::Result<Tally> {
-        let mut tally = Tally::default();
+    ) -> anyhow::Result<LoadCounts> {
+        let mut counts = LoadCounts::default();
         match (shape.ending, shape.rate) {
-            (Ending::Acknowledged, None) => self.drive_full(&shape, deadline, &mut tally).await?,
+            (Ending::Acknowledged, None) => self.drive_full(&shape, deadline, &mut counts).await?,
             (Ending::Acknowledged, Some(rate)) => {
-                self.drive_paced(&shape, (rate, phase), deadline, &mut tally).await?
+                self.drive_paced(&shape, (rate, phase), deadline, &mut counts).await?
             }
-            (Ending::Closed | Ending::Told, rate) => {
-                self.drive_unanswered(&shape, rate, deadline, &mut tally).await?;
+            (Ending::Closed | Ending::CheckedByCaller, rate) => {
+                self.drive_unanswered(&shape, rate, deadline, &mut counts).await?;
             }
         }
         if shape.ending == Ending::Closed {
             self.stream.shutdown().await?;
             // The server's end, with or without a word of farewell.
-            let _ = timeout(PATIENCE, self.stream.read_buf(&mut self.input)).await.context("not closed")?;
+            let _ = timeout(TIMEOUT, self.stream.read_buf(&mut self.input)).await.context("not closed")?;
         }
-        Ok(tally)
+        Ok(counts)
     }
 
     async fn drive_unanswered(
@@ -219,19 +219,19 @@ impl Connection {
         shape: &Shape,
         rate: Option<f64>,
         deadline: Instant,
-        tally: &mut Tally,
+        counts: &mut LoadCounts,
     ) -> anyhow::Result<()> {
         let started = Instant::now();
         let most = UNANSWERED_AT_ONCE.min(shape.in_flight);
         while Instant::now() < deadline {
             let Some(rate) = rate else {
-                self.send(most, shape, tally).await?;
+                self.send(most, shape, counts).await?;
                 tokio::task::yield_now().await;
                 continue;
             };
-            let due = due(started.elapsed(), rate, tally.sent);
-            self.send(due.min(most), shape, tally).await?;
-            let next = started + Duration::from_secs_f64(tally.sent as f64 / rate);
+            let due = due(started.elapsed(), rate, counts.sent);
+            self.send(due.min(most), shape, counts).await?;
+            let next = started + Duration::from_secs_f64(counts.sent as f64 / rate);
             sleep_until(next.min(deadline).into()).await;
         }
         Ok(())
@@ -241,16 +241,16 @@ impl Connection {
         &mut self,
         shape: &Shape,
         deadline: Instant,
-        tally: &mut Tally,
+        counts: &mut LoadCounts,
     ) -> anyhow::Result<()> {
         loop {
-            let waiting = usize::try_from(tally.sent - tally.acknowledged).unwrap_or(usize::MAX);
+            let waiting = usize::try_from(counts.sent - counts.acknowledged).unwrap_or(usize::MAX);
             if Instant::now() < deadline {
-                self.send(shape.in_flight.saturating_sub(waiting), shape, tally).await?;
+                self.send(shape.in_flight.saturating_sub(waiting), shape, counts).await?;
             } else if waiting == 0 {
                 return Ok(());
             }
-            self.receive(tally).await?;
+            self.receive(counts).await?;
         }
     }
 
@@ -259,30 +259,30 @@ impl Connection {
         shape: &Shape,
         (rate, phase): (f64, f64),
         deadline: Instant,
-        tally: &mut Tally,
+        counts: &mut LoadCounts,
     ) -> anyhow::Result<()> {
         let first = Duration::from_secs_f64(phase / rate);
         let started = Instant::now() + first;
         let ticks = Ticks::start(first, Duration::from_secs_f64(1.0 / rate).max(TICK_MIN))?;
         let mut end = pin!(sleep_until(deadline.into()));
         loop {
-            let waiting = usize::try_from(tally.sent - tally.acknowledged).unwrap_or(usize::MAX);
+            let waiting = usize::try_from(counts.sent - counts.acknowledged).unwrap_or(usize::MAX);
             let now = Instant::now();
             if now >= deadline {
                 if waiting == 0 {
                     return Ok(());
                 }
-                self.receive(tally).await?;
+                self.receive(counts).await?;
                 continue;
             }
             let since = now.checked_duration_since(started);
-            let due = since.map_or(0, |since| due(since, rate, tally.sent));
+            let due = since.map_or(0, |since| due(since, rate, counts.sent));
             let room = shape.in_flight.saturating_sub(waiting);
             if due > 0 {
-                self.send(due.min(room), shape, tally).await?;
+                self.send(due.min(room), shape, counts).await?;
             }
             tokio::select! {
-                received = self.receive(tally), if tally.sent > tally.acknowledged => received?,
+                received = self.receive(counts), if counts.sent > counts.acknowledged => received?,
                 tick = ticks.next(), if room > due => tick?,
                 () = &mut end => {}
             }

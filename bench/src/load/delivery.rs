@@ -13,7 +13,7 @@ use bytes::Bytes;
 use catchment_certs::{ClientTls, GrpcConnector, IdentityFolder, Role, endpoint_uri};
 use catchment_partial::{Partial, Timestamp};
 use catchment_proto::{
-    Naming,
+    DictionaryEncoder,
     batch::BATCH_BYTES_MAX,
     wire::{self, Batch, DeliverRequest, deliver_request, deliver_response, ingest_client::IngestClient},
 };
@@ -197,15 +197,16 @@ async fn deliver(load: &Load, identity: &Path, mut shards: Vec<Shard>) -> anyhow
     let producer = tokio::spawn(async move {
         let (mut partials, mut bytes) = (0_u64, 0_u64);
         // As a gateway's stream: a series is named once.
-        let mut namings = [(); SHARDS as usize].map(|()| Naming::default());
+        let mut dictionaries = [(); SHARDS as usize].map(|()| DictionaryEncoder::default());
         while Instant::now() < deadline {
             for shard in &mut shards {
                 permits.acquire().await?.forget();
                 let batch = shard.batch();
                 partials += batch.body_bytes.len() as u64;
                 bytes += batch.bodies.len() as u64;
-                let naming = namings.get_mut(shard.shard as usize).context("a naming for each shard")?;
-                let batch = naming.shorten(batch);
+                let dictionary =
+                    dictionaries.get_mut(shard.shard as usize).context("a dictionary for each shard")?;
+                let batch = dictionary.encode(batch);
                 let request = DeliverRequest { kind: Some(deliver_request::Kind::Batch(batch)) };
                 sending.send(request).await.map_err(|_| anyhow!("the stream ended"))?;
             }

@@ -10,7 +10,7 @@ use catchment_proto::{
 use prost::Message as _;
 
 use super::{
-    connection::{Speaker, Taken},
+    connection::{ProtocolClient, Replies},
     now_ns,
     walk::{METRICS, Walk},
 };
@@ -23,11 +23,11 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 const AHEAD: usize = 8_192;
 
 /// The values of all series, made ahead.
-pub(crate) struct Stock {
+pub(crate) struct MessagePool {
     series: Vec<Vec<f64>>,
 }
 
-impl Stock {
+impl MessagePool {
     /// Values of ten metrics.
     pub(crate) fn new() -> Arc<Self> {
         let walk = |(index, metric): (usize, &_)| {
@@ -40,7 +40,7 @@ impl Stock {
 
 /// A device that numbers its frames.
 pub(crate) struct Frames {
-    stock: Arc<Stock>,
+    pool: Arc<MessagePool>,
     epoch: String,
     /// Values of each series in a frame.
     each: usize,
@@ -55,7 +55,13 @@ pub(crate) struct Frames {
 
 impl Frames {
     /// Frames with `each` values of each of the first `series` metrics.
-    pub(crate) fn new(stock: &Arc<Stock>, epoch: String, device: usize, series: usize, each: usize) -> Self {
+    pub(crate) fn new(
+        pool: &Arc<MessagePool>,
+        epoch: String,
+        device: usize,
+        series: usize,
+        each: usize,
+    ) -> Self {
         let names = METRICS.iter().take(series);
         let define = (1..).zip(names).map(|(index, (metric, ..))| wire::SeriesName {
             index,
@@ -71,8 +77,8 @@ impl Frames {
         let columns = define.iter().map(column).collect();
         let message = wire::Readings { define, columns, ..wire::Readings::default() };
         let place = device.wrapping_mul(1_009) % AHEAD;
-        let stock = Arc::clone(stock);
-        Self { stock, epoch, each, seq: 0, acknowledged: 0, greeted: false, place, time: now_ns(), message }
+        let pool = Arc::clone(pool);
+        Self { pool, epoch, each, seq: 0, acknowledged: 0, greeted: false, place, time: now_ns(), message }
     }
 
     /// Brings the message to the next number, values and times.
@@ -88,7 +94,7 @@ impl Frames {
         let end = if self.place + self.each > AHEAD { self.each } else { self.place + self.each };
         let range = end - self.each..end;
         self.place = end;
-        for (column, values) in self.message.columns.iter_mut().zip(&self.stock.series) {
+        for (column, values) in self.message.columns.iter_mut().zip(&self.pool.series) {
             column.first_time_ns = self.time + step;
             column.step_ns.iter_mut().for_each(|only| *only = step);
             column.values.clear();
@@ -98,7 +104,7 @@ impl Frames {
     }
 }
 
-impl Speaker for Frames {
+impl ProtocolClient for Frames {
     fn greeting(&mut self) -> Option<Vec<u8>> {
         let hello = device_message::Kind::Hello(wire::Hello { epoch: self.epoch.clone() });
         let mut out = Vec::new();
@@ -106,7 +112,7 @@ impl Speaker for Frames {
         Some(out)
     }
 
-    fn put(&mut self, out: &mut Vec<u8>) -> u64 {
+    fn write_message(&mut self, out: &mut Vec<u8>) -> u64 {
         self.advance();
         // Moved in and out again, so that its columns keep their room.
         let kind = device_message::Kind::Readings(std::mem::take(&mut self.message));
@@ -118,7 +124,7 @@ impl Speaker for Frames {
         (self.each * self.message.columns.len()) as u64
     }
 
-    fn take(&mut self, input: &mut BytesMut) -> anyhow::Result<Taken> {
+    fn read_replies(&mut self, input: &mut BytesMut) -> anyhow::Result<Replies> {
         take_answers(input, &mut self.greeted, &mut self.acknowledged)
     }
 }
@@ -131,7 +137,7 @@ pub(crate) fn take_answers(
     input: &mut BytesMut,
     greeted: &mut bool,
     acknowledged: &mut u64,
-) -> anyhow::Result<Taken> {
+) -> anyhow::Result<Replies> {
     while let Some((body, _)) = frame::split(input, ANSWER_BYTES_MAX)? {
         let length = body.len();
         let message = wire::GatewayMessage::decode(body)?;
@@ -143,5 +149,5 @@ pub(crate) fn take_answers(
             None => {}
         }
     }
-    Ok(Taken { greeted: *greeted, acknowledged: *acknowledged })
+    Ok(Replies { greeted: *greeted, acknowledged: *acknowledged })
 }

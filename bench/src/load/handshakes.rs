@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{Outcome, Target, connection::secure, cpu_of, event_loop, mqtt, threads, unique};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a client does after the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub(crate) fn run(
     let client = async |client: usize| -> anyhow::Result<()> {
         let name = format!("{run}-{client}");
         while Instant::now() < deadline {
-            timeout(PATIENCE, once(target, client, first, &name)).await.context("no handshake in time")??;
+            timeout(TIMEOUT, once(target, client, first, &name)).await.context("no handshake in time")??;
             count.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())

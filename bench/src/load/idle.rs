@@ -11,9 +11,9 @@ use tokio::time::sleep;
 
 use super::{
     Ending, Shape, Target,
-    connection::{Connection, Tally},
+    connection::{Connection, LoadCounts},
     event_loop,
-    json::{Json, Stock},
+    json::{Json, MessagePool},
 };
 use crate::cpu;
 
@@ -24,12 +24,12 @@ const AT_ONCE: usize = 32;
 async fn open(
     target: &Target,
     number: usize,
-    stock: &Arc<Stock>,
+    pool: &Arc<MessagePool>,
     answered: bool,
 ) -> anyhow::Result<Connection> {
-    let speaker = Box::new(Json::new(stock, None, number));
-    let mut connection = Connection::open(target.addr, target.device(number)?, speaker, answered).await?;
-    let ending = if answered { Ending::Acknowledged } else { Ending::Told };
+    let client = Box::new(Json::new(pool, None, number));
+    let mut connection = Connection::open(target.addr, target.device(number)?, client, answered).await?;
+    let ending = if answered { Ending::Acknowledged } else { Ending::CheckedByCaller };
     let shape = Shape {
         connections: 1,
         in_flight: 1,
@@ -38,7 +38,7 @@ async fn open(
         ending,
         rate: None,
     };
-    connection.send(1, &shape, &mut Tally::default()).await?;
+    connection.send(1, &shape, &mut LoadCounts::default()).await?;
     if answered {
         connection.acknowledged(1).await?;
     }
@@ -56,12 +56,12 @@ pub(crate) fn run(
     answered: bool,
 ) -> anyhow::Result<f64> {
     let pid = target.pid.context("memory is read of a process")?;
-    let stock = Stock::new(1);
+    let pool = MessagePool::new(1);
     event_loop()?.block_on(async {
-        let first = open(target, 0, &stock, answered).await?;
+        let first = open(target, 0, &pool, answered).await?;
         sleep(Duration::from_millis(500)).await;
         let before = cpu::resident(pid)?;
-        let opening = stream::iter(1..=connections).map(|number| open(target, number, &stock, answered));
+        let opening = stream::iter(1..=connections).map(|number| open(target, number, &pool, answered));
         let started = Instant::now();
         let open: Vec<Connection> = opening.buffer_unordered(AT_ONCE).try_collect().await?;
         println!("  {} connections in {:.1} s", open.len(), started.elapsed().as_secs_f64());

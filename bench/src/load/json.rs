@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use bytes::{Buf as _, BytesMut};
 
 use super::{
-    connection::{Speaker, Taken},
+    connection::{ProtocolClient, Replies},
     now_ns,
     walk::{METRICS, Walk},
 };
@@ -15,12 +15,12 @@ use super::{
 const AHEAD: usize = 2_048;
 
 /// The ends of lines, from the values on, made ahead.
-pub(crate) struct Stock {
+pub(crate) struct MessagePool {
     ends: Vec<String>,
     readings: u64,
 }
 
-impl Stock {
+impl MessagePool {
     /// Lines with the first `metrics` metrics.
     pub(crate) fn new(metrics: usize) -> Arc<Self> {
         Self::seeded(metrics, AHEAD, 1)
@@ -46,7 +46,7 @@ impl Stock {
 
 /// A device that speaks JSON lines.
 pub(crate) struct Json {
-    stock: Arc<Stock>,
+    pool: Arc<MessagePool>,
     /// Of a device that numbers its lines.
     epoch: Option<String>,
     seq: u64,
@@ -59,23 +59,23 @@ pub(crate) struct Json {
 
 impl Json {
     /// A device; with an epoch it numbers its lines.
-    pub(crate) fn new(stock: &Arc<Stock>, epoch: Option<String>, device: usize) -> Self {
-        let place = device.wrapping_mul(331) % stock.ends.len().max(1);
-        let stock = Arc::clone(stock);
-        Self { stock, epoch, seq: 0, acknowledged: 0, greeted: false, place, time_ms: 0, text: String::new() }
+    pub(crate) fn new(pool: &Arc<MessagePool>, epoch: Option<String>, device: usize) -> Self {
+        let place = device.wrapping_mul(331) % pool.ends.len().max(1);
+        let pool = Arc::clone(pool);
+        Self { pool, epoch, seq: 0, acknowledged: 0, greeted: false, place, time_ms: 0, text: String::new() }
     }
 }
 
-impl Speaker for Json {
+impl ProtocolClient for Json {
     fn greeting(&mut self) -> Option<Vec<u8>> {
         let epoch = self.epoch.as_deref()?;
         Some(format!("{{\"hello\":{{\"epoch\":\"{epoch}\"}}}}\n").into_bytes())
     }
 
-    fn put(&mut self, out: &mut Vec<u8>) -> u64 {
+    fn write_message(&mut self, out: &mut Vec<u8>) -> u64 {
         self.seq += 1;
         self.time_ms = self.time_ms.max(now_ns() / 1_000_000);
-        self.place = (self.place + 1) % self.stock.ends.len().max(1);
+        self.place = (self.place + 1) % self.pool.ends.len().max(1);
         self.text.clear();
         // Writing to a String does not fail.
         let _ = match self.epoch {
@@ -83,11 +83,11 @@ impl Speaker for Json {
             None => write!(self.text, "{{\"ts\":{}", self.time_ms),
         };
         out.extend_from_slice(self.text.as_bytes());
-        out.extend_from_slice(self.stock.ends.get(self.place).map_or(&[], String::as_bytes));
-        self.stock.readings
+        out.extend_from_slice(self.pool.ends.get(self.place).map_or(&[], String::as_bytes));
+        self.pool.readings
     }
 
-    fn take(&mut self, input: &mut BytesMut) -> anyhow::Result<Taken> {
+    fn read_replies(&mut self, input: &mut BytesMut) -> anyhow::Result<Replies> {
         while let Some(end) = input.iter().position(|byte| *byte == b'\n') {
             let line = input.split_to(end);
             input.advance(1);
@@ -103,6 +103,6 @@ impl Speaker for Json {
                 self.acknowledged = digits.parse()?;
             }
         }
-        Ok(Taken { greeted: self.greeted, acknowledged: self.acknowledged })
+        Ok(Replies { greeted: self.greeted, acknowledged: self.acknowledged })
     }
 }

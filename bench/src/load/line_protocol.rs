@@ -5,7 +5,7 @@ use std::{fmt::Write as _, sync::Arc};
 use bytes::BytesMut;
 
 use super::{
-    connection::{Speaker, Taken},
+    connection::{ProtocolClient, Replies},
     now_ns,
     walk::{METRICS, Walk},
 };
@@ -16,11 +16,11 @@ const AHEAD: usize = 4_096;
 pub(crate) const FIELDS: u64 = 2;
 
 /// The fields of lines, made ahead.
-pub(crate) struct Stock {
+pub(crate) struct MessagePool {
     fields: Vec<String>,
 }
 
-impl Stock {
+impl MessagePool {
     /// Temperature and humidity.
     pub(crate) fn new() -> Arc<Self> {
         let [temperature, humidity, ..] = METRICS;
@@ -32,7 +32,7 @@ impl Stock {
 
 /// A device that writes lines.
 pub(crate) struct LineProtocol {
-    stock: Arc<Stock>,
+    pool: Arc<MessagePool>,
     head: String,
     place: usize,
     time: i64,
@@ -41,20 +41,20 @@ pub(crate) struct LineProtocol {
 
 impl LineProtocol {
     /// The device of a room.
-    pub(crate) fn new(stock: &Arc<Stock>, device: usize) -> Self {
+    pub(crate) fn new(pool: &Arc<MessagePool>, device: usize) -> Self {
         let place = device.wrapping_mul(331) % AHEAD;
         let head = format!("env,room={device}");
-        Self { stock: Arc::clone(stock), head, place, time: 0, text: String::new() }
+        Self { pool: Arc::clone(pool), head, place, time: 0, text: String::new() }
     }
 }
 
-impl Speaker for LineProtocol {
-    fn put(&mut self, out: &mut Vec<u8>) -> u64 {
+impl ProtocolClient for LineProtocol {
+    fn write_message(&mut self, out: &mut Vec<u8>) -> u64 {
         // No two lines of a series at one time: the reference would keep one of them alone.
         self.time = now_ns().max(self.time + 1_000);
         self.place = (self.place + 1) % AHEAD;
         out.extend_from_slice(self.head.as_bytes());
-        out.extend_from_slice(self.stock.fields.get(self.place).map_or(&[], String::as_bytes));
+        out.extend_from_slice(self.pool.fields.get(self.place).map_or(&[], String::as_bytes));
         self.text.clear();
         // Writing to a String does not fail.
         let _ = writeln!(self.text, "{}", self.time);
@@ -62,7 +62,7 @@ impl Speaker for LineProtocol {
         FIELDS
     }
 
-    fn take(&mut self, input: &mut BytesMut) -> anyhow::Result<Taken> {
+    fn read_replies(&mut self, input: &mut BytesMut) -> anyhow::Result<Replies> {
         anyhow::bail!("{} bytes came back where nothing does", input.len())
     }
 }

@@ -5,7 +5,6 @@
 //! each with an event loop of its own: the machine's processors are shared with the server.
 
 pub(crate) mod backfill;
-pub(crate) mod by_hand;
 pub(crate) mod connection;
 pub(crate) mod delivery;
 pub(crate) mod frames;
@@ -13,8 +12,9 @@ pub(crate) mod handshakes;
 pub(crate) mod idle;
 pub(crate) mod json;
 pub(crate) mod line_protocol;
+pub(crate) mod manual;
 pub(crate) mod mqtt;
-pub(crate) mod questions;
+pub(crate) mod queries;
 mod ticks;
 pub(crate) mod walk;
 
@@ -34,7 +34,7 @@ use catchment_certs::{ClientTls, IdentityFolder};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio_rustls::rustls::ClientConfig;
 
-use self::connection::{Connection, Speaker, Tally};
+use self::connection::{Connection, LoadCounts, ProtocolClient};
 use crate::cpu;
 
 /// Handshakes of one thread under way at once.
@@ -86,7 +86,7 @@ pub(crate) enum Ending {
     /// The server closes after it has read everything.
     Closed,
     /// The caller finds out.
-    Told,
+    CheckedByCaller,
 }
 
 /// What came of it.
@@ -140,7 +140,7 @@ pub(crate) fn event_loop() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 /// Makes what a connection says, by the connection's number.
-pub(crate) type MakeSpeaker<'a> = &'a (dyn Fn(usize) -> Box<dyn Speaker> + Sync);
+pub(crate) type MakeClient<'a> = &'a (dyn Fn(usize) -> Box<dyn ProtocolClient> + Sync);
 
 /// Runs a load. `settle` is called with the messages sent when all connections are done, before the server's use is
 /// read: it waits for what connections cannot know.
@@ -150,12 +150,12 @@ pub(crate) type MakeSpeaker<'a> = &'a (dyn Fn(usize) -> Box<dyn Speaker> + Sync)
 pub(crate) fn run(
     target: &Target,
     shape: Shape,
-    make: MakeSpeaker<'_>,
+    make: MakeClient<'_>,
     settle: &mut dyn FnMut(u64) -> anyhow::Result<()>,
 ) -> anyhow::Result<Outcome> {
     let threads = threads().min(shape.connections.max(1));
     thread::scope(|scope| {
-        let (reports, reported) = mpsc::sync_channel::<anyhow::Result<Tally>>(threads);
+        let (reports, reported) = mpsc::sync_channel::<anyhow::Result<LoadCounts>>(threads);
         let mut signals = Vec::with_capacity(threads);
         for thread in 0..threads {
             let (signal, signalled) = mpsc::sync_channel::<Instant>(1);
@@ -169,8 +169,8 @@ pub(crate) fn run(
             });
         }
         drop(reports);
-        let gather = || -> anyhow::Result<Tally> {
-            let mut sum = Tally::default();
+        let gather = || -> anyhow::Result<LoadCounts> {
+            let mut sum = LoadCounts::default();
             for _ in 0..threads {
                 sum.add(reported.recv().map_err(|_| anyhow!("a thread of the load ended"))??);
             }
@@ -186,12 +186,12 @@ pub(crate) fn run(
         let before = cpu_of(target)?;
         let started = Instant::now();
         tell(started + shape.duration);
-        let tally = gather()?;
-        settle(tally.sent)?;
+        let counts = gather()?;
+        settle(counts.sent)?;
         let seconds = started.elapsed().as_secs_f64();
         let cpu = cpu_of(target)? - before;
         tell(Instant::now());
-        let Tally { sent, acknowledged, readings, bytes, latencies } = tally;
+        let LoadCounts { sent, acknowledged, readings, bytes, latencies } = counts;
         ensure!(
             shape.ending != Ending::Acknowledged || sent == acknowledged,
             "{sent} messages were sent, {acknowledged} acknowledged"
@@ -204,9 +204,9 @@ pub(crate) fn run(
 fn part(
     target: &Target,
     shape: Shape,
-    make: MakeSpeaker<'_>,
+    make: MakeClient<'_>,
     numbers: &[usize],
-    reports: &mpsc::SyncSender<anyhow::Result<Tally>>,
+    reports: &mpsc::SyncSender<anyhow::Result<LoadCounts>>,
     signalled: &mpsc::Receiver<Instant>,
 ) -> anyhow::Result<()> {
     let event_loop = event_loop()?;
@@ -216,26 +216,26 @@ fn part(
     });
     let connections: Vec<Connection> =
         event_loop.block_on(opening.buffer_unordered(HANDSHAKES_AT_ONCE).try_collect())?;
-    reports.send(Ok(Tally::default()))?;
+    reports.send(Ok(LoadCounts::default()))?;
     let Ok(deadline) = signalled.recv() else { return Ok(()) };
-    let (tally, connections) = event_loop.block_on(async {
+    let (counts, connections) = event_loop.block_on(async {
         let mut running = tokio::task::JoinSet::new();
         for (number, mut connection) in numbers.iter().zip(connections) {
             let phase = *number as f64 / shape.connections as f64;
             running.spawn(async move {
-                let tally = connection.drive(shape, deadline, phase).await?;
-                anyhow::Ok((tally, connection))
+                let counts = connection.drive(shape, deadline, phase).await?;
+                anyhow::Ok((counts, connection))
             });
         }
-        let (mut sum, mut done) = (Tally::default(), Vec::new());
+        let (mut sum, mut done) = (LoadCounts::default(), Vec::new());
         while let Some(result) = running.join_next().await {
-            let (tally, connection) = result??;
-            sum.add(tally);
+            let (counts, connection) = result??;
+            sum.add(counts);
             done.push(connection);
         }
         anyhow::Ok((sum, done))
     })?;
-    reports.send(Ok(tally))?;
+    reports.send(Ok(counts))?;
     let _ = signalled.recv();
     drop(connections);
     Ok(())

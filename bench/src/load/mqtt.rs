@@ -6,7 +6,7 @@ use anyhow::{bail, ensure};
 use bytes::{Buf as _, BytesMut};
 
 use super::{
-    connection::{Speaker, Taken},
+    connection::{ProtocolClient, Replies},
     walk::{METRICS, Walk},
 };
 
@@ -15,11 +15,11 @@ const AHEAD: usize = 4_096;
 const TOPIC: &str = "telemetry";
 
 /// The payloads of publishes, made ahead.
-pub(crate) struct Stock {
+pub(crate) struct MessagePool {
     payloads: Vec<String>,
 }
 
-impl Stock {
+impl MessagePool {
     /// Temperatures.
     pub(crate) fn new() -> Arc<Self> {
         let [temperature, ..] = METRICS;
@@ -58,7 +58,7 @@ pub(crate) fn connect(client: &str) -> Vec<u8> {
 
 /// A device that publishes.
 pub(crate) struct Mqtt {
-    stock: Arc<Stock>,
+    pool: Arc<MessagePool>,
     client: String,
     id: u16,
     acknowledged: u64,
@@ -68,21 +68,21 @@ pub(crate) struct Mqtt {
 
 impl Mqtt {
     /// A client of this identifier.
-    pub(crate) fn new(stock: &Arc<Stock>, client: String, device: usize) -> Self {
+    pub(crate) fn new(pool: &Arc<MessagePool>, client: String, device: usize) -> Self {
         let place = device.wrapping_mul(331) % AHEAD;
-        Self { stock: Arc::clone(stock), client, id: 0, acknowledged: 0, greeted: false, place }
+        Self { pool: Arc::clone(pool), client, id: 0, acknowledged: 0, greeted: false, place }
     }
 }
 
-impl Speaker for Mqtt {
+impl ProtocolClient for Mqtt {
     fn greeting(&mut self) -> Option<Vec<u8>> {
         Some(connect(&self.client))
     }
 
-    fn put(&mut self, out: &mut Vec<u8>) -> u64 {
+    fn write_message(&mut self, out: &mut Vec<u8>) -> u64 {
         self.id = self.id.checked_add(1).unwrap_or(1);
         self.place = (self.place + 1) % AHEAD;
-        let payload = self.stock.payloads.get(self.place).map_or("", String::as_str);
+        let payload = self.pool.payloads.get(self.place).map_or("", String::as_str);
         out.push(0x32);
         put_length(2 + TOPIC.len() + 2 + payload.len(), out);
         out.extend_from_slice(&(TOPIC.len() as u16).to_be_bytes());
@@ -92,7 +92,7 @@ impl Speaker for Mqtt {
         1
     }
 
-    fn take(&mut self, input: &mut BytesMut) -> anyhow::Result<Taken> {
+    fn read_replies(&mut self, input: &mut BytesMut) -> anyhow::Result<Replies> {
         // Both answers have four bytes in version 3.1.1.
         while let Some(&[kind, length, _, last]) = input.first_chunk::<4>() {
             ensure!(length == 2, "packet {kind:#x} of {length} bytes");
@@ -106,6 +106,6 @@ impl Speaker for Mqtt {
             }
             input.advance(4);
         }
-        Ok(Taken { greeted: self.greeted, acknowledged: self.acknowledged })
+        Ok(Replies { greeted: self.greeted, acknowledged: self.acknowledged })
     }
 }

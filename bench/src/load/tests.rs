@@ -14,7 +14,7 @@ use catchment_partial::{Partial, Timestamp};
 use catchment_proto::{Batch, frame};
 
 use super::{
-    connection::{Speaker, Taken},
+    connection::{ProtocolClient, Replies},
     delivery, frames, json, line_protocol, mqtt, now_ns,
 };
 
@@ -32,7 +32,7 @@ impl Gateway {
         Self { table: SeriesTable::new(100), rules, intake: Intake::default() }
     }
 
-    /// Everything was taken, values vary, and times of a series go on.
+    /// Everything was replies, values vary, and times of a series go on.
     fn check(&self, readings: usize, series: usize) {
         assert!(self.intake.refusals.is_empty(), "{:?}", self.intake.refusals);
         assert_eq!(self.intake.readings.len(), readings);
@@ -50,11 +50,11 @@ impl Gateway {
 
 #[test]
 fn frames_are_what_the_gateway_takes() {
-    let mut device = frames::Frames::new(&frames::Stock::new(), "e".into(), 3, 10, 100);
+    let mut device = frames::Frames::new(&frames::MessagePool::new(), "e".into(), 3, 10, 100);
     let (mut gateway, mut state) = (Gateway::new(), SeriesAliases::new(100));
     let mut out = device.greeting().unwrap();
     for _ in 0..90 {
-        assert_eq!(device.put(&mut out), 1_000);
+        assert_eq!(device.write_message(&mut out), 1_000);
     }
     let (mut rest, mut kinds) = (&out[..], Vec::new());
     while let Some((body, behind)) = frame::split(rest, 1 << 20).unwrap() {
@@ -70,11 +70,11 @@ fn frames_are_what_the_gateway_takes() {
 #[test]
 fn json_lines_are_what_the_gateway_takes() {
     for epoch in [None, Some("e".to_owned())] {
-        let mut device = json::Json::new(&json::Stock::new(10), epoch.clone(), 3);
+        let mut device = json::Json::new(&json::MessagePool::new(10), epoch.clone(), 3);
         let mut gateway = Gateway::new();
         let mut out = Vec::new();
         for _ in 0..500 {
-            assert_eq!(device.put(&mut out), 10);
+            assert_eq!(device.write_message(&mut out), 10);
         }
         for (ordinal, line) in (1..).zip(out.split_inclusive(|byte| *byte == b'\n')) {
             let Gateway { table, rules, intake } = &mut gateway;
@@ -89,10 +89,10 @@ fn json_lines_are_what_the_gateway_takes() {
 
 #[test]
 fn lines_are_what_the_gateway_takes() {
-    let mut device = line_protocol::LineProtocol::new(&line_protocol::Stock::new(), 3);
+    let mut device = line_protocol::LineProtocol::new(&line_protocol::MessagePool::new(), 3);
     let (mut gateway, mut out) = (Gateway::new(), Vec::new());
     for _ in 0..500 {
-        assert_eq!(device.put(&mut out), line_protocol::FIELDS);
+        assert_eq!(device.write_message(&mut out), line_protocol::FIELDS);
     }
     for (ordinal, line) in (1..).zip(out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())) {
         let Gateway { table, rules, intake } = &mut gateway;
@@ -111,12 +111,12 @@ fn lines_are_what_the_gateway_takes() {
 
 #[test]
 fn publishes_follow_the_standard() {
-    let mut device = mqtt::Mqtt::new(&mqtt::Stock::new(), "c".into(), 3);
+    let mut device = mqtt::Mqtt::new(&mqtt::MessagePool::new(), "c".into(), 3);
     assert_eq!(device.greeting().unwrap(), b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c");
     let (mut gateway, mut out) = (Gateway::new(), Vec::new());
     for number in 1..=500_u16 {
         out.clear();
-        device.put(&mut out);
+        device.write_message(&mut out);
         assert_eq!((out[0], usize::from(out[1])), (0x32, out.len() - 2));
         assert_eq!(&out[2..13], b"\x00\x09telemetry");
         assert_eq!(out[13..15], number.to_be_bytes());
@@ -136,32 +136,32 @@ fn publishes_follow_the_standard() {
 
 #[test]
 fn answers_are_counted_wherever_they_are_cut() {
-    let cases: [(Box<dyn Speaker>, &[u8], u64); 2] = [
+    let cases: [(Box<dyn ProtocolClient>, &[u8], u64); 2] = [
         (
-            Box::new(mqtt::Mqtt::new(&mqtt::Stock::new(), "c".into(), 0)),
+            Box::new(mqtt::Mqtt::new(&mqtt::MessagePool::new(), "c".into(), 0)),
             b"\x20\x02\x00\x00\x40\x02\x00\x01\x40\x02\x00\x02",
             2,
         ),
         (
-            Box::new(json::Json::new(&json::Stock::new(1), Some("e".into()), 0)),
+            Box::new(json::Json::new(&json::MessagePool::new(1), Some("e".into()), 0)),
             b"{\"welcome\":{\"epoch\":\"e\",\"ack\":0}}\n{\"ack\":4}\n{\"ack\":17}\n",
             17,
         ),
     ];
-    for (mut speaker, bytes, acknowledged) in cases {
+    for (mut client, bytes, acknowledged) in cases {
         let mut input = BytesMut::new();
-        let mut taken = Taken::default();
+        let mut replies = Replies::default();
         for byte in bytes {
             input.extend_from_slice(&[*byte]);
-            taken = speaker.take(&mut input).unwrap();
+            replies = client.read_replies(&mut input).unwrap();
         }
-        assert_eq!(taken, Taken { greeted: true, acknowledged });
+        assert_eq!(replies, Replies { greeted: true, acknowledged });
     }
-    let mut refused = json::Json::new(&json::Stock::new(1), None, 0);
+    let mut refused = json::Json::new(&json::MessagePool::new(1), None, 0);
     let error = &b"{\"error\":{\"code\":\"too_old\",\"message\":\"\",\"line\":7}}\n"[..];
-    assert!(refused.take(&mut BytesMut::from(error)).is_err());
-    let mut refused = mqtt::Mqtt::new(&mqtt::Stock::new(), "c".into(), 0);
-    assert!(refused.take(&mut BytesMut::from(&b"\x20\x02\x00\x05"[..])).is_err());
+    assert!(refused.read_replies(&mut BytesMut::from(error)).is_err());
+    let mut refused = mqtt::Mqtt::new(&mqtt::MessagePool::new(), "c".into(), 0);
+    assert!(refused.read_replies(&mut BytesMut::from(&b"\x20\x02\x00\x05"[..])).is_err());
 }
 
 #[test]

@@ -16,8 +16,8 @@ use crate::{
     cpu,
     load::{
         Outcome,
-        connection::Speaker as _,
-        line_protocol::{FIELDS, LineProtocol, Stock},
+        connection::ProtocolClient as _,
+        line_protocol::{FIELDS, LineProtocol, MessagePool},
     },
     process::{Server, free_addr, run},
 };
@@ -117,19 +117,19 @@ impl Client {
 /// # Errors
 /// A request that is refused.
 pub(crate) fn write(server: &Server, duration: Duration) -> anyhow::Result<Outcome> {
-    let stock = Stock::new();
+    let pool = MessagePool::new();
     let (addr, pid) = (server.addr, server.pid());
     let before = cpu::seconds(pid)?;
     let started = Instant::now();
     let deadline = started + duration;
     let writer = |room: usize| -> anyhow::Result<u64> {
-        let mut lines = LineProtocol::new(&stock, room);
+        let mut lines = LineProtocol::new(&pool, room);
         let mut client = Client::connect(addr)?;
         let (mut body, mut sent) = (Vec::new(), 0);
         while Instant::now() < deadline {
             body.clear();
             for _ in 0..BATCH {
-                lines.put(&mut body);
+                lines.write_message(&mut body);
             }
             client.post("/write?db=bench&precision=ns", &body).context("/write")?;
             sent += BATCH as u64;

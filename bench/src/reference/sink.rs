@@ -156,11 +156,11 @@ mod tests {
 
     #[test]
     fn what_is_whole_is_answered() {
-        use crate::load::{connection::Speaker as _, mqtt};
-        let mut device = mqtt::Mqtt::new(&mqtt::Stock::new(), "one".to_owned(), 0);
+        use crate::load::{connection::ProtocolClient as _, mqtt};
+        let mut device = mqtt::Mqtt::new(&mqtt::MessagePool::new(), "one".to_owned(), 0);
         let mut sent = device.greeting().unwrap();
-        device.put(&mut sent);
-        device.put(&mut sent);
+        device.write_message(&mut sent);
+        device.write_message(&mut sent);
         let (mut input, mut out) = (BytesMut::new(), Vec::new());
         for byte in sent.get(..sent.len() - 1).unwrap() {
             input.extend_from_slice(&[*byte]);
@@ -171,8 +171,8 @@ mod tests {
         answers(&mut input, &mut out);
         assert_eq!(out.get(8..), Some(&[0x40, 2, 0, 2][..]));
         assert!(input.is_empty());
-        let taken = device.take(&mut BytesMut::from(&out[..])).unwrap();
-        assert!(taken.greeted && taken.acknowledged == 2);
+        let replies = device.read_replies(&mut BytesMut::from(&out[..])).unwrap();
+        assert!(replies.greeted && replies.acknowledged == 2);
     }
 
     #[test]

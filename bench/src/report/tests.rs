@@ -1,7 +1,14 @@
 use super::*;
 
-fn figure(measure: Measure, better: Better, ours: f64, reference: f64, floor: f64, aim: f64) -> Figure {
-    Figure {
+fn measurement(
+    measure: Measure,
+    better: Better,
+    ours: f64,
+    reference: f64,
+    floor: f64,
+    aim: f64,
+) -> Measurement {
+    Measurement {
         what: "lines".into(),
         unit: "a second",
         ours,
@@ -23,15 +30,15 @@ fn quantiles_are_nearest_ranks() {
 #[test]
 fn verdicts() {
     use Better::{Higher, Lower};
-    let verdict = |measure, better, ours| figure(measure, better, ours, 10.0, 2.0, 4.0).verdict();
+    let verdict = |measure, better, ours| measurement(measure, better, ours, 10.0, 2.0, 4.0).verdict();
     assert_eq!(verdict(Measure::Ours, Higher, 4.0), "aim");
     assert_eq!(verdict(Measure::Ours, Higher, 3.9), "floor");
     assert_eq!(verdict(Measure::Ours, Higher, 1.9), "**below the floor**");
     assert_eq!(verdict(Measure::Ratio, Higher, 40.0), "aim");
     assert_eq!(verdict(Measure::Ratio, Higher, 19.0), "**below the floor**");
-    let lower = |ours| figure(Measure::Ratio, Lower, ours, 1.0, 3.0, 2.0).verdict();
+    let lower = |ours| measurement(Measure::Ratio, Lower, ours, 1.0, 3.0, 2.0).verdict();
     assert_eq!([lower(1.9), lower(2.5), lower(3.1)], ["aim", "floor", "**below the floor**"]);
-    let mut none = figure(Measure::Ratio, Higher, 4.0, 1.0, 1.0, 2.0);
+    let mut none = measurement(Measure::Ratio, Higher, 4.0, 1.0, 1.0, 2.0);
     none.reference.value = Err("not installed".into());
     assert_eq!(none.verdict(), "not compared");
 }
@@ -49,7 +56,7 @@ fn growth_is_worst_cost() {
 #[test]
 fn the_document_holds_every_figure_growth_and_failure() {
     let mut report = Report { failures: vec![("idle".into(), "no room".into())], ..Report::default() };
-    report.figures.push(figure(Measure::Ours, Better::Higher, 12_345_678.0, 1.0, 5e6, 2e7));
+    report.measurements.push(measurement(Measure::Ours, Better::Higher, 12_345_678.0, 1.0, 5e6, 2e7));
     let (what, unit, better) = ("mqtt".to_owned(), "1/s", Better::Higher);
     report.growth.push(Growth { what, unit, better, sizes: vec![1, 10], values: vec![2.0, 1.0] });
     let text = markdown(&report, &Machine::default(), "cargo xtask bench", "benchmarks.svg");

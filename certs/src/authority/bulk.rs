@@ -127,17 +127,17 @@ impl Authority {
         }
         self.record(&prepared, note)?;
         let issued = prepared.len() as u64;
-        self.hand_out_group(prepared)?;
+        self.write_identities(prepared)?;
         Ok((issued, skipped))
     }
 
     /// Writes all folders, waits once for the disk, and lets them appear.
-    fn hand_out_group(&self, prepared: Vec<Prepared>) -> Result<(), AuthorityError> {
+    fn write_identities(&self, prepared: Vec<Prepared>) -> Result<(), AuthorityError> {
         let crl = self.crl_pem()?;
         let mut staged = Vec::with_capacity(prepared.len());
         for one in prepared {
             if files::is_occupied(&one.dir)? {
-                self.hand_out(one, crl.as_deref())?;
+                self.write_identity(one, crl.as_deref())?;
             } else {
                 staged.push(StagedFolder::write(&one.dir, &self.contents(&one, crl.as_deref()))?);
             }

@@ -91,7 +91,7 @@ impl Authority {
         let _lock = self.lock()?;
         let prepared = self.prepare(request, note)?;
         self.record(std::slice::from_ref(&prepared), note)?;
-        self.hand_out(prepared, self.crl_pem()?.as_deref())
+        self.write_identity(prepared, self.crl_pem()?.as_deref())
     }
 
     /// Makes an identity without a private key, for the public key of a signing request in PEM or DER. All
@@ -113,7 +113,7 @@ impl Authority {
         let signed = self.sign_leaf(&request.identity, &request.hosts, &key, validity)?;
         let prepared = Prepared { dir, signed, key_pem: None };
         self.record(std::slice::from_ref(&prepared), note)?;
-        self.hand_out(prepared, self.crl_pem()?.as_deref())
+        self.write_identity(prepared, self.crl_pem()?.as_deref())
     }
 
     /// Key and certificate, in memory. The caller holds the lock.
@@ -153,7 +153,7 @@ impl Authority {
         Ok(Signed { entry, cert_pem: certificate.pem() })
     }
 
-    /// Puts certificates into the ledger, durably; comes before [`Self::hand_out`]. The caller holds the lock.
+    /// Puts certificates into the ledger, durably; comes before [`Self::write_identity`]. The caller holds the lock.
     pub(super) fn record(
         &self,
         prepared: &[Prepared],
@@ -166,7 +166,7 @@ impl Authority {
 
     /// Writes an identity that is in the ledger: its folder whole; or, where the user has one that holds other
     /// things, the files into it, the certificate last. The caller holds the lock.
-    pub(super) fn hand_out(
+    pub(super) fn write_identity(
         &self,
         prepared: Prepared,
         crl: Option<&[u8]>,

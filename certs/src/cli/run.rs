@@ -43,7 +43,7 @@ impl From<std::io::Error> for Failure {
 
 /// Notes go to standard error.
 fn note(text: String) {
-    output::say(format_args!("note: {text}"));
+    output::eprint_line(format_args!("note: {text}"));
 }
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {

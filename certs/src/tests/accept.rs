@@ -12,7 +12,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::support::{Echo, PATIENCE, Pki, Seen, echo, ping, until};
+use super::support::{Echo, Pki, Seen, TIMEOUT, echo, ping, until};
 use crate::{AcceptConfig, Accepted, HandshakeFailure, Role, ServerTls, TlsFailure, accept_loop};
 
 #[tokio::test]
@@ -20,15 +20,14 @@ async fn stalled_handshakes_delay_nobody() {
     let pki = Pki::new();
     // Longer than the test waits: whoever had to wait for a stalled handshake would be seen.
     let config =
-        AcceptConfig { connections_max: 16, handshake_timeout: 30 * PATIENCE, ..AcceptConfig::default() };
+        AcceptConfig { connections_max: 16, handshake_timeout: 30 * TIMEOUT, ..AcceptConfig::default() };
     let server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
     let mut stalled = Vec::new();
     for _ in 0..5 {
         stalled.push(TcpStream::connect(server.addr).await.unwrap());
     }
     let tls = pki.client(Role::Device, "a");
-    let (mut stream, _) =
-        tls.connect("127.0.0.1", server.addr.port(), Role::Gateway, PATIENCE).await.unwrap();
+    let (mut stream, _) = tls.connect("127.0.0.1", server.addr.port(), Role::Gateway, TIMEOUT).await.unwrap();
     ping(&mut stream).await.unwrap();
     assert!(server.seen.failures.lock().unwrap().is_empty());
 }
@@ -40,7 +39,7 @@ async fn handshakes_have_places_of_their_own_and_the_stalled_give_way() {
     let config = AcceptConfig {
         connections_max: 1,
         handshakes_max: 4,
-        handshake_timeout: 30 * PATIENCE,
+        handshake_timeout: 30 * TIMEOUT,
         ..AcceptConfig::default()
     };
     let server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
@@ -55,24 +54,24 @@ async fn handshakes_have_places_of_their_own_and_the_stalled_give_way() {
     }
     let tls = pki.client(Role::Device, "a");
     let port = server.addr.port();
-    let (mut stream, _) = tls.connect("127.0.0.1", port, Role::Gateway, PATIENCE).await.unwrap();
+    let (mut stream, _) = tls.connect("127.0.0.1", port, Role::Gateway, TIMEOUT).await.unwrap();
     ping(&mut stream).await.unwrap();
-    assert_eq!(server.seen.failure().await, HandshakeFailure::GaveWay);
+    assert_eq!(server.seen.failure().await, HandshakeFailure::Evicted);
 }
 
 #[tokio::test]
 async fn connections_that_sent_nothing_give_way() {
     let pki = Pki::new();
-    let config = AcceptConfig { connections_max: 3, handshake_timeout: PATIENCE, ..AcceptConfig::default() };
+    let config = AcceptConfig { connections_max: 3, handshake_timeout: TIMEOUT, ..AcceptConfig::default() };
     let mut server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
     let (tls, port) = (pki.client(Role::Device, "a"), server.addr.port());
-    let connect = async || tls.connect("127.0.0.1", port, Role::Gateway, PATIENCE).await.unwrap().0;
+    let connect = async || tls.connect("127.0.0.1", port, Role::Gateway, TIMEOUT).await.unwrap().0;
     let mut busy = connect().await;
     ping(&mut busy).await.unwrap();
     let mut silent = Vec::new();
     for _ in 0..20 {
         silent.push(connect().await);
-        // It is served, so it has its place.
+        // It is served, so it has its slot.
         server.peers.recv().await.unwrap();
     }
     let mut last = connect().await;
@@ -87,14 +86,14 @@ async fn an_address_has_its_places() {
     let pki = Pki::new();
     let config = AcceptConfig {
         connections_per_address_max: 1,
-        handshake_timeout: PATIENCE,
+        handshake_timeout: TIMEOUT,
         ..AcceptConfig::default()
     };
     let server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
     let (tls, port) = (pki.client(Role::Device, "a"), server.addr.port());
-    let (mut first, _) = tls.connect("127.0.0.1", port, Role::Gateway, PATIENCE).await.unwrap();
+    let (mut first, _) = tls.connect("127.0.0.1", port, Role::Gateway, TIMEOUT).await.unwrap();
     ping(&mut first).await.unwrap();
-    let _second = tls.connect("127.0.0.1", port, Role::Gateway, PATIENCE).await;
+    let _second = tls.connect("127.0.0.1", port, Role::Gateway, TIMEOUT).await;
     assert_eq!(server.seen.failure().await, HandshakeFailure::Address);
     ping(&mut first).await.unwrap();
 }
@@ -127,15 +126,15 @@ async fn what_is_not_tls_is_refused_and_counted() {
 #[tokio::test]
 async fn connections_beyond_the_bound_wait_for_a_place() {
     let pki = Pki::new();
-    let config = AcceptConfig { connections_max: 1, handshake_timeout: PATIENCE, ..AcceptConfig::default() };
+    let config = AcceptConfig { connections_max: 1, handshake_timeout: TIMEOUT, ..AcceptConfig::default() };
     let mut server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
     let (first, second) = (pki.client(Role::Device, "first"), pki.client(Role::Device, "second"));
     let port = server.addr.port();
-    let (mut stream, _) = first.connect("127.0.0.1", port, Role::Gateway, PATIENCE).await.unwrap();
+    let (mut stream, _) = first.connect("127.0.0.1", port, Role::Gateway, TIMEOUT).await.unwrap();
     ping(&mut stream).await.unwrap();
     until("the bound is reached", || server.seen.at_capacity.load(Ordering::SeqCst) == 1).await;
     let waiting = tokio::spawn(async move {
-        let (mut stream, _) = second.connect("127.0.0.1", port, Role::Gateway, PATIENCE).await.unwrap();
+        let (mut stream, _) = second.connect("127.0.0.1", port, Role::Gateway, TIMEOUT).await.unwrap();
         ping(&mut stream).await.unwrap();
     });
     ping(&mut stream).await.unwrap();
@@ -155,19 +154,19 @@ async fn shutdown_gives_handshakes_up_and_leaves_connections_alone() {
     let tls = ServerTls::new(&pki.folder(Role::Gateway, "gw"), &[]).unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let config = AcceptConfig { connections_max: 16, handshake_timeout: PATIENCE, ..AcceptConfig::default() };
+    let config = AcceptConfig { connections_max: 16, handshake_timeout: TIMEOUT, ..AcceptConfig::default() };
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async { drop(stopped.await) };
     let task = tokio::spawn(accept_loop(listener, tls, config, Arc::new(Seen::default()), shutdown, echo));
     let client = pki.client(Role::Device, "a");
-    let (mut served, _) = client.connect("127.0.0.1", addr.port(), Role::Gateway, PATIENCE).await.unwrap();
+    let (mut served, _) = client.connect("127.0.0.1", addr.port(), Role::Gateway, TIMEOUT).await.unwrap();
     ping(&mut served).await.unwrap();
     let mut stalled = TcpStream::connect(addr).await.unwrap();
     // The loop is idle again when it waits for the next connection; this one has been accepted or not.
     stop.send(()).unwrap();
-    tokio::time::timeout(PATIENCE, task).await.unwrap().unwrap();
+    tokio::time::timeout(TIMEOUT, task).await.unwrap().unwrap();
     ping(&mut served).await.unwrap();
-    let read = tokio::time::timeout(PATIENCE, tokio::io::AsyncReadExt::read(&mut stalled, &mut [0])).await;
+    let read = tokio::time::timeout(TIMEOUT, tokio::io::AsyncReadExt::read(&mut stalled, &mut [0])).await;
     // Closed in good order, or reset because it was never accepted.
     assert!(matches!(read.expect("the stalled handshake goes on"), Ok(0) | Err(_)));
     assert!(TcpStream::connect(addr).await.is_err());
@@ -187,7 +186,7 @@ fn a_connection_moves_to_another_runtime() {
         let port = listener.local_addr().unwrap().port();
         let (sender, mut receiver) = mpsc::channel::<Accepted>(1);
         let config =
-            AcceptConfig { connections_max: 16, handshake_timeout: PATIENCE, ..AcceptConfig::default() };
+            AcceptConfig { connections_max: 16, handshake_timeout: TIMEOUT, ..AcceptConfig::default() };
         let serve = move |accepted| {
             let sender = sender.clone();
             async move { sender.send(accepted).await.unwrap() }
@@ -195,14 +194,14 @@ fn a_connection_moves_to_another_runtime() {
         let caller = std::thread::spawn(move || {
             calling.block_on(async {
                 let (mut stream, _) =
-                    client.connect("127.0.0.1", port, Role::Gateway, PATIENCE).await.unwrap();
+                    client.connect("127.0.0.1", port, Role::Gateway, TIMEOUT).await.unwrap();
                 ping(&mut stream).await
             })
         });
         let mut accepted = accepting.block_on(async {
             let forever = std::future::pending();
             tokio::spawn(accept_loop(listener, tls, config, Arc::new(Seen::default()), forever, serve));
-            tokio::time::timeout(PATIENCE, receiver.recv()).await.unwrap().unwrap()
+            tokio::time::timeout(TIMEOUT, receiver.recv()).await.unwrap().unwrap()
         });
         if moved {
             serving.block_on(async { accepted.rebind().unwrap() });

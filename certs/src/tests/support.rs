@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long a test waits for what must come.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) fn identity(role: Role, site: &str, name: &str) -> Identity {
     let site = role.has_site().then(|| Name::new(site).unwrap());
@@ -104,7 +104,7 @@ pub(super) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, poll).await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
+    tokio::time::timeout(TIMEOUT, poll).await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
 }
 
 impl Seen {
@@ -146,7 +146,7 @@ impl Echo {
 
     pub(super) async fn of(pki: &Pki) -> Self {
         let config =
-            AcceptConfig { connections_max: 16, handshake_timeout: PATIENCE, ..AcceptConfig::default() };
+            AcceptConfig { connections_max: 16, handshake_timeout: TIMEOUT, ..AcceptConfig::default() };
         Self::start(&pki.folder(Role::Gateway, "gw"), config).await
     }
 }
@@ -159,15 +159,15 @@ impl Drop for Echo {
 
 /// Echoes until the connection ends, or gives way before its first byte.
 pub(super) async fn echo(accepted: Accepted) {
-    let Accepted { mut stream, place, .. } = accepted;
+    let Accepted { mut stream, slot, .. } = accepted;
     let (evict, evicted) = oneshot::channel::<()>();
-    place.give_way(move || _ = evict.send(()));
+    slot.on_evict(move || _ = evict.send(()));
     let mut byte = [0];
     let mut read = tokio::select! {
         read = stream.read(&mut byte) => read,
         Ok(()) = evicted => return,
     };
-    place.heard();
+    slot.mark_used();
     while let Ok(1) = read {
         if stream.write_all(&byte).await.is_err() || stream.flush().await.is_err() {
             return;
@@ -189,5 +189,5 @@ where
         assert_eq!(&byte, b"x");
         Ok(())
     };
-    tokio::time::timeout(PATIENCE, exchange).await.expect("the server neither echoes nor closes")
+    tokio::time::timeout(TIMEOUT, exchange).await.expect("the server neither echoes nor closes")
 }

@@ -11,7 +11,7 @@ use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::support::{Echo, PATIENCE, Pki, identity, no_note, ping};
+use super::support::{Echo, Pki, TIMEOUT, identity, no_note, ping};
 use crate::{
     ClientTls, ConnectError, HandshakeFailure, IdentityError, IdentityFolder, Role, ServerTls, TlsFailure,
     authority::RevokeWhat, provider::provider,
@@ -21,7 +21,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// Connects and says whether the server took the client.
 async fn try_client(echo: &Echo, tls: &ClientTls) -> bool {
-    match tls.connect("127.0.0.1", echo.addr.port(), Role::Gateway, PATIENCE).await {
+    match tls.connect("127.0.0.1", echo.addr.port(), Role::Gateway, TIMEOUT).await {
         Ok((mut stream, _)) => ping(&mut stream).await.is_ok(),
         Err(ConnectError::Tls { .. }) => false,
         Err(other) => panic!("{other}"),
@@ -84,7 +84,7 @@ async fn a_device_gets_a_connection_and_is_known() {
     let mut echo = Echo::of(&pki).await;
     let (mut stream, server) = pki
         .client(Role::Device, "press-17")
-        .connect("localhost", echo.addr.port(), Role::Gateway, PATIENCE)
+        .connect("localhost", echo.addr.port(), Role::Gateway, TIMEOUT)
         .await
         .unwrap();
     ping(&mut stream).await.unwrap();
@@ -120,7 +120,7 @@ async fn another_root_is_refused_on_both_sides() {
     let port = echo.addr.port();
 
     let tls = ClientTls::new(&IdentityFolder::load(&stranger).unwrap(), &[]).unwrap();
-    let error = tls.connect("127.0.0.1", port, Role::Gateway, PATIENCE).await.unwrap_err();
+    let error = tls.connect("127.0.0.1", port, Role::Gateway, TIMEOUT).await.unwrap_err();
     assert!(matches!(error, ConnectError::Tls { failure: TlsFailure::UnknownIssuer, .. }), "{error}");
     assert!(matches!(echo.seen.failure().await, HandshakeFailure::Tls(TlsFailure::Refused(_))));
 
@@ -172,7 +172,7 @@ async fn what_is_remembered_of_a_chain_ends_with_its_configuration() {
     let echo = Echo::of(&pki).await;
     let issued = pki.issue(Role::Device, "press-17");
     let tls = ClientTls::new(&IdentityFolder::load(&issued.dir).unwrap(), &[]).unwrap();
-    let remembered = || echo.tls.current().verifier.remembered();
+    let remembered = || echo.tls.current().verifier.cached_chains();
     for _ in 0..3 {
         assert!(try_client(&echo, &tls).await);
         assert_eq!(remembered(), 1);
@@ -196,7 +196,7 @@ async fn a_remembered_chain_is_nothing_without_its_key() {
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         let mut config = raw_client(&pki, Some(&folder), version);
         try_raw(&echo, &Arc::new(config.clone())).await.unwrap();
-        assert_eq!(echo.tls.current().verifier.remembered(), 1);
+        assert_eq!(echo.tls.current().verifier.cached_chains(), 1);
         let stolen = rustls::sign::CertifiedKey::new(folder.certified_key().cert, Arc::clone(&thief_key));
         config.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(stolen));
         config.resumption = rustls::client::Resumption::disabled();
@@ -223,7 +223,7 @@ async fn a_revoked_server_is_refused() {
     pki.authority.revoke(&RevokeWhat::Identity(gateway), &mut no_note).unwrap();
     let error = pki
         .client(Role::Device, "press-17")
-        .connect("127.0.0.1", echo.addr.port(), Role::Gateway, PATIENCE)
+        .connect("127.0.0.1", echo.addr.port(), Role::Gateway, TIMEOUT)
         .await
         .unwrap_err();
     assert!(matches!(error, ConnectError::Tls { failure: TlsFailure::Revoked, .. }), "{error}");
@@ -234,7 +234,7 @@ async fn a_server_of_another_role_or_host_is_refused() {
     let pki = Pki::new();
     let echo = Echo::of(&pki).await;
     let tls = pki.client(Role::Operator, "ada");
-    let error = tls.connect("127.0.0.1", echo.addr.port(), Role::Aggregator, PATIENCE).await.unwrap_err();
+    let error = tls.connect("127.0.0.1", echo.addr.port(), Role::Aggregator, TIMEOUT).await.unwrap_err();
     assert!(
         matches!(error, ConnectError::Role { expected: Role::Aggregator, found: Role::Gateway, .. }),
         "{error}"
@@ -243,7 +243,7 @@ async fn a_server_of_another_role_or_host_is_refused() {
     request.hosts = vec!["gw.example.org".parse().unwrap()];
     let dir = pki.authority.issue(&request, &mut no_note).unwrap().dir;
     echo.tls.reload(&IdentityFolder::load(&dir).unwrap()).unwrap();
-    let error = tls.connect("127.0.0.1", echo.addr.port(), Role::Gateway, PATIENCE).await.unwrap_err();
+    let error = tls.connect("127.0.0.1", echo.addr.port(), Role::Gateway, TIMEOUT).await.unwrap_err();
     assert!(matches!(error, ConnectError::Tls { failure: TlsFailure::HostName, .. }), "{error}");
 }
 
@@ -300,10 +300,10 @@ async fn a_grpc_connector_reaches_the_server_of_a_url() {
     let mut echo = Echo::of(&pki).await;
     let tls = pki.client(Role::Operator, "ada");
     let uri = crate::endpoint_uri(&format!("https://localhost:{}", echo.addr.port())).unwrap();
-    let connector = crate::GrpcConnector::new(tls.clone(), Role::Gateway, PATIENCE);
+    let connector = crate::GrpcConnector::new(tls.clone(), Role::Gateway, TIMEOUT);
     let mut stream = connector.oneshot(uri.clone()).await.unwrap().into_inner();
     ping(&mut stream).await.unwrap();
     assert_eq!(echo.peers.recv().await.unwrap().identity, identity(Role::Operator, "", "ada"));
-    let wrong = crate::GrpcConnector::new(tls, Role::Aggregator, PATIENCE);
+    let wrong = crate::GrpcConnector::new(tls, Role::Aggregator, TIMEOUT);
     assert!(matches!(wrong.oneshot(uri).await, Err(ConnectError::Role { .. })));
 }

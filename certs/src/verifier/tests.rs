@@ -145,8 +145,8 @@ fn a_chain_is_verified_once() {
     // The same leaf in another chain is another chain.
     assert_eq!(ask(&verifier, &[&leaf, &pki.intermediate], year(2032)), (Ok(()), 4));
     assert_eq!(refusal(ask(&verifier, &chain[..1], year(2032)).0), CertificateError::UnknownIssuer);
-    assert_eq!(verifier.0.remembered(), 4);
-    assert_eq!(ask(&pki.verifier(), &[&leaf], year(2032)), (Ok(()), 1), "verifiers share a memory");
+    assert_eq!(verifier.0.cached_chains(), 4);
+    assert_eq!(ask(&pki.verifier(), &[&leaf], year(2032)), (Ok(()), 1), "verifiers share a cache");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn time_counts_at_every_handshake_in_both_directions() {
     assert_eq!(asked, 2, "a refusal is the library's");
     let (result, _) = ask(&verifier, &[&leaf], first - 1);
     assert!(matches!(refusal(result), CertificateError::NotValidYetContext { .. }));
-    assert_eq!(ask(&verifier, &[&leaf], first), (Ok(()), 3), "a refusal took it from the memory");
+    assert_eq!(ask(&verifier, &[&leaf], first), (Ok(()), 3), "a refusal took it from the cache");
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn every_certificate_of_the_chain_has_its_time() {
 fn a_certificate_beside_the_chain_that_is_not_valid_spoils_nothing() {
     let pki = Pki::new();
     let verifier = pki.verifier();
-    // The library needs no intermediate here, so it does not look at this one's time, and neither may the memory.
+    // The library needs no intermediate here, so it does not look at this one's time, and neither may the cache.
     let chain = [&Pki::leaf(&pki.direct), &pki.intermediate];
     assert_eq!(ask(&verifier, &chain, year(2034)), (Ok(()), 1));
     assert_eq!(ask(&verifier, &chain, year(2036)), (Ok(()), 2));
@@ -207,7 +207,7 @@ fn any_changed_bit_is_refused() {
         let (result, _) = ask(&verifier, &[&CertificateDer::from(bytes)], year(2031));
         assert!(result.is_err(), "a changed bit in byte {place} passes");
     }
-    assert_eq!(verifier.0.remembered(), 1, "what is refused is remembered");
+    assert_eq!(verifier.0.cached_chains(), 1, "what is refused is remembered");
     assert_eq!(ask(&verifier, &[&leaf], year(2031)), (Ok(()), 1 + leaf.len()));
 }
 

@@ -190,7 +190,7 @@ impl Devices {
                 let link = GatewayLink::load(address(0)?, &pki.machine, Protocol::Json)?;
                 devices.spawn(link, Source::Machine(machine), Protocol::Json, Duration::ZERO);
             }
-            Err(error) => output::say(format_args!(
+            Err(error) => output::eprint_line(format_args!(
                 "this machine does not tell its figures ({error}); the simulated sensors do"
             )),
         }

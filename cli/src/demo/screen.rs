@@ -12,9 +12,9 @@ use std::{
 use catchment_proto::wire;
 
 use crate::{
-    answer::Answer,
     failure::Failure,
     print::print,
+    query_result::QueryResult,
     render::{rounded, table},
     time::rfc3339,
 };
@@ -86,17 +86,17 @@ fn plain(heading: &str, rows: &[Vec<String>]) -> String {
 }
 
 /// Header and rows: site, metric, devices, and the aggregates of the answer.
-pub(super) fn rows(answer: &Answer, series: &[wire::Series]) -> Vec<Vec<String>> {
+pub(super) fn rows(result: &QueryResult, series: &[wire::Series]) -> Vec<Vec<String>> {
     let devices = devices(series);
     let header = ["site", "metric", "devices"].into_iter().chain(AGGREGATES);
     let mut rows = vec![header.map(str::to_owned).collect()];
-    for merged in &answer.series {
+    for merged in &result.series {
         let label = |name: &str| merged.labels.get(name).map_or("", String::as_str);
         let (site, metric) = (label("site"), label("__name__"));
         for point in &merged.points {
             let count = devices.get(&(site, metric)).map_or(0, HashSet::len);
             let mut row = vec![site.to_owned(), metric.to_owned(), count.to_string()];
-            row.extend(AGGREGATES.iter().map(|name| rounded(name, answer.value(point, name))));
+            row.extend(AGGREGATES.iter().map(|name| rounded(name, result.value(point, name))));
             rows.push(row);
         }
     }
@@ -125,7 +125,7 @@ pub(super) fn heading(elapsed: Duration, acknowledged: u64, complete_until_ms: O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::{AnswerSeries, Point};
+    use crate::query_result::{Point, ResultSeries};
 
     fn series(metric: &str, device: &str) -> wire::Series {
         let labels = [("site", "berlin"), ("device", device)].map(|(n, v)| (n.to_owned(), v.to_owned()));
@@ -142,13 +142,13 @@ mod tests {
         let labels =
             [("site", "berlin"), ("__name__", "temperature")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         let point = Point { start_ms: 0, values: vec![Some(20.0), Some(21.5), Some(21.4), Some(23.0), None] };
-        let answer = Answer {
+        let result = QueryResult {
             aggregates: AGGREGATES.map(str::to_owned).into(),
-            series: vec![AnswerSeries { labels: labels.into(), points: vec![point] }],
-            ..Answer::default()
+            series: vec![ResultSeries { labels: labels.into(), points: vec![point] }],
+            ..QueryResult::default()
         };
         let known = [series("temperature", "a"), series("temperature", "b"), series("humidity", "a")];
-        let rows = rows(&answer, &known);
+        let rows = rows(&result, &known);
         assert_eq!(rows[1], ["berlin", "temperature", "2", "20", "21.5", "21.4", "23", "-"]);
         let lines = plain("now", &rows);
         assert_eq!(

@@ -35,7 +35,7 @@ fn paths_are_quoted_for_a_shell() {
 
 #[test]
 fn an_answer_is_complete_only_behind_the_last_reading() {
-    let until = |ms| Answer { complete_until_ms: ms, ..Answer::default() };
+    let until = |ms| QueryResult { complete_until_ms: ms, ..QueryResult::default() };
     assert!(is_complete(&until(Some(1001)), 1000));
     assert!(!is_complete(&until(Some(1000)), 1000));
     assert!(!is_complete(&until(None), 1000));

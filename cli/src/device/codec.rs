@@ -23,7 +23,7 @@ const INDEXES_MAX: usize = 1024;
 
 /// What a gateway says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Reply {
     /// The hello was taken; holds the highest durable sequence number of the epoch.
     Welcome(u64),
     /// Everything up to this sequence number is durable.
@@ -81,7 +81,7 @@ pub trait Codec {
     ///
     /// # Errors
     /// Bytes that are no answer; the connection cannot be read any further.
-    fn answer(&self, input: &mut BytesMut) -> Result<Option<Answer>, CodecError>;
+    fn next_reply(&self, input: &mut BytesMut) -> Result<Option<Reply>, CodecError>;
 
     /// An upper estimate of the memory that a message takes, in bytes.
     fn size(body: &Self::Body) -> usize;
@@ -146,8 +146,8 @@ impl Codec for JsonLines {
         out.extend_from_slice(line.as_bytes());
     }
 
-    fn answer(&self, input: &mut BytesMut) -> Result<Option<Answer>, CodecError> {
-        json_answer(input)
+    fn next_reply(&self, input: &mut BytesMut) -> Result<Option<Reply>, CodecError> {
+        json_reply(input)
     }
 
     fn size(body: &Values) -> usize {
@@ -168,8 +168,8 @@ impl Codec for RawLines {
         out.extend_from_slice(line.as_bytes());
     }
 
-    fn answer(&self, input: &mut BytesMut) -> Result<Option<Answer>, CodecError> {
-        json_answer(input)
+    fn next_reply(&self, input: &mut BytesMut) -> Result<Option<Reply>, CodecError> {
+        json_reply(input)
     }
 
     fn size(body: &RawLine) -> usize {
@@ -232,7 +232,7 @@ impl Codec for Frames {
         frame::put(&wire::DeviceMessage { kind }, out);
     }
 
-    fn answer(&self, input: &mut BytesMut) -> Result<Option<Answer>, CodecError> {
+    fn next_reply(&self, input: &mut BytesMut) -> Result<Option<Reply>, CodecError> {
         use wire::gateway_message::Kind;
         loop {
             let Some((body, _)) = frame::split(input, ANSWER_BYTES_MAX).map_err(|_| CodecError::TooLong)?
@@ -244,11 +244,11 @@ impl Codec for Frames {
                 .map_err(|error| CodecError::Malformed(error.to_string()))?;
             input.advance(frame::HEADER_BYTES.saturating_add(length));
             match message.kind {
-                Some(Kind::Welcome(welcome)) => return Ok(Some(Answer::Welcome(welcome.ack))),
-                Some(Kind::Ack(ack)) => return Ok(Some(Answer::Ack(ack.ack))),
+                Some(Kind::Welcome(welcome)) => return Ok(Some(Reply::Welcome(welcome.ack))),
+                Some(Kind::Ack(ack)) => return Ok(Some(Reply::Ack(ack.ack))),
                 Some(Kind::Refusal(wire::Refusal { code, message, seq })) => {
                     let refusal = Refusal { code, message, about: About::Seq(seq) };
-                    return Ok(Some(Answer::Refusal(refusal)));
+                    return Ok(Some(Reply::Refusal(refusal)));
                 }
                 // A kind of a newer gateway.
                 None => {}
@@ -271,7 +271,7 @@ fn json_hello(epoch: &str, out: &mut Vec<u8>) {
 }
 
 #[derive(Deserialize)]
-struct JsonAnswer {
+struct JsonReply {
     ack: Option<u64>,
     welcome: Option<JsonWelcome>,
     error: Option<JsonRefusal>,
@@ -292,23 +292,23 @@ struct JsonRefusal {
     seq: Option<u64>,
 }
 
-fn json_answer(input: &mut BytesMut) -> Result<Option<Answer>, CodecError> {
+fn json_reply(input: &mut BytesMut) -> Result<Option<Reply>, CodecError> {
     loop {
         let Some(end) = input.iter().position(|byte| *byte == b'\n') else {
             return if input.len() > ANSWER_BYTES_MAX { Err(CodecError::TooLong) } else { Ok(None) };
         };
         let line = input.split_to(end.saturating_add(1));
-        let answer: JsonAnswer =
+        let answer: JsonReply =
             serde_json::from_slice(&line).map_err(|error| CodecError::Malformed(error.to_string()))?;
         match answer {
-            JsonAnswer { welcome: Some(welcome), .. } => return Ok(Some(Answer::Welcome(welcome.ack))),
-            JsonAnswer { ack: Some(ack), .. } => return Ok(Some(Answer::Ack(ack))),
-            JsonAnswer { error: Some(JsonRefusal { code, message, line, seq }), .. } => {
+            JsonReply { welcome: Some(welcome), .. } => return Ok(Some(Reply::Welcome(welcome.ack))),
+            JsonReply { ack: Some(ack), .. } => return Ok(Some(Reply::Ack(ack))),
+            JsonReply { error: Some(JsonRefusal { code, message, line, seq }), .. } => {
                 let about = seq.map_or(About::Line(line), About::Seq);
-                return Ok(Some(Answer::Refusal(Refusal { code, message, about })));
+                return Ok(Some(Reply::Refusal(Refusal { code, message, about })));
             }
             // An answer of a newer gateway.
-            JsonAnswer { .. } => {}
+            JsonReply { .. } => {}
         }
     }
 }

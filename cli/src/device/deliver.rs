@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    codec::{About, Answer, Codec, Refusal},
+    codec::{About, Codec, Refusal, Reply},
     dial::Dial,
     window::{Message, Settled, Window},
 };
@@ -88,7 +88,7 @@ pub enum DeliverError {
     #[error("{0}")]
     Refused(String),
     /// Nothing moved for longer than allowed.
-    #[error("nothing was acknowledged for {}{}", humantime::format_duration(*.after), Because(.reason))]
+    #[error("nothing was acknowledged for {}{}", humantime::format_duration(*.after), ReasonSuffix(.reason))]
     Stalled {
         /// The patience that was given.
         after: Duration,
@@ -97,9 +97,9 @@ pub enum DeliverError {
     },
 }
 
-struct Because<'a>(&'a str);
+struct ReasonSuffix<'a>(&'a str);
 
-impl fmt::Display for Because<'_> {
+impl fmt::Display for ReasonSuffix<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0) }
     }
@@ -202,7 +202,7 @@ impl<C: Codec, F: FnMut(Event<'_, C::Body>)> Driver<'_, C, F> {
         let mut unflushed = false;
         let mut heard = Instant::now();
         loop {
-            if let Err(end) = self.take_answers() {
+            if let Err(end) = self.take_replies() {
                 return end;
             }
             if self.welcomed && self.source_ended && self.window.is_empty() {
@@ -279,28 +279,28 @@ impl<C: Codec, F: FnMut(Event<'_, C::Body>)> Driver<'_, C, F> {
         });
     }
 
-    fn take_answers(&mut self) -> Result<(), End> {
+    fn take_replies(&mut self) -> Result<(), End> {
         loop {
-            let answer = self.codec.answer(&mut self.input);
+            let answer = self.codec.next_reply(&mut self.input);
             match answer.map_err(|error| End::Broken { reason: error.to_string(), lasting: true })? {
                 None => return Ok(()),
-                Some(Answer::Welcome(ack)) => {
+                Some(Reply::Welcome(ack)) => {
                     (self.welcomed, self.ever_welcomed, self.moved) = (true, true, Instant::now());
                     (self.observe)(Event::Welcomed(ack));
                     let settled = self.window.acknowledge(ack);
                     self.tell_settled(settled);
                     self.send_unsent();
                 }
-                Some(Answer::Ack(ack)) => {
+                Some(Reply::Ack(ack)) => {
                     let settled = self.window.acknowledge(ack);
                     self.tell_settled(settled);
                 }
-                Some(Answer::Refusal(refusal)) if !self.welcomed => {
+                Some(Reply::Refusal(refusal)) if !self.welcomed => {
                     let reason =
                         format!("the gateway refuses the hello: {} ({})", refusal.message, refusal.code);
                     return Err(End::Broken { reason, lasting: true });
                 }
-                Some(Answer::Refusal(refusal)) => self.take_refusal(&refusal),
+                Some(Reply::Refusal(refusal)) => self.take_refusal(&refusal),
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use catchment_partial::Partial;
 use serde::Serialize;
 
-use super::Tally;
+use super::DeviceCounts;
 use crate::{
     device::Protocol,
     failure::{Failure, one_line},
@@ -58,18 +58,18 @@ impl Report {
     }
 
     /// Adds one device's result.
-    pub(super) fn add(&mut self, tally: &Tally) {
-        self.sent_messages += tally.sent_messages;
-        self.acknowledged_messages += tally.acknowledged_messages;
-        self.acknowledged_readings += tally.acknowledged_readings;
-        self.refusals += tally.refusals;
-        self.reconnects += tally.reconnects;
-        self.latency.merge(&tally.latency);
-        let max = tally.latency_max.as_secs_f64();
-        if tally.acknowledged_messages > 0 {
+    pub(super) fn add(&mut self, counts: &DeviceCounts) {
+        self.sent_messages += counts.sent_messages;
+        self.acknowledged_messages += counts.acknowledged_messages;
+        self.acknowledged_readings += counts.acknowledged_readings;
+        self.refusals += counts.refusals;
+        self.reconnects += counts.reconnects;
+        self.latency.merge(&counts.latency);
+        let max = counts.latency_max.as_secs_f64();
+        if counts.acknowledged_messages > 0 {
             self.ack_seconds_max = Some(self.ack_seconds_max.map_or(max, |before| before.max(max)));
         }
-        if let Some(failure) = &tally.failure {
+        if let Some(failure) = &counts.failure {
             self.fail(failure.clone());
         }
     }

@@ -38,14 +38,14 @@ async fn a_slow_gateway_sets_the_pace_and_the_end_is_kept() {
 
 #[test]
 fn a_report_adds_up_and_judges() {
-    let mut tally = Tally { sent_messages: 3, ..Tally::default() };
+    let mut counts = DeviceCounts { sent_messages: 3, ..DeviceCounts::default() };
     for seq in 1..=2 {
         let message = Message { seq, body: values(2, seq) };
         let waited = Duration::from_millis(10 * seq);
-        tally.observe(&Event::Settled { message: &message, refused: 0, durable: true, waited });
+        counts.observe(&Event::Settled { message: &message, refused: 0, durable: true, waited });
     }
     let mut report = Report::new(1, Protocol::Json);
-    report.add(&tally);
+    report.add(&counts);
     report.finish(Duration::from_secs(2));
     let text = report.to_string();
     assert!(text.contains("acknowledged  2 messages, 4 readings"), "{text}");

@@ -2,12 +2,12 @@
 
 use super::*;
 
-fn answer_of_one_point() -> Answer {
-    Answer {
+fn result_of_one_point() -> QueryResult {
+    QueryResult {
         complete_until_ms: Some(1_795_342_500_000),
         gaps: Vec::new(),
         aggregates: ["count", "mean", "p99"].map(str::to_owned).into(),
-        series: vec![AnswerSeries {
+        series: vec![ResultSeries {
             labels: [("device".to_owned(), "press-17".to_owned())].into(),
             points: vec![Point {
                 start_ms: 1_795_341_600_000,
@@ -30,40 +30,40 @@ fn json_is_the_documented_example() {
         r#""points":[{"t":"2026-11-22T10:00:00Z","count":60,"mean":21.4,"p99":22.0}]}]}"#,
         "\n",
     );
-    assert_eq!(answer_json(&answer_of_one_point()), expected);
+    assert_eq!(result_json(&result_of_one_point()), expected);
 }
 
 #[test]
 fn json_shows_what_is_missing_as_null_and_keeps_the_order_asked_for() {
-    let mut answer = answer_of_one_point();
-    answer.complete_until_ms = None;
-    answer.aggregates = ["p99", "sum", "count"].map(str::to_owned).into();
-    answer.series[0].labels.clear();
-    answer.series[0].points[0] = Point { start_ms: 500, values: vec![Some(0.1 + 0.2), None, Some(1e15)] };
+    let mut result = result_of_one_point();
+    result.complete_until_ms = None;
+    result.aggregates = ["p99", "sum", "count"].map(str::to_owned).into();
+    result.series[0].labels.clear();
+    result.series[0].points[0] = Point { start_ms: 500, values: vec![Some(0.1 + 0.2), None, Some(1e15)] };
     let expected = concat!(
         r#"{"complete_until":null,"series":[{"labels":{},"points":[{"t":"1970-01-01T00:00:00.500Z","#,
         r#""p99":0.30000000000000004,"sum":null,"count":1000000000000000}]}]}"#,
         "\n",
     );
-    assert_eq!(answer_json(&answer), expected);
-    assert_eq!(answer_json(&Answer::default()), "{\"complete_until\":null,\"series\":[]}\n");
+    assert_eq!(result_json(&result), expected);
+    assert_eq!(result_json(&QueryResult::default()), "{\"complete_until\":null,\"series\":[]}\n");
 }
 
 #[test]
 fn csv_has_a_header_and_quotes_what_needs_it() {
-    let mut answer = answer_of_one_point();
-    answer.series[0].labels.insert("room".to_owned(), "3, left".to_owned());
-    answer.series[0].points[0].values[2] = None;
+    let mut result = result_of_one_point();
+    result.series[0].labels.insert("room".to_owned(), "3, left".to_owned());
+    result.series[0].points[0].values[2] = None;
     let by = ["room", "device"].map(str::to_owned);
     let expected = "room,device,t,count,mean,p99\n\"3, left\",press-17,2026-11-22T10:00:00Z,60,21.4,\n";
-    assert_eq!(answer_text(&answer, &by, AnswerFormat::Csv), expected);
-    let empty = Answer { aggregates: vec!["count".to_owned()], ..Answer::default() };
-    assert_eq!(answer_text(&empty, &by_device(), AnswerFormat::Csv), "device,t,count\n");
+    assert_eq!(result_text(&result, &by, ResultFormat::Csv), expected);
+    let empty = QueryResult { aggregates: vec!["count".to_owned()], ..QueryResult::default() };
+    assert_eq!(result_text(&empty, &by_device(), ResultFormat::Csv), "device,t,count\n");
 }
 
 #[test]
 fn a_table_has_every_figure_and_the_completeness() {
-    let text = answer_text(&answer_of_one_point(), &by_device(), AnswerFormat::Table);
+    let text = result_text(&result_of_one_point(), &by_device(), ResultFormat::Table);
     for part in [
         "device",
         "p99",
@@ -75,7 +75,7 @@ fn a_table_has_every_figure_and_the_completeness() {
     ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
-    let empty = answer_text(&Answer::default(), &[], AnswerFormat::Table);
+    let empty = result_text(&QueryResult::default(), &[], ResultFormat::Table);
     assert!(empty.starts_with("no readings\ncomplete until not known"), "{empty}");
 }
 
@@ -89,9 +89,9 @@ fn what_is_lost_is_said_in_every_format() {
         batches: 6,
     };
     let from_the_beginning = Gap { from_ms: None, batches: 0, ..gap.clone() };
-    let mut answer = answer_of_one_point();
-    answer.gaps = vec![gap];
-    let json = answer_json(&answer);
+    let mut result = result_of_one_point();
+    result.gaps = vec![gap];
+    let json = result_json(&result);
     let expected = concat!(
         r#"{"complete_until":"2026-11-22T10:15:00Z","gaps":[{"site":"berlin","gateway":"gw","#,
         r#""from":"2026-11-22T10:00:00Z","to":"2026-11-22T10:01:00Z","batches":6}],"series":[{"#,
@@ -99,14 +99,14 @@ fn what_is_lost_is_said_in_every_format() {
     assert!(json.starts_with(expected), "{json}");
     let line =
         "incomplete: berlin/gw lost windows from 2026-11-22T10:00:00Z to 2026-11-22T10:01:00Z, 6 batches\n";
-    assert!(answer_text(&answer, &[], AnswerFormat::Table).ends_with(line));
-    assert_eq!(gaps_text(&answer), line);
-    assert!(!answer_text(&answer, &[], AnswerFormat::Csv).contains("incomplete"), "a table and nothing else");
+    assert!(result_text(&result, &[], ResultFormat::Table).ends_with(line));
+    assert_eq!(gaps_text(&result), line);
+    assert!(!result_text(&result, &[], ResultFormat::Csv).contains("incomplete"), "a table and nothing else");
 
-    answer.complete_until_ms = None;
-    answer.gaps = vec![from_the_beginning];
-    assert!(answer_json(&answer).contains(r#""from":null"#));
-    let text = answer_text(&answer, &[], AnswerFormat::Table);
+    result.complete_until_ms = None;
+    result.gaps = vec![from_the_beginning];
+    assert!(result_json(&result).contains(r#""from":null"#));
+    let text = result_text(&result, &[], ResultFormat::Table);
     assert!(text.contains("complete until not known: windows of the range are lost"), "{text}");
     assert!(
         text.contains("from the beginning to 2026-11-22T10:01:00Z, an unknown number of batches"),
@@ -116,9 +116,9 @@ fn what_is_lost_is_said_in_every_format() {
 
 #[test]
 fn a_label_cannot_drive_the_terminal() {
-    let mut answer = answer_of_one_point();
-    answer.series[0].labels.insert("room".to_owned(), "\u{1b}[2J".to_owned());
-    assert!(!answer_text(&answer, &[], AnswerFormat::Table).contains('\u{1b}'));
+    let mut result = result_of_one_point();
+    result.series[0].labels.insert("room".to_owned(), "\u{1b}[2J".to_owned());
+    assert!(!result_text(&result, &[], ResultFormat::Table).contains('\u{1b}'));
 }
 
 #[test]
@@ -156,30 +156,31 @@ fn a_spreadsheet_calculates_no_text() {
     ] {
         assert_eq!(text_cell(text), cell, "{text:?}");
     }
-    let mut answer = answer_of_one_point();
-    answer.series[0].labels = [("device".to_owned(), "=cmd".to_owned())].into();
-    answer.series[0].points[0].values = vec![Some(-5.0); answer.aggregates.len()];
-    let text = answer_text(&answer, &by_device(), AnswerFormat::Csv);
+    let mut result = result_of_one_point();
+    result.series[0].labels = [("device".to_owned(), "=cmd".to_owned())].into();
+    result.series[0].points[0].values = vec![Some(-5.0); result.aggregates.len()];
+    let text = result_text(&result, &by_device(), ResultFormat::Csv);
     let line = text.lines().nth(1).unwrap();
     assert!(line.starts_with("'=cmd,") && line.contains(",-5"), "numbers stay numbers: {line}");
 }
 
 #[test]
 fn nothing_turns_a_line_around_and_json_means_the_same() {
-    let mut answer = answer_of_one_point();
+    let mut result = result_of_one_point();
     let value = "a\u{202e}b\u{7f}\u{feff}é".to_owned();
-    answer.series[0].labels = [("device".to_owned(), value.clone())].into();
-    for format in [AnswerFormat::Table, AnswerFormat::Csv, AnswerFormat::Json] {
-        let text = answer_text(&answer, &by_device(), format);
-        assert!(!text.replace('\n', "").contains(is_acting), "{text:?}");
+    result.series[0].labels = [("device".to_owned(), value.clone())].into();
+    for format in [ResultFormat::Table, ResultFormat::Csv, ResultFormat::Json] {
+        let text = result_text(&result, &by_device(), format);
+        assert!(!text.replace('\n', "").contains(is_unprintable), "{text:?}");
     }
-    let json: serde_json::Value = serde_json::from_str(&answer_json(&answer)).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&result_json(&result)).unwrap();
     assert_eq!(json["series"][0]["labels"]["device"], value);
 }
 
 #[test]
 fn nothing_selected_is_told_apart_from_nothing_delivered() {
-    let answer = Answer { nothing_selected: Some("no series is selected".to_owned()), ..Answer::default() };
-    let text = answer_text(&answer, &[], AnswerFormat::Table);
+    let result =
+        QueryResult { nothing_selected: Some("no series is selected".to_owned()), ..QueryResult::default() };
+    let text = result_text(&result, &[], ResultFormat::Table);
     assert_eq!(text, "no readings\nno series is selected\n");
 }

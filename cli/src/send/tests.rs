@@ -41,11 +41,11 @@ fn line(line: u64, last_of_line: bool) -> Message<RawLine> {
 
 #[test]
 fn a_line_is_acknowledged_when_all_of_it_is() {
-    let mut tally = Tally::default();
+    let mut counts = SendCounts::default();
     let said = RefCell::new(Vec::new());
     let mut settle = |message: Message<RawLine>, refused, durable| {
         let waited = std::time::Duration::ZERO;
-        tally.observe(&Event::Settled { message: &message, refused, durable, waited }, |s| {
+        counts.observe(&Event::Settled { message: &message, refused, durable, waited }, |s| {
             said.borrow_mut().push(s)
         });
     };
@@ -59,27 +59,30 @@ fn a_line_is_acknowledged_when_all_of_it_is() {
         message: "\"a\"\nis a string".to_owned(),
         about: crate::device::About::Seq(2),
     };
-    tally.observe(&Event::Refused(&refusal, Some(&line(2, true))), |s| said.borrow_mut().push(s));
-    tally.observe(&Event::AlreadyDurable(&line(5, true)), |_| ());
-    assert_eq!(tally.summary(1), "3 lines acknowledged, 3 refused\n");
+    counts.observe(&Event::Refused(&refusal, Some(&line(2, true))), |s| said.borrow_mut().push(s));
+    counts.observe(&Event::AlreadyDurable(&line(5, true)), |_| ());
+    assert_eq!(counts.summary(1), "3 lines acknowledged, 3 refused\n");
     assert_eq!(said.into_inner(), ["refused: line 2: \"a\"; is a string (not_a_number)"]);
 }
 
 #[test]
 fn a_failing_connection_is_reported_once_for_each_reason() {
-    let mut tally = Tally::default();
+    let mut counts = SendCounts::default();
     let said = RefCell::new(Vec::new());
     for reason in ["refused", "refused", "closed"] {
         let event = Event::Disconnected { reason, retry_in: std::time::Duration::ZERO };
-        tally.observe(&event, |s| said.borrow_mut().push(s));
+        counts.observe(&event, |s| said.borrow_mut().push(s));
     }
     assert_eq!(said.into_inner(), ["refused; trying again", "closed; trying again"]);
 }
 
 #[test]
 fn whatever_ends_a_send_says_how_to_repeat_it() {
-    assert!(again("e-7", None).contains("from its beginning") && again("e-7", None).contains("--epoch=e-7 "));
-    let text = again("it's 7", Some(Path::new("a.jsonl")));
+    assert!(
+        resend_hint("e-7", None).contains("from its beginning")
+            && resend_hint("e-7", None).contains("--epoch=e-7 ")
+    );
+    let text = resend_hint("it's 7", Some(Path::new("a.jsonl")));
     assert!(text.contains("send a.jsonl again") && text.contains(r"--epoch='it'\''s 7' "), "{text}");
-    assert!(again("x", Some(Path::new("-"))).contains("the same input"));
+    assert!(resend_hint("x", Some(Path::new("-"))).contains("the same input"));
 }

@@ -25,7 +25,7 @@ pub(super) async fn serve(
         // It fails before it completes.
         () = &mut observing => Err(RunError::Defect(supervisor.failed().await)),
     };
-    supervisor.stand_down();
+    supervisor.begin_shutdown();
     result
 }
 

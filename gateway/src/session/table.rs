@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use catchment_settings::places::Place;
+use catchment_settings::connection_slots::ConnectionSlot;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -43,20 +43,20 @@ pub struct SessionHandle {
     alive_after_close: Cell<bool>,
     /// The device has said that it will be heard within this.
     silence_max: Cell<Option<Duration>>,
-    place: Option<Place>,
+    slot: Option<ConnectionSlot>,
 }
 
 impl SessionHandle {
-    /// A session that begins. When its place is taken away it ends.
-    pub fn new(end: CancellationToken, place: Option<Place>) -> Rc<Self> {
-        if let Some(place) = &place {
+    /// A session that begins. When its slot is taken away it ends.
+    pub fn new(end: CancellationToken, slot: Option<ConnectionSlot>) -> Rc<Self> {
+        if let Some(slot) = &slot {
             let end = end.clone();
-            place.give_way(move || end.cancel());
+            slot.on_evict(move || end.cancel());
         }
         let last_message = Cell::new(Instant::now());
         let (why, silence_max) = (Cell::default(), Cell::default());
         let (delivered, admitted, alive_after_close) = (Cell::default(), Cell::default(), Cell::default());
-        Rc::new(Self { end, last_message, why, delivered, admitted, alive_after_close, silence_max, place })
+        Rc::new(Self { end, last_message, why, delivered, admitted, alive_after_close, silence_max, slot })
     }
 
     /// The session must end, for this reason unless there was one before.
@@ -69,7 +69,7 @@ impl SessionHandle {
 
     /// Why the session must end, if this was the reason.
     pub(super) fn why(&self) -> Option<CloseReason> {
-        let evicted = || self.place.as_ref().is_some_and(Place::is_evicted);
+        let evicted = || self.slot.as_ref().is_some_and(ConnectionSlot::is_evicted);
         self.why.get().or_else(|| evicted().then_some(CloseReason::GaveWay))
     }
 
@@ -98,12 +98,12 @@ impl SessionHandle {
         self.silence_max.set(silence_max);
     }
 
-    /// The device has delivered something: it gives its place to nobody.
+    /// The device has delivered something: it gives its slot to nobody.
     pub(super) fn mark_delivered(&self) {
         if !self.delivered.replace(true)
-            && let Some(place) = &self.place
+            && let Some(slot) = &self.slot
         {
-            place.heard();
+            slot.mark_used();
         }
     }
 }
@@ -280,15 +280,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_is_kept_from_the_first_delivery_on() {
-        let places = catchment_settings::places::Places::new(1, 1);
+        let slots = catchment_settings::connection_slots::ConnectionSlots::new(1, 1);
         let addr = std::net::Ipv4Addr::LOCALHOST.into();
-        let silent = SessionHandle::new(CancellationToken::new(), places.try_take(addr).ok());
-        let next = SessionHandle::new(CancellationToken::new(), places.try_take(addr).ok());
+        let silent = SessionHandle::new(CancellationToken::new(), slots.try_acquire(addr).ok());
+        let next = SessionHandle::new(CancellationToken::new(), slots.try_acquire(addr).ok());
         assert!(silent.end.is_cancelled());
         assert_eq!((silent.why(), next.why()), (Some(CloseReason::GaveWay), None));
         next.mark_delivered();
-        assert!(places.try_take(addr).is_err());
+        assert!(slots.try_acquire(addr).is_err());
         drop((silent, next));
-        assert_eq!(places.taken(), 0);
+        assert_eq!(slots.taken(), 0);
     }
 }

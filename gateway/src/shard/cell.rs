@@ -10,7 +10,7 @@ use std::{
 };
 
 use catchment_journal::{Disk, RealDisk};
-use catchment_settings::supervise::last_panic;
+use catchment_settings::supervise::last_panic_of_thread;
 
 use super::Shard;
 
@@ -58,7 +58,7 @@ impl<D: Disk> DerefMut for ShardMut<'_, D> {
 impl<D: Disk> Drop for ShardMut<'_, D> {
     fn drop(&mut self) {
         if thread::panicking() && !self.unwinding {
-            self.shard.poison(&format!("a change was interrupted by a panic: {}", last_panic()));
+            self.shard.poison(&format!("a change was interrupted by a panic: {}", last_panic_of_thread()));
         }
     }
 }

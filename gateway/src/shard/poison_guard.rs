@@ -3,7 +3,7 @@
 use std::thread;
 
 use catchment_journal::{Disk, GroupLog};
-use catchment_settings::supervise::last_panic;
+use catchment_settings::supervise::last_panic_of_thread;
 
 /// Poisons a journal when a panic ends its scope: what the journal holds was not folded in, so nothing that follows may be
 /// taken or acknowledged. The next start folds it in.
@@ -18,7 +18,8 @@ impl<'a, D: Disk> PoisonGuard<'a, D> {
 impl<D: Disk> Drop for PoisonGuard<'_, D> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.poison(&format!("an entry is in the journal and not in memory: {}", last_panic()));
+            self.0
+                .poison(&format!("an entry is in the journal and not in memory: {}", last_panic_of_thread()));
         }
     }
 }

@@ -21,7 +21,7 @@ use catchment_proto::{
     batch::BATCH_BYTES_MAX,
     wire::{self, deliver_request, deliver_response, ingest_client::IngestClient},
 };
-use catchment_settings::{Lasting, Stand};
+use catchment_settings::{OutageLog, OutageSummary};
 use futures_util::future::try_join_all;
 use tokio::{
     sync::{mpsc, watch},
@@ -124,7 +124,7 @@ pub(crate) async fn run(config: UplinkConfig, shards: Vec<ShardLink>, metrics: A
         |link| OutboxSender::new(link, config.in_flight, ack_deadlines.clone(), Arc::clone(&metrics));
     let mut senders: Vec<OutboxSender> = shards.into_iter().map(sender).collect();
     let mut backoff = Backoff::new();
-    let mut outage = Lasting::default();
+    let mut outage = OutageLog::default();
     for aggregator in config.aggregators.iter().cycle() {
         let acknowledged = metrics.batches_acknowledged.get();
         let Err(error) =
@@ -139,9 +139,11 @@ pub(crate) async fn run(config: UplinkConfig, shards: Vec<ShardLink>, metrics: A
         }
         let pause = backoff.pause(rand::random());
         let error = causes(&error);
-        if let Some(Stand { lasts, times }) = outage.met(Instant::now().into_std(), &error) {
+        if let Some(OutageSummary { lasted, failures }) =
+            outage.record_failure(Instant::now().into_std(), &error)
+        {
             tracing::warn!(
-                %aggregator, error, ?pause, ?lasts, times,
+                %aggregator, error, ?pause, ?lasted, failures,
                 "no uplink; partials wait in the outbox; while it lasts, this is logged at most every minute, then every \
                  ten minutes"
             );
@@ -187,7 +189,7 @@ async fn deliver(
     config: &UplinkConfig,
     aggregator: &str,
     senders: &mut [OutboxSender],
-    (ack_deadlines, outage): (&ack_deadlines::SharedAckDeadlines, &mut Lasting),
+    (ack_deadlines, outage): (&ack_deadlines::SharedAckDeadlines, &mut OutageLog),
     metrics: &Metrics,
 ) -> Result<std::convert::Infallible, StreamError> {
     let mut client = connect(config, aggregator).await?;
@@ -207,9 +209,9 @@ async fn deliver(
     };
     let (responses, resume) = timeout(CONNECT_TIMEOUT, opening).await.map_err(|_| StreamError::Timeout)??;
     check_folder(config, senders, &resume, metrics).await?;
-    match outage.over(Instant::now().into_std()) {
-        Some(Stand { lasts, times }) => {
-            tracing::info!(%aggregator, delivered = ?resume.delivered, ?lasts, times, "uplink open again");
+    match outage.record_recovery(Instant::now().into_std()) {
+        Some(OutageSummary { lasted, failures }) => {
+            tracing::info!(%aggregator, delivered = ?resume.delivered, ?lasted, failures, "uplink open again");
         }
         // The first stream of the process, or one of an uplink that comes and goes.
         None if metrics.uplink_failures.get() == 0 => {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use catchment_journal::{Damage, Position, ReadError, ReadEvent, Reader};
 use catchment_proto::{
-    Naming,
+    DictionaryEncoder,
     wire::{self, deliver_request::Kind},
 };
-use catchment_settings::supervise::unjoined;
+use catchment_settings::supervise::resume_panic;
 use prost::{Message, bytes::Bytes};
 use tokio::{
     sync::{mpsc, watch},
@@ -137,7 +137,7 @@ impl OutboxSender {
         let mut commits = self.link.outbox.subscribe();
         let (mut progress, live) = (self.link.progress.clone(), Arc::clone(&self.link.live));
         live.request_full();
-        let mut naming = Naming::default();
+        let mut dictionary = DictionaryEncoder::default();
         let mut in_flight = InFlight::new(numbering, delivered);
         let (mut reported, mut released) = (None, None);
         if let Some(unreported) = in_flight.unreported(self.link.index) {
@@ -158,7 +158,7 @@ impl OutboxSender {
                 reader = back;
                 self.report_damage(&damage);
                 for stored in batches {
-                    self.send(stored, &mut naming, &mut in_flight, &sending).await?;
+                    self.send(stored, &mut dictionary, &mut in_flight, &sending).await?;
                 }
                 if !at_end {
                     continue;
@@ -189,7 +189,7 @@ impl OutboxSender {
                 changed = progress.changed() => changed.map_err(|_| SenderError::Ended)?,
                 () = live.changed.notified() => {
                     for batch in live.take() {
-                        transmit(Kind::Batch(naming.shorten(batch)), &sending).await?;
+                        transmit(Kind::Batch(dictionary.encode(batch)), &sending).await?;
                     }
                 }
                 () = sending.closed() => return Err(SenderError::Ended),
@@ -260,7 +260,7 @@ impl OutboxSender {
     async fn send(
         &mut self,
         stored: StoredBatch,
-        naming: &mut Naming,
+        dictionary: &mut DictionaryEncoder,
         in_flight: &mut InFlight,
         sending: &mpsc::Sender<wire::DeliverRequest>,
     ) -> Result<(), SenderError> {
@@ -275,7 +275,7 @@ impl OutboxSender {
                 in_flight.record_sent(stored.number, stored.position);
                 self.ack_deadlines.lock().record_sent(self.link.index as usize, Instant::now());
                 self.sent = self.sent.max(stored.number);
-                transmit(Kind::Batch(naming.shorten(batch)), sending).await
+                transmit(Kind::Batch(dictionary.encode(batch)), sending).await
             }
             Err(error) => {
                 self.metrics.damage.inc();
@@ -340,5 +340,5 @@ async fn read(mut reader: Reader, most: usize) -> Result<ReadChunk, SenderError>
         }
         Ok(ReadChunk { reader, batches, damage, at_end: false })
     });
-    unjoined(reading.await).map_err(|_| SenderError::Ended)?
+    resume_panic(reading.await).map_err(|_| SenderError::Ended)?
 }

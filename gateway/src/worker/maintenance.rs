@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use catchment_journal::{Commit, Position};
-use catchment_settings::supervise::unjoined;
+use catchment_settings::supervise::resume_panic;
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval, sleep},
@@ -76,7 +76,7 @@ impl Inner {
         let checkpoints = self.context.shard.borrow().checkpoints();
         let bytes = capture.bytes;
         let writing = tokio::task::spawn_blocking(move || checkpoints.write(&bytes));
-        unjoined(writing.await)??;
+        resume_panic(writing.await)??;
         self.context.shard.borrow_mut().checkpointed(capture.position);
         Ok(())
     }

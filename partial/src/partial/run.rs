@@ -113,26 +113,26 @@ impl Run {
             side.count += 1;
         }
         if side.count == BLOCK {
-            self.settle(many);
+            self.flush(many);
         }
     }
 
-    fn settle(&mut self, many: &mut Many) {
+    fn flush(&mut self, many: &mut Many) {
         let Many { count, sum, squares, sketch } = many;
         let held = self.zeros + (self.positive.count + self.negative.count) as u64;
         *count = count.saturating_add(held);
         sketch.zeros = sketch.zeros.saturating_add(std::mem::take(&mut self.zeros));
-        self.positive.settle(&mut sum.positive, squares, &mut sketch.positive);
-        self.negative.settle(&mut sum.negative, squares, &mut sketch.negative);
+        self.positive.flush(&mut sum.positive, squares, &mut sketch.positive);
+        self.negative.flush(&mut sum.negative, squares, &mut sketch.negative);
     }
 
     fn finish(mut self, many: &mut Many) {
-        self.settle(many);
+        self.flush(many);
     }
 }
 
 impl Side {
-    fn settle(&mut self, sum: &mut Fixed, squares: &mut Squares, bins: &mut Bins) {
+    fn flush(&mut self, sum: &mut Fixed, squares: &mut Squares, bins: &mut Bins) {
         let held = self.held.get(..self.count).unwrap_or_default();
         self.count = 0;
         add_sums(held, sum, &mut squares.0);

@@ -9,10 +9,10 @@ use super::*;
 use readings::{at, partial_of};
 
 /// Values, sum, mean, population variance, standard deviation: computed with Python's `fsum` and `Fraction`.
-type Figures = (&'static [f64], f64, f64, f64, f64);
+type Statistics = (&'static [f64], f64, f64, f64, f64);
 
 #[rustfmt::skip]
-const FIGURES: &[Figures] = &[
+const STATISTICS: &[Statistics] = &[
     (&[21.5, 21.6, 21.4, 21.5], 86.0, 21.5, 0.005000000000000142, 0.07071067811865575),
     (&[0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1], 0.7000000000000001, 0.1, 0.0, 0.0),
     (&[1000000000.1, 1000000000.2, 1000000000.3], 3000000000.6, 1000000000.2, 0.006666661898296727, 0.08164962889258424),
@@ -28,7 +28,7 @@ const FIGURES: &[Figures] = &[
 
 #[test]
 fn figures_equal_those_of_exact_arithmetic() {
-    for &(values, sum, mean, variance, stddev) in FIGURES {
+    for &(values, sum, mean, variance, stddev) in STATISTICS {
         // Twelve times the same values is beyond the exact ones; the power of two keeps the mean's bits.
         for times in [1, 16] {
             let all = std::iter::repeat_n(values, times).flatten().copied();
@@ -44,7 +44,7 @@ fn figures_equal_those_of_exact_arithmetic() {
 }
 
 #[test]
-fn the_empty_partial_has_no_figures() {
+fn the_empty_partial_has_no_statistics() {
     let empty = Partial::empty();
     assert!(empty.is_empty());
     assert_eq!((empty.count(), empty.sum()), (0, 0.0));

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::Count;
-use crate::places::Place;
+use crate::connection_slots::ConnectionSlot;
 
 /// A scraper may keep its connection from one scrape to the next.
 const IDLE: Duration = Duration::from_secs(60);
@@ -31,7 +31,7 @@ enum Phase {
     /// The first request, or the rest of one.
     Request,
     /// The peer reads the answer.
-    Answer,
+    Response,
     /// The next request.
     Idle,
 }
@@ -41,39 +41,39 @@ impl Phase {
     const fn reason(self) -> &'static str {
         match self {
             Self::Request => "request_timeout",
-            Self::Answer => "answer_timeout",
+            Self::Response => "answer_timeout",
             Self::Idle => "idle",
         }
     }
 }
 
-/// A connection with its place.
+/// A connection with its slot.
 pub(super) struct Connection {
     stream: TcpStream,
     phase: Phase,
-    alarm: Pin<Box<Sleep>>,
+    timer: Pin<Box<Sleep>>,
     timeout: Duration,
     /// Bytes read since the last answer.
     request_bytes: usize,
-    /// Sends when the place is taken away; here until the connection has waited for its peer.
+    /// Sends when the slot is taken away; here until the connection has waited for its peer.
     evict: Option<oneshot::Sender<()>>,
     evicted: oneshot::Receiver<()>,
-    place: Place,
+    slot: ConnectionSlot,
     closed: Count,
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, place: Place, timeout: Duration, closed: Count) -> Self {
+    pub(super) fn new(stream: TcpStream, slot: ConnectionSlot, timeout: Duration, closed: Count) -> Self {
         let (evict, evicted) = oneshot::channel();
-        let alarm = Box::pin(sleep(timeout));
+        let timer = Box::pin(sleep(timeout));
         let (phase, evict) = (Phase::Request, Some(evict));
-        Self { stream, phase, alarm, timeout, request_bytes: 0, evict, evicted, place, closed }
+        Self { stream, phase, timer, timeout, request_bytes: 0, evict, evicted, slot, closed }
     }
 
     fn enter(&mut self, phase: Phase) {
         let most = if phase == Phase::Idle { IDLE } else { self.timeout };
         self.phase = phase;
-        self.alarm.as_mut().reset(Instant::now() + most);
+        self.timer.as_mut().reset(Instant::now() + most);
     }
 
     fn close<T>(&self, reason: &'static str) -> Poll<io::Result<T>> {
@@ -84,12 +84,12 @@ impl Connection {
     /// Fails when the connection must end, which is asked whenever it waits for its peer.
     fn poll_end<T>(&mut self, task: &mut Context<'_>) -> Poll<io::Result<T>> {
         if let Some(evict) = self.evict.take() {
-            self.place.give_way(move || _ = evict.send(()));
+            self.slot.on_evict(move || _ = evict.send(()));
         }
         if matches!(Pin::new(&mut self.evicted).poll(task), Poll::Ready(Ok(()))) {
             return self.close("gave_way");
         }
-        ready!(self.alarm.as_mut().poll(task));
+        ready!(self.timer.as_mut().poll(task));
         self.close(self.phase.reason())
     }
 }
@@ -114,7 +114,7 @@ impl AsyncRead for Connection {
             return this.close("request_too_long");
         }
         // Bytes that trickle never let it wait: the deadline is looked at with each.
-        if this.phase == Phase::Request && this.alarm.deadline() <= Instant::now() {
+        if this.phase == Phase::Request && this.timer.deadline() <= Instant::now() {
             return this.close(this.phase.reason());
         }
         Poll::Ready(result)
@@ -124,8 +124,8 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.phase != Phase::Answer {
-            this.enter(Phase::Answer);
+        if this.phase != Phase::Response {
+            this.enter(Phase::Response);
         }
         match Pin::new(&mut this.stream).poll_write(task, bytes) {
             Poll::Ready(result) => Poll::Ready(result),
@@ -136,10 +136,10 @@ impl AsyncWrite for Connection {
     fn poll_flush(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.stream).poll_flush(task))?;
-        if this.phase == Phase::Answer {
+        if this.phase == Phase::Response {
             this.request_bytes = 0;
             this.enter(Phase::Idle);
-            this.place.renew();
+            this.slot.touch();
         }
         Poll::Ready(Ok(()))
     }

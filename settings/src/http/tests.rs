@@ -9,7 +9,7 @@ use tokio::{
 use super::*;
 
 /// Longest wait for something that should happen at once.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 type Closed = Arc<Mutex<BTreeMap<&'static str, usize>>>;
 
@@ -37,14 +37,14 @@ async fn ask(address: SocketAddr, path: &str) -> String {
         stream.read_to_string(&mut answer).await.unwrap();
         answer
     };
-    tokio::time::timeout(PATIENCE, exchange).await.expect("an answer")
+    tokio::time::timeout(TIMEOUT, exchange).await.expect("an answer")
 }
 
 /// Waits for the end of a connection, orderly or not.
 async fn ended(stream: &mut TcpStream) {
     let mut rest = Vec::new();
     let end = stream.read_to_end(&mut rest);
-    let _ = tokio::time::timeout(PATIENCE, end).await.expect("the connection ends");
+    let _ = tokio::time::timeout(TIMEOUT, end).await.expect("the connection ends");
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn metrics_and_probes_answer() {
 #[tokio::test]
 async fn silent_and_slow_connections_keep_no_probe_out() {
     // Longer than the test: none of them ends by its deadline.
-    let bounds = Bounds { timeout: 100 * PATIENCE, ..Bounds::default() };
+    let bounds = Bounds { timeout: 100 * TIMEOUT, ..Bounds::default() };
     let (address, closed, running) = start(bounds).await;
     let mut held = Vec::new();
     for number in 0..200 {
@@ -109,7 +109,7 @@ async fn requests_and_answers_have_their_time() {
     let begun = Instant::now();
     let trickle = async {
         while slow.write_all(b"G").await.is_ok() {
-            assert!(begun.elapsed() < PATIENCE, "it is open still");
+            assert!(begun.elapsed() < TIMEOUT, "it is open still");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -124,7 +124,7 @@ async fn requests_and_answers_have_their_time() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, told).await.expect("both reasons are counted");
+    tokio::time::timeout(TIMEOUT, told).await.expect("both reasons are counted");
     assert_eq!(closed.lock().unwrap()["request_timeout"], 2);
     assert_eq!(closed.lock().unwrap()["answer_timeout"], 1);
     running.abort();

@@ -102,7 +102,7 @@ fn a_wrong_value_is_blamed_on_the_flag_only_where_the_flag_was_given() {
         Sources([("connections_max".to_owned(), "CATCHMENT_GATEWAY_CONNECTIONS_MAX".to_owned())].into());
     let error = sources.blame(Some("connections_max"), anyhow::anyhow!("0 is out of range"));
     assert_eq!(error.to_string(), "CATCHMENT_GATEWAY_CONNECTIONS_MAX: 0 is out of range");
-    assert!(error.downcast_ref::<Usage>().is_some());
+    assert!(error.downcast_ref::<UsageError>().is_some());
     assert_eq!(sources.blame(Some("listen"), anyhow::anyhow!("missing")).to_string(), "missing");
 }
 

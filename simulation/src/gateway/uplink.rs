@@ -11,7 +11,7 @@ use catchment_gateway::{
 };
 use catchment_journal::{Committer, Position, ReadEvent, Reader, sim::SimDisk};
 use catchment_partial::Timestamp;
-use catchment_proto::{Naming, wire};
+use catchment_proto::{DictionaryEncoder, wire};
 use prost::Message as _;
 
 use super::{End, Gateway};
@@ -22,7 +22,7 @@ const IN_FLIGHT_MAX: usize = 3;
 
 /// The gateway's end of a stream to the aggregator.
 pub(super) struct OutboxSender {
-    naming: Naming,
+    dictionary: DictionaryEncoder,
     pub(super) in_flight: InFlight,
     reader: Reader<SimDisk>,
     /// Goes ahead of all.
@@ -64,7 +64,7 @@ impl Gateway {
         let in_flight = InFlight::new(self.lineage.numbering(0), delivered);
         let unreported = in_flight.unreported(0);
         self.sender = Some(OutboxSender {
-            naming: Naming::default(),
+            dictionary: DictionaryEncoder::default(),
             in_flight,
             reader,
             unreported,
@@ -129,7 +129,7 @@ impl Gateway {
                     sender.in_flight.record_sent(number, position);
                     self.sent = self.sent.max(number);
                     return Ok(Some(request(wire::deliver_request::Kind::Batch(
-                        sender.naming.shorten(batch),
+                        sender.dictionary.encode(batch),
                     ))));
                 }
                 ReadEvent::Damage(damage) => return Err(End::Defect(format!("outbox: {damage}"))),
@@ -166,7 +166,7 @@ impl Gateway {
             self.live = Some((end, batches));
             return Vec::new();
         }
-        let message = |batch| request(wire::deliver_request::Kind::Batch(sender.naming.shorten(batch)));
+        let message = |batch| request(wire::deliver_request::Kind::Batch(sender.dictionary.encode(batch)));
         batches.into_iter().map(message).collect()
     }
 }

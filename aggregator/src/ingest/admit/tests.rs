@@ -28,9 +28,9 @@ fn batch(shard: u32, number: u64) -> wire::DeliverRequest {
     }))
 }
 
-fn admitted(admission: &mut Admission, shard: u32, number: u64) -> (bool, Order) {
-    match admission.admit(batch(shard, number), Horizon::OPEN).unwrap() {
-        Admitted::Batch { first, order, .. } => (first, order),
+fn admitted(admission: &mut StreamAdmission, shard: u32, number: u64) -> (bool, Order) {
+    match admission.admit(batch(shard, number), ClockBound::UNBOUNDED).unwrap() {
+        Admitted::Batch { stream_start, order, .. } => (stream_start, order),
         other => panic!("{other:?}"),
     }
 }
@@ -45,8 +45,8 @@ fn a_stream_begins_with_a_start() {
         run: 0,
         previous_runs: Vec::new(),
     };
-    let (origin, version) = start(gateway(), message(Kind::Start(begin.clone()))).unwrap();
-    assert_eq!((origin.epoch, origin.shards, origin.gateway), (7, 2, gateway()));
+    let (epoch, version) = start(gateway(), message(Kind::Start(begin.clone()))).unwrap();
+    assert_eq!((epoch.id, epoch.shards, epoch.gateway), (7, 2, gateway()));
     assert_eq!(version.chars().count(), VERSION_CHARS_MAX);
     assert!(!version.contains('\n'));
     assert!(matches!(start(gateway(), batch(0, 1)), Err(Refusal::NoStart)));
@@ -55,26 +55,27 @@ fn a_stream_begins_with_a_start() {
         let begin = wire::Start { shards, ..begin.clone() };
         assert!(matches!(start(gateway(), message(Kind::Start(begin))), Err(Refusal::Shards(_))));
     }
-    let second = Admission::new(2, delivered(&[])).admit(message(Kind::Start(begin)), Horizon::OPEN);
+    let second =
+        StreamAdmission::new(2, delivered(&[])).admit(message(Kind::Start(begin)), ClockBound::UNBOUNDED);
     assert!(matches!(second, Err(Refusal::SecondStart)));
 }
 
 #[test]
 fn resume_tells_every_shard() {
-    assert_eq!(Admission::new(3, delivered(&[4])).resume().delivered, [4, 0, 0]);
-    let resume = Admission::new(1, delivered(&[4, 5, 6])).resume();
+    assert_eq!(StreamAdmission::new(3, delivered(&[4])).resume().delivered, [4, 0, 0]);
+    let resume = StreamAdmission::new(1, delivered(&[4, 5, 6])).resume();
     let run = wire::RunDelivered { run: 7, number: 4, previous_runs: vec![6] };
     assert_eq!((resume.delivered, resume.runs), (vec![4], vec![wire::ShardRuns { runs: vec![run] }]));
 }
 
 #[test]
 fn numbers_follow_each_other_within_a_shard() {
-    let mut admission = Admission::new(2, delivered(&[4, 0]));
+    let mut admission = StreamAdmission::new(2, delivered(&[4, 0]));
     assert_eq!(admitted(&mut admission, 0, 5), (true, Order::Next));
     assert_eq!(admitted(&mut admission, 1, 1), (true, Order::Next));
     assert_eq!(admitted(&mut admission, 0, 6), (false, Order::Next));
     for number in [5, 6, 8] {
-        let refusal = admission.admit(batch(0, number), Horizon::OPEN).unwrap_err();
+        let refusal = admission.admit(batch(0, number), ClockBound::UNBOUNDED).unwrap_err();
         assert!(matches!(refusal, Refusal::Gap { shard: 0, last: 6, .. }), "{refusal}");
         assert_eq!(refusal.code(), tonic::Code::FailedPrecondition);
     }
@@ -83,7 +84,7 @@ fn numbers_follow_each_other_within_a_shard() {
 
 #[test]
 fn what_was_delivered_before_is_a_duplicate_and_what_was_lost_a_gap() {
-    let mut admission = Admission::new(2, delivered(&[4, 4]));
+    let mut admission = StreamAdmission::new(2, delivered(&[4, 4]));
     assert_eq!(admitted(&mut admission, 0, 3), (true, Order::Duplicate));
     assert_eq!(admitted(&mut admission, 0, 4), (false, Order::Duplicate));
     assert_eq!(admitted(&mut admission, 0, 5), (false, Order::Next));
@@ -93,7 +94,7 @@ fn what_was_delivered_before_is_a_duplicate_and_what_was_lost_a_gap() {
 
 #[test]
 fn live_batches_are_not_numbered() {
-    let mut admission = Admission::new(1, delivered(&[4]));
+    let mut admission = StreamAdmission::new(1, delivered(&[4]));
     assert_eq!(admitted(&mut admission, 0, 0), (false, Order::Next));
     assert_eq!(admitted(&mut admission, 0, 5), (true, Order::Next));
     assert_eq!(admitted(&mut admission, 0, 0), (false, Order::Next));
@@ -102,23 +103,32 @@ fn live_batches_are_not_numbered() {
 
 #[test]
 fn shards_and_watermarks_are_checked() {
-    let mut admission = Admission::new(2, delivered(&[]));
-    let refusal = admission.admit(batch(2, 1), Horizon::OPEN).unwrap_err();
+    let mut admission = StreamAdmission::new(2, delivered(&[]));
+    let refusal = admission.admit(batch(2, 1), ClockBound::UNBOUNDED).unwrap_err();
     assert!(matches!(refusal, Refusal::Shard { shard: 2, shards: 2 }), "{refusal}");
-    assert!(matches!(admission.admit(batch(0, 1), Horizon::OPEN), Ok(Admitted::Batch { .. })));
+    assert!(matches!(admission.admit(batch(0, 1), ClockBound::UNBOUNDED), Ok(Admitted::Batch { .. })));
     let progress = |shard, watermark_ms| {
         message(Kind::Progress(wire::Progress { shard, watermark_ms, number: 0, history: None }))
     };
     assert!(matches!(
-        admission.admit(progress(1, 60_000), Horizon::OPEN),
-        Ok(Admitted::Progress(Report { shard: 1, .. }))
+        admission.admit(progress(1, 60_000), ClockBound::UNBOUNDED),
+        Ok(Admitted::Progress(ProgressReport { shard: 1, .. }))
     ));
-    assert!(matches!(admission.admit(progress(2, 60_000), Horizon::OPEN), Err(Refusal::Shard { .. })));
-    assert!(matches!(admission.admit(progress(1, i64::MAX), Horizon::OPEN), Err(Refusal::Watermark(_))));
-    let wrong = wire::Batch { number: 2, width_ms: 0, ..wire::Batch::default() };
-    assert!(matches!(admission.admit(message(Kind::Batch(wrong)), Horizon::OPEN), Err(Refusal::Batch(_))));
     assert!(matches!(
-        admission.admit(wire::DeliverRequest { kind: None }, Horizon::OPEN),
+        admission.admit(progress(2, 60_000), ClockBound::UNBOUNDED),
+        Err(Refusal::Shard { .. })
+    ));
+    assert!(matches!(
+        admission.admit(progress(1, i64::MAX), ClockBound::UNBOUNDED),
+        Err(Refusal::Watermark(_))
+    ));
+    let wrong = wire::Batch { number: 2, width_ms: 0, ..wire::Batch::default() };
+    assert!(matches!(
+        admission.admit(message(Kind::Batch(wrong)), ClockBound::UNBOUNDED),
+        Err(Refusal::Batch(_))
+    ));
+    assert!(matches!(
+        admission.admit(wire::DeliverRequest { kind: None }, ClockBound::UNBOUNDED),
         Err(Refusal::Empty)
     ));
 }
@@ -126,8 +136,8 @@ fn shards_and_watermarks_are_checked() {
 #[test]
 fn watermarks_far_ahead_of_the_clock_are_not_believed() {
     let now = 1_700_000_000_000;
-    let horizon = Horizon::new(now, std::time::Duration::from_secs(600));
-    let mut admission = Admission::new(2, delivered(&[]));
+    let clock_bound = ClockBound::new(now, std::time::Duration::from_secs(600));
+    let mut admission = StreamAdmission::new(2, delivered(&[]));
     let mut admit = |shard, number, watermark_ms| {
         let kind = match number {
             0 => Kind::Progress(wire::Progress { shard, watermark_ms, number: 7, history: None }),
@@ -139,13 +149,13 @@ fn watermarks_far_ahead_of_the_clock_are_not_believed() {
                 ..wire::Batch::default()
             }),
         };
-        let watermark = match admission.admit(message(kind), horizon).unwrap() {
+        let watermark = match admission.admit(message(kind), clock_bound).unwrap() {
             Admitted::Batch { batch, .. } => batch.watermark,
-            Admitted::Progress(Report { watermark, last, .. }) => {
+            Admitted::Progress(ProgressReport { watermark, last, .. }) => {
                 assert_eq!(last, 7);
                 watermark
             }
-            Admitted::Behind => panic!("nothing was refused"),
+            Admitted::Skipped => panic!("nothing was refused"),
         };
         (watermark.map(Timestamp::as_millis), admission.watermarks_refused(), admission.ahead_ms())
     };
@@ -158,40 +168,43 @@ fn watermarks_far_ahead_of_the_clock_are_not_believed() {
 
 #[test]
 fn numbers_that_no_gateway_reaches_are_refused() {
-    let mut admission = Admission::new(1, delivered(&[3]));
+    let mut admission = StreamAdmission::new(1, delivered(&[3]));
     for number in [NUMBER_MAX + 1, u64::MAX] {
-        let refusal = admission.admit(batch(0, number), Horizon::OPEN).unwrap_err();
+        let refusal = admission.admit(batch(0, number), ClockBound::UNBOUNDED).unwrap_err();
         assert!(matches!(refusal, Refusal::Number { .. }), "{refusal}");
         let progress = Kind::Progress(wire::Progress { shard: 0, watermark_ms: 1, number, history: None });
-        assert!(matches!(admission.admit(message(progress), Horizon::OPEN), Err(Refusal::Number { .. })));
+        assert!(matches!(
+            admission.admit(message(progress), ClockBound::UNBOUNDED),
+            Err(Refusal::Number { .. })
+        ));
     }
     assert_eq!(admitted(&mut admission, 0, 4), (true, Order::Next), "nothing of it was taken");
 }
 
 #[test]
 fn behind_a_refused_batch_nothing_is_taken_until_it_comes_again() {
-    let mut admission = Admission::new(2, delivered(&[4, 0]));
-    let round = |admitted: Admitted| match admitted {
-        Admitted::Batch { batch, first, round, .. } => Some((batch.number, first, round)),
+    let mut admission = StreamAdmission::new(2, delivered(&[4, 0]));
+    let attempt = |admitted: Admitted| match admitted {
+        Admitted::Batch { batch, stream_start, attempt, .. } => Some((batch.number, stream_start, attempt)),
         _ => None,
     };
-    let send = |admission: &mut Admission, shard, number| {
-        round(admission.admit(batch(shard, number), Horizon::OPEN).unwrap())
+    let send = |admission: &mut StreamAdmission, shard, number| {
+        attempt(admission.admit(batch(shard, number), ClockBound::UNBOUNDED).unwrap())
     };
     assert_eq!(send(&mut admission, 0, 5), Some((5, true, 0)));
     assert_eq!(send(&mut admission, 0, 6), Some((6, false, 0)));
     assert!(admission.refuse(0, 5, true, 0));
     assert!(!admission.refuse(0, 6, false, 0), "the one behind it is no news");
-    assert!(!admission.counts(0, 0) && admission.counts(1, 0));
+    assert!(!admission.is_current(0, 0) && admission.is_current(1, 0));
     assert_eq!(send(&mut admission, 0, 7), None);
     assert_eq!(send(&mut admission, 0, 0), Some((0, false, 0)), "live states go on");
     assert_eq!(send(&mut admission, 1, 1), Some((1, true, 0)), "the other shard goes on");
     let progress =
         message(Kind::Progress(wire::Progress { shard: 0, watermark_ms: 90_000, number: 0, history: None }));
-    assert!(matches!(admission.admit(progress, Horizon::OPEN), Ok(Admitted::Behind)));
+    assert!(matches!(admission.admit(progress, ClockBound::UNBOUNDED), Ok(Admitted::Skipped)));
     assert_eq!(send(&mut admission, 0, 5), Some((5, true, 1)), "again the first of the stream");
-    assert!(admission.counts(0, 1) && !admission.counts(0, 0));
+    assert!(admission.is_current(0, 1) && !admission.is_current(0, 0));
     assert!(!admission.refuse(0, 6, false, 0), "what was in flight before says nothing");
     assert_eq!(send(&mut admission, 0, 6), Some((6, false, 1)));
-    assert!(matches!(admission.admit(batch(0, 8), Horizon::OPEN), Err(Refusal::Gap { last: 6, .. })));
+    assert!(matches!(admission.admit(batch(0, 8), ClockBound::UNBOUNDED), Err(Refusal::Gap { last: 6, .. })));
 }

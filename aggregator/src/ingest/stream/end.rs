@@ -24,7 +24,7 @@ impl End {
     }
 
     /// The gateway is held for a while before it may come back.
-    pub(in crate::ingest) fn holds(&self) -> bool {
+    pub(in crate::ingest) fn holds_back(&self) -> bool {
         matches!(self.reason, "full" | "too_many_epochs")
     }
 }

@@ -2,30 +2,31 @@
 
 use catchment_proto::wire::{BatchAck, BatchRefusal, deliver_response::Kind};
 
-use super::{Done, Flow, Place, show_waits};
+use super::{BatchRef, Completed, StreamTask, publish_waiting};
 use crate::{metrics::Metrics, store::StoreError};
 
 /// Stable codes of refused batches, and the reasons in the metrics.
 pub(super) const TOO_MANY_SERIES: &str = "too_many_series";
 pub(super) const TOO_MANY_EPOCHS: &str = "too_many_epochs";
 
-impl Flow<'_> {
+impl StreamTask<'_> {
     /// Takes a result, in order.
-    pub(super) fn landed(&mut self, done: Done) -> Result<(), StoreError> {
+    pub(super) fn complete(&mut self, done: Completed) -> Result<(), StoreError> {
         let metrics = &self.shared.metrics;
-        if let Done::Batch { bytes, .. } | Done::Live { bytes, .. } = &done {
+        if let Completed::Batch { bytes, .. } | Completed::Live { bytes, .. } = &done {
             self.bytes.release(*bytes);
         }
         match done {
-            Done::Progress(report) => self.shared.store.progress(&self.origin, &report)?,
+            Completed::Progress(report) => self.shared.store.progress(&self.epoch, &report)?,
             // It comes again, behind one that was refused.
-            Done::Batch { place, .. } if !self.admission.counts(place.shard, place.round) => {}
-            Done::Batch {
-                place,
+            Completed::Batch { batch_ref, .. }
+                if !self.admission.is_current(batch_ref.shard, batch_ref.attempt) => {}
+            Completed::Batch {
+                batch_ref,
                 result: Err(error @ (StoreError::TooManySeries { .. } | StoreError::TooManyEpochs { .. })),
                 ..
-            } => return self.refuse(place, error),
-            Done::Batch { place: Place { shard, number, .. }, partials, result, .. } => {
+            } => return self.refuse(batch_ref, error),
+            Completed::Batch { batch_ref: BatchRef { shard, number, .. }, partials, result, .. } => {
                 result?;
                 metrics.batches.inc();
                 metrics.partials.inc_by(partials);
@@ -33,11 +34,11 @@ impl Flow<'_> {
                 if let Some(durable) = self.durable.get_mut(shard as usize) {
                     *durable = number.max(*durable);
                 }
-                if self.shared.sessions.waits.end((&self.origin.gateway, self.origin.epoch), Some(shard)) {
-                    show_waits(self.shared);
+                if self.shared.streams.waiting.end((&self.epoch.gateway, self.epoch.id), Some(shard)) {
+                    publish_waiting(self.shared);
                 }
             }
-            Done::Live { result, .. } => match result {
+            Completed::Live { result, .. } => match result {
                 Ok(()) => _ = metrics.live_batches.inc(),
                 // The next live batch says the same and more.
                 Err(
@@ -50,22 +51,22 @@ impl Flow<'_> {
     }
 
     /// There is no room for what is new in a batch: it waits at its gateway.
-    fn refuse(&mut self, place: Place, error: StoreError) -> Result<(), StoreError> {
-        let Place { shard, number, first, round } = place;
+    fn refuse(&mut self, batch_ref: BatchRef, error: StoreError) -> Result<(), StoreError> {
+        let BatchRef { shard, number, stream_start, attempt } = batch_ref;
         let is_epoch = matches!(error, StoreError::TooManyEpochs { .. });
         let code = if is_epoch { TOO_MANY_EPOCHS } else { TOO_MANY_SERIES };
         let message = error.to_string();
         Metrics::count(&self.shared.metrics.ingest_refused, code);
-        let gateway = &self.origin.gateway;
-        if self.shared.sessions.waits.of(gateway).is_none() {
+        let gateway = &self.epoch.gateway;
+        if self.shared.streams.waiting.of(gateway).is_none() {
             tracing::warn!(%gateway, shard, number, code, message, "batches of a gateway wait: there is no room for what is new in them");
         }
-        self.shared.sessions.waits.begin((gateway, self.origin.epoch), shard, (code, message.clone()));
-        show_waits(self.shared);
-        if !self.refusable {
+        self.shared.streams.waiting.begin((gateway, self.epoch.id), shard, (code, message.clone()));
+        publish_waiting(self.shared);
+        if !self.knows_refusals {
             return Err(error);
         }
-        if self.admission.refuse(shard, number, first, round) {
+        if self.admission.refuse(shard, number, stream_start, attempt) {
             self.refusals.insert(shard, (number, code, message));
         }
         Ok(())
@@ -74,7 +75,7 @@ impl Flow<'_> {
     /// The next answer: an ack before a refusal.
     pub(super) fn answer(&mut self) -> Option<Kind> {
         if let Some((shard, number)) = self.acks.pop_first() {
-            let news = self.budget.news(&*self.shared.store, &self.origin);
+            let news = self.budget.changed(&*self.shared.store, &self.epoch);
             let series = news.or_else(|| self.series.take());
             self.series = None;
             return Some(Kind::Ack(BatchAck { shard, number, series }));

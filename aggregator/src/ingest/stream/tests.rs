@@ -6,7 +6,7 @@ use tokio_stream::wrappers::ReceiverStream;
 mod room;
 
 use super::{
-    super::{ByteBounds, IngestBytes, Sessions},
+    super::{ByteBounds, IngestBytes, StreamRegistry},
     *,
 };
 use crate::metrics::Metrics;
@@ -38,7 +38,7 @@ fn rig_within(in_flight_max: usize, bounds: ByteBounds) -> Rig {
     let (stop, stopping) = watch::channel(false);
     let shared = Shared {
         store: Arc::clone(&store) as Arc<dyn Store>,
-        sessions: Arc::new(Sessions::default()),
+        streams: Arc::new(StreamRegistry::default()),
         metrics: Metrics::new(),
         clock_tolerance: Duration::from_secs(600),
         in_flight_max,
@@ -123,7 +123,7 @@ impl Stream {
     }
 
     /// Lets the stream take what it can.
-    async fn settle(&self) {
+    async fn run_pending(&self) {
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
         }
@@ -171,13 +171,13 @@ async fn nothing_is_acknowledged_before_it_is_durable_and_acks_are_merged() {
     for number in 1..=8 {
         stream.send(numbered(number)).await;
     }
-    stream.settle().await;
+    stream.run_pending().await;
     assert_eq!((stream.unread(), rig.store.puts()), (0, 0));
     assert!(stream.responses.try_recv().is_err());
     drop(disk);
     // All of them became durable before the first ack was sent.
     assert_eq!(stream.ack().await, Some(8));
-    stream.settle().await;
+    stream.run_pending().await;
     assert!(stream.responses.try_recv().is_err());
 }
 
@@ -189,7 +189,7 @@ async fn a_slow_disk_stops_the_reading() {
     for number in 1..=10 {
         stream.send(numbered(number)).await;
     }
-    stream.settle().await;
+    stream.run_pending().await;
     assert_eq!(stream.unread(), 8, "two are at the store");
     drop(disk);
     while stream.ack().await.unwrap() < 10 {}
@@ -203,11 +203,11 @@ async fn a_watermark_waits_for_the_batches_before_it() {
     stream.send(numbered(1)).await;
     let progress = wire::Progress { shard: 0, watermark_ms: 90_000, number: 0, history: None };
     stream.send(message(wire::deliver_request::Kind::Progress(progress))).await;
-    stream.settle().await;
+    stream.run_pending().await;
     assert_eq!(rig.store.gateways()[0].watermark, None);
     drop(disk);
     assert_eq!(stream.ack().await, Some(1));
-    stream.settle().await;
+    stream.run_pending().await;
     assert_eq!(rig.store.gateways()[0].watermark.map(Timestamp::as_millis), Some(90_000));
 }
 
@@ -306,7 +306,7 @@ async fn a_newer_stream_ends_the_older_and_keeps_the_live_state() {
     let rig = rig(8);
     let (old, _) = rig.start().await;
     old.send(numbered(0)).await;
-    old.settle().await;
+    old.run_pending().await;
     assert_eq!(rig.store.live_rows(), 1);
     let (new, _) = rig.start().await;
     let (_, end) = old.finish().await;
@@ -326,11 +326,11 @@ async fn an_ordered_stop_acknowledges_what_is_at_the_store() {
     for number in 1..=5 {
         stream.send(numbered(number)).await;
     }
-    stream.settle().await;
+    stream.run_pending().await;
     rig.stop.send_replace(true);
-    stream.settle().await;
+    stream.run_pending().await;
     stream.send(numbered(6)).await;
-    stream.settle().await;
+    stream.run_pending().await;
     assert_eq!(stream.unread(), 1, "nothing more is read");
     drop(disk);
     let (last, end) = stream.finish().await;
@@ -362,11 +362,11 @@ async fn budgets_are_told_at_the_start_with_acks_and_when_they_change() {
     }
 }
 
-fn origin() -> Origin {
-    Origin {
+fn epoch() -> GatewayEpoch {
+    GatewayEpoch {
         gateway: gateway("berlin", "g1"),
-        epoch: 1,
-        epoch_created_ms: 1,
+        id: 1,
+        created_ms: 1,
         shards: 1,
         run: 0,
         previous_runs: Default::default(),

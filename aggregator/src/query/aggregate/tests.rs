@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::partial;
 
-fn figure(name: &str, partial: &Partial) -> Option<f64> {
+fn value_of(name: &str, partial: &Partial) -> Option<f64> {
     name.parse::<Aggregate>().unwrap().evaluate(partial)
 }
 
@@ -47,18 +47,18 @@ fn figures_of_a_few_readings() {
         ("p0", 1.0),
         ("p100", 7.0),
     ] {
-        assert_eq!(figure(name, &readings), Some(expected), "{name}");
+        assert_eq!(value_of(name, &readings), Some(expected), "{name}");
     }
 }
 
 #[test]
 fn what_is_not_defined_is_absent() {
     let huge = partial(&[(1_000, f64::MAX), (2_000, -f64::MAX)]);
-    assert_eq!(figure("range", &huge), None);
+    assert_eq!(value_of("range", &huge), None);
     let nothing = partial(&[]);
     for (name, aggregate) in NAMED {
         if aggregate != Aggregate::Count {
-            assert_eq!(figure(name, &nothing), None, "{name}");
+            assert_eq!(value_of(name, &nothing), None, "{name}");
         }
     }
 }

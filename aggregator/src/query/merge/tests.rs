@@ -3,7 +3,7 @@ use catchment_proto::{Labels, MetricName, Name, SeriesKey};
 
 use super::*;
 use crate::{
-    store::Origin,
+    store::GatewayEpoch,
     testing::{gateway, partial},
 };
 
@@ -36,7 +36,7 @@ fn groups(series: Vec<SeriesEntry>, by: &[String]) -> Vec<Group> {
     groups.into_groups().collect()
 }
 
-fn figures(points: Points, aggregates: &[(String, Aggregate)]) -> Vec<wire::Point> {
+fn finished_points(points: Points, aggregates: &[(String, Aggregate)]) -> Vec<wire::Point> {
     points.into_points().map(|(start, partial)| evaluate(start, &partial, aggregates)).collect()
 }
 
@@ -92,7 +92,7 @@ fn partials_gather_in_points() {
     points.push(window(30_000, 10_000), &partial(&[(31_000, 16.0)])).unwrap();
     points.push(window(40_000, 10_000), &partial(&[])).unwrap();
     let aggregates = [("count".to_owned(), Aggregate::Count), ("sum".to_owned(), Aggregate::Sum)];
-    let points: Vec<_> = figures(points, &aggregates)
+    let points: Vec<_> = finished_points(points, &aggregates)
         .into_iter()
         .map(|point| (point.start_ms, point.values[0].number, point.values[1].number))
         .collect();
@@ -106,7 +106,7 @@ fn partials_gather_in_points() {
 fn a_point_without_readings_is_left_out() {
     let mut points = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: None });
     points.push(window(0, 10_000), &partial(&[])).unwrap();
-    assert!(figures(points, &[("count".to_owned(), Aggregate::Count)]).is_empty());
+    assert!(finished_points(points, &[("count".to_owned(), Aggregate::Count)]).is_empty());
 }
 
 #[test]
@@ -130,11 +130,11 @@ fn completeness(
     let mut groups = Groups::new(&[]);
     series.iter().for_each(|entry| groups.push(entry));
     let mut holding: Vec<_> =
-        gateways.iter().filter(|entry| groups.holders().contains(&entry.origin.gateway)).collect();
-    holding.sort_by(|a, b| a.origin.gateway.cmp(&b.origin.gateway));
+        gateways.iter().filter(|entry| groups.gateways().contains(&entry.epoch.gateway)).collect();
+    holding.sort_by(|a, b| a.epoch.gateway.cmp(&b.epoch.gateway));
     let mut completeness = Completeness::new(now_ms);
-    holding.iter().for_each(|entry| completeness.take(entry, range, now_ms));
-    completeness.end(holding.len(), groups.holders().len())
+    holding.iter().for_each(|entry| completeness.add(entry, range, now_ms));
+    completeness.finish(holding.len(), groups.gateways().len())
 }
 
 const ALL: Range = Range { from_ms: 0, to_ms: 1_000_000, step_ms: None };
@@ -147,10 +147,10 @@ fn known(site: &str, watermark: Option<i64>, gaps: &[(Option<i64>, Option<i64>, 
         batches,
     };
     GatewayEntry {
-        origin: Origin {
+        epoch: GatewayEpoch {
             gateway: gateway(site, "g1"),
-            epoch: 1,
-            epoch_created_ms: 0,
+            id: 1,
+            created_ms: 0,
             shards: 1,
             run: 0,
             previous_runs: Default::default(),

@@ -17,11 +17,14 @@ fn runner(limits: QueryLimits) -> Runner {
     Runner::new(limits, Metrics::new(), &Arc::default()).unwrap()
 }
 
-fn operator(name: &str) -> Asker {
-    Asker { operator: OperatorId { name: Name::new(name).unwrap() }, hang_up: HangUp::default() }
+fn operator(name: &str) -> CallingOperator {
+    CallingOperator {
+        operator: OperatorId { name: Name::new(name).unwrap() },
+        disconnect: Disconnect::default(),
+    }
 }
 
-async fn collect<T>(answer: Result<Response<AnswerStream<T>>, Status>) -> (Vec<T>, Option<Status>) {
+async fn collect<T>(answer: Result<Response<ResponseStream<T>>, Status>) -> (Vec<T>, Option<Status>) {
     let mut stream = match answer {
         Ok(answer) => answer.into_inner(),
         Err(status) => return (Vec::new(), Some(status)),
@@ -42,28 +45,28 @@ async fn collect_of(runner: &Runner, name: &str) -> (Vec<u32>, Option<Status>) {
 }
 
 /// Sends without end.
-async fn endless(outlet: Outlet<u32>) -> Result<(), AskError> {
+async fn endless(sink: Sink<u32>) -> Result<(), QueryError> {
     loop {
-        outlet.turn().await?;
-        outlet.send(1, 64 << 10).await?;
+        sink.yield_point().await?;
+        sink.send(1, 64 << 10).await?;
     }
 }
 
 /// Works without end, and finds nothing.
-async fn busy(outlet: Outlet<u32>) -> Result<(), AskError> {
-    outlet.send(1, 1).await?;
+async fn busy(sink: Sink<u32>) -> Result<(), QueryError> {
+    sink.send(1, 1).await?;
     loop {
-        outlet.turn().await?;
+        sink.yield_point().await?;
     }
 }
 
-async fn one(outlet: Outlet<u32>) -> Result<(), AskError> {
-    outlet.turn().await?;
-    outlet.send(7, 1).await
+async fn one(sink: Sink<u32>) -> Result<(), QueryError> {
+    sink.yield_point().await?;
+    sink.send(7, 1).await
 }
 
 /// What should happen at once.
-async fn soon<F: Future>(future: F) -> F::Output {
+async fn in_time<F: Future>(future: F) -> F::Output {
     timeout(Duration::from_secs(30), future).await.expect("it happens")
 }
 
@@ -74,17 +77,17 @@ async fn until(runner: &Runner, reached: impl Fn(QueryCounts) -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    soon(happens).await;
+    in_time(happens).await;
 }
 
 #[tokio::test]
 async fn messages_come_in_order_and_a_failure_behind_them() {
     let count = |fail: bool| {
-        move |outlet: Outlet<u32>| async move {
+        move |sink: Sink<u32>| async move {
             for number in 0..10_000 {
-                outlet.send(number, 100).await?;
+                sink.send(number, 100).await?;
             }
-            if fail { Err(AskError::TooManyPoints { points: 2, max: 1 }) } else { Ok(()) }
+            if fail { Err(QueryError::TooManyPoints { points: 2, max: 1 }) } else { Ok(()) }
         }
     };
     let (runner, ada) = (runner(limits()), operator("ada"));
@@ -98,8 +101,8 @@ async fn messages_come_in_order_and_a_failure_behind_them() {
 #[tokio::test]
 async fn work_that_panics_is_no_whole_answer_and_gives_its_place_back() {
     let (runner, ada) = (runner(QueryLimits { queries_max: 1, ..limits() }), operator("ada"));
-    let answer = runner.run(&ada, |outlet: Outlet<u32>| async move {
-        outlet.send(1, 1).await?;
+    let answer = runner.run(&ada, |sink: Sink<u32>| async move {
+        sink.send(1, 1).await?;
         panic!("on purpose")
     });
     let (messages, status) = collect(answer.await).await;
@@ -115,9 +118,9 @@ async fn unread_answers_of_one_operator_take_nothing_from_another() {
     for _ in 0..16 {
         unread.push(runner.run(&operator("ada"), endless).await.unwrap());
     }
-    let (messages, status) = soon(collect_of(&runner, "eve")).await;
+    let (messages, status) = in_time(collect_of(&runner, "eve")).await;
     assert_eq!((messages, status.is_none()), (vec![7], true));
-    assert!(runner.counts()().begun >= 16, "all of them are still there");
+    assert!(runner.counts()().running >= 16, "all of them are still there");
     drop(unread);
     until(&runner, |counts| counts == QueryCounts::default()).await;
 }
@@ -129,9 +132,9 @@ async fn heavy_work_of_one_operator_passes_its_turn_on_to_another() {
     for _ in 0..10 {
         heavy.push(runner.run(&operator("ada"), busy).await.unwrap());
     }
-    let (messages, _) = soon(collect_of(&runner, "eve")).await;
+    let (messages, _) = in_time(collect_of(&runner, "eve")).await;
     assert_eq!(messages, [7]);
-    assert!(runner.counts()().begun >= 10);
+    assert!(runner.counts()().running >= 10);
 }
 
 #[tokio::test]
@@ -140,14 +143,14 @@ async fn a_reader_that_does_not_read_is_given_up_and_finds_why() {
         (runner(QueryLimits { read_timeout: Duration::from_millis(20), ..limits() }), operator("ada"));
     let begun = runner.run(&ada, endless).await.unwrap();
     // One that has sent everything, which nobody reads.
-    let done = runner.run(&ada, |outlet: Outlet<u32>| async move {
-        outlet.send(1, 1).await?;
-        outlet.send(2, 1).await
+    let done = runner.run(&ada, |sink: Sink<u32>| async move {
+        sink.send(1, 1).await?;
+        sink.send(2, 1).await
     });
     let done = done.await.unwrap();
-    until(&runner, |counts| counts.begun == 0 && counts.memory == 0).await;
+    until(&runner, |counts| counts.running == 0 && counts.memory == 0).await;
     // Not even the reason was read.
-    soon(ada.hang_up.wanted()).await;
+    in_time(ada.disconnect.triggered()).await;
     for answer in [begun, done] {
         let (messages, status) = collect(Ok(answer)).await;
         assert_eq!(messages.len(), 1, "what was taken before; the rest is dropped");
@@ -165,7 +168,7 @@ async fn a_deadline_holds_where_nothing_is_found_and_where_work_hangs() {
     assert_eq!(status.unwrap().code(), Code::DeadlineExceeded);
     // A disk that does not answer: the caller is not held up by it.
     let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
-    let hangs = move |_: Outlet<u32>| async move {
+    let hangs = move |_: Sink<u32>| async move {
         let _ = released.recv();
         Ok(())
     };
@@ -179,9 +182,9 @@ async fn a_deadline_holds_where_nothing_is_found_and_where_work_hangs() {
 async fn a_caller_that_leaves_ends_the_work() {
     let (runner, ada) = (runner(limits()), operator("ada"));
     let (ended, end) = oneshot::channel();
-    let answer = runner.run(&ada, move |outlet: Outlet<u32>| async move {
-        let result = busy(outlet).await;
-        let _ = ended.send(matches!(result, Err(AskError::Gone)));
+    let answer = runner.run(&ada, move |sink: Sink<u32>| async move {
+        let result = busy(sink).await;
+        let _ = ended.send(matches!(result, Err(QueryError::Gone)));
         result
     });
     drop(answer.await.unwrap());
@@ -204,7 +207,7 @@ async fn beyond_its_queue_an_operator_is_refused_at_once_and_another_is_served()
     let status = runner.run(&operator("ada"), one).await.err().unwrap();
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert!(status.message().contains("queries_waiting_per_operator_max"), "{status}");
-    assert_eq!(soon(collect_of(&runner, "eve")).await.0, [7]);
+    assert_eq!(in_time(collect_of(&runner, "eve")).await.0, [7]);
     drop(first);
     assert_eq!(second.await.unwrap().0, [7], "its turn comes");
 }
@@ -230,10 +233,10 @@ async fn one_that_waits_leaves_with_its_caller_or_is_refused_in_the_end() {
 async fn memory_has_a_bound_in_words() {
     let (runner, ada) = (runner(QueryLimits { memory_max: 8 << 20, ..limits() }), operator("ada"));
     let holds = |bytes: usize| {
-        move |outlet: Outlet<u32>| async move {
-            outlet.hold(bytes)?;
-            outlet.hold(0)?;
-            outlet.hold(bytes)
+        move |sink: Sink<u32>| async move {
+            sink.set_memory(bytes)?;
+            sink.set_memory(0)?;
+            sink.set_memory(bytes)
         }
     };
     assert!(collect(runner.run(&ada, holds(3 << 20)).await).await.1.is_none());

@@ -5,36 +5,39 @@ use futures_util::StreamExt as _;
 
 use super::{super::runner::Runner, *};
 use crate::{
-    access::{Asker, HangUp},
+    access::{CallingOperator, Disconnect},
     config::QueryLimits,
     metrics::Metrics,
-    store::Origin,
+    store::GatewayEpoch,
     testing::{MemoryStore, batch, gateway, key},
 };
 
-fn ada() -> Asker {
-    Asker { operator: OperatorId { name: Name::new("ada").unwrap() }, hang_up: HangUp::default() }
+fn ada() -> CallingOperator {
+    CallingOperator {
+        operator: OperatorId { name: Name::new("ada").unwrap() },
+        disconnect: Disconnect::default(),
+    }
 }
 
 /// Runs a query over readings of one device each; answers the messages.
 async fn answers(readings: &[(&str, Vec<(i64, f64)>)], request: AggregateRequest) -> Vec<Kind> {
     let store = Arc::new(MemoryStore::default());
-    let origin = Origin {
+    let epoch = GatewayEpoch {
         gateway: gateway("berlin", "g1"),
-        epoch: 1,
-        epoch_created_ms: 0,
+        id: 1,
+        created_ms: 0,
         shards: 1,
         run: 0,
         previous_runs: Default::default(),
     };
     for (number, (device, readings)) in readings.iter().enumerate() {
         let batch = batch(number as u64 + 1, key(device, "m", &[]), readings, 1);
-        store.put(&origin, batch, false).await.unwrap();
+        store.put(&epoch, batch, false).await.unwrap();
     }
     let runner = Runner::new(QueryLimits::default(), Metrics::new(), &Arc::default()).unwrap();
     let ada = ada();
-    let answer = runner.run(&ada, move |outlet| async move {
-        answer(&*store, request, u64::MAX, i64::MAX, &outlet).await.map(|_| ())
+    let answer = runner.run(&ada, move |sink| async move {
+        execute(&*store, request, u64::MAX, i64::MAX, &sink).await.map(|_| ())
     });
     let messages: Vec<_> = answer.await.unwrap().into_inner().collect().await;
     messages.into_iter().map(|message| message.unwrap().kind.unwrap()).collect()
@@ -75,8 +78,8 @@ async fn a_long_series_is_read_in_slices_and_whole() {
         let Kind::Series(series) = message else { panic!("{message:?}") };
         assert!(series.points.len() <= SLICE_POINTS as usize);
         for point in &series.points {
-            let figures: Vec<_> = point.values.iter().map(|value| value.number).collect();
-            assert_eq!((point.start_ms, figures), (next * 10_000, vec![Some(2.0), Some(2.0 * next as f64)]));
+            let numbers: Vec<_> = point.values.iter().map(|value| value.number).collect();
+            assert_eq!((point.start_ms, numbers), (next * 10_000, vec![Some(2.0), Some(2.0 * next as f64)]));
             next += 1;
         }
     }
@@ -91,8 +94,8 @@ async fn a_deadline_holds_while_series_are_matched() {
     let limits = QueryLimits { timeout: std::time::Duration::from_millis(50), ..QueryLimits::default() };
     let runner = Runner::new(limits, Metrics::new(), &Arc::default()).unwrap();
     let ada = ada();
-    let answer = runner.run(&ada, move |outlet| async move {
-        answer(&*store, request(0, &[]), u64::MAX, i64::MAX, &outlet).await.map(|_| ())
+    let answer = runner.run(&ada, move |sink| async move {
+        execute(&*store, request(0, &[]), u64::MAX, i64::MAX, &sink).await.map(|_| ())
     });
     assert_eq!(answer.await.err().unwrap().code(), tonic::Code::DeadlineExceeded);
 }

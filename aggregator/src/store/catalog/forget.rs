@@ -8,9 +8,9 @@ impl Catalog {
     /// Forgets a series that has no windows any more.
     pub(in crate::store) fn remove_series(&mut self, id: u32) {
         let Some((series, group)) = self.series.remove(id) else { return };
-        // Notes are of numbers that are there.
+        // Cached identifiers must be of series that are there.
         self.token = Token::default();
-        self.count_held(series.gateway, -1);
+        self.adjust_series_count(series.gateway, -1);
         self.count_forgotten(&series);
         self.series_numbers.remove(&(series.gateway, series.key.key().clone()));
         let number = group_of(id);
@@ -32,7 +32,7 @@ impl Catalog {
             && series.first < first
         {
             series.first = first.min(series.last);
-            self.mark(id);
+            self.mark_dirty(id);
         }
     }
 }

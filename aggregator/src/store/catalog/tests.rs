@@ -3,9 +3,9 @@ use catchment_proto::{Labels, MetricName, Name};
 
 use super::*;
 
-fn origin(epoch: u64, created: i64, shards: u32) -> Origin {
+fn epoch(id: u64, created_ms: i64, shards: u32) -> GatewayEpoch {
     let gateway = GatewayId { site: Name::new("s").unwrap(), name: Name::new("g").unwrap() };
-    Origin { gateway, epoch, epoch_created_ms: created, shards, run: 0, previous_runs: Default::default() }
+    GatewayEpoch { gateway, id, created_ms, shards, run: 0, previous_runs: Default::default() }
 }
 
 fn at(seconds: i64) -> Timestamp {
@@ -28,7 +28,7 @@ fn watermark(catalog: &Catalog) -> Option<Timestamp> {
 #[test]
 fn a_watermark_needs_all_shards_and_never_goes_back() {
     let mut catalog = Catalog::default();
-    let old = catalog.take_origin(&origin(1, 10, 2));
+    let old = catalog.intern_epoch(&epoch(1, 10, 2));
     catalog.advance(old, 0, 1, Some(at(50)), &History::default());
     assert_eq!(watermark(&catalog), None, "one shard of two");
     catalog.advance(old, 1, 0, Some(at(40)), &History::default());
@@ -36,9 +36,9 @@ fn a_watermark_needs_all_shards_and_never_goes_back() {
     catalog.advance(old, 1, 0, Some(at(30)), &History::default());
     assert_eq!(watermark(&catalog), Some(at(40)), "a shard does not go back");
 
-    let new = catalog.take_origin(&origin(2, 20, 1));
+    let new = catalog.intern_epoch(&epoch(2, 20, 1));
     assert_eq!(
-        catalog.gateway_entries_from(0).entries[0].origin.epoch,
+        catalog.gateway_entries_from(0).entries[0].epoch.id,
         2,
         "the newer created epoch is the present one"
     );
@@ -54,9 +54,9 @@ fn a_watermark_needs_all_shards_and_never_goes_back() {
 #[test]
 fn a_new_epoch_may_be_behind_the_one_before() {
     let mut catalog = Catalog::default();
-    let old = catalog.take_origin(&origin(1, 10, 1));
+    let old = catalog.intern_epoch(&epoch(1, 10, 1));
     catalog.advance(old, 0, 1, Some(at(50)), &History::default());
-    let new = catalog.take_origin(&origin(2, 20, 1));
+    let new = catalog.intern_epoch(&epoch(2, 20, 1));
     catalog.advance(new, 0, 1, Some(at(30)), &History::default());
     assert_eq!(watermark(&catalog), Some(at(30)));
     catalog.advance(old, 0, 2, Some(at(70)), &History::default());
@@ -66,32 +66,32 @@ fn a_new_epoch_may_be_behind_the_one_before() {
 #[test]
 fn an_epoch_of_a_clock_that_was_wrong_does_not_stay_the_present_one() {
     let mut catalog = Catalog::default();
-    let of_run = |epoch, created| Origin { run: epoch, ..origin(epoch, created, 1) };
-    let ahead = catalog.take_origin(&of_run(1, 1_000));
-    catalog.take_origin(&of_run(2, 20));
-    assert_eq!(catalog.gateway_entries_from(0).entries[0].origin.epoch, 2, "a run began it since");
-    catalog.take_origin(&of_run(1, 1_000));
+    let of_run = |id, created| GatewayEpoch { run: id, ..epoch(id, created, 1) };
+    let ahead = catalog.intern_epoch(&of_run(1, 1_000));
+    catalog.intern_epoch(&of_run(2, 20));
+    assert_eq!(catalog.gateway_entries_from(0).entries[0].epoch.id, 2, "a run began it since");
+    catalog.intern_epoch(&of_run(1, 1_000));
     catalog.advance(ahead, 0, 1, Some(at(10)), &History::default());
     assert_eq!(
-        catalog.gateway_entries_from(0).entries[0].origin.epoch,
+        catalog.gateway_entries_from(0).entries[0].epoch.id,
         2,
         "one that was known is no newer for coming back"
     );
-    let names = catalog.take_names(ahead, 7);
+    let names = catalog.intern_names_epoch(ahead, 7);
     assert_eq!(
-        catalog.gateway_entries_from(0).entries[0].origin.epoch,
+        catalog.gateway_entries_from(0).entries[0].epoch.id,
         2,
         "an epoch of names alone is never the present one"
     );
-    assert_eq!(catalog.take_origin(&of_run(7, 30)), names);
-    assert_eq!(catalog.gateway_entries_from(0).entries[0].origin.epoch, 7, "until it delivers");
+    assert_eq!(catalog.intern_epoch(&of_run(7, 30)), names);
+    assert_eq!(catalog.gateway_entries_from(0).entries[0].epoch.id, 7, "until it delivers");
 }
 
 #[test]
 fn of_epochs_that_deliver_at_once_the_least_counts() {
     let mut catalog = Catalog::default();
-    let old = catalog.take_origin(&origin(1, 10, 1));
-    let new = catalog.take_origin(&origin(2, 20, 1));
+    let old = catalog.intern_epoch(&epoch(1, 10, 1));
+    let new = catalog.intern_epoch(&epoch(2, 20, 1));
     catalog.advance(old, 0, 1, Some(at(30)), &History::default());
     catalog.advance(new, 0, 1, Some(at(50)), &History::default());
     assert_eq!(watermark(&catalog), Some(at(50)));
@@ -105,11 +105,11 @@ fn of_epochs_that_deliver_at_once_the_least_counts() {
 #[test]
 fn a_folder_that_came_back_learns_of_a_newer_one_and_twins_do_not() {
     let mut catalog = Catalog::default();
-    let (first, second) = (origin(1, 10, 1), origin(2, 20, 1));
-    let old = catalog.take_origin(&first);
+    let (first, second) = (epoch(1, 10, 1), epoch(2, 20, 1));
+    let old = catalog.intern_epoch(&first);
     catalog.advance(old, 0, 1, Some(at(30)), &History::default());
     assert_eq!(catalog.newer_epoch(&first), None);
-    let new = catalog.take_origin(&second);
+    let new = catalog.intern_epoch(&second);
     catalog.advance(new, 0, 1, Some(at(50)), &History::default());
     assert_eq!((catalog.newer_epoch(&first), catalog.newer_epoch(&second)), (Some(2), None));
     catalog.set_open(new, true);
@@ -118,14 +118,14 @@ fn a_folder_that_came_back_learns_of_a_newer_one_and_twins_do_not() {
     catalog.dirty = Dirty::default();
     catalog.advance(old, 0, 2, Some(at(40)), &History::default());
     assert_eq!(catalog.newer_epoch(&first), None);
-    assert!(catalog.dirty.origins.contains(&old), "also after a restart");
-    assert_eq!(catalog.newer_epoch(&origin(3, 5, 1)), None, "one that has delivered nothing");
+    assert!(catalog.dirty.epochs.contains(&old), "also after a restart");
+    assert_eq!(catalog.newer_epoch(&epoch(3, 5, 1)), None, "one that has delivered nothing");
 
     // It has a stream when the newer one comes, and need not have anything to deliver.
     let mut catalog = Catalog::default();
-    let old = catalog.take_origin(&first);
+    let old = catalog.intern_epoch(&first);
     catalog.set_open(old, true);
-    catalog.take_origin(&second);
+    catalog.intern_epoch(&second);
     catalog.set_open(old, false);
     assert_eq!(catalog.newer_epoch(&first), None);
 }
@@ -133,36 +133,40 @@ fn a_folder_that_came_back_learns_of_a_newer_one_and_twins_do_not() {
 #[test]
 fn a_changed_number_of_shards_is_followed() {
     let mut catalog = Catalog::default();
-    let number = catalog.take_origin(&origin(1, 10, 2));
+    let number = catalog.intern_epoch(&epoch(1, 10, 2));
     catalog.advance(number, 0, 1, Some(at(50)), &History::default());
     assert_eq!(watermark(&catalog), None);
-    assert_eq!(catalog.take_origin(&origin(1, 10, 1)), number);
+    assert_eq!(catalog.intern_epoch(&epoch(1, 10, 1)), number);
     assert_eq!(watermark(&catalog), Some(at(50)));
 }
 
 #[test]
 fn series_are_bounded_and_their_numbers_never_used_again() {
     let mut catalog = Catalog::default();
-    let a = catalog.take_series(0, &key("a"), window(0), true).unwrap();
-    let b = catalog.take_series(0, &key("b"), window(0), true).unwrap();
-    assert_eq!(catalog.take_series(0, &key("c"), window(0), false), None);
-    assert_eq!(catalog.take_series(0, &key("a"), window(0), false), Some(a), "a known one is no further one");
-    let (noted, mut other) = (key("a"), Catalog::default());
-    assert_eq!(catalog.take_series(0, &noted, window(0), true), Some(a));
-    assert_eq!(catalog.take_series(0, &noted, window(0), true), Some(a), "by its note");
-    other.take_series(0, &key("b"), window(0), true).unwrap();
-    assert_eq!(other.take_series(0, &noted, window(0), true), Some(1), "the note is another catalog's");
-    assert_eq!(other.take_series(1, &noted, window(0), true), Some(2), "the same name at another gateway");
-    let noted = key("b");
-    assert_eq!(catalog.take_series(0, &noted, window(0), true), Some(b));
-    catalog.remove_series(b);
-    let c = catalog.take_series(0, &key("c"), window(0), true).unwrap();
-    assert!(c > b);
+    let a = catalog.intern_series(0, &key("a"), window(0), true).unwrap();
+    let b = catalog.intern_series(0, &key("b"), window(0), true).unwrap();
+    assert_eq!(catalog.intern_series(0, &key("c"), window(0), false), None);
     assert_eq!(
-        catalog.take_series(0, &noted, window(0), false),
-        None,
-        "its note is of a number that is gone"
+        catalog.intern_series(0, &key("a"), window(0), false),
+        Some(a),
+        "a known one is no further one"
     );
+    let (cached, mut other) = (key("a"), Catalog::default());
+    assert_eq!(catalog.intern_series(0, &cached, window(0), true), Some(a));
+    assert_eq!(catalog.intern_series(0, &cached, window(0), true), Some(a), "by its cached identifier");
+    other.intern_series(0, &key("b"), window(0), true).unwrap();
+    assert_eq!(
+        other.intern_series(0, &cached, window(0), true),
+        Some(1),
+        "the cached identifier is another catalog's"
+    );
+    assert_eq!(other.intern_series(1, &cached, window(0), true), Some(2), "the same name at another gateway");
+    let cached = key("b");
+    assert_eq!(catalog.intern_series(0, &cached, window(0), true), Some(b));
+    catalog.remove_series(b);
+    let c = catalog.intern_series(0, &key("c"), window(0), true).unwrap();
+    assert!(c > b);
+    assert_eq!(catalog.intern_series(0, &cached, window(0), false), None, "its cached identifier is gone");
     let restored = Catalog::restore(Vec::new(), Vec::new(), AllSeries::default(), catalog.next_series);
     assert_eq!(restored.next_series, c + 1);
 }

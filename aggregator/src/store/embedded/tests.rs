@@ -7,13 +7,13 @@ use catchment_journal::LogConfig;
 use super::*;
 use crate::store::{
     StoreConfig,
-    testing::{Model, at, batch, config, content, copy, entry, open, origin, report_of, window},
+    testing::{Model, at, batch, config, content, copy, entry, epoch, open, report_of, window},
 };
 
 /// Puts in order and notes in the model.
-async fn put(store: &EmbeddedStore, model: &mut Model, origin: &Origin, batch: Batch) {
-    store.put(origin, batch.clone(), false).await.unwrap();
-    model.put(origin, &batch);
+async fn put(store: &EmbeddedStore, model: &mut Model, epoch: &GatewayEpoch, batch: Batch) {
+    store.put(epoch, batch.clone(), false).await.unwrap();
+    model.put(epoch, &batch);
 }
 
 /// Polls a future once.
@@ -35,86 +35,86 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
 #[tokio::test]
 async fn what_was_acknowledged_is_there_after_a_start() {
     let data = tempfile::tempdir().unwrap();
-    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = open(data.path());
-    put(&store, &mut model, &origin, batch(0, 1, vec![entry(0, 1, 1, 1), entry(1, 2, 2, 2)])).await;
-    put(&store, &mut model, &origin, batch(1, 1, vec![entry(0, 1, 1, 4)])).await;
-    put(&store, &mut model, &origin, batch(0, 2, vec![entry(0, 1, 1, 3)])).await;
+    put(&store, &mut model, &epoch, batch(0, 1, vec![entry(0, 1, 1, 1), entry(1, 2, 2, 2)])).await;
+    put(&store, &mut model, &epoch, batch(1, 1, vec![entry(0, 1, 1, 4)])).await;
+    put(&store, &mut model, &epoch, batch(0, 2, vec![entry(0, 1, 1, 3)])).await;
     assert_eq!(content(&*store), model.content());
     drop(store);
     let (store, report) = open(data.path());
     assert_eq!((report.replayed, report.damage, report.series), (3, 0, 2));
     assert_eq!(content(&*store), model.content());
-    assert_eq!(store.delivered(&origin), [2, 1]);
+    assert_eq!(store.delivered(&epoch), [2, 1]);
 }
 
 #[tokio::test]
 async fn numbers_seen_before_change_nothing_and_gaps_are_refused() {
     let data = tempfile::tempdir().unwrap();
-    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = open(data.path());
-    put(&store, &mut model, &origin, batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
-    store.put(&origin, batch(0, 1, vec![entry(0, 9, 9, 9)]), true).await.unwrap();
+    put(&store, &mut model, &epoch, batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
+    store.put(&epoch, batch(0, 1, vec![entry(0, 9, 9, 9)]), true).await.unwrap();
     assert_eq!(content(&*store), model.content(), "the number decides");
-    let gap = store.put(&origin, batch(0, 3, vec![entry(0, 3, 3, 3)]), false).await;
+    let gap = store.put(&epoch, batch(0, 3, vec![entry(0, 3, 3, 3)]), false).await;
     assert!(matches!(gap, Err(StoreError::Gap { shard: 0, highest: 1, got: 3 })), "{gap:?}");
-    assert_eq!(store.delivered(&origin), [1, 0]);
+    assert_eq!(store.delivered(&epoch), [1, 0]);
     let late = batch(0, 3, vec![entry(0, 3, 3, 3)]);
-    store.put(&origin, late.clone(), true).await.unwrap();
-    model.put(&origin, &late);
+    store.put(&epoch, late.clone(), true).await.unwrap();
+    model.put(&epoch, &late);
     assert_eq!(content(&*store), model.content(), "on a new stream the gap is taken and counted");
     let stats = store.stats();
     assert_eq!((stats.batches, stats.duplicates, stats.gaps), (2, 1, 1));
     drop(store);
     let (store, report) = open(data.path());
     assert_eq!(
-        (store.delivered(&origin), report.lost_batches),
+        (store.delivered(&epoch), report.lost_batches),
         (vec![3, 0], 0),
         "a sender's gap is no loss of ours"
     );
 }
 
 #[tokio::test]
-async fn packed_windows_are_merged_with_what_comes_later() {
+async fn flushed_windows_are_merged_with_what_comes_later() {
     let data = tempfile::tempdir().unwrap();
-    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = open(data.path());
     put(
         &store,
         &mut model,
-        &origin,
+        &epoch,
         batch(0, 1, (0..500).map(|i| entry(i % 3, i64::from(i), 5, 5)).collect()),
     )
     .await;
-    store.pack().await.unwrap();
+    store.flush().await.unwrap();
     let stats = store.stats();
-    assert_eq!((stats.recent_partials, stats.recent_bytes, stats.packed_partials), (0, 0, 500));
+    assert_eq!((stats.memtable_partials, stats.memtable_bytes, stats.flushed_partials), (0, 0, 500));
     assert_eq!(content(&*store), model.content());
-    // Newer, older and equal revisions of what is packed, and a further part.
+    // Newer, older and equal revisions of what is flushed, and a further part.
     let again = [entry(0, 0, 5, 9), entry(1, 1, 5, 5), entry(2, 2, 4, 4), entry(0, 480, 6, 6)].to_vec();
-    put(&store, &mut model, &origin, batch(0, 2, again)).await;
-    put(&store, &mut model, &origin, batch(0, 3, vec![entry(0, 0, 5, 7)])).await;
+    put(&store, &mut model, &epoch, batch(0, 2, again)).await;
+    put(&store, &mut model, &epoch, batch(0, 3, vec![entry(0, 0, 5, 7)])).await;
     assert_eq!(content(&*store), model.content());
-    store.pack().await.unwrap();
+    store.flush().await.unwrap();
     assert_eq!(content(&*store), model.content());
     drop(store);
     let (store, report) = open(data.path());
-    assert_eq!(report.replayed, 0, "all is packed");
+    assert_eq!(report.replayed, 0, "all is flushed");
     assert_eq!(content(&*store), model.content());
-    assert_eq!(store.delivered(&origin), [3, 0]);
+    assert_eq!(store.delivered(&epoch), [3, 0]);
 }
 
 #[tokio::test]
-async fn close_packs_and_stops() {
+async fn close_flushes_and_stops() {
     let data = tempfile::tempdir().unwrap();
-    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = open(data.path());
     let mut last = batch(0, 1, vec![entry(0, 1, 1, 1)]);
     last.watermark = Some(at(20));
-    put(&store, &mut model, &origin, last).await;
-    store.progress(&origin, &report_of(1, Some(at(30)), 0)).unwrap();
+    put(&store, &mut model, &epoch, last).await;
+    store.progress(&epoch, &report_of(1, Some(at(30)), 0)).unwrap();
     store.close().await.unwrap();
-    let refused = store.put(&origin, batch(0, 2, Vec::new()), false).await;
+    let refused = store.put(&epoch, batch(0, 2, Vec::new()), false).await;
     assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
     assert!(
         EmbeddedStore::open(data.path(), config()).is_err(),
@@ -124,39 +124,39 @@ async fn close_packs_and_stops() {
     let (store, report) = open(data.path());
     assert_eq!(report.replayed, 0);
     assert_eq!(content(&*store), model.content());
-    assert_eq!(store.gateways()[0].watermark, Some(at(20)), "watermarks are packed too");
+    assert_eq!(store.gateways()[0].watermark, Some(at(20)), "watermarks are flushed too");
 }
 
 #[tokio::test]
 async fn a_put_that_is_given_up_is_taken_or_not_and_can_be_repeated() {
     let data = tempfile::tempdir().unwrap();
-    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = open(data.path());
     let sent = batch(0, 1, vec![entry(0, 1, 1, 1)]);
-    let mut put = store.put(&origin, sent.clone(), true);
+    let mut put = store.put(&epoch, sent.clone(), true);
     let _ = once(&mut put).await;
     drop(put);
-    store.put(&origin, sent.clone(), true).await.unwrap();
-    model.put(&origin, &sent);
+    store.put(&epoch, sent.clone(), true).await.unwrap();
+    model.put(&epoch, &sent);
     assert_eq!(content(&*store), model.content());
     assert_eq!(store.stats().batches, 1);
 }
 
 #[tokio::test]
-#[expect(clippy::await_holding_lock, reason = "the packer waits for it on a thread of its own")]
-async fn full_memory_makes_senders_wait_until_it_is_packed() {
+#[expect(clippy::await_holding_lock, reason = "the flusher waits for it on a thread of its own")]
+async fn full_memory_makes_senders_wait_until_it_is_flushed() {
     let data = tempfile::tempdir().unwrap();
-    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (epoch, mut model) = (epoch("g", 1), Model::default());
     let bound = 20_000;
     let (store, _) =
         EmbeddedStore::open(data.path(), StoreConfig { memory_bytes_max: bound, ..config() }).unwrap();
-    let packing = lock(&store.inner.packing);
+    let flushing = lock(&store.inner.flush_lock);
     let mut waiting = None;
     for number in 1..1000 {
         let sent = batch(0, number, vec![entry(0, number as i64, number, number)]);
-        model.put(&origin, &sent);
-        let before = store.stats().recent_bytes;
-        let mut put = store.put(&origin, sent, false);
+        model.put(&epoch, &sent);
+        let before = store.stats().memtable_bytes;
+        let mut put = store.put(&epoch, sent, false);
         if before >= bound {
             assert!(once(&mut put).await.is_pending());
             waiting = Some(put);
@@ -165,54 +165,54 @@ async fn full_memory_makes_senders_wait_until_it_is_packed() {
         put.await.unwrap();
     }
     let mut waiting = waiting.expect("memory is bounded");
-    assert!(store.stats().recent_bytes < bound + 1000);
+    assert!(store.stats().memtable_bytes < bound + 1000);
     for _ in 0..10 {
         tokio::task::yield_now().await;
-        assert!(matches!(once(&mut waiting).await, Poll::Pending), "it waits for the packer");
+        assert!(matches!(once(&mut waiting).await, Poll::Pending), "it waits for the flusher");
     }
-    drop(packing);
+    drop(flushing);
     waiting.await.unwrap();
     assert_eq!(content(&*store), model.content());
 }
 
 #[tokio::test]
-#[expect(clippy::await_holding_lock, reason = "the packer waits for it on a thread of its own")]
-async fn a_full_journal_refuses_whole_batches_until_it_is_packed() {
+#[expect(clippy::await_holding_lock, reason = "the flusher waits for it on a thread of its own")]
+async fn a_full_journal_refuses_whole_batches_until_it_is_flushed() {
     let data = tempfile::tempdir().unwrap();
-    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (epoch, mut model) = (epoch("g", 1), Model::default());
     let journal =
         LogConfig { bytes_max: 1 << 20, record_bytes_max: 64 << 10, disk_free_min: 0, ..config().journal };
     let (store, _) = EmbeddedStore::open(data.path(), StoreConfig { journal, ..config() }).unwrap();
     let big = |number: u64| -> Vec<catchment_proto::Entry> {
         (0..50).map(|i| entry(i % 3, (number as i64) * 50 + i64::from(i), 1, 1)).collect()
     };
-    let packing = lock(&store.inner.packing);
+    let flushing = lock(&store.inner.flush_lock);
     let mut number = 1;
     loop {
         let sent = batch(0, number, big(number));
-        match store.put(&origin, sent.clone(), false).await {
-            Ok(()) => model.put(&origin, &sent),
+        match store.put(&epoch, sent.clone(), false).await {
+            Ok(()) => model.put(&epoch, &sent),
             Err(StoreError::Full(_)) => break,
             Err(error) => panic!("{error}"),
         }
         number += 1;
     }
     assert!(number > 2, "some fit");
-    assert_eq!(store.delivered(&origin), [number - 1, 0]);
+    assert_eq!(store.delivered(&epoch), [number - 1, 0]);
     assert_eq!(content(&*store), model.content(), "nothing of the refused batch was taken");
-    drop(packing);
+    drop(flushing);
     for round in 0..200 {
         let sent = batch(0, number, big(number));
         let mut result = Err(StoreError::Full(String::new()));
         for _ in 0..2000 {
-            result = store.put(&origin, sent.clone(), false).await;
+            result = store.put(&epoch, sent.clone(), false).await;
             if !matches!(result, Err(StoreError::Full(_))) {
                 break;
             }
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
         result.unwrap_or_else(|error| panic!("round {round}: {error}"));
-        model.put(&origin, &sent);
+        model.put(&epoch, &sent);
         number += 1;
     }
     assert_eq!(content(&*store), model.content());
@@ -223,12 +223,12 @@ async fn a_full_journal_refuses_whole_batches_until_it_is_packed() {
 #[tokio::test]
 async fn live_state_is_seen_replaced_and_dropped_and_does_not_survive() {
     let data = tempfile::tempdir().unwrap();
-    let (g, other) = (origin("g", 1), origin("h", 1));
+    let (g, other) = (epoch("g", 1), epoch("h", 1));
     let (store, _) = open(data.path());
     let live = |revision| batch(0, 0, vec![entry(0, 1, 1, revision)]);
-    let seen = |origin: &Origin, revision| {
+    let seen = |epoch: &GatewayEpoch, revision| {
         let mut model = Model::default();
-        model.put(origin, &batch(0, 0, vec![entry(0, 1, 1, revision)]));
+        model.put(epoch, &batch(0, 0, vec![entry(0, 1, 1, revision)]));
         model.content()
     };
     store.put(&g, live(2), true).await.unwrap();
@@ -240,24 +240,24 @@ async fn live_state_is_seen_replaced_and_dropped_and_does_not_survive() {
     assert_eq!(content(&*store), seen(&other, 1));
     store.put(&g, live(4), true).await.unwrap();
     store.put(&g, batch(0, 1, vec![entry(0, 1, 1, 6)]), true).await.unwrap();
-    store.pack().await.unwrap();
+    store.flush().await.unwrap();
     store.put(&g, live(5), true).await.unwrap();
     store.drop_live(&other);
-    assert_eq!(content(&*store), seen(&g, 6), "a live state behind a packed one does not show");
+    assert_eq!(content(&*store), seen(&g, 6), "a live state behind a flushed one does not show");
     drop(store);
     assert_eq!(content(&*open(data.path()).0), seen(&g, 6));
 }
 
 #[tokio::test]
-async fn a_failed_sync_of_the_packs_ends_all_acknowledgement() {
+async fn a_failed_sync_of_the_blocks_ends_all_acknowledgement() {
     let data = tempfile::tempdir().unwrap();
-    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = open(data.path());
-    put(&store, &mut model, &origin, batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
+    put(&store, &mut model, &epoch, batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
     let blobs = data.path().join("sled/blobs");
     std::fs::rename(&blobs, data.path().join("sled/elsewhere")).unwrap();
-    assert!(matches!(store.pack().await, Err(StoreError::Poisoned(_))));
-    let refused = store.put(&origin, batch(0, 2, Vec::new()), false).await;
+    assert!(matches!(store.flush().await, Err(StoreError::Poisoned(_))));
+    let refused = store.put(&epoch, batch(0, 2, Vec::new()), false).await;
     assert!(matches!(refused, Err(StoreError::Poisoned(_))), "{refused:?}");
     assert!(store.poisoned().is_some());
     assert!(store.close().await.is_err());
@@ -270,7 +270,7 @@ async fn a_failed_sync_of_the_packs_ends_all_acknowledgement() {
 #[tokio::test]
 async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
     let (data, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = open(data.path());
     for number in 1..=40_u64 {
         let mut entries = Vec::new();
@@ -279,14 +279,14 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
             wide.body = crate::store::testing::body(wide.window, number, 60);
             entries.push(wide);
         }
-        put(&store, &mut model, &origin, batch(0, number, entries)).await;
+        put(&store, &mut model, &epoch, batch(0, number, entries)).await;
     }
-    until("applied", || store.stats().recent_partials == 40_000).await;
+    until("applied", || store.stats().memtable_partials == 40_000).await;
     {
-        let meta = &mut *lock(&store.inner.packing);
-        let mut round = crate::store::packer::Round::new(&store.inner, meta);
+        let meta = &mut *lock(&store.inner.flush_lock);
+        let mut round = crate::store::flusher::FlushRound::new(&store.inner, meta);
         let (group, rows) = round.take(0).unwrap();
-        round.pack(group, rows.unwrap().rows().take(20_000).collect()).unwrap();
+        round.write_group(group, rows.unwrap().rows().take(20_000).collect()).unwrap();
         round.commit().unwrap();
     }
     assert_eq!(content(&*store), model.content());
@@ -294,9 +294,9 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
     let (after, report) = open(crashed.path());
     assert_eq!(report.replayed, 40);
     assert_eq!(content(&*after), model.content());
-    after.pack().await.unwrap();
+    after.flush().await.unwrap();
     assert_eq!(content(&*after), model.content());
-    store.pack().await.unwrap();
+    store.flush().await.unwrap();
     drop(store);
     let (store, report) = open(data.path());
     assert_eq!(report.replayed, 0, "the journal is released");
@@ -311,28 +311,28 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
 #[tokio::test]
 async fn a_batch_beyond_the_bound_of_series_is_refused_whole() {
     let data = tempfile::tempdir().unwrap();
-    let origin = origin("g", 1);
+    let epoch = epoch("g", 1);
     let (store, _) =
         EmbeddedStore::open(data.path(), StoreConfig { series_max: 1, epochs_max: 1, ..config() }).unwrap();
     let both = batch(0, 1, vec![entry(0, 1, 1, 1), entry(1, 1, 1, 1)]);
-    let refused = store.put(&origin, both, false).await;
+    let refused = store.put(&epoch, both, false).await;
     assert!(matches!(refused, Err(StoreError::TooManySeries { .. })), "{refused:?}");
-    assert_eq!((store.delivered(&origin), store.series(&|_, _| true).len()), (vec![0, 0], 0));
-    store.put(&origin, batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await.unwrap();
-    assert_eq!((store.delivered(&origin), store.series(&|_, _| true).len()), (vec![1, 0], 1));
+    assert_eq!((store.delivered(&epoch), store.series(&|_, _| true).len()), (vec![0, 0], 0));
+    store.put(&epoch, batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await.unwrap();
+    assert_eq!((store.delivered(&epoch), store.series(&|_, _| true).len()), (vec![1, 0], 1));
     // A live state has no acknowledgement: what has no place is left out and counted.
-    store.put(&origin, batch(0, 0, vec![entry(0, 2, 1, 1), entry(1, 2, 1, 1)]), false).await.unwrap();
+    store.put(&epoch, batch(0, 0, vec![entry(0, 2, 1, 1), entry(1, 2, 1, 1)]), false).await.unwrap();
     assert_eq!((store.stats().dropped[0], store.stats().live_partials), (("series_limit", 1), 1));
-    let refused = store.put(&crate::store::testing::origin("h", 1), batch(0, 1, Vec::new()), false).await;
+    let refused = store.put(&crate::store::testing::epoch("h", 1), batch(0, 1, Vec::new()), false).await;
     assert!(matches!(refused, Err(StoreError::TooManyEpochs { .. })), "{refused:?}");
 }
 
 #[tokio::test]
 async fn batches_are_taken_while_somebody_looks_at_the_series() {
     let data = tempfile::tempdir().unwrap();
-    let origin = origin("g", 1);
+    let epoch = epoch("g", 1);
     let (store, _) = open(data.path());
-    store.put(&origin, batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await.unwrap();
+    store.put(&epoch, batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await.unwrap();
     let (looks, looked) = std::sync::mpsc::sync_channel(1);
     let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
     let shared = Arc::clone(&store);
@@ -345,7 +345,7 @@ async fn batches_are_taken_while_somebody_looks_at_the_series() {
         shared.series(&wanted).len()
     });
     looked.recv().unwrap();
-    let taken = store.put(&origin, batch(0, 2, vec![entry(0, 2, 2, 2)]), false);
+    let taken = store.put(&epoch, batch(0, 2, vec![entry(0, 2, 2, 2)]), false);
     tokio::time::timeout(std::time::Duration::from_secs(30), taken).await.expect("it is taken").unwrap();
     release.send(()).unwrap();
     assert_eq!(matching.join().unwrap(), 1);

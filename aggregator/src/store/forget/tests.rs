@@ -1,23 +1,23 @@
 use crate::store::{
     Store,
-    testing::{Model, at, batch, content, entry, open, origin, window},
+    testing::{Model, at, batch, content, entry, epoch, open, window},
 };
 
 #[tokio::test]
-async fn old_windows_go_from_packs_and_memory_and_empty_series_with_them() {
+async fn old_windows_go_from_blocks_and_memory_and_empty_series_with_them() {
     let data = tempfile::tempdir().unwrap();
-    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = open(data.path());
     // Series 0 lives on, series 1 ends early, series 2 is only in memory.
-    let mut packed: Vec<_> = (0..1500).map(|index| entry(0, index, 1, 1)).collect();
-    packed.extend((0..10).map(|index| entry(1, index, 1, 1)));
+    let mut flushed: Vec<_> = (0..1500).map(|index| entry(0, index, 1, 1)).collect();
+    flushed.extend((0..10).map(|index| entry(1, index, 1, 1)));
     let recent = vec![entry(2, 3, 1, 1), entry(2, 900, 1, 1), entry(0, 2, 1, 2), entry(0, 3, 9, 9)];
-    for (number, entries) in [(1, packed), (2, recent)] {
+    for (number, entries) in [(1, flushed), (2, recent)] {
         let sent = batch(0, number, entries);
-        store.put(&origin, sent.clone(), false).await.unwrap();
-        model.put(&origin, &sent);
+        store.put(&epoch, sent.clone(), false).await.unwrap();
+        model.put(&epoch, &sent);
         if number == 1 {
-            store.pack().await.unwrap();
+            store.flush().await.unwrap();
         }
     }
     assert_eq!(store.forget_before(at(5)).unwrap(), 0, "the first window ends later");
@@ -32,8 +32,8 @@ async fn old_windows_go_from_packs_and_memory_and_empty_series_with_them() {
     assert_eq!(store.forget_before(before).unwrap(), 0);
 
     let sent = batch(0, 3, vec![entry(1, 2000, 1, 1)]);
-    store.put(&origin, sent.clone(), false).await.unwrap();
-    model.put(&origin, &sent);
+    store.put(&epoch, sent.clone(), false).await.unwrap();
+    model.put(&epoch, &sent);
     store.close().await.unwrap();
     drop(store);
     let (store, _) = open(data.path());

@@ -4,7 +4,7 @@ use catchment_proto::{GatewayId, SeriesKey};
 
 use crate::store::{
     EmbeddedStore, Store, StoreError,
-    testing::{Model, batch, config, content, copy, entry, open, origin, window},
+    testing::{Model, batch, config, content, copy, entry, epoch, open, window},
     verify,
 };
 
@@ -22,25 +22,25 @@ fn names(all: &[&str]) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn series_go_from_packs_and_memory_and_do_not_come_back() {
+async fn series_go_from_blocks_and_memory_and_do_not_come_back() {
     let data = tempfile::tempdir().unwrap();
-    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = open(data.path());
-    let packed: Vec<_> = (0..600).flat_map(|index| [entry(0, index, 1, 1), entry(1, index, 1, 1)]).collect();
-    let kept = batch(0, 1, packed.iter().filter(|entry| entry.series == 0).cloned().collect());
-    model.put(&origin, &kept);
-    store.put(&origin, batch(0, 1, packed), false).await.unwrap();
-    store.pack().await.unwrap();
+    let flushed: Vec<_> = (0..600).flat_map(|index| [entry(0, index, 1, 1), entry(1, index, 1, 1)]).collect();
+    let kept = batch(0, 1, flushed.iter().filter(|entry| entry.series == 0).cloned().collect());
+    model.put(&epoch, &kept);
+    store.put(&epoch, batch(0, 1, flushed), false).await.unwrap();
+    store.flush().await.unwrap();
     // In memory and in the journal only: more of the series that goes, and of another that goes.
     let sent = batch(0, 2, vec![entry(1, 7, 1, 9), entry(1, 900, 1, 1), entry(2, 1, 1, 1)]);
-    store.put(&origin, sent, false).await.unwrap();
+    store.put(&epoch, sent, false).await.unwrap();
 
     assert_eq!(store.forget_series(&|_, key| key.metric.as_str() != "a").unwrap(), 2);
     assert_eq!(metrics(&store), names(&["a"]));
     assert_eq!(content(&*store), model.content());
     assert_eq!(store.forget_series(&is("b")).unwrap(), 0);
 
-    // As a crash would leave it: the journal does not bring them back, and the packs are whole.
+    // As a crash would leave it: the journal does not bring them back, and the blocks are whole.
     let crashed = tempfile::tempdir().unwrap();
     copy(data.path(), crashed.path());
     let (reopened, report) = open(crashed.path());
@@ -54,8 +54,8 @@ async fn series_go_from_packs_and_memory_and_do_not_come_back() {
 
     // A series that is delivered again is a new one, and keeps what comes.
     let again = batch(0, 3, vec![entry(1, 2000, 1, 1)]);
-    model.put(&origin, &again);
-    store.put(&origin, again, false).await.unwrap();
+    model.put(&epoch, &again);
+    store.put(&epoch, again, false).await.unwrap();
     assert_eq!(content(&*store), model.content());
     assert_eq!(store.series(&is("b"))[0].windows.0, window(2000).start());
     store.close().await.unwrap();
@@ -67,11 +67,11 @@ async fn series_go_from_packs_and_memory_and_do_not_come_back() {
 #[tokio::test]
 async fn a_crash_half_way_forgets_less_and_damages_nothing() {
     let data = tempfile::tempdir().unwrap();
-    let origin = origin("g", 1);
+    let epoch = epoch("g", 1);
     let (store, _) = open(data.path());
     let all: Vec<_> =
         (0..50).flat_map(|index| (0..3).map(move |series| entry(series, index, 1, 1))).collect();
-    store.put(&origin, batch(0, 1, all), false).await.unwrap();
+    store.put(&epoch, batch(0, 1, all), false).await.unwrap();
     // The step without the round after it: what a crash finds.
     let chosen = [(0_u32, std::collections::HashSet::from([1_u32]))];
     let groups = chosen.iter().map(|(group, series)| (group, series));
@@ -96,22 +96,22 @@ async fn forgetting_makes_room_for_a_batch_that_was_refused() {
         ..config()
     };
     let (store, _) = EmbeddedStore::open(data.path(), bounds).unwrap();
-    let origin = origin("g", 1);
-    assert_eq!(store.series_budget(&origin), Some(1));
-    store.put(&origin, batch(0, 1, vec![entry(0, 1, 1, 1), entry(1, 1, 1, 1)]), false).await.unwrap();
+    let epoch = epoch("g", 1);
+    assert_eq!(store.series_budget(&epoch), Some(1));
+    store.put(&epoch, batch(0, 1, vec![entry(0, 1, 1, 1), entry(1, 1, 1, 1)]), false).await.unwrap();
     let third = || batch(0, 2, vec![entry(0, 2, 1, 1), entry(2, 2, 1, 1)]);
-    let refused = store.put(&origin, third(), false).await.unwrap_err();
+    let refused = store.put(&epoch, third(), false).await.unwrap_err();
     assert!(
         matches!(&refused, StoreError::TooManySeries { message } if message.contains("may have 2 series and has 2")),
         "{refused:?}"
     );
-    assert_eq!(store.delivered(&origin), [1, 0], "nothing of it was taken");
+    assert_eq!(store.delivered(&epoch), [1, 0], "nothing of it was taken");
     assert_eq!(content(&*store).len(), 2);
-    assert_eq!(store.series_budget(&origin), Some(2));
+    assert_eq!(store.series_budget(&epoch), Some(2));
 
     assert_eq!(store.forget_series(&is("b")).unwrap(), 1);
-    assert_eq!(store.series_budget(&origin), Some(3), "the folder still has the name that went");
-    store.put(&origin, third(), false).await.unwrap();
+    assert_eq!(store.series_budget(&epoch), Some(3), "the folder still has the name that went");
+    store.put(&epoch, third(), false).await.unwrap();
     assert_eq!(metrics(&store), names(&["a", "c"]));
     store.close().await.unwrap();
     drop(store);
@@ -119,9 +119,9 @@ async fn forgetting_makes_room_for_a_batch_that_was_refused() {
     let one = super::super::StoreConfig { series_max: 1, ..config() };
     let (store, _) = EmbeddedStore::open(data.path(), one).unwrap();
     assert_eq!(metrics(&store), names(&["a", "c"]));
-    assert_eq!(store.series_budget(&origin), Some(3));
-    store.put(&origin, batch(0, 3, vec![entry(0, 3, 1, 1), entry(2, 3, 1, 1)]), false).await.unwrap();
-    let refused = store.put(&origin, batch(0, 4, vec![entry(1, 2, 1, 1)]), false).await;
+    assert_eq!(store.series_budget(&epoch), Some(3));
+    store.put(&epoch, batch(0, 3, vec![entry(0, 3, 1, 1), entry(2, 3, 1, 1)]), false).await.unwrap();
+    let refused = store.put(&epoch, batch(0, 4, vec![entry(1, 2, 1, 1)]), false).await;
     assert!(matches!(refused, Err(StoreError::TooManySeries { .. })), "{refused:?}");
     assert_eq!(store.stats().series_max, 1);
 }
@@ -129,10 +129,10 @@ async fn forgetting_makes_room_for_a_batch_that_was_refused() {
 #[tokio::test]
 async fn a_replay_takes_what_the_journal_holds_whatever_the_bound() {
     let data = tempfile::tempdir().unwrap();
-    let origin = origin("g", 1);
+    let epoch = epoch("g", 1);
     let (store, _) = open(data.path());
     let all = batch(0, 1, vec![entry(0, 1, 1, 1), entry(1, 1, 1, 1), entry(2, 1, 1, 1)]);
-    store.put(&origin, all, false).await.unwrap();
+    store.put(&epoch, all, false).await.unwrap();
     let before = content(&*store);
     let crashed = tempfile::tempdir().unwrap();
     copy(data.path(), crashed.path());
@@ -151,7 +151,7 @@ async fn series_of_batches_on_their_way_count_once() {
         ..config()
     };
     let (store, _) = EmbeddedStore::open(data.path(), bounds).unwrap();
-    let origin = origin("g", 1);
+    let epoch = epoch("g", 1);
     // All of one journal's sync, each with the same new series and the last with one too many.
     let puts = (1..=8).map(|number| {
         let mut entries =
@@ -159,7 +159,7 @@ async fn series_of_batches_on_their_way_count_once() {
         if number == 8 {
             entries.push(entry(2, 8, 8, 8));
         }
-        store.put(&origin, batch(0, number, entries), false)
+        store.put(&epoch, batch(0, number, entries), false)
     });
     let results = futures_util::future::join_all(puts).await;
     assert!(results[..7].iter().all(Result::is_ok), "{results:?}");

@@ -6,7 +6,7 @@ use super::*;
 use crate::store::{
     catalog::Catalog,
     records::{Stored, numbered, seal},
-    testing::{at, origin},
+    testing::{at, epoch},
 };
 
 const MAX: usize = 64;
@@ -33,16 +33,16 @@ fn before(number: u64) -> History {
 impl Shard {
     /// A batch of such a gateway.
     fn taken(&mut self, number: u64, watermark: Option<Timestamp>, gaps_max: usize) {
-        self.take(number, watermark, &before(number), gaps_max);
+        self.record(number, watermark, &before(number), gaps_max);
     }
 
     fn reported(&mut self, watermark: Option<Timestamp>, last: u64, gaps_max: usize) {
-        self.progress(&report(watermark, last), gaps_max);
+        self.record_progress(&report(watermark, last), gaps_max);
     }
 }
 
-fn report(watermark: Option<Timestamp>, last: u64) -> Report {
-    Report { shard: 0, watermark, last, history: before(last + 1) }
+fn report(watermark: Option<Timestamp>, last: u64) -> ProgressReport {
+    ProgressReport { shard: 0, watermark, last, history: before(last + 1) }
 }
 
 /// A shard that applied batches 1 to 3, each of which moved the watermark by ten seconds.
@@ -112,7 +112,7 @@ fn a_gap_holds_all_windows_of_the_missing_batches() {
     history.push(1, span(-4000, 40));
     history.push(1, span(40, 900));
     let mut shard = shard();
-    shard.take(6, Some(at(60)), &history, MAX);
+    shard.record(6, Some(at(60)), &history, MAX);
     shard.taken(7, Some(at(70)), MAX);
     assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(-4000), Some(900))]);
     let restored = Vec::<Shard>::restore(vec![shard.clone()].record());
@@ -123,13 +123,13 @@ fn a_gap_holds_all_windows_of_the_missing_batches() {
 #[test]
 fn a_gateway_that_does_not_say_what_is_missing_may_lack_anything() {
     let mut shard = shard();
-    shard.take(6, Some(at(60)), &History::default(), MAX);
+    shard.record(6, Some(at(60)), &History::default(), MAX);
     assert_eq!(shown(&shard.gaps), [(4, 5, 2, None, None)]);
     let mut half = before(6);
     half.forget();
     half.push(1, Span { from: at(40), to: at(50) });
     let mut other = Shard { number: 3, ..Shard::default() };
-    other.take(6, Some(at(60)), &half, MAX);
+    other.record(6, Some(at(60)), &half, MAX);
     assert_eq!(shown(&other.gaps)[0].3, None, "of batch 4 nothing is said");
 }
 
@@ -169,7 +169,7 @@ fn gaps_that_touch_become_one_and_the_nearest_do_beyond_the_bound() {
     assert_eq!(shown(&shard.gaps), [(4, 4, 1, Some(30), Some(40)), (6, 6, 1, Some(50), Some(60))]);
     let mut history = before(9);
     history.push(1, Span { from: at(60), to: at(90) });
-    shard.take(10, Some(at(100)), &history, MAX);
+    shard.record(10, Some(at(100)), &history, MAX);
     assert_eq!(shown(&shard.gaps), [(4, 4, 1, Some(30), Some(40)), (6, 9, 3, Some(50), Some(90))]);
 
     let (mut many, mut history, mut closed) = (Shard::default(), History::default(), at(0));
@@ -178,7 +178,7 @@ fn gaps_that_touch_become_one_and_the_nearest_do_beyond_the_bound() {
         let (from, step) = (closed, number / 4);
         closed = at(number * 10 + step * step);
         if number % 4 != 0 {
-            many.take(number as u64, Some(closed), &history, 5);
+            many.record(number as u64, Some(closed), &history, 5);
         }
         history.push(1, Span { from, to: closed });
     }
@@ -243,17 +243,17 @@ fn records_keep_gaps_and_older_ones_have_none() {
 #[test]
 fn a_catalog_tells_what_is_missing_of_all_shards_and_epochs_of_a_gateway() {
     let mut catalog = Catalog::default();
-    let old = catalog.take_origin(&origin("g", 1));
+    let old = catalog.intern_epoch(&epoch("g", 1));
     catalog.advance(old, 0, 1, Some(at(10)), &History::default());
     catalog.advance(old, 0, 4, Some(at(40)), &History::default());
     catalog.progress(old, &report(Some(at(40)), 4));
     catalog.advance(old, 1, 1, Some(at(20)), &History::default());
     catalog.advance(old, 1, 3, Some(at(50)), &History::default());
     catalog.advance(old, 1, 4, Some(at(60)), &History::default());
-    let new = catalog.take_origin(&origin("g", 2));
+    let new = catalog.intern_epoch(&epoch("g", 2));
     catalog.advance(new, 0, 2, Some(at(100)), &History::default());
     catalog.progress(new, &report(Some(at(110)), 2));
-    catalog.take_origin(&origin("h", 1));
+    catalog.intern_epoch(&epoch("h", 1));
     assert_eq!(catalog.lost_batches, 4);
     let entries = catalog.gateway_entries_from(0).entries;
     let gaps = |entries: &[crate::store::GatewayEntry]| {
@@ -261,11 +261,11 @@ fn a_catalog_tells_what_is_missing_of_all_shards_and_epochs_of_a_gateway() {
     };
     let gap = |from: Option<i64>, to: i64, batches| Gap { from: from.map(at), to: Some(at(to)), batches };
     assert_eq!(gaps(&entries), [vec![gap(None, 110, 4)], vec![]], "they touch");
-    assert_eq!(entries[0].origin.epoch, 2);
+    assert_eq!(entries[0].epoch.id, 2);
 
     let restored = Catalog::restore(
         catalog.gateways.clone(),
-        catalog.origins.clone(),
+        catalog.epochs.clone(),
         crate::store::groups::AllSeries::default(),
         0,
     );
@@ -275,40 +275,40 @@ fn a_catalog_tells_what_is_missing_of_all_shards_and_epochs_of_a_gateway() {
 #[test]
 fn damage_makes_everything_up_to_now_doubtful() {
     let mut catalog = Catalog::default();
-    let number = catalog.take_origin(&origin("g", 1));
+    let number = catalog.intern_epoch(&epoch("g", 1));
     for shard in 0..2 {
         catalog.advance(number, shard, 1, Some(at(10)), &History::default());
     }
-    catalog.doubt_all();
+    catalog.mark_all_damaged();
     for shard in 0..2 {
         catalog.advance(number, shard, 2, Some(at(20)), &History::default());
     }
     let damaged = vec![Gap { from: None, to: Some(at(10)), batches: 0 }];
     assert_eq!((catalog.gateway_entries_from(0).entries[0].gaps.clone(), catalog.lost_batches), (damaged, 0));
-    assert_eq!(catalog.lose(0), Some(number));
-    assert_eq!(catalog.origins[0].shards[0].gaps, [ShardGap::unknown(Some(at(20)))]);
+    assert_eq!(catalog.note_lost_blocks(0), Some(number));
+    assert_eq!(catalog.epochs[0].shards[0].gaps, [ShardGap::unknown(Some(at(20)))]);
 }
 
 #[test]
 fn times_ahead_of_the_clock_are_taken_back_and_the_right_folder_is_the_present_one() {
     let mut catalog = Catalog::default();
-    let mut far = origin("g", 7);
-    far.epoch_created_ms = at(9_000_000).as_millis();
-    let (right, wrong) = (catalog.take_origin(&origin("g", 9)), catalog.take_origin(&far));
+    let mut far = epoch("g", 7);
+    far.created_ms = at(9_000_000).as_millis();
+    let (right, wrong) = (catalog.intern_epoch(&epoch("g", 9)), catalog.intern_epoch(&far));
     for shard in 0..2 {
         catalog.advance(right, shard, 1, Some(at(100)), &History::default());
         catalog.advance(wrong, shard, 1, Some(at(9_000_000)), &History::default());
     }
-    assert_eq!(catalog.gateway_entries_from(0).entries[0].origin.epoch, 7);
+    assert_eq!(catalog.gateway_entries_from(0).entries[0].epoch.id, 7);
     catalog.dirty = crate::store::catalog::Dirty::default();
-    assert!(catalog.cap(at(1_600), at(1_000)) > 0);
+    assert!(catalog.cap_future_times(at(1_600), at(1_000)) > 0);
     let entry = &catalog.gateway_entries_from(0).entries[0];
-    assert_eq!((entry.origin.epoch, entry.watermark), (7, Some(at(1_000))), "the newest seen, for now");
-    assert!(catalog.dirty.shards.contains(&wrong) && catalog.dirty.origins.contains(&wrong));
+    assert_eq!((entry.epoch.id, entry.watermark), (7, Some(at(1_000))), "the newest seen, for now");
+    assert!(catalog.dirty.shards.contains(&wrong) && catalog.dirty.epochs.contains(&wrong));
     assert!(!catalog.dirty.shards.contains(&right));
-    assert_eq!(catalog.cap(at(1_600), at(1_000)), 0, "once");
-    let mut later = origin("g", 11);
-    later.epoch_created_ms = at(2_000).as_millis();
-    catalog.take_origin(&later);
-    assert_eq!(catalog.gateway_entries_from(0).entries[0].origin.epoch, 11);
+    assert_eq!(catalog.cap_future_times(at(1_600), at(1_000)), 0, "once");
+    let mut later = epoch("g", 11);
+    later.created_ms = at(2_000).as_millis();
+    catalog.intern_epoch(&later);
+    assert_eq!(catalog.gateway_entries_from(0).entries[0].epoch.id, 11);
 }

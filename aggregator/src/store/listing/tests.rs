@@ -2,11 +2,11 @@ use catchment_partial::{Timestamp, Width, Window};
 use catchment_proto::{GatewayId, Labels, MetricName, Name, SeriesKey, SharedSeries};
 
 use super::*;
-use crate::store::Origin;
+use crate::store::GatewayEpoch;
 
-fn origin(epoch: u64, created: i64, shards: u32) -> Origin {
+fn epoch(id: u64, created_ms: i64, shards: u32) -> GatewayEpoch {
     let gateway = GatewayId { site: Name::new("s").unwrap(), name: Name::new("g").unwrap() };
-    Origin { gateway, epoch, epoch_created_ms: created, shards, run: 0, previous_runs: Default::default() }
+    GatewayEpoch { gateway, id, created_ms, shards, run: 0, previous_runs: Default::default() }
 }
 
 fn key(metric: &str) -> SharedSeries {
@@ -22,11 +22,11 @@ fn window() -> Window {
 fn series_and_gateways_are_listed_in_pages_each_once() {
     let mut catalog = Catalog::default();
     let gateway = {
-        let number = catalog.take_origin(&origin(1, 1, 1));
-        catalog.origin(number).unwrap().gateway
+        let number = catalog.intern_epoch(&epoch(1, 1, 1));
+        catalog.epoch(number).unwrap().gateway
     };
     for number in 0..3_000 {
-        catalog.take_series(gateway, &key(&format!("m{number}")), window(), true).unwrap();
+        catalog.intern_series(gateway, &key(&format!("m{number}")), window(), true).unwrap();
     }
     // Whole groups are gone, and some of a group.
     for id in (640..1_300).chain([5, 2_999]) {
@@ -48,9 +48,9 @@ fn series_and_gateways_are_listed_in_pages_each_once() {
     assert!(catalog.entries_from(1_000_000).entries.is_empty());
 
     for number in 0..1_200 {
-        let mut other = origin(1, 1, 1);
+        let mut other = epoch(1, 1, 1);
         other.gateway.name = Name::new(&format!("g{number}")).unwrap();
-        catalog.take_origin(&other);
+        catalog.intern_epoch(&other);
     }
     let (mut next, mut found) = (Some(0), 0);
     while let Some(from) = next {

@@ -11,11 +11,11 @@ use catchment_proto::Batch;
 
 use super::*;
 use crate::store::{
-    Gap, Origin, Store,
-    testing::{Model, at, batch, config, content, entry, origin},
+    Gap, GatewayEpoch, Store,
+    testing::{Model, at, batch, config, content, entry, epoch},
 };
 
-const ORIGINS: usize = 2;
+const EPOCHS: usize = 2;
 const SHARDS: usize = 2;
 const IN_FLIGHT_MAX: usize = 5;
 
@@ -60,8 +60,8 @@ struct World {
     disk: SimDisk,
     tree: MemoryTree,
     machine: Option<Machine>,
-    origins: [Origin; ORIGINS],
-    senders: [[Sender; SHARDS]; ORIGINS],
+    epochs: [GatewayEpoch; EPOCHS],
+    senders: [[Sender; SHARDS]; EPOCHS],
     starts: u64,
     failed_starts: u64,
 }
@@ -79,8 +79,8 @@ fn small() -> StoreConfig {
     };
     StoreConfig {
         memory_bytes_max: 24_000,
-        pack_journal_bytes: 16 << 10,
-        pack_free_min: 8 << 10,
+        flush_journal_bytes: 16 << 10,
+        flush_free_min: 8 << 10,
         journal,
         ..config()
     }
@@ -93,7 +93,7 @@ impl World {
             disk: SimDisk::new(seed),
             tree: MemoryTree::new(),
             machine: None,
-            origins: [origin("g", 1), origin("h", 7)],
+            epochs: [epoch("g", 1), epoch("h", 7)],
             senders: Default::default(),
             starts: 0,
             failed_starts: 0,
@@ -112,7 +112,7 @@ impl World {
                 Err(error) => {
                     self.failed_starts += 1;
                     assert!(self.failed_starts < 100, "{error}");
-                    // More is in the journal than memory may hold, and there is no space to pack it.
+                    // More is in the journal than memory may hold, and there is no space to flush it.
                     if matches!(&error, OpenError::Replay(text) if text.contains("bytes free")) {
                         self.disk.set_quota(None);
                     }
@@ -123,8 +123,8 @@ impl World {
         };
         self.starts += 1;
         assert_eq!((report.damage, report.lost_batches), (0, 0), "{report:?}");
-        for (origin, senders) in self.origins.iter().zip(&mut self.senders) {
-            let delivered = store.delivered(origin);
+        for (epoch, senders) in self.epochs.iter().zip(&mut self.senders) {
+            let delivered = store.delivered(epoch);
             for (sender, delivered) in senders.iter_mut().zip(delivered) {
                 assert!(delivered >= sender.acked, "acknowledged {}, there {delivered}", sender.acked);
                 assert!(delivered <= sender.made.len() as u64, "invented");
@@ -140,10 +140,10 @@ impl World {
         let Some(machine) = &self.machine else { return };
         let mut model = Model::default();
         let seen = content(&*machine.store);
-        for (origin, senders) in self.origins.iter().zip(&self.senders) {
-            for (sender, delivered) in senders.iter().zip(machine.store.delivered(origin)) {
+        for (epoch, senders) in self.epochs.iter().zip(&self.senders) {
+            for (sender, delivered) in senders.iter().zip(machine.store.delivered(epoch)) {
                 let there = sender.made.iter().take(delivered as usize).flatten();
-                there.for_each(|batch| model.put(origin, batch));
+                there.for_each(|batch| model.put(epoch, batch));
             }
         }
         assert_eq!(seen, model.content());
@@ -169,7 +169,7 @@ impl World {
     }
 
     fn send(&mut self) {
-        let (which, shard) = (self.random.below(ORIGINS as u64) as usize, self.random.below(2) as usize);
+        let (which, shard) = (self.random.below(EPOCHS as u64) as usize, self.random.below(2) as usize);
         let sender = &mut self.senders[which][shard];
         let Some(machine) = &self.machine else { return };
         if sender.flying.len() >= IN_FLIGHT_MAX {
@@ -197,9 +197,9 @@ impl World {
             sender.made.push(Some(made));
         }
         let sent = sender.made[number as usize - 1].clone().unwrap();
-        let (store, origin) = (Arc::clone(&machine.store), self.origins[which].clone());
+        let (store, epoch) = (Arc::clone(&machine.store), self.epochs[which].clone());
         let first = std::mem::take(&mut sender.first);
-        let put = Box::pin(async move { store.put(&origin, sent, first).await });
+        let put = Box::pin(async move { store.put(&epoch, sent, first).await });
         sender.flying.push((number, put));
         sender.next += 1;
     }
@@ -239,8 +239,8 @@ impl World {
         self.machine.as_mut().is_none_or(|machine| machine.committer.step().is_ok())
     }
 
-    fn pack(&mut self) -> bool {
-        self.machine.as_ref().is_none_or(|machine| machine.store.pack_now().is_ok())
+    fn flush(&mut self) -> bool {
+        self.machine.as_ref().is_none_or(|machine| machine.store.flush_now().is_ok())
     }
 
     /// An ordered end and a start, after which nothing is replayed if there was space.
@@ -252,7 +252,7 @@ impl World {
             let mut context = Context::from_waker(Waker::noop());
             let mut close = machine.store.close();
             for _ in 0..3 {
-                if close.as_mut().poll(&mut context).is_ready() || machine.store.pack_now().is_err() {
+                if close.as_mut().poll(&mut context).is_ready() || machine.store.flush_now().is_err() {
                     break;
                 }
             }
@@ -269,10 +269,10 @@ impl World {
             40..65 => self.poll(),
             65..83 => self.step(),
             83..88 => {
-                let due = self.machine.as_ref().is_some_and(|machine| machine.store.pack_is_due());
-                !due || self.pack()
+                let due = self.machine.as_ref().is_some_and(|machine| machine.store.flush_is_due());
+                !due || self.flush()
             }
-            88..90 => self.pack(),
+            88..90 => self.flush(),
             90..91 => return self.crash(),
             91..92 => return self.kill(),
             92..93 => return self.restart(),
@@ -302,8 +302,8 @@ impl World {
         let Some(machine) = &self.machine else { return };
         let gateways = machine.store.gateways();
         let mut missing = 0;
-        for (origin, senders) in self.origins.iter().zip(&self.senders) {
-            let gateway = gateways.iter().find(|known| known.origin.gateway == origin.gateway);
+        for (epoch, senders) in self.epochs.iter().zip(&self.senders) {
+            let gateway = gateways.iter().find(|known| known.epoch.gateway == epoch.gateway);
             let gaps = gateway.map(|known| known.gaps.as_slice()).unwrap_or_default();
             for sender in senders {
                 for (number, made) in (1_i64..).zip(&sender.made).take(sender.acked as usize) {
@@ -335,15 +335,15 @@ impl World {
                 self.check_gaps();
                 return self.check();
             }
-            for which in 0..ORIGINS * SHARDS {
+            for which in 0..EPOCHS * SHARDS {
                 let sender = &self.senders[which / SHARDS][which % SHARDS];
                 if sender.next as usize <= sender.made.len() {
                     self.send();
                 }
             }
             assert!(self.poll() && self.step() && self.poll());
-            if self.machine.as_ref().is_some_and(|machine| machine.store.pack_is_due()) {
-                assert!(self.pack());
+            if self.machine.as_ref().is_some_and(|machine| machine.store.flush_is_due()) {
+                assert!(self.flush());
             }
         }
         panic!("it does not come to an end");

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::{
     Store, StoreError,
-    testing::{Model, batch, config, content, copy, entries, entry, open, origin},
+    testing::{Model, batch, config, content, copy, entries, entry, epoch, open},
     verify,
 };
 
@@ -15,9 +15,9 @@ use crate::store::{
 #[derive(Clone, Debug)]
 enum Event {
     Put(usize, u32, Vec<catchment_proto::Entry>),
-    /// The last batch of this origin and shard again.
+    /// The last batch of this epoch and shard again.
     Repeat(usize, u32),
-    Pack,
+    Flush,
     /// An ordered end and a new start.
     Restart,
     /// A start on a copy of the files as they are.
@@ -28,7 +28,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         6 => (0..3_usize, 0..2_u32, entries()).prop_map(|(o, s, e)| Event::Put(o, s, e)),
         1 => (0..3_usize, 0..2_u32).prop_map(|(o, s)| Event::Repeat(o, s)),
-        2 => Just(Event::Pack),
+        2 => Just(Event::Flush),
         1 => Just(Event::Restart),
         2 => Just(Event::Crash),
     ];
@@ -37,7 +37,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 async fn run(events: Vec<Event>) {
     let mut folders = vec![tempfile::tempdir().unwrap()];
-    let origins = [origin("g1", 1), origin("g1", 2), origin("g2", 1)];
+    let epochs = [epoch("g1", 1), epoch("g1", 2), epoch("g2", 1)];
     let mut last: [[Option<Batch>; 2]; 3] = Default::default();
     let mut model = Model::default();
     let (mut store, _) = open(folders[0].path());
@@ -46,16 +46,16 @@ async fn run(events: Vec<Event>) {
             Event::Put(which, shard, entries) => {
                 let last = &mut last[which][shard as usize];
                 let sent = batch(shard, last.as_ref().map_or(1, |last| last.number + 1), entries);
-                store.put(&origins[which], sent.clone(), false).await.unwrap();
-                model.put(&origins[which], &sent);
+                store.put(&epochs[which], sent.clone(), false).await.unwrap();
+                model.put(&epochs[which], &sent);
                 *last = Some(sent);
             }
             Event::Repeat(which, shard) => {
                 if let Some(sent) = &last[which][shard as usize] {
-                    store.put(&origins[which], sent.clone(), false).await.unwrap();
+                    store.put(&epochs[which], sent.clone(), false).await.unwrap();
                 }
             }
-            Event::Pack => store.pack().await.unwrap(),
+            Event::Flush => store.flush().await.unwrap(),
             Event::Restart => {
                 store.close().await.unwrap();
                 drop(store);
@@ -72,9 +72,9 @@ async fn run(events: Vec<Event>) {
             }
         }
         assert_eq!(content(&*store), model.content());
-        for (origin, last) in origins.iter().zip(&last) {
+        for (epoch, last) in epochs.iter().zip(&last) {
             let numbers = last.each_ref().map(|sent| sent.as_ref().map_or(0, |sent| sent.number));
-            assert_eq!(store.delivered(origin), numbers);
+            assert_eq!(store.delivered(epoch), numbers);
         }
     }
     drop(store);
@@ -92,34 +92,34 @@ proptest! {
     }
 }
 
-/// A store with three batches packed and three in the journal.
+/// A store with three batches flushed and three in the journal.
 async fn filled(data: &Path, model: &mut Model) {
-    let origin = origin("g", 1);
+    let epoch = epoch("g", 1);
     let (store, _) = open(data);
     for number in 1..=6_u64 {
         let mut sent = batch(0, number, vec![entry(0, number as i64, 1, 1), entry(1, 500, number, number)]);
         for (mark, entry) in sent.entries.iter_mut().enumerate() {
             entry.body = crate::store::testing::body(entry.window, 7_000_000 + 10 * number + mark as u64, 2);
         }
-        store.put(&origin, sent.clone(), false).await.unwrap();
-        model.put(&origin, &sent);
+        store.put(&epoch, sent.clone(), false).await.unwrap();
+        model.put(&epoch, &sent);
         if number == 3 {
-            store.pack().await.unwrap();
+            store.flush().await.unwrap();
         }
     }
 }
 
-/// A store whose journal has released what is packed, and what only the journal holds.
+/// A store whose journal has released what is flushed, and what only the journal holds.
 async fn released(data: &Path) -> (Model, Vec<i64>) {
-    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = EmbeddedStore::open(data, small()).unwrap();
     for number in 1..=60_u64 {
         let entries = (0..20).map(|i| entry(i % 3, number as i64 * 20 + i64::from(i), number, number));
         let sent = batch(0, number, entries.collect());
-        store.put(&origin, sent.clone(), false).await.unwrap();
-        model.put(&origin, &sent);
+        store.put(&epoch, sent.clone(), false).await.unwrap();
+        model.put(&epoch, &sent);
         if number % 20 == 18 {
-            store.pack().await.unwrap();
+            store.flush().await.unwrap();
         }
     }
     store.inner.log.close().unwrap();
@@ -168,12 +168,12 @@ async fn damage_in_the_journal_is_told_by_batch_and_the_rest_kept() {
     assert!(report.damage > 0);
     let kept: Vec<i64> = content(&*store).keys().map(|(_, _, window)| window.index()).collect();
     assert_eq!(kept, [1, 2, 3, 4, 6, 500]);
-    assert_eq!(store.delivered(&origin("g", 1)), [6, 0]);
+    assert_eq!(store.delivered(&epoch("g", 1)), [6, 0]);
     assert_eq!(store.stats().journal_damage, report.damage);
 }
 
 #[tokio::test]
-async fn lost_packs_are_read_again_from_a_journal_that_holds_them() {
+async fn lost_blocks_are_read_again_from_a_journal_that_holds_them() {
     let data = tempfile::tempdir().unwrap();
     let mut model = Model::default();
     filled(data.path(), &mut model).await;
@@ -185,12 +185,14 @@ async fn lost_packs_are_read_again_from_a_journal_that_holds_them() {
 }
 
 #[tokio::test]
-async fn a_lost_folder_of_packs_is_never_taken_for_an_empty_store() {
+async fn a_lost_folder_of_blocks_is_never_taken_for_an_empty_store() {
     let data = tempfile::tempdir().unwrap();
     let (model, _) = released(data.path()).await;
     let sled = data.path().join(SLED);
     std::fs::rename(&sled, data.path().join("gone")).unwrap();
-    let Err(error) = EmbeddedStore::open(data.path(), small()) else { panic!("it starts without its packs") };
+    let Err(error) = EmbeddedStore::open(data.path(), small()) else {
+        panic!("it starts without its blocks")
+    };
     let text = error.to_string();
     assert!(
         text.contains("journal") && text.contains("store repair"),
@@ -205,18 +207,18 @@ async fn a_lost_folder_of_packs_is_never_taken_for_an_empty_store() {
 }
 
 #[tokio::test]
-async fn packs_that_cannot_be_opened_can_be_set_aside() {
+async fn blocks_that_cannot_be_opened_can_be_set_aside() {
     let data = tempfile::tempdir().unwrap();
     let (_, last) = released(data.path()).await;
     let db = data.path().join(SLED).join("db");
     let length = std::fs::metadata(&db).unwrap().len() as usize;
     std::fs::write(&db, vec![0x5a; length]).unwrap();
-    let Err(OpenError::Packs { .. }) = EmbeddedStore::open(data.path(), small()) else {
+    let Err(OpenError::Blocks { .. }) = EmbeddedStore::open(data.path(), small()) else {
         panic!("opened garbage")
     };
-    let aside = StoreConfig { set_packs_aside: true, ..small() };
+    let aside = StoreConfig { set_blocks_aside: true, ..small() };
     let (store, report) = EmbeddedStore::open(data.path(), aside).unwrap();
-    assert!(report.packs_set_aside.is_some_and(|folder| folder.join("db").exists()));
+    assert!(report.blocks_set_aside.is_some_and(|folder| folder.join("db").exists()));
     assert!(report.lost_batches > 30, "{:?}", report.lost);
     let windows: Vec<i64> = content(&*store).keys().map(|(_, _, window)| window.index()).collect();
     assert!(
@@ -231,38 +233,38 @@ async fn packs_that_cannot_be_opened_can_be_set_aside() {
 async fn a_lost_journal_is_told_and_what_comes_next_survives() {
     let data = tempfile::tempdir().unwrap();
     let mut model = Model::default();
-    let origin = origin("g", 1);
+    let epoch = epoch("g", 1);
     let (store, _) = open(data.path());
     let first = batch(0, 1, vec![entry(0, 1, 1, 1)]);
-    store.put(&origin, first.clone(), false).await.unwrap();
-    model.put(&origin, &first);
+    store.put(&epoch, first.clone(), false).await.unwrap();
+    model.put(&epoch, &first);
     store.close().await.unwrap();
     drop(store);
     std::fs::remove_dir_all(data.path().join(JOURNAL)).unwrap();
     let (store, report) = open(data.path());
     assert_eq!(report.damage, 1);
     let second = batch(0, 2, vec![entry(0, 2, 2, 2)]);
-    store.put(&origin, second.clone(), false).await.unwrap();
-    model.put(&origin, &second);
+    store.put(&epoch, second.clone(), false).await.unwrap();
+    model.put(&epoch, &second);
     drop(store);
     let (store, report) = open(data.path());
-    assert_eq!((report.damage, report.replayed), (0, 1), "its position is not below what the packs cover");
+    assert_eq!((report.damage, report.replayed), (0, 1), "its position is not below what the blocks cover");
     assert_eq!(content(&*store), model.content());
 }
 
 #[tokio::test]
-async fn a_damaged_pack_is_an_error_of_its_bucket_alone() {
+async fn a_damaged_block_is_an_error_of_its_bucket_alone() {
     let data = tempfile::tempdir().unwrap();
     filled(data.path(), &mut Model::default()).await;
     {
         let db = sled::Config::new().path(data.path().join(SLED)).segment_size(8 << 20).open().unwrap();
-        let (pack, mut value) = db.scan_prefix(b"p").next().unwrap().unwrap();
+        let (block, mut value) = db.scan_prefix(b"p").next().unwrap().unwrap();
         value[5] ^= 1;
-        db.insert(pack, value).unwrap();
+        db.insert(block, value).unwrap();
         db.flush().unwrap();
     }
     let report = verify(data.path()).unwrap();
-    assert_eq!((report.damaged_packs, report.findings.len()), (1, 1), "{:?}", report.findings);
+    assert_eq!((report.damaged_blocks, report.findings.len()), (1, 1), "{:?}", report.findings);
     assert!(report.findings[0].contains("series from 0 on, bucket 0"), "{:?}", report.findings);
     let (store, _) = open(data.path());
     let all: Vec<_> = store.series(&|_, _| true).iter().map(|series| series.id).collect();
@@ -276,8 +278,8 @@ async fn a_damaged_pack_is_an_error_of_its_bucket_alone() {
     };
     assert!(matches!(scan(all[0]), Err(StoreError::Read(text)) if text.contains("bucket 0")));
     assert_eq!(scan(all[1]).unwrap(), 6);
-    store.pack().await.unwrap();
-    assert_eq!(scan(all[1]).unwrap(), 6, "packing goes on beside the damage");
+    store.flush().await.unwrap();
+    assert_eq!(scan(all[1]).unwrap(), 6, "flushing continues beside the damage");
 }
 
 #[test]
@@ -293,7 +295,7 @@ async fn another_stores_journal_is_refused() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     for folder in &folders {
         let (store, _) = open(folder.path());
-        store.put(&origin("g1", 1), batch(0, 1, vec![]), false).await.unwrap();
+        store.put(&epoch("g1", 1), batch(0, 1, vec![]), false).await.unwrap();
         store.close().await.unwrap();
     }
     let journals = folders.each_ref().map(|folder| folder.path().join(JOURNAL));

@@ -31,7 +31,11 @@ impl World {
     fn usages(gateways: &BTreeMap<GatewayId, [u64; 4]>) -> Vec<Usage<'_>> {
         gateways
             .iter()
-            .map(|(gateway, [held, forgotten, ..])| Usage { gateway, held: *held, forgotten: *forgotten })
+            .map(|(gateway, [series, forgotten, ..])| Usage {
+                gateway,
+                series: *series,
+                forgotten: *forgotten,
+            })
             .collect()
     }
 
@@ -145,7 +149,7 @@ fn a_gateway_alone_reaches_its_bound_in_few_rounds() {
 fn what_one_gateway_was_granted_no_other_takes() {
     let mut quota = Quota::new(Bounds { total: 10, site: 10, gateway: 10 });
     let [first, second, ..] = &ids();
-    let both = [first, second].map(|gateway| Usage { gateway, held: 0, forgotten: 0 });
+    let both = [first, second].map(|gateway| Usage { gateway, series: 0, forgotten: 0 });
     assert_eq!(quota.budget(&both, first, 1), 2);
     assert_eq!(quota.fits(&both, second, 8), Ok(()));
     let refused = quota.fits(&both, second, 9).unwrap_err();
@@ -162,26 +166,26 @@ fn series_on_their_way_count_once_and_until_they_arrive() {
     let keys: Vec<_> = ["a", "b"].map(|metric| key("d", metric, &[])).into();
     quota.reserve(of, &keys);
     quota.reserve(of, &keys);
-    assert!(quota.is_coming(of, &keys[0]) && !quota.is_coming(&ids()[1], &keys[0]));
+    assert!(quota.is_pending(of, &keys[0]) && !quota.is_pending(&ids()[1], &keys[0]));
     assert_eq!(quota.fits(&[], of, 1), Ok(()));
     assert!(
         quota.fits(&[], of, 2).unwrap_err().contains("gateway berlin/g1 may have 3 series and has 2; raise")
     );
-    quota.arrived(of, &keys);
+    quota.release(of, &keys);
     assert_eq!(quota.fits(&[], of, 3), Ok(()));
-    let held = [Usage { gateway: of, held: 2, forgotten: 0 }];
-    assert!(quota.fits(&held, of, 2).is_err());
+    let series = [Usage { gateway: of, series: 2, forgotten: 0 }];
+    assert!(quota.fits(&series, of, 2).is_err());
 }
 
 #[test]
 fn a_new_folder_may_have_the_names_of_the_lost_one() {
     let mut quota = Quota::new(Bounds { total: 10, site: 10, gateway: 10 });
     let of = &ids()[0];
-    let full = [Usage { gateway: of, held: 10, forgotten: 0 }];
+    let full = [Usage { gateway: of, series: 10, forgotten: 0 }];
     assert_eq!(quota.budget(&full, of, 1), 10);
     assert_eq!(quota.budget(&full, of, 2), 10, "another epoch, the same devices");
     // A store that held more than its bound from the beginning keeps it.
-    let over = [Usage { gateway: of, held: 12, forgotten: 0 }];
+    let over = [Usage { gateway: of, series: 12, forgotten: 0 }];
     assert_eq!(quota.budget(&over, of, 2), 12);
     let refused = quota.fits(&over, of, 1).unwrap_err();
     assert!(refused.contains("may have 10 series and has 12; raise series_per_gateway_max to 13 or more"));
@@ -192,8 +196,8 @@ fn a_new_folder_may_have_the_names_of_the_lost_one() {
 fn forgetting_makes_room_at_the_gateway_that_filled_the_bound() {
     let mut quota = Quota::new(Bounds { total: 100, site: 100, gateway: 10 });
     let of = &ids()[0];
-    assert_eq!(quota.budget(&[Usage { gateway: of, held: 10, forgotten: 0 }], of, 1), 10);
-    let after = [Usage { gateway: of, held: 4, forgotten: 6 }];
+    assert_eq!(quota.budget(&[Usage { gateway: of, series: 10, forgotten: 0 }], of, 1), 10);
+    let after = [Usage { gateway: of, series: 4, forgotten: 6 }];
     assert_eq!(quota.budget(&after, of, 1), 16, "its folder still has all ten names");
 }
 
@@ -201,7 +205,7 @@ fn forgetting_makes_room_at_the_gateway_that_filled_the_bound() {
 fn a_bound_that_is_nearly_full_is_reported_once() {
     let mut quota = Quota::new(Bounds { total: 1000, site: 100, gateway: 10 });
     let of = &ids()[0];
-    let warn = |quota: &mut Quota, held| quota.warnings(&[Usage { gateway: of, held, forgotten: 0 }], of);
+    let warn = |quota: &mut Quota, series| quota.warnings(&[Usage { gateway: of, series, forgotten: 0 }], of);
     assert!(warn(&mut quota, 8).is_empty());
     let news = warn(&mut quota, 9);
     assert_eq!(news.len(), 1);

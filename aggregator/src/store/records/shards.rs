@@ -1,4 +1,4 @@
-//! The record of an origin's shards: how far each was delivered, by which runs, and what is missing.
+//! The record of an epoch's shards: how far each was delivered, by which runs, and what is missing.
 
 use catchment_partial::Timestamp;
 use prost::Message;

@@ -8,7 +8,7 @@ use catchment_journal::LogConfig;
 use super::*;
 use crate::store::{
     EmbeddedStore, GatewayEntry, OpenReport, Store,
-    testing::{Content, Model, batch, body, config, content_as_far, copy, entry, origin},
+    testing::{Content, Model, batch, body, config, content_as_far, copy, entry, epoch},
     verify,
 };
 
@@ -21,7 +21,7 @@ fn random(state: &mut u64, bound: u64) -> u64 {
     (z ^ (z >> 31)) % bound
 }
 
-/// A journal of small segments, of which those that are packed are gone.
+/// A journal of small segments, of which those that are flushed are gone.
 fn small() -> StoreConfig {
     let journal = LogConfig {
         segment_bytes: 64 << 10,
@@ -33,23 +33,23 @@ fn small() -> StoreConfig {
     StoreConfig { journal, ..config() }
 }
 
-/// A store with packs in several of sled's segments, opened more than once, and batches that only the journal has.
+/// A store with blocks in several of sled's segments, opened more than once, and batches that only the journal has.
 async fn filled(data: &Path, rounds: u64, windows: u64) -> Model {
-    let (mut model, origins) = (Model::default(), [origin("g", 1), origin("h", 2)]);
+    let (mut model, epochs) = (Model::default(), [epoch("g", 1), epoch("h", 2)]);
     for round in 0..rounds {
         let (store, _) = EmbeddedStore::open(data, small()).unwrap();
-        for (origin, number) in origins.iter().zip([round + 1; 2]) {
+        for (epoch, number) in epochs.iter().zip([round + 1; 2]) {
             let entries = (0..windows).map(|i| {
                 let mut entry = entry((i % 3) as u32, (round * windows + i) as i64, number, number);
                 entry.body = body(entry.window, number, 40);
                 entry
             });
             let sent = batch(0, number, entries.collect());
-            store.put(origin, sent.clone(), false).await.unwrap();
-            model.put(origin, &sent);
+            store.put(epoch, sent.clone(), false).await.unwrap();
+            model.put(epoch, &sent);
         }
         if round + 1 < rounds {
-            store.pack().await.unwrap();
+            store.flush().await.unwrap();
         }
     }
     model
@@ -80,13 +80,13 @@ fn start(data: &Path) -> Result<(Content, bool, OpenReport), OpenError> {
     Ok((content, unread, report))
 }
 
-/// The first packed window that is gone from a gateway which says of no gap; a gateway that is not known says nothing.
-fn untold(truth: &Content, seen: &Content, gateways: &[GatewayEntry], packed: i64) -> Option<String> {
+/// The first flushed window that is gone from a gateway which says of no gap; a gateway that is not known says nothing.
+fn unreported(truth: &Content, seen: &Content, gateways: &[GatewayEntry], flushed: i64) -> Option<String> {
     let whole = |gateway: &catchment_proto::GatewayId| {
-        gateways.iter().any(|known| known.origin.gateway == *gateway && known.gaps.is_empty())
+        gateways.iter().any(|known| known.epoch.gateway == *gateway && known.gaps.is_empty())
     };
     let gone = truth.iter().filter(|(name, bodies)| seen.get(*name) != Some(*bodies));
-    let mut gone = gone.filter(|((gateway, _, window), _)| window.index() < packed && whole(gateway));
+    let mut gone = gone.filter(|((gateway, _, window), _)| window.index() < flushed && whole(gateway));
     gone.next().map(|((gateway, key, window), _)| format!("{gateway} {key} {}", window.index()))
 }
 
@@ -117,28 +117,28 @@ async fn no_damage_panics_invents_or_loses_without_a_word() {
 }
 
 #[tokio::test]
-async fn nor_does_damage_in_many_segments_of_packs() {
+async fn nor_does_damage_in_many_segments_of_blocks() {
     flips(40, 400, 15).await;
 }
 
 /// Damages the files of a store one at a time, so many times.
 async fn flips(rounds: u64, windows: u64, runs: u32) {
-    let (origin, work, mended) =
+    let (epoch, work, mended) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let truth = filled(origin.path(), rounds, windows).await.content();
+    let truth = filled(epoch.path(), rounds, windows).await.content();
     let ever: BTreeSet<Vec<u8>> = truth.values().flatten().cloned().collect();
-    let all = files(origin.path());
+    let all = files(epoch.path());
     assert!(all.iter().any(|file| file.ends_with("sled/db")) && all.len() >= 6, "{all:?}");
     let (mut seed, mut kept_all, mut refused) = (3, 0, 0);
     for run in 0..runs {
         let which = match random(&mut seed, 2) {
-            0 => origin.path().join("sled/db"),
+            0 => epoch.path().join("sled/db"),
             _ => all[random(&mut seed, all.len() as u64) as usize].clone(),
         };
-        let name = which.strip_prefix(origin.path()).unwrap().to_owned();
+        let name = which.strip_prefix(epoch.path()).unwrap().to_owned();
         for folder in [work.path(), mended.path()] {
             fs::remove_dir_all(folder).unwrap();
-            copy(origin.path(), folder);
+            copy(epoch.path(), folder);
         }
         let before = seed;
         if !damage(&work.path().join(&name), &mut seed) {
@@ -146,18 +146,18 @@ async fn flips(rounds: u64, windows: u64, runs: u32) {
         }
         let mut again = before;
         damage(&mended.path().join(&name), &mut again);
-        let told = format!("run {run}, {}", name.display());
+        let case = format!("run {run}, {}", name.display());
 
         let image_before = image(mended.path());
         let verified = verify(mended.path());
-        assert!(image_before == image(mended.path()), "{told}: verify changed something");
+        assert!(image_before == image(mended.path()), "{case}: verify changed something");
         let clean = verified.as_ref().is_ok_and(VerifyReport::is_clean);
         match start(work.path()) {
             Err(_) => refused += 1,
             Ok((seen, unread, report)) => {
-                assert!(!invented(&seen, &ever, &truth), "{told}: invented");
-                let told_something = unread || !clean || report.damage > 0 || report.torn_tail_bytes > 0;
-                assert!(seen == truth || told_something, "{told}: lost without a word");
+                assert!(!invented(&seen, &ever, &truth), "{case}: invented");
+                let reported_something = unread || !clean || report.damage > 0 || report.torn_tail_bytes > 0;
+                assert!(seen == truth || reported_something, "{case}: lost without a word");
             }
         }
         // Also behind a start, which may have been refused.
@@ -166,21 +166,21 @@ async fn flips(rounds: u64, windows: u64, runs: u32) {
             let started = start(mended.path());
             told_before = started.is_ok_and(|(.., report)| report.damage > 0 || report.torn_tail_bytes > 0);
         }
-        let report = repair(mended.path()).unwrap_or_else(|error| panic!("{told}: {error}"));
-        let (seen, unread, opened) = start(mended.path()).unwrap_or_else(|error| panic!("{told}: {error}"));
+        let report = repair(mended.path()).unwrap_or_else(|error| panic!("{case}: {error}"));
+        let (seen, unread, opened) = start(mended.path()).unwrap_or_else(|error| panic!("{case}: {error}"));
         let gateways = EmbeddedStore::open(mended.path(), small()).unwrap().0.gateways();
-        let packed = (rounds as i64 - 1) * windows as i64;
-        assert_eq!(untold(&truth, &seen, &gateways, packed), None, "{told}: {report:?}");
-        assert!(!unread && !invented(&seen, &ever, &truth), "{told}: after the repair");
+        let flushed = (rounds as i64 - 1) * windows as i64;
+        assert_eq!(unreported(&truth, &seen, &gateways, flushed), None, "{case}: {report:?}");
+        assert!(!unread && !invented(&seen, &ever, &truth), "{case}: after the repair");
         let told_lost =
             !report.lost.is_clean() || opened.torn_tail_bytes > 0 || report.lost.torn_tail_bytes > 0;
         assert!(
             seen == truth || told_lost || told_before,
-            "{told}: the repair lost without a word: {report:?}"
+            "{case}: the repair lost without a word: {report:?}"
         );
         kept_all += u32::from(seen == truth);
     }
-    let db = fs::metadata(origin.path().join("sled/db")).unwrap().len();
-    println!("{db} bytes of packs; {refused} starts refused, {kept_all} of {runs} repairs lost nothing");
+    let db = fs::metadata(epoch.path().join("sled/db")).unwrap().len();
+    println!("{db} bytes of blocks; {refused} starts refused, {kept_all} of {runs} repairs lost nothing");
     assert!(kept_all > runs / 2, "a repair keeps what it can: {kept_all}");
 }

@@ -53,25 +53,25 @@ fn answers_are_found_wherever_the_bytes_are_cut() {
         let mut input = BytesMut::new();
         for part in [&bytes[..cut], &bytes[cut..]] {
             input.extend_from_slice(part);
-            while let Some(answer) = JsonLines.answer(&mut input).unwrap() {
+            while let Some(answer) = JsonLines.next_reply(&mut input).unwrap() {
                 answers.push(answer);
             }
         }
         let refusal = Refusal { code: "c".to_owned(), message: String::new(), about: About::Line(0) };
-        assert_eq!(answers, [Answer::Welcome(4), Answer::Ack(5), Answer::Refusal(refusal)], "cut at {cut}");
+        assert_eq!(answers, [Reply::Welcome(4), Reply::Ack(5), Reply::Refusal(refusal)], "cut at {cut}");
     }
 }
 
 #[test]
 fn endless_and_foreign_answers_are_refused() {
     let mut endless = BytesMut::from(&vec![b'x'; 70 << 10][..]);
-    assert_eq!(JsonLines.answer(&mut endless), Err(CodecError::TooLong));
-    assert!(matches!(JsonLines.answer(&mut BytesMut::from("hello\n")), Err(CodecError::Malformed(_))));
+    assert_eq!(JsonLines.next_reply(&mut endless), Err(CodecError::TooLong));
+    assert!(matches!(JsonLines.next_reply(&mut BytesMut::from("hello\n")), Err(CodecError::Malformed(_))));
     let mut long = BytesMut::from(&[0xff_u8; 8][..]);
-    assert_eq!(Frames::default().answer(&mut long), Err(CodecError::TooLong));
+    assert_eq!(Frames::default().next_reply(&mut long), Err(CodecError::TooLong));
     let mut foreign = BytesMut::from(&[0, 0, 0, 2, 0xff, 0xff][..]);
-    assert!(matches!(Frames::default().answer(&mut foreign), Err(CodecError::Malformed(_))));
-    assert_eq!(Frames::default().answer(&mut BytesMut::from(&[0, 0][..])), Ok(None));
+    assert!(matches!(Frames::default().next_reply(&mut foreign), Err(CodecError::Malformed(_))));
+    assert_eq!(Frames::default().next_reply(&mut BytesMut::from(&[0, 0][..])), Ok(None));
 }
 
 #[test]

@@ -14,8 +14,8 @@ fn encode(partial: &Partial, base: Timestamp) -> Vec<u8> {
 /// Everything that can be asked gives a number or nothing.
 fn assert_sound(partial: &Partial, base: Timestamp) {
     assert!(!partial.sum().is_nan());
-    for figure in [partial.mean(), partial.variance(), partial.stddev(), partial.quantile(0.5)] {
-        assert!(figure.is_none_or(f64::is_finite));
+    for statistic in [partial.mean(), partial.variance(), partial.stddev(), partial.quantile(0.5)] {
+        assert!(statistic.is_none_or(f64::is_finite));
     }
     assert!(partial.variance().is_none_or(|variance| variance >= 0.0));
     assert_eq!(Partial::decode(&encode(partial, base), base).as_ref(), Ok(partial));

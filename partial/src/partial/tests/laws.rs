@@ -7,16 +7,16 @@ use proptest::sample::Index;
 
 const QS: [f64; 9] = [0.0, 0.001, 0.1, 0.25, 0.5, 0.9, 0.99, 0.999, 1.0];
 
-/// All figures, as bits where they are floating point.
-fn figures(partial: &Partial) -> Vec<Option<u64>> {
+/// All statistics, as bits where they are floating point.
+fn statistics(partial: &Partial) -> Vec<Option<u64>> {
     let bits = |value: Option<f64>| value.map(f64::to_bits);
     let ends = [partial.min(), partial.max(), partial.first(), partial.last()];
-    let mut figures = vec![Some(partial.count()), bits(Some(partial.sum())), bits(partial.mean())];
-    figures.extend([bits(partial.variance()), bits(partial.stddev())]);
-    figures.extend(ends.map(|end| end.map(|end| end.time.as_nanos() as u64)));
-    figures.extend(ends.map(|end| bits(end.map(|end| end.value))));
-    figures.extend(QS.map(|q| bits(partial.quantile(q))));
-    figures
+    let mut statistics = vec![Some(partial.count()), bits(Some(partial.sum())), bits(partial.mean())];
+    statistics.extend([bits(partial.variance()), bits(partial.stddev())]);
+    statistics.extend(ends.map(|end| end.map(|end| end.time.as_nanos() as u64)));
+    statistics.extend(ends.map(|end| bits(end.map(|end| end.value))));
+    statistics.extend(QS.map(|q| bits(partial.quantile(q))));
+    statistics
 }
 
 fn encoded(partial: &Partial) -> Vec<u8> {
@@ -26,7 +26,7 @@ fn encoded(partial: &Partial) -> Vec<u8> {
 }
 
 fn assert_same(a: &Partial, b: &Partial) {
-    assert_eq!(figures(a), figures(b));
+    assert_eq!(statistics(a), statistics(b));
     assert_eq!(a, b);
     assert_eq!(encoded(a), encoded(b));
 }

@@ -15,10 +15,10 @@ async fn a_batch_without_room_for_its_series_is_told_and_comes_again() {
         other => panic!("{other:?}"),
     };
     assert_eq!((refusal.shard, refusal.number, refusal.code.as_str()), (0, 1, "too_many_series"));
-    stream.settle().await;
+    stream.run_pending().await;
     let ready = rig.shared.metrics.conditions.ready().unwrap_err();
     assert_eq!(ready, "series_full: gateway berlin/g1 waits: no room for series");
-    assert_eq!(rig.store.delivered(&origin()), [0], "nothing behind it was taken");
+    assert_eq!(rig.store.delivered(&epoch()), [0], "nothing behind it was taken");
     for number in 1..=5 {
         stream.send(numbered(number)).await;
     }
@@ -35,7 +35,7 @@ async fn an_older_gateway_is_held_as_by_a_full_store() {
     let (stream, _) = rig.start().await;
     rig.store.fail(Fault::TooManySeries);
     stream.send(numbered(1)).await;
-    stream.settle().await;
+    stream.run_pending().await;
     assert!(rig.shared.metrics.conditions.ready().is_err());
     let (last, end) = stream.finish().await;
     assert_eq!((last, end.reason, code(&end)), (None, "full", Code::ResourceExhausted));
@@ -51,7 +51,7 @@ async fn a_gateway_at_its_share_of_memory_is_not_read_and_loses_nothing() {
     for number in 1..=50 {
         stream.send(numbered(number)).await;
     }
-    stream.settle().await;
+    stream.run_pending().await;
     let counts = rig.shared.bytes.counts();
     assert!(stream.unread() > 30 && counts.waiting == 1, "{counts:?}");
     assert!(counts.gateway_most <= bounds.per_gateway_max, "{counts:?}");

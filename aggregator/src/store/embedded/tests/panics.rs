@@ -1,4 +1,4 @@
-//! A panic while the state is changed: nothing more is acknowledged, packed or released, and a start finds everything.
+//! A panic while the state is changed: nothing more is acknowledged, flushed or released, and a start finds everything.
 
 use std::panic::AssertUnwindSafe;
 
@@ -8,43 +8,43 @@ use crate::store::apply::tests::panic_next;
 #[tokio::test]
 async fn a_batch_that_was_applied_half_way_is_read_again_and_nothing_is_built_on_it() {
     let data = tempfile::tempdir().unwrap();
-    let (origin, mut model) = (origin("g", 1), Model::default());
+    let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = open(data.path());
-    put(&store, &mut model, &origin, batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
+    put(&store, &mut model, &epoch, batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
     assert_eq!(store.poisoned(), None);
     let second = batch(0, 2, vec![entry(1, 2, 2, 2)]);
     panic_next();
-    let putting = AssertUnwindSafe(store.put(&origin, second.clone(), false)).catch_unwind();
+    let putting = AssertUnwindSafe(store.put(&epoch, second.clone(), false)).catch_unwind();
     assert!(putting.await.is_err());
     // The journal holds it, memory does not. Its thread may take a while to write it.
     until("the batch is durable", || store.inner.log.durable() >= store.inner.log.end()).await;
-    model.put(&origin, &second);
-    let next = store.put(&origin, batch(0, 3, vec![entry(0, 3, 3, 3)]), false).await;
+    model.put(&epoch, &second);
+    let next = store.put(&epoch, batch(0, 3, vec![entry(0, 3, 3, 3)]), false).await;
     assert!(matches!(next, Err(StoreError::Poisoned(_))), "{next:?}");
     let why = store.poisoned().unwrap();
     assert!(why.starts_with("a panic interrupted a change of the store: "), "{why}");
-    store.progress(&origin, &report_of(0, Some(at(60)), 0)).unwrap();
+    store.progress(&epoch, &report_of(0, Some(at(60)), 0)).unwrap();
     assert!(store.gateways().iter().all(|gateway| gateway.watermark.is_none()), "nothing is complete");
     let ids: Vec<_> = store.series(&|_, _| true).into_iter().map(|entry| entry.id).collect();
     let scanned =
         store.scan(&ids, Timestamp::MIN, Timestamp::MAX, &mut |_, _, _| std::ops::ControlFlow::Continue(()));
     assert!(matches!(scanned, Err(StoreError::Poisoned(_))), "{scanned:?}");
-    assert!(store.pack().await.is_err(), "the journal's beginning would go");
+    assert!(store.flush().await.is_err(), "the journal's beginning would go");
     assert!(store.close().await.is_err());
     drop(store);
     let (store, report) = open(data.path());
     assert_eq!((report.replayed, report.damage), (2, 0));
     assert_eq!(content(&*store), model.content());
-    assert_eq!(store.delivered(&origin), [2, 0]);
+    assert_eq!(store.delivered(&epoch), [2, 0]);
 }
 
 #[tokio::test]
 async fn a_thread_of_the_store_that_panics_is_its_failure() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path());
-    guarded(&store.inner, "packs windows", || panic!("no more windows"));
+    guarded(&store.inner, "flushes windows", || panic!("no more windows"));
     let why = store.poisoned().unwrap();
-    assert!(why.starts_with("the thread that packs windows panicked: no more windows"), "{why}");
-    let refused = store.put(&origin("g", 1), batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await;
+    assert!(why.starts_with("the thread that flushes windows panicked: no more windows"), "{why}");
+    let refused = store.put(&epoch("g", 1), batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await;
     assert!(matches!(refused, Err(StoreError::Poisoned(_))), "{refused:?}");
 }

@@ -1,0 +1,72 @@
+//! How far ahead of the aggregator's clock a gateway is believed. Pure: the clock comes in.
+//!
+//! A gateway dates by its own clock what it says about itself: up to when its windows are closed, and when its data folder was
+//! created. A clock that is far ahead would claim completeness for years, and keep a folder the newest one for as long. Beyond the
+//! tolerance such a claim is not believed; readings are, whatever time they carry.
+
+use std::time::Duration;
+
+/// The aggregator's clock at one moment, and what may lie beyond it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockBound {
+    now_ms: i64,
+    tolerance_ms: i64,
+}
+
+impl ClockBound {
+    /// Believes everything: for a simulation, whose clocks are right.
+    pub const UNBOUNDED: Self = Self { now_ms: i64::MAX, tolerance_ms: 0 };
+
+    /// The clock shows `now_ms`, Unix milliseconds.
+    pub fn new(now_ms: i64, tolerance: Duration) -> Self {
+        Self { now_ms, tolerance_ms: i64::try_from(tolerance.as_millis()).unwrap_or(i64::MAX) }
+    }
+
+    /// How far a time is ahead of the clock, if that is more than is believed; Unix milliseconds.
+    pub fn too_far_ahead(&self, time_ms: i64) -> Option<i64> {
+        let ahead = time_ms.saturating_sub(self.now_ms);
+        (ahead > self.tolerance_ms).then_some(ahead)
+    }
+
+    /// When a data folder was created: as its gateway says, or where that is not believed as it is `known`, else now. A gateway
+    /// says it again with each stream, so a folder keeps the time at which it was first seen.
+    pub fn created(&self, claimed_ms: i64, known: Option<i64>) -> i64 {
+        if self.too_far_ahead(claimed_ms).is_none() {
+            return claimed_ms;
+        }
+        known.filter(|known| self.too_far_ahead(*known).is_none()).unwrap_or(self.now_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_700_000_000_000;
+
+    #[test]
+    fn what_is_a_little_ahead_is_believed() {
+        let clock_bound = ClockBound::new(NOW, Duration::from_secs(600));
+        for believed in [i64::MIN, 0, NOW, NOW + 600_000] {
+            assert_eq!(clock_bound.too_far_ahead(believed), None);
+            assert_eq!(
+                clock_bound.created(believed, Some(5)),
+                believed,
+                "a claim that is believed replaces what is known"
+            );
+        }
+        assert_eq!(clock_bound.too_far_ahead(NOW + 600_001), Some(600_001));
+        assert!(clock_bound.too_far_ahead(i64::MAX).is_some());
+        assert_eq!(ClockBound::new(i64::MIN, Duration::MAX).too_far_ahead(i64::MAX), None);
+        assert_eq!(ClockBound::UNBOUNDED.too_far_ahead(i64::MAX), None);
+    }
+
+    #[test]
+    fn a_folder_from_the_future_keeps_the_time_at_which_it_was_first_seen() {
+        let far = NOW + 1_000_000_000_000;
+        let at = |now| ClockBound::new(now, Duration::from_secs(600));
+        assert_eq!(at(NOW).created(far, None), NOW);
+        assert_eq!(at(NOW + 5_000).created(far, Some(NOW)), NOW);
+        assert_eq!(at(NOW).created(far, Some(far)), NOW, "stored by a version that believed it");
+    }
+}

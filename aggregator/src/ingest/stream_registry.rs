@@ -1,0 +1,234 @@
+//! One current stream a data folder of a gateway: a newer one ends the older.
+//!
+//! A gateway that lost its connection without noticing comes back on a new one; the old one may stay half open
+//! for minutes. Two epochs of one gateway may deliver at the same time: somebody runs two copies of its folder, of which one
+//! has begun a new epoch. Ending each other's streams would stop both. Bounded by the connections that there are, and by
+//! [`EPOCHS_MAX`] a gateway.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use catchment_proto::GatewayId;
+use hashbrown::HashMap;
+use tokio::sync::oneshot;
+
+use super::waiting::WaitingBatches;
+use crate::store::GatewayEpoch;
+
+/// Epochs of one gateway that deliver at once; beyond, the stream that began first ends.
+const EPOCHS_MAX: usize = 4;
+/// Gateways that are remembered, more than have connections; beyond, one without a stream is forgotten, and only that two copies of
+/// its folder were seen.
+const GATEWAYS_MAX: usize = 65_536;
+
+/// The current streams of each gateway.
+#[derive(Debug, Default)]
+pub(crate) struct StreamRegistry {
+    current: Mutex<Current>,
+    /// Whose batches wait for room.
+    pub(crate) waiting: WaitingBatches,
+}
+
+#[derive(Debug, Default)]
+struct Current {
+    next: u64,
+    by_gateway: HashMap<GatewayId, Gateway>,
+}
+
+/// A gateway that has begun a stream since this process began; at most [`GATEWAYS_MAX`].
+#[derive(Debug, Default)]
+struct Gateway {
+    /// By epoch.
+    streams: BTreeMap<u64, StreamEntry>,
+    /// The epoch and the run that began last, and the run of that epoch before it.
+    last: (u64, u64, u64),
+    /// Two copies of its folder were seen to deliver by turns.
+    contended: bool,
+}
+
+#[derive(Debug)]
+struct StreamEntry {
+    number: u64,
+    version: Arc<str>,
+    /// How far its watermark is ahead of the aggregator's clock, if that is more than is believed.
+    ahead_ms: Option<i64>,
+    /// Dropped to end the stream.
+    _end: oneshot::Sender<()>,
+}
+
+/// A stream's entry; dropping it removes the entry unless a newer stream has taken the place.
+#[derive(Debug)]
+pub(super) struct RegisteredStream {
+    registry: Arc<StreamRegistry>,
+    epoch: GatewayEpoch,
+    number: u64,
+}
+
+impl StreamRegistry {
+    /// Makes a stream its data folder's current one. The receiver resolves when a newer one takes the place.
+    pub(super) fn register(
+        self: &Arc<Self>,
+        epoch: &GatewayEpoch,
+        version: &str,
+    ) -> (RegisteredStream, oneshot::Receiver<()>) {
+        let (end, superseded) = oneshot::channel();
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = current.next;
+        current.next += 1;
+        if current.by_gateway.len() >= GATEWAYS_MAX && !current.by_gateway.contains_key(&epoch.gateway) {
+            let idle = current.by_gateway.iter().find(|(_, known)| known.streams.is_empty());
+            let idle = idle.map(|(gateway, _)| gateway.clone());
+            idle.and_then(|gateway| current.by_gateway.remove(&gateway));
+        }
+        let gateway = current.by_gateway.entry(epoch.gateway.clone()).or_default();
+        let entry = StreamEntry { number, version: version.into(), ahead_ms: None, _end: end };
+        gateway.streams.insert(epoch.id, entry);
+        if gateway.streams.len() > EPOCHS_MAX {
+            let oldest = gateway.streams.iter().min_by_key(|(_, entry)| entry.number);
+            let oldest = oldest.map(|(epoch, _)| *epoch);
+            oldest.and_then(|epoch| gateway.streams.remove(&epoch));
+        }
+        (RegisteredStream { registry: Arc::clone(self), epoch: epoch.clone(), number }, superseded)
+    }
+
+    /// The version of a gateway that has a stream now.
+    pub(crate) fn version(&self, gateway: &GatewayId) -> Option<Arc<str>> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = current.by_gateway.get(gateway)?.streams.values().max_by_key(|entry| entry.number)?;
+        Some(Arc::clone(&newest.version))
+    }
+
+    /// Whether two copies of a gateway's folder were seen to deliver since this process began.
+    pub(crate) fn is_contended(&self, gateway: &GatewayId) -> bool {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.by_gateway.get(gateway).is_some_and(|gateway| gateway.contended)
+    }
+
+    /// How far the watermark of a gateway that has a stream now is ahead of the aggregator's clock, milliseconds, if that is
+    /// more than is believed.
+    pub(crate) fn ahead_ms(&self, gateway: &GatewayId) -> Option<i64> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.by_gateway.get(gateway)?.streams.values().filter_map(|entry| entry.ahead_ms).max()
+    }
+}
+
+impl RegisteredStream {
+    /// Notes how far the stream's watermark is ahead of the clock; `None`: it is believed.
+    pub(super) fn note_ahead(&self, ahead_ms: Option<i64>) {
+        let mut current = self.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let gateway = current.by_gateway.get_mut(&self.epoch.gateway);
+        let entry = gateway.and_then(|gateway| gateway.streams.get_mut(&self.epoch.id));
+        if let Some(entry) = entry.filter(|entry| entry.number == self.number) {
+            entry.ahead_ms = ahead_ms;
+        }
+    }
+
+    /// Something came on the stream. Answers true once for a gateway whose folder is there twice: a run or an epoch delivers
+    /// after another one that began later.
+    pub(super) fn note_delivery(&self) -> bool {
+        let mut current = self.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(gateway) = current.by_gateway.get_mut(&self.epoch.gateway) else { return false };
+        let GatewayEpoch { id: epoch, run, .. } = self.epoch;
+        let (last_epoch, last_run, before) = gateway.last;
+        if (epoch, run) == (last_epoch, last_run) {
+            return false;
+        }
+        // A run that comes back after another one, or an epoch whose gateway has begun a later one since.
+        let returned = match epoch == last_epoch {
+            true => run != 0 && run == before,
+            false => {
+                let later = |entry: &StreamEntry| entry.number > self.number;
+                gateway.streams.get(&last_epoch).is_some_and(later)
+            }
+        };
+        gateway.last = (epoch, run, if epoch == last_epoch { last_run } else { 0 });
+        returned && !std::mem::replace(&mut gateway.contended, true)
+    }
+
+    /// Ends it. Answers whether no other stream of the same data folder goes on, so that what it knew of open
+    /// windows is to be forgotten.
+    pub(super) fn leave(self) -> bool {
+        let current = self.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let gateway = current.by_gateway.get(&self.epoch.gateway);
+        let entry = gateway.and_then(|gateway| gateway.streams.get(&self.epoch.id));
+        entry.is_none_or(|entry| entry.number == self.number)
+    }
+}
+
+impl Drop for RegisteredStream {
+    fn drop(&mut self) {
+        let mut current = self.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(gateway) = current.by_gateway.get_mut(&self.epoch.gateway) else { return };
+        if gateway.streams.get(&self.epoch.id).is_some_and(|entry| entry.number == self.number) {
+            gateway.streams.remove(&self.epoch.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use catchment_proto::Name;
+
+    fn epoch(id: u64, run: u64) -> GatewayEpoch {
+        let gateway = GatewayId { site: Name::new("berlin").unwrap(), name: Name::new("g1").unwrap() };
+        GatewayEpoch { gateway, id, created_ms: 0, shards: 1, run, previous_runs: Default::default() }
+    }
+
+    #[test]
+    fn a_newer_stream_takes_the_place() {
+        let registry = Arc::new(StreamRegistry::default());
+        let gateway = epoch(1, 0).gateway;
+        let (first, mut superseded) = registry.register(&epoch(1, 0), "1");
+        assert!(superseded.try_recv() == Err(oneshot::error::TryRecvError::Empty));
+        let (second, _second_superseded) = registry.register(&epoch(1, 0), "2");
+        assert!(superseded.try_recv() == Err(oneshot::error::TryRecvError::Closed));
+        assert!(!first.leave(), "the same folder goes on delivering");
+        assert_eq!(registry.version(&gateway).as_deref(), Some("2"));
+        let (third, _third_superseded) = registry.register(&epoch(9, 0), "3");
+        assert!(second.leave(), "another folder knows nothing of these windows");
+        assert!(third.leave());
+        assert_eq!(registry.version(&gateway), None);
+    }
+
+    #[test]
+    fn epochs_deliver_beside_each_other_up_to_a_bound() {
+        let registry = Arc::new(StreamRegistry::default());
+        let mut streams: Vec<_> = (0..6).map(|id| registry.register(&epoch(id, 0), "1")).collect();
+        let ended = streams
+            .iter_mut()
+            .map(|(_, end)| end.try_recv().is_err_and(|e| e == oneshot::error::TryRecvError::Closed));
+        assert_eq!(ended.collect::<Vec<_>>(), [true, true, false, false, false, false]);
+    }
+
+    #[test]
+    fn a_gateway_that_is_there_twice_is_noticed_once() {
+        let registry = Arc::new(StreamRegistry::default());
+        let gateway = epoch(1, 0).gateway;
+        let register = |id, run| registry.register(&epoch(id, run), "1");
+        let (a, _a) = register(1, 5);
+        assert!(!a.note_delivery() && !a.note_delivery());
+        let (b, _b) = register(1, 6);
+        assert!(!b.note_delivery(), "a gateway that started again");
+        let (back, _back) = register(1, 5);
+        assert!(back.note_delivery() && !back.note_delivery());
+        assert!(registry.is_contended(&gateway));
+        let (_new, _end) = register(2, 6);
+        assert!(!back.note_delivery(), "it is known");
+    }
+
+    #[test]
+    fn an_epoch_that_goes_on_beside_a_later_one_is_noticed() {
+        let registry = Arc::new(StreamRegistry::default());
+        let gateway = epoch(1, 0).gateway;
+        let (old, _old) = registry.register(&epoch(1, 5), "1");
+        assert!(!old.note_delivery());
+        let (new, _new) = registry.register(&epoch(2, 5), "1");
+        assert!(!new.note_delivery(), "a gateway that began a new epoch; its old stream may be half open");
+        assert!(!registry.is_contended(&gateway));
+        assert!(old.note_delivery());
+        assert!(registry.is_contended(&gateway));
+    }
+}

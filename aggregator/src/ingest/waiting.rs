@@ -1,0 +1,103 @@
+//! Gateways whose batches wait in their outbox, because the store has no room for them now.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use catchment_proto::GatewayId;
+
+/// Gateways that a summary names.
+const NAMED_MAX: usize = 8;
+
+/// The code of a refusal, and its message.
+type RefusalReason = (&'static str, String);
+
+/// What each gateway waits for, by epoch and shard.
+type All = BTreeMap<GatewayId, BTreeMap<(u64, u32), RefusalReason>>;
+
+/// What the shards of each gateway's epochs wait for. Bounded by the streams and their shards.
+#[derive(Debug, Default)]
+pub(crate) struct WaitingBatches(Mutex<All>);
+
+impl WaitingBatches {
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A shard's batch was refused, for this reason.
+    pub(super) fn begin(&self, (gateway, epoch): (&GatewayId, u64), shard: u32, reason: RefusalReason) {
+        self.lock().entry(gateway.clone()).or_default().insert((epoch, shard), reason);
+    }
+
+    /// A shard's batches are taken again, or with `None`, the epoch's stream has ended: it is refused anew on the next. Answers
+    /// whether something waited.
+    pub(super) fn end(&self, (gateway, epoch): (&GatewayId, u64), shard: Option<u32>) -> bool {
+        let mut all = self.lock();
+        let Some(shards) = all.get_mut(gateway) else { return false };
+        let waited = match shard {
+            Some(shard) => shards.remove(&(epoch, shard)).is_some(),
+            None => shards.extract_if(.., |(of, _), _| *of == epoch).count() > 0,
+        };
+        if shards.is_empty() {
+            all.remove(gateway);
+        }
+        waited
+    }
+
+    /// What a gateway waits for.
+    pub(crate) fn of(&self, gateway: &GatewayId) -> Option<String> {
+        self.lock().get(gateway)?.values().next().map(|(_, message)| message.clone())
+    }
+
+    /// Who waits with this code, and for what; `None`: nobody.
+    pub(super) fn summary(&self, code: &str) -> Option<String> {
+        let all = self.lock();
+        let waiting = all.iter().filter_map(|(gateway, shards)| {
+            let (_, message) = shards.values().find(|(other, _)| *other == code)?;
+            Some((gateway, message))
+        });
+        let named = waiting.clone().take(NAMED_MAX);
+        let mut lines: Vec<String> =
+            named.map(|(gateway, message)| format!("gateway {gateway} waits: {message}")).collect();
+        let more = waiting.skip(NAMED_MAX).count();
+        if more > 0 {
+            lines.push(format!("{more} more gateways wait"));
+        }
+        (!lines.is_empty()).then(|| lines.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::gateway;
+
+    const CODE: &str = "too_many_series";
+
+    #[test]
+    fn those_who_wait_are_named_until_they_are_taken() {
+        let waiting_batches = WaitingBatches::default();
+        assert_eq!(waiting_batches.summary(CODE), None);
+        let berlin = gateway("berlin", "g1");
+        waiting_batches.begin((&berlin, 1), 0, (CODE, "no room".to_owned()));
+        waiting_batches.begin((&berlin, 1), 1, (CODE, "no room either".to_owned()));
+        assert_eq!(waiting_batches.of(&berlin).as_deref(), Some("no room"));
+        assert!(!waiting_batches.end((&berlin, 2), Some(0)), "another folder of the gateway");
+        assert!(waiting_batches.end((&berlin, 1), Some(0)) && !waiting_batches.end((&berlin, 1), Some(0)));
+        assert_eq!(waiting_batches.summary(CODE).as_deref(), Some("gateway berlin/g1 waits: no room either"));
+        for number in 0..20 {
+            waiting_batches.begin((&gateway("lyon", &format!("g{number}")), 1), 0, (CODE, "full".to_owned()));
+        }
+        let summary = waiting_batches.summary(CODE).unwrap();
+        assert_eq!(summary.matches(" waits: ").count(), NAMED_MAX);
+        assert!(summary.ends_with("; 13 more gateways wait"), "{summary}");
+        waiting_batches.begin((&berlin, 1), 2, ("too_many_epochs", "no place".to_owned()));
+        assert_eq!(
+            waiting_batches.summary("too_many_epochs").as_deref(),
+            Some("gateway berlin/g1 waits: no place")
+        );
+        assert!(waiting_batches.end((&berlin, 1), None) && !waiting_batches.end((&berlin, 1), None));
+        assert_eq!(waiting_batches.of(&berlin), None);
+    }
+}

@@ -1,0 +1,89 @@
+//! Why a query has no whole answer: in words, as a gRPC status, and as a label of metrics.
+
+use std::time::Duration;
+
+use catchment_settings::ByteSize;
+use tonic::Status;
+
+use super::{merge::WidthMismatch, plan::PlanError, selector::SelectorError};
+use crate::store::StoreError;
+
+/// Why a query has no whole answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum QueryError {
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Selector(#[from] SelectorError),
+    #[error(transparent)]
+    Width(#[from] WidthMismatch),
+    #[error(
+        "the answer may have {points} points, at most {max} are allowed: use a wider step, a shorter range, or fewer labels in by"
+    )]
+    TooManyPoints { points: u64, max: u64 },
+    #[error("no answer within {}: ask for less, or raise query_timeout", humantime::format_duration(*.0))]
+    Deadline(Duration),
+    #[error(
+        "nothing of the answer was read for {}: read it as it comes, or raise query_read_timeout",
+        humantime::format_duration(*.0)
+    )]
+    Unread(Duration),
+    #[error(
+        "{waiting} queries of this operator wait already: ask again when some have ended, or raise queries_waiting_per_operator_max or queries_waiting_max"
+    )]
+    TooManyWaiting { waiting: usize },
+    #[error(
+        "no query of this operator ended within {} to make room for this one: ask for fewer at once, or raise queries_per_operator_max or queries_max",
+        humantime::format_duration(*.0)
+    )]
+    Busy(Duration),
+    #[error(
+        "the query needs more memory than is free for this operator, of {} in all: select fewer series, use fewer labels in by, or raise query_memory",
+        ByteSize(*.0 as u64)
+    )]
+    Memory(usize),
+    #[error("the caller is gone")]
+    Gone,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the query failed unexpectedly; see the aggregator's log")]
+    Panicked,
+}
+
+impl QueryError {
+    /// For metrics.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Plan(_) | Self::Selector(_) => "malformed",
+            Self::Width(_) => "step",
+            Self::TooManyPoints { .. } => "too_many_points",
+            Self::Deadline(_) => "deadline",
+            Self::Unread(_) => "unread",
+            Self::TooManyWaiting { .. } => "too_many_waiting",
+            Self::Busy(_) => "busy",
+            Self::Memory(_) => "memory",
+            Self::Gone => "caller_gone",
+            Self::Store(_) => "store",
+            Self::Panicked => "failed",
+        }
+    }
+}
+
+impl From<QueryError> for Status {
+    fn from(error: QueryError) -> Self {
+        let message = error.to_string();
+        match error {
+            QueryError::Plan(_)
+            | QueryError::Selector(_)
+            | QueryError::Width(_)
+            | QueryError::TooManyPoints { .. } => Self::invalid_argument(message),
+            QueryError::Deadline(_) | QueryError::Unread(_) => Self::deadline_exceeded(message),
+            QueryError::TooManyWaiting { .. } | QueryError::Busy(_) | QueryError::Memory(_) => {
+                Self::resource_exhausted(message)
+            }
+            QueryError::Gone => Self::cancelled(message),
+            QueryError::Store(StoreError::Poisoned(_)) => Self::unavailable(message),
+            QueryError::Store(_) | QueryError::Panicked => Self::internal(message),
+        }
+    }
+}

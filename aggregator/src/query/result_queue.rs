@@ -1,0 +1,148 @@
+//! The results of a query between its work and its reader: a bounded queue, and how the work ended.
+//!
+//! An answer that was cut off never looks whole: how the work ended comes after the last message.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use super::error::QueryError;
+
+/// Bytes of an answer that wait for its reader, beside one message.
+const UNREAD_BYTES_MAX: usize = 256 << 10;
+/// Messages that wait for the reader.
+const UNREAD_MAX: usize = 1_024;
+
+#[derive(Debug)]
+struct State<T> {
+    messages: VecDeque<(T, usize)>,
+    bytes: usize,
+    end: Option<Result<(), QueryError>>,
+    writer: Option<Waker>,
+    reader: Option<Waker>,
+}
+
+/// What the reader finds.
+#[derive(Debug)]
+pub(super) enum Next<T> {
+    /// A message, and the bytes that it was counted with.
+    Message(T, usize),
+    /// The work has ended and everything was read.
+    End(Result<(), QueryError>),
+}
+
+/// The queue of the results of one query.
+#[derive(Debug)]
+pub(super) struct ResultQueue<T> {
+    state: Mutex<State<T>>,
+    /// Nobody reads any more.
+    abandoned: AtomicBool,
+}
+
+impl<T> Default for ResultQueue<T> {
+    fn default() -> Self {
+        let state = State { messages: VecDeque::new(), bytes: 0, end: None, writer: None, reader: None };
+        Self { state: Mutex::new(state), abandoned: AtomicBool::new(false) }
+    }
+}
+
+impl<T> ResultQueue<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nobody reads any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    /// Puts a message as soon as there is room.
+    pub(super) fn poll_put(
+        &self,
+        context: &mut Context<'_>,
+        message: &mut Option<(T, usize)>,
+    ) -> Poll<Result<(), QueryError>> {
+        let mut state = self.lock();
+        if self.is_abandoned() {
+            return Poll::Ready(Err(QueryError::Gone));
+        }
+        let bytes = message.as_ref().map_or(0, |(_, bytes)| *bytes);
+        let room = state.bytes.saturating_add(bytes) <= UNREAD_BYTES_MAX && state.messages.len() < UNREAD_MAX;
+        if !room && !state.messages.is_empty() {
+            state.writer = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        state.messages.extend(message.take());
+        state.bytes += bytes;
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+        Poll::Ready(Ok(()))
+    }
+
+    /// The next message, or the end.
+    pub(super) fn poll_read(&self, context: &mut Context<'_>) -> Poll<Next<T>> {
+        let mut state = self.lock();
+        let Some((message, bytes)) = state.messages.pop_front() else {
+            if let Some(end) = state.end.take() {
+                return Poll::Ready(Next::End(end));
+            }
+            state.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        };
+        state.bytes = state.bytes.saturating_sub(bytes);
+        // A writer that is woken for each message is given a turn for each.
+        let low = state.bytes <= UNREAD_BYTES_MAX / 2 && state.messages.len() <= UNREAD_MAX / 2;
+        let writer = if low { state.writer.take() } else { None };
+        drop(state);
+        wake(writer);
+        Poll::Ready(Next::Message(message, bytes))
+    }
+
+    /// The work has ended; true if messages wait for the reader.
+    pub(super) fn finish(&self, result: Result<(), QueryError>) -> bool {
+        let mut state = self.lock();
+        state.end = Some(result);
+        let waiting = !state.messages.is_empty();
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+        waiting
+    }
+
+    /// Drops what waits for a reader that does not read, who finds this in place of it.
+    pub(super) fn fail(&self, error: QueryError) {
+        let mut state = self.lock();
+        let dropped = std::mem::take(&mut state.messages);
+        state.bytes = 0;
+        state.end = Some(Err(error));
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+        drop(dropped);
+    }
+
+    /// Nobody reads any more.
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+        let mut state = self.lock();
+        let dropped = std::mem::take(&mut state.messages);
+        state.bytes = 0;
+        let writer = state.writer.take();
+        drop(state);
+        wake(writer);
+        drop(dropped);
+    }
+}
+
+/// Outside of the lock: a waker takes others.
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

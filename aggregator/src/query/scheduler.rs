@@ -1,0 +1,375 @@
+//! Who works next: slots and turns of queries, shared fairly between operators. Pure: no threads, no clock.
+//!
+//! A query has a *slot* from its start to its end, and a *turn* only while it works. Slots are bounded for each
+//! operator first and in total second, and an operator never has more of them than are left free: the first gets at
+//! most half, the next half of the rest, and so on, and what becomes free goes to the operator with the fewest. Memory
+//! and the queue are shared by the same rule. Turns go to the operator that has used least time, and within an operator
+//! in order.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    hash::Hash,
+};
+
+/// Number of a query; never used again.
+pub(super) type QueryId = u64;
+
+/// How much there is to share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// Slots of all operators.
+    pub(super) slots: usize,
+    /// Slots of one operator.
+    pub(super) slots_per_operator: usize,
+    /// Waiting queries of all operators.
+    pub(super) waiting: usize,
+    /// Waiting queries of one operator.
+    pub(super) waiting_per_operator: usize,
+    /// Bytes of all queries.
+    pub(super) memory: usize,
+}
+
+/// What became of a query that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It has a slot, and is ready for its first turn.
+    Started(QueryId),
+    /// It waits for a slot.
+    Waiting(QueryId),
+    /// The operator has as many waiting queries as it may have now; holds their number.
+    Refused(usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Waiting,
+    /// Has a slot and nothing to do.
+    Idle,
+    /// Has a slot and waits for a turn.
+    Ready,
+    /// Has the turn; `woken`: there is more to do after it.
+    Running {
+        woken: bool,
+    },
+}
+
+#[derive(Debug)]
+struct Query<K> {
+    operator: K,
+    phase: Phase,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Operator {
+    slots: usize,
+    waiting: VecDeque<QueryId>,
+    ready: VecDeque<QueryId>,
+    /// Of its queries that have the turn.
+    turns: usize,
+    bytes: usize,
+    /// Time used, from where it last became active.
+    used: u64,
+    /// Its key in the order of operators with ready queries.
+    order_key: Option<(u64, u64)>,
+    /// When it last got a slot.
+    started_at: u64,
+}
+
+impl Operator {
+    fn is_idle(&self) -> bool {
+        self.slots == 0 && self.waiting.is_empty()
+    }
+}
+
+/// Operators that have left before others caught up with the time they used; beyond, it is forgotten.
+const DEPARTED_MAX: usize = 1_024;
+
+/// Slots and turns. `K` names an operator.
+#[derive(Debug)]
+pub(super) struct Scheduler<K> {
+    bounds: Bounds,
+    operators: HashMap<K, Operator>,
+    /// Time used by operators that have no query now, where it is more than `now`: coming back does not undo it.
+    departed: HashMap<K, u64>,
+    queries: HashMap<QueryId, Query<K>>,
+    /// Operators with ready queries, the one that has used least first.
+    order: BTreeSet<(u64, u64, K)>,
+    next_id: QueryId,
+    /// Makes keys of `order` unique, in order of arrival.
+    sequence: u64,
+    /// Time used by the operator that had the last turn: where a newcomer starts.
+    now: u64,
+    slots: usize,
+    waiting: usize,
+    ready: usize,
+    bytes: usize,
+}
+
+impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            operators: HashMap::new(),
+            departed: HashMap::new(),
+            queries: HashMap::new(),
+            order: BTreeSet::new(),
+            next_id: 0,
+            sequence: 0,
+            now: 0,
+            slots: 0,
+            waiting: 0,
+            ready: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Queries that have a slot.
+    pub(super) fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Queries that wait for a slot.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Queries that wait for a turn.
+    pub(super) fn ready_count(&self) -> usize {
+        self.ready
+    }
+
+    /// Bytes held by all queries.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes
+    }
+
+    /// A query arrives.
+    pub(super) fn submit(&mut self, operator: &K) -> Arrival {
+        let free = self.bounds.waiting.saturating_sub(self.waiting).min(self.bounds.waiting_per_operator);
+        let departed = &mut self.departed;
+        let known = self.operators.entry(operator.clone()).or_insert_with(|| Operator {
+            used: departed.remove(operator).unwrap_or_default(),
+            ..Operator::default()
+        });
+        let starts = known.waiting.is_empty() && may_start(&self.bounds, self.slots, known.slots);
+        if !starts && known.waiting.len() >= free {
+            let waiting = known.waiting.len();
+            self.forget_if_idle(operator);
+            return Arrival::Refused(waiting);
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        let query = Query { operator: operator.clone(), phase: Phase::Waiting, bytes: 0 };
+        self.queries.insert(id, query);
+        if starts {
+            self.start(id);
+            return Arrival::Started(id);
+        }
+        known.waiting.push_back(id);
+        self.waiting += 1;
+        Arrival::Waiting(id)
+    }
+
+    /// Whether a query has a slot.
+    pub(super) fn has_slot(&self, id: QueryId) -> bool {
+        self.queries.get(&id).is_some_and(|query| query.phase != Phase::Waiting)
+    }
+
+    /// A query has something to do.
+    pub(super) fn mark_ready(&mut self, id: QueryId) {
+        let Some(query) = self.queries.get_mut(&id) else { return };
+        match &mut query.phase {
+            Phase::Waiting | Phase::Ready => {}
+            Phase::Running { woken } => *woken = true,
+            phase @ Phase::Idle => {
+                *phase = Phase::Ready;
+                let operator = query.operator.clone();
+                self.enqueue_query(id, &operator);
+            }
+        }
+    }
+
+    /// Gives the next turn.
+    pub(super) fn next_to_run(&mut self) -> Option<QueryId> {
+        let (used, _, operator) = self.order.pop_first()?;
+        if used > self.now {
+            self.now = used;
+            self.departed.retain(|_, departed| *departed > used);
+        }
+        let known = self.operators.get_mut(&operator)?;
+        known.order_key = None;
+        let id = known.ready.pop_front()?;
+        known.turns += 1;
+        self.ready -= 1;
+        if let Some(query) = self.queries.get_mut(&id) {
+            query.phase = Phase::Running { woken: false };
+        }
+        self.enqueue_operator(&operator);
+        Some(id)
+    }
+
+    /// A turn ends after this much time; `again`: the query has more to do.
+    pub(super) fn end_turn(&mut self, id: QueryId, cost: u64, again: bool) {
+        let Some(query) = self.queries.get_mut(&id) else { return };
+        let Phase::Running { woken } = query.phase else { return };
+        query.phase = Phase::Idle;
+        let operator = query.operator.clone();
+        self.charge(&operator, cost);
+        if woken || again {
+            self.mark_ready(id);
+        }
+    }
+
+    /// A query is over, or its caller gone.
+    pub(super) fn remove(&mut self, id: QueryId) {
+        let Some(query) = self.queries.remove(&id) else { return };
+        let Query { operator, phase, bytes } = query;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if let Some(known) = self.operators.get_mut(&operator) {
+            known.bytes = known.bytes.saturating_sub(bytes);
+            match phase {
+                Phase::Waiting => {
+                    known.waiting.retain(|waiting| *waiting != id);
+                    self.waiting -= 1;
+                }
+                Phase::Idle | Phase::Ready | Phase::Running { .. } => {
+                    known.slots -= 1;
+                    self.slots -= 1;
+                }
+            }
+            if matches!(phase, Phase::Running { .. }) {
+                known.turns -= 1;
+            }
+            if phase == Phase::Ready {
+                known.ready.retain(|ready| *ready != id);
+                self.ready -= 1;
+                self.enqueue_operator(&operator);
+            }
+        }
+        self.forget_if_idle(&operator);
+        while let Some(next) = self.next_to_start() {
+            self.start(next);
+        }
+    }
+
+    /// Takes memory for a query; false if its operator has as much as it may have now.
+    pub(super) fn reserve_memory(&mut self, id: QueryId, bytes: usize) -> bool {
+        let Some(query) = self.queries.get_mut(&id) else { return false };
+        let Some(known) = self.operators.get_mut(&query.operator) else { return false };
+        let free = self.bounds.memory.saturating_sub(self.bytes).saturating_sub(bytes);
+        if known.bytes.saturating_add(bytes) > free {
+            return false;
+        }
+        query.bytes += bytes;
+        known.bytes += bytes;
+        self.bytes += bytes;
+        true
+    }
+
+    /// Gives memory back.
+    pub(super) fn release_memory(&mut self, id: QueryId, bytes: usize) {
+        let Some(query) = self.queries.get_mut(&id) else { return };
+        let bytes = bytes.min(query.bytes);
+        query.bytes -= bytes;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if let Some(known) = self.operators.get_mut(&query.operator) {
+            known.bytes = known.bytes.saturating_sub(bytes);
+        }
+    }
+
+    /// Gives a slot to a query that waits for one, or has just arrived.
+    fn start(&mut self, id: QueryId) {
+        let Some(query) = self.queries.get_mut(&id) else { return };
+        query.phase = Phase::Ready;
+        let operator = query.operator.clone();
+        self.sequence += 1;
+        self.slots += 1;
+        if let Some(known) = self.operators.get_mut(&operator) {
+            known.slots += 1;
+            known.started_at = self.sequence;
+            if known.waiting.front() == Some(&id) {
+                known.waiting.pop_front();
+                self.waiting -= 1;
+            }
+        }
+        self.enqueue_query(id, &operator);
+    }
+
+    /// The oldest waiting query of the operator that has the fewest slots, of several the one that has waited longest
+    /// since it last got one.
+    fn next_to_start(&self) -> Option<QueryId> {
+        if self.slots >= self.bounds.slots {
+            return None;
+        }
+        let may = |known: &&Operator| may_start(&self.bounds, self.slots, known.slots);
+        let waiting = self.operators.values().filter(|known| !known.waiting.is_empty());
+        let next = waiting.filter(may).min_by_key(|known| {
+            (known.slots, known.started_at, known.waiting.front().copied().unwrap_or_default())
+        })?;
+        next.waiting.front().copied()
+    }
+
+    /// Puts a query at the end of its operator's.
+    fn enqueue_query(&mut self, id: QueryId, operator: &K) {
+        let Some(known) = self.operators.get_mut(operator) else { return };
+        if known.ready.is_empty() && known.turns == 0 {
+            // It was not active: what it did not use then is not saved up.
+            known.used = known.used.max(self.now);
+        }
+        known.ready.push_back(id);
+        self.ready += 1;
+        self.enqueue_operator(operator);
+    }
+
+    fn charge(&mut self, operator: &K, cost: u64) {
+        let Some(known) = self.operators.get_mut(operator) else { return };
+        known.turns = known.turns.saturating_sub(1);
+        known.used = known.used.saturating_add(cost);
+        if let Some((used, sequence)) = known.order_key.take() {
+            self.order.remove(&(used, sequence, operator.clone()));
+            self.enqueue_operator(operator);
+        }
+    }
+
+    /// Brings an operator's key in the order in line with whether it has ready queries.
+    fn enqueue_operator(&mut self, operator: &K) {
+        let Some(known) = self.operators.get_mut(operator) else { return };
+        match (known.ready.is_empty(), known.order_key) {
+            (false, None) => {
+                self.sequence += 1;
+                known.order_key = Some((known.used, self.sequence));
+                self.order.insert((known.used, self.sequence, operator.clone()));
+            }
+            (true, Some((used, sequence))) => {
+                known.order_key = None;
+                self.order.remove(&(used, sequence, operator.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    fn forget_if_idle(&mut self, operator: &K) {
+        if !self.operators.get(operator).is_some_and(Operator::is_idle) {
+            return;
+        }
+        if let Some(known) = self.operators.remove(operator)
+            && known.used > self.now
+            && self.departed.len() < DEPARTED_MAX
+        {
+            self.departed.insert(operator.clone(), known.used);
+        }
+        if self.operators.is_empty() {
+            // Nobody waited for what they used.
+            self.departed.clear();
+        }
+    }
+}
+
+/// Whether an operator with so many slots may have another, of so many that are taken.
+fn may_start(bounds: &Bounds, taken: usize, own: usize) -> bool {
+    own < bounds.slots_per_operator && own < bounds.slots.saturating_sub(taken)
+}
+
+#[cfg(test)]
+mod tests;

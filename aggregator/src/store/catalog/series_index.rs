@@ -1,0 +1,126 @@
+//! What of the bounds of series is taken: how many each gateway has, and which series of a batch are new.
+
+use catchment_partial::{Timestamp, Window};
+use catchment_proto::{GatewayId, SeriesKey, SharedSeries};
+
+use super::{Catalog, Series};
+use crate::store::{groups::group_of, quota::Usage};
+
+impl Catalog {
+    /// Number of a series by its name, taken in if it is new and there is `room`.
+    pub(super) fn find_or_add_series(
+        &mut self,
+        gateway: u32,
+        key: &SharedSeries,
+        window: Window,
+        room: bool,
+    ) -> Option<u32> {
+        let name = (gateway, key.key().clone());
+        if let Some(id) = self.series_numbers.get(&name) {
+            return Some(*id);
+        }
+        if !room {
+            return None;
+        }
+        let id = self.next_series;
+        self.next_series = id.checked_add(1)?;
+        let (start, end) = (window.start(), window.end());
+        let newest = Timestamp::MIN;
+        let series =
+            Series { gateway, key: key.clone(), first: start, last: start, end, newest, epoch: None };
+        self.series.insert(id, series);
+        self.adjust_series_count(gateway, 1);
+        self.series_numbers.insert(name, id);
+        let group = group_of(id);
+        if self.dirty.removed.remove(&group)
+            && let Some(known) = self.series.group_mut(group)
+        {
+            known.stored = true;
+        }
+        self.mark_dirty(id);
+        Some(id)
+    }
+
+    /// Series of a gateway.
+    pub(in crate::store) fn series_count(&self, gateway: u32) -> u64 {
+        self.series_counts.get(&gateway).copied().unwrap_or(0)
+    }
+
+    pub(super) fn adjust_series_count(&mut self, gateway: u32, change: i64) {
+        let count = self.series_counts.entry(gateway).or_default();
+        *count = count.saturating_add_signed(change);
+    }
+
+    /// Series of a gateway that its present data folder delivered and that were forgotten since.
+    pub(in crate::store) fn forgotten(&self, gateway: &GatewayId) -> u64 {
+        let number = self.gateway_numbers.get(gateway);
+        let present = number.and_then(|number| self.gateways.get(*number as usize)?.present);
+        present.and_then(|present| self.epoch(present)).map_or(0, |epoch| epoch.forgotten)
+    }
+
+    /// The data folder that delivered a series last still has its name, if it is the gateway's present one.
+    pub(super) fn count_forgotten(&mut self, series: &Series) {
+        let Some(present) = self.gateways.get(series.gateway as usize).and_then(|known| known.present) else {
+            return;
+        };
+        if series.epoch.is_none_or(|epoch| epoch == present)
+            && let Some(epoch) = self.epochs.get_mut(present as usize)
+        {
+            epoch.forgotten = epoch.forgotten.saturating_add(1);
+            self.dirty.epochs.insert(present);
+        }
+    }
+
+    /// Those of a batch's series that are not here, each once. A series whose cached identifier is of this catalog is
+    /// not looked up: the names of a stream are one gateway's, and no cached identifier outlives a removal. One that is
+    /// looked up here is cached, so that applying the batch finds it at once.
+    pub(in crate::store) fn unknown_series<'a>(
+        &self,
+        gateway: &GatewayId,
+        series: &'a [SharedSeries],
+    ) -> Vec<&'a SeriesKey> {
+        let mut unknown = Vec::new();
+        let number = self.gateway_numbers.get(gateway).copied();
+        let token = u64::from(self.token.0);
+        for shared in series.iter().filter(|shared| shared.cached_id() >> 32 != token) {
+            let name = number.map(|number| (number, shared.key().clone()));
+            match name.and_then(|name| self.series_numbers.get(&name)) {
+                Some(id) => shared.set_cached_id(token << 32 | u64::from(*id)),
+                None => unknown.push(shared.key()),
+            }
+        }
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown
+    }
+
+    /// A series by its name.
+    pub(in crate::store) fn known_series(
+        &self,
+        gateway: &GatewayId,
+        key: &SeriesKey,
+    ) -> Option<SharedSeries> {
+        let gateway = *self.gateway_numbers.get(gateway)?;
+        let id = *self.series_numbers.get(&(gateway, key.clone()))?;
+        self.series.get(id).map(|series| series.key.clone())
+    }
+
+    /// Numbers that are left for new series.
+    pub(in crate::store) fn series_ids_left(&self) -> u64 {
+        u64::from(u32::MAX - self.next_series)
+    }
+
+    /// What each gateway has of the bounds of series.
+    pub(in crate::store) fn usages(&self) -> Vec<Usage<'_>> {
+        let mut usages = Vec::with_capacity(self.gateways.len());
+        for (number, gateway) in (0..).zip(&self.gateways) {
+            let present = gateway.present.and_then(|present| self.epoch(present));
+            let forgotten = present.map_or(0, |epoch| epoch.forgotten);
+            usages.push(Usage { gateway: &gateway.id, series: self.series_count(number), forgotten });
+        }
+        let provisional =
+            self.provisional.gateways().filter(|gateway| !self.gateway_numbers.contains_key(gateway));
+        usages.extend(provisional.map(|gateway| Usage { gateway, series: 0, forgotten: 0 }));
+        usages
+    }
+}

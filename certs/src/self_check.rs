@@ -1,0 +1,209 @@
+//! What peers would say of an identity: whether its certificate comes from a root of its own `ca.pem`, whether its own
+//! `crl.pem` speaks for it, and whether it is in force.
+//!
+//! Peers hold the same roots and lists, and a server judges its peers by its own: with a foreign `ca.pem` or `crl.pem`
+//! every connection would be refused. So an identity is first put before the verifiers that judge others.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use rustls::{
+    CertificateError, Error,
+    client::WebPkiServerVerifier,
+    client::danger::ServerCertVerifier as _,
+    pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime},
+    server::WebPkiClientVerifier,
+};
+use x509_parser::{prelude::FromDer as _, revocation_list::CertificateRevocationList};
+
+use crate::{
+    certificate::{parse, system_time},
+    failure::TlsFailure,
+    folder::{CA_FILE, CERT_FILE, CRL_FILE, FolderError, IdentityFolder},
+    identity::Role,
+    provider::provider,
+};
+
+/// A name for a verifier that wants one; whether it fits does not count.
+const ANY_NAME: &str = "name.invalid";
+
+/// Why peers would refuse an identity. Every message names the file and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SelfCheckError {
+    /// The certificate comes from none of the roots.
+    #[error(
+        "{} was not issued by a root in {}, so each of the two sides would refuse the other; put the ca.pem of the \
+         authority that issued the certificate there, or issue the identity again",
+        cert.display(), roots.display()
+    )]
+    NotIssued {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The roots' file.
+        roots: PathBuf,
+    },
+    /// The revocation lists say nothing of the certificate.
+    #[error(
+        "{} holds no revocation list that the issuer of {} has signed ({reason}), so every peer would be refused; put \
+         the crl.pem of the same authority there, or remove the file",
+        lists.display(), cert.display()
+    )]
+    NotListed {
+        /// The lists' file.
+        lists: PathBuf,
+        /// The certificate's file.
+        cert: PathBuf,
+        /// What the TLS library said.
+        reason: String,
+    },
+    /// The certificate is revoked.
+    #[error("{} is revoked by {}, so every peer refuses it; issue the identity again", cert.display(), lists.display())]
+    Revoked {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The lists' file.
+        lists: PathBuf,
+    },
+    /// The certificate, or one between it and the root, was valid until before now.
+    #[error(
+        "{} was valid until {}, so every peer refuses it; renew it with `catchment-certs renew`, or compare the clocks",
+        cert.display(), humantime::format_rfc3339_seconds(*end)
+    )]
+    Expired {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// End of its validity.
+        end: SystemTime,
+    },
+    /// The certificate is valid only from a later time on.
+    #[error(
+        "{} is valid only from {} on, so every peer refuses it; compare the clocks",
+        cert.display(), humantime::format_rfc3339_seconds(*start)
+    )]
+    NotYetValid {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// Begin of its validity.
+        start: SystemTime,
+    },
+    /// Peers would refuse the certificate for another reason.
+    #[error("{} cannot be used: {reason}; issue the identity again", cert.display())]
+    Refused {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// What the TLS library said.
+        reason: String,
+    },
+}
+
+impl IdentityFolder {
+    /// Loads an identity that its peers take now: as [`IdentityFolder::load`] and [`IdentityFolder::check`].
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn load_in_force(dir: &Path) -> Result<Self, FolderError> {
+        let folder = Self::load(dir)?;
+        folder.check(SystemTime::now())?;
+        Ok(folder)
+    }
+
+    /// Whether peers with the same roots and revocation lists take this identity at a time. Warns of roots for which
+    /// there is no list beside others.
+    ///
+    /// # Errors
+    /// Why they would refuse it.
+    pub fn check(&self, now: SystemTime) -> Result<(), SelfCheckError> {
+        let file = |name: &str| self.dir().join(name);
+        let (cert, lists) = (file(CERT_FILE), file(CRL_FILE));
+        let refused = |reason: String| SelfCheckError::Refused { cert: cert.clone(), reason };
+        let chain = self.certified_key().cert;
+        let leaf = chain.first().ok_or_else(|| refused("it is empty".to_owned()))?;
+        let parsed = parse(leaf).map_err(|error| refused(error.to_string()))?;
+        let start = system_time(parsed.validity().not_before);
+        let end = system_time(parsed.validity().not_after);
+        // Trust first, at a time at which the certificate is valid: the clock may be what is wrong.
+        match self.verify(now.clamp(start, end.max(start))) {
+            Ok(()) => {}
+            Err(Error::InvalidCertRevocationList(error)) => {
+                return Err(SelfCheckError::NotListed { lists, cert, reason: format!("{error:?}") });
+            }
+            Err(error) => {
+                return Err(match TlsFailure::from_tls(&error) {
+                    TlsFailure::UnknownIssuer => SelfCheckError::NotIssued { cert, roots: file(CA_FILE) },
+                    TlsFailure::UnknownRevocationStatus => {
+                        SelfCheckError::NotListed { lists, cert, reason: "it has other issuers".to_owned() }
+                    }
+                    TlsFailure::Revoked => SelfCheckError::Revoked { cert, lists },
+                    TlsFailure::Expired | TlsFailure::NotYetValid => {
+                        refused("a certificate between it and the root is not valid now".to_owned())
+                    }
+                    failure => refused(failure.to_string()),
+                });
+            }
+        }
+        if now < start {
+            return Err(SelfCheckError::NotYetValid { cert, start });
+        }
+        if now > end {
+            return Err(SelfCheckError::Expired { cert, end });
+        }
+        for root in unlisted(self.anchors(), &self.crls()) {
+            tracing::warn!(
+                root, path = %lists.display(),
+                "crl.pem holds no revocation list of this root of ca.pem: peers with certificates from it are refused"
+            );
+        }
+        Ok(())
+    }
+
+    /// Puts the certificate before the verifiers that judge peers, in the directions in which its role is used.
+    fn verify(&self, at: SystemTime) -> Result<(), Error> {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let (at, key, role) =
+            (UnixTime::since_unix_epoch(since), self.certified_key(), self.peer().identity.role());
+        let Some((leaf, intermediates)) = key.cert.split_first() else {
+            return Err(Error::NoCertificatesPresented);
+        };
+        let unusable = |error: rustls::server::VerifierBuilderError| Error::General(error.to_string());
+        if role.is_server() {
+            let verifier = WebPkiServerVerifier::builder_with_provider(self.roots(), provider())
+                .with_crls(self.crls())
+                .build()
+                .map_err(unusable)?;
+            let name = ServerName::try_from(ANY_NAME).map_err(|error| Error::General(error.to_string()))?;
+            match verifier.verify_server_cert(leaf, intermediates, &name, &[], at) {
+                // The name is looked at last.
+                Ok(_)
+                | Err(Error::InvalidCertificate(
+                    CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+                )) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // An aggregator is no client.
+        if role != Role::Aggregator {
+            WebPkiClientVerifier::builder_with_provider(self.roots(), provider())
+                .with_crls(self.crls())
+                .build()
+                .map_err(unusable)?
+                .verify_client_cert(leaf, intermediates, at)?;
+        }
+        Ok(())
+    }
+}
+
+/// Names of the roots of which none of the lists is, where there are lists.
+fn unlisted(anchors: &[CertificateDer<'_>], lists: &[CertificateRevocationListDer<'_>]) -> Vec<String> {
+    let issuers: Vec<Vec<u8>> = lists
+        .iter()
+        .filter_map(|der| {
+            Some(CertificateRevocationList::from_der(der.as_ref()).ok()?.1.issuer().as_raw().to_vec())
+        })
+        .collect();
+    let roots = anchors.iter().filter_map(|der| parse(der).ok());
+    let without =
+        roots.filter(|root| !issuers.is_empty() && issuers.iter().all(|raw| raw != root.subject().as_raw()));
+    without.map(|root| root.subject().to_string()).collect()
+}

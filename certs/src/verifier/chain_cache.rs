@@ -1,0 +1,103 @@
+//! The chains that were verified, up to a bound.
+//!
+//! Two generations: new chains and those that are found go to the young one; when that is full it becomes the old one,
+//! and what the old one held is forgotten. So what is used stays, insertion and look-up cost the same at every size,
+//! and no list of uses is kept. A chain that was forgotten is verified again, which costs time and nothing else: who
+//! presents valid chains by the ten thousand can slow others down to what a first handshake costs.
+
+use std::{collections::HashMap, mem};
+
+use rustls::pki_types::UnixTime;
+
+/// Most chains that are remembered: two generations of the most that a table of 32,768 places holds without growing.
+/// With 48 bytes and one of the table's own for each place they take 3.2 MB.
+pub(super) const CHAINS_MAX: usize = 2 * 28_672;
+
+/// SHA-256 of a chain.
+pub(super) type Digest = [u8; 32];
+
+/// A period in seconds since 1970, both ends within it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ValidityPeriod {
+    pub(super) first: u64,
+    pub(super) last: u64,
+}
+
+impl ValidityPeriod {
+    /// Whether a time lies in the period.
+    pub(super) fn holds(&self, now: UnixTime) -> bool {
+        (self.first..=self.last).contains(&now.as_secs())
+    }
+}
+
+/// Chains and the periods in which they are valid.
+pub(super) struct ChainCache {
+    young: HashMap<Digest, ValidityPeriod>,
+    old: HashMap<Digest, ValidityPeriod>,
+    generation_max: usize,
+}
+
+impl ChainCache {
+    /// An empty cache of at most so many chains, at least two.
+    pub(super) fn new(chains_max: usize) -> Self {
+        let generation_max = (chains_max / 2).max(1);
+        Self { young: HashMap::new(), old: HashMap::new(), generation_max }
+    }
+
+    /// The period of a chain that is remembered.
+    pub(super) fn find(&mut self, digest: &Digest) -> Option<ValidityPeriod> {
+        if let Some(period) = self.young.get(digest) {
+            return Some(*period);
+        }
+        let period = self.old.remove(digest)?;
+        self.insert(*digest, period);
+        Some(period)
+    }
+
+    /// Remembers a chain.
+    pub(super) fn insert(&mut self, digest: Digest, period: ValidityPeriod) {
+        if self.young.len() >= self.generation_max {
+            mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
+        }
+        self.young.insert(digest, period);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIOD: ValidityPeriod = ValidityPeriod { first: 1, last: 2 };
+
+    fn digest(number: u32) -> Digest {
+        let mut digest = [0; 32];
+        digest[..4].copy_from_slice(&number.to_le_bytes());
+        digest
+    }
+
+    #[test]
+    fn the_bound_holds_and_what_is_used_stays() {
+        let mut cache = ChainCache::new(8);
+        for number in 0..1_000 {
+            cache.insert(digest(number), PERIOD);
+            // At least half of it is in use once it was full.
+            assert!((if number < 8 { 1 } else { 4 }..=8).contains(&cache.len()), "{} chains", cache.len());
+            assert_eq!(cache.find(&digest(number)), Some(PERIOD));
+            assert_eq!(cache.find(&digest(0)), Some(PERIOD), "after {number}");
+        }
+        assert_eq!(cache.find(&digest(1)), None, "long not used");
+    }
+
+    #[test]
+    fn both_ends_belong_to_a_period() {
+        let holds =
+            |seconds| PERIOD.holds(UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds)));
+        assert_eq!([0, 1, 2, 3].map(holds), [false, true, true, false]);
+    }
+}

@@ -1,0 +1,325 @@
+//! The client of an aggregator: a gRPC client that takes and gives plain data.
+//!
+//! Every failure becomes one line that says what to do: which role is missing, that nothing listens there, what
+//! is wrong with a certificate. Answers are bounded by [`RESULT_POINTS_MAX`]; gRPC bounds each message.
+
+use std::{collections::BTreeSet, error::Error as _, path::Path, time::Duration};
+
+use catchment_certs::{
+    ClientTls, ConnectError, FolderError, GrpcConnector, Identity, IdentityFolder, Role, TlsError,
+    TlsFailure, UrlError, channel::ALPN_GRPC, endpoint_uri,
+};
+use catchment_proto::wire::{self, fleet_client::FleetClient, query_client::QueryClient};
+use tonic::{
+    Code, Status, Streaming,
+    codec::CompressionEncoding,
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    failure::one_line,
+    query_result::{QueryRequest, QueryResult},
+};
+
+/// Name resolution, TCP and TLS together may take this long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A gRPC message of an answer is at most this long.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// An answer has at most so many points, a list at most so many entries.
+pub const RESULT_POINTS_MAX: usize = 20_000_000;
+
+/// Series whose names are looked through for one that may have been meant.
+const NAMED_SERIES_MAX: usize = 100_000;
+
+/// Why there is no answer. Every message is one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address is none.
+    #[error("--aggregator: {0}")]
+    Url(#[from] UrlError),
+    /// The identity cannot be loaded.
+    #[error("--identity: {0}")]
+    Identity(#[from] FolderError),
+    /// The identity cannot be used.
+    #[error("--identity: {0}")]
+    Tls(#[from] TlsError),
+    /// There is no connection.
+    #[error("--aggregator {server}: {reason}")]
+    Connect {
+        /// The address that was given.
+        server: String,
+        /// In one line.
+        reason: String,
+        /// One side refuses the other: trying again does not help as long as nobody changes certificates or addresses.
+        lasting: bool,
+    },
+    /// The identity's role may not ask.
+    #[error(
+        "{server} refuses {who}: {message}; issue one with `catchment-certs issue operator` and give its folder with --identity"
+    )]
+    Role {
+        /// The address that was given.
+        server: String,
+        /// Whose certificate was shown.
+        who: Box<Identity>,
+        /// What the aggregator said.
+        message: String,
+    },
+    /// The aggregator refuses the request as malformed.
+    #[error("{0}")]
+    Request(String),
+    /// Any other answer that is none.
+    #[error("{server}: {message} ({code:?})")]
+    Status {
+        /// The address that was given.
+        server: String,
+        /// gRPC's status.
+        code: Code,
+        /// What the aggregator said.
+        message: String,
+    },
+    /// More than this program keeps.
+    #[error(
+        "the answer has more than {RESULT_POINTS_MAX} entries; narrow the selector or the range, or give a longer --step"
+    )]
+    TooMuch,
+}
+
+impl ClientError {
+    /// Whether the same request would fail again, whatever becomes of the aggregator and the network.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Url(_) | Self::Identity(_) | Self::Tls(_) | Self::Role { .. } => true,
+            Self::Request(_) | Self::TooMuch => true,
+            Self::Connect { lasting, .. } => *lasting,
+            // An aggregator of another version, which does not know the query.
+            Self::Status { code, .. } => *code == Code::Unimplemented,
+        }
+    }
+}
+
+/// A connection to an aggregator, by an operator.
+#[derive(Clone, Debug)]
+pub struct AggregatorClient {
+    server: String,
+    who: Identity,
+    query: QueryClient<Channel>,
+    fleet: FleetClient<Channel>,
+}
+
+impl AggregatorClient {
+    /// Connects to `https://HOST:PORT` with the identity in a folder.
+    ///
+    /// # Errors
+    /// A bad address or identity, or no connection; see [`ClientError`].
+    pub async fn connect(aggregator: &str, identity: &Path) -> Result<Self, ClientError> {
+        let uri = endpoint_uri(aggregator)?;
+        let folder = IdentityFolder::load_in_force(identity)?;
+        let who = folder.peer().identity.clone();
+        let tls = ClientTls::new(&folder, &[ALPN_GRPC])?;
+        let connector = GrpcConnector::new(tls, Role::Aggregator, CONNECT_TIMEOUT);
+        let endpoint = Endpoint::from(uri).http2_keep_alive_interval(Duration::from_secs(30));
+        let channel = endpoint.connect_with_connector(connector).await.map_err(|error| {
+            let (reason, lasting) = connect_reason(&error);
+            ClientError::Connect { server: aggregator.to_owned(), reason, lasting }
+        })?;
+        let query = QueryClient::new(channel.clone())
+            .accept_compressed(CompressionEncoding::Zstd)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let fleet = FleetClient::new(channel)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Self { server: aggregator.to_owned(), who, query, fleet })
+    }
+
+    /// Asks for aggregates.
+    ///
+    /// # Errors
+    /// A request that the aggregator refuses, a missing right, or a failed connection.
+    pub async fn aggregate(&mut self, query: &QueryRequest) -> Result<QueryResult, ClientError> {
+        let request = wire::AggregateRequest {
+            selector: query.selector.clone(),
+            from_ms: query.from_ms,
+            to_ms: query.to_ms,
+            step_ms: query.step_ms.unwrap_or(0),
+            by: query.by.clone(),
+            aggregates: query.aggregates.clone(),
+        };
+        let response = self.query.aggregate(request).await;
+        let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();
+        let mut result = QueryResult::default();
+        let mut points = 0_usize;
+        while let Some(message) = stream.message().await.map_err(|status| self.refused(&status))? {
+            if let Some(wire::aggregate_response::Kind::Series(series)) = &message.kind {
+                points = points.saturating_add(series.points.len()).saturating_add(1);
+            }
+            if points > RESULT_POINTS_MAX {
+                return Err(ClientError::TooMuch);
+            }
+            result.push_message(message);
+        }
+        Ok(result)
+    }
+
+    /// Asks for the devices that a selector selects; all when it is empty.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub async fn devices(&mut self, selector: &str) -> Result<Vec<wire::Device>, ClientError> {
+        let response = self.fleet.list_devices(request(selector)).await;
+        let stream = response.map_err(|status| self.refused(&status))?.into_inner();
+        self.collect(stream).await
+    }
+
+    /// Asks for the gateways that a selector selects; all when it is empty.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub async fn gateways(&mut self, selector: &str) -> Result<Vec<wire::Gateway>, ClientError> {
+        let response = self.fleet.list_gateways(request(selector)).await;
+        let stream = response.map_err(|status| self.refused(&status))?.into_inner();
+        self.collect(stream).await
+    }
+
+    /// Asks for the series that a selector selects; all when it is empty.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub async fn series(&mut self, selector: &str) -> Result<Vec<wire::Series>, ClientError> {
+        let response = self.fleet.list_series(request(selector)).await;
+        let stream = response.map_err(|status| self.refused(&status))?.into_inner();
+        self.collect(stream).await
+    }
+
+    /// Forgets the series that a selector selects, or with `dry_run` counts them; answers how many.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub async fn forget_series(&mut self, selector: &str, dry_run: bool) -> Result<u64, ClientError> {
+        let request = wire::ForgetSeriesRequest { selector: selector.to_owned(), dry_run };
+        let response = self.fleet.forget_series(request).await;
+        Ok(response.map_err(|status| self.refused(&status))?.into_inner().series)
+    }
+
+    /// Names of metrics that this operator may see, for advice: those of the first 100,000 series.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub async fn metrics(&mut self) -> Result<BTreeSet<String>, ClientError> {
+        let response = self.fleet.list_series(request("")).await;
+        let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();
+        let mut names = BTreeSet::new();
+        for _ in 0..NAMED_SERIES_MAX {
+            match stream.message().await.map_err(|status| self.refused(&status))? {
+                Some(series) => names.insert(series.metric),
+                None => break,
+            };
+        }
+        Ok(names)
+    }
+
+    /// Whether at least one series is selected.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub async fn selects(&mut self, selector: &str) -> Result<bool, ClientError> {
+        let response = self.fleet.list_series(request(selector)).await;
+        let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();
+        Ok(stream.message().await.map_err(|status| self.refused(&status))?.is_some())
+    }
+
+    async fn collect<T>(&self, mut stream: Streaming<T>) -> Result<Vec<T>, ClientError> {
+        let mut list = Vec::new();
+        while let Some(entry) = stream.message().await.map_err(|status| self.refused(&status))? {
+            if list.len() >= RESULT_POINTS_MAX {
+                return Err(ClientError::TooMuch);
+            }
+            list.push(entry);
+        }
+        Ok(list)
+    }
+
+    fn refused(&self, status: &Status) -> ClientError {
+        let server = self.server.clone();
+        let message = one_line(status.message());
+        match status.code() {
+            Code::PermissionDenied | Code::Unauthenticated => {
+                ClientError::Role { server, who: Box::new(self.who.clone()), message }
+            }
+            Code::InvalidArgument | Code::OutOfRange => ClientError::Request(message),
+            // A refused certificate shows itself only here: in TLS 1.3 the client is done before the server.
+            Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
+                if status.source().is_some() =>
+            {
+                let (reason, lasting) = status_reason(status);
+                ClientError::Connect { server, reason, lasting }
+            }
+            code => ClientError::Status { server, code, message },
+        }
+    }
+}
+
+fn request(selector: &str) -> wire::FleetRequest {
+    wire::FleetRequest { selector: selector.to_owned() }
+}
+
+/// The cause at the bottom of a transport error that says most, and whether it is a judgement that lasts.
+fn connect_reason(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
+    let mut cause = Some(error);
+    let mut last = error.to_string();
+    while let Some(error) = cause {
+        if let Some(connect) = error.downcast_ref::<ConnectError>() {
+            return (connect_advice(connect), connect.is_lasting());
+        }
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            let failure = TlsFailure::from_io(io);
+            if failure.is_lasting() {
+                return (failure.to_string(), true);
+            }
+        }
+        last = error.to_string();
+        cause = error.source();
+    }
+    (one_line(&last), false)
+}
+
+fn connect_advice(error: &ConnectError) -> String {
+    match error {
+        ConnectError::Tls { server, failure: TlsFailure::Protocol } => format!(
+            "{server} does not speak the aggregator's protocol: this is a gateway's device port, or another service; the aggregator listens on \
+             the address that its `listen` names"
+        ),
+        ConnectError::Role { server, found: Role::Gateway, .. } => {
+            format!("{server} is a gateway; the aggregator listens on the address that its `listen` names")
+        }
+        ConnectError::Tcp { error: io, .. } if io.kind() == std::io::ErrorKind::ConnectionRefused => {
+            format!("{error}; is the aggregator running, and is this its address?")
+        }
+        error => error.to_string(),
+    }
+}
+
+fn status_reason(status: &Status) -> (String, bool) {
+    match status.source() {
+        Some(source) => connect_reason(source),
+        None => (one_line(status.message()), false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateways_port_is_told_as_one() {
+        let server = || "gateway.example:7600".to_owned();
+        let alpn = ConnectError::Tls { server: server(), failure: TlsFailure::Protocol };
+        let role = ConnectError::Role { server: server(), expected: Role::Aggregator, found: Role::Gateway };
+        for error in [alpn, role] {
+            let line = connect_advice(&error);
+            assert!(line.contains("gateway.example:7600") && line.contains("a gateway"), "{line}");
+            assert!(line.contains("the aggregator listens on") && !line.contains("ALPN"), "{line}");
+            assert!(error.is_lasting());
+        }
+    }
+}

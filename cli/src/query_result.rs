@@ -1,0 +1,156 @@
+//! Queries to an aggregator and their results, as plain data.
+//!
+//! What came over the wire is converted here and nowhere else; the structures hold what it said, bounded by
+//! what [`crate::aggregator_client`] accepts.
+
+use std::collections::BTreeMap;
+
+use catchment_proto::wire;
+
+/// A query: see the README on selectors, aggregates and labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueryRequest {
+    /// PromQL vector selector.
+    pub selector: String,
+    /// The windows that start here or later, Unix milliseconds.
+    pub from_ms: i64,
+    /// The windows that start before, Unix milliseconds.
+    pub to_ms: i64,
+    /// Width of a point in milliseconds; `None`: one point for the range.
+    pub step_ms: Option<i64>,
+    /// Group-by labels.
+    pub by: Vec<String>,
+    /// Names of aggregates; empty: the aggregator's choice.
+    pub aggregates: Vec<String>,
+}
+
+/// Aggregates of everything that was selected.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QueryResult {
+    /// Up to when it is complete, Unix milliseconds; `None` where a gateway has never delivered.
+    pub complete_until_ms: Option<i64>,
+    /// What is known to be lost within the range.
+    pub gaps: Vec<Gap>,
+    /// Names of the aggregates, in the order of each point's values.
+    pub aggregates: Vec<String>,
+    /// In the order of their labels.
+    pub series: Vec<ResultSeries>,
+    /// That no series is selected, and what its name may have been meant to be; `None` where some are.
+    pub nothing_selected: Option<String>,
+}
+
+/// Windows of a gateway that are lost, all of them or some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gap {
+    /// The gateway's site.
+    pub site: String,
+    /// Its name.
+    pub gateway: String,
+    /// They end after this, Unix milliseconds; `None`: from the beginning.
+    pub from_ms: Option<i64>,
+    /// They end at or before this, Unix milliseconds.
+    pub to_ms: i64,
+    /// Batches that are missing; 0: not known.
+    pub batches: u64,
+}
+
+/// One merged series.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ResultSeries {
+    /// The values of the group-by labels.
+    pub labels: BTreeMap<String, String>,
+    /// In order of time.
+    pub points: Vec<Point>,
+}
+
+/// The aggregates of one window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Point {
+    /// Start of the window, Unix milliseconds.
+    pub start_ms: i64,
+    /// One for each of the answer's aggregates; `None` where one is not defined.
+    pub values: Vec<Option<f64>>,
+}
+
+impl QueryResult {
+    /// Takes one more message of the answer's stream.
+    pub(crate) fn push_message(&mut self, message: wire::AggregateResponse) {
+        use wire::aggregate_response::Kind;
+        match message.kind {
+            Some(Kind::Header(header)) => {
+                self.complete_until_ms = header.complete_until_ms;
+                self.gaps = header.gaps.into_iter().map(Gap::from).collect();
+                self.aggregates = header.aggregates;
+            }
+            Some(Kind::Series(part)) => {
+                let points = part.points.into_iter().map(Point::from);
+                match self.series.last_mut().filter(|last| last.labels == part.labels) {
+                    // A long series comes in several messages.
+                    Some(last) => last.points.extend(points),
+                    None => self.series.push(ResultSeries { labels: part.labels, points: points.collect() }),
+                }
+            }
+            // A kind of a newer aggregator.
+            None => {}
+        }
+    }
+
+    /// The value of one aggregate at a point.
+    pub fn value(&self, point: &Point, aggregate: &str) -> Option<f64> {
+        let index = self.aggregates.iter().position(|name| name == aggregate)?;
+        point.values.get(index).copied().flatten()
+    }
+
+    /// The sum of `count` over all series and points.
+    pub fn total_count(&self) -> u64 {
+        let points = self.series.iter().flat_map(|series| &series.points);
+        let counts = points.filter_map(|point| self.value(point, "count"));
+        counts.map(|count| count as u64).sum()
+    }
+}
+
+impl From<wire::Gap> for Gap {
+    fn from(wire::Gap { site, gateway, from_ms, to_ms, batches }: wire::Gap) -> Self {
+        Self { site, gateway, from_ms, to_ms, batches }
+    }
+}
+
+impl From<wire::Point> for Point {
+    fn from(wire: wire::Point) -> Self {
+        Self { start_ms: wire.start_ms, values: wire.values.into_iter().map(|value| value.number).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(device: &str, start_ms: i64) -> wire::AggregateResponse {
+        let labels = [("device".to_owned(), device.to_owned())].into();
+        let points = vec![wire::Point { start_ms, values: vec![wire::Value { number: Some(2.0) }] }];
+        let series = wire::SeriesPoints { labels, points };
+        wire::AggregateResponse { kind: Some(wire::aggregate_response::Kind::Series(series)) }
+    }
+
+    #[test]
+    fn the_parts_of_a_long_series_are_joined() {
+        let header = wire::Header {
+            complete_until_ms: Some(7),
+            aggregates: vec!["count".to_owned()],
+            gaps: vec![wire::Gap { gateway: "gw".to_owned(), to_ms: 5, ..wire::Gap::default() }],
+        };
+        let mut result = QueryResult::default();
+        result.push_message(wire::AggregateResponse {
+            kind: Some(wire::aggregate_response::Kind::Header(header)),
+        });
+        for (device, start_ms) in [("a", 0), ("a", 10), ("b", 0)] {
+            result.push_message(part(device, start_ms));
+        }
+        result.push_message(wire::AggregateResponse { kind: None });
+        let lengths: Vec<usize> = result.series.iter().map(|series| series.points.len()).collect();
+        assert_eq!(lengths, [2, 1]);
+        assert_eq!((result.complete_until_ms, result.total_count()), (Some(7), 6));
+        assert_eq!(result.gaps, [Gap { gateway: "gw".to_owned(), to_ms: 5, ..Gap::default() }]);
+        assert_eq!(result.value(&result.series[0].points[0], "mean"), None);
+    }
+}

@@ -1,0 +1,113 @@
+use catchment_partial::{Width, Window};
+use proptest::prelude::*;
+use prost::bytes::Bytes;
+
+use super::*;
+use crate::{Entry, Labels, MetricName, Name};
+
+fn batch(number: u64, metrics: &[u8]) -> Batch {
+    let width = Width::from_millis(10_000).unwrap();
+    let mut series: Vec<SharedSeries> = Vec::new();
+    let mut entries = Vec::new();
+    for metric in metrics {
+        let (device, metric) = (Name::new("d").unwrap(), MetricName::new(&format!("m{metric}")).unwrap());
+        let key = SeriesKey { device, metric, labels: Labels::none() };
+        let place = series.iter().position(|known| *known.key() == key).unwrap_or_else(|| {
+            series.push(key.into());
+            series.len() - 1
+        });
+        let window = Window::from_index(number as i64, width).unwrap();
+        let body = Bytes::from(vec![number as u8; entries.len() % 3]);
+        entries.push(Entry { series: place as u32, window, part: number, revision: number, body });
+    }
+    Batch {
+        shard: 0,
+        number,
+        watermark: None,
+        live: false,
+        names_epoch: 0,
+        history: Default::default(),
+        width,
+        series,
+        entries,
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_was_left_out_comes_back(all in prop::collection::vec(prop::collection::vec(0..9_u8, 0..12), 1..8)) {
+        let (mut encoder, mut decoder) = (DictionaryEncoder::default(), DictionaryDecoder::default());
+        let mut told = std::collections::BTreeSet::new();
+        for (number, metrics) in (1..).zip(&all) {
+            let batch = batch(number, metrics);
+            let short = encoder.encode((&batch).into());
+            let new = metrics.iter().filter(|metric| told.insert(**metric)).count();
+            prop_assert_eq!(short.series.len(), new, "a name travels once");
+            prop_assert_eq!(decoder.decode(short), Ok(batch));
+        }
+    }
+}
+
+#[test]
+fn a_batch_that_names_all_begins_a_new_list() {
+    let mut decoder = DictionaryDecoder::default();
+    for number in 1..4 {
+        let batch = batch(number, &[3, 1, 1]);
+        assert_eq!(decoder.decode((&batch).into()), Ok(batch));
+        assert_eq!(decoder.len(), 2);
+    }
+}
+
+#[test]
+fn a_list_is_bounded_on_both_sides() {
+    let series = |from: usize, to: usize| {
+        let name = |n| wire::SeriesRef { device: "d".into(), metric: format!("m{n}"), labels: Vec::new() };
+        (from..to).map(name).collect::<Vec<_>>()
+    };
+    let (mut encoder, mut decoder) = (DictionaryEncoder::default(), DictionaryDecoder::default());
+    let mut send = |from, to| encoder.encode(wire::Batch { series: series(from, to), ..Default::default() });
+    let mut at = 0;
+    while at + 65_536 <= DICTIONARY_SERIES_MAX {
+        let batch = send(at, at + 65_536);
+        assert_eq!(batch.continues, at > 0);
+        decoder.add(&batch.series, batch.continues, &|_| None).unwrap();
+        at += 65_536;
+    }
+    assert_eq!(
+        decoder.add(&series(0, 1), true, &|_| None),
+        Err(BatchError::DictionarySize(DICTIONARY_SERIES_MAX + 1))
+    );
+    let batch = send(at, at + 1);
+    assert!(!batch.continues, "the sender begins a new list");
+    decoder.add(&batch.series, batch.continues, &|_| None).unwrap();
+    assert_eq!(decoder.len(), 1);
+}
+
+#[test]
+fn an_index_out_of_range_stays_so() {
+    let mut bad = wire::Batch::from(&batch(1, &[1, 2]));
+    bad.series_index = vec![0, 7];
+    let (mut encoder, mut decoder) = (DictionaryEncoder::default(), DictionaryDecoder::default());
+    assert!(matches!(decoder.decode(encoder.encode(bad)), Err(BatchError::Index { entry: 1, .. })));
+}
+
+#[test]
+fn a_list_tells_what_it_takes_and_shares_what_others_keep() {
+    let message = || wire::Batch::from(&batch(1, &[1, 2]));
+    let mut own = DictionaryDecoder::default();
+    let read = own.decode(message()).unwrap();
+    let series: usize = read.series.iter().map(SharedSeries::bytes).sum();
+    assert_eq!(own.added_bytes(), series);
+    assert!(own.bytes() > series && series > 2 * read.series[0].encoded().len());
+    let kept = read.series[0].clone();
+    let known = |key: &SeriesKey| (key == kept.key()).then(|| kept.clone());
+    let mut sharing = DictionaryDecoder::default();
+    let shared = sharing.decode_sharing(message(), &known).unwrap();
+    assert_eq!(shared, read);
+    kept.set_cached_id(7);
+    assert_eq!((shared.series[0].cached_id(), shared.series[1].cached_id()), (7, 0), "one series");
+    assert_eq!(sharing.added_bytes(), read.series[1].bytes());
+    sharing.decode_sharing(message(), &known).unwrap();
+    assert_eq!(sharing.added_bytes(), read.series[1].bytes(), "a new list");
+    assert!(sharing.bytes() < own.bytes());
+}
