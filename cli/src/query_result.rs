@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use catchment_proto::wire;
 
-/// A query: see the README on selectors, aggregates and labels.
+/// A query: docs/queries.md describes selectors, aggregates and labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryRequest {
     /// PromQL vector selector.

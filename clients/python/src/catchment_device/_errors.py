@@ -57,7 +57,7 @@ class EpochConflict(DeviceError):
 class Refused(DeviceError):
     """The gateway refused a message or some of its readings. This is final; the message counts as acknowledged.
 
-    ``code`` is one of the README's list (``too_old``, ``bad_label``, …), ``text`` says why, ``seq`` is the
+    ``code`` is listed in ``docs/protocols.md``, Refusals (``too_old``, ``bad_label``, …), ``text`` says why, ``seq`` is the
     message's number and ``body`` the message itself as JSON; both are ``None`` where they are not known any more.
     """
 

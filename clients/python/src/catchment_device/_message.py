@@ -17,7 +17,7 @@ from typing import SupportsFloat, Union
 
 from ._errors import InvalidReading
 
-# The bounds of the gateway, see "Limits" and "Devices" in Catchment's README.
+# The bounds of the gateway: docs/protocols.md, "Readings" and "Limits".
 METRIC_BYTES_MAX = 200
 LABELS_MAX = 16
 LABEL_BYTES_MAX = 256
