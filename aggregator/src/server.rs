@@ -4,6 +4,7 @@
 //! message, close the store. Half of the time for it is the connections', what is then left of them is cut; nothing
 //! acknowledged depends on it.
 
+mod flag;
 mod hand_over;
 mod ready;
 mod services;
@@ -30,6 +31,7 @@ use crate::{
     store::{EmbeddedStore, KIND, OpenError, Store, StoreError},
     transport::{Deadlines, PeerLimit},
 };
+use flag::when_set;
 use hand_over::HandOver;
 use services::Services;
 
@@ -323,12 +325,6 @@ async fn finish<T>(
             Ok(())
         }
     }
-}
-
-/// Resolves when the value turns true, or its sender is gone.
-async fn when_set(mut flag: watch::Receiver<bool>) {
-    // An error means that the sender is gone.
-    let _ = flag.wait_for(|flag| *flag).await;
 }
 
 /// Looks at the store's folder, on a thread that may wait for the disk.

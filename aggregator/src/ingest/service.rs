@@ -1,44 +1,21 @@
 //! The gRPC method: who calls, and a task for the stream. No rules here.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use catchment_proto::wire::{DeliverRequest, DeliverResponse, ingest_server::Ingest};
 use catchment_settings::supervise::catch;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
-    IngestBytes, StreamRegistry,
+    shared::Shared,
     stream::{self, End},
 };
-use crate::{access, clock, clock_bound::ClockBound, metrics::Metrics, store::Store};
+use crate::{access, metrics::Metrics};
 
 /// Responses that wait for a gateway that reads slowly; acks behind them are merged, not queued.
 const RESPONSES_MAX: usize = 4;
-
-/// What all streams share.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) streams: Arc<StreamRegistry>,
-    pub(crate) metrics: Arc<Metrics>,
-    /// How far ahead of the aggregator's clock a gateway is believed.
-    pub(crate) clock_tolerance: Duration,
-    /// Most batches of a stream at the store.
-    pub(crate) in_flight_max: usize,
-    /// Memory of what waits.
-    pub(crate) bytes: Arc<IngestBytes>,
-    /// Turns true when streams are to end.
-    pub(crate) stopping: watch::Receiver<bool>,
-}
-
-impl Shared {
-    /// What is believed now.
-    pub(super) fn clock_bound(&self) -> ClockBound {
-        ClockBound::new(clock::now_ms(), self.clock_tolerance)
-    }
-}
 
 /// The service `catchment.v1.Ingest`.
 pub(crate) struct IngestService(pub(crate) Arc<Shared>);

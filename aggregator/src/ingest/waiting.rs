@@ -10,6 +10,10 @@ use catchment_proto::GatewayId;
 /// Gateways that a summary names.
 const NAMED_MAX: usize = 8;
 
+/// Stable codes of refused batches, and the reasons in the metrics.
+pub(super) const TOO_MANY_SERIES: &str = "too_many_series";
+pub(super) const TOO_MANY_EPOCHS: &str = "too_many_epochs";
+
 /// The code of a refusal, and its message.
 type RefusalReason = (&'static str, String);
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use catchment_certs::Accepted;
 use tokio::sync::{mpsc, watch};
 
-use super::when_set;
+use super::flag::when_set;
 use crate::{
     metrics::Metrics,
     transport::{Connection, Deadlines, PeerLimit},

@@ -32,7 +32,7 @@ use crate::{
     metrics::Metrics,
     query::{QueryService, Runner},
     store::Store,
-    usage::TrackUsage,
+    usage::layer::TrackUsage,
 };
 
 /// Most streams of one connection at once.

@@ -7,7 +7,8 @@ use super::{
     GatewayEpoch, StoreError,
     apply::{CheckedBatch, StoreState},
     entry, epochs,
-    inner::{CurrentRun, Inner, LastAppended, lock, read},
+    inner::{CurrentRun, Inner, LastAppended},
+    locks::{lock, read},
 };
 
 /// What became of a batch.

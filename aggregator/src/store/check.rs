@@ -10,7 +10,8 @@ use std::{
 use catchment_journal::Disk;
 
 use super::{
-    inner::{Inner, lock, read, write},
+    inner::Inner,
+    locks::{lock, read, write},
     verify::difference,
 };
 

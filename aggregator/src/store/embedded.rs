@@ -29,7 +29,8 @@ use super::{
     apply::CheckedBatch,
     entry::JournalEntry,
     folder_watch, forget, forget_series,
-    inner::{Inner, lock, read, write},
+    inner::Inner,
+    locks::{lock, read, write},
     scan,
 };
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::inner::lock;
+use super::locks::lock;
 
 /// After a round that found no space the next is tried this soon.
 const RETRY: Duration = Duration::from_secs(1);

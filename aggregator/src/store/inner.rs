@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, VecDeque},
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, Mutex, OnceLock, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -25,6 +25,7 @@ use super::{
     config::StoreConfig,
     epochs::PendingEpochs,
     flush_signal::FlushSignal,
+    locks::{lock, read, write},
     quota::Quota,
     records::Meta,
 };
@@ -193,18 +194,3 @@ impl<D: Disk> Inner<D> {
 }
 
 const HALF_APPLIED: &str = "a panic interrupted a change of the store";
-
-/// Locks, also after a panic: [`Inner::is_half_applied`] tells of that, and whoever changes something asks it.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Locks for reading.
-pub(super) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Locks for writing.
-pub(super) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
-}

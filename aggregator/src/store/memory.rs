@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    inner::lock,
+    locks::lock,
     tree::{KeyRange, Pair, Tree, Visited, WriteBatch},
 };
 

@@ -25,6 +25,7 @@ mod groups;
 mod inner;
 mod listing;
 mod live;
+mod locks;
 mod loss;
 #[cfg(any(test, feature = "sim"))]
 mod manual;

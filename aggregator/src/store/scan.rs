@@ -9,7 +9,8 @@ use catchment_partial::Timestamp;
 use super::{
     Chunk, SeriesId, StoreError, StoredPartial,
     groups::group_of,
-    inner::{Inner, read},
+    inner::Inner,
+    locks::read,
     row::{Row, bucket_end, bucket_of, resolve},
 };
 

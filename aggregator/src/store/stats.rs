@@ -6,7 +6,7 @@ use catchment_journal::Disk;
 
 use super::{
     EmbeddedStore, StoreStats,
-    inner::{lock, read},
+    locks::{lock, read},
 };
 
 impl<D: Disk> EmbeddedStore<D> {

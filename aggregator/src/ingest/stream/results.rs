@@ -2,12 +2,12 @@
 
 use catchment_proto::wire::{BatchAck, BatchRefusal, deliver_response::Kind};
 
-use super::{BatchRef, Completed, StreamTask, publish_waiting};
-use crate::{metrics::Metrics, store::StoreError};
-
-/// Stable codes of refused batches, and the reasons in the metrics.
-pub(super) const TOO_MANY_SERIES: &str = "too_many_series";
-pub(super) const TOO_MANY_EPOCHS: &str = "too_many_epochs";
+use super::task::{BatchRef, Completed, StreamTask};
+use crate::{
+    ingest::waiting::{TOO_MANY_EPOCHS, TOO_MANY_SERIES},
+    metrics::Metrics,
+    store::StoreError,
+};
 
 impl StreamTask<'_> {
     /// Takes a result, in order.
@@ -35,7 +35,7 @@ impl StreamTask<'_> {
                     *durable = number.max(*durable);
                 }
                 if self.shared.streams.waiting.end((&self.epoch.gateway, self.epoch.id), Some(shard)) {
-                    publish_waiting(self.shared);
+                    self.shared.publish_waiting();
                 }
             }
             Completed::Live { result, .. } => match result {
@@ -62,7 +62,7 @@ impl StreamTask<'_> {
             tracing::warn!(%gateway, shard, number, code, message, "batches of a gateway wait: there is no room for what is new in them");
         }
         self.shared.streams.waiting.begin((gateway, self.epoch.id), shard, (code, message.clone()));
-        publish_waiting(self.shared);
+        self.shared.publish_waiting();
         if !self.knows_refusals {
             return Err(error);
         }

@@ -1,16 +1,23 @@
+use std::{sync::Arc, time::Duration};
+
 use catchment_partial::Timestamp;
-use catchment_proto::wire;
-use tokio::task::JoinHandle;
+use catchment_proto::wire::{self, DeliverRequest, DeliverResponse, deliver_response::Kind};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
 
 mod room;
 
-use super::{
-    super::{ByteBounds, IngestBytes, StreamRegistry},
-    *,
+use super::{task::FULL_PAUSE, *};
+use crate::{
+    ingest::{ByteBounds, IngestBytes, Shared, StreamRegistry},
+    metrics::Metrics,
+    store::{GatewayEpoch, Store},
+    testing::{Fault, MemoryStore, batch, gateway, key},
 };
-use crate::metrics::Metrics;
-use crate::testing::{Fault, MemoryStore, batch, gateway, key};
 
 const REQUESTS: usize = 64;
 

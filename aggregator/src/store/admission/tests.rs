@@ -81,7 +81,7 @@ async fn an_epoch_that_delivers_nothing_is_forgotten_and_one_that_delivers_keeps
     }
     assert_eq!(store.stats().epochs, 0);
     assert_eq!(store.gateways().len(), 1, "it is seen");
-    assert_eq!(crate::store::inner::lock(&store.inner.admission).current_runs.len(), 0);
+    assert_eq!(crate::store::locks::lock(&store.inner.admission).current_runs.len(), 0);
     let last = other(1_000);
     for shard in 0..2 {
         store.progress(&last, &report_of(shard, Some(at(60)), 3)).unwrap();

@@ -1,6 +1,7 @@
 //! Delivery: from a gateway's stream to the store, and acks back.
 //!
 //! * `service`: the gRPC method; who calls, and a task for the stream.
+//! * `shared`: what all streams share.
 //! * `stream`: that task: at most so many batches in flight, acks in order, one reason for its end.
 //! * `admit`: the rules of a stream, pure.
 //! * `budget`: what a stream tells its gateway of series.
@@ -11,10 +12,12 @@ pub mod admit;
 mod budget;
 mod bytes;
 mod service;
+mod shared;
 mod stream;
 mod stream_registry;
 mod waiting;
 
 pub(crate) use bytes::{BYTES_LEAST, ByteBounds, IngestBytes, MESSAGE_BYTES, SHARE_LEAST, STREAM_BYTES};
-pub(crate) use service::{IngestService, Shared};
+pub(crate) use service::IngestService;
+pub(crate) use shared::Shared;
 pub(crate) use stream_registry::StreamRegistry;

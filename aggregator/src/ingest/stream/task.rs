@@ -1,0 +1,253 @@
+//! The loop of a stream: reads while there is room, completes in order, answers when the gateway takes it.
+
+use std::{collections::BTreeMap, future::poll_fn, pin::Pin, sync::Arc, time::Duration};
+
+use catchment_proto::{
+    Batch,
+    wire::{self, DeliverRequest, DeliverResponse},
+};
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_stream::Stream;
+use tonic::{Code, Status};
+
+use super::end::{End, broken};
+use crate::{
+    ingest::{
+        admit::{Admitted, Order, StreamAdmission},
+        budget::{Budget, CHECK_EVERY},
+        bytes::StreamBytes,
+        shared::Shared,
+        stream_registry::RegisteredStream,
+    },
+    store::{GatewayEpoch, ProgressReport, Store, StoreError},
+};
+
+/// A gateway whose batch finds no room is held this long before it may come back.
+pub(super) const FULL_PAUSE: Duration = Duration::from_secs(2);
+
+/// Something in flight, in the order of its arrival.
+pub(super) enum Completed {
+    Batch { batch_ref: BatchRef, partials: u64, bytes: usize, result: Result<(), StoreError> },
+    Live { bytes: usize, result: Result<(), StoreError> },
+    Progress(ProgressReport),
+}
+
+/// Identifies a batch on its stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BatchRef {
+    pub(super) shard: u32,
+    pub(super) number: u64,
+    pub(super) stream_start: bool,
+    pub(super) attempt: u32,
+}
+
+/// One stream and what is on its way.
+pub(super) struct StreamTask<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) responses: &'a mpsc::Sender<Result<DeliverResponse, Status>>,
+    pub(super) epoch: Arc<GatewayEpoch>,
+    pub(super) admission: StreamAdmission,
+    pub(super) registered: &'a RegisteredStream,
+    pub(super) bytes: &'a StreamBytes,
+    /// Watermarks that were not believed, as far as they are counted.
+    pub(super) refused: u64,
+    pub(super) in_flight: FuturesOrdered<BoxFuture<'static, Completed>>,
+    /// Highest number of each shard that is durable and not yet told; bounded by the shards.
+    pub(super) acks: BTreeMap<u32, u64>,
+    /// Highest durable number of each shard.
+    pub(super) durable: Vec<u64>,
+    pub(super) budget: Budget,
+    /// A budget that the next ack tells.
+    pub(super) series: Option<wire::SeriesBudget>,
+    /// The gateway knows that a batch may be refused.
+    pub(super) knows_refusals: bool,
+    /// Refusals that are not yet told: number, code and message; bounded by the shards.
+    pub(super) refusals: BTreeMap<u32, (u64, &'static str, String)>,
+}
+
+impl StreamTask<'_> {
+    pub(super) async fn run(
+        &mut self,
+        mut requests: impl Stream<Item = Result<DeliverRequest, Status>> + Unpin + Send,
+        mut superseded: oneshot::Receiver<()>,
+    ) -> End {
+        let mut stopping = self.shared.stopping.clone();
+        // Set when no more is read: the end that comes when everything in flight is acknowledged.
+        let mut ending: Option<End> = None;
+        let mut checks = tokio::time::interval(CHECK_EVERY);
+        checks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            if self.in_flight.is_empty() && self.acks.is_empty() && self.refusals.is_empty() {
+                match ending.take() {
+                    Some(end) if end.holds_back() => return self.hold_back(end, superseded, stopping).await,
+                    Some(end) => return end,
+                    None => {}
+                }
+            }
+            let room = ending.is_none() && self.in_flight.len() < self.shared.in_flight_max;
+            if !room {
+                self.bytes.pass();
+            }
+            tokio::select! {
+                biased;
+                _ = &mut superseded => {
+                    return End::new("superseded", Code::Aborted, "superseded by a newer stream of this gateway");
+                }
+                Some(done) = self.in_flight.next() => {
+                    if let Err(error) = self.complete(done) {
+                        // What follows the failed batch is not acknowledged, whatever became of it.
+                        self.in_flight = FuturesOrdered::new();
+                        self.bytes.release_all();
+                        ending = Some(error.into());
+                    }
+                }
+                permit = self.responses.reserve(), if !self.acks.is_empty() || !self.refusals.is_empty() => {
+                    let (Ok(permit), Some(kind)) = (permit, self.answer()) else {
+                        return End { reason: "closed", status: None };
+                    };
+                    permit.send(Ok(DeliverResponse { kind: Some(kind) }));
+                }
+                _ = checks.tick() => self.check_budget(),
+                _ = stopping.wait_for(|stop| *stop), if ending.is_none() => {
+                    ending = Some(End::new("stopping", Code::Unavailable, "this aggregator is stopping"));
+                }
+                () = self.bytes.evicted(), if ending.is_none() => ending = Some(End::names()),
+                request = next(self.bytes, &mut requests), if room => ending = self.take(request).err(),
+            }
+        }
+    }
+
+    /// Takes what came; the error is the end that follows.
+    fn take(&mut self, request: Option<Result<DeliverRequest, Status>>) -> Result<(), End> {
+        let admitted = match request {
+            Some(Ok(message)) => {
+                self.note_contention();
+                self.admission.admit(message, self.shared.clock_bound()).map_err(End::from)
+            }
+            Some(Err(status)) => Err(broken(status)),
+            None => Err(End { reason: "closed", status: None }),
+        };
+        let bytes = match &admitted {
+            Ok(Admitted::Batch { .. }) => self.admission.message_bytes(),
+            _ => 0,
+        };
+        self.bytes.read(bytes);
+        let admitted = admitted?;
+        if matches!(admitted, Admitted::Batch { .. } | Admitted::Skipped) {
+            self.bytes.names(self.admission.dictionary_bytes());
+        }
+        self.dispatch(admitted, bytes);
+        Ok(())
+    }
+
+    /// Counts a watermark that was not believed, and marks its gateway.
+    fn note_clock_skew(&mut self) {
+        let refused = self.admission.watermarks_refused();
+        self.shared.metrics.watermarks_refused.inc_by(refused.saturating_sub(self.refused));
+        let ahead_ms = self.admission.ahead_ms();
+        if let (0, Some(ahead_ms)) = (self.refused, ahead_ms) {
+            let gateway = &self.epoch.gateway;
+            tracing::warn!(
+                %gateway, ahead_ms,
+                "a gateway's watermark is ahead of this clock by more than clock_tolerance and is not believed: check both clocks"
+            );
+        }
+        self.registered.note_ahead(ahead_ms);
+        self.refused = refused;
+    }
+
+    /// Tells of a gateway whose data folder is there twice.
+    fn note_contention(&self) {
+        if self.registered.note_delivery() {
+            self.shared.metrics.contended.inc();
+            let gateway = &self.epoch.gateway;
+            tracing::warn!(
+                %gateway,
+                "two data folders deliver under one certificate: stop one of them, and give each gateway its own identity"
+            );
+        }
+    }
+
+    /// Gives something to the store, or in line behind what is there.
+    fn dispatch(&mut self, admitted: Admitted, bytes: usize) {
+        if self.admission.watermarks_refused() > 0 {
+            self.note_clock_skew();
+        }
+        let metrics = &self.shared.metrics;
+        match admitted {
+            Admitted::Progress(report) => {
+                self.in_flight.push_back(Box::pin(async move { Completed::Progress(report) }));
+            }
+            Admitted::Skipped => {}
+            Admitted::Batch { batch, stream_start, order, attempt } => {
+                match order {
+                    Order::Next => {}
+                    Order::Duplicate => _ = metrics.duplicates.inc(),
+                    Order::Gap(skipped) => {
+                        metrics.gaps.inc_by(skipped);
+                        let gateway = &self.epoch.gateway;
+                        tracing::warn!(%gateway, shard = batch.shard, skipped, "batches were lost before this one");
+                    }
+                }
+                let store = Arc::clone(&self.shared.store);
+                let batch_ref = BatchRef { shard: batch.shard, number: batch.number, stream_start, attempt };
+                self.in_flight.push_back(Box::pin(put(
+                    store,
+                    Arc::clone(&self.epoch),
+                    batch,
+                    batch_ref,
+                    bytes,
+                )));
+            }
+        }
+    }
+
+    /// Looks whether the budget has changed although nothing is acknowledged: an ack that is no news tells it.
+    fn check_budget(&mut self) {
+        if let Some(series) = self.budget.changed(&*self.shared.store, &self.epoch) {
+            self.series = Some(series);
+            if let Some(durable) = self.durable.first() {
+                self.acks.entry(0).or_insert(*durable);
+            }
+        }
+    }
+
+    /// Keeps a gateway waiting whose batch found no room, so that it does not send it over and over.
+    async fn hold_back(
+        &mut self,
+        end: End,
+        superseded: oneshot::Receiver<()>,
+        mut stopping: watch::Receiver<bool>,
+    ) -> End {
+        tokio::select! {
+            () = tokio::time::sleep(FULL_PAUSE) => {}
+            _ = superseded => {}
+            _ = stopping.wait_for(|stop| *stop) => {}
+            () = self.responses.closed() => {}
+        }
+        end
+    }
+}
+
+/// The next message, when there is memory for it.
+async fn next<S: Stream + Unpin>(bytes: &StreamBytes, requests: &mut S) -> Option<S::Item> {
+    poll_fn(|task| bytes.poll_read(task, |task| Pin::new(&mut *requests).poll_next(task))).await
+}
+
+async fn put(
+    store: Arc<dyn Store>,
+    epoch: Arc<GatewayEpoch>,
+    batch: Batch,
+    batch_ref: BatchRef,
+    bytes: usize,
+) -> Completed {
+    let live = batch.live;
+    let partials = batch.entries.len() as u64;
+    let result = store.put(&epoch, batch, batch_ref.stream_start).await;
+    if live {
+        Completed::Live { bytes, result }
+    } else {
+        Completed::Batch { batch_ref, partials, bytes, result }
+    }
+}
