@@ -4,13 +4,15 @@
 //! identities. Every change is made under an exclusive lock on `.lock`, so several processes may work at once.
 //! Order of an issue: certificate made in memory, ledger entry durable, identity folder appears whole.
 //!
-//! `profile` says what stands in a certificate, `ledger` what was done, `issue` and `bulk` make identities,
-//! `renew` and `revoke` change them, `list` and `inspect` look.
+//! `lifetimes` says how long certificates are valid, `profile` what stands in them, `ledger` what was done, `issue` and
+//! `bulk` make identities, `renew` and `revoke` change them, `list` and `inspect` look.
 
 mod bulk;
+mod error;
 mod inspect;
 mod issue;
 mod ledger;
+mod lifetimes;
 mod list;
 mod profile;
 mod renew;
@@ -28,21 +30,24 @@ use rcgen::{Issuer, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 pub use bulk::{BulkReport, read_rows};
+pub use error::AuthorityError;
 pub use inspect::inspect;
 pub use issue::{IssueRequest, IssuedPaths};
 pub use ledger::{Entry, History, Issued};
+pub use lifetimes::{CRL_DAYS, DAYS_MAX, ROOT_DAYS, default_days};
 pub use list::{ListedCertificate, Status, list, list_json, list_table};
-pub use profile::{CRL_DAYS, DAYS_MAX, Host, HostError, ROOT_DAYS, default_days};
+pub use profile::{Host, HostError, lifetime_of_days};
 pub use revoke::{RevokeReport, RevokeWhat};
 
 pub use crate::files::FileError;
 use crate::{
-    Identity, IdentityError, Serial, TrustDomain, certificate,
+    Identity, Serial, TrustDomain, certificate,
     files::{self, PRIVATE, PUBLIC},
     folder::{CA_FILE, CRL_FILE, pem_reason},
 };
 use ledger::Ledger;
-use profile::{BACK_DATED, Validity};
+use lifetimes::{BACK_DATED, DAY};
+use profile::Validity;
 
 const CA_KEY_FILE: &str = "ca.key";
 const LEDGER_FILE: &str = "ledger.jsonl";
@@ -50,116 +55,6 @@ const LOCK_FILE: &str = ".lock";
 
 /// Largest PEM file of one certificate, key or request that is read, in bytes.
 const PEM_BYTES_MAX: u64 = 64 << 10;
-
-/// Why the authority could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthorityError {
-    /// There is no root in the folder.
-    #[error("{path} is missing, so there is no root here; make one with `catchment-certs init --dir {dir}`")]
-    NoRoot {
-        /// The root's certificate or key.
-        path: PathBuf,
-        /// The PKI folder.
-        dir: PathBuf,
-    },
-    /// The root's certificate is there without its key.
-    #[error(
-        "{path} is missing beside ca.pem: bring it back from its backup, or work in the folder that has it; if it is lost, make a new root in \
-         another folder (`catchment-certs init --dir NEW`) and issue every identity again there"
-    )]
-    NoKey {
-        /// The root's key.
-        path: PathBuf,
-    },
-    /// There is a root in the folder already.
-    #[error("{path} exists, and a root is never overwritten; choose another --dir")]
-    RootExists {
-        /// What is there.
-        path: PathBuf,
-    },
-    /// The folder has a root's key without its certificate.
-    #[error(
-        "{path} exists without a ca.pem beside it: put ca.pem back, or if an `init` was interrupted, remove the folder"
-    )]
-    HalfRoot {
-        /// The root's key.
-        path: PathBuf,
-    },
-    /// A file cannot be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// A file does not hold what it should.
-    #[error("{path}: {reason}")]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and what to do.
-        reason: String,
-    },
-    /// The place of a new identity is taken.
-    #[error(
-        "{path} exists, and an identity is never overwritten; `catchment-certs renew` makes a new certificate for it"
-    )]
-    IdentityExists {
-        /// What is there.
-        path: PathBuf,
-    },
-    /// A server's certificate without host names would be of no use.
-    #[error(
-        "a certificate for {0} needs at least one --host, the DNS name or IP address that others connect to"
-    )]
-    NoHost(Identity),
-    /// A client's certificate names no hosts.
-    #[error("a certificate for {0} names no hosts, since nobody connects to it; leave --host out")]
-    Hosts(Identity),
-    /// The validity asked for is zero or too long.
-    #[error("a validity of {days} days is not possible; use 1 to {DAYS_MAX}")]
-    Days {
-        /// What was asked for.
-        days: u64,
-    },
-    /// The certificate would outlive its root.
-    #[error(
-        "the root ends on {root_end}, before the certificate would; use --days {days_left} or less, or make a new root"
-    )]
-    OutlivesRoot {
-        /// The root's end.
-        root_end: Timestamp,
-        /// Whole days until then.
-        days_left: u64,
-    },
-    /// Nothing in the ledger fits what is to be revoked or renewed.
-    #[error("the ledger {path} knows no certificate {what}; see `catchment-certs list`")]
-    Unknown {
-        /// The ledger.
-        path: PathBuf,
-        /// What was looked for.
-        what: String,
-    },
-    /// A revoked certificate is not renewed.
-    #[error(
-        "certificate {serial} of {identity} is revoked and is not renewed; remove {dir} and issue the identity again, with a new key"
-    )]
-    Revoked {
-        /// Its serial number.
-        serial: Serial,
-        /// Whose it is.
-        identity: Identity,
-        /// The identity's folder.
-        dir: PathBuf,
-    },
-    /// A certificate names another identity than expected, or none.
-    #[error("{path}: {error}")]
-    Identity {
-        /// The certificate's file.
-        path: PathBuf,
-        /// What is wrong.
-        error: IdentityError,
-    },
-    /// The cryptography library refused.
-    #[error("cannot make the certificate: {0}")]
-    Crypto(#[from] rcgen::Error),
-}
 
 /// A certificate authority, opened.
 #[derive(Debug)]
@@ -297,11 +192,11 @@ impl Authority {
             Some(start) => (timestamp(start), Duration::ZERO),
             None => (now(), BACK_DATED),
         };
-        let lifetime = wish.unwrap_or(profile::DAY * default_days(role));
+        let lifetime = wish.unwrap_or(DAY * default_days(role));
         let mut validity = Validity::new(from, lifetime, back_dated)?;
         if validity.not_after > self.root_end {
             let left = self.root_end.as_second().saturating_sub(from.as_second());
-            let days_left = u64::try_from(left).unwrap_or(0) / profile::DAY.as_secs();
+            let days_left = u64::try_from(left).unwrap_or(0) / DAY.as_secs();
             if wish.is_some() || left <= 0 {
                 return Err(AuthorityError::OutlivesRoot { root_end: self.root_end, days_left });
             }
@@ -333,17 +228,6 @@ fn lock(dir: &Path) -> Result<File, AuthorityError> {
         .map_err(FileError::at("open", &path))?;
     file.lock().map_err(FileError::at("lock", &path))?;
     Ok(file)
-}
-
-/// A validity in days, checked.
-///
-/// # Errors
-/// Zero, or more than [`DAYS_MAX`].
-pub fn lifetime_of_days(days: u32) -> Result<Duration, AuthorityError> {
-    if days == 0 || days > DAYS_MAX {
-        return Err(AuthorityError::Days { days: days.into() });
-    }
-    Ok(profile::DAY * days)
 }
 
 /// This moment, in whole seconds, as certificates count.

@@ -179,6 +179,17 @@ struct IssueOperator {
     output: Output,
 }
 
+/// Names an identity together with its role.
+#[derive(Debug, Args)]
+struct Who {
+    /// The site, for devices and gateways.
+    #[arg(long)]
+    site: Option<Name>,
+    /// The name.
+    #[arg(long)]
+    name: Name,
+}
+
 #[derive(Debug, Args)]
 struct Sign {
     /// The signing request (PKCS#10, PEM or DER).
@@ -187,12 +198,8 @@ struct Sign {
     /// The role that the certificate gives.
     #[arg(long)]
     role: Role,
-    /// The site, for devices and gateways.
-    #[arg(long)]
-    site: Option<Name>,
-    /// The name.
-    #[arg(long)]
-    name: Name,
+    #[command(flatten)]
+    who: Who,
     /// DNS names or IP addresses, for gateways and aggregators.
     #[arg(long = "host", value_name = "HOST", num_args = 1..)]
     hosts: Vec<Host>,
@@ -205,12 +212,8 @@ struct Renew {
     /// The identity's role.
     #[arg(long, default_value = "device")]
     role: Role,
-    /// The site, for devices and gateways.
-    #[arg(long)]
-    site: Option<Name>,
-    /// The name.
-    #[arg(long)]
-    name: Name,
+    #[command(flatten)]
+    who: Who,
     /// New DNS names or IP addresses, for gateways and aggregators [default: those of the old certificate].
     #[arg(long = "host", value_name = "HOST", num_args = 1..)]
     hosts: Vec<Host>,

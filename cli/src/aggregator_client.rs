@@ -10,16 +10,14 @@ use catchment_certs::{
     TlsFailure, UrlError, channel::ALPN_GRPC, endpoint_uri,
 };
 use catchment_proto::wire::{self, fleet_client::FleetClient, query_client::QueryClient};
+use catchment_settings::text::one_line;
 use tonic::{
     Code, Status, Streaming,
     codec::CompressionEncoding,
     transport::{Channel, Endpoint},
 };
 
-use crate::{
-    failure::one_line,
-    query_result::{QueryRequest, QueryResult},
-};
+use crate::query_result::{QueryRequest, QueryResult};
 
 /// Name resolution, TCP and TLS together may take this long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

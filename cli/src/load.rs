@@ -4,6 +4,7 @@
 //! ([`crate::device`]), which delivers them. Where the gateway is slower than the rate, its acks set the pace:
 //! the pacer waits for the driver and sends no backlog after the end.
 
+mod counts;
 mod report;
 
 use std::{
@@ -13,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use catchment_partial::{Partial, Timestamp};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
@@ -23,14 +23,15 @@ use tokio::{
 use crate::{
     args::LoadArgs,
     device::{
-        Codec, DeliverError, Event, Frames, GatewayLink, JsonLines, Message, Options, Protocol, Value,
-        Values, deliver, random_epoch,
+        Codec, DeliverError, Frames, GatewayLink, JsonLines, Message, Options, Protocol, Value, Values,
+        deliver, random_epoch,
     },
     failure::Failure,
     print::print,
     render::ListFormat,
     time::now_ms,
 };
+use counts::DeviceCounts;
 use report::Report;
 
 /// After the end, acknowledgements that are owed may take this long.
@@ -126,42 +127,6 @@ async fn run(links: Vec<GatewayLink>, args: &LoadArgs) -> Report {
     }
     report.finish(begin.elapsed());
     report
-}
-
-/// What became of one device's messages.
-#[derive(Debug, Default)]
-struct DeviceCounts {
-    sent_messages: u64,
-    acknowledged_messages: u64,
-    acknowledged_readings: u64,
-    refusals: u64,
-    reconnects: u64,
-    /// Seconds from taking a message to its ack; their times in the partial say nothing.
-    latency: Partial,
-    latency_max: Duration,
-    failure: Option<String>,
-}
-
-impl DeviceCounts {
-    fn observe(&mut self, event: &Event<'_, Values>) {
-        match event {
-            Event::Settled { message, refused, durable, waited } => {
-                self.refusals = self.refusals.saturating_add(u64::from(*refused));
-                if *durable {
-                    let readings = (message.body.readings.len() as u64).saturating_sub(u64::from(*refused));
-                    self.acknowledged_messages = self.acknowledged_messages.saturating_add(1);
-                    self.acknowledged_readings = self.acknowledged_readings.saturating_add(readings);
-                    self.latency_max = self.latency_max.max(*waited);
-                    self.latency.push(Timestamp::MIN, waited.as_secs_f64());
-                }
-            }
-            Event::Disconnected { .. } => self.reconnects = self.reconnects.saturating_add(1),
-            Event::Refused(refusal, _) if self.failure.is_none() => {
-                self.failure = Some(format!("refused: {} ({})", refusal.message, refusal.code));
-            }
-            Event::Welcomed(_) | Event::Refused(..) | Event::AlreadyDurable(_) => {}
-        }
-    }
 }
 
 /// One device from its first message to its last ack.

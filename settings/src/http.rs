@@ -11,7 +11,7 @@ use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::{Router, http::StatusCode, http::header, routing::get};
 use tokio::net::TcpListener;
 
-use self::connection::Connection;
+use self::connection::{Connection, CountClosed};
 use crate::connection_slots::ConnectionSlots;
 
 /// Bounds of the endpoint.
@@ -31,7 +31,6 @@ impl Default for Bounds {
 }
 
 type Handler<T> = Arc<dyn Fn() -> T + Send + Sync>;
-type Count = Arc<dyn Fn(&'static str) + Send + Sync>;
 
 /// What the endpoint answers. The closures run on the runtime's threads: they must not block.
 #[derive(Clone)]
@@ -43,7 +42,7 @@ pub struct Endpoints {
     /// `/readyz`: `Err` with the reason when no work should be sent here now.
     pub ready: Handler<Result<(), String>>,
     /// Counts a connection that was closed from here, by reason.
-    pub closed: Count,
+    pub closed: CountClosed,
 }
 
 impl fmt::Debug for Endpoints {
@@ -113,7 +112,7 @@ struct Bounded {
     listener: TcpListener,
     slots: Arc<ConnectionSlots>,
     timeout: Duration,
-    closed: Count,
+    closed: CountClosed,
 }
 
 impl axum::serve::Listener for Bounded {

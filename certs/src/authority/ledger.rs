@@ -16,8 +16,8 @@ use catchment_proto::id::Name;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{AuthorityError, FileError};
-use crate::{Identity, Role, Serial};
+use super::error::AuthorityError;
+use crate::{Identity, Role, Serial, files::FileError};
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,27 +12,11 @@ use rcgen::{
 };
 use rustls::pki_types::ServerName;
 
-use super::AuthorityError;
+use super::{
+    error::AuthorityError,
+    lifetimes::{DAY, DAYS_MAX},
+};
 use crate::{Identity, Role, Serial, TrustDomain, serial::hex};
-
-/// One day.
-pub(crate) const DAY: Duration = Duration::from_secs(86_400);
-/// Certificates start this much before they are made, for clocks that are behind.
-pub(crate) const BACK_DATED: Duration = Duration::from_secs(300);
-/// How long a root is valid unless told otherwise.
-pub const ROOT_DAYS: u32 = 3_650;
-/// How long a revocation list counts as current unless told otherwise.
-pub const CRL_DAYS: u32 = 30;
-/// Longest validity that can be asked for, in days: 100 years.
-pub const DAYS_MAX: u32 = 36_500;
-
-/// Days of validity of a role's certificates unless told otherwise. People come and go faster than machines.
-pub fn default_days(role: Role) -> u32 {
-    match role {
-        Role::Device | Role::Gateway | Role::Aggregator => 365,
-        Role::Operator => 90,
-    }
-}
 
 /// A host that a server's certificate names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,6 +76,17 @@ impl Validity {
             not_after: whole.checked_add(lifetime).map_err(outside)?,
         })
     }
+}
+
+/// A validity in days, checked.
+///
+/// # Errors
+/// Zero, or more than [`DAYS_MAX`].
+pub fn lifetime_of_days(days: u32) -> Result<Duration, AuthorityError> {
+    if days == 0 || days > DAYS_MAX {
+        return Err(AuthorityError::Days { days: days.into() });
+    }
+    Ok(DAY * days)
 }
 
 /// The root's own certificate: it signs leaves and revocation lists, and no other authority.

@@ -17,8 +17,9 @@ use x509_parser::{prelude::FromDer as _, revocation_list::CertificateRevocationL
 
 use super::{
     Authority, AuthorityError, Entry, History, LEDGER_FILE, Ledger, PEM_BYTES_MAX, crl_pem, lifetime_of_days,
+    lifetimes::{BACK_DATED, CRL_DAYS, DAY},
     now,
-    profile::{BACK_DATED, CRL_DAYS, DAY, Validity, rcgen_time},
+    profile::{Validity, rcgen_time},
 };
 use crate::{
     Identity, Role, Serial,

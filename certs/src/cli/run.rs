@@ -115,15 +115,15 @@ fn issue_from(file: &Path, output: &Output) -> Result<(), Failure> {
     print(&format!("issued {} devices, skipped {} that had an identity", report.issued, report.skipped))
 }
 
-fn sign(Sign { output, csr, role, site, name, hosts }: Sign) -> Result<(), Failure> {
+fn sign(Sign { output, csr, role, who, hosts }: Sign) -> Result<(), Failure> {
     let authority = Authority::open(&output.pki.dir)?;
-    let request = request(identity(role, site, name)?, hosts, output)?;
+    let request = request(identity(role, who.site, who.name)?, hosts, output)?;
     let issued = authority.sign(&csr, &request, &mut note)?;
     print_issued("signed", &request.identity, &issued)
 }
 
-fn renew(Renew { output, role, site, name, hosts }: Renew) -> Result<(), Failure> {
-    let identity = identity(role, site, name)?;
+fn renew(Renew { output, role, who, hosts }: Renew) -> Result<(), Failure> {
+    let identity = identity(role, who.site, who.name)?;
     let authority = Authority::open(&output.pki.dir)?;
     let lifetime = output.days.map(lifetime_of_days).transpose()?;
     let issued = authority.renew(&identity, output.out, &hosts, lifetime, &mut note)?;

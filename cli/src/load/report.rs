@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use catchment_partial::Partial;
 use serde::Serialize;
 
-use super::DeviceCounts;
+use super::counts::DeviceCounts;
 use crate::{
     device::Protocol,
     failure::{Failure, one_line},

@@ -1,6 +1,7 @@
 //! Pacing and reporting; the network is tested elsewhere.
 
 use super::*;
+use crate::device::Event;
 
 fn plan(interval: Duration, duration: Duration) -> Plan {
     let begin = Instant::now();

@@ -6,6 +6,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -17,13 +18,15 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::Count;
 use crate::connection_slots::ConnectionSlot;
 
 /// A scraper may keep its connection from one scrape to the next.
 const IDLE: Duration = Duration::from_secs(60);
 /// Longest request with its head: a probe's has some hundred bytes.
 const REQUEST_BYTES_MAX: usize = 16 << 10;
+
+/// Counts a connection that is closed from here, by reason.
+pub(super) type CountClosed = Arc<dyn Fn(&'static str) + Send + Sync>;
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +62,16 @@ pub(super) struct Connection {
     evict: Option<oneshot::Sender<()>>,
     evicted: oneshot::Receiver<()>,
     slot: ConnectionSlot,
-    closed: Count,
+    closed: CountClosed,
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, slot: ConnectionSlot, timeout: Duration, closed: Count) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        slot: ConnectionSlot,
+        timeout: Duration,
+        closed: CountClosed,
+    ) -> Self {
         let (evict, evicted) = oneshot::channel();
         let timer = Box::pin(sleep(timeout));
         let (phase, evict) = (Phase::Request, Some(evict));
