@@ -5,7 +5,8 @@
 
 use catchment_partial::{Timestamp, Width, Window};
 use catchment_proto::{
-    SeriesKey, Span,
+    ColumnEncoder, SeriesKey, Span,
+    batch::window_indices,
     wire::{self, SeriesRef},
 };
 use hashbrown::HashMap;
@@ -44,41 +45,28 @@ pub fn watermark_ms(watermark: Timestamp) -> i64 {
 }
 
 fn columns(shard: u32, state: &State, windows: &[Emitted]) -> wire::Batch {
-    let mut batch = wire::Batch { shard, ..Default::default() };
+    let mut columns = ColumnEncoder::default();
+    let mut series: Vec<SeriesRef> = Vec::new();
     let mut indexes: HashMap<(u32, u32), u32> = HashMap::new();
-    let (mut before, mut window, mut part) = (0_i64, 0_i64, 0_i64);
-    let mut bodies = Vec::new();
     for emitted in windows {
         let place = (emitted.device, emitted.series);
         let Some((device, metric, labels)) = state.key(emitted.device, emitted.series) else { continue };
-        let series = *indexes.entry(place).or_insert_with(|| {
+        let index = *indexes.entry(place).or_insert_with(|| {
             let key = SeriesKey { device: device.clone(), metric: metric.clone(), labels: labels.clone() };
-            batch.series.push(SeriesRef::from(&key));
-            u32::try_from(batch.series.len() - 1).unwrap_or(u32::MAX)
+            series.push(SeriesRef::from(&key));
+            u32::try_from(series.len() - 1).unwrap_or(u32::MAX)
         });
-        let opened = emitted.part.cast_signed();
-        batch.series_index.push(i64::from(series).wrapping_sub(before));
-        batch.window.push(emitted.window.index().wrapping_sub(window));
-        batch.part.push(opened.wrapping_sub(part));
-        batch.revision.push(emitted.revision.saturating_sub(emitted.part));
-        let start = bodies.len();
-        emitted.partial.encode(emitted.window.start(), &mut bodies);
-        batch.body_bytes.push(u32::try_from(bodies.len() - start).unwrap_or(u32::MAX));
-        (before, window, part) = (i64::from(series), emitted.window.index(), opened);
+        columns.push(index, emitted.window, (emitted.part, emitted.revision), |bodies| {
+            emitted.partial.encode(emitted.window.start(), bodies);
+        });
     }
-    batch.bodies = bodies.into();
-    batch
+    wire::Batch { shard, series, ..columns.finish() }
 }
 
 /// The time that the windows of a batch cover; `None`: it has none.
 pub fn batch_span(batch: &wire::Batch) -> Option<Span> {
     let width = Width::from_millis(batch.width_ms).ok()?;
-    let mut index = 0_i64;
-    let windows = batch.window.iter().filter_map(|step| {
-        index = index.wrapping_add(*step);
-        Window::from_index(index, width)
-    });
-    Span::over(windows)
+    Span::over(window_indices(batch).filter_map(|index| Window::from_index(index, width)))
 }
 
 /// The outbox record of a batch.

@@ -2,19 +2,22 @@
 //!
 //! On the wire the entries travel as parallel columns of differences; here they are rows. The conversion
 //! from the wire is total: any message is either a valid batch or refused with a reason.
+//!
+//! * `columns`: the differences, in both directions. `encode` and `decode`: whole batches. `error`: why one is refused.
 
-use catchment_partial::{Timestamp, Width, WidthError, Window};
-use prost::{
-    bytes::Bytes,
-    encoding::{self, WireType},
-};
+mod columns;
+mod decode;
+mod encode;
+mod error;
 
-use crate::{
-    history::{History, HistoryError},
-    series::{SeriesError, SeriesKey},
-    series_dictionary::{DICTIONARY_SERIES_MAX, DictionaryDecoder, SharedSeries},
-    wire,
+use catchment_partial::{Timestamp, Width, Window};
+use prost::bytes::Bytes;
+
+pub use self::{
+    columns::{ColumnEncoder, window_indices},
+    error::BatchError,
 };
+use crate::{history::History, series_dictionary::SharedSeries};
 
 /// Most partials of one batch.
 pub const PARTIALS_MAX: usize = 65_536;
@@ -63,158 +66,7 @@ pub struct Entry {
     pub body: Bytes,
 }
 
-/// Why a message is no [`Batch`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BatchError {
-    /// The shard's number is beyond the bound.
-    #[error("shard {0}, at most {SHARDS_MAX} are allowed")]
-    Shard(u32),
-    /// A live batch has number 0, and only a live one.
-    #[error("number {number} in a batch with live={live}")]
-    Number {
-        /// The number given.
-        number: u64,
-        /// Whether it is marked live.
-        live: bool,
-    },
-    /// The width of the windows.
-    #[error(transparent)]
-    Width(#[from] WidthError),
-    /// More partials than one batch may have.
-    #[error("{0} partials in one batch, at most {PARTIALS_MAX} are allowed")]
-    TooMany(usize),
-    /// The columns do not have the same length.
-    #[error("column {column} has {length} entries instead of {expected}")]
-    Column {
-        /// Name of the column.
-        column: &'static str,
-        /// Its length.
-        length: usize,
-        /// Length of the others.
-        expected: usize,
-    },
-    /// A series of the dictionary.
-    #[error("series {index}: {error}")]
-    Series {
-        /// Its index.
-        index: usize,
-        /// What is wrong with it.
-        error: SeriesError,
-    },
-    /// An entry refers to a series that the dictionary lacks.
-    #[error("entry {entry} refers to series {series} of {count}")]
-    Index {
-        /// Number of the entry.
-        entry: usize,
-        /// The index it gives.
-        series: u32,
-        /// Length of the dictionary.
-        count: usize,
-    },
-    /// A window, part or revision out of range; holds the entry's number.
-    #[error("entry {0}: window, part or revision out of range")]
-    Range(usize),
-    /// The watermark cannot be expressed.
-    #[error("watermark of {0} ms out of range")]
-    Watermark(i64),
-    /// The bodies end before the last partial, or go on behind it.
-    #[error("the lengths of the bodies do not add up to {0} bytes")]
-    Bodies(usize),
-    /// More series than a dictionary may have.
-    #[error("a list of {0} series, at most {DICTIONARY_SERIES_MAX} are allowed")]
-    DictionarySize(usize),
-    /// What it says of earlier batches.
-    #[error(transparent)]
-    History(#[from] HistoryError),
-    /// A batch that stands alone refers to one before it.
-    #[error("the batch continues the list of series of another one")]
-    Continues,
-}
-
-fn check_columns(wire: &wire::Batch) -> Result<usize, BatchError> {
-    let expected = wire.body_bytes.len();
-    if expected > PARTIALS_MAX {
-        return Err(BatchError::TooMany(expected));
-    }
-    let columns = [
-        ("series_index", wire.series_index.len()),
-        ("window", wire.window.len()),
-        ("part", wire.part.len()),
-        ("revision", wire.revision.len()),
-    ];
-    match columns.into_iter().find(|(_, length)| *length != expected) {
-        Some((column, length)) => Err(BatchError::Column { column, length, expected }),
-        None => Ok(expected),
-    }
-}
-
 impl Batch {
-    pub(crate) fn read(
-        wire: wire::Batch,
-        dictionary: &mut DictionaryDecoder,
-        known: &dyn Fn(&SeriesKey) -> Option<SharedSeries>,
-    ) -> Result<Self, BatchError> {
-        if wire.shard >= SHARDS_MAX {
-            return Err(BatchError::Shard(wire.shard));
-        }
-        if (wire.number == 0) != wire.live {
-            return Err(BatchError::Number { number: wire.number, live: wire.live });
-        }
-        let width = Width::from_millis(wire.width_ms)?;
-        let count = check_columns(&wire)?;
-        if wire.series.len() > count {
-            return Err(BatchError::Column { column: "series", length: wire.series.len(), expected: count });
-        }
-        let watermark = match wire.watermark_ms {
-            0 => None,
-            ms => Some(Timestamp::from_millis(ms).ok_or(BatchError::Watermark(ms))?),
-        };
-        dictionary.add(&wire.series, wire.continues, known)?;
-        let mut batch = Self {
-            shard: wire.shard,
-            number: wire.number,
-            watermark,
-            live: wire.live,
-            width,
-            series: Vec::with_capacity(count.min(dictionary.len())),
-            names_epoch: wire.names_epoch,
-            history: History::read(wire.history.as_ref())?,
-            entries: Vec::with_capacity(count),
-        };
-        batch.read_entries(&wire, dictionary)?;
-        Ok(batch)
-    }
-
-    fn read_entries(
-        &mut self,
-        wire: &wire::Batch,
-        dictionary: &mut DictionaryDecoder,
-    ) -> Result<(), BatchError> {
-        let (mut series, mut window, mut part) = (0_i64, 0_i64, 0_i64);
-        let mut bodies = wire.bodies.clone();
-        let columns = wire.series_index.iter().zip(&wire.window).zip(&wire.part);
-        let columns = columns.zip(&wire.revision).zip(&wire.body_bytes);
-        for (entry, ((((series_step, window_step), part_step), revision), length)) in columns.enumerate() {
-            let range = || BatchError::Range(entry);
-            series = series.checked_add(*series_step).ok_or_else(range)?;
-            window = window.checked_add(*window_step).ok_or_else(range)?;
-            part = part.checked_add(*part_step).ok_or_else(range)?;
-            let opened = u64::try_from(part).map_err(|_| range())?;
-            let number = u32::try_from(series).map_err(|_| range())?;
-            let index = dictionary.index_in_batch(number as usize, &mut self.series);
-            let unknown = || BatchError::Index { entry, series: number, count: dictionary.len() };
-            let length = usize::try_from(*length).ok().filter(|length| *length <= bodies.len());
-            self.entries.push(Entry {
-                series: index.ok_or_else(unknown)?,
-                window: Window::from_index(window, self.width).ok_or_else(range)?,
-                part: opened,
-                revision: opened.checked_add(*revision).ok_or_else(range)?,
-                body: bodies.split_to(length.ok_or(BatchError::Bodies(wire.bodies.len()))?),
-            });
-        }
-        if bodies.is_empty() { Ok(()) } else { Err(BatchError::Bodies(wire.bodies.len())) }
-    }
-
     /// About what it takes in memory, bytes, without its series.
     pub fn memory(&self) -> usize {
         let bodies: usize = self.entries.iter().map(|entry| entry.body.len()).sum();
@@ -225,75 +77,6 @@ impl Batch {
             + self.entries.len() * entry
             + self.series.len() * size_of::<SharedSeries>()
             + self.history.memory()
-    }
-
-    /// Appends the batch as a message [`wire::Batch`] that names all its series.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        let wire = self.columns();
-        let mut put_bytes = |tag, bytes: &[u8]| {
-            encoding::encode_key(tag, WireType::LengthDelimited, out);
-            encoding::encode_varint(bytes.len() as u64, out);
-            out.extend_from_slice(bytes);
-        };
-        self.series.iter().for_each(|series| put_bytes(tag::SERIES, series.encoded()));
-        prost::Message::encode_raw(&wire, out);
-    }
-
-    /// The message without names.
-    fn columns(&self) -> wire::Batch {
-        let count = self.entries.len();
-        let mut wire = wire::Batch {
-            shard: self.shard,
-            number: self.number,
-            watermark_ms: self.watermark.map_or(0, Timestamp::as_millis),
-            live: self.live,
-            width_ms: self.width.as_millis(),
-            series: Vec::new(),
-            series_index: Vec::with_capacity(count),
-            window: Vec::with_capacity(count),
-            part: Vec::with_capacity(count),
-            revision: Vec::with_capacity(count),
-            bodies: Bytes::new(),
-            body_bytes: Vec::with_capacity(count),
-            continues: false,
-            names_epoch: self.names_epoch,
-            history: self.history.wire(self.width),
-        };
-        let (mut series, mut window, mut part) = (0_i64, 0_i64, 0_i64);
-        let mut bodies = Vec::with_capacity(self.entries.iter().map(|entry| entry.body.len()).sum());
-        for entry in &self.entries {
-            let index = entry.window.index();
-            wire.series_index.push(i64::from(entry.series).wrapping_sub(series));
-            wire.window.push(index.wrapping_sub(window));
-            wire.part.push((entry.part as i64).wrapping_sub(part));
-            wire.revision.push(entry.revision.saturating_sub(entry.part));
-            wire.body_bytes.push(entry.body.len() as u32);
-            bodies.extend_from_slice(&entry.body);
-            (series, window, part) = (i64::from(entry.series), index, entry.part as i64);
-        }
-        wire.bodies = bodies.into();
-        wire
-    }
-}
-
-/// Numbers of fields in `ingest.proto`.
-mod tag {
-    pub(super) const SERIES: u32 = 6;
-}
-
-/// A batch that names all its series.
-impl TryFrom<wire::Batch> for Batch {
-    type Error = BatchError;
-
-    fn try_from(wire: wire::Batch) -> Result<Self, BatchError> {
-        if wire.continues { Err(BatchError::Continues) } else { DictionaryDecoder::default().decode(wire) }
-    }
-}
-
-impl From<&Batch> for wire::Batch {
-    fn from(batch: &Batch) -> Self {
-        let series = batch.series.iter().map(|series| wire::SeriesRef::from(series.key())).collect();
-        Self { series, ..batch.columns() }
     }
 }
 

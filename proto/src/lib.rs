@@ -4,6 +4,7 @@
 //! message from outside is converted before anything else looks at it. No sockets, files or clocks.
 
 pub mod batch;
+mod delta;
 pub mod frame;
 pub mod history;
 pub mod id;
@@ -11,8 +12,8 @@ pub mod series;
 pub mod series_dictionary;
 pub mod wire;
 
-pub use batch::{Batch, BatchError, Entry};
+pub use batch::{Batch, BatchError, ColumnEncoder, Entry};
 pub use history::{History, HistoryError, Span};
 pub use id::{AggregatorId, DeviceId, GatewayId, Name, NameError, OperatorId};
 pub use series::{Labels, LabelsError, MetricError, MetricName, SeriesKey};
-pub use series_dictionary::{DictionaryDecoder, DictionaryEncoder, SharedSeries};
+pub use series_dictionary::{DictionaryDecoder, DictionaryEncoder, DictionaryError, SharedSeries};

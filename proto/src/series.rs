@@ -25,8 +25,8 @@ fn is_identifier(text: &str) -> bool {
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Cut a text from outside to a length that fits a message.
-fn excerpt(text: &str) -> String {
+/// The beginning of a text from outside, fit for a message.
+pub fn excerpt(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
@@ -235,16 +235,18 @@ impl TryFrom<&wire::SeriesRef> for SeriesKey {
     }
 }
 
+impl From<(&str, &str)> for wire::Label {
+    fn from((name, value): (&str, &str)) -> Self {
+        Self { name: name.to_owned(), value: value.to_owned() }
+    }
+}
+
 impl From<&SeriesKey> for wire::SeriesRef {
     fn from(key: &SeriesKey) -> Self {
         Self {
             device: key.device.as_str().to_owned(),
             metric: key.metric.as_str().to_owned(),
-            labels: key
-                .labels
-                .iter()
-                .map(|(name, value)| wire::Label { name: name.to_owned(), value: value.to_owned() })
-                .collect(),
+            labels: key.labels.iter().map(wire::Label::from).collect(),
         }
     }
 }

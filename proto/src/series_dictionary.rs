@@ -18,8 +18,8 @@ use std::{
 use prost::Message;
 
 use crate::{
-    batch::{Batch, BatchError},
-    series::SeriesKey,
+    delta::Delta,
+    series::{SeriesError, SeriesKey},
     wire,
 };
 
@@ -93,7 +93,23 @@ impl fmt::Debug for SharedSeries {
     }
 }
 
-/// The receiver's dictionary of a shard's series.
+/// Why the names of a batch do not go into a dictionary.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DictionaryError {
+    /// One of them is no series.
+    #[error("series {index}: {error}")]
+    Series {
+        /// Its index among the names of the batch.
+        index: usize,
+        /// What is wrong with it.
+        error: SeriesError,
+    },
+    /// More series than a dictionary may have.
+    #[error("a list of {0} series, at most {DICTIONARY_SERIES_MAX} are allowed")]
+    TooMany(usize),
+}
+
+/// The receiver's dictionary of a shard's series; [`DictionaryDecoder::decode`] reads a batch with it.
 #[derive(Clone, Debug, Default)]
 pub struct DictionaryDecoder {
     series: Vec<DictionaryEntry>,
@@ -113,26 +129,6 @@ struct DictionaryEntry {
 }
 
 impl DictionaryDecoder {
-    /// Reads the next batch of the shard. After an error the dictionary is worth nothing: the stream ends.
-    ///
-    /// # Errors
-    /// [`BatchError`].
-    pub fn decode(&mut self, wire: wire::Batch) -> Result<Batch, BatchError> {
-        self.decode_sharing(wire, &|_| None)
-    }
-
-    /// As [`DictionaryDecoder::decode`]; a series that `known` has is shared with its other holders.
-    ///
-    /// # Errors
-    /// [`BatchError`].
-    pub fn decode_sharing(
-        &mut self,
-        wire: wire::Batch,
-        known: &dyn Fn(&SeriesKey) -> Option<SharedSeries>,
-    ) -> Result<Batch, BatchError> {
-        Batch::read(wire, self, known)
-    }
-
     /// About what the dictionary takes in memory, bytes. Series that are shared count with their handles.
     pub fn bytes(&self) -> usize {
         self.series_bytes + self.series.capacity() * size_of::<DictionaryEntry>()
@@ -149,7 +145,7 @@ impl DictionaryDecoder {
         series: &[wire::SeriesRef],
         continues: bool,
         known: &dyn Fn(&SeriesKey) -> Option<SharedSeries>,
-    ) -> Result<(), BatchError> {
+    ) -> Result<(), DictionaryError> {
         if !continues {
             self.series.clear();
             self.series_bytes = 0;
@@ -157,11 +153,12 @@ impl DictionaryDecoder {
         self.added_bytes = 0;
         self.batches += 1;
         if self.series.len() + series.len() > DICTIONARY_SERIES_MAX {
-            return Err(BatchError::DictionarySize(self.series.len() + series.len()));
+            return Err(DictionaryError::TooMany(self.series.len() + series.len()));
         }
         self.series.reserve(series.len());
         for (index, reference) in series.iter().enumerate() {
-            let key = SeriesKey::try_from(reference).map_err(|error| BatchError::Series { index, error })?;
+            let key =
+                SeriesKey::try_from(reference).map_err(|error| DictionaryError::Series { index, error })?;
             let series = known(&key).unwrap_or_else(|| {
                 let series = SharedSeries::from(key);
                 self.series_bytes += series.bytes();
@@ -216,14 +213,12 @@ impl DictionaryEncoder {
             self.numbers.insert(series, number);
         }
         batch.series = new;
-        let (mut index, mut before) = (0_i64, 0_i64);
+        let (mut indices, mut steps) = (Delta::default(), Delta::default());
         for step in &mut batch.series_index {
-            index = index.wrapping_add(*step);
-            let number_at = usize::try_from(index).ok().and_then(|index| numbers.get(index));
+            let index = usize::try_from(indices.wrapping_value(*step)).ok();
             // What is out of range stays so: the receiver refuses it.
-            let number = number_at.copied().unwrap_or(i64::from(u32::MAX));
-            *step = number.wrapping_sub(before);
-            before = number;
+            let number = index.and_then(|index| numbers.get(index)).copied().unwrap_or(i64::from(u32::MAX));
+            *step = steps.step(number);
         }
         batch
     }

@@ -1,9 +1,8 @@
 use proptest::prelude::*;
-
-use super::*;
 use prost::Message as _;
 
-use crate::{Labels, MetricName, Name, SeriesKey, Span};
+use super::*;
+use crate::{DictionaryError, Labels, MetricName, Name, SeriesKey, Span, wire};
 
 fn key(metric: &str) -> SeriesKey {
     SeriesKey {
@@ -71,7 +70,10 @@ fn what_is_wrong_is_named() {
     assert_eq!(broken(|w| w.body_bytes[2] = 5), BatchError::Bodies(12));
     assert_eq!(broken(|w| w.body_bytes[2] = 3), BatchError::Bodies(12));
     assert_eq!(broken(|w| w.continues = true), BatchError::Continues);
-    assert!(matches!(broken(|w| w.series[1].metric.clear()), BatchError::Series { index: 1, .. }));
+    assert!(matches!(
+        broken(|w| w.series[1].metric.clear()),
+        BatchError::Dictionary(DictionaryError::Series { index: 1, .. })
+    ));
     assert_eq!(broken(|w| w.part[0] = -1), BatchError::Range(0));
     assert_eq!(broken(|w| w.window[2] = i64::MIN), BatchError::Range(2));
     assert_eq!(broken(|w| w.revision[1] = u64::MAX), BatchError::Range(1));

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use prost::bytes::Bytes;
 
 use super::*;
-use crate::{Entry, Labels, MetricName, Name};
+use crate::{Batch, BatchError, Entry, Labels, MetricName, Name};
 
 fn batch(number: u64, metrics: &[u8]) -> Batch {
     let width = Width::from_millis(10_000).unwrap();
@@ -75,7 +75,7 @@ fn a_list_is_bounded_on_both_sides() {
     }
     assert_eq!(
         decoder.add(&series(0, 1), true, &|_| None),
-        Err(BatchError::DictionarySize(DICTIONARY_SERIES_MAX + 1))
+        Err(DictionaryError::TooMany(DICTIONARY_SERIES_MAX + 1))
     );
     let batch = send(at, at + 1);
     assert!(!batch.continues, "the sender begins a new list");

@@ -1,0 +1,24 @@
+//! Values as differences: each less the one before it, the first less 0.
+
+/// The value before, of a column that is written or read from its beginning.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Delta(i64);
+
+impl Delta {
+    /// The difference that stands for the next value.
+    pub(crate) fn step(&mut self, value: i64) -> i64 {
+        value.wrapping_sub(std::mem::replace(&mut self.0, value))
+    }
+
+    /// The value that the next difference stands for; `None` when it exceeds 64 bits, and then the column is of no use.
+    pub(crate) fn value(&mut self, step: i64) -> Option<i64> {
+        self.0 = self.0.checked_add(step)?;
+        Some(self.0)
+    }
+
+    /// As [`Delta::value`], modulo 2^64: for columns that are checked elsewhere.
+    pub(crate) fn wrapping_value(&mut self, step: i64) -> i64 {
+        self.0 = self.0.wrapping_add(step);
+        self.0
+    }
+}
