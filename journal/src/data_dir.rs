@@ -13,115 +13,24 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::atomic_file::{AtomicFileError, read_atomic, write_atomic};
+use crate::atomic_file::write_atomic;
 use crate::fs::{Disk, FileStatus, RealDisk};
 
 mod check;
+mod error;
 mod facts;
+mod identity;
 mod logs;
 mod presence;
 
 pub use check::check_folder;
-use check::check_leads_somewhere;
+use check::{check_empty, check_leads_somewhere, check_owner};
+pub use error::DataDirError;
 pub use facts::FolderFacts;
-
-/// Format of data folders that this program writes.
-pub const FORMAT_VERSION: u32 = 2;
-
-const IDENTITY: &str = "identity";
-const LOCK: &str = "lock";
-/// Key of the owner in the identity.
-const OWNER: &str = "owner";
-
-/// A data folder cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DataDirError {
-    /// Another process has it.
-    #[error("data folder {} is in use by another process: stop that one, or use another folder", .0.display())]
-    Locked(PathBuf),
-    /// Input or output failed.
-    #[error("data folder: {}: {source}", path.display())]
-    Io {
-        /// File or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The identity is damaged.
-    #[error("data folder {}: {why}", path.display())]
-    Identity {
-        /// The folder.
-        path: PathBuf,
-        /// What is wrong, and what to do.
-        why: String,
-    },
-    /// The folder is of another kind or format.
-    #[error("data folder {}: {why}", path.display())]
-    Foreign {
-        /// The folder.
-        path: PathBuf,
-        /// What it is, and what to do.
-        why: String,
-    },
-    /// A log in the folder is another folder's.
-    #[error(
-        "data folder {}: `{log}` belongs to another data folder, and would be taken for this one's: put the right one back",
-        path.display()
-    )]
-    Log {
-        /// The folder.
-        path: PathBuf,
-        /// The log, by its path within the folder.
-        log: String,
-    },
-    /// The folder is another's.
-    #[error(
-        "data folder {} belongs to {owner}, but the identity is {found}: start with the identity it belongs to, which \
-         also delivers what waits in it, or use another folder; `catchment-{kind} folder adopt` changes its owner",
-        path.display()
-    )]
-    Owner {
-        /// The folder.
-        path: PathBuf,
-        /// Its kind, which is the program's.
-        kind: String,
-        /// Whose it is.
-        owner: String,
-        /// Who asked for it.
-        found: String,
-    },
-}
-
-impl DataDirError {
-    /// Whether another folder has to be given, or this one put right by hand: it is another's, has no whole identity, or
-    /// cannot be made or used. Otherwise it is in use, or the disk has failed.
-    pub fn is_configuration(&self) -> bool {
-        use io::ErrorKind::{
-            AlreadyExists, InvalidFilename, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem,
-        };
-        match self {
-            Self::Foreign { .. } | Self::Owner { .. } | Self::Log { .. } | Self::Identity { .. } => true,
-            Self::Locked(_) => false,
-            Self::Io { source, .. } => matches!(
-                source.kind(),
-                AlreadyExists
-                    | InvalidFilename
-                    | NotADirectory
-                    | NotFound
-                    | PermissionDenied
-                    | ReadOnlyFilesystem
-            ),
-        }
-    }
-
-    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { path, source }
-    }
-}
+pub use identity::FORMAT_VERSION;
+use identity::{IDENTITY, LOCK, OWNER, fits, identity_status, new_identity, read_identity, unfit_value};
 
 /// An open data folder; the lock is released when it is dropped.
 #[derive(Debug)]
@@ -261,45 +170,6 @@ impl DataDir {
     }
 }
 
-fn refused(path: &Path, why: impl Into<String>) -> DataDirError {
-    DataDirError::Identity { path: path.to_owned(), why: why.into() }
-}
-
-fn unfit_value(path: &Path) -> DataDirError {
-    refused(path, "a key or value holds a line break or `=`")
-}
-
-/// The text of a folder's identity; `None` if it has none.
-fn read_identity(path: &Path) -> Result<Option<Vec<u8>>, DataDirError> {
-    match read_atomic(&RealDisk, &path.join(IDENTITY)) {
-        Ok(bytes) => Ok(bytes),
-        Err(AtomicFileError::Io { path, source }) => Err(DataDirError::Io { path, source }),
-        Err(error) => Err(refused(path, format!("{error}: restore it from a copy"))),
-    }
-}
-
-fn identity_status(path: &Path) -> Result<FileStatus, DataDirError> {
-    let file = path.join(IDENTITY);
-    let status = RealDisk.status(&file).map_err(DataDirError::io(&file))?;
-    status.ok_or_else(|| DataDirError::io(&file)(io::ErrorKind::NotFound.into()))
-}
-
-/// Whether a folder of `owner` may be used by `found`; without an owner by anybody, and by nobody in particular always.
-fn check_owner(
-    path: &Path,
-    kind: &str,
-    owner: Option<&str>,
-    found: Option<&str>,
-) -> Result<(), DataDirError> {
-    match (owner, found) {
-        (Some(owner), Some(found)) if owner != found => {
-            let (owner, found) = (owner.to_owned(), found.to_owned());
-            Err(DataDirError::Owner { path: path.to_owned(), kind: kind.to_owned(), owner, found })
-        }
-        _ => Ok(()),
-    }
-}
-
 fn lock(path: &Path) -> Result<File, DataDirError> {
     let name = path.join(LOCK);
     let file = OpenOptions::new()
@@ -313,33 +183,4 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
         Err(TryLockError::WouldBlock) => Err(DataDirError::Locked(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(DataDirError::io(&name)(error)),
     }
-}
-
-/// A new folder holds nothing but what its creation or a file system puts there.
-fn check_empty(path: &Path) -> Result<(), DataDirError> {
-    let names = RealDisk.list(path).map_err(DataDirError::io(path))?;
-    match names.iter().find(|name| !name.starts_with('.') && *name != LOCK && *name != "lost+found") {
-        None => Ok(()),
-        Some(name) => Err(DataDirError::Identity {
-            path: path.to_owned(),
-            why: format!("holds `{name}` but no identity: restore `{IDENTITY}`, or use an empty folder"),
-        }),
-    }
-}
-
-/// Whether a key and its value fit on a line.
-fn fits(key: &str, value: &str) -> bool {
-    !key.contains(['=', '\n']) && !value.contains('\n')
-}
-
-fn new_identity(disk: &RealDisk, kind: &str, now_ms: u64, extras: &[(&str, &str)]) -> Option<String> {
-    let epoch = (disk.random_u64() >> 1).max(1);
-    let mut text = format!("format={FORMAT_VERSION}\nkind={kind}\nepoch={epoch}\ncreated_ms={now_ms}\n");
-    for (key, value) in extras {
-        if !fits(key, value) {
-            return None;
-        }
-        text.push_str(&format!("{key}={value}\n"));
-    }
-    Some(text)
 }

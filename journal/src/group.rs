@@ -12,8 +12,7 @@
 //! Another thread removes what is released (`sweeper`).
 
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::watch;
@@ -23,29 +22,19 @@ use crate::error::{AppendError, FullReason, SyncError};
 use crate::format::{ALIGN, BLOCK_HEADER, RECORD_HEADER};
 use crate::fs::{Disk, RealDisk};
 use crate::log::Log;
-use crate::pending::{Pending, Refusal};
+use crate::pending::Refusal;
 use crate::position::Position;
 use crate::presence::PresenceError;
 use crate::reader::Reader;
-use crate::segments::Segments;
 
 mod committer;
+mod inner;
 mod sweeper;
 
 pub use committer::Committer;
 use committer::EndGuard;
-
-/// What the committer publishes after each round. Every publication wakes the subscribers, also those that
-/// wait to repeat an append that was refused with `BufferFull` or `Full`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Commit {
-    /// Every record below is durable.
-    pub durable: Position,
-    /// Why the log accepts and acknowledges nothing more.
-    pub poisoned: Option<Arc<str>>,
-    /// True while there is no space for a record that was refused. Space is looked for ten times a second.
-    pub full: bool,
-}
+pub use inner::Commit;
+use inner::{Inner, State, Threads};
 
 /// A shared log; clones are handles of the same one. When the last handle is dropped the thread commits the
 /// rest and ends by itself; [`GroupLog::close`] waits for that and tells whether it succeeded.
@@ -71,94 +60,6 @@ struct StopOnDrop<D: Disk>(Arc<Inner<D>>);
 impl<D: Disk> Drop for StopOnDrop<D> {
     fn drop(&mut self) {
         self.0.stop();
-    }
-}
-
-struct Inner<D: Disk> {
-    disk: Arc<D>,
-    /// `LogConfig::disk_free_min`.
-    disk_free_min: u64,
-    segments: Arc<Segments>,
-    state: Mutex<State>,
-    /// For the committer.
-    wake: Condvar,
-    /// For the sweeper.
-    swept: Condvar,
-    commits: watch::Sender<Commit>,
-    /// Why nothing more is accepted, apart from the commits: who waits for this alone is not woken by each.
-    failure: watch::Sender<Option<Arc<str>>>,
-    threads: Mutex<Option<Threads>>,
-}
-
-struct Threads {
-    committer: JoinHandle<Result<Position, SyncError>>,
-    sweeper: JoinHandle<()>,
-}
-
-struct State {
-    pending: Pending,
-    /// What is pending is to be committed, and the thread knows; false when nothing is pending.
-    due: bool,
-    /// Room that the largest refused record needs; 0 if none waits.
-    wanted: u64,
-    /// Segments that lie below as a whole may be removed.
-    released: Position,
-    /// There may be some.
-    sweep: bool,
-    /// There was a sweep since the last round.
-    freed: bool,
-    /// Why a sweep failed.
-    unremovable: Option<Arc<str>>,
-    /// Why nothing is written any more.
-    poisoned: Option<Arc<str>>,
-    stop: bool,
-    /// Nothing is written any more.
-    ended: bool,
-}
-
-impl State {
-    const fn new(pending: Pending) -> Self {
-        Self {
-            pending,
-            due: false,
-            wanted: 0,
-            released: Position::ZERO,
-            sweep: false,
-            freed: false,
-            unremovable: None,
-            poisoned: None,
-            stop: false,
-            ended: false,
-        }
-    }
-}
-
-impl<D: Disk> Inner<D> {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // The state is consistent between any two statements that could panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Accepts, writes and acknowledges nothing more, and says so to everybody; the first reason counts, and is returned.
-    fn poison(&self, why: Arc<str>) -> Arc<str> {
-        let mut state = self.state();
-        let why = Arc::clone(state.poisoned.get_or_insert(why));
-        state.pending.poison(Arc::clone(&why));
-        state.ended = true;
-        drop(state);
-        self.wake.notify_one();
-        self.swept.notify_one();
-        self.commits.send_modify(|commit| commit.poisoned = Some(Arc::clone(&why)));
-        self.failure.send_replace(Some(Arc::clone(&why)));
-        why
-    }
-
-    fn stop(&self) {
-        let mut state = self.state();
-        state.stop = true;
-        state.pending.close();
-        self.wake.notify_one();
-        self.swept.notify_one();
     }
 }
 

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use rustix::fs::Access;
 
-use super::{DataDirError, FolderFacts, check_empty, check_owner, read_identity};
+use super::error::DataDirError;
+use super::facts::FolderFacts;
+use super::identity::{IDENTITY, LOCK, read_identity};
+use crate::fs::{Disk as _, RealDisk};
 
 /// Checks that `owner` could use a data folder of that kind, or make it. `None`: there is none yet. Changes nothing and
 /// takes no lock, so a server may be using it.
@@ -63,4 +66,32 @@ fn can_hold_folders(parent: &Path) -> io::Result<()> {
     let trial = parent.join(format!(".catchment-check-{}", std::process::id()));
     std::fs::create_dir(&trial)?;
     std::fs::remove_dir(&trial)
+}
+
+/// Whether a folder of `owner` may be used by `found`; without an owner by anybody, and by nobody in particular always.
+pub(super) fn check_owner(
+    path: &Path,
+    kind: &str,
+    owner: Option<&str>,
+    found: Option<&str>,
+) -> Result<(), DataDirError> {
+    match (owner, found) {
+        (Some(owner), Some(found)) if owner != found => {
+            let (owner, found) = (owner.to_owned(), found.to_owned());
+            Err(DataDirError::Owner { path: path.to_owned(), kind: kind.to_owned(), owner, found })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A new folder holds nothing but what its creation or a file system puts there.
+pub(super) fn check_empty(path: &Path) -> Result<(), DataDirError> {
+    let names = RealDisk.list(path).map_err(DataDirError::io(path))?;
+    match names.iter().find(|name| !name.starts_with('.') && *name != LOCK && *name != "lost+found") {
+        None => Ok(()),
+        Some(name) => Err(DataDirError::Identity {
+            path: path.to_owned(),
+            why: format!("holds `{name}` but no identity: restore `{IDENTITY}`, or use an empty folder"),
+        }),
+    }
 }

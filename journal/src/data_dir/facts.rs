@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{DataDirError, FORMAT_VERSION, OWNER, refused};
+use super::error::DataDirError;
+use super::identity::{FORMAT_VERSION, OWNER};
 
 /// What a data folder says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +17,8 @@ pub struct FolderFacts {
 
 impl FolderFacts {
     pub(super) fn parse(path: &Path, kind: &str, bytes: Vec<u8>) -> Result<Self, DataDirError> {
-        let text = String::from_utf8(bytes).map_err(|_| refused(path, "identity is not UTF-8"))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| DataDirError::refused(path, "identity is not UTF-8"))?;
         let values: BTreeMap<String, String> = text
             .lines()
             .filter_map(|line| line.split_once('='))
@@ -24,7 +26,9 @@ impl FolderFacts {
             .collect();
         let number = |key: &str| {
             let value = values.get(key).and_then(|value| value.parse::<u64>().ok());
-            value.ok_or_else(|| refused(path, format!("identity: `{key}` is missing or no number")))
+            value.ok_or_else(|| {
+                DataDirError::refused(path, format!("identity: `{key}` is missing or no number"))
+            })
         };
         let foreign = |why: String| DataDirError::Foreign { path: path.to_owned(), why };
         let format = number("format")?;

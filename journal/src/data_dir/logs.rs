@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use super::{DataDir, DataDirError, FolderFacts, refused};
+use super::{DataDir, DataDirError, FolderFacts};
 use crate::error::OpenError;
 use crate::fs::{Disk as _, RealDisk};
 use crate::open::{find_salt, list_segments};
@@ -41,7 +41,7 @@ fn find(folder: &Path, log: &str) -> Result<Found, DataDirError> {
     match salt {
         Ok(salt) => Ok(salt.map_or(Found::Nothing, Found::Log)),
         Err(OpenError::Io { path, source }) => Err(DataDirError::Io { path, source }),
-        Err(other) => Err(refused(folder, format!("`{log}`: {other}"))),
+        Err(other) => Err(DataDirError::refused(folder, format!("`{log}`: {other}"))),
     }
 }
 
@@ -70,7 +70,7 @@ impl FolderFacts {
         let value = self.values.get(&key(log)).map_or("", String::as_str);
         let salts = value.split(',').filter(|salt| !salt.is_empty());
         let salts: Result<Vec<u64>, _> = salts.map(|salt| u64::from_str_radix(salt, 16)).collect();
-        salts.map_err(|_| refused(&self.path, format!("identity: `{KEY}{log}` is no number")))
+        salts.map_err(|_| DataDirError::refused(&self.path, format!("identity: `{KEY}{log}` is no number")))
     }
 
     /// Finds a log that may only be this folder's.

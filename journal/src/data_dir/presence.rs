@@ -1,6 +1,7 @@
 //! Whether a running server's folder is still the one that it opened.
 
-use super::{DataDir, IDENTITY, LOCK};
+use super::DataDir;
+use super::identity::{IDENTITY, LOCK};
 use crate::fs::RealDisk;
 use crate::presence::{PresenceError, check_in_place, check_path};
 

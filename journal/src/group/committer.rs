@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Inner, State};
+use super::inner::{Inner, State};
 use crate::error::{FullReason, SyncError};
 use crate::fs::{Disk, RealDisk};
 use crate::log::RETRY;

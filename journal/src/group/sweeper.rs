@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::Inner;
+use super::inner::Inner;
 use crate::fs::Disk;
 use crate::segments::remove_released;
 

@@ -6,9 +6,15 @@
 //! Encoding: varint number; with the least value `v0` as integer on the partial's scale: zigzag `v0`; for each
 //! further value: varint difference to the one before.
 
-use super::EXACT_MAX;
 use super::codec::{DecodeError, Reader, put_varint, put_zigzag};
 use super::numbers::Scale;
+
+/// The most values that are kept as they are.
+///
+/// Up to here the sorted values are about as small as sums and sketch (on the wire one to three bytes a decimal
+/// value against 60 to 100 bytes; in memory 8 bytes a value against some 300), a sorted insertion is as quick as
+/// finding a bin, and a series with three readings a second in windows of ten seconds has exact quantiles.
+pub const EXACT_MAX: usize = 32;
 
 /// At most [`EXACT_MAX`] finite values in rising order, no negative zero.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -78,7 +78,7 @@ pub(in super::super) const FOLDERS: &[Safeguard] = &[
     Safeguard {
         name: "owner of a data folder",
         without: "readings that wait in a folder are delivered as those of any identity it is started with",
-        file: "journal/src/data_dir.rs",
+        file: "journal/src/data_dir/check.rs",
         find: "(Some(owner), Some(found)) if owner != found =>",
         replace: "(Some(owner), Some(found)) if owner != found && owner.is_empty() =>",
         check: unit("catchment-journal", "tests::owner"),

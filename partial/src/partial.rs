@@ -31,14 +31,8 @@ use sum::Sum;
 pub use bins::MAX_BINS;
 pub use codec::DecodeError;
 pub use encoding::ENCODING_VERSION;
+pub use exact::EXACT_MAX;
 pub use extent::Point;
-
-/// The most values that are kept as they are.
-///
-/// Up to here the sorted values are about as small as sums and sketch (on the wire one to three bytes a decimal
-/// value against 60 to 100 bytes; in memory 8 bytes a value against some 300), a sorted insertion is as quick as
-/// finding a bin, and a series with three readings a second in windows of ten seconds has exact quantiles.
-pub const EXACT_MAX: usize = 32;
 
 /// Quantiles of more than [`EXACT_MAX`] values are within this fraction of the value at their rank.
 pub const RELATIVE_ACCURACY: f64 = 0.01;
