@@ -8,185 +8,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::fs::{Disk, FileStatus};
 
 mod file;
-use file::Inode;
+mod inode;
+mod state;
+
 pub use file::SimFile;
+use inode::Inode;
+use state::{Machine, NameChange, State, missing};
 
 /// The simulated disk. Clones are the same disk.
 #[derive(Clone)]
 pub struct SimDisk {
-    shared: Arc<Mutex<State>>,
-    /// The machine that this handle belongs to: one from before a crash can do nothing any more.
-    life: u64,
+    machine: Machine,
 }
 
 /// A copy of the files of a [`SimDisk`].
 #[derive(Clone)]
 pub struct SimCopy(BTreeMap<PathBuf, Vec<u8>>);
 
-struct State {
-    random: u64,
-    sector: u64,
-    /// Files opened before a crash belong to a machine that is no more.
-    life: u64,
-    files: BTreeMap<u64, Inode>,
-    names: BTreeMap<PathBuf, u64>,
-    durable_names: BTreeMap<PathBuf, u64>,
-    changes: Vec<NameChange>,
-    quota: Option<u64>,
-    fail_write: Option<u32>,
-    fail_sync: Option<u32>,
-    ignore_syncs: bool,
-    copy_on_write: bool,
-    hold_removals: bool,
-    panic_at: Option<&'static str>,
-    syncs: u64,
-    written: u64,
-}
-
-enum NameChange {
-    Put(PathBuf, u64),
-    Remove(PathBuf),
-    Rename(PathBuf, PathBuf, u64),
-}
-
-impl NameChange {
-    fn path(&self) -> &Path {
-        match self {
-            Self::Put(path, _) | Self::Remove(path) | Self::Rename(path, ..) => path,
-        }
-    }
-
-    fn apply(self, names: &mut BTreeMap<PathBuf, u64>) {
-        match self {
-            Self::Put(path, inode) => drop(names.insert(path, inode)),
-            Self::Remove(path) => drop(names.remove(&path)),
-            Self::Rename(from, to, inode) => {
-                names.remove(&from);
-                names.insert(to, inode);
-            }
-        }
-    }
-}
-
-fn no_space() -> io::Error {
-    io::Error::new(io::ErrorKind::StorageFull, "simulated: no space")
-}
-
-fn missing() -> io::Error {
-    io::ErrorKind::NotFound.into()
-}
-
-impl State {
-    /// SplitMix64.
-    fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn coin(&mut self) -> bool {
-        self.random() & 1 == 0
-    }
-
-    fn status(&self, inode: u64) -> Option<FileStatus> {
-        let len = self.files.get(&inode)?.now.len() as u64;
-        let links = self.names.values().filter(|named| **named == inode).count() as u64;
-        Some(FileStatus { id: (0, inode), links, len })
-    }
-
-    fn used(&self) -> u64 {
-        let bytes = |inode| self.files.get(inode).map_or(0, |file: &Inode| file.now.len() as u64);
-        self.names.values().map(|inode| crate::config::round_up_to_page(bytes(inode))).sum()
-    }
-
-    fn check_space(&self, grow: u64) -> io::Result<()> {
-        match self.quota {
-            Some(quota) if self.used().saturating_add(crate::config::round_up_to_page(grow)) > quota => {
-                Err(no_space())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn panics_at(&mut self, call: &'static str) -> bool {
-        self.panic_at.take_if(|at| *at == call).is_some()
-    }
-
-    fn sync_fails(&mut self) -> bool {
-        self.syncs += 1;
-        countdown(&mut self.fail_sync)
-    }
-}
-
-fn countdown(left: &mut Option<u32>) -> bool {
-    match left {
-        Some(0) => {
-            *left = None;
-            true
-        }
-        Some(n) => {
-            *n -= 1;
-            false
-        }
-        None => false,
-    }
-}
-
 impl SimDisk {
     /// An empty disk; the seed decides what crashes keep.
     pub fn new(seed: u64) -> Self {
-        let mut state = State {
-            random: seed,
-            sector: 512,
-            life: 0,
-            files: BTreeMap::new(),
-            names: BTreeMap::new(),
-            durable_names: BTreeMap::new(),
-            changes: Vec::new(),
-            quota: None,
-            fail_write: None,
-            fail_sync: None,
-            ignore_syncs: false,
-            copy_on_write: false,
-            hold_removals: false,
-            panic_at: None,
-            syncs: 0,
-            written: 0,
-        };
-        if state.coin() {
-            state.sector = 4096;
-        }
-        Self { shared: Arc::new(Mutex::new(state)), life: 0 }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The state, for a machine that is still running.
-    fn running(&self) -> io::Result<MutexGuard<'_, State>> {
-        let state = self.state();
-        if state.life == self.life {
-            Ok(state)
-        } else {
-            Err(io::Error::other("simulated: the machine crashed"))
-        }
+        Self { machine: Machine::new(State::new(seed)) }
     }
 
     /// Power loss: the disk becomes what it might be afterwards. This handle goes on as the machine that was
     /// started again; for open files and all other handles everything fails from now on.
     pub fn crash(&mut self) {
-        let mut state = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        state.life += 1;
-        self.life = state.life;
+        let mut state = self.machine.restart();
         for change in std::mem::take(&mut state.changes) {
             if state.coin() {
                 change.apply(&mut state.durable_names);
@@ -196,8 +49,9 @@ impl SimDisk {
         let kept: BTreeSet<u64> = state.names.values().copied().collect();
         let mut files = std::mem::take(&mut state.files);
         files.retain(|inode, _| kept.contains(inode));
+        let sector_bytes = state.sector;
         for file in files.values_mut() {
-            file.crash(&mut state);
+            file.crash(sector_bytes, || state.coin());
         }
         state.files = files;
         (state.fail_sync, state.fail_write) = (None, None);
@@ -205,7 +59,7 @@ impl SimDisk {
 
     /// A copy of all files, as they are read now.
     pub fn copy(&self) -> SimCopy {
-        let state = self.state();
+        let state = self.machine.state();
         let bytes = |inode| state.files.get(inode).map(|file: &Inode| file.now.clone()).unwrap_or_default();
         SimCopy(state.names.iter().map(|(path, inode)| (path.clone(), bytes(inode))).collect())
     }
@@ -213,9 +67,7 @@ impl SimDisk {
     /// Puts a copy in place of all files, durably. As after [`Self::crash`], open files and all other handles are of a machine
     /// that is no more.
     pub fn put_back(&mut self, copy: &SimCopy) {
-        let mut state = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        state.life += 1;
-        self.life = state.life;
+        let mut state = self.machine.restart();
         state.changes.clear();
         state.files.clear();
         state.names.clear();
@@ -230,64 +82,64 @@ impl SimDisk {
 
     /// Bytes that all files together may take; `None`: no bound.
     pub fn set_quota(&self, quota: Option<u64>) {
-        self.state().quota = quota;
+        self.machine.state().quota = quota;
     }
 
     /// Lets the sync after `successes` more of them fail.
     pub fn fail_sync_after(&self, successes: u32) {
-        self.state().fail_sync = Some(successes);
+        self.machine.state().fail_sync = Some(successes);
     }
 
     /// Lets the write after `successes` more of them fail, half done.
     pub fn fail_write_after(&self, successes: u32) {
-        self.state().fail_write = Some(successes);
+        self.machine.state().fail_write = Some(successes);
     }
 
     /// A disk that says it synced and did not: shows that a test would notice a forgotten sync.
     pub fn ignore_syncs(&self, ignore: bool) {
-        self.state().ignore_syncs = ignore;
+        self.machine.state().ignore_syncs = ignore;
     }
 
     /// A file system on which every write takes new space, so that a reservation does not help.
     pub fn set_copy_on_write(&self, copy_on_write: bool) {
-        self.state().copy_on_write = copy_on_write;
+        self.machine.state().copy_on_write = copy_on_write;
     }
 
     /// Lets the removal of a file take until this is taken back.
     pub fn hold_removals(&self, hold: bool) {
-        self.state().hold_removals = hold;
+        self.machine.state().hold_removals = hold;
     }
 
     /// Panics at the next call of this kind, `remove` or `sync`: a defect within whoever calls.
     pub fn panic_at(&self, call: &'static str) {
-        self.state().panic_at = Some(call);
+        self.machine.state().panic_at = Some(call);
     }
 
     fn panic_if(&self, call: &'static str) {
-        let due = self.state().panics_at(call);
+        let due = self.machine.state().panics_at(call);
         assert!(!due, "simulated: a defect at {call}");
     }
 
     /// Syncs asked for so far.
     pub fn syncs(&self) -> u64 {
-        self.state().syncs
+        self.machine.state().syncs
     }
 
     /// Bytes written so far.
     pub fn bytes_written(&self) -> u64 {
-        self.state().written
+        self.machine.state().written
     }
 
     /// The files there are, with their lengths.
     pub fn files(&self) -> Vec<(PathBuf, u64)> {
-        let state = self.state();
+        let state = self.machine.state();
         let length = |inode| state.files.get(inode).map_or(0, |file: &Inode| file.now.len() as u64);
         state.names.iter().map(|(path, inode)| (path.clone(), length(inode))).collect()
     }
 
     /// Damages one byte on the disk and in every cache; false if there is none there.
     pub fn flip(&self, path: &Path, offset: u64) -> bool {
-        let mut state = self.state();
+        let mut state = self.machine.state();
         let Some(inode) = state.names.get(path).copied() else { return false };
         let Some(file) = state.files.get_mut(&inode) else { return false };
         let mut flipped = false;
@@ -305,7 +157,7 @@ impl Disk for SimDisk {
     type File = SimFile;
 
     fn create_new(&self, path: &Path) -> io::Result<SimFile> {
-        let mut state = self.running()?;
+        let mut state = self.machine.running()?;
         if state.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -314,13 +166,13 @@ impl Disk for SimDisk {
         state.files.insert(inode, Inode::default());
         state.names.insert(path.to_owned(), inode);
         state.changes.push(NameChange::Put(path.to_owned(), inode));
-        Ok(SimFile::new(self, inode))
+        Ok(SimFile::new(self.machine.clone(), inode))
     }
 
     fn open(&self, path: &Path) -> io::Result<SimFile> {
-        let state = self.running()?;
+        let state = self.machine.running()?;
         let inode = *state.names.get(path).ok_or_else(missing)?;
-        Ok(SimFile::new(self, inode))
+        Ok(SimFile::new(self.machine.clone(), inode))
     }
 
     fn open_read(&self, path: &Path) -> io::Result<SimFile> {
@@ -328,35 +180,35 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let state = self.running()?;
+        let state = self.machine.running()?;
         let inside = state.names.keys().filter(|path| path.parent() == Some(dir));
         Ok(inside.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
     }
 
     fn len(&self, path: &Path) -> io::Result<Option<u64>> {
-        let state = self.running()?;
+        let state = self.machine.running()?;
         let length = |inode| state.files.get(inode).map(|file: &Inode| file.now.len() as u64);
         Ok(state.names.get(path).and_then(length))
     }
 
     fn status(&self, path: &Path) -> io::Result<Option<FileStatus>> {
-        let state = self.running()?;
+        let state = self.machine.running()?;
         Ok(state.names.get(path).and_then(|inode| state.status(*inode)))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.panic_if("remove");
-        while self.state().hold_removals {
+        while self.machine.state().hold_removals {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let mut state = self.running()?;
+        let mut state = self.machine.running()?;
         state.names.remove(path).ok_or_else(missing)?;
         state.changes.push(NameChange::Remove(path.to_owned()));
         Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.running()?;
+        let mut state = self.machine.running()?;
         let inode = state.names.remove(from).ok_or_else(missing)?;
         state.names.insert(to.to_owned(), inode);
         state.changes.push(NameChange::Rename(from.to_owned(), to.to_owned(), inode));
@@ -364,11 +216,11 @@ impl Disk for SimDisk {
     }
 
     fn create_dir_all(&self, _dir: &Path) -> io::Result<()> {
-        self.running().map(drop)
+        self.machine.running().map(drop)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.running()?;
+        let mut state = self.machine.running()?;
         if state.sync_fails() {
             return Err(io::Error::other("simulated: sync of a folder failed"));
         }
@@ -386,15 +238,15 @@ impl Disk for SimDisk {
     }
 
     fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
-        let state = self.running()?;
+        let state = self.machine.running()?;
         Ok(state.quota.map_or(u64::MAX, |quota| quota.saturating_sub(state.used())))
     }
 
     fn overwrites_in_place(&self, _dir: &Path) -> bool {
-        !self.state().copy_on_write
+        !self.machine.state().copy_on_write
     }
 
     fn random_u64(&self) -> u64 {
-        self.state().random()
+        self.machine.state().random()
     }
 }

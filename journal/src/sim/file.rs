@@ -1,78 +1,24 @@
-//! Files of the simulated disk: what was written, and what of it a power loss keeps.
+//! Open files of the simulated disk.
 
-use std::collections::BTreeSet;
 use std::io;
 
-use super::{SimDisk, State, countdown, missing};
+use super::inode::Inode;
+use super::state::{Machine, State, countdown, missing};
 use crate::fs::{DiskFile, FileStatus};
 
-#[derive(Default)]
-pub(super) struct Inode {
-    pub(super) now: Vec<u8>,
-    pub(super) durable: Vec<u8>,
-    dirty: BTreeSet<u64>,
-    length_dirty: bool,
-}
-
-impl Inode {
-    /// A file whose content is durable.
-    pub(super) fn whole(bytes: Vec<u8>) -> Self {
-        Self { durable: bytes.clone(), now: bytes, ..Self::default() }
-    }
-
-    pub(super) fn crash(&mut self, state: &mut State) {
-        let length = match self.length_dirty && state.coin() {
-            true => self.now.len(),
-            false => self.durable.len(),
-        };
-        self.durable.resize(length, 0);
-        for sector in std::mem::take(&mut self.dirty) {
-            if state.coin() {
-                self.keep(sector, state.sector);
-            }
-        }
-        self.length_dirty = false;
-        self.now = self.durable.clone();
-    }
-
-    /// Takes a sector over to the durable side, as far as that reaches.
-    fn keep(&mut self, sector: u64, size: u64) {
-        let from = ((sector * size) as usize).min(self.durable.len());
-        let to = (from + size as usize).min(self.durable.len());
-        for at in from..to {
-            if let Some(byte) = self.durable.get_mut(at) {
-                *byte = self.now.get(at).copied().unwrap_or(0);
-            }
-        }
-    }
-
-    fn touch(&mut self, from: u64, to: u64, size: u64) {
-        self.dirty.extend(from / size..to.div_ceil(size));
-    }
-
-    fn resize(&mut self, length: u64, sector: u64) {
-        let before = self.now.len() as u64;
-        if length < before {
-            self.touch(length, before, sector);
-        }
-        self.now.resize(length as usize, 0);
-        self.length_dirty |= length != before;
-    }
-}
-
-/// An open file of a [`SimDisk`].
+/// An open file of a [`super::SimDisk`].
 pub struct SimFile {
-    disk: SimDisk,
+    machine: Machine,
     inode: u64,
 }
 
 impl SimFile {
-    pub(super) fn new(disk: &SimDisk, inode: u64) -> Self {
-        Self { disk: disk.clone(), inode }
+    pub(super) const fn new(machine: Machine, inode: u64) -> Self {
+        Self { machine, inode }
     }
 
     fn with<T>(&self, use_it: impl FnOnce(&mut State, &mut Inode) -> io::Result<T>) -> io::Result<T> {
-        let mut state = self.disk.running()?;
+        let mut state = self.machine.running()?;
         let mut file = state.files.remove(&self.inode).ok_or_else(missing)?;
         let result = use_it(&mut state, &mut file);
         state.files.insert(self.inode, file);
@@ -162,6 +108,6 @@ impl DiskFile for SimFile {
     }
 
     fn status(&self) -> io::Result<FileStatus> {
-        self.disk.running()?.status(self.inode).ok_or_else(missing)
+        self.machine.running()?.status(self.inode).ok_or_else(missing)
     }
 }
