@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Bench, at_least};
+use super::{Bench, goals::at_least};
 use crate::{
     load::delivery::{self, Load},
     process::Server,

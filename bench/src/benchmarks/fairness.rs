@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use super::{Bench, at_most_times, latency};
+use super::{Bench, goals::at_most_times, latency};
 use crate::{
     cpu,
     load::{Ending, Shape, Target, backfill, manual::Kind, run},

@@ -2,7 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use super::{Bench, at_least};
+use super::{Bench, goals::at_least};
 use crate::{
     load::idle,
     process,

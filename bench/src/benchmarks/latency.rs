@@ -1,7 +1,7 @@
 //! How long a device waits for a durable acknowledgement at half of what gets through, against one append to the same
 //! disk.
 
-use super::{Bench, at_most_times};
+use super::{Bench, goals::at_most_times};
 use crate::{
     load::{self, Ending, Shape, Target, connection::ProtocolClient, frames, manual::Kind, unique},
     reference::disk,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Bench, aggregator, at_most};
+use super::{Bench, aggregator, goals::at_most};
 use crate::{
     load::queries::{self, Others},
     report::{Measurement, Reference, quantile},

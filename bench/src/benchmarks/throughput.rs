@@ -4,7 +4,10 @@ use std::{cell::Cell, sync::Arc};
 
 use tokio_rustls::rustls::ClientConfig;
 
-use super::{Bench, at_least, times};
+use super::{
+    Bench,
+    goals::{at_least, times},
+};
 use crate::{
     load::{
         Ending, Outcome, Shape, Target,

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::ensure;
 
-use super::{Bench, at_most_times};
+use super::{Bench, goals::at_most_times};
 use crate::{
     load::{self, Ending, Shape, connection::ProtocolClient, json},
     metrics,

@@ -23,7 +23,10 @@ use tokio_rustls::{
     rustls::{ClientConfig, pki_types::ServerName},
 };
 
-use super::{Ending, Shape, ticks::Ticks};
+use super::{
+    shape::{Ending, Shape},
+    ticks::Ticks,
+};
 
 /// Longest wait for a greeting or an acknowledgement.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,133 +1,18 @@
-//! Load on a server, from this process: connections with TLS whose messages are made ahead but for numbers and times.
-//!
-//! [`run`] opens all connections, then lets them send until the time is over, then waits for what is not yet
-//! acknowledged; what the server used of its processors is read just before and just after. Two threads at the most,
-//! each with an event loop of its own: the machine's processors are shared with the server.
+//! Runs a load: threads, their connections, and the order of start and end.
 
-pub(crate) mod backfill;
-pub(crate) mod connection;
-pub(crate) mod delivery;
-pub(crate) mod frames;
-pub(crate) mod handshakes;
-pub(crate) mod idle;
-pub(crate) mod json;
-pub(crate) mod line_protocol;
-pub(crate) mod manual;
-pub(crate) mod mqtt;
-pub(crate) mod queries;
-mod ticks;
-pub(crate) mod walk;
+use std::{sync::mpsc, thread, time::Instant};
 
-#[cfg(test)]
-mod tests;
-
-use std::{
-    net::SocketAddr,
-    path::Path,
-    sync::{Arc, mpsc},
-    thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
-
-use anyhow::{Context as _, anyhow, ensure};
-use catchment_certs::{ClientTls, IdentityFolder};
+use anyhow::{anyhow, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use tokio_rustls::rustls::ClientConfig;
 
-use self::connection::{Connection, LoadCounts, ProtocolClient};
-use crate::cpu;
+use super::{
+    connection::{Connection, LoadCounts, ProtocolClient},
+    shape::{Ending, Outcome, Shape},
+    target::{Target, cpu_of},
+};
 
 /// Handshakes of one thread under way at once.
 const HANDSHAKES_AT_ONCE: usize = 16;
-
-/// Where the load goes, and as whom.
-#[derive(Clone)]
-pub(crate) struct Target {
-    pub(crate) addr: SocketAddr,
-    /// The server's process, to read what it uses.
-    pub(crate) pid: Option<u32>,
-    /// One for each device; connections take them in turn.
-    pub(crate) devices: Arc<[Arc<ClientConfig>]>,
-}
-
-impl Target {
-    /// The device of a connection.
-    pub(crate) fn device(&self, connection: usize) -> anyhow::Result<Arc<ClientConfig>> {
-        let index = connection.checked_rem(self.devices.len()).context("no device identities")?;
-        self.devices.get(index).cloned().context("no device identities")
-    }
-}
-
-/// What a device needs to connect, from the folder of its identity.
-pub(crate) fn client(dir: &Path, alpn: &[&[u8]]) -> anyhow::Result<Arc<ClientConfig>> {
-    Ok(ClientTls::new(&IdentityFolder::load(dir)?, alpn)?.config())
-}
-
-/// How much, and how.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
-    pub(crate) connections: usize,
-    /// Messages of a connection that may wait for their acknowledgement.
-    pub(crate) in_flight: usize,
-    pub(crate) duration: Duration,
-    /// Each message is written and flushed alone, as a device that sends one at a time does.
-    pub(crate) each_alone: bool,
-    /// Whether the server acknowledges; if not, the connection is closed and the server's end awaited.
-    pub(crate) ending: Ending,
-    /// Messages per second of each connection; as many as get through unless given.
-    pub(crate) rate: Option<f64>,
-}
-
-/// How a connection knows that the server has everything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// Every message is acknowledged.
-    Acknowledged,
-    /// The server closes after it has read everything.
-    Closed,
-    /// The caller finds out.
-    CheckedByCaller,
-}
-
-/// What came of it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Outcome {
-    /// Messages sent; all of them acknowledged where the server does that.
-    pub(crate) messages: u64,
-    /// Readings in them.
-    pub(crate) readings: u64,
-    /// Bytes of them, before encryption.
-    pub(crate) bytes: u64,
-    /// From the first message to the last acknowledgement.
-    pub(crate) seconds: f64,
-    /// Processor seconds of the server in that time; 0 without its process.
-    pub(crate) cpu: f64,
-    /// Seconds from each message to its acknowledgement, of loads with a rate.
-    pub(crate) latencies: Vec<f64>,
-}
-
-impl Outcome {
-    /// A number per processor second.
-    pub(crate) fn per_cpu(&self, count: u64) -> f64 {
-        if self.cpu > 0.0 { count as f64 / self.cpu } else { 0.0 }
-    }
-}
-
-/// Processor seconds of a server, 0 without its process.
-pub(crate) fn cpu_of(target: &Target) -> anyhow::Result<f64> {
-    target.pid.map_or(Ok(0.0), cpu::seconds)
-}
-
-/// The time in Unix nanoseconds.
-pub(crate) fn now_ns() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-}
-
-/// A text that no other run of this program has used: epochs and client identifiers begin with it.
-pub(crate) fn unique() -> String {
-    format!("{:x}", now_ns())
-}
 
 /// Threads that make load.
 pub(crate) fn threads() -> usize {

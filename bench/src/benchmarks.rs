@@ -1,0 +1,20 @@
+//! The figures: each measures the product and its reference in turn, and answers rows of the report.
+//!
+//! `bench` is what they share, `goals` what they must reach, `run` measures those that are wanted.
+
+mod aggregator;
+mod bench;
+mod fairness;
+mod goals;
+mod growth;
+mod idle;
+mod latency;
+mod run;
+mod sharing;
+mod throughput;
+mod uplink;
+
+pub(crate) use self::{
+    bench::Bench,
+    run::{NAMES, run},
+};

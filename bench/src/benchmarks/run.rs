@@ -1,0 +1,72 @@
+//! Measures the wanted figures.
+
+use std::time::Instant;
+
+use super::{Bench, aggregator, fairness, growth, idle, latency, sharing, throughput, uplink};
+use crate::report::Report;
+
+/// All figures, in the order of the report.
+pub(crate) const NAMES: [&str; 13] = [
+    "frames",
+    "json",
+    "line-protocol",
+    "mqtt",
+    "singles",
+    "handshakes",
+    "idle",
+    "uplink",
+    "aggregator",
+    "latency",
+    "fair",
+    "sharing",
+    "growth",
+];
+
+/// Measures one figure into the report.
+fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()> {
+    match name {
+        "frames" => report.measurements.push(throughput::frames(bench)?),
+        "json" => report.measurements.extend(throughput::json(bench)?),
+        "line-protocol" => report.measurements.push(throughput::line_protocol(bench)?),
+        "mqtt" => report.measurements.extend(throughput::mqtt(bench)?),
+        "singles" => report.measurements.push(throughput::singles(bench)?),
+        "handshakes" => report.measurements.push(throughput::handshakes(bench)?),
+        "idle" => report.measurements.push(idle::run(bench)?),
+        "uplink" => report.measurements.push(uplink::run(bench)?),
+        "aggregator" => report.measurements.extend(aggregator::run(bench)?),
+        "latency" => report.measurements.extend(latency::run(bench)?),
+        "fair" => {
+            report.growth.push(fairness::windows(bench)?);
+            report.measurements.extend(fairness::run_all(bench)?);
+        }
+        "sharing" => report.measurements.push(sharing::run(bench)?),
+        "growth" => growth::run(bench, &mut report.growth)?,
+        other => anyhow::bail!("no such figure: {other}"),
+    }
+    Ok(())
+}
+
+/// Measures the wanted figures. One that fails stands in the report with its reason, and the others go on.
+pub(crate) fn run(bench: &Bench, names: &[&str]) -> Report {
+    let mut report = Report::default();
+    for name in names {
+        let started = Instant::now();
+        let (measurements, growth) = (report.measurements.len(), report.growth.len());
+        println!("{name} …");
+        if let Err(error) = measure(bench, name, &mut report) {
+            println!("  failed: {error:#}");
+            let error = format!("{error:#}").replace(&bench.dir.display().to_string(), "DIR");
+            report.failures.push(((*name).to_owned(), error));
+        }
+        for measurement in report.measurements.iter().skip(measurements) {
+            let ratio = measurement.ratio().map_or_else(|| "-".to_owned(), crate::report::number);
+            let (ours, verdict) = (crate::report::number(measurement.ours), measurement.verdict());
+            println!("  {}: {ours} {}, ratio {ratio}: {verdict}", measurement.what, measurement.unit);
+        }
+        for growth in report.growth.iter().skip(growth) {
+            println!("  {}: worst cost {:.2}", growth.what, growth.worst());
+        }
+        println!("  took {:.1} s", started.elapsed().as_secs_f64());
+    }
+    report
+}
