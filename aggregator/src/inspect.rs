@@ -1,29 +1,27 @@
 //! What `store verify`, `store repair` and `folder adopt` print.
 
-use std::{fmt::Write as _, path::Path};
+use std::{
+    fmt::{Display, Write as _},
+    path::{Path, PathBuf},
+};
 
-use anyhow::{bail, ensure};
-use catchment_certs::{Identity, IdentityFolder, Role};
+use catchment_certs::{FolderError, Identity, IdentityFolder, Role};
+use catchment_journal::{DataDirError, FolderFacts};
 
-use crate::store::{RepairReport, VerifyReport, lock_existing};
+use crate::store::{OpenError, RepairReport, VerifyReport, lock_existing};
 
 /// The report as text: what there is, then what is damaged, a line each.
 pub fn verify_text(report: &VerifyReport) -> String {
     let VerifyReport { blocks, partials, damaged_blocks, series, entries, torn_tail_bytes, .. } = report;
-    let owner = report.owner.as_deref().unwrap_or("nobody yet; the next start binds it to its identity");
-    let mut text = format!(
-        "the folder belongs to {owner}\n\
-         blocks: {blocks} whole with {partials} partials, {damaged_blocks} damaged\n\
+    let mut text = FolderFacts::owner_line(report.owner.as_deref());
+    // Writing to a String does not fail.
+    let _ = writeln!(
+        text,
+        "blocks: {blocks} whole with {partials} partials, {damaged_blocks} damaged\n\
          catalog: {series} series\n\
-         journal: {entries} entries whole, {torn_tail_bytes} bytes at its end were never acknowledged\n"
+         journal: {entries} entries whole, {torn_tail_bytes} bytes at its end were never acknowledged"
     );
-    for finding in &report.findings {
-        // Writing to a String does not fail.
-        let _ = writeln!(text, "damaged: {finding}");
-    }
-    if report.findings_unlisted > 0 {
-        let _ = writeln!(text, "damaged: {} more", report.findings_unlisted);
-    }
+    list("damaged", &report.findings, report.findings_unlisted, &mut text);
     text.push_str(if report.is_clean() { "nothing is damaged\n" } else { "the store is damaged\n" });
     text
 }
@@ -37,45 +35,61 @@ pub fn repair_text(report: &RepairReport) -> String {
     if report.done.is_empty() {
         text.push_str("nothing was to be repaired\n");
     }
-    for finding in &report.lost.findings {
-        let _ = writeln!(text, "lost: {finding}");
-    }
-    if report.lost.findings_unlisted > 0 {
-        let _ = writeln!(text, "lost: {} more", report.lost.findings_unlisted);
-    }
+    list("lost", &report.lost.findings, report.lost.findings_unlisted, &mut text);
     text
+}
+
+/// Lists findings, a line each, and how many more there are.
+fn list(what: &str, findings: &[impl Display], unlisted: u64, text: &mut String) {
+    for finding in findings {
+        let _ = writeln!(text, "{what}: {finding}");
+    }
+    if unlisted > 0 {
+        let _ = writeln!(text, "{what}: {unlisted} more");
+    }
+}
+
+/// Why a store's folder was not given to another identity.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// The identity cannot be loaded, or is no aggregator's.
+    #[error(transparent)]
+    Identity(#[from] FolderError),
+    /// The folder holds no store, is in use, or cannot be read.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The new owner cannot be written down.
+    #[error(transparent)]
+    Folder(#[from] DataDirError),
+    /// The folder is of another trust domain.
+    #[error(
+        "{} belongs to {owner}, of another trust domain: its gateways and devices may be others of the same names; \
+         use a new folder, or repeat this with --force",
+        data.display()
+    )]
+    TrustDomain {
+        /// The folder.
+        data: PathBuf,
+        /// Whose it is.
+        owner: String,
+    },
 }
 
 /// Gives a store's folder to an aggregator of another identity: what was done. Gateways ask for the role alone, so
 /// another name is harmless; what was stored under another trust domain is given only by force.
 ///
 /// # Errors
-/// The identity is no aggregator's, the folder is in use or of another trust domain, or reading or writing failed.
-pub fn adopt_text(data: &Path, identity: &Path, force: bool) -> anyhow::Result<String> {
-    let identity = IdentityFolder::load(identity)?;
+/// See [`AdoptError`].
+pub fn adopt_text(data: &Path, identity: &Path, force: bool) -> Result<String, AdoptError> {
+    let identity = IdentityFolder::load_of(identity, Role::Aggregator)?;
     let peer = identity.peer();
-    if peer.identity.role() != Role::Aggregator {
-        bail!(
-            "{}: this is the identity of {}, not of an aggregator",
-            identity.dir().display(),
-            peer.identity
-        );
-    }
-    let mut folder = lock_existing(data)?;
-    let before = folder.owner().unwrap_or("nobody").to_owned();
-    let owner = peer.uri();
-    if before == owner {
-        return Ok(format!("{} belongs to {owner} already\n", data.display()));
-    }
-    let foreign = Identity::from_uri(&before).is_ok_and(|(domain, _)| domain != peer.trust_domain);
-    ensure!(
-        force || !foreign,
-        "{} belongs to {before}, of another trust domain: its gateways and devices may be others of the same names; \
-         use a new folder, or repeat this with --force",
-        data.display()
-    );
-    folder.adopt(&owner)?;
-    Ok(format!("{} belongs to {owner} now, before it was of {before}\n", data.display()))
+    lock_existing(data)?.change_owner(&peer.uri(), |before| {
+        let foreign = Identity::from_uri(before).is_ok_and(|(domain, _)| domain != peer.trust_domain);
+        if foreign && !force {
+            return Err(AdoptError::TrustDomain { data: data.to_owned(), owner: before.to_owned() });
+        }
+        Ok(())
+    })
 }
 
 #[cfg(test)]

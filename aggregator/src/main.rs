@@ -11,7 +11,11 @@ use catchment_aggregator::{
     inspect::{adopt_text, repair_text, verify_text},
     store,
 };
-use catchment_settings::{Sources, exit, layered, logging, output, parse, shutdown_signal};
+use catchment_settings::{
+    Sources, exit, layered, logging,
+    offline::{CheckCommand, DataFolder},
+    output, parse, shutdown_signal,
+};
 use clap::{Parser, Subcommand};
 
 /// Takes partials from gateways, stores them, answers queries
@@ -42,7 +46,7 @@ Examples:
 enum Command {
     /// Look after the embedded store while no aggregator uses it
     #[command(subcommand)]
-    Store(StoreCommand),
+    Store(CheckCommand),
     /// Change the owner of a data folder (aggregator stopped)
     #[command(subcommand)]
     Folder(FolderCommand),
@@ -52,31 +56,14 @@ enum Command {
 enum FolderCommand {
     /// Bind the folder to another identity; refused for another trust domain
     Adopt {
-        /// Folder of the store
-        #[arg(long, value_name = "DIR")]
-        data: PathBuf,
+        #[command(flatten)]
+        data: DataFolder,
         /// Identity folder of the new owner
         #[arg(long, value_name = "DIR")]
         identity: PathBuf,
         /// Adopt a folder of another trust domain
         #[arg(long)]
         force: bool,
-    },
-}
-
-#[derive(Subcommand)]
-enum StoreCommand {
-    /// Read everything, change nothing, and report damage; exit status 1 when there is some
-    Verify {
-        /// Folder of the store
-        #[arg(long, value_name = "DIR")]
-        data: PathBuf,
-    },
-    /// Keep all that can be read, set damaged parts aside, and say what is lost
-    Repair {
-        /// Folder of the store
-        #[arg(long, value_name = "DIR")]
-        data: PathBuf,
     },
 }
 
@@ -87,10 +74,9 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Some(Command::Store(StoreCommand::Verify { data })) => verify(&data),
-        Some(Command::Store(StoreCommand::Repair { data })) => repair(&data),
+        Some(Command::Store(command)) => check_store(&command),
         Some(Command::Folder(FolderCommand::Adopt { data, identity, force })) => {
-            adopt(&data, &identity, force)
+            adopt(&data.path, &identity, force)
         }
         None => serve(&cli, sources),
     }
@@ -98,7 +84,7 @@ fn run(cli: Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
 
 /// An error of a start: wrong usage when the configuration is wrong, and not the machine.
 fn cannot_start(error: StartError) -> anyhow::Error {
-    if error.is_configuration() { exit::UsageError::wrap(error) } else { error.into() }
+    exit::UsageError::wrap_if(error.is_configuration(), error)
 }
 
 fn serve(cli: &Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
@@ -139,21 +125,14 @@ fn serve(cli: &Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
     result
 }
 
-fn verify(data: &Path) -> anyhow::Result<ExitCode> {
+fn check_store(command: &CheckCommand) -> anyhow::Result<ExitCode> {
     logging::init(None, logging::LogFormat::Text)?;
-    let report = store::verify(data)?;
-    output::print(verify_text(&report))?;
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let verify = |data: &Path| store::verify(data).map(|report| (verify_text(&report), report.is_clean()));
+    command.run(verify, |data| store::repair(data).map(|report| repair_text(&report)))
 }
 
 fn adopt(data: &Path, identity: &Path, force: bool) -> anyhow::Result<ExitCode> {
     logging::init(None, logging::LogFormat::Text)?;
     output::print(adopt_text(data, identity, force)?)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn repair(data: &Path) -> anyhow::Result<ExitCode> {
-    logging::init(None, logging::LogFormat::Text)?;
-    output::print(repair_text(&store::repair(data)?))?;
     Ok(ExitCode::SUCCESS)
 }

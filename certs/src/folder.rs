@@ -25,7 +25,7 @@ use x509_parser::{prelude::FromDer as _, revocation_list::CertificateRevocationL
 
 use crate::{
     certificate::{Peer, peer_from_certificate, system_time},
-    identity::IdentityError,
+    identity::{Identity, IdentityError, Role},
     provider::provider,
     self_check::SelfCheckError,
 };
@@ -106,6 +106,16 @@ pub enum FolderError {
         /// What is wrong.
         error: IdentityError,
     },
+    /// The identity is of another role.
+    #[error("{}: this is the identity of {found}, not of {}", dir.display(), needed.with_article())]
+    Role {
+        /// The identity's folder.
+        dir: PathBuf,
+        /// Whose it is.
+        found: Identity,
+        /// The role that was asked for.
+        needed: Role,
+    },
     /// Peers would refuse it.
     #[error(transparent)]
     Standing(#[from] SelfCheckError),
@@ -139,6 +149,20 @@ impl IdentityFolder {
         let roots = Arc::new(roots_of(&dir.join(CA_FILE), &anchors)?);
         let crls = load_crls(&dir.join(CRL_FILE))?;
         Ok(Self { dir: dir.to_owned(), peer, certified_key, roots, anchors, crls })
+    }
+
+    /// Loads an identity of this role, as [`IdentityFolder::load`].
+    ///
+    /// # Errors
+    /// As [`IdentityFolder::load`], or another role.
+    pub fn load_of(dir: &Path, needed: Role) -> Result<Self, FolderError> {
+        let folder = Self::load(dir)?;
+        let found = &folder.peer.identity;
+        if found.role() == needed {
+            Ok(folder)
+        } else {
+            Err(FolderError::Role { dir: dir.to_owned(), found: found.clone(), needed })
+        }
     }
 
     /// Whose identity it is.

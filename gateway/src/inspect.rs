@@ -2,28 +2,73 @@
 
 use std::{
     fmt::Write as _,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use anyhow::{bail, ensure};
-use catchment_certs::{IdentityFolder, Role};
-use catchment_journal::{Checkpoints, DataDir, RealDisk, quarantine, verify};
+use catchment_certs::{FolderError, IdentityFolder, Role};
+use catchment_journal::{
+    AtomicFileError, Checkpoints, DataDir, DataDirError, FolderFacts, OpenError, RealDisk, quarantine, verify,
+};
 
 use crate::{
-    folder::shards::{self, LOGS},
+    folder::shards::{self, LOGS, ShardsError},
     lineage,
     run::KIND,
     shard,
 };
 
-/// The shards of a data folder; the folder is locked as long as the first part is held.
-fn shards(data: &Path) -> anyhow::Result<(DataDir, Vec<(u32, PathBuf)>)> {
-    ensure!(
-        data.join("identity").is_file(),
-        "{} is no data folder of a gateway: it has no file `identity`",
+/// Why a data folder was not looked at, repaired or given to another identity.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// The folder is none.
+    #[error("{} is no data folder of a gateway: it has no file `identity`", .0.display())]
+    NoFolder(PathBuf),
+    /// The folder is in use, another's, or cannot be read or written.
+    #[error(transparent)]
+    Folder(#[from] DataDirError),
+    /// Its shards.
+    #[error(transparent)]
+    Shards(#[from] ShardsError),
+    /// A log cannot be read or repaired.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// The folder of the checkpoints cannot be opened.
+    #[error(transparent)]
+    Checkpoints(#[from] io::Error),
+    /// A damaged checkpoint cannot be set aside.
+    #[error(transparent)]
+    Checkpoint(#[from] AtomicFileError),
+    /// The identity cannot be loaded, or is no gateway's.
+    #[error(transparent)]
+    Identity(#[from] FolderError),
+    /// The folder holds what its owner has not delivered.
+    #[error(
+        "{} holds {entries} journal entries and {batches} batches of {before}: let that identity deliver them, and start \
+         {owner} with a new folder; or repeat this with --force: then all of it counts as readings of {owner}, also \
+         what was delivered before",
         data.display()
-    );
+    )]
+    NotEmpty {
+        /// The folder.
+        data: PathBuf,
+        /// Journal entries beyond those that only configure.
+        entries: u64,
+        /// Batches in the outboxes.
+        batches: u64,
+        /// Whose it is.
+        before: String,
+        /// Who asks for it.
+        owner: String,
+    },
+}
+
+/// The shards of a data folder; the folder is locked as long as the first part is held.
+fn shards(data: &Path) -> Result<(DataDir, Vec<(u32, PathBuf)>), InspectError> {
+    if !data.join("identity").is_file() {
+        return Err(InspectError::NoFolder(data.to_owned()));
+    }
     let folder = DataDir::open(data, KIND, 0, &[])?;
     let paths = (0..shards::count(folder.facts())?).map(|shard| (shard, shards::shard_folder(data, shard)));
     let paths = paths.filter(|(_, path)| path.is_dir()).collect();
@@ -33,11 +78,10 @@ fn shards(data: &Path) -> anyhow::Result<(DataDir, Vec<(u32, PathBuf)>)> {
 /// Reads all logs and changes nothing: the report, and whether nothing is damaged.
 ///
 /// # Errors
-/// When the folder is none, is in use, or cannot be read.
-pub fn verify_text(data: &Path) -> anyhow::Result<(String, bool)> {
+/// See [`InspectError`].
+pub fn verify_text(data: &Path) -> Result<(String, bool), InspectError> {
     let (lock, folders) = shards(data)?;
-    let owner = lock.owner().unwrap_or("nobody yet; the next start binds it to its identity");
-    let (mut text, mut found) = (format!("the folder belongs to {owner}\n"), Found::Whole);
+    let (mut text, mut found) = (FolderFacts::owner_line(lock.owner()), Found::Whole);
     for (shard, folder) in folders {
         found = found.max(verify_shard(&folder, (lock.epoch(), shard), &mut text)?);
     }
@@ -64,7 +108,7 @@ enum Found {
 }
 
 /// Adds what is wrong with a shard.
-fn verify_shard(folder: &Path, identity: (u64, u32), text: &mut String) -> anyhow::Result<Found> {
+fn verify_shard(folder: &Path, identity: (u64, u32), text: &mut String) -> Result<Found, InspectError> {
     let mut clean = true;
     for log in LOGS.map(|log| folder.join(log)) {
         if !log.is_dir() {
@@ -118,7 +162,7 @@ fn verify_shard(folder: &Path, identity: (u64, u32), text: &mut String) -> anyho
 ///
 /// # Errors
 /// As [`verify_text`]; what was done until then stays and does no harm.
-pub fn repair_text(data: &Path) -> anyhow::Result<String> {
+pub fn repair_text(data: &Path) -> Result<String, InspectError> {
     let (mut lock, folders) = shards(data)?;
     let mut text = String::new();
     for folder in shards::give_up(&mut lock)? {
@@ -153,33 +197,22 @@ pub fn repair_text(data: &Path) -> anyhow::Result<String> {
 /// new owner's, also what was delivered before as the old one's; so a folder that holds anything is given only by force.
 ///
 /// # Errors
-/// The identity is no gateway's, the folder is in use or holds readings, or reading or writing failed.
-pub fn adopt_text(data: &Path, identity: &Path, force: bool) -> anyhow::Result<String> {
-    let identity = IdentityFolder::load(identity)?;
-    let peer = identity.peer();
-    if peer.identity.role() != Role::Gateway {
-        bail!("{}: this is the identity of {}, not of a gateway", identity.dir().display(), peer.identity);
-    }
+/// See [`InspectError`].
+pub fn adopt_text(data: &Path, identity: &Path, force: bool) -> Result<String, InspectError> {
+    let owner = IdentityFolder::load_of(identity, Role::Gateway)?.peer().uri();
     let (mut folder, shards) = shards(data)?;
-    let before = folder.owner().unwrap_or("nobody").to_owned();
-    let owner = peer.uri();
-    if before == owner {
-        return Ok(format!("{} belongs to {owner} already\n", data.display()));
-    }
-    let (entries, batches) = held(&shards)?;
-    ensure!(
-        force || (entries == 0 && batches == 0),
-        "{} holds {entries} journal entries and {batches} batches of {before}: let that identity deliver them, and start \
-         {owner} with a new folder; or repeat this with --force: then all of it counts as readings of {owner}, also \
-         what was delivered before",
-        data.display()
-    );
-    folder.adopt(&owner)?;
-    Ok(format!("{} belongs to {owner} now, before it was of {before}\n", data.display()))
+    folder.change_owner(&owner, |before| {
+        let (entries, batches) = held(&shards)?;
+        if force || (entries == 0 && batches == 0) {
+            return Ok(());
+        }
+        let (data, before, owner) = (data.to_owned(), before.to_owned(), owner.clone());
+        Err(InspectError::NotEmpty { data, entries, batches, before, owner })
+    })
 }
 
 /// Journal entries beyond the first of each shard, which only configures it, and batches in the outboxes.
-fn held(shards: &[(u32, PathBuf)]) -> anyhow::Result<(u64, u64)> {
+fn held(shards: &[(u32, PathBuf)]) -> Result<(u64, u64), InspectError> {
     let (mut entries, mut batches) = (0, 0);
     let records = |log: &Path| match log.is_dir() {
         true => verify(&RealDisk, log).map(|report| report.records()),

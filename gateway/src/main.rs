@@ -10,7 +10,9 @@ use catchment_gateway::{Settings, StartError, bind, check, inspect, system};
 use catchment_settings::{
     Sources,
     exit::{UsageError, report},
-    layered, logging, output, parse, shutdown_signal,
+    layered, logging,
+    offline::{CheckCommand, DataFolder},
+    output, parse, shutdown_signal,
 };
 use clap::{Parser, Subcommand};
 
@@ -41,7 +43,7 @@ struct Arguments {
 enum Command {
     /// Look after journal and outbox while no gateway uses them
     #[command(subcommand)]
-    Journal(JournalCommand),
+    Journal(CheckCommand),
     /// Change the owner of a data folder (gateway stopped)
     #[command(subcommand)]
     Folder(FolderCommand),
@@ -51,31 +53,14 @@ enum Command {
 enum FolderCommand {
     /// Bind the folder to another identity; refused while it holds readings
     Adopt {
-        /// The gateway's data folder
-        #[arg(long, value_name = "DIR")]
-        data: PathBuf,
+        #[command(flatten)]
+        data: DataFolder,
         /// Identity folder of the new owner
         #[arg(long, value_name = "DIR")]
         identity: PathBuf,
         /// Count everything in the folder as the new owner's, including what the old owner delivered
         #[arg(long)]
         force: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum JournalCommand {
-    /// Read everything, change nothing, and report damage; exit status 1 when there is some
-    Verify {
-        /// The gateway's data folder
-        #[arg(long, value_name = "DIR")]
-        data: PathBuf,
-    },
-    /// Copy damaged parts aside and leave logs that read clean
-    Repair {
-        /// The gateway's data folder
-        #[arg(long, value_name = "DIR")]
-        data: PathBuf,
     },
 }
 
@@ -86,9 +71,9 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments, sources: &Sources) -> anyhow::Result<ExitCode> {
     match arguments.command {
-        Some(Command::Journal(command)) => run_journal_command(&command),
+        Some(Command::Journal(command)) => command.run(inspect::verify_text, inspect::repair_text),
         Some(Command::Folder(FolderCommand::Adopt { data, identity, force })) => {
-            adopt(&data, &identity, force)
+            adopt(&data.path, &identity, force)
         }
         None => start(arguments, sources).map(|()| ExitCode::SUCCESS),
     }
@@ -96,16 +81,7 @@ fn run(arguments: Arguments, sources: &Sources) -> anyhow::Result<ExitCode> {
 
 /// An error of a start: wrong usage when the configuration is wrong, and not the machine.
 fn cannot_start(error: StartError) -> anyhow::Error {
-    if error.is_configuration() { UsageError::wrap(error) } else { error.into() }
-}
-
-fn run_journal_command(command: &JournalCommand) -> anyhow::Result<ExitCode> {
-    let (text, clean) = match command {
-        JournalCommand::Verify { data } => inspect::verify_text(data)?,
-        JournalCommand::Repair { data } => (inspect::repair_text(data)?, true),
-    };
-    output::print(text)?;
-    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    UsageError::wrap_if(error.is_configuration(), error)
 }
 
 fn adopt(data: &Path, identity: &Path, force: bool) -> anyhow::Result<ExitCode> {

@@ -108,6 +108,26 @@ impl DataDir {
         self.set(OWNER, owner)
     }
 
+    /// Gives the folder to an owner for whom an operator asks; answers in a line what was done. `check` is called with the
+    /// owner before, and may refuse; not where that is the new owner already.
+    ///
+    /// # Errors
+    /// What `check` says; output failed, as in [`DataDir::adopt`].
+    pub fn change_owner<E: From<DataDirError>>(
+        &mut self,
+        owner: &str,
+        check: impl FnOnce(&str) -> Result<(), E>,
+    ) -> Result<String, E> {
+        let before = self.owner().unwrap_or("nobody").to_owned();
+        let folder = self.path().display().to_string();
+        if before == owner {
+            return Ok(format!("{folder} belongs to {owner} already\n"));
+        }
+        check(&before)?;
+        self.adopt(owner)?;
+        Ok(format!("{folder} belongs to {owner} now, before it was of {before}\n"))
+    }
+
     /// Writes a value into the identity, durably.
     ///
     /// # Errors

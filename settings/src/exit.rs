@@ -19,6 +19,11 @@ impl UsageError {
     pub fn wrap(error: impl Into<anyhow::Error>) -> anyhow::Error {
         anyhow::Error::new(Self(error.into()))
     }
+
+    /// Wraps an error if it is one of usage or configuration.
+    pub fn wrap_if(is_usage: bool, error: impl Into<anyhow::Error>) -> anyhow::Error {
+        if is_usage { Self::wrap(error) } else { error.into() }
+    }
 }
 
 /// Prints the error with its causes as one line to standard error, and answers the exit status for it.

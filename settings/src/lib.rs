@@ -10,6 +10,7 @@ pub mod http;
 mod layer;
 pub mod log_limit;
 pub mod logging;
+pub mod offline;
 mod outage_log;
 pub mod output;
 mod signal;

@@ -71,6 +71,12 @@ impl FolderFacts {
         self.get(OWNER)
     }
 
+    /// The line of a report that names an owner, or says that there is none yet.
+    pub fn owner_line(owner: Option<&str>) -> String {
+        let owner = owner.unwrap_or("nobody yet; the next start binds it to its identity");
+        format!("the folder belongs to {owner}\n")
+    }
+
     /// A value that was given at creation or set since.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.values.get(key).map(String::as_str)
