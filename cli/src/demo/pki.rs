@@ -100,7 +100,7 @@ mod tests {
         let role = |dir: &Path| IdentityFolder::load(dir).unwrap().peer().identity.role();
         assert_eq!(role(&pki.aggregator), Role::Aggregator);
         assert_eq!(role(&pki.operator), Role::Operator);
-        assert!(pki.gateways.iter().all(|dir| role(dir) == Role::Gateway));
+        assert!(!pki.gateways.is_empty() && pki.gateways.iter().all(|dir| role(dir) == Role::Gateway));
         assert_eq!(role(&pki.machine), Role::Device);
         assert!(pki.sensors.iter().all(|sensor| role(&sensor.identity) == Role::Device));
         let mixed: HashSet<_> =

@@ -145,7 +145,8 @@ mod tests {
     fn every_metric_is_listed() {
         for kind in Kind::ALL {
             let values = Sensor::new(kind, 1).sample(0);
-            assert!(values.readings.iter().all(|(metric, _)| METRICS.contains(&metric.as_str())));
+            let metrics: Vec<&str> = values.readings.iter().map(|(metric, _)| metric.as_str()).collect();
+            assert!(!metrics.is_empty() && metrics.iter().all(|metric| METRICS.contains(metric)), "{metrics:?}");
         }
     }
 

@@ -51,7 +51,7 @@ async fn the_watch_ends_an_idle_gateways_logs() {
     fs::rename(&path, dir.path().join("moved")).unwrap();
     let failures = futures_util::future::join_all(folder.logs.iter().map(|log| log.failure()));
     let why = tokio::time::timeout(Duration::from_secs(30), failures).await.unwrap();
-    assert!(why.iter().all(|why| why.contains("while in use")), "{why:?}");
+    assert!(!why.is_empty() && why.iter().all(|why| why.contains("while in use")), "{why:?}");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn two_shards(path: &Path) -> DataDir {
     let mut data = DataDir::open_owned(path, "gateway", 0, owner, &[("shards", "2")]).unwrap();
     assert_eq!(shards::past(&data), FolderPast::New);
     let shard_facts = shards::prepare(&mut data).unwrap();
-    assert!(shard_facts.iter().all(|facts| facts.given_up == 0));
+    assert_eq!(shard_facts.iter().map(|facts| facts.given_up).collect::<Vec<_>>(), [0, 0]);
     for (shard, facts) in (0..).zip(&shard_facts) {
         make(&shards::shard_folder(path, shard), facts);
     }

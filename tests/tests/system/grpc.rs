@@ -101,7 +101,7 @@ async fn a_question_that_makes_no_sense_is_told_why() {
     for (query, word) in [
         (bad(&|q| q.step_ms = Some(1500)), "1000"),
         (bad(&|q| q.aggregates = vec!["average".to_owned()]), "average"),
-        (bad(&|q| q.metric = "m{".to_owned()), ""),
+        (bad(&|q| q.metric = "m{".to_owned()), "cannot be read"),
         (bad(&|q| q.to_ms = q.from_ms), "empty"),
         (bad(&|q| q.by = vec!["no label".to_owned()]), "no label"),
     ] {

@@ -373,7 +373,10 @@ fn random_histories_lose_and_invent_nothing() {
         acked.fetch_add(more, Ordering::Relaxed);
         starts.fetch_add(times, Ordering::Relaxed);
     }
-    println!("{} batches acknowledged, {} starts", acked.into_inner(), starts.into_inner());
+    let (acked, starts) = (acked.into_inner(), starts.into_inner());
+    println!("{acked} batches acknowledged, {starts} starts");
+    // Some of each in a history, or nothing was tried.
+    assert!(acked > 400 * 10 && starts > 400 * 5, "{acked} batches acknowledged, {starts} starts");
 }
 
 #[test]
