@@ -4,7 +4,6 @@
 //! message, close the store. Half of the time for it is the connections', what is then left of them is cut; nothing
 //! acknowledged depends on it.
 
-mod flag;
 mod hand_over;
 mod ready;
 mod services;
@@ -15,7 +14,7 @@ use catchment_certs::{
     FolderError, IdentityFolder, Role, ServerTls, TlsError, accept_loop, channel::ALPN_GRPC,
 };
 use catchment_journal::check_folder;
-use catchment_settings::{OutageLog, http::HttpServer, supervise::Supervisor};
+use catchment_settings::{OutageLog, http::HttpServer, supervise::Supervisor, when_set};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -31,7 +30,6 @@ use crate::{
     store::{EmbeddedStore, KIND, OpenError, Store, StoreError},
     transport::{Deadlines, PeerLimit},
 };
-use flag::when_set;
 use hand_over::HandOver;
 use services::Services;
 

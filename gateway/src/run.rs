@@ -17,6 +17,7 @@ use catchment_proto::GatewayId;
 use catchment_settings::{
     http::{Endpoints, HttpServer},
     supervise::Supervisor,
+    when_set,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
@@ -294,7 +295,7 @@ impl Gateway {
         let accept = config.accept;
         let events: Arc<dyn AcceptEvents> = Arc::clone(&metrics) as _;
         let counted = Arc::clone(&metrics);
-        let accepting = accept_loop(listener, tls, accept, events, ended(stopping), move |accepted| {
+        let accepting = accept_loop(listener, tls, accept, events, when_set(stopping), move |accepted| {
             let (arrivals, metrics, id) = (Arc::clone(&arrivals), Arc::clone(&counted), id.clone());
             async move { listener::route(accepted, &id, &arrivals, &metrics).await }
         });
@@ -334,11 +335,6 @@ fn start_workers(
         Worker::start(shard, (index, count), config, clock, metrics, supervisor, stopping.clone())
     };
     shards.into_iter().zip(0..).map(start).unzip()
-}
-
-/// Completes when the gateway stops.
-async fn ended(mut stopping: watch::Receiver<bool>) {
-    let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 fn endpoints(

@@ -11,7 +11,9 @@
 mod partial;
 mod time;
 mod window;
+mod zigzag;
 
 pub use partial::{DecodeError, ENCODING_VERSION, EXACT_MAX, MAX_BINS, Partial, Point, RELATIVE_ACCURACY};
 pub use time::Timestamp;
 pub use window::{Width, WidthError, Window};
+pub use zigzag::{unzigzag, zigzag};

@@ -6,6 +6,7 @@
 mod conditions;
 pub mod connection_slots;
 pub mod exit;
+mod flag;
 pub mod http;
 mod layer;
 pub mod log_limit;
@@ -20,6 +21,7 @@ mod units;
 mod variables;
 
 pub use conditions::{Conditions, KnownCondition, Severity};
+pub use flag::when_set;
 pub use layer::{SettingsError, check_names, layered};
 pub use outage_log::{OutageLog, OutageSummary};
 pub use signal::shutdown_signal;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use catchment_certs::Accepted;
+use catchment_settings::when_set;
 use tokio::sync::{mpsc, watch};
 
-use super::flag::when_set;
 use crate::{
     metrics::Metrics,
     transport::{Connection, Deadlines, PeerLimit},

@@ -1,7 +1,9 @@
 //! The small pieces of the encoding: variable-length integers, and reading that cannot run over the end.
 //!
 //! A *varint* is LEB128: seven bits a byte, least significant first, the top bit says that another byte follows;
-//! at most ten bytes. *zigzag* folds the sign into the lowest bit: 0, -1, 1, -2 become 0, 1, 2, 3.
+//! at most ten bytes. For *zigzag* see [`zigzag`].
+
+use crate::zigzag::{unzigzag, zigzag};
 
 /// Why bytes are no partial. Nothing was changed; the bytes come from a damaged store or a faulty sender.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -32,7 +34,7 @@ pub(crate) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
 }
 
 pub(crate) fn put_zigzag(value: i64, out: &mut Vec<u8>) {
-    put_varint((value.wrapping_shl(1) ^ (value >> 63)) as u64, out);
+    put_varint(zigzag(value), out);
 }
 
 /// The bytes that are not yet read.
@@ -75,8 +77,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn zigzag(&mut self) -> Result<i64, DecodeError> {
-        let folded = self.varint()?;
-        Ok((folded >> 1) as i64 ^ -((folded & 1) as i64))
+        self.varint().map(unzigzag)
     }
 
     /// A varint that counts things: at most `most`.
