@@ -10,6 +10,7 @@ mod chaos;
 mod command;
 mod demo;
 mod deploy;
+mod dist;
 mod fuzz;
 mod lint;
 mod packages;
@@ -54,6 +55,8 @@ enum Command {
     Readme,
     /// Checks the configuration files of deploy/ against the programs
     Deploy,
+    /// Builds the release programs into target/dist: debug information apart, sizes checked
+    Dist,
     /// Kills, stops, cuts off and freezes the real programs at random, and checks every window at the end
     Chaos {
         /// How long faults are made
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Lint => lint::run().map(|()| true),
         Command::Demo { options } => demo::run(&options).map(|()| true),
+        Command::Dist => dist::run().map(|()| true),
         Command::Tidy => tidy::run().map(|()| true),
         Command::Test => Ok(test::run().report()),
         Command::Readme => test::build().and_then(|()| readme::run()).map(TestCounts::report),
