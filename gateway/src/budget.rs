@@ -1,10 +1,10 @@
 //! How many series this gateway's data folder may hold, as the aggregator reported last, and how many devices, as
 //! configured. Shared by the workers.
 //!
-//! A new series beyond the budget is refused before its reading is acknowledged; a known series never is. Until the folder's
-//! first contact with an aggregator no budget is known, and only the bounds of single devices hold. The newest budget is
-//! kept in the folder, so that a start without an aggregator respects it. After a crash a few places may be counted twice,
-//! which only makes batches wait.
+//! A new series beyond the budget is refused before its reading is acknowledged; a known series never is. Until the
+//! folder's first contact with an aggregator no budget is known, and only the bounds of single devices hold. The newest
+//! budget is kept in the folder, so that a start without an aggregator respects it. After a crash a few places may be
+//! counted twice, which only makes batches wait.
 
 use std::{
     path::{Path, PathBuf},

@@ -22,8 +22,8 @@ const OUTBOX_FULL: &str = "outbox_full";
 /// No stream to an aggregator for [`UPLINK_DOWN_AFTER`].
 const UPLINK_DOWN: &str = "uplink_down";
 
-/// All conditions of a gateway. Without an uplink a gateway is still ready: it takes readings, durably, until the outbox
-/// is full, which is a condition of its own. A failing probe would send devices away without need.
+/// All conditions of a gateway. Without an uplink a gateway is still ready: it takes readings, durably, until the
+/// outbox is full, which is a condition of its own. A failing probe would send devices away without need.
 pub(crate) const KNOWN: [KnownCondition; 8] = [
     KnownCondition { name: CONNECTIONS_FULL, severity: Severity::Unready },
     // Known devices are still served.
@@ -55,8 +55,9 @@ impl Shortages {
         let all = self.journals.iter().chain(&self.outboxes).flatten();
         let disk =
             all.filter(|why| !is_bound(why)).min_by_key(|why| !matches!(why, FullReason::DiskFree { .. }));
-        let text = disk
-            .map(|why| format!("{why}: free space on the data folder's file system; devices wait until then"));
+        let text = disk.map(|why| {
+            format!("{why}: free space on the data folder's file system; devices wait until then")
+        });
         conditions.report(DISK_FULL, text);
         let bound = |logs: &[Option<FullReason>], what, key, advice| {
             let shard = logs.iter().position(|why| why.as_ref().is_some_and(is_bound))?;
@@ -97,8 +98,8 @@ impl UplinkWatch {
     }
 }
 
-/// Checks forever whether the logs, a journal and an outbox per shard, have room: before a device is refused, and off the
-/// threads that must not wait for a disk.
+/// Checks forever whether the logs, a journal and an outbox per shard, have room: before a device is refused, and off
+/// the threads that must not wait for a disk.
 pub(crate) async fn watch_room(logs: &[ShardLog], conditions: &Conditions) {
     let logs: Arc<[ShardLog]> = logs.into();
     loop {

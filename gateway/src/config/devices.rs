@@ -42,8 +42,8 @@ impl Config {
         if self.device_expiry < SHORT {
             tracing::warn!(
                 device_expiry = ?self.device_expiry,
-                "a device that is away for longer and resends counts readings twice: set device_expiry to more than any \
-                 device is away"
+                "a device that is away for longer and resends counts readings twice: set device_expiry to more than \
+                 any device is away"
             );
         }
     }

@@ -71,8 +71,8 @@ pub enum RunError {
     Failed(Arc<str>),
     /// The data folder was removed, moved or replaced.
     #[error(
-        "{0}; nothing more is acknowledged: put that folder back, it holds what was acknowledged; otherwise the next start \
-         begins with an empty one"
+        "{0}; nothing more is acknowledged: put that folder back, it holds what was acknowledged; otherwise the \
+         next start begins with an empty one"
     )]
     Gone(Arc<str>),
     /// A task of the gateway panicked or ended early.
