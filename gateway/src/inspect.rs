@@ -176,7 +176,7 @@ pub fn adopt_text(data: &Path, identity: &Path, force: bool) -> anyhow::Result<S
         data.display()
     );
     folder.adopt(&owner)?;
-    Ok(format!("{} belongs to {owner} now, before to {before}\n", data.display()))
+    Ok(format!("{} belongs to {owner} now, previously to {before}\n", data.display()))
 }
 
 /// Journal entries, without the first of each shard, which only configures it, and batches in the outboxes.
