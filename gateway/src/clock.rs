@@ -57,7 +57,7 @@ pub(crate) fn nanos(length: Duration) -> i64 {
     i64::try_from(length.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// A clock that only moves when told to, for tests and simulation.
+/// A clock that moves only by its methods, for tests and simulation.
 #[derive(Debug)]
 pub struct ManualClock {
     wall: AtomicI64,

@@ -142,7 +142,7 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[allow(missing_docs)]
     pub mqtt: Option<MqttSettings>,
-    /// How to read JSON of other forms, in JSON lines and MQTT. Only in the file.
+    /// Rules for JSON of other forms, in JSON lines and MQTT. Only in the file.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub json: Option<JsonSettings>,
