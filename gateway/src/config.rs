@@ -240,7 +240,7 @@ fn within<T: PartialOrd + std::fmt::Display>(
     most: T,
 ) -> Result<T, ConfigError> {
     if given < least || given > most {
-        return Err(value(key, format!("{given} is out of range, allowed is {least} to {most}")));
+        return Err(value(key, format!("{given} is out of range, allowed: {least} to {most}")));
     }
     Ok(given)
 }
