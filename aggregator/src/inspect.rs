@@ -62,7 +62,7 @@ pub fn adopt_text(data: &Path, identity: &Path, force: bool) -> anyhow::Result<S
     let before = folder.owner().unwrap_or("nobody").to_owned();
     let owner = peer.uri();
     if before == owner {
-        return Ok(format!("{} already belongs to {owner}\n", data.display()));
+        return Ok(format!("{} belongs to {owner} already\n", data.display()));
     }
     let foreign = Identity::from_uri(&before).is_ok_and(|(domain, _)| domain != peer.trust_domain);
     ensure!(
@@ -72,7 +72,7 @@ pub fn adopt_text(data: &Path, identity: &Path, force: bool) -> anyhow::Result<S
         data.display()
     );
     folder.adopt(&owner)?;
-    Ok(format!("{} now belongs to {owner}, before to {before}\n", data.display()))
+    Ok(format!("{} belongs to {owner} now, previously to {before}\n", data.display()))
 }
 
 #[cfg(test)]
