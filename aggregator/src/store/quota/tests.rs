@@ -153,7 +153,7 @@ fn what_one_gateway_was_granted_no_other_takes() {
     assert_eq!(quota.budget(&both, first, 1), 2);
     assert_eq!(quota.fits(&both, second, 8), Ok(()));
     let refused = quota.fits(&both, second, 9).unwrap_err();
-    let wanted = "no room for 9 new series: site berlin may have 10 series and has 0, 2 more are promised to other gateways; \
+    let wanted = "no room for 9 new series: site berlin may have 10 series and has 0, 2 more are granted to other gateways; \
                   raise series_per_site_max to 11 or more, or forget series";
     assert_eq!(refused, wanted);
     assert_eq!(quota.fits(&both, first, 10), Ok(()), "its own grant is its own");
@@ -210,7 +210,7 @@ fn a_bound_that_is_nearly_full_is_reported_once() {
     let news = warn(&mut quota, 9);
     assert_eq!(news.len(), 1);
     assert!(
-        news[0].starts_with("gateway berlin/g1 has 9 series of the 10 that it may have")
+        news[0].starts_with("gateway berlin/g1 has 9 of 10 allowed series")
             && news[0].contains("series_per_gateway_max")
     );
     assert!(warn(&mut quota, 10).is_empty(), "told already");
