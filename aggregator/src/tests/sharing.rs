@@ -104,7 +104,7 @@ async fn an_operator_with_too_many_queries_is_refused_in_words() {
     running.until_metric("queries_waiting 1").await;
     let status = client.aggregate(query_request("temperature")).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
-    assert!(status.message().contains("wait already"), "{status}");
+    assert!(status.message().contains("waiting already"), "{status}");
     running.until_metric(r#"queries_refused_total{reason="too_many_waiting"} 1"#).await;
     let mut eve = QueryClient::new(world.channel(running.addr, &other_operator()));
     run_query(&mut eve, query_request("temperature")).await.unwrap();

@@ -41,8 +41,8 @@ fn what_is_wrong_is_said() {
         (|r| r.step_ms = i64::MAX, "step is 9223372036854775807 ms"),
         (|r| r.aggregates = vec!["p200".into()], "unknown aggregate"),
         (|r| r.aggregates = vec!["p1".into(); 65], "65 aggregates"),
-        (|r| r.by = vec!["a b".into()], "no label name"),
-        (|r| r.by = vec!["__secret".into()], "no label name"),
+        (|r| r.by = vec!["a b".into()], "not a label name"),
+        (|r| r.by = vec!["__secret".into()], "not a label name"),
         (|r| r.by = vec!["a".into(); 33], "33 labels in by"),
     ];
     for (spoil, part) in cases {
