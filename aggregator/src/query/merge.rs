@@ -11,7 +11,7 @@ use crate::store::{Gap, GatewayEntry, SeriesEntry, SeriesId};
 
 /// Most gaps of an answer, as they fit into one message. `until_ms` takes all into account.
 const GAPS_MAX: usize = 10_000;
-/// Approximate memory of a point, beside its partial's own.
+/// Approximate memory of a point, without its partial.
 const POINT_BYTES: usize = 64;
 
 /// Series merged into one.
@@ -50,7 +50,7 @@ struct Members {
     windows: (Timestamp, Timestamp),
 }
 
-/// Approximate memory of a group beside its labels, of a label beside its text, and of a gateway.
+/// Approximate memory of a group without its labels, of a label without its text, and of a gateway.
 const GROUP_BYTES: usize = 128;
 const LABEL_BYTES: usize = 40;
 const GATEWAY_BYTES: usize = 64;

@@ -23,7 +23,7 @@ const SLICE_POINTS: u32 = 4_096;
 const MESSAGE_VALUES: usize = 8_192;
 /// Partials between two yield points: some microseconds each.
 const CHECK_EVERY: usize = 16;
-/// Approximate memory of a gateway beside its gaps.
+/// Approximate memory of a gateway without its gaps.
 const GATEWAY_BYTES: usize = 192;
 /// Approximate memory of a header, and of each of its gaps.
 const HEADER_BYTES: usize = 1 << 10;

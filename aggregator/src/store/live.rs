@@ -12,7 +12,7 @@ use catchment_partial::Timestamp;
 
 use super::row::{PartialName, Row};
 
-/// Memory of a row beside its body, bytes: name, revision, handles, its share of tree and allocator.
+/// Memory of a row without its body, bytes: name, revision, handles, its share of tree and allocator.
 pub(super) const ROW_OVERHEAD: usize = 200;
 
 /// A partial without its name.

@@ -18,7 +18,7 @@ use super::{
     row::{PartialName, Row, RowRef, bucket_end, bucket_of, bucket_start},
 };
 
-/// Memory of a row beside its body, bytes: name, revision, location, and a third for growth.
+/// Memory of a row without its body, bytes: name, revision, location, and a third for growth.
 pub(super) const ROW_OVERHEAD: usize = 76;
 
 /// A row without its body.

@@ -17,7 +17,7 @@
 //!   would make no room at the gateway that filled the limit.
 //!
 //! If the guess is wrong, batches of that gateway wait in its outbox, and the gateway is reported as waiting. Grants
-//! live in memory: after a restart they are given anew, and series that a gateway created under an older grant may
+//! live in memory: after a restart they are given again, and series that a gateway created under an older grant may
 //! have to wait too.
 
 use std::collections::{HashMap, HashSet};

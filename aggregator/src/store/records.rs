@@ -1,4 +1,4 @@
-//! Keys and values of the sled tree: everything that is durable beside the journal.
+//! Keys and values of the sled tree: everything durable besides the journal.
 //!
 //! | key | value |
 //! |---|---|

@@ -214,7 +214,7 @@ fn a_nearly_reached_limit_is_reported_once() {
         news[0].starts_with("gateway berlin/g1 has 9 of 10 allowed series")
             && news[0].contains("series_per_gateway_max")
     );
-    assert!(warn(&mut quota, 10).is_empty(), "told already");
+    assert!(warn(&mut quota, 10).is_empty(), "reported already");
     assert!(warn(&mut quota, 5).is_empty());
     assert_eq!(warn(&mut quota, 10).len(), 1, "again, after there was room");
 }
