@@ -60,8 +60,7 @@ pub struct Options {
     /// Most batches of one gateway that wait for the disk at once [default: 64]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_INGEST_IN_FLIGHT")]
     pub ingest_in_flight: Option<usize>,
-    /// Memory of everything that waits in ingest, at least 128MiB; when full, gateways wait their turn [default:
-    /// 256MiB]
+    /// Memory of everything that waits in ingest, at least 128MiB; when full, gateways wait [default: 256MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_INGEST_BYTES_MAX")]
     pub ingest_bytes_max: Option<ByteSize>,
     /// Share of one gateway, at least 32MiB; beyond it that gateway waits [default: a quarter of ingest_bytes_max]
@@ -115,8 +114,7 @@ pub struct Options {
     /// Most series of one gateway [default: a quarter of store_series_max]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_SERIES_PER_GATEWAY_MAX")]
     pub series_per_gateway_max: Option<usize>,
-    /// Most epochs (gateway data folders that ever delivered); batches of further ones wait at their gateway
-    /// [default: 65536]
+    /// Most epochs (gateway data folders that ever delivered); further ones wait at their gateway [default: 65536]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_EPOCHS_MAX")]
     pub epochs_max: Option<usize>,
     /// Most epochs of the gateways of one site together [default: half of epochs_max]
