@@ -102,7 +102,7 @@ pub struct Options {
     /// Memory for the live state of open windows; beyond it live state is dropped and counted [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_LIVE_MEMORY")]
     pub store_live_memory: Option<ByteSize>,
-    /// Cache of flushed windows [default: 64MiB]
+    /// Memory for the cache of flushed windows [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_CACHE")]
     pub store_cache: Option<ByteSize>,
     /// Most series; gateways refuse readings of further ones before acknowledging them [default: 1000000]
@@ -114,7 +114,7 @@ pub struct Options {
     /// Most series of one gateway [default: a quarter of store_series_max]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_SERIES_PER_GATEWAY_MAX")]
     pub series_per_gateway_max: Option<usize>,
-    /// Most epochs (gateway data folders that ever delivered); further ones wait at their gateway [default: 65536]
+    /// Most epochs (gateway data folders that ever delivered); batches of further ones wait at the gateway [default: 65536]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_EPOCHS_MAX")]
     pub epochs_max: Option<usize>,
     /// Most epochs of the gateways of one site together [default: half of epochs_max]
