@@ -114,7 +114,7 @@ pub struct Options {
     /// Most series of one gateway [default: a quarter of store_series_max]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_SERIES_PER_GATEWAY_MAX")]
     pub series_per_gateway_max: Option<usize>,
-    /// Most epochs (gateway data folders that ever delivered); batches of further ones wait at the gateway [default: 65536]
+    /// Most epochs (gateway data folders that ever delivered); batches of others wait at the gateway [default: 65536]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_EPOCHS_MAX")]
     pub epochs_max: Option<usize>,
     /// Most epochs of the gateways of one site together [default: half of epochs_max]

@@ -134,7 +134,7 @@ pub enum Refusal {
         /// The number that arrived.
         got: u64,
     },
-    /// A number beyond [`NUMBER_MAX`].
+    /// A number beyond the highest allowed.
     #[error("shard {shard}: batch number {number} is beyond {NUMBER_MAX}")]
     Number {
         /// The shard.
