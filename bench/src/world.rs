@@ -59,7 +59,9 @@ impl Pki {
         (0..count)
             .map(|number| {
                 let name = format!("gateway-{number:03}");
-                self.authority.issue(&IssueRequest::new(identity(Role::Gateway, &name)?), &mut |_| ())?;
+                let mut request = IssueRequest::new(identity(Role::Gateway, &name)?);
+                request.hosts = vec![Host::Dns("localhost".to_owned())];
+                self.authority.issue(&request, &mut |_| ())?;
                 self.dir(Role::Gateway, &name)
             })
             .collect()
