@@ -96,7 +96,7 @@ async fn a_watch_goes_on_when_the_aggregator_was_restarted() {
     world.aggregator.stop().await;
     eventually("the watch says that there is no answer", async || {
         let said = Running::lines(&watch.err);
-        if said.len() == 1 && said[0].contains("asking again") { Ok(()) } else { Err(format!("{said:?}")) }
+        if said.len() == 1 && said[0].contains("retrying") { Ok(()) } else { Err(format!("{said:?}")) }
     })
     .await;
     assert!(watch.child.try_wait().unwrap().is_none(), "the watch has ended");
