@@ -47,8 +47,8 @@ fn closed(site: &Site) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Processor time of the gateway for each late window, from its reading to its delivery, by the number of open windows of
-/// one series.
+/// Processor time of the gateway for each late window, from its reading to its delivery, by the number of open windows
+/// of one series.
 pub(super) fn windows(bench: &Bench) -> anyhow::Result<Growth> {
     let sizes = if bench.quick { [1_000, 2_000, 4_000] } else { [1_000, 20_000, WINDOWS] };
     let values = sizes.into_iter().map(|size| {

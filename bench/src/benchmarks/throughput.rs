@@ -72,8 +72,9 @@ pub(super) fn json(bench: &Bench) -> anyhow::Result<Vec<Measurement>> {
     ])
 }
 
-/// One reading per frame, each frame in its own TLS record. The bare sink receives the same records at the pace at which
-/// the gateway took them: flooded, it would read many records at once, a saving that a server that answers never has.
+/// One reading per frame, each frame in its own TLS record. The bare sink receives the same records at the pace at
+/// which the gateway took them: flooded, it would read many records at once, a saving that a server that answers never
+/// has.
 pub(super) fn singles(bench: &Bench) -> anyhow::Result<Measurement> {
     let kind = Kind::Singles;
     let devices: Devices = bench.pki.devices(kind.defaults().0, kind.alpn())?;

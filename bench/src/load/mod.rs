@@ -1,8 +1,8 @@
 //! Load on a server, from this process: TLS connections whose messages are made ahead except for numbers and times.
 //!
-//! [`run`] opens all connections, lets them send until the time is over, then waits for outstanding acknowledgements; the
-//! server's processor time is read just before and just after. At most two threads, each with its own event loop: the
-//! server shares the machine's processors.
+//! [`run`] opens all connections, lets them send until the time is over, then waits for outstanding acknowledgements;
+//! the server's processor time is read just before and just after. At most two threads, each with its own event loop:
+//! the server shares the machine's processors.
 
 pub(crate) mod backfill;
 pub(crate) mod connection;

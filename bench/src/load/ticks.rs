@@ -1,5 +1,5 @@
-//! Ticks of a kernel timer. The event loop's own timers have a resolution of a millisecond: all connections would send at
-//! the same moments, and waiting behind that burst would count as the server's time.
+//! Ticks of a kernel timer. The event loop's own timers have a resolution of a millisecond: all connections would send
+//! at the same moments, and waiting behind that burst would count as the server's time.
 
 use std::{os::fd::OwnedFd, time::Duration};
 

@@ -99,8 +99,8 @@ async fn serve(mut stream: TlsStream<TcpStream>, mode: Mode) -> std::io::Result<
     stream.shutdown().await
 }
 
-/// The library's own configuration for an identity folder: its roots verify the client's chain, without revocation lists
-/// and without session resumption, so that every handshake is a full one.
+/// The library's own configuration for an identity folder: its roots verify the client's chain, without revocation
+/// lists and without session resumption, so that every handshake is a full one.
 fn tls(identity: &Path, alpn: &[&[u8]]) -> anyhow::Result<ServerConfig> {
     let path = |name: &str| identity.join(name);
     let provider = Arc::new(aws_lc_rs::default_provider());
