@@ -209,9 +209,9 @@ pub(crate) fn markdown(report: &Report, machine: &Machine, command: &str, plot: 
         let _ = writeln!(text, "\nNot measured: {name}: {error}");
     }
     if !report.growth.is_empty() {
-        text.push_str("\n## Growth\n\nThe same figures with more devices or series. Cost is what a message, a device or a partial ");
+        text.push_str("\n## Growth\n\nThe same figures with more devices or series. Cost is that of a message, a device or a ");
         text.push_str(
-            "takes,\nas a multiple of that at the smallest size: at most 1.3 is the floor, 1 the aim.\n\n",
+            "partial,\nas a multiple of the cost at the smallest size; the floor is at most 1.3, the aim 1.\n\n",
         );
         text.push_str("| figure | sizes | figures | unit | cost | worst | verdict |\n");
         text.push_str("| --- | --- | --- | --- | --- | ---: | --- |\n");

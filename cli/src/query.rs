@@ -137,7 +137,7 @@ impl Outage {
     /// Records a failed attempt; returns the pause before the next.
     fn record_failure(&mut self, error: &ClientError, report: impl Fn(String)) -> Duration {
         if self.pause.is_none() {
-            report(format!("{error}; retrying until there is an answer, Ctrl-C to stop"));
+            report(format!("{error}; retrying until the aggregator answers, Ctrl-C to stop"));
         }
         let pause = self.pause.map_or(BACKOFF_FIRST, |pause| (pause * 2).min(BACKOFF_MAX));
         self.pause = Some(pause);

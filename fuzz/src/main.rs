@@ -1,4 +1,4 @@
-//! The program behind `cargo xtask fuzz TARGET`.
+//! The program that `cargo xtask fuzz TARGET` runs.
 
 use std::{
     io::{Write as _, stdout},

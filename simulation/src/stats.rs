@@ -63,8 +63,9 @@ impl fmt::Display for RunStats {
         } = self;
         write!(
             f,
-            "{kills} kills, {power_losses} losses of power, {disk_failures} failures and {full_disks} fillings of \
-             disks, {restores} disks put back and {epochs} epochs begun, {cuts} cuts, {refusals} refusals, {forgotten} devices forgotten, {maintenance} checkpoints and packs, {readings} readings"
+            "{kills} kills, {power_losses} power losses, {disk_failures} disk failures, {full_disks} full disks, \
+             {restores} disks restored, {epochs} epochs started, {cuts} cuts, {refusals} refusals, \
+             {forgotten} devices forgotten, {maintenance} checkpoints and flushes, {readings} readings"
         )
     }
 }

@@ -182,7 +182,7 @@ impl Connection {
     /// A reply that has already arrived.
     ///
     /// # Errors
-    /// As [`Connection::answer`]; the peer's end is one.
+    /// As [`Connection::answer`]; the end of the connection is an error too.
     pub async fn ready_answer(&mut self) -> io::Result<Option<Value>> {
         if let Some(answer) = self.take_answer()? {
             return Ok(Some(answer));

@@ -41,7 +41,7 @@ enum State {
     Cut,
 }
 
-/// A proxy on an address of its own.
+/// A proxy with its own address.
 pub struct Link {
     addr: SocketAddr,
     target: Arc<Mutex<Option<SocketAddr>>>,

@@ -57,7 +57,7 @@ pub fn run(name: &str, arguments: &[&str], input: &str) -> Output {
 pub fn run_to_end(mut command: Command, input: &str) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    // Fails when the program does not read; its output tells why.
+    // Fails when the program does not read its input; its output says why.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let stdout = collect(child.stdout.take().unwrap());
     let stderr = collect(child.stderr.take().unwrap());

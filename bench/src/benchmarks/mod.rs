@@ -154,7 +154,7 @@ fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()>
         }
         "sharing" => report.measurements.push(sharing::run(bench)?),
         "growth" => growth::run(bench, &mut report.growth)?,
-        other => anyhow::bail!("no such figure: {other}"),
+        other => anyhow::bail!("unknown figure: {other}"),
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Devices that send their history: frames of one series, each value in a window of its own, newest window first.
+//! Devices that send their history: frames of one series, each value in its own window, newest window first.
 
 use std::{sync::Arc, time::Duration};
 

@@ -16,7 +16,7 @@ use super::{Outcome, Target, connection::secure, cpu_of, event_loop, mqtt, threa
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a client does after the handshake.
+/// The first exchange after the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum First {
     /// Sends an MQTT CONNECT and waits for its reply of four bytes.

@@ -29,7 +29,7 @@ impl Ticks {
         timerfd_settime(&timer, TimerfdTimerFlags::empty(), &times)?;
         #[expect(
             deprecated,
-            reason = "what takes its place is unsafe, because not all types own what they name; this one does"
+            reason = "its replacement is unsafe because not every type owns its descriptor; this one does"
         )]
         let timer = AsyncFd::new(timer)?;
         Ok(Self(timer))

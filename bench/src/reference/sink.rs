@@ -29,7 +29,7 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-/// What the server does with a connection.
+/// Behaviour of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Reads into a buffer of this many bytes and discards them.

@@ -245,7 +245,7 @@ impl<C: Codec, F: FnMut(Event<'_, C::Body>)> Driver<'_, C, F> {
                     self.tell_settled(settled);
                 }
                 () = sleep_until(silent_at), if owed => {
-                    return End::Broken { reason: "the gateway has not answered for a while".to_owned(), lasting: false };
+                    return End::Broken { reason: "the gateway did not reply in time".to_owned(), lasting: false };
                 }
                 () = sleep_until(give_up.unwrap_or(silent_at)), if owed && give_up.is_some() => return End::Stalled,
             }

@@ -40,7 +40,7 @@ async fn a_server_without_free_connection_slots_is_not_ready_until_one_is_free()
     let world = world().start().await;
     let gateway = &world.gateways[0].server;
     holds(gateway, "catchment_gateway", &[], true).await;
-    // Connections without deliveries would give way.
+    // Connections that have delivered nothing could be displaced.
     let mut first = world.connect("press-1", Protocol::Json).await;
     let mut second = world.connect("press-2", Protocol::Json).await;
     for connection in [&mut first, &mut second] {

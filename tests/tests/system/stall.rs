@@ -138,7 +138,7 @@ async fn a_client_takes_over_its_session_and_silent_ones_give_way() {
     assert_eq!((again, first.end().await), (0, Some(0x8e)), "the same client takes its session over");
     other.send(&[0xc0, 0]).await.unwrap();
     assert_eq!(within("an answer", other.packet()).await.unwrap().unwrap().first, 0xd0);
-    // Without a keep-alive, the connection that was silent gives way.
+    // Without a keep-alive, the silent connection is displaced.
     let mut oldest = world.connect("press-2", Protocol::Json).await;
     oldest.line(r#"{"temperature":1}"#).await.unwrap();
     assert_eq!(within("an answer", oldest.answer()).await.unwrap(), Some(json!({"ack": 1})));

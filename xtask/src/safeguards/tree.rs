@@ -102,7 +102,7 @@ impl Tree {
         fs::remove_file(&self.used).with_context(|| self.used.display().to_string())
     }
 
-    /// Where it is.
+    /// Its path.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }

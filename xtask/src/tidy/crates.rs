@@ -34,7 +34,7 @@ const FOREIGN: [(&str, &[&str], &str); 8] = [
     (
         "anyhow",
         &["settings", "certs", "gateway", "aggregator", "fuzz", "tests", "bench", "xtask"],
-        "libraries have errors of their own",
+        "libraries define their own errors",
     ),
 ];
 
