@@ -54,6 +54,17 @@ impl Pki {
         self.dir(Role::Aggregator, "centre")
     }
 
+    /// Folders of the identities of `count` further gateways.
+    pub(crate) fn gateways(&self, count: usize) -> anyhow::Result<Vec<PathBuf>> {
+        (0..count)
+            .map(|number| {
+                let name = format!("gateway-{number:03}");
+                self.authority.issue(&IssueRequest::new(identity(Role::Gateway, &name)?), &mut |_| ())?;
+                self.dir(Role::Gateway, &name)
+            })
+            .collect()
+    }
+
     /// Folder of an operator's identity, made on first use.
     pub(crate) fn operator(&self, name: &str) -> anyhow::Result<PathBuf> {
         let dir = self.dir(Role::Operator, name)?;
@@ -120,6 +131,14 @@ impl Site {
         command.args(["--aggregator", &format!("https://{addr}")]).args(flags);
         let gateway = Server::start(command, &dir.join("gateway.log"))?;
         Ok(Self { gateway, _aggregator: aggregator, http })
+    }
+
+    /// Stops the gateway in order, and starts it again in its folder.
+    pub(crate) fn restart_gateway(self, pki: &Pki, dir: &Path, flags: &[&str]) -> anyhow::Result<Self> {
+        let Self { gateway, _aggregator: aggregator, .. } = self;
+        drop(gateway);
+        let addr = aggregator.addr;
+        Self::start_towards(pki, dir, flags, aggregator, addr)
     }
 
     /// The gateway as the target of a load.

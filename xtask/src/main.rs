@@ -10,6 +10,7 @@ mod chaos;
 mod command;
 mod demo;
 mod deploy;
+mod dist;
 mod fuzz;
 mod lint;
 mod packages;
@@ -54,6 +55,8 @@ enum Command {
     Readme,
     /// Check the configuration files of deploy/ against the programs (part of `test`)
     Deploy,
+    /// Build the release programs into target/dist, with separate debug information and checked sizes
+    Dist,
     /// Kill, stop, disconnect and freeze the real programs at random, and verify every window at the end
     Chaos {
         /// Minutes of fault injection
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Lint => lint::run().map(|()| true),
         Command::Demo { options } => demo::run(&options).map(|()| true),
+        Command::Dist => dist::run().map(|()| true),
         Command::Tidy => tidy::run().map(|()| true),
         Command::Test => Ok(test::run().report()),
         Command::Readme => test::build().and_then(|()| readme::run()).map(TestCounts::report),

@@ -71,12 +71,12 @@ pub(super) fn windows(bench: &Bench) -> anyhow::Result<Growth> {
 }
 
 /// The p99 of an honest device's acknowledgements, in milliseconds, while other load runs.
-fn honest(bench: &Bench, target: &Target) -> anyhow::Result<f64> {
+pub(super) fn honest(bench: &Bench, target: &Target) -> anyhow::Result<f64> {
     Ok(1e3 * quantile(&latency::at_rate(bench, target, (Kind::Mqtt, 1), RATE)?, 0.99))
 }
 
 /// A row: the honest device during an attack, against the same device alone.
-fn row(what: &str, beside: f64, alone: f64, floor: f64, aim: f64) -> Measurement {
+pub(super) fn row(what: &str, beside: f64, alone: f64, floor: f64, aim: f64) -> Measurement {
     Measurement {
         what: format!("p99 of an honest device beside {what}"),
         unit: "ms",

@@ -14,7 +14,7 @@ use crate::{
 const SPARE: usize = 200;
 
 /// The wanted number of connections, limited by the open files that the process may have.
-fn possible(wanted: usize) -> anyhow::Result<usize> {
+pub(super) fn possible(wanted: usize) -> anyhow::Result<usize> {
     let limit = process::run(Command::new("/bin/sh").args(["-c", "ulimit -n"]))?;
     Ok(wanted.min(limit.trim().parse().unwrap_or(usize::MAX).saturating_sub(SPARE)))
 }

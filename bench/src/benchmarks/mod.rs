@@ -1,6 +1,7 @@
 //! The figures: each measures the product and its reference in turn and returns rows of the report.
 
 mod aggregator;
+mod crowd;
 mod fairness;
 mod growth;
 mod idle;
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// All figures, in the order of the report.
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 14] = [
     "frames",
     "json",
     "line-protocol",
@@ -37,6 +38,7 @@ pub(crate) const NAMES: [&str; 13] = [
     "aggregator",
     "latency",
     "fair",
+    "crowd",
     "sharing",
     "growth",
 ];
@@ -151,6 +153,11 @@ fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()>
         "fair" => {
             report.growth.push(fairness::windows(bench)?);
             report.measurements.extend(fairness::run_all(bench)?);
+        }
+        "crowd" => {
+            report.measurements.push(crowd::silent(bench)?);
+            report.measurements.push(crowd::back(bench)?);
+            report.measurements.push(crowd::gateways(bench)?);
         }
         "sharing" => report.measurements.push(sharing::run(bench)?),
         "growth" => growth::run(bench, &mut report.growth)?,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, ensure};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
@@ -54,6 +55,24 @@ pub(crate) fn each_once(target: &Target, devices: usize) -> anyhow::Result<()> {
             once(target, device, First::Connect, &format!("{run}-{device}")).await?;
         }
         Ok(())
+    })
+}
+
+/// Concurrent clients in [`all_at_once`].
+const AT_ONCE: usize = 512;
+
+/// Seconds for one handshake of each of `devices` devices.
+///
+/// # Errors
+/// A handshake that fails.
+pub(crate) fn all_at_once(target: &Target, devices: usize, first: First) -> anyhow::Result<f64> {
+    let run = unique();
+    event_loop()?.block_on(async {
+        let started = Instant::now();
+        let each = async |device: usize| once(target, device, first, &format!("{run}-{device}")).await;
+        let all = stream::iter(0..devices).map(each).buffer_unordered(AT_ONCE);
+        all.try_collect::<Vec<()>>().await?;
+        Ok(started.elapsed().as_secs_f64())
     })
 }
 

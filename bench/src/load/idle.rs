@@ -45,6 +45,25 @@ async fn open(
     Ok(connection)
 }
 
+/// Devices that connect concurrently after an outage.
+const RETURNING_AT_ONCE: usize = 512;
+
+/// Seconds until each of `connections` devices is connected and has one message acknowledged.
+///
+/// # Errors
+/// A connection that fails.
+pub(crate) fn all_at_once(target: &Target, connections: usize) -> anyhow::Result<f64> {
+    let pool = MessagePool::new(1);
+    event_loop()?.block_on(async {
+        let started = Instant::now();
+        let opening = stream::iter(0..connections).map(|number| open(target, number, &pool, true));
+        let open: Vec<Connection> = opening.buffer_unordered(RETURNING_AT_ONCE).try_collect().await?;
+        let seconds = started.elapsed().as_secs_f64();
+        drop(open);
+        Ok(seconds)
+    })
+}
+
 /// Resident bytes of the server per connection, after a silence. A first connection is served before the baseline.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 
 pub(crate) mod backfill;
 pub(crate) mod connection;
+pub(crate) mod crowd;
 pub(crate) mod delivery;
 pub(crate) mod frames;
 pub(crate) mod handshakes;

@@ -57,7 +57,7 @@ async fn a_server_without_free_connection_slots_is_not_ready_until_one_is_free()
     let operator = world.operator();
     query::aggregate(operator.clone(), &QueryRequest::new("temperature", 0, 1000)).await.unwrap();
     let said = holds(&world.aggregator, "catchment_aggregator", &["connections_full"], false).await;
-    assert!(said.contains("all 2 places"), "{said}");
+    assert!(said.contains("all 2 connection slots"), "{said}");
     assert_eq!(world.aggregator.http("/healthz").await.0, 200);
     drop((silent, operator));
     holds(&world.aggregator, "catchment_aggregator", &[], true).await;
