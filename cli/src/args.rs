@@ -188,7 +188,7 @@ pub enum SeriesCommand {
   catchment series forget '{site=\"berlin\",device=\"press-17\"}' --dry-run
   catchment series forget 'temprature'
 
-A series that a device sends again is a new series. Gateways still deliver the windows that they hold of it.")]
+A forgotten series that a device sends again is a new series. Gateways still deliver the windows that they hold of it.")]
 pub struct ForgetArgs {
     /// PromQL vector selector of the series to forget; it must select something
     #[arg(value_name = "SELECTOR")]
@@ -209,7 +209,7 @@ pub struct ForgetArgs {
 
 Each line is a JSON object of readings, or {\"ts\":MILLISECONDS,\"values\":{…},\"labels\":{…}}, or an array of these.
 Readings without a time get the time at which their line is read. The same input sent again under the same --epoch counts once.
-Lines refused in whole or in part are reported on standard error, and the exit status is 1.")]
+Lines refused in whole or in part are reported on standard error; the exit status is then 1.")]
 pub struct SendArgs {
     /// Gateway address
     #[arg(long, value_name = "HOST:PORT")]
