@@ -190,7 +190,7 @@ pub enum SeriesCommand {
 
 A forgotten series that a device sends again is a new series. Gateways still deliver the windows that they hold of it.")]
 pub struct ForgetArgs {
-    /// PromQL vector selector of the series to forget; it must select something
+    /// PromQL vector selector of the series to forget; it must not be empty
     #[arg(value_name = "SELECTOR")]
     pub selector: String,
     /// Only count the selected series
