@@ -1,7 +1,7 @@
-//! `cargo xtask dist`: the release programs without debug information, which stands beside them, and their sizes.
+//! `cargo xtask dist`: the release programs, with debug information in separate files, and a check of their sizes.
 //!
-//! `objcopy` (Debian: binutils, which the C compiler brings) splits a program; a debug link in it names the other file,
-//! so that `gdb`, `perf` and `addr2line` find lines and symbols where both are at hand.
+//! `objcopy` (Debian: binutils, a dependency of the C compiler) splits a program; its debug link names the other file,
+//! so that `gdb`, `perf` and `addr2line` find lines and symbols if both files are available.
 
 use std::{
     fs,
@@ -13,14 +13,14 @@ use anyhow::{Context as _, ensure};
 
 use crate::command::{cargo, heading, repository, run as run_command};
 
-/// The programs that are shipped, and the largest size of each, in MiB.
+/// The shipped programs, each with its maximum size in MiB.
 const PROGRAMS: [(&str, u64); 4] =
     [("catchment-gateway", 24), ("catchment-aggregator", 28), ("catchment", 32), ("catchment-certs", 8)];
 
 /// Builds the programs into `target/dist`, and their debug information into `target/dist/debug`.
 ///
 /// # Errors
-/// A build or `objcopy` fails, or a program is larger than it may be.
+/// A build or `objcopy` fails, or a program exceeds its maximum size.
 pub(crate) fn run() -> anyhow::Result<()> {
     let mut build = cargo(&["build", "--release", "--locked"]);
     for package in ["catchment-gateway", "catchment-aggregator", "catchment-cli", "catchment-certs"] {
@@ -39,16 +39,17 @@ pub(crate) fn run() -> anyhow::Result<()> {
             too_large.push(program);
         }
     }
-    ensure!(too_large.is_empty(), "larger than xtask/src/dist.rs allows: {}", too_large.join(", "));
+    ensure!(too_large.is_empty(), "larger than allowed in xtask/src/dist.rs: {}", too_large.join(", "));
     Ok(())
 }
 
-/// Where cargo builds.
+/// Cargo's target folder.
 fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from)
 }
 
-/// Puts a program without its debug information into a folder, and that into `debug` in it. Returns the program's size.
+/// Puts a program without debug information into a folder, and the debug information into its subfolder `debug`.
+/// Returns the program's size.
 fn split(program: &Path, dist: &Path) -> anyhow::Result<u64> {
     let name = program.file_name().context("a program has a name")?;
     let (shipped, mut debug) = (dist.join(name), dist.join("debug").join(name));
@@ -62,5 +63,7 @@ fn split(program: &Path, dist: &Path) -> anyhow::Result<u64> {
     objcopy(&[Path::new("--only-keep-debug"), program, &debug])?;
     let link = PathBuf::from(format!("--add-gnu-debuglink={}", debug.display()));
     objcopy(&[Path::new("--strip-debug"), &link, program, &shipped])?;
-    Ok(fs::metadata(&shipped).with_context(|| format!("cannot look at {}", shipped.display()))?.len())
+    Ok(fs::metadata(&shipped)
+        .with_context(|| format!("cannot read the size of {}", shipped.display()))?
+        .len())
 }

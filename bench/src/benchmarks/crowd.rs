@@ -1,5 +1,5 @@
-//! Many peers at once: silent and trickling connections beside an honest device, all devices back after a restart, and
-//! a hundred gateways with a backlog.
+//! Many peers at once: silent and trickling connections beside an honest device, all devices reconnecting after a
+//! restart, and a hundred gateways with a backlog.
 
 use std::{fs, thread};
 
@@ -18,18 +18,18 @@ use crate::{
     world::{self, Site, target},
 };
 
-/// Gateways that deliver at once.
+/// Gateways that deliver concurrently.
 const GATEWAYS: usize = 100;
-/// Series of each.
+/// Series per gateway.
 const SERIES: usize = 1_000;
 /// `ingest_bytes_max` and `store_memory` of an aggregator, MiB: their defaults.
 const BOUNDS_MIB: f64 = 512.0;
 
-/// The slowest hundredth of an honest device's acknowledgements beside connections that send nothing or hardly anything.
+/// The p99 of an honest device's acknowledgements beside connections that send nothing or one byte a second.
 pub(super) fn silent(bench: &Bench) -> anyhow::Result<Measurement> {
     let each = possible(bench.sized(10_000, 200))? / 2;
     let devices = bench.pki.devices(2 * each + 1, &[])?;
-    // The deadlines would close the crowd meanwhile.
+    // Long deadlines: the defaults would close the crowd's connections.
     let deadlines = ["--shards", "1", "--first-byte-timeout", "10m", "--message-timeout", "10m"];
     let site = Site::start(&bench.pki, &bench.folder("crowd"), &deadlines)?;
     let honest = site.target(&devices.iter().take(1).cloned().collect());
@@ -45,8 +45,8 @@ pub(super) fn silent(bench: &Bench) -> anyhow::Result<Measurement> {
     Ok(fairness::row(&what, quantile(&beside, 0.5), quantile(&alone, 0.5), 2.0, 1.2))
 }
 
-/// Seconds from a restart until every device is connected again and has a message acknowledged, beyond what a bare acceptor
-/// needs for the handshakes.
+/// Seconds from a restart until every device is connected again and has a message acknowledged, minus the seconds that
+/// a bare acceptor needs for the handshakes.
 pub(super) fn back(bench: &Bench) -> anyhow::Result<Measurement> {
     let count = possible(bench.sized(10_000, 200))?;
     let devices = bench.pki.devices(count, &[])?;
@@ -67,7 +67,7 @@ pub(super) fn back(bench: &Bench) -> anyhow::Result<Measurement> {
     })
 }
 
-/// The largest resident memory of an aggregator to which many gateways deliver as fast as it takes.
+/// The peak resident memory of an aggregator to which many gateways deliver as fast as it accepts.
 pub(super) fn gateways(bench: &Bench) -> anyhow::Result<Measurement> {
     let count = bench.sized(GATEWAYS, 4);
     let identities = bench.pki.gateways(count)?;

@@ -1,4 +1,4 @@
-//! Connections that send nothing, or one byte a second: a crowd beside which others are measured.
+//! A crowd of connections that send nothing or one byte a second, while other devices are measured.
 
 use std::{
     sync::mpsc,
@@ -18,11 +18,11 @@ use tokio_rustls::client::TlsStream;
 
 use super::{Target, connection::secure, event_loop};
 
-/// Handshakes under way at once.
+/// Concurrent handshakes.
 const AT_ONCE: usize = 32;
-/// Parts of a second in which the bytes of all connections are sent.
+/// Parts of a second over which the bytes of all connections are spread.
 const PARTS: usize = 20;
-/// The beginning of a line of JSON that never ends.
+/// The start of a JSON line that never ends.
 const BEGINNING: &[u8] = b"{\"a";
 
 /// Connections that are open until this is dropped.
@@ -32,8 +32,8 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// Opens so many connections that send nothing, and so many that send one byte a second, each of another device.
-    /// Returns when all are open.
+    /// Opens `silent` connections that send nothing and `trickling` connections that send one byte a second, each of
+    /// another device. Returns when all are open.
     ///
     /// # Errors
     /// A handshake that fails.
@@ -60,7 +60,7 @@ impl Crowd {
             }
         });
         let crowd = Self { leave: Some(leave), thread: Some(thread) };
-        ready.recv().context("the crowd has gone")??;
+        ready.recv().context("the crowd's thread has ended")??;
         Ok(crowd)
     }
 }
@@ -74,7 +74,7 @@ impl Drop for Crowd {
     }
 }
 
-/// One byte a second on each connection, spread over the second. A connection that is closed is left alone.
+/// Sends one byte a second on each connection, spread over the second. Ignores closed connections.
 async fn trickle(connections: &mut [TlsStream<TcpStream>]) {
     for connection in connections.iter_mut() {
         let _ = connection.write_all(BEGINNING).await;

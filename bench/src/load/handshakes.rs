@@ -1,4 +1,4 @@
-//! Full handshakes, as many as get through: connect, prove who one is, get a first answer, close.
+//! Full handshakes at full speed: connect, authenticate, receive a first reply, close.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -17,10 +17,10 @@ use super::{Outcome, Target, connection::secure, cpu_of, event_loop, mqtt, threa
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a client does after the handshake.
+/// The first exchange after the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum First {
-    /// MQTT's CONNECT, and waits for its answer of four bytes.
+    /// Sends an MQTT CONNECT and waits for its reply of four bytes.
     Connect,
     /// Waits for the one byte of the bare acceptor.
     Byte,
@@ -44,7 +44,7 @@ async fn once(target: &Target, client: usize, first: First, name: &str) -> anyho
     Ok(())
 }
 
-/// One handshake of each of so many devices, one after the other.
+/// One handshake for each of `devices` devices, one after the other.
 ///
 /// # Errors
 /// A handshake that fails.
@@ -58,10 +58,10 @@ pub(crate) fn each_once(target: &Target, devices: usize) -> anyhow::Result<()> {
     })
 }
 
-/// Clients that connect at the same time in [`all_at_once`].
+/// Concurrent clients in [`all_at_once`].
 const AT_ONCE: usize = 512;
 
-/// Seconds for one handshake of each of so many devices.
+/// Seconds for one handshake of each of `devices` devices.
 ///
 /// # Errors
 /// A handshake that fails.
@@ -76,7 +76,7 @@ pub(crate) fn all_at_once(target: &Target, devices: usize, first: First) -> anyh
     })
 }
 
-/// Makes handshakes from so many clients at once; messages of the outcome are handshakes.
+/// Makes handshakes from many clients concurrently; in the outcome, messages are handshakes.
 ///
 /// # Errors
 /// A handshake that fails.
