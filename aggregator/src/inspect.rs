@@ -1,4 +1,4 @@
-//! What `store verify`, `store repair` and `folder adopt` print.
+//! Output of `store verify`, `store repair` and `folder adopt`.
 
 use std::{
     fmt::{Display, Write as _},
@@ -10,7 +10,7 @@ use catchment_journal::{DataDirError, FolderFacts};
 
 use crate::store::{OpenError, RepairReport, VerifyReport, lock_existing};
 
-/// The report as text: what there is, then what is damaged, a line each.
+/// The report as text: a summary, then the damage, one line each.
 pub fn verify_text(report: &VerifyReport) -> String {
     let VerifyReport { blocks, partials, damaged_blocks, series, entries, torn_tail_bytes, .. } = report;
     let mut text = FolderFacts::owner_line(report.owner.as_deref());
@@ -19,21 +19,21 @@ pub fn verify_text(report: &VerifyReport) -> String {
         text,
         "blocks: {blocks} whole with {partials} partials, {damaged_blocks} damaged\n\
          catalog: {series} series\n\
-         journal: {entries} entries whole, {torn_tail_bytes} bytes at its end were never acknowledged"
+         journal: {entries} whole entries, {torn_tail_bytes} bytes at the end that were never acknowledged"
     );
     list("damaged", &report.findings, report.findings_unlisted, &mut text);
     text.push_str(if report.is_clean() { "nothing is damaged\n" } else { "the store is damaged\n" });
     text
 }
 
-/// The report of a repair as text: what was done, then what is lost, a line each.
+/// The report of a repair as text: the actions, then the losses, one line each.
 pub fn repair_text(report: &RepairReport) -> String {
     let mut text = String::new();
     for line in &report.done {
         let _ = writeln!(text, "{line}");
     }
     if report.done.is_empty() {
-        text.push_str("nothing was to be repaired\n");
+        text.push_str("nothing to repair\n");
     }
     list("lost", &report.lost.findings, report.lost.findings_unlisted, &mut text);
     text
@@ -63,8 +63,8 @@ pub enum AdoptError {
     Folder(#[from] DataDirError),
     /// The folder is of another trust domain.
     #[error(
-        "{} belongs to {owner}, of another trust domain: its gateways and devices may be others of the same names; \
-         use a new folder, or repeat this with --force",
+        "{} belongs to {owner}, of another trust domain: its gateways and devices may be different ones with the same names; \
+         use a new folder, or repeat with --force",
         data.display()
     )]
     TrustDomain {
@@ -75,8 +75,8 @@ pub enum AdoptError {
     },
 }
 
-/// Gives a store's folder to an aggregator of another identity: what was done. Gateways ask for the role alone, so
-/// another name is harmless; what was stored under another trust domain is given only by force.
+/// Gives a store's folder to an aggregator of another identity; returns the report. Gateways check only the role, so
+/// another name is harmless; a folder of another trust domain needs `force`.
 ///
 /// # Errors
 /// See [`AdoptError`].
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_says_what_is_damaged() {
+    fn a_report_lists_the_damage() {
         let mut report = VerifyReport { blocks: 3, entries: 7, ..VerifyReport::default() };
         assert!(verify_text(&report).ends_with("nothing is damaged\n"));
         report.findings.push("block 4: checksum".to_owned());

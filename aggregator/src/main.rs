@@ -1,4 +1,4 @@
-//! The program `catchment-aggregator`: flags, logging, signals, exit status. The work is in the library.
+//! The program `catchment-aggregator`: flags, logging, signals, exit status. The library does the work.
 
 use std::{
     path::{Path, PathBuf},
@@ -22,10 +22,10 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct Cli {
-    /// TOML file with the same keys as the flags (`listen`, `query_timeout` …); flags and variables win over it
+    /// TOML file with the same keys as the flags (`listen`, `query_timeout` …); flags and variables override it
     #[arg(long, value_name = "FILE", env = "CATCHMENT_AGGREGATOR_CONFIG")]
     config: Option<PathBuf>,
-    /// Check settings, identity and data folder, change nothing, and stop
+    /// Check settings, identity and data folder without changing anything, then exit
     #[arg(long)]
     check_config: bool,
     #[command(flatten)]
@@ -44,7 +44,7 @@ Examples:
 
 #[derive(Subcommand)]
 enum Command {
-    /// Look after the embedded store while no aggregator uses it
+    /// Check or repair the embedded store (aggregator stopped)
     #[command(subcommand)]
     Store(CheckCommand),
     /// Change the owner of a data folder (aggregator stopped)
@@ -54,7 +54,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum FolderCommand {
-    /// Bind the folder to another identity; refused for another trust domain
+    /// Bind the folder to another identity; refuses another trust domain unless forced
     Adopt {
         #[command(flatten)]
         data: DataFolder,
@@ -82,7 +82,7 @@ fn run(cli: Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// An error of a start: wrong usage when the configuration is wrong, and not the machine.
+/// Classifies a start error: a usage error if the configuration is wrong, not the machine.
 fn cannot_start(error: StartError) -> anyhow::Error {
     exit::UsageError::wrap_if(error.is_configuration(), error)
 }
@@ -104,7 +104,7 @@ fn serve(cli: &Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
         let mut signal = Box::pin(signal);
         let bound = tokio::select! {
             bound = bind(config) => bound,
-            // A start may wait for space.
+            // Binding may wait for disk space.
             _ = &mut signal => return Ok(ExitCode::SUCCESS),
         };
         let aggregator = bound.map_err(cannot_start)?;
@@ -112,7 +112,7 @@ fn serve(cli: &Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
             tracing::info!(%http, "metrics and probes");
         }
         output::print(format_args!("ready {}\n", aggregator.local_addr()))?;
-        // Awaited outside of the event: a log filter that leaves the event out does not evaluate its fields.
+        // Awaited outside the event: a log filter that drops the event does not evaluate its fields.
         let stop = async {
             let signal = signal.await;
             tracing::info!(signal, "stopping");
@@ -120,7 +120,7 @@ fn serve(cli: &Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
         aggregator.run(stop).await?;
         anyhow::Ok(ExitCode::SUCCESS)
     });
-    // Connections that were cut may leave work on blocking threads behind; it touches nothing that is kept.
+    // Cut connections may leave work on blocking threads; it touches nothing durable.
     runtime.shutdown_background();
     result
 }

@@ -1,8 +1,9 @@
-//! The figures: each measures the product and its reference in turn, and answers rows of the report.
+//! The figures: each measures the product and its reference in turn and returns rows of the report.
 //!
 //! `bench` is what they share, `goals` what they must reach, `run` measures those that are wanted.
 
 mod aggregator;
+mod crowd;
 mod bench;
 mod fairness;
 mod goals;

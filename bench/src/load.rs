@@ -1,11 +1,12 @@
-//! Load on a server, from this process: connections with TLS whose messages are made ahead but for numbers and times.
+//! Load on a server, from this process: TLS connections whose messages are made ahead except for numbers and times.
 //!
-//! [`run()`] opens all connections, then lets them send until the time is over, then waits for what is not yet
-//! acknowledged; what the server used of its processors is read just before and just after. Two threads at the most,
-//! each with an event loop of its own: the machine's processors are shared with the server.
+//! [`run()`] opens all connections, lets them send until the time is over, then waits for outstanding acknowledgements;
+//! the server's processor time is read just before and just after. At most two threads, each with its own event loop:
+//! the server shares the machine's processors.
 
 pub(crate) mod backfill;
 pub(crate) mod connection;
+pub(crate) mod crowd;
 pub(crate) mod delivery;
 pub(crate) mod frames;
 pub(crate) mod handshakes;

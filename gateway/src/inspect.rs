@@ -1,4 +1,4 @@
-//! `catchment-gateway journal verify`, `journal repair` and `folder adopt`: a data folder that no gateway uses.
+//! `catchment-gateway journal verify`, `journal repair` and `folder adopt`, on a data folder that no gateway uses.
 
 use std::{
     fmt::Write as _,
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// The folder is none.
-    #[error("{} is no data folder of a gateway: it has no file `identity`", .0.display())]
+    #[error("{} is not a gateway's data folder: it has no file `identity`", .0.display())]
     NoFolder(PathBuf),
     /// The folder is in use, another's, or cannot be read or written.
     #[error(transparent)]
@@ -46,8 +46,8 @@ pub enum InspectError {
     /// The folder holds what its owner has not delivered.
     #[error(
         "{} holds {entries} journal entries and {batches} batches of {before}: let that identity deliver them, and start \
-         {owner} with a new folder; or repeat this with --force: then all of it counts as readings of {owner}, also \
-         what was delivered before",
+         {owner} with a new folder; or repeat with --force: then all of it counts as readings of {owner}, even \
+         what was already delivered",
         data.display()
     )]
     NotEmpty {
@@ -64,7 +64,7 @@ pub enum InspectError {
     },
 }
 
-/// The shards of a data folder; the folder is locked as long as the first part is held.
+/// Opens a data folder and lists its shards. The folder stays locked while the returned [`DataDir`] lives.
 fn shards(data: &Path) -> Result<(DataDir, Vec<(u32, PathBuf)>), InspectError> {
     if !data.join("identity").is_file() {
         return Err(InspectError::NoFolder(data.to_owned()));
@@ -75,7 +75,7 @@ fn shards(data: &Path) -> Result<(DataDir, Vec<(u32, PathBuf)>), InspectError> {
     Ok((folder, paths))
 }
 
-/// Reads all logs and changes nothing: the report, and whether nothing is damaged.
+/// Reads all logs without changing anything. Returns the report, and whether nothing is damaged.
 ///
 /// # Errors
 /// See [`InspectError`].
@@ -93,13 +93,13 @@ pub fn verify_text(data: &Path) -> Result<(String, bool), InspectError> {
     }
     text.push_str(match found {
         Found::Whole => "nothing is damaged\n",
-        Found::Damaged => "damaged; the next start takes what is whole\n",
-        Found::Refused => "a start is refused until that is put right\n",
+        Found::Damaged => "damaged; the next start keeps what is whole\n",
+        Found::Refused => "a start is refused until that is repaired\n",
     });
     Ok((text, found == Found::Whole))
 }
 
-/// What a folder is found to be, the worst last.
+/// The state of a folder, the worst last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Found {
     Whole,
@@ -107,7 +107,7 @@ enum Found {
     Refused,
 }
 
-/// Adds what is wrong with a shard.
+/// Appends what is wrong with a shard to the report.
 fn verify_shard(folder: &Path, identity: (u64, u32), text: &mut String) -> Result<Found, InspectError> {
     let mut clean = true;
     for log in LOGS.map(|log| folder.join(log)) {
@@ -142,7 +142,7 @@ fn verify_shard(folder: &Path, identity: (u64, u32), text: &mut String) -> Resul
             }
         }
     }
-    // The files are listed above; a start finds what that means for devices and batches.
+    // The files are listed above; this says what a start would lose of devices and batches.
     match shard::examine(&Arc::new(RealDisk), folder, identity) {
         Ok(found) => {
             clean &= found.is_clean();
@@ -158,10 +158,10 @@ fn verify_shard(folder: &Path, identity: (u64, u32), text: &mut String) -> Resul
     Ok(if clean { Found::Whole } else { Found::Damaged })
 }
 
-/// Copies damaged parts aside, leaves logs that read clean, and gives up shards that are gone: what was done.
+/// Copies damaged parts aside so that the logs read clean, and gives up shards that are gone. Returns what was done.
 ///
 /// # Errors
-/// As [`verify_text`]; what was done until then stays and does no harm.
+/// Those of [`verify_text`]; what was done until then stays and does no harm.
 pub fn repair_text(data: &Path) -> Result<String, InspectError> {
     let (mut lock, folders) = shards(data)?;
     let mut text = String::new();
@@ -184,7 +184,7 @@ pub fn repair_text(data: &Path) -> Result<String, InspectError> {
         }
         let _ = writeln!(
             text,
-            "{}: {} bytes left out, {} headers written anew",
+            "{}: {} bytes left out, {} headers rewritten",
             log.display(),
             done.bytes,
             done.headers
@@ -193,8 +193,9 @@ pub fn repair_text(data: &Path) -> Result<String, InspectError> {
     Ok(text)
 }
 
-/// Gives a data folder to the gateway of another identity: what was done. What the outbox holds is then delivered as the
-/// new owner's, also what was delivered before as the old one's; so a folder that holds anything is given only by force.
+/// Gives a data folder to the gateway of another identity. Returns what was done. Everything in the outbox is then
+/// delivered as the new owner's, even what was already delivered as the old owner's; so a folder that holds anything
+/// changes its owner only with `force`.
 ///
 /// # Errors
 /// See [`InspectError`].
@@ -211,7 +212,7 @@ pub fn adopt_text(data: &Path, identity: &Path, force: bool) -> Result<String, I
     })
 }
 
-/// Journal entries beyond the first of each shard, which only configures it, and batches in the outboxes.
+/// Journal entries, without the first of each shard, which only configures it, and batches in the outboxes.
 fn held(shards: &[(u32, PathBuf)]) -> Result<(u64, u64), InspectError> {
     let (mut entries, mut batches) = (0, 0);
     let records = |log: &Path| match log.is_dir() {

@@ -125,7 +125,7 @@ impl DataDir {
         }
         check(&before)?;
         self.adopt(owner)?;
-        Ok(format!("{folder} belongs to {owner} now, before it was of {before}\n"))
+        Ok(format!("{folder} belongs to {owner} now, previously to {before}\n"))
     }
 
     /// Writes a value into the identity, durably.

@@ -2,8 +2,8 @@
 
 use tokio::sync::watch;
 
-/// Resolves when the value turns true, or its sender is gone.
+/// Resolves when the flag turns true, or its sender is dropped.
 pub async fn when_set(mut flag: watch::Receiver<bool>) {
-    // An error means that the sender is gone.
+    // An error means that the sender was dropped.
     let _ = flag.wait_for(|flag| *flag).await;
 }

@@ -17,9 +17,9 @@ pub struct DataFolder {
 /// Checks or repairs what is in it.
 #[derive(Debug, Subcommand)]
 pub enum CheckCommand {
-    /// Read everything, change nothing, and report damage; exit status 1 when there is some
+    /// Read everything and report damage without changing anything; exit status 1 if there is any
     Verify(DataFolder),
-    /// Keep all that can be read, set damaged parts aside, and report what was done
+    /// Keep everything readable, set damaged parts aside, and report what was done
     Repair(DataFolder),
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: all of its parts run, also after one has failed, so that one run shows all there is to do.
+//! `cargo xtask lint`: runs all of its parts even after a failure, so that one run shows every finding.
 
 use anyhow::bail;
 
@@ -22,7 +22,7 @@ fn run_all() -> Vec<anyhow::Error> {
 pub(crate) fn run() -> anyhow::Result<()> {
     let failures = run_all();
     if failures.is_empty() {
-        println!("\nlint: nothing to complain about");
+        println!("\nlint: no findings");
         return Ok(());
     }
     println!();

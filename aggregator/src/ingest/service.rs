@@ -1,4 +1,4 @@
-//! The gRPC method: who calls, and a task for the stream. No rules here.
+//! The gRPC method: authenticates the gateway and spawns a task for the stream. No rules here.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{access, metrics::Metrics};
 
-/// Responses that wait for a gateway that reads slowly; acks behind them are merged, not queued.
+/// Queued responses for a gateway that reads slowly; further acks are merged, not queued.
 const RESPONSES_MAX: usize = 4;
 
 /// The service `catchment.v1.Ingest`.
@@ -32,29 +32,29 @@ impl Ingest for IngestService {
         let Some(bytes) = self.0.bytes.enter(&gateway) else {
             Metrics::count(&self.0.metrics.ingest_ended, "too_many_streams");
             return Err(Status::resource_exhausted(
-                "this gateway has too many delivery streams: end another one",
+                "this gateway has too many delivery streams: end another one first",
             ));
         };
         let (responses, receiver) = mpsc::channel(RESPONSES_MAX);
         let shared = Arc::clone(&self.0);
         tokio::spawn(async move {
-            tracing::info!(%gateway, %addr, "a gateway begins to deliver");
+            tracing::info!(%gateway, %addr, "delivery stream started");
             let running = stream::run(&shared, gateway.clone(), &bytes, request.into_inner(), &responses);
             let end = catch(running).await.unwrap_or_else(|panic| {
-                tracing::error!(%gateway, %addr, panic, "a delivery panicked: the gateway sends again what was not acknowledged");
-                End::new("panicked", Code::Internal, "the aggregator met a defect in this stream")
+                tracing::error!(%gateway, %addr, panic, "a delivery stream panicked: the gateway resends whatever was not acknowledged");
+                End::new("panicked", Code::Internal, "internal error in this stream, see the aggregator's log")
             });
-            // Freed before the end is sent: a gateway that does not read it must not hold memory.
+            // Freed before the end is sent: a gateway that does not read must not hold memory.
             drop(bytes);
             Metrics::count(&shared.metrics.ingest_ended, end.reason);
             match &end.status {
                 Some(status) => {
-                    tracing::warn!(%gateway, %addr, reason = end.reason, message = status.message(), "a delivery ends");
+                    tracing::warn!(%gateway, %addr, reason = end.reason, message = status.message(), "delivery stream ended");
                 }
-                None => tracing::info!(%gateway, %addr, reason = end.reason, "a delivery ends"),
+                None => tracing::info!(%gateway, %addr, reason = end.reason, "delivery stream ended"),
             }
             if let Some(status) = end.status {
-                // Fails when the gateway is gone already.
+                // Fails when the gateway is already gone.
                 let _ = responses.send(Err(status)).await;
             }
         });

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{clock, clock_bound::ClockBound, metrics::Metrics, store::Store};
 
-/// What all streams share.
+/// State shared by all streams.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
@@ -19,21 +19,21 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// How far ahead of the aggregator's clock a gateway is believed.
     pub(crate) clock_tolerance: Duration,
-    /// Most batches of a stream at the store.
+    /// Most batches of a stream in flight to the store.
     pub(crate) in_flight_max: usize,
-    /// Memory of what waits.
+    /// Memory of everything that waits.
     pub(crate) bytes: Arc<IngestBytes>,
-    /// Turns true when streams are to end.
+    /// Turns true when streams must end.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl Shared {
-    /// What is believed now.
+    /// The clock bound at this moment.
     pub(super) fn clock_bound(&self) -> ClockBound {
         ClockBound::new(clock::now_ms(), self.clock_tolerance)
     }
 
-    /// Updates the conditions that `/readyz` shows of gateways whose batches wait for room.
+    /// Publishes at `/readyz` which gateways' batches wait for room.
     pub(super) fn publish_waiting(&self) {
         self.metrics.conditions.set("series_full", self.streams.waiting.summary(TOO_MANY_SERIES));
         self.metrics.conditions.set("epochs_full", self.streams.waiting.summary(TOO_MANY_EPOCHS));

@@ -1,12 +1,13 @@
 //! The task of one delivery stream.
 //!
-//! Batches are put concurrently, so that the store can make many durable with one sync; their results are taken
-//! in the order in which they came, and acks are merged by shard while the gateway is slow to read them.
-//! When the bound of batches in flight is reached, or the next message does not fit into the memory for what waits
-//! ([`super::bytes`]), the stream is not read: HTTP/2's flow control slows the gateway. Any error ends the stream after the
-//! acks of everything before it; the gateway sends again what was not acknowledged. A batch for whose series or epoch there is
-//! no room does not end the stream: it is refused, batches of its shard are left out until it comes again, and other shards
-//! continue. The stream of a gateway that is too old to know refusals ends.
+//! Batches are put concurrently, so that the store can make many durable with one sync. Their results are taken in
+//! order of arrival, and acks are merged by shard while the gateway is slow to read them.
+//! The stream is not read while the most batches are in flight, or while the next message does not fit into the
+//! memory for waiting messages ([`super::bytes`]): HTTP/2 flow control slows the gateway. Any error ends the stream
+//! after the acks of everything before it; the gateway resends whatever was not acknowledged. A batch with new series
+//! or a new epoch for which there is no room does not end the stream: it is refused, later batches of its shard are
+//! skipped until the gateway resends it, and other shards continue. If the gateway is too old to know refusals, its
+//! stream ends.
 
 //!
 //! * `run`: begins the stream, registers it, and cleans up after it.

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Locks, also after a panic: [`super::inner::Inner::is_half_applied`] tells of that, and whoever changes something asks it.
+/// Locks, even after a panic: code that changes something must ask [`super::inner::Inner::is_half_applied`].
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

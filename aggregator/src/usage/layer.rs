@@ -12,7 +12,7 @@ use tower::{Layer, Service};
 use super::RequestGuard;
 use crate::access::Caller;
 
-/// Notes each request at its connection.
+/// Tracks each request on its connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TrackUsage;
 
@@ -51,7 +51,7 @@ where
     }
 }
 
-/// A body that keeps its request under way until it was sent or given up.
+/// A body that keeps its request in progress until it was sent or dropped.
 struct GuardedBody {
     body: Body,
     _guard: Option<RequestGuard>,

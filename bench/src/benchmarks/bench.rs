@@ -11,30 +11,30 @@ use crate::{
     world::Pki,
 };
 
-/// What all figures share.
+/// State shared by all figures.
 pub(crate) struct Bench {
     pub(crate) pki: Pki,
     /// A temporary folder.
     pub(crate) dir: PathBuf,
-    /// Of one measurement.
+    /// Length of one measurement.
     pub(crate) duration: Duration,
     pub(crate) repeat: usize,
-    /// Small counts, to see that everything works.
+    /// Small counts, for a smoke run.
     pub(crate) quick: bool,
 }
 
 impl Bench {
-    /// One of two counts.
+    /// The full or the quick count.
     pub(crate) fn sized(&self, full: usize, quick: usize) -> usize {
         if self.quick { quick } else { full }
     }
 
-    /// A folder of a figure that does not exist yet.
+    /// A folder for a figure; it does not exist yet.
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
-    /// The shape of a load that is as fast as it gets.
+    /// The shape of a load at full speed.
     pub(crate) fn shape(&self, kind: Kind, ending: Ending) -> Shape {
         let (connections, in_flight) = kind.defaults();
         let each_alone = kind.writes_each();
@@ -54,7 +54,7 @@ impl Bench {
         Ok(quantile(&values, 0.5))
     }
 
-    /// Measures ours and the reference in turn: the medians.
+    /// Measures ours and the reference in turn; returns the medians.
     pub(crate) fn in_turn(
         &self,
         ours: &mut dyn FnMut() -> anyhow::Result<f64>,

@@ -12,12 +12,12 @@ pub(super) fn at_most(floor: f64, aim: f64) -> Goal {
     Goal { measure: Measure::Ours, better: Better::Lower, floor, aim }
 }
 
-/// Our figure, as a multiple of the reference's, must reach these.
+/// The ratio of our figure to the reference's must reach these.
 pub(super) fn times(floor: f64, aim: f64) -> Goal {
     Goal { measure: Measure::Ratio, better: Better::Higher, floor, aim }
 }
 
-/// Our figure, as a multiple of the reference's, must stay below these.
+/// The ratio of our figure to the reference's must stay below these.
 pub(super) fn at_most_times(floor: f64, aim: f64) -> Goal {
     Goal { measure: Measure::Ratio, better: Better::Lower, floor, aim }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::{Bench, aggregator, fairness, growth, idle, latency, sharing, throughput, uplink};
+use super::{Bench, aggregator, crowd, fairness, growth, idle, latency, sharing, throughput, uplink};
 use crate::report::Report;
 
 /// All figures, in the order of the report.
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 14] = [
     "frames",
     "json",
     "line-protocol",
@@ -18,6 +18,7 @@ pub(crate) const NAMES: [&str; 13] = [
     "aggregator",
     "latency",
     "fair",
+    "crowd",
     "sharing",
     "growth",
 ];
@@ -39,14 +40,19 @@ fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()>
             report.growth.push(fairness::windows(bench)?);
             report.measurements.extend(fairness::run_all(bench)?);
         }
+        "crowd" => {
+            report.measurements.push(crowd::silent(bench)?);
+            report.measurements.push(crowd::back(bench)?);
+            report.measurements.push(crowd::gateways(bench)?);
+        }
         "sharing" => report.measurements.push(sharing::run(bench)?),
         "growth" => growth::run(bench, &mut report.growth)?,
-        other => anyhow::bail!("no such figure: {other}"),
+        other => anyhow::bail!("unknown figure: {other}"),
     }
     Ok(())
 }
 
-/// Measures the wanted figures. One that fails stands in the report with its reason, and the others go on.
+/// Measures the wanted figures. A failed figure is reported with its reason; the others continue.
 pub(crate) fn run(bench: &Bench, names: &[&str]) -> Report {
     let mut report = Report::default();
     for name in names {

@@ -11,7 +11,7 @@ use super::{
     target::{Target, cpu_of},
 };
 
-/// Handshakes of one thread under way at once.
+/// Concurrent handshakes per thread.
 const HANDSHAKES_AT_ONCE: usize = 16;
 
 /// Threads that make load.
@@ -24,11 +24,11 @@ pub(crate) fn event_loop() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-/// Makes what a connection says, by the connection's number.
+/// Makes the protocol client of a connection, given its number.
 pub(crate) type MakeClient<'a> = &'a (dyn Fn(usize) -> Box<dyn ProtocolClient> + Sync);
 
-/// Runs a load. `settle` is called with the messages sent when all connections are done, before the server's use is
-/// read: it waits for what connections cannot know.
+/// Runs a load. When all connections are done, `settle` is called with the number of messages sent, before the server's
+/// CPU time is read: it waits for work that the connections cannot observe.
 ///
 /// # Errors
 /// A connection that fails, is refused, or gets no acknowledgement.
@@ -61,7 +61,7 @@ pub(crate) fn run(
             }
             Ok(sum)
         };
-        // A thread that has ended has reported why.
+        // A thread that has ended has already reported why.
         let tell = |at: Instant| {
             for signal in &signals {
                 let _ = signal.send(at);
@@ -85,7 +85,7 @@ pub(crate) fn run(
     })
 }
 
-/// One thread's connections: open, report, send when told, report, close when told.
+/// One thread's connections: open, report, send when signalled, report, close when signalled.
 fn part(
     target: &Target,
     shape: Shape,

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-/// How much, and how.
+/// The shape of a load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) connections: usize,
-    /// Messages of a connection that may wait for their acknowledgement.
+    /// Most unacknowledged messages per connection.
     pub(crate) in_flight: usize,
     pub(crate) duration: Duration,
     /// Each message is written and flushed alone, as a device that sends one at a time does.
     pub(crate) each_alone: bool,
     /// Whether the server acknowledges; if not, the connection is closed and the server's end awaited.
     pub(crate) ending: Ending,
-    /// Messages per second of each connection; as many as get through unless given.
+    /// Messages per second and connection; `None`: full speed.
     pub(crate) rate: Option<f64>,
 }
 
@@ -24,24 +24,24 @@ pub(crate) enum Ending {
     Acknowledged,
     /// The server closes after it has read everything.
     Closed,
-    /// The caller finds out.
+    /// The caller checks.
     CheckedByCaller,
 }
 
-/// What came of it.
+/// The outcome of a load.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcome {
-    /// Messages sent; all of them acknowledged where the server does that.
+    /// Messages sent; all of them acknowledged if the server acknowledges.
     pub(crate) messages: u64,
     /// Readings in them.
     pub(crate) readings: u64,
-    /// Bytes of them, before encryption.
+    /// Bytes of the messages, before encryption.
     pub(crate) bytes: u64,
     /// From the first message to the last acknowledgement.
     pub(crate) seconds: f64,
     /// Processor seconds of the server in that time; 0 without its process.
     pub(crate) cpu: f64,
-    /// Seconds from each message to its acknowledgement, of loads with a rate.
+    /// Seconds from each message to its acknowledgement, for loads with a rate.
     pub(crate) latencies: Vec<f64>,
 }
 

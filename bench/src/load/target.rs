@@ -8,11 +8,11 @@ use tokio_rustls::rustls::ClientConfig;
 
 use crate::cpu;
 
-/// Where the load goes, and as whom.
+/// The target of a load, and the identities to present.
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) addr: SocketAddr,
-    /// The server's process, to read what it uses.
+    /// Process id of the server, to read its CPU time or memory.
     pub(crate) pid: Option<u32>,
     /// One for each device; connections take them in turn.
     pub(crate) devices: Arc<[Arc<ClientConfig>]>,
@@ -26,7 +26,7 @@ impl Target {
     }
 }
 
-/// What a device needs to connect, from the folder of its identity.
+/// The client configuration of a device, from its identity folder.
 pub(crate) fn client(dir: &Path, alpn: &[&[u8]]) -> anyhow::Result<Arc<ClientConfig>> {
     Ok(ClientTls::new(&IdentityFolder::load(dir)?, alpn)?.config())
 }

@@ -8,7 +8,7 @@ pub(crate) fn now_ns() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// A text that no other run of this program has used: epochs and client identifiers begin with it.
+/// A text that differs in every run: prefix of epochs and client identifiers.
 pub(crate) fn unique() -> String {
     format!("{:x}", now_ns())
 }

@@ -6,7 +6,7 @@ use catchment_partial::{Partial, Timestamp};
 
 use crate::device::{Event, Values};
 
-/// What became of one device's messages.
+/// Outcome of one device's messages.
 #[derive(Debug, Default)]
 pub(super) struct DeviceCounts {
     pub(super) sent_messages: u64,
@@ -14,7 +14,7 @@ pub(super) struct DeviceCounts {
     pub(super) acknowledged_readings: u64,
     pub(super) refusals: u64,
     pub(super) reconnects: u64,
-    /// Seconds from taking a message to its ack; their times in the partial say nothing.
+    /// Seconds from accepting a message to its ack; the timestamps in the partial are meaningless.
     pub(super) latency: Partial,
     pub(super) latency_max: Duration,
     pub(super) failure: Option<String>,

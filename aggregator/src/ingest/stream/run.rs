@@ -28,12 +28,12 @@ use crate::{
 /// Longest wait for the first message.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Whether a gateway knows that a batch may be refused: one that says which run it is.
+/// Whether a gateway knows that a batch may be refused: one that reports its run does.
 fn knows_refusals(message: &DeliverRequest) -> bool {
     matches!(&message.kind, Some(wire::deliver_request::Kind::Start(start)) if start.run != 0)
 }
 
-/// A stream that the store knows of, for as long as it lives.
+/// Keeps a stream attached to its epoch in the store while it lives.
 struct Attached<'a> {
     store: &'a dyn Store,
     epoch: &'a GatewayEpoch,
@@ -62,7 +62,7 @@ pub(in crate::ingest) async fn run(
 ) -> End {
     let mut requests = pin!(requests);
     let start = match tokio::time::timeout(START_TIMEOUT, requests.next()).await {
-        Err(_) => return End::new("silent", Code::DeadlineExceeded, "no Start came"),
+        Err(_) => return End::new("silent", Code::DeadlineExceeded, "no Start arrived in time"),
         Ok(None) => return End { reason: "closed", status: None },
         Ok(Some(Err(status))) => return broken(status),
         Ok(Some(Ok(message))) => (knows_refusals(&message), admit::start(gateway, message)),
@@ -75,7 +75,7 @@ pub(in crate::ingest) async fn run(
     clamp_created(shared, &mut epoch);
     let (registered, superseded) = shared.streams.register(&epoch, &version);
     let epoch = Arc::new(epoch);
-    // Given up last: nothing of the stream is on its way then.
+    // Dropped last: nothing of the stream is in flight then.
     let _attached = Attached::new(&*shared.store, &epoch);
     let delivered = match shared.store.begin(&epoch).await {
         Ok(delivered) => delivered,
@@ -119,7 +119,7 @@ pub(in crate::ingest) async fn run(
     end
 }
 
-/// Takes the time at which a data folder says that it was created, no later than this clock allows.
+/// Limits the claimed creation time of a data folder to what this clock allows.
 fn clamp_created(shared: &Shared, epoch: &mut GatewayEpoch) {
     let known = shared.store.created_ms(epoch);
     let claimed = std::mem::replace(&mut epoch.created_ms, 0);
@@ -127,7 +127,7 @@ fn clamp_created(shared: &Shared, epoch: &mut GatewayEpoch) {
     if epoch.created_ms != claimed {
         tracing::warn!(
             gateway = %epoch.gateway, epoch = epoch.id, claimed_ms = claimed, taken_ms = epoch.created_ms,
-            "a gateway's data folder claims to be created in the future: check the gateway's clock"
+            "a gateway's data folder claims to have been created in the future: check the gateway's clock"
         );
     }
 }

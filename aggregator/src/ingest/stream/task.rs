@@ -23,10 +23,10 @@ use crate::{
     store::{GatewayEpoch, ProgressReport, Store, StoreError},
 };
 
-/// A gateway whose batch finds no room is held this long before it may come back.
+/// How long a gateway whose batch finds no room is held before it may come back.
 pub(super) const FULL_PAUSE: Duration = Duration::from_secs(2);
 
-/// Something in flight, in the order of its arrival.
+/// Something in flight, completed in order of arrival.
 pub(super) enum Completed {
     Batch { batch_ref: BatchRef, partials: u64, bytes: usize, result: Result<(), StoreError> },
     Live { bytes: usize, result: Result<(), StoreError> },
@@ -50,19 +50,19 @@ pub(super) struct StreamTask<'a> {
     pub(super) admission: StreamAdmission,
     pub(super) registered: &'a RegisteredStream,
     pub(super) bytes: &'a StreamBytes,
-    /// Watermarks that were not believed, as far as they are counted.
+    /// Watermarks that were not believed, as counted so far.
     pub(super) refused: u64,
     pub(super) in_flight: FuturesOrdered<BoxFuture<'static, Completed>>,
-    /// Highest number of each shard that is durable and not yet told; bounded by the shards.
+    /// Highest durable number of each shard that is not acknowledged yet; bounded by the shards.
     pub(super) acks: BTreeMap<u32, u64>,
     /// Highest durable number of each shard.
     pub(super) durable: Vec<u64>,
     pub(super) budget: Budget,
-    /// A budget that the next ack tells.
+    /// A budget to send with the next ack.
     pub(super) series: Option<wire::SeriesBudget>,
     /// The gateway knows that a batch may be refused.
     pub(super) knows_refusals: bool,
-    /// Refusals that are not yet told: number, code and message; bounded by the shards.
+    /// Refusals not sent yet: number, code and message; bounded by the shards.
     pub(super) refusals: BTreeMap<u32, (u64, &'static str, String)>,
 }
 
@@ -73,7 +73,7 @@ impl StreamTask<'_> {
         mut superseded: oneshot::Receiver<()>,
     ) -> End {
         let mut stopping = self.shared.stopping.clone();
-        // Set when no more is read: the end that comes when everything in flight is acknowledged.
+        // Set when no more is read: the stream ends with it once everything in flight is acknowledged.
         let mut ending: Option<End> = None;
         let mut checks = tokio::time::interval(CHECK_EVERY);
         checks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -96,7 +96,7 @@ impl StreamTask<'_> {
                 }
                 Some(done) = self.in_flight.next() => {
                     if let Err(error) = self.complete(done) {
-                        // What follows the failed batch is not acknowledged, whatever became of it.
+                        // Whatever follows the failed batch is not acknowledged, even if it was stored.
                         self.in_flight = FuturesOrdered::new();
                         self.bytes.release_all();
                         ending = Some(error.into());
@@ -118,7 +118,7 @@ impl StreamTask<'_> {
         }
     }
 
-    /// Takes what came; the error is the end that follows.
+    /// Takes a message; the error is the end of the stream.
     fn take(&mut self, request: Option<Result<DeliverRequest, Status>>) -> Result<(), End> {
         let admitted = match request {
             Some(Ok(message)) => {
@@ -141,7 +141,7 @@ impl StreamTask<'_> {
         Ok(())
     }
 
-    /// Counts a watermark that was not believed, and marks its gateway.
+    /// Counts watermarks that were not believed, and marks the gateway.
     fn note_clock_skew(&mut self) {
         let refused = self.admission.watermarks_refused();
         self.shared.metrics.watermarks_refused.inc_by(refused.saturating_sub(self.refused));
@@ -157,7 +157,7 @@ impl StreamTask<'_> {
         self.refused = refused;
     }
 
-    /// Tells of a gateway whose data folder is there twice.
+    /// Reports a gateway whose data folder exists twice.
     fn note_contention(&self) {
         if self.registered.note_delivery() {
             self.shared.metrics.contended.inc();
@@ -169,7 +169,7 @@ impl StreamTask<'_> {
         }
     }
 
-    /// Gives something to the store, or in line behind what is there.
+    /// Gives a batch to the store; queues a progress report after everything in flight.
     fn dispatch(&mut self, admitted: Admitted, bytes: usize) {
         if self.admission.watermarks_refused() > 0 {
             self.note_clock_skew();
@@ -203,7 +203,7 @@ impl StreamTask<'_> {
         }
     }
 
-    /// Looks whether the budget has changed although nothing is acknowledged: an ack that is no news tells it.
+    /// Checks whether the budget has changed while nothing is acknowledged; if so, repeats an ack to carry it.
     fn check_budget(&mut self) {
         if let Some(series) = self.budget.changed(&*self.shared.store, &self.epoch) {
             self.series = Some(series);
@@ -213,7 +213,7 @@ impl StreamTask<'_> {
         }
     }
 
-    /// Keeps a gateway waiting whose batch found no room, so that it does not send it over and over.
+    /// Holds a gateway whose batch found no room, so that it does not resend it over and over.
     async fn hold_back(
         &mut self,
         end: End,
@@ -230,7 +230,7 @@ impl StreamTask<'_> {
     }
 }
 
-/// The next message, when there is memory for it.
+/// The next message, once there is memory for it.
 async fn next<S: Stream + Unpin>(bytes: &StreamBytes, requests: &mut S) -> Option<S::Item> {
     poll_fn(|task| bytes.poll_read(task, |task| Pin::new(&mut *requests).poll_next(task))).await
 }
