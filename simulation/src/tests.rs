@@ -3,8 +3,16 @@
 /// Schedules per test run.
 const SCHEDULES: u64 = 3_000;
 
-/// Seeds that found a defect, each with its description.
-const PINNED: [u64; 0] = [];
+/// Seeds that failed, each with the defect: these, with a safeguard (`xtask/src/safeguards/`) taken out.
+const PINNED: [(u64, &str); 7] = [
+    (7, "sequence check"),
+    (3, "ack after the commit"),
+    (3, "partials after the commit"),
+    (186, "replace by revision, live"),
+    (84, "one state a name"),
+    (95, "checkpoint behind the outbox"),
+    (546, "journal behind the checkpoint"),
+];
 
 #[test]
 fn every_schedule_ends_in_the_truth() {
@@ -33,7 +41,8 @@ fn a_seed_always_gives_the_same_history() {
 
 #[test]
 fn schedules_that_failed_before_end_in_the_truth() {
-    for seed in PINNED {
-        super::run(seed).unwrap();
+    for (seed, without) in PINNED {
+        super::run(seed)
+            .unwrap_or_else(|why| panic!("seed {seed}, which fails without \"{without}\": {why}"));
     }
 }
