@@ -3,8 +3,8 @@
 //! `bench` is what they share, `goals` what they must reach, `run` measures those that are wanted.
 
 mod aggregator;
-mod crowd;
 mod bench;
+mod crowd;
 mod fairness;
 mod goals;
 mod growth;

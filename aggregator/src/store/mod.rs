@@ -313,8 +313,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// All gateways of [`Store::gateways_from`]. Walks all of them: for tests and small stores.
     fn gateways(&self) -> Vec<GatewayEntry> {
-        let mut found = Vec::new();
-        let mut next = Some(0);
+        let (mut found, mut next) = (Vec::new(), Some(0));
         while let Some(from) = next {
             let page = self.gateways_from(from);
             found.extend(page.entries);

@@ -146,7 +146,10 @@ mod tests {
         for kind in Kind::ALL {
             let values = Sensor::new(kind, 1).sample(0);
             let metrics: Vec<&str> = values.readings.iter().map(|(metric, _)| metric.as_str()).collect();
-            assert!(!metrics.is_empty() && metrics.iter().all(|metric| METRICS.contains(metric)), "{metrics:?}");
+            assert!(
+                !metrics.is_empty() && metrics.iter().all(|metric| METRICS.contains(metric)),
+                "{metrics:?}"
+            );
         }
     }
 
