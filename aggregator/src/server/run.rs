@@ -1,0 +1,172 @@
+//! Serves, and the order in which everything ends.
+
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use catchment_certs::{ServerTls, accept_loop};
+use catchment_settings::{http::HttpServer, supervise::Supervisor, when_set};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+
+use super::{failure::RunError, hand_over::HandOver, ready, services::Services};
+use crate::{
+    config::Config,
+    ingest::StreamRegistry,
+    metrics::Metrics,
+    store::Store,
+    transport::{Deadlines, PeerLimit},
+};
+
+/// Accepted connections that wait for tonic.
+const CONNECTIONS_WAITING: usize = 16;
+/// Interval of checks whether the store has failed.
+const POISON_EVERY: Duration = Duration::from_millis(500);
+
+/// A bound aggregator that is not serving yet.
+pub struct Aggregator {
+    pub(super) config: Config,
+    pub(super) tls: ServerTls,
+    pub(super) listener: TcpListener,
+    pub(super) addr: SocketAddr,
+    pub(super) http: Option<(HttpServer, SocketAddr)>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Aggregator {
+    /// Address for gateways and operators.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Address of the plain HTTP endpoint, if configured.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|(_, addr)| *addr)
+    }
+
+    /// Serves until `shutdown` completes or the store fails, then shuts down gracefully.
+    ///
+    /// # Errors
+    /// Something other than `shutdown` ended it, or the store could not be closed.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let Self { config, tls, listener, addr: _, http, store, metrics } = self;
+        let (stop, stopping) = watch::channel(false);
+        let (cut, cutting) = watch::channel(false);
+        let supervisor = Arc::new(Supervisor::default());
+        let streams = Arc::new(StreamRegistry::default());
+        metrics.watch(Arc::clone(&store), Arc::clone(&streams));
+        let services = Services::new(&config, &store, &streams, &metrics, (&supervisor, &stopping))
+            .await
+            .map_err(|error| RunError::Thread(error.to_string()))?;
+
+        let (connections, incoming) = mpsc::channel(CONNECTIONS_WAITING);
+        let hand_over = HandOver {
+            limit: PeerLimit::new(config.connections_per_peer_max),
+            deadlines: Deadlines { first_request: config.first_request_timeout, idle: config.idle_timeout },
+            metrics: Arc::clone(&metrics),
+            cutting,
+            connections,
+        };
+        let accepting = accept_loop(
+            listener,
+            tls,
+            config.accept,
+            Arc::clone(&metrics) as Arc<_>,
+            when_set(stopping.clone()),
+            move |accepted| hand_over.clone().take(accepted),
+        );
+        let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
+        let mut serving = tokio::spawn(services.router.serve_with_incoming_shutdown(
+            ReceiverStream::new(incoming).map(Ok::<_, io::Error>),
+            when_set(stopping.clone()),
+        ));
+        let state = ready::State::new(&metrics, &store, &supervisor, stopping);
+        // The HTTP endpoint ends last: until then it reports the reason.
+        let (close, closing) = watch::channel(false);
+        let http = http.map(|(server, _)| {
+            tokio::spawn(supervisor.task("http", |_| (), server.run(state.endpoints(), when_set(closing))))
+        });
+
+        let watching = state.watch(services.health.clone(), || services.runner.is_full());
+        // Must outlive the select: dropped before `begin_shutdown`, it would count as failed.
+        let mut watching = pin!(supervisor.task("watch conditions", |_| (), watching));
+        let ended = tokio::select! {
+            () = shutdown => Ok(()),
+            reason = poisoned(&store) => Err(RunError::Poisoned(reason)),
+            why = supervisor.failed() => Err(RunError::Defect(why)),
+            // The supervisor records the failure before the task completes.
+            () = &mut watching => Err(RunError::Defect(supervisor.failed().await)),
+            result = &mut serving => Err(RunError::Grpc(format!("{result:?}"))),
+        };
+        supervisor.begin_shutdown();
+        if let Err(error) = &ended {
+            tracing::error!(%error, "stopping");
+            // The failure may be that the folder is gone: report that too.
+            let _ = check_store_folder(&store).await;
+        }
+        stop.send_replace(true);
+        services.health.stop().await;
+        let closed = finish(&config, serving, accepting, &cut, &store).await;
+        close.send_replace(true);
+        if let Some(http) = http {
+            // The server holds nothing whose loss matters.
+            let _ = http.await;
+        }
+        ended.and(closed)
+    }
+}
+
+/// Shuts down in order, after `stopping` was signalled.
+async fn finish<T>(
+    config: &Config,
+    mut serving: JoinHandle<T>,
+    accepting: JoinHandle<()>,
+    cut: &watch::Sender<bool>,
+    store: &Arc<dyn Store>,
+) -> Result<(), RunError> {
+    let start = Instant::now();
+    let deadline = start + config.stop_timeout;
+    if !serving.is_finished() && timeout_at(start + config.stop_timeout / 2, &mut serving).await.is_err() {
+        tracing::warn!("connections did not end in time and were cut");
+    }
+    cut.send_replace(true);
+    // A server that ended by itself may leave the listener open.
+    accepting.abort();
+    serving.abort();
+    tracing::info!(elapsed = ?start.elapsed(), "connections ended");
+    let closing = Instant::now();
+    let closed = timeout_at(deadline, store.close()).await;
+    tracing::info!(elapsed = ?closing.elapsed(), total = ?start.elapsed(), "store closed");
+    check_store_folder(store).await.map_err(RunError::Poisoned)?;
+    match closed {
+        Ok(result) => result.map_err(RunError::Close),
+        Err(_) => {
+            tracing::warn!("the store did not close within stop_timeout: the next start replays its journal");
+            Ok(())
+        }
+    }
+}
+
+/// Checks the store's folder, on a thread that may block on the disk.
+///
+/// # Errors
+/// What is gone.
+async fn check_store_folder(store: &Arc<dyn Store>) -> Result<(), Arc<str>> {
+    let store = Arc::clone(store);
+    let looked = tokio::task::spawn_blocking(move || store.check_folder()).await;
+    looked.unwrap_or_else(|error| Err(error.to_string().into()))
+}
+
+/// Resolves when the store has failed.
+async fn poisoned(store: &Arc<dyn Store>) -> Arc<str> {
+    loop {
+        if let Some(reason) = store.poisoned() {
+            return reason;
+        }
+        tokio::time::sleep(POISON_EVERY).await;
+    }
+}

@@ -1,0 +1,109 @@
+//! From a configuration to an aggregator that is bound and does not serve yet.
+
+use std::{sync::Arc, time::Duration};
+
+use catchment_certs::{IdentityFolder, Role, ServerTls, channel::ALPN_GRPC};
+use catchment_journal::check_folder;
+use catchment_settings::{OutageLog, http::HttpServer};
+use tokio::{net::TcpListener, time::Instant};
+
+use super::{failure::StartError, run::Aggregator};
+use crate::{
+    config::Config,
+    metrics::Metrics,
+    store::{EmbeddedStore, KIND, OpenError, Store},
+};
+
+/// Pause before a start that found no disk space tries again.
+const SPACE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Checks identity and data folder without binding, locking or changing anything. A running aggregator may be using
+/// them.
+///
+/// # Errors
+/// The error that a start would return.
+pub fn check(config: &Config) -> Result<(), StartError> {
+    let (_, owner) = identity(config)?;
+    check_folder(&config.data, KIND, Some(&owner)).map_err(OpenError::from)?;
+    Ok(())
+}
+
+/// Loads and checks the identity: the TLS configuration, and the URI that names it.
+pub(crate) fn identity(config: &Config) -> Result<(ServerTls, String), StartError> {
+    let folder = IdentityFolder::load_in_force(&config.identity)?;
+    let identity = &folder.peer().identity;
+    if identity.role() != Role::Aggregator {
+        return Err(StartError::Role { dir: config.identity.clone(), found: identity.to_string() });
+    }
+    Ok((ServerTls::new(&folder, &[ALPN_GRPC])?, folder.peer().uri()))
+}
+
+/// Opens the store and binds the addresses. On a full file system it waits for space until the future is dropped.
+///
+/// # Errors
+/// The store cannot be opened, or an address cannot be bound; only the store's folder is left behind.
+pub async fn bind(mut config: Config) -> Result<Aggregator, StartError> {
+    let (tls, owner) = identity(&config)?;
+    config.store.owner = Some(owner);
+    let metrics = Metrics::new();
+    let store = open(&config).await?;
+    let counted = Arc::clone(&store);
+    metrics.watch_store(Box::new(move || counted.stats()));
+    bind_with(config, tls, store, metrics).await
+}
+
+/// Opens the store as soon as there is space, and logs the outcome.
+async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
+    let mut full_disk = OutageLog::default();
+    let (store, report) = loop {
+        let (dir, bounds) = (config.data.clone(), config.store.clone());
+        let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir, bounds));
+        match opened.await.map_err(|error| StartError::Thread(error.to_string()))? {
+            Ok(opened) => break opened,
+            Err(error @ OpenError::Space { .. }) => {
+                if full_disk.record_failure(Instant::now().into_std(), "space").is_some() {
+                    tracing::warn!(%error, "the store waits for disk space");
+                }
+                tokio::time::sleep(SPACE_PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
+    tracing::info!(
+        data = %config.data.display(),
+        series = report.series,
+        replayed = report.replayed,
+        torn_tail_bytes = report.torn_tail_bytes,
+        "the store is open"
+    );
+    if let Some(aside) = &report.blocks_set_aside {
+        tracing::warn!(aside = %aside.display(), "flushed windows could not be opened and were set aside");
+    }
+    if report.damage > 0 || report.lost_batches > 0 {
+        let (damage, lost_batches) = (report.damage, report.lost_batches);
+        tracing::error!(damage, lost_batches, lost = ?report.lost, "the journal is damaged");
+    }
+    Ok(store)
+}
+
+/// Binds the addresses for an open store.
+pub(crate) async fn bind_with(
+    config: Config,
+    tls: ServerTls,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+) -> Result<Aggregator, StartError> {
+    let failed = |key, address| move |error| StartError::Bind { key, address, error };
+    let listener = TcpListener::bind(config.listen).await.map_err(failed("listen", config.listen))?;
+    let addr = listener.local_addr().map_err(failed("listen", config.listen))?;
+    let http = match config.http {
+        Some(address) => {
+            let server = HttpServer::bind(address).await.map_err(failed("http", address))?;
+            let server = server.within(config.http_bounds);
+            let bound = server.local_addr().map_err(failed("http", address))?;
+            Some((server, bound))
+        }
+        None => None,
+    };
+    Ok(Aggregator { config, tls, listener, addr, http, store, metrics })
+}
