@@ -11,16 +11,19 @@ use catchment_proto::{History, Name, wire};
 use hashbrown::HashMap;
 use prost::Message;
 
-pub(super) use self::device::{DeviceMessage, device_message};
+pub(super) use self::device::{DEVICES_TAG, DeviceMessage, device_message};
 use self::device::{devices, window};
+pub use self::error::CheckpointError;
 use super::{
     device::Devices,
     due::{Due, WindowKey},
     forgotten_series::ForgottenSeries,
+    snapshot::{self, Snapshot},
     state::State,
 };
 
 mod device;
+mod error;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Checkpoint {
@@ -53,9 +56,6 @@ struct Checkpoint {
     places_of: Vec<u64>,
 }
 
-/// Tag of a device in the checkpoint.
-pub(super) const DEVICES_TAG: u32 = 4;
-
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 struct WindowKeyMessage {
     #[prost(uint32, tag = "1")]
@@ -68,22 +68,6 @@ struct WindowKeyMessage {
     width_ms: u32,
     #[prost(uint64, tag = "5")]
     part: u64,
-}
-
-/// A checkpoint that cannot be read: its bytes are whole but not what this version writes.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the checkpoint cannot be read: {0}")]
-pub struct CheckpointError(String);
-
-impl CheckpointError {
-    fn new(error: impl ToString) -> Self {
-        Self(error.to_string())
-    }
-
-    /// It ends before the state begins.
-    pub(crate) fn short() -> Self {
-        Self("it is too short".into())
-    }
 }
 
 /// The due order of what is open: a window that ends at or before the watermark is late.
@@ -120,8 +104,34 @@ fn due_of_lists(on_time: &[WindowKeyMessage], late: &[WindowKeyMessage]) -> Resu
 }
 
 impl State {
+    /// Begins a snapshot of the state as it is now; a snapshot under way is dropped.
+    pub fn begin_snapshot(&mut self) {
+        self.snapshot = Some(Box::new(Snapshot::begin(self.encode_head(), &self.devices)));
+    }
+
+    /// Whether a snapshot is under way.
+    pub fn has_snapshot(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// Drops the snapshot under way.
+    pub fn end_snapshot(&mut self) {
+        self.snapshot = None;
+    }
+
+    /// Encodes devices with so many open windows and series, at least one device; the bytes once all are.
+    pub fn step_snapshot(&mut self, most: usize) -> Option<Vec<u8>> {
+        let complete = self.snapshot.as_deref_mut()?.step(&self.devices, most);
+        self.snapshot.take_if(|_| complete).map(|snapshot| snapshot.into_bytes())
+    }
+
+    /// The state as bytes, in one go.
+    pub fn encode(&self) -> Vec<u8> {
+        snapshot::encode_all(self.encode_head(), &self.devices)
+    }
+
     /// What stands before the devices.
-    pub(super) fn encode_head(&self) -> Vec<u8> {
+    fn encode_head(&self) -> Vec<u8> {
         let checkpoint = Checkpoint {
             width_ms: self.width.map_or(0, Width::as_millis),
             watermark_ns: self.watermark.map(Timestamp::as_nanos),

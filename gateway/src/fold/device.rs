@@ -10,21 +10,13 @@ use catchment_partial::{Partial, Window};
 use catchment_proto::{Labels, MetricName, Name};
 use hashbrown::HashMap;
 
-use super::{client::Client, windows::Windows};
+use super::{
+    client::Clients,
+    windows::{Open, Windows},
+};
 
 /// Epochs of a device whose highest sequence number is kept; beyond, the one longest unused is forgotten.
 pub const DEVICE_EPOCHS_MAX: usize = 8;
-
-/// An open window of a series.
-#[derive(Clone, Debug)]
-pub(super) struct Open {
-    pub(super) window: Window,
-    pub(super) part: u64,
-    pub(super) revision: u64,
-    /// Position by which it falls due: its part, unless that was opened in a stretch of the journal that is lost.
-    pub(super) due_position: u64,
-    pub(super) partial: Partial,
-}
 
 #[derive(Clone, Debug)]
 pub(super) struct Series {
@@ -129,8 +121,8 @@ pub(super) struct Device {
     pub(super) epochs: Vec<DeviceEpoch>,
     /// Readings taken without a sequence number.
     pub(super) unnumbered: u64,
-    /// MQTT clients whose sessions are kept; the one used last stands last.
-    pub(super) clients: Vec<Client>,
+    /// MQTT clients whose sessions are kept.
+    pub(super) clients: Clients,
     pub(super) series: SeriesList,
     /// Open windows of all of its series.
     pub(super) open_windows: usize,
@@ -144,7 +136,7 @@ impl Device {
             used,
             epochs: Vec::new(),
             unnumbered: 0,
-            clients: Vec::new(),
+            clients: Clients::default(),
             series: SeriesList::default(),
             open_windows: 0,
             index: HashMap::new(),

@@ -10,21 +10,42 @@ use std::{
     ops::Bound,
 };
 
-use catchment_partial::{Timestamp, Window};
+use catchment_partial::{Timestamp, Width, Window};
 
-use super::entry::CloseEntry;
+use super::entry::{CloseEntry, LastClosed};
 
 /// Where an open window lives: device, series, window.
 pub(super) type WindowKey = (u32, u32, Window);
 
 /// Phases of a close.
 const ON_TIME: u32 = 1;
-pub(super) const LATE: u32 = 2;
+const LATE: u32 = 2;
 const STALE: u32 = 3;
 
 /// The order in which a close takes windows: phase, end (of late ones the least), position of opening (of late ones
 /// only), place.
 pub(super) type Rank = (u32, Timestamp, u64, WindowKey);
+
+impl LastClosed {
+    /// The window of a rank, for the entry.
+    pub(super) fn new((phase, _, opened, (device, series, window)): Rank) -> Self {
+        Self { phase, opened, device, series, window: window.index(), width_ms: window.width().as_millis() }
+    }
+
+    /// The rank; `None` for a window out of range.
+    pub(super) fn rank(&self) -> Option<Rank> {
+        let window = Window::from_index(self.window, Width::from_millis(self.width_ms).ok()?)?;
+        let end = if self.phase == LATE { Timestamp::MIN } else { window.end() };
+        Some((self.phase, end, self.opened, (self.device, self.series, window)))
+    }
+}
+
+impl CloseEntry {
+    /// Positions before which late and on-time windows are due.
+    fn bounds(&self) -> (u64, u64) {
+        if self.all { (u64::MAX, u64::MAX) } else { (self.late_before, self.opened_before) }
+    }
+}
 
 /// On-time windows of one end.
 #[derive(Clone, Debug, PartialEq)]

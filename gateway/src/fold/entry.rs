@@ -2,11 +2,8 @@
 //!
 //! They are protobuf messages without a .proto file: no other program reads them. Tags are never reused.
 
-use catchment_partial::{Timestamp, Width, Window};
 use catchment_proto::wire::Label;
 use prost::Message;
-
-use super::due::{LATE, Rank};
 
 /// One record of the journal.
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -228,25 +225,6 @@ pub struct LastClosed {
     /// Width of the window in milliseconds.
     #[prost(uint32, tag = "6")]
     pub width_ms: u32,
-}
-
-impl LastClosed {
-    pub(super) fn new((phase, _, opened, (device, series, window)): Rank) -> Self {
-        Self { phase, opened, device, series, window: window.index(), width_ms: window.width().as_millis() }
-    }
-
-    pub(super) fn rank(&self) -> Option<Rank> {
-        let window = Window::from_index(self.window, Width::from_millis(self.width_ms).ok()?)?;
-        let end = if self.phase == LATE { Timestamp::MIN } else { window.end() };
-        Some((self.phase, end, self.opened, (self.device, self.series, window)))
-    }
-}
-
-impl CloseEntry {
-    /// Positions before which late and on-time windows are due.
-    pub(super) fn bounds(&self) -> (u64, u64) {
-        if self.all { (u64::MAX, u64::MAX) } else { (self.late_before, self.opened_before) }
-    }
 }
 
 /// How far the numbers of devices have got, for those that changed since the last one: where the journal is damaged, it

@@ -108,7 +108,7 @@ impl State {
             self.before_change(*device);
             if let Some(device) = self.devices.get_mut(*device) {
                 device.used = self.running;
-                device.clients.iter_mut().for_each(|client| client.used = self.running);
+                device.clients.touch(self.running);
             }
         }
         for device in &entry.devices {
@@ -125,7 +125,7 @@ impl State {
         for (device, id) in entry.client_device.iter().zip(&entry.client) {
             self.before_change(*device);
             if let Some(device) = self.devices.get_mut(*device) {
-                device.clients.retain(|client| *client.id != **id);
+                device.clients.forget(id);
             }
         }
     }

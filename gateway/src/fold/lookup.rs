@@ -1,5 +1,7 @@
 //! What the shell asks of the state before it decides, and what it tells the metrics. Changes nothing.
 
+use std::collections::BTreeSet;
+
 use catchment_partial::{Timestamp, Width, Window};
 use catchment_proto::{Labels, MetricName, Name};
 
@@ -86,6 +88,11 @@ impl State {
     /// Name of a device.
     pub fn device_name(&self, device: u32) -> Option<&Name> {
         self.devices.get(device).map(|device| &device.name)
+    }
+
+    /// Packet identifiers that a device's client has not released; `None` when nothing is kept of the client.
+    pub fn client(&self, device: u32, id: &str) -> Option<&BTreeSet<u16>> {
+        self.devices.get(device)?.clients.get(id).map(|client| &client.open)
     }
 
     /// Open windows of all series, and those among them that are for late readings.

@@ -17,7 +17,7 @@ use hashbrown::HashMap;
 use super::{
     device::{Device, Devices},
     due::{Due, Rank, WindowKey},
-    entry::{CloseEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry},
+    entry::{ClientEntry, CloseEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry},
     forgotten_series::ForgottenSeries,
     snapshot::Snapshot,
 };
@@ -220,6 +220,22 @@ impl State {
         Ok(())
     }
 
+    fn keep_client(&mut self, entry: &ClientEntry) -> Result<(), ApplyError> {
+        self.before_change(entry.device);
+        let unknown = ApplyError::Unknown { device: entry.device, series: None };
+        let device = self.devices.get_mut(entry.device).ok_or(unknown)?;
+        device.used = self.running;
+        device.clients.apply(entry, self.running);
+        Ok(())
+    }
+
+    /// A device is about to change: a snapshot under way encodes it first.
+    pub(super) fn before_change(&mut self, device: u32) {
+        if let Some(snapshot) = self.snapshot.as_deref_mut() {
+            snapshot.before_change(device, &self.devices);
+        }
+    }
+
     fn fold(&mut self, position: u64, intake: &IntakeEntry) -> Result<(), ApplyError> {
         let width = self.width.ok_or(ApplyError::NoWidth)?;
         if intake.series.len() != intake.value.len() || intake.series.len() != intake.time.len() {
@@ -233,7 +249,7 @@ impl State {
         }
         device.used = self.running;
         device.advance(&intake.epoch, intake.reaches());
-        device.note(intake);
+        device.clients.note(intake, device.used);
         let damaged_range = self
             .damaged_range
             .as_ref()

@@ -6,14 +6,23 @@
 
 use std::collections::BTreeMap;
 
-use catchment_partial::Window;
-
-use super::device::Open;
+use catchment_partial::{Partial, Window};
 
 /// Most windows that are searched one by one.
 const FEW: usize = 16;
 /// A tree with fewer is given up: not at [`FEW`], so that one window opened and closed does not move all of them.
 const MANY: usize = FEW / 2;
+
+/// An open window of a series.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    pub(super) window: Window,
+    pub(super) part: u64,
+    pub(super) revision: u64,
+    /// Position by which it falls due: its part, unless damage to the journal may have taken the entry that opened it.
+    pub(super) due_position: u64,
+    pub(super) partial: Partial,
+}
 
 /// Open windows, each once.
 #[derive(Clone, Debug)]
@@ -112,7 +121,7 @@ impl Windows {
 mod tests {
     use std::collections::BTreeMap;
 
-    use catchment_partial::{Partial, Width};
+    use catchment_partial::Width;
     use proptest::prelude::*;
 
     use super::*;

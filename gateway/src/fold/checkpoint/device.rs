@@ -3,11 +3,15 @@
 use catchment_partial::{Partial, Width, Window};
 use catchment_proto::{Labels, MetricName, Name, wire::Label};
 
-use super::CheckpointError;
+use super::error::CheckpointError;
 use crate::fold::{
-    client::Client,
-    device::{Device, DeviceEpoch, Devices, Open},
+    client::{Client, Clients},
+    device::{Device, DeviceEpoch, Devices},
+    windows::Open,
 };
+
+/// Tag of a device in the checkpoint.
+pub(in crate::fold) const DEVICES_TAG: u32 = 4;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(in crate::fold) struct DeviceMessage {
@@ -154,15 +158,12 @@ pub(in crate::fold) fn device_message(device: &Device) -> DeviceMessage {
 fn device(message: DeviceMessage) -> Result<Device, CheckpointError> {
     let mut device = Device::new(Name::new(&message.name).map_err(CheckpointError::new)?, message.used_s);
     device.unnumbered = message.unnumbered;
-    device.clients = message
-        .clients
-        .into_iter()
-        .map(|client| Client {
-            id: client.id.into(),
-            used: client.used_s,
-            open: client.open.iter().filter_map(|id| u16::try_from(*id).ok()).collect(),
-        })
-        .collect();
+    let client = |client: ClientMessage| Client {
+        id: client.id.into(),
+        used: client.used_s,
+        open: client.open.iter().filter_map(|id| u16::try_from(*id).ok()).collect(),
+    };
+    device.clients = Clients::new(message.clients.into_iter().map(client).collect());
     device.epochs =
         message.epochs.into_iter().map(|e| DeviceEpoch { text: e.text.into(), highest: e.highest }).collect();
     for series in message.series {
