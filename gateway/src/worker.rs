@@ -41,7 +41,8 @@ use crate::{
 mod link;
 mod maintenance;
 
-pub use link::{LiveSlot, Progress, ShardLink};
+pub use self::link::{LiveSlot, ShardLink};
+pub use crate::shard::Progress;
 
 /// Connections on their way to a worker; beyond, the accept task of each waits.
 const ARRIVALS_MAX: usize = 256;

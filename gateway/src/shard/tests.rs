@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use catchment_journal::{Position, RealDisk};
 use catchment_partial::{Partial, Timestamp, Window};
 use catchment_proto::{Batch, Labels, MetricName, Name, wire};
 use prost::Message;
@@ -17,7 +18,13 @@ mod random;
 mod seal;
 mod series;
 mod starts;
-use crate::{Config, clock::ManualClock, config::tests::given};
+use crate::{
+    Config, batch_encoder,
+    clock::{Clock, ManualClock},
+    config::tests::given,
+    fold::IntakeEntry,
+    metrics::Metrics,
+};
 use catchment_journal::ReadEvent;
 
 const START_MS: i64 = 1_700_000_000_000;
@@ -148,9 +155,8 @@ fn a_batch_that_did_not_reach_the_outbox_is_put_there_after_a_restart() {
     world.take(&mut shard, "a", 1, 100, 1.0);
     world.clock.advance(Duration::from_secs(12));
     // Closed and durable, but never moved: a whole tick would, where the disk is quick.
-    let target = shard.target();
-    let mut entry = shard.due(target, 0, 0).unwrap();
-    shard.state.limit(&mut entry, usize::MAX, u32::MAX);
+    let due = shard.closer.look(shard.journaled.state(), shard.end());
+    let entry = shard.closer.next_close(shard.state(), &due).unwrap();
     shard.close(entry).unwrap();
     sync(&shard);
     drop(shard);

@@ -6,24 +6,10 @@ use std::sync::{
 };
 
 use catchment_journal::Position;
-use catchment_partial::Timestamp;
-use catchment_proto::{History, wire};
+use catchment_proto::wire;
 use tokio::sync::watch;
 
-use crate::shard::ShardLog;
-
-/// How far a shard has closed its windows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Windows that end at or before this are closed, durably.
-    pub watermark: Option<Timestamp>,
-    /// Every batch of theirs stands in the outbox below this.
-    pub outbox_end: Position,
-    /// Number of the last of them; 0: there was none yet.
-    pub number: u64,
-    /// Which times they cover.
-    pub history: Arc<History>,
-}
+use crate::shard::{Progress, ShardLog};
 
 /// What the uplink sees of a shard.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
 };
 
-use catchment_journal::{Committer, DiskFile, sim::SimDisk};
+use catchment_journal::{Checkpoints, Committer, Disk, DiskFile, sim::SimDisk};
 
 pub(super) use super::random::Random;
 use super::*;

@@ -9,7 +9,7 @@ use super::{
     damage::{DEVICES, Random, Site, data_files, device_name, folder},
     *,
 };
-use crate::{budget::Budget, device::DeviceSessions, shard::SeriesFull};
+use crate::{budget::Budget, device::DeviceSessions, fold::Entry, shard::SeriesFull};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 

@@ -173,12 +173,12 @@ fn a_small_state_is_written_down_soon_and_a_large_one_after_some_times_its_size(
     assert!(!shard.checkpoint_due());
     grow(&mut shard, 1 << 20);
     assert!(shard.checkpoint_due(), "64 MiB are configured, and the state is small");
-    shard.state_bytes.set(4 << 20);
+    shard.journaled.checkpointer().set_state_bytes(4 << 20);
     assert!(!shard.checkpoint_due());
     grow(&mut shard, 8 << 20);
     assert!(shard.checkpoint_due());
     // Whatever the state, no later than configured.
-    shard.state_bytes.set(1 << 40);
+    shard.journaled.checkpointer().set_state_bytes(1 << 40);
     shard.limits.checkpoint_bytes = 12 << 20;
     assert!(shard.checkpoint_due());
 }
@@ -197,7 +197,7 @@ fn a_checkpoint_that_vanished_is_due_again() {
         shard.checkpointed(capture.position);
     };
     write(&mut shard);
-    shard.checkpoint_soon = false;
+    shard.journaled.checkpointer().clear_soon();
     shard.checkpoints().check_in_place().unwrap();
     assert!(!shard.checkpoint_due() && !shard.changed_since_checkpoint());
     for file in std::fs::read_dir(folder.path().join("checkpoint")).unwrap() {

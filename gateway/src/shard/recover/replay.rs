@@ -1,7 +1,7 @@
 //! From checkpoint, journal and outbox to the state, whatever is damaged: what is whole is kept, what is lost is reported.
 //!
 //! Reads only, so that a start and `journal verify` find the same. An entry that builds on a lost one gets that from the
-//! definitions log ([`super::definitions`]). Closing entries keep their numbers and borders, so damage shifts nothing.
+//! definitions log ([`crate::shard::definitions`]). Closing entries keep their numbers and borders, so damage shifts nothing.
 
 use std::path::PathBuf;
 
@@ -10,18 +10,14 @@ use catchment_partial::Width;
 use catchment_proto::wire;
 use prost::Message;
 
-use super::{
-    checkpoint,
-    close::AdvancedEpochs,
-    definitions::StoredDefinitions,
-    recovery_report::{LostBatches, RecoveryReport, list},
-};
+use super::report::{LostBatches, RecoveryReport, list};
 use crate::{
     batch_encoder,
     fold::{
         ApplyError, CheckpointError, ConfigureEntry, Emission, Entry, ForgetEntry, ProgressSnapshotEntry,
         State,
     },
+    shard::{checkpoint, definitions::StoredDefinitions, progress_tracker::AdvancedEpochs},
 };
 
 /// Where a replay begins.
@@ -244,7 +240,7 @@ pub(super) struct Replay<'a> {
     /// Width for readings before any that was configured, when the entry that did is lost.
     pub(super) window: Option<Width>,
     /// What moved since the last progress snapshot.
-    pub(super) changed: AdvancedEpochs,
+    pub(super) advanced: AdvancedEpochs,
 }
 
 impl Replay<'_> {
@@ -329,11 +325,11 @@ impl Replay<'_> {
             self.recovered.note_loss(&self.state, device, loss);
         }
         match entry {
-            Entry::Intake(intake) => self.changed.note(intake.device, &intake.epoch),
+            Entry::Intake(intake) => self.advanced.note(intake.device, &intake.epoch),
             Entry::ProgressSnapshot(ProgressSnapshotEntry { device: devices, .. })
             | Entry::Forget(ForgetEntry { devices, .. }) => {
                 for device in devices {
-                    self.changed.forget(*device);
+                    self.advanced.forget(*device);
                 }
             }
             _ => {}
