@@ -1,6 +1,7 @@
-//! What keeps a gateway from its work, by name, and the looks that find it: `/readyz` and the metrics show it.
+//! Conditions that keep a gateway from its work, by name, and the checks that find them; `/readyz` and the metrics
+//! show them.
 //!
-//! The decisions are pure; a look once a second feeds them, so that a full disk is known before a device is refused.
+//! The decisions are pure. A check once a second feeds them, so that a full disk is known before a device is refused.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,11 +23,11 @@ const OUTBOX_FULL: &str = "outbox_full";
 /// There has been no stream to an aggregator for [`UPLINK_DOWN_AFTER`].
 const UPLINK_DOWN: &str = "uplink_down";
 
-/// Everything that a gateway may report. Without an uplink a gateway is ready: it takes readings, durably, until the
-/// outbox is full, which is a condition of its own; a probe that failed would send devices away without need.
+/// All conditions that a gateway may report. A gateway without an uplink is ready: it takes readings, durably, until
+/// the outbox is full, which is a condition of its own. A failing probe would turn devices away without need.
 pub(crate) const KNOWN: [KnownCondition; 8] = [
     KnownCondition { name: CONNECTIONS_FULL, severity: Severity::Unready },
-    // Devices that are known are served.
+    // Known devices are still served.
     KnownCondition { name: DEVICES_FULL, severity: Severity::Notice },
     KnownCondition { name: DISK_FULL, severity: Severity::Unready },
     KnownCondition { name: "folder_gone", severity: Severity::Unready },
@@ -36,13 +37,13 @@ pub(crate) const KNOWN: [KnownCondition; 8] = [
     KnownCondition { name: "uplink_refused", severity: Severity::Unready },
 ];
 
-/// An aggregator that restarts, or a change to the next one, is over by then.
+/// By then an aggregator has restarted, or the next one has taken over.
 const UPLINK_DOWN_AFTER: Duration = Duration::from_secs(60);
 
-/// How often room is looked for.
+/// How often room is checked.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// What journal and outbox of each shard have no room for.
+/// Why journals and outboxes have no room, by shard.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shortages {
     pub(crate) journals: Vec<Option<FullReason>>,
@@ -50,7 +51,7 @@ pub(crate) struct Shortages {
 }
 
 impl Shortages {
-    /// Raises and clears the conditions of room.
+    /// Raises and clears the conditions about room.
     pub(crate) fn report(&self, conditions: &Conditions) {
         let all = self.journals.iter().chain(&self.outboxes).flatten();
         let disk =
@@ -79,12 +80,12 @@ const fn is_bound(why: &FullReason) -> bool {
 /// How long there has been no stream to an aggregator.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct UplinkWatch {
-    /// By a clock that does not jump.
+    /// By the monotonic clock.
     down_since: Option<Duration>,
 }
 
 impl UplinkWatch {
-    /// Looks: whether there is a stream, and the time now.
+    /// Takes a sample: whether there is a stream, and the time.
     pub(crate) fn check(&mut self, connected: bool, now: Duration, conditions: &Conditions) {
         self.down_since = if connected { None } else { self.down_since.or(Some(now)) };
         let down =
@@ -97,8 +98,8 @@ impl UplinkWatch {
     }
 }
 
-/// Looks whether the logs, a journal and an outbox for each shard, have room, again and again: before a device is refused, and off the threads that
-/// must not wait for a disk.
+/// Checks periodically whether the logs, a journal and an outbox for each shard, have room: before a device is
+/// refused, and on a thread that may wait for a disk.
 pub(crate) async fn watch_room(logs: &[ShardLog], conditions: &Conditions) {
     let logs: Arc<[ShardLog]> = logs.into();
     loop {
@@ -109,7 +110,7 @@ pub(crate) async fn watch_room(logs: &[ShardLog], conditions: &Conditions) {
                 looked.chunks(2).map(|pair| (room(pair.first()), room(pair.get(1)))).unzip();
             Shortages { journals, outboxes }
         };
-        // Fails when the look panics, which it does not.
+        // Fails only when the check panics, which it does not.
         if let Ok(shortages) = tokio::task::spawn_blocking(look).await {
             shortages.report(conditions);
         }

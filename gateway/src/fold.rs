@@ -1,9 +1,9 @@
 //! The pure state machine of a shard: its [`State`] is the fold of its journal.
 //!
-//! Every decision goes through the journal as an [`Entry`]: accepted messages, and also the decision to close windows, because
-//! a clock is not repeatable. [`State::apply`] reads no clock, draws no random number and iterates over nothing unordered. So
-//! the same entries at the same positions lead to the same state and emit the same batches; a restart recovers by replaying
-//! them.
+//! Every decision goes through the journal as an [`Entry`]: accepted messages, and also the decision to close
+//! windows, because a clock is not repeatable. [`State::apply`] reads no clock, draws no random number and iterates
+//! over nothing unordered. So the same entries at the same positions lead to the same state and emit the same
+//! batches; a restart recovers by replaying them.
 //!
 //! - `entry`: the entries, and their format on disk;
 //! - `state`, `device`, `client`, `windows`: what an entry changes;

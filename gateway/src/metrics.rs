@@ -1,4 +1,4 @@
-//! What the gateway counts. Handles are resolved once; no label names a device.
+//! The gateway's metrics. Handles are resolved once; no label names a device.
 
 use std::{
     fmt,
@@ -32,7 +32,7 @@ mod register;
 #[allow(missing_docs)] // each has its help text below
 pub struct Metrics {
     registry: Registry,
-    /// What keeps the gateway from its work now.
+    /// Conditions that keep the gateway from its work.
     pub conditions: Arc<Conditions>,
     pub readings: Counter,
     pub messages: Counter,
@@ -78,7 +78,7 @@ pub struct Metrics {
 /// Bounds of the histogram of acknowledgements, seconds.
 const ACK_SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
-/// New epochs, every reason from the start.
+/// New epochs, with every reason from the start.
 fn epochs_begun(r: &mut Registry) -> Family<ReasonLabel, Counter> {
     let help = "New epochs because the data folder went back to an older state or is there twice, by reason";
     let epochs: Family<ReasonLabel, Counter> = add(r, "epochs_begun", help);
@@ -88,7 +88,7 @@ fn epochs_begun(r: &mut Registry) -> Family<ReasonLabel, Counter> {
     epochs
 }
 
-/// What was refused; every reason is there from the start, so that a rate over it is defined.
+/// Refused readings and messages. Every reason exists from the start, so that a rate over it is defined.
 fn refused(r: &mut Registry) -> Family<ReasonLabel, Counter> {
     let refused: Family<ReasonLabel, Counter> =
         add(r, "readings_refused", "Readings and messages refused, by reason");
@@ -108,7 +108,7 @@ fn registry(conditions: &Arc<Conditions>) -> (Registry, Histogram) {
     (registry, ack_seconds)
 }
 
-/// What damage took, found at the start: stretches, messages, readings without numbers, batches.
+/// Losses by damage, found at the start: damaged ranges, messages, readings without numbers, batches.
 fn losses(r: &mut Registry) -> [Counter; 4] {
     [
         add(r, "journal_damage", "Damaged stretches met in journal or outbox"),
@@ -196,7 +196,7 @@ impl Metrics {
         self.epochs_begun.get_or_create(&ReasonLabel { reason: cause.code() }).inc();
     }
 
-    /// Shows the bounds beside what they bound.
+    /// Sets the gauges of the bounds.
     pub fn show_bounds(&self, config: &Config) {
         let bounded = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.connection_metrics.unfinished_bytes_max.set(bounded(config.unfinished_bytes_max));
@@ -215,7 +215,7 @@ impl Metrics {
         self.connection_metrics.displaced_alive.inc();
     }
 
-    /// Counts a connection of the HTTP endpoint that was closed from here.
+    /// Counts a connection of the HTTP endpoint that the gateway closed.
     pub fn close_http(&self, reason: &'static str) {
         self.connection_metrics.http_closed.get_or_create(&ReasonLabel { reason }).inc();
     }
@@ -233,7 +233,7 @@ impl Metrics {
         self.forgotten.devices()
     }
 
-    /// Shows how many places of series are taken, and whether those of devices are.
+    /// Shows how many series places are taken, and whether all places for devices are.
     pub fn show_budget(&self, budget: &Budget) {
         self.forgotten.show_series_places(budget.series());
         let text = budget.devices_full().map(|max| {
@@ -244,7 +244,7 @@ impl Metrics {
         self.conditions.report(conditions::DEVICES_FULL, text);
     }
 
-    /// Counts what was refused.
+    /// Counts refused readings or messages.
     pub fn refuse(&self, reason: Reason, count: u64) {
         self.refused.get_or_create(&ReasonLabel { reason: reason.code() }).inc_by(count);
     }

@@ -1,18 +1,18 @@
 //! A shard: one worker's share of the devices, with its journal and its outbox.
 //!
-//! [`Shard`] wraps [`crate::fold::State`]: it appends an entry to the journal, then applies it. Nothing that follows from an
-//! entry leaves before the journal is synced beyond it. A shard lives on one thread and is borrowed for the length of a
-//! synchronous call only.
+//! [`Shard`] wraps [`crate::fold::State`]: it appends an entry to the journal, then applies it. Nothing that follows
+//! from an entry leaves before the journal is synced beyond it. A shard lives on one thread and is borrowed for the
+//! length of a synchronous call only.
 //!
 //! Its parts do not know each other:
 //! - `journaled_state`: the journal and the state that it folds to, with `definitions` and `checkpoint`;
-//! - `closer`: decisions by the clock: due windows (`position_history`), progress snapshots (`progress_tracker`), devices
-//!   to forget (`expiry`);
+//! - `closer`: decisions by the clock: due windows (`position_history`), progress snapshots (`progress_tracker`),
+//!   devices to forget (`expiry`);
 //! - `outbox`: batches on their way to the outbox, and whether it has room;
 //! - `live`: rounds over the open windows, for `--live`.
 //!
-//! `facade` composes them, `tick`, `introduce` and `seal` do what needs several of them, `cell` shares the shard among the
-//! tasks of a worker. `recover` opens a shard's folder.
+//! `facade` composes them, `tick`, `introduce` and `seal` do what needs several of them, `cell` shares the shard
+//! among the tasks of a worker. `recover` opens a shard's folder.
 
 mod backpressure;
 mod cell;

@@ -1,7 +1,7 @@
 //! A worker thread: an actix arbiter with one shard, the actors of its devices, and their sessions.
 //!
-//! Connections come from the accept loop with their handshake made; from there on a reading stays on this
-//! thread. Devices are placed by a hash of their name that never changes, because their state lies in the
+//! Connections come from the accept loop after their handshake; from there on a reading stays on this thread. A hash
+//! of its name assigns each device to a shard. The assignment never changes, because the device's state lies in the
 //! shard's journal.
 
 use std::{
@@ -44,9 +44,9 @@ mod maintenance;
 pub use self::link::{LiveSlot, ShardLink};
 pub use crate::shard::Progress;
 
-/// Connections on their way to a worker; beyond, the accept task of each waits.
+/// Most connections on their way to a worker; the accept tasks of further ones wait.
 const ARRIVALS_MAX: usize = 256;
-/// How often a worker looks for windows that are due: at most this late, and at least this often.
+/// Longest and shortest interval between two looks for due windows.
 const TICK_MAX: Duration = Duration::from_millis(200);
 const TICK_MIN: Duration = Duration::from_millis(10);
 
@@ -61,7 +61,7 @@ pub struct Worker {
     observation: Arc<Mutex<Observation>>,
 }
 
-/// Where a device's state lies: FNV-1a of its name over the number of shards. Part of the data folder's format.
+/// The shard of a device: FNV-1a of its name, modulo the number of shards. Part of the data folder's format.
 pub fn shard_of(device: &Name, shards: u32) -> u32 {
     let hash = device.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -157,24 +157,24 @@ impl Worker {
         self.logs.iter().all(|log| log.poisoned().is_none())
     }
 
-    /// Waits until all sessions have ended; may be dropped at any await.
+    /// Waits until all sessions have ended. Cancel safe.
     pub async fn sessions_ended(&self) {
         let _ = self.sessions.clone().wait_for(|count| *count == 0).await;
     }
 
-    /// Waits for the last checkpoint, which the worker takes once it is to finish.
+    /// Waits for the last checkpoint, which the worker takes when it stops.
     pub async fn finished(&self) {
         let _ = self.stopped.clone().wait_for(|stopped| *stopped).await;
     }
 
-    /// Ends the thread; what it still runs is dropped.
+    /// Ends the thread; tasks that still run are dropped.
     pub fn stop(self) {
         self.arbiter.stop();
         let _ = self.arbiter.join();
     }
 }
 
-/// What the configuration says of messages, and of the sessions of one of so many workers.
+/// Limits of messages, protocol options, and the bounds of sessions of one of `shards` workers.
 fn of_sessions(config: &Config, shards: u32) -> (DecodeLimits, ProtocolOptions, SessionBounds) {
     let limits = DecodeLimits {
         message_bytes_max: config.message_bytes_max,
@@ -189,7 +189,7 @@ fn of_sessions(config: &Config, shards: u32) -> (DecodeLimits, ProtocolOptions, 
     (limits, ProtocolOptions { precision, json, mqtt }, SessionBounds::of(config, shards))
 }
 
-/// What lives on the worker's thread.
+/// The worker as its own thread sees it.
 struct Inner {
     index: u32,
     supervisor: Arc<Supervisor>,
@@ -227,22 +227,22 @@ impl Inner {
         }
     }
 
-    /// Tells all sessions when the gateway stops.
+    /// Ends all sessions when the gateway stops.
     async fn end_sessions(self: Rc<Self>) {
         let _ = self.stopping.clone().wait_for(|stopping| *stopping).await;
         self.context.ending.cancel();
     }
 
-    /// Begins a commit when all sessions that were ready have had their turn. While one is in progress the next one gathers,
-    /// until the sessions that the sync woke have written and their devices' replies are read. More devices share each
-    /// sync; a lone device is not delayed.
+    /// Begins a commit when all ready sessions have had their turn. During a commit messages gather for the next one,
+    /// until the sessions that the sync woke have written and their devices' replies are read. More devices share
+    /// each sync; a lone device is not delayed.
     async fn group_commits(self: Rc<Self>, commit_requested: Arc<Notify>) {
         let mut commits = self.journal.subscribe();
         let mut begun = Position::ZERO;
         loop {
             commit_requested.notified().await;
             let ended = |commit: &Commit| commit.durable >= begun || commit.poisoned.is_some();
-            // What it answers holds a lock that the committing thread needs: it is not kept.
+            // The result holds a lock that the committing thread needs: it is dropped at once.
             if commits.wait_for(ended).await.is_err() {
                 return;
             }
@@ -252,7 +252,7 @@ impl Inner {
         }
     }
 
-    /// After each sync: what became durable moves on.
+    /// After each sync: wakes sessions whose messages became durable, and moves batches to the outbox.
     async fn follow_commits(self: Rc<Self>) {
         let mut commits = self.journal.subscribe();
         loop {
@@ -268,7 +268,7 @@ impl Inner {
     fn publish_progress(&self) {
         let mut shard = self.context.shard.borrow_mut();
         if shard.is_poisoned() {
-            // Its windows and watermark may not be what the journal says.
+            // Its windows and watermark may differ from the journal.
             return;
         }
         shard.append_durable_batches();

@@ -1,8 +1,8 @@
 //! The state as bytes, so that a journal's beginning can be released.
 //!
 //! A protobuf message without a .proto file, like the entries. The due order is part of the state (it decides which
-//! windows share a batch): each window says at which position it fell in line, and the watermark says which are late.
-//! Versions before wrote the order down as a whole.
+//! windows share a batch): each window carries the position by which it falls due, and the watermark says which are
+//! late. Earlier versions wrote the whole order.
 
 use std::sync::Arc;
 
@@ -35,21 +35,21 @@ struct Checkpoint {
     next_batch: u64,
     #[prost(message, repeated, tag = "4")]
     devices: Vec<DeviceMessage>,
-    /// The due order, of a version before.
+    /// The due order, in checkpoints of earlier versions.
     #[prost(message, repeated, tag = "5")]
     on_time: Vec<WindowKeyMessage>,
     #[prost(message, repeated, tag = "6")]
     late: Vec<WindowKeyMessage>,
-    /// The due order stands with the windows. Tags 14 and 15 say whose the checkpoint is: `shard::checkpoint::Owner`.
+    /// The windows carry the due order. Tags 14 and 15 identify the owner: `shard::checkpoint::Owner`.
     #[prost(bool, tag = "7")]
     in_windows: bool,
-    /// Which times the batches before `next_batch` cover; absent in a version before, or when nothing is known.
+    /// Which times the batches before `next_batch` cover; absent in earlier versions, or when nothing is known.
     #[prost(message, optional, tag = "8")]
     history: Option<wire::BatchHistory>,
-    /// Seconds that the gateway has run; 0 in a version before, in which everything was last used then.
+    /// Seconds that the gateway has run; 0 in earlier versions, where everything counts as last used at 0.
     #[prost(uint32, tag = "9")]
     running_s: u32,
-    /// Places of series that were forgotten, and hashes of these.
+    /// Number of places of forgotten series, and hashes of these series.
     #[prost(uint64, tag = "10")]
     places: u64,
     #[prost(fixed64, repeated, tag = "11")]
@@ -70,7 +70,7 @@ struct WindowKeyMessage {
     part: u64,
 }
 
-/// The due order of what is open: a window that ends at or before the watermark is late.
+/// The due order of open windows: a window that ends at or before the watermark is late.
 fn due_of(devices: &Devices, watermark: Option<Timestamp>) -> Due {
     let mut due = Due::default();
     for (index, device) in devices.from(0) {
@@ -88,7 +88,7 @@ fn due_of(devices: &Devices, watermark: Option<Timestamp>) -> Due {
     due
 }
 
-/// The due order as a version before wrote it.
+/// The due order as earlier versions wrote it.
 fn due_of_lists(on_time: &[WindowKeyMessage], late: &[WindowKeyMessage]) -> Result<Due, CheckpointError> {
     let place = |place: &WindowKeyMessage| -> Result<WindowKey, CheckpointError> {
         Ok((place.device, place.series, window(place.window, place.width_ms)?))
@@ -119,7 +119,8 @@ impl State {
         self.snapshot = None;
     }
 
-    /// Encodes devices with so many open windows and series, at least one device; the bytes once all are.
+    /// Encodes devices with about `most` open windows and series, at least one device. Returns the bytes once all
+    /// devices are encoded.
     pub fn step_snapshot(&mut self, most: usize) -> Option<Vec<u8>> {
         let complete = self.snapshot.as_deref_mut()?.step(&self.devices, most);
         self.snapshot.take_if(|_| complete).map(|snapshot| snapshot.into_bytes())
@@ -130,7 +131,7 @@ impl State {
         snapshot::encode_all(self.encode_head(), &self.devices)
     }
 
-    /// What stands before the devices.
+    /// Everything before the devices.
     fn encode_head(&self) -> Vec<u8> {
         let checkpoint = Checkpoint {
             width_ms: self.width.map_or(0, Width::as_millis),
@@ -157,7 +158,7 @@ impl State {
             ms => Some(Width::from_millis(ms).map_err(CheckpointError::new)?),
         };
         let devices = devices(checkpoint.devices)?;
-        // Of two with one name the later is in use.
+        // Of two devices with one name the later is in use.
         let names: HashMap<Name, u32> =
             devices.from(0).map(|(index, device)| (device.name.clone(), index)).collect();
         let watermark = checkpoint.watermark_ns.map(Timestamp::from_nanos);

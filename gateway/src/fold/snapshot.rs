@@ -1,8 +1,8 @@
 //! The devices of a state as bytes, encoded in steps while the state changes.
 //!
-//! Nothing may walk the whole state in one go on a worker's thread, so each step encodes some devices. A device that is about
-//! to change before its turn is encoded first. So the bytes are those of the position at which the snapshot began, as if it
-//! had been taken in one go. Beyond the bytes themselves this costs one comparison a change.
+//! Nothing may walk the whole state in one go on a worker's thread, so each step encodes some devices. A device that
+//! is about to change before its turn is encoded first. So the bytes are those of the position at which the snapshot
+//! began, as if it had been taken in one go. Beyond the bytes themselves this costs one comparison a change.
 
 use std::collections::BTreeMap;
 
@@ -23,8 +23,8 @@ pub(super) struct Snapshot {
     early: BTreeMap<u32, Vec<u8>>,
 }
 
-/// What is encoded: the head, then devices in order. A device's place in that order is its number, so unused numbers are
-/// encoded too.
+/// What is encoded: the head, then devices in order. A device's place in that order is its number, so unused numbers
+/// are encoded too.
 #[derive(Clone, Debug)]
 struct Bytes {
     bytes: Vec<u8>,
@@ -75,7 +75,7 @@ impl Snapshot {
         Self { bytes, next: 0, end: devices.next(), early: BTreeMap::new() }
     }
 
-    /// Encodes devices with so many open windows and series, at least one device. Returns whether all are encoded.
+    /// Encodes devices with about `most` open windows and series, at least one device. Returns whether all are encoded.
     pub(super) fn step(&mut self, devices: &Devices, most: usize) -> bool {
         let mut done = 0;
         while done < most {

@@ -8,7 +8,7 @@ use prometheus_client::{
 use super::register::{ReasonLabel, add};
 use crate::session::CloseReason;
 
-/// Bounds beside what they bound, and why connections ended.
+/// Bounds of connections, handshakes and unfinished messages, and why connections ended.
 #[derive(Debug)]
 pub(super) struct ConnectionMetrics {
     pub(super) unfinished_bytes_max: Gauge,

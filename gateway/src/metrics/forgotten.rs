@@ -7,7 +7,7 @@ use prometheus_client::{
 
 use super::register::add;
 
-/// Counters of what was forgotten.
+/// Counters of forgotten devices, series and clients.
 #[derive(Debug)]
 pub(super) struct ForgottenMetrics {
     devices: Counter,

@@ -20,8 +20,8 @@ pub struct Capture {
     pub bytes: Vec<u8>,
 }
 
-/// A small state is checkpointed after this many bytes of the journal, so that little is replayed: a dense journal holds a
-/// million readings in 20 MiB, which take a second.
+/// A small state is checkpointed after this many bytes of the journal, so that little is replayed: a dense journal
+/// holds a million readings in 20 MiB, which take a second.
 const CHECKPOINT_BYTES_MIN: u64 = 8 << 20;
 /// A larger state after this many times its own size, so that checkpoints stay a small part of what is written.
 const STATE_SHARE: u64 = 4;

@@ -1,10 +1,10 @@
-//! The clock's decisions: which windows are due, when the watermark moves, when progress is written down, which devices are
-//! forgotten. Decides only; the shard writes the entries that this proposes.
+//! The clock's decisions: which windows are due, when the watermark moves, when progress is written down, which
+//! devices are forgotten. Decides only; the shard writes the entries that this proposes.
 //!
-//! On-time windows fall due by wall-clock time ([`crate::clock_guard`]). Late windows fall due once they have gathered for the
-//! grace period by the monotonic clock, expressed as a journal position, so that a replay needs no clock. An on-time window
-//! also falls due when it has been open, by the monotonic clock, for longer than a correct clock would leave it open: so
-//! none stays open forever because the wall clock was put back or stands still.
+//! On-time windows fall due by wall-clock time ([`crate::clock_guard`]). Late windows fall due once they have
+//! gathered for the grace period by the monotonic clock, expressed as a journal position, so that a replay needs no
+//! clock. An on-time window also falls due when it has been open, by the monotonic clock, for longer than a correct
+//! clock would leave it open: so none stays open forever because the wall clock was put back or stands still.
 
 use std::{sync::Arc, time::Duration};
 
@@ -67,7 +67,8 @@ pub(super) struct Closer {
 }
 
 impl Closer {
-    /// Begins with the state of a recovery: where its journal ends, which epochs advanced since its last progress snapshot.
+    /// Begins with the state of a recovery: where its journal ends, which epochs advanced since its last progress
+    /// snapshot.
     pub(super) fn new(
         limits: &ShardLimits,
         clock: Arc<dyn Clock>,
@@ -177,8 +178,8 @@ impl Closer {
         self.progress_tracker.written(devices, end, now);
     }
 
-    /// How long the gateway has run, in seconds, when that is to be written down now: when a step has passed, and all devices
-    /// were looked at since the last one.
+    /// How long the gateway has run, in seconds, when that is to be written down now: when a step has passed, and all
+    /// devices were looked at since the last one.
     pub(super) fn running_step(&mut self, state: &State) -> Option<u32> {
         let (now, before) = (self.clock.mono(), state.running());
         self.expiry.step(now, before)

@@ -1,17 +1,20 @@
 //! The definitions log: a second record of what entries refer to by index (devices, series, the window width).
 //!
 //! An entry names its device and series by index. If damage took the entry that introduced them, everything after it
-//! would be lost with it, so each definition is also written to this log, with the position that it has in the journal.
-//! The log is redundant: nothing waits for it once the shard serves, a thread of its own writes it, and a log that fails is
-//! given up with a warning.
+//! would be lost too. So each definition is also written to this log, with its position in the journal. The log is
+//! redundant: once the shard serves, nothing waits for the log, a thread of its own writes it, and a log that fails
+//! is abandoned with a warning.
 //!
-//! What is forgotten is noted too, and a start that finds the log much larger than what the state says writes it anew: what is
-//! in use is appended once more, and what stands before goes. A crash in between leaves both, which say the same.
+//! The log also notes what is forgotten. A start that finds the log much larger than the state needs rewrites it: it
+//! appends the definitions in use once more, and releases what stands before. A crash in between leaves both, which
+//! agree.
 //!
-//! Invariants: a definition is written once its entry is durable, so one beyond the journal's end says that the journal lost
-//! its end. Before the journal is appended to, no definition has a position at or after the journal's end, and no new device
-//! or series gets an index that is defined here: otherwise a definition could give the wrong name to a later owner of its
-//! index. So the definition of something that is forgotten is right as long as it is there.
+//! Invariants:
+//! - A definition is written once its entry is durable. So a definition beyond the journal's end shows that the
+//!   journal lost its end.
+//! - Before the journal is appended to, no definition has a position at or after the journal's end, and no new device
+//!   or series gets an index that is defined here. Otherwise a definition could give the wrong name to a later owner
+//!   of its index. So the definition of something forgotten stays right as long as it exists.
 
 use std::{collections::VecDeque, path::Path, sync::Arc};
 
@@ -31,7 +34,7 @@ pub(crate) const FOLDER: &str = "names";
 const BYTES_MAX: u64 = 1 << 30;
 /// Most bytes of a record.
 const RECORD_BYTES_MAX: u32 = 128 << 10;
-/// Bytes of a record beside its entry, at most.
+/// Most bytes of a record beyond its entry.
 const RECORD_EXTRA: u64 = 32;
 
 fn config(limits: &ShardLimits, salt: Option<u64>) -> LogConfig {
@@ -47,11 +50,11 @@ fn config(limits: &ShardLimits, salt: Option<u64>) -> LogConfig {
 
 /// Who writes the log.
 enum Writer<D: Disk> {
-    /// The caller: a start, which waits for the disk.
+    /// The caller: a start, which may wait for the disk.
     Caller(Log<D>),
-    /// A thread: nothing on a worker's waits for a disk.
+    /// A thread: a worker's thread must not wait for a disk.
     Thread(GroupLog<D>),
-    /// A simulation, at once.
+    /// A simulation, immediately.
     Simulation(GroupLog<D>, Committer<D>),
 }
 
@@ -63,7 +66,7 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    /// Commits what was appended; does not wait for it where a thread writes.
+    /// Commits what was appended; where a thread writes, does not wait for it.
     fn commit(&mut self) -> Result<(), AppendError> {
         let poisoned = |why: String| AppendError::Poisoned(why.into());
         match self {
@@ -80,12 +83,12 @@ pub(super) struct DefinitionsLog<D: Disk> {
     log: Option<Writer<D>>,
     /// Size of its files.
     segment_bytes: u64,
-    /// What waits for the journal's sync; bounded by what is introduced in between.
+    /// Definitions that wait for the journal's sync; bounded by what is introduced between two syncs.
     waiting: VecDeque<(Position, Vec<u8>)>,
 }
 
 impl<D: Disk> DefinitionsLog<D> {
-    /// Opens the log, or makes it; one that cannot be opened is gone without.
+    /// Opens the log, or creates it. If that fails, the shard works without.
     pub(super) fn open(
         disk: &Arc<D>,
         folder: &Path,
@@ -110,7 +113,7 @@ impl<D: Disk> DefinitionsLog<D> {
     ) -> Result<(Log<D>, StoredDefinitions), OpenError> {
         let mut destroyed = 0;
         let log = match Log::open(Arc::clone(disk), folder, config.clone()) {
-            // The log is redundant: one that is destroyed is written again.
+            // The log is redundant: if it is destroyed, it is written again.
             Err(OpenError::Unreadable { .. }) => {
                 destroyed = 1;
                 catchment_journal::quarantine(&**disk, folder)?;
@@ -152,8 +155,8 @@ impl<D: Disk> DefinitionsLog<D> {
         Ok(())
     }
 
-    /// Has the definitions written that are durable in the journal. A start waits for the disk here, a worker does not: what
-    /// its log has no room for now waits for the next call.
+    /// Writes the definitions that are durable in the journal. A start waits for the disk here. A worker does not:
+    /// what has no room in its log waits for the next call.
     pub(super) fn commit(&mut self, durable: Position) {
         if self.waiting.front().is_none_or(|(position, _)| *position >= durable) {
             return;
@@ -186,8 +189,8 @@ impl<D: Disk> DefinitionsLog<D> {
         self.waiting.clear();
     }
 
-    /// Brings the log to what the state says, which is what stood in the journal, from `journal.0` on, before `journal.1`. A
-    /// definition with a position from there on is lost and no longer counts.
+    /// Brings the log in line with the state, which is the fold of the journal from `journal.0` to `journal.1`.
+    /// Definitions at or after `journal.1` are lost in the journal and no longer count.
     pub(super) fn reconcile(
         &mut self,
         definitions: &StoredDefinitions,
@@ -197,18 +200,18 @@ impl<D: Disk> DefinitionsLog<D> {
         let (start, end) = journal;
         let Some(Writer::Caller(log)) = &mut self.log else { return };
         let damaged = definitions.damaged > 0 && log.end() > log.start();
-        // In a file of its own, so that the damage goes with the others and is reported once.
+        // In a new file, so that the damage is released with the old files and is reported once.
         if damaged && let Err(error) = log.advance_to(Position::new(log.end().get() + 1)) {
             return self.give_up(&error);
         }
         let begin = log.end();
-        // A small log is not worth a walk over all names.
+        // A small log is not worth a walk over all definitions.
         let bloated = |limit: u64| log.bytes() > 2 * (limit + self.segment_bytes);
         let anew = damaged || (bloated(0) && bloated(needed(state)));
         if !anew && definitions.newest().is_some_and(|newest| newest >= end.get()) {
             self.waiting.push_back((end, Vec::new()));
         }
-        // All of it stands somewhere before the end.
+        // The entries of the state stand somewhere before the end.
         let before = end.get().saturating_sub(1);
         if let Some(width) = state.width().filter(|width| anew || definitions.width() != Some(*width)) {
             self.add(before, Entry::Configure(ConfigureEntry { width_ms: width.as_millis() }));
@@ -248,7 +251,8 @@ impl<D: Disk> DefinitionsLog<D> {
         self.record(Position::new(at), &entry, &buffer);
     }
 
-    /// Definitions of what was forgotten in the journal that is still there: should that be damaged, its entries need them.
+    /// Keeps definitions of what was forgotten in the part of the journal that still exists: if that is damaged
+    /// later, its entries need them.
     fn add_forgotten(&mut self, definitions: &StoredDefinitions, start: Position) {
         let recent = |forgotten: Option<u64>| forgotten.filter(|at| *at >= start.get());
         for (index, stored) in &definitions.devices {
@@ -267,8 +271,8 @@ impl<D: Disk> DefinitionsLog<D> {
         }
     }
 
-    /// What is forgotten, where the note of that was not written: nobody knows at which position, and entries that need such a
-    /// definition find it.
+    /// Notes what the state has forgotten and the log has not. The position is unknown, so 0 is written; entries that
+    /// need such a definition find it.
     fn add_missed(&mut self, definitions: &StoredDefinitions, state: &State, end: Position) {
         let at = 0;
         for (index, _) in definitions.devices.iter().filter(|(_, stored)| stored.is_used(end)) {
@@ -284,7 +288,7 @@ impl<D: Disk> DefinitionsLog<D> {
         }
     }
 
-    /// What stands before is written anew.
+    /// Releases what stands before a position, which is rewritten after it.
     fn release(&mut self, before: Position) {
         let Some(Writer::Caller(log)) = &mut self.log else { return };
         match log.release(before) {
@@ -294,7 +298,7 @@ impl<D: Disk> DefinitionsLog<D> {
     }
 }
 
-/// Bytes that the definitions of a state take, roughly.
+/// Bytes that the definitions of a state take, approximately.
 fn needed(state: &State) -> u64 {
     let of_device = |index: u32| {
         let series = state.series_numbers(index).filter_map(|number| series_entry(state, index, number));

@@ -1,13 +1,14 @@
 //! Expiry: devices are held while they have sessions, and forgotten when they were not used for `device_expiry`.
 //!
-//! A device is used when a message of it is taken, when a client of it opens its session, and while it is connected. Time is
-//! how long the gateway has run, by the monotonic clock. So neither a step of the wall clock nor a gateway that was off nor a
-//! worker that stood still makes a device look unused. An entry each step writes this time to the journal.
+//! A device is used when a message of it is taken, when a client of it opens its session, and while it is connected.
+//! Time is how long the gateway has run, by the monotonic clock. So neither a step of the wall clock nor a gateway
+//! that was off nor a worker that stood still makes a device look unused. An entry each step writes this time to the
+//! journal.
 //!
-//! After each step the ticks of a worker scan all devices, a slice at a time. Unused devices, series and clients are listed in
-//! an entry ([`crate::fold::ForgetEntry`]) and forgotten. Connected devices that send nothing are listed as used, eight times
-//! in `device_expiry`. The next step waits for the end of the scan: so when a gateway ends, every connected device was used
-//! recently, as far as the journal says.
+//! After each step the ticks of a worker scan all devices, a slice at a time. Unused devices, series and clients are
+//! listed in an entry ([`crate::fold::ForgetEntry`]) and forgotten. Connected devices that send nothing are listed as
+//! used, eight times in `device_expiry`. The next step waits for the end of the scan: so when a gateway ends, every
+//! connected device was used recently, as far as the journal says.
 //!
 //! Invariants:
 //! - Nothing is forgotten that has an open window.

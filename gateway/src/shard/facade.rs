@@ -32,9 +32,9 @@ pub struct Shard<D: Disk = RealDisk> {
 
 /// Messages.
 impl<D: Disk> Shard<D> {
-    /// From now on taken messages do not begin a commit. Instead they signal `commit_requested`; the task that waits for it
-    /// calls [`catchment_journal::GroupLog::request_commit`] after all other ready tasks have run. So one sync serves a turn
-    /// of the worker.
+    /// From now on taken messages do not begin a commit. Instead they signal `commit_requested`; the task that waits
+    /// for it calls [`catchment_journal::GroupLog::request_commit`] after all other ready tasks have run. So one sync
+    /// serves a turn of the worker.
     pub fn defer_commits(&mut self, commit_requested: Arc<Notify>) {
         self.journaled.defer_commits(commit_requested);
     }
@@ -93,8 +93,8 @@ impl<D: Disk> Shard<D> {
             || near(self.outbox(), self.limits.outbox_bytes_max)
     }
 
-    /// Whether a device may open further windows now. One that sends its history faster than windows close waits: the oldest
-    /// of its late windows will soon have gathered long enough.
+    /// Whether a device may open further windows now. One that sends its history faster than windows close waits: the
+    /// oldest of its late windows will soon have gathered long enough.
     ///
     /// # Errors
     /// [`Backpressure::Room`] for a device that has as many open windows as allowed.
@@ -187,8 +187,9 @@ impl<D: Disk> Shard<D> {
         self.live = LiveRounds::default();
     }
 
-    /// Continues the round over the windows that changed since the previous round, or begins one. The batches may leave once
-    /// the journal is synced up to the position returned with them. The last value says whether the round is complete.
+    /// Continues the round over the windows that changed since the previous round, or begins one. The batches may
+    /// leave once the journal is synced up to the position returned with them. The last value says whether the round
+    /// is complete.
     pub fn live(&mut self) -> (Position, Vec<wire::Batch>, bool) {
         let end = self.end();
         let (batches, complete) = self.live.step(self.index, self.journaled.state(), end);
@@ -217,8 +218,8 @@ impl<D: Disk> Shard<D> {
         complete
     }
 
-    /// Captures a slice of the state, bounded work; returns the capture once it is complete. Messages may be taken between
-    /// the steps.
+    /// Captures a slice of the state, bounded work; returns the capture once it is complete. Messages may be taken
+    /// between the steps.
     pub fn step_capture(&mut self) -> Option<Capture> {
         self.journaled.step_capture()
     }

@@ -42,8 +42,8 @@ impl<D: Disk> Shard<D> {
         Some((index, self.closer.hold(index)))
     }
 
-    /// Index of a series in its device, introduced if it is new and there is a place for it; otherwise the bound that is
-    /// reached. A known series is never refused.
+    /// Index of a series in its device, introduced if it is new and there is a place for it; otherwise the bound that
+    /// is reached. A known series is never refused.
     ///
     /// # Errors
     /// See [`Backpressure`].

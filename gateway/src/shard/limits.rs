@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::{batch_encoder, config::Config};
 
-/// Most bytes of an entry. A reading takes at most 23 bytes; an intake holds at most 16,384 readings and those of one more
-/// message, which has at most 20,000 (`readings_max`).
+/// Most bytes of an entry. A reading takes at most 23 bytes; an intake holds at most 16,384 readings and those of one
+/// more message, which has at most 20,000 (`readings_max`).
 const ENTRY_BYTES_MAX: u32 = 1 << 20;
 /// Most bytes of an outbox record: twice the target size of a batch. An aggregator takes batches up to 4 MiB.
 const RECORD_BYTES_MAX: u32 = 2 << 20;
@@ -13,8 +13,8 @@ const RECORD_BYTES_MAX: u32 = 2 << 20;
 /// reads little of the outbox again.
 const SEGMENT_BYTES: u64 = 4 << 20;
 
-/// Windows that each series of a device may have open at once, whatever the bound of the device: one that gathers, one in
-/// its grace, one ahead of the clock, one late.
+/// Windows that each series of a device may have open at once, whatever the bound of the device: one that gathers,
+/// one in its grace, one ahead of the clock, one late.
 const WINDOWS_PER_SERIES: usize = 4;
 
 /// What a shard needs of the configuration.

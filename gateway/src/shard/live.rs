@@ -1,7 +1,7 @@
 //! The open windows as live batches, for those who watch them (`--live`).
 //!
-//! A round goes over all open windows, a bounded number at a time. Windows that change after the round has passed them are
-//! part of the next round.
+//! A round goes over all open windows, a bounded number at a time. Windows that change after the round has passed
+//! them are part of the next round.
 
 use catchment_journal::Position;
 use catchment_proto::wire;
@@ -24,8 +24,8 @@ pub(super) struct LiveRounds {
 }
 
 impl LiveRounds {
-    /// Continues the round over the windows that changed since the previous round, or begins one. `end` is the journal's end.
-    /// Returns batches, and whether the round is complete.
+    /// Continues the round over the windows that changed since the previous round, or begins one. `end` is the
+    /// journal's end. Returns batches, and whether the round is complete.
     pub(super) fn step(&mut self, shard: u32, state: &State, end: Position) -> (Vec<wire::Batch>, bool) {
         let (next_from, after) = match self.round.take() {
             Some((next_from, after)) => (next_from, Some(after)),

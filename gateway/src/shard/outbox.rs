@@ -60,8 +60,8 @@ impl<D: Disk> OutboxWriter<D> {
         self.room.clone()
     }
 
-    /// Moves batches to the outbox whose closing is before `durable`. Stops at the first for which there is no room. Returns
-    /// the number of batches moved.
+    /// Moves batches to the outbox whose closing is before `durable`. Stops at the first for which there is no room.
+    /// Returns the number of batches moved.
     pub(super) fn append_durable(&mut self, durable: Position) -> u64 {
         let mut appended = 0;
         while let Some(pending) = self.pending.front() {

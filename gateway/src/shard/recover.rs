@@ -8,9 +8,9 @@
 //! 6. `startup_entries`: the first entries: batch numbers, the window width;
 //! 7. `open`: the shard runs.
 //!
-//! Before stage 5 nothing is written except repairs (torn ends are cut, damaged checkpoints set aside), so an interrupted start
-//! is repeated from the same files. A start interrupted later leaves files that lead the next start to the same state, under
-//! new numbers where it gave any.
+//! Before stage 5 nothing is written except repairs (torn ends are cut, damaged checkpoints set aside), so an
+//! interrupted start is repeated from the same files. A start interrupted later leaves files that lead the next start
+//! to the same state, under new numbers where it gave any.
 //!
 //! Batches that the replay emits again are equal to those that left before, by number and content; only those
 //! beyond the highest number in the outbox are put there. Batches that the outbox lost to damage go there under new

@@ -75,7 +75,7 @@ impl World {
 }
 
 fn sync(shard: &Shard) {
-    // What a start wrote is committed with the first entry of a life, which a test may not make.
+    // The entries of a start are committed with the first entry of the run, which a test may not make.
     shard.journal().request_commit();
     while shard.journal().durable() < shard.end() {
         std::thread::yield_now();
@@ -88,7 +88,7 @@ fn settle(shard: &mut Shard) {
         match shard.tick() {
             Ok(true) => {}
             Ok(false) => break,
-            // The log makes room for it: as a worker does, it is tried again.
+            // The log makes room: retry, as a worker does.
             Err(Backpressure::Sync) => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
         }
@@ -188,7 +188,7 @@ fn a_checkpoint_stands_for_the_journal_before_it() {
     assert_eq!(recovered.entries, 1, "only what came after the checkpoint is replayed");
     world.clock.advance(Duration::from_secs(10));
     settle(&mut shard);
-    // The late window has not gathered long enough by the clock that does not jump, as this process knows it.
+    // The late window has not gathered long enough by the monotonic clock of this process.
     world.clock.advance(Duration::from_secs(2));
     settle(&mut shard);
     world.clock.advance(Duration::from_secs(2));

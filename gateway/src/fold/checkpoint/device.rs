@@ -28,7 +28,7 @@ pub(in crate::fold) struct DeviceMessage {
     /// When it was last used.
     #[prost(uint32, tag = "6")]
     used_s: u32,
-    /// Instead of a device: so many numbers that are not in use. A name is never empty, so a version before refuses the
+    /// Instead of a device: how many numbers are not in use. A name is never empty, so an earlier version refuses the
     /// checkpoint instead of giving devices the wrong numbers.
     #[prost(uint32, tag = "7")]
     skipped: u32,
@@ -68,7 +68,7 @@ struct SeriesMessage {
     open: Vec<OpenMessage>,
     #[prost(uint32, tag = "4")]
     used_s: u32,
-    /// Instead of a series: so many numbers that are not in use. As with devices.
+    /// Instead of a series: how many numbers are not in use. As with devices.
     #[prost(uint32, tag = "5")]
     skipped: u32,
 }
@@ -85,7 +85,7 @@ struct OpenMessage {
     revision: u64,
     #[prost(bytes = "vec", tag = "5")]
     partial: Vec<u8>,
-    /// How far before the part it fell in line: not 0 only after damage to the journal.
+    /// Part less due position: not 0 only after damage to the journal.
     #[prost(uint64, tag = "6")]
     due_position_before: u64,
 }
@@ -108,7 +108,7 @@ fn open_message(open: &Open) -> OpenMessage {
     }
 }
 
-/// The series of a device, with the numbers that are not in use.
+/// The series of a device, with the skipped numbers.
 fn series_messages(device: &Device) -> Vec<SeriesMessage> {
     let label = |(name, value): (&str, &str)| Label { name: name.to_owned(), value: value.to_owned() };
     let (mut messages, mut next) = (Vec::with_capacity(device.series.len()), 0);

@@ -35,7 +35,7 @@ pub enum RecoveryError {
         /// What is wrong.
         error: AtomicFileError,
     },
-    /// The checkpoints are another shard's.
+    /// The checkpoints belong to another shard.
     #[error(
         "{}: the checkpoints belong to another data folder or shard, and would be taken for this one's: put the right ones back",
         .folder.display()
@@ -55,7 +55,7 @@ pub enum RecoveryError {
     /// The first entry cannot be written.
     #[error(transparent)]
     Backpressure(#[from] Backpressure),
-    /// A log cannot go on behind what is missing.
+    /// A log cannot be advanced past what is missing.
     #[error("{}: {error}", .folder.display())]
     Write {
         /// The shard's folder.
@@ -70,7 +70,7 @@ impl RecoveryError {
         Self::Write { folder: folder.to_owned(), error }
     }
 
-    /// Whether the folder has to be put right by hand before another try.
+    /// Whether somebody has to repair the folder before the next start.
     pub fn is_configuration(&self) -> bool {
         matches!(self, Self::Foreign { .. })
     }

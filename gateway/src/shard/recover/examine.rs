@@ -1,4 +1,4 @@
-//! What a start would find, without starting: the stages of [`super`] that only read.
+//! What a start would find: runs the stages of [`super`] that only read.
 
 use std::{path::Path, sync::Arc};
 
@@ -16,8 +16,8 @@ use crate::shard::{
     progress_tracker::AdvancedEpochs,
 };
 
-/// Whether the checkpoints in a shard's folder may be those of the shard (epoch of the data folder, number of the shard). What
-/// cannot be read is another question.
+/// Checks that the checkpoints in a folder may belong to a shard (epoch of the data folder, number of the shard).
+/// Unreadable checkpoints pass.
 ///
 /// # Errors
 /// [`RecoveryError::Foreign`].
@@ -34,8 +34,8 @@ pub(crate) fn check_checkpoints(folder: &Path, (epoch, shard): (u64, u32)) -> Re
     }
 }
 
-/// What a start would find in the folder of a shard (epoch of the data folder, number of the shard) that nobody has open. Changes
-/// nothing, and reads all of the outbox.
+/// What a start would find in the folder of a shard (epoch of the data folder, number of the shard) that nobody has
+/// open. Changes nothing; reads the whole outbox.
 ///
 /// # Errors
 /// See [`RecoveryError`].

@@ -1,4 +1,4 @@
-//! The first stage: the files of a shard's folder, opened and mended, before anything is concluded from them.
+//! The first stage: opens and mends the files of a shard's folder.
 
 use std::{path::Path, sync::Arc};
 
@@ -15,15 +15,16 @@ use crate::shard::{
     logs::{journal_config, outbox_config},
 };
 
-/// The checkpoints' folder within a shard's.
+/// The folder of the checkpoints in a shard's folder.
 pub(crate) const CHECKPOINTS: &str = "checkpoint";
 
-/// Whether a journal was never cut at its beginning: then it says all that a checkpoint does.
+/// Whether the beginning of a journal was never released: then it contains all that a checkpoint does.
 pub(super) fn is_complete(start: Position, end: Position) -> bool {
     start == Position::ZERO && end > Position::ZERO
 }
 
-/// Opens a log. One whose only header is destroyed cannot be read at all: its files are set aside, and it goes on behind.
+/// Opens a log. If its only header is destroyed, nothing of it can be read: its files are set aside, and a new log
+/// continues after them.
 fn open_log<D: Disk>(
     disk: &Arc<D>,
     folder: &Path,
@@ -47,17 +48,16 @@ pub(super) struct Files<D: Disk> {
     pub(super) journal: Log<D>,
     pub(super) outbox: Log<D>,
     pub(super) checkpoints: Checkpoints<D>,
-    /// The newest whole checkpoint. Without any, the journal is complete or that is reported as a loss.
+    /// The newest undamaged checkpoint. If there is none, the journal is complete, or a loss is reported.
     pub(super) stored: Option<Vec<u8>>,
     pub(super) definitions_log: DefinitionsLog<D>,
     pub(super) definitions: StoredDefinitions,
-    /// The outbox ends as it was closed, or with a whole commit.
+    /// The outbox was closed, or ends with a complete commit.
     pub(super) outbox_clean: bool,
 }
 
 impl<D: Disk> Files<D> {
-    /// Opens them, each made if it is not there. What was torn off the logs' ends, and which checkpoints are damaged,
-    /// is noted.
+    /// Opens the files, creates missing ones, and reports torn ends of logs and damaged checkpoints.
     pub(super) fn open(
         disk: &Arc<D>,
         setup: &Setup<'_>,
@@ -82,7 +82,7 @@ impl<D: Disk> Files<D> {
         if stored.as_deref().is_some_and(|bytes| is_foreign(bytes, setup.facts.epoch, setup.index)) {
             return Err(RecoveryError::Foreign { folder: folder.join(CHECKPOINTS) });
         }
-        // So that they are reported once.
+        // Set aside, so that they are reported once.
         recovered.checkpoints_damaged = checkpoints.quarantine().map_err(unusable)?;
         recovered.torn_bytes = journal_recovery.torn_tail_bytes + outbox_recovery.torn_tail_bytes;
         let (definitions_log, definitions) =

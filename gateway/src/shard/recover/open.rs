@@ -27,15 +27,15 @@ use crate::{
     },
 };
 
-/// The journal of a shard of which nothing is known any more continues at a random position from here up to twice this. No
-/// journal reaches 64 PiB.
+/// A journal of which nothing is known any more continues at a random position from here up to twice this. No journal
+/// reaches 64 PiB.
 const POSITIONS_UNUSED: u64 = 1 << 56;
 
 /// A shared log, and its committer where no thread commits it.
 type Shared<D> = (ShardLog<D>, Option<Committer<D>>);
 
 impl Shard {
-    /// Opens a shard's folder, made if there is none, and brings the state to where the journal ends.
+    /// Opens a shard's folder, creates it if necessary, and brings the state to the journal's end.
     ///
     /// # Errors
     /// See [`RecoveryError`].
@@ -48,8 +48,8 @@ impl Shard {
 }
 
 impl<D: Disk> Shard<D> {
-    /// As [`Shard::open`] on any disk, with logs that are committed by their [`Committer`]s alone: the journal's,
-    /// then the outbox's. For simulations.
+    /// As [`Shard::open`] on any disk, with logs that only the returned [`Committer`]s commit: the journal's, then the
+    /// outbox's. For simulations.
     ///
     /// # Errors
     /// See [`RecoveryError`].

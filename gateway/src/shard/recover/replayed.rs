@@ -26,24 +26,24 @@ const NUMBERS_LEFT_OUT: u64 = 1 << 20;
 /// Each time that a shard is given up, its numbers begin at the next multiple of this: more than a run can use.
 const NUMBERS_PER_LIFE: u64 = 1 << 40;
 
-/// What the replay came to.
+/// The result of the replay.
 pub(super) struct Replayed {
-    /// The fold of the checkpoint and of the journal behind it.
+    /// The fold of the checkpoint and of the journal after it.
     pub(super) state: State,
-    /// Devices that sent something since the last progress snapshot.
+    /// Epochs that advanced since the last progress snapshot.
     pub(super) advanced: AdvancedEpochs,
-    /// Batches beyond the highest number in the outbox, with the closes that their going out waits for.
+    /// Batches beyond the highest number in the outbox.
     pub(super) pending: VecDeque<PendingBatch>,
-    /// Batches that need new numbers, from `next_batch` on: those that the outbox lost, and those into which a close
-    /// falls apart that found more windows than a batch takes.
+    /// Batches that need new numbers, from `next_batch` on: those that the outbox lost, and the rest of a close that
+    /// found more windows than a batch takes.
     pub(super) renumbered: Vec<wire::Batch>,
-    /// No number from here on was ever used.
+    /// Numbers from here on were never used.
     pub(super) next_batch: u64,
-    /// Numbers before are left out; no window that was lost with them ends later than this.
+    /// Set when numbers before `next_batch` are skipped: no lost window ends later than this.
     pub(super) left_out_to: Option<Timestamp>,
-    /// The position from which on the state knows nothing, where the journal lost its end.
+    /// Set when the journal lost its end: the state knows nothing from this position on.
     pub(super) lost_end: Option<Position>,
-    /// The state rests on the checkpoint or the definitions log alone: the journal has nothing that belongs to it.
+    /// The state comes from the checkpoint or the definitions log alone: the journal does not continue it.
     pub(super) detached: bool,
 }
 
@@ -66,7 +66,7 @@ impl Replayed {
             advanced: AdvancedEpochs::default(),
         };
         replay.run(files.journal.read(from), |state, position, mut emission| {
-            // Where a closing entry is lost, the next one has its windows too.
+            // If a closing entry is lost, the next one closes its windows too.
             let rest = emission.closed.split_off(emission.closed.len().min(BATCH_PARTIALS as usize));
             if emission.number > found.highest {
                 let batch = encode_batch(setup.index, state, &emission);
@@ -80,12 +80,12 @@ impl Replayed {
             }
         })?;
         let (state, advanced) = (replay.state, replay.advanced);
-        // All that is replayed is as it was, up to where the journal ends now.
+        // The replay saw every entry up to the journal's current end.
         let whole = recovered.damage.len() == before && recovered.unfit == 0 && !prefix_lost && !detached;
         let end = files.journal.end();
         let lost_end = lost_end.or_else(|| replay::outbox_is_ahead(whole, found, &state, end, recovered));
         let mut lost = found.lost.clone();
-        // With other names of their partials they could count twice.
+        // After damage their partials could have other names, and count twice.
         if whole {
             regenerated.iter().for_each(|batch| replay::remove_lost(&mut lost, batch.number));
             renumbered.append(&mut regenerated);
@@ -99,19 +99,19 @@ impl Replayed {
         if !outbox_whole && !journal_whole {
             next_batch = next_batch.saturating_add(NUMBERS_LEFT_OUT);
         } else if !journal_whole {
-            // What the journal lost was acknowledged and is in no batch: a number that is left out says so to the aggregator.
+            // The lost entries were acknowledged and are in no batch: a skipped number shows this to the aggregator.
             next_batch = next_batch.saturating_add(1);
         }
         next_batch = next_batch.max(setup.facts.given_up.saturating_mul(NUMBERS_PER_LIFE));
-        // No window that what is lost may belong to ends later.
+        // No lost window ends later.
         let open_max = setup.limits.open_max.max(setup.facts.open_max);
         let to = setup.clock.wall().saturating_add_nanos(nanos(open_max));
         let left_out_to = (next_batch > used).then_some(to);
         Ok(Self { state, advanced, pending, renumbered, next_batch, left_out_to, lost_end, detached })
     }
 
-    /// Lets the logs go on behind what they lost, so that its positions are not used again, and brings the
-    /// definitions log to what the state says.
+    /// Advances the logs past what they lost, so that no position is reused, and brings the definitions log in line
+    /// with the state.
     pub(super) fn skip_lost_positions<D: Disk>(
         &mut self,
         files: &mut Files<D>,
@@ -128,7 +128,7 @@ impl Replayed {
                 files.journal.release(files.journal.end())?;
             }
         }
-        // What the outbox still has before the gap is to be delivered.
+        // The batches before the gap remain in the outbox, to be delivered.
         files.outbox.advance_to(outbox_from)?;
         files.definitions.skip_used_indexes(&mut self.state, known);
         files.definitions_log.reconcile(&files.definitions, &self.state, (files.journal.start(), known));
@@ -136,14 +136,14 @@ impl Replayed {
     }
 }
 
-/// Batches with their new numbers; they go out once the entry that says so is durable.
+/// Gives batches their new numbers; they go out once the entry at `closed_at`, which says so, is durable.
 pub(super) fn numbered(
     batches: Vec<wire::Batch>,
     next: u64,
     closed_at: Position,
 ) -> impl Iterator<Item = PendingBatch> {
     batches.into_iter().zip(next..).map(move |(mut batch, number)| {
-        // What it says of earlier batches counts from the number that it had.
+        // Its history of earlier batches refers to its old number.
         (batch.number, batch.history) = (number, None);
         PendingBatch::new(closed_at, &batch)
     })

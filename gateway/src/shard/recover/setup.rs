@@ -1,4 +1,4 @@
-//! What a recovery is given.
+//! What a shard is opened with.
 
 use std::{path::Path, sync::Arc};
 
@@ -18,7 +18,7 @@ pub struct Setup<'a> {
     pub folder: &'a Path,
     /// Number of the shard.
     pub index: u32,
-    /// What the data folder says about it.
+    /// What the data folder knows of the shard.
     pub facts: ShardFacts,
     /// Width of new windows.
     pub window: Width,

@@ -13,7 +13,7 @@ use crate::{
     shard::{Backpressure, definitions::DefinitionsLog},
 };
 
-/// The first entries of a life, while nobody shares the journal.
+/// Writes the first entries of a run, before the journal is shared.
 pub(super) struct StartupEntries<'a, D: Disk> {
     folder: &'a Path,
     journal: &'a mut Log<D>,
@@ -31,8 +31,8 @@ impl<'a, D: Disk> StartupEntries<'a, D> {
         Self { folder, journal, definitions_log, state }
     }
 
-    /// Lets batch numbers go on behind `next` and those of the batches that are made again, when that is beyond what the journal
-    /// says; the position from which on that is known.
+    /// Continues batch numbers after `next` and the numbers of the batches that are made again, if that is beyond
+    /// what the journal says. Returns the position of the entry.
     pub(super) fn number(
         &mut self,
         next: u64,
@@ -51,7 +51,7 @@ impl<'a, D: Disk> StartupEntries<'a, D> {
         self.record(Entry::Numbers(entry))
     }
 
-    /// Writes the window width down when it is new or has changed.
+    /// Writes the window width if it is new or has changed.
     pub(super) fn configure(&mut self, window: Width) -> Result<(), RecoveryError> {
         if self.state.width() == Some(window) {
             return Ok(());
@@ -59,7 +59,7 @@ impl<'a, D: Disk> StartupEntries<'a, D> {
         self.record(Entry::Configure(ConfigureEntry { width_ms: window.as_millis() })).map(drop)
     }
 
-    /// Appends an entry and folds it in. A crash may have left a segment without room for it, so the entry before it may
+    /// Appends an entry and folds it in. A crash may have left a segment without room for it, so earlier entries may
     /// have to be committed first.
     fn record(&mut self, entry: Entry) -> Result<Position, RecoveryError> {
         let mut bytes = Vec::new();

@@ -1,5 +1,5 @@
-//! Starts after a log lost its end, and with little room: no position and no number is used twice, what is left of a log
-//! is used, and a start succeeds.
+//! Starts after a log lost its end, and with little room: no position and no number is used twice, what is left of a
+//! log is used, and a start succeeds.
 
 use catchment_journal::{DamageReason, Disk};
 use catchment_partial::Width;
@@ -214,7 +214,8 @@ fn a_checkpoint_that_vanished_is_due_again() {
     assert!(recovered.is_clean(), "{:?}", recovered.lines());
 }
 
-/// Nothing is known of what it held: its numbers and positions stay unused, so the aggregator finds a gap and replaces nothing.
+/// Nothing is known of what it held: its numbers and positions stay unused, so the aggregator finds a gap and
+/// replaces nothing.
 #[test]
 fn a_shard_that_was_given_up_begins_beyond_all_that_it_can_have_used() {
     let folder = tempfile::tempdir().unwrap();
