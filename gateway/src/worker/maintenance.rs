@@ -9,12 +9,12 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::{Inner, LiveSlot};
+use super::{LiveSlot, thread::WorkerThread};
 
 /// How often to check whether a checkpoint is due.
 const CHECKPOINT_CHECK_EVERY: Duration = Duration::from_millis(500);
 
-impl Inner {
+impl WorkerThread {
     /// Takes checkpoints, and the last one once all sessions have ended.
     pub(super) async fn run_checkpoints(self: Rc<Self>, stopped: watch::Sender<bool>) {
         let mut stopping = self.stopping.clone();

@@ -115,7 +115,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "supervision",
         without: "a worker's task that panics is not noticed",
-        file: "gateway/src/worker.rs",
+        file: "gateway/src/worker/thread.rs",
         find: "actix::spawn(self.supervisor.task(&name, move |why| journal.poison(why), body));",
         replace: "drop((name, journal));\n        actix::spawn(body);",
         check: Check { package: "catchment-tests", target: "--test=system", filter: "defects::a_worker" },
