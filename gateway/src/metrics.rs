@@ -9,33 +9,23 @@ use catchment_certs::{AcceptEvents, HandshakeFailure};
 use catchment_settings::{Conditions, logging::lines_suppressed, supervise::panics};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
     metrics::{
         counter::Counter,
         family::Family,
         gauge::{ConstGauge, Gauge},
         histogram::Histogram,
     },
-    registry::{Metric, Registry},
+    registry::Registry,
 };
 
-use crate::{conditions, config::Config, intake::Reason, lineage::Cause, session::CloseReason};
+pub use self::register::{ProtocolLabel, ReasonLabel};
+use self::{connections::ConnectionMetrics, forgotten::ForgottenMetrics, register::add};
+use crate::{budget::Budget, conditions, config::Config, intake::Reason, lineage::Cause};
 
+mod connections;
 mod forgotten;
-
-use forgotten::ForgottenMetrics;
-
-/// One label named `reason`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ReasonLabel {
-    reason: &'static str,
-}
-
-/// One label named `protocol`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ProtocolLabel {
-    protocol: &'static str,
-}
+mod register;
 
 /// The gateway's counters and gauges. Cheap to share.
 #[derive(Debug)]
@@ -88,54 +78,7 @@ pub struct Metrics {
 /// Buckets of the acknowledgement histogram, seconds.
 const ACK_SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
-/// Registers a metric and returns it.
-fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
-    let metric = M::default();
-    registry.register(name, help, metric.clone());
-    metric
-}
-
-/// Connections with their bounds, and why they ended.
-#[derive(Debug)]
-struct ConnectionMetrics {
-    unfinished_bytes_max: Gauge,
-    connections_max: Gauge,
-    handshakes: Gauge,
-    handshakes_max: Gauge,
-    accept_errors: Counter,
-    at_capacity: Counter,
-    handshakes_failed: Family<ReasonLabel, Counter>,
-    sessions_ended: Family<ReasonLabel, Counter>,
-    displaced_alive: Counter,
-    http_closed: Family<ReasonLabel, Counter>,
-}
-
-impl ConnectionMetrics {
-    fn new(r: &mut Registry) -> Self {
-        let sessions_ended: Family<ReasonLabel, Counter> =
-            add(r, "sessions_ended", "Device connections that ended, by reason");
-        for end in CloseReason::ALL {
-            let _ = sessions_ended.get_or_create(&ReasonLabel { reason: end.reason() });
-        }
-        let displaced_alive =
-            "Connections displaced by a newer one of their device although their program is alive";
-        let http_closed = "Connections of the plain HTTP endpoint that the gateway closed, by reason";
-        Self {
-            unfinished_bytes_max: add(r, "unfinished_bytes_max", "Maximum of unfinished_bytes"),
-            connections_max: add(r, "connections_max", "Maximum of connections"),
-            handshakes: add(r, "handshakes", "TLS handshakes in progress"),
-            handshakes_max: add(r, "handshakes_max", "Maximum of handshakes"),
-            accept_errors: add(r, "accept_errors", "Errors while accepting TCP connections"),
-            at_capacity: add(r, "at_capacity", "Times that no slot was free for a handshake or a connection"),
-            handshakes_failed: add(r, "handshakes_failed", "Connections refused, by reason"),
-            sessions_ended,
-            displaced_alive: add(r, "sessions_displaced_alive", displaced_alive),
-            http_closed: add(r, "http_connections_closed", http_closed),
-        }
-    }
-}
-
-/// New gateway epochs. Every reason is there from the start.
+/// New epochs, with every reason from the start.
 fn epochs_begun(r: &mut Registry) -> Family<ReasonLabel, Counter> {
     let help = "Gateway epochs begun because the data folder went back or exists twice, by reason";
     let epochs: Family<ReasonLabel, Counter> = add(r, "epochs_begun", help);
@@ -277,7 +220,31 @@ impl Metrics {
         self.connection_metrics.http_closed.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// Counts refusals.
+    /// Counts devices, series (including those of the devices) and single clients that a shard has forgotten.
+    pub fn forget(&self, devices: u64, series: u64, clients: u64) {
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.devices.dec_by(gauge(devices));
+        self.series.dec_by(gauge(series));
+        self.forgotten.count(devices, series, clients);
+    }
+
+    /// Devices that were forgotten.
+    pub fn devices_forgotten(&self) -> u64 {
+        self.forgotten.devices()
+    }
+
+    /// Shows how many series places are taken, and whether all places for devices are.
+    pub fn show_budget(&self, budget: &Budget) {
+        self.forgotten.show_series_places(budget.series());
+        let text = budget.devices_full().map(|max| {
+            format!(
+                "the gateway knows devices_max ({max}) devices and refuses new ones: raise it, or lower device_expiry"
+            )
+        });
+        self.conditions.report(conditions::DEVICES_FULL, text);
+    }
+
+    /// Counts refused readings or messages.
     pub fn refuse(&self, reason: Reason, count: u64) {
         self.refused.get_or_create(&ReasonLabel { reason: reason.code() }).inc_by(count);
     }

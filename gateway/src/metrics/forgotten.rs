@@ -5,8 +5,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Metrics, add};
-use crate::{budget::Budget, conditions::DEVICES_FULL};
+use super::register::add;
 
 /// Counters of forgotten devices, series and clients, with the bounds.
 #[derive(Debug)]
@@ -44,32 +43,19 @@ impl ForgottenMetrics {
     pub(super) fn show_bound(&self, devices_max: usize) {
         self.devices_max.set(i64::try_from(devices_max).unwrap_or(i64::MAX));
     }
-}
 
-impl Metrics {
-    /// Counts devices, series (including those of the devices) and single clients that a shard has forgotten.
-    pub fn forget(&self, devices: u64, series: u64, clients: u64) {
-        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        self.devices.dec_by(gauge(devices));
-        self.series.dec_by(gauge(series));
-        self.forgotten.devices.inc_by(devices);
-        self.forgotten.series.inc_by(series);
-        self.forgotten.clients.inc_by(clients);
+    /// Counts devices, series and clients that were forgotten.
+    pub(super) fn count(&self, devices: u64, series: u64, clients: u64) {
+        self.devices.inc_by(devices);
+        self.series.inc_by(series);
+        self.clients.inc_by(clients);
     }
 
-    /// The number of forgotten devices.
-    pub fn devices_forgotten(&self) -> u64 {
-        self.forgotten.devices.get()
+    pub(super) fn devices(&self) -> u64 {
+        self.devices.get()
     }
 
-    /// Shows how many places of series are taken, and whether all places of devices are.
-    pub fn show_budget(&self, budget: &Budget) {
-        self.forgotten.series_places.set(i64::try_from(budget.series()).unwrap_or(i64::MAX));
-        let text = budget.devices_full().map(|max| {
-            format!(
-                "the gateway knows devices_max ({max}) devices and refuses new ones: raise it, or lower device_expiry"
-            )
-        });
-        self.conditions.report(DEVICES_FULL, text);
+    pub(super) fn show_series_places(&self, places: u64) {
+        self.series_places.set(i64::try_from(places).unwrap_or(i64::MAX));
     }
 }

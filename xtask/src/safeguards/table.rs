@@ -61,7 +61,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "partials after the commit",
         without: "a closed partial goes to the outbox before the decision that closed it is synced",
-        file: "gateway/src/shard/mod.rs",
+        file: "gateway/src/shard/outbox.rs",
         find: "if pending.closed_at >= durable {",
         replace: "if pending.closed_at >= Position::new(u64::MAX) && pending.closed_at >= durable {",
         check: SIMULATION,
@@ -88,7 +88,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "checkpoint behind the outbox",
         without: "a checkpoint is written before the outbox is synced up to it",
-        file: "gateway/src/shard/checkpoint.rs",
+        file: "gateway/src/shard/facade.rs",
         find: " && self.outbox.durable() >= capture.outbox_end",
         replace: "",
         check: SIMULATION,
@@ -97,7 +97,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "journal behind the checkpoint",
         without: "the gateway releases its journal beyond its checkpoint",
-        file: "gateway/src/shard/checkpoint.rs",
+        file: "gateway/src/shard/journaled_state.rs",
         find: "self.journal.release(before);",
         replace: "self.journal.release(Position::new(position.get() + 16384));",
         check: SIMULATION,
@@ -114,8 +114,8 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "supervision",
-        without: "a panic of a worker's task goes unnoticed",
-        file: "gateway/src/worker.rs",
+        without: "a worker's task that panics is not noticed",
+        file: "gateway/src/worker/thread.rs",
         find: "actix::spawn(self.supervisor.task(&name, move |why| journal.poison(why), body));",
         replace: "drop((name, journal));\n        actix::spawn(body);",
         check: Check { package: "catchment-tests", target: "--test=system", filter: "defects::a_worker" },
@@ -293,8 +293,8 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "numbers of a shard that is given up",
-        without: "a shard that lost everything reuses its numbers and positions",
-        file: "gateway/src/shard/replay.rs",
+        without: "a shard that lost everything uses its numbers and positions again",
+        file: "gateway/src/shard/recover/replay.rs",
         find: "(start == end && begin.given_up)",
         replace: "(start == end && begin.given_up && others)",
         check: unit("catchment-gateway", "shard::tests::starts"),
