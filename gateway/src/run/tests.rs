@@ -1,9 +1,17 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use catchment_settings::supervise;
-use tokio::time::sleep;
+use catchment_settings::{
+    http::Endpoints,
+    supervise::{self, Supervisor},
+};
+use tokio::{sync::watch, time::sleep};
 
-use super::*;
+use super::{
+    RunError,
+    probes::endpoints,
+    serve::{serve, watch_over},
+};
+use crate::metrics::Metrics;
 
 #[tokio::test]
 async fn a_panicked_task_makes_the_gateway_unhealthy() {

@@ -1,0 +1,190 @@
+//! From a configuration to a gateway that is bound and recovered, and accepts nothing yet.
+
+use std::{sync::Arc, thread, time::Instant};
+
+use actix_rt::{System, SystemRunner};
+use catchment_certs::{ClientTls, Identity, IdentityFolder, ServerTls};
+use catchment_journal::{DataDir, RealDisk, check_folder};
+use catchment_proto::GatewayId;
+use catchment_settings::http::HttpServer;
+use tokio::net::TcpListener;
+
+use super::{failure::StartError, gateway::Gateway};
+use crate::{
+    budget::{Budget, BudgetFile},
+    clock::{Clock, SystemClock},
+    config::Config,
+    folder::shards::{self, SHARDS},
+    lineage::{self, Lineage, begin_run},
+    metrics::Metrics,
+    session::protocol::{ALPN_FRAMES, ALPN_MQTT},
+    shard::{RecoveryReport, Setup, Shard, ShardFacts, ShardLimits},
+};
+
+/// Kind of the data folder.
+pub(crate) const KIND: &str = "gateway";
+/// Most shards of a new data folder, unless `shards` asks for more: each costs threads and files.
+const SHARDS_DEFAULT_MAX: usize = 8;
+
+/// An actix system over a multi-thread runtime: accepting and the uplink share it, workers have their own.
+///
+/// # Panics
+/// If the system provides no threads.
+pub fn system() -> SystemRunner {
+    System::with_tokio_rt(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("gateway")
+            .enable_all()
+            .build()
+            .expect("a runtime needs threads and a poller, without which nothing can run")
+    })
+}
+
+/// Checks identity and data folder without binding, locking or changing anything. A gateway may be using them.
+///
+/// # Errors
+/// The error that a start would report.
+pub fn check(config: &Config) -> Result<(), StartError> {
+    let (_, tls, _) = identity(config)?;
+    if let Some(facts) = check_folder(&config.data, KIND, Some(&tls.peer().uri()))? {
+        shards::check(&facts)?;
+        lineage::check(&config.data, facts.epoch())?;
+    }
+    Ok(())
+}
+
+/// The identity, checked to be valid now, and its TLS configurations as a server and as a client.
+fn identity(config: &Config) -> Result<(GatewayId, ServerTls, ClientTls), StartError> {
+    let folder = IdentityFolder::load_in_force(&config.identity)?;
+    let Identity::Gateway(id) = folder.peer().identity.clone() else {
+        let found = folder.peer().identity.to_string();
+        return Err(StartError::Role { folder: config.identity.clone(), found });
+    };
+    let alpn: Vec<&[u8]> = [ALPN_FRAMES].into_iter().chain(ALPN_MQTT).collect();
+    Ok((id, ServerTls::accepting_any_protocol(&folder, &alpn)?, ClientTls::new(&folder, &[b"h2"])?))
+}
+
+/// Opens the identity and the data folder, recovers the shards, binds the addresses.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn bind(config: Config) -> Result<Gateway, StartError> {
+    bind_with(config, Arc::new(SystemClock::new())).await
+}
+
+/// Like [`bind`], with the caller's clock.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway, StartError> {
+    let (id, tls, client) = identity(&config)?;
+    let metrics = Metrics::new();
+    metrics.show_bounds(&config);
+    config.warn_of_expiry();
+    let wanted = config.shards.unwrap_or_else(default_shards);
+    let now_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(0);
+    let owner = tls.peer().uri();
+    let mut data = DataDir::open_owned(&config.data, KIND, now_ms, &owner, &[(SHARDS, &wanted.to_string())])?;
+    let past = shards::past(&data);
+    let mut shard_facts = shards::prepare(&mut data)?;
+    if config.shards.is_some_and(|wanted| wanted as usize != shard_facts.len()) {
+        tracing::warn!(
+            shards = shard_facts.len(),
+            "`shards` is ignored: the data folder keeps the number of shards that it was created with"
+        );
+    }
+    let created_ms = i64::try_from(data.created_ms()).unwrap_or(i64::MAX);
+    let identity = (data.epoch(), created_ms);
+    let mut lineage = Lineage::open(Arc::new(RealDisk), &config.data, identity, past)?;
+    shard_facts.iter_mut().for_each(|facts| facts.open_max = lineage.open_max());
+    metrics.damage.inc_by(lineage.lost());
+    let budget = BudgetFile::open(&config.data);
+    budget.budget().bound_devices(config.devices_max as u64);
+    metrics
+        .series_max
+        .set(budget.budget().series_max().map_or(0, |max| i64::try_from(max).unwrap_or(i64::MAX)));
+    let mut opened = open_shards(&config, &shard_facts, &clock, &metrics, budget.budget())?;
+    shards::opened(&mut data)?;
+    begin_run(&mut lineage, &mut opened, clock.wall().as_millis(), ShardLimits::of(&config, 1).open_max)?;
+    let bind_error = |addr| move |error| StartError::Bind { addr, error };
+    let listener = TcpListener::bind(config.listen).await.map_err(bind_error(config.listen))?;
+    let http = match config.http {
+        Some(addr) => {
+            Some(HttpServer::bind(addr).await.map_err(bind_error(addr))?.within(config.http_bounds))
+        }
+        None => None,
+    };
+    Ok(Gateway {
+        config,
+        id,
+        tls,
+        client,
+        data,
+        listener,
+        http,
+        shards: opened,
+        lineage,
+        budget,
+        clock,
+        metrics,
+    })
+}
+
+fn default_shards() -> u32 {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(processors.min(SHARDS_DEFAULT_MAX)).unwrap_or(1)
+}
+
+/// Recovers all shards in parallel: a start takes as long as its slowest shard.
+fn open_shards(
+    config: &Config,
+    shard_facts: &[ShardFacts],
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+    budget: &Arc<Budget>,
+) -> Result<Vec<Shard>, StartError> {
+    let started = Instant::now();
+    let results = thread::scope(|scope| {
+        let shards = u32::try_from(shard_facts.len()).unwrap_or(u32::MAX);
+        let open = |(index, facts): (u32, ShardFacts)| {
+            let folder = shards::shard_folder(&config.data, index);
+            let (clock, metrics, budget) = (Arc::clone(clock), Arc::clone(metrics), Arc::clone(budget));
+            let limits = ShardLimits::of(config, shards);
+            let window = config.window;
+            scope.spawn(move || {
+                let setup = Setup { folder: &folder, index, facts, window, limits, clock, metrics, budget };
+                Shard::open(&setup)
+            })
+        };
+        let threads: Vec<_> = (0..).zip(shard_facts.iter().copied()).map(open).collect();
+        threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+    });
+    let mut opened = Vec::with_capacity(results.len());
+    for (index, result) in results.into_iter().enumerate() {
+        let (shard, recovered) =
+            result.map_err(|_| StartError::Thread(format!("recovery of shard {index} panicked")))??;
+        report(index, &recovered, metrics);
+        opened.push(shard);
+    }
+    tracing::info!(shards = shard_facts.len(), took = ?started.elapsed(), "state recovered");
+    Ok(opened)
+}
+
+fn report(shard: usize, recovered: &RecoveryReport, metrics: &Metrics) {
+    if recovered.entries > 0 {
+        let RecoveryReport { entries, batches, torn_bytes, unfit, .. } = recovered;
+        tracing::info!(shard, entries, batches, torn_bytes, unfit, "journal replayed");
+    }
+    metrics.damage.inc_by((recovered.damage.len() + recovered.checkpoints_damaged.len()) as u64);
+    metrics.messages_lost.inc_by(recovered.messages_lost());
+    for (_, count) in &recovered.readings_lost {
+        metrics.readings_lost.inc_by(*count);
+    }
+    for batches in &recovered.batches_lost {
+        metrics.batches_lost.inc_by(batches.last.saturating_sub(batches.first).saturating_add(1));
+    }
+    for line in recovered.lines() {
+        tracing::error!(shard, "{line}");
+    }
+}
