@@ -1,15 +1,15 @@
 //! A data folder: its identity, its owner, its format version, its lock.
 //!
-//! `identity` (see `atomic_file.rs`) holds lines `key=value`: `format`, `kind`, `epoch`, `created_ms`, `owner`, and what the
-//! program adds at creation; unknown keys are kept. `lock` is held exclusively while the [`DataDir`] lives. The
-//! identity is written before anything else; a folder that holds files but no identity is refused, because starting
-//! anew there would hide a loss.
+//! The file `identity` (see `atomic_file.rs`) holds lines `key=value`: `format`, `kind`, `epoch`, `created_ms`,
+//! `owner`, and the values that the program adds at creation; unknown keys are kept. The file `lock` is locked
+//! exclusively while the [`DataDir`] lives. The identity is written before anything else; a folder with files but no
+//! identity is refused, because a fresh start there would hide a loss.
 //!
-//! The owner is the identity that acknowledged what the folder holds, as a text that names one owner. Another owner is
-//! refused, because it would deliver readings under the wrong name. A folder from before owners were written down
-//! belongs to the first owner that opens it.
+//! The owner is the identity that acknowledged the folder's contents, as a text that names one owner. Other owners are
+//! refused, because they would deliver readings under the wrong name. A folder without a recorded owner (made by a
+//! version that did not record owners) belongs to the first owner that opens it.
 //!
-//! The identity also names the logs of the folder ([`logs`]), so that one that is missing or another's is noticed.
+//! The identity also names the folder's logs ([`logs`]), so that a missing or foreign log is noticed.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -39,15 +39,15 @@ const OWNER: &str = "owner";
 /// A data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// Another process has it.
+    /// Another process has locked it.
     #[error("data folder {} is in use by another process: stop that one, or use another folder", .0.display())]
     Locked(PathBuf),
-    /// Input or output failed.
+    /// Reading or writing failed.
     #[error("data folder: {}: {source}", path.display())]
     Io {
         /// File or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The identity is damaged.
@@ -63,21 +63,21 @@ pub enum DataDirError {
     Foreign {
         /// The folder.
         path: PathBuf,
-        /// What it is, and what to do.
+        /// What was found, and what to do.
         why: String,
     },
-    /// A log in the folder is another folder's.
+    /// A log in the folder belongs to another folder.
     #[error(
-        "data folder {}: `{log}` belongs to another data folder, and would be taken for this one's: put the right one back",
+        "data folder {}: `{log}` belongs to another data folder: put the right one back",
         path.display()
     )]
     Log {
         /// The folder.
         path: PathBuf,
-        /// The log, by its path within the folder.
+        /// The log's path within the folder.
         log: String,
     },
-    /// The folder is another's.
+    /// The folder belongs to another owner.
     #[error(
         "data folder {} belongs to {owner}, but the identity is {found}: start with the identity it belongs to, which \
          also delivers what waits in it, or use another folder; `catchment-{kind} folder adopt` changes its owner",
@@ -86,18 +86,18 @@ pub enum DataDirError {
     Owner {
         /// The folder.
         path: PathBuf,
-        /// Its kind, which is the program's.
+        /// The folder's kind, the same as the program's.
         kind: String,
-        /// Whose it is.
+        /// The recorded owner.
         owner: String,
-        /// Who asked for it.
+        /// The identity that opened it.
         found: String,
     },
 }
 
 impl DataDirError {
-    /// Whether another folder has to be given, or this one put right by hand: it is another's, has no whole identity, or
-    /// cannot be made or used. Otherwise it is in use, or the disk has failed.
+    /// True if the operator must choose another folder or repair this one: it belongs to another owner, its identity is
+    /// damaged or missing, or it cannot be created or used. Otherwise the folder is in use, or the disk has failed.
     pub fn is_configuration(&self) -> bool {
         use io::ErrorKind::{
             AlreadyExists, InvalidFilename, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem,
@@ -123,23 +123,23 @@ impl DataDirError {
     }
 }
 
-/// An open data folder; the lock is released when it is dropped.
+/// An open data folder; dropping it releases the lock.
 #[derive(Debug)]
 pub struct DataDir {
     facts: FolderFacts,
     created: bool,
-    /// The folder itself, wherever its name leads by now.
+    /// The opened folder, even if its path now leads elsewhere.
     folder: File,
-    /// The file `identity` as it was read or written last.
+    /// The file `identity` as last read or written.
     identity: FileStatus,
     lock: File,
 }
 
 impl DataDir {
-    /// Opens the folder of that kind (`gateway`, `aggregator`), or creates it with a random epoch, `now_ms`
-    /// (Unix milliseconds) as its time of creation, and `extras`. Extras of an existing folder stay as they
-    /// are: compare with [`DataDir::get`]. Keys and values hold no line break, keys no `=`. Asks for no owner: for
-    /// looks at a folder; a server opens its folder with [`DataDir::open_owned`].
+    /// Opens a folder of this kind (`gateway`, `aggregator`), or creates it with a random epoch, `now_ms`
+    /// (Unix milliseconds) as its creation time, and `extras`. The extras of an existing folder do not change:
+    /// compare them with [`DataDir::get`]. Keys and values contain no line break, keys no `=`. Does not check the
+    /// owner, so it is for inspection; servers use [`DataDir::open_owned`].
     ///
     /// # Errors
     /// See [`DataDirError`].
@@ -148,7 +148,7 @@ impl DataDir {
         check_leads_somewhere(path)?;
         disk.create_dir_all(path).map_err(DataDirError::io(path))?;
         if read_identity(path)?.is_none() {
-            // Not even a lock is left in a folder of something else.
+            // A folder with other contents is left untouched, without even a lock file.
             check_empty(path)?;
         }
         let lock = lock(path)?;
@@ -168,11 +168,11 @@ impl DataDir {
         Ok(Self { facts, created, folder, identity, lock })
     }
 
-    /// As [`DataDir::open`], for its owner: a new folder belongs to it from the beginning, one without an owner from
+    /// Like [`DataDir::open`], for an owner: a new folder belongs to it from the start, a folder without an owner from
     /// now on, durably.
     ///
     /// # Errors
-    /// See [`DataDirError`]; nothing was changed if the folder is another's.
+    /// See [`DataDirError`]; a folder of another owner is not changed.
     pub fn open_owned(
         path: &Path,
         kind: &str,
@@ -186,15 +186,15 @@ impl DataDir {
         check_owner(path, kind, folder.owner(), Some(owner))?;
         if folder.owner().is_none() {
             folder.adopt(owner)?;
-            tracing::info!(folder = %path.display(), owner, "the data folder had no owner yet and belongs to this identity now");
+            tracing::info!(folder = %path.display(), owner, "the data folder had no owner; it now belongs to this identity");
         }
         Ok(folder)
     }
 
-    /// Gives the folder to an owner, durably, whoever had it before.
+    /// Changes the folder's owner, durably.
     ///
     /// # Errors
-    /// Output failed; the folder belongs to the old owner then, or to the new one.
+    /// Writing failed; the folder then belongs to the old owner or to the new one.
     pub fn adopt(&mut self, owner: &str) -> Result<(), DataDirError> {
         self.set(OWNER, owner)
     }
@@ -202,7 +202,7 @@ impl DataDir {
     /// Writes a value into the identity, durably.
     ///
     /// # Errors
-    /// Key or value do not fit on a line, or output failed.
+    /// Key or value do not fit on a line, or writing failed.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), DataDirError> {
         if !fits(key, value) {
             return Err(unfit_value(self.path()));
@@ -212,7 +212,7 @@ impl DataDir {
         self.rewrite(values)
     }
 
-    /// Writes the identity with these values, durably, unless it has them.
+    /// Writes the identity with these values, durably, unless they are unchanged.
     fn rewrite(&mut self, values: BTreeMap<String, String>) -> Result<(), DataDirError> {
         if values == self.facts.values {
             return Ok(());
@@ -225,7 +225,7 @@ impl DataDir {
         Ok(())
     }
 
-    /// What the folder says of itself.
+    /// The contents of the folder's identity.
     pub fn facts(&self) -> &FolderFacts {
         &self.facts
     }
@@ -235,27 +235,27 @@ impl DataDir {
         self.facts.path()
     }
 
-    /// Random at creation, 1 to 2^63-1: one life of this folder.
+    /// Random at creation, 1 to 2^63-1; identifies one life of this folder.
     pub fn epoch(&self) -> u64 {
         self.facts.epoch()
     }
 
-    /// When the folder was created, Unix milliseconds by the clock of then.
+    /// When the folder was created (Unix milliseconds, by the clock at that time).
     pub fn created_ms(&self) -> u64 {
         self.facts.created_ms()
     }
 
-    /// True if this opening created it.
+    /// True if this call of `open` created the folder.
     pub fn is_new(&self) -> bool {
         self.created
     }
 
-    /// Whose the folder is; `None` for one that no server has opened since owners are written down.
+    /// The folder's owner; `None` if no server that records owners has opened it yet.
     pub fn owner(&self) -> Option<&str> {
         self.facts.owner()
     }
 
-    /// A value that was given at creation or set since.
+    /// A value given at creation or set later.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.facts.get(key)
     }
@@ -269,7 +269,7 @@ fn unfit_value(path: &Path) -> DataDirError {
     refused(path, "a key or value holds a line break or `=`")
 }
 
-/// The text of a folder's identity; `None` if it has none.
+/// The bytes of a folder's identity; `None` if it has none.
 fn read_identity(path: &Path) -> Result<Option<Vec<u8>>, DataDirError> {
     match read_atomic(&RealDisk, &path.join(IDENTITY)) {
         Ok(bytes) => Ok(bytes),
@@ -284,7 +284,8 @@ fn identity_status(path: &Path) -> Result<FileStatus, DataDirError> {
     status.ok_or_else(|| DataDirError::io(&file)(io::ErrorKind::NotFound.into()))
 }
 
-/// Whether a folder of `owner` may be used by `found`; without an owner by anybody, and by nobody in particular always.
+/// Checks that `found` may use a folder of `owner`. Anyone may use a folder without an owner; if `found` is `None`, the
+/// owner is not checked.
 fn check_owner(
     path: &Path,
     kind: &str,
@@ -315,7 +316,7 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
     }
 }
 
-/// A new folder holds nothing but what its creation or a file system puts there.
+/// Checks that a new folder holds only files that its creation or the file system puts there.
 fn check_empty(path: &Path) -> Result<(), DataDirError> {
     let names = RealDisk.list(path).map_err(DataDirError::io(path))?;
     match names.iter().find(|name| !name.starts_with('.') && *name != LOCK && *name != "lost+found") {

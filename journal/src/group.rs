@@ -1,15 +1,15 @@
-//! A log with many appenders: one thread commits for all of them.
+//! Group commit: a log shared by many appenders, with one thread that commits for all of them.
 //!
-//! Appenders fill the pending block under a short mutex and never touch the disk. The thread takes the block,
-//! writes and syncs it outside of the mutex, and publishes; what arrives meanwhile is the next block. So one
-//! sync serves all that waited, and there is no delay beyond the sync before, but for an appender that gathers
-//! ([`GroupLog::append_deferred`]).
+//! Appenders fill the pending block under a short mutex and never touch the disk. The committer thread takes the block,
+//! writes and syncs it outside of the mutex, and publishes the result; records that arrive meanwhile form the next
+//! block. So one sync serves all waiting appenders, and an append waits at most for the sync under way, except with
+//! [`GroupLog::append_deferred`], which gathers records.
 //!
-//! The thread also reserves space. A segment is changed while no record is accepted: at the moment a block is
-//! taken the pending one is empty, and its limit is pulled to its base until the new segment is there;
-//! appends get `BufferFull` for that time.
+//! The committer also reserves space and starts new segments. It does so while no record is accepted: when it takes a
+//! block, the pending one is empty; it sets that block's limit to its base until the new segment exists. Appends get
+//! `BufferFull` meanwhile.
 //!
-//! Another thread removes what is released (`sweeper`).
+//! A second thread removes released segments (`sweeper`).
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -35,20 +35,20 @@ mod sweeper;
 pub use committer::Committer;
 use committer::EndGuard;
 
-/// What the committer publishes after each round. Every publication wakes the subscribers, also those that
-/// wait to repeat an append that was refused with `BufferFull` or `Full`.
+/// State that the committer publishes after each round. Every publication wakes the subscribers, including those that
+/// wait to repeat an append refused with `BufferFull` or `Full`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
     /// Every record below is durable.
     pub durable: Position,
-    /// Why the log accepts and acknowledges nothing more.
+    /// Why the log no longer accepts or acknowledges records.
     pub poisoned: Option<Arc<str>>,
-    /// True while there is no space for a record that was refused. Space is looked for ten times a second.
+    /// True while there is no space for a refused record. The committer retries ten times a second.
     pub full: bool,
 }
 
-/// A shared log; clones are handles of the same one. When the last handle is dropped the thread commits the
-/// rest and ends by itself; [`GroupLog::close`] waits for that and tells whether it succeeded.
+/// A shared log; clones are handles to the same log. When the last handle is dropped, the committer commits the
+/// rest and ends; [`GroupLog::close`] waits for that and returns the result.
 pub struct GroupLog<D: Disk = RealDisk> {
     inner: Arc<Inner<D>>,
     _stop: Arc<StopOnDrop<D>>,
@@ -80,12 +80,12 @@ struct Inner<D: Disk> {
     disk_free_min: u64,
     segments: Arc<Segments>,
     state: Mutex<State>,
-    /// For the committer.
+    /// Wakes the committer.
     wake: Condvar,
-    /// For the sweeper.
+    /// Wakes the sweeper.
     swept: Condvar,
     commits: watch::Sender<Commit>,
-    /// Why nothing more is accepted, apart from the commits: who waits for this alone is not woken by each.
+    /// Why the log failed. Separate from `commits`, so that waiting for a failure does not wake at every commit.
     failure: watch::Sender<Option<Arc<str>>>,
     threads: Mutex<Option<Threads>>,
 }
@@ -97,22 +97,22 @@ struct Threads {
 
 struct State {
     pending: Pending,
-    /// What is pending is to be committed, and the thread knows; false when nothing is pending.
+    /// A commit of the pending block is requested and the committer was woken; false when nothing is pending.
     due: bool,
     /// Room that the largest refused record needs; 0 if none waits.
     wanted: u64,
-    /// Segments that lie below as a whole may be removed.
+    /// Segments that lie entirely below may be removed.
     released: Position,
-    /// There may be some.
+    /// There may be segments to remove.
     sweep: bool,
-    /// There was a sweep since the last round.
+    /// A sweep finished since the last round.
     freed: bool,
     /// Why a sweep failed.
     unremovable: Option<Arc<str>>,
-    /// Why nothing is written any more.
+    /// Why the log writes nothing more.
     poisoned: Option<Arc<str>>,
     stop: bool,
-    /// Nothing is written any more.
+    /// The log writes nothing more.
     ended: bool,
 }
 
@@ -135,11 +135,12 @@ impl State {
 
 impl<D: Disk> Inner<D> {
     fn state(&self) -> MutexGuard<'_, State> {
-        // The state is consistent between any two statements that could panic.
+        // A panic cannot leave the state inconsistent, so a poisoned mutex is safe to use.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Accepts, writes and acknowledges nothing more, and says so to everybody; the first reason counts, and is returned.
+    /// Ends the log: it accepts, writes and acknowledges nothing more. Notifies all waiters; keeps and returns the
+    /// first reason.
     fn poison(&self, why: Arc<str>) -> Arc<str> {
         let mut state = self.state();
         let why = Arc::clone(state.poisoned.get_or_insert(why));
@@ -163,7 +164,7 @@ impl<D: Disk> Inner<D> {
 }
 
 impl<D: Disk> GroupLog<D> {
-    /// Shares an opened log; starts the threads `journal-NAME` and `sweep-NAME`.
+    /// Shares an open log; starts the threads `journal-NAME` and `sweep-NAME`.
     ///
     /// # Errors
     /// A thread cannot be started.
@@ -182,8 +183,8 @@ impl<D: Disk> GroupLog<D> {
         Ok(shared)
     }
 
-    /// Shares an opened log without a thread: nothing is committed but by [`Committer::step`]. For simulations,
-    /// in which it is the schedule that decides when a sync happens.
+    /// Shares an open log without threads: only [`Committer::step`] commits. For simulations, in which the schedule
+    /// decides when a sync happens.
     pub fn manual(log: Log<D>) -> (Self, Committer<D>) {
         let (writer, mut pending, held, poisoned) = log.into_parts();
         if let Some(why) = &poisoned {
@@ -202,7 +203,7 @@ impl<D: Disk> GroupLog<D> {
             failure,
             threads: Mutex::new(None),
         });
-        // A block that is already waiting for space is tried at once.
+        // Retry a block that already waits for space at once.
         let retry = held.as_ref().map(|_| Instant::now());
         let inner_too = Arc::clone(&inner);
         let committer = Committer { inner: inner_too, writer, held, spare: Vec::new(), full: None, retry };
@@ -210,17 +211,16 @@ impl<D: Disk> GroupLog<D> {
         (Self { inner, _stop: stop }, committer)
     }
 
-    /// Takes a record into the next commit; returns its position. Does not block on the disk.
+    /// Adds a record to the next commit; returns its position. Does not block on the disk.
     ///
     /// # Errors
-    /// See [`AppendError`]; nothing has changed then. After `BufferFull` and `Full` try again when
-    /// [`GroupLog::subscribe`] tells of a change; a receiver that was marked unchanged before the append
-    /// misses none.
+    /// See [`AppendError`]; nothing changed then. After `BufferFull` or `Full`, try again when [`GroupLog::subscribe`]
+    /// reports a change; a receiver that was marked unchanged before the append misses none.
     pub fn append(&self, record: &[u8]) -> Result<Position, AppendError> {
         let mut state = self.inner.state();
         let result = self.put(&mut state, record);
         let begins = result.is_ok() && !std::mem::replace(&mut state.due, true);
-        // Without the lock, which the thread needs first.
+        // Unlock first: the woken thread needs the lock.
         drop(state);
         if begins {
             self.inner.wake.notify_one();
@@ -228,8 +228,8 @@ impl<D: Disk> GroupLog<D> {
         result
     }
 
-    /// As [`GroupLog::append`], but no commit is begun for it before [`GroupLog::request_commit`] or another append, so that
-    /// the appender can gather what goes into one sync. It must call [`GroupLog::request_commit`] for it.
+    /// Like [`GroupLog::append`], but starts no commit until [`GroupLog::request_commit`] or another append, so that
+    /// the appender can gather several records for one sync. The appender must call [`GroupLog::request_commit`].
     ///
     /// # Errors
     /// As [`GroupLog::append`].
@@ -237,7 +237,7 @@ impl<D: Disk> GroupLog<D> {
         self.put(&mut self.inner.state(), record)
     }
 
-    /// Begins a commit of what was appended, at the latest when the one under way has ended.
+    /// Requests a commit of all appended records; it starts at the latest when the current commit ends.
     pub fn request_commit(&self) {
         let mut state = self.inner.state();
         state.due = !state.pending.is_empty();
@@ -268,7 +268,7 @@ impl<D: Disk> GroupLog<D> {
         self.inner.segments.start()
     }
 
-    /// Every record appended so far lies below, every later one at or above.
+    /// End of the log: all records appended so far lie below, all later ones at or above.
     pub fn end(&self) -> Position {
         self.inner.state().pending.end()
     }
@@ -283,9 +283,9 @@ impl<D: Disk> GroupLog<D> {
         self.inner.segments.bytes()
     }
 
-    /// What the log has no room for now: why the last record was refused, or, also when nothing is appended, that the
-    /// file system has less left than the log keeps free. `None` when it can grow. Asks the file system: not on a thread
-    /// that must not wait for it.
+    /// Why the log cannot grow; `None` if it can. Either the last record was refused, or the file system has less free
+    /// space than the log must leave (reported even if nothing is appended). Queries the file system: do not call it on
+    /// a thread that must not block.
     pub fn shortage(&self) -> Option<FullReason> {
         if let Some(full) = self.inner.state().pending.full() {
             return Some(full.clone());
@@ -297,17 +297,17 @@ impl<D: Disk> GroupLog<D> {
         }
     }
 
-    /// Follows the commits.
+    /// Subscribes to the commits.
     pub fn subscribe(&self) -> watch::Receiver<Commit> {
         self.inner.commits.subscribe()
     }
 
-    /// Why nothing more is accepted and acknowledged, if that is so.
+    /// Why the log has failed, if it has.
     pub fn poisoned(&self) -> Option<Arc<str>> {
         self.inner.failure.borrow().clone()
     }
 
-    /// Completes with the reason when the log accepts and acknowledges nothing more.
+    /// Waits until the log fails; returns the reason.
     pub async fn failure(&self) -> Arc<str> {
         let mut failure = self.inner.failure.subscribe();
         match failure.wait_for(Option::is_some).await {
@@ -316,15 +316,15 @@ impl<D: Disk> GroupLog<D> {
         }
     }
 
-    /// Ends the log for a reason that its owner knows: nothing more is accepted, written or acknowledged, and a commit
-    /// under way is not reported as one. The first reason counts.
+    /// Ends the log for a reason given by its owner: it accepts, writes and acknowledges nothing more, and a commit in
+    /// progress is not reported as durable. The first reason is kept.
     pub fn poison(&self, why: &str) {
         self.inner.poison(why.into());
     }
 
-    /// Whether the log's files are where they were. A commit looks at the file that it writes; this also finds, without
-    /// a commit, files that were moved or replaced and older segments that are missing. Asks the file system: not for a
-    /// thread that serves.
+    /// Checks that the log's files are still in place. A commit checks only the file that it writes; this also finds,
+    /// without a commit, moved or replaced files and missing older segments. Queries the file system: do not call it on
+    /// a thread that serves requests.
     ///
     /// # Errors
     /// See [`PresenceError`].
@@ -332,7 +332,7 @@ impl<D: Disk> GroupLog<D> {
         self.inner.segments.check_in_place(&*self.inner.disk, || self.inner.state().released)
     }
 
-    /// Has the segments removed that lie below `before` as a whole; does not wait for it.
+    /// Requests removal of the segments that lie entirely below `before`; does not wait for it.
     pub fn release(&self, before: Position) {
         let mut state = self.inner.state();
         state.released = state.released.max(before);
@@ -340,17 +340,17 @@ impl<D: Disk> GroupLog<D> {
         self.inner.ask_to_sweep();
     }
 
-    /// Streams the records from `from` (or the start) on, up to what is durable now. Reads the disk in the
-    /// caller's thread.
+    /// Streams the records from `from` (or the start, if that is later) up to the current durable position. Reads the
+    /// disk in the caller's thread.
     pub fn read(&self, from: Position) -> Reader<D> {
         Reader::new(Arc::clone(&self.inner.disk), Arc::clone(&self.inner.segments), from)
     }
 
-    /// Refuses further appends by any handle, commits the rest, closes the log in order and waits for that:
-    /// blocks the calling thread for a commit. Later calls return the durable end.
+    /// Refuses further appends by any handle, commits the rest and closes the log in order. Blocks the calling thread
+    /// until that is done. Later calls return the durable end.
     ///
     /// # Errors
-    /// What the last commit met.
+    /// The error of the last commit.
     pub fn close(&self) -> Result<Position, SyncError> {
         self.inner.stop();
         let threads = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -366,7 +366,7 @@ impl<D: Disk> GroupLog<D> {
     /// Opens a log and shares it at once, for owners that read it later.
     ///
     /// # Errors
-    /// As [`Log::open`]; the thread cannot be started.
+    /// As [`Log::open`], or a thread cannot be started.
     pub fn open(
         disk: Arc<D>,
         dir: &Path,

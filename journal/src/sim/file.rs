@@ -1,4 +1,4 @@
-//! Files of the simulated disk: what was written, and what of it a power loss keeps.
+//! Files of the simulated disk: their current contents, and what a power loss keeps.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -35,7 +35,7 @@ impl Inode {
         self.now = self.durable.clone();
     }
 
-    /// Takes a sector over to the durable side, as far as that reaches.
+    /// Copies a sector to the durable contents, as far as they reach.
     fn keep(&mut self, sector: u64, size: u64) {
         let from = ((sector * size) as usize).min(self.durable.len());
         let to = (from + size as usize).min(self.durable.len());
@@ -79,7 +79,7 @@ impl SimFile {
         result
     }
 
-    /// Grows the file, counting what the quota leaves beside this file.
+    /// Checks that the quota allows the file to grow to `end`.
     fn grow(state: &State, file: &Inode, end: u64) -> io::Result<()> {
         if end > file.now.len() as u64 { state.check_space(end) } else { Ok(()) }
     }
@@ -138,7 +138,7 @@ impl DiskFile for SimFile {
         self.with(|state, file| {
             assert!(!state.panics_at("sync"), "simulated: a defect at sync");
             if state.sync_fails() {
-                // Some of it arrived; all of it counts as clean.
+                // Some sectors reached the disk; all of them count as clean.
                 for sector in std::mem::take(&mut file.dirty) {
                     if state.coin() {
                         file.keep(sector, state.sector);
