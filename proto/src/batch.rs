@@ -1,7 +1,7 @@
-//! A batch of partials, checked: what a gateway's shard delivers at once.
+//! A validated batch of partials: the unit of delivery of a gateway's shard.
 //!
-//! On the wire the entries travel as parallel columns of differences; here they are rows. The conversion
-//! from the wire is total: any message is either a valid batch or refused with a reason.
+//! On the wire, the entries are parallel columns of differences; here they are rows. The conversion from the wire is
+//! total: any message is either a valid batch or refused with a reason.
 
 use catchment_partial::{Timestamp, Width, WidthError, Window};
 use prost::{
@@ -16,21 +16,21 @@ use crate::{
     wire,
 };
 
-/// Most partials of one batch.
+/// Maximum number of partials in a batch.
 pub const PARTIALS_MAX: usize = 65_536;
-/// Most bytes of one encoded batch; larger messages are refused before they are decoded.
+/// Maximum size of an encoded batch; larger messages are refused before they are decoded.
 pub const BATCH_BYTES_MAX: usize = 4 << 20;
-/// Most shards of one gateway.
+/// Maximum number of shards of a gateway.
 pub const SHARDS_MAX: u32 = 256;
 
 /// Partials of one shard of a gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// Which of the gateway's shards, below [`SHARDS_MAX`].
+    /// Number of the gateway's shard, below [`SHARDS_MAX`].
     pub shard: u32,
     /// 1, 2, 3 … within the gateway's epoch and shard; 0 in a live batch.
     pub number: u64,
-    /// The shard had closed its windows up to here.
+    /// The shard had closed its windows up to this time.
     pub watermark: Option<Timestamp>,
     /// State of windows that are still open.
     pub live: bool,
@@ -38,9 +38,9 @@ pub struct Batch {
     pub width: Width,
     /// The series that the entries refer to.
     pub series: Vec<SharedSeries>,
-    /// Epoch of the gateway's folder that the partials' names belong to; 0: the one that delivers them.
+    /// Epoch of the gateway's folder to which the partials' names belong; 0: the delivering one.
     pub names_epoch: u64,
-    /// Which times the batches before it cover, as far as the gateway says.
+    /// Times that the earlier batches cover, as far as the gateway reports them.
     pub history: History,
     /// The partials.
     pub entries: Vec<Entry>,
@@ -48,7 +48,7 @@ pub struct Batch {
 
 /// One partial of a batch.
 ///
-/// Its name is (site, gateway, gateway epoch, series, window, part); under one name the highest revision holds.
+/// Its name is (site, gateway, gateway epoch, series, window, part); for each name, the highest revision counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Index into the batch's series; always valid.
@@ -63,13 +63,13 @@ pub struct Entry {
     pub body: Bytes,
 }
 
-/// Why a message is no [`Batch`].
+/// Why a message is not a valid [`Batch`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// The shard's number is beyond the bound.
+    /// The shard's number is too large.
     #[error("shard {0}, at most {SHARDS_MAX} are allowed")]
     Shard(u32),
-    /// A live batch has number 0, and only a live one.
+    /// Live batches, and only those, must have number 0.
     #[error("number {number} in a batch with live={live}")]
     Number {
         /// The number given.
@@ -77,7 +77,7 @@ pub enum BatchError {
         /// Whether it is marked live.
         live: bool,
     },
-    /// The width of the windows.
+    /// The width of the windows is invalid.
     #[error(transparent)]
     Width(#[from] WidthError),
     /// More partials than one batch may have.
@@ -93,7 +93,7 @@ pub enum BatchError {
         /// Length of the others.
         expected: usize,
     },
-    /// A series of the dictionary.
+    /// A series of the dictionary is invalid.
     #[error("series {index}: {error}")]
     Series {
         /// Its index.
@@ -114,19 +114,19 @@ pub enum BatchError {
     /// A window, part or revision out of range; holds the entry's number.
     #[error("entry {0}: window, part or revision out of range")]
     Range(usize),
-    /// The watermark cannot be expressed.
+    /// The watermark is out of range.
     #[error("watermark of {0} ms out of range")]
     Watermark(i64),
-    /// The bodies end before the last partial, or go on behind it.
+    /// The bodies end before the last partial, or continue after it.
     #[error("the lengths of the bodies do not add up to {0} bytes")]
     Bodies(usize),
     /// More series than a dictionary may have.
     #[error("a list of {0} series, at most {DICTIONARY_SERIES_MAX} are allowed")]
     DictionarySize(usize),
-    /// What it says of earlier batches.
+    /// The history of earlier batches is invalid.
     #[error(transparent)]
     History(#[from] HistoryError),
-    /// A batch that stands alone refers to one before it.
+    /// A self-contained batch refers to an earlier one.
     #[error("the batch continues the list of series of another one")]
     Continues,
 }
@@ -215,10 +215,10 @@ impl Batch {
         if bodies.is_empty() { Ok(()) } else { Err(BatchError::Bodies(wire.bodies.len())) }
     }
 
-    /// About what it takes in memory, bytes, without its series.
+    /// Approximate memory use in bytes, without the series.
     pub fn memory(&self) -> usize {
         let bodies: usize = self.entries.iter().map(|entry| entry.body.len()).sum();
-        // Bodies are parts of the message, whose columns stay with them: some ten bytes an entry.
+        // Bodies are slices of the message and keep its columns alive: some ten bytes per entry.
         let entry = size_of::<Entry>() + 16;
         size_of::<Self>()
             + bodies
@@ -227,7 +227,7 @@ impl Batch {
             + self.history.memory()
     }
 
-    /// Appends the batch as a message [`wire::Batch`] that names all its series.
+    /// Appends the batch, encoded as a [`wire::Batch`] that names all its series.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let wire = self.columns();
         let mut put_bytes = |tag, bytes: &[u8]| {
@@ -276,7 +276,7 @@ impl Batch {
     }
 }
 
-/// Numbers of fields in `ingest.proto`.
+/// Field numbers of `ingest.proto`.
 mod tag {
     pub(super) const SERIES: u32 = 6;
 }
