@@ -1,11 +1,12 @@
-//! The bundled certificate authority: one root, its ledger, and the identities below it.
+//! The bundled certificate authority: one root, its ledger, and the identities issued from it.
 //!
 //! A PKI folder holds `ca.pem`, `ca.key` (the root's key, mode 0600), `ledger.jsonl`, `crl.pem` and the
-//! identities. Every change is made under an exclusive lock on `.lock`, so several processes may work at once.
-//! Order of an issue: certificate made in memory, ledger entry durable, identity folder appears whole.
+//! identities. Every change holds an exclusive lock on `.lock`, so several processes may work at the same time.
+//! Issuing an identity makes the certificate in memory, then its ledger entry durable, then the identity folder
+//! visible, complete.
 //!
-//! `profile` says what stands in a certificate, `ledger` what was done, `issue` and `bulk` make identities,
-//! `renew` and `revoke` change them, `list` and `inspect` look.
+//! `profile` defines the contents of certificates, `ledger` records what was done, `issue` and `bulk` make identities,
+//! `renew` and `revoke` change them, `list` and `inspect` show them.
 
 mod bulk;
 mod inspect;
@@ -48,13 +49,13 @@ const CA_KEY_FILE: &str = "ca.key";
 const LEDGER_FILE: &str = "ledger.jsonl";
 const LOCK_FILE: &str = ".lock";
 
-/// Largest PEM file of one certificate, key or request that is read, in bytes.
+/// Maximum size of a PEM file with one certificate, key or request, in bytes.
 const PEM_BYTES_MAX: u64 = 64 << 10;
 
-/// Why the authority could not do what it was asked.
+/// Why an operation of the authority failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
-    /// There is no root in the folder.
+    /// The folder has no root.
     #[error("{path} is missing, so there is no root here; make one with `catchment-certs init --dir {dir}`")]
     NoRoot {
         /// The root's certificate or key.
@@ -62,24 +63,24 @@ pub enum AuthorityError {
         /// The PKI folder.
         dir: PathBuf,
     },
-    /// The root's certificate is there without its key.
+    /// The folder has the root's certificate without its key.
     #[error(
-        "{path} is missing beside ca.pem: bring it back from its backup, or work in the folder that has it; if it is lost, make a new root in \
+        "{path} is missing next to ca.pem: restore it from a backup, or work in the folder that has it; if it is lost, make a new root in \
          another folder (`catchment-certs init --dir NEW`) and issue every identity again there"
     )]
     NoKey {
         /// The root's key.
         path: PathBuf,
     },
-    /// There is a root in the folder already.
+    /// The folder already has a root.
     #[error("{path} exists, and a root is never overwritten; choose another --dir")]
     RootExists {
-        /// What is there.
+        /// The existing file.
         path: PathBuf,
     },
     /// The folder has a root's key without its certificate.
     #[error(
-        "{path} exists without a ca.pem beside it: put ca.pem back, or if an `init` was interrupted, remove the folder"
+        "{path} exists without a ca.pem next to it: put ca.pem back, or if an `init` was interrupted, remove the folder"
     )]
     HalfRoot {
         /// The root's key.
@@ -88,7 +89,7 @@ pub enum AuthorityError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A file does not hold what it should.
+    /// A file's contents are invalid.
     #[error("{path}: {reason}")]
     Content {
         /// The file.
@@ -96,26 +97,26 @@ pub enum AuthorityError {
         /// What is wrong, and what to do.
         reason: String,
     },
-    /// The place of a new identity is taken.
+    /// The location of a new identity is occupied.
     #[error(
         "{path} exists, and an identity is never overwritten; `catchment-certs renew` makes a new certificate for it"
     )]
     IdentityExists {
-        /// What is there.
+        /// The existing file.
         path: PathBuf,
     },
-    /// A server's certificate without host names would be of no use.
+    /// A server's certificate without host names would be useless.
     #[error(
-        "a certificate for {0} needs at least one --host, the DNS name or IP address that others connect to"
+        "a certificate for {0} needs at least one --host, the DNS name or IP address that peers connect to"
     )]
     NoHost(Identity),
     /// A client's certificate names no hosts.
-    #[error("a certificate for {0} names no hosts, since nobody connects to it; leave --host out")]
+    #[error("a certificate for {0} names no hosts, because it accepts no connections; leave --host out")]
     Hosts(Identity),
-    /// The validity asked for is zero or too long.
+    /// The requested validity is zero or too long.
     #[error("a validity of {days} days is not possible; use 1 to {DAYS_MAX}")]
     Days {
-        /// What was asked for.
+        /// The requested validity.
         days: u64,
     },
     /// The certificate would outlive its root.
@@ -123,27 +124,27 @@ pub enum AuthorityError {
         "the root ends on {root_end}, before the certificate would; use --days {days_left} or less, or make a new root"
     )]
     OutlivesRoot {
-        /// The root's end.
+        /// End of the root's validity.
         root_end: Timestamp,
         /// Whole days until then.
         days_left: u64,
     },
-    /// Nothing in the ledger fits what is to be revoked or renewed.
-    #[error("the ledger {path} knows no certificate {what}; see `catchment-certs list`")]
+    /// The ledger has no certificate that matches the request to revoke or renew.
+    #[error("the ledger {path} has no certificate {what}; see `catchment-certs list`")]
     Unknown {
         /// The ledger.
         path: PathBuf,
-        /// What was looked for.
+        /// What was requested.
         what: String,
     },
     /// A revoked certificate is not renewed.
     #[error(
-        "certificate {serial} of {identity} is revoked and is not renewed; remove {dir} and issue the identity again, with a new key"
+        "certificate {serial} of {identity} is revoked and cannot be renewed; remove {dir} and issue the identity again, with a new key"
     )]
     Revoked {
         /// Its serial number.
         serial: Serial,
-        /// Whose it is.
+        /// Its identity.
         identity: Identity,
         /// The identity's folder.
         dir: PathBuf,
@@ -156,12 +157,12 @@ pub enum AuthorityError {
         /// What is wrong.
         error: IdentityError,
     },
-    /// The cryptography library refused.
+    /// The cryptography library returned an error.
     #[error("cannot make the certificate: {0}")]
     Crypto(#[from] rcgen::Error),
 }
 
-/// A certificate authority, opened.
+/// An open certificate authority.
 #[derive(Debug)]
 pub struct Authority {
     dir: PathBuf,
@@ -172,10 +173,10 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes a new root in `dir`, which is made too if it is missing, with an empty revocation list.
+    /// Makes a new root in `dir`, with an empty revocation list; creates `dir` if it does not exist.
     ///
     /// # Errors
-    /// There is a root already, or the files cannot be written.
+    /// There already is a root, or the files cannot be written.
     pub fn init(dir: &Path, trust_domain: &TrustDomain, days: u32) -> Result<Self, AuthorityError> {
         files::create_folders(dir)?;
         let lock = lock(dir)?;
@@ -196,8 +197,8 @@ impl Authority {
         files::create_file(&key_path, key.serialize_pem().as_bytes(), PRIVATE)?;
         Ledger::open(&ledger_path, true)?;
         files::sync(dir)?;
-        // Its appearance is what makes the folder an authority, so the root comes last but for the list,
-        // which it signs and which can be made again.
+        // The root certificate makes the folder an authority, so it is written last; only the revocation list follows,
+        // which the root signs and which can be made again.
         files::create_file(&ca_path, root_pem.as_bytes(), PUBLIC)?;
         drop(lock);
         let authority = Self::open(dir)?;
@@ -208,7 +209,7 @@ impl Authority {
     /// Opens the authority in `dir`.
     ///
     /// # Errors
-    /// There is none, its key does not fit, or its files cannot be read.
+    /// There is none, its key does not match, or its files cannot be read.
     pub fn open(dir: &Path) -> Result<Self, AuthorityError> {
         let (ca_path, key_path) = (dir.join(CA_FILE), dir.join(CA_KEY_FILE));
         match (ca_path.exists(), key_path.exists()) {
@@ -243,7 +244,7 @@ impl Authority {
         &self.dir
     }
 
-    /// The realm of the root.
+    /// The root's trust domain.
     pub fn trust_domain(&self) -> &TrustDomain {
         &self.trust_domain
     }
@@ -253,7 +254,7 @@ impl Authority {
         self.root_end
     }
 
-    /// Where an identity lies unless it was put elsewhere.
+    /// The default folder of an identity.
     pub fn identity_dir(&self, identity: &Identity) -> PathBuf {
         let (role, name) = (identity.role().as_str(), identity.name().as_str());
         match identity.site() {
@@ -262,7 +263,7 @@ impl Authority {
         }
     }
 
-    /// All that the ledger knows. `note` is told of a torn last line, and of lines that cannot be read.
+    /// The contents of the ledger. Reports a torn last line and unreadable lines to `note`.
     ///
     /// # Errors
     /// The ledger's file cannot be read.
@@ -284,8 +285,8 @@ impl Authority {
         crl_pem(&self.dir)
     }
 
-    /// Dates of a leaf. A default that would outlive the root is cut to the root's end and told by `note`; an
-    /// explicit wish is refused.
+    /// Validity of a leaf. A default that would outlive the root is shortened to the root's end and reported to `note`;
+    /// an explicit request that would is refused.
     fn validity(
         &self,
         start: Option<SystemTime>,
@@ -322,7 +323,7 @@ fn crl_pem(dir: &Path) -> Result<Option<Vec<u8>>, AuthorityError> {
     }
 }
 
-/// Takes the exclusive lock of a PKI folder, waiting for others; it is held until the file is dropped.
+/// Takes the exclusive lock of a PKI folder, waiting if necessary; it is held until the file is dropped.
 fn lock(dir: &Path) -> Result<File, AuthorityError> {
     let path = dir.join(LOCK_FILE);
     let file = File::options()
@@ -335,7 +336,7 @@ fn lock(dir: &Path) -> Result<File, AuthorityError> {
     Ok(file)
 }
 
-/// A validity in days, checked.
+/// Checks a validity in days.
 ///
 /// # Errors
 /// Zero, or more than [`DAYS_MAX`].
@@ -346,12 +347,12 @@ pub fn lifetime_of_days(days: u32) -> Result<Duration, AuthorityError> {
     Ok(profile::DAY * days)
 }
 
-/// This moment, in whole seconds, as certificates count.
+/// The current time in whole seconds, the resolution of certificates.
 fn now() -> Timestamp {
     timestamp(SystemTime::now())
 }
 
-/// A system time in whole seconds; what lies outside of the years 1970 to 9999 becomes the nearest of them.
+/// A system time in whole seconds, clamped to the years 1970 to 9999.
 fn timestamp(time: SystemTime) -> Timestamp {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     i64::try_from(seconds).ok().and_then(|s| Timestamp::from_second(s).ok()).unwrap_or(Timestamp::MAX)

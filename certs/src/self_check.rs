@@ -1,8 +1,9 @@
-//! What peers would say of an identity: whether its certificate comes from a root of its own `ca.pem`, whether its own
-//! `crl.pem` speaks for it, and whether it is in force.
+//! Checks that peers would accept an identity: a root in its own `ca.pem` issued its certificate, its own `crl.pem`
+//! covers that issuer and does not revoke it, and it is valid now.
 //!
-//! Peers hold the same roots and lists, and a server judges its peers by its own: with a foreign `ca.pem` or `crl.pem`
-//! every connection would be refused. So an identity is first put before the verifiers that judge others.
+//! Peers hold the same roots and lists, and a server checks its peers with its own: with a foreign `ca.pem` or
+//! `crl.pem`, every connection would be refused. So the identity's own certificate is checked with the verifiers used
+//! for peers.
 
 use std::{
     path::{Path, PathBuf},
@@ -26,15 +27,15 @@ use crate::{
     provider::provider,
 };
 
-/// A name for a verifier that wants one; whether it fits does not count.
+/// A server name for the verifier, which requires one; a mismatch is ignored.
 const ANY_NAME: &str = "name.invalid";
 
 /// Why peers would refuse an identity. Every message names the file and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SelfCheckError {
-    /// The certificate comes from none of the roots.
+    /// None of the roots issued the certificate.
     #[error(
-        "{} was not issued by a root in {}, so each of the two sides would refuse the other; put the ca.pem of the \
+        "{} was not issued by a root in {}, so both sides would refuse each other; put the ca.pem of the \
          authority that issued the certificate there, or issue the identity again",
         cert.display(), roots.display()
     )]
@@ -44,9 +45,9 @@ pub enum SelfCheckError {
         /// The roots' file.
         roots: PathBuf,
     },
-    /// The revocation lists say nothing of the certificate.
+    /// The revocation lists do not cover the certificate's issuer.
     #[error(
-        "{} holds no revocation list that the issuer of {} has signed ({reason}), so every peer would be refused; put \
+        "{} has no revocation list signed by the issuer of {} ({reason}), so every peer would be refused; put \
          the crl.pem of the same authority there, or remove the file",
         lists.display(), cert.display()
     )]
@@ -55,7 +56,7 @@ pub enum SelfCheckError {
         lists: PathBuf,
         /// The certificate's file.
         cert: PathBuf,
-        /// What the TLS library said.
+        /// The TLS library's reason.
         reason: String,
     },
     /// The certificate is revoked.
@@ -66,7 +67,7 @@ pub enum SelfCheckError {
         /// The lists' file.
         lists: PathBuf,
     },
-    /// The certificate, or one between it and the root, was valid until before now.
+    /// The certificate has expired.
     #[error(
         "{} was valid until {}, so every peer refuses it; renew it with `catchment-certs renew`, or compare the clocks",
         cert.display(), humantime::format_rfc3339_seconds(*end)
@@ -77,15 +78,15 @@ pub enum SelfCheckError {
         /// End of its validity.
         end: SystemTime,
     },
-    /// The certificate is valid only from a later time on.
+    /// The certificate is not yet valid.
     #[error(
-        "{} is valid only from {} on, so every peer refuses it; compare the clocks",
+        "{} is not valid before {}, so every peer refuses it; compare the clocks",
         cert.display(), humantime::format_rfc3339_seconds(*start)
     )]
     NotYetValid {
         /// The certificate's file.
         cert: PathBuf,
-        /// Begin of its validity.
+        /// Start of its validity.
         start: SystemTime,
     },
     /// Peers would refuse the certificate for another reason.
@@ -93,27 +94,27 @@ pub enum SelfCheckError {
     Refused {
         /// The certificate's file.
         cert: PathBuf,
-        /// What the TLS library said.
+        /// The TLS library's reason.
         reason: String,
     },
 }
 
 impl IdentityFolder {
-    /// Loads an identity that its peers take now: as [`IdentityFolder::load`] and [`IdentityFolder::check`].
+    /// Loads an identity and checks that peers accept it now: [`IdentityFolder::load`], then [`IdentityFolder::check`].
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
+    /// The first problem found.
     pub fn load_in_force(dir: &Path) -> Result<Self, FolderError> {
         let folder = Self::load(dir)?;
         folder.check(SystemTime::now())?;
         Ok(folder)
     }
 
-    /// Whether peers with the same roots and revocation lists take this identity at a time. Warns of roots for which
-    /// there is no list beside others.
+    /// Checks that peers with the same roots and revocation lists accept this identity at time `now`. Logs a warning
+    /// for roots without a list if other roots have one.
     ///
     /// # Errors
-    /// Why they would refuse it.
+    /// Why peers would refuse it.
     pub fn check(&self, now: SystemTime) -> Result<(), SelfCheckError> {
         let file = |name: &str| self.dir().join(name);
         let (cert, lists) = (file(CERT_FILE), file(CRL_FILE));
@@ -123,7 +124,7 @@ impl IdentityFolder {
         let parsed = parse(leaf).map_err(|error| refused(error.to_string()))?;
         let start = system_time(parsed.validity().not_before);
         let end = system_time(parsed.validity().not_after);
-        // Trust first, at a time at which the certificate is valid: the clock may be what is wrong.
+        // Check trust first, at a time at which the certificate is valid: the clock may be wrong.
         match self.verify(now.clamp(start, end.max(start))) {
             Ok(()) => {}
             Err(Error::InvalidCertRevocationList(error)) => {
@@ -133,7 +134,7 @@ impl IdentityFolder {
                 return Err(match TlsFailure::from_tls(&error) {
                     TlsFailure::UnknownIssuer => SelfCheckError::NotIssued { cert, roots: file(CA_FILE) },
                     TlsFailure::UnknownRevocationStatus => {
-                        SelfCheckError::NotListed { lists, cert, reason: "it has other issuers".to_owned() }
+                        SelfCheckError::NotListed { lists, cert, reason: "its issuers differ".to_owned() }
                     }
                     TlsFailure::Revoked => SelfCheckError::Revoked { cert, lists },
                     TlsFailure::Expired | TlsFailure::NotYetValid => {
@@ -152,13 +153,13 @@ impl IdentityFolder {
         for root in unlisted(self.anchors(), &self.crls()) {
             tracing::warn!(
                 root, path = %lists.display(),
-                "crl.pem holds no revocation list of this root of ca.pem: peers with certificates from it are refused"
+                "crl.pem has no revocation list from this root in ca.pem: peers with certificates from it are refused"
             );
         }
         Ok(())
     }
 
-    /// Puts the certificate before the verifiers that judge peers, in the directions in which its role is used.
+    /// Verifies the certificate like a peer's, in the directions in which its role is used.
     fn verify(&self, at: SystemTime) -> Result<(), Error> {
         let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let (at, key, role) =
@@ -174,7 +175,7 @@ impl IdentityFolder {
                 .map_err(unusable)?;
             let name = ServerName::try_from(ANY_NAME).map_err(|error| Error::General(error.to_string()))?;
             match verifier.verify_server_cert(leaf, intermediates, &name, &[], at) {
-                // The name is looked at last.
+                // The name is checked last, so everything else is fine.
                 Ok(_)
                 | Err(Error::InvalidCertificate(
                     CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -182,7 +183,7 @@ impl IdentityFolder {
                 Err(error) => return Err(error),
             }
         }
-        // An aggregator is no client.
+        // An aggregator is never a client.
         if role != Role::Aggregator {
             WebPkiClientVerifier::builder_with_provider(self.roots(), provider())
                 .with_crls(self.crls())
@@ -194,7 +195,7 @@ impl IdentityFolder {
     }
 }
 
-/// Names of the roots of which none of the lists is, where there are lists.
+/// Names of the roots without a revocation list; empty if there are no lists at all.
 fn unlisted(anchors: &[CertificateDer<'_>], lists: &[CertificateRevocationListDer<'_>]) -> Vec<String> {
     let issuers: Vec<Vec<u8>> = lists
         .iter()
