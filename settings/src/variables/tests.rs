@@ -1,4 +1,4 @@
-//! Which variables are refused, and what a refusal says.
+//! Refused variables, and the texts of the refusals.
 
 use clap::CommandFactory as _;
 
@@ -22,12 +22,12 @@ fn refused(prefix: Option<&str>, name: &str, value: &str) -> Option<String> {
 }
 
 #[test]
-fn what_is_unknown_under_the_prefix_or_almost_known_is_refused_by_name() {
+fn unknown_and_misspelt_variables_are_refused_by_name() {
     let gateway = |name: &str| refused(Some("CATCHMENT_GATEWAY_"), name, "1");
     for known in ["CATCHMENT_GATEWAY_LISTEN", "CATCHMENT_LOG", "CATCHMENT_AGGREGATOR_LISTEN", "PATH"] {
         assert_eq!(gateway(known), None, "{known}");
     }
-    // The tool's, and those of tests.
+    // Variables of the tool and of tests.
     for other in ["CATCHMENT_AGGREGATOR", "CATCHMENT_IDENTITY", "CATCHMENT_TEST_PATIENCE"] {
         assert_eq!(gateway(other), None, "{other}");
     }
@@ -56,7 +56,7 @@ fn what_is_unknown_under_the_prefix_or_almost_known_is_refused_by_name() {
 }
 
 #[test]
-fn a_value_that_cannot_be_is_told_in_words_of_users() {
+fn invalid_values_are_reported_in_words_for_users() {
     let mut command = Options::command();
     for (value, why) in [("much", "a whole number is needed"), ("5000000000", "not in 0..=4294967295")] {
         let arguments: Vec<OsString> =
@@ -69,7 +69,7 @@ fn a_value_that_cannot_be_is_told_in_words_of_users() {
 }
 
 #[test]
-fn variables_of_a_service_of_the_same_name_pass() {
+fn variables_of_a_service_with_the_same_name_pass() {
     for (name, value) in [
         ("SERVICE_HOST", "10.0.0.1"),
         ("SERVICE_PORT", "8443"),
@@ -86,7 +86,7 @@ fn variables_of_a_service_of_the_same_name_pass() {
 }
 
 #[test]
-fn a_wrong_value_is_blamed_on_the_flag_only_where_the_flag_was_given() {
+fn a_wrong_value_is_attributed_to_the_flag_only_if_the_flag_was_given() {
     let arguments: Vec<OsString> = ["x", "--connections-max=much"].map(Into::into).into();
     let mut command = Options::command();
     let error = command.try_get_matches_from_mut(&arguments).unwrap_err();
@@ -135,7 +135,7 @@ fn wrong_usage_is_one_line_that_says_what_is_missing() {
 }
 
 #[test]
-fn a_message_that_begins_with_a_flag_names_the_variable_that_gave_the_value() {
+fn a_message_about_a_flag_names_the_variable_that_gave_the_value() {
     let sources = Sources([("log_format".to_owned(), "CATCHMENT_LOG_FORMAT".to_owned())].into());
     assert_eq!(sources.named("--log-format: no such form"), "CATCHMENT_LOG_FORMAT: no such form");
     assert_eq!(sources.named("--log-format-x: no such form"), "--log-format-x: no such form");
@@ -143,7 +143,7 @@ fn a_message_that_begins_with_a_flag_names_the_variable_that_gave_the_value() {
 }
 
 #[test]
-fn a_wrong_value_of_one_subcommand_is_told_whatever_others_there_are() {
+fn a_wrong_value_of_one_subcommand_is_reported_despite_other_subcommands() {
     #[derive(Debug, Parser)]
     #[allow(dead_code)]
     enum Commands {
@@ -168,7 +168,7 @@ fn a_wrong_value_of_one_subcommand_is_told_whatever_others_there_are() {
 }
 
 #[test]
-fn variables_of_subcommands_are_known_as_sources() {
+fn variables_of_subcommands_are_sources_too() {
     let command =
         Command::new("x").subcommand(Command::new("ask").arg(Arg::new("path").long("path").env("PATH")));
     let matches = command.clone().get_matches_from(["x", "ask"]);
@@ -178,7 +178,7 @@ fn variables_of_subcommands_are_known_as_sources() {
 }
 
 #[test]
-fn a_variable_that_is_empty_or_no_utf8_is_named() {
+fn variables_that_are_empty_or_not_utf8_are_named() {
     use std::os::unix::ffi::OsStrExt as _;
     let broken = OsStr::from_bytes(b"a\xff");
     assert_eq!(unusable("X", OsStr::new(""), false).unwrap(), "X is empty: give it a value, or remove it");
