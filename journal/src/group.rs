@@ -2,8 +2,8 @@
 //!
 //! Appenders fill the pending block under a short mutex and never touch the disk. The committer thread takes the block,
 //! writes and syncs it outside of the mutex, and publishes the result; records that arrive meanwhile form the next
-//! block. So one sync serves all waiting appenders, and an append waits at most for the sync under way, except with
-//! [`GroupLog::append_deferred`], which gathers records.
+//! block. So one sync serves all waiting appenders, and an append is delayed by no more than the sync under way, except
+//! with [`GroupLog::append_deferred`], which gathers records.
 //!
 //! The committer also reserves space and starts new segments. It does so while no record is accepted: when it takes a
 //! block, the pending one is empty; it sets that block's limit to its base until the new segment exists. Appends get

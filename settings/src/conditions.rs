@@ -103,10 +103,10 @@ mod tests {
         assert_eq!(conditions.ready(), Ok(()));
         assert!(conditions.set("disk_full", Some("no space".to_owned())));
         assert!(!conditions.set("disk_full", Some("3 bytes free".to_owned())), "no news");
-        assert!(conditions.set("connections_full", Some("all 5 places are taken".to_owned())));
+        assert!(conditions.set("connections_full", Some("all 5 slots are in use".to_owned())));
         assert_eq!(
             conditions.ready().unwrap_err(),
-            "connections_full: all 5 places are taken\ndisk_full: 3 bytes free"
+            "connections_full: all 5 slots are in use\ndisk_full: 3 bytes free"
         );
         assert!(conditions.set("disk_full", None));
         assert!(!conditions.set("disk_full", None));

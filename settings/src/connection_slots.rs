@@ -321,7 +321,8 @@ impl ConnectionSlot {
         }
     }
 
-    /// Records that the peer has used its connection: the slot no longer counts as silent.
+    /// Records that the peer has used its connection: from now on the slot is not evicted, except as described at
+    /// [`ConnectionSlots::evicting_after`].
     pub fn mark_used(&self) {
         let mut state = self.slots.lock();
         let slot = match self.standing.load(Relaxed) {

@@ -139,7 +139,7 @@ fn explained(error: &clap::Error, command: &mut Command, arguments: &[OsString])
 /// Clap's message about wrong usage, in one line and without the usage summary, which `--help` shows.
 fn usage_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "a command is missing; --help names all".to_owned();
+        return "a command is missing; --help lists them".to_owned();
     }
     let text = error.render().to_string();
     let lines = text.lines().map(str::trim);
@@ -156,18 +156,18 @@ fn usage_line(error: &clap::Error) -> String {
         said.push_str(join);
         said.push_str(line.strip_prefix("error: ").unwrap_or(line));
     }
-    format!("{}; --help tells more", in_words(said))
+    format!("{}; see --help", in_words(said))
 }
 
 /// Replaces the standard library's messages about invalid values with messages for users.
 fn in_words(mut said: String) -> String {
     for (from, to) in [
-        ("invalid digit found in string", "a whole number is needed"),
+        ("invalid digit found in string", "expected a whole number"),
         ("number too large to fit in target type", "the number is too large"),
         ("number too small to fit in target type", "the number is too small"),
-        ("invalid float literal", "a number is needed"),
-        ("invalid socket address syntax", "an address is needed, as 127.0.0.1:9000"),
-        ("provided string was not `true` or `false`", "true or false is needed"),
+        ("invalid float literal", "expected a number"),
+        ("invalid socket address syntax", "expected an address like 127.0.0.1:9000"),
+        ("provided string was not `true` or `false`", "expected true or false"),
     ] {
         said = said.replace(from, to);
     }
@@ -268,14 +268,14 @@ fn unknown(
         let is_near = distance <= NEAR && rest.is_none_or(|rest| 2 * distance <= rest.len());
         Some(match is_near {
             true => misspelt(&name, nearest),
-            false => format!("there is no variable {name}; --help names all: correct it, or remove it"),
+            false => format!("unknown variable {name}: correct or remove it; --help lists all"),
         })
     };
     variables.filter_map(ours).min()
 }
 
 fn misspelt(name: &str, nearest: &str) -> String {
-    format!("there is no variable {name}: did you mean {nearest}? Correct it, or remove it")
+    format!("unknown variable {name}: did you mean {nearest}? Correct or remove it")
 }
 
 /// Whether a variable is one that Kubernetes, or Docker links, set for a service with this name.

@@ -2,7 +2,7 @@
 //!
 //! An entry is durable before its certificate is handed out, so every certificate in circulation can be revoked.
 //! Writers and readers hold the authority's lock. A last line without its end was left by a crash, and its certificate
-//! was never handed out: it is cut off and reported. Any other unreadable line is an error, because it might be a
+//! was never handed out: it is cut off and reported. Any other unreadable line is reported, because it might be a
 //! revocation.
 
 use std::{

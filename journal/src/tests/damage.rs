@@ -74,7 +74,7 @@ fn a_flipped_byte_costs_at_most_its_record_and_repair_leaves_a_clean_log() {
         let report = verify(&disk, Path::new(DIR)).unwrap();
         let peeked = peek(&disk);
         let (found, damage) = look(&disk);
-        assert_eq!(peeked, found, "seed {seed}: what a look without changes finds");
+        assert_eq!(peeked, found, "seed {seed}: a read-only log finds the same records");
         let lost: Vec<_> = records.iter().filter(|record| !found.contains(record)).collect();
         let context = format!("seed {seed}, {} byte {offset}: {damage:?}", path.display());
         assert!(lost.len() <= 1, "{} lost: {context}", lost.len());

@@ -94,7 +94,7 @@ fn a_folder_knows_its_logs() {
     assert_eq!((folder.facts().missing_logs().unwrap().len(), folder.get("note")), (0, None));
     std::fs::remove_dir_all(path.join("b")).unwrap();
     std::fs::rename(&elsewhere, path.join("b")).unwrap();
-    assert!(folder.facts().missing_logs().is_err(), "the old one is no longer this folder's");
+    assert!(folder.facts().missing_logs().is_err(), "the old log no longer belongs to this folder");
     // An unmounted disk does not mean that the log is gone.
     std::fs::remove_dir_all(path.join("b")).unwrap();
     std::os::unix::fs::symlink(dir.path().join("nowhere"), path.join("b")).unwrap();

@@ -37,7 +37,7 @@ fn nothing_is_committed_to_a_segment_that_lost_its_space() {
     log.append(b"kept").unwrap();
     let durable = log.commit().unwrap();
     fs::File::options().write(true).open(only_segment(dir.path())).unwrap().set_len(0).unwrap();
-    log.append(b"behind a hole").unwrap();
+    log.append(b"after a hole").unwrap();
     let Err(SyncError::Poisoned(why)) = log.commit() else { panic!("an emptied file took a commit") };
     assert!(why.contains("was cut short"), "{why}");
     assert_eq!(log.durable(), durable);
@@ -96,7 +96,7 @@ fn a_check_finds_what_no_commit_notices() {
 fn an_owner_ends_a_log() {
     let disk = SimDisk::new(3);
     let (log, mut committer) = GroupLog::manual(open(&disk).0);
-    let at = log.append(b"never told").unwrap();
+    let at = log.append(b"never acknowledged").unwrap();
     log.poison("the folder is gone");
     log.poison("a second reason");
     assert!(matches!(log.append(b"x"), Err(AppendError::Poisoned(why)) if &*why == "the folder is gone"));
@@ -105,7 +105,7 @@ fn an_owner_ends_a_log() {
     assert!(commit.durable <= at && commit.poisoned.as_deref() == Some("the folder is gone"));
     // With its own thread: the thread ends, and closing returns the reason.
     let (log, _) = GroupLog::open(Arc::new(SimDisk::new(4)), Path::new(DIR), small(), "test").unwrap();
-    log.append_deferred(b"never told").unwrap();
+    log.append_deferred(b"never acknowledged").unwrap();
     log.poison("the folder is gone");
     assert!(matches!(log.close(), Err(SyncError::Poisoned(why)) if &*why == "the folder is gone"));
     assert_eq!(log.durable(), Position::ZERO);

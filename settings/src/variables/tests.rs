@@ -49,8 +49,8 @@ fn unknown_and_misspelt_variables_are_refused_by_name() {
         assert!(line.contains(wrong) && line.contains(nearest), "{line}");
     }
     let line = gateway("CATCHMENT_GATEWAY_SOMETHING_ELSE").unwrap();
-    assert!(line.ends_with("; --help names all: correct it, or remove it"), "{line}");
-    assert_eq!(gateway("catchment_gateway_something_else"), None, "it may be another program's");
+    assert!(line.ends_with(": correct or remove it; --help lists all"), "{line}");
+    assert_eq!(gateway("catchment_gateway_something_else"), None, "it may belong to another program");
     assert!(refused(None, "CATCHMENT_LGO", "1").is_some());
     assert_eq!(refused(None, "CATCHMENT_GATEWAY_SOMETHING_ELSE", "1"), None);
 }
@@ -58,14 +58,14 @@ fn unknown_and_misspelt_variables_are_refused_by_name() {
 #[test]
 fn invalid_values_are_reported_in_words_for_users() {
     let mut command = Options::command();
-    for (value, why) in [("much", "a whole number is needed"), ("5000000000", "not in 0..=4294967295")] {
+    for (value, why) in [("much", "expected a whole number"), ("5000000000", "not in 0..=4294967295")] {
         let arguments: Vec<OsString> =
             ["x".into(), format!("--connections-max={value}")].map(OsString::from).into();
         let error = command.try_get_matches_from_mut(&arguments).unwrap_err();
         let line = explained(&error, &mut command, &arguments);
         assert!(line.contains(why) && !line.contains("in string"), "{line}");
     }
-    assert_eq!(in_words("invalid socket address syntax".into()), "an address is needed, as 127.0.0.1:9000");
+    assert_eq!(in_words("invalid socket address syntax".into()), "expected an address like 127.0.0.1:9000");
 }
 
 #[test]
@@ -111,11 +111,11 @@ fn wrong_usage_is_one_line_that_says_what_is_missing() {
     for (arguments, expected) in [
         (
             &["x", "--lisen", "a"][..],
-            "unexpected argument '--lisen' found; tip: a similar argument exists: '--listen'; --help tells more",
+            "unexpected argument '--lisen' found; tip: a similar argument exists: '--listen'; see --help",
         ),
         (
             &["x", "--connections-max"],
-            "a value is required for '--connections-max <N>' but none was supplied; --help tells more",
+            "a value is required for '--connections-max <N>' but none was supplied; see --help",
         ),
     ] {
         let error = Options::try_parse_from(arguments).unwrap_err();
@@ -147,7 +147,7 @@ fn a_wrong_value_of_one_subcommand_is_reported_despite_other_subcommands() {
     #[derive(Debug, Parser)]
     #[allow(dead_code)]
     enum Commands {
-        /// Has an argument of its own
+        /// Has its own argument
         First {
             /// Any
             #[arg(long, value_name = "ANY")]
@@ -164,7 +164,7 @@ fn a_wrong_value_of_one_subcommand_is_reported_despite_other_subcommands() {
     let mut command = Commands::command();
     let error = command.try_get_matches_from_mut(&arguments).unwrap_err();
     let line = explained(&error, &mut command, &arguments);
-    assert!(line.contains("number") && line.ends_with("--help tells more"), "{line}");
+    assert!(line.contains("number") && line.ends_with("see --help"), "{line}");
 }
 
 #[test]
