@@ -2,8 +2,8 @@
 //!
 //! A PKI folder holds `ca.pem`, `ca.key` (the root's key, mode 0600), `ledger.jsonl`, `crl.pem` and the
 //! identities. Every change holds an exclusive lock on `.lock`, so several processes may work at the same time.
-//! Issuing an identity makes the certificate in memory, then its ledger entry durable, then the identity folder
-//! visible, complete.
+//! Issuing makes the certificate in memory, then makes its ledger entry durable, then publishes the complete identity
+//! folder.
 //!
 //! `profile` defines the contents of certificates, `ledger` records what was done, `issue` and `bulk` make identities,
 //! `renew` and `revoke` change them, `list` and `inspect` show them.
