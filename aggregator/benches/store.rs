@@ -1,4 +1,4 @@
-//! The store without network and disk: batches checked, journalled and applied, and flushed into a tree in memory.
+//! The store without network and disk: batches are checked, journalled, applied and flushed into a tree in memory.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -30,7 +30,7 @@ fn open() -> Opened {
     )
     .unwrap();
     let first = batch(1, SERIES);
-    // As on a stream: all batches share what they know of a series.
+    // As on a stream: all batches share their series.
     let rest = (2..=BATCHES).map(|number| Batch { series: first.series.clone(), ..batch(number, SERIES) });
     (store, committer, [first.clone()].into_iter().chain(rest).collect())
 }

@@ -1,7 +1,7 @@
-//! Who calls: the identity of a connection's certificate, found in each request's extensions, and which
-//! service which role may use.
+//! Authentication and roles: the identity of a connection's certificate, found in each request's extensions, and the
+//! role that each service requires.
 //!
-//! Any certificate of the trust root has a connection; a service of another role answers PERMISSION_DENIED.
+//! Any certificate of the trust root may connect; a service of another role answers PERMISSION_DENIED.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -15,27 +15,26 @@ use crate::usage::Usage;
 /// The other end of a connection; `transport` puts it into the extensions of every request.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    /// Whose certificate it is.
+    /// Identity of its certificate.
     pub(crate) peer: Arc<Peer>,
-    /// Where it comes from.
+    /// Its address.
     pub(crate) addr: SocketAddr,
-    /// What it makes of its connection.
+    /// Its use of the connection.
     pub(crate) usage: Arc<Usage>,
     /// Cuts the connection.
     pub(crate) disconnect: Disconnect,
 }
 
-/// Cuts a connection whose other end does not do its part.
+/// Cuts a connection whose peer misbehaves.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disconnect(Arc<Notify>);
 
 impl Disconnect {
-    /// Cuts it.
     pub(crate) fn trigger(&self) {
         self.0.notify_one();
     }
 
-    /// Resolves when the connection is to be cut.
+    /// Resolves when the connection must be cut.
     pub(crate) async fn triggered(&self) {
         self.0.notified().await;
     }
@@ -66,7 +65,7 @@ pub(crate) fn gateway<T>(request: &Request<T>) -> Result<(GatewayId, SocketAddr)
     }
 }
 
-/// The operator who calls.
+/// The operator that calls.
 ///
 /// # Errors
 /// PERMISSION_DENIED for a certificate of another role.
@@ -81,5 +80,5 @@ pub(crate) fn operator<T>(request: &Request<T>) -> Result<CallingOperator, Statu
 }
 
 fn denied(needed: &str, found: &Identity) -> Status {
-    Status::permission_denied(format!("this needs a certificate of role {needed}, yours is of {found}"))
+    Status::permission_denied(format!("this needs a certificate of role {needed}, yours belongs to {found}"))
 }

@@ -1,5 +1,5 @@
-//! The one place where the aggregator reads the clock of the day. Stored windows carry the gateways' times; this clock bounds
-//! how far ahead of it a gateway is believed ([`crate::clock_bound`]), and lags are measured by it.
+//! The only place where the aggregator reads the wall clock. Stored windows carry the gateways' times; this clock
+//! limits how far ahead a gateway is believed ([`crate::clock_bound`]), and lag is measured against it.
 
 use std::time::SystemTime;
 

@@ -1,12 +1,12 @@
-//! How far ahead of the aggregator's clock a gateway is believed. Pure: the clock comes in.
+//! Limits how far ahead of the aggregator's clock a gateway's claims are believed. Pure: the caller passes the time.
 //!
-//! A gateway dates by its own clock what it says about itself: up to when its windows are closed, and when its data folder was
-//! created. A clock that is far ahead would claim completeness for years, and keep a folder the newest one for as long. Beyond the
-//! tolerance such a claim is not believed; readings are, whatever time they carry.
+//! Two claims carry the gateway's own clock: the time up to which its windows are closed, and the creation time of
+//! its data folder. A clock far ahead would claim completeness for years, and keep its folder the newest for as long.
+//! Claims beyond the tolerance are not believed; readings are accepted whatever time they carry.
 
 use std::time::Duration;
 
-/// The aggregator's clock at one moment, and what may lie beyond it.
+/// The aggregator's clock at one moment, and the tolerance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockBound {
     now_ms: i64,
@@ -14,22 +14,22 @@ pub struct ClockBound {
 }
 
 impl ClockBound {
-    /// Believes everything: for a simulation, whose clocks are right.
+    /// Believes everything: for simulations, whose clocks are right.
     pub const UNBOUNDED: Self = Self { now_ms: i64::MAX, tolerance_ms: 0 };
 
-    /// The clock shows `now_ms`, Unix milliseconds.
+    /// Bound at the time `now_ms`, Unix milliseconds.
     pub fn new(now_ms: i64, tolerance: Duration) -> Self {
         Self { now_ms, tolerance_ms: i64::try_from(tolerance.as_millis()).unwrap_or(i64::MAX) }
     }
 
-    /// How far a time is ahead of the clock, if that is more than is believed; Unix milliseconds.
+    /// How many milliseconds a time (Unix milliseconds) is ahead of the clock, if that exceeds the tolerance.
     pub fn too_far_ahead(&self, time_ms: i64) -> Option<i64> {
         let ahead = time_ms.saturating_sub(self.now_ms);
         (ahead > self.tolerance_ms).then_some(ahead)
     }
 
-    /// When a data folder was created: as its gateway says, or where that is not believed as it is `known`, else now. A gateway
-    /// says it again with each stream, so a folder keeps the time at which it was first seen.
+    /// Creation time of a data folder: as claimed if that is believed, else as `known`, else now. A gateway repeats
+    /// the claim with each stream, so a folder keeps the time at which it was first seen.
     pub fn created(&self, claimed_ms: i64, known: Option<i64>) -> i64 {
         if self.too_far_ahead(claimed_ms).is_none() {
             return claimed_ms;
@@ -45,14 +45,14 @@ mod tests {
     const NOW: i64 = 1_700_000_000_000;
 
     #[test]
-    fn what_is_a_little_ahead_is_believed() {
+    fn claims_within_the_tolerance_are_believed() {
         let clock_bound = ClockBound::new(NOW, Duration::from_secs(600));
         for believed in [i64::MIN, 0, NOW, NOW + 600_000] {
             assert_eq!(clock_bound.too_far_ahead(believed), None);
             assert_eq!(
                 clock_bound.created(believed, Some(5)),
                 believed,
-                "a claim that is believed replaces what is known"
+                "a believed claim replaces the known time"
             );
         }
         assert_eq!(clock_bound.too_far_ahead(NOW + 600_001), Some(600_001));
@@ -62,11 +62,11 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_from_the_future_keeps_the_time_at_which_it_was_first_seen() {
+    fn a_folder_from_the_future_keeps_the_time_it_was_first_seen() {
         let far = NOW + 1_000_000_000_000;
         let at = |now| ClockBound::new(now, Duration::from_secs(600));
         assert_eq!(at(NOW).created(far, None), NOW);
         assert_eq!(at(NOW + 5_000).created(far, Some(NOW)), NOW);
-        assert_eq!(at(NOW).created(far, Some(far)), NOW, "stored by a version that believed it");
+        assert_eq!(at(NOW).created(far, Some(far)), NOW, "stored by a version that believed such claims");
     }
 }

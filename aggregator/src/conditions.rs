@@ -1,6 +1,7 @@
-//! What keeps an aggregator from its work, by name, and the looks that find it: `/readyz` and the metrics show it.
+//! Named conditions that keep the aggregator from working, and the checks that find them; `/readyz` and the metrics
+//! show them.
 //!
-//! The decisions are pure; a look once a second feeds them, so that a full disk is known before a batch is refused.
+//! The decisions are pure. A check once a second feeds them, so that a full disk is known before a batch is refused.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,12 +21,13 @@ const MEMORY_FULL: &str = "memory_full";
 /// Queries wait until others end.
 const QUERIES_FULL: &str = "queries_full";
 
-/// Everything that an aggregator may report. Full memory and busy queries make senders and callers wait for seconds and
-/// pass by themselves (where a flush has no room, `disk_full` says so), so a probe does not fail for them.
+/// Every condition that an aggregator may report. Full memory and busy queries make senders and callers wait for
+/// seconds and pass by themselves, so a probe does not fail for them (if a flush has no room, `disk_full` reports
+/// it).
 pub(crate) const KNOWN: [KnownCondition; 8] = [
     KnownCondition { name: CONNECTIONS_FULL, severity: Severity::Unready },
     KnownCondition { name: DISK_FULL, severity: Severity::Unready },
-    // It is one gateway that waits, and nobody else.
+    // Only the one gateway waits.
     KnownCondition { name: "epochs_full", severity: Severity::Notice },
     KnownCondition { name: "folder_gone", severity: Severity::Unready },
     KnownCondition { name: JOURNAL_FULL, severity: Severity::Unready },
@@ -34,10 +36,10 @@ pub(crate) const KNOWN: [KnownCondition; 8] = [
     KnownCondition { name: "series_full", severity: Severity::Unready },
 ];
 
-/// How often the aggregator looks.
+/// Interval of the checks.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Raises and clears the conditions of room.
+/// Raises and clears the conditions about room.
 fn report(shortage: &Shortage, queries_full: bool, conditions: &Conditions) {
     let bound = |why: &FullReason| matches!(why, FullReason::LogBound { .. });
     let disk =
@@ -46,25 +48,25 @@ fn report(shortage: &Shortage, queries_full: bool, conditions: &Conditions) {
         });
     conditions.report(DISK_FULL, disk);
     let journal = shortage.journal.as_ref().filter(|why| bound(why)).map(|why| {
-        format!("the store's journal: {why}, store_journal: a flush makes room, or raise it; gateways wait until then")
+        format!("the store's journal: {why} (store_journal): wait for a flush, or raise it; gateways wait until then")
     });
     conditions.report(JOURNAL_FULL, journal);
     let memory = shortage.memory.then(|| {
-        "store_memory is used up: gateways wait until windows are flushed; raise it if this comes often"
+        "store_memory is used up: gateways wait until windows are flushed; raise it if this happens often"
             .to_owned()
     });
     conditions.report(MEMORY_FULL, memory);
-    let queries = queries_full
-        .then(|| "queries wait: as many run as queries_per_operator_max or queries_max allows".to_owned());
+    let queries =
+        queries_full.then(|| "queries wait: queries_per_operator_max or queries_max is reached".to_owned());
     conditions.report(QUERIES_FULL, queries);
 }
 
-/// Looks whether the store has room, again and again: before a gateway is refused, and on threads that may wait for the
-/// disk.
+/// Repeatedly checks whether the store has room, on threads that may block on the disk, so that a shortage is known
+/// before a gateway is refused.
 pub(crate) async fn watch(store: &Arc<dyn Store>, queries_full: impl Fn() -> bool, conditions: &Conditions) {
     loop {
         let store = Arc::clone(store);
-        // Fails when the look panics, which it does not.
+        // Fails only if the check panics, which it does not.
         if let Ok(shortage) = tokio::task::spawn_blocking(move || store.shortage()).await {
             report(&shortage, queries_full(), conditions);
         }
@@ -77,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lacks_is_named_until_it_is_there() {
+    fn a_shortage_is_named_until_it_ends() {
         let conditions = Conditions::of(&KNOWN);
         let held = |journal, memory, queries| {
             report(&Shortage { journal, memory }, queries, &conditions);

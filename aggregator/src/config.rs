@@ -1,8 +1,8 @@
-//! The aggregator's configuration: [`Options`] as flags, environment and file give them, and [`Config`],
-//! checked and complete.
+//! Configuration of the aggregator: [`Options`] as given by flags, environment and file, and [`Config`], validated
+//! and complete.
 //!
-//! Every flag has its key of the same name in the file, and its variable `CATCHMENT_AGGREGATOR_…`. Flags win
-//! over variables, these over the file, the file over the defaults below. Nothing is bound or opened here.
+//! Every flag has a key of the same name in the file and a variable `CATCHMENT_AGGREGATOR_…`. Flags override
+//! variables, variables override the file, the file overrides the defaults below. Nothing is bound or opened here.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -37,19 +37,20 @@ pub struct Config {
     pub connections_per_peer_max: usize,
     /// Longest time from the handshake to the first request.
     pub first_request_timeout: Duration,
-    /// Longest time without a request under way.
+    /// Longest time without a request in progress.
     pub idle_timeout: Duration,
-    /// Interval of HTTP/2 probes, and how long an answer may take.
+    /// Interval of HTTP/2 pings, and how long an answer may take.
     pub keepalive: Duration,
-    /// Longest ordered stop.
+    /// Longest graceful shutdown.
     pub stop_timeout: Duration,
     /// Most batches in flight on one ingest stream, 1 to 1,024.
     pub ingest_in_flight: usize,
-    /// Memory of all that waits in ingest, bytes, at least 128 MiB.
+    /// Memory of everything that waits in ingest, bytes, at least 128 MiB.
     pub ingest_bytes_max: usize,
-    /// Of one gateway, bytes, from 32 MiB to the whole.
+    /// Share of one gateway, bytes, from 32 MiB to the whole.
     pub ingest_bytes_per_gateway_max: usize,
-    /// How far ahead of this clock a gateway is believed, 1 ms to a day. Default 10 minutes, as a gateway's `future_max`.
+    /// How far ahead of this clock a gateway is believed, 1 ms to a day. Default 10 minutes, like a gateway's
+    /// `future_max`.
     pub clock_tolerance: Duration,
     /// Bounds of queries.
     pub query: QueryLimits,
@@ -60,21 +61,21 @@ pub struct Config {
 /// Bounds of queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueryLimits {
-    /// Most queries at once, 1 to 1,024. One operator never has more than are free beside its own.
+    /// Most queries at once, 1 to 1,024. One operator never has more running than are still free.
     pub queries_max: usize,
     /// Most queries of one operator at once, 1 to 1,024.
     pub per_operator_max: usize,
-    /// Most queries that wait, 1 to 1,000,000. One operator never has more than are free beside its own.
+    /// Most queries that wait, 1 to 1,000,000. One operator never has more waiting than are still free.
     pub waiting_max: usize,
     /// Most queries of one operator that wait, 1 to 1,000,000.
     pub waiting_per_operator_max: usize,
     /// Threads on which queries take turns, 1 to 256.
     pub threads: usize,
-    /// Memory of all queries, bytes, at least 1 MiB. One operator never has more than is free beside its own.
+    /// Memory of all queries, bytes, at least 1 MiB. One operator never has more than is still free.
     pub memory_max: usize,
     /// Longest query.
     pub timeout: Duration,
-    /// Longest time in which nothing of an answer is read.
+    /// Longest time in which the client reads nothing of an answer.
     pub read_timeout: Duration,
     /// Most points of one answer, at least 1.
     pub points_max: u64,
@@ -84,7 +85,7 @@ impl Default for QueryLimits {
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
-            // They take turns: many at once cost memory, not processors.
+            // They take turns: more at once cost memory, not processors.
             queries_max: 64,
             per_operator_max: 16,
             waiting_max: 1_024,
@@ -95,16 +96,16 @@ impl Default for QueryLimits {
             memory_max: 512 << 20,
             timeout: Duration::from_secs(60),
             read_timeout: Duration::from_secs(10),
-            // Some 20 MB on the wire: more is a download, not a question.
+            // Some 20 MB on the wire: more is a bulk export, not a query.
             points_max: 1_000_000,
         }
     }
 }
 
-/// Most points that an answer may be allowed: some 20 GB.
+/// Highest limit of points per answer: some 20 GB.
 const POINTS_MAX: u64 = 1_000_000_000;
 
-/// Why settings make no configuration.
+/// Why the settings are invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A setting without default is missing.
@@ -112,7 +113,7 @@ pub enum ConfigError {
     Missing {
         /// Name of flag and key.
         key: &'static str,
-        /// What a value looks like.
+        /// Example of a value.
         example: &'static str,
     },
     /// A value is out of its range.
@@ -122,13 +123,13 @@ pub enum ConfigError {
         key: &'static str,
         /// The value given.
         value: String,
-        /// What is allowed.
+        /// The allowed range.
         range: String,
     },
     /// Two settings exclude each other.
     #[error("data and store exclude each other: give the embedded store's folder, or a database")]
     TwoStores,
-    /// A database was asked for.
+    /// A database was requested.
     #[error(
         "store {0:?} is not available in this version: use the embedded store with --data DIR (postgres:// is planned)"
     )]
@@ -153,7 +154,7 @@ fn number(key: &'static str, given: Option<usize>, default: usize, max: usize) -
     Err(ConfigError::Range { key, value: value.to_string(), range: format!("from 1 to {max}") })
 }
 
-/// A bound of series or epochs within the whole; above that, the whole is the bound.
+/// A limit of series or epochs within the whole; a larger one has no effect.
 fn part(key: &'static str, given: Option<usize>) -> Result<Option<usize>, ConfigError> {
     given.map(|given| number(key, Some(given), given, 100_000_000)).transpose()
 }
@@ -183,7 +184,7 @@ fn store(options: &Options) -> Result<StoreConfig, ConfigError> {
         epochs_per_gateway_max: part("epochs_per_gateway_max", options.epochs_per_gateway_max)?,
         series_per_site_max: part("series_per_site_max", options.series_per_site_max)?,
         series_per_gateway_max: part("series_per_gateway_max", options.series_per_gateway_max)?,
-        // The keys say `pack` where the code says flush and block: they are older, and stay.
+        // The keys say `pack` where the code says flush and block: they are older and stay.
         flush_every: time("store_pack_every", options.store_pack_every, default.flush_every.as_secs())?,
         flush_journal_bytes: size(
             "store_pack_journal",
@@ -234,7 +235,7 @@ fn queries(options: &Options) -> Result<QueryLimits, ConfigError> {
     })
 }
 
-/// A duration from 100 ms on: with less nothing could be done in time, or one thing would be done all the time.
+/// A duration of at least 100 ms: anything shorter would time out always, or run constantly.
 fn time(key: &'static str, given: Option<HumanDuration>, default: u64) -> Result<Duration, ConfigError> {
     let value = given.unwrap_or(HumanDuration::secs(default));
     if value >= HumanDuration(Duration::from_millis(100)) && value <= HumanDuration::secs(86_400) {
@@ -244,7 +245,7 @@ fn time(key: &'static str, given: Option<HumanDuration>, default: u64) -> Result
 }
 
 fn accept(options: &Options) -> Result<AcceptConfig, ConfigError> {
-    // A quarter of the slots is left to others than the largest address.
+    // Leaves a quarter of the slots to addresses other than the busiest.
     const PER_ADDRESS: usize = 3_072;
     const MOST: usize = 1_000_000;
     let connections_max = number("connections_max", options.connections_max, 4_096, MOST)?;
@@ -263,7 +264,7 @@ fn accept(options: &Options) -> Result<AcceptConfig, ConfigError> {
     })
 }
 
-/// The budget of ingest, and a gateway's share of it: by default a quarter.
+/// The ingest budget and a gateway's share of it, by default a quarter.
 fn ingest_bytes(options: &Options) -> Result<(usize, usize), ConfigError> {
     let bytes = |key, given, default, least: usize| {
         size(key, given, default, least as u64 >> 20)
@@ -289,7 +290,7 @@ fn http_bounds(options: &Options) -> Result<Bounds, ConfigError> {
     })
 }
 
-/// The address of a database without what must not be printed: user, password, parameters.
+/// A database URL without its secrets: user, password, parameters.
 fn scheme_only(url: &str) -> String {
     url.split_once("://").map_or_else(|| "…".to_owned(), |(scheme, _)| format!("{scheme}://…"))
 }

@@ -1,8 +1,8 @@
-//! The centre: takes partials from gateways, keeps them, answers queries.
+//! The aggregator: accepts partials from gateways, stores them and answers queries.
 //!
-//! The way of a batch: `transport` (a connection and whose it is) → `ingest` (the rules of a stream, acks in
-//! order) → [`store`] (durable, by name and revision). The way of a question: `transport` → `query` or `fleet` →
-//! [`store`]. `server` composes them: [`bind`] first, [`Aggregator::run`] second, and an ordered stop.
+//! Data path of a batch: `transport` (the connection and its identity) → `ingest` (rules of a stream, acks in order)
+//! → [`store`] (durable, ordered by number and revision). Data path of a query: `transport` → `query` or `fleet` →
+//! [`store`]. `server` composes them: [`bind`], then [`Aggregator::run`], then a graceful shutdown.
 
 mod access;
 mod clock;

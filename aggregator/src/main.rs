@@ -1,4 +1,4 @@
-//! The program `catchment-aggregator`: flags, logging, signals, exit status. The work is in the library.
+//! The program `catchment-aggregator`: flags, logging, signals, exit status. The library does the work.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,10 +18,10 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct Cli {
-    /// TOML file with the same keys as the flags (`listen`, `query_timeout` …); flags and variables win over it
+    /// TOML file with the same keys as the flags (`listen`, `query_timeout` …); flags and variables override it
     #[arg(long, value_name = "FILE", env = "CATCHMENT_AGGREGATOR_CONFIG")]
     config: Option<PathBuf>,
-    /// Check settings, identity and data folder, change nothing, and stop
+    /// Check settings, identity and data folder without changing anything, then exit
     #[arg(long)]
     check_config: bool,
     #[command(flatten)]
@@ -40,7 +40,7 @@ Examples:
 
 #[derive(Subcommand)]
 enum Command {
-    /// Look after the embedded store while no aggregator uses it
+    /// Check or repair the embedded store (aggregator stopped)
     #[command(subcommand)]
     Store(StoreCommand),
     /// Change the owner of a data folder (aggregator stopped)
@@ -50,7 +50,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum FolderCommand {
-    /// Bind the folder to another identity; refused for another trust domain
+    /// Bind the folder to another identity; refuses another trust domain unless forced
     Adopt {
         /// Folder of the store
         #[arg(long, value_name = "DIR")]
@@ -66,13 +66,13 @@ enum FolderCommand {
 
 #[derive(Subcommand)]
 enum StoreCommand {
-    /// Read everything, change nothing, and report damage; exit status 1 when there is some
+    /// Read everything, change nothing, and report damage; exit status 1 if there is any
     Verify {
         /// Folder of the store
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
     },
-    /// Keep all that can be read, set damaged parts aside, and say what is lost
+    /// Keep everything readable, set damaged parts aside, and report losses
     Repair {
         /// Folder of the store
         #[arg(long, value_name = "DIR")]
@@ -96,7 +96,7 @@ fn run(cli: Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// An error of a start: wrong usage when the configuration is wrong, and not the machine.
+/// Classifies a start error: a usage error if the configuration is wrong, not the machine.
 fn cannot_start(error: StartError) -> anyhow::Error {
     if error.is_configuration() { exit::UsageError::wrap(error) } else { error.into() }
 }
@@ -118,7 +118,7 @@ fn serve(cli: &Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
         let mut signal = Box::pin(signal);
         let bound = tokio::select! {
             bound = bind(config) => bound,
-            // A start may wait for space.
+            // Binding may wait for disk space.
             _ = &mut signal => return Ok(ExitCode::SUCCESS),
         };
         let aggregator = bound.map_err(cannot_start)?;
@@ -126,7 +126,7 @@ fn serve(cli: &Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
             tracing::info!(%http, "metrics and probes");
         }
         output::print(format_args!("ready {}\n", aggregator.local_addr()))?;
-        // Awaited outside of the event: a log filter that leaves the event out does not evaluate its fields.
+        // Awaited outside the event: a log filter that drops the event does not evaluate its fields.
         let stop = async {
             let signal = signal.await;
             tracing::info!(signal, "stopping");
@@ -134,7 +134,7 @@ fn serve(cli: &Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
         aggregator.run(stop).await?;
         anyhow::Ok(ExitCode::SUCCESS)
     });
-    // Connections that were cut may leave work on blocking threads behind; it touches nothing that is kept.
+    // Cut connections may leave work on blocking threads; it touches nothing durable.
     runtime.shutdown_background();
     result
 }

@@ -1,7 +1,7 @@
-//! What the aggregator counts, in the OpenMetrics text format.
+//! Metrics of the aggregator, in the OpenMetrics text format.
 //!
-//! Labels are reasons and gateways only, both bounded; never devices or series. What the store knows itself
-//! is read at each scrape.
+//! Labels are reasons and gateways only, both bounded; never devices or series. The store's own counters are read at
+//! each scrape.
 
 mod ingest;
 mod queries;
@@ -50,7 +50,7 @@ pub(crate) struct Reason {
 /// Counters and gauges of this process.
 pub(crate) struct Metrics {
     registry: Mutex<Registry>,
-    /// What keeps the aggregator from its work now.
+    /// Conditions that keep the aggregator from working now.
     pub(crate) conditions: Arc<Conditions>,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Family<Reason, Counter>,
@@ -125,87 +125,79 @@ impl Metrics {
         r.register("connections", "Connections now", self.connections.clone());
         r.register(
             "connections_refused",
-            "Connections that did not become a peer",
+            "Connections refused before they became a peer, by reason",
             self.connections_refused.clone(),
         );
         r.register(
             "connections_ended",
-            "Connections that were closed from here, by reason",
+            "Connections closed by the aggregator, by reason",
             self.connections_ended.clone(),
         );
-        r.register("handshakes", "Handshakes under way", self.handshakes.clone());
+        r.register("handshakes", "Handshakes in progress", self.handshakes.clone());
         r.register(
             "http_connections_closed",
-            "Connections of --http closed from here, by reason",
+            "Connections of --http closed by the aggregator, by reason",
             self.http_closed.clone(),
         );
-        r.register("connections_cut", "Connections that were cut, by reason", self.connections_cut.clone());
+        r.register("connections_cut", "Connections cut, by reason", self.connections_cut.clone());
         r.register("accept_errors", "Errors of the listening socket", self.accept_errors.clone());
-        r.register("ingest_batches", "Batches that are durable", self.batches.clone());
+        r.register("ingest_batches", "Batches made durable", self.batches.clone());
         r.register("ingest_live_batches", "Batches of open windows", self.live_batches.clone());
         r.register("ingest_partials", "Partials of durable batches", self.partials.clone());
-        r.register("ingest_duplicates", "Batches that were durable before", self.duplicates.clone());
+        r.register("ingest_duplicates", "Batches that were durable already", self.duplicates.clone());
         r.register("ingest_gaps", "Batch numbers that this store never saw", self.gaps.clone());
         r.register(
             "ingest_watermarks_refused",
-            "Watermarks too far ahead of this clock to be believed",
+            "Watermarks refused for being too far ahead of this clock",
             self.watermarks_refused.clone(),
         );
         r.register(
             "ingest_contended",
-            "Gateways found to have two data folders that deliver",
+            "Gateways found to deliver from two data folders",
             self.contended.clone(),
         );
-        r.register(
-            "ingest_streams_ended",
-            "Delivery streams that ended, by reason",
-            self.ingest_ended.clone(),
-        );
+        r.register("ingest_streams_ended", "Delivery streams ended, by reason", self.ingest_ended.clone());
         r.register(
             "ingest_refused_batches",
-            "Batches that were refused before anything of them was taken, by reason; their gateways send them again",
+            "Batches refused before any part was stored, by reason; their gateways send them again",
             self.ingest_refused.clone(),
         );
-        r.register("ingest_live_dropped", "Live batches without room", self.live_dropped.clone());
-        r.register("queries", "Queries that began", self.queries.clone());
+        r.register("ingest_live_dropped", "Live batches dropped for want of room", self.live_dropped.clone());
+        r.register("queries", "Queries started", self.queries.clone());
         r.register(
             "queries_refused",
-            "Queries without a whole answer, by reason",
+            "Queries without a complete answer, by reason",
             self.queries_refused.clone(),
         );
         r.register("query_seconds", "Duration of queries", self.query_seconds.clone());
-        r.register("query_points", "Points of answers", self.query_points.clone());
-        r.register(
-            "panics",
-            "Panics of this process, each a defect: the log says where",
-            self.panics.clone(),
-        );
+        r.register("query_points", "Points in answers", self.query_points.clone());
+        r.register("panics", "Panics of this process, each a bug; the log says where", self.panics.clone());
         r.register(
             "log_lines_suppressed",
-            "Lines that were not logged because there were too many like them",
+            "Log lines suppressed because there were too many like them",
             self.log_lines_suppressed.clone(),
         );
     }
 
-    /// Adds what is read from the store at each scrape.
+    /// Adds the gateways' metrics, read from the store at each scrape.
     pub(crate) fn watch(&self, store: Arc<dyn Store>, streams: Arc<StreamRegistry>) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         registry.register_collector(Box::new(Gateways { store, streams }));
     }
 
-    /// Adds what the memory of ingest is used for, read at each scrape.
+    /// Adds the use of ingest memory, read at each scrape.
     pub(crate) fn watch_ingest(&self, bytes: Arc<IngestBytes>) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         registry.register_collector(Box::new(ingest::IngestCollector(bytes)));
     }
 
-    /// Adds what the embedded store counts itself, read at each scrape.
+    /// Adds the embedded store's own counters, read at each scrape.
     pub(crate) fn watch_store(&self, stats: StatsSource) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         registry.register_collector(Box::new(stats::StoreCollector(stats)));
     }
 
-    /// Adds how many queries there are beside their bounds, read at each scrape.
+    /// Adds the number of queries and their limits, read at each scrape.
     pub(crate) fn watch_queries(
         &self,
         limits: QueryLimits,
@@ -226,7 +218,7 @@ impl Metrics {
         text
     }
 
-    /// Counts one of a family.
+    /// Increments one counter of a family.
     pub(crate) fn count(family: &Family<Reason, Counter>, reason: &'static str) {
         family.get_or_create(&Reason { reason }).inc();
     }
@@ -240,14 +232,14 @@ impl AcceptEvents for Metrics {
 
     fn handshake_failed(&self, addr: SocketAddr, reason: HandshakeFailure) {
         Self::count(&self.connections_refused, reason.reason());
-        tracing::info!(%addr, %reason, "no connection");
+        tracing::info!(%addr, %reason, "handshake failed");
     }
 
     fn at_capacity(&self, connections_max: usize) {
         Self::count(&self.connections_refused, "at_capacity");
         let text = format!(
-            "all {connections_max} places for connections are taken: further gateways and operators wait until one \
-             ends; raise connections_max"
+            "all {connections_max} connection slots are taken: further gateways and operators wait until one \
+             ends, or raise connections_max"
         );
         self.conditions.report(conditions::CONNECTIONS_FULL, Some(text));
     }
@@ -275,7 +267,7 @@ impl fmt::Debug for Gateways {
 
 impl Collector for Gateways {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        // The first ones by name, a page at a time: no more than these are ever held.
+        // Keeps the first gateways by name, page by page: never holds more than these and one page.
         let mut gateways = Vec::new();
         let mut next = Some(0);
         while let Some(from) = next {
@@ -312,10 +304,15 @@ impl Collector for Gateways {
         let budgets = gateways
             .iter()
             .filter_map(|entry| Some((labels(&entry.epoch.gateway), entry.series_max? as f64)));
-        gauge("gateway_series_max", "Most series that a gateway may have here now", budgets.collect())?;
+        gauge("gateway_series_max", "Most series that a gateway may have here", budgets.collect())?;
         let poisoned = f64::from(u8::from(self.store.poisoned().is_some()));
         let kind = ConstGauge::new(0.0_f64).metric_type();
-        let family = encoder.encode_descriptor("store_failed", "1 when nothing more is taken", None, kind)?;
+        let family = encoder.encode_descriptor(
+            "store_failed",
+            "1 when the store has failed and accepts nothing more",
+            None,
+            kind,
+        )?;
         ConstGauge::new(poisoned).encode(family)
     }
 }

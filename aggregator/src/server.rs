@@ -1,8 +1,8 @@
-//! Composition: what is bound, who serves whom, and the order in which it ends.
+//! Composition of the services, and the order of shutdown.
 //!
-//! Stop: accept no more, end the delivery streams behind their last acks and the queries behind their last
-//! message, close the store. Half of the time for it is the connections', what is then left of them is cut; nothing
-//! acknowledged depends on it.
+//! Shutdown: stop accepting, end delivery streams after their last acks and queries after their last message, then
+//! close the store. Connections have half of the stop timeout; those still open are then cut. Nothing acknowledged
+//! depends on them.
 
 mod hand_over;
 mod ready;
@@ -33,11 +33,11 @@ use crate::{
 use hand_over::HandOver;
 use services::Services;
 
-/// Connections that wait for tonic.
+/// Accepted connections that wait for tonic.
 const CONNECTIONS_WAITING: usize = 16;
-/// How often the store is asked whether it failed.
+/// Interval of checks whether the store has failed.
 const POISON_EVERY: Duration = Duration::from_millis(500);
-/// A start that found no space tries again after this.
+/// Pause before a start that found no disk space tries again.
 const SPACE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why an aggregator cannot start.
@@ -46,21 +46,21 @@ pub enum StartError {
     /// The identity cannot be loaded.
     #[error("identity: {0}")]
     Identity(#[from] FolderError),
-    /// The identity is another's.
-    #[error("identity: {} is of {found}, an aggregator needs one of role aggregator; issue it with catchment-certs", .dir.display())]
+    /// The identity has another role.
+    #[error("identity: {} belongs to {found}, but an aggregator needs role aggregator; issue one with catchment-certs", .dir.display())]
     Role {
         /// The folder.
         dir: PathBuf,
-        /// Whose it is.
+        /// The identity found in it.
         found: String,
     },
-    /// No TLS configuration.
+    /// The TLS configuration cannot be built.
     #[error("identity: {0}")]
     Tls(#[from] TlsError),
     /// The store cannot be opened.
     #[error("data: {0}")]
     Store(#[from] OpenError),
-    /// The system refuses a thread.
+    /// The system refused a thread.
     #[error("cannot open the store: {0}")]
     Thread(String),
     /// An address cannot be bound.
@@ -70,13 +70,13 @@ pub enum StartError {
         key: &'static str,
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// Error of the system.
         error: io::Error,
     },
 }
 
 impl StartError {
-    /// Whether the configuration or what it names is wrong, rather than the machine: another try needs another
+    /// Whether the configuration, or something it names, is wrong rather than the machine: retrying needs a changed
     /// configuration.
     pub fn is_configuration(&self) -> bool {
         match self {
@@ -87,27 +87,27 @@ impl StartError {
     }
 }
 
-/// Why an aggregator stopped by itself, or not in order.
+/// Why an aggregator stopped by itself, or did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The disk failed; what was acknowledged is kept, and read again at the next start.
-    #[error("the store has failed, nothing more is taken: {0}")]
+    /// The disk failed; acknowledged batches are kept and read again at the next start.
+    #[error("the store has failed and accepts nothing more: {0}")]
     Poisoned(Arc<str>),
-    /// The store could not be closed in order; nothing acknowledged is lost.
-    #[error("the store was not closed in order: {0}")]
+    /// The store was not closed cleanly; nothing acknowledged is lost.
+    #[error("the store was not closed cleanly: {0}")]
     Close(StoreError),
-    /// The system refuses the threads of queries.
-    #[error("cannot start the threads of queries: {0}; raise the limit of threads, or lower query_threads")]
+    /// The system refused the query threads.
+    #[error("cannot start the query threads: {0}; raise the thread limit or lower query_threads")]
     Thread(String),
     /// The gRPC server ended by itself.
     #[error("the gRPC server ended: {0}")]
     Grpc(String),
-    /// A task panicked or ended before its time.
-    #[error("{0}; this is a defect, please report it; what was acknowledged is kept: start again")]
+    /// A task panicked or ended prematurely.
+    #[error("{0}; this is a bug, please report it; acknowledged data is kept: restart the aggregator")]
     Defect(Arc<str>),
 }
 
-/// A bound aggregator that does not serve yet.
+/// A bound aggregator that is not serving yet.
 pub struct Aggregator {
     config: Config,
     tls: ServerTls,
@@ -118,18 +118,18 @@ pub struct Aggregator {
     metrics: Arc<Metrics>,
 }
 
-/// Checks what can be checked without binding, locking or changing anything: identity and data folder. An aggregator may
-/// be using them.
+/// Checks identity and data folder without binding, locking or changing anything. A running aggregator may be using
+/// them.
 ///
 /// # Errors
-/// What is wrong with them, as a start would say it.
+/// The error that a start would return.
 pub fn check(config: &Config) -> Result<(), StartError> {
     let (_, owner) = identity(config)?;
     check_folder(&config.data, KIND, Some(&owner)).map_err(OpenError::from)?;
     Ok(())
 }
 
-/// The identity, checked: how it serves, and the URI that names it.
+/// Loads and checks the identity: the TLS configuration, and the URI that names it.
 pub(crate) fn identity(config: &Config) -> Result<(ServerTls, String), StartError> {
     let folder = IdentityFolder::load_in_force(&config.identity)?;
     let identity = &folder.peer().identity;
@@ -139,10 +139,10 @@ pub(crate) fn identity(config: &Config) -> Result<(ServerTls, String), StartErro
     Ok((ServerTls::new(&folder, &[ALPN_GRPC])?, folder.peer().uri()))
 }
 
-/// Opens the store and binds the addresses. On a full file system it waits for space, until it is dropped.
+/// Opens the store and binds the addresses. On a full file system it waits for space until the future is dropped.
 ///
 /// # Errors
-/// What cannot be opened or bound; nothing is left behind then but the store's folder.
+/// The store cannot be opened, or an address cannot be bound; only the store's folder is left behind.
 pub async fn bind(mut config: Config) -> Result<Aggregator, StartError> {
     let (tls, owner) = identity(&config)?;
     config.store.owner = Some(owner);
@@ -153,7 +153,7 @@ pub async fn bind(mut config: Config) -> Result<Aggregator, StartError> {
     bind_with(config, tls, store, metrics).await
 }
 
-/// Opens the store, as soon as there is space for that, and tells what it found.
+/// Opens the store as soon as there is space, and logs the outcome.
 async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
     let mut full_disk = OutageLog::default();
     let (store, report) = loop {
@@ -163,7 +163,7 @@ async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
             Ok(opened) => break opened,
             Err(error @ OpenError::Space { .. }) => {
                 if full_disk.record_failure(Instant::now().into_std(), "space").is_some() {
-                    tracing::warn!(%error, "the store waits for space");
+                    tracing::warn!(%error, "the store waits for disk space");
                 }
                 tokio::time::sleep(SPACE_PAUSE).await;
             }
@@ -178,7 +178,7 @@ async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
         "the store is open"
     );
     if let Some(aside) = &report.blocks_set_aside {
-        tracing::warn!(aside = %aside.display(), "flushed windows could not be used and were set aside");
+        tracing::warn!(aside = %aside.display(), "flushed windows could not be opened and were set aside");
     }
     if report.damage > 0 || report.lost_batches > 0 {
         let (damage, lost_batches) = (report.damage, report.lost_batches);
@@ -187,7 +187,7 @@ async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
     Ok(store)
 }
 
-/// Binds the addresses before a store.
+/// Binds the addresses for an open store.
 pub(crate) async fn bind_with(
     config: Config,
     tls: ServerTls,
@@ -215,15 +215,15 @@ impl Aggregator {
         self.addr
     }
 
-    /// Address of the plain HTTP endpoint, where there is one.
+    /// Address of the plain HTTP endpoint, if configured.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.http.as_ref().map(|(_, addr)| *addr)
     }
 
-    /// Serves until `shutdown` completes or the store fails, then stops in order.
+    /// Serves until `shutdown` completes or the store fails, then shuts down gracefully.
     ///
     /// # Errors
-    /// When it was not `shutdown` that ended it, or the store could not be closed.
+    /// Something other than `shutdown` ended it, or the store could not be closed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let Self { config, tls, listener, addr: _, http, store, metrics } = self;
         let (stop, stopping) = watch::channel(false);
@@ -257,27 +257,27 @@ impl Aggregator {
             when_set(stopping.clone()),
         ));
         let state = ready::State::new(&metrics, &store, &supervisor, stopping);
-        // It ends last: until then it says why.
+        // The HTTP endpoint ends last: until then it reports the reason.
         let (close, closing) = watch::channel(false);
         let http = http.map(|(server, _)| {
             tokio::spawn(supervisor.task("http", |_| (), server.run(state.endpoints(), when_set(closing))))
         });
 
         let watching = state.watch(services.health.clone(), || services.runner.is_full());
-        // Lives beyond the wait: dropped before the supervisor stands down, it would count as failed.
+        // Must outlive the select: dropped before `begin_shutdown`, it would count as failed.
         let mut watching = pin!(supervisor.task("watch conditions", |_| (), watching));
         let ended = tokio::select! {
             () = shutdown => Ok(()),
             reason = poisoned(&store) => Err(RunError::Poisoned(reason)),
             why = supervisor.failed() => Err(RunError::Defect(why)),
-            // It fails before it completes.
+            // The supervisor records the failure before the task completes.
             () = &mut watching => Err(RunError::Defect(supervisor.failed().await)),
             result = &mut serving => Err(RunError::Grpc(format!("{result:?}"))),
         };
         supervisor.begin_shutdown();
         if let Err(error) = &ended {
             tracing::error!(%error, "stopping");
-            // What failed may be that the folder is gone: then that is said, too.
+            // The failure may be that the folder is gone: report that too.
             let _ = check_store_folder(&store).await;
         }
         stop.send_replace(true);
@@ -285,14 +285,14 @@ impl Aggregator {
         let closed = finish(&config, serving, accepting, &cut, &store).await;
         close.send_replace(true);
         if let Some(http) = http {
-            // It holds nothing that could fail.
+            // The server holds nothing whose loss matters.
             let _ = http.await;
         }
         ended.and(closed)
     }
 }
 
-/// The ordered end after `stopping` was told.
+/// Shuts down in order, after `stopping` was signalled.
 async fn finish<T>(
     config: &Config,
     mut serving: JoinHandle<T>,
@@ -303,35 +303,33 @@ async fn finish<T>(
     let start = Instant::now();
     let deadline = start + config.stop_timeout;
     if !serving.is_finished() && timeout_at(start + config.stop_timeout / 2, &mut serving).await.is_err() {
-        tracing::warn!("connections did not end in time and are cut");
+        tracing::warn!("connections did not end in time and were cut");
     }
     cut.send_replace(true);
     // A server that ended by itself may leave the listener open.
     accepting.abort();
     serving.abort();
-    tracing::info!(elapsed = ?start.elapsed(), "connections have ended");
+    tracing::info!(elapsed = ?start.elapsed(), "connections ended");
     let closing = Instant::now();
     let closed = timeout_at(deadline, store.close()).await;
-    tracing::info!(elapsed = ?closing.elapsed(), total = ?start.elapsed(), "the store is closed");
+    tracing::info!(elapsed = ?closing.elapsed(), total = ?start.elapsed(), "store closed");
     check_store_folder(store).await.map_err(RunError::Poisoned)?;
     match closed {
         Ok(result) => result.map_err(RunError::Close),
         Err(_) => {
-            tracing::warn!(
-                "the store needs longer to close than is allowed: the next start reads its journal"
-            );
+            tracing::warn!("the store did not close within stop_timeout: the next start replays its journal");
             Ok(())
         }
     }
 }
 
-/// Resolves when the value turns true, or its sender is gone.
+/// Resolves when the flag turns true, or its sender is dropped.
 async fn when_set(mut flag: watch::Receiver<bool>) {
-    // An error means that the sender is gone.
+    // An error means that the sender was dropped.
     let _ = flag.wait_for(|flag| *flag).await;
 }
 
-/// Looks at the store's folder, on a thread that may wait for the disk.
+/// Checks the store's folder, on a thread that may block on the disk.
 ///
 /// # Errors
 /// What is gone.

@@ -1,4 +1,4 @@
-//! For tests: a store in memory, and short ways to make its things.
+//! For tests: a store in memory, and helpers that build partials, batches and identities.
 
 use std::{
     collections::BTreeMap,
@@ -17,10 +17,10 @@ use crate::store::{
     StoreError, StoredPartial,
 };
 
-/// Series of a page: few, so that small tests walk several.
+/// Series per page: few, so that small tests walk several pages.
 const SERIES_A_PAGE: usize = 2;
 
-/// A gateway's identity.
+/// The identity of a gateway.
 pub(crate) fn gateway(site: &str, name: &str) -> GatewayId {
     GatewayId { site: Name::new(site).unwrap(), name: Name::new(name).unwrap() }
 }
@@ -78,14 +78,14 @@ pub(crate) fn batch(number: u64, series: SeriesKey, readings: &[(i64, f64)], wat
     }
 }
 
-/// What the next put does besides.
+/// What the next put does in addition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Refuses as full.
+    /// Fails: the store is full.
     Full,
-    /// Refuses for its new series.
+    /// Fails because of its new series.
     TooManySeries,
-    /// Refuses as failed, from now on.
+    /// Fails, as do all later puts.
     Poisoned,
 }
 
@@ -112,18 +112,18 @@ fn entry(epoch: &GatewayEpoch, watermark: Option<Timestamp>) -> GatewayEntry {
     GatewayEntry { epoch: epoch.clone(), watermark, gaps: Vec::new(), series: 0, series_max: None }
 }
 
-/// A store in memory, for tests of what stands before it. Durable is what it says it is.
+/// A store in memory, for tests of its callers. Whatever it reports as durable counts as durable.
 #[derive(Default)]
 pub(crate) struct MemoryStore {
     state: Mutex<State>,
-    /// Puts wait here while it is held for writing.
+    /// Puts wait here while it is locked for writing.
     pub(crate) gate: tokio::sync::RwLock<()>,
-    /// While it is set a list of series has no end.
+    /// While it is set, a list of series never ends.
     pub(crate) endless: AtomicBool,
 }
 
 impl MemoryStore {
-    /// Its folder is gone.
+    /// Reports that the folder is gone.
     pub(crate) fn lose_folder(&self, why: &str) {
         let mut state = self.state.lock().unwrap();
         (state.gone, state.poisoned) = (Some(why.into()), Some(why.into()));
@@ -134,17 +134,17 @@ impl MemoryStore {
         self.state.lock().unwrap().fault = Some(fault);
     }
 
-    /// Gives gateways this budget from now on.
+    /// Sets the budget of gateways from now on.
     pub(crate) fn set_budget(&self, series_max: u64) {
         self.state.lock().unwrap().budget = Some(series_max);
     }
 
-    /// Whether it was closed in order.
+    /// Whether it was closed cleanly.
     pub(crate) fn closed(&self) -> bool {
         self.state.lock().unwrap().closed
     }
 
-    /// Number of puts that came through the gate.
+    /// Number of puts that passed the gate.
     pub(crate) fn puts(&self) -> u64 {
         self.state.lock().unwrap().puts
     }

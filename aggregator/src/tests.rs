@@ -1,4 +1,4 @@
-//! The whole aggregator in this process: real mutual TLS on port 0, identities of a fresh authority.
+//! The whole aggregator in this process: real mutual TLS on port 0, identities of a new authority.
 
 mod completeness;
 mod delivering;

@@ -1,8 +1,8 @@
-//! From an accepted TLS connection to what tonic serves.
+//! From an accepted TLS connection to the one that tonic serves.
 //!
-//! The connection carries its [`Caller`] into every request, and keeps its slots among all connections and
-//! among those of its identity until it ends. One that asks for nothing is closed, whatever bytes it sends: soon after
-//! its handshake, later when it was idle for long, and at once when another one needs its slot.
+//! The connection adds its [`Caller`] to every request, and holds a slot among all connections and one among those of
+//! its identity until it ends. A connection without requests is closed whatever bytes it sends: soon after its
+//! handshake, later if it was idle for long, and at once if another connection needs its slot.
 
 use std::{
     io,
@@ -49,7 +49,7 @@ impl PeerLimit {
         Arc::new(Self { max, open: Mutex::default() })
     }
 
-    /// A slot, if there is one left.
+    /// Takes a slot, if one is left.
     pub(crate) fn acquire(self: &Arc<Self>, identity: &Identity) -> Option<PeerSlot> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry_ref(identity).or_insert(0);
@@ -73,7 +73,7 @@ impl Drop for PeerSlot {
     }
 }
 
-/// How long a peer may take.
+/// How long a peer may stay without a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadlines {
     /// From the handshake to the first request.
@@ -87,15 +87,15 @@ pub(crate) struct Connection {
     stream: TlsStream<Socket>,
     caller: Caller,
     deadlines: Deadlines,
-    /// The next look at what the peer asks for. HTTP/2's probes begin only after its opening, and are not requests.
+    /// Time of the next check for requests. HTTP/2 pings start only after its preface, and are not requests.
     timer: Pin<Box<Sleep>>,
-    /// Resolves when the connection is to be cut.
+    /// Resolves when the connection must be cut.
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Resolves when the slot is taken away.
     evicted: oneshot::Receiver<()>,
     metrics: Arc<Metrics>,
     slot: ConnectionSlot,
-    /// The slot is its own.
+    /// The peer has sent a request: the slot cannot be taken away any more.
     kept: bool,
     _slot_of_identity: PeerSlot,
 }
@@ -135,7 +135,7 @@ impl Connection {
         }
     }
 
-    /// Fails when the connection must end, which is asked whenever it waits for its peer.
+    /// Fails when the connection must end; polled whenever it waits for its peer.
     fn poll_end(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.cut.as_mut().poll(task).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -225,7 +225,7 @@ mod tests {
     use catchment_proto::{Name, OperatorId};
 
     #[test]
-    fn an_identity_has_its_places_and_gives_them_back() {
+    fn an_identity_has_a_limit_of_slots_and_returns_them() {
         let limit = PeerLimit::new(2);
         let ada = Identity::Operator(OperatorId { name: Name::new("ada").unwrap() });
         let eve = Identity::Operator(OperatorId { name: Name::new("eve").unwrap() });

@@ -1,7 +1,7 @@
-//! What a peer makes of its connection: whether it has asked for anything, and since when nothing is under way.
+//! How a peer uses its connection: whether it ever sent a request, and since when none is in progress.
 //!
-//! The transport decides by this how long a connection is kept. HTTP/2's own probes cannot tell: a peer that answers
-//! them and asks for nothing is alive, and of no use.
+//! The transport decides by this how long to keep a connection. HTTP/2 pings cannot tell: a peer that answers them
+//! but requests nothing is alive, yet useless.
 
 use std::{
     pin::Pin,
@@ -23,16 +23,16 @@ pub(crate) struct Usage(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// A request has come.
+    /// A request has arrived.
     requested: bool,
-    /// Requests under way.
+    /// Requests in progress.
     open: usize,
-    /// When the last one ended, or the connection began.
+    /// When the last request ended, or the connection began.
     since: Instant,
 }
 
 impl Usage {
-    /// A connection that begins.
+    /// Usage of a new connection.
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self(Mutex::new(State { requested: false, open: 0, since: Instant::now() })))
     }
@@ -41,17 +41,17 @@ impl Usage {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether a request has come.
+    /// Whether a request has arrived.
     pub(crate) fn has_requested(&self) -> bool {
         self.with(|state| state.requested)
     }
 
-    /// How long nothing has been under way.
+    /// How long no request has been in progress.
     pub(crate) fn idle(&self) -> Duration {
         self.with(|state| if state.open > 0 { Duration::ZERO } else { state.since.elapsed() })
     }
 
-    /// A request begins; it ends when what is returned is dropped.
+    /// Begins a request, which ends when the guard is dropped.
     fn begin(self: &Arc<Self>) -> RequestGuard {
         self.with(|state| {
             state.requested = true;
@@ -61,7 +61,7 @@ impl Usage {
     }
 }
 
-/// A request under way.
+/// A request in progress.
 #[derive(Debug)]
 struct RequestGuard(Arc<Usage>);
 
@@ -74,7 +74,7 @@ impl Drop for RequestGuard {
     }
 }
 
-/// Notes each request at its connection.
+/// Tracks each request on its connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TrackUsage;
 
@@ -113,7 +113,7 @@ where
     }
 }
 
-/// A body that keeps its request under way until it was sent or given up.
+/// A body that keeps its request in progress until it was sent or dropped.
 struct GuardedBody {
     body: Body,
     _guard: Option<RequestGuard>,
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_idle_when_nothing_is_under_way() {
+    async fn a_connection_is_idle_while_no_request_is_in_progress() {
         let usage = Usage::new();
         let second = Duration::from_secs(1);
         tokio::time::sleep(second).await;

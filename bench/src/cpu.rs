@@ -1,25 +1,28 @@
-//! What a process has used, as the operating system tells it: processor time and resident memory.
+//! Processor time and resident memory of a process, as the operating system reports them.
 
 use std::fs;
 
 use anyhow::{Context as _, ensure};
 
-/// Ticks of `/proc/PID/stat` in a second: fixed in Linux's interface to programs.
+/// Ticks of `/proc/PID/stat` per second: fixed in Linux's user-space interface.
 const TICKS: f64 = 100.0;
 
-/// The fields of a `stat` file from the third on: what is before may hold spaces.
+/// The fields of a `stat` file from the third on: the second, the program's name, may hold spaces.
 fn fields(stat: &str) -> Vec<&str> {
     stat.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace().collect()).unwrap_or_default()
 }
 
 /// A field, numbered from 1 as proc(5) does.
 fn field(fields: &[&str], number: usize) -> anyhow::Result<u64> {
-    let text = number.checked_sub(3).and_then(|index| fields.get(index)).context("a short stat file")?;
+    let text = number
+        .checked_sub(3)
+        .and_then(|index| fields.get(index))
+        .context("a stat file with too few fields")?;
     Ok(text.parse()?)
 }
 
 fn read(pid: u32) -> anyhow::Result<String> {
-    fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))
+    fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} has ended"))
 }
 
 /// Processor seconds of a process, user and system.
@@ -42,7 +45,7 @@ pub(crate) fn family_seconds(pid: u32) -> anyhow::Result<f64> {
         let Some(other) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        // A process may end meanwhile.
+        // A process may end in the meantime.
         let Ok(stat) = read(other) else { continue };
         if field(&fields(&stat), 4)? == u64::from(pid) {
             sum += own_seconds(&stat)?;
@@ -53,10 +56,20 @@ pub(crate) fn family_seconds(pid: u32) -> anyhow::Result<f64> {
 
 /// Resident memory of a process in bytes.
 pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
+    memory(pid, "VmRSS:")
+}
+
+/// Peak resident memory of a process, in bytes.
+pub(crate) fn resident_max(pid: u32) -> anyhow::Result<u64> {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, field: &str) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let line =
+        status.lines().find_map(|line| line.strip_prefix(field)).with_context(|| format!("no {field}"))?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    ensure!(kib > 0, "process {pid} is gone");
+    ensure!(kib > 0, "process {pid} has ended");
     Ok(kib * 1024)
 }
 
@@ -65,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_found_behind_a_name_with_spaces() {
+    fn times_are_found_after_a_name_with_spaces() {
         let stat = "12 (a b) c) S 1 12 12 0 -1 4194304 1 2 3 4 150 50 25 75 20 0 9 0 1 2 3";
         assert_eq!(own_seconds(stat).unwrap(), 2.0);
         assert_eq!(field(&fields(stat), 4).unwrap(), 1);
@@ -74,9 +87,9 @@ mod tests {
     }
 
     #[test]
-    fn of_this_process() {
+    fn this_process_has_times_and_memory() {
         assert!(resident(std::process::id()).unwrap() > 100 << 10);
-        // Other tests go on meanwhile: the smaller one first.
+        // Other tests keep running: read the smaller value first.
         let alone = seconds(std::process::id()).unwrap();
         assert!(family_seconds(std::process::id()).unwrap() >= alone);
     }

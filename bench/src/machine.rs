@@ -1,10 +1,10 @@
-//! What was measured, and where: nothing that names the machine or a folder of it.
+//! The machine and commit of a run, without host names or folders.
 
 use std::{fs, process::Command, thread};
 
 use crate::process::run;
 
-/// The machine and the moment.
+/// The machine, the commit and the date.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Machine {
     pub(crate) date: String,
@@ -20,7 +20,7 @@ fn said(program: &str, arguments: &[&str]) -> String {
         .map_or_else(|_| "unknown".into(), |text| text.trim().to_owned())
 }
 
-/// The value of a line `NAME : VALUE` of a file of /proc.
+/// The value of a line `NAME : VALUE` in a file of /proc.
 fn line_of(text: &str, name: &str) -> Option<String> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -29,7 +29,7 @@ fn line_of(text: &str, name: &str) -> Option<String> {
 }
 
 impl Machine {
-    /// This one, now. The commit is that of the current folder.
+    /// This machine, now. The commit is that of the current folder.
     pub(crate) fn here() -> Self {
         let proc = |name: &str| fs::read_to_string(format!("/proc/{name}")).unwrap_or_default();
         let kib = line_of(&proc("meminfo"), "MemTotal")
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_proc_are_read() {
+    fn lines_of_proc_are_parsed() {
         let text = "processor\t: 0\nmodel name\t: A: B\nMemTotal:       24683520 kB\n";
         assert_eq!(line_of(text, "model name").as_deref(), Some("A: B"));
         assert_eq!(line_of(text, "MemTotal").as_deref(), Some("24683520 kB"));

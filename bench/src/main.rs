@@ -1,5 +1,5 @@
-//! The program `catchment-bench`: loads for the release programs, the references they are measured against, and the
-//! run that puts both together. `cargo xtask bench` builds everything and calls it.
+//! The program `catchment-bench`: loads for the release programs, the references they are measured against, and a run
+//! of both. `cargo xtask bench` builds everything and calls it.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a tool of the project itself
 
@@ -32,22 +32,22 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Every figure beside its reference, on this machine
+    /// Measure every figure and its reference on this machine
     Run(Run),
-    /// One load against a server that runs
+    /// Run one load against a running server
     Load(load::manual::Arguments),
-    /// A bare TLS server that reads and discards, or accepts
+    /// Run a bare TLS server that discards, accepts or answers
     Sink {
-        /// discard, discard-buffer=BYTES or accept
+        /// Mode: discard, discard-buffer=BYTES, accept or answer
         #[arg(long)]
         mode: reference::sink::Mode,
-        /// A gateway's identity
+        /// Gateway's identity folder
         #[arg(long, value_name = "DIR")]
         identity: PathBuf,
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
     },
-    /// Puts rows into sled, and prints rows per CPU-second
+    /// Put rows into sled and print rows per CPU-second
     SledReference {
         #[arg(long)]
         dir: PathBuf,
@@ -60,25 +60,25 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Run {
-    /// Only these figures; all unless given
+    /// Figures to measure [default: all]
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = NAMES)]
     only: Vec<String>,
-    /// Also how figures grow with devices and series; on when all figures are measured
+    /// Also measure growth with devices and series; on when all figures are measured
     #[arg(long)]
     growth: bool,
     /// Length of one measurement
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// How often each is measured; the median counts
+    /// Repetitions of each measurement; the median counts
     #[arg(long, default_value_t = 2)]
     repeat: usize,
-    /// Short and small, to see that everything works: its figures mean nothing
+    /// Short smoke run: its figures mean nothing
     #[arg(long)]
     quick: bool,
-    /// The document; a drawing is written beside it
+    /// Output document; a drawing is written next to it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// The command that the document names
+    /// Command shown in the document
     #[arg(long, default_value = "catchment-bench run")]
     command: String,
 }

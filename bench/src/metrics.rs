@@ -16,7 +16,7 @@ pub(crate) fn text(addr: SocketAddr) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// The sum of a metric over its labels; 0 where it is absent.
+/// The sum of a metric over its labels; 0 if it is absent.
 pub(crate) fn sum(text: &str, name: &str) -> f64 {
     let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
     text.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()

@@ -1,4 +1,4 @@
-//! The drawing beside the document, as plain SVG: how far each figure lies above its floor, and how cost grows.
+//! The drawing next to the document, as plain SVG: each figure relative to its floor, and the growth of cost.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Where a multiple of the floor lies.
+/// The horizontal position of a multiple of the floor.
 fn across(multiple: f64) -> f64 {
     let share = (multiple.clamp(LEAST, MOST) / LEAST).ln() / (MOST / LEAST).ln();
     LABELS + share * (WIDTH - LABELS - 20.0)
@@ -32,7 +32,7 @@ fn across(multiple: f64) -> f64 {
 
 fn text(out: &mut String, x: f64, y: f64, anchor: &str, colour: &str, text: &str) {
     let text = escaped(text);
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     let _ =
         writeln!(out, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" fill="{colour}">{text}</text>"#);
 }

@@ -1,4 +1,4 @@
-//! Programs as child processes. A child is ended when its [`Server`] is dropped, and nothing else is ever signalled.
+//! Programs as child processes. Dropping a [`Server`] ends its child; nothing else is ever signalled.
 
 use std::{
     env,
@@ -14,33 +14,33 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-/// Longest wait for a server's start or end.
+/// Timeout for a server's start or end.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A server that runs.
+/// A running server.
 pub(crate) struct Server {
     child: Child,
     pub(crate) addr: SocketAddr,
-    /// Ends in order on SIGTERM; others are killed.
+    /// Stops in order on SIGTERM; others are killed.
     orderly: bool,
-    /// Kept open, so that the server can go on printing.
+    /// Kept open so that the server can continue to print.
     _stdout: Option<mpsc::Receiver<String>>,
 }
 
-/// A program beside this one.
+/// A program in the same folder as this one.
 pub(crate) fn beside(name: &str) -> anyhow::Result<PathBuf> {
     let own = env::current_exe()?;
     let path = own.parent().context("this program has no folder")?.join(name);
-    ensure!(path.is_file(), "{name} is missing beside this program: `cargo xtask bench` builds it");
+    ensure!(path.is_file(), "{name} is not in this program's folder; `cargo xtask bench` builds it");
     Ok(path)
 }
 
-/// An address of this machine that is free now.
+/// A local address that is currently free.
 pub(crate) fn free_addr() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-/// A command without the environment's settings for Catchment, whose errors go to a file.
+/// Removes the environment's settings for Catchment from a command and sends its errors to a file.
 fn prepare(command: &mut Command, log: &Path) -> anyhow::Result<()> {
     for (key, _) in env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("CATCHMENT_")) {
         command.env_remove(key);
@@ -57,7 +57,7 @@ fn last_lines(log: &Path) -> String {
 }
 
 impl Server {
-    /// Starts one of our servers, which says `ready ADDR`.
+    /// Starts one of our servers, which prints `ready ADDR`.
     pub(crate) fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
         prepare(&mut command, log)?;
         let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
@@ -78,7 +78,7 @@ impl Server {
         Ok(Self { child, addr, orderly: true, _stdout: Some(lines) })
     }
 
-    /// Starts a server of others, which listens at an address when it is ready.
+    /// Starts a third-party server, which is ready when it listens at the address.
     pub(crate) fn start_at(mut command: Command, addr: SocketAddr, log: &Path) -> anyhow::Result<Self> {
         prepare(&mut command, log)?;
         command.stdout(Stdio::null());
@@ -89,7 +89,7 @@ impl Server {
             if let Some(status) = server.child.try_wait()? {
                 bail!("{:?} ended with {status}: {}", command.get_program(), last_lines(log));
             }
-            ensure!(Instant::now() < deadline, "{:?} does not listen", command.get_program());
+            ensure!(Instant::now() < deadline, "{:?} does not listen in time", command.get_program());
             sleep(Duration::from_millis(20));
         }
         Ok(server)
@@ -103,7 +103,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The shell's own `kill`: there is no safe call for it in the standard library.
+        // The shell's `kill`: the standard library has no safe call for SIGTERM.
         let terminate = format!("kill -TERM {}", self.child.id());
         let signalled = Command::new("/bin/sh").args(["-c", &terminate]).status().is_ok();
         let limit = if self.orderly { TIMEOUT } else { Duration::from_secs(10) };
@@ -119,7 +119,7 @@ impl Drop for Server {
     }
 }
 
-/// Runs a command to its end, quietly; its errors become this one's.
+/// Runs a command quietly to its end and returns its output; a failure includes its standard error.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<String> {
     let output =
         command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {command:?}"))?;

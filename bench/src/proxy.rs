@@ -10,14 +10,14 @@ use std::{
     thread,
 };
 
-/// A relay that runs until its process ends; its connections end with those of their servers.
+/// A relay that runs until this process ends; its connections end when the server closes them.
 pub(crate) struct Proxy {
     pub(crate) addr: SocketAddr,
     up: Arc<AtomicU64>,
 }
 
 impl Proxy {
-    /// Starts one towards a server.
+    /// Starts a relay to a server.
     pub(crate) fn start(server: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let (addr, up) = (listener.local_addr()?, Arc::new(AtomicU64::new(0)));
@@ -30,7 +30,7 @@ impl Proxy {
         Ok(Self { addr, up })
     }
 
-    /// Bytes that went from clients to the server.
+    /// Bytes relayed from clients to the server.
     pub(crate) fn up(&self) -> u64 {
         self.up.load(Ordering::Relaxed)
     }

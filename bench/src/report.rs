@@ -1,4 +1,4 @@
-//! Figures and what they are worth: the document `docs/benchmarks.md`.
+//! Figures, goals and verdicts: the document `docs/benchmarks.md`.
 
 use std::fmt::Write as _;
 
@@ -12,14 +12,14 @@ pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
     sorted.get(place).copied().unwrap_or(0.0)
 }
 
-/// Which way is better.
+/// The direction of improvement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Better {
     Higher,
     Lower,
 }
 
-/// What floor and aim are compared with.
+/// The value that floor and aim apply to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Measure {
     /// Our figure.
@@ -28,7 +28,7 @@ pub(crate) enum Measure {
     Ratio,
 }
 
-/// What is asked of a figure.
+/// The goal for a figure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Goal {
     pub(crate) measure: Measure,
@@ -37,14 +37,14 @@ pub(crate) struct Goal {
     pub(crate) aim: f64,
 }
 
-/// What a figure is compared with: its name, and its own figure or why there is none.
+/// The reference of a figure: its name, and its own figure or the reason why there is none.
 #[derive(Clone, Debug)]
 pub(crate) struct Reference {
     pub(crate) name: String,
     pub(crate) value: Result<f64, String>,
 }
 
-/// A figure.
+/// A measured figure.
 #[derive(Clone, Debug)]
 pub(crate) struct Measurement {
     pub(crate) what: String,
@@ -67,7 +67,7 @@ impl Measurement {
         }
     }
 
-    /// How much better than a goal: 1 is just reached.
+    /// How much better than a goal; 1: just reached.
     fn above(&self, goal: f64) -> Option<f64> {
         let measured = self.measured().filter(|measured| *measured > 0.0)?;
         Some(match self.goal.better {
@@ -81,7 +81,7 @@ impl Measurement {
         self.above(self.goal.floor)
     }
 
-    /// Where the aim lies, as [`Self::above_floor`] measures.
+    /// The aim on the scale of [`Self::above_floor`].
     pub(crate) fn aim_above_floor(&self) -> f64 {
         match self.goal.better {
             Better::Higher => self.goal.aim / self.goal.floor,
@@ -89,7 +89,7 @@ impl Measurement {
         }
     }
 
-    /// In words.
+    /// The verdict in words.
     pub(crate) fn verdict(&self) -> &'static str {
         match (self.above(self.goal.aim), self.above_floor()) {
             (Some(aim), _) if aim >= 1.0 => "aim",
@@ -100,7 +100,7 @@ impl Measurement {
     }
 }
 
-/// A figure at growing numbers of devices or series.
+/// A figure at increasing numbers of devices or series.
 #[derive(Clone, Debug)]
 pub(crate) struct Growth {
     pub(crate) what: String,
@@ -111,7 +111,7 @@ pub(crate) struct Growth {
 }
 
 impl Growth {
-    /// The cost at each size, as a multiple of that at the first.
+    /// The cost at each size, as a multiple of the cost at the first.
     pub(crate) fn costs(&self) -> Vec<f64> {
         let base = self.values.first().copied().unwrap_or(0.0);
         let cost = |value: &f64| match self.better {
@@ -122,24 +122,24 @@ impl Growth {
         self.values.iter().map(cost).collect()
     }
 
-    /// The worst of them.
+    /// The worst of these costs.
     pub(crate) fn worst(&self) -> f64 {
         self.costs().into_iter().fold(1.0, f64::max)
     }
 }
 
-/// Everything that a run has found out.
+/// The results of a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Report {
     pub(crate) measurements: Vec<Measurement>,
     pub(crate) growth: Vec<Growth>,
-    /// Figures that could not be measured, and why.
+    /// Figures that could not be measured, with the reason.
     pub(crate) failures: Vec<(String, String)>,
     /// Versions of the references.
     pub(crate) versions: Vec<String>,
 }
 
-/// A number as people write it.
+/// A number for people.
 pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
     match size {
@@ -159,21 +159,21 @@ fn goal(goal: Goal, value: f64) -> String {
     }
 }
 
-const HOW_TO_READ: &str = "Each figure is that of the server's process alone: the load comes from another process, and what the server uses is its\n\
-processor time, user and system, as the operating system counts it, from the first message to the last acknowledgement.\n\
-So it does not depend on how many processors there are or what else they do. Every message that a protocol acknowledges\n\
-was acknowledged, which here means durable. The reference is measured in the same run, in turn with our figure; each is\n\
-the median of its repetitions. `ratio` is ours divided by the reference's. The verdict compares our figure or the ratio,\n\
-whichever the floor is written in, with floor and aim: `aim` and `floor` mean that it is reached. Latencies and memory\n\
-are better when lower; for these, and for uplink bytes, the ratio has to stay at or below floor and aim. Where the load\n\
-is half, that is half of the rate at which the same connections get through when each sends as soon as it may, evenly\n\
-spread over connections and time; load and server share the processors.\n";
+const HOW_TO_READ: &str = "Each figure covers the server's process alone; the load comes from another process. A CPU-second is a second of the\n\
+server's processor time, user and system, counted by the operating system from the first message to the last\n\
+acknowledgement, so it does not depend on the number of processors or their other work. Every message that a protocol\n\
+acknowledges was acknowledged, which here means durable. The reference is measured in the same run, in turn with our\n\
+figure; each is the median of its repetitions. `ratio` is ours divided by the reference's. The verdict compares our\n\
+figure or the ratio, whichever the floor is written in, with floor and aim; `aim` and `floor` mean that it is reached.\n\
+Latencies and memory are better when lower; for these, and for uplink bytes, the ratio must stay at or below floor and\n\
+aim. Half load is half of the rate that the same connections reach when each sends as soon as it may, spread evenly over\n\
+connections and time; load and server share the processors.\n";
 
-/// The document; `plot` is the name of the drawing beside it.
+/// The document; `plot` is the name of the drawing next to it.
 pub(crate) fn markdown(report: &Report, machine: &Machine, command: &str, plot: &str) -> String {
     let mut text =
         String::from("# Benchmarks\n\nMeasured by `cargo xtask bench`, which writes this file.\n\n");
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     let _ = write!(
         text,
         "* Date: {}\n* Machine: {}, {} cores, {} of memory, {}\n* Commit: {}\n* Command: `{command}`\n",
@@ -209,9 +209,9 @@ pub(crate) fn markdown(report: &Report, machine: &Machine, command: &str, plot: 
         let _ = writeln!(text, "\nNot measured: {name}: {error}");
     }
     if !report.growth.is_empty() {
-        text.push_str("\n## Growth\n\nThe same figures with more devices or series. Cost is what a message, a device or a partial ");
+        text.push_str("\n## Growth\n\nThe same figures with more devices or series. Cost is that of a message, a device or a ");
         text.push_str(
-            "takes,\nas a multiple of that at the smallest size: at most 1.3 is the floor, 1 the aim.\n\n",
+            "partial,\nas a multiple of the cost at the smallest size; the floor is at most 1.3, the aim 1.\n\n",
         );
         text.push_str("| figure | sizes | figures | unit | cost | worst | verdict |\n");
         text.push_str("| --- | --- | --- | --- | --- | ---: | --- |\n");

@@ -1,4 +1,4 @@
-//! A trust root, its identities, and one aggregator with one gateway, as the README starts them, in a temporary folder.
+//! A trust root, its identities, and one aggregator with one gateway, started as in the README, in a temporary folder.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ use crate::{
 
 const SITE: &str = "plant";
 
-/// A trust root and identities that are made when they are first needed.
+/// A trust root and identities, made on first use.
 pub(crate) struct Pki {
     authority: Authority,
 }
@@ -44,7 +44,7 @@ impl Pki {
         Ok(self.authority.identity_dir(&identity(role, name)?))
     }
 
-    /// Folder of the gateway's identity, with which the references serve too.
+    /// Folder of the gateway's identity, which the references use too.
     pub(crate) fn gateway(&self) -> anyhow::Result<PathBuf> {
         self.dir(Role::Gateway, "gateway")
     }
@@ -54,7 +54,20 @@ impl Pki {
         self.dir(Role::Aggregator, "centre")
     }
 
-    /// Folder of an operator's identity, made when it does not exist.
+    /// Folders of the identities of `count` further gateways.
+    pub(crate) fn gateways(&self, count: usize) -> anyhow::Result<Vec<PathBuf>> {
+        (0..count)
+            .map(|number| {
+                let name = format!("gateway-{number:03}");
+                let mut request = IssueRequest::new(identity(Role::Gateway, &name)?);
+                request.hosts = vec![Host::Dns("localhost".to_owned())];
+                self.authority.issue(&request, &mut |_| ())?;
+                self.dir(Role::Gateway, &name)
+            })
+            .collect()
+    }
+
+    /// Folder of an operator's identity, made on first use.
     pub(crate) fn operator(&self, name: &str) -> anyhow::Result<PathBuf> {
         let dir = self.dir(Role::Operator, name)?;
         if !dir.exists() {
@@ -63,7 +76,7 @@ impl Pki {
         Ok(dir)
     }
 
-    /// So many devices, ready to connect.
+    /// The client configurations of `count` devices.
     pub(crate) fn devices(&self, count: usize, alpn: &[&[u8]]) -> anyhow::Result<Arc<[Arc<ClientConfig>]>> {
         let name = |number: usize| Name::new(&format!("press-{number:05}"));
         let ids = (0..count)
@@ -77,7 +90,7 @@ impl Pki {
 
 fn identity(role: Role, name: &str) -> anyhow::Result<Identity> {
     let site = role.has_site().then(|| Name::new(SITE)).transpose()?;
-    Identity::from_parts(role, site, Name::new(name)?).context("role and site do not fit together")
+    Identity::from_parts(role, site, Name::new(name)?).context("the role does not match its site")
 }
 
 /// An aggregator, alone.
@@ -90,14 +103,14 @@ pub(crate) fn aggregator(pki: &Pki, dir: &Path) -> anyhow::Result<Server> {
 
 /// One site: a gateway and its aggregator, with empty data folders.
 pub(crate) struct Site {
-    // Stopped in this order.
+    // Dropped, and so stopped, in this order.
     pub(crate) gateway: Server,
     _aggregator: Server,
     pub(crate) http: SocketAddr,
 }
 
 impl Site {
-    /// Starts both in a new folder; the gateway with these flags besides.
+    /// Starts both in a new folder, the gateway with additional flags.
     pub(crate) fn start(pki: &Pki, dir: &Path, flags: &[&str]) -> anyhow::Result<Self> {
         fs::create_dir_all(dir)?;
         let aggregator = aggregator(pki, dir)?;
@@ -105,7 +118,7 @@ impl Site {
         Self::start_towards(pki, dir, flags, aggregator, addr)
     }
 
-    /// As [`Self::start`], with a gateway that reaches the aggregator by another address.
+    /// As [`Self::start`], but the gateway reaches the aggregator at another address.
     pub(crate) fn start_towards(
         pki: &Pki,
         dir: &Path,
@@ -120,6 +133,14 @@ impl Site {
         command.args(["--aggregator", &format!("https://{addr}")]).args(flags);
         let gateway = Server::start(command, &dir.join("gateway.log"))?;
         Ok(Self { gateway, _aggregator: aggregator, http })
+    }
+
+    /// Stops the gateway in order, and starts it again in its folder.
+    pub(crate) fn restart_gateway(self, pki: &Pki, dir: &Path, flags: &[&str]) -> anyhow::Result<Self> {
+        let Self { gateway, _aggregator: aggregator, .. } = self;
+        drop(gateway);
+        let addr = aggregator.addr;
+        Self::start_towards(pki, dir, flags, aggregator, addr)
     }
 
     /// The gateway as the target of a load.

@@ -1,7 +1,7 @@
-//! The client of an aggregator: a gRPC client that takes and gives plain data.
+//! The gRPC client of an aggregator, with plain data as input and output.
 //!
-//! Every failure becomes one line that says what to do: which role is missing, that nothing listens there, what
-//! is wrong with a certificate. Answers are bounded by [`RESULT_POINTS_MAX`]; gRPC bounds each message.
+//! Every failure is one line with advice: a missing role, no listener at the address, a bad certificate. Results are
+//! bounded by [`RESULT_POINTS_MAX`]; gRPC bounds each message.
 
 use std::{collections::BTreeSet, error::Error as _, path::Path, time::Duration};
 
@@ -21,20 +21,20 @@ use crate::{
     query_result::{QueryRequest, QueryResult},
 };
 
-/// Name resolution, TCP and TLS together may take this long.
+/// Timeout for name resolution, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A gRPC message of an answer is at most this long.
+/// Largest gRPC message of a response, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
-/// An answer has at most so many points, a list at most so many entries.
+/// Most points of a result, or entries of a list.
 pub const RESULT_POINTS_MAX: usize = 20_000_000;
 
-/// Series whose names are looked through for one that may have been meant.
+/// Most series whose metric names are collected for suggestions.
 const NAMED_SERIES_MAX: usize = 100_000;
 
-/// Why there is no answer. Every message is one line that says what to do.
+/// Why a request failed. Every message is one line with advice.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The address is none.
+    /// The address is not a URL of an aggregator.
     #[error("--aggregator: {0}")]
     Url(#[from] UrlError),
     /// The identity cannot be loaded.
@@ -43,62 +43,62 @@ pub enum ClientError {
     /// The identity cannot be used.
     #[error("--identity: {0}")]
     Tls(#[from] TlsError),
-    /// There is no connection.
+    /// The connection failed.
     #[error("--aggregator {server}: {reason}")]
     Connect {
-        /// The address that was given.
+        /// The address as given.
         server: String,
         /// In one line.
         reason: String,
-        /// One side refuses the other: trying again does not help as long as nobody changes certificates or addresses.
+        /// One side refuses the other: a retry cannot succeed until certificates or addresses change.
         lasting: bool,
     },
-    /// The identity's role may not ask.
+    /// The identity's role may not send this request.
     #[error(
-        "{server} refuses {who}: {message}; issue one with `catchment-certs issue operator` and give its folder with --identity"
+        "{server} refuses {who}: {message}; issue an identity with `catchment-certs issue operator` and pass its folder with --identity"
     )]
     Role {
-        /// The address that was given.
+        /// The address as given.
         server: String,
-        /// Whose certificate was shown.
+        /// The identity presented.
         who: Box<Identity>,
-        /// What the aggregator said.
+        /// The aggregator's message.
         message: String,
     },
     /// The aggregator refuses the request as malformed.
     #[error("{0}")]
     Request(String),
-    /// Any other answer that is none.
+    /// Any other error status.
     #[error("{server}: {message} ({code:?})")]
     Status {
-        /// The address that was given.
+        /// The address as given.
         server: String,
         /// gRPC's status.
         code: Code,
-        /// What the aggregator said.
+        /// The aggregator's message.
         message: String,
     },
-    /// More than this program keeps.
+    /// The result exceeds [`RESULT_POINTS_MAX`].
     #[error(
-        "the answer has more than {RESULT_POINTS_MAX} entries; narrow the selector or the range, or give a longer --step"
+        "the result has more than {RESULT_POINTS_MAX} entries; narrow the selector or the range, or use a longer --step"
     )]
     TooMuch,
 }
 
 impl ClientError {
-    /// Whether the same request would fail again, whatever becomes of the aggregator and the network.
+    /// Whether the same request would fail again, whatever happens to the aggregator and the network.
     pub fn is_final(&self) -> bool {
         match self {
             Self::Url(_) | Self::Identity(_) | Self::Tls(_) | Self::Role { .. } => true,
             Self::Request(_) | Self::TooMuch => true,
             Self::Connect { lasting, .. } => *lasting,
-            // An aggregator of another version, which does not know the query.
+            // An aggregator of another version that does not know the request.
             Self::Status { code, .. } => *code == Code::Unimplemented,
         }
     }
 }
 
-/// A connection to an aggregator, by an operator.
+/// An operator's connection to an aggregator.
 #[derive(Clone, Debug)]
 pub struct AggregatorClient {
     server: String,
@@ -111,7 +111,7 @@ impl AggregatorClient {
     /// Connects to `https://HOST:PORT` with the identity in a folder.
     ///
     /// # Errors
-    /// A bad address or identity, or no connection; see [`ClientError`].
+    /// A bad address or identity, or a failed connection; see [`ClientError`].
     pub async fn connect(aggregator: &str, identity: &Path) -> Result<Self, ClientError> {
         let uri = endpoint_uri(aggregator)?;
         let folder = IdentityFolder::load_in_force(identity)?;
@@ -132,10 +132,10 @@ impl AggregatorClient {
         Ok(Self { server: aggregator.to_owned(), who, query, fleet })
     }
 
-    /// Asks for aggregates.
+    /// Queries aggregates.
     ///
     /// # Errors
-    /// A request that the aggregator refuses, a missing right, or a failed connection.
+    /// The aggregator refuses the request, the role lacks the right, or the connection fails.
     pub async fn aggregate(&mut self, query: &QueryRequest) -> Result<QueryResult, ClientError> {
         let request = wire::AggregateRequest {
             selector: query.selector.clone(),
@@ -161,7 +161,7 @@ impl AggregatorClient {
         Ok(result)
     }
 
-    /// Asks for the devices that a selector selects; all when it is empty.
+    /// Lists the devices that a selector matches; all if it is empty.
     ///
     /// # Errors
     /// As [`Self::aggregate`].
@@ -171,7 +171,7 @@ impl AggregatorClient {
         self.collect(stream).await
     }
 
-    /// Asks for the gateways that a selector selects; all when it is empty.
+    /// Lists the gateways that a selector matches; all if it is empty.
     ///
     /// # Errors
     /// As [`Self::aggregate`].
@@ -181,7 +181,7 @@ impl AggregatorClient {
         self.collect(stream).await
     }
 
-    /// Asks for the series that a selector selects; all when it is empty.
+    /// Lists the series that a selector matches; all if it is empty.
     ///
     /// # Errors
     /// As [`Self::aggregate`].
@@ -191,7 +191,7 @@ impl AggregatorClient {
         self.collect(stream).await
     }
 
-    /// Forgets the series that a selector selects, or with `dry_run` counts them; answers how many.
+    /// Forgets the series that a selector matches, or only counts them with `dry_run`; returns their number.
     ///
     /// # Errors
     /// As [`Self::aggregate`].
@@ -201,7 +201,7 @@ impl AggregatorClient {
         Ok(response.map_err(|status| self.refused(&status))?.into_inner().series)
     }
 
-    /// Names of metrics that this operator may see, for advice: those of the first 100,000 series.
+    /// Metric names that this operator may see, for suggestions: those of the first 100,000 series.
     ///
     /// # Errors
     /// As [`Self::aggregate`].
@@ -218,7 +218,7 @@ impl AggregatorClient {
         Ok(names)
     }
 
-    /// Whether at least one series is selected.
+    /// Whether the selector matches at least one series.
     ///
     /// # Errors
     /// As [`Self::aggregate`].
@@ -247,7 +247,7 @@ impl AggregatorClient {
                 ClientError::Role { server, who: Box::new(self.who.clone()), message }
             }
             Code::InvalidArgument | Code::OutOfRange => ClientError::Request(message),
-            // A refused certificate shows itself only here: in TLS 1.3 the client is done before the server.
+            // A refused client certificate shows up only here: in TLS 1.3 the client finishes first.
             Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
                 if status.source().is_some() =>
             {
@@ -263,7 +263,7 @@ fn request(selector: &str) -> wire::FleetRequest {
     wire::FleetRequest { selector: selector.to_owned() }
 }
 
-/// The cause at the bottom of a transport error that says most, and whether it is a judgement that lasts.
+/// The most specific cause of a transport error, and whether retries cannot succeed.
 fn connect_reason(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
     let mut cause = Some(error);
     let mut last = error.to_string();
@@ -286,11 +286,11 @@ fn connect_reason(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
 fn connect_advice(error: &ConnectError) -> String {
     match error {
         ConnectError::Tls { server, failure: TlsFailure::Protocol } => format!(
-            "{server} does not speak the aggregator's protocol: this is a gateway's device port, or another service; the aggregator listens on \
-             the address that its `listen` names"
+            "{server} does not speak the aggregator's protocol: it is a gateway's device port or another service; \
+             the aggregator listens on the address in its `listen` setting"
         ),
         ConnectError::Role { server, found: Role::Gateway, .. } => {
-            format!("{server} is a gateway; the aggregator listens on the address that its `listen` names")
+            format!("{server} is a gateway; the aggregator listens on the address in its `listen` setting")
         }
         ConnectError::Tcp { error: io, .. } if io.kind() == std::io::ErrorKind::ConnectionRefused => {
             format!("{error}; is the aggregator running, and is this its address?")
@@ -311,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gateways_port_is_told_as_one() {
+    fn a_gateway_port_is_reported_as_one() {
         let server = || "gateway.example:7600".to_owned();
         let alpn = ConnectError::Tls { server: server(), failure: TlsFailure::Protocol };
         let role = ConnectError::Role { server: server(), expected: Role::Aggregator, found: Role::Gateway };

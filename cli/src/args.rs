@@ -1,4 +1,4 @@
-//! The command line: what `catchment` takes, with its help. No logic beyond checks of single values.
+//! The command line of `catchment` and its help texts. No logic beyond checks of single values.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     time::Moment,
 };
 
-/// The operator's tool of Catchment: ask for aggregates, see who is there, send readings, try it all out
+/// Catchment's operator tool: query aggregates, list devices and gateways, send readings, run a demo
 #[derive(Debug, Parser)]
 #[command(
     name = "catchment",
@@ -23,102 +23,102 @@ use crate::{
   catchment devices '{site=\"berlin\"}'
   echo '{\"temperature\":21.5}' | catchment send --gateway gateway.example:7600 --identity pki/site/berlin/device/press-17
 
-`catchment COMMAND --help` tells more about each."
+Run `catchment COMMAND --help` for details."
 )]
 pub struct Cli {
     /// Log filter in tracing's syntax; logs go to standard error
     #[arg(long, global = true, value_name = "FILTER", env = "CATCHMENT_LOG", default_value = "error")]
     pub log: String,
-    /// Form of log lines
+    /// Log format
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// What to do.
+    /// Subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What `catchment` can do.
+/// Subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Ask for aggregates of what was measured
+    /// Query aggregates
     Query(QueryArgs),
-    /// Ask the same again and again, and show the newest answer
+    /// Repeat a query and show the latest result
     Watch(WatchArgs),
-    /// List the devices: who is there, when last seen
+    /// List devices and when they were last seen
     Devices(ListArgs),
-    /// List the gateways: who is connected, behind by how much
+    /// List gateways, their connection state and their lag
     Gateways(ListArgs),
-    /// List the series, or forget some: what is measured, with which labels
+    /// List series and their labels, or forget series
     Series(SeriesArgs),
-    /// Send JSON lines as a device, and resend them until each is acknowledged
+    /// Send JSON lines as a device, resending each until it is acknowledged
     Send(SendArgs),
-    /// Simulate devices, and print what was acknowledged
+    /// Simulate devices and report what was acknowledged
     Load(LoadArgs),
-    /// Everything at once on this machine: certificates, servers, devices, queries
+    /// Run everything on this machine: certificates, servers, devices, queries
     Demo(DemoArgs),
 }
 
-/// Which aggregator to ask, and as whom.
+/// The aggregator, and the identity to present.
 #[derive(Clone, Debug, Args)]
 pub struct Connection {
-    /// The aggregator's address
+    /// Aggregator URL
     #[arg(long, value_name = "https://HOST:PORT", env = "CATCHMENT_AGGREGATOR")]
     pub aggregator: String,
-    /// Folder of the operator's identity (cert.pem, key.pem, ca.pem)
+    /// Operator's identity folder (cert.pem, key.pem, ca.pem)
     #[arg(long, value_name = "DIR", env = "CATCHMENT_IDENTITY")]
     pub identity: PathBuf,
 }
 
-/// A question.
+/// A query.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   catchment query 'temperature{site=\"berlin\"}' --last 15m --step 1m --agg count,mean,p99 --by device
   catchment query '{device=~\"press-.*\"}' --by __name__,device --from 2026-11-22T10:00:00Z --to now --format json
   catchment query temperature --from now-1d --step 1h --by site --format csv > temperature.csv
 
-A range takes the windows that start in [from, to). Without --step there is one point for the whole range.")]
+A range covers the windows that start in [from, to). Without --step there is one point for the whole range.")]
 pub struct QueryArgs {
-    /// What to select, as a PromQL vector selector: temperature{site="berlin",device=~"press-.*"}
+    /// PromQL vector selector, for example temperature{site="berlin",device=~"press-.*"}
     #[arg(value_name = "SELECTOR")]
     pub selector: String,
-    /// Which aggregator, and as whom.
+    /// The aggregator, and the identity to present.
     #[command(flatten)]
     pub connection: Connection,
-    /// The time up to now that is asked about [default: 15m]
+    /// Length of the range, which ends now [default: 15m]
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with_all = ["from", "to"])]
     pub last: Option<Duration>,
-    /// Begin of the range: RFC 3339, Unix seconds, now, or now-1h
+    /// Start of the range: RFC 3339, Unix seconds, now, or now-1h
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub from: Option<Moment>,
-    /// End of the range, excluded [default: now]
+    /// End of the range, exclusive [default: now]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, requires = "from")]
     pub to: Option<Moment>,
-    /// Width of a point: a multiple of the gateways' window
+    /// Width of each point: a multiple of the gateways' window
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub step: Option<Duration>,
-    /// Aggregates, in the order of the columns: count, sum, mean, min, max, p99, p99.9 … [default: the aggregator's]
+    /// Aggregates, in column order: count, sum, mean, min, max, p99, p99.9 … [default: the aggregator's]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', num_args = 1)]
     pub agg: Vec<String>,
     /// Labels to group by; without it, all selected series are merged into one
     #[arg(long, value_name = "LABEL,…", value_delimiter = ',', num_args = 1)]
     pub by: Vec<String>,
-    /// How to print the answer
+    /// Output format
     #[arg(long, value_enum, default_value_t = ResultFormat::Table)]
     pub format: ResultFormat,
 }
 
-/// A question that is asked again and again.
+/// A repeated query.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   catchment watch temperature --last 1m --by site --agg count,mean,p99 --every 2s
 
-While the aggregator does not answer, it is asked again after growing pauses. Ctrl-C, a refused identity and a wrong
-question end it.")]
+While the aggregator does not answer, the query is retried after growing pauses. Ctrl-C, a refused identity and an
+invalid query end the command.")]
 pub struct WatchArgs {
-    /// The question.
+    /// The query.
     #[command(flatten)]
     pub query: QueryArgs,
-    /// Time from one answer to the next question
+    /// Pause between a result and the next query
     #[arg(long, value_name = "DURATION", value_parser = positive_duration, default_value = "2s")]
     pub every: Duration,
 }
@@ -130,18 +130,18 @@ pub struct WatchArgs {
   catchment gateways --format json
   catchment series 'temperature{device=~\"press-.*\"}'")]
 pub struct ListArgs {
-    /// What to list, as a PromQL vector selector; everything without it
+    /// PromQL vector selector [default: everything]
     #[arg(value_name = "SELECTOR", default_value = "", hide_default_value = true)]
     pub selector: String,
-    /// Which aggregator, and as whom.
+    /// The aggregator, and the identity to present.
     #[command(flatten)]
     pub connection: Connection,
-    /// How to print the list
+    /// Output format
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,
 }
 
-/// Series to list, or what else to do with series.
+/// Series to list, or a subcommand.
 #[derive(Clone, Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -150,35 +150,35 @@ pub struct ListArgs {
   catchment series 'temperature{device=~\"press-.*\"}'
   catchment series forget '{site=\"berlin\",device=\"press-17\"}' --dry-run
 
-A metric that is called like a command is listed with '{__name__=\"forget\"}'."
+To list a metric named like a subcommand, write '{__name__=\"forget\"}'."
 )]
 pub struct SeriesArgs {
-    /// What to do; without it, list.
+    /// Subcommand; `None` lists.
     #[command(subcommand)]
     pub command: Option<SeriesCommand>,
-    /// What to list, as a PromQL vector selector; everything without it
+    /// PromQL vector selector [default: everything]
     #[arg(value_name = "SELECTOR", default_value = "", hide_default_value = true)]
     pub selector: String,
-    /// Which aggregator, and as whom.
+    /// The aggregator, and the identity to present.
     #[command(flatten)]
     pub connection: Option<Connection>,
-    /// How to print the list
+    /// Output format
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,
 }
 
 impl SeriesArgs {
-    /// Which series to list; `None` without an aggregator, which the parser asks for unless there is a command.
+    /// The series to list; `None` without an aggregator, which the parser requires unless there is a subcommand.
     pub fn list(&self) -> Option<ListArgs> {
         let connection = self.connection.clone()?;
         Some(ListArgs { selector: self.selector.clone(), connection, format: self.format })
     }
 }
 
-/// What can be done with series beside listing them.
+/// Subcommands of `series`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum SeriesCommand {
-    /// Forget series with all of their windows, which makes room for new ones
+    /// Forget series and all of their windows, which makes room for new series
     Forget(ForgetArgs),
 }
 
@@ -188,42 +188,42 @@ pub enum SeriesCommand {
   catchment series forget '{site=\"berlin\",device=\"press-17\"}' --dry-run
   catchment series forget 'temprature'
 
-A series that a device sends again afterwards is a new one. What the gateways hold of it is delivered.")]
+A forgotten series that a device sends again is a new series. Gateways still deliver the windows that they hold of it.")]
 pub struct ForgetArgs {
-    /// What to forget, as a PromQL vector selector; it must select something
+    /// PromQL vector selector of the series to forget; it must not be empty
     #[arg(value_name = "SELECTOR")]
     pub selector: String,
-    /// Only count the series that are selected
+    /// Only count the selected series
     #[arg(long)]
     pub dry_run: bool,
-    /// Which aggregator, and as whom.
+    /// The aggregator, and the identity to present.
     #[command(flatten)]
     pub connection: Connection,
 }
 
-/// What to send, where, and as whom.
+/// Lines to send, the gateway, and the identity to present.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   echo '{\"temperature\":21.5,\"door_open\":true}' | catchment send --gateway 127.0.0.1:7600 --identity pki/site/berlin/device/press-17
   catchment send --gateway gateway.example:7600 --identity DIR --epoch batch-7 readings.jsonl
 
 Each line is a JSON object of readings, or {\"ts\":MILLISECONDS,\"values\":{…},\"labels\":{…}}, or an array of these.
-Readings without a time get the time at which they are read. The same input sent again under the same --epoch counts once.
-Lines of which something is refused are printed to standard error; the exit status is 1 then.")]
+Readings without a time get the time at which their line is read. The same input sent again under the same --epoch counts once.
+Lines refused in whole or in part are reported on standard error; the exit status is then 1.")]
 pub struct SendArgs {
-    /// The gateway's address
+    /// Gateway address
     #[arg(long, value_name = "HOST:PORT")]
     pub gateway: GatewayAddress,
-    /// Folder of the device's identity (cert.pem, key.pem, ca.pem)
+    /// Device's identity folder (cert.pem, key.pem, ca.pem)
     #[arg(long, value_name = "DIR")]
     pub identity: PathBuf,
-    /// Name of this run, 1 to 64 bytes: lines that were acknowledged under it before are not sent again [default: random]
+    /// Name of this run, 1 to 64 bytes; lines already acknowledged under it are not sent again [default: random]
     #[arg(long, value_name = "NAME", value_parser = epoch)]
     pub epoch: Option<String>,
-    /// Give up when nothing is acknowledged for so long [default: never]
+    /// Give up when nothing is acknowledged for this long [default: never]
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub timeout: Option<Duration>,
-    /// JSON lines; standard input without it, or with `-`
+    /// File of JSON lines; omit it or give `-` for standard input
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
 }
@@ -235,54 +235,54 @@ pub struct SendArgs {
   catchment load --gateway 127.0.0.1:7600 --identities pki/site/berlin/device --devices 8 --rate 0 --duration 10s \\
       --protocol frames --readings-per-message 20 --format json
 
-The exit status is 1 when something was refused or not acknowledged.")]
+The exit status is 1 if anything was refused or not acknowledged.")]
 pub struct LoadArgs {
-    /// The gateway's address
+    /// Gateway address
     #[arg(long, value_name = "HOST:PORT")]
     pub gateway: GatewayAddress,
-    /// Folder that holds the devices' identity folders, for example pki/site/berlin/device
+    /// Folder of device identity folders, for example pki/site/berlin/device
     #[arg(long, value_name = "DIR")]
     pub identities: PathBuf,
-    /// Number of devices: the first so many of the folder, by name
+    /// Number of devices: the first N in the folder, by name
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub devices: u32,
-    /// Messages a second of all devices together; 0: as fast as they are acknowledged
+    /// Messages per second over all devices; 0 sends as fast as they are acknowledged
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     pub rate: u32,
-    /// How long to send
+    /// Duration of the load
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub duration: Duration,
-    /// How devices speak
+    /// Device protocol
     #[arg(long, value_enum, default_value_t = Protocol::Json)]
     pub protocol: Protocol,
-    /// Readings of each message, each of a metric of its own
+    /// Readings per message, each of its own metric
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub readings_per_message: u32,
-    /// How to print the result
+    /// Output format
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,
 }
 
-/// How large the demo is, and how long it lasts.
+/// Size and duration of the demo.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   catchment demo
   catchment demo --duration 20s
   catchment demo --devices 200 --dir /tmp/demo --keep
 
-Everything listens on 127.0.0.1 only and lives in one folder, which is removed at the end unless --keep is given.
-Ctrl-C ends the demo in order, with its count of what was acknowledged; a second Ctrl-C ends it at once.")]
+All servers listen on 127.0.0.1 only. All files are in one folder, which is removed at the end unless --keep is given.
+Ctrl-C stops the demo in order and verifies the counts; a second Ctrl-C ends it at once.")]
 pub struct DemoArgs {
-    /// End by itself after so long [default: at Ctrl-C]
+    /// Stop after this long [default: at Ctrl-C]
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub duration: Option<Duration>,
-    /// Number of simulated devices, beside this machine itself
+    /// Number of simulated devices, besides this machine
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=2000))]
     pub devices: u32,
-    /// Folder to work in, new or empty [default: a temporary one]
+    /// Working folder, new or empty [default: a temporary folder]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Leave the folder with certificates and data behind
+    /// Keep the folder with certificates and data
     #[arg(long)]
     pub keep: bool,
 }
@@ -293,7 +293,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn positive_duration(text: &str) -> Result<Duration, String> {
     duration(text).and_then(|duration| match duration.as_millis() {
-        0 => Err("it must be at least 1ms".to_owned()),
+        0 => Err("must be at least 1ms".to_owned()),
         _ => Ok(duration),
     })
 }
@@ -301,7 +301,7 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
 fn epoch(text: &str) -> Result<String, String> {
     match text.len() {
         1..=64 => Ok(text.to_owned()),
-        length => Err(format!("an epoch has 1 to 64 bytes, this one has {length}")),
+        length => Err(format!("an epoch has 1 to 64 bytes; this one has {length}")),
     }
 }
 

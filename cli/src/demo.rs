@@ -1,6 +1,6 @@
-//! `demo`: the whole way of a reading on one machine, in one folder, with a count at the end.
+//! `demo`: the whole data path on one machine, in one folder, with a verified count at the end.
 //!
-//! Trust root and identities → an aggregator and two gateways → devices over mutual TLS → a table out of gRPC
+//! Trust root and identities → an aggregator and two gateways → devices over mutual TLS → a table from gRPC
 //! queries → devices stop, gateways deliver → the readings acknowledged to devices are compared with the count
 //! that a query returns. Everything before the last step is the product itself; nothing here is a mock.
 
@@ -32,19 +32,19 @@ use fleet::{Devices, Ledger, Servers};
 use pki::Pki;
 use screen::Screen;
 
-/// The table is asked for so often.
+/// Refresh interval of the table.
 const REFRESH: Duration = Duration::from_secs(1);
-/// The table shows at most this long a time.
+/// Longest range that the table shows.
 const SHOWN_MAX: Duration = Duration::from_secs(300);
-/// After the end, acknowledgements and delivery may each take this long.
+/// Timeout after the end, for acknowledgements and for delivery each.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Everything that the gateways hold.
+/// Selects every series.
 const EVERYTHING: &str = "{site=~\".+\"}";
 
 /// Runs the demo until its duration ends or it is interrupted.
 ///
 /// # Errors
-/// Something does not start, or the count at the end is not what was acknowledged.
+/// A part does not start, or the count at the end differs from the acknowledged readings.
 pub async fn demo(args: &DemoArgs) -> Result<(), Failure> {
     let interrupted = interrupts()?;
     let folder = Folder::make(args)?;
@@ -60,7 +60,7 @@ fn interrupts() -> Result<watch::Receiver<bool>, Failure> {
     tokio::spawn(async move {
         signal.await;
         sender.send_replace(true);
-        // Keeps the channel open: only a signal is an interruption.
+        // Keep the channel open: only a signal is an interruption.
         sender.closed().await;
     });
     Ok(receiver)
@@ -96,23 +96,23 @@ async fn with_servers(
     let ledger = std::sync::Arc::clone(&devices.ledger);
     let ended = tokio::select! {
         result = show(args, pki, servers, &mut client, &began, &ledger, screen, &spinner) => result,
-        reason = devices.failed() => Err(Failure::failed(format!("a device has failed: {reason}"))),
+        reason = devices.failed() => Err(Failure::failed(format!("a device failed: {reason}"))),
         _ = interrupted.wait_for(|interrupted| *interrupted) => Ok(()),
     };
     spinner.finish_and_clear();
     ended?;
-    screen.say("\nThe devices stop; waiting until everything measured is acknowledged and delivered …")?;
+    screen.say("\nStopping the devices; waiting until every reading is acknowledged and delivered …")?;
     let ledger = devices.stop(TIMEOUT).await?;
     compare(&mut client, &began, &ledger, screen).await
 }
 
-/// When the devices began.
+/// When the devices started.
 struct StartTime {
     at: Instant,
     ms: i64,
 }
 
-/// Shows the table until the demo's duration has passed; for ever without one.
+/// Shows the table until the demo's duration has passed; forever without one.
 #[expect(clippy::too_many_arguments, reason = "the parts of the running demo, each used as it is")]
 async fn show(
     args: &DemoArgs,
@@ -156,7 +156,7 @@ async fn show(
     }
 }
 
-/// What runs, and how a second terminal can ask it.
+/// Describes the running servers and how to query them from a second terminal.
 fn introduction(pki: &Pki, servers: &Servers) -> String {
     let program = std::env::current_exe().ok();
     let folder = program.as_deref().and_then(Path::parent).map_or_else(|| ".".to_owned(), quoted);
@@ -185,14 +185,14 @@ fn introduction(pki: &Pki, servers: &Servers) -> String {
     )
 }
 
-/// A path as a shell takes it.
+/// Quotes a path for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-/// Waits until the gateways have delivered, and compares what was acknowledged with what is counted.
+/// Waits until the gateways have delivered, and compares the acknowledged readings with the count of a query.
 async fn compare(
     client: &mut AggregatorClient,
     began: &StartTime,
@@ -225,13 +225,13 @@ async fn compare(
     }
     if counted != acknowledged {
         return Err(Failure::failed(format!(
-            "the count of the query is not the number of readings acknowledged to the devices ({measured} were measured)"
+            "the query's count differs from the readings acknowledged to the devices ({measured} were measured)"
         )));
     }
     Ok(())
 }
 
-/// Selects what the demo's own devices measure, and not what somebody sends beside them.
+/// Selects only the metrics of the demo's own devices, not other readings.
 fn measured_by_the_demo() -> String {
     let metrics: Vec<&str> = signals::METRICS.into_iter().chain(machine::METRICS).collect();
     format!("{{__name__=~\"{}\"}}", metrics.join("|"))
@@ -242,7 +242,7 @@ fn is_complete(result: &QueryResult, last_ms: i64) -> bool {
     result.complete_until_ms.is_some_and(|complete| complete > last_ms)
 }
 
-/// Where the demo works.
+/// The demo's working folder.
 enum Folder {
     Temporary(TempDir),
     Given(PathBuf),
@@ -261,7 +261,7 @@ impl Folder {
         if fs::read_dir(dir).map_err(failed)?.next().is_some() {
             return Err(Failure::usage(format!("--dir {}: the folder is not empty", dir.display())));
         }
-        // Commands for a second terminal work from any folder.
+        // Absolute, so that the commands for a second terminal work from any folder.
         Ok(Self::Given(dir.canonicalize().map_err(failed)?))
     }
 
@@ -272,7 +272,7 @@ impl Folder {
         }
     }
 
-    /// Removes the folder, unless it is to be kept.
+    /// Removes the folder unless `keep` is set.
     fn end(self, keep: bool) -> Result<(), Failure> {
         let path = self.path().to_owned();
         let failed = |error| Failure::failed(format!("cannot remove {}: {error}", path.display()));

@@ -6,7 +6,7 @@
 //!    └────────── events ────────┘  └────────────── welcome, acks, refusals ◀────────────────────┘
 //! ```
 //!
-//! Always holds: the caller's sequence numbers grow; a message leaves the window only when it is acknowledged
+//! Invariants: the caller's sequence numbers grow; a message leaves the window only when it is acknowledged
 //! or refused as a whole; after a reconnect everything above the welcome's ack is sent again, unchanged and in
 //! order. So each message counts once, however often the connection fails. While the window is full the
 //! channel is not read: a slow gateway slows the caller.
@@ -25,12 +25,12 @@ pub use window::{Message, Window};
 
 use std::fmt;
 
-/// How a device speaks.
+/// Device protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Protocol {
-    /// One JSON value a line.
+    /// One JSON value per line.
     Json,
-    /// `catchment/1`: protobuf messages with their length before them.
+    /// `catchment/1`: length-prefixed protobuf messages.
     Frames,
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// An epoch that no other run has: 16 random hexadecimal digits.
+/// An epoch of its own for each run: 16 random hexadecimal digits.
 pub fn random_epoch() -> String {
     format!("{:016x}", rand::random::<u64>())
 }

@@ -1,7 +1,6 @@
-//! How a command ends when it does not succeed: one readable line and an exit status, by the rule of
-//! [`catchment_settings::exit`].
+//! Failures of commands: one readable line and an exit status, as [`catchment_settings::exit`] defines it.
 //!
-//! Library errors become a [`Failure`] at the edge of a command, where it is known which flag they belong to.
+//! Library errors become a [`Failure`] at the edge of a command, where the flag that caused them is known.
 
 use std::fmt::Display;
 
@@ -9,13 +8,13 @@ pub use catchment_settings::text::one_line;
 
 use crate::aggregator_client::ClientError;
 
-/// Why a command did not do its job.
+/// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// What was asked for makes no sense; exit status 2.
+    /// Wrong usage; exit status 2.
     #[error("{0}")]
     Usage(String),
-    /// It was tried, and failed; exit status 1.
+    /// The command failed; exit status 1.
     #[error("{0}")]
     Failed(String),
 }
@@ -26,12 +25,12 @@ impl Failure {
         Self::Usage(one_line(&line.to_string()))
     }
 
-    /// A failed try, in one line.
+    /// A failed command, in one line.
     pub fn failed(line: impl Display) -> Self {
         Self::Failed(one_line(&line.to_string()))
     }
 
-    /// The exit status that stands for it.
+    /// The process's exit status.
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
@@ -43,7 +42,7 @@ impl Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
-            // What was given has to be changed before anybody can answer.
+            // The flags or the request must change first.
             ClientError::Url(_)
             | ClientError::Request(_)
             | ClientError::Identity(_)

@@ -1,9 +1,9 @@
-//! The operator's tool of Catchment, as a library: the program's `main` only parses and calls [`run`].
+//! Catchment's operator tool, as a library: the program's `main` only parses and calls [`run`].
 //!
-//! * asking: `query` and `watch`, `list` (devices, gateways, series), over [`aggregator_client`]; [`query_result`] is
-//!   what comes back, [`render`] how it is printed;
-//! * sending: `send` and `load`, over [`device`]; `lines` makes messages of text;
-//! * `demo`: everything at once on one machine.
+//! * queries: `query` and `watch`, `list` (devices, gateways, series), over [`aggregator_client`]; [`query_result`]
+//!   holds results, [`render`] prints them;
+//! * sending: `send` and `load`, over [`device`]; `lines` parses text into messages;
+//! * `demo`: the whole system on one machine.
 //!
 //! Results go to standard output, everything else to standard error.
 
@@ -30,10 +30,10 @@ use crate::{
     failure::Failure,
 };
 
-/// Does what the command line says.
+/// Runs the command.
 ///
 /// # Errors
-/// Wrong usage or a failed try, in one line.
+/// Wrong usage or a failure, in one line.
 pub fn run(cli: &Cli) -> Result<(), Failure> {
     logging::init(Some(&cli.log), cli.log_format)
         .map_err(|error| Failure::usage(format!("--log: {error}")))?;
@@ -42,7 +42,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
     let result = runtime.block_on(command(&cli.command));
-    // A thread may still wait for standard input.
+    // Do not wait: a thread may still block on standard input.
     runtime.shutdown_background();
     result
 }

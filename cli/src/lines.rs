@@ -1,9 +1,8 @@
-//! Lines of JSON as people and programs write them, made ready for numbering. Pure.
+//! Splits JSON lines from people and programs into messages ready for numbering. Pure.
 //!
 //! A line is an object of readings, an object with `ts`, `values` and `labels`, or an array of these. Each
-//! object becomes one message, so that each can have a sequence number of its own; one that it brings along is
-//! replaced. Texts of values are passed on as they stand: no number is read and printed again, and the gateway
-//! is the only judge of readings.
+//! object becomes one message with its own sequence number; a `seq` in the input is replaced. Values are passed on
+//! as text: no number is parsed and reformatted, and only the gateway judges readings.
 
 use std::fmt;
 
@@ -14,7 +13,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// One message that a line asks for.
+/// One message of a line.
 pub type Element = Result<String, LineError>;
 
 /// Why a line, or an element of its array, cannot be sent.
@@ -23,19 +22,19 @@ pub enum LineError {
     /// Not JSON.
     #[error("not JSON: {0}")]
     Json(String),
-    /// JSON, but no object.
-    #[error("a line is an object of readings or an array of such objects")]
+    /// JSON, but not an object.
+    #[error("neither an object of readings nor an array of such objects")]
     NotAnObject,
-    /// A message of a device that numbers itself.
-    #[error("`hello` is said by this program; leave it out, and give --epoch")]
+    /// A device's own `hello`.
+    #[error("this program sends the `hello`; remove the line and use --epoch")]
     Hello,
 }
 
-/// Splits a line into messages: the members of each as text, without braces and without `seq`. What has no
-/// time gets `now_ms`.
+/// Splits a line into messages: the members of each as text, without braces and without `seq`. Messages without a
+/// time get `now_ms`.
 ///
-/// A line that is JSON but for words that stand for no number (`nan`) is split as if it was: what a gateway keeps of it is
-/// the gateway's to say, and the words are passed on as they stand.
+/// A line that is JSON except for words in place of numbers (`nan`) is split too: the words are passed on unchanged,
+/// and the gateway decides what it keeps.
 pub fn messages(line: &str, now_ms: i64) -> Vec<Element> {
     let line = trim(line);
     let elements = split(line, now_ms);
@@ -79,7 +78,7 @@ fn members(object: &str, now_ms: i64) -> Element {
     Ok(time.into_iter().chain(kept).collect::<Vec<_>>().join(","))
 }
 
-/// The members of an object in their order, with their values as text.
+/// The members of an object, in order, with their values as text.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {

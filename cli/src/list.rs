@@ -1,6 +1,6 @@
-//! `devices`, `gateways` and `series`: who is there, as a table or as a JSON array.
+//! `devices`, `gateways` and `series`: lists as a table or a JSON array.
 //!
-//! Times are RFC 3339 in UTC; `null` (or `-` in a table) where there is none yet.
+//! Times are RFC 3339 in UTC; a time that does not exist yet is `null` (`-` in a table).
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
 /// Lists devices.
 ///
 /// # Errors
-/// No answer.
+/// The request fails.
 pub async fn devices(args: &ListArgs) -> Result<(), Failure> {
     let mut client =
         AggregatorClient::connect(&args.connection.aggregator, &args.connection.identity).await?;
@@ -29,7 +29,7 @@ pub async fn devices(args: &ListArgs) -> Result<(), Failure> {
 /// Lists gateways.
 ///
 /// # Errors
-/// No answer.
+/// The request fails.
 pub async fn gateways(args: &ListArgs) -> Result<(), Failure> {
     let mut client =
         AggregatorClient::connect(&args.connection.aggregator, &args.connection.identity).await?;
@@ -39,12 +39,12 @@ pub async fn gateways(args: &ListArgs) -> Result<(), Failure> {
 /// Lists series, or forgets some.
 ///
 /// # Errors
-/// No answer.
+/// The request fails.
 pub async fn series(args: &SeriesArgs) -> Result<(), Failure> {
     match (&args.command, args.list()) {
         (Some(SeriesCommand::Forget(args)), _) => forget(args).await,
         (None, Some(args)) => list_series(&args).await,
-        // The parser asks for the address before.
+        // The parser has already required the address.
         (None, None) => Err(Failure::usage("give --aggregator https://HOST:PORT and --identity DIR")),
     }
 }
@@ -113,7 +113,7 @@ struct GatewayJson<'a> {
     lost_batches: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     clock_ahead_ms: Option<i64>,
-    /// Two copies of its data folder were seen to deliver.
+    /// Two copies of its data folder have delivered.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     contended: bool,
 }
@@ -142,7 +142,7 @@ fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
     if format == ListFormat::Json {
         return json_line(&entries.collect::<Vec<_>>());
     }
-    // What is rare has a column only where there is some of it.
+    // Rare columns appear only if a gateway has a value for them.
     let lost = list.iter().any(|gateway| gateway.lost_batches > 0);
     let ahead = list.iter().any(|gateway| gateway.clock_ahead_ms.is_some());
     let waits = list.iter().any(|gateway| !gateway.waits_for.is_empty());
@@ -167,10 +167,10 @@ fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
         "version",
         "connected",
         "complete until",
-        "behind by",
+        "lag",
         "devices",
         "series",
-        "at most",
+        "max series",
     ];
     header.extend(lost.then_some("lost batches"));
     header.extend(ahead.then_some("clock ahead by"));

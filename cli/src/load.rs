@@ -1,7 +1,7 @@
 //! `load`: simulated devices, each with its own identity, connection and window, for a bounded time.
 //!
 //! Each device has a pacer, which makes messages at the device's share of the rate, and a driver
-//! ([`crate::device`]), which delivers them. Where the gateway is slower than the rate, its acks set the pace:
+//! ([`crate::device`]), which delivers them. If the gateway is slower than the rate, its acks set the pace:
 //! the pacer waits for the driver and sends no backlog after the end.
 
 mod report;
@@ -33,19 +33,19 @@ use crate::{
 };
 use report::Report;
 
-/// After the end, acknowledgements that are owed may take this long.
+/// Timeout for outstanding acknowledgements after the end.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
-/// Unacknowledged messages of one device.
+/// Most unacknowledged messages of one device.
 const WINDOW: usize = 1024;
-/// Messages between a pacer and its driver.
+/// Capacity of the channel from a pacer to its driver, in messages.
 const CHANNEL: usize = 16;
-/// Identity folders looked at most.
+/// Most entries of the identities folder that are read.
 const FOLDERS_MAX: usize = 1_000_000;
 
-/// Simulates devices as the flags say, and prints what was acknowledged.
+/// Simulates devices and prints what was acknowledged.
 ///
 /// # Errors
-/// Too few identities, a connection that is refused, readings that were refused or not acknowledged.
+/// Too few identities, a refused connection, or readings refused or not acknowledged.
 pub async fn load(args: &LoadArgs) -> Result<(), Failure> {
     let folders = identity_folders(&args.identities, args.devices as usize)?;
     let links = folders
@@ -73,8 +73,8 @@ fn identity_folders(dir: &Path, count: usize) -> Result<Vec<PathBuf>, Failure> {
     folders.sort_unstable();
     if folders.len() < count {
         return Err(Failure::failed(format!(
-            "--identities {}: {} device identities are there, {count} are needed; \
-             make them with `catchment-certs issue device`, or lower --devices",
+            "--identities {}: {} device identities found, {count} needed; \
+             issue more with `catchment-certs issue device`, or lower --devices",
             dir.display(),
             folders.len(),
         )));
@@ -83,11 +83,11 @@ fn identity_folders(dir: &Path, count: usize) -> Result<Vec<PathBuf>, Failure> {
     Ok(folders)
 }
 
-/// What all devices have in common.
+/// Parameters that all devices share.
 struct Plan {
     begin: Instant,
     end: Instant,
-    /// From one message of a device to its next; zero: no waiting.
+    /// Time between two messages of one device; zero: no pause.
     interval: Duration,
     readings: usize,
     epoch: String,
@@ -110,7 +110,7 @@ async fn run(links: Vec<GatewayLink>, args: &LoadArgs) -> Report {
     let mut tasks = JoinSet::new();
     for (index, link) in links.into_iter().enumerate() {
         let plan = Arc::clone(&plan);
-        // Devices are spread over the interval, so that the rate is even.
+        // Spread the devices over the interval for an even rate.
         let first = plan.interval.mul_f64(index as f64 / devices as f64);
         match args.protocol {
             Protocol::Json => tasks.spawn(device(link, JsonLines, plan, first)),
@@ -128,7 +128,7 @@ async fn run(links: Vec<GatewayLink>, args: &LoadArgs) -> Report {
     report
 }
 
-/// What became of one device's messages.
+/// Outcome of one device's messages.
 #[derive(Debug, Default)]
 struct DeviceCounts {
     sent_messages: u64,
@@ -136,7 +136,7 @@ struct DeviceCounts {
     acknowledged_readings: u64,
     refusals: u64,
     reconnects: u64,
-    /// Seconds from taking a message to its ack; their times in the partial say nothing.
+    /// Seconds from accepting a message to its ack; the timestamps in the partial are meaningless.
     latency: Partial,
     latency_max: Duration,
     failure: Option<String>,
@@ -188,7 +188,7 @@ where
         Ok(Err(error @ DeliverError::Stalled { .. })) => counts.failure = Some(error.to_string()),
         Err(_) => {
             let after = humantime::format_duration(DRAIN_MAX);
-            counts.failure.get_or_insert(format!("not everything was acknowledged {after} after the end"));
+            counts.failure.get_or_insert(format!("some messages were unacknowledged {after} after the end"));
         }
     }
     counts
@@ -206,16 +206,16 @@ async fn pace(plan: &Plan, first: Duration, sender: mpsc::Sender<Message<Values>
             slot = sender.reserve() => slot,
             () = sleep_until(plan.end) => return,
         };
-        // The driver is gone: it says why.
+        // The driver has ended; its result says why.
         let Ok(slot) = slot else { return };
         slot.send(Message { seq, body: values(plan.readings, seq) });
         sent();
-        // After a wait for a slow gateway the pace goes on from here, without a burst.
+        // After waiting for a slow gateway, continue at the pace from now on, without a burst.
         due = (due + plan.interval).max(Instant::now() - plan.interval);
     }
 }
 
-/// The readings of one message: each of a metric of its own.
+/// The readings of one message, each of its own metric.
 fn values(count: usize, seq: u64) -> Values {
     let readings = (0..count).map(|metric| {
         let value = ((seq % 1000) as f64).mul_add(0.01, metric as f64);

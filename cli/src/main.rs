@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use catchment_settings::{exit, output, parse};
 
 fn main() -> ExitCode {
-    // No prefix of its own: what begins with CATCHMENT_AGGREGATOR_ belongs to that server.
+    // No environment prefix: variables that begin with CATCHMENT_AGGREGATOR_ belong to that server.
     let (cli, sources) = match parse::<catchment_cli::args::Cli>(None) {
         Ok(parsed) => parsed,
         Err(error) => return exit::report(&error),

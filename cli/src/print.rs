@@ -1,18 +1,18 @@
-//! Standard output, which may be a pipe that somebody closed.
+//! Standard output, which may be a closed pipe.
 
 use catchment_settings::output;
 
 use crate::failure::Failure;
 
-/// Writes a text to standard output. That nobody reads it any more (`| head`) is no failure.
+/// Writes a text to standard output. A closed pipe (`| head`) is not a failure.
 ///
 /// # Errors
-/// What the system says, for example that the disk is full.
+/// The system's error, for example a full disk.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     print_to_reader(text).map(drop)
 }
 
-/// As [`print`], for who has more to say: answers whether somebody may read it.
+/// As [`print`], but returns whether standard output can still have a reader.
 pub(crate) fn print_to_reader(text: &str) -> Result<bool, Failure> {
     output::print(text).map_err(Failure::failed)
 }

@@ -18,7 +18,7 @@ use crate::{
     time::{Moment, Span, now_ms, whole_millis},
 };
 
-/// The request of the flags, if the present is `now_ms`.
+/// The request that the flags describe, if the current time is `now_ms`.
 ///
 /// # Errors
 /// A range that ends before it begins.
@@ -39,15 +39,15 @@ pub fn request(args: &QueryArgs, now_ms: i64) -> Result<QueryRequest, Failure> {
     })
 }
 
-/// Names of a list without white space around them, and without empty ones.
+/// The names of a list, trimmed, without empty ones.
 fn trimmed_names(list: &[String]) -> Vec<String> {
     list.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
-/// Asks once, and prints the answer.
+/// Runs the query once and prints the result.
 ///
 /// # Errors
-/// Wrong usage, or no answer.
+/// Wrong usage, or a failed request.
 pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
     let request = request(args, now_ms())?;
     let mut client =
@@ -60,17 +60,17 @@ pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
         output::eprint_line(crate::failure::one_line(reason));
     }
     if args.format == ResultFormat::Csv {
-        // Not among the lines of the table.
+        // On standard error: the CSV stays a plain table.
         render::gaps_text(&result).lines().for_each(output::eprint_line);
     }
     print(&render::result_text(&result, &request.by, args.format))
 }
 
-/// Asks again and again until it is interrupted. On a terminal each answer takes the place of the one before. While there
-/// is no answer, it asks after growing pauses and says so once.
+/// Repeats the query until it is interrupted. On a terminal each result replaces the previous one. During an outage it
+/// retries after growing pauses and reports the outage once.
 ///
 /// # Errors
-/// Wrong usage, a refused identity, or a question that nobody can answer.
+/// Wrong usage, a refused identity, or a request that cannot succeed.
 pub async fn watch(args: &WatchArgs) -> Result<(), Failure> {
     let clear = if io::stdout().is_terminal() { "\u{1b}[H\u{1b}[2J" } else { "" };
     let show = |request: &QueryRequest, result: &QueryResult| {
@@ -84,7 +84,7 @@ pub async fn watch(args: &WatchArgs) -> Result<(), Failure> {
     }
 }
 
-/// Shows each answer, and reports each outage once, until there can be no answer any more or nobody reads it.
+/// Shows each result and reports each outage once, until an error is final or standard output has no reader.
 async fn poll_forever(
     args: &WatchArgs,
     show: impl Fn(&QueryRequest, &QueryResult) -> Result<bool, Failure>,
@@ -122,11 +122,11 @@ async fn poll_forever(
     }
 }
 
-/// First and longest pause while there is no answer.
+/// First and longest pause between retries.
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// A time without answers.
+/// An outage: requests fail, but not for good.
 #[derive(Debug, Default)]
 struct Outage {
     /// The last pause, if there is an outage.
@@ -134,17 +134,17 @@ struct Outage {
 }
 
 impl Outage {
-    /// One more try without an answer: the pause before the next.
+    /// Records a failed attempt; returns the pause before the next.
     fn record_failure(&mut self, error: &ClientError, report: impl Fn(String)) -> Duration {
         if self.pause.is_none() {
-            report(format!("{error}; asking again until there is an answer, Ctrl-C ends it"));
+            report(format!("{error}; retrying until the aggregator answers, Ctrl-C to stop"));
         }
         let pause = self.pause.map_or(BACKOFF_FIRST, |pause| (pause * 2).min(BACKOFF_MAX));
         self.pause = Some(pause);
         pause
     }
 
-    /// There is an answer; whether there was an outage.
+    /// Records a result; returns whether it ended an outage.
     fn clear(&mut self) -> bool {
         self.pause.take().is_some()
     }
@@ -173,7 +173,7 @@ mod tests {
             assert!(outage.clear() && !outage.clear());
         }
         assert_eq!(said.borrow().len(), 2);
-        assert!(said.borrow()[0].contains("gone") && said.borrow()[0].contains("asking again"));
+        assert!(said.borrow()[0].contains("gone") && said.borrow()[0].contains("retrying"));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Queries to an aggregator and their results, as plain data.
 //!
-//! What came over the wire is converted here and nowhere else; the structures hold what it said, bounded by
-//! what [`crate::aggregator_client`] accepts.
+//! Wire messages are converted here and nowhere else; [`crate::aggregator_client`] bounds their size.
 
 use std::collections::BTreeMap;
 
@@ -12,45 +11,45 @@ use catchment_proto::wire;
 pub struct QueryRequest {
     /// PromQL vector selector.
     pub selector: String,
-    /// The windows that start here or later, Unix milliseconds.
+    /// Start of the range, Unix milliseconds: windows that start at or after it.
     pub from_ms: i64,
-    /// The windows that start before, Unix milliseconds.
+    /// End of the range, Unix milliseconds: windows that start before it.
     pub to_ms: i64,
     /// Width of a point in milliseconds; `None`: one point for the range.
     pub step_ms: Option<i64>,
     /// Group-by labels.
     pub by: Vec<String>,
-    /// Names of aggregates; empty: the aggregator's choice.
+    /// Names of aggregates; empty: the aggregator's default.
     pub aggregates: Vec<String>,
 }
 
-/// Aggregates of everything that was selected.
+/// The result of a query.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueryResult {
-    /// Up to when it is complete, Unix milliseconds; `None` where a gateway has never delivered.
+    /// The time up to which it is complete, Unix milliseconds; `None` if a gateway has never delivered.
     pub complete_until_ms: Option<i64>,
-    /// What is known to be lost within the range.
+    /// Known losses within the range.
     pub gaps: Vec<Gap>,
     /// Names of the aggregates, in the order of each point's values.
     pub aggregates: Vec<String>,
-    /// In the order of their labels.
+    /// Sorted by their labels.
     pub series: Vec<ResultSeries>,
-    /// That no series is selected, and what its name may have been meant to be; `None` where some are.
+    /// A message that no series is selected, with similar names; `None` if some are.
     pub nothing_selected: Option<String>,
 }
 
-/// Windows of a gateway that are lost, all of them or some.
+/// A time range in which some or all windows of a gateway are lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gap {
     /// The gateway's site.
     pub site: String,
     /// Its name.
     pub gateway: String,
-    /// They end after this, Unix milliseconds; `None`: from the beginning.
+    /// The windows end after this, Unix milliseconds; `None`: from the beginning.
     pub from_ms: Option<i64>,
-    /// They end at or before this, Unix milliseconds.
+    /// The windows end at or before this, Unix milliseconds.
     pub to_ms: i64,
-    /// Batches that are missing; 0: not known.
+    /// Missing batches; 0: unknown.
     pub batches: u64,
 }
 
@@ -68,12 +67,12 @@ pub struct ResultSeries {
 pub struct Point {
     /// Start of the window, Unix milliseconds.
     pub start_ms: i64,
-    /// One for each of the answer's aggregates; `None` where one is not defined.
+    /// One for each of the result's aggregates; `None` if undefined.
     pub values: Vec<Option<f64>>,
 }
 
 impl QueryResult {
-    /// Takes one more message of the answer's stream.
+    /// Adds the next message of the response stream.
     pub(crate) fn push_message(&mut self, message: wire::AggregateResponse) {
         use wire::aggregate_response::Kind;
         match message.kind {
@@ -85,12 +84,12 @@ impl QueryResult {
             Some(Kind::Series(part)) => {
                 let points = part.points.into_iter().map(Point::from);
                 match self.series.last_mut().filter(|last| last.labels == part.labels) {
-                    // A long series comes in several messages.
+                    // A long series spans several messages.
                     Some(last) => last.points.extend(points),
                     None => self.series.push(ResultSeries { labels: part.labels, points: points.collect() }),
                 }
             }
-            // A kind of a newer aggregator.
+            // A kind that only a newer aggregator knows.
             None => {}
         }
     }

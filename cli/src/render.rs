@@ -1,7 +1,7 @@
-//! Answers as text: JSON for programs, CSV for spreadsheets, tables for people.
+//! Results as text: JSON for programs, CSV for spreadsheets, tables for people.
 //!
-//! Pure: from an [`QueryResult`] to a `String`. The order of labels and aggregates is the one that was asked for.
-//! Numbers are the shortest that read back as the same double; counts are whole numbers.
+//! Pure: from a [`QueryResult`] to a `String`. Labels and aggregates keep the requested order. In JSON and CSV, numbers
+//! are the shortest that read back as the same double; tables round them. Counts are whole numbers.
 
 use std::io;
 
@@ -17,30 +17,30 @@ use crate::{
     time::rfc3339,
 };
 
-/// How an answer is printed.
+/// Output format of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ResultFormat {
-    /// For people.
+    /// A table for people.
     Table,
     /// One JSON value.
     Json,
-    /// A header line, then one line a point.
+    /// A header line, then one line per point.
     Csv,
 }
 
-/// How a list is printed.
+/// Output format of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ListFormat {
-    /// For people.
+    /// A table for people.
     Table,
     /// One JSON value.
     Json,
 }
 
-/// The largest double below which every whole number has a double of its own.
+/// 2^53: every whole number up to it is exact as a double.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
-/// Whether an aggregate counts things, so that its values are whole numbers.
+/// Whether an aggregate is a count, whose values are whole numbers.
 fn counts(aggregate: &str) -> bool {
     aggregate == "count" || aggregate.ends_with("_count")
 }
@@ -50,7 +50,7 @@ fn whole(aggregate: &str, value: f64) -> Option<u64> {
     (counts(aggregate) && value.fract() == 0.0 && (0.0..=WHOLE_MAX).contains(&value)).then_some(value as u64)
 }
 
-/// Prints an answer; `by` is the order of the labels.
+/// Formats a result; `by` gives the order of the labels.
 pub fn result_text(result: &QueryResult, by: &[String], format: ResultFormat) -> String {
     match format {
         ResultFormat::Json => result_json(result),
@@ -59,7 +59,7 @@ pub fn result_text(result: &QueryResult, by: &[String], format: ResultFormat) ->
     }
 }
 
-/// The answer as one line of JSON.
+/// The result as one line of JSON.
 pub fn result_json(result: &QueryResult) -> String {
     json_line(&ResultJson(result))
 }
@@ -69,14 +69,14 @@ pub fn json_line(value: &impl Serialize) -> String {
     let mut text =
         serde_json::to_string(value).expect("maps have string keys and nothing fails to serialize");
     text.push('\n');
-    // They stand in strings alone, where an escape means the same character.
+    // Unprintable characters occur only in strings, where an escape means the same character.
     match text.trim_end().contains(is_unprintable) {
         true => text.trim_end().chars().map(escaped).chain(["\n".to_owned()]).collect(),
         false => text,
     }
 }
 
-/// A character of a JSON string, as an escape where it would act on a terminal.
+/// A character of a JSON string, escaped if it would act on a terminal.
 fn escaped(character: char) -> String {
     match is_unprintable(character) {
         true => character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
@@ -114,7 +114,7 @@ impl Serialize for GapJson<'_> {
     }
 }
 
-/// What is lost, a line each; empty where nothing is.
+/// One line for each gap; empty without gaps.
 pub fn gaps_text(result: &QueryResult) -> String {
     let line = |gap: &Gap| {
         let from = gap.from_ms.map_or_else(|| "the beginning".to_owned(), rfc3339);
@@ -179,7 +179,7 @@ fn exact(aggregate: &str, value: Option<f64>) -> String {
     }
 }
 
-/// A number for people: six significant digits, times as such.
+/// A number for people: six significant digits, times as RFC 3339.
 pub fn rounded(aggregate: &str, value: Option<f64>) -> String {
     let Some(value) = value else { return "-".to_owned() };
     if let Some(count) = whole(aggregate, value) {
@@ -201,7 +201,7 @@ pub fn rounded(aggregate: &str, value: Option<f64>) -> String {
     }
 }
 
-/// Names of the label columns: those asked for, then any others that the answer has.
+/// Names of the label columns: the requested ones, then any others in the result.
 fn label_columns(result: &QueryResult, by: &[String]) -> Vec<String> {
     let mut columns: Vec<String> = Vec::new();
     let given = result.series.iter().flat_map(|series| series.labels.keys());
@@ -213,7 +213,7 @@ fn label_columns(result: &QueryResult, by: &[String]) -> Vec<String> {
     columns
 }
 
-/// Header and rows of an answer, with `show` to write a value.
+/// Header and rows of a result; `show` formats a value.
 fn grid(result: &QueryResult, by: &[String], show: fn(&str, Option<f64>) -> String) -> Vec<Vec<String>> {
     let labels = label_columns(result, by);
     let mut rows = vec![labels.clone()];
@@ -234,13 +234,13 @@ fn grid(result: &QueryResult, by: &[String], show: fn(&str, Option<f64>) -> Stri
     rows
 }
 
-/// A text as a cell that a spreadsheet shows and does not calculate: characters that act are replaced, and what begins
-/// as a formula (`=`, `+`, `-`, `@`) gets an apostrophe before it, unless it is a plain number.
+/// A text as a cell that a spreadsheet shows and does not evaluate: unprintable characters are replaced, and a text
+/// that begins like a formula (`=`, `+`, `-`, `@`) gets a leading apostrophe unless it is a plain number.
 fn text_cell(text: &str) -> String {
     let text = printable(text);
     let number =
         text.parse::<f64>().is_ok() && !text.contains(|c: char| c.is_alphabetic() && !"eE".contains(c));
-    // Also where a spreadsheet takes white space away before.
+    // A spreadsheet may strip leading white space first.
     match text.trim_start().starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'])
         && !number
     {
@@ -254,7 +254,7 @@ fn result_csv(result: &QueryResult, by: &[String]) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let written: Result<(), csv::Error> =
         grid(result, by, exact).iter().enumerate().try_for_each(|(line, row)| {
-            // Texts stand in the header and in the columns of labels; all other cells are made here.
+            // Only the header and the label columns hold foreign text; all other cells are made here.
             let cells = row.iter().enumerate().map(|(column, cell)| match line == 0 || column < labels {
                 true => text_cell(cell),
                 false => cell.clone(),
@@ -263,7 +263,8 @@ fn result_csv(result: &QueryResult, by: &[String]) -> String {
         });
     let bytes =
         written.map_err(io::Error::from).and_then(|()| writer.into_inner().map_err(|e| e.into_error()));
-    String::from_utf8(bytes.expect("rows have one length and memory takes them")).expect("made of strings")
+    String::from_utf8(bytes.expect("rows have equal length and a Vec takes every write"))
+        .expect("made of strings")
 }
 
 fn result_table(result: &QueryResult, by: &[String]) -> String {
@@ -284,7 +285,7 @@ fn result_table(result: &QueryResult, by: &[String]) -> String {
     format!("{body}complete until {complete}\n{}", gaps_text(result))
 }
 
-/// Rows under the first of them as header; columns from `numbers_from` on are right-aligned.
+/// A table whose first row is the header; columns from `numbers_from` on are right-aligned.
 pub fn table(rows: &[Vec<String>], numbers_from: usize) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);

@@ -1,6 +1,6 @@
-//! `send`: JSON lines from a file or standard input to a gateway, numbered, until each is acknowledged.
+//! `send`: delivers JSON lines from a file or standard input to a gateway, numbered, until each is acknowledged.
 //!
-//! A thread reads lines (reading standard input blocks) and numbers their messages 1, 2, 3 …, also those that
+//! A thread reads lines (reading standard input blocks) and numbers their messages 1, 2, 3 …, including those that
 //! it refuses itself: the same input always gets the same numbers, so sending it again under the same epoch
 //! counts it once. Memory is bounded by the longest line, the channel and the device's window.
 
@@ -27,23 +27,23 @@ use crate::{
     time::now_ms,
 };
 
-/// Longest line in bytes, as a gateway takes it unless configured otherwise.
+/// Longest line in bytes: a gateway's default limit.
 const LINE_BYTES_MAX: u64 = 1 << 20;
-/// Messages between the reader and the device.
+/// Capacity of the channel from the reader to the device, in messages.
 const CHANNEL: usize = 64;
 
-/// Sends lines as the flags say, and prints how many were acknowledged and refused.
+/// Sends lines and prints how many were acknowledged and refused.
 ///
 /// # Errors
-/// Lines that were refused or not acknowledged, input that cannot be read, an identity that cannot be used.
+/// Lines refused or not acknowledged, unreadable input, an unusable identity.
 pub async fn send(args: &SendArgs) -> Result<(), Failure> {
     let link = GatewayLink::load(args.gateway.clone(), &args.identity, Protocol::Json)?;
     let input = open(args.file.as_deref())?;
     let epoch = args.epoch.clone().unwrap_or_else(random_epoch);
     let again = resend_hint(&epoch, args.file.as_deref());
     if args.epoch.is_none() {
-        // Now: whatever ends this may leave no time for words.
-        output::eprint_line(format_args!("sending under the epoch {epoch}; if this ends too early, {again}"));
+        // Before sending: the process may be killed without a chance to print it.
+        output::eprint_line(format_args!("sending under epoch {epoch}; if this is interrupted, {again}"));
     }
     let mut options = Options::new(epoch);
     options.patience = args.timeout;
@@ -62,13 +62,13 @@ pub async fn send(args: &SendArgs) -> Result<(), Failure> {
         signal = stop => Err(format!("not everything was delivered: stopped by {signal}")),
     };
     if let Err(reason) = delivered {
-        // The reader may wait for input that never comes: it ends with the process.
+        // The reader may block on input forever; it ends with the process.
         print(&counts.summary(0))?;
         return Err(Failure::failed(format!("{reason}; {again}")));
     }
     let read = reader
         .join()
-        .map_err(|_| Failure::failed(format!("the thread that reads the input failed; {again}")))?;
+        .map_err(|_| Failure::failed(format!("the thread that reads the input panicked; {again}")))?;
     let refused = counts.refused.saturating_add(read.refused);
     print(&counts.summary(read.refused))?;
     match (read.error, refused) {
@@ -81,7 +81,7 @@ pub async fn send(args: &SendArgs) -> Result<(), Failure> {
     }
 }
 
-/// What an unfinished delivery means to a user of the command line.
+/// The error message for an unfinished delivery.
 fn undelivered(error: &DeliverError) -> String {
     match error {
         DeliverError::Refused(_) => format!("cannot send: {error}"),
@@ -89,16 +89,16 @@ fn undelivered(error: &DeliverError) -> String {
     }
 }
 
-/// How to send the rest so that nothing counts twice: the epoch is named also where it was made up here.
+/// How to send the rest so that nothing counts twice; names the epoch even if it was generated.
 fn resend_hint(epoch: &str, file: Option<&Path>) -> String {
     let same = match file.filter(|path| *path != Path::new("-")) {
         Some(path) => format!("send {} again, unchanged,", path.display()),
         None => "send the same input again, from its beginning,".to_owned(),
     };
-    format!("{same} with --epoch={} (what was acknowledged counts once)", quoted(epoch))
+    format!("{same} with --epoch={} (acknowledged lines count once)", quoted(epoch))
 }
 
-/// A word as a shell reads it.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@%+=,".contains(c);
     if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
@@ -113,7 +113,7 @@ fn open(file: Option<&Path>) -> Result<Box<dyn BufRead + Send>, Failure> {
     }
 }
 
-/// What the reader found.
+/// Result of the reader.
 #[derive(Debug, Default)]
 struct Read {
     /// Lines of which nothing could be sent.
@@ -122,7 +122,7 @@ struct Read {
     error: Option<io::Error>,
 }
 
-/// Reads lines, numbers their messages and hands them on until the input or the receiver ends.
+/// Reads lines, numbers their messages and passes them on until the input or the receiver ends.
 fn read_lines(
     mut input: impl BufRead,
     clock: impl Fn() -> i64,
@@ -174,8 +174,8 @@ fn read_lines(
     }
 }
 
-/// Reads up to the next line end, keeping at most [`LINE_BYTES_MAX`]. `None` at the end of the input; the inner
-/// error is a line that cannot be used.
+/// Reads the next line, keeping at most [`LINE_BYTES_MAX`]. `None` at the end of the input; the inner error is a
+/// line that cannot be used.
 fn next_line(input: &mut impl BufRead) -> io::Result<Option<Result<String, &'static str>>> {
     let mut bytes = Vec::new();
     if input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes)? == 0 {
@@ -190,14 +190,14 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<Result<String, &'sta
     Ok(Some(String::from_utf8(bytes).map_err(|_| reason)))
 }
 
-/// What became of the lines so far.
+/// Counts of lines so far.
 #[derive(Debug, Default)]
 struct SendCounts {
     acknowledged: u64,
     refused: u64,
-    /// Something of the line at hand was refused.
+    /// Part of the current line was refused.
     line_refused: bool,
-    /// The last reason for a broken connection that was reported.
+    /// The last reported reason for a broken connection.
     last_reason: String,
 }
 
@@ -208,7 +208,7 @@ impl SendCounts {
             Event::Disconnected { reason, .. } if self.last_reason == *reason => {}
             Event::Disconnected { reason, .. } => {
                 (*reason).clone_into(&mut self.last_reason);
-                report(format!("{reason}; trying again"));
+                report(format!("{reason}; retrying"));
             }
             Event::Refused(refusal, message) => {
                 let line = message.map_or_else(|| "a line".to_owned(), |m| format!("line {}", m.body.line));
@@ -241,7 +241,7 @@ impl SendCounts {
     }
 }
 
-/// So many lines, in words.
+/// A number of lines, in words.
 fn lines_of(count: u64) -> String {
     if count == 1 { "1 line".to_owned() } else { format!("{count} lines") }
 }

@@ -1,4 +1,4 @@
-//! Suggestions for a selector that selects nothing: names of metrics that are near to the one in it.
+//! Suggestions for a selector that selects nothing: metric names similar to the one in it.
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,15 @@ use crate::{
     query_result::{QueryRequest, QueryResult},
 };
 
-/// Most names that are suggested.
+/// Most names suggested.
 const NAMES_MAX: usize = 3;
-/// Longest name that is compared, in bytes.
+/// Longest name compared, in bytes.
 const NAME_BYTES_MAX: usize = 128;
-/// Most names that are compared.
+/// Most names compared.
 const COMPARED_MAX: usize = 10_000;
 
-/// Says in an answer without series and without an end whether anything is selected at all. Where the list cannot be
-/// had, the answer stays as it is.
+/// Notes in a result without series, gaps and completeness that the selector selects nothing at all. If the series
+/// cannot be listed, the result stays as it is.
 pub(crate) async fn explain_empty(
     client: &mut AggregatorClient,
     request: &QueryRequest,
@@ -31,28 +31,26 @@ pub(crate) async fn explain_empty(
     result.nothing_selected = Some(advice(&request.selector, &names));
 }
 
-/// That nothing is selected, and the names that may have been meant.
+/// The message that nothing is selected, with similar names.
 fn advice(selector: &str, names: &BTreeSet<String>) -> String {
     let shown = one_line(selector);
     let Some(metric) = metric_of(selector) else {
-        return format!("no series is selected by {shown}; `catchment series` lists all");
+        return format!("no series matches {shown}; `catchment series` lists all");
     };
     if names.contains(metric) {
-        return format!(
-            "no series is selected by {shown}: there is a metric {metric}, none with these labels"
-        );
+        return format!("no series matches {shown}: metric {metric} exists, but none with these labels");
     }
     let near = nearest_names(metric, names);
     let metric = one_line(metric);
     match near.is_empty() {
-        true => format!("no series is selected: there is no metric {metric}; `catchment series` lists all"),
+        true => format!("no series matches: there is no metric {metric}; `catchment series` lists all"),
         false => {
-            format!("no series is selected: there is no metric {metric}; did you mean {}?", near.join(", "))
+            format!("no series matches: there is no metric {metric}; did you mean {}?", near.join(", "))
         }
     }
 }
 
-/// The names that differ least, nearest first; none that differ in more than a third of their letters.
+/// The most similar names, nearest first; none that differ in more than a third of their letters.
 fn nearest_names<'a>(metric: &str, names: &'a BTreeSet<String>) -> Vec<&'a str> {
     if metric.len() > NAME_BYTES_MAX {
         return Vec::new();
@@ -84,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_names_are_suggested_and_far_ones_are_not() {
+    fn similar_names_are_suggested_and_others_are_not() {
         let names: BTreeSet<String> =
             ["temperature", "temperature_max", "humidity", "on"].map(str::to_owned).into();
         assert!(advice("temprature{site=\"a\"}", &names).ends_with("did you mean temperature?"));

@@ -1,6 +1,6 @@
-//! Times and durations as people write them, and as answers show them.
+//! Times and durations as people write them and as results show them.
 //!
-//! Everything is Unix milliseconds, UTC. The present is an argument, so that `now-1h` can be tested.
+//! Everything is Unix milliseconds, UTC. The current time is an argument, so that `now-1h` can be tested.
 
 use std::{str::FromStr, time::Duration};
 
@@ -11,23 +11,23 @@ use jiff::Timestamp;
 pub enum Moment {
     /// Unix milliseconds.
     Absolute(i64),
-    /// Milliseconds after (or before, if negative) the present.
+    /// Milliseconds after (or before, if negative) the current time.
     FromNow(i64),
 }
 
-/// Why a text is no [`Moment`].
+/// Why a text is not a [`Moment`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MomentError {
     /// None of the forms.
-    #[error("{0:?} is no time: use RFC 3339 (2026-11-22T10:00:00Z), Unix seconds, now, or now-1h")]
+    #[error("{0:?} is not a time: use RFC 3339 (2026-11-22T10:00:00Z), Unix seconds, now, or now-1h")]
     Form(String),
-    /// What follows `now-` is no duration.
-    #[error("{0:?} is no duration: use for example 90s, 15m, 1h30m or 7d")]
+    /// The text after `now-` is not a duration.
+    #[error("{0:?} is not a duration: use for example 90s, 15m, 1h30m or 7d")]
     Duration(String),
 }
 
 impl Moment {
-    /// The point in time, in Unix milliseconds, if the present is `now_ms`.
+    /// The point in time, in Unix milliseconds, if the current time is `now_ms`.
     pub fn at(self, now_ms: i64) -> i64 {
         match self {
             Self::Absolute(ms) => ms,
@@ -54,7 +54,7 @@ impl FromStr for Moment {
     }
 }
 
-/// What follows `now`: nothing, or a sign and a duration. `None` if it is neither.
+/// Parses the text after `now`: nothing, or a sign and a duration. `None` if it is neither.
 fn relative(offset: &str) -> Option<Result<Moment, MomentError>> {
     let offset = offset.trim();
     if offset.is_empty() {
@@ -72,7 +72,7 @@ fn relative(offset: &str) -> Option<Result<Moment, MomentError>> {
     })
 }
 
-/// `1700000000` or `1700000000.25`, within the years that a timestamp can show.
+/// `1700000000` or `1700000000.25`, within the range of [`Timestamp`].
 fn unix_seconds(text: &str) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     if fraction.is_empty() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
@@ -90,9 +90,9 @@ pub fn whole_millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// RFC 3339 in UTC with `Z`; milliseconds are shown only when they are not zero.
+/// RFC 3339 in UTC with `Z`; milliseconds are shown only if they are not zero.
 ///
-/// A time beyond the years that RFC 3339 can write is shown as its number.
+/// A time beyond the years of RFC 3339 is shown as its number.
 pub fn rfc3339(ms: i64) -> String {
     match Timestamp::from_millisecond(ms) {
         Ok(timestamp) if ms.rem_euclid(1000) == 0 => format!("{timestamp:.0}"),
@@ -101,23 +101,23 @@ pub fn rfc3339(ms: i64) -> String {
     }
 }
 
-/// The present, in Unix milliseconds.
+/// The current time, in Unix milliseconds.
 pub fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
 }
 
-/// The time range of a question as it was given: the last so much, or from here to there.
+/// The time range of a query as given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
-    /// Up to the present.
+    /// A duration up to the current time.
     Last(Duration),
-    /// Between two points; the second excluded.
+    /// Between two moments; the second is excluded.
     Between(Moment, Moment),
 }
 
-/// Why a [`Span`] is no range.
+/// Why a [`Span`] is not a range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the range is empty: it would begin at {} and end at {}", rfc3339(*.from_ms), rfc3339(*.to_ms))]
+#[error("the range is empty: it begins at {} and ends at {}", rfc3339(*.from_ms), rfc3339(*.to_ms))]
 pub struct EmptyRange {
     /// Beginning, Unix milliseconds.
     pub from_ms: i64,
@@ -126,10 +126,10 @@ pub struct EmptyRange {
 }
 
 impl Span {
-    /// What is asked for where no flag says otherwise: the last 15 minutes.
+    /// The range without flags: the last 15 minutes.
     pub const DEFAULT: Self = Self::Last(Duration::from_secs(15 * 60));
 
-    /// Beginning and end in Unix milliseconds, if the present is `now_ms`.
+    /// Beginning and end in Unix milliseconds, if the current time is `now_ms`.
     ///
     /// # Errors
     /// A range that does not begin before it ends.

@@ -1,4 +1,4 @@
-//! The corpus: one folder a target in `fuzz/corpus`, one file an input. Found cases are files beside the seeds.
+//! The corpus: one folder per target in `fuzz/corpus`, one file per input. Findings are files next to the seeds.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ pub fn folder(target: &Target) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name)
 }
 
-/// The target's seeds, those from its code first; each with a name to tell.
+/// The target's seeds with their names, those from its code first.
 ///
 /// # Errors
 /// A file cannot be read.
@@ -36,7 +36,7 @@ pub fn seeds(target: &Target) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     Ok(all)
 }
 
-/// Keeps an input that broke the target; answers where.
+/// Saves an input that broke the target; returns its path.
 ///
 /// # Errors
 /// The file cannot be written.

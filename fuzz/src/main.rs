@@ -1,4 +1,4 @@
-//! The program behind `cargo xtask fuzz TARGET`.
+//! The program that `cargo xtask fuzz TARGET` runs.
 
 use std::{
     io::{Write as _, stdout},
@@ -14,16 +14,16 @@ use catchment_fuzz::{
 };
 use clap::Parser;
 
-/// Runs mutated inputs through a decoder. What breaks it is made smaller and kept in fuzz/corpus/TARGET.
+/// Fuzz a decoder with mutated inputs. An input that breaks it is minimized and saved in fuzz/corpus/TARGET
 #[derive(Debug, Parser)]
 #[command(name = "catchment-fuzz")]
 struct Arguments {
-    /// The target, or `all` for one after the other
+    /// Target, or `all` for all targets in sequence
     target: String,
-    /// How long, each target
+    /// Seconds per target
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Decides all inputs; random unless given, and printed
+    /// Seed of the inputs [default: random, printed]
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -53,7 +53,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let Arguments { target, seconds, seed } = Arguments::parse();
     let chosen: Vec<_> = TARGETS.iter().filter(|known| target == "all" || target == known.name).collect();
     let names = || TARGETS.iter().map(|known| known.name).collect::<Vec<_>>().join(", ");
-    chosen.first().with_context(|| format!("no target {target:?}: there are all, {}", names()))?;
+    chosen.first().with_context(|| format!("no target {target:?}: use all, {}", names()))?;
     let seed = seed.unwrap_or_else(rand::random);
     writeln!(stdout(), "seed {seed}")?;
     let mut fine = true;

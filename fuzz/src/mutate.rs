@@ -1,11 +1,11 @@
-//! Makes new inputs of old ones: bits, ranges, tokens of the grammar, numbers at their extremes, two inputs in one.
+//! Mutates inputs: bits, ranges, tokens of the grammar, extreme numbers, two inputs in one.
 
 use rand::{RngExt as _, rngs::SmallRng};
 
-/// Longest input: some times the message bound that the targets set, so that it is passed.
+/// Longest input: several times the message bound that the targets set, so that inputs exceed it.
 pub const INPUT_BYTES_MAX: usize = 16 << 10;
 
-/// Numbers at which decoders break, as text.
+/// Numbers that tend to break decoders, as text.
 const NUMBERS: [&[u8]; 18] = [
     b"0",
     b"-0",
@@ -27,7 +27,7 @@ const NUMBERS: [&[u8]; 18] = [
     b"NaN",
 ];
 
-/// Bytes that mean something to many decoders, texts that are no UTF-8 among them.
+/// Bytes with a meaning in many decoders, including texts that are not UTF-8.
 const BYTES: [&[u8]; 20] = [
     b"\n",
     b"\r\n",
@@ -65,7 +65,7 @@ fn insert(input: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     input.splice(at..at, bytes.iter().copied());
 }
 
-/// The run of digits at or behind a place.
+/// The run of digits at or after an offset.
 fn digits(input: &[u8], from: usize) -> Option<std::ops::Range<usize>> {
     let start = from + input.get(from..)?.iter().position(u8::is_ascii_digit)?;
     let length = input[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -107,7 +107,7 @@ fn once(random: &mut SmallRng, input: &mut Vec<u8>, other: &[u8], tokens: &[&[u8
             insert(input, at, &copied);
         }
         11 => {
-            // Many of the same: depth, length, number.
+            // Many repetitions: depth, length, number.
             let source = if random.random() { tokens } else { &BYTES[..] };
             let token = pick(random, source).to_vec();
             let times = 1 << random.random_range(0..12);
@@ -127,7 +127,7 @@ fn once(random: &mut SmallRng, input: &mut Vec<u8>, other: &[u8], tokens: &[&[u8
     }
 }
 
-/// A new input from an old one; another one lends parts.
+/// Makes a new input from an existing one, with parts of another.
 pub fn mutate(random: &mut SmallRng, input: &[u8], other: &[u8], tokens: &[&[u8]]) -> Vec<u8> {
     let mut new = input.to_vec();
     for _ in 0..1 << random.random_range(0..4) {

@@ -1,4 +1,4 @@
-//! One input through one target: panics caught, memory measured against the target's bound.
+//! Runs one input through one target: catches panics, checks memory against the target's bound.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -12,16 +12,16 @@ use crate::{ALLOCATED, targets::Target};
 pub enum Failure {
     /// A panic, or an assertion of the target.
     Panic(String),
-    /// More memory at once than the bound for an input of this length.
+    /// Peak memory above the bound for an input of this length.
     Memory {
         /// Bytes at the peak, above those before.
         used: usize,
-        /// Bytes that would have been right.
+        /// Bytes allowed.
         allowed: usize,
     },
 }
 
-/// Silences the panics that are caught here; the message is part of the [`Failure`].
+/// Silences panics that are caught here; their message is part of the [`Failure`].
 fn silence() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -41,19 +41,19 @@ thread_local! {
     static PLACE: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
 }
 
-/// What an input did.
+/// The outcome of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Stands for what happened.
+    /// Signature of the target's behaviour.
     pub signature: u64,
     /// Bytes allocated at the peak.
     pub used: usize,
 }
 
-/// Runs an input. Memory is that of the whole process: nothing else may run meanwhile.
+/// Runs an input. Memory is measured for the whole process: nothing else may run at the same time.
 ///
 /// # Errors
-/// What the input broke.
+/// The input broke the target.
 pub fn probe(target: &Target, input: &[u8]) -> Result<Outcome, Failure> {
     silence();
     let before = ALLOCATED.current_usage();

@@ -1,7 +1,7 @@
-//! The loop: mutate, probe, keep what is new; make what fails smaller and put it into the corpus.
+//! The fuzzing loop: mutate, probe, keep new behaviour; minimize failures and save them in the corpus.
 //!
-//! A watch on a thread of its own ends the process when one input takes longer than [`STALL`]; it writes the input into
-//! the corpus first. The time of an input is not judged otherwise, because machines are busy.
+//! A watchdog thread ends the process when one input takes longer than [`STALL`]; it saves the input in the corpus
+//! first. The time of an input is not judged otherwise, because machines are busy.
 
 use std::{
     process,
@@ -19,46 +19,46 @@ use crate::{
     targets::Target,
 };
 
-/// Most time that one input may take. A decoder needs far less than a millisecond for inputs of this length.
+/// Time limit of one input. A decoder needs far less than a millisecond for inputs of this length.
 pub const STALL: Duration = Duration::from_secs(20);
-/// Most inputs kept because what they did was new; beyond, a new one takes the place of a random one.
+/// Most inputs kept for their new behaviour; beyond, a new one replaces a random one.
 const POOL_MAX: usize = 4_096;
-/// Most attempts to make a failing input smaller.
+/// Most attempts to minimize a failing input.
 const SHRINKS_MAX: usize = 20_000;
 
 /// When to stop.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
-    /// After so many inputs.
+    /// After this many inputs.
     Inputs(u64),
-    /// At that time.
+    /// At this time.
     Time(Instant),
 }
 
-/// What a run did.
+/// Report of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Inputs run, seeds included.
     pub inputs: u64,
-    /// Inputs kept because what they did was new.
+    /// Inputs kept for their new behaviour.
     pub kept: usize,
-    /// Most memory above the bound's fixed part, in bytes a byte of input.
+    /// Most memory above the bound's fixed part, in bytes per byte of input.
     pub bytes_per_input_byte: f64,
     /// Most memory of an input.
     pub bytes_max: usize,
-    /// The first failure: a name for it, the input made smaller, and what is wrong.
+    /// The first failure: its name, the minimized input, and the cause.
     pub failure: Option<(String, Vec<u8>, Failure)>,
 }
 
-/// The input that is being run, and since when.
+/// The running input and its start time.
 type Current = Arc<Mutex<Option<(Instant, Vec<u8>)>>>;
 
-/// Watches over inputs that take too long.
+/// Watchdog for inputs that take too long.
 #[derive(Debug)]
 pub struct StallWatch(Current);
 
 impl StallWatch {
-    /// Begins to watch a target.
+    /// Starts to watch a target.
     pub fn start(target: &'static Target) -> Self {
         let current: Current = Arc::default();
         let watched = Arc::downgrade(&current);
@@ -69,7 +69,7 @@ impl StallWatch {
                     && since.elapsed() > STALL
                 {
                     let kept = corpus::keep(target, "stall", &input);
-                    eprintln!("{}: an input takes longer than {STALL:?}: {kept:?}", target.name);
+                    eprintln!("{}: an input took longer than {STALL:?}: {kept:?}", target.name);
                     process::exit(1);
                 }
                 drop(current);
@@ -93,7 +93,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs an input; whether it failed.
+    /// Runs an input; returns whether it failed.
     fn one(&mut self, name: &str, input: Vec<u8>, random: &mut SmallRng) -> bool {
         self.watch.set(Some((Instant::now(), input.clone())));
         let outcome = probe(self.target, &input);
@@ -145,7 +145,7 @@ impl Run<'_> {
     }
 }
 
-/// Runs all seeds, then mutations of them until it is time or one fails.
+/// Runs all seeds, then mutations of them until the limit is reached or one fails.
 ///
 /// # Errors
 /// The corpus cannot be read.

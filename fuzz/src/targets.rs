@@ -1,4 +1,4 @@
-//! What is fuzzed. A target asserts what must hold and answers a signature of what happened.
+//! The fuzz targets. A target asserts invariants and returns a signature of the decoder's behaviour.
 
 mod batch;
 mod frames;
@@ -15,20 +15,20 @@ mod topics;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// A decoder, and what must hold of it.
+/// A decoder and its invariants.
 #[derive(Debug)]
 pub struct Target {
     /// Name of the target and of its folder in the corpus.
     pub name: &'static str,
-    /// Runs one input; panics when something does not hold.
+    /// Runs one input; panics if an invariant is violated.
     pub run: fn(&[u8]) -> u64,
-    /// Inputs to begin with, beside those of the corpus.
+    /// Initial inputs, in addition to the corpus.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// Parts of the grammar.
+    /// Tokens of the grammar.
     pub tokens: &'static [&'static [u8]],
-    /// Memory that an input may take whatever its length, in bytes: mostly messages of refusals.
+    /// Memory allowed for an input of any length, in bytes: mostly messages of refusals.
     pub fixed_bytes: usize,
-    /// Memory that each further byte of an input may take.
+    /// Additional memory allowed per byte of input.
     pub bytes_per_input_byte: usize,
 }
 
@@ -47,7 +47,7 @@ pub static TARGETS: [Target; 11] = [
     journal::TARGET,
 ];
 
-/// A signature of anything.
+/// The signature of any value.
 fn signature(of: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
@@ -59,7 +59,7 @@ const fn magnitude(number: usize) -> u32 {
     usize::BITS - number.leading_zeros()
 }
 
-/// Sizes of pieces in which an input arrives, another sequence for each input.
+/// Sizes of the pieces in which an input arrives: a different sequence for each input.
 fn pieces(input: &[u8]) -> impl Iterator<Item = usize> {
     let mut state = signature(input);
     std::iter::repeat_with(move || {

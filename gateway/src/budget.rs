@@ -1,9 +1,10 @@
-//! How many series this gateway's data folder may hold, as its aggregator reported last, and how many devices, as its
-//! configuration says; shared by the workers.
+//! How many series this gateway's data folder may hold, as the aggregator reported last, and how many devices, as
+//! configured. Shared by the workers.
 //!
-//! A new series beyond the budget is refused before its reading is acknowledged; a known one never is. Before the first contact
-//! in the folder's life no budget is known, and the devices' own bounds alone hold. The newest budget is kept in the folder, so
-//! that a start without an aggregator keeps to it; a few places may be counted twice after a crash, which only makes batches wait.
+//! A new series beyond the budget is refused before its reading is acknowledged; a known series never is. Until the
+//! folder's first contact with an aggregator no budget is known, and only the bounds of single devices hold. The newest
+//! budget is kept in the folder, so that a start without an aggregator respects it. After a crash a few places may be
+//! counted twice, which only makes batches wait.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,14 +18,14 @@ use std::{
 use catchment_journal::{RealDisk, read_atomic, write_atomic};
 use tokio::sync::Notify;
 
-/// The file in the data folder.
+/// The budget's file in the data folder.
 const FILE: &str = "series-budget";
-/// A budget may change with every acknowledgement; it is written at most this often.
+/// The budget may change with every acknowledgement; it is written at most this often.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// No budget is known.
 const UNKNOWN: u64 = u64::MAX;
 
-/// The budget and what is used of it.
+/// The budgets of series and devices, and how much of them is used.
 #[derive(Debug)]
 pub struct Budget {
     series_max: AtomicU64,
@@ -35,7 +36,7 @@ pub struct Budget {
 }
 
 impl Default for Budget {
-    /// No budget is known, and nothing used.
+    /// No budget is known, and nothing is used.
     fn default() -> Self {
         let [series_max, devices_max] = [UNKNOWN; 2].map(AtomicU64::new);
         let [series, devices] = [0; 2].map(AtomicU64::new);
@@ -44,24 +45,24 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// The newest budget; `None`: none is known.
+    /// The newest budget of series; `None` if none is known.
     pub fn series_max(&self) -> Option<u64> {
         Some(self.series_max.load(Ordering::Relaxed)).filter(|max| *max != UNKNOWN)
     }
 
-    /// The aggregator tells another budget.
+    /// Takes a budget that the aggregator reported.
     pub fn set(&self, series_max: u64) {
         if self.series_max.swap(series_max, Ordering::Relaxed) != series_max {
             self.changed.notify_one();
         }
     }
 
-    /// Places of series that are taken: of those that are known, and of those that were forgotten here.
+    /// Places taken by series: those known, and those forgotten here that the aggregator may still have.
     pub fn series(&self) -> u64 {
         self.series.load(Ordering::Relaxed)
     }
 
-    /// Series and devices that a shard holds already: they have their places, whatever the bounds.
+    /// Adds series and devices that a shard already holds: they keep their places, whatever the bounds.
     pub fn set_used(&self, series: u64, devices: u64) {
         self.series.fetch_add(series, Ordering::Relaxed);
         self.devices.fetch_add(devices, Ordering::Relaxed);
@@ -70,22 +71,22 @@ impl Budget {
     /// Takes a place for a new series.
     ///
     /// # Errors
-    /// The budget that is used up.
+    /// The exhausted budget.
     pub fn reserve_series(&self) -> Result<(), u64> {
         reserve(&self.series, &self.series_max)
     }
 
-    /// Gives a place back: the series was not made.
+    /// Gives a place back because the series was not created.
     pub fn release_series(&self) {
         self.series.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// The most devices that may be known.
+    /// Sets the maximum number of known devices.
     pub fn bound_devices(&self, devices_max: u64) {
         self.devices_max.store(devices_max, Ordering::Relaxed);
     }
 
-    /// The bound of devices, while all places are taken.
+    /// The bound of devices, if all places are taken.
     pub fn devices_full(&self) -> Option<u64> {
         let max = self.devices_max.load(Ordering::Relaxed);
         Some(max).filter(|max| self.devices.load(Ordering::Relaxed) >= *max)
@@ -94,23 +95,23 @@ impl Budget {
     /// Takes a place for a new device.
     ///
     /// # Errors
-    /// The bound that is reached.
+    /// The bound, which is reached.
     pub fn reserve_device(&self) -> Result<(), u64> {
         reserve(&self.devices, &self.devices_max)
     }
 
-    /// Gives a place back: the device was not made.
+    /// Gives a place back because the device was not created.
     pub fn release_device(&self) {
         self.release_devices(1);
     }
 
-    /// So many devices were forgotten.
+    /// Gives back the places of forgotten devices.
     pub fn release_devices(&self, devices: u64) {
         self.devices.fetch_sub(devices, Ordering::Relaxed);
     }
 }
 
-/// Takes one more, up to a bound, or answers the bound.
+/// Takes one more, up to a bound; returns the bound if it is reached.
 fn reserve(count: &AtomicU64, max: &AtomicU64) -> Result<(), u64> {
     let max = max.load(Ordering::Relaxed);
     let more = |count| (count < max).then_some(count + 1);
@@ -124,7 +125,7 @@ pub(crate) struct BudgetFile {
 }
 
 impl BudgetFile {
-    /// Reads what a folder keeps. A damaged file is as none: the aggregator tells it again.
+    /// Reads the file of a data folder. A damaged file counts as missing: the aggregator reports the budget again.
     pub(crate) fn open(data: &Path) -> Self {
         let path = data.join(FILE);
         let budget = Arc::new(Budget::default());
@@ -132,32 +133,32 @@ impl BudgetFile {
             Ok(Some(Ok(bytes))) => budget.set(u64::from_be_bytes(bytes)),
             Ok(None) => {}
             Ok(Some(Err(_))) => {
-                tracing::warn!(file = %path.display(), "not a budget of series; the aggregator tells it again")
+                tracing::warn!(file = %path.display(), "the series budget is damaged; the aggregator will report it again")
             }
             Err(error) => {
-                tracing::warn!(%error, "the budget of series is lost; the aggregator tells it again")
+                tracing::warn!(%error, "cannot read the series budget; the aggregator will report it again")
             }
         }
         Self { path, budget }
     }
 
-    /// What is read and kept.
+    /// The budget that is read from the file and kept in it.
     pub(crate) fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
 
-    /// Keeps the newest budget, until it is dropped; may be dropped at any await.
+    /// Writes each new budget to the file, forever; may be dropped at any await.
     pub(crate) async fn save_changes(self) {
         loop {
             self.budget.changed.notified().await;
             let Some(series_max) = self.budget.series_max() else { continue };
             let path = self.path.clone();
             let writing = move || write_atomic(&RealDisk, &path, &series_max.to_be_bytes());
-            // A full disk keeps the older one, which is as good until the next contact.
+            // On a full disk the older budget stays, which is as good until the next contact.
             if let Ok(Err(error)) = tokio::task::spawn_blocking(writing).await {
                 tracing::warn!(
                     condition = "budget_not_kept", %error, file = %self.path.display(),
-                    "the budget of series cannot be kept"
+                    "cannot write the series budget"
                 );
             }
             tokio::time::sleep(SAVE_EVERY).await;
@@ -170,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_end_at_the_budget_and_come_back() {
+    fn no_place_beyond_the_budget_and_released_places_return() {
         let budget = Budget::default();
         assert_eq!(budget.series_max(), None);
         budget.set_used(3, 0);
@@ -181,13 +182,13 @@ mod tests {
         budget.release_series();
         assert_eq!(budget.reserve_series(), Ok(()));
         budget.set(2);
-        assert_eq!(budget.reserve_series(), Err(2), "it may be told less than there is");
+        assert_eq!(budget.reserve_series(), Err(2), "a budget may be less than what is used");
         budget.set(6);
         assert_eq!((budget.reserve_series(), budget.reserve_series()), (Ok(()), Err(6)));
     }
 
     #[test]
-    fn workers_together_do_not_exceed_it() {
+    fn concurrent_workers_do_not_exceed_the_budget() {
         let budget = Budget::default();
         budget.set(1000);
         let taken: usize = std::thread::scope(|scope| {
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_folder_keeps_the_newest() {
+    async fn the_folder_keeps_the_newest_budget() {
         let folder = tempfile::tempdir().unwrap();
         let file = BudgetFile::open(folder.path());
         let budget = Arc::clone(file.budget());

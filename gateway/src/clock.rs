@@ -1,4 +1,4 @@
-//! Time as a parameter: the gateway asks a [`Clock`], so that tests can make it jump.
+//! Time as a parameter: the gateway asks a [`Clock`], so tests can make time jump.
 
 use std::{
     fmt,
@@ -11,11 +11,11 @@ use std::{
 
 use catchment_partial::Timestamp;
 
-/// Where time comes from.
+/// A source of time.
 pub trait Clock: Send + Sync + fmt::Debug + 'static {
-    /// The time of day. May jump, forward and back.
+    /// Wall-clock time. May jump forward and back.
     fn wall(&self) -> Timestamp;
-    /// Time since some fixed moment. Never goes back.
+    /// Monotonic time since some fixed moment. Never goes back.
     fn mono(&self) -> Duration;
 }
 
@@ -26,7 +26,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// A clock whose fixed moment is now.
+    /// A clock whose monotonic time starts now.
     pub fn new() -> Self {
         Self { start: Instant::now() }
     }
@@ -52,12 +52,12 @@ impl Clock for SystemClock {
     }
 }
 
-/// A length of time in nanoseconds, at most what a timestamp can hold.
+/// A duration in nanoseconds, saturating at the maximum of a timestamp.
 pub(crate) fn nanos(length: Duration) -> i64 {
     i64::try_from(length.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// A clock that stands still until it is moved.
+/// A clock that moves only by its methods, for tests and simulation.
 #[derive(Debug)]
 pub struct ManualClock {
     wall: AtomicI64,
@@ -65,18 +65,18 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows a time of day.
+    /// A clock that shows this wall-clock time.
     pub fn at(wall: Timestamp) -> Self {
         Self { wall: AtomicI64::new(wall.as_nanos()), mono: Mutex::new(Duration::ZERO) }
     }
 
-    /// Lets time pass: both clocks go on.
+    /// Advances wall-clock and monotonic time.
     pub fn advance(&self, by: Duration) {
         self.wall.fetch_add(nanos(by), Ordering::SeqCst);
         *self.mono.lock().unwrap_or_else(PoisonError::into_inner) += by;
     }
 
-    /// Sets the time of day, as an operator or a time server does.
+    /// Sets wall-clock time, as an administrator or a time server does.
     pub fn set(&self, wall: Timestamp) {
         self.wall.store(wall.as_nanos(), Ordering::SeqCst);
     }

@@ -1,38 +1,38 @@
 //! The time by which windows close: wall-clock time, ignoring forward jumps until they persist.
 //!
-//! The watermark never goes back, so a clock that was wrongly ahead for a moment would make everything after it late.
-//! Therefore a step ahead counts only once it has lasted; until then time goes on from where it was, by the clock that
-//! does not jump. A step back counts at once: it closes nothing too early. Pure; see docs/decisions/0009-clocks.md.
+//! The watermark never goes back. If the clock were wrongly ahead for a moment, everything after that would be late.
+//! So a forward step counts only once it has lasted; until then time continues from where it was, by the monotonic
+//! clock. A backward step counts at once: it closes nothing too early. Pure; see docs/decisions/0009-clocks.md.
 
 use std::time::Duration;
 
 use catchment_partial::Timestamp;
 
-/// Differences up to this are no step: corrections that a time server makes, and reading two clocks one after the other.
+/// Smaller differences are no step: a time server corrects the clock, and the two clocks are read one after the other.
 const TOLERANCE_NS: i128 = 1_000_000_000;
-/// How long a step ahead must last before it counts.
+/// How long a forward step must last before it counts.
 pub const FORWARD_JUMP_HOLD: Duration = Duration::from_secs(60);
 
-/// One reading of both clocks.
+/// One observation of both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuardedTime {
     /// The time by which windows close.
     pub time: Timestamp,
-    /// The clock was stepped since the last reading, by so many nanoseconds.
+    /// By how many nanoseconds the clock was stepped since the last observation.
     pub step: Option<i64>,
 }
 
-/// Follows the time of day against the clock that does not jump.
+/// Follows wall-clock time against the monotonic clock.
 #[derive(Clone, Debug, Default)]
 pub struct ClockGuard {
-    /// Time of day less the clock that does not jump, nanoseconds.
+    /// Wall-clock time minus monotonic time, nanoseconds.
     offset: Option<i128>,
-    /// An offset ahead that has not lasted yet, and since when it is there.
+    /// The offset of a forward step that has not lasted yet, and the monotonic time at which it began.
     ahead: Option<(i128, Duration)>,
 }
 
 impl ClockGuard {
-    /// Reads both clocks.
+    /// Observes both clocks.
     pub fn observe(&mut self, wall: Timestamp, mono: Duration) -> GuardedTime {
         let mono_ns = i128::try_from(mono.as_nanos()).unwrap_or(i128::MAX / 2);
         let seen = i128::from(wall.as_nanos()) - mono_ns;
@@ -40,7 +40,7 @@ impl ClockGuard {
         let by = seen - offset;
         let mut step = None;
         if by <= TOLERANCE_NS {
-            // Also the end of a step ahead that did not last.
+            // Also the end of a forward step that did not last.
             let before = self.ahead.take().map_or(offset, |(ahead, _)| ahead);
             step = Some(seen - before).filter(|by| *by < -TOLERANCE_NS);
             self.offset = Some(seen);
@@ -58,7 +58,7 @@ impl ClockGuard {
         GuardedTime { time: Timestamp::from_nanos(clamped(time)), step: step.map(clamped) }
     }
 
-    /// How far the time of day is ahead of the time by which windows close, nanoseconds: not 0 while a step is held.
+    /// How far wall-clock time is ahead of the time by which windows close, nanoseconds: 0 unless a step is held back.
     pub fn held_back(&self) -> i64 {
         self.offset.zip(self.ahead).map_or(0, |(offset, (ahead, _))| clamped(ahead - offset))
     }
@@ -80,11 +80,11 @@ mod tests {
     }
 
     #[test]
-    fn a_step_ahead_counts_once_it_has_lasted_and_a_step_back_at_once() {
+    fn a_forward_step_counts_once_it_has_lasted_and_a_backward_step_at_once() {
         let mut guard = ClockGuard::default();
         assert_eq!(at(&mut guard, 1_000, 0), (1_000, None));
         assert_eq!(at(&mut guard, 1_010, 10), (1_010, None));
-        // An hour ahead, and back: nothing of it is seen.
+        // An hour ahead, then back: ignored.
         assert_eq!(at(&mut guard, 4_620, 20), (1_020, Some(3_600)));
         assert_eq!(guard.held_back() / S, 3_600);
         assert_eq!(at(&mut guard, 4_650, 50), (1_050, None));
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stands_still_is_followed() {
+    fn a_stopped_clock_is_followed() {
         let mut guard = ClockGuard::default();
         for second in 0..100 {
             assert_eq!(at(&mut guard, 500, second).0, 500);

@@ -1,6 +1,6 @@
-//! What keeps a gateway from its work, by name, and the looks that find it: `/readyz` and the metrics show it.
+//! The gateway's conditions, shown by `/readyz` and the metrics, and the checks that find them.
 //!
-//! The decisions are pure; a look once a second feeds them, so that a full disk is known before a device is refused.
+//! The decisions are pure; a check once a second feeds them, so that a full disk is known before a device is refused.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,24 +9,24 @@ use catchment_settings::{Conditions, KnownCondition, Severity};
 
 use crate::shard::ShardLog;
 
-/// All places for connections are taken.
+/// All slots for connections are in use.
 pub(crate) const CONNECTIONS_FULL: &str = "connections_full";
-/// The gateway knows as many devices as it may.
+/// The gateway knows `devices_max` devices.
 pub(crate) const DEVICES_FULL: &str = "devices_full";
-/// The file system of the data folder has no room.
+/// The file system of the data folder is full.
 const DISK_FULL: &str = "disk_full";
-/// A shard's journal has reached its bound.
+/// The journal of a shard has reached its bound.
 const JOURNAL_FULL: &str = "journal_full";
-/// A shard's outbox has reached its bound.
+/// The outbox of a shard has reached its bound.
 const OUTBOX_FULL: &str = "outbox_full";
-/// There has been no stream to an aggregator for [`UPLINK_DOWN_AFTER`].
+/// No stream to an aggregator for [`UPLINK_DOWN_AFTER`].
 const UPLINK_DOWN: &str = "uplink_down";
 
-/// Everything that a gateway may report. Without an uplink a gateway is ready: it takes readings, durably, until the
-/// outbox is full, which is a condition of its own; a probe that failed would send devices away without need.
+/// All conditions of a gateway. Without an uplink a gateway is still ready: it takes readings, durably, until the
+/// outbox is full, which is a condition of its own. A failing probe would send devices away without need.
 pub(crate) const KNOWN: [KnownCondition; 8] = [
     KnownCondition { name: CONNECTIONS_FULL, severity: Severity::Unready },
-    // Devices that are known are served.
+    // Known devices are still served.
     KnownCondition { name: DEVICES_FULL, severity: Severity::Notice },
     KnownCondition { name: DISK_FULL, severity: Severity::Unready },
     KnownCondition { name: "folder_gone", severity: Severity::Unready },
@@ -36,13 +36,13 @@ pub(crate) const KNOWN: [KnownCondition; 8] = [
     KnownCondition { name: "uplink_refused", severity: Severity::Unready },
 ];
 
-/// An aggregator that restarts, or a change to the next one, is over by then.
+/// By then an aggregator has restarted, or the gateway has moved to the next one.
 const UPLINK_DOWN_AFTER: Duration = Duration::from_secs(60);
 
-/// How often room is looked for.
+/// How often the logs are checked for room.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// What journal and outbox of each shard have no room for.
+/// Why journal and outbox of each shard have no room, `None` where they have.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shortages {
     pub(crate) journals: Vec<Option<FullReason>>,
@@ -50,13 +50,14 @@ pub(crate) struct Shortages {
 }
 
 impl Shortages {
-    /// Raises and clears the conditions of room.
+    /// Raises and clears the conditions for full disks and logs.
     pub(crate) fn report(&self, conditions: &Conditions) {
         let all = self.journals.iter().chain(&self.outboxes).flatten();
         let disk =
             all.filter(|why| !is_bound(why)).min_by_key(|why| !matches!(why, FullReason::DiskFree { .. }));
-        let text = disk
-            .map(|why| format!("{why}: make room on the data folder's file system; devices wait until then"));
+        let text = disk.map(|why| {
+            format!("{why}: free space on the data folder's file system; devices wait until then")
+        });
         conditions.report(DISK_FULL, text);
         let bound = |logs: &[Option<FullReason>], what, key, advice| {
             let shard = logs.iter().position(|why| why.as_ref().is_some_and(is_bound))?;
@@ -65,9 +66,9 @@ impl Shortages {
                 "{what} of shard {shard}: {why}, its share of {key}: {advice}; its devices wait until then"
             ))
         };
-        let advice = "a checkpoint makes room, or raise it";
+        let advice = "wait for a checkpoint, or raise it";
         conditions.report(JOURNAL_FULL, bound(&self.journals, "the journal", "journal_bytes_max", advice));
-        let advice = "the aggregator has to take what waits, or raise it";
+        let advice = "let the aggregator take the backlog, or raise it";
         conditions.report(OUTBOX_FULL, bound(&self.outboxes, "the outbox", "outbox_bytes_max", advice));
     }
 }
@@ -79,12 +80,12 @@ const fn is_bound(why: &FullReason) -> bool {
 /// How long there has been no stream to an aggregator.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct UplinkWatch {
-    /// By a clock that does not jump.
+    /// By the monotonic clock.
     down_since: Option<Duration>,
 }
 
 impl UplinkWatch {
-    /// Looks: whether there is a stream, and the time now.
+    /// Takes whether there is a stream, and the monotonic time.
     pub(crate) fn check(&mut self, connected: bool, now: Duration, conditions: &Conditions) {
         self.down_since = if connected { None } else { self.down_since.or(Some(now)) };
         let down =
@@ -97,8 +98,8 @@ impl UplinkWatch {
     }
 }
 
-/// Looks whether the logs, a journal and an outbox for each shard, have room, again and again: before a device is refused, and off the threads that
-/// must not wait for a disk.
+/// Checks forever whether the logs, a journal and an outbox per shard, have room: before a device is refused, and off
+/// the threads that must not wait for a disk.
 pub(crate) async fn watch_room(logs: &[ShardLog], conditions: &Conditions) {
     let logs: Arc<[ShardLog]> = logs.into();
     loop {
@@ -109,7 +110,7 @@ pub(crate) async fn watch_room(logs: &[ShardLog], conditions: &Conditions) {
                 looked.chunks(2).map(|pair| (room(pair.first()), room(pair.get(1)))).unzip();
             Shortages { journals, outboxes }
         };
-        // Fails when the look panics, which it does not.
+        // Fails only if the check panics, which it does not.
         if let Ok(shortages) = tokio::task::spawn_blocking(look).await {
             shortages.report(conditions);
         }
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn room_that_lacks_is_named_and_makes_unready_until_it_is_there() {
+    fn missing_room_is_named_and_the_gateway_unready_until_there_is_some() {
         let conditions = Conditions::of(&KNOWN);
         let (bound, disk) = (FullReason::LogBound { bytes_max: 7 }, FullReason::DiskFree { free: 5 });
         let none = || vec![None, None];
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_uplink_that_is_down_for_long_is_shown_but_the_gateway_is_ready() {
+    fn a_long_uplink_outage_is_shown_but_the_gateway_stays_ready() {
         let (conditions, mut watch) = (Conditions::of(&KNOWN), UplinkWatch::default());
         let mut look = |connected, seconds| {
             watch.check(connected, Duration::from_secs(seconds), &conditions);

@@ -1,4 +1,4 @@
-//! The gateway's settings: as given (flags, variables, file), and as checked.
+//! The gateway's settings: as given (flags, variables, file) and as checked.
 //!
 //! Every bound of the gateway has its key here, with its default and the reason for it.
 
@@ -24,125 +24,125 @@ pub use self::protocols::{LineProtocolSettings, MqttSettings};
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Folder with the gateway's identity: cert.pem, key.pem, ca.pem, perhaps crl.pem
+    /// Folder with the gateway's identity: cert.pem, key.pem, ca.pem, optionally crl.pem
     #[arg(long, value_name = "DIR", env = "CATCHMENT_GATEWAY_IDENTITY")]
     pub identity: Option<PathBuf>,
-    /// Address on which devices connect; port 0 takes a free one
+    /// Address that devices connect to; port 0 picks a free one
     #[arg(long, value_name = "ADDR", env = "CATCHMENT_GATEWAY_LISTEN")]
     pub listen: Option<SocketAddr>,
-    /// Where partials go, https://HOST:PORT; several are several ways to one store
+    /// Aggregator URL, https://HOST:PORT; repeat it for failover, all to one store
     #[arg(long, value_name = "URL", num_args = 1.., value_delimiter = ',', env = "CATCHMENT_GATEWAY_AGGREGATOR")]
     pub aggregator: Option<Vec<String>>,
-    /// Folder for the journal and the outbox
+    /// Data folder, for the journal and the outbox
     #[arg(long, value_name = "DIR", env = "CATCHMENT_GATEWAY_DATA")]
     pub data: Option<PathBuf>,
     /// Width of the windows [default: 10s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_WINDOW")]
     pub window: Option<HumanDuration>,
-    /// How long after its end a window waits for late readings [default: 2s]
+    /// How long a window stays open after its end [default: 2s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_GRACE")]
     pub grace: Option<HumanDuration>,
-    /// How often to send also what open windows hold so far; off unless given
+    /// Interval at which the state of open windows is sent too; off unless given
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_LIVE")]
     pub live: Option<HumanDuration>,
     /// Address for /metrics, /healthz and /readyz in plain HTTP; off unless given
     #[arg(long, value_name = "ADDR", env = "CATCHMENT_GATEWAY_HTTP")]
     pub http: Option<SocketAddr>,
-    /// Worker threads, each with its own journal; fixed when the data folder is made [default: the processors, at most 8]
+    /// Worker threads, each with its own journal; fixed once the data folder exists [default: processors, at most 8]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_SHARDS")]
     pub shards: Option<u32>,
-    /// Most device connections at once; beyond, those that have sent nothing give way, then new ones wait [default: 20000]
+    /// Maximum device connections; beyond it, those that sent nothing give way, then new ones wait [default: 20000]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_CONNECTIONS_MAX")]
     pub connections_max: Option<usize>,
-    /// Most connections of one device at once; one more is refused while all are alive [default: 4]
+    /// Maximum connections of one device; one more is refused while all are alive [default: 4]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_SESSIONS_MAX")]
     pub sessions_max: Option<usize>,
-    /// How long a connection without a message counts as alive; then it gives way to a new one [default: 2m]
+    /// How long a connection without a message counts as alive; after that it gives way to a new one [default: 2m]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_SESSIONS_SILENT_AFTER")]
     pub sessions_silent_after: Option<HumanDuration>,
-    /// Most connections from one address, or one /64 of IPv6, at once [default: 16000, or connections_max if less]
+    /// Maximum connections from one address, or one IPv6 /64 [default: 16000, or connections_max if less]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_CONNECTIONS_PER_ADDRESS_MAX")]
     pub connections_per_address_max: Option<usize>,
-    /// Most TLS handshakes at once, beside the connections; beyond, the slowest give way [default: 1024]
+    /// Maximum TLS handshakes at once, in addition to connections; beyond it, the slowest give way [default: 1024]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_HANDSHAKES_MAX")]
     pub handshakes_max: Option<usize>,
-    /// Longest TLS handshake [default: 10s]
+    /// Maximum time for a TLS handshake [default: 10s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_HANDSHAKE_TIMEOUT")]
     pub handshake_timeout: Option<HumanDuration>,
-    /// Longest time from the handshake to a device's first byte, or the whole CONNECT of an MQTT client [default: 10s]
+    /// Maximum time from the handshake to a device's first byte, or an MQTT client's whole CONNECT [default: 10s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_FIRST_BYTE_TIMEOUT")]
     pub first_byte_timeout: Option<HumanDuration>,
-    /// Longest time from the first byte of a line, frame or packet to its last [default: 30s]
+    /// Maximum time from the first byte of a line, frame or packet to its last [default: 30s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_MESSAGE_TIMEOUT")]
     pub message_timeout: Option<HumanDuration>,
-    /// A connection without a message for so long ends [default: 25h]
+    /// Time after which a connection without a message ends [default: 25h]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_IDLE_TIMEOUT")]
     pub idle_timeout: Option<HumanDuration>,
-    /// Most bytes of unfinished messages of all connections; beyond, the oldest end [default: 64MiB]
+    /// Maximum bytes of unfinished messages in total; beyond it, connections with the oldest end [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_UNFINISHED_BYTES_MAX")]
     pub unfinished_bytes_max: Option<ByteSize>,
-    /// Most connections of the plain HTTP endpoint at once; beyond, the one idle longest ends [default: 64]
+    /// Maximum connections of the plain HTTP endpoint; beyond it, the one idle longest ends [default: 64]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_HTTP_CONNECTIONS_MAX")]
     pub http_connections_max: Option<usize>,
-    /// Longest time for a request of the plain HTTP endpoint to come, and for its answer to be read [default: 5s]
+    /// Maximum time for a plain HTTP request to arrive, and again for its response to be read [default: 5s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_HTTP_TIMEOUT")]
     pub http_timeout: Option<HumanDuration>,
-    /// Longest message of a device: a frame or a line [default: 256KiB]
+    /// Maximum length of a message: a line, a frame or an MQTT payload [default: 256KiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_MESSAGE_BYTES_MAX")]
     pub message_bytes_max: Option<ByteSize>,
-    /// Most readings of one message [default: 10000]
+    /// Maximum readings in one message [default: 10000]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_READINGS_MAX")]
     pub readings_max: Option<usize>,
-    /// Most series of one device; readings of further ones are refused [default: 1000]
+    /// Maximum series of one device; readings of further series are refused [default: 1000]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_SERIES_MAX")]
     pub series_max: Option<usize>,
-    /// Most devices known; beyond, new ones are refused [default: 100000]
+    /// Maximum devices known; beyond it, new ones are refused [default: 100000]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_DEVICES_MAX")]
     pub devices_max: Option<usize>,
-    /// Devices, series and MQTT sessions unused for so long are forgotten [default: 400d]
+    /// Time after which unused devices, series and MQTT sessions are forgotten [default: 400d]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_DEVICE_EXPIRY")]
     pub device_expiry: Option<HumanDuration>,
-    /// Oldest event time taken, as an age [default: 3650d]
+    /// Maximum age of a reading's time; older readings are refused [default: 3650d]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_PAST_MAX")]
     pub past_max: Option<HumanDuration>,
-    /// How far an event time may be ahead of the gateway's clock [default: 10m]
+    /// How far a reading's time may be ahead of the gateway's clock [default: 10m]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_FUTURE_MAX")]
     pub future_max: Option<HumanDuration>,
-    /// Most open windows of all series; beyond, the oldest late ones are sent early [default: 1000000]
+    /// Maximum open windows of all series; beyond it, the oldest late ones are closed early [default: 1000000]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_OPEN_WINDOWS_MAX")]
     pub open_windows_max: Option<usize>,
-    /// Open windows of a device, at which it waits until some have closed [default: 100000, and four a series it may have]
+    /// Maximum open windows of one device; it waits until some have closed [default: 100000, at least 4 per series]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_DEVICE_OPEN_WINDOWS_MAX")]
     pub device_open_windows_max: Option<usize>,
-    /// Most bytes of the journals; beyond, devices wait [default: 1GiB]
+    /// Maximum bytes of all journals; beyond it, devices wait [default: 1GiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_JOURNAL_BYTES_MAX")]
     pub journal_bytes_max: Option<ByteSize>,
-    /// A checkpoint is taken at the latest after so many bytes of a journal [default: 64MiB]
+    /// Bytes of a journal after which a checkpoint is written at the latest [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_CHECKPOINT_BYTES")]
     pub checkpoint_bytes: Option<ByteSize>,
-    /// Most bytes of partials that wait for the aggregator; beyond, devices wait [default: 8GiB]
+    /// Maximum bytes of partials that wait for the aggregator; beyond it, devices wait [default: 8GiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_OUTBOX_BYTES_MAX")]
     pub outbox_bytes_max: Option<ByteSize>,
-    /// Most batches of a shard on the way to the aggregator without an acknowledgement [default: 64]
+    /// Maximum batches in flight per shard: sent to the aggregator, not acknowledged yet [default: 64]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_UPLINK_IN_FLIGHT")]
     pub uplink_in_flight: Option<usize>,
-    /// How long batches may be on the way without any acknowledgement before the next aggregator is tried [default: 30s]
+    /// How long batches may be in flight without any acknowledgement before the next aggregator is tried [default: 30s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_UPLINK_ACK_TIMEOUT")]
     pub uplink_ack_timeout: Option<HumanDuration>,
-    /// Longest an ordered stop may take [default: 10s]
+    /// Maximum time for an ordered stop [default: 10s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_STOP_TIMEOUT")]
     pub stop_timeout: Option<HumanDuration>,
-    /// Log filter in `tracing`'s syntax [default: info]
+    /// Log filter, in the syntax of `tracing` [default: info]
     #[arg(long, value_name = "FILTER", env = "CATCHMENT_LOG")]
     pub log: Option<String>,
-    /// Shape of the log lines [default: text]
+    /// Log format [default: text]
     #[arg(long, value_name = "FORMAT", value_enum, env = "CATCHMENT_GATEWAY_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
     #[command(flatten)]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[allow(missing_docs)]
     pub mqtt: Option<MqttSettings>,
-    /// How JSON is read that is not written as it should be: JSON lines and MQTT. Only in the file.
+    /// Rules for JSON of other forms, in JSON lines and MQTT. Only in the file.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub json: Option<JsonSettings>,
@@ -152,7 +152,7 @@ pub struct Settings {
     pub line_protocol: Option<LineProtocolSettings>,
 }
 
-/// Settings that were checked, with defaults in place. See [`Settings`] for the meaning of each.
+/// Checked settings, with defaults in place. [`Settings`] says what each means.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct Config {
@@ -164,7 +164,7 @@ pub struct Config {
     pub grace: Duration,
     pub live: Option<Duration>,
     pub http: Option<SocketAddr>,
-    /// `None`: as the data folder has it, or the processors for a new one.
+    /// `None`: as many as the data folder has; for a new one, by the number of processors.
     pub shards: Option<u32>,
     pub accept: AcceptConfig,
     pub http_bounds: Bounds,
@@ -193,7 +193,7 @@ pub struct Config {
     pub json: Arc<Options>,
 }
 
-/// How long a device may take.
+/// Deadlines of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
     /// From the handshake to the first byte; of MQTT, to the whole CONNECT.
@@ -204,18 +204,18 @@ pub struct Deadlines {
     pub idle: Duration,
 }
 
-/// A setting that is missing or cannot be.
+/// A missing or invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// A setting without a default.
-    #[error("no {0}: give --{0}, its variable, or its key in the --config file")]
+    #[error("no {0}: set --{0}, its environment variable, or its key in the --config file")]
     Missing(&'static str),
     /// A value out of its range.
     #[error("{key}: {reason}")]
     Value {
         /// The key.
         key: &'static str,
-        /// What is wrong, and what is possible.
+        /// What is wrong, and what is allowed.
         reason: String,
     },
 }
@@ -240,12 +240,12 @@ fn within<T: PartialOrd + std::fmt::Display>(
     most: T,
 ) -> Result<T, ConfigError> {
     if given < least || given > most {
-        return Err(value(key, format!("{given} is out of range, {least} to {most} are possible")));
+        return Err(value(key, format!("{given} is out of range, allowed: {least} to {most}")));
     }
     Ok(given)
 }
 
-/// A duration of at least so many milliseconds.
+/// Checks a duration; `least` is in milliseconds.
 fn time(
     key: &'static str,
     given: Option<HumanDuration>,
@@ -261,7 +261,7 @@ fn window(given: Option<HumanDuration>) -> Result<Width, ConfigError> {
     let given = given.unwrap_or(HumanDuration::secs(10));
     let exact = given.0.as_nanos().is_multiple_of(1_000_000);
     let millis = u32::try_from(given.0.as_millis()).ok().filter(|_| exact);
-    let millis = millis.ok_or_else(|| value("window", "whole milliseconds up to a day are possible"))?;
+    let millis = millis.ok_or_else(|| value("window", "must be whole milliseconds, at most a day"))?;
     Width::from_millis(millis).map_err(|e: WidthError| value("window", e))
 }
 
@@ -270,7 +270,7 @@ fn grace(given: Option<HumanDuration>) -> Result<Duration, ConfigError> {
 }
 
 fn future_max(given: Option<HumanDuration>) -> Result<Duration, ConfigError> {
-    // A clock that nobody set right is off by less; a wrong year is caught.
+    // Ten minutes: a clock that nobody set exactly is off by less, but a wrong year is caught.
     time("future_max", given, HumanDuration::secs(600), 1_000, HumanDuration::secs(365 * 86_400))
 }
 
@@ -282,7 +282,7 @@ fn aggregators(given: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
     Ok(urls)
 }
 
-/// A key of the table `[json]`, with its table.
+/// The full name of a key in the table `[json]`.
 fn json_key(key: &str) -> &'static str {
     match key {
         "time_key" => "json.time_key",
@@ -291,9 +291,9 @@ fn json_key(key: &str) -> &'static str {
     }
 }
 
-/// A gibibyte, in the unit of [`ByteSize`].
+/// A gibibyte in bytes.
 const GIB: u64 = 1 << 30;
-/// The longest of most durations.
+/// The upper bound of most durations.
 const DAY: HumanDuration = HumanDuration::secs(86_400);
 
 impl Settings {
@@ -306,7 +306,7 @@ impl Settings {
         let (devices_max, device_expiry) = self.devices()?;
         let aggregators = aggregators(self.aggregator)?;
         let seconds = HumanDuration::secs;
-        // By then the kernel has given up a peer that is gone: what is silent for longer has little to say.
+        // By then the kernel has given up a peer that is gone; one silent for longer rarely reports.
         let silent = time("sessions_silent_after", self.sessions_silent_after, seconds(120), 100, DAY);
         let days = |days: u64| seconds(days * 86_400);
         let bytes = |given: Option<ByteSize>, default: u64| given.map_or(default, |size| size.0);
@@ -341,7 +341,7 @@ impl Settings {
             series_max: within("series_max", self.series_max.unwrap_or(1_000), 1, 1_000_000)?,
             devices_max,
             device_expiry,
-            // Ten years: a device may return with a long history; a clock at 1970 is caught.
+            // Ten years: a device may return with a long history, but a clock at 1970 is caught.
             past_max: time("past_max", self.past_max, days(3_650), 1_000, days(36_500))?,
             future_max: future_max(self.future_max)?,
             open_windows_max: within(
@@ -350,7 +350,7 @@ impl Settings {
                 1_000,
                 1 << 30,
             )?,
-            // A day of late windows of a device with one reading a second; they are closed within seconds.
+            // A day of late windows of a device with one reading a second; they close within seconds.
             device_open_windows_max: within(
                 "device_open_windows_max",
                 self.device_open_windows_max.unwrap_or(100_000),
@@ -361,7 +361,7 @@ impl Settings {
             checkpoint_bytes: size("checkpoint_bytes", self.checkpoint_bytes, 64 << 20, 64 << 10, GIB)?,
             outbox_bytes_max: size("outbox_bytes_max", self.outbox_bytes_max, 8 * GIB, 16 << 20, 1 << 44)?,
             uplink_in_flight: within("uplink_in_flight", self.uplink_in_flight.unwrap_or(64), 1, 10_000)?,
-            // Longer than a commit on a slow disk, and than an aggregator takes for a round of packing.
+            // Longer than a commit on a slow disk, and than a flush round of the aggregator.
             uplink_ack_timeout: time("uplink_ack_timeout", self.uplink_ack_timeout, seconds(30), 100, DAY)?,
             stop_timeout: time("stop_timeout", self.stop_timeout, seconds(10), 100, DAY)?,
             mqtt_receive_max: within("mqtt.receive_max", mqtt.receive_max.unwrap_or(1024), 1, u16::MAX)?,

@@ -1,9 +1,9 @@
 //! The watch over the data folder while the gateway runs.
 //!
-//! A removed or replaced folder still takes writes and syncs through its open files. Each commit looks at the segment that
-//! it writes; this finds the rest, also while nothing is committed: the folder itself, its lock and identity, every
-//! segment. What is gone ends all logs, and with them the gateway: nothing more is acknowledged. A missing checkpoint
-//! alone is written again.
+//! A removed or replaced folder still takes writes and syncs through its open files. Each commit checks the segment
+//! that it writes; this watch checks the rest, even while nothing is committed: the folder itself, its lock and
+//! identity, and every segment. If one of them is gone, it poisons all logs, and so ends the gateway: nothing more is
+//! acknowledged. A missing checkpoint alone is written again.
 
 pub(crate) mod shards;
 
@@ -22,21 +22,21 @@ use catchment_settings::supervise::catch_thread;
 
 use crate::{lineage::Lineage, metrics::Metrics, run::RunError, shard::ShardLog};
 
-/// How often the folder is looked at: so long at most something is acknowledged into a folder that was moved.
+/// How often the folder is checked: the longest time for which readings are acknowledged into a moved folder.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// The condition of a folder that is certainly not what it was.
+/// The condition of a folder that is certainly removed or replaced.
 const GONE: &str = "folder_gone";
 
-/// What the gateway stands on.
+/// The data folder and everything in it that must stay in place.
 pub(crate) struct FolderWatch {
     data: DataDir,
     logs: Vec<ShardLog>,
     checkpoints: Vec<Arc<Checkpoints>>,
     lineage: Arc<Mutex<Lineage>>,
     metrics: Arc<Metrics>,
-    /// Missing checkpoints were reported.
+    /// Missing checkpoints were logged.
     warned: AtomicBool,
-    /// The folder could not be looked at, and that was reported.
+    /// A failed check was logged.
     unknown: AtomicBool,
 }
 
@@ -53,7 +53,7 @@ impl FolderWatch {
         Self { data, logs, checkpoints, lineage, metrics, warned, unknown }
     }
 
-    /// Looks from time to time, on a thread of its own.
+    /// Checks periodically, on its own thread.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -70,10 +70,10 @@ impl FolderWatch {
         })
     }
 
-    /// Looks now. Blocks on the disk.
+    /// Checks now. Blocks on the disk.
     ///
     /// # Errors
-    /// What is gone; the logs have ended then.
+    /// What is gone; the logs are poisoned then.
     pub(crate) fn check(&self) -> Result<(), Arc<str>> {
         let checked = self.data.check_in_place().and_then(|()| {
             self.logs.iter().try_for_each(ShardLog::check_in_place)?;
@@ -85,14 +85,14 @@ impl FolderWatch {
             Err(error) if error.is_gone() => {
                 let why: Arc<str> = error.to_string().into();
                 if conditions.set(GONE, Some(why.to_string())) {
-                    tracing::error!(reason = %why, "the data folder is not what it was: the gateway ends");
+                    tracing::error!(reason = %why, "the data folder was removed or replaced: the gateway stops");
                 }
                 self.logs.iter().for_each(|log| log.poison(&why));
                 return Err(why);
             }
             Err(error) => {
                 if !self.unknown.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%error, "the data folder cannot be looked at");
+                    tracing::warn!(%error, "cannot check the data folder");
                 }
                 return Ok(());
             }
@@ -102,7 +102,7 @@ impl FolderWatch {
         Ok(())
     }
 
-    /// As [`FolderWatch::check`], on a thread that may wait for the disk.
+    /// Like [`FolderWatch::check`], on a thread that may wait for the disk.
     ///
     /// # Errors
     /// As [`FolderWatch::check`].
@@ -112,8 +112,8 @@ impl FolderWatch {
         checked.unwrap_or_else(|error| Err(error.to_string().into()))
     }
 
-    /// Says of a failure whether it is that the folder is gone: a commit notices that before the watch does, and fails like any
-    /// other.
+    /// Turns a failure into [`RunError::Gone`] if the folder is gone: a commit may notice that before the watch does,
+    /// and fails like any other.
     pub(crate) async fn explain(self: &Arc<Self>, error: RunError) -> RunError {
         match (&error, self.check_in_background().await) {
             (RunError::Failed(_), Err(why)) => RunError::Gone(why),
@@ -121,16 +121,17 @@ impl FolderWatch {
         }
     }
 
-    /// Closes the logs and looks a last time: an end in order claims that everything is durable.
+    /// Closes the logs and checks a last time: an ordered stop claims that everything is durable.
     ///
     /// # Errors
-    /// What is gone, or the first log that failed; one that found no space for its end is as durable as it was.
+    /// What is gone, or the first log that failed. A log without space for its end is no error: it is as durable as
+    /// before.
     pub(crate) async fn close(self: Arc<Self>, watch: Watchdog) -> Result<(), RunError> {
         let closing = tokio::task::spawn_blocking(move || {
             let mut closed = Ok(());
             for log in &self.logs {
                 let Err(error) = log.close() else { continue };
-                tracing::error!(%error, "a log did not close in order");
+                tracing::error!(%error, "cannot close a log in order");
                 if let SyncError::Poisoned(why) = error {
                     closed = closed.and(Err(RunError::Failed(why)));
                 }
@@ -141,29 +142,30 @@ impl FolderWatch {
         closing.await.unwrap_or_else(|error| Err(RunError::Failed(error.to_string().into())))
     }
 
-    /// A missing checkpoint is no loss while the state is in memory: its shard writes one at its next turn.
+    /// Warns of missing checkpoints. That is no loss while the state is in memory: the shard writes one at its next
+    /// turn.
     fn check_checkpoints(&self) {
         let missing = self.checkpoints.iter().filter_map(|checkpoints| checkpoints.check_in_place().err());
         let missing: Vec<PresenceError> = missing.filter(PresenceError::is_gone).collect();
         let any = !missing.is_empty();
         if any && !self.warned.load(Ordering::Relaxed) {
             for error in missing {
-                tracing::warn!(%error, "a checkpoint is missing and is written again");
+                tracing::warn!(%error, "a checkpoint is missing; it is written again");
             }
         }
         self.warned.store(any, Ordering::Relaxed);
     }
 
-    /// Missing files of the history are no loss while it is in memory.
+    /// Writes missing files of the history again: no loss while the history is in memory.
     fn check_history(&self) {
         let lineage = self.lineage.lock().unwrap_or_else(PoisonError::into_inner);
         match lineage.write_missing() {
             Ok(written) => {
                 for file in written {
-                    tracing::warn!(file, "a file of the data folder was missing and is written again");
+                    tracing::warn!(file, "a file of the data folder was missing; it is written again");
                 }
             }
-            Err(error) => tracing::warn!(%error, "a missing file of the data folder cannot be written again"),
+            Err(error) => tracing::warn!(%error, "cannot rewrite a missing file of the data folder"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `catchment-gateway journal verify`, `journal repair` and `folder adopt`: a data folder that no gateway uses.
+//! `catchment-gateway journal verify`, `journal repair` and `folder adopt`, on a data folder that no gateway uses.
 
 use std::{
     fmt::Write as _,
@@ -17,11 +17,11 @@ use crate::{
     shard,
 };
 
-/// The shards of a data folder; the folder is locked as long as the first part is held.
+/// Opens a data folder and lists its shards. The folder stays locked while the returned [`DataDir`] lives.
 fn shards(data: &Path) -> anyhow::Result<(DataDir, Vec<(u32, PathBuf)>)> {
     ensure!(
         data.join("identity").is_file(),
-        "{} is no data folder of a gateway: it has no file `identity`",
+        "{} is not a gateway's data folder: it has no file `identity`",
         data.display()
     );
     let folder = DataDir::open(data, KIND, 0, &[])?;
@@ -30,10 +30,10 @@ fn shards(data: &Path) -> anyhow::Result<(DataDir, Vec<(u32, PathBuf)>)> {
     Ok((folder, paths))
 }
 
-/// Reads all logs and changes nothing: the report, and whether nothing is damaged.
+/// Reads all logs without changing anything. Returns the report, and whether nothing is damaged.
 ///
 /// # Errors
-/// When the folder is none, is in use, or cannot be read.
+/// The folder is not a gateway's, is in use, or cannot be read.
 pub fn verify_text(data: &Path) -> anyhow::Result<(String, bool)> {
     let (lock, folders) = shards(data)?;
     let owner = lock.owner().unwrap_or("nobody yet; the next start binds it to its identity");
@@ -49,13 +49,13 @@ pub fn verify_text(data: &Path) -> anyhow::Result<(String, bool)> {
     }
     text.push_str(match found {
         Found::Whole => "nothing is damaged\n",
-        Found::Damaged => "damaged; the next start takes what is whole\n",
-        Found::Refused => "a start is refused until that is put right\n",
+        Found::Damaged => "damaged; the next start keeps what is whole\n",
+        Found::Refused => "a start is refused until that is repaired\n",
     });
     Ok((text, found == Found::Whole))
 }
 
-/// What a folder is found to be, the worst last.
+/// The state of a folder, the worst last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Found {
     Whole,
@@ -63,7 +63,7 @@ enum Found {
     Refused,
 }
 
-/// Adds what is wrong with a shard.
+/// Appends what is wrong with a shard to the report.
 fn verify_shard(folder: &Path, identity: (u64, u32), text: &mut String) -> anyhow::Result<Found> {
     let mut clean = true;
     for log in LOGS.map(|log| folder.join(log)) {
@@ -98,7 +98,7 @@ fn verify_shard(folder: &Path, identity: (u64, u32), text: &mut String) -> anyho
             }
         }
     }
-    // The files are listed above; a start finds what that means for devices and batches.
+    // The files are listed above; this says what a start would lose of devices and batches.
     match shard::examine(&Arc::new(RealDisk), folder, identity) {
         Ok(found) => {
             clean &= found.is_clean();
@@ -114,10 +114,10 @@ fn verify_shard(folder: &Path, identity: (u64, u32), text: &mut String) -> anyho
     Ok(if clean { Found::Whole } else { Found::Damaged })
 }
 
-/// Copies damaged parts aside, leaves logs that read clean, and gives up shards that are gone: what was done.
+/// Copies damaged parts aside so that the logs read clean, and gives up shards that are gone. Returns what was done.
 ///
 /// # Errors
-/// As [`verify_text`]; what was done until then stays and does no harm.
+/// Those of [`verify_text`]; what was done until then stays and does no harm.
 pub fn repair_text(data: &Path) -> anyhow::Result<String> {
     let (mut lock, folders) = shards(data)?;
     let mut text = String::new();
@@ -140,7 +140,7 @@ pub fn repair_text(data: &Path) -> anyhow::Result<String> {
         }
         let _ = writeln!(
             text,
-            "{}: {} bytes left out, {} headers written anew",
+            "{}: {} bytes left out, {} headers rewritten",
             log.display(),
             done.bytes,
             done.headers
@@ -149,11 +149,12 @@ pub fn repair_text(data: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Gives a data folder to the gateway of another identity: what was done. What the outbox holds is then delivered as the
-/// new owner's, also what was delivered before as the old one's; so a folder that holds anything is given only by force.
+/// Gives a data folder to the gateway of another identity. Returns what was done. Everything in the outbox is then
+/// delivered as the new owner's, even what was already delivered as the old owner's; so a folder that holds anything
+/// changes its owner only with `force`.
 ///
 /// # Errors
-/// The identity is no gateway's, the folder is in use or holds readings, or reading or writing failed.
+/// The identity is not a gateway's, the folder is in use or holds readings, or reading or writing failed.
 pub fn adopt_text(data: &Path, identity: &Path, force: bool) -> anyhow::Result<String> {
     let identity = IdentityFolder::load(identity)?;
     let peer = identity.peer();
@@ -170,15 +171,15 @@ pub fn adopt_text(data: &Path, identity: &Path, force: bool) -> anyhow::Result<S
     ensure!(
         force || (entries == 0 && batches == 0),
         "{} holds {entries} journal entries and {batches} batches of {before}: let that identity deliver them, and start \
-         {owner} with a new folder; or repeat this with --force: then all of it counts as readings of {owner}, also \
-         what was delivered before",
+         {owner} with a new folder; or repeat with --force: then all of it counts as readings of {owner}, even \
+         what was already delivered",
         data.display()
     );
     folder.adopt(&owner)?;
-    Ok(format!("{} belongs to {owner} now, before it was of {before}\n", data.display()))
+    Ok(format!("{} belongs to {owner} now, previously to {before}\n", data.display()))
 }
 
-/// Journal entries beyond the first of each shard, which only configures it, and batches in the outboxes.
+/// Journal entries, without the first of each shard, which only configures it, and batches in the outboxes.
 fn held(shards: &[(u32, PathBuf)]) -> anyhow::Result<(u64, u64)> {
     let (mut entries, mut batches) = (0, 0);
     let records = |log: &Path| match log.is_dir() {

@@ -6,8 +6,9 @@
 //!                          └──────────── responses ◀─ synced ─────┘
 //! ```
 //!
-//! The files are named as these hops. [`bind`] makes everything ready, [`Gateway::run`] serves until it is asked to
-//! stop. Both must run within an actix system: [`system`] makes one, [`spawn()`] does all of it on a thread.
+//! The files are named after these hops. [`bind`] recovers the state and binds the addresses, [`Gateway::run`] serves
+//! until it is asked to stop. Both must run within an actix system: [`system`] makes one, [`spawn()`] does all of it on
+//! a thread.
 
 pub mod batch_encoder;
 pub mod budget;

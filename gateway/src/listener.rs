@@ -1,6 +1,6 @@
 //! From an accepted connection to the worker of its device.
 //!
-//! The handshake is made and the peer known; here is decided whether it may be a device of this gateway.
+//! The handshake is complete and the peer is known; this file decides whether it may be a device of this gateway.
 
 use catchment_certs::{Accepted, Identity};
 use catchment_proto::GatewayId;
@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::{metrics::Metrics, worker::shard_of};
 
-/// Why a peer may not connect.
+/// Why a peer may not connect; `None` if it may.
 fn refuse(gateway: &GatewayId, peer: &Identity) -> Option<&'static str> {
     match peer {
         Identity::Device(device) if device.site == gateway.site => None,
@@ -32,7 +32,7 @@ pub async fn route(
     let shards = u32::try_from(workers.len()).unwrap_or(u32::MAX);
     let shard = shard_of(accepted.peer.identity.name(), shards);
     if let Some(worker) = workers.get(shard as usize) {
-        // A worker that is gone is one that was stopped: the connection closes.
+        // Fails only when the worker was stopped: the connection closes.
         let _ = worker.send(accepted).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The program `catchment-gateway`: parses, then runs the library.
+//! The program `catchment-gateway`: parses its arguments, then runs the library.
 
 use std::{
     path::{Path, PathBuf},
@@ -25,10 +25,10 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Parser)]
 #[command(name = "catchment-gateway", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// TOML file with settings; flags and environment variables win over it
+    /// TOML file with settings; flags and environment variables override it
     #[arg(long, value_name = "FILE", env = "CATCHMENT_GATEWAY_CONFIG")]
     config: Option<PathBuf>,
-    /// Check settings, identity and data folder, change nothing, and stop
+    /// Check settings, identity and data folder without changing anything, then exit
     #[arg(long)]
     check_config: bool,
     #[command(flatten)]
@@ -39,7 +39,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Look after journal and outbox while no gateway uses them
+    /// Check or repair the journal and outbox (gateway stopped)
     #[command(subcommand)]
     Journal(JournalCommand),
     /// Change the owner of a data folder (gateway stopped)
@@ -49,7 +49,7 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum FolderCommand {
-    /// Bind the folder to another identity; refused while it holds readings
+    /// Bind the folder to another identity; refused while the folder holds readings
     Adopt {
         /// The gateway's data folder
         #[arg(long, value_name = "DIR")]
@@ -57,7 +57,7 @@ enum FolderCommand {
         /// Identity folder of the new owner
         #[arg(long, value_name = "DIR")]
         identity: PathBuf,
-        /// Count everything in the folder as the new owner's, including what the old owner delivered
+        /// Adopt a folder that holds readings: all of them count as the new owner's, even those already delivered
         #[arg(long)]
         force: bool,
     },
@@ -65,13 +65,13 @@ enum FolderCommand {
 
 #[derive(Debug, Subcommand)]
 enum JournalCommand {
-    /// Read everything, change nothing, and report damage; exit status 1 when there is some
+    /// Read everything and report damage without changing anything; exit status 1 if there is any
     Verify {
         /// The gateway's data folder
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
     },
-    /// Copy damaged parts aside and leave logs that read clean
+    /// Copy damaged parts aside so that the logs read clean, and give up shards that are gone
     Repair {
         /// The gateway's data folder
         #[arg(long, value_name = "DIR")]
@@ -94,7 +94,7 @@ fn run(arguments: Arguments, sources: &Sources) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// An error of a start: wrong usage when the configuration is wrong, and not the machine.
+/// Reports a start error as wrong usage if the configuration is at fault, not the machine.
 fn cannot_start(error: StartError) -> anyhow::Error {
     if error.is_configuration() { UsageError::wrap(error) } else { error.into() }
 }

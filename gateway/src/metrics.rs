@@ -1,4 +1,4 @@
-//! What the gateway counts. Handles are resolved once; no label names a device.
+//! The gateway's metrics. Handles are resolved once; no label names a device.
 
 use std::{
     fmt,
@@ -9,40 +9,30 @@ use catchment_certs::{AcceptEvents, HandshakeFailure};
 use catchment_settings::{Conditions, logging::lines_suppressed, supervise::panics};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
     metrics::{
         counter::Counter,
         family::Family,
         gauge::{ConstGauge, Gauge},
         histogram::Histogram,
     },
-    registry::{Metric, Registry},
+    registry::Registry,
 };
 
-use crate::{conditions, config::Config, intake::Reason, lineage::Cause, session::CloseReason};
+pub use self::register::{ProtocolLabel, ReasonLabel};
+use self::{connections::ConnectionMetrics, forgotten::ForgottenMetrics, register::add};
+use crate::{budget::Budget, conditions, config::Config, intake::Reason, lineage::Cause};
 
+mod connections;
 mod forgotten;
-
-use forgotten::ForgottenMetrics;
-
-/// One label named `reason`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ReasonLabel {
-    reason: &'static str,
-}
-
-/// One label named `protocol`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ProtocolLabel {
-    protocol: &'static str,
-}
+mod register;
 
 /// The gateway's counters and gauges. Cheap to share.
 #[derive(Debug)]
 #[allow(missing_docs)] // each has its help text below
 pub struct Metrics {
     registry: Registry,
-    /// What keeps the gateway from its work now.
+    /// The conditions that hold now.
     pub conditions: Arc<Conditions>,
     pub readings: Counter,
     pub messages: Counter,
@@ -85,59 +75,12 @@ pub struct Metrics {
     refused: Family<ReasonLabel, Counter>,
 }
 
-/// Bounds of the histogram of acknowledgements, seconds.
+/// Buckets of the acknowledgement histogram, seconds.
 const ACK_SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
-/// Registers a metric and answers it.
-fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
-    let metric = M::default();
-    registry.register(name, help, metric.clone());
-    metric
-}
-
-/// Bounds beside what they bound, and why connections ended.
-#[derive(Debug)]
-struct ConnectionMetrics {
-    unfinished_bytes_max: Gauge,
-    connections_max: Gauge,
-    handshakes: Gauge,
-    handshakes_max: Gauge,
-    accept_errors: Counter,
-    at_capacity: Counter,
-    handshakes_failed: Family<ReasonLabel, Counter>,
-    sessions_ended: Family<ReasonLabel, Counter>,
-    displaced_alive: Counter,
-    http_closed: Family<ReasonLabel, Counter>,
-}
-
-impl ConnectionMetrics {
-    fn new(r: &mut Registry) -> Self {
-        let sessions_ended: Family<ReasonLabel, Counter> =
-            add(r, "sessions_ended", "Device connections that ended, by reason");
-        for end in CloseReason::ALL {
-            let _ = sessions_ended.get_or_create(&ReasonLabel { reason: end.reason() });
-        }
-        let displaced_alive =
-            "Connections displaced by a newer one of their device although their programs live";
-        let http_closed = "Connections of --http closed from here, by reason";
-        Self {
-            unfinished_bytes_max: add(r, "unfinished_bytes_max", "Bound of unfinished_bytes"),
-            connections_max: add(r, "connections_max", "Bound of connections"),
-            handshakes: add(r, "handshakes", "Handshakes under way"),
-            handshakes_max: add(r, "handshakes_max", "Bound of handshakes"),
-            accept_errors: add(r, "accept_errors", "Errors while accepting connections"),
-            at_capacity: add(r, "at_capacity", "Times that a connection waited for a place"),
-            handshakes_failed: add(r, "handshakes_failed", "Connections refused, by reason"),
-            sessions_ended,
-            displaced_alive: add(r, "sessions_displaced_alive", displaced_alive),
-            http_closed: add(r, "http_connections_closed", http_closed),
-        }
-    }
-}
-
-/// New epochs, every reason from the start.
+/// New epochs, with every reason from the start.
 fn epochs_begun(r: &mut Registry) -> Family<ReasonLabel, Counter> {
-    let help = "New epochs because the data folder went back to an older state or is there twice, by reason";
+    let help = "Gateway epochs begun because the data folder went back or exists twice, by reason";
     let epochs: Family<ReasonLabel, Counter> = add(r, "epochs_begun", help);
     for cause in [Cause::WentBack, Cause::Doubled] {
         let _ = epochs.get_or_create(&ReasonLabel { reason: cause.code() });
@@ -145,7 +88,7 @@ fn epochs_begun(r: &mut Registry) -> Family<ReasonLabel, Counter> {
     epochs
 }
 
-/// What was refused; every reason is there from the start, so that a rate over it is defined.
+/// Refusals. Every reason is there from the start, so that a rate over it is defined.
 fn refused(r: &mut Registry) -> Family<ReasonLabel, Counter> {
     let refused: Family<ReasonLabel, Counter> =
         add(r, "readings_refused", "Readings and messages refused, by reason");
@@ -160,23 +103,23 @@ fn registry(conditions: &Arc<Conditions>) -> (Registry, Histogram) {
     let mut registry = Registry::with_prefix("catchment_gateway");
     registry.register_collector(Box::new(ConditionsCollector(Arc::clone(conditions))));
     let ack_seconds = Histogram::new(ACK_SECONDS);
-    let help = "Time from reading a message to its durable acknowledgement";
+    let help = "Time from reading a message to its durable acknowledgement, in seconds";
     registry.register("ack_seconds", help, ack_seconds.clone());
     (registry, ack_seconds)
 }
 
-/// What damage took, found at the start: stretches, messages, readings without numbers, batches.
+/// Losses by damage, found at the start: damaged ranges, messages, readings without numbers, batches.
 fn losses(r: &mut Registry) -> [Counter; 4] {
     [
-        add(r, "journal_damage", "Damaged stretches met in journal or outbox"),
-        add(r, "messages_lost", "Sequence numbers that damage took, by what other entries say"),
-        add(r, "readings_lost", "Readings without sequence number that damage took"),
-        add(r, "batches_lost", "Batches of the outbox that damage took and that were not made again"),
+        add(r, "journal_damage", "Damaged ranges found in journals and outboxes"),
+        add(r, "messages_lost", "Messages with sequence numbers lost to damage, as far as other entries say"),
+        add(r, "readings_lost", "Readings without a sequence number lost to damage"),
+        add(r, "batches_lost", "Batches of the outbox lost to damage and not rebuilt from the journal"),
     ]
 }
 
 impl Metrics {
-    /// All at zero.
+    /// All metrics at zero.
     pub fn new() -> Arc<Self> {
         let conditions = Arc::new(Conditions::of(&conditions::KNOWN));
         let (mut registry, ack_seconds) = registry(&conditions);
@@ -184,61 +127,61 @@ impl Metrics {
         let [damage, messages_lost, readings_lost, batches_lost] = losses(r);
         let metrics = Self {
             conditions,
-            readings: add(r, "readings", "Readings taken"),
-            messages: add(r, "messages", "Messages taken"),
-            duplicates: add(r, "duplicates", "Messages sent again after they were taken"),
+            readings: add(r, "readings", "Readings accepted"),
+            messages: add(r, "messages", "Messages accepted"),
+            duplicates: add(r, "duplicates", "Messages that were sent again although already accepted"),
             late: add(r, "late_windows", "Windows opened for late readings"),
-            answers_dropped: add(r, "answers_dropped", "Refusals not told because the device does not read"),
-            name_collisions: add(r, "name_collisions", "Times that two names of a device became one"),
-            epochs_shared: add(r, "epochs_shared", "Times that two programs of a device used one epoch"),
-            waits: add(r, "waits", "Times that devices had to wait because journal or outbox is full"),
+            answers_dropped: add(r, "answers_dropped", "Refusals not sent because the device does not read"),
+            name_collisions: add(r, "name_collisions", "Times that two names of a device mapped to one"),
+            epochs_shared: add(r, "epochs_shared", "Times that two programs of a device shared an epoch"),
+            waits: add(r, "waits", "Times that a device waited because journal or outbox had no room"),
             slowed: add(
                 r,
                 "slowed",
-                "Times that devices were slowed because journal or outbox come near their bound",
+                "Times that a device was slowed because journal or outbox came near its bound",
             ),
             connections: add(r, "connections", "Open device connections"),
-            devices: add(r, "devices", "Devices known"),
-            series: add(r, "series", "Series known"),
-            series_max: add(r, "series_max", "Most series, as the aggregator says; 0: it has not said yet"),
+            devices: add(r, "devices", "Known devices"),
+            series: add(r, "series", "Known series"),
+            series_max: add(r, "series_max", "Maximum series, as reported by the aggregator; 0: not yet"),
             open_windows: add(r, "open_windows", "Open windows"),
-            partials: add(r, "partials", "Partials closed"),
-            batches: add(r, "batches", "Batches put into the outbox"),
-            batches_acknowledged: add(r, "batches_acknowledged", "Batches that the aggregator acknowledged"),
-            batches_refused: add(r, "batches_refused", "Times that the aggregator had no room for a batch"),
-            uplink_connected: add(r, "uplink_connected", "1 with a stream to an aggregator"),
-            uplink_failures: add(r, "uplink_failures", "Streams that failed or could not open"),
+            partials: add(r, "partials", "Partials of closed windows"),
+            batches: add(r, "batches", "Batches appended to the outbox"),
+            batches_acknowledged: add(r, "batches_acknowledged", "Batches acknowledged by the aggregator"),
+            batches_refused: add(r, "batches_refused", "Batch refusals by the aggregator for lack of room"),
+            uplink_connected: add(r, "uplink_connected", "1 while a stream to an aggregator is open, else 0"),
+            uplink_failures: add(r, "uplink_failures", "Streams that failed or could not be opened"),
             uplink_ack_timeouts: add(
                 r,
                 "uplink_ack_timeouts",
-                "Streams that were left because the aggregator acknowledged nothing for uplink_ack_timeout",
+                "Streams abandoned because the aggregator acknowledged nothing for uplink_ack_timeout",
             ),
-            outbox_bytes: add(r, "outbox_bytes", "Bytes that wait for the aggregator"),
-            journal_bytes: add(r, "journal_bytes", "Bytes of the journals"),
+            outbox_bytes: add(r, "outbox_bytes", "Bytes of all outboxes, waiting for the aggregator"),
+            journal_bytes: add(r, "journal_bytes", "Bytes of all journals"),
             watermark_lag_seconds: add(
                 r,
                 "watermark_lag_seconds",
-                "How far the watermark is behind the clock",
+                "How far the watermark lags behind the wall clock, in seconds",
             ),
             damage,
             messages_lost,
             readings_lost,
             batches_lost,
-            clock_steps: add(r, "clock_steps", "Times that the time of day was put ahead or back"),
+            clock_steps: add(r, "clock_steps", "Times that the wall clock was stepped forward or back"),
             clock_offset: add(
                 r,
                 "clock_offset_seconds",
-                "How far the clock is ahead of the time by which windows close: not 0 while a step ahead has not lasted",
+                "Forward step of the wall clock that does not move the watermark yet, in seconds; 0 if none",
             ),
             ack_seconds,
-            sessions_panicked: add(r, "sessions_panicked", "Device connections that a defect closed"),
-            panics: add(r, "panics", "Panics of this process, each a defect: the log says where"),
+            sessions_panicked: add(r, "sessions_panicked", "Device connections closed by a panic"),
+            panics: add(r, "panics", "Panics in this process, each a defect: the log says where"),
             log_lines_suppressed: add(
                 r,
                 "log_lines_suppressed",
-                "Lines that were not logged because there were too many like them",
+                "Log lines suppressed because there were too many like them",
             ),
-            unfinished_bytes: add(r, "unfinished_bytes", "Bytes of messages whose end has not come"),
+            unfinished_bytes: add(r, "unfinished_bytes", "Bytes of messages received in part"),
             connection_metrics: ConnectionMetrics::new(r),
             forgotten: ForgottenMetrics::new(r),
             epochs_begun: epochs_begun(r),
@@ -248,12 +191,12 @@ impl Metrics {
         Arc::new(metrics)
     }
 
-    /// Counts a new epoch of the data folder.
+    /// Counts a new gateway epoch.
     pub fn epoch_begun(&self, cause: Cause) {
         self.epochs_begun.get_or_create(&ReasonLabel { reason: cause.code() }).inc();
     }
 
-    /// Shows the bounds beside what they bound.
+    /// Sets the gauges that show bounds.
     pub fn show_bounds(&self, config: &Config) {
         let bounded = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.connection_metrics.unfinished_bytes_max.set(bounded(config.unfinished_bytes_max));
@@ -267,17 +210,41 @@ impl Metrics {
         self.connection_metrics.sessions_ended.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// Counts a displaced session whose program lives.
+    /// Counts a displaced session whose program is alive.
     pub fn displaced_alive(&self) {
         self.connection_metrics.displaced_alive.inc();
     }
 
-    /// Counts a connection of the HTTP endpoint that was closed from here.
+    /// Counts a connection of the HTTP endpoint that the gateway closed.
     pub fn close_http(&self, reason: &'static str) {
         self.connection_metrics.http_closed.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// Counts what was refused.
+    /// Counts devices, series (including those of the devices) and single clients that a shard has forgotten.
+    pub fn forget(&self, devices: u64, series: u64, clients: u64) {
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.devices.dec_by(gauge(devices));
+        self.series.dec_by(gauge(series));
+        self.forgotten.count(devices, series, clients);
+    }
+
+    /// Devices that were forgotten.
+    pub fn devices_forgotten(&self) -> u64 {
+        self.forgotten.devices()
+    }
+
+    /// Shows how many series places are taken, and whether all places for devices are.
+    pub fn show_budget(&self, budget: &Budget) {
+        self.forgotten.show_series_places(budget.series());
+        let text = budget.devices_full().map(|max| {
+            format!(
+                "the gateway knows devices_max ({max}) devices and refuses new ones: raise it, or lower device_expiry"
+            )
+        });
+        self.conditions.report(conditions::DEVICES_FULL, text);
+    }
+
+    /// Counts refused readings or messages.
     pub fn refuse(&self, reason: Reason, count: u64) {
         self.refused.get_or_create(&ReasonLabel { reason: reason.code() }).inc_by(count);
     }
@@ -292,7 +259,7 @@ impl Metrics {
         self.connections.get_or_create(&ProtocolLabel { protocol }).clone()
     }
 
-    /// Everything in the OpenMetrics text format.
+    /// All metrics in the OpenMetrics text format.
     pub fn text(&self) -> String {
         self.panics.inner().store(panics(), Ordering::Relaxed);
         self.log_lines_suppressed.inner().store(lines_suppressed(), Ordering::Relaxed);
@@ -307,7 +274,7 @@ impl Metrics {
 impl AcceptEvents for Metrics {
     fn accept_error(&self, error: &std::io::Error) {
         self.connection_metrics.accept_errors.inc();
-        tracing::warn!(listener = "devices", %error, "cannot accept connections for a moment");
+        tracing::warn!(listener = "devices", %error, "cannot accept connections; trying again");
     }
 
     fn handshake_failed(&self, addr: std::net::SocketAddr, reason: HandshakeFailure) {
@@ -337,13 +304,13 @@ impl AcceptEvents for Metrics {
     }
 }
 
-/// The conditions, read at each scrape.
+/// Reads the conditions at each scrape.
 #[derive(Debug)]
 struct ConditionsCollector(Arc<Conditions>);
 
 impl Collector for ConditionsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "1 while the condition holds; the reason stands at /readyz or in the log";
+        let help = "1 while the condition holds, else 0; /readyz or the log gives the reason";
         let kind = ConstGauge::new(0_i64).metric_type();
         let mut family = encoder.encode_descriptor("condition", help, None, kind)?;
         for (name, holds) in self.0.states() {

@@ -1,4 +1,4 @@
-//! The only wiring: from a configuration to a gateway that serves, and its ordered end.
+//! Wires the gateway together, from its configuration to its ordered shutdown. Nothing is wired elsewhere.
 //!
 //! Bind first, run second: a [`Gateway`] knows its real addresses and has recovered its state before it accepts.
 
@@ -49,7 +49,7 @@ use serve::{serve, watch_over};
 
 /// Kind of the data folder.
 pub(crate) const KIND: &str = "gateway";
-/// Shards of a new data folder at most, unless more are asked for: each costs threads and files.
+/// Most shards of a new data folder, unless `shards` asks for more: each costs threads and files.
 const SHARDS_DEFAULT_MAX: usize = 8;
 
 /// A gateway that is bound and recovered, but does not accept yet.
@@ -71,7 +71,7 @@ pub struct Gateway {
 /// An actix system over a multi-thread runtime: accepting and the uplink share it, workers have their own.
 ///
 /// # Panics
-/// If the system gives no threads.
+/// If the system provides no threads.
 pub fn system() -> SystemRunner {
     System::with_tokio_rt(|| {
         tokio::runtime::Builder::new_multi_thread()
@@ -83,11 +83,10 @@ pub fn system() -> SystemRunner {
     })
 }
 
-/// Checks what can be checked without binding, locking or changing anything: identity and data folder. A gateway may be
-/// using them.
+/// Checks identity and data folder without binding, locking or changing anything. A gateway may be using them.
 ///
 /// # Errors
-/// What is wrong with them, as a start would say it.
+/// The error that a start would report.
 pub fn check(config: &Config) -> Result<(), StartError> {
     let (_, tls, _) = identity(config)?;
     if let Some(facts) = check_folder(&config.data, KIND, Some(&tls.peer().uri()))? {
@@ -97,7 +96,7 @@ pub fn check(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The identity, which peers take now, and its configurations as a server and as a client.
+/// The identity, checked to be valid now, and its TLS configurations as a server and as a client.
 fn identity(config: &Config) -> Result<(GatewayId, ServerTls, ClientTls), StartError> {
     let folder = IdentityFolder::load_in_force(&config.identity)?;
     let Identity::Gateway(id) = folder.peer().identity.clone() else {
@@ -116,7 +115,7 @@ pub async fn bind(config: Config) -> Result<Gateway, StartError> {
     bind_with(config, Arc::new(SystemClock::new())).await
 }
 
-/// As [`bind`], with a clock of the caller's.
+/// Like [`bind`], with the caller's clock.
 ///
 /// # Errors
 /// See [`StartError`].
@@ -134,7 +133,7 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     if config.shards.is_some_and(|wanted| wanted as usize != shard_facts.len()) {
         tracing::warn!(
             shards = shard_facts.len(),
-            "the data folder was made with this number of shards and keeps it"
+            "`shards` is ignored: the data folder keeps the number of shards that it was created with"
         );
     }
     let created_ms = i64::try_from(data.created_ms()).unwrap_or(i64::MAX);
@@ -179,7 +178,7 @@ fn default_shards() -> u32 {
     u32::try_from(processors.min(SHARDS_DEFAULT_MAX)).unwrap_or(1)
 }
 
-/// Recovers all shards at once: a start takes as long as the longest.
+/// Recovers all shards in parallel: a start takes as long as its slowest shard.
 fn open_shards(
     config: &Config,
     shard_facts: &[ShardFacts],
@@ -236,18 +235,18 @@ impl Gateway {
     /// The address on which devices connect.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// When the system cannot report it.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// The address of `--http`, if that is on.
+    /// The address of the plain HTTP endpoint, if `http` is set.
     pub fn http_addr(&self) -> Option<SocketAddr> {
         self.http.as_ref().and_then(|http| http.local_addr().ok())
     }
 
-    /// Serves until `shutdown` completes, then stops in order: no more connections, sessions end after their last
-    /// acknowledgement, checkpoints, what can be delivered within `stop_timeout`. The rest stays durable.
+    /// Serves until `shutdown` completes, then stops in order: accepts no more connections, ends sessions after their
+    /// last acknowledgement, writes checkpoints, and delivers as much as `stop_timeout` allows. The rest stays durable.
     ///
     /// # Errors
     /// When a journal or outbox fails: nothing is acknowledged from then on.
@@ -285,7 +284,7 @@ impl Gateway {
         let places = Arc::clone(budget.budget());
         let keeping = tokio::spawn(supervisor.task("series budget", |_| (), budget.save_changes()));
         let http = http.map(|http| {
-            // To the end: it says why the gateway ends.
+            // Serves to the very end, to tell probes why the gateway stops.
             let serving =
                 http.run(endpoints(&metrics, &logs, &supervisor, stopping.clone()), std::future::pending());
             tokio::spawn(supervisor.task("http", |_| (), serving))
@@ -355,7 +354,7 @@ fn endpoints(
     };
     let healthy: Arc<dyn Fn() -> Result<(), String> + Send + Sync> = Arc::new(check);
     let (failed, conditions) = (Arc::clone(&healthy), Arc::clone(&metrics.conditions));
-    // A condition that ends the gateway is named, and not only what failed of it.
+    // Names the condition that ends the gateway, not only the failure that follows from it.
     let ready = move || {
         let stopping = if *stopping.borrow() { Err("stopping".to_owned()) } else { Ok(()) };
         let why: Vec<String> =

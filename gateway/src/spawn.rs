@@ -1,4 +1,4 @@
-//! A gateway on a thread of its own, beside others in the same process: for the demo and for tests.
+//! Runs a gateway on its own thread, next to others in the same process: for the demo and for tests.
 
 use std::{net::SocketAddr, sync::Arc, thread};
 
@@ -10,19 +10,19 @@ use crate::{
     run::{RunError, StartError, bind_with, system},
 };
 
-/// A gateway that runs on a thread of its own.
+/// A gateway that runs on its own thread.
 #[derive(Debug)]
 pub struct Handle {
     /// The address on which devices connect.
     pub addr: SocketAddr,
-    /// The address of `--http`, if that is on.
+    /// The address of the plain HTTP endpoint, if `http` is set.
     pub http_addr: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<Result<(), RunError>>>,
 }
 
 impl Handle {
-    /// Whether it has ended: by itself, or as [`Handle::stop`] asked.
+    /// Whether the gateway has ended, by itself or after [`Handle::stop`].
     pub fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(thread::JoinHandle::is_finished)
     }
@@ -30,7 +30,7 @@ impl Handle {
     /// Stops the gateway in order and waits for its end. Blocks.
     ///
     /// # Errors
-    /// Why it had stopped before.
+    /// Why the gateway had already stopped by itself, or failed while it stopped.
     pub fn stop(mut self) -> Result<(), RunError> {
         drop(self.stop.take());
         match self.thread.take().map(thread::JoinHandle::join) {
@@ -41,7 +41,7 @@ impl Handle {
     }
 }
 
-/// Runs a gateway on a thread of its own, beside others in the same process.
+/// Runs a gateway on its own thread, next to others in the same process.
 ///
 /// # Errors
 /// See [`StartError`].
@@ -49,7 +49,7 @@ pub fn spawn(config: Config) -> Result<Handle, StartError> {
     spawn_with(config, Arc::new(SystemClock::new()))
 }
 
-/// As [`spawn`], with a clock of the caller's.
+/// Like [`spawn`], with the caller's clock.
 ///
 /// # Errors
 /// See [`StartError`].

@@ -1,4 +1,4 @@
-//! Devices: they take readings, number their messages or do not, and resend until they are acknowledged.
+//! Devices: they take readings, may number their messages, and resend until acknowledged.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -9,7 +9,7 @@ use crate::{
     truth::{Reading, Truth},
 };
 
-/// Messages that wait for their acknowledgement; then a device takes no more readings.
+/// Most unacknowledged messages; beyond, a device takes no more readings.
 const BUFFER_MAX: usize = 12;
 
 /// A message of a device.
@@ -24,7 +24,7 @@ pub struct Message {
 /// From a device to its gateway.
 #[derive(Clone, Debug)]
 pub enum ToGateway {
-    /// Messages are numbered within an epoch from here on.
+    /// From here on, messages are numbered within this epoch.
     Hello(Arc<str>),
     /// A message.
     Message(Message),
@@ -44,12 +44,12 @@ pub enum ToDevice {
 pub struct Wire {
     /// Its number at the gateway.
     pub session: u64,
-    /// On the way to the gateway.
+    /// In flight to the gateway.
     pub up: VecDeque<ToGateway>,
-    /// On the way to the device.
+    /// In flight to the device.
     pub down: VecDeque<ToDevice>,
     welcomed: bool,
-    /// Messages of the buffer that were put on this connection.
+    /// Messages of the buffer sent on this connection.
     sent: usize,
 }
 
@@ -96,7 +96,7 @@ impl Device {
         SeriesKey { device: self.name.clone(), metric, labels }.to_string()
     }
 
-    /// Takes readings into a message. `now` in nanoseconds by a clock that is right.
+    /// Takes readings into a message. `now`: nanoseconds by a correct clock.
     pub fn take(&mut self, now: i64, random: &mut Random, gateway: &str, truth: &mut Truth) {
         if self.buffer.len() >= BUFFER_MAX || (!self.numbered && self.wire.is_none()) {
             return;
@@ -139,7 +139,7 @@ impl Device {
         }
     }
 
-    /// Reads the next answer.
+    /// Reads the next reply.
     pub fn receive(&mut self, gateway: &str, truth: &mut Truth) {
         let Some(wire) = &mut self.wire else { return };
         let Some(down) = wire.down.pop_front() else { return };
@@ -154,8 +154,8 @@ impl Device {
         }
     }
 
-    /// The connection is lost; what is still on its way to the gateway is returned. Without numbers the device
-    /// cannot send again what was not acknowledged.
+    /// Loses the connection; returns what is still in flight to the gateway. Without numbers the device cannot resend
+    /// unacknowledged messages.
     pub fn disconnect(&mut self, gateway: &str, truth: &mut Truth) -> Option<Wire> {
         let wire = self.wire.take()?;
         if !self.numbered {
@@ -164,7 +164,7 @@ impl Device {
         Some(wire)
     }
 
-    /// The device starts again and has forgotten everything: a new epoch.
+    /// Restarts the device without its state: a new epoch.
     pub fn reboot(&mut self, gateway: &str, truth: &mut Truth) -> Option<Wire> {
         self.give_up(gateway, truth);
         self.boots += 1;

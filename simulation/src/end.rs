@@ -1,10 +1,10 @@
-//! How a simulated gateway ends.
+//! The end of a simulated gateway.
 
 /// Why a gateway ends.
 #[derive(Debug)]
 pub enum End {
     /// Its disk failed: it stops, as it should.
     Failed,
-    /// It did what it must not do.
+    /// It violated an invariant.
     Defect(String),
 }

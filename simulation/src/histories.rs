@@ -1,4 +1,4 @@
-//! What batches say of those before them, against what those held.
+//! Checks what batches state about earlier batches against their content.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use catchment_proto::{
     wire::{self, deliver_request::Kind},
 };
 
-/// Batches that are looked at behind each: the older ones were when they were newer.
+/// Earlier batches checked for each batch; older ones were checked by batches before.
 const LOOK_BACK: usize = 64;
 
 /// The times that batches cover, by site and epoch, then by number.
@@ -16,10 +16,10 @@ const LOOK_BACK: usize = 64;
 pub struct Histories(BTreeMap<(usize, u64), BTreeMap<u64, Span>>);
 
 impl Histories {
-    /// A message leaves a gateway.
+    /// Records a message that leaves a gateway.
     ///
     /// # Errors
-    /// It says less of an earlier batch than that held.
+    /// It states less about an earlier batch than that batch held.
     pub fn note(&mut self, site: usize, epoch: u64, message: &wire::DeliverRequest) -> Result<(), String> {
         let Some(Kind::Batch(batch)) = message.kind.as_ref() else { return Ok(()) };
         let Some(span) = batch_encoder::batch_span(batch).filter(|_| !batch.live) else { return Ok(()) };
@@ -29,7 +29,7 @@ impl Histories {
             let said = history.of_last(batch.number - number);
             if said.is_some_and(|said| said.join(*held) != said) {
                 return Err(format!(
-                    "batch {} says that those from {number} on cover {said:?}, but that one held {held:?}",
+                    "batch {} states that batches from {number} on cover {said:?}, but that batch held {held:?}",
                     batch.number
                 ));
             }

@@ -1,15 +1,15 @@
 //! Gateway, network and aggregator in one thread, under faults that a seed decides, against a naive model.
 //!
-//! What runs is the product's code: the decisions of a device's actor, the shard with its fold, journal, outbox and
+//! The product's own code runs: the decisions of a device's actor, the shard with its fold, journal, outbox and
 //! checkpoints, the sender's bookkeeping, the rules of a delivery stream, the embedded store with its journal and its
-//! packing. What is replaced: sockets and TLS by queues that cut, delay and repeat; the disk by one that loses what
-//! was not synced, tears writes, fails and fills up; sled by a tree that is atomic and durable with each commit;
-//! threads and tasks by single steps. So a seed is one history, again and again, and thousands take seconds.
+//! flusher. Replaced are sockets and TLS, by queues that cut, delay and repeat; the disk, by one that loses unsynced
+//! data, tears writes, fails and fills up; sled, by a tree that is atomic and durable with each commit; threads and
+//! tasks, by single steps. So a seed always gives the same history, and thousands of schedules take seconds.
 //!
-//! At the end of a schedule every window of every series must equal the model's: what was acknowledged to a device
-//! counts once, what it gave up before it was acknowledged counts once or not at all, and nothing else is there.
+//! At the end of a schedule every window of every series must equal the model's: readings acknowledged to a device
+//! count once, readings that it gave up before their acknowledgement count once or not at all, and there are no others.
 
-// A simulation that meets the impossible is to say so loudly, and its indexes are its own.
+// A simulation should panic on the impossible, and its indexes are its own.
 #![allow(clippy::indexing_slicing)]
 
 pub mod aggregator;

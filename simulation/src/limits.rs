@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use catchment_gateway::shard::ShardLimits;
 
-/// Small bounds, so that a short schedule meets them all: segments, checkpoints, a full journal.
+/// Small bounds, so that a short schedule reaches them all: segments, checkpoints, a full journal.
 pub fn limits() -> ShardLimits {
     ShardLimits {
         grace: Duration::from_millis(500),
@@ -12,7 +12,7 @@ pub fn limits() -> ShardLimits {
         open_windows_max: 60,
         device_open_windows_max: 30,
         series_max: 16,
-        // Longer than a schedule takes, but for the step that lets it pass.
+        // Longer than a schedule, except for the step that lets this time pass.
         device_expiry: Duration::from_secs(400),
         checkpoint_bytes: 700,
         journal_bytes_max: 256 << 10,

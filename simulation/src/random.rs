@@ -1,13 +1,13 @@
-//! Decisions from a seed: SplitMix64, so that a seed means the same schedule with every version of every library.
+//! Decisions from a seed: SplitMix64, so that a seed gives the same schedule with any version of any library.
 
 /// A source of decisions.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// The source of a seed.
+    /// A source with a seed.
     pub fn new(seed: u64) -> Self {
-        // Neighbouring seeds must not begin alike.
+        // Neighbouring seeds must not start alike.
         let mut random = Self(seed ^ 0x6a09_e667_f3bc_c908);
         random.bits();
         random
@@ -27,12 +27,12 @@ impl Random {
         self.bits() % n.max(1)
     }
 
-    /// A number from `low` up to and without `high`.
+    /// A number from `low` to `high`, exclusive.
     pub fn between(&mut self, low: i64, high: i64) -> i64 {
         low + i64::try_from(self.below(high.abs_diff(low))).unwrap_or(0)
     }
 
-    /// True in so many of a thousand cases.
+    /// True with a probability of `per_mille` in a thousand.
     pub fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }

@@ -1,5 +1,5 @@
-//! One schedule: a seed decides which steps happen in which order and which faults; then everything is made whole,
-//! and the answers must come to equal the truth.
+//! One schedule: a seed decides the steps, their order and the faults; then all faults are healed, and the results must
+//! converge to the truth.
 
 mod steps;
 
@@ -17,24 +17,23 @@ use crate::{
     world::{SERIES_ENOUGH, World},
 };
 
-/// Steps of a schedule before everything is made whole.
+/// Steps of a schedule before all faults are healed.
 const STEPS_MIN: u64 = 150;
 const STEPS_SPREAD: u64 = 600;
-/// So many times as long is one schedule of eight: journals then begin new segments and release old ones.
+/// One schedule in eight is this many times as long, so that journals start new segments and release old ones.
 const LONG: u64 = 12;
-/// Rounds in which everything must come to rest.
+/// Rounds within which the world must become idle.
 const ROUNDS_MAX: usize = 3_000;
-/// How long everything takes to close: devices take readings of at most 20 s ahead, and a clock that was set is
-/// believed after 60 s.
+/// Time until every window closes: readings are at most 20 s ahead, and a clock that was set is trusted after 60 s.
 const AHEAD: Duration = Duration::from_secs(90);
 
 /// Runs the schedule of a seed.
 ///
 /// # Errors
-/// What went wrong, with the step.
+/// A violated invariant, with the step.
 pub fn run(seed: u64) -> Result<RunStats, String> {
     let mut world = World::new(seed);
-    // Each schedule has its own mood: some steps are rare in it, some frequent, some faults absent.
+    // Each schedule has its own weights: some steps are rare, some frequent, some faults absent.
     let mut steps: Vec<Step> = Vec::new();
     for (step, weight) in WORK {
         let factor = [1, 2, 2, 4][world.random.index(4)];
@@ -64,7 +63,7 @@ pub fn run(seed: u64) -> Result<RunStats, String> {
             && let Some(aggregator) = &world.aggregator
             && let Some(excess) = world.truth.excess(&aggregator.answer()?)
         {
-            return Err(format!("step {number}: too much is answered: {excess}"));
+            return Err(format!("step {number}: the result holds too much: {excess}"));
         }
     }
     make_whole(&mut world)?;
@@ -73,9 +72,9 @@ pub fn run(seed: u64) -> Result<RunStats, String> {
     Ok(world.stats)
 }
 
-/// No more faults, until nothing is left to do.
+/// Heals all faults and runs until nothing is left to do.
 fn make_whole(world: &mut World) -> Result<(), String> {
-    // An operator raises the bound of series, so that everything finds its place.
+    // An operator raises the limit on series, so that every series finds room.
     if std::mem::replace(&mut world.series_max, SERIES_ENOUGH) != SERIES_ENOUGH {
         world.stop_aggregator();
     }
@@ -111,7 +110,7 @@ fn make_whole(world: &mut World) -> Result<(), String> {
         if world.aggregator.as_ref().is_some_and(|aggregator| aggregator.flush_is_due()) {
             flush(world)?;
         }
-        // Time goes on only so far that everything closes, and then a little, for what gathers.
+        // Time advances only until every window closes, and then a little for late readings.
         if world.now < until + ahead {
             world.advance(Duration::from_millis(250));
         }
@@ -128,17 +127,17 @@ fn make_whole(world: &mut World) -> Result<(), String> {
             return Ok(());
         }
     }
-    Err(format!("it does not come to rest: {}", world.describe()))
+    Err(format!("the world does not become idle: {}", world.describe()))
 }
 
-/// Space without bound, and failures that were to come never come.
+/// Removes the quota and all scheduled failures.
 fn heal(disk: &SimDisk) {
     disk.set_quota(None);
     disk.fail_sync_after(u32::MAX);
     disk.fail_write_after(u32::MAX);
 }
 
-/// With the state of open windows everything that is acknowledged is seen before it closes.
+/// Checks that, with the state of open windows, every acknowledged reading is visible before its window closes.
 fn see_live(world: &mut World) -> Result<(), String> {
     for _ in 0..400 {
         for site in 0..world.sites.len() {
@@ -160,19 +159,19 @@ fn see_live(world: &mut World) -> Result<(), String> {
     }
     let aggregator = world.aggregator.as_ref().ok_or("the aggregator is gone")?;
     let difference = world.truth.difference(&aggregator.answer()?).unwrap_or_default();
-    Err(format!("open windows are not seen: {difference}; {}", world.describe()))
+    Err(format!("open windows are not visible: {difference}; {}", world.describe()))
 }
 
-/// The answers equal the truth, also after a pack and after another loss of power.
+/// Checks that results equal the truth, also after a flush and after another power loss.
 fn compare(world: &mut World) -> Result<(), String> {
-    for time in ["at the end", "after a pack", "after another loss of power"] {
+    for time in ["at the end", "after a flush", "after another power loss"] {
         let aggregator = world.aggregator.as_ref().ok_or("the aggregator is gone")?;
         if let Some(difference) = world.truth.difference(&aggregator.answer()?) {
             return Err(format!("{time}: {difference}"));
         }
         if time == "at the end" {
             let is_missing = |gateway: &str, from, to| aggregator.is_missing(gateway, from, to);
-            // How far what is lost reaches, a gateway tells by its clock.
+            // A gateway dates its losses by its clock.
             if world.clocks_are_right
                 && let Some(hidden) = world.truth.hidden(&aggregator.answer()?, is_missing)
             {
@@ -180,11 +179,14 @@ fn compare(world: &mut World) -> Result<(), String> {
             }
             for (gateway, watermark) in aggregator.watermarks() {
                 if watermark.is_none_or(|watermark| watermark.as_nanos() < world.now - 5_000_000_000) {
-                    return Err(format!("{gateway} delivered up to {watermark:?}, it is {}", world.now));
+                    return Err(format!(
+                        "{gateway} delivered only up to {watermark:?}, now is {}",
+                        world.now
+                    ));
                 }
             }
             flush(world)?;
-        } else if time == "after a pack" {
+        } else if time == "after a flush" {
             power_store(world)?;
             world.start_aggregator()?;
         }

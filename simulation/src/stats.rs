@@ -1,36 +1,36 @@
-//! What happened in schedules.
+//! Counts of events in schedules.
 
 use std::fmt;
 
-/// What happened in a schedule.
+/// Counts of events in a schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunStats {
-    /// Processes that were killed, the disk's cache staying.
+    /// Processes killed, without loss of the disk's cache.
     pub kills: u64,
     /// Machines that lost power.
     pub power_losses: u64,
-    /// Syncs, writes and packs that failed.
+    /// Syncs, writes and flushes that failed.
     pub disk_failures: u64,
     /// Times that a disk became full.
     pub full_disks: u64,
-    /// Connections of devices and streams of gateways that were cut.
+    /// Cut connections of devices and streams of gateways.
     pub cuts: u64,
-    /// Disks of gateways that were put back to an earlier state.
+    /// Disks of gateways restored to an earlier state.
     pub restores: u64,
-    /// New epochs that gateways began because of that.
+    /// New epochs that gateways started because of that.
     pub epochs: u64,
-    /// Batches that were refused for their series.
+    /// Batches refused because of their series.
     pub refusals: u64,
     /// Devices that gateways forgot.
     pub forgotten: u64,
-    /// Readings that are sure.
+    /// Acknowledged readings.
     pub readings: u64,
-    /// Checkpoints and rounds of packing.
+    /// Checkpoints and flushes.
     pub maintenance: u64,
 }
 
 impl RunStats {
-    /// Adds what happened in another schedule.
+    /// Adds the counts of another schedule.
     pub fn add(&mut self, other: &Self) {
         self.kills += other.kills;
         self.power_losses += other.power_losses;
@@ -63,8 +63,9 @@ impl fmt::Display for RunStats {
         } = self;
         write!(
             f,
-            "{kills} kills, {power_losses} losses of power, {disk_failures} failures and {full_disks} fillings of \
-             disks, {restores} disks put back and {epochs} epochs begun, {cuts} cuts, {refusals} refusals, {forgotten} devices forgotten, {maintenance} checkpoints and packs, {readings} readings"
+            "{kills} kills, {power_losses} power losses, {disk_failures} disk failures, {full_disks} full disks, \
+             {restores} disks restored, {epochs} epochs started, {cuts} cuts, {refusals} refusals, \
+             {forgotten} devices forgotten, {maintenance} checkpoints and flushes, {readings} readings"
         )
     }
 }

@@ -1,9 +1,9 @@
-//! Many schedules, and those that once failed.
+//! Many schedules, and those that failed before.
 
-/// Schedules of a run of the tests.
+/// Schedules per test run.
 const SCHEDULES: u64 = 3_000;
 
-/// Seeds that found something once, with what it was.
+/// Seeds that found a defect, each with its description.
 const PINNED: [u64; 0] = [];
 
 #[test]
@@ -25,14 +25,14 @@ fn every_schedule_ends_in_the_truth() {
 }
 
 #[test]
-fn a_seed_is_one_history() {
+fn a_seed_always_gives_the_same_history() {
     for seed in 0..20 {
         assert_eq!(super::run(seed), super::run(seed));
     }
 }
 
 #[test]
-fn schedules_that_once_failed_end_in_the_truth() {
+fn schedules_that_failed_before_end_in_the_truth() {
     for seed in PINNED {
         super::run(seed).unwrap();
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// A reading, as a device takes it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading {
-    /// Which of the device's series.
+    /// Index of the device's series.
     pub series: usize,
     /// Event time, Unix nanoseconds.
     pub time: i64,
@@ -13,13 +13,13 @@ pub struct Reading {
     pub value: f64,
 }
 
-/// Where readings meet: gateway, series as text, start of the window in nanoseconds.
+/// Key of a window: gateway, series as text, start of the window in nanoseconds.
 pub type Key = (String, String, i64);
 
-/// Figures of one window of one series.
+/// Aggregates of one window of one series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Aggregates {
-    /// How many readings.
+    /// Number of readings.
     pub count: u64,
     /// Their sum.
     pub sum: f64,
@@ -27,28 +27,28 @@ pub struct Aggregates {
     pub min: f64,
     /// The greatest.
     pub max: f64,
-    /// Time and value of the earliest; of several the least.
+    /// Time and value of the earliest; of several, the least value.
     pub first: (i64, f64),
-    /// Time and value of the latest; of several the greatest.
+    /// Time and value of the latest; of several, the greatest value.
     pub last: (i64, f64),
 }
 
-/// What is known of the readings of one window of one series.
+/// The readings of one window of one series, by fate.
 #[derive(Clone, Debug, Default)]
 struct Cell {
-    /// Told durable to their device: counted exactly once.
+    /// Acknowledged to their device: counted exactly once.
     acknowledged: Vec<(i64, f64)>,
     /// Given up by their device before it was acknowledged: each is counted once or not at all.
     given_up: Vec<(i64, f64)>,
-    /// Taken by devices, of any fate.
+    /// Number of readings taken by devices, of any fate.
     taken: u64,
-    /// Of `given_up`: acknowledged by a gateway whose disk then went back.
+    /// Of `given_up`: acknowledged by a gateway whose disk was then rolled back.
     lost: usize,
-    /// Of those: their gateway has begun a new epoch since, so it knows.
+    /// Of `lost`: their gateway has started a new epoch since, so it has noticed.
     noticed: usize,
 }
 
-/// How many readings of each window were acknowledged at one time.
+/// Number of acknowledged readings of each window at one time.
 #[derive(Clone, Debug)]
 pub struct TruthSnapshot(BTreeMap<Key, usize>);
 
@@ -59,10 +59,10 @@ pub struct Truth {
     cells: BTreeMap<Key, Cell>,
 }
 
-/// More readings of uncertain fate in one window are not tried out one by one.
+/// Most readings of uncertain fate in one window for which all combinations are tried.
 const GIVEN_UP_TRIED_MAX: usize = 10;
 
-/// Figures of some readings, of which there is at least one.
+/// Aggregates of readings; `None` without any.
 fn aggregates(readings: &[(i64, f64)]) -> Option<Aggregates> {
     let by_time = |a: &&(i64, f64), b: &&(i64, f64)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1));
     let values = || readings.iter().map(|(_, value)| *value);
@@ -77,7 +77,7 @@ fn aggregates(readings: &[(i64, f64)]) -> Option<Aggregates> {
 }
 
 impl Truth {
-    /// Nothing yet; windows have this width in nanoseconds.
+    /// No readings yet; `width` of windows in nanoseconds.
     pub fn new(width: i64) -> Self {
         Self { width, cells: BTreeMap::new() }
     }
@@ -92,23 +92,23 @@ impl Truth {
         self.cell(gateway, series, reading.time).taken += 1;
     }
 
-    /// A device got the acknowledgement of a reading.
+    /// A device received the acknowledgement of a reading.
     pub fn acknowledged(&mut self, gateway: &str, series: &str, reading: &Reading) {
         self.cell(gateway, series, reading.time).acknowledged.push((reading.time, reading.value));
     }
 
-    /// A device gave a reading up that it may have sent.
+    /// A device gave up a reading that it may have sent.
     pub fn given_up(&mut self, gateway: &str, series: &str, reading: &Reading) {
         self.cell(gateway, series, reading.time).given_up.push((reading.time, reading.value));
     }
 
-    /// What is acknowledged by now of a gateway.
+    /// The readings of a gateway acknowledged so far.
     pub fn snapshot(&self, gateway: &str) -> TruthSnapshot {
         let of = self.cells.iter().filter(|((of, ..), _)| of == gateway);
         TruthSnapshot(of.map(|(key, cell)| (key.clone(), cell.acknowledged.len())).collect())
     }
 
-    /// A gateway's disk became what it was at a snapshot: what was acknowledged since may be lost.
+    /// A gateway's disk was rolled back to a snapshot: readings acknowledged since may be lost.
     pub fn went_back(&mut self, gateway: &str, snapshot: &TruthSnapshot) {
         for (key, cell) in self.cells.iter_mut().filter(|((of, ..), _)| of == gateway) {
             let kept = snapshot.0.get(key).copied().unwrap_or(0).min(cell.acknowledged.len());
@@ -117,15 +117,15 @@ impl Truth {
         }
     }
 
-    /// A gateway has noticed that its disk went back.
+    /// A gateway has noticed that its disk was rolled back.
     pub fn noticed(&mut self, gateway: &str) {
         for (_, cell) in self.cells.iter_mut().filter(|((of, ..), _)| of == gateway) {
             cell.noticed += std::mem::take(&mut cell.lost);
         }
     }
 
-    /// A window that lacks acknowledged readings and that its gateway knows it may have lost, although `is_missing`,
-    /// which takes gateway, start and end of a window, says that nothing of it is.
+    /// A window that lacks acknowledged readings, whose gateway knows of the possible loss, although `is_missing`
+    /// (gateway, start and end of a window) denies it.
     pub fn hidden(
         &self,
         answer: &BTreeMap<Key, Aggregates>,
@@ -135,37 +135,38 @@ impl Truth {
             let found = answer.get(key).map_or(0, |found| found.count);
             let hidden = found < (cell.acknowledged.len() + cell.noticed) as u64
                 && !is_missing(&key.0, key.2, key.2 + self.width);
-            hidden.then(|| format!("{key:?}: {cell:?}, {found} answered, and no gap"))
+            hidden.then(|| format!("{key:?}: {cell:?}, {found} in the result, and no gap"))
         })
     }
 
-    /// How many readings are acknowledged by now.
+    /// Number of readings acknowledged so far.
     pub fn acknowledged_count(&self) -> u64 {
         self.cells.values().map(|cell| cell.acknowledged.len() as u64).sum()
     }
 
-    /// What is too much in an answer that may still be incomplete.
+    /// An excess in a result that may still be incomplete.
     pub fn excess(&self, answer: &BTreeMap<Key, Aggregates>) -> Option<String> {
         answer.iter().find_map(|(key, found)| {
             let taken = self.cells.get(key).map_or(0, |cell| cell.taken);
-            (found.count > taken).then(|| format!("{key:?}: {taken} readings were taken, answered {found:?}"))
+            (found.count > taken)
+                .then(|| format!("{key:?}: {taken} readings were taken, the result is {found:?}"))
         })
     }
 
-    /// Where a complete answer differs from the truth.
+    /// A difference of a complete result from the truth.
     pub fn difference(&self, answer: &BTreeMap<Key, Aggregates>) -> Option<String> {
         if let Some(excess) = self.excess(answer) {
             return Some(excess);
         }
         self.cells.iter().find_map(|(key, cell)| {
             let found = answer.get(key);
-            (!cell.allows(found)).then(|| format!("{key:?}: {cell:?}, answered {found:?}"))
+            (!cell.allows(found)).then(|| format!("{key:?}: {cell:?}, the result is {found:?}"))
         })
     }
 }
 
 impl Cell {
-    /// Whether an answer is right for one choice of the readings of uncertain fate.
+    /// Whether a result is right for some choice of the readings of uncertain fate.
     fn allows(&self, answer: Option<&Aggregates>) -> bool {
         if self.given_up.len() > GIVEN_UP_TRIED_MAX {
             let least = self.acknowledged.len() as u64;
@@ -186,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_difference_is_seen() {
+    fn every_difference_is_found() {
         let mut truth = Truth::new(1000);
         let acknowledged = [(10, 1.0), (999, 3.0), (10, 0.5)];
         for (time, value) in acknowledged {

@@ -1,4 +1,4 @@
-"""A dozen lines with `socket` and `ssl`: sends one JSON line and prints the answer.
+"""A dozen lines with `socket` and `ssl`: sends one JSON line and prints the reply.
 
     json_lines.py HOST PORT IDENTITY LINE
 """

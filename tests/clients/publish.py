@@ -1,4 +1,4 @@
-"""Publishes with paho-mqtt (1.x and 2.x), through reconnects, and ends when all is acknowledged.
+"""Publishes with paho-mqtt (1.x and 2.x), across reconnects, and ends when everything is acknowledged.
 
     publish.py HOST PORT IDENTITY VERSION QOS COUNT CLIENT [ALPN]
 """

@@ -1,5 +1,5 @@
-//! A device's connection, written from the description of the protocols and nothing else: TLS, JSON lines,
-//! frames. It checks nothing and remembers nothing; see [`crate::device`] for a device that does.
+//! A device's connection, written from the protocols' documentation alone: TLS, JSON lines, frames. It checks and
+//! remembers nothing; see [`crate::device`] for a device that does.
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
@@ -20,26 +20,26 @@ use tokio_rustls::{
     },
 };
 
-/// How a device speaks.
+/// Device protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// One JSON value a line, no ALPN.
+    /// One JSON value per line, no ALPN.
     Json,
     /// Length-prefixed protobuf messages, ALPN `catchment/1`.
     Frames,
 }
 
-/// What a client shows and whom it trusts.
+/// The certificate that a client presents and the root that it trusts.
 #[derive(Clone, Copy, Debug)]
 pub struct Credentials<'a> {
-    /// Folder with `cert.pem` and `key.pem`; nothing is shown without it.
+    /// Folder with `cert.pem` and `key.pem`; `None`: no client certificate.
     pub shown: Option<&'a Path>,
     /// Folder with `ca.pem`.
     pub trusted: &'a Path,
 }
 
 impl<'a> Credentials<'a> {
-    /// Those of an identity folder.
+    /// The credentials of an identity folder.
     pub fn of(dir: &'a Path) -> Self {
         Self { shown: Some(dir), trusted: dir }
     }
@@ -66,7 +66,7 @@ impl<'a> Credentials<'a> {
         config
     }
 
-    /// The client's part of the handshake.
+    /// Performs the client's part of the handshake.
     pub(crate) async fn secure(
         self,
         tcp: TcpStream,
@@ -86,10 +86,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects and makes the client's part of the handshake.
+    /// Connects and performs the client's part of the handshake.
     ///
     /// # Errors
-    /// What TCP or TLS say. In TLS 1.3 the server's refusal comes with the first read.
+    /// Errors of TCP or TLS. In TLS 1.3 the server's refusal arrives with the first read.
     ///
     /// # Panics
     /// When the identity's files cannot be used.
@@ -110,7 +110,7 @@ impl Connection {
         Ok(Self { stream, protocol: Protocol::Json, buffer: Vec::new() })
     }
 
-    /// All that comes up to the orderly end.
+    /// Reads everything up to the orderly end.
     ///
     /// # Errors
     /// When the connection is broken.
@@ -119,7 +119,7 @@ impl Connection {
         Ok(String::from_utf8_lossy(&std::mem::take(&mut self.buffer)).into_owned())
     }
 
-    /// As [`Connection::open`], with so little room for what comes back that a peer's answers are soon stuck.
+    /// As [`Connection::open`], with a receive buffer so small that the peer's replies are soon stuck.
     ///
     /// # Errors
     /// See [`Connection::open`].
@@ -139,7 +139,7 @@ impl Connection {
         Ok(Self { stream, protocol, buffer: Vec::new() })
     }
 
-    /// Sends bytes as they are.
+    /// Sends raw bytes.
     ///
     /// # Errors
     /// When the connection is broken.
@@ -164,10 +164,10 @@ impl Connection {
         self.stream.shutdown().await
     }
 
-    /// The next answer, as JSON in either protocol (`{"ack":1}`); `None` at an orderly end.
+    /// The next reply, as JSON in either protocol (`{"ack":1}`); `None` at an orderly end.
     ///
     /// # Errors
-    /// When the connection is broken, or an answer cannot be read.
+    /// When the connection is broken, or a reply is malformed.
     pub async fn answer(&mut self) -> io::Result<Option<Value>> {
         loop {
             if let Some(answer) = self.take_answer()? {
@@ -179,10 +179,10 @@ impl Connection {
         }
     }
 
-    /// An answer that is there already.
+    /// A reply that has already arrived.
     ///
     /// # Errors
-    /// As [`Connection::answer`]; the peer's end is one.
+    /// As [`Connection::answer`]; the end of the connection is an error too.
     pub async fn ready_answer(&mut self) -> io::Result<Option<Value>> {
         if let Some(answer) = self.take_answer()? {
             return Ok(Some(answer));

@@ -1,4 +1,5 @@
-//! A gateway's stream to the aggregator, made by hand: what no gateway would say, or not at this time.
+//! A gateway's stream to the aggregator, made by hand, for messages that no real gateway would send, or not at this
+//! time.
 
 use catchment_partial::{Partial, Timestamp, Width, Window};
 use catchment_proto::{
@@ -14,7 +15,7 @@ use tonic::{Streaming, transport::Channel};
 
 use crate::eventually::within;
 
-/// A gateway's stream that says of itself what a test wants.
+/// A gateway's stream whose messages a test chooses.
 pub struct Delivery {
     requests: mpsc::Sender<DeliverRequest>,
     responses: Streaming<DeliverResponse>,
@@ -23,10 +24,10 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Opens a stream over a gateway's connection to the aggregator, of an epoch of one shard that was created then.
+    /// Opens a stream over a gateway's connection to the aggregator, for an epoch of one shard created at a given time.
     ///
     /// # Panics
-    /// When the aggregator refuses it.
+    /// When the aggregator refuses the stream.
     pub async fn start(channel: Channel, epoch: u64, epoch_created_ms: i64) -> Self {
         let (requests, outgoing) = mpsc::channel(16);
         let start = wire::Start { epoch, epoch_created_ms, shards: 1, ..wire::Start::default() };
@@ -41,20 +42,20 @@ impl Delivery {
         within("a stream", deliver).await
     }
 
-    /// Leaves so many batch numbers out, as if they had been delivered before, with windows of a time.
+    /// Skips batch numbers as if they had been delivered before, with windows in a time range.
     ///
     /// # Panics
-    /// When there is no such time.
+    /// When the range is invalid.
     pub fn skip(&mut self, batches: u64, from_ms: i64, to_ms: i64) {
         let time = |ms| Timestamp::from_millis(ms).unwrap();
         self.number += batches;
         self.history.push(batches, Span { from: time(from_ms), to: time(to_ms) });
     }
 
-    /// Delivers one reading of `temperature` in its window of a second, with a watermark, and waits for the ack.
+    /// Delivers one reading of `temperature` in its one-second window, with a watermark, and waits for the ack.
     ///
     /// # Panics
-    /// When there is none.
+    /// When no ack arrives.
     pub async fn deliver(&mut self, time_ms: i64, value: f64, watermark_ms: i64) {
         self.number += 1;
         let time = Timestamp::from_millis(time_ms).unwrap();

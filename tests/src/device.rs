@@ -1,5 +1,5 @@
-//! A device that numbers its messages, resends them until they are acknowledged, and notes each reading in the
-//! model once. Whatever happens to connection and gateway, the model then knows what must come out.
+//! A device that numbers its messages, resends them until they are acknowledged, and records each reading in the
+//! model once. Whatever happens to connection and gateway, the model then knows the expected result.
 
 use std::{
     collections::VecDeque,
@@ -23,21 +23,21 @@ use crate::{
     model::{Labels, Model, Reading},
 };
 
-/// Messages on their way without an acknowledgement.
+/// Unacknowledged messages in flight.
 const IN_FLIGHT: usize = 64;
-/// A connection on which nothing is acknowledged for so long is given up: it may be a frozen one.
+/// A connection without an acknowledgement for this long is given up: it may be frozen.
 const SILENCE: Duration = Duration::from_secs(3);
-/// Pause before a connection is tried again.
+/// Pause before a reconnect.
 const PAUSE: Duration = Duration::from_millis(30);
 
-/// Values of one time and one set of labels.
+/// Values with the same time and labels.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// Event time, Unix milliseconds.
     pub time_ms: i64,
-    /// Own labels.
+    /// The series' own labels.
     pub labels: Labels,
-    /// By metric.
+    /// Values by metric.
     pub values: Vec<(String, f64)>,
 }
 
@@ -53,13 +53,13 @@ pub struct Device {
     identity: PathBuf,
     gateway: SocketAddr,
     protocol: Protocol,
-    /// `site`, `gateway`, `device`: what the certificate and the gateway make of it.
+    /// Labels `site`, `gateway` and `device`, given by the certificate and the gateway.
     place: Labels,
     model: Model,
     epoch: String,
     seq: u64,
     pending: VecDeque<(u64, Vec<u8>)>,
-    /// Of the pending ones, how many were sent on this connection.
+    /// Number of pending messages sent on this connection.
     sent: usize,
     connection: Option<Connection>,
     refused: Vec<Value>,
@@ -91,7 +91,7 @@ impl Device {
         }
     }
 
-    /// How many messages were acknowledged so far, for others to see.
+    /// Shared counter of acknowledged messages.
     pub fn acknowledged(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.acknowledged)
     }
@@ -101,7 +101,7 @@ impl Device {
         &self.refused
     }
 
-    /// A new life with a new epoch; what was not acknowledged is forgotten with its numbers, so settle first.
+    /// Reboots the device with a new epoch; unacknowledged messages would be lost with their numbers, so settle first.
     ///
     /// # Panics
     /// When something is pending.
@@ -115,17 +115,17 @@ impl Device {
         self.connection = None;
     }
 
-    /// Sends a message, waiting as long as too many are on their way; the model knows it from now on.
+    /// Sends a message, waiting while too many are in flight, and records it in the model.
     ///
     /// # Panics
-    /// When nothing can be delivered within the patience.
+    /// When nothing can be delivered within the wait limit.
     pub async fn send(&mut self, sample: &Sample) {
         self.put(sample);
         self.advance(IN_FLIGHT).await;
     }
 
-    /// Breaks off in the middle of a message: some of its bytes are sent, then the connection ends. The message
-    /// stays pending and goes out whole on the next connection.
+    /// Disconnects in the middle of a message: some of its bytes are sent, then the connection ends. The message
+    /// stays pending and is sent whole on the next connection.
     pub async fn send_torn(&mut self, sample: &Sample, cut: usize) {
         let Some(mut connection) = self.connection.take().filter(|_| self.sent == self.pending.len()) else {
             self.put(sample);
@@ -134,12 +134,12 @@ impl Device {
         self.put(sample);
         if let Some((_, bytes)) = self.pending.back() {
             let part = &bytes[..cut % bytes.len()];
-            // The connection may be broken already; then that is the end of it.
+            // The connection may already be broken; ignore that.
             let _ = timeout(SILENCE, connection.send(part)).await;
         }
     }
 
-    /// Numbers a message and notes it, without sending it yet.
+    /// Numbers a message and records it, without sending it yet.
     fn put(&mut self, sample: &Sample) {
         for (metric, value) in &sample.values {
             let mut labels = self.place.clone();
@@ -155,13 +155,13 @@ impl Device {
     /// Waits until everything is acknowledged.
     ///
     /// # Panics
-    /// When that does not happen within the patience.
+    /// When that does not happen within the wait limit.
     pub async fn settle(&mut self) {
         self.advance(0).await;
     }
 
-    /// Sends the last `count` messages again although they were acknowledged, as a device does that did not hear
-    /// of it: `message` makes them anew.
+    /// Resends the last messages, given again as `samples`, although they were acknowledged, as a device does that
+    /// missed the acknowledgements.
     ///
     /// # Panics
     /// When the gateway does not acknowledge them.
@@ -173,8 +173,8 @@ impl Device {
             self.seq = last;
             self.pending.push_back((seq, bytes));
         }
-        // On this connection, whose welcome is long past: the gateway itself must see that it knows them.
-        let connection = self.connection.as_mut().expect("repeats go to a connection that is open");
+        // On this connection, after its welcome: the gateway itself must detect the duplicates.
+        let connection = self.connection.as_mut().expect("repeats need an open connection");
         for (_, bytes) in self.pending.drain(..) {
             connection.send(&bytes).await.unwrap();
         }
@@ -196,7 +196,7 @@ impl Device {
             };
             assert!(
                 Instant::now() < deadline,
-                "{:?}: {} messages are not acknowledged: {error}",
+                "{:?}: {} unacknowledged messages: {error}",
                 self.place,
                 self.pending.len()
             );
@@ -220,12 +220,12 @@ impl Device {
             let answer = timeout(SILENCE, connection.answer()).await??;
             self.take(answer.ok_or(io::ErrorKind::UnexpectedEof)?)?;
         }
-        // Only a connection on which all went well is kept.
+        // Keep the connection only if everything succeeded.
         self.connection = Some(connection);
         Ok(())
     }
 
-    /// A connection, after hello and welcome.
+    /// Opens a connection, up to the welcome.
     async fn connect(&mut self) -> io::Result<Connection> {
         let credentials = Credentials::of(&self.identity);
         let mut connection = Connection::open(self.gateway, credentials, self.protocol).await?;
@@ -239,8 +239,8 @@ impl Device {
         let answer = connection.answer().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
         let welcome = &answer["welcome"];
         assert_eq!(welcome["epoch"], self.epoch, "{answer}");
-        let ack = welcome["ack"].as_u64().expect("a welcome tells what is durable");
-        assert!(ack <= self.seq, "told durable was {ack}, sent were {}", self.seq);
+        let ack = welcome["ack"].as_u64().expect("a welcome has an ack");
+        assert!(ack <= self.seq, "the welcome acknowledges {ack}, but only {} were sent", self.seq);
         self.acknowledge(ack);
         self.sent = 0;
         Ok(connection)
@@ -248,7 +248,7 @@ impl Device {
 
     fn take(&mut self, answer: Value) -> io::Result<()> {
         if let Some(ack) = answer["ack"].as_u64() {
-            assert!(ack <= self.seq, "acknowledged was {ack}, sent were {}", self.seq);
+            assert!(ack <= self.seq, "{ack} is acknowledged, but only {} were sent", self.seq);
             self.acknowledge(ack);
             return Ok(());
         }
@@ -279,7 +279,7 @@ impl Device {
                 format!("{message}\n").into_bytes()
             }
             Protocol::Frames => {
-                // Indexes are named anew in each message: each must be readable on any connection.
+                // Each message defines its indexes anew, so that it can be decoded on any connection.
                 let define = (1..).zip(&sample.values).map(|(index, (metric, _))| SeriesName {
                     index,
                     metric: metric.clone(),

@@ -1,34 +1,34 @@
-//! Waiting for what must come: polling with a patience, never a fixed sleep.
+//! Waiting for expected events: polling up to a limit, never a fixed sleep.
 //!
-//! The patience is generous, because a test must not fail on a slow machine; a test that succeeds does not
-//! wait for it. `CATCHMENT_TEST_PATIENCE` sets it in seconds.
+//! The limit is generous, because a test must not fail on a slow machine; a successful test does not wait for it.
+//! `CATCHMENT_TEST_PATIENCE` sets it in seconds.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-/// Pause between two looks.
+/// Pause between two polls.
 const PAUSE: Duration = Duration::from_millis(30);
 
-/// How long to wait for what must come: 30 s unless `CATCHMENT_TEST_PATIENCE` says otherwise.
+/// The wait limit: 30 s unless `CATCHMENT_TEST_PATIENCE` sets another.
 pub fn wait_limit() -> Duration {
     let given = std::env::var("CATCHMENT_TEST_PATIENCE").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(given.unwrap_or(30))
 }
 
-/// Looks again and again until `look` is satisfied, and answers what it saw; its error says what is missing.
+/// Polls `look` until it succeeds and returns its result; its error says what is missing.
 ///
 /// # Panics
-/// When the patience is over, with what was missing at the last look.
+/// When the wait limit has passed, with what was missing at the last poll.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + wait_limit();
     loop {
         let missing = match timeout(wait_limit(), look()).await {
             Ok(Ok(seen)) => return seen,
             Ok(Err(missing)) => missing,
-            Err(_) => "the look itself did not end".to_owned(),
+            Err(_) => "the poll itself did not end".to_owned(),
         };
-        assert!(Instant::now() < deadline, "waited in vain: {what}\n{missing}");
+        assert!(Instant::now() < deadline, "timeout: {what}\n{missing}");
         sleep(PAUSE).await;
     }
 }
@@ -36,10 +36,10 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, 
 /// Waits for a future.
 ///
 /// # Panics
-/// When the patience is over.
+/// When the wait limit has passed.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match timeout(wait_limit(), future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited in vain: {what}"),
+        Err(_) => panic!("timeout: {what}"),
     }
 }

@@ -1,12 +1,12 @@
-//! Harness for tests of the whole system: real servers on port 0, real TLS, and a model that knows the answer.
+//! Harness for tests of the whole system: real servers on port 0, real TLS, and a model with the expected results.
 //!
 //! A [`world::World`] is one aggregator and some gateways, as threads or as the real programs, each behind a
-//! [`link::Link`] that can be cut, frozen and pointed elsewhere. A [`device::Device`] speaks the protocols from
-//! their description alone and notes in the [`model::Model`] what it sends; the model answers questions by
-//! going through all readings, and the world's answers must come to equal its own. Everything stops and its
-//! folder vanishes when the world is dropped.
+//! [`link::Link`] that can be cut, frozen and redirected. A [`device::Device`] implements the protocols from their
+//! documentation alone and records in the [`model::Model`] what it sends; the model answers queries by scanning all
+//! readings, and the world's results must converge to the model's. Dropping the world stops everything and removes its
+//! folder.
 //!
-//! The harness panics where something is broken: that is a failed test.
+//! The harness panics on any failure, which fails the test.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr)]
 
@@ -29,12 +29,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The time in Unix milliseconds.
 ///
 /// # Panics
-/// When the clock stands before 1970.
+/// When the clock is before 1970.
 pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
-/// The latest whole second that has begun, in Unix milliseconds.
+/// The start of the current second, in Unix milliseconds.
 pub fn this_second() -> i64 {
     now_ms() / 1000 * 1000
 }

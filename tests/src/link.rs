@@ -1,7 +1,7 @@
-//! A TCP proxy between two parts of the world: it has one address for good, whatever becomes of the server
-//! behind it, and it can be cut, frozen and resumed.
+//! A TCP proxy between two parts of the world: its address stays the same whatever happens to its server, and it can be
+//! cut, frozen and resumed.
 //!
-//! Links live on a runtime of their own, so that they go on while a test blocks.
+//! Links have their own runtime, so that they continue while a test blocks.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -16,7 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Bytes of a direction that are on their way at once.
+/// Most bytes in flight per direction.
 const BUFFER: usize = 16 << 10;
 
 fn runtime() -> &'static Runtime {
@@ -35,13 +35,13 @@ fn runtime() -> &'static Runtime {
 enum State {
     /// Bytes flow.
     Open,
-    /// Connections stay, no byte flows.
+    /// Connections stay open, but no byte flows.
     Frozen,
-    /// Connections are broken, new ones too.
+    /// All connections are broken, including new ones.
     Cut,
 }
 
-/// A proxy on an address of its own.
+/// A proxy with its own address.
 pub struct Link {
     addr: SocketAddr,
     target: Arc<Mutex<Option<SocketAddr>>>,
@@ -50,7 +50,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link that leads nowhere yet.
+    /// A link without a target.
     ///
     /// # Panics
     /// When no address can be bound.
@@ -66,12 +66,12 @@ impl Link {
         Self { addr, target, state, task }
     }
 
-    /// Where to connect.
+    /// The address for clients.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Leads new connections there from now on; without an address they end at once.
+    /// Sets the target of new connections; without one they end at once.
     ///
     /// # Panics
     /// Never, unless the lock is poisoned.
@@ -79,12 +79,12 @@ impl Link {
         *self.target.lock().unwrap() = target;
     }
 
-    /// Breaks all connections and those that come, until [`Link::resume`].
+    /// Breaks all connections, including new ones, until [`Link::resume`].
     pub fn cut(&self) {
         self.state.send_replace(State::Cut);
     }
 
-    /// Lets no byte through, until [`Link::resume`]; connections stay.
+    /// Stops all bytes until [`Link::resume`]; connections stay open.
     pub fn freeze(&self) {
         self.state.send_replace(State::Frozen);
     }
@@ -136,7 +136,7 @@ async fn carry(near: TcpStream, to: SocketAddr, state: watch::Receiver<State>) {
     tokio::join!(copy(near_read, far_write, state.clone()), copy(far_read, near_write, state));
 }
 
-/// Copies one direction; its end is passed on, so that half-closed connections work.
+/// Copies one direction and passes on its end, so that half-closed connections work.
 async fn copy(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,

@@ -1,18 +1,18 @@
-//! The naive truth: every reading in a list, and answers by going through all of them.
+//! The naive truth: a list of all readings, and results from scanning them.
 //!
-//! It shares no code with the product. Sums are exact as long as values are multiples of 1/1024 of moderate size,
-//! which the tests keep to, so counts, sums, means, extremes, first and last are compared for equality.
+//! It shares no code with the product. Sums are exact as long as values are multiples of 1/1024 of moderate size, as in
+//! the tests, so counts, sums, means, extremes, first and last are compared for equality.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
 };
 
-/// Up to so many readings of a point, quantiles are exact; beyond, within 1 %.
+/// Up to this many readings per point, quantiles are exact; beyond, within 1 %.
 const QUANTILES_EXACT: f64 = 32.0;
 /// Relative accuracy of quantiles of many readings.
 const QUANTILE_ACCURACY: f64 = 0.0101;
-/// Relative difference that rounding may make of a variance.
+/// Relative error of a variance by rounding.
 const ROUNDING: f64 = 1e-12;
 
 /// Labels by name.
@@ -28,9 +28,9 @@ pub fn labels(pairs: &[(&str, &str)]) -> Labels {
 /// One value of one device at one time.
 #[derive(Clone, Debug)]
 pub struct Reading {
-    /// Name of what is measured.
+    /// Metric name.
     pub metric: String,
-    /// Own labels and `site`, `gateway`, `device`.
+    /// The series' own labels and `site`, `gateway`, `device`.
     pub labels: Labels,
     /// Event time, Unix milliseconds.
     pub time_ms: i64,
@@ -38,18 +38,18 @@ pub struct Reading {
     pub value: f64,
 }
 
-/// What is asked.
+/// A query.
 #[derive(Clone, Debug)]
 pub struct QueryRequest {
     /// The metric.
     pub metric: String,
     /// Labels that must be equal.
     pub matching: Labels,
-    /// First start of a window, Unix milliseconds.
+    /// Windows start at or after this, Unix milliseconds.
     pub from_ms: i64,
-    /// Windows start before this.
+    /// Windows start before this, Unix milliseconds.
     pub to_ms: i64,
-    /// Width of a point; one point without it.
+    /// Width of a point; `None`: one point for the range.
     pub step_ms: Option<i64>,
     /// Group-by labels.
     pub by: Vec<String>,
@@ -78,7 +78,7 @@ pub const AGGREGATES: [&str; 16] = [
 ];
 
 impl QueryRequest {
-    /// Everything of a metric in a range: one point, everything merged, all aggregates.
+    /// A query for a metric in a range: one point, all series merged, all aggregates.
     pub fn new(metric: &str, from_ms: i64, to_ms: i64) -> Self {
         Self {
             metric: metric.to_owned(),
@@ -119,7 +119,7 @@ impl QueryRequest {
         self
     }
 
-    /// The question's selector.
+    /// The query's selector.
     pub fn selector(&self) -> String {
         let matching: Vec<String> =
             self.matching.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
@@ -127,14 +127,14 @@ impl QueryRequest {
     }
 }
 
-/// What was sent, by everybody. Clones share it.
+/// All readings sent. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     readings: Arc<Mutex<Vec<Reading>>>,
 }
 
 impl Model {
-    /// Notes a reading.
+    /// Records a reading.
     ///
     /// # Panics
     /// Never, unless the lock is poisoned.
@@ -142,7 +142,7 @@ impl Model {
         self.readings.lock().unwrap().push(reading);
     }
 
-    /// Takes what was noted so far, for a truth that is kept elsewhere: a long run has too much of it for a list.
+    /// Takes the readings recorded so far, for a truth kept elsewhere: a long run has too many for a list.
     ///
     /// # Panics
     /// Never, unless the lock is poisoned.
@@ -163,7 +163,7 @@ impl Model {
         self.len() == 0
     }
 
-    /// End of the last window that holds a reading, where windows have this width.
+    /// End of the last window with a reading, for windows of this width.
     ///
     /// # Panics
     /// Never, unless the lock is poisoned.
@@ -172,10 +172,10 @@ impl Model {
         Some((newest.div_euclid(width_ms) + 1) * width_ms)
     }
 
-    /// The right answer, where windows have this width.
+    /// The expected result, for windows of this width.
     ///
     /// # Panics
-    /// When the question names an aggregate that the model does not know.
+    /// When the query names an aggregate that the model does not know.
     pub fn answer(&self, query: &QueryRequest, width_ms: i64) -> Table {
         let mut groups: BTreeMap<(Labels, i64), Vec<(i64, f64)>> = BTreeMap::new();
         for reading in self.readings.lock().unwrap().iter() {
@@ -200,7 +200,7 @@ impl Model {
     }
 }
 
-/// One aggregate of some readings, of which there is at least one.
+/// One aggregate of at least one reading.
 fn aggregate_value(name: &str, readings: &[(i64, f64)]) -> f64 {
     let count = readings.len() as f64;
     let mut values: Vec<f64> = readings.iter().map(|(_, value)| *value).collect();
@@ -229,7 +229,7 @@ fn aggregate_value(name: &str, readings: &[(i64, f64)]) -> f64 {
     }
 }
 
-/// Neumaier's compensated sum: a plain one of 200,000 terms is wrong by more than [`ROUNDING`].
+/// Neumaier's compensated sum: the error of a plain sum of 200,000 terms exceeds [`ROUNDING`].
 fn compensated(terms: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut lost) = (0.0_f64, 0.0);
     for term in terms {
@@ -245,7 +245,7 @@ fn quantile(sorted: &[f64], percent: f64) -> f64 {
     sorted[(percent / 100.0 * (sorted.len() - 1) as f64) as usize]
 }
 
-/// Where an answer differs from the right one; empty when it does not.
+/// Differences of a result from the expected one.
 pub fn differences(right: &Table, answer: &Table) -> Vec<String> {
     let mut found = Vec::new();
     let empty = BTreeMap::new();
@@ -257,7 +257,7 @@ pub fn differences(right: &Table, answer: &Table) -> Vec<String> {
             match (expected.get(start), got.get(start)) {
                 (Some(expected), Some(got)) if same(expected, got) => {}
                 (expected, got) => {
-                    found.push(format!("{labels:?} {start}: right {expected:?}\n  got {got:?}"))
+                    found.push(format!("{labels:?} {start}: expected {expected:?}\n  got {got:?}"))
                 }
             }
         }
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_those_of_a_calculation_by_hand() {
+    fn aggregates_match_a_calculation_by_hand() {
         let query =
             QueryRequest::new("m", 0, 2000).aggregates(&["count", "sum", "mean", "first", "last", "median"]);
         let all = &model().answer(&query, 1000)[&Labels::new()][&0];
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn every_difference_is_seen() {
+    fn every_difference_is_found() {
         let query = QueryRequest::new("m", -1000, 2000).step(1000);
         let right = model().answer(&query, 1000);
         assert_eq!(differences(&right, &right), Vec::<String>::new());

@@ -1,5 +1,5 @@
-//! A client that speaks MQTT byte by byte, put together from the standards (MQTT 3.1.1 and 5.0) and nothing else. It
-//! checks nothing and remembers nothing: what is sent twice, cut off or never read is up to the test.
+//! An MQTT client at the level of bytes, written from the standards (MQTT 3.1.1 and 5.0) alone. It checks and remembers
+//! nothing: a test decides what to send twice, cut off or never read.
 
 use std::{io, net::SocketAddr, path::Path};
 
@@ -11,18 +11,18 @@ use tokio_rustls::client::TlsStream;
 
 use crate::{connection::Credentials, eventually::within};
 
-/// What a CONNECT says.
+/// The fields of a CONNECT.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectOptions<'a> {
-    /// Protocol level: 4 for 3.1.1, 5.
+    /// Protocol level: 4 for 3.1.1, 5 for 5.0.
     pub version: u8,
     /// Client identifier.
     pub client: &'a str,
-    /// Clean session, clean start.
+    /// Clean session (3.1.1) or clean start (5.0).
     pub clean: bool,
     /// Version 5: how long the session outlives its connection, in seconds.
     pub expiry: u32,
-    /// Longest silence in seconds, 0 for any.
+    /// Keep-alive in seconds; 0: none.
     pub keep_alive: u16,
 }
 
@@ -49,12 +49,12 @@ impl<'a> ConnectOptions<'a> {
     }
 }
 
-/// A packet with its fixed header: first byte, and what comes behind the length.
+/// A packet: the first byte, and everything after the length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// Type and flags.
     pub first: u8,
-    /// The rest.
+    /// Everything after the length.
     pub body: Vec<u8>,
 }
 
@@ -62,7 +62,7 @@ impl Packet {
     /// Kind and packet identifier of an acknowledgement (4 PUBACK, 5 PUBREC, 7 PUBCOMP), and its reason.
     ///
     /// # Panics
-    /// When it is another packet.
+    /// When it is a packet of another kind.
     pub fn acknowledgement(&self) -> (u8, u16, u8) {
         assert!(matches!(self.first, 0x40 | 0x50 | 0x70), "{self:?}");
         let id = u16::from_be_bytes([self.body[0], self.body[1]]);
@@ -78,10 +78,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects, up to the end of the handshake. `room`: bytes of the socket's own buffer for what comes back.
+    /// Connects, up to the end of the handshake. `room`: size of the socket's receive buffer in bytes.
     ///
     /// # Errors
-    /// What TCP or TLS say.
+    /// Errors of TCP or TLS.
     pub async fn open(
         addr: SocketAddr,
         identity: &Path,
@@ -96,13 +96,13 @@ impl Client {
         Ok(Self { stream, version: 4, buffer: Vec::new() })
     }
 
-    /// Says CONNECT and waits for its answer: session present, and return or reason code.
+    /// Sends CONNECT and waits for CONNACK: session present, and return or reason code.
     ///
     /// # Errors
     /// When the connection is broken.
     ///
     /// # Panics
-    /// When the answer is another packet.
+    /// When the reply is another packet.
     pub async fn connect(&mut self, options: ConnectOptions<'_>) -> io::Result<(bool, u8)> {
         self.version = options.version;
         self.send(&options.bytes()).await?;
@@ -111,7 +111,7 @@ impl Client {
         Ok((answer.body[0] == 1, answer.body[1]))
     }
 
-    /// Sends bytes as they are.
+    /// Sends raw bytes.
     ///
     /// # Errors
     /// When the connection is broken.
@@ -147,22 +147,22 @@ impl Client {
     /// Waits for an acknowledgement: kind, packet identifier, reason.
     ///
     /// # Panics
-    /// When something else comes, or nothing.
+    /// When something else arrives, or nothing.
     pub async fn acknowledgement(&mut self) -> (u8, u16, u8) {
         let packet = within("an acknowledgement", self.packet()).await.unwrap();
-        packet.expect("the connection goes on").acknowledgement()
+        packet.expect("the connection stays open").acknowledgement()
     }
 
-    /// Waits for the end: the reason of a DISCONNECT of version 5, if there was one.
+    /// Waits for the end of the connection; returns the reason of a version 5 DISCONNECT, if there was one.
     ///
     /// # Panics
-    /// When something else comes, or no end.
+    /// When something else arrives, or the connection does not end.
     pub async fn end(&mut self) -> Option<u8> {
         let mut reason = None;
         loop {
             match within("the end", self.packet()).await {
                 Ok(Some(Packet { first: 0xe0, body })) => reason = body.first().copied(),
-                Ok(Some(other)) => panic!("no end but {other:?}"),
+                Ok(Some(other)) => panic!("expected the end, got {other:?}"),
                 Ok(None) | Err(_) => return reason,
             }
         }
@@ -199,7 +199,7 @@ pub fn publish(version: u8, qos: u8, id: u16, topic: &str, payload: &str) -> Vec
     packet(0x30 | (qos << 1), &body)
 }
 
-/// The bytes of a PUBLISH that is sent again.
+/// The bytes of a PUBLISH that is resent, with the DUP flag.
 pub fn set_dup(mut publish: Vec<u8>) -> Vec<u8> {
     publish[0] |= 0x08;
     publish

@@ -1,4 +1,4 @@
-//! A throw-away trust root and the identities that a test needs, made with the product's own authority.
+//! A throw-away trust root and the identities for a test, issued by the product's own authority.
 
 use std::{
     path::{Path, PathBuf},
@@ -31,10 +31,10 @@ impl Pki {
         self.authority.dir()
     }
 
-    /// Folder of an identity, which is made when it does not exist. `site` is ignored for roles without one.
+    /// Folder of an identity, issued on first use. `site` is ignored for roles without one.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// When it cannot be issued.
     pub fn identity(&self, role: Role, site: &str, name: &str) -> PathBuf {
         let request = request(role, site, name);
         let dir = self.authority.identity_dir(&request.identity);
@@ -54,10 +54,10 @@ impl Pki {
         self.identity(Role::Operator, "", "ada")
     }
 
-    /// Folder of a device's identity whose certificate ended a day ago.
+    /// Folder of a device's identity whose certificate expired a day ago.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// When it cannot be issued.
     pub fn expired_device(&self, site: &str, name: &str) -> PathBuf {
         let day = Duration::from_secs(86_400);
         let mut request = request(Role::Device, site, name);
@@ -66,10 +66,10 @@ impl Pki {
         self.issue(&request)
     }
 
-    /// Folder of the identity of a gateway, or an aggregator, whose certificate ended a day ago.
+    /// Folder of the identity of a gateway or an aggregator whose certificate expired a day ago.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// When it cannot be issued.
     pub fn expired(&self, gateway: bool) -> PathBuf {
         let day = Duration::from_secs(86_400);
         let mut request = match gateway {

@@ -18,18 +18,18 @@ use crate::eventually::wait_limit;
 /// # Panics
 /// When it was not built.
 pub fn program(name: &str) -> PathBuf {
-    // A test program lies in target/PROFILE/deps, chaos in target/PROFILE beside the programs.
+    // A test program is in target/PROFILE/deps; chaos is in target/PROFILE with the programs.
     let own = std::env::current_exe().unwrap();
     let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| {
         panic!(
-            "{name} is missing beside {}: run `cargo build` in the workspace first (`cargo xtask test` does)",
+            "{name} is not in the folder of {}: run `cargo build` in the workspace first (`cargo xtask test` does)",
             own.display()
         )
     })
 }
 
-/// A program's command, without the environment's settings for it.
+/// A program's command, without settings from the environment.
 pub fn command(name: &str) -> Command {
     let mut command = Command::new(program(name));
     for (key, _) in std::env::vars_os() {
@@ -40,24 +40,24 @@ pub fn command(name: &str) -> Command {
     command
 }
 
-/// Runs a program to its end, with this on its standard input.
+/// Runs a program to its end, with `input` on its standard input.
 ///
 /// # Panics
-/// When it cannot be started, or does not end within the patience.
+/// When it cannot be started, or does not end within the wait limit.
 pub fn run(name: &str, arguments: &[&str], input: &str) -> Output {
     let mut command = command(name);
     command.args(arguments);
     run_to_end(command, input)
 }
 
-/// Runs any command to its end, with this on its standard input.
+/// Runs any command to its end, with `input` on its standard input.
 ///
 /// # Panics
-/// When it cannot be started, or does not end within the patience.
+/// When it cannot be started, or does not end within the wait limit.
 pub fn run_to_end(mut command: Command, input: &str) -> Output {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    // Fails when the program does not read; what it prints tells why.
+    // Fails when the program does not read its input; its output says why.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let stdout = collect(child.stdout.take().unwrap());
     let stderr = collect(child.stderr.take().unwrap());
@@ -68,7 +68,7 @@ pub fn run_to_end(mut command: Command, input: &str) -> Output {
     Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
 }
 
-/// Reads to the end on a thread of its own, so that the program never waits for a full pipe.
+/// Reads to the end on its own thread, so that the program never blocks on a full pipe.
 fn collect(mut from: impl std::io::Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -77,7 +77,7 @@ fn collect(mut from: impl std::io::Read + Send + 'static) -> thread::JoinHandle<
     })
 }
 
-/// Waits for a child's end, no longer than the patience.
+/// Waits for a child's end, no longer than the wait limit.
 fn wait(child: &mut Child) -> Option<ExitStatus> {
     let deadline = Instant::now() + wait_limit();
     loop {
@@ -98,10 +98,10 @@ fn spawn(name: &str, config: &Path, log: &Path) -> Child {
     command.spawn().unwrap()
 }
 
-/// Starts a server and kills it so long after, wherever its start has got to.
+/// Starts a server and kills it `after` a while, at any stage of its start.
 ///
 /// # Panics
-/// When it cannot be started, or ends by itself before: then it refuses its data folder.
+/// When it cannot be started, or ends by itself before, for example because it refuses its data folder.
 pub fn start_and_kill(name: &str, config: &Path, log: &Path, after: Duration) {
     let mut child = spawn(name, config, log);
     thread::sleep(after);
@@ -117,7 +117,7 @@ pub struct Process {
     child: Child,
     name: String,
     log: PathBuf,
-    /// What it said after `ready`.
+    /// The address that it printed after `ready`.
     pub addr: SocketAddr,
 }
 
@@ -126,7 +126,7 @@ impl Process {
     /// the log, which is shown when the test fails.
     ///
     /// # Panics
-    /// When it does not become ready within the patience.
+    /// When it does not become ready within the wait limit.
     pub fn start(name: &str, config: &Path, log: &Path) -> Self {
         let mut child = spawn(name, config, log);
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -140,7 +140,7 @@ impl Process {
         let addr = line.as_deref().ok().and_then(|line| line.strip_prefix("ready ")?.parse().ok());
         let Some(addr) = addr else {
             let _ = child.kill();
-            panic!("{name} is not ready, it said {line:?}:\n{}", fs::read_to_string(log).unwrap());
+            panic!("{name} is not ready, it printed {line:?}:\n{}", fs::read_to_string(log).unwrap());
         };
         Self { child, name: name.to_owned(), log: log.to_owned(), addr }
     }
@@ -150,15 +150,15 @@ impl Process {
     /// # Panics
     /// When it has ended already.
     pub fn signal(&self) {
-        // The shell's own `kill`: there is no safe call for it in the standard library.
+        // The shell's `kill`: the standard library has no safe call for SIGTERM.
         let kill = format!("kill -TERM {}", self.child.id());
         assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
     }
 
-    /// Sends SIGTERM and waits for the end, which is in order only when it logs no error.
+    /// Sends SIGTERM and waits for the end; an ordered stop must not log an error.
     ///
     /// # Panics
-    /// When it does not end within the patience, or logs an error after the signal.
+    /// When it does not end within the wait limit, or logs an error after the signal.
     pub fn terminate(self) -> ExitStatus {
         let path = self.log.clone();
         let logged = || fs::read_to_string(&path).unwrap_or_default();
@@ -173,12 +173,12 @@ impl Process {
     /// Waits for the end.
     ///
     /// # Panics
-    /// When it does not end within the patience.
+    /// When it does not end within the wait limit.
     pub fn wait(mut self) -> ExitStatus {
         wait(&mut self.child).unwrap_or_else(|| panic!("{} does not end after SIGTERM", self.name))
     }
 
-    /// Ends it as `kill -9` does.
+    /// Kills it as `kill -9` does.
     ///
     /// # Panics
     /// When the system refuses.

@@ -1,4 +1,4 @@
-//! Asking the aggregator, over gRPC as an operator or as whoever else tries.
+//! gRPC queries to the aggregator, as an operator or with any other identity.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -17,18 +17,18 @@ use crate::{
     model::{Labels, QueryRequest, Table},
 };
 
-/// An answer.
+/// The result of a query.
 #[derive(Clone, Debug, Default)]
 pub struct QueryResult {
-    /// Up to when it is complete, Unix milliseconds.
+    /// Time up to which it is complete, Unix milliseconds.
     pub complete_until_ms: Option<i64>,
-    /// How many gaps it tells.
+    /// Number of reported gaps.
     pub gaps: usize,
-    /// The figures.
+    /// The aggregates.
     pub table: Table,
 }
 
-/// A connection to the aggregator, made when it is first needed and again when it breaks.
+/// A connection to the aggregator, opened on first use and reopened when it breaks.
 pub fn channel(addr: SocketAddr, identity: &Path) -> Channel {
     let folder = IdentityFolder::load(identity).unwrap();
     let tls = ClientTls::new(&folder, &[b"h2"]).unwrap();
@@ -38,13 +38,13 @@ pub fn channel(addr: SocketAddr, identity: &Path) -> Channel {
     Endpoint::from(uri).connect_with_connector_lazy(connector)
 }
 
-/// Asks for aggregates.
+/// Queries aggregates.
 ///
 /// # Errors
-/// What the aggregator or the connection says.
+/// An error of the aggregator or the connection.
 ///
 /// # Panics
-/// When the answer contradicts itself.
+/// When the result contradicts itself.
 pub async fn aggregate(channel: Channel, query: &QueryRequest) -> Result<QueryResult, Status> {
     let request = AggregateRequest {
         selector: query.selector(),
@@ -69,7 +69,7 @@ pub async fn aggregate(channel: Channel, query: &QueryRequest) -> Result<QueryRe
                     let values = names.iter().cloned().zip(point.values);
                     let values = values.filter_map(|(name, value)| Some((name, value.number?)));
                     let before = points.insert(point.start_ms, values.collect());
-                    assert_eq!(before, None, "a point was told twice");
+                    assert_eq!(before, None, "a point was sent twice");
                 }
             }
             None => panic!("an empty message"),
@@ -81,7 +81,7 @@ pub async fn aggregate(channel: Channel, query: &QueryRequest) -> Result<QueryRe
 /// Lists devices.
 ///
 /// # Errors
-/// What the aggregator or the connection says.
+/// An error of the aggregator or the connection.
 pub async fn devices(channel: Channel, selector: &str) -> Result<Vec<wire::Device>, Status> {
     let request = FleetRequest { selector: selector.to_owned() };
     let mut stream = FleetClient::new(channel).list_devices(request).await?.into_inner();
@@ -95,7 +95,7 @@ pub async fn devices(channel: Channel, selector: &str) -> Result<Vec<wire::Devic
 /// Lists gateways.
 ///
 /// # Errors
-/// What the aggregator or the connection says.
+/// An error of the aggregator or the connection.
 pub async fn gateways(channel: Channel, selector: &str) -> Result<Vec<wire::Gateway>, Status> {
     let request = FleetRequest { selector: selector.to_owned() };
     let mut stream = FleetClient::new(channel).list_gateways(request).await?.into_inner();
@@ -109,7 +109,7 @@ pub async fn gateways(channel: Channel, selector: &str) -> Result<Vec<wire::Gate
 /// Lists series: metric and labels of each.
 ///
 /// # Errors
-/// What the aggregator or the connection says.
+/// An error of the aggregator or the connection.
 pub async fn series(channel: Channel, selector: &str) -> Result<Vec<(String, Labels)>, Status> {
     let request = FleetRequest { selector: selector.to_owned() };
     let mut stream = FleetClient::new(channel).list_series(request).await?.into_inner();

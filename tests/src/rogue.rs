@@ -1,4 +1,4 @@
-//! Peers that do what they should not: wrong certificates, broken bytes, silence.
+//! Misbehaving peers: wrong certificates, invalid bytes, silence.
 
 use std::{
     io,
@@ -39,10 +39,10 @@ use crate::{
     eventually::within,
 };
 
-/// Sends one JSON line with these credentials and tells the first answer, or why there is none.
+/// Sends one JSON line with these credentials; returns the first reply, or why there is none.
 ///
 /// # Errors
-/// In words, when the peer refuses the connection or ends it without an answer.
+/// A description, when the peer refuses the connection or ends it without a reply.
 pub async fn knock(addr: SocketAddr, credentials: Credentials<'_>) -> Result<Value, String> {
     let exchange = async {
         let mut connection = Connection::open(addr, credentials, Protocol::Json).await?;
@@ -56,7 +56,7 @@ pub async fn knock(addr: SocketAddr, credentials: Credentials<'_>) -> Result<Val
     }
 }
 
-/// Shows no certificate, but trusts the right root.
+/// Presents no certificate, but trusts the right root.
 ///
 /// # Errors
 /// See [`knock`].
@@ -64,7 +64,7 @@ pub async fn without_certificate(addr: SocketAddr, trusted: &Path) -> Result<Val
     knock(addr, Credentials { shown: None, trusted }).await
 }
 
-/// Shows a certificate of another root, but trusts the right one.
+/// Presents a certificate of another root, but trusts the right one.
 ///
 /// # Errors
 /// See [`knock`].
@@ -72,29 +72,29 @@ pub async fn with_certificate(addr: SocketAddr, shown: &Path, trusted: &Path) ->
     knock(addr, Credentials { shown: Some(shown), trusted }).await
 }
 
-/// Connects, sends some bytes that begin a TLS handshake, and says nothing more. The connection stays open as
-/// long as what is returned.
+/// Connects, sends the first bytes of a TLS handshake, and stays silent. The connection stays open until the returned
+/// stream is dropped.
 ///
 /// # Panics
-/// When no connection can be made.
+/// When the connection fails.
 pub async fn stalled_handshake(addr: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(addr).await.unwrap();
-    // The header of a handshake record of 512 bytes, and the first of them.
+    // The header of a handshake record of 512 bytes, and its first byte.
     stream.write_all(&[22, 3, 1, 2, 0, 1]).await.unwrap();
     stream
 }
 
-/// Connects and sends bytes that are no TLS at all.
+/// Connects and sends bytes that are not TLS.
 ///
 /// # Panics
-/// When no connection can be made.
+/// When the connection fails.
 pub async fn no_tls(addr: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     stream
 }
 
-/// An aggregator that answers the Start and every ping, takes batches, and acknowledges none; until it is dropped.
+/// An aggregator that answers the Start and every ping and takes batches, but acknowledges none; until it is dropped.
 pub struct SilentAggregator {
     /// Where it listens.
     pub addr: SocketAddr,
@@ -103,7 +103,7 @@ pub struct SilentAggregator {
 }
 
 impl SilentAggregator {
-    /// Starts one with the identity of an aggregator.
+    /// Starts it with the identity of an aggregator.
     ///
     /// # Panics
     /// When the identity cannot be used, or no address is free.
@@ -129,7 +129,7 @@ impl SilentAggregator {
         Self { addr, batches, tasks }
     }
 
-    /// Batches that it was given.
+    /// Number of batches received.
     pub fn batches(&self) -> u64 {
         self.batches.load(Ordering::SeqCst)
     }
@@ -177,7 +177,7 @@ impl Ingest for DiscardingIngest {
     }
 }
 
-/// A connection as tonic wants it.
+/// A connection as tonic requires it.
 struct Served(Accepted);
 
 impl Connected for Served {

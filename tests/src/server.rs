@@ -1,5 +1,5 @@
-//! A gateway or an aggregator that can be stopped, killed and started again: as a thread of the test, or as the
-//! real program. Behind a link, so that its address stays.
+//! A gateway or an aggregator that can be stopped, killed and restarted: as a thread of the test, or as the real
+//! program. It is behind a link, so its address stays the same.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ use crate::{
     process::{self, Process},
 };
 
-/// How servers run.
+/// Execution mode of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// As threads of the test.
@@ -32,7 +32,7 @@ pub enum Mode {
     Processes,
 }
 
-/// What runs, with its settings.
+/// The program of a server, with its settings.
 #[derive(Clone, Debug)]
 pub enum Program {
     /// A gateway.
@@ -64,11 +64,11 @@ enum Running {
     Process(Process),
 }
 
-/// A server and the link before it.
+/// A server and its link.
 pub struct Server {
     /// Its settings, for the next start.
     pub program: Program,
-    /// What clients connect to.
+    /// The link that clients connect to.
     pub link: Link,
     mode: Mode,
     config: PathBuf,
@@ -76,7 +76,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that does not run yet; its file of settings and its log lie in `dir`, which is made.
+    /// A server that does not run yet; its configuration file and its log are in `dir`, which is created.
     ///
     /// # Panics
     /// When the folder cannot be made.
@@ -91,12 +91,12 @@ impl Server {
         Self { program, link: Link::new(), mode, config: dir.join("config.toml"), running: None }
     }
 
-    /// The address that stays.
+    /// The stable address.
     pub fn addr(&self) -> SocketAddr {
         self.link.addr()
     }
 
-    /// The server's own address, past the link.
+    /// The server's own address, without the link.
     ///
     /// # Panics
     /// When it does not run.
@@ -108,7 +108,7 @@ impl Server {
         }
     }
 
-    /// The page of its metrics.
+    /// Its `/metrics` page.
     ///
     /// # Panics
     /// When it is not a thread with `http` on, or does not answer.
@@ -118,7 +118,7 @@ impl Server {
         page
     }
 
-    /// Status and page of the plain HTTP endpoint.
+    /// Status and body of a page of the plain HTTP endpoint.
     ///
     /// # Panics
     /// When it is not a thread with `http` on, or does not answer.
@@ -128,7 +128,7 @@ impl Server {
             Some(Running::Aggregator(thread)) => thread.http_addr,
             _ => None,
         };
-        let mut stream = TcpStream::connect(addr.expect("no thread with http on")).await.unwrap();
+        let mut stream = TcpStream::connect(addr.expect("not a thread with `http` on")).await.unwrap();
         stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
         let mut page = String::new();
         stream.read_to_string(&mut page).await.unwrap();
@@ -144,7 +144,7 @@ impl Server {
         self.config.with_file_name("data")
     }
 
-    /// The file with its settings, as the program reads it.
+    /// Writes its configuration file for the program.
     ///
     /// # Panics
     /// When it cannot be written.
@@ -153,12 +153,12 @@ impl Server {
         &self.config
     }
 
-    /// Starts it, and waits until it is ready.
+    /// Starts it and waits until it is ready.
     ///
     /// # Panics
     /// When it runs already, or does not start.
     pub async fn start(&mut self) {
-        assert!(self.running.is_none(), "it runs already");
+        assert!(self.running.is_none(), "it is already running");
         let (mode, program) = (self.mode, self.program.clone());
         let config = self.config_file().to_owned();
         let start = move || match (mode, program) {
@@ -183,14 +183,14 @@ impl Server {
     /// Stops it in order and waits for its end.
     ///
     /// # Panics
-    /// When it does not run, or its end is not a good one.
+    /// When it does not run, or does not stop in order.
     pub async fn stop(&mut self) {
         let running = self.running.take().expect("it does not run");
         tokio::task::spawn_blocking(|| end(running)).await.unwrap();
         self.link.lead_to(None);
     }
 
-    /// Starts the program and kills it so long after, ready or not.
+    /// Starts the program and kills it `after` a while, ready or not.
     ///
     /// # Panics
     /// When it runs already, or ends by itself.
@@ -205,10 +205,10 @@ impl Server {
         tokio::task::spawn_blocking(killed).await.unwrap();
     }
 
-    /// The process, to signal it and to wait for it; from now on this server does not run.
+    /// Takes the process, to signal it and wait for it; this server then no longer runs.
     ///
     /// # Panics
-    /// When it is not a process that runs.
+    /// When it is not a running process.
     pub fn take_process(&mut self) -> Process {
         match self.running.take() {
             Some(Running::Process(process)) => process,
@@ -219,7 +219,7 @@ impl Server {
     /// Kills the process at once, as `kill -9` does.
     ///
     /// # Panics
-    /// When it is not a process that runs.
+    /// When it is not a running process.
     pub fn kill(&mut self) {
         self.link.lead_to(None);
         match self.running.take() {
@@ -243,7 +243,7 @@ fn end(running: Running) {
 impl Drop for Server {
     fn drop(&mut self) {
         match self.running.take() {
-            // A second panic would hide the first.
+            // A second panic would abort and hide the first.
             Some(Running::Gateway(handle)) if thread::panicking() => _ = handle.stop(),
             Some(Running::Process(_)) | None => {}
             Some(running) => end(running),
@@ -251,7 +251,7 @@ impl Drop for Server {
     }
 }
 
-/// An aggregator on a thread with a runtime of its own.
+/// An aggregator on a thread with its own runtime.
 struct Thread {
     addr: SocketAddr,
     http_addr: Option<SocketAddr>,

@@ -1,4 +1,4 @@
-//! One aggregator and its gateways, devices to go with them, and the model that knows what must come out.
+//! One aggregator and its gateways, their devices, and the model with the expected results.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -24,7 +24,7 @@ use crate::{
 pub const WIDTH_MS: i64 = 1000;
 const GRACE_MS: u64 = 200;
 
-/// What a world is made of.
+/// Builder of a world.
 pub struct Builder {
     sites: Vec<(String, String)>,
     mode: Mode,
@@ -33,14 +33,14 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// One more gateway.
+    /// Adds a gateway.
     #[must_use]
     pub fn gateway(mut self, site: &str, name: &str) -> Self {
         self.sites.push((site.to_owned(), name.to_owned()));
         self
     }
 
-    /// The real programs instead of threads.
+    /// Runs the real programs instead of threads.
     #[must_use]
     pub fn processes(mut self) -> Self {
         self.mode = Mode::Processes;
@@ -61,10 +61,10 @@ impl Builder {
         self
     }
 
-    /// Makes the world and starts all of it.
+    /// Builds the world and starts all of its servers.
     ///
     /// # Panics
-    /// When something does not start.
+    /// When a server does not start.
     pub async fn start(self) -> World {
         let dir = tempfile::tempdir().unwrap();
         let pki = Pki::new(&dir.path().join("pki"));
@@ -108,7 +108,7 @@ pub struct Gateway {
     pub server: Server,
 }
 
-/// Servers, identities, truth. Fields are dropped in order: gateways before the aggregator, the folder last.
+/// Servers, identities and model. Fields are dropped in order: gateways before the aggregator, the folder last.
 pub struct World {
     /// The gateways, in the order of the builder.
     pub gateways: Vec<Gateway>,
@@ -116,13 +116,13 @@ pub struct World {
     pub aggregator: Server,
     /// The trust root.
     pub pki: Pki,
-    /// What was sent.
+    /// The readings sent.
     pub model: Model,
     dir: TempDir,
 }
 
 impl World {
-    /// An empty world, as threads.
+    /// A builder without gateways, in threads mode.
     pub fn builder() -> Builder {
         Builder {
             sites: Vec::new(),
@@ -147,7 +147,7 @@ impl World {
         self.gateways[0].server.addr()
     }
 
-    /// A device at a gateway, which numbers its messages and resends them.
+    /// A device of a gateway, which numbers its messages and resends them.
     pub fn device(&self, gateway: usize, name: &str, protocol: Protocol) -> Device {
         let Gateway { site, name: gateway, server } = &self.gateways[gateway];
         let place = labels(&[("site", site), ("gateway", gateway), ("device", name)]);
@@ -157,7 +157,7 @@ impl World {
     /// A plain connection of a device to the first gateway.
     ///
     /// # Panics
-    /// When there is none within the patience.
+    /// When it fails within the wait limit.
     pub async fn connect(&self, name: &str, protocol: Protocol) -> Connection {
         let Gateway { site, server, .. } = &self.gateways[0];
         let identity = self.pki.device(site, name);
@@ -165,7 +165,7 @@ impl World {
         within("a connection", opening).await.unwrap()
     }
 
-    /// Notes in the model what a device of the first gateway sends by other means than a [`Device`].
+    /// Records in the model a reading of a device of the first gateway that is not sent by a [`Device`].
     pub fn note(&self, device: &str, own: &[(&str, &str)], metric: &str, time_ms: i64, value: f64) {
         let Gateway { site, name, .. } = &self.gateways[0];
         let mut labels = labels(own);
@@ -178,21 +178,21 @@ impl World {
         query::channel(self.aggregator.addr(), &self.pki.operator())
     }
 
-    /// Asks as an operator.
+    /// Queries as an operator.
     ///
     /// # Errors
-    /// What the aggregator or the connection says.
+    /// An error of the aggregator or the connection.
     pub async fn query(&self, query: &QueryRequest) -> Result<QueryResult, Status> {
         query::aggregate(self.operator(), query).await
     }
 
-    /// Waits until the answer is complete up to a time, and gives it.
+    /// Waits until the result is complete up to a time, and returns it.
     ///
     /// # Panics
-    /// When that does not happen within the patience.
+    /// When that does not happen within the wait limit.
     pub async fn complete(&self, query: &QueryRequest, until_ms: i64) -> QueryResult {
         let channel = self.operator();
-        eventually("an answer that is complete", async || {
+        eventually("a complete result", async || {
             let answer =
                 query::aggregate(channel.clone(), query).await.map_err(|status| status.to_string())?;
             match answer.complete_until_ms {
@@ -203,12 +203,12 @@ impl World {
         .await
     }
 
-    /// Waits until the answers equal the model's, then until all gateways have closed and delivered all windows up
-    /// to the present and to the newest reading, and checks that the answers still do: nothing is missing,
-    /// nothing comes twice, and what was live became durable.
+    /// Waits until the results equal the model's, then until all gateways have closed and delivered all windows up
+    /// to the current time and the newest reading, and checks that the results still do: nothing is missing or
+    /// doubled, and live state became durable.
     ///
     /// # Panics
-    /// When an answer differs.
+    /// When a result differs.
     pub async fn agrees(&self, queries: &[QueryRequest]) {
         self.equals(queries).await;
         let until = self.model.end_ms(WIDTH_MS).unwrap_or(0).max(now_ms());
@@ -219,14 +219,14 @@ impl World {
         }
     }
 
-    /// As [`Self::agrees`], where gateways have to say that something may be lost: no answer is called complete.
+    /// As [`Self::agrees`], but gateways must report that something may be lost: no result claims to be complete.
     ///
     /// # Panics
-    /// When an answer differs, or claims to be complete.
+    /// When a result differs, or claims to be complete.
     pub async fn agrees_without_claim(&self, queries: &[QueryRequest]) {
         self.equals(queries).await;
         let until = self.model.end_ms(WIDTH_MS).unwrap_or(0).max(now_ms());
-        eventually("gateways that are as far", async || {
+        eventually("gateways with a late enough watermark", async || {
             let list = query::gateways(self.operator(), "").await.map_err(|status| status.to_string())?;
             let are_as_far = list.iter().all(|gateway| gateway.watermark_ms.is_some_and(|ms| ms >= until));
             if are_as_far { Ok(()) } else { Err(format!("{list:?}, wanted {until}")) }
@@ -245,8 +245,8 @@ impl World {
         let channel = self.operator();
         for query in queries {
             let right = self.model.answer(query, WIDTH_MS);
-            assert!(!right.is_empty(), "a question that asks for nothing: {query:?}");
-            eventually("an answer that equals the model's", async || {
+            assert!(!right.is_empty(), "a query without an expected result: {query:?}");
+            eventually("a result that equals the model's", async || {
                 let answer =
                     query::aggregate(channel.clone(), query).await.map_err(|status| status.to_string())?;
                 check_differences(query, &differences(&right, &answer.table))

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: builds the release programs as users get them, makes sure of the references as far as that is
-//! possible, and runs `catchment-bench`, which writes docs/benchmarks.md.
+//! `cargo xtask bench`: builds the release programs as users get them, installs missing references if possible, and
+//! runs `catchment-bench`, which writes docs/benchmarks.md.
 
 use std::{
     env,
@@ -14,40 +14,41 @@ use crate::{
     packages,
 };
 
-/// The document, from the root.
+/// Path of the document from the repository's root.
 const DOCUMENT: &str = "docs/benchmarks.md";
-/// Programs of others that figures are compared with.
+/// Third-party programs that figures are compared with.
 const REFERENCES: [packages::Package; 3] = [
     ("mosquitto", &[&["test", "-x", "/usr/sbin/mosquitto"], &["sh", "-c", "command -v mosquitto"]]),
     ("influxdb", &[&["influxd", "version"]]),
     ("postgresql", &[&["sh", "-c", "ls /usr/lib/postgresql/*/bin/initdb"]]),
 ];
 
-/// What is measured, and how long.
+/// Options of `cargo xtask bench`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Only these figures: frames, json, line-protocol, mqtt, singles, handshakes, idle, uplink, aggregator, latency, fair, sharing, growth
+    /// Figures to measure [default: all]: frames, json, line-protocol, mqtt, singles, handshakes, idle, uplink,
+    /// aggregator, latency, fair, sharing, crowd, growth
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
     /// Length of one measurement
     #[arg(long, value_name = "S")]
     seconds: Option<f64>,
-    /// How often each is measured; the median counts
+    /// Repetitions of each measurement; the median counts
     #[arg(long, value_name = "N")]
     repeat: Option<usize>,
-    /// Also how figures grow with devices and series; on when all figures are measured
+    /// Also measure growth with devices and series; on when all figures are measured
     #[arg(long)]
     growth: bool,
-    /// Short and small, to see that everything works: its figures mean nothing
+    /// Short smoke run: its figures mean nothing
     #[arg(long)]
     quick: bool,
-    /// Where to write [default: docs/benchmarks.md for all figures, nothing for some or quick ones]
+    /// Output file [default: docs/benchmarks.md for all figures, none for some or quick ones]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
 impl Arguments {
-    /// As they are given on.
+    /// The options to pass on.
     fn given(&self) -> Vec<String> {
         let mut given = Vec::new();
         if !self.only.is_empty() {
@@ -65,7 +66,7 @@ impl Arguments {
         given
     }
 
-    /// Where the document goes; only a run of everything replaces the repository's own.
+    /// Path of the output; only a full run replaces the repository's document.
     fn document(&self) -> Option<PathBuf> {
         let own = self.only.is_empty() && !self.quick;
         self.out.clone().or_else(|| own.then(|| repository().join(DOCUMENT)))
@@ -78,16 +79,16 @@ fn release() -> PathBuf {
     repository().join(folder).join("release")
 }
 
-/// The load and the servers together have more files open than is common: as many as the system allows.
+/// Runs a program with the highest limit on open files: the load and the servers need many.
 fn unlimited(program: &Path) -> Command {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "ulimit -n \"$(ulimit -Hn)\"; exec \"$0\" \"$@\""]).arg(program);
     command
 }
 
-/// Builds, installs, measures, writes.
+/// Builds the programs, installs references, measures and writes the document.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    // The programs by themselves, so that nothing of the bench's decides how they are built.
+    // The programs alone, so that features of the bench do not change their build.
     let packages =
         ["gateway", "aggregator", "certs", "cli"].map(|name| format!("--package=catchment-{name}"));
     run_command(cargo(&["build", "--release"]).args(packages))?;

@@ -1,4 +1,4 @@
-//! `cargo xtask chaos`: builds everything and runs the fault program of the tests, `tests/src/bin/chaos/`.
+//! `cargo xtask chaos`: builds everything and runs the fault-injection program `tests/src/bin/chaos/`.
 
 use std::{process::Command, time::SystemTime};
 
@@ -7,10 +7,10 @@ use crate::{
     test,
 };
 
-/// Seconds that a device or answer may need at the most: a server that is killed over and over is slow.
+/// Timeout in seconds of devices and queries: long, because a server that is killed repeatedly is slow.
 const TIMEOUT: &str = "180";
 
-/// Makes faults for so many minutes.
+/// Injects faults for a number of minutes.
 pub(crate) fn run(minutes: f64, seed: Option<u64>) -> anyhow::Result<()> {
     anyhow::ensure!(minutes > 0.0 && minutes <= 24.0 * 60.0, "--minutes: more than 0 and at most 1440");
     test::build()?;

@@ -1,4 +1,4 @@
-//! Running other programs: where the repository and its programs are, headings, exit status as errors.
+//! Runs other programs: paths of the repository and its programs, headings, exit statuses as errors.
 
 use std::{
     env,
@@ -14,9 +14,9 @@ pub(crate) fn repository() -> &'static Path {
     manifest.parent().unwrap_or(manifest)
 }
 
-/// The folder of the built programs, which is also that of this one.
+/// The folder of the built programs, including this one.
 pub(crate) fn programs() -> anyhow::Result<PathBuf> {
-    let own = env::current_exe().context("cannot find out where this program is")?;
+    let own = env::current_exe().context("cannot determine the path of this program")?;
     Ok(own.parent().context("this program has no folder")?.to_owned())
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn heading(text: &str) {
     println!("\n==> {text}");
 }
 
-/// The command as it would be typed.
+/// The command as typed in a shell.
 pub(crate) fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let words = std::iter::once(program).chain(command.get_args());
@@ -48,7 +48,7 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a command and gives back its standard output; a status other than 0 is an error with its standard error.
+/// Runs a command and returns its standard output; a status other than 0 is an error with its standard error.
 pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
     let shown = shown(command);
     let output = command.output().with_context(|| format!("cannot start {shown}"))?;

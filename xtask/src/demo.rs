@@ -1,4 +1,4 @@
-//! `cargo demo`: builds the operator's tool and runs its demo, which takes the place of this process.
+//! `cargo demo`: builds the operator tool and runs its demo, which replaces this process.
 
 use std::{ffi::OsString, os::unix::process::CommandExt as _, process::Command};
 
@@ -9,7 +9,7 @@ use crate::{
     test::announce_first_build,
 };
 
-/// Runs the demo from the folder in which the command was typed, so that relative paths mean what they say.
+/// Runs the demo in the current folder of the caller, so that relative paths keep their meaning.
 ///
 /// # Errors
 /// Cargo cannot be started. Otherwise this does not return: the demo's exit status is that of the process.

@@ -1,8 +1,9 @@
-//! Checks the configuration files of deploy/: they hold every key of their program, each default is the program's
-//! own, and the program takes them, as they stand and with every key in use.
+//! Checks the configuration files of deploy/: they hold every key of their program, each default matches the program's,
+//! and the program accepts them, unchanged and with every key enabled.
 //!
-//! In these files a key that is not in use has a `#` right before it; prose has a space behind its `#`. The key `key`
-//! of the table `[some]` is the flag `--some-key`. Quoted keys (topics) are no flags: they are tried, not compared.
+//! In these files a disabled key follows its `#` directly; prose has a space after its `#`. The key `key` of the table
+//! `[some]` is the flag `--some-key`. Quoted keys (topics) are not flags: the program must accept them, but they are
+//! not compared.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
@@ -14,10 +15,10 @@ use crate::{
     test_counts::TestCounts,
 };
 
-/// Flags that are no settings.
+/// Flags that are not settings.
 const APART: [&str; 4] = ["config", "check-config", "help", "version"];
 
-/// A program, its file, and the identity that it is tried with.
+/// A program, its file, and an identity for the check.
 struct Server {
     program: &'static str,
     file: &'static str,
@@ -44,7 +45,7 @@ const SERVERS: [Server; 2] = [
     },
 ];
 
-/// The keys of a program's help, each with its default where the help names one.
+/// The keys of a program's help, each with its default if the help names one.
 fn keys_of_help(help: &str) -> BTreeMap<String, Option<String>> {
     let mut keys = BTreeMap::new();
     let mut last = None;
@@ -66,7 +67,7 @@ fn keys_of_help(help: &str) -> BTreeMap<String, Option<String>> {
     keys
 }
 
-/// A line that sets a key, in use or not: the key, and the value without quotes.
+/// Parses a line that sets a key, enabled or not: the key, and the value without quotes.
 fn setting(line: &str) -> Option<(&str, &str)> {
     let (key, value) = line.strip_prefix('#').unwrap_or(line).split_once(" = ")?;
     let is_key =
@@ -74,13 +75,13 @@ fn setting(line: &str) -> Option<(&str, &str)> {
     is_key.then(|| (key, value.trim().trim_matches('"')))
 }
 
-/// The prefix that a table's keys have as flags, if a line begins one.
+/// The flag prefix of a table's keys, if the line begins a table.
 fn table(line: &str) -> Option<String> {
     let name = line.strip_prefix('[')?.strip_suffix(']')?;
     Some(format!("{}_", name.replace('.', "_")))
 }
 
-/// Whether file and help hold the same keys, and the same defaults for keys that are not in use.
+/// Checks that file and help have the same keys, and the same defaults for disabled keys.
 fn compare(file: &str, help: &str) -> anyhow::Result<()> {
     let keys = keys_of_help(help);
     ensure!(keys.len() > 10, "the program's help shows only {} keys", keys.len());
@@ -90,25 +91,28 @@ fn compare(file: &str, help: &str) -> anyhow::Result<()> {
         if let Some(table) = table(line) {
             prefix = table;
         }
-        // Its keys are those of topics too, and for the file alone.
+        // Its keys apply to topics too, and exist only in the file.
         if prefix == "json_" {
             continue;
         }
         let Some((key, value)) = setting(line) else { continue };
         let key = &*format!("{prefix}{key}");
-        let Some(default) = keys.get(key) else { bail!("the program knows no key {key}") };
+        let Some(default) = keys.get(key) else { bail!("the program has no key {key}") };
         missing.retain(|name| *name != key);
-        // A default that is a sentence is computed by the program.
+        // A default with spaces is a sentence: the program computes the value.
         let fixed = default.as_deref().filter(|default| !default.contains(' '));
         if let Some(default) = fixed.filter(|_| line.starts_with('#')) {
-            ensure!(value == default, "{key} is said to be {value} by default, the program says {default}");
+            ensure!(
+                value == default,
+                "the file says that {key} defaults to {value}; the program's default is {default}"
+            );
         }
     }
-    ensure!(missing.is_empty(), "keys of the program that the file lacks: {}", missing.join(", "));
+    ensure!(missing.is_empty(), "the file lacks: {}", missing.join(", "));
     Ok(())
 }
 
-/// The file with every key in use but some.
+/// The file with every key enabled except `unused`.
 fn all_in_use(file: &str, unused: &[&str]) -> String {
     let line = |line: &str| match setting(line) {
         Some((key, _)) if !unused.contains(&key) => format!("{}\n", line.trim_start_matches('#')),
@@ -123,7 +127,7 @@ fn try_out(server: &Server, file: &str, folder: &Path) -> anyhow::Result<()> {
     fs::write(&path, file)?;
     let mut command = Command::new(programs()?.join(server.program));
     command.arg("--config").arg(&path).arg("--identity").arg(folder.join("pki").join(server.identity));
-    // The folder of the file is not for everybody to make.
+    // The file's own data folder may need other permissions.
     command.arg("--data").arg(folder.join("data"));
     output(command.arg("--check-config")).map(drop)
 }
@@ -153,9 +157,9 @@ pub(crate) fn run() -> anyhow::Result<TestCounts> {
             fs::read_to_string(repository().join(name)).with_context(|| format!("cannot read {name}"))?;
         let help = output(Command::new(programs()?.join(server.program)).arg("--help"))?;
         counts.check(&format!("{name} holds every key with its default"), compare(&file, &help));
-        counts.check(&format!("{name} is taken as it stands"), try_out(server, &file, folder.path()));
+        counts.check(&format!("{name} is accepted unchanged"), try_out(server, &file, folder.path()));
         let all = all_in_use(&file, server.unused);
-        counts.check(&format!("{name} is taken with every key"), try_out(server, &all, folder.path()));
+        counts.check(&format!("{name} is accepted with every key"), try_out(server, &all, folder.path()));
     }
     Ok(counts)
 }
@@ -169,7 +173,7 @@ mod tests {
         \n  -h, --help\n          Print help\n";
 
     #[test]
-    fn keys_and_defaults_are_read_from_the_help() {
+    fn keys_and_defaults_are_parsed_from_the_help() {
         let keys = keys_of_help(HELP);
         assert_eq!(keys.get("max_size"), Some(&Some("1MiB".to_owned())));
         assert_eq!(keys.get("listen"), Some(&None));
@@ -177,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_missing_unknown_or_wrong_is_told() {
+    fn a_missing_unknown_or_wrong_key_is_reported() {
         let flags: String = (0..20).map(|n| format!("  --key-{n} <N>\n    It [default: {n}]\n")).collect();
         let file: String = (0..20).map(|n| format!("# Prose = here.\n#key_{n} = {n}\n")).collect();
         assert!(compare(&file, &flags).is_ok());
         let message = |file: String| compare(&file, &flags).unwrap_err().to_string();
         assert!(message(file.replace("#key_7 = 7\n", "")).contains("lacks: key_7"));
-        assert!(message(file.replace("#key_7 = 7", "#key_7 = 8")).contains("key_7 is said to be 8"));
+        assert!(message(file.replace("#key_7 = 7", "#key_7 = 8")).contains("key_7 defaults to 8"));
         assert!(message(format!("{file}other = 1\n")).contains("no key other"));
         assert!(compare(&file.replace("#key_7 = 7", "key_7 = 8"), &flags).is_ok());
         let table = format!("{}[key]\n#7 = 7\n#\"a/+\" = \"json\"\n", file.replace("#key_7 = 7\n", ""));

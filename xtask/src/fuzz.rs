@@ -2,7 +2,7 @@
 
 use crate::command::{cargo, run as run_command};
 
-/// Runs a target, or all of them one after the other, each for so many seconds.
+/// Runs a target, or all targets in sequence, each for `seconds`.
 pub(crate) fn run(target: &str, seconds: u64, seed: Option<u64>) -> anyhow::Result<()> {
     let seconds = seconds.to_string();
     let mut command = cargo(&["run", "--quiet", "-p", "catchment-fuzz", "--", target, "--seconds", &seconds]);

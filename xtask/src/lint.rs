@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: all of its parts run, also after one has failed, so that one run shows all there is to do.
+//! `cargo xtask lint`: runs all of its parts even after a failure, so that one run shows every finding.
 
 use anyhow::bail;
 
@@ -14,15 +14,28 @@ fn run_all() -> Vec<anyhow::Error> {
         tidy::run(),
         command::run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
         command::run(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings")),
+        deny(),
     ];
     parts.into_iter().filter_map(Result::err).collect()
+}
+
+/// Licences, bans and sources of the dependencies by `deny.toml`. cargo-deny takes longer to build than all of CI's other
+/// checks, so it is used where it is installed.
+fn deny() -> anyhow::Result<()> {
+    if !cargo(&["deny", "--version"]).output()?.status.success() {
+        println!(
+            "\ncargo-deny is not installed: deny.toml is not checked (cargo install --locked cargo-deny)"
+        );
+        return Ok(());
+    }
+    command::run(&mut cargo(&["deny", "--log-level", "error", "check", "bans", "licenses", "sources"]))
 }
 
 /// `cargo xtask lint`.
 pub(crate) fn run() -> anyhow::Result<()> {
     let failures = run_all();
     if failures.is_empty() {
-        println!("\nlint: nothing to complain about");
+        println!("\nlint: no findings");
         return Ok(());
     }
     println!();

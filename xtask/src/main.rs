@@ -1,7 +1,7 @@
 //! `cargo xtask COMMAND`: the project's commands, the same by hand and in CI.
 //!
-//! `lint` looks, `test` runs everything that can fail; `tidy`, `readme` and `deploy` are parts of these two that
-//! are also useful alone. Each command prints what it runs, under a heading.
+//! `lint` checks the sources, `test` runs all tests; `tidy`, `readme` and `deploy` are parts of these two that are also
+//! useful alone. Each command prints the commands that it runs, under a heading.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a tool of the project itself
 
@@ -10,6 +10,7 @@ mod chaos;
 mod command;
 mod demo;
 mod deploy;
+mod dist;
 mod fuzz;
 mod lint;
 mod packages;
@@ -28,7 +29,7 @@ use clap::{Parser, Subcommand};
 
 use test_counts::TestCounts;
 
-/// The project's commands
+/// Commands for developing Catchment
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
@@ -38,59 +39,62 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Format, tidiness, clippy and documentation, with warnings as errors
+    /// Check format, project rules, clippy and documentation, with warnings as errors
     Lint,
-    /// Builds `catchment` and runs its demo (also `cargo demo`): devices, two gateways and an aggregator on this machine
+    /// Build `catchment` and run its demo (also `cargo demo`): devices, two gateways and an aggregator on this machine
     Demo {
         /// Options of `catchment demo`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<OsString>,
     },
-    /// The part of `lint` that knows this project: sizes, headers, words, links, who may depend on whom
+    /// Check this project's own rules (part of `lint`): sizes, headers, words, links, dependencies between crates
     Tidy,
-    /// Everything: unit, property and system tests, the README's commands, the files of deploy/
+    /// Run all tests: unit, property and system tests, the README's commands, the files of deploy/
     Test,
-    /// Runs the commands of the README's "Deploy it for real" as they stand there
+    /// Run the commands of the README's "Deploy it for real" (part of `test`)
     Readme,
-    /// Checks the configuration files of deploy/ against the programs
+    /// Check the configuration files of deploy/ against the programs (part of `test`)
     Deploy,
-    /// Kills, stops, cuts off and freezes the real programs at random, and checks every window at the end
+    /// Build the release programs into target/dist, with separate debug information and checked sizes
+    Dist,
+    /// Kill, stop, disconnect and freeze the real programs at random, and verify every window at the end
     Chaos {
-        /// How long faults are made
+        /// Minutes of fault injection
         #[arg(long, default_value_t = 1.0)]
         minutes: f64,
-        /// Decides what is done; random unless given, and printed
+        /// Seed of the faults [default: random, printed]
         #[arg(long)]
         seed: Option<u64>,
     },
-    /// Runs mutated bytes through the decoders: no panic, bounded memory, no stall; keeps what it finds in fuzz/corpus
+    /// Fuzz the decoders with mutated bytes: no panic, bounded memory, no stall; adds findings to fuzz/corpus
     Fuzz {
-        /// json, line_protocol, frames, lines, topics, mqtt, partial, batch, journal, or all
+        /// Target: json, json_options, line_protocol, frames, lines, topics, mqtt, opening, partial, batch, journal, or
+        /// all
         target: String,
-        /// How long, each target
+        /// Seconds per target
         #[arg(long, default_value_t = 10)]
         seconds: u64,
-        /// Decides all inputs; random unless given, and printed
+        /// Seed of the inputs [default: random, printed]
         #[arg(long)]
         seed: Option<u64>,
     },
-    /// Measures the release programs beside others on this machine, and writes docs/benchmarks.md
+    /// Measure the release programs and references on this machine, and write docs/benchmarks.md
     Bench(bench::Arguments),
-    /// Runs schedules of the simulation: the product's own code on simulated disks and links, under seeded faults
+    /// Run the simulation: the product's own code on simulated disks and links, under seeded faults
     Simulate {
-        /// How many
+        /// Number of schedules
         #[arg(long, default_value_t = 10_000)]
         schedules: u64,
-        /// Seed of the first; each further one has the next
+        /// Seed of the first schedule; each further one uses the next seed
         #[arg(long, default_value_t = 0)]
         seed: u64,
     },
-    /// Leaves out one safeguard after another in a copy of the repository: a test must fail each time
+    /// Remove one safeguard after another in a copy of the repository: each time a test must fail
     Safeguards {
-        /// Only the most important ones
+        /// Check only the most important safeguards
         #[arg(long)]
         quick: bool,
-        /// Only those whose name contains this
+        /// Check only safeguards whose name contains this text
         #[arg(long)]
         only: Option<String>,
     },
@@ -100,6 +104,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Lint => lint::run().map(|()| true),
         Command::Demo { options } => demo::run(&options).map(|()| true),
+        Command::Dist => dist::run().map(|()| true),
         Command::Tidy => tidy::run().map(|()| true),
         Command::Test => Ok(test::run().report()),
         Command::Readme => test::build().and_then(|()| readme::run()).map(TestCounts::report),

@@ -1,4 +1,4 @@
-//! What the tests need beside Rust and a C compiler: Debian packages that are there, or get installed.
+//! Debian packages that the tests need besides Rust and a C compiler; missing ones are installed.
 
 use std::process::{Command, Stdio};
 
@@ -6,10 +6,10 @@ use anyhow::{Context as _, ensure};
 
 use crate::command::{output, run};
 
-/// A package, and commands of which one succeeds where it is installed.
+/// A package, and commands of which at least one succeeds if it is installed.
 pub(crate) type Package = (&'static str, &'static [&'static [&'static str]]);
 
-/// What the tests need.
+/// Packages that the tests need.
 const NEEDED: [Package; 5] = [
     ("python3", &[&["python3", "-c", "import ssl, json"]]),
     ("openssl", &[&["openssl", "version"]]),
@@ -21,7 +21,7 @@ const NEEDED: [Package; 5] = [
     ("python3-pytest", &[&["python3", "-c", "import pytest"], &["/usr/bin/python3", "-c", "import pytest"]]),
 ];
 
-/// A Python that has pytest: the one of the search path, or Debian's.
+/// A Python with pytest: the one in the search path, or Debian's.
 pub(crate) fn python_with_pytest() -> Option<&'static str> {
     ["python3", "/usr/bin/python3"].into_iter().find(|python| succeeds(&[*python, "-c", "import pytest"]))
 }
@@ -41,12 +41,12 @@ fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {
     run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
-/// Makes sure that what the tests need is there; installs it where that is possible.
+/// Checks the packages that the tests need; installs missing ones if possible.
 pub(crate) fn ensure_installed() -> anyhow::Result<()> {
     ensure(&NEEDED, "the tests")
 }
 
-/// Makes sure that packages are there which something needs; installs them where that is possible.
+/// Checks packages that `what` needs; installs missing ones if possible.
 pub(crate) fn ensure(needed: &[Package], what: &str) -> anyhow::Result<()> {
     let packages = missing(needed);
     if packages.is_empty() {
@@ -56,7 +56,7 @@ pub(crate) fn ensure(needed: &[Package], what: &str) -> anyhow::Result<()> {
     let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     ensure!(root && succeeds(&["apt-get", "--version"]), "{advice}");
     let install: Vec<_> = ["install", "-y", "--no-install-recommends"].into_iter().chain(packages).collect();
-    // The list of packages may be missing or old, as in a fresh container.
+    // The package lists may be missing or old, as in a fresh container.
     if apt_get(&install).is_err() {
         apt_get(&["update"]).and_then(|()| apt_get(&install)).with_context(|| advice.clone())?;
     }

@@ -1,4 +1,4 @@
-//! The tests of `clients/python`: pytest, against the programs that were just built.
+//! The tests of `clients/python`: pytest, against the programs just built.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _, stdout},
@@ -13,10 +13,10 @@ use crate::{
     test_counts::TestCounts,
 };
 
-/// Runs them; prints their output as it comes.
+/// Runs the tests; prints their output as it arrives.
 pub(crate) fn run() -> anyhow::Result<TestCounts> {
     let python = packages::python_with_pytest()
-        .context("no Python that has pytest: apt-get install python3-pytest")?;
+        .context("no Python with pytest: run `apt-get install python3-pytest`")?;
     let mut command = Command::new(python);
     command.current_dir(repository()).args([
         "-m",
@@ -40,6 +40,6 @@ pub(crate) fn run() -> anyhow::Result<TestCounts> {
     }
     let status = child.wait().with_context(|| format!("cannot wait for {shown}"))?;
     let counts = counts.unwrap_or_default();
-    // It could not begin, or ended without a result.
+    // It could not start, or ended without a result.
     Ok(if !status.success() && counts.failed == 0 { TestCounts { failed: 1, ..counts } } else { counts })
 }

@@ -1,9 +1,9 @@
 //! Runs the commands of the README's "Deploy it for real", so that they stay true.
 //!
-//! Every `sh` block of that section runs as it stands, all in one `bash -euo pipefail` in a folder of its own. A
-//! `text` block is what its step prints: each of its lines has to come out, `…` standing for anything. One command
-//! is answered here and not run: `cargo build --release` takes minutes, the programs of the tests are used instead.
-//! Servers that the steps start in the background are children of that bash and are ended by their ids.
+//! Every `sh` block of that section runs unchanged, all in one `bash -euo pipefail` in a folder of its own. A `text`
+//! block is the output of its step: each of its lines must be printed; `…` matches anything. One command is stubbed:
+//! `cargo build --release` takes minutes, so the test build's programs are used instead. Servers that the steps start
+//! in the background are children of that bash and are ended by their ids.
 
 mod section;
 
@@ -26,14 +26,14 @@ use crate::{
 
 /// The heading of the section whose commands are run.
 const SECTION: &str = "Deploy it for real";
-/// Longest run of all steps together, for `timeout`.
+/// Time limit of all steps together, for `timeout`.
 const TIMEOUT: &str = "180s";
 /// Ports on which the README's servers listen.
 const PORTS: [u16; 2] = [7600, 7700];
-/// Begins a line that tells that a step begins.
+/// Prefix of a line that marks the start of a step.
 const MARK: &str = "@@ step ";
 
-/// In front of the README's own commands.
+/// Script that precedes the README's own commands.
 const PRELUDE: &str = r#"
 set -euo pipefail
 exec 2>&1
@@ -50,7 +50,7 @@ fn script(steps: &[Step]) -> String {
     script + &format!("echo '{MARK}{}'\n", steps.len())
 }
 
-/// Runs a script, prints what it prints, and answers it by step: one entry for each step that was begun.
+/// Runs a script, prints its output, and returns the output by step: one entry for each step that started.
 fn execute(script: &str) -> anyhow::Result<Vec<Vec<String>>> {
     let folder = Temporary::new("readme")?;
     let file = folder.path().join(".steps");
@@ -70,7 +70,7 @@ fn execute(script: &str) -> anyhow::Result<Vec<Vec<String>>> {
     let output = BufReader::new(child.stdout.take().context("no standard output")?);
     let mut seen: Vec<Vec<String>> = Vec::new();
     for line in output.lines() {
-        let line = line.context("cannot read what the steps print")?;
+        let line = line.context("cannot read the output of the steps")?;
         if line.starts_with(MARK) {
             seen.push(Vec::new());
             continue;
@@ -84,7 +84,7 @@ fn execute(script: &str) -> anyhow::Result<Vec<Vec<String>>> {
     Ok(seen)
 }
 
-/// Whether a step ran and printed what the README shows.
+/// Checks that a step ran and printed what the README shows.
 fn judge(step: &Step, printed: Option<&Vec<String>>, went_on: bool) -> anyhow::Result<()> {
     let printed = printed.ok_or_else(|| anyhow!("not reached"))?;
     ensure!(went_on, "a command failed, or all steps together took longer than {TIMEOUT}");
@@ -101,11 +101,11 @@ pub(crate) fn run() -> anyhow::Result<TestCounts> {
     let steps = steps(&text, SECTION);
     ensure!(
         steps.iter().any(|step| step.commands.contains("catchment query") && !step.shown.is_empty()),
-        "README.md, {SECTION:?}: there is no step with a first query and its answer"
+        "README.md, {SECTION:?}: no step has a query and its output"
     );
     for port in PORTS {
         TcpListener::bind(("127.0.0.1", port))
-            .with_context(|| format!("the README's servers listen on port {port}, which is taken"))?;
+            .with_context(|| format!("the README's servers need port {port}, which is in use"))?;
     }
     let printed = execute(&script(&steps))?;
     let mut counts = TestCounts::default();

@@ -1,10 +1,10 @@
 //! `cargo xtask safeguards`: proof that the checks can fail.
 //!
-//! For each safeguard of the table a copy of the repository is changed so that it is gone, and the check that is to
-//! notice must fail: by a failed test, not because it no longer compiles or never ends. Before that, every check
-//! passes on the unchanged copy. The product itself holds no trace of this.
+//! For each safeguard of the table, a copy of the repository is changed to remove it, and the safeguard's check must
+//! fail: by a failed test, not because it no longer compiles or never ends. Before that, every check must pass on the
+//! unchanged copy. The product itself holds no trace of this.
 //!
-//! The copy has a target folder of its own, which begins with what the repository's holds of registries' packages.
+//! The copy has its own target folder, seeded with the registry packages that the repository has already built.
 
 mod seed;
 mod table;
@@ -26,23 +26,23 @@ use crate::{
 use table::{Check, FAIRNESS, FOLDERS, SAFEGUARDS, Safeguard};
 use tree::Tree;
 
-/// Longest run of a check, in seconds: what is broken may never end.
+/// Time limit of a check in seconds: broken code may never end.
 const SECONDS_MAX: u32 = 240;
-/// Address space of a check's programs in KiB: what is broken may take all memory.
+/// Address space limit of a check's programs in KiB: broken code may take all memory.
 const MEMORY_MAX_KIB: u32 = 8 << 20;
 
 /// How a check ended.
 #[derive(Debug)]
 enum Outcome {
-    /// So many tests passed, none failed.
+    /// This many tests passed, none failed.
     Passed(u64),
     /// These tests failed.
     Failed(Vec<String>),
-    /// It does not compile, or no test says what is wrong.
+    /// It does not compile, or it failed without a failed test.
     Other(String),
 }
 
-/// The last lines of what a command printed.
+/// The last lines of a command's output.
 fn end_of(output: &Output) -> String {
     let text =
         String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
@@ -50,7 +50,7 @@ fn end_of(output: &Output) -> String {
     lines.get(lines.len().saturating_sub(25)..).unwrap_or_default().join("\n")
 }
 
-/// What libtest printed about a run.
+/// The outcome in the output of libtest.
 fn judge(printed: &str, success: bool) -> Option<Outcome> {
     let mut counts = TestCounts::default();
     for line in printed.lines() {
@@ -64,7 +64,7 @@ fn judge(printed: &str, success: bool) -> Option<Outcome> {
     (!failed.is_empty()).then(|| Outcome::Failed(failed.into_iter().collect()))
 }
 
-/// Rows of the table whose text is no longer in its file, once; `text` is a file's.
+/// Rows of the table whose `find` text no longer occurs exactly once in its file; `text` returns a file's content.
 pub(crate) fn moved<'a>(text: impl Fn(&str) -> Option<&'a str>) -> Vec<String> {
     let check = |s: &Safeguard| tree::occurs_once(text(s.file).unwrap_or_default(), s.file, s.find).err();
     SAFEGUARDS
@@ -108,7 +108,7 @@ fn run_check(check: Check, tree: &Tree, target: &Path) -> anyhow::Result<Outcome
     }))
 }
 
-/// Every check passes on the unchanged copy, or the table proves nothing.
+/// Checks that every check passes on the unchanged copy; otherwise the table proves nothing.
 fn unchanged_passes(safeguards: &[&Safeguard], tree: &Tree, target: &Path) -> anyhow::Result<()> {
     let mut done = Vec::new();
     for safeguard in safeguards {
@@ -131,9 +131,9 @@ fn unchanged_passes(safeguards: &[&Safeguard], tree: &Tree, target: &Path) -> an
     Ok(())
 }
 
-/// Removes each safeguard in turn; each must be missed by its check.
+/// Removes each safeguard in turn; its check must fail.
 pub(crate) fn run(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
-    heading("safeguards: what is left out must be caught");
+    heading("safeguards: each removal must fail a test");
     let programs = programs()?;
     let target = programs.parent().context("the programs' folder has no parent")?;
     let profile =
@@ -144,7 +144,7 @@ pub(crate) fn run(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
     let chosen = |s: &&Safeguard| (!quick || s.quick) && only.is_none_or(|only| s.name.contains(only));
     let safeguards: Vec<&Safeguard> =
         SAFEGUARDS.iter().chain(FOLDERS).chain(FAIRNESS).filter(chosen).collect();
-    ensure!(!safeguards.is_empty(), "no safeguard of that name");
+    ensure!(!safeguards.is_empty(), "no safeguard's name contains that text");
     unchanged_passes(&safeguards, &tree, &target)?;
     let mut rows = Vec::new();
     let mut missed = 0;
@@ -174,7 +174,7 @@ pub(crate) fn run(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
     }
     tree.done()?;
     println!("\n| safeguard | without it | caught by |\n| --- | --- | --- |\n{}", rows.join("\n"));
-    ensure!(missed == 0, "{missed} of {} safeguards can be removed without a test that fails", rows.len());
+    ensure!(missed == 0, "{missed} of {} safeguards can be removed without a failing test", rows.len());
     Ok(())
 }
 

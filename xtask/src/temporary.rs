@@ -1,4 +1,4 @@
-//! A folder of its own for a check, removed at the end.
+//! A temporary folder for a check.
 
 use std::{
     env, fs,
@@ -13,14 +13,14 @@ use anyhow::Context as _;
 pub(crate) struct Temporary(PathBuf);
 
 impl Temporary {
-    /// Makes a folder; fails when there is one of this name already.
+    /// Makes a folder; fails if it already exists.
     pub(crate) fn new(purpose: &str) -> anyhow::Result<Self> {
         let path = env::temp_dir().join(format!("catchment-{purpose}-{}", process::id()));
         fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self(path))
     }
 
-    /// Where it is.
+    /// Its path.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }

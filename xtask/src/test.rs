@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that can fail, and one line at the end that adds it all up.
+//! `cargo xtask test`: runs all tests and ends with one line of totals.
 //!
 //! One build serves all runners: `--all-targets` makes the programs and the test programs with the same features,
 //! so that nothing is compiled twice. The system tests, the tests of clients/, the README's commands and the checks of
@@ -18,10 +18,10 @@ use crate::{
     test_counts::TestCounts,
 };
 
-/// Says that a build takes long where there is none yet.
+/// Announces that the first build takes long.
 pub(crate) fn announce_first_build(programs: &Path) {
     if !programs.join("catchment").exists() {
-        eprintln!("The first build takes some minutes; later ones compile only what has changed.");
+        eprintln!("The first build takes some minutes; later ones compile only changes.");
     }
 }
 
@@ -31,9 +31,9 @@ pub(crate) fn build() -> anyhow::Result<()> {
     run_command(&mut cargo(&["build", "--workspace", "--all-targets"]))
 }
 
-/// Tests of the crates and of the whole system; prints their output as it comes.
+/// Tests of the crates and of the whole system; prints their output as it arrives.
 fn crates() -> anyhow::Result<TestCounts> {
-    // Most system tests wait for windows to end: more of them at once than there are processors.
+    // Most system tests wait for windows to end, so run more of them at once than there are processors.
     let mut command = cargo(&["test", "--workspace", "--no-fail-fast", "--", "--test-threads", "4"]);
     let shown = shown(&command);
     heading(&shown);
@@ -55,7 +55,7 @@ fn crates() -> anyhow::Result<TestCounts> {
     Ok(counts)
 }
 
-/// `cargo xtask test`: all runners, also after one has failed.
+/// `cargo xtask test`: all runners, even after a failure.
 pub(crate) fn run() -> TestCounts {
     let mut counts = TestCounts::default();
     let ready = packages::ensure_installed().and_then(|()| build());

@@ -1,4 +1,4 @@
-//! What passed and what failed, added up over all runners.
+//! Numbers of passed and failed checks, summed over all runners.
 
 use std::ops::AddAssign;
 
@@ -20,7 +20,7 @@ impl TestCounts {
     /// A single failure.
     pub(crate) const FAILURE: Self = Self { passed: 0, failed: 1 };
 
-    /// Counts a check, and prints how it ended.
+    /// Counts a check and prints its result.
     pub(crate) fn check(&mut self, what: &str, result: anyhow::Result<()>) {
         match result {
             Ok(()) => {
@@ -61,7 +61,7 @@ impl TestCounts {
         any.then_some(counts)
     }
 
-    /// Prints the closing line, the last of all. Returns whether something passed and nothing failed.
+    /// Prints the totals, the last line of all. Returns whether something passed and nothing failed.
     pub(crate) fn report(self) -> bool {
         println!("\n{} passed, {} failed", self.passed, self.failed);
         self.failed == 0 && self.passed > 0
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_of_pytest_are_read() {
+    fn results_of_pytest_are_parsed() {
         let counts = |passed, failed| Some(TestCounts { passed, failed });
         assert_eq!(TestCounts::of_pytest("135 passed in 43.12s\n"), counts(135, 0));
         assert_eq!(
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn results_of_libtest_are_read() {
+    fn results_of_libtest_are_parsed() {
         let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s";
         assert_eq!(TestCounts::of_line(line), Some(TestCounts { passed: 12, failed: 3 }));
         let line =
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_no_success() {
+    fn zero_tests_are_not_a_success() {
         assert!(!TestCounts::default().report());
         assert!(!TestCounts { passed: 9, failed: 1 }.report());
         assert!(TestCounts { passed: 1, failed: 0 }.report());

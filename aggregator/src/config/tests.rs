@@ -15,19 +15,19 @@ fn minimal() -> Options {
 }
 
 #[test]
-fn every_flag_has_its_variable_and_its_key() {
+fn every_flag_has_a_variable_and_a_key() {
     let command = Options::augment_args(clap::Command::new("catchment-aggregator"));
     let keys = check_names(&command, "CATCHMENT_AGGREGATOR", &[]).unwrap();
     assert!(keys.len() >= 24, "{keys:?}");
     for key in keys {
-        // A key that the file does not know would be refused as unknown, any other as of the wrong type.
+        // A key that the file does not know would be refused as unknown; any other, for its type.
         let error = toml::from_str::<Options>(&format!("{key} = []")).unwrap_err().to_string();
         assert!(!error.contains("unknown field"), "{key}: {error}");
     }
 }
 
 #[test]
-fn defaults_complete_what_is_needed() {
+fn defaults_complete_the_required_settings() {
     let config = Config::try_from(minimal()).unwrap();
     assert_eq!(config.query, QueryLimits::default());
     assert_eq!(config.store, StoreConfig::default());
@@ -37,7 +37,7 @@ fn defaults_complete_what_is_needed() {
 }
 
 #[test]
-fn flags_win_over_the_file() {
+fn flags_override_the_file() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"queries_max = 3\nstop_timeout = '2s'\nlisten = '127.0.0.1:7700'\n").unwrap();
     let given = Options { queries_max: Some(5), ..minimal() };
@@ -48,7 +48,7 @@ fn flags_win_over_the_file() {
 }
 
 #[test]
-fn what_is_missing_or_out_of_range_is_named() {
+fn missing_and_out_of_range_settings_are_named() {
     type Spoil = fn(&mut Options);
     let cases: [(Spoil, &str); 26] = [
         (|o| o.identity = None, "identity is missing"),

@@ -1,6 +1,6 @@
-//! Who is there: devices, gateways and series, as the store and the open streams know them.
+//! Lists of devices, gateways and series, as the store and the open streams know them.
 //!
-//! Lists are walked page by page, put in order, and streamed; a device is listed under the gateway that delivered for it.
+//! A list is collected page by page, sorted and streamed; a device is listed under the gateway that delivered for it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,11 +24,12 @@ use crate::{
     store::{Gap, GatewayEntry, SeriesEntry, Store, StoreError},
 };
 
-/// About what a device, a gateway and a series take in memory while their list is put in order; names are the store's own.
+/// Approximate memory of a device, a gateway and a series while their list is sorted; the names are shared with the
+/// store.
 const DEVICE_BYTES: usize = 96;
 const GATEWAY_BYTES: usize = 256;
 const SERIES_BYTES: usize = 160;
-/// About what a message of a list takes in memory.
+/// Approximate memory of a message of a list.
 const MESSAGE_BYTES: usize = 512;
 
 /// The service `catchment.v1.Fleet`.
@@ -40,13 +41,13 @@ pub(crate) struct FleetService {
     pub(crate) forgetting: Arc<Semaphore>,
 }
 
-/// Who asks, and the selector.
+/// The operator that asks, and its selector.
 fn authorized(request: Request<FleetRequest>) -> Result<(CallingOperator, String), Status> {
     let caller = access::operator(&request)?;
     Ok((caller, request.into_inner().selector))
 }
 
-/// Reads a selector; `labels`: what can be selected on, everything when empty.
+/// Parses a selector; `labels`: those that may be selected on, all if empty.
 fn selector(text: &str, labels: &[&str]) -> Result<Selector, QueryError> {
     let selector = Selector::parse_or_all(text)?;
     if !labels.is_empty() {
@@ -106,17 +107,17 @@ impl Fleet for FleetService {
         }
         let parsed =
             Selector::parse(&selector).map_err(|error| self.runner.refuse(QueryError::Selector(error)))?;
-        // Each has a thread that waits for the disk: many of them would take those that others need.
+        // Each request occupies a thread that waits for the disk: many would take the threads that others need.
         let Ok(alone) = Arc::clone(&self.forgetting).try_acquire_owned() else {
             return Err(Status::resource_exhausted(
-                "series are being forgotten for another request: ask again when that has ended",
+                "another request is forgetting series: try again when it has ended",
             ));
         };
         let forgetting = tokio::task::spawn_blocking(move || {
             let _alone = alone;
             store.forget_series(&|gateway: &GatewayId, key: &SeriesKey| parsed.matches(gateway, key))
         });
-        // It continues when the caller hangs up: half of it done is worse than all.
+        // Continues if the caller hangs up: half done is worse than done.
         let done = forgetting.await.unwrap_or_else(|error| {
             tracing::error!(%error, "forgetting series failed");
             Err(StoreError::Read("forgetting series failed; see the aggregator's log".to_owned()))
@@ -170,7 +171,7 @@ async fn devices(store: &dyn Store, text: &str, sink: &Sink<wire::Device>) -> Re
     Ok(())
 }
 
-/// A gateway of a list: what the store knows of it, its devices and the number of its series.
+/// A gateway of a list: its entry in the store, its devices and the number of its series.
 struct Listed {
     entry: GatewayEntry,
     devices: BTreeSet<Name>,
@@ -219,7 +220,7 @@ async fn gateways(
     Ok(())
 }
 
-/// Watermarks are as of one moment, `now_ms`.
+/// Lag is as of one moment, `now_ms`.
 fn gateway_message(listed: Listed, streams: &StreamRegistry, now_ms: i64) -> wire::Gateway {
     let Listed { entry, devices, series } = listed;
     let version = streams.version(&entry.epoch.gateway);
@@ -229,7 +230,7 @@ fn gateway_message(listed: Listed, streams: &StreamRegistry, now_ms: i64) -> wir
         gateway: entry.epoch.gateway.name.to_string(),
         connected: version.is_some(),
         watermark_ms,
-        // A clock that is a little ahead is no negative lag.
+        // A clock slightly ahead gives no negative lag.
         lag_ms: watermark_ms.map(|watermark| now_ms.saturating_sub(watermark).max(0)),
         epoch: entry.epoch.id,
         devices: u32::try_from(devices.len()).unwrap_or(u32::MAX),
@@ -263,7 +264,7 @@ async fn series(store: &dyn Store, text: &str, sink: &Sink<wire::Series>) -> Res
     Ok(())
 }
 
-/// A series in the order of its list.
+/// Sort key of a series in its list.
 type SeriesOrder = (MetricName, GatewayId, Name, Labels);
 
 fn series_message(

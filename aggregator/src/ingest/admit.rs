@@ -1,7 +1,7 @@
 //! The rules of a delivery stream, without sockets and clocks.
 //!
-//! Start first and once; batches of existing shards, numbered without gap within the stream. Invariant: what
-//! is admitted may go to the store as it is.
+//! A stream has one Start, as its first message, then batches of the shards it announced, numbered without gaps.
+//! Invariant: an admitted batch may go to the store as it is.
 
 use std::fmt;
 
@@ -17,24 +17,24 @@ use crate::{
     store::{Delivered, GatewayEpoch, ProgressReport, RunDelivered, previous_runs},
 };
 
-/// Longest version that a gateway tells, in characters; the rest is cut.
+/// Longest version text of a gateway, in characters; the rest is truncated.
 const VERSION_CHARS_MAX: usize = 64;
-/// Highest number of a batch: no gateway makes as many, and beyond it neither numbers nor counts of lost ones would add up.
+/// Highest batch number: no gateway reaches it, and beyond it numbers and counts of lost batches would overflow.
 const NUMBER_MAX: u64 = 1 << 48;
 
-/// Finds a series that the store has, so that a stream shares it.
+/// Finds a series in the store, so that the stream shares it.
 pub type KnownSeries = Box<dyn Fn(&SeriesKey) -> Option<SharedSeries> + Send + Sync>;
 
 /// A gateway's stream after its Start.
 pub struct StreamAdmission {
-    /// One entry a shard.
+    /// One entry per shard.
     shards: Vec<Shard>,
-    /// Watermarks that were not believed.
+    /// Number of watermarks that were not believed.
     watermarks_refused: u64,
     known: KnownSeries,
-    /// What the names of all shards take in memory.
+    /// Memory of the series names of all shards, bytes.
     dictionary_bytes: usize,
-    /// What the newest message takes in memory.
+    /// Memory of the newest message, bytes.
     message_bytes: usize,
 }
 
@@ -46,100 +46,100 @@ impl fmt::Debug for StreamAdmission {
 
 #[derive(Debug)]
 struct Shard {
-    /// How far ahead of the aggregator's clock its last watermark was, if that is more than is believed.
+    /// How far ahead of the aggregator's clock its last watermark was, milliseconds, if beyond the tolerance.
     ahead_ms: Option<i64>,
     /// Highest number that was durable when the stream began.
     delivered: u64,
-    /// Runs that delivered, as the answer to the Start says them.
+    /// Runs that delivered, as reported in the answer to the Start.
     runs: Vec<wire::RunDelivered>,
-    /// The last number of this stream.
+    /// The last batch number of this stream.
     last: Option<u64>,
-    /// The batch that was refused: until it comes again, those behind it are left out.
+    /// The refused batch: until the gateway resends it, later batches are skipped.
     refused: Option<Refused>,
-    /// How often the shard began again at a refused batch.
+    /// How often the shard resumed at a refused batch.
     attempt: u32,
     /// The series that the stream has named.
     dictionary: DictionaryDecoder,
 }
 
-/// A batch that the store had no room for.
+/// A batch for which the store had no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Refused {
     number: u64,
-    /// It was the first of its shard on the stream.
+    /// It was the first batch of its shard on the stream.
     stream_start: bool,
 }
 
-/// What a message is, once it is admitted.
+/// An admitted message.
 #[derive(Debug)]
 pub enum Admitted {
     /// A batch to put.
     Batch {
         /// The batch.
         batch: Batch,
-        /// It is the first of its shard on this stream.
+        /// It is the first batch of its shard on this stream.
         stream_start: bool,
-        /// How it stands to what is durable.
+        /// Its place relative to the durable batches.
         order: Order,
         /// For [`StreamAdmission::refuse`].
         attempt: u32,
     },
-    /// Something behind a refused batch: it comes again, after that.
+    /// A message after a refused batch; the gateway resends it after that batch.
     Skipped,
-    /// A watermark that moved without partials.
+    /// A watermark that advanced without partials.
     Progress(ProgressReport),
 }
 
-/// How a batch's number stands to what was durable when the stream began.
+/// A batch number relative to the durable ones when the stream began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// It is new, or live.
+    /// New, or live.
     Next,
-    /// It was durable before.
+    /// Already durable.
     Duplicate,
-    /// So many numbers before it were never seen here.
+    /// This many numbers before it never arrived here.
     Gap(u64),
 }
 
 /// Why a stream is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The first message is something else.
+    /// The first message is not a Start.
     #[error("the first message of a stream must be a Start")]
     NoStart,
-    /// A Start later on.
+    /// A second Start.
     #[error("a stream has one Start")]
     SecondStart,
-    /// Nothing that this version knows.
+    /// No content that this version knows.
     #[error("a message without content; this aggregator may be older than the gateway")]
     Empty,
     /// The Start's number of shards is out of range.
     #[error("a gateway has 1 to {SHARDS_MAX} shards, not {0}")]
     Shards(u32),
-    /// A shard beyond those of the Start.
-    #[error("shard {shard} of {shards}")]
+    /// A shard that the Start did not announce.
+    #[error("there is no shard {shard}, the Start announced {shards}")]
     Shard {
         /// The shard.
         shard: u32,
         /// How many there are.
         shards: usize,
     },
-    /// A number within the stream that is not the next.
+    /// A number that does not follow the previous one on the stream.
     #[error("shard {shard}: batch {got} does not follow {last} on this stream")]
     Gap {
         /// The shard.
         shard: u32,
         /// Its last number on this stream.
         last: u64,
-        /// The number that came.
+        /// The number that arrived.
         got: u64,
     },
-    /// A number that no gateway reaches.
-    #[error("shard {shard}: number {number}, a batch has one up to {NUMBER_MAX}")]
+    /// A number beyond the highest allowed.
+    #[error("shard {shard}: batch number {number} is beyond {NUMBER_MAX}")]
     Number {
         /// The shard.
         shard: u32,
-        /// The number that came.
+        /// The number that arrived.
         number: u64,
     },
     /// The batch breaks a rule of the format.
@@ -151,7 +151,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// For metrics.
+    /// Label of the metric.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NoStart | Self::SecondStart | Self::Empty => "protocol",
@@ -162,7 +162,7 @@ impl Refusal {
         }
     }
 
-    /// For the gateway.
+    /// gRPC code for the gateway.
     pub fn code(&self) -> tonic::Code {
         match self {
             Self::Gap { .. } | Self::NoStart | Self::SecondStart => tonic::Code::FailedPrecondition,
@@ -176,7 +176,7 @@ impl Refusal {
     }
 }
 
-/// Reads the first message of a stream: the data folder that delivers, and the gateway's version.
+/// Reads the first message of a stream: the data folder (gateway epoch) and the gateway's version.
 ///
 /// # Errors
 /// [`Refusal::NoStart`], [`Refusal::Shards`].
@@ -195,7 +195,7 @@ pub fn start(gateway: GatewayId, message: wire::DeliverRequest) -> Result<(Gatew
 }
 
 impl StreamAdmission {
-    /// A stream of so many shards, and what of each is durable (missing entries: nothing).
+    /// A stream of `shards` shards, and the durable batches of each (missing entries: none).
     pub fn new(shards: u32, delivered: Vec<Delivered>) -> Self {
         let run = |run: RunDelivered| wire::RunDelivered {
             run: run.run,
@@ -226,12 +226,12 @@ impl StreamAdmission {
         Self { known, ..self }
     }
 
-    /// What the stream's names of series take in memory, bytes.
+    /// Memory of the stream's series names, bytes.
     pub fn dictionary_bytes(&self) -> usize {
         self.dictionary_bytes
     }
 
-    /// What the newest message takes in memory, bytes.
+    /// Memory of the newest message, bytes.
     pub fn message_bytes(&self) -> usize {
         self.message_bytes
     }
@@ -245,8 +245,8 @@ impl StreamAdmission {
         }
     }
 
-    /// The store refused a batch of this attempt. Answers whether the gateway must hear of it: it sends again from the
-    /// first refused batch on, so those after it need no refusal of their own.
+    /// Records that the store refused a batch of this attempt. Returns whether the gateway must be notified: it
+    /// resends from the first refused batch on, so later ones need no refusal of their own.
     pub fn refuse(&mut self, shard: u32, number: u64, stream_start: bool, attempt: u32) -> bool {
         let Some(shard) = self.shards.get_mut(shard as usize) else { return false };
         if shard.refused.is_some() || shard.attempt != attempt {
@@ -256,7 +256,7 @@ impl StreamAdmission {
         true
     }
 
-    /// Whether the result of a batch of this attempt counts: no batch before it in the attempt was refused.
+    /// Whether the result of a batch of this attempt counts: no earlier batch of the attempt was refused.
     pub fn is_current(&self, shard: u32, attempt: u32) -> bool {
         self.shards
             .get(shard as usize)
@@ -268,22 +268,24 @@ impl StreamAdmission {
         self.shards.get_mut(number as usize).ok_or(Refusal::Shard { shard: number, shards })
     }
 
-    /// Watermarks of this stream that were not believed. Such a one leaves the shard's where it is: how much of the time until
-    /// now is really delivered nobody can tell, with batches on their way and windows that wait for late readings.
+    /// Number of watermarks of this stream that were not believed. Such a watermark leaves the shard's unchanged:
+    /// with batches in flight and windows waiting for late readings, nobody can tell how much of the time up to now
+    /// is delivered.
     pub fn watermarks_refused(&self) -> u64 {
         self.watermarks_refused
     }
 
-    /// How far ahead of the aggregator's clock the last watermark of a shard was, milliseconds, if one was not believed.
+    /// The largest lead of a shard's last watermark over the aggregator's clock, milliseconds, if beyond the
+    /// tolerance.
     pub fn ahead_ms(&self) -> Option<i64> {
         self.shards.iter().filter_map(|shard| shard.ahead_ms).max()
     }
 
-    /// Judges a message after the Start. A batch goes to [`crate::store::Store::put`] in this order and with its
+    /// Judges a message after the Start. Batches go to [`crate::store::Store::put`] in this order, each with its
     /// `stream_start`.
     ///
     /// # Errors
-    /// [`Refusal`]: the stream ends.
+    /// [`Refusal`]: the stream must end.
     pub fn admit(
         &mut self,
         message: wire::DeliverRequest,
@@ -301,7 +303,7 @@ impl StreamAdmission {
                     Timestamp::from_millis(watermark_ms).ok_or(Refusal::Watermark(watermark_ms))?;
                 let history = History::read(history.as_ref()).map_err(BatchError::from)?;
                 let watermark = self.accepted_watermark(shard, watermark, clock_bound);
-                // Nothing is complete beyond what waits.
+                // While a batch waits, nothing later is complete.
                 let report = ProgressReport { shard, watermark, last: number, history };
                 Ok(if waits { Admitted::Skipped } else { Admitted::Progress(report) })
             }
@@ -309,7 +311,7 @@ impl StreamAdmission {
         }
     }
 
-    /// A watermark, unless it lies further ahead than is believed.
+    /// Returns the watermark unless it is ahead of the clock beyond the tolerance.
     fn accepted_watermark(
         &mut self,
         shard: u32,
@@ -343,7 +345,7 @@ impl StreamAdmission {
         if got > NUMBER_MAX {
             return Err(Refusal::Number { shard: batch.shard, number: got });
         }
-        // A refused batch that comes again stands where it stood.
+        // A resent batch takes the place of the refused one.
         let again = shard.refused;
         if again.is_some_and(|refused| refused.number != got) {
             return Ok(Admitted::Skipped);

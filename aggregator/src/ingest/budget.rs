@@ -1,6 +1,7 @@
-//! What a stream tells its gateway of series: the newest budget, when it changes.
+//! The series budget that a stream sends to its gateway whenever it changes.
 //!
-//! Budgets change with what any gateway delivers. They are computed over all gateways, so a stream asks for its own only so often.
+//! Budgets depend on the deliveries of all gateways and are computed over all of them, so a stream limits how often
+//! it computes its own.
 
 use std::time::Duration;
 
@@ -9,9 +10,9 @@ use tokio::time::Instant;
 
 use crate::store::{GatewayEpoch, Store};
 
-/// Shortest time between two questions for the budget.
+/// Shortest time between two computations of the budget.
 const COMPUTE_EVERY: Duration = Duration::from_millis(100);
-/// So often a budget is looked at when nothing is acknowledged.
+/// Interval at which the budget is checked when nothing is acknowledged.
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// The budget of a stream's gateway.
@@ -22,13 +23,13 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// The first one, for the answer to the Start.
+    /// Computes the first budget, for the answer to the Start.
     pub(super) fn begin(store: &dyn Store, epoch: &GatewayEpoch) -> (Self, Option<SeriesBudget>) {
         let sent = store.series_budget(epoch);
         (Self { sent, computed_at: Instant::now() }, sent.map(|series_max| SeriesBudget { series_max }))
     }
 
-    /// The budget, if it is another one than before.
+    /// The budget, if it has changed.
     pub(super) fn changed(&mut self, store: &dyn Store, epoch: &GatewayEpoch) -> Option<SeriesBudget> {
         let now = Instant::now();
         if now.saturating_duration_since(self.computed_at) < COMPUTE_EVERY {

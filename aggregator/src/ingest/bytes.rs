@@ -1,12 +1,13 @@
-//! Memory of all that waits in ingest: what transport holds of a stream, messages from their arrival until they are durable,
-//! and the names of series that streams refer to.
+//! Memory of everything that waits in ingest: bytes of a stream in transport, messages from their arrival until they
+//! are durable, and the series names that streams refer to.
 //!
-//! One budget (`ingest_bytes_max`), of which a gateway has a share (`ingest_bytes_per_gateway_max`). A stream is read only when
-//! a whole message fits into both; until then it waits, HTTP/2's flow control slows its gateway, and nothing is dropped. Who
-//! waits for the share waits for its own batches alone; who waits for the whole has its turn in the order of arrival.
-//! At least a quarter of the budget is for messages and names, however many streams there are, and at least half of that for
-//! messages: so what waits always gets on. Names that take more end the stream that used its names longest ago: its gateway
-//! names its series again on the next.
+//! There is one budget (`ingest_bytes_max`), of which each gateway has a share (`ingest_bytes_per_gateway_max`). A
+//! stream is read only when a whole message fits into both. Until then it waits, HTTP/2 flow control slows its
+//! gateway, and nothing is dropped. A stream that waits for the share waits only for batches of its own gateway;
+//! streams that wait for the whole take turns in order of arrival.
+//! However many streams there are, at least a quarter of the budget is for messages and names, and at least half of
+//! that for messages, so waiting streams always make progress. When names exceed their part, the stream with the
+//! least recently used names ends; its gateway names its series again on the next stream.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,44 +18,44 @@ use std::{
 use catchment_proto::{GatewayId, batch::BATCH_BYTES_MAX};
 use tokio::sync::Notify;
 
-/// What transport may hold of a stream that is not read: its window of flow control.
+/// Most bytes that transport holds of a stream that is not read: its flow-control window.
 pub(crate) const STREAM_BYTES: usize = 1 << 20;
-/// What one message may take until its size is known: itself, decoded, and its new names.
+/// Memory reserved for a message until its size is known: encoded, decoded, and its new names.
 pub(crate) const MESSAGE_BYTES: usize = 4 * BATCH_BYTES_MAX;
-/// Least budget: an eighth of it holds a message.
+/// Smallest budget: an eighth of it holds a message.
 pub(crate) const BYTES_LEAST: usize = 8 * MESSAGE_BYTES;
-/// Least share of a gateway: half of it holds a message.
+/// Smallest share of a gateway: half of it holds a message.
 pub(crate) const SHARE_LEAST: usize = 2 * MESSAGE_BYTES;
-/// Streams of one gateway at once, those that have not begun included.
+/// Most streams of one gateway at once, including those that have not sent their Start.
 const STREAMS_MAX: usize = 8;
 
 /// Bounds of memory, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ByteBounds {
-    /// Of all streams, at least [`BYTES_LEAST`].
+    /// Of all streams together, at least [`BYTES_LEAST`].
     pub(crate) max: usize,
-    /// Of those of one gateway, at least [`SHARE_LEAST`].
+    /// Of one gateway's streams, at least [`SHARE_LEAST`].
     pub(crate) per_gateway_max: usize,
-    /// What a message is taken for while it is read.
+    /// Reserved for a message while it is read.
     pub(crate) message: usize,
-    /// What each stream takes for itself.
+    /// Fixed cost of each stream.
     pub(crate) stream: usize,
 }
 
-/// How much is in use.
+/// Memory in use, and waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ByteCounts {
-    /// All of it.
+    /// All memory in use.
     pub(crate) used: usize,
-    /// Names, of that.
+    /// Series names, part of `used`.
     pub(crate) names: usize,
-    /// What the gateway with the most uses.
+    /// Memory of the gateway that uses the most.
     pub(crate) gateway_most: usize,
-    /// Streams that wait now.
+    /// Streams waiting now.
     pub(crate) waiting: usize,
-    /// Times that a stream had to wait for its gateway's share.
+    /// How often a stream had to wait for its gateway's share.
     pub(crate) share_waits: u64,
-    /// Times that a stream had to wait for the whole.
+    /// How often a stream had to wait for the whole.
     pub(crate) waits: u64,
 }
 
@@ -73,9 +74,9 @@ struct State {
     /// Messages and names.
     used: usize,
     names: usize,
-    /// Times that a stream used its names.
+    /// Counts uses of names, over all streams.
     uses: u64,
-    /// Streams that wait for the whole, in the order in which they have their turn.
+    /// Streams that wait for the whole, in order of their turns.
     waiting: VecDeque<u64>,
     share_waits: u64,
     waits: u64,
@@ -96,14 +97,14 @@ struct Stream {
     waker: Option<Waker>,
     messages: usize,
     names: usize,
-    /// When its names were used last, in uses of all streams.
+    /// When its names were last used, by the counter `uses`.
     used_at: u64,
-    /// Its names are to go.
+    /// Signalled when the stream must end because of its names.
     evicted: Arc<Notify>,
     is_evicted: bool,
 }
 
-/// A stream's part of the budget; dropping it gives everything back.
+/// A stream's part of the budget, released on drop.
 #[derive(Debug)]
 pub(crate) struct StreamBytes {
     bytes: Arc<IngestBytes>,
@@ -112,7 +113,7 @@ pub(crate) struct StreamBytes {
 }
 
 impl IngestBytes {
-    /// Nothing is in use.
+    /// A budget of which nothing is in use.
     pub(crate) fn new(bounds: ByteBounds) -> Arc<Self> {
         Arc::new(Self { bounds, state: Mutex::default() })
     }
@@ -121,7 +122,7 @@ impl IngestBytes {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A stream of a gateway begins; `None`: it has as many as it may have.
+    /// Registers a stream of a gateway; `None` if it already has the most allowed.
     pub(crate) fn enter(self: &Arc<Self>, gateway: &GatewayId) -> Option<StreamBytes> {
         let mut state = self.lock();
         let of = state.gateways.entry(gateway.clone()).or_default();
@@ -149,7 +150,7 @@ impl IngestBytes {
         self.bounds
     }
 
-    /// What is in use now.
+    /// Memory in use now.
     pub(crate) fn counts(&self) -> ByteCounts {
         let state = self.lock();
         let fixed = |streams: usize| streams.saturating_mul(self.bounds.stream);
@@ -166,7 +167,7 @@ impl IngestBytes {
 }
 
 impl State {
-    /// Messages and names may take so much together.
+    /// What messages and names together may take.
     fn room(&self, bounds: &ByteBounds) -> usize {
         let fixed = self.streams.len().saturating_mul(bounds.stream);
         bounds.max.saturating_sub(fixed).max(bounds.max / 4)
@@ -195,7 +196,7 @@ impl State {
         stood
     }
 
-    /// Takes room for a message, or queues the stream.
+    /// Reserves room for a message, or queues the stream.
     fn reserve(&mut self, id: u64, bounds: &ByteBounds, waker: &Waker) -> bool {
         let room = self.room(bounds);
         let Some(stream) = self.streams.get_mut(&id) else { return false };
@@ -207,7 +208,7 @@ impl State {
                 gateway.waiting.push(id);
                 self.share_waits += 1;
             }
-            // The streams behind it need not wait for this gateway's share.
+            // Streams queued after it need not wait for this gateway's share.
             self.waiting.retain(|other| *other != id);
             return false;
         }
@@ -225,8 +226,7 @@ impl State {
         true
     }
 
-    /// Wakers of those who may have their turn now: the first in the queue, and those of a gateway whose share got
-    /// room.
+    /// Wakers of the streams that may proceed: the first in the queue, and those of a gateway whose share got room.
     fn next(&mut self, bounds: &ByteBounds, gateway: Option<&GatewayId>) -> Vec<Waker> {
         let mut ids = Vec::new();
         if self.used == self.names || self.used.saturating_add(bounds.message) <= self.room(bounds) {
@@ -238,13 +238,13 @@ impl State {
         ids.into_iter().filter_map(|id| self.streams.get_mut(&id)?.waker.take()).collect()
     }
 
-    /// Ends the stream that used its names longest ago, of a gateway or of all, if names take more than `max`. The one that uses
-    /// its names right now is the last to go.
+    /// If names take more than `max`, ends the stream (of one gateway, or of all) that used its names longest ago. A
+    /// stream using its names right now goes last.
     fn make_room(&mut self, of: Option<&GatewayId>, max: usize, now: u64) {
         let concerned = |stream: &&mut Stream| of.is_none_or(|gateway| stream.gateway == *gateway);
         let all = self.streams.values_mut().filter(concerned).filter(|stream| !stream.is_evicted);
         let mut all: Vec<&mut Stream> = all.filter(|stream| stream.names > 0).collect();
-        // What evicted streams have is as good as gone.
+        // Names of evicted streams are as good as freed.
         if all.iter().map(|stream| stream.names).sum::<usize>() <= max {
             return;
         }
@@ -262,7 +262,8 @@ impl StreamBytes {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Reads the stream if a message fits. A message that comes keeps the room of the largest until [`StreamBytes::read`].
+    /// Reads the stream if a message fits. A message keeps the reservation of the largest until
+    /// [`StreamBytes::read`].
     pub(super) fn poll_read<T>(
         &self,
         task: &mut Context<'_>,
@@ -283,7 +284,7 @@ impl StreamBytes {
         read
     }
 
-    /// So much is what was read, decoded.
+    /// Replaces the reservation by the decoded size of the message.
     pub(super) fn read(&self, bytes: usize) {
         self.with(|state, bounds| {
             state.change(self.id, |held| *held = held.saturating_sub(bounds.message).saturating_add(bytes));
@@ -291,7 +292,7 @@ impl StreamBytes {
         });
     }
 
-    /// So much is durable, or dropped.
+    /// Releases the bytes of messages that are durable or dropped.
     pub(super) fn release(&self, bytes: usize) {
         self.with(|state, bounds| {
             state.change(self.id, |held| *held = held.saturating_sub(bytes));
@@ -300,21 +301,22 @@ impl StreamBytes {
         });
     }
 
-    /// Everything that was read is dropped.
+    /// Releases everything that was read; it is dropped.
     pub(super) fn release_all(&self) {
         let held = self.bytes.lock().streams.get(&self.id).map_or(0, |stream| stream.messages);
         self.release(held);
     }
 
-    /// The stream does not want to read now: others have their turn.
+    /// Leaves the queues: the stream does not want to read now, so others have their turn.
     pub(super) fn pass(&self) {
         self.with(
             |state, bounds| if state.leave_queue(self.id) { state.next(bounds, None) } else { Vec::new() },
         );
     }
 
-    /// Records the size of the stream's names and that they were just used. Beyond half of the gateway's share, the gateway's
-    /// stream with the least recently used names ends; beyond half of the whole budget, that of any gateway.
+    /// Records the size of the stream's names and that they were just used. If names exceed half of the gateway's
+    /// share, the gateway's stream with the least recently used names ends; if they exceed half of the room for
+    /// messages and names, that of any gateway.
     pub(super) fn names(&self, bytes: usize) {
         let mut state = self.bytes.lock();
         let state = &mut *state;
@@ -338,14 +340,14 @@ impl StreamBytes {
         }
     }
 
-    /// Resolves when the stream is to end because of its names.
+    /// Resolves when the stream must end because of its names.
     pub(super) async fn evicted(&self) {
         self.evicted.notified().await;
     }
 }
 
 impl State {
-    /// As [`State::next`], for somebody else.
+    /// Like [`State::next`], unless `id` itself is next.
     fn next_but(&mut self, bounds: &ByteBounds, id: u64) -> Vec<Waker> {
         if self.waiting.front() == Some(&id) { Vec::new() } else { self.next(bounds, None) }
     }

@@ -1,11 +1,12 @@
 //! Delivery: from a gateway's stream to the store, and acks back.
 //!
-//! * `service`: the gRPC method; who calls, and a task for the stream.
-//! * `stream`: that task: at most so many batches in flight, acks in order, one reason for its end.
+//! * `service`: the gRPC method; authenticates the gateway and spawns a task per stream.
+//! * `stream`: that task: bounds batches in flight, acks in order, ends for one reason.
 //! * `admit`: the rules of a stream, pure.
-//! * `budget`: what a stream tells its gateway of series.
-//! * `bytes`: memory of all that waits, with a share for each gateway.
-//! * `stream_registry`: one current stream a data folder of a gateway; `waiting`: whose batches wait for room.
+//! * `budget`: the series budget that a stream sends to its gateway.
+//! * `bytes`: memory of everything that waits, with a share for each gateway.
+//! * `stream_registry`: one current stream per data folder of a gateway; `waiting`: gateways whose batches wait for
+//!   room.
 
 pub mod admit;
 mod budget;

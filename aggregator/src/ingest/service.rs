@@ -1,4 +1,4 @@
-//! The gRPC method: who calls, and a task for the stream. No rules here.
+//! The gRPC method: authenticates the gateway and spawns a task for the stream. No rules here.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{access, clock, clock_bound::ClockBound, metrics::Metrics, store::Store};
 
-/// Responses that wait for a gateway that reads slowly; acks behind them are merged, not queued.
+/// Queued responses for a gateway that reads slowly; further acks are merged, not queued.
 const RESPONSES_MAX: usize = 4;
 
-/// What all streams share.
+/// State shared by all streams.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
@@ -25,16 +25,16 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// How far ahead of the aggregator's clock a gateway is believed.
     pub(crate) clock_tolerance: Duration,
-    /// Most batches of a stream at the store.
+    /// Most batches of a stream in flight to the store.
     pub(crate) in_flight_max: usize,
-    /// Memory of what waits.
+    /// Memory of everything that waits.
     pub(crate) bytes: Arc<IngestBytes>,
-    /// Turns true when streams are to end.
+    /// Turns true when streams must end.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl Shared {
-    /// What is believed now.
+    /// The clock bound at this moment.
     pub(super) fn clock_bound(&self) -> ClockBound {
         ClockBound::new(clock::now_ms(), self.clock_tolerance)
     }
@@ -55,29 +55,29 @@ impl Ingest for IngestService {
         let Some(bytes) = self.0.bytes.enter(&gateway) else {
             Metrics::count(&self.0.metrics.ingest_ended, "too_many_streams");
             return Err(Status::resource_exhausted(
-                "this gateway has too many delivery streams: end another one",
+                "this gateway has too many delivery streams: end another one first",
             ));
         };
         let (responses, receiver) = mpsc::channel(RESPONSES_MAX);
         let shared = Arc::clone(&self.0);
         tokio::spawn(async move {
-            tracing::info!(%gateway, %addr, "a gateway begins to deliver");
+            tracing::info!(%gateway, %addr, "delivery stream started");
             let running = stream::run(&shared, gateway.clone(), &bytes, request.into_inner(), &responses);
             let end = catch(running).await.unwrap_or_else(|panic| {
-                tracing::error!(%gateway, %addr, panic, "a delivery panicked: the gateway sends again what was not acknowledged");
-                End::new("panicked", Code::Internal, "the aggregator met a defect in this stream")
+                tracing::error!(%gateway, %addr, panic, "a delivery stream panicked: the gateway resends whatever was not acknowledged");
+                End::new("panicked", Code::Internal, "internal error in this stream, see the aggregator's log")
             });
-            // Freed before the end is sent: a gateway that does not read it must not hold memory.
+            // Freed before the end is sent: a gateway that does not read must not hold memory.
             drop(bytes);
             Metrics::count(&shared.metrics.ingest_ended, end.reason);
             match &end.status {
                 Some(status) => {
-                    tracing::warn!(%gateway, %addr, reason = end.reason, message = status.message(), "a delivery ends");
+                    tracing::warn!(%gateway, %addr, reason = end.reason, message = status.message(), "delivery stream ended");
                 }
-                None => tracing::info!(%gateway, %addr, reason = end.reason, "a delivery ends"),
+                None => tracing::info!(%gateway, %addr, reason = end.reason, "delivery stream ended"),
             }
             if let Some(status) = end.status {
-                // Fails when the gateway is gone already.
+                // Fails when the gateway is already gone.
                 let _ = responses.send(Err(status)).await;
             }
         });

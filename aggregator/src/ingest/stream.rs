@@ -1,12 +1,13 @@
 //! The task of one delivery stream.
 //!
-//! Batches are put concurrently, so that the store can make many durable with one sync; their results are taken
-//! in the order in which they came, and acks are merged by shard while the gateway is slow to read them.
-//! When the bound of batches in flight is reached, or the next message does not fit into the memory for what waits
-//! ([`super::bytes`]), the stream is not read: HTTP/2's flow control slows the gateway. Any error ends the stream after the
-//! acks of everything before it; the gateway sends again what was not acknowledged. A batch for whose series or epoch there is
-//! no room does not end the stream: it is refused, batches of its shard are left out until it comes again, and other shards
-//! continue. The stream of a gateway that is too old to know refusals ends.
+//! Batches are put concurrently, so that the store can make many durable with one sync. Their results are taken in
+//! order of arrival, and acks are merged by shard while the gateway is slow to read them.
+//! The stream is not read while the most batches are in flight, or while the next message does not fit into the
+//! memory for waiting messages ([`super::bytes`]): HTTP/2 flow control slows the gateway. Any error ends the stream
+//! after the acks of everything before it; the gateway resends whatever was not acknowledged. A batch with new series
+//! or a new epoch for which there is no room does not end the stream: it is refused, later batches of its shard are
+//! skipped until the gateway resends it, and other shards continue. If the gateway is too old to know refusals, its
+//! stream ends.
 
 mod end;
 mod results;
@@ -44,10 +45,10 @@ use crate::store::{GatewayEpoch, ProgressReport, Store, StoreError};
 
 /// Longest wait for the first message.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-/// A gateway whose batch finds no room is held this long before it may come back.
+/// How long a gateway whose batch finds no room is held before it may come back.
 const FULL_PAUSE: Duration = Duration::from_secs(2);
 
-/// Something in flight, in the order of its arrival.
+/// Something in flight, completed in order of arrival.
 enum Completed {
     Batch { batch_ref: BatchRef, partials: u64, bytes: usize, result: Result<(), StoreError> },
     Live { bytes: usize, result: Result<(), StoreError> },
@@ -63,12 +64,12 @@ struct BatchRef {
     attempt: u32,
 }
 
-/// Whether a gateway knows that a batch may be refused: one that says which run it is.
+/// Whether a gateway knows that a batch may be refused: one that reports its run does.
 fn knows_refusals(message: &DeliverRequest) -> bool {
     matches!(&message.kind, Some(wire::deliver_request::Kind::Start(start)) if start.run != 0)
 }
 
-/// A stream that the store knows of, for as long as it lives.
+/// Keeps a stream attached to its epoch in the store while it lives.
 struct Attached<'a> {
     store: &'a dyn Store,
     epoch: &'a GatewayEpoch,
@@ -97,7 +98,7 @@ pub(super) async fn run(
 ) -> End {
     let mut requests = pin!(requests);
     let start = match tokio::time::timeout(START_TIMEOUT, requests.next()).await {
-        Err(_) => return End::new("silent", Code::DeadlineExceeded, "no Start came"),
+        Err(_) => return End::new("silent", Code::DeadlineExceeded, "no Start arrived in time"),
         Ok(None) => return End { reason: "closed", status: None },
         Ok(Some(Err(status))) => return broken(status),
         Ok(Some(Ok(message))) => (knows_refusals(&message), admit::start(gateway, message)),
@@ -110,7 +111,7 @@ pub(super) async fn run(
     clamp_created(shared, &mut epoch);
     let (registered, superseded) = shared.streams.register(&epoch, &version);
     let epoch = Arc::new(epoch);
-    // Given up last: nothing of the stream is on its way then.
+    // Dropped last: nothing of the stream is in flight then.
     let _attached = Attached::new(&*shared.store, &epoch);
     let delivered = match shared.store.begin(&epoch).await {
         Ok(delivered) => delivered,
@@ -154,7 +155,7 @@ pub(super) async fn run(
     end
 }
 
-/// Takes the time at which a data folder says that it was created, no later than this clock allows.
+/// Limits the claimed creation time of a data folder to what this clock allows.
 fn clamp_created(shared: &Shared, epoch: &mut GatewayEpoch) {
     let known = shared.store.created_ms(epoch);
     let claimed = std::mem::replace(&mut epoch.created_ms, 0);
@@ -162,12 +163,12 @@ fn clamp_created(shared: &Shared, epoch: &mut GatewayEpoch) {
     if epoch.created_ms != claimed {
         tracing::warn!(
             gateway = %epoch.gateway, epoch = epoch.id, claimed_ms = claimed, taken_ms = epoch.created_ms,
-            "a gateway's data folder claims to be created in the future: check the gateway's clock"
+            "a gateway's data folder claims to have been created in the future: check the gateway's clock"
         );
     }
 }
 
-/// Says at `/readyz` whose batches wait for room.
+/// Publishes at `/readyz` which gateways' batches wait for room.
 fn publish_waiting(shared: &Shared) {
     shared.metrics.conditions.set("series_full", shared.streams.waiting.summary(TOO_MANY_SERIES));
     shared.metrics.conditions.set("epochs_full", shared.streams.waiting.summary(TOO_MANY_EPOCHS));
@@ -180,19 +181,19 @@ struct StreamTask<'a> {
     admission: StreamAdmission,
     registered: &'a RegisteredStream,
     bytes: &'a StreamBytes,
-    /// Watermarks that were not believed, as far as they are counted.
+    /// Watermarks that were not believed, as counted so far.
     refused: u64,
     in_flight: FuturesOrdered<BoxFuture<'static, Completed>>,
-    /// Highest number of each shard that is durable and not yet told; bounded by the shards.
+    /// Highest durable number of each shard that is not acknowledged yet; bounded by the shards.
     acks: BTreeMap<u32, u64>,
     /// Highest durable number of each shard.
     durable: Vec<u64>,
     budget: Budget,
-    /// A budget that the next ack tells.
+    /// A budget to send with the next ack.
     series: Option<wire::SeriesBudget>,
     /// The gateway knows that a batch may be refused.
     knows_refusals: bool,
-    /// Refusals that are not yet told: number, code and message; bounded by the shards.
+    /// Refusals not sent yet: number, code and message; bounded by the shards.
     refusals: BTreeMap<u32, (u64, &'static str, String)>,
 }
 
@@ -203,7 +204,7 @@ impl StreamTask<'_> {
         mut superseded: oneshot::Receiver<()>,
     ) -> End {
         let mut stopping = self.shared.stopping.clone();
-        // Set when no more is read: the end that comes when everything in flight is acknowledged.
+        // Set when no more is read: the stream ends with it once everything in flight is acknowledged.
         let mut ending: Option<End> = None;
         let mut checks = tokio::time::interval(CHECK_EVERY);
         checks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -226,7 +227,7 @@ impl StreamTask<'_> {
                 }
                 Some(done) = self.in_flight.next() => {
                     if let Err(error) = self.complete(done) {
-                        // What follows the failed batch is not acknowledged, whatever became of it.
+                        // Whatever follows the failed batch is not acknowledged, even if it was stored.
                         self.in_flight = FuturesOrdered::new();
                         self.bytes.release_all();
                         ending = Some(error.into());
@@ -248,7 +249,7 @@ impl StreamTask<'_> {
         }
     }
 
-    /// Takes what came; the error is the end that follows.
+    /// Takes a message; the error is the end of the stream.
     fn take(&mut self, request: Option<Result<DeliverRequest, Status>>) -> Result<(), End> {
         let admitted = match request {
             Some(Ok(message)) => {
@@ -271,7 +272,7 @@ impl StreamTask<'_> {
         Ok(())
     }
 
-    /// Counts a watermark that was not believed, and marks its gateway.
+    /// Counts watermarks that were not believed, and marks the gateway.
     fn note_clock_skew(&mut self) {
         let refused = self.admission.watermarks_refused();
         self.shared.metrics.watermarks_refused.inc_by(refused.saturating_sub(self.refused));
@@ -287,7 +288,7 @@ impl StreamTask<'_> {
         self.refused = refused;
     }
 
-    /// Tells of a gateway whose data folder is there twice.
+    /// Reports a gateway whose data folder exists twice.
     fn note_contention(&self) {
         if self.registered.note_delivery() {
             self.shared.metrics.contended.inc();
@@ -299,7 +300,7 @@ impl StreamTask<'_> {
         }
     }
 
-    /// Gives something to the store, or in line behind what is there.
+    /// Gives a batch to the store; queues a progress report after everything in flight.
     fn dispatch(&mut self, admitted: Admitted, bytes: usize) {
         if self.admission.watermarks_refused() > 0 {
             self.note_clock_skew();
@@ -333,7 +334,7 @@ impl StreamTask<'_> {
         }
     }
 
-    /// Looks whether the budget has changed although nothing is acknowledged: an ack that is no news tells it.
+    /// Checks whether the budget has changed while nothing is acknowledged; if so, repeats an ack to carry it.
     fn check_budget(&mut self) {
         if let Some(series) = self.budget.changed(&*self.shared.store, &self.epoch) {
             self.series = Some(series);
@@ -343,7 +344,7 @@ impl StreamTask<'_> {
         }
     }
 
-    /// Keeps a gateway waiting whose batch found no room, so that it does not send it over and over.
+    /// Holds a gateway whose batch found no room, so that it does not resend it over and over.
     async fn hold_back(
         &mut self,
         end: End,
@@ -360,7 +361,7 @@ impl StreamTask<'_> {
     }
 }
 
-/// The next message, when there is memory for it.
+/// The next message, once there is memory for it.
 async fn next<S: Stream + Unpin>(bytes: &StreamBytes, requests: &mut S) -> Option<S::Item> {
     poll_fn(|task| bytes.poll_read(task, |task| Pin::new(&mut *requests).poll_next(task))).await
 }

@@ -1,9 +1,9 @@
-//! One current stream a data folder of a gateway: a newer one ends the older.
+//! One current stream per data folder of a gateway: a newer stream ends the older.
 //!
-//! A gateway that lost its connection without noticing comes back on a new one; the old one may stay half open
-//! for minutes. Two epochs of one gateway may deliver at the same time: somebody runs two copies of its folder, of which one
-//! has begun a new epoch. Ending each other's streams would stop both. Bounded by the connections that there are, and by
-//! [`EPOCHS_MAX`] a gateway.
+//! A gateway that lost its connection without noticing comes back on a new one; the old one may stay half open for
+//! minutes. Two epochs of one gateway may deliver at the same time if somebody runs two copies of its folder and one
+//! has begun a new epoch; ending each other's streams would stop both. Bounded by the number of connections, and by
+//! [`EPOCHS_MAX`] per gateway.
 
 use std::{
     collections::BTreeMap,
@@ -17,17 +17,17 @@ use tokio::sync::oneshot;
 use super::waiting::WaitingBatches;
 use crate::store::GatewayEpoch;
 
-/// Epochs of one gateway that deliver at once; beyond, the stream that began first ends.
+/// Most epochs of one gateway that deliver at once; beyond, the stream that began first ends.
 const EPOCHS_MAX: usize = 4;
-/// Gateways that are remembered, more than have connections; beyond, one without a stream is forgotten, and only that two copies of
-/// its folder were seen.
+/// Most gateways remembered, more than can be connected. Beyond, one without a stream is forgotten; only the note
+/// that two copies of its folder were seen is lost.
 const GATEWAYS_MAX: usize = 65_536;
 
 /// The current streams of each gateway.
 #[derive(Debug, Default)]
 pub(crate) struct StreamRegistry {
     current: Mutex<Current>,
-    /// Whose batches wait for room.
+    /// Gateways whose batches wait for room.
     pub(crate) waiting: WaitingBatches,
 }
 
@@ -37,14 +37,14 @@ struct Current {
     by_gateway: HashMap<GatewayId, Gateway>,
 }
 
-/// A gateway that has begun a stream since this process began; at most [`GATEWAYS_MAX`].
+/// A gateway that has begun a stream since the process started; at most [`GATEWAYS_MAX`].
 #[derive(Debug, Default)]
 struct Gateway {
     /// By epoch.
     streams: BTreeMap<u64, StreamEntry>,
-    /// The epoch and the run that began last, and the run of that epoch before it.
+    /// The epoch and run that delivered last, and the previous run of that epoch.
     last: (u64, u64, u64),
-    /// Two copies of its folder were seen to deliver by turns.
+    /// Two copies of its folder were seen delivering in turns.
     contended: bool,
 }
 
@@ -52,13 +52,13 @@ struct Gateway {
 struct StreamEntry {
     number: u64,
     version: Arc<str>,
-    /// How far its watermark is ahead of the aggregator's clock, if that is more than is believed.
+    /// How far its watermark is ahead of the aggregator's clock, milliseconds, if beyond the tolerance.
     ahead_ms: Option<i64>,
     /// Dropped to end the stream.
     _end: oneshot::Sender<()>,
 }
 
-/// A stream's entry; dropping it removes the entry unless a newer stream has taken the place.
+/// A stream's entry; dropping it removes the entry unless a newer stream has replaced it.
 #[derive(Debug)]
 pub(super) struct RegisteredStream {
     registry: Arc<StreamRegistry>,
@@ -67,7 +67,7 @@ pub(super) struct RegisteredStream {
 }
 
 impl StreamRegistry {
-    /// Makes a stream its data folder's current one. The receiver resolves when a newer one takes the place.
+    /// Makes a stream the current one of its data folder. The receiver resolves when a newer stream replaces it.
     pub(super) fn register(
         self: &Arc<Self>,
         epoch: &GatewayEpoch,
@@ -93,21 +93,21 @@ impl StreamRegistry {
         (RegisteredStream { registry: Arc::clone(self), epoch: epoch.clone(), number }, superseded)
     }
 
-    /// The version of a gateway that has a stream now.
+    /// Version of the gateway's newest stream, if it has one.
     pub(crate) fn version(&self, gateway: &GatewayId) -> Option<Arc<str>> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = current.by_gateway.get(gateway)?.streams.values().max_by_key(|entry| entry.number)?;
         Some(Arc::clone(&newest.version))
     }
 
-    /// Whether two copies of a gateway's folder were seen to deliver since this process began.
+    /// Whether two copies of a gateway's folder were seen delivering since the process started.
     pub(crate) fn is_contended(&self, gateway: &GatewayId) -> bool {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.by_gateway.get(gateway).is_some_and(|gateway| gateway.contended)
     }
 
-    /// How far the watermark of a gateway that has a stream now is ahead of the aggregator's clock, milliseconds, if that is
-    /// more than is believed.
+    /// How far the watermark of a connected gateway is ahead of the aggregator's clock, milliseconds, if beyond the
+    /// tolerance.
     pub(crate) fn ahead_ms(&self, gateway: &GatewayId) -> Option<i64> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.by_gateway.get(gateway)?.streams.values().filter_map(|entry| entry.ahead_ms).max()
@@ -115,7 +115,7 @@ impl StreamRegistry {
 }
 
 impl RegisteredStream {
-    /// Notes how far the stream's watermark is ahead of the clock; `None`: it is believed.
+    /// Records how far the stream's watermark is ahead of the clock; `None`: it is believed.
     pub(super) fn note_ahead(&self, ahead_ms: Option<i64>) {
         let mut current = self.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
         let gateway = current.by_gateway.get_mut(&self.epoch.gateway);
@@ -125,8 +125,8 @@ impl RegisteredStream {
         }
     }
 
-    /// Something came on the stream. Answers true once for a gateway whose folder is there twice: a run or an epoch delivers
-    /// after another one that began later.
+    /// Records that a message arrived on the stream. Returns true once for a gateway whose folder exists twice: a run
+    /// or an epoch delivers after another one that began later.
     pub(super) fn note_delivery(&self) -> bool {
         let mut current = self.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(gateway) = current.by_gateway.get_mut(&self.epoch.gateway) else { return false };
@@ -135,7 +135,7 @@ impl RegisteredStream {
         if (epoch, run) == (last_epoch, last_run) {
             return false;
         }
-        // A run that comes back after another one, or an epoch whose gateway has begun a later one since.
+        // A run that returns after another one, or an epoch whose gateway has begun a later one since.
         let returned = match epoch == last_epoch {
             true => run != 0 && run == before,
             false => {
@@ -147,8 +147,8 @@ impl RegisteredStream {
         returned && !std::mem::replace(&mut gateway.contended, true)
     }
 
-    /// Ends it. Answers whether no other stream of the same data folder goes on, so that what it knew of open
-    /// windows is to be forgotten.
+    /// Ends the stream. Returns whether no other stream of the same data folder continues, so that its live state of
+    /// open windows must be dropped.
     pub(super) fn leave(self) -> bool {
         let current = self.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
         let gateway = current.by_gateway.get(&self.epoch.gateway);
@@ -178,14 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_stream_takes_the_place() {
+    fn a_newer_stream_replaces_the_older() {
         let registry = Arc::new(StreamRegistry::default());
         let gateway = epoch(1, 0).gateway;
         let (first, mut superseded) = registry.register(&epoch(1, 0), "1");
         assert!(superseded.try_recv() == Err(oneshot::error::TryRecvError::Empty));
         let (second, _second_superseded) = registry.register(&epoch(1, 0), "2");
         assert!(superseded.try_recv() == Err(oneshot::error::TryRecvError::Closed));
-        assert!(!first.leave(), "the same folder goes on delivering");
+        assert!(!first.leave(), "the same folder still delivers");
         assert_eq!(registry.version(&gateway).as_deref(), Some("2"));
         let (third, _third_superseded) = registry.register(&epoch(9, 0), "3");
         assert!(second.leave(), "another folder knows nothing of these windows");
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn epochs_deliver_beside_each_other_up_to_a_bound() {
+    fn epochs_deliver_concurrently_up_to_a_bound() {
         let registry = Arc::new(StreamRegistry::default());
         let mut streams: Vec<_> = (0..6).map(|id| registry.register(&epoch(id, 0), "1")).collect();
         let ended = streams
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_that_is_there_twice_is_noticed_once() {
+    fn a_gateway_running_twice_is_reported_once() {
         let registry = Arc::new(StreamRegistry::default());
         let gateway = epoch(1, 0).gateway;
         let register = |id, run| registry.register(&epoch(id, run), "1");
@@ -216,11 +216,11 @@ mod tests {
         assert!(back.note_delivery() && !back.note_delivery());
         assert!(registry.is_contended(&gateway));
         let (_new, _end) = register(2, 6);
-        assert!(!back.note_delivery(), "it is known");
+        assert!(!back.note_delivery(), "already reported");
     }
 
     #[test]
-    fn an_epoch_that_goes_on_beside_a_later_one_is_noticed() {
+    fn an_epoch_that_continues_beside_a_later_one_is_reported() {
         let registry = Arc::new(StreamRegistry::default());
         let gateway = epoch(1, 0).gateway;
         let (old, _old) = registry.register(&epoch(1, 5), "1");

@@ -1,4 +1,4 @@
-//! Gateways whose batches wait in their outbox, because the store has no room for them now.
+//! Gateways whose batches wait in their outbox because the store has no room for them.
 
 use std::{
     collections::BTreeMap,
@@ -7,16 +7,16 @@ use std::{
 
 use catchment_proto::GatewayId;
 
-/// Gateways that a summary names.
+/// Most gateways named in a summary.
 const NAMED_MAX: usize = 8;
 
-/// The code of a refusal, and its message.
+/// Code and message of a refusal.
 type RefusalReason = (&'static str, String);
 
 /// What each gateway waits for, by epoch and shard.
 type All = BTreeMap<GatewayId, BTreeMap<(u64, u32), RefusalReason>>;
 
-/// What the shards of each gateway's epochs wait for. Bounded by the streams and their shards.
+/// What each gateway's shards wait for, by epoch. Bounded by the streams and their shards.
 #[derive(Debug, Default)]
 pub(crate) struct WaitingBatches(Mutex<All>);
 
@@ -25,13 +25,13 @@ impl WaitingBatches {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A shard's batch was refused, for this reason.
+    /// Records that a shard's batch was refused for this reason.
     pub(super) fn begin(&self, (gateway, epoch): (&GatewayId, u64), shard: u32, reason: RefusalReason) {
         self.lock().entry(gateway.clone()).or_default().insert((epoch, shard), reason);
     }
 
-    /// A shard's batches are taken again, or with `None`, the epoch's stream has ended: it is refused anew on the next. Answers
-    /// whether something waited.
+    /// Clears a shard whose batches are accepted again. With `None` the epoch's stream has ended: clears all its
+    /// shards, which may be refused again on the next stream. Returns whether anything waited.
     pub(super) fn end(&self, (gateway, epoch): (&GatewayId, u64), shard: Option<u32>) -> bool {
         let mut all = self.lock();
         let Some(shards) = all.get_mut(gateway) else { return false };
@@ -45,12 +45,12 @@ impl WaitingBatches {
         waited
     }
 
-    /// What a gateway waits for.
+    /// What a gateway waits for, if anything.
     pub(crate) fn of(&self, gateway: &GatewayId) -> Option<String> {
         self.lock().get(gateway)?.values().next().map(|(_, message)| message.clone())
     }
 
-    /// Who waits with this code, and for what; `None`: nobody.
+    /// The gateways that wait with this code and why; `None` if there are none.
     pub(super) fn summary(&self, code: &str) -> Option<String> {
         let all = self.lock();
         let waiting = all.iter().filter_map(|(gateway, shards)| {
@@ -76,7 +76,7 @@ mod tests {
     const CODE: &str = "too_many_series";
 
     #[test]
-    fn those_who_wait_are_named_until_they_are_taken() {
+    fn waiting_gateways_are_named_until_their_batches_are_accepted() {
         let waiting_batches = WaitingBatches::default();
         assert_eq!(waiting_batches.summary(CODE), None);
         let berlin = gateway("berlin", "g1");

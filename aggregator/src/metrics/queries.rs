@@ -1,4 +1,4 @@
-//! How many queries there are, each number with its bound beside it.
+//! Numbers of queries, each with its bound.
 
 use std::fmt;
 
@@ -26,19 +26,15 @@ impl Collector for QueriesCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let counts = (self.counts)();
         let gauges = [
-            (
-                "queries_running",
-                "Queries that have begun and whose answers are not read to the end",
-                counts.running,
-            ),
-            ("queries_running_max", "Bound of these", self.limits.queries_max),
-            ("queries_waiting", "Queries that wait for others to end", counts.waiting),
-            ("queries_waiting_max", "Bound of these", self.limits.waiting_max),
+            ("queries_running", "Queries started whose answers are not yet read to the end", counts.running),
+            ("queries_running_max", "Bound of queries_running", self.limits.queries_max),
+            ("queries_waiting", "Queries waiting for others to end", counts.waiting),
+            ("queries_waiting_max", "Bound of queries_waiting", self.limits.waiting_max),
             ("query_memory_bytes", "Memory of queries", counts.memory),
-            ("query_memory_max_bytes", "Bound of this", self.limits.memory_max),
+            ("query_memory_max_bytes", "Bound of query_memory_bytes", self.limits.memory_max),
         ];
         for (name, help, value) in gauges {
-            // Beyond 2^53 a double rounds, which no gauge minds.
+            // Beyond 2^53 a double rounds, which does not matter for a gauge.
             let gauge = ConstGauge::new(value as f64);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }

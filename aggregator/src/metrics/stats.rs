@@ -1,4 +1,4 @@
-//! What is read at each scrape: the conditions, and the embedded store's own counters.
+//! Metrics read at each scrape: the conditions, and the embedded store's own counters.
 
 use std::{fmt, sync::Arc};
 
@@ -17,7 +17,7 @@ pub(super) struct ConditionsCollector(pub(super) Arc<Conditions>);
 
 impl Collector for ConditionsCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "1 while the condition holds; the reason stands at /readyz or in the log";
+        let help = "1 while the condition holds; see /readyz or the log for the reason";
         let kind = ConstGauge::new(0_i64).metric_type();
         let mut family = encoder.encode_descriptor("condition", help, None, kind)?;
         for (name, holds) in self.0.states() {
@@ -43,48 +43,52 @@ impl Collector for StoreCollector {
             ("store_series", "Series known", stats.series as u64),
             ("store_series_max", "Most series", stats.series_max as u64),
             ("store_origins", "Gateway epochs known", stats.epochs as u64),
-            ("store_origins_max", "Most of these", stats.epochs_max as u64),
+            ("store_origins_max", "Most gateway epochs", stats.epochs_max as u64),
             (
                 "store_origins_gateway_most",
                 "Epochs of the gateway that has the most",
                 stats.epochs_of_gateway_most,
             ),
-            ("store_origins_per_gateway_max", "Most of one gateway", stats.epochs_per_gateway_max),
+            ("store_origins_per_gateway_max", "Most epochs of one gateway", stats.epochs_per_gateway_max),
             // The names are older than the code's: `recent` is the memtable, `pack` a flush.
             ("store_recent_partials", "Partials in memory, not flushed yet", stats.memtable_partials as u64),
-            ("store_recent_bytes", "Memory of these", stats.memtable_bytes as u64),
+            (
+                "store_recent_bytes",
+                "Memory of partials that are not flushed yet",
+                stats.memtable_bytes as u64,
+            ),
             ("store_live_partials", "Partials of open windows", stats.live_partials as u64),
-            ("store_live_bytes", "Memory of these", stats.live_bytes as u64),
-            ("store_journal_bytes", "Journal that is not flushed yet", stats.journal_bytes),
-            ("store_journal_damage", "Damaged places found at the start", stats.journal_damage),
+            ("store_live_bytes", "Memory of partials of open windows", stats.live_bytes as u64),
+            ("store_journal_bytes", "Journal bytes that are not flushed yet", stats.journal_bytes),
+            (
+                "store_journal_damage",
+                "Damaged places in the journal, found at the start",
+                stats.journal_damage,
+            ),
             (
                 "store_lost_batches",
-                "Batches that gateways made and this store lacks, since its folder was made",
+                "Batches that gateways made and this store lacks, since its folder was created",
                 stats.lost_batches,
             ),
             ("store_damaged_series", "Series with damaged or missing blocks", stats.damaged_series),
         ];
         for (name, help, value) in gauges {
-            // Beyond 2^53 a double rounds, which no gauge of bytes minds.
+            // Beyond 2^53 a double rounds, which does not matter for a gauge of bytes.
             let gauge = ConstGauge::new(value as f64);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         let counters = [
             ("store_pack_rounds", "Flush rounds", stats.flush_rounds),
             ("store_packed_partials", "Partials flushed", stats.flushed_partials),
-            ("store_forgotten_partials", "Partials forgotten for their age", stats.forgotten_partials),
+            ("store_forgotten_partials", "Partials forgotten because of their age", stats.forgotten_partials),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }
         let kind = ConstCounter::new(0_u64).metric_type();
-        let mut dropped = encoder.encode_descriptor(
-            "store_dropped_partials",
-            "Partials not taken, by reason",
-            None,
-            kind,
-        )?;
+        let mut dropped =
+            encoder.encode_descriptor("store_dropped_partials", "Partials dropped, by reason", None, kind)?;
         for (reason, value) in stats.dropped {
             ConstCounter::new(value).encode(dropped.encode_family(&[("reason", reason)])?)?;
         }

@@ -1,10 +1,10 @@
-//! The aggregates that a query may ask for, each a function of one merged partial.
+//! The aggregates that a query may request, each a function of one merged partial.
 
 use std::{fmt, str::FromStr};
 
 use catchment_partial::{Partial, Point, Timestamp};
 
-/// Something that is said of the readings in a point.
+/// An aggregate of the readings in a point.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Aggregate {
     /// Number of readings.
@@ -21,7 +21,7 @@ pub enum Aggregate {
     Min,
     /// The greatest value.
     Max,
-    /// Greatest less least.
+    /// Maximum minus minimum.
     Range,
     /// Value of the earliest reading.
     First,
@@ -39,13 +39,13 @@ pub enum Aggregate {
     Percentile(f64),
 }
 
-/// A text that names no aggregate.
+/// A text that is not an aggregate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown aggregate {0:?}: choose from {NAMES}, or a percentile from p0 to p100 such as p50 or p99.9")]
 pub struct AggregateError(String);
 
 const NAMES: &str = "count, sum, mean, variance, stddev, min, max, range, first, last, min_time, max_time, first_time, last_time, median";
-/// Names and their aggregates; where there are several, the first is shown.
+/// Names and their aggregates; of several names, the first is displayed.
 const NAMED: [(&str, Aggregate); 17] = [
     ("count", Aggregate::Count),
     ("sum", Aggregate::Sum),
@@ -65,7 +65,7 @@ const NAMED: [(&str, Aggregate); 17] = [
     ("last_time", Aggregate::LastTime),
     ("median", Aggregate::Percentile(50.0)),
 ];
-/// Longest number of a percentile, `p99.9999`: beyond, the sketch could not tell them apart.
+/// Most characters of a percentile's number, `p99.9999`: the sketch could not distinguish more digits.
 const PERCENTILE_CHARS_MAX: usize = 8;
 
 fn percentile(digits: &str) -> Option<f64> {
@@ -95,15 +95,15 @@ impl fmt::Display for Aggregate {
         match (self, NAMED.iter().find(|(_, aggregate)| aggregate == self)) {
             (Self::Percentile(percent), _) => write!(f, "p{percent}"),
             (_, Some((name, _))) => f.write_str(name),
-            // Every other variant is in the table; a test says so.
+            // Every other variant is in the table; a test checks this.
             (_, None) => fmt::Debug::fmt(self, f),
         }
     }
 }
 
 impl Aggregate {
-    /// The value for the readings of a partial; `None` where it is not defined (no readings, or beyond the range
-    /// of a double).
+    /// The value for the readings of a partial; `None` if it is undefined (no readings, or beyond the range of a
+    /// double).
     pub fn evaluate(self, partial: &Partial) -> Option<f64> {
         let value_of = |point: Option<Point>| point.map(|point| point.value);
         let time_of = |point: Option<Point>| point.map(|point| seconds(point.time));

@@ -1,4 +1,4 @@
-//! Why a query has no whole answer: in words, as a gRPC status, and as a label of metrics.
+//! Why an answer is incomplete: as text, as a gRPC status, and as a metric label.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tonic::Status;
 use super::{merge::WidthMismatch, plan::PlanError, selector::SelectorError};
 use crate::store::StoreError;
 
-/// Why a query has no whole answer.
+/// Why a query has no complete answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum QueryError {
     #[error(transparent)]
@@ -29,11 +29,11 @@ pub(crate) enum QueryError {
     )]
     Unread(Duration),
     #[error(
-        "{waiting} queries of this operator wait already: ask again when some have ended, or raise queries_waiting_per_operator_max or queries_waiting_max"
+        "{waiting} queries of this operator are waiting already: retry when some have ended, or raise queries_waiting_per_operator_max or queries_waiting_max"
     )]
     TooManyWaiting { waiting: usize },
     #[error(
-        "no query of this operator ended within {} to make room for this one: ask for fewer at once, or raise queries_per_operator_max or queries_max",
+        "no query of this operator ended within {} to make room for this one: send fewer at once, or raise queries_per_operator_max or queries_max",
         humantime::format_duration(*.0)
     )]
     Busy(Duration),
@@ -51,7 +51,7 @@ pub(crate) enum QueryError {
 }
 
 impl QueryError {
-    /// For metrics.
+    /// Label of the metric.
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Plan(_) | Self::Selector(_) => "malformed",

@@ -1,4 +1,4 @@
-//! Series into groups by their labels, and partials into the points of a group.
+//! Merges series into groups by their labels, and partials into the points of a group.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -9,19 +9,19 @@ use hashbrown::HashSet;
 use super::{aggregate::Aggregate, plan::Range, selector::label_value};
 use crate::store::{Gap, GatewayEntry, SeriesEntry, SeriesId};
 
-/// Most gaps of an answer: they come in one message. `until_ms` takes all into account.
+/// Most gaps of an answer, as they fit into one message. `until_ms` takes all into account.
 const GAPS_MAX: usize = 10_000;
-/// About what a point takes in memory beside its partial's own.
+/// Approximate memory of a point, without its partial.
 const POINT_BYTES: usize = 64;
 
-/// Series that are merged into one.
+/// Series merged into one.
 #[derive(Debug, PartialEq)]
 pub(super) struct Group {
-    /// What they have in common, of the group-by labels; those that they lack are left out.
+    /// Their common values of the group-by labels; labels that they lack are omitted.
     pub(super) labels: BTreeMap<String, String>,
     /// The series.
     pub(super) series: Vec<SeriesId>,
-    /// Starts of the first and of the last of their windows.
+    /// Start of the first and of the last of their windows.
     pub(super) windows: (Timestamp, Timestamp),
 }
 
@@ -32,14 +32,14 @@ impl Group {
     }
 }
 
-/// Series as they come, in groups by the group-by labels, in the order of the labels.
+/// Collects series into groups by the group-by labels, sorted by label values.
 #[derive(Debug)]
 pub(super) struct Groups {
-    /// In order.
+    /// The group-by labels, sorted.
     by: Vec<String>,
-    /// By the values of those of the labels that their series have.
+    /// Keyed by the values of the labels that their series have.
     groups: BTreeMap<Vec<(usize, Box<str>)>, Members>,
-    /// The gateways that hold them.
+    /// The gateways of the series.
     gateways: HashSet<GatewayId>,
     bytes: usize,
 }
@@ -50,7 +50,7 @@ struct Members {
     windows: (Timestamp, Timestamp),
 }
 
-/// About what a group takes in memory beside its labels, a label beside its text, and a gateway.
+/// Approximate memory of a group without its labels, of a label without its text, and of a gateway.
 const GROUP_BYTES: usize = 128;
 const LABEL_BYTES: usize = 40;
 const GATEWAY_BYTES: usize = 64;
@@ -62,7 +62,7 @@ impl Groups {
         Self { by, groups: BTreeMap::new(), gateways: HashSet::new(), bytes: 0 }
     }
 
-    /// Takes a series.
+    /// Adds a series.
     pub(super) fn push(&mut self, entry: &SeriesEntry) {
         let value = |label: &str| label_value(&entry.gateway, &entry.key, label);
         let values = self.by.iter().map(|label| value(label)).enumerate();
@@ -89,12 +89,12 @@ impl Groups {
         }
     }
 
-    /// About what they take in memory.
+    /// Approximate memory of the groups, bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The gateways that hold series of them.
+    /// The gateways of the collected series.
     pub(super) fn gateways(&self) -> &HashSet<GatewayId> {
         &self.gateways
     }
@@ -104,7 +104,7 @@ impl Groups {
         self.groups.values().map(move |group| overlap(&range, group.windows))
     }
 
-    /// The groups, each freed when it is done with.
+    /// The groups, each freed when the caller drops it.
     pub(super) fn into_groups(self) -> impl Iterator<Item = Group> {
         let Self { by, groups, .. } = self;
         groups.into_iter().map(move |(labels, Members { series, windows })| {
@@ -121,16 +121,16 @@ fn overlap(range: &Range, windows: (Timestamp, Timestamp)) -> Option<Range> {
 /// A stored window that does not fit into the points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "step of {step_ms} ms is no multiple of the stored window width: selected windows are {width_ms} ms wide; use a step of a multiple of {width_ms} ms, or none"
+    "step of {step_ms} ms is not a multiple of the stored window width: selected windows are {width_ms} ms wide; use a multiple of {width_ms} ms, or no step"
 )]
 pub(crate) struct WidthMismatch {
-    /// The step asked for.
+    /// The requested step.
     pub(crate) step_ms: i64,
-    /// The width found.
+    /// The stored width.
     pub(crate) width_ms: u32,
 }
 
-/// The points of one group, while partials come in.
+/// The points of one group, as partials are merged.
 #[derive(Debug)]
 pub(super) struct Points {
     range: Range,
@@ -139,7 +139,7 @@ pub(super) struct Points {
 }
 
 impl Points {
-    /// No points yet. At most [`Range::points`] will be held.
+    /// No points yet; holds at most [`Range::points`].
     pub(super) fn new(range: Range) -> Self {
         Self { range, partials: BTreeMap::new(), bytes: 0 }
     }
@@ -147,7 +147,7 @@ impl Points {
     /// Merges the partial of a window that starts in the range.
     ///
     /// # Errors
-    /// When the window is not within one point.
+    /// The window does not fit into one point.
     pub(super) fn push(&mut self, window: Window, partial: &Partial) -> Result<(), WidthMismatch> {
         let width_ms = window.width().as_millis();
         if let Some(step_ms) = self.range.step_ms
@@ -169,18 +169,18 @@ impl Points {
         Ok(())
     }
 
-    /// About what they take in memory.
+    /// Approximate memory of the points, bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Starts of the points and what was merged for each, in order of time; those without readings are left out.
+    /// Starts of the points and their merged partials, in order of time; points without readings are omitted.
     pub(super) fn into_points(self) -> impl Iterator<Item = (i64, Partial)> {
         self.partials.into_iter().filter(|(_, partial)| partial.count() > 0)
     }
 }
 
-/// The values of a point.
+/// Computes the values of a point.
 pub(super) fn evaluate(start_ms: i64, partial: &Partial, aggregates: &[(String, Aggregate)]) -> wire::Point {
     let value = |(_, aggregate): &(_, Aggregate)| wire::Value { number: aggregate.evaluate(partial) };
     wire::Point { start_ms, values: aggregates.iter().map(value).collect() }
@@ -189,22 +189,21 @@ pub(super) fn evaluate(start_ms: i64, partial: &Partial, aggregates: &[(String, 
 /// How far an answer is complete.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Completeness {
-    /// Up to when, Unix milliseconds; `None` where a gateway has delivered nothing yet, where it is not known since when
-    /// something is lost, or where nothing is selected.
+    /// Complete up to here, Unix milliseconds. `None` if a gateway has delivered nothing yet, if the start of a loss
+    /// is unknown, or if nothing is selected.
     pub(super) until_ms: Option<i64>,
-    /// What is lost within the range.
+    /// Losses within the range.
     pub(super) gaps: Vec<wire::Gap>,
 }
 
 impl Completeness {
-    /// Of an answer that is asked at `now_ms`, before its gateways are known.
+    /// For an answer requested at `now_ms`, before its gateways are known.
     pub(super) fn new(now_ms: i64) -> Self {
         Self { until_ms: Some(now_ms), gaps: Vec::new() }
     }
 
-    /// Takes a gateway that holds selected series into account, in the order of their names: an answer over a range is complete
-    /// up to the least watermark, but not beyond the start of what is known to be lost within the range, nor beyond the
-    /// present.
+    /// Adds a gateway that holds selected series, in order of their names. An answer over a range is complete up to
+    /// the least watermark, but not beyond the start of a known loss within the range, nor beyond the present.
     pub(super) fn add(&mut self, entry: &GatewayEntry, range: &Range, now_ms: i64) {
         let touching = || entry.gaps.iter().filter(|gap| touches(gap, range));
         for bound in std::iter::once(entry.watermark).chain(touching().map(|gap| gap.from)) {
@@ -214,7 +213,7 @@ impl Completeness {
         self.gaps.extend(touching().take(room).map(|gap| gap_message(&entry.epoch.gateway, gap, now_ms)));
     }
 
-    /// All gateways that are known were taken, so many of those that hold selected series.
+    /// Call after all known gateways: of `gateways` that hold selected series, `taken` were added.
     pub(super) fn finish(mut self, taken: usize, gateways: usize) -> Self {
         if gateways == 0 || taken < gateways {
             self.until_ms = None;
@@ -223,8 +222,8 @@ impl Completeness {
     }
 }
 
-/// Whether windows of a range may be in a gap. Both are of windows, whose starts and ends are multiples of their width: one
-/// that starts before the gap's beginning ends there at the latest.
+/// Whether windows of a range may be in a gap. Window starts and ends are multiples of the width: a window that
+/// starts before the gap's beginning ends there at the latest.
 fn touches(gap: &Gap, range: &Range) -> bool {
     let before_end = gap.to.is_none_or(|to| range.from_ms < to.as_millis());
     before_end && gap.from.is_none_or(|from| range.to_ms > from.as_millis())

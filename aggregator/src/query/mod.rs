@@ -1,17 +1,17 @@
-//! Answers: from a request to streamed points.
+//! Queries: from a request to streamed points.
 //!
-//! * `selector`: which series, in PromQL's syntax.
-//! * `plan`: the request checked against its bounds.
-//! * `aggregate`: what a point can say of its readings.
+//! * `selector`: selects series, in PromQL's syntax.
+//! * `plan`: the request, checked against its limits.
+//! * `aggregate`: the aggregates of a point.
 //! * `merge`: series into groups, partials into points.
-//! * `walk`: over all series or gateways, a page at a time.
-//! * `scan`: a plan carried out over a store, a slice of points of one group at a time, so that the memory of
-//!   a query does not grow with its answer.
+//! * `walk`: iterates over all series or gateways, page by page.
+//! * `scan`: executes a plan over a store, a slice of points of one group at a time, so that the memory of a query
+//!   does not grow with its answer.
 //! * `scheduler`: slots and turns, shared fairly between operators; pure.
-//! * `workers`: the threads, on which queries take turns of some milliseconds.
-//! * `result_queue`, `sink`: the messages on their way to the reader, and what the work sees of it.
+//! * `workers`: the threads, on which queries take turns of a few milliseconds.
+//! * `result_queue`, `sink`: the messages in flight to the reader, and the work's interface to them.
 //! * `runner`: a query from its arrival to its reader's last message, under one deadline.
-//! * `error`: why there is no whole answer.
+//! * `error`: why an answer is incomplete.
 //! * `service`: the gRPC method.
 
 mod aggregate;

@@ -1,4 +1,4 @@
-//! A request checked against its bounds: what a scan needs to know, and nothing that it could stumble over.
+//! A request, validated against its limits, as a scan needs it.
 
 use catchment_partial::Timestamp;
 use catchment_proto::wire::AggregateRequest;
@@ -16,19 +16,19 @@ pub(super) const BY_MAX: usize = 32;
 const STEP_MAX_MS: i64 = 10_000_000_000_000;
 /// Longest label name, in bytes.
 const LABEL_BYTES_MAX: usize = 200;
-/// What is said of each point when the request names nothing.
+/// Aggregates when the request names none.
 const AGGREGATES_DEFAULT: [&str; 4] = ["count", "mean", "min", "max"];
 
-/// A query that may run.
+/// A valid query.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// Which series.
+    /// Selects the series.
     pub(super) selector: Selector,
     /// The range of points.
     pub(super) range: Range,
     /// Group-by labels, each once.
     pub(super) by: Vec<String>,
-    /// Names as they were asked for, each once, and what they mean.
+    /// Requested names, each once, and their aggregates.
     pub(super) aggregates: Vec<(String, Aggregate)>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Plan {
 pub(super) struct Range {
     /// First start of a window.
     pub(super) from_ms: i64,
-    /// Windows start before this.
+    /// Windows start before this time.
     pub(super) to_ms: i64,
     /// Width of a point; `None`: one point for the whole range.
     pub(super) step_ms: Option<i64>,
@@ -50,7 +50,7 @@ pub(crate) enum PlanError {
     Selector(#[from] SelectorError),
     #[error("the range is empty: from ({from_ms} ms) must be before to ({to_ms} ms)")]
     EmptyRange { from_ms: i64, to_ms: i64 },
-    #[error("{name} is {value} ms, which is outside of the years 1678 to 2261")]
+    #[error("{name} is {value} ms, which is outside the years 1678 to 2261")]
     Time { name: &'static str, value: i64 },
     #[error("step is {0} ms: it must be from 1 to {STEP_MAX_MS}, or 0 for one point")]
     Step(i64),
@@ -58,7 +58,7 @@ pub(crate) enum PlanError {
     Aggregate(#[from] AggregateError),
     #[error("{count} {what}, at most {max} are allowed")]
     TooMany { what: &'static str, count: usize, max: usize },
-    #[error("by: {0:?} is no label name")]
+    #[error("by: {0:?} is not a label name")]
     By(String),
 }
 
@@ -66,7 +66,7 @@ impl Plan {
     /// Checks a request.
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
+    /// The first error found.
     pub(super) fn new(request: AggregateRequest) -> Result<Self, PlanError> {
         let AggregateRequest { selector, from_ms, to_ms, step_ms, by, aggregates } = request;
         if from_ms >= to_ms {
@@ -124,8 +124,8 @@ fn named(names: Vec<String>) -> Result<Vec<(String, Aggregate)>, PlanError> {
 }
 
 impl Range {
-    /// Start of the point that holds the windows that start at this time: a multiple of the step since the Unix
-    /// epoch, or the start of the range.
+    /// Start of the point for windows that start at this time: a multiple of the step since the Unix epoch, or the
+    /// start of the range.
     pub(super) fn point(&self, start_ms: i64) -> i64 {
         match self.step_ms {
             // Times and steps are bounded far below where this would saturate.
@@ -149,7 +149,7 @@ impl Range {
         index(last).abs_diff(index(self.from_ms)).saturating_add(1)
     }
 
-    /// Cuts the range at points, into pieces of at most `points_max` points each.
+    /// Splits the range at points into slices of at most `points_max` points each.
     pub(super) fn slices(&self, points_max: u32) -> impl Iterator<Item = Self> + use<> {
         let whole = *self;
         let mut next = Some(whole.from_ms);

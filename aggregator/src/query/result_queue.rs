@@ -1,6 +1,6 @@
-//! The results of a query between its work and its reader: a bounded queue, and how the work ended.
+//! The results of a query between its work and its reader: a bounded queue, and the outcome of the work.
 //!
-//! An answer that was cut off never looks whole: how the work ended comes after the last message.
+//! A truncated answer never looks complete: the outcome comes after the last message.
 
 use std::{
     collections::VecDeque,
@@ -13,9 +13,9 @@ use std::{
 
 use super::error::QueryError;
 
-/// Bytes of an answer that wait for its reader, beside one message.
+/// Most bytes of an answer that wait for its reader, apart from one message.
 const UNREAD_BYTES_MAX: usize = 256 << 10;
-/// Messages that wait for the reader.
+/// Most messages that wait for the reader.
 const UNREAD_MAX: usize = 1_024;
 
 #[derive(Debug)]
@@ -27,10 +27,10 @@ struct State<T> {
     reader: Option<Waker>,
 }
 
-/// What the reader finds.
+/// Next item for the reader.
 #[derive(Debug)]
 pub(super) enum Next<T> {
-    /// A message, and the bytes that it was counted with.
+    /// A message, and the bytes it was counted with.
     Message(T, usize),
     /// The work has ended and everything was read.
     End(Result<(), QueryError>),
@@ -40,7 +40,7 @@ pub(super) enum Next<T> {
 #[derive(Debug)]
 pub(super) struct ResultQueue<T> {
     state: Mutex<State<T>>,
-    /// Nobody reads any more.
+    /// The reader has stopped reading.
     abandoned: AtomicBool,
 }
 
@@ -56,12 +56,12 @@ impl<T> ResultQueue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nobody reads any more.
+    /// Whether the reader has stopped reading.
     pub(super) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
     }
 
-    /// Puts a message as soon as there is room.
+    /// Puts a message once there is room.
     pub(super) fn poll_put(
         &self,
         context: &mut Context<'_>,
@@ -96,7 +96,7 @@ impl<T> ResultQueue<T> {
             return Poll::Pending;
         };
         state.bytes = state.bytes.saturating_sub(bytes);
-        // A writer that is woken for each message is given a turn for each.
+        // Wakes the writer only at half: waking it for each message would cost a turn for each.
         let low = state.bytes <= UNREAD_BYTES_MAX / 2 && state.messages.len() <= UNREAD_MAX / 2;
         let writer = if low { state.writer.take() } else { None };
         drop(state);
@@ -104,7 +104,7 @@ impl<T> ResultQueue<T> {
         Poll::Ready(Next::Message(message, bytes))
     }
 
-    /// The work has ended; true if messages wait for the reader.
+    /// Records that the work has ended; returns true if messages wait for the reader.
     pub(super) fn finish(&self, result: Result<(), QueryError>) -> bool {
         let mut state = self.lock();
         state.end = Some(result);
@@ -115,7 +115,7 @@ impl<T> ResultQueue<T> {
         waiting
     }
 
-    /// Drops what waits for a reader that does not read, who finds this in place of it.
+    /// Drops the unread messages; a slow reader finds this error in their place.
     pub(super) fn fail(&self, error: QueryError) {
         let mut state = self.lock();
         let dropped = std::mem::take(&mut state.messages);
@@ -127,7 +127,7 @@ impl<T> ResultQueue<T> {
         drop(dropped);
     }
 
-    /// Nobody reads any more.
+    /// Records that the reader has stopped reading.
     pub(super) fn abandon(&self) {
         self.abandoned.store(true, Ordering::Release);
         let mut state = self.lock();
@@ -140,7 +140,7 @@ impl<T> ResultQueue<T> {
     }
 }
 
-/// Outside of the lock: a waker takes others.
+/// Called outside the lock: a waker takes other locks.
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();

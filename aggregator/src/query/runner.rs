@@ -1,4 +1,4 @@
-//! Runs queries: fairly between operators, each under one deadline for its waiting, its work and a slow reader.
+//! Runs queries fairly between operators, each under one deadline for waiting, work and a slow reader.
 
 use std::{
     future::poll_fn,
@@ -34,7 +34,7 @@ use crate::{
 /// A streamed answer.
 pub(crate) type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Bounds all queries of an aggregator.
+/// Runs and limits all queries of an aggregator.
 #[derive(Clone)]
 pub(crate) struct Runner {
     threads: Arc<Threads>,
@@ -44,10 +44,10 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    /// Starts the threads; the queries' timers are those of the runtime of this call.
+    /// Starts the threads; queries use the timers of the current runtime.
     ///
     /// # Errors
-    /// The system refuses a thread.
+    /// The system refused a thread.
     pub(crate) fn new(
         limits: QueryLimits,
         metrics: Arc<Metrics>,
@@ -70,14 +70,14 @@ impl Runner {
         self.threads.0.counts().waiting > 0
     }
 
-    /// Bounds of a query.
+    /// Limits of queries.
     pub(crate) fn limits(&self) -> QueryLimits {
         self.limits
     }
 
-    /// Reads the counts of queries.
+    /// Returns a function that reads the counts of queries.
     pub(crate) fn counts(&self) -> impl Fn() -> QueryCounts + Send + Sync + use<> {
-        // Weak: metrics outlive the server, and must not keep its threads.
+        // Weak: metrics outlive the server, and must not keep its threads alive.
         let workers = Arc::downgrade(&self.threads.0);
         move || workers.upgrade().map(|workers| workers.counts()).unwrap_or_default()
     }
@@ -85,7 +85,7 @@ impl Runner {
     /// Waits for a slot, then for the first message of `work`, and streams what it sends.
     ///
     /// # Errors
-    /// Where the work ends before its first message, why; also when there are too many queries.
+    /// The work ended before its first message, or there are too many queries.
     pub(crate) async fn run<T, F, W>(
         &self,
         caller: &CallingOperator,
@@ -115,7 +115,7 @@ impl Runner {
         });
         let submitted =
             workers.submit(&caller.operator, Arc::clone(&completion) as Arc<dyn OnComplete>, |id, slice| {
-                // The only time that it is set.
+                // Set only once.
                 let _ = completion.id.set(id);
                 let sink = Sink {
                     queue: Arc::clone(&queue),
@@ -155,12 +155,12 @@ impl Runner {
     }
 }
 
-/// What follows the work of a query: its end is told to the reader, who may take a while for the rest.
+/// Ends a query after its work: passes the result to the reader, who may take a while for the rest.
 struct Completion<T> {
     queue: Arc<ResultQueue<T>>,
     workers: Arc<Workers>,
     id: OnceLock<QueryId>,
-    /// The reader has read everything, or reads no more.
+    /// The reader has read everything, or stopped reading.
     read: Notify,
     start: Instant,
     deadline: Instant,
@@ -174,12 +174,12 @@ struct Completion<T> {
 impl<T> Completion<T> {
     fn count(&self, error: &QueryError) {
         Metrics::count(&self.metrics.queries_refused, error.reason());
-        tracing::info!(operator = %self.operator, %error, "a query ends without a whole answer");
+        tracing::info!(operator = %self.operator, %error, "a query ended without a complete answer");
     }
 }
 
 impl<T: Send + 'static> Completion<T> {
-    /// Waits for the reader, but not for long: what it does not read takes memory, and the query's slot.
+    /// Waits for the reader, but not for long: an unread answer holds memory and the query's slot.
     async fn await_reader(self: Arc<Self>, id: QueryId) {
         let read_deadline = Instant::now() + self.limits.read_timeout;
         if timeout_at(read_deadline.min(self.deadline), self.read.notified()).await.is_err() {
@@ -195,10 +195,10 @@ impl<T: Send + 'static> Completion<T> {
         self.workers.release_slot(id);
     }
 
-    /// A reader that does not even take the reason for the end keeps what HTTP/2 holds for it: its connection is cut.
+    /// A reader that does not even read the error keeps HTTP/2 buffers occupied: its connection is cut.
     async fn cut_unread_connection(self: Arc<Self>) {
         if timeout(self.limits.read_timeout, self.read.notified()).await.is_err() {
-            tracing::info!(operator = %self.operator, "a connection is cut, because it does not read its answers");
+            tracing::info!(operator = %self.operator, "a connection was cut because it does not read its answers");
             Metrics::count(&self.metrics.connections_cut, "answers_not_read");
             self.disconnect.trigger();
         }
@@ -212,11 +212,11 @@ impl<T: Send + 'static> OnComplete for Completion<T> {
             self.count(error);
         }
         let rest = match result {
-            // Nobody waits for the rest of an answer that was not read in time.
+            // The rest of an answer that was not read in time is dropped.
             Err(error @ (QueryError::Unread(_) | QueryError::Deadline(_))) => {
                 self.queue.fail(error);
                 let runtime = self.runtime.clone();
-                // Detached: it ends by its own deadline.
+                // Detached: ends at its own deadline.
                 drop(runtime.spawn(Arc::clone(&self).cut_unread_connection()));
                 false
             }
@@ -225,7 +225,7 @@ impl<T: Send + 'static> OnComplete for Completion<T> {
         match self.id.get() {
             Some(&id) if rest && !self.queue.is_abandoned() => {
                 let runtime = self.runtime.clone();
-                // Detached: it ends by its own deadline.
+                // Detached: ends at its own deadline.
                 drop(runtime.spawn(self.await_reader(id)));
                 true
             }
@@ -238,7 +238,7 @@ impl<T: Send + 'static> OnComplete for Completion<T> {
 struct ResponseReader<T> {
     completion: Arc<Completion<T>>,
     id: QueryId,
-    /// Ends it also while the work cannot, because a disk does not answer.
+    /// Ends the answer even if the work cannot, because a disk does not respond.
     late: Pin<Box<Sleep>>,
     over: bool,
 }
@@ -272,7 +272,7 @@ impl<T> Stream for ResponseReader<T> {
 }
 
 impl<T> ResponseReader<T> {
-    /// Reads no more: the work ends if it has not, and the slot is free.
+    /// Stops reading: the work ends if it has not, and the slot is released.
     fn close(&mut self) {
         if !std::mem::replace(&mut self.over, true) {
             self.completion.queue.abandon();

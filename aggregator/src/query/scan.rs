@@ -1,5 +1,5 @@
-//! A plan carried out: what is complete, then each group in the order of its labels, a slice of its points at a
-//! time. Blocks on the store, for a chunk of a series at a time; between chunks it passes its turn on.
+//! Executes a plan: sends how far the answer is complete, then each group in order of its labels, a slice of its
+//! points at a time. Blocks on the store for one chunk of a series at a time, and yields between chunks.
 
 use std::collections::BTreeMap;
 
@@ -17,22 +17,22 @@ use super::{
 };
 use crate::store::{Gap, Store};
 
-/// Most points that are merged at once: some ten kilobytes each at worst, of the query's memory.
+/// Most points merged at once: some ten kilobytes each at worst, out of the query's memory.
 const SLICE_POINTS: u32 = 4_096;
 /// Most values of one message.
 const MESSAGE_VALUES: usize = 8_192;
-/// Partials between two looks at clock and turn: some microseconds each.
+/// Partials between two yield points: some microseconds each.
 const CHECK_EVERY: usize = 16;
-/// About what a gateway takes in memory beside its gaps.
+/// Approximate memory of a gateway without its gaps.
 const GATEWAY_BYTES: usize = 192;
-/// About what a header takes in memory, and each of its gaps.
+/// Approximate memory of a header, and of each of its gaps.
 const HEADER_BYTES: usize = 1 << 10;
 const GAP_BYTES: usize = 192;
 
-/// Answers a query that was asked at `now_ms`. Returns the number of points.
+/// Answers a query requested at `now_ms`. Returns the number of points.
 ///
 /// # Errors
-/// What ended it early; what was sent before is valid, but not the whole answer.
+/// What ended it early; the messages sent before are valid, but incomplete.
 pub(super) async fn execute(
     store: &dyn Store,
     request: AggregateRequest,
@@ -41,7 +41,7 @@ pub(super) async fn execute(
     sink: &Sink<AggregateResponse>,
 ) -> Result<u64, QueryError> {
     let plan = Plan::new(request)?;
-    // Watermarks first: what they cover is in the store before anything is read.
+    // Watermarks first: the readings that they cover are in the store before anything is read.
     let (mut gateways, mut gateways_bytes) = (BTreeMap::new(), 0);
     walk::each_gateway(store, sink, |entry| {
         gateways_bytes += GATEWAY_BYTES + entry.gaps.len() * size_of::<Gap>();
@@ -83,10 +83,10 @@ pub(super) async fn execute(
         sink.yield_point().await?;
         let Some(range) = group.overlap(&plan.range) else { continue };
         for slice in range.slices(SLICE_POINTS) {
-            // A point starts where the whole range starts, not where this group's windows do.
+            // A point starts at the start of the whole range, not of this group's windows.
             let slice = PointSlice { read: slice, point: Range { from_ms: plan.range.from_ms, ..slice } };
             let points = slice.points(store, &group, &messages).await?;
-            // The first slice is where a step that fits no window is refused: before anything was sent.
+            // A step that fits no window fails in the first slice: before anything was sent.
             messages.header().await?;
             for (start_ms, partial) in points.into_points() {
                 sink.yield_point().await?;
@@ -99,13 +99,13 @@ pub(super) async fn execute(
     Ok(messages.count)
 }
 
-/// The messages of an answer as they become full.
+/// Collects the answer into messages and sends those that are full.
 struct Messages<'a> {
     sink: &'a Sink<AggregateResponse>,
     header: Option<Header>,
     points: Vec<Point>,
     count: u64,
-    /// Bytes that the groups hold.
+    /// Bytes held by the groups.
     group_bytes: usize,
 }
 
@@ -142,9 +142,9 @@ impl Messages<'_> {
 
 /// A part of the range that is read at once.
 struct PointSlice {
-    /// What is read.
+    /// The range to read.
     read: Range,
-    /// How windows become points.
+    /// Maps windows to points.
     point: Range,
 }
 
@@ -163,7 +163,7 @@ impl PointSlice {
         for id in &group.series {
             let mut at = from;
             while at < to {
-                // Also where nothing is found.
+                // Even if nothing is found.
                 sink.yield_point().await?;
                 let Some(chunk) = store.chunk(*id, at, to)? else { break };
                 for (number, row) in chunk.rows.iter().enumerate() {

@@ -1,20 +1,19 @@
-//! Who works next: slots and turns of queries, shared fairly between operators. Pure: no threads, no clock.
+//! Scheduling: slots and turns of queries, shared fairly between operators. Pure: no threads, no clock.
 //!
-//! A query has a *slot* from its start to its end, and a *turn* only while it works. Slots are bounded for each
-//! operator first and in total second, and an operator never has more of them than are left free: the first gets at
-//! most half, the next half of the rest, and so on, and what becomes free goes to the operator with the fewest. Memory
-//! and the queue are shared by the same rule. Turns go to the operator that has used least time, and within an operator
-//! in order.
+//! A query holds a *slot* from its start to its end, and a *turn* only while it works. Slots are bounded per operator
+//! and in total, and an operator never holds more of them than are left free: the first gets at most half, the next
+//! half of the rest, and so on. A freed slot goes to the operator with the fewest. Memory and the queue are shared by
+//! the same rule. Turns go to the operator that has used the least time, and within an operator in order of arrival.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     hash::Hash,
 };
 
-/// Number of a query; never used again.
+/// Number of a query; never reused.
 pub(super) type QueryId = u64;
 
-/// How much there is to share.
+/// Capacity to share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
     /// Slots of all operators.
@@ -29,10 +28,10 @@ pub(super) struct Bounds {
     pub(super) memory: usize,
 }
 
-/// What became of a query that arrived.
+/// Outcome of submitting a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
-    /// It has a slot, and is ready for its first turn.
+    /// It has a slot and is ready for its first turn.
     Started(QueryId),
     /// It waits for a slot.
     Waiting(QueryId),
@@ -43,11 +42,11 @@ pub(super) enum Arrival {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Waiting,
-    /// Has a slot and nothing to do.
+    /// Has a slot and no work.
     Idle,
     /// Has a slot and waits for a turn.
     Ready,
-    /// Has the turn; `woken`: there is more to do after it.
+    /// Has the turn; `woken`: more work arrived meanwhile.
     Running {
         woken: bool,
     },
@@ -65,14 +64,14 @@ struct Operator {
     slots: usize,
     waiting: VecDeque<QueryId>,
     ready: VecDeque<QueryId>,
-    /// Of its queries that have the turn.
+    /// Number of its queries that have the turn.
     turns: usize,
     bytes: usize,
-    /// Time used, from where it last became active.
+    /// Time used, at least the scheduler's `now` when it last became active.
     used: u64,
-    /// Its key in the order of operators with ready queries.
+    /// Its key in `order`, if it has ready queries.
     order_key: Option<(u64, u64)>,
-    /// When it last got a slot.
+    /// Sequence number of its last start.
     started_at: u64,
 }
 
@@ -82,23 +81,23 @@ impl Operator {
     }
 }
 
-/// Operators that have left before others caught up with the time they used; beyond, it is forgotten.
+/// Most operators remembered after they left ahead of the others in time used; beyond, their time is forgotten.
 const DEPARTED_MAX: usize = 1_024;
 
-/// Slots and turns. `K` names an operator.
+/// Slots and turns. `K` identifies an operator.
 #[derive(Debug)]
 pub(super) struct Scheduler<K> {
     bounds: Bounds,
     operators: HashMap<K, Operator>,
-    /// Time used by operators that have no query now, where it is more than `now`: coming back does not undo it.
+    /// Time used by operators without queries, where it is ahead of `now`: leaving and returning does not reset it.
     departed: HashMap<K, u64>,
     queries: HashMap<QueryId, Query<K>>,
-    /// Operators with ready queries, the one that has used least first.
+    /// Operators with ready queries, by time used, least first.
     order: BTreeSet<(u64, u64, K)>,
     next_id: QueryId,
     /// Makes keys of `order` unique, in order of arrival.
     sequence: u64,
-    /// Time used by the operator that had the last turn: where a newcomer starts.
+    /// Time used by the operator of the last turn; a newcomer starts here.
     now: u64,
     slots: usize,
     waiting: usize,
@@ -124,17 +123,17 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
         }
     }
 
-    /// Queries that have a slot.
+    /// Number of queries with a slot.
     pub(super) fn slots(&self) -> usize {
         self.slots
     }
 
-    /// Queries that wait for a slot.
+    /// Number of queries waiting for a slot.
     pub(super) fn waiting(&self) -> usize {
         self.waiting
     }
 
-    /// Queries that wait for a turn.
+    /// Number of queries waiting for a turn.
     pub(super) fn ready_count(&self) -> usize {
         self.ready
     }
@@ -144,7 +143,7 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
         self.bytes
     }
 
-    /// A query arrives.
+    /// Submits a query.
     pub(super) fn submit(&mut self, operator: &K) -> Arrival {
         let free = self.bounds.waiting.saturating_sub(self.waiting).min(self.bounds.waiting_per_operator);
         let departed = &mut self.departed;
@@ -176,7 +175,7 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
         self.queries.get(&id).is_some_and(|query| query.phase != Phase::Waiting)
     }
 
-    /// A query has something to do.
+    /// Marks that a query has work to do.
     pub(super) fn mark_ready(&mut self, id: QueryId) {
         let Some(query) = self.queries.get_mut(&id) else { return };
         match &mut query.phase {
@@ -209,7 +208,7 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
         Some(id)
     }
 
-    /// A turn ends after this much time; `again`: the query has more to do.
+    /// Ends a turn that took `cost`; `again`: the query has more work.
     pub(super) fn end_turn(&mut self, id: QueryId, cost: u64, again: bool) {
         let Some(query) = self.queries.get_mut(&id) else { return };
         let Phase::Running { woken } = query.phase else { return };
@@ -221,7 +220,7 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
         }
     }
 
-    /// A query is over, or its caller gone.
+    /// Removes a query that has ended or whose caller is gone.
     pub(super) fn remove(&mut self, id: QueryId) {
         let Some(query) = self.queries.remove(&id) else { return };
         let Query { operator, phase, bytes } = query;
@@ -253,7 +252,7 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
         }
     }
 
-    /// Takes memory for a query; false if its operator has as much as it may have now.
+    /// Reserves memory for a query; false if its operator may have no more now.
     pub(super) fn reserve_memory(&mut self, id: QueryId, bytes: usize) -> bool {
         let Some(query) = self.queries.get_mut(&id) else { return false };
         let Some(known) = self.operators.get_mut(&query.operator) else { return false };
@@ -267,7 +266,7 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
         true
     }
 
-    /// Gives memory back.
+    /// Releases memory.
     pub(super) fn release_memory(&mut self, id: QueryId, bytes: usize) {
         let Some(query) = self.queries.get_mut(&id) else { return };
         let bytes = bytes.min(query.bytes);
@@ -278,7 +277,7 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
         }
     }
 
-    /// Gives a slot to a query that waits for one, or has just arrived.
+    /// Gives a slot to a query that waits for one or has just arrived.
     fn start(&mut self, id: QueryId) {
         let Some(query) = self.queries.get_mut(&id) else { return };
         query.phase = Phase::Ready;
@@ -296,8 +295,8 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
         self.enqueue_query(id, &operator);
     }
 
-    /// The oldest waiting query of the operator that has the fewest slots, of several the one that has waited longest
-    /// since it last got one.
+    /// The oldest waiting query of the operator with the fewest slots; among several, of the one whose last start was
+    /// longest ago.
     fn next_to_start(&self) -> Option<QueryId> {
         if self.slots >= self.bounds.slots {
             return None;
@@ -310,11 +309,11 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
         next.waiting.front().copied()
     }
 
-    /// Puts a query at the end of its operator's.
+    /// Appends a query to its operator's ready queue.
     fn enqueue_query(&mut self, id: QueryId, operator: &K) {
         let Some(known) = self.operators.get_mut(operator) else { return };
         if known.ready.is_empty() && known.turns == 0 {
-            // It was not active: what it did not use then is not saved up.
+            // The operator was inactive: unused time is not saved up.
             known.used = known.used.max(self.now);
         }
         known.ready.push_back(id);
@@ -332,7 +331,7 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
         }
     }
 
-    /// Brings an operator's key in the order in line with whether it has ready queries.
+    /// Adds an operator to `order` if it has ready queries, or removes it.
     fn enqueue_operator(&mut self, operator: &K) {
         let Some(known) = self.operators.get_mut(operator) else { return };
         match (known.ready.is_empty(), known.order_key) {
@@ -360,13 +359,13 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
             self.departed.insert(operator.clone(), known.used);
         }
         if self.operators.is_empty() {
-            // Nobody waited for what they used.
+            // Nobody waited for the time that others used.
             self.departed.clear();
         }
     }
 }
 
-/// Whether an operator with so many slots may have another, of so many that are taken.
+/// Whether an operator with `own` slots may have another while `taken` are in use.
 fn may_start(bounds: &Bounds, taken: usize, own: usize) -> bool {
     own < bounds.slots_per_operator && own < bounds.slots.saturating_sub(taken)
 }

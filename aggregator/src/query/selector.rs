@@ -1,8 +1,8 @@
-//! Which series: PromQL's vector selector, `temperature{site="berlin",device=~"press-.*"}`.
+//! Selects series with PromQL's vector selector, `temperature{site="berlin",device=~"press-.*"}`.
 //!
-//! Labels are `site`, `gateway`, `device`, `__name__` (the metric) and the series' own; a label that a series lacks is the
-//! empty string. Regular expressions match the whole value and have a bounded size. The parser is a library's,
-//! what matches is decided here.
+//! Labels are `site`, `gateway`, `device`, `__name__` (the metric) and the series' own; a label that a series lacks
+//! is the empty string. Regular expressions match the whole value and have a bounded size. A library parses the
+//! selector; the matching is implemented here.
 
 use catchment_proto::{GatewayId, SeriesKey};
 use promql_parser::{
@@ -17,12 +17,12 @@ mod text;
 const SELECTOR_BYTES_MAX: usize = 4_096;
 /// Most matchers of one selector.
 const MATCHERS_MAX: usize = 64;
-/// Bound of a selector's compiled regular expressions together, in bytes: it bounds what one series costs to match.
+/// Most bytes of a selector's compiled regular expressions together; this limits the cost of matching a series.
 const REGEX_BYTES_MAX: usize = 256 << 10;
-/// The label that stands for the metric's name.
+/// The label of the metric's name.
 pub(crate) const METRIC_LABEL: &str = "__name__";
 
-/// A checked selector.
+/// A parsed and checked selector.
 #[derive(Clone, Debug, Default)]
 pub struct Selector {
     matchers: Vec<Matcher>,
@@ -42,10 +42,10 @@ enum Test {
     NotRegex(Regex),
 }
 
-/// Why a text is no selector.
+/// Why a text is not a valid selector.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
-    /// Nothing is selected.
+    /// The text is empty.
     #[error("the selector is empty: write for example temperature{{site=\"berlin\"}}")]
     Empty,
     /// Too long; holds the length in bytes.
@@ -57,31 +57,31 @@ pub enum SelectorError {
     /// Not PromQL.
     #[error("the selector cannot be read: {0}")]
     Syntax(String),
-    /// PromQL, but no vector selector.
+    /// PromQL, but not a vector selector.
     #[error("{0} is not supported: write a vector selector such as temperature{{site=\"berlin\"}}")]
     Unsupported(&'static str),
-    /// A regular expression.
+    /// An invalid regular expression.
     #[error("label {label}: regex {pattern:?}: {reason}")]
     Regex {
-        /// The label that it is for.
+        /// Its label.
         label: String,
         /// The expression.
         pattern: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// A label that the listed things do not have.
+    /// A label that the listed items do not have.
     #[error("label {label:?} cannot be selected on here, only {allowed}")]
     Label {
         /// The label.
         label: String,
-        /// What can be.
+        /// The allowed labels.
         allowed: String,
     },
 }
 
 impl Selector {
-    /// Reads a selector.
+    /// Parses a selector.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -95,7 +95,7 @@ impl Selector {
         let text = text::without_raw_strings(text);
         let parsed = match parser::parse(&text) {
             Ok(Expr::VectorSelector(selector)) => Ok(Expr::VectorSelector(selector)),
-            // A metric may be called like a keyword, a function or a number: `on`, `count`, `inf`.
+            // A metric may be named like a keyword, a function or a number: `on`, `count`, `inf`.
             other => match text::name_as_matcher(&text, METRIC_LABEL).map(|text| parser::parse(&text)) {
                 Some(Ok(Expr::VectorSelector(selector))) => Ok(Expr::VectorSelector(selector)),
                 _ => other,
@@ -109,10 +109,10 @@ impl Selector {
         }
     }
 
-    /// Reads a selector that may be empty (or `{}`), which selects everything.
+    /// Parses a selector that may be empty (or `{}`), which selects everything.
     ///
     /// # Errors
-    /// As [`Self::parse`].
+    /// Same as [`Self::parse`].
     pub fn parse_or_all(text: &str) -> Result<Self, SelectorError> {
         let bare: String = text.chars().filter(|c| !c.is_whitespace()).take(3).collect();
         if bare.is_empty() || bare == "{}" { Ok(Self::default()) } else { Self::parse(text) }
@@ -143,10 +143,10 @@ impl Selector {
         Ok(Self { matchers })
     }
 
-    /// Refuses labels other than these.
+    /// Refuses labels other than `allowed`.
     ///
     /// # Errors
-    /// The first label that is none of them.
+    /// The first label that is not allowed.
     pub fn only(&self, allowed: &[&str]) -> Result<(), SelectorError> {
         match self.matchers.iter().find(|matcher| !allowed.contains(&matcher.label.as_str())) {
             Some(matcher) => {
@@ -161,13 +161,13 @@ impl Selector {
         self.matches_with(|label| label_value(gateway, key, label))
     }
 
-    /// Whether a thing is selected whose labels have these values (empty: no such label).
+    /// Whether an item whose labels have these values is selected (empty: no such label).
     pub fn matches_with<'a>(&self, value: impl Fn(&str) -> &'a str) -> bool {
         self.matchers.iter().all(|matcher| matcher.test.passes(value(&matcher.label)))
     }
 }
 
-/// The value of a label of a series; empty where it has none.
+/// The value of a label of a series; empty if it has none.
 pub(crate) fn label_value<'a>(gateway: &'a GatewayId, key: &'a SeriesKey, label: &str) -> &'a str {
     match label {
         "site" => gateway.site.as_str(),
@@ -202,8 +202,8 @@ impl Test {
     }
 }
 
-/// A regular expression that matches whole values only. The pattern is compiled alone first, so that one like
-/// `a)|(b` cannot reach out of the group that anchors it.
+/// A regular expression that matches whole values only. The pattern is compiled alone first, so that one like `a)|(b`
+/// cannot break out of the group that anchors it.
 fn whole(label: &str, pattern: &str, bytes_max: usize) -> Result<Regex, SelectorError> {
     let build =
         |pattern: &str| RegexBuilder::new(pattern).size_limit(bytes_max).dfa_size_limit(bytes_max).build();
@@ -216,7 +216,7 @@ fn whole(label: &str, pattern: &str, bytes_max: usize) -> Result<Regex, Selector
     })
 }
 
-/// A library's message as one line, without its drawings of where the error is.
+/// A library's message as one line, without its drawing of the error position.
 fn readable(message: &str) -> String {
     let last = message.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("unknown error");
     last.strip_prefix("error: ").unwrap_or(last).chars().take(300).collect()

@@ -1,4 +1,4 @@
-//! The gRPC method of queries: who asks, and the work for it.
+//! The gRPC method of queries: authorizes the caller and runs the scan.
 
 use std::sync::Arc;
 

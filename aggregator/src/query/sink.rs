@@ -1,8 +1,8 @@
-//! What the work of a query sees of the world: where its messages go, and whether it may go on.
+//! Interface of a query's work: where it sends messages, and where it yields.
 //!
-//! Work calls [`Sink::yield_point`] after every bounded piece, also where it finds nothing. That is where it passes its
-//! turn on to other operators' queries, and where it ends when its time is over or its caller gone. While it waits for
-//! its reader it has neither turn nor thread.
+//! Work calls [`Sink::yield_point`] after every bounded step, even if the step found nothing. There it yields to
+//! other operators' queries, and ends when its deadline has passed or its caller is gone. While it waits for its
+//! reader, it has neither a turn nor a thread.
 
 use std::{
     future::poll_fn,
@@ -23,10 +23,10 @@ use super::{
     workers::{TimeSlice, Workers},
 };
 
-/// Memory is taken in pieces of this many bytes, so that small queries rarely ask.
+/// Memory is reserved in pieces of this many bytes, so that small queries rarely reserve again.
 const MEMORY_PIECE: usize = 64 << 10;
 
-/// See the module.
+/// Output of a query's work, with its deadline and memory.
 pub(crate) struct Sink<T> {
     pub(super) queue: Arc<ResultQueue<T>>,
     pub(super) workers: Arc<Workers>,
@@ -35,15 +35,15 @@ pub(crate) struct Sink<T> {
     pub(super) deadline: Instant,
     pub(super) timeout: Duration,
     pub(super) read_timeout: Duration,
-    /// Memory taken for the work.
+    /// Memory reserved for the work, bytes.
     pub(super) reserved: AtomicUsize,
 }
 
 impl<T> Sink<T> {
-    /// Sends a message of so many bytes in memory; waits for a slow reader.
+    /// Sends a message that takes `bytes` of memory; waits for a slow reader.
     ///
     /// # Errors
-    /// When the time is over, the caller gone, or nothing was read for too long.
+    /// The deadline has passed, the caller is gone, memory is used up, or nothing was read for too long.
     pub(crate) async fn send(&self, message: T, bytes: usize) -> Result<(), QueryError> {
         self.check()?;
         if !self.workers.reserve_memory(self.id, bytes) {
@@ -59,10 +59,10 @@ impl<T> Sink<T> {
         }
     }
 
-    /// Continues in this turn, or passes the turn on and continues in the next.
+    /// Continues in this turn, or yields and continues in the next.
     ///
     /// # Errors
-    /// When the time is over or the caller gone.
+    /// The deadline has passed, or the caller is gone.
     pub(crate) async fn yield_point(&self) -> Result<(), QueryError> {
         self.check()?;
         if self.slice.is_over(self.workers.others_wait()) {
@@ -74,10 +74,10 @@ impl<T> Sink<T> {
         Ok(())
     }
 
-    /// Says how much memory the work holds now.
+    /// Sets how much memory the work holds now.
     ///
     /// # Errors
-    /// When its operator may not have as much.
+    /// The operator may not have that much.
     pub(crate) fn set_memory(&self, bytes: usize) -> Result<(), QueryError> {
         let wanted = bytes.div_ceil(MEMORY_PIECE).saturating_mul(MEMORY_PIECE);
         let reserved = self.reserved.load(Ordering::Relaxed);

@@ -1,16 +1,16 @@
-//! Walks over everything that a store knows, page by page. Between pages and within them a query passes its turn on; the
-//! store's lock is held for the copy of a page, never while something is matched.
+//! Walks over all series or gateways of a store, page by page. A query yields between pages and within them; the
+//! store's lock is held only while a page is copied, never during matching.
 
 use super::{error::QueryError, sink::Sink};
 use crate::store::{GatewayEntry, SeriesEntry, SeriesId, Store};
 
-/// Entries between two looks at clock and turn, where one is cheap.
+/// Entries between two yield points, where an entry is cheap.
 const CHECK_EVERY: usize = 16;
 
-/// Visits every series, in the order of ids. `visit` answers how many bytes the query holds by then.
+/// Visits every series in order of ids. `visit` returns how many bytes the query then holds.
 ///
 /// # Errors
-/// What ends the query.
+/// The error that ends the query.
 pub(crate) async fn each_series<T>(
     store: &dyn Store,
     sink: &Sink<T>,
@@ -22,7 +22,7 @@ pub(crate) async fn each_series<T>(
         let page = store.series_from(SeriesId(from));
         let mut bytes = None;
         for entry in page.entries {
-            // Each of them: matching costs what the caller's regular expressions do.
+            // For each entry: matching costs as much as the caller's regular expressions.
             sink.yield_point().await?;
             bytes = Some(visit(entry));
         }
@@ -34,10 +34,10 @@ pub(crate) async fn each_series<T>(
     Ok(())
 }
 
-/// Visits every gateway. `visit` answers how many bytes the query holds by then.
+/// Visits every gateway. `visit` returns how many bytes the query then holds.
 ///
 /// # Errors
-/// What ends the query.
+/// The error that ends the query.
 pub(crate) async fn each_gateway<T>(
     store: &dyn Store,
     sink: &Sink<T>,

@@ -1,7 +1,7 @@
-//! The threads on which queries work, and what keeps one operator's from holding up another's.
+//! The query threads, and the time slices that keep one operator's queries from blocking another's.
 //!
-//! There are fewer threads than processors, so that ingest keeps its share. A query is a future that is polled while it has
-//! the turn, for some milliseconds at a time when others wait. One that waits for its reader has no thread.
+//! There are fewer threads than processors, so that ingest keeps its share. A query is a future, polled for a few
+//! milliseconds at a time while others wait. A query that waits for its reader occupies no thread.
 
 use std::{
     collections::HashMap,
@@ -26,25 +26,25 @@ use super::{
     scheduler::{Arrival, Bounds, QueryId, Scheduler},
 };
 
-/// A query works for so long before it passes its turn on to another that waits.
+/// How long a query works before it yields to another that waits.
 const TIME_SLICE: Duration = Duration::from_millis(3);
 
 /// A query's work.
 pub(super) type Work = Pin<Box<dyn Future<Output = Result<(), QueryError>> + Send>>;
 
-/// What is done when the work has ended.
+/// Called when the work of a query has ended.
 pub(super) trait OnComplete: Send + Sync {
-    /// The work has ended; true if the query keeps its slot until its reader has read the rest.
+    /// Takes the result; returns true if the query keeps its slot until its reader has read the rest.
     fn complete(self: Arc<Self>, result: Result<(), QueryError>) -> bool;
 }
 
-/// The time of a turn.
+/// Measures a query's turn.
 #[derive(Debug)]
 pub(super) struct TimeSlice {
     base: Instant,
     /// Microseconds since `base`.
     began: AtomicU64,
-    /// Whether the turn was passed on with work left.
+    /// Whether the query yielded with work left.
     passed: AtomicBool,
 }
 
@@ -62,18 +62,18 @@ impl TimeSlice {
         self.passed.store(false, Ordering::Relaxed);
     }
 
-    /// Microseconds of the turn, at least one.
+    /// Length of the turn so far, microseconds, at least 1.
     fn used(&self) -> u64 {
         self.now().saturating_sub(self.began.load(Ordering::Relaxed)).max(1)
     }
 
-    /// Whether the turn is to be passed on now.
+    /// Whether the query must yield now.
     pub(super) fn is_over(&self, others_wait: bool) -> bool {
         if self.used() < TIME_SLICE.as_micros() as u64 {
             return false;
         }
         if !others_wait {
-            // Time that nobody else wanted is not held against its operator.
+            // Time that nobody else wanted is not charged to the operator.
             self.began.store(self.now(), Ordering::Relaxed);
             return false;
         }
@@ -83,7 +83,7 @@ impl TimeSlice {
 }
 
 struct Task {
-    /// Away while it is polled.
+    /// `None` while it is polled.
     work: Option<Work>,
     on_complete: Arc<dyn OnComplete>,
     slice: Arc<TimeSlice>,
@@ -106,16 +106,16 @@ pub(crate) struct QueryCounts {
     pub(crate) memory: usize,
 }
 
-/// See the module.
+/// State shared by the query threads.
 pub(crate) struct Workers {
     state: Mutex<State>,
     work: Condvar,
-    /// Queries that wait for a turn.
+    /// Queries waiting for a turn.
     ready: AtomicUsize,
     pub(super) limits: Bounds,
 }
 
-/// Stops the threads when it is dropped.
+/// Stops the threads on drop.
 pub(super) struct Threads(pub(super) Arc<Workers>);
 
 impl Drop for Threads {
@@ -132,10 +132,11 @@ impl Drop for Threads {
 }
 
 impl Threads {
-    /// Starts so many threads, whose work may use this runtime's timers. A panic of one beyond its work ends the server.
+    /// Starts `count` threads, whose work may use the timers of `runtime`. A panic in a thread outside of its work
+    /// ends the server.
     ///
     /// # Errors
-    /// The system refuses a thread.
+    /// The system refused a thread.
     pub(super) fn start(
         limits: Bounds,
         count: usize,
@@ -151,7 +152,7 @@ impl Threads {
             let supervised = supervisor.task("query thread", |_| (), async move { workers.run() });
             std::thread::Builder::new().name(format!("query-{number}")).spawn(move || {
                 let _timers = runtime.enter();
-                // It waits for nothing: it is a task for the sake of its supervisor.
+                // Never waits; it is a future only so that the supervisor can watch it.
                 supervised.now_or_never();
             })?;
         }
@@ -164,20 +165,20 @@ impl Workers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// After every change: how many wait for a turn.
+    /// Called after every change: publishes how many queries wait for a turn.
     fn publish(&self, state: &State) {
         self.ready.store(state.scheduler.ready_count(), Ordering::Relaxed);
     }
 
-    /// Whether queries wait for a turn.
+    /// Whether other queries wait for a turn.
     pub(super) fn others_wait(&self) -> bool {
         self.ready.load(Ordering::Relaxed) > 0
     }
 
-    /// A query arrives; its work is made once it has its number.
+    /// Submits a query; its work is created once its number is known.
     ///
     /// # Errors
-    /// When its operator has too many waiting.
+    /// The operator has too many queries waiting.
     pub(super) fn submit(
         &self,
         operator: &OperatorId,
@@ -198,8 +199,8 @@ impl Workers {
         Ok(id)
     }
 
-    /// The caller of a query is gone: one that waits leaves, another ends at its next turn, on a thread that may free what
-    /// it holds.
+    /// Cancels a query whose caller is gone. A waiting query is removed; a started one ends at its next turn, on a
+    /// thread that may free its memory.
     pub(super) fn cancel(&self, id: QueryId) {
         let mut state = self.lock();
         if !state.scheduler.has_slot(id) {
@@ -215,13 +216,13 @@ impl Workers {
             drop(state);
             self.work.notify_one();
         } else {
-            // Its work has ended before.
+            // Its work had ended already.
             drop(state);
             self.release_slot(id);
         }
     }
 
-    /// A query gives its slot back, which another may take.
+    /// Releases a query's slot, which another query may take.
     pub(super) fn release_slot(&self, id: QueryId) {
         let mut state = self.lock();
         state.scheduler.remove(id);
@@ -230,22 +231,22 @@ impl Workers {
         self.work.notify_all();
     }
 
-    /// Whether a query has begun.
+    /// Whether a query has started.
     pub(super) fn has_started(&self, id: QueryId) -> bool {
         self.lock().scheduler.has_slot(id)
     }
 
-    /// Takes memory for a query; false when its operator may have no more.
+    /// Reserves memory for a query; false if its operator may have no more.
     pub(super) fn reserve_memory(&self, id: QueryId, bytes: usize) -> bool {
         self.lock().scheduler.reserve_memory(id, bytes)
     }
 
-    /// Gives memory back.
+    /// Releases memory.
     pub(super) fn release_memory(&self, id: QueryId, bytes: usize) {
         self.lock().scheduler.release_memory(id, bytes);
     }
 
-    /// For metrics.
+    /// Current counts, for metrics.
     pub(super) fn counts(&self) -> QueryCounts {
         let scheduler = &self.lock().scheduler;
         QueryCounts { running: scheduler.slots(), waiting: scheduler.waiting(), memory: scheduler.memory() }
@@ -259,7 +260,7 @@ impl Workers {
         self.work.notify_one();
     }
 
-    /// The next query that has the turn; `None` at the end.
+    /// The next query to run; `None` when the threads must stop.
     fn next(&self) -> Option<(QueryId, Work, Arc<TimeSlice>)> {
         let mut state = self.lock();
         loop {
@@ -272,7 +273,7 @@ impl Workers {
                 if let Some((work, slice)) = task.and_then(|t| Some((t.work.take()?, Arc::clone(&t.slice)))) {
                     return Some((id, work, slice));
                 }
-                // It has ended, and waits for its reader.
+                // Its work has ended, and it waits for its reader.
                 state.scheduler.end_turn(id, 1, false);
             }
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -292,9 +293,9 @@ impl Workers {
                 Ok(Poll::Ready(result)) => result,
                 Err(_) => Err(QueryError::Panicked),
             };
-            // What it holds is freed in its own time.
+            // Its memory is freed within its own turn.
             if catch_unwind(AssertUnwindSafe(move || drop(work))).is_err() {
-                tracing::error!(condition = "query_panicked", "a query panicked while it was freed");
+                tracing::error!(condition = "query_panicked", "a query panicked while it was dropped");
             }
             self.finish(id, result, &slice);
         }
@@ -312,7 +313,7 @@ impl Workers {
         state.scheduler.end_turn(id, slice.used(), slice.passed.load(Ordering::Relaxed));
         self.publish(&state);
         drop((state, left));
-        // This thread takes the next turn itself.
+        // Nobody is notified: this thread takes the next turn itself.
     }
 
     fn finish(&self, id: QueryId, result: Result<(), QueryError>, slice: &TimeSlice) {
@@ -328,7 +329,7 @@ impl Workers {
     }
 }
 
-/// Wakes a query.
+/// Waker of a query.
 struct Wakeup {
     id: QueryId,
     workers: Weak<Workers>,

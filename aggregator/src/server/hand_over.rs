@@ -1,4 +1,4 @@
-//! What becomes of an accepted connection: counted by its identity, then tonic's.
+//! Hands an accepted connection to tonic, within the limit of its identity.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::{
     transport::{Connection, Deadlines, PeerLimit},
 };
 
-/// What becomes of an accepted connection.
+/// Counts an accepted connection under its identity and passes it to tonic.
 #[derive(Clone)]
 pub(super) struct HandOver {
     pub(super) limit: Arc<PeerLimit>,
@@ -25,12 +25,12 @@ impl HandOver {
     pub(super) async fn take(self, accepted: Accepted) {
         let Some(slot) = self.limit.acquire(&accepted.peer.identity) else {
             Metrics::count(&self.metrics.connections_refused, "too_many_of_identity");
-            tracing::warn!(peer = %accepted.peer.identity, addr = %accepted.addr, "too many connections of one identity");
+            tracing::warn!(peer = %accepted.peer.identity, addr = %accepted.addr, "too many connections from one identity");
             return;
         };
         let connection =
             Connection::new(accepted, slot, self.deadlines, when_set(self.cutting), self.metrics);
-        // Fails when the server has ended; the connection closes then.
+        // Fails when the server has ended; the connection is then closed.
         let _ = self.connections.send(connection).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Whether the aggregator does its work, as `/readyz`, `/healthz` and the gRPC health service say it.
+//! Readiness and health, as `/readyz`, `/healthz` and the gRPC health service report them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,12 +8,12 @@ use tokio::sync::watch;
 use super::services::Health;
 use crate::{conditions, metrics::Metrics, store::Store};
 
-/// The condition of a data folder that is not what it was.
+/// Condition: the data folder is gone or was replaced.
 const FOLDER_GONE: &str = "folder_gone";
-/// How often the health service is brought in line.
+/// Interval at which the health service is updated.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
-/// What the answers are made of.
+/// Sources of the health reports.
 #[derive(Clone)]
 pub(super) struct State {
     metrics: Arc<Metrics>,
@@ -33,7 +33,7 @@ impl State {
         Self { metrics, store, supervisor, stopping }
     }
 
-    /// The store, or a task without which there is no aggregator, has failed.
+    /// Fails when the store has failed, or a task that the aggregator cannot run without.
     fn healthy(&self) -> Result<(), String> {
         if let Some(gone) = self.store.folder_gone() {
             self.metrics.conditions.set(FOLDER_GONE, Some(gone.to_string()));
@@ -45,10 +45,10 @@ impl State {
         }
     }
 
-    /// Everything that keeps work away, a line each: also while it stops, why it does.
+    /// Everything that blocks work, one line each; the reasons stay while the server stops.
     fn ready(&self) -> Result<(), String> {
         let mut lines: Vec<String> = self.healthy().err().into_iter().collect();
-        // Behind the look at the store, which may raise one.
+        // After `healthy`, which may raise a condition.
         lines.extend(self.metrics.conditions.ready().err());
         lines.extend(self.stopping.borrow().then(|| "stopping".to_owned()));
         if lines.is_empty() { Ok(()) } else { Err(lines.join("\n")) }
@@ -69,13 +69,13 @@ impl State {
         }
     }
 
-    /// Looks for conditions, and keeps the health service in line; never ends.
+    /// Checks conditions and updates the health service; never ends.
     pub(super) async fn watch(&self, health: Health, queries_full: impl Fn() -> bool) {
         let conditions = &self.metrics.conditions;
         tokio::join!(conditions::watch(&self.store, queries_full, conditions), self.follow(&health));
     }
 
-    /// Keeps the health service in line with `/readyz`.
+    /// Makes the health service follow `/readyz`.
     async fn follow(&self, health: &Health) {
         let mut serving = true;
         loop {

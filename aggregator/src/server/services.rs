@@ -1,4 +1,4 @@
-//! The gRPC services on the one port: `catchment.v1`, health and reflection, each with its bounds.
+//! The gRPC services on the one port, each with its limits: `catchment.v1`, health and reflection.
 
 use std::{io, sync::Arc};
 
@@ -35,14 +35,14 @@ use crate::{
     usage::TrackUsage,
 };
 
-/// Most streams of one connection at once.
+/// Most streams at once on one connection.
 const STREAMS_MAX: u32 = 64;
-/// A question with its selector.
+/// A request with its selector.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
-/// A batch, and what stands around it in its message.
+/// A batch and the rest of its message.
 const DELIVERY_BYTES_MAX: usize = BATCH_BYTES_MAX + 1024;
-/// Bytes of one stream and of one connection that may be on their way: enough for 28 Mbit/s of compressed batches over 300 ms. A
-/// gateway has one stream; that counts in the budget of ingest.
+/// Flow-control windows of one stream and one connection, bytes: enough for 28 Mbit/s of compressed batches over 300
+/// ms. A gateway has one stream; its window counts in the ingest budget.
 const STREAM_WINDOW: u32 = STREAM_BYTES as u32;
 const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
 /// Headers of one request.
@@ -52,15 +52,15 @@ const HEADER_BYTES_MAX: u32 = 16 << 10;
 pub(super) struct Services {
     pub(super) router: Router<Stack<TrackUsage, Identity>>,
     pub(super) health: Health,
-    /// Runs the questions of query and fleet.
+    /// Runs the requests of query and fleet.
     pub(super) runner: Runner,
 }
 
-/// What the health service says.
+/// The gRPC health service.
 #[derive(Clone)]
 pub(super) struct Health(HealthReporter);
 
-/// Names of the services whose health is told; the empty one stands for the whole server.
+/// Services with a health status; the empty name is the whole server.
 const NAMES: [&str; 4] = [
     "",
     IngestServer::<IngestService>::NAME,
@@ -69,7 +69,7 @@ const NAMES: [&str; 4] = [
 ];
 
 impl Health {
-    /// Tells whether work should be sent here.
+    /// Reports whether clients should send work here.
     pub(super) async fn set(&self, serving: bool) {
         let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         for name in NAMES {
@@ -77,7 +77,7 @@ impl Health {
         }
     }
 
-    /// Tells that nothing is served any more, and ends those who watch: they would keep the server from ending.
+    /// Reports that nothing is served any more, and ends the watchers, who would keep the server from ending.
     pub(super) async fn stop(mut self) {
         for name in NAMES {
             self.0.set_service_status(name, ServingStatus::NotServing).await;
@@ -154,7 +154,7 @@ impl Services {
     }
 }
 
-/// Adds server reflection, in the version that today's tools ask for and in the one before.
+/// Adds server reflection, in the version that today's tools use and in the previous one.
 ///
 /// # Panics
 /// Never: the descriptors come from the build, and a test serves them.

@@ -1,4 +1,4 @@
-//! Admission: which batches go into the journal, in what order, and what senders of the others are answered.
+//! Admission: which batches go into the journal, in which order, and what the senders of the others get as an answer.
 
 use catchment_journal::{AppendError, Disk, Position};
 use catchment_proto::{GatewayId, SeriesKey};
@@ -10,24 +10,24 @@ use super::{
     inner::{CurrentRun, Inner, LastAppended, lock, read},
 };
 
-/// What became of a batch.
+/// Outcome of admitting a batch.
 pub(super) enum AdmitOutcome {
-    /// It is in the journal at this position, now or since before.
+    /// It is in the journal at this position, now or already before.
     InJournal(Position),
-    /// It was durable before.
+    /// It was durable already.
     AlreadyDurable,
-    /// The journal takes no more before its next commit.
+    /// The journal's buffer is full until its next commit.
     BufferFull(Box<CheckedBatch>),
 }
 
 impl<D: Disk> Inner<D> {
-    /// Whether the store still acknowledges.
+    /// Fails if the store acknowledges nothing more.
     pub(super) fn healthy(&self) -> Result<(), StoreError> {
         self.failure().map_or(Ok(()), |reason| Err(StoreError::Poisoned(reason)))
     }
 
-    /// The epochs of a batch that are new, for which there is room: its own, and the one that its names belong to (0:
-    /// its own).
+    /// Checks that there is room for the new epochs of a batch, and returns them: of its own epoch, and of the one
+    /// that its names belong to (0: its own).
     ///
     /// # Errors
     /// [`StoreError::TooManyEpochs`].
@@ -44,22 +44,22 @@ impl<D: Disk> Inner<D> {
         Ok(new)
     }
 
-    /// Whether a gateway may begin another epoch.
+    /// Whether there is room for another epoch of a gateway.
     pub(super) fn has_room_for_epoch(&self, epoch: &GatewayEpoch) -> bool {
         let catalog = &read(&self.state).catalog;
         let pending_epochs = &lock(&self.admission).pending_epochs;
         self.config.epoch_bounds().fits(catalog, pending_epochs, &epoch.gateway, 1).is_ok()
     }
 
-    /// A stream of an epoch lives from here on.
+    /// Records a stream of an epoch.
     pub(super) fn attach(&self, epoch: &GatewayEpoch) {
         let mut admission = lock(&self.admission);
         let new = CurrentRun { run: epoch.run, streams: 0 };
         admission.current_runs.entry((epoch.gateway.clone(), epoch.id)).or_insert(new).streams += 1;
     }
 
-    /// A stream of an epoch is over. Answers whether there is none left: nothing that it brought is on its way then, so
-    /// no run has to be kept out.
+    /// Records the end of a stream of an epoch. Returns whether it was the last one: nothing of the epoch is in
+    /// flight then, so no run needs to be kept out.
     pub(super) fn detach(&self, epoch: &GatewayEpoch) -> bool {
         let mut admission = lock(&self.admission);
         let key = (epoch.gateway.clone(), epoch.id);
@@ -72,8 +72,8 @@ impl<D: Disk> Inner<D> {
         none_left
     }
 
-    /// Only the run that began last delivers: nothing of another one is appended after this. The position up to which
-    /// others did, and whether another one was before.
+    /// Lets only this run deliver: nothing of another run is appended after this call. Returns the journal position
+    /// up to which others may have appended, and whether another run was current before.
     pub(super) fn fence(&self, epoch: &GatewayEpoch) -> (Position, bool) {
         let mut admission = lock(&self.admission);
         let current = admission.current_runs.entry((epoch.gateway.clone(), epoch.id));
@@ -88,8 +88,8 @@ impl<D: Disk> Inner<D> {
         runs.get(&(epoch.gateway.clone(), epoch.id)).is_none_or(|current| current.run == epoch.run)
     }
 
-    /// Appends a batch to the journal, unless its number says that it is there or must not follow. The caller holds
-    /// its turn, so nobody else appends meanwhile.
+    /// Appends a batch to the journal, unless its number is known already or skips ahead. The caller holds its turn,
+    /// so nobody else appends meanwhile.
     pub(super) fn admit(
         &self,
         mut checked: Box<CheckedBatch>,
@@ -137,7 +137,7 @@ impl<D: Disk> Inner<D> {
         if number > highest.saturating_add(1) && matches!(outcome, AdmitOutcome::InJournal(_)) {
             tracing::warn!(
                 gateway = %epoch.gateway, epoch = epoch.id, shard, highest, number,
-                "a gateway goes on beyond the next batch: this store has lost what it once acknowledged, or never had it"
+                "a gateway continues beyond the next batch: this store has lost batches it once acknowledged, or never had them"
             );
         }
         Ok(outcome)
@@ -156,7 +156,7 @@ impl<D: Disk> Inner<D> {
             new.into_iter().filter(|key| !quota.is_pending(gateway, key)).cloned().collect();
         let count = new.len() as u64;
         if count > state.catalog.series_ids_left() {
-            let message = "this store has used all numbers that it has for series".to_owned();
+            let message = "this store has used all its series numbers".to_owned();
             return Err(StoreError::TooManySeries { message });
         }
         quota
@@ -167,7 +167,7 @@ impl<D: Disk> Inner<D> {
         Ok(new)
     }
 
-    /// Whether there is room for the new series of a batch of live states. The caller holds the state.
+    /// Whether there is room for the new series of a live batch. The caller holds the state lock.
     pub(super) fn has_room_for_series(&self, state: &StoreState, checked: &CheckedBatch) -> bool {
         let gateway = &checked.epoch().gateway;
         let new = state.catalog.unknown_series(gateway, &checked.batch().series);
@@ -180,13 +180,13 @@ impl<D: Disk> Inner<D> {
             && quota.fits(&state.catalog.usages(), gateway, count).is_ok()
     }
 
-    /// The most series that the data folder of an epoch may hold. Reports bounds that are nearly full.
+    /// Most series that the data folder of an epoch may hold. Logs limits that are nearly reached.
     pub(super) fn series_budget(&self, epoch: &GatewayEpoch) -> u64 {
         let state = read(&self.state);
         let usages = state.catalog.usages();
         let quota = &mut lock(&self.admission).quota;
         for warning in quota.warnings(&usages, &epoch.gateway) {
-            tracing::warn!(gateway = %epoch.gateway, warning, "series become many");
+            tracing::warn!(gateway = %epoch.gateway, warning, "a limit of series is nearly reached");
         }
         quota.budget(&usages, &epoch.gateway, epoch.id)
     }
@@ -212,7 +212,7 @@ impl<D: Disk> Inner<D> {
             }
             Err(AppendError::TooLarge { bytes, max }) => {
                 let reason =
-                    format!("the batch takes {bytes} bytes in the journal, at most {max} are possible");
+                    format!("the batch takes {bytes} bytes in the journal, at most {max} are allowed");
                 return Err(StoreError::Body { entry: 0, reason });
             }
             Err(AppendError::Poisoned(reason)) => return Err(StoreError::Poisoned(reason)),
@@ -232,7 +232,7 @@ impl<D: Disk> Inner<D> {
     }
 }
 
-/// What senders are answered once the store closes.
+/// The answer to senders once the store closes.
 pub(super) fn stopping() -> StoreError {
     StoreError::Full("the aggregator is stopping".to_owned())
 }

@@ -1,9 +1,9 @@
 //! The state of the store as the fold of its journal. Pure: no disk, no clock, no lock.
 //!
-//! [`StoreState::apply`] is the only way in which a batch changes the state, for batches just made durable and for
-//! those read again after a start. It keeps partials by name and revision and numbers by their maximum, so
-//! applying a batch twice, or batches of different shards in another order, ends in the same state. It therefore
-//! never skips a batch for its number: a number may be known while its partials are still to be replayed.
+//! A batch changes the state only through [`StoreState::apply`], whether it just became durable or is replayed after
+//! a start. Partials are kept by name and revision, and numbers by their maximum, so applying a batch twice, or
+//! batches of different shards in another order, ends in the same state. A batch is therefore never skipped because
+//! of its number: the number may be known while its partials are still to be replayed.
 
 use bytes::Bytes;
 use catchment_journal::Position;
@@ -21,44 +21,46 @@ use super::{
     runs::RunDelivered,
 };
 
-/// Bounds that the fold enforces.
+/// Limits that the fold enforces.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LiveLimits {
     pub(super) live_bytes_max: usize,
 }
 
-/// What the fold counts.
+/// Counters of the fold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) batches: u64,
     /// Batches that a sender skipped.
     pub(super) gaps: u64,
-    /// Live partials of series that have no place.
+    /// Live partials dropped because their new series had no room.
     pub(super) series_limit: u64,
-    /// Live partials beyond the bound of memory.
+    /// Live partials dropped because of the memory limit.
     pub(super) live_limit: u64,
 }
 
-/// A batch whose partials were all decoded once: applying it cannot fail.
+/// A batch whose partials were all decoded once, so that applying it cannot fail.
 #[derive(Debug)]
 pub(super) struct CheckedBatch {
     entry: JournalEntry,
     /// Time of the newest reading of each partial.
     newest: Vec<Timestamp>,
-    /// New series of it, for which room is reserved until it is applied.
+    /// Its new series, for which room is reserved until it is applied.
     pub(super) new_series: Vec<SeriesKey>,
 }
 
 impl CheckedBatch {
-    /// Checks a batch whole before anything of it is taken.
+    /// Checks a whole batch before any part of it is stored.
     ///
     /// # Errors
-    /// [`StoreError::Body`] for the first partial that cannot be kept, or a shard that the epoch does not have.
+    /// [`StoreError::Body`] for the first partial that cannot be stored, or a shard that the epoch does not have.
     pub(super) fn new(entry: JournalEntry) -> Result<Self, StoreError> {
         let batch = &entry.batch;
         if batch.shard >= entry.epoch.shards.min(SHARDS_MAX) {
-            let reason =
-                format!("it is of shard {}, but the gateway has {}", batch.shard, entry.epoch.shards);
+            let reason = format!(
+                "it belongs to shard {}, but the gateway has {} shards",
+                batch.shard, entry.epoch.shards
+            );
             return Err(StoreError::Body { entry: 0, reason });
         }
         if batch.series.len() > batch.entries.len() {
@@ -72,8 +74,10 @@ impl CheckedBatch {
                 return Err(refused("series, window, part or revision out of range".to_owned()));
             }
             if partial.body.len() > BODY_BYTES_MAX {
-                let reason =
-                    format!("a partial of {} bytes, at most {BODY_BYTES_MAX} are kept", partial.body.len());
+                let reason = format!(
+                    "a partial of {} bytes, at most {BODY_BYTES_MAX} are allowed",
+                    partial.body.len()
+                );
                 return Err(refused(reason));
             }
             let start = partial.window.start();
@@ -83,7 +87,7 @@ impl CheckedBatch {
         Ok(Self { entry, newest, new_series: Vec::new() })
     }
 
-    /// Who delivered it.
+    /// The epoch that delivered it.
     pub(super) fn epoch(&self) -> &GatewayEpoch {
         &self.entry.epoch
     }
@@ -93,7 +97,7 @@ impl CheckedBatch {
         &self.entry.batch
     }
 
-    /// The entry as it goes into the journal.
+    /// The entry for the journal.
     pub(super) fn entry(&self) -> &JournalEntry {
         &self.entry
     }
@@ -103,7 +107,7 @@ impl CheckedBatch {
         self.entry.follows
     }
 
-    /// Says which batch it follows, once that is known.
+    /// Sets the batch that it follows, once that is known.
     pub(super) fn set_follows(&mut self, follows: u64) {
         self.entry.follows = follows;
     }
@@ -115,7 +119,7 @@ impl CheckedBatch {
     }
 }
 
-/// Whether a partial comes out of the journal as it went in. Always so for a batch that came over the wire.
+/// Whether a partial survives the journal unchanged. Always true for a batch from the wire.
 fn journal_returns(batch: &Batch, partial: &catchment_proto::Entry) -> bool {
     (partial.series as usize) < batch.series.len()
         && partial.window.width() == batch.width
@@ -127,17 +131,17 @@ fn journal_returns(batch: &Batch, partial: &catchment_proto::Entry) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct StoreState {
     pub(super) catalog: Catalog,
-    /// What the journal holds and the blocks may not.
+    /// Partials that the journal holds and the blocks may not.
     pub(super) memtable: Memtable,
     pub(super) live: Live,
-    /// Every batch before is applied.
+    /// Every batch before this position is applied.
     pub(super) applied_to: Position,
     pub(super) counts: Counts,
 }
 
 impl StoreState {
-    /// Applies a final batch; returns how many batches before it are missing although they had been taken. Nothing of it is left
-    /// out, whatever the bounds: it may have been acknowledged. Bounds are enforced at admission.
+    /// Applies a final batch; returns how many accepted batches before it are missing. Nothing of it is dropped,
+    /// whatever the limits: it may have been acknowledged. Admission enforces the limits.
     pub(super) fn apply(&mut self, checked: &CheckedBatch) -> u64 {
         let batch = checked.batch();
         let epoch = self.catalog.intern_epoch(checked.epoch());
@@ -162,8 +166,8 @@ impl StoreState {
         lost
     }
 
-    /// Applies a batch of live states, which changes neither numbers nor watermarks. Without `room` for its new series, what it
-    /// says of them is left out and counted.
+    /// Applies a live batch, which changes neither numbers nor watermarks. Without `room`, partials of its new series
+    /// are dropped and counted.
     pub(super) fn apply_live(&mut self, checked: &CheckedBatch, limits: LiveLimits, room: bool) {
         let epoch = self.catalog.intern_epoch(checked.epoch());
         let dropped = self.each_row(epoch, checked, room, |state, gateway, row| {
@@ -171,7 +175,7 @@ impl StoreState {
             if state.memtable.revision(series, &name).is_some_and(|held| held >= revision) {
                 return;
             }
-            // A copy of its own, so that a few small partials do not keep a whole batch in memory.
+            // Copied, so that a few small partials do not keep a whole batch in memory.
             let row = Row { series, name, revision, body: Bytes::copy_from_slice(body) };
             if state.live.put(gateway, row, limits.live_bytes_max).is_none() {
                 state.counts.live_limit += 1;
@@ -180,7 +184,8 @@ impl StoreState {
         self.counts.series_limit += dropped;
     }
 
-    /// Hands each partial of a batch on with its series; returns how many had none: without `room`, those of new series.
+    /// Passes on each partial of a batch with its series; returns how many were skipped: without `room`, those of new
+    /// series.
     fn each_row(
         &mut self,
         epoch: u32,
@@ -190,7 +195,7 @@ impl StoreState {
     ) -> u64 {
         let Some(gateway) = self.catalog.epoch(epoch).map(|known| known.gateway) else { return 0 };
         let batch = checked.batch();
-        // What was folded before a folder went back keeps its names: where it was delivered before, it is replaced.
+        // Windows folded before a folder went back keep their names, so that they replace what was delivered before.
         let named = self.catalog.intern_names_epoch(epoch, batch.names_epoch);
         let mut numbers: Vec<Option<u32>> = vec![None; batch.series.len()];
         let mut dropped = 0;
@@ -214,8 +219,8 @@ impl StoreState {
         dropped
     }
 
-    /// The first bucket in which memory has windows of a series that start in [from, to), and those of them that
-    /// lie in that bucket: recent and live, not resolved.
+    /// The first bucket with windows in memory of a series that start in [from, to), and its windows of that range:
+    /// recent and live, not resolved.
     pub(super) fn first_bucket(
         &self,
         series: u32,

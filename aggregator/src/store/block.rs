@@ -1,15 +1,16 @@
-//! The encoding of a block: many partials of a group of series in one value. Pure.
+//! Encoding of a block: many partials of a group of series in one value. Pure.
 //!
 //! ```text
 //! version (1 byte) | series (varint) | for each: index in the group, rows, bytes of its section (varints) | sections
 //! section: columns | bodies
 //! ```
 //!
-//! Indices in the group as differences to the series before. Columns, each a varint a row: length of the body times two,
-//! plus one where width, epoch, or shard differ from those of the row before in the section (of the first: from 0), and
-//! then these; window index, part; revision less part. All but length and revision are zigzag differences to the row
-//! before. The seal around a block has its checksum. A block stays at or below [`BLOCK_BYTES_MAX`], because sled keeps
-//! larger values in files of their own, which it never syncs. Decoding is total: any bytes are rows or an error.
+//! Indices in the group are differences to the previous series. Columns, each one varint per row: length of the body
+//! times two, plus one if width, epoch or shard differ from the previous row of the section (the first row: from 0),
+//! in which case these follow; then window index, part, and revision minus part. All but length and revision are
+//! zigzag differences to the previous row. The seal around a block holds its checksum. A block stays at or below
+//! [`BLOCK_BYTES_MAX`], because sled keeps larger values in files of their own, which it never syncs. Decoding is
+//! total: any bytes yield rows or an error.
 
 use bytes::Bytes;
 use catchment_partial::{Width, Window};
@@ -21,31 +22,31 @@ use super::{
 
 /// Largest block in bytes.
 pub(super) const BLOCK_BYTES_MAX: usize = 64 << 10;
-/// A new block takes no further rows once it has this many bytes. Larger blocks would cost more to extend, smaller ones
-/// more to read; sled writes a leaf of sixteen values anew after ten changes.
+/// A new block takes no further rows once it has this many bytes. Larger blocks cost more to extend, smaller ones
+/// more to read; sled rewrites a leaf of sixteen values after ten changes.
 pub(super) const BLOCK_BYTES_FULL: usize = 16 << 10;
-/// A block is extended by later rows while it has fewer bytes: what a hundred thousand series bring a round begins a
-/// block of its own, what few slow ones bring does not.
+/// A block is extended by later rows while it is smaller than this: the rows of a hundred thousand series per round
+/// begin a block of their own, the rows of a few slow series do not.
 pub(super) const BLOCK_BYTES_SMALL: usize = 8 << 10;
-/// Longest body that a block takes, bytes.
+/// Longest body that fits into a block, bytes.
 pub(super) const BODY_BYTES_MAX: usize = BLOCK_BYTES_MAX - BLOCK_BYTES_FULL - ROW_BYTES_MAX - FRAME_BYTES_MAX;
 
 const VERSION: u8 = 2;
-/// Bytes of a row without its body, at most: seven varints.
+/// Most bytes of a row without its body: seven varints.
 const ROW_BYTES_MAX: usize = 3 + 6 + 6 + 6 + 10 + 10 + 10;
-/// Version, and number and heads of series, at most.
+/// Most bytes of version, number of series and their heads.
 const FRAME_BYTES_MAX: usize = 2 + GROUP_SERIES as usize * (1 + 3 + 3);
-/// Bytes of a row without its body, at least.
+/// Least bytes of a row without its body.
 const ROW_BYTES_MIN: usize = 4;
 
-/// Why bytes are no block.
+/// Why bytes are not a valid block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BlockError {
     /// Written by another version.
     #[error("it has format {0}, this program knows format {VERSION}: use the one that wrote it")]
     Version(u8),
-    /// The content makes no sense from the series at this index of the block on.
-    #[error("its content is malformed at its series {0}")]
+    /// Malformed from the series at this index of the block on.
+    #[error("its content is malformed at series index {0}")]
     Malformed(usize),
 }
 
@@ -130,7 +131,7 @@ pub(super) fn decode(group: u32, block: &[u8], only: Option<u32>) -> Result<Vec<
     if rest.is_empty() { Ok(all) } else { Err(malformed(count as usize)) }
 }
 
-/// As [`decode`]; the bodies share the block's bytes.
+/// Like [`decode`]; the bodies share the block's bytes.
 pub(super) fn decode_rows(group: u32, block: &Bytes, only: Option<u32>) -> Result<Vec<Row>, BlockError> {
     let owned = |row: &RowRef<'_>| Row {
         series: row.series,
@@ -160,7 +161,7 @@ fn take_section<'a>(series: u32, rows: u64, section: &'a [u8], out: &mut Vec<Row
     rest.is_empty().then_some(())
 }
 
-/// Splits sorted rows into runs that each make one block.
+/// Splits sorted rows into runs of one block each.
 pub(super) fn split<'a, 'b>(rows: &'b [RowRef<'a>]) -> impl Iterator<Item = &'b [RowRef<'a>]> {
     let mut rest = rows;
     std::iter::from_fn(move || {
@@ -176,7 +177,7 @@ pub(super) fn split<'a, 'b>(rows: &'b [RowRef<'a>]) -> impl Iterator<Item = &'b 
     })
 }
 
-/// The columns of a row, as differences are made of them.
+/// The columns of a row, as delta-encoded.
 #[derive(Clone, Copy, Default)]
 struct Columns {
     window: i64,
@@ -210,7 +211,7 @@ impl Columns {
     }
 }
 
-/// Name, revision and length of the body of the next row.
+/// Name, revision and body length of the next row.
 fn head(rest: &mut &[u8], columns: &mut Columns) -> Option<(PartialName, u64, usize)> {
     let length = take(rest)?;
     let mut step = |column: &mut i64| {

@@ -1,7 +1,7 @@
-//! Blocks and catalog as they lie in a tree.
+//! Blocks and catalog as stored in a tree.
 //!
-//! What can be done without is told and left out: a series whose record is damaged, the delivered numbers of an
-//! epoch. Gateways and epochs cannot: without their numbers partials would get a second name and count twice.
+//! Damage to dispensable records is reported and skipped: a series, or the delivered numbers of an epoch. Gateways
+//! and epochs are indispensable: without their numbers partials would get a second name and count twice.
 
 use std::ops::ControlFlow;
 
@@ -17,7 +17,7 @@ use super::{
     tree::{Pair, Tree, WriteBatch, keys, prefixed},
 };
 
-/// Numbers that are tried one after another behind series that cannot be read.
+/// Most consecutive numbers tried after series that cannot be read.
 const SKIP_MAX: u32 = 10_000;
 
 /// The blocks and the catalog in a tree.
@@ -34,7 +34,7 @@ pub(super) struct DamagedBlock {
     pub(super) bucket: i64,
     /// Its number within the bucket.
     pub(super) block: u32,
-    /// What is wrong.
+    /// What is wrong with it.
     pub(super) reason: String,
 }
 
@@ -54,25 +54,25 @@ pub(super) struct Block {
     pub(super) rows: Vec<Row>,
 }
 
-/// The number of a block within its bucket, and the block or what is wrong with it.
+/// The number of a block within its bucket, and the block or its damage.
 pub(super) type NumberedBlock = (u32, Result<Block, DamagedBlock>);
 
-/// What was loaded of a tree.
+/// Content loaded from a tree.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) catalog: Catalog,
     pub(super) meta: Meta,
-    /// What is damaged or missing and could be done without, for a person.
+    /// Damaged or missing records that were skipped, as text for people.
     pub(super) findings: Vec<String>,
 }
 
 impl BlockStore {
-    /// What a tree holds.
+    /// A block store over a tree.
     pub(super) fn new(tree: impl Tree + 'static) -> Self {
         Self { tree: Box::new(tree) }
     }
 
-    /// Whether what the tree stands on is still in its place.
+    /// Checks that the tree's file is still in its place.
     ///
     /// # Errors
     /// See [`PresenceError`].
@@ -80,11 +80,11 @@ impl BlockStore {
         self.tree.check_file()
     }
 
-    /// Applies a write batch and makes it durable, with what it makes of the [`Meta`] record. After an error nothing
-    /// may be released that it was to hold.
+    /// Applies a write batch together with the resulting [`Meta`] record, and makes both durable. After an error
+    /// nothing that the batch should hold may be released.
     ///
     /// # Errors
-    /// What the tree said; never to be retried.
+    /// Error of the tree; never to be retried.
     pub(super) fn commit(&self, mut writes: WriteBatch, meta: &mut Meta) -> Result<(), String> {
         meta.sequence = writes.sequence();
         writes.record(META.to_vec(), &meta.record());
@@ -94,12 +94,12 @@ impl BlockStore {
     /// Loads the catalog.
     ///
     /// # Errors
-    /// Which record cannot be done without, and what is wrong with it.
+    /// The indispensable record that is damaged, and what is wrong with it.
     pub(super) fn load(&self) -> Result<Loaded, String> {
         let meta = match self.tree.get(META)? {
             Some(value) => restored::<Meta>(META, &value, u64::MAX)?,
             None => {
-                self.each(&[], |key, _| Err(damaged(key, "the record of what must be there is missing")))?;
+                self.each(&[], |key, _| Err(damaged(key, "the record that counts the others is missing")))?;
                 Meta::default()
             }
         };
@@ -116,7 +116,7 @@ impl BlockStore {
         })?;
         if (gateways.len(), epochs.len()) != (meta.gateways as usize, meta.epochs as usize) {
             return Err(format!(
-                "the catalog is damaged: it has {} gateways and {} epochs of them, but must have {} and {}",
+                "the catalog is damaged: it has {} gateways and {} epochs, but must have {} and {}",
                 gateways.len(),
                 epochs.len(),
                 meta.gateways,
@@ -134,7 +134,7 @@ impl BlockStore {
         Ok(Loaded { catalog, meta, findings })
     }
 
-    /// Loads delivered numbers and watermarks; where they are damaged they count as unknown.
+    /// Loads delivered numbers and watermarks; damaged ones count as unknown.
     fn load_shards(
         &self,
         epochs: &mut [EpochState],
@@ -153,8 +153,8 @@ impl BlockStore {
                     epoch.unknown = true;
                     let GatewayEpoch { gateway, id, .. } = &epoch.epoch;
                     findings.push(format!(
-                        "{reason}: how far gateway {gateway}, epoch {id} has delivered is not known; \
-                         it goes on where it is"
+                        "{reason}: the delivered batches of gateway {gateway}, epoch {id} are unknown; \
+                         it continues where it is"
                     ));
                 }
             }
@@ -162,7 +162,7 @@ impl BlockStore {
         })
     }
 
-    /// Loads the series; goes on behind what cannot be read.
+    /// Loads the series; skips records that cannot be read.
     fn load_groups(
         &self,
         meta: &Meta,
@@ -181,11 +181,11 @@ impl BlockStore {
                 (from, skipped) = (number.saturating_add(1), 0);
                 found += 1;
                 match group {
-                    // Beyond that, the index would be larger than numbers of series can ask for.
+                    // Beyond that, the index would exceed the range of series numbers.
                     Ok(group) if number <= u32::MAX / GROUP_SERIES => all.put_group(number, group),
                     Ok(_) => findings.push(damaged(key, "its number is out of range")),
                     Err(reason) => {
-                        findings.push(format!("{reason}: the flushed windows of its series are not shown"))
+                        findings.push(format!("{reason}: the flushed windows of its series are hidden"))
                     }
                 }
                 Ok(ControlFlow::Continue(()))
@@ -206,16 +206,16 @@ impl BlockStore {
         if found < must {
             let missing = must - found;
             findings.push(format!(
-                "the catalog is damaged: {missing} of {must} groups of series are missing: their flushed windows are not shown"
+                "the catalog is damaged: {missing} of {must} groups of series are missing: their flushed windows are hidden"
             ));
         }
         Ok(all)
     }
 
-    /// The first bucket in [from, to] in which a group has a block.
+    /// The first bucket in [from, to] that has a block of the group.
     ///
     /// # Errors
-    /// What the tree said.
+    /// Error of the tree.
     pub(super) fn first_bucket(&self, group: u32, from: i64, to: i64) -> Result<Option<i64>, String> {
         if from > to {
             return Ok(None);
@@ -229,11 +229,11 @@ impl BlockStore {
         Ok(first)
     }
 
-    /// The blocks of a bucket of a group, in order: number, and rows (with `only`, those of one series) or what is
-    /// wrong with it.
+    /// The blocks of a bucket of a group, in order: number, and rows (with `only`, those of one series) or the
+    /// damage.
     ///
     /// # Errors
-    /// What the tree said.
+    /// Error of the tree.
     pub(super) fn bucket(
         &self,
         group: u32,
@@ -252,16 +252,16 @@ impl BlockStore {
     /// Key and value of the last block of a bucket.
     ///
     /// # Errors
-    /// What the tree said.
+    /// Error of the tree.
     pub(super) fn last_block(&self, group: u32, bucket: i64) -> Result<Option<Pair>, String> {
         self.tree.last(&records::bucket_key(group, bucket))
     }
 
-    /// Visits the blocks of a group (`None`: of all, also of those that the catalog does not know): key, and block or
-    /// what is wrong with it.
+    /// Visits the blocks of a group (`None`: of all groups, even those that the catalog does not know): key, and
+    /// block or damage.
     ///
     /// # Errors
-    /// What the tree said, at which it ended.
+    /// Error of the tree, which ended the visit.
     pub(super) fn blocks_of(
         &self,
         group: Option<u32>,
@@ -274,10 +274,10 @@ impl BlockStore {
         })
     }
 
-    /// What the blocks of a group add up to, and what is wrong with those that cannot be read.
+    /// The manifest of a group's blocks, and the blocks that cannot be read.
     ///
     /// # Errors
-    /// What the tree said.
+    /// Error of the tree.
     pub(super) fn manifest(&self, group: u32) -> Result<(BlockManifest, Vec<DamagedBlock>), String> {
         let (mut manifest, mut bad) = (BlockManifest::default(), Vec::new());
         self.blocks_of(Some(group), |key, block| match block {
@@ -296,7 +296,7 @@ impl BlockStore {
     }
 }
 
-/// The block of a value; with `only`, its rows of one series.
+/// Opens the block of a value; with `only`, its rows of one series.
 pub(super) fn open_block(key: &[u8], value: &[u8], only: Option<u32>) -> Result<Block, DamagedBlock> {
     let (group, bucket, number) = records::parse_block_key(key).unwrap_or((u32::MAX, i64::MAX, u32::MAX));
     let bad = |reason: String| DamagedBlock { group, bucket, block: number, reason };
@@ -309,7 +309,7 @@ pub(super) fn open_block(key: &[u8], value: &[u8], only: Option<u32>) -> Result<
     Ok(Block { sequence: sealed.sequence, rows })
 }
 
-/// The message of a record that is not newer than the last write batch: else that one was lost.
+/// Decodes a record. A record newer than the last write batch means that this batch was lost.
 fn message<M: prost::Message + Default>(key: &[u8], value: &[u8], newest: u64) -> Result<M, String> {
     match records::unseal(key, value) {
         Ok(sealed) if sealed.sequence > newest => Err(damaged(key, "it is newer than the last write batch")),

@@ -1,9 +1,8 @@
-//! What the store knows beside the partials: gateways, their epochs with delivered numbers and watermarks, and
-//! the series.
+//! The catalog: gateways, their epochs with delivered numbers and watermarks, and the series.
 //!
-//! Part of the fold of the journal, kept in memory whole and in sled record by record: what changed since it was
-//! last written is marked. Numbers of gateways and epochs are dense and for good, because blocks refer to them;
-//! numbers of series are never used again.
+//! Part of the state folded from the journal: kept in memory as a whole and in sled record by record; changes since
+//! the last write are marked dirty. Numbers of gateways and epochs are dense and permanent, because blocks refer to
+//! them; numbers of series are never reused.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -32,44 +31,44 @@ use provisional::ProvisionalEpochs;
 pub(super) struct Gateway {
     /// Its identity.
     pub(super) id: GatewayId,
-    /// The watermark of its present epoch; of the one before, until the present one has one.
+    /// The watermark of its present epoch, or of the previous one until the present one has a watermark.
     pub(super) watermark: Option<Timestamp>,
-    /// The newest created of its epochs.
+    /// Its newest created epoch.
     pub(super) present: Option<u32>,
 }
 
-/// How far one shard of an epoch has come.
+/// Progress of one shard of an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shard {
     /// Highest batch number applied; 0: none.
     pub(super) number: u64,
     /// Its windows are closed and delivered up to here.
     pub(super) watermark: Option<Timestamp>,
-    /// Up to here what it delivered is in this store, or lies in one of the gaps. The watermark may be ahead of it: an older
-    /// gateway does not say how many batches stand behind it.
+    /// Everything delivered up to here is in this store or in one of the gaps. The watermark may be ahead: an older
+    /// gateway does not report how many batches its watermark covers.
     pub(super) whole_to: Option<Timestamp>,
     /// Batches that it made and this store lacks, in order of time.
     pub(super) gaps: Vec<ShardGap>,
-    /// Who delivered the newest of its batches.
+    /// The runs that delivered its newest batches.
     pub(super) runs: DeliveredRuns,
 }
 
-/// One life of a gateway's data folder.
+/// One epoch of a gateway: one lifetime of its data folder.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct EpochState {
     /// Number of its gateway.
     pub(super) gateway: u32,
     /// Its identity.
     pub(super) epoch: GatewayEpoch,
-    /// Its shards that were heard of; may be fewer or more than the epoch says.
+    /// Its known shards; may be fewer or more than the epoch reports.
     pub(super) shards: Vec<Shard>,
-    /// Its delivered numbers were lost by damage: what it has delivered before is not known.
+    /// Its delivered numbers were lost by damage: what it delivered before is unknown.
     pub(super) unknown: bool,
     /// It has a stream now.
     pub(super) open: bool,
-    /// Series that it delivered and that were removed here: its data folder may still have them.
+    /// Series that it delivered and that were removed here: its data folder may still hold them.
     pub(super) forgotten: u64,
-    /// It had a stream while there was a newer epoch of its gateway.
+    /// It had a stream while its gateway had a newer epoch.
     pub(super) concurrent: bool,
 }
 
@@ -88,11 +87,11 @@ pub(super) struct Series {
     pub(super) end: Timestamp,
     /// Event time of its newest reading.
     pub(super) newest: Timestamp,
-    /// The epoch that delivered it last; `None`: written by a version that did not note it.
+    /// The epoch that delivered it last; `None`: written by a version that did not record it.
     pub(super) epoch: Option<u32>,
 }
 
-/// Records that differ from what is in sled.
+/// Records that differ from those in sled.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Dirty {
     pub(super) gateways: BTreeSet<u32>,
@@ -100,13 +99,13 @@ pub(super) struct Dirty {
     pub(super) epochs: BTreeSet<u32>,
     /// Delivered numbers and watermarks of epochs.
     pub(super) shards: BTreeSet<u32>,
-    /// Groups of series: as many as have their mark.
+    /// Groups of series: those with their `dirty` flag set.
     pub(super) groups: BTreeSet<u32>,
-    /// Groups whose record is to go.
+    /// Groups whose record must be removed.
     pub(super) removed: BTreeSet<u32>,
 }
 
-/// Distinguishes the catalogs of a process, so that the identifier cached in a series tells whose it is.
+/// Distinguishes the catalogs of a process, so that an identifier cached in a series shows which catalog set it.
 #[derive(Debug)]
 struct Token(u32);
 
@@ -125,17 +124,17 @@ pub(super) struct Catalog {
     pub(super) series: AllSeries,
     pub(super) next_series: u32,
     pub(super) dirty: Dirty,
-    /// Batches in gaps, of all epochs.
+    /// Number of batches in gaps, over all epochs.
     pub(super) lost_batches: u64,
     /// Epochs that have gaps, by gateway.
     pub(super) gapped: BTreeMap<u32, BTreeSet<u32>>,
-    /// Gateways of which flushed windows are damaged or missing, and how far they were when that was found. Not stored:
-    /// each start finds it again.
+    /// Gateways with damaged or missing flushed windows, and their watermarks when that was found. Not stored: each
+    /// start finds it again.
     pub(super) damaged: BTreeMap<u32, Option<Timestamp>>,
     token: Token,
     /// Series of each gateway, by its number.
     series_counts: HashMap<u32, u64>,
-    /// Epochs that have delivered nothing yet. Not stored.
+    /// Epochs that have not delivered anything yet. Not stored.
     provisional: ProvisionalEpochs,
     /// Epochs of each gateway, by its number.
     epoch_counts: HashMap<u32, u64>,
@@ -145,7 +144,7 @@ pub(super) struct Catalog {
 }
 
 impl Catalog {
-    /// A catalog of what was stored; gateways and epochs in the order of their numbers.
+    /// Restores a catalog from records; gateways and epochs in order of their numbers.
     pub(super) fn restore(
         gateways: Vec<Gateway>,
         epochs: Vec<EpochState>,
@@ -177,18 +176,18 @@ impl Catalog {
         catalog
     }
 
-    /// Number of an epoch that is known.
+    /// Number of a known epoch.
     pub(super) fn find_epoch(&self, gateway: &GatewayId, id: u64) -> Option<u32> {
         let gateway = *self.gateway_numbers.get(gateway)?;
         self.epoch_numbers.get(&(gateway, id)).copied()
     }
 
-    /// What is known of an epoch.
+    /// State of an epoch.
     pub(super) fn epoch(&self, number: u32) -> Option<&EpochState> {
         self.epochs.get(number as usize)
     }
 
-    /// Number of an epoch, taken in if it is new; its number of shards may change from one start to the next.
+    /// Number of an epoch, added if it is new; its number of shards may change from one start to the next.
     pub(super) fn intern_epoch(&mut self, epoch: &GatewayEpoch) -> u32 {
         let gateway = match self.gateway_numbers.get(&epoch.gateway) {
             Some(number) => *number,
@@ -220,7 +219,7 @@ impl Catalog {
         self.add_epoch(gateway, epoch)
     }
 
-    /// Takes an epoch in. What it said before it delivered anything goes along.
+    /// Adds an epoch, with everything it reported before it delivered anything.
     fn add_epoch(&mut self, gateway: u32, epoch: &GatewayEpoch) -> u32 {
         let number = self.epochs.len() as u32;
         let before = self.gateways.get(gateway as usize).and_then(|gateway| gateway.present);
@@ -248,23 +247,23 @@ impl Catalog {
         number
     }
 
-    /// How many epochs there are of some gateways.
+    /// Number of epochs of the wanted gateways.
     pub(super) fn epochs_of(&self, wanted: impl Fn(&GatewayId) -> bool) -> u64 {
         let gateways = self.gateways.iter().zip(0_u32..).filter(|(gateway, _)| wanted(&gateway.id));
         gateways.filter_map(|(_, number)| self.epoch_counts.get(&number)).sum()
     }
 
-    /// The most epochs that one gateway has.
+    /// Number of epochs of the gateway that has the most.
     pub(super) fn epochs_most(&self) -> u64 {
         self.epoch_counts.values().copied().max().unwrap_or(0)
     }
 
-    /// Highest batch number applied of a shard; 0: none.
+    /// Highest applied batch number of a shard; 0: none.
     pub(super) fn delivered(&self, number: u32, shard: u32) -> u64 {
         self.epoch(number).and_then(|o| o.shards.get(shard as usize)).map_or(0, |shard| shard.number)
     }
 
-    /// A batch of a shard is applied, which says of those before what its history holds.
+    /// Records an applied batch of a shard; its history describes the batches before it.
     pub(super) fn advance(
         &mut self,
         number: u32,
@@ -277,13 +276,13 @@ impl Catalog {
         self.change_shard(number, shard, |known, gaps_max| known.record(batch, watermark, history, gaps_max));
     }
 
-    /// A shard reports that it has closed and delivered everything up to a watermark.
+    /// Records that a shard has closed and delivered everything up to a watermark.
     pub(super) fn progress(&mut self, number: u32, report: &ProgressReport) {
         self.note_concurrent(number);
         self.change_shard(number, report.shard, |known, gaps_max| known.record_progress(report, gaps_max));
     }
 
-    /// What a shard had delivered is not known; it goes on behind this batch.
+    /// Assumes that a shard with unknown delivered batches has delivered everything up to this one.
     pub(super) fn assume_delivered(&mut self, number: u32, shard: u32, batch: u64) {
         self.change_shard(number, shard, |known, _| known.number = known.number.max(batch));
     }
@@ -307,7 +306,7 @@ impl Catalog {
         self.refresh_gateway(number);
     }
 
-    /// Brings a gateway in line with a change of one of its epochs.
+    /// Updates a gateway after a change of one of its epochs.
     fn refresh_gateway(&mut self, number: u32) {
         let Some(changed) = self.epochs.get(number as usize) else { return };
         let Some(gateway) = self.gateways.get_mut(changed.gateway as usize) else { return };
@@ -317,7 +316,7 @@ impl Catalog {
             self.dirty.gateways.insert(changed.gateway);
         }
         if gateway.present == Some(number) {
-            // An epoch that follows a folder's going back may be behind the one before: what it has not closed is not complete.
+            // An epoch begun because a folder went back may lag behind: what it has not closed is not complete.
             let watermark = watermark_of(changed).or(gateway.watermark);
             if gateway.watermark != watermark {
                 gateway.watermark = watermark;
@@ -326,8 +325,8 @@ impl Catalog {
         }
     }
 
-    /// Number of a series, taken in if it is new and there is `room`; else `None`. A series that was looked up here before carries
-    /// its identifier in its cache.
+    /// Number of a series, added if it is new and there is `room`; else `None`. Caches the identifier in the series
+    /// for later lookups.
     pub(super) fn intern_series(
         &mut self,
         gateway: u32,
@@ -347,7 +346,7 @@ impl Catalog {
         Some(id)
     }
 
-    /// The record of a series' group is to be written.
+    /// Marks the record of a series' group to be written.
     fn mark_dirty(&mut self, id: u32) {
         if let Some((_, dirty)) = self.series.get_mut(id)
             && !std::mem::replace(dirty, true)
@@ -356,7 +355,7 @@ impl Catalog {
         }
     }
 
-    /// A series has this window, and a reading of this time; an epoch delivered it.
+    /// Records a window of a series that an epoch delivered, and the time of its newest reading.
     pub(super) fn note_window(&mut self, id: u32, epoch: u32, window: Window, newest: Timestamp) {
         let Some((series, dirty)) = self.series.get_mut(id) else { return };
         let before = (series.first, series.last, series.end, series.newest, series.epoch);
@@ -371,7 +370,7 @@ impl Catalog {
         }
     }
 
-    /// A group of series, for a person.
+    /// Description of a group of series, for people.
     pub(super) fn group_name(&self, group: u32) -> String {
         let Some(known) = self.series.group(group) else { return "not known".to_owned() };
         let Some((_, first)) = known.series().next() else { return "none".to_owned() };
@@ -384,12 +383,12 @@ impl Catalog {
     }
 }
 
-/// The newest of a gateway's epochs is the present one.
+/// Sort key: the greatest of a gateway's epochs is the present one.
 pub(super) fn creation_order(epoch: &EpochState) -> (i64, u64) {
     (epoch.epoch.created_ms, epoch.epoch.id)
 }
 
-/// Up to where all shards of an epoch have closed and delivered; `None` until each of them has.
+/// The time up to which all shards of an epoch have closed and delivered; `None` until each of them has.
 pub(super) fn watermark_of(epoch: &EpochState) -> Option<Timestamp> {
     let shards =
         (0..epoch.epoch.shards.min(SHARDS_MAX) as usize).map(|index| epoch.shards.get(index)?.watermark);

@@ -1,6 +1,6 @@
-//! Reads all blocks once after a start, in the background: sled can lose some in its own recovery without a word.
+//! Reads all blocks once after a start, in the background: sled can silently lose some in its own recovery.
 //!
-//! Works half of the time at most, and holds the flusher back for one group of series at a time.
+//! Works at most half of the time, and blocks the flusher for one group of series at a time.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -14,12 +14,12 @@ use super::{
     verify::difference,
 };
 
-/// Work between two rests.
+/// Length of work between two pauses.
 const WORK_SLICE: Duration = Duration::from_millis(5);
-/// Most findings that are told one by one.
+/// Most findings logged individually.
 const REPORTED_MAX: u64 = 1000;
 
-/// The checking thread, until all is read or it is told to stop (and unparked).
+/// The check's thread; runs until everything is read or it must stop (and is unparked).
 pub(super) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
     let mut at = 0;
     let mut begun = Instant::now();
@@ -27,7 +27,7 @@ pub(super) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
         let Some(group) = next(inner, at) else {
             tracing::debug!(
                 damaged_series = inner.damaged_series.load(Ordering::Relaxed),
-                "all blocks are read"
+                "all blocks have been read"
             );
             return;
         };

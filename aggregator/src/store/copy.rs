@@ -1,4 +1,4 @@
-//! A copy of a folder, for a look that must not change the original; gone when it is dropped.
+//! A temporary copy of a folder, for checks that must not change the original; removed on drop.
 
 use std::{
     fs, io,
@@ -9,17 +9,17 @@ use catchment_journal::{Disk, RealDisk};
 
 use super::OpenError;
 
-/// What a copy leaves free.
+/// Free space that a copy must leave.
 const FREE_MIN: u64 = 64 << 20;
 
 /// A temporary copy.
 pub(super) struct TempCopy(PathBuf);
 
 impl TempCopy {
-    /// Copies a folder beside itself, or into the system's folder for temporary files if only that has room.
+    /// Copies a folder next to itself, or into the system's folder for temporary files if only that has room.
     ///
     /// # Errors
-    /// Neither has, or reading or writing failed.
+    /// There is no room, or an I/O error.
     pub(super) fn of(folder: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { what: format!("cannot copy {}", folder.display()), source };
         let bytes = size(folder).map_err(failed)?;
@@ -28,7 +28,7 @@ impl TempCopy {
         let places = [folder.parent().map(Path::to_owned), Some(std::env::temp_dir())];
         let roomy = |place: &PathBuf| RealDisk.free_bytes(place).is_ok_and(|free| free >= needed);
         let place = places.into_iter().flatten().find(roomy).ok_or_else(|| {
-            let text = format!("{needed} bytes must be free beside it or in TMPDIR");
+            let text = format!("{needed} bytes must be free next to it or in TMPDIR");
             failed(io::Error::new(io::ErrorKind::StorageFull, text))
         })?;
         let copy = Self(place.join(name));
@@ -37,7 +37,7 @@ impl TempCopy {
         Ok(copy)
     }
 
-    /// Where it is.
+    /// Path of the copy.
     pub(super) fn path(&self) -> &Path {
         &self.0
     }

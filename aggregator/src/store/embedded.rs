@@ -1,11 +1,12 @@
 //! The embedded store: journal, memory and sled blocks in one data folder, for one aggregator.
 //!
-//! A batch is checked, appended to the journal, and acknowledged when the journal is synced; only then do queries see
-//! it. The journal's fold (`apply`) is what memory holds; the flusher moves it into sled and releases the journal
-//! (`flusher`). A start loads the catalog from sled and reads the journal again from where the blocks end (`open`).
+//! A batch is checked, appended to the journal, and acknowledged once the journal is synced; only then do queries see
+//! it. Memory holds the state folded from the journal (`apply`); the flusher moves it into sled and releases the
+//! journal (`flusher`). A start loads the catalog from sled and replays the journal from the end of the blocks
+//! (`open`).
 //!
-//! When memory is full, senders wait in their order until the flusher has made room; when the journal is full, they are
-//! told so and nothing of the batch is taken. Neither gives up what was acknowledged.
+//! Backpressure: when memory is full, senders wait in order until the flusher has made room; when the journal is
+//! full, they get an error and nothing of the batch is stored. Neither gives up acknowledged data.
 
 use std::{
     sync::{
@@ -43,13 +44,13 @@ pub struct EmbeddedStore<D: Disk = RealDisk> {
 }
 
 impl<D: Disk> EmbeddedStore<D> {
-    /// A store whose flushes its owner drives.
+    /// A store whose owner drives the flushes.
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn without_flusher(inner: Arc<Inner<D>>) -> Self {
         Self { inner, flusher: None, checker: None, folder: None, stop_check: Arc::default() }
     }
 
-    /// Starts flusher and check beside an opened store.
+    /// Starts the flusher and the block check of an opened store.
     pub(super) fn start(inner: Arc<Inner<D>>) -> std::io::Result<Self> {
         let shared = Arc::clone(&inner);
         let thread = std::thread::Builder::new().name("store-flusher".to_owned());
@@ -65,19 +66,19 @@ impl<D: Disk> EmbeddedStore<D> {
         Ok(store)
     }
 
-    /// So that a test sees what commits notice by themselves.
+    /// Lets a test see what commits notice by themselves.
     #[cfg(test)]
     pub(super) fn stop_watching(&mut self) {
         self.folder = None;
     }
 
-    /// Asks for a flush and waits until a round that began after this call is done.
+    /// Requests a flush and waits until a round that began after this call has ended.
     ///
     /// # Errors
     /// [`StoreError::Poisoned`].
     pub async fn flush(&self) -> Result<(), StoreError> {
         let mut progress = self.inner.progress.subscribe();
-        // A round may be under way that does not see what was applied since it began: the second one does.
+        // A round in progress may not include what was applied since it began: the second round does.
         for _ in 0..2 {
             let rounds = progress.borrow_and_update().rounds;
             self.inner.signal.request(|request| request.flush = true);
@@ -116,7 +117,7 @@ impl<D: Disk> EmbeddedStore<D> {
         let commit = commits.wait_for(durable).await.map_err(|_| ended())?.clone();
         if commit.durable <= position {
             return Err(StoreError::Poisoned(
-                commit.poisoned.unwrap_or_else(|| "the journal has ended".into()),
+                commit.poisoned.unwrap_or_else(|| "the journal has closed".into()),
             ));
         }
         inner.apply_durable();
@@ -169,7 +170,7 @@ impl<D: Disk> EmbeddedStore<D> {
     }
 }
 
-/// Runs a thread of the store; its panic is the store's failure.
+/// Runs a thread of the store; its panic makes the store fail.
 fn guarded<D: Disk>(inner: &Inner<D>, does: &str, body: impl FnOnce()) {
     if let Err(panic) = catch_thread(body) {
         inner.fail(format!("the thread that {does} panicked: {panic}").into());
@@ -177,7 +178,7 @@ fn guarded<D: Disk>(inner: &Inner<D>, does: &str, body: impl FnOnce()) {
 }
 
 fn ended() -> StoreError {
-    StoreError::Poisoned("the store has ended".into())
+    StoreError::Poisoned("the store has closed".into())
 }
 
 impl<D: Disk> Store for EmbeddedStore<D> {
@@ -234,7 +235,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
             inner.healthy()?;
             inner.apply_durable();
             if changed {
-                // What an earlier run said of open windows may be of another line of the folder.
+                // An earlier run's live state may come from another branch of the folder's history.
                 self.drop_live(epoch);
             }
             let catalog = &mut write(&inner.state).catalog;
@@ -249,7 +250,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
 
     fn newer_epoch(&self, epoch: &GatewayEpoch) -> Option<u64> {
         let newer = read(&self.inner.state).catalog.newer_epoch(epoch);
-        // A folder that begins an epoch for which there is no place delivers nothing more.
+        // Without room for the new epoch, a folder that begins one could not deliver any more.
         newer.filter(|_| self.inner.has_room_for_epoch(epoch))
     }
 
@@ -281,7 +282,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         let mut page = state.catalog.gateway_entries_from(from);
         let quota = &lock(&self.inner.admission).quota;
         for entry in &mut page.entries {
-            // Its folder still has the names of forgotten series, so its budget is larger by those.
+            // The folder still holds the names of forgotten series, so its own budget is larger by those.
             let forgotten = state.catalog.forgotten(&entry.epoch.gateway);
             let sent = quota.last_sent(&entry.epoch.gateway);
             entry.series_max = sent.map(|sent| sent.saturating_sub(forgotten));
@@ -363,13 +364,13 @@ impl<D: Disk> Drop for EmbeddedStore<D> {
         if let Some(checker) = self.checker.take() {
             checker.thread().unpark();
             if checker.join().is_err() {
-                tracing::error!("the check of the blocks ended with a panic");
+                tracing::error!("the check of the blocks panicked");
             }
         }
         if let Some(flusher) = self.flusher.take()
             && flusher.join().is_err()
         {
-            tracing::error!("the store's flusher ended with a panic");
+            tracing::error!("the store's flusher panicked");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! An entry of the store's journal: a batch, who delivered it, and which batch it followed.
+//! An entry of the store's journal: a batch, the epoch that delivered it, and the batch that it followed.
 //!
-//! Version byte, then a protobuf message, so that later versions can add fields. The number of the predecessor
-//! is what tells, after damage to the journal, exactly which batches are gone.
+//! A version byte, then a protobuf message, so that later versions can add fields. After damage to the journal, the
+//! number of the predecessor tells exactly which batches are gone.
 
 use bytes::Bytes;
 use catchment_proto::{Batch, BatchError, GatewayId, Name, NameError, wire};
@@ -14,15 +14,15 @@ const VERSION: u8 = 2;
 /// One batch in the journal.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct JournalEntry {
-    /// Who delivered it.
+    /// The epoch that delivered it.
     pub(super) epoch: GatewayEpoch,
-    /// Highest number of its shard that had been taken before; 0: none.
+    /// Highest number of its shard accepted before; 0: none.
     pub(super) follows: u64,
     /// The batch.
     pub(super) batch: Batch,
 }
 
-/// Why bytes are no entry.
+/// Why bytes are not a valid entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JournalEntryError {
     /// The entry is empty.
@@ -31,13 +31,13 @@ pub(super) enum JournalEntryError {
     /// Written by another version.
     #[error("the entry has format {0}, this program knows format {VERSION}: use the one that wrote it")]
     Version(u8),
-    /// No protobuf message.
+    /// Not a protobuf message.
     #[error(transparent)]
     Message(#[from] prost::DecodeError),
-    /// A name breaks the rule.
+    /// A name is invalid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The batch is not valid.
+    /// The batch is invalid.
     #[error(transparent)]
     Batch(#[from] BatchError),
     /// The batch is missing.
@@ -68,7 +68,7 @@ struct EntryRecord {
     previous_runs: Vec<u64>,
 }
 
-/// The bytes of an entry.
+/// Encodes an entry.
 pub(super) fn encode(entry: &JournalEntry) -> Vec<u8> {
     let JournalEntry { epoch, follows, batch } = entry;
     let mut encoded = Vec::with_capacity(batch.entries.iter().map(|entry| entry.body.len() + 64).sum());
@@ -90,7 +90,7 @@ pub(super) fn encode(entry: &JournalEntry) -> Vec<u8> {
     out
 }
 
-/// Reads an entry; the bodies of its batch share the bytes.
+/// Decodes an entry; the bodies of its batch share the bytes.
 ///
 /// # Errors
 /// [`JournalEntryError`] for any bytes that [`encode`] did not make.

@@ -1,7 +1,7 @@
-//! How many epochs (lives of gateway data folders) there may be: of a gateway, of the gateways of a site, of all. Pure.
+//! Limits of epochs (lifetimes of gateway data folders): per gateway, per site, and in total. Pure.
 //!
-//! An epoch is for good: partials have its number in their names, so one that is forgotten and comes back would count twice.
-//! So each gateway has a bound of its own, which stops that gateway alone.
+//! An epoch is permanent: partial names contain its number, so an epoch that was forgotten and came back would count
+//! twice. So each gateway has a limit of its own, which stops that gateway alone.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use catchment_proto::GatewayId;
 
 use super::catalog::Catalog;
 
-/// The three bounds, each at least 1.
+/// The three limits, each at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EpochBounds {
     /// Of the store.
@@ -20,17 +20,17 @@ pub(super) struct EpochBounds {
     pub(super) gateway: u64,
 }
 
-/// Epochs of batches that are in the journal and not yet applied.
+/// Epochs of batches in the journal that are not applied yet.
 #[derive(Debug, Default)]
 pub(super) struct PendingEpochs(BTreeSet<(GatewayId, u64)>);
 
 impl PendingEpochs {
-    /// A batch of these epochs is in the journal.
+    /// Adds the epochs of a batch that went into the journal.
     pub(super) fn add(&mut self, gateway: &GatewayId, epochs: &[u64]) {
         self.0.extend(epochs.iter().map(|epoch| (gateway.clone(), *epoch)));
     }
 
-    /// A batch of these epochs is applied.
+    /// Removes the epochs of a batch that was applied.
     pub(super) fn release(&mut self, gateway: &GatewayId, epochs: [u64; 2]) {
         if !self.0.is_empty() {
             epochs.into_iter().for_each(|epoch| _ = self.0.remove(&(gateway.clone(), epoch)));
@@ -42,7 +42,7 @@ impl PendingEpochs {
     }
 }
 
-/// Those of the epochs of a batch (its own, and that of its names, 0: the same) that are neither known nor pending.
+/// The epochs of a batch (its own, and that of its names; 0: the same) that are neither known nor pending.
 pub(super) fn new_epochs(
     catalog: &Catalog,
     pending: &PendingEpochs,
@@ -61,10 +61,10 @@ pub(super) fn new_epochs(
 }
 
 impl EpochBounds {
-    /// Whether so many further epochs of a gateway fit.
+    /// Whether `new` further epochs of a gateway fit.
     ///
     /// # Errors
-    /// Which bound is reached, and what to do.
+    /// Which limit is reached, and what to do.
     pub(super) fn fits(
         &self,
         catalog: &Catalog,
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_that_is_reached_is_named_and_stops_no_other_gateway() {
+    fn the_reached_limit_is_named_and_stops_no_other_gateway() {
         let bounds = EpochBounds { total: 6, site: 4, gateway: 3 };
         let (mut catalog, mut pending) = (Catalog::default(), PendingEpochs::default());
         let [bad, beside, far, late] =
@@ -133,7 +133,7 @@ mod tests {
         catalog.intern_epoch(&epoch(&bad, 1));
         catalog.intern_epoch(&epoch(&bad, 2));
         pending.add(&bad, &[3]);
-        assert!(new_epochs(&catalog, &pending, &bad, [3, 2]).is_empty(), "known, or on its way");
+        assert!(new_epochs(&catalog, &pending, &bad, [3, 2]).is_empty(), "known, or pending");
         assert_eq!(new_epochs(&catalog, &pending, &bad, [4, 4]), [4]);
         assert!(new_epochs(&catalog, &pending, &bad, [1, 0]).is_empty());
         let refused = bounds.fits(&catalog, &pending, &bad, 1).unwrap_err();

@@ -1,8 +1,8 @@
 //! The file `packed` of the data folder: the journal position up to which the blocks were complete when the journal
 //! was last released.
 //!
-//! The position that counts stands in sled, beside the blocks. This copy outside of it is written before a release, so
-//! that a start notices when sled comes back without blocks that are nowhere else any more.
+//! The authoritative position is in sled, with the blocks. This copy outside of sled is written before a release, so
+//! that a start notices if sled comes back without blocks that exist nowhere else any more.
 
 use std::{io, path::Path};
 
@@ -15,7 +15,7 @@ pub(super) fn write<D: Disk>(disk: &D, folder: &Path, position: Position) -> io:
     write_atomic(disk, &folder.join(FILE), &position.get().to_be_bytes())
 }
 
-/// Reads the position; `None` if there was no release yet.
+/// Reads the position; `None` if the journal was never released.
 pub(super) fn read<D: Disk>(disk: &D, folder: &Path) -> Result<Option<Position>, AtomicFileError> {
     let path = folder.join(FILE);
     let Some(bytes) = read_atomic(disk, &path)? else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Wakes the flusher's thread: on request, at its time, and to stop.
+//! Wakes the flusher's thread: on request, periodically, and to stop.
 
 use std::{
     sync::{Condvar, Mutex},
@@ -7,10 +7,10 @@ use std::{
 
 use super::inner::lock;
 
-/// After a round that found no space the next is tried this soon.
+/// Pause before the next round after one that found no space.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What the flusher is asked for.
+/// What the flusher must do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct FlushRequest {
     /// A round.
@@ -23,7 +23,7 @@ pub(super) struct FlushRequest {
     retry: bool,
 }
 
-/// A request that can be waited for.
+/// A request that the flusher can wait for.
 #[derive(Debug, Default)]
 pub(super) struct FlushSignal {
     request: Mutex<FlushRequest>,
@@ -31,19 +31,19 @@ pub(super) struct FlushSignal {
 }
 
 impl FlushSignal {
-    /// Asks for something.
+    /// Requests something.
     pub(super) fn request(&self, change: impl FnOnce(&mut FlushRequest)) {
         change(&mut lock(&self.request));
         self.changed.notify_all();
     }
 
-    /// Says whether the last round is to be tried again soon; until then requests for a round wait. Returns what was
-    /// said before.
+    /// Sets whether the last round must be retried soon; until then requests for a round wait. Returns the previous
+    /// value.
     pub(super) fn retry(&self, retry: bool) -> bool {
         std::mem::replace(&mut lock(&self.request).retry, retry)
     }
 
-    /// What is asked for now; takes the request for a round.
+    /// Takes the current request; clears its request for a round.
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn take(&self) -> FlushRequest {
         let mut request = lock(&self.request);
@@ -52,14 +52,14 @@ impl FlushSignal {
         taken
     }
 
-    /// Whether something is asked for.
+    /// Whether anything is requested.
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn is_requested(&self) -> bool {
         let request = lock(&self.request);
         request.flush || request.close
     }
 
-    /// Waits for a request, or until it is time; takes the request for a round.
+    /// Waits for a request or the end of the period; takes the request for a round.
     pub(super) fn wait(&self, every: Duration) -> FlushRequest {
         let mut request = lock(&self.request);
         let every = if request.retry { RETRY.min(every) } else { every };

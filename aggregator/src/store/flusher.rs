@@ -1,10 +1,10 @@
-//! Flushes windows from the memtable into blocks, and releases the journal behind them.
+//! Flushes windows from the memtable into blocks, then releases the flushed part of the journal.
 //!
-//! One round: remember up to where the batches are applied and what numbers are delivered there; flush all that
-//! memory holds, group by group of series, a few MiB at a time; write the numbers and the journal position together
-//! with the last of it; when that is durable, and only then, release the journal. Rows leave memory when their blocks
-//! are durable, so a reader who looks into memory first and blocks second misses nothing. A crash in between leaves the
-//! old position: the journal is read again and finds the same names in the blocks.
+//! A round records up to which position batches are applied and which numbers are delivered there; flushes everything
+//! in memory, group by group of series, a few MiB at a time; writes the numbers and the journal position together
+//! with the last part; and releases the journal only once that is durable. Rows leave memory when their blocks are
+//! durable, so a reader that looks into memory first and blocks second misses nothing. A crash in between leaves the
+//! old position: the journal is replayed and finds the same names in the blocks.
 
 use std::{
     collections::BTreeMap,
@@ -27,18 +27,18 @@ use super::{
     tree::WriteBatch,
 };
 
-/// A write batch is committed when it has this many bytes.
+/// A write batch is committed once it has this many bytes.
 const WRITE_BATCH_BYTES: usize = 4 << 20;
 
-/// Why a round did not end.
+/// Why a round did not complete.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FlushError {
-    /// No space: try again later, nothing is wrong.
-    #[error("the file system has only {free} bytes free, flushing windows takes {needed}")]
+    /// No space; nothing is wrong, try again later.
+    #[error("the file system has only {free} bytes free, flushing windows needs {needed}")]
     Space {
         /// Bytes free.
         free: u64,
-        /// Bytes that must be.
+        /// Bytes required.
         needed: u64,
     },
     /// The store has failed.
@@ -46,18 +46,18 @@ pub(super) enum FlushError {
     Failed(Arc<str>),
 }
 
-/// Flushes all that was durable before it began.
+/// Flushes everything that was durable before the call.
 pub(super) fn flush_durable<D: Disk>(inner: &Inner<D>) -> Result<(), FlushError> {
     inner.apply_durable();
     flush_applied(inner)
 }
 
-/// Flushes all that was applied before it began.
+/// Flushes everything that was applied before the call.
 pub(super) fn flush_applied<D: Disk>(inner: &Inner<D>) -> Result<(), FlushError> {
     flush_applied_locked(inner, &mut lock(&inner.flush_lock))
 }
 
-/// As [`flush_applied`], for a caller that changes blocks itself.
+/// Like [`flush_applied`], for a caller that changes blocks itself.
 pub(super) fn flush_applied_locked<D: Disk>(inner: &Inner<D>, meta: &mut Meta) -> Result<(), FlushError> {
     let (position, shards) = {
         let mut state = write(&inner.state);
@@ -73,7 +73,7 @@ pub(super) fn flush_applied_locked<D: Disk>(inner: &Inner<D>, meta: &mut Meta) -
         let numbers = shards.iter().map(|(number, _)| *number);
         write(&inner.state).catalog.dirty.shards.extend(numbers);
     })?;
-    // Tells a later start that blocks up to here were there, should sled come back with older ones.
+    // Tells a later start that the blocks reached this far, in case sled comes back with older ones.
     flush_marker::write(&*inner.disk, &inner.folder, position)
         .map_err(|error| no_space_or_failed(inner, &error))?;
     unfailed(inner)?;
@@ -83,12 +83,12 @@ pub(super) fn flush_applied_locked<D: Disk>(inner: &Inner<D>, meta: &mut Meta) -
     Ok(())
 }
 
-/// What memory holds may be flushed only while it is what the journal says.
+/// Fails if the store has failed: memory may be flushed only while it matches the journal.
 fn unfailed<D: Disk>(inner: &Inner<D>) -> Result<(), FlushError> {
     inner.failure().map_or(Ok(()), |why| Err(FlushError::Failed(why)))
 }
 
-/// A small file that found no space changes nothing: the blocks are there, only their release waits.
+/// A marker file that found no space changes nothing: the blocks are durable, only their release waits.
 fn no_space_or_failed<D: Disk>(inner: &Inner<D>, error: &std::io::Error) -> FlushError {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     match error.kind() {
@@ -100,12 +100,12 @@ fn no_space_or_failed<D: Disk>(inner: &Inner<D>, error: &std::io::Error) -> Flus
     }
 }
 
-/// A round under way.
+/// A round in progress.
 pub(super) struct FlushRound<'a, D: Disk> {
     inner: &'a Inner<D>,
     meta: &'a mut Meta,
     writes: WriteBatch,
-    /// Groups whose records go into the write batch, with what their blocks then add up to.
+    /// Groups whose records go into the write batch, with the resulting manifests of their blocks.
     manifests: BTreeMap<u32, BlockManifest>,
     /// Groups whose immutable rows are all in the write batch or committed.
     done: Vec<u32>,
@@ -135,7 +135,7 @@ impl<'a, D: Disk> FlushRound<'a, D> {
         self.commit()
     }
 
-    /// Whether there is room to go on.
+    /// Whether there is enough free space to continue.
     fn space(&self) -> Result<(), FlushError> {
         let Inner { disk, folder, config, .. } = self.inner;
         let free = disk.free_bytes(folder).map_err(|e| FlushError::Failed(e.to_string().into()))?;
@@ -143,9 +143,9 @@ impl<'a, D: Disk> FlushRound<'a, D> {
         if free < needed { Err(FlushError::Space { free, needed }) } else { Ok(()) }
     }
 
-    /// The next group that has rows or a changed record, from a number on. Its rows become immutable; the records of
-    /// gateways and epochs, which they may refer to, go into the write batch. Records are marked as written, because a
-    /// batch that fails ends the store.
+    /// Takes the next group, from a number on, that has rows or a changed record. Its rows become immutable; the
+    /// records of gateways and epochs, which they may refer to, go into the write batch. Records are marked as
+    /// written at once, because a failed batch ends the store.
     pub(super) fn take(&mut self, from: u32) -> Option<(u32, Option<Arc<RowLog>>)> {
         let mut state = write(&self.inner.state);
         let StoreState { catalog, memtable, .. } = &mut *state;
@@ -172,7 +172,7 @@ impl<'a, D: Disk> FlushRound<'a, D> {
         Some((group, memtable.freeze(group)))
     }
 
-    /// Writes rows of a group to blocks; in more than one write batch where they are many.
+    /// Writes rows of a group to blocks; in several write batches if they are many.
     pub(super) fn write_group(&mut self, group: u32, mut rows: Vec<RowRef<'_>>) -> Result<(), FlushError> {
         let failed = |reason: String| FlushError::Failed(reason.into());
         let bucket = |row: &RowRef<'_>| bucket_of(row.name.start);
@@ -187,7 +187,7 @@ impl<'a, D: Disk> FlushRound<'a, D> {
         Ok(())
     }
 
-    /// Adds rows of one bucket to its blocks: the last one is extended while it is small.
+    /// Adds rows of one bucket to its blocks; the last block is extended while it is small.
     fn write_bucket(&mut self, group: u32, bucket: i64, rows: &[RowRef<'_>]) -> Result<(), String> {
         let manifest = self.manifests.entry(group).or_default();
         let last = self.inner.blocks.last_block(group, bucket)?;
@@ -202,7 +202,7 @@ impl<'a, D: Disk> FlushRound<'a, D> {
                     manifest.remove(key, sealed.sequence);
                     merged = rows;
                 }
-                None => number = number.checked_add(1).ok_or("a bucket has no number left for a block")?,
+                None => number = number.checked_add(1).ok_or("a bucket has no block number left")?,
             }
         }
         merged.extend_from_slice(rows);
@@ -211,19 +211,19 @@ impl<'a, D: Disk> FlushRound<'a, D> {
             let key = records::block_key(group, bucket, number);
             manifest.add(&key, self.writes.sequence());
             self.writes.insert(key, &block::encode(run));
-            number = number.checked_add(1).ok_or("a bucket has no number left for a block")?;
+            number = number.checked_add(1).ok_or("a bucket has no block number left")?;
         }
         Ok(())
     }
 
-    /// Makes durable what was flushed so far, and lets memory go of it.
+    /// Makes durable everything flushed so far, and frees its memory.
     pub(super) fn commit(&mut self) -> Result<(), FlushError> {
         unfailed(self.inner)?;
         put_groups(self.inner, &self.manifests, &mut self.writes, self.meta);
         let writes = std::mem::replace(&mut self.writes, WriteBatch::new(0));
         self.inner.blocks.commit(writes, self.meta).map_err(|reason| FlushError::Failed(reason.into()))?;
         self.writes = WriteBatch::new(self.meta.sequence.saturating_add(1));
-        // A group that is not done goes on from what its blocks now add up to.
+        // An unfinished group continues from the manifest of its present blocks.
         let last = self.manifests.pop_last().filter(|(group, _)| self.done.last() != Some(group));
         self.manifests = last.into_iter().collect();
         let flushed = {
@@ -237,12 +237,12 @@ impl<'a, D: Disk> FlushRound<'a, D> {
     }
 }
 
-/// What the blocks of a group add up to.
+/// The manifest of a group's blocks.
 pub(super) fn manifest_of<D: Disk>(inner: &Inner<D>, group: u32) -> BlockManifest {
     read(&inner.state).catalog.series.group(group).map_or_else(BlockManifest::default, |known| known.manifest)
 }
 
-/// Adds the records of groups that have these blocks now.
+/// Adds the records of groups with these manifests.
 pub(super) fn put_groups<D: Disk>(
     inner: &Inner<D>,
     manifests: &BTreeMap<u32, BlockManifest>,
@@ -260,7 +260,7 @@ pub(super) fn put_groups<D: Disk>(
     }
 }
 
-/// Adds what says that everything before a position is flushed.
+/// Adds the records which say that everything before a position is flushed.
 fn finish<D: Disk>(
     inner: &Inner<D>,
     position: Position,
@@ -279,7 +279,7 @@ fn finish<D: Disk>(
     (meta.flushed_to, meta.next_series) = (position, state.catalog.next_series);
 }
 
-/// The flusher's thread: a round when asked for and from time to time, until told to stop.
+/// The flusher's thread: a round on request and periodically, until it must stop.
 pub(super) fn run<D: Disk>(inner: &Inner<D>) {
     loop {
         let request = inner.signal.wait(inner.config.flush_every);
@@ -293,14 +293,14 @@ pub(super) fn run<D: Disk>(inner: &Inner<D>) {
     }
 }
 
-/// Does what is asked for: a round, and after it the end of the journal if the store is to close.
+/// Handles a request: a round, and then closes the journal if the store must close.
 ///
 /// # Errors
 /// The store has failed.
 pub(super) fn turn<D: Disk>(inner: &Inner<D>, request: FlushRequest) -> Result<(), Arc<str>> {
     match flush_durable(inner) {
         Ok(()) if inner.signal.retry(false) => {
-            tracing::info!(condition = "packing_waits", "there is space again: windows are flushed");
+            tracing::info!(condition = "packing_waits", "there is space again: windows were flushed");
         }
         Ok(()) => {}
         Err(FlushError::Space { free, needed }) if !inner.signal.retry(true) => tracing::warn!(
@@ -313,7 +313,7 @@ pub(super) fn turn<D: Disk>(inner: &Inner<D>, request: FlushRequest) -> Result<(
         Err(FlushError::Failed(reason)) => inner.fail(reason),
     }
     if request.close {
-        // An end in order claims that everything is durable.
+        // A clean shutdown claims that everything is durable: check that the folder is still there.
         let _ = folder_watch::check(inner);
         if let Err(error) = inner.log.close() {
             inner.fail(error.to_string().into());

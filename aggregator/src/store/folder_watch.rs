@@ -1,8 +1,8 @@
-//! The watch over the data folder while the store is open.
+//! Watches the data folder while the store is open.
 //!
-//! A removed or replaced folder still takes writes and syncs through its open files. Each commit of the journal and of the
-//! blocks looks at the file that it writes; this finds the rest, also while nothing is committed: the folder itself,
-//! its lock and identity, every segment. What is gone ends the store: nothing more is acknowledged.
+//! A removed or replaced folder still accepts writes and syncs through its open files. Each commit of the journal and
+//! of the blocks checks the file that it writes; this watch finds the rest, even without commits: the folder itself,
+//! its lock and identity, and every segment. If anything is gone, the store fails and acknowledges nothing more.
 
 use std::{
     io,
@@ -16,10 +16,10 @@ use catchment_settings::supervise::catch_thread;
 
 use super::inner::Inner;
 
-/// How often the folder is looked at: so long at most something is acknowledged into a folder that was moved.
+/// Interval of the checks: the longest time in which batches may be acknowledged into a folder that was moved.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Checks it from time to time, on a thread of its own.
+/// Checks the folder periodically, on a thread of its own.
 ///
 /// # Errors
 /// The thread cannot be started.
@@ -35,10 +35,10 @@ pub(super) fn watch<D: Disk>(inner: &Arc<Inner<D>>) -> io::Result<Watchdog> {
     })
 }
 
-/// Checks it now. Blocks on the disk.
+/// Checks the folder now. Blocks on the disk.
 ///
 /// # Errors
-/// What is gone; the store has failed then.
+/// What is gone; the store has then failed.
 pub(super) fn check<D: Disk>(inner: &Inner<D>) -> Result<(), Arc<str>> {
     let folder = inner.data_dir.as_ref().map_or(Ok(()), |folder| folder.check_in_place());
     let checked = folder.and_then(|()| inner.log.check_in_place()).and_then(|()| inner.blocks.check_file());

@@ -1,7 +1,7 @@
-//! Forgetting windows for their age, a bounded step at a time.
+//! Removal of old windows (retention), one bounded step at a time.
 //!
-//! A block all of whose windows end early enough is removed, one at the boundary is written again without them. The
-//! flusher waits during a step. A crash in between forgets less; the next call goes on.
+//! A block whose windows all end early enough is removed; a block at the boundary is rewritten without the old ones.
+//! The flusher waits during a step. After a crash in between fewer windows are removed; the next call continues.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -24,7 +24,7 @@ use super::{
 const STEP_BYTES: usize = 1 << 20;
 const STEP_GROUPS: usize = 100;
 
-/// Where the next step goes on.
+/// Where the next step continues.
 #[derive(Clone)]
 struct Cursor {
     group: u32,
@@ -32,12 +32,12 @@ struct Cursor {
     removed: Removed,
 }
 
-/// What went of a group's blocks.
+/// What was removed from a group's blocks.
 #[derive(Clone, Default)]
 struct Removed {
-    /// Series of which something went.
+    /// Series that lost windows.
     changed: HashSet<u32>,
-    /// Blocks are there that cannot be read, and may hold windows of any series.
+    /// Some blocks cannot be read, and may hold windows of any series.
     unread: bool,
 }
 
@@ -117,7 +117,7 @@ fn next_group<D: Disk>(inner: &Inner<D>, from: u32) -> Option<(u32, Timestamp)> 
     Some((group, first.unwrap_or(Timestamp::MAX)))
 }
 
-/// Forgets flushed windows of a group; true if the write batch is full before the group is done.
+/// Removes flushed windows of a group; true if the write batch is full before the group is done.
 fn forget_group<D: Disk>(
     inner: &Inner<D>,
     before: Timestamp,
@@ -133,7 +133,7 @@ fn forget_group<D: Disk>(
             return Ok(true);
         }
         let names = forget_bucket(inner, before, at, bucket, writes, manifest)?;
-        // What memory has too is counted when it goes from there.
+        // Windows that memory holds too are counted when they are removed there.
         *forgotten += names.iter().filter(|name| !memtable.contains(*name)).count() as u64;
         at.removed.changed.extend(names.into_iter().map(|(series, _)| series));
         let Some(following) = bucket.checked_add(1) else { break };
@@ -142,7 +142,7 @@ fn forget_group<D: Disk>(
     Ok(false)
 }
 
-/// Forgets flushed windows of a bucket; tells their series and names.
+/// Removes flushed windows of a bucket; returns their series and names.
 fn forget_bucket<D: Disk>(
     inner: &Inner<D>,
     before: Timestamp,
@@ -151,13 +151,13 @@ fn forget_bucket<D: Disk>(
     writes: &mut WriteBatch,
     manifest: &mut BlockManifest,
 ) -> Result<HashSet<(u32, PartialName)>, String> {
-    // The widest window that starts in the bucket has ended: what cannot be read is old enough too.
+    // The widest window that starts in the bucket has ended: unreadable blocks are old enough too.
     let all_old = bucket_end(bucket).saturating_add_nanos(Width::MAX.as_nanos()) <= before;
     let mut removed = HashSet::new();
     for (number, block) in inner.blocks.bucket(at.group, bucket, None)? {
         let key = records::block_key(at.group, bucket, number);
         let Ok(Block { sequence: written, rows, .. }) = block else {
-            // It stays in the manifest, which tells until a repair that something was there.
+            // It stays in the manifest, which records until a repair that something was there.
             if all_old {
                 writes.remove(key);
             } else {
@@ -181,7 +181,7 @@ fn forget_bucket<D: Disk>(
     Ok(removed)
 }
 
-/// Forgets windows of a group's series in memory, and the series of which nothing is left.
+/// Removes windows of a group's series in memory, and the series without any windows left.
 fn finish_group<D: Disk>(inner: &Inner<D>, before: Timestamp, group: u32, removed: &Removed) -> u64 {
     let series: Vec<u32> = {
         let all = &read(&inner.state).catalog.series;
@@ -200,7 +200,7 @@ fn finish_series<D: Disk>(inner: &Inner<D>, before: Timestamp, series: u32, remo
         let Some((gateway, end)) = known else { return 0 };
         let dropped = state.memtable.drop_before(series, before);
         state.live.drop_before(gateway, series, before);
-        // Whatever blocks can be read hold nothing of it then.
+        // No readable block holds any of it.
         if end <= before && !removed.unread && !state.holds(series) {
             state.catalog.remove_series(series);
             return dropped;
@@ -213,7 +213,7 @@ fn finish_series<D: Disk>(inner: &Inner<D>, before: Timestamp, series: u32, remo
     dropped
 }
 
-/// A series begins later now. A damaged block leaves the start as it was: the series may still begin there.
+/// Moves the start of a series forward. A damaged block stops this: the series may still begin there.
 fn raise_first<D: Disk>(inner: &Inner<D>, series: u32) {
     let mut from = Timestamp::MIN;
     while let Ok(Some((bucket, rows))) = scan::next_bucket(inner, series, from, Timestamp::MAX) {

@@ -1,9 +1,9 @@
-//! Forgetting series with all of their windows, because an operator says so.
+//! Removal of series with all their windows, on an operator's request.
 //!
 //! The journal may hold batches of a series, which a replay would bring back. So each step begins with a flush round,
-//! which takes all that is durable out of the journal's care; then blocks and memory let the series go, and a last
-//! round moves the journal's start behind what came meanwhile. The flusher waits during a step. A crash in between
-//! forgets less, and never damages: blocks, manifests and records change together.
+//! after which the journal is no longer needed for anything durable; then the series are removed from blocks and
+//! memory, and a last round releases the journal up to what arrived meanwhile. The flusher waits during a step. After
+//! a crash in between fewer series are removed, without damage: blocks, manifests and records change together.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -21,9 +21,9 @@ use super::{
     tree::WriteBatch,
 };
 
-/// Bytes of keys and values after which a write batch is committed.
+/// A write batch is committed once it has this many bytes of keys and values.
 const WRITE_BATCH_BYTES: usize = 1 << 20;
-/// Groups of series after which the flusher has its turn.
+/// Number of groups of series after which the flusher gets a turn.
 const STEP_GROUPS: usize = 256;
 
 /// See [`super::Store::forget_series`].
@@ -35,7 +35,7 @@ pub(super) fn forget_series<D: Disk>(
     let mut chosen: BTreeMap<u32, HashSet<u32>> = BTreeMap::new();
     let mut next = Some(0);
     while let Some(from) = next {
-        // Matched without the lock, which batches need.
+        // Matches without holding the lock, which batches need.
         let page = read(&inner.state).catalog.entries_from(from);
         for entry in page.entries.into_iter().filter(|entry| wanted(&entry.gateway, &entry.key)) {
             chosen.entry(group_of(entry.id.0)).or_default().insert(entry.id.0);
@@ -66,7 +66,7 @@ fn to_store_error<D: Disk>(inner: &Inner<D>, error: FlushError) -> StoreError {
     }
 }
 
-/// Forgets series of some groups; returns how many.
+/// Removes series of some groups; returns how many.
 fn step<'a, D: Disk>(
     inner: &Inner<D>,
     groups: impl Iterator<Item = (&'a u32, &'a HashSet<u32>)>,
@@ -90,8 +90,8 @@ fn step<'a, D: Disk>(
     Ok(forgotten)
 }
 
-/// Takes series out of the blocks of their group. A block that cannot be read stays, unless no other series can be in
-/// it.
+/// Removes series from the blocks of their group. A block that cannot be read stays, unless it can hold no other
+/// series.
 fn remove_from_blocks<D: Disk>(
     inner: &Inner<D>,
     group: u32,
@@ -134,7 +134,7 @@ fn remove_from_blocks<D: Disk>(
         from = following;
     }
     if whole {
-        // What could not be read is gone too.
+        // Blocks that could not be read are gone too.
         manifest = BlockManifest::default();
     }
     if writes.bytes() > 0 { commit(inner, group, manifest, writes, meta) } else { Ok(()) }

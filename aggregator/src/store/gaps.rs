@@ -1,15 +1,15 @@
-//! Batches that were made and that this store lacks. Pure.
+//! Batches that gateways made and this store lacks. Pure.
 //!
-//! A gateway numbers the batches of a shard without gap. One that comes beyond the next shows that those between are lost: to
-//! the store (an older copy of its folder, damage to its journal) or to the gateway (damage to its outbox). How far windows were
-//! closed before and after does not tell which windows they held: there were late ones among them, and such as were closed early.
-//! So a batch says which times those before it cover ([`History`]), as does a report, and a gap begins where the first of the
-//! missing windows starts. Of a gateway that does not say (an older version, or damage of its own), nobody knows what is missing:
-//! its gap reaches from the beginning.
+//! A gateway numbers the batches of a shard without gaps, so a batch beyond the next number shows that those between
+//! are lost: by the store (an older copy of its folder, damage to its journal) or by the gateway (damage to its
+//! outbox). The watermarks before and after do not tell which windows they held: some were late, some were closed
+//! early. So a batch carries the times that earlier batches cover ([`History`]), as does a progress report, and a gap
+//! begins at the start of the first missing window. If the gateway does not report this (an older version, or damage
+//! of its own), nobody knows what is missing, and the gap reaches from the beginning.
 //!
-//! Likewise a gap ends with the last of the missing windows. Where that is not known, it is the watermark that tells: a close is
-//! delivered in several batches, and only the last of them moves it. So such a gap ends where the watermark moves for the first time
-//! after it was noticed, not at the watermark of the batch that showed it.
+//! Likewise a gap ends with the last missing window. If that is unknown, the watermark decides: a close is delivered
+//! in several batches, and only the last one moves the watermark. So such a gap ends where the watermark moves for
+//! the first time after the gap was noticed, not at the watermark of the batch that revealed it.
 
 use catchment_partial::Timestamp;
 use catchment_proto::History;
@@ -18,10 +18,10 @@ use super::{Gap, ProgressReport, catalog::Shard};
 
 /// Most gaps of one shard.
 const SHARD_MAX: usize = 64;
-/// Most gaps of an epoch, over all of its shards: its record stays well below the 64 KiB that sled keeps in one piece.
+/// Most gaps of an epoch over all its shards: its record stays well below the 64 KiB that sled keeps in one piece.
 const EPOCH_MAX: usize = 256;
 
-/// Most gaps of each shard of an epoch with so many shards. Beyond it the two that are nearest become one.
+/// Most gaps per shard of an epoch with this many shards. Beyond it the two nearest gaps are merged.
 pub(super) fn gaps_max(shards: usize) -> usize {
     (EPOCH_MAX / shards.max(1)).clamp(1, SHARD_MAX)
 }
@@ -29,23 +29,23 @@ pub(super) fn gaps_max(shards: usize) -> usize {
 /// A gap in the batches of one shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ShardGap {
-    /// The first and the last missing batch; 0: their numbers are not known. Batches between that came are not missing.
+    /// First and last missing batch; 0: numbers unknown. Batches between them that arrived are not missing.
     pub(super) first: u64,
     pub(super) last: u64,
-    /// How far windows were closed when it was noticed.
+    /// Time up to which windows were closed when it was noticed.
     pub(super) noticed: Option<Timestamp>,
-    /// The end of the last window that is missing, as far as it is known.
+    /// End of the last missing window, as far as known.
     pub(super) end: Option<Timestamp>,
     pub(super) gap: Gap,
 }
 
 impl ShardGap {
-    /// Windows that end up to `to` are lost, nobody knows which or how many; `None`: up to where the shard is.
+    /// Windows that end up to `to` are lost, unknown which and how many; `None`: the end is not known yet.
     pub(super) fn unknown(to: Option<Timestamp>) -> Self {
         Self { first: 0, last: 0, noticed: None, end: None, gap: Gap { from: None, to, batches: 0 } }
     }
 
-    /// What is known to be missing.
+    /// The gap as known so far.
     pub(super) fn to_gap(&self) -> Gap {
         Gap { to: self.gap.to.map(|to| self.end.map_or(to, |end| end.max(to))), ..self.gap }
     }
@@ -55,7 +55,7 @@ impl ShardGap {
     }
 
     fn join(&mut self, later: &Self) {
-        // With one whose numbers are not known, those of both are not.
+        // If the numbers of one are unknown, so are those of both.
         self.first = self.first.min(later.first);
         self.last = self.last.max(later.last);
         self.noticed = self.noticed.max(later.noticed);
@@ -66,7 +66,7 @@ impl ShardGap {
     }
 }
 
-/// Puts gaps in the order of time, makes one of those that touch, and of the two nearest while there are more than `max`.
+/// Sorts gaps by time, merges those that touch, and merges the two nearest while there are more than `max`.
 pub(super) fn merge(mut gaps: Vec<ShardGap>, max: usize) -> Vec<ShardGap> {
     gaps.sort_by_key(|gap| (gap.gap.from, gap.gap.to.unwrap_or(Timestamp::MAX)));
     let mut merged: Vec<ShardGap> = Vec::with_capacity(gaps.len());
@@ -90,14 +90,14 @@ pub(super) fn merge(mut gaps: Vec<ShardGap>, max: usize) -> Vec<ShardGap> {
     merged
 }
 
-/// How many batches are missing.
+/// Number of missing batches.
 pub(super) fn batches(gaps: &[ShardGap]) -> u64 {
     gaps.iter().fold(0, |sum, gap| sum.saturating_add(gap.gap.batches))
 }
 
 impl Shard {
-    /// A batch is applied: notes what is missing before it, as far as it says of earlier ones, and moves number and watermark,
-    /// neither of which goes back.
+    /// Records an applied batch: notes what is missing before it, as far as its history describes earlier batches,
+    /// and advances number and watermark, neither of which goes back.
     pub(super) fn record(
         &mut self,
         number: u64,
@@ -115,7 +115,7 @@ impl Shard {
         self.whole_to = self.whole_to.max(watermark);
     }
 
-    /// The shard has closed its windows up to a watermark, and all that it made is delivered.
+    /// Records that the shard has closed its windows up to a watermark and delivered everything it made.
     pub(super) fn record_progress(&mut self, report: &ProgressReport, gaps_max: usize) {
         let &ProgressReport { watermark, last: number, ref history, .. } = report;
         self.end_open_gap(watermark, true);
@@ -124,13 +124,13 @@ impl Shard {
             self.note_missing(number, watermark.max(self.whole_to), to, history, gaps_max);
         }
         self.watermark = self.watermark.max(watermark);
-        // Without a number some batch may be missing that only a later one will show.
+        // Without a number, a batch may be missing that only a later one will reveal.
         if number > 0 && number >= self.number {
             self.whole_to = self.whole_to.max(watermark);
         }
     }
 
-    /// Notes that the batches behind the last one applied, up to `last`, are missing, unless it is noted.
+    /// Notes that the batches after the last applied one, up to `last`, are missing, unless already noted.
     fn note_missing(
         &mut self,
         last: u64,
@@ -146,17 +146,17 @@ impl Shard {
         }
         let batches = last - first + 1;
         let span = history.of_last(batches);
-        // A gateway that knows how far what is missing reaches need not know where it begins.
+        // A gateway may know where the missing windows end, but not where they begin.
         let from = span.map(|span| span.from).filter(|from| *from > Timestamp::MIN);
         let end = span.map(|span| span.to);
-        // What is known ends at once: the epoch may end with it, and its watermark never move again.
+        // A known end applies at once: the epoch may end there, and its watermark never move again.
         let gap = Gap { from, to: end.or(to), batches };
         self.gaps.push(ShardGap { first, last, noticed, end, gap });
         self.gaps = merge(std::mem::take(&mut self.gaps), gaps_max);
     }
 
-    /// A batch came that was noted as missing: its gateway had reported it before. So what is lost does not depend on which of the
-    /// two is heard first, as after a restart, when the gateway reports again.
+    /// Corrects a gap when a batch arrives that was noted as missing, because the gateway's report came first. So the
+    /// loss does not depend on which of the two comes first, as after a restart, when the gateway reports again.
     fn note_found(&mut self, number: u64) {
         let missed = |gap: &ShardGap| (gap.first..=gap.last).contains(&number);
         let Some(at) = self.gaps.iter().position(missed) else { return };
@@ -168,8 +168,8 @@ impl Shard {
         }
     }
 
-    /// Ends the gap that has no end yet, once the windows of all its batches are closed: with all batches `delivered` that is
-    /// so at this watermark, else at the first one beyond that at which it was noticed.
+    /// Closes the gap without an end once the windows of all its batches are closed: if all batches are `delivered`,
+    /// at this watermark, else at the first one beyond the watermark at which the gap was noticed.
     fn end_open_gap(&mut self, watermark: Option<Timestamp>, delivered: bool) {
         let Some(watermark) = watermark else { return };
         for gap in self.gaps.iter_mut().filter(|gap| gap.gap.to.is_none()) {

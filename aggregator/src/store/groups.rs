@@ -1,12 +1,12 @@
-//! The series of a catalog, by number, in groups of consecutive numbers: what is flushed and recorded together.
+//! The series of a catalog by number, in groups of consecutive numbers that are flushed and recorded together.
 //!
-//! A group costs a change of the tree what a series alone would, so thousands of series with a few windows each are
-//! flushed as quickly as few with many. Finding a series takes two steps of an index and no comparison.
+//! Changing the tree costs as much for a group as for a single series, so thousands of series with a few windows each
+//! are flushed as quickly as few series with many. A lookup takes two index steps and no comparison.
 
 use super::{catalog::Series, records::BlockManifest};
 
-/// Series of a group. Part of the format of the keys. More would make flushes cheaper for very many series, and
-/// reading a single one dearer: its blocks hold the others' windows too.
+/// Series per group. Part of the format of the keys. More would make flushes of very many series cheaper, and reading
+/// a single series more expensive: its blocks hold the others' windows too.
 pub(super) const GROUP_SERIES: u32 = 32;
 
 /// Number of the group of a series.
@@ -19,16 +19,16 @@ pub(super) fn first_of(group: u32) -> u32 {
     group.saturating_mul(GROUP_SERIES)
 }
 
-/// Some series and what is stored of all of them.
+/// A group of series, and its stored state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Group {
     /// By their index in the group.
     places: Vec<Option<Series>>,
-    /// The blocks of the group.
+    /// Manifest of the group's blocks.
     pub(super) manifest: BlockManifest,
     /// Whether its record is in the tree.
     pub(super) stored: bool,
-    /// Whether the record differs from that.
+    /// Whether the record in the tree is out of date.
     pub(super) dirty: bool,
 }
 
@@ -65,7 +65,7 @@ impl Group {
 /// All series of a catalog.
 #[derive(Debug, Default)]
 pub(super) struct AllSeries {
-    /// By their numbers. Numbers are never used again, so this grows with all groups that ever were, 8 bytes each.
+    /// By group number. Numbers are never reused, so this grows with all groups that ever existed, 8 bytes each.
     groups: Vec<Option<Box<Group>>>,
     len: usize,
 }
@@ -81,7 +81,7 @@ impl AllSeries {
         self.group(group_of(id))?.places.get((id % GROUP_SERIES) as usize)?.as_ref()
     }
 
-    /// A series with its group's marks: whether it is dirty.
+    /// A series, with the dirty flag of its group.
     pub(super) fn get_mut(&mut self, id: u32) -> Option<(&mut Series, &mut bool)> {
         let group = self.group_mut(group_of(id))?;
         let series = group.places.get_mut((id % GROUP_SERIES) as usize)?.as_mut()?;
@@ -98,7 +98,7 @@ impl AllSeries {
         self.groups.get_mut(group as usize)?.as_deref_mut()
     }
 
-    /// Puts a group that is not there.
+    /// Adds a group whose number is free.
     pub(super) fn put_group(&mut self, number: u32, group: Group) {
         let index = number as usize;
         if self.groups.len() <= index {
@@ -110,7 +110,7 @@ impl AllSeries {
         }
     }
 
-    /// Puts a series whose number is free.
+    /// Adds a series whose number is free.
     pub(super) fn insert(&mut self, id: u32, series: Series) {
         let number = group_of(id);
         if self.group(number).is_none() {
@@ -123,7 +123,7 @@ impl AllSeries {
         }
     }
 
-    /// Removes a series; with the last of its group, the group.
+    /// Removes a series; with the last series of its group, also the group.
     pub(super) fn remove(&mut self, id: u32) -> Option<(Series, Option<Box<Group>>)> {
         let number = group_of(id);
         let group = self.group_mut(number)?;
@@ -140,7 +140,7 @@ impl AllSeries {
         Some(from + rest.iter().position(Option::is_some)? as u32)
     }
 
-    /// All numbers of groups from one on, with the groups that have series.
+    /// All group numbers from one on, each with its group if that has series.
     pub(super) fn groups_from(&self, from: u32) -> impl Iterator<Item = (u32, Option<&Group>)> {
         let rest = self.groups.get(from as usize..).unwrap_or_default();
         (from..).zip(rest.iter().map(Option::as_deref))

@@ -1,9 +1,9 @@
-//! What the parts of the embedded store share: the state, the journal, the blocks, and how a durable batch gets from
-//! one to the other.
+//! Shared parts of the embedded store: the state, the journal and the blocks, and how a durable batch gets from the
+//! journal into the state.
 //!
-//! Locks are taken in this order: flush_lock, state, admission. A batch is appended to the journal and to `pending`
-//! under the lock of admission, and taken from `pending` under the state's, so batches are applied in the order of the
-//! journal, and none before it is durable.
+//! Lock order: flush_lock, state, admission. A batch is appended to the journal and to `pending` under the admission
+//! lock, and taken from `pending` under the state lock, so batches are applied in journal order, and none before it
+//! is durable.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -29,7 +29,7 @@ use super::{
     records::Meta,
 };
 
-/// The last batch of a shard that went into the journal.
+/// The last batch of a shard that was appended to the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LastAppended {
     pub(super) number: u64,
@@ -40,25 +40,25 @@ pub(super) struct LastAppended {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct CurrentRun {
     pub(super) run: u64,
-    /// Streams of the epoch that have not ended: each of them may still bring something.
+    /// Streams of the epoch that have not ended: each may still deliver.
     pub(super) streams: usize,
 }
 
-/// Batches between the senders and the state, and what decides which are admitted.
+/// Batches between the senders and the state, and the data that decides which are admitted.
 #[derive(Debug)]
 pub(super) struct AdmissionState {
-    /// By gateway and epoch, then by shard; at most as many as the catalog has.
+    /// By gateway and epoch, then by shard; never more epochs than the catalog has.
     pub(super) last_appended: HashMap<(GatewayId, u64), Vec<LastAppended>>,
-    /// The run that began last, by gateway and epoch; as many as have streams.
+    /// The run that began last, by gateway and epoch; one per epoch with a stream.
     pub(super) current_runs: HashMap<(GatewayId, u64), CurrentRun>,
-    /// Epochs of what is in the journal and not yet applied.
+    /// Epochs of batches in the journal that are not applied yet.
     pub(super) pending_epochs: PendingEpochs,
-    /// In the journal, not yet applied.
+    /// Batches in the journal that are not applied yet.
     pub(super) pending: VecDeque<(Position, CheckedBatch)>,
     pub(super) pending_bytes: usize,
     pub(super) duplicates: u64,
     pub(super) closed: bool,
-    /// Who may have how many series.
+    /// How many series each gateway may have.
     pub(super) quota: Quota,
 }
 
@@ -77,7 +77,7 @@ impl AdmissionState {
     }
 }
 
-/// What the flusher has done.
+/// Progress of the flusher.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FlushProgress {
     pub(super) rounds: u64,
@@ -85,17 +85,17 @@ pub(super) struct FlushProgress {
     pub(super) closed: bool,
 }
 
-/// The embedded store without its thread.
+/// The embedded store without its threads.
 pub(super) struct Inner<D: Disk = RealDisk> {
     pub(super) config: StoreConfig,
     pub(super) live_limits: LiveLimits,
     pub(super) state: RwLock<StoreState>,
     pub(super) admission: Mutex<AdmissionState>,
-    /// Held by the sender that is about to append, while it waits for room: senders go on in their order.
+    /// Held by the sender that is about to append, while it waits for room: senders proceed in order.
     pub(super) turn: tokio::sync::Mutex<()>,
-    /// Held by whoever changes blocks: the metadata of the last write batch.
+    /// Held by any code that changes blocks: the metadata of the last write batch.
     pub(super) flush_lock: Mutex<Meta>,
-    /// The disk of journal and data folder.
+    /// The disk of the journal and the data folder.
     pub(super) disk: Arc<D>,
     pub(super) log: GroupLog<D>,
     pub(super) blocks: BlockStore,
@@ -103,18 +103,18 @@ pub(super) struct Inner<D: Disk = RealDisk> {
     pub(super) folder: PathBuf,
     pub(super) flushed_to: AtomicU64,
     pub(super) forgotten: AtomicU64,
-    /// Damaged places found at the start.
+    /// Damaged places found by the start.
     pub(super) damage: u64,
-    /// Series with damaged or missing blocks, as far as they are read since the start.
+    /// Series with damaged or missing blocks, found by the check since the start.
     pub(super) damaged_series: AtomicU64,
     pub(super) progress: watch::Sender<FlushProgress>,
     pub(super) signal: FlushSignal,
     pub(super) failure: OnceLock<Arc<str>>,
-    /// What is gone of the folder, once that is known.
+    /// What is gone of the folder, once noticed.
     pub(super) folder_gone: OnceLock<Arc<str>>,
-    /// The folder could not be looked at, and that was reported.
+    /// The folder could not be checked, and that was reported.
     pub(super) folder_check_failed: AtomicBool,
-    /// Dropped last: it holds the lock on the folder. `None` in a simulation, which has none.
+    /// Dropped last: holds the lock on the folder. `None` in a simulation, which has no lock.
     pub(super) data_dir: Option<DataDir>,
 }
 
@@ -129,7 +129,7 @@ impl<D: Disk> Inner<D> {
         }
         let mut state = write(&self.state);
         if self.is_half_applied() {
-            // What is applied is not known: the next start reads it from the journal.
+            // It is unknown what was applied: the next start replays it from the journal.
             return;
         }
         let (durable, ready) = {
@@ -140,7 +140,7 @@ impl<D: Disk> Inner<D> {
                 admission.pending.drain(..count).map(|(_, checked)| checked).collect();
             let bytes: usize = ready.iter().map(CheckedBatch::bytes).sum();
             admission.pending_bytes = admission.pending_bytes.saturating_sub(bytes);
-            // They are in the catalog before anybody sees the state again.
+            // They enter the catalog before anybody sees the state again.
             for checked in &ready {
                 let (epoch, names) = (checked.epoch(), checked.batch().names_epoch);
                 admission.quota.release(&epoch.gateway, &checked.new_series);
@@ -154,7 +154,7 @@ impl<D: Disk> Inner<D> {
         state.applied_to = state.applied_to.max(durable);
     }
 
-    /// Asks for a round when memory or journal have grown enough.
+    /// Requests a flush round once memory or journal have grown enough.
     pub(super) fn flush_if_due(&self) {
         let journal = self.log.durable().get().saturating_sub(self.flushed_to.load(Ordering::Acquire));
         let memtable = read(&self.state).memtable.bytes();
@@ -163,10 +163,10 @@ impl<D: Disk> Inner<D> {
         }
     }
 
-    /// The store has failed for good; everybody who waits is told.
+    /// Makes the store fail for good, and wakes everybody who waits.
     pub(super) fn fail(&self, reason: Arc<str>) {
         if self.failure.set(Arc::clone(&reason)).is_ok() {
-            tracing::error!(%reason, "the store has failed: nothing more is acknowledged; start again when the cause is gone");
+            tracing::error!(%reason, "the store has failed and acknowledges nothing more: fix the cause, then restart the aggregator");
         }
         self.progress.send_modify(|_| ());
     }
@@ -177,13 +177,13 @@ impl<D: Disk> Inner<D> {
         failed.or_else(|| self.is_half_applied().then(|| HALF_APPLIED.into()))
     }
 
-    /// Whether a panic interrupted a change of the state, of admission or of the blocks. Memory may then lack what the
-    /// journal holds: nothing may be acknowledged, flushed or released any more.
+    /// Whether a panic interrupted a change of the state, of admission or of the blocks. Memory may then lack data
+    /// that the journal holds: nothing may be acknowledged, flushed or released any more.
     pub(super) fn is_half_applied(&self) -> bool {
         self.state.is_poisoned() || self.admission.is_poisoned() || self.flush_lock.is_poisoned()
     }
 
-    /// As [`Inner::failure`]; tells everybody who waits of a panic, too.
+    /// Like [`Inner::failure`]; also reports a panic to everybody who waits.
     pub(super) fn notice_failure(&self) -> Option<Arc<str>> {
         if self.failure.get().is_none() && self.is_half_applied() {
             self.fail(format!("{HALF_APPLIED}: {}", latest_panic()).into());
@@ -194,7 +194,7 @@ impl<D: Disk> Inner<D> {
 
 const HALF_APPLIED: &str = "a panic interrupted a change of the store";
 
-/// Locks, also after a panic: [`Inner::is_half_applied`] tells of that, and whoever changes something asks it.
+/// Locks, even after a panic: code that changes something must ask [`Inner::is_half_applied`].
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,5 @@
-//! What a catalog lists, in pages: each is copied while the state is locked, so it is short, and nothing is decided meanwhile.
+//! Lists of a catalog, in pages: a page is copied while the state is locked, so it is short, and no other work
+//! happens there.
 
 use std::collections::HashMap;
 
@@ -9,13 +10,13 @@ use super::{
     groups::{first_of, group_of},
 };
 
-/// About so many series are copied at once: some 50 µs.
+/// Series copied at once, about: some 50 µs.
 const SERIES_A_PAGE: usize = 512;
-/// So many groups are looked at for that; most of them may be gone.
+/// Most groups examined for a page; most of them may be gone.
 const GROUPS_A_PAGE: u32 = 4_096;
-/// Most gaps that are listed of a gateway.
+/// Most gaps listed per gateway.
 pub(super) const GAPS_MAX: usize = 64;
-/// So many gateways are copied at once, each with its gaps.
+/// Gateways copied at once, each with its gaps.
 const GATEWAYS_A_PAGE: usize = 64;
 
 impl Catalog {
@@ -50,7 +51,8 @@ impl Catalog {
     pub(super) fn gateway_entries_from(&self, from: u32) -> Page<GatewayEntry> {
         let from = from as usize;
         let end = from.saturating_add(GATEWAYS_A_PAGE).min(self.gateways.len());
-        // Epochs that deliver at the same time have both to be complete. There are few, so they are looked for only then.
+        // If epochs of a gateway deliver concurrently, all of them must be complete. Few do, so they are collected
+        // only here.
         let mut others: HashMap<u32, Vec<&EpochState>> = HashMap::new();
         for (number, other) in (0..).zip(&self.epochs).filter(|(_, other)| other.open) {
             let gateway = self.gateways.get(other.gateway as usize);
@@ -86,7 +88,7 @@ impl Catalog {
         let mut entries: Vec<GatewayEntry> = page.iter().filter_map(entry).collect();
         let mut next = Some(end);
         if end == self.gateways.len() {
-            // Behind them, as if they had numbers.
+            // After the others, as if they had numbers.
             let listed = from.saturating_sub(end);
             let mut new_gateways = self.new_gateways().skip(listed);
             entries.extend(new_gateways.by_ref().take(GATEWAYS_A_PAGE).map(new_gateway_entry));

@@ -1,6 +1,6 @@
-//! Live windows: what open windows hold so far, by name and revision. Nothing else holds them.
+//! Live windows: the state so far of open windows, by name and revision, kept only here.
 //!
-//! Under each name the highest revision stays. They count their bytes, so that their owner can bound them.
+//! The highest revision of each name is kept. Bytes are counted, so that the owner can limit them.
 
 use std::{
     collections::{BTreeMap, HashMap, btree_map},
@@ -12,7 +12,7 @@ use catchment_partial::Timestamp;
 
 use super::row::{PartialName, Row};
 
-/// What a row costs in memory beside its body, bytes: name, revision, handles, its share of tree and allocator.
+/// Memory of a row without its body, bytes: name, revision, handles, its share of tree and allocator.
 pub(super) const ROW_OVERHEAD: usize = 200;
 
 /// A partial without its name.
@@ -31,7 +31,8 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    /// Takes a row, unless one of the same name has at least its revision. True if it was taken.
+    /// Puts a row, unless there is one of the same name with the same or a higher revision. Returns whether it was
+    /// put.
     pub(super) fn put(&mut self, series: u32, name: PartialName, revision: u64, body: Bytes) -> bool {
         match self.series.entry(series).or_default().entry(name) {
             btree_map::Entry::Vacant(slot) => {
@@ -104,7 +105,7 @@ impl Windows {
         self.series.contains_key(&series)
     }
 
-    /// Bytes that the rows take, overhead included.
+    /// Bytes of the rows, including overhead.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -115,7 +116,7 @@ impl Windows {
     }
 }
 
-/// What open windows hold so far, by gateway and epoch: gone with the stream that brought it.
+/// State of open windows, by gateway and epoch; dropped when the stream that delivered it ends.
 #[derive(Debug, Default)]
 pub(super) struct Live {
     epochs: HashMap<u32, HashMap<u32, Windows>>,
@@ -123,7 +124,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Takes a row unless that would exceed the bound; `None`: no room.
+    /// Puts a row unless that would exceed the limit; `None`: no room.
     pub(super) fn put(&mut self, gateway: u32, row: Row, bytes_max: usize) -> Option<bool> {
         if self.bytes.saturating_add(row.body.len() + ROW_OVERHEAD) > bytes_max {
             return None;
@@ -132,14 +133,14 @@ impl Live {
         Some(self.change(gateway, epoch, |w| w.put(row.series, row.name, row.revision, row.body)))
     }
 
-    /// The final row of this name has come: what is not newer goes.
+    /// A final row of this name has arrived: drops the live one unless it is newer.
     pub(super) fn supersede(&mut self, gateway: u32, series: u32, name: &PartialName, revision: u64) {
         if self.epochs.get(&gateway).is_some_and(|epochs| epochs.contains_key(&name.epoch)) {
             self.change(gateway, name.epoch, |windows| windows.drop_up_to(series, name, revision));
         }
     }
 
-    /// Drops all of an epoch.
+    /// Drops everything of an epoch.
     pub(super) fn drop_epoch(&mut self, gateway: u32, epoch: u32) {
         let Some(epochs) = self.epochs.get_mut(&gateway) else { return };
         if let Some(windows) = epochs.remove(&epoch) {
@@ -164,12 +165,12 @@ impl Live {
         self.drop_before(gateway, series, Timestamp::MAX);
     }
 
-    /// What the epochs of a gateway hold.
+    /// The windows of a gateway's epochs.
     pub(super) fn of(&self, gateway: u32) -> impl Iterator<Item = &Windows> {
         self.epochs.get(&gateway).into_iter().flatten().map(|(_, windows)| windows)
     }
 
-    /// Bytes that the rows take, overhead included.
+    /// Bytes of the rows, including overhead.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -179,7 +180,7 @@ impl Live {
         self.epochs.values().flat_map(HashMap::values).map(Windows::len).sum()
     }
 
-    /// Changes the windows of an epoch and keeps the sum of bytes right.
+    /// Changes the windows of an epoch and keeps the sum of bytes correct.
     fn change<T>(&mut self, gateway: u32, epoch: u32, change: impl FnOnce(&mut Windows) -> T) -> T {
         let windows = self.epochs.entry(gateway).or_default().entry(epoch).or_default();
         let before = windows.bytes();

@@ -1,4 +1,4 @@
-//! How far gateways have delivered and what of that is lost, as a catalog knows it; and what it believed of times to come.
+//! Losses of gateways as a catalog knows them, and resetting of stored times in the future.
 
 use catchment_partial::Timestamp;
 
@@ -10,7 +10,7 @@ use super::{
 };
 
 impl Catalog {
-    /// What is missing of a gateway, over all of its epochs and shards, in order of time.
+    /// Gaps of a gateway, over all its epochs and shards, in order of time.
     pub(super) fn gaps_of(&self, gateway: u32) -> Vec<Gap> {
         let epochs = self.gapped.get(&gateway).into_iter().flatten();
         let provisional = self
@@ -25,14 +25,14 @@ impl Catalog {
         gaps::merge(all, GAPS_MAX).iter().map(ShardGap::to_gap).collect()
     }
 
-    /// Flushed windows of a group of series are damaged or missing.
+    /// Marks the gateways of a group of series whose flushed windows are damaged or missing.
     pub(super) fn mark_group_damaged(&mut self, group: u32) {
         let Some(known) = self.series.group(group) else { return };
         let gateways: Vec<u32> = known.series().map(|(_, series)| series.gateway).collect();
         gateways.into_iter().for_each(|gateway| self.mark_damaged(gateway));
     }
 
-    /// Flushed windows of some series are missing, nobody knows whose.
+    /// Marks all gateways: flushed windows are missing, and it is unknown whose.
     pub(super) fn mark_all_damaged(&mut self) {
         (0..self.gateways.len() as u32).for_each(|gateway| self.mark_damaged(gateway));
     }
@@ -42,8 +42,8 @@ impl Catalog {
         self.damaged.entry(gateway).or_insert(watermark);
     }
 
-    /// Flushed windows of a gateway are lost for good: notes it with the gateway's present epoch, and returns that
-    /// one's number.
+    /// Records that flushed windows of a gateway are lost for good, as a gap of the gateway's present epoch; returns
+    /// the number of that epoch.
     pub(super) fn note_lost_blocks(&mut self, gateway: u32) -> Option<u32> {
         let known = self.gateways.get(gateway as usize)?;
         let (number, to) = (known.present?, known.watermark);
@@ -54,7 +54,7 @@ impl Catalog {
         Some(number)
     }
 
-    /// Finds the present epoch of each gateway anew, after it changed when they were created.
+    /// Finds the present epoch of each gateway again, after creation times have changed.
     pub(super) fn refresh_present(&mut self) {
         self.gateways.iter_mut().for_each(|gateway| gateway.present = None);
         for (epoch, number) in self.epochs.iter().zip(0..) {
@@ -66,7 +66,8 @@ impl Catalog {
         }
     }
 
-    /// Takes back what is stored of times ahead of `latest`, as an earlier version did that believed any: it counts as `now`.
+    /// Resets stored times beyond `latest` to `now`; an earlier version stored any time. Returns the number of
+    /// changes.
     pub(super) fn cap_future_times(&mut self, latest: Timestamp, now: Timestamp) -> u64 {
         let capped = |time: &mut Option<Timestamp>| {
             let ahead = time.is_some_and(|time| time > latest);

@@ -1,7 +1,7 @@
-//! A store for simulations: no thread, no file of the system, every step taken by its owner.
+//! A store for simulations: no thread, no system file, every step taken by its owner.
 //!
 //! The owner polls the futures of [`super::Store`], steps the journal's [`Committer`], and flushes with
-//! [`EmbeddedStore::flush_now`]; so one seed decides one history. The rest is the product's code.
+//! [`EmbeddedStore::flush_now`], so one seed determines one history. Everything else is production code.
 
 use std::{path::Path, sync::Arc};
 
@@ -15,8 +15,8 @@ use super::{
 };
 
 impl<D: Disk> EmbeddedStore<D> {
-    /// Opens a store on a disk, in the folder `data` (which needs not be there and is not locked), with blocks in a
-    /// tree. A start after a crash takes the same disk and tree again.
+    /// Opens a store on a disk, in the folder `data` (which need not exist and is not locked), with its blocks in
+    /// `tree`. To start after a crash, pass the same disk and tree again.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -43,16 +43,16 @@ impl<D: Disk> EmbeddedStore<D> {
         Ok((Arc::new(Self::without_flusher(Arc::new(inner))), committer, report))
     }
 
-    /// A flush round, as the flusher's thread makes one; after [`super::Store::close`] was polled, the last one.
-    /// Without space it does nothing, as there.
+    /// A flush round, as the flusher's thread runs it; after [`super::Store::close`] was polled, the last one.
+    /// Without space it does nothing, like the thread.
     ///
     /// # Errors
-    /// [`StoreError::Poisoned`]: the store has failed, now or before.
+    /// [`StoreError::Poisoned`]: the store has failed, now or earlier.
     pub fn flush_now(&self) -> Result<(), StoreError> {
         flusher::turn(&self.inner, self.inner.signal.take()).map_err(StoreError::Poisoned)
     }
 
-    /// Whether a flush round has been asked for since the last one, for memory, journal or the end.
+    /// Whether a flush round was requested since the last one, for memory, journal or shutdown.
     pub fn flush_is_due(&self) -> bool {
         self.inner.signal.is_requested()
     }

@@ -1,7 +1,7 @@
-//! The tree of simulations: in memory, atomic and durable with each commit, and failing when told to.
+//! The tree of simulations: in memory, atomic and durable with each commit; it fails on demand.
 //!
-//! Handles share their content. [`MemoryTree::crash`] is the power loss of the machine whose handle it is called on:
-//! that handle goes on as the machine that was started again, and all others can do nothing any more.
+//! Handles share their content. [`MemoryTree::crash`] simulates a power loss: the handle it is called on continues as
+//! the restarted machine, and all other handles become unusable.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use super::{
     tree::{KeyRange, Pair, Tree, Visited, WriteBatch},
 };
 
-/// An ordered map in memory that outlives the store that uses it. Clones are handles of the same one.
+/// An ordered map in memory that outlives the store that uses it. Clones are handles of the same map.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryTree {
     shared: Arc<Mutex<Shared>>,
@@ -41,7 +41,7 @@ impl MemoryTree {
         Self::default()
     }
 
-    /// Power loss: content stays as the last commit left it.
+    /// Power loss: the content stays as the last commit left it.
     pub fn crash(&mut self) {
         let mut shared = lock(&self.shared);
         shared.life += 1;
@@ -49,9 +49,9 @@ impl MemoryTree {
         self.life = shared.life;
     }
 
-    /// Lets the commit after `successes` more of them fail, as does everything after it until a crash. What that
-    /// commit was to change is there afterwards (`applied`: the machine lost power behind its sync, before the store
-    /// learnt of it) or is not.
+    /// Lets the commit after `successes` further ones fail, and everything after it until a crash. With `applied` the
+    /// changes of that commit are kept (the machine lost power after its sync, before the store learnt of it),
+    /// otherwise not.
     pub fn fail_commit_after(&self, successes: u64, applied: bool) {
         let mut shared = lock(&self.shared);
         let after = shared.commits.saturating_add(successes);

@@ -1,9 +1,9 @@
-//! The memtable: final windows that the journal holds and the blocks may not hold yet.
+//! The memtable: final windows that the journal holds, and that the blocks may not hold yet.
 //!
-//! One append-only log of rows for each group of series, in order of arrival, so an insert needs no search. A name may
-//! be there more than once; readers and the flusher resolve that ([`super::row::resolve`]). The flusher makes the log
-//! of a group immutable: readers still see it, new rows go to a new log, and the immutable one is dropped whole after
-//! the flush.
+//! There is one append-only log of rows per group of series, in order of arrival, so an insert needs no search. A
+//! name may occur more than once; readers and the flusher resolve that ([`super::row::resolve`]). The flusher makes
+//! the log of a group immutable: readers still see it, new rows go to a new log, and the immutable log is dropped as
+//! a whole after the flush.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -18,7 +18,7 @@ use super::{
     row::{PartialName, Row, RowRef, bucket_end, bucket_of, bucket_start},
 };
 
-/// What a row costs in memory beside its body, bytes: name, revision, place, and a third for growing.
+/// Memory of a row without its body, bytes: name, revision, location, and a third for growth.
 pub(super) const ROW_OVERHEAD: usize = 76;
 
 /// A row without its body.
@@ -26,13 +26,13 @@ pub(super) const ROW_OVERHEAD: usize = 76;
 struct RowHeader {
     name: PartialName,
     revision: u64,
-    /// Where its body lies.
+    /// Offset of its body.
     at: usize,
     length: u32,
     series: u32,
 }
 
-/// The windows of a group, in the order in which they came.
+/// The windows of a group, in order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct RowLog {
     rows: Vec<RowHeader>,
@@ -78,7 +78,7 @@ pub(super) struct Memtable {
 }
 
 impl Memtable {
-    /// Takes a row.
+    /// Adds a row.
     pub(super) fn put(&mut self, series: u32, name: PartialName, revision: u64, body: &[u8]) {
         let group = group_of(series) as usize;
         if self.groups.len() <= group {
@@ -115,8 +115,8 @@ impl Memtable {
         self.logs(group).flat_map(|log| &log.rows).map(|header| (header.series, header.name)).collect()
     }
 
-    /// Drops the windows of a series that end at or before a time; returns how many names. The immutable log stays as
-    /// it is.
+    /// Drops the windows of a series that end at or before a time; returns the number of names. The immutable log
+    /// stays unchanged.
     pub(super) fn drop_before(&mut self, series: u32, before: Timestamp) -> u64 {
         let Some(log) = self.groups.get_mut(group_of(series) as usize) else { return 0 };
         let mut gone = HashSet::new();
@@ -136,7 +136,7 @@ impl Memtable {
         gone.len() as u64
     }
 
-    /// Drops all windows of a series. The immutable log stays as it is.
+    /// Drops all windows of a series. The immutable log stays unchanged.
     pub(super) fn drop_series(&mut self, series: u32) {
         self.drop_before(series, Timestamp::MAX);
     }
@@ -168,7 +168,7 @@ impl Memtable {
         new.map(|(_, group)| group).into_iter().chain(immutable).min()
     }
 
-    /// Makes the log of a group immutable, for a flush; new rows go to a new one. Both are read until
+    /// Makes the log of a group immutable, for a flush; new rows go to a new log. Both are read until
     /// [`Memtable::drop_immutable`].
     pub(super) fn freeze(&mut self, group: u32) -> Option<Arc<RowLog>> {
         if let Some(left) = self.immutable.get(&group) {
@@ -180,7 +180,7 @@ impl Memtable {
         Some(log)
     }
 
-    /// The immutable log of a group is flushed; returns it, so that it can be freed without a lock.
+    /// Drops the flushed immutable log of a group; returns it, so that it can be freed without a lock.
     pub(super) fn drop_immutable(&mut self, group: u32) -> Option<Arc<RowLog>> {
         let log = self.immutable.remove(&group)?;
         self.bytes = self.bytes.saturating_sub(log.bytes());
@@ -188,18 +188,18 @@ impl Memtable {
         Some(log)
     }
 
-    /// Bytes that the rows take, overhead included.
+    /// Bytes of the rows, including overhead.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Number of rows; a name that came twice counts twice.
+    /// Number of rows; a name that arrived twice counts twice.
     pub(super) fn len(&self) -> usize {
         self.rows
     }
 }
 
-/// Where a bucket lies within [from, to).
+/// The part of a bucket within [from, to).
 pub(super) fn clip(bucket: i64, from: Timestamp, to: Timestamp) -> (Timestamp, Timestamp) {
     (bucket_start(bucket).max(from), bucket_end(bucket).min(to))
 }

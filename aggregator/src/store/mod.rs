@@ -1,7 +1,7 @@
-//! Where partials live: the trait that ingest and query see, and its implementations.
+//! Storage of partials: the trait that ingest and query use, and its implementations.
 //!
-//! A partial has a name (gateway, epoch, shard, series, window, part) and a revision; a store keeps the highest
-//! revision under each name, so delivering anything twice, late, or in another order changes nothing.
+//! A partial has a name (gateway, epoch, shard, series, window, part) and a revision. A store keeps the highest
+//! revision under each name, so delivering anything twice, late or in another order changes nothing.
 
 mod admission;
 mod apply;
@@ -69,10 +69,10 @@ pub use self::{
 };
 pub(crate) use self::{open::KIND, verify::lock_existing};
 
-/// One life of a gateway's data folder, from which batches come.
+/// One epoch of a gateway: the lifetime of one data folder, which numbers its batches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GatewayEpoch {
-    /// The gateway, as its certificate says.
+    /// The gateway, from its certificate.
     pub gateway: GatewayId,
     /// Identity of its data folder.
     pub id: u64,
@@ -80,20 +80,20 @@ pub struct GatewayEpoch {
     pub created_ms: i64,
     /// Number of its shards.
     pub shards: u32,
-    /// The run of the gateway that delivers; 0: it did not say.
+    /// The gateway's run that delivers; 0: not reported.
     pub run: u64,
-    /// Runs before it on that folder.
+    /// Previous runs on that folder.
     pub previous_runs: PreviousRuns,
 }
 
 impl GatewayEpoch {
-    /// Whether two runs deliver from the same life of a folder.
+    /// Whether both deliver from the same lifetime of a folder.
     pub fn is_same_folder(&self, other: &Self) -> bool {
         (self.id, &self.gateway) == (other.id, &other.gateway)
     }
 }
 
-/// How far a shard was delivered before, and by which runs of its gateway.
+/// What a shard has delivered, and by which runs of its gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
     /// Highest durable batch number; 0: none.
@@ -106,7 +106,7 @@ pub struct Delivered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeriesId(pub u32);
 
-/// A series and what the store knows of it.
+/// A series as listed by the store.
 #[derive(Clone, Debug)]
 pub struct SeriesEntry {
     /// Its number in this store.
@@ -121,53 +121,53 @@ pub struct SeriesEntry {
     pub last_reading: Timestamp,
 }
 
-/// A gateway and how far it has delivered.
+/// A gateway and its progress.
 #[derive(Clone, Debug)]
 pub struct GatewayEntry {
-    /// The gateway and its present (newest created) epoch.
+    /// The gateway with its present epoch (the newest created).
     pub epoch: GatewayEpoch,
-    /// Everything up to here is closed and delivered, by all of its shards; `None`: never yet. Never goes back
-    /// within an epoch.
+    /// All of its shards have closed and delivered everything up to here; `None`: not yet. Never goes back within an
+    /// epoch.
     pub watermark: Option<Timestamp>,
-    /// What of that is known to be lost, in order of time, at most 64.
+    /// Known losses before the watermark, in order of time, at most 64.
     pub gaps: Vec<Gap>,
-    /// Series that the store holds of it, whichever data folder delivered them.
+    /// Number of its series in the store, from whichever data folder.
     pub series: u64,
-    /// The budget that it was told last; `None`: none yet, or the store gives none.
+    /// The series budget last sent to it; `None`: none yet, or the store gives none.
     pub series_max: Option<u64>,
 }
 
-/// Windows of a gateway that were closed and are not in the store, all of them or some. With them may be lost what came late
-/// for earlier windows.
+/// Windows of a gateway that were closed, but are missing from the store, all or some of them. Late readings of
+/// earlier windows may be lost with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// They end after this; `None`: from the beginning.
     pub from: Option<Timestamp>,
-    /// They end at or before this; `None`: that is not known yet.
+    /// They end at or before this; `None`: not known yet.
     pub to: Option<Timestamp>,
-    /// Batches that are missing; 0: it is not known how many.
+    /// Number of missing batches; 0: unknown.
     pub batches: u64,
 }
 
-/// Part of a list.
+/// A page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
-    /// In order; there may be none although the list continues.
+    /// In order; may be empty although the list continues.
     pub entries: Vec<T>,
     /// Where the next page begins; `None` at the end of the list.
     pub next: Option<u32>,
 }
 
-/// The partials of a series in a stretch of time.
+/// The partials of a series in a span of time.
 #[derive(Clone, Debug)]
 pub struct Chunk {
-    /// In order of their windows; there may be none.
+    /// In order of their windows; may be empty.
     pub rows: Vec<StoredPartial>,
-    /// Where the next stretch begins.
+    /// Start of the next span.
     pub next: Timestamp,
 }
 
-/// A partial as it is stored.
+/// A stored partial.
 #[derive(Clone, Debug)]
 pub struct StoredPartial {
     /// Its window.
@@ -177,7 +177,7 @@ pub struct StoredPartial {
 }
 
 impl StoredPartial {
-    /// Decodes it; `series` is for the message.
+    /// Decodes it; `series` is named in the error.
     ///
     /// # Errors
     /// [`StoreError::Read`].
@@ -188,20 +188,19 @@ impl StoredPartial {
     }
 }
 
-/// What can go wrong in a store.
+/// Errors of a store.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The store has no room; it takes again when there is. The sender must wait and send again.
+    /// The store has no room now. The sender must wait and send again.
     #[error("the store has no room: {0}")]
     Full(String),
-    /// The batch has new series for which there is no room; nothing of it was taken. It can be sent again when there
-    /// is.
+    /// The batch has new series without room; nothing of it was stored. It can be sent again once there is room.
     #[error("{message}")]
     TooManySeries {
         /// Which bound is full, and what to do.
         message: String,
     },
-    /// The batch is of a data folder that is new, and for which there is no room; nothing of it was taken.
+    /// The batch comes from a new data folder without room; nothing of it was stored.
     #[error("{message}")]
     TooManyEpochs {
         /// Which bound is reached, and what to do.
@@ -214,35 +213,36 @@ pub enum StoreError {
         shard: u32,
         /// Highest number that was applied.
         highest: u64,
-        /// The number that came.
+        /// The number that arrived.
         got: u64,
     },
-    /// Another run of the gateway has begun to deliver from the same folder; nothing of the batch was taken.
+    /// Another run of the gateway has begun to deliver from the same folder; nothing of the batch was stored.
     #[error("another run of this gateway delivers from the same data folder")]
     Superseded,
-    /// A partial of the batch cannot be decoded; nothing of the batch was taken.
+    /// A partial of the batch cannot be decoded; nothing of the batch was stored.
     #[error("entry {entry}: {reason}")]
     Body {
-        /// Its number within the batch.
+        /// Index of the partial in the batch.
         entry: usize,
-        /// Why.
+        /// What is wrong with it.
         reason: String,
     },
-    /// A write or sync failed, nothing more is acknowledged by this process.
-    #[error("the store has failed and takes nothing more: {0}")]
+    /// A write or sync failed; this process acknowledges nothing more.
+    #[error("the store has failed and accepts nothing more: {0}")]
     Poisoned(Arc<str>),
     /// Reading failed.
     #[error("the store cannot be read: {0}")]
     Read(String),
 }
 
-/// Partials by series and window.
+/// Stores partials by series and window.
 pub trait Store: Send + Sync + 'static {
-    /// Takes a batch. `Ok` means that it survives a crash (a live batch: that it is visible to queries). A number
-    /// seen before is `Ok` and changes nothing. `stream_start` marks the first batch of its shard on a stream, for
-    /// which a number beyond the next is taken too (this store lost what came before, or never had it) and counted.
+    /// Stores a batch. `Ok` means that it survives a crash (a live batch: that queries see it). A known number is
+    /// `Ok` and changes nothing. `stream_start` marks the first batch of its shard on a stream: its number may skip
+    /// ahead (this store lost the previous batches, or never had them), which is counted.
     ///
-    /// The future may be dropped at any await: the batch is then either taken or not, and will be sent again.
+    /// The future may be dropped at any await: the batch is then either stored or not, and the gateway sends it
+    /// again.
     fn put<'a>(
         &'a self,
         epoch: &'a GatewayEpoch,
@@ -250,28 +250,28 @@ pub trait Store: Send + Sync + 'static {
         stream_start: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// A stream of an epoch lives from here on, until [`Store::detach`]. Nothing lasts of a stream that brings no
-    /// batch.
+    /// A stream of an epoch has begun; it lives until [`Store::detach`]. A stream without batches leaves no trace.
     fn attach(&self, _epoch: &GatewayEpoch) {}
 
-    /// A stream of an epoch is over: nothing that it brought is on its way.
+    /// A stream of an epoch has ended: nothing of it is in flight.
     fn detach(&self, _epoch: &GatewayEpoch) {}
 
-    /// A run begins to deliver: nothing of another run of the same folder is taken from here on, and everything that was taken
-    /// before is durable and in the answer.
+    /// Begins a run: from now on nothing of another run of the same folder is accepted, and everything accepted
+    /// before is durable and included in the result.
     fn begin<'a>(&'a self, epoch: &'a GatewayEpoch) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>>;
 
-    /// A shard has closed its windows up to a watermark, and delivered all of its batches. Not durable by itself.
+    /// Records that a shard has closed its windows up to a watermark and delivered all its batches. Not durable by
+    /// itself.
     ///
     /// # Errors
     /// [`StoreError::Superseded`].
     fn progress(&self, epoch: &GatewayEpoch, report: &ProgressReport) -> Result<(), StoreError>;
 
-    /// When a data folder was created, Unix milliseconds, as far as this store knows.
+    /// Creation time of a data folder, Unix milliseconds, if this store knows it.
     fn created_ms(&self, epoch: &GatewayEpoch) -> Option<i64>;
 
-    /// The newest epoch of a gateway, if that is newer than this one, has no stream, this one never delivered beside it, and there is a
-    /// place for another.
+    /// The gateway's newest epoch, if it is newer than this one, has no stream, this one never delivered concurrently
+    /// with it, and there is room for another epoch.
     fn newer_epoch(&self, _epoch: &GatewayEpoch) -> Option<u64> {
         None
     }
@@ -279,25 +279,26 @@ pub trait Store: Send + Sync + 'static {
     /// Highest durable batch number of each shard of an epoch.
     fn delivered(&self, epoch: &GatewayEpoch) -> Vec<u64>;
 
-    /// An epoch has no stream any more: forgets the live state of its open windows.
+    /// Drops the live state of an epoch's open windows, once the epoch has no stream.
     fn drop_live(&self, epoch: &GatewayEpoch);
 
-    /// The series from a number on, ordered by id, a bounded page of them. Whatever is done with them, and however long it
-    /// takes, holds nothing up: a series that is not in the page is new or gone.
+    /// A bounded page of the series from a number on, ordered by id. The caller may take its time: processing a page
+    /// holds no lock. A series missing from the page is new or removed.
     fn series_from(&self, from: SeriesId) -> Page<SeriesEntry>;
 
-    /// The gateways that ever delivered, and those that said hello since a start, from a number on, a bounded page of them.
+    /// A bounded page, from a number on, of the gateways that ever delivered or sent a Start since the store was
+    /// opened.
     fn gateways_from(&self, from: u32) -> Page<GatewayEntry>;
 
-    /// The partials of the first stretch of time at or after `from` in which a series may have windows that start before `to`:
-    /// the highest revision of each name, in order of their windows. `None`: there are no more. Blocks on the disk: call
-    /// it on a thread that may.
+    /// The partials of the first span of time at or after `from` in which a series may have windows that start before
+    /// `to`: the highest revision of each name, in order of their windows. `None`: no more. Blocks on the disk: call
+    /// it on a thread that may block.
     ///
     /// # Errors
     /// [`StoreError::Read`].
     fn chunk(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Chunk>, StoreError>;
 
-    /// All series for which `wanted` answers yes, ordered by id. For tests and small stores: it walks all of them.
+    /// All series for which `wanted` returns true, ordered by id. Walks all series: for tests and small stores.
     fn series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry> {
         let mut found = Vec::new();
         let mut next = Some(0);
@@ -309,7 +310,7 @@ pub trait Store: Send + Sync + 'static {
         found
     }
 
-    /// Every gateway that ever delivered, or said hello since the start. For tests and small stores: it walks all of them.
+    /// All gateways of [`Store::gateways_from`]. Walks all of them: for tests and small stores.
     fn gateways(&self) -> Vec<GatewayEntry> {
         let mut found = Vec::new();
         let mut next = Some(0);
@@ -321,12 +322,12 @@ pub trait Store: Send + Sync + 'static {
         found
     }
 
-    /// Visits the partials of the series whose windows start in [from, to): the highest revision of each name,
-    /// series by series in the order given, windows in order of their start. Blocks on the disk: call it on a
-    /// thread that may.
+    /// Visits the partials of the series whose windows start in [from, to): the highest revision of each name, series
+    /// by series in the given order, windows in order of their start. Blocks on the disk: call it on a thread that
+    /// may block.
     ///
     /// # Errors
-    /// [`StoreError::Read`]; what was visited before is valid.
+    /// [`StoreError::Read`]; the partials visited before are valid.
     fn scan(
         &self,
         series: &[SeriesId],
@@ -350,41 +351,41 @@ pub trait Store: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Forgets the windows that end before; returns how many partials went.
+    /// Removes the windows that end before a time; returns the number of partials removed.
     ///
     /// # Errors
-    /// [`StoreError::Poisoned`] when the disk fails.
+    /// [`StoreError::Poisoned`] if the disk fails.
     fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError>;
 
-    /// The most series that the data folder of an epoch may hold, so that all of them find places here; `None`: this
-    /// store has no such bound. What it answers is reserved for that gateway.
+    /// Most series that the data folder of an epoch may hold, so that all of them find room here; `None`: this store
+    /// has no such limit. The result is reserved for that gateway.
     fn series_budget(&self, epoch: &GatewayEpoch) -> Option<u64>;
 
-    /// A series that the store has, to be shared by streams of its gateway; `None`: it has not, or does not share.
+    /// A stored series, to be shared by the streams of its gateway; `None`: unknown, or the store does not share.
     fn known_series(&self, _gateway: &GatewayId, _key: &SeriesKey) -> Option<SharedSeries> {
         None
     }
 
-    /// Forgets the series for which `wanted` answers yes, with all windows that were durable when this was called; returns how
-    /// many series. A crash in between forgets less. A series that is delivered again is a new one. Blocks on the disk: call it
-    /// on a thread that may.
+    /// Removes the series for which `wanted` returns true, with all windows that were durable at the call; returns
+    /// the number of series. After a crash in between, fewer are removed. A series delivered again is a new one.
+    /// Blocks on the disk: call it on a thread that may block.
     ///
     /// # Errors
-    /// [`StoreError::Full`] when the disk is full: try again when it is not. [`StoreError::Poisoned`] when it fails.
+    /// [`StoreError::Full`] if the disk is full: try again once there is space. [`StoreError::Poisoned`] if it fails.
     fn forget_series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Result<u64, StoreError>;
 
-    /// Makes durable what only memory holds, and stops; used once, at an ordered end.
+    /// Makes durable whatever only memory holds, and stops; called once, for a graceful shutdown.
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// What there is no room for now. Asks the file system: call it on a thread that may wait.
+    /// What lacks room now. Asks the file system: call it on a thread that may block.
     fn shortage(&self) -> Shortage {
         Shortage::default()
     }
 
-    /// Why nothing more is acknowledged, when that is so.
+    /// Why the store acknowledges nothing more, if it has failed.
     fn poisoned(&self) -> Option<Arc<str>>;
 
-    /// What is missing of the data folder, once that was noticed: the reason for the failure.
+    /// What is gone of the data folder, once noticed: the reason of the failure.
     fn folder_gone(&self) -> Option<Arc<str>> {
         None
     }
@@ -392,7 +393,7 @@ pub trait Store: Send + Sync + 'static {
     /// Checks that the data folder is still in its place; blocks on the disk.
     ///
     /// # Errors
-    /// What is gone; the store has failed then.
+    /// What is gone; the store has then failed.
     fn check_folder(&self) -> Result<(), Arc<str>> {
         Ok(())
     }

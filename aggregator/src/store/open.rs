@@ -1,7 +1,7 @@
-//! Opening a data folder: lock, blocks, journal, and the replay that brings the state back.
+//! Opens a data folder: locks it, opens blocks and journal, and replays the journal to restore the state.
 //!
-//! Nothing here starts empty where something was: blocks that cannot be opened, or that lack what the journal does not
-//! hold any more, end the opening with what is wrong, what is left and what to do. Damage in the journal is told
+//! Existing data is never replaced by an empty start: if the blocks cannot be opened, or lack data that the journal
+//! no longer holds, opening fails with what is wrong, what is left and what to do. Damage in the journal is logged
 //! and counted, and everything around it is kept.
 
 use std::{
@@ -38,22 +38,22 @@ pub(crate) const KIND: &str = "aggregator";
 pub(super) const JOURNAL: &str = "journal";
 /// Folder of sled within it.
 pub(super) const SLED: &str = "sled";
-/// sled needs room for a segment and its note of all pages, and leaves an opening that finds none half done.
+/// sled needs room for a segment and its snapshot of all pages; without it, an opening stops half done.
 const OPEN_FREE_MIN: u64 = 10 << 20;
-/// Most lost batches that are listed one by one.
+/// Most lost batches listed individually.
 const LOST_MAX: usize = 1000;
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The data folder: in use, of another kind, of a newer format, not accessible.
+    /// The data folder is in use, of another kind, of a newer format, or not accessible.
     #[error(transparent)]
     Folder(#[from] catchment_journal::DataDirError),
     /// The flushed windows cannot be used.
     #[error(
-        "{}: the flushed windows cannot be used: {reason}. The journal in {} holds what was delivered since the last \
-         flushing. Put a copy of the whole data folder back, or run `catchment-aggregator store repair`, which keeps \
-         every window that can still be read and says what is lost",
+        "{}: the flushed windows cannot be used: {reason}. The journal in {} holds the deliveries since the last \
+         flush. Restore a copy of the whole data folder, or run `catchment-aggregator store repair`, which keeps \
+         every readable window and reports what is lost",
         folder.display(), journal.display()
     )]
     Blocks {
@@ -64,43 +64,43 @@ pub enum OpenError {
         /// What is wrong with them.
         reason: String,
     },
-    /// The file system is full: nothing is damaged, try again when there is space.
-    #[error("{}: opening the flushed windows takes {OPEN_FREE_MIN} bytes, only {free} are free", data.display())]
+    /// The file system is full. Nothing is damaged: try again once there is space.
+    #[error("{}: opening the flushed windows needs {OPEN_FREE_MIN} free bytes, only {free} are free", data.display())]
     Space {
         /// The data folder.
         data: PathBuf,
         /// Bytes free.
         free: u64,
     },
-    /// The journal.
+    /// The journal cannot be opened.
     #[error("the store's journal: {0}")]
     Journal(#[from] catchment_journal::OpenError),
     /// The journal cannot be read, written or released.
     #[error("the store's journal: {0}")]
     Replay(String),
-    /// A thread or file of the system.
+    /// A system call failed.
     #[error("{what}: {source}")]
     Io {
         /// What was attempted.
         what: String,
-        /// What the system said.
+        /// Error of the system.
         source: std::io::Error,
     },
 }
 
 impl EmbeddedStore {
-    /// Opens the store in a data folder, or makes one. Reads the catalog, and the journal since the last flush;
-    /// not the blocks, so it does not take longer with history.
+    /// Opens the store in a data folder, or creates it. Reads the catalog, and the journal since the last flush, but
+    /// not the blocks, so its duration does not grow with history.
     ///
     /// # Errors
-    /// See [`OpenError`]; nothing was given up then.
+    /// See [`OpenError`]; no data was given up.
     pub fn open(data: &Path, mut config: StoreConfig) -> Result<(Arc<Self>, OpenReport), OpenError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let mut data_dir = match &config.owner {
             Some(owner) => DataDir::open_owned(data, KIND, now, owner, &[])?,
             None => DataDir::open(data, KIND, now, &[])?,
         };
-        // One of another folder is refused; of one that is gone the blocks say what it held.
+        // A journal of another folder is refused; if the journal is gone, the blocks tell what it held.
         let salts = data_dir.prepare_logs(&[JOURNAL.to_owned()])?;
         config.journal.salt = salts.get(JOURNAL).copied();
         let mut report = OpenReport::default();
@@ -126,8 +126,8 @@ impl EmbeddedStore {
     }
 }
 
-/// Takes back what the folder holds of times ahead of the clock, which an earlier version believed. A clock that shows a time
-/// before the folder was made is wrong itself, and changes nothing.
+/// Resets stored times that are ahead of the clock, which an earlier version believed. A clock that shows a time
+/// before the folder was created is wrong itself, and changes nothing.
 fn cap_times<D: Disk>(inner: &Inner<D>, now_ms: u64, created_ms: u64) {
     let tolerance = i64::try_from(inner.config.clock_tolerance.as_nanos()).unwrap_or(i64::MAX);
     let now = i64::try_from(now_ms).ok().and_then(Timestamp::from_millis);
@@ -135,7 +135,7 @@ fn cap_times<D: Disk>(inner: &Inner<D>, now_ms: u64, created_ms: u64) {
         tracing::warn!(
             now_ms,
             created_ms,
-            "the clock shows a time before this data folder was made: set the clock"
+            "the clock shows a time before this data folder was created: set the clock"
         );
         return;
     };
@@ -143,12 +143,12 @@ fn cap_times<D: Disk>(inner: &Inner<D>, now_ms: u64, created_ms: u64) {
     if changed > 0 {
         tracing::warn!(
             changed,
-            "watermarks and folders of gateways were stored ahead of the clock: they count as of now"
+            "stored watermarks or creation times of gateway folders were ahead of the clock: reset to now"
         );
     }
 }
 
-/// What a store is made of.
+/// Components of a store.
 pub(super) struct Parts<'a, D: Disk> {
     pub(super) disk: Arc<D>,
     pub(super) data: &'a Path,
@@ -158,7 +158,7 @@ pub(super) struct Parts<'a, D: Disk> {
     pub(super) data_dir: Option<DataDir>,
 }
 
-/// Opens the journal and replays what the blocks lack; `share` decides who commits from then on.
+/// Opens the journal and replays the part that the blocks lack; `share` decides how later appends are committed.
 pub(super) fn assemble<D: Disk>(
     parts: Parts<'_, D>,
     report: &mut OpenReport,
@@ -172,7 +172,7 @@ pub(super) fn assemble<D: Disk>(
         report.damage += 1;
         tracing::error!(
             journal_end = %log.end(), %flushed_to,
-            "the journal ends before the blocks do: what it held since the last flush is lost"
+            "the journal ends before the blocks: its content since the last flush is lost"
         );
         log.advance_to(flushed_to).map_err(|e| OpenError::Replay(e.to_string()))?;
     }
@@ -215,7 +215,7 @@ pub(super) fn assemble<D: Disk>(
     Ok(inner)
 }
 
-/// Opens blocks and catalog, and makes sure that they hold what the journal has released.
+/// Opens blocks and catalog, and checks that they hold everything that the journal has released.
 fn open_blocks(
     data: &Path,
     config: &StoreConfig,
@@ -225,7 +225,7 @@ fn open_blocks(
     let refused = |reason| OpenError::Blocks { folder: folder.clone(), journal: data.join(JOURNAL), reason };
     let start = journal_start(&Arc::new(RealDisk), data)?;
     let free = RealDisk.free_bytes(data).map_err(|source| OpenError::Io {
-        what: format!("cannot see how much is free in {}", data.display()),
+        what: format!("cannot read the free space of {}", data.display()),
         source,
     })?;
     if free < OPEN_FREE_MIN {
@@ -239,12 +239,13 @@ fn open_blocks(
         return Err(refused(reason));
     }
     let aside = (1..10_000).map(|n| data.join(format!("{SLED}.aside-{n}"))).find(|path| !path.exists());
-    let aside = aside.ok_or_else(|| refused("ten thousand folders were set aside already".to_owned()))?;
+    let aside =
+        aside.ok_or_else(|| refused("ten thousand folders have been set aside already".to_owned()))?;
     let io = |source| OpenError::Io { what: format!("cannot set {} aside", folder.display()), source };
     std::fs::rename(&folder, &aside).map_err(io)?;
     tail::remove(data);
     flush_marker::write(&RealDisk, data, Position::ZERO).map_err(io)?;
-    tracing::error!(reason, aside = %aside.display(), "flushed windows cannot be used and are set aside, as configured");
+    tracing::error!(reason, aside = %aside.display(), "flushed windows cannot be used and were set aside, as configured");
     report.blocks_set_aside = Some(aside);
     load_blocks(data, config.cache_bytes, start, report).map_err(refused)
 }
@@ -263,7 +264,7 @@ fn load_blocks(
     Ok((blocks, loaded))
 }
 
-/// Where the journal begins, before anything is opened; `None`: there is none.
+/// Start of the journal, before anything is opened; `None`: there is no journal.
 pub(super) fn journal_start<D: Disk>(disk: &Arc<D>, data: &Path) -> Result<Option<Position>, OpenError> {
     let folder = data.join(JOURNAL);
     disk.create_dir_all(&folder)
@@ -271,7 +272,7 @@ pub(super) fn journal_start<D: Disk>(disk: &Arc<D>, data: &Path) -> Result<Optio
     Ok(ReadOnlyLog::open(Arc::clone(disk), &folder)?.map(|journal| journal.start_position()))
 }
 
-/// Loads the catalog, and makes sure that blocks and journal together hold all that was acknowledged.
+/// Loads the catalog, and checks that blocks and journal together hold everything acknowledged.
 pub(super) fn load<D: Disk>(
     disk: &D,
     data: &Path,
@@ -288,7 +289,7 @@ pub(super) fn load<D: Disk>(
     let released = match flush_marker::read(disk, data) {
         Ok(released) => released.unwrap_or(Position::ZERO),
         Err(error @ AtomicFileError::Damaged { .. }) => {
-            tracing::error!(%error, "the store is damaged: the journal's beginning tells what the blocks must hold");
+            tracing::error!(%error, "the store is damaged: the journal's start is used as the position that the blocks must have reached");
             report.damage += 1;
             journal.unwrap_or(Position::ZERO)
         }
@@ -296,21 +297,21 @@ pub(super) fn load<D: Disk>(
     };
     if known < released && journal.is_none_or(|start| start > known) {
         return Err(format!(
-            "they reach to journal position {known}, but were complete up to {released} before, and the journal does \
-             not hold what is missing any more"
+            "they reach journal position {known}, but were complete up to {released} before, and the journal no longer \
+             holds the missing part"
         ));
     }
     if known < released {
         tracing::error!(
             %known, %released,
-            "flushed windows came back older than they were: the journal still holds what they lack, nothing is lost"
+            "flushed windows went back to an older state: the journal still holds the missing part, nothing is lost"
         );
         report.damage += 1;
     }
     Ok(loaded)
 }
 
-/// Applies what the journal holds from a position on.
+/// Applies the journal from a position on.
 fn replay<D: Disk>(inner: &Inner<D>, from: Position, report: &mut OpenReport) -> Result<(), OpenError> {
     let failed = |what: String| OpenError::Replay(what);
     let mut reader = inner.log.read(from);
@@ -331,8 +332,8 @@ fn replay<D: Disk>(inner: &Inner<D>, from: Position, report: &mut OpenReport) ->
         if memtable > inner.config.memory_bytes_max {
             match flusher::flush_applied(inner) {
                 Ok(()) => {}
-                // Senders waited at the bound, so what stands in the journal is hardly more, unless rounds ended
-                // half-way: then it is better to start than to wait for space.
+                // Senders waited at the limit, so the journal holds hardly more, unless rounds ended half-way: then
+                // it is better to start than to wait for space.
                 Err(FlushError::Space { .. }) if memtable / 2 <= inner.config.memory_bytes_max => {}
                 Err(error) => return Err(failed(error.to_string())),
             }
@@ -365,7 +366,7 @@ fn replay_one<D: Disk>(inner: &Inner<D>, position: Position, record: Vec<u8>, re
     }
 }
 
-/// Says which batches are lost: as many as `lost`, up to the one of number `to`.
+/// Describes the lost batches: the `lost` batches up to number `to`.
 pub(super) fn lost_batches(epoch: &GatewayEpoch, shard: u32, to: u64, lost: u64) -> String {
     let from = to.saturating_sub(lost.saturating_sub(1));
     format!("gateway {}, epoch {}, shard {shard}: batches {from} to {to}", epoch.gateway, epoch.id)

@@ -1,28 +1,30 @@
-//! How many series there may be, and who may still make how many: quotas and budgets. Pure.
+//! Quotas and budgets of series: how many there may be, and how many more each gateway may create. Pure.
 //!
-//! A new series needs room within three bounds: the store's, its site's and its gateway's. What does not fit is refused
-//! before anything of its batch is taken ([`Quota::fits`]). So that this hardly ever happens, each gateway is given a budget
-//! ([`Quota::budget`]): the most series that its data folder may hold. A gateway refuses readings of further series before
-//! it acknowledges them.
+//! A new series needs room within three limits: the store's, its site's and its gateway's. A batch that does not fit
+//! is refused before any part of it is stored ([`Quota::fits`]). To make that rare, each gateway gets a budget
+//! ([`Quota::budget`]): the most series that its data folder may hold. A gateway refuses readings of further series
+//! before it acknowledges them.
 //!
-//! A budget is what the store knows that the folder may hold already, plus a grant. Grants are reservations: no gateway, new or
-//! known, gets room that another one was granted. Invariant: series and grants together never exceed a bound, unless
-//! there were more series than that from the beginning (a bound was lowered, or a journal was replayed).
+//! A budget is the number of series that the folder may already hold, as far as the store knows, plus a grant. Grants
+//! are reservations: no gateway, new or known, gets room that was granted to another. Invariant: series and grants
+//! together never exceed a limit, unless there were more series from the beginning (a limit was lowered, or a journal
+//! was replayed).
 //!
-//! Two kinds of names need no grant, because the folder most likely has them already:
-//! * series of the same gateway that an earlier data folder delivered: the same devices send them again. Without this, a gateway
-//!   whose folder is lost while its site is full would refuse every device that it ever served;
+//! Two kinds of names need no grant, because the folder most likely holds them already:
+//! * series of the same gateway that an earlier data folder delivered: the same devices send them again. Without
+//!   this, a gateway whose folder is lost while its site is full would refuse every device that it ever served;
 //! * series that were forgotten here: a folder keeps its names, so its count does not fall. Without this, forgetting
-//!   would make no room at the gateway that filled the bound.
+//!   would make no room at the gateway that filled the limit.
 //!
-//! If the guess is wrong, batches of that gateway wait in its outbox, and are named as waiting. Grants live in memory: a new start
-//! gives them anew, and what a gateway made of an older grant meanwhile may have to wait too.
+//! If the guess is wrong, batches of that gateway wait in its outbox, and the gateway is reported as waiting. Grants
+//! live in memory: after a restart they are given again, and series that a gateway created under an older grant may
+//! have to wait too.
 
 use std::collections::{HashMap, HashSet};
 
 use catchment_proto::{GatewayId, SeriesKey};
 
-/// The three bounds, each at least 1.
+/// The three limits, each at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
     /// Of the store.
@@ -37,39 +39,39 @@ pub(super) struct Bounds {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Usage<'a> {
     pub(super) gateway: &'a GatewayId,
-    /// Series that the store holds.
+    /// Series in the store.
     pub(super) series: u64,
     /// Series that its present data folder delivered and that were forgotten since.
     pub(super) forgotten: u64,
 }
 
-/// One bound, as one gateway meets it.
+/// One limit, as it applies to one gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Level {
     max: u64,
-    /// Series within the bound.
+    /// Series within the limit.
     series: u64,
-    /// What other gateways were granted and have not used.
+    /// Series granted to other gateways that they have not used.
     granted: u64,
-    /// Gateways that share it.
+    /// Gateways that share the limit.
     gateways: u64,
 }
 
 impl Level {
-    /// Places for this gateway.
+    /// Room for this gateway.
     fn free(&self) -> u64 {
         self.max.saturating_sub(self.series).saturating_sub(self.granted)
     }
 
-    /// The part of a shared bound that one gateway is granted at once: half of an equal share, so that one that comes later finds
-    /// some; what is delivered makes room for the next grant.
+    /// Part of a shared limit granted to one gateway at once: half of an equal share, so that a later gateway finds
+    /// some; whatever is delivered makes room for the next grant.
     fn share(&self) -> u64 {
         let free = self.free();
         (free / self.gateways.max(1) / 2).max(1).min(free)
     }
 }
 
-/// All bounds, as one gateway meets them.
+/// All limits, as they apply to one gateway.
 #[derive(Clone, Copy, Debug, Default)]
 struct Headroom {
     total: Level,
@@ -88,24 +90,24 @@ impl Headroom {
 /// A budget that was sent to a gateway.
 #[derive(Clone, Copy, Debug)]
 struct SentBudget {
-    /// To which life of its data folder.
+    /// The epoch it was sent to.
     epoch: u64,
     series_max: u64,
 }
 
-/// Quotas, budgets, and the new series that are on their way into the catalog.
+/// Quotas, budgets, and new series that are not in the catalog yet.
 #[derive(Debug)]
 pub(super) struct Quota {
     bounds: Bounds,
-    /// Bounded by the gateways of the catalog, and those that said hello lately.
+    /// Bounded by the gateways of the catalog and those that sent a Start lately.
     sent: HashMap<GatewayId, SentBudget>,
-    /// New series of batches that are in the journal and not yet applied.
+    /// New series of batches in the journal that are not applied yet.
     pending: HashMap<GatewayId, HashSet<SeriesKey>>,
-    /// Bounds that were reported as nearly full.
+    /// Limits that were reported as nearly reached.
     warned: HashSet<String>,
 }
 
-/// From this part of a bound on it is reported as nearly full, and up to this part no more.
+/// Percentages of a limit: reported as nearly reached from the first on, cleared below the second.
 const NEAR: (u64, u64) = (90, 85);
 
 impl Quota {
@@ -118,7 +120,7 @@ impl Quota {
         self.pending.get(gateway).map_or(0, |keys| keys.len() as u64)
     }
 
-    /// The bounds as a gateway meets them; `usages` are those of all gateways of the catalog.
+    /// The limits as they apply to a gateway; `usages` cover all gateways of the catalog.
     fn headroom(&self, usages: &[Usage<'_>], of: &GatewayId) -> Headroom {
         let level = |max| Level { max, ..Level::default() };
         let Bounds { total, site, gateway } = self.bounds;
@@ -155,10 +157,10 @@ impl Quota {
         headroom
     }
 
-    /// Whether so many further series of a gateway fit.
+    /// Whether `new` further series of a gateway fit.
     ///
     /// # Errors
-    /// Which bound is full, and what to do.
+    /// Which limit is reached, and what to do.
     pub(super) fn fits(&self, usages: &[Usage<'_>], gateway: &GatewayId, new: u64) -> Result<(), String> {
         let headroom = self.headroom(usages, gateway);
         if new <= headroom.free() {
@@ -168,7 +170,7 @@ impl Quota {
             let &Level { max, series, granted, .. } = level;
             let others = match granted {
                 0 => String::new(),
-                granted => format!(", {granted} more are promised to other gateways"),
+                granted => format!(", {granted} more are granted to other gateways"),
             };
             let needed = series.saturating_add(granted).saturating_add(new);
             format!(
@@ -185,14 +187,14 @@ impl Quota {
         })
     }
 
-    /// New series of a gateway's batch take their places until [`Quota::release`].
+    /// Reserves room for the new series of a gateway's batch until [`Quota::release`].
     pub(super) fn reserve(&mut self, gateway: &GatewayId, new: &[SeriesKey]) {
         if !new.is_empty() {
             self.pending.entry(gateway.clone()).or_default().extend(new.iter().cloned());
         }
     }
 
-    /// Series are in the catalog now, or will not come.
+    /// Releases series that are in the catalog now, or will not arrive.
     pub(super) fn release(&mut self, gateway: &GatewayId, new: &[SeriesKey]) {
         if new.is_empty() {
             return;
@@ -205,12 +207,12 @@ impl Quota {
         }
     }
 
-    /// Whether a series is on its way into the catalog.
+    /// Whether a series is reserved but not in the catalog yet.
     pub(super) fn is_pending(&self, gateway: &GatewayId, key: &SeriesKey) -> bool {
         self.pending.get(gateway).is_some_and(|pending| pending.contains(key))
     }
 
-    /// The most series that a gateway's folder may hold. A budget that was sent is never lowered: the gateway may have
+    /// Most series that a gateway's folder may hold. A budget that was sent is never lowered: the gateway may have
     /// used it.
     pub(super) fn budget(&mut self, usages: &[Usage<'_>], gateway: &GatewayId, epoch: u64) -> u64 {
         let headroom = self.headroom(usages, gateway);
@@ -219,7 +221,7 @@ impl Quota {
             self.sent.get(gateway).filter(|sent| sent.epoch == epoch).map_or(0, |sent| sent.series_max);
         let series_max = headroom.known.saturating_add(grant).max(before);
         if self.sent.len() > usages.len() {
-            // Gateways that only said hello, long ago.
+            // Drops gateways that only sent a Start, long ago.
             let known: HashSet<&GatewayId> = usages.iter().map(|usage| usage.gateway).collect();
             self.sent.retain(|gateway, _| known.contains(gateway));
         }
@@ -227,12 +229,12 @@ impl Quota {
         series_max
     }
 
-    /// The budget that was sent to a gateway last.
+    /// The budget last sent to a gateway.
     pub(super) fn last_sent(&self, gateway: &GatewayId) -> Option<u64> {
         self.sent.get(gateway).map(|sent| sent.series_max)
     }
 
-    /// Bounds that a gateway meets and that have become nearly full since this was last asked: one line each.
+    /// Limits of a gateway that have become nearly reached since the last call, one line each.
     pub(super) fn warnings(&mut self, usages: &[Usage<'_>], gateway: &GatewayId) -> Vec<String> {
         let headroom = self.headroom(usages, gateway);
         let levels = [
@@ -247,7 +249,7 @@ impl Quota {
                 self.warned.remove(&whose);
             } else if part >= NEAR.0 && self.warned.insert(whose.clone()) {
                 news.push(format!(
-                    "{whose} has {series} series of the {max} that it may have: raise {key} or forget series before it is full"
+                    "{whose} has {series} of {max} allowed series: raise {key} or forget series before it is full"
                 ));
             }
         }

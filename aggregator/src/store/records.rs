@@ -1,22 +1,20 @@
-//! Keys and values of the sled tree: everything that is durable beside the journal.
+//! Keys and values of the sled tree: everything durable besides the journal.
 //!
 //! | key | value |
 //! |---|---|
 //! | `g` gateway | its name and watermark |
 //! | `o` epoch | gateway, epoch, shards |
-//! | `n` epoch | delivered number, watermark, gaps and delivering runs of each shard, as of the journal position in `m`
-//! |
-//! | `s` group | of each of its series: gateway, device, metric, labels, first and last window, newest reading |
-//! | `m` | journal position up to which the blocks are complete, sequence number of the last write batch, how many
-//! records there are |
+//! | `n` epoch | delivered number, watermark, gaps and delivering runs of each shard, as of the journal position in `m` |
+//! | `s` group | for each of its series: gateway, device, metric, labels, first and last window, newest reading |
+//! | `m` | journal position up to which the blocks are complete, sequence number of the last write batch, record counts |
 //! | `p` group, bucket, block | a block (see `block`) |
 //!
-//! Numbers in keys are big endian, so that sled's order is theirs. Each value is sealed ([`seal`]): it carries its key,
-//! the sequence number of the write batch that wrote it, and a checksum of all. So a value under the wrong key is
-//! damage, one that sled brought back from before is told from its successor, and whole values can be found in the
-//! bytes of a file that sled cannot read (`salvage`).
+//! Numbers in keys are big endian, so that sled's order is their order. Each value is sealed ([`seal`]): it carries
+//! its key, the sequence number of the write batch that wrote it, and a checksum of everything. So a value under the
+//! wrong key is damage, an old value that sled brought back is distinguished from its successor, and whole values can
+//! be found in the bytes of a file that sled cannot read (`salvage`).
 //!
-//! What sled loses without a word is noticed too: `m` counts gateways, epochs and groups, and each group has a
+//! Silent losses of sled are noticed too: `m` counts gateways, epochs and groups, and each group has a
 //! [`BlockManifest`] of its blocks.
 
 use catchment_journal::Position;
@@ -42,22 +40,22 @@ pub(super) const BLOCK: u8 = b'p';
 /// Key of the [`Meta`] record.
 pub(super) const META: &[u8] = b"m";
 
-/// How far the blocks are, and what must be there.
+/// Metadata of the tree: how far the blocks reach, and which records must exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Meta {
-    /// Everything before is flushed.
+    /// Everything before this position is flushed.
     pub(super) flushed_to: Position,
     /// Number for the next new series.
     pub(super) next_series: u32,
-    /// Sequence number of the write batch that wrote this: the last one.
+    /// Sequence number of the last write batch, which wrote this record.
     pub(super) sequence: u64,
-    /// Records of gateways, epochs and groups.
+    /// Numbers of records of gateways, epochs and groups.
     pub(super) gateways: u32,
     pub(super) epochs: u32,
     pub(super) groups: u32,
 }
 
-/// Which blocks a group of series has, so that a missing or older one is noticed: their number, and a sum over them.
+/// The blocks of a group of series, so that a missing or older one is noticed: their number, and a sum over them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct BlockManifest {
     pub(super) blocks: u64,
@@ -65,13 +63,13 @@ pub(super) struct BlockManifest {
 }
 
 impl BlockManifest {
-    /// A block is there, as the write batch of this sequence number wrote it.
+    /// Adds a block, as written by the write batch of this sequence number.
     pub(super) fn add(&mut self, key: &[u8], sequence: u64) {
         self.blocks = self.blocks.wrapping_add(1);
         self.sum = self.sum.wrapping_add(mark(key, sequence));
     }
 
-    /// A block is not there any more.
+    /// Removes a block.
     pub(super) fn remove(&mut self, key: &[u8], sequence: u64) {
         self.blocks = self.blocks.wrapping_sub(1);
         self.sum = self.sum.wrapping_sub(mark(key, sequence));
@@ -143,7 +141,7 @@ struct SeriesRecord {
     end: i64,
     #[prost(sint64, tag = "7")]
     newest: i64,
-    /// Number of the epoch that delivered it last; absent in what earlier versions wrote.
+    /// Number of the epoch that delivered it last; absent in records of earlier versions.
     #[prost(uint32, optional, tag = "8")]
     epoch: Option<u32>,
 }
@@ -158,7 +156,7 @@ pub(super) struct GroupRecord {
     blocks_sum: u64,
 }
 
-/// Something that is kept as one record of the catalog.
+/// A type stored as one record of the catalog.
 pub(super) trait Stored: Sized {
     /// Its message.
     type Record: Message + Default;
@@ -198,7 +196,7 @@ impl Stored for Gateway {
     }
 }
 
-/// The identity of an epoch, without its gateway's name.
+/// The record of an epoch, without its gateway's name.
 pub(super) fn epoch_record(state: &EpochState) -> EpochRecord {
     EpochRecord {
         gateway: state.gateway,
@@ -210,7 +208,7 @@ pub(super) fn epoch_record(state: &EpochState) -> EpochRecord {
     }
 }
 
-/// An epoch without its shards, given the gateways; `None` if its gateway is not among them.
+/// An epoch without its shards; `None` if its gateway is unknown.
 pub(super) fn restore_epoch(record: EpochRecord, gateways: &[Gateway]) -> Option<EpochState> {
     let gateway = gateways.get(record.gateway as usize)?.id.clone();
     let EpochRecord { id, created_ms, shards, forgotten, concurrent, .. } = record;
@@ -271,7 +269,7 @@ pub(super) fn numbered(kind: u8, number: u32) -> Vec<u8> {
     key
 }
 
-/// The number in such a key.
+/// The number in the key of a numbered record.
 pub(super) fn number_of(key: &[u8]) -> Option<u32> {
     let (_, number) = key.split_first()?;
     Some(u32::from_be_bytes(number.try_into().ok()?))
@@ -284,14 +282,14 @@ pub(super) fn block_key(group: u32, bucket: i64, block: u32) -> Vec<u8> {
     key
 }
 
-/// What the keys of all blocks of a bucket begin with.
+/// Prefix of the keys of all blocks of a bucket.
 pub(super) fn bucket_key(group: u32, bucket: i64) -> Vec<u8> {
     let mut key = numbered(BLOCK, group);
     key.extend((bucket as u64 ^ 1 << 63).to_be_bytes());
     key
 }
 
-/// Group, bucket and number of the block under a key.
+/// Group, bucket and number of a block, from its key.
 pub(super) fn parse_block_key(key: &[u8]) -> Option<(u32, i64, u32)> {
     let (group, rest) = key.strip_prefix(&[BLOCK])?.split_first_chunk::<4>()?;
     let (bucket, block) = rest.split_first_chunk::<8>()?;

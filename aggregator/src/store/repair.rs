@@ -1,8 +1,8 @@
-//! Makes a damaged store usable again: what can be read is kept, the damaged originals are set aside, what is lost is
-//! told.
+//! Makes a damaged store usable again: keeps whatever can be read, sets the damaged originals aside, and reports the
+//! losses.
 //!
-//! Order: identity, journal, blocks, then the note of what the blocks hold. Each step leaves a store that the next run
-//! of a repair takes further; the original of the blocks is renamed, never written to.
+//! Order: identity, journal, blocks, then the marker of how far the blocks reach. After each step a further repair
+//! can continue; the original blocks are renamed, never written to.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,30 +30,30 @@ use super::{
 };
 
 const IDENTITY: &str = "identity";
-/// Bytes of a write batch while a tree is built.
+/// Size of a write batch while a tree is rebuilt, bytes.
 const WRITE_BATCH_BYTES: usize = 4 << 20;
 
-/// What a repair did and found.
+/// Actions and findings of a repair.
 #[derive(Clone, Debug, Default)]
 pub struct RepairReport {
-    /// What was done, a line each; empty: nothing was to be done.
+    /// Actions, one line each; empty: there was nothing to do.
     pub done: Vec<String>,
-    /// What is lost, as far as that can be known.
+    /// Losses, as far as they can be known.
     pub lost: VerifyReport,
-    /// Names of series are lost: nobody knows whose flushed windows went with them.
+    /// Names of series are lost: the gateways of their flushed windows are unknown.
     names_lost: bool,
 }
 
-/// Repairs the store in a data folder, which no aggregator may be using.
+/// Repairs the store in a data folder that no aggregator is using.
 ///
 /// # Errors
-/// There is no store, it is in use or of a newer version, or reading or writing failed; what was done until then stays
-/// and does no harm.
+/// There is no store, it is in use or of a newer version, or an I/O error; the steps done until then remain and do no
+/// harm.
 pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
     let mut report = RepairReport::default();
     let _lock = match lock_existing(data) {
         Err(OpenError::Folder(_)) if repair_identity(data)? => {
-            report.done.push(format!("{IDENTITY}: was damaged and is written anew"));
+            report.done.push(format!("{IDENTITY}: was damaged and has been rewritten"));
             lock_existing(data)?
         }
         locked => locked?,
@@ -63,9 +63,9 @@ pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
     let damaged = catchment_journal::verify(&RealDisk, &journal).unwrap_or_default();
     let mended = quarantine(&RealDisk, &journal)?;
     let files = mended.files.iter().map(|file| file.display().to_string());
-    report.done.extend(files.map(|file| format!("journal: damaged bytes are copied to {file}")));
+    report.done.extend(files.map(|file| format!("journal: damaged bytes were copied to {file}")));
     if mended.headers > 0 {
-        report.done.push(format!("journal: {} segment headers are written anew", mended.headers));
+        report.done.push(format!("journal: {} segment headers were rewritten", mended.headers));
     }
     let mut found = VerifyReport::default();
     let loaded = verify_blocks(data, &mut found)?;
@@ -77,9 +77,9 @@ pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
     let noted = flush_marker::read(&RealDisk, data);
     if !matches!(noted, Ok(None)) && !matches!(noted, Ok(Some(released)) if released <= known) {
         flush_marker::write(&RealDisk, data, known).map_err(io("cannot write the blocks' position"))?;
-        report.done.push(format!("packed: says now that the blocks reach to journal position {known}"));
+        report.done.push(format!("packed: now records that the blocks reach journal position {known}"));
     }
-    // Below that position all is flushed.
+    // Everything below that position is flushed.
     let damaged =
         damaged.segments.iter().flat_map(|segment| &segment.damage).filter(|damage| damage.to > known);
     damaged.for_each(|damage| report.lost.note(damage.to_string()));
@@ -97,8 +97,8 @@ fn blocks_error(data: &Path) -> impl Fn(String) -> OpenError + use<> {
     move |reason| OpenError::Blocks { folder: folder.clone(), journal: journal.clone(), reason }
 }
 
-/// Writes a new identity in place of a damaged or missing one: nothing of this store refers to it. False if it is not
-/// that what is wrong.
+/// Replaces a damaged or missing identity by a new one: nothing in this store refers to it. Returns false if the
+/// identity is not the problem.
 fn repair_identity(data: &Path) -> Result<bool, OpenError> {
     let path = data.join(IDENTITY);
     match read_atomic(&RealDisk, &path) {
@@ -118,24 +118,24 @@ fn repair_identity(data: &Path) -> Result<bool, OpenError> {
     Ok(true)
 }
 
-/// Whether nothing is wrong but the note of what the blocks hold.
+/// Whether the flush marker is the only damage.
 fn only_marker_damaged(data: &Path, found: &VerifyReport) -> bool {
     found.findings.len() == 1
         && matches!(flush_marker::read(&RealDisk, data), Err(AtomicFileError::Damaged { .. }))
 }
 
-/// A name for something that is set aside.
+/// A free name for something to set aside.
 fn free_name(data: &Path, name: &str) -> Result<PathBuf, OpenError> {
     let free = (1..10_000).map(|n| data.join(format!("{name}.aside-{n}"))).find(|path| !path.exists());
     free.ok_or_else(|| {
-        io("cannot set anything aside")(io::Error::other("ten thousand were set aside already"))
+        io("cannot set anything aside")(io::Error::other("ten thousand have been set aside already"))
     })
 }
 
-/// Builds the tree anew from all whole values in the file of the old one.
+/// Rebuilds the tree from all whole values in the file of the old one.
 fn rebuild(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenError> {
     let (folder, new) = (data.join(SLED), data.join(format!("{SLED}.new")));
-    let failed = io("cannot build the blocks anew");
+    let failed = io("cannot rebuild the blocks");
     if new.exists() {
         fs::remove_dir_all(&new).map_err(&failed)?;
     }
@@ -152,19 +152,18 @@ fn rebuild(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenError> 
     if folder.exists() {
         let aside = free_name(data, SLED)?;
         fs::rename(&folder, &aside).map_err(&failed)?;
-        report.done.push(format!("blocks: the damaged folder is set aside as {}", aside.display()));
+        report.done.push(format!("blocks: the damaged folder was set aside as {}", aside.display()));
     }
     fs::rename(&new, &folder).map_err(&failed)?;
     RealDisk.sync_dir(data).map_err(&failed)?;
     tail::remove(data);
     let blocks = report.lost.blocks;
-    report.done.push(format!("blocks: built anew from the {blocks} blocks that were found whole"));
+    report.done.push(format!("blocks: rebuilt from the {blocks} blocks that were found whole"));
     Ok(loaded)
 }
 
-/// What the journal still holds of the time before the last flush is taken from it again, also where nothing seems to
-/// be lost: of a file that was cut within a write batch, the record of how far the blocks reach may be left without the
-/// blocks themselves.
+/// Replays whatever the journal still holds from before the last flush, even if nothing seems to be lost: if a file
+/// was truncated within a write batch, the record of how far the blocks reach may have survived without the blocks.
 fn from_journal(
     data: &Path,
     fresh: &BlockStore,
@@ -175,16 +174,15 @@ fn from_journal(
     let Some(start) = journal.filter(|start| *start < loaded.meta.flushed_to) else { return Ok(loaded) };
     loaded.meta.flushed_to = start;
     fresh.commit(WriteBatch::new(loaded.meta.sequence.saturating_add(1)), &mut loaded.meta)?;
-    let again =
-        format!("journal: the next start reads it again from position {start}, and has its windows back");
+    let again = format!("journal: the next start replays it from position {start} and restores its windows");
     report.done.push(again);
     Ok(loaded)
 }
 
-/// Notes with each gateway that flushed windows of it are lost, so that no answer over them claims to be complete.
+/// Records losses of flushed windows with each affected gateway, so that no answer over them claims to be complete.
 fn record_losses(fresh: &BlockStore, mut loaded: Loaded, report: &RepairReport) -> Result<Loaded, String> {
     let catalog = &mut loaded.catalog;
-    // The journal from its very beginning holds all that there ever was.
+    // A journal from its very beginning holds everything.
     if loaded.meta.flushed_to == Position::ZERO {
         return Ok(loaded);
     }
@@ -208,7 +206,7 @@ fn record_losses(fresh: &BlockStore, mut loaded: Loaded, report: &RepairReport) 
     Ok(loaded)
 }
 
-/// Fills a new tree; what cannot be had is told.
+/// Fills a new tree; reports the losses.
 fn fill_tree(fresh: &BlockStore, files: &[File], report: &mut RepairReport) -> Result<Loaded, String> {
     let found = salvage(files).map_err(|e| e.to_string())?;
     let value = |location: &ValueLocation| salvage::value(files, *location).map_err(|e| e.to_string());
@@ -221,11 +219,11 @@ fn fill_tree(fresh: &BlockStore, files: &[File], report: &mut RepairReport) -> R
     let dense = |kind| (0..).take_while(|n| found.contains_key(&records::numbered(kind, *n))).count() as u32;
     let (gateways, epochs) = (dense(records::GATEWAY), dense(records::EPOCH));
     if meta.sequence == 0 || gateways < meta.gateways || epochs < meta.epochs {
-        let what = "the names of gateways are lost, and with them what flushed windows belong to: all of these are lost";
+        let what = "the names of gateways are lost, and with them the owners of flushed windows: all flushed windows are lost";
         report.lost.note(format!("blocks: {what}"));
         return fresh.load();
     }
-    // Values newer than the newest record that is whole hold nothing but what was acknowledged.
+    // Values newer than the newest whole record hold only acknowledged data.
     let newest = found.values().map(|location| location.sequence).max().unwrap_or(0);
     (meta.sequence, meta.gateways, meta.epochs) = (newest, gateways, epochs);
     let keep = kept(&found, &meta, &value)?;
@@ -240,15 +238,14 @@ fn fill_tree(fresh: &BlockStore, files: &[File], report: &mut RepairReport) -> R
     }
     fresh.commit(writes, &mut meta)?;
     if meta.groups > must {
-        report.lost.note(format!(
-            "blocks: {} groups of series that had been forgotten are back",
-            meta.groups - must
-        ));
+        report
+            .lost
+            .note(format!("blocks: {} groups of forgotten series have reappeared", meta.groups - must));
     }
     verify_rebuilt(fresh, &mut meta, must, report)
 }
 
-/// The values that make the new tree: all but what was forgotten, and what no gateway's name is known for.
+/// The values of the new tree: all except forgotten ones and those whose gateway's name is unknown.
 fn kept<'a>(
     found: &'a BTreeMap<Vec<u8>, ValueLocation>,
     meta: &Meta,
@@ -283,7 +280,7 @@ fn kept<'a>(
     Ok(keep)
 }
 
-/// Tells what the new tree lacks, and lets its groups of series say what they really have.
+/// Reports what the new tree lacks, and updates the manifests of its groups to the blocks that exist.
 fn verify_rebuilt(
     fresh: &BlockStore,
     meta: &mut Meta,

@@ -1,6 +1,6 @@
-//! A partial as the store holds it: its name within a series, its revision, its bytes.
+//! A partial in the store: its name within a series, its revision, its bytes.
 //!
-//! Rows order by series, then by time, so that a series' range of time is a range of rows.
+//! Rows are ordered by series, then by time, so that a time range of a series is a range of rows.
 
 use bytes::Bytes;
 use catchment_partial::{Timestamp, Width, Window};
@@ -24,7 +24,7 @@ pub(super) struct PartialName {
 }
 
 impl PartialName {
-    /// The name that sorts before or is the first of all that start at or after `start`.
+    /// A lower bound of all names that start at or after `start`.
     pub(super) fn first_from(start: Timestamp) -> Self {
         Self { start, width: Width::MIN, epoch: 0, shard: 0, part: 0 }
     }
@@ -47,13 +47,13 @@ pub(super) struct Row {
     pub(super) series: u32,
     /// Its name.
     pub(super) name: PartialName,
-    /// Of two rows of one name the higher revision holds.
+    /// Of two rows with one name, the higher revision counts.
     pub(super) revision: u64,
     /// The encoded partial, relative to the window's start.
     pub(super) body: Bytes,
 }
 
-/// A [`Row`] whose body lies elsewhere.
+/// A [`Row`] whose body is borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RowRef<'a> {
     pub(super) series: u32,
@@ -63,13 +63,13 @@ pub(super) struct RowRef<'a> {
 }
 
 impl Row {
-    /// Without its own body.
+    /// Borrows the row.
     pub(super) fn borrowed(&self) -> RowRef<'_> {
         RowRef { series: self.series, name: self.name, revision: self.revision, body: &self.body }
     }
 }
 
-/// What [`resolve`] compares: series and name, revision.
+/// The keys of [`resolve`]: series and name, then revision.
 pub(super) trait Revised {
     fn place(&self) -> (u32, &PartialName);
     fn revision(&self) -> u64;
@@ -97,7 +97,7 @@ impl Revised for RowRef<'_> {
 
 /// Sorts rows by series and name and keeps the highest revision of each.
 pub(super) fn resolve<R: Revised>(rows: &mut Vec<R>) {
-    // Stable: what comes in sorted runs, as windows do, is quickly sorted.
+    // Stable: rows in sorted runs, such as windows, are sorted quickly.
     rows.sort_by(|a, b| a.place().cmp(&b.place()).then(b.revision().cmp(&a.revision())));
     rows.dedup_by(|later, kept| later.place() == kept.place());
 }

@@ -1,24 +1,25 @@
-//! Which runs of a gateway delivered the batches of a shard: by that a gateway notices that its data folder went back.
+//! Records which runs of a gateway delivered the batches of a shard, so that a gateway notices when its data folder
+//! went back.
 
-/// Runs that are remembered of a shard: a gateway that went back finds those that delivered last.
+/// Runs kept per shard: a gateway that went back finds those that delivered last.
 pub(super) const RUNS_KEPT: usize = 4;
 
-/// Runs before one, the newest first; 0: none that is known.
+/// Previous runs, the newest first; 0: none known.
 pub type PreviousRuns = [u64; 16];
 
-/// The first of these that there are.
+/// The first runs of a list, as many as are kept.
 pub fn previous_runs(runs: &[u64]) -> PreviousRuns {
     let mut previous = PreviousRuns::default();
     previous.iter_mut().zip(runs).for_each(|(to, from)| *to = *from);
     previous
 }
 
-/// A run of a gateway and how far it delivered.
+/// A run of a gateway and its progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunDelivered {
-    /// The run; 0: it did not say.
+    /// The run; 0: not reported.
     pub run: u64,
-    /// Runs before it on its data folder.
+    /// Previous runs on its data folder.
     pub previous: PreviousRuns,
     /// Highest batch number that it delivered.
     pub number: u64,
@@ -29,7 +30,7 @@ pub struct RunDelivered {
 pub(super) struct DeliveredRuns([RunDelivered; RUNS_KEPT]);
 
 impl DeliveredRuns {
-    /// A run has delivered a batch; the one longest ago is forgotten.
+    /// Records that a run has delivered a batch; the oldest run is forgotten.
     pub(super) fn note(&mut self, delivered: RunDelivered) {
         if let Some(last) = self.0.last_mut().filter(|last| last.number > 0 && last.run == delivered.run) {
             last.number = last.number.max(delivered.number);

@@ -1,7 +1,7 @@
-//! Finds sealed values in the bytes of a file, whatever else stands there: what is left of a tree that sled cannot
-//! open, or of which it would drop everything behind one damaged byte.
+//! Salvage: finds sealed values in the bytes of a file, whatever surrounds them. Used for a tree that sled cannot
+//! open, or of which it would drop everything after one damaged byte.
 //!
-//! sled keeps values as they are and next to older ones of the same key; the highest sequence number counts.
+//! sled stores values verbatim, next to older values of the same key; the highest sequence number counts.
 
 use std::{
     collections::{BTreeMap, btree_map},
@@ -15,12 +15,12 @@ use super::{
     records::{HEAD_BYTES, MAGIC, sealed},
 };
 
-/// Bytes that are looked through at once.
+/// Bytes scanned at once.
 const STRIDE: usize = 4 << 20;
-/// Longest value that is found: a block, with its head, the longest key and its checksum.
+/// Longest value that can be found: a block, with its head, the longest key and its checksum.
 const VALUE_BYTES_MAX: usize = BLOCK_BYTES_MAX + HEAD_BYTES + 255 + 4;
 
-/// Where a value stands.
+/// Location of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ValueLocation {
     pub(super) sequence: u64,

@@ -1,7 +1,7 @@
-//! Reading partials: memory and blocks as one.
+//! Reading partials: memory and blocks merged.
 //!
-//! Bucket by bucket, memory first and blocks second: a row that has left memory is in a block by then. A name found
-//! twice counts once, with its highest revision. At most one bucket of one series is held at a time.
+//! Reads bucket by bucket, memory first and blocks second: a row that has left memory is in a block by then. A name
+//! found twice counts once, with its highest revision. At most one bucket of one series is held at a time.
 
 use catchment_journal::Disk;
 use catchment_partial::Timestamp;
@@ -22,10 +22,10 @@ pub(super) fn chunk<D: Disk>(
 ) -> Result<Option<Chunk>, StoreError> {
     inner.apply_durable();
     if inner.is_half_applied() {
-        // Memory may lack what was acknowledged.
+        // Memory may lack acknowledged batches.
         inner.healthy()?;
     }
-    // Before its first window there is nothing of it, though there may be blocks of its group.
+    // Before its first window there is nothing, although its group may have blocks.
     let first = read(&inner.state).catalog.series.get(series.0).map(|series| series.first);
     let from = first.map_or(from, |first| from.max(first));
     if from >= to {
@@ -36,7 +36,8 @@ pub(super) fn chunk<D: Disk>(
     Ok(Some(Chunk { rows: rows.into_iter().map(stored).collect(), next: bucket_end(bucket) }))
 }
 
-/// The first bucket in which a series may have windows that start in [from, to), and these, resolved: there may be none.
+/// The first bucket in which a series may have windows that start in [from, to), and its windows there, resolved; may
+/// be none.
 pub(super) fn next_bucket<D: Disk>(
     inner: &Inner<D>,
     series: u32,
@@ -57,9 +58,7 @@ pub(super) fn next_bucket<D: Disk>(
         let blocks = inner.blocks.bucket(group_of(series), bucket, Some(series)).map_err(StoreError::Read)?;
         for (_, flushed) in blocks {
             let flushed = flushed.map_err(|bad| {
-                StoreError::Read(format!(
-                    "{bad}; `catchment-aggregator store verify` tells all that is damaged"
-                ))
+                StoreError::Read(format!("{bad}; `catchment-aggregator store verify` lists all damage"))
             })?;
             rows.extend(flushed.rows.into_iter().filter(|row| row.name.start >= from && row.name.start < to));
         }

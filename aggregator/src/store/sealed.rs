@@ -1,15 +1,15 @@
-//! How a value lies in the sled tree: with its key, the sequence number of the write batch that wrote it, and a
-//! checksum.
+//! The format of values in the sled tree: sealed with their key, the sequence number of the write batch that wrote
+//! them, and a checksum.
 
 use prost::Message;
 
-/// What every sealed value begins with.
+/// First bytes of every sealed value.
 pub(super) const MAGIC: &[u8; 4] = b"\xc7CV1";
 /// Bytes of a sealed value before its key: magic, sequence number (8), length of the key (1), of the content (4).
 pub(super) const HEAD_BYTES: usize = 17;
 const CRC_BYTES: usize = 4;
 
-/// A value as it is stored.
+/// A sealed value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sealed<'a> {
     /// Sequence number of the write batch that wrote it.
@@ -18,8 +18,8 @@ pub(super) struct Sealed<'a> {
     pub(super) content: &'a [u8],
 }
 
-/// The bytes of a value: magic, sequence number, lengths of key and content (little endian), key, content, CRC-32C of
-/// all.
+/// Seals a value: magic, sequence number, lengths of key and content (little endian), key, content, CRC-32C of
+/// everything.
 pub(super) fn seal(sequence: u64, key: &[u8], content: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(HEAD_BYTES + key.len() + content.len() + CRC_BYTES);
     value.extend_from_slice(MAGIC);
@@ -33,7 +33,7 @@ pub(super) fn seal(sequence: u64, key: &[u8], content: &[u8]) -> Vec<u8> {
     value
 }
 
-/// The value at the beginning of these bytes, and its length; `None`: there is none, or it is damaged.
+/// The value at the start of these bytes, and its length; `None` if there is none, or it is damaged.
 pub(super) fn sealed(bytes: &[u8]) -> Option<(Sealed<'_>, usize)> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let (sequence, rest) = rest.split_first_chunk::<8>()?;
@@ -49,10 +49,10 @@ pub(super) fn sealed(bytes: &[u8]) -> Option<(Sealed<'_>, usize)> {
     Some((Sealed { sequence: u64::from_le_bytes(*sequence), key, content }, length + CRC_BYTES))
 }
 
-/// The value under this key.
+/// Unseals the value of a key.
 ///
 /// # Errors
-/// What is wrong with it, for a person.
+/// What is wrong with it, as text for people.
 pub(super) fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Result<Sealed<'a>, &'static str> {
     let (found, length) = sealed(value).ok_or("its checksum does not match")?;
     if length != value.len() {
@@ -61,10 +61,10 @@ pub(super) fn unseal<'a>(key: &[u8], value: &'a [u8]) -> Result<Sealed<'a>, &'st
     if found.key != key { Err("it belongs to another key") } else { Ok(found) }
 }
 
-/// The message of the value under this key.
+/// Decodes the message in the value of a key.
 ///
 /// # Errors
-/// What is wrong with it, for a person.
+/// What is wrong with it, as text for people.
 pub(super) fn message<M: Message + Default>(key: &[u8], value: &[u8]) -> Result<M, &'static str> {
     M::decode(unseal(key, value)?.content).map_err(|_| "its content is malformed")
 }

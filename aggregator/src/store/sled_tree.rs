@@ -1,11 +1,11 @@
-//! The tree in sled: the only file that knows sled.
+//! The tree in sled: the only file that uses sled.
 //!
-//! sled 0.34's `flush` does not sync on Linux, so a commit is: one batch on one tree, `flush`, `fdatasync` on our
-//! own handle of its file, `fsync` of its folder. Two more things keep what was committed within that file:
-//! values of hardly more than 64 KiB, and segments of 8 MiB. sled writes anything longer than a quarter of a segment to a
-//! file of its own under `blobs/`, which it never syncs, and that means not only values but also whole leaves, which
-//! it writes anew after ten changes: up to twenty values. sled panics where it should return errors; panics are
-//! caught here and are errors.
+//! sled 0.34's `flush` does not sync on Linux, so a commit consists of one batch on one tree, `flush`, `fdatasync` on
+//! our own handle of its file, and `fsync` of its folder. Two limits keep committed data within that file: values of
+//! hardly more than 64 KiB, and segments of 8 MiB. sled writes anything longer than a quarter of a segment to a file
+//! of its own under `blobs/`, which it never syncs. That applies to values and to whole leaves, which it rewrites
+//! after ten changes: up to twenty values. sled panics where it should return errors; panics are caught here and
+//! returned as errors.
 
 use std::{
     fs::File,
@@ -18,11 +18,11 @@ use catchment_journal::{PresenceError, check_in_place};
 
 use super::tree::{KeyRange, Pair, Tree, Visited, WriteBatch};
 
-/// sled's segments: a leaf of twenty of our largest blocks is shorter than a quarter of it.
+/// Size of sled's segments: a leaf of twenty of our largest blocks is shorter than a quarter of it.
 pub(super) const SEGMENT_BYTES: usize = 8 << 20;
-/// How long an earlier handle of this process may take to let go of sled's lock.
+/// How long an earlier handle of this process may take to release sled's lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-/// sled cleans and syncs in the background this often; it must never be switched off.
+/// Interval at which sled cleans and syncs in the background; must never be switched off.
 const BACKGROUND_MS: u64 = 500;
 
 /// A sled database in a folder of its own.
@@ -34,10 +34,10 @@ pub(super) struct SledTree {
 }
 
 impl SledTree {
-    /// Opens the tree in a folder, or makes it.
+    /// Opens the tree in a folder, or creates it.
     ///
     /// # Errors
-    /// What sled or the system said.
+    /// Error of sled or the system.
     pub(super) fn open(folder: &Path, cache_bytes: u64) -> Result<Self, String> {
         let config = sled::Config::new()
             .path(folder)
@@ -56,7 +56,7 @@ impl SledTree {
     }
 
     fn sync(&self) -> Result<(), String> {
-        // None are expected (see above); one that is there all the same may hold what was committed.
+        // No blob is expected (see above); if there is one, it may hold committed data.
         let blobs = self.folder.join("blobs");
         for entry in std::fs::read_dir(&blobs).map_err(|e| io(&blobs, &e))? {
             let path = entry.map_err(|e| io(&blobs, &e))?.path();
@@ -103,7 +103,7 @@ impl Tree for SledTree {
         guarded(|| self.db.apply_batch(batch))?;
         guarded(|| self.db.flush())?;
         self.sync()?;
-        // What was synced into a file that is gone is not durable.
+        // Data synced into a file that is gone is not durable.
         self.check_file().map_err(|error| error.to_string())
     }
 
@@ -112,7 +112,7 @@ impl Tree for SledTree {
     }
 }
 
-/// Runs something of sled; a panic in it is an error.
+/// Calls sled; turns a panic into an error.
 fn guarded<T>(what: impl FnOnce() -> sled::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(what)) {
         Ok(result) => result.map_err(|e| format!("sled: {e}")),
@@ -124,8 +124,8 @@ fn guarded<T>(what: impl FnOnce() -> sled::Result<T>) -> Result<T, String> {
     }
 }
 
-/// Opens sled's database. The data folder's own lock is held, so whoever still has sled's is an earlier handle of this
-/// process: sled lets go of it on a thread of its own, a moment after the handle was dropped.
+/// Opens sled's database. We hold the data folder's own lock, so sled's lock can only be held by an earlier handle of
+/// this process: sled releases it on a thread of its own, a moment after the handle was dropped.
 fn open_unlocked(config: &sled::Config) -> Result<sled::Db, String> {
     let started = Instant::now();
     loop {

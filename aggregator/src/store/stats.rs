@@ -1,4 +1,4 @@
-//! What the embedded store tells of itself.
+//! Counters and sizes of the embedded store.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +10,7 @@ use super::{
 };
 
 impl<D: Disk> EmbeddedStore<D> {
-    /// What the store holds and has done since it was opened.
+    /// Current sizes, and counters since the store was opened.
     pub fn stats(&self) -> StoreStats {
         let inner = &self.inner;
         inner.apply_durable();

@@ -1,7 +1,7 @@
 //! A copy of the newest segments of sled's file, kept while sled opens it.
 //!
-//! Behind a damaged byte in these sled takes everything for the torn end of its log and overwrites it. A start that is
-//! refused therefore leaves the copy, for a repair; one that succeeds removes it.
+//! sled takes everything after a damaged byte in these segments for the torn end of its log and overwrites it. A
+//! start that is refused therefore leaves the copy, for a repair; a successful start removes it.
 
 use std::{
     fs::{self, File},
@@ -14,20 +14,20 @@ use catchment_journal::{Disk, RealDisk};
 
 use super::sled_tree::SEGMENT_BYTES;
 
-/// As many segments are kept: more than sled writes before it knows that they are stable.
+/// Number of segments copied: more than sled writes before it knows that they are stable.
 const SEGMENTS: usize = 5;
-/// The copy is left out when it would leave less than this free.
+/// No copy is made if it would leave less than this free.
 const FREE_MIN: u64 = 64 << 20;
-/// Where a segment says which one it is: its position in the log, with these bits turned.
+/// A segment's position in the log, stored at this offset with these bits inverted.
 const LSN_OFFSET: u64 = 4;
 const LSN_MASK: i64 = i64::MAX;
 
-/// Where the copy stands.
+/// Path of the copy.
 pub(super) fn path(data: &Path) -> PathBuf {
     data.join("sled.tail")
 }
 
-/// Makes the copy, unless there is one of an earlier attempt, no file yet, or no room.
+/// Makes the copy, unless an earlier attempt left one, there is no file yet, or there is no room.
 ///
 /// # Errors
 /// Reading or writing failed; there is no copy then.
@@ -46,7 +46,7 @@ pub(super) fn save(data: &Path, sled: &Path) -> io::Result<()> {
     for segment in 0..segments {
         let offset = segment * SEGMENT_BYTES as u64;
         let mut lsn = [0; 8];
-        // The last one may be shorter than that.
+        // The last segment may be shorter than that.
         let _ = db.read_at(&mut lsn, offset + LSN_OFFSET)?;
         newest.push((i64::from_le_bytes(lsn) ^ LSN_MASK, offset));
     }
@@ -80,7 +80,7 @@ fn copy(db: &File, segments: impl Iterator<Item = u64>, target: &Path) -> io::Re
 pub(super) fn remove(data: &Path) {
     match fs::remove_file(path(data)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(file = %path(data).display(), %error, "a copy that is not needed any more cannot be removed");
+            tracing::warn!(file = %path(data).display(), %error, "an obsolete copy cannot be removed");
         }
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! For the store's tests: batches, a naive model of what a store must hold, and a look into a store.
+//! For the store's tests: batches, a naive model of the content a store must have, and readers of a store's content.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map},
@@ -34,7 +34,7 @@ pub(super) fn window(index: i64) -> Window {
     Window::from_index(index, Width::from_millis(WIDTH_MS).unwrap()).unwrap()
 }
 
-/// A body of `readings` readings whose content follows from the revision.
+/// A body of `readings` readings that depend on the revision.
 pub(super) fn body(window: Window, revision: u64, readings: usize) -> Bytes {
     let mut partial = Partial::empty();
     for reading in 0..readings {
@@ -74,7 +74,7 @@ pub(super) fn batch(shard: u32, number: u64, mut entries: Vec<Entry>) -> Batch {
 
 type ModelName = (GatewayId, SeriesKey, Window, u64, u32, u64);
 
-/// Name to highest revision, and nothing else.
+/// The highest revision of each name, and nothing else.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model(BTreeMap<ModelName, (u64, Bytes)>);
 
@@ -116,7 +116,7 @@ impl Model {
     }
 }
 
-/// Everything that a store's queries see; checks that windows come in order.
+/// Everything that queries of a store see; checks that windows are in order.
 pub(super) fn content(store: &dyn Store) -> Content {
     content_of(store, Timestamp::MIN, Timestamp::MAX)
 }
@@ -140,7 +140,7 @@ pub(super) fn content_of(store: &dyn Store, from: Timestamp, to: Timestamp) -> C
     content
 }
 
-/// As [`content`], without the series that cannot be read; true if there are some.
+/// Like [`content`], without the series that cannot be read; true if there are any.
 pub(super) fn content_as_far(store: &dyn Store) -> (Content, bool) {
     let (mut content, mut unread) = (Content::new(), false);
     for series in store.series(&|_, _| true) {
@@ -156,7 +156,7 @@ pub(super) fn content_as_far(store: &dyn Store) -> (Content, bool) {
     (content, unread)
 }
 
-/// Small bounds; flushes only when asked.
+/// Small limits; flushes only on request.
 pub(super) fn config() -> StoreConfig {
     StoreConfig { flush_every: std::time::Duration::from_secs(3600), ..StoreConfig::default() }
 }
@@ -179,7 +179,7 @@ pub(super) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Entries of a batch: few names, so that they meet; windows in several buckets.
+/// Entries of a batch: few names, so that they collide; windows in several buckets.
 pub(super) fn entries() -> impl Strategy<Value = Vec<Entry>> {
     let index = prop_oneof![0..4_i64, 358..362_i64, -2..0_i64, Just(1_000_000_i64)];
     let one = (0..3_u32, index, 1..4_u64, 0..5_u64);
@@ -187,7 +187,7 @@ pub(super) fn entries() -> impl Strategy<Value = Vec<Entry>> {
     proptest::collection::vec(one, 0..12)
 }
 
-/// What a gateway of an earlier version reports of a shard.
+/// A report on a shard from a gateway of an earlier version.
 pub(super) fn report_of(shard: u32, watermark: Option<Timestamp>, last: u64) -> ProgressReport {
     ProgressReport { shard, watermark, last, history: History::default() }
 }

@@ -1,6 +1,6 @@
-//! Where blocks and catalog live: an ordered map from keys to values whose changes are atomic and durable.
+//! Storage of blocks and catalog: an ordered map from keys to values whose changes are atomic and durable.
 //!
-//! Pure; [`super::sled_tree`] is the tree of the product, [`super::memory`] the one of simulations.
+//! Pure; [`super::sled_tree`] is the tree used in production, [`super::memory`] the one of simulations.
 
 use std::ops::{ControlFlow, RangeBounds};
 
@@ -8,16 +8,16 @@ use catchment_journal::PresenceError;
 
 use super::records;
 
-/// Keys as a range.
+/// A range of keys.
 pub(super) type KeyRange = (std::ops::Bound<Vec<u8>>, std::ops::Bound<Vec<u8>>);
 
-/// What a visit of keys answers: whether to go on, or why not.
+/// Result of visiting a key: whether to continue, or an error.
 pub(super) type Visited = Result<ControlFlow<()>, String>;
 
 /// A key and its value.
 pub(super) type Pair = (Vec<u8>, Vec<u8>);
 
-/// An ordered map. Errors are for a person.
+/// An ordered map. Errors are texts for people.
 pub(super) trait Tree: Send + Sync {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String>;
@@ -28,11 +28,11 @@ pub(super) trait Tree: Send + Sync {
     /// The last key with this prefix, and its value.
     fn last(&self, prefix: &[u8]) -> Result<Option<Pair>, String>;
 
-    /// Applies a write batch whole and makes it durable. After an error nothing may be released that it was to hold,
-    /// and nothing further may be committed.
+    /// Applies a whole write batch and makes it durable. After an error nothing that the batch should hold may be
+    /// released, and nothing further may be committed.
     fn commit(&self, writes: WriteBatch) -> Result<(), String>;
 
-    /// Whether what the map stands on is still in its place.
+    /// Checks that the map's file is still in its place.
     ///
     /// # Errors
     /// See [`PresenceError`].
@@ -41,7 +41,7 @@ pub(super) trait Tree: Send + Sync {
     }
 }
 
-/// What is to become durable at once.
+/// Changes that become durable together.
 #[derive(Debug)]
 pub(super) struct WriteBatch {
     entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
@@ -50,7 +50,7 @@ pub(super) struct WriteBatch {
 }
 
 impl WriteBatch {
-    /// An empty write batch of this sequence number.
+    /// An empty write batch with this sequence number.
     pub(super) fn new(sequence: u64) -> Self {
         Self { entries: Vec::new(), bytes: 0, sequence }
     }
@@ -78,7 +78,7 @@ impl WriteBatch {
         self.entries.push((key, None));
     }
 
-    /// Sets a key to a value that is sealed already.
+    /// Sets a key to a value that is already sealed.
     pub(super) fn copy(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.bytes += key.len() + value.len();
         self.entries.push((key, Some(value)));
@@ -89,7 +89,7 @@ impl WriteBatch {
         self.bytes
     }
 
-    /// Keys and their new values; `None`: the key goes. Of a key named twice the last counts.
+    /// Keys and their new values; `None` removes the key. Of a key that occurs twice, the last change counts.
     pub(super) fn entries(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
         self.entries.into_iter()
     }
@@ -98,7 +98,7 @@ impl WriteBatch {
 /// All keys with a prefix.
 pub(super) fn prefixed(prefix: &[u8]) -> KeyRange {
     use std::ops::Bound::{Excluded, Included, Unbounded};
-    // The next prefix of the same length: behind it nothing begins with this one.
+    // The next prefix of the same length: no key from it on begins with this one.
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if let Some(next) = last.checked_add(1) {
@@ -109,7 +109,7 @@ pub(super) fn prefixed(prefix: &[u8]) -> KeyRange {
     (Included(prefix.to_vec()), Unbounded)
 }
 
-/// Keys of a range, owned.
+/// An owned range of keys.
 pub(super) fn keys(range: impl RangeBounds<Vec<u8>>) -> KeyRange {
     (range.start_bound().cloned(), range.end_bound().cloned())
 }
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_is_the_range_of_all_that_begin_with_it() {
+    fn a_prefix_is_the_range_of_all_keys_that_begin_with_it() {
         let inside = |range: &KeyRange, key: &[u8]| range.contains(&key.to_vec());
         let plain = prefixed(b"ab");
         assert!(inside(&plain, b"ab") && inside(&plain, b"ab\xff\xff"));

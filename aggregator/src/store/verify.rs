@@ -1,7 +1,7 @@
-//! Checks all that is on disk: every block's checksum, the catalog, and every entry of the journal.
+//! Checks everything on disk: the checksum of every block, the catalog, and every entry of the journal.
 //!
-//! Takes the folder's lock, so no aggregator may be running on it. It changes nothing: sled can only be opened for
-//! writing, and drops then whatever it takes for the torn end of its own log, so it gets a copy.
+//! Takes the folder's lock, so no aggregator may be running on it. Changes nothing: sled can only be opened for
+//! writing, and then drops whatever it takes for the torn end of its log, so it gets a copy.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -26,29 +26,29 @@ use super::{
     sled_tree::SledTree,
 };
 
-/// Most findings that are listed.
+/// Most findings listed.
 const FINDINGS_MAX: usize = 1000;
 
-/// What a data folder holds and what of it is damaged.
+/// Content and damage of a data folder.
 #[derive(Clone, Debug, Default)]
 pub struct VerifyReport {
-    /// Whose the folder is; `None`: nobody's yet.
+    /// Owner of the folder; `None`: none yet.
     pub owner: Option<String>,
-    /// Blocks that are whole.
+    /// Whole blocks.
     pub blocks: u64,
-    /// Partials in them.
+    /// Partials in the whole blocks.
     pub partials: u64,
-    /// Blocks that are damaged.
+    /// Damaged blocks.
     pub damaged_blocks: u64,
     /// Series of the catalog.
     pub series: usize,
-    /// Entries of the journal that are whole.
+    /// Whole entries of the journal.
     pub entries: u64,
-    /// Bytes at the journal's end that the next start cuts: never acknowledged, no damage.
+    /// Bytes at the journal's end that the next start truncates: never acknowledged, not damage.
     pub torn_tail_bytes: u64,
-    /// What is damaged, a line each, at most 1000.
+    /// Damage, one line each, at most 1000.
     pub findings: Vec<String>,
-    /// Findings beyond those listed.
+    /// Number of findings beyond those listed.
     pub findings_unlisted: u64,
     /// Groups of series that lack flushed windows.
     pub(crate) lossy_groups: BTreeSet<u32>,
@@ -69,12 +69,12 @@ impl VerifyReport {
     }
 }
 
-/// Checks the store in a data folder, which no aggregator may be using, and changes nothing in it: blocks are looked at
-/// in a copy, because sled can only be opened for writing.
+/// Checks the store in a data folder that no aggregator is using. Changes nothing: the blocks are checked in a copy,
+/// because sled can only be opened for writing.
 ///
 /// # Errors
-/// There is no store, it is in use, there is no room for the copy, or the journal cannot be read at all. Damage is no
-/// error but in the report.
+/// There is no store, it is in use, there is no room for the copy, or the journal cannot be read at all. Damage is
+/// not an error; it is in the report.
 pub fn verify(data: &Path) -> Result<VerifyReport, OpenError> {
     let lock = lock_existing(data)?;
     let mut report = VerifyReport { owner: lock.owner().map(str::to_owned), ..VerifyReport::default() };
@@ -91,12 +91,12 @@ pub(crate) fn lock_existing(data: &Path) -> Result<DataDir, OpenError> {
     }
     let now = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as u64);
     let folder = DataDir::open(data, KIND, now, &[])?;
-    // Another folder's journal is neither read nor repaired as this one's.
+    // A journal of another folder is neither read nor repaired.
     folder.facts().missing_logs()?;
     Ok(folder)
 }
 
-/// Checks catalog and blocks in a copy; returns the catalog if it can be used.
+/// Checks catalog and blocks in a copy; returns the catalog if it is usable.
 pub(super) fn verify_blocks(data: &Path, report: &mut VerifyReport) -> Result<Option<Loaded>, OpenError> {
     let folder = data.join(SLED);
     if !folder.is_dir() {
@@ -122,7 +122,7 @@ pub(super) fn verify_blocks(data: &Path, report: &mut VerifyReport) -> Result<Op
     let known = loaded.meta.flushed_to;
     match flush_marker::read(&RealDisk, data) {
         Ok(Some(released)) if released > known => report.note(format!(
-            "{}: the blocks reach to journal position {known}, but were complete up to {released} before",
+            "{}: the blocks reach journal position {known}, but were complete up to {released} before",
             folder.display(),
         )),
         Ok(_) => {}
@@ -131,7 +131,7 @@ pub(super) fn verify_blocks(data: &Path, report: &mut VerifyReport) -> Result<Op
     Ok(Some(loaded))
 }
 
-/// Reads every block, and compares what each group of series has with what it must have.
+/// Reads every block, and compares the blocks of each group of series with its manifest.
 pub(super) fn check_blocks(blocks: &BlockStore, loaded: &Loaded, report: &mut VerifyReport) {
     let catalog = &loaded.catalog;
     let mut manifests: HashMap<u32, BlockManifest> = HashMap::new();
@@ -153,7 +153,7 @@ pub(super) fn check_blocks(blocks: &BlockStore, loaded: &Loaded, report: &mut Ve
         }
     });
     if let Err(reason) = walked {
-        report.note(format!("reading the blocks ended early, what follows is not checked: {reason}"));
+        report.note(format!("reading the blocks ended early, the rest is not checked: {reason}"));
         return;
     }
     for (number, group) in catalog.series.groups() {
@@ -175,21 +175,22 @@ pub(super) fn check_blocks(blocks: &BlockStore, loaded: &Loaded, report: &mut Ve
     }
 }
 
-/// What is wrong when blocks do not add up to what they must; `None`: nothing, or what is told already.
+/// What is wrong if the blocks do not match the manifest; `None`: nothing, or it is reported already.
 pub(super) fn difference(must: BlockManifest, found: BlockManifest, damaged: bool) -> Option<String> {
     match must.blocks.checked_sub(found.blocks) {
         Some(0) if must.sum == found.sum => None,
-        Some(0) => Some("a block is older than it was: windows in it are lost".to_owned()),
+        Some(0) => Some("a block went back to an older state: windows in it are lost".to_owned()),
         Some(_) if damaged => None,
         Some(lost) => Some(format!("{lost} of {} blocks are missing: windows in them are lost", must.blocks)),
-        None => {
-            Some(format!("{} blocks instead of {}: forgotten windows are back", found.blocks, must.blocks))
-        }
+        None => Some(format!(
+            "{} blocks instead of {}: forgotten windows have reappeared",
+            found.blocks, must.blocks
+        )),
     }
 }
 
-/// Checks the journal's files, then its entries and that none is missing between them, nor between them and the blocks
-/// (`None`: what these hold cannot be told).
+/// Checks the journal's files, then its entries, and that no entry is missing among them or between them and the
+/// blocks (`None`: the content of the blocks is unknown).
 pub(super) fn verify_journal(
     data: &Path,
     loaded: Option<&Loaded>,
@@ -212,7 +213,7 @@ pub(super) fn verify_journal(
     if journal.end < flushed_to || journal.start_position() > flushed_to {
         let (start, end) = (journal.start_position(), journal.end);
         report.note(format!(
-            "{}: it holds positions {start} to {end}, but the blocks end at {flushed_to}: what lay between is lost",
+            "{}: it holds positions {start} to {end}, but the blocks end at {flushed_to}: the part between is lost",
             folder.display()
         ));
     }
@@ -231,14 +232,14 @@ pub(super) fn verify_journal(
                 Ok(_) => report.entries += 1,
                 Err(error) => report.note(format!("journal position {position}: {error}")),
             },
-            // Told by the check of the files.
+            // Reported by the check of the files.
             ReadEvent::Damage(_) => {}
             ReadEvent::End => return Ok(()),
         }
     }
 }
 
-/// Batches that must have stood before an entry and do not.
+/// Describes the batches that must precede an entry but are missing.
 fn lost_before(
     entry: &JournalEntry,
     catalog: Option<&Catalog>,

@@ -1,4 +1,4 @@
-//! What an answer says of its own completeness: nothing is claimed that is known to be lost, and no time that has not come.
+//! Completeness of answers: no known loss and no future time is claimed as complete.
 
 use catchment_partial::{Timestamp, Width};
 use catchment_proto::{
@@ -17,20 +17,20 @@ fn span(from_ms: i64, to_ms: i64) -> Span {
     Span { from: time(from_ms), to: time(to_ms) }
 }
 
-/// What is said of the batches of [`deliver`] before this one.
+/// The history of the batches of [`deliver`] before this one.
 fn before(number: u64) -> History {
     let mut history = History::default();
     (1..number as i64).for_each(|before| history.push(1, span(before * 10_000, (before + 1) * 10_000)));
     history
 }
 
-/// Delivers batches of one window each from `numbers`, of berlin's first shard: batch n has the window that starts at n times ten
-/// seconds, and moves the watermark to its end.
+/// Delivers batches of one window each from `numbers`, of berlin's first shard: batch n has the window that starts at
+/// n times ten seconds, and moves the watermark to the window's end.
 async fn deliver(running: &Running, world: &World, numbers: std::ops::RangeInclusive<u64>) -> Delivery {
     let mut delivery = world.delivery(running.addr, "berlin").await;
     let last = *numbers.end();
     if delivery.delivered[1] == 0 {
-        // The second shard has nothing, up to a time that is beyond all of this.
+        // The second shard has nothing, up to a time beyond everything here.
         let mut empty = batch(1, key("d1", "x", &[]), &[], 10_000_000);
         empty.shard = 1;
         delivery.send(&empty).await;
@@ -75,7 +75,7 @@ async fn gateway(running: &Running, world: &World) -> wire::Gateway {
     stream.message().await.unwrap().unwrap()
 }
 
-/// An aggregator that has these batches, and whose folder was copied when it had just them.
+/// An aggregator with these batches, whose folder was copied when it had only them.
 async fn start_after_a_copy(world: &World, numbers: std::ops::RangeInclusive<u64>) -> Running {
     let running = world.start().await;
     drop(deliver(&running, world, numbers).await);
@@ -85,7 +85,7 @@ async fn start_after_a_copy(world: &World, numbers: std::ops::RangeInclusive<u64
 }
 
 #[tokio::test]
-async fn an_older_copy_of_the_store_says_what_it_lacks() {
+async fn an_older_copy_of_the_store_reports_what_it_lacks() {
     let world = World::new();
     let running = start_after_a_copy(&world, 1..=3).await;
     drop(deliver(&running, &world, 4..=6).await);
@@ -146,7 +146,7 @@ async fn a_gateway_with_nothing_to_deliver_shows_what_an_older_copy_lacks() {
 }
 
 #[tokio::test]
-async fn of_a_store_that_is_gone_everything_before_the_first_batch_is_missing() {
+async fn after_the_loss_of_a_store_everything_before_the_first_batch_is_missing() {
     let world = World::new();
     let running = world.start().await;
     drop(deliver(&running, &world, 5..=6).await);
@@ -158,8 +158,8 @@ async fn of_a_store_that_is_gone_everything_before_the_first_batch_is_missing() 
     running.stop().await.unwrap();
 }
 
-/// A batch of each kind: with windows of late readings, far before its watermark; and with such as a gateway closes early, when
-/// it starts again, after its watermark.
+/// A batch of each kind: with windows of late readings, long before its watermark, and with windows that a restarting
+/// gateway closes early, after its watermark.
 #[tokio::test]
 async fn late_and_early_windows_of_lost_batches_are_not_claimed() {
     let world = World::new();
@@ -195,7 +195,7 @@ async fn late_and_early_windows_of_lost_batches_are_not_claimed() {
         let until_ms = if claimed { 70_000 } else { 0 };
         assert_eq!(answer.complete_until_ms, Some(until_ms), "{from_ms}: {answer:?}");
     }
-    // A gateway of an earlier version does not say what is missing: it may be anything.
+    // A gateway of an earlier version does not report what is missing: it may be anything.
     let older = batch(9, key("d1", "m", &[]), &[(90_000, 1.0)], 100_000);
     drop(delivery);
     let mut delivery = world.delivery(running.addr, "berlin").await;
@@ -207,9 +207,9 @@ async fn late_and_early_windows_of_lost_batches_are_not_claimed() {
     running.stop().await.unwrap();
 }
 
-/// A number that no batch has is reported, and batches follow.
+/// A number without a batch is reported, and batches follow.
 #[tokio::test]
-async fn lost_batches_are_as_many_after_a_restart() {
+async fn the_count_of_lost_batches_survives_a_restart() {
     let world = World::new();
     let mut running = world.start().await;
     let mut delivery = world.delivery(running.addr, "berlin").await;
@@ -236,7 +236,7 @@ const FAR_MS: i64 = 7_984_137_600_000;
 const FAR_CREATED_MS: i64 = 7_258_118_400_000;
 
 #[tokio::test]
-async fn a_gateway_of_the_future_is_not_believed_and_the_others_are() {
+async fn a_gateway_with_a_future_clock_is_not_believed_and_the_others_are() {
     let world = World::new();
     let running = world.start().await;
     let far = wire::Start {
@@ -256,7 +256,7 @@ async fn a_gateway_of_the_future_is_not_believed_and_the_others_are() {
     drop(deliver(&running, &world, 1..=4).await);
 
     let both = until_complete(&running, &world, (0, FAR_MS), Some(30_000)).await;
-    assert_eq!(both.series[0].1[0].1, [Some(6.0), Some(16.0)], "readings are taken, whatever is believed");
+    assert_eq!(both.series[0].1[0].1, [Some(6.0), Some(16.0)], "readings are accepted, whatever is believed");
     let request = FleetRequest { selector: r#"{site="munich"}"#.to_owned() };
     let mut stream = world.fleet(running.addr).list_gateways(request).await.unwrap().into_inner();
     let listed = stream.message().await.unwrap().unwrap();
@@ -266,7 +266,7 @@ async fn a_gateway_of_the_future_is_not_believed_and_the_others_are() {
     drop(rogue);
     running.stop().await.unwrap();
 
-    // The folder comes again, and keeps the time at which it was first seen; one that was made since is newer.
+    // The folder comes back, and keeps the time at which it was first seen; a folder created since is newer.
     let running = world.start().await;
     let channel = world.channel(running.addr, &site_gateway("munich"));
     drop(Delivery::begin(channel.clone(), far.clone()).await.unwrap());
@@ -286,7 +286,7 @@ async fn a_gateway_of_the_future_is_not_believed_and_the_others_are() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_a_little_ahead_is_believed_but_no_answer_is_complete_beyond_now() {
+async fn a_clock_slightly_ahead_is_believed_but_no_answer_is_complete_beyond_now() {
     let world = World::new();
     let running = world.start().await;
     let mut delivery = world.delivery(running.addr, "berlin").await;

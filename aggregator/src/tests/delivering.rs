@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn what_was_acknowledged_is_answered_after_a_restart() {
+async fn acknowledged_batches_are_answered_after_a_restart() {
     let world = World::new();
     let running = world.start().await;
     let mut delivery = world.delivery(running.addr, "berlin").await;
@@ -30,7 +30,7 @@ async fn what_was_acknowledged_is_answered_after_a_restart() {
     let answer = run_query(&mut world.query(running.addr), query_request("temperature")).await.unwrap();
     let expected = [(String::new(), vec![(0, vec![Some(3.0), Some(7.0)])])];
     assert_eq!(answer.series, expected);
-    // The other shard has closed nothing yet.
+    // The other shard has not closed anything yet.
     assert_eq!(answer.complete_until_ms, None);
     running.stop().await.unwrap();
     let status = delivery.until(3).await.unwrap_err();
@@ -39,7 +39,7 @@ async fn what_was_acknowledged_is_answered_after_a_restart() {
     let running = world.start().await;
     let mut delivery = world.delivery(running.addr, "berlin").await;
     assert_eq!(delivery.delivered, [2, 0]);
-    // Sent again, and on.
+    // Sends it again, and the next one.
     delivery.send(&batch(2, series(), &[(25_000, 4.0)], 30_000)).await;
     delivery.send(&batch(3, series(), &[(26_000, 8.0)], 40_000)).await;
     delivery.until(3).await.unwrap();
@@ -79,7 +79,7 @@ async fn gaps_and_oversize_end_the_stream_with_their_reason() {
     let status = delivery.until(3).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
 
-    // At the beginning of a stream a store that lost something takes what there is.
+    // At the start of a stream, a store that lost batches accepts what comes next.
     let mut delivery = world.delivery(running.addr, "berlin").await;
     assert_eq!(delivery.delivered, [1, 0]);
     delivery.send(&small(5)).await;
@@ -101,7 +101,7 @@ async fn gaps_and_oversize_end_the_stream_with_their_reason() {
     running.stop().await.unwrap();
 }
 
-/// An aggregator on a store that a test can let fail.
+/// An aggregator on a store that a test can make fail.
 async fn start_on_memory(world: &World) -> (Arc<MemoryStore>, Running) {
     let config = world.config();
     let store = Arc::new(MemoryStore::default());
@@ -111,7 +111,7 @@ async fn start_on_memory(world: &World) -> (Arc<MemoryStore>, Running) {
 }
 
 #[tokio::test]
-async fn a_failed_store_is_told_and_ends_the_process() {
+async fn a_failed_store_is_reported_and_ends_the_process() {
     let world = World::new();
     let (store, running) = start_on_memory(&world).await;
     assert!(running.page("/readyz").await.starts_with("HTTP/1.1 200"));
@@ -132,7 +132,7 @@ async fn a_failed_store_is_told_and_ends_the_process() {
     assert!(store.closed());
 }
 
-/// It says so until it has ended, and does not end before its store is closed.
+/// The reason is reported until the server has ended, and it does not end before its store is closed.
 #[tokio::test]
 async fn a_folder_that_is_gone_is_named_while_the_server_ends() {
     let world = World::new();
@@ -152,7 +152,7 @@ async fn a_folder_that_is_gone_is_named_while_the_server_ends() {
     assert!(running.ended().await.is_err() && store.closed());
 }
 
-/// What asks by gRPC hears the same as what asks `/readyz`.
+/// gRPC health reports the same as `/readyz`.
 #[tokio::test]
 async fn health_follows_readiness() {
     let world = World::new();
@@ -177,7 +177,7 @@ async fn health_follows_readiness() {
     assert!(running.page("/readyz").await.starts_with("HTTP/1.1 503"));
     let ingest = health.clone().check(request("catchment.v1.Ingest")).await.unwrap().into_inner();
     assert_eq!(ingest.status, 2);
-    // The gateway has gone, and with it what waits.
+    // The gateway has gone, and with it its waiting batches.
     drop(delivery);
     assert_eq!(next().await, 1, "serving again");
     drop(watch);
@@ -185,14 +185,14 @@ async fn health_follows_readiness() {
 }
 
 #[tokio::test]
-async fn series_without_a_place_wait_while_other_shards_and_sites_go_on_until_some_are_forgotten() {
+async fn new_series_without_room_wait_while_other_shards_and_sites_continue_until_some_are_forgotten() {
     let world = World::new();
     let mut config = world.config();
     (config.store.series_max, config.store.series_per_gateway_max) = (8, Some(3));
     let running = Running::new(bind(config).await.unwrap());
     let channel = |site| world.channel(running.addr, &site_gateway(site));
     let mut berlin = Delivery::start_as(channel("berlin"), 1, 7).await.unwrap();
-    assert_eq!(berlin.series_max, Some(2), "half of what its site may have");
+    assert_eq!(berlin.series_max, Some(2), "half of its site's limit");
     let of = |shard, number, metric: &str| {
         let readings = [(number as i64 * 10_000, 1.0)];
         let mut batch = batch(number, key("d1", metric, &[]), &readings, number as i64 * 10_000);
@@ -207,7 +207,7 @@ async fn series_without_a_place_wait_while_other_shards_and_sites_go_on_until_so
     let why = "no room for 1 new series: gateway berlin/g1 may have 3 series and has 3; \
                raise series_per_gateway_max to 4 or more, or forget series";
     assert_eq!(message, why);
-    // Shards and sites beside it are not disturbed, and a known series is always taken.
+    // Other shards and sites are not affected, and a known series is always accepted.
     berlin.send(&of(1, 1, "a")).await;
     berlin.acked(1, 1).await;
     let mut lyon = Delivery::start_as(channel("lyon"), 1, 8).await.unwrap();
@@ -252,7 +252,7 @@ async fn series_without_a_place_wait_while_other_shards_and_sites_go_on_until_so
     assert_eq!(answer.series, 1);
     let answer = fleet.forget_series(forget("b", false)).await.unwrap().into_inner();
     assert_eq!(answer.series, 0);
-    // The gateway's folder still has the name; its budget rises, and what waited is taken.
+    // The gateway's folder still has the name; its budget rises, and the waiting batch is accepted.
     while berlin.series_max != Some(4) {
         berlin.answer().await;
     }
@@ -262,7 +262,7 @@ async fn series_without_a_place_wait_while_other_shards_and_sites_go_on_until_so
     assert!(running.page("/readyz").await.starts_with("HTTP/1.1 200"));
     let answer = run_query(&mut world.query(running.addr), query_request("{site=\"berlin\"}")).await.unwrap();
     assert_eq!(answer.series[0].1, [(0, vec![Some(5.0), Some(5.0)])]);
-    // To people it is what it may have here: the name that only its folder has does not count.
+    // People see the limit that applies here: the name that only its folder has does not count.
     let request = wire::FleetRequest { selector: "{site=\"berlin\"}".to_owned() };
     let mut list = fleet.list_gateways(request).await.unwrap().into_inner();
     let known = list.message().await.unwrap().unwrap();

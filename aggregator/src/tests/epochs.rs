@@ -1,4 +1,4 @@
-//! Epochs: a Start alone leaves nothing behind, and a gateway that makes too many stops itself alone.
+//! Epochs: a Start alone changes nothing durable, and a gateway that creates too many stops only itself.
 
 use catchment_proto::wire::FleetRequest;
 
@@ -13,7 +13,7 @@ async fn world(change: impl FnOnce(&mut crate::store::StoreConfig)) -> (World, R
     (world, running)
 }
 
-/// One batch of an epoch, acknowledged.
+/// Delivers one batch of an epoch, acknowledged.
 async fn delivers(world: &World, running: &Running, site: &str, epoch: u64) -> Delivery {
     let channel = world.channel(running.addr, &site_gateway(site));
     let mut delivery = Delivery::start_as(channel, epoch, 7).await.unwrap();
@@ -29,12 +29,12 @@ async fn epochs(running: &Running) -> String {
 }
 
 #[tokio::test]
-async fn bare_starts_leave_nothing_behind_and_lock_nobody_out() {
+async fn bare_starts_leave_no_trace_and_lock_nobody_out() {
     let (world, running) = world(|store| store.epochs_max = 3).await;
     let bad = world.channel(running.addr, &site_gateway("berlin"));
     let mut begun = 0;
     for epoch in 1..=300 {
-        // One whose predecessors have not ended yet may be refused.
+        // A stream whose predecessors have not ended yet may be refused.
         begun += usize::from(Delivery::start_as(bad.clone(), epoch, epoch).await.is_ok());
     }
     assert!(begun > 100, "{begun}");
@@ -44,7 +44,7 @@ async fn bare_starts_leave_nothing_behind_and_lock_nobody_out() {
     hello.progress(1, 30_000, 0).await;
     drop(delivers(&world, &running, "lyon", 9).await);
     assert_eq!(epochs(&running).await, "catchment_aggregator_store_origins 1.0");
-    // A gateway that has nothing to deliver is seen all the same.
+    // A gateway that has nothing to deliver is listed all the same.
     let mut shown = Vec::new();
     while shown != [("berlin", None), ("lyon", None), ("rome", Some(30_000))] {
         tokio::task::yield_now().await;
@@ -57,7 +57,7 @@ async fn bare_starts_leave_nothing_behind_and_lock_nobody_out() {
         }
         shown.sort_unstable();
     }
-    // What it said before its first batch goes along with it.
+    // Its reports before its first batch are kept.
     hello.send(&batch(1, key("d1", "m", &[]), &[(10_000, 1.0)], 20_000)).await;
     hello.until(1).await.unwrap();
     assert_eq!(epochs(&running).await, "catchment_aggregator_store_origins 2.0");
@@ -65,13 +65,13 @@ async fn bare_starts_leave_nothing_behind_and_lock_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_gateway_at_its_bound_of_epochs_waits_and_the_others_do_not() {
+async fn a_gateway_at_its_limit_of_epochs_waits_and_the_others_do_not() {
     let (world, running) = world(|store| store.epochs_per_gateway_max = Some(3)).await;
     let channel = world.channel(running.addr, &site_gateway("berlin"));
     for epoch in 1..=2 {
         drop(delivers(&world, &running, "berlin", epoch).await);
     }
-    // Two begin while there is a place for one.
+    // Two begin while there is room for one.
     let mut late = Delivery::start_as(channel.clone(), 4, 8).await.unwrap();
     drop(delivers(&world, &running, "berlin", 3).await);
     late.send(&batch(1, key("d1", "m", &[]), &[(10_000, 1.0)], 20_000)).await;
@@ -83,13 +83,13 @@ async fn a_gateway_at_its_bound_of_epochs_waits_and_the_others_do_not() {
     assert!(page.contains(r#"ingest_refused_batches_total{reason="too_many_epochs"} 1"#), "{page}");
     assert!(page.contains(r#"condition{name="epochs_full"} 1"#), "{page}");
     let ready = running.page("/readyz").await;
-    assert!(ready.starts_with("HTTP/1.1 200"), "one gateway's bound concerns nobody else: {ready}");
-    // Its stream begins all the same: what it says of itself before it delivers is heard.
+    assert!(ready.starts_with("HTTP/1.1 200"), "one gateway's limit affects nobody else: {ready}");
+    // Its stream begins all the same: its reports before it delivers count.
     let mut another = Delivery::start_as(channel, 5, 9).await.unwrap();
     another.send(&batch(1, key("d1", "m", &[]), &[(10_000, 1.0)], 20_000)).await;
     assert!(another.refused().await.2.contains("epochs_per_gateway_max"));
     drop(another);
-    // A folder that is known goes on, and so does every other gateway.
+    // A known folder continues, and so does every other gateway.
     let again = Delivery::start_as(world.channel(running.addr, &site_gateway("berlin")), 2, 7).await.unwrap();
     assert_eq!(again.delivered, [1, 0]);
     for epoch in 1..=3 {

@@ -1,4 +1,4 @@
-//! Queries and lists over the wire: grouping, steps, limits, who may ask.
+//! Queries and lists over the wire: grouping, steps, limits, authorization.
 
 use catchment_proto::wire::{AggregateRequest, FleetRequest};
 use tonic::Code;
@@ -83,7 +83,7 @@ async fn answers_are_grouped_stepped_and_complete() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_answered_is_refused_with_advice() {
+async fn unanswerable_queries_are_refused_with_advice() {
     let (world, running) = fleet().await;
     let mut client = world.query(running.addr);
     for (request, part) in [

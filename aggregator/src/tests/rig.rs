@@ -34,10 +34,10 @@ use tonic::{
 
 use crate::{Config, Options, RunError, bind, testing::gateway};
 
-/// Longest wait for something that should happen at once.
+/// Longest wait for something that should happen immediately.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An authority in a folder of its own, and data folders beside it.
+/// An authority in a folder of its own, with data folders next to it.
 pub(super) struct World {
     folder: TempDir,
     authority: Authority,
@@ -79,7 +79,7 @@ impl World {
         Self { folder, authority }
     }
 
-    /// The folder of an identity, issued when it is asked for first.
+    /// The folder of an identity, issued on first use.
     pub(super) fn identity(&self, identity: &Identity) -> PathBuf {
         let dir = self.authority.identity_dir(identity);
         if !dir.exists() {
@@ -92,7 +92,7 @@ impl World {
         dir
     }
 
-    /// A configuration with ports of its own.
+    /// A configuration with its own ports.
     pub(super) fn config(&self) -> Config {
         let identity = self.identity(&Identity::Aggregator(AggregatorId { name: name("centre") }));
         let options = Options {
@@ -105,7 +105,7 @@ impl World {
         Config::try_from(options).unwrap()
     }
 
-    /// Another copy of the data folder takes its place; it is kept beside it. (Nothing may be using them.)
+    /// Replaces the data folder by another copy; the old one is kept next to it. (Nothing may be using them.)
     pub(super) fn swap_data(&self, copy: &str) {
         let (data, copy) = (self.folder.path().join("data"), self.folder.path().join(copy));
         let other = self.folder.path().join("other");
@@ -123,7 +123,7 @@ impl World {
         Running::new(bind(self.config()).await.unwrap())
     }
 
-    /// A connection under an identity; it is made at the first call.
+    /// A connection under an identity, opened by the first call.
     pub(super) fn channel(&self, addr: SocketAddr, identity: &Identity) -> Channel {
         channel(addr, &self.identity(identity))
     }
@@ -158,7 +158,7 @@ pub(super) fn channel(addr: SocketAddr, identity: &Path) -> Channel {
     channel_with(addr, identity, |endpoint| endpoint)
 }
 
-/// A connection of a client with settings of its own.
+/// A connection of a client with its own settings.
 pub(super) fn channel_with(
     addr: SocketAddr,
     identity: &Path,
@@ -178,7 +178,7 @@ impl Running {
         Self { addr, http, stop: Some(stop), end }
     }
 
-    /// An ordered stop.
+    /// A graceful shutdown.
     pub(super) async fn stop(mut self) -> Result<(), RunError> {
         drop(self.stop.take());
         self.ended().await
@@ -217,7 +217,7 @@ impl Running {
 /// A gateway's stream.
 pub(super) struct Delivery {
     pub(super) delivered: Vec<u64>,
-    /// The newest budget.
+    /// The newest series budget.
     pub(super) series_max: Option<u64>,
     requests: mpsc::Sender<DeliverRequest>,
     responses: Streaming<DeliverResponse>,
@@ -229,7 +229,7 @@ impl Delivery {
         Self::start_as(channel, epoch, 0).await
     }
 
-    /// As [`Self::start`], of a run.
+    /// Like [`Self::start`], for a run.
     pub(super) async fn start_as(channel: Channel, epoch: u64, run: u64) -> Result<Self, Status> {
         let start = wire::Start {
             epoch,
@@ -265,16 +265,16 @@ impl Delivery {
     }
 
     pub(super) async fn send_wire(&self, batch: wire::Batch) {
-        // Fails when the aggregator has ended the stream, which `until` then sees.
+        // Fails if the aggregator has ended the stream, which `until` then sees.
         let _ = self.requests.send(DeliverRequest { kind: Some(Kind::Batch(batch)) }).await;
     }
 
-    /// Says how far a shard is, and which batch was its last.
+    /// Reports the progress of a shard, and its last batch.
     pub(super) async fn progress(&self, shard: u32, watermark_ms: i64, number: u64) {
         self.report(wire::Progress { shard, watermark_ms, number, history: None }).await;
     }
 
-    /// As [`Self::progress`], with what it says of earlier batches.
+    /// Like [`Self::progress`], with the history of earlier batches.
     pub(super) async fn report(&self, progress: wire::Progress) {
         let _ = self.requests.send(DeliverRequest { kind: Some(Kind::Progress(progress)) }).await;
     }
@@ -282,7 +282,7 @@ impl Delivery {
     /// The next answer.
     pub(super) async fn answer(&mut self) -> deliver_response::Kind {
         let response = tokio::time::timeout(TIMEOUT, self.responses.message()).await.expect("an answer");
-        let kind = response.unwrap().and_then(|response| response.kind).expect("it goes on");
+        let kind = response.unwrap().and_then(|response| response.kind).expect("the stream continues");
         if let deliver_response::Kind::Ack(ack) = &kind {
             self.series_max = ack.series.map(|budget| budget.series_max).or(self.series_max);
         }
@@ -304,7 +304,7 @@ impl Delivery {
         }
     }
 
-    /// Waits for the ack of a number of shard 0, or the status with which the stream ends.
+    /// Waits for the ack of a batch of shard 0, or the status that ends the stream.
     pub(super) async fn until(&mut self, number: u64) -> Result<(), Status> {
         loop {
             let response =
@@ -330,7 +330,7 @@ pub(super) struct QueryResult {
     pub(super) series: Vec<(String, Vec<Point>)>,
 }
 
-/// Start and figures of a point.
+/// Start and values of a point.
 type Point = (i64, Vec<Option<f64>>);
 
 pub(super) async fn run_query(

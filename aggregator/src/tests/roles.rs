@@ -1,4 +1,4 @@
-//! Who may do what: roles, foreign and missing certificates, health and reflection.
+//! Authorization: roles, foreign and missing certificates, health and reflection.
 
 use catchment_certs::ClientTls;
 use catchment_proto::wire::{FleetRequest, fleet_client::FleetClient, query_client::QueryClient};
@@ -94,7 +94,7 @@ async fn without_a_certificate_of_this_root_there_is_no_connection() {
     // The client may see the refusal only at its first read.
     let status = run_query(&mut stranger, query_request("m")).await.unwrap_err();
     assert!(matches!(status.code(), Code::Unavailable | Code::Unknown), "{status}");
-    // Nobody at all.
+    // No certificate at all.
     let plain = tokio::net::TcpStream::connect(running.addr).await.unwrap();
     let tls = ClientTls::new(
         &catchment_certs::IdentityFolder::load(&world.identity(&operator())).unwrap(),

@@ -1,4 +1,4 @@
-//! Operators side by side: what one of them does not read, or asks too often, takes nothing from another.
+//! Concurrent operators: unread answers and too many queries of one take nothing from another.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::testing::{batch, key};
 
 /// Far longer than anything here takes.
 const NEVER: Duration = Duration::from_secs(3_600);
-/// Queries that are not read, and as many of them as may begin.
+/// Queries whose answers are not read, and the limit of running ones.
 const UNREAD: usize = 80;
 const BEGUN: usize = 16;
 
-/// An aggregator whose answers are large, and patient with its readers.
+/// An aggregator with large answers that waits long for its readers.
 async fn world() -> (World, Running) {
     let world = World::new();
     let mut config = world.config();
@@ -43,7 +43,7 @@ fn large() -> AggregateRequest {
     }
 }
 
-/// A client that takes little before it reads.
+/// A client that buffers little before it reads.
 fn reluctant(world: &World, running: &Running) -> Channel {
     channel_with(running.addr, &world.identity(&operator()), |endpoint| {
         endpoint.initial_stream_window_size(1_024).initial_connection_window_size(1 << 20)
@@ -51,7 +51,7 @@ fn reluctant(world: &World, running: &Running) -> Channel {
 }
 
 #[tokio::test]
-async fn answers_that_one_operator_does_not_read_do_not_hold_up_another() {
+async fn unread_answers_of_one_operator_do_not_block_another() {
     let (world, running) = world().await;
     let channels = [reluctant(&world, &running), reluctant(&world, &running)];
     let unread: Vec<_> = (0..UNREAD)
@@ -73,7 +73,7 @@ async fn answers_that_one_operator_does_not_read_do_not_hold_up_another() {
     let mut devices = FleetClient::new(eve).list_devices(FleetRequest::default()).await.unwrap().into_inner();
     assert_eq!(devices.message().await.unwrap().unwrap().device, "d1");
     drop(devices);
-    // Nothing of the others was read meanwhile.
+    // Meanwhile nothing of the other answers was read.
     running.until_metric(&begun).await;
     running.until_metric(&waiting).await;
     unread.iter().for_each(tokio::task::JoinHandle::abort);
@@ -84,7 +84,7 @@ async fn answers_that_one_operator_does_not_read_do_not_hold_up_another() {
 }
 
 #[tokio::test]
-async fn an_operator_with_too_many_queries_is_refused_in_words() {
+async fn an_operator_with_too_many_queries_is_refused_with_a_reason() {
     let world = World::new();
     let mut config = world.config();
     (config.query.per_operator_max, config.query.waiting_per_operator_max) = (1, 1);
@@ -104,7 +104,7 @@ async fn an_operator_with_too_many_queries_is_refused_in_words() {
     running.until_metric("queries_waiting 1").await;
     let status = client.aggregate(query_request("temperature")).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
-    assert!(status.message().contains("wait already"), "{status}");
+    assert!(status.message().contains("waiting already"), "{status}");
     running.until_metric(r#"queries_refused_total{reason="too_many_waiting"} 1"#).await;
     let mut eve = QueryClient::new(world.channel(running.addr, &other_operator()));
     run_query(&mut eve, query_request("temperature")).await.unwrap();

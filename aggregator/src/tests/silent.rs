@@ -1,4 +1,4 @@
-//! Peers with valid certificates that ask for nothing: an operator is answered beside them, and they end.
+//! Peers with valid certificates that send no request: they do not block operators, and their connections end.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 use super::rig::{Delivery, Running, TIMEOUT, World, query_request, run_query, site_gateway};
 use crate::testing::{batch, key};
 
-/// Opening and settings of HTTP/2.
+/// Preface and settings of HTTP/2.
 const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 async fn connect(world: &World, running: &Running, identity: &Identity) -> TlsStream<TcpStream> {
@@ -27,7 +27,7 @@ async fn start(world: &World, change: impl FnOnce(&mut crate::Config)) -> Runnin
     Running::new(crate::bind(config).await.unwrap())
 }
 
-/// Waits for the end of a connection, orderly or not.
+/// Waits for the end of a connection, clean or not.
 async fn ended(stream: &mut TlsStream<TcpStream>) {
     let mut rest = Vec::new();
     let end = stream.read_to_end(&mut rest);
@@ -48,7 +48,7 @@ async fn silent_connections_keep_no_operator_out() {
     let mut held = Vec::new();
     let mut raw = Vec::new();
     for number in 0..8 {
-        // Nothing, a part of the opening, all of it: nobody asks for anything.
+        // Nothing, part of the preface, all of it: none of them sends a request.
         let mut stream = connect(&world, &running, &site_gateway("lyon")).await;
         stream.write_all(&OPENING[..[0, 5, OPENING.len()][number % 3]]).await.unwrap();
         stream.flush().await.unwrap();
@@ -57,14 +57,14 @@ async fn silent_connections_keep_no_operator_out() {
     }
     run_query(&mut world.query(running.addr), query_request("m")).await.unwrap();
     running.until_metric(r#"connections_ended_total{reason="gave_way"}"#).await;
-    // Who has asked keeps its slot.
+    // A peer that has sent a request keeps its slot.
     delivery.send(&batch(1, key("d1", "m", &[]), &[(1_000, 1.0)], 20_000)).await;
     delivery.until(1).await.unwrap();
     running.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_connection_that_asks_for_nothing_ends() {
+async fn a_connection_without_requests_ends() {
     let world = World::new();
     let running = start(&world, |config| {
         config.first_request_timeout = Duration::from_millis(300);
@@ -78,7 +78,7 @@ async fn a_connection_that_asks_for_nothing_ends() {
         ended(&mut stream).await;
     }
     running.until_metric(r#"connections_ended_total{reason="first_request_timeout"} 3"#).await;
-    // A stream that is open is no idleness, however quiet.
+    // An open stream is not idle, however quiet.
     let mut quiet = Delivery::start(world.channel(running.addr, &site_gateway("berlin")), 1).await.unwrap();
     let mut operator = world.query(running.addr);
     run_query(&mut operator, query_request("m")).await.unwrap();

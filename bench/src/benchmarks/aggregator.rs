@@ -1,4 +1,4 @@
-//! Partials that an aggregator makes durable per processor second, and other stores with the same rows.
+//! Durable partials per processor second of an aggregator, against other stores with the same rows.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ use crate::{
 /// Series of the load.
 pub(super) const SERIES: usize = 10_000;
 
-/// Partials per processor second, once.
+/// One measurement: partials per processor second.
 pub(super) fn once(bench: &Bench, server: &Server, series: usize) -> anyhow::Result<f64> {
     let (addr, pid) = (server.addr, Some(server.pid()));
     let load = Load { addr, pid, series, in_flight: 64, duration: bench.duration };

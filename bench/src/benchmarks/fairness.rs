@@ -1,4 +1,4 @@
-//! What a device that asks for much costs, and what it costs the others: one shard, a flooding device, an honest one.
+//! The cost of a greedy device, to the gateway and to other devices: one shard, a flooding device, an honest one.
 
 use std::{
     thread,
@@ -20,7 +20,7 @@ use crate::{
 const RATE: f64 = 100.0;
 /// Windows of the history.
 const WINDOWS: usize = 400_000;
-/// Longest wait for windows to close.
+/// Timeout for windows to close.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A gateway of one shard, so that all devices share it, with room for the history.
@@ -38,7 +38,7 @@ fn site(bench: &Bench, name: &str, grace: &str) -> anyhow::Result<Site> {
 /// Waits until no window is open.
 fn closed(site: &Site) -> anyhow::Result<()> {
     let started = Instant::now();
-    // The gauge is brought up to date once a second.
+    // The gauge is updated once a second.
     thread::sleep(Duration::from_millis(1_200));
     while metrics::sum(&metrics::text(site.http)?, "catchment_gateway_open_windows") > 0.0 {
         ensure!(started.elapsed() < TIMEOUT, "windows stay open");
@@ -47,8 +47,8 @@ fn closed(site: &Site) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Processor time of the gateway for each late window, from its reading to its delivery, by windows of one series that are
-/// open at once.
+/// Processor time of the gateway for each late window, from its reading to its delivery, by the number of open windows
+/// of one series.
 pub(super) fn windows(bench: &Bench) -> anyhow::Result<Growth> {
     let sizes = if bench.quick { [1_000, 2_000, 4_000] } else { [1_000, 20_000, WINDOWS] };
     let values = sizes.into_iter().map(|size| {
@@ -70,13 +70,13 @@ pub(super) fn windows(bench: &Bench) -> anyhow::Result<Growth> {
     })
 }
 
-/// The slowest hundredth of an honest device's acknowledgements, milliseconds, while something else goes on.
-fn honest(bench: &Bench, target: &Target) -> anyhow::Result<f64> {
+/// The p99 of an honest device's acknowledgements, in milliseconds, while other load runs.
+pub(super) fn honest(bench: &Bench, target: &Target) -> anyhow::Result<f64> {
     Ok(1e3 * quantile(&latency::at_rate(bench, target, (Kind::Mqtt, 1), RATE)?, 0.99))
 }
 
-/// A row: the honest device beside an attack, against the same device alone.
-fn row(what: &str, beside: f64, alone: f64, floor: f64, aim: f64) -> Measurement {
+/// A row: the honest device during an attack, against the same device alone.
+pub(super) fn row(what: &str, beside: f64, alone: f64, floor: f64, aim: f64) -> Measurement {
     Measurement {
         what: format!("p99 of an honest device beside {what}"),
         unit: "ms",
@@ -86,7 +86,7 @@ fn row(what: &str, beside: f64, alone: f64, floor: f64, aim: f64) -> Measurement
     }
 }
 
-/// An honest device beside others on its shard.
+/// Rows of an honest device beside others on its shard.
 pub(super) fn run_all(bench: &Bench) -> anyhow::Result<Vec<Measurement>> {
     let all = bench.pki.devices(2, &[])?;
     let frames = bench.pki.devices(2, Kind::Frames.alpn())?;

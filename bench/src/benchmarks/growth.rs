@@ -1,4 +1,4 @@
-//! The figures again with ten and a hundred times as many devices or series.
+//! The figures at ten and a hundred times as many devices or series.
 
 use std::fs;
 
@@ -15,15 +15,15 @@ use crate::{
     world::{self, Site},
 };
 
-/// Messages a second of all devices together, of which the latency is measured.
+/// Messages per second over all devices, for the latency measurements.
 const RATE: f64 = 5_000.0;
 
-/// Messages of each device in flight, the same at every size: a record of the network holds as many of them.
+/// Messages in flight per device, the same at every size, so that each TLS record holds equally many.
 fn in_flight(kind: Kind) -> usize {
     if kind == Kind::Frames { 2 } else { 16 }
 }
 
-/// What is measured at each size.
+/// A measurement repeated at each size.
 struct Line {
     what: &'static str,
     unit: &'static str,
@@ -39,7 +39,7 @@ impl Line {
         Self { what, unit, better: Better::Lower }
     }
 
-    /// The figure at each size.
+    /// Measures the figure at each size.
     fn over(
         self,
         sizes: [usize; 3],
@@ -58,7 +58,7 @@ fn devices_of(bench: &Bench) -> [usize; 3] {
     if bench.quick { [2, 20, 50] } else { [10, 100, 1_000] }
 }
 
-/// The same load of each device; line protocol ends when the gateway has counted it.
+/// The same load per device; line protocol ends when the gateway has counted it.
 fn load(bench: &Bench, kind: Kind, site: &Site, target: &Target) -> anyhow::Result<Outcome> {
     let checked_by_caller = kind == Kind::LineProtocol;
     let ending = if checked_by_caller { Ending::CheckedByCaller } else { Ending::Acknowledged };
@@ -84,7 +84,7 @@ fn readings_of(bench: &Bench, kind: Kind, line: Line) -> anyhow::Result<Growth> 
     })
 }
 
-/// Handshakes per processor second, by devices that come back: each has been there before.
+/// Handshakes per processor second, by returning devices: each has connected before.
 fn handshakes(bench: &Bench) -> anyhow::Result<Growth> {
     Line::per_cpu("handshakes, by devices", "handshakes/CPU-s").over(devices_of(bench), |size| {
         let devices = bench.pki.devices(size, &[])?;
@@ -98,7 +98,7 @@ fn handshakes(bench: &Bench) -> anyhow::Result<Growth> {
     })
 }
 
-/// Milliseconds until an acknowledgement at the same load from more devices, at the median and the slowest hundredth.
+/// Milliseconds until an acknowledgement at the same load from more devices, at p50 and p99.
 fn latencies(bench: &Bench) -> anyhow::Result<[Growth; 2]> {
     let sizes = devices_of(bench);
     let (mut medians, mut slowest) = (Vec::new(), Vec::new());
@@ -132,7 +132,7 @@ fn partials(bench: &Bench) -> anyhow::Result<Growth> {
     })
 }
 
-/// All of them.
+/// All growth figures.
 pub(super) fn run(bench: &Bench, found: &mut Vec<Growth>) -> anyhow::Result<()> {
     let unit = "readings/CPU-s";
     for (kind, what) in [

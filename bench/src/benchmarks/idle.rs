@@ -1,4 +1,4 @@
-//! Memory of a connected device that is silent, its actor and one series with an open window included.
+//! Memory of a connected, silent device, including its actor and one series with an open window.
 
 use std::{process::Command, time::Duration};
 
@@ -10,11 +10,11 @@ use crate::{
     world::{Site, target},
 };
 
-/// Open files beside the connections.
+/// Open files besides the connections.
 const SPARE: usize = 200;
 
-/// As many connections, as far as the process may open files.
-fn possible(wanted: usize) -> anyhow::Result<usize> {
+/// The wanted number of connections, limited by the open files that the process may have.
+pub(super) fn possible(wanted: usize) -> anyhow::Result<usize> {
     let limit = process::run(Command::new("/bin/sh").args(["-c", "ulimit -n"]))?;
     Ok(wanted.min(limit.trim().parse().unwrap_or(usize::MAX).saturating_sub(SPARE)))
 }
@@ -23,18 +23,18 @@ fn silence(bench: &Bench) -> Duration {
     if bench.quick { Duration::from_millis(500) } else { Duration::from_secs(3) }
 }
 
-/// Bytes of a gateway for each of so many devices, or as many as possible.
+/// Bytes of a gateway per device, for the wanted number of devices or as many as possible.
 pub(super) fn of_gateway(bench: &Bench, wanted: usize) -> anyhow::Result<f64> {
     let connections = possible(wanted)?;
     println!("  making {connections} identities");
     let devices = bench.pki.devices(connections + 1, &[])?;
-    // So wide that no window ends meanwhile.
+    // So wide that no window ends during the measurement.
     let folder = bench.folder(&format!("idle-{connections}"));
     let site = Site::start(&bench.pki, &folder, &["--window", "1h"])?;
     idle::run(&site.target(&devices), connections, silence(bench), true)
 }
 
-/// Measures both servers once: memory that is given back would make a second time look cheaper.
+/// Measures both servers once: freed memory would make a second measurement look cheaper.
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Measurement> {
     let connections = possible(bench.sized(10_000, 200))?;
     let ours = of_gateway(bench, connections)?;

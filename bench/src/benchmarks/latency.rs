@@ -1,5 +1,4 @@
-//! How long a device waits for a durable acknowledgement at half of what gets through, against one append to the same
-//! disk.
+//! Latency of a durable acknowledgement at half load, against one append to the same disk.
 
 use super::{Bench, at_most_times};
 use crate::{
@@ -11,10 +10,10 @@ use crate::{
 
 /// Series of a frame, and values of each.
 const FRAME: (usize, usize) = (8, 8);
-/// Appends of a measurement.
+/// Appends per measurement.
 const APPENDS: usize = 300;
 
-/// A protocol's messages, as its loads make them.
+/// Makes a protocol's clients, as its loads do.
 type Make = Box<dyn Fn(usize) -> Box<dyn ProtocolClient> + Sync>;
 
 fn make(kind: Kind) -> Make {
@@ -26,7 +25,7 @@ fn make(kind: Kind) -> Make {
     Box::new(move |n| Box::new(frames::Frames::new(&pool, format!("{run}-{n}"), n, series, each)))
 }
 
-/// A load, of which half is sent: protocol, connections, and messages in flight of each at full load.
+/// A full load, of which half is sent: protocol, connections, and messages in flight per connection.
 struct Full {
     what: &'static str,
     kind: Kind,
@@ -34,27 +33,27 @@ struct Full {
     in_flight: usize,
 }
 
-/// Frames of 64 readings as many as get through, and the two loads of MQTT of the rows above.
+/// Frames of 64 readings, and the two MQTT loads of the rows above.
 const LOADS: [Full; 3] = [
     Full { what: "frames of 64 readings", kind: Kind::Frames, connections: 8, in_flight: 16 },
     Full { what: "MQTT publishes of 4 connections", kind: Kind::Mqtt, connections: 4, in_flight: 100 },
     Full { what: "MQTT publishes of 64 connections", kind: Kind::Mqtt, connections: 64, in_flight: 1 },
 ];
 
-/// Seconds until acknowledgements at a rate of messages a second of each connection.
+/// Seconds until each acknowledgement, at a rate in messages per second and connection.
 pub(super) fn at_rate(
     bench: &Bench,
     target: &Target,
     (kind, connections): (Kind, usize),
     rate: f64,
 ) -> anyhow::Result<Vec<f64>> {
-    // Room for a second of messages and more: what is late waits here, and counts.
+    // Room for at least a second of messages: late ones wait here, and their wait counts.
     let in_flight = 1_000.max(rate as usize);
     let shape = Shape { connections, in_flight, rate: Some(rate), ..bench.shape(kind, Ending::Acknowledged) };
     Ok(load::run(target, shape, &*make(kind), &mut |_| Ok(()))?.latencies)
 }
 
-/// Rows for a load, at the median and the slowest hundredth.
+/// Rows for a load, at p50 and p99.
 fn measure(bench: &Bench, load: &Full) -> anyhow::Result<[Measurement; 2]> {
     let Full { what, kind, connections, in_flight } = *load;
     let devices = bench.pki.devices(connections, kind.alpn())?;

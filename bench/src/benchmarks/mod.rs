@@ -1,6 +1,7 @@
-//! The figures: each measures the product and its reference in turn, and answers rows of the report.
+//! The figures: each measures the product and its reference in turn and returns rows of the report.
 
 mod aggregator;
+mod crowd;
 mod fairness;
 mod growth;
 mod idle;
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// All figures, in the order of the report.
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 14] = [
     "frames",
     "json",
     "line-protocol",
@@ -37,34 +38,35 @@ pub(crate) const NAMES: [&str; 13] = [
     "aggregator",
     "latency",
     "fair",
+    "crowd",
     "sharing",
     "growth",
 ];
 
-/// What all figures share.
+/// State shared by all figures.
 pub(crate) struct Bench {
     pub(crate) pki: Pki,
     /// A temporary folder.
     pub(crate) dir: PathBuf,
-    /// Of one measurement.
+    /// Length of one measurement.
     pub(crate) duration: Duration,
     pub(crate) repeat: usize,
-    /// Small counts, to see that everything works.
+    /// Small counts, for a smoke run.
     pub(crate) quick: bool,
 }
 
 impl Bench {
-    /// One of two counts.
+    /// The full or the quick count.
     pub(crate) fn sized(&self, full: usize, quick: usize) -> usize {
         if self.quick { quick } else { full }
     }
 
-    /// A folder of a figure that does not exist yet.
+    /// A folder for a figure; it does not exist yet.
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
-    /// The shape of a load that is as fast as it gets.
+    /// The shape of a load at full speed.
     pub(crate) fn shape(&self, kind: Kind, ending: Ending) -> Shape {
         let (connections, in_flight) = kind.defaults();
         let each_alone = kind.writes_each();
@@ -84,7 +86,7 @@ impl Bench {
         Ok(quantile(&values, 0.5))
     }
 
-    /// Measures ours and the reference in turn: the medians.
+    /// Measures ours and the reference in turn; returns the medians.
     pub(crate) fn in_turn(
         &self,
         ours: &mut dyn FnMut() -> anyhow::Result<f64>,
@@ -125,12 +127,12 @@ pub(crate) fn at_most(floor: f64, aim: f64) -> Goal {
     Goal { measure: Measure::Ours, better: Better::Lower, floor, aim }
 }
 
-/// Our figure, as a multiple of the reference's, must reach these.
+/// The ratio of our figure to the reference's must reach these.
 pub(crate) fn times(floor: f64, aim: f64) -> Goal {
     Goal { measure: Measure::Ratio, better: Better::Higher, floor, aim }
 }
 
-/// Our figure, as a multiple of the reference's, must stay below these.
+/// The ratio of our figure to the reference's must stay below these.
 pub(crate) fn at_most_times(floor: f64, aim: f64) -> Goal {
     Goal { measure: Measure::Ratio, better: Better::Lower, floor, aim }
 }
@@ -152,14 +154,19 @@ fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()>
             report.growth.push(fairness::windows(bench)?);
             report.measurements.extend(fairness::run_all(bench)?);
         }
+        "crowd" => {
+            report.measurements.push(crowd::silent(bench)?);
+            report.measurements.push(crowd::back(bench)?);
+            report.measurements.push(crowd::gateways(bench)?);
+        }
         "sharing" => report.measurements.push(sharing::run(bench)?),
         "growth" => growth::run(bench, &mut report.growth)?,
-        other => anyhow::bail!("no such figure: {other}"),
+        other => anyhow::bail!("unknown figure: {other}"),
     }
     Ok(())
 }
 
-/// Measures the wanted figures. One that fails stands in the report with its reason, and the others go on.
+/// Measures the wanted figures. A failed figure is reported with its reason; the others continue.
 pub(crate) fn run(bench: &Bench, names: &[&str]) -> Report {
     let mut report = Report::default();
     for name in names {

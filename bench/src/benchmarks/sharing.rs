@@ -1,4 +1,4 @@
-//! How long an operator waits for a trivial answer while another asks all that it may.
+//! Latency of a trivial query while another operator uses its whole quota.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::{
     world,
 };
 
-/// Milliseconds at the slowest hundredth, beside the same alone.
+/// The p99 in milliseconds, against the same query without the other operator.
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Measurement> {
     let dir = bench.folder("sharing");
     fs::create_dir_all(&dir)?;

@@ -1,4 +1,4 @@
-//! How much a gateway takes per processor second, by protocol.
+//! Throughput of a gateway per processor second, by protocol.
 
 use std::{cell::Cell, sync::Arc};
 
@@ -18,19 +18,19 @@ use crate::{
     world::{Site, target},
 };
 
-/// Values of a frame.
+/// Values per frame.
 pub(crate) const FRAME: usize = 1_000;
-/// Devices that make handshakes at once.
+/// Devices that make handshakes concurrently.
 const CLIENTS: usize = 32;
 
-/// A load of a kind on a target.
+/// Runs a load of a kind on a target.
 pub(crate) fn load(kind: Kind, target: &Target, shape: Shape) -> anyhow::Result<Outcome> {
     run(target, shape, &*kind.clients(FRAME), &mut |_| Ok(()))
 }
 
 type Devices = Arc<[Arc<ClientConfig>]>;
 
-/// Readings per processor second of the gateway, and of a bare server that gets the same bytes.
+/// Readings per processor second of the gateway, and of a bare server that receives the same bytes.
 fn against_sink(bench: &Bench, kind: Kind) -> anyhow::Result<(f64, f64)> {
     let devices: Devices = bench.pki.devices(kind.defaults().0, kind.alpn())?;
     let site = Site::start(&bench.pki, &bench.folder(&format!("{kind:?}")), &[])?;
@@ -72,8 +72,9 @@ pub(super) fn json(bench: &Bench) -> anyhow::Result<Vec<Measurement>> {
     ])
 }
 
-/// One reading a frame, each frame a TLS record of its own. The bare sink gets the same records at the pace at which the
-/// gateway took them: flooded, it would read many records at once, which a server that answers is never spared.
+/// One reading per frame, each frame in its own TLS record. The bare sink receives the same records at the pace at
+/// which the gateway took them: flooded, it would read many records at once, a saving that a server that answers never
+/// has.
 pub(super) fn singles(bench: &Bench) -> anyhow::Result<Measurement> {
     let kind = Kind::Singles;
     let devices: Devices = bench.pki.devices(kind.defaults().0, kind.alpn())?;
@@ -99,7 +100,7 @@ pub(super) fn singles(bench: &Bench) -> anyhow::Result<Measurement> {
     Ok(measurement)
 }
 
-/// Line protocol; what was taken is read from the gateway's own counter.
+/// Line protocol; the gateway's own counter tells how many readings it took.
 pub(super) fn line_protocol(bench: &Bench) -> anyhow::Result<Measurement> {
     let kind = Kind::LineProtocol;
     let devices: Devices = bench.pki.devices(kind.defaults().0, kind.alpn())?;
@@ -127,15 +128,15 @@ pub(super) fn line_protocol(bench: &Bench) -> anyhow::Result<Measurement> {
     Ok(Measurement { what, unit: "readings/CPU-s", ours, reference, goal: at_least(2e6, 4e6) })
 }
 
-/// Publishes per processor second of a server that answers each at once and keeps nothing, on the gateway's TLS library:
-/// what one answer a message costs at least.
+/// Publishes per processor second of a server that answers each at once and keeps nothing, on the gateway's TLS
+/// library: the least cost of one answer per message.
 fn bare_answers(bench: &Bench, devices: &Devices, shape: Shape) -> anyhow::Result<f64> {
     let sink = bench.sink("answer")?;
     let outcome = load(Kind::Mqtt, &target(&sink, devices), shape)?;
     Ok(outcome.per_cpu(outcome.messages))
 }
 
-/// MQTT with many connections, and with much in flight.
+/// MQTT with many connections, and with many messages in flight.
 pub(super) fn mqtt(bench: &Bench) -> anyhow::Result<Vec<Measurement>> {
     let devices: Devices = bench.pki.devices(64, &[])?;
     let site = Site::start(&bench.pki, &bench.folder("mqtt"), &[])?;

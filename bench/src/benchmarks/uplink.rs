@@ -21,7 +21,7 @@ use crate::{
 const SERIES: usize = 5;
 const PER_WINDOW: f64 = 10.0;
 
-/// Bytes of a partial, and readings in it, from so many devices. They send every 100 ms; windows are a second wide.
+/// Bytes and readings per partial, from `count` devices. They send every 100 ms; windows are one second wide.
 pub(super) fn bytes_a_partial(bench: &Bench, count: usize) -> anyhow::Result<(f64, f64)> {
     let dir = bench.folder(&format!("uplink-{count}"));
     fs::create_dir_all(&dir)?;
@@ -39,7 +39,7 @@ pub(super) fn bytes_a_partial(bench: &Bench, count: usize) -> anyhow::Result<(f6
         rate: Some(PER_WINDOW),
     };
     let make = |number: usize| -> Box<dyn ProtocolClient> {
-        // Values of its own: what devices had in common would shrink where they are compressed together.
+        // Each device has its own values: shared ones would compress better together.
         let pool = json::MessagePool::seeded(SERIES, 256, number as u64 * 100 + 1);
         Box::new(json::Json::new(&pool, Some(format!("uplink-{number}")), number))
     };
@@ -47,14 +47,14 @@ pub(super) fn bytes_a_partial(bench: &Bench, count: usize) -> anyhow::Result<(f6
     load::run(&site.target(&devices), shape, &make, &mut |_| Ok(()))?;
     let value = |name: &str| -> anyhow::Result<f64> { Ok(metrics::sum(&metrics::text(site.http)?, name)) };
     let deadline = Instant::now() + Duration::from_secs(60);
-    // All windows have ended and left.
+    // Wait until all windows have closed and are delivered.
     while value("catchment_gateway_open_windows")? > 0.0
         || value("catchment_gateway_batches_total")? > value("catchment_gateway_batches_acknowledged_total")?
     {
-        ensure!(Instant::now() < deadline, "windows do not leave the gateway");
+        ensure!(Instant::now() < deadline, "windows were not delivered in time");
         sleep(Duration::from_millis(100));
     }
-    // The gauge of open windows is brought up to date once a second.
+    // The gauge of open windows is updated once a second.
     sleep(Duration::from_millis(1_500));
     let partials = value("catchment_gateway_partials_total")?;
     ensure!(partials > 0.0, "no partial left the gateway");
@@ -64,7 +64,7 @@ pub(super) fn bytes_a_partial(bench: &Bench, count: usize) -> anyhow::Result<(f6
     Ok(((proxy.up() - before) as f64 / partials, readings))
 }
 
-/// That many readings as JSON, one reading a line, as the load sends its values.
+/// Bytes of that many readings as JSON, one reading per line, with the load's values.
 fn as_json(readings: f64) -> f64 {
     let mut device = json::Json::new(&json::MessagePool::new(1), None, 1);
     let mut out = Vec::new();
@@ -75,7 +75,7 @@ fn as_json(readings: f64) -> f64 {
     out.len() as f64 / f64::from(lines) * readings
 }
 
-/// Measures it once: bytes hardly vary.
+/// Measures once: bytes hardly vary.
 pub(super) fn run(bench: &Bench) -> anyhow::Result<Measurement> {
     let (ours, readings) = bytes_a_partial(bench, bench.sized(200, 20))?;
     let reference = Reference { name: "the ten readings as JSON".into(), value: Ok(as_json(readings)) };

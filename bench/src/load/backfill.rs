@@ -1,4 +1,4 @@
-//! Devices that send their history: frames of one series, each value in a window of its own, newest window first.
+//! Devices that send their history: frames of one series, each value in its own window, newest window first.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,14 +17,14 @@ use super::{
 };
 use bytes::BytesMut;
 
-/// Values of a frame.
+/// Values per frame.
 pub(crate) const FRAME: usize = 1_000;
-/// Width of the windows of a bench's gateway, nanoseconds: the gateway's default.
+/// Window width of the benchmark's gateway, in nanoseconds: the gateway's default.
 const WIDTH_NS: i64 = 10_000_000_000;
 /// Windows between the newest of the history and now: all are late.
 const BEFORE_NOW: i64 = 1_000;
 
-/// A device that numbers its frames and goes back in time.
+/// A device that numbers its frames and goes backwards in time.
 struct Backfill {
     epoch: String,
     seq: u64,
@@ -70,12 +70,13 @@ impl ProtocolClient for Backfill {
     }
 }
 
-/// Sends the history of so many devices, one after the other: of each so many windows. Returns when all is acknowledged.
+/// Sends the history of `devices` devices, `windows` windows each, one device after the other. Returns when all is
+/// acknowledged.
 ///
 /// # Errors
 /// A connection that fails.
 pub(crate) fn run(target: &Target, devices: usize, windows: usize) -> anyhow::Result<()> {
-    ensure!(windows.is_multiple_of(FRAME), "windows come by the {FRAME}");
+    ensure!(windows.is_multiple_of(FRAME), "windows must be a multiple of {FRAME}");
     let shape = Shape {
         connections: 1,
         in_flight: windows,

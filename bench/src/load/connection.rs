@@ -1,6 +1,6 @@
-//! One connection of a load: as many messages on the way as its shape allows, or as many as are due.
+//! One connection of a load: as many messages in flight as its shape allows, or as many as are due.
 //!
-//! A single task writes all that may go, then reads; a server is never waited for with room left.
+//! A single task writes all that it may, then reads; it never waits for the server while there is room in flight.
 
 use std::{
     collections::VecDeque,
@@ -25,36 +25,36 @@ use tokio_rustls::{
 
 use super::{Ending, Shape, ticks::Ticks};
 
-/// Longest wait for a greeting or an acknowledgement.
+/// Timeout for a greeting or an acknowledgement.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes that are gathered before they are written: some full TLS records.
+/// Bytes collected before a write: some full TLS records.
 const WRITE_BYTES: usize = 64 << 10;
-/// Shortest time between two looks for messages that are due: a connection with more than a thousand a second sends those
-/// of a millisecond together.
+/// Shortest time between two checks for due messages: a connection with more than a thousand per second sends those of
+/// a millisecond together.
 const TICK_MIN: Duration = Duration::from_millis(1);
-/// Messages between two looks at the clock where none is acknowledged.
+/// Messages between two checks of the clock if none is acknowledged.
 const UNANSWERED_AT_ONCE: usize = 64;
 
-/// What a connection says, and how it reads the answers.
+/// The protocol of a connection: what it sends and how it reads replies.
 pub(crate) trait ProtocolClient: Send {
-    /// The first bytes, which a server that answers at all answers.
+    /// The first bytes to send; a server that replies at all replies to them.
     fn greeting(&mut self) -> Option<Vec<u8>> {
         None
     }
 
-    /// Appends the next message; answers how many readings it has.
+    /// Appends the next message; returns the number of its readings.
     fn write_message(&mut self, out: &mut Vec<u8>) -> u64;
 
-    /// Takes whole answers off the bytes received: whether the greeting was answered, and how many messages are
-    /// acknowledged by now.
+    /// Takes complete replies from the received bytes; returns whether the greeting was answered and how many messages
+    /// are acknowledged so far.
     fn read_replies(&mut self, input: &mut BytesMut) -> anyhow::Result<Replies>;
 }
 
-/// What the answers so far say.
+/// State of the replies so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Replies {
     pub(crate) greeted: bool,
-    /// Messages from the first of the connection on.
+    /// Messages acknowledged since the connection began.
     pub(crate) acknowledged: u64,
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct LoadCounts {
 }
 
 impl LoadCounts {
-    /// Adds another.
+    /// Adds other counts.
     pub(crate) fn add(&mut self, other: Self) {
         self.sent += other.sent;
         self.acknowledged += other.acknowledged;
@@ -79,7 +79,7 @@ impl LoadCounts {
     }
 }
 
-/// Connects and makes a full handshake.
+/// Connects with a full TLS handshake.
 pub(crate) async fn secure(
     addr: SocketAddr,
     config: Arc<ClientConfig>,
@@ -87,10 +87,10 @@ pub(crate) async fn secure(
     let tcp = TcpStream::connect(addr).await.with_context(|| format!("cannot connect to {addr}"))?;
     tcp.set_nodelay(true)?;
     let name = ServerName::from(addr.ip());
-    TlsConnector::from(config).connect(name, tcp).await.context("no TLS handshake")
+    TlsConnector::from(config).connect(name, tcp).await.context("the TLS handshake failed")
 }
 
-/// Messages that are due after a time, the first of them at once, without those that were sent.
+/// Messages due after a time but not yet sent; the first is due at once.
 fn due(since: Duration, rate: f64, sent: u64) -> usize {
     let due = (since.as_secs_f64() * rate) as u64 + 1;
     usize::try_from(due.saturating_sub(sent)).unwrap_or(usize::MAX)
@@ -101,15 +101,15 @@ pub(crate) struct Connection {
     stream: TlsStream<TcpStream>,
     client: Box<dyn ProtocolClient>,
     input: BytesMut,
-    /// Memory of messages that were written.
+    /// Buffer for messages, reused after each write.
     out: Vec<u8>,
     acknowledged: u64,
-    /// When each message that waits for its acknowledgement was made, of loads with a rate.
+    /// Creation times of unacknowledged messages, for loads with a rate.
     times: VecDeque<Instant>,
 }
 
 impl Connection {
-    /// Connects and greets; waits for the answer to the greeting of a server that gives `answers`.
+    /// Connects and greets; waits for the reply to the greeting if the server `answers`.
     pub(crate) async fn open(
         addr: SocketAddr,
         config: Arc<ClientConfig>,
@@ -137,7 +137,7 @@ impl Connection {
         self.client.read_replies(&mut self.input)
     }
 
-    /// Reads acknowledgements; where times are kept, adds those of the messages that they cover.
+    /// Reads acknowledgements; if times are kept, adds the latencies of the messages that they cover.
     async fn receive(&mut self, counts: &mut LoadCounts) -> anyhow::Result<()> {
         let replies = self.read().await?;
         let news = replies.acknowledged.saturating_sub(self.acknowledged);
@@ -151,13 +151,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits until so many messages are acknowledged.
+    /// Waits until `count` messages are acknowledged.
     pub(crate) async fn acknowledged(&mut self, count: u64) -> anyhow::Result<()> {
         while self.read().await?.acknowledged < count {}
         Ok(())
     }
 
-    /// Appends so many messages and writes them.
+    /// Appends and writes `count` messages.
     pub(crate) async fn send(
         &mut self,
         count: usize,
@@ -188,8 +188,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends until the deadline, then waits for what is missing. Of loads with a rate the first message is sent when
-    /// this part of the time between two has passed, so that not all connections send at once.
+    /// Sends until the deadline, then waits for the missing acknowledgements. In loads with a rate, `phase` delays the
+    /// first message by this fraction of the interval, so that connections do not all send at once.
     pub(crate) async fn drive(
         &mut self,
         shape: Shape,
@@ -208,7 +208,7 @@ impl Connection {
         }
         if shape.ending == Ending::Closed {
             self.stream.shutdown().await?;
-            // The server's end, with or without a word of farewell.
+            // The server closes, with or without a TLS close_notify.
             let _ = timeout(TIMEOUT, self.stream.read_buf(&mut self.input)).await.context("not closed")?;
         }
         Ok(counts)

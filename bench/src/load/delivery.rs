@@ -1,5 +1,5 @@
-//! Batches of partials to an aggregator, as a gateway of two shards delivers them: ten readings of a series in each
-//! partial, every series once a window, compressed, a bound of batches on the way.
+//! Batches of partials to an aggregator, as a gateway of two shards delivers them: ten readings per partial, every
+//! series once per window, compressed, with a bound on batches in flight.
 
 use std::{
     net::SocketAddr,
@@ -32,13 +32,13 @@ use crate::cpu;
 
 /// Shards of the gateway.
 const SHARDS: u32 = 2;
-/// Most partials of a batch, as the gateway cuts them.
+/// Most partials per batch, as in the gateway.
 const BATCH_PARTIALS: usize = 4_096;
 /// Width of the windows, milliseconds.
 pub(crate) const WIDTH_MS: u32 = 10_000;
-/// Readings of a partial.
+/// Readings per partial.
 const READINGS: i64 = 10;
-/// Partials that are made ahead; series go through them from different places.
+/// Partials made ahead; series cycle through them from different offsets.
 const AHEAD: usize = 16_384;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -49,7 +49,7 @@ pub(crate) struct Load {
     /// The aggregator's process.
     pub(crate) pid: Option<u32>,
     pub(crate) series: usize,
-    /// Batches of a shard without an acknowledgement.
+    /// Most unacknowledged batches per shard.
     pub(crate) in_flight: usize,
     pub(crate) duration: Duration,
 }
@@ -88,10 +88,10 @@ pub(crate) fn series(count: usize) -> Vec<wire::SeriesRef> {
 pub(crate) struct Shard {
     shard: u32,
     number: u64,
-    /// Cut as batches.
+    /// The series, divided into batches.
     series: Vec<Vec<wire::SeriesRef>>,
     bodies: Arc<[Bytes]>,
-    /// The next of `series`.
+    /// Index of the next batch in `series`.
     chunk: usize,
     window: i64,
     position: i64,
@@ -164,7 +164,7 @@ pub(crate) fn shards(count: usize) -> anyhow::Result<Vec<Shard>> {
     Ok((0..).zip(all.chunks(part)).map(shard).collect())
 }
 
-/// Delivers; messages of the outcome are batches, readings are partials. The gateway's epoch is new each time.
+/// Runs the load; in the outcome, messages are batches and readings are partials. Each run has a new gateway epoch.
 ///
 /// # Errors
 /// A stream that fails.
@@ -187,7 +187,7 @@ async fn deliver(load: &Load, identity: &Path, mut shards: Vec<Shard>) -> anyhow
     };
     sending.send(DeliverRequest { kind: Some(deliver_request::Kind::Start(start)) }).await?;
     let mut answers = client.deliver(ReceiverStream::new(sent)).await?.into_inner();
-    answers.message().await?.context("no answer to the start")?;
+    answers.message().await?.context("no reply to the start of the stream")?;
     let cpu = |pid: Option<u32>| pid.map_or(Ok(0.0), cpu::seconds);
     let before = cpu(load.pid)?;
     let started = Instant::now();
@@ -196,7 +196,7 @@ async fn deliver(load: &Load, identity: &Path, mut shards: Vec<Shard>) -> anyhow
     let permits = Arc::clone(&room);
     let producer = tokio::spawn(async move {
         let (mut partials, mut bytes) = (0_u64, 0_u64);
-        // As a gateway's stream: a series is named once.
+        // As in a gateway's stream, each series is named once.
         let mut dictionaries = [(); SHARDS as usize].map(|()| DictionaryEncoder::default());
         while Instant::now() < deadline {
             for shard in &mut shards {
@@ -231,12 +231,12 @@ async fn deliver(load: &Load, identity: &Path, mut shards: Vec<Shard>) -> anyhow
             let cpu = cpu(load.pid)? - before;
             return Ok(Outcome { messages, readings, bytes, seconds, cpu, latencies: Vec::new() });
         }
-        // The producer's end is looked at with every acknowledgement, and the last one comes after it.
+        // Every acknowledgement checks whether the producer has ended; the last acknowledgement comes after its end.
         let answer = tokio::time::timeout(Duration::from_millis(100), answers.message()).await;
         let Ok(answer) = answer else { continue };
         match answer?.context("the aggregator ended the stream")?.kind {
             Some(deliver_response::Kind::Ack(ack)) => {
-                let place = acknowledged.get_mut(ack.shard as usize).context("an ack of no shard")?;
+                let place = acknowledged.get_mut(ack.shard as usize).context("an ack of an unknown shard")?;
                 room.add_permits(usize::try_from(ack.number.saturating_sub(*place))?);
                 *place = ack.number.max(*place);
             }

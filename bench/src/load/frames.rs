@@ -17,9 +17,9 @@ use super::{
 
 /// Application protocol of frames.
 pub(crate) const ALPN: &[u8] = b"catchment/1";
-/// Most bytes of an answer.
+/// Largest reply, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
-/// Values that are made ahead of each series; devices go through them from different places.
+/// Values made ahead for each series; devices cycle through them from different offsets.
 const AHEAD: usize = 8_192;
 
 /// The values of all series, made ahead.
@@ -42,7 +42,7 @@ impl MessagePool {
 pub(crate) struct Frames {
     pool: Arc<MessagePool>,
     epoch: String,
-    /// Values of each series in a frame.
+    /// Values per series and frame.
     each: usize,
     seq: u64,
     acknowledged: u64,
@@ -81,7 +81,7 @@ impl Frames {
         Self { pool, epoch, each, seq: 0, acknowledged: 0, greeted: false, place, time: now_ns(), message }
     }
 
-    /// Brings the message to the next number, values and times.
+    /// Advances the message to the next number, values and times.
     fn advance(&mut self) {
         self.seq += 1;
         self.message.seq = self.seq;
@@ -89,7 +89,7 @@ impl Frames {
             self.message.define.clear();
         }
         let each = i64::try_from(self.each).unwrap_or(1);
-        // A microsecond a value at the least: the device's clock goes on, and never falls back.
+        // At least a microsecond per value: the device's clock advances and never goes back.
         let step = ((now_ns() - self.time) / each).max(1_000);
         let end = if self.place + self.each > AHEAD { self.each } else { self.place + self.each };
         let range = end - self.each..end;
@@ -114,7 +114,7 @@ impl ProtocolClient for Frames {
 
     fn write_message(&mut self, out: &mut Vec<u8>) -> u64 {
         self.advance();
-        // Moved in and out again, so that its columns keep their room.
+        // Moved in and out again, so that its columns keep their capacity.
         let kind = device_message::Kind::Readings(std::mem::take(&mut self.message));
         let message = wire::DeviceMessage { kind: Some(kind) };
         frame::put(&message, out);
@@ -129,10 +129,10 @@ impl ProtocolClient for Frames {
     }
 }
 
-/// Takes whole answers of a gateway off the bytes received.
+/// Takes complete replies of a gateway from the received bytes.
 ///
 /// # Errors
-/// A refusal, or what is no answer.
+/// A refusal, or bytes that are not a reply.
 pub(crate) fn take_answers(
     input: &mut BytesMut,
     greeted: &mut bool,

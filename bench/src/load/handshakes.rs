@@ -1,4 +1,4 @@
-//! Full handshakes, as many as get through: connect, prove who one is, get a first answer, close.
+//! Full handshakes at full speed: connect, authenticate, receive a first reply, close.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, ensure};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
@@ -16,10 +17,10 @@ use super::{Outcome, Target, connection::secure, cpu_of, event_loop, mqtt, threa
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a client does after the handshake.
+/// The first exchange after the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum First {
-    /// MQTT's CONNECT, and waits for its answer of four bytes.
+    /// Sends an MQTT CONNECT and waits for its reply of four bytes.
     Connect,
     /// Waits for the one byte of the bare acceptor.
     Byte,
@@ -43,7 +44,7 @@ async fn once(target: &Target, client: usize, first: First, name: &str) -> anyho
     Ok(())
 }
 
-/// One handshake of each of so many devices, one after the other.
+/// One handshake for each of `devices` devices, one after the other.
 ///
 /// # Errors
 /// A handshake that fails.
@@ -57,7 +58,25 @@ pub(crate) fn each_once(target: &Target, devices: usize) -> anyhow::Result<()> {
     })
 }
 
-/// Makes handshakes from so many clients at once; messages of the outcome are handshakes.
+/// Concurrent clients in [`all_at_once`].
+const AT_ONCE: usize = 512;
+
+/// Seconds for one handshake of each of `devices` devices.
+///
+/// # Errors
+/// A handshake that fails.
+pub(crate) fn all_at_once(target: &Target, devices: usize, first: First) -> anyhow::Result<f64> {
+    let run = unique();
+    event_loop()?.block_on(async {
+        let started = Instant::now();
+        let each = async |device: usize| once(target, device, first, &format!("{run}-{device}")).await;
+        let all = stream::iter(0..devices).map(each).buffer_unordered(AT_ONCE);
+        all.try_collect::<Vec<()>>().await?;
+        Ok(started.elapsed().as_secs_f64())
+    })
+}
+
+/// Makes handshakes from many clients concurrently; in the outcome, messages are handshakes.
 ///
 /// # Errors
 /// A handshake that fails.

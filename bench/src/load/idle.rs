@@ -1,4 +1,4 @@
-//! Devices that have sent one reading and are silent: what a connection costs in memory.
+//! Devices that send one reading and then stay silent: the memory of a connection.
 
 use std::{
     sync::Arc,
@@ -17,10 +17,10 @@ use super::{
 };
 use crate::cpu;
 
-/// Handshakes under way at once.
+/// Concurrent handshakes.
 const AT_ONCE: usize = 32;
 
-/// One reading, and its acknowledgement where the server gives one.
+/// Opens a connection, sends one reading and waits for its acknowledgement if the server sends one.
 async fn open(
     target: &Target,
     number: usize,
@@ -45,7 +45,26 @@ async fn open(
     Ok(connection)
 }
 
-/// Resident bytes of the server for each of so many connections, silent for a while. A first one is served before.
+/// Devices that connect concurrently after an outage.
+const RETURNING_AT_ONCE: usize = 512;
+
+/// Seconds until each of `connections` devices is connected and has one message acknowledged.
+///
+/// # Errors
+/// A connection that fails.
+pub(crate) fn all_at_once(target: &Target, connections: usize) -> anyhow::Result<f64> {
+    let pool = MessagePool::new(1);
+    event_loop()?.block_on(async {
+        let started = Instant::now();
+        let opening = stream::iter(0..connections).map(|number| open(target, number, &pool, true));
+        let open: Vec<Connection> = opening.buffer_unordered(RETURNING_AT_ONCE).try_collect().await?;
+        let seconds = started.elapsed().as_secs_f64();
+        drop(open);
+        Ok(seconds)
+    })
+}
+
+/// Resident bytes of the server per connection, after a silence. A first connection is served before the baseline.
 ///
 /// # Errors
 /// A connection that fails.
@@ -55,7 +74,7 @@ pub(crate) fn run(
     silence: Duration,
     answered: bool,
 ) -> anyhow::Result<f64> {
-    let pid = target.pid.context("memory is read of a process")?;
+    let pid = target.pid.context("the server's process id is needed to read its memory")?;
     let pool = MessagePool::new(1);
     event_loop()?.block_on(async {
         let first = open(target, 0, &pool, answered).await?;

@@ -11,7 +11,7 @@ use super::{
     walk::{METRICS, Walk},
 };
 
-/// Lines that are made ahead; devices go through them from different places.
+/// Lines made ahead; devices cycle through them from different offsets.
 const AHEAD: usize = 2_048;
 
 /// The ends of lines, from the values on, made ahead.
@@ -26,7 +26,7 @@ impl MessagePool {
         Self::seeded(metrics, AHEAD, 1)
     }
 
-    /// As many lines of values of their own, by a seed.
+    /// `lines` lines with values of their own, from a seed.
     pub(crate) fn seeded(metrics: usize, lines: usize, seed: u64) -> Arc<Self> {
         let mut walks: Vec<_> = METRICS
             .iter()
@@ -47,7 +47,7 @@ impl MessagePool {
 /// A device that speaks JSON lines.
 pub(crate) struct Json {
     pool: Arc<MessagePool>,
-    /// Of a device that numbers its lines.
+    /// The epoch, if the device numbers its lines.
     epoch: Option<String>,
     seq: u64,
     acknowledged: u64,
@@ -77,7 +77,7 @@ impl ProtocolClient for Json {
         self.time_ms = self.time_ms.max(now_ns() / 1_000_000);
         self.place = (self.place + 1) % self.pool.ends.len().max(1);
         self.text.clear();
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = match self.epoch {
             Some(_) => write!(self.text, "{{\"seq\":{},\"ts\":{}", self.seq, self.time_ms),
             None => write!(self.text, "{{\"ts\":{}", self.time_ms),

@@ -1,4 +1,4 @@
-//! InfluxDB line protocol: two fields a line, with the device's time in nanoseconds. Nothing comes back.
+//! InfluxDB line protocol: two fields per line, with the device's time in nanoseconds. There are no replies.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -10,9 +10,9 @@ use super::{
     walk::{METRICS, Walk},
 };
 
-/// Lines that are made ahead; devices go through them from different places.
+/// Lines made ahead; devices cycle through them from different offsets.
 const AHEAD: usize = 4_096;
-/// Readings of a line.
+/// Readings per line.
 pub(crate) const FIELDS: u64 = 2;
 
 /// The fields of lines, made ahead.
@@ -50,19 +50,19 @@ impl LineProtocol {
 
 impl ProtocolClient for LineProtocol {
     fn write_message(&mut self, out: &mut Vec<u8>) -> u64 {
-        // No two lines of a series at one time: the reference would keep one of them alone.
+        // No two lines of a series have the same time: the reference would keep only one of them.
         self.time = now_ns().max(self.time + 1_000);
         self.place = (self.place + 1) % AHEAD;
         out.extend_from_slice(self.head.as_bytes());
         out.extend_from_slice(self.pool.fields.get(self.place).map_or(&[], String::as_bytes));
         self.text.clear();
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(self.text, "{}", self.time);
         out.extend_from_slice(self.text.as_bytes());
         FIELDS
     }
 
     fn read_replies(&mut self, input: &mut BytesMut) -> anyhow::Result<Replies> {
-        anyhow::bail!("{} bytes came back where nothing does", input.len())
+        anyhow::bail!("{} unexpected bytes from the server: line protocol has no replies", input.len())
     }
 }

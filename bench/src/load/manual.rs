@@ -1,4 +1,4 @@
-//! `catchment-bench load KIND`: one load against a server that runs, to profile it.
+//! `catchment-bench load KIND`: one load against a running server, to profile it.
 
 use std::{
     fs,
@@ -27,17 +27,17 @@ use crate::metrics;
 pub(crate) enum Kind {
     /// Frames of 1,000 readings of 10 series
     Frames,
-    /// Frames of one reading, each written alone
+    /// Frames of one reading, each in its own write
     Singles,
     /// Numbered JSON lines of 10 readings
     Json,
     /// JSON lines of 10 readings without numbers
     JsonUnnumbered,
-    /// Line protocol, two fields a line; needs --http where the server is a gateway
+    /// Line protocol, two fields per line; needs --http if the server is a gateway
     LineProtocol,
-    /// MQTT 3.1.1, QoS 1, one reading a publish
+    /// MQTT 3.1.1, QoS 1, one reading per publish
     Mqtt,
-    /// MQTT 3.1.1, QoS 1, each publish written alone
+    /// MQTT 3.1.1, QoS 1, each publish in its own write
     MqttAlone,
     /// Full handshakes
     Handshakes,
@@ -48,7 +48,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Connections and messages in flight of each, unless others are wanted.
+    /// Default number of connections, and of messages in flight on each.
     pub(crate) fn defaults(self) -> (usize, usize) {
         match self {
             Self::Frames => (8, 16),
@@ -63,7 +63,7 @@ impl Kind {
         }
     }
 
-    /// Whether each message is written alone, as clients do, rather than many at once.
+    /// Whether each message is written alone, as devices do, rather than many at once.
     pub(crate) fn writes_each(self) -> bool {
         matches!(self, Self::Singles | Self::MqttAlone)
     }
@@ -76,7 +76,7 @@ impl Kind {
         }
     }
 
-    /// Makes the speakers of a load.
+    /// Makes the protocol clients of a load.
     pub(crate) fn clients(self, readings: usize) -> Box<dyn Fn(usize) -> Box<dyn ProtocolClient> + Sync> {
         let run = unique();
         let epoch = move |number: usize| format!("{run}-{number}");
@@ -107,44 +107,44 @@ impl Kind {
     }
 }
 
-/// A load by hand.
+/// Options of a manual load.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     kind: Kind,
-    /// Where the server listens
+    /// Server address
     #[arg(long)]
     addr: SocketAddr,
-    /// Folder with one folder for each device's identity, such as PKI/site/SITE/device
+    /// Folder of device identity folders, such as PKI/site/SITE/device
     #[arg(long, value_name = "DIR")]
     identities: PathBuf,
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
     #[arg(long)]
     connections: Option<usize>,
-    /// Messages of a connection without an acknowledgement
+    /// Unacknowledged messages per connection
     #[arg(long)]
     in_flight: Option<usize>,
-    /// Readings of a frame
+    /// Readings per frame
     #[arg(long, default_value_t = 1_000)]
     readings: usize,
-    /// Messages per second of each connection, with latencies; as many as get through unless given
+    /// Messages per second and connection, with latencies [default: full speed]
     #[arg(long)]
     rate: Option<f64>,
-    /// Series of a delivery
+    /// Number of series of a delivery
     #[arg(long, default_value_t = 10_000)]
     series: usize,
-    /// The server's process, to read what it uses
+    /// Process id of the server, to read its CPU time or memory
     #[arg(long)]
     pid: Option<u32>,
-    /// Where the gateway serves /metrics, for line protocol
+    /// Address of the gateway's /metrics, for line protocol
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
-    /// The server is `catchment-bench sink`
+    /// Expect `catchment-bench sink` as the server
     #[arg(long)]
     sink: bool,
 }
 
-/// The identity folders in a folder, in the order of their names, at most so many.
+/// The client configurations of the first `most` identity folders in a folder, by name.
 fn devices(dir: &Path, alpn: &[&[u8]], most: usize) -> anyhow::Result<Arc<[Arc<ClientConfig>]>> {
     let entries = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
     let mut folders: Vec<_> = entries.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
@@ -154,7 +154,7 @@ fn devices(dir: &Path, alpn: &[&[u8]], most: usize) -> anyhow::Result<Arc<[Arc<C
     folders.iter().take(most).map(|folder| client(folder, alpn)).collect()
 }
 
-/// Waits until a gateway has taken so many readings more than at a time before, none refused.
+/// Waits until a gateway has taken `readings` more than `before`, and refused none.
 pub(crate) fn await_readings(http: SocketAddr, before: f64, readings: u64) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -165,7 +165,7 @@ pub(crate) fn await_readings(http: SocketAddr, before: f64, readings: u64) -> an
         if now >= readings as f64 {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "of {readings} readings {now} were taken");
+        ensure!(Instant::now() < deadline, "only {now} of {readings} readings were taken in time");
         sleep(Duration::from_millis(10));
     }
 }
@@ -193,7 +193,7 @@ fn print(kind: Kind, outcome: &Outcome) {
     }
 }
 
-/// Runs a load and prints what came of it.
+/// Runs a load and prints its results.
 ///
 /// # Errors
 /// A load that fails.
@@ -232,7 +232,7 @@ pub(crate) fn start(arguments: &Arguments) -> anyhow::Result<()> {
             let counter = http.filter(|_| ending == Ending::CheckedByCaller);
             ensure!(
                 counter.is_some() || ending != Ending::CheckedByCaller,
-                "--http: nothing else tells what was taken"
+                "--http is needed: line protocol has no acknowledgements"
             );
             let before = counter.map(readings).transpose()?.unwrap_or(0.0);
             run(&target, shape, &*kind.clients(arguments.readings), &mut |messages| match counter {

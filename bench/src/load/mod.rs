@@ -1,11 +1,12 @@
-//! Load on a server, from this process: connections with TLS whose messages are made ahead but for numbers and times.
+//! Load on a server, from this process: TLS connections whose messages are made ahead except for numbers and times.
 //!
-//! [`run`] opens all connections, then lets them send until the time is over, then waits for what is not yet
-//! acknowledged; what the server used of its processors is read just before and just after. Two threads at the most,
-//! each with an event loop of its own: the machine's processors are shared with the server.
+//! [`run`] opens all connections, lets them send until the time is over, then waits for outstanding acknowledgements;
+//! the server's processor time is read just before and just after. At most two threads, each with its own event loop:
+//! the server shares the machine's processors.
 
 pub(crate) mod backfill;
 pub(crate) mod connection;
+pub(crate) mod crowd;
 pub(crate) mod delivery;
 pub(crate) mod frames;
 pub(crate) mod handshakes;
@@ -37,14 +38,14 @@ use tokio_rustls::rustls::ClientConfig;
 use self::connection::{Connection, LoadCounts, ProtocolClient};
 use crate::cpu;
 
-/// Handshakes of one thread under way at once.
+/// Concurrent handshakes per thread.
 const HANDSHAKES_AT_ONCE: usize = 16;
 
-/// Where the load goes, and as whom.
+/// The target of a load, and the identities to present.
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) addr: SocketAddr,
-    /// The server's process, to read what it uses.
+    /// Process id of the server, to read its CPU time or memory.
     pub(crate) pid: Option<u32>,
     /// One for each device; connections take them in turn.
     pub(crate) devices: Arc<[Arc<ClientConfig>]>,
@@ -58,23 +59,23 @@ impl Target {
     }
 }
 
-/// What a device needs to connect, from the folder of its identity.
+/// The client configuration of a device, from its identity folder.
 pub(crate) fn client(dir: &Path, alpn: &[&[u8]]) -> anyhow::Result<Arc<ClientConfig>> {
     Ok(ClientTls::new(&IdentityFolder::load(dir)?, alpn)?.config())
 }
 
-/// How much, and how.
+/// The shape of a load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) connections: usize,
-    /// Messages of a connection that may wait for their acknowledgement.
+    /// Most unacknowledged messages per connection.
     pub(crate) in_flight: usize,
     pub(crate) duration: Duration,
     /// Each message is written and flushed alone, as a device that sends one at a time does.
     pub(crate) each_alone: bool,
     /// Whether the server acknowledges; if not, the connection is closed and the server's end awaited.
     pub(crate) ending: Ending,
-    /// Messages per second of each connection; as many as get through unless given.
+    /// Messages per second and connection; `None`: full speed.
     pub(crate) rate: Option<f64>,
 }
 
@@ -85,24 +86,24 @@ pub(crate) enum Ending {
     Acknowledged,
     /// The server closes after it has read everything.
     Closed,
-    /// The caller finds out.
+    /// The caller checks.
     CheckedByCaller,
 }
 
-/// What came of it.
+/// The outcome of a load.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcome {
-    /// Messages sent; all of them acknowledged where the server does that.
+    /// Messages sent; all of them acknowledged if the server acknowledges.
     pub(crate) messages: u64,
     /// Readings in them.
     pub(crate) readings: u64,
-    /// Bytes of them, before encryption.
+    /// Bytes of the messages, before encryption.
     pub(crate) bytes: u64,
     /// From the first message to the last acknowledgement.
     pub(crate) seconds: f64,
     /// Processor seconds of the server in that time; 0 without its process.
     pub(crate) cpu: f64,
-    /// Seconds from each message to its acknowledgement, of loads with a rate.
+    /// Seconds from each message to its acknowledgement, for loads with a rate.
     pub(crate) latencies: Vec<f64>,
 }
 
@@ -124,7 +125,7 @@ pub(crate) fn now_ns() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// A text that no other run of this program has used: epochs and client identifiers begin with it.
+/// A text that differs in every run: prefix of epochs and client identifiers.
 pub(crate) fn unique() -> String {
     format!("{:x}", now_ns())
 }
@@ -139,11 +140,11 @@ pub(crate) fn event_loop() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-/// Makes what a connection says, by the connection's number.
+/// Makes the protocol client of a connection, given its number.
 pub(crate) type MakeClient<'a> = &'a (dyn Fn(usize) -> Box<dyn ProtocolClient> + Sync);
 
-/// Runs a load. `settle` is called with the messages sent when all connections are done, before the server's use is
-/// read: it waits for what connections cannot know.
+/// Runs a load. When all connections are done, `settle` is called with the number of messages sent, before the server's
+/// CPU time is read: it waits for work that the connections cannot observe.
 ///
 /// # Errors
 /// A connection that fails, is refused, or gets no acknowledgement.
@@ -176,7 +177,7 @@ pub(crate) fn run(
             }
             Ok(sum)
         };
-        // A thread that has ended has reported why.
+        // A thread that has ended has already reported why.
         let tell = |at: Instant| {
             for signal in &signals {
                 let _ = signal.send(at);
@@ -200,7 +201,7 @@ pub(crate) fn run(
     })
 }
 
-/// One thread's connections: open, report, send when told, report, close when told.
+/// One thread's connections: open, report, send when signalled, report, close when signalled.
 fn part(
     target: &Target,
     shape: Shape,

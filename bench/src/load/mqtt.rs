@@ -1,4 +1,4 @@
-//! MQTT 3.1.1 with QoS 1: one reading a publish, as a small JSON object. Written from the standard alone, for any broker.
+//! MQTT 3.1.1 with QoS 1: one reading per publish, as a small JSON object. Written from the standard, for any broker.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::{
     walk::{METRICS, Walk},
 };
 
-/// Publishes that are made ahead; devices go through them from different places.
+/// Publishes made ahead; devices cycle through them from different offsets.
 const AHEAD: usize = 4_096;
 const TOPIC: &str = "telemetry";
 
@@ -29,13 +29,13 @@ impl MessagePool {
     }
 }
 
-/// A text with its length before it. Ours are far shorter than 64 KiB.
+/// A length-prefixed text. Ours are far shorter than 64 KiB.
 fn text(text: &str) -> Vec<u8> {
     let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
     [&length.to_be_bytes()[..], text.as_bytes()].concat()
 }
 
-/// Appends a length as MQTT writes it.
+/// Appends a length in MQTT's encoding.
 fn put_length(mut length: usize, out: &mut Vec<u8>) {
     loop {
         let low = (length % 128) as u8;
@@ -93,7 +93,7 @@ impl ProtocolClient for Mqtt {
     }
 
     fn read_replies(&mut self, input: &mut BytesMut) -> anyhow::Result<Replies> {
-        // Both answers have four bytes in version 3.1.1.
+        // CONNACK and PUBACK have four bytes in version 3.1.1.
         while let Some(&[kind, length, _, last]) = input.first_chunk::<4>() {
             ensure!(length == 2, "packet {kind:#x} of {length} bytes");
             match kind {
@@ -102,7 +102,7 @@ impl ProtocolClient for Mqtt {
                     self.greeted = true;
                 }
                 0x40 => self.acknowledged += 1,
-                other => bail!("packet {other:#x} was not expected"),
+                other => bail!("unexpected packet {other:#x}"),
             }
             input.advance(4);
         }

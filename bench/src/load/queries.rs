@@ -1,4 +1,4 @@
-//! Queries of two operators: trivial ones of the first, one after the other, beside heavy and unread ones of the second.
+//! Queries of two operators: trivial ones of the first, in sequence, while the second sends heavy and unread ones.
 
 use std::{
     net::SocketAddr,
@@ -15,21 +15,21 @@ use tonic::transport::{Channel, Endpoint};
 use super::now_ns;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Streams that share a connection: an aggregator takes 64.
+/// Streams per connection; an aggregator takes 64.
 const STREAMS: usize = 50;
-/// Until all of the others have begun or wait.
+/// Time for all other queries to start or to queue.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// What the second operator does meanwhile.
+/// The second operator's queries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Others {
-    /// Queries over everything, each asked again when it is answered.
+    /// Concurrent queries over everything, each repeated when it ends.
     pub(crate) heavy: usize,
-    /// Queries whose large answers are not read, each asked again when it is ended.
+    /// Concurrent queries whose large results are not read, each repeated when it ends.
     pub(crate) unread: usize,
 }
 
-/// Clients that take little before they read, where `reluctant`.
+/// Connects; with small receive windows if `reluctant`.
 async fn connect(addr: SocketAddr, identity: &Path, reluctant: bool) -> anyhow::Result<QueryClient<Channel>> {
     let tls = ClientTls::new(&IdentityFolder::load(identity)?, &[b"h2"])?;
     let connector = GrpcConnector::new(tls, Role::Aggregator, TIMEOUT);
@@ -50,7 +50,7 @@ fn everything(aggregates: &[&str]) -> AggregateRequest {
     }
 }
 
-/// Asks and reads to the end; the number of messages.
+/// Sends a query and reads its result to the end; returns the number of messages.
 async fn ask(client: &mut QueryClient<Channel>, request: AggregateRequest) -> anyhow::Result<u64> {
     let mut answer = client.aggregate(request).await?.into_inner();
     let mut messages = 0;
@@ -60,7 +60,7 @@ async fn ask(client: &mut QueryClient<Channel>, request: AggregateRequest) -> an
     Ok(messages)
 }
 
-/// Asks again and again. Refusals are what an operator with so many queries must expect.
+/// Repeats a heavy query. An operator with this many queries must expect refusals.
 async fn heavy(mut client: QueryClient<Channel>) {
     loop {
         if ask(&mut client, everything(&["count", "p50", "p99"])).await.is_err() {
@@ -69,7 +69,7 @@ async fn heavy(mut client: QueryClient<Channel>) {
     }
 }
 
-/// Never reads, and asks again when the answer's time is over.
+/// Never reads a result, and repeats the query when its deadline has passed.
 async fn unread(mut client: QueryClient<Channel>) {
     let request = AggregateRequest {
         by: vec!["device".to_owned(), "__name__".to_owned()],
@@ -83,7 +83,7 @@ async fn unread(mut client: QueryClient<Channel>) {
     }
 }
 
-/// Seconds that each trivial query took, while the others do what they do.
+/// Seconds that each trivial query took while the other queries run.
 ///
 /// # Errors
 /// A trivial query that fails.

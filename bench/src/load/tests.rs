@@ -18,7 +18,7 @@ use super::{
     delivery, frames, json, line_protocol, mqtt, now_ns,
 };
 
-/// A gateway's decoders, as far as a connection has them.
+/// A gateway's decoders of one connection.
 struct Gateway {
     table: SeriesTable,
     rules: TimeRules,
@@ -32,7 +32,7 @@ impl Gateway {
         Self { table: SeriesTable::new(100), rules, intake: Intake::default() }
     }
 
-    /// Everything was replies, values vary, and times of a series go on.
+    /// Everything was decoded, values vary, and the times of each series advance.
     fn check(&self, readings: usize, series: usize) {
         assert!(self.intake.refusals.is_empty(), "{:?}", self.intake.refusals);
         assert_eq!(self.intake.readings.len(), readings);
@@ -49,7 +49,7 @@ impl Gateway {
 }
 
 #[test]
-fn frames_are_what_the_gateway_takes() {
+fn the_gateway_accepts_frames() {
     let mut device = frames::Frames::new(&frames::MessagePool::new(), "e".into(), 3, 10, 100);
     let (mut gateway, mut state) = (Gateway::new(), SeriesAliases::new(100));
     let mut out = device.greeting().unwrap();
@@ -68,7 +68,7 @@ fn frames_are_what_the_gateway_takes() {
 }
 
 #[test]
-fn json_lines_are_what_the_gateway_takes() {
+fn the_gateway_accepts_json_lines() {
     for epoch in [None, Some("e".to_owned())] {
         let mut device = json::Json::new(&json::MessagePool::new(10), epoch.clone(), 3);
         let mut gateway = Gateway::new();
@@ -88,7 +88,7 @@ fn json_lines_are_what_the_gateway_takes() {
 }
 
 #[test]
-fn lines_are_what_the_gateway_takes() {
+fn the_gateway_accepts_line_protocol() {
     let mut device = line_protocol::LineProtocol::new(&line_protocol::MessagePool::new(), 3);
     let (mut gateway, mut out) = (Gateway::new(), Vec::new());
     for _ in 0..500 {
@@ -135,7 +135,7 @@ fn publishes_follow_the_standard() {
 }
 
 #[test]
-fn answers_are_counted_wherever_they_are_cut() {
+fn replies_are_counted_wherever_the_stream_is_split() {
     let cases: [(Box<dyn ProtocolClient>, &[u8], u64); 2] = [
         (
             Box::new(mqtt::Mqtt::new(&mqtt::MessagePool::new(), "c".into(), 0)),

@@ -1,5 +1,5 @@
-//! Ticks of the kernel's timer. Those of the event loop are a millisecond apart: all connections would send at the same
-//! moments, and what waits for the burst before it would count as the server's time.
+//! Ticks of a kernel timer. The event loop's own timers have a resolution of a millisecond: all connections would send
+//! at the same moments, and waiting behind that burst would count as the server's time.
 
 use std::{os::fd::OwnedFd, time::Duration};
 
@@ -8,7 +8,7 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// A timer that fires at equal distances.
+/// A timer that fires at equal intervals.
 pub(crate) struct Ticks(AsyncFd<OwnedFd>);
 
 fn timespec(time: Duration) -> Timespec {
@@ -16,29 +16,29 @@ fn timespec(time: Duration) -> Timespec {
 }
 
 impl Ticks {
-    /// The first tick comes after `first`, the others `every` after one another.
+    /// Starts the timer: the first tick comes after `first`, then one `every` interval.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub(crate) fn start(first: Duration, every: Duration) -> std::io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        // A time of zero would switch it off.
+        // A time of zero would disarm the timer.
         let it_value = timespec(first.max(Duration::from_nanos(1)));
         let times = Itimerspec { it_interval: timespec(every), it_value };
         timerfd_settime(&timer, TimerfdTimerFlags::empty(), &times)?;
         #[expect(
             deprecated,
-            reason = "what takes its place is unsafe, because not all types own what they name; this one does"
+            reason = "its replacement is unsafe because not every type owns its descriptor; this one does"
         )]
         let timer = AsyncFd::new(timer)?;
         Ok(Self(timer))
     }
 
-    /// Waits for the next tick; ticks that were missed count as one. Can be dropped at any time.
+    /// Waits for the next tick; missed ticks count as one. Cancel-safe.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub(crate) async fn next(&self) -> std::io::Result<()> {
         loop {
             let mut ready = self.0.readable().await?;
@@ -65,7 +65,7 @@ mod tests {
             for _ in 0..5 {
                 ticks.next().await.unwrap();
             }
-            assert!(started.elapsed() >= Duration::from_millis(2), "the first is waited for");
+            assert!(started.elapsed() >= Duration::from_millis(2), "the first tick came too early");
         });
     }
 }

@@ -1,7 +1,7 @@
-//! Readings as real sensors give them: each metric walks about its level, with noise, in the two decimals that such
-//! devices send. Decided by a seed, so that two runs send the same values.
+//! Readings like those of real sensors: each metric walks randomly around its level, with the two decimals that such
+//! devices send. Seeded, so that two runs send the same values.
 
-/// A metric of the simulated machines: name, level, and how far it wanders.
+/// A metric of the simulated machines: name, level, and range around it.
 pub(crate) type Metric = (&'static str, f64, f64);
 
 /// The metrics of a machine, in the order in which loads use them.
@@ -23,7 +23,7 @@ pub(crate) const METRICS: [Metric; 10] = [
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// Numbers of a seed.
+    /// A generator with a seed.
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
@@ -36,7 +36,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Evenly from -1 to 1.
+    /// Uniform from -1 to 1.
     fn swing(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
     }
@@ -52,14 +52,14 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// A walk about the level of a metric.
+    /// A walk around the level of a metric.
     pub(crate) fn new((_, level, range): Metric, seed: u64) -> Self {
         Self { random: Random::new(seed), level, range, offset: 0.0 }
     }
 
     /// The next value, with two decimals.
     pub(crate) fn next(&mut self) -> f64 {
-        // Drawn back to its level, so that it stays within its range.
+        // Pulled back to the level, to stay within the range.
         self.offset = self.offset * 0.995 + self.random.swing() * self.range * 0.05;
         let noise = self.random.swing() * self.range * 0.01;
         ((self.level + self.offset + noise) * 100.0).round() / 100.0

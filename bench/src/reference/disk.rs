@@ -2,13 +2,13 @@
 
 use std::{fs::File, io::Write as _, path::Path, time::Instant};
 
-/// Bytes of an append.
+/// Bytes per append.
 const APPEND: usize = 4 << 10;
 
-/// Seconds of so many appends of 4 KiB, each followed by `fdatasync`, in a folder.
+/// Seconds of each of `count` appends of 4 KiB, each followed by `fdatasync`, in a folder.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub(crate) fn syncs(folder: &Path, count: usize) -> anyhow::Result<Vec<f64>> {
     let path = folder.join("appends");
     let mut file = File::options().create(true).append(true).open(&path)?;

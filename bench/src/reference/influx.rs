@@ -22,20 +22,20 @@ use crate::{
     process::{Server, free_addr, run},
 };
 
-/// Lines of a request.
+/// Lines per request.
 const BATCH: usize = 5_000;
-/// Requests at once.
+/// Concurrent requests.
 const WRITERS: usize = 4;
 
-/// Its version.
+/// InfluxDB's version, if it is installed.
 pub(crate) fn version() -> Option<String> {
     run(Command::new("influxd").arg("version")).ok().map(|text| text.trim().to_owned())
 }
 
-/// Starts it in a folder, with a database `bench`.
+/// Starts InfluxDB in a folder, with a database `bench`.
 ///
 /// # Errors
-/// Where it is not installed.
+/// InfluxDB is not installed or does not start.
 pub(crate) fn start(dir: &Path) -> anyhow::Result<Server> {
     fs::create_dir_all(dir)?;
     let (addr, rpc) = (free_addr()?, free_addr()?);
@@ -72,7 +72,7 @@ impl Client {
         Ok(Self { stream: BufReader::new(stream), addr })
     }
 
-    /// Posts and waits for the whole answer, which must be a success.
+    /// Posts and waits for the complete response, which must be a success.
     fn post(&mut self, path: &str, body: &[u8]) -> anyhow::Result<()> {
         let head =
             format!("POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n", self.addr, body.len());
@@ -99,7 +99,7 @@ impl Client {
             let mut line = String::new();
             self.stream.read_line(&mut line)?;
             let size = u64::from_str_radix(line.trim(), 16)?;
-            // Each chunk ends with a line's end.
+            // Each chunk ends with a line break.
             let mut chunk = Vec::new();
             (&mut self.stream).take(size + 2).read_to_end(&mut chunk)?;
             text.extend(chunk);
@@ -107,12 +107,12 @@ impl Client {
         }
         (&mut self.stream).take(length).read_to_end(&mut text)?;
         let answer = String::from_utf8_lossy(&text);
-        ensure!(status.contains(" 20"), "InfluxDB says {}: {answer}", status.trim());
+        ensure!(status.contains(" 20"), "InfluxDB replied {}: {answer}", status.trim());
         Ok(())
     }
 }
 
-/// Writes lines; messages of the outcome are lines.
+/// Writes lines; in the outcome, messages are lines.
 ///
 /// # Errors
 /// A request that is refused.

@@ -1,4 +1,4 @@
-//! What the figures are compared with: bare servers of our own, and programs that others use for the same work.
+//! References for the figures: bare servers of our own, and third-party programs for the same work.
 
 pub(crate) mod disk;
 pub(crate) mod influx;
@@ -7,7 +7,7 @@ pub(crate) mod postgres;
 pub(crate) mod sink;
 pub(crate) mod sled;
 
-/// Versions of the programs of others that are installed.
+/// Versions of the installed third-party programs.
 pub(crate) fn versions() -> Vec<String> {
     [mosquitto::version(), influx::version(), postgres::version()].into_iter().flatten().collect()
 }

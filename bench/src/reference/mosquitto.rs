@@ -1,25 +1,25 @@
-//! mosquitto with the gateway's identity: mutual TLS, nothing kept on disk, no subscriber.
+//! mosquitto with the gateway's identity: mutual TLS, no persistence, no subscriber.
 
 use std::{fs, path::Path, process::Command};
 
 use crate::process::{Server, free_addr, run};
 
-/// The program as Debian installs it, where a user's search path may not look.
+/// The program: Debian installs it outside of a user's search path.
 fn program() -> &'static str {
     if Path::new("/usr/sbin/mosquitto").is_file() { "/usr/sbin/mosquitto" } else { "mosquitto" }
 }
 
-/// Its version.
+/// mosquitto's version, if it is installed.
 pub(crate) fn version() -> Option<String> {
-    // It prints its help with status 3 in some versions, so the status does not matter.
+    // Some versions print the help with status 3, so the status does not matter.
     let output = Command::new(program()).arg("-h").output().ok()?;
     String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)
 }
 
-/// Starts it in a folder.
+/// Starts mosquitto in a folder.
 ///
 /// # Errors
-/// Where it is not installed.
+/// mosquitto is not installed or does not start.
 pub(crate) fn start(identity: &Path, dir: &Path) -> anyhow::Result<Server> {
     fs::create_dir_all(dir)?;
     let addr = free_addr()?;

@@ -1,5 +1,5 @@
 //! PostgreSQL as a store of partials: the rows that an aggregator keeps, upserted in statements of 1,000 rows, each
-//! statement a transaction of its own.
+//! in its own transaction.
 
 use std::{
     fmt::Write as _,
@@ -19,14 +19,14 @@ use crate::{
     process::{Server, free_addr, run},
 };
 
-/// Rows of a statement.
+/// Rows per statement.
 const STATEMENT: usize = 1_000;
 const USER: &str = "postgres";
 const TABLE: &str = "CREATE TABLE partials (site text, gateway text, epoch bigint, device text, metric text, \
     labels text, \"window\" bigint, part bigint, revision bigint, body bytea, \
     PRIMARY KEY (site, gateway, epoch, device, metric, labels, \"window\", part));";
 
-/// The folder of the server's programs, which Debian keeps out of the search path.
+/// The folder of the server's programs, which Debian installs outside of the search path.
 fn programs() -> anyhow::Result<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").context("PostgreSQL is not installed")?;
     let mut found: Vec<_> = versions.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).collect();
@@ -35,7 +35,7 @@ fn programs() -> anyhow::Result<PathBuf> {
     found.pop().context("PostgreSQL's server is not installed")
 }
 
-/// A command that does not run as root, as which the server refuses to start.
+/// A command that does not run as root: the server refuses to start as root.
 fn as_user(root: bool, program: &Path) -> Command {
     if !root {
         return Command::new(program);
@@ -46,7 +46,7 @@ fn as_user(root: bool, program: &Path) -> Command {
     command
 }
 
-/// A server with its data in a folder of its own user, which goes with it.
+/// A server with its data in a folder of its own user; the folder is removed on drop.
 pub(crate) struct Postgres {
     server: Server,
     data: PathBuf,
@@ -54,12 +54,12 @@ pub(crate) struct Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // Its files may go before it: it is being stopped.
+        // The server's files may be removed first: it is stopped anyway.
         let _ = fs::remove_dir_all(&self.data);
     }
 }
 
-/// Its version.
+/// PostgreSQL's version, if it is installed.
 pub(crate) fn version() -> Option<String> {
     let program = programs().ok()?.join("postgres");
     run(Command::new(program).arg("--version")).ok().map(|text| text.trim().to_owned())
@@ -72,10 +72,10 @@ fn psql(addr: SocketAddr, arguments: &[&str]) -> anyhow::Result<()> {
 }
 
 impl Postgres {
-    /// Starts it with its defaults, and makes the table.
+    /// Starts PostgreSQL with its defaults and creates the table.
     ///
     /// # Errors
-    /// Where it is not installed, or cannot be run as another user than root.
+    /// PostgreSQL is not installed, or cannot run as a user other than root.
     pub(crate) fn start(log: &Path) -> anyhow::Result<Self> {
         let root = run(Command::new("id").arg("-u"))?.trim() == "0";
         let programs = programs()?;
@@ -93,7 +93,7 @@ impl Postgres {
         });
         let server = started.inspect_err(|_| drop(fs::remove_dir_all(&data)))?;
         let postgres = Self { server, data };
-        // It listens a little before it takes connections.
+        // It listens a little before it accepts sessions.
         let mut made = psql(postgres.server.addr, &["-c", TABLE]);
         for _ in 0..50 {
             if made.is_ok() {
@@ -106,7 +106,7 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// Upserts so many rows of an epoch: rows per processor second of all its processes.
+    /// Upserts `rows` rows of an epoch; returns rows per processor second of all the server's processes.
     ///
     /// # Errors
     /// A statement that fails.
@@ -115,16 +115,16 @@ impl Postgres {
         fs::write(&file, statements(rows, count, epoch)?)?;
         let before = cpu::family_seconds(self.server.pid())?;
         psql(self.server.addr, &["-f", &file.display().to_string()])?;
-        // Until the process of that connection has ended and is counted with its parent.
+        // Wait until that connection's process has ended and its time is added to its parent's.
         sleep(Duration::from_millis(200));
         let used = cpu::family_seconds(self.server.pid())? - before;
         fs::remove_file(file)?;
-        ensure!(used > 0.0, "{rows} rows took no time that can be measured");
+        ensure!(used > 0.0, "{rows} rows took no measurable time");
         Ok(rows as f64 / used)
     }
 }
 
-/// The rows as statements: all series of a window, then the next window.
+/// The rows as statements: all series of a window, then those of the next window.
 fn statements(rows: usize, count: usize, epoch: usize) -> anyhow::Result<String> {
     let (bodies, series) = (bodies()?, series(count));
     let mut text = String::new();
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_cut_into_statements() {
+    fn rows_are_split_into_statements() {
         let text = statements(2_500, 100, 1).unwrap();
         assert_eq!(text.matches("INSERT").count(), 3);
         assert_eq!(text.matches("ON CONFLICT").count(), 3);

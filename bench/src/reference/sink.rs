@@ -1,8 +1,7 @@
-//! Bare servers, to be started as processes of their own: what any server on this machine pays for the bytes and
-//! handshakes alone.
+//! Bare servers, each in its own process: the cost of bytes and handshakes alone for any server on this machine.
 //!
-//! Their TLS is the library's as its documentation sets it up, with a client certificate required. Nothing of the
-//! product is in it, so nothing that the product adds or saves is in the reference.
+//! TLS is set up as in the library's documentation, with a client certificate required. It uses nothing of the
+//! product, so the reference holds nothing that the product adds or saves.
 
 use std::{
     io::{Write as _, stdout},
@@ -30,14 +29,14 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-/// What the server does with a connection.
+/// Behaviour of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Reads into a buffer of so many bytes, and forgets.
+    /// Reads into a buffer of this many bytes and discards them.
     Discard(usize),
     /// Writes one byte after the handshake.
     Accept,
-    /// Answers each MQTT publish at once, and forgets it.
+    /// Answers each MQTT publish at once and discards it.
     Answer,
 }
 
@@ -50,12 +49,12 @@ impl FromStr for Mode {
             ("discard-buffer", bytes) => Ok(Self::Discard(bytes.parse()?)),
             ("accept", "") => Ok(Self::Accept),
             ("answer", "") => Ok(Self::Answer),
-            _ => bail!("{text:?}: discard, discard-buffer=BYTES, accept or answer"),
+            _ => bail!("{text:?} is not a mode: use discard, discard-buffer=BYTES, accept or answer"),
         }
     }
 }
 
-/// The answers to the packets of MQTT 3.1.1 in front of the input, as far as they are whole.
+/// Answers the complete MQTT 3.1.1 packets at the front of the input.
 fn answers(input: &mut BytesMut, out: &mut Vec<u8>) {
     loop {
         // Shorter than 128 bytes: its length takes one.
@@ -100,8 +99,8 @@ async fn serve(mut stream: TlsStream<TcpStream>, mode: Mode) -> std::io::Result<
     stream.shutdown().await
 }
 
-/// The library's own configuration for an identity's folder: its roots verify the client's chain, there are no
-/// revocation lists, and no session is resumed, so that every handshake is a full one.
+/// The library's own configuration for an identity folder: its roots verify the client's chain, without revocation
+/// lists and without session resumption, so that every handshake is a full one.
 fn tls(identity: &Path, alpn: &[&[u8]]) -> anyhow::Result<ServerConfig> {
     let path = |name: &str| identity.join(name);
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -123,7 +122,7 @@ fn tls(identity: &Path, alpn: &[&[u8]]) -> anyhow::Result<ServerConfig> {
     Ok(config)
 }
 
-/// Serves until the process is ended. As many threads as there are processors, as the gateway has workers.
+/// Serves until the process is killed, with as many threads as processors, like the gateway's workers.
 ///
 /// # Errors
 /// An identity or address that cannot be used.
@@ -141,7 +140,7 @@ pub(crate) fn run(identity: &Path, listen: SocketAddr, mode: Mode) -> anyhow::Re
             stream.set_nodelay(true)?;
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                // A client that breaks off is the load's concern, which fails then.
+                // If a client breaks off, the load fails and reports it.
                 if let Ok(stream) = acceptor.accept(stream).await {
                     let _ = serve(stream, mode).await;
                 }
@@ -155,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_whole_is_answered() {
+    fn complete_packets_are_answered() {
         use crate::load::{connection::ProtocolClient as _, mqtt};
         let mut device = mqtt::Mqtt::new(&mqtt::MessagePool::new(), "one".to_owned(), 0);
         let mut sent = device.greeting().unwrap();
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn modes_are_read() {
+    fn modes_are_parsed() {
         assert_eq!("discard".parse::<Mode>().unwrap(), Mode::Discard(16_384));
         assert_eq!("discard-buffer=1024".parse::<Mode>().unwrap(), Mode::Discard(1024));
         assert_eq!("accept".parse::<Mode>().unwrap(), Mode::Accept);

@@ -1,4 +1,4 @@
-//! sled as a store with one row a window, in a process of its own (`catchment-bench sled-reference`).
+//! sled as a store with one row per window, in its own process (`catchment-bench sled-reference`).
 
 use std::{path::Path, process, process::Command};
 
@@ -6,13 +6,13 @@ use anyhow::{Context as _, ensure};
 
 use crate::{cpu, load::delivery::bodies, process as programs};
 
-/// Rows between two waits for the disk.
+/// Rows between two flushes.
 const FLUSH: usize = 1_000;
 
-/// Puts rows of so many series and prints rows per processor second.
+/// Puts rows of `series` series and prints rows per processor second.
 ///
 /// # Errors
-/// What sled says.
+/// An error of sled.
 pub(crate) fn run(dir: &Path, rows: usize, series: usize) -> anyhow::Result<()> {
     let bodies = bodies()?;
     let tree = sled::open(dir)?;
@@ -28,15 +28,15 @@ pub(crate) fn run(dir: &Path, rows: usize, series: usize) -> anyhow::Result<()> 
     }
     tree.flush()?;
     let used = cpu::seconds(process::id())? - before;
-    ensure!(used > 0.0, "{rows} rows took no time that can be measured");
+    ensure!(used > 0.0, "{rows} rows took no measurable time");
     println!("{}", rows as f64 / used);
     Ok(())
 }
 
-/// Runs it as a child: rows per processor second.
+/// Runs it as a child process; returns rows per processor second.
 ///
 /// # Errors
-/// What the child says.
+/// An error of the child.
 pub(crate) fn measure(dir: &Path, rows: usize, series: usize) -> anyhow::Result<f64> {
     let mut command = Command::new(programs::beside("catchment-bench")?);
     command.arg("sled-reference").arg("--dir").arg(dir);

@@ -44,7 +44,7 @@ fn verdicts() {
 }
 
 #[test]
-fn growth_is_worst_cost() {
+fn growth_is_judged_by_its_worst_cost() {
     let (what, unit, better) = ("x".to_owned(), "1/s", Better::Higher);
     let growth = Growth { what, unit, better, sizes: vec![1, 10, 100], values: vec![100.0, 110.0, 80.0] };
     assert_eq!(growth.worst(), 1.25);
@@ -54,7 +54,7 @@ fn growth_is_worst_cost() {
 }
 
 #[test]
-fn the_document_holds_every_figure_growth_and_failure() {
+fn the_document_shows_every_figure_growth_and_failure() {
     let mut report = Report { failures: vec![("idle".into(), "no room".into())], ..Report::default() };
     report.measurements.push(measurement(Measure::Ours, Better::Higher, 12_345_678.0, 1.0, 5e6, 2e7));
     let (what, unit, better) = ("mqtt".to_owned(), "1/s", Better::Higher);

@@ -1,4 +1,4 @@
-//! The demo's servers and devices: how they start, what they count, how they end.
+//! The demo's servers and devices: start, counts, stop.
 //!
 //! The aggregator runs on this runtime, each gateway on a thread of its own, all on free ports of 127.0.0.1.
 
@@ -32,10 +32,10 @@ use crate::{
     time::now_ms,
 };
 
-/// Figures appear this long after they were measured, at the latest, if nothing is in the way.
+/// Window width of the gateways: values appear this long after their measurement, at the latest, if nothing is delayed.
 pub(super) const WINDOW: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_millis(500);
-/// Each device measures so often.
+/// Sampling period of each device.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// The running servers.
@@ -70,7 +70,7 @@ impl Servers {
             let settings =
                 gateway_settings(identity.clone(), url.clone(), dir.join(format!("gateway-{site}")));
             let config = settings.check().map_err(Failure::failed)?;
-            // Waits for the gateway's thread.
+            // Blocks until the gateway's thread is ready.
             let handle = block_in_place(|| catchment_gateway::spawn(config)).map_err(Failure::failed)?;
             gateway_handles.push(handle);
         }
@@ -81,7 +81,7 @@ impl Servers {
         Ok(Self { aggregator: url, gateways, stop_aggregator, aggregator_task, gateway_handles })
     }
 
-    /// Stops all in order: gateways first, so that they can still deliver.
+    /// Stops all servers in order: gateways first, so that they can still deliver.
     pub(super) async fn stop(self) -> Result<(), Failure> {
         let mut result = Ok(());
         for handle in self.gateway_handles {
@@ -105,13 +105,13 @@ fn gateway_settings(identity: PathBuf, aggregator: String, data: PathBuf) -> cat
         data: Some(data),
         window: Some(catchment_settings::HumanDuration(WINDOW)),
         grace: Some(catchment_settings::HumanDuration(GRACE)),
-        // Enough for a demo, and sparing with threads.
+        // Enough for a demo, with few threads.
         shards: Some(1),
         ..catchment_gateway::Settings::default()
     }
 }
 
-/// What the devices were told, all together.
+/// Replies to the devices, summed over all of them.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     measured: AtomicU64,
@@ -132,7 +132,7 @@ impl Ledger {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Refusals told to devices.
+    /// Refusals that devices received.
     pub(super) fn refusals(&self) -> u64 {
         self.refusals.load(Ordering::Relaxed)
     }
@@ -157,13 +157,13 @@ impl Ledger {
 
 /// The running devices.
 pub(super) struct Devices {
-    /// What they were told.
+    /// The replies that they received.
     pub(super) ledger: Arc<Ledger>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<Result<(), DeliverError>>,
 }
 
-/// What measures.
+/// Source of a device's readings.
 enum Source {
     Machine(Machine),
     Sensor(Sensor),
@@ -191,7 +191,7 @@ impl Devices {
                 devices.spawn(link, Source::Machine(machine), Protocol::Json, Duration::ZERO);
             }
             Err(error) => output::eprint_line(format_args!(
-                "this machine does not tell its figures ({error}); the simulated sensors do"
+                "cannot read this machine's metrics ({error}); only the simulated sensors report"
             )),
         }
         let count = pki.sensors.len().max(1);
@@ -226,7 +226,7 @@ impl Devices {
         }
     }
 
-    /// Measures no more, and waits until everything measured is acknowledged.
+    /// Stops measuring and waits until every reading is acknowledged.
     pub(super) async fn stop(mut self, patience: Duration) -> Result<Arc<Ledger>, Failure> {
         self.stop.send_replace(true);
         let all = async {
@@ -243,7 +243,7 @@ impl Devices {
     }
 }
 
-/// One device until it is stopped and everything is acknowledged.
+/// Runs one device until it is stopped and everything is acknowledged.
 async fn device<C: Codec<Body = Values>>(
     link: GatewayLink,
     codec: C,
@@ -252,7 +252,7 @@ async fn device<C: Codec<Body = Values>>(
     stop: watch::Receiver<bool>,
     offset: Duration,
 ) -> Result<(), DeliverError> {
-    // A minute of readings waits here, and more in the device's window, while a gateway is away.
+    // While a gateway is unreachable, a minute of readings waits here, and more in the device's window.
     let (sender, messages) = mpsc::channel(64);
     let options = Options::new(random_epoch());
     let delivering = deliver(&link, codec, &options, messages, |event| ledger.observe(&event));
@@ -260,7 +260,7 @@ async fn device<C: Codec<Body = Values>>(
     delivered
 }
 
-/// Measures every [`PERIOD`] until it is told to stop, or nobody takes the readings any more.
+/// Measures every [`PERIOD`] until it is stopped or the receiver is gone.
 async fn measure(
     mut source: Source,
     sender: mpsc::Sender<Message<Values>>,

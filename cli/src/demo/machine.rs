@@ -1,4 +1,4 @@
-//! This machine as a device: its true processor, memory, load, disk and network figures.
+//! This machine as a device: its real processor, memory, load, disk and network metrics.
 
 use std::{path::Path, time::Instant};
 
@@ -16,7 +16,7 @@ pub(super) const METRICS: [&str; 6] = [
     "network_sent_bytes_per_second",
 ];
 
-/// Reads this machine's figures.
+/// Reads this machine's metrics.
 #[derive(Debug)]
 pub(super) struct Machine {
     system: System,
@@ -26,10 +26,10 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Begins to watch; rates count from here on.
+    /// Starts measuring; rates count from here on.
     ///
     /// # Errors
-    /// A system that does not tell such figures.
+    /// A system that does not report these metrics.
     pub(super) fn new() -> Result<Self, sysinfo::Error> {
         let mut system = System::new()?;
         system.refresh_cpu_usage();
@@ -38,12 +38,12 @@ impl Machine {
         Ok(Self { system, disks, networks, read_at: Instant::now() })
     }
 
-    /// The name of this machine as a device: its host name, with other characters than a name may have as `-`.
+    /// The name of this machine as a device: its host name, with `-` in place of characters that a name cannot have.
     pub(super) fn name() -> String {
         device_name(&System::host_name().unwrap_or_default())
     }
 
-    /// The figures now. Blocks for some milliseconds.
+    /// The current values. Blocks for some milliseconds.
     pub(super) fn sample(&mut self, now_ms: i64) -> Values {
         self.system.refresh_cpu_usage();
         self.system.refresh_memory();

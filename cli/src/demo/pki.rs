@@ -14,7 +14,7 @@ use crate::{device::Protocol, failure::Failure};
 /// The sites of the demo; this machine is at the first.
 pub(super) const SITES: [&str; 2] = ["berlin", "lyon"];
 
-/// Where the identities lie.
+/// Folders of the identities.
 #[derive(Debug)]
 pub(super) struct Pki {
     pub(super) aggregator: PathBuf,
@@ -82,7 +82,7 @@ fn identity(role: Role, site: Option<&str>, name: &str) -> Result<Identity, Fail
     let site = site.map(Name::new).transpose().map_err(Failure::failed)?;
     let name = Name::new(name).map_err(Failure::failed)?;
     Identity::from_parts(role, site, name)
-        .ok_or_else(|| Failure::failed(format!("a {role} and its site do not fit together")))
+        .ok_or_else(|| Failure::failed(format!("the role {role} does not match its site")))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! What the demo shows: one row for each site and metric, out of an aggregator's answers.
+//! The demo's display: one row for each site and metric, from query results.
 //!
-//! On a terminal the table renews itself in place; elsewhere plain lines are printed now and then.
+//! On a terminal the table is updated in place; elsewhere plain lines are printed at intervals.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -23,14 +23,14 @@ use crate::{
 pub(super) const AGGREGATES: [&str; 5] = ["count", "mean", "p50", "p99", "last"];
 /// Labels of a row.
 pub(super) const BY: [&str; 2] = ["site", "__name__"];
-/// Where there is no terminal, lines are printed so often.
+/// Interval between lines without a terminal.
 const LINES_EVERY: Duration = Duration::from_secs(5);
 
 /// Standard output, as the demo uses it.
 #[derive(Debug)]
 pub(super) struct Screen {
     is_terminal: bool,
-    /// Lines of the table that stands there.
+    /// Lines of the table on the terminal.
     lines: usize,
     printed_at: Option<Instant>,
 }
@@ -40,7 +40,7 @@ impl Screen {
         Self { is_terminal: io::stdout().is_terminal(), lines: 0, printed_at: None }
     }
 
-    /// Prints a text that stays.
+    /// Prints a text that is not overwritten.
     ///
     /// # Errors
     /// Standard output fails.
@@ -85,7 +85,7 @@ fn plain(heading: &str, rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Header and rows: site, metric, devices, and the aggregates of the answer.
+/// Header and rows: site, metric, devices, and the aggregates of the result.
 pub(super) fn rows(result: &QueryResult, series: &[wire::Series]) -> Vec<Vec<String>> {
     let devices = devices(series);
     let header = ["site", "metric", "devices"].into_iter().chain(AGGREGATES);
@@ -118,7 +118,7 @@ pub(super) fn heading(elapsed: Duration, acknowledged: u64, complete_until_ms: O
     let elapsed = humantime::format_duration(Duration::from_secs(elapsed.as_secs()));
     let complete = complete_until_ms.map_or_else(|| "not yet known".to_owned(), rfc3339);
     format!(
-        "after {elapsed}: {acknowledged} readings acknowledged to devices; figures complete until {complete}"
+        "after {elapsed}: {acknowledged} readings acknowledged to devices; results complete until {complete}"
     )
 }
 
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_has_its_devices_and_figures() {
+    fn a_row_has_its_devices_and_aggregates() {
         let labels =
             [("site", "berlin"), ("__name__", "temperature")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         let point = Point { start_ms: 0, values: vec![Some(20.0), Some(21.5), Some(21.4), Some(23.0), None] };

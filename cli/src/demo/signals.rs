@@ -1,6 +1,6 @@
-//! What the demo's simulated sensors measure. Pure and seeded: the same seed and times give the same readings.
+//! Signals of the demo's simulated sensors. Pure and seeded: the same seed and times give the same readings.
 //!
-//! Temperatures follow the day and wander, machines vibrate and have a fault now and then, doors open and close.
+//! Temperatures follow the day and wander, machines vibrate and have occasional faults, doors open and close.
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
@@ -11,7 +11,7 @@ pub(super) const METRICS: [&str; 4] = ["temperature", "humidity", "vibration", "
 
 const DAY_MS: i64 = 86_400_000;
 
-/// What a sensor is fixed to.
+/// Where a sensor is mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A room: `temperature` in degrees Celsius and relative `humidity` in per cent.
@@ -30,7 +30,7 @@ impl Kind {
         Self::ALL.get(number as usize % Self::ALL.len()).copied().unwrap_or(Self::Room)
     }
 
-    /// What such a sensor's name begins with.
+    /// Prefix of such a sensor's name.
     pub(super) fn prefix(self) -> &'static str {
         match self {
             Self::Room => "room",
@@ -47,9 +47,9 @@ pub(super) struct Sensor {
     random: StdRng,
     /// Mean of the day, or the vibration without a fault.
     base: f64,
-    /// What wanders: a slow deviation from the day's curve.
+    /// Random walk: a slow deviation from the day's curve.
     drift: f64,
-    /// A fault lasts, or a door stays open, for so many more samples.
+    /// Remaining samples of a fault or of an open door.
     remaining: u32,
 }
 
@@ -65,7 +65,7 @@ impl Sensor {
         Self { kind, random, base, drift: 0.0, remaining: 0 }
     }
 
-    /// What the sensor measures at a time.
+    /// The sensor's readings at a time.
     pub(super) fn sample(&mut self, now_ms: i64) -> Values {
         let readings = match self.kind {
             Kind::Room => self.room(now_ms),
@@ -89,7 +89,7 @@ impl Sensor {
         ]
     }
 
-    /// Now and then (once in some five minutes) a fault of 5 to 20 samples, four times as strong.
+    /// A fault of 5 to 20 samples, four times as strong, about every five minutes.
     fn vibration(&mut self) -> f64 {
         let faulty = self.lasts(0.003, 5..20);
         let strength = if faulty { 4.0 } else { 1.0 };
@@ -100,7 +100,7 @@ impl Sensor {
         self.lasts(0.05, 3..15)
     }
 
-    /// Whether a state that begins with this probability, and then lasts so many samples, holds.
+    /// Whether a state holds that begins with this probability and then lasts for this many samples.
     fn lasts(&mut self, begins: f64, samples: std::ops::Range<u32>) -> bool {
         if self.remaining == 0 && self.random.random_bool(begins) {
             self.remaining = self.random.random_range(samples);

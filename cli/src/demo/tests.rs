@@ -1,4 +1,4 @@
-//! The demo's parts that need no servers; the whole of it is run by the system tests.
+//! The parts of the demo that need no servers; the system tests run all of it.
 
 use clap::Parser as _;
 
@@ -13,7 +13,7 @@ fn args(flags: &[&str]) -> DemoArgs {
 }
 
 #[test]
-fn a_folder_is_removed_unless_it_is_kept_and_never_taken_from_somebody() {
+fn a_folder_is_removed_unless_kept_and_a_non_empty_one_is_refused() {
     let outer = tempfile::tempdir().unwrap();
     let path = outer.path().join("a/b");
     let args = args(&["--dir", path.to_str().unwrap()]);
@@ -34,7 +34,7 @@ fn paths_are_quoted_for_a_shell() {
 }
 
 #[test]
-fn an_answer_is_complete_only_behind_the_last_reading() {
+fn a_result_is_complete_only_after_the_last_reading() {
     let until = |ms| QueryResult { complete_until_ms: ms, ..QueryResult::default() };
     assert!(is_complete(&until(Some(1001)), 1000));
     assert!(!is_complete(&until(Some(1000)), 1000));

@@ -1,6 +1,6 @@
-//! What a device and its gateway say, as bytes. Pure; one codec per way of speaking.
+//! Encodes device messages and decodes gateway replies. Pure; one codec per protocol.
 //!
-//! Answers come from outside: nothing here panics on them, and none is kept beyond 64 KiB.
+//! Replies are untrusted: nothing here panics on them, and none is kept beyond 64 KiB.
 
 use std::{collections::HashMap, fmt::Write as _};
 
@@ -16,30 +16,30 @@ use super::{
     window::Message,
 };
 
-/// Longest answer of a gateway in bytes; its own are far shorter.
+/// Longest reply of a gateway in bytes; real ones are far shorter.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 << 10;
-/// Most series that a connection names by index; further ones are sent with their whole names.
+/// Most series that a connection names by index; further ones are sent with their full names.
 const INDEXES_MAX: usize = 1024;
 
-/// What a gateway says.
+/// A gateway's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// The hello was taken; holds the highest durable sequence number of the epoch.
+    /// The hello was accepted; holds the highest durable sequence number of the epoch.
     Welcome(u64),
     /// Everything up to this sequence number is durable.
     Ack(u64),
-    /// A message or a part of it was not taken.
+    /// A message or a part of it was refused.
     Refusal(Refusal),
 }
 
-/// Why a message or one of its readings was not taken.
+/// Why a message or one of its readings was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Stable, for programs.
     pub code: String,
     /// For people.
     pub message: String,
-    /// Which message.
+    /// The message that it concerns.
     pub about: About,
 }
 
@@ -52,23 +52,23 @@ pub enum About {
     Seq(u64),
 }
 
-/// An answer that is none.
+/// Bytes that are not a reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// Longer than any answer of a gateway.
-    #[error("it answers with more than {ANSWER_BYTES_MAX} bytes at once; is it a gateway of Catchment?")]
+    /// Longer than any reply of a gateway.
+    #[error("the reply exceeds {ANSWER_BYTES_MAX} bytes; is the peer a Catchment gateway?")]
     TooLong,
-    /// Not in the protocol's form; holds the reason.
-    #[error("it answers in another protocol ({0}); is it a gateway of Catchment?")]
+    /// Malformed; holds the reason.
+    #[error("the reply is in another protocol ({0}); is the peer a Catchment gateway?")]
     Malformed(String),
 }
 
-/// A way of speaking. One value per device; [`Codec::begin`] starts each connection.
+/// A device protocol. One value per device; [`Codec::begin`] starts each connection.
 pub trait Codec {
-    /// What a message says.
+    /// Payload of a message.
     type Body: Send;
 
-    /// A new connection: forget what the last one had agreed on.
+    /// Starts a new connection: forgets the state of the last one.
     fn begin(&mut self) {}
 
     /// Appends the first message of a connection.
@@ -77,10 +77,10 @@ pub trait Codec {
     /// Appends a message.
     fn message(&mut self, message: &Message<Self::Body>, out: &mut Vec<u8>);
 
-    /// Takes the next whole answer off the bytes received; `None` until one is whole.
+    /// Takes the next complete reply from the received bytes; `None` until one is complete.
     ///
     /// # Errors
-    /// Bytes that are no answer; the connection cannot be read any further.
+    /// Bytes that are not a reply; the connection cannot be read any further.
     fn next_reply(&self, input: &mut BytesMut) -> Result<Option<Reply>, CodecError>;
 
     /// An upper estimate of the memory that a message takes, in bytes.
@@ -91,7 +91,7 @@ pub trait Codec {
 #[derive(Clone, Debug, Default)]
 pub struct JsonLines;
 
-/// JSON objects that came as text and are sent as they are, behind their sequence number.
+/// JSON objects given as text, sent unchanged after their sequence number.
 #[derive(Clone, Debug, Default)]
 pub struct RawLines;
 
@@ -104,7 +104,7 @@ pub struct RawLine {
     pub line: u64,
     /// Another message of that line was refused before it was sent.
     pub refused_beside: bool,
-    /// No further message is made of that line.
+    /// This is the last message of that line.
     pub last_of_line: bool,
 }
 
@@ -250,7 +250,7 @@ impl Codec for Frames {
                     let refusal = Refusal { code, message, about: About::Seq(seq) };
                     return Ok(Some(Reply::Refusal(refusal)));
                 }
-                // A kind of a newer gateway.
+                // A kind that only a newer gateway sends.
                 None => {}
             }
         }
@@ -307,7 +307,7 @@ fn json_reply(input: &mut BytesMut) -> Result<Option<Reply>, CodecError> {
                 let about = seq.map_or(About::Line(line), About::Seq);
                 return Ok(Some(Reply::Refusal(Refusal { code, message, about })));
             }
-            // An answer of a newer gateway.
+            // A reply that only a newer gateway sends.
             JsonReply { .. } => {}
         }
     }

@@ -1,7 +1,7 @@
-//! The driver of a device: connect, hello, resend, send, take acks; again until everything is acknowledged.
+//! The delivery loop of a device: connect, hello, resend, send, receive acks; repeat until everything is acknowledged.
 //!
-//! One task, one loop: reading never waits for writing, so a gateway that slows its senders down by not reading
-//! is still heard. Between two tries it waits, with jitter, from 0.1 s doubling to 5 s.
+//! One task, one loop: reading never waits for writing, so replies arrive even while the gateway applies backpressure
+//! by not reading. The pause between attempts doubles from 0.1 s to 5 s, with jitter.
 
 use std::{fmt, io, time::Duration};
 
@@ -19,40 +19,40 @@ use super::{
     window::{Message, Settled, Window},
 };
 
-/// Bytes that wait for the socket at most before no further message is taken.
+/// No further message is taken while this many bytes wait for the socket.
 const OUT_BYTES_MAX: usize = 256 << 10;
-/// A connection on which nothing comes for this long, while something is owed, is given up.
+/// A connection is abandoned if nothing arrives for this long while a reply is outstanding.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// A gateway has this long to answer the hello.
 const WELCOME_MAX: Duration = Duration::from_secs(10);
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// How long an ack may take after the refusal of a message whose number the gateway perhaps could not read.
+/// Timeout for an ack after the refusal of a message whose number the gateway may not have been able to read.
 const UNREADABLE_MAX: Duration = Duration::from_secs(2);
-/// Refusals after which the gateway may not acknowledge the message, because it could not read its number.
+/// Codes of refusals after which the gateway may not acknowledge the message, because it could not read its number.
 const UNREADABLE: [&str; 3] = ["malformed", "too_long", "bad_sequence"];
 
-/// How a device delivers.
+/// Delivery options.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The device's epoch: under it, sequence numbers count.
+    /// The device's epoch: the scope of its sequence numbers.
     pub epoch: String,
     /// Most unacknowledged messages.
     pub messages_max: usize,
     /// Most bytes of unacknowledged messages.
     pub bytes_max: usize,
-    /// Give up when nothing moves for this long although there is something to deliver; `None`: never.
+    /// Give up after this long without progress while something is undelivered; `None`: never.
     pub patience: Option<Duration>,
 }
 
 impl Options {
-    /// The bounds that are right for most: 1,024 messages, 4 MiB, endless patience.
+    /// The defaults: 1,024 messages, 4 MiB, endless patience.
     pub fn new(epoch: String) -> Self {
         Self { epoch, messages_max: 1024, bytes_max: 4 << 20, patience: None }
     }
 }
 
-/// What happens while a device delivers.
+/// An event of a delivery.
 #[derive(Debug)]
 pub enum Event<'a, B> {
     /// Connected, and welcomed; everything up to this sequence number is durable.
@@ -61,36 +61,36 @@ pub enum Event<'a, B> {
     Disconnected {
         /// In one line.
         reason: &'a str,
-        /// When the next try is.
+        /// Pause before the next attempt.
         retry_in: Duration,
     },
     /// A message is durable, or was refused as a whole.
     Settled {
         /// The message.
         message: &'a Message<B>,
-        /// Number of refusals that it got.
+        /// Number of refusals that it received.
         refused: u32,
-        /// Durable, not refused as a whole.
+        /// Whether it is durable; otherwise it was refused as a whole.
         durable: bool,
-        /// From taking it to this.
+        /// Time from accepting it to this event.
         waited: Duration,
     },
     /// A message was durable before it was sent: an earlier run of the same epoch had delivered it.
     AlreadyDurable(&'a Message<B>),
-    /// A message or a part of it was not taken; holds the message where it is known.
+    /// A message or a part of it was refused; holds the message if it is known.
     Refused(&'a Refusal, Option<&'a Message<B>>),
 }
 
 /// Why a device stopped delivering.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeliverError {
-    /// The gateway, or this side, refuses the connection for good.
+    /// The gateway or this side refuses the connection permanently.
     #[error("{0}")]
     Refused(String),
-    /// Nothing moved for longer than allowed.
+    /// No progress for longer than allowed.
     #[error("nothing was acknowledged for {}{}", humantime::format_duration(*.after), ReasonSuffix(.reason))]
     Stalled {
-        /// The patience that was given.
+        /// The configured patience.
         after: Duration,
         /// The last failure of a connection, if there was one.
         reason: String,
@@ -109,9 +109,9 @@ impl fmt::Display for ReasonSuffix<'_> {
 enum End {
     /// Everything is acknowledged and the caller is done.
     Done,
-    /// It broke.
+    /// The connection broke.
     Broken { reason: String, lasting: bool },
-    /// Nothing moved for longer than allowed.
+    /// No progress for longer than allowed.
     Stalled,
 }
 
@@ -128,14 +128,14 @@ struct Driver<'a, C: Codec, F> {
     ordinal: u64,
     welcomed: bool,
     ever_welcomed: bool,
-    /// When something last moved, for the caller's patience.
+    /// Time of the last progress, for the caller's patience.
     moved: Instant,
 }
 
-/// Delivers what comes from `source` until it ends and all of it is acknowledged.
+/// Delivers messages from `source` until it ends and all of them are acknowledged.
 ///
 /// # Errors
-/// See [`DeliverError`]; what is unacknowledged then, may or may not be durable.
+/// See [`DeliverError`]; messages unacknowledged then may or may not be durable.
 pub async fn deliver<D: Dial, C: Codec>(
     dial: &D,
     codec: C,
@@ -206,7 +206,7 @@ impl<C: Codec, F: FnMut(Event<'_, C::Body>)> Driver<'_, C, F> {
                 return end;
             }
             if self.welcomed && self.source_ended && self.window.is_empty() {
-                // Everything is durable: how the connection ends does not matter any more.
+                // Everything is durable: how the connection ends no longer matters.
                 let _ = timeout(Duration::from_secs(1), write.shutdown()).await;
                 return End::Done;
             }
@@ -245,7 +245,7 @@ impl<C: Codec, F: FnMut(Event<'_, C::Body>)> Driver<'_, C, F> {
                     self.tell_settled(settled);
                 }
                 () = sleep_until(silent_at), if owed => {
-                    return End::Broken { reason: "the gateway has not answered for a while".to_owned(), lasting: false };
+                    return End::Broken { reason: "the gateway did not reply in time".to_owned(), lasting: false };
                 }
                 () = sleep_until(give_up.unwrap_or(silent_at)), if owed && give_up.is_some() => return End::Stalled,
             }
@@ -324,7 +324,7 @@ impl<C: Codec, F: FnMut(Event<'_, C::Body>)> Driver<'_, C, F> {
         }
     }
 
-    /// What a closed or failed stream means.
+    /// The end that a closed or failed stream means.
     fn broken(&self, error: Option<&io::Error>) -> End {
         let failure = error.map(TlsFailure::from_io);
         let closed = |kind| matches!(kind, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
@@ -336,7 +336,7 @@ impl<C: Codec, F: FnMut(Event<'_, C::Body>)> Driver<'_, C, F> {
                 "the gateway closed the connection".to_owned()
             }
             (None | Some(TlsFailure::Closed(_)), _) => {
-                "the gateway closed the connection before its welcome; it takes devices of its own site only"
+                "the gateway closed the connection before its welcome; it accepts only devices of its own site"
                     .to_owned()
             }
             (Some(failure), _) => failure.to_string(),
@@ -345,12 +345,12 @@ impl<C: Codec, F: FnMut(Event<'_, C::Body>)> Driver<'_, C, F> {
     }
 }
 
-/// When the caller's patience ends, if something last moved at `moved`.
+/// When the caller's patience ends, if the last progress was at `moved`.
 fn give_up_at(options: &Options, moved: Instant) -> Option<Instant> {
     options.patience.and_then(|patience| moved.checked_add(patience))
 }
 
-/// Waits for a future until a deadline; `None` when that passed.
+/// Waits for a future until a deadline; `None` if that passes first.
 async fn before<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
     match deadline {
         Some(deadline) => tokio::time::timeout_at(deadline, future).await.ok(),
@@ -358,7 +358,7 @@ async fn before<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -
     }
 }
 
-/// Writes what there is, or flushes when there is nothing. Nothing is lost when it is dropped unfinished.
+/// Writes pending bytes, or flushes if there are none. Nothing is lost if it is dropped unfinished.
 async fn write_some<S: AsyncWrite>(write: &mut WriteHalf<S>, out: &[u8]) -> io::Result<usize> {
     if out.is_empty() { write.flush().await.map(|()| 0) } else { write.write(out).await }
 }

@@ -1,4 +1,4 @@
-//! How a device gets a connection to its gateway.
+//! Connects a device to its gateway.
 
 use std::{fmt, net::Ipv6Addr, path::Path, str::FromStr, time::Duration};
 
@@ -12,24 +12,24 @@ use tokio_rustls::client::TlsStream;
 use super::Protocol;
 use crate::failure::Failure;
 
-/// Name resolution, TCP and TLS together may take this long.
+/// Timeout for name resolution, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where connections come from: a gateway, or a script of a test.
+/// A source of connections: a gateway, or a test's script.
 pub trait Dial: Send + Sync {
     /// The connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send;
 
-    /// Makes one.
+    /// Opens a connection.
     fn dial(&self) -> impl Future<Output = Result<Self::Stream, DialError>> + Send;
 }
 
-/// Why there is no connection.
+/// Why a connection failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DialError {
-    /// In one line.
+    /// The reason, in one line.
     pub reason: String,
-    /// Trying again will not help as long as nobody changes certificates or addresses.
+    /// A retry cannot succeed until certificates or addresses change.
     pub lasting: bool,
 }
 
@@ -48,9 +48,9 @@ pub struct GatewayAddress {
     pub port: u16,
 }
 
-/// Why a text is no [`GatewayAddress`].
+/// Why a text is not a [`GatewayAddress`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no address of a gateway: write HOST:PORT, for example gateway.example:7600 or [::1]:7600")]
+#[error("{0:?} is not a gateway address: write HOST:PORT, for example gateway.example:7600 or [::1]:7600")]
 pub struct GatewayAddressError(String);
 
 impl FromStr for GatewayAddress {
@@ -80,7 +80,7 @@ impl fmt::Display for GatewayAddress {
     }
 }
 
-/// A device's way to its gateway over mutual TLS.
+/// A device's link to its gateway over mutual TLS.
 #[derive(Clone, Debug)]
 pub struct GatewayLink {
     address: GatewayAddress,
@@ -97,7 +97,7 @@ impl GatewayLink {
         let who = &folder.peer().identity;
         if who.role() != Role::Device {
             return Err(Failure::usage(format!(
-                "{}: this is the identity of {who}, but only a device sends to a gateway; give a device's folder",
+                "{}: this is the identity of {who}, but only devices send to a gateway; use a device's folder",
                 identity.display()
             )));
         }

@@ -1,6 +1,6 @@
 //! The driver against a scripted gateway over a duplex pipe: numbering, resending, refusals, giving up.
 //!
-//! Time is paused: waits pass at once, in order.
+//! Time is paused: waits elapse at once, in order.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -18,7 +18,7 @@ use super::*;
 mod codecs;
 mod windows;
 
-/// Gives out the prepared connections in order; then none.
+/// Hands out the prepared connections in order; then none.
 struct Script(Mutex<Vec<DuplexStream>>);
 
 impl Dial for Script {
@@ -30,7 +30,7 @@ impl Dial for Script {
     }
 }
 
-/// The gateway's ends of so many connections.
+/// A script of connections, and the gateway's ends of them.
 fn script(connections: usize) -> (Script, Vec<DuplexStream>) {
     let (mut near, far): (Vec<_>, Vec<_>) = (0..connections).map(|_| tokio::io::duplex(4096)).unzip();
     near.reverse();
@@ -49,7 +49,7 @@ impl Gateway {
         Self { lines: BufReader::new(read).lines(), write }
     }
 
-    /// Expects the hello of an epoch and answers that so much is durable.
+    /// Expects a hello and replies that everything up to `ack` is durable.
     async fn welcome(&mut self, ack: u64) {
         assert_eq!(self.lines.next_line().await.unwrap().unwrap(), r#"{"hello":{"epoch":"e"}}"#);
         self.say(&format!(r#"{{"welcome":{{"epoch":"e","ack":{ack}}}}}"#)).await;
@@ -59,7 +59,7 @@ impl Gateway {
         self.write.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }
 
-    /// The sequence numbers of the next so many messages.
+    /// The sequence numbers of the next `count` messages.
     async fn take(&mut self, count: usize) -> Vec<u64> {
         let mut seqs = Vec::new();
         while seqs.len() < count {
@@ -93,7 +93,7 @@ fn options() -> Options {
     Options::new("e".to_owned())
 }
 
-/// What the driver told, in short.
+/// An event in short.
 fn note<B>(event: &Event<'_, B>) -> String {
     match event {
         Event::Welcomed(ack) => format!("welcome {ack}"),
@@ -106,7 +106,7 @@ fn note<B>(event: &Event<'_, B>) -> String {
     }
 }
 
-/// Runs a device beside its gateway; the result and what the device told.
+/// Runs a device with its gateway; returns the result and the device's events.
 async fn run(
     dial: &Script,
     options: &Options,
@@ -136,7 +136,7 @@ async fn everything_is_sent_in_order_and_acknowledged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_above_the_welcomes_ack_is_sent_again_and_nothing_else() {
+async fn only_messages_above_the_welcomes_ack_are_resent() {
     let (dial, mut far) = script(2);
     let gateway = async {
         let mut first = Gateway::new(far.remove(0));
@@ -192,7 +192,7 @@ async fn a_full_window_leaves_the_rest_with_the_caller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusals_are_told_with_their_message() {
+async fn refusals_are_reported_with_their_message() {
     let (dial, mut far) = script(1);
     let gateway = async {
         let mut gateway = Gateway::new(far.remove(0));
@@ -211,7 +211,7 @@ async fn refusals_are_told_with_their_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn patience_ends_with_the_last_reason() {
+async fn a_stall_reports_the_last_reason() {
     let (dial, _) = script(0);
     let options = Options { patience: Some(Duration::from_secs(3)), ..options() };
     let (result, notes) = run(&dial, &options, source([1]), async {}).await;
@@ -247,7 +247,7 @@ async fn a_refused_hello_and_another_protocol_end_at_once() {
             r#"{"error":{"code":"malformed","message":"no epoch","line":1}}"#,
             "refuses the hello: no epoch (malformed)",
         ),
-        ("HTTP/1.1 400 Bad Request", "is it a gateway of Catchment?"),
+        ("HTTP/1.1 400 Bad Request", "is the peer a Catchment gateway?"),
     ] {
         let (dial, mut far) = script(1);
         let gateway = async {

@@ -1,4 +1,4 @@
-//! Readings of one device at one event time: what simulated devices and this machine send.
+//! Readings of one device at one event time: sent by simulated devices and by this machine.
 
 /// A value as a device measures it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,28 +1,28 @@
-//! The messages that are not acknowledged yet, in order: pure, no sockets, no clock.
+//! Unacknowledged messages, in order. Pure: no sockets, no clock.
 //!
-//! Bounded by messages and bytes; the driver takes nothing from its channel while there is no room.
+//! Bounded by messages and bytes; the driver takes nothing from its channel while the window is full.
 
 use std::collections::VecDeque;
 
 /// One message to deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message<B> {
-    /// Grows by at least one a message; begins at 1 or higher.
+    /// Grows by at least one per message, from 1 or higher.
     pub seq: u64,
-    /// What it says; see the codec.
+    /// Payload; see the codec.
     pub body: B,
 }
 
-/// A message that left the window, and what became of it.
+/// A message that left the window, with its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled<B, T> {
     /// The message.
     pub message: Message<B>,
     /// When it was first taken into the window.
     pub since: T,
-    /// How many refusals it got.
+    /// Number of refusals that it received.
     pub refused: u32,
-    /// Durable at the gateway; else refused as a whole.
+    /// Whether it is durable at the gateway; otherwise it was refused as a whole.
     pub durable: bool,
 }
 
@@ -31,7 +31,7 @@ struct Entry<B, T> {
     message: Message<B>,
     bytes: usize,
     since: T,
-    /// Ordinal of the message on the present connection; 0: not sent on it yet.
+    /// Ordinal of the message on the current connection; 0: not sent on it yet.
     ordinal: u64,
     refused: u32,
     unreadable: bool,
@@ -48,12 +48,12 @@ pub struct Window<B, T> {
 }
 
 impl<B, T: Copy> Window<B, T> {
-    /// An empty window of at most so many messages and bytes (one message may be larger than that alone).
+    /// An empty window with bounds on messages and bytes (a single message may exceed the bytes).
     pub fn new(messages_max: usize, bytes_max: usize) -> Self {
         Self { entries: VecDeque::new(), bytes: 0, messages_max, bytes_max, durable: 0 }
     }
 
-    /// Whether one more message may be taken.
+    /// Whether there is room for another message.
     pub fn has_room(&self) -> bool {
         self.entries.len() < self.messages_max && self.bytes < self.bytes_max
     }
@@ -68,15 +68,15 @@ impl<B, T: Copy> Window<B, T> {
         self.entries.is_empty()
     }
 
-    /// The highest sequence number that the gateway said is durable.
+    /// The highest sequence number that the gateway reported as durable.
     pub fn durable(&self) -> u64 {
         self.durable
     }
 
-    /// Takes a message. One that is durable already (of an earlier run of the same epoch) comes back.
+    /// Adds a message.
     ///
     /// # Errors
-    /// The message, when it need not be sent.
+    /// Returns a message that is already durable (from an earlier run of the same epoch).
     pub fn push(&mut self, message: Message<B>, bytes: usize, now: T) -> Result<(), Message<B>> {
         if message.seq <= self.durable {
             return Err(message);
@@ -87,15 +87,15 @@ impl<B, T: Copy> Window<B, T> {
         Ok(())
     }
 
-    /// A new connection: everything is sent again, and judged again.
+    /// Starts a new connection: every message is sent and judged again.
     pub fn restart(&mut self) {
         for entry in &mut self.entries {
             (entry.ordinal, entry.refused, entry.unreadable) = (0, 0, false);
         }
     }
 
-    /// The messages that the present connection has not sent, in order; the caller sends each and gives it
-    /// its ordinal.
+    /// Passes each message not yet sent on the current connection to `send`, in order; `send` returns its
+    /// ordinal.
     pub fn unsent(&mut self, mut send: impl FnMut(&Message<B>) -> u64) {
         let sent = self.entries.partition_point(|entry| entry.ordinal > 0);
         for entry in self.entries.iter_mut().skip(sent) {
@@ -103,14 +103,15 @@ impl<B, T: Copy> Window<B, T> {
         }
     }
 
-    /// Notes that everything up to `ack` is durable, and gives out what is settled by that.
+    /// Records that everything up to `ack` is durable; returns the messages that this settles.
     pub fn acknowledge(&mut self, ack: u64) -> Vec<Settled<B, T>> {
         self.durable = self.durable.max(ack);
         self.take_while(|entry| entry.message.seq <= ack)
     }
 
-    /// Notes a refusal of the message that was sent with this ordinal, and gives it out if it is still here. `unreadable`: perhaps the gateway could not read the message's number, and then it
-    /// acknowledges it only together with later ones.
+    /// Records a refusal of the message sent with this ordinal; returns the message if it is still here. `unreadable`:
+    /// the gateway may not have been able to read the message's number; then it acknowledges the message only together
+    /// with later ones.
     pub fn refuse(&mut self, ordinal: u64, unreadable: bool) -> Option<&Message<B>> {
         let index = self.entries.partition_point(|entry| entry.ordinal > 0 && entry.ordinal < ordinal);
         let entry = self.entries.get_mut(index).filter(|entry| entry.ordinal == ordinal)?;
@@ -127,12 +128,12 @@ impl<B, T: Copy> Window<B, T> {
         self.refuse(ordinal, unreadable)
     }
 
-    /// Whether messages are left, and perhaps none of them will ever be acknowledged.
+    /// Whether messages are left, but possibly none that will ever be acknowledged.
     pub fn is_only_unreadable(&self) -> bool {
         !self.entries.is_empty() && self.entries.iter().all(|entry| entry.unreadable)
     }
 
-    /// Gives up the messages that [`Self::is_only_unreadable`] tells of.
+    /// Gives up the unreadable messages; see [`Self::is_only_unreadable`].
     pub fn give_up_unreadable(&mut self) -> Vec<Settled<B, T>> {
         self.take_while(|entry| entry.unreadable)
     }

@@ -1,4 +1,4 @@
-//! Each form of a line, and what is refused before it is sent.
+//! Each form of a line, and refusals before sending.
 
 use catchment_gateway::{
     decode::{DecodeLimits, Lines, Next, json},
@@ -21,7 +21,7 @@ fn readings_without_a_time_get_one() {
 }
 
 #[test]
-fn a_time_and_labels_stay_and_a_number_goes() {
+fn time_and_labels_are_kept_and_seq_is_dropped() {
     assert_eq!(one(r#"{"ts":5,"a":1,"seq":3}"#), Ok(r#""ts":5,"a":1"#.to_owned()));
     let line = r#"{"seq":9,"ts":1700000000000,"values":{"a":1},"labels":{"room":"3"}}"#;
     assert_eq!(one(line), Ok(r#""ts":1700000000000,"values":{"a":1},"labels":{"room":"3"}"#.to_owned()));
@@ -46,18 +46,18 @@ fn each_element_of_an_array_is_a_message() {
 }
 
 #[test]
-fn what_is_no_message_is_refused() {
+fn a_line_that_is_not_a_message_is_refused() {
     assert!(matches!(one("{\"a\":}"), Err(LineError::Json(_))));
     assert!(matches!(one("[{\"a\":1}"), Err(LineError::Json(_))));
     assert!(matches!(one("temperature=21.5"), Err(LineError::Json(_))));
     assert_eq!(one("21.5"), Err(LineError::NotAnObject));
     assert_eq!(one(r#"{"hello":{"epoch":"x"}}"#), Err(LineError::Hello));
-    // Deep nesting is no way to exhaust the stack.
+    // Deep nesting cannot exhaust the stack.
     assert!(one(&format!("{{\"a\":{}1", "[".repeat(1 << 20))).is_err());
 }
 
 #[test]
-fn what_a_gateway_keeps_is_sent() {
+fn readings_that_a_gateway_keeps_are_sent() {
     for word in ["nan", "-nan", "NaN", "inf", "-Infinity", "1.#QNAN", "nan(0x1)"] {
         let line = format!(r#"{{"ts":1,"values":{{"a":{word},"b":"x:nan,"}}}}"#);
         let members = format!(r#""ts":1,"values":{{"a":{word},"b":"x:nan,"}}"#);
@@ -66,7 +66,7 @@ fn what_a_gateway_keeps_is_sent() {
         let elements = [Ok(format!(r#""ts":1,"a":{word}"#)), Ok(r#""ts":2,"b":3"#.to_owned())];
         assert_eq!(messages(&line, 5), elements);
     }
-    // What stands around a line is not its.
+    // A byte order mark and trailing control characters are not part of a line.
     assert_eq!(messages("\u{feff}{\"ts\":1,\"a\":2}\0\r", 5), [Ok(r#""ts":1,"a":2"#.to_owned())]);
     for line in [r#"{"a":nano}"#, "nan", r#"{"a":nan"#, "\u{a0}{\"a\":1}"] {
         assert!(matches!(&*messages(line, 5), [Err(LineError::Json(_))]), "{line}");
@@ -88,7 +88,7 @@ fn kept(text: &str) -> Vec<f64> {
 }
 
 #[test]
-fn what_is_sent_is_what_a_gateway_would_keep_of_the_line_itself() {
+fn a_sent_line_yields_the_values_of_the_line_itself() {
     let blanks =
         ["", " ", "\t", "\r", "\u{c}", "\u{b}", "\0", "\u{feff}", "\u{85}", "\u{a0}", "\u{200b}", "\u{1}"];
     let bodies = [

@@ -1,4 +1,4 @@
-//! What a load run found, for people and for programs. Pure.
+//! The report of a load run, for people and for programs. Pure.
 
 use std::{fmt, time::Duration};
 
@@ -74,7 +74,7 @@ impl Report {
         }
     }
 
-    /// Notes a device that failed.
+    /// Records a failed device.
     pub(super) fn fail(&mut self, failure: String) {
         self.failed_devices += 1;
         self.failure.get_or_insert(one_line(&failure));
@@ -95,7 +95,7 @@ impl Report {
         json_line(self)
     }
 
-    /// Whether everything that was sent was taken.
+    /// Fails if a device failed or a message was not acknowledged.
     pub(super) fn outcome(&self) -> Result<(), Failure> {
         if let Some(failure) = &self.failure {
             return Err(Failure::failed(format!(

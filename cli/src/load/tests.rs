@@ -8,7 +8,7 @@ fn plan(interval: Duration, duration: Duration) -> Plan {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_come_at_the_pace_asked_for_and_stop() {
+async fn messages_keep_the_requested_pace_and_stop() {
     let plan = plan(Duration::from_millis(100), Duration::from_secs(1));
     let (sender, mut source) = mpsc::channel(1000);
     pace(&plan, Duration::from_millis(50), sender, || ()).await;
@@ -21,7 +21,7 @@ async fn messages_come_at_the_pace_asked_for_and_stop() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_gateway_sets_the_pace_and_the_end_is_kept() {
+async fn a_slow_gateway_sets_the_pace_and_the_end_holds() {
     let plan = plan(Duration::ZERO, Duration::from_secs(1));
     let (sender, mut source) = mpsc::channel(1);
     let slow = async {
@@ -37,7 +37,7 @@ async fn a_slow_gateway_sets_the_pace_and_the_end_is_kept() {
 }
 
 #[test]
-fn a_report_adds_up_and_judges() {
+fn a_report_sums_devices_and_fails_on_missing_acks() {
     let mut counts = DeviceCounts { sent_messages: 3, ..DeviceCounts::default() };
     for seq in 1..=2 {
         let message = Message { seq, body: values(2, seq) };
@@ -56,7 +56,7 @@ fn a_report_adds_up_and_judges() {
 }
 
 #[test]
-fn too_few_identities_are_told() {
+fn too_few_identities_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["b", "a", "c"] {
         fs::create_dir(dir.path().join(name)).unwrap();
@@ -66,5 +66,5 @@ fn too_few_identities_are_told() {
     let folders = identity_folders(dir.path(), 2).unwrap();
     assert_eq!(folders, [dir.path().join("a"), dir.path().join("b")]);
     let error = identity_folders(dir.path(), 4).unwrap_err().to_string();
-    assert!(error.contains("3 device identities are there, 4 are needed"), "{error}");
+    assert!(error.contains("3 device identities found, 4 needed"), "{error}");
 }

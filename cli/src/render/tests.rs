@@ -1,4 +1,4 @@
-//! The three formats, against the example of the documented interface.
+//! The three formats, against the documented example.
 
 use super::*;
 
@@ -34,7 +34,7 @@ fn json_is_the_documented_example() {
 }
 
 #[test]
-fn json_shows_what_is_missing_as_null_and_keeps_the_order_asked_for() {
+fn json_shows_missing_values_as_null_and_keeps_the_requested_order() {
     let mut result = result_of_one_point();
     result.complete_until_ms = None;
     result.aggregates = ["p99", "sum", "count"].map(str::to_owned).into();
@@ -50,7 +50,7 @@ fn json_shows_what_is_missing_as_null_and_keeps_the_order_asked_for() {
 }
 
 #[test]
-fn csv_has_a_header_and_quotes_what_needs_it() {
+fn csv_has_a_header_and_quotes_cells_that_need_it() {
     let mut result = result_of_one_point();
     result.series[0].labels.insert("room".to_owned(), "3, left".to_owned());
     result.series[0].points[0].values[2] = None;
@@ -62,7 +62,7 @@ fn csv_has_a_header_and_quotes_what_needs_it() {
 }
 
 #[test]
-fn a_table_has_every_figure_and_the_completeness() {
+fn a_table_has_every_value_and_the_completeness() {
     let text = result_text(&result_of_one_point(), &by_device(), ResultFormat::Table);
     for part in [
         "device",
@@ -80,7 +80,7 @@ fn a_table_has_every_figure_and_the_completeness() {
 }
 
 #[test]
-fn what_is_lost_is_said_in_every_format() {
+fn every_format_shows_gaps() {
     let gap = Gap {
         site: "berlin".to_owned(),
         gateway: "gw".to_owned(),
@@ -137,7 +137,7 @@ fn numbers_for_people_are_short() {
 }
 
 #[test]
-fn a_spreadsheet_calculates_no_text() {
+fn a_spreadsheet_evaluates_no_text() {
     for (text, cell) in [
         ("=1+1", "'=1+1"),
         ("+a", "'+a"),
@@ -165,7 +165,7 @@ fn a_spreadsheet_calculates_no_text() {
 }
 
 #[test]
-fn nothing_turns_a_line_around_and_json_means_the_same() {
+fn no_format_prints_bidi_controls_and_json_keeps_the_value() {
     let mut result = result_of_one_point();
     let value = "a\u{202e}b\u{7f}\u{feff}é".to_owned();
     result.series[0].labels = [("device".to_owned(), value.clone())].into();
@@ -178,7 +178,7 @@ fn nothing_turns_a_line_around_and_json_means_the_same() {
 }
 
 #[test]
-fn nothing_selected_is_told_apart_from_nothing_delivered() {
+fn nothing_selected_differs_from_nothing_delivered() {
     let result =
         QueryResult { nothing_selected: Some("no series is selected".to_owned()), ..QueryResult::default() };
     let text = result_text(&result, &[], ResultFormat::Table);

@@ -1,11 +1,11 @@
-//! Reading and numbering lines, and counting what became of them.
+//! Reading and numbering lines, and counting their outcomes.
 
 use std::cell::RefCell;
 
 use super::*;
 use crate::device::Refusal;
 
-/// Messages as (number, line, last of line), the lines refused, and what was said about them.
+/// Messages as (number, line, last of line), the number of lines refused, and the refusals.
 fn read(input: &[u8]) -> (Vec<(u64, u64, bool)>, u64, Vec<String>) {
     let (sender, mut source) = mpsc::channel(100);
     let said = RefCell::new(Vec::new());
@@ -26,7 +26,7 @@ fn every_message_has_a_number_that_depends_on_the_input_alone() {
 }
 
 #[test]
-fn lines_that_cannot_be_used_are_refused_alone() {
+fn an_unusable_line_is_refused_alone() {
     let mut input = vec![b'x'; LINE_BYTES_MAX as usize + 10];
     input.extend_from_slice(b"\n{\"a\":1}\n\xff\n{\"a\":2}\n");
     let (messages, refused, said) = read(&input);
@@ -40,7 +40,7 @@ fn line(line: u64, last_of_line: bool) -> Message<RawLine> {
 }
 
 #[test]
-fn a_line_is_acknowledged_when_all_of_it_is() {
+fn a_line_is_acknowledged_when_all_its_messages_are() {
     let mut counts = SendCounts::default();
     let said = RefCell::new(Vec::new());
     let mut settle = |message: Message<RawLine>, refused, durable| {
@@ -73,11 +73,11 @@ fn a_failing_connection_is_reported_once_for_each_reason() {
         let event = Event::Disconnected { reason, retry_in: std::time::Duration::ZERO };
         counts.observe(&event, |s| said.borrow_mut().push(s));
     }
-    assert_eq!(said.into_inner(), ["refused; trying again", "closed; trying again"]);
+    assert_eq!(said.into_inner(), ["refused; retrying", "closed; retrying"]);
 }
 
 #[test]
-fn whatever_ends_a_send_says_how_to_repeat_it() {
+fn an_interrupted_send_says_how_to_repeat_it() {
     assert!(
         resend_hint("e-7", None).contains("from its beginning")
             && resend_hint("e-7", None).contains("--epoch=e-7 ")

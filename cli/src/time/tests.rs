@@ -1,4 +1,4 @@
-//! Each form of a time, its inverse, and what is refused.
+//! Each form of a time, its inverse, and refusals.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn moment(text: &str) -> Moment {
 }
 
 #[test]
-fn every_form_of_a_time_is_read() {
+fn every_form_of_a_time_is_parsed() {
     assert_eq!(moment("2026-11-22T10:00:00Z"), Moment::Absolute(1_795_341_600_000));
     assert_eq!(moment("2026-11-22T11:00:00.25+01:00"), Moment::Absolute(1_795_341_600_250));
     assert_eq!(moment("1700000000"), Moment::Absolute(1_700_000_000_000));
@@ -22,7 +22,7 @@ fn every_form_of_a_time_is_read() {
 }
 
 #[test]
-fn what_is_no_time_is_refused_with_its_text() {
+fn a_text_that_is_not_a_time_is_quoted_in_the_error() {
     for text in
         ["", "yesterday", "1h", "nowish", "now-", "now-x", "1.", "1.5e3", "2026-11-22", "99999999999999999"]
     {
@@ -33,7 +33,7 @@ fn what_is_no_time_is_refused_with_its_text() {
 }
 
 #[test]
-fn times_show_milliseconds_only_when_there_are_some() {
+fn milliseconds_are_shown_only_if_not_zero() {
     assert_eq!(rfc3339(1_795_341_600_000), "2026-11-22T10:00:00Z");
     assert_eq!(rfc3339(1_795_341_600_500), "2026-11-22T10:00:00.500Z");
     assert_eq!(rfc3339(-1), "1969-12-31T23:59:59.999Z");
@@ -48,7 +48,7 @@ fn spans_become_ranges() {
     let empty = Span::Between(moment("5"), moment("5")).resolve(0).unwrap_err();
     assert_eq!(
         empty.to_string(),
-        "the range is empty: it would begin at 1970-01-01T00:00:05Z and end at 1970-01-01T00:00:05Z"
+        "the range is empty: it begins at 1970-01-01T00:00:05Z and ends at 1970-01-01T00:00:05Z"
     );
     assert!(Span::Last(Duration::ZERO).resolve(0).is_err());
 }

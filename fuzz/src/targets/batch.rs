@@ -1,4 +1,4 @@
-//! Batches of partials as they come from a gateway: the checked type keeps what the message said.
+//! Batches of partials from a gateway: the checked type preserves the message.
 
 use catchment_proto::{Batch, wire};
 use prost::Message as _;
@@ -60,7 +60,7 @@ fn run(input: &[u8]) -> u64 {
         }
     };
     assert!(batch.entries.iter().all(|entry| (entry.series as usize) < batch.series.len()));
-    let again = Batch::try_from(wire::Batch::from(&batch)).expect("what was checked can be sent");
+    let again = Batch::try_from(wire::Batch::from(&batch)).expect("a checked batch can be sent");
     assert_eq!((&again.series, &again.entries), (&batch.series, &batch.entries));
     assert_eq!((again.number, again.watermark, again.live), (batch.number, batch.watermark, batch.live));
     signature((

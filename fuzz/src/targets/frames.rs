@@ -1,4 +1,4 @@
-//! Frames of `catchment/1`: a connection in one piece and in pieces, and the input as the body of one frame.
+//! Frames of `catchment/1`: a connection read whole and in pieces, and the input as the body of one frame.
 
 use catchment_gateway::decode::frames::{SeriesAliases, decode_frame};
 use catchment_proto::{
@@ -90,7 +90,7 @@ fn connection(input: &[u8], mut sizes: impl Iterator<Item = usize>) -> Rig {
             }
         }
         buffer.drain(..consumed);
-        assert!(buffer.len() < frame::HEADER_BYTES + bytes_max, "the buffer grows beyond the bound");
+        assert!(buffer.len() < frame::HEADER_BYTES + bytes_max, "the buffer exceeds its bound");
     }
     rig
 }

@@ -1,5 +1,5 @@
-//! Recovery: the input is the content of a log's only segment, and of a checkpoint. Opening tells damage or refuses; a log
-//! that opens takes a record, and after opening again that record and those before are there.
+//! Recovery: the input is the content of a log's only segment, and of a checkpoint. Opening reports damage or refuses;
+//! a log that opens takes a record, and after reopening that record and the earlier ones are there.
 
 use std::{path::Path, sync::Arc};
 
@@ -25,7 +25,7 @@ pub(super) const TARGET: Target = Target {
 };
 
 const DIR: &str = "log";
-const RECORD: &[u8] = b"a record of after the damage";
+const RECORD: &[u8] = b"a record appended after the damage";
 
 fn config() -> LogConfig {
     LogConfig {
@@ -56,7 +56,7 @@ fn written() -> (Arc<SimDisk>, String) {
 }
 
 fn content(disk: &SimDisk, path: &Path) -> Vec<u8> {
-    let file = disk.open_read(path).expect("the file is there");
+    let file = disk.open_read(path).expect("the file exists");
     let mut bytes = vec![0; file.len().expect("the disk is fine") as usize];
     let mut at = 0;
     while at < bytes.len() {
@@ -65,7 +65,7 @@ fn content(disk: &SimDisk, path: &Path) -> Vec<u8> {
             read => at += read,
         }
     }
-    // Reserved space is zeros, which the mutations need not know.
+    // Reserved space is zeros, which mutations do not need.
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     bytes.truncate(used);
     bytes
@@ -85,7 +85,7 @@ fn put(disk: &SimDisk, path: &Path, bytes: &[u8]) {
     file.sync_all().expect("the disk is fine");
 }
 
-/// All records, and how many pieces of damage.
+/// All records, and the number of damaged ranges.
 fn records(log: &Log<SimDisk>) -> (Vec<(Position, Vec<u8>)>, usize) {
     let (mut records, mut damage, mut buffer) = (Vec::new(), 0, Vec::new());
     let mut reader = log.read(log.start());
@@ -110,11 +110,11 @@ fn run(input: &[u8]) -> u64 {
     let Ok((mut log, _)) = opened else { return signature((whole.is_ok(), checked, "refused")) };
     let (before, damage) = records(&log);
     assert!(before.iter().all(|(_, record)| record.len() <= input.len()), "a record longer than its file");
-    // A position near the end of what numbers can say leaves no room.
+    // A position near the maximum leaves no room.
     let Ok(added) = log.append(RECORD) else { return signature((checked, "full")) };
     log.commit().expect("the disk is fine");
     drop(log);
-    let (log, _) = Log::open(disk, dir, config()).expect("what was opened once opens again");
+    let (log, _) = Log::open(disk, dir, config()).expect("a log that opened once opens again");
     let (after, _) = records(&log);
     assert!(after.iter().any(|(at, record)| *at == added && record == RECORD), "a committed record is lost");
     assert!(before.iter().all(|record| after.contains(record)), "a record that was read is lost");

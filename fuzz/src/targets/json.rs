@@ -1,4 +1,4 @@
-//! JSON lines: a connection in one piece and in pieces, and the input as one line.
+//! JSON lines: a connection read whole and in pieces, and the input as one line.
 
 use catchment_gateway::decode::{
     Decoded, Lines,

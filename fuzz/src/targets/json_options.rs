@@ -1,4 +1,4 @@
-//! JSON lines as a configuration says that they are to be read: numbers in texts, times elsewhere, members left out.
+//! JSON lines with configured options: numbers in texts, times in other members, ignored members.
 
 use std::sync::LazyLock;
 
@@ -58,7 +58,7 @@ fn options(time_format: TimeFormat) -> Options {
         time_format: Some(time_format),
         ignore: Some(vec!["fw".to_owned(), "x_y".to_owned()]),
     };
-    settings.check().expect("they are right")
+    settings.check().expect("the options are valid")
 }
 
 static OPTIONS: LazyLock<[Options; 3]> =

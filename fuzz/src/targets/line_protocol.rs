@@ -1,4 +1,4 @@
-//! InfluxDB line protocol: a connection in one piece and in pieces, and the same readings from a payload.
+//! InfluxDB line protocol: a connection read whole and in pieces, and the same readings from a payload.
 
 use catchment_gateway::{
     decode::{Decoded, Lines, line_protocol, line_protocol::Precision, refuse_too_long},
@@ -82,7 +82,7 @@ fn run(input: &[u8]) -> u64 {
     whole.assert_same(&connection(input, pieces(input)));
     let mut payload = Rig::new();
     if input.len() <= payload.limits.message_bytes_max {
-        // One message of the same bytes has the same readings, as far as its own bound lets it.
+        // One message of the same bytes has the same readings, up to its own bound.
         let Rig { table, rules, limits, intake, .. } = &mut payload;
         Topics::default().decode("influx", input, 1, table, rules, limits, intake);
         payload.check();
@@ -93,7 +93,7 @@ fn run(input: &[u8]) -> u64 {
         assert_eq!(bounded, bounded && refused, "a payload has fewer readings than its lines");
         assert!(
             readings.starts_with(&payload.intake.readings),
-            "a payload has other readings than its lines"
+            "a payload's readings differ from its lines'"
         );
     }
     whole.signature()

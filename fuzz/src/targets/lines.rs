@@ -1,4 +1,4 @@
-//! The cutter of lines: the same lines however the bytes arrive, in a bounded buffer.
+//! The line splitter: the same lines however the bytes arrive, in a bounded buffer.
 
 use catchment_gateway::decode::{Lines, Next};
 
@@ -20,14 +20,14 @@ pub(super) const TARGET: Target = Target {
 /// Longest line.
 const BYTES_MAX: usize = 200;
 
-/// What became of a line.
+/// A line, as split.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SplitLine {
     Line(Vec<u8>),
     TooLong,
 }
 
-/// Feeds bytes in pieces, as a session does, and hands on what is cut. `slack`: bytes that may lie unread.
+/// Feeds bytes in pieces, as a session does, and passes on each line. `slack`: bytes that may remain unread.
 pub(super) fn drain_lines(
     lines: &mut Lines,
     bytes_max: usize,
@@ -47,7 +47,7 @@ pub(super) fn drain_lines(
             let next = if ended { lines.finish(left) } else { lines.next(left) };
             match next {
                 Next::Line { line, consumed: used } => {
-                    assert!(used > 0 && line.len() <= bytes_max, "a line beyond the bound");
+                    assert!(used > 0 && line.len() <= bytes_max, "a line exceeds its bound");
                     each(Some(line));
                     consumed += used;
                 }
@@ -63,9 +63,9 @@ pub(super) fn drain_lines(
             }
         }
         buffer.drain(..consumed);
-        assert!(buffer.len() <= bytes_max, "the buffer grows beyond the bound");
+        assert!(buffer.len() <= bytes_max, "the buffer exceeds its bound");
         if ended {
-            assert!(buffer.is_empty(), "something is left at the end");
+            assert!(buffer.is_empty(), "bytes are left at the end");
             return;
         }
     }
@@ -83,7 +83,11 @@ fn run(input: &[u8]) -> u64 {
     let mut kinds = Vec::new();
     for make in [Lines::json, Lines::line_protocol] {
         let whole = split_lines(make(BYTES_MAX), input, std::iter::empty());
-        assert_eq!(whole, split_lines(make(BYTES_MAX), input, pieces(input)), "it depends on the pieces");
+        assert_eq!(
+            whole,
+            split_lines(make(BYTES_MAX), input, pieces(input)),
+            "the result depends on the pieces"
+        );
         let bytes: usize =
             whole.iter().map(|cut| if let SplitLine::Line(line) = cut { line.len() } else { 0 }).sum();
         assert!(bytes <= input.len());

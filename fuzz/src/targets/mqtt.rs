@@ -1,4 +1,4 @@
-//! MQTT 3.1.1 and 5: a connection in one piece and in pieces ends in the same way, with the same messages and answers.
+//! MQTT 3.1.1 and 5: a connection read whole and in pieces ends in the same way, with the same messages and replies.
 
 use std::{num::NonZeroU16, sync::Arc};
 
@@ -40,12 +40,12 @@ pub(super) const TARGET: Target = Target {
     bytes_per_input_byte: 160,
 };
 
-/// Messages that a client may have on their way.
+/// Messages that a client may have in flight.
 const RECEIVE_MAX: u16 = 20;
 
 fn packet(kind: u8, body: &[&[u8]]) -> Vec<u8> {
     let body = body.concat();
-    assert!(body.len() < 128, "one byte says the length");
+    assert!(body.len() < 128, "the length takes one byte");
     [&[kind, body.len() as u8][..], &body].concat()
 }
 
@@ -102,16 +102,16 @@ fn seeds() -> Vec<Vec<u8>> {
 struct End {
     opened: Vec<Open>,
     broken: bool,
-    /// The last stop of an open connection that was not to go on.
+    /// The last stop of an open connection that could not continue.
     stop: Option<Stop>,
     close_packet: Vec<u8>,
-    /// All answers, as they would be written.
+    /// All replies, as they would be written.
     answers: Vec<u8>,
 }
 
 fn connection(input: &[u8], mut sizes: impl Iterator<Item = usize>) -> (Rig, End) {
     let mut rig = Rig::new();
-    let receive_max = NonZeroU16::new(RECEIVE_MAX).expect("it is not 0");
+    let receive_max = NonZeroU16::new(RECEIVE_MAX).expect("the constant is not 0");
     let mut connection =
         Connection::new(MqttOptions { topics: Arc::new(Topics::default()), receive_max }, rig.limits);
     let mut end = End::default();
@@ -127,10 +127,10 @@ fn connection(input: &[u8], mut sizes: impl Iterator<Item = usize>) -> (Rig, End
             assert!(consumed <= buffer.len());
             buffer.drain(..consumed);
             match stop {
-                // What is wrong behind the last whole packet is told by the next look at it.
+                // An error after the last complete packet is reported by the next call.
                 Stop::More if consumed > 0 => {}
                 Stop::More => break,
-                Stop::Enough => assert!(consumed > 0, "it does not go on"),
+                Stop::Enough => assert!(consumed > 0, "no progress"),
                 Stop::Open(open) => {
                     assert!(!connection.is_open());
                     end.opened.push(open);
@@ -140,8 +140,8 @@ fn connection(input: &[u8], mut sizes: impl Iterator<Item = usize>) -> (Rig, End
                 Stop::Broken(violation) => {
                     let close_packet = connection.close_packet(&violation);
                     end.broken = true;
-                    // The codec looks for the version beyond a CONNECT that is too short for it, so that what is
-                    // wrong with such a one may be told in other words.
+                    // The codec looks for the version beyond a CONNECT that is too short for it, so the error for such
+                    // a packet may be worded differently.
                     if !end.opened.is_empty() {
                         end.close_packet = close_packet;
                         end.stop = Some(Stop::Broken(violation));
@@ -154,14 +154,11 @@ fn connection(input: &[u8], mut sizes: impl Iterator<Item = usize>) -> (Rig, End
                 }
             }
         }
-        assert!(
-            buffer.len() <= rig.limits.message_bytes_max + (32 << 10),
-            "the buffer grows beyond the bound"
-        );
+        assert!(buffer.len() <= rig.limits.message_bytes_max + (32 << 10), "the buffer exceeds its bound");
     }
     let mut out = BytesMut::new();
     for reply in &rig.intake.replies {
-        // A client may have said that it takes short packets only.
+        // A client may accept only short packets.
         if connection.put(reply, &mut out).is_err() {
             break;
         }
@@ -174,11 +171,11 @@ fn connection(input: &[u8], mut sizes: impl Iterator<Item = usize>) -> (Rig, End
 fn run(input: &[u8]) -> u64 {
     let (whole, end) = connection(input, std::iter::empty());
     let (cut, cut_end) = connection(input, pieces(input));
-    assert_eq!(end, cut_end, "it depends on the pieces");
+    assert_eq!(end, cut_end, "the result depends on the pieces");
     whole.assert_same(&cut);
     assert_eq!(whole.intake.replies, cut.intake.replies);
     assert!(end.opened.len() <= 1, "a connection opens once");
-    assert!(!end.opened.is_empty() || whole.counts() == [0; 3], "something was taken before CONNECT");
+    assert!(!end.opened.is_empty() || whole.counts() == [0; 3], "a message was taken before CONNECT");
     let kinds: Vec<_> = whole.intake.replies.iter().map(std::mem::discriminant).take(5).collect();
     let open = end.opened.first().map(|open| (open.clean, open.persistent));
     let stop = match &end.stop {

@@ -1,5 +1,5 @@
-//! The first bytes of a connection: what they are does not depend on where reads cut them, what is waited for is bounded,
-//! and what no protocol is gets words.
+//! The first bytes of a connection: detection does not depend on where reads split them, it waits for a bounded number
+//! of bytes, and an unknown protocol gets an answer in words.
 
 use catchment_gateway::session::protocol_detection::{Detection, ProtocolDetector};
 
@@ -61,10 +61,10 @@ pub(super) const TARGET: Target = Target {
     bytes_per_input_byte: 16,
 };
 
-/// Most bytes that are waited for: of white space, and of a first line.
+/// Most bytes that detection waits for: of white space, and of a first line.
 const WAITED_MAX: usize = 8 << 10;
 
-/// Bytes passed over, and the decision.
+/// Bytes skipped, and the decision.
 fn detection(input: &[u8], sizes: impl Iterator<Item = usize>) -> (usize, Detection) {
     let (mut detector, mut buffer, mut skipped, mut rest) =
         (ProtocolDetector::default(), Vec::new(), 0, input);
@@ -79,7 +79,7 @@ fn detection(input: &[u8], sizes: impl Iterator<Item = usize>) -> (usize, Detect
         if detection != Detection::More {
             return (skipped, detection);
         }
-        assert!(buffer.len() < WAITED_MAX && skipped < WAITED_MAX, "it waits for ever");
+        assert!(buffer.len() < WAITED_MAX && skipped < WAITED_MAX, "detection waits beyond its bound");
         if rest.is_empty() && size > piece.len() {
             break;
         }
@@ -90,10 +90,10 @@ fn detection(input: &[u8], sizes: impl Iterator<Item = usize>) -> (usize, Detect
 fn run(input: &[u8]) -> u64 {
     let whole = detection(input, [input.len(), 1].into_iter());
     let cut = detection(input, pieces(input).chain(std::iter::repeat(1)));
-    assert_eq!(whole.1, cut.1, "it depends on the pieces");
+    assert_eq!(whole.1, cut.1, "the result depends on the pieces");
     if let Detection::Foreign(foreign) = whole.1 {
         let answer = foreign.answer();
-        assert!(!answer.is_empty() && answer.len() < 1 << 10, "an answer in words");
+        assert!(!answer.is_empty() && answer.len() < 1 << 10, "an unknown protocol gets a short answer");
     }
     signature((format!("{:?}", whole.1), whole.0.min(4)))
 }

@@ -1,4 +1,4 @@
-//! The encoding of partials: what is accepted is a state that can be used, and encodes to what decodes to the same.
+//! The encoding of partials: accepted bytes decode to a usable state, which round-trips.
 
 use catchment_partial::{Partial, Timestamp};
 
@@ -48,7 +48,7 @@ fn run(input: &[u8]) -> u64 {
     };
     let mut once = Vec::new();
     partial.encode(base(), &mut once);
-    let again = Partial::decode(&once, base()).expect("what is encoded is decoded");
+    let again = Partial::decode(&once, base()).expect("an encoded partial decodes");
     let mut twice = Vec::new();
     again.encode(base(), &mut twice);
     assert_eq!(once, twice, "the encoding is not stable");

@@ -1,4 +1,4 @@
-//! A connection's decoding state for the targets, with small bounds so that inputs pass them.
+//! A connection's decoding state for the targets, with small bounds so that inputs exceed them.
 
 use catchment_gateway::{
     decode::{DecodeLimits, Decoded},
@@ -11,7 +11,7 @@ use super::{magnitude, signature};
 /// The gateway's clock, Unix nanoseconds.
 const NOW: i64 = 1_700_000_000_000_000_000;
 const DAY: i64 = 86_400_000_000_000;
-/// Refusals of one message: those told one by one, and one of each reason.
+/// Refusals of one message: those reported one by one, and one for each reason.
 const REFUSALS_MAX: usize = 16 + 11;
 
 pub(super) struct Rig {
@@ -19,7 +19,7 @@ pub(super) struct Rig {
     pub(super) rules: TimeRules,
     pub(super) limits: DecodeLimits,
     pub(super) intake: Intake,
-    /// What each message was.
+    /// The outcome of each message.
     pub(super) decoded: Vec<Decoded>,
 }
 
@@ -38,19 +38,20 @@ impl Rig {
         }
     }
 
-    /// Notes what a message was. `before`: how many readings, refusals and messages there were.
+    /// Records the outcome of a message. `before`: numbers of readings, refusals and messages before it.
     pub(super) fn settle(&mut self, decoded: Decoded, before: [usize; 3]) {
         let [readings, refusals, messages] = self.counts();
         assert!(readings - before[0] <= self.limits.readings_max, "too many readings of one message");
         assert!(refusals - before[1] <= REFUSALS_MAX, "too many refusals of one message");
         match decoded {
             Decoded::Message => assert!(messages > before[2], "a message without its metadata"),
-            Decoded::Hello { .. } => assert_eq!([readings, refusals, messages], before, "a hello with more"),
+            Decoded::Hello { .. } => assert_eq!(
+                [readings, refusals, messages],
+                before,
+                "a hello adds readings, refusals or messages"
+            ),
             Decoded::Refused => {
-                assert!(
-                    messages == before[2] && readings == before[0],
-                    "something is left of a refused message"
-                );
+                assert!(messages == before[2] && readings == before[0], "a refused message leaves readings");
                 assert!(refusals > before[1], "refused without a reason");
             }
         }
@@ -62,7 +63,7 @@ impl Rig {
         [self.intake.readings.len(), self.intake.refusals.len(), self.intake.messages.len()]
     }
 
-    /// What holds whatever came in.
+    /// Checks the invariants of any input.
     pub(super) fn check(&self) {
         let ends: Vec<_> = self.intake.messages.iter().map(|meta| meta.readings_end).collect();
         assert!(ends.is_sorted());
@@ -82,7 +83,7 @@ impl Rig {
         }
     }
 
-    /// Whether two connections took the same from the same bytes.
+    /// Asserts that two connections took the same from the same bytes.
     pub(super) fn assert_same(&self, other: &Self) {
         assert_eq!(self.decoded, other.decoded);
         assert_eq!(self.intake.messages, other.intake.messages);
@@ -91,7 +92,7 @@ impl Rig {
         assert_eq!(self.intake.fresh, other.intake.fresh);
     }
 
-    /// What happened: which kinds of messages, which refusals with how their messages begin, how many readings.
+    /// The signature: kinds of messages, refusals with the beginning of their messages, number of readings.
     pub(super) fn signature(&self) -> u64 {
         let kinds: Vec<_> = self.decoded.iter().take(4).map(std::mem::discriminant).collect();
         let mut refusals: Vec<_> = self

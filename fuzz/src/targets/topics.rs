@@ -1,4 +1,4 @@
-//! Topics of MQTT: the first line is the topic, what follows the payload; and the topic as a pattern.
+//! Topics of MQTT: the first line is the topic, the rest the payload; and the topic as a pattern.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -72,8 +72,8 @@ static TOPICS: LazyLock<Topics> = LazyLock::new(|| {
         "+/{x}/influx" = "influx"
         "##,
     )
-    .expect("the patterns are right");
-    Topics::new(&given, Precision::Nanoseconds, &JsonSettings::default()).expect("the patterns are right")
+    .expect("the patterns are valid");
+    Topics::new(&given, Precision::Nanoseconds, &JsonSettings::default()).expect("the patterns are valid")
 });
 
 fn run(input: &[u8]) -> u64 {
@@ -96,7 +96,7 @@ fn run(input: &[u8]) -> u64 {
     };
     assert_eq!(code == "taken", readings > 0 || refusals == 0);
     rig.check();
-    // As a pattern: refused with a cause, or it matches what it says.
+    // As a pattern: refused with a cause, or it matches its own text.
     let given = BTreeMap::from([(topic.clone().into_owned(), TopicSetting::from(PayloadKind::Json))]);
     let pattern = Topics::new(&given, Precision::Nanoseconds, &JsonSettings::default());
     let literal = !topic.contains(['+', '#', '{', '}']);

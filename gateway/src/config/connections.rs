@@ -1,4 +1,4 @@
-//! What bounds connections: their places, deadlines, and those of the HTTP endpoint.
+//! Bounds of connections: slots, deadlines, and the same for the HTTP endpoint.
 
 use catchment_certs::{
     AcceptConfig,

@@ -1,4 +1,4 @@
-//! How many devices are known, and for how long without a message.
+//! How many devices the gateway knows, and when it forgets unused ones.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use catchment_settings::HumanDuration;
 
 use super::{Config, ConfigError, Settings, future_max, grace, time, value, window, within};
 
-/// The least `device_expiry`. What is safe depends on how long devices are away, which nobody knows here: less than
-/// [`SHORT`] is warned of.
+/// The least `device_expiry`. A safe value depends on how long devices are away, which this code cannot know; values
+/// below [`SHORT`] get a warning.
 const LEAST_MS: u64 = 10_000;
-/// A device that lost its network for so long is nothing unusual.
+/// Devices commonly lose their network for this long.
 const SHORT: Duration = Duration::from_secs(3_600);
 
 impl Settings {
     pub(super) fn devices(&self) -> Result<(usize, Duration), ConfigError> {
         let (day, most) = (86_400, HumanDuration::secs(36_500 * 86_400));
-        // More than twice what a gateway can serve at once by default: devices that take turns.
+        // Five times the default `connections_max`, for devices that take turns.
         let devices_max = within("devices_max", self.devices_max.unwrap_or(100_000), 1, 1 << 24)?;
         // A device that reports once a year keeps its numbers.
         let expiry =
@@ -26,7 +26,7 @@ impl Settings {
             return Err(value(
                 "device_expiry",
                 format!(
-                    "{} is not longer than windows are open: future_max, a window and the grace are {}",
+                    "{} is too short: windows are open for up to {} (future_max + window + grace)",
                     HumanDuration(expiry),
                     HumanDuration(open_max)
                 ),
@@ -37,13 +37,13 @@ impl Settings {
 }
 
 impl Config {
-    /// Says so when devices are forgotten that are away for a short time only.
+    /// Warns when devices that are away only briefly are forgotten.
     pub(crate) fn warn_of_expiry(&self) {
         if self.device_expiry < SHORT {
             tracing::warn!(
                 device_expiry = ?self.device_expiry,
-                "a device that is away for longer and sends again what was taken counts it twice: device_expiry is to be longer \
-                 than any device is away"
+                "a device that is away for longer and resends counts readings twice: set device_expiry to more than \
+                 any device is away"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Tables of the configuration for single protocols.
+//! The configuration tables of single protocols.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{decode::line_protocol::Precision, mqtt::topics::TopicSetting};
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MqttSettings {
-    /// Most publishes of QoS 1 and 2 of an MQTT connection without an acknowledgement [default: 1024]
+    /// Maximum unacknowledged QoS 1 and 2 publishes of an MQTT connection [default: 1024]
     #[arg(
         id = "mqtt_receive_max",
         long = "mqtt-receive-max",
@@ -18,7 +18,7 @@ pub struct MqttSettings {
         env = "CATCHMENT_GATEWAY_MQTT_RECEIVE_MAX"
     )]
     pub receive_max: Option<u16>,
-    /// What other topics than the built-in ones carry, by pattern. Only in the file.
+    /// Payloads of topics beyond the built-in ones, by pattern. Only in the file.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topics: Option<BTreeMap<String, TopicSetting>>,
@@ -28,7 +28,7 @@ pub struct MqttSettings {
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LineProtocolSettings {
-    /// Unit of the times of InfluxDB line protocol: ns, us, ms or s [default: ns]
+    /// Unit of InfluxDB line protocol timestamps: ns, us, ms or s [default: ns]
     #[arg(
         id = "line_protocol_precision",
         long = "line-protocol-precision",

@@ -1,8 +1,8 @@
-//! What is missing, out of range, and where it is said.
+//! Missing settings, values out of range, and the messages that name them.
 
 use super::*;
 
-/// The least that a gateway needs to be given.
+/// The required settings alone.
 pub(crate) fn given() -> Settings {
     Settings {
         identity: Some("id".into()),
@@ -14,7 +14,7 @@ pub(crate) fn given() -> Settings {
 }
 
 #[test]
-fn what_is_needed_is_named() {
+fn a_missing_setting_is_named() {
     assert!(given().check().is_ok());
     let missing = Settings { listen: None, ..given() }.check().unwrap_err();
     assert_eq!(missing, ConfigError::Missing("listen"));
@@ -31,7 +31,7 @@ fn values_out_of_range_are_named() {
     assert!(error(Settings { window: Some(HumanDuration::secs(0)), ..given() }).starts_with("window"));
     assert!(error(Settings { window: Some(HumanDuration::secs(90_000)), ..given() }).starts_with("window"));
     assert!(error(Settings { shards: Some(0), ..given() }).starts_with("shards"));
-    // Every duration has a least and a most, which the refusal names.
+    // Every duration has a minimum and a maximum, which the error names.
     type Set = fn(&mut Settings, HumanDuration);
     let durations: [(&str, u64, Set); 8] = [
         ("grace", 0, |s, d| s.grace = Some(d)),
@@ -62,7 +62,7 @@ fn values_out_of_range_are_named() {
 }
 
 #[test]
-fn devices_are_remembered_for_longer_than_their_windows_are_open() {
+fn device_expiry_exceeds_the_longest_open_window() {
     let config = given().check().unwrap();
     assert_eq!((config.devices_max, config.device_expiry), (100_000, Duration::from_secs(400 * 86_400)));
     let error = |settings: Settings| settings.check().unwrap_err().to_string();
@@ -75,7 +75,7 @@ fn devices_are_remembered_for_longer_than_their_windows_are_open() {
     assert!(error(Settings { devices_max: Some(0), ..given() }).starts_with("devices_max: 0 is out"));
 }
 
-/// The settings of a file, without those that are always needed.
+/// The required settings, with the protocol tables of a file.
 fn file(text: &str) -> Result<Config, ConfigError> {
     let Settings { mqtt, line_protocol, json, .. } = toml::from_str(text).unwrap();
     Settings { mqtt, line_protocol, json, ..given() }.check()
@@ -113,7 +113,7 @@ fn protocols_have_their_tables() {
 }
 
 #[test]
-fn a_flag_leaves_the_other_keys_of_its_table_as_the_file_has_them() {
+fn a_flag_keeps_the_other_keys_of_its_table_from_the_file() {
     use std::io::Write as _;
     let mut path = tempfile::NamedTempFile::new().unwrap();
     writeln!(path, "[mqtt]\nreceive_max = 7\n[mqtt.topics]\n'a' = 'json'").unwrap();

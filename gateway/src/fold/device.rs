@@ -1,8 +1,8 @@
 //! A device as the fold keeps it: its sequence numbers, its MQTT clients, its series with their open windows.
 //!
-//! Invariant: a device's number, and a series' number within its device, name that one for ever. What is forgotten leaves its
-//! number unused, so an entry of the journal never means another device or series than the one it was made for, whichever
-//! entries damage took ([`super::forget`]).
+//! Invariant: the number of a device, and of a series within its device, is never reused. So an entry of the journal
+//! never means another device or series than the one it was made for, whichever entries damage took
+//! ([`super::forget`]).
 
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 
@@ -10,21 +10,13 @@ use catchment_partial::{Partial, Window};
 use catchment_proto::{Labels, MetricName, Name};
 use hashbrown::HashMap;
 
-use super::{client::Client, windows::Windows};
+use super::{
+    client::Clients,
+    windows::{Open, Windows},
+};
 
-/// Epochs of a device whose highest sequence number is kept; beyond, the one longest unused is forgotten.
+/// Epochs of a device whose highest sequence number is kept; one more evicts the least recently used.
 pub const DEVICE_EPOCHS_MAX: usize = 8;
-
-/// An open window of a series.
-#[derive(Clone, Debug)]
-pub(super) struct Open {
-    pub(super) window: Window,
-    pub(super) part: u64,
-    pub(super) revision: u64,
-    /// Position by which it falls due: its part, unless that was opened in a stretch of the journal that is lost.
-    pub(super) due_position: u64,
-    pub(super) partial: Partial,
-}
 
 #[derive(Clone, Debug)]
 pub(super) struct Series {
@@ -37,7 +29,7 @@ pub(super) struct Series {
 }
 
 impl Series {
-    /// Its open window of an interval, and whether an entry at this position opens it.
+    /// Its open window of an interval, opened at this position if it was not open, and whether it was opened.
     pub(super) fn window(&mut self, window: Window, position: u64, due_position: u64) -> (&mut Open, bool) {
         let (part, revision) = (position, position);
         let new = || Open { window, part, revision, due_position, partial: Partial::empty() };
@@ -45,7 +37,7 @@ impl Series {
     }
 }
 
-/// Series in the order of their numbers. Most devices forget none, and then a number is a place in the list.
+/// Series in the order of their numbers. Most devices have forgotten none; then a number is an index in the list.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SeriesList {
     list: Vec<Series>,
@@ -70,7 +62,7 @@ impl SeriesList {
         self.list.get_mut(at)
     }
 
-    /// The first of these that is not known.
+    /// The first of these numbers that is unknown.
     pub(super) fn first_unknown(&self, numbers: &[u32]) -> Option<u32> {
         let whole = self.list.len() == self.next as usize;
         numbers.iter().copied().find(|number| match whole {
@@ -88,7 +80,7 @@ impl SeriesList {
         self.next
     }
 
-    /// No series gets a number below this.
+    /// New series get this number or a higher one.
     pub(super) fn skip_to(&mut self, next: u32) {
         self.next = self.next.max(next);
     }
@@ -107,7 +99,7 @@ impl SeriesList {
         }
     }
 
-    /// Takes those out for which it is asked.
+    /// Removes the series for which `is_asked` holds.
     fn extract(&mut self, mut is_asked: impl FnMut(&Series) -> bool) -> Vec<Series> {
         self.list.extract_if(.., |series| is_asked(series)).collect()
     }
@@ -125,12 +117,12 @@ pub(super) struct Device {
     pub(super) name: Name,
     /// When it was last used, by [`super::State::running`].
     pub(super) used: u32,
-    /// The one used last stands last.
+    /// The most recently used last.
     pub(super) epochs: Vec<DeviceEpoch>,
     /// Readings taken without a sequence number.
     pub(super) unnumbered: u64,
-    /// MQTT clients whose sessions are kept; the one used last stands last.
-    pub(super) clients: Vec<Client>,
+    /// MQTT clients whose sessions are kept.
+    pub(super) clients: Clients,
     pub(super) series: SeriesList,
     /// Open windows of all of its series.
     pub(super) open_windows: usize,
@@ -144,7 +136,7 @@ impl Device {
             used,
             epochs: Vec::new(),
             unnumbered: 0,
-            clients: Vec::new(),
+            clients: Clients::default(),
             series: SeriesList::default(),
             open_windows: 0,
             index: HashMap::new(),
@@ -152,13 +144,13 @@ impl Device {
     }
 
     pub(super) fn add_series(&mut self, number: u32, metric: MetricName, labels: Labels, used: u32) {
-        // The newest of a name is the one in use, also where damage took what was to forget the older one.
+        // Of two with one name the newest is in use: damage may have taken the entry that forgot the older one.
         let newest = self.index.entry(labels.clone()).or_default().entry(metric.clone()).or_insert(number);
         *newest = number.max(*newest);
         self.series.insert(Series { number, used, metric, labels, open: Windows::default() });
     }
 
-    /// Forgets those of these series that have no open window, and gives them.
+    /// Removes those of these series that have no open window, and returns them.
     pub(super) fn forget_series(&mut self, numbers: &[u32]) -> Vec<Series> {
         let numbers: BTreeSet<u32> = numbers.iter().copied().collect();
         let gone = self.series.extract(|series| series.open.is_empty() && numbers.contains(&series.number));
@@ -174,7 +166,7 @@ impl Device {
         gone
     }
 
-    /// Notes how far an epoch has got, or how many readings came without number.
+    /// Advances an epoch, or the number of readings without number.
     pub(super) fn advance(&mut self, epoch: &str, seq: u64) {
         if epoch.is_empty() {
             self.unnumbered = self.unnumbered.max(seq);
@@ -218,7 +210,7 @@ impl Devices {
         self.next
     }
 
-    /// No device gets a number below this.
+    /// New devices get this number or a higher one.
     pub(super) fn skip_to(&mut self, next: u32) {
         self.next = self.next.max(next);
     }
@@ -234,7 +226,7 @@ impl Devices {
         self.known.remove(&number)
     }
 
-    /// Those from a number on, in order.
+    /// Devices from a number on, in order.
     pub(super) fn from(&self, number: u32) -> impl Iterator<Item = (u32, &Device)> {
         self.known.range(number..).map(|(number, device)| (*number, &**device))
     }

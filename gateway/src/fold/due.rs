@@ -1,35 +1,58 @@
 //! The order in which open windows fall due.
 //!
-//! On-time windows by their end, late ones by the position at which they were opened; among equals by device and series.
-//! Windows that have been open for too long fall due as well, whatever their end: the clock by which they were opened was
-//! wrong. Invariant: a window's rank does not depend on other windows, so damage that took some shifts no others from one
-//! close into another.
+//! On-time windows fall due by their end, late ones by the position at which they were opened; ties are broken by
+//! device and series. Windows that have been open for too long also fall due, whatever their end: they were opened by
+//! a wrong clock.
+//!
+//! Invariant: a window's rank does not depend on other windows. So damage that took some windows does not shift
+//! others from one close into another.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
 };
 
-use catchment_partial::{Timestamp, Window};
+use catchment_partial::{Timestamp, Width, Window};
 
-use super::entry::CloseEntry;
+use super::entry::{CloseEntry, LastClosed};
 
-/// Where an open window lives: device, series, window.
+/// Key of an open window: device, series, window.
 pub(super) type WindowKey = (u32, u32, Window);
 
 /// Phases of a close.
 const ON_TIME: u32 = 1;
-pub(super) const LATE: u32 = 2;
+const LATE: u32 = 2;
 const STALE: u32 = 3;
 
-/// The order in which a close takes windows: phase, end (of late ones the least), position of opening (of late ones
-/// only), place.
+/// The order in which a close takes windows: phase, end (the least time for late windows), position of opening (late
+/// windows only), key.
 pub(super) type Rank = (u32, Timestamp, u64, WindowKey);
+
+impl LastClosed {
+    /// The window of a rank, for the entry.
+    pub(super) fn new((phase, _, opened, (device, series, window)): Rank) -> Self {
+        Self { phase, opened, device, series, window: window.index(), width_ms: window.width().as_millis() }
+    }
+
+    /// The rank; `None` for a window out of range.
+    pub(super) fn rank(&self) -> Option<Rank> {
+        let window = Window::from_index(self.window, Width::from_millis(self.width_ms).ok()?)?;
+        let end = if self.phase == LATE { Timestamp::MIN } else { window.end() };
+        Some((self.phase, end, self.opened, (self.device, self.series, window)))
+    }
+}
+
+impl CloseEntry {
+    /// Positions before which late and on-time windows are due.
+    fn bounds(&self) -> (u64, u64) {
+        if self.all { (u64::MAX, u64::MAX) } else { (self.late_before, self.opened_before) }
+    }
+}
 
 /// On-time windows of one end.
 #[derive(Clone, Debug, PartialEq)]
 struct Ending {
-    /// No window here was opened before.
+    /// No window here was opened before this position.
     opened: u64,
     /// Positions of opening.
     windows: BTreeMap<WindowKey, u64>,
@@ -57,7 +80,7 @@ impl Due {
         self.late.insert((opened, key));
     }
 
-    /// Open windows in all.
+    /// All open windows.
     pub(super) fn len(&self) -> usize {
         self.on_time_count + self.late.len()
     }
@@ -80,7 +103,7 @@ impl Due {
     /// The on-time windows beyond an end that were opened before a position.
     fn stale(&self, end: Option<Timestamp>, before: u64) -> impl Iterator<Item = (Rank, WindowKey)> {
         let beyond = (end.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
-        // Where the clocks go right, none gets as far as looking at the single windows.
+        // While clocks are correct this never looks at single windows.
         let endings = self.on_time.range(beyond).filter(move |(_, ending)| ending.opened < before);
         endings.flat_map(move |(end, ending)| {
             let old = ending.windows.iter().filter(move |(_, part)| **part < before);
@@ -121,7 +144,7 @@ impl Due {
         }
     }
 
-    /// Open windows behind a rank, or all, in order: on-time ones, then late ones.
+    /// Open windows after a rank, or all of them, in order: on-time windows, then late ones.
     pub(super) fn after(&self, rank: Option<Rank>) -> impl Iterator<Item = Rank> {
         let (on_time_from, late_from) = match rank {
             None => (Some(None), None),

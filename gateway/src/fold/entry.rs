@@ -1,12 +1,9 @@
-//! Entries of a shard's journal, and how they stand on disk.
+//! Entries of a shard's journal, and their format on disk.
 //!
 //! They are protobuf messages without a .proto file: no other program reads them. Tags are never reused.
 
-use catchment_partial::{Timestamp, Width, Window};
 use catchment_proto::wire::Label;
 use prost::Message;
-
-use super::due::{LATE, Rank};
 
 /// One record of the journal.
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -20,22 +17,22 @@ pub enum Entry {
     /// A series' first appearance.
     #[prost(message, tag = "3")]
     Series(SeriesEntry),
-    /// Messages of a device that were taken.
+    /// Accepted messages of a device.
     #[prost(message, tag = "4")]
     Intake(IntakeEntry),
-    /// Windows are closed, as one batch.
+    /// Closes windows, as one batch.
     #[prost(message, tag = "5")]
     Close(CloseEntry),
-    /// How far the numbers of devices have got.
+    /// A progress snapshot: how far the sequence numbers of devices have got.
     #[prost(message, tag = "6")]
     ProgressSnapshot(ProgressSnapshotEntry),
-    /// Batch numbers go on here.
+    /// Batch numbers continue here.
     #[prost(message, tag = "7")]
     Numbers(NumbersEntry),
     /// A client's session begins or ends.
     #[prost(message, tag = "8")]
     Client(ClientEntry),
-    /// What was not used for long is forgotten.
+    /// Forgets what was unused for long.
     #[prost(message, tag = "9")]
     Forget(ForgetEntry),
 }
@@ -76,7 +73,7 @@ pub struct SeriesEntry {
     pub labels: Vec<Label>,
 }
 
-/// Messages of a device that were taken together.
+/// Messages of a device, accepted together.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct IntakeEntry {
     /// The device's index.
@@ -91,26 +88,26 @@ pub struct IntakeEntry {
     /// Series index of each reading.
     #[prost(uint32, repeated, tag = "4")]
     pub series: Vec<u32>,
-    /// Event time of each reading: Unix nanoseconds, from the second on the difference to its predecessor.
+    /// Event time of each reading: Unix nanoseconds for the first, then the difference to the reading before.
     #[prost(sint64, repeated, tag = "5")]
     pub time: Vec<i64>,
     /// Value of each reading.
     #[prost(double, repeated, tag = "6")]
     pub value: Vec<f64>,
-    /// Highest sequence number of the epoch before; without an epoch, how many readings without number the device had
-    /// sent before. Where the journal is damaged, it tells what is lost.
+    /// Highest sequence number of the epoch before this entry; without an epoch, how many readings without number the
+    /// device had sent. It reveals what damage to the journal took.
     #[prost(uint64, tag = "7")]
     pub previous: u64,
     /// Client (MQTT) whose session outlives its connections; empty without one.
     #[prost(string, tag = "8")]
     pub client: String,
-    /// Packet identifiers that its client must release before they count anew.
+    /// Packet identifiers that the client must release before it may reuse them.
     #[prost(uint32, repeated, tag = "9")]
     pub received: Vec<u32>,
-    /// Packet identifiers that its client has released.
+    /// Packet identifiers that the client has released.
     #[prost(uint32, repeated, tag = "10")]
     pub released: Vec<u32>,
-    /// What is kept of the client's session ends with this.
+    /// The client's session is kept no longer.
     #[prost(bool, tag = "11")]
     pub forget: bool,
 }
@@ -119,7 +116,7 @@ pub struct IntakeEntry {
 const KEPT_READINGS: usize = 32_768;
 
 impl IntakeEntry {
-    /// An empty one with its memory, up to a bound.
+    /// The entry without content; keeps its memory, up to a bound.
     pub fn emptied(mut self) -> Self {
         self.clear();
         self.series.shrink_to(KEPT_READINGS);
@@ -129,7 +126,7 @@ impl IntakeEntry {
     }
 }
 
-/// What is kept of a client's (MQTT) session begins or ends.
+/// A client's (MQTT) session is kept from now on, or no longer.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ClientEntry {
     /// The device's index.
@@ -138,21 +135,21 @@ pub struct ClientEntry {
     /// The client's identifier.
     #[prost(string, tag = "2")]
     pub client: String,
-    /// What was kept before is forgotten.
+    /// Forgets the session kept before.
     #[prost(bool, tag = "3")]
     pub forget: bool,
-    /// Its session is kept from here on.
+    /// Keeps its session from here on.
     #[prost(bool, tag = "4")]
     pub keep: bool,
 }
 
-/// What was not used for long is forgotten, and how long the gateway has run.
+/// Forgets what was unused for long, and says how long the gateway has run.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ForgetEntry {
-    /// Seconds that the gateway has run since the journal's beginning. What is used from here on was last used then.
+    /// Seconds that the gateway has run since the journal's beginning: the time of use of what is used from here on.
     #[prost(uint32, tag = "1")]
     pub running_s: u32,
-    /// Indexes of devices, with all that is kept of them.
+    /// Indexes of devices to forget, with everything of theirs.
     #[prost(uint32, repeated, tag = "2")]
     pub devices: Vec<u32>,
     /// Index of the device of each single series.
@@ -173,36 +170,38 @@ pub struct ForgetEntry {
 }
 
 impl ForgetEntry {
-    /// Whether it says nothing but the time.
+    /// Whether it holds nothing but the time.
     pub fn is_empty(&self) -> bool {
         self.devices.is_empty() && self.series.is_empty() && self.client.is_empty() && self.used.is_empty()
     }
 }
 
-/// Windows are closed: those due, in order, up to a count, as one batch.
+/// Closes the windows that are due, in order, up to a bound, as one batch.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct CloseEntry {
     /// Number of the batch, if there is anything to close.
     #[prost(uint64, tag = "1")]
     pub number: u64,
-    /// Windows that end at or before this are due; the new watermark once none of them is left. Unix nanoseconds.
+    /// Windows that end at or before this are due; it becomes the watermark once none of them is left. Unix
+    /// nanoseconds.
     #[prost(sint64, tag = "2")]
     pub watermark_ns: i64,
     /// Windows for late readings that were opened before this position are due.
     #[prost(uint64, tag = "3")]
     pub late_before: u64,
-    /// All windows are due, late ones first: there are too many.
+    /// All windows are due, late ones first.
     #[prost(bool, tag = "4")]
     pub all: bool,
-    /// At most so many windows are closed, unless `last` says up to where.
+    /// Most windows to close, unless `last` is set.
     #[prost(uint32, tag = "5")]
     pub take: u32,
-    /// On-time windows that were opened before this position are due whatever their end: no clock that goes right
-    /// would have left them open.
+    /// On-time windows that were opened before this position are due whatever their end: a correct clock would not
+    /// have left them open.
     #[prost(uint64, tag = "6")]
     pub opened_before: u64,
-    /// The last window that is closed. It decides instead of the count: where the journal lost readings, a count would
-    /// close windows that went into the next batch, and where it lost a close, leave windows open that were delivered.
+    /// The last window to close; takes precedence over the count. If the journal lost readings, a count would close
+    /// windows that went into the next batch; if it lost a close, a count would leave windows open that were
+    /// delivered.
     #[prost(message, optional, tag = "7")]
     pub last: Option<LastClosed>,
 }
@@ -230,27 +229,8 @@ pub struct LastClosed {
     pub width_ms: u32,
 }
 
-impl LastClosed {
-    pub(super) fn new((phase, _, opened, (device, series, window)): Rank) -> Self {
-        Self { phase, opened, device, series, window: window.index(), width_ms: window.width().as_millis() }
-    }
-
-    pub(super) fn rank(&self) -> Option<Rank> {
-        let window = Window::from_index(self.window, Width::from_millis(self.width_ms).ok()?)?;
-        let end = if self.phase == LATE { Timestamp::MIN } else { window.end() };
-        Some((self.phase, end, self.opened, (self.device, self.series, window)))
-    }
-}
-
-impl CloseEntry {
-    /// Positions before which late and on-time windows are due.
-    pub(super) fn bounds(&self) -> (u64, u64) {
-        if self.all { (u64::MAX, u64::MAX) } else { (self.late_before, self.opened_before) }
-    }
-}
-
-/// How far the numbers of devices have got, for those that changed since the last one: where the journal is damaged, it
-/// bounds what is unknown.
+/// How far the sequence numbers have got, of devices that advanced since the last snapshot. It bounds what is unknown
+/// after damage to the journal.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ProgressSnapshotEntry {
     /// Indexes of the devices.
@@ -264,13 +244,13 @@ pub struct ProgressSnapshotEntry {
     pub highest: Vec<u64>,
 }
 
-/// Batch numbers go on here: numbers below may have been used by entries that are lost.
+/// Batch numbers continue here: lost entries may have used lower numbers.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct NumbersEntry {
     /// Number of the next batch.
     #[prost(uint64, tag = "1")]
     pub next_batch: u64,
-    /// So many numbers before it are given to batches that are made again.
+    /// This many numbers before `next_batch` belong to batches that are made again.
     #[prost(uint64, tag = "2")]
     pub again: u64,
     /// The least start and the greatest end of their windows, Unix nanoseconds.
@@ -279,13 +259,13 @@ pub struct NumbersEntry {
     /// See `from_ns`.
     #[prost(sint64, tag = "4")]
     pub to_ns: i64,
-    /// Numbers before those are left out, because files are lost: what was lost with them belongs to windows of any time up to
-    /// this end, Unix nanoseconds.
+    /// Numbers before those are skipped because files are lost. The lost windows may be of any time up to this one,
+    /// Unix nanoseconds.
     #[prost(sint64, optional, tag = "5")]
     pub left_out_to_ns: Option<i64>,
 }
 
-/// Bytes that are no [`Entry`].
+/// Bytes that are not an [`Entry`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the journal holds an entry that cannot be read: {0}")]
 pub struct EntryError(String);
@@ -297,7 +277,7 @@ struct Record {
 }
 
 impl Entry {
-    /// Encodes the entry into an emptied buffer.
+    /// Clears the buffer and encodes the entry into it.
     pub fn encode_into(self, buffer: &mut Vec<u8>) -> Self {
         buffer.clear();
         let record = Record { entry: Some(self) };

@@ -1,61 +1,62 @@
-//! Forgetting what was not used for long: devices, single series of a device, MQTT clients.
+//! Forgetting what was unused for long: devices, single series of a device, MQTT clients.
 //!
-//! The shard decides ([`State::search`] finds) and writes an entry that lists what is forgotten; a replay applies the list and so
-//! agrees. *Used* is measured by the time that the gateway has run ([`State::running`]), which the entries carry: the time of day may
-//! jump by years, and while the gateway is off no device can be used.
+//! The shard decides, with [`State::search`], and writes an entry that lists what is forgotten; a replay only applies
+//! the list. Time of use is the time that the gateway has run ([`State::running`]), which the entries carry: the wall
+//! clock may jump by years, and while the gateway is off no device can be used.
 //!
-//! Where a journal is damaged, nothing is given to the wrong device:
-//! - A number is never used again ([`super::device`]). So an entry, and a stored definition, mean the same device wherever
-//!   they are met. A device that comes back has another number; of two with one name the higher is in use.
-//! - An entry that forgets is lost: the device stays, with numbers that nobody asks for, until it is found again. If it has come
-//!   back since, under its new number, that one is in use.
-//! - A device's return is lost: its number is unknown, and what follows gets the name from the definitions log; without one it is left
-//!   out and reported.
-//! - A close is lost, and its windows still stand open when the device is to be forgotten: it stays, because its readings may not
-//!   have been delivered. Likewise single series.
+//! After damage to the journal nothing is given to the wrong device:
+//! - A number is never reused ([`super::device`]). So an entry, or a stored definition, means the same device
+//!   wherever it is found. A device that comes back gets another number; of two with one name the higher number is in
+//!   use.
+//! - If an entry that forgets is lost, the device stays, with sequence numbers that nobody asks for, until it is
+//!   forgotten again. If it has come back since, its new number is in use.
+//! - If a device's return is lost, its number is unknown. Later entries get the name from the definitions log; if it
+//!   is not there either, they are skipped and reported.
+//! - If a close is lost, its windows are still open when the device is to be forgotten. The device stays, because its
+//!   readings may not have been delivered. The same holds for single series.
 
 use catchment_proto::{Labels, MetricName};
 
 use super::{entry::ForgetEntry, state::State};
 
-/// How many series and devices an entry lists; a client counts as so many.
+/// In the bound of an entry a client counts as this many devices or series.
 const CLIENT_WEIGHT: usize = 16;
 
-/// What is looked for, and how much at once.
+/// What to look for, and how much at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Search {
     /// Index of the device to begin with.
     pub from: u32,
-    /// What was last used before this is forgotten, by [`State::running`].
+    /// Forget what was last used before this time, by [`State::running`].
     pub before: u32,
-    /// A device that is held and was last used before this is listed as used.
+    /// List a held device as used if it was last used before this time.
     pub touch: u32,
-    /// Devices and series that are looked at.
+    /// Most devices and series to look at.
     pub scan_max: usize,
-    /// Devices and series that are listed.
+    /// Most devices and series to list.
     pub list_max: usize,
 }
 
 impl State {
-    /// Seconds that the gateway has run, as far as the journal says.
+    /// Seconds that the gateway has run, according to the journal.
     pub fn running(&self) -> u32 {
         self.running
     }
 
-    /// Places for series at the aggregator that this state needs: of those that are known, and of those that were forgotten.
+    /// Places for series that this state takes at the aggregator: known series and forgotten ones.
     pub fn series_slots(&self) -> u64 {
         self.forgotten_series.count().saturating_add(self.series_count as u64)
     }
 
-    /// Whether a series that is not known was forgotten and has its place still.
+    /// Whether an unknown series is a forgotten one that still has its place.
     pub fn keeps_series_slot(&self, device: u32, metric: &MetricName, labels: &Labels) -> bool {
         self.devices
             .get(device)
             .is_some_and(|known| self.forgotten_series.contains(&known.name, metric, labels))
     }
 
-    /// Adds to an entry what was not used for long and has no open window, of devices that are not held; of the others those that
-    /// are to count as used. Returns the device to go on with; `None` behind the last.
+    /// Adds to an entry what was unused for long and has no open window, for devices that are not held; adds held
+    /// devices that are to count as used. Returns the device to continue with; `None` after the last.
     pub fn search(
         &self,
         search: &Search,
@@ -95,7 +96,7 @@ impl State {
                 listed += CLIENT_WEIGHT;
             }
             if listed >= search.list_max {
-                // There may be more of it: it is looked at again.
+                // This device may have more: look at it again.
                 return Some(number);
             }
         }
@@ -108,7 +109,7 @@ impl State {
             self.before_change(*device);
             if let Some(device) = self.devices.get_mut(*device) {
                 device.used = self.running;
-                device.clients.iter_mut().for_each(|client| client.used = self.running);
+                device.clients.touch(self.running);
             }
         }
         for device in &entry.devices {
@@ -125,13 +126,13 @@ impl State {
         for (device, id) in entry.client_device.iter().zip(&entry.client) {
             self.before_change(*device);
             if let Some(device) = self.devices.get_mut(*device) {
-                device.clients.retain(|client| *client.id != **id);
+                device.clients.forget(id);
             }
         }
     }
 
     fn forget_device(&mut self, number: u32) {
-        // Only where a close is lost.
+        // Open windows: damage took their close.
         if self.devices.get(number).is_none_or(|device| device.open_windows > 0) {
             return;
         }

@@ -1,19 +1,20 @@
-//! Series that were forgotten here and keep their places at the aggregator.
+//! Forgotten series keep their places at the aggregator.
 //!
-//! The aggregator counts each series that this data folder delivered, also after it has forgotten it itself, and grants places
-//! beyond that number (`aggregator/src/store/quota.rs`). So a series that is forgotten here gives no place back, or a new one
-//! would be acknowledged for which the aggregator has none. One that comes back has its place: it is known by a hash of its
-//! names. Hashes are bounded; beyond, a series that comes back takes a second place, which refuses earlier and never later.
+//! The aggregator counts each series that this data folder delivered, even after it has forgotten the series itself,
+//! and grants places beyond that number (`aggregator/src/store/quota.rs`). So a series forgotten here gives no place
+//! back; otherwise a new one would be acknowledged for which the aggregator has no place. A series that comes back
+//! has its place: a hash of its names identifies it. The number of hashes is bounded; a series whose hash was dropped
+//! takes a second place, so series may be refused too early, but never too late.
 
 use std::collections::BTreeMap;
 
 use catchment_proto::{Labels, MetricName, Name};
 use hashbrown::HashMap;
 
-/// Hashes of a shard; beyond, the oldest is dropped and its place stays taken.
+/// Most hashes of a shard; one more drops the oldest, whose place stays taken.
 const HASHES_MAX: usize = 1 << 16;
 
-/// Places of series that were forgotten.
+/// Places of forgotten series.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ForgottenSeries {
     count: u64,
@@ -23,7 +24,7 @@ pub(super) struct ForgottenSeries {
     order: HashMap<u64, u64>,
 }
 
-/// FNV-1a over the names, each ended by a byte that none holds. Part of the checkpoints' format.
+/// FNV-1a over the names, each followed by a byte that no name contains. Part of the checkpoints' format.
 fn hash(device: &Name, metric: &MetricName, labels: &Labels) -> u64 {
     let labels = labels.iter().flat_map(|(name, value)| [name, value]);
     let texts = [device.as_str(), metric.as_str()].into_iter().chain(labels);
@@ -34,7 +35,7 @@ fn hash(device: &Name, metric: &MetricName, labels: &Labels) -> u64 {
 }
 
 impl ForgottenSeries {
-    /// So many places, and the hashes of some of them, the oldest first.
+    /// From the number of places and the hashes of some of them, the oldest first.
     pub(super) fn new(count: u64, hashes: impl IntoIterator<Item = u64>) -> Self {
         let mut forgotten = Self::default();
         hashes.into_iter().for_each(|hash| forgotten.note(hash));
@@ -74,7 +75,7 @@ impl ForgottenSeries {
         }
     }
 
-    /// A series comes: if it was forgotten before, it has its place again.
+    /// A series is introduced: if it was forgotten before, it takes its place back.
     pub(super) fn remove(&mut self, device: &Name, metric: &MetricName, labels: &Labels) {
         if self.order.is_empty() {
             return;

@@ -1,4 +1,6 @@
-//! What the shell asks of the state before it decides, and what it tells the metrics. Changes nothing.
+//! Queries on the state, for decisions and metrics. Changes nothing.
+
+use std::collections::BTreeSet;
 
 use catchment_partial::{Timestamp, Width, Window};
 use catchment_proto::{Labels, MetricName, Name};
@@ -9,7 +11,7 @@ use super::{
     state::{Emitted, State},
 };
 
-/// Where a walk over the open windows has got.
+/// The place that a walk over the open windows has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenWindowCursor(Rank);
 
@@ -34,12 +36,12 @@ impl State {
         self.devices.len()
     }
 
-    /// Index that the next new device gets; no device ever had it.
+    /// Index of the next new device; no device ever had it.
     pub fn next_device(&self) -> u32 {
         self.devices.next()
     }
 
-    /// Index that the next new series of a device gets; no series of it ever had it.
+    /// Index of the next new series of a device; no series of that device ever had it.
     pub fn next_series(&self, device: u32) -> u32 {
         self.devices.get(device).map_or(0, |device| device.series.next())
     }
@@ -77,7 +79,7 @@ impl State {
         Some((&device.name, &series.metric, &series.labels))
     }
 
-    /// Highest sequence number taken of a device's epoch; 0 for one that is unknown.
+    /// Highest accepted sequence number of a device's epoch; 0 if it is unknown.
     pub fn highest(&self, device: u32, epoch: &str) -> u64 {
         let epochs = self.devices.get(device).map(|d| d.epochs.as_slice()).unwrap_or_default();
         epochs.iter().find(|e| &*e.text == epoch).map_or(0, |e| e.highest)
@@ -88,7 +90,12 @@ impl State {
         self.devices.get(device).map(|device| &device.name)
     }
 
-    /// Open windows of all series, and those among them that are for late readings.
+    /// Packet identifiers that a device's client has not released; `None` when nothing is kept of the client.
+    pub fn client(&self, device: u32, id: &str) -> Option<&BTreeSet<u16>> {
+        self.devices.get(device)?.clients.get(id).map(|client| &client.open)
+    }
+
+    /// Number of open windows of all series, and how many of them are for late readings.
     pub fn open_count(&self) -> (usize, usize) {
         (self.due.len(), self.due.late_len())
     }
@@ -113,8 +120,8 @@ impl State {
         self.due.first_late()
     }
 
-    /// State of those among the next `most` open windows behind a place that changed at or after a position, and where
-    /// to look on; `None` behind the last.
+    /// Looks at the next `most` open windows after a place. Returns those that changed at or after a position, and
+    /// where to continue; `None` after the last.
     pub fn open_since(
         &self,
         position: u64,
@@ -139,8 +146,8 @@ impl State {
         Some(Emitted { device, series: index, window, part, revision, partial })
     }
 
-    /// Limits a close to what fits a batch: at most `most` windows of one width, and, beyond the first, not more memory of
-    /// partials and names of series than `memory_max`.
+    /// Limits a close to what fits a batch: at most `most` windows of one width. From the second window on, partials
+    /// and names of series take at most `memory_max`.
     pub fn limit(&self, entry: &mut CloseEntry, memory_max: usize, most: u32) {
         let most = most.min(entry.take).max(1);
         let (mut count, mut memory, mut last) = (0_u32, 0_usize, None);

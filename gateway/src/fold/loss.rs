@@ -1,8 +1,9 @@
-//! What damage to a journal cost, as far as the entries around it tell, and how the fold goes on over it.
+//! Losses by damage to a journal, as far as the entries around the damage reveal them, and how the fold continues
+//! after it.
 //!
-//! Every entry of a device says how far the device had got before; a progress snapshot says it of all devices that changed. What
-//! is missing in between was acknowledged and is lost: it is reported once, and the numbers count as taken, so that nothing
-//! of it that may have been delivered already counts again.
+//! Every intake says how far its device had got before; a progress snapshot says it for all devices that advanced.
+//! What is missing in between was acknowledged and is lost. It is reported once, and its sequence numbers count as
+//! taken: parts of it may have been delivered and must not count again.
 
 use std::{collections::BTreeSet, ops::Range};
 
@@ -23,13 +24,13 @@ pub enum Loss {
         /// Last sequence number.
         last: u64,
     },
-    /// So many readings without sequence number.
+    /// This many readings without sequence number.
     Readings(u64),
 }
 
-/// Definitions, as the definitions log holds them.
+/// The definitions of the definitions log.
 pub trait Definitions {
-    /// The device of an index, also one that was forgotten since: an index means one device forever.
+    /// The device of an index, also if it was forgotten since: an index is never reused.
     fn device(&self, index: u32) -> Option<&DeviceEntry>;
     /// The series of an index of a device, likewise.
     fn series(&self, device: u32, index: u32) -> Option<&SeriesEntry>;
@@ -40,7 +41,7 @@ pub trait Definitions {
 }
 
 impl IntakeEntry {
-    /// Where the device has got with this entry: the sequence number, or how many readings without one.
+    /// How far the device has got with this entry: the sequence number, or the number of readings without one.
     pub fn reaches(&self) -> u64 {
         if self.epoch.is_empty() {
             return self.previous.saturating_add(self.value.len() as u64);
@@ -50,7 +51,7 @@ impl IntakeEntry {
 }
 
 impl State {
-    /// How far a device has got: in an epoch, or without one (the empty text) in readings without number.
+    /// How far a device has got in an epoch; for the empty epoch, the number of readings without number.
     pub fn reached(&self, device: u32, epoch: &str) -> u64 {
         match self.devices.get(device) {
             Some(device) if epoch.is_empty() => device.unnumbered,
@@ -58,7 +59,7 @@ impl State {
         }
     }
 
-    /// How far a device has got in each epoch that is kept, the one used last at the end; the empty text stands for
+    /// How far a device has got in each epoch that is kept, the most recently used last; the empty epoch stands for
     /// readings without number, if there were any.
     pub fn epochs(&self, device: u32) -> impl Iterator<Item = (&str, u64)> {
         let device = self.devices.get(device);
@@ -67,7 +68,7 @@ impl State {
         unnumbered.into_iter().chain(epochs.iter().map(|epoch| (&*epoch.text, epoch.highest)))
     }
 
-    /// What is missing between the state and a point that a device is known to have reached.
+    /// The loss between the state and a point that a device is known to have reached.
     fn missing(&self, device: u32, epoch: &str, reached: u64) -> Option<Loss> {
         let known = self.reached(device, epoch);
         let missing = reached.checked_sub(known).filter(|missing| *missing > 0)?;
@@ -79,7 +80,7 @@ impl State {
         })
     }
 
-    /// What was taken before an entry and is not in the state, with the device's index.
+    /// What was accepted before an entry and is not in the state, with the device's index.
     pub fn losses(&self, entry: &Entry) -> Vec<(u32, Loss)> {
         match entry {
             Entry::Intake(intake) => {
@@ -97,7 +98,7 @@ impl State {
         }
     }
 
-    /// A stretch of the journal is lost.
+    /// A range of the journal is lost.
     pub fn mark_lost(&mut self, from: u64, to: u64) {
         let damaged_range =
             self.damaged_range.get_or_insert_with(|| DamagedRange { from, to, devices: BTreeSet::new() });
@@ -105,7 +106,7 @@ impl State {
         self.damaged = true;
     }
 
-    /// An entry is left out: what is replayed is less than what was folded.
+    /// The replay skips an entry that was folded.
     pub fn mark_incomplete(&mut self) {
         self.damaged = true;
     }
@@ -117,12 +118,12 @@ impl State {
         }
     }
 
-    /// The whole journal is replayed.
+    /// The replay is complete.
     pub fn end_replay(&mut self) {
         (self.damaged_range, self.damaged) = (None, false);
     }
 
-    /// Leaves an entry out that does not fit, and says what that loses. Its numbers count as taken.
+    /// Skips an entry that does not fit, and returns the loss. Its sequence numbers count as taken.
     pub fn skip_intake(&mut self, intake: &IntakeEntry) -> Option<Loss> {
         let loss = self.missing(intake.device, &intake.epoch, intake.reaches());
         self.before_change(intake.device);
@@ -141,8 +142,8 @@ impl State {
         }
     }
 
-    /// Restores what an entry refers to from the definitions log: devices and series that it names, and those before one that it
-    /// defines. What is not defined there is skipped. True if the entry may fit now.
+    /// Restores from the definitions log what an entry refers to: the devices and series that it names, and those
+    /// before one that it defines. Skips what is not in the log. Returns whether the entry may fit now.
     pub fn restore_definitions(&mut self, entry: &Entry, definitions: &impl Definitions) -> bool {
         match entry {
             Entry::Device(device) => self.restore_devices_before(device.index, definitions),
@@ -190,7 +191,7 @@ impl State {
         self.apply(0, &Entry::Series(stored.clone())).is_ok()
     }
 
-    /// The next new device is to have an index: those between are introduced, or lost.
+    /// Makes an index the next one for a new device: restores the devices between, or skips those that are lost.
     fn restore_devices_before(&mut self, index: u32, definitions: &impl Definitions) -> bool {
         let next = self.devices.next();
         if index <= next {
@@ -212,12 +213,12 @@ impl State {
         true
     }
 
-    /// No device that comes new gets an index below this.
+    /// New devices get this index or a higher one.
     pub fn skip_device_indexes(&mut self, next: u32) {
         self.devices.skip_to(next);
     }
 
-    /// No series that comes new to a device gets an index below this.
+    /// New series of a device get this index or a higher one.
     pub fn skip_series_indexes(&mut self, device: u32, next: u32) {
         self.before_change(device);
         if let Some(device) = self.devices.get_mut(device) {
@@ -225,14 +226,14 @@ impl State {
         }
     }
 
-    /// Restores the devices of these indexes that are in use, as the definitions log says.
+    /// Restores the devices of these indexes that are in use according to the definitions log.
     pub fn restore_devices(&mut self, indexes: Range<u32>, definitions: &impl Definitions) {
         for device in definitions.devices_in_use(indexes) {
             self.add_stored_device(device);
         }
     }
 
-    /// Restores the series of these indexes of a device that are in use, as the definitions log says.
+    /// Restores the series of these indexes of a device that are in use according to the definitions log.
     pub fn restore_series_of(&mut self, device: u32, indexes: Range<u32>, definitions: &impl Definitions) {
         for series in definitions.series_in_use(device, indexes) {
             self.add_stored_series(series);

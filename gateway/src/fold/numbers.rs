@@ -1,4 +1,5 @@
-//! Numbers of batches, and which times the batches cover: so that an aggregator that lost some knows what is missing.
+//! Batch numbers, and the times that batches cover, so that an aggregator that lost batches knows which times are
+//! missing.
 
 use std::sync::Arc;
 
@@ -8,19 +9,19 @@ use catchment_proto::{History, Span};
 use super::{entry::NumbersEntry, state::State};
 
 impl State {
-    /// Number that the next batch gets.
+    /// Number of the next batch.
     pub fn next_batch(&self) -> u64 {
         self.next_batch
     }
 
-    /// Which times the batches before that cover, as far as it is known.
+    /// Which times the batches before the next one cover, as far as known.
     pub fn history(&self) -> &Arc<History> {
         &self.history
     }
 
-    /// So many batches get numbers from `first` on, and cover a time; answers what is known of those before. Numbers that are left
-    /// out may have been used by batches of which the journal knows nothing more, and a damaged journal may have lost what batches
-    /// held: then nothing is known.
+    /// Numbers this many batches from `first` on, which cover a span; returns the history before them. Skipped
+    /// numbers may have been used by batches that the journal no longer has, and a damaged journal may have lost what
+    /// batches held: then the history is unknown.
     pub(super) fn numbered(&mut self, first: u64, batches: u64, span: Option<Span>) -> Arc<History> {
         let history = Arc::make_mut(&mut self.history);
         if first != self.next_batch || self.damaged {

@@ -1,15 +1,14 @@
-//! The state at one position as bytes, encoded in steps while the state moves on.
+//! The devices of a state as bytes, encoded in steps while the state changes.
 //!
-//! Nothing on a worker's thread may walk all state at once. A snapshot encodes some devices a step. A device that is about
-//! to change before its turn is encoded first, so the bytes are those of the position at which the snapshot began: the
-//! same as if it had been taken in one go. Costs, beside the bytes, one comparison a change.
+//! Nothing may walk the whole state in one go on a worker's thread, so each step encodes some devices. A device that
+//! is about to change before its turn is encoded first. So the bytes are those of the position at which the snapshot
+//! began, as if it had been taken in one go. Beyond the bytes themselves this costs one comparison a change.
 
 use std::collections::BTreeMap;
 
 use super::{
     checkpoint::{DEVICES_TAG, DeviceMessage, device_message},
-    device::Device,
-    state::State,
+    device::{Device, Devices},
 };
 
 /// A snapshot under way.
@@ -18,18 +17,18 @@ pub(super) struct Snapshot {
     bytes: Bytes,
     /// Devices before this one are in `bytes`.
     next: u32,
-    /// Number of the next new device when it began.
+    /// Number of the next new device when the snapshot began.
     end: u32,
-    /// Those that changed before their turn, or were forgotten.
+    /// Devices that changed or were forgotten before their turn.
     early: BTreeMap<u32, Vec<u8>>,
 }
 
-/// What is encoded: the head, then devices in order. A device's place among them is its number, so numbers that are not in use
-/// are said.
+/// What is encoded: the head, then devices in order. A device's place in that order is its number, so unused numbers
+/// are encoded too.
 #[derive(Clone, Debug)]
 struct Bytes {
     bytes: Vec<u8>,
-    /// Number of what comes next.
+    /// Number of the next device.
     next: u32,
 }
 
@@ -59,69 +58,61 @@ fn encoded(device: &Device) -> Vec<u8> {
     bytes
 }
 
-impl State {
-    /// Begins a snapshot of the state as it is now; one that was under way is given up.
-    pub fn begin_snapshot(&mut self) {
-        let (bytes, end) = (Bytes { bytes: self.encode_head(), next: 0 }, self.devices.next());
-        self.snapshot = Some(Box::new(Snapshot { bytes, next: 0, end, early: BTreeMap::new() }));
+/// Encodes all devices after the head, in one go.
+pub(super) fn encode_all(head: Vec<u8>, devices: &Devices) -> Vec<u8> {
+    let mut bytes = Bytes { bytes: head, next: 0 };
+    for (number, device) in devices.from(0) {
+        bytes.add(number, &encoded(device));
+    }
+    bytes.skip_to(devices.next());
+    bytes.bytes
+}
+
+impl Snapshot {
+    /// Begins a snapshot of the devices as they are now, which follow the head.
+    pub(super) fn begin(head: Vec<u8>, devices: &Devices) -> Self {
+        let bytes = Bytes { bytes: head, next: 0 };
+        Self { bytes, next: 0, end: devices.next(), early: BTreeMap::new() }
     }
 
-    /// Whether a snapshot is under way.
-    pub fn has_snapshot(&self) -> bool {
-        self.snapshot.is_some()
-    }
-
-    /// Gives the snapshot up that is under way.
-    pub fn end_snapshot(&mut self) {
-        self.snapshot = None;
-    }
-
-    /// Encodes devices with so many open windows and series, at least one device; the bytes once all are.
-    pub fn step_snapshot(&mut self, most: usize) -> Option<Vec<u8>> {
-        let snapshot = self.snapshot.as_deref_mut()?;
+    /// Encodes devices with about `most` open windows and series, at least one device. Returns whether all are encoded.
+    pub(super) fn step(&mut self, devices: &Devices, most: usize) -> bool {
         let mut done = 0;
         while done < most {
-            let known = self.devices.from(snapshot.next).next().filter(|(number, _)| *number < snapshot.end);
-            let early = snapshot.early.first_key_value().map(|(number, _)| *number);
+            let known = devices.from(self.next).next().filter(|(number, _)| *number < self.end);
+            let early = self.early.first_key_value().map(|(number, _)| *number);
             let number = match (known, early) {
                 (Some((known, device)), early) if early.is_none_or(|early| known < early) => {
                     done += 1 + device.open_windows + device.series.len();
-                    snapshot.bytes.add(known, &encoded(device));
+                    self.bytes.add(known, &encoded(device));
                     known
                 }
                 (_, Some(_)) => {
-                    let Some((early, bytes)) = snapshot.early.pop_first() else { break };
+                    let Some((early, bytes)) = self.early.pop_first() else { break };
                     done += 1;
-                    snapshot.bytes.add(early, &bytes);
+                    self.bytes.add(early, &bytes);
                     early
                 }
                 _ => {
-                    snapshot.bytes.skip_to(snapshot.end);
-                    return self.snapshot.take().map(|snapshot| snapshot.bytes.bytes);
+                    self.bytes.skip_to(self.end);
+                    return true;
                 }
             };
-            snapshot.next = number.saturating_add(1);
+            self.next = number.saturating_add(1);
         }
-        None
+        false
     }
 
     /// A device is about to change.
-    pub(super) fn before_change(&mut self, device: u32) {
-        let Some(snapshot) = self.snapshot.as_deref_mut() else { return };
-        if (snapshot.next..snapshot.end).contains(&device)
-            && let Some(known) = self.devices.get(device)
+    pub(super) fn before_change(&mut self, number: u32, devices: &Devices) {
+        if (self.next..self.end).contains(&number)
+            && let Some(device) = devices.get(number)
         {
-            snapshot.early.entry(device).or_insert_with(|| encoded(known));
+            self.early.entry(number).or_insert_with(|| encoded(device));
         }
     }
 
-    /// The state as bytes, in one go.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Bytes { bytes: self.encode_head(), next: 0 };
-        for (number, device) in self.devices.from(0) {
-            bytes.add(number, &encoded(device));
-        }
-        bytes.skip_to(self.devices.next());
-        bytes.bytes
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes.bytes
     }
 }

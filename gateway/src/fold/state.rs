@@ -3,10 +3,10 @@
 //! Invariants:
 //! - An on-time window ends after the watermark; a late one ends at or before it. So a series has at most one open
 //!   window of each interval.
-//! - The part of a window is the position of the entry that opened it, its revision the position of the last
+//! - The part of a window is the position of the entry that opened it; its revision is the position of the last
 //!   entry folded in. An entry never closes what it opened, so a name is used once.
-//! - A close empties the front of the due order into one batch of one window width; the batch's number stands in
-//!   the entry, so a lost stretch of the journal cannot shift the numbers behind it.
+//! - A close empties the front of the due order into one batch of one window width; the entry holds the
+//!   batch's number, so a damaged range of the journal cannot shift later numbers.
 
 use std::{collections::BTreeSet, iter::Zip, slice::Iter, sync::Arc};
 
@@ -17,7 +17,7 @@ use hashbrown::HashMap;
 use super::{
     device::{Device, Devices},
     due::{Due, Rank, WindowKey},
-    entry::{CloseEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry},
+    entry::{ClientEntry, CloseEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry},
     forgotten_series::ForgottenSeries,
     snapshot::Snapshot,
 };
@@ -62,7 +62,7 @@ pub struct Emitted {
     pub partial: Partial,
 }
 
-/// What a close gives: one batch, unless there was nothing to close.
+/// The result of a close: one batch.
 #[derive(Clone, Debug)]
 pub struct Emission {
     /// Number of the batch.
@@ -71,13 +71,13 @@ pub struct Emission {
     pub watermark: Option<Timestamp>,
     /// Width of all its windows.
     pub width: Width,
-    /// Of the batches before it.
+    /// Which times the earlier batches cover.
     pub history: Arc<History>,
     /// The windows.
     pub closed: Vec<Emitted>,
 }
 
-/// An entry that does not fit the state: the journal lost what it builds on.
+/// An entry that does not fit the state: the journal lost an entry that it depends on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
     /// A device or series that was never introduced.
@@ -85,7 +85,7 @@ pub enum ApplyError {
     Unknown {
         /// Index of the device.
         device: u32,
-        /// Index of the series, if it is that which is unknown.
+        /// Index of the series, if the device is known.
         series: Option<u32>,
     },
     /// A device or series introduced out of order.
@@ -102,16 +102,16 @@ pub enum ApplyError {
     /// Columns of different length.
     #[error("an intake's columns differ in length")]
     Columns,
-    /// A name that is none.
+    /// An invalid device name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A metric's name that is none.
+    /// An invalid metric name.
     #[error(transparent)]
     Metric(#[from] MetricError),
-    /// Labels that are none.
+    /// Invalid labels.
     #[error(transparent)]
     Labels(#[from] LabelsError),
-    /// A width that is none.
+    /// An invalid width.
     #[error(transparent)]
     Width(#[from] WidthError),
 }
@@ -122,32 +122,32 @@ pub struct State {
     pub(super) width: Option<Width>,
     pub(super) watermark: Option<Timestamp>,
     pub(super) next_batch: u64,
-    /// Of the batches before `next_batch`.
+    /// Which times the batches before `next_batch` cover.
     pub(super) history: Arc<History>,
     pub(super) devices: Devices,
     pub(super) names: HashMap<Name, u32>,
     pub(super) due: Due,
     pub(super) series_count: usize,
-    /// Seconds that the gateway has run, as far as the journal says.
+    /// Seconds that the gateway has run, according to the journal.
     pub(super) running: u32,
-    /// Of series that were forgotten.
+    /// Places of forgotten series.
     pub(super) forgotten_series: ForgottenSeries,
-    /// Only while a damaged journal is replayed.
+    /// Set only during the replay of a damaged journal.
     pub(super) damaged_range: Option<DamagedRange>,
-    /// Likewise: what is replayed may be less than what was folded.
+    /// Likewise: the replay may miss entries.
     pub(super) damaged: bool,
-    /// Under way.
+    /// The snapshot under way.
     pub(super) snapshot: Option<Box<Snapshot>>,
 }
 
-/// A stretch of the journal that is lost. A window that a device opens after it may have been opened within it
-/// already, and closed and delivered under that name since: so it falls due as if it had been (of on-time windows only
-/// those that were open for too long fall due by that). Without that, its readings could count twice.
+/// A damaged range of the journal. A window that a device opens after it may have been opened within it, then closed
+/// and delivered under that name. So it falls due as if it had been opened there; otherwise its readings could count
+/// twice. (Of on-time windows, only those open for too long fall due by position.)
 #[derive(Clone, Debug)]
 pub(super) struct DamagedRange {
     pub(super) from: u64,
     pub(super) to: u64,
-    /// Those that lost something in it.
+    /// Devices that lost something in it.
     pub(super) devices: BTreeSet<u32>,
 }
 
@@ -197,7 +197,7 @@ impl State {
         if entry.index > expected || self.devices.get(entry.index).is_some() {
             return Err(ApplyError::Order { got: entry.index, expected });
         }
-        // As with series: the newest is the one in use.
+        // As with series: of two with one name the newest is in use.
         let newest = self.names.entry(name.clone()).or_insert(entry.index);
         *newest = entry.index.max(*newest);
         self.devices.insert(entry.index, Device::new(name, self.running));
@@ -220,6 +220,22 @@ impl State {
         Ok(())
     }
 
+    fn keep_client(&mut self, entry: &ClientEntry) -> Result<(), ApplyError> {
+        self.before_change(entry.device);
+        let unknown = ApplyError::Unknown { device: entry.device, series: None };
+        let device = self.devices.get_mut(entry.device).ok_or(unknown)?;
+        device.used = self.running;
+        device.clients.apply(entry, self.running);
+        Ok(())
+    }
+
+    /// A device is about to change: a snapshot under way encodes it first.
+    pub(super) fn before_change(&mut self, device: u32) {
+        if let Some(snapshot) = self.snapshot.as_deref_mut() {
+            snapshot.before_change(device, &self.devices);
+        }
+    }
+
     fn fold(&mut self, position: u64, intake: &IntakeEntry) -> Result<(), ApplyError> {
         let width = self.width.ok_or(ApplyError::NoWidth)?;
         if intake.series.len() != intake.value.len() || intake.series.len() != intake.time.len() {
@@ -233,7 +249,7 @@ impl State {
         }
         device.used = self.running;
         device.advance(&intake.epoch, intake.reaches());
-        device.note(intake);
+        device.clients.note(intake, device.used);
         let damaged_range = self
             .damaged_range
             .as_ref()
@@ -241,7 +257,7 @@ impl State {
         let opened = damaged_range.map_or(position, |damaged_range| damaged_range.from);
         let mut readings = Readings::new(intake).peekable();
         while let Some(&(index, first, _)) = readings.peek() {
-            // Neighbours mostly belong to one window of one series: it is looked up once for all of them.
+            // Consecutive readings mostly belong to one window of one series: it is looked up once for all of them.
             let window = Window::containing(first, width);
             let Some(series) = device.series.get_mut(index) else { return Ok(()) };
             series.used = self.running;
@@ -292,7 +308,7 @@ impl State {
             self.damaged_range = None;
         }
         let done = self.due.first_end().is_none_or(|end| end > target);
-        // The least time says nothing: a close before there is any watermark.
+        // The least time means a close before there is any watermark.
         if done && target > Timestamp::MIN && self.watermark.is_none_or(|now| now < target) {
             self.watermark = Some(target);
         }

@@ -1,19 +1,29 @@
 //! The open windows of one series, in order of their start.
 //!
-//! Most series have one or two: they stand side by side in memory of just their size. A device that sends its history
-//! opens hundreds of thousands: beyond [`FEW`] they move into a tree, so that finding, opening and closing one costs the
-//! same whatever the number and the order.
+//! Most series have one or two, in a vector of exact size. A device that sends its history opens hundreds of
+//! thousands: more than [`FEW`] move into a tree, so that the cost to find, open and close one depends little on
+//! their number and order.
 
 use std::collections::BTreeMap;
 
-use catchment_partial::Window;
+use catchment_partial::{Partial, Window};
 
-use super::device::Open;
-
-/// Most windows that are searched one by one.
+/// Most windows in a vector, which is searched linearly.
 const FEW: usize = 16;
-/// A tree with fewer is given up: not at [`FEW`], so that one window opened and closed does not move all of them.
+/// A tree with fewer becomes a vector again: fewer than [`FEW`], so that opening and closing one window in turn does
+/// not move all of them each time.
 const MANY: usize = FEW / 2;
+
+/// An open window of a series.
+#[derive(Clone, Debug)]
+pub(super) struct Open {
+    pub(super) window: Window,
+    pub(super) part: u64,
+    pub(super) revision: u64,
+    /// Position by which it falls due: its part, unless damage to the journal may have taken the entry that opened it.
+    pub(super) due_position: u64,
+    pub(super) partial: Partial,
+}
 
 /// Open windows, each once.
 #[derive(Clone, Debug)]
@@ -46,7 +56,7 @@ impl Windows {
         }
     }
 
-    /// The window, and whether it was not open before: then `new` makes it.
+    /// The window, and whether `new` opened it just now.
     pub(super) fn get_or_open(&mut self, window: Window, new: impl FnOnce() -> Open) -> (&mut Open, bool) {
         if let Self::Few(few) = self
             && few.len() >= FEW
@@ -63,7 +73,7 @@ impl Windows {
                         (few.get_mut(found).expect("found above"), false)
                     }
                     _ => {
-                        // Mostly one at a time, in ten thousands of series.
+                        // Ten thousands of series mostly have one window.
                         few.reserve_exact(1);
                         few.insert(at, new());
                         (few.get_mut(at).expect("put there above"), true)
@@ -112,7 +122,7 @@ impl Windows {
 mod tests {
     use std::collections::BTreeMap;
 
-    use catchment_partial::{Partial, Width};
+    use catchment_partial::Width;
     use proptest::prelude::*;
 
     use super::*;

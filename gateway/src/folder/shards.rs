@@ -1,10 +1,9 @@
 //! Which shards a data folder holds, and which of them can be opened.
 //!
-//! The identity counts the shards and names their logs. A shard whose state is gone (its journal and its checkpoints)
-//! is not begun anew: that would acknowledge without a word that what it held is lost, and count again what its devices
-//! send again. The start is refused until somebody puts the shard back or gives it up with `journal repair`. A shard
-//! that is given up begins beyond all numbers and positions that the lost one can have used, so the aggregator sees the
-//! gap.
+//! The folder's identity counts the shards and names their logs. A shard whose state (journal and checkpoints) is gone
+//! is not begun anew: its losses would go unreported, and messages that its devices resend would count again. The start
+//! is refused until somebody puts the shard back or gives it up with `journal repair`. A shard that was given up begins
+//! beyond all numbers and positions that the lost one can have used, so the aggregator sees the gap.
 
 use std::path::{Path, PathBuf};
 
@@ -17,19 +16,19 @@ use crate::{
 
 /// Key of the number of shards in the data folder's identity.
 pub(crate) const SHARDS: &str = "shards";
-/// The logs of a shard, in its folder. The last is the definitions log, which only repeats what the journal says.
+/// The logs of a shard, in its folder. The last one, the definitions log, only repeats parts of the journal.
 pub(crate) const LOGS: [&str; 3] = [JOURNAL, "outbox", shard::DEFINITIONS];
 const JOURNAL: &str = "journal";
-/// Before the name of a shard's folder in the identity's key that says that it is given up.
+/// Prefix of the identity's key that marks a shard as given up; the name of its folder follows.
 const GIVEN_UP: &str = "given_up.";
-/// Before the name of a shard's folder in the key that says how often it was given up.
+/// Prefix of the key that counts how often a shard was given up; the name of its folder follows.
 const LIVES: &str = "lives.";
 
-/// The shards of a data folder cannot be opened.
+/// Why the shards of a data folder cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardsError {
     /// The data folder's identity lacks the number of shards.
-    #[error("{}: the data folder does not say how many shards it has: restore its file `identity`", .0.display())]
+    #[error("{}: the number of shards is missing: restore the data folder's file `identity`", .0.display())]
     Unknown(PathBuf),
     /// The data folder.
     #[error(transparent)]
@@ -37,10 +36,10 @@ pub enum ShardsError {
     /// A shard's checkpoints.
     #[error(transparent)]
     Checkpoints(#[from] RecoveryError),
-    /// State of a shard is gone.
+    /// The state of a shard is gone.
     #[error(
         "{}: the shard is gone, with what it acknowledged: put it back, or give it up with `catchment-gateway journal \
-         repair --data {}`: what it had not delivered is lost then, and a message that a device sends again counts again",
+         repair --data {}`: then what it had not delivered is lost, and messages that devices resend count again",
         folder.display(), data.display()
     )]
     Gone {
@@ -52,7 +51,7 @@ pub enum ShardsError {
 }
 
 impl ShardsError {
-    /// As [`DataDirError::is_configuration`].
+    /// Like [`DataDirError::is_configuration`].
     pub fn is_configuration(&self) -> bool {
         match self {
             Self::Data(error) => error.is_configuration(),
@@ -91,7 +90,7 @@ pub(crate) fn count(data: &FolderFacts) -> Result<u32, ShardsError> {
     count.ok_or_else(|| ShardsError::Unknown(data.path().to_owned()))
 }
 
-/// What is known of the folder's past. Once its first start is over, the identity names its logs.
+/// The known past of the folder. Once its first start is over, the identity names its logs.
 pub(crate) fn past(data: &DataDir) -> FolderPast {
     match data.is_new() {
         true => FolderPast::New,
@@ -110,10 +109,10 @@ fn lives(data: &FolderFacts, shard: u32) -> u64 {
     data.get(&format!("{LIVES}{}", name(shard))).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// The shards whose state is gone and that nobody has given up.
+/// The shards whose state is gone and that were not given up.
 ///
 /// # Errors
-/// A log of another folder stands in the place of one of this; or reading failed.
+/// A log of another folder is in the place of one of this folder; or reading failed.
 pub(crate) fn gone(data: &FolderFacts) -> Result<Vec<u32>, ShardsError> {
     let missing = data.missing_logs()?;
     let runs = data.path().join(lineage::RUNS).exists();
@@ -122,7 +121,7 @@ pub(crate) fn gone(data: &FolderFacts) -> Result<Vec<u32>, ShardsError> {
         let journal = log_path(*shard, JOURNAL);
         let lacks_journal = match data.lists_log(&journal) {
             true => missing.contains(&journal),
-            // A version before did not name logs.
+            // An earlier version did not name logs.
             false => runs && !folder.exists(),
         };
         lacks_journal && !has_files(&folder.join(shard::CHECKPOINTS)) && !is_given_up(data, *shard)
@@ -134,20 +133,20 @@ fn has_files(folder: &Path) -> bool {
     std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
 }
 
-/// Whether no shard is gone.
+/// Checks that no shard is gone.
 ///
 /// # Errors
-/// One is, or another folder's log stands there; or reading failed.
+/// A shard is gone, or a log is another folder's; or reading failed.
 pub(crate) fn check_logs(data: &FolderFacts) -> Result<(), ShardsError> {
     let Some(shard) = gone(data)?.first().copied() else { return Ok(()) };
     let (data, folder) = (data.path().to_owned(), shard_folder(data.path(), shard));
     Err(ShardsError::Gone { data, folder })
 }
 
-/// Whether a start would find its shards.
+/// Checks that a start would find its shards.
 ///
 /// # Errors
-/// A shard is gone, or another folder's; or reading failed.
+/// A shard is gone, or is another folder's; or reading failed.
 pub(crate) fn check(data: &FolderFacts) -> Result<(), ShardsError> {
     check_logs(data)?;
     for shard in 0..count(data)? {
@@ -156,10 +155,10 @@ pub(crate) fn check(data: &FolderFacts) -> Result<(), ShardsError> {
     Ok(())
 }
 
-/// What each shard is opened with.
+/// The facts to open each shard with.
 ///
 /// # Errors
-/// A shard is gone, or another folder's; nothing was changed then. Or writing failed.
+/// A shard is gone, or is another folder's; nothing was changed then. Or writing failed.
 pub(crate) fn prepare(data: &mut DataDir) -> Result<Vec<ShardFacts>, ShardsError> {
     check(data.facts())?;
     let shards = count(data.facts())?;
@@ -173,7 +172,8 @@ pub(crate) fn prepare(data: &mut DataDir) -> Result<Vec<ShardFacts>, ShardsError
     Ok((0..shards).map(facts).collect())
 }
 
-/// The logs of all shards are open now, and none is given up any more; before anything is acknowledged.
+/// Records that the logs of all shards are open, and that no shard is given up any more. Call it before anything is
+/// acknowledged.
 ///
 /// # Errors
 /// A log cannot be read, or writing failed.
@@ -183,10 +183,10 @@ pub(crate) fn opened(data: &mut DataDir) -> Result<(), ShardsError> {
     Ok(data.confirm_logs(&logs(shards), &done)?)
 }
 
-/// Gives up the shards whose state is gone: their folders.
+/// Gives up the shards whose state is gone, and returns their folders.
 ///
 /// # Errors
-/// As [`gone`], or writing failed.
+/// Those of [`gone`], or writing failed.
 pub(crate) fn give_up(data: &mut DataDir) -> Result<Vec<PathBuf>, ShardsError> {
     let gone = gone(data.facts())?;
     for shard in &gone {

@@ -21,7 +21,7 @@ fn folder(path: &Path) -> Arc<FolderWatch> {
 }
 
 #[test]
-fn what_is_gone_ends_every_log_and_is_a_condition() {
+fn a_missing_part_poisons_every_log_and_raises_the_condition() {
     let dir = tempfile::tempdir().unwrap();
     for lost in ["", "outbox", "journal", "checkpoint", "identity", "lock"] {
         let path = dir.path().join(format!("data-{lost}"));
@@ -41,9 +41,9 @@ fn what_is_gone_ends_every_log_and_is_a_condition() {
     }
 }
 
-/// Nobody commits, nobody asks.
+/// No commit and no caller triggers the check.
 #[tokio::test]
-async fn the_watch_ends_an_idle_gateways_logs() {
+async fn the_watch_poisons_the_logs_of_an_idle_gateway() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("data");
     let folder = folder(&path);
@@ -75,14 +75,14 @@ fn a_missing_checkpoint_is_written_again() {
         fs::remove_file(file.unwrap().path()).unwrap();
     }
     folder.check().unwrap();
-    assert!(checkpoints.is_missing(), "its shard is told");
+    assert!(checkpoints.is_missing(), "its shard learns of it");
     assert_eq!(checkpoints.write(b"again").unwrap(), 2, "no number is used twice");
     folder.check().unwrap();
     assert!(!checkpoints.is_missing());
     assert_eq!(checkpoints.newest().unwrap(), Some((2, b"again".to_vec())));
 }
 
-/// Makes the logs of a shard.
+/// Creates the logs of a shard.
 fn make(shard: &Path, facts: &ShardFacts) {
     for (log, salt) in shards::LOGS.into_iter().zip(facts.salts) {
         let config = LogConfig { salt, ..LogConfig::default() };
@@ -120,7 +120,7 @@ fn a_shard_that_is_gone_is_not_begun_anew_until_it_is_given_up() {
     }
     fs::rename(dir.path().join("moved"), &shard).unwrap();
     shards::check(data.facts()).unwrap();
-    // Its outbox alone tells nothing of what it acknowledged.
+    // The outbox alone does not say what the shard acknowledged.
     fs::remove_dir_all(shard.join("journal")).unwrap();
     assert!(shards::check(data.facts()).is_err());
     fs::create_dir(shard.join("checkpoint")).unwrap();
@@ -132,14 +132,14 @@ fn a_shard_that_is_gone_is_not_begun_anew_until_it_is_given_up() {
     let mut data = DataDir::open(dir.path(), "gateway", 0, &[]).unwrap();
     let shard_facts = shards::prepare(&mut data).unwrap();
     let again = shards::prepare(&mut data).unwrap();
-    assert!(shard_facts[1].given_up == 1 && shard_facts[0].given_up == 0, "until it has started");
-    assert_eq!(shard_facts[1].salts, again[1].salts, "a start that was cut off");
+    assert!(shard_facts[1].given_up == 1 && shard_facts[0].given_up == 0, "given up until it has started");
+    assert_eq!(shard_facts[1].salts, again[1].salts, "an interrupted start keeps the salts");
     make(&shard, &shard_facts[1]);
     shards::opened(&mut data).unwrap();
     assert!(shards::prepare(&mut data).unwrap().iter().all(|facts| facts.given_up == 0));
     assert_eq!(shards::past(&data), FolderPast::Started);
     fs::remove_dir_all(&shard).unwrap();
-    assert!(shards::check(data.facts()).is_err(), "one that was begun anew counts like any other");
+    assert!(shards::check(data.facts()).is_err(), "a shard that was begun anew is checked like any other");
     shards::give_up(&mut data).unwrap();
     assert_eq!(shards::prepare(&mut data).unwrap()[1].given_up, 2);
 }

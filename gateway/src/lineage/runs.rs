@@ -23,7 +23,7 @@ pub struct Run {
     pub started_ms: i64,
     /// All shards had closed their windows up to here when it began, Unix milliseconds.
     pub watermark_ms: Option<i64>,
-    /// How long after its first reading was taken a window of it may end, at most: see [`crate::shard::DecodeLimits::open_max`]; 0: an
+    /// How long after its first reading was taken a window of it may end, at most: see [`crate::shard::ShardLimits::open_max`]; 0: an
     /// earlier version did not say.
     pub open_max: Duration,
     /// By shard.

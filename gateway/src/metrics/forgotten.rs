@@ -1,14 +1,13 @@
-//! What was not used for long and is forgotten, and what is bounded by that.
+//! Metrics of forgotten devices, series and MQTT sessions, and of the bounds that forgetting serves.
 
 use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge},
     registry::Registry,
 };
 
-use super::{Metrics, add};
-use crate::{budget::Budget, conditions::DEVICES_FULL};
+use super::register::add;
 
-/// Counters of what was forgotten.
+/// Counters of forgotten devices, series and clients, with the bounds.
 #[derive(Debug)]
 pub(super) struct ForgottenMetrics {
     devices: Counter,
@@ -32,11 +31,11 @@ impl ForgottenMetrics {
                 "Series forgotten because they had no reading for device_expiry",
             ),
             clients: add(r, "mqtt_clients_expired", "Kept MQTT sessions forgotten after device_expiry"),
-            devices_max: add(r, "devices_max", "Bound of devices"),
+            devices_max: add(r, "devices_max", "Maximum of devices"),
             series_places: add(
                 r,
                 "series_places",
-                "Series that count for series_max: those known, and those forgotten that keep their place at the aggregator",
+                "Series that count towards series_max: known ones, and forgotten ones with a place at the aggregator",
             ),
         }
     }
@@ -44,32 +43,19 @@ impl ForgottenMetrics {
     pub(super) fn show_bound(&self, devices_max: usize) {
         self.devices_max.set(i64::try_from(devices_max).unwrap_or(i64::MAX));
     }
-}
 
-impl Metrics {
-    /// Counts devices, series (those of the devices too) and single clients that a shard has forgotten.
-    pub fn forget(&self, devices: u64, series: u64, clients: u64) {
-        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        self.devices.dec_by(gauge(devices));
-        self.series.dec_by(gauge(series));
-        self.forgotten.devices.inc_by(devices);
-        self.forgotten.series.inc_by(series);
-        self.forgotten.clients.inc_by(clients);
+    /// Counts devices, series and clients that were forgotten.
+    pub(super) fn count(&self, devices: u64, series: u64, clients: u64) {
+        self.devices.inc_by(devices);
+        self.series.inc_by(series);
+        self.clients.inc_by(clients);
     }
 
-    /// Devices that were forgotten.
-    pub fn devices_forgotten(&self) -> u64 {
-        self.forgotten.devices.get()
+    pub(super) fn devices(&self) -> u64 {
+        self.devices.get()
     }
 
-    /// Shows how many places of series are taken, and whether those of devices are.
-    pub fn show_budget(&self, budget: &Budget) {
-        self.forgotten.series_places.set(i64::try_from(budget.series()).unwrap_or(i64::MAX));
-        let text = budget.devices_full().map(|max| {
-            format!(
-                "the gateway knows {max} devices, the bound devices_max: new ones are refused; raise it, or lower device_expiry"
-            )
-        });
-        self.conditions.report(DEVICES_FULL, text);
+    pub(super) fn show_series_places(&self, places: u64) {
+        self.series_places.set(i64::try_from(places).unwrap_or(i64::MAX));
     }
 }

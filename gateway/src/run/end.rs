@@ -1,4 +1,4 @@
-//! The ordered end of a gateway.
+//! The ordered shutdown of a gateway.
 
 use std::{sync::Arc, time::Instant};
 
@@ -10,8 +10,8 @@ use crate::{
     worker::{ShardLink, Worker},
 };
 
-/// The ordered end: sessions, checkpoints, delivery; each as long as there is time. After a failure, sessions and
-/// checkpoints of the shards that it did not touch.
+/// Ends the sessions, writes checkpoints, then delivers, until `stop_timeout` is over. After a failure it only ends
+/// sessions and writes checkpoints, of the shards that did not fail.
 pub(super) async fn end(
     workers: &[Worker],
     outboxes: &[ShardLink],
@@ -35,9 +35,9 @@ pub(super) async fn end(
         for link in outboxes {
             link.delivered().await;
         }
-        tracing::info!(took = ?started.elapsed(), "everything closed is delivered");
+        tracing::info!(took = ?started.elapsed(), "all closed windows are delivered");
     };
     if timeout(config.stop_timeout, steps).await.is_err() && folder.check_in_background().await.is_ok() {
-        tracing::warn!(took = ?started.elapsed(), "stopping with partials that are not delivered; they stay durable");
+        tracing::warn!(took = ?started.elapsed(), "stopping with undelivered partials; they stay durable");
     }
 }

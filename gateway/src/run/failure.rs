@@ -13,12 +13,12 @@ pub enum StartError {
     /// The identity folder.
     #[error(transparent)]
     Identity(#[from] FolderError),
-    /// The identity is no gateway's.
+    /// The identity has another role.
     #[error("{}: this is the identity of {found}, a gateway needs one of role gateway", .folder.display())]
     Role {
         /// The identity folder.
         folder: PathBuf,
-        /// Whose it is.
+        /// The identity in it.
         found: String,
     },
     /// The identity cannot be used for TLS.
@@ -41,16 +41,16 @@ pub enum StartError {
     Bind {
         /// The address.
         addr: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// A thread or runtime cannot be made.
+    /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(String),
 }
 
 impl StartError {
-    /// Whether another try needs another configuration: it or what it names is wrong, and not the machine.
+    /// Whether a retry needs another configuration: it, or something that it names, is at fault and not the machine.
     pub fn is_configuration(&self) -> bool {
         match self {
             Self::Identity(_) | Self::Role { .. } | Self::Tls(_) => true,
@@ -71,11 +71,11 @@ pub enum RunError {
     Failed(Arc<str>),
     /// The data folder was removed, moved or replaced.
     #[error(
-        "{0}; nothing more is acknowledged: what was acknowledged is in that folder, if it still is anywhere: put it back before \
-         the next start, which begins with an empty one otherwise"
+        "{0}; nothing more is acknowledged: put that folder back, it holds what was acknowledged; otherwise the \
+         next start begins with an empty one"
     )]
     Gone(Arc<str>),
-    /// A task of the gateway panicked or ended before its time.
+    /// A task of the gateway panicked or ended early.
     #[error("{0}; this is a defect, please report it; what was acknowledged is kept: start again")]
     Defect(Arc<str>),
 }

@@ -1,4 +1,4 @@
-//! What the gauges show.
+//! Keeps gauges and conditions up to date.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::{
     worker::Worker,
 };
 
-/// How often the gauges are brought up to date.
+/// How often the gauges are updated.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 
-/// Brings gauges and conditions up to date, for ever.
+/// Updates gauges and conditions forever.
 pub(super) async fn observe(
     workers: &[Worker],
     logs: &[ShardLog],
@@ -37,7 +37,7 @@ async fn show(workers: &[Worker], metrics: &Metrics, budget: &Budget, clock: &dy
             let seconds = step as f64 / 1e9;
             tracing::warn!(
                 seconds,
-                "the clock was stepped; a step ahead moves the watermark once it has lasted {FORWARD_JUMP_HOLD:?}"
+                "the wall clock was stepped; a forward step counts once it has lasted {FORWARD_JUMP_HOLD:?}"
             );
         }
         metrics.clock_offset.set(clock_guard.held_back() as f64 / 1e9);

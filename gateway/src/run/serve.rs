@@ -1,4 +1,4 @@
-//! What ends a gateway: the caller, a log that failed, or a task that did.
+//! What ends a gateway: its caller, a failed log, or a failed task.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -22,14 +22,14 @@ pub(super) async fn serve(
     let result = tokio::select! {
         biased;
         result = watch_over(shutdown, supervisor, logs) => result,
-        // It fails before it completes.
+        // It completes only by failing, and the supervisor records the failure first.
         () = &mut observing => Err(RunError::Defect(supervisor.failed().await)),
     };
     supervisor.begin_shutdown();
     result
 }
 
-/// Waits for something, unless a task or a log fails before.
+/// Waits for `what`, unless a task or a log fails first.
 pub(super) async fn watch_over(
     what: impl Future<Output = ()>,
     supervisor: &Supervisor,
@@ -38,13 +38,13 @@ pub(super) async fn watch_over(
     tokio::select! {
         biased;
         () = what => Ok(()),
-        // Before the logs, which a defect of a worker's task poisons.
+        // Checked before the logs: a panic in a worker's task also poisons them.
         why = supervisor.failed() => Err(RunError::Defect(why)),
         why = first_failure(logs) => Err(reason(why, supervisor).await),
     }
 }
 
-/// Why a log has failed. A panic poisons the log while it unwinds, so the task that it ends is named a moment later.
+/// Why a log failed. A panic poisons the log while it unwinds; the supervisor names the panicked task a moment later.
 async fn reason(why: Arc<str>, supervisor: &Supervisor) -> RunError {
     if panics() == 0 {
         return RunError::Failed(why);
@@ -52,7 +52,7 @@ async fn reason(why: Arc<str>, supervisor: &Supervisor) -> RunError {
     timeout(UNWIND_MAX, supervisor.failed()).await.map_or(RunError::Failed(why), RunError::Defect)
 }
 
-/// Completes with the reason when a log fails.
+/// Completes with the reason as soon as a log fails.
 async fn first_failure(logs: &[ShardLog]) -> Arc<str> {
     if logs.is_empty() {
         return std::future::pending().await;

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use super::*;
 
 #[tokio::test]
-async fn health_does_not_outlive_a_task_that_panicked() {
+async fn a_panicked_task_makes_the_gateway_unhealthy() {
     let supervisor = Arc::new(Supervisor::default());
     let Endpoints { healthy, ready, .. } =
         endpoints(&Metrics::new(), &[], &supervisor, watch::Sender::new(false).subscribe());
@@ -22,7 +22,7 @@ async fn health_does_not_outlive_a_task_that_panicked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_task_is_named_whose_panic_poisoned_a_log() {
+async fn the_task_whose_panic_poisoned_a_log_is_named() {
     use catchment_journal::{GroupLog, RealDisk};
 
     let folder = tempfile::tempdir().unwrap();
@@ -46,7 +46,7 @@ async fn the_task_is_named_whose_panic_poisoned_a_log() {
 }
 
 #[tokio::test]
-async fn a_panic_of_what_observes_ends_the_gateway() {
+async fn a_panic_while_observing_ends_the_gateway() {
     let supervisor = Arc::new(Supervisor::default());
     let observing = async { panic!("no clock") };
     let ended = serve(std::future::pending(), &supervisor, &[], observing).await;

@@ -1,16 +1,16 @@
-//! Backpressure: why an entry is not taken now.
+//! Backpressure: why an entry is refused for now.
 
 use std::sync::Arc;
 
 use catchment_journal::AppendError;
 
-/// Why an entry is not taken now. Nothing has changed; the sender waits and retries.
+/// Why an entry is refused for now. Nothing has changed; the sender waits and retries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Backpressure {
     /// Journal or outbox have no room.
     #[error("no room: {0}")]
     Room(String),
-    /// The gateway knows as many devices as it may, which are so many, and this one is new.
+    /// The device is new, and the gateway knows as many devices as it may: this number.
     #[error("the gateway knows {0} devices, the bound devices_max")]
     Devices(u64),
     /// Too much waits for the next sync.

@@ -1,7 +1,8 @@
-//! A shard as the tasks of its worker share it.
+//! A shard, shared among the tasks of its worker.
 //!
-//! Invariant: a panic while the shard is being changed may leave memory and journal apart, so it poisons the journal. From
-//! then on nothing is taken, acknowledged, closed or checkpointed; the next start reads the journal, which is right.
+//! Invariant: a panic while the shard is being changed may leave memory different from the journal, so it poisons the
+//! journal. From then on nothing is taken, acknowledged, closed or checkpointed; the next start reads the journal,
+//! which is right.
 
 use std::{
     cell::{Ref, RefCell, RefMut},
@@ -18,7 +19,7 @@ use super::Shard;
 pub struct ShardCell<D: Disk = RealDisk>(RefCell<Shard<D>>);
 
 impl<D: Disk> ShardCell<D> {
-    /// Takes a shard in.
+    /// Wraps a shard.
     pub const fn new(shard: Shard<D>) -> Self {
         Self(RefCell::new(shard))
     }
@@ -28,7 +29,7 @@ impl<D: Disk> ShardCell<D> {
         self.0.borrow()
     }
 
-    /// Borrows it to change it; a panic before the end of that poisons it.
+    /// Borrows it to change it; a panic during the borrow poisons it.
     pub fn borrow_mut(&self) -> ShardMut<'_, D> {
         ShardMut { shard: self.0.borrow_mut(), unwinding: thread::panicking() }
     }
@@ -37,7 +38,7 @@ impl<D: Disk> ShardCell<D> {
 /// A shard that is being changed.
 pub struct ShardMut<'a, D: Disk> {
     shard: RefMut<'a, Shard<D>>,
-    /// It was borrowed by what a panic runs on its way: that panic is none within the change.
+    /// It was borrowed while a panic was unwinding already: that panic did not interrupt the change.
     unwinding: bool,
 }
 

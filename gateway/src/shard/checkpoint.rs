@@ -1,4 +1,4 @@
-//! Checkpoints: the state on disk, so that the journal's beginning can go and a restart replays little.
+//! Checkpoints: the state on disk, so that the beginning of the journal can be released and a restart replays little.
 //!
 //! A checkpoint may be written once the journal is durable up to its position and every batch numbered before its
 //! `next_batch` is durable in the outbox. The journal is released up to the checkpoint *before* the newest, so
@@ -9,32 +9,27 @@ use std::sync::Arc;
 use catchment_journal::{Checkpoints, Disk, Position};
 use prost::Message;
 
-use super::Shard;
-
 /// The state at a position, and what must be durable before it may be written.
 #[derive(Debug)]
 pub struct Capture {
     /// The journal's end at the capture.
     pub position: Position,
-    /// The outbox's end at the capture: batches numbered `next_batch` and beyond stand behind it.
+    /// The outbox's end at the capture: batches numbered `next_batch` and beyond stand after it.
     pub outbox_end: Position,
-    /// What the checkpoint holds.
+    /// The checkpoint's content.
     pub bytes: Vec<u8>,
 }
 
-/// A state that is small is written down after so many bytes of the journal, so that little of it is replayed: a dense
-/// journal holds a million readings in 20 MiB, which take a second.
+/// A small state is checkpointed after this many bytes of the journal, so that little is replayed: a dense journal
+/// holds a million readings in 20 MiB, which take a second.
 const CHECKPOINT_BYTES_MIN: u64 = 8 << 20;
-/// A larger one after so many times its own size, so that checkpoints stay a small part of what is written.
+/// A larger state after this many times its own size, so that checkpoints stay a small part of what is written.
 const STATE_SHARE: u64 = 4;
-
-/// Open windows and series that are captured at once, some 0.2 ms: devices are served in between.
-const CAPTURE_SLICE: usize = 512;
 
 /// Bytes before the state: journal position and outbox position, both little-endian.
 const HEADER: usize = 16;
 
-/// What a checkpoint holds.
+/// The parts of a checkpoint.
 #[derive(Debug)]
 pub(super) struct Stored<'a> {
     pub(super) position: Position,
@@ -42,17 +37,17 @@ pub(super) struct Stored<'a> {
     pub(super) state: &'a [u8],
 }
 
-/// Whose a checkpoint is, in the same message as the state: whatever does not know of it passes over it.
+/// The owner of a checkpoint, in the same message as the state: versions that do not know it skip it.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(super) struct Owner {
-    /// Epoch of the data folder's identity; 0 from a version that did not say it.
+    /// Epoch of the data folder's identity; 0 in checkpoints of versions that did not write it.
     #[prost(fixed64, tag = "14")]
     pub(super) epoch: u64,
     #[prost(uint32, tag = "15")]
     pub(super) shard: u32,
 }
 
-/// Whether a checkpoint is another shard's or another folder's.
+/// Whether a checkpoint belongs to another shard or data folder.
 pub(super) fn is_foreign(bytes: &[u8], epoch: u64, shard: u32) -> bool {
     let owner = parse(bytes).and_then(|stored| Owner::decode(stored.state).ok()).unwrap_or_default();
     owner.epoch != 0 && epoch != 0 && owner != Owner { epoch, shard }
@@ -68,82 +63,82 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Stored<'_>> {
     })
 }
 
-impl<D: Disk> Shard<D> {
-    /// Whether the journal has grown enough since the last checkpoint.
-    pub fn checkpoint_due(&self) -> bool {
-        let grown = self.journal.end().get().saturating_sub(self.checkpointed.0.get());
-        let enough = (STATE_SHARE * self.state_bytes.get()).max(CHECKPOINT_BYTES_MIN);
-        grown >= enough.min(self.limits.checkpoint_bytes)
-            || (grown > 0 && self.is_full())
-            || self.checkpoint_soon
-            || self.checkpoints.is_missing()
-    }
+/// When a checkpoint is due, and which were written.
+pub(super) struct Checkpointer<D: Disk> {
+    owner: Owner,
+    checkpoints: Arc<Checkpoints<D>>,
+    /// A checkpoint is due although the journal has hardly grown, so that the next start does not meet the same damage.
+    soon: bool,
+    /// Ends of journal and outbox when the capture under way began.
+    capturing: Option<(Position, Position)>,
+    /// Size of the newest checkpoint.
+    state_bytes: u64,
+    /// Position of the newest checkpoint.
+    newest: Position,
+}
 
-    /// Whether the journal has no space for what was refused last.
-    fn is_full(&self) -> bool {
-        self.journal.subscribe().borrow().full
-    }
-
-    /// Whether there is anything since the last checkpoint, or that one is gone.
-    pub fn changed_since_checkpoint(&self) -> bool {
-        self.journal.end() > self.checkpointed.0 || self.checkpoints.is_missing()
-    }
-
-    /// Begins to capture the state as it is now; not while a batch waits to be put into the outbox.
-    pub fn begin_capture(&mut self) -> bool {
-        if !self.pending.is_empty() {
-            return false;
-        }
-        self.capturing = Some((self.journal.end(), self.outbox.end()));
-        self.state.begin_snapshot();
-        true
-    }
-
-    /// Captures some more of the state, a slice of bounded work; the capture once it is whole. Messages may be taken in
-    /// between.
-    pub fn step_capture(&mut self) -> Option<Capture> {
-        let (position, outbox_end) = self.capturing?;
-        let state = self.state.step_snapshot(CAPTURE_SLICE)?;
-        self.capturing = None;
-        let mut bytes = Vec::with_capacity(HEADER + state.len());
-        bytes.extend_from_slice(&position.get().to_le_bytes());
-        bytes.extend_from_slice(&outbox_end.get().to_le_bytes());
-        bytes.extend_from_slice(&state);
-        Owner { epoch: self.folder_epoch, shard: self.index }.encode_raw(&mut bytes);
-        self.state_bytes.set(bytes.len() as u64);
-        Some(Capture { position, outbox_end, bytes })
-    }
-
-    /// The state as it is now, in one go; `None` while a batch waits to be put into the outbox. For tests and simulations.
-    pub fn capture(&mut self) -> Option<Capture> {
-        if !self.begin_capture() {
-            return None;
-        }
-        loop {
-            if let Some(capture) = self.step_capture() {
-                return Some(capture);
-            }
-        }
-    }
-
-    /// Whether everything is durable that a capture builds on, and memory was right: only then may it be written.
-    pub fn may_write(&self, capture: &Capture) -> bool {
-        !self.is_poisoned()
-            && self.journal.durable() >= capture.position
-            && self.outbox.durable() >= capture.outbox_end
+impl<D: Disk> Checkpointer<D> {
+    /// `newest`: position and size of the newest checkpoint.
+    pub(super) fn new(
+        owner: Owner,
+        checkpoints: Checkpoints<D>,
+        (newest, state_bytes): (Position, u64),
+        soon: bool,
+    ) -> Self {
+        Self { owner, checkpoints: Arc::new(checkpoints), soon, capturing: None, state_bytes, newest }
     }
 
     /// Where checkpoints are written.
-    pub fn checkpoints(&self) -> Arc<Checkpoints<D>> {
+    pub(super) fn checkpoints(&self) -> Arc<Checkpoints<D>> {
         Arc::clone(&self.checkpoints)
     }
 
-    /// A checkpoint at a position was written: the journal before the checkpoint before it is released.
-    pub fn checkpointed(&mut self, position: Position) {
-        self.checkpoint_soon = false;
-        // A full disk needs the space more than a second line of defence.
-        let before = if self.is_full() { position } else { self.checkpointed.0 };
-        self.checkpointed = (position, before);
-        self.journal.release(before);
+    /// Whether a checkpoint is due: after `bytes_max` journal bytes at the latest. `full`: the journal has no space.
+    pub(super) fn is_due(&self, end: Position, full: bool, bytes_max: u64) -> bool {
+        let grown = end.get().saturating_sub(self.newest.get());
+        let enough = (STATE_SHARE * self.state_bytes).max(CHECKPOINT_BYTES_MIN);
+        grown >= enough.min(bytes_max) || (grown > 0 && full) || self.soon || self.checkpoints.is_missing()
+    }
+
+    /// Whether the newest checkpoint is older than the journal's end, or has vanished.
+    pub(super) fn is_outdated(&self, end: Position) -> bool {
+        end > self.newest || self.checkpoints.is_missing()
+    }
+
+    pub(super) fn begin_capture(&mut self, end: Position, outbox_end: Position) {
+        self.capturing = Some((end, outbox_end));
+    }
+
+    pub(super) fn is_capturing(&self) -> bool {
+        self.capturing.is_some()
+    }
+
+    /// The encoded state completes the capture under way.
+    pub(super) fn complete(&mut self, state: &[u8]) -> Option<Capture> {
+        let (position, outbox_end) = self.capturing.take()?;
+        let mut bytes = Vec::with_capacity(HEADER + state.len());
+        bytes.extend_from_slice(&position.get().to_le_bytes());
+        bytes.extend_from_slice(&outbox_end.get().to_le_bytes());
+        bytes.extend_from_slice(state);
+        self.owner.encode_raw(&mut bytes);
+        self.state_bytes = bytes.len() as u64;
+        Some(Capture { position, outbox_end, bytes })
+    }
+
+    /// A checkpoint at a position was written. Returns the position of the one before.
+    pub(super) fn written(&mut self, position: Position) -> Position {
+        self.soon = false;
+        std::mem::replace(&mut self.newest, position)
+    }
+}
+
+#[cfg(test)]
+impl<D: Disk> Checkpointer<D> {
+    pub(super) fn set_state_bytes(&mut self, bytes: u64) {
+        self.state_bytes = bytes;
+    }
+
+    pub(super) fn clear_soon(&mut self) {
+        self.soon = false;
     }
 }

@@ -1,11 +1,11 @@
-//! Between an entry's append and the end of its fold.
+//! Guards the time between an entry's append and the end of its fold.
 
 use std::thread;
 
 use catchment_journal::{Disk, GroupLog};
 use catchment_settings::supervise::last_panic_of_thread;
 
-/// Poisons a journal when a panic ends its scope: what the journal holds was not folded in, so nothing that follows may be
+/// Poisons a journal when a panic ends its scope: an entry of the journal was not folded in, so nothing more may be
 /// taken or acknowledged. The next start folds it in.
 pub(super) struct PoisonGuard<'a, D: Disk>(&'a GroupLog<D>);
 

@@ -1,11 +1,11 @@
-//! How long ago the journal was how long, by the clock that does not jump.
+//! Which part of the journal is older than a given age, by the monotonic clock.
 
 use std::{collections::VecDeque, time::Duration};
 
-/// Ages are exact to this part of themselves; also the bound of what is remembered.
+/// Samples in one age: the precision, and a bound on memory.
 const STEPS: u32 = 64;
 
-/// Where the journal ended at moments past, newest last.
+/// Samples of the journal's end, newest last.
 #[derive(Debug)]
 pub(super) struct PositionHistory {
     age: Duration,
@@ -13,12 +13,12 @@ pub(super) struct PositionHistory {
 }
 
 impl PositionHistory {
-    /// Remembers so long. What was there before counts from the first look.
+    /// For positions of this age. What the journal holds before the first sample has the age of that sample.
     pub(super) fn new(age: Duration) -> Self {
         Self { age, seen: VecDeque::new() }
     }
 
-    /// Takes note of the journal's end, and tells the position before which everything is of that age.
+    /// Samples the journal's end, and returns the position before which everything has reached the age.
     pub(super) fn position_at_age(&mut self, now: Duration, end: u64) -> u64 {
         let step = self.age / STEPS;
         let new = |(at, last): &(Duration, u64)| *last != end && now.saturating_sub(*at) >= step;
@@ -26,7 +26,7 @@ impl PositionHistory {
             self.seen.push_back((now, end));
         }
         let old = |at: &Duration| now.saturating_sub(*at) >= self.age;
-        // The newest that is old enough stays in front.
+        // The newest sample that is old enough stays in front.
         while self.seen.get(1).is_some_and(|(at, _)| old(at)) {
             self.seen.pop_front();
         }

@@ -1,17 +1,17 @@
-//! Facts of a shard that its data folder holds.
+//! What the data folder knows of a shard.
 
 use std::time::Duration;
 
-/// What the data folder says of a shard.
+/// What the data folder knows of a shard.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ShardFacts {
-    /// Epoch of the data folder's identity; 0: there is none, in tests and simulations.
+    /// Epoch of the data folder's identity; 0 in tests and simulations, which have none.
     pub epoch: u64,
-    /// What the shard held is lost, and somebody said so, for so many times; 0: it is not. It begins anew, beyond all that the lost
-    /// ones can have used.
+    /// How often somebody declared that everything in the shard is lost. If it is not 0, the shard begins anew,
+    /// beyond all positions and numbers that the lost files can have used.
     pub given_up: u64,
-    /// Salts of journal, outbox and definitions log, where they are made anew.
+    /// Salts of journal, outbox and definitions log, for logs that are created.
     pub salts: [Option<u64>; 3],
-    /// The longest that a window may end after its first reading was taken, in earlier runs: their bounds may have been others.
+    /// How long after its first reading a window ended at most in earlier runs, whose bounds may have been different.
     pub open_max: Duration,
 }

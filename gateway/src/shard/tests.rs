@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use catchment_journal::{Position, RealDisk};
 use catchment_partial::{Partial, Timestamp, Window};
 use catchment_proto::{Batch, Labels, MetricName, Name, wire};
 use prost::Message;
@@ -17,7 +18,13 @@ mod random;
 mod seal;
 mod series;
 mod starts;
-use crate::{Config, clock::ManualClock, config::tests::given};
+use crate::{
+    Config, batch_encoder,
+    clock::{Clock, ManualClock},
+    config::tests::given,
+    fold::IntakeEntry,
+    metrics::Metrics,
+};
 use catchment_journal::ReadEvent;
 
 const START_MS: i64 = 1_700_000_000_000;
@@ -68,7 +75,7 @@ impl World {
 }
 
 fn sync(shard: &Shard) {
-    // What a start wrote is committed with the first entry of a life, which a test may not make.
+    // The entries of a start are committed with the first entry of the run, which a test may not make.
     shard.journal().request_commit();
     while shard.journal().durable() < shard.end() {
         std::thread::yield_now();
@@ -81,7 +88,7 @@ fn settle(shard: &mut Shard) {
         match shard.tick() {
             Ok(true) => {}
             Ok(false) => break,
-            // The log makes room for it: as a worker does, it is tried again.
+            // The log makes room: retry, as a worker does.
             Err(Backpressure::Sync) => std::thread::yield_now(),
             Err(error) => panic!("{error}"),
         }
@@ -148,9 +155,8 @@ fn a_batch_that_did_not_reach_the_outbox_is_put_there_after_a_restart() {
     world.take(&mut shard, "a", 1, 100, 1.0);
     world.clock.advance(Duration::from_secs(12));
     // Closed and durable, but never moved: a whole tick would, where the disk is quick.
-    let target = shard.target();
-    let mut entry = shard.due(target, 0, 0).unwrap();
-    shard.state.limit(&mut entry, usize::MAX, u32::MAX);
+    let due = shard.closer.look(shard.journaled.state(), shard.end());
+    let entry = shard.closer.next_close(shard.state(), &due).unwrap();
     shard.close(entry).unwrap();
     sync(&shard);
     drop(shard);
@@ -182,7 +188,7 @@ fn a_checkpoint_stands_for_the_journal_before_it() {
     assert_eq!(recovered.entries, 1, "only what came after the checkpoint is replayed");
     world.clock.advance(Duration::from_secs(10));
     settle(&mut shard);
-    // The late window has not gathered long enough by the clock that does not jump, as this process knows it.
+    // The late window has not gathered long enough by the monotonic clock of this process.
     world.clock.advance(Duration::from_secs(2));
     settle(&mut shard);
     world.clock.advance(Duration::from_secs(2));

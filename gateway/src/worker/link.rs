@@ -1,4 +1,4 @@
-//! What the uplink sees of a worker's shard: the outbox, how far windows are closed, the state of open ones.
+//! A worker's shard as the uplink sees it: the outbox, how far windows are closed, the state of open ones.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -6,26 +6,12 @@ use std::sync::{
 };
 
 use catchment_journal::Position;
-use catchment_partial::Timestamp;
-use catchment_proto::{History, wire};
+use catchment_proto::wire;
 use tokio::sync::watch;
 
-use crate::shard::ShardLog;
+use crate::shard::{Progress, ShardLog};
 
-/// How far a shard has closed its windows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Windows that end at or before this are closed, durably.
-    pub watermark: Option<Timestamp>,
-    /// Every batch of theirs stands in the outbox below this.
-    pub outbox_end: Position,
-    /// Number of the last of them; 0: there was none yet.
-    pub number: u64,
-    /// Which times they cover.
-    pub history: Arc<History>,
-}
-
-/// What the uplink sees of a shard.
+/// A shard as the uplink sees it.
 #[derive(Clone)]
 pub struct ShardLink {
     /// Number of the shard.
@@ -36,13 +22,12 @@ pub struct ShardLink {
     pub progress: watch::Receiver<Progress>,
     /// Latest state of open windows, taken by the uplink.
     pub live: Arc<LiveSlot>,
-    /// Set by the uplink: everything in the outbox below is acknowledged.
+    /// Set by the uplink: everything in the outbox before this position is acknowledged.
     pub acknowledged: watch::Sender<Position>,
 }
 
 impl ShardLink {
-    /// Waits until nothing is in the outbox that is not acknowledged, and everything closed is in it. May be
-    /// dropped at any await.
+    /// Waits until every batch in the outbox is acknowledged, and every closed window is in it. Cancel safe.
     pub async fn delivered(&self) {
         let _ = self.acknowledged.subscribe().wait_for(|end| *end >= self.progress.borrow().outbox_end).await;
     }
@@ -52,14 +37,14 @@ impl ShardLink {
 #[derive(Debug, Default)]
 pub struct LiveSlot {
     batches: Mutex<Vec<wire::Batch>>,
-    /// A stream has begun: its other end knows of no open window.
+    /// A stream has begun: its receiver knows of no open window.
     full_requested: AtomicBool,
-    /// Told when there are batches.
+    /// Signalled when there are batches.
     pub changed: tokio::sync::Notify,
 }
 
 impl LiveSlot {
-    /// Takes what is there.
+    /// Takes the batches.
     pub fn take(&self) -> Vec<wire::Batch> {
         std::mem::take(&mut *self.batches.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -69,7 +54,7 @@ impl LiveSlot {
         self.full_requested.store(true, Ordering::Release);
     }
 
-    /// Whether all were asked for since the last time.
+    /// Whether all open windows were asked for since the last call.
     pub(super) fn take_full_request(&self) -> bool {
         self.full_requested.swap(false, Ordering::AcqRel)
     }

@@ -1,4 +1,4 @@
-//! What a worker does beside its devices: checkpoints, and the state of open windows for those who watch.
+//! A worker's background tasks: checkpoints, and live batches of open windows.
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -9,13 +9,13 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::{Inner, LiveSlot};
+use super::{LiveSlot, thread::WorkerThread};
 
-/// How often a checkpoint is considered.
+/// How often to check whether a checkpoint is due.
 const CHECKPOINT_CHECK_EVERY: Duration = Duration::from_millis(500);
 
-impl Inner {
-    /// Takes checkpoints, and a last one once all sessions have ended.
+impl WorkerThread {
+    /// Takes checkpoints, and the last one once all sessions have ended.
     pub(super) async fn run_checkpoints(self: Rc<Self>, stopped: watch::Sender<bool>) {
         let mut stopping = self.stopping.clone();
         let mut session_count = self.session_count.subscribe();
@@ -81,14 +81,14 @@ impl Inner {
         Ok(())
     }
 
-    /// Sends what open windows hold, once it is durable.
+    /// Sends the state of open windows, once it is durable.
     pub(super) async fn send_live(self: Rc<Self>, every: Duration, slot: Arc<LiveSlot>) {
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut commits = self.journal.subscribe();
         loop {
             ticks.tick().await;
-            // What the uplink has not taken yet is as new as it needs; the next round holds all since.
+            // The uplink has not taken the previous batches: the next round includes all changes since.
             let full = slot.take_full_request();
             if !slot.is_empty() && !full {
                 continue;

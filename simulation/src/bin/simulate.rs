@@ -1,4 +1,4 @@
-//! Runs schedules of the simulation: `simulate [--schedules N] [--seed FIRST]`. Prints the seed of one that fails.
+//! Runs schedules of the simulation: `simulate [--schedules N] [--seed FIRST]`. Prints the seed of a failed schedule.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a tool of the project itself
 
@@ -14,12 +14,12 @@ fn arguments() -> Result<(u64, u64), String> {
     let (mut schedules, mut seed) = (10_000, 0);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
-        let value = arguments.next().ok_or_else(|| format!("{name} takes a number"))?;
-        let number = value.parse().map_err(|_| format!("{name}: {value:?} is no number"))?;
+        let value = arguments.next().ok_or_else(|| format!("{name} needs a number"))?;
+        let number = value.parse().map_err(|_| format!("{name}: {value:?} is not a number"))?;
         match name.as_str() {
             "--schedules" => schedules = number,
             "--seed" => seed = number,
-            _ => return Err(format!("{name} is unknown: --schedules N, --seed FIRST")),
+            _ => return Err(format!("unknown option {name}: use --schedules N, --seed FIRST")),
         }
     }
     Ok((schedules, seed))

@@ -1,4 +1,4 @@
-//! What may happen next: the steps of a schedule, each with its share, as a choice from the world's own randomness.
+//! The steps of a schedule, each with its weight; choices within a step come from the world's randomness.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use catchment_partial::Timestamp;
 
 use crate::{gateway::Gateway, world::World};
 
-/// A step, and how often it happens beside the others.
+/// A step and its weight.
 pub(super) type Step = (fn(&mut World) -> Result<(), String>, u64);
 
-/// What goes on in a world without faults.
+/// Steps of a world without faults.
 pub(super) const WORK: [Step; 16] = [
     (take, 60),
     (send, 90),
@@ -29,7 +29,7 @@ pub(super) const WORK: [Step; 16] = [
     (flush, 12),
 ];
 
-/// What goes wrong.
+/// Faults.
 pub(super) const FAULTS: [Step; 15] = [
     (start, 60),
     (cut_device, 12),
@@ -48,7 +48,7 @@ pub(super) const FAULTS: [Step; 15] = [
     (quota_store, 3),
 ];
 
-/// The clock of a gateway is set.
+/// A gateway's clock is set.
 pub(super) const CLOCK: [Step; 1] = [(set_clock, 6)];
 
 fn device(world: &mut World) -> usize {
@@ -155,7 +155,7 @@ pub(super) fn flush(world: &mut World) -> Result<(), String> {
     Ok(())
 }
 
-/// Everything that is down starts.
+/// Starts every server that is down.
 pub(super) fn start(world: &mut World) -> Result<(), String> {
     for site in 0..world.sites.len() {
         world.start_gateway(site)?;
@@ -175,7 +175,7 @@ fn reboot(world: &mut World) -> Result<(), String> {
     Ok(())
 }
 
-/// Devices are away for so long that they are forgotten.
+/// Devices stay away until they are forgotten.
 fn expire(world: &mut World) -> Result<(), String> {
     let device = device(world);
     world.expire(device)
@@ -202,7 +202,7 @@ fn power_gateway(world: &mut World) -> Result<(), String> {
     Ok(())
 }
 
-/// One of the next syncs or writes fails, half done.
+/// One of the next syncs or writes fails, partly done.
 fn disk_gateway(world: &mut World) -> Result<(), String> {
     let site = site(world);
     let after = u32::try_from(world.random.below(4)).unwrap_or(0);
@@ -230,7 +230,7 @@ fn put_disk_back(world: &mut World) -> Result<(), String> {
     Ok(())
 }
 
-/// The disk becomes full, or has space again.
+/// The disk fills up, or has space again.
 fn quota_gateway(world: &mut World) -> Result<(), String> {
     let site = site(world);
     let quota = quota(world.sites[site].disk.files().iter().map(|(_, length)| *length).sum(), 1 << 20, world);
@@ -261,7 +261,7 @@ pub(super) fn power_store(world: &mut World) -> Result<(), String> {
     Ok(())
 }
 
-/// One of the next syncs, writes or changes of the packs fails.
+/// One of the next syncs, writes or commits of the store's tree fails.
 fn disk_store(world: &mut World) -> Result<(), String> {
     world.stats.disk_failures += 1;
     world.disturbed = true;
@@ -283,7 +283,7 @@ fn quota_store(world: &mut World) -> Result<(), String> {
     Ok(())
 }
 
-/// Somebody sets a gateway's clock: an hour ahead, an hour back, or right.
+/// Sets a gateway's clock: an hour ahead, an hour back, or correct.
 fn set_clock(world: &mut World) -> Result<(), String> {
     let site = site(world);
     let by = [0, 3_600_000_000_000, -3_600_000_000_000, world.random.between(-5_000, 5_000) * 1_000_000];

@@ -1,4 +1,4 @@
-//! A gateway that was cut off for long: its backlog survives a kill, and all of it arrives while fresh readings do.
+//! A gateway that was offline for long: its backlog survives a kill and arrives in full alongside fresh readings.
 
 use std::path::PathBuf;
 
@@ -14,13 +14,13 @@ use serde_json::json;
 
 /// Series of the device.
 const SERIES: usize = 500;
-/// Windows of each series: with the series some 8 MiB of partials, more than a segment of the outbox.
+/// Windows of each series: over all series some 8 MiB of partials, more than a segment of the outbox.
 const WINDOWS: i64 = 800;
 
-/// Bytes of a segment of an outbox.
+/// Size of a segment of an outbox, in bytes.
 const SEGMENT_BYTES: u64 = 4 << 20;
 
-/// Sends one reading of each series for each of some windows, a line a window, and waits for the acknowledgements.
+/// Sends one reading per series and window, one line per window, and waits for the acknowledgements.
 async fn send(world: &World, connection: &mut Connection, from: i64) {
     for window in 0..WINDOWS {
         let time = from + window * 1000;
@@ -49,7 +49,7 @@ fn outbox_bytes(world: &World) -> u64 {
 }
 
 #[tokio::test]
-async fn a_backlog_survives_a_kill_and_arrives_beside_fresh_readings() {
+async fn a_backlog_survives_a_kill_and_arrives_alongside_fresh_readings() {
     let mut world = World::builder().gateway("berlin", "gw").processes().start().await;
     world.aggregator.link.cut();
     let from = this_second() - WINDOWS * 1000 - 10_000;
@@ -74,8 +74,8 @@ async fn a_backlog_survives_a_kill_and_arrives_beside_fresh_readings() {
     let history = QueryRequest::new("m", from, from + WINDOWS * 1000).aggregates(&["count", "sum", "first"]);
     let fresh = QueryRequest::new("fresh", now, now + 1000);
     world.agrees(&[history.clone().step(1000).by(&["n"]), history, fresh]).await;
-    eventually("what was delivered is released", async || {
-        // The first file of the shard that has two; what is not full yet stays.
+    eventually("delivered partials are released", async || {
+        // The first file of the shard that has two; a segment that is not full yet stays.
         if backlog.iter().all(|file| file.exists()) { Err(format!("{backlog:?}")) } else { Ok(()) }
     })
     .await;

@@ -1,4 +1,5 @@
-//! What keeps a server from its work stands at `/readyz` and in the metrics as long as it holds; `/healthz` stays good.
+//! Conditions that keep a server from its work are shown at `/readyz` and in the metrics while they hold; `/healthz`
+//! stays good.
 
 use std::fmt::Write as _;
 
@@ -7,7 +8,7 @@ use catchment_tests::{
     world::World,
 };
 
-/// Waits until a server reports exactly these conditions, and answers what `/readyz` says then.
+/// Waits until a server reports exactly these conditions, and returns the body of `/readyz`.
 async fn holds(server: &Server, prefix: &str, names: &[&str], ready: bool) -> String {
     eventually(&format!("conditions {names:?} hold"), async || {
         let metrics = server.metrics().await;
@@ -35,11 +36,11 @@ fn world() -> catchment_tests::world::Builder {
 }
 
 #[tokio::test]
-async fn a_server_whose_places_are_all_taken_is_not_ready_until_one_is_free() {
+async fn a_server_without_free_connection_slots_is_not_ready_until_one_is_free() {
     let world = world().start().await;
     let gateway = &world.gateways[0].server;
     holds(gateway, "catchment_gateway", &[], true).await;
-    // Those that have delivered nothing would give way.
+    // Connections that have delivered nothing could be displaced.
     let mut first = world.connect("press-1", Protocol::Json).await;
     let mut second = world.connect("press-2", Protocol::Json).await;
     for connection in [&mut first, &mut second] {
@@ -51,12 +52,12 @@ async fn a_server_whose_places_are_all_taken_is_not_ready_until_one_is_free() {
     drop(first);
     holds(gateway, "catchment_gateway", &[], true).await;
     drop(second);
-    // The gateway's own connection is one of the aggregator's; a handshake has another place.
+    // The gateway's own connection takes one of the aggregator's slots; a handshake takes another.
     let silent = rogue::stalled_handshake(world.aggregator.addr()).await;
     let operator = world.operator();
     query::aggregate(operator.clone(), &QueryRequest::new("temperature", 0, 1000)).await.unwrap();
     let said = holds(&world.aggregator, "catchment_aggregator", &["connections_full"], false).await;
-    assert!(said.contains("all 2 places"), "{said}");
+    assert!(said.contains("all 2 connection slots"), "{said}");
     assert_eq!(world.aggregator.http("/healthz").await.0, 200);
     drop((silent, operator));
     holds(&world.aggregator, "catchment_aggregator", &[], true).await;
@@ -70,7 +71,7 @@ async fn a_gateway_whose_outbox_is_full_is_not_ready_until_it_is_delivered() {
     let mut connection = world.connect("press-1", Protocol::Json).await;
     let name = "n".repeat(200);
     let fill = async {
-        // Every reading is of a new series with a long name, which stands in the outbox beside its partial.
+        // Every reading belongs to a new series with a long name, which is in the outbox with its partial.
         for line in 0.. {
             let mut text = String::from("[");
             for reading in 0..500 {

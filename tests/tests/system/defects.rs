@@ -1,4 +1,4 @@
-//! Defects: a task that panics, an aggregator that does nothing.
+//! Defects: a panicking task, an aggregator that does nothing.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ use catchment_tests::{
     server::Program, this_second, world::World,
 };
 
-/// A clock that panics on the threads of workers, once it is told to.
+/// A clock that panics on worker threads once it is enabled.
 #[derive(Debug, Default)]
 struct Faulty {
     clock: SystemClock,
@@ -58,7 +58,7 @@ async fn a_worker_that_panics_ends_the_gateway_and_nothing_acknowledged_is_lost(
     device.settle().await;
     clock.fails.store(true, Ordering::SeqCst);
     eventually("the gateway ends by itself", async || {
-        if handle.is_finished() { Ok(()) } else { Err("it runs".to_owned()) }
+        if handle.is_finished() { Ok(()) } else { Err("it is still running".to_owned()) }
     })
     .await;
     let ended = tokio::task::spawn_blocking(|| handle.stop()).await.unwrap();
@@ -99,7 +99,7 @@ async fn an_aggregator_that_acknowledges_nothing_is_left_for_the_next() {
     }
     device.settle().await;
     world.agrees(&[QueryRequest::new("temperature", from, from + 1000)]).await;
-    assert!(mute.batches() > 0, "it was given what it did not acknowledge");
+    assert!(mute.batches() > 0, "it received batches that it did not acknowledge");
     let page = world.gateways[0].server.metrics().await;
     let timeouts =
         page.lines().find_map(|line| line.strip_prefix("catchment_gateway_uplink_ack_timeouts_total "));

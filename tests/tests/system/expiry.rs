@@ -1,5 +1,5 @@
-//! Devices that were away for longer than `device_expiry` are forgotten; those that are connected are not. Kills and restarts in
-//! between change nothing of the answers.
+//! Devices that were away for longer than `device_expiry` are forgotten; connected devices are not. Kills and restarts
+//! in between do not change results.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn send(device: &mut Device, time_ms: i64, value: f64) {
     device.settle().await;
 }
 
-/// What a gateway knows of an epoch of a device.
+/// The highest durable number that a gateway knows of a device's epoch.
 async fn known(world: &World, device: &str, epoch: &str) -> Value {
     let mut connection = within("a connection", world.connect(device, Protocol::Json)).await;
     let hello = json!({"hello": {"epoch": epoch}}).to_string();
@@ -30,7 +30,7 @@ async fn known(world: &World, device: &str, epoch: &str) -> Value {
     welcome["welcome"]["ack"].clone()
 }
 
-/// Waits until an epoch of a device is forgotten: it is left alone for longer each time, because asking is use.
+/// Waits until a device's epoch is forgotten, with longer pauses each time, because a connection counts as use.
 async fn until_forgotten(world: &World, device: &str, epoch: &str) {
     for times in [2, 3, 5, 8] {
         tokio::time::sleep(EXPIRY * times).await;
@@ -38,11 +38,11 @@ async fn until_forgotten(world: &World, device: &str, epoch: &str) {
             return;
         }
     }
-    panic!("{device} is not forgotten");
+    panic!("{device} was not forgotten");
 }
 
 #[tokio::test]
-async fn a_device_that_comes_back_after_its_expiry_counts_once_also_with_kills_in_between() {
+async fn a_device_that_returns_after_its_expiry_counts_once_even_with_kills_in_between() {
     let mut world = World::builder()
         .gateway("berlin", "gw")
         .processes()
@@ -61,16 +61,16 @@ async fn a_device_that_comes_back_after_its_expiry_counts_once_also_with_kills_i
     away.disconnect();
     world.gateways[0].server.kill();
     world.gateways[0].server.start().await;
-    assert_eq!(known(&world, "away", "boot-1").await, 1, "a kill forgets nobody");
-    // It connects, and then sends nothing.
+    assert_eq!(known(&world, "away", "boot-1").await, 1, "a kill forgets no device");
+    // It connects and then sends nothing.
     send(&mut silent, from + 2_000, 8.0).await;
     until_forgotten(&world, "away", "boot-1").await;
 
     world.gateways[0].server.kill();
     world.gateways[0].server.start().await;
-    assert_eq!(known(&world, "silent", "boot-1").await, 3, "it was there all the time");
+    assert_eq!(known(&world, "silent", "boot-1").await, 3, "it was connected all the time");
     send(&mut silent, from + 3_000, 16.0).await;
-    // As the rules have it: a new epoch, and readings of the same windows and series.
+    // As documented: a new epoch, and readings of the same windows and series.
     away.reboot("boot-2");
     for step in 0..3 {
         send(&mut away, from + 100 + step * 1_000, 32.0).await;
@@ -88,7 +88,7 @@ async fn a_device_that_comes_back_after_its_expiry_counts_once_also_with_kills_i
 }
 
 #[tokio::test]
-async fn a_new_device_beyond_the_bound_is_refused_in_words_and_known_ones_are_served() {
+async fn a_new_device_beyond_the_limit_is_refused_with_a_reason_and_known_ones_are_served() {
     let world = World::builder()
         .gateway("berlin", "gw")
         .settings(|settings| {

@@ -1,4 +1,4 @@
-//! What broken, old and foreign programs send first: it is taken, or refused in words.
+//! First bytes of broken, old and foreign programs: accepted, or refused with a readable reason.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use catchment_tests::{
 };
 use serde_json::json;
 
-/// A second that is over, and the time of all readings here.
+/// A second in the past: the time of all readings here.
 const TS: i64 = 1_700_000_000_000;
 
 async fn world() -> World {
@@ -22,7 +22,7 @@ async fn world() -> World {
         .await
 }
 
-/// What the gateway says to these bytes, sent in pieces, up to the end of the connection.
+/// The gateway's whole reply to these bytes, sent in pieces.
 async fn refusal(world: &World, alpn: Option<&[u8]>, pieces: &[&[u8]]) -> String {
     let identity = world.pki.device("berlin", "press-1");
     let (addr, credentials) = (world.gateway_addr(), Credentials::of(&identity));
@@ -46,7 +46,7 @@ async fn until_metric(world: &World, line: &str) {
 }
 
 #[tokio::test]
-async fn an_http_client_is_told_and_its_body_is_no_line_protocol() {
+async fn an_http_client_gets_a_400_and_its_body_is_not_line_protocol() {
     let world = world().await;
     let body = format!("env t=1 {TS}000000\n");
     let requests = [
@@ -80,7 +80,7 @@ async fn an_http_client_is_told_and_its_body_is_no_line_protocol() {
 }
 
 #[tokio::test]
-async fn what_is_no_protocol_is_told_in_words() {
+async fn an_unknown_protocol_gets_a_readable_refusal() {
     let world = world().await;
     for bytes in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"[..],
@@ -99,7 +99,7 @@ async fn what_is_no_protocol_is_told_in_words() {
 }
 
 #[tokio::test]
-async fn what_stands_before_the_first_message_is_passed_over() {
+async fn white_space_and_marks_before_the_first_message_are_skipped() {
     let world = world().await;
     for (number, before) in ["\u{feff}", "\r\n\r\n", " \t", "\0\0", "\n\u{feff}\0 "].into_iter().enumerate() {
         for pieces in [1, 100] {
@@ -130,7 +130,7 @@ async fn what_stands_before_the_first_message_is_passed_over() {
 }
 
 #[tokio::test]
-async fn white_space_keeps_no_place() {
+async fn white_space_alone_does_not_keep_a_connection() {
     let world = World::builder()
         .gateway("berlin", "gw")
         .settings(|settings| settings.first_byte_timeout = Some("300ms".parse().unwrap()))
@@ -146,7 +146,7 @@ async fn white_space_keeps_no_place() {
 }
 
 #[tokio::test]
-async fn words_and_names_of_sensors_cost_nothing_beside_them() {
+async fn bad_values_and_names_cost_only_their_own_readings() {
     let world = world().await;
     let mut connection = world.connect("press-1", Protocol::Json).await;
     for (line, code, word) in [
@@ -168,7 +168,7 @@ async fn words_and_names_of_sensors_cost_nothing_beside_them() {
     assert_eq!(client.acknowledgement().await, (4, 1, 0));
     client.publish(1, 2, "telemetry/t", "nan").await.unwrap();
     assert_eq!(client.acknowledgement().await, (4, 2, 0x99));
-    // The first byte tells where the name means nothing here.
+    // With an unknown ALPN name, the first byte decides.
     let mut client = Client::open(world.gateway_addr(), &identity, Some(b"mqtt5-beta"), None).await.unwrap();
     assert_eq!(within("CONNACK", client.connect(ConnectOptions::clean(4, "d"))).await.unwrap().1, 0);
     for value in [1.0, 2.0, 4.0, 8.0] {
@@ -178,7 +178,7 @@ async fn words_and_names_of_sensors_cost_nothing_beside_them() {
 }
 
 #[tokio::test]
-async fn a_configuration_says_how_json_is_read() {
+async fn a_configuration_decides_how_json_is_read() {
     let world = World::builder()
         .gateway("berlin", "gw")
         .settings(|settings| {

@@ -1,4 +1,4 @@
-//! The main road: readings of several devices at two sites, over both protocols, become the right aggregates.
+//! The main data path: readings of several devices at two sites, over both protocols, become the right aggregates.
 
 use catchment_tests::{
     connection::Protocol,
@@ -19,7 +19,7 @@ async fn every_aggregate_of_every_series_and_step_equals_the_model() {
             devices.push(world.device(gateway, &format!("press-{number}"), protocols[number % 2]));
         }
     }
-    // From the second before to the one after the next: some windows are closed already, some not begun.
+    // From the previous second to the one after the next: some windows are already closed, some not yet open.
     let from = this_second() - 1000;
     let to = from + 4000;
     for tenth in 0..40_i64 {
@@ -45,14 +45,14 @@ async fn every_aggregate_of_every_series_and_step_equals_the_model() {
             all.clone().by(&["gateway"]).matching(&[("site", "lyon")]),
             all.clone().step(1000).matching(&[("room", "yard"), ("device", "press-1")]),
             QueryRequest::new("load", from, to).step(1000).by(&["room"]),
-            // A range that begins and ends between the others.
+            // A range that starts and ends within the others.
             QueryRequest::new("load", from + 1000, to - 1000).by(&["site", "device"]),
         ])
         .await;
 }
 
 #[tokio::test]
-async fn open_windows_are_told_live_and_replaced_by_what_they_become() {
+async fn open_windows_are_sent_live_and_replaced_when_they_close() {
     let day = 86_400_000;
     let world = World::builder()
         .gateway("berlin", "gw")
@@ -77,7 +77,7 @@ async fn open_windows_are_told_live_and_replaced_by_what_they_become() {
             if answer.table == right {
                 Ok(())
             } else {
-                Err(format!("right {right:?}, got {:?}", answer.table))
+                Err(format!("expected {right:?}, got {:?}", answer.table))
             }
         })
         .await;

@@ -1,5 +1,5 @@
-//! Data folders that are not what they were: put back from a copy, cut, or there twice. What was acknowledged and is still there
-//! or was delivered counts once.
+//! Data folders restored from a copy, truncated, or used twice. Acknowledged readings that still exist or were
+//! delivered count once.
 
 use std::{fs, path::Path};
 
@@ -14,7 +14,7 @@ use catchment_tests::{
     world::{Gateway, World},
 };
 
-/// Milliseconds between two readings: the first are of closed windows, the last of windows that are not yet begun.
+/// Milliseconds between two readings: the first are in closed windows, the last in windows not yet open.
 const SPREAD_MS: i64 = 120;
 const MESSAGES: i64 = 50;
 
@@ -26,7 +26,7 @@ fn copy(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &target);
         } else if entry.file_name() != "lock" {
-            // Of a folder in use: what is renamed or removed meanwhile is not in the copy.
+            // The folder is in use: files renamed or removed in the meantime are not in the copy.
             let _ = fs::copy(entry.path(), target);
         }
     }
@@ -37,7 +37,7 @@ fn put_back(copied: &Path, data: &Path) {
     copy(copied, data);
 }
 
-/// A gateway that also tells the state of open windows, with its page of metrics.
+/// A gateway that also sends the state of open windows, with its metrics page.
 async fn world() -> World {
     let live = "100ms".parse().unwrap();
     let change = move |settings: &mut catchment_gateway::Settings| {
@@ -47,7 +47,7 @@ async fn world() -> World {
     World::builder().gateway("berlin", "gw").settings(change).start().await
 }
 
-/// Readings of one series from some seconds ago to some seconds ahead; each phase has values of its own.
+/// Sends readings of one series from some seconds ago to some seconds ahead; each phase has its own values.
 async fn send(device: &mut Device, epoch: &str, from: i64, phase: i64) {
     device.reboot(epoch);
     for n in 0..MESSAGES {
@@ -75,7 +75,7 @@ async fn epochs_begun(server: &Server, reasons: &[&str]) -> u64 {
 const REASONS: [&str; 2] = ["folder_went_back", "folder_is_doubled"];
 
 #[tokio::test]
-async fn a_folder_put_back_from_a_copy_of_when_it_was_stopped() {
+async fn a_folder_restored_from_a_copy_taken_while_stopped() {
     let mut world = world().await;
     let from = this_second() - 3000;
     let mut device = world.device(0, "press", Protocol::Json);
@@ -102,7 +102,7 @@ async fn a_folder_put_back_from_a_copy_of_when_it_was_stopped() {
 }
 
 #[tokio::test]
-async fn a_folder_put_back_from_a_copy_of_when_it_was_used() {
+async fn a_folder_restored_from_a_copy_taken_while_in_use() {
     let mut world = world().await;
     let from = this_second() - 3000;
     let mut device = world.device(0, "press", Protocol::Frames);
@@ -119,7 +119,7 @@ async fn a_folder_put_back_from_a_copy_of_when_it_was_used() {
     world.gateways[0].server.stop().await;
     put_back(&copied, &data);
     world.aggregator.stop().await;
-    // Two runs of the older folder before anybody can say that it is older.
+    // Two runs of the older folder before anything can detect that it is older.
     for (round, phase) in [("after", 3), ("later", 4)] {
         world.gateways[0].server.start().await;
         send(&mut device, round, from, phase).await;
@@ -132,9 +132,9 @@ async fn a_folder_put_back_from_a_copy_of_when_it_was_used() {
     assert_eq!(epochs_begun(&world.gateways[0].server, &REASONS).await, 1);
 }
 
-/// What is missing is told ahead of the first batch, which has to wait: there is no place for another epoch.
+/// The loss is reported before the first batch, which has to wait: there is no room for another epoch.
 #[tokio::test]
-async fn a_new_epoch_without_a_place_says_what_is_missing_before_it_waits() {
+async fn a_new_epoch_without_room_reports_its_loss_before_it_waits() {
     let bound = |options: &mut catchment_aggregator::Options| options.epochs_per_gateway_max = Some(1);
     let mut world = World::builder().options(bound).gateway("berlin", "gw").start().await;
     let from = this_second() - 3000;
@@ -153,7 +153,7 @@ async fn a_new_epoch_without_a_place_says_what_is_missing_before_it_waits() {
     world.gateways[0].server.stop().await;
     put_back(&copied, &data);
     world.gateways[0].server.start().await;
-    eventually("an answer that claims nothing", async || {
+    eventually("a result that does not claim to be complete", async || {
         let answer = world.query(&query(from)[1]).await.map_err(|status| status.to_string())?;
         let claims = answer.complete_until_ms.is_some() || answer.gaps == 0;
         if claims { Err(format!("{answer:?}")) } else { Ok(()) }
@@ -163,9 +163,10 @@ async fn a_new_epoch_without_a_place_says_what_is_missing_before_it_waits() {
     assert!(list[0].lost_batches > 0, "{list:?}");
 }
 
-/// The folder that was put away comes back: nothing of it went back, but what was put in its place may hold what nobody delivers.
+/// The original folder returns without a rollback, but the folder used in its place may hold readings that nobody
+/// delivers.
 #[tokio::test]
-async fn a_folder_that_comes_back_after_another_served_in_its_place() {
+async fn a_folder_that_returns_after_another_was_used_in_its_place() {
     let mut world = world().await;
     let from = this_second() - 3000;
     let mut device = world.device(0, "press", Protocol::Json);
@@ -190,7 +191,7 @@ async fn a_folder_that_comes_back_after_another_served_in_its_place() {
     }
 }
 
-/// Takes bytes off the end of what was written of each log of a folder.
+/// Cuts bytes off the written end of each log in a folder.
 fn cut_tails(data: &Path, bytes: usize) -> usize {
     let mut cut = 0;
     for shard in 0..2 {
@@ -212,7 +213,7 @@ fn cut_tails(data: &Path, bytes: usize) -> usize {
 }
 
 #[tokio::test]
-async fn journal_and_outbox_that_lost_their_ends_together() {
+async fn journal_and_outbox_that_both_lost_their_ends() {
     let mut world = world().await;
     let from = this_second() - 3000;
     let mut device = world.device(0, "press", Protocol::Json);
@@ -221,7 +222,7 @@ async fn journal_and_outbox_that_lost_their_ends_together() {
     world.agrees(&query(from)).await;
     send(&mut device, "between", from, 1).await;
     world.agrees(&query(from)).await;
-    // As it would be after a kill: no checkpoint at the end.
+    // As after a kill: no checkpoint at the end.
     copy(&data, &copied);
     world.gateways[0].server.stop().await;
     put_back(&copied, &data);
@@ -232,12 +233,12 @@ async fn journal_and_outbox_that_lost_their_ends_together() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_there_twice() {
+async fn a_folder_in_use_twice() {
     let mut world = world().await;
     let from = this_second() - 3000;
     let mut device = world.device(0, "press", Protocol::Json);
     send(&mut device, "before", from, 0).await;
-    // What is open at the copy may count twice where the first one notices: see docs/delivery.md.
+    // Windows open at the time of the copy may count twice where the first one notices: see docs/delivery.md.
     world.agrees(&query(from)).await;
     let twin = world.dir().join("twin");
     copy(&world.gateways[0].server.data(), &twin.join("data"));
@@ -269,5 +270,5 @@ async fn a_folder_that_is_there_twice() {
         send(&mut others, &format!("there {phase}"), from, phase + 10).await;
         world.agrees_without_claim(&query(from)).await;
     }
-    assert_eq!(begun(&world).await, before, "both live, whichever connects first");
+    assert_eq!(begun(&world).await, before, "both continue, whichever connects first");
 }

@@ -1,4 +1,4 @@
-//! What any gRPC client finds at the aggregator: health, reflection, and the lists of the fleet.
+//! The aggregator for any gRPC client: health, reflection, and the lists of the fleet.
 
 use catchment_tests::{
     connection::Protocol, device::Sample, eventually::eventually, model::QueryRequest, now_ms, query,
@@ -60,7 +60,7 @@ async fn the_fleet_is_listed() {
     .await;
     for (device, site) in list.iter().zip(["berlin", "lyon"]) {
         assert_eq!((device.site.as_str(), device.device.as_str()), (site, "press-1"));
-        // The newest reading, to the window at least.
+        // The time of the newest reading, accurate to a window.
         assert!((now - 2000..=now - 1000).contains(&device.last_seen_ms), "{device:?}");
     }
     let lyon = query::devices(channel.clone(), r#"{site="lyon"}"#).await.unwrap();
@@ -76,7 +76,7 @@ async fn the_fleet_is_listed() {
     })
     .await;
     world.gateways[0].server.stop().await;
-    eventually("the stopped gateway is told as not connected", async || {
+    eventually("the stopped gateway is listed as not connected", async || {
         let list = query::gateways(channel.clone(), "").await.map_err(|status| status.to_string())?;
         let connected: Vec<bool> = list.iter().map(|gateway| gateway.connected).collect();
         if connected == [false, true] { Ok(()) } else { Err(format!("{list:?}")) }
@@ -85,7 +85,7 @@ async fn the_fleet_is_listed() {
 }
 
 #[tokio::test]
-async fn a_question_that_makes_no_sense_is_told_why() {
+async fn an_invalid_query_is_refused_with_a_reason() {
     let world = World::small().await;
     let mut device = world.device(0, "press-1", Protocol::Json);
     let now = this_second();
@@ -109,7 +109,7 @@ async fn a_question_that_makes_no_sense_is_told_why() {
         assert_eq!(status.code(), Code::InvalidArgument, "{query:?}: {status}");
         assert!(status.message().contains(word), "{status}");
     }
-    // Nothing selected is no error.
+    // An empty selection is not an error.
     let nothing = world.query(&QueryRequest::new("unheard_of", now - 1000, now)).await.unwrap();
     assert!(nothing.table.is_empty() && nothing.complete_until_ms.is_none(), "{nothing:?}");
 }

@@ -1,4 +1,4 @@
-//! A gateway with a valid certificate that does what no gateway does: others are served beside it, and the log stays readable.
+//! A misbehaving gateway with a valid certificate: others are still served, and the log stays readable.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use catchment_tests::{delivery::Delivery, eventually::eventually, now_ms, query,
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, transport::Channel};
 
-/// A stream that says this, and how it ended, or what was refused on it.
+/// Sends messages on a stream; returns how it ended, or what was refused on it.
 async fn says(channel: &Channel, kinds: Vec<Kind>) -> Option<Status> {
     let (requests, outgoing) = tokio::sync::mpsc::channel(8);
     for kind in kinds {
@@ -61,7 +61,7 @@ async fn bare_starts_of_one_gateway_never_lock_out_anothers_new_folder() {
         let end = says(&bad, vec![start(epoch), start(epoch)]).await;
         assert_eq!(end.unwrap().code(), Code::FailedPrecondition, "a second Start");
     }
-    // With batches it reaches its own bound.
+    // With batches it reaches its own limit.
     for epoch in 1_000..1_004 {
         Delivery::start(bad.clone(), epoch, now_ms()).await.deliver(1_700_000_000_000, 1.0, 0).await;
     }
@@ -83,34 +83,35 @@ async fn bare_starts_of_one_gateway_never_lock_out_anothers_new_folder() {
 }
 
 #[tokio::test]
-async fn what_a_hostile_gateway_makes_the_aggregator_log_is_bounded() {
+async fn a_hostile_gateway_causes_a_bounded_number_of_log_lines() {
     let world = World::builder().processes().start().await;
     let identity = world.pki.identity(Role::Gateway, "berlin", "gw");
     let bad = query::channel(world.aggregator.addr(), &identity);
     for epoch in 0..1_000 {
         says(&bad, vec![start(epoch), start(epoch)]).await.unwrap();
     }
-    // Connections that are no TLS at all.
+    // Connections that are not TLS.
     for _ in 0..200 {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let mut stream = tokio::net::TcpStream::connect(world.aggregator.direct_addr()).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-        // It is closed, whatever it is answered.
+        // It is closed, whatever the reply.
         let _ = stream.read_to_end(&mut Vec::new()).await;
     }
-    // An honest gateway is seen.
+    // An honest gateway is still logged.
     let good = world.pki.identity(Role::Gateway, "lyon", "gw");
     let mut delivery = Delivery::start(query::channel(world.aggregator.addr(), &good), 1, now_ms()).await;
     delivery.deliver(1_700_000_000_000, 1.0, 0).await;
     let log = world.dir().join("aggregator").join("config.log");
     eventually("the honest gateway's line", async || {
         let lines = fs::read_to_string(&log).map_err(|error| format!("{}: {error}", log.display()))?;
-        let seen = lines.lines().any(|line| line.contains("begins to deliver") && line.contains("lyon/gw"));
+        let seen =
+            lines.lines().any(|line| line.contains("delivery stream started") && line.contains("lyon/gw"));
         if seen { Ok(()) } else { Err(lines) }
     })
     .await;
     let lines = fs::read_to_string(&log).unwrap();
-    // A minute may end meanwhile.
+    // A minute may end in the meantime, which resets the limit.
     assert!(lines.lines().count() < 100, "{} lines:\n{lines}", lines.lines().count());
-    assert!(lines.contains("no connection") && lines.contains("a delivery ends"), "{lines}");
+    assert!(lines.contains("handshake failed") && lines.contains("delivery stream ended"), "{lines}");
 }

@@ -1,4 +1,4 @@
-//! Who may do what: the certificate decides, on both servers.
+//! Authorization: the certificate decides, on both servers.
 
 use catchment_certs::Role;
 use catchment_proto::wire::{DeliverRequest, Start, deliver_request::Kind, ingest_client::IngestClient};
@@ -15,7 +15,7 @@ use serde_json::json;
 use tonic::Code;
 
 #[tokio::test]
-async fn a_gateway_takes_devices_of_its_own_site_only() {
+async fn a_gateway_accepts_only_devices_of_its_own_site() {
     let world = World::builder().gateway("berlin", "gw").gateway("lyon", "gw").start().await;
     let addr = world.gateway_addr();
     let berlin = world.pki.device("berlin", "press-1");
@@ -31,7 +31,7 @@ async fn a_gateway_takes_devices_of_its_own_site_only() {
         let answer = rogue::knock(addr, Credentials::of(&identity)).await;
         assert!(answer.is_err(), "{role:?} {site} {name}: {answer:?}");
     }
-    // A device named alike at the other site is another device, and its own gateway takes it.
+    // A device of the same name at the other site is another device, and its own gateway accepts it.
     let lyon = world.pki.device("lyon", "press-1");
     let there = world.gateways[1].server.addr();
     assert_eq!(rogue::knock(there, Credentials::of(&lyon)).await.unwrap(), json!({"ack": 1}));
@@ -54,16 +54,16 @@ async fn without_a_valid_certificate_of_the_root_there_is_no_connection() {
             assert!(!error.contains("without an answer"), "{who} is refused by TLS itself: {error}");
         }
     }
-    // The other way: a device that trusts another root does not talk to this gateway.
+    // In the other direction: a device that trusts another root rejects this gateway.
     let opened = Connection::open(world.gateway_addr(), Credentials::of(&foreign), Protocol::Json).await;
     let error = opened.err().expect("the gateway's certificate is not of that root").to_string();
     assert!(error.contains("UnknownIssuer"), "{error}");
-    // And the right one is served beside all this.
+    // A valid device is served nevertheless.
     assert!(rogue::knock(world.gateway_addr(), Credentials::of(&device)).await.is_ok());
 }
 
 #[tokio::test]
-async fn only_operators_ask_and_only_gateways_deliver() {
+async fn only_operators_query_and_only_gateways_deliver() {
     let world = World::small().await;
     let query = QueryRequest::new("temperature", now_ms() - 1000, now_ms());
     for (role, site, name) in [
@@ -84,7 +84,7 @@ async fn only_operators_ask_and_only_gateways_deliver() {
             previous_runs: Vec::new(),
         };
         let first = DeliverRequest { kind: Some(Kind::Start(start)) };
-        // The stream stays open behind the start; otherwise the answer is its end.
+        // The stream stays open after the Start; otherwise the reply is its end.
         let requests = tokio_stream::StreamExt::chain(tokio_stream::once(first), tokio_stream::pending());
         let delivers = match IngestClient::new(channel).deliver(requests).await {
             Ok(response) => response.into_inner().message().await.map(|_| ()),
@@ -107,7 +107,7 @@ async fn only_operators_ask_and_only_gateways_deliver() {
 }
 
 #[tokio::test]
-async fn what_a_payload_claims_about_its_sender_is_refused_and_the_rest_is_kept() {
+async fn a_payloads_claim_about_its_sender_is_refused_and_the_rest_is_kept() {
     let world = World::small().await;
     let mut connection = world.connect("press-1", Protocol::Json).await;
     let now = this_second();

@@ -1,4 +1,4 @@
-//! JSON lines as the description has them, word by word.
+//! JSON lines exactly as documented.
 
 use catchment_tests::{
     connection::{Connection, Protocol},
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// Aggregates that do not depend on the time of a reading: some get the gateway's clock here.
 const TIMELESS: [&str; 4] = ["count", "sum", "min", "max"];
-/// A time that the description uses.
+/// The time in the documentation's examples.
 const TS: i64 = 1_700_000_000_000;
 
 async fn exchange(connection: &mut Connection, line: &str) -> Value {
@@ -20,7 +20,7 @@ async fn exchange(connection: &mut Connection, line: &str) -> Value {
 }
 
 async fn answer(connection: &mut Connection) -> Value {
-    within("an answer", connection.answer()).await.unwrap().expect("the connection goes on")
+    within("an answer", connection.answer()).await.unwrap().expect("the connection stays open")
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn objects_times_labels_arrays_and_nesting() {
         world.note("press-1", own, metric, time_ms, value);
     }
     let stamped = QueryRequest::new("temperature", TS, TS + 3000).step(1000).by(&["room"]);
-    // All of what has the gateway's clock lies within these.
+    // All readings with the gateway's clock lie within this range.
     let present = |metric| QueryRequest::new(metric, now - 60_000, now + 600_000).aggregates(&TIMELESS);
     world
         .agrees(&[
@@ -71,7 +71,7 @@ async fn objects_times_labels_arrays_and_nesting() {
 }
 
 #[tokio::test]
-async fn numbered_messages_as_described() {
+async fn numbered_messages_as_documented() {
     let world = World::small().await;
     let mut connection = world.connect("press-1", Protocol::Json).await;
     let first = r#"{"seq":1,"ts":1700000000000,"values":{"temperature":21.5}}"#;
@@ -80,7 +80,7 @@ async fn numbered_messages_as_described() {
         (first, json!({"ack": 1})),
         (first, json!({"ack": 1})),
         (r#"{"seq":5,"ts":1700000000001,"values":{"temperature":5}}"#, json!({"ack": 5})),
-        // At or below what is durable: acknowledged, not counted, whatever it holds.
+        // At or below the durable number: acknowledged but not counted, whatever its content.
         (r#"{"seq":3,"ts":1700000000002,"values":{"temperature":1000}}"#, json!({"ack": 5})),
         (r#"{"seq":5,"ts":1700000000002,"values":{"temperature":2000}}"#, json!({"ack": 5})),
         (
@@ -90,10 +90,10 @@ async fn numbered_messages_as_described() {
     ] {
         assert_eq!(exchange(&mut connection, line).await, expected, "{line}");
     }
-    // Without its number a message is refused, alone.
+    // A message without its number is refused alone.
     let refused = exchange(&mut connection, r#"{"ts":1700000000004,"temperature":3000}"#).await;
     assert_eq!((&refused["error"]["code"], &refused["error"]["line"]), (&json!("bad_sequence"), &json!(8)));
-    // The same epoch goes on, on this connection and on others; another one starts at 0.
+    // The same epoch continues on this connection and on others; another one starts at 0.
     let hello = r#"{"hello":{"epoch":"boot-42"}}"#;
     let welcome = json!({"welcome": {"epoch": "boot-42", "ack": 7}});
     assert_eq!(exchange(&mut connection, hello).await, welcome);
@@ -141,7 +141,7 @@ async fn acknowledgements_are_cumulative() {
 }
 
 #[tokio::test]
-async fn where_the_bytes_are_cut_makes_no_difference() {
+async fn splitting_the_bytes_makes_no_difference() {
     let world = World::small().await;
     let text = "{\"ts\":1700000000000,\"values\":{\"m\":1},\"labels\":{\"r\":\"\u{fc}\u{1f30a}\"}}\r\n\r\n[{\"ts\":1700000000000,\"m\":2}]\n";
     let bytes = text.as_bytes();
@@ -154,7 +154,7 @@ async fn where_the_bytes_are_cut_makes_no_difference() {
         lines += 2;
         while answer(&mut connection).await != json!({"ack": lines}) {}
     }
-    // Byte by byte from the first of a connection, which also chooses the protocol.
+    // Byte by byte from the start of a connection, where the first byte also chooses the protocol.
     let mut second = world.connect("press-1", Protocol::Json).await;
     for byte in bytes {
         second.send(&[*byte]).await.unwrap();
@@ -168,7 +168,7 @@ async fn where_the_bytes_are_cut_makes_no_difference() {
 }
 
 #[tokio::test]
-async fn a_last_line_needs_no_end_and_its_acknowledgement_comes_before_the_farewell() {
+async fn a_last_line_needs_no_newline_and_is_acknowledged_before_the_close() {
     let world = World::small().await;
     let mut connection = world.connect("press-1", Protocol::Json).await;
     let lines = "{\"ts\":1700000000000,\"m\":1}\n{\"ts\":1700000000000,\"m\":2}";
@@ -182,7 +182,7 @@ async fn a_last_line_needs_no_end_and_its_acknowledgement_comes_before_the_farew
 }
 
 #[tokio::test]
-async fn two_names_of_a_device_that_become_one_are_counted_wherever_they_come_from() {
+async fn name_collisions_of_a_device_are_counted_across_connections() {
     let world = World::builder()
         .gateway("berlin", "gw")
         .settings(|settings| settings.http = Some(([127, 0, 0, 1], 0).into()))
@@ -195,7 +195,7 @@ async fn two_names_of_a_device_that_become_one_are_counted_wherever_they_come_fr
     };
     let mut one = world.connect("press-1", Protocol::Json).await;
     exchange(&mut one, r#"{"ts":1700000000000,"a.b":1,"c.d":1,"labels":{"x.y":"1"}}"#).await;
-    // The same again, on another connection, and another device's: nothing.
+    // The same again on another connection, and another device's names: no new collision.
     let mut other = world.connect("press-1", Protocol::Json).await;
     exchange(&mut other, r#"{"ts":1700000000000,"a.b":2}"#).await;
     let mut foreign = world.connect("press-2", Protocol::Json).await;
@@ -224,9 +224,9 @@ async fn two_names_of_a_device_that_become_one_are_counted_wherever_they_come_fr
     world
         .agrees(&["a_b", "c_d"].map(|metric| QueryRequest::new(metric, TS, TS + 1000).by(&["device", "x_y"])))
         .await;
-    // `a_b` written as it is, beside `a.b`; then `a.b_b` and `a-b_b`.
+    // `a_b` spelled as such, in addition to `a.b`; then `a.b_b` and `a-b_b`.
     collisions(4).await;
-    // Within one line the second is refused, of fields and of tags; nobody hears of it but by this count.
+    // Within one line the second field or tag is refused; only this count reports it.
     let mut lines = world.connect("press-3", Protocol::Json).await;
     lines.line("c x.y=1,x-y=2 1700000000000000000\nc,t.u=1,t-u=2 z=1 1700000000000000000").await.unwrap();
     lines.finish().await.unwrap();

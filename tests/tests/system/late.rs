@@ -1,4 +1,4 @@
-//! Readings that come when their windows are closed already: they are added, exactly and once.
+//! Readings that arrive after their windows have closed: each is added exactly once.
 
 use catchment_tests::{
     connection::Protocol, device::Sample, model::QueryRequest, now_ms, this_second, world::World,
@@ -18,14 +18,14 @@ async fn a_reading_for_a_delivered_window_is_added_to_it() {
     device.send(&Sample::one(from + 900, "temperature", 10.0)).await;
     device.settle().await;
     world.agrees(std::slice::from_ref(&query)).await;
-    // And once more, for a window that was delivered in two parts.
+    // Once more, for a window already delivered in two parts.
     device.send(&Sample::one(from + 999, "temperature", -5.0)).await;
     device.settle().await;
     world.agrees(&[query]).await;
 }
 
 #[tokio::test]
-async fn hours_of_history_are_folded_in_whatever_their_order() {
+async fn hours_of_history_are_folded_in_any_order() {
     let world = World::builder().gateway("berlin", "gw").gateway("berlin", "gw-2").start().await;
     let mut devices =
         [world.device(0, "press-1", Protocol::Frames), world.device(1, "press-2", Protocol::Json)];
@@ -61,10 +61,10 @@ async fn hours_of_history_are_folded_in_whatever_their_order() {
 }
 
 #[tokio::test]
-async fn windows_before_1970_and_ahead_of_the_clock_have_their_place() {
+async fn windows_before_1970_and_ahead_of_the_clock_are_counted() {
     let world = World::builder()
         .gateway("berlin", "gw")
-        // More than fifty years back.
+        // More than fifty years in the past.
         .settings(|settings| settings.past_max = Some("36500d".parse().unwrap()))
         .start()
         .await;
@@ -75,7 +75,7 @@ async fn windows_before_1970_and_ahead_of_the_clock_have_their_place() {
     device.settle().await;
     assert!(device.refused().is_empty(), "{:?}", device.refused());
     world.agrees(&[QueryRequest::new("temperature", -86_401_000, 2000).step(1000)]).await;
-    // Ahead of the clock: taken, and told when the window has come and gone.
+    // Ahead of the clock: accepted, and delivered when the window has ended.
     let ahead = now_ms() / 1000 * 1000 + 3000;
     device.send(&Sample::one(ahead + 1, "temperature", 7.0)).await;
     device.settle().await;

@@ -1,4 +1,4 @@
-//! What is refused, and what that does to everything beside it: nothing.
+//! Refusals do not affect anything else.
 
 use catchment_proto::wire::{
     Column, DeviceMessage, Hello, Reading, Readings, SeriesName, device_message::Kind,
@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 
 const TS: i64 = 1_700_000_000_000;
 
-/// Reads answers until everything up to `ack` is acknowledged; the refusals among them as (line or seq, code).
+/// Reads replies until everything up to `ack` is acknowledged; returns the refusals among them as (line or seq, code).
 async fn refusals(connection: &mut Connection, ack: u64) -> Vec<(u64, String)> {
     let mut refused = Vec::new();
     loop {
-        let answer = within("an answer", connection.answer()).await.unwrap().expect("the connection goes on");
+        let answer =
+            within("an answer", connection.answer()).await.unwrap().expect("the connection stays open");
         if let Some(got) = answer["ack"].as_u64() {
             if got >= ack {
                 refused.sort();
@@ -141,23 +142,23 @@ async fn bad_frames_are_refused_alone_and_an_oversized_one_ends_its_connection_o
         values: values.to_vec(),
     };
     let mut bytes = Vec::new();
-    // 1: good readings beside values that are no numbers.
+    // 1: good readings with values that are not numbers.
     bytes.extend(readings(
         0,
         vec![reading("m", TS, 1.0), reading("m", TS, f64::NAN), reading("m", 1, 2.0)],
         vec![],
         vec![],
     ));
-    // 2: no protobuf at all.
+    // 2: not protobuf.
     bytes.extend([0, 0, 0, 3, 0xff, 0xff, 0xff]);
-    // 3: a column of a series that nobody defined, beside one that is.
+    // 3: a column of an undefined series, with one of a defined series.
     bytes.extend(readings(
         0,
         vec![],
         vec![column(9, &[4.0], &[]), column(1, &[8.0, f64::INFINITY, 16.0], &[1_000_000_000])],
         vec![define(1, "c")],
     ));
-    // 4: steps that do not fit their values; and the definition still holds.
+    // 4: steps that do not match their values; the definition still holds.
     bytes.extend(readings(
         0,
         vec![],
@@ -176,7 +177,7 @@ async fn bad_frames_are_refused_alone_and_an_oversized_one_ends_its_connection_o
             (4, "malformed"),
         ])
     );
-    // 5: longer than is allowed. It is told, then the connection ends.
+    // 5: too long: refused with a reason, then the connection ends.
     connection.send(&readings(0, vec![reading("m", TS, 64.0)], vec![], vec![])).await.unwrap();
     connection.send(&2049_u32.to_be_bytes()).await.unwrap();
     let mut last = Value::Null;
@@ -184,7 +185,7 @@ async fn bad_frames_are_refused_alone_and_an_oversized_one_ends_its_connection_o
         assert!(answer["ack"] == json!(5) || answer["error"]["code"] == "too_long", "{answer}");
         last = answer;
     }
-    assert_ne!(last, Value::Null, "the reason is told");
+    assert_ne!(last, Value::Null, "the reason is sent");
     // Only that connection ends.
     let mut next = world.connect("press-1", Protocol::Frames).await;
     next.send(&readings(0, vec![reading("m", TS, 128.0)], vec![], vec![])).await.unwrap();
@@ -201,7 +202,7 @@ async fn bad_frames_are_refused_alone_and_an_oversized_one_ends_its_connection_o
 }
 
 #[tokio::test]
-async fn series_and_readings_beyond_the_bound_are_refused_the_others_go_on() {
+async fn series_and_readings_beyond_the_limit_are_refused_and_the_others_continue() {
     let world = World::builder()
         .gateway("berlin", "gw")
         .settings(|settings| (settings.series_max, settings.readings_max) = (Some(3), Some(4)))
@@ -219,7 +220,7 @@ async fn series_and_readings_beyond_the_bound_are_refused_the_others_go_on() {
     let refused = refusals(&mut connection, 5).await;
     let three = "too_many_series";
     assert_eq!(refused, expected(&[(1, three), (2, three), (3, three), (4, "too_many_readings")]));
-    // The bound is the device's, not the connection's; another device has its own.
+    // The limit applies per device, not per connection; another device has its own.
     let mut second = world.connect("press-1", Protocol::Json).await;
     second.line(r#"{"ts":1700000000000,"f":1,"a":32}"#).await.unwrap();
     assert_eq!(refusals(&mut second, 1).await, expected(&[(1, three)]));
@@ -257,7 +258,7 @@ async fn a_peer_that_never_reads_is_not_blocked_and_its_readings_count() {
             let hello = Hello { epoch: "deaf".to_owned() };
             bytes.extend(frame(&DeviceMessage { kind: Some(Kind::Hello(hello)) }));
         }
-        // Each message has a refusal of some hundred bytes, so all answers together would fill any buffer.
+        // Each message causes a refusal of some hundred bytes, so all replies together would fill any buffer.
         for n in 1..=20_000 {
             match protocol {
                 Protocol::Json => bytes.extend(b"{\"ts\":1700000000000,\"m\":1,\"refused\":\"text\"}\n"),
@@ -271,13 +272,13 @@ async fn a_peer_that_never_reads_is_not_blocked_and_its_readings_count() {
             }
             world.note("press-1", &[], "m", TS, 1.0);
         }
-        within("everything is taken from a peer that does not read", connection.send(&bytes)).await.unwrap();
+        within("everything is read from a peer that does not read", connection.send(&bytes)).await.unwrap();
         world.agrees(&[QueryRequest::new("m", TS, TS + 1000)]).await;
     }
 }
 
 #[tokio::test]
-async fn a_peer_that_reads_hears_of_every_refusal() {
+async fn a_peer_that_reads_receives_every_refusal() {
     let world = World::builder()
         .gateway("berlin", "gw")
         .settings(|settings| settings.http = Some(([127, 0, 0, 1], 0).into()))
@@ -301,7 +302,7 @@ async fn a_peer_that_reads_hears_of_every_refusal() {
                 }
             }
         }
-        within("all of it is taken", connection.send(&bytes)).await.unwrap();
+        within("all of it is read", connection.send(&bytes)).await.unwrap();
         let welcome = within("a welcome", connection.answer()).await.unwrap().unwrap();
         assert!(welcome["welcome"].is_object(), "{welcome}");
         assert_eq!(refusals(&mut connection, 5_000).await.len(), 5_000, "{protocol:?}");

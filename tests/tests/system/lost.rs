@@ -1,4 +1,4 @@
-//! What an aggregator has lost, or was told of times that have not come: answers say no more than what is so.
+//! Losses of an aggregator, and watermarks from the future: results claim no more completeness than there is.
 
 use std::{fs, path::Path};
 
@@ -32,7 +32,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Sends a reading of the present, and waits until its window is answered as complete; its time.
+/// Sends a current reading, waits until its window is complete in a result, and returns its time.
 async fn deliver(world: &World, device: &mut Device) -> i64 {
     let time = this_second();
     device.send(&Sample::one(time, "temperature", 1.0)).await;
@@ -42,7 +42,7 @@ async fn deliver(world: &World, device: &mut Device) -> i64 {
     time
 }
 
-/// The answer of `catchment query` as JSON.
+/// The JSON result of `catchment query`.
 async fn queried(world: &World, from_ms: i64, to_ms: i64) -> Value {
     let address = format!("https://{}", world.aggregator.addr());
     let identity = world.pki.operator().display().to_string();
@@ -69,7 +69,7 @@ async fn queried(world: &World, from_ms: i64, to_ms: i64) -> Value {
 }
 
 #[tokio::test]
-async fn an_older_copy_of_the_aggregators_folder_does_not_claim_what_it_lacks() {
+async fn an_older_copy_of_the_aggregators_folder_does_not_claim_missing_readings() {
     let mut world = World::builder().start().await;
     let identity = world.pki.identity(Role::Gateway, "rome", "gw");
     let open = async |world: &World| {
@@ -117,8 +117,8 @@ async fn an_older_copy_of_the_aggregators_folder_does_not_claim_what_it_lacks() 
     assert_eq!(list[0].lost_batches, 3);
 }
 
-/// A device sends what it measured an hour ago, and the aggregator goes back to before that: whatever is asked about that hour is
-/// not called complete. It is so much that the gateway's outbox has released a part, which nobody can deliver again.
+/// A device sends readings from an hour ago, then the aggregator is rolled back to before that: no query over that hour
+/// is complete. The gateway's outbox has already released a part of these readings, which nobody can deliver again.
 #[tokio::test]
 async fn late_readings_that_an_older_copy_lacks_are_not_claimed() {
     const WINDOWS: i64 = 600;
@@ -134,7 +134,7 @@ async fn late_readings_that_an_older_copy_lacks_are_not_claimed() {
     copy(&data, &older);
     world.aggregator.start().await;
     let hour = first - first.rem_euclid(WIDTH_MS) - 3_600_000;
-    // Two readings in each window of each series: what a batch holds of them is larger than one.
+    // Two readings in each window of each series, so that the readings exceed one batch.
     for half in 0..2 * WINDOWS {
         let mut sample = Sample::one(hour + half * WIDTH_MS / 2, "temperature", 5.0);
         sample
@@ -144,7 +144,7 @@ async fn late_readings_that_an_older_copy_lacks_are_not_claimed() {
     }
     device.settle().await;
     let late = QueryRequest::new("temperature", hour, hour + WINDOWS * WIDTH_MS);
-    eventually("what is late is delivered", async || {
+    eventually("late readings are delivered", async || {
         let shown = queried(&world, late.from_ms, late.to_ms).await;
         let whole = shown["series"][0]["points"][0]["count"] == 2 * WINDOWS;
         if whole { Ok(()) } else { Err(shown.to_string()) }
@@ -165,7 +165,7 @@ async fn late_readings_that_an_older_copy_lacks_are_not_claimed() {
     assert_eq!(shown["gaps"][0]["batches"], list[0].lost_batches, "{shown}");
     let answer = query::aggregate(world.operator(), &late).await.unwrap();
     assert_eq!(answer.complete_until_ms, Some(hour), "{answer:?}");
-    // Of a gateway that has always said what its batches hold, the time before that is known to be whole.
+    // The gateway has always stated what its batches hold, so the time before is known to be complete.
     let before = queried(&world, hour - 3_600_000, hour).await;
     assert!(before.get("gaps").is_none(), "{before}");
 }
@@ -185,7 +185,7 @@ async fn a_gateway_from_2223_claims_nothing_beside_an_honest_one() {
     let honest = QueryRequest::new("temperature", time - 5000, time + 1000).matching(&[("site", "berlin")]);
     world.complete(&honest, time + WIDTH_MS).await;
     let answer = world.query(&QueryRequest::new("temperature", time - 5000, time + 1000)).await.unwrap();
-    assert_eq!(answer.complete_until_ms, Some(time + WIDTH_MS), "as far as the rogue was believed");
+    assert_eq!(answer.complete_until_ms, Some(time + WIDTH_MS), "as far as the rogue gateway was trusted");
     let list = query::gateways(world.operator(), r#"{site="rome"}"#).await.unwrap();
     assert!(list[0].clock_ahead_ms.unwrap() > watermark_ms - now_ms() - 60_000, "{list:?}");
     assert!(list[0].lag_ms.unwrap() >= 0 && list[0].watermark_ms == Some(time + WIDTH_MS), "{list:?}");

@@ -1,4 +1,4 @@
-//! Tests of the whole system: real servers on port 0, real TLS, one topic a module.
+//! Tests of the whole system: real servers on port 0, real TLS, one topic per module.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 

@@ -1,4 +1,4 @@
-//! MQTT as the standards have it: what an acknowledgement means across cuts and kills, sessions, refusals.
+//! MQTT according to the standards: acknowledgements across cuts and kills, sessions, refusals.
 
 use catchment_tests::{
     connection::Protocol,
@@ -9,7 +9,7 @@ use catchment_tests::{
     world::World,
 };
 
-/// A second that is over, and the time of all readings here.
+/// A second in the past: the time of all readings here.
 const TS: i64 = 1_700_000_000_000;
 const TOPIC: &str = "telemetry";
 const PUBACK: u8 = 4;
@@ -25,17 +25,17 @@ fn all() -> [QueryRequest; 1] {
     [QueryRequest::new("m", TS, TS + 1000)]
 }
 
-/// A connection of a device to the first gateway that has said nothing yet.
+/// A connection of a device to the first gateway, before CONNECT.
 async fn dial(world: &World, device: &str) -> Client {
     let identity = world.pki.device("berlin", device);
-    // The gateway may be about to start.
+    // The gateway may still be starting.
     eventually("a connection", async || {
         Client::open(world.gateway_addr(), &identity, None, None).await.map_err(|error| error.to_string())
     })
     .await
 }
 
-/// A client of a device, and whether something was kept of its session.
+/// Connects a client of a device; also returns whether a session was present.
 async fn client(world: &World, device: &str, options: ConnectOptions<'_>) -> (Client, bool) {
     let mut client = dial(world, device).await;
     let (present, code) = within("CONNACK", client.connect(options)).await.unwrap();
@@ -72,7 +72,7 @@ async fn qos_2_counts_once_across_cuts_and_kills() {
         let (mut mqtt, present) = client(&world, &name, options).await;
         assert!(!present);
         for round in 0..6_u16 {
-            // The identifier is used again once it was completed.
+            // The identifier is reused once it was completed.
             let (id, value) = (1 + round % 2, f64::from(round));
             mqtt.publish(2, id, TOPIC, &reading(value)).await.unwrap();
             world.note(&name, &[], "m", TS, value);
@@ -83,14 +83,14 @@ async fn qos_2_counts_once_across_cuts_and_kills() {
                 world.gateways[0].server.kill();
                 world.gateways[0].server.start().await;
             }
-            // Sent again on a new connection, as a client does that has not seen PUBREC; then again on that one.
+            // Resent on a new connection, as by a client that has not seen PUBREC; then again on that one.
             let (mut next, present) = client(&world, &name, options).await;
             assert!(present, "round {round}");
             for _ in 0..2 {
                 next.send(&set_dup(publish(version, 2, id, TOPIC, &reading(value)))).await.unwrap();
                 assert_eq!(next.acknowledgement().await, (PUBREC, id, 0));
             }
-            // PUBREL whose PUBCOMP is lost: said again after the next connection.
+            // PUBREL whose PUBCOMP is lost: resent on the next connection.
             next.send(&release(id)).await.unwrap();
             if round % 2 == 1 {
                 drop(next);
@@ -107,7 +107,7 @@ async fn qos_2_counts_once_across_cuts_and_kills() {
 }
 
 #[tokio::test]
-async fn sessions_are_kept_and_forgotten_as_asked() {
+async fn sessions_are_kept_and_forgotten_as_requested() {
     let world = World::small().await;
     for version in [4, 5] {
         let device = format!("press-{version}");
@@ -118,7 +118,7 @@ async fn sessions_are_kept_and_forgotten_as_asked() {
         assert!(!present(ConnectOptions::clean(version, "a")).await, "a clean start forgets");
         assert!(!present(ConnectOptions::kept(version, "a")).await);
     }
-    // Version 5: goes on with the session, and ends it with the connection.
+    // Version 5: resumes the session and ends it with the connection.
     let last = ConnectOptions { expiry: 0, ..ConnectOptions::kept(5, "a") };
     let (mut mqtt, _) = client(&world, "press-5", ConnectOptions::kept(5, "a")).await;
     mqtt.publish(2, 1, TOPIC, &reading(1.0)).await.unwrap();
@@ -129,12 +129,12 @@ async fn sessions_are_kept_and_forgotten_as_asked() {
     mqtt.send(&set_dup(publish(5, 2, 1, TOPIC, &reading(1.0)))).await.unwrap();
     assert_eq!(mqtt.acknowledgement().await.0, PUBREC);
     assert!(!client(&world, "press-5", last).await.1);
-    // Or says so with DISCONNECT.
+    // Or ends it with DISCONNECT.
     let (mut mqtt, _) = client(&world, "press-5", ConnectOptions::kept(5, "a")).await;
     mqtt.send(&[0xe0, 7, 0, 5, 0x11, 0, 0, 0, 0]).await.unwrap();
     assert_eq!(mqtt.end().await, None);
     assert!(!client(&world, "press-5", last).await.1);
-    // A client that has lost its own state begins anew with its identifiers: those are new messages.
+    // A client that has lost its state reuses its identifiers: those are new messages.
     let (mut mqtt, _) = client(&world, "press-4", ConnectOptions::kept(4, "a")).await;
     mqtt.publish(2, 1, TOPIC, &reading(2.0)).await.unwrap();
     assert_eq!(mqtt.acknowledgement().await.0, PUBREC);
@@ -148,7 +148,7 @@ async fn sessions_are_kept_and_forgotten_as_asked() {
 }
 
 #[tokio::test]
-async fn the_same_client_takes_its_own_place_only() {
+async fn a_client_replaces_only_its_own_session() {
     let mut world = World::small().await;
     for version in [4, 5] {
         let options = ConnectOptions::clean(version, "c");
@@ -169,7 +169,7 @@ async fn the_same_client_takes_its_own_place_only() {
 }
 
 #[tokio::test]
-async fn a_silent_client_is_ended() {
+async fn a_silent_client_is_disconnected() {
     let world = World::small().await;
     for version in [4, 5] {
         let (mut silent, _) = client(
@@ -183,7 +183,7 @@ async fn a_silent_client_is_ended() {
 }
 
 #[tokio::test]
-async fn many_messages_on_their_way_are_answered_in_order() {
+async fn many_messages_in_flight_are_acknowledged_in_order() {
     let world = World::small().await;
     for version in [4, 5] {
         let (mut client, _) = client(&world, "press-1", ConnectOptions::clean(version, "c")).await;
@@ -201,14 +201,14 @@ async fn many_messages_on_their_way_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_reads_is_not_read_on_and_disturbs_nobody() {
+async fn a_client_that_never_reads_is_no_longer_read_and_disturbs_nobody() {
     let world = World::small().await;
     let identity = world.pki.device("berlin", "deaf");
     let mut deaf = Client::open(world.gateway_addr(), &identity, None, Some(4096)).await.unwrap();
     within("CONNACK", deaf.connect(ConnectOptions::clean(4, "c"))).await.unwrap();
     let flood = publish(4, 1, 7, "telemetry/deaf", "1").repeat(1000);
     let flooding = tokio::spawn(async move {
-        // Ends when the gateway does: at last nothing is taken any more.
+        // Ends with the gateway, which eventually stops reading this client.
         while deaf.send(&flood).await.is_ok() {}
     });
     let mut device = world.device(0, "press-1", Protocol::Json);
@@ -294,7 +294,7 @@ async fn topics_carry_json_values_and_line_protocol() {
 }
 
 #[tokio::test]
-async fn what_is_against_the_rules_ends_that_connection_alone() {
+async fn a_protocol_violation_ends_only_that_connection() {
     let world = World::small().await;
     let identity = world.pki.device("berlin", "press-1");
     let open = async |alpn| Client::open(world.gateway_addr(), &identity, alpn, None).await.unwrap();
@@ -321,7 +321,7 @@ async fn what_is_against_the_rules_ends_that_connection_alone() {
             assert_eq!(refusal, reason, "{bytes:?}");
         }
     }
-    // Bytes that begin no MQTT, where ALPN says that it is.
+    // Bytes that are not MQTT, although ALPN says so.
     let mut other = open(Some(b"mqtt")).await;
     other.send(b"{\"m\":1}\n").await.unwrap();
     let refusal = within("words", other.packet()).await.unwrap().unwrap();
@@ -333,7 +333,7 @@ async fn what_is_against_the_rules_ends_that_connection_alone() {
 }
 
 #[tokio::test]
-async fn a_series_beyond_the_bound_is_refused_in_the_acknowledgement() {
+async fn a_series_beyond_the_limit_is_refused_in_the_acknowledgement() {
     let world = World::builder()
         .gateway("berlin", "gw")
         .settings(|settings| settings.series_max = Some(2))

@@ -1,5 +1,5 @@
-//! Clients that others wrote, on the one port: `mosquitto_pub`, paho-mqtt, `openssl s_client`, Python's `ssl`, and
-//! what Telegraf writes.
+//! Third-party clients on the one port: `mosquitto_pub`, paho-mqtt, `openssl s_client`, Python's `ssl`, and output of
+//! Telegraf.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -17,12 +17,12 @@ use catchment_tests::{
 
 const TS: i64 = 1_700_000_000_000;
 
-/// A file of the tests' own folder.
+/// A file in the tests' own folder.
 fn own(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Runs a client to its end, without holding up the test's own tasks.
+/// Runs a client to its end without blocking the test's own tasks.
 async fn run(command: Command, input: &str) -> Output {
     let input = input.to_owned();
     tokio::task::spawn_blocking(move || run_to_end(command, &input)).await.unwrap()
@@ -59,7 +59,7 @@ async fn mosquitto_pub_in_both_versions_and_all_qualities() {
             for rest in
                 [&[][..], &["-c", "-i", "keeper"], &["--tls-alpn", "mqtt", "-u", "user", "-P", "secret"]]
             {
-                // One message, then lines of standard input on one connection.
+                // One message, then lines from standard input on one connection.
                 let base = ["-V", version, "-q", qos, "-t", "v1/devices/me/telemetry"];
                 let one = lines(std::iter::once(value));
                 let arguments = [&base[..], rest, &["-m", one.trim()]].concat();
@@ -77,7 +77,7 @@ async fn mosquitto_pub_in_both_versions_and_all_qualities() {
 }
 
 #[tokio::test]
-async fn mosquitto_pub_with_what_a_gateway_has_no_use_for() {
+async fn mosquitto_pub_with_features_that_a_gateway_ignores() {
     let world = World::small().await;
     let long = "x".repeat(128);
     for arguments in [
@@ -105,7 +105,7 @@ async fn mosquitto_pub_with_what_a_gateway_has_no_use_for() {
     }
     let refused =
         run(mosquitto(&world, "press-1", &["-V", "mqttv31", "-t", "telemetry/m", "-m", "1"]), "").await;
-    assert!(!refused.status.success(), "version 3.1 is refused with a word");
+    assert!(!refused.status.success(), "version 3.1 is refused with a reason");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("protocol version"), "{refused:?}");
     let now = catchment_tests::now_ms();
     for _ in 0..8 {
@@ -115,7 +115,7 @@ async fn mosquitto_pub_with_what_a_gateway_has_no_use_for() {
     world.agrees(&[query.aggregates(&["count", "sum"])]).await;
 }
 
-/// An interpreter that has paho-mqtt: Debian's, or the one of the path.
+/// A Python with paho-mqtt: Debian's, or the one in the search path.
 async fn python_with_paho() -> &'static str {
     for python in ["python3", "/usr/bin/python3"] {
         let mut command = Command::new(python);
@@ -129,7 +129,7 @@ async fn python_with_paho() -> &'static str {
     )
 }
 
-/// The next line that a client prints. It ends by itself, so this does too.
+/// The next line that a client prints. The client ends by itself, so this does too.
 async fn line(mut output: BufReader<ChildStdout>) -> (String, BufReader<ChildStdout>) {
     let read = move || {
         let mut line = String::new();
@@ -185,7 +185,7 @@ async fn openssl_and_pythons_ssl_send_json_lines() {
         openssl.args(["s_client", "-quiet", "-no_ign_eof", "-verify_return_error", tls]);
         openssl.args(["-connect", &format!("127.0.0.1:{port}")]).arg("-CAfile").arg(identity.join("ca.pem"));
         openssl.arg("-cert").arg(identity.join("cert.pem")).arg("-key").arg(identity.join("key.pem"));
-        // It ends with its input, so perhaps before the answer: what counts is what arrived.
+        // It ends with its input, perhaps before the reply; only the readings matter.
         run(openssl, &format!("{line}\n")).await;
     }
     for _ in 0..3 {
@@ -195,7 +195,7 @@ async fn openssl_and_pythons_ssl_send_json_lines() {
 }
 
 #[tokio::test]
-async fn what_telegraf_writes_is_taken_but_for_strings_and_a_reserved_tag() {
+async fn telegrafs_output_is_accepted_except_strings_and_a_reserved_tag() {
     let world = World::builder()
         .gateway("berlin", "gw")
         .settings(|settings| settings.http = Some("127.0.0.1:0".parse().unwrap()))
@@ -205,7 +205,7 @@ async fn what_telegraf_writes_is_taken_but_for_strings_and_a_reserved_tag() {
     let mut connection = world.connect("press-1", Protocol::Json).await;
     connection.send(sample.as_bytes()).await.unwrap();
     connection.finish().await.unwrap();
-    // An independent reading of the sample: no value of it has a blank, a comma or an equals sign outside of a string.
+    // An independent parse of the sample: it has no blank, comma or equals sign in a value outside a string.
     let (mut queries, mut strings) = (Vec::new(), 0);
     for line in sample.lines().filter(|line| !line.starts_with("disk,")) {
         let line = line.replace("\\ ", "\u{1}").replace("\\,", "\u{2}").replace("1 day, ", "");
@@ -237,8 +237,8 @@ async fn what_telegraf_writes_is_taken_but_for_strings_and_a_reserved_tag() {
     }
     assert_eq!((strings, queries.len()), (2, 93));
     for query in &queries {
-        // Not `agrees` for each: that waits for the clock.
-        eventually("what Telegraf wrote", async || {
+        // Not `agrees` for each query: it waits for the clock.
+        eventually("the readings of Telegraf", async || {
             let answer = world.query(query).await.map_err(|status| status.to_string())?;
             if answer.table.len() == 1 { Ok(()) } else { Err(format!("{query:?}")) }
         })

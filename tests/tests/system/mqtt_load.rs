@@ -1,5 +1,5 @@
-//! Many MQTT clients at once. `CATCHMENT_TEST_MQTT_CONNECTIONS` sets how many (200; a thousand need some minutes where
-//! the programs are built without optimisation).
+//! Many MQTT clients at once. `CATCHMENT_TEST_MQTT_CONNECTIONS` sets their number (default 200; a thousand take some
+//! minutes if the programs are built without optimisation).
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use catchment_tests::{
 use tokio::sync::{Barrier, Semaphore};
 
 const TS: i64 = 1_700_000_000_000;
-/// Messages of each client.
+/// Messages per client.
 const MESSAGES: u16 = 5;
-/// Handshakes at the same time.
+/// Concurrent handshakes.
 const HANDSHAKES: usize = 16;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -22,7 +22,7 @@ async fn many_clients_at_once_are_all_counted() {
     let clients: usize = given.unwrap_or(200);
     let world = World::small().await;
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
-    // Nobody sends before all are connected.
+    // No client sends before all are connected.
     let all_open = Arc::new(Barrier::new(clients));
     let mut tasks = Vec::new();
     for number in 0..clients {

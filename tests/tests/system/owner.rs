@@ -1,5 +1,5 @@
-//! A data folder serves the identity that it belongs to: exchanged folders, exchanged certificates, folders from before
-//! owners were written down, and the deliberate change of an owner.
+//! A data folder serves only its owner's identity: swapped folders, swapped certificates, folders from before owners
+//! were recorded, and a deliberate change of owner.
 
 use std::{fs, path::Path};
 
@@ -14,7 +14,7 @@ use catchment_tests::{
 const GATEWAY: &str = "catchment-gateway";
 const AGGREGATOR: &str = "catchment-aggregator";
 
-/// Runs a program that must refuse: the one line that it says.
+/// Runs a program that must refuse; returns its one error line.
 pub(super) async fn refused(name: &'static str, arguments: &[&Path]) -> String {
     let arguments: Vec<String> = arguments.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
     let run = move || run(name, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), "");
@@ -26,7 +26,7 @@ pub(super) async fn refused(name: &'static str, arguments: &[&Path]) -> String {
     lines[0].to_owned()
 }
 
-/// Runs a program that must succeed: what it prints.
+/// Runs a program that must succeed; returns its output.
 pub(super) async fn good(name: &'static str, arguments: &[&Path]) -> String {
     let arguments: Vec<String> = arguments.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
     let run = move || run(name, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), "");
@@ -69,9 +69,9 @@ pub(super) fn exchange(one: &Path, other: &Path) {
     fs::rename(aside, other).unwrap();
 }
 
-/// Readings that wait in a folder are delivered under the name of the gateway that acknowledged them, or not at all.
+/// Readings waiting in a folder are delivered under the name of the gateway that acknowledged them, or not at all.
 #[tokio::test]
-async fn exchanged_folders_and_certificates_are_refused() {
+async fn swapped_folders_and_certificates_are_refused() {
     let mut world = World::builder().gateway("berlin", "gw").gateway("lyon", "gw").start().await;
     world.aggregator.stop().await;
     let from = this_second() - 3000;
@@ -105,7 +105,7 @@ async fn exchanged_folders_and_certificates_are_refused() {
     let printed =
         good(GATEWAY, &["journal", "verify", "--data", berlin.to_str().unwrap()].map(Path::new)).await;
     assert!(printed.contains(&format!("belongs to {}\n", uris[0])), "{printed}");
-    // A folder that holds readings is given away by force alone.
+    // A folder that holds readings changes its owner only with --force.
     let adopt = [
         Path::new("folder"),
         Path::new("adopt"),
@@ -138,7 +138,7 @@ async fn a_renewed_certificate_keeps_the_folder_and_an_older_folder_is_bound() {
     let site = Some(Name::new("berlin").unwrap());
     let identity = Identity::from_parts(Role::Gateway, site, Name::new("gw").unwrap()).unwrap();
     authority.renew(&identity, None, &[], None, &mut |_| ()).unwrap();
-    // As an older program left it: without an owner.
+    // As left by an older version: without an owner.
     let file = server.data().join("identity");
     let read = || String::from_utf8(read_atomic(&RealDisk, &file).unwrap().unwrap()).unwrap();
     let text = read();
@@ -159,7 +159,7 @@ async fn a_renewed_certificate_keeps_the_folder_and_an_older_folder_is_bound() {
 }
 
 #[tokio::test]
-async fn an_aggregators_folder_is_its_own_until_it_is_adopted() {
+async fn an_aggregators_folder_keeps_its_owner_until_it_is_adopted() {
     let mut world = World::small().await;
     let from = this_second() - 3000;
     let mut device = world.device(0, "press-1", Protocol::Json);

@@ -1,4 +1,4 @@
-//! The programs as people run them: flags, exit status, messages, and the way from a new trust root to an answer.
+//! The programs as people run them: flags, exit statuses, messages, and the steps from a new trust root to a result.
 
 use std::{fs, path::Path, process::Output};
 
@@ -19,7 +19,7 @@ const PROGRAMS: [&str; 4] = ["catchment", "catchment-certs", "catchment-gateway"
 /// 2023-11-14T22:13:20Z.
 const TS: i64 = 1_700_000_000_000;
 
-/// Runs a program without holding up the test's own tasks.
+/// Runs a program without blocking the test's own tasks.
 async fn program(name: &'static str, arguments: &[&str], input: &str) -> Output {
     let (arguments, input) = (arguments.iter().map(|&a| a.to_owned()).collect::<Vec<_>>(), input.to_owned());
     let run = move || run(name, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), &input);
@@ -30,14 +30,14 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// What a program printed, which ended well.
+/// Runs a program that must succeed; returns its output.
 async fn good(name: &'static str, arguments: &[&str], input: &str) -> String {
     let output = program(name, arguments, input).await;
     assert_eq!(output.status.code(), Some(0), "{name} {arguments:?}: {}", text(&output.stderr));
     text(&output.stdout)
 }
 
-/// The message of a program, which ended with this status: one line.
+/// Runs a program that must end with this status; returns its one-line message.
 async fn bad(status: i32, name: &'static str, arguments: &[&str]) -> String {
     let output = program(name, arguments, "").await;
     let message = text(&output.stderr);
@@ -127,14 +127,14 @@ async fn a_data_folder_serves_one_gateway() {
     let config = world.aggregator.config_file().to_owned();
     let message = bad(1, "catchment-aggregator", &["--log", "off", "--config", path(&config)]).await;
     assert!(message.contains(path(&world.aggregator.data())), "{message}");
-    // The one that has it goes on.
+    // The gateway that has it continues.
     let mut device = world.device(0, "press-1", Protocol::Json);
     device.send(&Sample::one(TS, "m", 1.0)).await;
     device.settle().await;
     world.agrees(&[QueryRequest::new("m", TS, TS + 1000)]).await;
 }
 
-/// Makes a trust root and identities with the program, and looks at them with it.
+/// Makes a trust root and identities with the program, and inspects them with it.
 async fn make_identities(pki: &str) {
     let device = ["issue", "device", "--dir", pki, "--site", "berlin", "--name", "press-17"];
     good("catchment-certs", &["init", "--dir", pki, "--trust-domain", "example.org"], "").await;
@@ -174,7 +174,7 @@ async fn make_identities(pki: &str) {
 }
 
 #[tokio::test]
-async fn from_a_new_root_to_an_answer_with_the_programs_alone() {
+async fn from_a_new_root_to_a_result_with_the_programs_alone() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("pki");
     make_identities(path(&root)).await;
@@ -200,7 +200,7 @@ async fn from_a_new_root_to_an_answer_with_the_programs_alone() {
     let addr = gateway.addr().to_string();
     let send = ["send", "--gateway", &addr, "--identity", path(&device), "--epoch", "file-1"];
     for _ in 0..2 {
-        // Sent again under the same epoch it counts once.
+        // Sent again under the same epoch, it counts once.
         let said = good("catchment", &send, lines).await;
         assert_eq!(said, "2 lines acknowledged, 0 refused\n");
     }
@@ -236,7 +236,7 @@ async fn from_a_new_root_to_an_answer_with_the_programs_alone() {
         if complete && value["series"] == expected { Ok(answer) } else { Err(answer) }
     })
     .await;
-    // The members in the order of the description, counts as whole numbers.
+    // Members in the documented order, counts as whole numbers.
     assert!(answer.starts_with(r#"{"complete_until":""#), "{answer}");
     assert!(answer.contains(r#"{"t":"2023-11-14T22:13:20Z","count":2,"mean":21"#), "{answer}");
 
@@ -295,14 +295,14 @@ async fn lists(connection: &[&str]) {
     }
 }
 
-/// Wrong usage, wrong role, nobody there: one readable line each, with the right status.
+/// Wrong usage, wrong role, no listener: one readable line each, with the right status.
 async fn refusals(connection: &[&str], url: &str, device: &Path) {
     let message = bad(2, "catchment", &[&["query", "m", "--step", "0s"], connection].concat()).await;
     assert!(message.contains("--step"), "{message}");
     let wrong_role = ["query", "m", "--aggregator", url, "--identity", path(device)];
     let message = bad(1, "catchment", &wrong_role).await;
     assert!(message.contains("operator") && message.trim_end().lines().count() == 1, "{message}");
-    // A port on which nobody listens.
+    // A port without a listener.
     let vacant = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let without_certificate = format!("https://{vacant}");
     let message = bad(

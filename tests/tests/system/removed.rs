@@ -1,5 +1,5 @@
-//! A data folder that is removed, renamed or replaced under its running server: nothing is acknowledged into it any more,
-//! the server ends with status 1 and claims nothing, and what is still there counts exactly once.
+//! A data folder that is removed, renamed or replaced under its running server: nothing more is acknowledged into it,
+//! the server ends with status 1 and claims nothing, and remaining readings count exactly once.
 
 use std::{
     fs,
@@ -27,7 +27,7 @@ async fn world() -> World {
     World::builder().gateway("berlin", "gw").processes().start().await
 }
 
-/// Waits for the end of a server's process: its exit status, and what it logged.
+/// Waits for the end of a server's process; returns its exit status and its log.
 async fn ends(process: Process, log: &Path) -> (Option<i32>, String) {
     let status = tokio::task::spawn_blocking(|| process.wait()).await.unwrap();
     (status.code(), fs::read_to_string(log).unwrap())
@@ -37,7 +37,7 @@ fn log_of(server: &mut Server) -> std::path::PathBuf {
     server.config_file().with_extension("log")
 }
 
-/// Devices that send until they are told to stop, each message with its own time.
+/// Devices that send until they are stopped, each message with its own time.
 struct Load {
     stop: Arc<AtomicBool>,
     devices: Vec<JoinHandle<Device>>,
@@ -69,7 +69,7 @@ impl Load {
     async fn gets_on(&self, more: u64) {
         let count = || self.acknowledged.iter().map(|n| n.load(Ordering::SeqCst)).collect::<Vec<_>>();
         let before = count();
-        catchment_tests::eventually::eventually("devices get on", async || {
+        catchment_tests::eventually::eventually("devices make progress", async || {
             let least = count().iter().zip(&before).map(|(now, before)| now - before).min().unwrap();
             if least >= more { Ok(()) } else { Err(format!("{least} of {more} are acknowledged")) }
         })
@@ -99,7 +99,7 @@ async fn a_gateway_whose_folder_is_removed_acknowledges_nothing_more() {
     let (log, data) = (log_of(server), server.data());
     let process = server.take_process();
     fs::remove_dir_all(&data).unwrap();
-    // Sent after the removal: no acknowledgement may come, only the end.
+    // Sent after the removal: no acknowledgement may arrive, only the end.
     let _ = line.line(r#"{"ts":1700000000001,"values":{"m":2}}"#).await;
     let answer = within("the end of the connection", line.answer()).await;
     assert!(!matches!(&answer, Ok(Some(answer)) if answer.get("ack").is_some()), "{answer:?}");
@@ -109,9 +109,9 @@ async fn a_gateway_whose_folder_is_removed_acknowledges_nothing_more() {
     assert!(!log.contains("stay durable") && !data.exists(), "{log}");
 }
 
-/// Nothing arrives, and it is told to stop before it could notice: it still claims nothing.
+/// Nothing arrives, and it is stopped before it could notice: it still claims nothing.
 #[tokio::test]
-async fn a_gateway_that_is_told_to_stop_without_its_folder_claims_nothing() {
+async fn a_gateway_stopped_without_its_folder_claims_nothing() {
     let mut world = world().await;
     let mut device = world.device(0, "press-1", Protocol::Json);
     world.aggregator.stop().await;
@@ -142,7 +142,7 @@ async fn idle_servers_notice_that_their_folders_are_removed() {
     }
 }
 
-/// What is acknowledged before it is noticed is durable in the moved folder.
+/// Readings acknowledged before the server notices are durable in the moved folder.
 #[tokio::test]
 async fn a_renamed_or_replaced_folder_ends_its_server() {
     let mut world = world().await;
@@ -166,13 +166,13 @@ async fn a_renamed_or_replaced_folder_ends_its_server() {
     load.ends_well(&world).await;
 }
 
-/// The gateway keeps what the aggregator did not acknowledge.
+/// The gateway keeps partials that the aggregator did not acknowledge.
 #[tokio::test]
 async fn an_aggregator_whose_folder_is_removed_acknowledges_nothing_more() {
     let mut world = world().await;
     let from = this_second() - 5000;
     let mut device = world.device(0, "press-1", Protocol::Json);
-    // Stopped, so that nothing is delivered before the folder is gone.
+    // Frozen, so that nothing is delivered before the folder is removed.
     world.aggregator.link.freeze();
     device.send(&Sample::one(from, "temperature", 1.0)).await;
     device.send(&Sample::one(from + 2000, "temperature", 2.0)).await;

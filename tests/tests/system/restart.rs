@@ -1,4 +1,4 @@
-//! Restarts and kills of each server while sequenced devices go on: every window equals the model's.
+//! Restarts and kills of each server while sequenced devices keep sending: every window equals the model's.
 
 use std::sync::{
     Arc,
@@ -15,13 +15,13 @@ use catchment_tests::{
 };
 use tokio::task::JoinHandle;
 
-/// Messages of each device.
+/// Messages per device.
 const MESSAGES: i64 = 300;
-/// Milliseconds between the times of two messages: all together begin before the present and end after it, so
-/// windows that are closed, open and not yet begun all occur.
+/// Milliseconds between the times of two messages: all together span the current time, so that closed, open and future
+/// windows occur.
 const SPREAD_MS: i64 = 20;
 
-/// Devices at work, and how many of their messages were acknowledged.
+/// Sending devices, and counts of their acknowledged messages.
 struct Work {
     devices: Vec<JoinHandle<Device>>,
     acknowledged: Vec<Arc<AtomicU64>>,
@@ -29,8 +29,8 @@ struct Work {
 }
 
 impl Work {
-    /// Two devices at each gateway begin to send; each waits for its acknowledgements now and then, so that what
-    /// happens to the servers happens in the middle.
+    /// Starts two devices at each gateway; each waits for its acknowledgements from time to time, so that the servers'
+    /// faults happen in the middle.
     fn start(world: &World) -> Self {
         let from = this_second() - 2000;
         let (mut devices, mut acknowledged) = (Vec::new(), Vec::new());
@@ -55,16 +55,16 @@ impl Work {
         Self { devices, acknowledged, from }
     }
 
-    /// Waits until some device got so many acknowledgements.
+    /// Waits until some device has this many acknowledgements.
     async fn reaches(&self, count: i64) {
-        eventually("devices get on", async || {
+        eventually("devices make progress", async || {
             let most = self.acknowledged.iter().map(|n| n.load(Ordering::SeqCst)).max().unwrap();
             if most >= count as u64 { Ok(()) } else { Err(format!("{most} of {count} are acknowledged")) }
         })
         .await;
     }
 
-    /// Waits for the devices' end and holds the answers against the model's.
+    /// Waits for the devices' end and compares the results with the model's.
     async fn ends_well(self, world: &World) {
         for device in self.devices {
             let device = device.await.unwrap();
@@ -76,7 +76,7 @@ impl Work {
     }
 }
 
-/// Gateways that also tell the state of open windows, which later states and the closed windows must replace.
+/// Gateways that also send the state of open windows, which later states and the closed windows must replace.
 fn two_sites() -> Builder {
     let live = "100ms".parse().unwrap();
     World::builder()
@@ -116,7 +116,7 @@ async fn everything_restarts_after_everything_was_sent() {
     work.reaches(MESSAGES).await;
     world.aggregator.stop().await;
     for gateway in &mut world.gateways {
-        // Without an aggregator: what is not delivered stays in the outbox.
+        // Without an aggregator: undelivered partials stay in the outbox.
         gateway.server.stop().await;
     }
     for gateway in &mut world.gateways {
@@ -127,7 +127,7 @@ async fn everything_restarts_after_everything_was_sent() {
 }
 
 #[tokio::test]
-async fn a_lost_gateway_folder_is_a_new_epoch_and_what_was_delivered_stays() {
+async fn a_lost_gateway_folder_starts_a_new_epoch_and_delivered_partials_stay() {
     let mut world = World::small().await;
     let mut device = world.device(0, "press-1", Protocol::Json);
     let from = this_second() - 5000;
@@ -148,7 +148,7 @@ async fn a_lost_gateway_folder_is_a_new_epoch_and_what_was_delivered_stays() {
 }
 
 #[tokio::test]
-async fn programs_stop_in_order_at_sigterm_and_go_on_where_they_were() {
+async fn programs_stop_in_order_at_sigterm_and_resume() {
     let mut world = two_sites().processes().start().await;
     let work = Work::start(&world);
     work.reaches(MESSAGES / 4).await;
@@ -163,7 +163,7 @@ async fn programs_stop_in_order_at_sigterm_and_go_on_where_they_were() {
 }
 
 #[tokio::test]
-async fn programs_that_are_killed_lose_nothing_and_count_nothing_twice() {
+async fn killed_programs_lose_nothing_and_count_nothing_twice() {
     let mut world = two_sites().processes().start().await;
     let work = Work::start(&world);
     for round in 1..=5 {
@@ -183,7 +183,7 @@ async fn programs_that_are_killed_lose_nothing_and_count_nothing_twice() {
 }
 
 #[tokio::test]
-async fn cut_and_frozen_links_delay_and_nothing_more() {
+async fn cut_and_frozen_links_only_delay() {
     let world = two_sites().start().await;
     let work = Work::start(&world);
     work.reaches(MESSAGES / 4).await;
@@ -206,7 +206,7 @@ async fn cut_and_frozen_links_delay_and_nothing_more() {
 }
 
 #[tokio::test]
-async fn repeated_messages_count_once_also_across_a_restart() {
+async fn repeated_messages_count_once_even_across_a_restart() {
     let mut world = World::small().await;
     let from = this_second() - 3000;
     let query = QueryRequest::new("temperature", from, from + 4000).step(1000);
@@ -227,7 +227,7 @@ async fn repeated_messages_count_once_also_across_a_restart() {
         device.send(&more).await;
         device.settle().await;
         device.repeat(&samples[5..].iter().cloned().chain([more]).collect::<Vec<_>>()).await;
-        // Another epoch begins again at 1.
+        // Another epoch starts at 1 again.
         device.reboot("boot-2");
         device.send(&samples[3]).await;
         device.settle().await;

@@ -1,4 +1,5 @@
-//! Many series: what has no place is refused before it is acknowledged, and what was acknowledged all the same waits.
+//! Many series: readings without room are refused before their acknowledgement; acknowledged readings without room
+//! wait.
 
 use std::collections::BTreeSet;
 
@@ -22,8 +23,8 @@ async fn connect(world: &World, gateway: usize, device: &str) -> Connection {
     within("a connection", opening).await.unwrap()
 }
 
-/// Sends one reading a line, each of a metric of its own, and waits for the acknowledgements; those that were taken.
-/// `line`: the last of the connection so far.
+/// Sends one reading per line, each of its own metric, and waits for the acknowledgements; returns the accepted
+/// metrics. `line`: number of the connection's last line so far.
 async fn send(connection: &mut Connection, line: &mut u64, metrics: &[String]) -> BTreeSet<String> {
     let first = *line;
     for metric in metrics {
@@ -33,7 +34,8 @@ async fn send(connection: &mut Connection, line: &mut u64, metrics: &[String]) -
     }
     let mut taken: BTreeSet<String> = metrics.iter().cloned().collect();
     loop {
-        let answer = within("an answer", connection.answer()).await.unwrap().expect("the connection goes on");
+        let answer =
+            within("an answer", connection.answer()).await.unwrap().expect("the connection stays open");
         if let Some(number) = answer["error"]["line"].as_u64() {
             assert_eq!(answer["error"]["code"], "too_many_series", "{answer}");
             taken.remove(&metrics[(number - first - 1) as usize]);
@@ -43,7 +45,7 @@ async fn send(connection: &mut Connection, line: &mut u64, metrics: &[String]) -
     }
 }
 
-/// Notes in the model what was taken.
+/// Records accepted readings in the model.
 fn note(world: &World, gateway: usize, device: &str, metrics: &BTreeSet<String>) {
     let known = &world.gateways[gateway];
     for metric in metrics {
@@ -63,7 +65,7 @@ fn queries<'a>(metrics: impl IntoIterator<Item = &'a String>) -> Vec<QueryReques
         .collect()
 }
 
-/// What the aggregator says of a site's gateway.
+/// The aggregator's list entry of a site's gateway.
 async fn gateway(world: &World, site: &str) -> Result<Gateway, String> {
     let request = FleetRequest { selector: format!("{{site=\"{site}\"}}") };
     let list = FleetClient::new(world.operator()).list_gateways(request).await;
@@ -96,21 +98,21 @@ async fn a_device_that_invents_series_is_refused_before_the_ack_and_disturbs_no_
     let (mut inventor, mut line) = (connect(&world, 0, "press-1").await, 0);
     let mut taken = send(&mut inventor, &mut line, &names("m", 0..60)).await;
     assert!(!taken.is_empty() && taken.len() <= 10, "{taken:?}");
-    // The budget follows what is delivered, up to the gateway's whole bound: on the same connection, the same names.
-    eventually("the gateway's whole bound", async || {
+    // The budget follows delivery, up to the gateway's whole limit: on the same connection, the same names.
+    eventually("the gateway's whole limit", async || {
         taken.extend(send(&mut inventor, &mut line, &names("m", 0..60)).await);
         if taken.len() < 10 { Err(format!("{taken:?}")) } else { Ok(()) }
     })
     .await;
     let again = send(&mut inventor, &mut line, &names("new", 0..5)).await;
-    assert_eq!(again.len(), 0, "the bound is reached");
+    assert_eq!(again.len(), 0, "the limit is reached");
 
     let (mut other, mut other_line) = (connect(&world, 1, "press-2").await, 0);
     let of_lyon = send(&mut other, &mut other_line, &names("z", 0..3)).await;
     assert_eq!(of_lyon.len(), 3, "the other site has its own room");
     note(&world, 1, "press-2", &of_lyon);
     world.agrees(&queries(&of_lyon)).await;
-    // Every reading that was acknowledged is there, and nothing else.
+    // Every acknowledged reading is there, and nothing else.
     let listed = eventually("all series", async || {
         let known = gateway(&world, "berlin").await?;
         if known.series == 10 { Ok(known) } else { Err(format!("{known:?}")) }
@@ -128,7 +130,7 @@ async fn a_device_that_invents_series_is_refused_before_the_ack_and_disturbs_no_
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_and_has_no_place_waits_until_series_are_forgotten() {
+async fn acknowledged_readings_without_room_wait_until_series_are_forgotten() {
     let mut world = World::builder()
         .gateway("berlin", "gw")
         .settings(|settings| settings.http = Some(([127, 0, 0, 1], 0).into()))
@@ -138,13 +140,13 @@ async fn what_was_acknowledged_and_has_no_place_waits_until_series_are_forgotten
     let (mut connection, mut line) = (connect(&world, 0, "press-1").await, 0);
     let junk = send(&mut connection, &mut line, &names("junk", 0..10)).await;
     assert_eq!(junk.len(), 10);
-    eventually("the junk", async || match gateway(&world, "berlin").await?.series {
+    eventually("the junk series", async || match gateway(&world, "berlin").await?.series {
         10 => Ok(()),
         series => Err(format!("{series} series")),
     })
     .await;
 
-    // Cut off, the gateway takes what its budget allows; then the bound is lowered.
+    // While offline, the gateway accepts what its budget allows; then the limit is lowered.
     world.aggregator.stop().await;
     let good = send(&mut connection, &mut line, &names("good", 0..5)).await;
     assert_eq!(good.len(), 5);
@@ -152,7 +154,7 @@ async fn what_was_acknowledged_and_has_no_place_waits_until_series_are_forgotten
     let Program::Aggregator(options) = &mut world.aggregator.program else { panic!("an aggregator") };
     options.series_per_gateway_max = Some(10);
     world.aggregator.start().await;
-    let waiting = eventually("the gateway is named as waiting", async || {
+    let waiting = eventually("the gateway is listed as waiting", async || {
         let known = gateway(&world, "berlin").await?;
         if known.waits_for.is_empty() { Err(format!("{known:?}")) } else { Ok(known.waits_for) }
     })
@@ -176,8 +178,8 @@ async fn what_was_acknowledged_and_has_no_place_waits_until_series_are_forgotten
     world.agrees(&queries(&good)).await;
     let known = gateway(&world, "berlin").await.unwrap();
     assert_eq!((known.series, known.waits_for.as_str()), (5, ""));
-    // There is room for new ones again.
-    eventually("a place for a new series", async || {
+    // There is room for new series again.
+    eventually("room for a new series", async || {
         let taken = send(&mut connection, &mut line, &["fresh".to_owned()]).await;
         if taken.is_empty() { Err("it is refused".to_owned()) } else { Ok(()) }
     })

@@ -1,4 +1,4 @@
-//! Shards of a gateway's folder that are gone or another folder's: a start does not take them for empty ones.
+//! Shards of a gateway's folder that are missing or from another folder: a start does not treat them as empty.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -15,9 +15,9 @@ use catchment_tests::{
 use crate::owner::{exchange, good, refused, refuses_folder};
 
 const GATEWAY: &str = "catchment-gateway";
-/// So many that each of two shards has some.
+/// Enough devices for each of two shards to have some.
 const DEVICES: usize = 8;
-/// How far ahead readings are taken: windows may be lost up to there.
+/// How far ahead readings are accepted: windows may be lost up to there.
 const FUTURE_MAX: Duration = Duration::from_secs(1);
 
 fn devices(world: &World, gateway: usize) -> Vec<Device> {
@@ -38,7 +38,7 @@ fn query(metric: &str, from: i64) -> Vec<QueryRequest> {
 }
 
 #[tokio::test]
-async fn a_shard_that_is_gone_refuses_the_start_until_it_is_back_or_given_up() {
+async fn a_missing_shard_prevents_a_start_until_it_is_restored_or_given_up() {
     let near =
         |settings: &mut catchment_gateway::Settings| settings.future_max = Some(HumanDuration(FUTURE_MAX));
     let mut world = World::builder().gateway("berlin", "gw").settings(near).start().await;
@@ -58,7 +58,7 @@ async fn a_shard_that_is_gone_refuses_the_start_until_it_is_back_or_given_up() {
         message.contains("shard-1: the shard is gone") && message.contains("journal repair"),
         "{message}"
     );
-    assert!(!shard.exists(), "a refused start makes nothing");
+    assert!(!shard.exists(), "a refused start creates nothing");
     let config = server.config_file().to_owned();
     let message = refused(GATEWAY, &[Path::new("--config"), &config, Path::new("--check-config")]).await;
     assert!(message.contains("the shard is gone"), "{message}");
@@ -69,8 +69,8 @@ async fn a_shard_that_is_gone_refuses_the_start_until_it_is_back_or_given_up() {
         world.agrees(&query(metric, from)).await;
     }
 
-    // For good, more than once, also with an outbox that is still there: what was delivered stays, what comes is taken, and what
-    // was lost is not called complete.
+    // Given up repeatedly, also with an outbox that is still there: delivered partials stay, new readings are accepted,
+    // and results over the loss are not complete.
     for (life, parts) in [&[""][..], &[""], &["journal", "checkpoint"]].into_iter().enumerate() {
         let server = &mut world.gateways[0].server;
         server.stop().await;
@@ -89,7 +89,7 @@ async fn a_shard_that_is_gone_refuses_the_start_until_it_is_back_or_given_up() {
         send(&mut again, &metric, this_second()).await;
         let channel = world.operator();
         let over = QueryRequest::new(&metric, lost, lost + WIDTH_MS);
-        eventually("the gap of what is lost", async || {
+        eventually("the gap of the loss", async || {
             let answer =
                 query::aggregate(channel.clone(), &over).await.map_err(|status| status.to_string())?;
             match answer.complete_until_ms {
@@ -102,11 +102,11 @@ async fn a_shard_that_is_gone_refuses_the_start_until_it_is_back_or_given_up() {
         let (metric, later) = (format!("flow_{life}"), this_second());
         send(&mut again, &metric, later).await;
         world.agrees(&query(&metric, later)).await;
-        assert_eq!(world.query(&over).await.unwrap().complete_until_ms, None, "it stays so");
+        assert_eq!(world.query(&over).await.unwrap().complete_until_ms, None, "it stays incomplete");
     }
     let delivered = world.model.answer(&query("temperature", from)[0], WIDTH_MS);
     let answer = world.query(&query("temperature", from)[0]).await.unwrap();
-    assert_eq!(answer.table, delivered, "what was delivered stays");
+    assert_eq!(answer.table, delivered, "delivered partials stay");
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn a_shard_of_another_folder_is_refused() {
     world.agrees(&query("temperature", from)).await;
 }
 
-/// What `journal verify` prints of a folder that is not whole.
+/// The output of `journal verify` for an incomplete folder.
 async fn refused_verify(data: &Path) -> String {
     let data = data.display().to_string();
     let verify = move || catchment_tests::process::run(GATEWAY, &["journal", "verify", "--data", &data], "");

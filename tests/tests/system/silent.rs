@@ -1,5 +1,5 @@
-//! Peers with valid certificates that say nothing, or never finish what they say: beside them an honest device is served,
-//! and none of them keeps what it took.
+//! Peers with valid certificates that stay silent or never finish a message: an honest device is still served, and they
+//! do not keep their resources.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn world(change: impl Fn(&mut Settings) + 'static) -> World {
     World::builder().gateway("berlin", "gw").settings(settings).start().await
 }
 
-/// An honest device delivers, and its readings count. No other device of these tests sends this metric.
+/// Checks that an honest device delivers and its readings count. No other device of these tests sends this metric.
 async fn is_served(world: &World, name: &str) {
     let from = now_ms() / 1000 * 1000;
     let mut device = world.device(0, name, Protocol::Json);
@@ -35,7 +35,7 @@ async fn is_served(world: &World, name: &str) {
     world.agrees(&[QueryRequest::new("pressure", from, from + 1000)]).await;
 }
 
-/// Waits until the gateway's metrics hold a line that begins so, with a number that is right.
+/// Waits until a metric of the gateway has an expected value.
 async fn until_metric(world: &World, name: &str, right: impl Fn(f64) -> bool) {
     eventually(name, async || {
         let page = world.gateways[0].server.metrics().await;
@@ -46,7 +46,7 @@ async fn until_metric(world: &World, name: &str, right: impl Fn(f64) -> bool) {
     .await;
 }
 
-/// The code of the error that a connection ends with, if one is told.
+/// The error code at the end of a connection, if there is one.
 async fn last_code(connection: &mut Connection) -> Option<String> {
     let mut code = None;
     while let Ok(Some(answer)) = within("the end", connection.answer()).await {
@@ -56,10 +56,10 @@ async fn last_code(connection: &mut Connection) -> Option<String> {
 }
 
 #[tokio::test]
-async fn silent_connections_give_way_to_a_device_when_all_places_are_taken() {
+async fn silent_connections_give_way_to_a_device_when_all_slots_are_taken() {
     let world = world(|settings| {
         settings.connections_max = Some(12);
-        // None of them ends by itself within the test.
+        // No connection ends by itself within the test.
         for timeout in [&mut settings.first_byte_timeout, &mut settings.message_timeout] {
             *timeout = Some("1h".parse().unwrap());
         }
@@ -83,12 +83,12 @@ async fn silent_connections_give_way_to_a_device_when_all_places_are_taken() {
         let opening = mqtt::Client::open(world.gateway_addr(), &identity, Some(b"mqtt"), None);
         clients.push(within("a connection", opening).await.unwrap());
     }
-    // One that only says that it is there.
+    // A connection with only a hello.
     let mut options = world.connect("hello", Protocol::Json).await;
     options.line(r#"{"hello":{"epoch":"e"}}"#).await.unwrap();
     is_served(&world, "press-1").await;
     until_metric(&world, "catchment_gateway_sessions_ended_total{reason=\"gave_way\"}", |n| n >= 12.0).await;
-    // A place that is used is not taken away.
+    // A connection in use keeps its slot.
     let mut busy = world.connect("press-2", Protocol::Json).await;
     busy.line(r#"{"temperature":1}"#).await.unwrap();
     assert_eq!(within("an answer", busy.answer()).await.unwrap(), Some(json!({"ack": 1})));
@@ -100,21 +100,17 @@ async fn silent_connections_give_way_to_a_device_when_all_places_are_taken() {
 }
 
 #[tokio::test]
-async fn what_does_not_begin_ends_and_is_told_where_there_are_words() {
+async fn a_connection_without_a_first_message_ends_with_a_reason_if_possible() {
     let world = world(|settings| settings.first_byte_timeout = Some("300ms".parse().unwrap())).await;
     let mut json = world.connect("press-1", Protocol::Json).await;
     let mut frames = world.connect("press-2", Protocol::Frames).await;
     let identity = world.pki.device("berlin", "press-3");
     let mut client = mqtt::Client::open(world.gateway_addr(), &identity, Some(b"mqtt"), None).await.unwrap();
     let refusal = last_code(&mut json).await;
-    assert_eq!(
-        refusal.as_deref(),
-        Some("first_byte_timeout"),
-        "in words for people: its protocol is not known"
-    );
+    assert_eq!(refusal.as_deref(), Some("first_byte_timeout"), "readable text: its protocol is unknown");
     assert_eq!(last_code(&mut frames).await.as_deref(), Some("first_byte_timeout"));
     assert!(!matches!(within("the end", client.packet()).await, Ok(Some(_))));
-    // An MQTT client has its CONNECT to send, not a byte of it.
+    // An MQTT client must send a whole CONNECT, not only its first byte.
     let mut client = mqtt::Client::open(world.gateway_addr(), &identity, Some(b"mqtt"), None).await.unwrap();
     client.send(&[0x10, 40]).await.unwrap();
     assert!(!matches!(within("the end", client.packet()).await, Ok(Some(_))));
@@ -122,7 +118,7 @@ async fn what_does_not_begin_ends_and_is_told_where_there_are_words() {
         n == 4.0
     })
     .await;
-    // Who has spoken may be silent for as long as it likes.
+    // A client that has sent a message may then stay silent.
     let mut spoken = world.connect("press-4", Protocol::Json).await;
     spoken.line(r#"{"temperature":1}"#).await.unwrap();
     assert_eq!(within("an answer", spoken.answer()).await.unwrap(), Some(json!({"ack": 1})));
@@ -131,12 +127,12 @@ async fn what_does_not_begin_ends_and_is_told_where_there_are_words() {
     assert_eq!(within("an answer", spoken.answer()).await.unwrap(), Some(json!({"ack": 2})));
 }
 
-/// Sends a byte now and then until the connection ends; the code that it ends with.
+/// Sends a byte from time to time until the connection ends; returns its error code.
 async fn trickle(mut connection: Connection, byte: u8) -> Option<String> {
     let begun = tokio::time::Instant::now();
     let mut code = None;
     loop {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it is open still");
+        assert!(begun.elapsed() < Duration::from_secs(60), "the connection is still open");
         if connection.send(&[byte]).await.is_err() {
             return code;
         }
@@ -153,7 +149,7 @@ async fn trickle(mut connection: Connection, byte: u8) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_message_that_trickles_ends_and_the_device_beside_it_is_served() {
+async fn a_trickling_message_is_ended_and_another_device_is_served() {
     let world = world(|settings| {
         settings.message_timeout = Some("700ms".parse().unwrap());
         settings.message_bytes_max = Some("2KiB".parse().unwrap());
@@ -164,7 +160,7 @@ async fn a_message_that_trickles_ends_and_the_device_beside_it_is_served() {
     assert_eq!(within("an answer", json.answer()).await.unwrap(), Some(json!({"ack": 1})));
     let mut frames = world.connect("slow-2", Protocol::Frames).await;
     frames.send(&[0, 0, 4, 0]).await.unwrap();
-    // A line that is too long is skipped, but not for as long as it goes on.
+    // A line that is too long is skipped, but not indefinitely.
     let mut long = world.connect("slow-3", Protocol::Json).await;
     long.send(&[b'{'; 3000]).await.unwrap();
     assert_eq!(within("a refusal", long.answer()).await.unwrap().unwrap()["error"]["code"], "too_long");
@@ -201,7 +197,7 @@ async fn an_idle_connection_ends() {
 }
 
 #[tokio::test]
-async fn unfinished_messages_of_all_connections_have_a_bound() {
+async fn unfinished_messages_of_all_connections_are_bounded() {
     let world = world(|settings| {
         settings.unfinished_bytes_max = Some("1MiB".parse().unwrap());
         settings.message_bytes_max = Some("64KiB".parse().unwrap());
@@ -226,7 +222,7 @@ async fn unfinished_messages_of_all_connections_have_a_bound() {
         n >= 20.0
     })
     .await;
-    // All of it is given back.
+    // All of it is released.
     drop(connections);
     until_metric(&world, held, |bytes| bytes == 0.0).await;
 }

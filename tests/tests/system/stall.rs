@@ -1,4 +1,4 @@
-//! Peers that do nothing: beside them everybody else is served.
+//! Idle and stalled peers: everybody else is still served.
 
 use catchment_tests::{
     connection::Protocol,
@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt as _;
 async fn stalled_handshakes_and_idle_connections_stop_nobody() {
     let world = World::builder()
         .gateway("berlin", "gw")
-        // So long that none of them ends within the test by itself.
+        // Long enough that no connection ends by itself within the test.
         .settings(|settings| {
             settings.handshake_timeout = Some("1h".parse().unwrap());
             settings.first_byte_timeout = Some("1h".parse().unwrap());
@@ -41,7 +41,7 @@ async fn stalled_handshakes_and_idle_connections_stop_nobody() {
     }
     device.settle().await;
     world.agrees(&[QueryRequest::new("temperature", from, from + 1000)]).await;
-    // Those that were idle may begin at any time.
+    // Idle connections may start at any time.
     for (connection, protocol) in idle.iter_mut().zip([Protocol::Json, Protocol::Frames].into_iter().cycle())
     {
         if protocol == Protocol::Json {
@@ -53,21 +53,21 @@ async fn stalled_handshakes_and_idle_connections_stop_nobody() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_does_not_end_is_ended() {
+async fn an_unfinished_handshake_is_ended() {
     let world = World::builder()
         .gateway("berlin", "gw")
         .settings(|settings| settings.handshake_timeout = Some("300ms".parse().unwrap()))
         .start()
         .await;
     let mut stream = rogue::stalled_handshake(world.gateway_addr()).await;
-    // An end or a reset, but the gateway hangs up.
-    let _ = within("the gateway hangs up", stream.read_to_end(&mut Vec::new())).await;
+    // An end or a reset: the gateway closes the connection in either way.
+    let _ = within("the gateway closes the connection", stream.read_to_end(&mut Vec::new())).await;
     let mut stream = rogue::no_tls(world.gateway_addr()).await;
-    let _ = within("the gateway hangs up", stream.read_to_end(&mut Vec::new())).await;
+    let _ = within("the gateway closes the connection", stream.read_to_end(&mut Vec::new())).await;
 }
 
 #[tokio::test]
-async fn one_connection_too_many_of_a_device_is_refused_while_the_others_are_alive() {
+async fn a_connection_beyond_a_devices_limit_is_refused_while_the_others_are_alive() {
     let world = World::builder()
         .gateway("berlin", "gw")
         .settings(|settings| settings.sessions_max = Some(2))
@@ -80,7 +80,7 @@ async fn one_connection_too_many_of_a_device_is_refused_while_the_others_are_ali
         assert_eq!(within("an answer", connection.answer()).await.unwrap(), Some(json!({"ack": 1})));
         connections.push(connection);
     }
-    // Those that say nothing take no place.
+    // Silent connections do not count.
     let _silent = world.connect("press-1", Protocol::Json).await;
     let mut newest = world.connect("press-1", Protocol::Json).await;
     newest.line(r#"{"temperature":1}"#).await.unwrap();
@@ -98,9 +98,9 @@ async fn one_connection_too_many_of_a_device_is_refused_while_the_others_are_ali
         connection.line(r#"{"temperature":2}"#).await.unwrap();
         assert_eq!(within("an answer", connection.answer()).await.unwrap(), Some(json!({"ack": 2})));
     }
-    // A place that is free is taken again.
+    // A freed slot can be used again.
     drop(connections.pop());
-    eventually("a place", async || {
+    eventually("a free slot", async || {
         let mut next = world.connect("press-1", Protocol::Json).await;
         next.line(r#"{"temperature":3}"#).await.map_err(|error| error.to_string())?;
         match next.answer().await {
@@ -112,7 +112,7 @@ async fn one_connection_too_many_of_a_device_is_refused_while_the_others_are_ali
 }
 
 #[tokio::test]
-async fn a_client_takes_its_own_place_and_the_silent_give_way() {
+async fn a_client_takes_over_its_session_and_silent_ones_give_way() {
     let world = World::builder()
         .gateway("berlin", "gw")
         .settings(|settings| {
@@ -125,7 +125,7 @@ async fn a_client_takes_its_own_place_and_the_silent_give_way() {
     let identity = world.pki.device("berlin", "press-1");
     let connect = async |client: &str| {
         let mut connection = Client::open(world.gateway_addr(), &identity, None, None).await.unwrap();
-        // Its keep-alive says that it is alive, however long it is silent.
+        // Its keep-alive keeps it alive, however long it is silent.
         let options = ConnectOptions { keep_alive: 600, ..ConnectOptions::clean(5, client) };
         (within("CONNACK", connection.connect(options)).await.unwrap().1, connection)
     };
@@ -138,7 +138,7 @@ async fn a_client_takes_its_own_place_and_the_silent_give_way() {
     assert_eq!((again, first.end().await), (0, Some(0x8e)), "the same client takes its session over");
     other.send(&[0xc0, 0]).await.unwrap();
     assert_eq!(within("an answer", other.packet()).await.unwrap().unwrap().first, 0xd0);
-    // Without such a promise the one that was silent gives way.
+    // Without a keep-alive, the silent connection is displaced.
     let mut oldest = world.connect("press-2", Protocol::Json).await;
     oldest.line(r#"{"temperature":1}"#).await.unwrap();
     assert_eq!(within("an answer", oldest.answer()).await.unwrap(), Some(json!({"ack": 1})));
@@ -152,12 +152,13 @@ async fn a_client_takes_its_own_place_and_the_silent_give_way() {
     }
     let refusal = within("the end of the oldest", oldest.answer()).await.unwrap().unwrap();
     assert_eq!(refusal["error"]["code"], json!("displaced"), "{refusal}");
-    // The end of the stream comes later: with it unread, the socket of a program that closes at once is reset as if it were gone.
+    // The end of the stream comes later: if a program closed at once with it unread, its socket would be reset as if
+    // the program were dead.
     let early = tokio::time::timeout(std::time::Duration::from_millis(300), oldest.answer()).await;
     assert!(early.is_err(), "{early:?}");
-    // It closes when it is told: its program lives.
+    // It closes after the refusal, so its program is alive.
     drop(oldest);
-    eventually("the count of displaced programs that live", async || {
+    eventually("the count of displaced sessions that were alive", async || {
         let metrics = world.gateways[0].server.metrics().await;
         let line = "catchment_gateway_sessions_displaced_alive_total 1\n";
         if metrics.contains(line) { Ok(()) } else { Err(metrics) }

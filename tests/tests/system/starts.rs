@@ -1,5 +1,5 @@
-//! What is wrong is refused at a start and by `--check-config`, by name, with one status for one kind of fault in all
-//! programs: 2 when what was given has to change, 1 for everything else.
+//! Faults are refused by name at a start and by `--check-config`, with the same status for the same kind of fault in
+//! all programs: 2 if the configuration or input must change, 1 for everything else.
 
 use std::{
     fs,
@@ -29,7 +29,7 @@ struct Bench {
 /// A program, its flags and its variables.
 type Case<'a> = (&'a str, Vec<String>, Vec<(&'a str, String)>);
 
-/// A status, what the message says, and the flags that are wrong.
+/// A status, a word of the message, and the wrong flags.
 type Fault<'a> = (i32, &'a str, Vec<(&'a str, &'a Path)>);
 
 impl Bench {
@@ -50,7 +50,7 @@ impl Bench {
         }
     }
 
-    /// A copy of a server's identity in which one file is the other root's.
+    /// A copy of a server's identity in which one file is from the other root.
     fn spoiled(&self, server: &str, file: &str) -> PathBuf {
         let to = self.path(&format!("{server}-{file}"));
         fs::create_dir_all(&to).unwrap();
@@ -66,7 +66,7 @@ impl Bench {
         to
     }
 
-    /// Right flags for a start; later ones win.
+    /// Valid flags for a start; later ones win.
     fn flags(&self, server: &str, more: &[(&str, &Path)]) -> Vec<String> {
         let mut flags = vec![
             ("--identity", self.identity(server)),
@@ -92,14 +92,14 @@ async fn run(case: &Case<'_>) -> Output {
     tokio::task::spawn_blocking(|| run_to_end(command, "")).await.unwrap()
 }
 
-/// The message of a program that ends with this status; one line.
+/// The one-line message of a program that must end with this status.
 async fn refused(status: i32, case: &Case<'_>) -> String {
     let output = run(case).await;
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(status), "{case:?}: {message}");
     let errors: Vec<&str> = message.lines().filter(|line| line.starts_with("error: ")).collect();
     assert!(output.stdout.is_empty() && errors.len() == 1, "{case:?}: {message}");
-    // No cause stands there twice.
+    // No cause appears twice.
     let parts: Vec<&str> = errors[0].split(": ").collect();
     let twice = parts.iter().filter(|part| parts.iter().filter(|other| other == part).count() > 1);
     assert_eq!(twice.count(), 0, "{case:?}: {message}");
@@ -136,7 +136,7 @@ async fn one_status_for_one_kind_of_fault() {
             let flags = bench.flags(server, &more);
             let message = refused(status, &(server, flags.clone(), Vec::new())).await;
             assert!(message.contains(word), "{server}: {message}");
-            // Whatever is wrong with what was given is found without a start, and nothing is made.
+            // Faults of the input are found without a start, and nothing is created.
             if status == 2 {
                 let data = bench.path("never");
                 let mut flags = bench.flags(server, &[&more[..], &[("--data", &data)]].concat());
@@ -158,7 +158,7 @@ async fn one_status_for_one_kind_of_fault() {
             assert!(message.contains(&variable) && !message.contains("--connections-max"), "{message}");
         }
     }
-    // The tool, by the same rule.
+    // The operator tool follows the same rule.
     let ask = |identity: &Path| {
         let flags =
             ["devices", "--aggregator", "https://127.0.0.1:1", "--identity", identity.to_str().unwrap()];
@@ -174,7 +174,7 @@ async fn one_status_for_one_kind_of_fault() {
     }
 }
 
-/// Data folders that cannot be, or are another's: found without a start, and the same at one.
+/// Impossible data folders, and folders of another owner: found by the check and at a start alike.
 async fn folders(bench: &Bench, server: &str) {
     let file = bench.path("file");
     fs::write(&file, "").unwrap();
@@ -212,7 +212,7 @@ async fn folders(bench: &Bench, server: &str) {
         }
     }
     assert_eq!(fs::read(owned.join("identity")).unwrap(), before);
-    // One that a server is using is fine to check, and no start.
+    // A folder in use passes the check, but prevents a start.
     let used = bench.path(&format!("{server}-used"));
     let owner = IdentityFolder::load(&bench.identity(server)).unwrap().peer().uri();
     let holds = DataDir::open_owned(&used, own, 1, &owner, &[("shards", "1")]).unwrap();

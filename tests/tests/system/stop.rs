@@ -1,5 +1,5 @@
-//! Ordered stops under load, whatever the aggregator does: exit status 0 within the deadline, and what was
-//! acknowledged is there after the next start. A second signal ends at once.
+//! Ordered stops under load, whatever the aggregator does: exit status 0 within the deadline, and acknowledged readings
+//! are there after the next start. A second signal ends at once.
 
 use std::sync::{
     Arc,
@@ -17,7 +17,7 @@ use catchment_tests::{
 };
 use tokio::task::JoinHandle;
 
-/// Devices that send without pause until they are told to stop.
+/// Devices that send without pause until they are stopped.
 struct Load {
     stop: Arc<AtomicBool>,
     devices: Vec<JoinHandle<Device>>,
@@ -46,11 +46,11 @@ impl Load {
         Self { stop, devices, acknowledged, from: this_second() }
     }
 
-    /// Waits until each device got so many more acknowledgements.
+    /// Waits until each device has this many more acknowledgements.
     async fn gets_on(&self, more: u64) {
         let count = || self.acknowledged.iter().map(|n| n.load(Ordering::SeqCst)).collect::<Vec<_>>();
         let before = count();
-        eventually("devices get on", async || {
+        eventually("devices make progress", async || {
             let now = count();
             let slowest = now.iter().zip(&before).map(|(now, before)| now - before).min().unwrap();
             if slowest >= more { Ok(()) } else { Err(format!("{slowest} of {more} are acknowledged")) }
@@ -58,10 +58,10 @@ impl Load {
         .await;
     }
 
-    /// Waits until windows that were open have been closed: with no uplink their partials wait.
+    /// Waits until open windows have closed; without an uplink their partials wait.
     async fn windows_close(&self) {
         let until = this_second() + 2 * WIDTH_MS + 500;
-        eventually("windows end", async || {
+        eventually("windows close", async || {
             let now = now_ms();
             if now > until { Ok(()) } else { Err(format!("{now} of {until}")) }
         })
@@ -97,7 +97,7 @@ async fn a_gateway_stops_in_order_while_the_aggregator_is_down() {
     load.gets_on(50).await;
     world.aggregator.kill();
     load.windows_close().await;
-    // Its exit status is looked at.
+    // `stop` checks its exit status.
     world.gateways[0].server.stop().await;
     world.gateways[0].server.start().await;
     load.gets_on(50).await;
@@ -106,7 +106,7 @@ async fn a_gateway_stops_in_order_while_the_aggregator_is_down() {
 }
 
 #[tokio::test]
-async fn both_servers_stop_in_order_while_the_link_between_them_stands_still() {
+async fn both_servers_stop_in_order_while_the_link_between_them_is_frozen() {
     let mut world = world(HumanDuration::secs(1)).await;
     let load = Load::start(&world);
     load.gets_on(50).await;
@@ -123,7 +123,7 @@ async fn both_servers_stop_in_order_while_the_link_between_them_stands_still() {
 }
 
 #[tokio::test]
-async fn servers_stop_in_order_again_and_again_under_load() {
+async fn servers_stop_in_order_repeatedly_under_load() {
     let mut world = world(HumanDuration::secs(5)).await;
     let load = Load::start(&world);
     for _ in 0..3 {
@@ -139,7 +139,7 @@ async fn servers_stop_in_order_again_and_again_under_load() {
 
 #[tokio::test]
 async fn a_second_signal_ends_at_once_and_loses_nothing() {
-    // So long that only the second signal can end it.
+    // Long enough that only the second signal can end it.
     let mut world = world("1h".parse().unwrap()).await;
     let load = Load::start(&world);
     load.gets_on(50).await;
@@ -155,7 +155,7 @@ async fn a_second_signal_ends_at_once_and_loses_nothing() {
     .await;
     process.signal();
     let status = tokio::task::spawn_blocking(|| process.wait()).await.unwrap();
-    assert_eq!(status.code(), Some(1), "not killed, and not in order either");
+    assert_eq!(status.code(), Some(1), "neither killed nor stopped in order");
     world.gateways[0].server.start().await;
     world.aggregator.link.resume();
     load.ends_well(&world).await;

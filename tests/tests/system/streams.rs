@@ -1,4 +1,4 @@
-//! Programs whose standard streams are closed or full, and how a `send` that is cut short is repeated.
+//! Programs with closed or full standard streams, and the repetition of an interrupted `send`.
 
 use std::{
     fs::File,
@@ -15,7 +15,7 @@ use catchment_tests::{
 
 const TS: i64 = 1_700_000_000_000;
 
-/// Runs a program through a shell, which closes or exchanges its streams as `streams` says.
+/// Runs a program through a shell that closes or redirects its streams as `streams` says.
 fn run_with(streams: &str, name: &str, arguments: &[&str], input: &str) -> Output {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", &format!("exec \"$@\" {streams}"), "sh"]).arg(program(name)).args(arguments);
@@ -27,7 +27,7 @@ fn text(path: &Path) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn closed_and_full_streams_are_no_reason_to_panic() {
+async fn closed_and_full_streams_cause_no_panic() {
     let world = World::small().await;
     let (device, operator) = (world.pki.device("berlin", "press-1"), world.pki.operator());
     let gateway = world.gateways[0].server.direct_addr().to_string();
@@ -67,7 +67,7 @@ async fn closed_and_full_streams_are_no_reason_to_panic() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pipe_that_nobody_reads_any_more_ends_a_watch() {
+async fn a_closed_pipe_ends_a_watch() {
     let world = World::small().await;
     let url = format!("https://{}", world.aggregator.direct_addr());
     let operator = world.pki.operator();
@@ -77,7 +77,7 @@ async fn a_pipe_that_nobody_reads_any_more_ends_a_watch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_whose_log_cannot_be_written_serves() {
+async fn a_gateway_serves_although_its_log_cannot_be_written() {
     let mut world = World::small().await;
     let mut server = world.gateways.remove(0).server;
     server.stop().await;
@@ -98,7 +98,7 @@ async fn a_gateway_whose_log_cannot_be_written_serves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_send_that_a_signal_ends_can_be_repeated() {
+async fn a_send_ended_by_a_signal_can_be_repeated() {
     let world = World::small().await;
     let device = world.pki.device("berlin", "press-1");
     let addr = world.gateways[0].server.direct_addr().to_string();
@@ -115,7 +115,7 @@ async fn a_send_that_a_signal_ends_can_be_repeated() {
         said.read_line(&mut line).unwrap();
         let epoch =
             line.split_once("--epoch=").and_then(|(_, rest)| rest.split(' ').next()).unwrap_or_else(|| {
-                panic!("no epoch is named: {line}");
+                panic!("no epoch in the message: {line}");
             });
         let epoch = format!("--epoch={epoch}");
         world.note("press-1", &[], "m", TS, 1.0);

@@ -1,4 +1,4 @@
-//! Devices that break off in the middle of a message, over and over: what was cut goes out again, and counts once.
+//! Devices that repeatedly disconnect in the middle of a message: the cut message is resent and counts once.
 
 use catchment_tests::{connection::Protocol, device::Sample, model::QueryRequest, this_second, world::World};
 
@@ -11,7 +11,7 @@ async fn connections_that_break_off_within_a_message_lose_and_double_nothing() {
         for n in 0..300 {
             let sample = Sample::one(from + n * 7, "temperature", n as f64);
             match n % 5 {
-                // A place of its own for each cut: in the length, in the number, in the value, before the end.
+                // Each cut is at another offset: in the length, in the number, in the value, before the end.
                 3 => device.send_torn(&sample, (n / 5) as usize * 3).await,
                 _ => device.send(&sample).await,
             }

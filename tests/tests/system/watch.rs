@@ -1,4 +1,4 @@
-//! `catchment watch` goes on across a restart of the aggregator, and ends at a wrong question.
+//! `catchment watch` continues across a restart of the aggregator, and ends at an invalid query.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -57,7 +57,7 @@ fn collect(from: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>>
 }
 
 #[tokio::test]
-async fn a_watch_goes_on_when_the_aggregator_was_restarted() {
+async fn a_watch_continues_after_a_restart_of_the_aggregator() {
     let mut world = World::small().await;
     let from = this_second();
     let mut device = world.device(0, "press-1", Protocol::Json);
@@ -94,9 +94,9 @@ async fn a_watch_goes_on_when_the_aggregator_was_restarted() {
     };
     answered(&watch, 0).await;
     world.aggregator.stop().await;
-    eventually("the watch says that there is no answer", async || {
+    eventually("the watch reports the outage", async || {
         let said = Running::lines(&watch.err);
-        if said.len() == 1 && said[0].contains("asking again") { Ok(()) } else { Err(format!("{said:?}")) }
+        if said.len() == 1 && said[0].contains("retrying") { Ok(()) } else { Err(format!("{said:?}")) }
     })
     .await;
     assert!(watch.child.try_wait().unwrap().is_none(), "the watch has ended");
@@ -107,7 +107,7 @@ async fn a_watch_goes_on_when_the_aggregator_was_restarted() {
     assert!(said.len() == 2 && said[1].contains("answers again"), "{said:?}");
     drop(watch);
 
-    // A wrong question ends it at once, with status 2; a refused identity with its own status.
+    // An invalid query ends it at once with status 2, a refused identity with its own status.
     let device = world.pki.device("berlin", "press-1");
     for (flag, value, status) in [("--agg", "average", 2), ("--identity", device.to_str().unwrap(), 1)] {
         let mut wrong = query;
@@ -121,7 +121,7 @@ async fn a_watch_goes_on_when_the_aggregator_was_restarted() {
             }
             assert!(
                 std::time::Instant::now() < deadline,
-                "it does not end: {:?}",
+                "the watch does not end: {:?}",
                 Running::lines(&wrong.err)
             );
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;

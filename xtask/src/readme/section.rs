@@ -1,11 +1,11 @@
-//! The steps of a section of the README: its `sh` blocks, each with the `text` block that shows what it prints.
+//! The steps of a section of the README: its `sh` blocks, each with the `text` block that shows its output.
 
 /// A block of commands.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Step {
     /// The last line of prose that begins with a number, `3. …`, up to its first full stop.
     pub(crate) title: String,
-    /// The commands as they stand in the block.
+    /// The commands of the block, unchanged.
     pub(crate) commands: String,
     /// Lines that the commands print.
     pub(crate) shown: Vec<String>,
@@ -55,7 +55,7 @@ pub(crate) fn steps(text: &str, section: &str) -> Vec<Step> {
     steps
 }
 
-/// Whether a line is as shown; `…` stands for anything.
+/// Whether a line matches the shown one; `…` matches anything.
 pub(crate) fn matches(shown: &str, line: &str) -> bool {
     let mut rest = line.trim();
     let mut pieces = shown.split('…').peekable();
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ellipsis_stands_for_anything() {
+    fn an_ellipsis_matches_anything() {
         for (shown, line, expected) in [
             ("a", "a", true),
             ("a", "ab", false),

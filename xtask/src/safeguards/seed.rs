@@ -1,8 +1,8 @@
-//! A target folder for the copy that begins with what comes from registries already built.
+//! A target folder for the copy, seeded with registry packages that are already built.
 //!
-//! Cargo names what it builds of a workspace's members alike wherever the workspace lies, so copy and repository must
-//! not share a target folder: each would take the other's for its own. What comes from registries never changes, so
-//! it is linked (or copied where links are not possible) into the copy's own folder.
+//! Cargo gives the artifacts of workspace members the same names wherever the workspace is, so the copy and the
+//! repository must not share a target folder: each would take the other's artifacts for its own. Registry packages
+//! never change, so they are linked (or copied if links are not possible) into the copy's folder.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 
-/// Packages of the workspace begin like this.
+/// Name prefixes of the workspace's packages.
 const MEMBERS: [&str; 2] = ["catchment", "xtask"];
 
 /// The hash at the end of a name like `libc-12acf8749dd8a2f7`.
@@ -26,7 +26,7 @@ fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
     Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }
 
-/// Links a file or everything below a folder, unless it is there. Times stay, which cargo goes by.
+/// Links a file or everything below a folder, unless it exists. Keeps modification times, which cargo relies on.
 fn link(from: &Path, to: &Path) -> io::Result<()> {
     if from.is_dir() {
         fs::create_dir_all(to)?;
@@ -46,7 +46,7 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
     })
 }
 
-/// Makes `folder/build` a target folder with what the one at `target` holds of other people's packages.
+/// Makes `folder/build` a target folder with the registry packages of the one at `target`.
 pub(super) fn seed(target: &Path, profile: &str, folder: &Path) -> anyhow::Result<PathBuf> {
     let (from, to) = (target.join(profile), folder.join("build").join(profile));
     let foreign = |name: &String| !MEMBERS.iter().any(|member| name.starts_with(member));
@@ -70,7 +70,7 @@ mod tests {
     use crate::temporary::Temporary;
 
     #[test]
-    fn what_comes_from_registries_is_linked_and_members_are_not() {
+    fn registry_packages_are_linked_and_members_are_not() {
         let folder = Temporary::new("safeguards-seed").unwrap();
         let target = folder.path().join("target");
         for (part, name) in [

@@ -1,5 +1,5 @@
-//! What keeps every acknowledged reading counted once, each with the change that removes it and the check that must
-//! then fail. Ordered so that what much depends on is changed last: less is compiled again.
+//! Safeguards that keep every acknowledged reading counted once, each with the change that removes it and the check
+//! that must then fail. Files on which many crates depend come last, so that less is compiled again.
 
 mod fairness;
 mod folders;
@@ -13,7 +13,7 @@ pub(super) struct Check {
     pub(super) package: &'static str,
     /// `--lib`, or `--test=NAME`.
     pub(super) target: &'static str,
-    /// What their names begin with or contain.
+    /// Prefix or part of their names.
     pub(super) filter: &'static str,
 }
 
@@ -28,7 +28,7 @@ const SIMULATION: Check = unit("catchment-simulation", "tests::every_schedule_en
 #[derive(Debug)]
 pub(super) struct Safeguard {
     pub(super) name: &'static str,
-    /// What the product does without it.
+    /// The product's behaviour without it.
     pub(super) without: &'static str,
     pub(super) file: &'static str,
     /// Occurs once in the file.
@@ -61,7 +61,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "partials after the commit",
         without: "a closed partial goes to the outbox before the decision that closed it is synced",
-        file: "gateway/src/shard/mod.rs",
+        file: "gateway/src/shard/outbox.rs",
         find: "if pending.closed_at >= durable {",
         replace: "if pending.closed_at >= Position::new(u64::MAX) && pending.closed_at >= durable {",
         check: SIMULATION,
@@ -78,7 +78,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "one state a name",
-        without: "two states of a partial count both",
+        without: "both of two states of a partial count",
         file: "aggregator/src/store/row.rs",
         find: "later.place() == kept.place()",
         replace: "later.place() == kept.place() && later.revision() == u64::MAX",
@@ -88,7 +88,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "checkpoint behind the outbox",
         without: "a checkpoint is written before the outbox is synced up to it",
-        file: "gateway/src/shard/checkpoint.rs",
+        file: "gateway/src/shard/facade.rs",
         find: " && self.outbox.durable() >= capture.outbox_end",
         replace: "",
         check: SIMULATION,
@@ -97,7 +97,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "journal behind the checkpoint",
         without: "the gateway releases its journal beyond its checkpoint",
-        file: "gateway/src/shard/checkpoint.rs",
+        file: "gateway/src/shard/journaled_state.rs",
         find: "self.journal.release(before);",
         replace: "self.journal.release(Position::new(position.get() + 16384));",
         check: SIMULATION,
@@ -105,7 +105,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "entry without fold",
-        without: "a panic between an entry's append and its fold leaves the gateway at work",
+        without: "the gateway keeps running after a panic between an entry's append and its fold",
         file: "gateway/src/shard/poison_guard.rs",
         find: "if thread::panicking() {",
         replace: "if thread::panicking() && self.0.poisoned().is_some() {",
@@ -115,7 +115,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "supervision",
         without: "a worker's task that panics is not noticed",
-        file: "gateway/src/worker.rs",
+        file: "gateway/src/worker/thread.rs",
         find: "actix::spawn(self.supervisor.task(&name, move |why| journal.poison(why), body));",
         replace: "drop((name, journal));\n        actix::spawn(body);",
         check: Check { package: "catchment-tests", target: "--test=system", filter: "defects::a_worker" },
@@ -136,7 +136,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "acknowledgement timeout",
-        without: "an aggregator that acknowledges nothing is never left",
+        without: "the gateway never leaves an aggregator that acknowledges nothing",
         file: "gateway/src/uplink/mod.rs",
         find: "shard = ack_deadlines.expired() =>",
         replace: "shard = ack_deadlines.expired(), if config.ack_timeout.is_zero() =>",
@@ -149,7 +149,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "batch applied half-way",
-        without: "the aggregator flushes and acknowledges after a panic within a batch's application",
+        without: "the aggregator flushes and acknowledges after a panic while it applies a batch",
         file: "aggregator/src/store/inner.rs",
         find: "self.state.is_poisoned() || self.admission",
         replace: "self.admission",
@@ -158,7 +158,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "replace by revision",
-        without: "of two states of a partial the older one counts, in answers and in blocks",
+        without: "of two states of a partial, the older one counts in results and in blocks",
         file: "aggregator/src/store/row.rs",
         find: "b.revision().cmp(&a.revision())",
         replace: "a.revision().cmp(&b.revision())",
@@ -167,7 +167,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "batch numbers",
-        without: "the aggregator appends a batch again whose number it has seen",
+        without: "the aggregator appends a batch again although it has seen its number",
         file: "aggregator/src/store/admission.rs",
         find: "if number <= waiting.map_or(applied, |last| last.number) {",
         replace: "if number == 0 && number <= waiting.map_or(applied, |last| last.number) {",
@@ -176,7 +176,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "missing batches make a gap",
-        without: "answers claim to be complete over batches that the store has lost",
+        without: "results claim to be complete although the store has lost batches",
         file: "aggregator/src/store/gaps.rs",
         find: "self.gaps.push(ShardGap { first, last, noticed, end, gap });",
         replace: "let _ = ShardGap { first, last, noticed, end, gap };",
@@ -185,7 +185,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "gaps hold late windows",
-        without: "answers claim late readings that were in lost batches",
+        without: "results claim to include late readings that were in lost batches",
         file: "aggregator/src/store/gaps.rs",
         find: "let gap = Gap { from, to: end.or(to), batches };",
         replace: "let gap = Gap { from: self.whole_to, to: end.or(to), batches };",
@@ -194,7 +194,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "gaps end by themselves",
-        without: "a gap of an epoch that ended with it is open for ever",
+        without: "a gap of an epoch that ended with it stays open forever",
         file: "aggregator/src/store/gaps.rs",
         find: "let gap = Gap { from, to: end.or(to), batches };",
         replace: "let gap = Gap { from, to, batches };",
@@ -203,7 +203,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "damage is no history",
-        without: "a gateway says less of its batches than they held, after damage to its journal",
+        without: "after damage to its journal, a gateway reports less of its batches than they held",
         file: "gateway/src/fold/numbers.rs",
         find: "if next > self.next_batch && !self.damaged",
         replace: "if next > self.next_batch",
@@ -212,7 +212,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "answers exclude gaps",
-        without: "answers claim to be complete over gaps that are known",
+        without: "results claim to be complete over known gaps",
         file: "aggregator/src/query/merge.rs",
         find: "once(entry.watermark).chain(touching().map(|gap| gap.from))",
         replace: "once(entry.watermark)",
@@ -230,7 +230,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "one run delivers",
-        without: "the aggregator takes batches of a run after another one of the same folder has begun",
+        without: "the aggregator accepts batches of a run after another run of the same folder has started",
         file: "aggregator/src/store/admission.rs",
         find: "runs.get(&(epoch.gateway.clone(), epoch.id)).is_none_or(|current| current.run == epoch.run)",
         replace: "runs.get(&(epoch.gateway.clone(), epoch.id)).is_none_or(|current| current.run > 0)",
@@ -239,7 +239,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "room before the journal",
-        without: "the aggregator takes batches whose series have no room",
+        without: "the aggregator accepts batches although there is no room for their series",
         file: "aggregator/src/store/admission.rs",
         find: "            .map_err(|message| StoreError::TooManySeries { message })?;",
         replace: "            .unwrap_or_default();",
@@ -248,7 +248,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "budget of series",
-        without: "the gateway takes new series beyond what its aggregator allows",
+        without: "the gateway accepts more new series than its aggregator allows",
         file: "gateway/src/budget.rs",
         find: "(count < max).then_some(count + 1)",
         replace: "(count < u64::MAX).then_some(count + 1)",
@@ -275,7 +275,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "sync before the ack",
-        without: "the journal takes a block for durable that was written and never synced",
+        without: "the journal treats a block as durable that was written but never synced",
         file: "journal/src/writer.rs",
         find: "        if let Err(error) = self.file.sync_data() {\n            return Err(self.failed(\"sync\", &error));\n        }\n        self.check_place",
         replace: "        self.check_place",
@@ -294,7 +294,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "numbers of a shard that is given up",
         without: "a shard that lost everything uses its numbers and positions again",
-        file: "gateway/src/shard/replay.rs",
+        file: "gateway/src/shard/recover/replay.rs",
         find: "(start == end && begin.given_up)",
         replace: "(start == end && begin.given_up && others)",
         check: unit("catchment-gateway", "shard::tests::starts"),
@@ -320,7 +320,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "one name, one series",
-        without: "two names that are one metric's as they are mapped are summed",
+        without: "readings of two names that map to one metric are summed",
         file: "gateway/src/decode/sink.rs",
         find: "if let Err(message) = self.table.check_spelling(written, metric) {",
         replace: "if let (true, Err(message)) = (metric.is_empty(), self.table.check_spelling(written, metric)) {",
@@ -329,7 +329,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     },
     Safeguard {
         name: "HTTP is no line protocol",
-        without: "an HTTP client's body is read as line protocol, each time that it tries again",
+        without: "an HTTP client's body is read as line protocol, on each of its retries",
         file: "gateway/src/session/protocol_detection.rs",
         find: "if is_version(last, b\"HTTP/\") {",
         replace: "if is_version(last, b\"HTTP/?\") {",

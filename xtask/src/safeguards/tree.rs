@@ -1,8 +1,8 @@
 //! A copy of the repository in which something can be broken.
 //!
-//! It lies below the target folder. A file is written only when its content differs, so that builds of the copy
-//! stay incremental; files that are gone here go there too. One run uses it at a time; where one did not end in order,
-//! everything is compiled anew, because what was compiled then may hold a change.
+//! It is below the target folder. A file is written only if its content differs, so that builds of the copy stay
+//! incremental; files deleted here are deleted there too. One run uses it at a time. If a run did not end in order,
+//! everything is compiled anew, because its artifacts may hold a change.
 
 use std::{
     collections::BTreeSet,
@@ -15,15 +15,15 @@ use anyhow::{Context as _, bail, ensure};
 
 use crate::command::repository;
 
-/// Folders that are no source, where there is no git to tell.
+/// Folders without sources, for use without git.
 const NO_SOURCE: [&str; 3] = ["target", ".git", ".cache"];
 
 /// The copy.
 pub(super) struct Tree {
     root: PathBuf,
-    /// There while a run uses the copy.
+    /// Exists while a run uses the copy.
     used: PathBuf,
-    /// Held for as long.
+    /// Held for the same time.
     _lock: Option<File>,
 }
 
@@ -42,14 +42,14 @@ fn walk(root: &Path, below: &Path, found: &mut BTreeSet<PathBuf>) -> anyhow::Res
     Ok(())
 }
 
-/// The repository's files, as they stand: those that git knows and new ones that it does not ignore.
+/// The repository's files in their current state: those tracked by git and new ones that it does not ignore.
 fn sources() -> anyhow::Result<BTreeSet<PathBuf>> {
     let mut git = Command::new("git");
     git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(repository());
     let mut found = BTreeSet::new();
     match git.output() {
         Ok(output) if output.status.success() => {
-            let names = String::from_utf8(output.stdout).context("git ls-files: a name that is no text")?;
+            let names = String::from_utf8(output.stdout).context("git ls-files: a file name is not UTF-8")?;
             let names = names.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from);
             // Deleted but not yet committed: git still lists it.
             found.extend(names.filter(|name| repository().join(name).is_file()));
@@ -63,8 +63,8 @@ fn sources() -> anyhow::Result<BTreeSet<PathBuf>> {
 pub(super) fn occurs_once(text: &str, file: &str, find: &str) -> anyhow::Result<()> {
     match text.matches(find).count() {
         1 => Ok(()),
-        0 => bail!("{file}: the safeguard moved: update the table. There is no longer\n{find}"),
-        times => bail!("{file}: its text occurs {times} times: make the table's longer\n{find}"),
+        0 => bail!("{file}: the safeguard moved: update the table. Text not found:\n{find}"),
+        times => bail!("{file}: text occurs {times} times: make it longer in the table:\n{find}"),
     }
 }
 
@@ -102,12 +102,12 @@ impl Tree {
         fs::remove_file(&self.used).with_context(|| self.used.display().to_string())
     }
 
-    /// Where it is.
+    /// Its path.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Replaces a text that occurs once in a file, for as long as `work` runs.
+    /// Replaces a text that occurs once in a file while `work` runs.
     pub(super) fn with_change<T>(
         &self,
         file: &str,
@@ -119,7 +119,7 @@ impl Tree {
         let original = fs::read_to_string(&path)
             .with_context(|| format!("{file}: the safeguard moved: update the table"))?;
         occurs_once(&original, file, find)?;
-        ensure!(find != replace, "{file}: the table replaces a text by itself");
+        ensure!(find != replace, "{file}: the table replaces a text with itself");
         fs::write(&path, original.replacen(find, replace, 1))?;
         let result = work();
         fs::write(&path, original)?;

@@ -1,11 +1,11 @@
-//! Rules for the manifests: which crate may depend on which, and which foreign crate belongs to whom.
+//! Rules for the manifests: which crate may depend on which, and which crates may use a foreign crate.
 //!
-//! `partial`, `journal` and `settings` know nothing of the rest; the two servers know nothing of each other; what
-//! decides the product's guarantees (TLS, certificates, the store, the actors) is in one crate's hands each.
+//! `partial`, `journal` and `settings` do not depend on the rest; the two servers do not depend on each other; each
+//! dependency behind the product's guarantees (TLS, certificates, the store, the actors) belongs to one crate.
 
 use super::File;
 
-/// Of our own crates, those that each may depend on; `None`: any. Also the list of all crates there are.
+/// All our crates, each with those of our crates that it may depend on; `None`: any.
 const OWN: [(&str, Option<&[&str]>); 13] = [
     ("partial", Some(&[])),
     ("journal", Some(&[])),
@@ -22,7 +22,7 @@ const OWN: [(&str, Option<&[&str]>); 13] = [
     ("xtask", Some(&[])),
 ];
 
-/// Foreign crates, the crates that may depend on them, and why not the others. `tests` may use what a stranger would.
+/// Foreign crates, the crates that may depend on them, and why not the others. `tests` may use what an outsider would.
 const FOREIGN: [(&str, &[&str], &str); 8] = [
     ("rustls", &["certs", "tests"], "certs builds all TLS configurations"),
     ("rcgen", &["certs", "tests"], "certs issues all certificates"),
@@ -34,11 +34,11 @@ const FOREIGN: [(&str, &[&str], &str); 8] = [
     (
         "anyhow",
         &["settings", "certs", "gateway", "aggregator", "fuzz", "tests", "bench", "xtask"],
-        "libraries have errors of their own",
+        "libraries define their own errors",
     ),
 ];
 
-/// All that a crate without input and output may depend on.
+/// The only crates that a crate without input and output may depend on.
 const PURE: [(&str, &[&str]); 1] = [("partial", &["thiserror"])];
 
 /// Names of the dependencies of a manifest; `dev`: also those of its tests.
@@ -65,7 +65,7 @@ pub(super) fn check(files: &[File]) -> Vec<String> {
     for (name, own) in OWN {
         let path = format!("{name}/Cargo.toml");
         let Some(manifest) = files.iter().find(|file| file.path == path) else {
-            findings.push(format!("{path}: the rules for crates name it, but it does not exist"));
+            findings.push(format!("{path}: does not exist, but the rules for crates name it"));
             continue;
         };
         let names = dependencies(&manifest.text, true);
@@ -82,15 +82,16 @@ pub(super) fn check(files: &[File]) -> Vec<String> {
         for (_, allowed) in PURE.iter().filter(|(pure, _)| *pure == name) {
             for foreign in dependencies(&manifest.text, false) {
                 if !allowed.contains(&foreign) {
-                    findings.push(format!("{path}: {name} is pure, it may not depend on {foreign}"));
+                    findings.push(format!("{path}: {name} is pure and may not depend on {foreign}"));
                 }
             }
         }
     }
     let manifests = files.iter().filter_map(|file| file.path.strip_suffix("/Cargo.toml"));
     let unknown = manifests.filter(|name| !OWN.iter().any(|(own, _)| own == name));
-    findings
-        .extend(unknown.map(|name| format!("{name}/Cargo.toml: no rule says on what this crate may depend")));
+    findings.extend(
+        unknown.map(|name| format!("{name}/Cargo.toml: no rule lists the dependencies of this crate")),
+    );
     findings
 }
 
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn dependencies_are_read() {
+    fn dependencies_are_parsed() {
         let manifest = "[package]\nname = \"a\"\n[dependencies]\nb.workspace = true\n# c\nd = { path = \"x\" }\n\n\
             [dev-dependencies]\ne = \"1\"\n[features]\nf = []\n";
         assert_eq!(dependencies(manifest, true), ["b", "d", "e"]);
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn directions_are_kept() {
+    fn forbidden_dependencies_are_found() {
         assert_eq!(
             run("gateway", "[dependencies]\ncatchment-proto.workspace = true\nactix = \"1\""),
             [""; 0]

@@ -1,4 +1,4 @@
-//! Rules for documents: relative links lead somewhere, and so do the files that ARCHITECTURE.md names.
+//! Rules for documents: targets of relative links exist, and so do the files that ARCHITECTURE.md names.
 
 use super::File;
 
@@ -7,7 +7,7 @@ const ARCHITECTURE: &str = "ARCHITECTURE.md";
 /// Fewer named files than this mean that this check no longer understands the document.
 const NAMED_MIN: usize = 12;
 
-/// Lines outside of fenced blocks, numbered from 1.
+/// Lines outside fenced blocks, numbered from 1.
 fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut fenced = false;
     text.lines().enumerate().filter_map(move |(index, line)| {
@@ -22,14 +22,14 @@ fn links(line: &str) -> impl Iterator<Item = &str> {
     line.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next())
 }
 
-/// The name under which a heading is linked to.
+/// The anchor of a heading.
 fn slug(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
-/// A path beside a document's own.
+/// A link's target as a path from the root.
 fn beside(document: &str, target: &str) -> String {
     let mut parts: Vec<&str> = document.split('/').collect();
     parts.pop();
@@ -47,13 +47,13 @@ fn link(files: &[File], from: &str, target: &str, exists: &dyn Fn(&str) -> bool)
     let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
     let path = if path.is_empty() { from.to_owned() } else { beside(from, path) };
     if !exists(&path) {
-        return Err("leads nowhere");
+        return Err("has no target");
     }
     let document = files.iter().find(|file| file.path == path && file.is("md"));
     let Some(document) = document.filter(|_| !anchor.is_empty()) else { return Ok(()) };
     let headings = prose(&document.text).filter(|(_, line)| line.starts_with('#'));
     let found = headings.map(|(_, line)| slug(line)).any(|slug| slug == anchor);
-    if found { Ok(()) } else { Err("leads to no heading") }
+    if found { Ok(()) } else { Err("names no heading of its target") }
 }
 
 /// The paths of source files named in backticks, with `{a,b}` written out.
@@ -76,7 +76,7 @@ fn named(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// Checks all documents; `exists` tells whether a path from the root does.
+/// Checks all documents; `exists` tells whether a path from the root exists.
 pub(super) fn check(files: &[File], exists: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut findings = Vec::new();
     for File { path, text, .. } in files.iter().filter(|file| file.is("md")) {
@@ -93,10 +93,11 @@ pub(super) fn check(files: &[File], exists: &dyn Fn(&str) -> bool) -> Vec<String
     let architecture = files.iter().find(|file| file.path == ARCHITECTURE);
     let named = architecture.map(|file| named(&file.text)).unwrap_or_default();
     if named.len() < NAMED_MIN {
-        findings.push(format!("{ARCHITECTURE}: names {} files, its table of hops has more", named.len()));
+        findings
+            .push(format!("{ARCHITECTURE}: names only {} files, fewer than its table of hops", named.len()));
     }
     let gone = named.iter().filter(|(_, name)| !exists(name));
-    findings.extend(gone.map(|(number, name)| format!("{ARCHITECTURE}:{number}: there is no {name}")));
+    findings.extend(gone.map(|(number, name)| format!("{ARCHITECTURE}:{number}: {name} does not exist")));
     findings
 }
 
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_alive_is_let_through() {
+    fn valid_links_and_files_pass() {
         let alive = "[x](docs/x.md#what-its-for) [y](#the-way) [z](https://example.org/y) `a/{b,c}.rs`\n```\n[w](gone.md)\n```";
         assert_eq!(run(alive), [""; 0]);
     }

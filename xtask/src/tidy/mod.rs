@@ -1,13 +1,13 @@
-//! `cargo xtask tidy`: the rules of this project that no other tool knows.
+//! `cargo xtask tidy`: the rules of this project that no other tool checks.
 //!
-//! * `source`: sizes of files and functions, module headers, words that may not stay.
-//! * `documents`: links and named files are alive.
-//! * `crates`: who may depend on whom.
+//! * `source`: sizes of files and functions, module headers, forbidden words.
+//! * `documents`: targets of links and named files exist.
+//! * `crates`: permitted dependencies.
 //!
-//! And the table of [`safeguards`] finds all of its texts.
+//! It also checks that every text of the table of [`safeguards`] occurs in its file.
 //!
-//! Each finding is one line, `place: what`. What is let through stands in `exceptions`, with its measure, and that
-//! list may only shrink.
+//! Each finding is one line, `place: what`. `exceptions` lists what is permitted, with its exact length, and may only
+//! shrink.
 
 mod crates;
 mod documents;
@@ -26,7 +26,7 @@ use crate::{
     safeguards,
 };
 
-/// Folders that hold nothing of ours.
+/// Folders without files of ours.
 const SKIPPED: [&str; 5] = ["target", ".git", ".cache", "__pycache__", ".venv"];
 
 /// A file of the repository.
@@ -70,7 +70,7 @@ fn read_all() -> anyhow::Result<Vec<File>> {
     paths.iter().map(read).collect()
 }
 
-/// Looks at the whole repository.
+/// Checks the whole repository.
 pub(crate) fn run() -> anyhow::Result<()> {
     heading("tidy");
     let files = read_all()?;

@@ -1,4 +1,4 @@
-//! Rules for Rust files: how long they and their functions may be, how they begin, and words that may not stay.
+//! Rules for Rust files: lengths of files and functions, module headers, forbidden words.
 //!
 //! Functions are measured by indentation, which rustfmt keeps: from the line with `fn` to the closing brace in the
 //! same column.
@@ -7,10 +7,10 @@ use super::File;
 
 /// Longest file, in lines.
 const FILE_LINES_MAX: usize = 400;
-/// Longest function outside of tests, in lines.
+/// Longest function outside tests, in lines.
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// Words that may not stay, in two halves so that this file holds none of them, and why.
+/// Forbidden words, in two halves so that this file does not contain them, with the reason.
 const WORDS: [((&str, &str), &str); 5] = [
     (("to", "do!("), "finish it or leave it out"),
     (("unimple", "mented!("), "finish it or leave it out"),
@@ -22,8 +22,8 @@ const WORDS: [((&str, &str), &str); 5] = [
     (("FIX", "ME"), "fix it"),
 ];
 
-/// A TLS configuration is built where the rules for all of them stand; tests build what a stranger would, and benchmarks
-/// a server of the library alone to compare with.
+/// Builders of TLS configurations, reserved for certs/, which holds the rules for all of them. Tests may use them as an
+/// outsider would, benchmarks for a reference server of the library alone.
 const TLS_BUILDERS: [&str; 2] = ["ServerConfig::builder", "ClientConfig::builder"];
 
 /// A rule about a length.
@@ -33,7 +33,7 @@ pub(crate) enum Rule {
     FunctionLines,
 }
 
-/// A length above its rule's bound that is let through.
+/// A permitted length above its rule's bound.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Exception {
     pub(crate) path: &'static str,
@@ -42,7 +42,7 @@ pub(crate) struct Exception {
     pub(crate) lines: usize,
 }
 
-/// Whether a file holds tests alone.
+/// Whether a file holds only tests.
 fn is_test(path: &str) -> bool {
     path.starts_with("tests/")
         || path.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "testing.rs"))
@@ -98,7 +98,7 @@ pub(super) fn check(files: &[File], exceptions: &[Exception]) -> Vec<String> {
         let exception = exceptions.iter().position(|e| e.path == path && e.rule == rule && e.lines == lines);
         match exception.and_then(|index| used.get_mut(index)) {
             Some(used) => *used = true,
-            None => findings.push(format!("{place}: {lines} lines, {max} are the most")),
+            None => findings.push(format!("{place}: {lines} lines, at most {max} are allowed")),
         }
     };
     for File { path, text, .. } in files.iter().filter(|file| file.is("rs")) {
@@ -114,26 +114,26 @@ pub(super) fn check(files: &[File], exceptions: &[Exception]) -> Vec<String> {
     for (exception, _) in exceptions.iter().zip(used).filter(|(_, used)| !used) {
         let Exception { path, rule, lines } = exception;
         findings.push(format!(
-            "{path}: its exception ({rule:?}, {lines} lines) is not needed as it is: shrink the list"
+            "{path}: its exception ({rule:?}, {lines} lines) does not match: lower or remove it"
         ));
     }
     findings.extend(files.iter().filter(|file| file.is("rs")).flat_map(contents));
     findings
 }
 
-/// What a file may not hold, and what it must begin with.
+/// Checks a file's header, and for forbidden text.
 fn contents(file: &File) -> Vec<String> {
     let File { path, text, .. } = file;
     let mut findings = Vec::new();
-    // What `x/tests.rs` is for stands in the head of `x.rs`.
+    // The header of `x.rs` covers `x/tests.rs`.
     if !text.starts_with("//!") && !path.ends_with("/tests.rs") {
-        findings.push(format!("{path}: begins without a `//!` header: role, flow, what always holds"));
+        findings.push(format!("{path}: add a `//!` header: role, flow, invariants"));
     }
     for (index, line) in text.lines().enumerate() {
         for ((first, second), why) in WORDS {
             let word = format!("{first}{second}");
             if line.contains(&word) {
-                findings.push(format!("{path}:{}: {word} may not stay: {why}", index + 1));
+                findings.push(format!("{path}:{}: {word} is forbidden: {why}", index + 1));
             }
         }
         if !path.starts_with("xtask/")
@@ -141,8 +141,10 @@ fn contents(file: &File) -> Vec<String> {
             && line.contains("!(")
             && line.contains(".await")
         {
-            findings
-                .push(format!("{path}:{}: an event whose level is off does not run this await", index + 1));
+            findings.push(format!(
+                "{path}:{}: no await in an event: it does not run if the level is off",
+                index + 1
+            ));
         }
         let builder = TLS_BUILDERS.iter().find(|builder| line.contains(**builder));
         let at_home = ["certs/", "tests/", "bench/src/reference/", "xtask/src/tidy/"]
@@ -181,14 +183,17 @@ mod tests {
     #[test]
     fn long_functions_and_files_are_found_but_not_in_tests() {
         assert_eq!(check(&[file("a/src/x.rs", long(66))], &[]), [""; 0]);
-        assert_eq!(check(&[file("a/src/x.rs", long(67))], &[]), ["a/src/x.rs:4: 71 lines, 70 are the most"]);
+        assert_eq!(
+            check(&[file("a/src/x.rs", long(67))], &[]),
+            ["a/src/x.rs:4: 71 lines, at most 70 are allowed"]
+        );
         assert_eq!(check(&[file("a/src/x/tests.rs", long(67))], &[]), [""; 0]);
         let text = format!("//! A.\n{}", "\n".repeat(400));
         assert_eq!(check(&[file("a/src/x/tests.rs", text)], &[]).len(), 1);
     }
 
     #[test]
-    fn an_exception_holds_for_its_measure_alone() {
+    fn an_exception_holds_for_its_exact_length_only() {
         let exception = |lines| [Exception { path: "a.rs", rule: Rule::FunctionLines, lines }];
         assert_eq!(check(&[file("a.rs", long(80))], &exception(84)), [""; 0]);
         assert_eq!(check(&[file("a.rs", long(80))], &exception(85)).len(), 2);
@@ -196,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_words_and_builders_are_looked_at() {
+    fn headers_words_and_builders_are_checked() {
         for ((first, second), _) in WORDS {
             let text = format!("//! A.\n// {first}{second}");
             assert_eq!(check(&[file("a.rs", text)], &[]).len(), 1, "{first}{second}");

@@ -61,7 +61,7 @@ fn a_stream_begins_with_a_start() {
 }
 
 #[test]
-fn resume_tells_every_shard() {
+fn resume_lists_every_shard() {
     assert_eq!(StreamAdmission::new(3, delivered(&[4])).resume().delivered, [4, 0, 0]);
     let resume = StreamAdmission::new(1, delivered(&[4, 5, 6])).resume();
     let run = wire::RunDelivered { run: 7, number: 4, previous_runs: vec![6] };
@@ -83,7 +83,7 @@ fn numbers_follow_each_other_within_a_shard() {
 }
 
 #[test]
-fn what_was_delivered_before_is_a_duplicate_and_what_was_lost_a_gap() {
+fn delivered_batches_are_duplicates_and_lost_ones_a_gap() {
     let mut admission = StreamAdmission::new(2, delivered(&[4, 4]));
     assert_eq!(admitted(&mut admission, 0, 3), (true, Order::Duplicate));
     assert_eq!(admitted(&mut admission, 0, 4), (false, Order::Duplicate));
@@ -178,11 +178,11 @@ fn numbers_that_no_gateway_reaches_are_refused() {
             Err(Refusal::Number { .. })
         ));
     }
-    assert_eq!(admitted(&mut admission, 0, 4), (true, Order::Next), "nothing of it was taken");
+    assert_eq!(admitted(&mut admission, 0, 4), (true, Order::Next), "nothing of it was accepted");
 }
 
 #[test]
-fn behind_a_refused_batch_nothing_is_taken_until_it_comes_again() {
+fn after_a_refused_batch_nothing_is_accepted_until_it_is_resent() {
     let mut admission = StreamAdmission::new(2, delivered(&[4, 0]));
     let attempt = |admitted: Admitted| match admitted {
         Admitted::Batch { batch, stream_start, attempt, .. } => Some((batch.number, stream_start, attempt)),
@@ -194,17 +194,17 @@ fn behind_a_refused_batch_nothing_is_taken_until_it_comes_again() {
     assert_eq!(send(&mut admission, 0, 5), Some((5, true, 0)));
     assert_eq!(send(&mut admission, 0, 6), Some((6, false, 0)));
     assert!(admission.refuse(0, 5, true, 0));
-    assert!(!admission.refuse(0, 6, false, 0), "the one behind it is no news");
+    assert!(!admission.refuse(0, 6, false, 0), "the next one is not reported");
     assert!(!admission.is_current(0, 0) && admission.is_current(1, 0));
     assert_eq!(send(&mut admission, 0, 7), None);
-    assert_eq!(send(&mut admission, 0, 0), Some((0, false, 0)), "live states go on");
-    assert_eq!(send(&mut admission, 1, 1), Some((1, true, 0)), "the other shard goes on");
+    assert_eq!(send(&mut admission, 0, 0), Some((0, false, 0)), "live states continue");
+    assert_eq!(send(&mut admission, 1, 1), Some((1, true, 0)), "the other shard continues");
     let progress =
         message(Kind::Progress(wire::Progress { shard: 0, watermark_ms: 90_000, number: 0, history: None }));
     assert!(matches!(admission.admit(progress, ClockBound::UNBOUNDED), Ok(Admitted::Skipped)));
-    assert_eq!(send(&mut admission, 0, 5), Some((5, true, 1)), "again the first of the stream");
+    assert_eq!(send(&mut admission, 0, 5), Some((5, true, 1)), "first of the stream again");
     assert!(admission.is_current(0, 1) && !admission.is_current(0, 0));
-    assert!(!admission.refuse(0, 6, false, 0), "what was in flight before says nothing");
+    assert!(!admission.refuse(0, 6, false, 0), "results from before count no more");
     assert_eq!(send(&mut admission, 0, 6), Some((6, false, 1)));
     assert!(matches!(admission.admit(batch(0, 8), ClockBound::UNBOUNDED), Err(Refusal::Gap { last: 6, .. })));
 }

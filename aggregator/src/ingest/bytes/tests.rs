@@ -5,7 +5,7 @@ use crate::testing::gateway;
 
 const BOUNDS: ByteBounds = ByteBounds { max: 1_000, per_gateway_max: 400, message: 100, stream: 10 };
 
-/// Reads a message that takes so much, if it may.
+/// Reads a message of `bytes`, if the budget allows it.
 fn takes(stream: &StreamBytes, bytes: usize) -> bool {
     let read = stream.poll_read(&mut Context::from_waker(Waker::noop()), |_| Poll::Ready(()));
     if read.is_ready() {
@@ -35,7 +35,7 @@ fn a_gateway_at_its_share_waits_and_the_others_do_not() {
 }
 
 #[test]
-fn all_together_never_exceed_the_whole_and_have_their_turns_in_order() {
+fn streams_together_never_exceed_the_whole_and_take_turns_in_order() {
     let bytes = IngestBytes::new(BOUNDS);
     let streams: Vec<StreamBytes> =
         (0..20).map(|n| bytes.enter(&gateway("b", &format!("g{n}"))).unwrap()).collect();
@@ -58,11 +58,11 @@ fn all_together_never_exceed_the_whole_and_have_their_turns_in_order() {
     assert!(!takes(&streams[19], 77) && !takes(&streams[0], 77));
     assert!(takes(&streams[first], 77), "the first in line");
     streams[first + 1].pass();
-    assert!(takes(&streams[first + 2], 77), "one that does not want to is passed");
+    assert!(takes(&streams[first + 2], 77), "a stream that does not want to read is skipped");
 }
 
 #[test]
-fn waiting_streams_are_woken_one_after_the_other() {
+fn waiting_streams_are_woken_one_by_one() {
     struct Flag(std::sync::atomic::AtomicBool);
     impl std::task::Wake for Flag {
         fn wake(self: Arc<Self>) {
@@ -90,7 +90,7 @@ fn waiting_streams_are_woken_one_after_the_other() {
     assert_eq!(woken(), [false; 3]);
     full.release(500);
     assert_eq!(woken(), [true, false, false]);
-    // It finds nothing to read: the next has its turn.
+    // It finds nothing to read: the next one gets its turn.
     let read = waiting[0].poll_read(&mut Context::from_waker(Waker::noop()), |_| Poll::<()>::Pending);
     assert!(read.is_pending());
     assert_eq!(woken(), [true, true, false]);
@@ -113,7 +113,7 @@ fn however_many_streams_there_are_one_message_at_a_time_is_read() {
 }
 
 #[test]
-fn names_used_longest_ago_go_first_and_of_the_gateway_that_has_too_many() {
+fn least_recently_used_names_are_evicted_first_and_from_a_gateway_with_too_many() {
     let bytes = IngestBytes::new(BOUNDS);
     let [a, b, c] = ["a", "b", "c"].map(|name| bytes.enter(&gateway("b", name)).unwrap());
     a.names(150);
@@ -124,7 +124,7 @@ fn names_used_longest_ago_go_first_and_of_the_gateway_that_has_too_many() {
     c.names(150);
     assert_eq!([&a, &b, &c].map(is_evicted), [false, true, false]);
     c.names(160);
-    assert_eq!([&a, &c].map(is_evicted), [false, false], "what goes already is not there any more");
+    assert_eq!([&a, &c].map(is_evicted), [false, false], "evicted streams count as gone");
     drop(b);
     c.names(201);
     assert_eq!([&a, &c].map(is_evicted), [false, true], "more than half of its share");
@@ -133,7 +133,7 @@ fn names_used_longest_ago_go_first_and_of_the_gateway_that_has_too_many() {
 }
 
 #[test]
-fn a_gateway_has_a_few_streams() {
+fn the_streams_of_a_gateway_are_limited() {
     let bytes = IngestBytes::new(BOUNDS);
     let bad = gateway("b", "bad");
     let mut streams: Vec<StreamBytes> = std::iter::from_fn(|| bytes.enter(&bad)).take(100).collect();

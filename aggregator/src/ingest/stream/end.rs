@@ -4,7 +4,7 @@ use tonic::{Code, Status};
 
 use crate::{ingest::admit::Refusal, store::StoreError};
 
-/// Why a stream ended: a word for metrics, and the status for the gateway unless it ended the stream itself.
+/// Why a stream ended: a label for metrics, and the status for the gateway unless it ended the stream itself.
 #[derive(Debug)]
 pub(in crate::ingest) struct End {
     pub(in crate::ingest) reason: &'static str,
@@ -16,14 +16,14 @@ impl End {
         Self { reason, status: Some(Status::new(code, message)) }
     }
 
-    /// The stream's names take more memory than there is for them.
+    /// The stream's names exceed the memory for names.
     pub(in crate::ingest) fn names() -> Self {
-        let message = "the names of this stream's series take more memory than is left for them (ingest_bytes_max): begin \
-                       again and name them anew";
+        let message = "the series names of this stream exceed the memory left for names (ingest_bytes_max): begin \
+                       a new stream and name the series again";
         Self::new("names", Code::ResourceExhausted, message)
     }
 
-    /// The gateway is held for a while before it may come back.
+    /// Whether the gateway is held for a while before it may come back.
     pub(in crate::ingest) fn holds_back(&self) -> bool {
         matches!(self.reason, "full" | "too_many_epochs")
     }
@@ -51,7 +51,7 @@ impl From<StoreError> for End {
     }
 }
 
-/// The gateway's side broke the stream: a message too large, a reset, a lost connection.
+/// The gateway broke the stream: a message too large, a reset, or a lost connection.
 pub(super) fn broken(status: Status) -> End {
     match status.code() {
         Code::OutOfRange | Code::ResourceExhausted => End { reason: "too_large", status: Some(status) },

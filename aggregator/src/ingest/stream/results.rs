@@ -1,16 +1,16 @@
-//! What becomes of a stream's batches, and what its gateway is answered.
+//! Results of a stream's batches, and the answers to its gateway.
 
 use catchment_proto::wire::{BatchAck, BatchRefusal, deliver_response::Kind};
 
 use super::{BatchRef, Completed, StreamTask, publish_waiting};
 use crate::{metrics::Metrics, store::StoreError};
 
-/// Stable codes of refused batches, and the reasons in the metrics.
+/// Stable codes of refused batches, also the reasons in the metrics.
 pub(super) const TOO_MANY_SERIES: &str = "too_many_series";
 pub(super) const TOO_MANY_EPOCHS: &str = "too_many_epochs";
 
 impl StreamTask<'_> {
-    /// Takes a result, in order.
+    /// Takes a result, in order of arrival.
     pub(super) fn complete(&mut self, done: Completed) -> Result<(), StoreError> {
         let metrics = &self.shared.metrics;
         if let Completed::Batch { bytes, .. } | Completed::Live { bytes, .. } = &done {
@@ -18,7 +18,7 @@ impl StreamTask<'_> {
         }
         match done {
             Completed::Progress(report) => self.shared.store.progress(&self.epoch, &report)?,
-            // It comes again, behind one that was refused.
+            // The gateway resends it, after an earlier one that was refused.
             Completed::Batch { batch_ref, .. }
                 if !self.admission.is_current(batch_ref.shard, batch_ref.attempt) => {}
             Completed::Batch {
@@ -40,7 +40,7 @@ impl StreamTask<'_> {
             }
             Completed::Live { result, .. } => match result {
                 Ok(()) => _ = metrics.live_batches.inc(),
-                // The next live batch says the same and more.
+                // The next live batch supersedes it.
                 Err(
                     StoreError::Full(_) | StoreError::TooManySeries { .. } | StoreError::TooManyEpochs { .. },
                 ) => _ = metrics.live_dropped.inc(),
@@ -50,7 +50,7 @@ impl StreamTask<'_> {
         Ok(())
     }
 
-    /// There is no room for what is new in a batch: it waits at its gateway.
+    /// There is no room for the batch's new series or epoch: it waits at its gateway.
     fn refuse(&mut self, batch_ref: BatchRef, error: StoreError) -> Result<(), StoreError> {
         let BatchRef { shard, number, stream_start, attempt } = batch_ref;
         let is_epoch = matches!(error, StoreError::TooManyEpochs { .. });
@@ -59,7 +59,7 @@ impl StreamTask<'_> {
         Metrics::count(&self.shared.metrics.ingest_refused, code);
         let gateway = &self.epoch.gateway;
         if self.shared.streams.waiting.of(gateway).is_none() {
-            tracing::warn!(%gateway, shard, number, code, message, "batches of a gateway wait: there is no room for what is new in them");
+            tracing::warn!(%gateway, shard, number, code, message, "batches of a gateway wait: no room for their new series or epoch");
         }
         self.shared.streams.waiting.begin((gateway, self.epoch.id), shard, (code, message.clone()));
         publish_waiting(self.shared);
@@ -72,7 +72,7 @@ impl StreamTask<'_> {
         Ok(())
     }
 
-    /// The next answer: an ack before a refusal.
+    /// The next answer: acks before refusals.
     pub(super) fn answer(&mut self) -> Option<Kind> {
         if let Some((shard, number)) = self.acks.pop_first() {
             let news = self.budget.changed(&*self.shared.store, &self.epoch);

@@ -71,13 +71,13 @@ impl Rig {
         Stream { requests, responses, end }
     }
 
-    /// A stream after its Start, and what was delivered before.
+    /// A stream after its Start, and the batches delivered before.
     async fn start(&self) -> (Stream, Vec<u64>) {
         let (stream, resume) = self.start_as(0).await;
         (stream, resume.delivered)
     }
 
-    /// As a run of a gateway; 0: an older one, which does not say.
+    /// As a run of a gateway; 0: an older one that does not report its run.
     async fn start_as(&self, run: u64) -> (Stream, wire::Resume) {
         let mut stream = self.open();
         let start = wire::Start {
@@ -112,7 +112,7 @@ impl Stream {
         }
     }
 
-    /// The last ack before the end, and how it ended.
+    /// The last ack before the end, and how the stream ended.
     async fn finish(mut self) -> (Option<u64>, End) {
         let mut last = None;
         while let Some(number) = self.ack().await {
@@ -122,7 +122,7 @@ impl Stream {
         (last, self.end.await.unwrap())
     }
 
-    /// Lets the stream take what it can.
+    /// Lets the stream read as much as it can.
     async fn run_pending(&self) {
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
@@ -135,7 +135,7 @@ impl Stream {
 }
 
 fn code(end: &End) -> Code {
-    end.status.as_ref().expect("the gateway is told").code()
+    end.status.as_ref().expect("the gateway gets a status").code()
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn nothing_is_acknowledged_before_it_is_durable_and_acks_are_merged() {
 }
 
 #[tokio::test]
-async fn a_slow_disk_stops_the_reading() {
+async fn a_slow_disk_stops_reading() {
     let rig = rig(2);
     let (mut stream, _) = rig.start().await;
     let disk = rig.store.gate.write().await;
@@ -251,7 +251,7 @@ async fn a_failed_store_ends_the_stream() {
 }
 
 #[tokio::test]
-async fn what_breaks_the_rules_ends_the_stream_behind_the_acks() {
+async fn a_broken_rule_ends_the_stream_after_the_acks() {
     let spoiled = |number: u64| {
         let mut request = numbered(number);
         if let Some(wire::deliver_request::Kind::Batch(batch)) = &mut request.kind {
@@ -311,7 +311,7 @@ async fn a_newer_stream_ends_the_older_and_keeps_the_live_state() {
     let (new, _) = rig.start().await;
     let (_, end) = old.finish().await;
     assert_eq!((end.reason, code(&end)), ("superseded", Code::Aborted));
-    assert_eq!(rig.store.live_rows(), 1, "the newer stream goes on with it");
+    assert_eq!(rig.store.live_rows(), 1, "the newer stream continues it");
     new.requests.send(Err(Status::unknown("reset"))).await.unwrap();
     let (_, end) = new.finish().await;
     assert_eq!((end.reason, end.status.is_none()), ("lost", true));
@@ -319,7 +319,7 @@ async fn a_newer_stream_ends_the_older_and_keeps_the_live_state() {
 }
 
 #[tokio::test]
-async fn an_ordered_stop_acknowledges_what_is_at_the_store() {
+async fn a_graceful_shutdown_acknowledges_batches_in_flight() {
     let rig = rig(8);
     let (stream, _) = rig.start().await;
     let disk = rig.store.gate.write().await;
@@ -338,7 +338,7 @@ async fn an_ordered_stop_acknowledges_what_is_at_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn budgets_are_told_at_the_start_with_acks_and_when_they_change() {
+async fn budgets_are_sent_at_the_start_with_acks_and_on_changes() {
     let rig = rig(8);
     rig.store.set_budget(10);
     let (mut stream, resume) = rig.start_as(7).await;

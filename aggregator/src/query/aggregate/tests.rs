@@ -6,7 +6,7 @@ fn value_of(name: &str, partial: &Partial) -> Option<f64> {
 }
 
 #[test]
-fn names_are_read_and_shown() {
+fn names_are_parsed_and_displayed() {
     for (name, aggregate) in NAMED {
         assert_eq!(name.parse(), Ok(aggregate));
         assert_eq!(aggregate.to_string().parse(), Ok(aggregate), "{name}");
@@ -25,7 +25,7 @@ fn names_are_read_and_shown() {
 }
 
 #[test]
-fn figures_of_a_few_readings() {
+fn aggregates_of_a_few_readings() {
     let readings = partial(&[(1_000, 4.0), (2_000, 1.0), (3_500, 7.0), (4_000, 4.0)]);
     for (name, expected) in [
         ("count", 4.0),
@@ -52,7 +52,7 @@ fn figures_of_a_few_readings() {
 }
 
 #[test]
-fn what_is_not_defined_is_absent() {
+fn undefined_values_are_absent() {
     let huge = partial(&[(1_000, f64::MAX), (2_000, -f64::MAX)]);
     assert_eq!(value_of("range", &huge), None);
     let nothing = partial(&[]);

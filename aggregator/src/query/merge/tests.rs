@@ -82,7 +82,7 @@ fn window(start_ms: i64, width_ms: u32) -> Window {
 }
 
 #[test]
-fn partials_gather_in_points() {
+fn partials_are_merged_into_points() {
     let range = Range { from_ms: 10_000, to_ms: 60_000, step_ms: Some(20_000) };
     let mut points = Points::new(range);
     for (start, value) in [(10_000, 1.0), (20_000, 2.0), (30_000, 4.0), (50_000, 8.0)] {
@@ -110,7 +110,7 @@ fn a_point_without_readings_is_left_out() {
 }
 
 #[test]
-fn a_window_that_is_not_within_a_point_is_refused_with_its_width() {
+fn a_window_that_does_not_fit_into_a_point_is_refused_with_its_width() {
     let mut points = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: Some(15_000) });
     let mismatch = points.push(window(0, 10_000), &partial(&[(0, 1.0)])).unwrap_err();
     assert_eq!(mismatch, WidthMismatch { step_ms: 15_000, width_ms: 10_000 });
@@ -120,7 +120,7 @@ fn a_window_that_is_not_within_a_point_is_refused_with_its_width() {
     one.push(window(0, 7_000), &partial(&[(0, 1.0)])).unwrap();
 }
 
-/// As a query finds it out.
+/// Completeness as a query computes it.
 fn completeness(
     series: &[SeriesEntry],
     gateways: &[GatewayEntry],
@@ -177,7 +177,7 @@ fn an_answer_is_complete_up_to_its_slowest_gateway() {
 }
 
 #[test]
-fn an_answer_is_not_complete_beyond_what_is_lost_within_its_range() {
+fn an_answer_is_not_complete_beyond_a_loss_within_its_range() {
     let berlin =
         known("berlin", Some(900_000), &[(Some(100_000), Some(200_000), 3), (Some(500_000), None, 1)]);
     let munich = known("munich", Some(800_000), &[(None, Some(50_000), 0)]);

@@ -30,7 +30,7 @@ fn a_request_becomes_a_plan() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn errors_are_named() {
     type Spoil = fn(&mut AggregateRequest);
     let cases: [(Spoil, &str); 11] = [
         (|r| r.selector = "m{".into(), "cannot be read"),
@@ -41,8 +41,8 @@ fn what_is_wrong_is_said() {
         (|r| r.step_ms = i64::MAX, "step is 9223372036854775807 ms"),
         (|r| r.aggregates = vec!["p200".into()], "unknown aggregate"),
         (|r| r.aggregates = vec!["p1".into(); 65], "65 aggregates"),
-        (|r| r.by = vec!["a b".into()], "no label name"),
-        (|r| r.by = vec!["__secret".into()], "no label name"),
+        (|r| r.by = vec!["a b".into()], "not a label name"),
+        (|r| r.by = vec!["__secret".into()], "not a label name"),
         (|r| r.by = vec!["a".into(); 33], "33 labels in by"),
     ];
     for (spoil, part) in cases {
@@ -67,7 +67,7 @@ fn points_are_aligned_to_the_epoch() {
 }
 
 #[test]
-fn only_where_windows_are_is_looked() {
+fn only_the_overlap_with_windows_is_read() {
     let range = Range { from_ms: 1_000, to_ms: 61_000, step_ms: Some(10_000) };
     assert_eq!(range.overlap(-5_000, 20_000), Some(Range { to_ms: 20_001, ..range }));
     assert_eq!(range.overlap(60_999, i64::MAX), Some(Range { from_ms: 60_999, ..range }));
@@ -76,7 +76,7 @@ fn only_where_windows_are_is_looked() {
 }
 
 #[test]
-fn the_ends_of_time_do_not_overflow() {
+fn the_limits_of_time_do_not_overflow() {
     let most = i64::MAX / 1_000_000;
     let range = Range { from_ms: -most, to_ms: most, step_ms: Some(STEP_MAX_MS) };
     assert_eq!(range.points(), 2);

@@ -39,12 +39,12 @@ async fn collect<T>(answer: Result<Response<ResponseStream<T>>, Status>) -> (Vec
     (messages, status)
 }
 
-/// The whole answer of a trivial query.
+/// The complete answer of a trivial query.
 async fn collect_of(runner: &Runner, name: &str) -> (Vec<u32>, Option<Status>) {
     collect(runner.run(&operator(name), one).await).await
 }
 
-/// Sends without end.
+/// Sends messages without end.
 async fn endless(sink: Sink<u32>) -> Result<(), QueryError> {
     loop {
         sink.yield_point().await?;
@@ -65,7 +65,7 @@ async fn one(sink: Sink<u32>) -> Result<(), QueryError> {
     sink.send(7, 1).await
 }
 
-/// What should happen at once.
+/// Waits for something that should happen immediately.
 async fn in_time<F: Future>(future: F) -> F::Output {
     timeout(Duration::from_secs(30), future).await.expect("it happens")
 }
@@ -81,7 +81,7 @@ async fn until(runner: &Runner, reached: impl Fn(QueryCounts) -> bool) {
 }
 
 #[tokio::test]
-async fn messages_come_in_order_and_a_failure_behind_them() {
+async fn messages_arrive_in_order_and_a_failure_after_them() {
     let count = |fail: bool| {
         move |sink: Sink<u32>| async move {
             for number in 0..10_000 {
@@ -99,7 +99,7 @@ async fn messages_come_in_order_and_a_failure_behind_them() {
 }
 
 #[tokio::test]
-async fn work_that_panics_is_no_whole_answer_and_gives_its_place_back() {
+async fn work_that_panics_gives_no_complete_answer_and_releases_its_slot() {
     let (runner, ada) = (runner(QueryLimits { queries_max: 1, ..limits() }), operator("ada"));
     let answer = runner.run(&ada, |sink: Sink<u32>| async move {
         sink.send(1, 1).await?;
@@ -120,13 +120,13 @@ async fn unread_answers_of_one_operator_take_nothing_from_another() {
     }
     let (messages, status) = in_time(collect_of(&runner, "eve")).await;
     assert_eq!((messages, status.is_none()), (vec![7], true));
-    assert!(runner.counts()().running >= 16, "all of them are still there");
+    assert!(runner.counts()().running >= 16, "all of them are still running");
     drop(unread);
     until(&runner, |counts| counts == QueryCounts::default()).await;
 }
 
 #[tokio::test]
-async fn heavy_work_of_one_operator_passes_its_turn_on_to_another() {
+async fn heavy_work_of_one_operator_yields_to_another() {
     let runner = runner(limits());
     let mut heavy = Vec::new();
     for _ in 0..10 {
@@ -138,11 +138,11 @@ async fn heavy_work_of_one_operator_passes_its_turn_on_to_another() {
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_is_given_up_and_finds_why() {
+async fn an_answer_that_is_not_read_ends_with_the_reason() {
     let (runner, ada) =
         (runner(QueryLimits { read_timeout: Duration::from_millis(20), ..limits() }), operator("ada"));
     let begun = runner.run(&ada, endless).await.unwrap();
-    // One that has sent everything, which nobody reads.
+    // A query that has sent everything, which nobody reads.
     let done = runner.run(&ada, |sink: Sink<u32>| async move {
         sink.send(1, 1).await?;
         sink.send(2, 1).await
@@ -153,7 +153,7 @@ async fn a_reader_that_does_not_read_is_given_up_and_finds_why() {
     in_time(ada.disconnect.triggered()).await;
     for answer in [begun, done] {
         let (messages, status) = collect(Ok(answer)).await;
-        assert_eq!(messages.len(), 1, "what was taken before; the rest is dropped");
+        assert_eq!(messages.len(), 1, "the message that was taken before; the rest is dropped");
         let status = status.unwrap();
         assert_eq!(status.code(), Code::DeadlineExceeded);
         assert!(status.message().contains("query_read_timeout"), "{status}");
@@ -161,12 +161,12 @@ async fn a_reader_that_does_not_read_is_given_up_and_finds_why() {
 }
 
 #[tokio::test]
-async fn a_deadline_holds_where_nothing_is_found_and_where_work_hangs() {
+async fn a_deadline_holds_if_nothing_is_found_and_if_work_hangs() {
     let short = QueryLimits { timeout: Duration::from_millis(50), ..limits() };
     let (runner, ada) = (runner(short), operator("ada"));
     let (_, status) = collect(runner.run(&ada, busy).await).await;
     assert_eq!(status.unwrap().code(), Code::DeadlineExceeded);
-    // A disk that does not answer: the caller is not held up by it.
+    // A disk that does not respond: it does not block the caller.
     let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
     let hangs = move |_: Sink<u32>| async move {
         let _ = released.recv();
@@ -189,7 +189,7 @@ async fn a_caller_that_leaves_ends_the_work() {
     });
     drop(answer.await.unwrap());
     assert!(end.await.unwrap());
-    // Also while it waits for its reader.
+    // Even while it waits for its reader.
     drop(runner.run(&ada, endless).await.unwrap());
     until(&runner, |counts| counts == QueryCounts::default()).await;
 }
@@ -213,7 +213,7 @@ async fn beyond_its_queue_an_operator_is_refused_at_once_and_another_is_served()
 }
 
 #[tokio::test]
-async fn one_that_waits_leaves_with_its_caller_or_is_refused_in_the_end() {
+async fn a_waiting_query_leaves_with_its_caller_or_is_refused_at_its_deadline() {
     let bounds = QueryLimits { per_operator_max: 1, timeout: Duration::from_millis(100), ..limits() };
     let (runner, ada) = (runner(bounds), operator("ada"));
     let _first = runner.run(&ada, endless).await.unwrap();
@@ -224,13 +224,13 @@ async fn one_that_waits_leaves_with_its_caller_or_is_refused_in_the_end() {
         assert_eq!(runner.counts()().waiting, 1);
     }
     assert_eq!(runner.counts()().waiting, 0);
-    // The first one may end a moment before this one is refused: both have about the same deadline.
+    // The first query may end a moment before this one is refused: both have about the same deadline.
     let status = collect(runner.run(&ada, busy).await).await.1.unwrap();
     assert!(matches!(status.code(), Code::ResourceExhausted | Code::DeadlineExceeded), "{status}");
 }
 
 #[tokio::test]
-async fn memory_has_a_bound_in_words() {
+async fn exceeding_the_memory_limit_is_explained() {
     let (runner, ada) = (runner(QueryLimits { memory_max: 8 << 20, ..limits() }), operator("ada"));
     let holds = |bytes: usize| {
         move |sink: Sink<u32>| async move {

@@ -19,7 +19,7 @@ fn ada() -> CallingOperator {
     }
 }
 
-/// Runs a query over readings of one device each; answers the messages.
+/// Runs a query over readings of one device each; returns the messages.
 async fn answers(readings: &[(&str, Vec<(i64, f64)>)], request: AggregateRequest) -> Vec<Kind> {
     let store = Arc::new(MemoryStore::default());
     let epoch = GatewayEpoch {
@@ -55,7 +55,7 @@ fn request(step_ms: i64, by: &[&str]) -> AggregateRequest {
 }
 
 #[tokio::test]
-async fn without_a_step_a_point_starts_where_the_range_does() {
+async fn without_a_step_a_point_starts_at_the_start_of_the_range() {
     let readings = [("late", vec![(500_000, 1.0)]), ("early", vec![(10_000, 2.0)])];
     let messages = answers(&readings, request(0, &["device"])).await;
     assert!(matches!(messages[0], Kind::Header(_)));
@@ -68,7 +68,7 @@ async fn without_a_step_a_point_starts_where_the_range_does() {
 }
 
 #[tokio::test]
-async fn a_long_series_is_read_in_slices_and_whole() {
+async fn a_long_series_is_read_in_slices_and_completely() {
     let many = 10_000;
     let readings: Vec<_> = (1..=many).map(|i| (i * 10_000, i as f64)).collect();
     let messages = answers(&[("d1", readings.clone()), ("d2", readings)], request(10_000, &[])).await;

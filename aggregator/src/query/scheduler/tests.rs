@@ -21,7 +21,7 @@ fn turns_go_to_the_operator_that_has_used_least() {
     scheduler.end_turn(first, 5, true);
     assert_eq!(scheduler.next_to_run(), Some(light), "one of one before four of five");
     scheduler.end_turn(light, 5, true);
-    // From here both alternate, and the heavy ones take turns among themselves.
+    // From here on both alternate, and the heavy ones take turns among themselves.
     let mut order = Vec::new();
     for _ in 0..10 {
         let id = scheduler.next_to_run().unwrap();
@@ -35,7 +35,7 @@ fn turns_go_to_the_operator_that_has_used_least() {
 }
 
 #[test]
-fn an_operator_that_comes_back_does_not_get_ahead_of_those_who_stayed() {
+fn an_operator_that_returns_does_not_get_ahead_of_those_that_stayed() {
     let mut scheduler = Scheduler::new(bounds(100, 50));
     let stays = started(&mut scheduler, "stays");
     let (mut of_stays, mut of_returns) = (0, 0);
@@ -56,9 +56,9 @@ fn an_operator_that_comes_back_does_not_get_ahead_of_those_who_stayed() {
 }
 
 #[test]
-fn a_newcomer_finds_a_place_when_others_have_all_that_they_may() {
+fn a_newcomer_finds_a_slot_when_others_have_the_most_allowed() {
     let mut scheduler = Scheduler::new(bounds(64, 64));
-    // Half of what is left, one after the other.
+    // Half of the remaining slots, one after the other.
     for (operator, most) in [("a", 32), ("b", 16), ("c", 8), ("d", 4), ("e", 2), ("f", 1)] {
         let mut slots = 0;
         while let Arrival::Started(_) = scheduler.submit(&operator) {
@@ -70,7 +70,7 @@ fn a_newcomer_finds_a_place_when_others_have_all_that_they_may() {
 }
 
 #[test]
-fn a_place_that_becomes_free_goes_to_the_operator_with_the_fewest() {
+fn a_freed_slot_goes_to_the_operator_with_the_fewest() {
     let mut scheduler = Scheduler::new(bounds(4, 2));
     let a: Vec<_> = (0..2).map(|_| started(&mut scheduler, "a")).collect();
     let Arrival::Waiting(third) = scheduler.submit(&"a") else { panic!() };
@@ -103,7 +103,7 @@ fn beyond_its_queue_an_operator_is_refused_and_others_are_not() {
 }
 
 #[test]
-fn what_is_idle_gets_no_turn_and_what_is_woken_in_its_turn_gets_another() {
+fn an_idle_query_gets_no_turn_and_one_woken_in_its_turn_gets_another() {
     let mut scheduler = Scheduler::new(bounds(8, 8));
     let id = started(&mut scheduler, "a");
     assert_eq!(scheduler.next_to_run(), Some(id));
@@ -123,7 +123,7 @@ fn what_is_idle_gets_no_turn_and_what_is_woken_in_its_turn_gets_another() {
 }
 
 #[test]
-fn memory_is_shared_as_places_are() {
+fn memory_is_shared_like_slots() {
     let mut scheduler = Scheduler::new(bounds(8, 8));
     let (a, b) = (started(&mut scheduler, "a"), started(&mut scheduler, "b"));
     assert!(scheduler.reserve_memory(a, 500));
@@ -138,8 +138,8 @@ fn memory_is_shared_as_places_are() {
 }
 
 #[test]
-fn counts_agree_after_anything() {
-    // A fixed walk over all operations: what is counted equals what is there.
+fn counts_agree_after_any_operations() {
+    // A fixed walk over all operations: the counts equal the content.
     let mut scheduler = Scheduler::new(Bounds {
         slots: 5,
         slots_per_operator: 3,

@@ -37,7 +37,7 @@ fn names_and_labels_select() {
 }
 
 #[test]
-fn a_label_that_is_not_there_is_the_empty_string() {
+fn a_missing_label_is_the_empty_string() {
     assert!(matches(r#"temperature{room=""}"#, &[]));
     assert!(!matches(r#"temperature{room=""}"#, &[("room", "3")]));
     assert!(!matches(r#"temperature{room!=""}"#, &[]));
@@ -57,7 +57,7 @@ fn expressions_match_whole_values_of_any_characters() {
 }
 
 #[test]
-fn what_is_no_selector_is_refused_readably() {
+fn invalid_selectors_are_refused_with_a_readable_reason() {
     let refused = |text: &str| Selector::parse(text).unwrap_err().to_string();
     for (text, part) in [
         ("", "empty"),
@@ -85,7 +85,7 @@ fn what_is_no_selector_is_refused_readably() {
 }
 
 #[test]
-fn lists_take_everything_and_only_their_labels() {
+fn lists_accept_an_empty_selector_and_only_their_labels() {
     for all in ["", " ", "{}", "{ }"] {
         assert!(Selector::parse_or_all(all).unwrap().matches_with(|_| ""));
     }
@@ -96,7 +96,7 @@ fn lists_take_everything_and_only_their_labels() {
 }
 
 #[test]
-fn raw_strings_are_taken_as_they_stand() {
+fn raw_strings_are_taken_verbatim() {
     for (selector, expected) in [
         (r"temperature{room=~`r-\d+`}", true),
         (r"temperature{room=`r-17`}", true),
@@ -115,7 +115,7 @@ fn raw_strings_are_taken_as_they_stand() {
 }
 
 #[test]
-fn a_metric_may_be_called_like_a_keyword() {
+fn a_metric_may_be_named_like_a_keyword() {
     let words = "on by without ignoring group_left group_right bool offset and or unless atan2 sum avg count min max \
                  group stddev stdvar topk bottomk quantile count_values start end step smoothed anchored inf nan ON Sum \
                  fill fill_left fill_right limitk limit_ratio rate matching where";

@@ -1,7 +1,7 @@
-//! What the library's parser does not take although PromQL does: raw strings in backticks, and metrics that are called
-//! like a keyword (`on`, `by`, `count` …). Both are written in another way that means the same before it reads them.
+//! Rewrites PromQL that the library's parser refuses: raw strings in backticks, and metrics named like a keyword
+//! (`on`, `by`, `count` …). Both get an equivalent form before parsing.
 
-/// A text whose raw strings are written as quoted ones. What is not closed stays as it is: the parser refuses it.
+/// Rewrites raw strings as quoted ones. An unclosed string stays as it is: the parser refuses it.
 pub(super) fn without_raw_strings(text: &str) -> String {
     let mut written = String::with_capacity(text.len());
     let mut rest = text;
@@ -23,7 +23,7 @@ pub(super) fn without_raw_strings(text: &str) -> String {
     written
 }
 
-/// Length of the string that the text begins with, with its quotes; `None` where it is not closed.
+/// Length of the string at the start of the text, with its quotes; `None` if it is not closed.
 fn end_of_string(text: &str) -> Option<usize> {
     let mut characters = text.char_indices();
     let (_, quote) = characters.next()?;
@@ -44,7 +44,7 @@ fn push_quoted(written: &mut String, raw: &str) {
         match character {
             '"' | '\\' => written.extend(['\\', character]),
             '\n' => written.push_str("\\n"),
-            // As Go reads raw strings.
+            // Go drops carriage returns in raw strings.
             '\r' => {}
             other => written.push(other),
         }
@@ -52,8 +52,8 @@ fn push_quoted(written: &mut String, raw: &str) {
     written.push('"');
 }
 
-/// The name that a selector begins with, as a matcher of its label: `on{a="b"}` as `{__name__="on",a="b"}`. `None` where
-/// it does not begin with a name that stands alone or before braces, or where the name is given twice.
+/// Rewrites the leading name of a selector as a matcher of its label: `on{a="b"}` as `{__name__="on",a="b"}`. `None`
+/// if the text does not begin with a name that stands alone or before braces, or if the name is given twice.
 pub(super) fn name_as_matcher(text: &str, label: &str) -> Option<String> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_alphanumeric() && !"_:".contains(c)).unwrap_or(text.len());

@@ -1,4 +1,4 @@
-//! Runs of a gateway at admission: one of them delivers, and who did is remembered.
+//! Runs of a gateway at admission: only one delivers, and the runs that delivered are remembered.
 
 use std::task::Poll;
 
@@ -37,13 +37,13 @@ async fn only_the_run_that_began_last_delivers() {
     put(&store, &new, 2).await.unwrap();
     assert!(
         matches!(put(&store, &old, 2).await, Err(StoreError::Superseded)),
-        "nor is another's taken for its own"
+        "nor does another run's batch count as its own"
     );
     let live = store.put(&old, batch(0, 0, vec![entry(0, 9, 9, 9)]), false).await;
     assert!(matches!(live, Err(StoreError::Superseded)), "{live:?}");
     let progress = store.progress(&old, &report_of(0, Some(super::super::testing::at(50)), 0));
     assert!(matches!(progress, Err(StoreError::Superseded)), "{progress:?}");
-    assert_eq!(store.gateways()[0].watermark, None, "a run that is over says nothing about now");
+    assert_eq!(store.gateways()[0].watermark, None, "an ended run says nothing about the present");
     store.begin(&old).await.unwrap();
     put(&store, &old, 3).await.unwrap();
 }
@@ -68,7 +68,7 @@ async fn a_run_is_kept_out_as_long_as_a_stream_of_its_epoch_lives() {
 }
 
 #[tokio::test]
-async fn an_epoch_that_delivers_nothing_is_forgotten_and_one_that_delivers_keeps_what_it_said() {
+async fn an_epoch_that_delivers_nothing_is_forgotten_and_one_that_delivers_keeps_its_reports() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path());
     let at = super::super::testing::at;
@@ -80,7 +80,7 @@ async fn an_epoch_that_delivers_nothing_is_forgotten_and_one_that_delivers_keeps
         store.detach(&other(id));
     }
     assert_eq!(store.stats().epochs, 0);
-    assert_eq!(store.gateways().len(), 1, "it is seen");
+    assert_eq!(store.gateways().len(), 1, "it is listed");
     assert_eq!(crate::store::inner::lock(&store.inner.admission).current_runs.len(), 0);
     let last = other(1_000);
     for shard in 0..2 {
@@ -97,7 +97,7 @@ async fn an_epoch_that_delivers_nothing_is_forgotten_and_one_that_delivers_keeps
     drop(store);
     let (store, _) = open(data.path());
     assert_eq!((store.gateways()[0].watermark, store.stats().lost_batches), (Some(at(60)), 6));
-    // A newer epoch of a known gateway without batches: its watermark is the gateway's.
+    // A newer epoch of a known gateway without batches: its watermark becomes the gateway's.
     let newer = other(2_000);
     store.begin(&newer).await.unwrap();
     assert_eq!(store.gateways()[0].watermark, Some(at(60)));
@@ -107,13 +107,13 @@ async fn an_epoch_that_delivers_nothing_is_forgotten_and_one_that_delivers_keeps
     let shown = &store.gateways()[0];
     assert_eq!((shown.epoch.id, shown.watermark), (2_000, Some(at(90))));
     store.drop_live(&newer);
-    assert_eq!(store.gateways()[0].watermark, Some(at(90)), "also when its stream has ended");
+    assert_eq!(store.gateways()[0].watermark, Some(at(90)), "even after its stream has ended");
     assert_eq!(store.stats().epochs, 1);
 }
 
-/// What is in the journal and not yet durable is in the answer to a Start: its number must not be taken for free.
+/// A batch in the journal that is not durable yet counts in the answer to a Start: its number is not free.
 #[tokio::test]
-async fn a_start_waits_for_what_was_taken_before() {
+async fn a_start_waits_for_batches_accepted_before() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path());
     let (old, new) = (run(5, 0), run(6, 5));
@@ -129,7 +129,7 @@ async fn a_start_waits_for_what_was_taken_before() {
 }
 
 #[tokio::test]
-async fn who_delivered_is_known_after_starts_and_flushes() {
+async fn delivering_runs_are_known_after_starts_and_flushes() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path());
     for number in 1..=6 {
@@ -154,7 +154,7 @@ async fn who_delivered_is_known_after_starts_and_flushes() {
     assert_eq!(store.begin(&last).await.unwrap()[0], Delivered { number: 6, runs: kept }, "flushed");
 }
 
-/// A window that was folded before a folder went back has its old name: delivered by both lines, it counts once.
+/// A window folded before a folder went back keeps its old name: delivered by both branches, it counts once.
 #[tokio::test]
 async fn names_of_an_earlier_epoch_are_replaced_and_not_added() {
     let data = tempfile::tempdir().unwrap();
@@ -170,12 +170,12 @@ async fn names_of_an_earlier_epoch_are_replaced_and_not_added() {
     deliver(&old, 1, 0, vec![entry(0, 1, 1, 7)]).await;
     deliver(&new, 1, 1, vec![entry(0, 1, 1, 4), entry(0, 2, 2, 2)]).await;
     deliver(&new, 2, 0, vec![entry(0, 1, 1, 4)]).await;
-    // An epoch that this store never saw: its names are kept apart all the same.
+    // An epoch that this store never saw: its names stay separate all the same.
     deliver(&new, 3, 9, vec![entry(0, 1, 1, 5)]).await;
     deliver(&new, 4, 9, vec![entry(0, 1, 1, 6)]).await;
     let windows: Vec<usize> = content(&*store).values().map(Vec::len).collect();
-    assert_eq!(windows, [3, 1], "one partial an epoch");
-    assert_eq!(store.gateways()[0].epoch.id, 2, "the epoch of names alone is not the present one");
+    assert_eq!(windows, [3, 1], "one partial per epoch");
+    assert_eq!(store.gateways()[0].epoch.id, 2, "an epoch that only names refer to is not the present one");
     drop(store);
     let (store, _) = open(data.path());
     assert_eq!(content(&*store), model.content());

@@ -68,17 +68,17 @@ proptest! {
         let all = |id: &u32| state.memtable.rows(*id, Timestamp::MIN, Timestamp::MAX).count();
         prop_assert_eq!(state.memtable.len(), ids.iter().map(all).sum::<usize>());
         state.memtable.freeze(0);
-        prop_assert_eq!(content(&state), model.content(), "what is being flushed is still seen");
+        prop_assert_eq!(content(&state), model.content(), "rows that are being flushed are still visible");
         for (epoch, batch) in &batches {
             state.apply(&checked(epoch, batch));
         }
         prop_assert_eq!(content(&state), model.content());
         state.memtable.drop_immutable(0);
-        prop_assert_eq!(content(&state), model.content(), "what came meanwhile stays");
+        prop_assert_eq!(content(&state), model.content(), "rows that arrived meanwhile stay");
         for id in ids {
             state.memtable.drop_before(id, Timestamp::MAX);
         }
-        prop_assert_eq!((state.memtable.len(), state.memtable.bytes()), (0, 0), "what goes is no longer counted");
+        prop_assert_eq!((state.memtable.len(), state.memtable.bytes()), (0, 0), "dropped rows are no longer counted");
     }
 }
 
@@ -97,7 +97,7 @@ fn a_batch_with_a_bad_partial_is_refused_whole() {
 }
 
 #[test]
-fn a_batch_that_the_journal_would_not_give_back_is_refused() {
+fn a_batch_that_would_not_survive_the_journal_is_refused() {
     let good = batch(0, 1, vec![entry(0, 1, 5, 6)]);
     let try_with = |change: fn(&mut Batch)| {
         let mut batch = good.clone();
@@ -115,7 +115,7 @@ fn a_batch_that_the_journal_would_not_give_back_is_refused() {
 }
 
 #[test]
-fn live_states_of_series_without_a_place_are_counted_and_what_is_durable_is_never_left_out() {
+fn live_states_of_series_without_room_are_counted_and_durable_batches_are_never_dropped() {
     let mut state = StoreState::default();
     let epoch = epoch("g", 1);
     let all = || vec![entry(0, 1, 1, 1), entry(1, 1, 2, 2), entry(0, 2, 4, 4)];
@@ -128,7 +128,7 @@ fn live_states_of_series_without_a_place_are_counted_and_what_is_durable_is_neve
 }
 
 #[test]
-fn names_that_a_data_folder_still_has_are_counted_when_its_series_are_removed() {
+fn names_that_a_data_folder_still_holds_are_counted_when_its_series_are_removed() {
     let mut state = StoreState::default();
     let two = || vec![entry(0, 1, 1, 1), entry(1, 1, 2, 2)];
     state.apply(&checked(&epoch("g", 1), &batch(0, 1, two())));
@@ -148,12 +148,12 @@ fn names_that_a_data_folder_still_has_are_counted_when_its_series_are_removed() 
 }
 
 #[test]
-fn what_a_batch_follows_tells_what_is_missing() {
+fn the_predecessor_of_a_batch_shows_what_is_missing() {
     let mut state = StoreState::default();
     let epoch = epoch("g", 1);
     let mut second = checked(&epoch, &batch(0, 7, vec![entry(0, 1, 1, 1)]));
     second.set_follows(4);
-    assert_eq!(state.apply(&second), 4, "batches 1 to 4 were taken and are not here");
+    assert_eq!(state.apply(&second), 4, "batches 1 to 4 were accepted and are missing");
     assert_eq!(state.counts.gaps, 2, "5 and 6 were never delivered");
     assert_eq!(state.apply(&second), 0);
 }
@@ -174,7 +174,7 @@ fn live_rows_are_replaced_superseded_and_bounded() {
     state.apply(&checked(&epoch, &batch(0, 1, vec![entry(0, 1, 1, 5)])));
     assert_eq!((seen(&state), state.live.len(), state.live.bytes()), (Some(5), 0, 0));
     state.apply_live(&live(4), LIMITS, true);
-    assert_eq!(state.live.len(), 0, "a live state behind the final one is late");
+    assert_eq!(state.live.len(), 0, "a live state after the final one is late");
     state.apply_live(&live(9), LiveLimits { live_bytes_max: 10 }, true);
     assert_eq!((state.live.len(), state.counts.live_limit), (0, 1));
     let number = state.catalog.find_epoch(&epoch.gateway, epoch.id).unwrap();
@@ -188,12 +188,12 @@ thread_local! {
     static DUE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// The next batch that this thread applies meets a defect.
+/// Makes the next batch that this thread applies panic.
 pub(in crate::store) fn panic_next() {
     DUE.set(true);
 }
 
-/// Panics where a test wants it: half-way through the application of a batch.
+/// Panics on a test's request, half-way through applying a batch.
 pub(super) fn panic_on_demand() {
     assert!(!DUE.take(), "a defect while applying");
 }

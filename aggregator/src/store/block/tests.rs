@@ -32,7 +32,7 @@ fn borrowed(rows: &[Row]) -> Vec<RowRef<'_>> {
 
 proptest! {
     #[test]
-    fn what_is_flushed_comes_out(rows in rows(), wanted in 0..GROUP_SERIES) {
+    fn encoded_rows_are_decoded(rows in rows(), wanted in 0..GROUP_SERIES) {
         let (mut back, mut of_one) = (Vec::new(), Vec::new());
         let wanted = first_of(GROUP) + wanted;
         for run in split(&borrowed(&rows)) {
@@ -55,7 +55,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_byte_panics_no_more(rows in rows(), at: prop::sample::Index, to: u8) {
+    fn a_changed_byte_does_not_panic(rows in rows(), at: prop::sample::Index, to: u8) {
         let mut block = encode(&borrowed(&rows));
         let at = at.index(block.len());
         block[at] = to;

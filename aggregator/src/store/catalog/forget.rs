@@ -1,14 +1,14 @@
-//! What goes out of the catalog: series and windows that are forgotten.
+//! Removal from the catalog: forgotten series and windows.
 
 use catchment_partial::Timestamp;
 
 use super::{super::groups::group_of, Catalog, Token};
 
 impl Catalog {
-    /// Forgets a series that has no windows any more.
+    /// Removes a series that has no windows any more.
     pub(in crate::store) fn remove_series(&mut self, id: u32) {
         let Some((series, group)) = self.series.remove(id) else { return };
-        // Cached identifiers must be of series that are there.
+        // Cached identifiers must refer to existing series.
         self.token = Token::default();
         self.adjust_series_count(series.gateway, -1);
         self.count_forgotten(&series);
@@ -26,7 +26,7 @@ impl Catalog {
         }
     }
 
-    /// The windows of a series before this one are gone.
+    /// Moves the start of a series forward: its windows before this one are gone.
     pub(in crate::store) fn raise_first(&mut self, id: u32, first: Timestamp) {
         if let Some((series, _)) = self.series.get_mut(id)
             && series.first < first

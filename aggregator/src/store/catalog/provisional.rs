@@ -1,8 +1,8 @@
-//! Epochs that have begun a stream and delivered nothing: what they say of themselves, in memory alone.
+//! Epochs that have begun a stream but delivered nothing: their reports are kept in memory only.
 //!
-//! A Start costs its sender nothing, so it changes nothing that lasts. An epoch has its number, and its place within
-//! the bounds, with the first batch of it that is applied; what it said before goes along. Bounded by [`EPOCHS_MAX`] a
-//! gateway and [`GATEWAYS_MAX`] gateways: beyond, those that began longest ago are forgotten, which say it again on
+//! A Start costs its sender nothing, so it changes nothing durable. An epoch gets its number, and its place within
+//! the limits, with the first applied batch; its earlier reports are kept with it. Bounded by [`EPOCHS_MAX`] per
+//! gateway and [`GATEWAYS_MAX`] gateways: beyond, those that began longest ago are forgotten, and report again on
 //! their next stream.
 
 use std::collections::BTreeMap;
@@ -16,17 +16,17 @@ use super::{
     watermark_of,
 };
 
-/// Epochs of one gateway that are remembered: as many as may have streams at once.
+/// Most epochs remembered per gateway: as many as may have streams at once.
 const EPOCHS_MAX: usize = 4;
-/// Gateways of which some are remembered: more than have connections.
+/// Most gateways with remembered epochs: more than can be connected.
 const GATEWAYS_MAX: usize = 16_384;
-/// Number of a gateway that has none yet.
+/// Placeholder for a gateway without a number.
 const NO_NUMBER: u32 = u32::MAX;
 
 /// The provisional epochs of a catalog.
 #[derive(Debug, Default)]
 pub(super) struct ProvisionalEpochs {
-    /// Of each gateway in the order in which they began.
+    /// By gateway, in the order in which they began.
     gateways: BTreeMap<GatewayId, Vec<ProvisionalEpoch>>,
     begun: u64,
 }
@@ -42,12 +42,12 @@ impl ProvisionalEpochs {
         self.gateways.get(gateway).into_iter().flatten().map(|known| &known.state)
     }
 
-    /// The gateways that have some.
+    /// Gateways with provisional epochs.
     pub(super) fn gateways(&self) -> impl Iterator<Item = &GatewayId> {
         self.gateways.keys()
     }
 
-    /// The newest created of a gateway.
+    /// The newest created epoch of a gateway.
     pub(super) fn newest(&self, gateway: &GatewayId) -> Option<&EpochState> {
         self.of(gateway).max_by_key(|state| creation_order(state))
     }
@@ -74,7 +74,7 @@ impl ProvisionalEpochs {
         }
     }
 
-    /// An epoch is taken in: what was known of it.
+    /// Removes an epoch that is added to the catalog, and returns its state.
     pub(super) fn take(&mut self, gateway: &GatewayId, id: u64) -> Option<EpochState> {
         let all = self.gateways.get_mut(gateway)?;
         let at = all.iter().position(|known| known.state.epoch.id == id)?;
@@ -85,7 +85,7 @@ impl ProvisionalEpochs {
         Some(known.state)
     }
 
-    /// Batches in gaps.
+    /// Number of batches in gaps.
     pub(super) fn lost_batches(&self) -> u64 {
         let all = self.gateways.values().flatten().flat_map(|known| &known.state.shards);
         all.fold(0, |sum, shard| sum.saturating_add(gaps::batches(&shard.gaps)))
@@ -93,7 +93,7 @@ impl ProvisionalEpochs {
 }
 
 impl Catalog {
-    /// A stream of an epoch begins.
+    /// Begins a stream of an epoch.
     pub(in crate::store) fn begin(&mut self, epoch: &GatewayEpoch) {
         if self.find_epoch(&epoch.gateway, epoch.id).is_some() {
             // Its number of shards may have changed.
@@ -104,7 +104,7 @@ impl Catalog {
         }
     }
 
-    /// An epoch has no stream any more.
+    /// Records that an epoch has no stream any more.
     pub(in crate::store) fn end(&mut self, epoch: &GatewayEpoch) {
         match self.find_epoch(&epoch.gateway, epoch.id) {
             Some(number) => self.set_open(number, false),
@@ -116,7 +116,7 @@ impl Catalog {
         }
     }
 
-    /// What is known of an epoch that has delivered nothing.
+    /// State of an epoch that has delivered nothing, added if it is new.
     fn provisional_epoch(&mut self, epoch: &GatewayEpoch) -> &mut EpochState {
         let number = self.gateway_numbers.get(&epoch.gateway).copied().unwrap_or(NO_NUMBER);
         if self.provisional.get_mut(epoch).is_none() {
@@ -139,13 +139,13 @@ impl Catalog {
         known
     }
 
-    /// When an epoch that has delivered nothing was created, as far as it began here.
+    /// Creation time of an epoch that has delivered nothing, if it began here.
     pub(in crate::store) fn provisional_created_ms(&self, epoch: &GatewayEpoch) -> Option<i64> {
         let mut all = self.provisional.of(&epoch.gateway);
         all.find(|state| state.epoch.id == epoch.id).map(|state| state.epoch.created_ms)
     }
 
-    /// A shard of an epoch says how far it is, see [`Catalog::progress`].
+    /// Records the progress of a shard, see [`Catalog::progress`].
     pub(in crate::store) fn progress_of(&mut self, epoch: &GatewayEpoch, report: &ProgressReport) {
         if self.find_epoch(&epoch.gateway, epoch.id).is_some() {
             let number = self.intern_epoch(epoch);
@@ -159,7 +159,7 @@ impl Catalog {
         self.refresh_watermark(&epoch.gateway);
     }
 
-    /// A gateway is as far as its newest epoch, also where that has delivered nothing.
+    /// Sets a gateway's watermark to that of its newest epoch, even if that has delivered nothing.
     fn refresh_watermark(&mut self, gateway: &GatewayId) {
         let Some(&number) = self.gateway_numbers.get(gateway) else { return };
         let Some(newest) = self.provisional.newest(gateway) else { return };
@@ -182,14 +182,14 @@ impl Catalog {
         self.provisional.of(gateway)
     }
 
-    /// Those of gateways that have never delivered anything, the newest of each.
+    /// The newest epoch of each gateway that has never delivered anything.
     pub(in crate::store) fn new_gateways(&self) -> impl Iterator<Item = &EpochState> {
         let gateways =
             self.provisional.gateways().filter(|gateway| !self.gateway_numbers.contains_key(*gateway));
         gateways.filter_map(|gateway| self.provisional.newest(gateway))
     }
 
-    /// An epoch delivers, or says how far it is; where there is a newer one, that is kept.
+    /// Called when an epoch delivers or reports progress: marks it as concurrent if there is a newer epoch.
     pub(super) fn note_concurrent(&mut self, number: u32) {
         let Some(epoch) = self.epochs.get_mut(number as usize) else { return };
         let present = self.gateways.get(epoch.gateway as usize).and_then(|gateway| gateway.present);
@@ -204,20 +204,20 @@ impl Catalog {
         let candidate = self.epoch(self.find_epoch(&epoch.gateway, epoch.id)?)?;
         let present = self.gateways.get(candidate.gateway as usize)?.present?;
         let newest = self.epoch(present)?;
-        // One that has delivered beside it is no folder that came back: both of them live.
+        // An epoch that delivered concurrently is not a folder that came back: both are alive.
         let came_back =
             creation_order(newest) > creation_order(candidate) && !newest.open && !candidate.concurrent;
         came_back.then_some(newest.epoch.id)
     }
 
-    /// Batches that gateways made and this store lacks.
+    /// Number of batches that gateways made and this store lacks.
     pub(in crate::store) fn lost_batches(&self) -> u64 {
         self.lost_batches.saturating_add(self.provisional.lost_batches())
     }
 }
 
 impl EpochState {
-    /// A shard, added where it was not heard of.
+    /// A shard, added if it is new.
     pub(super) fn shard_mut(&mut self, shard: u32) -> Option<&mut Shard> {
         let index = shard.min(SHARDS_MAX - 1) as usize;
         if self.shards.len() <= index {

@@ -1,4 +1,5 @@
-//! Runs and epochs in the catalog: who delivered, whose names partials have, and who delivers now.
+//! Runs and epochs in the catalog: which run delivered, which epoch a partial's name refers to, and which epoch is
+//! present.
 
 use super::{
     super::{Delivered, GatewayEpoch, runs::RunDelivered},
@@ -6,8 +7,8 @@ use super::{
 };
 
 impl Catalog {
-    /// Number of an epoch that names of partials belong to: an earlier epoch of the gateway of another. One that is not
-    /// known yet is taken in as older than all, so that it is never the present one.
+    /// Number of the epoch that a batch's partial names belong to: an earlier epoch of the same gateway. An unknown
+    /// one is added as older than all others, so that it never becomes the present one.
     pub(in crate::store) fn intern_names_epoch(&mut self, epoch: u32, id: u64) -> u32 {
         let Some(known) = self.epoch(epoch) else { return epoch };
         if id == 0 || id == known.epoch.id {
@@ -20,8 +21,9 @@ impl Catalog {
         self.intern_epoch(&earlier)
     }
 
-    /// When an epoch that is seen for the first time was created. A run begins one because it has to, so it is newer than those
-    /// before, whatever the gateway's clock said: else a clock that was wrong once would keep a dead epoch the present one.
+    /// Creation time of an epoch that is seen for the first time. A run begins an epoch because it must, so the epoch
+    /// is newer than the previous ones, whatever the gateway's clock said: otherwise a clock that was wrong once
+    /// would keep a dead epoch present.
     pub(super) fn new_epoch_created_ms(&self, gateway: u32, epoch: &GatewayEpoch) -> i64 {
         let claimed = epoch.created_ms;
         let known = self.gateways.get(gateway as usize).and_then(|gateway| gateway.present);
@@ -31,14 +33,14 @@ impl Catalog {
         }
     }
 
-    /// An epoch has a stream, or has none any more.
+    /// Records whether an epoch has a stream.
     pub(super) fn set_open(&mut self, number: u32, open: bool) {
         if let Some(epoch) = self.epochs.get_mut(number as usize) {
             epoch.open = open;
         }
     }
 
-    /// How far a shard was delivered, and by whom.
+    /// What a shard has delivered, and by which runs.
     pub(in crate::store) fn delivered_by(&self, number: u32, shard: u32) -> Delivered {
         let known = self.epoch(number).and_then(|epoch| epoch.shards.get(shard as usize));
         known.map_or_else(Delivered::default, |shard| Delivered {
@@ -47,7 +49,7 @@ impl Catalog {
         })
     }
 
-    /// A run delivered a batch; one that was applied before changes nothing.
+    /// Records that a run delivered a batch; one that was applied before changes nothing.
     pub(in crate::store) fn note_run(&mut self, number: u32, shard: u32, delivered: RunDelivered) {
         if delivered.number <= self.delivered(number, shard) {
             return;
@@ -60,7 +62,7 @@ impl Catalog {
     }
 }
 
-/// An epoch without its run: runs are kept by shard.
+/// An epoch without its runs, which are kept by shard.
 pub(super) fn without_run(epoch: &GatewayEpoch) -> GatewayEpoch {
     GatewayEpoch { run: 0, previous_runs: Default::default(), ..epoch.clone() }
 }

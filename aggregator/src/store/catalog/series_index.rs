@@ -1,4 +1,4 @@
-//! What of the bounds of series is taken: how many each gateway has, and which series of a batch are new.
+//! Use of the series limits: how many series each gateway has, and which series of a batch are new.
 
 use catchment_partial::{Timestamp, Window};
 use catchment_proto::{GatewayId, SeriesKey, SharedSeries};
@@ -7,7 +7,7 @@ use super::{Catalog, Series};
 use crate::store::{groups::group_of, quota::Usage};
 
 impl Catalog {
-    /// Number of a series by its name, taken in if it is new and there is `room`.
+    /// Number of a series by its name; added if it is new and there is `room`.
     pub(super) fn find_or_add_series(
         &mut self,
         gateway: u32,
@@ -41,7 +41,7 @@ impl Catalog {
         Some(id)
     }
 
-    /// Series of a gateway.
+    /// Number of series of a gateway.
     pub(in crate::store) fn series_count(&self, gateway: u32) -> u64 {
         self.series_counts.get(&gateway).copied().unwrap_or(0)
     }
@@ -51,14 +51,15 @@ impl Catalog {
         *count = count.saturating_add_signed(change);
     }
 
-    /// Series of a gateway that its present data folder delivered and that were forgotten since.
+    /// Number of a gateway's series that its present data folder delivered and that were forgotten since.
     pub(in crate::store) fn forgotten(&self, gateway: &GatewayId) -> u64 {
         let number = self.gateway_numbers.get(gateway);
         let present = number.and_then(|number| self.gateways.get(*number as usize)?.present);
         present.and_then(|present| self.epoch(present)).map_or(0, |epoch| epoch.forgotten)
     }
 
-    /// The data folder that delivered a series last still has its name, if it is the gateway's present one.
+    /// Counts a forgotten series: the data folder that delivered it last still holds its name, if it is the present
+    /// one.
     pub(super) fn count_forgotten(&mut self, series: &Series) {
         let Some(present) = self.gateways.get(series.gateway as usize).and_then(|known| known.present) else {
             return;
@@ -71,9 +72,9 @@ impl Catalog {
         }
     }
 
-    /// Those of a batch's series that are not here, each once. A series whose cached identifier is of this catalog is
-    /// not looked up: the names of a stream are one gateway's, and no cached identifier outlives a removal. One that is
-    /// looked up here is cached, so that applying the batch finds it at once.
+    /// The unknown series of a batch, each once. A series whose cached identifier belongs to this catalog is not
+    /// looked up: the names of a stream belong to one gateway, and no cached identifier outlives a removal. A series
+    /// that is found gets its identifier cached, so that applying the batch finds it at once.
     pub(in crate::store) fn unknown_series<'a>(
         &self,
         gateway: &GatewayId,
@@ -94,7 +95,7 @@ impl Catalog {
         unknown
     }
 
-    /// A series by its name.
+    /// A known series by its name.
     pub(in crate::store) fn known_series(
         &self,
         gateway: &GatewayId,
@@ -105,12 +106,12 @@ impl Catalog {
         self.series.get(id).map(|series| series.key.clone())
     }
 
-    /// Numbers that are left for new series.
+    /// Numbers left for new series.
     pub(in crate::store) fn series_ids_left(&self) -> u64 {
         u64::from(u32::MAX - self.next_series)
     }
 
-    /// What each gateway has of the bounds of series.
+    /// Series of each gateway, as they count towards the limits.
     pub(in crate::store) fn usages(&self) -> Vec<Usage<'_>> {
         let mut usages = Vec::with_capacity(self.gateways.len());
         for (number, gateway) in (0..).zip(&self.gateways) {

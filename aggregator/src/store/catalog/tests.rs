@@ -45,12 +45,12 @@ fn a_watermark_needs_all_shards_and_never_goes_back() {
     assert_eq!(watermark(&catalog), Some(at(40)), "nor does the gateway");
     catalog.advance(old, 0, 2, Some(at(90)), &History::default());
     catalog.advance(old, 1, 2, Some(at(90)), &History::default());
-    assert_eq!(watermark(&catalog), Some(at(40)), "an epoch of the past says nothing about now");
+    assert_eq!(watermark(&catalog), Some(at(40)), "a past epoch says nothing about the present");
     catalog.advance(new, 0, 1, Some(at(60)), &History::default());
     assert_eq!(watermark(&catalog), Some(at(60)));
 }
 
-/// A folder that went back has closed less than it had: nothing beyond that is complete.
+/// A folder that went back has closed less than before: nothing beyond that is complete.
 #[test]
 fn a_new_epoch_may_be_behind_the_one_before() {
     let mut catalog = Catalog::default();
@@ -64,7 +64,7 @@ fn a_new_epoch_may_be_behind_the_one_before() {
 }
 
 #[test]
-fn an_epoch_of_a_clock_that_was_wrong_does_not_stay_the_present_one() {
+fn an_epoch_from_a_wrong_clock_does_not_stay_present() {
     let mut catalog = Catalog::default();
     let of_run = |id, created| GatewayEpoch { run: id, ..epoch(id, created, 1) };
     let ahead = catalog.intern_epoch(&of_run(1, 1_000));
@@ -75,20 +75,20 @@ fn an_epoch_of_a_clock_that_was_wrong_does_not_stay_the_present_one() {
     assert_eq!(
         catalog.gateway_entries_from(0).entries[0].epoch.id,
         2,
-        "one that was known is no newer for coming back"
+        "a known epoch does not become newer by coming back"
     );
     let names = catalog.intern_names_epoch(ahead, 7);
     assert_eq!(
         catalog.gateway_entries_from(0).entries[0].epoch.id,
         2,
-        "an epoch of names alone is never the present one"
+        "an epoch that only names refer to is never the present one"
     );
     assert_eq!(catalog.intern_epoch(&of_run(7, 30)), names);
     assert_eq!(catalog.gateway_entries_from(0).entries[0].epoch.id, 7, "until it delivers");
 }
 
 #[test]
-fn of_epochs_that_deliver_at_once_the_least_counts() {
+fn of_concurrent_epochs_the_least_watermark_counts() {
     let mut catalog = Catalog::default();
     let old = catalog.intern_epoch(&epoch(1, 10, 1));
     let new = catalog.intern_epoch(&epoch(2, 20, 1));
@@ -101,9 +101,10 @@ fn of_epochs_that_deliver_at_once_the_least_counts() {
     assert_eq!(watermark(&catalog), Some(at(50)));
 }
 
-/// It begins an epoch of its own then: what the other folder took and did not deliver is missing. Two that live both deliver theirs.
+/// It then begins an epoch of its own: what the other folder accepted and did not deliver is missing. Two live
+/// folders both deliver.
 #[test]
-fn a_folder_that_came_back_learns_of_a_newer_one_and_twins_do_not() {
+fn a_folder_that_came_back_is_told_of_a_newer_one_and_twins_are_not() {
     let mut catalog = Catalog::default();
     let (first, second) = (epoch(1, 10, 1), epoch(2, 20, 1));
     let old = catalog.intern_epoch(&first);
@@ -118,10 +119,10 @@ fn a_folder_that_came_back_learns_of_a_newer_one_and_twins_do_not() {
     catalog.dirty = Dirty::default();
     catalog.advance(old, 0, 2, Some(at(40)), &History::default());
     assert_eq!(catalog.newer_epoch(&first), None);
-    assert!(catalog.dirty.epochs.contains(&old), "also after a restart");
-    assert_eq!(catalog.newer_epoch(&epoch(3, 5, 1)), None, "one that has delivered nothing");
+    assert!(catalog.dirty.epochs.contains(&old), "even after a restart");
+    assert_eq!(catalog.newer_epoch(&epoch(3, 5, 1)), None, "an epoch that has delivered nothing");
 
-    // It has a stream when the newer one comes, and need not have anything to deliver.
+    // It has a stream when the newer one begins, and need not have anything to deliver.
     let mut catalog = Catalog::default();
     let old = catalog.intern_epoch(&first);
     catalog.set_open(old, true);
@@ -141,7 +142,7 @@ fn a_changed_number_of_shards_is_followed() {
 }
 
 #[test]
-fn series_are_bounded_and_their_numbers_never_used_again() {
+fn series_are_bounded_and_their_numbers_never_reused() {
     let mut catalog = Catalog::default();
     let a = catalog.intern_series(0, &key("a"), window(0), true).unwrap();
     let b = catalog.intern_series(0, &key("b"), window(0), true).unwrap();
@@ -149,7 +150,7 @@ fn series_are_bounded_and_their_numbers_never_used_again() {
     assert_eq!(
         catalog.intern_series(0, &key("a"), window(0), false),
         Some(a),
-        "a known one is no further one"
+        "a known series is not a new one"
     );
     let (cached, mut other) = (key("a"), Catalog::default());
     assert_eq!(catalog.intern_series(0, &cached, window(0), true), Some(a));
@@ -158,7 +159,7 @@ fn series_are_bounded_and_their_numbers_never_used_again() {
     assert_eq!(
         other.intern_series(0, &cached, window(0), true),
         Some(1),
-        "the cached identifier is another catalog's"
+        "the cached identifier belongs to another catalog"
     );
     assert_eq!(other.intern_series(1, &cached, window(0), true), Some(2), "the same name at another gateway");
     let cached = key("b");

@@ -10,7 +10,7 @@ use crate::store::{
     testing::{Model, at, batch, config, content, copy, entry, epoch, open, report_of, window},
 };
 
-/// Puts in order and notes in the model.
+/// Puts a batch and adds it to the model.
 async fn put(store: &EmbeddedStore, model: &mut Model, epoch: &GatewayEpoch, batch: Batch) {
     store.put(epoch, batch.clone(), false).await.unwrap();
     model.put(epoch, &batch);
@@ -21,7 +21,7 @@ async fn once<T>(future: &mut BoxFuture<'_, T>) -> Poll<T> {
     std::future::poll_fn(|context| Poll::Ready(future.poll_unpin(context))).await
 }
 
-/// Waits for what another thread does.
+/// Waits for an effect of another thread.
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
     for _ in 0..2000 {
         if done() {
@@ -62,7 +62,7 @@ async fn numbers_seen_before_change_nothing_and_gaps_are_refused() {
     let late = batch(0, 3, vec![entry(0, 3, 3, 3)]);
     store.put(&epoch, late.clone(), true).await.unwrap();
     model.put(&epoch, &late);
-    assert_eq!(content(&*store), model.content(), "on a new stream the gap is taken and counted");
+    assert_eq!(content(&*store), model.content(), "on a new stream the gap is accepted and counted");
     let stats = store.stats();
     assert_eq!((stats.batches, stats.duplicates, stats.gaps), (2, 1, 1));
     drop(store);
@@ -70,7 +70,7 @@ async fn numbers_seen_before_change_nothing_and_gaps_are_refused() {
     assert_eq!(
         (store.delivered(&epoch), report.lost_batches),
         (vec![3, 0], 0),
-        "a sender's gap is no loss of ours"
+        "a sender's gap is not a loss of the store"
     );
 }
 
@@ -90,7 +90,7 @@ async fn flushed_windows_are_merged_with_what_comes_later() {
     let stats = store.stats();
     assert_eq!((stats.memtable_partials, stats.memtable_bytes, stats.flushed_partials), (0, 0, 500));
     assert_eq!(content(&*store), model.content());
-    // Newer, older and equal revisions of what is flushed, and a further part.
+    // Newer, older and equal revisions of flushed partials, and a further part.
     let again = [entry(0, 0, 5, 9), entry(1, 1, 5, 5), entry(2, 2, 4, 4), entry(0, 480, 6, 6)].to_vec();
     put(&store, &mut model, &epoch, batch(0, 2, again)).await;
     put(&store, &mut model, &epoch, batch(0, 3, vec![entry(0, 0, 5, 7)])).await;
@@ -99,7 +99,7 @@ async fn flushed_windows_are_merged_with_what_comes_later() {
     assert_eq!(content(&*store), model.content());
     drop(store);
     let (store, report) = open(data.path());
-    assert_eq!(report.replayed, 0, "all is flushed");
+    assert_eq!(report.replayed, 0, "everything is flushed");
     assert_eq!(content(&*store), model.content());
     assert_eq!(store.delivered(&epoch), [3, 0]);
 }
@@ -199,7 +199,7 @@ async fn a_full_journal_refuses_whole_batches_until_it_is_flushed() {
     }
     assert!(number > 2, "some fit");
     assert_eq!(store.delivered(&epoch), [number - 1, 0]);
-    assert_eq!(content(&*store), model.content(), "nothing of the refused batch was taken");
+    assert_eq!(content(&*store), model.content(), "nothing of the refused batch was stored");
     drop(flushing);
     for round in 0..200 {
         let sent = batch(0, number, big(number));
@@ -243,7 +243,7 @@ async fn live_state_is_seen_replaced_and_dropped_and_does_not_survive() {
     store.flush().await.unwrap();
     store.put(&g, live(5), true).await.unwrap();
     store.drop_live(&other);
-    assert_eq!(content(&*store), seen(&g, 6), "a live state behind a flushed one does not show");
+    assert_eq!(content(&*store), seen(&g, 6), "a live state after a flushed one does not show");
     drop(store);
     assert_eq!(content(&*open(data.path()).0), seen(&g, 6));
 }
@@ -302,7 +302,7 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
     assert_eq!(report.replayed, 0, "the journal is released");
     assert_eq!(content(&*store), model.content());
     let blobs = std::fs::read_dir(data.path().join("sled/blobs")).unwrap().count();
-    assert_eq!(blobs, 0, "sled keeps nothing outside of its synced file");
+    assert_eq!(blobs, 0, "sled keeps nothing outside its synced file");
     let some = crate::store::testing::content_of(&*store, window(5000).start(), window(6001).start());
     assert_eq!(some.len(), 1001);
     assert!(some.keys().all(|(_, _, window)| (5000..=6000).contains(&window.index())));
@@ -320,7 +320,7 @@ async fn a_batch_beyond_the_bound_of_series_is_refused_whole() {
     assert_eq!((store.delivered(&epoch), store.series(&|_, _| true).len()), (vec![0, 0], 0));
     store.put(&epoch, batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await.unwrap();
     assert_eq!((store.delivered(&epoch), store.series(&|_, _| true).len()), (vec![1, 0], 1));
-    // A live state has no acknowledgement: what has no place is left out and counted.
+    // A live state has no acknowledgement: rows without room are dropped and counted.
     store.put(&epoch, batch(0, 0, vec![entry(0, 2, 1, 1), entry(1, 2, 1, 1)]), false).await.unwrap();
     assert_eq!((store.stats().dropped[0], store.stats().live_partials), (("series_limit", 1), 1));
     let refused = store.put(&crate::store::testing::epoch("h", 1), batch(0, 1, Vec::new()), false).await;
@@ -346,7 +346,10 @@ async fn batches_are_taken_while_somebody_looks_at_the_series() {
     });
     looked.recv().unwrap();
     let taken = store.put(&epoch, batch(0, 2, vec![entry(0, 2, 2, 2)]), false);
-    tokio::time::timeout(std::time::Duration::from_secs(30), taken).await.expect("it is taken").unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(30), taken)
+        .await
+        .expect("the batch is accepted")
+        .unwrap();
     release.send(()).unwrap();
     assert_eq!(matching.join().unwrap(), 1);
 }

@@ -14,7 +14,7 @@ async fn refused(store: &EmbeddedStore, number: u64) -> String {
     }
 }
 
-/// The journal alone is gone, so it is its commit that notices, or the watch.
+/// Only the journal is gone, so its commit notices it, or the watch.
 #[tokio::test]
 async fn nothing_is_acknowledged_into_a_removed_journal() {
     let data = tempfile::tempdir().unwrap();
@@ -24,7 +24,7 @@ async fn nothing_is_acknowledged_into_a_removed_journal() {
     fs::remove_dir_all(data.path().join("journal")).unwrap();
     let why = refused(&store, 2).await;
     assert!(why.contains("was removed"), "{why}");
-    // The appender may hear of it before it is published.
+    // The appender may get the error before it is published.
     while store.poisoned().is_none() {
         tokio::task::yield_now().await;
     }
@@ -32,7 +32,7 @@ async fn nothing_is_acknowledged_into_a_removed_journal() {
     assert!(store.check_folder().is_err() && store.close().await.is_err());
 }
 
-/// The blocks' file is another: no change of blocks is taken for durable, and the journal is not released.
+/// The blocks' file was replaced: no change of blocks counts as durable, and the journal is not released.
 #[tokio::test]
 async fn blocks_are_not_written_into_a_removed_file() {
     for watched in [true, false] {
@@ -57,7 +57,7 @@ async fn blocks_are_not_written_into_a_removed_file() {
     }
 }
 
-/// The watch, without anybody's commit.
+/// Only the watch can notice this: there are no commits.
 #[tokio::test]
 async fn an_idle_store_notices_that_its_folder_is_another() {
     let place = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use crate::store::{
 };
 
 #[tokio::test]
-async fn old_windows_go_from_blocks_and_memory_and_empty_series_with_them() {
+async fn old_windows_are_removed_from_blocks_and_memory_with_empty_series() {
     let data = tempfile::tempdir().unwrap();
     let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = open(data.path());
@@ -39,5 +39,5 @@ async fn old_windows_go_from_blocks_and_memory_and_empty_series_with_them() {
     let (store, _) = open(data.path());
     assert_eq!(content(&*store), model.content());
     let ids: Vec<u32> = store.series(&|_, _| true).iter().map(|series| series.id.0).collect();
-    assert_eq!(ids, [0, 2, 3], "a number is not used again");
+    assert_eq!(ids, [0, 2, 3], "a number is not reused");
 }

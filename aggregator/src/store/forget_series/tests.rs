@@ -8,7 +8,7 @@ use crate::store::{
     verify,
 };
 
-/// Names of the metrics that a store has.
+/// Names of the metrics in a store.
 fn metrics(store: &EmbeddedStore) -> BTreeSet<String> {
     store.series(&|_, _| true).iter().map(|series| series.key.metric.as_str().to_owned()).collect()
 }
@@ -22,7 +22,7 @@ fn names(all: &[&str]) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn series_go_from_blocks_and_memory_and_do_not_come_back() {
+async fn series_are_removed_from_blocks_and_memory_and_do_not_come_back() {
     let data = tempfile::tempdir().unwrap();
     let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = open(data.path());
@@ -31,7 +31,7 @@ async fn series_go_from_blocks_and_memory_and_do_not_come_back() {
     model.put(&epoch, &kept);
     store.put(&epoch, batch(0, 1, flushed), false).await.unwrap();
     store.flush().await.unwrap();
-    // In memory and in the journal only: more of the series that goes, and of another that goes.
+    // In memory and journal only: more of the removed series, and of another removed one.
     let sent = batch(0, 2, vec![entry(1, 7, 1, 9), entry(1, 900, 1, 1), entry(2, 1, 1, 1)]);
     store.put(&epoch, sent, false).await.unwrap();
 
@@ -52,7 +52,7 @@ async fn series_go_from_blocks_and_memory_and_do_not_come_back() {
     let report = verify(crashed.path()).unwrap();
     assert!(report.is_clean(), "{report:?}");
 
-    // A series that is delivered again is a new one, and keeps what comes.
+    // A series that is delivered again is a new one, and keeps what arrives.
     let again = batch(0, 3, vec![entry(1, 2000, 1, 1)]);
     model.put(&epoch, &again);
     store.put(&epoch, again, false).await.unwrap();
@@ -65,14 +65,14 @@ async fn series_go_from_blocks_and_memory_and_do_not_come_back() {
 }
 
 #[tokio::test]
-async fn a_crash_half_way_forgets_less_and_damages_nothing() {
+async fn a_crash_half_way_removes_fewer_series_and_damages_nothing() {
     let data = tempfile::tempdir().unwrap();
     let epoch = epoch("g", 1);
     let (store, _) = open(data.path());
     let all: Vec<_> =
         (0..50).flat_map(|index| (0..3).map(move |series| entry(series, index, 1, 1))).collect();
     store.put(&epoch, batch(0, 1, all), false).await.unwrap();
-    // The step without the round after it: what a crash finds.
+    // The step without the final round: what a crash leaves.
     let chosen = [(0_u32, std::collections::HashSet::from([1_u32]))];
     let groups = chosen.iter().map(|(group, series)| (group, series));
     assert_eq!(super::step(&store.inner, groups).unwrap(), 1);
@@ -80,9 +80,9 @@ async fn a_crash_half_way_forgets_less_and_damages_nothing() {
     copy(data.path(), crashed.path());
     let (reopened, report) = open(crashed.path());
     assert_eq!((report.damage, report.lost_batches), (0, 0));
-    assert!(content(&*reopened).keys().all(|(_, key, _)| key.metric.as_str() != "b"), "its windows went");
-    assert_eq!(content(&*reopened).len(), 100, "those of the others did not");
-    assert_eq!(reopened.forget_series(&is("b")).unwrap(), 1, "the next call ends it");
+    assert!(content(&*reopened).keys().all(|(_, key, _)| key.metric.as_str() != "b"), "its windows are gone");
+    assert_eq!(content(&*reopened).len(), 100, "those of the others are not");
+    assert_eq!(reopened.forget_series(&is("b")).unwrap(), 1, "the next call completes it");
     assert_eq!(metrics(&reopened), names(&["a", "c"]));
 }
 
@@ -105,17 +105,17 @@ async fn forgetting_makes_room_for_a_batch_that_was_refused() {
         matches!(&refused, StoreError::TooManySeries { message } if message.contains("may have 2 series and has 2")),
         "{refused:?}"
     );
-    assert_eq!(store.delivered(&epoch), [1, 0], "nothing of it was taken");
+    assert_eq!(store.delivered(&epoch), [1, 0], "nothing of it was stored");
     assert_eq!(content(&*store).len(), 2);
     assert_eq!(store.series_budget(&epoch), Some(2));
 
     assert_eq!(store.forget_series(&is("b")).unwrap(), 1);
-    assert_eq!(store.series_budget(&epoch), Some(3), "the folder still has the name that went");
+    assert_eq!(store.series_budget(&epoch), Some(3), "the folder still has the removed name");
     store.put(&epoch, third(), false).await.unwrap();
     assert_eq!(metrics(&store), names(&["a", "c"]));
     store.close().await.unwrap();
     drop(store);
-    // What is there stays, whatever the bound; what is forgotten is remembered.
+    // Existing series stay, whatever the limit; forgotten ones are remembered.
     let one = super::super::StoreConfig { series_max: 1, ..config() };
     let (store, _) = EmbeddedStore::open(data.path(), one).unwrap();
     assert_eq!(metrics(&store), names(&["a", "c"]));
@@ -127,7 +127,7 @@ async fn forgetting_makes_room_for_a_batch_that_was_refused() {
 }
 
 #[tokio::test]
-async fn a_replay_takes_what_the_journal_holds_whatever_the_bound() {
+async fn a_replay_applies_the_whole_journal_whatever_the_limit() {
     let data = tempfile::tempdir().unwrap();
     let epoch = epoch("g", 1);
     let (store, _) = open(data.path());
@@ -142,7 +142,7 @@ async fn a_replay_takes_what_the_journal_holds_whatever_the_bound() {
 }
 
 #[tokio::test]
-async fn series_of_batches_on_their_way_count_once() {
+async fn series_of_pending_batches_count_once() {
     let data = tempfile::tempdir().unwrap();
     let bounds = super::super::StoreConfig {
         series_max: 2,
@@ -152,7 +152,7 @@ async fn series_of_batches_on_their_way_count_once() {
     };
     let (store, _) = EmbeddedStore::open(data.path(), bounds).unwrap();
     let epoch = epoch("g", 1);
-    // All of one journal's sync, each with the same new series and the last with one too many.
+    // All within one sync of the journal, each with the same new series and the last with one too many.
     let puts = (1..=8).map(|number| {
         let mut entries =
             vec![entry(0, number as i64, number, number), entry(1, number as i64, number, number)];

@@ -11,7 +11,7 @@ use crate::store::{
 
 const MAX: usize = 64;
 
-/// First and last number, batches, and from when to when in seconds.
+/// First and last number, number of batches, start and end in seconds.
 type Shown = (u64, u64, u64, Option<i64>, Option<i64>);
 
 fn shown(gaps: &[ShardGap]) -> Vec<Shown> {
@@ -19,7 +19,7 @@ fn shown(gaps: &[ShardGap]) -> Vec<Shown> {
     gaps.iter().map(|g| (g.first, g.last, g.gap.batches, seconds(g.gap.from), seconds(g.gap.to))).collect()
 }
 
-/// What a gateway says of its batches before this one, each of which has the window of the ten seconds before its watermark.
+/// History of a gateway's earlier batches, each with the window of the ten seconds before its watermark.
 fn before(number: u64) -> History {
     let mut history = History::default();
     let width = Width::from_millis(10_000).unwrap();
@@ -57,7 +57,7 @@ fn shard() -> Shard {
 fn a_batch_beyond_the_next_shows_a_gap_until_all_of_it_is_closed() {
     let mut shard = shard();
     shard.taken(6, Some(at(60)), MAX);
-    assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(30), Some(50))], "whatever comes later");
+    assert_eq!(shown(&shard.gaps), [(4, 5, 2, Some(30), Some(50))], "whatever arrives later");
     let noted = shard.clone();
     shard.taken(6, Some(at(60)), MAX);
     shard.taken(2, Some(at(20)), MAX);
@@ -68,7 +68,7 @@ fn a_batch_beyond_the_next_shows_a_gap_until_all_of_it_is_closed() {
 }
 
 #[test]
-fn of_an_unknown_shard_everything_before_the_first_batch_is_missing() {
+fn for_an_unknown_shard_everything_before_the_first_batch_is_missing() {
     let mut shard = Shard::default();
     shard.taken(4, None, MAX);
     assert_eq!(shown(&shard.gaps), [(1, 3, 3, Some(0), Some(30))]);
@@ -78,7 +78,7 @@ fn of_an_unknown_shard_everything_before_the_first_batch_is_missing() {
 }
 
 #[test]
-fn a_shard_that_says_how_many_batches_it_made_shows_a_gap_without_one() {
+fn a_shard_that_reports_its_batch_count_shows_a_gap_without_a_batch() {
     let mut shard = shard();
     shard.reported(Some(at(40)), 3, MAX);
     shard.reported(Some(at(60)), 5, MAX);
@@ -95,7 +95,7 @@ fn a_shard_that_says_how_many_batches_it_made_shows_a_gap_without_one() {
 }
 
 #[test]
-fn what_an_older_gateway_says_of_its_watermark_moves_no_gap() {
+fn the_watermark_of_an_older_gateway_moves_no_gap() {
     let mut shard = shard();
     // The store is an older copy: batches 4 to 9 are missing, and nothing shows it yet.
     shard.reported(Some(at(90)), 0, MAX);
@@ -104,7 +104,7 @@ fn what_an_older_gateway_says_of_its_watermark_moves_no_gap() {
     assert_eq!(shown(&shard.gaps), [(4, 9, 6, Some(30), Some(90))]);
 }
 
-/// What a watermark cannot tell: windows of late readings, and such as were closed early.
+/// Windows that a watermark cannot reveal: windows of late readings, and windows that were closed early.
 #[test]
 fn a_gap_holds_all_windows_of_the_missing_batches() {
     let mut history = before(4);
@@ -119,9 +119,9 @@ fn a_gap_holds_all_windows_of_the_missing_batches() {
     assert_eq!(restored, Some(vec![shard]));
 }
 
-/// An earlier version, or a gateway that lost its journal: nothing before the gap is known to be there.
+/// An earlier version, or a gateway that lost its journal: nothing before the gap is known to be complete.
 #[test]
-fn a_gateway_that_does_not_say_what_is_missing_may_lack_anything() {
+fn a_gateway_that_does_not_report_what_is_missing_may_lack_anything() {
     let mut shard = shard();
     shard.record(6, Some(at(60)), &History::default(), MAX);
     assert_eq!(shown(&shard.gaps), [(4, 5, 2, None, None)]);
@@ -130,12 +130,12 @@ fn a_gateway_that_does_not_say_what_is_missing_may_lack_anything() {
     half.push(1, Span { from: at(40), to: at(50) });
     let mut other = Shard { number: 3, ..Shard::default() };
     other.record(6, Some(at(60)), &half, MAX);
-    assert_eq!(shown(&other.gaps)[0].3, None, "of batch 4 nothing is said");
+    assert_eq!(shown(&other.gaps)[0].3, None, "nothing is reported about batch 4");
 }
 
-/// Of a gateway whose report is heard before its batches, and after a restart behind them.
+/// A gateway whose report arrives before its batches, and after a restart after them.
 #[test]
-fn what_is_lost_does_not_depend_on_the_order_of_report_and_batches() {
+fn the_loss_does_not_depend_on_the_order_of_report_and_batches() {
     let (mut first, mut last) = (shard(), shard());
     first.reported(Some(at(40)), 50, MAX);
     assert_eq!(batches(&first.gaps), 47);
@@ -145,7 +145,7 @@ fn what_is_lost_does_not_depend_on_the_order_of_report_and_batches() {
         shard.taken(6, Some(at(60)), MAX);
     }
     last.reported(Some(at(60)), 50, MAX);
-    assert_eq!((batches(&first.gaps), batches(&last.gaps)), (45, 45), "4 and 6 came");
+    assert_eq!((batches(&first.gaps), batches(&last.gaps)), (45, 45), "4 and 6 arrived");
     for number in 7..=50 {
         first.taken(number, Some(at(number as i64 * 10)), MAX);
     }
@@ -153,16 +153,16 @@ fn what_is_lost_does_not_depend_on_the_order_of_report_and_batches() {
     let mut all = shard();
     all.reported(Some(at(30)), 5, MAX);
     (4..=5).for_each(|number| all.taken(number, Some(at(number as i64 * 10)), MAX));
-    assert!(all.gaps.is_empty(), "all of them came");
+    assert!(all.gaps.is_empty(), "all of them arrived");
     all.gaps.push(ShardGap::unknown(Some(at(20))));
     all.reported(Some(at(50)), 6, MAX);
     all.gaps = merge(std::mem::take(&mut all.gaps), 1);
     all.taken(6, Some(at(60)), MAX);
-    assert_eq!(shown(&all.gaps), [(0, 6, 0, None, Some(60))], "what is not known stays");
+    assert_eq!(shown(&all.gaps), [(0, 6, 0, None, Some(60))], "an unknown gap stays");
 }
 
 #[test]
-fn gaps_that_touch_become_one_and_the_nearest_do_beyond_the_bound() {
+fn touching_gaps_are_merged_and_beyond_the_limit_the_nearest() {
     let mut shard = shard();
     shard.taken(5, Some(at(50)), MAX);
     shard.taken(7, Some(at(70)), MAX);
@@ -174,7 +174,7 @@ fn gaps_that_touch_become_one_and_the_nearest_do_beyond_the_bound() {
 
     let (mut many, mut history, mut closed) = (Shard::default(), History::default(), at(0));
     for number in 1..800_i64 {
-        // Three batches, then one is missing; the stretches between grow.
+        // Three batches, then a missing one; the distances grow.
         let (from, step) = (closed, number / 4);
         closed = at(number * 10 + step * step);
         if number % 4 != 0 {
@@ -185,7 +185,7 @@ fn gaps_that_touch_become_one_and_the_nearest_do_beyond_the_bound() {
     assert_eq!(many.gaps.len(), 5);
     assert_eq!(batches(&many.gaps), 199);
     assert!(many.gaps.windows(2).all(|pair| pair[0].gap.to < pair[1].gap.from), "{:?}", many.gaps);
-    assert_eq!(many.gaps[0].first, 4, "the nearest, which are the oldest here, have become one");
+    assert_eq!(many.gaps[0].first, 4, "the nearest, which are the oldest here, have been merged");
 }
 
 #[test]
@@ -226,22 +226,22 @@ fn records_keep_gaps_and_older_ones_have_none() {
     never_whole.reported(Some(at(10)), 0, MAX);
     let shards = vec![with_gaps, Shard::default(), never_whole];
     assert_eq!(Vec::<Shard>::restore(shards.record()), Some(shards));
-    // As of before there were gaps: one shard, number 3, watermark of 1 ns.
+    // From before gaps were stored: one shard, number 3, watermark of 1 ns.
     let older = [0x0a, 4, 0x08, 3, 0x10, 2];
     let record = crate::store::records::shards::ShardsRecord::decode(older.as_slice()).unwrap();
     let restored = Vec::<Shard>::restore(record).unwrap();
     let time = Some(Timestamp::from_nanos(1));
     assert_eq!(restored, [Shard { number: 3, watermark: time, whole_to: time, ..Shard::default() }]);
-    // As of before gaps said which windows are missing: batch 4, from 1 ns to 2 ns.
+    // From before gaps recorded which windows are missing: batch 4, from 1 ns to 2 ns.
     let older = [0x0a, 12, 0x08, 5, 0x22, 8, 0x08, 4, 0x18, 1, 0x20, 2, 0x28, 4];
     let record = crate::store::records::shards::ShardsRecord::decode(older.as_slice()).unwrap();
     let restored = Vec::<Shard>::restore(record).unwrap();
-    assert_eq!(restored[0].gaps[0].gap.from, None, "it took the watermark for the start");
+    assert_eq!(restored[0].gaps[0].gap.from, None, "its start was the watermark");
     assert_eq!(restored[0].gaps[0].gap.to, Some(Timestamp::from_nanos(2)));
 }
 
 #[test]
-fn a_catalog_tells_what_is_missing_of_all_shards_and_epochs_of_a_gateway() {
+fn a_catalog_lists_the_gaps_of_all_shards_and_epochs_of_a_gateway() {
     let mut catalog = Catalog::default();
     let old = catalog.intern_epoch(&epoch("g", 1));
     catalog.advance(old, 0, 1, Some(at(10)), &History::default());
@@ -290,7 +290,7 @@ fn damage_makes_everything_up_to_now_doubtful() {
 }
 
 #[test]
-fn times_ahead_of_the_clock_are_taken_back_and_the_right_folder_is_the_present_one() {
+fn times_ahead_of_the_clock_are_reset_and_the_right_folder_becomes_present() {
     let mut catalog = Catalog::default();
     let mut far = epoch("g", 7);
     far.created_ms = at(9_000_000).as_millis();

@@ -28,7 +28,7 @@ fn series_and_gateways_are_listed_in_pages_each_once() {
     for number in 0..3_000 {
         catalog.intern_series(gateway, &key(&format!("m{number}")), window(), true).unwrap();
     }
-    // Whole groups are gone, and some of a group.
+    // Whole groups are gone, and parts of a group.
     for id in (640..1_300).chain([5, 2_999]) {
         catalog.remove_series(id);
     }

@@ -1,4 +1,5 @@
-//! Random histories of a store over a disk that lies: whatever crashes when, what was acknowledged is there once.
+//! Random histories of a store over a disk that lies: whatever crashes and when, acknowledged batches are there
+//! exactly once.
 
 use std::{
     pin::Pin,
@@ -38,13 +39,13 @@ impl Random {
 
 type Put = Pin<Box<dyn Future<Output = Result<(), StoreError>>>>;
 
-/// One shard of a gateway: all it ever had to deliver, and how that stands.
+/// One shard of a gateway: everything it ever had to deliver, and the state of that.
 #[derive(Default)]
 struct Sender {
     /// Batch number n is at index n-1; `None`: the gateway lost it before it was delivered.
     made: Vec<Option<Batch>>,
     acked: u64,
-    /// The next to be sent on this stream.
+    /// The next one to be sent on this stream.
     next: u64,
     first: bool,
     flying: Vec<(u64, Put)>,
@@ -66,7 +67,7 @@ struct World {
     failed_starts: u64,
 }
 
-/// Small enough that memory, journal and segments fill within a history.
+/// Small enough that memory, journal and segments fill up within a history.
 fn small() -> StoreConfig {
     let journal = LogConfig {
         segment_bytes: 16 << 10,
@@ -108,11 +109,11 @@ impl World {
             let opened = EmbeddedStore::manual(disk, Path::new("/data"), small(), self.tree.clone());
             match opened {
                 Ok(opened) => break opened,
-                // What was to fail may do so within the opening.
+                // An injected failure may occur during the opening.
                 Err(error) => {
                     self.failed_starts += 1;
                     assert!(self.failed_starts < 100, "{error}");
-                    // More is in the journal than memory may hold, and there is no space to flush it.
+                    // The journal holds more than memory may, and there is no space to flush it.
                     if matches!(&error, OpenError::Replay(text) if text.contains("bytes free")) {
                         self.disk.set_quota(None);
                     }
@@ -135,7 +136,7 @@ impl World {
         self.check();
     }
 
-    /// The store holds the batches that it says it holds, and nothing else.
+    /// Checks that the store holds exactly the batches that it reports.
     fn check(&self) {
         let Some(machine) = &self.machine else { return };
         let mut model = Model::default();
@@ -154,7 +155,7 @@ impl World {
         self.machine = None;
     }
 
-    /// Power loss, and a start.
+    /// Power loss, then a start.
     fn crash(&mut self) {
         self.stop();
         self.disk.crash();
@@ -162,7 +163,7 @@ impl World {
         self.start();
     }
 
-    /// The process is killed, the machine goes on.
+    /// The process is killed, the machine continues.
     fn kill(&mut self) {
         self.stop();
         self.start();
@@ -176,7 +177,7 @@ impl World {
             return;
         }
         if sender.first {
-            // Only the first batch of a stream may show that some before it are missing.
+            // Only the first batch of a stream may show that batches before it are missing.
             if sender.next as usize > sender.made.len() && self.random.below(3) == 0 {
                 let lost = 1 + self.random.below(3) as usize;
                 sender.made.resize(sender.made.len() + lost, None);
@@ -204,7 +205,7 @@ impl World {
         sender.next += 1;
     }
 
-    /// Polls the puts of each sender in their order, as a stream does. False: the store has failed.
+    /// Polls the puts of each sender in order, as a stream does. False: the store has failed.
     fn poll(&mut self) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         for sender in self.senders.iter_mut().flatten() {
@@ -227,7 +228,7 @@ impl World {
                 sender.acked = sender.acked.max(number);
             }
             if restart.is_some() {
-                // The stream ends; the next one begins behind what is durable.
+                // The stream ends; the next one begins after the durable batches.
                 sender.flying.clear();
                 (sender.next, sender.first) = (sender.acked + 1, true);
             }
@@ -243,7 +244,7 @@ impl World {
         self.machine.as_ref().is_none_or(|machine| machine.store.flush_now().is_ok())
     }
 
-    /// An ordered end and a start, after which nothing is replayed if there was space.
+    /// A graceful shutdown and a start, after which nothing is replayed if there was space.
     fn restart(&mut self) {
         if !(self.poll() && self.step() && self.poll()) {
             return self.crash();
@@ -297,7 +298,7 @@ impl World {
         }
     }
 
-    /// What is missing is in the gaps, by count and by time, and nothing else is.
+    /// Checks that the gaps cover exactly the missing batches, by count and by time.
     fn check_gaps(&self) {
         let Some(machine) = &self.machine else { return };
         let gateways = machine.store.gateways();
@@ -346,7 +347,7 @@ impl World {
                 assert!(self.flush());
             }
         }
-        panic!("it does not come to an end");
+        panic!("the history does not end");
     }
 }
 

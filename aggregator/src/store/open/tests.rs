@@ -11,14 +11,14 @@ use crate::store::{
     verify,
 };
 
-/// What happens to a store.
+/// An event in the life of a store.
 #[derive(Clone, Debug)]
 enum Event {
     Put(usize, u32, Vec<catchment_proto::Entry>),
-    /// The last batch of this epoch and shard again.
+    /// Repeats the last batch of this epoch and shard.
     Repeat(usize, u32),
     Flush,
-    /// An ordered end and a new start.
+    /// A graceful shutdown and a new start.
     Restart,
     /// A start on a copy of the files as they are.
     Crash,
@@ -86,7 +86,7 @@ async fn run(events: Vec<Event>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 60, ..ProptestConfig::default() })]
     #[test]
-    fn what_was_acknowledged_survives_any_history(events in events()) {
+    fn acknowledged_batches_survive_any_history(events in events()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(run(events));
     }
@@ -109,7 +109,7 @@ async fn filled(data: &Path, model: &mut Model) {
     }
 }
 
-/// A store whose journal has released what is flushed, and what only the journal holds.
+/// A store whose journal has released its flushed part, and the windows that only the journal holds.
 async fn released(data: &Path) -> (Model, Vec<i64>) {
     let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = EmbeddedStore::open(data, small()).unwrap();
@@ -127,7 +127,7 @@ async fn released(data: &Path) -> (Model, Vec<i64>) {
     (model, (59 * 20..61 * 20).collect())
 }
 
-/// A journal that releases what it can.
+/// A journal that releases as much as it can.
 fn small() -> StoreConfig {
     let journal = catchment_journal::LogConfig {
         segment_bytes: 16 << 10,
@@ -139,7 +139,7 @@ fn small() -> StoreConfig {
     StoreConfig { journal, ..config() }
 }
 
-/// Overwrites the first place in the files of a folder where these bytes stand; false if there is none.
+/// Overwrites the first occurrence of these bytes in the files of a folder; false if there is none.
 fn damage(folder: &Path, bytes: &[u8]) -> bool {
     for file in std::fs::read_dir(folder).unwrap() {
         let mut file = std::fs::File::options().read(true).write(true).open(file.unwrap().path()).unwrap();
@@ -155,7 +155,7 @@ fn damage(folder: &Path, bytes: &[u8]) -> bool {
 }
 
 #[tokio::test]
-async fn damage_in_the_journal_is_told_by_batch_and_the_rest_kept() {
+async fn damage_in_the_journal_is_reported_by_batch_and_the_rest_is_kept() {
     let data = tempfile::tempdir().unwrap();
     filled(data.path(), &mut Model::default()).await;
     let fifth = crate::store::testing::body(crate::store::testing::window(5), 7_000_050, 2);
@@ -173,7 +173,7 @@ async fn damage_in_the_journal_is_told_by_batch_and_the_rest_kept() {
 }
 
 #[tokio::test]
-async fn lost_blocks_are_read_again_from_a_journal_that_holds_them() {
+async fn lost_blocks_are_replayed_from_a_journal_that_holds_them() {
     let data = tempfile::tempdir().unwrap();
     let mut model = Model::default();
     filled(data.path(), &mut model).await;
@@ -196,7 +196,7 @@ async fn a_lost_folder_of_blocks_is_never_taken_for_an_empty_store() {
     let text = error.to_string();
     assert!(
         text.contains("journal") && text.contains("store repair"),
-        "says what is left and what to do: {text}"
+        "names what is left and what to do: {text}"
     );
     assert!(!verify(data.path()).unwrap().is_clean());
 
@@ -223,14 +223,14 @@ async fn blocks_that_cannot_be_opened_can_be_set_aside() {
     let windows: Vec<i64> = content(&*store).keys().map(|(_, _, window)| window.index()).collect();
     assert!(
         last.iter().all(|window| windows.contains(window)),
-        "what the journal holds is there: {windows:?}"
+        "the journal's content is there: {windows:?}"
     );
     drop(store);
-    assert!(EmbeddedStore::open(data.path(), small()).is_ok(), "it goes on from there");
+    assert!(EmbeddedStore::open(data.path(), small()).is_ok(), "it continues from there");
 }
 
 #[tokio::test]
-async fn a_lost_journal_is_told_and_what_comes_next_survives() {
+async fn a_lost_journal_is_reported_and_later_batches_survive() {
     let data = tempfile::tempdir().unwrap();
     let mut model = Model::default();
     let epoch = epoch("g", 1);
@@ -253,7 +253,7 @@ async fn a_lost_journal_is_told_and_what_comes_next_survives() {
 }
 
 #[tokio::test]
-async fn a_damaged_block_is_an_error_of_its_bucket_alone() {
+async fn a_damaged_block_is_an_error_of_its_bucket_only() {
     let data = tempfile::tempdir().unwrap();
     filled(data.path(), &mut Model::default()).await;
     {
@@ -289,7 +289,7 @@ fn nothing_to_verify_is_an_error_and_leaves_no_trace() {
     assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);
 }
 
-/// Its batches would be counted as those of this store's gateways, or hide theirs.
+/// Its batches would count as those of this store's gateways, or hide them.
 #[tokio::test]
 async fn another_stores_journal_is_refused() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];

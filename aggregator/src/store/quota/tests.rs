@@ -14,11 +14,12 @@ fn ids() -> [GatewayId; 4] {
     [id("berlin", "g1"), id("berlin", "g2"), id("lyon", "g1"), id("oslo", "g1")]
 }
 
-/// Gateways that keep to their budgets, and a store that keeps what they deliver.
+/// Gateways that keep within their budgets, and a store that keeps their deliveries.
 struct World {
     quota: Quota,
     bounds: Bounds,
-    /// By gateway: series held by the store, forgotten, made by the folder and not delivered, and the newest budget.
+    /// By gateway: series in the store, forgotten ones, those made by the folder and not delivered, and the newest
+    /// budget.
     gateways: BTreeMap<GatewayId, [u64; 4]>,
 }
 
@@ -44,7 +45,7 @@ impl World {
         self.gateways.get_mut(of).unwrap()[3] = told;
     }
 
-    /// The folder makes series as far as its budget goes; so many were made.
+    /// The folder makes series as far as its budget allows; returns how many.
     fn make(&mut self, of: &GatewayId, wanted: u64) -> u64 {
         let [held, forgotten, made, budget] = self.gateways.get_mut(of).unwrap();
         let new = wanted.min(budget.saturating_sub(*held + *forgotten + *made));
@@ -52,7 +53,7 @@ impl World {
         new
     }
 
-    /// What the folder has made is delivered.
+    /// Delivers everything that the folder has made.
     fn deliver(&mut self, of: &GatewayId) -> Result<(), String> {
         let new = self.gateways[of][2];
         self.quota.fits(&Self::usages(&self.gateways), of, new)?;
@@ -61,7 +62,7 @@ impl World {
         Ok(())
     }
 
-    /// Series, delivered or not, within a bound.
+    /// Series within a limit, delivered or not.
     fn sum(&self, within: impl Fn(&GatewayId) -> bool) -> u64 {
         self.gateways.iter().filter(|(id, _)| within(id)).map(|(_, [held, _, made, _])| held + made).sum()
     }
@@ -93,7 +94,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn gateways_that_keep_to_their_budgets_never_exceed_a_bound(
+    fn gateways_within_their_budgets_never_exceed_a_limit(
         (total, site, gateway) in (1..200_u64, 1..100_u64, 1..60_u64),
         steps in proptest::collection::vec(step(), 1..120),
     ) {
@@ -102,7 +103,7 @@ proptest! {
             match step {
                 Step::Budget(who) => world.budget(&ids()[who]),
                 Step::Make(who, count) => _ = world.make(&ids()[who], count),
-                Step::Deliver(who) => prop_assert_eq!(world.deliver(&ids()[who]), Ok(()), "what was granted fits"),
+                Step::Deliver(who) => prop_assert_eq!(world.deliver(&ids()[who]), Ok(()), "granted series fit"),
                 Step::Forget(who, count) => {
                     let [held, forgotten, ..] = world.gateways.get_mut(&ids()[who]).unwrap();
                     let gone = count.min(*held);
@@ -111,7 +112,7 @@ proptest! {
             }
             prop_assert!(world.is_within(), "{:?}", world.gateways);
         }
-        // And nobody is kept from the last place: while one is free, some gateway gets it.
+        // And nobody is kept from the last slot: while one is free, some gateway gets it.
         for _ in 0..1000 {
             let mut moved = false;
             for id in ids() {
@@ -134,7 +135,7 @@ proptest! {
 }
 
 #[test]
-fn a_gateway_alone_reaches_its_bound_in_few_rounds() {
+fn a_lone_gateway_reaches_its_limit_in_few_rounds() {
     let mut world = World::new(Bounds { total: 1_000_000, site: 500_000, gateway: 250_000 });
     let of = &ids()[2];
     for _ in 0..12 {
@@ -146,21 +147,21 @@ fn a_gateway_alone_reaches_its_bound_in_few_rounds() {
 }
 
 #[test]
-fn what_one_gateway_was_granted_no_other_takes() {
+fn a_grant_is_not_available_to_other_gateways() {
     let mut quota = Quota::new(Bounds { total: 10, site: 10, gateway: 10 });
     let [first, second, ..] = &ids();
     let both = [first, second].map(|gateway| Usage { gateway, series: 0, forgotten: 0 });
     assert_eq!(quota.budget(&both, first, 1), 2);
     assert_eq!(quota.fits(&both, second, 8), Ok(()));
     let refused = quota.fits(&both, second, 9).unwrap_err();
-    let wanted = "no room for 9 new series: site berlin may have 10 series and has 0, 2 more are promised to other gateways; \
+    let wanted = "no room for 9 new series: site berlin may have 10 series and has 0, 2 more are granted to other gateways; \
                   raise series_per_site_max to 11 or more, or forget series";
     assert_eq!(refused, wanted);
     assert_eq!(quota.fits(&both, first, 10), Ok(()), "its own grant is its own");
 }
 
 #[test]
-fn series_on_their_way_count_once_and_until_they_arrive() {
+fn pending_series_count_once_and_until_they_arrive() {
     let mut quota = Quota::new(Bounds { total: 3, site: 3, gateway: 3 });
     let of = &ids()[0];
     let keys: Vec<_> = ["a", "b"].map(|metric| key("d", metric, &[])).into();
@@ -178,13 +179,13 @@ fn series_on_their_way_count_once_and_until_they_arrive() {
 }
 
 #[test]
-fn a_new_folder_may_have_the_names_of_the_lost_one() {
+fn a_new_folder_may_hold_the_names_of_the_lost_one() {
     let mut quota = Quota::new(Bounds { total: 10, site: 10, gateway: 10 });
     let of = &ids()[0];
     let full = [Usage { gateway: of, series: 10, forgotten: 0 }];
     assert_eq!(quota.budget(&full, of, 1), 10);
     assert_eq!(quota.budget(&full, of, 2), 10, "another epoch, the same devices");
-    // A store that held more than its bound from the beginning keeps it.
+    // A store that held more than its limit from the beginning keeps it.
     let over = [Usage { gateway: of, series: 12, forgotten: 0 }];
     assert_eq!(quota.budget(&over, of, 2), 12);
     let refused = quota.fits(&over, of, 1).unwrap_err();
@@ -193,7 +194,7 @@ fn a_new_folder_may_have_the_names_of_the_lost_one() {
 }
 
 #[test]
-fn forgetting_makes_room_at_the_gateway_that_filled_the_bound() {
+fn forgetting_makes_room_at_the_gateway_that_filled_the_limit() {
     let mut quota = Quota::new(Bounds { total: 100, site: 100, gateway: 10 });
     let of = &ids()[0];
     assert_eq!(quota.budget(&[Usage { gateway: of, series: 10, forgotten: 0 }], of, 1), 10);
@@ -202,7 +203,7 @@ fn forgetting_makes_room_at_the_gateway_that_filled_the_bound() {
 }
 
 #[test]
-fn a_bound_that_is_nearly_full_is_reported_once() {
+fn a_nearly_reached_limit_is_reported_once() {
     let mut quota = Quota::new(Bounds { total: 1000, site: 100, gateway: 10 });
     let of = &ids()[0];
     let warn = |quota: &mut Quota, series| quota.warnings(&[Usage { gateway: of, series, forgotten: 0 }], of);
@@ -210,10 +211,10 @@ fn a_bound_that_is_nearly_full_is_reported_once() {
     let news = warn(&mut quota, 9);
     assert_eq!(news.len(), 1);
     assert!(
-        news[0].starts_with("gateway berlin/g1 has 9 series of the 10 that it may have")
+        news[0].starts_with("gateway berlin/g1 has 9 of 10 allowed series")
             && news[0].contains("series_per_gateway_max")
     );
-    assert!(warn(&mut quota, 10).is_empty(), "told already");
+    assert!(warn(&mut quota, 10).is_empty(), "reported already");
     assert!(warn(&mut quota, 5).is_empty());
     assert_eq!(warn(&mut quota, 10).len(), 1, "again, after there was room");
 }

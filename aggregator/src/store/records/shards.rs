@@ -1,4 +1,4 @@
-//! The record of an epoch's shards: how far each was delivered, by which runs, and what is missing.
+//! The record of an epoch's shards: what each has delivered, by which runs, and what is missing.
 
 use catchment_partial::Timestamp;
 use prost::Message;
@@ -14,7 +14,7 @@ struct ShardRecord {
     number: u64,
     #[prost(sint64, optional, tag = "2")]
     watermark: Option<i64>,
-    /// Absent in records of before there were gaps: the watermark.
+    /// Absent in records from before gaps were stored: then equal to the watermark.
     #[prost(message, optional, tag = "3")]
     whole: Option<WholeRecord>,
     #[prost(message, repeated, tag = "4")]
@@ -45,8 +45,8 @@ struct GapRecord {
     noticed: Option<i64>,
     #[prost(sint64, optional, tag = "7")]
     end: Option<i64>,
-    /// `from` is where the first missing window starts. Versions before took the watermark for it, and late windows may be missing
-    /// before that: so it is not known.
+    /// `from` is the start of the first missing window. Earlier versions stored the watermark instead, and late
+    /// windows may be missing before it: then `from` is unknown.
     #[prost(bool, tag = "8")]
     starts: bool,
 }

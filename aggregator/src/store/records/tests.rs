@@ -4,7 +4,7 @@ use super::*;
 
 proptest! {
     #[test]
-    fn keys_of_blocks_sort_as_their_numbers(a: (u32, i64, u32), b: (u32, i64, u32)) {
+    fn keys_of_blocks_sort_like_their_numbers(a: (u32, i64, u32), b: (u32, i64, u32)) {
         let (key, other) = (block_key(a.0, a.1, a.2), block_key(b.0, b.1, b.2));
         prop_assert_eq!(parse_block_key(&key), Some(a));
         prop_assert_eq!(key.cmp(&other), a.cmp(&b));

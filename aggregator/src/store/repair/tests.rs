@@ -1,5 +1,5 @@
-//! Every kind of file of a store is damaged, byte by byte and cut by cut: nothing panics, nothing is invented, and what
-//! is missing afterwards was told.
+//! Damages every kind of file of a store, byte by byte and cut by cut: nothing panics, nothing is invented, and every
+//! loss is reported.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -21,7 +21,7 @@ fn random(state: &mut u64, bound: u64) -> u64 {
     (z ^ (z >> 31)) % bound
 }
 
-/// A journal of small segments, of which those that are flushed are gone.
+/// A journal of small segments, of which the flushed ones are gone.
 fn small() -> StoreConfig {
     let journal = LogConfig {
         segment_bytes: 64 << 10,
@@ -33,7 +33,7 @@ fn small() -> StoreConfig {
     StoreConfig { journal, ..config() }
 }
 
-/// A store with blocks in several of sled's segments, opened more than once, and batches that only the journal has.
+/// A store with blocks in several of sled's segments, opened more than once, and batches that only the journal holds.
 async fn filled(data: &Path, rounds: u64, windows: u64) -> Model {
     let (mut model, epochs) = (Model::default(), [epoch("g", 1), epoch("h", 2)]);
     for round in 0..rounds {
@@ -68,19 +68,19 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// All that stands in a folder.
+/// Everything in a folder.
 fn image(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files(folder).into_iter().map(|file| (file.clone(), fs::read(file).unwrap())).collect()
 }
 
-/// What a start makes of a folder: content, series that could not be read, what it told.
+/// The outcome of a start on a folder: content, whether series could not be read, and the report.
 fn start(data: &Path) -> Result<(Content, bool, OpenReport), OpenError> {
     let (store, report) = EmbeddedStore::open(data, small())?;
     let (content, unread) = content_as_far(&*store);
     Ok((content, unread, report))
 }
 
-/// The first flushed window that is gone from a gateway which says of no gap; a gateway that is not known says nothing.
+/// The first flushed window that is missing although its gateway is known and reports no gap.
 fn unreported(truth: &Content, seen: &Content, gateways: &[GatewayEntry], flushed: i64) -> Option<String> {
     let whole = |gateway: &catchment_proto::GatewayId| {
         gateways.iter().any(|known| known.epoch.gateway == *gateway && known.gaps.is_empty())
@@ -90,7 +90,7 @@ fn unreported(truth: &Content, seen: &Content, gateways: &[GatewayEntry], flushe
     gone.next().map(|((gateway, key, window), _)| format!("{gateway} {key} {}", window.index()))
 }
 
-/// Flips a bit, or cuts the file; false if there was nothing to change.
+/// Flips a bit, or truncates the file; false if there was nothing to change.
 fn damage(file: &Path, seed: &mut u64) -> bool {
     let mut bytes = fs::read(file).unwrap();
     let Some(last) = bytes.iter().rposition(|byte| *byte != 0) else { return false };
@@ -103,7 +103,7 @@ fn damage(file: &Path, seed: &mut u64) -> bool {
     true
 }
 
-/// Bodies that are nowhere in the truth: partials of a lower revision are no invention, they were there.
+/// Finds bodies that were never stored: partials of a lower revision are no invention, they existed.
 fn invented(seen: &Content, ever: &BTreeSet<Vec<u8>>, truth: &Content) -> bool {
     seen.iter().any(|(name, bodies)| {
         truth.get(name).is_none_or(|known| known.len() < bodies.len())
@@ -112,7 +112,7 @@ fn invented(seen: &Content, ever: &BTreeSet<Vec<u8>>, truth: &Content) -> bool {
 }
 
 #[tokio::test]
-async fn no_damage_panics_invents_or_loses_without_a_word() {
+async fn no_damage_panics_invents_or_loses_silently() {
     flips(60, 40, 100).await;
 }
 
@@ -121,7 +121,7 @@ async fn nor_does_damage_in_many_segments_of_blocks() {
     flips(40, 400, 15).await;
 }
 
-/// Damages the files of a store one at a time, so many times.
+/// Damages the files of a store one at a time, `runs` times.
 async fn flips(rounds: u64, windows: u64, runs: u32) {
     let (epoch, work, mended) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -157,10 +157,10 @@ async fn flips(rounds: u64, windows: u64, runs: u32) {
             Ok((seen, unread, report)) => {
                 assert!(!invented(&seen, &ever, &truth), "{case}: invented");
                 let reported_something = unread || !clean || report.damage > 0 || report.torn_tail_bytes > 0;
-                assert!(seen == truth || reported_something, "{case}: lost without a word");
+                assert!(seen == truth || reported_something, "{case}: lost silently");
             }
         }
-        // Also behind a start, which may have been refused.
+        // Even after a start, which may have been refused.
         let mut told_before = false;
         if random(&mut seed, 2) == 0 {
             let started = start(mended.path());
@@ -174,13 +174,10 @@ async fn flips(rounds: u64, windows: u64, runs: u32) {
         assert!(!unread && !invented(&seen, &ever, &truth), "{case}: after the repair");
         let told_lost =
             !report.lost.is_clean() || opened.torn_tail_bytes > 0 || report.lost.torn_tail_bytes > 0;
-        assert!(
-            seen == truth || told_lost || told_before,
-            "{case}: the repair lost without a word: {report:?}"
-        );
+        assert!(seen == truth || told_lost || told_before, "{case}: the repair lost silently: {report:?}");
         kept_all += u32::from(seen == truth);
     }
     let db = fs::metadata(epoch.path().join("sled/db")).unwrap().len();
     println!("{db} bytes of blocks; {refused} starts refused, {kept_all} of {runs} repairs lost nothing");
-    assert!(kept_all > runs / 2, "a repair keeps what it can: {kept_all}");
+    assert!(kept_all > runs / 2, "a repair keeps as much as possible: {kept_all}");
 }

@@ -1,4 +1,4 @@
-//! The codecs alone: how messages look as bytes, and how answers are cut out of a stream.
+//! The codecs alone: messages as bytes, and replies split from a stream.
 
 use prost::bytes::BytesMut;
 
@@ -46,7 +46,7 @@ fn an_epoch_is_escaped() {
 }
 
 #[test]
-fn answers_are_found_wherever_the_bytes_are_cut() {
+fn replies_are_found_wherever_the_stream_is_split() {
     let bytes = b"{\"welcome\":{\"epoch\":\"e\",\"ack\":4}}\n{\"new\":1}\n{\"ack\":5}\n{\"error\":{\"code\":\"c\"}}\n";
     for cut in 0..bytes.len() {
         let mut answers = Vec::new();
@@ -63,7 +63,7 @@ fn answers_are_found_wherever_the_bytes_are_cut() {
 }
 
 #[test]
-fn endless_and_foreign_answers_are_refused() {
+fn endless_and_foreign_replies_are_refused() {
     let mut endless = BytesMut::from(&vec![b'x'; 70 << 10][..]);
     assert_eq!(JsonLines.next_reply(&mut endless), Err(CodecError::TooLong));
     assert!(matches!(JsonLines.next_reply(&mut BytesMut::from("hello\n")), Err(CodecError::Malformed(_))));

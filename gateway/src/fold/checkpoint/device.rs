@@ -3,11 +3,15 @@
 use catchment_partial::{Partial, Width, Window};
 use catchment_proto::{Labels, MetricName, Name, wire::Label};
 
-use super::CheckpointError;
+use super::error::CheckpointError;
 use crate::fold::{
-    client::Client,
-    device::{Device, DeviceEpoch, Devices, Open},
+    client::{Client, Clients},
+    device::{Device, DeviceEpoch, Devices},
+    windows::Open,
 };
+
+/// Tag of a device in the checkpoint.
+pub(in crate::fold) const DEVICES_TAG: u32 = 4;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(in crate::fold) struct DeviceMessage {
@@ -24,7 +28,7 @@ pub(in crate::fold) struct DeviceMessage {
     /// When it was last used.
     #[prost(uint32, tag = "6")]
     used_s: u32,
-    /// Instead of a device: so many numbers that are not in use. A name is never empty, so a version before refuses the
+    /// Instead of a device: how many numbers are not in use. A name is never empty, so an earlier version refuses the
     /// checkpoint instead of giving devices the wrong numbers.
     #[prost(uint32, tag = "7")]
     skipped: u32,
@@ -64,7 +68,7 @@ struct SeriesMessage {
     open: Vec<OpenMessage>,
     #[prost(uint32, tag = "4")]
     used_s: u32,
-    /// Instead of a series: so many numbers that are not in use. As with devices.
+    /// Instead of a series: how many numbers are not in use. As with devices.
     #[prost(uint32, tag = "5")]
     skipped: u32,
 }
@@ -81,7 +85,7 @@ struct OpenMessage {
     revision: u64,
     #[prost(bytes = "vec", tag = "5")]
     partial: Vec<u8>,
-    /// How far before the part it fell in line: not 0 only after damage to the journal.
+    /// Part less due position: not 0 only after damage to the journal.
     #[prost(uint64, tag = "6")]
     due_position_before: u64,
 }
@@ -104,7 +108,7 @@ fn open_message(open: &Open) -> OpenMessage {
     }
 }
 
-/// The series of a device, with the numbers that are not in use.
+/// The series of a device, with the skipped numbers.
 fn series_messages(device: &Device) -> Vec<SeriesMessage> {
     let label = |(name, value): (&str, &str)| Label { name: name.to_owned(), value: value.to_owned() };
     let (mut messages, mut next) = (Vec::with_capacity(device.series.len()), 0);
@@ -154,15 +158,12 @@ pub(in crate::fold) fn device_message(device: &Device) -> DeviceMessage {
 fn device(message: DeviceMessage) -> Result<Device, CheckpointError> {
     let mut device = Device::new(Name::new(&message.name).map_err(CheckpointError::new)?, message.used_s);
     device.unnumbered = message.unnumbered;
-    device.clients = message
-        .clients
-        .into_iter()
-        .map(|client| Client {
-            id: client.id.into(),
-            used: client.used_s,
-            open: client.open.iter().filter_map(|id| u16::try_from(*id).ok()).collect(),
-        })
-        .collect();
+    let client = |client: ClientMessage| Client {
+        id: client.id.into(),
+        used: client.used_s,
+        open: client.open.iter().filter_map(|id| u16::try_from(*id).ok()).collect(),
+    };
+    device.clients = Clients::new(message.clients.into_iter().map(client).collect());
     device.epochs =
         message.epochs.into_iter().map(|e| DeviceEpoch { text: e.text.into(), highest: e.highest }).collect();
     for series in message.series {

@@ -1,4 +1,4 @@
-//! What the definitions log says.
+//! The content of a definitions log.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ pub(in crate::shard) struct StoredDefinition<E> {
 }
 
 impl<E> StoredDefinition<E> {
-    /// Whether it is in use, where the journal ends.
+    /// Whether it is in use at the journal's end.
     pub(super) fn is_used(&self, end: Position) -> bool {
         self.at < end.get() && self.forgotten.is_none_or(|at| at >= end.get())
     }
@@ -33,7 +33,7 @@ impl<E> StoredDefinition<E> {
         self.at < before && self.forgotten.is_none_or(|at| at >= before)
     }
 
-    /// Nothing from a position on is true.
+    /// Discards what happened at or after a position; returns whether the definition remains.
     fn truncate_to(&mut self, end: u64) -> bool {
         self.forgotten = self.forgotten.filter(|at| *at < end);
         self.at < end
@@ -50,7 +50,7 @@ pub(in crate::shard) struct StoredDefinitions {
     pub(super) devices: BTreeMap<u32, StoredDefinition<DeviceEntry>>,
     pub(super) series: BTreeMap<(u32, u32), StoredDefinition<SeriesEntry>>,
     width: Option<(u64, u32)>,
-    /// Damaged ranges that were met: what stood before the last of them is not used.
+    /// Number of damaged ranges; records before the last of them are not used.
     pub(in crate::shard) damaged: u64,
 }
 
@@ -72,7 +72,7 @@ impl Definitions for StoredDefinitions {
     }
 }
 
-/// What was in use before a position.
+/// The definitions that were in use before a position.
 struct InUseBefore<'a>(&'a StoredDefinitions, u64);
 
 impl Definitions for InUseBefore<'_> {
@@ -111,7 +111,7 @@ impl StoredDefinitions {
 }
 
 impl StoredDefinitions {
-    /// Those of a log that cannot be opened.
+    /// The definitions of a log that cannot be opened: none.
     pub(super) fn destroyed() -> Self {
         Self { damaged: 1, ..Self::default() }
     }
@@ -129,7 +129,7 @@ impl StoredDefinitions {
         loop {
             match reader.next(&mut record)? {
                 ReadEvent::Record(_) => definitions.note(&record),
-                // What is lost may be the correction of something before.
+                // A lost record may have corrected an earlier one.
                 ReadEvent::Damage(damage) if damage.to > damage.from => {
                     definitions = Self { damaged: definitions.damaged + 1, ..Self::default() };
                 }
@@ -143,7 +143,7 @@ impl StoredDefinitions {
         let Some((position, bytes)) = record.split_first_chunk::<8>() else { return };
         let (at, forgotten) = (u64::from_le_bytes(*position), None);
         match Entry::decode(bytes) {
-            // No entry: the journal ended here.
+            // Not an entry: it notes that the journal ended here.
             Err(_) => self.truncate_to(at),
             Ok(Entry::Device(entry)) => {
                 drop(self.devices.insert(entry.index, StoredDefinition { at, entry, forgotten }))
@@ -183,7 +183,7 @@ impl StoredDefinitions {
         devices.chain(series).chain(self.width.map(|(position, _)| position)).max()
     }
 
-    /// The width of windows that was configured last.
+    /// The window width configured last.
     pub(in crate::shard) fn width(&self) -> Option<Width> {
         self.width.and_then(|(_, ms)| Width::from_millis(ms).ok())
     }
@@ -197,8 +197,8 @@ impl StoredDefinitions {
         }
     }
 
-    /// Skips indexes that are defined here, because the entries that introduced these may be lost. `end`: where the journal
-    /// ends; definitions of what stood after it no longer count.
+    /// Skips the indexes that are defined here, because the entries that introduced them may be lost. Definitions at
+    /// or after `end`, the journal's end, no longer count.
     pub(in crate::shard) fn skip_used_indexes(&self, state: &mut State, end: Position) {
         let last = self.devices.iter().rev().find(|(_, stored)| stored.at < end.get());
         if let Some((last, _)) = last {

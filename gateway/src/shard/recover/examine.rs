@@ -1,20 +1,23 @@
-//! What a start would find, without starting: the stages of [`super`] that only read.
+//! What a start would find: runs the stages of [`super`] that only read.
 
 use std::{path::Path, sync::Arc};
 
 use catchment_journal::{AtomicFileError, Checkpoints, Disk, Position, ReadOnlyLog, RealDisk};
 
-use super::files::{CHECKPOINTS, RecoveryError, is_complete};
+use super::{
+    error::RecoveryError,
+    files::{CHECKPOINTS, is_complete},
+    replay::{self, FileExtents, OutboxScan, Replay, ReplayBase},
+    report::RecoveryReport,
+};
 use crate::shard::{
     checkpoint::is_foreign,
-    close::AdvancedEpochs,
     definitions::{self, StoredDefinitions},
-    recovery_report::RecoveryReport,
-    replay::{self, FileExtents, OutboxScan, Replay, ReplayBase},
+    progress_tracker::AdvancedEpochs,
 };
 
-/// Whether the checkpoints in a shard's folder may be those of the shard (epoch of the data folder, number of the shard). What
-/// cannot be read is another question.
+/// Checks that the checkpoints in a folder may belong to a shard (epoch of the data folder, number of the shard).
+/// Unreadable checkpoints pass.
 ///
 /// # Errors
 /// [`RecoveryError::Foreign`].
@@ -31,8 +34,8 @@ pub(crate) fn check_checkpoints(folder: &Path, (epoch, shard): (u64, u32)) -> Re
     }
 }
 
-/// What a start would find in the folder of a shard (epoch of the data folder, number of the shard) that nobody has open. Changes
-/// nothing, and reads all of the outbox.
+/// What a start would find in the folder of a shard (epoch of the data folder, number of the shard) that nobody has
+/// open. Changes nothing; reads the whole outbox.
 ///
 /// # Errors
 /// See [`RecoveryError`].
@@ -43,7 +46,7 @@ pub fn examine<D: Disk>(
 ) -> Result<RecoveryReport, RecoveryError> {
     let there = |dir: &Path| disk.list(dir).is_ok_and(|names| !names.is_empty());
     let mut recovered = RecoveryReport::default();
-    let dir = folder.join("checkpoint");
+    let dir = folder.join(CHECKPOINTS);
     let mut newest = Ok(None);
     let unusable = |error| RecoveryError::Checkpoint { folder: folder.to_owned(), error };
     if there(&dir) {
@@ -83,9 +86,9 @@ pub fn examine<D: Disk>(
     if let Some(journal) = journal {
         let before = recovered.damage.len();
         let ReplayBase { state, from, prefix_lost, detached, .. } = base;
-        let (window, changed) = (None, AdvancedEpochs::default());
+        let (window, advanced) = (None, AdvancedEpochs::default());
         let mut replay =
-            Replay { state, definitions: &definitions, recovered: &mut recovered, window, changed };
+            Replay { state, definitions: &definitions, recovered: &mut recovered, window, advanced };
         let mut regenerated = Vec::new();
         replay.run(journal.read(from), |_, _, emission| {
             if replay::is_lost(&lost, emission.number) {

@@ -1,121 +1,30 @@
-//! The first stage: the files of a shard's folder, opened and mended, before anything is concluded from them.
+//! The first stage: opens and mends the files of a shard's folder.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use catchment_journal::{
-    AtomicFileError, Checkpoints, Damage, DamageReason, Disk, Log, LogConfig, OpenError, Position, ReadError,
-    Recovery, SyncError, quarantine,
+    AtomicFileError, Checkpoints, Damage, DamageReason, Disk, Log, LogConfig, OpenError, Position, Recovery,
+    quarantine,
 };
 
-use super::Setup;
-use crate::{
-    fold::CheckpointError,
-    shard::{
-        Backpressure, ShardFacts, ShardLimits,
-        checkpoint::is_foreign,
-        definitions::{self, DefinitionsLog, StoredDefinitions},
-        recovery_report::RecoveryReport,
-    },
+use super::{error::RecoveryError, report::RecoveryReport, setup::Setup};
+use crate::shard::{
+    ShardFacts,
+    checkpoint::is_foreign,
+    definitions::{self, DefinitionsLog, StoredDefinitions},
+    logs::{journal_config, outbox_config},
 };
 
-/// Why a shard cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum RecoveryError {
-    /// A log cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// A log cannot be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The checkpoints' folder cannot be made or listed.
-    #[error("{}: {error}", .folder.display())]
-    Io {
-        /// The shard's folder.
-        folder: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// The checkpoints cannot be read.
-    #[error(
-        "{}: {error}; no other checkpoint is whole. Put the files back, or set them aside with `journal repair`: then what was \
-         taken before the journal's start and not delivered is lost",
-        .folder.display()
-    )]
-    Checkpoint {
-        /// The shard's folder.
-        folder: PathBuf,
-        /// What is wrong.
-        error: AtomicFileError,
-    },
-    /// The checkpoints are another shard's.
-    #[error(
-        "{}: the checkpoints belong to another data folder or shard, and would be taken for this one's: put the right ones back",
-        .folder.display()
-    )]
-    Foreign {
-        /// The checkpoints' folder.
-        folder: PathBuf,
-    },
-    /// A checkpoint that this version cannot read.
-    #[error("{}: {error}", .folder.display())]
-    State {
-        /// The shard's folder.
-        folder: PathBuf,
-        /// What is wrong.
-        error: CheckpointError,
-    },
-    /// The first entry cannot be written.
-    #[error(transparent)]
-    Backpressure(#[from] Backpressure),
-    /// A log cannot go on behind what is missing.
-    #[error("{}: {error}", .folder.display())]
-    Write {
-        /// The shard's folder.
-        folder: PathBuf,
-        /// What is wrong.
-        error: SyncError,
-    },
-}
-
-impl RecoveryError {
-    /// Whether the folder has to be put right by hand before another try.
-    pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Foreign { .. })
-    }
-}
-
-/// The checkpoints' folder within a shard's.
+/// The folder of the checkpoints in a shard's folder.
 pub(crate) const CHECKPOINTS: &str = "checkpoint";
 
-fn journal_config(limits: &ShardLimits, salt: Option<u64>) -> LogConfig {
-    LogConfig {
-        salt,
-        bytes_max: limits.journal_bytes_max,
-        segment_bytes: limits.segment_bytes,
-        record_bytes_max: limits.entry_bytes_max,
-        ..LogConfig::default()
-    }
-}
-
-fn outbox_config(limits: &ShardLimits, salt: Option<u64>) -> LogConfig {
-    LogConfig {
-        salt,
-        bytes_max: limits.outbox_bytes_max,
-        segment_bytes: limits.segment_bytes,
-        record_bytes_max: limits.record_bytes_max,
-        ..LogConfig::default()
-    }
-}
-
-/// Whether a journal was never cut at its beginning: then it says all that a checkpoint does.
+/// Whether the beginning of a journal was never released: then it contains all that a checkpoint does.
 pub(super) fn is_complete(start: Position, end: Position) -> bool {
     start == Position::ZERO && end > Position::ZERO
 }
 
-/// Opens a log. One whose only header is destroyed cannot be read at all: its files are set aside, and it goes on behind.
+/// Opens a log. If its only header is destroyed, nothing of it can be read: its files are set aside, and a new log
+/// continues after them.
 fn open_log<D: Disk>(
     disk: &Arc<D>,
     folder: &Path,
@@ -139,17 +48,16 @@ pub(super) struct Files<D: Disk> {
     pub(super) journal: Log<D>,
     pub(super) outbox: Log<D>,
     pub(super) checkpoints: Checkpoints<D>,
-    /// The newest whole checkpoint. Without any, the journal is complete or that is reported as a loss.
+    /// The newest undamaged checkpoint. If there is none, the journal is complete, or a loss is reported.
     pub(super) stored: Option<Vec<u8>>,
     pub(super) definitions_log: DefinitionsLog<D>,
     pub(super) definitions: StoredDefinitions,
-    /// The outbox ends as it was closed, or with a whole commit.
+    /// The outbox was closed, or ends with a complete commit.
     pub(super) outbox_clean: bool,
 }
 
 impl<D: Disk> Files<D> {
-    /// Opens them, each made if it is not there. What was torn off the logs' ends, and which checkpoints are damaged,
-    /// is noted.
+    /// Opens the files, creates missing ones, and reports torn ends of logs and damaged checkpoints.
     pub(super) fn open(
         disk: &Arc<D>,
         setup: &Setup<'_>,
@@ -174,7 +82,7 @@ impl<D: Disk> Files<D> {
         if stored.as_deref().is_some_and(|bytes| is_foreign(bytes, setup.facts.epoch, setup.index)) {
             return Err(RecoveryError::Foreign { folder: folder.join(CHECKPOINTS) });
         }
-        // So that they are reported once.
+        // Set aside, so that they are reported once.
         recovered.checkpoints_damaged = checkpoints.quarantine().map_err(unusable)?;
         recovered.torn_bytes = journal_recovery.torn_tail_bytes + outbox_recovery.torn_tail_bytes;
         let (definitions_log, definitions) =

@@ -1,4 +1,4 @@
-//! Clocks that jump, go back or stand still: nothing is lost, nothing stays open for ever, nothing is claimed too early.
+//! Clocks that jump, go back or stand still: nothing is lost, nothing stays open forever, nothing is claimed too early.
 
 use super::*;
 
@@ -9,7 +9,7 @@ impl World {
         self.clock.set(Timestamp::from_millis(START_MS + after_ms).unwrap());
     }
 
-    /// Lets time pass, with ticks, and tells how much of the sum is in the outbox then.
+    /// Lets time pass, with ticks, and returns the sum in the outbox after that.
     fn pass(&self, shard: &mut Shard, seconds: u64) -> f64 {
         for _ in 0..seconds.div_ceil(5) {
             self.clock.advance(Duration::from_secs(5));

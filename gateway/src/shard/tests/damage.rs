@@ -1,15 +1,15 @@
-//! Damage of every kind to every file of a shard: what is kept and what is reported make up what was accepted, nothing counts
-//! twice, and a start succeeds.
+//! Damage of every kind to every file of a shard: what is kept and what is reported make up what was accepted,
+//! nothing counts twice, and a start succeeds.
 //!
-//! Message `n` of a device carries the value `2^n`, so the sum of its partials says which messages are in them, and their
-//! count whether each is there once.
+//! Message `n` of a device carries the value `2^n`, so the sum of its partials says which messages are in them, and
+//! their count whether each is there once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
 };
 
-use catchment_journal::{Committer, DiskFile, sim::SimDisk};
+use catchment_journal::{Checkpoints, Committer, Disk, DiskFile, sim::SimDisk};
 
 pub(super) use super::random::Random;
 use super::*;
@@ -199,14 +199,14 @@ impl Site {
         }
     }
 
-    /// Some life: everything taken is durable in the end.
+    /// A run: everything taken is durable at its end.
     pub(super) fn live(&mut self, random: &mut Random, most: u64) {
         while self.taken.iter().any(|taken| *taken < most) {
             let device = random.below(DEVICES as u64) as usize;
             if self.taken[device] < most {
                 self.send(device, random);
             }
-            // Some lives hardly deliver anything, so that damage finds much.
+            // Some runs hardly deliver anything, so that damage finds much.
             match random.below(self.pace) {
                 0 => self.world.clock.advance(Duration::from_secs(8)),
                 1..=4 => self.settle(),
@@ -309,7 +309,7 @@ fn case(seed: u64, files: usize, tally: &mut Tally) {
     let opened = Site::open(&site.world, &site.disk);
     let (shard, committers, recovered) = match opened {
         Ok(opened) => opened,
-        // No checkpoint is whole: that is said, and left to a person.
+        // No checkpoint is undamaged: that is reported, and left to a person.
         Err(RecoveryError::Checkpoint { .. }) => {
             tally.refused += 1;
             let disk = Arc::new(site.disk.clone());
@@ -334,7 +334,7 @@ fn case(seed: u64, files: usize, tally: &mut Tally) {
         site.lose_power_while_starting(&mut random);
     }
     site.checkpoint();
-    // Life goes on, a restart later too.
+    // The shard works on, also after a restart.
     site.live(&mut random, BEFORE + 4);
     let (shard, committers, again) = Site::open(&site.world, &site.disk).unwrap();
     (site.shard, site.committers) = (shard, committers);

@@ -9,13 +9,13 @@ use super::{
     damage::{DEVICES, Random, Site, data_files, device_name, folder},
     *,
 };
-use crate::{budget::Budget, device::DeviceSessions, shard::SeriesFull};
+use crate::{budget::Budget, device::DeviceSessions, fold::Entry, shard::SeriesFull};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Site {
-    /// All devices are away for longer than they are remembered. They have delivered what they had: what they send again
-    /// is new.
+    /// All devices are away for longer than they are remembered. They have delivered what they had: what they send
+    /// again is new.
     pub(super) fn be_away(&mut self) {
         self.settle();
         for _ in 0..16 {
@@ -224,7 +224,8 @@ fn harm(site: &Site, position: Position) {
     assert!(site.disk.flip(&file, HEADERS + position.get() - start(&file)));
 }
 
-/// The entries that forget, those with which devices come back, and the definitions log are lost: each alone, and together.
+/// The entries that forget, those with which devices come back, and the definitions log are lost: each alone, and
+/// together.
 #[test]
 fn what_damage_takes_of_a_return_gives_readings_to_nobody_else() {
     for lost in 0..8 {

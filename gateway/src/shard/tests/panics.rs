@@ -1,4 +1,5 @@
-//! A panic while a shard is changed: nothing more is taken or acknowledged, and the next start reads what the journal says.
+//! A panic while a shard is changed: nothing more is taken or acknowledged, and the next start reads what the journal
+//! says.
 
 use std::{
     cell::Cell,

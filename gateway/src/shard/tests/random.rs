@@ -1,4 +1,4 @@
-//! Chance that a seed decides.
+//! Pseudo-random numbers from a seed.
 
 pub(super) struct Random(pub(super) u64);
 

@@ -1,5 +1,5 @@
-//! Starts after a log lost its end, and with little room: no position and no number is used twice, what is left of a log
-//! is used, and a start succeeds.
+//! Starts after a log lost its end, and with little room: no position and no number is used twice, what is left of a
+//! log is used, and a start succeeds.
 
 use catchment_journal::{DamageReason, Disk};
 use catchment_partial::Width;
@@ -173,12 +173,12 @@ fn a_small_state_is_written_down_soon_and_a_large_one_after_some_times_its_size(
     assert!(!shard.checkpoint_due());
     grow(&mut shard, 1 << 20);
     assert!(shard.checkpoint_due(), "64 MiB are configured, and the state is small");
-    shard.state_bytes.set(4 << 20);
+    shard.journaled.checkpointer().set_state_bytes(4 << 20);
     assert!(!shard.checkpoint_due());
     grow(&mut shard, 8 << 20);
     assert!(shard.checkpoint_due());
     // Whatever the state, no later than configured.
-    shard.state_bytes.set(1 << 40);
+    shard.journaled.checkpointer().set_state_bytes(1 << 40);
     shard.limits.checkpoint_bytes = 12 << 20;
     assert!(shard.checkpoint_due());
 }
@@ -197,7 +197,7 @@ fn a_checkpoint_that_vanished_is_due_again() {
         shard.checkpointed(capture.position);
     };
     write(&mut shard);
-    shard.checkpoint_soon = false;
+    shard.journaled.checkpointer().clear_soon();
     shard.checkpoints().check_in_place().unwrap();
     assert!(!shard.checkpoint_due() && !shard.changed_since_checkpoint());
     for file in std::fs::read_dir(folder.path().join("checkpoint")).unwrap() {
@@ -214,7 +214,8 @@ fn a_checkpoint_that_vanished_is_due_again() {
     assert!(recovered.is_clean(), "{:?}", recovered.lines());
 }
 
-/// Nothing is known of what it held: its numbers and positions stay unused, so the aggregator finds a gap and replaces nothing.
+/// Nothing is known of what it held: its numbers and positions stay unused, so the aggregator finds a gap and
+/// replaces nothing.
 #[test]
 fn a_shard_that_was_given_up_begins_beyond_all_that_it_can_have_used() {
     let folder = tempfile::tempdir().unwrap();

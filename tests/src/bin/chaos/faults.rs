@@ -1,5 +1,5 @@
-//! Faults, one at a time, each with its end: kills at random instants, during a start, in the middle of a burst and
-//! at the very moment when a data folder changes; ordered stops; links that are cut or frozen; other settings.
+//! Faults, one at a time, each with its recovery: kills at random instants, during a start, in the middle of a burst
+//! and at the moment when a data folder changes; ordered stops; cut or frozen links; changed settings.
 
 use std::{
     collections::BTreeSet,
@@ -17,10 +17,10 @@ use tokio::time::sleep;
 
 use crate::{fleet::FleetControl, random::Random};
 
-/// Longest wait for a change of a data folder; it is killed then in any case.
+/// Timeout for a change of a data folder; the server is killed then in any case.
 const WATCH: Duration = Duration::from_secs(3);
 
-/// What was done to the system.
+/// Counts of injected faults.
 #[derive(Debug, Default)]
 pub(crate) struct FaultCounts {
     pub(crate) kills_of_gateways: u64,
@@ -85,7 +85,7 @@ fn names(folder: &Path, found: &mut BTreeSet<std::path::PathBuf>) {
     }
 }
 
-/// Waits until a file appears below a folder or vanishes: a checkpoint, a segment, a pack's mark. Blocks.
+/// Waits until a file appears or vanishes below a folder, such as a checkpoint or a segment. Blocks.
 fn change_of(folder: &Path) -> bool {
     let files = || {
         let mut found = BTreeSet::new();
@@ -102,7 +102,7 @@ fn change_of(folder: &Path) -> bool {
     false
 }
 
-/// Other settings for the next start: with or without live state, another width that divides the points'.
+/// Changes settings for the next start: live state on or off, another window width that divides the points'.
 fn vary(server: &mut Server, random: &mut Random, done: &mut FaultCounts) {
     if let Program::Gateway(settings) = &mut server.program
         && random.once_in(3)
@@ -114,7 +114,7 @@ fn vary(server: &mut Server, random: &mut Random, done: &mut FaultCounts) {
     }
 }
 
-/// Starts a server; sometimes it is killed during its start, some times over.
+/// Starts a server; sometimes kills it during its start, once or several times.
 async fn start(victim: Victim, world: &mut World, random: &mut Random, done: &mut FaultCounts) {
     let server = victim.server(world);
     vary(server, random, done);
@@ -132,7 +132,7 @@ async fn kill(victim: Victim, world: &mut World, done: &mut FaultCounts) {
     victim.count(done);
 }
 
-/// One fault, and its end.
+/// Injects one fault and recovers from it.
 pub(crate) async fn fault(
     world: &mut World,
     random: &mut Random,
@@ -174,7 +174,7 @@ pub(crate) async fn fault(
     }
 }
 
-/// Everything is killed, and comes back in any order.
+/// Kills every server and restarts them in random order.
 async fn all_at_once(world: &mut World, random: &mut Random, done: &mut FaultCounts) {
     let mut victims: Vec<Victim> = (0..world.gateways.len()).map(Victim::Gateway).collect();
     victims.push(Victim::Aggregator);
@@ -187,7 +187,7 @@ async fn all_at_once(world: &mut World, random: &mut Random, done: &mut FaultCou
     }
 }
 
-/// A link is cut or frozen for a while; sometimes the server behind it is killed meanwhile.
+/// Cuts or freezes a link for a while; sometimes kills its server in the meantime.
 async fn link(
     victim: Victim,
     world: &mut World,

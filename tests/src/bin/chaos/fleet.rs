@@ -1,7 +1,7 @@
-//! Devices at work until they are stopped.
+//! Devices that send until they are stopped.
 //!
-//! Sequenced ones send messages of one to eight values, some of them late, break off between and within messages,
-//! begin new epochs, and resend until acknowledged. Unsequenced ones send each line once and note which were
+//! Sequenced ones send messages of one to eight values, some of them late, disconnect between and within messages,
+//! start new epochs, and resend until acknowledged. Unsequenced ones send each line once and record which were
 //! acknowledged.
 
 use std::{
@@ -28,17 +28,17 @@ const METRICS: [&str; 8] =
     ["temperature", "pressure", "speed", "torque", "current", "voltage", "level", "flow"];
 /// Metric of unsequenced devices.
 pub(crate) const LOOSE: &str = "loose";
-/// Late readings are at most so old, in milliseconds: their windows were delivered long ago.
+/// Maximum age of late readings, in milliseconds: their windows were delivered long ago.
 const LATE_MS: u64 = 30_000;
-/// Longest wait of an unsequenced device for anything.
+/// Timeout of an unsequenced device for any reply.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// What tells devices what to do, and what they did.
+/// Signals to devices, and counts of their actions.
 #[derive(Default)]
 pub(crate) struct FleetControl {
-    /// No more is sent; everything is settled.
+    /// Send no more, and wait for acknowledgements.
     pub(crate) stop: AtomicBool,
-    /// Everybody sends without pause.
+    /// All devices send without pause.
     pub(crate) burst: AtomicBool,
     pub(crate) messages: AtomicU64,
     pub(crate) reboots: AtomicU64,
@@ -101,25 +101,25 @@ pub(crate) async fn sequenced(mut device: Device, mut random: Random, control: A
     assert!(device.refused().is_empty(), "{:?}", device.refused());
 }
 
-/// What an unsequenced device did, by start of the window: lines sent, lines acknowledged.
+/// Counts of an unsequenced device by start of the window: lines sent, lines acknowledged.
 #[derive(Debug, Default)]
 pub(crate) struct Loose {
     pub(crate) place: Labels,
     pub(crate) windows: BTreeMap<i64, (u64, u64)>,
 }
 
-/// Where an unsequenced device connects, and as whom.
+/// The address and the identity of an unsequenced device.
 pub(crate) struct Identity {
     pub(crate) dir: std::path::PathBuf,
     pub(crate) gateway: std::net::SocketAddr,
     pub(crate) place: Labels,
 }
 
-/// An unsequenced device: no line is sent twice, whatever happens to the connection.
+/// Runs an unsequenced device: no line is sent twice, whatever happens to the connection.
 pub(crate) async fn unsequenced(identity: Identity, mut random: Random, control: Arc<FleetControl>) -> Loose {
     let mut loose = Loose { place: identity.place.clone(), windows: BTreeMap::new() };
     while !control.stopped() {
-        // An error is the end of a connection, which is nothing special here.
+        // An error ends the connection, which is expected here.
         let _ = one_connection(&identity, &mut random, &control, &mut loose).await;
         sleep(Duration::from_millis(30)).await;
     }
@@ -137,13 +137,13 @@ async fn one_connection(
     let mut waiting = VecDeque::new();
     let mut acknowledged = 0;
     let mut quiet = 0;
-    // All that was sent is waited for at the end, as long as the connection holds.
+    // At the end, wait for all acknowledgements as long as the connection holds.
     while !control.stopped() || !waiting.is_empty() {
         if !control.stopped() {
             for _ in 0..=random.below(6) {
                 let time = now_ms();
                 let start = time.div_euclid(POINT_MS) * POINT_MS;
-                // From here on it may arrive.
+                // From here on the line may arrive.
                 loose.windows.entry(start).or_default().0 += 1;
                 waiting.push_back(start);
                 let line = format!(r#"{{"ts":{time},"values":{{"{LOOSE}":1}}}}"#);

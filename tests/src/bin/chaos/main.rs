@@ -1,20 +1,20 @@
 //! Faults against the real programs: `cargo xtask chaos --minutes M [--seed S]`.
 //!
-//! Sequenced devices at two sites send, with readings that are late now and then, break off, and resend until
-//! acknowledged; unsequenced ones send each line once. Meanwhile gateways and aggregator are killed as by `kill -9`,
-//! stopped in order, and cut off or frozen at random instants; their bounds are so small that checkpoints, new
-//! segments and packs come every second or so. At the end count, sum, min, max, first and last of every series and
-//! window must equal the truth: nothing missing, nothing doubled, nothing where nothing should be. Of unsequenced
-//! devices at least what was acknowledged is counted and at most what was sent. The seed decides what is done; what
-//! it meets depends on the machine.
+//! Sequenced devices at two sites send readings, some of them late, disconnect, and resend until acknowledged;
+//! unsequenced ones send each line once. Meanwhile gateways and aggregator are killed as by `kill -9`, stopped in
+//! order, and cut off or frozen at random instants; their bounds are so small that checkpoints, new segments and
+//! flushes happen every second or so. At the end, count, sum, min, max, first and last of every series and window must
+//! equal the truth: nothing missing, nothing doubled, no extra windows. For unsequenced devices, at least the
+//! acknowledged lines are counted and at most the sent ones. The seed decides the actions; their effect depends on the
+//! machine.
 //!
-//! `faults`: what is done to the servers; `fleet`: the devices; `truth`: what must come out.
+//! `faults`: faults of the servers; `fleet`: the devices; `truth`: the expected result.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a tool of the project itself
 #![allow(
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a check of the whole system, which ends with a panic when something is not as it must be"
+    reason = "a check of the whole system, which panics on any deviation"
 )]
 
 mod faults;
@@ -50,12 +50,12 @@ use crate::{
 
 /// Sequenced devices of each gateway.
 const SEQUENCED: usize = 10;
-/// Everything stays equal for so long at the end.
+/// At the end, everything must stay equal for this long.
 const SETTLED: Duration = Duration::from_secs(4);
 /// Unsequenced devices of each gateway.
 const UNSEQUENCED: usize = 2;
 
-/// Two gateways, and bounds that are soon reached.
+/// Two gateways, with bounds that are soon reached.
 async fn world() -> World {
     World::builder()
         .gateway("berlin", "gw")
@@ -76,13 +76,13 @@ async fn world() -> World {
         .await
 }
 
-/// Moves what the devices noted into the truth.
+/// Moves the devices' records into the truth.
 async fn note(world: &World, truth: &mut Truth) {
     let readings = world.model.take();
     truth.add(readings);
 }
 
-/// Asks for everything and compares.
+/// Queries everything and compares.
 async fn compare(world: &World, truth: &Truth, loose: &[Loose]) -> Result<Verdict, String> {
     let channel = world.operator();
     let until = (truth.newest_ms / POINT_MS + 1) * POINT_MS;
@@ -130,8 +130,8 @@ async fn compare(world: &World, truth: &Truth, loose: &[Loose]) -> Result<Verdic
     Ok(verdict)
 }
 
-/// Compares until all is equal, or nothing has changed any more for a while: late readings are delivered some time
-/// after everything else. What equals once must still do so after that.
+/// Compares until all is equal, or until nothing changes for a while: late readings are delivered some time after
+/// everything else. Equality must then last.
 async fn settled(world: &World, truth: &Truth, loose: &[Loose]) -> Verdict {
     let (mut best, mut since) = (None, Instant::now());
     loop {
@@ -147,7 +147,7 @@ async fn settled(world: &World, truth: &Truth, loose: &[Loose]) -> Verdict {
     }
 }
 
-/// What the gateways wrote, from the names of their files: checkpoints, MiB of the journals, segments begun.
+/// What the gateways wrote, from their file names: checkpoints, and MiB of journals.
 fn written(world: &World) -> (u64, u64) {
     let number = |path: &Path| {
         let digits: String = path.file_name()?.to_str()?.chars().filter(char::is_ascii_digit).collect();
@@ -167,7 +167,7 @@ fn written(world: &World) -> (u64, u64) {
     (checkpoints, bytes >> 20)
 }
 
-/// A run that has ended.
+/// A finished run.
 struct Run<'a> {
     seed: u64,
     took: Duration,
@@ -295,7 +295,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     println!("seed {seed}");
-    // A server that does not start or a device that is never served panics: the exit status tells.
+    // A server that does not start or a device that is never served panics, which sets the exit status.
     if tokio::runtime::Runtime::new().unwrap().block_on(run(minutes, seed)) {
         println!("\nevery window equal");
         ExitCode::SUCCESS

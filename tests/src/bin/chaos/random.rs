@@ -1,4 +1,4 @@
-//! A small generator, the same everywhere: what is done depends on the seed alone.
+//! A small portable generator: the actions depend on the seed alone.
 
 /// SplitMix64.
 pub(crate) struct Random(u64);
@@ -20,7 +20,7 @@ impl Random {
         self.next() % bound
     }
 
-    /// True once in so many calls.
+    /// True once in `calls` calls on average.
     pub(crate) fn once_in(&mut self, calls: u64) -> bool {
         self.below(calls) == 0
     }

@@ -1,4 +1,4 @@
-//! What must come out: six figures of each series and window, made reading by reading, and the comparison.
+//! The expected result: six aggregates of each series and window, updated reading by reading, and the comparison.
 //!
 //! It shares no code with the product. Values are multiples of 1/8 of moderate size, so sums are exact and
 //! everything is compared for equality.
@@ -7,23 +7,23 @@ use std::collections::BTreeMap;
 
 use catchment_tests::model::{Labels, QueryRequest, Reading, Table};
 
-/// What is compared.
+/// The aggregates compared.
 pub(crate) const AGGREGATES: [&str; 6] = ["count", "sum", "min", "max", "first", "last"];
-/// Width of the points that are compared. Gateways change the width of their windows, always to one that divides it.
+/// Width of the compared points. Gateways change the width of their windows, always to one that divides it.
 pub(crate) const POINT_MS: i64 = 1000;
 /// Labels that tell series of one metric apart.
 pub(crate) const GROUP_BY: [&str; 4] = ["site", "gateway", "device", "room"];
 
-/// The figures of one series and window.
+/// The aggregates of one series and window.
 #[derive(Clone, Copy, Debug)]
 struct Aggregates {
     count: u64,
     sum: f64,
     min: f64,
     max: f64,
-    /// Time and value; of equal times the least value.
+    /// Time and value; of equal times, the least value.
     first: (i64, f64),
-    /// Time and value; of equal times the greatest value.
+    /// Time and value; of equal times, the greatest value.
     last: (i64, f64),
 }
 
@@ -59,18 +59,18 @@ pub(crate) struct Truth {
     pub(crate) newest_ms: i64,
 }
 
-/// How the answers compare.
+/// The result of the comparison.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     pub(crate) series: u64,
     pub(crate) equal: u64,
-    /// Absent, or with too small a count.
+    /// Windows that are absent or have too small a count.
     pub(crate) missing: u64,
-    /// With too great a count.
+    /// Windows with too great a count.
     pub(crate) doubled: u64,
-    /// There, where nothing should be.
+    /// Windows that should not exist.
     pub(crate) extra: u64,
-    /// The right count, but another figure is wrong.
+    /// Windows with the right count but another wrong aggregate.
     pub(crate) different: u64,
     /// The first differences, in words.
     pub(crate) mismatches: Vec<String>,
@@ -118,7 +118,7 @@ impl Truth {
         self.series.iter().flat_map(all).collect()
     }
 
-    /// Asks for every window of a metric from 1970 on: those that should not be show as well.
+    /// A query for every window of a metric from 1970 on, so that unexpected windows show up too.
     pub(crate) fn query(&self, metric: &str) -> QueryRequest {
         let until = self.newest_ms + 86_400_000;
         QueryRequest::new(metric, 0, until / POINT_MS * POINT_MS)
@@ -127,7 +127,7 @@ impl Truth {
             .aggregates(&AGGREGATES)
     }
 
-    /// Compares an answer to [`Truth::query`].
+    /// Compares a result of [`Truth::query`].
     pub(crate) fn compare(&self, metric: &str, answer: &Table, verdict: &mut Verdict) {
         let (none, no_windows) = (BTreeMap::new(), BTreeMap::new());
         let right = self.series.get(metric).unwrap_or(&none);
@@ -146,14 +146,15 @@ impl Truth {
                     _ if count > aggregates.count as f64 => verdict.doubled += 1,
                     _ => verdict.different += 1,
                 }
-                verdict.report(format!("{metric} {labels:?} {start}: right {aggregates:?}, got {point:?}"));
+                verdict
+                    .report(format!("{metric} {labels:?} {start}: expected {aggregates:?}, got {point:?}"));
             }
         }
         for (labels, points) in answer {
             let windows = right.get(labels).unwrap_or(&no_windows);
             for start in points.keys().filter(|start| !windows.contains_key(start)) {
                 verdict.extra += 1;
-                verdict.report(format!("{metric} {labels:?} {start}: there should be nothing"));
+                verdict.report(format!("{metric} {labels:?} {start}: unexpected window"));
             }
         }
     }
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_answer_is_equal_and_every_wrong_one_is_found() {
+    fn a_correct_result_is_equal_and_every_wrong_one_is_found() {
         let good = verdict(&answer());
         assert!(good.is_good() && good.equal == 2 && good.windows() == 2, "{good:?}");
         assert_eq!(verdict(&Table::new()).missing, 2);

@@ -1,4 +1,4 @@
-//! What keeps one peer from being everybody's trouble.
+//! Safeguards that keep one peer from harming all others.
 
 use super::{Safeguard, unit};
 
@@ -14,7 +14,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     },
     Safeguard {
         name: "unfinished messages are bounded",
-        without: "unfinished messages of all connections take any memory",
+        without: "unfinished messages of all connections take unbounded memory",
         file: "gateway/src/session/unfinished.rs",
         find: "while self.held.get() > self.bytes_max {",
         replace: "while self.held.get() == usize::MAX {",
@@ -23,7 +23,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     },
     Safeguard {
         name: "idle sessions end",
-        without: "a connection that is not used keeps its place",
+        without: "an unused connection keeps its place",
         file: "gateway/src/session/table.rs",
         find: "now.saturating_duration_since(handle.last_message_at()) >= idle",
         replace: "now.saturating_duration_since(handle.last_message_at()) == Duration::MAX",
@@ -104,7 +104,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     },
     Safeguard {
         name: "deadline where nothing is found",
-        without: "a query that finds nothing works on after its deadline",
+        without: "a query that finds nothing continues after its deadline",
         file: "aggregator/src/query/sink.rs",
         find: "if Instant::now() >= self.deadline {",
         replace: "if Instant::now() >= self.deadline + Duration::from_secs(86_400) {",
@@ -113,7 +113,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     },
     Safeguard {
         name: "a Start leaves nothing behind",
-        without: "each Start of a gateway takes a place for an epoch for good",
+        without: "each Start of a gateway takes a place for an epoch permanently",
         file: "aggregator/src/store/catalog/provisional.rs",
         find: "self.provisional_epoch(epoch).open = true;",
         replace: "_ = self.intern_epoch(epoch);",
@@ -131,7 +131,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     },
     Safeguard {
         name: "a run is kept out while it may deliver",
-        without: "a run whose successor has ended delivers behind its back",
+        without: "a run delivers after its successor has ended",
         file: "aggregator/src/store/admission.rs",
         find: "let none_left = current.streams == 0;",
         replace: "let none_left = true;",
@@ -149,7 +149,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     },
     Safeguard {
         name: "memory of ingest is bounded",
-        without: "batches of many gateways take any memory while a disk is slow",
+        without: "batches of many gateways take unbounded memory while a disk is slow",
         file: "aggregator/src/ingest/bytes.rs",
         find: "let fits = self.used == self.names ||",
         replace: "let fits = room > 0 ||",
@@ -176,7 +176,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     },
     Safeguard {
         name: "places of a device",
-        without: "a device has as many connections as it opens",
+        without: "a device may hold any number of connections",
         file: "gateway/src/device/sessions/admission.rs",
         find: "if others().count() >= self.sessions_max {",
         replace: "if others().count() == usize::MAX {",
@@ -185,7 +185,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     },
     Safeguard {
         name: "white space is bounded",
-        without: "white space before the first message is waited for without end",
+        without: "the gateway reads white space before the first message without end",
         file: "gateway/src/session/protocol_detection.rs",
         find: "_ if self.padding > PADDING_BYTES_MAX",
         replace: "_ if self.padding == usize::MAX",
@@ -194,7 +194,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     },
     Safeguard {
         name: "what is revoked stays revoked",
-        without: "a revocation whose line of the ledger is damaged is left out of the next list",
+        without: "a revocation with a damaged ledger line is missing from the next list",
         file: "certs/src/authority/revoke.rs",
         find: "history.revoked.entry(serial).or_insert(at);",
         replace: "let _ = (serial, at);",
@@ -212,7 +212,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     },
     Safeguard {
         name: "a device's number is used once",
-        without: "a device gets the number of one that is known, and its readings go there",
+        without: "a device gets the number of a known device, and its readings count as that one's",
         file: "gateway/src/fold/lookup.rs",
         find: "        self.devices.next()\n",
         replace: "        u32::try_from(self.devices.len()).unwrap_or(0)\n",
@@ -222,7 +222,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     Safeguard {
         name: "a device with a session is not forgotten",
         without: "a device that is connected and sends nothing is forgotten with its numbers",
-        file: "gateway/src/shard/expire.rs",
+        file: "gateway/src/shard/expiry.rs",
         find: "self.held.get(&device).is_some_and(|held| held.strong_count() > 0)",
         replace: "self.held.get(&device).is_some_and(|held| held.strong_count() == usize::MAX)",
         check: unit("catchment-gateway", "shard::tests::expire::a_device_with_a_session"),
@@ -231,18 +231,18 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     Safeguard {
         name: "what was connected counts as used",
         without: "a device that was connected until its gateway was killed is forgotten by the next start",
-        file: "gateway/src/shard/expire.rs",
-        find: "behind < self.limits.expiry_step() || self.expiry.next.is_some()",
-        replace: "behind < self.limits.expiry_step()",
+        file: "gateway/src/shard/expiry.rs",
+        find: "behind < self.step || self.next.is_some()",
+        replace: "behind < self.step",
         check: unit("catchment-gateway", "shard::tests::expire::what_was_connected"),
         quick: false,
     },
     Safeguard {
         name: "no clock makes devices old",
         without: "a step of the time of day makes the gateway forget its devices",
-        file: "gateway/src/shard/expire.rs",
-        find: "let (now, before) = (self.clock.mono(), self.state.running());",
-        replace: "let now = Duration::from_nanos(self.clock.wall().as_nanos().unsigned_abs());\n        let before = self.state.running();",
+        file: "gateway/src/shard/closer.rs",
+        find: "let (now, before) = (self.clock.mono(), state.running());",
+        replace: "let now = Duration::from_nanos(self.clock.wall().as_nanos().unsigned_abs());\n        let before = state.running();",
         check: unit("catchment-gateway", "shard::tests::expire::the_time_of_day"),
         quick: false,
     },

@@ -1,11 +1,11 @@
-//! What is noticed of a data folder that is not what it was, or whose it was.
+//! Safeguards that notice a data folder that has changed or belongs to another owner.
 
 use super::{SIMULATION, Safeguard, unit};
 
 pub(in super::super) const FOLDERS: &[Safeguard] = &[
     Safeguard {
         name: "a folder that comes back",
-        without: "what another folder took in the place of this one is called complete",
+        without: "readings that another folder took in place of this one count as complete",
         file: "gateway/src/lineage/fork.rs",
         find: "let replaced = newer != 0 && !epochs.holds(newer);",
         replace: "let replaced = newer == u64::MAX && !epochs.holds(newer);",
@@ -14,7 +14,7 @@ pub(in super::super) const FOLDERS: &[Safeguard] = &[
     },
     Safeguard {
         name: "names of an earlier epoch",
-        without: "the store takes what a gateway folded before its folder went back for something new",
+        without: "the store treats partials from before a folder's rollback as new",
         file: "aggregator/src/store/catalog/runs.rs",
         find: "if id == 0 || id == known.epoch.id {",
         replace: "if id < u64::MAX || id == known.epoch.id {",
@@ -23,7 +23,7 @@ pub(in super::super) const FOLDERS: &[Safeguard] = &[
     },
     Safeguard {
         name: "what another line holds alone",
-        without: "answers over a folder that went back are complete",
+        without: "results over a rolled-back folder claim to be complete",
         file: "gateway/src/lineage/mod.rs",
         find: "left_out_to: Some(left_out_to)",
         replace: "left_out_to: Some(left_out_to).filter(|to| *to < Timestamp::MIN)",
@@ -32,7 +32,7 @@ pub(in super::super) const FOLDERS: &[Safeguard] = &[
     },
     Safeguard {
         name: "a folder that went back",
-        without: "the gateway releases what another line of its folder delivered",
+        without: "the gateway releases what another lineage of its folder delivered",
         file: "gateway/src/lineage/divergence.rs",
         find: "(entry.number >= limit).then_some(Divergence {",
         replace: "(entry.number == u64::MAX).then_some(Divergence {",
@@ -43,8 +43,8 @@ pub(in super::super) const FOLDERS: &[Safeguard] = &[
         name: "the seal of a start",
         without: "a partial holds readings from before and after a start",
         file: "gateway/src/shard/seal.rs",
-        find: "while self.state.open_count().0 > 0 {",
-        replace: "while self.state.open_count().0 > usize::MAX / 2 {",
+        find: "while self.state().open_count().0 > 0 {",
+        replace: "while self.state().open_count().0 > usize::MAX / 2 {",
         check: unit("catchment-gateway", "shard::tests::seal"),
         quick: false,
     },
@@ -59,7 +59,7 @@ pub(in super::super) const FOLDERS: &[Safeguard] = &[
     },
     Safeguard {
         name: "shards of a data folder",
-        without: "a shard that is gone is begun anew without a word",
+        without: "a missing shard is silently started anew",
         file: "gateway/src/folder/shards.rs",
         find: "lacks_journal && !has_files(",
         replace: "shard.checked_add(1).is_none() && lacks_journal && !has_files(",
@@ -77,7 +77,7 @@ pub(in super::super) const FOLDERS: &[Safeguard] = &[
     },
     Safeguard {
         name: "owner of a data folder",
-        without: "readings that wait in a folder are delivered as those of any identity it is started with",
+        without: "readings waiting in a folder are delivered under any identity that it is started with",
         file: "journal/src/data_dir.rs",
         find: "(Some(owner), Some(found)) if owner != found =>",
         replace: "(Some(owner), Some(found)) if owner != found && owner.is_empty() =>",
@@ -86,7 +86,7 @@ pub(in super::super) const FOLDERS: &[Safeguard] = &[
     },
     Safeguard {
         name: "twins",
-        without: "of two folders that both deliver, one begins an epoch at each start of the aggregator",
+        without: "of two folders that both deliver, one starts a new epoch at each start of the aggregator",
         file: "aggregator/src/store/catalog/provisional.rs",
         find: "&& !newest.open && !candidate.concurrent;",
         replace: "&& !newest.open && (!candidate.concurrent || candidate.concurrent);",

@@ -1,9 +1,9 @@
-//! Streams whose batches find no room: places for series, memory.
+//! Streams whose batches find no room: limits of series, memory.
 
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_without_room_for_its_series_is_told_and_comes_again() {
+async fn a_batch_without_room_for_its_series_is_refused_and_resent() {
     let rig = rig(8);
     let (mut stream, _) = rig.start_as(7).await;
     rig.store.fail(Fault::TooManySeries);
@@ -18,7 +18,7 @@ async fn a_batch_without_room_for_its_series_is_told_and_comes_again() {
     stream.run_pending().await;
     let ready = rig.shared.metrics.conditions.ready().unwrap_err();
     assert_eq!(ready, "series_full: gateway berlin/g1 waits: no room for series");
-    assert_eq!(rig.store.delivered(&epoch()), [0], "nothing behind it was taken");
+    assert_eq!(rig.store.delivered(&epoch()), [0], "nothing after it was accepted");
     for number in 1..=5 {
         stream.send(numbered(number)).await;
     }
@@ -63,7 +63,7 @@ async fn a_gateway_at_its_share_of_memory_is_not_read_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn names_that_take_too_much_end_the_stream_behind_its_acks() {
+async fn names_that_take_too_much_memory_end_the_stream_after_its_acks() {
     let bounds = ByteBounds { max: 100_000, per_gateway_max: 100, message: 50, stream: 10 };
     let rig = rig_within(8, bounds);
     let (stream, _) = rig.start().await;

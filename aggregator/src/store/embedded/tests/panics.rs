@@ -1,4 +1,5 @@
-//! A panic while the state is changed: nothing more is acknowledged, flushed or released, and a start finds everything.
+//! A panic during a change of the state: nothing more is acknowledged, flushed or released, and a start finds
+//! everything.
 
 use std::panic::AssertUnwindSafe;
 
@@ -6,7 +7,7 @@ use super::*;
 use crate::store::apply::tests::panic_next;
 
 #[tokio::test]
-async fn a_batch_that_was_applied_half_way_is_read_again_and_nothing_is_built_on_it() {
+async fn a_half_applied_batch_is_replayed_and_nothing_is_built_on_it() {
     let data = tempfile::tempdir().unwrap();
     let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = open(data.path());
@@ -16,7 +17,7 @@ async fn a_batch_that_was_applied_half_way_is_read_again_and_nothing_is_built_on
     panic_next();
     let putting = AssertUnwindSafe(store.put(&epoch, second.clone(), false)).catch_unwind();
     assert!(putting.await.is_err());
-    // The journal holds it, memory does not. Its thread may take a while to write it.
+    // The journal holds it, memory does not. The journal's thread may take a while to write it.
     until("the batch is durable", || store.inner.log.durable() >= store.inner.log.end()).await;
     model.put(&epoch, &second);
     let next = store.put(&epoch, batch(0, 3, vec![entry(0, 3, 3, 3)]), false).await;
@@ -29,7 +30,7 @@ async fn a_batch_that_was_applied_half_way_is_read_again_and_nothing_is_built_on
     let scanned =
         store.scan(&ids, Timestamp::MIN, Timestamp::MAX, &mut |_, _, _| std::ops::ControlFlow::Continue(()));
     assert!(matches!(scanned, Err(StoreError::Poisoned(_))), "{scanned:?}");
-    assert!(store.flush().await.is_err(), "the journal's beginning would go");
+    assert!(store.flush().await.is_err(), "the journal's beginning would be released");
     assert!(store.close().await.is_err());
     drop(store);
     let (store, report) = open(data.path());
@@ -39,7 +40,7 @@ async fn a_batch_that_was_applied_half_way_is_read_again_and_nothing_is_built_on
 }
 
 #[tokio::test]
-async fn a_thread_of_the_store_that_panics_is_its_failure() {
+async fn a_panic_of_a_store_thread_makes_the_store_fail() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path());
     guarded(&store.inner, "flushes windows", || panic!("no more windows"));

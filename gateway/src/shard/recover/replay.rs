@@ -1,7 +1,8 @@
-//! From checkpoint, journal and outbox to the state, whatever is damaged: what is whole is kept, what is lost is reported.
+//! From checkpoint, journal and outbox to the state, whatever is damaged: keeps what is readable, reports what is lost.
 //!
-//! Reads only, so that a start and `journal verify` find the same. An entry that builds on a lost one gets that from the
-//! definitions log ([`super::definitions`]). Closing entries keep their numbers and borders, so damage shifts nothing.
+//! Reads only, so that a start and `journal verify` find the same. An entry that depends on a lost definition gets it
+//! from the definitions log ([`crate::shard::definitions`]). Closing entries carry their numbers and borders, so
+//! damage shifts nothing.
 
 use std::path::PathBuf;
 
@@ -10,18 +11,14 @@ use catchment_partial::Width;
 use catchment_proto::wire;
 use prost::Message;
 
-use super::{
-    checkpoint,
-    close::AdvancedEpochs,
-    definitions::StoredDefinitions,
-    recovery_report::{LostBatches, RecoveryReport, list},
-};
+use super::report::{LostBatches, RecoveryReport, list};
 use crate::{
     batch_encoder,
     fold::{
         ApplyError, CheckpointError, ConfigureEntry, Emission, Entry, ForgetEntry, ProgressSnapshotEntry,
         State,
     },
+    shard::{checkpoint, definitions::StoredDefinitions, progress_tracker::AdvancedEpochs},
 };
 
 /// Where a replay begins.
@@ -29,11 +26,11 @@ pub(super) struct ReplayBase {
     pub(super) state: State,
     pub(super) from: Position,
     pub(super) outbox_from: Position,
-    /// Entries behind `from` are lost, as they lie before the journal's start.
+    /// Entries after `from` are lost: the journal starts later.
     pub(super) prefix_lost: bool,
-    /// The position from which on the state knows nothing, where it is known by now that the journal lost its end.
+    /// Set when the journal is already known to have lost its end: the state knows nothing from this position on.
     pub(super) lost_end: Option<Position>,
-    /// The journal ends before `from`, or is empty though there was one.
+    /// The journal ends before `from`, or is empty although there was one.
     pub(super) detached: bool,
 }
 
@@ -42,7 +39,7 @@ fn missing(from: Position, to: Position) -> Damage {
     Damage { from, to, segment, records_lost: None, reason: DamageReason::Missing }
 }
 
-/// What a shard's files are before anything of them is read.
+/// The extents of a shard's files, before their content is read.
 pub(super) struct FileExtents {
     /// Start and end of the journal.
     pub(super) journal: (Position, Position),
@@ -53,7 +50,7 @@ pub(super) struct FileExtents {
     pub(super) unused: Position,
 }
 
-/// The state at the checkpoint, or without one what the definitions log knows of the time before the journal's start.
+/// The state at the checkpoint. Without one: what the definitions log knows of the time before the journal's start.
 pub(super) fn base(
     stored: Option<&[u8]>,
     begin: &FileExtents,
@@ -84,7 +81,7 @@ pub(super) fn base(
         return Ok(ReplayBase { state, from, outbox_from, prefix_lost, lost_end, detached });
     }
     let state = State::default();
-    // An empty journal beside other things is no beginning.
+    // An empty journal beside other files has lost its content; without other files it is new.
     let others = begin.outbox_end > Position::ZERO || beyond.is_some() || definitions.damaged > 0;
     let empty = (end == Position::ZERO && others) || (start == end && begin.given_up);
     let prefix_lost = start > Position::ZERO;
@@ -99,7 +96,7 @@ pub(super) fn base(
     if prefix_lost || empty {
         recovered.without_checkpoint = true;
         if let Some(width_ms) = definitions.width().map(Width::as_millis) {
-            // A width that was checked when it was read.
+            // The width was checked when it was read.
             let _ = base.state.apply(0, &Entry::Configure(ConfigureEntry { width_ms }));
         }
         let before = if empty { Position::new(u64::MAX) } else { start };
@@ -115,28 +112,28 @@ pub(super) fn base(
     Ok(base)
 }
 
-/// What the outbox holds.
+/// The content of an outbox.
 #[derive(Debug, Default)]
 pub(super) struct OutboxScan {
     /// Highest number that is known to be used; 0 without any.
     pub(super) highest: u64,
     /// Numbers that damage took.
     pub(super) lost: Vec<LostBatches>,
-    /// The highest number was read, or nothing was written.
+    /// The highest number was read, or nothing was ever written.
     pub(super) whole: bool,
     /// Watermark of the last batch, Unix milliseconds.
     newest_ms: Option<i64>,
 }
 
 impl OutboxScan {
-    /// An outbox that is not there.
+    /// A missing outbox.
     pub(super) fn none(base: &ReplayBase) -> Self {
         let mut outbox = Self::default();
         outbox.complete(Position::ZERO, base);
         outbox
     }
 
-    /// Adds what the checkpoint knows; an outbox that ends before it has lost what stood between.
+    /// Adds what the checkpoint knows. An outbox that ends before the checkpoint has lost the batches between.
     fn complete(&mut self, end: Position, base: &ReplayBase) {
         let known = base.state.next_batch().saturating_sub(1);
         if end < base.outbox_from {
@@ -150,8 +147,8 @@ impl OutboxScan {
     }
 }
 
-/// Reads what the outbox holds: from where the checkpoint stands in it, or everything when that is asked for or the
-/// outbox ends before.
+/// Reads the outbox from the checkpoint's position in it; everything if `all` is set or the outbox ends before that
+/// position.
 pub(super) fn scan_outbox<D: Disk>(
     read: impl FnOnce(Position) -> Reader<D>,
     end: Position,
@@ -167,8 +164,9 @@ pub(super) fn scan_outbox<D: Disk>(
     Ok(found)
 }
 
-/// Whether the outbox knows of batches that the journal does not: a batch goes there once its close is durable, so the
-/// journal has lost its end. Where damage before may have taken the close (`whole` is false), that tells nothing.
+/// Whether the outbox has batches that the journal does not know. A batch goes to the outbox once its close is
+/// durable, so the journal has lost its end. If earlier damage may have taken the close (`whole` is false), this
+/// proves nothing.
 pub(super) fn outbox_is_ahead(
     whole: bool,
     found: &OutboxScan,
@@ -182,7 +180,7 @@ pub(super) fn outbox_is_ahead(
     })
 }
 
-/// Reads the outbox from a position on; `next` is the lowest number that can stand there.
+/// Reads the outbox from a position on; `next` is the lowest number possible there.
 fn scan<D: Disk>(
     mut reader: Reader<D>,
     from: Position,
@@ -197,7 +195,7 @@ fn scan<D: Disk>(
     let damage_before = recovered.damage.len();
     let mut records = 0_u64;
     let (mut record, mut before) = (Vec::new(), Vec::new());
-    // Records that damage took since the last one, where that is known: each is a batch.
+    // How many records damage took since the last one, if known: each is a batch.
     let mut damaged = None;
     loop {
         match reader.next(&mut record)? {
@@ -236,20 +234,20 @@ fn scan<D: Disk>(
     Ok(found)
 }
 
-/// The fold of a journal over its damage.
+/// The fold of a damaged journal.
 pub(super) struct Replay<'a> {
     pub(super) state: State,
     pub(super) definitions: &'a StoredDefinitions,
     pub(super) recovered: &'a mut RecoveryReport,
-    /// Width for readings before any that was configured, when the entry that did is lost.
+    /// Width to assume when the entry that configured it is lost.
     pub(super) window: Option<Width>,
-    /// What moved since the last progress snapshot.
-    pub(super) changed: AdvancedEpochs,
+    /// Epochs that advanced since the last progress snapshot.
+    pub(super) advanced: AdvancedEpochs,
 }
 
 impl Replay<'_> {
-    /// Folds in all that a reader gives. Every batch that comes out goes to `emit`, with the state and the position of
-    /// the entry that closed it.
+    /// Folds in all entries of a reader. Every batch goes to `emit`, with the state and the position of the entry
+    /// that closed it.
     pub(super) fn run<D: Disk>(
         &mut self,
         mut reader: Reader<D>,
@@ -302,7 +300,7 @@ impl Replay<'_> {
         }
         match result {
             Ok(emission) => return emission,
-            // It was restored from the definitions log.
+            // The definitions log has restored it already.
             Err(ApplyError::Order { got, expected }) if got < expected => {}
             Err(error) => {
                 tracing::error!(%position, %error, "an entry is left out");
@@ -329,11 +327,11 @@ impl Replay<'_> {
             self.recovered.note_loss(&self.state, device, loss);
         }
         match entry {
-            Entry::Intake(intake) => self.changed.note(intake.device, &intake.epoch),
+            Entry::Intake(intake) => self.advanced.note(intake.device, &intake.epoch),
             Entry::ProgressSnapshot(ProgressSnapshotEntry { device: devices, .. })
             | Entry::Forget(ForgetEntry { devices, .. }) => {
                 for device in devices {
-                    self.changed.forget(*device);
+                    self.advanced.forget(*device);
                 }
             }
             _ => {}
@@ -342,12 +340,12 @@ impl Replay<'_> {
     }
 }
 
-/// Whether a number is in ranges that are lost.
+/// Whether a number is in the lost ranges.
 pub(super) fn is_lost(lost: &[LostBatches], number: u64) -> bool {
     lost.iter().any(|batches| (batches.first..=batches.last).contains(&number))
 }
 
-/// Takes a number out of ranges that are lost.
+/// Removes a number from the lost ranges.
 pub(super) fn remove_lost(lost: &mut Vec<LostBatches>, number: u64) {
     let holds = |batches: &LostBatches| (batches.first..=batches.last).contains(&number);
     let Some(at) = lost.iter().position(holds) else { return };

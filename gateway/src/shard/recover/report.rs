@@ -1,4 +1,4 @@
-//! What a recovery found: what is damaged, what that cost, and how it is reported to people.
+//! The findings of a recovery: what is damaged, what is lost, and the text of the report.
 
 use std::path::PathBuf;
 
@@ -7,13 +7,13 @@ use catchment_proto::Name;
 
 use crate::fold::{Loss, State};
 
-/// Most of each kind that is listed; the rest is counted.
+/// Most findings of each kind that are listed; the rest is counted.
 const LISTED_MAX: usize = 1_000;
 
-/// Batches that the outbox held and lost.
+/// Batches that the outbox lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostBatches {
-    /// First number; numbers between are lost as far as they were used.
+    /// First number; of the numbers up to `last` those that were used are lost.
     pub first: u64,
     /// Last number.
     pub last: u64,
@@ -23,30 +23,30 @@ pub struct LostBatches {
     pub before_ms: Option<i64>,
 }
 
-/// What a recovery found.
+/// The findings of a recovery.
 #[derive(Debug, Default)]
 pub struct RecoveryReport {
     /// Entries replayed.
     pub entries: u64,
-    /// Batches put into the outbox again.
+    /// Batches to put into the outbox again.
     pub batches: u64,
     /// Bytes cut at the end of the journal that were never acknowledged.
     pub torn_bytes: u64,
-    /// Stretches that could not be read.
+    /// Damaged ranges.
     pub damage: Vec<Damage>,
-    /// What is known to be lost: device, epoch, first and last sequence number.
+    /// Messages known to be lost: device, epoch, first and last sequence number.
     pub gaps: Vec<(Name, String, u64, u64)>,
     /// Readings without sequence number that are known to be lost, by device.
     pub readings_lost: Vec<(Name, u64)>,
-    /// Batches that are lost, and cannot be made again from the journal.
+    /// Batches that are lost and that the journal cannot make again.
     pub batches_lost: Vec<LostBatches>,
-    /// Entries that were whole but did not fit what came before: they build on lost ones.
+    /// Undamaged entries that were skipped because they depend on lost ones.
     pub unfit: u64,
-    /// Checkpoints that are damaged; the one before was taken.
+    /// Damaged checkpoints; an earlier one was used.
     pub checkpoints_damaged: Vec<PathBuf>,
-    /// The definitions log is damaged: that alone loses nothing.
+    /// The definitions log is damaged; by itself that loses nothing.
     pub definitions_damaged: bool,
-    /// What is lost of devices whose names are lost too.
+    /// Losses of devices whose names are lost too.
     pub unnamed: Vec<String>,
     /// There is no checkpoint, and the journal does not reach back to its beginning.
     pub without_checkpoint: bool,
@@ -77,7 +77,7 @@ impl RecoveryReport {
             && !self.definitions_damaged
     }
 
-    /// How many messages with sequence number are known to be lost, at most: devices may leave numbers out.
+    /// Messages with sequence number known to be lost; an upper bound, because devices may skip numbers.
     pub fn messages_lost(&self) -> u64 {
         let count = |first: u64, last: u64| last.saturating_sub(first).saturating_add(1);
         self.gaps.iter().fold(0, |sum: u64, (_, _, first, last)| sum.saturating_add(count(*first, *last)))
@@ -102,13 +102,13 @@ impl RecoveryReport {
         }
     }
 
-    /// What is damaged and what is lost, a line each, for people.
+    /// Damage and losses as text, a line each.
     pub fn lines(&self) -> Vec<String> {
         let damage = self.damage.iter().map(|damage| format!("damaged: {damage}"));
         damage.chain(self.losses()).collect()
     }
 
-    /// What that means for checkpoints, devices and batches, a line each.
+    /// What the damage means for checkpoints, devices and batches, a line each.
     pub fn losses(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for path in &self.checkpoints_damaged {

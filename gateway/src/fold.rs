@@ -1,0 +1,43 @@
+//! The pure state machine of a shard: its [`State`] is the fold of its journal.
+//!
+//! Every decision goes through the journal as an [`Entry`]: accepted messages, and also the decision to close
+//! windows, because a clock is not repeatable. [`State::apply`] reads no clock, draws no random number and iterates
+//! over nothing unordered. So the same entries at the same positions lead to the same state and emit the same
+//! batches; a restart recovers by replaying them.
+//!
+//! - `entry`: the entries, and their format on disk;
+//! - `state`, `device`, `client`, `windows`: what an entry changes;
+//! - `due`: the order in which open windows fall due;
+//! - `numbers`: batch numbers, and the times that batches cover;
+//! - `forget`, `forgotten_series`: what is forgotten, and the places that this keeps at the aggregator;
+//! - `checkpoint`, `snapshot`: the state as bytes, in one go or in steps;
+//! - `lookup`: queries on the state;
+//! - `loss`: replay of a damaged journal.
+
+mod checkpoint;
+mod client;
+mod device;
+mod due;
+mod entry;
+mod forget;
+mod forgotten_series;
+mod lookup;
+mod loss;
+mod numbers;
+mod snapshot;
+mod state;
+#[cfg(test)]
+mod tests;
+mod windows;
+
+pub use checkpoint::CheckpointError;
+pub use client::CLIENTS_MAX;
+pub use device::DEVICE_EPOCHS_MAX;
+pub use entry::{
+    ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, ForgetEntry, IntakeEntry,
+    LastClosed, NumbersEntry, ProgressSnapshotEntry, SeriesEntry,
+};
+pub use forget::Search;
+pub use lookup::OpenWindowCursor;
+pub use loss::{Definitions, Loss};
+pub use state::{ApplyError, Emission, Emitted, State};

@@ -1,0 +1,49 @@
+//! Connections: their bounds, and why they ended.
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use super::register::{ReasonLabel, add};
+use crate::session::CloseReason;
+
+/// Bounds of connections, handshakes and unfinished messages, and why connections ended.
+#[derive(Debug)]
+pub(super) struct ConnectionMetrics {
+    pub(super) unfinished_bytes_max: Gauge,
+    pub(super) connections_max: Gauge,
+    pub(super) handshakes: Gauge,
+    pub(super) handshakes_max: Gauge,
+    pub(super) accept_errors: Counter,
+    pub(super) at_capacity: Counter,
+    pub(super) handshakes_failed: Family<ReasonLabel, Counter>,
+    pub(super) sessions_ended: Family<ReasonLabel, Counter>,
+    pub(super) displaced_alive: Counter,
+    pub(super) http_closed: Family<ReasonLabel, Counter>,
+}
+
+impl ConnectionMetrics {
+    pub(super) fn new(r: &mut Registry) -> Self {
+        let sessions_ended: Family<ReasonLabel, Counter> =
+            add(r, "sessions_ended", "Device connections that ended, by reason");
+        for end in CloseReason::ALL {
+            let _ = sessions_ended.get_or_create(&ReasonLabel { reason: end.reason() });
+        }
+        let displaced_alive =
+            "Connections displaced by a newer one of their device although their program is alive";
+        let http_closed = "Connections of the plain HTTP endpoint that the gateway closed, by reason";
+        Self {
+            unfinished_bytes_max: add(r, "unfinished_bytes_max", "Maximum of unfinished_bytes"),
+            connections_max: add(r, "connections_max", "Maximum of connections"),
+            handshakes: add(r, "handshakes", "TLS handshakes in progress"),
+            handshakes_max: add(r, "handshakes_max", "Maximum of handshakes"),
+            accept_errors: add(r, "accept_errors", "Errors while accepting TCP connections"),
+            at_capacity: add(r, "at_capacity", "Times that no slot was free for a handshake or a connection"),
+            handshakes_failed: add(r, "handshakes_failed", "Connections refused, by reason"),
+            sessions_ended,
+            displaced_alive: add(r, "sessions_displaced_alive", displaced_alive),
+            http_closed: add(r, "http_connections_closed", http_closed),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The journal, and the state that it folds to.
+//!
+//! Invariant: the state is the fold of the journal. Only an entry that was appended changes it.
+
+use std::sync::Arc;
+
+use catchment_journal::{Checkpoints, Disk, Position};
+use tokio::sync::Notify;
+
+use super::{
+    Backpressure, Capture, ShardLog, checkpoint::Checkpointer, definitions::DefinitionsLog,
+    poison_guard::PoisonGuard,
+};
+use crate::fold::{Emission, Entry, IntakeEntry, State};
+
+/// Open windows and series that are captured in one step, some 0.2 ms: devices are served between the steps.
+const CAPTURE_SLICE: usize = 512;
+
+/// Journal and state of a shard, with the definitions log and the checkpoints.
+pub(super) struct JournaledState<D: Disk> {
+    shard: u32,
+    journal: ShardLog<D>,
+    state: State,
+    definitions_log: DefinitionsLog<D>,
+    checkpointer: Checkpointer<D>,
+    /// The bytes of an entry.
+    buffer: Vec<u8>,
+    /// Memory for the next intake.
+    spare: IntakeEntry,
+    /// Signals the task that commits intakes; without it each append begins a commit.
+    commit_requests: Option<Arc<Notify>>,
+}
+
+impl<D: Disk> JournaledState<D> {
+    /// `state` is the fold of `journal`.
+    pub(super) fn new(
+        shard: u32,
+        journal: ShardLog<D>,
+        state: State,
+        definitions_log: DefinitionsLog<D>,
+        checkpointer: Checkpointer<D>,
+    ) -> Self {
+        Self {
+            shard,
+            journal,
+            state,
+            definitions_log,
+            checkpointer,
+            buffer: Vec::new(),
+            spare: IntakeEntry::default(),
+            commit_requests: None,
+        }
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(super) fn journal(&self) -> &ShardLog<D> {
+        &self.journal
+    }
+
+    /// Appends an entry and folds it in.
+    pub(super) fn record(&mut self, entry: Entry) -> Result<(Position, Option<Emission>), Backpressure> {
+        self.record_kept(entry).map(|(position, emission, _)| (position, emission))
+    }
+
+    /// As [`Self::record`]; returns the entry too.
+    pub(super) fn record_kept(
+        &mut self,
+        entry: Entry,
+    ) -> Result<(Position, Option<Emission>, Entry), Backpressure> {
+        let entry = entry.encode_into(&mut self.buffer);
+        let position = match (&entry, &self.commit_requests) {
+            (Entry::Intake(_), Some(commit_requested)) => {
+                let position = self.journal.append_deferred(&self.buffer)?;
+                commit_requested.notify_one();
+                position
+            }
+            _ => self.journal.append(&self.buffer)?,
+        };
+        let _poison_guard = PoisonGuard::over(&self.journal);
+        self.definitions_log.record(position, &entry, &self.buffer);
+        #[cfg(test)]
+        super::tests::panics::on_demand();
+        match self.state.apply(position.get(), &entry) {
+            Ok(emission) => Ok((position, emission, entry)),
+            Err(error) => {
+                // Entries are made from this very state, so this is a defect; a replay skips the entry too.
+                tracing::error!(shard = self.shard, %position, %error, "an entry does not fit the state");
+                Ok((position, None, entry))
+            }
+        }
+    }
+
+    /// From now on an intake only signals that a commit is wanted; see [`super::Shard::defer_commits`].
+    pub(super) fn defer_commits(&mut self, commit_requested: Arc<Notify>) {
+        self.commit_requests = Some(commit_requested);
+    }
+
+    /// An empty intake, with the memory of an earlier one.
+    pub(super) fn spare(&mut self) -> IntakeEntry {
+        std::mem::take(&mut self.spare)
+    }
+
+    /// Keeps the memory of an intake, up to a bound, for [`Self::spare`].
+    pub(super) fn reuse(&mut self, entry: IntakeEntry) {
+        self.spare = entry.emptied();
+    }
+
+    /// Writes the definitions that have become durable in the journal.
+    pub(super) fn commit_definitions(&mut self) {
+        self.definitions_log.commit(self.journal.durable());
+    }
+
+    /// Whether the journal has no space for what was refused last.
+    fn is_full(&self) -> bool {
+        self.journal.subscribe().borrow().full
+    }
+
+    /// Whether the journal has grown enough since the last checkpoint; `bytes_max` is enough in any case.
+    pub(super) fn checkpoint_due(&self, bytes_max: u64) -> bool {
+        self.checkpointer.is_due(self.journal.end(), self.is_full(), bytes_max)
+    }
+
+    /// Whether there are entries since the last checkpoint, or it has vanished.
+    pub(super) fn changed_since_checkpoint(&self) -> bool {
+        self.checkpointer.is_outdated(self.journal.end())
+    }
+
+    /// Begins to capture the state as it is now.
+    pub(super) fn begin_capture(&mut self, outbox_end: Position) {
+        self.checkpointer.begin_capture(self.journal.end(), outbox_end);
+        self.state.begin_snapshot();
+    }
+
+    /// Captures a slice of the state; the capture once it is complete.
+    pub(super) fn step_capture(&mut self) -> Option<Capture> {
+        if !self.checkpointer.is_capturing() {
+            return None;
+        }
+        let state = self.state.step_snapshot(CAPTURE_SLICE)?;
+        self.checkpointer.complete(&state)
+    }
+
+    /// Where checkpoints are written.
+    pub(super) fn checkpoints(&self) -> Arc<Checkpoints<D>> {
+        self.checkpointer.checkpoints()
+    }
+
+    /// A checkpoint at a position was written: the journal is released up to the checkpoint before it.
+    pub(super) fn checkpointed(&mut self, position: Position) {
+        let previous = self.checkpointer.written(position);
+        // A full disk needs the space more than a second line of defence.
+        let before = if self.is_full() { position } else { previous };
+        self.journal.release(before);
+    }
+
+    #[cfg(test)]
+    pub(super) fn checkpointer(&mut self) -> &mut Checkpointer<D> {
+        &mut self.checkpointer
+    }
+}

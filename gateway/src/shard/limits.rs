@@ -1,0 +1,75 @@
+//! A shard's share of the gateway's bounds.
+
+use std::time::Duration;
+
+use crate::{batch_encoder, config::Config};
+
+/// Most bytes of an entry. A reading takes at most 23 bytes; an intake holds at most 16,384 readings and those of one
+/// more message, which has at most 20,000 (`readings_max`).
+const ENTRY_BYTES_MAX: u32 = 1 << 20;
+/// Most bytes of an outbox record: twice the target size of a batch. An aggregator takes batches up to 4 MiB.
+const RECORD_BYTES_MAX: u32 = 2 << 20;
+/// Logs release space by segments of this size. They are small so that a small disk has room again soon, and a restart
+/// reads little of the outbox again.
+const SEGMENT_BYTES: u64 = 4 << 20;
+
+/// Windows that each series of a device may have open at once, whatever the bound of the device: one that gathers,
+/// one in its grace, one ahead of the clock, one late.
+const WINDOWS_PER_SERIES: usize = 4;
+
+/// What a shard needs of the configuration.
+#[derive(Clone, Debug)]
+pub struct ShardLimits {
+    /// How long a window waits after its end.
+    pub grace: Duration,
+    /// How long a window is open at most by a correct clock: from its first reading to the end of its grace.
+    pub open_max: Duration,
+    /// Most open windows of this shard.
+    pub open_windows_max: usize,
+    /// A device waits once it has this many open windows.
+    pub device_open_windows_max: usize,
+    /// Most series of a device.
+    pub series_max: usize,
+    /// Devices, series and clients unused for this long are forgotten.
+    pub device_expiry: Duration,
+    /// A checkpoint is due after this many journal bytes at the latest; with a small state it is due earlier.
+    pub checkpoint_bytes: u64,
+    /// Bound of this shard's journal on disk.
+    pub journal_bytes_max: u64,
+    /// Bound of this shard's outbox on disk.
+    pub outbox_bytes_max: u64,
+    /// Size of the files of journal and outbox.
+    pub segment_bytes: u64,
+    /// Most bytes of a record of the journal.
+    pub entry_bytes_max: u32,
+    /// Most bytes of a record of the outbox.
+    pub record_bytes_max: u32,
+    /// Memory of the partials of a batch: see [`batch_encoder::BATCH_MEMORY`].
+    pub batch_memory: usize,
+}
+
+impl ShardLimits {
+    /// The bounds of one of so many shards.
+    pub fn of(config: &Config, shards: u32) -> Self {
+        let shards = u64::from(shards.max(1));
+        Self {
+            grace: config.grace,
+            open_max: config.future_max
+                + Duration::from_millis(config.window.as_millis().into())
+                + config.grace,
+            open_windows_max: (config.open_windows_max / shards as usize).max(1),
+            device_open_windows_max: config
+                .device_open_windows_max
+                .max(WINDOWS_PER_SERIES * config.series_max),
+            series_max: config.series_max,
+            device_expiry: config.device_expiry,
+            checkpoint_bytes: config.checkpoint_bytes,
+            journal_bytes_max: (config.journal_bytes_max / shards).max(3 * u64::from(ENTRY_BYTES_MAX)),
+            outbox_bytes_max: (config.outbox_bytes_max / shards).max(4 * u64::from(RECORD_BYTES_MAX)),
+            segment_bytes: SEGMENT_BYTES,
+            entry_bytes_max: ENTRY_BYTES_MAX,
+            record_bytes_max: RECORD_BYTES_MAX,
+            batch_memory: batch_encoder::BATCH_MEMORY,
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! `cargo xtask dist`: the release programs, with debug information in separate files, and a check of their sizes.
+//!
+//! `objcopy` (Debian: binutils, a dependency of the C compiler) splits a program; its debug link names the other file,
+//! so that `gdb`, `perf` and `addr2line` find lines and symbols if both files are available.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, ensure};
+
+use crate::command::{cargo, heading, repository, run as run_command};
+
+/// The shipped programs, each with its maximum size in MiB.
+const PROGRAMS: [(&str, u64); 4] =
+    [("catchment-gateway", 24), ("catchment-aggregator", 28), ("catchment", 32), ("catchment-certs", 8)];
+
+/// Builds the programs into `target/dist`, and their debug information into `target/dist/debug`.
+///
+/// # Errors
+/// A build or `objcopy` fails, or a program exceeds its maximum size.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let mut build = cargo(&["build", "--release", "--locked"]);
+    for package in ["catchment-gateway", "catchment-aggregator", "catchment-cli", "catchment-certs"] {
+        build.args(["--package", package]);
+    }
+    run_command(&mut build)?;
+    let target = target_folder();
+    let dist = target.join("dist");
+    fs::create_dir_all(dist.join("debug")).with_context(|| format!("cannot make {}", dist.display()))?;
+    heading("sizes without debug information");
+    let mut too_large = Vec::new();
+    for (program, most) in PROGRAMS {
+        let bytes = split(&target.join("release").join(program), &dist)?;
+        println!("{program}: {:.1} MiB of at most {most}", bytes as f64 / f64::from(1 << 20));
+        if bytes > most << 20 {
+            too_large.push(program);
+        }
+    }
+    ensure!(too_large.is_empty(), "larger than allowed in xtask/src/dist.rs: {}", too_large.join(", "));
+    Ok(())
+}
+
+/// Cargo's target folder.
+fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from)
+}
+
+/// Puts a program without debug information into a folder, and the debug information into its subfolder `debug`.
+/// Returns the program's size.
+fn split(program: &Path, dist: &Path) -> anyhow::Result<u64> {
+    let name = program.file_name().context("a program has a name")?;
+    let (shipped, mut debug) = (dist.join(name), dist.join("debug").join(name));
+    debug.set_extension("debug");
+    let objcopy = |options: &[&Path]| {
+        let status = Command::new("objcopy").args(options).status();
+        let status = status.context("cannot start objcopy: install binutils")?;
+        ensure!(status.success(), "objcopy {}: {status}", program.display());
+        Ok(())
+    };
+    objcopy(&[Path::new("--only-keep-debug"), program, &debug])?;
+    let link = PathBuf::from(format!("--add-gnu-debuglink={}", debug.display()));
+    objcopy(&[Path::new("--strip-debug"), &link, program, &shipped])?;
+    Ok(fs::metadata(&shipped)
+        .with_context(|| format!("cannot read the size of {}", shipped.display()))?
+        .len())
+}
