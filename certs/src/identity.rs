@@ -25,7 +25,7 @@ pub enum Role {
 
 /// A text that is not a role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no role is called {0:?}: use device, gateway, aggregator or operator")]
+#[error("unknown role {0:?}: use device, gateway, aggregator or operator")]
 pub struct RoleError(String);
 
 impl Role {

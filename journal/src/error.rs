@@ -103,7 +103,7 @@ pub enum AppendError {
 pub enum SyncError {
     /// The file system had no space despite the reservation (copy-on-write file systems). Nothing was synced and
     /// nothing is lost: commit again.
-    #[error("no space to write what was accepted: {0}")]
+    #[error("no space to write accepted records: {0}")]
     Full(Arc<str>),
     /// A write or sync failed. It is never retried, because a second sync may report success for bytes that
     /// the first one lost. Stop and open the log again.

@@ -112,7 +112,7 @@ async fn a_stalled_handshake_ends_by_its_deadline() {
 }
 
 #[tokio::test]
-async fn other_protocols_than_tls_are_refused_and_counted() {
+async fn protocols_other_than_tls_are_refused_and_counted() {
     use tokio::io::AsyncWriteExt as _;
     let pki = Pki::new();
     let server = Echo::of(&pki).await;

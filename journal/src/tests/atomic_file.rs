@@ -30,7 +30,7 @@ fn a_small_file_is_old_or_new_after_a_crash() {
 }
 
 #[test]
-fn a_damaged_small_file_is_told() {
+fn a_damaged_atomic_file_is_reported() {
     let disk = SimDisk::new(1);
     let path = Path::new("/data/state");
     assert!(read_atomic(&disk, path).unwrap().is_none());

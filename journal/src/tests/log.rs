@@ -195,7 +195,7 @@ fn positions_that_the_log_lost_are_not_used_again() {
 }
 
 #[test]
-fn a_clean_close_lets_damage_in_the_last_commit_be_told_from_a_torn_tail() {
+fn a_clean_close_distinguishes_damage_in_the_last_commit_from_a_torn_tail() {
     let disk = SimDisk::new(8);
     let (mut log, _) = open(&disk);
     let at = log.append(&[5; 100]).unwrap();

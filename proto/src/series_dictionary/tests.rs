@@ -84,7 +84,7 @@ fn the_dictionary_is_bounded_on_both_sides() {
 }
 
 #[test]
-fn an_index_out_of_range_stays_so() {
+fn an_index_out_of_range_stays_out_of_range() {
     let mut bad = wire::Batch::from(&batch(1, &[1, 2]));
     bad.series_index = vec![0, 7];
     let (mut encoder, mut decoder) = (DictionaryEncoder::default(), DictionaryDecoder::default());
