@@ -11,8 +11,8 @@ use crate::fs::{Disk, FileStatus, RealDisk};
 pub enum PresenceError {
     /// It is certainly gone: nothing written to it may be acknowledged.
     #[error(
-        "{} {what} while in use: data that was acknowledged but not passed on is lost with it; put the folder back as it \
-         was, or start with a new one",
+        "{} {what} while in use: data that was acknowledged but not passed on is lost with it; put the folder back as \
+         it was, or start with a new one",
         path.display()
     )]
     Gone {
