@@ -46,7 +46,7 @@ impl ShardGap {
     }
 
     /// The gap as known so far.
-    pub(super) fn to_gap(&self) -> Gap {
+    pub(super) fn to_gap(self) -> Gap {
         Gap { to: self.gap.to.map(|to| self.end.map_or(to, |end| end.max(to))), ..self.gap }
     }
 

@@ -104,7 +104,7 @@ fn new_gateway_entry(state: &EpochState) -> GatewayEntry {
     GatewayEntry {
         epoch: state.epoch.clone(),
         watermark: watermark_of(state),
-        gaps: gaps::merge(all, GAPS_MAX).iter().map(gaps::ShardGap::to_gap).collect(),
+        gaps: gaps::merge(all, GAPS_MAX).into_iter().map(gaps::ShardGap::to_gap).collect(),
         series: 0,
         series_max: None,
     }

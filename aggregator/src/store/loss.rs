@@ -22,7 +22,7 @@ impl Catalog {
         let shards = epochs.flat_map(|epoch| &epoch.shards);
         let damaged = self.damaged.get(&gateway).map(|to| ShardGap::unknown(*to));
         let all: Vec<ShardGap> = shards.flat_map(|shard| &shard.gaps).copied().chain(damaged).collect();
-        gaps::merge(all, GAPS_MAX).iter().map(ShardGap::to_gap).collect()
+        gaps::merge(all, GAPS_MAX).into_iter().map(ShardGap::to_gap).collect()
     }
 
     /// Marks the gateways of a group of series whose flushed windows are damaged or missing.

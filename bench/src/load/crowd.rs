@@ -39,7 +39,7 @@ impl Crowd {
     /// A handshake that fails.
     pub(crate) fn gather(target: &Target, silent: usize, trickling: usize) -> anyhow::Result<Self> {
         let (target, (leave, left), (gathered, ready)) =
-            (target.clone(), oneshot::channel(), mpsc::channel());
+            (target.clone(), oneshot::channel(), mpsc::sync_channel(1));
         let body = async move || {
             let open = async |device| secure(target.addr, target.device(device)?).await;
             let opening = stream::iter(0..silent + trickling).map(open).buffer_unordered(AT_ONCE);
